@@ -1,0 +1,12 @@
+//! `bmnic throughput`.
+
+use super::{Context, Outcome};
+
+/// Arguments of `bmnic throughput`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub fn run(_args: Args, _context: &Context) -> anyhow::Result<Outcome> {
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,472 @@
+//! Batches: the packets an application holds.
+
+#![allow(unsafe_code)]
+
+use super::{BUFFER_SIZE, Pool};
+use std::time::Duration;
+
+/// Buffers a batch can hold.
+pub const BATCH_MAX: usize = 64;
+
+/// Up to [`BATCH_MAX`] packet buffers on loan from a [`Pool`].
+///
+/// A receive queue appends to it, a transmit queue takes from its front; what
+/// is still in it when it is cleared or dropped goes back to the pool. Each
+/// entry is an index, a start, a length and the two words the device wrote
+/// about the packet; what they mean ([`Meta`]) is worked out when it is asked
+/// for, and never for a packet that is only passed on.
+///
+/// A frame longer than a buffer fills several entries in a row; all but the
+/// last say so ([`Batch::continues`]).
+pub struct Batch<'p> {
+    pool: &'p Pool,
+    len: usize,
+    limit: usize,
+    decode: fn(&RawMeta<'_>) -> Meta,
+    index: [u32; BATCH_MAX],
+    /// See [`Span`].
+    span: [Span; BATCH_MAX],
+    /// The device's words about a received packet, or an [`Offload`] to send.
+    words: [[u64; 2]; BATCH_MAX],
+}
+
+/// Where a packet lies in its buffer, in one word: length in bits 15:0, start
+/// in bits 23:16, flags above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span(u32);
+
+impl Span {
+    const CONTINUES: u32 = 1 << 24;
+    const OFFLOAD: u32 = 1 << 25;
+
+    /// `len` bytes from `start`; the caller has checked that they fit.
+    #[inline]
+    pub(crate) fn new(start: u8, len: u16, continues: bool) -> Self {
+        Span(u32::from(len) | u32::from(start) << 16 | if continues { Self::CONTINUES } else { 0 })
+    }
+
+    /// Bytes of the packet in this buffer.
+    #[inline]
+    pub(crate) fn len(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// Where they start in the buffer.
+    #[inline]
+    pub(crate) fn start(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// Whether the next entry belongs to the same packet.
+    #[inline]
+    pub(crate) fn continues(self) -> bool {
+        self.0 & Self::CONTINUES != 0
+    }
+
+    /// Whether the entry's first word is an [`Offload`].
+    #[inline]
+    pub(crate) fn offload(self) -> bool {
+        self.0 & Self::OFFLOAD != 0
+    }
+
+    /// A whole packet from the start of the buffer, nothing special about it:
+    /// the length is then the whole word.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        self.0 <= 0xffff
+    }
+}
+
+/// The arrays of a batch, for the drivers.
+pub(crate) struct Entries<'a> {
+    /// Buffer of each entry.
+    pub index: &'a mut [u32; BATCH_MAX],
+    /// Place of the packet in it.
+    pub span: &'a mut [Span; BATCH_MAX],
+    /// What the device wrote.
+    pub words: &'a mut [[u64; 2]; BATCH_MAX],
+}
+
+impl<'p> Batch<'p> {
+    /// An empty batch that will hold up to [`BATCH_MAX`] buffers of `pool`.
+    pub fn new(pool: &'p Pool) -> Self {
+        Self::with_limit(pool, BATCH_MAX)
+    }
+
+    /// An empty batch that will hold up to `limit` buffers, at least 1 and at
+    /// most [`BATCH_MAX`].
+    pub fn with_limit(pool: &'p Pool, limit: usize) -> Self {
+        Batch {
+            pool,
+            len: 0,
+            limit: limit.clamp(1, BATCH_MAX),
+            decode: |_| Meta::default(),
+            index: [0; BATCH_MAX],
+            span: [Span::default(); BATCH_MAX],
+            words: [[0; 2]; BATCH_MAX],
+        }
+    }
+
+    /// The pool its buffers come from.
+    #[inline]
+    pub fn pool(&self) -> &'p Pool {
+        self.pool
+    }
+
+    /// Entries held: packets, if none spans buffers.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds nothing.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Entries it can still take.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.limit - self.len
+    }
+
+    /// Entry `i`'s bytes: a whole frame without FCS, or the part of one in this buffer.
+    ///
+    /// # Panics
+    /// If `i` is not below [`Batch::len`].
+    #[inline]
+    pub fn frame(&self, i: usize) -> &[u8] {
+        let (pointer, len) = self.place(i);
+        // SAFETY: place is inside the buffer, which this entry owns; &self bars
+        // writing to it through the batch.
+        unsafe { std::slice::from_raw_parts(pointer, len) }
+    }
+
+    /// Entry `i`'s bytes, to change.
+    ///
+    /// # Panics
+    /// If `i` is not below [`Batch::len`].
+    #[inline]
+    pub fn frame_mut(&mut self, i: usize) -> &mut [u8] {
+        let (pointer, len) = self.place(i);
+        // SAFETY: as in frame, and &mut self bars any other view of it.
+        unsafe { std::slice::from_raw_parts_mut(pointer, len) }
+    }
+
+    /// First byte and length of entry `i`, cut to its buffer whatever the device said.
+    #[inline]
+    fn place(&self, i: usize) -> (*mut u8, usize) {
+        assert!(i < self.len);
+        let start = usize::from(self.span[i].start());
+        let len = usize::from(self.span[i].len()).min(BUFFER_SIZE - start);
+        // SAFETY: start is at most 255, within the buffer.
+        (unsafe { self.pool.pointer(self.index[i]).as_ptr().add(start) }, len)
+    }
+
+    /// Whether entry `i + 1` is a further part of entry `i`'s frame.
+    #[inline]
+    pub fn continues(&self, i: usize) -> bool {
+        self.span[i].continues()
+    }
+
+    /// Each entry's bytes.
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len).map(|i| self.frame(i))
+    }
+
+    /// Calls `f` on each entry's bytes.
+    #[inline]
+    pub fn for_each_mut(&mut self, mut f: impl FnMut(&mut [u8])) {
+        for i in 0..self.len {
+            f(self.frame_mut(i));
+        }
+    }
+
+    /// What the device said of the packet that *ends* in entry `i`.
+    pub fn meta(&self, i: usize) -> Meta {
+        assert!(i < self.len);
+        let span = self.span[i];
+        let end = (usize::from(span.start()) + usize::from(span.len())).min(BUFFER_SIZE);
+        // SAFETY: the whole buffer is inside the pool and owned by this entry.
+        let buffer = unsafe { std::slice::from_raw_parts(self.pool.pointer(self.index[i]).as_ptr(), BUFFER_SIZE) };
+        (self.decode)(&RawMeta {
+            words: self.words[i],
+            before: &buffer[..usize::from(span.start())],
+            after: &buffer[end..],
+        })
+    }
+
+    /// Appends an empty buffer as a frame of `len` bytes whose content is
+    /// whatever the buffer last held. `None` if the batch is full, the pool is
+    /// empty, or `len` exceeds [`BUFFER_SIZE`].
+    #[inline]
+    pub fn push(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.room() == 0 || len > BUFFER_SIZE {
+            return None;
+        }
+        let i = self.len;
+        self.index[i] = self.pool.take()?;
+        self.span[i] = Span::new(0, len as u16, false);
+        self.len += 1;
+        Some(self.frame_mut(i))
+    }
+
+    /// Appends a copy of `frame`, over several entries if it needs them.
+    /// Appends nothing and returns false if it does not fit.
+    pub fn push_frame(&mut self, frame: &[u8]) -> bool {
+        let parts = frame.len().div_ceil(BUFFER_SIZE);
+        if parts > self.room() || parts > self.pool.available() || parts == 0 {
+            return false;
+        }
+        for (n, part) in frame.chunks(BUFFER_SIZE).enumerate() {
+            let Some(buffer) = self.push(part.len()) else {
+                return false;
+            };
+            buffer.copy_from_slice(part);
+            self.span[self.len - 1] = Span::new(0, part.len() as u16, n + 1 < parts);
+        }
+        true
+    }
+
+    /// Asks the card to do `offload` on the frame that *starts* in entry `i`.
+    pub fn set_offload(&mut self, i: usize, offload: Offload) {
+        assert!(i < self.len);
+        self.span[i].0 |= Span::OFFLOAD;
+        self.words[i][0] = offload.pack();
+    }
+
+    /// Gives the buffers from entry `keep` on back to the pool.
+    pub fn truncate(&mut self, keep: usize) {
+        if keep < self.len {
+            self.pool.give_many(self.index[keep..self.len].iter().copied());
+            self.len = keep;
+        }
+    }
+
+    /// Gives all buffers back to the pool.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    // ---- for the drivers ----
+
+    /// The arrays, to read `len` entries of or to write up to `room` more into.
+    #[inline]
+    pub(crate) fn entries(&mut self) -> Entries<'_> {
+        Entries { index: &mut self.index, span: &mut self.span, words: &mut self.words }
+    }
+
+    /// Says that entries up to `len` are now filled in, each with a buffer that
+    /// nothing else owns, and how their words are to be read.
+    #[inline]
+    pub(crate) fn filled(&mut self, len: usize, decode: fn(&RawMeta<'_>) -> Meta) {
+        debug_assert!(len <= self.limit);
+        self.len = len.min(BATCH_MAX);
+        self.decode = decode;
+    }
+
+    /// Forgets the first `n` entries, whose buffers a ring now owns.
+    #[inline]
+    pub(crate) fn taken(&mut self, n: usize) {
+        let left = self.len - n.min(self.len);
+        if left > 0 && n > 0 {
+            self.index.copy_within(n..self.len, 0);
+            self.span.copy_within(n..self.len, 0);
+            self.words.copy_within(n..self.len, 0);
+        }
+        self.len = left;
+    }
+
+    /// The offload asked for on entry `i`, if any.
+    #[inline]
+    pub(crate) fn offload(&self, i: usize) -> Option<Offload> {
+        self.span[i].offload().then(|| Offload::unpack(self.words[i][0]))
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({} of {})", self.len, self.limit)
+    }
+}
+
+/// What a device wrote about a packet, undecoded.
+pub struct RawMeta<'a> {
+    /// The words of its write-back or completion.
+    pub words: [u64; 2],
+    /// The buffer before the frame, where some cards write a prefix.
+    pub before: &'a [u8],
+    /// The buffer after the frame, where some cards append a timestamp.
+    pub after: &'a [u8],
+}
+
+/// What a device said about a received packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// RSS hash, if the card computed one.
+    pub rss_hash: Option<u32>,
+    /// VLAN tag control information, if the card took a tag out of the frame.
+    pub vlan: Option<u16>,
+    /// The card's verdict on the checksums.
+    pub checksums: Checksums,
+    /// When the card received it, if it has a clock for that.
+    pub timestamp: Option<Timestamp>,
+    /// Whether a filter (5-tuple, flow director) chose the queue.
+    pub filtered: bool,
+}
+
+/// The card's verdict on one checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksum {
+    /// Not looked at.
+    #[default]
+    Unknown,
+    /// Right.
+    Good,
+    /// Wrong.
+    Bad,
+}
+
+/// The card's verdict on a packet's checksums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checksums {
+    /// IPv4 header.
+    pub ip: Checksum,
+    /// TCP, UDP or SCTP.
+    pub l4: Checksum,
+}
+
+/// A time that a card's clock put on a packet, since that clock's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub Duration);
+
+/// What a card is asked to do to a frame it sends. Lengths in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// Length of the Ethernet header with any VLAN tags, at most 127.
+    pub l2_len: u8,
+    /// Length of the IP header with options or extensions, at most 511.
+    pub l3_len: u16,
+    /// Fill in the IPv4 header checksum.
+    pub ip_checksum: bool,
+    /// Fill in the transport checksum; the field must hold the checksum of the
+    /// pseudo-header.
+    pub l4_checksum: Option<L4>,
+    /// The packet is IPv6.
+    pub ipv6: bool,
+    /// Put this VLAN tag control information into the frame.
+    pub vlan: Option<u16>,
+}
+
+/// A transport protocol whose checksum a card can fill in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum L4 {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Offload {
+    fn pack(self) -> u64 {
+        let l4 = match self.l4_checksum {
+            None => 0,
+            Some(L4::Tcp) => 1,
+            Some(L4::Udp) => 2,
+            Some(L4::Sctp) => 3,
+        };
+        u64::from(self.l2_len & 0x7f)
+            | u64::from(self.l3_len & 0x1ff) << 8
+            | u64::from(self.ip_checksum) << 20
+            | u64::from(self.ipv6) << 21
+            | l4 << 22
+            | self.vlan.map_or(0, |tci| 1 << 24 | u64::from(tci) << 32)
+    }
+
+    fn unpack(word: u64) -> Self {
+        Offload {
+            l2_len: (word & 0x7f) as u8,
+            l3_len: (word >> 8 & 0x1ff) as u16,
+            ip_checksum: word >> 20 & 1 != 0,
+            ipv6: word >> 21 & 1 != 0,
+            l4_checksum: match word >> 22 & 3 {
+                1 => Some(L4::Tcp),
+                2 => Some(L4::Udp),
+                3 => Some(L4::Sctp),
+                _ => None,
+            },
+            vlan: (word >> 24 & 1 != 0).then_some((word >> 32) as u16),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::Addressing;
+
+    #[test]
+    fn a_dropped_batch_gives_everything_back() {
+        let pool = Pool::new(128, Addressing::Translated).unwrap();
+        let all = pool.available();
+        let mut batch = Batch::with_limit(&pool, 8);
+        assert!(batch.push_frame(&[7; 5000]));
+        assert_eq!((batch.len(), batch.room()), (3, 5));
+        assert!(batch.continues(0) && batch.continues(1) && !batch.continues(2));
+        assert_eq!(batch.frames().map(<[u8]>::len).sum::<usize>(), 5000);
+        assert!(!batch.push_frame(&[0; 6 * BUFFER_SIZE]), "no room for six");
+        assert!(batch.push(BUFFER_SIZE + 1).is_none());
+        batch.taken(1);
+        assert_eq!(pool.available(), all - 3, "a taken buffer belongs to the ring");
+        drop(batch);
+        assert_eq!(pool.available(), all - 1);
+    }
+
+    #[test]
+    fn an_empty_pool_fills_no_batch() {
+        let pool = Pool::new(1, Addressing::Translated).unwrap();
+        let mut batches: Vec<Batch<'_>> = Vec::new();
+        while pool.available() > 0 {
+            let mut batch = Batch::new(&pool);
+            while batch.push(60).is_some() {}
+            batches.push(batch);
+        }
+        assert!(Batch::new(&pool).push(60).is_none());
+        assert!(!Batch::new(&pool).push_frame(&[0; 60]));
+    }
+
+    #[test]
+    fn a_length_beyond_the_buffer_is_cut() {
+        let pool = Pool::new(4, Addressing::Translated).unwrap();
+        let mut batch = Batch::new(&pool);
+        batch.push(60);
+        batch.span[0] = Span::new(200, u16::MAX, false);
+        assert_eq!(batch.frame(0).len(), BUFFER_SIZE - 200);
+        assert_eq!(batch.meta(0), Meta::default());
+    }
+
+    #[test]
+    fn an_offload_survives_its_word() {
+        let all = Offload {
+            l2_len: 18,
+            l3_len: 60,
+            ip_checksum: true,
+            l4_checksum: Some(L4::Udp),
+            ipv6: false,
+            vlan: Some(0xefff),
+        };
+        let sctp = Offload { l4_checksum: Some(L4::Sctp), ipv6: true, l3_len: 511, l2_len: 127, ..Offload::default() };
+        for offload in [all, sctp, Offload::default(), Offload { vlan: Some(0), ..all }] {
+            assert_eq!(Offload::unpack(offload.pack()), offload);
+        }
+    }
+}

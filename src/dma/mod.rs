@@ -1,0 +1,28 @@
+//! Memory that a device reads and writes.
+//!
+//! ```text
+//!   Arena    one mapping of huge or ordinary pages, with the address (IOVA)
+//!     |      under which a device sees each byte
+//!     +-- Region   a piece of an arena: a descriptor ring, a mailbox
+//!     +-- Pool     2 KiB packet buffers of an arena and a stack of free ones
+//!           |
+//!           Batch  up to 64 buffers on loan: what applications hold
+//! ```
+//!
+//! A device never owns memory here. A [`crate::pci::Function`] that maps an
+//! arena keeps it alive (`Arc`) until the function is closed with bus mastering
+//! off, so no device can write into pages that the allocator has given away.
+
+mod arena;
+pub mod barrier;
+mod batch;
+mod pool;
+
+pub use arena::{Addressing, Arena, Descriptor, PageSize, Region};
+pub use batch::{BATCH_MAX, Batch, Checksum, Checksums, L4, Meta, Offload, RawMeta, Timestamp};
+pub(crate) use batch::{Entries, Span};
+pub use pool::{BUFFER_SIZE, Pool};
+
+/// An address as the device sees it: I/O virtual behind an IOMMU or in an
+/// emulated card's translation table, physical without either.
+pub type Iova = u64;

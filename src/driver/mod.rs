@@ -1,0 +1,426 @@
+//! Drivers: everything an application needs of a card, whatever its family.
+//!
+//! ```text
+//!   open(function, config) -> Port { nic, rx: [RxQueue], tx: [TxQueue] }
+//!
+//!   nic    Box<dyn Nic>   control: link, filters, statistics. Slow, virtual.
+//!   rx     RxQueue        data: recv(&mut Batch). Fast, an enum.
+//!   tx     TxQueue        data: send(&mut Batch). Fast, an enum.
+//! ```
+//!
+//! Queues own descriptor rings, not packets: buffers come from the
+//! [`Pool`](crate::dma::Pool) of the batch that is passed in, and go back to
+//! it. A queue and its pool can move to another thread together.
+//!
+//! The device is not trusted. Every length, index and count it writes is
+//! checked before it is used; a bad one is counted in [`Anomalies`], the packet
+//! is dropped, and the queue goes on.
+
+pub mod ring;
+pub mod wait;
+
+pub mod ixgbe;
+
+use crate::dma::{Batch, Pool};
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Function};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a port is to be set up with. Frame sizes are without FCS.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Receive queues, at least 1. More than one are fed by RSS.
+    pub rx_queues: u16,
+    /// Transmit queues, at least 1.
+    pub tx_queues: u16,
+    /// Descriptors in each receive ring: a power of two, 64 to 4096.
+    pub rx_ring: u16,
+    /// Descriptors in each transmit ring: a power of two, 64 to 4096.
+    pub tx_ring: u16,
+    /// Longest frame to receive, in bytes without FCS. Above 2048 a frame
+    /// spans several buffers.
+    pub max_frame: u16,
+    /// Receive frames for any address.
+    pub promiscuous: bool,
+    /// How several receive queues share the traffic.
+    pub rss: Rss,
+    /// Send to ourselves inside the card, for self-test.
+    pub loopback: bool,
+    /// Set up a receive interrupt for each queue, for [`RxQueue::wait`].
+    pub interrupts: bool,
+    /// Stamp every received packet if the silicon can.
+    pub timestamps: bool,
+    /// Take VLAN tags out of received frames and report them in
+    /// [`Meta::vlan`](crate::dma::Meta::vlan).
+    pub vlan_strip: bool,
+    /// How long to wait for the link.
+    pub link_wait: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            rx_queues: 1,
+            tx_queues: 1,
+            rx_ring: 512,
+            tx_ring: 512,
+            max_frame: 1518,
+            promiscuous: true,
+            rss: Rss::default(),
+            loopback: false,
+            interrupts: false,
+            timestamps: false,
+            vlan_strip: false,
+            link_wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Receive-side scaling: which queue a flow goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rss {
+    /// Toeplitz key.
+    pub key: [u8; 40],
+    /// Redirection table (RETA): hash low bits to queue. Empty: all queues in turn.
+    pub table: Vec<u16>,
+    /// Hash UDP ports too; fragments of one datagram may then part.
+    pub udp: bool,
+}
+
+impl Default for Rss {
+    /// A key whose 16-bit pattern repeats, so both directions of a flow hash alike.
+    fn default() -> Self {
+        let mut key = [0; 40];
+        for pair in key.chunks_exact_mut(2) {
+            pair.copy_from_slice(&[0x6d, 0x5a]);
+        }
+        Rss { key, table: Vec::new(), udp: true }
+    }
+}
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl std::str::FromStr for MacAddr {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::new(Kind::Usage, format!("'{text}' is not a MAC address; write it like 02:00:00:00:00:01"));
+        let mut mac = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut mac {
+            let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
+            *byte = part.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or_else(bad)?;
+        }
+        if parts.next().is_some() { Err(bad()) } else { Ok(MacAddr(mac)) }
+    }
+}
+
+/// State of the link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether frames can pass.
+    pub up: bool,
+    /// Speed in bits a second, 0 while down.
+    pub speed: u64,
+}
+
+/// A flow to steer to a queue: a field that is `None` matches anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRule {
+    /// Source address.
+    pub source: Option<IpAddr>,
+    /// Destination address, a multicast group for one.
+    pub destination: Option<IpAddr>,
+    /// Source port.
+    pub source_port: Option<u16>,
+    /// Destination port.
+    pub destination_port: Option<u16>,
+    /// Transport.
+    pub protocol: crate::dma::L4,
+    /// Queue to receive it on.
+    pub queue: u16,
+}
+
+/// Counters of a port since it was opened. Bytes without FCS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Frames received into memory.
+    pub rx_packets: u64,
+    /// Bytes received into memory.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames the card lost because the ring had no free descriptor or its
+    /// packet buffer was full.
+    pub rx_missed: u64,
+    /// Frames with a wrong FCS or length.
+    pub rx_errors: u64,
+    /// Frames that were too long to receive.
+    pub rx_oversize: u64,
+    /// What the driver had to drop because the device's words made no sense.
+    pub anomalies: Anomalies,
+}
+
+/// Things a device did that it must not, each counted and survived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anomalies {
+    /// A length of zero or beyond the buffer.
+    pub bad_length: u64,
+    /// An index or id outside its ring, or not in use.
+    pub bad_index: u64,
+    /// A chain of buffers that ends nowhere, or within another.
+    pub bad_chain: u64,
+    /// A frame flagged broken by the card.
+    pub frame_error: u64,
+    /// A queue that had to be set up anew.
+    pub queue_reset: u64,
+}
+
+impl Anomalies {
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.bad_length + self.bad_index + self.bad_chain + self.frame_error + self.queue_reset
+    }
+
+    /// Adds another queue's.
+    pub fn add(&mut self, other: &Anomalies) {
+        self.bad_length += other.bad_length;
+        self.bad_index += other.bad_index;
+        self.bad_chain += other.bad_chain;
+        self.frame_error += other.frame_error;
+        self.queue_reset += other.queue_reset;
+    }
+}
+
+/// Where receive timestamps come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampSource {
+    /// The card stamps each packet as it arrives.
+    Hardware,
+    /// The processor's counter when the batch was taken off the ring; one stamp a batch.
+    Tsc,
+}
+
+impl fmt::Display for TimestampSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TimestampSource::Hardware => "hw",
+            TimestampSource::Tsc => "tsc",
+        })
+    }
+}
+
+/// What a card is.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Name the user gave.
+    pub device: String,
+    /// Model, as in "Intel 82599ES".
+    pub model: &'static str,
+    /// Driver family, as in "ixgbe".
+    pub driver: &'static str,
+    /// What stands behind it.
+    pub kind: pci::Kind,
+    /// Ethernet address.
+    pub mac: MacAddr,
+    /// Where receive timestamps come from as configured.
+    pub timestamps: TimestampSource,
+    /// Most receive queues it can have.
+    pub max_rx_queues: u16,
+    /// Most transmit queues it can have.
+    pub max_tx_queues: u16,
+}
+
+/// The control plane of a card. Dropping it stops the card: queues off, bus
+/// mastering off, and only then is memory released.
+pub trait Nic: Send {
+    /// What it is.
+    fn describe(&self) -> &Description;
+
+    /// State of the link now.
+    fn link(&mut self) -> Result<Link>;
+
+    /// Receive frames for any address, or only for those asked for.
+    fn set_promiscuous(&mut self, on: bool) -> Result<()>;
+
+    /// Receive these multicast groups, and no others.
+    fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()>;
+
+    /// Changes the card's own address until it is reset.
+    fn set_mac(&mut self, mac: MacAddr) -> Result<()>;
+
+    /// Changes the redirection table while running.
+    fn set_rss_table(&mut self, table: &[u16]) -> Result<()>;
+
+    /// Steers a flow to a queue.
+    fn steer(&mut self, rule: &FlowRule) -> Result<()>;
+
+    /// Counters since the port was opened, read from the card's own.
+    fn stats(&mut self) -> Result<Stats>;
+}
+
+impl dyn Nic {
+    /// Waits until the link is up, at most `patience`.
+    pub fn wait_for_link(&mut self, patience: Duration) -> Result<Link> {
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            let link = self.link()?;
+            if link.up {
+                return Ok(link);
+            }
+            if std::time::Instant::now() >= deadline {
+                return Err(Error::new(
+                    Kind::Timeout,
+                    format!(
+                        "{}: no link after {:.1} s; is a cable or module plugged in, and is the far end up?",
+                        self.describe().device,
+                        patience.as_secs_f64()
+                    ),
+                ));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// An opened card.
+pub struct Port {
+    /// Receive queues, in order.
+    pub rx: Vec<RxQueue>,
+    /// Transmit queues, in order.
+    pub tx: Vec<TxQueue>,
+    /// Control. Declared last: dropped after the queues, it stops the card.
+    pub nic: Box<dyn Nic>,
+}
+
+/// A receive queue of any family.
+#[derive(Debug)]
+pub enum RxQueue {
+    /// Intel 82599, X540, X550.
+    Ixgbe(ixgbe::RxQueue),
+}
+
+/// A transmit queue of any family.
+#[derive(Debug)]
+pub enum TxQueue {
+    /// Intel 82599, X540, X550.
+    Ixgbe(ixgbe::TxQueue),
+}
+
+impl RxQueue {
+    /// Gives the queue its first buffers. Without it the card drops what comes
+    /// before the first [`RxQueue::recv`].
+    pub fn fill(&mut self, pool: &Pool) {
+        match self {
+            RxQueue::Ixgbe(queue) => queue.fill(pool),
+        }
+    }
+
+    /// Appends received packets to `batch`, as many as it has room for, and
+    /// returns how many entries were added. Never waits. Frames of several
+    /// buffers are added whole or not at all.
+    #[inline]
+    pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        match self {
+            RxQueue::Ixgbe(queue) => queue.recv(batch),
+        }
+    }
+
+    /// Sleeps until the card says there may be packets, or `patience` is over;
+    /// true if it said so. Needs [`Config::interrupts`].
+    pub fn wait(&mut self, patience: Duration) -> Result<bool> {
+        match self {
+            RxQueue::Ixgbe(queue) => queue.wait(patience),
+        }
+    }
+
+    /// What the device did wrong on this queue.
+    pub fn anomalies(&self) -> Anomalies {
+        match self {
+            RxQueue::Ixgbe(queue) => queue.anomalies(),
+        }
+    }
+}
+
+impl TxQueue {
+    /// Sends packets from the front of `batch`, as many as the ring has room
+    /// for, and returns how many entries were taken; the rest stay in it. Never
+    /// waits. Buffers of packets that have left are given back to the pool on
+    /// later calls.
+    #[inline]
+    pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+        match self {
+            TxQueue::Ixgbe(queue) => queue.send(batch),
+        }
+    }
+
+    /// Gives buffers of packets that have left back to `pool`, all that the
+    /// device reports done; returns how many packets' buffers are still in the ring.
+    pub fn reclaim(&mut self, pool: &Pool) -> usize {
+        match self {
+            TxQueue::Ixgbe(queue) => queue.reclaim(pool),
+        }
+    }
+
+    /// What the device did wrong on this queue.
+    pub fn anomalies(&self) -> Anomalies {
+        match self {
+            TxQueue::Ixgbe(queue) => queue.anomalies(),
+        }
+    }
+}
+
+/// Opens a card with the driver for its id.
+///
+/// # Errors
+/// [`Kind::Unsupported`] if there is none, otherwise what the driver met.
+pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
+    let id = function.id();
+    if ixgbe::supports(id) {
+        return ixgbe::open(function, config);
+    }
+    Err(Error::new(
+        Kind::Unsupported,
+        format!(
+            "{}: no driver for PCI id {:04x}:{:04x}; `bmnic list` shows the cards that can be driven",
+            function.name(),
+            id.vendor,
+            id.device
+        ),
+    ))
+}
+
+/// Name of the driver for a PCI id, if there is one.
+pub fn driver_for(id: pci::Id) -> Option<&'static str> {
+    ixgbe::supports(id).then_some("ixgbe")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_address_reads_as_it_prints() {
+        let mac: MacAddr = "02:00:5e-10-00:FF".parse().unwrap();
+        assert_eq!(mac.to_string(), "02:00:5e:10:00:ff");
+        for text in
+            ["", "02:00:00:00:00", "02:00:00:00:00:00:00", "2:0:0:0:0:0", "02:00:00:00:00:0g", "é2:00:00:00:00:01"]
+        {
+            assert_eq!(text.parse::<MacAddr>().unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+    }
+}

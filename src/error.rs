@@ -1,0 +1,128 @@
+//! The one error type of the crate below the command line.
+//!
+//! An [`Error`] says what was being done, on which device, and what to do
+//! about it, in one line. Its [`Kind`] is the machine's half of the same
+//! answer: the command line turns it into a stable exit code.
+
+use std::fmt;
+use std::io;
+
+/// Shorthand for a result that fails with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What sort of thing went wrong; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request makes no sense as written (exit 2).
+    Usage,
+    /// Refused, because doing it would cut something that is in use (exit 4).
+    Refused,
+    /// A limit the user set was passed: loss, rate, fewer pages than asked (exit 3).
+    Limit,
+    /// The named device, file or program is not there (exit 1).
+    NotFound,
+    /// The user may not do this (exit 1).
+    Permission,
+    /// This machine, card or build cannot do this (exit 1).
+    Unsupported,
+    /// Memory, huge pages or locked-memory limit (exit 1).
+    Memory,
+    /// A bounded wait ran out (exit 1).
+    Timeout,
+    /// The device answers all-ones: it is gone, or never was (exit 1).
+    Gone,
+    /// The device broke its own rules, beyond what can be dropped and counted (exit 1).
+    Device,
+    /// The operating system said no; the text carries its reason (exit 1).
+    Io,
+}
+
+/// What was wrong, why it matters, what to do: one line.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    source: Option<io::Error>,
+}
+
+impl Error {
+    /// An error of `kind` with its whole line of text.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// An operating-system error with what was being done when it came.
+    ///
+    /// The kind follows from the errno: `EACCES` and `EPERM` are
+    /// [`Kind::Permission`], `ENOENT` and `ENODEV` [`Kind::NotFound`],
+    /// `ENOMEM` [`Kind::Memory`], all others [`Kind::Io`].
+    pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
+        let kind = match source.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => Kind::Permission,
+            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Kind::NotFound,
+            Some(libc::ENOMEM) => Kind::Memory,
+            _ => Kind::Io,
+        };
+        Self { kind, message: doing.into(), source: Some(source) }
+    }
+
+    /// The same error as another kind, where the caller knows better.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same error with a hint behind it, after a semicolon.
+    #[must_use]
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        use fmt::Write;
+        if let Some(source) = self.source.take() {
+            // Writing to a String cannot fail.
+            let _ = write!(self.message, ": {source}");
+        }
+        let _ = write!(self.message, "; {hint}");
+        self
+    }
+
+    /// What sort of failure this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Self::io("input/output", source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_becomes_a_kind_and_keeps_its_text() {
+        let error = Error::io("opening /dev/vfio/7", io::Error::from_raw_os_error(libc::EACCES));
+        assert_eq!(error.kind(), Kind::Permission);
+        assert_eq!(error.to_string(), "opening /dev/vfio/7: Permission denied (os error 13)");
+    }
+
+    #[test]
+    fn a_hint_follows_the_reason() {
+        let error = Error::io("mapping", io::Error::from_raw_os_error(libc::ENOMEM)).hint("run `bmnic hugepages`");
+        assert_eq!(error.kind(), Kind::Memory);
+        assert_eq!(error.to_string(), "mapping: Cannot allocate memory (os error 12); run `bmnic hugepages`");
+    }
+}

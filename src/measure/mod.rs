@@ -1,0 +1,1 @@
+//! Measuring: clock, histogram, pacing, machine.

@@ -1,0 +1,1 @@
+//! Packets: build, parse, filter, capture files.

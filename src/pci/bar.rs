@@ -1,0 +1,170 @@
+//! BARs: the control plane's view of a card's registers.
+
+#![allow(unsafe_code)]
+
+use super::Doorbell;
+use crate::error::{Error, Kind, Result};
+use std::any::Any;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+/// The registers of an emulated card, as its model serves them.
+pub trait Registers: Send + Sync {
+    /// Reads `size` bytes (1, 2, 4 or 8) at `offset`.
+    fn read(&self, offset: u64, size: u8) -> u64;
+    /// Writes `size` bytes (1, 2, 4 or 8) at `offset`.
+    fn write(&self, offset: u64, size: u8, value: u64);
+    /// The memory the model polls for the 32-bit doorbell at `offset`, and what keeps it alive.
+    fn doorbell(&self, offset: u64) -> Option<Doorbell>;
+}
+
+/// A memory BAR: mapped from a real card, or served by a model.
+///
+/// Only set-up, link and statistics go through here; a data path holds a
+/// [`Doorbell`]. Offsets are in bytes and must be aligned to the access.
+#[derive(Clone)]
+pub enum Bar {
+    /// Registers of a real card.
+    Mapped(Mapped),
+    /// Registers of an emulated one, and the size of the BAR.
+    Emulated(Arc<dyn Registers>, u64),
+}
+
+/// A mapping of a real BAR.
+#[derive(Clone)]
+pub struct Mapped {
+    base: NonNull<u8>,
+    len: u64,
+    owner: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: the mapping lives as long as the owner; accesses are volatile and whole.
+unsafe impl Send for Mapped {}
+// SAFETY: see Send.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// The `len` bytes of registers at `base`.
+    ///
+    /// # Safety
+    /// They must stay mapped, for reading and writing, while `owner` lives.
+    pub unsafe fn new(base: NonNull<u8>, len: u64, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { base, len, owner }
+    }
+
+    fn register<T>(&self, offset: u64) -> *mut T {
+        let size = size_of::<T>() as u64;
+        assert!(
+            offset % size == 0 && offset <= self.len && size <= self.len - offset,
+            "register {offset:#x} outside a BAR of {:#x} bytes",
+            self.len
+        );
+        // SAFETY: offset was checked against the mapping's length.
+        unsafe { self.base.as_ptr().add(offset as usize).cast() }
+    }
+}
+
+impl Bar {
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Bar::Mapped(mapped) => mapped.len,
+            Bar::Emulated(_, size) => *size,
+        }
+    }
+
+    /// Fails unless the BAR holds at least `needed` bytes: asked once at open,
+    /// so that no register offset of the driver's table can be outside.
+    pub fn require(&self, device: &str, needed: u64) -> Result<()> {
+        if self.size() >= needed {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Unsupported,
+            format!(
+                "{device}: its register BAR has {} bytes but the driver needs {needed}; is this the card its id says?",
+                self.size()
+            ),
+        ))
+    }
+
+    /// Reads a 32-bit register.
+    pub fn read32(&self, offset: u64) -> u32 {
+        match self {
+            // SAFETY: register checks bounds and alignment.
+            Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).read_volatile() },
+            Bar::Emulated(registers, _) => registers.read(offset, 4) as u32,
+        }
+    }
+
+    /// Writes a 32-bit register.
+    pub fn write32(&self, offset: u64, value: u32) {
+        match self {
+            // SAFETY: register checks bounds and alignment.
+            Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).write_volatile(value) },
+            Bar::Emulated(registers, _) => registers.write(offset, 4, u64::from(value)),
+        }
+    }
+
+    /// Reads an 8-bit register.
+    pub fn read8(&self, offset: u64) -> u8 {
+        match self {
+            // SAFETY: register checks bounds and alignment.
+            Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).read_volatile() },
+            Bar::Emulated(registers, _) => registers.read(offset, 1) as u8,
+        }
+    }
+
+    /// Writes an 8-bit register.
+    pub fn write8(&self, offset: u64, value: u8) {
+        match self {
+            // SAFETY: register checks bounds and alignment.
+            Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).write_volatile(value) },
+            Bar::Emulated(registers, _) => registers.write(offset, 1, u64::from(value)),
+        }
+    }
+
+    /// Reads a 16-bit register.
+    pub fn read16(&self, offset: u64) -> u16 {
+        match self {
+            // SAFETY: register checks bounds and alignment.
+            Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).read_volatile() },
+            Bar::Emulated(registers, _) => registers.read(offset, 2) as u16,
+        }
+    }
+
+    /// Writes a 16-bit register.
+    pub fn write16(&self, offset: u64, value: u16) {
+        match self {
+            // SAFETY: register checks bounds and alignment.
+            Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).write_volatile(value) },
+            Bar::Emulated(registers, _) => registers.write(offset, 2, u64::from(value)),
+        }
+    }
+
+    /// The doorbell at `offset`, for a queue to keep.
+    pub fn doorbell(&self, offset: u64) -> Result<Doorbell> {
+        match self {
+            Bar::Mapped(mapped) => {
+                let register = mapped.register::<AtomicU32>(offset);
+                // SAFETY: inside the mapping, which the owner keeps; not null, as base is not.
+                Ok(unsafe { Doorbell::new(NonNull::new_unchecked(register), Arc::clone(&mapped.owner)) })
+            }
+            Bar::Emulated(registers, _) => registers.doorbell(offset).ok_or_else(|| {
+                Error::new(Kind::Unsupported, format!("the emulated card has no doorbell at register {offset:#x}"))
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Bar::Mapped(_) => "mapped",
+            Bar::Emulated(..) => "emulated",
+        };
+        write!(f, "Bar({kind}, {:#x} bytes)", self.size())
+    }
+}

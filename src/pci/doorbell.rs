@@ -1,0 +1,56 @@
+//! Doorbells: the one store that a data path makes to a device.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A 32-bit register that a queue writes to tell the device of new descriptors.
+///
+/// It points into the mapped BAR of a real card, or into the page that the
+/// emulated card's model polls: the store is the same instruction on both. It
+/// can only be written, never read.
+#[derive(Clone)]
+pub struct Doorbell {
+    register: NonNull<AtomicU32>,
+    /// Keeps the mapping alive.
+    _owner: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: the register lives as long as the owner, and is only stored to, whole.
+unsafe impl Send for Doorbell {}
+// SAFETY: see Send.
+unsafe impl Sync for Doorbell {}
+
+impl Doorbell {
+    /// A doorbell at `register`.
+    ///
+    /// # Safety
+    /// `register` must be valid for 32-bit stores, and aligned, for as long as
+    /// `owner` lives.
+    pub unsafe fn new(register: NonNull<AtomicU32>, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { register, _owner: owner }
+    }
+
+    /// Writes `value`, after everything the program has written so far.
+    ///
+    /// The device sees descriptors no later than the doorbell that announces
+    /// them: on x86 stores stay in order (write-back memory before uncached), on
+    /// aarch64 the barrier is `dmb oshst`.
+    #[inline(always)]
+    pub fn ring(&self, value: u32) {
+        crate::dma::barrier::io_wmb();
+        // SAFETY: valid and aligned while the owner lives. A register that a
+        // device or another thread reads at any time: hence an atomic.
+        unsafe { self.register.as_ref() }.store(value, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Doorbell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Doorbell({:p})", self.register)
+    }
+}

@@ -1,0 +1,134 @@
+//! PCI functions: how a card is found, opened and touched.
+//!
+//! ```text
+//!   Address --discover--> sysfs entry --open--> dyn Function --bar()--> Bar
+//!                                                   |                    |
+//!                              map(arena), irq, config        Doorbell (data path)
+//! ```
+//!
+//! A [`Function`] is one opened card. Three things can stand behind it: VFIO,
+//! the files that sysfs offers (`resourceN`, `config`), or an emulated card in
+//! this process. Drivers cannot tell which, except through [`Function::kind`],
+//! which is only there to be printed.
+
+mod address;
+mod bar;
+mod doorbell;
+mod roots;
+
+pub use address::Address;
+pub use bar::{Bar, Registers};
+pub use doorbell::Doorbell;
+pub use roots::Roots;
+
+use crate::dma::{Addressing, Arena};
+use crate::error::Result;
+use std::fmt;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+/// What stands behind an opened function. Printed beside every figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A device model of this program; no wire, no PCIe.
+    Emulated,
+    /// A real function through VFIO with an IOMMU.
+    Vfio,
+    /// A real function through VFIO without an IOMMU.
+    VfioNoIommu,
+    /// A real function through the files of sysfs, without an IOMMU.
+    Sysfs,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Emulated => "emulated",
+            Kind::Vfio => "vfio",
+            Kind::VfioNoIommu => "vfio-noiommu",
+            Kind::Sysfs => "sysfs",
+        })
+    }
+}
+
+/// Who made a function and what it is (PCI 3.0 §6.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Id {
+    /// Vendor.
+    pub vendor: u16,
+    /// Device.
+    pub device: u16,
+    /// Subsystem vendor.
+    pub subsystem_vendor: u16,
+    /// Subsystem.
+    pub subsystem: u16,
+    /// Revision.
+    pub revision: u8,
+}
+
+/// One opened PCI function: the control plane of a card.
+///
+/// Dropping the last handle turns bus mastering off before any mapped memory
+/// is released.
+pub trait Function: Send + Sync {
+    /// How the user named it: `0000:03:00.0`, `emu:82599`.
+    fn name(&self) -> &str;
+
+    /// What stands behind it.
+    fn kind(&self) -> Kind;
+
+    /// Vendor, device, subsystem, revision.
+    fn id(&self) -> Id;
+
+    /// Memory BAR `index` (0 to 5).
+    fn bar(&self, index: u8) -> Result<Bar>;
+
+    /// Reads 1, 2 or 4 bytes of configuration space.
+    fn config_read(&self, offset: u16, size: u8) -> Result<u32>;
+
+    /// Writes 1, 2 or 4 bytes of configuration space.
+    fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()>;
+
+    /// Which addresses this function must be given for memory.
+    fn addressing(&self) -> Addressing;
+
+    /// Lets the device read and write `arena`, at the IOVAs it names. Mapping
+    /// the same arena again changes nothing. The arena lives until the function
+    /// is closed.
+    fn map(&self, arena: &Arc<Arena>) -> Result<()>;
+
+    /// Interrupt vectors (MSI-X) it has; 0 if interrupts cannot be had this way.
+    fn irq_vectors(&self) -> u16;
+
+    /// Signals eventfd `fds[i]` for MSI-X vector `i`; an empty slice turns
+    /// interrupts off. The eventfds must stay open until then.
+    fn set_irqs(&self, fds: &[RawFd]) -> Result<()>;
+
+    /// NUMA node it is attached to, where known.
+    fn numa_node(&self) -> Option<u16>;
+
+    /// Resets the function (FLR) if it can; false if it cannot.
+    fn reset(&self) -> Result<bool>;
+}
+
+impl dyn Function {
+    /// Lets the function read and write memory, or stops it: the bus-master
+    /// enable bit of the command register (PCI 3.0 §6.2.2).
+    pub fn set_bus_master(&self, on: bool) -> Result<()> {
+        const COMMAND: u16 = 0x04;
+        const MEMORY_SPACE: u32 = 1 << 1;
+        const BUS_MASTER: u32 = 1 << 2;
+        let command = self.config_read(COMMAND, 2)?;
+        let wanted = if on { command | MEMORY_SPACE | BUS_MASTER } else { command & !BUS_MASTER };
+        if wanted != command {
+            self.config_write(COMMAND, 2, wanted)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for dyn Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.kind())
+    }
+}
