@@ -40,5 +40,6 @@ mod error;
 pub mod measure;
 pub mod packet;
 pub mod pci;
+pub mod sys;
 
 pub use error::{Error, Kind, Result};
