@@ -18,7 +18,10 @@
 //! that the datasheet forbids is a *violation*, counted by name; strict models
 //! (all tests) treat the first as fatal.
 
+mod spec;
 pub mod wire;
+
+pub use spec::{Share, Spec};
 
 use crate::pci::Id;
 use std::sync::Arc;

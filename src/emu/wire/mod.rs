@@ -1,11 +1,39 @@
 //! Wires: what an emulated port is plugged into.
 //!
+//! ```text
+//!     Model            one card
+//!       |  send, peek, advance
+//!     Mac              line rate, counters: when does each bit pass?
+//!       |
+//!     Impaired         loses, doubles, swaps, spoils, delays (only if asked for)
+//!       |
+//!     Loop  Peer  Source  Sink  Tap  Packet  Pcap  Cable
+//! ```
+//!
 //! A [`Wire`] is one end of an Ethernet segment as a MAC sees it. Ends compose:
 //! an impaired wire is a wire around a wire. Time is the caller's
-//! ([`Picos`](super::Picos)), so a test can run a wire faster or slower than
-//! the clock on the wall.
+//! ([`Picos`]), so a test can run a wire faster or slower than the clock on the
+//! wall.
+
+mod impair;
+mod loopback;
+mod mac;
+mod open;
+mod queue;
+
+pub use impair::Impairment;
+pub use loopback::Loop;
+pub use mac::{BUFFER, Counters, MIN_SPEED, Mac, Sent, Speed};
+pub use open::{Patch, WireSpec, open};
+pub use queue::FrameQueue;
 
 use super::Picos;
+
+/// Longest frame that a wire carries, in bytes without FCS.
+pub const MAX_FRAME: usize = 16 * 1024;
+
+/// Shortest frame on a wire, in bytes without FCS; MACs pad to it (IEEE 802.3 §3.2.8).
+pub const MIN_FRAME: usize = 60;
 
 /// One end of an Ethernet segment. Frames are whole, without FCS.
 pub trait Wire: Send {
