@@ -125,7 +125,7 @@ impl Clock {
     /// A difference of readings in nanoseconds.
     #[inline]
     pub fn ns(&self, ticks: Ticks) -> u64 {
-        (u128::from(ticks) * u128::from(self.rate) >> FRACTION) as u64
+        ((u128::from(ticks) * u128::from(self.rate)) >> FRACTION) as u64
     }
 
     /// Ticks in `duration`, rounded down; as many as there are if it is too long.
@@ -144,7 +144,7 @@ impl Clock {
             return self.base.wall.saturating_sub(self.ns(past));
         }
         let elapsed = self.ns(ticks - self.base.ticks);
-        let slew = i128::from(self.slew) * i128::from(elapsed.min(SLEW_NS)) >> FRACTION;
+        let slew = (i128::from(self.slew) * i128::from(elapsed.min(SLEW_NS))) >> FRACTION;
         self.base.wall.saturating_add(elapsed).saturating_add_signed(slew as i64)
     }
 

@@ -6,17 +6,27 @@
 //!     +-- Pace       when the next packet is due: absolute, 64-bit, no drift
 //!     +-- Idle       what a poll loop does when there is nothing to do
 //!     +-- Histogram  every figure that is printed comes out of one of these
+//!     +-- Floor      what this machine takes with no card and no driver at all
+//!     +-- Noise      who else had the processors meanwhile
+//!
+//!   Machine    where it was measured
+//!   search     the highest rate that a trial passes (RFC 2544)
 //! ```
 //!
 //! A figure that depends on the machine is only printed beside what the machine
 //! itself costs in the same second.
 
 pub mod clock;
+pub mod floor;
 mod histogram;
 mod idle;
+pub mod machine;
 mod pace;
+pub mod search;
 
 pub use clock::{Clock, Ticks};
+pub use floor::Floor;
 pub use histogram::{Histogram, Quantile};
 pub use idle::Idle;
+pub use machine::{Machine, Noise};
 pub use pace::{Pace, Slot};
