@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The address of a PCI function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// Domain (segment).
     pub domain: u32,

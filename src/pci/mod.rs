@@ -13,6 +13,7 @@
 
 mod address;
 mod bar;
+pub mod discover;
 mod doorbell;
 mod roots;
 
