@@ -5,10 +5,10 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::mem;
-use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
 
 /// Nanoseconds of `CLOCK_MONOTONIC_RAW`: the hardware's rate, never slewed.
 pub fn monotonic_raw_ns() -> u64 {
@@ -64,38 +64,56 @@ pub fn current_cpu() -> Option<usize> {
     usize::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
 
-/// Name, address and bits of the network of each IPv4 address of an interface.
-pub fn ipv4_addresses() -> io::Result<Vec<(String, Ipv4Addr, u8)>> {
-    let mut list = std::ptr::null_mut();
-    // SAFETY: list is writable; on success it is ours until freeifaddrs.
-    if unsafe { libc::getifaddrs(&mut list) } != 0 {
-        return Err(io::Error::last_os_error());
+/// The user whose rights this process has.
+pub fn effective_user() -> u32 {
+    // SAFETY: takes no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Locks the byte at `offset` of a file for this open of it; false if another
+/// has it. The kernel frees it with the last descriptor of this open, however
+/// the process ends (`F_OFD_SETLK`).
+pub fn lock_byte(file: &File, offset: u64) -> io::Result<bool> {
+    match fcntl_lock(file, libc::F_OFD_SETLK, libc::F_WRLCK, offset) {
+        Ok(_) => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(e) => Err(e),
     }
-    let word = |address: *const libc::sockaddr| {
-        // SAFETY: null or a socket address of the list, which has not been freed;
-        // an AF_INET one is a sockaddr_in.
-        unsafe {
-            let inet = !address.is_null() && i32::from((*address).sa_family) == libc::AF_INET;
-            inet.then(|| u32::from_be((*address.cast::<libc::sockaddr_in>()).sin_addr.s_addr))
-        }
-    };
-    let mut found = Vec::new();
-    let mut entry = list.cast_const();
-    // SAFETY: entry is null or an element of the list.
-    while let Some(interface) = unsafe { entry.as_ref() } {
-        if let Some(address) = word(interface.ifa_addr) {
-            // SAFETY: the name is a string of the list.
-            let label = unsafe { CStr::from_ptr(interface.ifa_name) }.to_string_lossy();
-            // An address may carry a label, eth0:1, in the name's place.
-            let name = label.split(':').next().unwrap_or_default().to_string();
-            let prefix = word(interface.ifa_netmask).map_or(32, |mask| mask.count_ones() as u8);
-            found.push((name, Ipv4Addr::from_bits(address), prefix));
-        }
-        entry = interface.ifa_next;
-    }
-    // SAFETY: the list that getifaddrs gave, freed once.
-    unsafe { libc::freeifaddrs(list) };
-    Ok(found)
+}
+
+/// Frees a byte that [`lock_byte`] locked.
+pub fn unlock_byte(file: &File, offset: u64) -> io::Result<()> {
+    fcntl_lock(file, libc::F_OFD_SETLK, libc::F_UNLCK, offset).map(drop)
+}
+
+/// Whether another open of the file has locked this byte.
+pub fn byte_is_locked(file: &File, offset: u64) -> io::Result<bool> {
+    let lock = fcntl_lock(file, libc::F_OFD_GETLK, libc::F_WRLCK, offset)?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+fn fcntl_lock(file: &File, command: i32, kind: i32, offset: u64) -> io::Result<libc::flock> {
+    // SAFETY: flock is plain integers; l_pid must be 0 for these commands.
+    let mut lock: libc::flock = unsafe { mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = i64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    lock.l_len = 1;
+    // SAFETY: the descriptor is open and lock is a valid flock to read and write.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), command, &mut lock) })?;
+    Ok(lock)
+}
+
+/// Makes sure that the file system has room for these bytes of a file.
+pub fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let signed = |n| i64::try_from(n).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG));
+    // SAFETY: the descriptor is open; no memory is involved.
+    check(unsafe { libc::fallocate(file.as_raw_fd(), 0, signed(offset)?, signed(len)?) }).map(drop)
+}
+
+/// -1 as the error that `errno` names.
+fn check(result: i32) -> io::Result<i32> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 #[cfg(test)]
@@ -122,8 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn the_loopback_address_is_among_the_addresses() {
-        let loopback = ("lo".to_string(), Ipv4Addr::LOCALHOST, 8);
-        assert!(ipv4_addresses().unwrap().contains(&loopback));
+    fn a_byte_is_locked_for_one_open_of_a_file_at_a_time() {
+        let first = tempfile::tempfile().unwrap();
+        let path = format!("/proc/self/fd/{}", first.as_raw_fd());
+        let second = File::options().read(true).write(true).open(path).unwrap();
+        assert!(lock_byte(&first, 1).unwrap());
+        assert!(!lock_byte(&second, 1).unwrap() && lock_byte(&second, 0).unwrap());
+        assert!(byte_is_locked(&second, 1).unwrap() && !byte_is_locked(&first, 1).unwrap());
+        drop(first);
+        assert!(!byte_is_locked(&second, 1).unwrap());
     }
 }

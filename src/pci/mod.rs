@@ -15,8 +15,6 @@ mod address;
 mod bar;
 pub mod discover;
 mod doorbell;
-pub mod guard;
-pub mod network;
 mod roots;
 
 pub use address::Address;

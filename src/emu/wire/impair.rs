@@ -1,6 +1,16 @@
 //! Impairments: what a bad wire does to frames.
+//!
+//! ```text
+//!   port  --send-->  [lose, double, spoil, swap, delay]  -->  wire
+//!   port  <--peek--  [lose, double, spoil, swap, delay]  <--  wire
+//! ```
+//!
+//! Each way has its own chance, drawn from the seed, in an order that depends on
+//! nothing but the frames: the same frames on the same seed meet the same fate,
+//! however the model is stepped. A frame crosses the impairment once on its way
+//! out and once on its way in; a loop is one segment, so there only once.
 
-use super::Picos;
+use super::{FrameQueue, MAX_FRAME, Picos, Random, Wire};
 use crate::emu::Share;
 
 /// What a wire does to the frames that pass, each way.
@@ -16,6 +26,295 @@ pub struct Impairment {
     pub corrupt: Share,
     /// How much later each frame comes.
     pub delay: Picos,
-    /// By how much the delay varies, up or down.
+    /// By how much the delay varies, up or down. It never swaps frames.
     pub jitter: Picos,
+}
+
+/// A wire around a wire that does so.
+pub struct Impaired {
+    wire: Box<dyn Wire>,
+    /// What is sent; none on a wire that leads back to its sender.
+    out: Option<Fate>,
+    back: Fate,
+}
+
+/// Bytes that wait, each way: what 100 us of delay hold at 10 Gbit/s many times
+/// over. When it is full, longer delays hold the wire up.
+const ROOM: usize = 4 << 20;
+
+impl Impaired {
+    /// Impairs both ways of `wire`, or what is received only (`both` false).
+    pub fn new(wire: Box<dyn Wire>, what: Impairment, seed: u64, both: bool) -> Self {
+        let out = both.then(|| Fate::new(what, Random::new(seed ^ 0x6f75_7400)));
+        Impaired { wire, out, back: Fate::new(what, Random::new(seed ^ 0x6261_636b)) }
+    }
+
+    /// Puts what is due on the wire.
+    fn flush(&mut self, now: Picos) {
+        let Some(out) = &mut self.out else { return };
+        while let Some((frame, at)) = out.due(now) {
+            if !self.wire.send(frame, at) {
+                return;
+            }
+            out.queue.pop();
+        }
+    }
+}
+
+impl Wire for Impaired {
+    fn send(&mut self, frame: &[u8], at: Picos) -> bool {
+        let Some(out) = &mut self.out else { return self.wire.send(frame, at) };
+        if !out.has_room() {
+            self.flush(at);
+            return false;
+        }
+        out.pass(frame, at);
+        self.flush(at);
+        true
+    }
+
+    fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+        self.flush(now);
+        while self.back.has_room() {
+            let Some((frame, at)) = self.wire.peek(now) else { break };
+            self.back.pass(frame, at);
+            self.wire.advance();
+        }
+        self.back.due(now)
+    }
+
+    fn advance(&mut self) {
+        self.back.queue.pop();
+    }
+
+    fn carrier(&self) -> bool {
+        self.wire.carrier()
+    }
+
+    fn waits(&self) -> bool {
+        self.wire.waits()
+    }
+
+    fn report(&self) -> Vec<(&'static str, u64)> {
+        let mut report = self.wire.report();
+        for (way, names) in [
+            (self.out.as_ref(), ["out_lost", "out_duplicated", "out_reordered", "out_corrupted"]),
+            (Some(&self.back), ["in_lost", "in_duplicated", "in_reordered", "in_corrupted"]),
+        ] {
+            report.extend(way.into_iter().flat_map(|fate| names.into_iter().zip(fate.counts)));
+        }
+        report
+    }
+}
+
+/// One way through a bad wire.
+struct Fate {
+    what: Impairment,
+    random: Random,
+    /// What comes out, in order, with when.
+    queue: FrameQueue,
+    /// A frame that waits for the one behind it, and when it came.
+    swapped: Option<(Vec<u8>, Picos)>,
+    /// When the last frame comes out: none overtakes it by jitter.
+    last: Picos,
+    scratch: Vec<u8>,
+    /// Lost, duplicated, reordered, corrupted.
+    counts: [u64; 4],
+}
+
+impl Fate {
+    fn new(what: Impairment, random: Random) -> Self {
+        let queue = FrameQueue::new(ROOM);
+        Fate { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), counts: [0; 4] }
+    }
+
+    /// Whether a frame, its double and one that waited fit.
+    fn has_room(&self) -> bool {
+        self.queue.room_for(3 * MAX_FRAME)
+    }
+
+    /// Decides over a frame. All the chances are drawn for each frame, so that
+    /// one impairment does not change what another one chooses.
+    fn pass(&mut self, frame: &[u8], at: Picos) {
+        let Impairment { loss, duplicate, reorder, corrupt, delay, jitter } = self.what;
+        let lost = self.random.happens(loss);
+        let doubled = self.random.happens(duplicate);
+        let swapped = self.random.happens(reorder);
+        let spoiled = self.random.happens(corrupt);
+        let bit = self.random.number();
+        let varied = self.random.below(2 * jitter + 1);
+        if lost {
+            self.counts[0] += 1;
+            return;
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(frame);
+        if spoiled && !frame.is_empty() {
+            self.counts[3] += 1;
+            let bit = (bit % (8 * frame.len() as u64)) as usize;
+            self.scratch[bit / 8] ^= 1 << (bit % 8);
+        }
+        let due = (at + delay + varied).saturating_sub(jitter).max(at);
+        // One frame waits at a time: the one that it waits for goes first.
+        if swapped && self.swapped.is_none() {
+            self.counts[2] += 1;
+            self.swapped = Some((std::mem::take(&mut self.scratch), due));
+            return;
+        }
+        self.last = self.last.max(due);
+        // There is room: see `has_room`.
+        let _ = self.queue.push(&self.scratch, self.last);
+        if doubled {
+            self.counts[1] += 1;
+            let _ = self.queue.push(&self.scratch, self.last);
+        }
+        self.release();
+    }
+
+    fn release(&mut self) {
+        if let Some((frame, due)) = self.swapped.take() {
+            self.last = self.last.max(due);
+            let _ = self.queue.push(&frame, self.last);
+            self.scratch = frame;
+        }
+    }
+
+    /// The next frame that is due. One that waits for another to overtake it
+    /// does so for [`PATIENCE`], then it goes alone.
+    fn due(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+        if self.swapped.as_ref().is_some_and(|(_, due)| due + PATIENCE <= now) {
+            self.release();
+        }
+        self.queue.front().filter(|&(_, at)| at <= now)
+    }
+}
+
+/// How long a frame waits to be overtaken: a millisecond.
+const PATIENCE: Picos = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Loop;
+    use super::*;
+
+    fn share(percent: u32) -> Share {
+        Share(percent * 10_000_000)
+    }
+
+    /// What comes back of `count` numbered frames, one every 100 ns, and when.
+    fn round(what: Impairment, seed: u64, count: u32) -> Vec<(Vec<u8>, Picos)> {
+        let mut wire = Impaired::new(Box::new(Loop::new(true)), what, seed, false);
+        let mut seen = Vec::new();
+        let mut receive = |wire: &mut Impaired, now| {
+            while let Some((frame, at)) = wire.peek(now) {
+                seen.push((frame.to_vec(), at));
+                wire.advance();
+            }
+        };
+        for n in 0..count {
+            let at = u64::from(n) * 100_000;
+            assert!(wire.send(&[&n.to_be_bytes()[..], &[0; 56]].concat(), at));
+            receive(&mut wire, at);
+        }
+        receive(&mut wire, u64::MAX / 2);
+        seen
+    }
+
+    fn number(frame: &[u8]) -> u32 {
+        u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]])
+    }
+
+    #[test]
+    fn each_impairment_does_its_share_and_no_more() {
+        const COUNT: u32 = 20_000;
+        // Ten percent of 20000, within five standard deviations.
+        let about = |n: usize| n.abs_diff(2000) < 5 * 43;
+        let none = Impairment::default();
+
+        let lost = round(Impairment { loss: share(10), ..none }, 1, COUNT);
+        assert!(about(COUNT as usize - lost.len()) && lost.is_sorted());
+
+        let doubled = round(Impairment { duplicate: share(10), ..none }, 1, COUNT);
+        assert!(about(doubled.len() - COUNT as usize));
+        assert!(doubled.is_sorted());
+
+        let swapped = round(Impairment { reorder: share(10), ..none }, 1, COUNT);
+        assert_eq!(swapped.len(), COUNT as usize);
+        let overtaken = swapped.windows(2).filter(|pair| number(&pair[1].0) < number(&pair[0].0)).count();
+        // One that waits already lets the next chance pass: 10% of 91%.
+        assert!(overtaken.abs_diff(1818) < 5 * 43, "{overtaken}");
+
+        let spoiled = round(Impairment { corrupt: share(10), ..none }, 1, COUNT);
+        let bits = |n: usize| -> u32 {
+            let original = [&(n as u32).to_be_bytes()[..], &[0; 56]].concat();
+            spoiled[n].0.iter().zip(original).map(|(a, b)| (a ^ b).count_ones()).sum()
+        };
+        assert!((0..COUNT as usize).all(|n| bits(n) <= 1));
+        assert!(about((0..COUNT as usize).filter(|&n| bits(n) == 1).count()));
+    }
+
+    #[test]
+    fn delay_and_jitter_are_kept_and_swap_nothing() {
+        let what = Impairment { delay: 10_000_000, jitter: 3_000_000, ..Impairment::default() };
+        let seen = round(what, 9, 2000);
+        assert_eq!(seen.len(), 2000);
+        let delays: Vec<_> = seen.iter().map(|(frame, at)| at - u64::from(number(frame)) * 100_000).collect();
+        assert!(delays.iter().all(|delay| (7_000_000..=13_000_000).contains(delay)));
+        assert!(delays.iter().max() > Some(&12_000_000) && delays.iter().min() < Some(&12_000_000));
+        assert!(seen.is_sorted_by_key(|(frame, at)| (*at, number(frame))));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
+        let what = Impairment {
+            loss: share(5),
+            duplicate: share(5),
+            reorder: share(5),
+            corrupt: share(5),
+            delay: 1_000_000,
+            jitter: 500_000,
+        };
+        assert_eq!(round(what, 7, 3000), round(what, 7, 3000));
+        assert_ne!(round(what, 7, 3000), round(what, 8, 3000));
+    }
+
+    #[test]
+    fn one_impairment_does_not_move_another() {
+        let numbers = |what| round(what, 3, 3000).into_iter().map(|(frame, _)| number(&frame)).collect::<Vec<_>>();
+        let loss = Impairment { loss: share(20), ..Impairment::default() };
+        let both = Impairment { delay: 5_000_000, duplicate: share(50), ..loss };
+        let mut doubled = numbers(both);
+        doubled.dedup();
+        assert_eq!(numbers(loss), doubled);
+    }
+
+    #[test]
+    fn everything_can_be_lost_and_a_lone_frame_does_not_wait_forever() {
+        assert!(round(Impairment { loss: Share::ALL, ..Impairment::default() }, 1, 100).is_empty());
+        let swapped = round(Impairment { reorder: Share::ALL, ..Impairment::default() }, 1, 1);
+        assert_eq!(swapped.len(), 1);
+    }
+
+    #[test]
+    fn a_wire_that_waits_is_waited_for_and_nothing_is_lost() {
+        let what = Impairment { delay: 1_000_000_000, ..Impairment::default() };
+        let mut wire = Impaired::new(Box::new(Loop::new(true)), what, 1, true);
+        let mut sent = 0_u32;
+        while wire.send(&[&sent.to_be_bytes()[..], &[0; 1000]].concat(), 0) {
+            sent += 1;
+        }
+        assert!(sent > 3000, "{sent}");
+        let mut next = 0;
+        for now in 0..100_000 {
+            while let Some((frame, _)) = wire.peek(now * 1_000_000) {
+                assert_eq!(number(frame), next);
+                next += 1;
+                wire.advance();
+            }
+            if next == sent {
+                return;
+            }
+        }
+        panic!("{next} of {sent}");
+    }
 }

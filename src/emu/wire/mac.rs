@@ -206,6 +206,11 @@ impl Mac {
         self.wire.waits()
     }
 
+    /// What the wire itself saw or did, by name.
+    pub fn report(&self) -> Vec<(&'static str, u64)> {
+        self.wire.report()
+    }
+
     /// What has passed so far.
     pub fn counters(&self) -> Counters {
         self.counters

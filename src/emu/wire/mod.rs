@@ -15,17 +15,24 @@
 //! ([`Picos`]), so a test can run a wire faster or slower than the clock on the
 //! wall.
 
+mod cable;
 mod impair;
+mod lane;
 mod loopback;
 mod mac;
 mod open;
+mod peer;
 mod queue;
+mod random;
 
-pub use impair::Impairment;
+pub use cable::Cable;
+pub use impair::{Impaired, Impairment};
 pub use loopback::Loop;
 pub use mac::{BUFFER, Counters, MIN_SPEED, Mac, Sent, Speed};
 pub use open::{Patch, WireSpec, open};
+pub use peer::{Crossover, Peer};
 pub use queue::FrameQueue;
+pub use random::Random;
 
 use super::Picos;
 
@@ -54,4 +61,9 @@ pub trait Wire: Send {
     /// Whether a frame that cannot be received yet may wait on the wire (the far
     /// end honours pause frames), or is lost.
     fn waits(&self) -> bool;
+
+    /// What the wire itself saw or did, by name; empty if it keeps no count.
+    fn report(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }

@@ -57,6 +57,15 @@ impl FrameQueue {
         self.entries.pop_front();
     }
 
+    /// Whether frames of `bytes` bytes together fit now, however they are cut.
+    pub fn room_for(&self, bytes: usize) -> bool {
+        let Some(head) = self.entries.front().map(|e| e.start) else { return bytes <= self.bytes.len() };
+        match self.tail > head {
+            true => self.bytes.len() - self.tail >= bytes || head >= bytes,
+            false => head - self.tail >= bytes,
+        }
+    }
+
     /// Frames that wait.
     pub fn len(&self) -> usize {
         self.entries.len()
