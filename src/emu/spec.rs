@@ -366,7 +366,7 @@ pub(super) struct Time(pub(super) Picos);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| self.0 % unit == 0).unwrap_or(&UNITS[0]);
+        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| self.0.is_multiple_of(*unit)).unwrap_or(&UNITS[0]);
         write!(f, "{}{name}", self.0 / unit)
     }
 }
@@ -378,9 +378,9 @@ impl fmt::Display for Scaled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => f.write_str("0"),
-            n if n % 1_000_000_000 == 0 => write!(f, "{}G", n / 1_000_000_000),
-            n if n % 1_000_000 == 0 => write!(f, "{}M", n / 1_000_000),
-            n if n % 1_000 == 0 => write!(f, "{}k", n / 1_000),
+            n if n.is_multiple_of(1_000_000_000) => write!(f, "{}G", n / 1_000_000_000),
+            n if n.is_multiple_of(1_000_000) => write!(f, "{}M", n / 1_000_000),
+            n if n.is_multiple_of(1_000) => write!(f, "{}k", n / 1_000),
             n => write!(f, "{n}"),
         }
     }

@@ -51,16 +51,16 @@ const HOT: u64 = 256 * 1024;
 pub(super) struct Torn;
 
 /// Where a lane is.
-#[derive(Clone)]
 struct Memory {
-    map: Arc<MmapRaw>,
+    /// Keeps what the pointers point into.
+    _map: Arc<MmapRaw>,
     head: NonNull<AtomicU64>,
     tail: NonNull<AtomicU64>,
     data: NonNull<u8>,
     size: u64,
 }
 
-// SAFETY: the pointers go into `map`, which lives as long and is not tied to a
+// SAFETY: the pointers go into the mapping, which lives as long and is not tied to a
 // thread.
 unsafe impl Send for Memory {}
 
@@ -76,7 +76,7 @@ impl Memory {
             let base = NonNull::new_unchecked(map.as_mut_ptr()).add(offset);
             (base.cast(), base.add(TAIL).cast(), base.add(CONTROL))
         };
-        Memory { map: Arc::clone(map), head, tail, data, size: size as u64 }
+        Memory { _map: Arc::clone(map), head, tail, data, size: size as u64 }
     }
 
     #[inline]

@@ -25,31 +25,17 @@
 //!   pause frames and arrives from then on at line rate ([`Wire::waits`]), or
 //!   is what a card loses to a full buffer: [`Mac::overrun`] says so.
 
-use super::{MIN_FRAME, Picos, Wire};
+use super::clock::{ByteTime, Clock};
+use super::{MIN_FRAME, OVERHEAD, Picos, Speed, Wire};
 
 /// Packet buffer for received frames, in bytes (82599 §1.2: 512 KB).
 pub const BUFFER: usize = 512 * 1024;
-
-/// Preamble, start delimiter, FCS and inter-frame gap.
-const OVERHEAD: usize = 8 + 4 + 12;
 
 /// How long the packet buffer lasts on a wire without a line rate.
 const MAX_BUFFER: Picos = 500_000_000;
 
 /// A gap between steps that is not the model's own doing.
 const STALL: Picos = 20_000_000;
-
-/// Fraction bits of the time of a byte.
-const FRACTION: u32 = 16;
-
-/// Line rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speed {
-    /// Bits a second.
-    Bits(u64),
-    /// As fast as the machine can: frames take no time.
-    Max,
-}
 
 /// What became of a frame that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +93,7 @@ impl Mac {
     pub fn new(wire: Box<dyn Wire>, speed: Speed) -> Self {
         let mut mac = Mac {
             wire,
-            byte: ByteTime(0),
+            byte: ByteTime::default(),
             buffer: 0,
             now: 0,
             tx_free: Clock::default(),
@@ -126,7 +112,7 @@ impl Mac {
     pub fn set_speed(&mut self, speed: Speed) {
         self.byte = ByteTime::new(speed);
         self.buffer = match speed {
-            Speed::Bits(_) => Clock::default().after(self.byte, BUFFER).picos,
+            Speed::Bits(_) => Clock::default().later(self.byte.of(BUFFER)).picos(),
             Speed::Max => MAX_BUFFER,
         };
     }
@@ -137,12 +123,12 @@ impl Mac {
     pub fn send(&mut self, frame: &[u8], now: Picos) -> Sent {
         self.tick(now);
         self.sending = true;
-        if self.tx_free.picos > now {
+        if self.tx_free.picos() > now {
             self.owed = 0;
             return Sent::Busy;
         }
-        let free = self.tx_free.after(self.byte, frame.len().max(MIN_FRAME) + OVERHEAD);
-        if !self.wire.send(frame, free.picos) {
+        let free = self.tx_free.later(self.byte.of(frame.len().max(MIN_FRAME) + OVERHEAD));
+        if !self.wire.send(frame, free.picos()) {
             self.counters.pauses += u64::from(!self.paused);
             self.paused = true;
             return Sent::Paused;
@@ -151,7 +137,7 @@ impl Mac {
         self.tx_free = free;
         self.counters.tx_frames += 1;
         self.counters.tx_bytes += frame.len() as u64;
-        Sent::Done(free.picos)
+        Sent::Done(free.picos())
     }
 
     /// The frame that has arrived by `now` and is next, if any, and when its
@@ -166,13 +152,13 @@ impl Mac {
                 self.rx_free = self.rx_free.not_before(now);
             }
             let earliest = self.rx_free.not_before(now.saturating_sub(self.buffer));
-            let end = earliest.after(self.byte, frame.len().max(MIN_FRAME) + OVERHEAD).not_before(at);
-            if end.picos > now {
+            let end = earliest.later(self.byte.of(frame.len().max(MIN_FRAME) + OVERHEAD)).not_before(at);
+            if end.picos() > now {
                 return None;
             }
             self.offer = (end, frame.len().max(1));
         }
-        Some((frame, self.offer.0.picos))
+        Some((frame, self.offer.0.picos()))
     }
 
     /// Done with the frame that `peek` showed: it was received.
@@ -193,7 +179,7 @@ impl Mac {
     /// gives it no descriptors has lost by now, because its packet buffer is full.
     #[inline]
     pub fn overrun(&self, now: Picos) -> bool {
-        self.offer.1 != 0 && !self.wire.waits() && now.saturating_sub(self.offer.0.picos) > self.buffer
+        self.offer.1 != 0 && !self.wire.waits() && now.saturating_sub(self.offer.0.picos()) > self.buffer
     }
 
     /// Whether there is light on the wire.
@@ -245,48 +231,6 @@ impl Mac {
         self.tx_free = self.tx_free.not_before(last_step.max(now.saturating_sub(self.buffer)));
         self.sending = false;
         self.now = now;
-    }
-}
-
-/// Time of a byte on the wire, in picoseconds and 2^16th parts of one, rounded
-/// up: a wire may be slower than its line rate by less than one in 10^6, never
-/// faster.
-#[derive(Clone, Copy, Debug)]
-struct ByteTime(u64);
-
-impl ByteTime {
-    fn new(speed: Speed) -> Self {
-        match speed {
-            // 8 bits; 128 bits wide because 8e12 << 16 does not fit 64.
-            Speed::Bits(bits) => {
-                let time = (8_000_000_000_000_u128 << FRACTION).div_ceil(u128::from(bits.max(MIN_SPEED)));
-                ByteTime(time as u64)
-            }
-            Speed::Max => ByteTime(0),
-        }
-    }
-}
-
-/// Slowest line rate: below it a jumbo frame's time would not fit the arithmetic.
-pub const MIN_SPEED: u64 = 1_000_000;
-
-/// A point on the wire's clock, with its fraction of a picosecond.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Clock {
-    picos: Picos,
-    fraction: u64,
-}
-
-impl Clock {
-    #[inline]
-    fn after(self, byte: ByteTime, bytes: usize) -> Clock {
-        let time = byte.0 * bytes as u64 + self.fraction;
-        Clock { picos: self.picos + (time >> FRACTION), fraction: time & ((1 << FRACTION) - 1) }
-    }
-
-    #[inline]
-    fn not_before(self, picos: Picos) -> Clock {
-        self.max(Clock { picos, fraction: 0 })
     }
 }
 

@@ -16,6 +16,7 @@
 //! wall.
 
 mod cable;
+mod clock;
 mod impair;
 mod lane;
 mod loopback;
@@ -24,15 +25,21 @@ mod open;
 mod peer;
 mod queue;
 mod random;
+mod sink;
+mod source;
 
 pub use cable::Cable;
+pub use clock::{MIN_SPEED, Speed};
 pub use impair::{Impaired, Impairment};
 pub use loopback::Loop;
-pub use mac::{BUFFER, Counters, MIN_SPEED, Mac, Sent, Speed};
+pub use mac::{BUFFER, Counters, Mac, Sent};
+
 pub use open::{Patch, WireSpec, open};
 pub use peer::{Crossover, Peer};
 pub use queue::FrameQueue;
 pub use random::Random;
+pub use sink::Sink;
+pub use source::{Rate, Sizes, Source, SourceSpec};
 
 use super::Picos;
 
@@ -41,6 +48,10 @@ pub const MAX_FRAME: usize = 16 * 1024;
 
 /// Shortest frame on a wire, in bytes without FCS; MACs pad to it (IEEE 802.3 §3.2.8).
 pub const MIN_FRAME: usize = 60;
+
+/// What a frame takes besides itself: preamble and start delimiter, FCS,
+/// inter-frame gap (IEEE 802.3 §4.4.2).
+const OVERHEAD: usize = 8 + 4 + 12;
 
 /// One end of an Ethernet segment. Frames are whole, without FCS.
 pub trait Wire: Send {

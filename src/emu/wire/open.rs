@@ -1,7 +1,10 @@
 //! Wires by name: `loop`, `cable:w0`, `source:rate=10M:size=64`.
 
-use super::{Cable, Crossover, Impaired, Impairment, Loop, Peer, Wire};
-use crate::emu::spec::{Setting, key_value, split, unescape, usage};
+use super::source::SIZES;
+use super::{
+    Cable, Crossover, Impaired, Impairment, Loop, MIN_SPEED, Peer, Rate, Sink, Sizes, Source, SourceSpec, Wire,
+};
+use crate::emu::spec::{Scaled, Setting, key_value, split, unescape, usage};
 use crate::error::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,6 +24,10 @@ pub enum WireSpec {
         /// Tells crossovers apart; may be empty.
         name: String,
     },
+    /// Into a traffic generator: `source`, `source:rate=10M:size=imix:flows=8`.
+    Source(SourceSpec),
+    /// Into nothing, with the light on: `sink`.
+    Sink,
     /// Into another process: `cable:NAME`.
     Cable {
         /// The other end has the same.
@@ -31,7 +38,7 @@ pub enum WireSpec {
 }
 
 /// The wires, as an error names them.
-const WIRES: &str = "loop, peer, cable:NAME";
+const WIRES: &str = "loop, peer, source, sink, cable:NAME";
 
 impl Default for WireSpec {
     fn default() -> Self {
@@ -54,6 +61,8 @@ pub fn open(spec: &WireSpec, impairment: &Impairment, seed: u64, patch: &mut Pat
     let wire: Box<dyn Wire> = match spec {
         WireSpec::Loop { pause } => Box::new(Loop::new(*pause)),
         WireSpec::Peer { name } => Box::new(patch.plug(name)?),
+        WireSpec::Source(spec) => Box::new(Source::new(spec)),
+        WireSpec::Sink => Box::new(Sink::new()),
         WireSpec::Cable { name, pause } => Box::new(Cable::open(name, *pause)?),
     };
     if *impairment == Impairment::default() {
@@ -104,6 +113,15 @@ impl FromStr for WireSpec {
                 no_options(settings)?;
                 Ok(WireSpec::Peer { name: name.map_or(Ok(String::new()), |name| simple(kind, name))? })
             }
+            "source" => {
+                no_name(kind, name)?;
+                Ok(WireSpec::Source(source(settings)?))
+            }
+            "sink" => {
+                no_name(kind, name)?;
+                no_options(settings)?;
+                Ok(WireSpec::Sink)
+            }
             "cable" => {
                 let name = name.ok_or_else(|| usage("cable: it needs a name, like cable:w0".into()))?;
                 Ok(WireSpec::Cable { name: simple(kind, name)?, pause: pause(settings, true)? })
@@ -120,6 +138,8 @@ impl fmt::Display for WireSpec {
             WireSpec::Loop { pause: true } => f.write_str("loop:pause=on"),
             WireSpec::Peer { name } if name.is_empty() => f.write_str("peer"),
             WireSpec::Peer { name } => write!(f, "peer:{name}"),
+            WireSpec::Source(spec) => write_source(f, spec),
+            WireSpec::Sink => f.write_str("sink"),
             WireSpec::Cable { name, pause: true } => write!(f, "cable:{name}"),
             WireSpec::Cable { name, pause: false } => write!(f, "cable:{name}:pause=off"),
         }
@@ -148,6 +168,75 @@ fn pause<'a>(settings: impl Iterator<Item = Setting<'a>>, default: bool) -> Resu
     Ok(pause)
 }
 
+fn source<'a>(settings: impl Iterator<Item = Setting<'a>>) -> Result<SourceSpec> {
+    let mut spec = SourceSpec::default();
+    for setting in settings {
+        match setting.key {
+            "rate" => spec.rate = rate(&setting)?,
+            "size" => spec.sizes = sizes(&setting)?,
+            "flows" => spec.flows = setting.number(1, 1 << 16)? as u32,
+            "count" => spec.count = Some(setting.scaled()?),
+            _ => return Err(setting.unknown("rate=, size=, flows=, count=")),
+        }
+    }
+    Ok(spec)
+}
+
+fn rate(setting: &Setting<'_>) -> Result<Rate> {
+    let value = setting.value()?;
+    let bad = || setting.bad("frames a second like 14.88M, bits a second like 5Gbit, or line");
+    let number = |digits| Setting { value: Some(digits), ..*setting }.scaled().map_err(|_| bad());
+    let rate = match (value, value.strip_suffix("bit"), value.strip_suffix("pps")) {
+        ("line", ..) => Rate::Line,
+        (_, Some(bits), _) => Rate::Bits(number(bits)?),
+        (_, _, Some(frames)) => Rate::Frames(number(frames)?),
+        _ => Rate::Frames(number(value)?),
+    };
+    // Faster than anything: not a rate, a slip of the finger.
+    match rate {
+        Rate::Frames(1..=1_000_000_000) | Rate::Bits(MIN_SPEED..=1_000_000_000_000) | Rate::Line => Ok(rate),
+        _ => Err(bad()),
+    }
+}
+
+fn sizes(setting: &Setting<'_>) -> Result<Sizes> {
+    let value = setting.value()?;
+    if value == "imix" {
+        return Ok(Sizes::Imix);
+    }
+    let size = |text: &str| text.parse().ok().filter(|size| SIZES.contains(size));
+    let list: Option<Vec<u16>> = value.split('/').map(size).collect();
+    list.filter(|list| list.len() <= 64).map(Sizes::List).ok_or_else(|| {
+        let (least, most) = (SIZES.start(), SIZES.end());
+        setting.bad(format_args!("up to 64 sizes from {least} to {most} with FCS, like 64 or 64/1518, or imix"))
+    })
+}
+
+fn write_source(f: &mut fmt::Formatter<'_>, spec: &SourceSpec) -> fmt::Result {
+    let default = SourceSpec::default();
+    f.write_str("source")?;
+    match spec.rate {
+        Rate::Line => {}
+        Rate::Frames(frames) => write!(f, ":rate={}", Scaled(frames))?,
+        Rate::Bits(bits) => write!(f, ":rate={}bit", Scaled(bits))?,
+    }
+    match &spec.sizes {
+        Sizes::Imix => f.write_str(":size=imix")?,
+        Sizes::List(list) if spec.sizes != default.sizes => {
+            let list: Vec<_> = list.iter().map(u16::to_string).collect();
+            write!(f, ":size={}", list.join("/"))?;
+        }
+        Sizes::List(_) => {}
+    }
+    if spec.flows != default.flows {
+        write!(f, ":flows={}", spec.flows)?;
+    }
+    match spec.count {
+        Some(count) => write!(f, ":count={}", Scaled(count)),
+        None => Ok(()),
+    }
+}
+
 /// A name that can be part of a file's name.
 fn simple(kind: &str, name: String) -> Result<String> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
@@ -163,7 +252,18 @@ mod tests {
 
     #[test]
     fn wires_read_as_they_print() {
-        for text in ["loop", "loop:pause=on", "peer", "peer:a", "cable:w0", "cable:w-0.x_1:pause=off"] {
+        for text in [
+            "loop",
+            "loop:pause=on",
+            "peer",
+            "peer:a",
+            "cable:w0",
+            "cable:w-0.x_1:pause=off",
+            "sink",
+            "source",
+            "source:rate=10M:size=imix:flows=8:count=1k",
+            "source:rate=2500Mbit:size=64/512/9018",
+        ] {
             assert_eq!(text.parse::<WireSpec>().unwrap().to_string(), text);
         }
     }
@@ -171,7 +271,7 @@ mod tests {
     #[test]
     fn a_bad_wire_is_refused_with_what_there_is() {
         for (text, part) in [
-            ("", "wires are loop, peer, cable:NAME"),
+            ("", "wires are loop, peer, source, sink, cable:NAME"),
             ("Loop", "wires are"),
             ("loop:a", "takes no name"),
             ("loop:speed=3", "options are pause="),
@@ -180,6 +280,15 @@ mod tests {
             ("cable:pause=on", "it needs a name"),
             ("cable:", "cannot be its name"),
             ("cable:../../etc/passwd", "cannot be its name"),
+            ("sink:x", "takes no name"),
+            ("source:rate=0", "frames a second like"),
+            ("source:rate=9999G", "frames a second like"),
+            ("source:rate=10Gbits", "frames a second like"),
+            ("source:rate=1bit", "frames a second like"),
+            ("source:size=63", "sizes from 64 to 16388"),
+            ("source:size=64/", "sizes from 64"),
+            ("source:flows=0", "a number from 1 to 65536"),
+            ("source:color=red", "options are rate="),
             ("cable:w0:pause", "without a value"),
         ] {
             let error = text.parse::<WireSpec>().expect_err(text);
