@@ -58,6 +58,14 @@ pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
     }
 }
 
+/// Bytes of memory that this process may lock (`ulimit -l`); none means any amount.
+pub fn memlock_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: limit is a valid rlimit to write to.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } == 0;
+    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
 /// The processor this thread runs on at this moment.
 pub fn current_cpu() -> Option<usize> {
     // SAFETY: takes no arguments and touches no memory of ours.

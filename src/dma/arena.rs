@@ -147,6 +147,11 @@ impl Arena {
         self.page
     }
 
+    /// Which sort of address it has: what [`crate::pci::Function::addressing`] asks for.
+    pub fn addressing(&self) -> Addressing {
+        if self.shift == usize::BITS - 1 { Addressing::Translated } else { Addressing::Physical }
+    }
+
     /// Address of the byte at `offset` as a device sees it.
     ///
     /// # Panics
@@ -307,6 +312,7 @@ mod tests {
         let a = Arena::new(5000, Addressing::Translated).unwrap();
         let b = Arena::new(5000, Addressing::Translated).unwrap();
         assert!(a.len() >= 5000);
+        assert_eq!(a.addressing(), Addressing::Translated);
         assert!(a.iova(0) + a.len() as u64 <= b.iova(0));
         assert_eq!(a.iova(4999), a.iova(0) + 4999);
         let region = Region::new(&a, 8, 64);

@@ -13,13 +13,20 @@
 
 mod address;
 mod bar;
+mod config;
 pub mod discover;
 mod doorbell;
+mod iommu;
+mod open;
 mod roots;
+mod sysfs;
+mod uapi;
+mod vfio;
 
 pub use address::Address;
 pub use bar::{Bar, Registers};
 pub use doorbell::Doorbell;
+pub use open::open;
 pub use roots::Roots;
 
 use crate::dma::{Addressing, Arena};

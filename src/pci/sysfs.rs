@@ -1,0 +1,358 @@
+//! A card through the files that sysfs offers: the way without an IOMMU.
+//!
+//! ```text
+//!   resourceN   a BAR, to be mapped
+//!   config      configuration space
+//!   enable      power and address decoding, where no driver has seen to them
+//!   reset       function-level reset
+//! ```
+//!
+//! Needs root, and huge pages: the card is given physical addresses and nothing
+//! translates or limits them. There are no interrupts. The kernel does not know
+//! that the card is in use, so a lock in `/run/bmnic` keeps two of us from it.
+
+#![allow(unsafe_code)]
+
+use super::bar::Mapped;
+use super::config::Config;
+use super::discover::Device;
+use super::iommu::require_addressing;
+use super::{Bar, Function, Id, Kind, Roots};
+use crate::dma::{Addressing, Arena};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use memmap2::MmapOptions;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A function opened through sysfs.
+#[derive(Debug)]
+pub(super) struct Sysfs {
+    name: String,
+    id: Id,
+    numa_node: Option<u16>,
+    directory: PathBuf,
+    /// `/sys/kernel/security/lockdown`
+    lockdown: PathBuf,
+    config: File,
+    /// Whether we enabled it, and so must disable it.
+    enabled: bool,
+    mapped: Mutex<Vec<Arc<Arena>>>,
+    /// Holds the lock; declared last, released last.
+    _lock: File,
+}
+
+impl Sysfs {
+    /// Opens a device that has no driver, or one that only offers it to us.
+    pub(super) fn open(roots: &Roots, device: &Device) -> Result<Sysfs> {
+        let name = device.address.to_string();
+        refuse_translated(roots, device, &name)?;
+        let lock = lock(&roots.run, &name)?;
+        let directory = device.directory(roots);
+        let path = directory.join("config");
+        let config = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| {
+            let denied = matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM));
+            let error = Error::io(format!("{name}: opening {}", path.display()), e);
+            let hint = format!(
+                "without VFIO a card needs root; `sudo bmnic bind --user $USER {name}` gives it to you through VFIO"
+            );
+            if denied { error.hint(hint) } else { error }
+        })?;
+        let mut sysfs = Sysfs {
+            id: device.id,
+            numa_node: device.numa_node,
+            lockdown: roots.sys.join("kernel/security/lockdown"),
+            directory,
+            config,
+            enabled: false,
+            mapped: Mutex::default(),
+            _lock: lock,
+            name,
+        };
+        sysfs.power_on(device.driver.is_some())?;
+        Ok(sysfs)
+    }
+
+    /// Has the kernel wake the card and decode its addresses. A driver has
+    /// done so already, and then the kernel refuses a second time.
+    fn power_on(&mut self, has_driver: bool) -> Result<()> {
+        let enable = self.directory.join("enable");
+        if has_driver || !enable.exists() {
+            return Ok(());
+        }
+        fs::write(&enable, "1").map_err(|e| Error::io(format!("{}: enabling it", self.name), e))?;
+        self.enabled = true;
+        Ok(())
+    }
+
+    fn config(&self) -> Config<'_> {
+        Config { file: &self.config, base: 0, name: &self.name }
+    }
+
+    fn explain_map(&self, index: u8, error: io::Error) -> Error {
+        let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
+        let told = Error::io(format!("{}: mapping resource{index}", self.name), error);
+        let locked = denied && locked_down(&self.lockdown);
+        if locked {
+            return told.hint(format!(
+                "the kernel is locked down (Secure Boot) and lets nobody map registers; use the IOMMU: `sudo bmnic bind {}`",
+                self.name
+            ));
+        }
+        if denied { told.hint("without VFIO a card needs root") } else { told }
+    }
+}
+
+impl Function for Sysfs {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Sysfs
+    }
+
+    fn id(&self) -> Id {
+        self.id
+    }
+
+    fn bar(&self, index: u8) -> Result<Bar> {
+        let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no memory BAR {index}", self.name));
+        let path = self.directory.join(format!("resource{index}"));
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(none()),
+            result => result.map_err(|e| self.explain_map(index, e))?,
+        };
+        let len = file.metadata().map_err(|e| self.explain_map(index, e))?.len();
+        if len == 0 || index > 5 {
+            return Err(none());
+        }
+        let size = usize::try_from(len).map_err(|_| none())?;
+        let mapping = MmapOptions::new().len(size).map_raw(&file).map_err(|e| self.explain_map(index, e))?;
+        let mapping = Arc::new(mapping);
+        let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(none)?;
+        // SAFETY: the mapping is the owner, for reading and writing, len bytes long.
+        Ok(Bar::Mapped(unsafe { Mapped::new(base, len, mapping) }))
+    }
+
+    fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
+        self.config().read(offset, size)
+    }
+
+    fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()> {
+        self.config().write(offset, size, value)
+    }
+
+    fn addressing(&self) -> Addressing {
+        Addressing::Physical
+    }
+
+    fn map(&self, arena: &Arc<Arena>) -> Result<()> {
+        require_addressing(&self.name, arena, Addressing::Physical)?;
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if !mapped.iter().any(|known| Arc::ptr_eq(known, arena)) {
+            mapped.push(Arc::clone(arena));
+        }
+        Ok(())
+    }
+
+    fn irq_vectors(&self) -> u16 {
+        0
+    }
+
+    fn set_irqs(&self, fds: &[RawFd]) -> Result<()> {
+        if fds.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{}: no interrupts without VFIO; poll (`--wait poll`), or bind it to vfio-pci", self.name);
+        Err(Error::new(ErrorKind::Unsupported, text))
+    }
+
+    fn numa_node(&self) -> Option<u16> {
+        self.numa_node
+    }
+
+    fn reset(&self) -> Result<bool> {
+        let path = self.directory.join("reset");
+        if !path.exists() {
+            return Ok(false);
+        }
+        fs::write(path, "1").map_err(|e| Error::io(format!("{}: resetting it", self.name), e))?;
+        Ok(true)
+    }
+}
+
+impl Drop for Sysfs {
+    fn drop(&mut self) {
+        // Before the arenas go, or the card writes into pages of somebody else.
+        let stopped = (self as &dyn Function).set_bus_master(false);
+        if self.enabled {
+            let _ = fs::write(self.directory.join("enable"), "0");
+        } else if stopped.is_err() {
+            let _ = self.reset();
+        }
+    }
+}
+
+/// Physical addresses reach memory only if no IOMMU translates for the card.
+fn refuse_translated(roots: &Roots, device: &Device, name: &str) -> Result<()> {
+    let Some(group) = device.iommu_group else { return Ok(()) };
+    let directory = roots.sys.join("kernel/iommu_groups").join(group.to_string());
+    let read = |file: &str| fs::read_to_string(directory.join(file)).unwrap_or_default().trim().to_string();
+    let domain = read("type");
+    if domain.is_empty() || domain == "identity" || read("name") == "vfio-noiommu" {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "{name}: an IOMMU translates its addresses (group {group}, {domain}), so without VFIO it could not reach memory; run `sudo bmnic bind {name}`"
+        ),
+    ))
+}
+
+/// Takes the lock of a card; it ends with the file, however we end.
+fn lock(run: &Path, name: &str) -> Result<File> {
+    let directory = run.join("bmnic");
+    let path = directory.join(format!("{name}.lock"));
+    let doing = |e: io::Error| Error::io(format!("{name}: locking it with {}", path.display()), e);
+    fs::create_dir_all(&directory).map_err(doing)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(doing)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::new(
+            ErrorKind::Refused,
+            format!("{name}: another bmnic drives it; `fuser -v {}` names it", path.display()),
+        )),
+        Err(TryLockError::Error(e)) => Err(doing(e)),
+    }
+}
+
+/// Whether the kernel protects itself from root; the mode in force is in brackets.
+fn locked_down(path: &Path) -> bool {
+    let modes = fs::read_to_string(path).unwrap_or_default();
+    modes.contains("[integrity]") || modes.contains("[confidentiality]")
+}
+
+/// Whether a driver only offers its card to programs, through these same files.
+pub(super) fn is_offered_by(driver: &str) -> bool {
+    matches!(driver, "uio_pci_generic" | "igb_uio")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::{Address, discover};
+
+    /// A function without a driver: 64 KiB of BAR 0, 256 bytes of configuration.
+    fn tree() -> (tempfile::TempDir, Roots, Address) {
+        let temp = tempfile::tempdir().unwrap();
+        let roots = Roots::under(temp.path());
+        let address: Address = "0000:03:00.0".parse().unwrap();
+        let dir = discover::directory(&roots, address);
+        fs::create_dir_all(&dir).unwrap();
+        for (file, text) in
+            [("vendor", "0x8086"), ("device", "0x10fb"), ("class", "0x020000"), ("enable", "0"), ("reset", "")]
+        {
+            fs::write(dir.join(file), text).unwrap();
+        }
+        File::create(dir.join("resource0")).unwrap().set_len(0x1_0000).unwrap();
+        let mut config = vec![0; 256];
+        config[..4].copy_from_slice(&[0x86, 0x80, 0xfb, 0x10]);
+        fs::write(dir.join("config"), config).unwrap();
+        (temp, roots, address)
+    }
+
+    fn open(roots: &Roots, address: Address) -> Result<Sysfs> {
+        Sysfs::open(roots, &discover::find(roots, &address.to_string())?)
+    }
+
+    fn file(roots: &Roots, address: Address, name: &str) -> Vec<u8> {
+        fs::read(discover::directory(roots, address).join(name)).unwrap()
+    }
+
+    #[test]
+    fn a_card_is_enabled_driven_and_left_as_it_was() {
+        let (_temp, roots, address) = tree();
+        let card: Arc<dyn Function> = Arc::new(open(&roots, address).unwrap());
+        assert_eq!(file(&roots, address, "enable"), b"1");
+        assert_eq!((card.id().device, card.kind(), card.irq_vectors()), (0x10fb, Kind::Sysfs, 0));
+        card.set_bus_master(true).unwrap();
+        assert_eq!(file(&roots, address, "config")[4], 0x06);
+
+        let bar = card.bar(0).unwrap();
+        assert_eq!(bar.size(), 0x1_0000);
+        bar.write32(0x42a4, 0x1234_5678);
+        assert_eq!(file(&roots, address, "resource0")[0x42a4..0x42a8], [0x78, 0x56, 0x34, 0x12]);
+        assert_eq!(card.bar(2).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(card.reset().unwrap());
+        assert_eq!(file(&roots, address, "reset"), b"1");
+
+        drop(card);
+        assert_eq!(file(&roots, address, "config")[4], 0x02, "bus mastering off");
+        assert_eq!(file(&roots, address, "enable"), b"0");
+        bar.write32(0, 1); // A BAR outlives the function that it came from.
+    }
+
+    #[test]
+    fn two_of_us_cannot_have_the_same_card() {
+        let (_temp, roots, address) = tree();
+        let first = open(&roots, address).unwrap();
+        let second = open(&roots, address).unwrap_err();
+        assert_eq!(second.kind(), ErrorKind::Refused);
+        assert_eq!(file(&roots, address, "enable"), b"1", "the second one touched nothing");
+        drop(first);
+        open(&roots, address).unwrap();
+    }
+
+    #[test]
+    fn a_card_behind_an_iommu_is_refused_unless_it_is_passed_through() {
+        let (_temp, roots, address) = tree();
+        let group = roots.sys.join("kernel/iommu_groups/7");
+        fs::create_dir_all(&group).unwrap();
+        std::os::unix::fs::symlink(&group, discover::directory(&roots, address).join("iommu_group")).unwrap();
+        fs::write(group.join("type"), "DMA-FQ\n").unwrap();
+        let error = open(&roots, address).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("group 7, DMA-FQ"), "{error}");
+        fs::write(group.join("type"), "identity\n").unwrap();
+        open(&roots, address).unwrap();
+    }
+
+    #[test]
+    fn memory_without_physical_addresses_is_refused() {
+        let (_temp, roots, address) = tree();
+        let card = open(&roots, address).unwrap();
+        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        assert_eq!(card.map(&arena).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(card.set_irqs(&[3]).unwrap_err().kind(), ErrorKind::Unsupported);
+        card.set_irqs(&[]).unwrap();
+    }
+
+    #[test]
+    fn lockdown_is_the_mode_in_brackets() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("lockdown");
+        assert!(!locked_down(&path));
+        fs::write(&path, "[none] integrity confidentiality\n").unwrap();
+        assert!(!locked_down(&path));
+        fs::write(&path, "none [integrity] confidentiality\n").unwrap();
+        assert!(locked_down(&path));
+    }
+
+    #[test]
+    fn a_mapping_refused_under_lockdown_says_so() {
+        let (_temp, roots, address) = tree();
+        let card = open(&roots, address).unwrap();
+        let refused = || io::Error::from_raw_os_error(libc::EPERM);
+        assert!(!card.explain_map(0, refused()).to_string().contains("Secure Boot"));
+        fs::create_dir_all(roots.sys.join("kernel/security")).unwrap();
+        fs::write(roots.sys.join("kernel/security/lockdown"), "none [integrity] confidentiality\n").unwrap();
+        let error = card.explain_map(0, refused());
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert!(error.to_string().contains("Secure Boot"), "{error}");
+    }
+}

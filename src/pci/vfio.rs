@@ -1,0 +1,312 @@
+//! A card through VFIO: the way for machines with an IOMMU, without root once
+//! the card's node belongs to the user.
+//!
+//! ```text
+//!   device file --region 0..5--> BARs: mapped, or read and written at an offset
+//!               --region 7-----> configuration space
+//!               --SET_IRQS-----> MSI-X vectors signal eventfds
+//!   Iommu       --map----------> arenas, at the IOVAs they name
+//! ```
+//!
+//! Closing turns bus mastering off, then interrupts, and only then takes the
+//! memory away. If this process is killed the kernel does the same.
+
+#![allow(unsafe_code)]
+
+use super::bar::Mapped;
+use super::config::Config;
+use super::discover::Device;
+use super::iommu::{self, Iommu, Nodes};
+use super::uapi::{self, RegionInfo};
+use super::{Bar, Doorbell, Function, Id, Kind, Registers, Roots, discover};
+use crate::dma::{Addressing, Arena};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::File;
+use std::io;
+use std::os::fd::RawFd;
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A function opened through VFIO.
+#[derive(Debug)]
+pub(super) struct Vfio {
+    name: String,
+    id: Id,
+    numa_node: Option<u16>,
+    can_reset: bool,
+    vectors: u16,
+    config_base: u64,
+    /// Whether vectors are set up: the kernel refuses to turn off what is not on.
+    interrupts: Mutex<bool>,
+    file: Arc<File>,
+    /// Declared last: memory is unmapped when the device has been closed.
+    iommu: Arc<Iommu>,
+}
+
+impl Vfio {
+    /// Opens a device that VFIO has.
+    pub(super) fn open(roots: &Roots, device: &Device) -> Result<Vfio> {
+        let name = device.address.to_string();
+        let group = device.iommu_group.ok_or_else(|| {
+            let text = format!("{name}: no IOMMU group, so VFIO cannot open it; enable VT-d or AMD-Vi in the firmware");
+            Error::new(ErrorKind::Unsupported, text)
+        })?;
+        let node =
+            discover::entries(&device.directory(roots).join("vfio-dev")).into_iter().find(|n| n.starts_with("vfio"));
+        let (iommu, file) = Iommu::open(&Nodes {
+            name: &name,
+            group,
+            device: node.map(|node| roots.dev.join("vfio/devices").join(node)),
+            dev: &roots.dev,
+            strangers: &|| iommu::strangers(&discover::group_members(roots, group)),
+        })?;
+        let asking = |e: io::Error| Error::io(format!("{name}: asking VFIO what it is"), e);
+        let info = uapi::device_info(&file).map_err(asking)?;
+        let vectors = uapi::irq_count(&file, uapi::MSIX_IRQ).map_err(asking)?;
+        let config = uapi::region_info(&file, uapi::CONFIG_REGION).map_err(asking)?;
+        Ok(Vfio {
+            id: device.id,
+            numa_node: device.numa_node,
+            can_reset: info.flags & uapi::DEVICE_CAN_RESET != 0,
+            vectors: u16::try_from(vectors).unwrap_or(u16::MAX),
+            config_base: config.offset,
+            interrupts: Mutex::new(false),
+            file: Arc::new(file),
+            iommu,
+            name,
+        })
+    }
+
+    fn config(&self) -> Config<'_> {
+        Config { file: &self.file, base: self.config_base, name: &self.name }
+    }
+}
+
+impl Function for Vfio {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> Kind {
+        self.iommu.kind()
+    }
+
+    fn id(&self) -> Id {
+        self.id
+    }
+
+    fn bar(&self, index: u8) -> Result<Bar> {
+        let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no BAR {index}", self.name));
+        let doing = || format!("{}: mapping BAR {index}", self.name);
+        if index > 5 {
+            return Err(none());
+        }
+        let info = uapi::region_info(&self.file, u32::from(index)).map_err(|e| Error::io(doing(), e))?;
+        if info.size == 0 {
+            return Err(none());
+        }
+        let areas = mappable(&info);
+        let map = |(offset, len): (u64, u64)| map_file(&self.file, info.offset + offset, len);
+        if areas == [(0, info.size)] {
+            let mapping = Arc::new(map(areas[0]).map_err(|e| Error::io(doing(), e))?);
+            let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(none)?;
+            // SAFETY: the mapping is the owner, for reading and writing, and as long as the region.
+            return Ok(Bar::Mapped(unsafe { Mapped::new(base, info.size, mapping) }));
+        }
+        let mut parts = Vec::new();
+        for (offset, len) in areas {
+            let mapping = Arc::new(map((offset, len)).map_err(|e| Error::io(doing(), e))?);
+            let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(none)?;
+            // SAFETY: as above, for this part of it.
+            parts.push((offset, len, Bar::Mapped(unsafe { Mapped::new(base, len, mapping) })));
+        }
+        let region = Patchwork { file: Arc::clone(&self.file), start: info.offset, parts };
+        Ok(Bar::Emulated(Arc::new(region), info.size))
+    }
+
+    fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
+        self.config().read(offset, size)
+    }
+
+    fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()> {
+        self.config().write(offset, size, value)
+    }
+
+    fn addressing(&self) -> Addressing {
+        self.iommu.addressing()
+    }
+
+    fn map(&self, arena: &Arc<Arena>) -> Result<()> {
+        self.iommu.map(&self.name, arena)
+    }
+
+    fn irq_vectors(&self) -> u16 {
+        self.vectors
+    }
+
+    fn set_irqs(&self, fds: &[RawFd]) -> Result<()> {
+        if fds.len() > usize::from(self.vectors) {
+            let text = format!("{}: {} interrupt vectors asked for, it has {}", self.name, fds.len(), self.vectors);
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let mut on = self.interrupts.lock().unwrap_or_else(PoisonError::into_inner);
+        let doing = || format!("{}: setting up {} MSI-X vectors", self.name, fds.len());
+        // The number of vectors is fixed while they are on.
+        if *on {
+            uapi::set_irqs(&self.file, uapi::MSIX_IRQ, &[]).map_err(|e| Error::io(doing(), e))?;
+            *on = false;
+        }
+        if !fds.is_empty() {
+            uapi::set_irqs(&self.file, uapi::MSIX_IRQ, fds).map_err(|e| Error::io(doing(), e))?;
+            *on = true;
+        }
+        Ok(())
+    }
+
+    fn numa_node(&self) -> Option<u16> {
+        self.numa_node
+    }
+
+    fn reset(&self) -> Result<bool> {
+        if self.can_reset {
+            uapi::device_reset(&self.file).map_err(|e| Error::io(format!("{}: resetting it", self.name), e))?;
+        }
+        Ok(self.can_reset)
+    }
+}
+
+impl Drop for Vfio {
+    fn drop(&mut self) {
+        // A card that is gone cannot be told anything, and needs not be.
+        let _ = (self as &dyn Function).set_bus_master(false);
+        let _ = self.set_irqs(&[]);
+    }
+}
+
+/// The parts of a region that can be mapped: page by page, in order, none twice.
+fn mappable(info: &RegionInfo) -> Vec<(u64, u64)> {
+    const PAGE: u64 = 4096;
+    if info.flags & uapi::REGION_MMAP == 0 {
+        return Vec::new();
+    }
+    let mut areas = info.areas.clone().unwrap_or_else(|| vec![(0, info.size)]);
+    areas.sort_unstable();
+    let mut end = 0;
+    areas.retain(|&(offset, len)| {
+        let inside = len > 0 && offset % PAGE == 0 && offset >= end && len <= info.size.saturating_sub(offset);
+        if inside {
+            end = offset + len;
+        }
+        inside
+    });
+    areas
+}
+
+fn map_file(file: &File, offset: u64, len: u64) -> io::Result<MmapRaw> {
+    let len = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    MmapOptions::new().offset(offset).len(len).map_raw(file)
+}
+
+/// A region of which only parts can be mapped, because the kernel keeps the
+/// MSI-X table to itself or whoever serves the device must see each access:
+/// the rest is read and written through the device's file.
+struct Patchwork {
+    file: Arc<File>,
+    start: u64,
+    parts: Vec<(u64, u64, Bar)>,
+}
+
+impl Patchwork {
+    /// The mapped part that `offset` is in, and where in it.
+    fn part(&self, offset: u64) -> Option<(&Bar, u64)> {
+        let inside = |&&(start, len, _): &&(u64, u64, Bar)| offset >= start && offset - start < len;
+        self.parts.iter().find(inside).map(|(start, _, bar)| (bar, offset - start))
+    }
+}
+
+impl Registers for Patchwork {
+    fn read(&self, offset: u64, size: u8) -> u64 {
+        match (self.part(offset), size) {
+            (Some((bar, at)), 1) => u64::from(bar.read8(at)),
+            (Some((bar, at)), 2) => u64::from(bar.read16(at)),
+            (Some((bar, at)), 4) => u64::from(bar.read32(at)),
+            _ => {
+                let mut bytes = [0; 8];
+                let wanted = &mut bytes[..usize::from(size.min(8))];
+                // A card that does not answer reads as all ones, as it would when mapped.
+                if self.file.read_exact_at(wanted, self.start + offset).is_err() {
+                    wanted.fill(0xff);
+                }
+                u64::from_le_bytes(bytes)
+            }
+        }
+    }
+
+    fn write(&self, offset: u64, size: u8, value: u64) {
+        match (self.part(offset), size) {
+            (Some((bar, at)), 1) => bar.write8(at, value as u8),
+            (Some((bar, at)), 2) => bar.write16(at, value as u16),
+            (Some((bar, at)), 4) => bar.write32(at, value as u32),
+            _ => {
+                // A write to a card that is gone is lost, as it would be when mapped.
+                let _ = self.file.write_all_at(&value.to_le_bytes()[..usize::from(size.min(8))], self.start + offset);
+            }
+        }
+    }
+
+    fn doorbell(&self, offset: u64) -> Option<Doorbell> {
+        let (bar, at) = self.part(offset)?;
+        bar.doorbell(at).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(size: u64, areas: Option<Vec<(u64, u64)>>) -> RegionInfo {
+        RegionInfo { flags: uapi::REGION_MMAP, size, offset: 0, areas }
+    }
+
+    #[test]
+    fn only_whole_pages_inside_a_region_are_mapped() {
+        assert_eq!(mappable(&region(0x8000, None)), [(0, 0x8000)]);
+        assert_eq!(mappable(&RegionInfo { flags: 0, ..region(0x8000, None) }), []);
+        let odd = vec![
+            (0x4000, 0x1000),
+            (0, 0x2000),
+            (0x1000, 0x1000),
+            (0x5100, 0x100),
+            (0x7000, 0x2000),
+            (0x6000, 0),
+            (u64::MAX, 1),
+        ];
+        assert_eq!(mappable(&region(0x8000, Some(odd))), [(0, 0x2000), (0x4000, 0x1000)]);
+    }
+
+    #[test]
+    fn registers_outside_the_mapped_parts_go_through_the_file() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        file.set_len(0x3000).unwrap();
+        let mapping = Arc::new(map_file(&file, 0x2000, 0x1000).unwrap());
+        let base = NonNull::new(mapping.as_mut_ptr()).unwrap();
+        // SAFETY: the mapping has 4096 bytes and is the owner.
+        let part = Bar::Mapped(unsafe { Mapped::new(base, 0x1000, mapping) });
+        let patchwork = Patchwork { file: Arc::clone(&file), start: 0x1000, parts: vec![(0x1000, 0x1000, part)] };
+        let bar = Bar::Emulated(Arc::new(patchwork), 0x2000);
+        bar.write32(0x10, 0x1122_3344);
+        bar.write32(0x1010, 0x5566_7788);
+        let mut word = [0; 4];
+        file.read_exact_at(&mut word, 0x1010).unwrap();
+        assert_eq!(u32::from_le_bytes(word), 0x1122_3344);
+        file.read_exact_at(&mut word, 0x2010).unwrap();
+        assert_eq!(u32::from_le_bytes(word), 0x5566_7788, "mapped and file are one");
+        assert_eq!((bar.read16(0x12), bar.read8(0x1013)), (0x1122, 0x55));
+        assert_eq!(bar.read32(0x2000), u32::MAX, "past the end of the file: gone");
+        assert!(bar.doorbell(0x10).is_err());
+        bar.doorbell(0x1020).unwrap().ring(9);
+        assert_eq!(bar.read32(0x1020), 9);
+    }
+}
