@@ -5,9 +5,11 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 
 /// Nanoseconds of `CLOCK_MONOTONIC_RAW`: the hardware's rate, never slewed.
@@ -70,6 +72,40 @@ pub fn memlock_limit() -> Option<u64> {
 pub fn current_cpu() -> Option<usize> {
     // SAFETY: takes no arguments and touches no memory of ours.
     usize::try_from(unsafe { libc::sched_getcpu() }).ok()
+}
+
+/// Name, address and bits of the network of each IPv4 address of an interface.
+pub fn ipv4_addresses() -> io::Result<Vec<(String, Ipv4Addr, u8)>> {
+    let mut list = std::ptr::null_mut();
+    // SAFETY: list is writable; on success it is ours until freeifaddrs.
+    if unsafe { libc::getifaddrs(&mut list) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let word = |address: *const libc::sockaddr| {
+        // SAFETY: null or a socket address of the list, which has not been freed;
+        // an AF_INET one is a sockaddr_in.
+        unsafe {
+            let inet = !address.is_null() && i32::from((*address).sa_family) == libc::AF_INET;
+            inet.then(|| u32::from_be((*address.cast::<libc::sockaddr_in>()).sin_addr.s_addr))
+        }
+    };
+    let mut found = Vec::new();
+    let mut entry = list.cast_const();
+    // SAFETY: entry is null or an element of the list.
+    while let Some(interface) = unsafe { entry.as_ref() } {
+        if let Some(address) = word(interface.ifa_addr) {
+            // SAFETY: the name is a string of the list.
+            let label = unsafe { CStr::from_ptr(interface.ifa_name) }.to_string_lossy();
+            // An address may carry a label, eth0:1, in the name's place.
+            let name = label.split(':').next().unwrap_or_default().to_string();
+            let prefix = word(interface.ifa_netmask).map_or(32, |mask| mask.count_ones() as u8);
+            found.push((name, Ipv4Addr::from_bits(address), prefix));
+        }
+        entry = interface.ifa_next;
+    }
+    // SAFETY: the list that getifaddrs gave, freed once.
+    unsafe { libc::freeifaddrs(list) };
+    Ok(found)
 }
 
 /// The user whose rights this process has.
@@ -145,6 +181,12 @@ mod tests {
     fn a_processor_that_cannot_exist_is_refused() {
         assert_eq!(set_affinity(&[usize::MAX]).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         assert!(set_affinity(&[]).is_err(), "no processor at all");
+    }
+
+    #[test]
+    fn the_loopback_address_is_among_the_addresses() {
+        let loopback = ("lo".to_string(), Ipv4Addr::LOCALHOST, 8);
+        assert!(ipv4_addresses().unwrap().contains(&loopback));
     }
 
     #[test]

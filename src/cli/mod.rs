@@ -4,6 +4,7 @@
 //! here is the only one: `--help`, the man pages in `man/` and the scripts in
 //! `completions/` are generated from it, and a test fails if they drift.
 
+pub mod args;
 mod bind;
 mod capture;
 mod compare_dpdk;
@@ -12,8 +13,11 @@ mod fwd;
 mod hugepages;
 mod latency;
 mod list;
+pub mod output;
 mod pktgen;
+pub mod signal;
 mod throughput;
+pub mod units;
 
 use crate::error::{Error, Kind};
 use crate::pci::Roots;

@@ -16,6 +16,7 @@
 //! checked before it is used; a bad one is counted in [`Anomalies`], the packet
 //! is dropped, and the queue goes on.
 
+pub mod pair;
 pub mod ring;
 pub mod wait;
 

@@ -18,6 +18,8 @@
 //! that the datasheet forbids is a *violation*, counted by name; strict models
 //! (all tests) treat the first as fatal.
 
+pub mod frame;
+pub mod segment;
 mod spec;
 pub mod wire;
 

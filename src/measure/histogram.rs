@@ -58,6 +58,18 @@ impl Histogram {
         self.sum += u128::from(value);
     }
 
+    /// Adds the same sample `n` times.
+    #[inline]
+    pub fn record_n(&mut self, value: u64, n: u64) {
+        if n == 0 {
+            return;
+        }
+        self.buckets.saturating_record_n(value, n);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.sum += u128::from(value) * u128::from(n);
+    }
+
     /// Adds all samples of `other`.
     pub fn add(&mut self, other: &Histogram) {
         if self.buckets.add(&other.buckets).is_err() {
@@ -207,7 +219,9 @@ mod tests {
         both.add(&of([1, 100]));
         assert_eq!((both.count(), both.min(), both.max(), both.mean()), (4, 1, 100, 29.0));
         both.add(&Histogram::new());
-        assert_eq!(both.min(), 1);
+        both.record_n(7, 0);
+        both.record_n(29, 1);
+        assert_eq!((both.min(), both.count(), both.mean()), (1, 5, 29.0));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //!     +-- Floor      what this machine takes with no card and no driver at all
 //!     +-- Noise      who else had the processors meanwhile
 //!
+//!   ping       latency of one packet at a time
+//!   flood      packets a second, and cycles a packet
 //!   Machine    where it was measured
 //!   search     the highest rate that a trial passes (RFC 2544)
 //! ```
@@ -17,11 +19,14 @@
 //! itself costs in the same second.
 
 pub mod clock;
+pub mod flood;
 pub mod floor;
 mod histogram;
 mod idle;
 pub mod machine;
 mod pace;
+pub mod ping;
+pub mod probe;
 pub mod search;
 
 pub use clock::{Clock, Ticks};

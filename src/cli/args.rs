@@ -1,0 +1,105 @@
+//! Options that mean the same in every subcommand that has them.
+
+use super::units;
+use crate::driver::Config;
+use std::time::Duration;
+
+/// The card to use.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DeviceArg {
+    /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]
+    ///
+    /// Without it: the card bound to vfio-pci if there is one, otherwise an
+    /// emulated 82599. `bmnic list` shows cards, `bmnic emulate --list` the
+    /// emulated ones and their options.
+    #[arg(short = 'i', long, value_name = "DEV", env = "BMNIC_DEVICE")]
+    pub device: Option<String>,
+}
+
+impl DeviceArg {
+    /// The names for [`super::session::Session::open`].
+    pub fn names(&self) -> Vec<String> {
+        self.device.iter().cloned().collect()
+    }
+}
+
+/// How long to run.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct RunLength {
+    /// Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C
+    ///
+    /// On the emulated default the time is 10 s unless this or --count says
+    /// otherwise; on a card that was named it is until Ctrl-C.
+    #[arg(short, long, value_name = "TIME", env = "BMNIC_DURATION", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+    /// Stop after this many packets: 1000, 1M; 0 is no limit
+    #[arg(short, long, value_name = "N", env = "BMNIC_COUNT", value_parser = units::count)]
+    pub count: Option<u64>,
+}
+
+/// When a run ends; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Time from the first packet's chance to come.
+    pub duration: Option<Duration>,
+    /// Packets.
+    pub count: Option<u64>,
+}
+
+impl RunLength {
+    /// The limits, with `default` as the duration if neither was given.
+    pub fn limits(&self, default: Option<Duration>) -> Limits {
+        let duration = match (self.duration, self.count) {
+            (None, None) => default,
+            (duration, _) => duration.filter(|d| !d.is_zero()),
+        };
+        Limits { duration, count: self.count.filter(|&n| n != 0) }
+    }
+}
+
+/// Queues and rings.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Rings {
+    /// Receive queues; more than one are fed by RSS
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub rxq: u16,
+    /// Transmit queues
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub txq: u16,
+    /// Descriptors in each receive ring, a power of two from 64 to 4096
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = units::ring)]
+    pub rxd: u16,
+    /// Descriptors in each transmit ring, a power of two from 64 to 4096
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = units::ring)]
+    pub txd: u16,
+    /// Most packets to take in one go, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub batch: u16,
+}
+
+impl Rings {
+    /// The batch size, for [`crate::dma::Batch::with_limit`].
+    pub fn batch(&self) -> usize {
+        usize::from(self.batch)
+    }
+
+    /// A port with these queues and rings, the rest as usual.
+    pub fn config(&self) -> Config {
+        Config { rx_queues: self.rxq, tx_queues: self.txq, rx_ring: self.rxd, tx_ring: self.txd, ..Config::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_the_default_length_only_if_nothing_was_asked() {
+        let ten = Some(Duration::from_secs(10));
+        let limits = |duration, count| RunLength { duration, count }.limits(ten);
+        assert_eq!(limits(None, None), Limits { duration: ten, count: None });
+        assert_eq!(limits(None, Some(5)), Limits { duration: None, count: Some(5) });
+        assert_eq!(limits(Some(Duration::ZERO), None), Limits::default());
+        assert_eq!(limits(None, Some(0)), Limits::default());
+    }
+}

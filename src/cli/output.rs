@@ -1,0 +1,276 @@
+//! Output: text for people, one JSON document for programs.
+//!
+//! ```text
+//!              standard output                     standard error
+//!   text       device line, results, tables        live lines, warnings, errors
+//!   --json     the document, nothing else          warnings, errors
+//!   --quiet    results only                        errors
+//! ```
+//!
+//! Live lines are drawn on a terminal only, so a pipe sees none of them. A
+//! command whose standard output is data (`capture -`) sends its text to
+//! standard error instead ([`Output::on_stderr`]).
+
+use super::Global;
+use super::units::Scaled;
+use crate::driver::{Description, Stats};
+use crate::measure::Machine;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value, json};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+/// Where a command's words go.
+#[derive(Clone, Debug)]
+pub struct Output {
+    global: Global,
+    stderr: bool,
+}
+
+impl Output {
+    /// As the options of every subcommand say.
+    pub fn new(global: &Global) -> Self {
+        Output { global: global.clone(), stderr: false }
+    }
+
+    /// The same with text on standard error, because standard output is data.
+    #[must_use]
+    pub fn on_stderr(mut self) -> Self {
+        self.stderr = true;
+        self
+    }
+
+    /// Whether the result is to be a JSON document ([`Output::document`]).
+    pub fn is_json(&self) -> bool {
+        self.global.json
+    }
+
+    /// Whether only results are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.global.quiet
+    }
+
+    /// How often `-v` was given.
+    pub fn verbosity(&self) -> u8 {
+        self.global.verbose
+    }
+
+    /// A line or a table of the result. Nothing with `--json`.
+    pub fn result(&self, text: impl Display) -> io::Result<()> {
+        if self.global.json { Ok(()) } else { self.write(text) }
+    }
+
+    /// A line about the result: what device, what to do next. Nothing with
+    /// `--json` or `--quiet`.
+    pub fn info(&self, text: impl Display) -> io::Result<()> {
+        if self.global.json || self.global.quiet { Ok(()) } else { self.write(text) }
+    }
+
+    /// A line that only `-v` shows.
+    pub fn detail(&self, text: impl Display) -> io::Result<()> {
+        if self.global.verbose == 0 { Ok(()) } else { self.info(text) }
+    }
+
+    /// A warning, on standard error. Nothing with `--quiet`.
+    pub fn warn(&self, text: impl Display) {
+        if !self.global.quiet {
+            // Nobody is left to tell if standard error is closed.
+            let _ = writeln!(io::stderr(), "bmnic: warning: {text}");
+        }
+    }
+
+    /// Figures asked for while running (SIGUSR1), on standard error.
+    pub fn now(&self, text: impl Display) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// The JSON document of a run. Nothing without `--json`.
+    pub fn document(&self, document: &Value) -> io::Result<()> {
+        if self.global.json { self.write(format_args!("{document:#}")) } else { Ok(()) }
+    }
+
+    /// Lines that change while the command runs.
+    pub fn live(&self, lines: usize) -> Live {
+        if self.global.json || self.global.quiet || !io::stderr().is_terminal() {
+            return Live { bars: Vec::new() };
+        }
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = |_| all.add(ProgressBar::no_length().with_style(style.clone()));
+        Live { bars: (0..lines).map(bar).collect() }
+    }
+
+    fn write(&self, text: impl Display) -> io::Result<()> {
+        if self.stderr {
+            writeln!(io::stderr(), "{text}")
+        } else {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{text}")?;
+            // What a watcher reads is there when it is said.
+            out.flush()
+        }
+    }
+}
+
+/// Lines that change in place; none at all unless standard error is a terminal.
+#[derive(Debug)]
+pub struct Live {
+    bars: Vec<ProgressBar>,
+}
+
+impl Live {
+    /// Whether anyone sees them: if not, what would be shown need not be made.
+    pub fn is_visible(&self) -> bool {
+        !self.bars.is_empty()
+    }
+
+    /// Changes line `i`.
+    pub fn show(&self, i: usize, text: impl Into<String>) {
+        if let Some(bar) = self.bars.get(i) {
+            bar.set_message(text.into());
+        }
+    }
+}
+
+impl Drop for Live {
+    /// Takes the lines away, so that the summary stands alone.
+    fn drop(&mut self) {
+        for bar in &self.bars {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A table; columns from `numbers` on are aligned to the right. On a terminal
+/// it has a line under its head, in a pipe it is words and spaces.
+pub fn table(headers: &[&str], numbers: usize) -> Table {
+    let mut table = Table::new();
+    let terminal = io::stdout().is_terminal();
+    table.load_style(if terminal { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING });
+    if !terminal {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    table.set_header(headers.to_vec());
+    for column in table.column_iter_mut().skip(numbers) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// The JSON document of a run: what ran, on which devices, on which machine,
+/// and then the fields of `result`.
+pub fn document(command: &str, devices: &[Description], machine: &Machine, result: Value) -> Value {
+    let mut document = Map::new();
+    document.insert("command".into(), command.into());
+    document.insert("devices".into(), devices.iter().map(device).collect());
+    document.insert("machine".into(), machine.json());
+    match result {
+        Value::Object(fields) => document.extend(fields),
+        other => {
+            document.insert("result".into(), other);
+        }
+    }
+    Value::Object(document)
+}
+
+/// A device for a JSON document.
+pub fn device(device: &Description) -> Value {
+    json!({
+        "name": device.device,
+        "kind": device.kind.to_string(),
+        "model": device.model,
+        "driver": device.driver,
+        "mac": device.mac.to_string(),
+        "timestamps": device.timestamps.to_string(),
+    })
+}
+
+/// Counters of a port for a JSON document.
+pub fn stats(stats: &Stats) -> Value {
+    let odd = &stats.anomalies;
+    json!({
+        "rx_packets": stats.rx_packets,
+        "rx_bytes": stats.rx_bytes,
+        "tx_packets": stats.tx_packets,
+        "tx_bytes": stats.tx_bytes,
+        "rx_missed": stats.rx_missed,
+        "rx_errors": stats.rx_errors,
+        "rx_oversize": stats.rx_oversize,
+        "anomalies": {
+            "bad_length": odd.bad_length,
+            "bad_index": odd.bad_index,
+            "bad_chain": odd.bad_chain,
+            "frame_error": odd.frame_error,
+            "queue_reset": odd.queue_reset,
+        },
+    })
+}
+
+/// `14.88 Mpps`.
+pub fn pps(rate: f64) -> String {
+    unit(rate, "pps")
+}
+
+/// `9.999 Gbit/s`.
+pub fn bits(rate: f64) -> String {
+    unit(rate, "bit/s")
+}
+
+/// `1 234 567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `14.88 M` and the unit behind it.
+fn unit(value: f64, unit: &str) -> String {
+    let text = Scaled(value).to_string();
+    match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(at) => format!("{} {}{unit}", &text[..at], &text[at..]),
+        None => format!("{text} {unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Clock;
+    use crate::pci::Roots;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(pps(14_880_952.38), "14.881 Mpps");
+        assert_eq!(pps(0.0), "0 pps");
+        assert_eq!(bits(10e9), "10 Gbit/s");
+        assert_eq!(bits(999_960.0), "1 Mbit/s");
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1 234 567");
+    }
+
+    #[test]
+    fn a_table_in_a_pipe_is_words_and_spaces() {
+        let mut table = table(&["port", "packets"], 1);
+        table.add_row(["a", "7"]);
+        let text = table.trim_fmt();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.lines().all(|line| line.ends_with("packets") || line.ends_with('7')), "{text}");
+        assert!(text.is_ascii());
+    }
+
+    #[test]
+    fn a_document_says_what_ran_where_and_keeps_the_order_of_its_fields() {
+        let machine = Machine::record(&Roots::from_env(), &Clock::new());
+        let document = document("fwd", &[], &machine, json!({ "zebra": 1, "ant": 2 }));
+        let keys: Vec<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["command", "devices", "machine", "zebra", "ant"]);
+    }
+}

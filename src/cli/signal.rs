@@ -1,0 +1,99 @@
+//! Signals: how a run is asked to end.
+//!
+//! The first SIGINT or SIGTERM asks for a clean end with its summary; a second
+//! one of either ends the program on the spot. SIGUSR1 asks for the figures now.
+//! The handlers only set flags; a poll loop reads one of them, relaxed.
+
+use super::Outcome;
+use crate::error::{Error, Result};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::flag;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Whether the run is to end, and why. Clones share the same flags.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// 0 while running, else the signal, or [`ENDED`].
+    why: Arc<AtomicUsize>,
+    print: Arc<AtomicBool>,
+}
+
+/// Ended by the run itself; no signal has this number.
+const ENDED: usize = usize::MAX;
+
+impl Stop {
+    /// Takes the signals over. To be called once, before the first packet.
+    pub fn install() -> Result<Self> {
+        let stop = Stop::default();
+        let failed = |e| Error::io("installing signal handlers", e);
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // Handlers of one signal run in this order: the first signal finds
+            // the flag down and raises it, the second finds it up.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked)).map_err(failed)?;
+            flag::register(signal, Arc::clone(&asked)).map_err(failed)?;
+            flag::register_usize(signal, Arc::clone(&stop.why), signal as usize).map_err(failed)?;
+        }
+        flag::register(SIGUSR1, Arc::clone(&stop.print)).map_err(failed)?;
+        Ok(stop)
+    }
+
+    /// Whether to end; for poll loops.
+    #[inline]
+    pub fn requested(&self) -> bool {
+        self.why.load(Ordering::Relaxed) != 0
+    }
+
+    /// Ends the run from within: time is up, the count is reached. A signal
+    /// that came before stays the reason.
+    pub fn end(&self) {
+        // The loser of the race is dropped on purpose.
+        let _ = self.why.compare_exchange(0, ENDED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The signal that ended the run, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        match self.why.load(Ordering::Relaxed) {
+            0 | ENDED => None,
+            signal => i32::try_from(signal).ok(),
+        }
+    }
+
+    /// Whether SIGUSR1 came since this was last asked.
+    pub fn print_now(&self) -> bool {
+        self.print.swap(false, Ordering::Relaxed)
+    }
+
+    /// How a run that printed its summary ended.
+    pub fn outcome(&self) -> Outcome {
+        self.signal().map_or(Outcome::Done, Outcome::Signal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_ends_itself_is_done_and_one_that_was_told_says_by_whom() {
+        let stop = Stop::default();
+        assert!(!stop.requested());
+        stop.clone().end();
+        assert!(stop.requested());
+        assert_eq!(stop.outcome(), Outcome::Done);
+
+        let told = Stop::default();
+        told.why.store(SIGTERM as usize, Ordering::Relaxed);
+        told.end();
+        assert_eq!(told.outcome(), Outcome::Signal(SIGTERM));
+    }
+
+    #[test]
+    fn figures_are_printed_once_for_each_request() {
+        let stop = Stop::default();
+        stop.print.store(true, Ordering::Relaxed);
+        assert!(stop.print_now());
+        assert!(!stop.print_now());
+    }
+}

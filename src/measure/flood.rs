@@ -1,0 +1,397 @@
+//! How many packets a second go through, and what the driver takes for each.
+//!
+//! ```text
+//!   for (duration):
+//!     fill a batch with probes        not timed: the application's work
+//!     tx.send(batch)                  timed  -> cycles a packet, tx
+//!     rx.recv(batch)                  timed  -> cycles a packet, rx
+//!     look at what came               not timed
+//!   wait for the rest (grace)         what has not come then is lost
+//! ```
+//!
+//! One thread sends and receives. A call is timed with two readings of the
+//! counter, whose own cost is taken off; calls that moved nothing are not
+//! counted; the figure is the median over packets, so that an interrupt in the
+//! middle of a call does not show. A cycle is a tick of the counter, not of a
+//! core whose frequency changes. What the calls wait for (cache lines that the
+//! device, or the thread that plays it, has just written) is in the figure.
+
+use super::probe::{MIN_LEN, Probes, wire_bits};
+use super::search::Trial;
+use super::{Clock, Histogram, Idle, Pace, Ticks};
+use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Pool};
+use crate::driver::pair::{Loop, Receive, Transmit};
+use crate::error::{Error, Kind, Result};
+use std::time::Duration;
+
+/// What is to be sent.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Frame sizes in bytes without FCS, 60 to 2048, sent in turn.
+    pub frames: Vec<usize>,
+    /// Packets a second; `None` as fast as the ring takes them.
+    pub rate: Option<f64>,
+    /// How long.
+    pub duration: Duration,
+    /// How long to wait for packets that are still out.
+    pub grace: Duration,
+    /// Packets a call.
+    pub batch: usize,
+    /// Addresses to send from and to.
+    pub addresses: [[u8; 6]; 2],
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Packets that the transmit ring took.
+    pub sent: u64,
+    /// Of these, how many came.
+    pub received: u64,
+    /// Bits of the received packets on the wire: with FCS, preamble and gap.
+    pub wire_bits: f64,
+    /// Frames that were not of this run.
+    pub foreign: u64,
+    /// Slots of the schedule that passed while the sender was held up.
+    pub skipped: u64,
+    /// From the first packet given to the ring until the last one given, ns.
+    pub send_ns: u64,
+    /// From the first packet given to the ring until the last one received, ns.
+    pub total_ns: u64,
+    /// Cost of sending.
+    pub tx: Cost,
+    /// Cost of receiving.
+    pub rx: Cost,
+    /// Somebody asked to stop before the time was over.
+    pub stopped: bool,
+}
+
+/// What the calls of one direction took.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
+    /// Hundredths of a tick a packet, each packet a sample.
+    ticks: Histogram,
+    calls: u64,
+}
+
+impl Cost {
+    /// Ticks a packet, median over packets; `None` if there were too few to say.
+    pub fn ticks(&self) -> Option<f64> {
+        self.ticks.quantile(0.5).map(|hundredths| hundredths as f64 / 100.0)
+    }
+
+    /// Packets a call, of the calls that moved any.
+    pub fn per_call(&self) -> f64 {
+        if self.calls == 0 { 0.0 } else { self.ticks.count() as f64 / self.calls as f64 }
+    }
+
+    #[inline]
+    fn note(&mut self, ticks: Ticks, packets: usize) {
+        let packets = packets as u64;
+        self.ticks.record_n(ticks * 100 / packets, packets);
+        self.calls += 1;
+    }
+}
+
+impl Report {
+    /// Packets that did not come.
+    pub fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.received)
+    }
+
+    /// Packets received a second, from the first sent to the last received: a
+    /// little less than the truth, never more.
+    pub fn packets_per_second(&self) -> f64 {
+        if self.total_ns == 0 { 0.0 } else { self.received as f64 * 1e9 / self.total_ns as f64 }
+    }
+
+    /// Bits a second on the wire (L1), over the same time.
+    pub fn wire_bits_per_second(&self) -> f64 {
+        if self.total_ns == 0 { 0.0 } else { self.wire_bits * 1e9 / self.total_ns as f64 }
+    }
+
+    /// The same as one trial of a search.
+    pub fn trial(&self, asked: f64) -> Trial {
+        let offered = if self.send_ns == 0 { 0.0 } else { self.sent as f64 * 1e9 / self.send_ns as f64 };
+        Trial { asked, offered: offered.min(asked), sent: self.sent, lost: self.lost() }
+    }
+}
+
+/// Highest rate of such packets at `speed` bits a second.
+pub fn line_rate(frames: &[usize], speed: u64) -> f64 {
+    let bits: f64 = frames.iter().copied().map(wire_bits).sum();
+    speed as f64 * frames.len() as f64 / bits
+}
+
+/// The measurement, ready to run on a pair of queues.
+pub struct Flood<'a, S> {
+    clock: &'a Clock,
+    pool: &'a Pool,
+    plan: Plan,
+    pace: Option<Pace>,
+    probes: Probes,
+    idle: Idle,
+    stop: S,
+    /// Ticks that two readings of the clock with nothing in between are apart.
+    reading: Ticks,
+    first: Ticks,
+    last_sent: Ticks,
+    last_received: Ticks,
+    report: Report,
+}
+
+impl<'a, S: Fn() -> bool> Flood<'a, S> {
+    /// Checks the plan and makes everything that is needed. `stop` is asked
+    /// once a batch.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for sizes or a rate that cannot be had.
+    pub fn new(clock: &'a Clock, pool: &'a Pool, plan: Plan, stop: S) -> Result<Self> {
+        let longest = plan.frames.iter().copied().max().unwrap_or(0);
+        if plan.frames.iter().any(|len| !(MIN_LEN..=BUFFER_SIZE).contains(len)) || plan.frames.is_empty() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("frame sizes are {} to {} bytes, FCS included", MIN_LEN + 4, BUFFER_SIZE + 4),
+            ));
+        }
+        let plan = Plan { batch: plan.batch.clamp(1, BATCH_MAX), ..plan };
+        let pace = match plan.rate {
+            Some(rate) => {
+                let pace = Pace::new(clock, rate)?;
+                // One batch late at most: a longer burst would overrun a device
+                // that can keep the rate asked for.
+                let slack = (pace.interval() * plan.batch as f64) as Ticks;
+                Some(pace.with_slack(slack.max(clock.ticks(Duration::from_micros(5)))))
+            }
+            None => None,
+        };
+        let [from, to] = plan.addresses;
+        Ok(Flood {
+            clock,
+            pool,
+            pace,
+            probes: Probes::new(clock.now() as u32, longest, from, to),
+            idle: Idle::new(),
+            stop,
+            reading: (0..1_000).map(|_| clock.now().abs_diff(clock.now())).min().unwrap_or(0),
+            first: 0,
+            last_sent: 0,
+            last_received: 0,
+            report: Report {
+                sent: 0,
+                received: 0,
+                wire_bits: 0.0,
+                foreign: 0,
+                skipped: 0,
+                send_ns: 0,
+                total_ns: 0,
+                tx: Cost::default(),
+                rx: Cost::default(),
+                stopped: false,
+            },
+            plan,
+        })
+    }
+
+    fn send_all<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
+        let mut outgoing = Batch::with_limit(self.pool, self.plan.batch);
+        let (mut sequence, mut frame) = (0, 0);
+        self.first = self.clock.now();
+        let end = self.first.saturating_add(self.clock.ticks(self.plan.duration));
+        if let Some(pace) = &mut self.pace {
+            pace.start(self.first);
+        }
+        loop {
+            let now = self.clock.now();
+            self.report.stopped = (self.stop)();
+            if now >= end || self.report.stopped {
+                break;
+            }
+            let room = outgoing.room();
+            let due = self.pace.as_mut().map_or(room, |pace| pace.take(now, room));
+            for _ in 0..due {
+                let Some(bytes) = outgoing.push(self.plan.frames[frame]) else {
+                    tx.reclaim(self.pool);
+                    break;
+                };
+                self.probes.write(bytes, sequence);
+                sequence += 1;
+                frame = if frame + 1 == self.plan.frames.len() { 0 } else { frame + 1 };
+            }
+            let mut did = 0;
+            if !outgoing.is_empty() {
+                did += self.send(tx, &mut outgoing);
+            }
+            did += self.receive(rx, incoming);
+            self.idle.polled(did);
+        }
+    }
+
+    fn wait_for_the_rest<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
+        let end = self.clock.now().saturating_add(self.clock.ticks(self.plan.grace));
+        while self.report.received < self.report.sent && self.clock.now() < end {
+            tx.reclaim(self.pool);
+            let did = self.receive(rx, incoming);
+            self.idle.polled(did);
+        }
+    }
+
+    #[inline]
+    fn send<T: Transmit>(&mut self, tx: &mut T, outgoing: &mut Batch<'_>) -> usize {
+        let before = self.clock.now();
+        let n = tx.send(outgoing);
+        let after = self.clock.now();
+        if n > 0 {
+            self.report.tx.note((after - before).saturating_sub(self.reading), n);
+            self.report.sent += n as u64;
+            self.last_sent = after;
+        }
+        n
+    }
+
+    #[inline]
+    fn receive<R: Receive>(&mut self, rx: &mut R, incoming: &mut Batch<'_>) -> usize {
+        let before = self.clock.now();
+        let n = rx.recv(incoming);
+        let after = self.clock.now();
+        if n > 0 {
+            self.report.rx.note((after - before).saturating_sub(self.reading), n);
+            for bytes in incoming.frames() {
+                if self.probes.sequence(bytes).is_some() {
+                    self.report.received += 1;
+                    self.report.wire_bits += wire_bits(bytes.len());
+                } else {
+                    self.report.foreign += 1;
+                }
+            }
+            self.last_received = after;
+            incoming.clear();
+        }
+        n
+    }
+}
+
+impl<S: Fn() -> bool> Loop for Flood<'_, S> {
+    type Output = Report;
+
+    fn run<R: Receive, T: Transmit>(mut self, rx: &mut R, tx: &mut T) -> Report {
+        let mut incoming = Batch::with_limit(self.pool, self.plan.batch);
+        self.send_all(rx, tx, &mut incoming);
+        self.wait_for_the_rest(rx, tx, &mut incoming);
+        self.report.skipped = self.pace.as_ref().map_or(0, Pace::skipped);
+        self.report.send_ns = self.clock.ns(self.last_sent.saturating_sub(self.first));
+        self.report.total_ns = self.clock.ns(self.last_received.saturating_sub(self.first));
+        self.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::Addressing;
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    /// A device that passes `capacity` packets a second and drops the rest.
+    struct Device<'a> {
+        clock: &'a Clock,
+        interval: Ticks,
+        free_at: Ticks,
+        frames: VecDeque<Vec<u8>>,
+    }
+
+    struct Port<'a, 'b>(&'b RefCell<Device<'a>>);
+
+    impl Transmit for Port<'_, '_> {
+        fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+            let mut device = self.0.borrow_mut();
+            let now = device.clock.now();
+            for frame in batch.frames() {
+                if device.free_at <= now + 16 * device.interval {
+                    device.free_at = device.free_at.max(now) + device.interval;
+                    device.frames.push_back(frame.to_vec());
+                }
+            }
+            let n = batch.len();
+            batch.clear();
+            n
+        }
+
+        fn reclaim(&mut self, _pool: &Pool) -> usize {
+            0
+        }
+    }
+
+    impl Receive for Port<'_, '_> {
+        fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+            let mut device = self.0.borrow_mut();
+            let mut n = 0;
+            while batch.room() > 0
+                && let Some(frame) = device.frames.pop_front()
+            {
+                n += usize::from(batch.push_frame(&frame));
+            }
+            n
+        }
+    }
+
+    fn flood(capacity: f64, plan: Plan) -> Report {
+        let clock = Clock::new();
+        let pool = Pool::new(256, Addressing::Translated).unwrap();
+        let interval = (clock.ticks_per_second() / capacity) as Ticks;
+        let device = RefCell::new(Device { clock: &clock, interval, free_at: 0, frames: VecDeque::new() });
+        let flood = Flood::new(&clock, &pool, plan, || false).unwrap();
+        flood.run(&mut Port(&device), &mut Port(&device))
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            frames: vec![60],
+            rate: None,
+            duration: Duration::from_millis(20),
+            grace: Duration::from_millis(1),
+            batch: 32,
+            addresses: [[0; 6]; 2],
+        }
+    }
+
+    #[test]
+    fn every_packet_is_received_or_lost_and_no_rate_beats_the_device() {
+        let report = flood(100_000.0, plan());
+        assert!(report.lost() > 0 && report.received > 0);
+        assert_eq!(report.sent, report.received + report.lost());
+        assert!(report.packets_per_second() < 105_000.0, "{}", report.packets_per_second());
+        assert!(report.tx.ticks().is_some_and(|ticks| ticks > 0.0));
+        assert!((1.0..=32.0).contains(&report.rx.per_call()));
+    }
+
+    #[test]
+    fn a_paced_flood_keeps_its_rate_and_loses_nothing_below_the_capacity() {
+        let report = flood(1e6, Plan { rate: Some(20_000.0), batch: 1, ..plan() });
+        assert_eq!(report.lost(), 0);
+        let slots = report.sent + report.skipped;
+        assert!(report.sent > 0 && slots <= 401, "{} sent, {} skipped", report.sent, report.skipped);
+        let trial = report.trial(20_000.0);
+        assert!(trial.passes(0.0) && trial.offered <= 20_000.0);
+    }
+
+    #[test]
+    fn mixed_sizes_are_weighed_by_their_bits() {
+        let report = flood(1e9, Plan { frames: vec![60, 1514], batch: 2, ..plan() });
+        let bits = report.wire_bits / report.received as f64;
+        assert!((bits - f64::midpoint(wire_bits(60), wire_bits(1514))).abs() < 100.0, "{bits}");
+        assert!((line_rate(&[60], 10_000_000_000) - 14_880_952.4).abs() < 1.0);
+        let pair = line_rate(&[60, 1514], 10_000_000_000);
+        assert!((pair - 2.0 * 10e9 / (672.0 + 12_304.0)).abs() < 1.0, "{pair}");
+    }
+
+    #[test]
+    fn nothing_and_too_much_are_refused() {
+        let clock = Clock::new();
+        let pool = Pool::new(16, Addressing::Translated).unwrap();
+        for frames in [vec![], vec![59], vec![60, 2_049]] {
+            let bad = Flood::new(&clock, &pool, Plan { frames, ..plan() }, || false);
+            assert_eq!(bad.err().unwrap().kind(), Kind::Usage);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Frames that say which they are.
+//!
+//! ```text
+//!   0        14       34      42      46         54      58
+//!   | Ethernet | IPv4   | UDP   | run   | sequence | check | zeroes ...
+//! ```
+//!
+//! UDP from 198.18.0.1 to 198.19.0.1, the addresses set aside for measuring
+//! (RFC 2544 C.2.2), port 7 (echo). The run tells the frames of one trial from
+//! stragglers of the last; the check tells a probe from a frame that only looks
+//! like one. When a frame was sent is kept by the sender, not in the frame.
+
+/// Shortest probe, in bytes without FCS: the shortest Ethernet frame.
+pub const MIN_LEN: usize = 60;
+
+/// Bytes that a frame takes on the wire beside itself without FCS: FCS,
+/// preamble with start delimiter, gap (IEEE 802.3 §4.2.3.2.2: 4 + 8 + 12).
+pub const WIRE_OVERHEAD: usize = 24;
+
+const RUN: usize = 42;
+const SEQUENCE: usize = 46;
+const CHECK: usize = 54;
+
+/// The frames of one run.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    template: Vec<u8>,
+    run: u32,
+}
+
+impl Probes {
+    /// Frames of up to `len` bytes without FCS, at least [`MIN_LEN`], from one
+    /// address to another.
+    pub fn new(run: u32, len: usize, from: [u8; 6], to: [u8; 6]) -> Self {
+        let mut template = vec![0; len.max(MIN_LEN)];
+        template[0..6].copy_from_slice(&to);
+        template[6..12].copy_from_slice(&from);
+        template[12..14].copy_from_slice(&[0x08, 0x00]);
+        // Version and length of header; DF; 64 hops; UDP.
+        template[14] = 0x45;
+        template[20] = 0x40;
+        template[22] = 64;
+        template[23] = 17;
+        template[26..30].copy_from_slice(&[198, 18, 0, 1]);
+        template[30..34].copy_from_slice(&[198, 19, 0, 1]);
+        template[34..38].copy_from_slice(&[0, 7, 0, 7]);
+        template[RUN..RUN + 4].copy_from_slice(&run.to_be_bytes());
+        Probes { template, run }
+    }
+
+    /// Fills `frame`, whose length is that of the probe: at least [`MIN_LEN`],
+    /// at most the length they were made for.
+    #[inline]
+    pub fn write(&self, frame: &mut [u8], sequence: u64) {
+        let len = frame.len();
+        frame.copy_from_slice(&self.template[..len]);
+        let ip_len = (len - 14) as u16;
+        frame[16..18].copy_from_slice(&ip_len.to_be_bytes());
+        frame[38..40].copy_from_slice(&(ip_len - 20).to_be_bytes());
+        let sum = header_checksum(ip_len);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame[SEQUENCE..SEQUENCE + 8].copy_from_slice(&sequence.to_be_bytes());
+        frame[CHECK..CHECK + 4].copy_from_slice(&self.check(sequence).to_be_bytes());
+    }
+
+    /// The sequence number of `frame`, if it is a probe of this run.
+    #[inline]
+    pub fn sequence(&self, frame: &[u8]) -> Option<u64> {
+        let word = |at: usize| Some(u32::from_be_bytes(*frame.get(at..at + 4)?.first_chunk()?));
+        let sequence = u64::from_be_bytes(*frame.get(SEQUENCE..SEQUENCE + 8)?.first_chunk()?);
+        (word(RUN)? == self.run && word(CHECK)? == self.check(sequence)).then_some(sequence)
+    }
+
+    #[inline]
+    fn check(&self, sequence: u64) -> u32 {
+        (sequence ^ u64::from(self.run)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) as u32
+    }
+}
+
+/// Checksum of the probe's IPv4 header, of which only the length varies (RFC 1071).
+#[inline]
+fn header_checksum(ip_len: u16) -> u16 {
+    /// Sum of all other words of the header.
+    const REST: u32 = 0x4500 + 0x4000 + 0x4011 + 0xc612 + 0x0001 + 0xc613 + 0x0001;
+    let sum = REST + u32::from(ip_len);
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !((folded & 0xffff) + (folded >> 16)) as u16
+}
+
+/// A frame of `len` bytes without FCS in bits on the wire, preamble and gap included.
+pub fn wire_bits(len: usize) -> f64 {
+    ((len.max(MIN_LEN) + WIRE_OVERHEAD) * 8) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_a_right_udp_packet_of_any_length() {
+        let probes = Probes::new(7, 1514, [2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        for len in [60, 61, 124, 1514] {
+            let mut frame = vec![0xff; len];
+            probes.write(&mut frame, 42);
+            let packet = etherparse::SlicedPacket::from_ethernet(&frame).unwrap();
+            let Some(etherparse::NetSlice::Ipv4(ip)) = packet.net else { panic!("no IPv4") };
+            assert_eq!(ip.header().header_checksum(), ip.header().to_header().calc_header_checksum());
+            assert_eq!(usize::from(ip.header().total_len()), len - 14);
+            let Some(etherparse::TransportSlice::Udp(udp)) = packet.transport else { panic!("no UDP") };
+            assert_eq!((udp.destination_port(), usize::from(udp.length())), (7, len - 34));
+        }
+    }
+
+    #[test]
+    fn a_probe_is_told_from_other_runs_and_other_frames() {
+        let probes = Probes::new(7, 60, [0; 6], [0; 6]);
+        let mut frame = [0; 60];
+        for sequence in [0, 1, u64::MAX] {
+            probes.write(&mut frame, sequence);
+            assert_eq!(probes.sequence(&frame), Some(sequence));
+        }
+        assert_eq!(Probes::new(8, 60, [0; 6], [0; 6]).sequence(&frame), None);
+        assert_eq!(probes.sequence(&frame[..57]), None);
+        assert_eq!(probes.sequence(&[0; 60]), None);
+        frame[SEQUENCE + 3] ^= 1;
+        assert_eq!(probes.sequence(&frame), None, "spoilt on the way");
+    }
+
+    #[test]
+    fn sixty_bytes_at_ten_gigabit_are_fourteen_million_a_second() {
+        assert_eq!((10e9 / wire_bits(60)) as u64, 14_880_952);
+        assert_eq!((10e9 / wire_bits(1514)) as u64, 812_743);
+    }
+}
