@@ -21,13 +21,15 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The address space of an IOMMU group, and the files that hold it open.
 #[derive(Debug)]
 pub(super) struct Iommu {
     backend: Backend,
     mapped: Mutex<Vec<Arc<Arena>>>,
+    /// Functions that are open. The kernel would open one twice for one process.
+    open: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -73,13 +75,19 @@ impl Iommu {
     /// Opens a function, in the address space that its group has in this
     /// process or in a new one: IOMMUFD first, then a container.
     pub(super) fn open(nodes: &Nodes<'_>) -> Result<(Arc<Iommu>, File)> {
-        let mut spaces = SPACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spaces = lock(&SPACES);
         if let Some(space) = spaces.get(&nodes.group).and_then(Weak::upgrade) {
+            if lock(&space.open).iter().any(|open| open == nodes.name) {
+                let text = format!("{}: it is open already; name two different cards", nodes.name);
+                return Err(Error::new(ErrorKind::Refused, text));
+            }
             let device = space.device(nodes)?;
+            lock(&space.open).push(nodes.name.to_string());
             return Ok((space, device));
         }
         let (backend, device) = Self::first(nodes)?;
-        let space = Arc::new(Iommu { backend, mapped: Mutex::default() });
+        let open = Mutex::new(vec![nodes.name.to_string()]);
+        let space = Arc::new(Iommu { backend, mapped: Mutex::default(), open });
         spaces.insert(nodes.group, Arc::downgrade(&space));
         Ok((space, device))
     }
@@ -107,6 +115,11 @@ impl Iommu {
         }
     }
 
+    /// A function was closed.
+    pub(super) fn close(&self, name: &str) {
+        lock(&self.open).retain(|open| open != name);
+    }
+
     pub(super) fn kind(&self) -> Kind {
         if matches!(self.backend, Backend::NoIommu { .. }) { Kind::VfioNoIommu } else { Kind::Vfio }
     }
@@ -118,7 +131,7 @@ impl Iommu {
     /// Lets the group's devices reach `arena` until this address space ends.
     pub(super) fn map(&self, name: &str, arena: &Arc<Arena>) -> Result<()> {
         require_addressing(name, arena, self.addressing())?;
-        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mapped = lock(&self.mapped);
         if mapped.iter().any(|known| Arc::ptr_eq(known, arena)) {
             return Ok(());
         }
@@ -176,6 +189,11 @@ impl Drop for Iommu {
             self.unmap_run(iova, len as u64);
         }
     }
+}
+
+/// What these locks guard is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum RunError {

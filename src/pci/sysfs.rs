@@ -127,7 +127,7 @@ impl Function for Sysfs {
             result => result.map_err(|e| self.explain_map(index, e))?,
         };
         let len = file.metadata().map_err(|e| self.explain_map(index, e))?.len();
-        if len == 0 || index > 5 {
+        if len == 0 || index > 5 || self.config().is_port_bar(index)? {
             return Err(none());
         }
         let size = usize::try_from(len).map_err(|_| none())?;

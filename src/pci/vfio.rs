@@ -98,13 +98,13 @@ impl Function for Vfio {
     }
 
     fn bar(&self, index: u8) -> Result<Bar> {
-        let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no BAR {index}", self.name));
+        let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no memory BAR {index}", self.name));
         let doing = || format!("{}: mapping BAR {index}", self.name);
         if index > 5 {
             return Err(none());
         }
         let info = uapi::region_info(&self.file, u32::from(index)).map_err(|e| Error::io(doing(), e))?;
-        if info.size == 0 {
+        if info.size == 0 || self.config().is_port_bar(index)? {
             return Err(none());
         }
         let areas = mappable(&info);
@@ -182,6 +182,7 @@ impl Drop for Vfio {
         // A card that is gone cannot be told anything, and needs not be.
         let _ = (self as &dyn Function).set_bus_master(false);
         let _ = self.set_irqs(&[]);
+        self.iommu.close(&self.name);
     }
 }
 
