@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Nanoseconds of `CLOCK_MONOTONIC_RAW`: the hardware's rate, never slewed.
 pub fn monotonic_raw_ns() -> u64 {
@@ -155,6 +156,53 @@ pub fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     check(unsafe { libc::fallocate(file.as_raw_fd(), 0, signed(offset)?, signed(len)?) }).map(drop)
 }
 
+/// An eventfd: what the kernel, or a model, signals an interrupt on.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A new one, not signalled, that never blocks.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no memory is involved.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: a fresh descriptor that nothing else owns.
+        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Sleeps until it has been signalled since the last wait, at most
+    /// `patience`; true if it was.
+    pub fn wait(&self, patience: Duration) -> io::Result<bool> {
+        // Rounded up: a wait of less than a millisecond is one, not a busy loop.
+        let milliseconds = patience.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX);
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid pollfd is passed, as said.
+        match check(unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
+            Ok(0) => Ok(false),
+            Ok(_) => self.clear(),
+            // A signal: the caller looks at its flags sooner than asked.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Forgets the signal; true if there was one.
+    fn clear(&self) -> io::Result<bool> {
+        let mut count = [0u8; 8];
+        // SAFETY: an eventfd reads exactly eight bytes, and count has them.
+        match check(unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) as i32 }) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 /// -1 as the error that `errno` names.
 fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -175,6 +223,17 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn an_event_is_seen_once_and_a_wait_without_one_ends() {
+        use std::io::Write;
+        let event = EventFd::new().unwrap();
+        assert!(!event.wait(Duration::from_micros(100)).unwrap());
+        let mut signal = File::from(event.0.try_clone().unwrap());
+        signal.write_all(&1u64.to_ne_bytes()).unwrap();
+        assert!(event.wait(Duration::from_secs(5)).unwrap());
+        assert!(!event.wait(Duration::ZERO).unwrap());
     }
 
     #[test]

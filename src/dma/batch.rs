@@ -69,11 +69,11 @@ impl Span {
         self.0 & Self::OFFLOAD != 0
     }
 
-    /// A whole packet from the start of the buffer, nothing special about it:
-    /// the length is then the whole word.
+    /// All of it: for a whole packet at the start of its buffer with nothing
+    /// special about it, just its length.
     #[inline]
-    pub(crate) fn is_plain(self) -> bool {
-        self.0 <= 0xffff
+    pub(crate) fn word(self) -> u32 {
+        self.0
     }
 }
 
@@ -128,7 +128,7 @@ impl<'p> Batch<'p> {
     /// Entries it can still take.
     #[inline]
     pub fn room(&self) -> usize {
-        self.limit - self.len
+        self.limit.saturating_sub(self.len)
     }
 
     /// Entry `i`'s bytes: a whole frame without FCS, or the part of one in this buffer.
@@ -258,10 +258,11 @@ impl<'p> Batch<'p> {
     }
 
     /// Says that entries up to `len` are now filled in, each with a buffer that
-    /// nothing else owns, and how their words are to be read.
+    /// nothing else owns, and how their words are to be read. `len` may exceed
+    /// the limit for the sake of one frame that has more parts than that.
     #[inline]
     pub(crate) fn filled(&mut self, len: usize, decode: fn(&RawMeta<'_>) -> Meta) {
-        debug_assert!(len <= self.limit);
+        debug_assert!(len <= BATCH_MAX);
         self.len = len.min(BATCH_MAX);
         self.decode = decode;
     }
@@ -276,6 +277,16 @@ impl<'p> Batch<'p> {
             self.words.copy_within(n..self.len, 0);
         }
         self.len = left;
+    }
+
+    /// Lengthens entry `i` to `len` bytes with zeroes, if it is shorter and
+    /// there is room behind it.
+    pub(crate) fn pad(&mut self, i: usize, len: usize) {
+        let (start, had) = (self.span[i].start(), self.frame(i).len());
+        if had < len && usize::from(start) + len <= BUFFER_SIZE {
+            self.span[i].0 = self.span[i].0 & !0xffff | len as u32;
+            self.frame_mut(i)[had..].fill(0);
+        }
     }
 
     /// The offload asked for on entry `i`, if any.

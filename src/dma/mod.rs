@@ -19,8 +19,9 @@ mod batch;
 mod pool;
 
 pub use arena::{Addressing, Arena, Descriptor, PageSize, Region};
+pub(crate) use batch::Span;
 pub use batch::{BATCH_MAX, Batch, Checksum, Checksums, L4, Meta, Offload, RawMeta, Timestamp};
-pub(crate) use batch::{Entries, Span};
+pub(crate) use pool::PoolId;
 pub use pool::{BUFFER_SIZE, Pool};
 
 /// An address as the device sees it: I/O virtual behind an IOMMU or in an

@@ -5,6 +5,7 @@ use crate::error::{Error, Kind, Result};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes in a packet buffer: a frame of 1518 bytes, its VLAN tags and what a
 /// card may write before or after it. Larger frames span several buffers.
@@ -20,6 +21,7 @@ pub const BUFFER_SIZE: usize = 2048;
 #[derive(Debug)]
 pub struct Pool {
     arena: Arc<Arena>,
+    id: PoolId,
     /// IOVA of each contiguous run of buffers; one entry unless physical.
     runs: Box<[Iova]>,
     /// log2 of the buffers in a run.
@@ -28,6 +30,14 @@ pub struct Pool {
     free: Box<[Cell<u32>]>,
     top: Cell<usize>,
 }
+
+/// Which pool a buffer index is of. A queue keeps it, so that buffers of one
+/// pool are never taken for those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolId(u32);
+
+/// The next unused [`PoolId`].
+static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
 impl Pool {
     /// A pool of `count` buffers; the arena must still be mapped by each device
@@ -42,7 +52,8 @@ impl Pool {
         let shift = if runs.len() == 1 { u32::BITS - 1 } else { (arena.contiguous() / BUFFER_SIZE).trailing_zeros() };
         // The lowest index on top: a fresh pool is handed out in address order.
         let free = (0..count as u32).rev().map(Cell::new).collect();
-        Ok(Pool { arena, runs, shift, free, top: Cell::new(count) })
+        let id = PoolId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        Ok(Pool { arena, id, runs, shift, free, top: Cell::new(count) })
     }
 
     /// The memory behind the buffers, for [`crate::pci::Function::map`].
@@ -87,14 +98,35 @@ impl Pool {
         Some(self.free[top].get())
     }
 
-    /// Takes up to `want` free buffers off the stack, hottest first, as a slice
-    /// of the stack itself: read it before anything is given back.
+    /// Which pool this is.
     #[inline]
-    pub(crate) fn take_many(&self, want: usize) -> &[Cell<u32>] {
+    pub(crate) fn id(&self) -> PoolId {
+        self.id
+    }
+
+    /// Address of buffer 0 if all of them lie side by side for the device: the
+    /// others are then `BUFFER_SIZE` apart and need no look-up.
+    #[inline]
+    pub(crate) fn linear(&self) -> Option<Iova> {
+        match *self.runs {
+            [base] => Some(base),
+            _ => None,
+        }
+    }
+
+    /// Up to `want` free buffers, the hottest last, still on the stack:
+    /// [`Pool::took`] says how many of them were used, from the end.
+    #[inline]
+    pub(crate) fn top(&self, want: usize) -> &[Cell<u32>] {
         let top = self.top.get();
-        let left = top - want.min(top);
-        self.top.set(left);
-        &self.free[left..top]
+        &self.free[top - want.min(top)..top]
+    }
+
+    /// Takes the `n` hottest buffers, seen through [`Pool::top`], off the stack.
+    #[inline]
+    pub(crate) fn took(&self, n: usize) {
+        let top = self.top.get();
+        self.top.set(top - n.min(top));
     }
 
     /// Gives a buffer back.
@@ -115,6 +147,12 @@ impl Pool {
         }
         self.top.set(end);
     }
+
+    /// Gives back a run of indices as a ring's shadow holds them.
+    #[inline]
+    pub(crate) fn give_slice(&self, indices: &[u32]) {
+        self.give_many(indices.iter().copied());
+    }
 }
 
 #[cfg(test)]
@@ -127,13 +165,18 @@ mod tests {
         let all = pool.available();
         let mut seen: Vec<u32> = std::iter::from_fn(|| pool.take()).collect();
         assert_eq!(seen.len(), all);
-        assert!(pool.take_many(3).is_empty());
+        assert!(pool.top(3).is_empty());
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), all);
         pool.give_many(seen.into_iter());
         assert_eq!(pool.available(), all);
-        assert_eq!(pool.take_many(7).len(), 7);
+        let hottest = pool.top(7).last().map(Cell::get);
+        assert_eq!(pool.available(), all, "looking takes nothing");
+        pool.took(6);
+        assert_eq!(pool.available(), all - 6);
+        pool.give_slice(&[hottest.unwrap()]);
+        assert_eq!(pool.take(), hottest, "last in, first out");
     }
 
     #[test]

@@ -18,6 +18,7 @@
 
 pub mod pair;
 pub mod ring;
+pub mod tally;
 pub mod wait;
 
 pub mod ixgbe;
@@ -29,6 +30,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Fewest descriptors in a ring.
+pub const MIN_RING: u16 = 64;
+
+/// Most descriptors in a ring.
+pub const MAX_RING: u16 = 4096;
 
 /// What a port is to be set up with. Frame sizes are without FCS.
 #[derive(Clone, Debug)]
@@ -322,6 +329,21 @@ pub enum TxQueue {
     Ixgbe(ixgbe::TxQueue),
 }
 
+impl Port {
+    /// Stops the card and gives the buffers in its rings back to the pools they
+    /// came from, so that these can be used again. A port that is only dropped
+    /// keeps them.
+    pub fn close<'a>(self, pools: impl IntoIterator<Item = &'a Pool>) {
+        let Port { mut rx, mut tx, nic } = self;
+        // First the card: what it could still write belongs to nobody else.
+        drop(nic);
+        for pool in pools {
+            rx.iter_mut().for_each(|RxQueue::Ixgbe(queue)| queue.release(pool));
+            tx.iter_mut().for_each(|TxQueue::Ixgbe(queue)| queue.release(pool));
+        }
+    }
+}
+
 impl RxQueue {
     /// Gives the queue its first buffers. Without it the card drops what comes
     /// before the first [`RxQueue::recv`].
@@ -394,15 +416,18 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     if ixgbe::supports(id) {
         return ixgbe::open(function, config);
     }
-    Err(Error::new(
+    Err(unsupported(&*function))
+}
+
+fn unsupported(function: &dyn Function) -> Error {
+    let (name, id) = (function.name(), function.id());
+    Error::new(
         Kind::Unsupported,
         format!(
-            "{}: no driver for PCI id {:04x}:{:04x}; `bmnic list` shows the cards that can be driven",
-            function.name(),
-            id.vendor,
-            id.device
+            "{name}: no driver for PCI id {:04x}:{:04x}; `bmnic list` shows the cards that can be driven",
+            id.vendor, id.device
         ),
-    ))
+    )
 }
 
 /// Name of the driver for a PCI id, if there is one.

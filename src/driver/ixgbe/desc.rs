@@ -1,0 +1,220 @@
+//! Descriptors of the 82599 family: words in memory, fields in registers.
+//!
+//! ```text
+//!   receive, as given     [ buffer address | 0 ]
+//!   receive, as returned  [ hash:32 . type:16 . rss:4 | vlan:16 . length:16 . error:12 . status:20 ]
+//!   transmit, data        [ buffer address | paylen:18 . popts:6 . cc/idx/sta:8 . command:8 . type:8 . length:16 ]
+//!   transmit, context     [ vlan:16 . maclen:7 . iplen:9  | mss, l4len, idx . command ]
+//! ```
+//!
+//! A descriptor in memory is two atomic words that the card may write at any
+//! time. It is read once, into a value; whatever is then asked of the value is
+//! arithmetic. All words are little-endian, as are the machines this runs on.
+
+use crate::dma::{Checksum, Checksums, L4, Meta, Offload, RawMeta, Timestamp};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// A descriptor in memory, of either ring.
+pub type Descriptor = [AtomicU64; 2];
+
+const _: () = assert!(size_of::<Descriptor>() == 16, "82599 §7.1.6, §7.2.3");
+const _: () = assert!(cfg!(target_endian = "little"), "descriptors are little-endian");
+
+/// A received descriptor as the card wrote it back (§7.1.6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RxDone(pub u64, pub u64);
+
+impl RxDone {
+    /// Descriptor done (DD): the card has given it back.
+    pub const DD: u64 = 1 << 0;
+    /// End of packet (EOP).
+    pub const EOP: u64 = 1 << 1;
+    /// Flow director matched (FLM).
+    const FLM: u64 = 1 << 2;
+    /// A VLAN tag was there (VP).
+    const VP: u64 = 1 << 3;
+    /// A UDP checksum was looked at (UDPCS).
+    const UDPCS: u64 = 1 << 4;
+    /// A transport checksum was looked at (L4CS).
+    const L4CS: u64 = 1 << 5;
+    /// An IPv4 header checksum was looked at (IPCS).
+    const IPCS: u64 = 1 << 6;
+    /// A timestamp follows the frame (TSIP, X550).
+    pub const TSIP: u64 = 1 << 15;
+    /// The frame is broken (RXE).
+    pub const RXE: u64 = 1 << 29;
+    /// The transport checksum is wrong (TCPE).
+    const TCPE: u64 = 1 << 30;
+    /// The IPv4 header checksum is wrong (IPE).
+    const IPE: u64 = 1 << 31;
+    /// Packet type: UDP.
+    const UDP: u64 = 0x200;
+    /// Packet type: an EtherType filter matched.
+    const ETQF: u64 = 0x8000;
+
+    /// Bytes in this buffer.
+    #[inline]
+    pub fn len(self) -> u32 {
+        (self.1 >> 32) as u32 & 0xffff
+    }
+
+    fn is(self, bits: u64) -> bool {
+        self.1 & bits != 0
+    }
+
+    fn vlan(self) -> u16 {
+        (self.1 >> 48) as u16
+    }
+
+    fn rss_hash(self) -> Option<u32> {
+        (self.0 & 0xf != 0 && !self.is(Self::FLM)).then_some((self.0 >> 32) as u32)
+    }
+
+    fn filtered(self) -> bool {
+        self.is(Self::FLM) || self.0 & Self::ETQF != 0
+    }
+
+    /// The card's verdict. `erratum`: the 82599 calls a UDP checksum of zero,
+    /// which means that there is none, wrong; so nothing can be said when it
+    /// says that of UDP.
+    fn checksums(self, erratum: bool) -> Checksums {
+        let verdict = |looked_at, wrong| match (self.is(looked_at), self.is(wrong)) {
+            (false, _) => Checksum::Unknown,
+            (true, false) => Checksum::Good,
+            (true, true) => Checksum::Bad,
+        };
+        let mut l4 = verdict(Self::L4CS | Self::UDPCS, Self::TCPE);
+        if erratum && l4 == Checksum::Bad && self.0 & Self::UDP != 0 {
+            l4 = Checksum::Unknown;
+        }
+        Checksums { ip: verdict(Self::IPCS, Self::IPE), l4 }
+    }
+}
+
+/// Bytes of the timestamp that the X550 appends to a frame.
+pub const STAMP_LEN: u32 = 8;
+
+/// Decodes what a card of this family wrote about a packet. `ERRATUM`: it is an
+/// 82599; `STRIPPED`: VLAN tags are taken out.
+pub fn decode<const ERRATUM: bool, const STRIPPED: bool>(raw: &RawMeta<'_>) -> Meta {
+    let done = RxDone(raw.words[0], raw.words[1]);
+    Meta {
+        rss_hash: done.rss_hash(),
+        vlan: (STRIPPED && done.is(RxDone::VP)).then(|| done.vlan()),
+        checksums: done.checksums(ERRATUM),
+        timestamp: if done.is(RxDone::TSIP) { stamp(raw.after) } else { None },
+        filtered: done.filtered(),
+    }
+}
+
+/// The X550's stamp: nanoseconds, then seconds (X550 §7.9).
+fn stamp(after: &[u8]) -> Option<Timestamp> {
+    let word = u64::from_le_bytes(after.get(..STAMP_LEN as usize)?.try_into().ok()?);
+    let nanoseconds = word as u32;
+    (nanoseconds < 1_000_000_000).then(|| Timestamp(Duration::new(word >> 32, nanoseconds)))
+}
+
+/// Second word of a transmit data descriptor (§7.2.3.2.4).
+pub mod tx {
+    /// Done: written back by the card.
+    pub const DD: u64 = 1 << 32;
+    /// Advanced data descriptor, FCS appended by the card.
+    pub const DATA: u64 = 0x0030_0000 | 0x2000_0000 | 0x0200_0000;
+    /// Last descriptor of the packet.
+    pub const EOP: u64 = 0x0100_0000;
+    /// Report when done.
+    pub const RS: u64 = 0x0800_0000;
+    /// Insert the VLAN tag of the context.
+    pub const VLE: u64 = 0x4000_0000;
+    /// Fill in the IPv4 header checksum.
+    pub const IXSM: u64 = 0x100 << 32;
+    /// Fill in the transport checksum.
+    pub const TXSM: u64 = 0x200 << 32;
+    /// Where the length of the whole packet starts.
+    pub const PAYLEN: u32 = 46;
+}
+
+/// A context descriptor: what the data descriptors after it refer to (§7.2.3.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context(pub u64, pub u64);
+
+impl Context {
+    const CONTEXT: u64 = 0x0020_0000 | 0x2000_0000;
+    const IPV4: u64 = 0x400;
+    const L4_TCP: u64 = 0x800;
+    const L4_SCTP: u64 = 0x1000;
+
+    /// The context that `offload` needs.
+    pub fn of(offload: &Offload) -> Self {
+        let l4 = match offload.l4_checksum {
+            Some(L4::Tcp) => Self::L4_TCP,
+            Some(L4::Sctp) => Self::L4_SCTP,
+            Some(L4::Udp) | None => 0,
+        };
+        let ip = if offload.ipv6 { 0 } else { Self::IPV4 };
+        let lengths = u64::from(offload.l3_len & 0x1ff) | u64::from(offload.l2_len & 0x7f) << 9;
+        Context(lengths | u64::from(offload.vlan.unwrap_or(0)) << 16, Self::CONTEXT | ip | l4)
+    }
+
+    /// Bits of the data descriptors of a packet that wants `offload`.
+    pub fn flags(offload: &Offload) -> u64 {
+        let bit = |on: bool, bit: u64| if on { bit } else { 0 };
+        bit(offload.vlan.is_some(), tx::VLE)
+            | bit(offload.ip_checksum && !offload.ipv6, tx::IXSM)
+            | bit(offload.l4_checksum.is_some(), tx::TXSM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta<const E: bool, const S: bool>(w0: u64, w1: u64) -> Meta {
+        decode::<E, S>(&RawMeta { words: [w0, w1], before: &[], after: &[] })
+    }
+
+    #[test]
+    fn a_written_back_descriptor_reads_as_the_datasheet_draws_it() {
+        // RSS over IPv4/TCP, hash 0xdeadbeef; 60 bytes, VLAN 0x123, IP good, L4 bad.
+        let w0 = 0xdead_beef_0000_0111;
+        let w1 = 0x0123_003c_0000_0000 | RxDone::TCPE | 0b0110_1011;
+        assert_eq!(RxDone(w0, w1).len(), 60);
+        let seen = meta::<true, true>(w0, w1);
+        assert_eq!((seen.rss_hash, seen.vlan), (Some(0xdead_beef), Some(0x123)));
+        assert_eq!(seen.checksums, Checksums { ip: Checksum::Good, l4: Checksum::Bad });
+        assert_eq!(meta::<true, false>(w0, w1).vlan, None, "the tag is still in the frame");
+    }
+
+    #[test]
+    fn the_82599_cannot_be_believed_about_a_udp_checksum() {
+        let (w0, w1) = (0x0210, RxDone::TCPE | RxDone::L4CS | RxDone::DD);
+        assert_eq!(meta::<true, false>(w0, w1).checksums.l4, Checksum::Unknown);
+        assert_eq!(meta::<false, false>(w0, w1).checksums.l4, Checksum::Bad);
+        assert_eq!(meta::<true, false>(w0, RxDone::L4CS).checksums.l4, Checksum::Good);
+    }
+
+    #[test]
+    fn a_stamp_is_read_after_the_frame_or_not_at_all() {
+        let after = [5u64.to_le_bytes()[0], 0, 0, 0, 7, 0, 0, 0, 9];
+        let raw = |after| RawMeta { words: [0, RxDone::TSIP], before: &[], after };
+        assert_eq!(decode::<false, false>(&raw(&after)).timestamp, Some(Timestamp(Duration::new(7, 5))));
+        assert_eq!(decode::<false, false>(&raw(&after[..7])).timestamp, None);
+        assert_eq!(decode::<false, false>(&raw(&[0xff; 8])).timestamp, None, "nanoseconds beyond a second");
+    }
+
+    #[test]
+    fn a_context_carries_the_lengths_and_the_tag() {
+        let offload = Offload {
+            l2_len: 14,
+            l3_len: 20,
+            ip_checksum: true,
+            l4_checksum: Some(L4::Tcp),
+            ipv6: false,
+            vlan: Some(0x7b),
+        };
+        assert_eq!(Context::of(&offload), Context(0x7b << 16 | 14 << 9 | 20, 0x2020_0c00));
+        assert_eq!(Context::flags(&offload), tx::VLE | tx::IXSM | tx::TXSM);
+        assert_eq!(Context::flags(&Offload::default()), 0);
+    }
+}

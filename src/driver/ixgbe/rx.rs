@@ -1,0 +1,423 @@
+//! Receive queue.
+//!
+//! ```text
+//!             given to the card            withheld (at least 1)
+//!          +-------------------------+    +-----------+
+//!   ... | done | done | empty | empty | empty | empty | ...
+//!         ^ next                        ^ given = RDT
+//! ```
+//!
+//! Every slot of the ring holds a buffer at all times: a received packet's is
+//! replaced in the same slot, at the same moment, by a free one. So a slot is
+//! written once a packet, in the cache line that was just read, and if the pool
+//! has nothing to give, packets stay in the ring until it has. The card is
+//! told of refilled slots in steps ([`STEP`]), never of all: head equal to tail
+//! would mean an empty ring (82599 §7.1.9).
+
+use super::desc::{Descriptor, RxDone, STAMP_LEN};
+use super::irq::Interrupt;
+use crate::dma::{BUFFER_SIZE, Batch, Iova, Meta, Pool, PoolId, RawMeta, Region, Span};
+use crate::driver::ring::{Ring, Shadow};
+use crate::driver::tally::{Anomaly, Tally};
+use crate::driver::{self, Anomalies};
+use crate::error::{Error, Kind, Result};
+use crate::pci::Doorbell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Refilled slots that are worth a doorbell.
+const STEP: u32 = 16;
+
+/// Bytes that may come on top of the longest frame: two VLAN tags.
+const TAGS: u32 = 8;
+
+/// What a plain descriptor shows in the bits that are looked at: done, end of
+/// packet, no error, no timestamp.
+const PLAIN: u64 = RxDone::DD | RxDone::EOP;
+const LOOKED_AT: u64 = PLAIN | RxDone::RXE | RxDone::TSIP;
+
+/// A receive queue of an 82599, X540 or X550.
+#[derive(Debug)]
+pub struct RxQueue {
+    ring: Ring<Descriptor>,
+    /// Buffer of each slot.
+    buffers: Shadow,
+    tail: Doorbell,
+    /// Position that is read next. Runs freely.
+    next: u32,
+    /// Position in RDT: the card owns `next..given`.
+    given: u32,
+    /// Slots from `next` on that hold a buffer: all, but for a pool too small.
+    armed: u32,
+    /// Pool of the buffers in the ring.
+    pool: Option<PoolId>,
+    /// Longest frame, with tags and timestamp.
+    longest: u32,
+    /// Longest frame that one buffer holds.
+    longest_plain: u32,
+    /// Timestamps follow the frames.
+    stamped: bool,
+    /// Within a frame that is being dropped: until its last buffer.
+    skipping: bool,
+    decode: fn(&RawMeta<'_>) -> Meta,
+    tally: Arc<Tally>,
+    interrupt: Option<Interrupt>,
+}
+
+/// How the packets of a queue are to be read.
+pub(super) struct Format {
+    /// Longest frame without FCS and tags.
+    pub max_frame: u32,
+    /// A timestamp follows each frame.
+    pub stamped: bool,
+    /// Reads what the card wrote.
+    pub decode: fn(&RawMeta<'_>) -> Meta,
+}
+
+/// What became of the frame at `next`.
+enum Odd {
+    /// Not all there, or no place for it.
+    Waits,
+    /// It was received or dropped.
+    Gone,
+}
+
+impl RxQueue {
+    /// A queue on a ring of `len` zeroed descriptors that the card already
+    /// knows, empty.
+    pub(super) fn new(region: Region, len: u32, tail: Doorbell, format: &Format, interrupt: Option<Interrupt>) -> Self {
+        let longest = format.max_frame + TAGS + if format.stamped { STAMP_LEN } else { 0 };
+        RxQueue {
+            ring: Ring::new(region, len),
+            buffers: Shadow::new(len),
+            tail,
+            next: 0,
+            given: 0,
+            armed: 0,
+            pool: None,
+            longest,
+            longest_plain: longest.min(BUFFER_SIZE as u32),
+            stamped: format.stamped,
+            skipping: false,
+            decode: format.decode,
+            tally: Arc::default(),
+            interrupt,
+        }
+    }
+
+    /// See [`driver::RxQueue::recv`].
+    #[inline]
+    pub(in crate::driver) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        if self.pool != Some(pool.id()) || self.armed != self.ring.len() {
+            return self.recv_unfilled(batch);
+        }
+        match pool.linear() {
+            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
+            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
+        }
+    }
+
+    /// Receives from a ring whose slots all hold a buffer.
+    #[inline(always)]
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> usize {
+        let before = batch.len();
+        loop {
+            let stopped_at = self.recv_plain(batch, &iova);
+            if stopped_at & RxDone::DD == 0 {
+                break;
+            }
+            if let Odd::Waits = self.recv_odd(batch, &iova) {
+                break;
+            }
+        }
+        self.give();
+        batch.len() - before
+    }
+
+    /// Moves frames of one buffer into `batch` until it is full or something
+    /// else comes: then returns the second word of that descriptor, else 0.
+    #[inline(always)]
+    fn recv_plain(&mut self, batch: &mut Batch<'_>, iova: &impl Fn(u32) -> Iova) -> u64 {
+        let pool = batch.pool();
+        let had = batch.len();
+        let fresh = pool.top(batch.room().min(self.given.wrapping_sub(self.next) as usize));
+        let longest = self.longest_plain;
+        let mut position = self.next;
+        let mut stopped_at = 0;
+
+        let entries = batch.entries();
+        let entries = entries.index[had..].iter_mut().zip(&mut entries.span[had..]).zip(&mut entries.words[had..]);
+        for (fresh, ((index, span), words)) in fresh.iter().rev().zip(entries) {
+            let slot = self.ring.at(position);
+            let status = slot[1].load(Ordering::Acquire); // <-- acquire: what the card wrote before is now seen
+            let done = RxDone(slot[0].load(Ordering::Relaxed), status);
+            // One comparison for both: a length of zero wraps to a large one.
+            if status & LOOKED_AT != PLAIN || done.len().wrapping_sub(1) >= longest {
+                stopped_at = status;
+                break;
+            }
+            let buffer = self.buffers.at(position);
+            *index = *buffer;
+            *span = Span::new(0, done.len() as u16, false);
+            *words = [done.0, done.1];
+            *buffer = fresh.get();
+            arm(slot, iova(fresh.get()));
+            position = position.wrapping_add(1);
+        }
+        let n = position.wrapping_sub(self.next) as usize;
+        self.next = position;
+        pool.took(n);
+        batch.filled(had + n, self.decode);
+        stopped_at
+    }
+
+    /// Deals with a frame that is not plain: of several buffers, stamped,
+    /// broken, or with words that make no sense. The first of its descriptors
+    /// is done.
+    #[cold]
+    #[inline(never)]
+    fn recv_odd(&mut self, batch: &mut Batch<'_>, iova: &dyn Fn(u32) -> Iova) -> Odd {
+        let owned = self.given.wrapping_sub(self.next);
+        let most = self.longest.div_ceil(BUFFER_SIZE as u32);
+        let mut total = 0;
+        let mut parts = 0;
+        let mut wrong = None;
+        let last = loop {
+            if parts == owned {
+                return Odd::Waits;
+            }
+            let done = self.read(parts);
+            if done.1 & RxDone::DD == 0 {
+                return Odd::Waits;
+            }
+            let ends = done.1 & RxDone::EOP != 0;
+            let fits = if ends { 1..=BUFFER_SIZE as u32 } else { BUFFER_SIZE as u32..=BUFFER_SIZE as u32 };
+            if !fits.contains(&done.len()) {
+                wrong.get_or_insert(Anomaly::BadLength);
+            }
+            if done.1 & RxDone::RXE != 0 {
+                wrong.get_or_insert(Anomaly::FrameError);
+            }
+            total += done.len();
+            parts += 1;
+            if ends {
+                break done;
+            }
+            if self.skipping || parts >= most {
+                // Longer than any frame, and no end: drop what there is, and
+                // whatever follows up to the end, lest half a frame is received.
+                if !self.skipping {
+                    self.tally.count(Anomaly::BadChain);
+                }
+                self.skipping = true;
+                return self.drop_frame(batch.pool(), parts, iova);
+            }
+        };
+        if std::mem::take(&mut self.skipping) {
+            return self.drop_frame(batch.pool(), parts, iova);
+        }
+        let stamped = self.stamped && last.1 & RxDone::TSIP != 0;
+        let extra = if stamped { STAMP_LEN } else { 0 };
+        if total <= extra || total > self.longest {
+            wrong.get_or_insert(Anomaly::BadLength);
+        }
+        if let Some(wrong) = wrong {
+            self.tally.count(wrong);
+            return self.drop_frame(batch.pool(), parts, iova);
+        }
+        // A frame of more parts than an empty batch is to hold is received all
+        // the same: it could not be received at all otherwise.
+        if parts as usize > batch.room() && !batch.is_empty() {
+            return Odd::Waits;
+        }
+        self.take_frame(batch, total - extra, parts, stamped, iova)
+    }
+
+    /// Moves a frame of `total` bytes in `parts` buffers into `batch`.
+    fn take_frame(
+        &mut self,
+        batch: &mut Batch<'_>,
+        total: u32,
+        parts: u32,
+        stamped: bool,
+        iova: &dyn Fn(u32) -> Iova,
+    ) -> Odd {
+        let pool = batch.pool();
+        let full = self.armed == self.ring.len();
+        if full && pool.available() < parts as usize {
+            return Odd::Waits;
+        }
+        let mut entry = batch.len();
+        let mut left = total;
+        for _ in 0..parts {
+            let done = self.read(0);
+            let buffer = *self.buffers.at(self.next);
+            self.replace(pool, full, None, iova);
+            if left == 0 {
+                // Nothing but (the end of) the timestamp: the stamp is lost, the frame is whole.
+                pool.give(buffer);
+                continue;
+            }
+            let here = left.min(BUFFER_SIZE as u32);
+            left -= here;
+            let entries = batch.entries();
+            entries.index[entry] = buffer;
+            entries.span[entry] = Span::new(0, here as u16, left > 0);
+            let stamp = if stamped { RxDone::TSIP } else { 0 };
+            entries.words[entry] = [done.0, done.1 & !RxDone::TSIP | stamp];
+            entry += 1;
+        }
+        batch.filled(entry, self.decode);
+        Odd::Gone
+    }
+
+    /// Drops the next `parts` descriptors' packets; their buffers stay in the
+    /// ring, or go back to the pool if the ring is not full.
+    fn drop_frame(&mut self, pool: &Pool, parts: u32, iova: &dyn Fn(u32) -> Iova) -> Odd {
+        let full = self.armed == self.ring.len();
+        for _ in 0..parts {
+            let buffer = *self.buffers.at(self.next);
+            if !full {
+                pool.give(buffer);
+            }
+            self.replace(pool, full, Some(buffer), iova);
+        }
+        Odd::Gone
+    }
+
+    /// Moves past slot `next`. A full ring gets `buffer`, or a free one, in it;
+    /// one that is not leaves the slot empty for [`RxQueue::fill`].
+    fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>, iova: &dyn Fn(u32) -> Iova) {
+        let slot = self.ring.at(self.next);
+        match buffer.filter(|_| full).or_else(|| if full { pool.take() } else { None }) {
+            Some(buffer) => {
+                *self.buffers.at(self.next) = buffer;
+                arm(slot, iova(buffer));
+            }
+            None => {
+                slot[1].store(0, Ordering::Relaxed);
+                self.armed -= 1;
+            }
+        }
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// Descriptor `ahead` of the next.
+    fn read(&self, ahead: u32) -> RxDone {
+        let slot = self.ring.at(self.next.wrapping_add(ahead));
+        let status = slot[1].load(Ordering::Acquire);
+        RxDone(slot[0].load(Ordering::Relaxed), status)
+    }
+
+    /// Tells the card of refilled slots, if there are enough of them.
+    #[inline(always)]
+    fn give(&mut self) {
+        let last = self.next.wrapping_add(self.ring.len() - 1);
+        if last.wrapping_sub(self.given) < STEP {
+            return;
+        }
+        // The slot at the tail was not the card's to write.
+        if self.ring.at(self.given)[1].load(Ordering::Relaxed) != 0 {
+            self.reject_withheld();
+        }
+        self.given = last;
+        self.tail.ring(self.ring.index(last));
+    }
+
+    /// Clears a descriptor that the card filled in without owning it. Its
+    /// address is still right: it was written with the buffer.
+    #[cold]
+    fn reject_withheld(&mut self) {
+        self.tally.count(Anomaly::BadIndex);
+        self.ring.at(self.given)[1].store(0, Ordering::Relaxed);
+    }
+
+    /// Receives from a ring that has slots without a buffer: the pool was not
+    /// known yet, or is smaller than the ring.
+    #[cold]
+    #[inline(never)]
+    fn recv_unfilled(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        self.fill(pool);
+        let before = batch.len();
+        while batch.room() > 0 {
+            if let Odd::Waits = self.recv_odd(batch, &|buffer| pool.iova(buffer)) {
+                break;
+            }
+        }
+        self.fill(pool);
+        batch.len() - before
+    }
+
+    /// See [`driver::RxQueue::fill`].
+    ///
+    /// # Panics
+    /// If the ring holds buffers of another pool.
+    pub(in crate::driver) fn fill(&mut self, pool: &Pool) {
+        assert!(self.armed == 0 || self.pool == Some(pool.id()), "a receive queue takes buffers of one pool only");
+        self.pool = Some(pool.id());
+        while self.armed < self.ring.len()
+            && let Some(buffer) = pool.take()
+        {
+            let position = self.next.wrapping_add(self.armed);
+            *self.buffers.at(position) = buffer;
+            arm(self.ring.at(position), pool.iova(buffer));
+            self.armed += 1;
+        }
+        let last = self.next.wrapping_add(self.armed.min(self.ring.len() - 1));
+        if last != self.given {
+            self.given = last;
+            self.tail.ring(self.ring.index(last));
+        }
+    }
+
+    /// Gives all buffers in the ring back. Only once the card cannot write any more.
+    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
+        if self.pool != Some(pool.id()) {
+            return;
+        }
+        let (first, rest) = self.buffers.runs(self.next, self.armed);
+        pool.give_slice(first);
+        pool.give_slice(rest);
+        self.armed = 0;
+        self.given = self.next;
+        self.pool = None;
+    }
+
+    /// See [`driver::RxQueue::wait`].
+    pub(in crate::driver) fn wait(&mut self, patience: Duration) -> Result<bool> {
+        let Some(interrupt) = &self.interrupt else {
+            return Err(Error::new(
+                Kind::Usage,
+                "this queue was opened without interrupts; open it with them, or poll (`--wait poll`)",
+            ));
+        };
+        // Unmask first, look then: a packet that came before is not slept over.
+        interrupt.unmask();
+        if self.armed > 0 && self.read(0).1 & RxDone::DD != 0 {
+            return Ok(true);
+        }
+        interrupt.wait(patience)
+    }
+
+    /// See [`driver::RxQueue::anomalies`].
+    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
+        self.tally.read()
+    }
+
+    /// The counters behind [`RxQueue::anomalies`], for the control plane.
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+}
+
+/// Gives a slot a buffer. The card sees it no sooner than the doorbell.
+#[inline(always)]
+fn arm(slot: &Descriptor, iova: Iova) {
+    slot[0].store(iova, Ordering::Relaxed);
+    slot[1].store(0, Ordering::Relaxed);
+}
+
+const _: () = assert!(driver::MIN_RING as u32 > 2 * STEP, "a card must own most of its ring");

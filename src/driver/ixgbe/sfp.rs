@@ -1,0 +1,202 @@
+//! The SFP+ module: who it is, asked over I2C, and the words that tune the MAC for it.
+//!
+//! The bus is two pins of a register, moved bit by bit at 100 kHz:
+//!
+//! ```text
+//!   data  --\____X=======X=======X ... =X--ack--X____/--
+//!   clock ----\____/--\____/--\___ ... /--\___/--\____/-
+//!          start   bit 7   bit 6       bit 0      stop
+//! ```
+
+use super::hw::Hw;
+use super::regs::{self, esdp, gssr, i2cctl};
+use crate::error::{Kind, Result};
+use std::time::Duration;
+
+/// Half a period of the clock, at 100 kHz.
+const HALF: Duration = Duration::from_micros(5);
+
+/// I2C address of a module's identification page (SFF-8472 §4.1), as written.
+const MODULE: u8 = 0xa0;
+
+/// What is plugged into the cage (SFF-8472 table 5-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// Nothing.
+    Absent,
+    /// Copper cable without electronics.
+    PassiveCable,
+    /// Copper cable with.
+    ActiveCable,
+    /// Optics, 10GBASE-SR or LR.
+    Fibre10G,
+    /// Optics or copper for 1 Gbit/s.
+    Gigabit,
+}
+
+impl Module {
+    /// Id under which the EEPROM lists the words for it, on port 0; port 1's is
+    /// one more. Active cables and 1 Gbit/s modules are tuned as fibre is.
+    fn list_id(self) -> Option<u16> {
+        match self {
+            Module::Absent => None,
+            Module::PassiveCable => Some(3),
+            Module::ActiveCable | Module::Fibre10G | Module::Gigabit => Some(5),
+        }
+    }
+}
+
+/// Asks the module who it is. No answer on the bus means that there is none.
+pub fn identify(hw: &Hw) -> Result<Module> {
+    if hw.read(regs::ESDP) & esdp::SDP2 == 0 {
+        return Ok(Module::Absent);
+    }
+    // Identifier, 10G codes, 1G codes, cable technology, active cable specification.
+    let page = hw.locked(hw.phy_lock(), |hw| {
+        let mut page = [None; 5];
+        for (byte, offset) in page.iter_mut().zip([0x00, 0x03, 0x06, 0x08, 0x3c]) {
+            *byte = read_byte(hw, offset);
+            if byte.is_none() {
+                break;
+            }
+        }
+        Ok(page)
+    })?;
+    let [Some(identifier), Some(ten), Some(one), Some(cable), Some(active)] = page else {
+        return Ok(Module::Absent);
+    };
+    const SFP: u8 = 0x03;
+    match () {
+        () if identifier != SFP => Err(hw.error(
+            Kind::Unsupported,
+            format!("what is in its cage is no SFP or SFP+ module (identifier {identifier:#04x}); plug another in"),
+        )),
+        () if cable & 0x04 != 0 => Ok(Module::PassiveCable),
+        () if cable & 0x08 != 0 && active & 0x04 != 0 => Ok(Module::ActiveCable),
+        () if ten & 0x30 != 0 => Ok(Module::Fibre10G),
+        () if one & 0x1b != 0 => Ok(Module::Gigabit),
+        () => Err(hw.error(
+            Kind::Unsupported,
+            format!("its SFP+ module is of no kind the card supports (codes {ten:#04x} {one:#04x} {cable:#04x}); plug another in"),
+        )),
+    }
+}
+
+/// Writes the words that the EEPROM holds for `module` (82599 §4.6.4.2, NVM word 0x2b).
+///
+/// ```text
+///   word 0x2b -> list    [ ..., id, words, id, words, ..., 0xffff ]
+///                              words -> [ ..., word, word, ..., 0xffff ]
+/// ```
+pub fn tune(hw: &Hw, module: Module) -> Result<()> {
+    const LIST: u16 = 0x2b;
+    const END: u16 = 0xffff;
+    let Some(id) = module.list_id() else { return Ok(()) };
+    let id = id + hw.port as u16;
+    let list = hw.eeprom(LIST)?;
+    let missing = || {
+        hw.error(
+            Kind::Unsupported,
+            format!("its EEPROM has no tuning for this SFP+ module (id {id}); plug another in, or update the EEPROM"),
+        )
+    };
+    if matches!(list, 0 | END) {
+        return Err(missing());
+    }
+    // Both lists end; a spoilt EEPROM must not make them endless.
+    let entries = || (1..=u16::MAX - list).step_by(2).take(64);
+    let mut words = None;
+    for at in entries() {
+        match hw.eeprom(list + at)? {
+            END => break,
+            found if found == id => {
+                words = Some(hw.eeprom(list + at + 1)?);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let words = words.filter(|&words| !matches!(words, 0 | END)).ok_or_else(missing)?;
+    hw.locked(gssr::MAC_CSR, |hw| {
+        for at in (1..=u16::MAX - words).take(256) {
+            let word = hw.eeprom(words + at)?;
+            if word == END {
+                break;
+            }
+            hw.write(regs::CORECTL, u32::from(word));
+        }
+        Ok(())
+    })
+}
+
+/// Reads one byte of the identification page; `None` if nobody answers.
+fn read_byte(hw: &Hw, offset: u8) -> Option<u8> {
+    // A module may be busy for a moment after power-on; the standard lets it.
+    (0..3).find_map(|_| {
+        start(hw);
+        let chosen = send(hw, MODULE) && send(hw, offset) && {
+            start(hw);
+            send(hw, MODULE | 1)
+        };
+        let byte = chosen.then(|| receive_last(hw));
+        stop(hw);
+        byte
+    })
+}
+
+fn pins(hw: &Hw, clock: bool, data: bool) {
+    let pin = |on, bit| if on { bit } else { 0 };
+    hw.change(
+        regs::I2CCTL,
+        i2cctl::CLK_OUT | i2cctl::DATA_OUT,
+        pin(clock, i2cctl::CLK_OUT) | pin(data, i2cctl::DATA_OUT),
+    );
+    hw.settle(HALF);
+}
+
+/// Data falls while the clock is high.
+fn start(hw: &Hw) {
+    pins(hw, false, true);
+    pins(hw, true, true);
+    pins(hw, true, false);
+    pins(hw, false, false);
+}
+
+/// Data rises while the clock is high.
+fn stop(hw: &Hw) {
+    pins(hw, false, false);
+    pins(hw, true, false);
+    pins(hw, true, true);
+}
+
+/// One clock with `data` on the line; returns what is seen there.
+fn clock(hw: &Hw, data: bool) -> bool {
+    pins(hw, false, data);
+    pins(hw, true, data);
+    // A slow module holds the clock low.
+    for _ in 0..100 {
+        if hw.read(regs::I2CCTL) & i2cctl::CLK_IN != 0 {
+            break;
+        }
+        hw.settle(HALF);
+    }
+    let seen = hw.read(regs::I2CCTL) & i2cctl::DATA_IN != 0;
+    pins(hw, false, data);
+    seen
+}
+
+/// Sends a byte, highest bit first; true if it was acknowledged.
+fn send(hw: &Hw, byte: u8) -> bool {
+    for bit in (0..8).rev() {
+        clock(hw, byte >> bit & 1 != 0);
+    }
+    // The line is let go, and the module pulls it low.
+    !clock(hw, true)
+}
+
+/// Receives a byte and asks for no more.
+fn receive_last(hw: &Hw) -> u8 {
+    let byte = (0..8).fold(0, |byte, _| byte << 1 | u8::from(clock(hw, true)));
+    clock(hw, true);
+    byte
+}

@@ -1,0 +1,305 @@
+//! Transmit queue.
+//!
+//! ```text
+//!          the card's                     ours
+//!         +------------------------+     +------------
+//!   ... | sent | sent RS | ... | ... RS | free | ...
+//!         ^ clean      ^ mark         ^ mark  ^ next = TDT
+//! ```
+//!
+//! The last descriptor of each call of `send` asks for a report (RS); its
+//! position is remembered as a mark. When the card has set DD there, all buffers
+//! up to it go back to the pool in one copy. Descriptors between marks are never
+//! read, so nothing that a card writes into them matters.
+
+use super::desc::{Context, Descriptor, tx};
+use crate::dma::{BUFFER_SIZE, Batch, Iova, Pool, PoolId, Region};
+use crate::driver::Anomalies;
+use crate::driver::ring::{Ring, Shadow};
+use crate::driver::tally::{Anomaly, Tally};
+use crate::pci::Doorbell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Descriptors in the ring from which on `send` looks for sent ones.
+const RECLAIM_AT: u32 = 32;
+
+/// Shortest frame the card may be given; it pads to 60 itself (82599 §7.2.3.3).
+const MIN_FRAME: u32 = 17;
+
+/// Longest frame it sends, without FCS and an inserted tag: 15.5 KiB (82599 §7.2.1).
+const MAX_FRAME: u32 = 15 * 1024 + 512 - 8;
+
+/// Stands in the shadow for a context descriptor, which has no buffer.
+const NO_BUFFER: u32 = u32::MAX;
+
+/// A transmit queue of an 82599, X540 or X550.
+#[derive(Debug)]
+pub struct TxQueue {
+    ring: Ring<Descriptor>,
+    /// Buffer of each descriptor in the ring.
+    buffers: Shadow,
+    tail: Doorbell,
+    /// Position that is written next. Runs freely.
+    next: u32,
+    /// Oldest position not yet reclaimed.
+    clean: u32,
+    /// Positions with RS, oldest first: a queue of its own.
+    marks: Shadow,
+    mark_next: u32,
+    mark_first: u32,
+    /// Context descriptors among `clean..next`.
+    contexts: u32,
+    /// The context the card remembers.
+    context: Option<Context>,
+    /// Pool of the buffers in the ring.
+    pool: Option<PoolId>,
+    tally: Arc<Tally>,
+}
+
+/// What became of a frame that is not plain.
+enum Odd {
+    /// No room in the ring for it.
+    Waits,
+    /// These many entries of the batch are dealt with.
+    Done(usize),
+}
+
+impl TxQueue {
+    /// A queue on a ring of `len` zeroed descriptors that the card already knows.
+    pub(super) fn new(region: Region, len: u32, tail: Doorbell) -> Self {
+        TxQueue {
+            ring: Ring::new(region, len),
+            buffers: Shadow::new(len),
+            tail,
+            next: 0,
+            clean: 0,
+            marks: Shadow::new(len),
+            mark_next: 0,
+            mark_first: 0,
+            contexts: 0,
+            context: None,
+            pool: None,
+            tally: Arc::default(),
+        }
+    }
+
+    /// See [`crate::driver::TxQueue::send`].
+    #[inline]
+    pub(in crate::driver) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        if self.pool != Some(pool.id()) {
+            self.adopt(pool);
+        }
+        if self.used() >= RECLAIM_AT {
+            self.reclaim(pool);
+        }
+        match pool.linear() {
+            Some(base) => self.send_to(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
+            None => self.send_to(batch, |buffer| pool.iova(buffer)),
+        }
+    }
+
+    /// Descriptors in the ring.
+    #[inline(always)]
+    fn used(&self) -> u32 {
+        self.next.wrapping_sub(self.clean)
+    }
+
+    /// Descriptors that can be written: one stays free, or a full ring would
+    /// look like an empty one.
+    #[inline(always)]
+    fn free(&self) -> u32 {
+        self.ring.len() - 1 - self.used()
+    }
+
+    #[inline(always)]
+    fn send_to(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> usize {
+        let first = self.next;
+        let count = batch.len();
+        let mut sent = 0;
+        loop {
+            sent += self.send_plain(batch, sent, &iova);
+            if sent == count || self.free() == 0 {
+                break;
+            }
+            match self.send_odd(batch, sent, &iova) {
+                Odd::Waits => break,
+                Odd::Done(entries) => sent += entries,
+            }
+        }
+        if self.next != first {
+            self.announce();
+        }
+        batch.taken(sent);
+        sent
+    }
+
+    /// Writes descriptors for entries from `from` on, as long as they are whole
+    /// frames that want nothing special; returns for how many.
+    #[inline(always)]
+    fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: &impl Fn(u32) -> Iova) -> usize {
+        let to = batch.len().min(from + self.free() as usize);
+        let mut position = self.next;
+        let entries = batch.entries();
+        for (&buffer, span) in entries.index[from..to].iter().zip(&entries.span[from..to]) {
+            // Flags and start are above the length: a word in this range has none.
+            let length = span.word();
+            if length.wrapping_sub(MIN_FRAME) > BUFFER_SIZE as u32 - MIN_FRAME {
+                break;
+            }
+            let slot = self.ring.at(position);
+            slot[0].store(iova(buffer), Ordering::Relaxed);
+            slot[1].store(data(u64::from(length), u64::from(length)) | tx::EOP, Ordering::Relaxed);
+            *self.buffers.at(position) = buffer;
+            position = position.wrapping_add(1);
+        }
+        let n = position.wrapping_sub(self.next) as usize;
+        self.next = position;
+        n
+    }
+
+    /// Asks for a report on the last descriptor written, and rings.
+    #[inline(always)]
+    fn announce(&mut self) {
+        let last = self.next.wrapping_sub(1);
+        let word = &self.ring.at(last)[1];
+        word.store(word.load(Ordering::Relaxed) | tx::RS, Ordering::Relaxed);
+        *self.marks.at(self.mark_next) = last;
+        self.mark_next = self.mark_next.wrapping_add(1);
+        self.tail.ring(self.ring.index(self.next));
+    }
+
+    /// Deals with the frame that starts in entry `from`: of several buffers,
+    /// with an offload, or too short.
+    #[cold]
+    #[inline(never)]
+    fn send_odd(&mut self, batch: &mut Batch<'_>, from: usize, iova: &dyn Fn(u32) -> Iova) -> Odd {
+        let count = batch.len();
+        let parts = (from..count).position(|i| !batch.continues(i)).map_or(count - from, |n| n + 1);
+        let mut total: u32 = (from..from + parts).map(|i| batch.frame(i).len() as u32).sum();
+        if parts == 1 && (1..MIN_FRAME).contains(&total) {
+            batch.pad(from, MIN_FRAME as usize);
+            total = batch.frame(from).len() as u32;
+        }
+        let wrong = if batch.continues(from + parts - 1) {
+            Some(Anomaly::BadChain)
+        } else if !(MIN_FRAME..=MAX_FRAME).contains(&total)
+            || batch.frames().skip(from).take(parts).any(<[u8]>::is_empty)
+        {
+            Some(Anomaly::BadLength)
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            self.tally.count(wrong);
+            batch.pool().give_slice(&batch.entries().index[from..from + parts]);
+            return Odd::Done(parts);
+        }
+
+        let offload = batch.offload(from);
+        let flags = offload.as_ref().map_or(0, Context::flags);
+        let context = offload.as_ref().filter(|_| flags != 0).map(Context::of);
+        let new_context = context.filter(|_| context != self.context);
+        if self.free() < parts as u32 + u32::from(new_context.is_some()) {
+            return Odd::Waits;
+        }
+        if let Some(context) = new_context {
+            self.write([context.0, context.1], NO_BUFFER);
+            self.context = Some(context);
+            self.contexts += 1;
+        }
+        for i in from..from + parts {
+            let length = batch.frame(i).len() as u64;
+            let entries = batch.entries();
+            let (buffer, start) = (entries.index[i], entries.span[i].start());
+            let end = if i + 1 == from + parts { tx::EOP } else { 0 };
+            self.write([iova(buffer) + u64::from(start), data(length, u64::from(total)) | end | flags], buffer);
+        }
+        Odd::Done(parts)
+    }
+
+    /// Writes the next descriptor.
+    fn write(&mut self, words: [u64; 2], buffer: u32) {
+        let slot = self.ring.at(self.next);
+        slot[0].store(words[0], Ordering::Relaxed);
+        slot[1].store(words[1], Ordering::Relaxed);
+        *self.buffers.at(self.next) = buffer;
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// See [`crate::driver::TxQueue::reclaim`].
+    ///
+    /// # Panics
+    /// If the ring holds buffers of another pool.
+    #[inline]
+    pub(in crate::driver) fn reclaim(&mut self, pool: &Pool) -> usize {
+        assert!(
+            self.used() == 0 || self.pool == Some(pool.id()),
+            "a transmit ring holds buffers of one pool at a time"
+        );
+        let mut end = self.clean;
+        while self.mark_first != self.mark_next {
+            let mark = *self.marks.at(self.mark_first);
+            // Acquire: whoever gets the buffer next writes to it after the card has read it.
+            if self.ring.at(mark)[1].load(Ordering::Acquire) & tx::DD == 0 {
+                break;
+            }
+            end = mark.wrapping_add(1);
+            self.mark_first = self.mark_first.wrapping_add(1);
+        }
+        self.give_back(pool, end);
+        (self.used() - self.contexts) as usize
+    }
+
+    /// Gives the buffers of `clean..end` back.
+    #[inline]
+    fn give_back(&mut self, pool: &Pool, end: u32) {
+        let (first, rest) = self.buffers.runs(self.clean, end.wrapping_sub(self.clean));
+        if self.contexts == 0 {
+            pool.give_slice(first);
+            pool.give_slice(rest);
+        } else {
+            for &buffer in first.iter().chain(rest) {
+                if buffer == NO_BUFFER {
+                    self.contexts -= 1;
+                } else {
+                    pool.give(buffer);
+                }
+            }
+        }
+        self.clean = end;
+    }
+
+    /// Takes to another pool, once nothing of the last is in the ring.
+    #[cold]
+    fn adopt(&mut self, pool: &Pool) {
+        assert!(self.used() == 0, "a transmit ring holds buffers of one pool at a time");
+        self.pool = Some(pool.id());
+    }
+
+    /// Gives all buffers in the ring back, sent or not. Only once the card
+    /// cannot read any more.
+    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
+        if self.pool == Some(pool.id()) {
+            self.give_back(pool, self.next);
+            self.mark_first = self.mark_next;
+        }
+    }
+
+    /// See [`crate::driver::TxQueue::anomalies`].
+    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
+        self.tally.read()
+    }
+
+    /// The counters behind [`TxQueue::anomalies`], for the control plane.
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+}
+
+/// Second word of a data descriptor for `length` bytes of a frame of `total`.
+#[inline(always)]
+fn data(length: u64, total: u64) -> u64 {
+    tx::DATA | length | total << tx::PAYLEN
+}
