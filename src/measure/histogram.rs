@@ -12,8 +12,8 @@ use std::io::{self, Write};
 pub struct Quantile {
     /// `p99.9`
     pub name: &'static str,
-    /// 0.999
-    pub q: f64,
+    /// 99.9
+    pub percent: f64,
 }
 
 /// A histogram of nanoseconds, or of whatever unit its owner records.
@@ -28,11 +28,11 @@ pub struct Histogram {
 impl Histogram {
     /// The percentiles of every table.
     pub const QUANTILES: [Quantile; 5] = [
-        Quantile { name: "p50", q: 0.5 },
-        Quantile { name: "p90", q: 0.9 },
-        Quantile { name: "p99", q: 0.99 },
-        Quantile { name: "p99.9", q: 0.999 },
-        Quantile { name: "p99.99", q: 0.9999 },
+        Quantile { name: "p50", percent: 50.0 },
+        Quantile { name: "p90", percent: 90.0 },
+        Quantile { name: "p99", percent: 99.0 },
+        Quantile { name: "p99.9", percent: 99.9 },
+        Quantile { name: "p99.99", percent: 99.99 },
     ];
 
     /// Samples that must lie beyond a percentile before it is named. With fewer,
@@ -182,9 +182,9 @@ mod tests {
             let mean = samples.iter().sum::<u64>() as f64 / samples.len() as f64;
             prop_assert!((histogram.mean() - mean).abs() < 1e-6 * mean);
             for quantile in Histogram::QUANTILES {
-                let rank = ((quantile.q * samples.len() as f64).ceil() as usize).max(1);
+                let rank = ((quantile.percent / 100.0 * samples.len() as f64).ceil() as usize).max(1);
                 let exact = samples[rank - 1];
-                let ours = histogram.quantile_unchecked(quantile.q);
+                let ours = histogram.quantile_unchecked(quantile.percent / 100.0);
                 prop_assert!(ours.abs_diff(exact) <= exact / 500 + 1, "{}: {} against {}", quantile.name, ours, exact);
             }
         }

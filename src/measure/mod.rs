@@ -19,6 +19,7 @@
 //! itself costs in the same second.
 
 pub mod clock;
+mod flights;
 pub mod flood;
 pub mod floor;
 mod histogram;

@@ -12,9 +12,10 @@
 //! intended time does: packets that were skipped in a stall count there with the
 //! time they would have waited (no coordinated omission). Both are kept.
 //!
-//! The loop makes no system call, allocates nothing and is compiled for the
-//! family of the queues ([`crate::driver::pair`]).
+//! While packets flow the loop makes no system call; it allocates nothing and is
+//! compiled for the family of the queues ([`crate::driver::pair`]).
 
+use super::flights::{Arrival, Flight, Flights, Origin};
 use super::probe::{MIN_LEN, Probes};
 use super::{Clock, Histogram, Idle, Pace, Ticks};
 use crate::dma::{BUFFER_SIZE, Batch, Pool};
@@ -136,14 +137,15 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
         // One packet late at most is sent after a stall: a burst would queue behind itself.
         let slack = (pace.interval() as Ticks).max(clock.ticks(Duration::from_micros(5)));
         let [from, to] = plan.addresses;
-        // With a processor to itself the loop only spins; the device's thread has another.
+        // The device's thread has a processor of its own, if there are two: giving
+        // way would only cost time. A millisecond without a packet says otherwise.
         let alone = crate::sys::affinity().is_ok_and(|cpus| cpus.len() >= 2);
         Ok(Ping {
             clock,
             pool,
             pace: pace.with_slack(slack),
             probes: Probes::new(clock.now() as u32, plan.frame, from, to),
-            idle: if alone { Idle::with_spins(u32::MAX) } else { Idle::new() },
+            idle: if alone { Idle::with_spins(1 << 16) } else { Idle::new() },
             stop,
             flights: Flights::new(),
             report: Report {
@@ -157,7 +159,7 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
                 skipped: 0,
                 stuck: false,
                 elapsed_ns: 0,
-                raw: Vec::with_capacity(plan.raw),
+                raw: touched(plan.raw),
             },
             plan,
         })
@@ -318,6 +320,14 @@ impl<S: Fn() -> bool> Loop for Ping<'_, S> {
     }
 }
 
+/// An empty vector for `n` samples whose pages are already there, so that filling
+/// it faults on none of them.
+fn touched(n: usize) -> Vec<Sample> {
+    let mut samples = vec![Sample { sequence: u64::MAX, ..Sample::default() }; n];
+    samples.clear();
+    samples
+}
+
 /// Of the `skipped` slots before the one at `due`, how many lie in `window`.
 fn within(due: Ticks, skipped: u64, interval: f64, window: Range<Ticks>) -> u64 {
     if skipped == 0 || due < window.start {
@@ -326,83 +336,6 @@ fn within(due: Ticks, skipped: u64, interval: f64, window: Range<Ticks>) -> u64 
     let slots_since = |at: Ticks| ((due - at) as f64 / interval) as u64;
     let after_end = if due < window.end { 0 } else { slots_since(window.end) };
     slots_since(window.start).min(skipped).saturating_sub(after_end)
-}
-
-/// A packet on its way.
-#[derive(Clone, Copy, Debug, Default)]
-struct Flight {
-    sequence: u64,
-    due: Ticks,
-    sent: Ticks,
-    skipped: u64,
-    counted: bool,
-    arrived: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Origin {
-    sequence: u64,
-    due: Ticks,
-}
-
-/// The packets sent last, by the low bits of their number.
-struct Flights {
-    slots: Box<[Flight]>,
-    /// Number of the next packet.
-    next: u64,
-    /// One more than the highest number that has arrived.
-    expected: u64,
-    /// Packets that have arrived, each counted once.
-    arrived: u64,
-    first_counted: Option<Origin>,
-}
-
-enum Arrival {
-    First { flight: Flight, overtaken: bool },
-    Again { counted: bool },
-    Foreign,
-}
-
-impl Flights {
-    /// At a million packets a second those of 65 ms; one that comes later counts as lost.
-    const SLOTS: usize = 1 << 16;
-
-    fn new() -> Self {
-        let unused = Flight { sequence: u64::MAX, ..Flight::default() };
-        Flights {
-            slots: vec![unused; Self::SLOTS].into_boxed_slice(),
-            next: 0,
-            expected: 0,
-            arrived: 0,
-            first_counted: None,
-        }
-    }
-
-    #[inline]
-    fn leave(&mut self, flight: Flight) {
-        let sequence = self.next;
-        if flight.counted && self.first_counted.is_none() {
-            self.first_counted = Some(Origin { sequence, due: flight.due });
-        }
-        self.slots[sequence as usize % Self::SLOTS] = Flight { sequence, ..flight };
-        self.next += 1;
-    }
-
-    #[inline]
-    fn arrive(&mut self, sequence: u64) -> Arrival {
-        let slot = &mut self.slots[sequence as usize % Self::SLOTS];
-        if sequence >= self.next || slot.sequence != sequence {
-            return Arrival::Foreign;
-        }
-        if slot.arrived {
-            return Arrival::Again { counted: slot.counted };
-        }
-        slot.arrived = true;
-        self.arrived += 1;
-        let overtaken = sequence < self.expected;
-        self.expected = self.expected.max(sequence + 1);
-        Arrival::First { flight: *slot, overtaken }
-    }
 }
 
 #[cfg(test)]
@@ -552,16 +485,6 @@ mod tests {
         // Due after the end at 75: 80 and 90 are beyond it too.
         assert_eq!(within(100, 5, 10.0, 0..75), 3);
         assert_eq!(within(100, 0, 10.0, 0..1_000), 0);
-    }
-
-    #[test]
-    fn a_packet_of_a_number_that_was_never_sent_is_foreign() {
-        let mut flights = Flights::new();
-        flights.leave(Flight::default());
-        for sequence in [1, Flights::SLOTS as u64, u64::MAX] {
-            assert!(matches!(flights.arrive(sequence), Arrival::Foreign));
-        }
-        assert!(matches!(flights.arrive(0), Arrival::First { overtaken: false, .. }));
     }
 
     #[test]
