@@ -15,7 +15,7 @@ use super::{Address, Roots};
 use std::fmt;
 use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One way in which a card is in use: why taking it away would hurt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,7 +211,13 @@ fn gravity(a_use: &Use) -> u8 {
 
 /// Whether a driver is one that hands cards to user space.
 pub fn is_user_space(driver: &str) -> bool {
-    matches!(driver, "vfio-pci" | "uio_pci_generic" | "igb_uio" | "pci-stub") || driver.ends_with("-vfio-pci")
+    is_vfio(driver) || matches!(driver, "uio_pci_generic" | "igb_uio" | "pci-stub")
+}
+
+/// Whether a driver hands cards to user space through VFIO: the general one,
+/// or one of a vendor (`mlx5_vfio_pci`).
+pub fn is_vfio(driver: &str) -> bool {
+    driver == "vfio-pci" || driver.ends_with("_vfio_pci") || driver.ends_with("-vfio-pci")
 }
 
 /// Whether a driver serves the kernel and user programs at once, so that
@@ -224,15 +230,20 @@ fn is_bifurcated(driver: &str) -> bool {
 /// vfio-pci waits for them, for ever if need be. Processes of other users are
 /// seen by root only.
 pub fn holders(roots: &Roots, device: &Device) -> Vec<Use> {
-    let vfio = roots.dev.join("vfio");
-    let mut nodes = Vec::new();
-    if let Some(group) = device.iommu_group {
-        nodes.push(vfio.join(group.to_string()));
-        nodes.push(vfio.join(format!("noiommu-{group}")));
-    }
-    let cdevs = entries(&device.directory(roots).join("vfio-dev"));
-    nodes.extend(cdevs.into_iter().map(|name| vfio.join("devices").join(name)));
+    let nodes = vfio_nodes(roots, device);
     if nodes.is_empty() { Vec::new() } else { processes_with(&roots.proc, |file| nodes.iter().any(|n| n == file)) }
+}
+
+/// The device nodes by which VFIO gives a card out: its group's, with or
+/// without an IOMMU, and the newer one of its own. They need not exist.
+pub(super) fn vfio_nodes(roots: &Roots, device: &Device) -> Vec<PathBuf> {
+    let vfio = roots.dev.join("vfio");
+    let group = device.iommu_group.into_iter();
+    let mut nodes: Vec<PathBuf> =
+        group.flat_map(|group| [vfio.join(group.to_string()), vfio.join(format!("noiommu-{group}"))]).collect();
+    let own = entries(&device.directory(roots).join("vfio-dev"));
+    nodes.extend(own.into_iter().map(|name| vfio.join("devices").join(name)));
+    nodes
 }
 
 /// The processes with an open file that `wanted` accepts.

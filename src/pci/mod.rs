@@ -13,11 +13,14 @@
 
 mod address;
 mod bar;
+pub mod bind;
 mod config;
 pub mod discover;
 mod doorbell;
 pub mod guard;
 mod iommu;
+pub mod journal;
+pub mod kernel;
 pub mod network;
 mod open;
 mod roots;

@@ -1,0 +1,224 @@
+//! The journal: what a card was before bmnic took it.
+//!
+//! One file a card, `/run/bmnic/0000:03:00.0.json`, written whole (temporary
+//! file, sync, rename) before anything is changed and removed after everything
+//! was put back. It says how things *were*, never how far a change has come: to
+//! restore is to make the machine equal to the journal again, from whatever
+//! state a killed process left it in. `/run` ends with the boot, and so does
+//! what was bound.
+
+use super::discover::{self, Device};
+use super::kernel::Kernel;
+use super::network::Network;
+use super::{Address, Roots};
+use crate::error::{Error, Kind, Result};
+use serde_json::{Value, json};
+use std::fs::{self, File, TryLockError};
+use std::path::PathBuf;
+
+/// What a card was before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// Where it is.
+    pub address: Address,
+    /// Vendor and device: another card may sit there by now.
+    pub id: (u16, u16),
+    /// The driver that had it.
+    pub driver: Option<String>,
+    /// Its driver_override.
+    pub driver_override: Option<String>,
+    /// Names of its interfaces.
+    pub interfaces: Vec<String>,
+    /// `ip` commands that give the interfaces their addresses and routes back.
+    pub commands: Vec<String>,
+    /// VFIO's no-IOMMU switch as it was, if bmnic changes it.
+    pub noiommu: Option<String>,
+}
+
+impl Journal {
+    /// What `device` is now.
+    pub fn of(device: &Device, network: &Network) -> Journal {
+        let interfaces: Vec<String> = device.interfaces.iter().map(|i| i.name.clone()).collect();
+        Journal {
+            address: device.address,
+            id: (device.id.vendor, device.id.device),
+            driver: device.driver.clone(),
+            driver_override: device.driver_override.clone(),
+            commands: interfaces.iter().flat_map(|name| network.commands(name)).collect(),
+            interfaces,
+            noiommu: None,
+        }
+    }
+
+    /// Whether this is about the card that is there.
+    pub fn is_about(&self, device: &Device) -> bool {
+        self.address == device.address && self.id == (device.id.vendor, device.id.device)
+    }
+
+    /// Whether `device` is as it was: nothing is left to restore.
+    pub fn is_fulfilled(&self, device: &Device) -> bool {
+        self.driver == device.driver && self.driver_override == device.driver_override
+    }
+
+    /// Writes it, whole or not at all.
+    pub fn save(&self, kernel: &dyn Kernel, roots: &Roots) -> Result<()> {
+        let (path, temporary) = (path(roots, self.address), temporary(roots, self.address));
+        let text = format!("{:#}\n", self.to_json());
+        kernel.create(&temporary, &text).and_then(|()| kernel.rename(&temporary, &path)).map_err(|e| {
+            // Best effort: a temporary file alone means nothing to anyone.
+            let _ = kernel.remove(&temporary);
+            Error::io(format!("writing the journal {}", path.display()), e)
+                .hint("without it nothing could be restored, so nothing was changed")
+        })
+    }
+
+    /// The journal of the card at `address`, if there is one.
+    pub fn load(roots: &Roots, address: Address) -> Result<Option<Journal>> {
+        let path = path(roots, address);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|e| Error::io(format!("reading the journal {}", path.display()), e))?,
+        };
+        let parsed = serde_json::from_str(&text).ok().and_then(|value| Self::from_json(&value));
+        parsed.filter(|journal| journal.address == address).map(Some).ok_or_else(|| {
+            Error::new(
+                Kind::Io,
+                format!(
+                    "the journal {} makes no sense; put {address} right by hand (`bmnic bind -b DRIVER {address}`) after removing it",
+                    path.display()
+                ),
+            )
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "address": self.address.to_string(),
+            "vendor": format!("{:04x}", self.id.0),
+            "device": format!("{:04x}", self.id.1),
+            "driver": self.driver,
+            "driver_override": self.driver_override,
+            "interfaces": self.interfaces,
+            "commands": self.commands,
+            "noiommu": self.noiommu,
+        })
+    }
+
+    fn from_json(value: &Value) -> Option<Journal> {
+        let hex = |name: &str| u16::from_str_radix(value[name].as_str()?, 16).ok();
+        let text = |name: &str| match &value[name] {
+            Value::Null => Some(None),
+            value => Some(Some(value.as_str()?.to_string())),
+        };
+        let list = |name: &str| -> Option<Vec<String>> {
+            value[name].as_array()?.iter().map(|item| item.as_str().map(str::to_string)).collect()
+        };
+        Some(Journal {
+            address: value["address"].as_str()?.parse().ok()?,
+            id: (hex("vendor")?, hex("device")?),
+            driver: text("driver")?,
+            driver_override: text("driver_override")?,
+            interfaces: list("interfaces")?,
+            commands: list("commands")?,
+            noiommu: text("noiommu")?,
+        })
+    }
+}
+
+/// Removes the journal of the card at `address`, and what a killed writer left.
+pub fn forget(kernel: &dyn Kernel, roots: &Roots, address: Address) -> Result<()> {
+    let path = path(roots, address);
+    let removed = kernel.remove(&temporary(roots, address)).and_then(|()| kernel.remove(&path));
+    removed.map_err(|e| Error::io(format!("removing the journal {}", path.display()), e))
+}
+
+/// Every card that has a journal, by address.
+pub fn addresses(roots: &Roots) -> Vec<Address> {
+    let files = discover::entries(&directory(roots));
+    let mut addresses: Vec<Address> =
+        files.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
+    addresses.sort_unstable();
+    addresses
+}
+
+/// What to do where permission lacks.
+pub(super) const NEEDS_ROOT: &str = "changing drivers needs root: run it with sudo; nothing changed";
+
+/// The file of the card at `address`.
+pub fn path(roots: &Roots, address: Address) -> PathBuf {
+    directory(roots).join(format!("{address}.json"))
+}
+
+/// Takes the right to change drivers: one process at a time. It ends with the
+/// returned file, so a killed process does not keep it.
+pub fn lock(roots: &Roots) -> Result<File> {
+    let directory = directory(roots);
+    fs::create_dir_all(&directory)
+        .map_err(|e| Error::io(format!("making the journal's directory {}", directory.display()), e))
+        .map_err(|e| if e.kind() == Kind::Permission { e.hint(NEEDS_ROOT) } else { e })?;
+    let opened = File::open(&directory).map_err(|e| Error::io(format!("opening {}", directory.display()), e))?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(TryLockError::WouldBlock) => Err(Error::new(
+            Kind::Io,
+            "another `bmnic bind` is changing drivers at this moment; try again when it has ended",
+        )),
+        Err(TryLockError::Error(e)) => Err(Error::io(format!("locking {}", directory.display()), e)),
+    }
+}
+
+fn directory(roots: &Roots) -> PathBuf {
+    roots.run.join("bmnic")
+}
+
+fn temporary(roots: &Roots, address: Address) -> PathBuf {
+    directory(roots).join(format!("{address}.json.new"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::kernel::Running;
+
+    fn journal() -> Journal {
+        Journal {
+            address: "0000:03:00.0".parse().unwrap(),
+            id: (0x8086, 0x10fb),
+            driver: Some("ixgbe".into()),
+            interfaces: vec!["eth1".into()],
+            commands: vec!["ip link set eth1 up".into()],
+            ..Journal::default()
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_what_is_loaded() {
+        let temp = tempfile::tempdir().unwrap();
+        let roots = Roots::under(temp.path());
+        let kernel = Running::new(&roots);
+        let held = lock(&roots).unwrap();
+        assert_eq!(lock(&roots).unwrap_err().kind(), Kind::Io, "one at a time");
+        drop(held);
+        assert_eq!(Journal::load(&roots, journal().address).unwrap(), None);
+        journal().save(&kernel, &roots).unwrap();
+        assert_eq!(Journal::load(&roots, journal().address).unwrap(), Some(journal()));
+        assert_eq!(addresses(&roots), [journal().address]);
+        forget(&kernel, &roots, journal().address).unwrap();
+        forget(&kernel, &roots, journal().address).unwrap();
+        assert_eq!(addresses(&roots), []);
+    }
+
+    #[test]
+    fn a_torn_or_foreign_journal_is_an_error_that_names_the_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let roots = Roots::under(temp.path());
+        let _held = lock(&roots).unwrap();
+        let whole = journal().to_json().to_string();
+        let foreign = whole.replace("0000:03:00.0", "0000:04:00.0");
+        for text in ["", "{", "null", &whole[..whole.len() - 1], &foreign, &whole.replace("8086", "zz")] {
+            fs::write(path(&roots, journal().address), text).unwrap();
+            let error = Journal::load(&roots, journal().address).unwrap_err();
+            assert!(error.to_string().contains("0000:03:00.0.json"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! A machine made of plain files, and a kernel that plays its part on them.
+//!
+//! Plain files do nothing when they are written, so [`FakeKernel`] does what
+//! Linux would: it moves `driver` links, makes and removes interfaces and VFIO
+//! nodes. It counts its calls and can fail or die at any of them; dying is a
+//! panic that leaves the tree as a killed process would.
+
+#![allow(dead_code)] // each test program uses a part
+
+use bmnic::pci::discover::{Device, find};
+use bmnic::pci::kernel::{Kernel, Running};
+use bmnic::pci::{Address, Roots};
+use bmnic::{Error, Kind, Result};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// A fake machine in a temporary directory.
+pub struct Tree {
+    temp: tempfile::TempDir,
+    pub roots: Roots,
+}
+
+/// A card to put into it.
+#[derive(Clone)]
+pub struct Card {
+    pub address: &'static str,
+    pub device: &'static str,
+    pub class: &'static str,
+    pub driver: Option<&'static str>,
+    pub interface: Option<&'static str>,
+    pub group: Option<u32>,
+}
+
+/// An 82599 port with its kernel driver, its interface and a group of its own.
+pub const PORT: Card = Card {
+    address: "0000:03:00.0",
+    device: "0x10fb",
+    class: "0x020000",
+    driver: Some("ixgbe"),
+    interface: Some("eth1"),
+    group: Some(27),
+};
+
+impl Tree {
+    /// A machine with `cards`, and vfio-pci loaded.
+    pub fn new(cards: &[Card]) -> Tree {
+        let temp = tempfile::tempdir().unwrap();
+        let tree = Tree { roots: Roots::under(temp.path()), temp };
+        tree.put(tree.roots.pci().join("drivers_probe"), "");
+        tree.driver("vfio-pci");
+        tree.put(tree.roots.sys.join("module/vfio/parameters/enable_unsafe_noiommu_mode"), "N\n");
+        for directory in [tree.roots.dev.join("vfio"), tree.roots.run.join("bmnic"), tree.roots.sys.join("class/net")] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        tree.put(tree.roots.proc.join("mounts"), "/dev/vda / ext4 rw 0 0\n");
+        for card in cards {
+            tree.add(card);
+        }
+        tree
+    }
+
+    fn add(&self, card: &Card) {
+        let directory = self.directory(card.address);
+        for (file, text) in [
+            ("vendor", "0x8086\n"),
+            ("device", card.device),
+            ("class", card.class),
+            ("numa_node", "0\n"),
+            ("driver_override", "(null)\n"),
+        ] {
+            self.put(directory.join(file), text);
+        }
+        if let Some(group) = card.group {
+            let group_directory = self.roots.sys.join("kernel/iommu_groups").join(group.to_string());
+            fs::create_dir_all(group_directory.join("devices")).unwrap();
+            symlink(&group_directory, directory.join("iommu_group")).unwrap();
+            symlink(&directory, group_directory.join("devices").join(card.address)).unwrap();
+        }
+        if let Some(driver) = card.driver {
+            self.driver(driver);
+            attach(&self.roots, card.address, driver, card.interface);
+        }
+    }
+
+    /// Loads a driver.
+    pub fn driver(&self, name: &str) {
+        self.put(self.roots.pci().join("drivers").join(name).join("unbind"), "");
+    }
+
+    /// Writes a file, making its directories.
+    pub fn put(&self, path: PathBuf, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Gives an interface an IPv6 address.
+    pub fn address_v6(&self, interface: &str) {
+        let line = format!("20010db8000000000000000000000002 04 40 00 82 {interface}\n");
+        self.put(self.roots.proc.join("net/if_inet6"), &line);
+    }
+
+    /// Directory of a function.
+    pub fn directory(&self, address: &str) -> PathBuf {
+        self.roots.pci().join("devices").join(address)
+    }
+
+    /// The function as it is now.
+    pub fn device(&self, address: &str) -> Device {
+        find(&self.roots, address).unwrap()
+    }
+
+    /// Driver of a function, read off its link.
+    pub fn driver_of(&self, address: &str) -> Option<String> {
+        self.device(address).driver
+    }
+
+    /// Every file with its content and every link with its target.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, String> {
+        let mut found = BTreeMap::new();
+        let mut directories = vec![self.temp.path().to_path_buf()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                let kind = fs::symlink_metadata(&path).unwrap();
+                let text = if kind.is_symlink() {
+                    format!("-> {}", fs::read_link(&path).unwrap().display())
+                } else if kind.is_dir() {
+                    directories.push(path.clone());
+                    "directory".into()
+                } else {
+                    fs::read_to_string(&path).unwrap()
+                };
+                found.insert(path, text);
+            }
+        }
+        found
+    }
+}
+
+/// What a dying kernel call panics with.
+pub struct Died;
+
+/// A kernel that plays its part on a [`Tree`].
+pub struct FakeKernel {
+    roots: Roots,
+    files: Running,
+    /// Driver and interface that a function gets if nothing else is set.
+    native: BTreeMap<String, (String, Option<String>)>,
+    calls: Cell<usize>,
+    fail_at: Option<usize>,
+    die_at: Option<usize>,
+    /// A driver whose probe claims nothing, while the write succeeds.
+    shy: Option<&'static str>,
+    /// Paths and texts written, in order.
+    pub written: RefCell<Vec<String>>,
+}
+
+impl FakeKernel {
+    /// A kernel that does all it is told.
+    pub fn new(tree: &Tree, cards: &[Card]) -> FakeKernel {
+        let native = |c: &Card| Some((c.address.to_string(), (c.driver?.to_string(), c.interface.map(str::to_string))));
+        FakeKernel {
+            roots: tree.roots.clone(),
+            files: Running::new(&tree.roots),
+            native: cards.iter().filter_map(native).collect(),
+            calls: Cell::new(0),
+            fail_at: None,
+            die_at: None,
+            shy: None,
+            written: RefCell::default(),
+        }
+    }
+
+    /// The same, but call number `call` fails, without effect.
+    pub fn failing_at(mut self, call: usize) -> Self {
+        self.fail_at = Some(call);
+        self
+    }
+
+    /// The same, but the process dies in call number `call`.
+    pub fn dying_at(mut self, call: usize) -> Self {
+        self.die_at = Some(call);
+        self
+    }
+
+    /// The same, but the driver of this name takes no card.
+    pub fn with_shy(mut self, driver: &'static str) -> Self {
+        self.shy = Some(driver);
+        self
+    }
+
+    /// How many calls were made.
+    pub fn calls(&self) -> usize {
+        self.calls.get()
+    }
+
+    /// Counts a call. `dying` is what a process does half of before it dies.
+    fn call(&self, dying: impl FnOnce()) -> io::Result<()> {
+        let call = self.calls.replace(self.calls.get() + 1);
+        if self.die_at == Some(call) {
+            dying();
+            std::panic::resume_unwind(Box::new(Died));
+        }
+        if self.fail_at == Some(call) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
+    /// Does what the kernel does when `text` is written to `path`.
+    pub fn effect(&self, path: &Path, text: &str) -> io::Result<()> {
+        let no_device = || io::Error::from_raw_os_error(19);
+        let text = text.trim();
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some("driver_override") => fs::write(path, format!("{}\n", if text.is_empty() { "(null)" } else { text })),
+            Some("unbind") => {
+                let driver = path.parent().and_then(Path::file_name).ok_or_else(no_device)?;
+                let device = find(&self.roots, text).map_err(|_| no_device())?;
+                if device.driver.as_deref() != driver.to_str() {
+                    return Err(no_device());
+                }
+                detach(&self.roots, &device);
+                Ok(())
+            }
+            Some("drivers_probe") => {
+                let device = find(&self.roots, text).map_err(|_| no_device())?;
+                self.probe(&device);
+                Ok(())
+            }
+            Some("enable_unsafe_noiommu_mode") => fs::write(path, format!("{text}\n")),
+            other => panic!("the kernel has no attribute {other:?}"),
+        }
+    }
+
+    /// Lets the driver that fits take a function that nobody has.
+    fn probe(&self, device: &Device) {
+        let address = device.address.to_string();
+        let native = self.native.get(&address);
+        let wanted = device.driver_override.clone().or_else(|| native.map(|(driver, _)| driver.clone()));
+        let Some(driver) = wanted.filter(|d| self.roots.pci().join("drivers").join(d).exists()) else { return };
+        if device.driver.is_some() || self.shy == Some(driver.as_str()) {
+            return;
+        }
+        let interface = native.filter(|(own, _)| *own == driver).and_then(|(_, interface)| interface.as_deref());
+        attach(&self.roots, &address, &driver, interface);
+        if driver == "vfio-pci"
+            && let Some(group) = device.iommu_group
+        {
+            fs::write(self.roots.dev.join("vfio").join(group.to_string()), "").unwrap();
+        }
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        self.call(|| ())?;
+        assert!(path.exists(), "a write to {}, which does not exist", path.display());
+        self.written.borrow_mut().push(format!("{} {}", path.file_name().unwrap().display(), text.trim()));
+        self.effect(path, text)
+    }
+
+    fn load_module(&self, name: &str) -> Result<()> {
+        self.call(|| ()).map_err(|e| Error::io(format!("modprobe {name}"), e).with_kind(Kind::Unsupported))?;
+        let file = self.roots.pci().join("drivers").join(name).join("unbind");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+        Ok(())
+    }
+
+    fn own(&self, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+        self.call(|| ())?;
+        self.files.own(path, user, group)
+    }
+
+    fn create(&self, path: &Path, text: &str) -> io::Result<()> {
+        self.call(|| fs::write(path, &text[..text.len() / 2]).unwrap())?;
+        self.files.create(path, text)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(|| ())?;
+        self.files.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call(|| ())?;
+        self.files.remove(path)
+    }
+
+    fn settled(&self, ready: &mut dyn FnMut() -> bool) -> bool {
+        ready()
+    }
+}
+
+/// Gives a function to a driver: its link, and an interface if it makes one.
+fn attach(roots: &Roots, address: &str, driver: &str, interface: Option<&str>) {
+    let directory = roots.pci().join("devices").join(address);
+    symlink(format!("../../drivers/{driver}"), directory.join("driver")).unwrap();
+    if let Some(interface) = interface {
+        let net = directory.join("net").join(interface);
+        fs::create_dir_all(&net).unwrap();
+        fs::write(net.join("address"), "02:00:00:00:00:01\n").unwrap();
+        fs::write(net.join("operstate"), "up\n").unwrap();
+        fs::write(net.join("speed"), "10000\n").unwrap();
+        symlink("../..", net.join("device")).unwrap();
+        symlink(&net, roots.sys.join("class/net").join(interface)).unwrap();
+    }
+}
+
+/// Takes a function from its driver.
+fn detach(roots: &Roots, device: &Device) {
+    let directory = device.directory(roots);
+    fs::remove_file(directory.join("driver")).unwrap();
+    for interface in &device.interfaces {
+        fs::remove_file(roots.sys.join("class/net").join(&interface.name)).unwrap();
+    }
+    let _ = fs::remove_dir_all(directory.join("net"));
+    if let Some(group) = device.iommu_group {
+        let _ = fs::remove_file(roots.dev.join("vfio").join(group.to_string()));
+    }
+}
+
+/// The address of a card.
+pub fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
