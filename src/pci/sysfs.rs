@@ -35,8 +35,6 @@ pub(super) struct Sysfs {
     id: Id,
     numa_node: Option<u16>,
     directory: PathBuf,
-    /// `/sys/kernel/security/lockdown`
-    lockdown: PathBuf,
     config: File,
     /// Whether we enabled it, and so must disable it.
     enabled: bool,
@@ -50,7 +48,7 @@ impl Sysfs {
     pub(super) fn open(roots: &Roots, device: &Device) -> Result<Sysfs> {
         let name = device.address.to_string();
         refuse_translated(roots, device, &name)?;
-        let lock = lock(&roots.run, &name)?;
+        refuse_locked_down(roots, &name)?;
         let directory = device.directory(roots);
         let path = directory.join("config");
         let config = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| {
@@ -61,10 +59,10 @@ impl Sysfs {
             );
             if denied { error.hint(hint) } else { error }
         })?;
+        let lock = lock(&roots.run, &name)?;
         let mut sysfs = Sysfs {
             id: device.id,
             numa_node: device.numa_node,
-            lockdown: roots.sys.join("kernel/security/lockdown"),
             directory,
             config,
             enabled: false,
@@ -95,13 +93,6 @@ impl Sysfs {
     fn explain_map(&self, index: u8, error: io::Error) -> Error {
         let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
         let told = Error::io(format!("{}: mapping resource{index}", self.name), error);
-        let locked = denied && locked_down(&self.lockdown);
-        if locked {
-            return told.hint(format!(
-                "the kernel is locked down (Secure Boot) and lets nobody map registers; use the IOMMU: `sudo bmnic bind {}`",
-                self.name
-            ));
-        }
         if denied { told.hint("without VFIO a card needs root") } else { told }
     }
 }
@@ -231,10 +222,20 @@ fn lock(run: &Path, name: &str) -> Result<File> {
     }
 }
 
-/// Whether the kernel protects itself from root; the mode in force is in brackets.
-fn locked_down(path: &Path) -> bool {
-    let modes = fs::read_to_string(path).unwrap_or_default();
-    modes.contains("[integrity]") || modes.contains("[confidentiality]")
+/// A kernel that protects itself from root, as it does under Secure Boot, lets
+/// nobody write configuration space or map registers (Linux, kernel_lockdown(7)).
+fn refuse_locked_down(roots: &Roots, name: &str) -> Result<()> {
+    // The mode in force is in brackets.
+    let modes = fs::read_to_string(roots.sys.join("kernel/security/lockdown")).unwrap_or_default();
+    if !modes.contains("[integrity]") && !modes.contains("[confidentiality]") {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Permission,
+        format!(
+            "{name}: the kernel is locked down (Secure Boot), and lets nobody at a card's registers without an IOMMU; run `sudo bmnic bind {name}`"
+        ),
+    ))
 }
 
 /// Whether a driver only offers its card to programs, through these same files.
@@ -333,26 +334,16 @@ mod tests {
     }
 
     #[test]
-    fn lockdown_is_the_mode_in_brackets() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("lockdown");
-        assert!(!locked_down(&path));
-        fs::write(&path, "[none] integrity confidentiality\n").unwrap();
-        assert!(!locked_down(&path));
-        fs::write(&path, "none [integrity] confidentiality\n").unwrap();
-        assert!(locked_down(&path));
-    }
-
-    #[test]
-    fn a_mapping_refused_under_lockdown_says_so() {
+    fn a_locked_down_kernel_is_named_before_anything_is_tried() {
         let (_temp, roots, address) = tree();
-        let card = open(&roots, address).unwrap();
-        let refused = || io::Error::from_raw_os_error(libc::EPERM);
-        assert!(!card.explain_map(0, refused()).to_string().contains("Secure Boot"));
-        fs::create_dir_all(roots.sys.join("kernel/security")).unwrap();
-        fs::write(roots.sys.join("kernel/security/lockdown"), "none [integrity] confidentiality\n").unwrap();
-        let error = card.explain_map(0, refused());
+        let security = roots.sys.join("kernel/security");
+        fs::create_dir_all(&security).unwrap();
+        fs::write(security.join("lockdown"), "none [integrity] confidentiality\n").unwrap();
+        let error = open(&roots, address).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission);
         assert!(error.to_string().contains("Secure Boot"), "{error}");
+        assert_eq!(file(&roots, address, "enable"), b"0");
+        fs::write(security.join("lockdown"), "[none] integrity confidentiality\n").unwrap();
+        open(&roots, address).unwrap();
     }
 }
