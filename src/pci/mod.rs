@@ -124,7 +124,7 @@ pub trait Function: Send + Sync {
     fn reset(&self) -> Result<bool>;
 }
 
-impl dyn Function {
+impl dyn Function + '_ {
     /// Lets the function read and write memory, or stops it: the bus-master
     /// enable bit of the command register (PCI 3.0 §6.2.2).
     pub fn set_bus_master(&self, on: bool) -> Result<()> {
@@ -140,7 +140,7 @@ impl dyn Function {
     }
 }
 
-impl fmt::Debug for dyn Function {
+impl fmt::Debug for dyn Function + '_ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name(), self.kind())
     }
