@@ -41,5 +41,7 @@ pub mod measure;
 pub mod packet;
 pub mod pci;
 pub mod sys;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Kind, Result};

@@ -1,12 +1,252 @@
-//! `bmnic fwd`.
+//! `bmnic fwd`: packets that come in by one port leave by the other.
+//!
+//! ```text
+//!   thread "fwd"     lanes A>B and B>A in turns: no call, no lock, no register
+//!   main thread      once an interval: statistics registers, the live lines
+//! ```
 
-use super::{Context, Outcome};
+mod lane;
+mod report;
+
+use super::args::{Limits, Rings, RunLength};
+use super::output::Output;
+use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::{Context, Outcome, units};
+use crate::dma::BATCH_MAX;
+use crate::driver::{Config, MacAddr, Nic, Port};
+use crate::error::{Error, Kind, Result};
+use lane::{Lane, Rewrite, Until, Wait};
+use report::{Report, Way};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Arguments of `bmnic fwd`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// First port: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]
+    ///
+    /// With one port only, what comes in leaves by the same port. Without any:
+    /// the cards bound to vfio-pci if there are any, otherwise two emulated
+    /// 82599, each with a traffic source on its wire.
+    #[arg(value_name = "A")]
+    a: Option<String>,
+    /// Second port
+    #[arg(value_name = "B", requires = "a")]
+    b: Option<String>,
+    /// What to do to frames on their way
+    #[arg(short, long, value_name = "MODE", default_value = "io")]
+    mode: Mode,
+    /// Forward from A to B only
+    #[arg(short, long)]
+    unidirectional: bool,
+    /// Destination address for --mode mac: the first is for port A, the second for B
+    #[arg(long, value_name = "MAC", value_delimiter = ',', num_args = 1)]
+    eth_peer: Vec<MacAddr>,
+    /// How to wait for packets
+    #[arg(short, long, value_name = "HOW", default_value = "poll")]
+    wait: WaitArg,
+    /// Time between two looks at the counters
+    #[arg(short = 'I', long, value_name = "TIME", env = "BMNIC_INTERVAL", value_parser = units::duration)]
+    interval: Option<Duration>,
+    /// Longest frame to forward, in bytes without FCS
+    #[arg(long, value_name = "BYTES", default_value_t = 9216, value_parser = clap::value_parser!(u16).range(60..=15_872))]
+    max_frame: u16,
+    #[command(flatten)]
+    length: RunLength,
+    #[command(flatten)]
+    rings: Rings,
+}
+
+/// What is done to frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// Nothing
+    Io,
+    /// Set both addresses: from the port, to its peer
+    Mac,
+    /// Swap source and destination address
+    Macswap,
+}
+
+/// How packets are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum WaitArg {
+    /// Look again and again: fastest, takes a core
+    Poll,
+    /// Sleep until the card interrupts
+    Irq,
+}
 
 /// Runs it.
-pub fn run(_args: Args, _context: &Context) -> anyhow::Result<Outcome> {
-    Ok(Outcome::Done)
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    let output = Output::new(&context.global);
+    let names: Vec<String> = args.a.iter().chain(&args.b).cloned().collect();
+    let defaults = Defaults { wires: &["source", "source"], duration: Some(DEFAULT_DURATION) };
+    let mut session = Session::open(context, &names, defaults, &args.config())?;
+    session.announce(&output)?;
+    let limits = session.limits(&args.length);
+    let ports = std::mem::take(&mut session.ports);
+    let (mut nics, lanes, ways) = args.connect(&session, ports)?;
+    let report = args.forward(&session, context, &output, &mut nics, lanes, ways, limits)?;
+    drop(nics);
+    report.print(context, &output, &session)?;
+    Ok(session.stop.outcome())
+}
+
+impl Args {
+    fn config(&self) -> Config {
+        Config {
+            // Each receive queue has a transmit queue of its own on the far side.
+            tx_queues: self.rings.txq.max(self.rings.rxq),
+            interrupts: self.wait == WaitArg::Irq,
+            max_frame: self.max_frame,
+            ..self.rings.config()
+        }
+    }
+
+    /// Makes lanes of the ports' queues. Queues that no lane uses are dropped:
+    /// what comes in by them is lost, and the card counts it.
+    fn connect(&self, session: &Session, ports: Vec<Port>) -> Result<(Vec<Box<dyn Nic>>, Vec<Lane>, Vec<Way>)> {
+        let mut nics = Vec::new();
+        let (mut rx, mut tx) = (Vec::new(), Vec::new());
+        for port in ports {
+            rx.push(port.rx);
+            tx.push(port.tx.into_iter());
+            nics.push(port.nic);
+        }
+        let mut lanes = Vec::new();
+        let mut ways = Vec::new();
+        for (from, queues) in rx.into_iter().enumerate() {
+            let to = if tx.len() == 1 { 0 } else { 1 - from };
+            if self.unidirectional && from > 0 {
+                continue;
+            }
+            let rewrite = self.rewrite(to, session);
+            for queue in queues {
+                let Some(out) = tx[to].next() else {
+                    let device = &session.devices[to].device;
+                    return Err(Error::new(
+                        Kind::Usage,
+                        format!("{device} has fewer queues than the port it forwards for; give both the same"),
+                    ));
+                };
+                let rings = usize::from(self.rings.rxd) + usize::from(self.rings.txd);
+                let pool = session.pool_of(rings + 2 * BATCH_MAX)?;
+                let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite);
+                ways.push(Way { from, to, counts: lane.counts() });
+                lanes.push(lane);
+            }
+        }
+        Ok((nics, lanes, ways))
+    }
+
+    /// What is done to frames that leave by port `to`.
+    fn rewrite(&self, to: usize, session: &Session) -> Rewrite {
+        match self.mode {
+            Mode::Io => Rewrite::Nothing,
+            Mode::Macswap => Rewrite::SwapMacs,
+            Mode::Mac => Rewrite::SetMacs {
+                source: session.devices[to].mac,
+                // As testpmd does: 02:00:00:00:00:00 is behind the first port.
+                destination: self.eth_peer.get(to).copied().unwrap_or(MacAddr([2, 0, 0, 0, 0, to as u8])),
+            },
+        }
+    }
+
+    /// Runs the lanes in their threads and watches from this one.
+    #[allow(clippy::too_many_arguments)] // all of a run comes together here
+    fn forward(
+        &self,
+        session: &Session,
+        context: &Context,
+        output: &Output,
+        nics: &mut [Box<dyn Nic>],
+        lanes: Vec<Lane>,
+        ways: Vec<Way>,
+        limits: Limits,
+    ) -> anyhow::Result<Report> {
+        let until = Until { stop: session.stop.clone(), left: limits.count.map(|n| Arc::new(AtomicU64::new(n))) };
+        let started = Instant::now();
+        let mut report = Report::new(session, ways, started, started - context.started);
+        report.sample(nics)?;
+        // One thread polls all lanes in turns; one that sleeps does so for one lane.
+        let (wait, groups) = match self.wait {
+            WaitArg::Poll => (Wait::Poll, vec![lanes]),
+            WaitArg::Irq => (Wait::Interrupt, lanes.into_iter().map(|lane| vec![lane]).collect()),
+        };
+        let (done, ended) = mpsc::channel();
+        let mut threads = Vec::new();
+        for mut lanes in groups {
+            let (until, done) = (until.clone(), done.clone());
+            let body = move || {
+                let result = lane::run(&mut lanes, wait, &until);
+                until.stop.end();
+                // The main thread may be gone on an error of its own.
+                let _ = done.send(());
+                (lanes, result)
+            };
+            let thread = thread::Builder::new().name("fwd".into()).spawn(body);
+            threads.push(thread.map_err(|e| Error::io("starting a forwarding thread", e))?);
+        }
+        drop(done);
+        let watched = self.watch(output, nics, &mut report, &until, limits.duration, &ended);
+        until.stop.end();
+        for thread in threads {
+            let (lanes, result) = thread.join().map_err(|_| anyhow::anyhow!("a forwarding thread panicked"))?;
+            report.finish_lanes(&lanes);
+            // Counters are read while the cards still run.
+            report.sample(nics)?;
+            result?;
+        }
+        watched?;
+        Ok(report)
+    }
+
+    /// Looks at the counters once an interval until the lanes end or time is up.
+    fn watch(
+        &self,
+        output: &Output,
+        nics: &mut [Box<dyn Nic>],
+        report: &mut Report,
+        until: &Until,
+        duration: Option<Duration>,
+        ended: &mpsc::Receiver<()>,
+    ) -> anyhow::Result<()> {
+        /// How long a signal may wait for its answer.
+        const SLICE: Duration = Duration::from_millis(50);
+        let interval = self.interval.filter(|i| !i.is_zero()).unwrap_or(Duration::from_secs(1));
+        let live = output.live(nics.len());
+        let deadline = duration.map(|d| Instant::now() + d);
+        let mut next = Instant::now() + interval;
+        loop {
+            let now = Instant::now();
+            let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
+            let nap = SLICE.min(left).min(next.saturating_duration_since(now));
+            match ended.recv_timeout(nap) {
+                Err(RecvTimeoutError::Timeout) => {}
+                _ => return Ok(()),
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                until.stop.end();
+                return Ok(());
+            }
+            let asked = until.stop.print_now();
+            if now >= next || asked {
+                next = now + interval;
+                report.sample(nics)?;
+                for (i, line) in report.lines().into_iter().enumerate() {
+                    if asked {
+                        output.now(&line);
+                    } else if self.interval.is_some() && !live.is_visible() {
+                        output.result(&line)?;
+                    }
+                    live.show(i, line);
+                }
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub mod args;
 mod bind;
 mod capture;
 mod compare_dpdk;
+mod completions;
 mod emulate;
 mod fwd;
 mod hugepages;
@@ -15,6 +16,7 @@ mod latency;
 mod list;
 pub mod output;
 mod pktgen;
+pub mod session;
 pub mod signal;
 mod throughput;
 pub mod units;
@@ -22,8 +24,10 @@ pub mod units;
 use crate::error::{Error, Kind};
 use crate::pci::Roots;
 use clap::{Parser, Subcommand};
+use signal::Interrupted;
 use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Drive network cards from user space.
 #[derive(Debug, Parser)]
@@ -49,6 +53,9 @@ pub struct Global {
     /// Print more about what is done (repeat for more)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Fail if the driver breaks a rule of an emulated card
+    #[arg(long, global = true, env = "BMNIC_STRICT")]
+    pub strict: bool,
 }
 
 /// The subcommands.
@@ -74,6 +81,8 @@ pub enum Command {
     List(list::Args),
     /// List emulated cards
     Emulate(emulate::Args),
+    /// Print the completion script of a shell
+    Completions(completions::Args),
 }
 
 /// What a subcommand is given besides its arguments.
@@ -83,6 +92,8 @@ pub struct Context {
     pub global: Global,
     /// Where the kernel's files are.
     pub roots: Roots,
+    /// When the program was started.
+    pub started: Instant,
 }
 
 /// How a run that did not fail ended.
@@ -112,8 +123,12 @@ pub mod exit {
 
 /// Parses the command line, runs it, and says how it went.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let context = Context { global: cli.global, roots: Roots::from_env() };
+    let started = Instant::now();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let context = Context { global: cli.global, roots: Roots::from_env(), started };
     let result = match cli.command {
         Command::Bind(args) => bind::run(args, &context),
         Command::Hugepages(args) => hugepages::run(args, &context),
@@ -125,13 +140,49 @@ pub fn main() -> ExitCode {
         Command::CompareDpdk(args) => compare_dpdk::run(args, &context),
         Command::List(args) => list::run(args, &context),
         Command::Emulate(args) => emulate::run(args, &context),
+        Command::Completions(args) => completions::run(args),
     };
     match result {
-        Ok(Outcome::Done) => ExitCode::from(exit::DONE),
-        Ok(Outcome::Limit) => ExitCode::from(exit::LIMIT),
-        Ok(Outcome::Signal(signal)) => ExitCode::from(128 + signal as u8),
+        Ok(outcome) => outcome.into(),
         Err(error) => fail(&error, context.global.json),
     }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        ExitCode::from(match outcome {
+            Outcome::Done => exit::DONE,
+            Outcome::Limit => exit::LIMIT,
+            Outcome::Signal(signal) => 128 + signal as u8,
+        })
+    }
+}
+
+/// Prints help as asked for, or the one line that says why the command line
+/// makes no sense.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Help into a pipe that was closed is not an error.
+        let _ = error.print();
+        return ExitCode::from(exit::DONE);
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(exit::USAGE);
+    }
+    // Nothing is parsed yet, so this is looked for by hand.
+    let json = std::env::args_os().any(|arg| arg == "--json") || std::env::var_os("BMNIC_JSON").is_some();
+    fail(&Error::new(Kind::Usage, one_line(&error.render().to_string())).into(), json)
+}
+
+/// clap's message without the usage behind it, on one line.
+fn one_line(message: &str) -> String {
+    let words = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said: Vec<&str> =
+        words.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let line = said.join(" ").replace(" tip: ", "; ").replace(" [possible values:", "; it is one of [possible values:");
+    let line = line.strip_prefix("error: ").unwrap_or(&line).replace("possible values: ", "");
+    if line.contains(';') { line } else { format!("{line}; `--help` shows what can be given") }
 }
 
 /// Prints the error's one line (or JSON document) on standard error; a reader
@@ -142,6 +193,9 @@ fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe));
     if broken_pipe {
         return ExitCode::from(exit::DONE);
+    }
+    if let Some(Interrupted(signal)) = error.downcast_ref() {
+        return Outcome::Signal(*signal).into();
     }
     let code = match error.downcast_ref::<Error>().map(Error::kind) {
         Some(Kind::Usage) => exit::USAGE,

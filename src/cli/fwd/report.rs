@@ -1,0 +1,236 @@
+//! What `bmnic fwd` prints: live lines, the table at the end, the document.
+
+use super::lane::{Counts, Lane};
+use crate::cli::Context;
+use crate::cli::output::{self, Output};
+use crate::cli::session::Session;
+use crate::driver::{Anomalies, Nic, Stats};
+use crate::error::Result;
+use crate::measure::{Clock, Machine};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A direction: from which port to which, and what has passed.
+pub struct Way {
+    /// Index of the port it comes in by.
+    pub from: usize,
+    /// Index of the port it leaves by.
+    pub to: usize,
+    /// What the lane did.
+    pub counts: Arc<Counts>,
+}
+
+/// Counters of a run, sampled.
+pub struct Report {
+    ways: Vec<Way>,
+    devices: Vec<String>,
+    started: Instant,
+    /// From the program's start to that of the lanes.
+    setup: Duration,
+    anomalies: Anomalies,
+    last: Sample,
+    before: Sample,
+}
+
+/// The counters of all ports at a moment.
+#[derive(Clone, Debug, Default)]
+struct Sample {
+    at: Duration,
+    stats: Vec<Stats>,
+}
+
+impl Report {
+    /// A run that starts at `started`, `setup` after the program.
+    pub fn new(session: &Session, ways: Vec<Way>, started: Instant, setup: Duration) -> Self {
+        let devices = session.devices.iter().map(|d| d.device.clone()).collect();
+        let anomalies = Anomalies::default();
+        let none = Sample::default();
+        Report { ways, devices, started, setup, anomalies, last: none.clone(), before: none }
+    }
+
+    /// Reads the counters of all ports.
+    pub fn sample(&mut self, nics: &mut [Box<dyn Nic>]) -> Result<()> {
+        let stats = nics.iter_mut().map(|nic| nic.stats()).collect::<Result<_>>()?;
+        let now = Sample { at: self.started.elapsed(), stats };
+        self.before = std::mem::replace(&mut self.last, now);
+        Ok(())
+    }
+
+    /// Adds what the devices of lanes that have ended did wrong.
+    pub fn finish_lanes(&mut self, lanes: &[Lane]) {
+        for lane in lanes {
+            self.anomalies.add(&lane.anomalies());
+        }
+    }
+
+    /// A line for each port about the time between the last two samples.
+    pub fn lines(&self) -> Vec<String> {
+        let seconds = (self.last.at.saturating_sub(self.before.at)).as_secs_f64();
+        let width = self.devices.iter().map(String::len).max().unwrap_or(0);
+        let line = |(i, device): (usize, &String)| {
+            let now = self.last.stats.get(i).copied().unwrap_or_default();
+            let then = self.before.stats.get(i).copied().unwrap_or_default();
+            let rx = Flow::between(then.rx_packets, now.rx_packets, then.rx_bytes, now.rx_bytes);
+            let tx = Flow::between(then.tx_packets, now.tx_packets, then.tx_bytes, now.tx_bytes);
+            let lost = lost(&now).saturating_sub(lost(&then));
+            format!(
+                "{device:width$}  rx {:>7.3} Mpps {:>7.3} Gbit/s  tx {:>7.3} Mpps {:>7.3} Gbit/s  dropped {}",
+                rx.mpps(seconds),
+                rx.gbits(seconds),
+                tx.mpps(seconds),
+                tx.gbits(seconds),
+                output::grouped(lost),
+            )
+        };
+        self.devices.iter().enumerate().map(line).collect()
+    }
+
+    /// The summary.
+    pub fn print(&self, context: &Context, output: &Output, session: &Session) -> anyhow::Result<()> {
+        if output.is_json() {
+            let machine = Machine::record(&context.roots, &Clock::new());
+            let document = output::document("fwd", &session.devices, &machine, self.json());
+            return Ok(output.document(&document)?);
+        }
+        let seconds = self.last.at.as_secs_f64();
+        let header = ["port", "", "packets", "Mpps", "Gbit/s", "no buffer", "bad frame", "too long"];
+        let mut table = output::table(&header, 2);
+        for (device, stats) in self.devices.iter().zip(&self.last.stats) {
+            for (name, packets, bytes) in
+                [("rx", stats.rx_packets, stats.rx_bytes), ("tx", stats.tx_packets, stats.tx_bytes)]
+            {
+                let flow = Flow { packets, bytes };
+                let mut row = vec![
+                    device.clone(),
+                    name.to_string(),
+                    output::grouped(packets),
+                    format!("{:.3}", flow.mpps(seconds)),
+                    format!("{:.3}", flow.gbits(seconds)),
+                ];
+                if name == "rx" {
+                    row.extend([stats.rx_missed, stats.rx_errors, stats.rx_oversize].map(output::grouped));
+                }
+                table.add_row(row);
+            }
+        }
+        output.result(table.trim_fmt())?;
+        for (from, to, frames) in self.directions() {
+            let (from, to) = (&self.devices[from], &self.devices[to]);
+            output.result(format_args!("{} frames forwarded, {from} > {to}", output::grouped(frames)))?;
+        }
+        let odd = self.anomalies.total();
+        if odd > 0 {
+            output.warn(format_args!(
+                "{odd} times a card wrote what it must not, dropped and survived: {:?}",
+                self.anomalies
+            ));
+        }
+        if let Some(first) = self.first() {
+            let ms = first.as_secs_f64() * 1e3;
+            output.detail(format_args!("first packet {ms:.2} ms after the program's start"))?;
+        }
+        let what = if session.is_emulated() { "emulated: what driver and model do, no wire; " } else { "" };
+        output.info(format_args!(
+            "{seconds:.2} s; {what}Gbit/s with preamble, FCS and gap; dropped by cause on the right"
+        ))?;
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
+        let seconds = self.last.at.as_secs_f64();
+        let ports: Vec<Value> = self
+            .devices
+            .iter()
+            .zip(&self.last.stats)
+            .map(|(device, stats)| {
+                let rx = Flow { packets: stats.rx_packets, bytes: stats.rx_bytes };
+                let tx = Flow { packets: stats.tx_packets, bytes: stats.tx_bytes };
+                json!({
+                    "device": device,
+                    "rx_mpps": rx.mpps(seconds),
+                    "rx_gbits": rx.gbits(seconds),
+                    "tx_mpps": tx.mpps(seconds),
+                    "tx_gbits": tx.gbits(seconds),
+                    "counters": output::stats(stats),
+                })
+            })
+            .collect();
+        let directions: Vec<Value> = self
+            .directions()
+            .map(|(from, to, frames)| json!({ "from": self.devices[from], "to": self.devices[to], "frames": frames }))
+            .collect();
+        json!({
+            "seconds": seconds,
+            "first_packet_ms": self.first().map(|first| first.as_secs_f64() * 1e3),
+            "ports": ports,
+            "directions": directions,
+            "anomalies": self.anomalies.total(),
+        })
+    }
+
+    /// Frames passed on from each port to each other, over all queues.
+    fn directions(&self) -> impl Iterator<Item = (usize, usize, u64)> {
+        (0..self.devices.len()).filter_map(|from| {
+            let ways = || self.ways.iter().filter(move |way| way.from == from);
+            let to = ways().next()?.to;
+            Some((from, to, ways().map(|way| way.counts.frames.load(Ordering::Relaxed)).sum()))
+        })
+    }
+
+    /// From the program's start to the first packet.
+    fn first(&self) -> Option<Duration> {
+        let first = |way: &Way| way.counts.first.load(Ordering::Relaxed).checked_sub(1);
+        self.ways.iter().filter_map(first).min().map(|ns| self.setup + Duration::from_nanos(ns))
+    }
+}
+
+/// Frames the card took from the wire, or refused, and nobody received.
+fn lost(stats: &Stats) -> u64 {
+    stats.rx_missed + stats.rx_errors + stats.rx_oversize
+}
+
+/// Packets and bytes (without FCS) over some time.
+struct Flow {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Flow {
+    fn between(packets_then: u64, packets: u64, bytes_then: u64, bytes: u64) -> Self {
+        Flow { packets: packets.saturating_sub(packets_then), bytes: bytes.saturating_sub(bytes_then) }
+    }
+
+    fn mpps(&self, seconds: f64) -> f64 {
+        per_second(self.packets as f64, seconds) / 1e6
+    }
+
+    /// With what a frame has around it on the wire: FCS, preamble and gap.
+    fn gbits(&self, seconds: f64) -> f64 {
+        per_second(8.0 * (self.bytes as f64 + 24.0 * self.packets as f64), seconds) / 1e9
+    }
+}
+
+fn per_second(amount: f64, seconds: f64) -> f64 {
+    if seconds > 0.0 { amount / seconds } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_rate_of_the_smallest_frames_is_ten_gigabits() {
+        let flow = Flow { packets: 14_880_952, bytes: 14_880_952 * 60 };
+        assert!((flow.mpps(1.0) - 14.880_952).abs() < 1e-9);
+        assert!((flow.gbits(1.0) - 10.0).abs() < 1e-5);
+        assert_eq!(flow.mpps(0.0), 0.0, "nothing can be said of no time");
+    }
+
+    #[test]
+    fn a_counter_that_was_reset_makes_no_huge_rate() {
+        let flow = Flow::between(100, 5, 6000, 300);
+        assert_eq!((flow.packets, flow.bytes), (0, 0));
+    }
+}

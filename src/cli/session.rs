@@ -1,0 +1,313 @@
+//! A session: the ports a command works on, from names to links that are up.
+//!
+//! ```text
+//!   names --resolve--> cards --open--> functions --driver--> ports, link up
+//!                        |
+//!                        +-- emulated ones share one engine
+//! ```
+//!
+//! Where no card is named: those bound to vfio-pci if there are any, otherwise
+//! the emulated 82599, and the first line of output says so. Only a card that
+//! was named, or that somebody bound to vfio-pci for this purpose, is touched.
+
+use super::Context;
+use super::args::{Limits, RunLength};
+use super::output::{self, Output};
+use super::signal::{Interrupted, Stop};
+use crate::dma::{Addressing, BATCH_MAX, Pool};
+use crate::driver::{self, Config, Description, Port};
+use crate::emu::Spec;
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Address, Function, Roots, discover};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a command wants if it is told nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults<'a> {
+    /// What each port of an emulated card is plugged into unless its name says
+    /// otherwise; as many ports as there are wires.
+    pub wires: &'a [&'a str],
+    /// How long to run on the emulated default.
+    pub duration: Option<Duration>,
+}
+
+/// How long a command runs on the emulated default, unless it is told.
+pub const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
+/// Opened ports, their links up.
+///
+/// A command may move [`Session::ports`] out, to give queues to threads; they
+/// must be dropped before the session, whose engine plays the emulated ones.
+pub struct Session {
+    /// The ports, in the order they were named.
+    pub ports: Vec<Port>,
+    /// What each of them is.
+    pub devices: Vec<Description>,
+    /// Link speed of each, bits a second.
+    pub speeds: Vec<u64>,
+    /// Whether the run is to end.
+    pub stop: Stop,
+    functions: Vec<Arc<dyn Function>>,
+    by_default: bool,
+    duration: Option<Duration>,
+    buffers: usize,
+}
+
+/// A card that a command is to use.
+#[derive(Clone, Debug, PartialEq)]
+enum Card {
+    Emulated(Spec),
+    Pci(Address),
+}
+
+impl Session {
+    /// Takes the signals over and opens the named cards, or the default ones,
+    /// each with `config`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a name that makes no sense, [`Kind::NotFound`] for a
+    /// card that is not there, otherwise what opening it or waiting for its
+    /// link met.
+    pub fn open(context: &Context, names: &[String], defaults: Defaults<'_>, config: &Config) -> anyhow::Result<Self> {
+        let (cards, by_default) = resolve(&context.roots, names, defaults.wires)?;
+        let emulated = cards.iter().any(|card| matches!(card, Card::Emulated(_)));
+        let mut session = Session {
+            ports: Vec::new(),
+            devices: Vec::new(),
+            speeds: Vec::new(),
+            stop: Stop::install()?,
+            functions: Vec::new(),
+            by_default: by_default && emulated,
+            duration: defaults.duration,
+            buffers: 2 * BATCH_MAX,
+        };
+        for card in cards {
+            session.plug(&context.roots, card, config)?;
+        }
+        session.wait_for_links(config.link_wait)?;
+        Ok(session)
+    }
+
+    /// Waits for all links in turn, at most `patience` in all.
+    fn wait_for_links(&mut self, patience: Duration) -> anyhow::Result<()> {
+        /// How long a signal may wait for its answer.
+        const SLICE: Duration = Duration::from_millis(50);
+        let deadline = Instant::now() + patience;
+        for port in &mut self.ports {
+            let link = loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match port.nic.wait_for_link(SLICE.min(left)) {
+                    Ok(link) => break link,
+                    Err(error) if error.kind() != Kind::Timeout => return Err(error.into()),
+                    Err(_) if left > SLICE && !self.stop.requested() => {}
+                    Err(_) => match self.stop.signal() {
+                        Some(signal) => return Err(Interrupted(signal).into()),
+                        None => return Err(no_link(&port.nic.describe().device, patience).into()),
+                    },
+                }
+            };
+            self.speeds.push(link.speed);
+        }
+        Ok(())
+    }
+
+    /// Opens one card.
+    fn plug(&mut self, roots: &Roots, card: Card, config: &Config) -> Result<()> {
+        let function = match card {
+            Card::Emulated(spec) => {
+                let why = "this build cannot play emulated cards yet";
+                return Err(Error::new(Kind::Unsupported, format!("emu:{spec}: {why}")));
+            }
+            Card::Pci(address) => pci::open(roots, address)?,
+        };
+        let port = driver::open(Arc::clone(&function), config)?;
+        self.buffers += usize::from(config.rx_ring) * port.rx.len() + usize::from(config.tx_ring) * port.tx.len();
+        self.devices.push(port.nic.describe().clone());
+        self.functions.push(function);
+        self.ports.push(port);
+        Ok(())
+    }
+
+    /// A pool that fills every ring of every port and leaves two batches over.
+    pub fn pool(&self) -> Result<Pool> {
+        self.pool_of(self.buffers)
+    }
+
+    /// A pool of `buffers` that every port can reach: one for each thread.
+    pub fn pool_of(&self, buffers: usize) -> Result<Pool> {
+        let physical = self.functions.iter().any(|f| f.addressing() == Addressing::Physical);
+        let pool = Pool::new(buffers, if physical { Addressing::Physical } else { Addressing::Translated })?;
+        for function in &self.functions {
+            function.map(pool.arena())?;
+        }
+        Ok(pool)
+    }
+
+    /// When the run ends: the default only has a length of its own where no
+    /// card was named and the emulated one is used.
+    pub fn limits(&self, length: &RunLength) -> Limits {
+        length.limits(self.duration.filter(|_| self.by_default))
+    }
+
+    /// Whether any port is emulated, so that times are the cost of driver and
+    /// model and not of a wire.
+    pub fn is_emulated(&self) -> bool {
+        self.devices.iter().any(|device| device.kind == pci::Kind::Emulated)
+    }
+
+    /// Says what is used: the first line of output.
+    pub fn announce(&self, output: &Output) -> std::io::Result<()> {
+        output.info(self.headline())
+    }
+
+    /// `device: emu:82599 (emulated, Intel 82599, driver ixgbe, 10 Gbit/s)`.
+    fn headline(&self) -> String {
+        let mut line = String::from(if self.devices.len() == 1 { "device: " } else { "devices: " });
+        for (i, (device, &speed)) in self.devices.iter().zip(&self.speeds).enumerate() {
+            if i > 0 {
+                line += " and ";
+            }
+            let Description { device, kind, model, driver, .. } = device;
+            line += &format!("{device} ({kind} {model}, driver {driver}, {})", output::bits(speed as f64));
+        }
+        if self.by_default {
+            line += "; none was named and none is bound to vfio-pci";
+        }
+        line
+    }
+}
+
+fn no_link(device: &str, patience: Duration) -> Error {
+    let seconds = patience.as_secs_f64();
+    Error::new(
+        Kind::Timeout,
+        format!("{device}: no link after {seconds:.1} s; is a cable or module plugged in, and is the far end up?"),
+    )
+}
+
+/// The cards to use, and whether they are the default.
+fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<(Vec<Card>, bool)> {
+    if !names.is_empty() {
+        let named = names.iter().enumerate();
+        let cards = named.map(|(i, name)| card(roots, name, wires.get(i))).collect::<Result<Vec<_>>>()?;
+        for (i, card) in cards.iter().enumerate() {
+            if matches!(card, Card::Pci(_)) && cards[..i].contains(card) {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{} is named twice; name it once, or another card", names[i]),
+                ));
+            }
+        }
+        return Ok((cards, false));
+    }
+    let bound = |device: &discover::Device| {
+        device.driver.as_deref() == Some("vfio-pci") && driver::driver_for(device.id).is_some()
+    };
+    let bound: Vec<Card> = discover::network(roots)
+        .into_iter()
+        .filter(bound)
+        .take(wires.len())
+        .map(|device| Card::Pci(device.address))
+        .collect();
+    if !bound.is_empty() {
+        return Ok((bound, true));
+    }
+    let emulated = wires.iter().map(|wire| Ok(Card::Emulated(Spec::new("82599").on(wire.parse()?))));
+    Ok((emulated.collect::<Result<_>>()?, true))
+}
+
+/// The card of this name.
+fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
+    let Some(text) = name.strip_prefix("emu:") else {
+        return discover::find(roots, name).map(|device| Card::Pci(device.address));
+    };
+    let spec: Spec = text.parse()?;
+    match wire {
+        // Wires are named nowhere but in this option.
+        Some(wire) if !text.contains("wire=") => Ok(Card::Emulated(spec.on(wire.parse()?))),
+        _ => Ok(Card::Emulated(spec)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::Roots;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    /// A machine with these cards: address, PCI id, driver.
+    fn machine(cards: &[(&str, &str, &str)]) -> (tempfile::TempDir, Roots) {
+        let temp = tempfile::tempdir().unwrap();
+        let roots = Roots::under(temp.path());
+        for (address, device, driver) in cards {
+            let dir = roots.pci().join("devices").join(address);
+            fs::create_dir_all(&dir).unwrap();
+            let put = |file: &str, text: &str| fs::write(dir.join(file), text).unwrap();
+            put("vendor", "0x8086\n");
+            put("device", device);
+            put("class", "0x020000\n");
+            symlink(Path::new("../../drivers").join(driver), dir.join("driver")).unwrap();
+        }
+        (temp, roots)
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn with_nothing_bound_the_default_is_emulated_on_the_commands_wires() {
+        let (_temp, roots) = machine(&[("0000:03:00.0", "0x10fb", "ixgbe")]);
+        let (cards, by_default) = resolve(&roots, &[], &["loop", "loop:pause=on"]).unwrap();
+        assert!(by_default);
+        let wires: Vec<String> = cards
+            .iter()
+            .map(|card| match card {
+                Card::Emulated(spec) => spec.wire.to_string(),
+                Card::Pci(_) => panic!("a card the kernel uses must not be touched"),
+            })
+            .collect();
+        assert_eq!(wires, ["loop", "loop:pause=on"]);
+    }
+
+    #[test]
+    fn cards_bound_to_vfio_are_the_default_if_there_is_a_driver_for_them() {
+        let (_temp, roots) = machine(&[
+            ("0000:03:00.0", "0x10fb", "vfio-pci"),
+            ("0000:03:00.1", "0x10fb", "vfio-pci"),
+            ("0000:04:00.0", "0x10fb", "vfio-pci"),
+            ("0000:02:00.0", "0xffff", "vfio-pci"),
+        ]);
+        let address = |text: &str| Card::Pci(text.parse().unwrap());
+        let (cards, by_default) = resolve(&roots, &[], &["loop", "loop"]).unwrap();
+        assert!(by_default);
+        assert_eq!(cards, [address("0000:03:00.0"), address("0000:03:00.1")]);
+        let (cards, _) = resolve(&roots, &[], &["loop"]).unwrap();
+        assert_eq!(cards, [address("0000:03:00.0")]);
+    }
+
+    #[test]
+    fn an_emulated_card_without_a_wire_gets_that_of_the_command() {
+        let (_temp, roots) = machine(&[]);
+        let named = names(&["emu:x540", "emu:x550,wire=loop"]);
+        let (cards, by_default) = resolve(&roots, &named, &["loop:pause=on", "loop:pause=on"]).unwrap();
+        assert!(!by_default);
+        let specs: Vec<String> = cards.iter().map(|card| format!("{card:?}")).collect();
+        assert!(specs[0].contains("pause: true"), "{}", specs[0]);
+        assert!(specs[1].contains("pause: false"), "{}", specs[1]);
+    }
+
+    #[test]
+    fn a_card_that_is_not_there_or_named_twice_is_refused() {
+        let (_temp, roots) = machine(&[("0000:03:00.0", "0x10fb", "vfio-pci")]);
+        let kind = |list: &[&str]| resolve(&roots, &names(list), &["loop", "loop"]).unwrap_err().kind();
+        assert_eq!(kind(&["0000:09:00.0"]), Kind::NotFound);
+        assert_eq!(kind(&["eth9"]), Kind::NotFound);
+        assert_eq!(kind(&["03:00.0", "0000:03:00.0"]), Kind::Usage);
+        assert_eq!(kind(&["emu:"]), Kind::Usage);
+        assert_eq!(kind(&["emu:82599,wire=rope"]), Kind::Usage);
+    }
+}
