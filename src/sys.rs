@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod net;
+
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;

@@ -29,6 +29,7 @@
 #![allow(unsafe_code)]
 
 use super::lane::{CONTROL, Reader, Torn, Writer};
+use super::seldom::Seldom;
 use super::{Picos, Wire};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -57,11 +58,6 @@ const DOOR: u64 = 2;
 /// How long another process may take in the door.
 const DOOR_WAIT: Duration = Duration::from_secs(2);
 
-/// How often a silent peer is checked for life.
-const CHECK: Duration = Duration::from_millis(5);
-/// Questions for life between two looks at the clock.
-const CALLS: u32 = 32;
-
 /// One end of a cable between two processes.
 pub struct Cable {
     path: PathBuf,
@@ -76,7 +72,10 @@ pub struct Cable {
     peer: u32,
     /// Our clock minus the peer's.
     offset: Option<i64>,
-    life: Cell<Life>,
+    /// Whose life is known, and whether that one lives.
+    known: Cell<u32>,
+    alive: Cell<bool>,
+    look: Seldom,
 }
 
 impl Cable {
@@ -190,7 +189,9 @@ impl Cable {
             torn: Cell::new(false),
             peer: 0,
             offset: None,
-            life: Cell::new(Life { generation: 0, alive: false, calls: 0, checked: Instant::now() }),
+            known: Cell::new(0),
+            alive: Cell::new(false),
+            look: Seldom::new(),
             map,
         })
     }
@@ -200,34 +201,15 @@ impl Cable {
     /// and otherwise now and then.
     fn peer_is_there(&self) -> bool {
         let generation = Header(&self.map).generation(1 - self.end).load(Ordering::Acquire);
-        let life = self.life.get();
         if generation == 0 {
             return false;
         }
-        if generation == life.generation && life.calls < CALLS {
-            self.life.set(Life { calls: life.calls + 1, ..life });
-            return life.alive;
+        if generation != self.known.get() || self.look.is_due() {
+            self.known.set(generation);
+            self.alive.set(sys::byte_is_locked(&self.file, 1 - self.end as u64).unwrap_or(false));
         }
-        let now = Instant::now();
-        if generation == life.generation && now - life.checked < CHECK {
-            self.life.set(Life { calls: 0, ..life });
-            return life.alive;
-        }
-        let alive = sys::byte_is_locked(&self.file, 1 - self.end as u64).unwrap_or(false);
-        self.life.set(Life { generation, alive, calls: 0, checked: now });
-        alive
+        self.alive.get()
     }
-}
-
-/// What is known of the other end's life.
-#[derive(Clone, Copy)]
-struct Life {
-    /// Whose.
-    generation: u32,
-    alive: bool,
-    /// Calls since the last look at the clock, and the last check.
-    calls: u32,
-    checked: Instant,
 }
 
 impl Wire for Cable {

@@ -17,16 +17,22 @@
 
 mod cable;
 mod clock;
+mod finish;
 mod impair;
+#[cfg(test)]
+mod kernel_tests;
 mod lane;
 mod loopback;
 mod mac;
 mod open;
+mod packet;
 mod peer;
 mod queue;
 mod random;
+mod seldom;
 mod sink;
 mod source;
+mod tap;
 
 pub use cable::Cable;
 pub use clock::{MIN_SPEED, Speed};
@@ -35,11 +41,13 @@ pub use loopback::Loop;
 pub use mac::{BUFFER, Counters, Mac, Sent};
 
 pub use open::{Patch, WireSpec, open};
+pub use packet::Packet;
 pub use peer::{Crossover, Peer};
 pub use queue::FrameQueue;
 pub use random::Random;
 pub use sink::Sink;
 pub use source::{Rate, Sizes, Source, SourceSpec};
+pub use tap::Tap;
 
 use super::Picos;
 

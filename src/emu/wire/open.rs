@@ -2,9 +2,10 @@
 
 use super::source::SIZES;
 use super::{
-    Cable, Crossover, Impaired, Impairment, Loop, MIN_SPEED, Peer, Rate, Sink, Sizes, Source, SourceSpec, Wire,
+    Cable, Crossover, Impaired, Impairment, Loop, MIN_SPEED, Packet, Peer, Rate, Sink, Sizes, Source, SourceSpec, Tap,
+    Wire,
 };
-use crate::emu::spec::{Scaled, Setting, key_value, split, unescape, usage};
+use crate::emu::spec::{Scaled, Setting, escape, key_value, split, unescape, usage};
 use crate::error::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -28,6 +29,16 @@ pub enum WireSpec {
     Source(SourceSpec),
     /// Into nothing, with the light on: `sink`.
     Sink,
+    /// Into a TAP device of the kernel: `tap:NAME`.
+    Tap {
+        /// The interface.
+        name: String,
+    },
+    /// Into an interface of the kernel: `packet:IFACE`.
+    Packet {
+        /// The interface, one end of a veth pair for one.
+        name: String,
+    },
     /// Into another process: `cable:NAME`.
     Cable {
         /// The other end has the same.
@@ -38,7 +49,7 @@ pub enum WireSpec {
 }
 
 /// The wires, as an error names them.
-const WIRES: &str = "loop, peer, source, sink, cable:NAME";
+const WIRES: &str = "loop, peer, source, sink, tap:NAME, packet:IFACE, cable:NAME";
 
 impl Default for WireSpec {
     fn default() -> Self {
@@ -63,6 +74,8 @@ pub fn open(spec: &WireSpec, impairment: &Impairment, seed: u64, patch: &mut Pat
         WireSpec::Peer { name } => Box::new(patch.plug(name)?),
         WireSpec::Source(spec) => Box::new(Source::new(spec)),
         WireSpec::Sink => Box::new(Sink::new()),
+        WireSpec::Tap { name } => Box::new(Tap::open(name)?),
+        WireSpec::Packet { name } => Box::new(Packet::open(name)?),
         WireSpec::Cable { name, pause } => Box::new(Cable::open(name, *pause)?),
     };
     if *impairment == Impairment::default() {
@@ -122,6 +135,11 @@ impl FromStr for WireSpec {
                 no_options(settings)?;
                 Ok(WireSpec::Sink)
             }
+            "tap" | "packet" => {
+                no_options(settings)?;
+                let name = interface(kind, name)?;
+                Ok(if kind == "tap" { WireSpec::Tap { name } } else { WireSpec::Packet { name } })
+            }
             "cable" => {
                 let name = name.ok_or_else(|| usage("cable: it needs a name, like cable:w0".into()))?;
                 Ok(WireSpec::Cable { name: simple(kind, name)?, pause: pause(settings, true)? })
@@ -140,6 +158,8 @@ impl fmt::Display for WireSpec {
             WireSpec::Peer { name } => write!(f, "peer:{name}"),
             WireSpec::Source(spec) => write_source(f, spec),
             WireSpec::Sink => f.write_str("sink"),
+            WireSpec::Tap { name } => write!(f, "tap:{}", escape(name)),
+            WireSpec::Packet { name } => write!(f, "packet:{}", escape(name)),
             WireSpec::Cable { name, pause: true } => write!(f, "cable:{name}"),
             WireSpec::Cable { name, pause: false } => write!(f, "cable:{name}:pause=off"),
         }
@@ -237,6 +257,18 @@ fn write_source(f: &mut fmt::Formatter<'_>, spec: &SourceSpec) -> fmt::Result {
     }
 }
 
+/// A name that an interface can have: what the kernel takes (`dev_valid_name`).
+fn interface(kind: &str, name: Option<String>) -> Result<String> {
+    let name = name.ok_or_else(|| usage(format!("{kind}: it needs the name of an interface, like {kind}:veth0")))?;
+    let fine = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%');
+    if (1..=15).contains(&name.len()) && name.bytes().all(fine) && name != "." && name != ".." {
+        return Ok(name);
+    }
+    Err(usage(format!(
+        "{kind}: '{name}' cannot be the name of an interface; it has 1 to 15 characters without '/' or ':'"
+    )))
+}
+
 /// A name that can be part of a file's name.
 fn simple(kind: &str, name: String) -> Result<String> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
@@ -260,6 +292,8 @@ mod tests {
             "cable:w0",
             "cable:w-0.x_1:pause=off",
             "sink",
+            "tap:tap0",
+            "packet:veth-a.5",
             "source",
             "source:rate=10M:size=imix:flows=8:count=1k",
             "source:rate=2500Mbit:size=64/512/9018",
@@ -271,7 +305,7 @@ mod tests {
     #[test]
     fn a_bad_wire_is_refused_with_what_there_is() {
         for (text, part) in [
-            ("", "wires are loop, peer, source, sink, cable:NAME"),
+            ("", "wires are loop, peer, source, sink, tap:NAME, packet:IFACE, cable:NAME"),
             ("Loop", "wires are"),
             ("loop:a", "takes no name"),
             ("loop:speed=3", "options are pause="),
@@ -280,6 +314,11 @@ mod tests {
             ("cable:pause=on", "it needs a name"),
             ("cable:", "cannot be its name"),
             ("cable:../../etc/passwd", "cannot be its name"),
+            ("tap", "needs the name of an interface, like tap:veth0"),
+            ("packet:a/b", "cannot be the name of an interface"),
+            ("tap:a-name-that-is-too-long", "1 to 15 characters"),
+            ("packet:..", "cannot be the name"),
+            ("packet:x:mode=3", "options are none"),
             ("sink:x", "takes no name"),
             ("source:rate=0", "frames a second like"),
             ("source:rate=9999G", "frames a second like"),
