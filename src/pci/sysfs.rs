@@ -10,12 +10,18 @@
 //! Needs root, and huge pages: the card is given physical addresses and nothing
 //! translates or limits them. There are no interrupts. The kernel does not know
 //! that the card is in use, so a lock in `/run/bmnic` keeps two of us from it.
+//!
+//! Closing turns bus mastering off. If this process is killed instead, the
+//! kernel does so where `uio_pci_generic` has the card, because we hold its
+//! `/dev/uioN` open. Where no driver has it the card goes on writing: into huge
+//! pages, which went back to their pool and to nobody else, until the card is
+//! opened again. Hence "no driver" is for trying things, and VFIO for all else.
 
 #![allow(unsafe_code)]
 
 use super::bar::Mapped;
 use super::config::Config;
-use super::discover::Device;
+use super::discover::{self, Device};
 use super::iommu::require_addressing;
 use super::{Bar, Function, Id, Kind, Roots};
 use crate::dma::{Addressing, Arena};
@@ -39,6 +45,8 @@ pub(super) struct Sysfs {
     /// Whether we enabled it, and so must disable it.
     enabled: bool,
     mapped: Mutex<Vec<Arc<Arena>>>,
+    /// `/dev/uioN`, held for what the kernel does when it is closed.
+    _uio: Option<File>,
     /// Holds the lock; declared last, released last.
     _lock: File,
 }
@@ -60,6 +68,12 @@ impl Sysfs {
             if denied { error.hint(hint) } else { error }
         })?;
         let lock = lock(&roots.run, &name)?;
+        let uio = match discover::entries(&directory.join("uio")).first().map(|node| roots.dev.join(node)) {
+            Some(node) => {
+                Some(File::open(&node).map_err(|e| Error::io(format!("{name}: opening {}", node.display()), e))?)
+            }
+            None => None,
+        };
         let mut sysfs = Sysfs {
             id: device.id,
             numa_node: device.numa_node,
@@ -67,6 +81,7 @@ impl Sysfs {
             config,
             enabled: false,
             mapped: Mutex::default(),
+            _uio: uio,
             _lock: lock,
             name,
         };
@@ -246,7 +261,7 @@ pub(super) fn is_offered_by(driver: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pci::{Address, discover};
+    use crate::pci::Address;
 
     /// A function without a driver: 64 KiB of BAR 0, 256 bytes of configuration.
     fn tree() -> (tempfile::TempDir, Roots, Address) {
@@ -321,6 +336,26 @@ mod tests {
         assert!(error.to_string().contains("group 7, DMA-FQ"), "{error}");
         fs::write(group.join("type"), "identity\n").unwrap();
         open(&roots, address).unwrap();
+    }
+
+    #[test]
+    fn the_uio_node_is_held_while_the_card_is_open() {
+        let (_temp, roots, address) = tree();
+        fs::create_dir_all(discover::directory(&roots, address).join("uio/uio3")).unwrap();
+        assert_eq!(open(&roots, address).unwrap_err().kind(), ErrorKind::NotFound, "no node");
+        fs::create_dir_all(&roots.dev).unwrap();
+        fs::write(roots.dev.join("uio3"), "").unwrap();
+        let node = roots.dev.join("uio3").canonicalize().unwrap();
+        let holds = || {
+            fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .flatten()
+                .any(|fd| fs::read_link(fd.path()).ok().as_ref() == Some(&node))
+        };
+        let card = open(&roots, address).unwrap();
+        assert!(holds());
+        drop(card);
+        assert!(!holds());
     }
 
     #[test]
