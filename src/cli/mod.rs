@@ -29,9 +29,9 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Drive network cards from user space.
+/// Drive network cards from user space
 #[derive(Debug, Parser)]
-#[command(name = "bmnic", version, max_term_width = 100)]
+#[command(name = "bmnic", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub struct Cli {
     /// What to print and how.
     #[command(flatten)]
@@ -40,6 +40,20 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// The codes of [`exit`], for `--help` and the man page.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    As asked
+  1    Failed: not there, not allowed, not supported, timed out, device at fault
+  2    The command line makes no sense
+  3    A limit was passed: loss, rate, fewer pages than asked
+  4    Refused, because it would cut something that is in use
+  130  Ended by SIGINT (Ctrl-C), after a clean end with its summary
+  143  Ended by SIGTERM, likewise
+
+A reader that goes away (bmnic list | head -1) is no failure. A failure is one
+line on standard error, or with --json one JSON document.";
 
 /// Options of every subcommand.
 #[derive(Clone, Debug, Default, clap::Args)]

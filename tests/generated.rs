@@ -1,0 +1,106 @@
+//! Files that are made from the clap definition: completions/, man/ and the
+//! README's table of subcommands. A change of the definition without them fails
+//! here; `BMNIC_REGENERATE=1 cargo test --test generated` writes them anew.
+
+use bmnic::cli::Cli;
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crate's root.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn regenerate() -> bool {
+    std::env::var_os("BMNIC_REGENERATE").is_some_and(|value| value == "1")
+}
+
+/// The files of a folder are these and no others, byte for byte.
+fn agree(folder: &str, wanted: &[(String, Vec<u8>)]) {
+    let folder = root().join(folder);
+    if regenerate() {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in wanted {
+            fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+    let hint = "run `BMNIC_REGENERATE=1 cargo test --test generated` and commit what it writes";
+    for (name, bytes) in wanted {
+        let path = folder.join(name);
+        let found = fs::read(&path).unwrap_or_default();
+        assert!(found == *bytes, "{} is not what the clap definition says; {hint}", path.display());
+    }
+    let mut found: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| !wanted.iter().any(|(name, _)| path.ends_with(name)));
+    assert!(found.is_empty(), "{found:?}: nothing makes these; {hint}");
+}
+
+/// The definition with the parts that clap adds itself, on a machine that sets
+/// none of the options' variables.
+fn definition() -> Command {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    command
+}
+
+#[test]
+fn completions_are_what_the_definition_says() {
+    let script = |shell: Shell, name: &str| {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "bmnic", &mut script);
+        (name.to_string(), script)
+    };
+    agree(
+        "completions",
+        &[script(Shell::Bash, "bmnic.bash"), script(Shell::Zsh, "_bmnic"), script(Shell::Fish, "bmnic.fish")],
+    );
+}
+
+#[test]
+fn man_pages_are_what_the_definition_says() {
+    let page = |command: Command| {
+        let page = clap_mangen::Man::new(command).manual("bmnic");
+        let mut text = Vec::new();
+        page.render(&mut text).unwrap();
+        (page.get_filename(), text)
+    };
+    let whole = definition();
+    let mut pages: Vec<_> = whole.get_subcommands().cloned().map(page).collect();
+    pages.push(page(whole));
+    assert!(pages.iter().any(|(name, _)| name == "bmnic-fwd.1"), "one page a subcommand");
+    agree("man", &pages);
+}
+
+/// Where the README's table of subcommands is.
+const BEGIN: &str = "<!-- subcommands: written by tests/generated.rs -->\n";
+const END: &str = "<!-- end of subcommands -->\n";
+
+#[test]
+fn the_readme_lists_every_subcommand_as_the_definition_does() {
+    let mut table = String::from("| subcommand | what it does |\n|---|---|\n");
+    for command in definition().get_subcommands() {
+        table += &format!("| `bmnic {}` | {} |\n", command.get_name(), command.get_about().unwrap());
+    }
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("README.md has the mark where the table begins");
+    let (found, after) = rest.split_once(END).expect("README.md has the mark where the table ends");
+    if regenerate() {
+        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(found, table, "run `BMNIC_REGENERATE=1 cargo test --test generated`");
+    }
+}
+
+#[test]
+fn every_subcommand_and_option_says_what_it_is_for() {
+    for command in definition().get_subcommands() {
+        assert!(command.get_about().is_some(), "{}", command.get_name());
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+    }
+}
