@@ -7,7 +7,7 @@
 
 pub mod net;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -210,6 +210,33 @@ fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Number of the user `name`, wherever users are kept.
+pub fn user_id(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    let mut buffer = vec![0; NAME_BUFFER];
+    // SAFETY: passwd is plain data; all zeroes is a valid value.
+    let mut entry: libc::passwd = unsafe { mem::zeroed() };
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all pointers are to live memory of the sizes passed.
+    unsafe { libc::getpwnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found) };
+    (!found.is_null()).then_some(entry.pw_uid)
+}
+
+/// Number of the group `name`, wherever groups are kept.
+pub fn group_id(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    let mut buffer = vec![0; NAME_BUFFER];
+    // SAFETY: group is plain data; all zeroes is a valid value.
+    let mut entry: libc::group = unsafe { mem::zeroed() };
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all pointers are to live memory of the sizes passed.
+    unsafe { libc::getgrnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found) };
+    (!found.is_null()).then_some(entry.gr_gid)
+}
+
+/// Room for an entry's strings; the members of a large group take most.
+const NAME_BUFFER: usize = 64 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,5 +287,11 @@ mod tests {
         assert!(byte_is_locked(&second, 1).unwrap() && !byte_is_locked(&first, 1).unwrap());
         drop(first);
         assert!(!byte_is_locked(&second, 1).unwrap());
+    }
+
+    #[test]
+    fn users_and_groups_have_numbers() {
+        assert_eq!((user_id("root"), group_id("root")), (Some(0), Some(0)));
+        assert_eq!((user_id("nobody of this name"), group_id("a\0b")), (None, None));
     }
 }

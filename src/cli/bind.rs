@@ -1,12 +1,284 @@
-//! `bmnic bind`.
+//! `bmnic bind`: hands cards to bmnic and gives them back.
+//!
+//! What is checked and done is in [`crate::pci::bind`]; here it is asked for
+//! and told. Every run ends with one line a card that says how it stands now.
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, list, output::Output};
+use crate::error::{Error, Kind};
+use crate::pci::bind::{self, Plan, Report, Request, Restore, State};
+use crate::pci::discover::{self, Device};
+use crate::pci::guard::Machine;
+use crate::pci::journal::{self, Journal};
+use crate::pci::kernel::Running;
+use crate::pci::{Address, Roots};
+use crate::sys;
+use serde_json::{Value, json};
 
 /// Arguments of `bmnic bind`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  bmnic bind --status                    which driver has which card
+  sudo bmnic bind -n 03:00.0             show what binding would do, change nothing
+  sudo bmnic bind --user $USER 03:00.0   hand it to vfio-pci and let $USER open it
+  sudo bmnic bind --restore              give back every card that bmnic took")]
+pub struct Args {
+    /// Cards: 0000:03:00.0, 03:00.0, an interface name, or a pattern like '82:00.*'
+    #[arg(value_name = "DEV", required_unless_present_any = ["status", "restore"])]
+    pub devices: Vec<String>,
+    /// Driver to have the cards
+    #[arg(short = 'b', long, value_name = "DRIVER", default_value = "vfio-pci")]
+    pub driver: String,
+    /// Leave the cards without a driver
+    #[arg(short, long, conflicts_with_all = ["driver", "status", "restore"])]
+    pub unbind: bool,
+    /// Show which driver has which card
+    #[arg(short, long, conflicts_with_all = ["restore", "dry_run"])]
+    pub status: bool,
+    /// Put cards back as they were before bmnic took them; 'all' or no card means every one
+    #[arg(long, conflicts_with = "driver")]
+    pub restore: bool,
+    /// Print what would be written and change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// User to own the device node: a name or a number
+    #[arg(long, value_name = "USER", conflicts_with_all = ["unbind", "restore"])]
+    pub user: Option<String>,
+    /// Group to own the device node and to read and write it: a name or a number
+    #[arg(long, value_name = "GROUP", conflicts_with_all = ["unbind", "restore"])]
+    pub group: Option<String>,
+    /// Where there is no IOMMU, do without: the card can then reach all memory
+    #[arg(long, conflicts_with_all = ["unbind", "restore"])]
+    pub noiommu: bool,
+    /// Go on although a card is in use; what uses it dies
+    #[arg(long)]
+    pub force: bool,
+    /// Do not load the driver's module
+    #[arg(long)]
+    pub no_modprobe: bool,
+}
 
 /// Runs it.
-pub fn run(_args: Args, _context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    let out = Output::new(&context.global);
+    if args.status {
+        let devices = if args.devices.is_empty() {
+            discover::network(&context.roots)
+        } else {
+            named(&context.roots, &args.devices)?
+        };
+        list::print(&devices, context, "bind")?;
+    } else if args.restore {
+        restore(&args, &context.roots, &out)?;
+    } else {
+        take(&args, &context.roots, &out)?;
+    }
     Ok(Outcome::Done)
+}
+
+/// Binds, or unbinds.
+fn take(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
+    let request = request(args)?;
+    let look = || -> anyhow::Result<Vec<Plan>> {
+        let ssh = std::env::var("SSH_CONNECTION").ok();
+        let machine = Machine::read(roots, ssh.as_deref());
+        Ok(bind::plan(roots, &machine, &named(roots, &args.devices)?, &request)?)
+    };
+    // The first look refuses what must be refused, whoever asks; the second is
+    // made while nobody else can change anything.
+    let plans = look()?;
+    for plan in &plans {
+        tell_plan(plan, out)?;
+    }
+    if args.dry_run {
+        return dry_run(plans.iter().map(|plan| (plan.device.address, plan.steps.as_slice())), out);
+    }
+    let _lock = if plans.iter().all(|plan| plan.steps.is_empty()) { None } else { Some(journal::lock(roots)?) };
+    let plans = look()?;
+    let (reports, result) = bind::execute(&Running::new(roots), roots, &plans);
+    tell(&reports, out)?;
+    Ok(result?)
+}
+
+/// Gives cards back.
+fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
+    let everything = args.devices.is_empty() || args.devices.iter().any(|name| name == "all");
+    let addresses = if everything {
+        journal::addresses(roots)
+    } else {
+        // A card that has gone still has its journal, so an address is taken as it is.
+        let mut addresses: Vec<Address> = Vec::new();
+        for name in &args.devices {
+            match name.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => addresses.extend(named(roots, std::slice::from_ref(name))?.iter().map(|d| d.address)),
+            }
+        }
+        addresses
+    };
+    if args.dry_run {
+        let mut plans = Vec::new();
+        for address in addresses {
+            if let Restore::Steps(_, _, steps) = bind::plan_restore(roots, address, args.force)? {
+                plans.push((address, steps));
+            }
+        }
+        return dry_run(plans.iter().map(|(address, steps)| (*address, steps.as_slice())), out);
+    }
+    if addresses.is_empty() {
+        out.info("unchanged: bmnic has taken no card since this machine was started")?;
+        out.document(&document(&[]))?;
+        return Ok(());
+    }
+    let has_journal = addresses.iter().any(|a| journal::path(roots, *a).exists());
+    let _lock = if has_journal { Some(journal::lock(roots)?) } else { None };
+    let kernel = Running::new(roots);
+    let (mut reports, mut failed) = (Vec::new(), None);
+    for address in addresses {
+        // One that cannot be given back must not keep the others.
+        match bind::restore(&kernel, roots, address, args.force) {
+            Ok(report) => reports.push(report),
+            Err(error) => match failed {
+                None => failed = Some(error),
+                Some(_) => out.warn(error),
+            },
+        }
+    }
+    tell(&reports, out)?;
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn request(args: &Args) -> anyhow::Result<Request> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if args.driver.is_empty() || !args.driver.chars().all(plain) || args.driver.starts_with('-') {
+        let text = format!("'{}' is not the name of a driver; write one like vfio-pci", args.driver);
+        return Err(Error::new(Kind::Usage, text).into());
+    }
+    let unknown = |what: &str, name: &str| Error::new(Kind::Usage, format!("this machine has no {what} '{name}'"));
+    let id = |what: &str, name: &Option<String>, look_up: fn(&str) -> Option<u32>| match name {
+        None => Ok(None),
+        Some(name) => name.parse().ok().or_else(|| look_up(name)).map(Some).ok_or_else(|| unknown(what, name)),
+    };
+    let user = id("user", &args.user, sys::user_id)?;
+    let group = id("group", &args.group, sys::group_id)?;
+    Ok(Request {
+        driver: (!args.unbind).then(|| args.driver.clone()),
+        force: args.force,
+        noiommu: args.noiommu,
+        no_modprobe: args.no_modprobe,
+        owner: (user.is_some() || group.is_some()).then_some((user, group)),
+    })
+}
+
+/// The cards that `names` mean, each once. The interface of a card that bmnic
+/// has taken is gone, but its journal remembers the name.
+fn named(roots: &Roots, names: &[String]) -> anyhow::Result<Vec<Device>> {
+    let mut devices: Vec<Device> = Vec::new();
+    for name in names {
+        let found = discover::find_matching(roots, name).or_else(|error| {
+            let mut taken = journal::addresses(roots).into_iter();
+            let had_it = |a: &Address| {
+                Journal::load(roots, *a).is_ok_and(|j| j.is_some_and(|j| j.interfaces.iter().any(|i| i == name)))
+            };
+            let device = taken.find(had_it).and_then(|address| Device::read(roots, address));
+            device.map(|device| vec![device]).ok_or(error)
+        })?;
+        for device in found {
+            if !devices.iter().any(|d| d.address == device.address) {
+                devices.push(device);
+            }
+        }
+    }
+    Ok(devices)
+}
+
+/// What the user should know before anything happens.
+fn tell_plan(plan: &Plan, out: &Output) -> anyhow::Result<()> {
+    let address = plan.device.address;
+    if let Some(group) = plan.device.iommu_group.filter(|_| plan.target.is_some()) {
+        let member = |d: &Device| {
+            let driver = d.driver.as_deref().unwrap_or("no driver");
+            let what = if d.is_bridge() { "bridge, " } else { "" };
+            if d.address == address { "this card".into() } else { format!("{} ({what}{driver})", d.address) }
+        };
+        let members: Vec<String> = plan.group.iter().map(member).collect();
+        out.info(format_args!("{address}: IOMMU group {group} holds {}", members.join(", ")))?;
+    }
+    for warning in &plan.warnings {
+        out.warn(warning);
+    }
+    for end in &plan.ends {
+        out.warn(format_args!("--force: {end}; this dies"));
+    }
+    Ok(())
+}
+
+fn dry_run<'s>(plans: impl Iterator<Item = (Address, &'s [bind::Step])>, out: &Output) -> anyhow::Result<()> {
+    let mut documents = Vec::new();
+    for (address, steps) in plans {
+        documents.push(json!({ "address": address.to_string(), "steps": steps.iter().map(ToString::to_string).collect::<Vec<_>>() }));
+        for step in steps {
+            out.result(step)?;
+        }
+    }
+    out.document(&json!({ "command": "bind", "dry_run": true, "devices": documents }))?;
+    out.info("dry run: nothing was changed")?;
+    Ok(())
+}
+
+/// One line a card: how it stands now.
+fn tell(reports: &[Report], out: &Output) -> anyhow::Result<()> {
+    out.document(&document(reports))?;
+    for report in reports {
+        out.result(line(report))?;
+        if report.state != State::Unchanged && !report.commands.is_empty() {
+            let when = if report.state == State::Bound || report.state == State::Unbound {
+                "after --restore, these give its interface back what it had (or your network manager does)"
+            } else {
+                "these give its interface back what it had (or your network manager does)"
+            };
+            out.info(format_args!("  {when}:"))?;
+            for command in &report.commands {
+                out.info(format_args!("    {command}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn line(report: &Report) -> String {
+    let driver = |driver: &Option<String>| driver.clone().unwrap_or_else(|| "no driver".into());
+    let (now, before) = (driver(&report.driver), driver(&report.before));
+    let end = match report.state {
+        State::Bound => format!("bound to {now} (was: {before})"),
+        State::Unbound => format!("unbound (was: {before})"),
+        State::Unchanged => format!("unchanged: {now}"),
+        State::Restored => format!("restored to {now} (was: {before})"),
+        State::RolledBack => format!("rolled back: {now} has it again"),
+        State::Stuck => format!("NOT rolled back: {now} has it; `bmnic bind --restore {}` tries again", report.address),
+    };
+    let note = report.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
+    format!("{}: {end}{note}", report.address)
+}
+
+fn document(reports: &[Report]) -> Value {
+    let device = |report: &Report| {
+        let state = match report.state {
+            State::Bound => "bound",
+            State::Unbound => "unbound",
+            State::Unchanged => "unchanged",
+            State::Restored => "restored",
+            State::RolledBack => "rolled back",
+            State::Stuck => "stuck",
+        };
+        json!({
+            "address": report.address.to_string(),
+            "state": state,
+            "driver": report.driver,
+            "before": report.before,
+            "commands": report.commands,
+            "note": report.note,
+        })
+    };
+    json!({ "command": "bind", "devices": reports.iter().map(device).collect::<Vec<_>>() })
 }

@@ -1,12 +1,197 @@
-//! `bmnic list`.
+//! `bmnic list`: the cards of this machine and what can be done with them.
+//!
+//! It works as any user and changes nothing. The same facts go into the table
+//! and into the JSON document; [`row`] makes them once for both.
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, output};
+use crate::driver;
+use crate::pci::discover::{self, Device};
+use crate::pci::guard::{self, Machine, Use};
+use crate::pci::{Id, Roots};
+use serde_json::{Value, json};
+use std::fs;
 
 /// Arguments of `bmnic list`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Show every PCI function, not network cards alone
+    #[arg(short, long)]
+    pub all: bool,
+}
 
 /// Runs it.
-pub fn run(_args: Args, _context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    let roots = &context.roots;
+    let devices = if args.all { discover::all(roots) } else { discover::network(roots) };
+    print(&devices, context, "list")?;
     Ok(Outcome::Done)
+}
+
+/// Prints `devices` as a table or a document; `bind --status` does the same.
+pub(super) fn print(devices: &[Device], context: &Context, command: &str) -> anyhow::Result<()> {
+    let out = output::Output::new(&context.global);
+    let ssh = std::env::var("SSH_CONNECTION").ok();
+    let machine = Machine::read(&context.roots, ssh.as_deref());
+    let names = Names::read();
+    let rows: Vec<Row> = devices.iter().map(|device| row(&context.roots, &machine, &names, device)).collect();
+    let cards: Vec<Value> = rows.iter().map(Row::to_json).collect();
+    out.document(&json!({ "command": command, "devices": cards, "emulated": "emu:82599" }))?;
+    if rows.is_empty() {
+        out.result("this machine has no PCI network card")?;
+    } else {
+        out.result(table(&rows))?;
+    }
+    if !rows.iter().any(|row| row.bmnic.is_some()) {
+        out.info(
+            "no card here has a driver of bmnic; an emulated one always works: `bmnic fwd`, `bmnic emulate --list`",
+        )?;
+    }
+    Ok(())
+}
+
+/// What is known of one card.
+struct Row<'d> {
+    device: &'d Device,
+    name: String,
+    /// bmnic's driver for it.
+    bmnic: Option<&'static str>,
+    uses: Vec<Use>,
+}
+
+fn row<'d>(roots: &Roots, machine: &Machine, names: &Names, device: &'d Device) -> Row<'d> {
+    // Only cards in VFIO's hands are looked for in open files: that takes time.
+    let given_away = device.driver.as_deref().is_some_and(guard::is_user_space);
+    let mut uses = if given_away { guard::holders(roots, device) } else { Vec::new() };
+    uses.extend(machine.uses(device));
+    Row { device, name: names.name(device.id), bmnic: driver::driver_for(device.id), uses }
+}
+
+impl Row<'_> {
+    fn to_json(&self) -> Value {
+        let d = self.device;
+        let interfaces: Vec<Value> = d
+            .interfaces
+            .iter()
+            .map(|i| json!({ "name": i.name, "mac": i.mac, "state": i.state, "speed_bps": i.speed }))
+            .collect();
+        let pcie = d.pcie.as_ref().map(|p| {
+            json!({
+                "speed": p.speed, "width": p.width,
+                "max_speed": p.max_speed, "max_width": p.max_width, "degraded": p.degraded(),
+            })
+        });
+        json!({
+            "address": d.address.to_string(),
+            "id": format!("{:04x}:{:04x}", d.id.vendor, d.id.device),
+            "class": format!("{:06x}", d.class),
+            "name": self.name,
+            "driver": d.driver,
+            "interfaces": interfaces,
+            "numa_node": d.numa_node,
+            "iommu_group": d.iommu_group,
+            "pcie": pcie,
+            "physical_function": d.physical_function.map(|a| a.to_string()),
+            "virtual_functions": d.virtual_functions.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "bmnic_driver": self.bmnic,
+            "in_use": d.is_network().then_some(!self.uses.is_empty()),
+            "uses": self.uses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn table(rows: &[Row<'_>]) -> comfy_table::Table {
+    let head = ["ADDRESS", "CARD", "DRIVER", "INTERFACE", "LINK", "SPEED", "PCIE", "NUMA", "GROUP", "BMNIC", "IN USE"];
+    let mut table = output::table(&head, head.len());
+    for row in rows {
+        let d = row.device;
+        let each = |fact: &dyn Fn(&discover::Interface) -> String| {
+            let facts: Vec<String> = d.interfaces.iter().map(fact).collect();
+            if facts.is_empty() { "-".to_string() } else { facts.join(", ") }
+        };
+        // A slot too narrow or too old: what the card could do stands behind.
+        let pcie = d.pcie.as_ref().map(|p| {
+            let now = format!("x{} {}", p.width, p.speed);
+            if p.degraded() { format!("{now} (of x{} {})", p.max_width, p.max_speed) } else { now }
+        });
+        let more = if row.uses.len() > 1 { format!(" +{}", row.uses.len() - 1) } else { String::new() };
+        table.add_row([
+            d.address.to_string(),
+            row.name.clone(),
+            or_dash(d.driver.clone()),
+            each(&|i| i.name.clone()),
+            each(&|i| i.state.clone()),
+            each(&|i| i.speed.map_or("-".into(), speed)),
+            or_dash(pcie),
+            or_dash(d.numa_node),
+            or_dash(d.iommu_group),
+            or_dash(row.bmnic),
+            match row.uses.first() {
+                Some(first) => format!("{}{more}", first.word()),
+                // Of a disk nothing is known here.
+                None if !d.is_network() => "-".into(),
+                None => "no".into(),
+            },
+        ]);
+    }
+    table
+}
+
+fn or_dash<T: ToString>(fact: Option<T>) -> String {
+    fact.map_or("-".into(), |fact| fact.to_string())
+}
+
+/// `10G`, `2.5G`, `100M`.
+fn speed(bits: u64) -> String {
+    if bits >= 1_000_000_000 { format!("{}G", bits as f64 / 1e9) } else { format!("{}M", bits / 1_000_000) }
+}
+
+/// Names of cards, from the list that most distributions install for lspci.
+struct Names(String);
+
+impl Names {
+    fn read() -> Names {
+        let lists = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"];
+        let bytes = lists.iter().find_map(|list| fs::read(list).ok()).unwrap_or_default();
+        Names(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// `Intel 82599ES ...`, or the numbers where nothing is known.
+    fn name(&self, id: Id) -> String {
+        self.lookup(id).unwrap_or_else(|| format!("{:04x}:{:04x}", id.vendor, id.device))
+    }
+
+    /// A vendor's line starts with its id, its cards' lines follow with a tab.
+    fn lookup(&self, id: Id) -> Option<String> {
+        let vendor = format!("\n{:04x}  ", id.vendor);
+        let found = &self.0[self.0.find(&vendor)? + vendor.len()..];
+        let mut lines = found.lines();
+        let vendor = lines.next()?;
+        let device = format!("\t{:04x}  ", id.device);
+        let mut cards = lines.take_while(|line| line.starts_with(['\t', '#']));
+        let card = cards.find_map(|line| line.strip_prefix(&device))?;
+        Some(format!("{} {card}", vendor.trim_end_matches(" Corporation")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_has_the_name_of_the_list_or_its_numbers() {
+        let names = Names(
+            "# list\n8086  Intel Corporation\n\t10fb  82599ES\n\t\t8086 0003  X520\n1af4  Red Hat\n\t1041  Virtio\n"
+                .into(),
+        );
+        let id = |vendor, device| Id { vendor, device, ..Id::default() };
+        assert_eq!(names.name(id(0x8086, 0x10fb)), "Intel 82599ES");
+        assert_eq!(names.name(id(0x8086, 0x1041)), "8086:1041", "another vendor's card");
+        assert_eq!(names.name(id(0x1af4, 0x1041)), "Red Hat Virtio");
+        assert_eq!(Names(String::new()).name(id(1, 2)), "0001:0002");
+    }
+
+    #[test]
+    fn speeds_are_short() {
+        assert_eq!([speed(10_000_000_000), speed(2_500_000_000), speed(100_000_000)], ["10G", "2.5G", "100M"]);
+    }
 }

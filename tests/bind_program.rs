@@ -1,0 +1,161 @@
+//! `bmnic bind` and `bmnic list` as programs, on a machine of plain files
+//! whose kernel is a thread of the test.
+
+#[path = "common/fake_sysfs.rs"]
+mod fake_sysfs;
+
+use bmnic::pci::discover::find;
+use fake_sysfs::{Card, FakeKernel, PORT, Tree};
+use serde_json::Value;
+use std::fs;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+fn bmnic(tree: &Tree, arguments: &[&str]) -> Output {
+    let roots = &tree.roots;
+    Command::new(env!("CARGO_BIN_EXE_bmnic"))
+        .args(arguments)
+        .env("BMNIC_SYS_ROOT", &roots.sys)
+        .env("BMNIC_PROC_ROOT", &roots.proc)
+        .env("BMNIC_DEV_ROOT", &roots.dev)
+        .env("BMNIC_RUN_ROOT", &roots.run)
+        .env_remove("SSH_CONNECTION")
+        .output()
+        .unwrap()
+}
+
+/// Runs it while a thread does what the kernel does when attributes are written.
+fn bmnic_with_kernel(tree: &Tree, cards: &[Card], arguments: &[&str]) -> Output {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let kernel = FakeKernel::new(tree, cards);
+            let drivers = tree.roots.pci().join("drivers");
+            while !done.load(Ordering::Acquire) {
+                let unbinds = fs::read_dir(&drivers).unwrap().map(|driver| driver.unwrap().path().join("unbind"));
+                for attribute in unbinds.chain([tree.roots.pci().join("drivers_probe")]) {
+                    let text = fs::read_to_string(&attribute).unwrap();
+                    // A write cannot be seen half done: an address is one write.
+                    if find(&tree.roots, &text).is_ok() {
+                        fs::write(&attribute, "").unwrap();
+                        kernel.effect(&attribute, &text).unwrap();
+                    }
+                }
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let output = bmnic(tree, arguments);
+        done.store(true, Ordering::Release);
+        output
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn the_program_binds_says_so_and_gives_the_card_back_by_its_old_name() {
+    let tree = Tree::new(&[PORT]);
+    let bound = bmnic_with_kernel(&tree, &[PORT], &["bind", "eth1"]);
+    assert_eq!(bound.status.code(), Some(0), "{}", text(&bound.stderr));
+    assert!(text(&bound.stdout).ends_with("0000:03:00.0: bound to vfio-pci (was: ixgbe)\n"), "{}", text(&bound.stdout));
+    assert_eq!(tree.driver_of(PORT.address).as_deref(), Some("vfio-pci"));
+
+    let again = bmnic(&tree, &["bind", "eth1", "-q"]);
+    assert_eq!(text(&again.stdout), "0000:03:00.0: unchanged: vfio-pci\n");
+
+    let restored = bmnic_with_kernel(&tree, &[PORT], &["bind", "--restore", "eth1"]);
+    assert_eq!(text(&restored.stdout), "0000:03:00.0: restored to ixgbe (was: vfio-pci)\n");
+    assert_eq!(tree.driver_of(PORT.address).as_deref(), Some("ixgbe"));
+    let again = bmnic(&tree, &["bind", "--restore"]);
+    assert_eq!(again.status.code(), Some(0));
+    assert!(text(&again.stdout).starts_with("unchanged"), "{}", text(&again.stdout));
+}
+
+#[test]
+fn a_kernel_that_does_nothing_is_found_out_and_the_exit_code_says_so() {
+    let tree = Tree::new(&[PORT]);
+    let before = tree.driver_of(PORT.address);
+    let output = bmnic(&tree, &["bind", "03:00.0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "bmnic: 0000:03:00.0: ixgbe did not let it go\n");
+    assert!(text(&output.stdout).ends_with("0000:03:00.0: rolled back: ixgbe has it again\n"));
+    assert_eq!(tree.driver_of(PORT.address), before);
+}
+
+#[test]
+fn an_unknown_card_is_one_clear_line_and_changes_nothing() {
+    let tree = Tree::new(&[PORT]);
+    let before = tree.snapshot();
+    let output = bmnic(&tree, &["bind", "0000:01:00.0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stderr),
+        "bmnic: 0000:01:00.0: this machine has no such PCI device; `bmnic list` shows what it has\n"
+    );
+    assert_eq!(tree.snapshot(), before);
+}
+
+#[test]
+fn a_dry_run_prints_the_writes_and_makes_none() {
+    let tree = Tree::new(&[PORT]);
+    let before = tree.snapshot();
+    let output = bmnic(&tree, &["bind", "-n", "-q", "03:00.*"]);
+    let pci = tree.roots.pci();
+    let device = tree.directory(PORT.address);
+    let writes: Vec<String> =
+        text(&output.stdout).lines().filter(|line| line.starts_with("echo")).map(str::to_string).collect();
+    assert_eq!(
+        writes,
+        [
+            format!("echo vfio-pci > {}/driver_override", device.display()),
+            format!("echo 0000:03:00.0 > {}/drivers/ixgbe/unbind", pci.display()),
+            format!("echo 0000:03:00.0 > {}/drivers_probe", pci.display()),
+            format!("echo > {}/driver_override", device.display()),
+        ]
+    );
+    assert_eq!(tree.snapshot(), before);
+}
+
+#[test]
+fn a_card_in_use_is_refused_with_its_own_exit_code() {
+    let tree = Tree::new(&[PORT]);
+    tree.address_v6("eth1");
+    let before = tree.snapshot();
+    let output = bmnic(&tree, &["bind", "eth1", "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(error["error"].as_str().unwrap().contains("eth1 has address 2001:db8::2/64"), "{error}");
+    assert_eq!(tree.snapshot(), before);
+}
+
+#[test]
+fn list_tells_the_same_in_words_and_in_json() {
+    let tree = Tree::new(&[PORT]);
+    tree.address_v6("eth1");
+    let words = text(&bmnic(&tree, &["list"]).stdout);
+    let row = words.lines().nth(1).unwrap();
+    for fact in ["0000:03:00.0", "ixgbe", "eth1", "up", "10G", "27", "2001:db8::2/64"] {
+        assert!(row.contains(fact), "{fact} in {row}");
+    }
+    let document: Value = serde_json::from_slice(&bmnic(&tree, &["list", "--json"]).stdout).unwrap();
+    let card = &document["devices"][0];
+    assert_eq!(card["address"], "0000:03:00.0");
+    assert_eq!((&card["driver"], &card["bmnic_driver"]), (&"ixgbe".into(), &"ixgbe".into()));
+    assert_eq!((&card["iommu_group"], &card["numa_node"]), (&27.into(), &0.into()));
+    assert_eq!((&card["in_use"], &card["uses"][0]), (&true.into(), &"eth1 has address 2001:db8::2/64".into()));
+    assert_eq!(card["interfaces"][0]["speed_bps"], 10_000_000_000u64);
+}
+
+#[test]
+fn a_machine_without_cards_is_told_of_the_emulated_ones() {
+    let tree = Tree::new(&[]);
+    let output = bmnic(&tree, &["list"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("bmnic emulate --list"), "{}", text(&output.stdout));
+    let document: Value = serde_json::from_slice(&bmnic(&tree, &["list", "--json"]).stdout).unwrap();
+    assert_eq!(document["devices"], Value::Array(Vec::new()));
+}
