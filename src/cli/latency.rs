@@ -1,12 +1,293 @@
-//! `bmnic latency`.
+//! `bmnic latency`: how long one packet takes, and how often it takes longer.
+//!
+//! ```text
+//!   one port      A sends ──wire that leads back──> A receives
+//!   two ports     A sends ──cable────────────────> B receives
+//! ```
+//!
+//! Both ends read the same clock, so the figure is one way and no clocks need
+//! to agree. The machine's own floor is measured in the same run and printed
+//! beside it.
 
+mod view;
+
+use super::args::RunLength;
+use super::circuit::{self, Circuit, FCS};
+use super::output::{self, Output};
+use super::session::DEFAULT_DURATION;
+use super::units::{self, Rate};
 use super::{Context, Outcome};
+use crate::driver::{Config, Description};
+use crate::error::{Error, Kind, Result};
+use crate::measure::ping::{Ping, Plan, Sample};
+use crate::measure::{Clock, Floor, Machine, Noise};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use view::{Figure, View};
+
+/// How long to wait for packets that are still out at the end.
+const GRACE: Duration = Duration::from_millis(200);
+/// Samples that are kept one by one: 320 MB.
+const RAW_LIMIT: u64 = 10_000_000;
 
 /// Arguments of `bmnic latency`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    circuit: Circuit,
+    #[command(flatten)]
+    length: RunLength,
+    /// Time before anything is counted
+    #[arg(short, long, value_name = "TIME", default_value = "100ms", value_parser = units::duration)]
+    warmup: Duration,
+    /// Frame size in bytes, FCS included
+    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = circuit::frame_size)]
+    size: usize,
+    /// How often to send: 100k, 10Mbit, 1%; it does not wait for answers
+    #[arg(short, long, value_name = "RATE", default_value = "100k")]
+    rate: Rate,
+    /// Count from when a packet was due, not from when it was sent
+    ///
+    /// Both are printed; this chooses what the headline and the --hgrm file
+    /// show. The intended time includes what the sender itself was held up, as
+    /// somebody who waits for the packet would feel it.
+    #[arg(long)]
+    intended: bool,
+    /// Percentiles to print instead of 50, 90, 99, 99.9 and 99.99
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = percentile)]
+    percentiles: Vec<f64>,
+    #[command(flatten)]
+    headline: Headline,
+    /// Write the percentile distribution here, for HdrHistogram's plotter
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// Write every sample here: sequence, due, service and intended time in ns
+    #[arg(long, value_name = "FILE")]
+    raw: Option<PathBuf>,
+}
+
+/// One figure above all others; with `-q` it is the only output.
+#[derive(Debug, Default, clap::Args)]
+#[group(multiple = false)]
+struct Headline {
+    /// Make the median the headline; with -q it is the only output
+    #[arg(long)]
+    p50: bool,
+    /// Make the 90th percentile the headline
+    #[arg(long)]
+    p90: bool,
+    /// Make the 99th percentile the headline
+    #[arg(long)]
+    p99: bool,
+    /// Make the 99.9th percentile the headline
+    #[arg(long)]
+    p999: bool,
+    /// Make the 99.99th percentile the headline
+    #[arg(long)]
+    p9999: bool,
+    /// Make the least the headline
+    #[arg(long)]
+    min: bool,
+    /// Make the mean the headline
+    #[arg(long)]
+    mean: bool,
+    /// Make the greatest the headline
+    #[arg(long)]
+    max: bool,
+}
+
+impl Headline {
+    fn figure(&self) -> Option<Figure> {
+        let choices = [
+            (self.p50, Figure::Percentile(50.0)),
+            (self.p90, Figure::Percentile(90.0)),
+            (self.p99, Figure::Percentile(99.0)),
+            (self.p999, Figure::Percentile(99.9)),
+            (self.p9999, Figure::Percentile(99.99)),
+            (self.min, Figure::Min),
+            (self.mean, Figure::Mean),
+            (self.max, Figure::Max),
+        ];
+        choices.into_iter().find_map(|(chosen, figure)| chosen.then_some(figure))
+    }
+}
 
 /// Runs it.
-pub fn run(_args: Args, _context: &Context) -> anyhow::Result<Outcome> {
-    Ok(Outcome::Done)
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    let output = Output::new(&context.global);
+    let mut clock = Clock::new();
+    // Bad paths should be known before the run, not after it.
+    let mut hgrm = args.hgrm.as_deref().map(Destination::create).transpose()?;
+    let mut raw = args.raw.as_deref().map(Destination::create).transpose()?;
+
+    // Before any model runs: the floor needs both cores for itself.
+    let frame = args.size - FCS;
+    let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
+    let floor = Floor::measure(&clock, frame, Duration::from_millis(5));
+
+    let config = Config { max_frame: frame.max(1_518) as u16, ..Config::default() };
+    let mut session = args.circuit.open(context, &config, Some(DEFAULT_DURATION))?;
+    let stop = session.stop.clone();
+    session.announce(&output)?;
+    let limits = session.limits(&args.length);
+    let rate = rate(&args, circuit::speed(&session))?;
+    let plan = Plan {
+        frame,
+        rate,
+        count: limits.count,
+        duration: limits.duration,
+        warm_up: args.warmup,
+        grace: GRACE,
+        raw: raw.as_ref().map_or(Ok(0), |_| raw_samples(rate, limits.count, limits.duration))?,
+        addresses: circuit::addresses(&session),
+    };
+    let pool = circuit::filled_pool(&mut session)?;
+    let ping = Ping::new(&clock, &pool, plan, || stop.requested())?;
+    let report = circuit::run(&mut session, ping)?;
+
+    clock.refine();
+    noise.end(&context.roots);
+    if report.stuck {
+        return Err(no_room(&session.devices[0]).into());
+    }
+    if report.received() == 0 && stop.signal().is_none() {
+        return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
+    }
+    let view = View {
+        frame: args.size,
+        percentiles: &args.percentiles,
+        intended: args.intended,
+        headline: args.headline.figure(),
+        devices: &session.devices,
+        emulated: session.is_emulated(),
+        rate,
+        report: &report,
+        floor: &floor,
+        noise: &noise,
+        machine: &Machine::record(&context.roots, &clock),
+    };
+    let refused = view.print(&output)?;
+    if let Some(file) = &mut hgrm {
+        file.write(|out| view.chosen().write_hgrm(out))?;
+    }
+    if let Some(file) = &mut raw {
+        file.write(|out| write_raw(out, &report.raw))?;
+    }
+    match refused {
+        Some(refusal) if stop.signal().is_none() => Err(refusal.into()),
+        _ => Ok(stop.outcome()),
+    }
+}
+
+/// A file of results, opened before the run.
+struct Destination<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Destination<'a> {
+    fn create(path: &'a Path) -> Result<Self> {
+        // Not truncated yet: a run that fails leaves the results of the last one.
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        Ok(Destination { path, file })
+    }
+
+    fn write(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+        let mut out = BufWriter::new(&self.file);
+        let regular = self.file.metadata().is_ok_and(|data| data.is_file());
+        let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
+        emptied
+            .and_then(|()| content(&mut out))
+            .and_then(|()| out.flush())
+            .map_err(|e| Error::io(format!("writing {}; it is not complete", self.path.display()), e))
+    }
+}
+
+fn write_raw(out: &mut dyn Write, samples: &[Sample]) -> std::io::Result<()> {
+    writeln!(out, "sequence,due_ns,service_ns,intended_ns")?;
+    for sample in samples {
+        writeln!(out, "{},{},{},{}", sample.sequence, sample.due_ns, sample.service_ns, sample.intended_ns)?;
+    }
+    Ok(())
+}
+
+/// Packets a second, if the link carries so many: one that does not would only
+/// show how long packets wait for it.
+fn rate(args: &Args, speed: u64) -> Result<f64> {
+    let frame = args.size - FCS;
+    let (rate, line) = (args.rate.pps(frame, speed), Rate::Line.pps(frame, speed));
+    if rate > line {
+        return Err(Error::new(
+            Kind::Usage,
+            format!(
+                "{} of {} bytes are more than the link carries; ask for less than {}",
+                output::pps(rate),
+                args.size,
+                output::pps(line)
+            ),
+        ));
+    }
+    Ok(rate)
+}
+
+/// How many samples a run will give, to keep them all.
+fn raw_samples(rate: f64, count: Option<u64>, duration: Option<Duration>) -> Result<usize> {
+    let by_time = duration.map(|time| (rate * time.as_secs_f64()).ceil() as u64 + 1);
+    match count.into_iter().chain(by_time).min() {
+        Some(samples) if samples <= RAW_LIMIT => Ok(samples as usize),
+        Some(samples) => Err(Error::new(
+            Kind::Usage,
+            format!(
+                "--raw would keep {} samples in memory; ask for at most {} (-c, -d, -r)",
+                output::grouped(samples),
+                output::grouped(RAW_LIMIT)
+            ),
+        )),
+        None => Err(Error::new(Kind::Usage, "--raw keeps all samples in memory; say how many with -c or -d")),
+    }
+}
+
+fn no_room(device: &Description) -> Error {
+    Error::new(
+        Kind::Timeout,
+        format!(
+            "{}: the card took no packet for a second and its ring is full; the link may be paused by its far end",
+            device.device
+        ),
+    )
+}
+
+/// A percentile between 0 and 100, both excluded.
+fn percentile(text: &str) -> Result<f64> {
+    let text = text.trim();
+    let number = text.strip_prefix('p').unwrap_or(text).parse::<f64>().ok();
+    number.filter(|&percent| percent > 0.0 && percent < 100.0).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("'{text}' is not a percentile; write one above 0 and below 100, like 99.9"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_outside_their_range_are_refused() {
+        assert_eq!(percentile("p99.9").unwrap(), 99.9);
+        assert_eq!(percentile(" 50").unwrap(), 50.0);
+        for text in ["", "0", "100", "-1", "nan", "p", "99,9"] {
+            assert_eq!(percentile(text).unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn raw_samples_are_bounded_before_they_are_taken() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(raw_samples(1e5, None, second).unwrap(), 100_001);
+        assert_eq!(raw_samples(1e5, Some(10), second).unwrap(), 10);
+        assert_eq!(raw_samples(1e5, None, None).unwrap_err().kind(), Kind::Usage);
+        assert_eq!(raw_samples(1e6, Some(u64::MAX), None).unwrap_err().kind(), Kind::Usage);
+    }
 }

@@ -7,6 +7,7 @@
 pub mod args;
 mod bind;
 mod capture;
+mod circuit;
 mod compare_dpdk;
 mod completions;
 mod emulate;

@@ -1,0 +1,130 @@
+//! A sender and a receiver: one port whose wire leads back, or two ports.
+//!
+//! ```text
+//!   one     A tx ──loopback plug──> A rx        both run in one thread and
+//!   two     A tx ──cable──────────> B rx        read the same clock
+//! ```
+
+use super::Context;
+use super::session::{Defaults, Session};
+use crate::dma::{BUFFER_SIZE, Pool};
+use crate::driver::pair::{self, Loop};
+use crate::driver::{Config, Description, Port};
+use crate::error::{Error, Kind, Result};
+use crate::measure::probe::MIN_LEN;
+use std::time::Duration;
+
+/// Bytes of the frame check sequence, which the card adds and takes off.
+pub const FCS: usize = 4;
+
+/// The two ends of a measurement.
+#[derive(Debug, clap::Args)]
+pub struct Circuit {
+    /// Card that sends, and card that receives: 0000:03:00.0, an interface name, emu:82599
+    ///
+    /// With one card its wire must lead back to it (a loopback plug, or --loop).
+    /// Without any: the card bound to vfio-pci if there is one, otherwise an
+    /// emulated 82599 on a loop.
+    #[arg(value_name = "DEV", num_args = 0..=2)]
+    devices: Vec<String>,
+    /// Send to ourselves inside the card, where no cable leads back
+    #[arg(long = "loop")]
+    loopback: bool,
+}
+
+impl Circuit {
+    /// Opens the cards. Emulated ones are on a loop, or joined to each other.
+    pub fn open(&self, context: &Context, config: &Config, duration: Option<Duration>) -> anyhow::Result<Session> {
+        let wires: &[&str] = if self.devices.len() == 2 { &["peer", "peer"] } else { &["loop"] };
+        let config = Config { loopback: self.loopback, ..config.clone() };
+        Session::open(context, &self.devices, Defaults { wires, duration }, &config)
+    }
+
+    /// The error when nothing came back, with the likely cause.
+    pub fn nothing_came(&self, devices: &[Description], sent: u64) -> Error {
+        let cause = match devices {
+            [_] if !self.loopback => "does its wire lead back to it? Use a loopback plug, --loop, or a second card",
+            [_] => "the card did not loop them inside",
+            _ => "are the two cards connected to each other?",
+        };
+        let device = devices.first().map_or("", |device| &device.device);
+        Error::new(Kind::Timeout, format!("{device}: {sent} packets were sent and none came back; {cause}"))
+    }
+}
+
+/// A pool for the session, the receiving queue's ring filled from it.
+pub fn filled_pool(session: &mut Session) -> Result<Pool> {
+    let pool = session.pool()?;
+    if let Some(queue) = session.ports.last_mut().and_then(|port| port.rx.first_mut()) {
+        queue.fill(&pool);
+    }
+    Ok(pool)
+}
+
+/// Addresses to send from and to.
+pub fn addresses(session: &Session) -> [[u8; 6]; 2] {
+    let mac = |device: Option<&Description>| device.map_or([0; 6], |device| device.mac.0);
+    [mac(session.devices.first()), mac(session.devices.last())]
+}
+
+/// Speed of the slower end, bits a second.
+pub fn speed(session: &Session) -> u64 {
+    session.speeds.iter().copied().min().unwrap_or(0)
+}
+
+/// Runs `body` with the first port as the sender and the last as the receiver.
+pub fn run<L: Loop>(session: &mut Session, body: L) -> Result<L::Output> {
+    let (rx, tx) = match &mut session.ports[..] {
+        [Port { rx, tx, .. }] => (rx.first_mut(), tx.first_mut()),
+        [sender, .., receiver] => (receiver.rx.first_mut(), sender.tx.first_mut()),
+        [] => (None, None),
+    };
+    match (rx, tx) {
+        (Some(rx), Some(tx)) => Ok(pair::with_pair(rx, tx, body)),
+        _ => Err(Error::new(Kind::NotFound, "no card to measure; name one, `bmnic list` shows what there is")),
+    }
+}
+
+/// Reads a frame size with FCS that a probe can have.
+pub fn frame_size(text: &str) -> Result<usize> {
+    let (least, most) = (MIN_LEN + FCS, BUFFER_SIZE + FCS);
+    text.trim().parse().ok().filter(|size| (least..=most).contains(size)).ok_or_else(|| {
+        let line = format!("'{text}' is not a frame size for a probe; it is {least} to {most} bytes, FCS included");
+        Error::new(Kind::Usage, line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_outside_their_range_are_refused() {
+        assert_eq!((frame_size("64").unwrap(), frame_size("2052").unwrap()), (64, 2_052));
+        for text in ["", "63", "2053", "-64", "64.0", "99999999999999999999"] {
+            assert_eq!(frame_size(text).unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn silence_has_a_likely_cause() {
+        let circuit = |loopback| Circuit { devices: vec![], loopback };
+        let device = Description {
+            device: "0000:03:00.0".into(),
+            model: "some card",
+            driver: "ixgbe",
+            kind: crate::pci::Kind::Sysfs,
+            mac: crate::driver::MacAddr([2, 0, 0, 0, 0, 1]),
+            timestamps: crate::driver::TimestampSource::Tsc,
+            max_rx_queues: 1,
+            max_tx_queues: 1,
+        };
+        let one = std::slice::from_ref(&device);
+        assert!(circuit(false).nothing_came(one, 7).to_string().contains("Use a loopback plug, --loop"));
+        assert!(circuit(true).nothing_came(one, 7).to_string().contains("did not loop them inside"));
+        let two = [device.clone(), device.clone()];
+        let error = circuit(false).nothing_came(&two, 7);
+        assert_eq!(error.kind(), Kind::Timeout);
+        assert!(error.to_string().starts_with("0000:03:00.0: 7 packets were sent and none came back; are the two"));
+    }
+}

@@ -1,0 +1,324 @@
+//! What `bmnic latency` prints: every figure out of the one histogram.
+
+use super::output::{self, Output};
+use crate::driver::Description;
+use crate::error::{Error, Kind};
+use crate::measure::ping::Report;
+use crate::measure::{Floor, Histogram, Machine, Noise};
+use comfy_table::Table;
+use serde_json::{Map, Value, json};
+
+/// What is printed, and what it is made of.
+pub struct View<'a> {
+    /// Frame size, FCS included.
+    pub frame: usize,
+    /// Percentiles that were asked for; none for the usual ones.
+    pub percentiles: &'a [f64],
+    /// Headline and file are of the intended time.
+    pub intended: bool,
+    /// The figure above all others.
+    pub headline: Option<Figure>,
+    /// What was measured.
+    pub devices: &'a [Description],
+    /// Whether any of it is emulated.
+    pub emulated: bool,
+    /// Packets a second that were asked for.
+    pub rate: f64,
+    /// What came of it.
+    pub report: &'a Report,
+    /// What the machine itself takes.
+    pub floor: &'a Floor,
+    /// What disturbed the run.
+    pub noise: &'a Noise,
+    /// Where it ran.
+    pub machine: &'a Machine,
+}
+
+impl View<'_> {
+    /// The histogram that was asked for: service time unless `--intended`.
+    pub fn chosen(&self) -> &Histogram {
+        if self.intended { &self.report.intended } else { &self.report.service }
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![Figure::Min, Figure::Mean];
+        if self.percentiles.is_empty() {
+            figures.extend(Histogram::QUANTILES.map(|quantile| Figure::Percentile(quantile.percent)));
+        } else {
+            figures.extend(self.percentiles.iter().map(|&percent| Figure::Percentile(percent)));
+        }
+        figures.push(Figure::Max);
+        figures
+    }
+
+    /// What the figure is the latency of.
+    fn scope(&self) -> &'static str {
+        if self.emulated {
+            "from send() to recv(): the cost of driver and model, not of a wire"
+        } else {
+            "from send() to recv(): driver, PCIe, card and wire"
+        }
+    }
+
+    /// Prints everything; returns why the headline could not be named, if so.
+    pub fn print(&self, output: &Output) -> anyhow::Result<Option<Error>> {
+        let headline = self.headline;
+        let value = headline.map(|figure| (figure, figure.of(self.chosen())));
+        let refused = match value {
+            Some((figure, None)) => Some(figure.refusal(self.chosen())),
+            _ => None,
+        };
+        if output.is_json() {
+            output.document(&self.json(value))?;
+            return Ok(refused);
+        }
+        if let Some((figure, Some(ns))) = value {
+            if output.is_quiet() {
+                output.result(format_args!("{ns} ns"))?;
+            } else {
+                output.result(format_args!("{}: {} ns", figure.name(), output::grouped(ns)))?;
+            }
+        }
+        if headline.is_none() || !output.is_quiet() {
+            self.print_text(output)?;
+        }
+        Ok(refused)
+    }
+
+    fn print_text(&self, output: &Output) -> anyhow::Result<()> {
+        let report = self.report;
+        output.info(format_args!("measured: {}", self.scope()))?;
+        output.info(format_args!("machine: {}", self.machine))?;
+        output.result("")?;
+        output.result(self.table().trim_fmt())?;
+        output.result("")?;
+        output.result(format_args!(
+            "{} sent at {}, {} received, {} lost, {} duplicated, {} reordered",
+            output::grouped(report.sent),
+            output::pps(report.rate()),
+            output::grouped(report.received()),
+            output::grouped(report.lost),
+            output::grouped(report.duplicated),
+            output::grouped(report.reordered),
+        ))?;
+        if report.foreign > 0 {
+            output.info(format_args!("{} other frames came in between", output::grouped(report.foreign)))?;
+        }
+        if report.skipped > 0 {
+            output.info(format_args!(
+                "{} packets were not sent because the sender was held up; 'intended' counts what they would have waited",
+                output::grouped(report.skipped)
+            ))?;
+        }
+        let unnamed: Vec<_> = self.figures().into_iter().filter(|figure| figure.of(self.chosen()).is_none()).collect();
+        if let Some(figure) = unnamed.last() {
+            output.info(figure.refusal(self.chosen()))?;
+        }
+        for warning in self.warnings() {
+            output.warn(warning);
+        }
+        Ok(())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.machine.warnings();
+        warnings.extend(self.noise.warnings());
+        let reached = self.report.rate() / self.rate;
+        if self.report.sent > 1_000 && reached < 0.95 {
+            warnings.push(format!(
+                "only {:.1} % of the rate asked for were sent; choose a lower one (-r)",
+                reached * 100.0
+            ));
+        }
+        warnings
+    }
+
+    fn table(&self) -> Table {
+        let figures = self.figures();
+        let mut headers: Vec<String> = vec!["ns".into()];
+        headers.extend(figures.iter().map(|figure| figure.name()));
+        headers.push("stdev".into());
+        headers.push("samples".into());
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let mut table = output::table(&headers, 1);
+        let mut row = |name: String, histogram: &Histogram| {
+            let mut cells = vec![name];
+            cells.extend(figures.iter().map(|figure| figure.of(histogram).map_or("-".into(), output::grouped)));
+            cells.push(output::grouped(histogram.stdev().round() as u64));
+            cells.push(output::grouped(histogram.count()));
+            table.add_row(cells);
+        };
+        row("service".into(), &self.report.service);
+        row("intended".into(), &self.report.intended);
+        if let Some(handoff) = &self.floor.handoff {
+            row(format!("floor: {} B between cores", self.floor.frame), handoff);
+        }
+        if let Some(line) = &self.floor.line {
+            row("floor: one cache line".into(), line);
+        }
+        table
+    }
+
+    fn json(&self, headline: Option<(Figure, Option<u64>)>) -> Value {
+        let report = self.report;
+        let result = json!({
+            "measured": self.scope(),
+            "headline": headline.map(|(figure, ns)| json!({
+                "name": figure.name(),
+                "of": if self.intended { "intended" } else { "service" },
+                "ns": ns,
+            })),
+            "frame": self.frame,
+            "rate_asked": self.rate,
+            "rate_sent": report.rate(),
+            "sent": report.sent,
+            "received": report.received(),
+            "lost": report.lost,
+            "duplicated": report.duplicated,
+            "reordered": report.reordered,
+            "foreign": report.foreign,
+            "skipped": report.skipped,
+            "elapsed_ns": report.elapsed_ns,
+            "service_ns": self.histogram_json(&report.service),
+            "intended_ns": self.histogram_json(&report.intended),
+            "floor": self.floor.json(),
+            "noise": self.noise.json(),
+            "warnings": self.warnings(),
+        });
+        output::document("latency", self.devices, self.machine, result)
+    }
+
+    fn histogram_json(&self, histogram: &Histogram) -> Value {
+        let mut fields = Map::new();
+        for figure in self.figures() {
+            fields.insert(figure.name(), figure.of(histogram).into());
+        }
+        fields.insert("stdev".into(), histogram.stdev().into());
+        fields.insert("count".into(), histogram.count().into());
+        Value::Object(fields)
+    }
+}
+
+/// A figure of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Figure {
+    /// Least.
+    Min,
+    /// Mean.
+    Mean,
+    /// So many per cent are not above it.
+    Percentile(f64),
+    /// Greatest.
+    Max,
+}
+
+impl Figure {
+    /// As it is printed.
+    pub fn name(self) -> String {
+        match self {
+            Figure::Min => "min".into(),
+            Figure::Mean => "mean".into(),
+            Figure::Percentile(percent) => format!("p{percent}"),
+            Figure::Max => "max".into(),
+        }
+    }
+
+    /// Nanoseconds; `None` if there are too few samples to name it.
+    pub fn of(self, histogram: &Histogram) -> Option<u64> {
+        if histogram.is_empty() {
+            return None;
+        }
+        match self {
+            Figure::Min => Some(histogram.min()),
+            Figure::Mean => Some(histogram.mean().round() as u64),
+            Figure::Percentile(percent) => histogram.quantile(percent / 100.0),
+            Figure::Max => Some(histogram.max()),
+        }
+    }
+
+    /// Why it is not named.
+    pub fn refusal(self, histogram: &Histogram) -> Error {
+        let needed = match self {
+            Figure::Percentile(percent) => Histogram::samples_needed(percent / 100.0),
+            _ => 1,
+        };
+        Error::new(
+            Kind::Limit,
+            format!(
+                "{} needs {} samples to mean anything and there are {}; run longer (-d, -c) or faster (-r)",
+                self.name(),
+                output::grouped(needed),
+                output::grouped(histogram.count())
+            ),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_that_rests_on_too_few_samples_says_how_many_it_needs() {
+        let mut histogram = Histogram::new();
+        (1..=500).for_each(|ns| histogram.record(ns));
+        assert_eq!(Figure::Percentile(50.0).of(&histogram), Some(250));
+        assert_eq!(Figure::Percentile(99.9).of(&histogram), None);
+        let refusal = Figure::Percentile(99.9).refusal(&histogram).to_string();
+        assert!(refusal.starts_with("p99.9 needs 10 000 samples") && refusal.contains("there are 500"));
+        assert_eq!(Figure::Mean.of(&Histogram::new()), None);
+    }
+
+    fn with_view(samples: u64, check: impl Fn(&View<'_>)) {
+        let mut service = Histogram::new();
+        (1..=samples).for_each(|ns| service.record(ns));
+        let report = Report {
+            intended: service.clone(),
+            service,
+            sent: samples + 2,
+            lost: 2,
+            duplicated: 0,
+            reordered: 0,
+            foreign: 0,
+            skipped: 0,
+            stuck: false,
+            elapsed_ns: 1_000_000_000,
+            raw: Vec::new(),
+        };
+        let clock = crate::measure::Clock::new();
+        let nowhere = crate::pci::Roots::under(std::path::Path::new("/nonexistent"));
+        let none = std::time::Duration::ZERO;
+        check(&View {
+            frame: 64,
+            percentiles: &[],
+            intended: false,
+            headline: Some(Figure::Percentile(99.0)),
+            devices: &[],
+            emulated: true,
+            rate: 2_000.0,
+            report: &report,
+            floor: &Floor { frame: 60, counter_ns: 1.0, copy_ns: 1.0, line: None, handoff: None },
+            noise: &Noise::begin(&nowhere, &clock, none),
+            machine: &Machine::record(&nowhere, &clock),
+        });
+    }
+
+    #[test]
+    fn table_and_document_show_the_same_figures_and_leave_out_the_same() {
+        with_view(2_000, |view| {
+            let table = view.table().trim_fmt();
+            let row: Vec<&str> = table.lines().find(|line| line.contains("service")).unwrap().split("  ").collect();
+            let cells: Vec<&str> = row.into_iter().map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            // min mean p50 p90 p99 p99.9 p99.99 max stdev samples
+            assert_eq!(&cells[1..9], ["1", "1 001", "1 000", "1 800", "1 980", "-", "-", "2 000"], "{table}");
+            let json = view.histogram_json(&view.report.service);
+            assert_eq!((&json["p99"], &json["p99.9"], &json["count"]), (&1_980.into(), &Value::Null, &2_000.into()));
+        });
+    }
+
+    #[test]
+    fn a_rate_that_was_not_reached_is_a_warning() {
+        with_view(2_000, |view| assert!(!view.warnings().iter().any(|warning| warning.contains("rate asked for"))));
+        with_view(1_500, |view| assert!(view.warnings().iter().any(|warning| warning.contains("only 75.1 %"))));
+    }
+}
