@@ -255,6 +255,13 @@ impl Setting<'_> {
         time.ok_or_else(|| self.bad("a time like 500ns, 10us, 5ms or 1s, at most 3600s"))
     }
 
+    /// A factor from 0.001 to 1000, in thousandths.
+    pub(super) fn thousandths(&self) -> Result<u64> {
+        let value = self.value()?;
+        let factor = decimal(value.trim_end_matches('x'), 1000).filter(|factor| (1..=1_000_000).contains(factor));
+        factor.ok_or_else(|| self.bad("a factor from 0.001 to 1000, or line"))
+    }
+
     /// A share as percentage or fraction.
     pub(super) fn share(&self) -> Result<Share> {
         let value = self.value()?;
@@ -321,7 +328,7 @@ pub(super) fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
 pub(super) fn escape(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for c in name.chars() {
-        if matches!(c, ',' | ':' | '\\') {
+        if matches!(c, ',' | ':' | '=' | '\\') {
             text.push('\\');
         }
         text.push(c);

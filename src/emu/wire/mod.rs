@@ -26,6 +26,7 @@ mod loopback;
 mod mac;
 mod open;
 mod packet;
+mod pcap;
 mod peer;
 mod queue;
 mod random;
@@ -42,6 +43,7 @@ pub use mac::{BUFFER, Counters, Mac, Sent};
 
 pub use open::{Patch, WireSpec, open};
 pub use packet::Packet;
+pub use pcap::{Pcap, PcapSpec, Playback};
 pub use peer::{Crossover, Peer};
 pub use queue::FrameQueue;
 pub use random::Random;

@@ -2,8 +2,8 @@
 
 use super::source::SIZES;
 use super::{
-    Cable, Crossover, Impaired, Impairment, Loop, MIN_SPEED, Packet, Peer, Rate, Sink, Sizes, Source, SourceSpec, Tap,
-    Wire,
+    Cable, Crossover, Impaired, Impairment, Loop, MIN_SPEED, Packet, Pcap, PcapSpec, Peer, Playback, Rate, Sink, Sizes,
+    Source, SourceSpec, Tap, Wire,
 };
 use crate::emu::spec::{Scaled, Setting, escape, key_value, split, unescape, usage};
 use crate::error::{Error, Kind, Result};
@@ -39,6 +39,8 @@ pub enum WireSpec {
         /// The interface, one end of a veth pair for one.
         name: String,
     },
+    /// Into a capture file that is played: `pcap:FILE`, `pcap:FILE:speed=2:out=FILE`.
+    Pcap(PcapSpec),
     /// Into another process: `cable:NAME`.
     Cable {
         /// The other end has the same.
@@ -49,7 +51,7 @@ pub enum WireSpec {
 }
 
 /// The wires, as an error names them.
-const WIRES: &str = "loop, peer, source, sink, tap:NAME, packet:IFACE, cable:NAME";
+const WIRES: &str = "loop, peer, source, sink, tap:NAME, packet:IFACE, pcap:FILE, cable:NAME";
 
 impl Default for WireSpec {
     fn default() -> Self {
@@ -76,6 +78,7 @@ pub fn open(spec: &WireSpec, impairment: &Impairment, seed: u64, patch: &mut Pat
         WireSpec::Sink => Box::new(Sink::new()),
         WireSpec::Tap { name } => Box::new(Tap::open(name)?),
         WireSpec::Packet { name } => Box::new(Packet::open(name)?),
+        WireSpec::Pcap(spec) => Box::new(Pcap::open(spec)?),
         WireSpec::Cable { name, pause } => Box::new(Cable::open(name, *pause)?),
     };
     if *impairment == Impairment::default() {
@@ -112,7 +115,7 @@ impl FromStr for WireSpec {
         let mut words = split(text, ':').peekable();
         let kind = words.next().unwrap_or_default();
         // A word without '=' behind the kind is a name.
-        let name = words.next_if(|word| !word.contains('=')).map(unescape);
+        let name = words.next_if(|word| split(word, '=').nth(1).is_none()).map(unescape);
         let settings = words.map(|word| {
             let (key, value) = key_value(word);
             Setting { whose: kind, key, value }
@@ -140,6 +143,14 @@ impl FromStr for WireSpec {
                 let name = interface(kind, name)?;
                 Ok(if kind == "tap" { WireSpec::Tap { name } } else { WireSpec::Packet { name } })
             }
+            "pcap" => {
+                let file = name.filter(|name| !name.is_empty()).ok_or_else(|| {
+                    usage(
+                        "pcap: it needs a capture file, like pcap:trace.pcap ('\\:' and '\\,' for ':' and ',')".into(),
+                    )
+                })?;
+                Ok(WireSpec::Pcap(pcap(file, settings)?))
+            }
             "cable" => {
                 let name = name.ok_or_else(|| usage("cable: it needs a name, like cable:w0".into()))?;
                 Ok(WireSpec::Cable { name: simple(kind, name)?, pause: pause(settings, true)? })
@@ -160,6 +171,7 @@ impl fmt::Display for WireSpec {
             WireSpec::Sink => f.write_str("sink"),
             WireSpec::Tap { name } => write!(f, "tap:{}", escape(name)),
             WireSpec::Packet { name } => write!(f, "packet:{}", escape(name)),
+            WireSpec::Pcap(spec) => write_pcap(f, spec),
             WireSpec::Cable { name, pause: true } => write!(f, "cable:{name}"),
             WireSpec::Cable { name, pause: false } => write!(f, "cable:{name}:pause=off"),
         }
@@ -257,6 +269,34 @@ fn write_source(f: &mut fmt::Formatter<'_>, spec: &SourceSpec) -> fmt::Result {
     }
 }
 
+fn pcap<'a>(file: String, settings: impl Iterator<Item = Setting<'a>>) -> Result<PcapSpec> {
+    let mut spec = PcapSpec { file: file.into(), out: None, speed: Playback::Thousandths(1000) };
+    for setting in settings {
+        match setting.key {
+            "out" => spec.out = Some(unescape(setting.value()?).into()),
+            "speed" if setting.value == Some("line") => spec.speed = Playback::Line,
+            "speed" => spec.speed = Playback::Thousandths(setting.thousandths()?),
+            _ => return Err(setting.unknown("out=, speed=")),
+        }
+    }
+    Ok(spec)
+}
+
+fn write_pcap(f: &mut fmt::Formatter<'_>, spec: &PcapSpec) -> fmt::Result {
+    let PcapSpec { file, out, speed } = spec;
+    write!(f, "pcap:{}", escape(&file.to_string_lossy()))?;
+    match speed {
+        Playback::Line => f.write_str(":speed=line")?,
+        Playback::Thousandths(1000) => {}
+        Playback::Thousandths(speed) if speed.is_multiple_of(1000) => write!(f, ":speed={}", speed / 1000)?,
+        Playback::Thousandths(speed) => write!(f, ":speed={}.{:03}", speed / 1000, speed % 1000)?,
+    }
+    match out {
+        Some(out) => write!(f, ":out={}", escape(&out.to_string_lossy())),
+        None => Ok(()),
+    }
+}
+
 /// A name that an interface can have: what the kernel takes (`dev_valid_name`).
 fn interface(kind: &str, name: Option<String>) -> Result<String> {
     let name = name.ok_or_else(|| usage(format!("{kind}: it needs the name of an interface, like {kind}:veth0")))?;
@@ -294,6 +334,10 @@ mod tests {
             "sink",
             "tap:tap0",
             "packet:veth-a.5",
+            "pcap:/tmp/a file.pcap",
+            "pcap:odd\\:name\\,with\\=all\\\\.pcap:speed=line:out=b\\:c",
+            "pcap:a:speed=2",
+            "pcap:a:speed=0.001",
             "source",
             "source:rate=10M:size=imix:flows=8:count=1k",
             "source:rate=2500Mbit:size=64/512/9018",
@@ -305,7 +349,7 @@ mod tests {
     #[test]
     fn a_bad_wire_is_refused_with_what_there_is() {
         for (text, part) in [
-            ("", "wires are loop, peer, source, sink, tap:NAME, packet:IFACE, cable:NAME"),
+            ("", "wires are loop, peer, source, sink, tap:NAME, packet:IFACE, pcap:FILE, cable:NAME"),
             ("Loop", "wires are"),
             ("loop:a", "takes no name"),
             ("loop:speed=3", "options are pause="),
@@ -319,6 +363,10 @@ mod tests {
             ("tap:a-name-that-is-too-long", "1 to 15 characters"),
             ("packet:..", "cannot be the name"),
             ("packet:x:mode=3", "options are none"),
+            ("pcap", "it needs a capture file"),
+            ("pcap::speed=1", "it needs a capture file"),
+            ("pcap:a:speed=0", "from 0.001 to 1000"),
+            ("pcap:a:loop=on", "options are out=, speed="),
             ("sink:x", "takes no name"),
             ("source:rate=0", "frames a second like"),
             ("source:rate=9999G", "frames a second like"),

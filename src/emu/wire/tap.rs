@@ -63,8 +63,8 @@ impl Tap {
 
 impl Wire for Tap {
     fn send(&mut self, frame: &[u8], _: Picos) -> bool {
-        match self.file.write(frame) {
-            Ok(_) => true,
+        match self.file.write_all(frame) {
+            Ok(()) => true,
             Err(e) => !self.counts.refused(&e),
         }
     }
