@@ -1,1 +1,5 @@
 //! Packets: build, parse, filter, capture files.
+
+mod filter;
+
+pub use filter::Filter;

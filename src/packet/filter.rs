@@ -1,0 +1,219 @@
+//! Packet filters in the language of tcpdump (pcap-filter(7)).
+//!
+//! ```text
+//!   "udp port 53 and not host 10.0.0.1"
+//!        |  parse: primitives become comparisons of loads from the frame
+//!        v
+//!   All[ Any[..], Not(..) ]  --matches(frame)--> yes or no
+//! ```
+//!
+//! As in the virtual machine that filters were invented for, a load from beyond
+//! the end of a frame rejects the frame, even under `not`; arithmetic is of
+//! unsigned 32-bit numbers; a division by zero rejects. `and` and `or` have the
+//! same precedence and group to the left; `not` binds tighter. `vlan` moves what
+//! stands to its right four bytes on.
+
+mod lexer;
+mod parser;
+
+use crate::error::Result;
+use std::fmt;
+
+/// A compiled filter.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    text: String,
+    test: Test,
+}
+
+impl Filter {
+    /// Compiles `text`; an empty one matches everything.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), with the place and what would make
+    /// sense there.
+    pub fn parse(text: &str) -> Result<Filter> {
+        Ok(Filter { text: text.trim().to_owned(), test: parser::parse(text)? })
+    }
+
+    /// Whether `frame` matches; `len` is its length on the wire, should `frame`
+    /// hold only its beginning.
+    #[inline]
+    pub fn matches(&self, frame: &[u8], len: usize) -> bool {
+        let packet = Packet { frame, len: u32::try_from(len).unwrap_or(u32::MAX) };
+        self.test.holds(&packet) == Some(true)
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What a filter looks at.
+struct Packet<'a> {
+    frame: &'a [u8],
+    len: u32,
+}
+
+/// A condition. `None` when it is evaluated: the frame is rejected.
+#[derive(Clone, Debug)]
+enum Test {
+    All(Vec<Test>),
+    Any(Vec<Test>),
+    Not(Box<Test>),
+    Compare(Value, Relation, Value),
+}
+
+/// A number.
+#[derive(Clone, Debug)]
+enum Value {
+    Number(u32),
+    /// Length of the frame on the wire.
+    Length,
+    /// 1, 2 or 4 bytes of the frame, most significant first.
+    Load(Box<Value>, u8),
+    Binary(Box<Value>, Operator, Box<Value>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    And,
+    Or,
+    Xor,
+    ShiftLeft,
+    ShiftRight,
+}
+
+impl Test {
+    fn holds(&self, packet: &Packet<'_>) -> Option<bool> {
+        match self {
+            Test::All(tests) => {
+                for test in tests {
+                    if !test.holds(packet)? {
+                        return Some(false);
+                    }
+                }
+                Some(true)
+            }
+            Test::Any(tests) => {
+                for test in tests {
+                    if test.holds(packet)? {
+                        return Some(true);
+                    }
+                }
+                Some(false)
+            }
+            Test::Not(test) => Some(!test.holds(packet)?),
+            Test::Compare(left, relation, right) => {
+                let (left, right) = (left.of(packet)?, right.of(packet)?);
+                Some(match relation {
+                    Relation::Equal => left == right,
+                    Relation::NotEqual => left != right,
+                    Relation::Less => left < right,
+                    Relation::LessOrEqual => left <= right,
+                    Relation::Greater => left > right,
+                    Relation::GreaterOrEqual => left >= right,
+                })
+            }
+        }
+    }
+
+    /// Both must hold, `self` first.
+    fn and(self, other: Test) -> Test {
+        match self {
+            Test::All(mut tests) => {
+                tests.push(other);
+                Test::All(tests)
+            }
+            first => Test::All(vec![first, other]),
+        }
+    }
+
+    /// One must hold, `self` is tried first.
+    fn or(self, other: Test) -> Test {
+        match self {
+            Test::Any(mut tests) => {
+                tests.push(other);
+                Test::Any(tests)
+            }
+            first => Test::Any(vec![first, other]),
+        }
+    }
+
+    fn equal(value: Value, number: u32) -> Test {
+        Test::Compare(value, Relation::Equal, Value::Number(number))
+    }
+}
+
+impl Value {
+    fn of(&self, packet: &Packet<'_>) -> Option<u32> {
+        match self {
+            Value::Number(number) => Some(*number),
+            Value::Length => Some(packet.len),
+            Value::Load(at, size) => {
+                let at = at.of(packet)? as usize;
+                let bytes = packet.frame.get(at..at + usize::from(*size))?;
+                Some(bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)))
+            }
+            Value::Binary(left, operator, right) => operator.apply(left.of(packet)?, right.of(packet)?),
+        }
+    }
+
+    /// `size` bytes at `at`.
+    fn load(at: impl Into<Value>, size: u8) -> Value {
+        Value::Load(Box::new(at.into()), size)
+    }
+
+    /// This and `other`; worked out now if both are known.
+    fn with(self, operator: Operator, other: impl Into<Value>) -> Value {
+        match (self, other.into()) {
+            (Value::Number(left), Value::Number(right)) if operator.apply(left, right).is_some() => {
+                Value::Number(operator.apply(left, right).unwrap_or_default())
+            }
+            (left, right) => Value::Binary(Box::new(left), operator, Box::new(right)),
+        }
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Value::Number(number)
+    }
+}
+
+impl Operator {
+    fn apply(self, left: u32, right: u32) -> Option<u32> {
+        Some(match self {
+            Operator::Add => left.wrapping_add(right),
+            Operator::Subtract => left.wrapping_sub(right),
+            Operator::Multiply => left.wrapping_mul(right),
+            Operator::Divide => left.checked_div(right)?,
+            Operator::Remainder => left.checked_rem(right)?,
+            Operator::And => left & right,
+            Operator::Or => left | right,
+            Operator::Xor => left ^ right,
+            Operator::ShiftLeft => left.checked_shl(right).unwrap_or(0),
+            Operator::ShiftRight => left.checked_shr(right).unwrap_or(0),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

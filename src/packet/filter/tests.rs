@@ -1,0 +1,249 @@
+//! What filters accept, refuse and match; and that tcpdump agrees.
+
+use super::*;
+use crate::error::Kind;
+use etherparse::PacketBuilder;
+use proptest::prelude::*;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Frames of every sort that the expressions below tell apart.
+fn frames() -> Vec<Vec<u8>> {
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    let ethernet = || PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let payloads: [&[u8]; 3] = [&[], &[1, 2, 3, 4, 5, 6, 7], &[0x55; 900]];
+    for payload in payloads {
+        for (source, destination) in [([10, 0, 0, 1], [10, 0, 0, 2]), ([192, 168, 7, 9], [239, 1, 1, 1])] {
+            for ports in [(53, 1024), (1024, 80), (8005, 8080)] {
+                let mut frame = Vec::new();
+                ethernet().ipv4(source, destination, 9).udp(ports.0, ports.1).write(&mut frame, payload).unwrap();
+                frames.push(frame);
+                let mut frame = Vec::new();
+                let builder = ethernet().ipv4(source, destination, 64).tcp(ports.0, ports.1, 7, 512);
+                if ports.0 == 53 { builder.syn() } else { builder.fin().psh() }.write(&mut frame, payload).unwrap();
+                frames.push(frame);
+            }
+            let mut frame = Vec::new();
+            let tagged = ethernet().single_vlan(77.try_into().unwrap());
+            tagged.ipv4(source, destination, 9).udp(53, 53).write(&mut frame, payload).unwrap();
+            frames.push(frame);
+            let mut frame = Vec::new();
+            ethernet().ipv4(source, destination, 9).icmpv4_echo_request(1, 2).write(&mut frame, payload).unwrap();
+            frames.push(frame);
+        }
+        let (a, b) = ([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], [0xff; 16]);
+        let mut frame = Vec::new();
+        ethernet().ipv6(a, b, 9).udp(53, 8000).write(&mut frame, payload).unwrap();
+        frames.push(frame);
+        let mut frame = Vec::new();
+        ethernet().ipv6(b, a, 9).tcp(80, 8000, 1, 1).write(&mut frame, payload).unwrap();
+        frames.push(frame);
+        let mut frame = Vec::new();
+        ethernet().ipv6(a, b, 9).icmpv6_echo_request(1, 2).write(&mut frame, payload).unwrap();
+        frames.push(frame);
+    }
+    // A later fragment, options in the header, broadcast ARP, double tags.
+    let mut fragment = frames[0].clone();
+    fragment[20..22].copy_from_slice(&[0x00, 0x10]);
+    frames.push(fragment);
+    let mut options = frames[6].clone();
+    options[14] = 0x46;
+    frames.push(options);
+    let mut arp = vec![0xff; 6];
+    arp.extend([
+        2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 9,
+    ]);
+    frames.push(arp);
+    let mut double = frames[12].clone();
+    double.splice(12..12, [0x88, 0xa8, 0x00, 0x05]);
+    frames.push(double);
+    // Every one of them cut short, here and there.
+    for (i, frame) in frames.clone().into_iter().enumerate() {
+        frames.push(frame[..frame.len().min(14 + i * 5 % 60)].to_vec());
+    }
+    frames
+}
+
+const EXPRESSIONS: &[&str] = &[
+    "",
+    "ip",
+    "ip6",
+    "arp",
+    "tcp",
+    "udp",
+    "icmp",
+    "icmp6",
+    "not udp",
+    "! ip and ! ip6",
+    "host 10.0.0.1",
+    "src host 10.0.0.1",
+    "dst 10.0.0.2",
+    "src or dst host 10.0.0.9",
+    "src and dst host 10.0.0.9",
+    "host 10.0.0.1 or 192.168.7.9",
+    "arp host 10.0.0.9",
+    "ip host 10.0.0.1",
+    "host 2001:db8::1",
+    "ip6 src host 2001:db8::1",
+    "net 10",
+    "net 10.0.0.0/8",
+    "net 192.168",
+    "src net 192.168.0.0 mask 255.255.0.0",
+    "dst net 224.0.0.0/4",
+    "net 2001:db8::/32",
+    "net 10.0.0.0",
+    "port 53",
+    "udp port 53",
+    "tcp dst port 80",
+    "src port 53 or 80",
+    "udp src port 8005 and dst port 8080",
+    "portrange 8000-8080",
+    "tcp portrange 8080-8000",
+    "ip proto 17",
+    "ip6 proto 6",
+    "proto 58",
+    "ether proto 0x0806",
+    "ether proto \\ip",
+    "ether src 02:00:00:00:00:01",
+    "ether host 02:00:00:00:00:02",
+    "broadcast",
+    "multicast",
+    "ether broadcast",
+    "ip multicast",
+    "ip6 multicast",
+    "less 60",
+    "greater 200",
+    "len > 60 and len <= 100",
+    "vlan",
+    "vlan 77",
+    "vlan 77 and udp port 53",
+    "vlan and vlan",
+    "vlan 5 and vlan 77 and ip",
+    "not vlan",
+    "ip[8] < 10",
+    "ip[8] = 64 or ip6[7] = 9",
+    "ip[6:2] & 0x1fff != 0",
+    "ip[0] & 0xf != 5",
+    "tcp[tcpflags] & tcp-syn != 0",
+    "tcp[tcpflags] & (tcp-fin|tcp-push) != 0",
+    "tcp[13] == 2",
+    "udp[4:2] > 20",
+    "icmp[icmptype] = icmp-echo",
+    "icmp6[0] = 128",
+    "ether[0] & 1 = 0",
+    "ether[100] = 0x55",
+    "not ether[100] = 0x55",
+    "ether[12:2] = 0x800 and ip[9] = 6",
+    "ip[2:2] - ((ip[0] & 0xf) << 2) > 20",
+    "len * 2 + 4 > 160",
+    "(tcp or udp) and port 80",
+    "udp and port 53 or tcp and port 80",
+    "udp or tcp and port 80",
+    "not (udp or tcp)",
+    "not udp and not tcp",
+    "((((udp))))",
+    "5 < 6",
+];
+
+#[test]
+fn tcpdump_agrees_on_every_frame() {
+    if Command::new("tcpdump").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+        println!("SKIPPED: tcpdump is not installed");
+        return;
+    }
+    let frames = frames();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+    file.write_all(&words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65535, 1])).unwrap();
+    for (i, frame) in frames.iter().enumerate() {
+        // The time tells which frame came through.
+        file.write_all(&words(&[i as u32, 0, frame.len() as u32, frame.len() as u32])).unwrap();
+        file.write_all(frame).unwrap();
+    }
+    let mut matched = 0;
+    for expression in EXPRESSIONS {
+        let filter = Filter::parse(expression).unwrap();
+        let ours: Vec<u32> =
+            (0..frames.len()).filter(|&i| filter.matches(&frames[i], frames[i].len())).map(|i| i as u32).collect();
+        let output =
+            Command::new("tcpdump").args(["-r"]).arg(file.path()).args(["-w", "-", "--", expression]).output().unwrap();
+        assert!(output.status.success(), "{expression}: {}", String::from_utf8_lossy(&output.stderr));
+        let mut theirs = Vec::new();
+        let mut rest = output.stdout.get(24..).unwrap_or_default();
+        while let Some(header) = rest.get(..16) {
+            let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
+            theirs.push(word(0));
+            rest = &rest[16 + word(8) as usize..];
+        }
+        assert_eq!(ours, theirs, "{expression}");
+        matched += ours.len();
+    }
+    assert!(matched > 1000, "the expressions match something: {matched}");
+}
+
+#[test]
+fn nonsense_is_refused_with_its_place() {
+    for (text, wanted) in [
+        ("hots 10.0.0.1", "found 'hots' at character 1"),
+        ("udp and", "found its end"),
+        ("udp port", "a port number"),
+        ("udp port http", "found 'http' at character 10"),
+        ("port 65536", "a port number"),
+        ("host 10.0.0.256", "an address like"),
+        ("host fish.example", "names are not looked up"),
+        ("net 10.0.0.1/8", "ends after 8 bits"),
+        ("net 10.0.0.0/33", "up to 32"),
+        ("(udp", "expected ')'"),
+        ("udp)", "found ')' at character 4"),
+        ("udp tcp", "'and', 'or' or the end"),
+        ("vlan 5000", "0 to 4095"),
+        ("ip[0:3] = 1", "1, 2 or 4 bytes"),
+        ("ip[0] & 1", "a comparison"),
+        ("fish[0] = 1", "before '['"),
+        ("len / 0 > 1", "not zero"),
+        ("tcp host 10.0.0.1", "cannot be the address"),
+        ("icmp port 80", "before 'port'"),
+        ("udp § tcp", "'§' at character 5"),
+        ("ether proto 5", "an EtherType"),
+        ("portrange 80", "8000-8080"),
+        ("src or 10.0.0.1", "'dst'"),
+    ] {
+        let error = Filter::parse(text).expect_err(text);
+        assert_eq!(error.kind(), Kind::Usage, "{text}");
+        assert!(error.to_string().contains(wanted), "{text}: {error}");
+        assert!(!error.to_string().contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn a_filter_prints_as_it_was_written() {
+    assert_eq!(Filter::parse("  udp  port 53 ").unwrap().to_string(), "udp  port 53");
+}
+
+#[test]
+fn endless_expressions_are_refused_not_followed() {
+    assert!(Filter::parse(&"(".repeat(100_000)).is_err());
+    assert!(Filter::parse(&"not ".repeat(100_000)).is_err());
+    assert!(Filter::parse(&format!("{}1=1", "-".repeat(900))).is_ok());
+    assert!(Filter::parse(&format!("{}udp{}", "(".repeat(400), ")".repeat(400))).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_text_brings_the_parser_down(text in "[a-z0-9 .:/()\\[\\]=!<>&|*+-]{0,40}|\\PC{0,20}") {
+        let _ = Filter::parse(&text);
+    }
+
+    #[test]
+    fn words_of_the_language_in_any_order_are_parsed_or_refused(
+        words in proptest::collection::vec(proptest::sample::select(vec![
+            "ip", "ip6", "tcp", "udp", "host", "net", "port", "10.0.0.1", "80", "and", "or", "not", "(", ")", "[", "]",
+            "=", "len", "vlan", "src", "dst", "::1", "/", "-", ":", "proto", "ether", "less",
+        ]), 0..12),
+        frame in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        if let Ok(filter) = Filter::parse(&words.join(" ")) {
+            filter.matches(&frame, frame.len());
+        }
+    }
+}
