@@ -42,6 +42,16 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "list" -d 'List cards an
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "emulate" -d 'List emulated cards'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s b -l driver -d 'Driver to have the cards' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l user -d 'User to own the device node: a name or a number' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l group -d 'Group to own the device node and to read and write it: a name or a number' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s u -l unbind -d 'Leave the cards without a driver'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s s -l status -d 'Show which driver has which card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l restore -d 'Put cards back as they were before bmnic took them; \'all\' or no card means every one'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s n -l dry-run -d 'Print what would be written and change nothing'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l noiommu -d 'Where there is no IOMMU, do without: the card can then reach all memory'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l force -d 'Go on although a card is in use; what uses it dies'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l no-modprobe -d 'Do not load the driver\'s module'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s v -l verbose -d 'Print more about what is done (repeat for more)'
@@ -83,22 +93,51 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s q -l quiet -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s w -l warmup -d 'Time before anything is counted' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s s -l size -d 'Frame size in bytes, FCS included' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s r -l rate -d 'How often to send: 100k, 10Mbit, 1%; it does not wait for answers' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l percentiles -d 'Percentiles to print instead of 50, 90, 99, 99.9 and 99.99' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l intended -d 'Count from when a packet was due, not from when it was sent'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p50 -d 'Make the median the headline; with -q it is the only output'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p90 -d 'Make the 90th percentile the headline'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p99 -d 'Make the 99th percentile the headline'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p999 -d 'Make the 99.9th percentile the headline'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p9999 -d 'Make the 99.99th percentile the headline'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l min -d 'Make the least the headline'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l mean -d 'Make the mean the headline'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l max -d 'Make the greatest the headline'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
-complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s s -l sizes -d 'Frame sizes in bytes, FCS included; `imix` is 7 x 64, 4 x 594, 1 x 1518' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s t -l trial -d 'Length of a trial' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l pdr -d 'Search for the highest rate that loses no more than this share: 0.5%' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l precision -d 'How exactly to search, as a share of line rate' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in the receive ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in the transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l ndr -d 'Search for the highest rate that loses nothing (non-drop rate)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l csv -d 'Print comma-separated values instead of a table'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'The dpdk-testpmd to use, if not the first one in PATH' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s a -l all -d 'Show every PCI function, not network cards alone'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s v -l verbose -d 'Print more about what is done (repeat for more)'
