@@ -33,6 +33,16 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Another descriptor of the file that `fd` is open on, closed on exec.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer; a number that is not open fails with EBADF.
+    match unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel just made this descriptor, for us alone.
+        new => Ok(unsafe { OwnedFd::from_raw_fd(new) }),
+    }
+}
+
 /// The processors this thread may run on, lowest first.
 pub fn affinity() -> io::Result<Vec<usize>> {
     // SAFETY: cpu_set_t is a bit array; all zeroes is the empty set.
@@ -263,6 +273,14 @@ mod tests {
         signal.write_all(&1u64.to_ne_bytes()).unwrap();
         assert!(event.wait(Duration::from_secs(5)).unwrap());
         assert!(!event.wait(Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn a_duplicate_is_another_descriptor_and_a_closed_one_has_none() {
+        use std::os::fd::AsRawFd;
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_ne!(duplicate(file.as_raw_fd()).unwrap().as_raw_fd(), file.as_raw_fd());
+        assert_eq!(duplicate(-1).unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 
     #[test]

@@ -18,16 +18,31 @@
 //! that the datasheet forbids is a *violation*, counted by name; strict models
 //! (all tests) treat the first as fatal.
 
+mod card;
+mod config;
+mod dma;
 pub mod frame;
+mod headers;
+mod in_process;
+mod interrupts;
+pub mod ixgbe;
+mod regs;
 pub mod segment;
 mod spec;
+mod violations;
 pub mod wire;
 
+pub use card::{Bus, Card};
+pub use config::{CONFIG_SIZE, ConfigSpace, Effects};
+pub use dma::Translation;
+pub use in_process::{Access, Drive, Engine, Tap};
+pub use interrupts::Interrupts;
+pub use regs::{Hit, Mode, Page, RegisterFile, Row};
 pub use spec::{Share, Spec};
+pub use violations::Violations;
 
+use crate::error::{Error, Kind, Result};
 use crate::pci::Id;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 /// Time on an emulated wire, in picoseconds since the emulation began: a byte
 /// at 10 Gbit/s takes 800. Wraps after 213 days.
@@ -48,6 +63,10 @@ pub trait Model: Send {
     /// A register write of `size` bytes (1, 2, 4 or 8).
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64);
 
+    /// Time passes, and with it links come up and timers run; no packet moves.
+    /// Called before an access, where registers depend on the time.
+    fn tick(&mut self, now: Picos);
+
     /// Does what the card would have done by `now`: fetches descriptors that
     /// doorbells announce, moves frames, writes back, raises interrupts.
     /// Returns how much it did; 0 is idle.
@@ -57,11 +76,76 @@ pub trait Model: Send {
     /// the model polls in `step`: an attachment may map them to the driver.
     fn doorbells(&self) -> Vec<DoorbellPage>;
 
+    /// Called now and then by an attachment that maps [`Model::doorbells`] to a
+    /// driver: control bits in those pages may have been stored to.
+    fn mapped(&mut self) {}
+
     /// Function-level reset: everything back to power-on, the wire stays.
     fn reset(&mut self);
 
-    /// What the driver did wrong so far: each name and how often.
-    fn violations(&self) -> Vec<(String, u64)>;
+    /// The memory and the interrupt vectors that an attachment gives it.
+    fn bus(&mut self) -> &mut Bus;
+
+    /// What the driver did wrong so far, not counting what [`Bus`] saw.
+    fn violations(&self) -> &Violations;
+
+    /// The datasheet's name of a register, for a trace: `RXDCTL(3)`.
+    fn register_name(&self, bar: u8, offset: u64) -> Option<String>;
+
+    /// What has passed on its wire.
+    fn wire_counters(&self) -> wire::Counters;
+}
+
+/// A card that can be emulated.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelInfo {
+    /// Name on the command line, without `emu:`.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub text: &'static str,
+    /// Vendor and device.
+    pub id: (u16, u16),
+    /// Queue pairs it has.
+    pub queues: u16,
+    build: fn(&Spec, wire::Mac) -> Box<dyn Model>,
+}
+
+/// All cards that can be emulated.
+pub const MODELS: &[ModelInfo] = &[
+    ModelInfo {
+        name: "82599",
+        text: "Intel 82599 10 GbE, SFP+ cage with a short-range module (X520)",
+        id: (0x8086, 0x10fb),
+        queues: 128,
+        build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::I82599, spec, mac)),
+    },
+    ModelInfo {
+        name: "x540",
+        text: "Intel X540 10GBASE-T",
+        id: (0x8086, 0x1528),
+        queues: 128,
+        build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X540, spec, mac)),
+    },
+    ModelInfo {
+        name: "x550",
+        text: "Intel X550 10GBASE-T, with a timestamp in every received packet",
+        id: (0x8086, 0x1563),
+        queues: 128,
+        build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X550, spec, mac)),
+    },
+];
+
+/// Builds the card that `spec` names, at the end of `wire`.
+///
+/// # Errors
+/// [`Kind::Usage`] if there is no such model.
+pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
+    let info = MODELS.iter().find(|info| info.name == spec.model).ok_or_else(|| {
+        let names = MODELS.iter().map(|info| info.name).collect::<Vec<_>>().join(", ");
+        Error::new(Kind::Usage, format!("emu: there is no card '{}'; cards are {names}", spec.model))
+    })?;
+    let speed = spec.speed.unwrap_or(wire::Speed::Bits(10_000_000_000));
+    Ok((info.build)(spec, wire::Mac::new(wire, speed)))
 }
 
 /// What a function looks like on the PCI bus.
@@ -83,12 +167,12 @@ pub struct Profile {
 }
 
 /// A page of a BAR as memory.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct DoorbellPage {
     /// BAR it lies in.
     pub bar: u8,
     /// Offset in the BAR, a multiple of 4096.
     pub offset: u64,
     /// Its 1024 words.
-    pub words: Arc<[AtomicU32; 1024]>,
+    pub words: Page,
 }

@@ -35,6 +35,14 @@ impl Doorbell {
         Self { register, _owner: owner }
     }
 
+    /// A doorbell that is word `index` of a page of memory, which someone polls.
+    ///
+    /// # Panics
+    /// If the page has no such word.
+    pub fn in_page(page: &Arc<[AtomicU32; 1024]>, index: usize) -> Self {
+        Self { register: NonNull::from(&page[index]), _owner: Arc::clone(page) as _ }
+    }
+
     /// Writes `value`, after everything the program has written so far.
     ///
     /// The device sees descriptors no later than the doorbell that announces

@@ -1,0 +1,137 @@
+//! A model as a PCI function: what every attachment shares.
+//!
+//! ```text
+//!   config accesses --> ConfigSpace --effects--+--> bus mastering, reset
+//!                                              v
+//!   BAR accesses --+-- MSI-X table, PBA --> Bus { memory, interrupts }
+//!                  +-- registers --------> Model
+//! ```
+
+use super::{ConfigSpace, Interrupts, Model, Picos, Profile, Translation};
+
+/// What a function has on its bus side.
+pub struct Bus {
+    /// Memory it can reach.
+    pub memory: Translation,
+    /// Interrupts it can send.
+    pub interrupts: Interrupts,
+}
+
+impl Bus {
+    /// No memory and `vectors` vectors.
+    pub fn new(vectors: u16) -> Self {
+        Self { memory: Translation::new(), interrupts: Interrupts::new(vectors) }
+    }
+}
+
+/// One emulated function.
+pub struct Card {
+    model: Box<dyn Model>,
+    config: ConfigSpace,
+}
+
+impl Card {
+    /// A model, powered on.
+    pub fn new(model: Box<dyn Model>) -> Self {
+        let config = ConfigSpace::new(model.profile());
+        Self { model, config }
+    }
+
+    /// What it looks like.
+    pub fn profile(&self) -> &Profile {
+        self.model.profile()
+    }
+
+    /// The model.
+    pub fn model(&mut self) -> &mut dyn Model {
+        self.model.as_mut()
+    }
+
+    /// Its memory and interrupts.
+    pub fn bus(&mut self) -> &mut Bus {
+        self.model.bus()
+    }
+
+    /// Lets the model work.
+    pub fn step(&mut self, now: Picos) -> usize {
+        self.model.step(now)
+    }
+
+    /// Reads `size` bytes of a BAR.
+    pub fn read(&mut self, now: Picos, bar: u8, offset: u64, size: u8) -> u64 {
+        match self.msix(bar, offset) {
+            Some(Msix::Table(at)) => u64::from(self.bus().interrupts.table_read(at)),
+            Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
+            None => {
+                self.model.tick(now);
+                self.model.read(bar, offset, size)
+            }
+        }
+    }
+
+    /// Writes `size` bytes of a BAR.
+    pub fn write(&mut self, now: Picos, bar: u8, offset: u64, size: u8, value: u64) {
+        match self.msix(bar, offset) {
+            Some(Msix::Table(at)) => self.bus().interrupts.table_write(at, value as u32),
+            Some(Msix::Pending(_)) => {}
+            None => {
+                self.model.tick(now);
+                self.model.write(bar, offset, size, value);
+            }
+        }
+    }
+
+    /// Reads configuration space.
+    pub fn config_read(&self, offset: u16, size: u8) -> u32 {
+        self.config.read(offset, size)
+    }
+
+    /// Writes configuration space, and does what that asks for.
+    pub fn config_write(&mut self, offset: u16, size: u8, value: u32) {
+        let effects = self.config.write(offset, size, value);
+        if effects.reset {
+            self.model.reset();
+            self.model.bus().interrupts.reset();
+        }
+        let bus = self.model.bus();
+        if let Some(on) = effects.bus_master {
+            bus.memory.set_bus_master(on);
+        }
+        if let Some((enabled, masked)) = effects.msix {
+            bus.interrupts.control(enabled, masked);
+        }
+    }
+
+    /// Power-on: configuration space, registers, interrupts. Mapped memory stays.
+    pub fn reset(&mut self) {
+        self.config.reset();
+        self.model.reset();
+        let bus = self.model.bus();
+        bus.memory.set_bus_master(false);
+        bus.interrupts.reset();
+    }
+
+    /// What the driver did wrong so far: each name and how often.
+    pub fn violations(&mut self) -> Vec<(String, u64)> {
+        let own = self.model.violations().clone();
+        let memory = self.model.bus().memory.violations();
+        own.iter().chain(memory.iter()).map(|(name, count)| (name.to_string(), count)).collect()
+    }
+
+    fn msix(&self, bar: u8, offset: u64) -> Option<Msix> {
+        let profile = self.model.profile();
+        let (msix_bar, table, pending) = profile.msix;
+        if bar != msix_bar {
+            return None;
+        }
+        let within = |start: u32, len: u64| offset.checked_sub(u64::from(start)).filter(|at| *at < len);
+        let vectors = u64::from(profile.vectors);
+        let table = within(table, 16 * vectors).map(|at| Msix::Table(at as u32));
+        table.or_else(|| within(pending, vectors.div_ceil(64) * 8).map(|at| Msix::Pending(at as u32)))
+    }
+}
+
+enum Msix {
+    Table(u32),
+    Pending(u32),
+}

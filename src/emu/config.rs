@@ -1,0 +1,238 @@
+//! Configuration space, built from a model's [`Profile`] (PCI 3.0 §6, PCIe 3.0 §7).
+//!
+//! ```text
+//!   0x00  header: ids, command, BARs      0x70  MSI-X      0x100  AER
+//!   0x40  power management                0xA0  PCIe       0x140  serial number
+//!   0x50  MSI, 64-bit and maskable
+//! ```
+//!
+//! The capabilities stand where Intel's cards have them, because DPDK reads the
+//! PCIe one at fixed offsets.
+
+use super::Profile;
+
+/// Bytes of a function's configuration space.
+pub const CONFIG_SIZE: usize = 4096;
+
+const COMMAND: usize = 0x04;
+const BAR: usize = 0x10;
+const POWER: usize = 0x40;
+const MSI: usize = 0x50;
+const MSIX: usize = 0x70;
+const PCIE: usize = 0xa0;
+const AER: usize = 0x100;
+const SERIAL: usize = 0x140;
+
+/// Bus master enable in the command register.
+const BUS_MASTER: u32 = 1 << 2;
+/// Initiate function level reset in PCIe device control.
+const FLR: u32 = 1 << 15;
+
+/// A function's configuration space: bytes, and which bits can be written.
+#[derive(Debug)]
+pub struct ConfigSpace {
+    bytes: Box<[u8; CONFIG_SIZE]>,
+    writable: Box<[u8; CONFIG_SIZE]>,
+    initial: Box<[u8; CONFIG_SIZE]>,
+}
+
+/// What a write to configuration space asks of the rest of the function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Bus mastering was turned on or off.
+    pub bus_master: Option<bool>,
+    /// MSI-X enable and function mask were written.
+    pub msix: Option<(bool, bool)>,
+    /// Function level reset.
+    pub reset: bool,
+}
+
+impl ConfigSpace {
+    /// The space of such a function, after power-on.
+    pub fn new(profile: &Profile) -> Self {
+        let zeroes = || Box::new([0; CONFIG_SIZE]);
+        let mut space = Self { bytes: zeroes(), writable: zeroes(), initial: zeroes() };
+        space.header(profile);
+        space.capabilities(profile);
+        space.initial = space.bytes.clone();
+        space
+    }
+
+    fn header(&mut self, profile: &Profile) {
+        let id = profile.id;
+        self.put(0x00, 2, u32::from(id.vendor), 0);
+        self.put(0x02, 2, u32::from(id.device), 0);
+        // Memory space, bus master, parity, SERR, INTx disable.
+        self.put(COMMAND, 2, 0, 0x0546);
+        // A capability list.
+        self.put(0x06, 2, 0x0010, 0);
+        self.put(0x08, 4, 0x0200_0000 | u32::from(id.revision), 0);
+        self.put(0x0c, 1, 0, 0xff);
+        for (index, &size) in profile.bars.iter().enumerate().filter(|(_, size)| **size != 0) {
+            // 64-bit, prefetchable.
+            let mask = !(size - 1);
+            self.put(BAR + 4 * index, 4, 0xc, mask as u32);
+            self.put(BAR + 4 * index + 4, 4, 0, (mask >> 32) as u32);
+        }
+        self.put(0x2c, 2, u32::from(id.subsystem_vendor), 0);
+        self.put(0x2e, 2, u32::from(id.subsystem), 0);
+        self.put(0x34, 1, POWER as u32, 0);
+        self.put(0x3c, 1, 0, 0xff);
+        self.put(0x3d, 1, 1, 0);
+    }
+
+    fn capabilities(&mut self, profile: &Profile) {
+        // Power management 1.2; D0 and D3hot, no soft reset.
+        self.put(POWER, 4, 0x0003_0001 | (MSI as u32) << 8, 0);
+        self.put(POWER + 4, 2, 0x0008, 0x0003);
+
+        // MSI with 64-bit addresses and per-vector masking.
+        self.put(MSI, 4, 0x0180_0005 | (MSIX as u32) << 8, 0x0071_0000);
+        self.put(MSI + 4, 4, 0, !3);
+        self.put(MSI + 8, 4, 0, !0);
+        self.put(MSI + 12, 2, 0, 0xffff);
+        self.put(MSI + 16, 4, 0, 1);
+
+        let (bar, table, pba) = profile.msix;
+        let last = u32::from(profile.vectors.max(1) - 1);
+        self.put(MSIX, 4, 0x0000_0011 | (PCIE as u32) << 8 | last << 16, 0xc000_0000);
+        self.put(MSIX + 4, 4, table | u32::from(bar), 0);
+        self.put(MSIX + 8, 4, pba | u32::from(bar), 0);
+
+        // PCIe endpoint, version 2; function level reset; 5 GT/s x8.
+        self.put(PCIE, 4, 0x0002_0010, 0);
+        self.put(PCIE + 0x04, 4, 0x1000_8cc2, 0);
+        self.put(PCIE + 0x08, 2, 0x2810, 0x7fff);
+        self.put(PCIE + 0x0c, 4, 0x0000_0482, 0);
+        self.put(PCIE + 0x10, 2, 0, 0x00c3);
+        self.put(PCIE + 0x12, 2, 0x1082, 0);
+        self.put(PCIE + 0x24, 4, 0x0000_001f, 0);
+        self.put(PCIE + 0x28, 2, 0, 0x001f);
+
+        // Advanced error reporting: mask and severity words can be written.
+        self.put(AER, 4, 0x0001_0001 | (SERIAL as u32) << 20, 0);
+        self.put(AER + 0x08, 4, 0, 0x003f_f030);
+        self.put(AER + 0x0c, 4, 0x0006_2030, 0x003f_f030);
+        self.put(AER + 0x14, 4, 0x0000_2000, 0x0000_f1c1);
+        self.put(SERIAL, 4, 0x0001_0003, 0);
+        self.put(SERIAL + 4, 4, 0xff11_2233, 0);
+        self.put(SERIAL + 8, 4, 0x001b_21ff, 0);
+    }
+
+    fn put(&mut self, offset: usize, size: usize, value: u32, writable: u32) {
+        self.bytes[offset..offset + size].copy_from_slice(&value.to_le_bytes()[..size]);
+        self.writable[offset..offset + size].copy_from_slice(&writable.to_le_bytes()[..size]);
+    }
+
+    /// Reads 1, 2 or 4 bytes; all-ones outside.
+    pub fn read(&self, offset: u16, size: u8) -> u32 {
+        let (at, size) = (usize::from(offset), usize::from(size));
+        let mut word = [0; 4];
+        match self.bytes.get(at..at + size) {
+            Some(bytes) if size <= 4 => word[..size].copy_from_slice(bytes),
+            _ => word = [0xff; 4],
+        }
+        u32::from_le_bytes(word)
+    }
+
+    /// Writes 1, 2 or 4 bytes: those bits that can be written.
+    #[must_use]
+    pub fn write(&mut self, offset: u16, size: u8, value: u32) -> Effects {
+        let (start, size) = (usize::from(offset), usize::from(size));
+        if size > 4 || start + size > CONFIG_SIZE {
+            return Effects::default();
+        }
+        let master = self.bus_master();
+        for (at, byte) in (start..start + size).zip(value.to_le_bytes()) {
+            let mask = self.writable[at];
+            self.bytes[at] = self.bytes[at] & !mask | byte & mask;
+        }
+        let touched = |at: usize| (start..start + size).contains(&at);
+        // The bit that starts a reset reads as zero at all times.
+        let control = value.checked_shl(8 * start.saturating_sub(PCIE + 8) as u32).unwrap_or(0);
+        let reset = touched(PCIE + 9) && start >= PCIE + 8 && control & FLR != 0;
+        if reset {
+            self.reset();
+        }
+        let msix = touched(MSIX + 3) || reset;
+        Effects {
+            bus_master: (self.bus_master() != master).then(|| self.bus_master()),
+            msix: msix.then(|| (self.bytes[MSIX + 3] & 0x80 != 0, self.bytes[MSIX + 3] & 0x40 != 0)),
+            reset,
+        }
+    }
+
+    /// Whether the function may reach memory.
+    pub fn bus_master(&self) -> bool {
+        u32::from(self.bytes[COMMAND]) & BUS_MASTER != 0
+    }
+
+    /// As after power-on.
+    pub fn reset(&mut self) {
+        self.bytes = self.initial.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::Id;
+
+    fn space() -> ConfigSpace {
+        ConfigSpace::new(&Profile {
+            name: "test",
+            id: Id { vendor: 0x8086, device: 0x10fb, subsystem_vendor: 0x8086, subsystem: 0xc, revision: 1 },
+            bars: [512 << 10, 0, 0, 0, 16 << 10, 0],
+            vectors: 64,
+            msix: (4, 0, 0x2000),
+            speed: 10_000_000_000,
+        })
+    }
+
+    #[test]
+    fn the_capability_list_is_where_foreign_drivers_look() {
+        let space = space();
+        assert_eq!(space.read(0, 4), 0x10fb_8086);
+        assert_eq!(space.read(8, 4), 0x0200_0001);
+        let mut found = Vec::new();
+        let mut at = space.read(0x34, 1) as u16;
+        while at != 0 {
+            found.push((at, space.read(at, 1)));
+            at = space.read(at + 1, 1) as u16;
+        }
+        assert_eq!(found, [(0x40, 1), (0x50, 5), (0x70, 0x11), (0xa0, 0x10)]);
+        assert_eq!(space.read(0x72, 2) & 0x7ff, 63);
+        assert_eq!((space.read(0x74, 4), space.read(0x78, 4)), (4, 0x2004));
+        assert_eq!(space.read(0xb2, 2), 0x1082);
+        assert_eq!((space.read(0x100, 4), space.read(0x140, 4)), (0x1401_0001, 0x0001_0003));
+    }
+
+    #[test]
+    fn bars_tell_their_size_when_probed() {
+        let mut space = space();
+        let _ = space.write(0x10, 4, !0);
+        let _ = space.write(0x14, 4, !0);
+        assert_eq!((space.read(0x10, 4), space.read(0x14, 4)), (0xfff8_000c, 0xffff_ffff));
+        let _ = space.write(0x18, 4, !0);
+        assert_eq!(space.read(0x18, 4), 0);
+    }
+
+    #[test]
+    fn commands_have_effects_and_read_only_bits_none() {
+        let mut space = space();
+        assert_eq!(space.write(0, 4, 0), Effects::default());
+        assert_eq!(space.read(0, 2), 0x8086);
+        assert_eq!(space.write(4, 2, 6), Effects { bus_master: Some(true), ..Effects::default() });
+        assert_eq!(space.write(4, 2, 6), Effects::default());
+        assert_eq!(space.write(0x72, 2, 0x8000).msix, Some((true, false)));
+        // FLR written as a word, as a dword, and as the byte that Linux never writes.
+        for (offset, size, value) in [(0xa8, 2, 0x8000), (0xa8, 4, 0x8000), (0xa9, 1, 0x80)] {
+            let _ = space.write(4, 2, 6);
+            let effects = space.write(offset, size, value);
+            assert_eq!(effects, Effects { bus_master: Some(false), msix: Some((false, false)), reset: true });
+            assert_eq!(space.read(0xa8, 2) & 0x8000, 0);
+        }
+        assert_eq!(space.write(4095, 4, 0), Effects::default());
+        assert_eq!(space.read(4095, 4), !0);
+    }
+}

@@ -1,0 +1,469 @@
+//! Emulated cards in this process, and what makes them run.
+//!
+//! ```text
+//!   driver thread(s)                         engine thread (Drive::Thread)
+//!     Registers::read/write --lock-->  Port  <--lock-- step, for each port in turn
+//!     Doorbell::ring ---------------> page words, polled by step: no lock
+//!     descriptors, payload ---------> arenas (Translation)
+//! ```
+//!
+//! With [`Drive::Manual`] there is no thread: the program calls
+//! [`Engine::step`] and [`Engine::advance`], and time is virtual, so a run is
+//! the same each time. A register access then takes [`ACCESS`], as it does on
+//! a bus, so that a driver's bounded waits see time pass.
+//!
+//! The engine's thread holds a port's lock for a burst of frames at a time. A
+//! driver that wants a register announces itself first, and the engine leaves
+//! that port alone until it was served: control never starves behind traffic.
+
+use super::wire::{Counters, Patch};
+use super::{Card, Picos, Spec, build};
+use crate::dma::{Addressing, Arena};
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Bar, Doorbell, Function, Id, Registers};
+use crate::sys;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What makes the models run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drive {
+    /// A thread of the engine's own, in real time.
+    Thread,
+    /// The caller, in virtual time.
+    Manual,
+}
+
+/// Virtual time that a register access takes: that of a trapped one.
+const ACCESS: Picos = 5_000_000;
+
+/// An idle engine spins for this long, then lets others run.
+const SPIN: Picos = 20_000_000;
+
+/// An engine that was idle for this long naps.
+const NAP_AFTER: Picos = 1_000_000_000;
+
+/// How long it naps. The kernel adds its timer slack.
+const NAP: Duration = Duration::from_micros(20);
+
+/// Accesses that a trace holds before it stops.
+const TRACE_MAX: usize = 1 << 20;
+
+/// Emulated cards of this process, and the thread or caller that steps them.
+pub struct Engine {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    clock: Clock,
+    ports: Mutex<Vec<Arc<Port>>>,
+    /// Counts changes of `ports`.
+    version: AtomicU32,
+    patch: Mutex<Patch>,
+    spin: AtomicBool,
+    stop: AtomicBool,
+}
+
+struct Port {
+    name: String,
+    id: Id,
+    bars: [u64; 6],
+    vectors: u16,
+    doorbells: Vec<super::DoorbellPage>,
+    state: Mutex<State>,
+    /// Driver threads that want the lock.
+    waiting: AtomicU32,
+    tracing: AtomicBool,
+}
+
+/// What the lock guards.
+struct State {
+    /// None once the function is closed: the wire goes with it.
+    card: Option<Card>,
+    trace: Vec<Access>,
+    violations: Vec<(String, u64)>,
+    wire: Counters,
+}
+
+/// A register access, as a trace shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// A write, or a read.
+    pub write: bool,
+    /// BAR and offset in it.
+    pub bar: u8,
+    /// Offset in the BAR.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u8,
+    /// Value written, or read.
+    pub value: u64,
+    /// The datasheet's name of the register.
+    pub name: Option<String>,
+}
+
+impl Engine {
+    /// An engine without cards.
+    pub fn new(drive: Drive) -> Self {
+        let shared = Arc::new(Shared {
+            clock: Clock { real: (drive == Drive::Thread).then(Instant::now), moved: AtomicU64::new(0) },
+            ports: Mutex::default(),
+            version: AtomicU32::new(0),
+            patch: Mutex::default(),
+            spin: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        Self { shared, thread: None }.started(drive)
+    }
+
+    fn started(mut self, drive: Drive) -> Self {
+        if drive == Drive::Thread {
+            let shared = Arc::clone(&self.shared);
+            // Without a thread nothing would ever move: let the caller step.
+            self.thread = thread::Builder::new().name("emu".into()).spawn(move || shared.run()).ok();
+        }
+        self
+    }
+
+    /// Plugs a card in: the function for a driver, and a tap for who watches.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if there is no such card, and what its wire says.
+    pub fn open(&self, spec: &Spec) -> Result<(Arc<dyn Function>, Tap)> {
+        let wire = spec.open_wire(&mut lock(&self.shared.patch))?;
+        let mut card = Card::new(build(spec, wire)?);
+        let profile = card.profile().clone();
+        let port = Arc::new(Port {
+            name: format!("emu:{spec}"),
+            id: profile.id,
+            bars: profile.bars,
+            vectors: profile.vectors,
+            doorbells: card.model().doorbells(),
+            state: Mutex::new(State {
+                card: Some(card),
+                trace: Vec::new(),
+                violations: Vec::new(),
+                wire: Counters::default(),
+            }),
+            waiting: AtomicU32::new(0),
+            tracing: AtomicBool::new(false),
+        });
+        self.shared.spin.fetch_or(spec.spin, Ordering::Relaxed);
+        self.shared.change(|ports| ports.push(Arc::clone(&port)));
+        let plug = Arc::new(Plug { port: Arc::clone(&port), engine: Arc::clone(&self.shared) });
+        Ok((Arc::new(Emulated(plug)), Tap { port }))
+    }
+
+    /// Lets every card do what it has to do by now; how much that was.
+    pub fn step(&self) -> usize {
+        let ports = lock(&self.shared.ports);
+        let now = self.shared.clock.now();
+        ports.iter().map(|port| port.step(now)).sum()
+    }
+
+    /// Moves virtual time on.
+    pub fn advance(&self, by: Picos) {
+        self.shared.clock.moved.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Time since the engine was made.
+    pub fn now(&self) -> Picos {
+        self.shared.clock.now()
+    }
+}
+
+impl Drop for Engine {
+    /// Stops stepping. Cards that drivers still hold answer, but do nothing more.
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The engine's thread.
+    fn run(&self) {
+        let mut ports = Vec::new();
+        let mut seen = None;
+        let mut idle_since = None;
+        while !self.stop.load(Ordering::Acquire) {
+            let version = self.version.load(Ordering::Acquire);
+            if seen != Some(version) {
+                seen = Some(version);
+                ports = lock(&self.ports).clone();
+            }
+            let now = self.clock.now();
+            let mut work = 0;
+            let mut asked = false;
+            for port in &ports {
+                if port.waiting.load(Ordering::Relaxed) == 0 {
+                    work += port.step(now);
+                } else {
+                    asked = true;
+                }
+            }
+            if work > 0 && !asked {
+                idle_since = None;
+                continue;
+            }
+            let idle = now - *idle_since.get_or_insert(now);
+            if asked {
+                thread::yield_now();
+            } else if idle < SPIN || self.spin.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            } else if idle < NAP_AFTER && !ports.is_empty() {
+                thread::yield_now();
+            } else {
+                thread::sleep(NAP);
+            }
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Port>>)) {
+        change(&mut lock(&self.ports));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Port {
+    fn step(&self, now: Picos) -> usize {
+        match self.state.try_lock() {
+            Ok(mut state) => state.card.as_mut().map_or(0, |card| card.step(now)),
+            // A driver is at its registers: come back later.
+            Err(_) => 0,
+        }
+    }
+
+    /// The card, for a driver's access. None once closed.
+    fn with<R>(&self, access: impl FnOnce(&mut Card, &mut Vec<Access>) -> R) -> Option<R> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut state = lock(&self.state);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let State { card, trace, .. } = &mut *state;
+        card.as_mut().map(|card| access(card, trace))
+    }
+
+    fn record(&self, trace: &mut Vec<Access>, card: &mut Card, access: Access) {
+        if self.tracing.load(Ordering::Relaxed) && trace.len() < TRACE_MAX {
+            let name = card.model().register_name(access.bar, access.offset);
+            trace.push(Access { name, ..access });
+        }
+    }
+
+    /// Bus mastering off, then memory and wire go.
+    fn close(&self) {
+        let mut state = lock(&self.state);
+        if let Some(mut card) = state.card.take() {
+            state.violations = card.violations();
+            state.wire = card.model().wire_counters();
+            card.reset();
+            card.bus().memory.clear();
+        }
+    }
+}
+
+/// Watches a card from outside: what its driver did wrong, what its wire carried.
+#[derive(Clone)]
+pub struct Tap {
+    port: Arc<Port>,
+}
+
+impl Tap {
+    /// The card's name, as written on the command line.
+    pub fn name(&self) -> &str {
+        &self.port.name
+    }
+
+    /// What the driver did that the datasheet forbids: each name and how often.
+    pub fn violations(&self) -> Vec<(String, u64)> {
+        let open = self.port.with(|card, _| card.violations());
+        open.unwrap_or_else(|| lock(&self.port.state).violations.clone())
+    }
+
+    /// What has passed on the wire.
+    pub fn wire(&self) -> Counters {
+        let open = self.port.with(|card, _| card.model().wire_counters());
+        open.unwrap_or_else(|| lock(&self.port.state).wire)
+    }
+
+    /// Messages that an MSI-X vector has sent; 0 once closed.
+    pub fn interrupts(&self, vector: u16) -> u64 {
+        self.port.with(|card, _| card.bus().interrupts.sent(vector)).unwrap_or(0)
+    }
+
+    /// Starts or stops recording register accesses.
+    pub fn trace(&self, on: bool) {
+        self.port.tracing.store(on, Ordering::Relaxed);
+    }
+
+    /// The accesses recorded so far, oldest first; the record starts over.
+    pub fn take_trace(&self) -> Vec<Access> {
+        std::mem::take(&mut lock(&self.port.state).trace)
+    }
+}
+
+/// A card in its slot: pulled out when the last of function and BARs is dropped.
+struct Plug {
+    port: Arc<Port>,
+    engine: Arc<Shared>,
+}
+
+impl Drop for Plug {
+    fn drop(&mut self) {
+        self.port.close();
+        self.engine.change(|ports| ports.retain(|port| !Arc::ptr_eq(port, &self.port)));
+    }
+}
+
+/// The function that a driver opens.
+struct Emulated(Arc<Plug>);
+
+impl Emulated {
+    fn with<R>(&self, access: impl FnOnce(&mut Card) -> R) -> Result<R> {
+        self.0
+            .port
+            .with(|card, _| access(card))
+            .ok_or_else(|| Error::new(Kind::Gone, format!("{}: the emulated card was taken out", self.0.port.name)))
+    }
+}
+
+impl Function for Emulated {
+    fn name(&self) -> &str {
+        &self.0.port.name
+    }
+
+    fn kind(&self) -> pci::Kind {
+        pci::Kind::Emulated
+    }
+
+    fn id(&self) -> Id {
+        self.0.port.id
+    }
+
+    fn bar(&self, index: u8) -> Result<Bar> {
+        match self.0.port.bars.get(usize::from(index)) {
+            Some(&size) if size > 0 => {
+                Ok(Bar::Emulated(Arc::new(View { plug: Arc::clone(&self.0), bar: index }), size))
+            }
+            _ => Err(Error::new(Kind::NotFound, format!("{}: there is no memory BAR {index}", self.name()))),
+        }
+    }
+
+    fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
+        self.with(|card| card.config_read(offset, size))
+    }
+
+    fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()> {
+        self.with(|card| card.config_write(offset, size, value))
+    }
+
+    fn addressing(&self) -> Addressing {
+        Addressing::Translated
+    }
+
+    fn map(&self, arena: &Arc<Arena>) -> Result<()> {
+        self.with(|card| card.bus().memory.map_arena(arena))?
+    }
+
+    fn irq_vectors(&self) -> u16 {
+        self.0.port.vectors
+    }
+
+    /// What the kernel does for VFIO: unmasks the vectors and turns MSI-X on.
+    fn set_irqs(&self, fds: &[RawFd]) -> Result<()> {
+        const MSIX_CONTROL: u16 = 0x72;
+        if fds.len() > usize::from(self.irq_vectors()) {
+            let (asked, has) = (fds.len(), self.irq_vectors());
+            return Err(Error::new(Kind::Unsupported, format!("{}: {asked} vectors asked, it has {has}", self.name())));
+        }
+        let own = fds.iter().map(|&fd| sys::duplicate(fd)).collect::<std::io::Result<Vec<_>>>();
+        let mut own = own.map_err(|e| Error::io(format!("{}: taking the eventfds", self.name()), e))?.into_iter();
+        self.with(|card| {
+            for vector in 0..card.bus().interrupts.count() {
+                let fd = own.next();
+                card.bus().interrupts.mask(vector, fd.is_none());
+                card.bus().interrupts.connect(vector, fd);
+            }
+            card.config_write(MSIX_CONTROL, 2, if fds.is_empty() { 0 } else { 0x8000 });
+        })
+    }
+
+    fn numa_node(&self) -> Option<u16> {
+        None
+    }
+
+    fn reset(&self) -> Result<bool> {
+        const DEVICE_CONTROL: u16 = 0xa8;
+        self.config_write(DEVICE_CONTROL, 2, 0x8000).map(|()| true)
+    }
+}
+
+/// One BAR of a card, for a driver.
+struct View {
+    plug: Arc<Plug>,
+    bar: u8,
+}
+
+impl Registers for View {
+    fn read(&self, offset: u64, size: u8) -> u64 {
+        let (bar, port) = (self.bar, &self.plug.port);
+        let now = self.plug.engine.clock.access();
+        let value = port.with(|card, trace| {
+            let value = card.read(now, bar, offset, size);
+            port.record(trace, card, Access { write: false, bar, offset, size, value, name: None });
+            value
+        });
+        value.unwrap_or(u64::MAX)
+    }
+
+    fn write(&self, offset: u64, size: u8, value: u64) {
+        let (bar, port) = (self.bar, &self.plug.port);
+        let now = self.plug.engine.clock.access();
+        port.with(|card, trace| {
+            card.write(now, bar, offset, size, value);
+            port.record(trace, card, Access { write: true, bar, offset, size, value, name: None });
+        });
+    }
+
+    fn doorbell(&self, offset: u64) -> Option<Doorbell> {
+        let page = |page: &&super::DoorbellPage| page.bar == self.bar && page.offset == offset & !0xfff;
+        let page = self.plug.port.doorbells.iter().find(page)?;
+        (offset % 4 == 0).then(|| Doorbell::in_page(&page.words, (offset & 0xfff) as usize / 4))
+    }
+}
+
+/// The time on the wire.
+struct Clock {
+    /// None: virtual time.
+    real: Option<Instant>,
+    moved: AtomicU64,
+}
+
+impl Clock {
+    #[inline]
+    fn now(&self) -> Picos {
+        let real = self.real.map_or(0, |start| start.elapsed().as_nanos() as u64 * 1000);
+        real + self.moved.load(Ordering::Relaxed)
+    }
+
+    /// The time of a register access, which takes time itself if time is virtual.
+    fn access(&self) -> Picos {
+        if self.real.is_none() {
+            self.moved.fetch_add(ACCESS, Ordering::Relaxed);
+        }
+        self.now()
+    }
+}
+
+/// A panic under one of these locks was reported where it happened; what they
+/// guard is still whole enough to be closed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

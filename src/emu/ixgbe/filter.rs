@@ -1,0 +1,292 @@
+//! Which frames are received, and by which queue (82599 §7.1.1, §7.1.2).
+//!
+//! ```text
+//!   length, MAC address, VLAN --> EtherType --> 5-tuple --> flow director --> RSS --> queue 0
+//!            drop                    first match decides, the rest is skipped
+//! ```
+//!
+//! The registers are read into this form when they change, not for each frame.
+
+use super::super::RegisterFile;
+use super::super::headers::{Headers, Network, TCP, Toeplitz, UDP};
+use super::Kind;
+use super::fdir::{Directed, FlowDirector};
+use super::regs::Effect;
+
+const FCTRL: u32 = 0x05080;
+const VLNCTRL: u32 = 0x05088;
+const MCSTCTRL: u32 = 0x05090;
+const RXCSUM: u32 = 0x05000;
+const MTA: u32 = 0x05200;
+const UTA: u32 = 0x0f400;
+const VFTA: u32 = 0x0a000;
+const RAL: u32 = 0x0a200;
+const MRQC: u32 = 0x05818;
+const RETA: u32 = 0x05c00;
+const ERETA: u32 = 0x0ee80;
+const RSSRK: u32 = 0x05c80;
+const ETQF: u32 = 0x05128;
+const ETQS: u32 = 0x0ec00;
+const FTQF: u32 = 0x0e600;
+
+/// What the filters are set to.
+#[derive(Default)]
+pub struct Filters {
+    unicast_all: bool,
+    multicast_all: bool,
+    broadcast: bool,
+    /// Exact addresses (RAL, RAH with AV), as little-endian numbers.
+    addresses: Vec<u64>,
+    /// The hash tables for multicast and unicast, and where their 12 bits lie.
+    multicast: Option<Box<[u32; 128]>>,
+    unicast: Option<Box<[u32; 128]>>,
+    hash_shift: u32,
+    /// EtherType of VLAN tags, and the table of those to receive.
+    pub vet: u16,
+    vlans: Option<Box<[u32; 128]>>,
+    ether_types: Vec<EtherType>,
+    tuples: Vec<Tuple>,
+    /// RSS is on.
+    rss: Option<Rss>,
+    /// The hash, not the packet checksum, goes into the descriptor (PCSD).
+    pub hash_in_descriptor: bool,
+}
+
+struct EtherType {
+    ethertype: u16,
+    index: u8,
+    /// IEEE 1588 packets.
+    pub time: bool,
+    queue: Option<u16>,
+}
+
+/// One 5-tuple filter.
+struct Tuple {
+    /// Higher first, then the lower number.
+    priority: u32,
+    src: Option<[u8; 4]>,
+    dst: Option<[u8; 4]>,
+    sport: Option<[u8; 2]>,
+    dport: Option<[u8; 2]>,
+    protocol: Option<u8>,
+    queue: u16,
+}
+
+struct Rss {
+    fields: u32,
+    toeplitz: Toeplitz,
+    table: Vec<u8>,
+}
+
+/// Where a frame goes, and what its descriptor says of why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Receive queue.
+    pub queue: u16,
+    /// RSS type; 0 is no hash.
+    pub rss_type: u8,
+    /// RSS hash.
+    pub hash: u32,
+    /// Number of the EtherType filter that matched.
+    pub ether_type: Option<u8>,
+    /// An IEEE 1588 packet by its EtherType.
+    pub time: bool,
+    /// The flow director matched: soft id and bucket.
+    pub directed: Option<(u16, u16)>,
+    /// The flow director drops it.
+    pub drop: bool,
+}
+
+impl Filters {
+    /// What the registers say. `old` is reused where nothing changed.
+    pub fn load(regs: &RegisterFile<Effect>, kind: Kind, old: Option<Self>) -> Self {
+        let fctrl = regs.peek(FCTRL);
+        let vlnctrl = regs.peek(VLNCTRL);
+        let mcst = regs.peek(MCSTCTRL);
+        let table = |base: u32| {
+            let mut table = Box::new([0; 128]);
+            table.iter_mut().zip(0..).for_each(|(word, n)| *word = regs.peek(base + 4 * n));
+            table
+        };
+        let hashed = mcst & 4 != 0;
+        let mut tuples: Vec<_> = (0..128).filter_map(|n| Tuple::load(regs, n)).collect();
+        tuples.sort_by_key(|tuple| std::cmp::Reverse(tuple.priority));
+        Filters {
+            unicast_all: fctrl & 0x200 != 0,
+            multicast_all: fctrl & 0x100 != 0,
+            broadcast: fctrl & 0x400 != 0,
+            addresses: (0..128).filter_map(|n| address(regs, n)).collect(),
+            multicast: hashed.then(|| table(MTA)),
+            unicast: hashed.then(|| table(UTA)),
+            hash_shift: 36 - (mcst & 3),
+            vet: vlnctrl as u16,
+            vlans: (vlnctrl & 1 << 30 != 0).then(|| table(VFTA)),
+            ether_types: (0..8).filter_map(|n| EtherType::load(regs, n)).collect(),
+            tuples,
+            rss: Rss::load(regs, kind, old.and_then(|old| old.rss)),
+            hash_in_descriptor: regs.peek(RXCSUM) & 0x2000 != 0,
+        }
+    }
+
+    /// Whether a frame for this address is received (§7.1.1.1).
+    #[inline]
+    pub fn accepts_address(&self, frame: &[u8]) -> bool {
+        let Some(bytes) = frame.get(..6) else { return false };
+        let mut word = [0; 8];
+        word[..6].copy_from_slice(bytes);
+        let address = u64::from_le_bytes(word);
+        let hashed = |table: &Option<Box<[u32; 128]>>| {
+            let Some(table) = table else { return false };
+            let hash = (address >> self.hash_shift) as usize & 0xfff;
+            table[hash >> 5] >> (hash & 31) & 1 == 1
+        };
+        if address & 1 == 0 {
+            self.unicast_all || self.addresses.contains(&address) || hashed(&self.unicast)
+        } else if address == 0xffff_ffff_ffff {
+            self.broadcast || self.addresses.contains(&address)
+        } else {
+            self.multicast_all || self.addresses.contains(&address) || hashed(&self.multicast)
+        }
+    }
+
+    /// Whether its VLAN is received (§7.4.3): with the filter on, tagged frames
+    /// need their bit in VFTA. Untagged ones pass.
+    #[inline]
+    pub fn accepts_vlan(&self, vlan: Option<u16>) -> bool {
+        match (&self.vlans, vlan) {
+            (Some(table), Some(tag)) => {
+                let id = usize::from(tag & 0xfff);
+                table[id >> 5] >> (id & 31) & 1 == 1
+            }
+            _ => true,
+        }
+    }
+
+    /// The queue of a frame that is received (§7.1.2).
+    #[inline]
+    pub fn route(&self, frame: &[u8], headers: &Headers, director: &mut FlowDirector) -> Route {
+        let mut route = Route::default();
+        if let Some(rss) = &self.rss {
+            (route.rss_type, route.hash) = rss.hash(frame, headers);
+        }
+        if !self.ether_types.is_empty()
+            && let Some(filter) = self.ether_types.iter().find(|f| f.ethertype == headers.ethertype)
+        {
+            (route.ether_type, route.time) = (Some(filter.index), filter.time);
+            if let Some(queue) = filter.queue {
+                return Route { queue, ..route };
+            }
+        }
+        if !self.tuples.is_empty()
+            && headers.network == Network::V4
+            && let Some(tuple) = self.tuples.iter().find(|tuple| tuple.matches(frame, headers))
+        {
+            return Route { queue: tuple.queue, ..route };
+        }
+        if director.on() {
+            match director.look_up(frame, headers) {
+                Some(Directed::Drop) => return Route { drop: true, ..route },
+                Some(Directed::To { queue, id, bucket }) => {
+                    return Route { queue, directed: Some((id, bucket)), ..route };
+                }
+                None => {}
+            }
+        }
+        if let Some(rss) = &self.rss
+            && route.rss_type != 0
+        {
+            route.queue = u16::from(rss.table[route.hash as usize & (rss.table.len() - 1)]);
+        }
+        route
+    }
+}
+
+/// An exact address, if its valid bit is set.
+fn address(regs: &RegisterFile<Effect>, n: u32) -> Option<u64> {
+    let high = regs.peek(RAL + 8 * n + 4);
+    (high >> 31 == 1).then(|| u64::from(regs.peek(RAL + 8 * n)) | u64::from(high & 0xffff) << 32)
+}
+
+impl EtherType {
+    fn load(regs: &RegisterFile<Effect>, n: u32) -> Option<Self> {
+        let (filter, select) = (regs.peek(ETQF + 4 * n), regs.peek(ETQS + 4 * n));
+        (filter >> 31 == 1).then(|| EtherType {
+            ethertype: filter as u16,
+            index: n as u8,
+            time: filter >> 30 & 1 == 1,
+            queue: (select >> 31 == 1).then_some((select >> 16 & 0x7f) as u16),
+        })
+    }
+}
+
+impl Tuple {
+    /// FTQF: a set mask bit leaves the field out (§8.2.3.7.16 to .20).
+    fn load(regs: &RegisterFile<Effect>, n: u32) -> Option<Self> {
+        let at = |base: u32| regs.peek(base + 4 * n);
+        let ftqf = at(FTQF);
+        let wanted = |bit: u32| ftqf >> bit & 1 == 0;
+        let ports = at(0x0e400).to_le_bytes();
+        (ftqf >> 31 == 1).then(|| Tuple {
+            priority: ftqf >> 2 & 7,
+            src: wanted(25).then(|| at(0x0e000).to_le_bytes()),
+            dst: wanted(26).then(|| at(0x0e200).to_le_bytes()),
+            sport: wanted(27).then_some([ports[0], ports[1]]),
+            dport: wanted(28).then_some([ports[2], ports[3]]),
+            protocol: wanted(29).then(|| [TCP, UDP, super::super::headers::SCTP, 0][(ftqf & 3) as usize]),
+            queue: (at(0x0e800) >> 21 & 0x7f) as u16,
+        })
+    }
+
+    fn matches(&self, frame: &[u8], headers: &Headers) -> bool {
+        let addresses = headers.addresses(frame);
+        let ports = headers.ports(frame);
+        self.src.is_none_or(|src| addresses[..4] == src)
+            && self.dst.is_none_or(|dst| addresses[4..] == dst)
+            && self.sport.is_none_or(|port| ports.get(..2) == Some(&port))
+            && self.dport.is_none_or(|port| ports.get(2..) == Some(&port))
+            && self.protocol.is_none_or(|protocol| headers.transport == protocol)
+    }
+}
+
+impl Rss {
+    fn load(regs: &RegisterFile<Effect>, kind: Kind, old: Option<Self>) -> Option<Self> {
+        let mrqc = regs.peek(MRQC);
+        if !matches!(mrqc & 0xf, 1 | 4 | 5 | 0xa | 0xb) {
+            return None;
+        }
+        let mut key = [0; 40];
+        for (bytes, n) in key.chunks_exact_mut(4).zip(0..) {
+            bytes.copy_from_slice(&regs.peek(RSSRK + 4 * n).to_le_bytes());
+        }
+        // X550: 512 entries of 6 bits; before, 128 of 4.
+        let x550 = kind == Kind::X550;
+        let more = if x550 { 96 } else { 0 };
+        let words = (0..32).map(|n| RETA + 4 * n).chain((0..more).map(|n| ERETA + 4 * n));
+        let mask = if x550 { 0x3f } else { 0x0f };
+        let table = words.flat_map(|at| regs.peek(at).to_le_bytes()).map(|entry| entry & mask).collect();
+        let toeplitz = match old {
+            Some(old) if *old.toeplitz.key() == key => old.toeplitz,
+            _ => Toeplitz::new(key),
+        };
+        Some(Rss { fields: mrqc, toeplitz, table })
+    }
+
+    /// RSS type and hash of a frame (§7.1.2.8.1): the most that is enabled.
+    #[inline]
+    fn hash(&self, frame: &[u8], headers: &Headers) -> (u8, u32) {
+        // Bits of MRQC: TCP, UDP and addresses alone; the types of each.
+        let (tcp, udp, ip, types) = match headers.network {
+            Network::V4 => (1 << 16, 1 << 22, 1 << 17, [1, 7, 2]),
+            Network::V6 => (1 << 21, 1 << 23, 1 << 20, [3, 8, 5]),
+            Network::Other => return (0, 0),
+        };
+        let addresses = headers.addresses(frame);
+        let rss_type = match headers.transport {
+            TCP if self.fields & tcp != 0 => types[0],
+            UDP if self.fields & udp != 0 => types[1],
+            _ if self.fields & ip != 0 => return (types[2], self.toeplitz.hash(addresses, &[])),
+            _ => return (0, 0),
+        };
+        (rss_type, self.toeplitz.hash(addresses, headers.ports(frame)))
+    }
+}

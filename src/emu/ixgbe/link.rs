@@ -1,0 +1,229 @@
+//! Link, PHY and module (82599 §3.7, §8.2.3.22).
+//!
+//! ```text
+//!   reset, AN_RESTART --delay--> up (if the wire has light, the laser is on)
+//!                                |  LINKS.UP, latched low: a loss shows once
+//!                                v
+//!                              LSC interrupt on each change
+//! ```
+
+use super::irq::LSC;
+use super::sfp::Lines;
+use super::{Ixgbe, Kind, Picos};
+
+const CTRL: u32 = 0x00000;
+const ESDP: u32 = 0x00020;
+const HLREG0: u32 = 0x04240;
+const MSCA: u32 = 0x0425c;
+const MSRWD: u32 = 0x04260;
+const AUTOC: u32 = 0x042a0;
+const AUTOC2: u32 = 0x042a8;
+const MACC: u32 = 0x04330;
+
+/// AUTOC: force link up, restart auto-negotiation.
+const FLU: u32 = 1;
+const AN_RESTART: u32 = 1 << 12;
+/// AUTOC2: link disable (three bits, one for each kind of link).
+const LINK_DISABLE: u32 = 0x7000_0000;
+/// HLREG0: transmit to ourselves.
+pub const LPBK: u32 = 1 << 15;
+/// ESDP: module present, transmit laser off.
+const SDP2: u32 = 1 << 2;
+const SDP3: u32 = 1 << 3;
+/// MSCA: command bit, cleared when done; opcodes.
+const MDI_CMD: u32 = 1 << 30;
+
+/// How long the link takes after a reset, unless the command line says.
+pub const DELAY: Picos = 2_000_000_000;
+
+/// State of the link.
+#[derive(Debug, Default)]
+pub struct Link {
+    /// When it is up, if it is on its way.
+    ready: Option<Picos>,
+    up: bool,
+    /// A loss that LINKS has not shown yet.
+    lost: bool,
+    /// Address that the last MDIO address cycle set.
+    mdio: u16,
+}
+
+impl Ixgbe {
+    /// The link starts over: down now, up after the delay.
+    pub(super) fn restart_link(&mut self) {
+        let late = if self.nasty { self.random.next() % (4 * self.link_delay.max(1)) } else { 0 };
+        self.link.ready = Some(self.now + self.link_delay + late);
+        self.set_link(false);
+    }
+
+    /// Whether frames can pass.
+    #[inline]
+    pub(super) fn link_up(&self) -> bool {
+        self.link.up
+    }
+
+    /// Time passed, or the wire changed.
+    pub(super) fn poll_link(&mut self) {
+        let forced = self.loopback && self.link_forced();
+        let light = self.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2) & LINK_DISABLE == 0;
+        let up = forced || light && self.link.ready.is_none_or(|ready| self.now >= ready);
+        if self.link.up != up {
+            if !light && !forced {
+                // When light comes back the link is negotiated again.
+                self.link.ready = None;
+            }
+            self.set_link(up);
+        }
+    }
+
+    fn link_forced(&self) -> bool {
+        match self.kind {
+            Kind::I82599 => self.regs.peek(AUTOC) & FLU != 0,
+            Kind::X540 | Kind::X550 => self.regs.peek(MACC) & FLU != 0,
+        }
+    }
+
+    fn laser_on(&self) -> bool {
+        self.kind != Kind::I82599 || self.regs.peek(ESDP) & (SDP3 | SDP3 << 8) != SDP3 | SDP3 << 8
+    }
+
+    fn set_link(&mut self, up: bool) {
+        if self.link.up != up {
+            self.link.up = up;
+            self.link.lost |= !up;
+            self.cause(LSC);
+        }
+    }
+
+    /// LINKS: a loss shows on the next read, even if the link is back.
+    pub(super) fn read_links(&mut self) -> u32 {
+        const UP: u32 = 1 << 30;
+        const SPEED_10G: u32 = 3 << 28;
+        const ALIGNED: u32 = 1 << 17 | 0xf << 8;
+        let lost = std::mem::take(&mut self.link.lost);
+        if self.link.up && !lost { UP | SPEED_10G | ALIGNED } else { 0 }
+    }
+
+    /// AUTOC, AUTOC2, MACC were written.
+    pub(super) fn link_written(&mut self, offset: u32) {
+        let value = self.regs.peek(offset);
+        if offset == AUTOC && value & AN_RESTART != 0 {
+            self.regs.poke(AUTOC, value & !AN_RESTART);
+            self.restart_link();
+        }
+        self.poll_link();
+    }
+
+    /// ESDP as it reads: outputs as written, inputs as the board drives them.
+    pub(super) fn read_esdp(&self) -> u32 {
+        let value = self.regs.peek(ESDP);
+        let outputs = value >> 8 & 0xff;
+        // A module sits in the cage; the other inputs are low.
+        let inputs = if self.kind == Kind::I82599 { SDP2 } else { 0 };
+        value & !0xff | value & outputs | inputs & !outputs
+    }
+
+    /// I2CCTL: both lines, as driven and as they are.
+    pub(super) fn write_i2c(&mut self, offset: u32, value: u32) {
+        self.regs.poke(offset, value);
+        let Some(sfp) = &mut self.sfp else { return };
+        if offset == 0x28 {
+            sfp.drive(Lines { clock: value & 2 != 0, data: value & 8 != 0 });
+        }
+    }
+
+    pub(super) fn read_i2c(&self, offset: u32) -> u32 {
+        let value = self.regs.peek(offset);
+        let data = self.sfp.as_ref().is_none_or(|sfp| sfp.data());
+        if offset == 0x28 {
+            let clock = value >> 1 & 1;
+            value & !5 | clock | u32::from(data && value & 8 != 0) << 2
+        } else {
+            // X550: clock in 14, clock out 9, data in 12, data out 10; nobody on the bus.
+            value & !0x5000 | (value & 0x200) << 5 | (value & 0x400) << 2
+        }
+    }
+
+    /// MDIO, clause 45 (§3.7.2.2): address cycle, then read or write.
+    pub(super) fn write_msca(&mut self, value: u32) {
+        self.regs.poke(MSCA, value & !MDI_CMD);
+        if value & MDI_CMD == 0 {
+            return;
+        }
+        let (device, phy) = (value >> 16 & 31, value >> 21 & 31);
+        match value >> 26 & 3 {
+            0 => self.link.mdio = value as u16,
+            1 => {
+                let data = self.regs.peek(MSRWD) as u16;
+                self.phy_write(phy, device, self.link.mdio, data);
+            }
+            2 | 3 => {
+                let data = self.phy_read(phy, device, self.link.mdio);
+                self.regs.poke(MSRWD, self.regs.peek(MSRWD) & 0xffff | u32::from(data) << 16);
+            }
+            _ => {}
+        }
+    }
+
+    /// The copper PHY of X540 and X550. The 82599 here has none: all-ones.
+    fn phy_read(&self, phy: u32, device: u32, register: u16) -> u16 {
+        let id: u32 = match self.kind {
+            Kind::X540 => 0x0154_0200,
+            Kind::X550 => 0x0154_0220,
+            Kind::I82599 => return 0xffff,
+        };
+        if phy != 0 {
+            return 0xffff;
+        }
+        match (device, register) {
+            (_, 2) => (id >> 16) as u16,
+            (_, 3) => id as u16,
+            // Device responds.
+            (1..=5, 8) => 0x8000,
+            // Speed ability: 10G, 1G.
+            (1, 4) => 0x0011,
+            // Extended ability: 10GBASE-T, 1000BASE-T, 100BASE-TX.
+            (1, 0xb) => 0x00a4,
+            // Link status of PMA and auto-negotiation.
+            (1 | 7, 1) => u16::from(self.link.up) << 2 | u16::from(self.link.up) << 5,
+            _ => self.phy.get(&(device as u8, register)).copied().unwrap_or(0),
+        }
+    }
+
+    fn phy_write(&mut self, phy: u32, device: u32, register: u16, data: u16) {
+        if phy != 0 || self.kind == Kind::I82599 {
+            return;
+        }
+        // Reset (4.0 bit 15) and restart (7.0 bit 9) clear themselves.
+        let own = match (device, register) {
+            (_, 0) => 0x8200,
+            _ => 0,
+        };
+        if self.phy.len() < 256 || self.phy.contains_key(&(device as u8, register)) {
+            self.phy.insert((device as u8, register), data & !own);
+        }
+        if (device, register) == (7, 0) && data & 0x200 != 0 {
+            self.restart_link();
+        }
+    }
+
+    /// CTRL.RST and LNK_RST were written (§4.2.1).
+    pub(super) fn control_written(&mut self) {
+        const RST: u32 = 1 << 26;
+        const LNK_RST: u32 = 1 << 3;
+        let value = self.regs.peek(CTRL);
+        if value & RST != 0 {
+            self.software_reset();
+        }
+        if value & LNK_RST != 0 {
+            self.link_reset();
+        }
+        self.regs.poke(CTRL, value & !(RST | LNK_RST));
+    }
+
+    /// HLREG0.LPBK decides where frames go.
+    pub(super) fn load_loopback(&mut self) {
+        self.loopback = self.regs.peek(HLREG0) & LPBK != 0;
+        self.poll_link();
+    }
+}

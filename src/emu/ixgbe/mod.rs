@@ -1,0 +1,540 @@
+//! The emulated Intel 82599, X540 and X550 (82599 datasheet 331520; the register
+//! table is in `regs`).
+//!
+//! ```text
+//!            registers                    doorbell pages (RDT, TDT)
+//!                |                                |
+//!   +------------v--------------------------------v-------------------------+
+//!   | link  EEPROM  module  PHY    tx: fetch -> offload ----+     interrupts |
+//!   | semaphores  firmware                                  v         ^      |
+//!   | clock  statistics         rx: <- route <- filter <-- MAC        |      |
+//!   +---------------|-----------------|---------------------|---------|------+
+//!                   v                 v                     v         v
+//!                registers     descriptors, buffers        wire     eventfds
+//! ```
+//!
+//! What drivers of others rely on is what is modelled, each handshake of it:
+//! Linux polls the EEPROM's done bit, reads the module's identification over
+//! I2C by hand, wants the pipeline reset's ANLP1 state and reads causes through
+//! EICS; DPDK counts packets by the statistics registers; iPXE uses legacy
+//! descriptors and polls EICR.
+//!
+//! The three cards differ in their port (a cage with a module; copper with a
+//! PHY behind MDIO), in how the EEPROM is read (X550: by firmware commands), in
+//! the size of the redirection table and in the clock.
+
+mod clock;
+mod eeprom;
+mod fdir;
+mod filter;
+mod irq;
+mod link;
+mod nvm;
+mod offload;
+mod regs;
+mod rx;
+mod sfp;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod tx;
+
+use self::clock::Clock;
+use self::eeprom::Eeprom;
+use self::fdir::FlowDirector;
+use self::filter::Filters;
+use self::irq::Irq;
+use self::link::Link;
+use self::regs::Effect;
+use self::rx::RxQueue;
+use self::sfp::Sfp;
+use self::stats::Good;
+use self::tx::{Outgoing, TxQueue};
+use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac};
+use super::{Bus, DoorbellPage, Model, Picos, Profile, RegisterFile, Spec, Violations};
+use crate::pci::Id;
+use std::collections::BTreeMap;
+
+/// Which card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 82599 with an SFP+ cage.
+    I82599,
+    /// X540, copper.
+    X540,
+    /// X550, copper.
+    X550,
+}
+
+/// Queues each way.
+const QUEUES: u16 = 128;
+
+/// MSI-X vectors of the function.
+const VECTORS: u16 = 64;
+
+/// Pages that hold rings' registers: receive queues 0 to 63 and 64 to 127,
+/// transmit queues likewise.
+const DOORBELL_PAGES: [u32; 4] = [0x01000, 0x0d000, 0x06000, 0x07000];
+
+/// How often the wire is asked for its carrier.
+const LINK_POLL: Picos = 100_000_000;
+
+/// One emulated function.
+pub struct Ixgbe {
+    kind: Kind,
+    profile: Profile,
+    regs: RegisterFile<Effect>,
+    bus: Bus,
+    mac: Mac,
+    violations: Violations,
+    strict: bool,
+    /// Strict, and something was violated: the card is dead.
+    poisoned: bool,
+    nasty: bool,
+    random: Random,
+    now: Picos,
+
+    eeprom: Eeprom,
+    sfp: Option<Sfp>,
+    /// What was written to the PHY, by device and register.
+    phy: BTreeMap<(u8, u16), u16>,
+    link: Link,
+    link_delay: Picos,
+    link_polled: Picos,
+    clock: Clock,
+    irq: Irq,
+
+    /// What the registers below were read into is out of date.
+    stale: bool,
+    filters: Filters,
+    fdir: FlowDirector,
+    longest: usize,
+    strip_crc: bool,
+    pad: bool,
+    loopback: bool,
+    stamp_all: bool,
+    vlan_type: u16,
+    tcp_flags: [u16; 3],
+    sending: bool,
+    receiving: bool,
+
+    rx: Vec<RxQueue>,
+    /// Receive queues with something to write back, as bits.
+    unflushed: u128,
+    tx: Vec<TxQueue>,
+    tx_active: Vec<u16>,
+    /// Whose turn it is among them.
+    tx_turn: usize,
+    tx_reported: u128,
+    out: Outgoing,
+    rx_good: Good,
+    tx_good: Good,
+
+    /// The packet being sent, the segment cut from it, a received frame that is
+    /// changed on its way, and one that is padded.
+    packet: Vec<u8>,
+    segment: Vec<u8>,
+    received: Vec<u8>,
+    padded: [u8; MIN_FRAME],
+    /// Frames that loop inside the card.
+    loop_queue: FrameQueue,
+}
+
+impl Ixgbe {
+    /// A card at the end of a wire, powered on.
+    pub fn new(kind: Kind, spec: &Spec, mac: Mac) -> Self {
+        let (name, device) = match kind {
+            Kind::I82599 => ("82599", 0x10fb),
+            Kind::X540 => ("x540", 0x1528),
+            Kind::X550 => ("x550", 0x1563),
+        };
+        let id = Id { vendor: 0x8086, device, subsystem_vendor: 0x8086, subsystem: 0x000c, revision: 1 };
+        let registers = if kind == Kind::I82599 { 512 << 10 } else { 2 << 20 };
+        let profile = Profile {
+            name,
+            id,
+            bars: [registers, 0, 0, 0, 16 << 10, 0],
+            vectors: VECTORS,
+            msix: (4, 0, 0x2000),
+            speed: 10_000_000_000,
+        };
+        let mut card = Ixgbe {
+            kind,
+            profile,
+            regs: RegisterFile::new(regs::TABLE, regs::SIZE),
+            bus: Bus::new(VECTORS),
+            mac,
+            violations: Violations::default(),
+            strict: spec.strict,
+            poisoned: false,
+            nasty: spec.nasty,
+            random: Random::new(spec.seed),
+            now: 0,
+            eeprom: Eeprom::new(kind, spec.mac.unwrap_or_else(next_address)),
+            sfp: (kind == Kind::I82599).then(Sfp::new),
+            phy: BTreeMap::new(),
+            link: Link::default(),
+            link_delay: spec.link.unwrap_or(link::DELAY),
+            link_polled: 0,
+            clock: Clock::new(kind),
+            irq: Irq::new(),
+            stale: true,
+            filters: Filters::default(),
+            fdir: FlowDirector::default(),
+            longest: 0,
+            strip_crc: true,
+            pad: true,
+            loopback: false,
+            stamp_all: false,
+            vlan_type: 0x8100,
+            tcp_flags: [0; 3],
+            sending: false,
+            receiving: false,
+            rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
+            unflushed: 0,
+            tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
+            tx_active: Vec::new(),
+            tx_turn: 0,
+            tx_reported: 0,
+            out: Outgoing::default(),
+            rx_good: Good::default(),
+            tx_good: Good::default(),
+            packet: Vec::with_capacity(2048),
+            segment: Vec::new(),
+            received: Vec::new(),
+            padded: [0; MIN_FRAME],
+            loop_queue: FrameQueue::new(64 << 10),
+        };
+        card.reset();
+        card
+    }
+
+    /// CTRL.RST: queues, filters, interrupts and statistics start over; the link,
+    /// the semaphores and the EEPROM's interface stay (§4.2.1.6).
+    fn software_reset(&mut self) {
+        let pending = self.tx.iter().any(TxQueue::pending);
+        if pending && self.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0 {
+            self.violations.note("reset with packets to send and master access not disabled");
+        }
+        self.regs.reset(|row| !stays(row.effect, row.name));
+        self.rx.iter_mut().for_each(|queue| *queue = RxQueue::default());
+        self.tx.iter_mut().for_each(|queue| *queue = TxQueue::default());
+        self.tx_active.clear();
+        self.out.busy = false;
+        (self.unflushed, self.tx_reported) = (0, 0);
+        (self.rx_good, self.tx_good) = (Good::default(), Good::default());
+        while !self.loop_queue.is_empty() {
+            self.loop_queue.pop();
+        }
+        self.irq = Irq::new();
+        self.fdir = FlowDirector::default();
+        self.clock = Clock::new(self.kind);
+        self.load_address();
+        if self.kind != Kind::I82599 {
+            self.regs.poke(0x03c00, 0x60000);
+        }
+        if self.nasty {
+            self.undefined_values();
+        }
+        self.stale = true;
+        self.load();
+    }
+
+    /// CTRL.LNK_RST: the link starts over with its defaults.
+    fn link_reset(&mut self) {
+        self.regs.reset(|row| stays_link(row.effect));
+        self.restart_link();
+    }
+
+    /// The factory address comes from the EEPROM (§6.2.3).
+    fn load_address(&mut self) {
+        let [a, b, c, d, e, f] = self.eeprom.mac();
+        self.regs.poke(0x0a200, u32::from_le_bytes([a, b, c, d]));
+        self.regs.poke(0x0a204, u32::from_le_bytes([e, f, 0, 0x80]));
+    }
+
+    /// Registers whose value after reset the datasheet leaves open.
+    fn undefined_values(&mut self) {
+        for q in 0..QUEUES {
+            for register in [0x00, 0x04] {
+                self.regs.poke(rx::registers(q) + register, self.random.next() as u32);
+                self.regs.poke(tx::registers(q) + register, self.random.next() as u32);
+            }
+        }
+        for n in 0..128 {
+            for filter in [0x0e000, 0x0e200, 0x0e400] {
+                self.regs.poke(filter + 4 * n, self.random.next() as u32);
+            }
+        }
+    }
+
+    /// Reads the registers that frames depend on into the form they are used in.
+    fn load(&mut self) {
+        const JUMBOEN: u32 = 1 << 2;
+        const TXPADEN: u32 = 1 << 10;
+        const RXCRCSTRP: u32 = 1 << 1;
+        const TE: u32 = 1;
+        self.stale = false;
+        let old = std::mem::take(&mut self.filters);
+        self.filters = Filters::load(&self.regs, self.kind, Some(old));
+        let hlreg0 = self.regs.peek(0x04240);
+        // Both lengths count the FCS.
+        let jumbo = (self.regs.peek(0x04268) >> 16) as usize;
+        self.longest = if hlreg0 & JUMBOEN != 0 { jumbo.saturating_sub(4) } else { 1514 };
+        self.strip_crc = hlreg0 & RXCRCSTRP != 0;
+        self.pad = hlreg0 & TXPADEN != 0;
+        let dmatxctl = self.regs.peek(0x04a80);
+        self.vlan_type = (dmatxctl >> 16) as u16;
+        self.sending = dmatxctl & TE != 0;
+        let flags = self.regs.peek(0x04a88);
+        self.tcp_flags = [flags as u16, (flags >> 16) as u16, self.regs.peek(0x04a8c) as u16];
+        self.stamp_all = self.stamps_all();
+        self.receiving = self.receive_enabled();
+        self.load_ivar();
+        self.load_loopback();
+    }
+
+    fn read_register(&mut self, offset: u32) -> u32 {
+        let Some(hit) = self.regs.find(offset, &mut self.violations) else { return self.regs.read(offset) };
+        match hit.effect {
+            Effect::Status => self.status(),
+            Effect::Timer => (self.now / 1_000_000) as u32,
+            Effect::Esdp => self.read_esdp(),
+            Effect::I2c => self.read_i2c(offset),
+            Effect::Links => self.read_links(),
+            Effect::Eicr => self.read_eicr(),
+            Effect::Eics => self.read_eics(),
+            Effect::Eims => self.read_eims(),
+            Effect::EimsEx => self.read_eims_ex(hit.number),
+            Effect::Eimc | Effect::EimcEx | Effect::EicsEx => 0,
+            Effect::Eec => self.read_eec(),
+            Effect::Swsm => self.read_swsm(),
+            Effect::Hicr => self.read_hicr(),
+            Effect::SecStat => 1,
+            Effect::Clock => self.read_clock(offset),
+            Effect::RxStamp | Effect::TxStamp => {
+                self.unlock_stamp(hit.effect == Effect::RxStamp);
+                self.regs.read(offset)
+            }
+            Effect::RxQueue if self.regs.stored(offset) == rx::registers(hit.number) + 0x10 => {
+                let queue = &self.rx[usize::from(hit.number)];
+                if queue.enabled { queue.head } else { self.regs.read(offset) }
+            }
+            Effect::TxQueue if offset == tx::registers(hit.number) + 0x10 => {
+                let queue = &self.tx[usize::from(hit.number)];
+                if queue.enabled { queue.head } else { self.regs.read(offset) }
+            }
+            _ => self.regs.read(offset),
+        }
+    }
+
+    fn write_register(&mut self, offset: u32, value: u32) {
+        let hit = self.regs.find(offset, &mut self.violations);
+        match hit.map(|hit| (hit.effect, hit.number)) {
+            Some((Effect::Eicr, _)) => return self.clear_causes(value),
+            Some((Effect::Eics, _)) => return self.write_eics(value),
+            Some((Effect::Eims, _)) => return self.write_eims(value),
+            Some((Effect::Eimc, _)) => return self.write_eimc(value),
+            Some((Effect::EicsEx, half)) => return self.write_eics_ex(half, value),
+            Some((Effect::EimsEx, half)) => return self.write_eims_ex(half, value),
+            Some((Effect::EimcEx, half)) => return self.write_eimc_ex(half, value),
+            Some((Effect::Msca, _)) => return self.write_msca(value),
+            Some((Effect::I2c, _)) => return self.write_i2c(offset, value),
+            _ => {}
+        }
+        self.regs.write(offset, value, &mut self.violations);
+        let Some(hit) = hit else { return };
+        match hit.effect {
+            Effect::Config => {
+                self.stale = true;
+                if (0x900..0xa04).contains(&offset) {
+                    self.check_ivar(offset);
+                }
+            }
+            Effect::RxQueue => self.rx_queue_written(hit.number, self.regs.stored(offset)),
+            Effect::TxQueue => self.tx_queue_written(hit.number, offset),
+            Effect::Ctrl => self.control_written(),
+            Effect::Autoc | Effect::Esdp => self.link_written(offset),
+            Effect::Eerd | Effect::Eewr => self.eeprom_written(offset),
+            Effect::Hicr => self.host_command(),
+            Effect::FdirCtrl => self.fdir_control(),
+            Effect::FdirCmd => self.fdir_command(),
+            Effect::Clock => self.write_clock(offset, value),
+            _ => {}
+        }
+    }
+
+    /// STATUS: bus mastering is on and was not told to stop; port 0.
+    fn status(&self) -> u32 {
+        const GIO: u32 = 1 << 19;
+        let master = self.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0;
+        if master { GIO } else { 0 }
+    }
+
+    /// Queues that were enabled or disabled by a store to a mapped page.
+    fn look_at_pages(&mut self) {
+        for q in 0..QUEUES {
+            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
+            if enabled(rx::registers(q)) != self.rx[usize::from(q)].enabled {
+                self.rx_queue_written(q, rx::registers(q) + 0x28);
+            }
+            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
+            if enabled(tx::registers(q)) != self.tx[usize::from(q)].enabled {
+                self.tx_queue_written(q, tx::registers(q) + 0x28);
+            }
+        }
+    }
+
+    fn condemn(&mut self) {
+        let total = self.violations.total() + self.bus.memory.violations_total();
+        self.poisoned = self.strict && total > 0;
+    }
+}
+
+/// CTRL.GIO_DIS: no new master accesses.
+const GIO_DIS: u32 = 1 << 2;
+
+/// What CTRL.RST does not touch.
+fn stays(effect: Effect, name: &str) -> bool {
+    stays_link(effect)
+        || matches!(effect, Effect::Eec | Effect::Swsm | Effect::Esdp | Effect::I2c | Effect::Hicr)
+        || matches!(name, "GSSR" | "FWSM" | "FACTPS" | "FLA" | "ANLP1" | "MMNGC" | "WUS" | "EEMNGCTL")
+}
+
+/// What only CTRL.LNK_RST touches.
+fn stays_link(effect: Effect) -> bool {
+    matches!(effect, Effect::Autoc | Effect::Links)
+}
+
+impl Model for Ixgbe {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
+        if self.poisoned {
+            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
+        }
+        if bar != 0 || offset >= u64::from(regs::SIZE) {
+            self.violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
+            return 0;
+        }
+        let offset = offset as u32;
+        let value = match size {
+            4 if offset % 4 == 0 => u64::from(self.read_register(offset)),
+            8 if offset % 8 == 0 => {
+                u64::from(self.read_register(offset)) | u64::from(self.read_register(offset + 4)) << 32
+            }
+            _ => {
+                self.violations.note("register read that is not of 4 aligned bytes");
+                u64::from(self.read_register(offset & !3)) >> (8 * (offset & 3))
+            }
+        };
+        self.condemn();
+        value
+    }
+
+    fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
+        if self.poisoned {
+            return;
+        }
+        if bar != 0 || offset >= u64::from(regs::SIZE) {
+            self.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
+        } else if size == 4 && offset % 4 == 0 {
+            self.write_register(offset as u32, value as u32);
+        } else if size == 8 && offset % 8 == 0 {
+            self.write_register(offset as u32, value as u32);
+            self.write_register(offset as u32 + 4, (value >> 32) as u32);
+        } else {
+            self.violations.note("register write that is not of 4 aligned bytes");
+        }
+        self.condemn();
+    }
+
+    fn tick(&mut self, now: Picos) {
+        self.now = self.now.max(now);
+        if !self.link_up() || self.now - self.link_polled >= LINK_POLL {
+            self.link_polled = self.now;
+            self.poll_link();
+        }
+    }
+
+    fn step(&mut self, now: Picos) -> usize {
+        if self.poisoned {
+            return 0;
+        }
+        self.tick(now);
+        if self.stale {
+            self.load();
+        }
+        let now = self.now;
+        let work = self.transmit(now) + self.receive(now);
+        if work != 0 {
+            self.flush_stats();
+        }
+        if !self.irq.idle() {
+            self.deliver(now);
+        }
+        if self.strict {
+            self.condemn();
+        }
+        work
+    }
+
+    fn doorbells(&self) -> Vec<DoorbellPage> {
+        let page = |&at: &u32| DoorbellPage { bar: 0, offset: u64::from(at), words: self.regs.page(at).clone() };
+        DOORBELL_PAGES.iter().map(page).collect()
+    }
+
+    fn mapped(&mut self) {
+        self.look_at_pages();
+    }
+
+    fn reset(&mut self) {
+        self.poisoned = false;
+        self.regs.reset(|_| true);
+        self.software_reset();
+        self.link_reset();
+    }
+
+    fn bus(&mut self) -> &mut Bus {
+        &mut self.bus
+    }
+
+    fn violations(&self) -> &Violations {
+        &self.violations
+    }
+
+    fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
+        let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
+        self.regs.name(offset)
+    }
+
+    fn wire_counters(&self) -> Counters {
+        self.mac.counters()
+    }
+}
+
+/// Numbers for what may be random: xorshift64*, which no seed makes stop.
+pub struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
+    }
+}
+
+/// Factory addresses in the order in which cards are made: 00:1b:21:e0:00:00 on.
+fn next_address() -> [u8; 6] {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    [0x00, 0x1b, 0x21, 0xe0, high, low]
+}

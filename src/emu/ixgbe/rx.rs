@@ -1,0 +1,509 @@
+//! Receive: frames into descriptors (82599 §7.1).
+//!
+//! ```text
+//!   wire --> filters --> queue q          head            tail
+//!                          ring: | done | free free free | driver's |
+//!                                   ^ written back, up to a cache line (4) at once,
+//!                                     status word last, with Release
+//! ```
+//!
+//! The tail is only looked at when the known free descriptors run out: on
+//! silicon it is a register write away, here it is a cache line that the driver
+//! writes, and each look costs both sides.
+
+use super::super::headers::{self, Headers, Network, TCP, UDP};
+use super::super::wire::MIN_FRAME;
+use super::super::{Picos, RegisterFile, Translation, Violations};
+use super::filter::Route;
+use super::irq::RX_MISS;
+use super::regs::Effect;
+use super::stats::{self, QueueGood};
+use super::{Ixgbe, Kind};
+use crate::dma::Iova;
+use std::sync::atomic::Ordering;
+
+/// Frames that are received in one step: what a lock is held for.
+const BUDGET: usize = 64;
+
+/// Status bits of the write-back (§7.1.6.2).
+const DD: u32 = 1;
+const EOP: u32 = 1 << 1;
+const FLM: u32 = 1 << 2;
+const VP: u32 = 1 << 3;
+const UDPCS: u32 = 1 << 4;
+const L4CS: u32 = 1 << 5;
+const IPCS: u32 = 1 << 6;
+const TSIP: u32 = 1 << 15;
+const TS: u32 = 1 << 16;
+const LB: u32 = 1 << 18;
+/// Its error bits, in the same word.
+const TCPE: u32 = 1 << 30;
+const IPE: u32 = 1 << 31;
+
+/// RXDCTL.
+pub const ENABLE: u32 = 1 << 25;
+const VME: u32 = 1 << 30;
+const RLPML_EN: u32 = 1 << 15;
+/// SRRCTL.
+const DROP_EN: u32 = 1 << 28;
+
+/// A receive queue, as its registers were when it was enabled.
+#[derive(Default)]
+pub struct RxQueue {
+    /// Receives.
+    pub enabled: bool,
+    base: Iova,
+    count: u32,
+    /// Next descriptor to fill, and the first that is the driver's.
+    pub head: u32,
+    tail: u32,
+    /// Bytes that a buffer holds.
+    buffer: u32,
+    legacy: bool,
+    drop: bool,
+    strip_vlan: bool,
+    longest: u32,
+    /// Filled descriptors that were not written back: those before `head`.
+    pending: [[u64; 2]; 4],
+    pended: u32,
+    good: QueueGood,
+}
+
+/// Offset of a receive queue's registers.
+pub fn registers(q: u16) -> u32 {
+    if q < 64 { 0x01000 + 0x40 * u32::from(q) } else { 0x0d000 + 0x40 * (u32::from(q) - 64) }
+}
+
+/// What became of a frame.
+enum Fate {
+    Taken,
+    /// No descriptor is free.
+    Full,
+    /// Not for this queue.
+    Refused,
+}
+
+impl RxQueue {
+    /// Reads the queue's registers as it is enabled (§4.6.7.1).
+    pub fn enable(&mut self, q: u16, regs: &RegisterFile<Effect>, kind: Kind, violations: &mut Violations) {
+        let at = |register: u32| regs.peek(registers(q) + register);
+        let (srrctl, rxdctl) = (at(0x14), at(0x28));
+        let buffer = (srrctl & 0x1f) * 1024;
+        if at(0) & 0x7f != 0 {
+            violations.note("RDBAL is not aligned to 128 bytes");
+        }
+        if at(8) == 0 || at(8) % 128 != 0 {
+            violations.note("RDLEN is not a multiple of 128");
+        }
+        if !matches!(srrctl >> 25 & 7, 0 | 1 | 2 | 5) {
+            violations.note("SRRCTL.DESCTYPE is reserved");
+        }
+        *self = RxQueue {
+            enabled: true,
+            base: u64::from(at(0) & !0x7f) | u64::from(at(4)) << 32,
+            count: at(8) / 16,
+            head: at(0x10),
+            tail: at(0x10),
+            // 0 is 2 KiB, as legacy drivers leave it.
+            buffer: if buffer == 0 { 2048 } else { buffer },
+            legacy: srrctl >> 25 & 7 == 0,
+            drop: srrctl & DROP_EN != 0,
+            strip_vlan: rxdctl & VME != 0,
+            longest: if kind != Kind::I82599 && rxdctl & RLPML_EN != 0 { rxdctl & 0x3fff } else { !0 },
+            ..RxQueue::default()
+        };
+        if self.head >= self.count {
+            violations.note("RDH is outside the ring");
+            self.head = 0;
+        }
+        if at(0x18) != at(0x10) {
+            violations.note("RDT written before the queue was enabled");
+        }
+    }
+
+    /// The head is written while the queue is enabled: fine while it is empty.
+    fn rewind(&mut self, head: u32, violations: &mut Violations) {
+        if head == self.head {
+            return;
+        }
+        if self.head != self.tail || head >= self.count {
+            violations.note("RDH of a queue in use written");
+            return;
+        }
+        (self.head, self.tail) = (head, head);
+    }
+
+    /// Registers that may change while it is enabled.
+    pub fn update(&mut self, q: u16, regs: &RegisterFile<Effect>) {
+        self.drop = regs.peek(registers(q) + 0x14) & DROP_EN != 0;
+        self.strip_vlan = regs.peek(registers(q) + 0x28) & VME != 0;
+    }
+
+    /// Free descriptors; looks at the tail if fewer than `need` are known.
+    #[inline]
+    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
+        let known = self.distance(self.tail);
+        if known >= need { known } else { self.look(known, q, regs, violations) }
+    }
+
+    #[cold]
+    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
+        let tail = regs.peek(registers(q) + 0x18) & 0xffff;
+        if tail >= self.count {
+            violations.note("RDT is outside the ring");
+            return known;
+        }
+        let free = self.distance(tail);
+        if free < known {
+            violations.note("RDT moved backwards over descriptors that the card owns");
+        }
+        self.tail = tail;
+        free
+    }
+
+    #[inline]
+    fn distance(&self, tail: u32) -> u32 {
+        if tail >= self.head { tail - self.head } else { tail + self.count - self.head }
+    }
+
+    /// Puts a packet into buffers: all of it or nothing.
+    #[inline]
+    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2]) {
+        let mut rest = packet;
+        loop {
+            let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
+            let descriptor = memory.descriptor(self.base + 16 * u64::from(self.head));
+            if let Some(descriptor) = descriptor {
+                memory.write(descriptor[0].load(Ordering::Relaxed), part);
+            }
+            self.complete(memory, write_back(words, part.len(), more.is_empty(), self.legacy));
+            if more.is_empty() {
+                break;
+            }
+            rest = more;
+        }
+        self.good.frames += 1;
+        self.good.bytes += packet.len() as u64;
+    }
+
+    /// Done with the descriptor at head.
+    #[inline]
+    fn complete(&mut self, memory: &Translation, words: [u64; 2]) {
+        self.pending[self.pended as usize] = words;
+        self.pended += 1;
+        self.head += 1;
+        if self.head == self.count {
+            self.head = 0;
+        }
+        if self.head % 4 == 0 {
+            self.flush(memory);
+        }
+    }
+
+    /// Writes back what was filled; the status words last.
+    #[inline]
+    pub fn flush(&mut self, memory: &Translation) {
+        let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
+        for (at, words) in (first..).zip(&self.pending[..self.pended as usize]) {
+            if let Some(descriptor) = memory.descriptor(self.base + 16 * u64::from(at)) {
+                descriptor[0].store(words[0], Ordering::Relaxed);
+                descriptor[1].store(words[1], Ordering::Release);
+            }
+        }
+        self.pended = 0;
+    }
+}
+
+/// A descriptor's two words. What belongs to the whole packet stands in its last
+/// descriptor; the others have their length and DD.
+#[inline]
+fn write_back(words: [u64; 2], len: usize, last: bool, legacy: bool) -> [u64; 2] {
+    let len = len as u64;
+    match (legacy, last) {
+        (false, true) => [words[0], words[1] | len << 32],
+        (false, false) => [0, u64::from(DD) | len << 32],
+        (true, true) => [words[0], words[1] | len],
+        (true, false) => [0, u64::from(DD) << 32 | len],
+    }
+}
+
+impl Ixgbe {
+    /// Receives what has arrived by `now`; how many frames that was.
+    pub(super) fn receive(&mut self, now: Picos) -> usize {
+        if !self.receiving || !self.link_up() {
+            return 0;
+        }
+        let mut frames = 0;
+        while frames < BUDGET && self.receive_one(now) {
+            frames += 1;
+        }
+        if frames != 0 || self.unflushed != 0 {
+            self.finish_receive();
+        }
+        frames
+    }
+
+    /// Receives or drops one frame; false if there is none, or it has to wait.
+    #[inline]
+    fn receive_one(&mut self, now: Picos) -> bool {
+        let looped = self.loopback;
+        let offered = if looped { self.loop_queue.front() } else { self.mac.peek(now) };
+        let Some((frame, _)) = offered else { return false };
+        let frame = if frame.len() < MIN_FRAME {
+            // Some wires carry what a sending MAC would have padded.
+            self.padded[..frame.len()].copy_from_slice(frame);
+            self.padded[frame.len()..].fill(0);
+            &self.padded[..]
+        } else {
+            frame
+        };
+
+        let headers = headers::parse(frame, self.filters.vet);
+        let long = frame.len() > self.longest + if headers.vlan.is_some() { 4 } else { 0 };
+        let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(headers.vlan);
+        if !accepted {
+            if long {
+                self.regs.count(stats::ROC, 1);
+            }
+            self.done_with_frame(looped, true);
+            return true;
+        }
+        let route = self.filters.route(frame, &headers, &mut self.fdir);
+        let queue = &mut self.rx[usize::from(route.queue)];
+        let trailer = if self.stamp_all { 8 } else { 0 } + if self.strip_crc { 0 } else { 4 };
+        let len = frame.len() + trailer;
+        let fate = if route.drop || !queue.enabled || len as u32 > queue.longest {
+            Fate::Refused
+        } else {
+            let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
+            if queue.free(need, route.queue, &self.regs, &mut self.violations) < need {
+                Fate::Full
+            } else {
+                let words =
+                    describe(self.kind, frame, &headers, &route, queue, self.filters.hash_in_descriptor, looped);
+                let plain = trailer == 0 && !(queue.strip_vlan && headers.vlan.is_some()) && !route.time;
+                if plain {
+                    queue.deliver(&self.bus.memory, frame, words);
+                } else {
+                    let changed = Change {
+                        strip: queue.strip_vlan && headers.vlan.is_some(),
+                        crc: !self.strip_crc,
+                        stamp: self.stamp_all.then(|| self.clock.stamp(now)),
+                    };
+                    changed.apply(frame, &mut self.received);
+                    let latched = route.time && self.clock.latch_rx(now, &self.regs);
+                    let status = changed.status() | if latched { TS } else { 0 };
+                    queue.deliver(&self.bus.memory, &self.received, [words[0], words[1] | u64::from(status)]);
+                }
+                self.rx_good.count(frame, frame.len());
+                Fate::Taken
+            }
+        };
+        match fate {
+            Fate::Taken => self.unflushed |= 1 << route.queue,
+            Fate::Refused => stats::count_no_descriptor(&self.regs, route.queue),
+            Fate::Full => return self.no_descriptor(route.queue, looped, now),
+        }
+        self.done_with_frame(looped, matches!(fate, Fate::Refused));
+        true
+    }
+
+    #[inline]
+    fn done_with_frame(&mut self, looped: bool, dropped: bool) {
+        match (looped, dropped) {
+            (true, _) => self.loop_queue.pop(),
+            (false, true) => self.mac.drop_frame(),
+            (false, false) => self.mac.advance(),
+        }
+    }
+
+    /// A frame waits on a wire that honours pause frames; else it is lost, at
+    /// once if the queue is set to drop, or when the packet buffer is full.
+    #[cold]
+    fn no_descriptor(&mut self, q: u16, looped: bool, now: Picos) -> bool {
+        let waits = if looped { false } else { self.mac.waits() };
+        if waits {
+            return false;
+        }
+        if self.rx[usize::from(q)].drop {
+            stats::count_no_descriptor(&self.regs, q);
+        } else if !looped && self.mac.overrun(now) {
+            stats::count_missed(&self.regs);
+        } else {
+            return false;
+        }
+        self.cause(RX_MISS);
+        self.done_with_frame(looped, true);
+        true
+    }
+
+    /// Write-backs, counters and interrupts of the queues that received.
+    fn finish_receive(&mut self) {
+        let mut queues = std::mem::take(&mut self.unflushed);
+        while queues != 0 {
+            let q = queues.trailing_zeros() as u16;
+            queues &= queues - 1;
+            if self.nasty && self.random.next() % 4 == 0 {
+                // Late write-back: in some later step.
+                self.unflushed |= 1 << q;
+                continue;
+            }
+            let queue = &mut self.rx[usize::from(q)];
+            queue.flush(&self.bus.memory);
+            stats::count_rx_queue(&self.regs, q, std::mem::take(&mut queue.good));
+            self.rx_event(q);
+        }
+    }
+
+    /// RXDCTL or another register of queue `q` was written.
+    pub(super) fn rx_queue_written(&mut self, q: u16, offset: u32) {
+        let on = self.regs.peek(registers(q) + 0x28) & ENABLE != 0;
+        let queue = &mut self.rx[usize::from(q)];
+        match (queue.enabled, on) {
+            (false, true) => {
+                queue.enable(q, &self.regs, self.kind, &mut self.violations);
+            }
+            (true, false) => {
+                queue.flush(&self.bus.memory);
+                stats::count_rx_queue(&self.regs, q, std::mem::take(&mut queue.good));
+                self.regs.poke(registers(q) + 0x10, 0);
+                self.regs.poke(registers(q) + 0x18, 0);
+                *queue = RxQueue::default();
+            }
+            (true, true) => {
+                match offset.wrapping_sub(registers(q)) {
+                    0..0x0c => self.violations.note("base or length of an enabled receive queue written"),
+                    // DPDK writes the head once more behind the enable bit.
+                    0x10 => queue.rewind(self.regs.peek(offset), &mut self.violations),
+                    _ => {}
+                }
+                queue.update(q, &self.regs);
+            }
+            (false, false) => {}
+        }
+        self.receiving = self.receive_enabled();
+    }
+
+    /// RXCTRL.RXEN, and some queue to receive.
+    pub(super) fn receive_enabled(&self) -> bool {
+        const RXEN: u32 = 1;
+        const RX_DIS: u32 = 2;
+        self.regs.peek(0x03000) & RXEN != 0
+            && self.regs.peek(0x08d00) & RX_DIS == 0
+            && self.rx.iter().any(|queue| queue.enabled)
+    }
+}
+
+/// What the card changes in a frame on its way to memory.
+struct Change {
+    strip: bool,
+    crc: bool,
+    stamp: Option<u64>,
+}
+
+impl Change {
+    fn apply(&self, frame: &[u8], into: &mut Vec<u8>) {
+        into.clear();
+        if self.strip {
+            into.extend_from_slice(&frame[..12]);
+            into.extend_from_slice(&frame[16..]);
+        } else {
+            into.extend_from_slice(frame);
+        }
+        if self.crc {
+            into.extend_from_slice(&headers::crc32(frame).to_le_bytes());
+        }
+        if let Some(stamp) = self.stamp {
+            into.extend_from_slice(&stamp.to_le_bytes());
+        }
+    }
+
+    fn status(&self) -> u32 {
+        if self.stamp.is_some() { TSIP } else { 0 }
+    }
+}
+
+/// The write-back of a packet, without its length.
+#[inline]
+fn describe(
+    kind: Kind,
+    frame: &[u8],
+    headers: &Headers,
+    route: &Route,
+    queue: &RxQueue,
+    hash: bool,
+    looped: bool,
+) -> [u64; 2] {
+    let mut status = DD | EOP | checksums(kind, frame, headers);
+    let mut vlan = 0;
+    if let Some(tag) = headers.vlan {
+        status |= VP;
+        vlan = if queue.strip_vlan { u64::from(tag) } else { 0 };
+    }
+    if queue.legacy {
+        // Length 15:0, checksum 31:16; status 39:32, errors 47:40, VLAN 63:48.
+        let sum = headers::fold(headers::ones_sum(frame.get(14..).unwrap_or_default())).to_be();
+        let errors = u64::from(status >> 24 & 0xc0);
+        return [0, u64::from(sum) << 16 | u64::from(status & 0xff) << 32 | errors << 40 | vlan << 48];
+    }
+    if looped {
+        status |= LB;
+    }
+    let upper = match route.directed {
+        Some((id, bucket)) => {
+            status |= FLM;
+            u32::from(id) | u32::from(bucket) << 16
+        }
+        None if hash => route.hash,
+        // IP identification; the fragment checksum is not computed.
+        None if headers.network == Network::V4 => u32::from(headers::be16(frame, usize::from(headers.l3) + 4)),
+        None => 0,
+    };
+    let packet_type = match route.ether_type {
+        Some(index) => 0x8000 | u32::from(index) << 4,
+        None => packet_type(headers),
+    };
+    let rss_type = if hash { u32::from(route.rss_type) } else { 0 };
+    [u64::from(rss_type | packet_type) | u64::from(upper) << 32, u64::from(status) | vlan << 48]
+}
+
+/// Bits 15:4 of the write-back.
+#[inline]
+fn packet_type(headers: &Headers) -> u32 {
+    let network = match (headers.network, headers.extended) {
+        (Network::Other, _) => return 0,
+        (Network::V4, false) => 0x10,
+        (Network::V4, true) => 0x30,
+        (Network::V6, false) => 0x40,
+        (Network::V6, true) => 0xc0,
+    };
+    network
+        | match headers.transport {
+            TCP => 0x100,
+            UDP => 0x200,
+            headers::SCTP => 0x400,
+            _ => 0,
+        }
+}
+
+/// Which checksums were looked at, and which are wrong (§7.1.11).
+#[inline]
+fn checksums(kind: Kind, frame: &[u8], headers: &Headers) -> u32 {
+    let mut status = 0;
+    if headers.network == Network::V4 {
+        status |= IPCS;
+        if !headers.ip_checksum_right(frame) {
+            status |= IPE;
+        }
+    }
+    let checked = if headers.transport == UDP { L4CS | UDPCS } else { L4CS };
+    match headers.transport_checksum_right(frame) {
+        Some(true) => status | checked,
+        Some(false) => status | checked | TCPE,
+        // The 82599 takes a UDP checksum of zero for a wrong one (erratum).
+        None if headers.transport == UDP && headers.network == Network::V4 && kind == Kind::I82599 => {
+            status | checked | TCPE
+        }
+        None => status,
+    }
+}

@@ -1,0 +1,130 @@
+//! Statistics (82599 §7.11, §8.2.3.23): counted for a step, then added to the
+//! registers, which clear when they are read.
+
+use super::super::RegisterFile;
+use super::Ixgbe;
+use super::regs::Effect;
+
+/// MPC: frames that no packet buffer had room for.
+const MPC: u32 = 0x03fa0;
+const QPRDC: u32 = 0x01430;
+const QPRC: u32 = 0x01030;
+const QBRC: u32 = 0x01034;
+const QPTC: u32 = 0x08680;
+const QBTC: u32 = 0x08700;
+const RQSMR: u32 = 0x02300;
+const TQSM: u32 = 0x08600;
+/// Errors, by frame.
+pub const RUC: u32 = 0x040a4;
+/// Too long.
+pub const ROC: u32 = 0x040ac;
+
+/// Good frames of one direction in one step.
+#[derive(Default)]
+pub struct Good {
+    frames: u32,
+    bytes: u64,
+    multicast: u32,
+    broadcast: u32,
+    sizes: [u32; 6],
+}
+
+impl Good {
+    /// Counts a frame of `len` bytes without FCS.
+    #[inline]
+    pub fn count(&mut self, frame: &[u8], len: usize) {
+        let len = len + 4;
+        self.frames += 1;
+        self.bytes += len as u64;
+        if frame[0] & 1 == 1 {
+            *if frame[..6] == [0xff; 6] { &mut self.broadcast } else { &mut self.multicast } += 1;
+        }
+        let class = match len {
+            ..=64 => 0,
+            65..=127 => 1,
+            128..=255 => 2,
+            256..=511 => 3,
+            512..=1023 => 4,
+            _ => 5,
+        };
+        self.sizes[class] += 1;
+    }
+}
+
+/// Frames of one queue in one step.
+#[derive(Clone, Copy, Default)]
+pub struct QueueGood {
+    /// Frames.
+    pub frames: u32,
+    /// Bytes without FCS.
+    pub bytes: u64,
+}
+
+impl Ixgbe {
+    /// Adds what a step counted to the registers.
+    pub(super) fn flush_stats(&mut self) {
+        let rx = std::mem::take(&mut self.rx_good);
+        if rx.frames != 0 {
+            // Received octets leave the FCS out when it is stripped.
+            let octets = if self.strip_crc { rx.bytes - 4 * u64::from(rx.frames) } else { rx.bytes };
+            self.add(&rx, [0x04074, 0x04078, 0x0407c, 0x0405c], 0x04088, octets);
+            self.regs.count(0x040d0, rx.frames);
+            self.regs.count36(0x040c0, rx.bytes);
+            self.regs.count(0x02f50, rx.frames);
+            self.regs.count36(0x02f54, octets);
+        }
+        let tx = std::mem::take(&mut self.tx_good);
+        if tx.frames != 0 {
+            self.add(&tx, [0x04080, 0x040f4, 0x040f0, 0x040d8], 0x04090, tx.bytes);
+            self.regs.count(0x040d4, tx.frames);
+            self.regs.count(0x087a0, tx.frames);
+            self.regs.count36(0x087a4, tx.bytes);
+        }
+        let (matched, missed) = (std::mem::take(&mut self.fdir.matched), std::mem::take(&mut self.fdir.missed));
+        if matched | missed != 0 {
+            self.regs.count(0x0ee58, matched);
+            self.regs.count(0x0ee5c, missed);
+        }
+    }
+
+    /// Frames, broadcasts, multicasts and sizes to registers `at`.
+    fn add(&mut self, good: &Good, at: [u32; 4], octets_at: u32, octets: u64) {
+        let [frames, broadcast, multicast, sizes] = at;
+        self.regs.count(frames, good.frames);
+        self.regs.count(broadcast, good.broadcast);
+        self.regs.count(multicast, good.multicast);
+        for (count, register) in good.sizes.iter().zip((sizes..).step_by(4)) {
+            self.regs.count(register, *count);
+        }
+        self.regs.count36(octets_at, octets);
+    }
+}
+
+/// The counter that queue `q` is mapped to: 4 queues in a register, 8 bits each.
+fn counter(regs: &RegisterFile<Effect>, map: u32, q: u16) -> u32 {
+    regs.peek(map + u32::from(q & !3)) >> (8 * (q & 3)) & 0xf
+}
+
+/// Adds a receive queue's step to its counter.
+pub fn count_rx_queue(regs: &RegisterFile<Effect>, q: u16, good: QueueGood) {
+    let n = counter(regs, RQSMR, q);
+    regs.count(QPRC + 0x40 * n, good.frames);
+    regs.count36(QBRC + 0x40 * n, good.bytes);
+}
+
+/// Adds a transmit queue's step to its counter.
+pub fn count_tx_queue(regs: &RegisterFile<Effect>, q: u16, good: QueueGood) {
+    let n = counter(regs, TQSM, q);
+    regs.count(QPTC + 4 * n, good.frames);
+    regs.count36(QBTC + 8 * n, good.bytes);
+}
+
+/// A frame found no descriptor in queue `q` and was dropped.
+pub fn count_no_descriptor(regs: &RegisterFile<Effect>, q: u16) {
+    regs.count(QPRDC + 0x40 * counter(regs, RQSMR, q), 1);
+}
+
+/// A frame found the packet buffer full.
+pub fn count_missed(regs: &RegisterFile<Effect>) {
+    regs.count(MPC, 1);
+}

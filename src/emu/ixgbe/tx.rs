@@ -1,0 +1,432 @@
+//! Transmit: descriptors into frames (82599 §7.2).
+//!
+//! ```text
+//!   ring q: | sent | context data data+EOP | ... |      head .. tail: the card's
+//!                     |       |     |
+//!                     v       v     v    offloads: checksums, VLAN, segmentation
+//!               parameters   one packet -----------------------------> frames --> MAC
+//!                                                                        |
+//!   DD in each descriptor with RS, or the head in memory <--- all sent --+
+//! ```
+//!
+//! A packet that the wire has no time for yet stays where it is, half sent
+//! perhaps, and goes on in the next step.
+
+use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
+use super::super::{Picos, RegisterFile, Violations};
+use super::Ixgbe;
+use super::offload::{Context, Offload};
+use super::regs::Effect;
+use super::stats::{self, QueueGood};
+use crate::dma::Iova;
+use std::sync::atomic::Ordering;
+
+/// Packets that one queue sends before it is the next one's turn.
+const TURN: usize = 32;
+
+/// Data descriptors of one packet (the datasheet's 40, less write-back threshold).
+const DESCRIPTORS_MAX: u32 = 40;
+
+/// Largest packet to segment.
+const TSO_MAX: usize = 256 * 1024;
+
+/// Command bits, in the second word's lower half.
+const EOP: u64 = 1 << 24;
+const IFCS: u64 = 1 << 25;
+/// Legacy: insert a checksum.
+const IC: u64 = 1 << 26;
+const RS: u64 = 1 << 27;
+const DEXT: u64 = 1 << 29;
+const VLE: u64 = 1 << 30;
+const TSE: u64 = 1 << 31;
+/// Advanced, MAC field: stamp the time of sending.
+const TSTAMP: u64 = 1 << 19;
+/// Done, in the status nibble.
+const DD: u64 = 1 << 32;
+
+/// TXDCTL.
+const ENABLE: u32 = 1 << 25;
+
+/// A transmit queue, as its registers were when it was enabled.
+#[derive(Default)]
+pub struct TxQueue {
+    /// Sends.
+    pub enabled: bool,
+    base: Iova,
+    count: u32,
+    /// Next descriptor to send.
+    pub head: u32,
+    tail: u32,
+    head_write_back: Option<Iova>,
+    contexts: [Option<Context>; 2],
+    /// Descriptors written back late (nasty).
+    late: Vec<u32>,
+    good: QueueGood,
+}
+
+/// A packet between descriptors and wire.
+#[derive(Default)]
+pub struct Outgoing {
+    /// There is one.
+    pub busy: bool,
+    queue: u16,
+    /// Its descriptors: from the queue's head, so many.
+    descriptors: u32,
+    /// Those of them with RS, as bits.
+    reports: u64,
+    stamp: bool,
+    offload: Offload,
+}
+
+/// Offset of a transmit queue's registers.
+pub fn registers(q: u16) -> u32 {
+    0x06000 + 0x40 * u32::from(q)
+}
+
+/// What is at a queue's head.
+enum Next {
+    Nothing,
+    Packet,
+    /// Something that is not sent was passed over.
+    Other,
+}
+
+impl TxQueue {
+    fn enable(&mut self, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) {
+        let at = |register: u32| regs.peek(registers(q) + register);
+        let write_back = at(0x38);
+        if at(0) & 0x7f != 0 {
+            violations.note("TDBAL is not aligned to 128 bytes");
+        }
+        if at(8) == 0 || at(8) % 128 != 0 {
+            violations.note("TDLEN is not a multiple of 128");
+        }
+        let address = u64::from(write_back & !3) | u64::from(at(0x3c)) << 32;
+        *self = TxQueue {
+            enabled: true,
+            base: u64::from(at(0) & !0x7f) | u64::from(at(4)) << 32,
+            count: at(8) / 16,
+            head: at(0x10),
+            tail: at(0x10),
+            head_write_back: (write_back & 1 == 1).then_some(address),
+            ..TxQueue::default()
+        };
+        if self.head >= self.count {
+            violations.note("TDH is outside the ring");
+            self.head = 0;
+        }
+    }
+
+    /// The head is written while the queue is enabled: fine while it is empty.
+    fn rewind(&mut self, head: u32, violations: &mut Violations) {
+        if head == self.head {
+            return;
+        }
+        if self.head != self.tail || head >= self.count {
+            violations.note("TDH of a queue in use written");
+            return;
+        }
+        (self.head, self.tail) = (head, head);
+    }
+
+    /// Looks at the doorbell.
+    #[inline]
+    fn look(&mut self, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) {
+        let tail = regs.peek(registers(q) + 0x18);
+        if tail != self.tail {
+            if tail < self.count {
+                self.tail = tail;
+            } else {
+                violations.note("TDT is outside the ring");
+            }
+        }
+    }
+
+    /// Whether there is something to send.
+    pub fn pending(&self) -> bool {
+        self.enabled && self.head != self.tail
+    }
+
+    #[inline]
+    fn after(&self, at: u32, by: u32) -> u32 {
+        let at = at + by;
+        if at >= self.count { at - self.count } else { at }
+    }
+}
+
+impl Ixgbe {
+    /// Sends what the doorbells announced, as far as the wire has time; how
+    /// many packets and other descriptors that were.
+    pub(super) fn transmit(&mut self, now: Picos) -> usize {
+        if self.tx_active.is_empty() || !self.sending || !self.link_up() {
+            return 0;
+        }
+        let mut work = 0;
+        if self.out.busy {
+            if !self.emit(now) {
+                return 1;
+            }
+            work += 1;
+        }
+        let queues = self.tx_active.len();
+        for turn in 0..queues {
+            let q = self.tx_active[(self.tx_turn + turn) % queues];
+            self.tx[usize::from(q)].look(q, &self.regs, &mut self.violations);
+            for _ in 0..TURN {
+                match self.fetch(q) {
+                    Next::Nothing => break,
+                    Next::Other => {}
+                    Next::Packet if self.emit(now) => {}
+                    Next::Packet => {
+                        self.tx_turn = (self.tx_turn + turn) % queues;
+                        self.finish_transmit();
+                        return work + 1;
+                    }
+                }
+                work += 1;
+            }
+        }
+        self.tx_turn = (self.tx_turn + 1) % queues;
+        if work != 0 || self.nasty {
+            self.finish_transmit();
+        }
+        work
+    }
+
+    /// Gathers the packet at a queue's head.
+    #[inline]
+    fn fetch(&mut self, q: u16) -> Next {
+        let queue = &mut self.tx[usize::from(q)];
+        let memory = &self.bus.memory;
+        self.packet.clear();
+        let mut at = queue.head;
+        let (mut descriptors, mut reports) = (0u32, 0u64);
+        let mut first = 0;
+        loop {
+            if at == queue.tail {
+                // A packet without its end: the rest is still to come.
+                return Next::Nothing;
+            }
+            let Some(descriptor) = memory.descriptor(queue.base + 16 * u64::from(at)) else { return Next::Nothing };
+            let words = [descriptor[0].load(Ordering::Relaxed), descriptor[1].load(Ordering::Relaxed)];
+            let command = words[1];
+            let data = command & DEXT == 0 || command >> 20 & 0xf == 3;
+            if !data {
+                return self.not_data(q, words, descriptors);
+            }
+            let len = (command & 0xffff) as usize;
+            if descriptors == 0 {
+                first = command;
+            }
+            if len == 0 || self.packet.len() + len > TSO_MAX {
+                self.violations.note("transmit descriptor without data, or a packet without end");
+            } else {
+                let start = self.packet.len();
+                self.packet.resize(start + len, 0);
+                if !memory.read(words[0], &mut self.packet[start..]) {
+                    // The driver is told that it is done; the violation is counted.
+                    self.packet.truncate(start);
+                }
+            }
+            reports |= (command & RS) >> 27 << (descriptors & 63);
+            descriptors += 1;
+            at = queue.after(at, 1);
+            if command & EOP != 0 {
+                break;
+            }
+            if descriptors == 64 {
+                break;
+            }
+        }
+        if descriptors > DESCRIPTORS_MAX {
+            self.violations.note("packet of more than 40 descriptors");
+        }
+        self.out.busy = true;
+        self.out.queue = q;
+        self.out.descriptors = descriptors;
+        self.out.reports = reports;
+        self.prepare(first)
+    }
+
+    /// What the packet's first descriptor asks for (§7.2.3.2.4: later ones may
+    /// carry zeroes).
+    #[inline]
+    fn prepare(&mut self, first: u64) -> Next {
+        let queue = &self.tx[usize::from(self.out.queue)];
+        let slot = queue.contexts[(first >> 36 & 1) as usize];
+        self.out.stamp = first & DEXT != 0 && first & TSTAMP != 0;
+        let packet = &mut self.packet;
+        self.out.offload = if first & DEXT == 0 {
+            let offload = Offload::legacy(first >> 48, first & VLE != 0);
+            if first & IC != 0 {
+                Offload::insert_sum(packet, (first >> 40 & 0xff) as usize, (first >> 16 & 0xff) as usize);
+            }
+            offload
+        } else {
+            let wanted = super::offload::Wanted {
+                ip: first >> 40 & 1 == 1,
+                transport: first >> 41 & 1 == 1,
+                segment: first & TSE != 0,
+                vlan: first & VLE != 0,
+                payload: (first >> 46) as usize,
+            };
+            Offload::prepare(packet, wanted, slot, self.tcp_flags, &mut self.violations)
+        };
+        if first & IFCS == 0 {
+            // The driver's own FCS; a wire here carries none.
+            packet.truncate(packet.len().saturating_sub(4));
+        }
+        if !self.out.offload.segments() {
+            let len = packet.len() + self.out.offload.tag_len();
+            if packet.len() < 17 || len > MAX_FRAME {
+                if !packet.is_empty() {
+                    self.violations.note("frame shorter than 17 bytes or longer than 16 KiB");
+                }
+                self.complete();
+                return Next::Other;
+            }
+            self.out.offload.tag(packet, self.vlan_type);
+            if packet.len() < MIN_FRAME && self.pad {
+                packet.resize(MIN_FRAME, 0);
+            }
+        }
+        Next::Packet
+    }
+
+    /// A context descriptor, or one that makes no sense.
+    #[cold]
+    fn not_data(&mut self, q: u16, words: [u64; 2], before: u32) -> Next {
+        if words[1] >> 20 & 0xf == 2 {
+            if before != 0 {
+                self.violations.note("context descriptor inside a packet");
+            }
+            let context = Context::decode(words);
+            self.tx[usize::from(q)].contexts[context.slot] = Some(context);
+        } else {
+            self.violations.note("transmit descriptor of an unknown type");
+        }
+        self.out.queue = q;
+        self.out.descriptors = before + 1;
+        self.out.reports = (words[1] & RS) >> 27 << before;
+        self.complete();
+        Next::Other
+    }
+
+    /// Sends the packet's frames, or what is left of them; false if the wire
+    /// has no time.
+    #[inline]
+    fn emit(&mut self, now: Picos) -> bool {
+        loop {
+            let frame = if self.out.offload.segments() {
+                self.out.offload.segment(&self.packet, &mut self.segment, self.vlan_type)
+            } else {
+                &self.packet[..]
+            };
+            if self.loopback {
+                if !self.loop_queue.push(frame, now) {
+                    return false;
+                }
+            } else if !matches!(self.mac.send(frame, now), Sent::Done(_)) {
+                return false;
+            }
+            self.tx_good.count(frame, frame.len());
+            let good = &mut self.tx[usize::from(self.out.queue)].good;
+            good.frames += 1;
+            good.bytes += frame.len() as u64;
+            if !self.out.offload.segments() || self.out.offload.next_segment(&self.packet) {
+                break;
+            }
+        }
+        if self.out.stamp {
+            self.stamp_sent(now);
+        }
+        self.complete();
+        true
+    }
+
+    /// All of a packet's descriptors are done: report those that ask for it.
+    #[inline]
+    fn complete(&mut self) {
+        let queue = &mut self.tx[usize::from(self.out.queue)];
+        self.out.busy = false;
+        let first = queue.head;
+        queue.head = queue.after(first, self.out.descriptors);
+        let mut reports = self.out.reports;
+        if reports == 0 {
+            return;
+        }
+        self.tx_reported |= 1 << self.out.queue;
+        if let Some(iova) = queue.head_write_back {
+            if let Some(word) = self.bus.memory.word32(iova) {
+                word.store(queue.head, Ordering::Release);
+            }
+            return;
+        }
+        while reports != 0 {
+            let at = queue.after(first, reports.trailing_zeros());
+            reports &= reports - 1;
+            if self.nasty {
+                queue.late.push(at);
+                continue;
+            }
+            report(&self.bus.memory, queue.base, at);
+        }
+    }
+
+    /// Counters and interrupts of the queues that sent.
+    fn finish_transmit(&mut self) {
+        for at in 0..self.tx_active.len() {
+            let q = self.tx_active[at];
+            let queue = &mut self.tx[usize::from(q)];
+            if queue.good.frames != 0 {
+                stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
+            }
+            if !queue.late.is_empty() && self.random.next() % 4 == 0 {
+                for at in queue.late.drain(..) {
+                    report(&self.bus.memory, queue.base, at);
+                }
+                self.tx_reported |= 1 << q;
+            }
+        }
+        let mut queues = std::mem::take(&mut self.tx_reported);
+        while queues != 0 {
+            self.tx_event(queues.trailing_zeros() as u16);
+            queues &= queues - 1;
+        }
+    }
+
+    /// TXDCTL or another register of queue `q` was written.
+    pub(super) fn tx_queue_written(&mut self, q: u16, offset: u32) {
+        let on = self.regs.peek(registers(q) + 0x28) & ENABLE != 0;
+        let queue = &mut self.tx[usize::from(q)];
+        match (queue.enabled, on) {
+            (false, true) => {
+                queue.enable(q, &self.regs, &mut self.violations);
+                self.tx_active.push(q);
+            }
+            (true, false) => {
+                stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
+                self.regs.poke(registers(q) + 0x10, 0);
+                self.regs.poke(registers(q) + 0x18, 0);
+                *queue = TxQueue::default();
+                self.tx_active.retain(|active| *active != q);
+                self.out.busy &= self.out.queue != q;
+            }
+            (true, true) => match offset.wrapping_sub(registers(q)) {
+                0..0x0c => self.violations.note("base or length of an enabled transmit queue written"),
+                0x10 => queue.rewind(self.regs.peek(offset), &mut self.violations),
+                _ => {}
+            },
+            (false, false) => {}
+        }
+    }
+}
+
+/// Sets DD in a descriptor.
+#[inline]
+fn report(memory: &super::super::Translation, base: Iova, at: u32) {
+    if let Some(descriptor) = memory.descriptor(base + 16 * u64::from(at)) {
+        let words = descriptor[1].load(Ordering::Relaxed);
+        descriptor[1].store(words & !(0xf << 32) | DD, Ordering::Release);
+    }
+}
