@@ -13,6 +13,8 @@ use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Nanoseconds of `CLOCK_MONOTONIC_RAW`: the hardware's rate, never slewed.
@@ -218,6 +220,34 @@ impl AsRawFd for EventFd {
 /// -1 as the error that `errno` names.
 fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Mounts a file system of `kind` on `directory`.
+pub fn mount(source: &str, directory: &Path, kind: &str, options: &str) -> io::Result<()> {
+    let (source, kind, options) = (CString::new(source)?, CString::new(kind)?, CString::new(options)?);
+    let directory = CString::new(directory.as_os_str().as_bytes())?;
+    // SAFETY: all pointers are to strings that live through the call.
+    let failed = unsafe {
+        libc::mount(
+            source.as_ptr(),
+            directory.as_ptr(),
+            kind.as_ptr(),
+            libc::MS_NOSUID | libc::MS_NODEV,
+            options.as_ptr().cast(),
+        )
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes the file system off `directory`; fails if it is in use.
+pub fn unmount(directory: &Path) -> io::Result<()> {
+    let directory = CString::new(directory.as_os_str().as_bytes())?;
+    // SAFETY: the pointer is to a string that lives through the call.
+    if unsafe { libc::umount2(directory.as_ptr(), libc::UMOUNT_NOFOLLOW) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Number of the user `name`, wherever users are kept.

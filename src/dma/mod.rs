@@ -16,6 +16,7 @@
 mod arena;
 pub mod barrier;
 mod batch;
+pub mod hugepages;
 mod pool;
 
 pub use arena::{Addressing, Arena, Descriptor, PageSize, Region};
