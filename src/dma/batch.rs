@@ -23,11 +23,18 @@ pub struct Batch<'p> {
     len: usize,
     limit: usize,
     decode: fn(&RawMeta<'_>) -> Meta,
-    index: [u32; BATCH_MAX],
-    /// See [`Span`].
-    span: [Span; BATCH_MAX],
+    entries: [Entry; BATCH_MAX],
+}
+
+/// One buffer of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Entry {
     /// The device's words about a received packet, or an [`Offload`] to send.
-    words: [[u64; 2]; BATCH_MAX],
+    pub words: [u64; 2],
+    /// Index of the buffer in the pool.
+    pub buffer: u32,
+    /// Place of the packet in it.
+    pub span: Span,
 }
 
 /// Where a packet lies in its buffer, in one word: length in bits 15:0, start
@@ -77,16 +84,6 @@ impl Span {
     }
 }
 
-/// The arrays of a batch, for the drivers.
-pub(crate) struct Entries<'a> {
-    /// Buffer of each entry.
-    pub index: &'a mut [u32; BATCH_MAX],
-    /// Place of the packet in it.
-    pub span: &'a mut [Span; BATCH_MAX],
-    /// What the device wrote.
-    pub words: &'a mut [[u64; 2]; BATCH_MAX],
-}
-
 impl<'p> Batch<'p> {
     /// An empty batch that will hold up to [`BATCH_MAX`] buffers of `pool`.
     pub fn new(pool: &'p Pool) -> Self {
@@ -101,9 +98,7 @@ impl<'p> Batch<'p> {
             len: 0,
             limit: limit.clamp(1, BATCH_MAX),
             decode: |_| Meta::default(),
-            index: [0; BATCH_MAX],
-            span: [Span::default(); BATCH_MAX],
-            words: [[0; 2]; BATCH_MAX],
+            entries: [Entry::default(); BATCH_MAX],
         }
     }
 
@@ -157,17 +152,17 @@ impl<'p> Batch<'p> {
     /// First byte and length of entry `i`, cut to its buffer whatever the device said.
     #[inline]
     fn place(&self, i: usize) -> (*mut u8, usize) {
-        assert!(i < self.len);
-        let start = usize::from(self.span[i].start());
-        let len = usize::from(self.span[i].len()).min(BUFFER_SIZE - start);
+        let Entry { buffer, span, .. } = self.entries()[i];
+        let start = usize::from(span.start());
+        let len = usize::from(span.len()).min(BUFFER_SIZE - start);
         // SAFETY: start is at most 255, within the buffer.
-        (unsafe { self.pool.pointer(self.index[i]).as_ptr().add(start) }, len)
+        (unsafe { self.pool.pointer(buffer).as_ptr().add(start) }, len)
     }
 
     /// Whether entry `i + 1` is a further part of entry `i`'s frame.
     #[inline]
     pub fn continues(&self, i: usize) -> bool {
-        self.span[i].continues()
+        self.entries[i].span.continues()
     }
 
     /// Each entry's bytes.
@@ -185,16 +180,11 @@ impl<'p> Batch<'p> {
 
     /// What the device said of the packet that *ends* in entry `i`.
     pub fn meta(&self, i: usize) -> Meta {
-        assert!(i < self.len);
-        let span = self.span[i];
+        let Entry { buffer, span, words } = self.entries()[i];
         let end = (usize::from(span.start()) + usize::from(span.len())).min(BUFFER_SIZE);
         // SAFETY: the whole buffer is inside the pool and owned by this entry.
-        let buffer = unsafe { std::slice::from_raw_parts(self.pool.pointer(self.index[i]).as_ptr(), BUFFER_SIZE) };
-        (self.decode)(&RawMeta {
-            words: self.words[i],
-            before: &buffer[..usize::from(span.start())],
-            after: &buffer[end..],
-        })
+        let buffer = unsafe { std::slice::from_raw_parts(self.pool.pointer(buffer).as_ptr(), BUFFER_SIZE) };
+        (self.decode)(&RawMeta { words, before: &buffer[..usize::from(span.start())], after: &buffer[end..] })
     }
 
     /// Appends an empty buffer as a frame of `len` bytes whose content is
@@ -206,8 +196,8 @@ impl<'p> Batch<'p> {
             return None;
         }
         let i = self.len;
-        self.index[i] = self.pool.take()?;
-        self.span[i] = Span::new(0, len as u16, false);
+        self.entries[i].buffer = self.pool.take()?;
+        self.entries[i].span = Span::new(0, len as u16, false);
         self.len += 1;
         Some(self.frame_mut(i))
     }
@@ -224,7 +214,7 @@ impl<'p> Batch<'p> {
                 return false;
             };
             buffer.copy_from_slice(part);
-            self.span[self.len - 1] = Span::new(0, part.len() as u16, n + 1 < parts);
+            self.entries[self.len - 1].span = Span::new(0, part.len() as u16, n + 1 < parts);
         }
         true
     }
@@ -232,14 +222,14 @@ impl<'p> Batch<'p> {
     /// Asks the card to do `offload` on the frame that *starts* in entry `i`.
     pub fn set_offload(&mut self, i: usize, offload: Offload) {
         assert!(i < self.len);
-        self.span[i].0 |= Span::OFFLOAD;
-        self.words[i][0] = offload.pack();
+        self.entries[i].span.0 |= Span::OFFLOAD;
+        self.entries[i].words[0] = offload.pack();
     }
 
     /// Gives the buffers from entry `keep` on back to the pool.
     pub fn truncate(&mut self, keep: usize) {
         if keep < self.len {
-            self.pool.give_many(self.index[keep..self.len].iter().copied());
+            self.pool.give_many(self.entries[keep..self.len].iter().map(|entry| entry.buffer));
             self.len = keep;
         }
     }
@@ -251,10 +241,16 @@ impl<'p> Batch<'p> {
 
     // ---- for the drivers ----
 
-    /// The arrays, to read `len` entries of or to write up to `room` more into.
+    /// What it holds.
     #[inline]
-    pub(crate) fn entries(&mut self) -> Entries<'_> {
-        Entries { index: &mut self.index, span: &mut self.span, words: &mut self.words }
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries[..self.len]
+    }
+
+    /// All entries; those from [`Batch::len`] on are free to be filled in.
+    #[inline]
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry; BATCH_MAX] {
+        &mut self.entries
     }
 
     /// Says that entries up to `len` are now filled in, each with a buffer that
@@ -272,9 +268,7 @@ impl<'p> Batch<'p> {
     pub(crate) fn taken(&mut self, n: usize) {
         let left = self.len - n.min(self.len);
         if left > 0 && n > 0 {
-            self.index.copy_within(n..self.len, 0);
-            self.span.copy_within(n..self.len, 0);
-            self.words.copy_within(n..self.len, 0);
+            self.entries.copy_within(n..self.len, 0);
         }
         self.len = left;
     }
@@ -282,9 +276,10 @@ impl<'p> Batch<'p> {
     /// Lengthens entry `i` to `len` bytes with zeroes, if it is shorter and
     /// there is room behind it.
     pub(crate) fn pad(&mut self, i: usize, len: usize) {
-        let (start, had) = (self.span[i].start(), self.frame(i).len());
-        if had < len && usize::from(start) + len <= BUFFER_SIZE {
-            self.span[i].0 = self.span[i].0 & !0xffff | len as u32;
+        let had = self.frame(i).len();
+        let span = &mut self.entries[i].span;
+        if had < len && usize::from(span.start()) + len <= BUFFER_SIZE {
+            span.0 = span.0 & !0xffff | len as u32;
             self.frame_mut(i)[had..].fill(0);
         }
     }
@@ -292,7 +287,7 @@ impl<'p> Batch<'p> {
     /// The offload asked for on entry `i`, if any.
     #[inline]
     pub(crate) fn offload(&self, i: usize) -> Option<Offload> {
-        self.span[i].offload().then(|| Offload::unpack(self.words[i][0]))
+        self.entries[i].span.offload().then(|| Offload::unpack(self.entries[i].words[0]))
     }
 }
 
@@ -460,7 +455,7 @@ mod tests {
         let pool = Pool::new(4, Addressing::Translated).unwrap();
         let mut batch = Batch::new(&pool);
         batch.push(60);
-        batch.span[0] = Span::new(200, u16::MAX, false);
+        batch.entries[0].span = Span::new(200, u16::MAX, false);
         assert_eq!(batch.frame(0).len(), BUFFER_SIZE - 200);
         assert_eq!(batch.meta(0), Meta::default());
     }

@@ -148,10 +148,10 @@ impl Pool {
         self.top.set(end);
     }
 
-    /// Gives back a run of indices as a ring's shadow holds them.
+    /// Gives back a run of indices as a ring holds them.
     #[inline]
-    pub(crate) fn give_slice(&self, indices: &[u32]) {
-        self.give_many(indices.iter().copied());
+    pub(crate) fn give_slice(&self, indices: &[Cell<u32>]) {
+        self.give_many(indices.iter().map(Cell::get));
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(pool.available(), all, "looking takes nothing");
         pool.took(6);
         assert_eq!(pool.available(), all - 6);
-        pool.give_slice(&[hottest.unwrap()]);
+        pool.give_slice(&[Cell::new(hottest.unwrap())]);
         assert_eq!(pool.take(), hottest, "last in, first out");
     }
 

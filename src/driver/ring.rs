@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::dma::{Descriptor, Region};
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -63,37 +64,124 @@ impl<D: Descriptor> Ring<D> {
     }
 }
 
-/// One value for each position of a ring, kept by the driver: which buffer a
-/// descriptor holds.
+/// A ring of descriptors with the buffer that each of them holds, which only
+/// the driver knows.
 #[derive(Debug)]
-pub struct Shadow {
-    slots: Box<[u32]>,
+pub struct BufferRing<D> {
+    ring: Ring<D>,
+    buffers: Box<[Cell<u32>]>,
+}
+
+impl<D: Descriptor> BufferRing<D> {
+    /// As [`Ring::new`].
+    pub fn new(region: Region, len: u32) -> Self {
+        Self { ring: Ring::new(region, len), buffers: vec![Cell::new(0); len as usize].into() }
+    }
+
+    /// Descriptors in the ring.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // a ring is never empty
+    pub fn len(&self) -> u32 {
+        self.ring.len()
+    }
+
+    /// `position` as an index.
+    #[inline]
+    pub fn index(&self, position: u32) -> u32 {
+        self.ring.index(position)
+    }
+
+    /// The descriptor at `position`.
+    #[inline]
+    pub fn at(&self, position: u32) -> &D {
+        self.ring.at(position)
+    }
+
+    /// The buffer of the descriptor at `position`.
+    #[inline]
+    pub fn buffer(&self, position: u32) -> &Cell<u32> {
+        self.slots().at(position).1
+    }
+
+    /// Descriptors and buffers as a value, which a loop keeps in registers: the
+    /// compiler must read a ring's fields anew after each acquiring load, but
+    /// not those of a local.
+    #[inline]
+    pub fn slots(&self) -> Slots<'_, D> {
+        Slots { base: self.ring.base, buffers: &self.buffers, mask: self.ring.mask }
+    }
+
+    /// The buffers from `position`, at most `count`, as the one or two runs they
+    /// make in the ring.
+    #[inline]
+    pub fn runs(&self, position: u32, count: u32) -> (&[Cell<u32>], &[Cell<u32>]) {
+        let start = self.index(position) as usize;
+        let count = (count as usize).min(self.buffers.len());
+        let first = count.min(self.buffers.len() - start);
+        (&self.buffers[start..start + first], &self.buffers[..count - first])
+    }
+}
+
+/// Descriptors and buffers of a [`BufferRing`], borrowed.
+#[derive(Debug)]
+pub struct Slots<'a, D> {
+    base: NonNull<D>,
+    buffers: &'a [Cell<u32>],
     mask: u32,
 }
 
-impl Shadow {
-    /// A shadow of a ring of `len` (a power of two).
+impl<'a, D: Descriptor> Slots<'a, D> {
+    /// The descriptor at `position`, and its buffer.
+    #[inline]
+    pub fn at(&self, position: u32) -> (&'a D, &'a Cell<u32>) {
+        let index = (position & self.mask) as usize;
+        // SAFETY: masked by len - 1; BufferRing::new made len of both.
+        // JUSTIFICATION: as Ring::at.
+        unsafe { (&*self.base.as_ptr().add(index), self.buffers.get_unchecked(index)) }
+    }
+}
+
+/// A queue of positions, as many as a ring has: those whose completion was asked for.
+#[derive(Debug)]
+pub struct Marks {
+    slots: Box<[u32]>,
+    first: u32,
+    next: u32,
+}
+
+impl Marks {
+    /// An empty queue for a ring of `len` (a power of two).
     pub fn new(len: u32) -> Self {
         assert!(len.is_power_of_two());
-        Self { slots: vec![0; len as usize].into(), mask: len - 1 }
+        Self { slots: vec![0; len as usize].into(), first: 0, next: 0 }
     }
 
-    /// The value at `position`.
+    /// Appends a position. Each mark must be of another descriptor of the ring,
+    /// so there is room.
     #[inline]
-    pub fn at(&mut self, position: u32) -> &mut u32 {
-        // SAFETY: masked by len - 1.
-        // JUSTIFICATION: as Ring::at.
-        unsafe { self.slots.get_unchecked_mut((position & self.mask) as usize) }
+    pub fn push(&mut self, position: u32) {
+        debug_assert!(self.next.wrapping_sub(self.first) < self.slots.len() as u32);
+        let index = self.next as usize & (self.slots.len() - 1);
+        self.slots[index] = position;
+        self.next = self.next.wrapping_add(1);
     }
 
-    /// The values from `position`, at most `count`, as the one or two runs they
-    /// make in the ring.
+    /// The oldest.
     #[inline]
-    pub fn runs(&self, position: u32, count: u32) -> (&[u32], &[u32]) {
-        let start = (position & self.mask) as usize;
-        let count = (count as usize).min(self.slots.len());
-        let first = count.min(self.slots.len() - start);
-        (&self.slots[start..start + first], &self.slots[..count - first])
+    pub fn first(&self) -> Option<u32> {
+        let index = self.first as usize & (self.slots.len() - 1);
+        (self.first != self.next).then(|| self.slots[index])
+    }
+
+    /// Forgets the oldest.
+    #[inline]
+    pub fn pop(&mut self) {
+        self.first = self.first.wrapping_add(u32::from(self.first != self.next));
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.first = self.next;
     }
 }
 
@@ -113,14 +201,38 @@ mod tests {
     }
 
     #[test]
-    fn a_shadow_gives_its_runs_in_order() {
-        let mut shadow = Shadow::new(8);
+    fn buffers_come_in_the_runs_they_make_in_the_ring() {
+        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        let ring: BufferRing<[AtomicU64; 2]> = BufferRing::new(Region::new(&arena, 0, 128), 8);
         for i in 0..8 {
-            *shadow.at(i) = i;
+            ring.buffer(i).set(i);
         }
-        assert_eq!(shadow.runs(6, 4), (&[6, 7][..], &[0, 1][..]));
-        assert_eq!(shadow.runs(14, 2), (&[6, 7][..], &[][..]));
-        assert_eq!(shadow.runs(0, 99).0.len(), 8);
+        let runs = |position, count| {
+            let (first, rest) = ring.runs(position, count);
+            first.iter().chain(rest).map(Cell::get).collect::<Vec<_>>()
+        };
+        assert_eq!(runs(6, 4), [6, 7, 0, 1]);
+        assert_eq!(runs(14, 2), [6, 7]);
+        assert_eq!(runs(u32::MAX, 2), [7, 0]);
+        assert_eq!(runs(0, 99).len(), 8);
+    }
+
+    #[test]
+    fn marks_come_out_as_they_went_in() {
+        let mut marks = Marks::new(4);
+        assert_eq!(marks.first(), None);
+        marks.pop();
+        for round in 0..10 {
+            marks.push(round);
+            marks.push(round + 100);
+            assert_eq!(marks.first(), Some(round));
+            marks.pop();
+            assert_eq!(marks.first(), Some(round + 100));
+            marks.pop();
+        }
+        marks.push(1);
+        marks.clear();
+        assert_eq!(marks.first(), None);
     }
 
     #[test]

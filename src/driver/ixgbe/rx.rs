@@ -16,8 +16,8 @@
 
 use super::desc::{Descriptor, RxDone, STAMP_LEN};
 use super::irq::Interrupt;
-use crate::dma::{BUFFER_SIZE, Batch, Iova, Meta, Pool, PoolId, RawMeta, Region, Span};
-use crate::driver::ring::{Ring, Shadow};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Meta, Pool, PoolId, RawMeta, Region, Span};
+use crate::driver::ring::BufferRing;
 use crate::driver::tally::{Anomaly, Tally};
 use crate::driver::{self, Anomalies};
 use crate::error::{Error, Kind, Result};
@@ -40,9 +40,7 @@ const LOOKED_AT: u64 = PLAIN | RxDone::RXE | RxDone::TSIP;
 /// A receive queue of an 82599, X540 or X550.
 #[derive(Debug)]
 pub struct RxQueue {
-    ring: Ring<Descriptor>,
-    /// Buffer of each slot.
-    buffers: Shadow,
+    ring: BufferRing<Descriptor>,
     tail: Doorbell,
     /// Position that is read next. Runs freely.
     next: u32,
@@ -54,12 +52,11 @@ pub struct RxQueue {
     pool: Option<PoolId>,
     /// Longest frame, with tags and timestamp.
     longest: u32,
-    /// Longest frame that one buffer holds.
+    /// Longest frame that one buffer holds; 0 within a frame that is being
+    /// dropped, up to its last buffer, so that nothing is plain.
     longest_plain: u32,
     /// Timestamps follow the frames.
     stamped: bool,
-    /// Within a frame that is being dropped: until its last buffer.
-    skipping: bool,
     decode: fn(&RawMeta<'_>) -> Meta,
     tally: Arc<Tally>,
     interrupt: Option<Interrupt>,
@@ -89,8 +86,7 @@ impl RxQueue {
     pub(super) fn new(region: Region, len: u32, tail: Doorbell, format: &Format, interrupt: Option<Interrupt>) -> Self {
         let longest = format.max_frame + TAGS + if format.stamped { STAMP_LEN } else { 0 };
         RxQueue {
-            ring: Ring::new(region, len),
-            buffers: Shadow::new(len),
+            ring: BufferRing::new(region, len),
             tail,
             next: 0,
             given: 0,
@@ -99,7 +95,6 @@ impl RxQueue {
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32),
             stamped: format.stamped,
-            skipping: false,
             decode: format.decode,
             tally: Arc::default(),
             interrupt,
@@ -121,14 +116,10 @@ impl RxQueue {
 
     /// Receives from a ring whose slots all hold a buffer.
     #[inline(always)]
-    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> usize {
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let before = batch.len();
-        loop {
-            let stopped_at = self.recv_plain(batch, &iova);
-            if stopped_at & RxDone::DD == 0 {
-                break;
-            }
-            if let Odd::Waits = self.recv_odd(batch, &iova) {
+        while self.recv_plain(batch, iova) & RxDone::DD != 0 {
+            if let Odd::Waits = self.recv_odd(batch) {
                 break;
             }
         }
@@ -139,18 +130,17 @@ impl RxQueue {
     /// Moves frames of one buffer into `batch` until it is full or something
     /// else comes: then returns the second word of that descriptor, else 0.
     #[inline(always)]
-    fn recv_plain(&mut self, batch: &mut Batch<'_>, iova: &impl Fn(u32) -> Iova) -> u64 {
+    fn recv_plain(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> u64 {
         let pool = batch.pool();
         let had = batch.len();
         let fresh = pool.top(batch.room().min(self.given.wrapping_sub(self.next) as usize));
+        let ring = self.ring.slots();
         let longest = self.longest_plain;
         let mut position = self.next;
         let mut stopped_at = 0;
 
-        let entries = batch.entries();
-        let entries = entries.index[had..].iter_mut().zip(&mut entries.span[had..]).zip(&mut entries.words[had..]);
-        for (fresh, ((index, span), words)) in fresh.iter().rev().zip(entries) {
-            let slot = self.ring.at(position);
+        for (entry, fresh) in batch.entries_mut()[had..].iter_mut().zip(fresh.iter().rev()) {
+            let (slot, buffer) = ring.at(position);
             let status = slot[1].load(Ordering::Acquire); // <-- acquire: what the card wrote before is now seen
             let done = RxDone(slot[0].load(Ordering::Relaxed), status);
             // One comparison for both: a length of zero wraps to a large one.
@@ -158,11 +148,8 @@ impl RxQueue {
                 stopped_at = status;
                 break;
             }
-            let buffer = self.buffers.at(position);
-            *index = *buffer;
-            *span = Span::new(0, done.len() as u16, false);
-            *words = [done.0, done.1];
-            *buffer = fresh.get();
+            let span = Span::new(0, done.len() as u16, false);
+            *entry = Entry { words: [done.0, done.1], buffer: buffer.replace(fresh.get()), span };
             arm(slot, iova(fresh.get()));
             position = position.wrapping_add(1);
         }
@@ -178,9 +165,10 @@ impl RxQueue {
     /// is done.
     #[cold]
     #[inline(never)]
-    fn recv_odd(&mut self, batch: &mut Batch<'_>, iova: &dyn Fn(u32) -> Iova) -> Odd {
+    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Odd {
         let owned = self.given.wrapping_sub(self.next);
         let most = self.longest.div_ceil(BUFFER_SIZE as u32);
+        let skipping = self.longest_plain == 0;
         let mut total = 0;
         let mut parts = 0;
         let mut wrong = None;
@@ -205,18 +193,19 @@ impl RxQueue {
             if ends {
                 break done;
             }
-            if self.skipping || parts >= most {
+            if skipping || parts >= most {
                 // Longer than any frame, and no end: drop what there is, and
                 // whatever follows up to the end, lest half a frame is received.
-                if !self.skipping {
+                if !skipping {
                     self.tally.count(Anomaly::BadChain);
                 }
-                self.skipping = true;
-                return self.drop_frame(batch.pool(), parts, iova);
+                self.longest_plain = 0;
+                return self.drop_frame(batch.pool(), parts);
             }
         };
-        if std::mem::take(&mut self.skipping) {
-            return self.drop_frame(batch.pool(), parts, iova);
+        if skipping {
+            self.longest_plain = self.longest.min(BUFFER_SIZE as u32);
+            return self.drop_frame(batch.pool(), parts);
         }
         let stamped = self.stamped && last.1 & RxDone::TSIP != 0;
         let extra = if stamped { STAMP_LEN } else { 0 };
@@ -225,25 +214,18 @@ impl RxQueue {
         }
         if let Some(wrong) = wrong {
             self.tally.count(wrong);
-            return self.drop_frame(batch.pool(), parts, iova);
+            return self.drop_frame(batch.pool(), parts);
         }
         // A frame of more parts than an empty batch is to hold is received all
         // the same: it could not be received at all otherwise.
         if parts as usize > batch.room() && !batch.is_empty() {
             return Odd::Waits;
         }
-        self.take_frame(batch, total - extra, parts, stamped, iova)
+        self.take_frame(batch, total - extra, parts, stamped)
     }
 
     /// Moves a frame of `total` bytes in `parts` buffers into `batch`.
-    fn take_frame(
-        &mut self,
-        batch: &mut Batch<'_>,
-        total: u32,
-        parts: u32,
-        stamped: bool,
-        iova: &dyn Fn(u32) -> Iova,
-    ) -> Odd {
+    fn take_frame(&mut self, batch: &mut Batch<'_>, total: u32, parts: u32, stamped: bool) -> Odd {
         let pool = batch.pool();
         let full = self.armed == self.ring.len();
         if full && pool.available() < parts as usize {
@@ -253,8 +235,8 @@ impl RxQueue {
         let mut left = total;
         for _ in 0..parts {
             let done = self.read(0);
-            let buffer = *self.buffers.at(self.next);
-            self.replace(pool, full, None, iova);
+            let buffer = self.ring.buffer(self.next).get();
+            self.replace(pool, full, None);
             if left == 0 {
                 // Nothing but (the end of) the timestamp: the stamp is lost, the frame is whole.
                 pool.give(buffer);
@@ -262,11 +244,10 @@ impl RxQueue {
             }
             let here = left.min(BUFFER_SIZE as u32);
             left -= here;
-            let entries = batch.entries();
-            entries.index[entry] = buffer;
-            entries.span[entry] = Span::new(0, here as u16, left > 0);
             let stamp = if stamped { RxDone::TSIP } else { 0 };
-            entries.words[entry] = [done.0, done.1 & !RxDone::TSIP | stamp];
+            let words = [done.0, done.1 & !RxDone::TSIP | stamp];
+            let span = Span::new(0, here as u16, left > 0);
+            batch.entries_mut()[entry] = Entry { words, buffer, span };
             entry += 1;
         }
         batch.filled(entry, self.decode);
@@ -275,26 +256,26 @@ impl RxQueue {
 
     /// Drops the next `parts` descriptors' packets; their buffers stay in the
     /// ring, or go back to the pool if the ring is not full.
-    fn drop_frame(&mut self, pool: &Pool, parts: u32, iova: &dyn Fn(u32) -> Iova) -> Odd {
+    fn drop_frame(&mut self, pool: &Pool, parts: u32) -> Odd {
         let full = self.armed == self.ring.len();
         for _ in 0..parts {
-            let buffer = *self.buffers.at(self.next);
+            let buffer = self.ring.buffer(self.next).get();
             if !full {
                 pool.give(buffer);
             }
-            self.replace(pool, full, Some(buffer), iova);
+            self.replace(pool, full, Some(buffer));
         }
         Odd::Gone
     }
 
     /// Moves past slot `next`. A full ring gets `buffer`, or a free one, in it;
     /// one that is not leaves the slot empty for [`RxQueue::fill`].
-    fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>, iova: &dyn Fn(u32) -> Iova) {
+    fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>) {
         let slot = self.ring.at(self.next);
         match buffer.filter(|_| full).or_else(|| if full { pool.take() } else { None }) {
             Some(buffer) => {
-                *self.buffers.at(self.next) = buffer;
-                arm(slot, iova(buffer));
+                self.ring.buffer(self.next).set(buffer);
+                arm(slot, pool.iova(buffer));
             }
             None => {
                 slot[1].store(0, Ordering::Relaxed);
@@ -343,7 +324,7 @@ impl RxQueue {
         self.fill(pool);
         let before = batch.len();
         while batch.room() > 0 {
-            if let Odd::Waits = self.recv_odd(batch, &|buffer| pool.iova(buffer)) {
+            if let Odd::Waits = self.recv_odd(batch) {
                 break;
             }
         }
@@ -362,7 +343,7 @@ impl RxQueue {
             && let Some(buffer) = pool.take()
         {
             let position = self.next.wrapping_add(self.armed);
-            *self.buffers.at(position) = buffer;
+            self.ring.buffer(position).set(buffer);
             arm(self.ring.at(position), pool.iova(buffer));
             self.armed += 1;
         }
@@ -378,7 +359,7 @@ impl RxQueue {
         if self.pool != Some(pool.id()) {
             return;
         }
-        let (first, rest) = self.buffers.runs(self.next, self.armed);
+        let (first, rest) = self.ring.runs(self.next, self.armed);
         pool.give_slice(first);
         pool.give_slice(rest);
         self.armed = 0;

@@ -13,11 +13,12 @@
 //! read, so nothing that a card writes into them matters.
 
 use super::desc::{Context, Descriptor, tx};
-use crate::dma::{BUFFER_SIZE, Batch, Iova, Pool, PoolId, Region};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, PoolId, Region};
 use crate::driver::Anomalies;
-use crate::driver::ring::{Ring, Shadow};
+use crate::driver::ring::{BufferRing, Marks};
 use crate::driver::tally::{Anomaly, Tally};
 use crate::pci::Doorbell;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -36,18 +37,14 @@ const NO_BUFFER: u32 = u32::MAX;
 /// A transmit queue of an 82599, X540 or X550.
 #[derive(Debug)]
 pub struct TxQueue {
-    ring: Ring<Descriptor>,
-    /// Buffer of each descriptor in the ring.
-    buffers: Shadow,
+    ring: BufferRing<Descriptor>,
     tail: Doorbell,
     /// Position that is written next. Runs freely.
     next: u32,
     /// Oldest position not yet reclaimed.
     clean: u32,
-    /// Positions with RS, oldest first: a queue of its own.
-    marks: Shadow,
-    mark_next: u32,
-    mark_first: u32,
+    /// Positions with RS, oldest first.
+    marks: Marks,
     /// Context descriptors among `clean..next`.
     contexts: u32,
     /// The context the card remembers.
@@ -69,14 +66,11 @@ impl TxQueue {
     /// A queue on a ring of `len` zeroed descriptors that the card already knows.
     pub(super) fn new(region: Region, len: u32, tail: Doorbell) -> Self {
         TxQueue {
-            ring: Ring::new(region, len),
-            buffers: Shadow::new(len),
+            ring: BufferRing::new(region, len),
             tail,
             next: 0,
             clean: 0,
-            marks: Shadow::new(len),
-            mark_next: 0,
-            mark_first: 0,
+            marks: Marks::new(len),
             contexts: 0,
             context: None,
             pool: None,
@@ -114,16 +108,16 @@ impl TxQueue {
     }
 
     #[inline(always)]
-    fn send_to(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> usize {
+    fn send_to(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let first = self.next;
         let count = batch.len();
         let mut sent = 0;
         loop {
-            sent += self.send_plain(batch, sent, &iova);
+            sent += self.send_plain(batch, sent, iova);
             if sent == count || self.free() == 0 {
                 break;
             }
-            match self.send_odd(batch, sent, &iova) {
+            match self.send_odd(batch, sent) {
                 Odd::Waits => break,
                 Odd::Done(entries) => sent += entries,
             }
@@ -138,20 +132,20 @@ impl TxQueue {
     /// Writes descriptors for entries from `from` on, as long as they are whole
     /// frames that want nothing special; returns for how many.
     #[inline(always)]
-    fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: &impl Fn(u32) -> Iova) -> usize {
+    fn send_plain(&mut self, batch: &Batch<'_>, from: usize, iova: impl Fn(u32) -> Iova) -> usize {
         let to = batch.len().min(from + self.free() as usize);
+        let ring = self.ring.slots();
         let mut position = self.next;
-        let entries = batch.entries();
-        for (&buffer, span) in entries.index[from..to].iter().zip(&entries.span[from..to]) {
+        for entry in &batch.entries()[from..to] {
             // Flags and start are above the length: a word in this range has none.
-            let length = span.word();
+            let length = entry.span.word();
             if length.wrapping_sub(MIN_FRAME) > BUFFER_SIZE as u32 - MIN_FRAME {
                 break;
             }
-            let slot = self.ring.at(position);
-            slot[0].store(iova(buffer), Ordering::Relaxed);
+            let (slot, buffer) = ring.at(position);
+            slot[0].store(iova(entry.buffer), Ordering::Relaxed);
             slot[1].store(data(u64::from(length), u64::from(length)) | tx::EOP, Ordering::Relaxed);
-            *self.buffers.at(position) = buffer;
+            buffer.set(entry.buffer);
             position = position.wrapping_add(1);
         }
         let n = position.wrapping_sub(self.next) as usize;
@@ -165,8 +159,7 @@ impl TxQueue {
         let last = self.next.wrapping_sub(1);
         let word = &self.ring.at(last)[1];
         word.store(word.load(Ordering::Relaxed) | tx::RS, Ordering::Relaxed);
-        *self.marks.at(self.mark_next) = last;
-        self.mark_next = self.mark_next.wrapping_add(1);
+        self.marks.push(last);
         self.tail.ring(self.ring.index(self.next));
     }
 
@@ -174,7 +167,7 @@ impl TxQueue {
     /// with an offload, or too short.
     #[cold]
     #[inline(never)]
-    fn send_odd(&mut self, batch: &mut Batch<'_>, from: usize, iova: &dyn Fn(u32) -> Iova) -> Odd {
+    fn send_odd(&mut self, batch: &mut Batch<'_>, from: usize) -> Odd {
         let count = batch.len();
         let parts = (from..count).position(|i| !batch.continues(i)).map_or(count - from, |n| n + 1);
         let mut total: u32 = (from..from + parts).map(|i| batch.frame(i).len() as u32).sum();
@@ -193,7 +186,7 @@ impl TxQueue {
         };
         if let Some(wrong) = wrong {
             self.tally.count(wrong);
-            batch.pool().give_slice(&batch.entries().index[from..from + parts]);
+            batch.pool().give_many(batch.entries()[from..from + parts].iter().map(|entry| entry.buffer));
             return Odd::Done(parts);
         }
 
@@ -211,10 +204,10 @@ impl TxQueue {
         }
         for i in from..from + parts {
             let length = batch.frame(i).len() as u64;
-            let entries = batch.entries();
-            let (buffer, start) = (entries.index[i], entries.span[i].start());
+            let Entry { buffer, span, .. } = batch.entries()[i];
+            let address = batch.pool().iova(buffer) + u64::from(span.start());
             let end = if i + 1 == from + parts { tx::EOP } else { 0 };
-            self.write([iova(buffer) + u64::from(start), data(length, u64::from(total)) | end | flags], buffer);
+            self.write([address, data(length, u64::from(total)) | end | flags], buffer);
         }
         Odd::Done(parts)
     }
@@ -224,7 +217,7 @@ impl TxQueue {
         let slot = self.ring.at(self.next);
         slot[0].store(words[0], Ordering::Relaxed);
         slot[1].store(words[1], Ordering::Relaxed);
-        *self.buffers.at(self.next) = buffer;
+        self.ring.buffer(self.next).set(buffer);
         self.next = self.next.wrapping_add(1);
     }
 
@@ -239,14 +232,13 @@ impl TxQueue {
             "a transmit ring holds buffers of one pool at a time"
         );
         let mut end = self.clean;
-        while self.mark_first != self.mark_next {
-            let mark = *self.marks.at(self.mark_first);
+        while let Some(mark) = self.marks.first() {
             // Acquire: whoever gets the buffer next writes to it after the card has read it.
             if self.ring.at(mark)[1].load(Ordering::Acquire) & tx::DD == 0 {
                 break;
             }
             end = mark.wrapping_add(1);
-            self.mark_first = self.mark_first.wrapping_add(1);
+            self.marks.pop();
         }
         self.give_back(pool, end);
         (self.used() - self.contexts) as usize
@@ -255,12 +247,12 @@ impl TxQueue {
     /// Gives the buffers of `clean..end` back.
     #[inline]
     fn give_back(&mut self, pool: &Pool, end: u32) {
-        let (first, rest) = self.buffers.runs(self.clean, end.wrapping_sub(self.clean));
+        let (first, rest) = self.ring.runs(self.clean, end.wrapping_sub(self.clean));
         if self.contexts == 0 {
             pool.give_slice(first);
             pool.give_slice(rest);
         } else {
-            for &buffer in first.iter().chain(rest) {
+            for buffer in first.iter().chain(rest).map(Cell::get) {
                 if buffer == NO_BUFFER {
                     self.contexts -= 1;
                 } else {
@@ -283,7 +275,7 @@ impl TxQueue {
     pub(in crate::driver) fn release(&mut self, pool: &Pool) {
         if self.pool == Some(pool.id()) {
             self.give_back(pool, self.next);
-            self.mark_first = self.mark_next;
+            self.marks.clear();
         }
     }
 
