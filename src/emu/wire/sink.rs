@@ -158,6 +158,13 @@ pub(super) fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+/// [`fold`] for the sum of a few words, which has a few carries.
+#[inline]
+pub(super) fn fold_few(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum + (sum >> 16)) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@
 //! template's by adding those words (RFC 1624).
 
 use super::clock::{ByteTime, Clock, Span};
-use super::sink::{HEADER, MARK, MARK_AT, SEQUENCE_AT, Sink, fold, ones_sum};
+use super::sink::{HEADER, MARK, MARK_AT, SEQUENCE_AT, Sink, fold, fold_few, ones_sum};
 use super::{MAX_FRAME, OVERHEAD, Picos, Speed, Wire};
 
 /// What to generate.
@@ -86,8 +86,8 @@ pub struct Source {
 struct Template {
     frame: Vec<u8>,
     /// Sums over header and pseudo header with payload, without what changes.
-    ip_sum: u64,
-    udp_sum: u64,
+    ip_sum: u32,
+    udp_sum: u32,
     /// Time to the frame behind it; none at line rate.
     interval: Option<Span>,
 }
@@ -224,8 +224,8 @@ impl Template {
         for (n, byte) in frame[HEADER..].iter_mut().enumerate() {
             *byte = n as u8;
         }
-        let ip_sum = ones_sum(&frame[IP..UDP]);
-        let udp_sum = ones_sum(&frame[IP + 12..]) + 17 + u64::from(udp_len);
+        let ip_sum = u32::from(fold(ones_sum(&frame[IP..UDP])));
+        let udp_sum = u32::from(fold(ones_sum(&frame[IP + 12..]) + 17 + u64::from(udp_len)));
         let interval = match rate {
             Rate::Line => None,
             Rate::Frames(frames) => Some(Span::between(frames)),
@@ -238,13 +238,15 @@ impl Template {
     #[inline]
     fn write(&mut self, flow: u16, sequence: u64) {
         let port = FIRST_PORT + (flow & 0x3fff);
+        // Every frame is longer: the shortest has 60 bytes.
         let Some(header) = self.frame.first_chunk_mut::<HEADER>() else { return };
         header[FLOW_ADDRESS..FLOW_ADDRESS + 2].copy_from_slice(&flow.to_be_bytes());
         header[UDP..UDP + 2].copy_from_slice(&port.to_be_bytes());
         header[SEQUENCE_AT..HEADER].copy_from_slice(&sequence.to_be_bytes());
-        let words = (sequence & 0xffff) + (sequence >> 16 & 0xffff) + (sequence >> 32 & 0xffff) + (sequence >> 48);
-        let ip = !fold(self.ip_sum + u64::from(flow));
-        let udp = match !fold(self.udp_sum + u64::from(flow) + u64::from(port) + words) {
+        let (high, low) = ((sequence >> 32) as u32, sequence as u32);
+        let words = (low & 0xffff) + (low >> 16) + (high & 0xffff) + (high >> 16);
+        let ip = !fold_few(self.ip_sum + u32::from(flow));
+        let udp = match !fold_few(self.udp_sum + u32::from(flow) + u32::from(port) + words) {
             // 0 would say that there is no checksum (RFC 768).
             0 => 0xffff,
             sum => sum,
