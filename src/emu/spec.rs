@@ -395,8 +395,10 @@ impl fmt::Display for Scaled {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wire::{PcapSpec, Playback, Rate, Sizes, SourceSpec};
     use super::*;
     use proptest::prelude::*;
+    use std::path::PathBuf;
 
     #[test]
     fn a_specification_is_taken_apart() {
@@ -478,9 +480,34 @@ mod tests {
         }
     }
 
+    fn any_wire() -> impl Strategy<Value = WireSpec> {
+        let rate = prop_oneof![
+            Just(Rate::Line),
+            (1..=1_000_000_000_u64).prop_map(Rate::Frames),
+            (MIN_SPEED..=1_000_000_000_000).prop_map(Rate::Bits),
+        ];
+        let sizes = prop_oneof![Just(Sizes::Imix), prop::collection::vec(64..=9018_u16, 1..6).prop_map(Sizes::List)];
+        let source = (rate, sizes, 1..=65536_u32, prop::option::of(any::<u64>()));
+        let speed = prop_oneof![Just(Playback::Line), (1..=1_000_000_u64).prop_map(Playback::Thousandths)];
+        let file = "[ -~]{1,20}".prop_map(PathBuf::from);
+        prop_oneof![
+            any::<bool>().prop_map(|pause| WireSpec::Loop { pause }),
+            "[a-z0-9]{0,9}".prop_map(WireSpec::peer),
+            Just(WireSpec::Sink),
+            source.prop_map(|(rate, sizes, flows, count)| WireSpec::Source(SourceSpec { rate, sizes, flows, count })),
+            "[!-$&-.0-9;-~]{3,15}".prop_map(|name| WireSpec::Packet { name }),
+            (file.clone(), prop::option::of(file), speed).prop_map(|(file, out, speed)| WireSpec::Pcap(PcapSpec {
+                file,
+                out,
+                speed
+            })),
+            ("[a-zA-Z0-9._-]{1,64}", any::<bool>()).prop_map(|(name, pause)| WireSpec::Cable { name, pause }),
+        ]
+    }
+
     prop_compose! {
         fn any_spec()(
-            wire in prop_oneof![Just(WireSpec::Loop { pause: false }), Just(WireSpec::Loop { pause: true })],
+            wire in any_wire(),
             shares in prop::array::uniform4(0u32..=1_000_000_000),
             times in prop::array::uniform3(0u64..=3_600_000_000_000_000),
             queues in prop::option::of(1u16..=128),

@@ -174,7 +174,8 @@ impl Cable {
         let map = Arc::new(map);
         let header = Header(&map);
         let backing = file.try_clone().map_err(|e| Error::io(doing("opening"), e))?;
-        let send = Writer::in_file(backing, &map, CONTROL + end * LANE, ROOM);
+        let send = Writer::in_file(backing, &map, CONTROL + end * LANE, ROOM)
+            .map_err(|e| Error::io(doing("making room for"), e))?;
         let receive = Reader::new(&map, CONTROL + (1 - end) * LANE, ROOM);
         // Published last: the peer sends as soon as it sees this.
         header.pid(end).store(std::process::id(), Ordering::Relaxed);

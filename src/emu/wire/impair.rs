@@ -75,7 +75,8 @@ impl Wire for Impaired {
 
     fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
         self.flush(now);
-        while self.back.has_room() {
+        // No further ahead than it takes: a source never runs dry.
+        while self.back.due(now).is_none() && self.back.has_room() {
             let Some((frame, at)) = self.wire.peek(now) else { break };
             self.back.pass(frame, at);
             self.wire.advance();

@@ -26,6 +26,7 @@ use super::{MAX_FRAME, Picos};
 use crate::sys;
 use memmap2::MmapRaw;
 use std::fs::File;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,7 +148,7 @@ pub(super) struct Writer {
     file: Option<(File, u64)>,
 }
 
-/// How much is backed at a time.
+/// How much is backed at a time; more than [`HOT`].
 const CHUNK: u64 = 1 << 20;
 
 impl Writer {
@@ -160,10 +161,12 @@ impl Writer {
     }
 
     /// The same, in a sparse file: makes room in the file before memory without
-    /// room behind it is touched, which would be a SIGBUS.
-    pub(super) fn in_file(file: File, map: &Arc<MmapRaw>, offset: usize, size: usize) -> Self {
+    /// room behind it is touched, which would be a SIGBUS. What an idle lane
+    /// uses must be there at once.
+    pub(super) fn in_file(file: File, map: &Arc<MmapRaw>, offset: usize, size: usize) -> io::Result<Self> {
         let data = (offset + CONTROL) as u64;
-        Writer { backed: 0, file: Some((file, data)), ..Writer::new(map, offset, size) }
+        sys::allocate(&file, data, CHUNK)?;
+        Ok(Writer { backed: CHUNK, file: Some((file, data)), ..Writer::new(map, offset, size) })
     }
 
     /// Puts a frame in; false if the lane is full.
@@ -212,13 +215,15 @@ impl Writer {
         Ok(self.lane.to_end(self.head))
     }
 
-    /// Has the first `bytes` bytes of the data backed; false if there is no
-    /// memory, which is then a lane that is full.
+    /// Has the first `bytes` bytes of the data backed. If there is no memory,
+    /// the lane is full until the reader has read everything and it can start
+    /// over.
     #[cold]
     fn back(&mut self, bytes: u64) -> bool {
         let Some((file, data)) = &self.file else { return true };
         let wanted = bytes.next_multiple_of(CHUNK).min(self.lane.size);
         if sys::allocate(file, data + self.backed, wanted - self.backed).is_err() {
+            self.look = self.head;
             return false;
         }
         self.backed = wanted;
@@ -358,6 +363,26 @@ mod tests {
             reader.pop();
         }
         assert!(furthest <= HOT + HOT / 4 + 128, "{furthest}");
+    }
+
+    #[test]
+    fn without_more_memory_a_lane_is_full_sooner_and_goes_on_when_it_is_read() {
+        let map: Arc<MmapRaw> = Arc::new(MmapMut::map_anon(CONTROL + 8 * SIZE).unwrap().into());
+        let (mut writer, mut reader) = (Writer::new(&map, 0, 8 * SIZE), Reader::new(&map, 0, 8 * SIZE));
+        // Nothing can be allocated in a file that is open for reading.
+        (writer.backed, writer.file) = (CHUNK, Some((File::open("/dev/null").unwrap(), 0)));
+        for _ in 0..100 {
+            let mut count = 0;
+            // A refused frame is offered again, and only then the lane starts over.
+            while writer.push(&[5; 1500], count).unwrap() || writer.push(&[5; 1500], count).unwrap() {
+                count += 1;
+            }
+            assert!(count > 600 && count * record(1500) <= CHUNK, "{count}");
+            for at in 0..count {
+                assert_eq!(reader.front(), Ok(Some((&[5; 1500][..], at))));
+                reader.pop();
+            }
+        }
     }
 
     #[test]
