@@ -139,6 +139,21 @@ fn a_bind_that_fails_at_any_step_undoes_everything() {
 }
 
 #[test]
+fn what_cannot_even_be_undone_is_said_and_can_be_restored_later() {
+    for call in 2..6 {
+        let tree = Tree::new(&[PORT]);
+        let before = tree.snapshot();
+        let kernel = FakeKernel::new(&tree, &[PORT]).failing_from(call);
+        let plans = plan(&tree.roots, &Machine::default(), &[tree.device(BDF)], &to_vfio()).unwrap();
+        let (reports, result) = execute(&kernel, &tree.roots, &plans);
+        assert!(result.is_err());
+        assert_eq!(reports[0].state, State::Stuck, "failed from call {call}");
+        restore(&FakeKernel::new(&tree, &[PORT]), &tree.roots, address(BDF), false).unwrap();
+        assert_eq!(tree.snapshot(), before, "failed from call {call}");
+    }
+}
+
+#[test]
 fn a_driver_that_does_not_take_the_card_is_noticed_though_the_write_succeeded() {
     let tree = Tree::new(&[PORT]);
     let before = tree.snapshot();

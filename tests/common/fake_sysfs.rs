@@ -152,6 +152,8 @@ pub struct FakeKernel {
     native: BTreeMap<String, (String, Option<String>)>,
     calls: Cell<usize>,
     fail_at: Option<usize>,
+    /// Whether every call after that one fails too.
+    for_good: bool,
     die_at: Option<usize>,
     /// A driver whose probe claims nothing, while the write succeeds.
     shy: Option<&'static str>,
@@ -169,6 +171,7 @@ impl FakeKernel {
             native: cards.iter().filter_map(native).collect(),
             calls: Cell::new(0),
             fail_at: None,
+            for_good: false,
             die_at: None,
             shy: None,
             written: RefCell::default(),
@@ -179,6 +182,12 @@ impl FakeKernel {
     pub fn failing_at(mut self, call: usize) -> Self {
         self.fail_at = Some(call);
         self
+    }
+
+    /// The same, but call number `call` and all after it fail, without effect.
+    pub fn failing_from(mut self, call: usize) -> Self {
+        self.for_good = true;
+        self.failing_at(call)
     }
 
     /// The same, but the process dies in call number `call`.
@@ -205,7 +214,8 @@ impl FakeKernel {
             dying();
             std::panic::resume_unwind(Box::new(Died));
         }
-        if self.fail_at == Some(call) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        let fails = self.fail_at.is_some_and(|at| call == at || (self.for_good && call > at));
+        if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 
     /// Does what the kernel does when `text` is written to `path`.
