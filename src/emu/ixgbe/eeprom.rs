@@ -12,9 +12,6 @@
 
 use super::Kind;
 
-/// Words in the image.
-pub const WORDS: usize = 0x4000;
-
 const CHECKSUM: usize = 0x3f;
 
 /// The EEPROM of a card.

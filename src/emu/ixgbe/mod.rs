@@ -349,6 +349,7 @@ impl Ixgbe {
                 self.stale = true;
                 if (0x900..0xa04).contains(&offset) {
                     self.check_ivar(offset);
+                    self.load_ivar();
                 }
             }
             Effect::RxQueue => self.rx_queue_written(hit.number, self.regs.stored(offset)),
@@ -468,6 +469,7 @@ impl Model for Ixgbe {
             self.load();
         }
         let now = self.now;
+        self.mac.tick(now);
         let work = self.transmit(now) + self.receive(now);
         if work != 0 {
             self.flush_stats();

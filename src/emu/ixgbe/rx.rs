@@ -276,7 +276,9 @@ impl Ixgbe {
             Fate::Refused
         } else {
             let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
-            if queue.free(need, route.queue, &self.regs, &mut self.violations) < need {
+            // A strict card looks each time, to catch a tail that moves backwards.
+            let look = if self.strict { u32::MAX } else { need };
+            if queue.free(look, route.queue, &self.regs, &mut self.violations) < need {
                 Fate::Full
             } else {
                 let words =

@@ -14,9 +14,7 @@ const QPTC: u32 = 0x08680;
 const QBTC: u32 = 0x08700;
 const RQSMR: u32 = 0x02300;
 const TQSM: u32 = 0x08600;
-/// Errors, by frame.
-pub const RUC: u32 = 0x040a4;
-/// Too long.
+/// Frames that were too long.
 pub const ROC: u32 = 0x040ac;
 
 /// Good frames of one direction in one step.

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 mod bring_up;
+mod control;
+mod receive;
+mod transmit;
 
 /// Descriptors in each ring here.
 const RING: u32 = 64;
@@ -33,6 +36,12 @@ struct Bench {
 impl Bench {
     /// A card that was reset, has bus mastering and memory, and a link.
     fn new(spec: &str) -> Bench {
+        let bench = Bench::unlinked(spec);
+        bench.wait_for_link();
+        bench
+    }
+
+    fn unlinked(spec: &str) -> Bench {
         let engine = Engine::new(Drive::Manual);
         let (function, tap) = engine.open(&spec.parse::<Spec>().unwrap()).unwrap();
         let arena = Arena::new(4 << 20, Addressing::Translated).unwrap();
@@ -46,7 +55,6 @@ impl Bench {
         let bench = Bench { engine, function, bar, tap, arena, buffer, rx_next, tx_next, rx_bell, tx_bell };
         bench.write(0x00000, 0x0400_0008);
         assert_eq!(bench.read(0x00000) & 0x0400_0008, 0);
-        bench.wait_for_link();
         bench
     }
 

@@ -212,10 +212,11 @@ impl Mac {
         len
     }
 
-    /// Moves to the step at `now`: the wire may have been free since the last
+    /// Moves to the step at `now`, which a model does in each step even if it
+    /// neither sends nor receives: the wire may have been free since the last
     /// step, or for as long as a busy sender was kept from it.
     #[inline]
-    fn tick(&mut self, now: Picos) {
+    pub fn tick(&mut self, now: Picos) {
         if now <= self.now {
             return;
         }
