@@ -513,6 +513,35 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_costs_no_allocation() {
+        /// One frame on its way, in place.
+        struct Echo<'a>(&'a RefCell<Option<[u8; 60]>>);
+        impl Transmit for Echo<'_> {
+            fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+                *self.0.borrow_mut() = batch.frame(0).first_chunk().copied();
+                batch.clear();
+                1
+            }
+            fn reclaim(&mut self, _pool: &Pool) -> usize {
+                0
+            }
+        }
+        impl Receive for Echo<'_> {
+            fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+                self.0.borrow_mut().take().map_or(0, |frame| usize::from(batch.push_frame(&frame)))
+            }
+        }
+        let clock = Clock::new();
+        let pool = Pool::new(16, Addressing::Translated).unwrap();
+        let allocations = |count| {
+            let wire = RefCell::new(None);
+            let ping = Ping::new(&clock, &pool, Plan { raw: 100, ..plan(count) }, || false).unwrap();
+            crate::testing::allocations(|| drop(ping.run(&mut Echo(&wire), &mut Echo(&wire))))
+        };
+        assert_eq!(allocations(10), allocations(1_000));
+    }
+
+    #[test]
     fn a_line_that_swallows_everything_ends_in_time_with_all_lost() {
         let report = measure(plan(100), Duration::ZERO, |_, _| vec![]);
         assert_eq!((report.sent, report.lost, report.received()), (100, 100, 0));
