@@ -57,6 +57,17 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s q -l quiet -d 'Prin
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s r -l setup -d 'Have this much of free pages: 512M, 1G' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s p -l pagesize -d 'Size of a page: 2M or 1G; default: 2M to set up, all to clear' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s n -l node -d 'NUMA node; default: the kernel spreads them over all' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s m -l mount -d 'Mount hugetlbfs on DIR (/dev/hugepages), for programs that need files; bmnic does not' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s u -l unmount -d 'Unmount hugetlbfs from DIR (/dev/hugepages)' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s U -l user -d 'User to own the mount: a name or a number' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s G -l group -d 'Group to own the mount: a name or a number' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s s -l show -d 'Show the pools of each node and size (this is the default)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s c -l clear -d 'Give back the pages that nobody uses'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s w -l who -d 'Show which processes hold huge pages, and files that none holds any more'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l dry-run -d 'Print what would be written and change nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s v -l verbose -d 'Print more about what is done (repeat for more)'
@@ -83,16 +94,61 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s r -l rate -d 'How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold' -r -f -a "udp\t'UDP datagrams'
+tcp\t'TCP segments of no connection'
+icmp\t'Echo requests, ICMP or ICMPv6'
+arp\t'ARP requests for the destination address'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-mac -d 'Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card\'s]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-mac -d 'Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a-b/step, a-b/rand, or rand (of the test network) [default: 198.18.0.1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-ip -d 'Destination address, as above [default: 198.19.0.1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id, or id:priority' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the packets of this pcap or pcapng file; - is standard input' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txq -d 'Transmit queues' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l batch -d 'Most packets to take in one go, 1 to 64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l print -d 'Print the first packets and send none'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s w -l write -d 'The capture file, as dumpcap and tcpdump name it' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s f -l filter -d 'Packets to keep, as one word' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l buffer -d 'Memory that bridges the pauses of the disk' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txq -d 'Transmit queues' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s w -l warmup -d 'Time before anything is counted' -r

@@ -1,12 +1,359 @@
-//! `bmnic pktgen`.
+//! `bmnic pktgen`: packets at a rate.
+//!
+//! ```text
+//!   recipe or recording ──> thread "pktgen": what is due now, into the ring
+//!   main thread             once an interval: counters, the live line
+//! ```
+//!
+//! Below line rate every packet has its place in an absolute schedule
+//! ([`Pace`](crate::measure::Pace), or the times of a recording); at line rate
+//! the ring is kept full and the card's own clock is the schedule.
 
+mod report;
+mod send;
+mod traffic;
+
+use super::args::{DeviceArg, Limits, Rings, RunLength};
+use super::output::{self, Output};
+use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::units::{self, Rate};
 use super::{Context, Outcome};
+use crate::dma::BATCH_MAX;
+use crate::driver::{Config, MacAddr, Port};
+use crate::error::{Error, Kind, Result};
+use crate::measure::{Clock, Machine, Pace};
+use crate::packet::build::{Builder, Proto, Recipe, Sizes, Vlan};
+use crate::packet::read::Recording;
+use crate::packet::record::Format;
+use crate::packet::values::{Ips, Macs, Ports};
+use report::Report;
+use send::{Counts, Sender, Sent};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+use traffic::{Replay, Schedule, Traffic};
 
 /// Arguments of `bmnic pktgen`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    device: DeviceArg,
+    /// The same as --device
+    #[arg(value_name = "DEV", conflicts_with = "device")]
+    port: Option<String>,
+    /// How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line
+    #[arg(short, long, value_name = "RATE", env = "BMNIC_RATE")]
+    rate: Option<Rate>,
+    /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix
+    #[arg(short, long, value_name = "SIZES")]
+    size: Option<Sizes>,
+    /// What the frames hold
+    #[arg(long, value_name = "PROTO", default_value = "udp")]
+    proto: ProtoArg,
+    /// Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card's]
+    #[arg(long, value_name = "MAC", help_heading = "Frames")]
+    src_mac: Option<Macs>,
+    /// Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]
+    #[arg(long, value_name = "MAC", help_heading = "Frames")]
+    dst_mac: Option<Macs>,
+    /// Source address, IPv4 or IPv6: one, a-b, a-b/step, a-b/rand, or rand (of the test network)
+    /// [default: 198.18.0.1]
+    #[arg(long, value_name = "IP", help_heading = "Frames")]
+    src_ip: Option<Ips>,
+    /// Destination address, as above [default: 198.19.0.1]
+    #[arg(long, value_name = "IP", help_heading = "Frames")]
+    dst_ip: Option<Ips>,
+    /// Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand
+    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
+    sport: Ports,
+    /// Destination port, as above
+    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
+    dport: Ports,
+    /// VLAN tag: id, or id:priority
+    #[arg(long, value_name = "ID", help_heading = "Frames")]
+    vlan: Option<Vlan>,
+    /// Time to live, or hop limit
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
+    ttl: u8,
+    /// Seed of what is random
+    #[arg(long, value_name = "N", default_value_t = 1, env = "BMNIC_SEED", help_heading = "Frames")]
+    seed: u64,
+    /// Send the packets of this pcap or pcapng file; - is standard input
+    #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = ["size", "src_mac", "dst_mac", "src_ip", "dst_ip", "vlan"])]
+    pcap: Option<PathBuf>,
+    /// How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]
+    #[arg(long, value_name = "FACTOR", value_parser = speed, requires = "pcap", conflicts_with = "rate", help_heading = "Replay")]
+    speed: Option<f64>,
+    /// How often to replay the file; 0 is until told to stop
+    #[arg(long, short = 'l', value_name = "N", value_parser = units::count, default_value = "1", requires = "pcap", help_heading = "Replay")]
+    r#loop: u64,
+    /// Packets that leave together; the rate stays
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    burst: u16,
+    /// Print the first packets and send none
+    #[arg(long)]
+    print: bool,
+    /// Write the packets to this capture file and send none
+    #[arg(short, long, value_name = "FILE", conflicts_with = "print")]
+    write: Option<PathBuf>,
+    /// Format of that file: pcap or pcapng
+    #[arg(long, value_name = "FORMAT", default_value = "pcap", requires = "write")]
+    format: Format,
+    /// Transmit queues, used in turn; the same as --txq
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    queues: Option<u16>,
+    #[command(flatten)]
+    length: RunLength,
+    #[command(flatten)]
+    rings: Rings,
+}
+
+/// What frames hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ProtoArg {
+    /// UDP datagrams
+    Udp,
+    /// TCP segments of no connection
+    Tcp,
+    /// Echo requests, ICMP or ICMPv6
+    Icmp,
+    /// ARP requests for the destination address
+    Arp,
+}
+
+/// Link speed to reckon with where there is no link.
+const NO_LINK_SPEED: u64 = 10_000_000_000;
 
 /// Runs it.
-pub fn run(_args: Args, _context: &Context) -> anyhow::Result<Outcome> {
-    Ok(Outcome::Done)
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    let output = Output::new(&context.global);
+    // What can be refused is refused before any card is touched.
+    let recording = args.pcap.as_deref().map(Recording::open).transpose()?;
+    let replay = recording.map(|recording| Replay::new(recording, args.r#loop)).transpose()?;
+    if let Some(replay) = &replay {
+        replay.warnings().iter().for_each(|warning| output.warn(warning));
+    }
+    if args.print || args.write.is_some() {
+        return args.dry_run(context, &output, replay);
+    }
+    Builder::new(&args.recipe(None))?;
+    send_all(&args, context, &output, replay)
+}
+
+/// Opens the card and sends.
+fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
+    let mut clock = Clock::new();
+    let names: Vec<String> = args.device.device.iter().chain(&args.port).cloned().collect();
+    let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION) };
+    let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
+    session.announce(output)?;
+    let mut limits = session.limits(&args.length);
+    if replay.is_some() && args.length.duration.is_none() {
+        // A replay ends where its file does.
+        limits.duration = None;
+    }
+    let speed = session.speeds.first().copied().unwrap_or(NO_LINK_SPEED);
+    let mac = session.devices.first().map(|device| device.mac);
+    // The longer the clock has been watched, the truer the schedule.
+    clock.refine();
+    let traffic = match replay {
+        Some(replay) => Traffic::Replay(replay),
+        None => Traffic::Built(Builder::new(&args.recipe(mac))?),
+    };
+    let line = traffic.line_rate(speed);
+    let schedule = args.schedule(&clock, &traffic, line, speed, output)?;
+    let mut report = Report::new(&traffic, &schedule, line);
+
+    let Some(Port { rx: _, tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
+        return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
+    };
+    let rings = usize::from(args.rings.txd) * tx.len();
+    let sender = Sender {
+        pool: session.pool_of(rings + 2 * BATCH_MAX)?,
+        queues: tx,
+        batch: args.rings.batch(),
+        traffic,
+        schedule,
+        clock: clock.clone(),
+        limits,
+        stop: session.stop.clone(),
+        counts: Arc::default(),
+    };
+    let before = nic.stats()?;
+    let sent = watch(sender, &session, output, line)?;
+    clock.refine();
+    // The card's counters may be a moment behind its write-backs.
+    let patience = Instant::now() + Duration::from_millis(100);
+    let mut stats = nic.stats()?;
+    while stats.tx_packets - before.tx_packets < sent.packets && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(1));
+        stats = nic.stats()?;
+    }
+    report.finish(&clock, sent, stats.tx_packets - before.tx_packets, stats);
+    drop(nic);
+    report.print(output)?;
+    let machine = Machine::record(&context.roots, &clock);
+    output.document(&output::document("pktgen", &session.devices, &machine, report.json()))?;
+    Ok(session.stop.outcome())
+}
+
+/// Runs the sender in its thread and shows how it gets on.
+fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyhow::Result<Sent> {
+    /// How long SIGUSR1 may wait for its answer.
+    const SLICE: Duration = Duration::from_millis(50);
+    let counts = Arc::clone(&sender.counts);
+    let live = output.live(1);
+    let (done, ended) = mpsc::channel::<()>();
+    let body = move || {
+        let sent = sender.run();
+        drop(done);
+        sent
+    };
+    let thread = thread::Builder::new().name("pktgen".into()).spawn(body);
+    let thread = thread.map_err(|e| Error::io("starting the thread that sends", e))?;
+    let (mut then, mut before) = (Instant::now(), 0);
+    while ended.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
+        let asked = session.stop.print_now();
+        let elapsed = then.elapsed();
+        if !asked && elapsed < Duration::from_secs(1) {
+            continue;
+        }
+        let packets = Counts::packets(&counts);
+        let rate = ((packets - before) as f64 / elapsed.as_secs_f64()).min(line);
+        let text = format!("sent {} packets, {}", output::grouped(packets), output::pps(rate));
+        if asked {
+            output.now(&text);
+        }
+        live.show(0, text);
+        (then, before) = (Instant::now(), packets);
+    }
+    drop(live);
+    thread.join().map_err(|_| anyhow::anyhow!("the thread that sends panicked"))
+}
+
+impl Args {
+    fn recipe(&self, mac: Option<MacAddr>) -> Recipe {
+        let default = Recipe::default();
+        let (proto, target) = match self.proto {
+            ProtoArg::Udp => (Proto::Udp, default.destination_mac),
+            ProtoArg::Tcp => (Proto::Tcp, default.destination_mac),
+            ProtoArg::Icmp => (Proto::Icmp, default.destination_mac),
+            ProtoArg::Arp => (Proto::Arp, Macs::one(MacAddr([0xff; 6]))),
+        };
+        Recipe {
+            proto,
+            sizes: self.size.clone().unwrap_or(Sizes::Shortest),
+            source_mac: self.src_mac.or(mac.map(Macs::one)).unwrap_or(default.source_mac),
+            destination_mac: self.dst_mac.unwrap_or(target),
+            source: self.src_ip,
+            destination: self.dst_ip,
+            source_port: self.sport,
+            destination_port: self.dport,
+            vlan: self.vlan,
+            ttl: self.ttl,
+            seed: self.seed,
+        }
+    }
+
+    fn config(&self, replay: Option<&Replay>) -> Config {
+        let longest = match replay {
+            Some(replay) => replay.longest(),
+            None => Builder::new(&self.recipe(None)).map_or(0, |builder| builder.longest()),
+        };
+        Config {
+            tx_queues: self.queues.unwrap_or(self.rings.txq),
+            max_frame: longest.clamp(1518, crate::packet::build::MAX_FRAME) as u16,
+            ..self.rings.config()
+        }
+    }
+
+    /// When packets go.
+    fn schedule(&self, clock: &Clock, traffic: &Traffic, line: f64, speed: u64, output: &Output) -> Result<Schedule> {
+        let rate = match (self.rate, self.speed, traffic) {
+            (Some(rate), ..) => rate,
+            (None, factor, Traffic::Replay(_)) => return Ok(Schedule::recorded(clock, factor.unwrap_or(1.0))),
+            (None, ..) => Rate::Line,
+        };
+        let pps = match rate {
+            Rate::Pps(pps) => pps,
+            // Shares of the line are worked out for these frames.
+            Rate::Bits(bits) => bits / speed as f64 * line,
+            Rate::Percent(percent) => line * percent / 100.0,
+            Rate::Line => line,
+        };
+        if pps > line * 1.000_001 {
+            output.warn(format_args!(
+                "{rate} is more than the link carries; sending at line rate, {}",
+                output::pps(line)
+            ));
+        }
+        if pps >= line * 0.999_999 {
+            return Ok(Schedule::Line);
+        }
+        let burst = usize::from(self.burst);
+        // A burst has one place in the schedule.
+        let pace = Pace::new(clock, pps / burst as f64)?;
+        Ok(Schedule::Rate { pace: Box::new(pace), burst, asked: pps })
+    }
+
+    /// Prints packets or writes them to a file.
+    fn dry_run(&self, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
+        let mut traffic = match replay {
+            Some(replay) => Traffic::Replay(replay),
+            None => Traffic::Built(Builder::new(&self.recipe(None))?),
+        };
+        let limits = self.length.limits(None);
+        let line = traffic.line_rate(NO_LINK_SPEED);
+        let clock = Clock::new();
+        let schedule = self.schedule(&clock, &traffic, line, NO_LINK_SPEED, output)?;
+        let Some(path) = &self.write else {
+            let limits = Limits { count: Some(limits.count.unwrap_or(10)), ..limits };
+            traffic::print(&mut traffic, &schedule, line, limits, output)?;
+            return Ok(Outcome::Done);
+        };
+        if limits == Limits::default() && !traffic.ends() {
+            let line = "a file needs an end; say how many packets with --count or how long with --duration";
+            return Err(Error::new(Kind::Usage, line).into());
+        }
+        let start = clock.wall_ns(clock.now());
+        let (packets, bytes) = traffic::write(&mut traffic, &schedule, line, limits, path, self.format, start)?;
+        let shown = path.display();
+        output.result(format_args!(
+            "{} packets written to {shown}, {} bytes",
+            output::grouped(packets),
+            output::grouped(bytes)
+        ))?;
+        let machine = Machine::record(&context.roots, &clock);
+        let result = serde_json::json!({ "file": shown.to_string(), "packets": packets, "bytes": bytes });
+        output.document(&output::document("pktgen", &[], &machine, result))?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// A factor of speed: `1x`, `0.5`, `10x`.
+fn speed(text: &str) -> Result<f64> {
+    let digits = text.trim().strip_suffix(['x', 'X']).unwrap_or(text.trim());
+    let factor = digits.parse::<f64>().ok().filter(|factor| (1e-6..=1e6).contains(factor));
+    factor.ok_or_else(|| {
+        Error::new(
+            Kind::Usage,
+            format!("'{text}' is not a speed; write how many times as fast as recorded, like 1x or 0.5x"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speed_is_a_factor_and_nonsense_is_refused() {
+        assert_eq!(speed("1x").unwrap(), 1.0);
+        assert_eq!(speed("0.5").unwrap(), 0.5);
+        for text in ["", "x", "0x", "-1x", "infx", "nan", "1e9x"] {
+            assert_eq!(speed(text).unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+    }
 }

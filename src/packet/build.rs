@@ -1,0 +1,654 @@
+//! Frames from a recipe: templates, and what changes in them per packet.
+//!
+//! ```text
+//!   | Ethernet | VLAN | IPv4, IPv6 or ARP | UDP, TCP or ICMP | zeros | trailer |
+//!     ^ ^               ^                   ^                          ^
+//!     +-+-- MACs        +-- addresses       +-- ports, checksum        |
+//!                                                                      |
+//!   trailer, as far as the payload has room for it, from its end:      |
+//!     ... | time, 64 bit, big endian | sequence 63:32, LE | sequence 31:0, LE |
+//! ```
+//!
+//! The last four bytes of a frame are the low half of its sequence number, little
+//! endian: where ixy's generator puts it and ixy's tests look for it. Before them
+//! is the high half, and before that the time of sending in nanoseconds since
+//! 1970. [`trailer`] reads them back.
+//!
+//! A [`Builder`] keeps one template for each length, and the sum of its headers
+//! and payload without what changes. Writing a frame copies the template, stores
+//! the fields that change, and folds their values into the kept sum: no walk over
+//! the frame, no allocation.
+
+use super::checksum::Sum;
+use super::values::{Ips, Macs, Ports, Random, TEST_V4, TEST_V6, Values};
+use crate::driver::MacAddr;
+use crate::error::{Error, Kind, Result};
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+/// Bytes of the frame check sequence, which sizes given by users include.
+pub const FCS: usize = 4;
+/// Shortest frame without FCS.
+pub const MIN_FRAME: usize = 60;
+/// Longest frame without FCS that every card here sends: the 82599's 15872 bytes less FCS.
+pub const MAX_FRAME: usize = 15_868;
+
+/// What to put into an Ethernet frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proto {
+    /// UDP datagrams.
+    #[default]
+    Udp,
+    /// TCP segments with ACK set, of no connection.
+    Tcp,
+    /// Echo requests: ICMP, or ICMPv6.
+    Icmp,
+    /// ARP requests for the destination address.
+    Arp,
+}
+
+/// A VLAN tag: identifier and priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan(pub u16);
+
+impl FromStr for Vlan {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (id, priority) = text.split_once(':').unwrap_or((text, "0"));
+        let id = id.parse::<u16>().ok().filter(|id| *id < 4096);
+        let priority = priority.parse::<u16>().ok().filter(|priority| *priority < 8);
+        id.zip(priority).map(|(id, priority)| Vlan(priority << 13 | id)).ok_or_else(|| {
+            usage(format!("'{text}' is not a VLAN tag; write an id from 0 to 4095, or id:priority with 0 to 7"))
+        })
+    }
+}
+
+/// How long frames are, in bytes without FCS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// As short as the headers allow.
+    Shortest,
+    /// These in turn.
+    List(Vec<usize>),
+    /// Each length from the first to the last in turn.
+    Range(usize, usize),
+}
+
+/// IMIX as in CSIT's `IMIX_v4_1`: 28 of 64, 16 of 570, 4 of 1518 bytes, spread out.
+const IMIX: [usize; 12] = [64, 570, 64, 64, 570, 64, 64, 570, 64, 1518, 64, 570];
+
+impl FromStr for Sizes {
+    type Err = Error;
+
+    /// Reads sizes as users write them, with FCS: `64`, `64,594,1518`, `64-1518`, `imix`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (least, most) = (MIN_FRAME + FCS, MAX_FRAME + FCS);
+        let bad = |part: &str| {
+            usage(format!(
+                "'{part}' is not a frame size; give {least} to {most} bytes with FCS, a list 64,1518, a range 64-1518, or imix"
+            ))
+        };
+        let size = |text: &str| {
+            let size = text.parse::<usize>().ok().filter(|size| (least..=most).contains(size));
+            size.map(|size| size - FCS).ok_or_else(|| bad(text))
+        };
+        if text.eq_ignore_ascii_case("imix") {
+            return Ok(Sizes::List(IMIX.map(|size| size - FCS).to_vec()));
+        }
+        if let Some((first, last)) = text.split_once('-') {
+            let (first, last) = (size(first)?, size(last)?);
+            return if first <= last { Ok(Sizes::Range(first, last)) } else { Err(bad(text)) };
+        }
+        text.split(',').map(size).collect::<Result<Vec<_>>>().map(Sizes::List)
+    }
+}
+
+/// What frames to make.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// What is in them.
+    pub proto: Proto,
+    /// Their lengths.
+    pub sizes: Sizes,
+    /// Source Ethernet address.
+    pub source_mac: Macs,
+    /// Destination Ethernet address.
+    pub destination_mac: Macs,
+    /// Source IP address; `None` is the test network's.
+    pub source: Option<Ips>,
+    /// Destination IP address; `None` is the test network's.
+    pub destination: Option<Ips>,
+    /// Source port of UDP and TCP, identifier of ICMP.
+    pub source_port: Ports,
+    /// Destination port.
+    pub destination_port: Ports,
+    /// VLAN tag.
+    pub vlan: Option<Vlan>,
+    /// Time to live, hop limit.
+    pub ttl: u8,
+    /// Seed of whatever is random.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    /// UDP from 198.18.0.1 to 198.19.0.1, the network that RFC 2544 sets aside,
+    /// port 9 (discard), between locally administered Ethernet addresses.
+    fn default() -> Self {
+        Recipe {
+            proto: Proto::Udp,
+            sizes: Sizes::Shortest,
+            source_mac: Macs::one(MacAddr([2, 0, 0, 0, 0, 1])),
+            destination_mac: Macs::one(MacAddr([2, 0, 0, 0, 0, 2])),
+            source: None,
+            destination: None,
+            source_port: Ports(Values::one(9)),
+            destination_port: Ports(Values::one(9)),
+            vlan: None,
+            ttl: 64,
+            seed: 1,
+        }
+    }
+}
+
+/// Makes frames.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    templates: Vec<Template>,
+    /// Template of each frame, over and over.
+    order: Vec<u32>,
+    turn: usize,
+    fields: Vec<Field>,
+    random: Random,
+    sequence: u64,
+    /// Where the IPv4 header checksum is.
+    ip_checksum: Option<usize>,
+    /// Where the transport checksum is.
+    l4_checksum: Option<usize>,
+    /// Where the sequence number of an echo request is.
+    echo: Option<usize>,
+    /// A transport checksum of zero is sent as ones: UDP (RFC 768).
+    udp: bool,
+}
+
+/// A frame of one length, all that changes being zero.
+#[derive(Clone, Debug)]
+struct Template {
+    frame: Vec<u8>,
+    ip: Sum,
+    l4: Sum,
+    /// Bytes of payload, for the trailer.
+    payload: usize,
+}
+
+/// A field that changes.
+#[derive(Clone, Debug)]
+struct Field {
+    /// Where its last eight bytes, or all if fewer, begin in the frame.
+    at: usize,
+    /// Where it is told a second time: the sender's address of an ARP request.
+    again: Option<usize>,
+    /// Bytes to store: 2, 4, 6 or 8.
+    width: u8,
+    /// In which sums it is.
+    covered: Covered,
+    first: u64,
+    span: u64,
+    step: Option<u64>,
+    offset: u64,
+}
+
+/// Which checksums a field is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Covered {
+    Neither,
+    /// The transport's alone: a port, or an IPv6 address by the pseudo-header.
+    L4,
+    /// IPv4 header and pseudo-header.
+    Both,
+    /// The IPv4 header's alone: ICMP has no pseudo-header.
+    Ip,
+}
+
+impl Field {
+    #[inline]
+    fn next(&mut self, random: &mut Random) -> u64 {
+        let Some(step) = self.step else {
+            return self.first + random.up_to(self.span);
+        };
+        let value = self.first + self.offset;
+        self.offset = match self.offset.checked_add(step) {
+            Some(offset) if offset <= self.span => offset,
+            _ => 0,
+        };
+        value
+    }
+
+    #[inline]
+    fn store(&self, frame: &mut [u8], value: u64) {
+        self.store_at(self.at, frame, value);
+        if let Some(at) = self.again {
+            self.store_at(at, frame, value);
+        }
+    }
+
+    #[inline]
+    fn store_at(&self, at: usize, frame: &mut [u8], value: u64) {
+        match self.width {
+            2 => frame[at..at + 2].copy_from_slice(&(value as u16).to_be_bytes()),
+            4 => frame[at..at + 4].copy_from_slice(&(value as u32).to_be_bytes()),
+            6 => frame[at..at + 6].copy_from_slice(&value.to_be_bytes()[2..]),
+            _ => frame[at..at + 8].copy_from_slice(&value.to_be_bytes()),
+        }
+    }
+}
+
+impl Builder {
+    /// Lays the templates out.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if addresses of both families are asked for, a size is too
+    /// short for its headers, or ARP is asked for IPv6.
+    pub fn new(recipe: &Recipe) -> Result<Self> {
+        let v6 = family(recipe)?;
+        let layout = Layout::new(recipe, v6);
+        let least = layout.payload.max(MIN_FRAME);
+        let lengths: Vec<usize> = match &recipe.sizes {
+            Sizes::Shortest => vec![(layout.payload + 4).max(MIN_FRAME)],
+            Sizes::List(list) => list.clone(),
+            &Sizes::Range(first, last) => (first..=last).collect(),
+        };
+        if let Some(short) = lengths.iter().find(|&&len| len < least || len > MAX_FRAME) {
+            return Err(usage(format!(
+                "frames of {} bytes cannot hold these headers; use {} to {} (FCS included)",
+                short + FCS,
+                least + FCS,
+                MAX_FRAME + FCS
+            )));
+        }
+        let mut kinds = lengths.clone();
+        kinds.sort_unstable();
+        kinds.dedup();
+        if kinds.is_empty() {
+            return Err(usage("no frame size was given; write one like 64".into()));
+        }
+        let (source, destination) = layout.addresses(recipe);
+        let mut fields = Vec::new();
+        let templates = kinds.iter().map(|&len| layout.template(recipe, len, source, destination)).collect();
+        layout.fields(recipe, source, destination, &mut fields);
+        Ok(Builder {
+            templates,
+            order: lengths.iter().filter_map(|len| kinds.binary_search(len).ok()).map(|i| i as u32).collect(),
+            turn: 0,
+            fields,
+            random: Random::new(recipe.seed),
+            sequence: 0,
+            ip_checksum: (layout.ip == Ip::V4).then_some(layout.l3 + 10),
+            l4_checksum: layout.l4_checksum(),
+            echo: (layout.proto == Proto::Icmp).then_some(layout.l4 + 6),
+            udp: layout.proto == Proto::Udp,
+        })
+    }
+
+    /// Length of the next frame, without FCS.
+    #[inline]
+    pub fn next_len(&self) -> usize {
+        self.templates[self.order[self.turn] as usize].frame.len()
+    }
+
+    /// Longest of its frames.
+    pub fn longest(&self) -> usize {
+        self.templates.iter().map(|t| t.frame.len()).max().unwrap_or(MIN_FRAME)
+    }
+
+    /// Mean length of its frames.
+    pub fn mean_len(&self) -> f64 {
+        let total: usize = self.order.iter().map(|&i| self.templates[i as usize].frame.len()).sum();
+        total as f64 / self.order.len() as f64
+    }
+
+    /// Sequence number of the next frame: how many were written.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Begins at another sequence number, so that several builders can share one.
+    pub fn set_sequence(&mut self, sequence: u64) {
+        self.sequence = sequence;
+    }
+
+    /// Writes the next frame, sent at `time` (nanoseconds since 1970), and steps on.
+    ///
+    /// # Panics
+    /// If `frame` is not [`Builder::next_len`] long.
+    #[inline]
+    pub fn write(&mut self, frame: &mut [u8], time: u64) {
+        let template = &self.templates[self.order[self.turn] as usize];
+        self.turn += 1;
+        if self.turn == self.order.len() {
+            self.turn = 0;
+        }
+        frame.copy_from_slice(&template.frame);
+        let (mut ip, mut l4) = (template.ip, template.l4);
+        for field in &mut self.fields {
+            let value = field.next(&mut self.random);
+            field.store(frame, value);
+            match field.covered {
+                Covered::Neither => {}
+                Covered::L4 => l4 = l4.and_number(value),
+                Covered::Ip => ip = ip.and_number(value),
+                Covered::Both => {
+                    ip = ip.and_number(value);
+                    l4 = l4.and_number(value);
+                }
+            }
+        }
+        if let Some(at) = self.echo {
+            let number = self.sequence as u16;
+            frame[at..at + 2].copy_from_slice(&number.to_be_bytes());
+            l4 = l4.and_number(number.into());
+        }
+        l4 = l4.and(put_trailer(frame, template.payload, self.sequence, time));
+        self.sequence = self.sequence.wrapping_add(1);
+        if let Some(at) = self.ip_checksum {
+            frame[at..at + 2].copy_from_slice(&ip.checksum().to_be_bytes());
+        }
+        if let Some(at) = self.l4_checksum {
+            let checksum = match l4.checksum() {
+                0 if self.udp => 0xffff,
+                checksum => checksum,
+            };
+            frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+}
+
+/// Writes as much of the trailer as `payload` bytes have room for; its sum.
+#[inline]
+fn put_trailer(frame: &mut [u8], payload: usize, sequence: u64, time: u64) -> Sum {
+    let end = frame.len();
+    let (low, high) = ((sequence as u32).swap_bytes(), ((sequence >> 32) as u32).swap_bytes());
+    let mut sum = Sum::default();
+    if payload >= 4 {
+        frame[end - 4..].copy_from_slice(&low.to_be_bytes());
+        sum = sum.and_number(low.into());
+    }
+    if payload >= 8 {
+        frame[end - 8..end - 4].copy_from_slice(&high.to_be_bytes());
+        sum = sum.and_number(high.into());
+    }
+    if payload >= 16 {
+        frame[end - 16..end - 8].copy_from_slice(&time.to_be_bytes());
+        sum = sum.and_number(time);
+    }
+    // Headers have even lengths: an odd frame shifts the trailer by a byte.
+    if end % 2 == 1 { sum.shifted() } else { sum }
+}
+
+/// Sequence number and time of sending of a frame made by a [`Builder`] with
+/// `payload` bytes behind its headers, as far as they had room.
+pub fn trailer(frame: &[u8], payload: usize) -> (Option<u64>, Option<u64>) {
+    let end = frame.len();
+    let payload = payload.min(end);
+    let word =
+        |from_end: usize| frame[end - from_end..].first_chunk().map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
+    let low = if payload >= 4 { word(4) } else { None };
+    let high = if payload >= 8 { word(8) } else { Some(0) };
+    let time = if payload >= 16 { frame[end - 16..].first_chunk().map(|b| u64::from_be_bytes(*b)) } else { None };
+    (low.zip(high).map(|(low, high)| high << 32 | low), time)
+}
+
+/// Whether the addresses are IPv6.
+fn family(recipe: &Recipe) -> Result<bool> {
+    let is_v6 = |ips: &Option<Ips>| match ips {
+        Some(Ips::V4(_)) => Some(false),
+        Some(Ips::V6(_)) => Some(true),
+        Some(Ips::Rand) | None => None,
+    };
+    let v6 = match (is_v6(&recipe.source), is_v6(&recipe.destination)) {
+        (Some(a), Some(b)) if a != b => {
+            return Err(usage("one address is IPv4 and the other IPv6; a packet has both of one family".into()));
+        }
+        (a, b) => a.or(b).unwrap_or(false),
+    };
+    if v6 && recipe.proto == Proto::Arp {
+        return Err(usage("ARP asks for IPv4 addresses only; give IPv4 addresses, or --proto icmp".into()));
+    }
+    Ok(v6)
+}
+
+/// What is behind the Ethernet header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ip {
+    V4,
+    V6,
+    None,
+}
+
+/// Where things are in a frame.
+struct Layout {
+    proto: Proto,
+    ip: Ip,
+    l3: usize,
+    l4: usize,
+    payload: usize,
+}
+
+impl Layout {
+    fn new(recipe: &Recipe, v6: bool) -> Self {
+        let ip = match (recipe.proto, v6) {
+            (Proto::Arp, _) => Ip::None,
+            (_, true) => Ip::V6,
+            (_, false) => Ip::V4,
+        };
+        let l3 = if recipe.vlan.is_some() { 18 } else { 14 };
+        let l4 = l3 + if ip == Ip::V6 { 40 } else { 20 };
+        let payload = match recipe.proto {
+            Proto::Udp | Proto::Icmp => l4 + 8,
+            Proto::Tcp => l4 + 20,
+            Proto::Arp => l3 + 28,
+        };
+        Layout { proto: recipe.proto, ip, l3, l4, payload }
+    }
+
+    fn addresses(&self, recipe: &Recipe) -> (Values, Values) {
+        let v6 = self.ip == Ip::V6;
+        let pick = |ips: Option<Ips>, host: u128| match ips {
+            Some(Ips::V4(values) | Ips::V6(values)) => values,
+            Some(Ips::Rand) => Ips::random(v6),
+            // 198.18.0.1 and 198.19.0.1; 2001:2::1 and 2001:2::1:1.
+            None if v6 => Values::one(u128::from(TEST_V6) + host),
+            None => Values::one(u128::from(u32::from(TEST_V4.0)) + host),
+        };
+        (pick(recipe.source, 1), pick(recipe.destination, 0x1_0001))
+    }
+
+    fn l4_checksum(&self) -> Option<usize> {
+        match self.proto {
+            Proto::Udp => Some(self.l4 + 6),
+            Proto::Tcp => Some(self.l4 + 16),
+            Proto::Icmp => Some(self.l4 + 2),
+            Proto::Arp => None,
+        }
+    }
+
+    /// Where the two addresses begin.
+    fn address_offsets(&self) -> (usize, usize) {
+        match self.ip {
+            Ip::V4 => (self.l3 + 12, self.l3 + 16),
+            Ip::V6 => (self.l3 + 8, self.l3 + 24),
+            Ip::None => (self.l3 + 14, self.l3 + 24),
+        }
+    }
+
+    /// A frame of `len` bytes. What changes in it is left zero.
+    fn template(&self, recipe: &Recipe, len: usize, source: Values, destination: Values) -> Template {
+        let mut frame = vec![0; len];
+        constant_mac(&mut frame[0..6], recipe.destination_mac.0);
+        constant_mac(&mut frame[6..12], recipe.source_mac.0);
+        let ethertype = match self.ip {
+            Ip::V4 => 0x0800_u16,
+            Ip::V6 => 0x86dd,
+            Ip::None => 0x0806,
+        };
+        if let Some(Vlan(tag)) = recipe.vlan {
+            frame[12..14].copy_from_slice(&0x8100_u16.to_be_bytes());
+            frame[14..16].copy_from_slice(&tag.to_be_bytes());
+        }
+        frame[self.l3 - 2..self.l3].copy_from_slice(&ethertype.to_be_bytes());
+
+        let (from, to) = self.address_offsets();
+        let width = if self.ip == Ip::V6 { 16 } else { 4 };
+        constant_ip(&mut frame[from..from + width], source);
+        constant_ip(&mut frame[to..to + width], destination);
+        let l3 = &mut frame[self.l3..];
+        match self.ip {
+            Ip::V4 => {
+                l3[0] = 0x45;
+                l3[2..4].copy_from_slice(&((len - self.l3) as u16).to_be_bytes());
+                // Don't fragment: the identification may then be zero (RFC 6864 §4.1).
+                l3[6] = 0x40;
+                l3[8] = recipe.ttl;
+                l3[9] = self.next_header();
+            }
+            Ip::V6 => {
+                l3[0] = 0x60;
+                l3[4..6].copy_from_slice(&((len - self.l4) as u16).to_be_bytes());
+                l3[6] = self.next_header();
+                l3[7] = recipe.ttl;
+            }
+            Ip::None => {
+                // Ethernet, IPv4, lengths, request (RFC 826).
+                l3[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+                constant_mac(&mut l3[8..14], recipe.source_mac.0);
+            }
+        }
+        self.put_l4(recipe, &mut frame);
+        let ip = if self.ip == Ip::V4 { Sum::of(&frame[self.l3..self.l4]) } else { Sum::default() };
+        let mut l4 = Sum::default();
+        if self.l4_checksum().is_some() {
+            l4 = Sum::of(&frame[self.l4..]);
+            if !(self.proto == Proto::Icmp && self.ip == Ip::V4) {
+                // Pseudo-header (RFC 768, RFC 8200 §8.1).
+                let length = (len - self.l4) as u64;
+                l4 = l4.and(Sum::of(&frame[from..to + width]));
+                l4 = l4.and_number(length).and_number(self.next_header().into());
+            }
+        }
+        Template { frame, ip, l4, payload: len - self.payload }
+    }
+
+    fn next_header(&self) -> u8 {
+        match (self.proto, self.ip) {
+            (Proto::Udp, _) => 17,
+            (Proto::Tcp, _) => 6,
+            (_, Ip::V6) => 58,
+            _ => 1,
+        }
+    }
+
+    fn put_l4(&self, recipe: &Recipe, frame: &mut [u8]) {
+        let length = (frame.len() - self.l4) as u16;
+        let Some(l4) = frame.get_mut(self.l4..).filter(|_| self.proto != Proto::Arp) else {
+            return;
+        };
+        let ports =
+            [recipe.source_port.0, recipe.destination_port.0].map(|v| if v.is_constant() { v.first as u16 } else { 0 });
+        match self.proto {
+            Proto::Udp => {
+                l4[0..2].copy_from_slice(&ports[0].to_be_bytes());
+                l4[2..4].copy_from_slice(&ports[1].to_be_bytes());
+                l4[4..6].copy_from_slice(&length.to_be_bytes());
+            }
+            Proto::Tcp => {
+                l4[0..2].copy_from_slice(&ports[0].to_be_bytes());
+                l4[2..4].copy_from_slice(&ports[1].to_be_bytes());
+                // Header of 5 words, ACK, a window.
+                l4[12..16].copy_from_slice(&[0x50, 0x10, 0x20, 0x00]);
+            }
+            Proto::Icmp => {
+                // Echo request (RFC 792; RFC 4443 §4.1).
+                l4[0] = if self.ip == Ip::V6 { 128 } else { 8 };
+                l4[4..6].copy_from_slice(&ports[0].to_be_bytes());
+            }
+            Proto::Arp => {}
+        }
+    }
+
+    /// The fields that change.
+    fn fields(&self, recipe: &Recipe, source: Values, destination: Values, out: &mut Vec<Field>) {
+        let mut add = |values: Values, at: usize, bytes: usize, covered: Covered| {
+            if values.is_constant() {
+                return;
+            }
+            let width = bytes.min(8);
+            out.push(Field {
+                at: at + bytes - width,
+                again: None,
+                width: width as u8,
+                covered,
+                first: values.first as u64,
+                span: values.span,
+                step: values.step,
+                offset: 0,
+            });
+        };
+        let (from, to) = self.address_offsets();
+        let (width, covered) = match (self.ip, self.proto) {
+            (Ip::V6, _) => (16, Covered::L4),
+            (Ip::V4, Proto::Icmp) => (4, Covered::Ip),
+            (Ip::V4, _) => (4, Covered::Both),
+            (Ip::None, _) => (4, Covered::Neither),
+        };
+        add(recipe.destination_mac.0, 0, 6, Covered::Neither);
+        add(recipe.source_mac.0, 6, 6, Covered::Neither);
+        add(source, from, width, covered);
+        add(destination, to, width, covered);
+        match self.proto {
+            Proto::Udp | Proto::Tcp => {
+                add(recipe.source_port.0, self.l4, 2, Covered::L4);
+                add(recipe.destination_port.0, self.l4 + 2, 2, Covered::L4);
+            }
+            Proto::Icmp => add(recipe.source_port.0, self.l4 + 4, 2, Covered::L4),
+            // The sender's address is told twice.
+            Proto::Arp => {
+                out.iter_mut().filter(|field| field.at == 6).for_each(|field| field.again = Some(self.l3 + 8))
+            }
+        }
+    }
+}
+
+/// Puts a MAC in place if it never changes.
+fn constant_mac(place: &mut [u8], values: Values) {
+    if values.is_constant() {
+        place.copy_from_slice(&values.first.to_be_bytes()[10..]);
+    }
+}
+
+/// Puts an address in place if it never changes; of an IPv6 range, the half that
+/// does not.
+fn constant_ip(place: &mut [u8], values: Values) {
+    let bytes = values.first.to_be_bytes();
+    if values.is_constant() {
+        place.copy_from_slice(&bytes[16 - place.len()..]);
+    } else if place.len() == 16 {
+        place[..8].copy_from_slice(&Ipv6Addr::from(values.first).octets()[..8]);
+    }
+}
+
+/// The first address of a range, for a line that says what is sent.
+pub fn first_address(ips: Ips) -> Option<IpAddr> {
+    match ips {
+        Ips::V4(values) => Some(IpAddr::V4((values.first as u32).into())),
+        Ips::V6(values) => Some(IpAddr::V6(values.first.into())),
+        Ips::Rand => None,
+    }
+}
+
+fn usage(line: String) -> Error {
+    Error::new(Kind::Usage, line)
+}
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

@@ -1,0 +1,238 @@
+//! Records of capture files: nanosecond pcap and pcapng, byte by byte.
+//!
+//! ```text
+//!   pcap     header | record: sec, nsec, captured, on wire | bytes | record ...
+//!   pcapng   section | interface | packet block: ..., bytes, padding | ... | statistics
+//! ```
+//!
+//! Both are written little endian for Ethernet. A [`Format`] only appends to a
+//! buffer; [`whole`](Format::whole) finds the last place in bytes that it wrote
+//! where a file may end, which is what a writer needs that was stopped in the
+//! middle (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
+
+use std::str::FromStr;
+
+/// A capture file format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// pcap with nanoseconds.
+    #[default]
+    Pcap,
+    /// pcapng with nanoseconds, the interface's name and drop counters.
+    Pcapng,
+}
+
+/// Magic number of pcap with nanoseconds.
+pub const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
+/// Link type of Ethernet.
+pub const ETHERNET: u32 = 1;
+
+const PCAP_RECORD: usize = 16;
+const SECTION: u32 = 0x0a0d_0d0a;
+const INTERFACE: u32 = 1;
+const STATISTICS: u32 = 5;
+const PACKET: u32 = 6;
+/// Type and length before, length behind.
+const BLOCK: usize = 12;
+/// Of a packet block: interface, time, captured, on wire.
+const PACKET_FIELDS: usize = 20;
+
+/// A packet to record.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    /// Its length on the wire, without FCS.
+    pub wire_len: usize,
+    /// As much of it as is to be kept, in one piece or several.
+    pub parts: &'a [&'a [u8]],
+}
+
+/// What a pcapng file says at its end about packets that are not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Nanoseconds since 1970 of the last look at the counters.
+    pub time: u64,
+    /// Packets that came in.
+    pub received: u64,
+    /// Packets that the card dropped.
+    pub missed: u64,
+    /// Packets that the filter let through.
+    pub accepted: u64,
+    /// Packets dropped behind the card.
+    pub dropped: u64,
+    /// Packets in the file.
+    pub delivered: u64,
+}
+
+impl FromStr for Format {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "pcap" => Ok(Format::Pcap),
+            "pcapng" => Ok(Format::Pcapng),
+            _ => {
+                let line = format!("'{text}' is not a capture format; it is pcap or pcapng");
+                Err(crate::Error::new(crate::Kind::Usage, line))
+            }
+        }
+    }
+}
+
+impl Format {
+    /// What a file begins with: packets are cut to `snaplen` and come from the
+    /// interface called `name`.
+    pub fn header(self, out: &mut Vec<u8>, snaplen: u32, name: &str) {
+        match self {
+            Format::Pcap => {
+                words(out, &[PCAP_NANOSECONDS, 2 | 4 << 16, 0, 0, snaplen, ETHERNET]);
+            }
+            Format::Pcapng => {
+                // Byte order, version 1.0, length of the section unknown.
+                block(out, SECTION, |out| words(out, &[0x1a2b_3c4d, 1, u32::MAX, u32::MAX]));
+                block(out, INTERFACE, |out| {
+                    words(out, &[ETHERNET, snaplen]);
+                    option(out, 2, name.as_bytes());
+                    // Resolution 10^-9 s.
+                    option(out, 9, &[9]);
+                    option(out, 0, &[]);
+                });
+            }
+        }
+    }
+
+    /// Bytes that a record of `captured` bytes of packet takes.
+    #[inline]
+    pub fn record_len(self, captured: usize) -> usize {
+        match self {
+            Format::Pcap => PCAP_RECORD + captured,
+            Format::Pcapng => BLOCK + PACKET_FIELDS + captured.next_multiple_of(4),
+        }
+    }
+
+    /// Appends a record.
+    #[inline]
+    pub fn put(self, out: &mut Vec<u8>, record: &Record<'_>) {
+        let captured: usize = record.parts.iter().map(|part| part.len()).sum();
+        let (captured_len, wire_len) = (captured as u32, record.wire_len as u32);
+        match self {
+            Format::Pcap => {
+                let (seconds, nanoseconds) = (record.time / 1_000_000_000, record.time % 1_000_000_000);
+                words(out, &[seconds as u32, nanoseconds as u32, captured_len, wire_len]);
+                record.parts.iter().for_each(|part| out.extend_from_slice(part));
+            }
+            Format::Pcapng => {
+                let len = self.record_len(captured) as u32;
+                let (high, low) = ((record.time >> 32) as u32, record.time as u32);
+                words(out, &[PACKET, len, 0, high, low, captured_len, wire_len]);
+                record.parts.iter().for_each(|part| out.extend_from_slice(part));
+                out.extend_from_slice(&[0; 3][..captured.next_multiple_of(4) - captured]);
+                words(out, &[len]);
+            }
+        }
+    }
+
+    /// What a file ends with: nothing, or a block of counters.
+    pub fn end(self, out: &mut Vec<u8>, totals: &Totals) {
+        if self == Format::Pcap {
+            return;
+        }
+        block(out, STATISTICS, |out| {
+            words(out, &[0, (totals.time >> 32) as u32, totals.time as u32]);
+            let counters = [
+                (4, totals.received),
+                (5, totals.missed),
+                (6, totals.accepted),
+                (7, totals.dropped),
+                (8, totals.delivered),
+            ];
+            for (code, count) in counters {
+                option(out, code, &count.to_le_bytes());
+            }
+            option(out, 0, &[]);
+        });
+    }
+
+    /// How many bytes and records of `bytes`, which begins at a record that this
+    /// format wrote, are whole.
+    pub fn whole(self, bytes: &[u8]) -> (usize, u64) {
+        let (mut at, mut records) = (0, 0);
+        while let Some(len) = self.next_len(&bytes[at..]).filter(|len| *len <= bytes.len() - at) {
+            at += len;
+            records += 1;
+        }
+        (at, records)
+    }
+
+    /// Length of the record at the start of `bytes`, if its header is there.
+    fn next_len(self, bytes: &[u8]) -> Option<usize> {
+        let word = |at: usize| bytes.get(at..)?.first_chunk().map(|word| u32::from_le_bytes(*word) as usize);
+        match self {
+            Format::Pcap => Some(PCAP_RECORD + word(8).filter(|_| bytes.len() >= PCAP_RECORD)?),
+            Format::Pcapng => word(4).filter(|len| *len >= BLOCK),
+        }
+    }
+}
+
+#[inline]
+fn words<const N: usize>(out: &mut Vec<u8>, words: &[u32; N]) {
+    for word in words {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+}
+
+/// A pcapng block whose body `body` writes, a multiple of four bytes.
+fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    words(out, &[kind, 0]);
+    body(out);
+    let len = (out.len() - start + 4) as u32;
+    words(out, &[len]);
+    out[start + 4..start + 8].copy_from_slice(&len.to_le_bytes());
+}
+
+/// A pcapng option, cut to the 65535 bytes it can have.
+fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let value = &value[..value.len().min(usize::from(u16::MAX))];
+    out.extend_from_slice(&code.to_le_bytes());
+    out.extend_from_slice(&(value.len() as u16).to_le_bytes());
+    out.extend_from_slice(value);
+    out.extend_from_slice(&[0; 3][..value.len().next_multiple_of(4) - value.len()]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_file_cut_anywhere_is_whole_up_to_the_last_record_before_the_cut(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
+            cut: prop::sample::Index,
+        ) {
+            for format in [Format::Pcap, Format::Pcapng] {
+                let mut bytes = Vec::new();
+                let mut ends = vec![0];
+                for frame in &frames {
+                    let (head, tail) = frame.split_at(frame.len() / 2);
+                    format.put(&mut bytes, &Record { time: 1, wire_len: frame.len(), parts: &[head, tail] });
+                    prop_assert_eq!(bytes.len() - ends[ends.len() - 1], format.record_len(frame.len()));
+                    ends.push(bytes.len());
+                }
+                let cut = cut.index(bytes.len() + 1);
+                let (whole, records) = format.whole(&bytes[..cut]);
+                let want = ends.iter().rposition(|end| *end <= cut).unwrap();
+                prop_assert_eq!((whole, records), (ends[want], want as u64));
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_is_read_by_its_name() {
+        assert_eq!("pcapng".parse::<Format>().unwrap(), Format::Pcapng);
+        assert_eq!("PCAP".parse::<Format>().unwrap(), Format::Pcap);
+        assert_eq!("erf".parse::<Format>().unwrap_err().kind(), crate::Kind::Usage);
+    }
+}
