@@ -230,7 +230,7 @@ impl Region {
     /// If they are not inside the arena, not 8-byte aligned, or cross a page
     /// that the device sees elsewhere.
     pub fn new(arena: &Arc<Arena>, offset: usize, len: usize) -> Self {
-        assert!(offset % 8 == 0 && len > 0 && offset <= arena.len() && len <= arena.len() - offset);
+        assert!(offset.is_multiple_of(8) && len > 0 && offset <= arena.len() && len <= arena.len() - offset);
         let run = arena.contiguous();
         assert!(offset / run == (offset + len - 1) / run, "region crosses a page boundary");
         Self { arena: Arc::clone(arena), offset, len }
