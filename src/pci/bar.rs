@@ -57,7 +57,7 @@ impl Mapped {
     fn register<T>(&self, offset: u64) -> *mut T {
         let size = size_of::<T>() as u64;
         assert!(
-            offset % size == 0 && offset <= self.len && size <= self.len - offset,
+            offset.is_multiple_of(size) && offset <= self.len && size <= self.len - offset,
             "register {offset:#x} outside a BAR of {:#x} bytes",
             self.len
         );

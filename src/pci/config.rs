@@ -44,7 +44,7 @@ impl Config<'_> {
     }
 
     fn slice<'b>(&self, bytes: &'b mut [u8; 4], offset: u16, size: u8) -> Result<&'b mut [u8]> {
-        let aligned = matches!(size, 1 | 2 | 4) && offset % u16::from(size) == 0;
+        let aligned = matches!(size, 1 | 2 | 4) && offset.is_multiple_of(u16::from(size));
         if !aligned || u64::from(offset) + u64::from(size) > SPACE {
             let text = format!("{}: no {size} bytes at {offset:#x} in configuration space", self.name);
             return Err(Error::new(Kind::Unsupported, text));
