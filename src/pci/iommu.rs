@@ -1,4 +1,4 @@
-//! The IOMMU side of VFIO: which memory the devices of a group may reach.
+//! The IOMMU side of VFIO: which memory the cards of this process may reach.
 //!
 //! ```text
 //!   /dev/iommu              IOMMUFD (Linux 6.6): an address space, devices attach to it
@@ -6,14 +6,15 @@
 //!   /dev/vfio/noiommu-N     no IOMMU at all: devices are given physical addresses
 //! ```
 //!
-//! Functions in one IOMMU group cannot be told apart by the IOMMU, so they
-//! share one address space in one process: two ports of one card often are
-//! such a pair. [`Iommu`] is that space; it ends with the last of its functions.
+//! All cards of a process share one address space where their IOMMUs agree to
+//! it. Memory that two of them use is then pinned, and counted against the
+//! user's limit, once; and functions of one IOMMU group, as two ports of one
+//! card often are, could not be parted anyway.
 
 #![allow(unsafe_code)]
 
 use super::uapi::{self, Window};
-use super::{Kind, discover};
+use super::{Kind, explain};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::sys;
@@ -21,29 +22,54 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The address space of an IOMMU group, and the files that hold it open.
+/// A function's place in an address space. Dropping it takes away from the
+/// function what it has mapped: the device must have been stopped by then.
 #[derive(Debug)]
-pub(super) struct Iommu {
+pub(super) struct Attachment {
+    space: Arc<Space>,
+    name: String,
+}
+
+/// An address space, and the files that hold it open.
+#[derive(Debug)]
+struct Space {
     backend: Backend,
-    mapped: Mutex<Vec<Arc<Arena>>>,
-    /// Functions that are open. The kernel would open one twice for one process.
-    open: Mutex<Vec<String>>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
 enum Backend {
     /// Devices are opened by their own files and bound to `iommufd`.
     Iommufd { iommufd: File, ioas: u32 },
-    /// Devices are opened through their group.
-    Container { container: File, group: File },
-    /// Likewise, and nothing translates.
-    NoIommu { _container: File, group: File },
+    /// Devices are opened through their groups; nothing translates without an IOMMU.
+    Container { container: File, translates: bool },
 }
 
-/// Address spaces that this process has open, by group.
-static SPACES: Mutex<BTreeMap<u32, Weak<Iommu>>> = Mutex::new(BTreeMap::new());
+#[derive(Debug, Default)]
+struct State {
+    /// Functions that are open, and their groups. The kernel would open one
+    /// twice for one process.
+    members: BTreeMap<String, u32>,
+    /// Groups that are open, where devices are opened through them.
+    groups: BTreeMap<u32, File>,
+    mapped: Vec<Mapping>,
+}
+
+#[derive(Debug)]
+struct Mapping {
+    arena: Arc<Arena>,
+    /// Functions that asked for it.
+    users: Vec<String>,
+}
+
+/// Address spaces that this process has open.
+static SPACES: Mutex<Vec<Weak<Space>>> = Mutex::new(Vec::new());
+
+/// Bytes that are mapped in all of them.
+static LOCKED: AtomicUsize = AtomicUsize::new(0);
 
 /// Files of one function below `/dev`.
 pub(super) struct Nodes<'a> {
@@ -60,10 +86,11 @@ pub(super) struct Nodes<'a> {
 }
 
 impl Nodes<'_> {
+    /// The group's node, and whether an IOMMU translates for it.
     fn group_node(&self) -> (PathBuf, bool) {
         let plain = self.dev.join("vfio").join(self.group.to_string());
         let without = self.dev.join("vfio").join(format!("noiommu-{}", self.group));
-        if !plain.exists() && without.exists() { (without, true) } else { (plain, false) }
+        if !plain.exists() && without.exists() { (without, false) } else { (plain, true) }
     }
 
     fn iommufd(&self) -> PathBuf {
@@ -71,68 +98,155 @@ impl Nodes<'_> {
     }
 }
 
-impl Iommu {
-    /// Opens a function, in the address space that its group has in this
-    /// process or in a new one: IOMMUFD first, then a container.
-    pub(super) fn open(nodes: &Nodes<'_>) -> Result<(Arc<Iommu>, File)> {
+impl Attachment {
+    /// Opens a function: in an address space that this process has, if that can
+    /// take it, or in a new one, by IOMMUFD first, then by a container.
+    pub(super) fn open(nodes: &Nodes<'_>) -> Result<(Attachment, File)> {
         let mut spaces = lock(&SPACES);
-        if let Some(space) = spaces.get(&nodes.group).and_then(Weak::upgrade) {
-            if lock(&space.open).iter().any(|open| open == nodes.name) {
-                let text = format!("{}: it is open already; name two different cards", nodes.name);
-                return Err(Error::new(ErrorKind::Refused, text));
-            }
-            let device = space.device(nodes)?;
-            lock(&space.open).push(nodes.name.to_string());
-            return Ok((space, device));
+        spaces.retain(|space| space.strong_count() > 0);
+        let live: Vec<Arc<Space>> = spaces.iter().filter_map(Weak::upgrade).collect();
+        if live.iter().any(|space| lock(&space.state).members.contains_key(nodes.name)) {
+            let text = format!("{}: it is open already; name two different cards", nodes.name);
+            return Err(Error::new(ErrorKind::Refused, text));
         }
-        let (backend, device) = Self::first(nodes)?;
-        let open = Mutex::new(vec![nodes.name.to_string()]);
-        let space = Arc::new(Iommu { backend, mapped: Mutex::default(), open });
-        spaces.insert(nodes.group, Arc::downgrade(&space));
-        Ok((space, device))
+        let attached = |space, device| (Attachment { space, name: nodes.name.to_string() }, device);
+        for space in live {
+            let has_group = lock(&space.state).members.values().any(|group| *group == nodes.group);
+            match space.join(nodes) {
+                Ok(device) => return Ok(attached(space, device)),
+                // Nowhere else can it be.
+                Err(error) if has_group => return Err(error),
+                // Another IOMMU, say, whose windows leave out what is mapped here.
+                Err(_) => {}
+            }
+        }
+        let (space, device) = Space::with(nodes)?;
+        let space = Arc::new(space);
+        spaces.push(Arc::downgrade(&space));
+        Ok(attached(space, device))
     }
 
-    fn first(nodes: &Nodes<'_>) -> Result<(Backend, File)> {
-        let (group_node, without_iommu) = nodes.group_node();
+    pub(super) fn kind(&self) -> Kind {
+        if self.space.translates() { Kind::Vfio } else { Kind::VfioNoIommu }
+    }
+
+    pub(super) fn addressing(&self) -> Addressing {
+        if self.space.translates() { Addressing::Translated } else { Addressing::Physical }
+    }
+
+    /// Lets the function reach `arena` until this attachment ends.
+    pub(super) fn map(&self, arena: &Arc<Arena>) -> Result<()> {
+        require_addressing(&self.name, arena, self.addressing())?;
+        self.space.map(&self.name, arena)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.space.leave(&self.name);
+    }
+}
+
+impl Space {
+    /// A new space with its first function.
+    fn with(nodes: &Nodes<'_>) -> Result<(Space, File)> {
+        let (group_node, _) = nodes.group_node();
         if let Some(node) = nodes.device.as_deref().filter(|node| node.exists() && nodes.iommufd().exists()) {
-            match open_iommufd(nodes, node) {
+            match Self::with_iommufd(nodes, node) {
                 // The group says better what is wrong, where the kernel still has groups.
                 Err(_) if group_node.exists() => {}
                 result => return result,
             }
         }
-        open_group(nodes, &group_node, without_iommu)
+        Self::with_container(nodes)
     }
 
-    /// Opens one more function of the group.
-    fn device(&self, nodes: &Nodes<'_>) -> Result<File> {
-        match &self.backend {
-            Backend::Iommufd { iommufd, ioas } => {
-                let node = nodes.device.as_deref().ok_or_else(|| no_node(nodes, &nodes.dev.join("vfio/devices")))?;
-                open_bound(nodes, node, iommufd, |_| Ok(*ioas)).map(|(device, _)| device)
-            }
-            Backend::Container { group, .. } | Backend::NoIommu { group, .. } => group_device(nodes, group),
+    fn with_iommufd(nodes: &Nodes<'_>, node: &Path) -> Result<(Space, File)> {
+        let iommufd = open_node(&nodes.iommufd()).map_err(|e| explain::open(nodes, &nodes.iommufd(), e))?;
+        let (device, ioas) = open_bound(nodes, node, &iommufd, uapi::ioas_alloc)?;
+        let state = State { members: [(nodes.name.to_string(), nodes.group)].into(), ..State::default() };
+        Ok((Space { backend: Backend::Iommufd { iommufd, ioas }, state: state.into() }, device))
+    }
+
+    fn with_container(nodes: &Nodes<'_>) -> Result<(Space, File)> {
+        let (group, translates) = open_group(nodes)?;
+        let node = nodes.dev.join("vfio/vfio");
+        let container = open_node(&node).map_err(|e| explain::open(nodes, &node, e))?;
+        let asking = |e| Error::io(format!("{}: asking {}", nodes.name, node.display()), e);
+        let model = if translates { uapi::TYPE1V2_IOMMU } else { uapi::NOIOMMU_IOMMU };
+        let version = uapi::api_version(&container).map_err(asking)?;
+        uapi::group_set_container(&group, &container).map_err(|e| explain::attach(nodes.name, e))?;
+        if version != uapi::API_VERSION || !uapi::has_extension(&container, model).map_err(asking)? {
+            let text =
+                format!("{}: this kernel's VFIO has no IOMMU model {model}; is vfio_iommu_type1 loaded?", nodes.name);
+            return Err(Error::new(ErrorKind::Unsupported, text));
         }
+        uapi::set_iommu(&container, model).map_err(|e| explain::attach(nodes.name, e))?;
+        let device = group_device(nodes, &group)?;
+        let state = State {
+            members: [(nodes.name.to_string(), nodes.group)].into(),
+            groups: [(nodes.group, group)].into(),
+            mapped: Vec::new(),
+        };
+        Ok((Space { backend: Backend::Container { container, translates }, state: state.into() }, device))
+    }
+
+    /// Opens one more function in this space.
+    fn join(&self, nodes: &Nodes<'_>) -> Result<File> {
+        let mut state = lock(&self.state);
+        let device = match &self.backend {
+            Backend::Iommufd { iommufd, ioas } => {
+                let node =
+                    nodes.device.as_deref().ok_or_else(|| explain::no_node(nodes, &nodes.dev.join("vfio/devices")))?;
+                open_bound(nodes, node, iommufd, |_| Ok(*ioas))?.0
+            }
+            Backend::Container { container, translates } => {
+                if !state.groups.contains_key(&nodes.group) {
+                    let (group, group_translates) = open_group(nodes)?;
+                    if group_translates != *translates {
+                        let text = format!("{}: an IOMMU translates for some cards only", nodes.name);
+                        return Err(Error::new(ErrorKind::Unsupported, text));
+                    }
+                    uapi::group_set_container(&group, container).map_err(|e| explain::attach(nodes.name, e))?;
+                    state.groups.insert(nodes.group, group);
+                }
+                let device = group_device(nodes, &state.groups[&nodes.group]);
+                if device.is_err() && !state.members.values().any(|group| *group == nodes.group) {
+                    state.groups.remove(&nodes.group);
+                }
+                device?
+            }
+        };
+        state.members.insert(nodes.name.to_string(), nodes.group);
+        Ok(device)
     }
 
     /// A function was closed.
-    pub(super) fn close(&self, name: &str) {
-        lock(&self.open).retain(|open| open != name);
+    fn leave(&self, name: &str) {
+        let mut state = lock(&self.state);
+        for mapping in &mut state.mapped {
+            mapping.users.retain(|user| user != name);
+        }
+        for unused in state.mapped.extract_if(.., |mapping| mapping.users.is_empty()) {
+            unused.arena.runs().for_each(|(_, iova, len)| self.unmap_run(iova, len as u64));
+        }
+        if let Some(group) = state.members.remove(name)
+            && !state.members.values().any(|other| *other == group)
+        {
+            state.groups.remove(&group);
+        }
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        if matches!(self.backend, Backend::NoIommu { .. }) { Kind::VfioNoIommu } else { Kind::Vfio }
+    fn translates(&self) -> bool {
+        !matches!(self.backend, Backend::Container { translates: false, .. })
     }
 
-    pub(super) fn addressing(&self) -> Addressing {
-        if matches!(self.backend, Backend::NoIommu { .. }) { Addressing::Physical } else { Addressing::Translated }
-    }
-
-    /// Lets the group's devices reach `arena` until this address space ends.
-    pub(super) fn map(&self, name: &str, arena: &Arc<Arena>) -> Result<()> {
-        require_addressing(name, arena, self.addressing())?;
-        let mut mapped = lock(&self.mapped);
-        if mapped.iter().any(|known| Arc::ptr_eq(known, arena)) {
+    fn map(&self, name: &str, arena: &Arc<Arena>) -> Result<()> {
+        let mut state = lock(&self.state);
+        if let Some(known) = state.mapped.iter_mut().find(|known| Arc::ptr_eq(&known.arena, arena)) {
+            if !known.users.iter().any(|user| user == name) {
+                known.users.push(name.to_string());
+            }
             return Ok(());
         }
         let mut done = Vec::new();
@@ -140,25 +254,30 @@ impl Iommu {
             let vaddr = arena.as_ptr().as_ptr() as u64 + offset as u64;
             if let Err(error) = self.map_run(name, vaddr, iova, len as u64) {
                 done.iter().for_each(|&(iova, len)| self.unmap_run(iova, len));
-                let locked: usize = mapped.iter().map(|a| a.len()).sum();
-                return Err(error.unwrap_or_else(|e| explain_map(name, e, arena.len(), locked, sys::memlock_limit())));
+                return Err(match error {
+                    RunError::Told(error) => error,
+                    RunError::Kernel(error) => {
+                        let locked = LOCKED.load(Ordering::Relaxed);
+                        explain::map(name, error, arena.len(), locked, sys::memlock_limit())
+                    }
+                });
             }
             done.push((iova, len as u64));
         }
-        mapped.push(Arc::clone(arena));
+        state.mapped.push(Mapping { arena: Arc::clone(arena), users: vec![name.to_string()] });
         Ok(())
     }
 
     /// Fails with a whole error, or with the kernel's to be explained.
     fn map_run(&self, name: &str, vaddr: u64, iova: u64, len: u64) -> std::result::Result<(), RunError> {
         let windows = match &self.backend {
-            // Each device that attaches may narrow the windows, so ask every time.
+            // Each device that joins may narrow the windows, so ask every time.
             Backend::Iommufd { iommufd, ioas } => uapi::ioas_windows(iommufd, *ioas).ok(),
-            Backend::Container { container, .. } => uapi::container_windows(container).ok().flatten(),
-            Backend::NoIommu { .. } => return Ok(()),
+            Backend::Container { container, translates: true } => uapi::container_windows(container).ok().flatten(),
+            Backend::Container { translates: false, .. } => return Ok(()),
         };
         if let Some(windows) = windows.filter(|windows| !fits(windows, iova, len)) {
-            return Err(RunError::Told(outside(name, &windows, iova, len)));
+            return Err(RunError::Told(explain::outside(name, &windows, iova, len)));
         }
         // SAFETY: the run is a part of an arena, memory made for devices, and
         // `mapped` keeps the arena until the run is unmapped.
@@ -166,34 +285,23 @@ impl Iommu {
             match &self.backend {
                 Backend::Iommufd { iommufd, ioas } => uapi::ioas_map(iommufd, *ioas, vaddr, iova, len),
                 Backend::Container { container, .. } => uapi::container_map(container, vaddr, iova, len),
-                Backend::NoIommu { .. } => Ok(()),
             }
         }
-        .map_err(RunError::Kernel)
+        .map_err(RunError::Kernel)?;
+        LOCKED.fetch_add(len as usize, Ordering::Relaxed);
+        Ok(())
     }
 
     fn unmap_run(&self, iova: u64, len: u64) {
-        // A failure here can only mean that it is not mapped any more.
-        let _ = match &self.backend {
+        let unmapped = match &self.backend {
             Backend::Iommufd { iommufd, ioas } => uapi::ioas_unmap(iommufd, *ioas, iova, len),
-            Backend::Container { container, .. } => uapi::container_unmap(container, iova, len),
-            Backend::NoIommu { .. } => Ok(()),
+            Backend::Container { container, translates: true } => uapi::container_unmap(container, iova, len),
+            Backend::Container { translates: false, .. } => return,
         };
+        // A failure can only mean that it was not mapped any more.
+        drop(unmapped);
+        LOCKED.fetch_sub(len as usize, Ordering::Relaxed);
     }
-}
-
-impl Drop for Iommu {
-    fn drop(&mut self) {
-        let mapped = std::mem::take(self.mapped.get_mut().unwrap_or_else(PoisonError::into_inner));
-        for (_, iova, len) in mapped.iter().flat_map(|arena| arena.runs()) {
-            self.unmap_run(iova, len as u64);
-        }
-    }
-}
-
-/// What these locks guard is whole between any two statements.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum RunError {
@@ -201,23 +309,13 @@ enum RunError {
     Kernel(io::Error),
 }
 
-impl RunError {
-    fn unwrap_or_else(self, explain: impl FnOnce(io::Error) -> Error) -> Error {
-        match self {
-            RunError::Told(error) => error,
-            RunError::Kernel(error) => explain(error),
-        }
-    }
+/// What these locks guard is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_node(node: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(node)
-}
-
-fn open_iommufd(nodes: &Nodes<'_>, node: &Path) -> Result<(Backend, File)> {
-    let iommufd = open_node(&nodes.iommufd()).map_err(|e| explain_open(nodes, &nodes.iommufd(), e))?;
-    let (device, ioas) = open_bound(nodes, node, &iommufd, uapi::ioas_alloc)?;
-    Ok((Backend::Iommufd { iommufd, ioas }, device))
 }
 
 fn open_bound(
@@ -226,96 +324,43 @@ fn open_bound(
     iommufd: &File,
     ioas: impl FnOnce(&File) -> io::Result<u32>,
 ) -> Result<(File, u32)> {
-    let device = open_node(node).map_err(|e| explain_open(nodes, node, e))?;
+    let device = open_node(node).map_err(|e| explain::open(nodes, node, e))?;
     uapi::device_bind(&device, iommufd).map_err(|e| {
         // The kernel's answer to a second opening by file is EINVAL.
         let busy = e.raw_os_error() == Some(libc::EINVAL);
-        explain_open(nodes, node, if busy { io::Error::from_raw_os_error(libc::EBUSY) } else { e })
+        explain::open(nodes, node, if busy { io::Error::from_raw_os_error(libc::EBUSY) } else { e })
     })?;
     let ioas = ioas(iommufd).map_err(|e| Error::io(format!("{}: making an I/O address space", nodes.name), e))?;
-    uapi::device_attach(&device, ioas).map_err(|e| explain_attach(nodes.name, e))?;
+    uapi::device_attach(&device, ioas).map_err(|e| explain::attach(nodes.name, e))?;
     Ok((device, ioas))
 }
 
-fn open_group(nodes: &Nodes<'_>, node: &Path, without_iommu: bool) -> Result<(Backend, File)> {
+/// Opens a group that can be used, and says whether an IOMMU translates for it.
+fn open_group(nodes: &Nodes<'_>) -> Result<(File, bool)> {
+    let (node, translates) = nodes.group_node();
     if !node.exists() {
-        return Err(no_node(nodes, node));
+        return Err(explain::no_node(nodes, &node));
     }
-    let group = open_node(node).map_err(|e| explain_open(nodes, node, e))?;
-    let doing = |what: &str| format!("{}: {what} {}", nodes.name, node.display());
-    let status = uapi::group_status(&group).map_err(|e| Error::io(doing("asking"), e))?;
-    if !status.viable() {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "{}: its IOMMU group {} is shared with {}, still with a kernel driver, and the IOMMU cannot tell them apart; bind all of them, or put the card in another slot",
-                nodes.name,
-                nodes.group,
-                (nodes.strangers)()
-            ),
-        ));
+    let group = open_node(&node).map_err(|e| explain::open(nodes, &node, e))?;
+    let status =
+        uapi::group_status(&group).map_err(|e| Error::io(format!("{}: asking {}", nodes.name, node.display()), e))?;
+    if status.viable() {
+        return Ok((group, translates));
     }
-    let container_node = nodes.dev.join("vfio/vfio");
-    let container = open_node(&container_node).map_err(|e| explain_open(nodes, &container_node, e))?;
-    let model = if without_iommu { uapi::NOIOMMU_IOMMU } else { uapi::TYPE1V2_IOMMU };
-    let version = uapi::api_version(&container).map_err(|e| Error::io(doing("asking"), e))?;
-    uapi::group_set_container(&group, &container).map_err(|e| Error::io(doing("using"), e))?;
-    let known = uapi::has_extension(&container, model).map_err(|e| Error::io(doing("asking"), e))?;
-    if version != uapi::API_VERSION || !known {
-        let text = format!(
-            "{}: this kernel's VFIO does not know IOMMU model {model}; is vfio_iommu_type1 loaded?",
-            nodes.name
-        );
-        return Err(Error::new(ErrorKind::Unsupported, text));
-    }
-    uapi::set_iommu(&container, model).map_err(|e| explain_attach(nodes.name, e))?;
-    let device = group_device(nodes, &group)?;
-    let backend = match without_iommu {
-        true => Backend::NoIommu { _container: container, group },
-        false => Backend::Container { container, group },
-    };
-    Ok((backend, device))
+    Err(Error::new(
+        ErrorKind::Refused,
+        format!(
+            "{}: its IOMMU group {} is shared with {}, still with a kernel driver, and the IOMMU cannot tell them apart; bind all of them, or put the card in another slot",
+            nodes.name,
+            nodes.group,
+            (nodes.strangers)()
+        ),
+    ))
 }
 
 fn group_device(nodes: &Nodes<'_>, group: &File) -> Result<File> {
     uapi::group_device(group, nodes.name)
         .map_err(|e| Error::io(format!("{}: opening it through IOMMU group {}", nodes.name, nodes.group), e))
-}
-
-fn no_node(nodes: &Nodes<'_>, node: &Path) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!(
-            "{}: it is bound to VFIO, but there is no {} to open it by; load the modules (`modprobe vfio-pci`), and in a container pass /dev/vfio through",
-            nodes.name,
-            node.display()
-        ),
-    )
-}
-
-fn explain_open(nodes: &Nodes<'_>, node: &Path, error: io::Error) -> Error {
-    let error_code = error.raw_os_error();
-    let told = Error::io(format!("{}: opening {}", nodes.name, node.display()), error);
-    match error_code {
-        Some(libc::EACCES | libc::EPERM) => {
-            told.hint(format!("run `sudo bmnic bind --user $USER {}`, or run this as root", nodes.name))
-        }
-        Some(libc::EBUSY) => told
-            .with_kind(ErrorKind::Refused)
-            .hint(format!("another program has the card or one of its group; `fuser -v {}` names it", node.display())),
-        _ => told,
-    }
-}
-
-fn explain_attach(name: &str, error: io::Error) -> Error {
-    let denied = error.raw_os_error() == Some(libc::EPERM);
-    let told = Error::io(format!("{name}: putting it behind the IOMMU"), error);
-    if denied {
-        return told.hint(
-            "the IOMMU cannot remap interrupts, so a card could forge them; enable interrupt remapping in the firmware, or accept it with `echo 1 > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts`",
-        );
-    }
-    told
 }
 
 /// Fails unless `arena` has the sort of address that a function must be given:
@@ -329,59 +374,14 @@ pub(super) fn require_addressing(name: &str, arena: &Arena, wanted: Addressing) 
     Err(Error::new(ErrorKind::Unsupported, text))
 }
 
-fn explain_map(name: &str, error: io::Error, len: usize, locked: usize, limit: Option<u64>) -> Error {
-    let needed = (len + locked) as u64;
-    match (error.raw_os_error(), limit) {
-        (Some(libc::ENOMEM), Some(limit)) if needed > limit => Error::new(
-            ErrorKind::Memory,
-            format!(
-                "{name}: memory for the card must be locked, {} KiB of it, but this user may lock {} KiB; raise it with `ulimit -l {}` (its hard limit is set in /etc/security/limits.conf)",
-                needed / 1024,
-                limit / 1024,
-                needed / 1024
-            ),
-        ),
-        (Some(libc::ENOSPC), _) => Error::io(format!("{name}: mapping {len} bytes for the card"), error)
-            .with_kind(ErrorKind::Memory)
-            .hint("the IOMMU's table is full; use huge pages (`sudo bmnic hugepages --setup 64M`), or raise /sys/module/vfio_iommu_type1/parameters/dma_entry_limit"),
-        _ => Error::io(format!("{name}: mapping {len} bytes for the card"), error),
-    }
-}
-
 fn fits(windows: &[Window], iova: u64, len: u64) -> bool {
     windows.iter().any(|w| w.start <= iova && iova.checked_add(len - 1).is_some_and(|last| last <= w.last))
-}
-
-fn outside(name: &str, windows: &[Window], iova: u64, len: u64) -> Error {
-    let list: Vec<String> = windows.iter().map(|w| format!("{:#x}-{:#x}", w.start, w.last)).collect();
-    Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "{name}: {len:#x} bytes at I/O address {iova:#x} are outside what its IOMMU can translate ({}); this machine's IOMMU is too narrow for bmnic",
-            list.join(", ")
-        ),
-    )
-}
-
-/// The members of `group` that a kernel driver still has, `0000:03:00.1 (ixgbe)`.
-/// Bridges may stay: they have no DMA of their own.
-pub(super) fn strangers(members: &[discover::Device]) -> String {
-    let in_the_way = |d: &&discover::Device| {
-        !d.is_bridge() && d.driver.as_deref().is_some_and(|driver| !driver.contains("vfio") && driver != "pci-stub")
-    };
-    let named = |d: &discover::Device| format!("{} ({})", d.address, d.driver.as_deref().unwrap_or_default());
-    let list: Vec<String> = members.iter().filter(in_the_way).map(named).collect();
-    if list.is_empty() { "a device that sysfs does not show".into() } else { list.join(", ") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
-
-    fn errno(code: i32) -> io::Error {
-        io::Error::from_raw_os_error(code)
-    }
 
     fn nodes<'a>(dev: &'a Path, group: u32, device: Option<PathBuf>) -> Nodes<'a> {
         Nodes { name: "0000:03:00.0", group, device, dev, strangers: &String::new }
@@ -396,39 +396,14 @@ mod tests {
         assert!(!fits(&windows, 0xfed0_0000, 0x40_0000), "across the interrupt window");
         assert!(!fits(&windows, u64::MAX - 1, 4));
         assert!(!fits(&[], 0, 1));
-        let text = outside("0000:03:00.0", &windows, 1 << 40, 4096).to_string();
+        let text = explain::outside("0000:03:00.0", &windows, 1 << 40, 4096).to_string();
         assert!(text.contains("0x0-0xfedfffff, 0xfef00000-0x7fffffffff"), "{text}");
-    }
-
-    #[test]
-    fn too_little_lockable_memory_names_the_limit_to_set() {
-        let error = explain_map("0000:03:00.0", errno(libc::ENOMEM), 8 << 20, 2 << 20, Some(8 << 20));
-        assert_eq!(error.kind(), ErrorKind::Memory);
-        assert!(error.to_string().contains("`ulimit -l 10240`"), "{error}");
-        let other = explain_map("0000:03:00.0", errno(libc::ENOMEM), 8 << 20, 0, None);
-        assert!(!other.to_string().contains("ulimit"), "{other}");
-        assert_eq!(other.kind(), ErrorKind::Memory);
-    }
-
-    #[test]
-    fn each_refusal_says_what_to_do() {
-        let temp = tempfile::tempdir().unwrap();
-        let nodes = nodes(temp.path(), 9, None);
-        let node = Path::new("/dev/vfio/9");
-        let permission = explain_open(&nodes, node, errno(libc::EACCES));
-        assert_eq!(permission.kind(), ErrorKind::Permission);
-        assert!(permission.to_string().contains("bmnic bind --user"), "{permission}");
-        let busy = explain_open(&nodes, node, errno(libc::EBUSY));
-        assert_eq!(busy.kind(), ErrorKind::Refused);
-        assert!(busy.to_string().contains("fuser -v /dev/vfio/9"), "{busy}");
-        assert!(explain_attach("x", errno(libc::EPERM)).to_string().contains("allow_unsafe_interrupts"));
-        assert!(explain_map("x", errno(libc::ENOSPC), 1, 0, None).to_string().contains("dma_entry_limit"));
     }
 
     #[test]
     fn without_a_node_the_module_is_named() {
         let temp = tempfile::tempdir().unwrap();
-        let error = Iommu::open(&nodes(temp.path(), 9_000_001, None)).unwrap_err();
+        let error = Attachment::open(&nodes(temp.path(), 9_000_001, None)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("modprobe vfio-pci"), "{error}");
     }
@@ -442,27 +417,37 @@ mod tests {
             fs::write(temp.path().join(file), "").unwrap();
         }
         let device = Some(vfio.join("devices/vfio0"));
-        let error = Iommu::open(&nodes(temp.path(), 9_000_002, device.clone())).unwrap_err();
+        let error = Attachment::open(&nodes(temp.path(), 9_000_002, device.clone())).unwrap_err();
         assert!(error.to_string().contains("vfio/9000002"), "{error}");
         fs::remove_file(vfio.join("9000002")).unwrap();
-        let error = Iommu::open(&nodes(temp.path(), 9_000_002, device)).unwrap_err();
+        let error = Attachment::open(&nodes(temp.path(), 9_000_002, device)).unwrap_err();
         assert!(error.to_string().contains("devices/vfio0"), "{error}");
     }
 
+    /// A space with nothing behind it that could refuse: it does not translate.
+    fn space() -> Arc<Space> {
+        let container = tempfile::tempfile().unwrap();
+        Arc::new(Space { backend: Backend::Container { container, translates: false }, state: Mutex::default() })
+    }
+
     #[test]
-    fn only_members_with_a_kernel_driver_are_in_the_way() {
-        let member = |address: &str, class: u32, driver: Option<&str>| discover::Device {
-            address: address.parse().unwrap(),
-            class,
-            driver: driver.map(str::to_string),
-            ..Default::default()
+    fn memory_lives_until_its_last_user_has_left() {
+        let space = space();
+        let member = |name: &str, group| {
+            lock(&space.state).members.insert(name.to_string(), group);
+            lock(&space.state).groups.entry(group).or_insert_with(|| tempfile::tempfile().unwrap());
+            Attachment { space: Arc::clone(&space), name: name.to_string() }
         };
-        let members = [
-            member("00:01.0", 0x06_0400, Some("pcieport")),
-            member("03:00.0", 0x02_0000, Some("vfio-pci")),
-            member("03:00.1", 0x02_0000, Some("ixgbe")),
-            member("03:00.2", 0x02_0000, None),
-        ];
-        assert_eq!(strangers(&members), "0000:03:00.1 (ixgbe)");
+        let (a, b) = (member("a", 1), member("b", 1));
+        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        for name in ["a", "a", "b"] {
+            space.map(name, &arena).unwrap();
+        }
+        assert_eq!(Arc::strong_count(&arena), 2, "mapped once");
+        drop(a);
+        assert_eq!((Arc::strong_count(&arena), lock(&space.state).groups.len()), (2, 1));
+        drop(b);
+        assert_eq!((Arc::strong_count(&arena), lock(&space.state).groups.len()), (1, 0));
+        assert!(lock(&space.state).members.is_empty());
     }
 }

@@ -17,6 +17,7 @@ pub mod bind;
 mod config;
 pub mod discover;
 mod doorbell;
+mod explain;
 pub mod guard;
 mod iommu;
 pub mod journal;

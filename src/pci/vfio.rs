@@ -5,7 +5,7 @@
 //!   device file --region 0..5--> BARs: mapped, or read and written at an offset
 //!               --region 7-----> configuration space
 //!               --SET_IRQS-----> MSI-X vectors signal eventfds
-//!   Iommu       --map----------> arenas, at the IOVAs they name
+//!   Attachment  --map----------> arenas, at the IOVAs they name
 //! ```
 //!
 //! Closing turns bus mastering off, then interrupts, and only then takes the
@@ -16,9 +16,9 @@
 use super::bar::Mapped;
 use super::config::Config;
 use super::discover::Device;
-use super::iommu::{self, Iommu, Nodes};
+use super::iommu::{Attachment, Nodes};
 use super::uapi::{self, RegionInfo};
-use super::{Bar, Doorbell, Function, Id, Kind, Registers, Roots, discover};
+use super::{Bar, Doorbell, Function, Id, Kind, Registers, Roots, discover, explain};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use memmap2::{MmapOptions, MmapRaw};
@@ -42,7 +42,7 @@ pub(super) struct Vfio {
     interrupts: Mutex<bool>,
     file: Arc<File>,
     /// Declared last: memory is unmapped when the device has been closed.
-    iommu: Arc<Iommu>,
+    attachment: Attachment,
 }
 
 impl Vfio {
@@ -55,12 +55,12 @@ impl Vfio {
         })?;
         let node =
             discover::entries(&device.directory(roots).join("vfio-dev")).into_iter().find(|n| n.starts_with("vfio"));
-        let (iommu, file) = Iommu::open(&Nodes {
+        let (attachment, file) = Attachment::open(&Nodes {
             name: &name,
             group,
             device: node.map(|node| roots.dev.join("vfio/devices").join(node)),
             dev: &roots.dev,
-            strangers: &|| iommu::strangers(&discover::group_members(roots, group)),
+            strangers: &|| explain::strangers(&discover::group_members(roots, group)),
         })?;
         let asking = |e: io::Error| Error::io(format!("{name}: asking VFIO what it is"), e);
         let info = uapi::device_info(&file).map_err(asking)?;
@@ -74,7 +74,7 @@ impl Vfio {
             config_base: config.offset,
             interrupts: Mutex::new(false),
             file: Arc::new(file),
-            iommu,
+            attachment,
             name,
         })
     }
@@ -90,7 +90,7 @@ impl Function for Vfio {
     }
 
     fn kind(&self) -> Kind {
-        self.iommu.kind()
+        self.attachment.kind()
     }
 
     fn id(&self) -> Id {
@@ -135,11 +135,11 @@ impl Function for Vfio {
     }
 
     fn addressing(&self) -> Addressing {
-        self.iommu.addressing()
+        self.attachment.addressing()
     }
 
     fn map(&self, arena: &Arc<Arena>) -> Result<()> {
-        self.iommu.map(&self.name, arena)
+        self.attachment.map(arena)
     }
 
     fn irq_vectors(&self) -> u16 {
@@ -182,7 +182,6 @@ impl Drop for Vfio {
         // A card that is gone cannot be told anything, and needs not be.
         let _ = (self as &dyn Function).set_bus_master(false);
         let _ = self.set_irqs(&[]);
-        self.iommu.close(&self.name);
     }
 }
 

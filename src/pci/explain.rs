@@ -1,0 +1,142 @@
+//! What it means when the kernel refuses a card to VFIO, and what to do about it.
+
+use super::discover;
+use super::iommu::Nodes;
+use super::uapi::Window;
+use crate::error::{Error, Kind as ErrorKind};
+use std::io;
+use std::path::Path;
+
+/// The card is with VFIO, and VFIO is not there.
+pub(super) fn no_node(nodes: &Nodes<'_>, node: &Path) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!(
+            "{}: it is bound to VFIO, but there is no {} to open it by; load the modules (`modprobe vfio-pci`), and in a container pass /dev/vfio through",
+            nodes.name,
+            node.display()
+        ),
+    )
+}
+
+/// A node could not be opened.
+pub(super) fn open(nodes: &Nodes<'_>, node: &Path, error: io::Error) -> Error {
+    let error_code = error.raw_os_error();
+    let told = Error::io(format!("{}: opening {}", nodes.name, node.display()), error);
+    match error_code {
+        Some(libc::EACCES | libc::EPERM) => {
+            told.hint(format!("run `sudo bmnic bind --user $USER {}`, or run this as root", nodes.name))
+        }
+        Some(libc::EBUSY) => told
+            .with_kind(ErrorKind::Refused)
+            .hint(format!("another program has the card or one of its group; `fuser -v {}` names it", node.display())),
+        _ => told,
+    }
+}
+
+/// A group or device could not be put behind an IOMMU.
+pub(super) fn attach(name: &str, error: io::Error) -> Error {
+    let denied = error.raw_os_error() == Some(libc::EPERM);
+    let told = Error::io(format!("{name}: putting it behind the IOMMU"), error);
+    if denied {
+        return told.hint(
+            "the IOMMU cannot remap interrupts, so a card could forge them; enable interrupt remapping in the firmware, or accept it with `echo 1 > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts`",
+        );
+    }
+    told
+}
+
+/// Memory could not be mapped: `len` bytes, with `locked` mapped before and
+/// `limit` that may be.
+pub(super) fn map(name: &str, error: io::Error, len: usize, locked: usize, limit: Option<u64>) -> Error {
+    let needed = (len + locked) as u64;
+    match (error.raw_os_error(), limit) {
+        (Some(libc::ENOMEM), Some(limit)) if needed > limit => Error::new(
+            ErrorKind::Memory,
+            format!(
+                "{name}: memory for the card must be locked, {} KiB of it, but this user may lock {} KiB; raise it with `ulimit -l {}` (its hard limit is set in /etc/security/limits.conf)",
+                needed / 1024,
+                limit / 1024,
+                needed / 1024
+            ),
+        ),
+        (Some(libc::ENOSPC), _) => Error::io(format!("{name}: mapping {len} bytes for the card"), error)
+            .with_kind(ErrorKind::Memory)
+            .hint("the IOMMU's table is full; use huge pages (`sudo bmnic hugepages --setup 64M`), or raise /sys/module/vfio_iommu_type1/parameters/dma_entry_limit"),
+        _ => Error::io(format!("{name}: mapping {len} bytes for the card"), error),
+    }
+}
+
+/// Memory lies where the IOMMU has no windows.
+pub(super) fn outside(name: &str, windows: &[Window], iova: u64, len: u64) -> Error {
+    let list: Vec<String> = windows.iter().map(|w| format!("{:#x}-{:#x}", w.start, w.last)).collect();
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "{name}: {len:#x} bytes at I/O address {iova:#x} are outside what its IOMMU can translate ({}); this machine's IOMMU is too narrow for bmnic",
+            list.join(", ")
+        ),
+    )
+}
+
+/// The members of `group` that a kernel driver still has, `0000:03:00.1 (ixgbe)`.
+/// Bridges may stay: they have no DMA of their own.
+pub(super) fn strangers(members: &[discover::Device]) -> String {
+    let in_the_way = |d: &&discover::Device| {
+        !d.is_bridge() && d.driver.as_deref().is_some_and(|driver| !driver.contains("vfio") && driver != "pci-stub")
+    };
+    let named = |d: &discover::Device| format!("{} ({})", d.address, d.driver.as_deref().unwrap_or_default());
+    let list: Vec<String> = members.iter().filter(in_the_way).map(named).collect();
+    if list.is_empty() { "a device that sysfs does not show".into() } else { list.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errno(code: i32) -> io::Error {
+        io::Error::from_raw_os_error(code)
+    }
+
+    #[test]
+    fn too_little_lockable_memory_names_the_limit_to_set() {
+        let error = map("0000:03:00.0", errno(libc::ENOMEM), 8 << 20, 2 << 20, Some(8 << 20));
+        assert_eq!(error.kind(), ErrorKind::Memory);
+        assert!(error.to_string().contains("`ulimit -l 10240`"), "{error}");
+        let other = map("0000:03:00.0", errno(libc::ENOMEM), 8 << 20, 0, None);
+        assert!(!other.to_string().contains("ulimit"), "{other}");
+        assert_eq!(other.kind(), ErrorKind::Memory);
+    }
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        let dev = Path::new("/dev");
+        let nodes = Nodes { name: "0000:03:00.0", group: 9, device: None, dev, strangers: &String::new };
+        let node = Path::new("/dev/vfio/9");
+        let permission = open(&nodes, node, errno(libc::EACCES));
+        assert_eq!(permission.kind(), ErrorKind::Permission);
+        assert!(permission.to_string().contains("bmnic bind --user"), "{permission}");
+        let busy = open(&nodes, node, errno(libc::EBUSY));
+        assert_eq!(busy.kind(), ErrorKind::Refused);
+        assert!(busy.to_string().contains("fuser -v /dev/vfio/9"), "{busy}");
+        assert!(attach("x", errno(libc::EPERM)).to_string().contains("allow_unsafe_interrupts"));
+        assert!(map("x", errno(libc::ENOSPC), 1, 0, None).to_string().contains("dma_entry_limit"));
+    }
+
+    #[test]
+    fn only_members_with_a_kernel_driver_are_in_the_way() {
+        let member = |address: &str, class: u32, driver: Option<&str>| discover::Device {
+            address: address.parse().unwrap(),
+            class,
+            driver: driver.map(str::to_string),
+            ..Default::default()
+        };
+        let members = [
+            member("00:01.0", 0x06_0400, Some("pcieport")),
+            member("03:00.0", 0x02_0000, Some("vfio-pci")),
+            member("03:00.1", 0x02_0000, Some("ixgbe")),
+            member("03:00.2", 0x02_0000, None),
+        ];
+        assert_eq!(strangers(&members), "0000:03:00.1 (ixgbe)");
+    }
+}
