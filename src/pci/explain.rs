@@ -54,7 +54,7 @@ pub(super) fn map(name: &str, error: io::Error, len: usize, locked: usize, limit
         (Some(libc::ENOMEM), Some(limit)) if needed > limit => Error::new(
             ErrorKind::Memory,
             format!(
-                "{name}: memory for the card must be locked, {} KiB of it, but this user may lock {} KiB; raise it with `ulimit -l {}` (its hard limit is set in /etc/security/limits.conf)",
+                "{name}: memory for the card must be locked, at least {} KiB of it, but this user may lock {} KiB; raise it with `ulimit -l {}` (its hard limit is set in /etc/security/limits.conf)",
                 needed / 1024,
                 limit / 1024,
                 needed / 1024

@@ -201,18 +201,13 @@ impl Space {
                 open_bound(nodes, node, iommufd, |_| Ok(*ioas))?.0
             }
             Backend::Container { container, translates } => {
-                if !state.groups.contains_key(&nodes.group) {
-                    let (group, group_translates) = open_group(nodes)?;
-                    if group_translates != *translates {
-                        let text = format!("{}: an IOMMU translates for some cards only", nodes.name);
-                        return Err(Error::new(ErrorKind::Unsupported, text));
-                    }
-                    uapi::group_set_container(&group, container).map_err(|e| explain::attach(nodes.name, e))?;
+                let group = match state.groups.remove(&nodes.group) {
+                    Some(group) => group,
+                    None => open_group_into(nodes, container, *translates)?,
+                };
+                let device = group_device(nodes, &group);
+                if device.is_ok() || state.members.values().any(|member| *member == nodes.group) {
                     state.groups.insert(nodes.group, group);
-                }
-                let device = group_device(nodes, &state.groups[&nodes.group]);
-                if device.is_err() && !state.members.values().any(|group| *group == nodes.group) {
-                    state.groups.remove(&nodes.group);
                 }
                 device?
             }
@@ -356,6 +351,17 @@ fn open_group(nodes: &Nodes<'_>) -> Result<(File, bool)> {
             (nodes.strangers)()
         ),
     ))
+}
+
+/// Opens a group and puts it into a container that has others.
+fn open_group_into(nodes: &Nodes<'_>, container: &File, translates: bool) -> Result<File> {
+    let (group, group_translates) = open_group(nodes)?;
+    if group_translates != translates {
+        let text = format!("{}: an IOMMU translates for some cards only", nodes.name);
+        return Err(Error::new(ErrorKind::Unsupported, text));
+    }
+    uapi::group_set_container(&group, container).map_err(|e| explain::attach(nodes.name, e))?;
+    Ok(group)
 }
 
 fn group_device(nodes: &Nodes<'_>, group: &File) -> Result<File> {
