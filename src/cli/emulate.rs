@@ -1,12 +1,152 @@
-//! `bmnic emulate`.
+//! `bmnic emulate`: the emulated cards and how they are named.
 
+use super::output::{self, Output};
 use super::{Context, Outcome};
+use crate::emu::MODELS;
+use serde_json::{Value, json};
 
 /// Arguments of `bmnic emulate`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// List the cards, their wires and their options (this is the default)
+    #[arg(short, long)]
+    list: bool,
+}
+
+/// A part of a name: how it is written, and what it does.
+struct Part {
+    name: &'static str,
+    example: &'static str,
+    text: &'static str,
+}
+
+/// What a port can be plugged into.
+const WIRES: &[Part] = &[
+    Part { name: "loop", example: "loop:pause=on", text: "itself: what is sent comes back" },
+    Part { name: "peer", example: "peer:a", text: "the other port of this process that says the same" },
+    Part {
+        name: "source",
+        example: "source:rate=10M:size=imix:flows=8",
+        text: "a traffic generator that counts what comes back",
+    },
+    Part { name: "sink", example: "sink", text: "nothing, with the light on" },
+    Part { name: "tap:NAME", example: "tap:tap0", text: "a TAP device of the kernel" },
+    Part { name: "packet:IFACE", example: "packet:veth0", text: "an interface of the kernel" },
+    Part {
+        name: "pcap:FILE",
+        example: "pcap:in.pcap:out=sent.pcap",
+        text: "a capture that is played, and one of what is sent",
+    },
+    Part { name: "cable:NAME", example: "cable:w0", text: "the port of another process that says the same" },
+];
+
+/// What else can be said of a card.
+const OPTIONS: &[Part] = &[
+    Part { name: "wire=", example: "wire=loop", text: "what the port is plugged into" },
+    Part { name: "queues=", example: "queues=4", text: "receive and transmit queues to use" },
+    Part { name: "seed=", example: "seed=7", text: "seed of all that is random" },
+    Part { name: "speed=", example: "speed=1G", text: "line rate in bits a second, or max" },
+    Part { name: "link=", example: "link=5ms", text: "time from reset to link" },
+    Part { name: "mac=", example: "mac=02:00:00:00:00:01", text: "factory address" },
+    Part { name: "loss=", example: "loss=0.1%", text: "share of the frames that vanishes" },
+    Part { name: "dup=", example: "dup=0.1%", text: "share that comes twice" },
+    Part { name: "reorder=", example: "reorder=1%", text: "share that comes after the frame behind it" },
+    Part { name: "corrupt=", example: "corrupt=0.01%", text: "share of which one bit is inverted" },
+    Part { name: "delay=", example: "delay=10us", text: "how much later each frame comes" },
+    Part { name: "jitter=", example: "jitter=2us", text: "by how much the delay varies" },
+    Part { name: "nasty", example: "nasty", text: "do all that the datasheet allows and drivers do not expect" },
+    Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },
+    Part { name: "spin", example: "spin", text: "never nap, for the smallest delay" },
+];
 
 /// Runs it.
-pub fn run(_args: Args, _context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(_args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    let output = Output::new(&context.global);
+    output.document(&document())?;
+    let mut cards = output::table(&["card", "PCI id", "queues", "what it is"], 4);
+    for model in MODELS {
+        cards.add_row([
+            format!("emu:{}", model.name),
+            format!("{:04x}:{:04x}", model.id.0, model.id.1),
+            model.queues.to_string(),
+            model.text.to_string(),
+        ]);
+    }
+    output.result(cards.trim_fmt())?;
+    for (title, parts) in [("wire", WIRES), ("option", OPTIONS)] {
+        let mut table = output::table(&[title, "for example", "what it does"], 3);
+        for part in parts {
+            table.add_row([part.name, part.example, part.text]);
+        }
+        output.result(format_args!("\n{}", table.trim_fmt()))?;
+    }
+    output.info("\nas in: bmnic fwd emu:82599,wire=cable:w0,queues=4 emu:82599,wire=sink,loss=0.1%")?;
     Ok(Outcome::Done)
+}
+
+fn document() -> Value {
+    let parts = |parts: &[Part]| -> Value {
+        parts.iter().map(|p| json!({ "name": p.name, "example": p.example, "text": p.text })).collect()
+    };
+    let models: Value = MODELS
+        .iter()
+        .map(|model| {
+            json!({
+                "name": format!("emu:{}", model.name),
+                "vendor": format!("{:04x}", model.id.0),
+                "device": format!("{:04x}", model.id.1),
+                "queues": model.queues,
+                "text": model.text,
+            })
+        })
+        .collect();
+    json!({ "command": "emulate", "models": models, "wires": parts(WIRES), "options": parts(OPTIONS) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emu::Spec;
+
+    /// What the parser itself says there is, from the text of its refusal.
+    fn named_by_parser(bad: &str) -> Vec<String> {
+        let error = bad.parse::<Spec>().unwrap_err().to_string();
+        let (_, list) = error.rsplit_once(" are ").expect("a refusal names what there is");
+        list.split(',').map(|name| name.trim().to_string()).collect()
+    }
+
+    #[test]
+    fn every_example_can_be_typed() {
+        for wire in WIRES {
+            let text = format!("82599,wire={}", wire.example);
+            text.parse::<Spec>().unwrap();
+            assert!(wire.example.starts_with(wire.name.split(':').next().unwrap()));
+        }
+        for option in OPTIONS {
+            format!("82599,{}", option.example).parse::<Spec>().unwrap();
+            assert!(option.example.starts_with(option.name));
+        }
+    }
+
+    #[test]
+    fn what_the_parser_knows_is_listed_and_nothing_else() {
+        let listed = |parts: &[Part]| {
+            let mut names: Vec<String> = parts.iter().map(|p| p.name.to_string()).collect();
+            names.sort();
+            names
+        };
+        let mut options = named_by_parser("82599,bogus=1");
+        let mut wires = named_by_parser("82599,wire=rope");
+        options.sort();
+        wires.sort();
+        assert_eq!(listed(OPTIONS), options);
+        assert_eq!(listed(WIRES), wires);
+    }
+
+    #[test]
+    fn the_document_names_every_model() {
+        let document = document();
+        assert_eq!(document["models"].as_array().unwrap().len(), MODELS.len());
+        assert_eq!(document["models"][0]["name"], "emu:82599");
+    }
 }

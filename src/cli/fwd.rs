@@ -93,6 +93,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let report = args.forward(&session, context, &output, &mut nics, lanes, ways, limits)?;
     drop(nics);
     report.print(context, &output, &session)?;
+    session.check(&output)?;
     Ok(session.stop.outcome())
 }
 

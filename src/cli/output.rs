@@ -152,6 +152,9 @@ pub fn table(headers: &[&str], numbers: usize) -> Table {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     table.set_header(headers.to_vec());
+    if let (false, Some(first)) = (terminal, table.column_mut(0)) {
+        first.set_padding((0, 1));
+    }
     for column in table.column_iter_mut().skip(numbers) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -16,7 +16,7 @@ use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Port};
-use crate::emu::Spec;
+use crate::emu::{Drive, Engine, Spec, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Address, Function, Roots, discover};
 use std::sync::Arc;
@@ -49,9 +49,14 @@ pub struct Session {
     /// Whether the run is to end.
     pub stop: Stop,
     functions: Vec<Arc<dyn Function>>,
+    /// Emulated ones, watched from outside.
+    taps: Vec<Tap>,
+    strict: bool,
     by_default: bool,
     duration: Option<Duration>,
     buffers: usize,
+    /// Declared last: dropped when no driver is left.
+    _engine: Option<Engine>,
 }
 
 /// A card that a command is to use.
@@ -78,9 +83,12 @@ impl Session {
             speeds: Vec::new(),
             stop: Stop::install()?,
             functions: Vec::new(),
+            taps: Vec::new(),
+            strict: context.global.strict,
             by_default: by_default && emulated,
             duration: defaults.duration,
             buffers: 2 * BATCH_MAX,
+            _engine: emulated.then(|| Engine::new(Drive::Thread)),
         };
         for card in cards {
             session.plug(&context.roots, card, config)?;
@@ -114,14 +122,23 @@ impl Session {
 
     /// Opens one card.
     fn plug(&mut self, roots: &Roots, card: Card, config: &Config) -> Result<()> {
-        let function = match card {
-            Card::Emulated(spec) => {
-                let why = "this build cannot play emulated cards yet";
-                return Err(Error::new(Kind::Unsupported, format!("emu:{spec}: {why}")));
+        let mut config = config.clone();
+        let function = match (card, &self._engine) {
+            (Card::Emulated(spec), Some(engine)) => {
+                if let Some(queues) = spec.queues {
+                    (config.rx_queues, config.tx_queues) = (queues, queues);
+                }
+                self.strict |= spec.strict;
+                let (function, tap) = engine.open(&spec)?;
+                self.taps.push(tap);
+                function
             }
-            Card::Pci(address) => pci::open(roots, address)?,
+            (Card::Emulated(spec), None) => {
+                return Err(Error::new(Kind::Unsupported, format!("emu:{spec}: nothing plays emulated cards here")));
+            }
+            (Card::Pci(address), _) => pci::open(roots, address)?,
         };
-        let port = driver::open(Arc::clone(&function), config)?;
+        let port = driver::open(Arc::clone(&function), &config)?;
         self.buffers += usize::from(config.rx_ring) * port.rx.len() + usize::from(config.tx_ring) * port.tx.len();
         self.devices.push(port.nic.describe().clone());
         self.functions.push(function);
@@ -153,7 +170,7 @@ impl Session {
     /// Whether any port is emulated, so that times are the cost of driver and
     /// model and not of a wire.
     pub fn is_emulated(&self) -> bool {
-        self.devices.iter().any(|device| device.kind == pci::Kind::Emulated)
+        !self.taps.is_empty()
     }
 
     /// Says what is used: the first line of output.
@@ -175,6 +192,36 @@ impl Session {
             line += "; none was named and none is bound to vfio-pci";
         }
         line
+    }
+
+    /// What bmnic's driver did that the datasheet of an emulated card forbids:
+    /// device, rule, how often.
+    pub fn violations(&self) -> Vec<(String, String, u64)> {
+        let of = |tap: &Tap| {
+            let name = tap.name().to_string();
+            tap.violations().into_iter().map(move |(rule, times)| (name.clone(), rule, times))
+        };
+        self.taps.iter().flat_map(of).collect()
+    }
+
+    /// To be called when the run is over: prints violations with `-v`, and
+    /// fails for them with `--strict`.
+    pub fn check(&self, output: &Output) -> anyhow::Result<()> {
+        let violations = self.violations();
+        for (device, rule, times) in &violations {
+            output.detail(format_args!("{device}: the driver broke a rule {times} times: {rule}"))?;
+        }
+        match violations.first() {
+            Some((device, rule, times)) if self.strict => Err(Error::new(
+                Kind::Device,
+                format!(
+                    "{device}: the driver broke {} rules of the card, first '{rule}' ({times} times); this is a fault of bmnic, run with -v for all",
+                    violations.len()
+                ),
+            )
+            .into()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Way {
 /// Counters of a run, sampled.
 pub struct Report {
     ways: Vec<Way>,
+    /// `A emu:82599`: two ports may have the same name.
     devices: Vec<String>,
     started: Instant,
     /// From the program's start to that of the lanes.
@@ -44,7 +45,7 @@ struct Sample {
 impl Report {
     /// A run that starts at `started`, `setup` after the program.
     pub fn new(session: &Session, ways: Vec<Way>, started: Instant, setup: Duration) -> Self {
-        let devices = session.devices.iter().map(|d| d.device.clone()).collect();
+        let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
         let anomalies = Anomalies::default();
         let none = Sample::default();
         Report { ways, devices, started, setup, anomalies, last: none.clone(), before: none }
@@ -95,9 +96,9 @@ impl Report {
             return Ok(output.document(&document)?);
         }
         let seconds = self.last.at.as_secs_f64();
-        let header = ["port", "", "packets", "Mpps", "Gbit/s", "no buffer", "bad frame", "too long"];
+        let header = ["port", "", "packets", "Mpps", "Gbit/s", "no buffer", "bad frame", "too long", "left over"];
         let mut table = output::table(&header, 2);
-        for (device, stats) in self.devices.iter().zip(&self.last.stats) {
+        for (i, (device, stats)) in self.devices.iter().zip(&self.last.stats).enumerate() {
             for (name, packets, bytes) in
                 [("rx", stats.rx_packets, stats.rx_bytes), ("tx", stats.tx_packets, stats.tx_bytes)]
             {
@@ -110,15 +111,20 @@ impl Report {
                     format!("{:.3}", flow.gbits(seconds)),
                 ];
                 if name == "rx" {
-                    row.extend([stats.rx_missed, stats.rx_errors, stats.rx_oversize].map(output::grouped));
+                    let causes = [stats.rx_missed, stats.rx_errors, stats.rx_oversize, self.left_over(i, stats)];
+                    row.extend(causes.map(output::grouped));
                 }
                 table.add_row(row);
             }
         }
         output.result(table.trim_fmt())?;
         for (from, to, frames) in self.directions() {
-            let (from, to) = (&self.devices[from], &self.devices[to]);
-            output.result(format_args!("{} frames forwarded, {from} > {to}", output::grouped(frames)))?;
+            output.result(format_args!(
+                "{} > {}: {} frames forwarded",
+                letter(from),
+                letter(to),
+                output::grouped(frames)
+            ))?;
         }
         let odd = self.anomalies.total();
         if odd > 0 {
@@ -141,25 +147,27 @@ impl Report {
     fn json(&self) -> Value {
         let seconds = self.last.at.as_secs_f64();
         let ports: Vec<Value> = self
-            .devices
+            .last
+            .stats
             .iter()
-            .zip(&self.last.stats)
-            .map(|(device, stats)| {
+            .enumerate()
+            .map(|(i, stats)| {
                 let rx = Flow { packets: stats.rx_packets, bytes: stats.rx_bytes };
                 let tx = Flow { packets: stats.tx_packets, bytes: stats.tx_bytes };
                 json!({
-                    "device": device,
+                    "port": letter(i),
                     "rx_mpps": rx.mpps(seconds),
                     "rx_gbits": rx.gbits(seconds),
                     "tx_mpps": tx.mpps(seconds),
                     "tx_gbits": tx.gbits(seconds),
+                    "left_over": self.left_over(i, stats),
                     "counters": output::stats(stats),
                 })
             })
             .collect();
         let directions: Vec<Value> = self
             .directions()
-            .map(|(from, to, frames)| json!({ "from": self.devices[from], "to": self.devices[to], "frames": frames }))
+            .map(|(from, to, frames)| json!({ "from": letter(from), "to": letter(to), "frames": frames }))
             .collect();
         json!({
             "seconds": seconds,
@@ -179,11 +187,24 @@ impl Report {
         })
     }
 
+    /// Frames that port `i` had put into memory when the run ended, and that
+    /// were not passed on any more.
+    fn left_over(&self, i: usize, stats: &Stats) -> u64 {
+        let passed = self.directions().find(|&(from, ..)| from == i).map_or(0, |(.., frames)| frames);
+        let odd = self.anomalies.total();
+        stats.rx_packets.saturating_sub(passed).saturating_sub(odd)
+    }
+
     /// From the program's start to the first packet.
     fn first(&self) -> Option<Duration> {
         let first = |way: &Way| way.counts.first.load(Ordering::Relaxed).checked_sub(1);
         self.ways.iter().filter_map(first).min().map(|ns| self.setup + Duration::from_nanos(ns))
     }
+}
+
+/// What the command line calls port `i`.
+fn letter(i: usize) -> char {
+    if i == 0 { 'A' } else { 'B' }
 }
 
 /// Frames the card took from the wire, or refused, and nobody received.

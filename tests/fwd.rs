@@ -1,0 +1,216 @@
+//! `bmnic fwd` as a whole program: it ends as it was asked to, its counters add
+//! up, and its loop makes no system call while packets flow.
+
+use serde_json::Value;
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A command of bmnic with none of its variables set but strictness.
+fn bmnic(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BMNIC_")) {
+        command.env_remove(name);
+    }
+    command.env("BMNIC_STRICT", "true").args(words).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end, which must be a good one; its JSON document.
+fn run(words: &[&str]) -> Value {
+    let output = bmnic(words).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a count"))
+}
+
+/// Every frame is somewhere: sent by the far port, or left over, by name.
+fn adds_up(document: &Value) {
+    for direction in document["directions"].as_array().unwrap() {
+        let port = |letter: &Value| {
+            let ports = document["ports"].as_array().unwrap();
+            ports.iter().find(|port| port["port"] == *letter).unwrap()
+        };
+        let frames = number(&direction["frames"]);
+        let (from, to) = (port(&direction["from"]), port(&direction["to"]));
+        assert_eq!(number(&from["counters"]["rx_packets"]), frames + number(&from["left_over"]), "{document:#}");
+        assert_eq!(number(&to["counters"]["tx_packets"]), frames, "{document:#}");
+        assert!(frames > 0, "{document:#}");
+    }
+}
+
+#[test]
+fn without_arguments_it_forwards_between_two_emulated_ports_and_counts_add_up() {
+    let document = run(&["fwd", "-d", "300ms"]);
+    assert_eq!(document["devices"].as_array().unwrap().len(), 2);
+    for device in document["devices"].as_array().unwrap() {
+        assert_eq!(device["kind"], "emulated");
+    }
+    assert!(document["machine"]["cores"].is_u64());
+    assert!(document["seconds"].as_f64().unwrap() >= 0.3);
+    assert_eq!(document["directions"].as_array().unwrap().len(), 2);
+    adds_up(&document);
+}
+
+#[test]
+fn every_way_of_running_it_adds_up() {
+    for words in [
+        &["fwd", "--mode", "macswap", "-d", "200ms"][..],
+        &["fwd", "--mode", "mac", "--eth-peer", "02:00:00:00:00:aa,02:00:00:00:00:bb", "-d", "200ms"],
+        &["fwd", "--wait", "irq", "-d", "200ms"],
+        &["fwd", "--batch", "1", "--rxd", "64", "--txd", "4096", "-d", "200ms"],
+        &["fwd", "emu:x540", "-d", "200ms"],
+        &["fwd", "emu:x550,wire=source:size=1518:rate=100k", "emu:82599,wire=source:size=imix", "-d", "200ms"],
+        &["fwd", "--rxq", "4", "emu:82599,wire=source:flows=64", "emu:82599,wire=source:flows=64", "-d", "200ms"],
+    ] {
+        adds_up(&run(words));
+    }
+}
+
+#[test]
+fn one_way_leaves_the_other_way_alone() {
+    let document = run(&["fwd", "-u", "-d", "200ms"]);
+    assert_eq!(document["directions"].as_array().unwrap().len(), 1);
+    assert_eq!(number(&document["ports"][0]["counters"]["tx_packets"]), 0);
+    adds_up(&document);
+}
+
+#[test]
+fn a_count_is_exact() {
+    for count in ["1", "33", "5000"] {
+        let document = run(&["fwd", "-c", count]);
+        let frames: u64 =
+            document["directions"].as_array().unwrap().iter().map(|direction| number(&direction["frames"])).sum();
+        assert_eq!(frames.to_string(), count);
+        assert_eq!(
+            document["ports"].as_array().unwrap().iter().map(|p| number(&p["counters"]["tx_packets"])).sum::<u64>(),
+            frames
+        );
+    }
+}
+
+#[test]
+fn the_first_line_says_that_the_default_is_emulated() {
+    let output = bmnic(&["fwd", "-d", "50ms"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(first.contains("emulated") && first.contains("none is bound to vfio-pci"), "{first}");
+    assert!(output.stderr.is_empty(), "no live lines in a pipe: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn an_interval_that_was_asked_for_prints_a_line_for_each_port_in_a_pipe() {
+    let output = bmnic(&["fwd", "-d", "600ms", "-I", "100ms"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().filter(|line| line.contains("dropped ") && line.contains("Gbit/s")).count();
+    assert!(lines >= 2 && lines % 2 == 0, "{text}");
+}
+
+/// A run without end, and what ends it.
+struct Running(Child);
+
+impl Running {
+    fn start(words: &[&str]) -> Self {
+        let mut child = bmnic(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // The first line is written when the links are up.
+        let mut first = [0];
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        Running(child)
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Exit status and what it printed, once it has ended by itself.
+    fn end(mut self) -> (ExitStatus, String, String) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.0.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let status = self.0.wait().unwrap();
+        let (mut out, mut err) = (String::new(), String::new());
+        self.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        self.0.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (status, out, err)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_signal_ends_it_with_its_summary_and_the_signals_code() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let running = Running::start(&["fwd", "-d", "0"]);
+        std::thread::sleep(Duration::from_millis(100));
+        running.signal(signal);
+        let (status, out, err) = running.end();
+        assert_eq!(status.code(), Some(code), "{err}");
+        assert!(out.contains("frames forwarded"), "{out}");
+        assert_eq!(err, "");
+    }
+}
+
+#[test]
+fn usr1_prints_the_figures_and_the_run_goes_on() {
+    let running = Running::start(&["fwd", "-d", "0"]);
+    running.signal("USR1");
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal("INT");
+    let (status, out, err) = running.end();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(err.lines().filter(|line| line.contains("Gbit/s")).count(), 2, "{err}");
+    assert!(out.contains("frames forwarded"), "{out}");
+}
+
+#[test]
+fn the_whole_process_stays_within_sixteen_megabytes() {
+    let running = Running::start(&["fwd", "-d", "0"]);
+    std::thread::sleep(Duration::from_millis(300));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+    running.signal("INT");
+    running.end();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib <= 16 * 1024, "{kib} KiB");
+}
+
+/// System calls that the thread named "fwd" made for `count` packets, but for
+/// giving way when there was nothing to do.
+fn system_calls(count: &str) -> Option<u64> {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        println!("SKIPPED  strace is not installed: system calls of the forwarding loop were not counted");
+        return None;
+    }
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new("strace")
+        .args(["-f", "-o", log.path().to_str().unwrap(), env!("CARGO_BIN_EXE_bmnic"), "fwd", "-u", "-c", count])
+        .env_remove("BMNIC_STRICT")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(log.path()).unwrap();
+    // The forwarding thread is the one that names itself so.
+    let named = text.lines().find(|line| line.contains("PR_SET_NAME, \"fwd\"")).expect("a thread called fwd");
+    let thread = named.split_whitespace().next().unwrap();
+    let calls = text.lines().filter(|line| line.split_whitespace().next() == Some(thread));
+    Some(calls.filter(|line| !line.contains("sched_yield")).count() as u64)
+}
+
+#[test]
+fn more_packets_cost_no_more_system_calls() {
+    let (Some(few), Some(many)) = (system_calls("1000"), system_calls("200000")) else { return };
+    // Starting and ending a thread takes some; 199000 packets must take none.
+    assert!(few < 100, "{few} calls to start and end the thread");
+    assert!(many.abs_diff(few) <= 10, "{few} calls for 1000 packets, {many} for 200000");
+}
