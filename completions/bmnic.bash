@@ -265,7 +265,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__emulate)
-            opts="-q -v -h --json --quiet --verbose --strict --help"
+            opts="-l -q -v -h --list --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
