@@ -9,6 +9,7 @@
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
+mod guard;
 mod receive;
 mod report;
 
@@ -23,6 +24,7 @@ use crate::measure::{Clock, Machine};
 use crate::packet::Filter;
 use crate::packet::record::{Format, Totals};
 use crate::packet::write::{Plan, Recorder, SNAPLEN};
+use guard::Guard;
 use receive::{Counts, Ended, Receiver};
 use report::Report;
 use std::path::{Path, PathBuf};
@@ -62,6 +64,12 @@ pub struct Args {
     /// Longest frame to receive, in bytes without FCS
     #[arg(long, value_name = "BYTES", default_value_t = 9216, value_parser = clap::value_parser!(u16).range(60..=15_868))]
     max_frame: u16,
+    /// Capture nothing: cut a record off the end of FILE that a crash has torn
+    #[arg(long)]
+    repair: bool,
+    /// Stand by and cut a torn record off the end of FILE when standard input ends
+    #[arg(long, hide = true)]
+    guard: bool,
     #[command(flatten)]
     length: RunLength,
     #[command(flatten)]
@@ -72,8 +80,15 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     // What can be refused is refused before a card or a file is touched.
     let (path, filter) = args.target()?;
+    if args.guard {
+        guard::stand(&path, args.format)?;
+        return Ok(Outcome::Done);
+    }
     let output = Output::new(&context.global);
     let output = if path == Path::new("-") { output.on_stderr() } else { output };
+    if args.repair {
+        return repair(&path, &output);
+    }
     let mut clock = Clock::new();
     let defaults = Defaults { wires: &["source"], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &args.device.names(), defaults, &args.config())?;
@@ -85,7 +100,18 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         buffer: args.buffer as usize,
         interface: &device,
     };
-    let recorder = Recorder::create(&plan)?;
+    let (guard, mut teller) = match Guard::post(&path, args.format) {
+        Ok((guard, teller)) => (Some(guard), Some(teller)),
+        Err(error) => {
+            output.warn(format_args!("{error}; the last record may be torn if this is killed"));
+            (None, None)
+        }
+    };
+    let recorder = Recorder::create(&plan, move |len| {
+        if let Some(teller) = &mut teller {
+            teller.tell(len);
+        }
+    })?;
     session.announce(&output)?;
     let Some(Port { rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to capture from; name one with --device").into());
@@ -112,13 +138,32 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let stats = nic.stats()?;
     drop(nic);
     let report = finish(ended, &before, &stats, elapsed, &clock);
+    if let Some(guard) = guard {
+        guard.dismiss();
+    }
     report.print(&output, &path, &session, &filter)?;
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
     match report.failure(&path) {
         Some(error) => Err(error.into()),
-        None => Ok(session.stop.outcome()),
+        None => {
+            session.check(&output)?;
+            Ok(session.stop.outcome())
+        }
     }
+}
+
+/// Mends a file and says what was done.
+fn repair(path: &Path, output: &Output) -> anyhow::Result<Outcome> {
+    let (packets, gone) = guard::repair(path)?;
+    let shown = path.display();
+    let what =
+        if gone == 0 { "was whole".to_string() } else { format!("is whole again, {gone} bytes were cut off its end") };
+    output.result(format_args!("{shown} {what}; {} packets are in it", output::grouped(packets as u64)))?;
+    output.document(
+        &serde_json::json!({ "command": "capture", "file": shown.to_string(), "packets": packets, "cut_bytes": gone }),
+    )?;
+    Ok(Outcome::Done)
 }
 
 /// Runs the receiver in its thread and shows how it gets on.

@@ -28,7 +28,7 @@ use crate::packet::record::Format;
 use crate::packet::values::{Ips, Macs, Ports};
 use report::Report;
 use send::{Counts, Sender, Sent};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -136,6 +136,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         replay.warnings().iter().for_each(|warning| output.warn(warning));
     }
     if args.print || args.write.is_some() {
+        let to_pipe = args.write.as_deref() == Some(Path::new("-"));
+        let output = if to_pipe { output.on_stderr() } else { output };
         return args.dry_run(context, &output, replay);
     }
     Builder::new(&args.recipe(None))?;
@@ -196,6 +198,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     report.print(output)?;
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("pktgen", &session.devices, &machine, report.json()))?;
+    session.check(output)?;
     Ok(session.stop.outcome())
 }
 

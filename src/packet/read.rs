@@ -19,6 +19,7 @@ pub struct Recording {
     bytes: Vec<u8>,
     packets: Vec<Place>,
     damage: Option<String>,
+    torn_at: Option<u64>,
 }
 
 /// Where a packet is in the file.
@@ -64,7 +65,7 @@ impl Recording {
     /// # Errors
     /// As [`Recording::open`].
     pub fn parse(bytes: Vec<u8>, name: &str) -> Result<Self> {
-        let mut recording = Recording { bytes, packets: Vec::new(), damage: None };
+        let mut recording = Recording { bytes, ..Recording::default() };
         let Some(&magic) = recording.bytes.first_chunk::<4>() else {
             let line =
                 format!("{name}: {} bytes are no capture file; record one with `bmnic capture`", recording.bytes.len());
@@ -112,6 +113,11 @@ impl Recording {
     /// Where and why the file ends too early, if it does.
     pub fn damage(&self) -> Option<&str> {
         self.damage.as_deref()
+    }
+
+    /// Where the record begins that the end of the file cut short, if it did.
+    pub fn torn_at(&self) -> Option<u64> {
+        self.torn_at
     }
 
     fn pcap(&mut self, bytes: &[u8]) -> std::result::Result<(), String> {
@@ -166,6 +172,7 @@ impl Recording {
     }
 
     fn broken(&mut self, at: usize, len: usize) {
+        self.torn_at = Some(at as u64);
         self.damage = Some(format!("record at byte {at} is cut short, the file ends at byte {len}"));
     }
 }

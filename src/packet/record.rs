@@ -10,6 +10,7 @@
 //! where a file may end, which is what a writer needs that was stopped in the
 //! middle (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
 
+use std::fmt;
 use std::str::FromStr;
 
 /// A capture file format.
@@ -63,6 +64,15 @@ pub struct Totals {
     pub dropped: u64,
     /// Packets in the file.
     pub delivered: u64,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Pcap => "pcap",
+            Format::Pcapng => "pcapng",
+        })
+    }
 }
 
 impl FromStr for Format {

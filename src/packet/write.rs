@@ -12,8 +12,9 @@
 //! slower than the traffic and all chunks are on their way, packets are counted
 //! as dropped, and receiving goes on.
 //!
-//! Chunks end where records end, so the file is whole between any two writes. A
-//! write that fails in the middle (no space, an I/O error) is taken back to the
+//! Chunks end where records end, so the file is whole between any two writes; a
+//! process that is killed within one needs somebody else to mend the file, who is
+//! told of every write. A write that fails in the middle (no space, an I/O error) is taken back to the
 //! last whole record. What is counted as written is what is in the file.
 
 use super::record::{Format, Record, Totals};
@@ -101,11 +102,12 @@ pub struct Written {
 }
 
 impl Recorder {
-    /// Makes the file with its header, and a thread that writes it.
+    /// Makes the file with its header, and a thread that writes it. `committed` is
+    /// told how long the file is whenever it is whole.
     ///
     /// # Errors
     /// If the file cannot be made or not even its header written.
-    pub fn create(plan: &Plan<'_>) -> Result<Self> {
+    pub fn create(plan: &Plan<'_>, mut committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
         let shown = plan.path.display();
         let mut sink = Sink::open(plan.path).map_err(|e| Error::io(format!("making {shown}"), e))?;
         let progress = Arc::new(Progress::default());
@@ -113,13 +115,15 @@ impl Recorder {
         plan.format.header(&mut header, plan.snaplen as u32, plan.interface);
         sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
         progress.bytes.store(sink.len, Ordering::Relaxed);
+        committed(sink.len);
 
         // Two at least: one fills while the other is written.
         let count = (plan.buffer / CHUNK).clamp(2, 1 << 16);
         let spare: Vec<Chunk> = (0..count).map(|_| Chunk { bytes: Vec::with_capacity(CHUNK), records: 0 }).collect();
         let (full, incoming) = sync_channel(count);
         let (outgoing, empty) = sync_channel(count);
-        let writer = Writer { sink, format: plan.format, progress: Arc::clone(&progress) };
+        let writer =
+            Writer { sink, format: plan.format, progress: Arc::clone(&progress), committed: Box::new(committed) };
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || writer.run(&incoming, &outgoing))
@@ -268,6 +272,7 @@ struct Writer {
     sink: Sink,
     format: Format,
     progress: Arc<Progress>,
+    committed: Box<dyn FnMut(u64) + Send>,
 }
 
 impl Writer {
@@ -297,6 +302,7 @@ impl Writer {
         };
         self.progress.records.store(before + records, Ordering::Relaxed);
         self.progress.bytes.store(self.sink.len, Ordering::Relaxed);
+        (self.committed)(self.sink.len);
         self.progress.failed.fetch_or(result.is_err(), Ordering::Relaxed);
         result
     }
@@ -377,7 +383,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for format in [Format::Pcap, Format::Pcapng] {
             let path = dir.path().join("f");
-            let mut recorder = Recorder::create(&Plan { snaplen: 100, ..plan(&path, format) }).unwrap();
+            let mut recorder = Recorder::create(&Plan { snaplen: 100, ..plan(&path, format) }, |_| ()).unwrap();
             for i in 0..5_000_u64 {
                 assert!(recorder.record(i, &[i as u8; 60]));
                 assert!(recorder.record_parts(i, &[&[1; 90], &[2; 90]]));
@@ -397,7 +403,7 @@ mod tests {
     fn a_flush_makes_the_file_whole_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let mut recorder = Recorder::create(&plan(&path, Format::Pcap)).unwrap();
+        let mut recorder = Recorder::create(&plan(&path, Format::Pcap), |_| ()).unwrap();
         assert_eq!(Recording::open(&path).unwrap().len(), 0, "valid before the first packet");
         recorder.record(1, &[0; 60]);
         recorder.flush();
@@ -412,7 +418,7 @@ mod tests {
     #[test]
     fn a_full_disk_stops_at_a_whole_record_with_an_exact_count() {
         // Every write to it fails with ENOSPC.
-        let written = Recorder::create(&plan(Path::new("/dev/full"), Format::Pcap));
+        let written = Recorder::create(&plan(Path::new("/dev/full"), Format::Pcap), |_| ());
         assert!(written.unwrap_err().to_string().contains("No space left"));
     }
 
@@ -426,7 +432,7 @@ mod tests {
             let fifo = fifo.clone();
             move || File::open(fifo).unwrap()
         });
-        let mut recorder = Recorder::create(&Plan { buffer: 2 * CHUNK, ..plan(&fifo, Format::Pcap) }).unwrap();
+        let mut recorder = Recorder::create(&Plan { buffer: 2 * CHUNK, ..plan(&fifo, Format::Pcap) }, |_| ()).unwrap();
         let reader = reader.join().unwrap();
         let frame = [0; 1500];
         for i in 0..4_000 {

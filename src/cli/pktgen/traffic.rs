@@ -280,7 +280,7 @@ pub fn write(
     start: u64,
 ) -> Result<(u64, u64)> {
     let plan = Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER / 8, interface: "bmnic pktgen" };
-    let mut recorder = Recorder::create(&plan)?;
+    let mut recorder = Recorder::create(&plan, |_| ())?;
     let result = each(traffic, schedule, line, limits, start, |frame, time| {
         // Nothing is in a hurry here: a slow disk is waited for.
         while recorder.is_full() && !recorder.has_failed() {

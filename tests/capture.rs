@@ -1,0 +1,267 @@
+//! `bmnic capture` as a program: exact counts, and a file that is whole whatever
+//! happens to the program or the disk.
+
+use bmnic::packet::read::Recording;
+use serde_json::Value;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn bmnic(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn document(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}{}", text(&output.stdout), text(&output.stderr)))
+}
+
+fn count(document: &Value, field: &str) -> u64 {
+    document.pointer(field).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {field} in {document}"))
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits until the file at `path` is longer than `bytes`.
+fn grown(path: &Path, bytes: u64) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while std::fs::metadata(path).map_or(0, |file| file.len()) <= bytes {
+        assert!(Instant::now() < end, "nothing is written");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Every packet that was seen is in the file, filtered, or lost by a named cause.
+fn adds_up(document: &Value) {
+    let sum = count(document, "/captured")
+        + count(document, "/filtered")
+        + count(document, "/lost/disk_slow")
+        + count(document, "/lost/disk_failed");
+    assert_eq!(sum, count(document, "/received"), "{document}");
+}
+
+#[test]
+fn the_file_holds_what_is_counted_in_both_formats() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out");
+    for format in ["pcap", "pcapng"] {
+        let output =
+            bmnic(&["capture", path.to_str().unwrap(), "--format", format, "-c", "5000", "--json", "--strict"])
+                .output()
+                .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let document = document(&output);
+        assert_eq!(count(&document, "/captured"), 5_000);
+        assert_eq!(count(&document, "/file_bytes"), std::fs::metadata(&path).unwrap().len());
+        adds_up(&document);
+        let recording = Recording::open(&path).unwrap();
+        assert_eq!((recording.len(), recording.damage()), (5_000, None));
+        assert!(recording.packets().all(|packet| packet.bytes.len() == 60));
+        let times: Vec<u64> = recording.packets().map(|packet| packet.time).collect();
+        assert!(times.is_sorted() && times[0] > 1_700_000_000_000_000_000, "nanoseconds since 1970");
+        if let Ok(info) = Command::new("capinfos").args(["-c", "-M", path.to_str().unwrap()]).output() {
+            assert!(info.status.success() && text(&info.stdout).contains("5000"), "{}", text(&info.stdout));
+        }
+    }
+}
+
+#[test]
+fn a_filter_and_a_snap_length_decide_what_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let file = path.to_str().unwrap();
+    let words = [
+        "capture",
+        "-i",
+        "emu:82599,wire=source:size=64/1518:rate=100k",
+        "-w",
+        file,
+        "-s",
+        "100",
+        "-c",
+        "500",
+        "--json",
+    ];
+    let output = bmnic(&[&words[..], &["greater", "1000", "and", "udp"]].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let document = document(&output);
+    adds_up(&document);
+    assert!(count(&document, "/filtered") >= 499);
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(recording.len(), 500);
+    assert!(recording.packets().all(|packet| (packet.bytes.len(), packet.wire_len) == (100, 1514)));
+}
+
+#[test]
+fn when_nothing_is_captured_the_likely_cause_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let file = path.to_str().unwrap();
+    for (words, cause) in [
+        (&["tcp"][..], "the filter 'tcp' left out all"),
+        (&["-i", "emu:82599,wire=sink"], "no packet reached the card"),
+    ] {
+        let output = bmnic(&[&["capture", file, "-d", "200ms"][..], words].concat()).output().unwrap();
+        assert!(output.status.success());
+        assert!(text(&output.stderr).contains(cause), "{}", text(&output.stderr));
+        assert_eq!(Recording::open(&path).unwrap().len(), 0, "an empty capture is a valid one");
+    }
+}
+
+#[test]
+fn a_capture_goes_down_a_pipe_and_a_reader_that_leaves_is_no_failure() {
+    let output = bmnic(&["capture", "-", "-c", "300"]).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(Recording::parse(output.stdout, "pipe").unwrap().len(), 300);
+    assert!(text(&output.stderr).contains("captured  300 packets"));
+
+    let mut child = bmnic(&["capture", "-", "-d", "20s"]).spawn().unwrap();
+    let mut head = [0; 4096];
+    child.stdout.take().unwrap().read_exact(&mut head).unwrap();
+    let started = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(15), "it went on for nobody");
+}
+
+#[test]
+fn the_first_signal_ends_it_cleanly_with_its_summary() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let path = dir.path().join(name);
+        let child = bmnic(&["capture", path.to_str().unwrap(), "-d", "0", "--json"]).spawn().unwrap();
+        grown(&path, 100);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        let document = document(&output);
+        adds_up(&document);
+        assert_eq!(Recording::open(&path).unwrap().len() as u64, count(&document, "/captured"));
+    }
+}
+
+#[test]
+fn a_killed_capture_leaves_a_whole_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..12_u64 {
+        let format = if round % 2 == 0 { "pcap" } else { "pcapng" };
+        let path = dir.path().join(format!("{round}.{format}"));
+        let source = "emu:82599,wire=source:size=1518";
+        let mut child = bmnic(&["capture", path.to_str().unwrap(), "-i", source, "--format", format]).spawn().unwrap();
+        grown(&path, 1_000);
+        // At another moment each time.
+        std::thread::sleep(Duration::from_micros(7_919 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // The guard of the file has the last word, at once but not before.
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut recording = Recording::open(&path).unwrap();
+        while recording.damage().is_some() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+            recording = Recording::open(&path).unwrap();
+        }
+        assert_eq!(recording.damage(), None, "round {round}");
+        assert!(!recording.is_empty());
+    }
+}
+
+#[test]
+fn what_was_captured_is_in_the_file_though_no_more_traffic_pushes_it_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let source = "emu:82599,wire=source:rate=1000:count=300";
+    let child = bmnic(&["capture", path.to_str().unwrap(), "-i", source, "--json"]).spawn().unwrap();
+    grown(&path, 100);
+    // The source has 300 packets in 300 ms and then falls silent.
+    let len = || std::fs::metadata(&path).unwrap().len();
+    let (mut before, end) = (0, Instant::now() + Duration::from_secs(30));
+    while len() != before {
+        assert!(Instant::now() < end, "it grows for ever");
+        before = len();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let in_file = Recording::open(&path).unwrap().len() as u64;
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let document = document(&output);
+    assert_eq!(count(&document, "/captured"), in_file, "nothing was held back until the end");
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_it_with_exact_counts_and_whole_records() {
+    if Command::new("id").arg("-u").output().map_or(true, |id| id.stdout != b"0\n") {
+        eprintln!("SKIPPED: mounting a small disk takes root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "none"]).arg(dir.path()).status().unwrap();
+    if !mounted.success() {
+        eprintln!("SKIPPED: nothing can be mounted here");
+        return;
+    }
+    let path = dir.path().join("out.pcap");
+    let output = bmnic(&["capture", path.to_str().unwrap(), "-d", "20s"]).output().unwrap();
+    let line = text(&output.stderr);
+    let recording = Recording::open(&path);
+    assert!(Command::new("umount").arg(dir.path()).status().unwrap().success());
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    let recording = recording.unwrap();
+    assert_eq!(recording.damage(), None);
+    assert!(recording.len() > 3_000);
+    assert!(
+        line.contains("No space left") && line.contains(&format!("{} packets are in it", recording.len())),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_torn_file_is_repaired_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("torn");
+    let file = path.to_str().unwrap();
+    for format in ["pcap", "pcapng"] {
+        assert!(bmnic(&["capture", file, "--format", format, "-c", "10"]).status().unwrap().success());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert!(Recording::open(&path).unwrap().damage().is_some());
+        let output = bmnic(&["capture", file, "--repair"]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let recording = Recording::open(&path).unwrap();
+        assert_eq!(recording.damage(), None);
+        assert!(recording.len() >= 9);
+        assert!(whole.starts_with(&std::fs::read(&path).unwrap()), "only its end was cut");
+    }
+}
+
+#[test]
+fn bad_input_is_one_line_a_stable_exit_code_and_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let file = path.to_str().unwrap();
+    for (words, code, part) in [
+        (&["capture"][..], 2, "FILE"),
+        (&["capture", file, "port", "http"], 2, "port"),
+        (&["capture", file, "-f", "tcp", "udp"], 2, "twice"),
+        (&["capture", file, "-s", "1G"], 2, "longer than any packet"),
+        (&["capture", file, "--format", "erf"], 2, "pcap or pcapng"),
+        (&["capture", file, "-i", "emu:nothing"], 2, "nothing"),
+        (&["capture", "/nonexistent/out.pcap", "-c", "1"], 1, "No such file"),
+        (&["capture", "/dev/full", "-c", "1"], 1, "No space left"),
+        (&["capture", "/nonexistent.pcap", "--repair"], 1, "No such file"),
+    ] {
+        let output = bmnic(words).output().unwrap();
+        let line = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {line}");
+        assert!(line.contains(part) && line.trim_end().lines().count() == 1, "{words:?}: {line}");
+        assert!(!path.exists());
+    }
+}
