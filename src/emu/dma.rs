@@ -159,6 +159,31 @@ impl Translation {
         }
     }
 
+    /// Appends the `len` bytes at `iova` to `into`; nothing, and false, if they
+    /// are not all mapped.
+    #[inline]
+    pub fn append(&self, iova: Iova, len: usize, into: &mut Vec<u8>) -> bool {
+        let start = into.len();
+        into.reserve(len);
+        if let Some((from, room, _)) = self.find(&self.data, iova)
+            && room >= len as u64
+        {
+            // SAFETY: room bytes are mapped at from; reserve made room for len
+            // more bytes, which are all written before they count.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from.as_ptr(), into.as_mut_ptr().add(start), len);
+                into.set_len(start + len);
+            }
+            return true;
+        }
+        into.resize(start + len, 0);
+        let whole = self.read(iova, &mut into[start..]);
+        if !whole {
+            into.truncate(start);
+        }
+        whole
+    }
+
     /// Writes the bytes at `iova`; false if they are not all mapped for writing.
     #[inline]
     pub fn write(&self, iova: Iova, bytes: &[u8]) -> bool {
@@ -344,6 +369,9 @@ mod tests {
         let mut back = vec![0; 200];
         assert!(table.read(0x1fa0, &mut back));
         assert_eq!(back, bytes);
+        assert!(table.append(0x1fa0, 200, &mut back) && table.append(0x1000, 1, &mut back));
+        assert!(!table.append(0x2fff, 2, &mut back));
+        assert_eq!((&back[200..400], back.len()), (&bytes[..], 401));
         table.set_bus_master(true);
         let mut first = [0];
         assert!(table.read(0x2000, &mut first));

@@ -22,7 +22,6 @@ mod card;
 mod config;
 mod dma;
 pub mod frame;
-mod headers;
 mod in_process;
 mod interrupts;
 pub mod ixgbe;

@@ -6,7 +6,7 @@
 //! are accepted and counted, and match nothing: what a driver samples with them
 //! is a hint, and RSS decides without it.
 
-use super::super::headers::{Headers, Network, SCTP, TCP, UDP};
+use super::super::frame::{L3, L4, Parsed};
 use super::Ixgbe;
 
 const FDIRCTRL: u32 = 0x0ee00;
@@ -93,19 +93,19 @@ impl FlowDirector {
     }
 
     /// The filter that a frame matches.
-    pub fn look_up(&mut self, frame: &[u8], headers: &Headers) -> Option<Directed> {
-        if headers.network != Network::V4 || headers.fragment {
+    pub fn look_up(&mut self, frame: &[u8], headers: &Parsed) -> Option<Directed> {
+        if !matches!(headers.l3, Some(L3::V4 { .. })) || headers.fragment {
             return None;
         }
         let word = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let addresses = headers.addresses(frame);
-        let ports = headers.ports(frame);
+        let addresses = headers.address_bytes(frame);
+        let ports = headers.port_bytes(frame);
         let flow = Flow {
-            kind: match headers.transport {
-                UDP => 1,
-                TCP => 2,
-                SCTP => 3,
-                _ => 0,
+            kind: match headers.l4 {
+                Some(L4::Udp) => 1,
+                Some(L4::Tcp) => 2,
+                Some(L4::Sctp) => 3,
+                None => 0,
             },
             src: word(&addresses[..4]),
             dst: word(&addresses[4..]),

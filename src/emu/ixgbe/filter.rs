@@ -8,7 +8,7 @@
 //! The registers are read into this form when they change, not for each frame.
 
 use super::super::RegisterFile;
-use super::super::headers::{Headers, Network, TCP, Toeplitz, UDP};
+use super::super::frame::{L3, L4, Parsed, Toeplitz};
 use super::Kind;
 use super::fdir::{Directed, FlowDirector};
 use super::regs::Effect;
@@ -41,8 +41,7 @@ pub struct Filters {
     multicast: Option<Box<[u32; 128]>>,
     unicast: Option<Box<[u32; 128]>>,
     hash_shift: u32,
-    /// EtherType of VLAN tags, and the table of those to receive.
-    pub vet: u16,
+    /// The table of VLANs to receive.
     vlans: Option<Box<[u32; 128]>>,
     ether_types: Vec<EtherType>,
     tuples: Vec<Tuple>,
@@ -68,7 +67,8 @@ struct Tuple {
     dst: Option<[u8; 4]>,
     sport: Option<[u8; 2]>,
     dport: Option<[u8; 2]>,
-    protocol: Option<u8>,
+    /// None inside: none of those that are known.
+    protocol: Option<Option<L4>>,
     queue: u16,
 }
 
@@ -119,7 +119,6 @@ impl Filters {
             multicast: hashed.then(|| table(MTA)),
             unicast: hashed.then(|| table(UTA)),
             hash_shift: 36 - (mcst & 3),
-            vet: vlnctrl as u16,
             vlans: (vlnctrl & 1 << 30 != 0).then(|| table(VFTA)),
             ether_types: (0..8).filter_map(|n| EtherType::load(regs, n)).collect(),
             tuples,
@@ -164,7 +163,7 @@ impl Filters {
 
     /// The queue of a frame that is received (§7.1.2).
     #[inline]
-    pub fn route(&self, frame: &[u8], headers: &Headers, director: &mut FlowDirector) -> Route {
+    pub fn route(&self, frame: &[u8], headers: &Parsed, director: &mut FlowDirector) -> Route {
         let mut route = Route::default();
         if let Some(rss) = &self.rss {
             (route.rss_type, route.hash) = rss.hash(frame, headers);
@@ -178,7 +177,7 @@ impl Filters {
             }
         }
         if !self.tuples.is_empty()
-            && headers.network == Network::V4
+            && matches!(headers.l3, Some(L3::V4 { .. }))
             && let Some(tuple) = self.tuples.iter().find(|tuple| tuple.matches(frame, headers))
         {
             return Route { queue: tuple.queue, ..route };
@@ -232,19 +231,19 @@ impl Tuple {
             dst: wanted(26).then(|| at(0x0e200).to_le_bytes()),
             sport: wanted(27).then_some([ports[0], ports[1]]),
             dport: wanted(28).then_some([ports[2], ports[3]]),
-            protocol: wanted(29).then(|| [TCP, UDP, super::super::headers::SCTP, 0][(ftqf & 3) as usize]),
+            protocol: wanted(29).then(|| [Some(L4::Tcp), Some(L4::Udp), Some(L4::Sctp), None][(ftqf & 3) as usize]),
             queue: (at(0x0e800) >> 21 & 0x7f) as u16,
         })
     }
 
-    fn matches(&self, frame: &[u8], headers: &Headers) -> bool {
-        let addresses = headers.addresses(frame);
-        let ports = headers.ports(frame);
+    fn matches(&self, frame: &[u8], headers: &Parsed) -> bool {
+        let addresses = headers.address_bytes(frame);
+        let ports = headers.port_bytes(frame);
         self.src.is_none_or(|src| addresses[..4] == src)
             && self.dst.is_none_or(|dst| addresses[4..] == dst)
             && self.sport.is_none_or(|port| ports.get(..2) == Some(&port))
             && self.dport.is_none_or(|port| ports.get(2..) == Some(&port))
-            && self.protocol.is_none_or(|protocol| headers.transport == protocol)
+            && self.protocol.is_none_or(|protocol| headers.l4 == protocol)
     }
 }
 
@@ -273,20 +272,20 @@ impl Rss {
 
     /// RSS type and hash of a frame (§7.1.2.8.1): the most that is enabled.
     #[inline]
-    fn hash(&self, frame: &[u8], headers: &Headers) -> (u8, u32) {
+    fn hash(&self, frame: &[u8], headers: &Parsed) -> (u8, u32) {
         // Bits of MRQC: TCP, UDP and addresses alone; the types of each.
-        let (tcp, udp, ip, types) = match headers.network {
-            Network::V4 => (1 << 16, 1 << 22, 1 << 17, [1, 7, 2]),
-            Network::V6 => (1 << 21, 1 << 23, 1 << 20, [3, 8, 5]),
-            Network::Other => return (0, 0),
+        let (tcp, udp, ip, types) = match headers.l3 {
+            Some(L3::V4 { .. }) => (1 << 16, 1 << 22, 1 << 17, [1, 7, 2]),
+            Some(L3::V6 { .. }) => (1 << 21, 1 << 23, 1 << 20, [3, 8, 5]),
+            None => return (0, 0),
         };
-        let addresses = headers.addresses(frame);
-        let rss_type = match headers.transport {
-            TCP if self.fields & tcp != 0 => types[0],
-            UDP if self.fields & udp != 0 => types[1],
+        let addresses = headers.address_bytes(frame);
+        let rss_type = match headers.l4 {
+            Some(L4::Tcp) if self.fields & tcp != 0 => types[0],
+            Some(L4::Udp) if self.fields & udp != 0 => types[1],
             _ if self.fields & ip != 0 => return (types[2], self.toeplitz.hash(addresses, &[])),
             _ => return (0, 0),
         };
-        (rss_type, self.toeplitz.hash(addresses, headers.ports(frame)))
+        (rss_type, self.toeplitz.hash(addresses, headers.port_bytes(frame)))
     }
 }

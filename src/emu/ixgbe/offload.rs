@@ -2,7 +2,8 @@
 //! segments (82599 §7.2.4, §7.2.5).
 
 use super::super::Violations;
-use super::super::headers::{SCTP, TCP, UDP, crc32c, fold, ones_sum};
+use super::super::frame::sum;
+use super::super::segment::{Layout, Transport, fill_ip_checksum, fill_l4_checksum, insert_vlan};
 
 /// A context descriptor (§7.2.3.2.3), which data descriptors refer to.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,8 @@ pub struct Context {
     l4_len: usize,
     mss: usize,
     v4: bool,
-    protocol: u8,
+    /// None: a reserved code.
+    protocol: Option<Transport>,
 }
 
 impl Context {
@@ -30,8 +32,28 @@ impl Context {
             l4_len: (second >> 40 & 0xff) as usize,
             mss: (second >> 48) as usize,
             v4: second >> 10 & 1 == 1,
-            protocol: [UDP, TCP, SCTP, 0][(second >> 11 & 3) as usize],
+            protocol: [Some(Transport::Udp), Some(Transport::Tcp), Some(Transport::Sctp), None]
+                [(second >> 11 & 3) as usize],
         }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { l3_at: self.mac_len, l4_at: self.mac_len + self.ip_len, ipv6: !self.v4 }
+    }
+
+    /// Fills in the checksums that are wanted; None if the headers do not fit.
+    fn sums(&self, packet: &mut [u8], wanted: Wanted, violations: &mut Violations) -> Option<()> {
+        if wanted.ip && self.v4 {
+            if packet.get(self.mac_len + 10..self.mac_len + 12)? != [0, 0] {
+                violations.note("IXSM with an IP checksum that is not zero");
+            }
+            fill_ip_checksum(packet, self.layout())?;
+        }
+        if wanted.transport {
+            let end = packet.len();
+            fill_l4_checksum(packet, self.layout(), self.protocol?, end)?;
+        }
+        Some(())
     }
 }
 
@@ -79,9 +101,9 @@ impl Offload {
     /// A legacy descriptor's checksum (§7.2.3.2.1): from `start` to the end, at
     /// `offset`.
     pub fn insert_sum(packet: &mut [u8], start: usize, offset: usize) {
-        let Some(sum) = packet.get(start..).map(|covered| !fold(ones_sum(covered))) else { return };
+        let Some(sum) = packet.get(start..).map(|covered| !sum(covered, 0)) else { return };
         if let Some(field) = packet.get_mut(offset..offset + 2) {
-            field.copy_from_slice(&sum.to_ne_bytes());
+            field.copy_from_slice(&sum.to_be_bytes());
         }
     }
 
@@ -109,16 +131,8 @@ impl Offload {
         if wanted.segment {
             return Offload { tag, tso: Segmentation::new(packet, wanted, context, flags, violations) };
         }
-        let l4 = context.mac_len + context.ip_len;
-        if (wanted.ip || wanted.transport) && l4 > packet.len() {
+        if context.sums(packet, wanted, violations).is_none() {
             violations.note("the context's header lengths do not fit the packet");
-            return Offload { tag, tso: None };
-        }
-        if wanted.ip && context.v4 {
-            set_ip_checksum(&mut packet[context.mac_len..l4], violations);
-        }
-        if wanted.transport {
-            set_transport_checksum(&mut packet[l4..], context.protocol, 0, violations);
         }
         Offload { tag, tso: None }
     }
@@ -139,9 +153,8 @@ impl Offload {
     #[inline]
     pub fn tag(&self, frame: &mut Vec<u8>, vlan_type: u16) {
         if let Some(tag) = self.tag {
-            let [a, b] = vlan_type.to_be_bytes();
-            let [c, d] = tag.to_be_bytes();
-            frame.splice(12..12, [a, b, c, d]);
+            // Frames of less than 17 bytes were refused before.
+            let _ = insert_vlan(frame, vlan_type, tag);
         }
     }
 
@@ -172,7 +185,7 @@ impl Segmentation {
         violations: &mut Violations,
     ) -> Option<Self> {
         let headers = context.mac_len + context.ip_len + context.l4_len;
-        let sane = context.protocol == TCP
+        let sane = context.protocol == Some(Transport::Tcp)
             && context.mss > 0
             && context.mac_len >= 14
             && context.ip_len >= if context.v4 { 20 } else { 40 }
@@ -208,8 +221,6 @@ impl Segmentation {
             ip[4..6].copy_from_slice(&id.to_be_bytes());
             if self.ip {
                 ip[10..12].fill(0);
-                let sum = !fold(ones_sum(ip));
-                ip[10..12].copy_from_slice(&sum.to_ne_bytes());
             }
         } else {
             ip[4..6].copy_from_slice(&((total - 40) as u16).to_be_bytes());
@@ -226,45 +237,12 @@ impl Segmentation {
         tcp[13] &= mask as u8;
         if self.transport {
             // The driver's seed leaves the length out.
-            let len = u64::from((tcp.len() as u16).to_be());
-            set_transport_checksum(tcp, TCP, len, &mut Violations::default());
+            let len = tcp.len() as u32;
+            let seed = sum(&tcp[16..18], len);
+            tcp[16..18].copy_from_slice(&seed.to_be_bytes());
         }
+        let wanted = Wanted { ip: self.ip, transport: self.transport, segment: false, vlan: false, payload: 0 };
+        // The headers were seen to fit when the packet began.
+        let _ = self.context.sums(into, wanted, &mut Violations::default());
     }
-}
-
-fn set_ip_checksum(header: &mut [u8], violations: &mut Violations) {
-    let Some(field) = header.get_mut(10..12) else {
-        violations.note("the context's header lengths do not fit the packet");
-        return;
-    };
-    if field != [0, 0] {
-        violations.note("IXSM with an IP checksum that is not zero");
-    }
-    field.fill(0);
-    let sum = !fold(ones_sum(header));
-    header[10..12].copy_from_slice(&sum.to_ne_bytes());
-}
-
-/// The checksum of a segment whose checksum field holds the pseudo-header's sum.
-fn set_transport_checksum(segment: &mut [u8], protocol: u8, more: u64, violations: &mut Violations) {
-    let (at, len) = match protocol {
-        TCP => (16, 2),
-        UDP => (6, 2),
-        _ => (8, 4),
-    };
-    if segment.len() < at + len {
-        violations.note("the context's header lengths do not fit the packet");
-        return;
-    }
-    if protocol == SCTP {
-        let sum = crc32c(segment);
-        segment[8..12].copy_from_slice(&sum.to_le_bytes());
-        return;
-    }
-    let sum = match !fold(ones_sum(segment) + more) {
-        // Zero would mean none (RFC 768).
-        0 if protocol == UDP => 0xffff,
-        sum => sum,
-    };
-    segment[at..at + 2].copy_from_slice(&sum.to_ne_bytes());
 }

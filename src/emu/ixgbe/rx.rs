@@ -11,7 +11,7 @@
 //! silicon it is a register write away, here it is a cache line that the driver
 //! writes, and each look costs both sides.
 
-use super::super::headers::{self, Headers, Network, TCP, UDP};
+use super::super::frame::{self, L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
 use super::super::{Picos, RegisterFile, Translation, Violations};
 use super::filter::Route;
@@ -258,7 +258,7 @@ impl Ixgbe {
             frame
         };
 
-        let headers = headers::parse(frame, self.filters.vet);
+        let headers = Parsed::of(frame);
         let long = frame.len() > self.longest + if headers.vlan.is_some() { 4 } else { 0 };
         let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(headers.vlan);
         if !accepted {
@@ -413,7 +413,7 @@ impl Change {
             into.extend_from_slice(frame);
         }
         if self.crc {
-            into.extend_from_slice(&headers::crc32(frame).to_le_bytes());
+            into.extend_from_slice(&frame::crc32(frame).to_le_bytes());
         }
         if let Some(stamp) = self.stamp {
             into.extend_from_slice(&stamp.to_le_bytes());
@@ -430,7 +430,7 @@ impl Change {
 fn describe(
     kind: Kind,
     frame: &[u8],
-    headers: &Headers,
+    headers: &Parsed,
     route: &Route,
     queue: &RxQueue,
     hash: bool,
@@ -444,7 +444,7 @@ fn describe(
     }
     if queue.legacy {
         // Length 15:0, checksum 31:16; status 39:32, errors 47:40, VLAN 63:48.
-        let sum = headers::fold(headers::ones_sum(frame.get(14..).unwrap_or_default())).to_be();
+        let sum = frame::sum(frame.get(14..).unwrap_or_default(), 0);
         let errors = u64::from(status >> 24 & 0xc0);
         return [0, u64::from(sum) << 16 | u64::from(status & 0xff) << 32 | errors << 40 | vlan << 48];
     }
@@ -458,7 +458,9 @@ fn describe(
         }
         None if hash => route.hash,
         // IP identification; the fragment checksum is not computed.
-        None if headers.network == Network::V4 => u32::from(headers::be16(frame, usize::from(headers.l3) + 4)),
+        None if matches!(headers.l3, Some(L3::V4 { .. })) => {
+            u32::from(u16::from_be_bytes([frame[headers.l3_at + 4], frame[headers.l3_at + 5]]))
+        }
         None => 0,
     };
     let packet_type = match route.ether_type {
@@ -471,41 +473,38 @@ fn describe(
 
 /// Bits 15:4 of the write-back.
 #[inline]
-fn packet_type(headers: &Headers) -> u32 {
-    let network = match (headers.network, headers.extended) {
-        (Network::Other, _) => return 0,
-        (Network::V4, false) => 0x10,
-        (Network::V4, true) => 0x30,
-        (Network::V6, false) => 0x40,
-        (Network::V6, true) => 0xc0,
+fn packet_type(headers: &Parsed) -> u32 {
+    let network = match headers.l3 {
+        None => return 0,
+        Some(L3::V4 { options: false }) => 0x10,
+        Some(L3::V4 { options: true }) => 0x30,
+        Some(L3::V6 { extensions: false }) => 0x40,
+        Some(L3::V6 { extensions: true }) => 0xc0,
     };
     network
-        | match headers.transport {
-            TCP => 0x100,
-            UDP => 0x200,
-            headers::SCTP => 0x400,
-            _ => 0,
+        | match headers.l4 {
+            Some(L4::Tcp) => 0x100,
+            Some(L4::Udp) => 0x200,
+            Some(L4::Sctp) => 0x400,
+            None => 0,
         }
 }
 
 /// Which checksums were looked at, and which are wrong (§7.1.11).
 #[inline]
-fn checksums(kind: Kind, frame: &[u8], headers: &Headers) -> u32 {
-    let mut status = 0;
-    if headers.network == Network::V4 {
-        status |= IPCS;
-        if !headers.ip_checksum_right(frame) {
-            status |= IPE;
-        }
-    }
-    let checked = if headers.transport == UDP { L4CS | UDPCS } else { L4CS };
-    match headers.transport_checksum_right(frame) {
-        Some(true) => status | checked,
-        Some(false) => status | checked | TCPE,
+fn checksums(kind: Kind, frame: &[u8], headers: &Parsed) -> u32 {
+    let ip = match headers.ip_checksum(frame) {
+        Verdict::None => 0,
+        Verdict::Good => IPCS,
+        Verdict::Bad => IPCS | IPE,
+    };
+    let udp = headers.l4 == Some(L4::Udp);
+    let checked = if udp { L4CS | UDPCS } else { L4CS };
+    ip | match headers.l4_checksum(frame) {
+        Verdict::Good => checked,
+        Verdict::Bad => checked | TCPE,
         // The 82599 takes a UDP checksum of zero for a wrong one (erratum).
-        None if headers.transport == UDP && headers.network == Network::V4 && kind == Kind::I82599 => {
-            status | checked | TCPE
-        }
-        None => status,
+        Verdict::None if udp && kind == Kind::I82599 => checked | TCPE,
+        Verdict::None => 0,
     }
 }

@@ -221,12 +221,9 @@ impl Ixgbe {
             if len == 0 || self.packet.len() + len > TSO_MAX {
                 self.violations.note("transmit descriptor without data, or a packet without end");
             } else {
-                let start = self.packet.len();
-                self.packet.resize(start + len, 0);
-                if !memory.read(words[0], &mut self.packet[start..]) {
-                    // The driver is told that it is done; the violation is counted.
-                    self.packet.truncate(start);
-                }
+                // Where memory is not mapped the driver is told that it is done;
+                // the violation is counted.
+                memory.append(words[0], len, &mut self.packet);
             }
             reports |= (command & RS) >> 27 << (descriptors & 63);
             descriptors += 1;

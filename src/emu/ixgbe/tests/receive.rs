@@ -304,6 +304,6 @@ fn frames_keep_their_check_sequence_if_it_is_not_stripped() {
     bench.run(20_000_000);
     let (got, _) = bench.receive(0).unwrap();
     let mut with_fcs = frame.clone();
-    with_fcs.extend(crate::emu::headers::crc32(&frame).to_le_bytes());
+    with_fcs.extend(crate::emu::frame::crc32(&frame).to_le_bytes());
     assert_eq!(got, with_fcs);
 }
