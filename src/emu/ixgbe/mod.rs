@@ -121,6 +121,8 @@ pub struct Ixgbe {
     rx: Vec<RxQueue>,
     /// Receive queues with something to write back, as bits.
     unflushed: u128,
+    /// Frames lost in this step because a queue had no descriptor.
+    starved: usize,
     tx: Vec<TxQueue>,
     tx_active: Vec<u16>,
     /// Whose turn it is among them.
@@ -192,6 +194,7 @@ impl Ixgbe {
             receiving: false,
             rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
             unflushed: 0,
+            starved: 0,
             tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
             tx_active: Vec::new(),
             tx_turn: 0,
@@ -480,7 +483,9 @@ impl Model for Ixgbe {
         if self.strict {
             self.condemn();
         }
-        work
+        // What was lost because the driver gave no descriptors is no work: the
+        // driver needs the processor more.
+        work - std::mem::take(&mut self.starved)
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {

@@ -336,6 +336,7 @@ impl Ixgbe {
         }
         self.cause(RX_MISS);
         self.done_with_frame(looped, true);
+        self.starved += 1;
         true
     }
 
