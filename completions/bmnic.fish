@@ -201,6 +201,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s q -l quiet -d 'Prin
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l vfio-user -d 'Serve the card at this socket, for QEMU\'s vfio-user-pci' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l trace -d 'Write each register access to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s l -l list -d 'List the cards, their wires and their options (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s q -l quiet -d 'Print results only'

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -170,6 +170,22 @@ pub fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     check(unsafe { libc::fallocate(file.as_raw_fd(), 0, signed(offset)?, signed(len)?) }).map(drop)
 }
 
+/// Waits until `fd` can be read, at most `patience`; whether it can. A signal
+/// ends the wait early, so that the caller looks at its flags.
+pub fn wait_readable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let time = libc::timespec {
+        tv_sec: patience.as_secs().min(1 << 30) as libc::time_t,
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    // SAFETY: one pollfd and one timespec, both valid; no signal mask.
+    match check(unsafe { libc::ppoll(&mut poll, 1, &time, std::ptr::null()) }) {
+        Ok(ready) => Ok(ready > 0),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// An eventfd: what the kernel, or a model, signals an interrupt on.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
@@ -186,17 +202,7 @@ impl EventFd {
     /// Sleeps until it has been signalled since the last wait, at most
     /// `patience`; true if it was.
     pub fn wait(&self, patience: Duration) -> io::Result<bool> {
-        // Rounded up: a wait of less than a millisecond is one, not a busy loop.
-        let milliseconds = patience.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX);
-        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one valid pollfd is passed, as said.
-        match check(unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
-            Ok(0) => Ok(false),
-            Ok(_) => self.clear(),
-            // A signal: the caller looks at its flags sooner than asked.
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(e) => Err(e),
-        }
+        if wait_readable(self.0.as_fd(), patience)? { self.clear() } else { Ok(false) }
     }
 
     /// Forgets the signal; true if there was one.

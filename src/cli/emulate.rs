@@ -1,9 +1,13 @@
-//! `bmnic emulate`: the emulated cards and how they are named.
+//! `bmnic emulate`: the emulated cards and how they are named; and one of them
+//! for another program.
+
+mod serve;
 
 use super::output::{self, Output};
 use super::{Context, Outcome};
-use crate::emu::MODELS;
+use crate::emu::{MODELS, Spec};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// Arguments of `bmnic emulate`.
 #[derive(Debug, clap::Args)]
@@ -11,6 +15,15 @@ pub struct Args {
     /// List the cards, their wires and their options (this is the default)
     #[arg(short, long)]
     list: bool,
+    /// Card to serve, such as 82599,wire=cable:w0
+    #[arg(requires = "vfio_user")]
+    card: Option<String>,
+    /// Serve the card at this socket, for QEMU's vfio-user-pci
+    #[arg(long, value_name = "SOCKET", requires = "card")]
+    vfio_user: Option<PathBuf>,
+    /// Write each register access to this file
+    #[arg(long, value_name = "FILE", requires = "vfio_user")]
+    trace: Option<PathBuf>,
 }
 
 /// A part of a name: how it is written, and what it does.
@@ -60,7 +73,11 @@ const OPTIONS: &[Part] = &[
 ];
 
 /// Runs it.
-pub fn run(_args: Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    if let (Some(card), Some(socket)) = (&args.card, &args.vfio_user) {
+        let spec: Spec = card.strip_prefix("emu:").unwrap_or(card).parse()?;
+        return serve::serve(&spec, socket, args.trace.as_deref(), context);
+    }
     let output = Output::new(&context.global);
     output.document(&document())?;
     let mut cards = output::table(&["card", "PCI id", "queues", "what it is"], 4);
@@ -106,7 +123,6 @@ fn document() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emu::Spec;
 
     /// What the parser itself says there is, from the text of its refusal.
     fn named_by_parser(bad: &str) -> Vec<String> {

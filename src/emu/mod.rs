@@ -28,6 +28,7 @@ pub mod ixgbe;
 mod regs;
 pub mod segment;
 mod spec;
+pub mod vfio_user;
 mod violations;
 pub mod wire;
 

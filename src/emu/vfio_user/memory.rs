@@ -1,0 +1,62 @@
+//! Memory of a vfio-user client, mapped into this process.
+
+#![allow(unsafe_code)]
+
+use crate::dma::Iova;
+use crate::emu::Translation;
+use crate::error::Result;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// A piece of the client's memory.
+pub struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+    writable: bool,
+}
+
+// SAFETY: plain shared memory, reached through Translation only.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `size` bytes of the client's file from `offset`.
+    pub fn new(fd: &OwnedFd, offset: u64, size: u64, writable: bool) -> io::Result<Self> {
+        let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+        let len = usize::try_from(size).map_err(|_| invalid())?;
+        let end = offset.checked_add(size).ok_or_else(invalid)?;
+        // A mapping beyond the end of its file would kill us when it is touched.
+        let file = std::fs::File::from(fd.try_clone()?);
+        if len == 0 || file.metadata()?.len() < end {
+            return Err(invalid());
+        }
+        let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+        let offset = libc::off_t::try_from(offset).map_err(|_| invalid())?;
+        // SAFETY: a fresh shared mapping of a file the client gave us.
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).ok_or_else(invalid)?;
+        Ok(Self { base, len, writable })
+    }
+
+    /// Lets a card reach it at `iova`, until it is unmapped there.
+    pub fn enter(self, memory: &mut Translation, iova: Iova) -> Result<()> {
+        let (base, len, writable) = (self.base, self.len, self.writable);
+        // SAFETY: mapped until the owner, which Translation keeps, is dropped;
+        // nobody in this process holds references to it.
+        unsafe { memory.map(iova, base, len, writable, Arc::new(self)) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by new, unmapped only here.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
