@@ -28,7 +28,7 @@ use std::time::Duration;
 use view::{Figure, View};
 
 /// How long to wait for packets that are still out at the end.
-const GRACE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_secs(1);
 /// Samples that are kept one by one: 320 MB.
 const RAW_LIMIT: u64 = 10_000_000;
 
@@ -175,6 +175,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(file) = &mut raw {
         file.write(|out| write_raw(out, &report.raw))?;
     }
+    session.check(&output)?;
     match refused {
         Some(refusal) if stop.signal().is_none() => Err(refusal.into()),
         _ => Ok(stop.outcome()),
@@ -254,7 +255,7 @@ fn no_room(device: &Description) -> Error {
     Error::new(
         Kind::Timeout,
         format!(
-            "{}: the card took no packet for a second and its ring is full; the link may be paused by its far end",
+            "{}: its ring is full and the card took no packet for two seconds; the link may be paused by its far end",
             device.device
         ),
     )

@@ -22,7 +22,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// How long to wait for packets that are still out at the end of a trial.
-const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(100);
 /// The sizes of RFC 2544 §9.1, and a mix.
 const SIZES: &str = "64,128,256,512,1024,1280,1518,imix";
 /// Simple IMIX, FCS included: seven short frames and four middle ones for each
@@ -162,6 +162,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         print_table(&output, &rows)?;
     }
     warnings.iter().for_each(|warning| output.warn(warning));
+    session.check(&output)?;
     Ok(stop.outcome())
 }
 

@@ -18,7 +18,7 @@
 
 use super::probe::{MIN_LEN, Probes, wire_bits};
 use super::search::Trial;
-use super::{Clock, Histogram, Idle, Pace, Ticks};
+use super::{Clock, Histogram, Idle, Pace, Patience, Ticks};
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Pool};
 use crate::driver::pair::{Loop, Receive, Transmit};
 use crate::error::{Error, Kind, Result};
@@ -228,8 +228,8 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
     }
 
     fn wait_for_the_rest<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
-        let end = self.clock.now().saturating_add(self.clock.ticks(self.plan.grace));
-        while self.report.received < self.report.sent && self.clock.now() < end {
+        let mut patience = Patience::new(self.clock, self.plan.grace);
+        while self.report.received < self.report.sent && !patience.is_over(self.clock.now()) {
             tx.reclaim(self.pool);
             let did = self.receive(rx, incoming);
             self.idle.polled(did);

@@ -4,6 +4,7 @@
 //!   Clock      the processor's counter, as nanoseconds and as time of day
 //!     |
 //!     +-- Pace       when the next packet is due: absolute, 64-bit, no drift
+//!     +-- Patience   how long a loop may wait in vain
 //!     +-- Idle       what a poll loop does when there is nothing to do
 //!     +-- Histogram  every figure that is printed comes out of one of these
 //!     +-- Floor      what this machine takes with no card and no driver at all
@@ -26,6 +27,7 @@ mod histogram;
 mod idle;
 pub mod machine;
 mod pace;
+mod patience;
 pub mod ping;
 pub mod probe;
 pub mod search;
@@ -36,3 +38,4 @@ pub use histogram::{Histogram, Quantile};
 pub use idle::Idle;
 pub use machine::{Machine, Noise};
 pub use pace::{Pace, Slot};
+pub use patience::Patience;

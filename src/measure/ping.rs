@@ -17,7 +17,7 @@
 
 use super::flights::{Arrival, Flight, Flights, Origin};
 use super::probe::{MIN_LEN, Probes};
-use super::{Clock, Histogram, Idle, Pace, Ticks};
+use super::{Clock, Histogram, Idle, Pace, Patience, Ticks};
 use crate::dma::{BUFFER_SIZE, Batch, Pool};
 use crate::driver::pair::{Loop, Receive, Transmit};
 use crate::error::{Error, Kind, Result};
@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// How long a full ring may stay full.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -176,7 +176,8 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
         let mut last = counted_from;
         // Slots that were skipped since the last packet.
         let mut skipped = 0;
-        let mut blocked_since = None;
+        let patience = Patience::new(self.clock, PATIENCE);
+        let mut blocked = patience.clone();
         loop {
             let mut did = 0;
             if outgoing.is_empty()
@@ -207,8 +208,8 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
                 // A full ring is tried again, and the time counts as service.
                 let taken = tx.send(&mut outgoing);
                 if taken > 0 {
-                    blocked_since = None;
-                } else if self.is_stuck(&mut blocked_since) {
+                    blocked = patience.clone();
+                } else if self.is_stuck(&mut blocked) {
                     break;
                 }
                 did += taken;
@@ -222,17 +223,15 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
     /// Whether the ring has been full for so long that it will not empty, or
     /// nobody wants to wait for it any more.
     #[cold]
-    fn is_stuck(&mut self, since: &mut Option<Ticks>) -> bool {
-        let now = self.clock.now();
-        let since = *since.get_or_insert(now);
-        self.report.stuck = now - since > self.clock.ticks(PATIENCE);
+    fn is_stuck(&mut self, blocked: &mut Patience) -> bool {
+        self.report.stuck = blocked.is_over(self.clock.now());
         self.report.stuck || (self.stop)()
     }
 
     /// Waits for packets that are still out.
     fn wait_for_the_rest<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
-        let end = self.clock.now().saturating_add(self.clock.ticks(self.plan.grace));
-        while self.flights.arrived < self.flights.next && self.clock.now() < end {
+        let mut patience = Patience::new(self.clock, self.plan.grace);
+        while self.flights.arrived < self.flights.next && !patience.is_over(self.clock.now()) {
             tx.reclaim(self.pool);
             let did = self.receive(rx, incoming);
             self.idle.polled(did);

@@ -1,0 +1,228 @@
+//! `bmnic latency` as a user runs it, on emulated cards.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Each run keeps two processors busy: one at a time.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn latency(args: &[&str]) -> Output {
+    let _alone = alone();
+    command(args).output().unwrap()
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
+    command.arg("latency").args(args).stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs it with `--json`, on models that forgive nothing; it must succeed.
+fn json(args: &[&str]) -> Value {
+    let run = latency(&[args, &["--json", "--strict"]].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
+#[test]
+fn without_a_device_it_measures_the_emulated_card_and_says_what_the_figures_are() {
+    let run = latency(&["-c", "20k", "-r", "50k"]);
+    let (out, errors) = (text(&run.stdout), text(&run.stderr));
+    assert!(run.status.success(), "{errors}");
+    assert!(out.lines().next().unwrap().contains("emu:82599"), "{out}");
+    assert!(out.contains("the cost of driver and model, not of a wire"), "{out}");
+    for words in ["service", "intended", "floor:", "20 000 received, 0 lost, 0 duplicated, 0 reordered", "p99.9"] {
+        assert!(out.contains(words), "no '{words}' in:\n{out}");
+    }
+}
+
+#[test]
+fn a_quiet_headline_is_one_bare_number() {
+    let run = latency(&["--p99", "-q", "-c", "10k", "-r", "100k"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let out = text(&run.stdout);
+    let ns: u64 = out.trim_end().strip_suffix(" ns").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{out}"));
+    assert!(ns > 0);
+    assert_eq!(out.lines().count(), 1);
+    assert!(run.stderr.is_empty(), "{}", text(&run.stderr));
+}
+
+#[test]
+fn the_document_is_complete_and_its_figures_are_in_order() {
+    let document = json(&["--p99", "-c", "20k", "-r", "100k"]);
+    let service = &document["service_ns"];
+    let ns = |name: &str| service[name].as_u64().unwrap_or_else(|| panic!("{name} in {service}"));
+    let names = ["min", "p50", "p90", "p99", "p99.9", "max"];
+    assert!(names.windows(2).all(|pair| ns(pair[0]) <= ns(pair[1])), "{service}");
+    assert_eq!(service["p99.99"], Value::Null, "20 000 samples are too few");
+    assert_eq!(document["headline"]["ns"], service["p99"]);
+    assert_eq!((&document["sent"], &document["received"]), (&20_000.into(), &20_000.into()));
+    assert_eq!(document["devices"][0]["kind"], "emulated");
+    assert!(document["machine"]["clock_hz"].as_f64().unwrap() > 1e6);
+    assert!(document["measured"].as_str().unwrap().contains("not of a wire"));
+    // An interval later than a packet's own latency is never shorter than it.
+    assert!(document["intended_ns"]["mean"].as_u64() >= service["mean"].as_u64());
+}
+
+#[test]
+fn two_ports_joined_by_a_cable_are_measured_one_way() {
+    let document = json(&["emu:82599", "emu:82599", "-c", "10k", "-r", "100k", "-s", "1518"]);
+    assert_eq!(document["devices"].as_array().unwrap().len(), 2);
+    assert_eq!((&document["received"], &document["lost"]), (&10_000.into(), &0.into()));
+    assert_eq!(document["frame"], 1_518);
+}
+
+#[test]
+fn what_the_wire_does_to_packets_is_counted() {
+    let document = json(&["emu:82599,loss=10%,seed=3", "-c", "10k", "-r", "100k", "-w", "0"]);
+    let lost = document["lost"].as_u64().unwrap();
+    assert!((800..=1_200).contains(&lost), "{lost} lost of 10 000 at 10 %");
+    assert_eq!(document["received"].as_u64().unwrap() + lost, 10_000);
+    let document = json(&["emu:82599,dup=10%,seed=3", "-c", "10k", "-r", "100k", "-w", "0"]);
+    let doubled = document["duplicated"].as_u64().unwrap();
+    assert!((800..=1_200).contains(&doubled), "{doubled} doubled of 10 000 at 10 %");
+    assert_eq!(document["lost"], 0);
+}
+
+#[test]
+fn a_delay_on_the_wire_shows() {
+    let document = json(&["emu:82599,delay=100us", "-c", "2k", "-r", "10k"]);
+    let median = document["service_ns"]["p50"].as_u64().unwrap();
+    // Time on the wire may run a little behind that of the processor, whose
+    // other threads hold the model up.
+    assert!(median >= 90_000, "{median} ns");
+}
+
+#[test]
+fn a_percentile_that_rests_on_too_few_packets_is_not_printed() {
+    let run = latency(&["--p9999", "-q", "-c", "1000"]);
+    assert_eq!(run.status.code(), Some(3));
+    assert!(run.stdout.is_empty(), "{}", text(&run.stdout));
+    let errors = text(&run.stderr);
+    assert!(errors.starts_with("bmnic: p99.99 needs 100 000 samples"), "{errors}");
+    assert_eq!(errors.lines().count(), 1);
+}
+
+#[test]
+fn the_files_hold_what_was_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (hgrm, raw) = (path("a.hgrm"), path("a.csv"));
+    let document = json(&["-c", "5k", "-r", "100k", "--hgrm", &hgrm, "--raw", &raw]);
+
+    let raw = std::fs::read_to_string(raw).unwrap();
+    let mut lines = raw.lines();
+    assert_eq!(lines.next(), Some("sequence,due_ns,service_ns,intended_ns"));
+    let mut service: Vec<u64> = lines.map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
+    assert_eq!(service.len(), 5_000);
+    service.sort_unstable();
+    assert_eq!(document["service_ns"]["min"], service[0]);
+    assert_eq!(document["service_ns"]["max"], service[4_999]);
+    let median = document["service_ns"]["p50"].as_u64().unwrap();
+    assert!(median.abs_diff(service[2_499]) <= median / 500 + 1, "{median} against {}", service[2_499]);
+
+    let hgrm = std::fs::read_to_string(hgrm).unwrap();
+    assert!(hgrm.contains("Total count    =         5000]"), "{hgrm}");
+}
+
+#[test]
+fn nothing_that_comes_back_is_an_error_with_a_likely_cause() {
+    let run = latency(&["emu:82599,wire=sink", "-c", "100"]);
+    assert_eq!(run.status.code(), Some(1));
+    let errors = text(&run.stderr);
+    assert!(errors.contains("100 packets were sent and none came back; does its wire lead back to it?"), "{errors}");
+}
+
+#[test]
+fn ctrl_c_ends_it_with_the_summary() {
+    let _alone = alone();
+    let mut child = command(&["emu:82599", "-r", "10k"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first line says that the card is open; by then signals are heard.
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut summary = String::new();
+    out.read_line(&mut summary).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    out.read_to_string(&mut summary).unwrap();
+    let run = child.wait_with_output().unwrap();
+    assert_eq!(run.status.code(), Some(130), "{}", text(&run.stderr));
+    assert!(summary.contains(" received, 0 lost"), "{summary}");
+}
+
+#[test]
+fn nonsense_is_refused_in_one_line_and_nothing_is_written() {
+    for (args, code) in [
+        (&["-s", "63"][..], 2),
+        (&["-r", "0"], 2),
+        (&["--percentiles", "50,100"], 2),
+        (&["--p50", "--p99"], 2),
+        (&["emu:82599", "emu:82599", "emu:82599"], 2),
+        (&["--raw", "/nonexistent/raw.csv"], 1),
+        (&["emu:82599", "--raw", "/dev/null"], 2),
+        (&["emu:nonesuch"], 2),
+    ] {
+        let run = latency(args);
+        assert_eq!(run.status.code(), Some(code), "{args:?}: {}", text(&run.stderr));
+        assert!(run.stdout.is_empty() || code == 2, "{args:?}");
+        assert!(!text(&run.stderr).contains("panicked"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_not_a_short_file_passed_over() {
+    if !Path::new("/dev/full").exists() {
+        println!("SKIPPED: no /dev/full here");
+        return;
+    }
+    let run = latency(&["-c", "1000", "--raw", "/dev/full"]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(
+        text(&run.stderr).contains("writing /dev/full; it is not complete: No space left"),
+        "{}",
+        text(&run.stderr)
+    );
+}
+
+#[test]
+fn the_measuring_thread_makes_no_system_call_a_packet() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("SKIPPED: strace is not installed");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // System calls of the main thread, which is the one that measures.
+    let calls = |count: &str| {
+        let _alone = alone();
+        let log = directory.path().join(count);
+        let mut strace = Command::new("strace");
+        strace.args(["-ff", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_bmnic"));
+        let child = strace.args(["latency", "-q", "-c", count, "-r", "100k"]).stdout(Stdio::piped()).spawn().unwrap();
+        let run = child.wait_with_output().unwrap();
+        assert!(run.status.success());
+        // -ff writes one file a thread; the main one is the one that exec'd.
+        let main = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.file_stem().is_some_and(|stem| stem == count))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .find(|log| log.contains("execve("))
+            .unwrap();
+        // Giving way after a millisecond without packets is not a cost of a packet.
+        main.lines().filter(|line| !line.starts_with("sched_yield")).count()
+    };
+    let (few, many) = (calls("1000"), calls("50000"));
+    assert!(many <= few + 20, "{few} system calls for 1 000 packets, {many} for 50 000");
+}
