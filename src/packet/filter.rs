@@ -13,6 +13,7 @@
 //! same precedence and group to the left; `not` binds tighter. `vlan` moves what
 //! stands to its right four bytes on.
 
+mod arithmetic;
 mod lexer;
 mod parser;
 

@@ -9,17 +9,17 @@ use std::net::{IpAddr, Ipv4Addr};
 const IP: u32 = 0x0800;
 const ARP: u32 = 0x0806;
 const RARP: u32 = 0x8035;
-const IP6: u32 = 0x86dd;
+pub(super) const IP6: u32 = 0x86dd;
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
 const SCTP: u32 = 132;
 const ICMP: u32 = 1;
-const ICMP6: u32 = 58;
+pub(super) const ICMP6: u32 = 58;
 const FRAGMENT: u32 = 44;
 
 /// Length of an Ethernet header.
-const ETHERNET: u32 = 14;
+pub(super) const ETHERNET: u32 = 14;
 
 /// Compiles a whole expression.
 pub fn parse(text: &str) -> Result<Test> {
@@ -43,7 +43,7 @@ struct Qualifiers {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proto {
+pub(super) enum Proto {
     Ether,
     Ip,
     Ip6,
@@ -71,22 +71,22 @@ enum What {
     Proto,
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     text: &'a str,
-    tokens: Vec<(usize, Token<'a>)>,
-    next: usize,
+    pub(super) tokens: Vec<(usize, Token<'a>)>,
+    pub(super) next: usize,
     /// Bytes of VLAN tags that `vlan` has gone past so far.
-    tags: u32,
+    pub(super) tags: u32,
     /// Of the last primitive, for "host a or b".
     last: Qualifiers,
 }
 
 impl<'a> Parser<'a> {
-    fn peek(&self) -> Option<Token<'a>> {
+    pub(super) fn peek(&self) -> Option<Token<'a>> {
         self.tokens.get(self.next).map(|(_, token)| *token)
     }
 
-    fn word(&self) -> Option<&'a str> {
+    pub(super) fn word(&self) -> Option<&'a str> {
         match self.peek() {
             Some(Token::Word(word)) => Some(word),
             _ => None,
@@ -94,13 +94,13 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes the next token if it is this word or sign.
-    fn takes(&mut self, text: &str) -> bool {
+    pub(super) fn takes(&mut self, text: &str) -> bool {
         let taken = matches!(self.peek(), Some(Token::Word(t) | Token::Sign(t)) if t == text);
         self.next += usize::from(taken);
         taken
     }
 
-    fn wrong(&self, wanted: &str) -> Error {
+    pub(super) fn wrong(&self, wanted: &str) -> Error {
         let found = match self.tokens.get(self.next) {
             Some((at, token)) => format!("{token} at character {}", place(self.text, *at)),
             None => "its end".to_owned(),
@@ -193,7 +193,7 @@ impl<'a> Parser<'a> {
         };
         if let (Some(proto), None, None) = (proto, direction, kind) {
             // "tcp", "ip": the protocol itself, unless an address follows.
-            if !self.word().is_some_and(|word| is_address(word)) {
+            if !self.word().is_some_and(is_address) {
                 return Ok(self.protocol(proto));
             }
         }
@@ -222,7 +222,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn proto_word(&mut self) -> Option<Proto> {
+    pub(super) fn proto_word(&mut self) -> Option<Proto> {
         let proto = match self.word()? {
             "ether" => Proto::Ether,
             "ip" => Proto::Ip,
@@ -273,7 +273,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The frames of a protocol.
-    fn protocol(&self, proto: Proto) -> Test {
+    pub(super) fn protocol(&self, proto: Proto) -> Test {
         match proto {
             Proto::Ether => Test::All(Vec::new()),
             Proto::Ip => self.ethertype(IP),
@@ -498,11 +498,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn ethertype(&self, ethertype: u32) -> Test {
+    pub(super) fn ethertype(&self, ethertype: u32) -> Test {
         Test::All(vec![Test::equal(Value::load(12 + self.tags, 2), ethertype)])
     }
 
-    fn ip_proto(&self, number: u32) -> Test {
+    pub(super) fn ip_proto(&self, number: u32) -> Test {
         Test::All(vec![self.ethertype(IP), Test::equal(self.l3(9, 1), number)])
     }
 
@@ -514,135 +514,19 @@ impl<'a> Parser<'a> {
     }
 
     /// `size` bytes at `at` in the network header.
-    fn l3(&self, at: u32, size: u8) -> Value {
+    pub(super) fn l3(&self, at: u32, size: u8) -> Value {
         Value::load(ETHERNET + self.tags + at, size)
     }
 
     /// Start of an IPv4 packet's payload.
-    fn ip_payload(&self) -> Value {
+    pub(super) fn ip_payload(&self) -> Value {
         let header = self.l3(0, 1).with(Operator::And, 0xf).with(Operator::Multiply, 4);
         header.with(Operator::Add, ETHERNET + self.tags)
     }
 
     /// Fragment offset zero.
-    fn first_fragment(&self) -> Test {
+    pub(super) fn first_fragment(&self) -> Test {
         Test::equal(self.l3(6, 2).with(Operator::And, 0x1fff), 0)
-    }
-
-    // ---- comparisons ----
-
-    /// `ip[8] < 5`, `tcp[tcpflags] & tcp-syn != 0`, `len > 100`; `None` if what
-    /// comes is no comparison.
-    fn relation(&mut self) -> Result<Option<Test>> {
-        let mut guards = Vec::new();
-        let Some(left) = self.arithmetic(&mut guards, 0)? else { return Ok(None) };
-        let relation = match self.peek() {
-            Some(Token::Sign("=" | "==")) => Relation::Equal,
-            Some(Token::Sign("!=")) => Relation::NotEqual,
-            Some(Token::Sign("<")) => Relation::Less,
-            Some(Token::Sign("<=")) => Relation::LessOrEqual,
-            Some(Token::Sign(">")) => Relation::Greater,
-            Some(Token::Sign(">=")) => Relation::GreaterOrEqual,
-            // "host 10.0.0.1 or 10.0.0.2", "(tcp)": something else after all.
-            _ if guards.is_empty() => return Ok(None),
-            _ => return Err(self.wrong("a comparison: =, !=, <, <=, > or >=")),
-        };
-        self.next += 1;
-        let right =
-            self.arithmetic(&mut guards, 0)?.ok_or_else(|| self.wrong("a number, 'len' or bytes like ip[8]"))?;
-        guards.push(Test::Compare(left, relation, right));
-        Ok(Some(Test::All(guards)))
-    }
-
-    /// A number; operators bind as in C from `level` up.
-    fn arithmetic(&mut self, guards: &mut Vec<Test>, level: usize) -> Result<Option<Value>> {
-        const LEVELS: [&[(&str, Operator)]; 6] = [
-            &[("|", Operator::Or)],
-            &[("^", Operator::Xor)],
-            &[("&", Operator::And)],
-            &[("<<", Operator::ShiftLeft), (">>", Operator::ShiftRight)],
-            &[("+", Operator::Add), ("-", Operator::Subtract)],
-            &[("*", Operator::Multiply), ("/", Operator::Divide), ("%", Operator::Remainder)],
-        ];
-        let Some(operators) = LEVELS.get(level) else { return self.operand(guards) };
-        let Some(mut value) = self.arithmetic(guards, level + 1)? else { return Ok(None) };
-        while let Some(&(_, operator)) = operators.iter().find(|(sign, _)| self.peek() == Some(Token::Sign(sign))) {
-            self.next += 1;
-            let Some(right) = self.arithmetic(guards, level + 1)? else { return Ok(None) };
-            if operator == Operator::Divide || operator == Operator::Remainder {
-                if let Value::Number(0) = right {
-                    self.next -= 1;
-                    return Err(self.wrong("a divisor that is not zero"));
-                }
-            }
-            value = value.with(operator, right);
-        }
-        Ok(Some(value))
-    }
-
-    fn operand(&mut self, guards: &mut Vec<Test>) -> Result<Option<Value>> {
-        if self.takes("-") {
-            return Ok(self.operand(guards)?.map(|value| Value::Number(0).with(Operator::Subtract, value)));
-        }
-        if self.takes("(") {
-            let Some(value) = self.arithmetic(guards, 0)? else { return Ok(None) };
-            return Ok(self.takes(")").then_some(value));
-        }
-        let Some(word) = self.word() else { return Ok(None) };
-        if word == "len" {
-            self.next += 1;
-            return Ok(Some(Value::Length));
-        }
-        if let Some(number) = number(word).or_else(|| named(word)) {
-            self.next += 1;
-            return Ok(Some(number.into()));
-        }
-        let bytes_follow = matches!(self.tokens.get(self.next + 1), Some((_, Token::Sign("["))));
-        if !bytes_follow {
-            return Ok(None);
-        }
-        let Some(proto) = self.proto_word() else {
-            return Err(self.wrong("ether, ip, ip6, arp, tcp, udp, sctp, icmp or icmp6 before '['"));
-        };
-        self.next += 1;
-        let base = self.base(proto, guards);
-        let at = self.arithmetic(guards, 0)?.ok_or_else(|| self.wrong("an offset"))?;
-        let mut size = 1;
-        if self.takes(":") {
-            size = match self.word() {
-                Some("1") => 1,
-                Some("2") => 2,
-                Some("4") => 4,
-                _ => return Err(self.wrong("a size of 1, 2 or 4 bytes")),
-            };
-            self.next += 1;
-        }
-        if !self.takes("]") {
-            return Err(self.wrong("']'"));
-        }
-        Ok(Some(Value::load(base.with(Operator::Add, at), size)))
-    }
-
-    /// Where a protocol's header begins, and what must hold for there to be one.
-    fn base(&self, proto: Proto, guards: &mut Vec<Test>) -> Value {
-        let l3 = Value::Number(ETHERNET + self.tags);
-        match proto {
-            Proto::Ether => Value::Number(0),
-            Proto::Ip | Proto::Ip6 | Proto::Arp | Proto::Rarp => {
-                guards.push(self.protocol(proto));
-                l3
-            }
-            Proto::Transport(ICMP6) => {
-                guards.push(self.ethertype(IP6).and(Test::equal(self.l3(6, 1), ICMP6)));
-                l3.with(Operator::Add, 40)
-            }
-            // Over IPv4 alone: behind IPv6 the place depends on what is between.
-            Proto::Transport(number) => {
-                guards.push(self.ip_proto(number));
-                guards.push(self.first_fragment());
-                self.ip_payload()
-            }
-        }
     }
 
     fn number(&mut self, what: &str) -> Result<u32> {
@@ -673,7 +557,7 @@ fn ether_group(broadcast: bool) -> Test {
 }
 
 /// Decimal, or hexadecimal after `0x`, or octal after `0`.
-fn number(word: &str) -> Option<u32> {
+pub(super) fn number(word: &str) -> Option<u32> {
     if let Some(hex) = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
         return plain(hex).then(|| u32::from_str_radix(hex, 16).ok()).flatten();
     }
@@ -686,28 +570,6 @@ fn number(word: &str) -> Option<u32> {
 /// Letters and digits, no sign: `from_str_radix` takes a plus.
 fn plain(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric())
-}
-
-/// Offsets and values with names (pcap-filter(7)).
-fn named(word: &str) -> Option<u32> {
-    Some(match word {
-        "icmptype" | "icmp6type" | "icmp-echoreply" => 0,
-        "icmpcode" | "icmp6code" => 1,
-        "tcpflags" => 13,
-        "tcp-fin" => 0x01,
-        "tcp-syn" => 0x02,
-        "tcp-rst" => 0x04,
-        "tcp-push" => 0x08,
-        "tcp-ack" => 0x10,
-        "tcp-urg" => 0x20,
-        "tcp-ece" => 0x40,
-        "tcp-cwr" => 0x80,
-        "icmp-unreach" => 3,
-        "icmp-redirect" => 5,
-        "icmp-echo" => 8,
-        "icmp-timxceed" => 11,
-        _ => return None,
-    })
 }
 
 /// One to three octets: a network in short, `10` for 10.0.0.0/8.
