@@ -83,7 +83,7 @@ pub enum Command {
     /// Forward packets between two ports
     Fwd(fwd::Args),
     /// Generate packets at a given rate
-    Pktgen(pktgen::Args),
+    Pktgen(Box<pktgen::Args>),
     /// Capture packets into a file
     Capture(capture::Args),
     /// Measure latency
@@ -148,7 +148,7 @@ pub fn main() -> ExitCode {
         Command::Bind(args) => bind::run(args, &context),
         Command::Hugepages(args) => hugepages::run(args, &context),
         Command::Fwd(args) => fwd::run(args, &context),
-        Command::Pktgen(args) => pktgen::run(args, &context),
+        Command::Pktgen(args) => pktgen::run(&args, &context),
         Command::Capture(args) => capture::run(args, &context),
         Command::Latency(args) => latency::run(args, &context),
         Command::Throughput(args) => throughput::run(args, &context),

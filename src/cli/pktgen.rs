@@ -127,7 +127,7 @@ enum ProtoArg {
 const NO_LINK_SPEED: u64 = 10_000_000_000;
 
 /// Runs it.
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     // What can be refused is refused before any card is touched.
     let recording = args.pcap.as_deref().map(Recording::open).transpose()?;
@@ -141,7 +141,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         return args.dry_run(context, &output, replay);
     }
     Builder::new(&args.recipe(None))?;
-    send_all(&args, context, &output, replay)
+    send_all(args, context, &output, replay)
 }
 
 /// Opens the card and sends.

@@ -168,6 +168,26 @@ fn the_same_seed_makes_the_same_frames() {
     }
 }
 
+#[test]
+fn writing_a_frame_asks_the_allocator_for_nothing() {
+    let recipe = Recipe {
+        source: Some(Ips::Rand),
+        source_port: "rand".parse().unwrap(),
+        destination_port: "1-100/7".parse().unwrap(),
+        sizes: "imix".parse().unwrap(),
+        ..Recipe::default()
+    };
+    let mut builder = Builder::new(&recipe).unwrap();
+    let mut frame = vec![0; builder.longest()];
+    let asked = crate::testing::allocations(|| {
+        for time in 0..1_000 {
+            let len = builder.next_len();
+            builder.write(&mut frame[..len], time);
+        }
+    });
+    assert_eq!(asked, 0);
+}
+
 fn ips() -> impl Strategy<Value = (Option<Ips>, Option<Ips>)> {
     prop_oneof![
         Just((None, None)),

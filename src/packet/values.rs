@@ -187,7 +187,7 @@ impl Random {
 
     /// The next number.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -198,7 +198,7 @@ impl Random {
     #[inline]
     pub fn up_to(&mut self, most: u64) -> u64 {
         // The high half of the product is even to within 2^-64 times the range.
-        ((u128::from(self.next()) * (u128::from(most) + 1)) >> 64) as u64
+        ((u128::from(self.draw()) * (u128::from(most) + 1)) >> 64) as u64
     }
 }
 

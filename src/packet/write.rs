@@ -18,6 +18,7 @@
 //! last whole record. What is counted as written is what is in the file.
 
 use super::record::{Format, Record, Totals};
+use crate::dma::BATCH_MAX;
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -150,7 +151,7 @@ impl Recorder {
         self.put(kept.len(), &Record { time, wire_len: frame.len(), parts: &[kept] })
     }
 
-    /// Takes a packet that lies in several buffers.
+    /// Takes a packet that lies in several buffers, at most [`BATCH_MAX`].
     pub fn record_parts(&mut self, time: u64, parts: &[&[u8]]) -> bool {
         let wire_len: usize = parts.iter().map(|part| part.len()).sum();
         let kept = wire_len.min(self.snaplen);
@@ -158,11 +159,10 @@ impl Recorder {
             return self.put(kept, &Record { time, wire_len, parts });
         }
         let mut left = kept;
-        let mut cut: Vec<&[u8]> = Vec::with_capacity(parts.len());
-        for part in parts {
-            let take = left.min(part.len());
-            cut.push(&part[..take]);
-            left -= take;
+        let mut cut: [&[u8]; BATCH_MAX] = [&[]; BATCH_MAX];
+        for (cut, part) in cut.iter_mut().zip(parts) {
+            *cut = &part[..left.min(part.len())];
+            left -= cut.len();
         }
         self.put(kept, &Record { time, wire_len, parts: &cut })
     }
@@ -397,6 +397,23 @@ mod tests {
             let long = recording.packet(9_999);
             assert_eq!((long.wire_len, long.bytes.len(), &long.bytes[88..92]), (180, 100, &[1, 1, 2, 2][..]));
         }
+    }
+
+    #[test]
+    fn taking_a_packet_asks_the_allocator_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let plan = Plan { snaplen: 1_600, ..plan(&path, Format::Pcapng) };
+        let mut recorder = Recorder::create(&plan, |_| ()).unwrap();
+        let frame = [7; 1_000];
+        let asked = crate::testing::allocations(|| {
+            for time in 0..10_000 {
+                recorder.record(time, &frame);
+                recorder.record_parts(time, &[&frame, &frame]);
+            }
+        });
+        assert_eq!(asked, 0, "over some twenty chunks");
+        recorder.finish(Totals::default());
     }
 
     #[test]
