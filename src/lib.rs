@@ -30,7 +30,39 @@
 //! the application reads and changes them in place; [`driver::TxQueue::send`]
 //! moves them into a ring; when the card has sent them they go back to the pool.
 //! At each moment a buffer has exactly one owner, named by an index: there is
-//! nothing to count and nothing to lock.
+//! nothing to count and nothing to lock. What a card said of a packet is decoded
+//! when it is asked for ([`dma::Batch::meta`]), never for one that only passes.
+//!
+//! # Three things behind one interface
+//!
+//! [`pci::Function`] is an opened card. [`pci::open`] gives one through VFIO or
+//! through the files of sysfs; [`emu::Engine`] gives one that a device model
+//! plays. Control goes through [`pci::Bar`], mapped or emulated; a data path
+//! holds a [`pci::Doorbell`] and nothing else: the same store on silicon and
+//! into the page that a model polls. No data path reads a register, makes a
+//! system call or allocates, and tests hold them to it.
+//!
+//! # Who judges whom
+//!
+//! A driver that only ever met a model by the same hand proves nothing. So models
+//! are written from the datasheet, with registers as rows of a table and
+//! descriptors as bytes, and are strict: what a driver must not do is counted by
+//! name ([`emu::Violations`]). Then `scripts/lab` gives them to Linux's own
+//! drivers, in a virtual machine ([`emu::vfio_user`]), and the models that pass
+//! judge ours. The same lab runs ours on a real kernel's VFIO.
+//!
+//! # What is not trusted
+//!
+//! The device: every length, index and count it writes is checked, and a bad one
+//! is a [`driver::Anomalies`] count, not a panic; every wait has an end and names
+//! the register ([`driver::wait`]). The peer behind a cable or a socket. The
+//! files that are replayed. The machine: a figure is printed with what it was
+//! measured on and what disturbed it ([`measure`]).
+//!
+//! # Errors
+//!
+//! Below the command line there is one [`Error`]: a line that says what was
+//! wrong, why it matters and what to do, and a [`Kind`] that becomes the exit code.
 
 pub mod cli;
 pub mod dma;
