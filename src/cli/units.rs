@@ -200,7 +200,7 @@ fn decimal(digits: &str, unit: u64) -> Option<u64> {
     }
     let mut left = unit;
     for digit in fraction.trim_end_matches('0').bytes() {
-        if !digit.is_ascii_digit() || left % 10 != 0 {
+        if !digit.is_ascii_digit() || !left.is_multiple_of(10) {
             return None;
         }
         left /= 10;

@@ -435,7 +435,7 @@ impl Registers for View {
     fn doorbell(&self, offset: u64) -> Option<Doorbell> {
         let page = |page: &&super::DoorbellPage| page.bar == self.bar && page.offset == offset & !0xfff;
         let page = self.plug.port.doorbells.iter().find(page)?;
-        (offset % 4 == 0).then(|| Doorbell::in_page(&page.words, (offset & 0xfff) as usize / 4))
+        offset.is_multiple_of(4).then(|| Doorbell::in_page(&page.words, (offset & 0xfff) as usize / 4))
     }
 }
 

@@ -257,7 +257,7 @@ pub fn receive_with_fds(
         let (level, kind, len) = unsafe { ((*header).cmsg_level, (*header).cmsg_type, (*header).cmsg_len) };
         if level == libc::SOL_SOCKET && kind == libc::SCM_RIGHTS {
             // SAFETY: CMSG_LEN only computes.
-            let bytes = len as usize - unsafe { libc::CMSG_LEN(0) } as usize;
+            let bytes = len - unsafe { libc::CMSG_LEN(0) } as usize;
             for i in 0..bytes / mem::size_of::<RawFd>() {
                 // SAFETY: the data holds that many descriptors, which the kernel
                 // has just made for us alone.

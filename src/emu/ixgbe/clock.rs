@@ -50,8 +50,8 @@ impl Clock {
             Kind::X550 => {
                 // Trim: 2^-32 ns in each period of 12.5 ns.
                 let sign = if self.increment >> 31 == 1 { -1 } else { 1 };
-                let trim = i128::from(passed / 12_500) * i128::from(self.increment & 0x7fff_ffff) * sign >> 32;
-                self.base.wrapping_add((passed / 1000) as u64).wrapping_add(trim as u64)
+                let trim = (i128::from(passed / 12_500) * i128::from(self.increment & 0x7fff_ffff) * sign) >> 32;
+                self.base.wrapping_add(passed / 1000).wrapping_add(trim as u64)
             }
             Kind::I82599 | Kind::X540 => {
                 // The upper byte of the 82599's TIMINCA is a period in clocks.
@@ -75,7 +75,7 @@ impl Clock {
         const SECOND: u64 = 1_000_000_000;
         let counter = self.counter(now);
         match self.kind {
-            Kind::X550 => counter % SECOND | counter / SECOND << 32,
+            Kind::X550 => (counter % SECOND) | ((counter / SECOND) << 32),
             Kind::I82599 | Kind::X540 => counter,
         }
     }

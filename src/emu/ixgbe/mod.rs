@@ -425,8 +425,8 @@ impl Model for Ixgbe {
         }
         let offset = offset as u32;
         let value = match size {
-            4 if offset % 4 == 0 => u64::from(self.read_register(offset)),
-            8 if offset % 8 == 0 => {
+            4 if offset.is_multiple_of(4) => u64::from(self.read_register(offset)),
+            8 if offset.is_multiple_of(8) => {
                 u64::from(self.read_register(offset)) | u64::from(self.read_register(offset + 4)) << 32
             }
             _ => {
@@ -444,9 +444,9 @@ impl Model for Ixgbe {
         }
         if bar != 0 || offset >= u64::from(regs::SIZE) {
             self.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
-        } else if size == 4 && offset % 4 == 0 {
+        } else if size == 4 && offset.is_multiple_of(4) {
             self.write_register(offset as u32, value as u32);
-        } else if size == 8 && offset % 8 == 0 {
+        } else if size == 8 && offset.is_multiple_of(8) {
             self.write_register(offset as u32, value as u32);
             self.write_register(offset as u32 + 4, (value >> 32) as u32);
         } else {

@@ -113,7 +113,7 @@ impl Bench {
     /// Receives everything into `queues` queues of advanced descriptors, as
     /// Linux sets them up.
     fn receive_on(&mut self, queues: u64) {
-        self.receive_with(queues, 0x0200_0000 | self.buffer as u32 / 1024);
+        self.receive_with(queues, 0x0200_0000 | (self.buffer as u32 / 1024));
     }
 
     fn receive_with(&mut self, queues: u64, srrctl: u32) {

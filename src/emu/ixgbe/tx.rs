@@ -378,7 +378,7 @@ impl Ixgbe {
             if queue.good.frames != 0 {
                 stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
             }
-            if !queue.late.is_empty() && self.random.next() % 4 == 0 {
+            if !queue.late.is_empty() && self.random.next().is_multiple_of(4) {
                 for at in queue.late.drain(..) {
                     report(&self.bus.memory, queue.base, at);
                 }

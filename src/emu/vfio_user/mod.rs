@@ -341,7 +341,7 @@ fn pieces(offset: u64, count: usize) -> impl Iterator<Item = (u64, u8)> {
     let mut at = offset;
     std::iter::from_fn(move || {
         let left = end - at;
-        let size = [4, 2, 1].into_iter().find(|size| *size <= left && at % size == 0)?;
+        let size = [4, 2, 1].into_iter().find(|size| *size <= left && at.is_multiple_of(*size))?;
         at += size;
         Some((at - size, size as u8))
     })

@@ -70,7 +70,7 @@ fn only_wanted_addresses_and_vlans_come_through() {
         [low[0], low[1], low[2], low[3], high[0], high[1]]
     };
     assert_eq!(own[..3], [0x00, 0x1b, 0x21]);
-    let mut passes = |bench: &mut Bench, to: [u8; 6], tag: Option<u16>| {
+    let passes = |bench: &mut Bench, to: [u8; 6], tag: Option<u16>| {
         let mut frame = frame(100);
         frame[..6].copy_from_slice(&to);
         if let Some(tag) = tag {
