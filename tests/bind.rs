@@ -235,7 +235,8 @@ fn dangerous_requests_are_refused_and_change_nothing() {
     let hidden = Card { interface: None, ..PORT };
     let in_use: &dyn Fn(&Tree) = &|tree| tree.address_v6("eth1");
     let nothing: &dyn Fn(&Tree) = &|_| ();
-    let cases: [(&[Card], &str, &dyn Fn(&Tree), &str); 4] = [
+    type Case<'a> = (&'a [Card], &'a str, &'a dyn Fn(&Tree), &'a str);
+    let cases: [Case<'_>; 4] = [
         (&[PORT], BDF, in_use, "eth1 has address 2001:db8::2/64"),
         (&[PORT, neighbour, bridge], BDF, nothing, "also holds 0000:03:00.1 (ixgbe, eth2)"),
         (&[disk], "0000:05:00.0", nothing, "is not a network card"),

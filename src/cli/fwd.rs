@@ -97,6 +97,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(session.stop.outcome())
 }
 
+/// The cards, the lanes that packets take, and what passes each way.
+type Circuits = (Vec<Box<dyn Nic>>, Vec<Lane>, Vec<Way>);
+
 impl Args {
     fn config(&self) -> Config {
         Config {
@@ -110,7 +113,7 @@ impl Args {
 
     /// Makes lanes of the ports' queues. Queues that no lane uses are dropped:
     /// what comes in by them is lost, and the card counts it.
-    fn connect(&self, session: &Session, ports: Vec<Port>) -> Result<(Vec<Box<dyn Nic>>, Vec<Lane>, Vec<Way>)> {
+    fn connect(&self, session: &Session, ports: Vec<Port>) -> Result<Circuits> {
         let mut nics = Vec::new();
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
         for port in ports {
