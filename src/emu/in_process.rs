@@ -467,3 +467,92 @@ impl Clock {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINKS: u64 = 0x42a4;
+    const LINK_UP: u32 = 1 << 30;
+
+    fn open(engine: &Engine, spec: &str) -> (Arc<dyn Function>, Tap) {
+        engine.open(&spec.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_link_comes_up_in_real_time_without_anybody_stepping() {
+        let engine = Engine::new(Drive::Thread);
+        let (function, tap) = open(&engine, "82599,strict,link=2ms");
+        let bar = function.bar(0).unwrap();
+        let start = Instant::now();
+        while bar.read32(LINKS) & LINK_UP == 0 {
+            assert!(start.elapsed() < Duration::from_secs(10), "no link");
+        }
+        assert!(start.elapsed() >= Duration::from_millis(1));
+        assert_eq!(tap.violations(), []);
+    }
+
+    #[test]
+    fn virtual_time_stands_still_unless_it_is_moved() {
+        let engine = Engine::new(Drive::Manual);
+        let (function, _tap) = open(&engine, "82599");
+        let before = engine.now();
+        engine.step();
+        assert_eq!(engine.now(), before);
+        engine.advance(7);
+        assert_eq!(engine.now(), before + 7);
+        function.bar(0).unwrap().read32(8);
+        assert_eq!(engine.now(), before + 7 + ACCESS);
+    }
+
+    #[test]
+    fn a_closed_card_leaves_its_engine_and_the_tap_still_tells() {
+        for drive in [Drive::Manual, Drive::Thread] {
+            let engine = Engine::new(drive);
+            let (function, tap) = open(&engine, "82599");
+            let (other, _) = open(&engine, "x540");
+            function.bar(0).unwrap().write32(8, 1);
+            assert_eq!(lock(&engine.shared.ports).len(), 2);
+            drop(function);
+            assert_eq!(lock(&engine.shared.ports).len(), 1);
+            assert_eq!(tap.violations(), [("write to read-only STATUS".to_string(), 1)]);
+            assert_eq!(other.bar(0).unwrap().read32(8), 0);
+        }
+    }
+
+    #[test]
+    fn a_card_outlives_the_engine_that_stepped_it() {
+        let engine = Engine::new(Drive::Thread);
+        let (function, _tap) = open(&engine, "82599");
+        drop(engine);
+        assert_eq!(function.config_read(0, 4).unwrap(), 0x10fb_8086);
+    }
+
+    #[test]
+    fn what_there_is_not_is_one_clear_line() {
+        let engine = Engine::new(Drive::Manual);
+        let unknown = engine.open(&"82598".parse().unwrap()).err().unwrap();
+        assert_eq!(unknown.kind(), Kind::Usage);
+        assert!(unknown.to_string().contains("82599, x540, x550"), "{unknown}");
+        let (function, _tap) = open(&engine, "82599");
+        assert_eq!(function.bar(2).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(function.set_irqs(&[0; 65]).unwrap_err().kind(), Kind::Unsupported);
+        assert!(function.bar(0).unwrap().doorbell(0x5080).is_err());
+    }
+
+    #[test]
+    fn a_trace_has_names_and_values() {
+        let engine = Engine::new(Drive::Manual);
+        let (function, tap) = open(&engine, "82599");
+        let bar = function.bar(0).unwrap();
+        bar.write32(0x5080, 0x400);
+        tap.trace(true);
+        bar.write32(0x1018 + 0x40 * 3, 0);
+        assert_eq!(bar.read32(0x5080), 0x400);
+        tap.trace(false);
+        bar.read32(8);
+        let trace: Vec<_> = tap.take_trace().into_iter().map(|a| (a.write, a.name.unwrap(), a.value)).collect();
+        assert_eq!(trace, [(true, "RDT(3)".to_string(), 0), (false, "FCTRL".to_string(), 0x400)]);
+        assert_eq!(tap.take_trace(), []);
+    }
+}
