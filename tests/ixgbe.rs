@@ -133,6 +133,37 @@ fn frames_of_every_size_come_back_byte_for_byte() {
 }
 
 #[test]
+fn the_longest_frame_is_sent_whole_and_with_an_inserted_tag_no_byte_more() {
+    // 15.5 KiB with FCS.
+    const LONGEST: usize = 15_868;
+    for model in MODELS {
+        let mut rig = Rig::new(model, &Config { max_frame: LONGEST as u16, ..Config::default() });
+        rig.send(&[raw(LONGEST - 1, 1), raw(LONGEST, 2)]);
+        assert_eq!(rig.recv(0), [raw(LONGEST - 1, 1), raw(LONGEST, 2)], "{model}");
+        assert_eq!(rig.port.nic.stats().unwrap().anomalies.total(), 0);
+
+        let tagged = |len: usize| (len, Some(Offload { l2_len: 14, vlan: Some(7), ..Offload::default() }));
+        for (n, (len, offload)) in [(LONGEST + 1, None), tagged(LONGEST - 3), tagged(LONGEST - 4)].iter().enumerate() {
+            let mut batch = Batch::new(&rig.pool);
+            assert!(batch.push_frame(&raw(*len, n)));
+            if let Some(offload) = offload {
+                batch.set_offload(0, *offload);
+            }
+            rig.port.tx[0].send(&mut batch);
+            drop(batch);
+            rig.run();
+        }
+        let stats = rig.port.nic.stats().unwrap();
+        assert_eq!((stats.anomalies.bad_length, stats.tx_packets), (2, 3), "{model}: two were too long");
+        rig.port.tx[0].reclaim(&rig.pool);
+        rig.recv(0);
+        rig.port.close([&rig.pool]);
+        assert_eq!(rig.tap.violations(), [], "{model}");
+        assert_eq!(rig.pool.available(), rig.pool.capacity(), "{model}");
+    }
+}
+
+#[test]
 fn a_frame_longer_than_configured_is_not_received_and_a_short_one_is_padded() {
     let mut rig = Rig::new("82599", &Config { max_frame: 1514, ..Config::default() });
     rig.send(&[raw(1519, 1), raw(1514, 2), raw(20, 3)]);

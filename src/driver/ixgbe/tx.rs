@@ -28,8 +28,11 @@ const RECLAIM_AT: u32 = 32;
 /// Shortest frame the card may be given; it pads to 60 itself (82599 §7.2.3.3).
 const MIN_FRAME: u32 = 17;
 
-/// Longest frame it sends, without FCS and an inserted tag: 15.5 KiB (82599 §7.2.1).
-const MAX_FRAME: u32 = 15 * 1024 + 512 - 8;
+/// Longest frame it sends, without FCS but with an inserted tag: 15.5 KiB with both (82599 §7.2.1).
+const MAX_FRAME: u32 = 15 * 1024 + 512 - 4;
+
+/// Bytes that an inserted VLAN tag adds.
+const TAG: u32 = 4;
 
 /// Stands in the shadow for a context descriptor, which has no buffer.
 const NO_BUFFER: u32 = u32::MAX;
@@ -175,9 +178,11 @@ impl TxQueue {
             batch.pad(from, MIN_FRAME as usize);
             total = batch.frame(from).len() as u32;
         }
+        let offload = batch.offload(from);
+        let tag = if offload.is_some_and(|offload| offload.vlan.is_some()) { TAG } else { 0 };
         let wrong = if batch.continues(from + parts - 1) {
             Some(Anomaly::BadChain)
-        } else if !(MIN_FRAME..=MAX_FRAME).contains(&total)
+        } else if !(MIN_FRAME..=MAX_FRAME - tag).contains(&total)
             || batch.frames().skip(from).take(parts).any(<[u8]>::is_empty)
         {
             Some(Anomaly::BadLength)
@@ -190,7 +195,6 @@ impl TxQueue {
             return Odd::Done(parts);
         }
 
-        let offload = batch.offload(from);
         let flags = offload.as_ref().map_or(0, Context::flags);
         let context = offload.as_ref().filter(|_| flags != 0).map(Context::of);
         let new_context = context.filter(|_| context != self.context);
