@@ -71,6 +71,31 @@ fn help_and_version_are_no_failures() {
 }
 
 #[test]
+fn every_document_names_its_command_and_its_machine_and_every_card_its_kind() {
+    let cases: &[&[&str]] = &[
+        &["list"],
+        &["bind", "--status"],
+        &["hugepages"],
+        &["hugepages", "--who"],
+        &["emulate", "--list"],
+        &["pktgen", "-c", "1"],
+        &["latency", "-c", "1"],
+    ];
+    for words in cases {
+        let output = bmnic(&[words, &["--json"][..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", stderr(&output));
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["command"], words[0]);
+        assert!(document["machine"]["cores"].as_u64() > Some(0), "{words:?}: {document}");
+        for list in ["devices", "models"] {
+            for card in document[list].as_array().into_iter().flatten() {
+                assert!(card["kind"].is_string(), "{words:?}: {card}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_emulated_cards_are_listed_for_people_and_for_programs() {
     let text = stdout(&bmnic(&["emulate", "--list"]));
     for name in ["emu:82599", "emu:x540", "emu:x550", "cable:NAME", "queues="] {

@@ -91,12 +91,12 @@ fn take(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
         tell_plan(plan, out)?;
     }
     if args.dry_run {
-        return dry_run(plans.iter().map(|plan| (plan.device.address, plan.steps.as_slice())), out);
+        return dry_run(roots, plans.iter().map(|plan| (plan.device.address, plan.steps.as_slice())), out);
     }
     let _lock = if plans.iter().all(|plan| plan.steps.is_empty()) { None } else { Some(journal::lock(roots)?) };
     let plans = look()?;
     let (reports, result) = bind::execute(&Running::new(roots), roots, &plans);
-    tell(&reports, out)?;
+    tell(roots, &reports, out)?;
     Ok(result?)
 }
 
@@ -123,11 +123,11 @@ fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
                 plans.push((address, steps));
             }
         }
-        return dry_run(plans.iter().map(|(address, steps)| (*address, steps.as_slice())), out);
+        return dry_run(roots, plans.iter().map(|(address, steps)| (*address, steps.as_slice())), out);
     }
     if addresses.is_empty() {
         out.info("unchanged: bmnic has taken no card since this machine was started")?;
-        out.document(&document(&[]))?;
+        out.facts(roots, "bind", document(&[]))?;
         return Ok(());
     }
     let has_journal = addresses.iter().any(|a| journal::path(roots, *a).exists());
@@ -144,7 +144,7 @@ fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
             },
         }
     }
-    tell(&reports, out)?;
+    tell(roots, &reports, out)?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
@@ -213,22 +213,26 @@ fn tell_plan(plan: &Plan, out: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn dry_run<'s>(plans: impl Iterator<Item = (Address, &'s [bind::Step])>, out: &Output) -> anyhow::Result<()> {
+fn dry_run<'s>(
+    roots: &Roots,
+    plans: impl Iterator<Item = (Address, &'s [bind::Step])>,
+    out: &Output,
+) -> anyhow::Result<()> {
     let mut documents = Vec::new();
     for (address, steps) in plans {
-        documents.push(json!({ "address": address.to_string(), "steps": steps.iter().map(ToString::to_string).collect::<Vec<_>>() }));
+        documents.push(json!({ "address": address.to_string(), "kind": "pci", "steps": steps.iter().map(ToString::to_string).collect::<Vec<_>>() }));
         for step in steps {
             out.result(step)?;
         }
     }
-    out.document(&json!({ "command": "bind", "dry_run": true, "devices": documents }))?;
+    out.facts(roots, "bind", json!({ "dry_run": true, "devices": documents }))?;
     out.info("dry run: nothing was changed")?;
     Ok(())
 }
 
 /// One line a card: how it stands now.
-fn tell(reports: &[Report], out: &Output) -> anyhow::Result<()> {
-    out.document(&document(reports))?;
+fn tell(roots: &Roots, reports: &[Report], out: &Output) -> anyhow::Result<()> {
+    out.facts(roots, "bind", document(reports))?;
     for report in reports {
         out.result(line(report))?;
         if report.state != State::Unchanged && !report.commands.is_empty() {
@@ -273,6 +277,7 @@ fn document(reports: &[Report]) -> Value {
         };
         json!({
             "address": report.address.to_string(),
+            "kind": "pci",
             "state": state,
             "driver": report.driver,
             "before": report.before,
@@ -280,5 +285,5 @@ fn document(reports: &[Report]) -> Value {
             "note": report.note,
         })
     };
-    json!({ "command": "bind", "devices": reports.iter().map(device).collect::<Vec<_>>() })
+    json!({ "devices": reports.iter().map(device).collect::<Vec<_>>() })
 }

@@ -87,7 +87,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let output = if path == Path::new("-") { output.on_stderr() } else { output };
     if args.repair {
-        return repair(&path, &output);
+        return repair(&path, context, &output);
     }
     let mut clock = Clock::new();
     let defaults = Defaults { wires: &["source"], duration: Some(DEFAULT_DURATION) };
@@ -154,15 +154,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Mends a file and says what was done.
-fn repair(path: &Path, output: &Output) -> anyhow::Result<Outcome> {
+fn repair(path: &Path, context: &Context, output: &Output) -> anyhow::Result<Outcome> {
     let (packets, gone) = guard::repair(path)?;
     let shown = path.display();
     let what =
         if gone == 0 { "was whole".to_string() } else { format!("is whole again, {gone} bytes were cut off its end") };
     output.result(format_args!("{shown} {what}; {} packets are in it", output::grouped(packets as u64)))?;
-    output.document(
-        &serde_json::json!({ "command": "capture", "file": shown.to_string(), "packets": packets, "cut_bytes": gone }),
-    )?;
+    let result = serde_json::json!({ "file": shown.to_string(), "packets": packets, "cut_bytes": gone });
+    output.facts(&context.roots, "capture", result)?;
     Ok(Outcome::Done)
 }
 

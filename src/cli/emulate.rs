@@ -79,7 +79,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         return serve::serve(&spec, socket, args.trace.as_deref(), context);
     }
     let output = Output::new(&context.global);
-    output.document(&document())?;
+    output.facts(&context.roots, "emulate", document())?;
     let mut cards = output::table(&["card", "PCI id", "queues", "what it is"], 4);
     for model in MODELS {
         cards.add_row([
@@ -110,6 +110,7 @@ fn document() -> Value {
         .map(|model| {
             json!({
                 "name": format!("emu:{}", model.name),
+                "kind": crate::pci::Kind::Emulated.to_string(),
                 "vendor": format!("{:04x}", model.id.0),
                 "device": format!("{:04x}", model.id.1),
                 "queues": model.queues,
@@ -117,7 +118,7 @@ fn document() -> Value {
             })
         })
         .collect();
-    json!({ "command": "emulate", "models": models, "wires": parts(WIRES), "options": parts(OPTIONS) })
+    json!({ "models": models, "wires": parts(WIRES), "options": parts(OPTIONS) })
 }
 
 #[cfg(test)]

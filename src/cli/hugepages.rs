@@ -60,12 +60,12 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let (roots, out) = (&context.roots, Output::new(&context.global));
     if args.who {
-        who(&hugepages::who(roots), &out)?;
+        who(roots, &hugepages::who(roots), &out)?;
         return Ok(Outcome::Done);
     }
     if args.dry_run {
         let commands = plan(&args, roots)?;
-        out.document(&json!({ "command": "hugepages", "dry_run": true, "commands": commands }))?;
+        out.facts(roots, "hugepages", json!({ "dry_run": true, "commands": commands }))?;
         for command in &commands {
             out.result(command)?;
         }
@@ -152,8 +152,7 @@ fn show(roots: &Roots, done: &[String], out: &Output) -> anyhow::Result<()> {
     let pool = |p: &Pool| json!({ "node": p.node, "page_size": p.page, "total": p.total, "free": p.free, "surplus": p.surplus });
     let promised: Vec<Value> =
         hugepages::sizes(roots).into_iter().map(|page| json!({ "page_size": page, "pages": reserved(page) })).collect();
-    out.document(&json!({
-        "command": "hugepages",
+    out.facts(roots, "hugepages", json!({
         "done": done,
         "pools": pools.iter().map(pool).collect::<Vec<_>>(),
         "reserved": promised,
@@ -199,16 +198,19 @@ fn show(roots: &Roots, done: &[String], out: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn who(found: &Who, out: &Output) -> anyhow::Result<()> {
+fn who(roots: &Roots, found: &Who, out: &Output) -> anyhow::Result<()> {
     let holders =
         found.holders.iter().map(|h| json!({ "pid": h.pid, "command": h.command, "bytes": h.bytes, "files": h.files }));
     let stale = found.stale.iter().map(|(path, bytes)| json!({ "file": path, "bytes": bytes }));
-    out.document(&json!({
-        "command": "hugepages",
-        "holders": holders.collect::<Vec<_>>(),
-        "stale": stale.collect::<Vec<_>>(),
-        "unseen_processes": found.unseen,
-    }))?;
+    out.facts(
+        roots,
+        "hugepages",
+        json!({
+            "holders": holders.collect::<Vec<_>>(),
+            "stale": stale.collect::<Vec<_>>(),
+            "unseen_processes": found.unseen,
+        }),
+    )?;
     if found.holders.is_empty() {
         out.result("no process seen holds huge pages")?;
     } else {

@@ -35,7 +35,7 @@ pub(super) fn print(devices: &[Device], context: &Context, command: &str) -> any
     let names = Names::read();
     let rows: Vec<Row> = devices.iter().map(|device| row(&context.roots, &machine, &names, device)).collect();
     let cards: Vec<Value> = rows.iter().map(Row::to_json).collect();
-    out.document(&json!({ "command": command, "devices": cards, "emulated": "emu:82599" }))?;
+    out.facts(&context.roots, command, json!({ "devices": cards, "emulated": "emu:82599" }))?;
     if rows.is_empty() {
         out.result("this machine has no PCI network card")?;
     } else {
@@ -82,6 +82,7 @@ impl Row<'_> {
         });
         json!({
             "address": d.address.to_string(),
+            "kind": "pci",
             "id": format!("{:04x}:{:04x}", d.id.vendor, d.id.device),
             "class": format!("{:06x}", d.class),
             "name": self.name,

@@ -14,7 +14,8 @@
 use super::Global;
 use super::units::Scaled;
 use crate::driver::{Description, Stats};
-use crate::measure::Machine;
+use crate::measure::{Clock, Machine};
+use crate::pci::Roots;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -90,6 +91,17 @@ impl Output {
         if self.global.json { self.write(format_args!("{document:#}")) } else { Ok(()) }
     }
 
+    /// The JSON document of a command that opens no card: as [`document`], with
+    /// devices only where `result` has them. Nothing without `--json`.
+    pub fn facts(&self, roots: &Roots, command: &str, result: Value) -> io::Result<()> {
+        if !self.global.json {
+            return Ok(());
+        }
+        let mut fields = headed(command, &Machine::record(roots, &Clock::new()));
+        append(&mut fields, result);
+        self.document(&Value::Object(fields))
+    }
+
     /// Lines that change while the command runs.
     pub fn live(&self, lines: usize) -> Live {
         if self.global.json || self.global.quiet || !io::stderr().is_terminal() {
@@ -161,20 +173,30 @@ pub fn table(headers: &[&str], numbers: usize) -> Table {
     table
 }
 
-/// The JSON document of a run: what ran, on which devices, on which machine,
+/// The JSON document of a run: what ran, on which machine, on which devices,
 /// and then the fields of `result`.
 pub fn document(command: &str, devices: &[Description], machine: &Machine, result: Value) -> Value {
+    let mut document = headed(command, machine);
+    document.insert("devices".into(), devices.iter().map(device).collect());
+    append(&mut document, result);
+    Value::Object(document)
+}
+
+/// What every document begins with: what ran, and where.
+fn headed(command: &str, machine: &Machine) -> Map<String, Value> {
     let mut document = Map::new();
     document.insert("command".into(), command.into());
-    document.insert("devices".into(), devices.iter().map(device).collect());
     document.insert("machine".into(), machine.json());
+    document
+}
+
+fn append(document: &mut Map<String, Value>, result: Value) {
     match result {
         Value::Object(fields) => document.extend(fields),
         other => {
             document.insert("result".into(), other);
         }
     }
-    Value::Object(document)
 }
 
 /// A device for a JSON document.
@@ -245,8 +267,6 @@ fn unit(value: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Clock;
-    use crate::pci::Roots;
 
     #[test]
     fn numbers_read_well() {
@@ -274,6 +294,6 @@ mod tests {
         let machine = Machine::record(&Roots::from_env(), &Clock::new());
         let document = document("fwd", &[], &machine, json!({ "zebra": 1, "ant": 2 }));
         let keys: Vec<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["command", "devices", "machine", "zebra", "ant"]);
+        assert_eq!(keys, ["command", "machine", "devices", "zebra", "ant"]);
     }
 }
