@@ -39,7 +39,7 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "latency" -d 'Measure la
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "throughput" -d 'Measure throughput over frame sizes'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "list" -d 'List cards and what can be done with them'
-complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "emulate" -d 'List emulated cards'
+complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s b -l driver -d 'Driver to have the cards' -r
@@ -223,6 +223,6 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_su
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "emulate" -d 'List emulated cards'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -94,7 +94,7 @@ pub enum Command {
     CompareDpdk(compare_dpdk::Args),
     /// List cards and what can be done with them
     List(list::Args),
-    /// List emulated cards
+    /// List emulated cards, or serve one to another program
     Emulate(emulate::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
