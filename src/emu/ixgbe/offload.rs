@@ -4,6 +4,7 @@
 use super::super::Violations;
 use super::super::frame::sum;
 use super::super::segment::{Layout, Transport, fill_ip_checksum, fill_l4_checksum, insert_vlan};
+use super::super::wire::MAX_FRAME;
 
 /// A context descriptor (§7.2.3.2.3), which data descriptors refer to.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +172,7 @@ impl Offload {
     pub fn next_segment(&mut self, packet: &[u8]) -> bool {
         let Some(tso) = &mut self.tso else { return true };
         tso.sent += tso.context.mss;
-        tso.index += 1;
+        tso.index = tso.index.wrapping_add(1);
         tso.headers + tso.sent >= packet.len()
     }
 }
@@ -190,7 +191,8 @@ impl Segmentation {
             && context.mac_len >= 14
             && context.ip_len >= if context.v4 { 20 } else { 40 }
             && context.l4_len >= 20
-            && headers < packet.len();
+            && headers < packet.len()
+            && headers + context.mss + 4 <= MAX_FRAME;
         if !sane {
             violations.note("segmentation without a sensible context");
             return None;

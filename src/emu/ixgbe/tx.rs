@@ -253,6 +253,10 @@ impl Ixgbe {
         let slot = queue.contexts[(first >> 36 & 1) as usize];
         self.out.stamp = first & DEXT != 0 && first & TSTAMP != 0;
         let packet = &mut self.packet;
+        let payload = (first >> 46) as usize;
+        let fcs = if first & IFCS == 0 { 4 } else { 0 };
+        // The driver's own FCS; a wire here carries none.
+        packet.truncate(packet.len().saturating_sub(fcs));
         self.out.offload = if first & DEXT == 0 {
             let offload = Offload::legacy(first >> 48, first & VLE != 0);
             if first & IC != 0 {
@@ -265,14 +269,10 @@ impl Ixgbe {
                 transport: first >> 41 & 1 == 1,
                 segment: first & TSE != 0,
                 vlan: first & VLE != 0,
-                payload: (first >> 46) as usize,
+                payload: payload.saturating_sub(fcs),
             };
             Offload::prepare(packet, wanted, slot, self.tcp_flags, &mut self.violations)
         };
-        if first & IFCS == 0 {
-            // The driver's own FCS; a wire here carries none.
-            packet.truncate(packet.len().saturating_sub(4));
-        }
         if !self.out.offload.segments() {
             let len = packet.len() + self.out.offload.tag_len();
             if packet.len() < 17 || len > MAX_FRAME {

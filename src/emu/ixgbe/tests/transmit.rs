@@ -232,3 +232,45 @@ fn ipxe_sends_and_receives_with_legacy_descriptors() {
     assert_eq!(bench.read(0x800), 0);
     bench.assert_clean();
 }
+
+#[test]
+fn no_descriptor_brings_the_card_down() {
+    // Random words between random contexts: the card neither panics nor stops.
+    let mut random = super::super::Random::new(5);
+    for seed in 0..20u64 {
+        let mut bench = Bench::new("82599");
+        bench.receive_on(1);
+        bench.transmit_on(1);
+        for _ in 0..500 {
+            let address = bench.arena.iova(TX_BUFFERS) + random.next() % (1 << 20);
+            let (high, low) = (random.next() << 32, random.next());
+            let words = match random.next() % 4 {
+                0 => [low | high, low ^ high],
+                1 => context(
+                    low & 0xffff,
+                    low >> 16 & 0x7f,
+                    low >> 24 & 0x1f,
+                    low >> 30 & 0x3f,
+                    low >> 36 & 0xfff,
+                    IPV4 | TCP,
+                ),
+                2 => [address, low & 0xffff | 0x2330_0000 | high | (TSE * (seed & 1))],
+                _ => [address, low & 0x3fff | 0x2b30_0000 | high],
+            };
+            bench.push(0, words);
+            bench.ring_tx(0);
+            bench.run(20_000_000);
+            while bench.receive(0).is_some() {}
+        }
+        assert!(!bench.violations().is_empty());
+        assert_eq!(bench.read(0x0008) >> 19 & 1, 1);
+        // The queue starts over and sends.
+        bench.write(0x6028, 0);
+        bench.tx_next[0] = 0;
+        bench.transmit_on(1);
+        let sent = bench.tap.wire().tx_frames;
+        bench.send(0, &frame(100));
+        bench.run(50_000_000);
+        assert_eq!(bench.tap.wire().tx_frames, sent + 1);
+    }
+}
