@@ -210,6 +210,7 @@ fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
         return ExitCode::from(exit::DONE);
     }
     if let Some(Interrupted(signal)) = error.downcast_ref() {
+        eprintln!("bmnic: {error:#}");
         return Outcome::Signal(*signal).into();
     }
     let code = match error.downcast_ref::<Error>().map(Error::kind) {

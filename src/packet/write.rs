@@ -110,7 +110,9 @@ impl Recorder {
     /// If the file cannot be made or not even its header written.
     pub fn create(plan: &Plan<'_>, mut committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
         let shown = plan.path.display();
-        let mut sink = Sink::open(plan.path).map_err(|e| Error::io(format!("making {shown}"), e))?;
+        let mut sink = Sink::open(plan.path).map_err(|e| {
+            Error::io(format!("making {shown}"), e).hint("name a folder that exists and that you may write to")
+        })?;
         let progress = Arc::new(Progress::default());
         let mut header = Vec::new();
         plan.format.header(&mut header, plan.snaplen as u32, plan.interface);
