@@ -94,7 +94,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s r -l rate -d 'How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold' -r -f -a "udp\t'UDP datagrams'
@@ -130,7 +130,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s q -l quiet -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s w -l write -d 'The capture file, as dumpcap and tcpdump name it' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s f -l filter -d 'Packets to keep, as one word' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng' -r

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The card to use.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DeviceArg {
-    /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]
+    /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
     ///
     /// Without it: the card bound to vfio-pci if there is one, otherwise an
     /// emulated 82599. `bmnic list` shows cards, `bmnic emulate --list` the

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// Arguments of `bmnic fwd`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// First port: 0000:03:00.0, 03:00.0, an interface name, or emu:82599[,OPTIONS]
+    /// First port: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
     ///
     /// With one port only, what comes in leaves by the same port. Without any:
     /// the cards bound to vfio-pci if there are any, otherwise two emulated

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Queues own descriptor rings, not packets: buffers come from the
-//! [`Pool`](crate::dma::Pool) of the batch that is passed in, and go back to
+//! [`Pool`] of the batch that is passed in, and go back to
 //! it. A queue and its pool can move to another thread together.
 //!
 //! The device is not trusted. Every length, index and count it writes is

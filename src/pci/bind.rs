@@ -10,7 +10,7 @@
 //! Only `driver_override` of the one function is used, never `new_id`, which
 //! would claim every card of a kind, and only for as long as the probe takes.
 //! After the probe the driver link is read again: the kernel reports success
-//! even if no driver took the card. One routine, [`moves`], finds the steps
+//! even if no driver took the card. One routine, `moves`, finds the steps
 //! from any state to any other; binding, rolling back and restoring differ only
 //! in where they want to go, so a run that was killed anywhere can be restored.
 

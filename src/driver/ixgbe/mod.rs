@@ -17,11 +17,11 @@
 //!
 //! A buffer has one owner at each arrow. What the card owns is known from our
 //! own indices alone; nothing that it writes is used as an index, and every
-//! length is checked ([`rx`], [`tx`]).
+//! length is checked (`rx`, `tx`).
 //!
 //! A card is brought up in the order of the 82599 datasheet (331520), §4.6;
 //! the X540 and X550 differ in their PHY, packet buffer and clock. See [`open`]
-//! for the order, [`setup`] for the steps. No step waits without a bound.
+//! for the order, `setup` for the steps. No step waits without a bound.
 //!
 //! Not here: virtual functions, traffic classes (DCB), coalescing (RSC),
 //! MACsec and IPsec, FCoE, flow director.
