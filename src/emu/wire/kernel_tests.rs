@@ -37,7 +37,7 @@ fn ip(command: &str) {
 /// The payload of the next UDP datagram to port 9 that arrives within a second,
 /// after its checksums have been looked at.
 fn next_datagram(wire: &mut dyn Wire) -> Vec<u8> {
-    let deadline = Instant::now() + Duration::from_secs(1);
+    let deadline = Instant::now() + Duration::from_secs(5);
     while Instant::now() < deadline {
         let frame = wire.peek(1).map(|(frame, _)| frame.to_vec());
         let Some(frame) = frame else {
@@ -53,7 +53,7 @@ fn next_datagram(wire: &mut dyn Wire) -> Vec<u8> {
             return udp.payload().to_vec();
         }
     }
-    panic!("nothing within a second");
+    panic!("nothing within five seconds");
 }
 
 fn datagram(destination_mac: [u8; 6], payload: &[u8]) -> Vec<u8> {
@@ -67,6 +67,12 @@ fn datagram(destination_mac: [u8; 6], payload: &[u8]) -> Vec<u8> {
 fn converse(interface: &str, wire: &mut dyn Wire) {
     ip(&format!("addr add 10.7.0.1/24 dev {interface}"));
     ip(&format!("neigh add 10.7.0.2 lladdr 02:00:00:00:00:09 dev {interface}"));
+    // The stack sends nothing before it has noticed that the link is up.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !net::is_running(interface).unwrap() {
+        assert!(Instant::now() < deadline, "{interface} does not come up");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let socket = UdpSocket::bind("10.7.0.1:7777").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     for payload in [&b"to the wire"[..], &[5; 1472], &[]] {
