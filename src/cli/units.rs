@@ -5,6 +5,7 @@
 //! right.
 
 use crate::error::{Error, Kind, Result};
+use crate::measure::probe::wire_bits;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,17 +24,8 @@ pub enum Rate {
     Line,
 }
 
-/// Bytes on the wire besides the frame: FCS, preamble, start delimiter, gap
-/// (IEEE 802.3 §4.4.2).
-const WIRE_OVERHEAD: f64 = 24.0;
-
 /// Most packets a second that a rate may ask for; more is a unit forgotten.
 const MAX_PPS: f64 = 1e9;
-
-/// Bits that a frame of `frame_len` bytes (without FCS) takes on the wire.
-pub fn wire_bits(frame_len: usize) -> f64 {
-    8.0 * (frame_len.max(crate::emu::wire::MIN_FRAME) as f64 + WIRE_OVERHEAD)
-}
 
 /// Packets of `frame_len` bytes (without FCS) a second that a link of
 /// `link_speed` bits a second carries.

@@ -2,8 +2,8 @@
 
 use crate::cli::args::Limits;
 use crate::cli::output::{self, Output};
-use crate::cli::units;
 use crate::error::{Error, Kind, Result};
+use crate::measure::probe::wire_bits;
 use crate::measure::{Clock, Pace, Ticks};
 use crate::packet::build::{Builder, MAX_FRAME};
 use crate::packet::parse::parse;
@@ -82,7 +82,7 @@ impl Replay {
             let why = recording.damage().map_or("it is empty".to_string(), str::to_string);
             return Err(Error::new(Kind::Usage, format!("there is no packet to send in the recording: {why}")));
         }
-        let wire_bits = recording.packets().map(|packet| units::wire_bits(packet.bytes.len())).sum();
+        let wire_bits = recording.packets().map(|packet| wire_bits(packet.bytes.len())).sum();
         let (first, latest) = recording.packets().fold((None, 0), |(first, latest): (Option<u64>, u64), packet| {
             (first.or(Some(packet.time)), latest.max(packet.time))
         });
