@@ -315,6 +315,15 @@ pub struct Port {
     pub nic: Box<dyn Nic>,
 }
 
+/// Does something with the queue of whichever family it is.
+macro_rules! of_its_family {
+    ($kind:ident, $any:expr, $queue:ident => $what:expr) => {
+        match $any {
+            $kind::Ixgbe($queue) => $what,
+        }
+    };
+}
+
 /// A receive queue of any family.
 #[derive(Debug)]
 pub enum RxQueue {
@@ -338,8 +347,8 @@ impl Port {
         // First the card: what it could still write belongs to nobody else.
         drop(nic);
         for pool in pools {
-            rx.iter_mut().for_each(|RxQueue::Ixgbe(queue)| queue.release(pool));
-            tx.iter_mut().for_each(|TxQueue::Ixgbe(queue)| queue.release(pool));
+            rx.iter_mut().for_each(|rx| of_its_family!(RxQueue, rx, queue => queue.release(pool)));
+            tx.iter_mut().for_each(|tx| of_its_family!(TxQueue, tx, queue => queue.release(pool)));
         }
     }
 }
@@ -348,9 +357,7 @@ impl RxQueue {
     /// Gives the queue its first buffers. Without it the card drops what comes
     /// before the first [`RxQueue::recv`].
     pub fn fill(&mut self, pool: &Pool) {
-        match self {
-            RxQueue::Ixgbe(queue) => queue.fill(pool),
-        }
+        of_its_family!(RxQueue, self, queue => queue.fill(pool))
     }
 
     /// Appends received packets to `batch`, as many as it has room for, and
@@ -358,24 +365,18 @@ impl RxQueue {
     /// buffers are added whole or not at all.
     #[inline]
     pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        match self {
-            RxQueue::Ixgbe(queue) => queue.recv(batch),
-        }
+        of_its_family!(RxQueue, self, queue => queue.recv(batch))
     }
 
     /// Sleeps until the card says there may be packets, or `patience` is over;
     /// true if it said so. Needs [`Config::interrupts`].
     pub fn wait(&mut self, patience: Duration) -> Result<bool> {
-        match self {
-            RxQueue::Ixgbe(queue) => queue.wait(patience),
-        }
+        of_its_family!(RxQueue, self, queue => queue.wait(patience))
     }
 
     /// What the device did wrong on this queue.
     pub fn anomalies(&self) -> Anomalies {
-        match self {
-            RxQueue::Ixgbe(queue) => queue.anomalies(),
-        }
+        of_its_family!(RxQueue, self, queue => queue.anomalies())
     }
 }
 
@@ -386,25 +387,33 @@ impl TxQueue {
     /// later calls.
     #[inline]
     pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {
-        match self {
-            TxQueue::Ixgbe(queue) => queue.send(batch),
-        }
+        of_its_family!(TxQueue, self, queue => queue.send(batch))
     }
 
     /// Gives buffers of packets that have left back to `pool`, all that the
     /// device reports done; returns how many packets' buffers are still in the ring.
     pub fn reclaim(&mut self, pool: &Pool) -> usize {
-        match self {
-            TxQueue::Ixgbe(queue) => queue.reclaim(pool),
-        }
+        of_its_family!(TxQueue, self, queue => queue.reclaim(pool))
     }
 
     /// What the device did wrong on this queue.
     pub fn anomalies(&self) -> Anomalies {
-        match self {
-            TxQueue::Ixgbe(queue) => queue.anomalies(),
-        }
+        of_its_family!(TxQueue, self, queue => queue.anomalies())
     }
+}
+
+/// A family of cards, and how to open one of them.
+struct Family {
+    name: &'static str,
+    supports: fn(pci::Id) -> bool,
+    open: fn(Arc<dyn Function>, &Config) -> Result<Port>,
+}
+
+/// All families that can be driven.
+const FAMILIES: &[Family] = &[Family { name: "ixgbe", supports: ixgbe::supports, open: ixgbe::open }];
+
+fn family(id: pci::Id) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| (family.supports)(id))
 }
 
 /// Opens a card with the driver for its id.
@@ -412,11 +421,10 @@ impl TxQueue {
 /// # Errors
 /// [`Kind::Unsupported`] if there is none, otherwise what the driver met.
 pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
-    let id = function.id();
-    if ixgbe::supports(id) {
-        return ixgbe::open(function, config);
+    match family(function.id()) {
+        Some(family) => (family.open)(function, config),
+        None => Err(unsupported(&*function)),
     }
-    Err(unsupported(&*function))
 }
 
 fn unsupported(function: &dyn Function) -> Error {
@@ -432,7 +440,7 @@ fn unsupported(function: &dyn Function) -> Error {
 
 /// Name of the driver for a PCI id, if there is one.
 pub fn driver_for(id: pci::Id) -> Option<&'static str> {
-    ixgbe::supports(id).then_some("ixgbe")
+    family(id).map(|family| family.name)
 }
 
 #[cfg(test)]

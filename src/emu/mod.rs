@@ -107,6 +107,8 @@ pub struct ModelInfo {
     pub id: (u16, u16),
     /// Queue pairs it has.
     pub queues: u16,
+    /// Line rate in bits a second, unless the specification says another.
+    pub speed: u64,
     build: fn(&Spec, wire::Mac) -> Box<dyn Model>,
 }
 
@@ -117,6 +119,7 @@ pub const MODELS: &[ModelInfo] = &[
         text: "Intel 82599 10 GbE, SFP+ cage with a short-range module (X520)",
         id: (0x8086, 0x10fb),
         queues: 128,
+        speed: 10_000_000_000,
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::I82599, spec, mac)),
     },
     ModelInfo {
@@ -124,6 +127,7 @@ pub const MODELS: &[ModelInfo] = &[
         text: "Intel X540 10GBASE-T",
         id: (0x8086, 0x1528),
         queues: 128,
+        speed: 10_000_000_000,
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X540, spec, mac)),
     },
     ModelInfo {
@@ -131,6 +135,7 @@ pub const MODELS: &[ModelInfo] = &[
         text: "Intel X550 10GBASE-T, with a timestamp in every received packet",
         id: (0x8086, 0x1563),
         queues: 128,
+        speed: 10_000_000_000,
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X550, spec, mac)),
     },
 ];
@@ -144,7 +149,7 @@ pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
         let names = MODELS.iter().map(|info| info.name).collect::<Vec<_>>().join(", ");
         Error::new(Kind::Usage, format!("emu: there is no card '{}'; cards are {names}", spec.model))
     })?;
-    let speed = spec.speed.unwrap_or(wire::Speed::Bits(10_000_000_000));
+    let speed = spec.speed.unwrap_or(wire::Speed::Bits(info.speed));
     Ok((info.build)(spec, wire::Mac::new(wire, speed)))
 }
 
