@@ -5,7 +5,7 @@ mod serve;
 
 use super::output::{self, Output};
 use super::{Context, Outcome};
-use crate::emu::{MODELS, Spec};
+use crate::emu::{FaultKind, MODELS, Spec};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -67,6 +67,11 @@ const OPTIONS: &[Part] = &[
     Part { name: "corrupt=", example: "corrupt=0.01%", text: "share of which one bit is inverted" },
     Part { name: "delay=", example: "delay=10us", text: "how much later each frame comes" },
     Part { name: "jitter=", example: "jitter=2us", text: "by how much the delay varies" },
+    Part {
+        name: "fault=",
+        example: "fault=error:7",
+        text: "firmware that fails, at every command or the one of that number",
+    },
     Part { name: "nasty", example: "nasty", text: "do all that the datasheet allows and drivers do not expect" },
     Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },
     Part { name: "spin", example: "spin", text: "never nap, for the smallest delay" },
@@ -97,6 +102,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }
         output.result(format_args!("\n{}", table.trim_fmt()))?;
     }
+    let kinds = FaultKind::ALL.map(FaultKind::name).join(", ");
+    output.result(format_args!("\nfaults of firmware, where a card has one: {kinds}"))?;
     output.info("\nas in: bmnic fwd emu:82599,wire=cable:w0,queues=4 emu:82599,wire=sink,loss=0.1%")?;
     Ok(Outcome::Done)
 }
@@ -115,6 +122,7 @@ fn document() -> Value {
                 "device": format!("{:04x}", model.id.1),
                 "queues": model.queues,
                 "text": model.text,
+                "faults": model.faults.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -21,10 +21,12 @@
 mod card;
 mod config;
 mod dma;
+mod fault;
 pub mod frame;
 mod in_process;
 mod interrupts;
 pub mod ixgbe;
+pub mod offload;
 mod regs;
 pub mod segment;
 mod spec;
@@ -35,6 +37,7 @@ pub mod wire;
 pub use card::{Bus, Card};
 pub use config::{CONFIG_SIZE, ConfigSpace, Effects};
 pub use dma::Translation;
+pub use fault::{Fault, FaultKind};
 pub use in_process::{Access, Drive, Engine, Tap};
 pub use interrupts::Interrupts;
 pub use regs::{Hit, Mode, Page, RegisterFile, Row};
@@ -109,6 +112,8 @@ pub struct ModelInfo {
     pub queues: u16,
     /// Line rate in bits a second, unless the specification says another.
     pub speed: u64,
+    /// What can go wrong in its firmware; empty if it has none that drivers speak to.
+    pub faults: &'static [FaultKind],
     build: fn(&Spec, wire::Mac) -> Box<dyn Model>,
 }
 
@@ -120,6 +125,7 @@ pub const MODELS: &[ModelInfo] = &[
         id: (0x8086, 0x10fb),
         queues: 128,
         speed: 10_000_000_000,
+        faults: &[],
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::I82599, spec, mac)),
     },
     ModelInfo {
@@ -128,6 +134,7 @@ pub const MODELS: &[ModelInfo] = &[
         id: (0x8086, 0x1528),
         queues: 128,
         speed: 10_000_000_000,
+        faults: &[],
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X540, spec, mac)),
     },
     ModelInfo {
@@ -136,6 +143,7 @@ pub const MODELS: &[ModelInfo] = &[
         id: (0x8086, 0x1563),
         queues: 128,
         speed: 10_000_000_000,
+        faults: &[],
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X550, spec, mac)),
     },
 ];
@@ -143,12 +151,18 @@ pub const MODELS: &[ModelInfo] = &[
 /// Builds the card that `spec` names, at the end of `wire`.
 ///
 /// # Errors
-/// [`Kind::Usage`] if there is no such model.
+/// [`Kind::Usage`] if there is no such model, or it cannot have that fault.
 pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
     let info = MODELS.iter().find(|info| info.name == spec.model).ok_or_else(|| {
         let names = MODELS.iter().map(|info| info.name).collect::<Vec<_>>().join(", ");
         Error::new(Kind::Usage, format!("emu: there is no card '{}'; cards are {names}", spec.model))
     })?;
+    if let Some(fault) = spec.fault.filter(|fault| !info.faults.contains(&fault.kind)) {
+        let known = info.faults.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "none: its driver speaks to no firmware".into() } else { known };
+        let line = format!("emu: the {} cannot have the fault '{fault}'; its faults are {known}", info.name);
+        return Err(Error::new(Kind::Usage, line));
+    }
     let speed = spec.speed.unwrap_or(wire::Speed::Bits(info.speed));
     Ok((info.build)(spec, wire::Mac::new(wire, speed)))
 }

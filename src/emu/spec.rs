@@ -11,6 +11,7 @@
 //! Whatever [`Spec`] prints, it reads back as the same.
 
 use super::Picos;
+use super::fault::Fault;
 use super::wire::{self, Impairment, MIN_SPEED, Patch, Speed, Wire, WireSpec};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
@@ -44,11 +45,13 @@ pub struct Spec {
     pub link: Option<Picos>,
     /// Line rate, if not that of the model (`speed=`).
     pub speed: Option<Speed>,
+    /// What its firmware does wrong (`fault=`).
+    pub fault: Option<Fault>,
 }
 
 /// The options of a card, as an error names them.
 const OPTIONS: &str = "wire=, queues=, seed=, speed=, link=, mac=, loss=, dup=, reorder=, corrupt=, delay=, jitter=, \
-                       nasty, strict, spin";
+                       fault=, nasty, strict, spin";
 
 impl Spec {
     /// A card of this model on a loop, nothing else asked for.
@@ -65,6 +68,7 @@ impl Spec {
             mac: None,
             link: None,
             speed: None,
+            fault: None,
         }
     }
 
@@ -95,6 +99,7 @@ impl Spec {
             "mac" => self.mac = Some(setting.mac()?),
             "link" => self.link = Some(setting.time()?),
             "speed" => self.speed = Some(setting.speed()?),
+            "fault" => self.fault = Some(Fault::parse(&setting)?),
             "loss" => self.impairment.loss = setting.share()?,
             "dup" => self.impairment.duplicate = setting.share()?,
             "reorder" => self.impairment.reorder = setting.share()?,
@@ -159,6 +164,9 @@ impl fmt::Display for Spec {
             Some(Speed::Bits(bits)) => write!(f, ",speed={}", Scaled(bits))?,
             Some(Speed::Max) => f.write_str(",speed=max")?,
             None => {}
+        }
+        if let Some(fault) = self.fault {
+            write!(f, ",fault={fault}")?;
         }
         let Impairment { loss, duplicate, reorder, corrupt, delay, jitter } = self.impairment;
         for (key, share) in [("loss", loss), ("dup", duplicate), ("reorder", reorder), ("corrupt", corrupt)] {
@@ -424,6 +432,7 @@ mod tests {
             mac: Some([2, 0, 0, 0, 0, 1]),
             link: Some(5_000_000_000),
             speed: Some(Speed::Bits(2_500_000_000)),
+            fault: None,
         };
         assert_eq!(spec, wanted);
     }
@@ -522,7 +531,8 @@ mod tests {
             let impairment = Impairment { loss, duplicate, reorder, corrupt, delay: times[0], jitter: times[1] };
             let [nasty, strict, spin] = flags;
             let link = Some(times[2]);
-            Spec { model: "x550".into(), wire, impairment, queues, seed, nasty, strict, spin, mac, link, speed }
+            let fault = None;
+            Spec { model: "x550".into(), wire, impairment, queues, seed, nasty, strict, spin, mac, link, speed, fault }
         }
     }
 

@@ -1,0 +1,153 @@
+//! Faults of a card's firmware, on demand: `fault=timeout`, `fault=error:7`.
+//!
+//! A driver speaks to firmware through a mailbox and must survive whatever comes
+//! back, at any command of its own choice. So a fault strikes every command, or
+//! with a number behind it the one of that number, counted from power-on.
+
+use crate::error::Result;
+use std::fmt;
+
+use super::spec::Setting;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A command is never answered, nor is any after it.
+    Timeout,
+    /// Firmware stops with its critical error flag up.
+    Crash,
+    /// The answer names another command.
+    Opcode,
+    /// The answer is shorter than it says.
+    Short,
+    /// The answer is an error.
+    Error,
+    /// Events without end.
+    Flood,
+    /// Firmware from before the interface that drivers know.
+    Old,
+    /// The checksum over the non-volatile memory is wrong.
+    Nvm,
+    /// A module that the card does not support is in its cage.
+    Media,
+}
+
+impl FaultKind {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [FaultKind; 9] = [
+        FaultKind::Timeout,
+        FaultKind::Crash,
+        FaultKind::Opcode,
+        FaultKind::Short,
+        FaultKind::Error,
+        FaultKind::Flood,
+        FaultKind::Old,
+        FaultKind::Nvm,
+        FaultKind::Media,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Timeout => "timeout",
+            FaultKind::Crash => "crash",
+            FaultKind::Opcode => "opcode",
+            FaultKind::Short => "short",
+            FaultKind::Error => "error",
+            FaultKind::Flood => "flood",
+            FaultKind::Old => "old",
+            FaultKind::Nvm => "nvm",
+            FaultKind::Media => "media",
+        }
+    }
+
+    /// Whether it strikes single commands, and so can have a number.
+    fn counts(self) -> bool {
+        !matches!(self, FaultKind::Flood | FaultKind::Old | FaultKind::Nvm | FaultKind::Media)
+    }
+}
+
+/// A fault, and which command it strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: FaultKind,
+    /// The number of the command, the first being 1; `None` is every command.
+    pub at: Option<u32>,
+}
+
+impl Fault {
+    /// Whether the `number`th command meets this.
+    pub fn strikes(self, kind: FaultKind, number: u32) -> bool {
+        self.kind == kind && self.at.is_none_or(|at| at == number)
+    }
+
+    /// `KIND` or `KIND:NUMBER`.
+    pub(super) fn parse(setting: &Setting) -> Result<Self> {
+        let names = FaultKind::ALL.map(FaultKind::name).join(", ");
+        let value = setting.value()?;
+        let (name, number) = value.split_once(':').map_or((value, None), |(name, at)| (name, Some(at)));
+        let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
+        let kind = kind.ok_or_else(|| setting.bad(format_args!("one of {names}")))?;
+        let at = match number {
+            None => None,
+            Some(_) if !kind.counts() => {
+                return Err(setting.bad(format_args!("no number with {name}, which is not of a command")));
+            }
+            Some(number) => {
+                let number = number.parse().ok().filter(|n| *n > 0);
+                Some(number.ok_or_else(|| setting.bad("the number of a command from 1 on, as in error:7"))?)
+            }
+        };
+        Ok(Fault { kind, at })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.name())?;
+        self.at.map_or(Ok(()), |at| write!(f, ":{at}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Spec;
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_fault_strikes_every_command_or_the_one_of_its_number() {
+        let fault = |text: &str| format!("x710,fault={text}").parse::<Spec>().unwrap().fault.unwrap();
+        assert!(fault("error").strikes(FaultKind::Error, 1) && fault("error").strikes(FaultKind::Error, 90));
+        assert!(!fault("error").strikes(FaultKind::Short, 1));
+        assert!(fault("short:7").strikes(FaultKind::Short, 7) && !fault("short:7").strikes(FaultKind::Short, 8));
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same() {
+        for kind in FaultKind::ALL {
+            for at in [None, kind.counts().then_some(31)] {
+                let mut spec = Spec::new("x710");
+                spec.fault = Some(Fault { kind, at });
+                assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_that_there_is_not_is_one_clear_line() {
+        for bad in ["bogus", "error:0", "error:x", "flood:3", ""] {
+            let error = format!("x710,fault={bad}").parse::<Spec>().unwrap_err();
+            assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Usage, 1), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_card_without_firmware_is_refused_a_fault_of_it() {
+        let spec: Spec = "82599,fault=error".parse().unwrap();
+        let refused = super::super::build(&spec, spec.open_wire(&mut Default::default()).unwrap()).err().unwrap();
+        assert_eq!(refused.kind(), Kind::Usage);
+        assert!(refused.to_string().contains("82599 cannot have the fault 'error'"), "{refused}");
+    }
+}
