@@ -177,9 +177,20 @@ impl<E: Copy> RegisterFile<E> {
     /// Counts up a pair of statistics registers, 36 bits wide.
     #[inline]
     pub fn count36(&self, low: u32, by: u64) {
+        self.count_pair(low, by, 0xf);
+    }
+
+    /// Counts up a pair of statistics registers, 48 bits wide.
+    #[inline]
+    pub fn count48(&self, low: u32, by: u64) {
+        self.count_pair(low, by, 0xffff);
+    }
+
+    #[inline]
+    fn count_pair(&self, low: u32, by: u64, high_bits: u32) {
         let sum = u64::from(self.peek(low)) + (u64::from(self.peek(low + 4)) << 32) + by;
         self.poke(low, sum as u32);
-        self.poke(low + 4, (sum >> 32) as u32 & 0xf);
+        self.poke(low + 4, (sum >> 32) as u32 & high_bits);
     }
 
     /// What is at `offset`; unknown offsets are a violation, and plain memory.
@@ -291,11 +302,17 @@ mod tests {
     }
 
     #[test]
-    fn wide_counters_carry_and_wrap_at_36_bits() {
+    fn wide_counters_carry_and_wrap_at_their_width() {
         let file = RegisterFile::new(ROWS, 0x100);
         file.poke(0x20, 0xffff_fff0);
         file.poke(0x24, 0xf);
         file.count36(0x20, 0x20);
         assert_eq!((file.peek(0x20), file.peek(0x24)), (0x10, 0));
+        file.poke(0x20, 0xffff_fff0);
+        file.poke(0x24, 0xffff);
+        file.count48(0x20, 0xf);
+        assert_eq!((file.peek(0x20), file.peek(0x24)), (0xffff_ffff, 0xffff));
+        file.count48(0x20, 1);
+        assert_eq!((file.peek(0x20), file.peek(0x24)), (0, 0));
     }
 }

@@ -51,7 +51,7 @@ pub struct Link {
 impl Ixgbe {
     /// The link starts over: down now, up after the delay.
     pub(super) fn restart_link(&mut self) {
-        let late = if self.nasty { self.random.next() % (4 * self.link_delay.max(1)) } else { 0 };
+        let late = if self.nasty { self.random.number() % (4 * self.link_delay.max(1)) } else { 0 };
         self.link.ready = Some(self.now + self.link_delay + late);
         self.set_link(false);
     }

@@ -50,7 +50,8 @@ use self::rx::RxQueue;
 use self::sfp::Sfp;
 use self::stats::Good;
 use self::tx::{Outgoing, TxQueue};
-use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac};
+use super::card::factory_address;
+use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac, Random};
 use super::{Bus, DoorbellPage, Model, Picos, Profile, RegisterFile, Spec, Violations};
 use crate::pci::Id;
 use std::collections::BTreeMap;
@@ -172,7 +173,7 @@ impl Ixgbe {
             nasty: spec.nasty,
             random: Random::new(spec.seed),
             now: 0,
-            eeprom: Eeprom::new(kind, spec.mac.unwrap_or_else(next_address)),
+            eeprom: Eeprom::new(kind, spec.mac.unwrap_or_else(factory_address)),
             sfp: (kind == Kind::I82599).then(Sfp::new),
             phy: BTreeMap::new(),
             link: Link::default(),
@@ -260,13 +261,13 @@ impl Ixgbe {
     fn undefined_values(&mut self) {
         for q in 0..QUEUES {
             for register in [0x00, 0x04] {
-                self.regs.poke(rx::registers(q) + register, self.random.next() as u32);
-                self.regs.poke(tx::registers(q) + register, self.random.next() as u32);
+                self.regs.poke(rx::registers(q) + register, self.random.number() as u32);
+                self.regs.poke(tx::registers(q) + register, self.random.number() as u32);
             }
         }
         for n in 0..128 {
             for filter in [0x0e000, 0x0e200, 0x0e400] {
-                self.regs.poke(filter + 4 * n, self.random.next() as u32);
+                self.regs.poke(filter + 4 * n, self.random.number() as u32);
             }
         }
     }
@@ -520,28 +521,4 @@ impl Model for Ixgbe {
     fn wire_counters(&self) -> Counters {
         self.mac.counters()
     }
-}
-
-/// Numbers for what may be random: xorshift64*, which no seed makes stop.
-pub struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
-    }
-}
-
-/// Factory addresses in the order in which cards are made: 00:1b:21:e0:00:00 on.
-fn next_address() -> [u8; 6] {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    [0x00, 0x1b, 0x21, 0xe0, high, low]
 }

@@ -346,7 +346,7 @@ impl Ixgbe {
         while queues != 0 {
             let q = queues.trailing_zeros() as u16;
             queues &= queues - 1;
-            if self.nasty && self.random.next().is_multiple_of(4) {
+            if self.nasty && self.random.number().is_multiple_of(4) {
                 // Late write-back: in some later step.
                 self.unflushed |= 1 << q;
                 continue;

@@ -12,10 +12,11 @@
 //! A packet that the wire has no time for yet stays where it is, half sent
 //! perhaps, and goes on in the next step.
 
+use super::super::offload::{Offload, Sums};
 use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
 use super::super::{Picos, RegisterFile, Violations};
 use super::Ixgbe;
-use super::offload::{Context, Offload};
+use super::offload::{self, Context};
 use super::regs::Effect;
 use super::stats::{self, QueueGood};
 use crate::dma::Iova;
@@ -258,20 +259,19 @@ impl Ixgbe {
         // The driver's own FCS; a wire here carries none.
         packet.truncate(packet.len().saturating_sub(fcs));
         self.out.offload = if first & DEXT == 0 {
-            let offload = Offload::legacy(first >> 48, first & VLE != 0);
+            let offload = offload::legacy(first >> 48, first & VLE != 0, self.vlan_type);
             if first & IC != 0 {
-                Offload::insert_sum(packet, (first >> 40 & 0xff) as usize, (first >> 16 & 0xff) as usize);
+                offload::insert_sum(packet, (first >> 40 & 0xff) as usize, (first >> 16 & 0xff) as usize);
             }
             offload
         } else {
-            let wanted = super::offload::Wanted {
-                ip: first >> 40 & 1 == 1,
-                transport: first >> 41 & 1 == 1,
+            let wanted = offload::Wanted {
+                sums: Sums { ip: first >> 40 & 1 == 1, transport: first >> 41 & 1 == 1 },
                 segment: first & TSE != 0,
                 vlan: first & VLE != 0,
                 payload: payload.saturating_sub(fcs),
             };
-            Offload::prepare(packet, wanted, slot, self.tcp_flags, &mut self.violations)
+            offload::prepare(packet, wanted, slot, self.tcp_flags, self.vlan_type, &mut self.violations)
         };
         if !self.out.offload.segments() {
             let len = packet.len() + self.out.offload.tag_len();
@@ -282,7 +282,7 @@ impl Ixgbe {
                 self.complete();
                 return Next::Other;
             }
-            self.out.offload.tag(packet, self.vlan_type);
+            self.out.offload.tag(packet);
             if packet.len() < MIN_FRAME && self.pad {
                 packet.resize(MIN_FRAME, 0);
             }
@@ -315,7 +315,7 @@ impl Ixgbe {
     fn emit(&mut self, now: Picos) -> bool {
         loop {
             let frame = if self.out.offload.segments() {
-                self.out.offload.segment(&self.packet, &mut self.segment, self.vlan_type)
+                self.out.offload.segment(&self.packet, &mut self.segment)
             } else {
                 &self.packet[..]
             };
@@ -378,7 +378,7 @@ impl Ixgbe {
             if queue.good.frames != 0 {
                 stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
             }
-            if !queue.late.is_empty() && self.random.next().is_multiple_of(4) {
+            if !queue.late.is_empty() && self.random.number().is_multiple_of(4) {
                 for at in queue.late.drain(..) {
                     report(&self.bus.memory, queue.base, at);
                 }

@@ -242,9 +242,9 @@ fn no_descriptor_brings_the_card_down() {
         bench.receive_on(1);
         bench.transmit_on(1);
         for _ in 0..500 {
-            let address = bench.arena.iova(TX_BUFFERS) + random.next() % (1 << 20);
-            let (high, low) = (random.next() << 32, random.next());
-            let words = match random.next() % 4 {
+            let address = bench.arena.iova(TX_BUFFERS) + random.number() % (1 << 20);
+            let (high, low) = (random.number() << 32, random.number());
+            let words = match random.number() % 4 {
                 0 => [low | high, low ^ high],
                 1 => context(
                     low & 0xffff,
