@@ -481,14 +481,14 @@ mod tests {
 
     #[test]
     fn a_link_comes_up_in_real_time_without_anybody_stepping() {
+        let start = Instant::now();
         let engine = Engine::new(Drive::Thread);
         let (function, tap) = open(&engine, "82599,strict,link=2ms");
         let bar = function.bar(0).unwrap();
-        let start = Instant::now();
         while bar.read32(LINKS) & LINK_UP == 0 {
             assert!(start.elapsed() < Duration::from_secs(10), "no link");
         }
-        assert!(start.elapsed() >= Duration::from_millis(1));
+        assert!(start.elapsed() >= Duration::from_millis(2));
         assert_eq!(tap.violations(), []);
     }
 
