@@ -64,6 +64,8 @@ pub struct Config {
     /// Take VLAN tags out of received frames and report them in
     /// [`Meta::vlan`](crate::dma::Meta::vlan).
     pub vlan_strip: bool,
+    /// Which way frames take to the card.
+    pub tx_path: TxPath,
     /// How long to wait for the link.
     pub link_wait: Duration,
 }
@@ -82,7 +84,83 @@ impl Default for Config {
             interrupts: false,
             timestamps: false,
             vlan_strip: false,
+            tx_path: TxPath::Auto,
             link_wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The way that a frame takes from memory to the wire.
+///
+/// ```text
+///            processor stores             card reads over PCIe       first bit leaves
+///   dma      doorbell                     descriptor, then frame     after both
+///   push     descriptor and doorbell      frame                      after that
+///   pio      frame; later, descriptor     nothing                    at once
+///   ctpio    frame, straight to the MAC   nothing, unless it fails   while it is stored
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TxPath {
+    /// What the card is best at: the lowest latency that costs no throughput.
+    #[default]
+    Auto,
+    /// Descriptors and frames are fetched.
+    Dma,
+    /// The first descriptor goes with the doorbell; frames are fetched.
+    Push,
+    /// Frames that fit go into memory on the card.
+    Pio,
+    /// Single frames are stored into the card's transmitter, which begins to
+    /// send once it has `threshold` bytes of one; `None`: once it has all, so
+    /// that a processor that is held up never spoils a frame on the wire.
+    Ctpio {
+        /// Bytes.
+        threshold: Option<u16>,
+    },
+}
+
+impl TxPath {
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            TxPath::Auto => "auto",
+            TxPath::Dma => "dma",
+            TxPath::Push => "push",
+            TxPath::Pio => "pio",
+            TxPath::Ctpio { .. } => "ctpio",
+        }
+    }
+}
+
+impl fmt::Display for TxPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TxPath::Ctpio { threshold: Some(bytes) } => write!(f, "ctpio={bytes}"),
+            other => f.write_str(other.name()),
+        }
+    }
+}
+
+impl std::str::FromStr for TxPath {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let threshold = |bytes: &str| bytes.parse().ok().filter(|bytes| (64..=2048).contains(bytes));
+        match text.trim() {
+            "auto" => Ok(TxPath::Auto),
+            "dma" => Ok(TxPath::Dma),
+            "push" => Ok(TxPath::Push),
+            "pio" => Ok(TxPath::Pio),
+            "ctpio" => Ok(TxPath::Ctpio { threshold: None }),
+            other => match other.strip_prefix("ctpio=").and_then(threshold) {
+                Some(bytes) => Ok(TxPath::Ctpio { threshold: Some(bytes) }),
+                None => Err(Error::new(
+                    Kind::Usage,
+                    format!(
+                        "'{text}' is no transmit path; it is auto, dma, push, pio, ctpio, or ctpio=BYTES to begin sending after 64 to 2048 of them"
+                    ),
+                )),
+            },
         }
     }
 }
@@ -405,12 +483,14 @@ impl TxQueue {
 /// A family of cards, and how to open one of them.
 struct Family {
     name: &'static str,
+    /// Transmit paths besides [`TxPath::Auto`].
+    paths: &'static [&'static str],
     supports: fn(pci::Id) -> bool,
     open: fn(Arc<dyn Function>, &Config) -> Result<Port>,
 }
 
 /// All families that can be driven.
-const FAMILIES: &[Family] = &[Family { name: "ixgbe", supports: ixgbe::supports, open: ixgbe::open }];
+const FAMILIES: &[Family] = &[Family { name: "ixgbe", paths: &["dma"], supports: ixgbe::supports, open: ixgbe::open }];
 
 fn family(id: pci::Id) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| (family.supports)(id))
@@ -419,12 +499,19 @@ fn family(id: pci::Id) -> Option<&'static Family> {
 /// Opens a card with the driver for its id.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] if there is none, otherwise what the driver met.
+/// [`Kind::Unsupported`] if there is none or the card lacks what `config` asks
+/// for, otherwise what the driver met.
 pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
-    match family(function.id()) {
-        Some(family) => (family.open)(function, config),
-        None => Err(unsupported(&*function)),
+    let Some(family) = family(function.id()) else {
+        return Err(unsupported(&*function));
+    };
+    let path = config.tx_path.name();
+    if config.tx_path != TxPath::Auto && !family.paths.contains(&path) {
+        let (name, driver, paths) = (function.name(), family.name, family.paths.join(", "));
+        let text = format!("{name}: {driver} cards cannot send by {path}; their transmit paths are {paths}");
+        return Err(Error::new(Kind::Unsupported, text));
     }
+    (family.open)(function, config)
 }
 
 fn unsupported(function: &dyn Function) -> Error {
@@ -446,6 +533,16 @@ pub fn driver_for(id: pci::Id) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transmit_path_reads_as_it_prints() {
+        for text in ["auto", "dma", "push", "pio", "ctpio", "ctpio=64"] {
+            assert_eq!(text.parse::<TxPath>().unwrap().to_string(), text);
+        }
+        for text in ["", "DMA", "ctpio=", "ctpio=63", "ctpio=2049", "pio=64"] {
+            assert_eq!(text.parse::<TxPath>().unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+    }
 
     #[test]
     fn a_mac_address_reads_as_it_prints() {

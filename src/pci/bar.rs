@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::Doorbell;
+use super::{Doorbell, Window};
 use crate::error::{Error, Kind, Result};
 use std::any::Any;
 use std::fmt;
@@ -16,7 +16,8 @@ pub trait Registers: Send + Sync {
     fn read(&self, offset: u64, size: u8) -> u64;
     /// Writes `size` bytes (1, 2, 4 or 8) at `offset`.
     fn write(&self, offset: u64, size: u8, value: u64);
-    /// The memory the model polls for the 32-bit doorbell at `offset`, and what keeps it alive.
+    /// The memory the model polls for the 32-bit doorbell at `offset`, with the
+    /// rest of its page, and what keeps it alive.
     fn doorbell(&self, offset: u64) -> Option<Doorbell>;
 }
 
@@ -149,13 +150,20 @@ impl Bar {
         match self {
             Bar::Mapped(mapped) => {
                 let register = mapped.register::<AtomicU32>(offset);
+                let room = (mapped.len - offset) as usize & !3;
                 // SAFETY: inside the mapping, which the owner keeps; not null, as base is not.
-                Ok(unsafe { Doorbell::new(NonNull::new_unchecked(register), Arc::clone(&mapped.owner)) })
+                Ok(unsafe { Doorbell::with_room(NonNull::new_unchecked(register), room, Arc::clone(&mapped.owner)) })
             }
             Bar::Emulated(registers, _) => registers.doorbell(offset).ok_or_else(|| {
                 Error::new(Kind::Unsupported, format!("the emulated card has no doorbell at register {offset:#x}"))
             }),
         }
+    }
+
+    /// The `len` bytes from `offset` on, for a queue to store into. They must
+    /// not cross a page of 4 KiB.
+    pub fn window(&self, offset: u64, len: usize) -> Result<Window> {
+        Window::new(&self.doorbell(offset)?, len)
     }
 }
 

@@ -16,8 +16,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone)]
 pub struct Doorbell {
     register: NonNull<AtomicU32>,
+    /// Bytes from the register on that a [`Window`](super::Window) may have.
+    room: usize,
     /// Keeps the mapping alive.
-    _owner: Arc<dyn Any + Send + Sync>,
+    owner: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: the register lives as long as the owner, and is only stored to, whole.
@@ -32,7 +34,16 @@ impl Doorbell {
     /// `register` must be valid for 32-bit stores, and aligned, for as long as
     /// `owner` lives.
     pub unsafe fn new(register: NonNull<AtomicU32>, owner: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { register, _owner: owner }
+        Self { register, room: 4, owner }
+    }
+
+    /// A doorbell at `register` with more of the card's memory behind it, for
+    /// [`Bar::window`](super::Bar::window).
+    ///
+    /// # Safety
+    /// As [`Doorbell::new`], for `room` bytes, a multiple of 4.
+    pub unsafe fn with_room(register: NonNull<AtomicU32>, room: usize, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { register, room, owner }
     }
 
     /// A doorbell that is word `index` of a page of memory, which someone polls.
@@ -40,7 +51,15 @@ impl Doorbell {
     /// # Panics
     /// If the page has no such word.
     pub fn in_page(page: &Arc<[AtomicU32; 1024]>, index: usize) -> Self {
-        Self { register: NonNull::from(&page[index]), _owner: Arc::clone(page) as _ }
+        let words = &page[index..];
+        let register = NonNull::from(words).cast();
+        assert!(!words.is_empty());
+        Self { register, room: size_of_val(words), owner: Arc::clone(page) as _ }
+    }
+
+    /// The memory from the register on: first byte, length, and what keeps it.
+    pub(super) fn memory(&self) -> (NonNull<AtomicU32>, usize, &Arc<dyn Any + Send + Sync>) {
+        (self.register, self.room, &self.owner)
     }
 
     /// Writes `value`, after everything the program has written so far.

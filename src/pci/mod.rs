@@ -28,12 +28,14 @@ mod roots;
 mod sysfs;
 mod uapi;
 mod vfio;
+mod window;
 
 pub use address::Address;
 pub use bar::{Bar, Registers};
 pub use doorbell::Doorbell;
 pub use open::open;
 pub use roots::Roots;
+pub use window::Window;
 
 use crate::dma::{Addressing, Arena};
 use crate::error::Result;
