@@ -16,9 +16,16 @@
 //! checked before it is used; a bad one is counted in [`Anomalies`], the packet
 //! is dropped, and the queue goes on.
 
+mod hw;
+mod irq;
+mod limits;
 pub mod pair;
+mod regs;
 pub mod ring;
+mod rings;
+pub mod rx;
 pub mod tally;
+pub mod tx;
 pub mod wait;
 
 pub mod ixgbe;

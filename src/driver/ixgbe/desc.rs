@@ -12,6 +12,7 @@
 //! arithmetic. All words are little-endian, as are the machines this runs on.
 
 use crate::dma::{Checksum, Checksums, L4, Meta, Offload, RawMeta, Timestamp};
+use crate::driver::{rx, tx};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -53,12 +54,6 @@ impl RxDone {
     /// Packet type: an EtherType filter matched.
     const ETQF: u64 = 0x8000;
 
-    /// Bytes in this buffer.
-    #[inline]
-    pub fn len(self) -> u32 {
-        (self.1 >> 32) as u32 & 0xffff
-    }
-
     fn is(self, bits: u64) -> bool {
         self.1 & bits != 0
     }
@@ -92,8 +87,32 @@ impl RxDone {
     }
 }
 
+/// Receive descriptors, for the queue (§7.1.6).
+#[derive(Debug)]
+pub struct Received;
+
+impl rx::Format for Received {
+    type Descriptor = Descriptor;
+
+    const DONE: u64 = RxDone::DD;
+    const LAST: u64 = RxDone::EOP;
+    const BROKEN: u64 = RxDone::RXE;
+    const STAMPED: u64 = RxDone::TSIP;
+    const STAMP_LEN: u32 = STAMP_LEN;
+
+    #[inline(always)]
+    fn words(descriptor: &Descriptor) -> &Descriptor {
+        descriptor
+    }
+
+    #[inline(always)]
+    fn len(status: u64) -> u32 {
+        (status >> 32) as u32 & 0xffff
+    }
+}
+
 /// Bytes of the timestamp that the X550 appends to a frame.
-pub const STAMP_LEN: u32 = 8;
+const STAMP_LEN: u32 = 8;
 
 /// Decodes what a card of this family wrote about a packet. `ERRATUM`: it is an
 /// 82599; `STRIPPED`: VLAN tags are taken out.
@@ -116,7 +135,7 @@ fn stamp(after: &[u8]) -> Option<Timestamp> {
 }
 
 /// Second word of a transmit data descriptor (§7.2.3.2.4).
-pub mod tx {
+mod data {
     /// Done: written back by the card.
     pub const DD: u64 = 1 << 32;
     /// Advanced data descriptor, FCS appended by the card.
@@ -133,6 +152,37 @@ pub mod tx {
     pub const TXSM: u64 = 0x200 << 32;
     /// Where the length of the whole packet starts.
     pub const PAYLEN: u32 = 46;
+}
+
+/// Transmit descriptors, for the queue (§7.2.3).
+#[derive(Debug)]
+pub struct ToSend;
+
+impl tx::Format for ToSend {
+    /// §7.2.3.3.
+    const MIN_FRAME: u32 = 17;
+    /// §7.2.1: 15.5 KiB with FCS.
+    const MAX_FRAME: u32 = 15 * 1024 + 512 - 4;
+    /// §7.2.1.1.
+    const MAX_PARTS: u32 = 40;
+    const LAST: u64 = data::EOP;
+    const REPORT: u64 = data::RS;
+
+    #[inline(always)]
+    fn data(length: u64, total: u64) -> u64 {
+        data::DATA | length | total << data::PAYLEN
+    }
+
+    #[inline(always)]
+    fn done(word: u64) -> bool {
+        word & data::DD != 0
+    }
+
+    fn offload(offload: &Offload) -> (u64, Option<[u64; 2]>) {
+        let flags = Context::flags(offload);
+        let context = Context::of(offload);
+        (flags, (flags != 0).then_some([context.0, context.1]))
+    }
 }
 
 /// A context descriptor: what the data descriptors after it refer to (§7.2.3.2.3).
@@ -160,9 +210,9 @@ impl Context {
     /// Bits of the data descriptors of a packet that wants `offload`.
     pub fn flags(offload: &Offload) -> u64 {
         let bit = |on: bool, bit: u64| if on { bit } else { 0 };
-        bit(offload.vlan.is_some(), tx::VLE)
-            | bit(offload.ip_checksum && !offload.ipv6, tx::IXSM)
-            | bit(offload.l4_checksum.is_some(), tx::TXSM)
+        bit(offload.vlan.is_some(), data::VLE)
+            | bit(offload.ip_checksum && !offload.ipv6, data::IXSM)
+            | bit(offload.l4_checksum.is_some(), data::TXSM)
     }
 }
 
@@ -179,7 +229,7 @@ mod tests {
         // RSS over IPv4/TCP, hash 0xdeadbeef; 60 bytes, VLAN 0x123, IP good, L4 bad.
         let w0 = 0xdead_beef_0000_0111;
         let w1 = 0x0123_003c_0000_0000 | RxDone::TCPE | 0b0110_1011;
-        assert_eq!(RxDone(w0, w1).len(), 60);
+        assert_eq!(<Received as rx::Format>::len(w1), 60);
         let seen = meta::<true, true>(w0, w1);
         assert_eq!((seen.rss_hash, seen.vlan), (Some(0xdead_beef), Some(0x123)));
         assert_eq!(seen.checksums, Checksums { ip: Checksum::Good, l4: Checksum::Bad });
@@ -214,7 +264,7 @@ mod tests {
             vlan: Some(0x7b),
         };
         assert_eq!(Context::of(&offload), Context(0x7b << 16 | 14 << 9 | 20, 0x2020_0c00));
-        assert_eq!(Context::flags(&offload), tx::VLE | tx::IXSM | tx::TXSM);
+        assert_eq!(Context::flags(&offload), data::VLE | data::IXSM | data::TXSM);
         assert_eq!(Context::flags(&Offload::default()), 0);
     }
 }

@@ -1,25 +1,32 @@
 //! A card's registers, and the two locks that guard what its ports share.
 
 use super::ids::{Mac, Media, Model};
-use super::regs::{self, BAR_LEN, Reg, eerd, gssr, status, swsm};
+use super::regs::{self, BAR_LEN, eerd, gssr, status, swsm};
+use crate::driver::hw::Access;
 use crate::driver::wait;
-use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Bar, Function};
+use crate::error::{Kind, Result};
+use crate::pci::Function;
 use std::fmt;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-/// The control plane's hold on a card: its registers by name.
+/// The control plane's hold on a card: its registers by name, and what it is.
 pub struct Hw {
-    device: String,
-    bar: Bar,
+    access: Access,
     /// Generation.
     pub mac: Mac,
     /// Medium.
     pub media: Media,
     /// Port of the card, 0 or 1.
     pub port: u32,
-    /// Whether analogue parts need time to settle.
-    silicon: bool,
+}
+
+impl Deref for Hw {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
+    }
 }
 
 impl Hw {
@@ -28,83 +35,15 @@ impl Hw {
     /// # Errors
     /// [`Kind::Gone`] if they read as all ones.
     pub fn new(function: &dyn Function, model: &Model) -> Result<Hw> {
-        let bar = function.bar(0)?;
-        bar.require(function.name(), BAR_LEN)?;
-        let mut hw = Hw {
-            device: function.name().to_owned(),
-            bar,
-            mac: model.mac,
-            media: model.media,
-            port: 0,
-            silicon: function.kind() != pci::Kind::Emulated,
-        };
-        hw.alive()?;
-        hw.port = (hw.read(regs::STATUS) & status::LAN_ID) >> 2 & 1;
-        Ok(hw)
-    }
-
-    /// Reads a register.
-    pub fn read(&self, reg: Reg) -> u32 {
-        self.bar.read32(u64::from(reg.offset))
-    }
-
-    /// Writes a register.
-    pub fn write(&self, reg: Reg, value: u32) {
-        self.bar.write32(u64::from(reg.offset), value);
-    }
-
-    /// Sets bits of a register.
-    pub fn set(&self, reg: Reg, bits: u32) {
-        self.write(reg, self.read(reg) | bits);
-    }
-
-    /// Clears bits of a register.
-    pub fn clear(&self, reg: Reg, bits: u32) {
-        self.write(reg, self.read(reg) & !bits);
-    }
-
-    /// Changes the bits under `mask` to those of `value`.
-    pub fn change(&self, reg: Reg, mask: u32, value: u32) {
-        self.write(reg, self.read(reg) & !mask | value);
-    }
-
-    /// Waits until the bits under `mask` are `value`, at most `patience`.
-    pub fn wait(&self, what: &str, reg: Reg, mask: u32, value: u32, patience: Duration) -> Result<u32> {
-        wait::wait_until(self, what, reg.name, patience, || self.read(reg), |v| v & mask == value)
-    }
-
-    /// The data path's pointer to a tail register.
-    pub fn doorbell(&self, reg: Reg) -> Result<pci::Doorbell> {
-        self.bar.doorbell(u64::from(reg.offset))
+        let access = Access::new(function, BAR_LEN)?;
+        access.answers(regs::STATUS)?;
+        let port = (access.read(regs::STATUS) & status::LAN_ID) >> 2 & 1;
+        Ok(Hw { access, mac: model.mac, media: model.media, port })
     }
 
     /// Fails if the card does not answer any more.
     pub fn alive(&self) -> Result<()> {
-        match self.read(regs::STATUS) {
-            u32::MAX => Err(wait::gone(self, regs::STATUS.name)),
-            _ => Ok(()),
-        }
-    }
-
-    /// An error about this card.
-    pub fn error(&self, kind: Kind, text: impl fmt::Display) -> Error {
-        Error::new(kind, format!("{self}: {text}"))
-    }
-
-    /// Lets analogue parts settle: lasers, PLLs, wires. A model has none, and
-    /// everything that it does need time for shows in a register.
-    pub fn settle(&self, time: Duration) {
-        if !self.silicon {
-            return;
-        }
-        if time >= Duration::from_micros(200) {
-            std::thread::sleep(time);
-            return;
-        }
-        let start = Instant::now();
-        while start.elapsed() < time {
-            std::hint::spin_loop();
-        }
+        self.answers(regs::STATUS)
     }
 
     /// Reads a word of the EEPROM (82599 §8.2.3.2.2). Not on the X550, whose
@@ -188,6 +127,6 @@ impl Hw {
 
 impl fmt::Display for Hw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.device)
+        self.access.fmt(f)
     }
 }

@@ -33,24 +33,20 @@ mod ids;
 mod irq;
 mod link;
 mod regs;
-mod rx;
 mod setup;
 mod sfp;
 mod stats;
-mod tx;
 
-pub use rx::RxQueue;
-pub use tx::TxQueue;
-
+use super::irq::Interrupts;
+use super::limits::Limits;
+use super::rings::Rings;
 use super::tally::Tally;
-use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource};
-use crate::dma::{Arena, Region};
-use crate::error::{Kind, Result};
+use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx};
+use crate::error::Result;
 use crate::pci::{self, Function};
 use desc::Descriptor;
 use hw::Hw;
 use ids::{Mac, Media, Model};
-use irq::Interrupts;
 use sfp::Module;
 use std::sync::Arc;
 
@@ -63,8 +59,13 @@ const MAX_TX_QUEUES: u16 = 64;
 /// Longest frame without FCS (82599 §1.3: 15.5 KiB).
 const MAX_FRAME: u16 = 15872 - 4;
 
-/// Shortest limit that makes sense: the shortest frame of Ethernet.
-const MIN_FRAME: u16 = 60;
+const LIMITS: Limits = Limits { rx_queues: MAX_RX_QUEUES, tx_queues: MAX_TX_QUEUES, max_frame: MAX_FRAME };
+
+/// A receive queue of an 82599, X540 or X550.
+pub type RxQueue = rx::Queue<desc::Received>;
+
+/// A transmit queue of an 82599, X540 or X550.
+pub type TxQueue = tx::Queue<desc::ToSend>;
 
 /// Whether `id` is one of this family.
 pub fn supports(id: pci::Id) -> bool {
@@ -82,7 +83,7 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
         return Err(super::unsupported(&*function));
     };
     let hw = Arc::new(Hw::new(&*function, model)?);
-    check(&hw, config)?;
+    LIMITS.check(function.name(), config)?;
 
     // From here on a failure stops the card again: Card's drop does.
     setup::reset(&hw)?; // §4.6.3
@@ -107,26 +108,6 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let (rx, tx) = card.queues(config)?; // §4.6.7.1, §4.6.8.1
     setup::start_receive(&hw)?;
     Ok(Port { rx, tx, nic: Box::new(card) })
-}
-
-/// Refuses a configuration that this family cannot have.
-fn check(hw: &Hw, config: &Config) -> Result<()> {
-    let within = |what, value: u16, low: u16, high: u16| {
-        if (low..=high).contains(&value) {
-            return Ok(());
-        }
-        Err(hw.error(Kind::Usage, format!("{what} cannot be {value}; this card takes {low} to {high}")))
-    };
-    within("the number of receive queues", config.rx_queues, 1, MAX_RX_QUEUES)?;
-    within("the number of transmit queues", config.tx_queues, 1, MAX_TX_QUEUES)?;
-    within("the longest frame", config.max_frame, MIN_FRAME, MAX_FRAME)?;
-    for (what, ring) in [("a receive ring", config.rx_ring), ("a transmit ring", config.tx_ring)] {
-        within(what, ring, super::MIN_RING, super::MAX_RING)?;
-        if !ring.is_power_of_two() {
-            return Err(hw.error(Kind::Usage, format!("{what} of {ring} descriptors; use a power of two")));
-        }
-    }
-    Ok(())
 }
 
 /// The control plane of an opened card. Dropped, it stops the card.
@@ -175,21 +156,12 @@ impl Card {
 
     /// Makes the rings, in one arena, and tells the card of them.
     fn queues(&mut self, config: &Config) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
-        let bytes = |descriptors: u16| usize::from(descriptors) * size_of::<Descriptor>();
-        let (rx_bytes, tx_bytes) = (bytes(config.rx_ring), bytes(config.tx_ring));
-        let total = rx_bytes * usize::from(config.rx_queues) + tx_bytes * usize::from(config.tx_queues);
-        // The larger kind first: then each ring begins at a multiple of its own
-        // size, so none crosses a page of physical memory.
-        let arena = Arena::new(total, self.function.addressing())?;
-        self.function.map(&arena)?;
-        let (rx_start, tx_start) = match rx_bytes >= tx_bytes {
-            true => (0, rx_bytes * usize::from(config.rx_queues)),
-            false => (tx_bytes * usize::from(config.tx_queues), 0),
-        };
+        let rings = Rings::new(&*self.function, config, size_of::<Descriptor>(), size_of::<Descriptor>())?;
         if config.interrupts {
-            self.interrupts = Some(Interrupts::new(&self.function, &self.hw, config.rx_queues)?);
+            self.interrupts = Some(Interrupts::new(&self.function, config.rx_queues, 0, irq::MAX_VECTORS)?);
+            irq::route(&self.hw, config.rx_queues);
         }
-        let format = rx::Format {
+        let reading = rx::Reading {
             max_frame: u32::from(config.max_frame),
             stamped: self.description.timestamps == TimestampSource::Hardware,
             decode: match (self.hw.mac == Mac::I82599, config.vlan_strip) {
@@ -202,17 +174,20 @@ impl Card {
         let hw = &self.hw;
         let mut rx = Vec::new();
         for n in 0..config.rx_queues {
-            let ring = Region::new(&arena, rx_start + usize::from(n) * rx_bytes, rx_bytes);
+            let ring = rings.rx(n);
             setup::receive_queue(hw, n, &ring, config)?;
-            let interrupt = self.interrupts.as_ref().map(|interrupts| interrupts.of(n));
+            let interrupt = self.interrupts.as_ref().map(|interrupts| {
+                let hw = Arc::clone(hw);
+                interrupts.of(n, move || irq::unmask(&hw, n))
+            });
             let tail = hw.doorbell(regs::RDT.at(n))?;
-            let queue = RxQueue::new(ring, u32::from(config.rx_ring), tail, &format, interrupt);
+            let queue = RxQueue::new(ring, u32::from(config.rx_ring), tail, &reading, interrupt);
             self.tallies.push(queue.tally());
             rx.push(super::RxQueue::Ixgbe(queue));
         }
         let mut tx = Vec::new();
         for n in 0..config.tx_queues {
-            let ring = Region::new(&arena, tx_start + usize::from(n) * tx_bytes, tx_bytes);
+            let ring = rings.tx(n);
             setup::transmit_queue(hw, n, &ring)?;
             let queue = TxQueue::new(ring, u32::from(config.tx_ring), hw.doorbell(regs::TDT.at(n))?);
             self.tallies.push(queue.tally());
@@ -278,6 +253,7 @@ impl Drop for Card {
     /// Queues off, DMA off, bus mastering off; only then may memory go. The
     /// function keeps what it has mapped until it is closed.
     fn drop(&mut self) {
+        irq::mask(&self.hw);
         self.interrupts = None;
         setup::stop(&self.hw, self.rx_queues, self.tx_queues);
         // A card that is gone cannot be told; one that is there was stopped above.

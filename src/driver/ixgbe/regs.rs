@@ -5,61 +5,8 @@
 //! for their first sixteen entries are used at that address, which is where all
 //! drivers have always written them.
 
-/// A 32-bit register of BAR 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reg {
-    /// Abbreviation in the datasheet, for messages.
-    pub name: &'static str,
-    /// Offset in bytes.
-    pub offset: u32,
-}
-
-/// Registers of one kind at equal distances, one a queue or one a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Regs {
-    first: Reg,
-    stride: u32,
-    count: u16,
-}
-
-impl Regs {
-    /// The register of entry `n`.
-    ///
-    /// # Panics
-    /// If there is no such entry: `n` always comes from a checked configuration.
-    pub const fn at(self, n: u16) -> Reg {
-        assert!(n < self.count);
-        Reg { name: self.first.name, offset: self.first.offset + self.stride * n as u32 }
-    }
-
-    /// All of them, in order.
-    pub fn all(self) -> impl Iterator<Item = Reg> {
-        (0..self.count).map(move |n| self.at(n))
-    }
-}
-
-/// Declares registers, one a line: `NAME = offset` or `NAME[count] = offset + stride`.
-macro_rules! registers {
-    ($($(#[$doc:meta])* $name:ident $([$count:literal])? = $offset:literal $(+ $stride:literal)?;)*) => {
-        $(registers!(@one $(#[$doc])* $name $([$count])? = $offset $(+ $stride)?);)*
-
-        /// Every register declared here: name, offset, stride, count.
-        #[cfg(test)]
-        const TABLE: &[(&str, u32, u32, u16)] =
-            &[$((stringify!($name), $offset, 0 $(+ $stride)?, registers!(@count $($count)?))),*];
-    };
-    (@one $(#[$doc:meta])* $name:ident = $offset:literal) => {
-        $(#[$doc])*
-        pub const $name: Reg = Reg { name: stringify!($name), offset: $offset };
-    };
-    (@one $(#[$doc:meta])* $name:ident [$count:literal] = $offset:literal + $stride:literal) => {
-        $(#[$doc])*
-        pub const $name: Regs =
-            Regs { first: Reg { name: stringify!($name), offset: $offset }, stride: $stride, count: $count };
-    };
-    (@count) => { 1 };
-    (@count $count:literal) => { $count };
-}
+pub use crate::driver::regs::Reg;
+use crate::driver::regs::{bits, registers};
 
 /// Bytes of BAR 0 that hold every register declared here.
 pub const BAR_LEN: u64 = 0x20000;
@@ -297,16 +244,6 @@ registers! {
     QBRCH[16] = 0x01038 + 0x40;
     /// Frames lost because a queue had no descriptor.
     QPRDC[16] = 0x01430 + 0x40;
-}
-
-/// Bits of a register, named as in the datasheet.
-macro_rules! bits {
-    ($($(#[$doc:meta])* $register:ident { $($(#[$bit_doc:meta])* $name:ident = $value:expr;)* })*) => {
-        $($(#[$doc])*
-        pub mod $register {
-            $($(#[$bit_doc])* pub const $name: u32 = $value;)*
-        })*
-    };
 }
 
 bits! {
@@ -639,20 +576,10 @@ bits! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
 
     #[test]
     fn no_two_registers_share_an_offset_and_all_are_in_the_bar() {
-        let mut seen = HashMap::new();
-        for &(name, offset, stride, count) in TABLE {
-            for n in 0..u32::from(count) {
-                let at = offset + n * stride;
-                assert!(at % 4 == 0 && u64::from(at) < BAR_LEN, "{name}");
-                if let Some(other) = seen.insert(at, name) {
-                    panic!("{name} and {other} are both at {at:#x}");
-                }
-            }
-        }
+        crate::driver::regs::assert_apart(TABLE, BAR_LEN);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Receive queue.
+//! Receive queues of cards that write what they received into the descriptor
+//! that gave them the buffer: all of Intel's.
 //!
 //! ```text
 //!             given to the card            withheld (at least 1)
 //!          +-------------------------+    +-----------+
 //!   ... | done | done | empty | empty | empty | empty | ...
-//!         ^ next                        ^ given = RDT
+//!         ^ next                        ^ given = tail register
 //! ```
 //!
 //! Every slot of the ring holds a buffer at all times: a received packet's is
@@ -12,18 +13,21 @@
 //! written once a packet, in the cache line that was just read, and if the pool
 //! has nothing to give, packets stay in the ring until it has. The card is
 //! told of refilled slots in steps ([`STEP`]), never of all: head equal to tail
-//! would mean an empty ring (82599 §7.1.9).
+//! would mean an empty ring.
+//!
+//! How the words of a descriptor read is the family's ([`Format`]), known when
+//! the loop is compiled.
 
-use super::desc::{Descriptor, RxDone, STAMP_LEN};
 use super::irq::Interrupt;
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Meta, Pool, PoolId, RawMeta, Region, Span};
-use crate::driver::ring::BufferRing;
-use crate::driver::tally::{Anomaly, Tally};
-use crate::driver::{self, Anomalies};
+use super::ring::BufferRing;
+use super::tally::{Anomaly, Tally};
+use super::{Anomalies, MIN_RING};
+use crate::dma::{BUFFER_SIZE, Batch, Descriptor, Entry, Iova, Meta, Pool, PoolId, RawMeta, Region, Span};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Doorbell;
+use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Refilled slots that are worth a doorbell.
@@ -32,19 +36,50 @@ const STEP: u32 = 16;
 /// Bytes that may come on top of the longest frame: two VLAN tags.
 const TAGS: u32 = 8;
 
+/// How a family writes a received packet down. Given, a descriptor's first word
+/// is the buffer's address and its second zero; returned, the second is the
+/// status.
+pub trait Format: Debug + 'static {
+    /// A descriptor in memory.
+    type Descriptor: Descriptor + Debug;
+
+    /// Status: the card has given it back.
+    const DONE: u64;
+    /// Status: the packet ends in this buffer.
+    const LAST: u64;
+    /// Status: the frame is broken.
+    const BROKEN: u64;
+    /// Status: a timestamp of [`Format::STAMP_LEN`] bytes follows the frame; 0
+    /// if that never is so.
+    const STAMPED: u64;
+    /// Bytes of a timestamp.
+    const STAMP_LEN: u32;
+
+    /// The two words of a descriptor that are given and returned.
+    fn words(descriptor: &Self::Descriptor) -> &[AtomicU64; 2];
+
+    /// Bytes in this buffer, from the status.
+    fn len(status: u64) -> u32;
+}
+
 /// What a plain descriptor shows in the bits that are looked at: done, end of
 /// packet, no error, no timestamp.
-const PLAIN: u64 = RxDone::DD | RxDone::EOP;
-const LOOKED_AT: u64 = PLAIN | RxDone::RXE | RxDone::TSIP;
+const fn plain<F: Format>() -> u64 {
+    F::DONE | F::LAST
+}
 
-/// A receive queue of an 82599, X540 or X550.
+const fn looked_at<F: Format>() -> u64 {
+    plain::<F>() | F::BROKEN | F::STAMPED
+}
+
+/// A receive queue.
 #[derive(Debug)]
-pub struct RxQueue {
-    ring: BufferRing<Descriptor>,
+pub struct Queue<F: Format> {
+    ring: BufferRing<F::Descriptor>,
     tail: Doorbell,
     /// Position that is read next. Runs freely.
     next: u32,
-    /// Position in RDT: the card owns `next..given`.
+    /// Position in the tail register: the card owns `next..given`.
     given: u32,
     /// Slots from `next` on that hold a buffer: all, but for a pool too small.
     armed: u32,
@@ -63,7 +98,7 @@ pub struct RxQueue {
 }
 
 /// How the packets of a queue are to be read.
-pub(super) struct Format {
+pub struct Reading {
     /// Longest frame without FCS and tags.
     pub max_frame: u32,
     /// A timestamp follows each frame.
@@ -80,12 +115,12 @@ enum Odd {
     Gone,
 }
 
-impl RxQueue {
+impl<F: Format> Queue<F> {
     /// A queue on a ring of `len` zeroed descriptors that the card already
     /// knows, empty.
-    pub(super) fn new(region: Region, len: u32, tail: Doorbell, format: &Format, interrupt: Option<Interrupt>) -> Self {
-        let longest = format.max_frame + TAGS + if format.stamped { STAMP_LEN } else { 0 };
-        RxQueue {
+    pub fn new(region: Region, len: u32, tail: Doorbell, reading: &Reading, interrupt: Option<Interrupt>) -> Self {
+        let longest = reading.max_frame + TAGS + if reading.stamped { F::STAMP_LEN } else { 0 };
+        Queue {
             ring: BufferRing::new(region, len),
             tail,
             next: 0,
@@ -94,16 +129,16 @@ impl RxQueue {
             pool: None,
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32),
-            stamped: format.stamped,
-            decode: format.decode,
+            stamped: reading.stamped,
+            decode: reading.decode,
             tally: Arc::default(),
             interrupt,
         }
     }
 
-    /// See [`driver::RxQueue::recv`].
+    /// See [`super::RxQueue::recv`].
     #[inline]
-    pub(in crate::driver) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+    pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
         if self.pool != Some(pool.id()) || self.armed != self.ring.len() {
             return self.recv_unfilled(batch);
@@ -118,7 +153,7 @@ impl RxQueue {
     #[inline(always)]
     fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let before = batch.len();
-        while self.recv_plain(batch, iova) & RxDone::DD != 0 {
+        while self.recv_plain(batch, iova) & F::DONE != 0 {
             if let Odd::Waits = self.recv_odd(batch) {
                 break;
             }
@@ -141,16 +176,18 @@ impl RxQueue {
 
         for (entry, fresh) in batch.entries_mut()[had..].iter_mut().zip(fresh.iter().rev()) {
             let (slot, buffer) = ring.at(position);
-            let status = slot[1].load(Ordering::Acquire); // <-- acquire: what the card wrote before is now seen
-            let done = RxDone(slot[0].load(Ordering::Relaxed), status);
+            let words = F::words(slot);
+            let status = words[1].load(Ordering::Acquire); // <-- acquire: what the card wrote before is now seen
+            let first = words[0].load(Ordering::Relaxed);
+            let len = F::len(status);
             // One comparison for both: a length of zero wraps to a large one.
-            if status & LOOKED_AT != PLAIN || done.len().wrapping_sub(1) >= longest {
+            if status & looked_at::<F>() != plain::<F>() || len.wrapping_sub(1) >= longest {
                 stopped_at = status;
                 break;
             }
-            let span = Span::new(0, done.len() as u16, false);
-            *entry = Entry { words: [done.0, done.1], buffer: buffer.replace(fresh.get()), span };
-            arm(slot, iova(fresh.get()));
+            let span = Span::new(0, len as u16, false);
+            *entry = Entry { words: [first, status], buffer: buffer.replace(fresh.get()), span };
+            arm(words, iova(fresh.get()));
             position = position.wrapping_add(1);
         }
         let n = position.wrapping_sub(self.next) as usize;
@@ -177,18 +214,19 @@ impl RxQueue {
                 return Odd::Waits;
             }
             let done = self.read(parts);
-            if done.1 & RxDone::DD == 0 {
+            if done[1] & F::DONE == 0 {
                 return Odd::Waits;
             }
-            let ends = done.1 & RxDone::EOP != 0;
+            let ends = done[1] & F::LAST != 0;
             let fits = if ends { 1..=BUFFER_SIZE as u32 } else { BUFFER_SIZE as u32..=BUFFER_SIZE as u32 };
-            if !fits.contains(&done.len()) {
+            let len = F::len(done[1]);
+            if !fits.contains(&len) {
                 wrong.get_or_insert(Anomaly::BadLength);
             }
-            if done.1 & RxDone::RXE != 0 {
+            if done[1] & F::BROKEN != 0 {
                 wrong.get_or_insert(Anomaly::FrameError);
             }
-            total += done.len();
+            total += len;
             parts += 1;
             if ends {
                 break done;
@@ -207,8 +245,8 @@ impl RxQueue {
             self.longest_plain = self.longest.min(BUFFER_SIZE as u32);
             return self.drop_frame(batch.pool(), parts);
         }
-        let stamped = self.stamped && last.1 & RxDone::TSIP != 0;
-        let extra = if stamped { STAMP_LEN } else { 0 };
+        let stamped = self.stamped && last[1] & F::STAMPED != 0;
+        let extra = if stamped { F::STAMP_LEN } else { 0 };
         if total <= extra || total > self.longest {
             wrong.get_or_insert(Anomaly::BadLength);
         }
@@ -244,8 +282,8 @@ impl RxQueue {
             }
             let here = left.min(BUFFER_SIZE as u32);
             left -= here;
-            let stamp = if stamped { RxDone::TSIP } else { 0 };
-            let words = [done.0, done.1 & !RxDone::TSIP | stamp];
+            let stamp = if stamped { F::STAMPED } else { 0 };
+            let words = [done[0], done[1] & !F::STAMPED | stamp];
             let span = Span::new(0, here as u16, left > 0);
             batch.entries_mut()[entry] = Entry { words, buffer, span };
             entry += 1;
@@ -269,16 +307,16 @@ impl RxQueue {
     }
 
     /// Moves past slot `next`. A full ring gets `buffer`, or a free one, in it;
-    /// one that is not leaves the slot empty for [`RxQueue::fill`].
+    /// one that is not leaves the slot empty for [`Queue::fill`].
     fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>) {
         let slot = self.ring.at(self.next);
         match buffer.filter(|_| full).or_else(|| if full { pool.take() } else { None }) {
             Some(buffer) => {
                 self.ring.buffer(self.next).set(buffer);
-                arm(slot, pool.iova(buffer));
+                arm(F::words(slot), pool.iova(buffer));
             }
             None => {
-                slot[1].store(0, Ordering::Relaxed);
+                F::words(slot)[1].store(0, Ordering::Relaxed);
                 self.armed -= 1;
             }
         }
@@ -286,10 +324,10 @@ impl RxQueue {
     }
 
     /// Descriptor `ahead` of the next.
-    fn read(&self, ahead: u32) -> RxDone {
-        let slot = self.ring.at(self.next.wrapping_add(ahead));
-        let status = slot[1].load(Ordering::Acquire);
-        RxDone(slot[0].load(Ordering::Relaxed), status)
+    fn read(&self, ahead: u32) -> [u64; 2] {
+        let words = F::words(self.ring.at(self.next.wrapping_add(ahead)));
+        let status = words[1].load(Ordering::Acquire);
+        [words[0].load(Ordering::Relaxed), status]
     }
 
     /// Tells the card of refilled slots, if there are enough of them.
@@ -300,7 +338,7 @@ impl RxQueue {
             return;
         }
         // The slot at the tail was not the card's to write.
-        if self.ring.at(self.given)[1].load(Ordering::Relaxed) != 0 {
+        if F::words(self.ring.at(self.given))[1].load(Ordering::Relaxed) != 0 {
             self.reject_withheld();
         }
         self.given = last;
@@ -312,7 +350,7 @@ impl RxQueue {
     #[cold]
     fn reject_withheld(&mut self) {
         self.tally.count(Anomaly::BadIndex);
-        self.ring.at(self.given)[1].store(0, Ordering::Relaxed);
+        F::words(self.ring.at(self.given))[1].store(0, Ordering::Relaxed);
     }
 
     /// Receives from a ring that has slots without a buffer: the pool was not
@@ -332,11 +370,11 @@ impl RxQueue {
         batch.len() - before
     }
 
-    /// See [`driver::RxQueue::fill`].
+    /// See [`super::RxQueue::fill`].
     ///
     /// # Panics
     /// If the ring holds buffers of another pool.
-    pub(in crate::driver) fn fill(&mut self, pool: &Pool) {
+    pub fn fill(&mut self, pool: &Pool) {
         assert!(self.armed == 0 || self.pool == Some(pool.id()), "a receive queue takes buffers of one pool only");
         self.pool = Some(pool.id());
         while self.armed < self.ring.len()
@@ -344,7 +382,7 @@ impl RxQueue {
         {
             let position = self.next.wrapping_add(self.armed);
             self.ring.buffer(position).set(buffer);
-            arm(self.ring.at(position), pool.iova(buffer));
+            arm(F::words(self.ring.at(position)), pool.iova(buffer));
             self.armed += 1;
         }
         let last = self.next.wrapping_add(self.armed.min(self.ring.len() - 1));
@@ -355,7 +393,7 @@ impl RxQueue {
     }
 
     /// Gives all buffers in the ring back. Only once the card cannot write any more.
-    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
+    pub fn release(&mut self, pool: &Pool) {
         if self.pool != Some(pool.id()) {
             return;
         }
@@ -367,8 +405,8 @@ impl RxQueue {
         self.pool = None;
     }
 
-    /// See [`driver::RxQueue::wait`].
-    pub(in crate::driver) fn wait(&mut self, patience: Duration) -> Result<bool> {
+    /// See [`super::RxQueue::wait`].
+    pub fn wait(&mut self, patience: Duration) -> Result<bool> {
         let Some(interrupt) = &self.interrupt else {
             return Err(Error::new(
                 Kind::Usage,
@@ -377,28 +415,28 @@ impl RxQueue {
         };
         // Unmask first, look then: a packet that came before is not slept over.
         interrupt.unmask();
-        if self.armed > 0 && self.read(0).1 & RxDone::DD != 0 {
+        if self.armed > 0 && self.read(0)[1] & F::DONE != 0 {
             return Ok(true);
         }
         interrupt.wait(patience)
     }
 
-    /// See [`driver::RxQueue::anomalies`].
-    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
+    /// See [`super::RxQueue::anomalies`].
+    pub fn anomalies(&self) -> Anomalies {
         self.tally.read()
     }
 
-    /// The counters behind [`RxQueue::anomalies`], for the control plane.
-    pub(super) fn tally(&self) -> Arc<Tally> {
+    /// The counters behind [`Queue::anomalies`], for the control plane.
+    pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.tally)
     }
 }
 
 /// Gives a slot a buffer. The card sees it no sooner than the doorbell.
 #[inline(always)]
-fn arm(slot: &Descriptor, iova: Iova) {
-    slot[0].store(iova, Ordering::Relaxed);
-    slot[1].store(0, Ordering::Relaxed);
+fn arm(words: &[AtomicU64; 2], iova: Iova) {
+    words[0].store(iova, Ordering::Relaxed);
+    words[1].store(0, Ordering::Relaxed);
 }
 
-const _: () = assert!(driver::MIN_RING as u32 > 2 * STEP, "a card must own most of its ring");
+const _: () = assert!(MIN_RING as u32 > 2 * STEP, "a card must own most of its ring");

@@ -1,35 +1,34 @@
-//! Transmit queue.
+//! Transmit queues of cards that report in the descriptor that asked for it:
+//! all of Intel's.
 //!
 //! ```text
 //!          the card's                     ours
 //!         +------------------------+     +------------
 //!   ... | sent | sent RS | ... | ... RS | free | ...
-//!         ^ clean      ^ mark         ^ mark  ^ next = TDT
+//!         ^ clean      ^ mark         ^ mark  ^ next = tail register
 //! ```
 //!
 //! The last descriptor of each call of `send` asks for a report (RS); its
-//! position is remembered as a mark. When the card has set DD there, all buffers
-//! up to it go back to the pool in one copy. Descriptors between marks are never
-//! read, so nothing that a card writes into them matters.
+//! position is remembered as a mark. When the card has reported there, all
+//! buffers up to it go back to the pool in one copy. Descriptors between marks
+//! are never read, so nothing that a card writes into them matters.
+//!
+//! What the words of a descriptor are is the family's ([`Format`]), known when
+//! the loop is compiled.
 
-use super::desc::{Context, Descriptor, tx};
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, PoolId, Region};
-use crate::driver::Anomalies;
-use crate::driver::ring::{BufferRing, Marks};
-use crate::driver::tally::{Anomaly, Tally};
+use super::Anomalies;
+use super::ring::{BufferRing, Marks};
+use super::tally::{Anomaly, Tally};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Offload, Pool, PoolId, Region};
 use crate::pci::Doorbell;
 use std::cell::Cell;
+use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Descriptors in the ring from which on `send` looks for sent ones.
 const RECLAIM_AT: u32 = 32;
-
-/// Shortest frame the card may be given; it pads to 60 itself (82599 §7.2.3.3).
-const MIN_FRAME: u32 = 17;
-
-/// Longest frame it sends, without FCS but with an inserted tag: 15.5 KiB with both (82599 §7.2.1).
-const MAX_FRAME: u32 = 15 * 1024 + 512 - 4;
 
 /// Bytes that an inserted VLAN tag adds.
 const TAG: u32 = 4;
@@ -37,24 +36,53 @@ const TAG: u32 = 4;
 /// Stands in the shadow for a context descriptor, which has no buffer.
 const NO_BUFFER: u32 = u32::MAX;
 
-/// A transmit queue of an 82599, X540 or X550.
+/// Two words of memory that the card reads and reports in.
+type Descriptor = [AtomicU64; 2];
+
+/// How a family writes down what is to be sent. A data descriptor's first word
+/// is the buffer's address.
+pub trait Format: Debug + 'static {
+    /// Shortest frame the card may be given; it pads to 60 itself.
+    const MIN_FRAME: u32;
+    /// Longest frame it sends, without FCS but with an inserted tag.
+    const MAX_FRAME: u32;
+    /// Most buffers of one frame.
+    const MAX_PARTS: u32;
+    /// Second word: last descriptor of the frame.
+    const LAST: u64;
+    /// Second word: report when done.
+    const REPORT: u64;
+
+    /// The second word of a data descriptor for `length` bytes of a frame of `total`.
+    fn data(length: u64, total: u64) -> u64;
+
+    /// Whether a second word is that of a report.
+    fn done(word: u64) -> bool;
+
+    /// What `offload` takes: bits of each data descriptor's second word, and a
+    /// context descriptor before them unless the card still remembers the same.
+    fn offload(offload: &Offload) -> (u64, Option<[u64; 2]>);
+}
+
+/// A transmit queue.
 #[derive(Debug)]
-pub struct TxQueue {
+pub struct Queue<F: Format> {
     ring: BufferRing<Descriptor>,
     tail: Doorbell,
     /// Position that is written next. Runs freely.
     next: u32,
     /// Oldest position not yet reclaimed.
     clean: u32,
-    /// Positions with RS, oldest first.
+    /// Positions that asked for a report, oldest first.
     marks: Marks,
     /// Context descriptors among `clean..next`.
     contexts: u32,
     /// The context the card remembers.
-    context: Option<Context>,
+    context: Option<[u64; 2]>,
     /// Pool of the buffers in the ring.
     pool: Option<PoolId>,
     tally: Arc<Tally>,
+    _format: PhantomData<F>,
 }
 
 /// What became of a frame that is not plain.
@@ -65,10 +93,10 @@ enum Odd {
     Done(usize),
 }
 
-impl TxQueue {
+impl<F: Format> Queue<F> {
     /// A queue on a ring of `len` zeroed descriptors that the card already knows.
-    pub(super) fn new(region: Region, len: u32, tail: Doorbell) -> Self {
-        TxQueue {
+    pub fn new(region: Region, len: u32, tail: Doorbell) -> Self {
+        Queue {
             ring: BufferRing::new(region, len),
             tail,
             next: 0,
@@ -78,12 +106,13 @@ impl TxQueue {
             context: None,
             pool: None,
             tally: Arc::default(),
+            _format: PhantomData,
         }
     }
 
-    /// See [`crate::driver::TxQueue::send`].
+    /// See [`super::TxQueue::send`].
     #[inline]
-    pub(in crate::driver) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+    pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
         if self.pool != Some(pool.id()) {
             self.adopt(pool);
@@ -142,12 +171,12 @@ impl TxQueue {
         for entry in &batch.entries()[from..to] {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
-            if length.wrapping_sub(MIN_FRAME) > BUFFER_SIZE as u32 - MIN_FRAME {
+            if length.wrapping_sub(F::MIN_FRAME) > BUFFER_SIZE as u32 - F::MIN_FRAME {
                 break;
             }
             let (slot, buffer) = ring.at(position);
             slot[0].store(iova(entry.buffer), Ordering::Relaxed);
-            slot[1].store(data(u64::from(length), u64::from(length)) | tx::EOP, Ordering::Relaxed);
+            slot[1].store(F::data(u64::from(length), u64::from(length)) | F::LAST, Ordering::Relaxed);
             buffer.set(entry.buffer);
             position = position.wrapping_add(1);
         }
@@ -161,7 +190,7 @@ impl TxQueue {
     fn announce(&mut self) {
         let last = self.next.wrapping_sub(1);
         let word = &self.ring.at(last)[1];
-        word.store(word.load(Ordering::Relaxed) | tx::RS, Ordering::Relaxed);
+        word.store(word.load(Ordering::Relaxed) | F::REPORT, Ordering::Relaxed);
         self.marks.push(last);
         self.tail.ring(self.ring.index(self.next));
     }
@@ -174,15 +203,15 @@ impl TxQueue {
         let count = batch.len();
         let parts = (from..count).position(|i| !batch.continues(i)).map_or(count - from, |n| n + 1);
         let mut total: u32 = (from..from + parts).map(|i| batch.frame(i).len() as u32).sum();
-        if parts == 1 && (1..MIN_FRAME).contains(&total) {
-            batch.pad(from, MIN_FRAME as usize);
+        if parts == 1 && (1..F::MIN_FRAME).contains(&total) {
+            batch.pad(from, F::MIN_FRAME as usize);
             total = batch.frame(from).len() as u32;
         }
         let offload = batch.offload(from);
         let tag = if offload.is_some_and(|offload| offload.vlan.is_some()) { TAG } else { 0 };
-        let wrong = if batch.continues(from + parts - 1) {
+        let wrong = if batch.continues(from + parts - 1) || parts > F::MAX_PARTS as usize {
             Some(Anomaly::BadChain)
-        } else if !(MIN_FRAME..=MAX_FRAME - tag).contains(&total)
+        } else if !(F::MIN_FRAME..=F::MAX_FRAME - tag).contains(&total)
             || batch.frames().skip(from).take(parts).any(<[u8]>::is_empty)
         {
             Some(Anomaly::BadLength)
@@ -195,14 +224,13 @@ impl TxQueue {
             return Odd::Done(parts);
         }
 
-        let flags = offload.as_ref().map_or(0, Context::flags);
-        let context = offload.as_ref().filter(|_| flags != 0).map(Context::of);
+        let (flags, context) = offload.as_ref().map_or((0, None), F::offload);
         let new_context = context.filter(|_| context != self.context);
         if self.free() < parts as u32 + u32::from(new_context.is_some()) {
             return Odd::Waits;
         }
         if let Some(context) = new_context {
-            self.write([context.0, context.1], NO_BUFFER);
+            self.write(context, NO_BUFFER);
             self.context = Some(context);
             self.contexts += 1;
         }
@@ -210,8 +238,8 @@ impl TxQueue {
             let length = batch.frame(i).len() as u64;
             let Entry { buffer, span, .. } = batch.entries()[i];
             let address = batch.pool().iova(buffer) + u64::from(span.start());
-            let end = if i + 1 == from + parts { tx::EOP } else { 0 };
-            self.write([address, data(length, u64::from(total)) | end | flags], buffer);
+            let end = if i + 1 == from + parts { F::LAST } else { 0 };
+            self.write([address, F::data(length, u64::from(total)) | end | flags], buffer);
         }
         Odd::Done(parts)
     }
@@ -225,12 +253,12 @@ impl TxQueue {
         self.next = self.next.wrapping_add(1);
     }
 
-    /// See [`crate::driver::TxQueue::reclaim`].
+    /// See [`super::TxQueue::reclaim`].
     ///
     /// # Panics
     /// If the ring holds buffers of another pool.
     #[inline]
-    pub(in crate::driver) fn reclaim(&mut self, pool: &Pool) -> usize {
+    pub fn reclaim(&mut self, pool: &Pool) -> usize {
         assert!(
             self.used() == 0 || self.pool == Some(pool.id()),
             "a transmit ring holds buffers of one pool at a time"
@@ -238,7 +266,7 @@ impl TxQueue {
         let mut end = self.clean;
         while let Some(mark) = self.marks.first() {
             // Acquire: whoever gets the buffer next writes to it after the card has read it.
-            if self.ring.at(mark)[1].load(Ordering::Acquire) & tx::DD == 0 {
+            if !F::done(self.ring.at(mark)[1].load(Ordering::Acquire)) {
                 break;
             }
             end = mark.wrapping_add(1);
@@ -276,26 +304,20 @@ impl TxQueue {
 
     /// Gives all buffers in the ring back, sent or not. Only once the card
     /// cannot read any more.
-    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
+    pub fn release(&mut self, pool: &Pool) {
         if self.pool == Some(pool.id()) {
             self.give_back(pool, self.next);
             self.marks.clear();
         }
     }
 
-    /// See [`crate::driver::TxQueue::anomalies`].
-    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
+    /// See [`super::TxQueue::anomalies`].
+    pub fn anomalies(&self) -> Anomalies {
         self.tally.read()
     }
 
-    /// The counters behind [`TxQueue::anomalies`], for the control plane.
-    pub(super) fn tally(&self) -> Arc<Tally> {
+    /// The counters behind [`Queue::anomalies`], for the control plane.
+    pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.tally)
     }
-}
-
-/// Second word of a data descriptor for `length` bytes of a frame of `total`.
-#[inline(always)]
-fn data(length: u64, total: u64) -> u64 {
-    tx::DATA | length | total << tx::PAYLEN
 }

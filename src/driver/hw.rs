@@ -1,0 +1,97 @@
+//! A card's registers by name, as the control plane of any family holds them.
+
+use super::regs::Reg;
+use super::wait;
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Bar, Function};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The registers of an opened card.
+pub struct Access {
+    device: String,
+    bar: Bar,
+    /// Whether analogue parts need time to settle.
+    silicon: bool,
+}
+
+impl Access {
+    /// The registers in BAR 0 of `function`, which must have `len` bytes.
+    pub fn new(function: &dyn Function, len: u64) -> Result<Self> {
+        let bar = function.bar(0)?;
+        bar.require(function.name(), len)?;
+        let silicon = function.kind() != pci::Kind::Emulated;
+        Ok(Access { device: function.name().to_owned(), bar, silicon })
+    }
+
+    /// Reads a register.
+    pub fn read(&self, reg: Reg) -> u32 {
+        self.bar.read32(u64::from(reg.offset))
+    }
+
+    /// Writes a register.
+    pub fn write(&self, reg: Reg, value: u32) {
+        self.bar.write32(u64::from(reg.offset), value);
+    }
+
+    /// Sets bits of a register.
+    pub fn set(&self, reg: Reg, bits: u32) {
+        self.write(reg, self.read(reg) | bits);
+    }
+
+    /// Clears bits of a register.
+    pub fn clear(&self, reg: Reg, bits: u32) {
+        self.write(reg, self.read(reg) & !bits);
+    }
+
+    /// Changes the bits under `mask` to those of `value`.
+    pub fn change(&self, reg: Reg, mask: u32, value: u32) {
+        self.write(reg, self.read(reg) & !mask | value);
+    }
+
+    /// Waits until the bits under `mask` are `value`, at most `patience`.
+    pub fn wait(&self, what: &str, reg: Reg, mask: u32, value: u32, patience: Duration) -> Result<u32> {
+        wait::wait_until(self, what, reg.name, patience, || self.read(reg), |v| v & mask == value)
+    }
+
+    /// The data path's pointer to a tail register.
+    pub fn doorbell(&self, reg: Reg) -> Result<pci::Doorbell> {
+        self.bar.doorbell(u64::from(reg.offset))
+    }
+
+    /// Fails if the card does not answer any more: `reg` is one that never
+    /// holds all ones.
+    pub fn answers(&self, reg: Reg) -> Result<()> {
+        match self.read(reg) {
+            u32::MAX => Err(wait::gone(self, reg.name)),
+            _ => Ok(()),
+        }
+    }
+
+    /// An error about this card.
+    pub fn error(&self, kind: Kind, text: impl fmt::Display) -> Error {
+        Error::new(kind, format!("{self}: {text}"))
+    }
+
+    /// Lets analogue parts settle: lasers, PLLs, wires. A model has none, and
+    /// everything that it does need time for shows in a register.
+    pub fn settle(&self, time: Duration) {
+        if !self.silicon {
+            return;
+        }
+        if time >= Duration::from_micros(200) {
+            std::thread::sleep(time);
+            return;
+        }
+        let start = Instant::now();
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.device)
+    }
+}
