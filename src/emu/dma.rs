@@ -134,6 +134,12 @@ impl Translation {
         self.words(iova)
     }
 
+    /// The 8 bytes at `iova`: an event, a short descriptor.
+    #[inline]
+    pub fn word64(&self, iova: Iova) -> Option<&AtomicU64> {
+        self.words(iova)
+    }
+
     /// The 4 bytes at `iova`: a head write-back, an index.
     #[inline]
     pub fn word32(&self, iova: Iova) -> Option<&AtomicU32> {
@@ -287,6 +293,8 @@ unsafe trait Atomic {}
 
 // SAFETY: atomics.
 unsafe impl Atomic for AtomicU32 {}
+// SAFETY: atomics.
+unsafe impl Atomic for AtomicU64 {}
 // SAFETY: atomics.
 unsafe impl Atomic for [AtomicU64; 2] {}
 
