@@ -74,6 +74,10 @@ impl ConfigSpace {
             self.put(BAR + 4 * index, 4, 0xc, mask as u32);
             self.put(BAR + 4 * index + 4, 4, 0, (mask >> 32) as u32);
         }
+        if profile.io != 0 {
+            self.put(COMMAND, 2, 0, 0x0547);
+            self.put(BAR, 4, 1, !(profile.io - 1) as u32);
+        }
         self.put(0x2c, 2, u32::from(id.subsystem_vendor), 0);
         self.put(0x2e, 2, u32::from(id.subsystem), 0);
         self.put(0x34, 1, POWER as u32, 0);
@@ -183,6 +187,7 @@ mod tests {
             name: "test",
             id: Id { vendor: 0x8086, device: 0x10fb, subsystem_vendor: 0x8086, subsystem: 0xc, revision: 1 },
             bars: [512 << 10, 0, 0, 0, 16 << 10, 0],
+            io: 0,
             vectors: 64,
             msix: (4, 0, 0x2000),
             speed: 10_000_000_000,

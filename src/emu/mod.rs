@@ -177,12 +177,23 @@ pub struct Profile {
     /// Size in bytes of each memory BAR, a power of two; 0 where there is none.
     /// BARs are 64-bit: index 0 takes 0 and 1.
     pub bars: [u64; 6],
+    /// Size in bytes of an I/O BAR at index 0, a power of two; 0 where there is none.
+    pub io: u64,
     /// MSI-X vectors.
     pub vectors: u16,
     /// BAR that holds the MSI-X table, and the offsets of table and PBA in it.
     pub msix: (u8, u32, u32),
     /// Link speed in bits a second.
     pub speed: u64,
+}
+
+impl Profile {
+    /// Size in bytes of the BAR at this index, of memory or of I/O ports; 0 if
+    /// there is none.
+    pub fn bar(&self, index: usize) -> u64 {
+        let io = if index == 0 { self.io } else { 0 };
+        self.bars.get(index).copied().unwrap_or(0).max(io)
+    }
 }
 
 /// A page of a BAR as memory.

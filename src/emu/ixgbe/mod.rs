@@ -157,6 +157,7 @@ impl Ixgbe {
             name,
             id,
             bars: [registers, 0, 0, 0, 16 << 10, 0],
+            io: 0,
             vectors: VECTORS,
             msix: (4, 0, 0x2000),
             speed: 10_000_000_000,

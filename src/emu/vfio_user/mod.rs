@@ -229,7 +229,7 @@ impl Session<'_> {
     /// argsz, flags (readable 1, writable 2), index, capabilities, size, offset.
     fn region_info(&self, index: u32) -> Answer {
         let size = match index {
-            0..=5 => self.card.profile().bars[index as usize],
+            0..=5 => self.card.profile().bar(index as usize),
             CONFIG_REGION => super::CONFIG_SIZE as u64,
             _ if index < REGIONS => 0,
             _ => return Err(libc::EINVAL),
@@ -290,7 +290,7 @@ impl Session<'_> {
         let region = u32_at(payload, 8).ok_or(libc::EINVAL)?;
         let count = u32_at(payload, 12).ok_or(libc::EINVAL)? as usize;
         let size = match region {
-            0..=5 => self.card.profile().bars[region as usize],
+            0..=5 => self.card.profile().bar(region as usize),
             CONFIG_REGION => super::CONFIG_SIZE as u64,
             _ => 0,
         };
