@@ -17,7 +17,7 @@
 //! that port alone until it was served: control never starves behind traffic.
 
 use super::wire::{Counters, Patch};
-use super::{Card, Picos, Spec, build};
+use super::{Card, Picos, Spec, StageLog, Stages, build};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Bar, Doorbell, Function, Id, Registers};
@@ -291,6 +291,20 @@ impl Tap {
     pub fn wire(&self) -> Counters {
         let open = self.port.with(|card, _| card.model().wire_counters());
         open.unwrap_or_else(|| lock(&self.port.state).wire)
+    }
+
+    /// Begins to note the stages of the packets that the card sends, or ends it;
+    /// false if its model cannot.
+    pub fn note_stages(&self, on: bool) -> bool {
+        let noted =
+            self.port.with(|card, _| card.model().stages().map(|log| *log = on.then(StageLog::default)).is_some());
+        noted.unwrap_or(false)
+    }
+
+    /// The stages of the packets that were sent since the last time, oldest first.
+    pub fn take_stages(&self) -> Vec<Stages> {
+        let taken = self.port.with(|card, _| card.model().stages().and_then(Option::as_mut).map(StageLog::take));
+        taken.flatten().unwrap_or_default()
     }
 
     /// Messages that an MSI-X vector has sent; 0 once closed.

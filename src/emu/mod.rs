@@ -30,6 +30,7 @@ pub mod offload;
 mod regs;
 pub mod segment;
 mod spec;
+mod stages;
 pub mod vfio_user;
 mod violations;
 pub mod wire;
@@ -42,6 +43,7 @@ pub use in_process::{Access, Drive, Engine, Tap};
 pub use interrupts::Interrupts;
 pub use regs::{Hit, Mode, Page, RegisterFile, Row};
 pub use spec::{Share, Spec};
+pub use stages::{StageLog, Stages};
 pub use violations::Violations;
 
 use crate::error::{Error, Kind, Result};
@@ -97,6 +99,12 @@ pub trait Model: Send {
 
     /// What has passed on its wire.
     fn wire_counters(&self) -> wire::Counters;
+
+    /// Where it notes the stages of packets, if it is a model that does; put a
+    /// log there and it begins.
+    fn stages(&mut self) -> Option<&mut Option<StageLog>> {
+        None
+    }
 }
 
 /// A card that can be emulated.
