@@ -21,6 +21,7 @@
 mod card;
 mod config;
 mod dma;
+pub mod ef10;
 mod fault;
 pub mod frame;
 mod in_process;
@@ -153,6 +154,42 @@ pub const MODELS: &[ModelInfo] = &[
         speed: 10_000_000_000,
         faults: &[],
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X550, spec, mac)),
+    },
+    ModelInfo {
+        name: "x2522",
+        text: "Solarflare X2522 10 GbE (SFC9250), with PIO and CTPIO",
+        id: (0x1924, 0x0b03),
+        queues: 64,
+        speed: 10_000_000_000,
+        faults: ef10::FAULTS,
+        build: |spec, mac| Box::new(ef10::Ef10::new(ef10::Kind::X2522, spec, mac)),
+    },
+    ModelInfo {
+        name: "sfc9220",
+        text: "Solarflare SFC9220 10 GbE (SFN8522)",
+        id: (0x1924, 0x0a03),
+        queues: 64,
+        speed: 10_000_000_000,
+        faults: ef10::FAULTS,
+        build: |spec, mac| Box::new(ef10::Ef10::new(ef10::Kind::Sfc9220, spec, mac)),
+    },
+    ModelInfo {
+        name: "sfc9120",
+        text: "Solarflare SFC9120 10 GbE (SFN7122F)",
+        id: (0x1924, 0x0903),
+        queues: 64,
+        speed: 10_000_000_000,
+        faults: ef10::FAULTS,
+        build: |spec, mac| Box::new(ef10::Ef10::new(ef10::Kind::Sfc9120, spec, mac)),
+    },
+    ModelInfo {
+        name: "sfc9140",
+        text: "Solarflare SFC9140 40 GbE (SFN7142Q)",
+        id: (0x1924, 0x0923),
+        queues: 64,
+        speed: 40_000_000_000,
+        faults: ef10::FAULTS,
+        build: |spec, mac| Box::new(ef10::Ef10::new(ef10::Kind::Sfc9140, spec, mac)),
     },
 ];
 

@@ -1,0 +1,140 @@
+//! CTPIO: a frame written straight through to the wire (Medford2).
+//!
+//! ```text
+//!   aperture:  | length 11:0  stamp 12  threshold 27:16 | frame ...          |
+//!   then:      a descriptor of the same frame, and the doorbell
+//!                 | the frame was whole, and the queue had nothing else to do
+//!                 |    yes: the frame goes out as written; event of type CTPIO
+//!                 +--> no:  the descriptor is fetched, as without ("fallback")
+//! ```
+//!
+//! Time does not pass while a driver writes, so there is no underrun here. What
+//! a driver does wrong (gaps, pieces that are not words, a new frame before the
+//! last one's doorbell) fails the frame as on silicon: it is erased if it was
+//! held back whole, and a poisoned frame goes out if the MAC had begun with it.
+
+use super::{Ef10, stats};
+use std::sync::atomic::Ordering;
+
+/// Shortest and longest frame.
+const SHORTEST: usize = 29;
+const LONGEST: usize = 4092;
+
+/// How the frame in an aperture was written, where the writes are seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aperture {
+    /// Bytes written in order; 0 before the first.
+    written: usize,
+    /// The counter of what went wrong.
+    failed: Option<usize>,
+}
+
+/// What there is in an aperture.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Bytes of the frame.
+    pub len: usize,
+    threshold: usize,
+}
+
+impl Ef10 {
+    /// A write to an aperture that is not mapped.
+    pub(super) fn ctpio_written(&mut self, vi: u16, offset: usize, size: u8, value: u64) {
+        let window = &mut self.windows[usize::from(vi)];
+        let aperture = &mut window.aperture;
+        if !matches!(size, 4 | 8) {
+            aperture.failed.get_or_insert(stats::CTPIO_INVALID_WR_FAIL);
+            self.violations.note("CTPIO write that is not of 4 or 8 bytes");
+            return;
+        }
+        if offset == 0 {
+            let clobbered = aperture.written != 0;
+            *aperture = Aperture::default();
+            if clobbered {
+                aperture.failed = Some(stats::CTPIO_FRM_CLOBBER_FAIL);
+                self.violations.note("CTPIO frame begun before the doorbell of the last one");
+            }
+        } else if offset != aperture.written {
+            aperture.failed.get_or_insert(stats::CTPIO_NONCONTIG_WRITE_FAIL);
+            self.violations.note("CTPIO write that does not follow the one before");
+        }
+        aperture.written = offset + usize::from(size);
+        for (n, word) in [value as u32, (value >> 32) as u32].into_iter().take(usize::from(size / 4)).enumerate() {
+            if let Some(cell) = window.ctpio.get(offset / 4 + n) {
+                cell.store(word, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The frame that waits in an aperture, which is empty then.
+    pub(super) fn ctpio_take(&mut self, vi: u16) -> Option<Header> {
+        let first = self.windows[usize::from(vi)].ctpio[0].swap(0, Ordering::AcqRel);
+        let header = Header { len: (first & 0xfff) as usize, threshold: (first >> 16 & 0xfff) as usize };
+        (first != 0).then_some(header)
+    }
+
+    /// Whether the frame in the aperture is what its descriptor says, and goes
+    /// out as it is; else its descriptor does. `idle` is that the queue had
+    /// nothing else to do, `qualified` that it may use CTPIO.
+    pub(super) fn ctpio_sends(&mut self, vi: u16, header: Header, idle: bool, qualified: bool, poisons: bool) -> bool {
+        let window = &mut self.windows[usize::from(vi)];
+        let aperture = std::mem::take(&mut window.aperture);
+        let fallback = if !qualified {
+            Some(stats::CTPIO_UNQUALIFIED_FALLBACK)
+        } else if !idle {
+            Some(stats::CTPIO_VI_BUSY_FALLBACK)
+        } else if header.len < SHORTEST {
+            Some(stats::CTPIO_RUNT_FALLBACK)
+        } else {
+            None
+        };
+        if let Some(counter) = fallback {
+            self.stats.one(counter);
+            self.stats.one(stats::CTPIO_FALLBACK);
+            return false;
+        }
+        if header.len != self.packet.len() && aperture.written != 0 {
+            self.violations.note("CTPIO frame of another length than its descriptor");
+        }
+        let seen = aperture.written != 0;
+        let failed = if aperture.failed.is_some() {
+            aperture.failed
+        } else if seen && aperture.written < 4 + header.len {
+            self.violations.note("doorbell before the end of a CTPIO frame");
+            Some(stats::CTPIO_MISSING_DBELL_FAIL)
+        } else if header.len > LONGEST || !same(&window.ctpio, &self.packet, header.len) {
+            // In a mapped aperture the next frame may be there already.
+            Some(stats::CTPIO_FRM_CLOBBER_FAIL)
+        } else {
+            None
+        };
+        if let Some(counter) = failed {
+            self.stats.one(counter);
+            self.stats.one(if poisons && header.threshold < header.len {
+                stats::CTPIO_POISON
+            } else {
+                stats::CTPIO_ERASE
+            });
+            self.stats.one(stats::CTPIO_FALLBACK);
+            return false;
+        }
+        if self.nasty && self.random.number().is_multiple_of(4) {
+            // Another function was sending.
+            self.stats.one(stats::CTPIO_VI_CLOBBER_FALLBACK);
+            self.stats.one(stats::CTPIO_FALLBACK);
+            return false;
+        }
+        if seen && aperture.written > (4 + header.len).next_multiple_of(4) {
+            self.stats.one(stats::CTPIO_LONG_WRITE_SUCCESS);
+        }
+        self.stats.one(stats::CTPIO_SUCCESS);
+        true
+    }
+}
+
+/// Whether the aperture holds this frame behind its first word.
+fn same(aperture: &super::super::Page, frame: &[u8], len: usize) -> bool {
+    let words = frame.chunks(4).zip(aperture.iter().skip(1));
+    len == frame.len()
+        && words.into_iter().all(|(bytes, word)| word.load(Ordering::Relaxed).to_le_bytes().starts_with(bytes))
+}

@@ -1,0 +1,120 @@
+//! PHY, link, MAC and statistics of the port.
+
+use super::super::bytes::{put, reply, u16_at, u32_at, u64_at};
+use super::super::{Ef10, link};
+use super::errno::{EINVAL, ENOENT};
+use super::{Answer, No};
+
+pub fn phy_config(card: &mut Ef10, _: &[u8]) -> Answer {
+    const PRESENT: u32 = 1;
+    const SFP_PLUS: u32 = 5;
+    const QSFP_PLUS: u32 = 7;
+    let media = if card.kind.speed() > 10_000_000_000 { QSFP_PLUS } else { SFP_PLUS };
+    let supported = link::capabilities(card.kind);
+    let mut bytes = reply(0x48, &[(0, PRESENT), (4, 1), (8, supported), (0x2c, media)]);
+    put(&mut bytes, 0x18, b"emulated");
+    put(&mut bytes, 0x34, b"1");
+    Ok(bytes)
+}
+
+pub fn phy_state(_: &mut Ef10, _: &[u8]) -> Answer {
+    const OK: u32 = 1;
+    Ok(reply(4, &[(0, OK)]))
+}
+
+/// None plugged in that has a memory to read.
+pub fn media(_: &mut Ef10, _: &[u8]) -> Answer {
+    Err(No::Code(ENOENT))
+}
+
+pub fn loopback_modes(_: &mut Ef10, _: &[u8]) -> Answer {
+    let mask: u64 = 1 << link::LOOPBACK_NONE | 1 << link::LOOPBACK_DATA;
+    let mut bytes = reply(0x28, &[]);
+    for at in [0, 8, 0x10, 0x18, 0x20] {
+        put(&mut bytes, at, &mask.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+pub fn link(card: &mut Ef10, _: &[u8]) -> Answer {
+    let len = if card.kind.huntington() { 0x1c } else { 0x2c };
+    let state = card.link_state();
+    let mut bytes = reply(
+        len,
+        &[
+            (0, state.capabilities),
+            (4, state.partner),
+            (8, state.megabits),
+            (0xc, state.loopback),
+            (0x10, state.flags),
+            (0x14, state.flow),
+        ],
+    );
+    if len > 0x1c {
+        put(&mut bytes, 0x1c, &link::capabilities(card.kind).to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+pub fn set_link(card: &mut Ef10, input: &[u8]) -> Answer {
+    let (wanted, flags, loopback) = (u32_at(input, 0), u32_at(input, 4), u32_at(input, 8));
+    if wanted & !(link::capabilities(card.kind) | link::ALWAYS) != 0 {
+        card.violations.note("SET_LINK advertises what the PHY cannot do");
+    }
+    if loopback != link::LOOPBACK_NONE && loopback != link::LOOPBACK_DATA {
+        return Err(No::Code(EINVAL));
+    }
+    card.set_link(wanted, flags, loopback);
+    Ok(Vec::new())
+}
+
+pub fn set_mac(card: &mut Ef10, input: &[u8]) -> Answer {
+    // Without the control word everything is set.
+    let control = if input.len() >= 0x20 { u32_at(input, 0x1c) } else { 0x1f };
+    let mtu = u32_at(input, 0);
+    if control & 1 != 0 {
+        if mtu as usize > super::super::LONGEST {
+            return Err(No::Code(EINVAL));
+        }
+        card.mc.longest = mtu as usize;
+    }
+    if control & 2 != 0 {
+        card.mc.drain = u32_at(input, 4) != 0;
+    }
+    if control & 8 != 0 {
+        card.set_flow(u32_at(input, 0x14));
+    }
+    Ok(reply(4, &[(0, card.mc.longest as u32)]))
+}
+
+/// MAC_STATS: once, or again and again.
+pub fn mac_stats(card: &mut Ef10, input: &[u8]) -> Answer {
+    const DMA: u32 = 1;
+    const CLEAR: u32 = 1 << 1;
+    const PERIODIC_CHANGE: u32 = 1 << 2;
+    const PERIODIC_ENABLE: u32 = 1 << 3;
+    const PERIODIC_NOEVENT: u32 = 1 << 5;
+    let (address, command, len) = (u64_at(input, 0), u32_at(input, 8), u32_at(input, 12));
+    if command & CLEAR != 0 {
+        card.stats.clear();
+    }
+    if command & PERIODIC_CHANGE != 0 {
+        let period = u64::from(u16_at(input, 10)) * 1_000_000_000;
+        let on = command & PERIODIC_ENABLE != 0 && command & DMA != 0 && period != 0;
+        let event = command & PERIODIC_NOEVENT == 0;
+        card.stats.repeat(on.then_some((address, len, period, event)), card.now);
+    }
+    if command & DMA != 0 {
+        if address % 8 != 0 || len as usize / 8 < super::super::stats::BASE {
+            card.violations.note("MAC_STATS with memory that is too short or not aligned");
+            return Err(No::Code(EINVAL));
+        }
+        card.stats.write(&card.bus.memory, address, len);
+    }
+    Ok(Vec::new())
+}
+
+/// One mode: one port at the board's speed.
+pub fn modes(_: &mut Ef10, _: &[u8]) -> Answer {
+    Ok(reply(12, &[(0, 4), (4, 2), (8, 2)]))
+}

@@ -1,0 +1,498 @@
+//! Transmit: descriptors into frames, and events about them.
+//!
+//! ```text
+//!   ring q: | done | option  data+CONT data | PIO | ...      head .. TX_DESC_UPD: the card's
+//!                      |         |             |
+//!                      v         v             v
+//!                    state    one packet    buffer in the card ---> frames --> MAC
+//!                                                                     |
+//!   event with the index of the packet's last descriptor <--- sent ---+
+//! ```
+//!
+//! Option descriptors change the queue's state and have no event. A descriptor
+//! that is pushed with the index saves its fetch; it must be the one in the ring.
+
+use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
+use super::super::{Picos, Stages};
+use super::evq::{self, CAN_MERGE};
+use super::offload::{self, Tso};
+use super::regs::{TX_DESC_UPD, TX_INDEX};
+use super::{Ef10, Ring, pio};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+/// Packets that one queue sends before it is the next one's turn.
+const TURN: usize = 32;
+
+/// Largest packet to segment.
+const TSO_MAX: usize = 256 * 1024;
+
+/// What a frame takes on the wire besides itself (IEEE 802.3 §4.4.2).
+const OVERHEAD: usize = 24;
+
+/// Packets that share an event.
+const MERGE: u32 = 16;
+
+/// Flags of INIT_TXQ.
+const FLAG_IP_CSUM_DIS: u32 = 1 << 1;
+const FLAG_TCP_CSUM_DIS: u32 = 1 << 2;
+const FLAG_TIMESTAMP: u32 = 1 << 8;
+const FLAG_CTPIO: u32 = 1 << 13;
+const FLAG_CTPIO_UTHRESH: u32 = 1 << 14;
+
+/// Descriptors: option or data, more of the packet follows.
+const OPTION: u64 = 1 << 63;
+const CONT: u64 = 1 << 62;
+const PIO_CONT: u64 = 1 << 59;
+
+/// A transmit queue that a driver has initialised.
+pub struct TxQueue {
+    /// Its ring.
+    pub ring: Ring,
+    /// Checksums that are filled in.
+    ip: bool,
+    transport: bool,
+    stamp: bool,
+    ctpio: bool,
+    /// CTPIO does not wait for the whole frame.
+    poisons: bool,
+    /// Tags that are put in.
+    tags: [u16; 2],
+    tag_count: usize,
+    tso: Tso,
+    /// Next descriptor to send, and the first that is the driver's.
+    head: u32,
+    tail: u32,
+    /// When the doorbell was seen; the descriptor that came with it.
+    rung: Picos,
+    pushed: Option<u32>,
+    /// A frame in the aperture, and whether the queue was idle when it came.
+    aperture: Option<(super::ctpio::Header, bool)>,
+    /// Packets that wait for their event, and the last one's last descriptor.
+    merged: (u32, u32),
+}
+
+/// How a packet came into the card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Path {
+    /// Descriptor and data were fetched.
+    #[default]
+    Dma,
+    /// Data was fetched.
+    Push,
+    Pio,
+    Ctpio,
+}
+
+/// A packet between descriptors and wire.
+#[derive(Default)]
+pub struct Outgoing {
+    /// There is one.
+    busy: bool,
+    queue: u16,
+    /// Its last descriptor, and the first of the next.
+    last: u32,
+    next: u32,
+    path: Path,
+    /// It was cut: its frames lie in the buffer of segments.
+    cut: bool,
+    frames: Vec<Range<usize>>,
+    /// The next frame of those.
+    at: usize,
+}
+
+/// What is at a queue's head.
+enum Next {
+    Nothing,
+    Packet,
+    /// Something that is not sent was passed over.
+    Other,
+}
+
+impl TxQueue {
+    /// An empty queue.
+    pub fn new(ring: Ring, flags: u32, ctpio: bool) -> Self {
+        TxQueue {
+            ring,
+            ip: flags & FLAG_IP_CSUM_DIS == 0,
+            transport: flags & FLAG_TCP_CSUM_DIS == 0,
+            stamp: flags & FLAG_TIMESTAMP != 0,
+            ctpio: ctpio && flags & FLAG_CTPIO != 0,
+            poisons: flags & FLAG_CTPIO_UTHRESH != 0,
+            tags: [0; 2],
+            tag_count: 0,
+            tso: Tso::default(),
+            head: 0,
+            tail: 0,
+            rung: 0,
+            pushed: None,
+            aperture: None,
+            merged: (0, 0),
+        }
+    }
+
+    fn after(&self, at: u32) -> u32 {
+        (at + 1) & self.ring.mask
+    }
+
+    /// An option descriptor in front of a packet.
+    fn option(&mut self, descriptor: u64) -> Result<(), &'static str> {
+        match descriptor >> 60 & 7 {
+            0 => {
+                self.ip = descriptor & 1 != 0;
+                self.transport = descriptor & 2 != 0;
+                if descriptor >> 9 & 0x7_ffff_ffff_ffff != 0 || descriptor >> 2 & 7 != 0 {
+                    return Err("checksum option with reserved bits");
+                }
+            }
+            6 => {
+                // Tags are in network order.
+                self.tags = [(descriptor as u16).swap_bytes(), ((descriptor >> 16) as u16).swap_bytes()];
+                self.tag_count = (descriptor >> 32 & 3).min(2) as usize;
+            }
+            7 => match descriptor >> 56 & 0xf {
+                2 => self.tso = Tso { sequence: descriptor as u32, id: (descriptor >> 32) as u16, mss: 0 },
+                3 => {
+                    self.tso.mss = (descriptor >> 32) as u16;
+                    if self.tso.mss < 4 {
+                        return Err("segmentation with an MSS of less than 4");
+                    }
+                }
+                _ => return Err("segmentation option of a version that is not offered"),
+            },
+            _ => return Err("option descriptor of an unknown type"),
+        }
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    /// The packet's queue is gone.
+    pub fn forget(&mut self, queue: u16) {
+        self.busy &= self.queue != queue;
+    }
+}
+
+impl Ef10 {
+    /// Sends what the doorbells announced, as far as the wire has time; how
+    /// many packets and other descriptors that were.
+    pub(super) fn transmit(&mut self, now: Picos) -> usize {
+        if self.tx_active.is_empty() || !self.link_up() {
+            return 0;
+        }
+        let mut work = 0;
+        if self.out.busy {
+            if !self.emit(now) {
+                return 1;
+            }
+            work += 1;
+        }
+        let queues = self.tx_active.len();
+        for turn in 0..queues {
+            let q = self.tx_active[(self.tx_turn + turn) % queues];
+            self.look(q, now);
+            for _ in 0..TURN {
+                match self.fetch(q) {
+                    Next::Nothing => break,
+                    Next::Other => {}
+                    Next::Packet if self.emit(now) => {}
+                    Next::Packet => {
+                        self.tx_turn = (self.tx_turn + turn) % queues;
+                        self.flush_completions();
+                        return work + 1;
+                    }
+                }
+                work += 1;
+            }
+        }
+        self.tx_turn = (self.tx_turn + 1) % queues;
+        // Late: in some other step (nasty).
+        if !(self.tx_merged.is_empty() || self.nasty && self.random.number().is_multiple_of(4)) {
+            self.flush_completions();
+        }
+        work
+    }
+
+    /// Looks at a queue's doorbell.
+    #[inline]
+    fn look(&mut self, q: u16, now: Picos) {
+        let index = self.windows[usize::from(q)].registers.peek(TX_INDEX);
+        let Some(queue) = &self.txqs[usize::from(q)] else { return };
+        if index == queue.tail || self.indirect(index) {
+            return;
+        }
+        self.rung(q, index, now);
+    }
+
+    /// Codes of the workaround for bug 35388 are not indices.
+    fn indirect(&self, index: u32) -> bool {
+        self.mc.bug35388 && index & 0x800 != 0
+    }
+
+    fn rung(&mut self, q: u16, index: u32, now: Picos) {
+        let frame = if self.kind.ctpio() { self.ctpio_take(q) } else { None };
+        let window = &self.windows[usize::from(q)].registers;
+        let words = window.page(0);
+        let word = |at: u32| words[((TX_DESC_UPD + at) / 4) as usize].swap(0, Ordering::Relaxed);
+        let pushed = u64::from(word(0)) | u64::from(word(4)) << 32;
+        let Some(queue) = &mut self.txqs[usize::from(q)] else { return };
+        if index > queue.ring.mask {
+            self.violations.note("TX_DESC_UPD is outside the ring");
+            window.poke(TX_INDEX, queue.tail);
+            return;
+        }
+        let same = |at| {
+            let slot = self.bus.memory.word64(queue.ring.slot(at));
+            slot.is_some_and(|slot| slot.load(Ordering::Acquire) == pushed)
+        };
+        queue.pushed = (pushed != 0 && same(queue.tail)).then_some(queue.tail);
+        queue.aperture = frame.map(|header| (header, queue.head == queue.tail));
+        queue.tail = index;
+        queue.rung = now;
+    }
+
+    /// A descriptor was pushed through a window that is not mapped: it must be
+    /// the first new one of the ring.
+    pub(super) fn check_push(&mut self, q: u16, index: u32) {
+        let window = &self.windows[usize::from(q)].registers;
+        let pushed = u64::from(window.peek(TX_DESC_UPD)) | u64::from(window.peek(TX_DESC_UPD + 4)) << 32;
+        let first = window.peek(TX_INDEX);
+        let Some(Some(queue)) = self.txqs.get(usize::from(q)) else {
+            self.violations.note("TX_DESC_UPD of a queue that was not initialised");
+            return;
+        };
+        if pushed == 0 || first == index || first > queue.ring.mask {
+            return;
+        }
+        let slot = self.bus.memory.word64(queue.ring.slot(first));
+        if slot.is_some_and(|slot| slot.load(Ordering::Acquire) != pushed) {
+            self.violations.note("pushed descriptor that is not the one in the ring");
+        }
+    }
+
+    /// Gathers the packet at a queue's head.
+    #[inline]
+    fn fetch(&mut self, q: u16) -> Next {
+        let Some(queue) = &mut self.txqs[usize::from(q)] else { return Next::Nothing };
+        let memory = &self.bus.memory;
+        self.packet.clear();
+        let mut at = queue.head;
+        let mut path = if queue.pushed == Some(at) { Path::Push } else { Path::Dma };
+        let mut bad = false;
+        let last = loop {
+            if at == queue.tail {
+                // A packet without its end: the rest is still to come.
+                return Next::Nothing;
+            }
+            let Some(slot) = memory.word64(queue.ring.slot(at)) else { return Next::Nothing };
+            let descriptor = slot.load(Ordering::Acquire);
+            let this = at;
+            at = queue.after(at);
+            let more = if descriptor & OPTION == 0 {
+                let (address, len) = (descriptor & 0xffff_ffff_ffff, (descriptor >> 48 & 0x3fff) as usize);
+                if len == 0 || self.packet.len() + len > TSO_MAX {
+                    self.violations.note("transmit descriptor without data, or a packet without end");
+                    bad = true;
+                } else {
+                    bad |= !memory.append(address, len, &mut self.packet);
+                }
+                descriptor & CONT != 0
+            } else if descriptor >> 60 & 7 == 1 {
+                let (offset, len) = ((descriptor & 0xfff) as usize, (descriptor >> 32 & 0xfff) as usize);
+                path = Path::Pio;
+                if !self.pio.linked(q) {
+                    self.violations.note("PIO descriptor of a queue without a buffer");
+                    bad = true;
+                } else if len == 0 || offset + len > pio::SIZE {
+                    self.violations.note("PIO descriptor outside the buffer");
+                    bad = true;
+                } else {
+                    read_page(&self.windows[usize::from(q)].pio, offset, len, &mut self.packet);
+                }
+                descriptor & PIO_CONT != 0
+            } else {
+                if this != queue.head {
+                    self.violations.note("option descriptor inside a packet");
+                } else {
+                    queue.head = at;
+                }
+                if let Err(rule) = queue.option(descriptor) {
+                    self.violations.note(rule);
+                }
+                return Next::Other;
+            };
+            if !more {
+                break this;
+            }
+        };
+        let aperture = if at == queue.tail { queue.aperture.take() } else { None };
+        let (qualified, poisons) = (queue.ctpio, queue.poisons);
+        if let Some((header, idle)) = aperture
+            && self.ctpio_sends(q, header, idle, qualified, poisons)
+        {
+            path = Path::Ctpio;
+        }
+        self.out.busy = true;
+        (self.out.queue, self.out.last, self.out.next, self.out.path) = (q, last, at, path);
+        if bad {
+            self.post(0, evq::transmit_error(q));
+        }
+        self.prepare(bad)
+    }
+
+    /// Does to the packet what the queue's state asks for.
+    #[inline]
+    fn prepare(&mut self, bad: bool) -> Next {
+        self.out.frames.clear();
+        (self.out.at, self.out.cut) = (0, false);
+        let Some(queue) = &mut self.txqs[usize::from(self.out.queue)] else { return Next::Nothing };
+        let tso = std::mem::take(&mut queue.tso);
+        let tags = &queue.tags[..queue.tag_count];
+        let packet = &mut self.packet;
+        if bad || packet.len() < 14 {
+            if !bad {
+                self.violations.note("frame shorter than its header");
+            }
+            self.complete(None);
+            return Next::Other;
+        }
+        if self.out.path == Path::Ctpio {
+            // Goes out as written.
+        } else if tso.mss != 0 {
+            offload::tag(packet, tags);
+            self.segments.clear();
+            if offload::segments(packet, tso, &mut self.segments, &mut self.out.frames).is_none() {
+                self.violations.note("segmentation of a packet that is not TCP over IP");
+                self.complete(None);
+                return Next::Other;
+            }
+            self.out.cut = true;
+            return Next::Packet;
+        } else {
+            offload::tag(packet, tags);
+            if queue.ip || queue.transport {
+                offload::checksums(packet, queue.ip, queue.transport);
+            }
+        }
+        if packet.len() > MAX_FRAME {
+            self.violations.note("frame longer than 16 KiB");
+            self.complete(None);
+            return Next::Other;
+        }
+        if packet.len() < MIN_FRAME {
+            packet.resize(MIN_FRAME, 0);
+        }
+        self.out.frames.push(0..packet.len());
+        Next::Packet
+    }
+
+    /// Sends the packet's frames, or what is left of them; false if the wire
+    /// has no time.
+    #[inline]
+    fn emit(&mut self, now: Picos) -> bool {
+        let mut wire = now;
+        while let Some(range) = self.out.frames.get(self.out.at) {
+            let buffer = if self.out.cut { &self.segments } else { &self.packet };
+            let frame = &buffer[range.clone()];
+            if self.looped() {
+                if !self.loop_queue.push(frame, now) {
+                    return false;
+                }
+            } else {
+                match self.mac.send(frame, now) {
+                    Sent::Done(at) => wire = at,
+                    Sent::Busy | Sent::Paused => return false,
+                }
+            }
+            self.stats.sent(frame);
+            self.out.at += 1;
+        }
+        self.complete(Some(wire));
+        true
+    }
+
+    /// All of a packet's descriptors are done. It left at `wire`, if it did.
+    #[inline]
+    fn complete(&mut self, wire: Option<Picos>) {
+        self.out.busy = false;
+        let (q, last, path) = (self.out.queue, self.out.last, self.out.path);
+        let Some(queue) = &mut self.txqs[usize::from(q)] else { return };
+        queue.head = self.out.next;
+        let (evq, label, rung) = (queue.ring.evq, queue.ring.label, queue.rung);
+        let stamped = queue.stamp;
+        if wire.is_some() {
+            self.note_stages(path, rung);
+        }
+        if path != Path::Ctpio && !stamped && (self.merges(evq) || self.nasty) {
+            // Without leave to merge, nasty only delays.
+            let merges = self.merges(evq);
+            let Some(queue) = &mut self.txqs[usize::from(q)] else { return };
+            if merges || queue.merged.0 == 0 {
+                queue.merged = (queue.merged.0 + 1, last);
+                if queue.merged.0 == 1 {
+                    self.tx_merged.push(q);
+                }
+                if queue.merged.0 == MERGE {
+                    self.flush_completion(q);
+                }
+                return;
+            }
+        }
+        self.flush_completion(q);
+        let kind = if path == Path::Ctpio { evq::CTPIO_DONE } else { 0 };
+        self.post(evq, evq::transmit(kind, label, last as u16));
+        if let Some(at) = wire.filter(|_| stamped) {
+            let (low, high) = self.clock.transmit_stamp(at);
+            let first = if path == Path::Ctpio { evq::CTPIO_STAMP_LOW } else { evq::STAMP_LOW };
+            self.post(evq, evq::transmit_stamp(first, label, low));
+            self.post(evq, evq::transmit_stamp(first + 1, label, high));
+        }
+    }
+
+    fn merges(&self, evq: u16) -> bool {
+        matches!(self.evqs.get(usize::from(evq)), Some(Some(queue)) if queue.tx_merge)
+    }
+
+    /// Writes the event that a queue's packets wait for.
+    fn flush_completion(&mut self, q: u16) {
+        let Some(Some(queue)) = self.txqs.get_mut(usize::from(q)) else { return };
+        let (packets, last) = std::mem::take(&mut queue.merged);
+        if packets != 0 {
+            let (evq, label) = (queue.ring.evq, queue.ring.label);
+            let merge = if self.merges(evq) { CAN_MERGE } else { 0 };
+            self.post(evq, evq::transmit(0, label, last as u16) | merge);
+        }
+    }
+
+    /// Writes all events that wait.
+    pub(super) fn flush_completions(&mut self) {
+        for at in 0..self.tx_merged.len() {
+            self.flush_completion(self.tx_merged[at]);
+        }
+        self.tx_merged.clear();
+    }
+
+    /// Says when a packet passed, to who asked.
+    #[inline]
+    fn note_stages(&mut self, path: Path, rung: Picos) {
+        if let Some(log) = &mut self.stages {
+            let (name, reads) = match path {
+                Path::Dma => ("DMA", 2),
+                Path::Push => ("push", 1),
+                Path::Pio => ("PIO", 0),
+                Path::Ctpio => ("CTPIO", 0),
+            };
+            let bytes: usize = self.out.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
+            let on_wire = (bytes as u64 * 8).saturating_mul(1_000_000_000_000) / self.kind.speed();
+            log.note(Stages::reckon(name, rung, reads, on_wire));
+        }
+    }
+}
+
+/// Bytes of a page of words.
+fn read_page(page: &super::super::Page, offset: usize, len: usize, into: &mut Vec<u8>) {
+    let words = page[offset / 4..(offset + len).div_ceil(4)].iter();
+    let start = into.len();
+    into.extend(words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).skip(offset % 4));
+    into.truncate(start + len);
+}
