@@ -217,10 +217,30 @@ impl EventFd {
     }
 }
 
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl AsRawFd for EventFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// Makes sure that writing to `fd`, another program's, never makes us wait.
+/// False if it is not an eventfd at all.
+pub fn adopt_eventfd(fd: &OwnedFd) -> io::Result<bool> {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    if !link.as_os_str().as_bytes().starts_with(b"anon_inode:[eventfd") {
+        return Ok(false);
+    }
+    // SAFETY: no memory is involved.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    Ok(true)
 }
 
 /// -1 as the error that `errno` names.

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(any(not(target_arch = "aarch64"), miri))]
 use std::sync::atomic::{Ordering, fence};
 
 /// After seeing that the device gave a descriptor back, before reading the rest

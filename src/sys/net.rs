@@ -272,6 +272,34 @@ pub fn receive_with_fds(
     Ok(n)
 }
 
+/// Sends `bytes`, and with the first of them copies of `fds`; how many bytes.
+#[cfg(test)]
+pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let data = mem::size_of_val(fds) as u32;
+    let mut control = vec![0_u64; 2 + fds.len().div_ceil(2)];
+    let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: all zeroes is a valid msghdr.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &mut vector;
+    message.msg_iovlen = 1;
+    if !fds.is_empty() {
+        message.msg_control = control.as_mut_ptr().cast();
+        // SAFETY: CMSG_SPACE and CMSG_LEN only compute; control has room for a
+        // header and the descriptors behind it.
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(data) as usize;
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(data) as usize;
+            std::ptr::copy_nonoverlapping(fds.as_ptr().cast(), libc::CMSG_DATA(header), data as usize);
+        }
+    }
+    // SAFETY: message points to live buffers of the sizes it names.
+    let n = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
 /// Gives this thread a network namespace of its own, with nothing in it, that
 /// goes when the thread does.
 #[cfg(test)]

@@ -35,6 +35,9 @@ const MSIX: u32 = 2;
 /// Longest wait for a message while the card has nothing to do.
 const IDLE: Duration = Duration::from_micros(200);
 
+/// Longest time a message may take, from its first byte to its answer's last.
+const MESSAGE: Duration = Duration::from_secs(2);
+
 /// Rounds without work before the server waits instead of looking.
 const BUSY_ROUNDS: u32 = 64;
 
@@ -141,30 +144,53 @@ impl Session<'_> {
     fn message(&mut self) -> io::Result<bool> {
         let mut bytes = [0; HEADER];
         let mut fds = Vec::new();
-        let mut have = match sys::net::receive_with_fds(self.stream.as_fd(), &mut bytes, &mut fds, MAX_FDS) {
+        let have = match sys::net::receive_with_fds(self.stream.as_fd(), &mut bytes, &mut fds, MAX_FDS) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(n) => n,
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(e) => return Err(e),
         };
-        // The rest of a message that has begun is on its way: wait for it.
-        self.stream.set_nonblocking(false)?;
-        self.stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        while have < HEADER {
-            have += match self.stream.read(&mut bytes[have..])? {
-                0 => return Err(ErrorKind::UnexpectedEof.into()),
-                n => n,
-            };
-        }
+        // The rest of a message that has begun is on its way: wait for it, but
+        // not for one who sends a byte a second, or does not take his answer.
+        let deadline = Instant::now() + MESSAGE;
+        self.fill(&mut bytes[have..], deadline)?;
         let Some(header) = Header::read(&bytes) else { return Err(ErrorKind::InvalidData.into()) };
         let mut payload = vec![0; header.payload];
-        self.stream.read_exact(&mut payload)?;
+        self.fill(&mut payload, deadline)?;
         let answer = self.answer(header.command, &payload, fds);
         if header.reply {
-            self.stream.write_all(&header.reply_with(&answer))?;
+            self.send(&header.reply_with(&answer), deadline)?;
         }
-        self.stream.set_nonblocking(true)?;
         Ok(true)
+    }
+
+    /// Reads all of `bytes` before the deadline.
+    fn fill(&mut self, mut bytes: &mut [u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.stream.read(bytes) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(n) => bytes = &mut bytes[n..],
+                Err(e) => {
+                    may_wait(e, deadline)?;
+                    sys::wait_readable(self.stream.as_fd(), IDLE)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes` before the deadline.
+    fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(n) => bytes = &bytes[n..],
+                Err(e) => {
+                    may_wait(e, deadline)?;
+                    std::thread::sleep(IDLE);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn answer(&mut self, command: Command, payload: &[u8], fds: Vec<OwnedFd>) -> Answer {
@@ -271,6 +297,12 @@ impl Session<'_> {
         let end = start.checked_add(count).filter(|end| *end <= vectors).ok_or(libc::EINVAL)?;
         let range = if count == 0 { 0..vectors } else { start..end };
         let eventfds = flags & DATA_EVENTFD != 0 && count > 0;
+        for fd in &fds {
+            // Anything else could keep us waiting, or be a file that we spoil.
+            if eventfds && !sys::adopt_eventfd(fd).map_err(errno)? {
+                return Err(libc::EINVAL);
+            }
+        }
         let mut fds = fds.into_iter();
         let interrupts = &mut self.card.bus().interrupts;
         for vector in range {
@@ -345,6 +377,14 @@ fn pieces(offset: u64, count: usize) -> impl Iterator<Item = (u64, u8)> {
         at += size;
         Some((at - size, size as u8))
     })
+}
+
+/// Passes an error on, unless it only says that it is not yet the time.
+fn may_wait(error: io::Error, deadline: Instant) -> io::Result<()> {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::Interrupted if Instant::now() < deadline => Ok(()),
+        _ => Err(error),
+    }
 }
 
 fn errno(error: io::Error) -> i32 {

@@ -1,8 +1,11 @@
 //! The server against a client that knows only the protocol.
 
 use super::*;
+use crate::emu::wire::Random;
 use crate::emu::{Spec, build};
+use crate::sys::EventFd;
 use proptest::prelude::*;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -58,11 +61,13 @@ struct Client {
 impl Client {
     /// Sends a command and returns the reply's payload, or the errno.
     fn ask(&mut self, command: u16, payload: &[u8]) -> std::result::Result<Vec<u8>, u32> {
+        self.ask_with(command, payload, &[])
+    }
+
+    fn ask_with(&mut self, command: u16, payload: &[u8], fds: &[BorrowedFd<'_>]) -> std::result::Result<Vec<u8>, u32> {
         self.id += 1;
-        let mut message = [self.id.to_ne_bytes(), command.to_ne_bytes()].concat();
-        message.extend(words(&[(HEADER + payload.len()) as u32, 0, 0]));
-        message.extend_from_slice(payload);
-        self.stream.write_all(&message).unwrap();
+        let message = message(self.id, command, payload);
+        assert_eq!(sys::net::send_with_fds(self.stream.as_fd(), &message, fds).unwrap(), message.len());
         let mut header = [0; HEADER];
         self.stream.read_exact(&mut header).unwrap();
         assert_eq!(header[..2], self.id.to_ne_bytes());
@@ -161,6 +166,201 @@ fn transfers_are_cut_into_aligned_accesses() {
     assert_eq!(cut(0, 8), [(0, 4), (4, 4)]);
     assert_eq!(cut(1, 6), [(1, 1), (2, 2), (4, 2), (6, 1)]);
     assert_eq!(cut(4, 0), []);
+}
+
+#[test]
+fn memory_is_reached_through_its_file_and_interrupts_through_eventfds() {
+    let served = Served::new();
+    let mut client = served.connect();
+    let (memory, event) = (memory(), EventFd::new().unwrap());
+    assert_eq!(client.ask_with(2, &map(0x10_0000, 0, MEMORY), &[memory.as_fd()]), Ok(Vec::new()));
+    assert_eq!(client.ask_with(2, &map(0x10_1000, 0, 0x1000), &[memory.as_fd()]), Err(libc::EEXIST as u32));
+    assert_eq!(client.ask_with(2, &map(u64::MAX - 0xfff, 0, 0x1000), &[memory.as_fd()]), Err(libc::EEXIST as u32));
+    for (offset, size) in [(0, MEMORY + 0x1000), (MEMORY, 0x1000), (u64::MAX - 0xfff, 0x1000), (0, 0), (1, 0x1000)] {
+        let map = map(0x100_0000, offset, size);
+        assert_eq!(client.ask_with(2, &map, &[memory.as_fd()]), Err(libc::EINVAL as u32), "{offset:#x} {size:#x}");
+    }
+    assert_eq!(client.ask_with(8, &vectors(0, 1), &[event.as_fd()]), Ok(Vec::new()));
+    assert_eq!(client.ask_with(8, &vectors(64, 1), &[event.as_fd()]), Err(libc::EINVAL as u32));
+    assert_eq!(client.ask_with(8, &vectors(0, 1), &[memory.as_fd()]), Err(libc::EINVAL as u32), "not an eventfd");
+    let vectors = vectors(0, u32::MAX);
+    assert_eq!(client.ask_with(8, &vectors, &[]), Err(libc::EINVAL as u32));
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_of_a_message_does_not_keep_the_server() {
+    let served = Served::new();
+    let mut slow = served.connect();
+    let begun = Instant::now();
+    // One byte of a message now and then, with the whole one always to come.
+    let ended = loop {
+        thread::sleep(Duration::from_millis(100));
+        if slow.stream.write_all(&[9]).is_err() {
+            break begun.elapsed();
+        }
+        assert!(begun.elapsed() < 5 * MESSAGE, "still listened to");
+    };
+    assert!(ended >= MESSAGE);
+    assert_eq!(served.connect().read(7, 0, 2).unwrap(), [0x86, 0x80]);
+}
+
+#[test]
+fn a_client_that_takes_no_answers_does_not_keep_the_server() {
+    let served = Served::new();
+    let deaf = served.connect();
+    let mut client = Client { stream: deaf.stream.try_clone().unwrap(), id: 0 };
+    client.stream.set_write_timeout(Some(5 * MESSAGE)).unwrap();
+    let question = message(1, 9, &[0_u64.to_ne_bytes().to_vec(), words(&[7, 4096])].concat());
+    while client.stream.write_all(&question).is_ok() {}
+    assert_eq!(served.connect().read(7, 0, 2).unwrap(), [0x86, 0x80]);
+}
+
+/// Bytes of the memory that the sessions below map.
+const MEMORY: u64 = 16 << 12;
+
+/// A file in memory, as QEMU's of a guest's memory.
+fn memory() -> std::fs::File {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(MEMORY).unwrap();
+    file
+}
+
+/// A message with everything in order.
+fn message(id: u16, command: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = [id.to_ne_bytes(), command.to_ne_bytes()].concat();
+    bytes.extend(words(&[(HEADER + payload.len()) as u32, 0, 0]));
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn map(address: u64, offset: u64, size: u64) -> Vec<u8> {
+    let fields = [offset, address, size].map(u64::to_ne_bytes).concat();
+    [words(&[32, 3]), fields].concat()
+}
+
+/// Connects eventfds to MSI-X vectors.
+fn vectors(start: u32, count: u32) -> Vec<u8> {
+    words(&[20, 0x24, MSIX, start, count])
+}
+
+/// Files that come with a message of a session.
+#[derive(Clone, Copy, Debug)]
+enum With {
+    Nothing,
+    Memory,
+    Event,
+}
+
+/// A session as QEMU's, which brings the card to where it moves frames: agree,
+/// map, interrupts, bus mastering, a ring each way, and doorbells.
+fn session() -> Vec<(u16, Vec<u8>, With)> {
+    let write = |region: u32, offset: u64, value: u32| {
+        let head = [offset.to_ne_bytes().to_vec(), words(&[region, 4])].concat();
+        (10, [head, value.to_ne_bytes().to_vec()].concat(), With::Nothing)
+    };
+    let read = |region: u32, offset: u64, count: u32| {
+        (9, [offset.to_ne_bytes().to_vec(), words(&[region, count])].concat(), With::Nothing)
+    };
+    let mut session = vec![
+        (1, vec![0, 0, 0, 0, b'{', b'}', 0], With::Nothing),
+        (2, map(0, 0, MEMORY / 2), With::Memory),
+        (2, map(0x10_0000, MEMORY / 2, MEMORY / 2), With::Memory),
+        (4, words(&[16, 0, 0, 0]), With::Nothing),
+        (5, words(&[32, 0, 0, 0, 0, 0, 0, 0]), With::Nothing),
+        read(7, 0, 4096),
+        (8, vectors(0, 1), With::Event),
+        (8, vectors(1, 1), With::Event),
+        // Command register: memory and bus mastering; MSI-X on.
+        write(7, 4, 6),
+        write(7, 0x70, 0x8000_0000),
+        // Receive: ring 0 with 128 descriptors, RXDCTL, RXCTRL.
+        write(0, 0x5080, 0x702),
+        write(0, 0x1000, 0),
+        write(0, 0x1008, 2048),
+        write(0, 0x1014, 0x0200_0402),
+        write(0, 0x1028, 1 << 25),
+        write(0, 0x3000, 1),
+        write(0, 0x1018, 127),
+        // Transmit: DMATXCTL, ring 0, TXDCTL, then frames.
+        write(0, 0x4a80, 1),
+        write(0, 0x6000, 0x10_0000),
+        write(0, 0x6008, 2048),
+        write(0, 0x6028, 1 << 25),
+        write(0, 0x900, 0x8180),
+        write(0, 0x880, 0xffff_ffff),
+        write(0, 0x6018, 8),
+        read(0, 0x800, 4),
+        read(0, 0x6010, 4),
+        write(0, 0x6018, 100),
+        (3, [words(&[24, 0]), [0, MEMORY / 2].map(u64::to_ne_bytes).concat()].concat(), With::Nothing),
+        write(0, 0x6018, 20),
+        (13, Vec::new(), With::Nothing),
+    ];
+    // What DMA finds in the rings is whatever frames were received before.
+    session.extend(session.clone().into_iter().skip(8).take(16));
+    session
+}
+
+/// Sessions that begin well and then go wrong: messages repeated, left out,
+/// swapped, with bits inverted, lengths that lie, and plain noise. Whatever was
+/// sent, the next client finds a card that was just powered on.
+#[test]
+fn no_session_brings_the_server_down() {
+    const PATIENCE: Duration = Duration::from_secs(4);
+    let served = Served::new();
+    let (memory, event) = (memory(), EventFd::new().unwrap());
+    // Descriptors of any content.
+    let mut random = Random::new(7);
+    let content: Vec<u8> = (0..MEMORY / 8).flat_map(|_| random.number().to_ne_bytes()).collect();
+    (&memory).write_all(&content).unwrap();
+    let begun = Instant::now();
+    let mut sessions = 0;
+    while sessions < 400 && begun.elapsed() < PATIENCE {
+        let client = served.connect();
+        // Nobody waits for answers, but somebody takes them.
+        let mut answers = client.stream.try_clone().unwrap();
+        let listener = thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
+        let mut script = session();
+        for _ in 0..random.number() % 4 {
+            let [a, b] = [0; 2].map(|_| random.below(script.len() as u64) as usize);
+            match random.number() % 3 {
+                0 => script.swap(a, b),
+                1 => script.insert(a, script[b].clone()),
+                _ => drop(script.remove(a)),
+            }
+        }
+        for (id, (command, payload, with)) in script.into_iter().enumerate() {
+            let mut bytes = message(id as u16, command, &payload);
+            match random.number() % 40 {
+                0 => bytes = (0..random.below(64)).map(|_| random.number() as u8).collect(),
+                1 => bytes[2] = random.number() as u8,
+                // Values, not headers: it is understood, and strange.
+                2..=9 if !payload.is_empty() => {
+                    for _ in 0..1 + random.number() % 3 {
+                        let at = HEADER + random.below(payload.len() as u64) as usize;
+                        bytes[at] = if random.number().is_multiple_of(2) { random.number() as u8 } else { 0xff };
+                    }
+                }
+                10 => bytes[4..8].copy_from_slice(&(random.number() as u32 % 100).to_ne_bytes()),
+                _ => {}
+            }
+            let fds = match with {
+                With::Nothing => vec![],
+                With::Memory => vec![memory.as_fd()],
+                With::Event => vec![event.as_fd(); 1 + random.below(2) as usize],
+            };
+            if !bytes.is_empty() && sys::net::send_with_fds(client.stream.as_fd(), &bytes, &fds).is_err() {
+                break;
+            }
+        }
+        let _ = client.stream.shutdown(std::net::Shutdown::Write);
+        let _ = listener.join().unwrap();
+        sessions += 1;
+    }
+    assert!(sessions > 10, "{sessions} sessions in {PATIENCE:?}");
+    let mut client = served.connect();
+    assert_eq!(client.read(7, 0, 6).unwrap(), [0x86, 0x80, 0xfb, 0x10, 0, 0], "bus mastering is off");
+    assert_eq!(client.read(0, 0x6028, 4).unwrap(), [0; 4], "no queue is on");
 }
 
 proptest! {
