@@ -1,7 +1,11 @@
 //! `bmnic capture` as a program: exact counts, and a file that is whole whatever
 //! happens to the program or the disk.
 
+#[path = "common/models.rs"]
+mod models;
+
 use bmnic::packet::read::Recording;
+use models::MODELS;
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
@@ -53,11 +57,11 @@ fn adds_up(document: &Value) {
 fn the_file_holds_what_is_counted_in_both_formats() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out");
-    for format in ["pcap", "pcapng"] {
-        let output =
-            bmnic(&["capture", path.to_str().unwrap(), "--format", format, "-c", "5000", "--json", "--strict"])
-                .output()
-                .unwrap();
+    for (model, format) in MODELS.iter().flat_map(|model| ["pcap", "pcapng"].map(|format| (model, format))) {
+        let card = format!("emu:{model},wire=source");
+        let words =
+            ["capture", path.to_str().unwrap(), "-i", &card, "--format", format, "-c", "5000", "--json", "--strict"];
+        let output = bmnic(&words).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         let document = document(&output);
         assert_eq!(count(&document, "/captured"), 5_000);

@@ -1,6 +1,10 @@
 //! `bmnic fwd` as a whole program: it ends as it was asked to, its counters add
 //! up, and its loop makes no system call while packets flow.
 
+#[path = "common/models.rs"]
+mod models;
+
+use models::MODELS;
 use serde_json::Value;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -67,6 +71,23 @@ fn every_way_of_running_it_adds_up() {
         &["fwd", "--rxq", "4", "emu:82599,wire=source:flows=64", "emu:82599,wire=source:flows=64", "-d", "200ms"],
     ] {
         adds_up(&run(words));
+    }
+}
+
+#[test]
+fn every_emulated_card_forwards_in_every_way() {
+    for model in MODELS {
+        let card = &format!("emu:{model},wire=source:flows=64");
+        let nasty = &format!("emu:{model},nasty,seed=7,wire=source:size=imix");
+        for words in [
+            &["fwd", card, card][..],
+            &["fwd", nasty, card],
+            &["fwd", card, card, "--wait", "irq"],
+            &["fwd", card, card, "--batch", "1", "--rxd", "64", "--txd", "4096"],
+            &["fwd", card, card, "--rxq", "4", "--mode", "macswap"],
+        ] {
+            adds_up(&run(&[words, &["-d", "200ms"]].concat()));
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! `bmnic latency` as a user runs it, on emulated cards.
 
+#[path = "common/models.rs"]
+mod models;
+
+use models::MODELS;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -79,10 +83,12 @@ fn the_document_is_complete_and_its_figures_are_in_order() {
 
 #[test]
 fn two_ports_joined_by_a_cable_are_measured_one_way() {
-    let document = json(&["emu:82599", "emu:82599", "-c", "10k", "-r", "20k", "-s", "1518"]);
-    assert_eq!(document["devices"].as_array().unwrap().len(), 2);
-    assert_eq!((&document["received"], &document["lost"]), (&10_000.into(), &0.into()));
-    assert_eq!(document["frame"], 1_518);
+    for card in MODELS.iter().map(|model| format!("emu:{model}")) {
+        let document = json(&[&card, &card, "-c", "10k", "-r", "20k", "-s", "1518"]);
+        assert_eq!(document["devices"].as_array().unwrap().len(), 2);
+        assert_eq!((&document["received"], &document["lost"]), (&10_000.into(), &0.into()));
+        assert_eq!(document["frame"], 1_518);
+    }
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! `bmnic pktgen` as a program: files it writes, what a card gets, what a replay
 //! brings to the other end of a cable.
 
+#[path = "common/models.rs"]
+mod models;
+
 use bmnic::packet::read::Recording;
 use bmnic::packet::record::{Format, Record};
+use models::MODELS;
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -100,10 +104,11 @@ fn a_file_goes_through_pipes() {
 
 #[test]
 fn the_card_counts_what_was_sent_and_not_one_packet_more() {
-    for extra in
-        [&[][..], &["--txq", "3", "--batch", "7"], &["--size", "imix"], &["--size", "9000"], &["--burst", "50"]]
-    {
-        let document = json(&[&["pktgen", "--strict", "-c", "20011"], extra].concat());
+    let extras =
+        [&[][..], &["--txq", "3", "--batch", "7"], &["--size", "imix"], &["--size", "9000"], &["--burst", "50"]];
+    for (model, extra) in MODELS.iter().flat_map(|model| extras.map(|extra| (model, extra))) {
+        let card = format!("emu:{model}");
+        let document = json(&[&["pktgen", "--strict", "-i", &card, "-c", "20011"], extra].concat());
         assert_eq!((&document["sent"], &document["counted_by_card"]), (&20_011.into(), &20_011.into()), "{extra:?}");
         assert_eq!(document["still_in_rings"], 0);
         assert!(document["pps"].as_f64().unwrap() <= document["line_rate_pps"].as_f64().unwrap());
@@ -135,22 +140,35 @@ fn a_replay_over_a_cable_is_captured_byte_for_byte_and_in_order() {
     }
     std::fs::write(&sent, bytes).unwrap();
 
-    let name = format!("pktgen-test-{}", std::process::id());
-    let device = format!("emu:82599,wire=cable:{name}");
-    let capture =
-        bmnic(&["capture", got.to_str().unwrap(), "-i", &device, "-c", "3000", "-d", "50s", "--json", "--rxd", "4096"]);
-    let capture = { capture }.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let document = json(&["pktgen", "-i", &device, "--pcap", sent.to_str().unwrap()]);
-    assert_eq!(document["sent"], 3000);
-    let captured = wait(capture);
-    assert!(captured.status.success(), "{}", text(&captured.stderr));
-    let recording = Recording::open(&got).unwrap();
-    assert_eq!(recording.len(), frames.len(), "{}", text(&captured.stdout));
-    for (i, (packet, frame)) in recording.packets().zip(&frames).enumerate() {
-        assert!(packet.bytes == frame, "packet {i} of {} bytes came as {} bytes", frame.len(), packet.bytes.len());
+    for model in MODELS {
+        let name = format!("pktgen-test-{}-{model}", std::process::id());
+        let device = format!("emu:{model},wire=cable:{name}");
+        let capture = bmnic(&[
+            "capture",
+            got.to_str().unwrap(),
+            "-i",
+            &device,
+            "-c",
+            "3000",
+            "-d",
+            "50s",
+            "--json",
+            "--rxd",
+            "4096",
+        ]);
+        let capture = { capture }.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let document = json(&["pktgen", "-i", &device, "--pcap", sent.to_str().unwrap()]);
+        assert_eq!(document["sent"], 3000);
+        let captured = wait(capture);
+        assert!(captured.status.success(), "{}", text(&captured.stderr));
+        let recording = Recording::open(&got).unwrap();
+        assert_eq!(recording.len(), frames.len(), "{}", text(&captured.stdout));
+        for (i, (packet, frame)) in recording.packets().zip(&frames).enumerate() {
+            assert!(packet.bytes == frame, "packet {i} of {} bytes came as {} bytes", frame.len(), packet.bytes.len());
+        }
+        let times: Vec<u64> = recording.packets().map(|packet| packet.time).collect();
+        assert!(times.is_sorted());
     }
-    let times: Vec<u64> = recording.packets().map(|packet| packet.time).collect();
-    assert!(times.is_sorted());
 }
 
 #[test]

@@ -9,9 +9,12 @@
 //! carry any frame that a network stack makes, unchanged and in order. It does
 //! not show how fast, nor what silicon would do.
 
+#[path = "common/models.rs"]
+mod models;
 #[path = "common/namespaces.rs"]
 mod namespaces;
 
+use models::MODELS;
 use namespaces::{Namespace, Running, obstacle};
 use pcap_file::pcap::PcapReader;
 use std::fs::File;
@@ -116,23 +119,30 @@ fn a_recording_comes_out_of_three_processes_as_it_went_in() {
     let sent = frames(&recording);
     assert_recording_is_rich(&recording, &sent);
 
+    for model in MODELS {
+        comes_out_as_it_went_in(model, &recording, &sent, &result);
+    }
+}
+
+/// Replays a recording through three processes, each with a card of this model.
+fn comes_out_as_it_went_in(model: &str, recording: &Path, sent: &[Vec<u8>], result: &Path) {
     let name = |cable: &str| format!("test-{}-{cable}", std::process::id());
-    let port = |cable: &str| format!("emu:82599,strict,wire=cable:{}", name(cable));
+    let port = |cable: &str| format!("emu:{model},strict,wire=cable:{}", name(cable));
     let bmnic = || Command::new(env!("CARGO_BIN_EXE_bmnic"));
     let count = sent.len().to_string();
-    let capture = Running::spawn(bmnic().args(["capture", "-i", &port("b"), "-c", &count]).arg(&result));
+    let capture = Running::spawn(bmnic().args(["capture", "-i", &port("b"), "-c", &count]).arg(result));
     let forward = Running::spawn(bmnic().args(["fwd", &port("a"), &port("b")]));
-    let generate = Running::spawn(bmnic().args(["pktgen", "-i", &port("a"), "--pcap"]).arg(&recording));
+    let generate = Running::spawn(bmnic().args(["pktgen", "-i", &port("a"), "--pcap"]).arg(recording));
     assert_eq!(generate.wait(Duration::from_secs(60)), Some(0));
     assert_eq!(capture.wait(Duration::from_secs(60)), Some(0));
     forward.interrupt();
     assert_eq!(forward.wait(Duration::from_secs(30)), Some(130));
 
     // To the byte and in order.
-    let received = frames(&result);
+    let received = frames(result);
     assert_eq!(received.len(), sent.len());
     for (n, (sent, received)) in sent.iter().zip(&received).enumerate() {
-        assert_eq!(sent, received, "frame {n}");
+        assert_eq!(sent, received, "{model}: frame {n}");
     }
     // And so say those who read captures for a living.
     let fields =
@@ -141,9 +151,9 @@ fn a_recording_comes_out_of_three_processes_as_it_went_in() {
         Some((len, rest)) => format!("{}\t{rest}", len.parse::<u32>().unwrap().max(60)),
         None => line,
     };
-    let recorded: Vec<_> = tshark(&recording, &fields).into_iter().map(padded).collect();
-    assert_eq!(recorded, tshark(&result, &fields));
-    let info = Command::new("capinfos").args(["-M", "-c", "-S", "-o"]).arg(&result).output().unwrap();
+    let recorded: Vec<_> = tshark(recording, &fields).into_iter().map(padded).collect();
+    assert_eq!(recorded, tshark(result, &fields));
+    let info = Command::new("capinfos").args(["-M", "-c", "-S", "-o"]).arg(result).output().unwrap();
     let info = String::from_utf8(info.stdout).unwrap();
     assert!(info.lines().any(|line| line.starts_with("Number of packets") && line.ends_with(&count)), "{info}");
     assert!(info.lines().any(|line| line.starts_with("Strict time order") && line.ends_with("True")), "{info}");
@@ -173,18 +183,20 @@ fn two_namespaces_ping_and_fetch_through_a_forwarder_between_them() {
     for (host, interface, n) in [(&left, "l0", 1), (&right, "r0", 2)] {
         host.must(&format!("ip addr add 10.77.0.{n}/24 dev {interface}; ip addr add fd77::{n}/64 dev {interface}"));
     }
-    let mut forward = middle.command(env!("CARGO_BIN_EXE_bmnic"));
-    let port = |interface| format!("emu:82599,strict,wire=packet:{interface}");
-    let forward = Running::spawn(forward.args(["fwd", &port("l1"), &port("r1")]));
-    // The first answer comes when the forwarder is up.
-    left.must("ping -n -q -c 1 -w 30 10.77.0.2");
-    left.must("ping -n -q -c 10 -i 0.02 -w 30 -s 1472 -M do 10.77.0.2");
-    left.must("ping -n -q -c 10 -i 0.02 -w 30 fd77::2");
     let _server = right.helper("http");
     let scratch = tempfile::tempdir().unwrap();
-    fetch(&left, "10.77.0.2", scratch.path());
-    forward.interrupt();
-    assert_eq!(forward.wait(Duration::from_secs(30)), Some(130));
+    for model in MODELS {
+        let mut forward = middle.command(env!("CARGO_BIN_EXE_bmnic"));
+        let port = |interface| format!("emu:{model},strict,wire=packet:{interface}");
+        let forward = Running::spawn(forward.args(["fwd", &port("l1"), &port("r1")]));
+        // The first answer comes when the forwarder is up.
+        left.must("ping -n -q -c 1 -w 30 10.77.0.2");
+        left.must("ping -n -q -c 10 -i 0.02 -w 30 -s 1472 -M do 10.77.0.2");
+        left.must("ping -n -q -c 10 -i 0.02 -w 30 fd77::2");
+        fetch(&left, "10.77.0.2", scratch.path());
+        forward.interrupt();
+        assert_eq!(forward.wait(Duration::from_secs(30)), Some(130));
+    }
 }
 
 /// Not a test of its own: the programs that talk in the tests above.

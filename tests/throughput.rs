@@ -1,5 +1,9 @@
 //! `bmnic throughput` as a user runs it, on emulated cards.
 
+#[path = "common/models.rs"]
+mod models;
+
+use models::MODELS;
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
@@ -54,8 +58,10 @@ fn no_rate_is_above_that_of_the_line_and_nothing_is_counted_twice() {
 
 #[test]
 fn two_ports_joined_by_a_cable_pass_packets_one_way() {
-    let document = json(&["emu:82599", "emu:82599", "-t", "50ms", "-s", "64"]);
-    assert!(document["rows"][0]["received"].as_u64().unwrap() > 0);
+    for card in MODELS.iter().map(|model| format!("emu:{model}")) {
+        let document = json(&[&card, &card, "-t", "50ms", "-s", "64"]);
+        assert!(document["rows"][0]["received"].as_u64().unwrap() > 0);
+    }
 }
 
 #[test]
