@@ -16,13 +16,21 @@
 //! After each, no buffer is lost and none is in two places, the queue goes on,
 //! and what can be told from honest behaviour has been counted.
 
+#[path = "support/i40e_card.rs"]
+mod i40e_card;
 #[path = "support/ixgbe_card.rs"]
 mod ixgbe_card;
+#[path = "support/shell.rs"]
+mod shell;
 
 use bmnic::Kind;
 use bmnic::dma::{Addressing, BATCH_MAX, Batch, Pool};
 use bmnic::driver::{self, Anomalies, Config, Port};
-use ixgbe_card::{Card, Fault, Ring};
+use bmnic::pci::Function;
+use ixgbe_card::Fault;
+use shell::Ring;
+use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const RING: u16 = 64;
@@ -55,13 +63,82 @@ trait Hostile: Sized {
     fn corrupt(&mut self, noise: &mut dyn FnMut() -> u64);
 }
 
-/// 82599, X540, X550.
-struct Ixgbe {
-    card: Card,
-    rings: Option<(Ring, Ring)>,
+/// A family whose rings are of descriptors that the card writes back in place.
+trait WritesBack {
+    type Card;
+    fn card() -> (Self::Card, Arc<dyn Function>);
+    /// The first ring of each kind, as the driver has set it up.
+    fn rings(card: &Self::Card) -> (Ring, Ring);
+    /// What the card writes over a receive descriptor.
+    fn received(len: u32, last: bool) -> [u64; 2];
+    /// What it writes over a transmit descriptor that asked for a report.
+    const REPORTED: u64;
+    /// Adds what the family needs to a configuration.
+    fn adapt(_config: &mut Config) {}
 }
 
-impl Ixgbe {
+/// 82599, X540, X550.
+struct I82599;
+
+impl WritesBack for I82599 {
+    type Card = ixgbe_card::Card;
+
+    fn card() -> (Self::Card, Arc<dyn Function>) {
+        let card = ixgbe_card::card(Fault::None);
+        let function = card.function();
+        (card, function)
+    }
+
+    fn rings(card: &Self::Card) -> (Ring, Ring) {
+        (ixgbe_card::rx(card, 0), ixgbe_card::tx(card, 0))
+    }
+
+    fn received(len: u32, last: bool) -> [u64; 2] {
+        ixgbe_card::received(u64::from(len), last)
+    }
+
+    const REPORTED: u64 = ixgbe_card::REPORTED;
+}
+
+/// X710, XL710, XXV710, X722, with receive descriptors of 16 bytes or of 32.
+struct X710<const LONG: bool>;
+
+impl<const LONG: bool> WritesBack for X710<LONG> {
+    type Card = i40e_card::Card;
+
+    fn card() -> (Self::Card, Arc<dyn Function>) {
+        let card = i40e_card::card(i40e_card::Fault::None);
+        let function = card.function();
+        (card, function)
+    }
+
+    fn rings(card: &Self::Card) -> (Ring, Ring) {
+        (i40e_card::rx(card, 0), i40e_card::tx(card, 0))
+    }
+
+    fn received(len: u32, last: bool) -> [u64; 2] {
+        i40e_card::received(u64::from(len), last)
+    }
+
+    const REPORTED: u64 = i40e_card::REPORTED;
+
+    fn adapt(config: &mut Config) {
+        config.long_descriptors = LONG;
+    }
+}
+
+/// The device side of such a family.
+struct InPlace<F: WritesBack> {
+    card: F::Card,
+    rings: Option<(Ring, Ring)>,
+    _family: PhantomData<F>,
+}
+
+type Ixgbe = InPlace<I82599>;
+type I40e = InPlace<X710<false>>;
+type I40eLong = InPlace<X710<true>>;
+
+impl<F: WritesBack> InPlace<F> {
     fn rx(&mut self) -> &mut Ring {
         &mut self.rings.as_mut().unwrap().0
     }
@@ -71,15 +148,17 @@ impl Ixgbe {
     }
 }
 
-impl Hostile for Ixgbe {
+impl<F: WritesBack> Hostile for InPlace<F> {
     fn new(config: &Config) -> (Self, Port) {
-        let card = Card::new(Fault::None);
-        let port = driver::open(card.function(), config).unwrap();
-        (Ixgbe { card, rings: None }, port)
+        let mut config = config.clone();
+        F::adapt(&mut config);
+        let (card, function) = F::card();
+        let port = driver::open(function, &config).unwrap();
+        (InPlace { card, rings: None, _family: PhantomData }, port)
     }
 
     fn attach(&mut self) {
-        self.rings = Some((self.card.rx(0), self.card.tx(0)));
+        self.rings = Some(F::rings(&self.card));
     }
 
     fn rx_owned(&self) -> u32 {
@@ -88,7 +167,7 @@ impl Hostile for Ixgbe {
 
     fn rx_complete(&mut self, ahead: u32, len: u32, last: bool) {
         let at = self.rx().head.wrapping_add(ahead);
-        self.rx().write(at, [0x10, u64::from(len) << 32 | u64::from(last) << 1 | 1]);
+        self.rx().write(at, F::received(len, last));
     }
 
     fn rx_advance(&mut self, n: u32) {
@@ -99,7 +178,7 @@ impl Hostile for Ixgbe {
         let tail = self.rx().tail();
         for at in (tail + 1..).take(usize::from(RING)) {
             let before = [0, 1].map(|n| self.rx().at(at)[n].load(Ordering::Relaxed));
-            self.rx().write(at, [0x10, 60 << 32 | 0b11]);
+            self.rx().write(at, F::received(60, true));
             if received() {
                 self.rx().head = at + 1;
                 return;
@@ -115,7 +194,7 @@ impl Hostile for Ixgbe {
 
     fn tx_complete(&mut self, ahead: u32) {
         let at = self.tx().head.wrapping_add(ahead);
-        self.tx().write(at, [0, 1 << 32]);
+        self.tx().write(at, [0, F::REPORTED]);
     }
 
     fn tx_advance(&mut self, n: u32) {
@@ -207,32 +286,38 @@ impl<H: Hostile> Rig<H> {
 
 /// Each case as a test of its own, for each family.
 macro_rules! cases {
-    ($family:ident: $device:ty { $($case:ident)* }) => {
+    (for $($family:ident: $device:ty),*; $cases:tt) => {
+        $(cases!(@one $family: $device, $cases);)*
+    };
+    (@one $family:ident: $device:ty, { $($case:ident)* }) => {
         mod $family {
             $(#[test] fn $case() { super::$case::<$device>(); })*
         }
     };
 }
 
-cases! { ixgbe: super::Ixgbe {
-    rx_normal
-    rx_beyond_what_was_given
-    rx_not_in_use
-    rx_duplicate
-    rx_chain_that_never_ends
-    rx_chain_with_a_hole_in_it
-    rx_corrupted_ring
-    rx_length_zero_or_beyond_the_buffer
-    rx_longer_than_was_configured
-    tx_normal
-    tx_beyond_what_was_given
-    tx_not_in_use
-    tx_duplicate
-    tx_mid_chain
-    tx_corrupted_ring
-    tx_oversize_frames_never_reach_the_device
-    a_random_device_loses_no_buffer
-} }
+cases! {
+    for ixgbe: super::Ixgbe, i40e: super::I40e, i40e_long: super::I40eLong;
+    {
+        rx_normal
+        rx_beyond_what_was_given
+        rx_not_in_use
+        rx_duplicate
+        rx_chain_that_never_ends
+        rx_chain_with_a_hole_in_it
+        rx_corrupted_ring
+        rx_length_zero_or_beyond_the_buffer
+        rx_longer_than_was_configured
+        tx_normal
+        tx_beyond_what_was_given
+        tx_not_in_use
+        tx_duplicate
+        tx_mid_chain
+        tx_corrupted_ring
+        tx_oversize_frames_never_reach_the_device
+        a_random_device_loses_no_buffer
+    }
+}
 
 // ---- receive ----
 
@@ -525,7 +610,7 @@ fn a_random_device_loses_no_buffer<H: Hostile>() {
 // ---- registers that lie ----
 
 fn open(fault: Fault) -> bmnic::Error {
-    driver::open(Card::new(fault).function(), &Config::default()).err().expect("such a card cannot be opened")
+    driver::open(ixgbe_card::card(fault).function(), &Config::default()).err().expect("such a card cannot be opened")
 }
 
 #[test]
@@ -544,7 +629,7 @@ fn a_card_that_never_finishes_its_reset_is_given_up_by_name() {
 
 #[test]
 fn a_queue_that_never_starts_is_given_up_and_the_card_stopped() {
-    let card = Card::new(Fault::DeadQueues);
+    let card = ixgbe_card::card(Fault::DeadQueues);
     let error = driver::open(card.function(), &Config::default()).err().expect("no queue");
     assert_eq!(error.kind(), Kind::Timeout);
     assert!(error.to_string().contains("RXDCTL"), "{error}");
@@ -553,11 +638,11 @@ fn a_queue_that_never_starts_is_given_up_and_the_card_stopped() {
 
 #[test]
 fn a_card_that_goes_away_while_open_is_told_and_can_still_be_closed() {
-    let card = Card::new(Fault::None);
+    let card = ixgbe_card::card(Fault::None);
     let mut port = driver::open(card.function(), &Config::default()).unwrap();
     assert!(port.nic.link().unwrap().up);
     assert!(card.bus_master());
-    card.break_it(Fault::AllOnes);
+    ixgbe_card::break_it(&card, Fault::AllOnes);
     assert_eq!(port.nic.link().unwrap_err().kind(), Kind::Gone);
     assert_eq!(port.nic.stats().unwrap_err().kind(), Kind::Gone);
     drop(port);
@@ -565,7 +650,7 @@ fn a_card_that_goes_away_while_open_is_told_and_can_still_be_closed() {
 
 #[test]
 fn a_stopped_card_has_its_engines_off_and_is_no_bus_master() {
-    let card = Card::new(Fault::None);
+    let card = ixgbe_card::card(Fault::None);
     let port = driver::open(card.function(), &Config::default()).unwrap();
     assert_eq!((card.get(0x3000) & 1, card.get(0x4a80) & 1), (1, 1));
     assert_ne!(card.get(0x18) & 1 << 28, 0, "DRV_LOAD");

@@ -29,6 +29,11 @@ impl Access {
         self.bar.read32(u64::from(reg.offset))
     }
 
+    /// Reads a register of 64 bits.
+    pub fn read64(&self, reg: Reg) -> u64 {
+        self.bar.read64(u64::from(reg.offset))
+    }
+
     /// Writes a register.
     pub fn write(&self, reg: Reg, value: u32) {
         self.bar.write32(u64::from(reg.offset), value);

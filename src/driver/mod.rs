@@ -28,6 +28,7 @@ pub mod tally;
 pub mod tx;
 pub mod wait;
 
+pub mod i40e;
 pub mod ixgbe;
 
 use crate::dma::{Batch, Pool};
@@ -68,6 +69,9 @@ pub struct Config {
     pub interrupts: bool,
     /// Stamp every received packet if the silicon can.
     pub timestamps: bool,
+    /// Receive descriptors of 32 bytes where a family has them and shorter ones:
+    /// fewer to a cache line, so a card that writes whole lines writes sooner.
+    pub long_descriptors: bool,
     /// Take VLAN tags out of received frames and report them in
     /// [`Meta::vlan`](crate::dma::Meta::vlan).
     pub vlan_strip: bool,
@@ -90,6 +94,7 @@ impl Default for Config {
             loopback: false,
             interrupts: false,
             timestamps: false,
+            long_descriptors: false,
             vlan_strip: false,
             tx_path: TxPath::Auto,
             link_wait: Duration::from_secs(10),
@@ -400,11 +405,23 @@ pub struct Port {
     pub nic: Box<dyn Nic>,
 }
 
-/// Does something with the queue of whichever family it is.
-macro_rules! of_its_family {
-    ($kind:ident, $any:expr, $queue:ident => $what:expr) => {
+/// Does something with the receive queue of whichever family it is.
+macro_rules! rx_of_its_family {
+    ($any:expr, $queue:ident => $what:expr) => {
         match $any {
-            $kind::Ixgbe($queue) => $what,
+            RxQueue::Ixgbe($queue) => $what,
+            RxQueue::I40e($queue) => $what,
+            RxQueue::I40eLong($queue) => $what,
+        }
+    };
+}
+
+/// As [`rx_of_its_family`], with a transmit queue.
+macro_rules! tx_of_its_family {
+    ($any:expr, $queue:ident => $what:expr) => {
+        match $any {
+            TxQueue::Ixgbe($queue) => $what,
+            TxQueue::I40e($queue) => $what,
         }
     };
 }
@@ -414,6 +431,10 @@ macro_rules! of_its_family {
 pub enum RxQueue {
     /// Intel 82599, X540, X550.
     Ixgbe(ixgbe::RxQueue),
+    /// Intel X710, XL710, XXV710, X722.
+    I40e(i40e::RxQueue),
+    /// The same, with [`Config::long_descriptors`].
+    I40eLong(i40e::LongRxQueue),
 }
 
 /// A transmit queue of any family.
@@ -421,6 +442,8 @@ pub enum RxQueue {
 pub enum TxQueue {
     /// Intel 82599, X540, X550.
     Ixgbe(ixgbe::TxQueue),
+    /// Intel X710, XL710, XXV710, X722.
+    I40e(i40e::TxQueue),
 }
 
 impl Port {
@@ -432,8 +455,8 @@ impl Port {
         // First the card: what it could still write belongs to nobody else.
         drop(nic);
         for pool in pools {
-            rx.iter_mut().for_each(|rx| of_its_family!(RxQueue, rx, queue => queue.release(pool)));
-            tx.iter_mut().for_each(|tx| of_its_family!(TxQueue, tx, queue => queue.release(pool)));
+            rx.iter_mut().for_each(|rx| rx_of_its_family!(rx, queue => queue.release(pool)));
+            tx.iter_mut().for_each(|tx| tx_of_its_family!(tx, queue => queue.release(pool)));
         }
     }
 }
@@ -442,7 +465,7 @@ impl RxQueue {
     /// Gives the queue its first buffers. Without it the card drops what comes
     /// before the first [`RxQueue::recv`].
     pub fn fill(&mut self, pool: &Pool) {
-        of_its_family!(RxQueue, self, queue => queue.fill(pool))
+        rx_of_its_family!(self, queue => queue.fill(pool))
     }
 
     /// Appends received packets to `batch`, as many as it has room for, and
@@ -450,18 +473,18 @@ impl RxQueue {
     /// buffers are added whole or not at all.
     #[inline]
     pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        of_its_family!(RxQueue, self, queue => queue.recv(batch))
+        rx_of_its_family!(self, queue => queue.recv(batch))
     }
 
     /// Sleeps until the card says there may be packets, or `patience` is over;
     /// true if it said so. Needs [`Config::interrupts`].
     pub fn wait(&mut self, patience: Duration) -> Result<bool> {
-        of_its_family!(RxQueue, self, queue => queue.wait(patience))
+        rx_of_its_family!(self, queue => queue.wait(patience))
     }
 
     /// What the device did wrong on this queue.
     pub fn anomalies(&self) -> Anomalies {
-        of_its_family!(RxQueue, self, queue => queue.anomalies())
+        rx_of_its_family!(self, queue => queue.anomalies())
     }
 }
 
@@ -472,18 +495,18 @@ impl TxQueue {
     /// later calls.
     #[inline]
     pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {
-        of_its_family!(TxQueue, self, queue => queue.send(batch))
+        tx_of_its_family!(self, queue => queue.send(batch))
     }
 
     /// Gives buffers of packets that have left back to `pool`, all that the
     /// device reports done; returns how many packets' buffers are still in the ring.
     pub fn reclaim(&mut self, pool: &Pool) -> usize {
-        of_its_family!(TxQueue, self, queue => queue.reclaim(pool))
+        tx_of_its_family!(self, queue => queue.reclaim(pool))
     }
 
     /// What the device did wrong on this queue.
     pub fn anomalies(&self) -> Anomalies {
-        of_its_family!(TxQueue, self, queue => queue.anomalies())
+        tx_of_its_family!(self, queue => queue.anomalies())
     }
 }
 
@@ -497,7 +520,10 @@ struct Family {
 }
 
 /// All families that can be driven.
-const FAMILIES: &[Family] = &[Family { name: "ixgbe", paths: &["dma"], supports: ixgbe::supports, open: ixgbe::open }];
+const FAMILIES: &[Family] = &[
+    Family { name: "ixgbe", paths: &["dma"], supports: ixgbe::supports, open: ixgbe::open },
+    Family { name: "i40e", paths: &["dma"], supports: i40e::supports, open: i40e::open },
+];
 
 fn family(id: pci::Id) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| (family.supports)(id))

@@ -6,7 +6,7 @@
 //! [`Receive`] and [`Transmit`], and [`with_pair`] reaches it through one
 //! `match`, before the first packet.
 
-use super::{RxQueue, TxQueue};
+use super::{RxQueue, TxQueue, rx, tx};
 use crate::dma::{Batch, Pool};
 
 /// What packets come out of.
@@ -38,33 +38,36 @@ pub trait Loop {
 pub fn with_pair<L: Loop>(rx: &mut RxQueue, tx: &mut TxQueue, body: L) -> L::Output {
     match (rx, tx) {
         (RxQueue::Ixgbe(rx), TxQueue::Ixgbe(tx)) => body.run(rx, tx),
+        (RxQueue::I40e(rx), TxQueue::I40e(tx)) => body.run(rx, tx),
+        (RxQueue::I40eLong(rx), TxQueue::I40e(tx)) => body.run(rx, tx),
+        (rx, tx) => body.run(rx, tx),
     }
 }
 
 /// Implements the traits by the methods of the same name.
 macro_rules! by_its_methods {
-    ($($rx:ty, $tx:ty;)*) => {$(
-        impl Receive for $rx {
+    ($([$($rx:tt)*] $rx_type:ty, [$($tx:tt)*] $tx_type:ty;)*) => {$(
+        impl $($rx)* Receive for $rx_type {
             #[inline]
             fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-                <$rx>::recv(self, batch)
+                <$rx_type>::recv(self, batch)
             }
         }
 
-        impl Transmit for $tx {
+        impl $($tx)* Transmit for $tx_type {
             #[inline]
             fn send(&mut self, batch: &mut Batch<'_>) -> usize {
-                <$tx>::send(self, batch)
+                <$tx_type>::send(self, batch)
             }
 
             fn reclaim(&mut self, pool: &Pool) -> usize {
-                <$tx>::reclaim(self, pool)
+                <$tx_type>::reclaim(self, pool)
             }
         }
     )*};
 }
 
 by_its_methods! {
-    RxQueue, TxQueue;
-    super::ixgbe::RxQueue, super::ixgbe::TxQueue;
+    [] RxQueue, [] TxQueue;
+    [<F: rx::Format>] rx::Queue<F>, [<F: tx::Format>] tx::Queue<F>;
 }

@@ -209,12 +209,14 @@ impl<F: Format> Queue<F> {
         }
         let offload = batch.offload(from);
         let tag = if offload.is_some_and(|offload| offload.vlan.is_some()) { TAG } else { 0 };
-        let wrong = if batch.continues(from + parts - 1) || parts > F::MAX_PARTS as usize {
+        let wrong = if batch.continues(from + parts - 1) {
             Some(Anomaly::BadChain)
         } else if !(F::MIN_FRAME..=F::MAX_FRAME - tag).contains(&total)
             || batch.frames().skip(from).take(parts).any(<[u8]>::is_empty)
         {
             Some(Anomaly::BadLength)
+        } else if parts > F::MAX_PARTS as usize {
+            Some(Anomaly::BadChain)
         } else {
             None
         };

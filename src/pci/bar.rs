@@ -100,6 +100,15 @@ impl Bar {
         }
     }
 
+    /// Reads a 64-bit register in one access.
+    pub fn read64(&self, offset: u64) -> u64 {
+        match self {
+            // SAFETY: register checks bounds and alignment.
+            Bar::Mapped(mapped) => unsafe { mapped.register::<u64>(offset).read_volatile() },
+            Bar::Emulated(registers, _) => registers.read(offset, 8),
+        }
+    }
+
     /// Writes a 32-bit register.
     pub fn write32(&self, offset: u64, value: u32) {
         match self {

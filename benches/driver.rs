@@ -1,8 +1,10 @@
-//! What the ixgbe driver costs: TSC cycles and instructions a packet.
+//! What a driver costs: TSC cycles and instructions a packet, for each family
+//! or for the one that is named.
 //!
 //! ```text
-//!   cargo bench --bench ixgbe                     cycles, beside a minimal loop
-//!   cargo bench --bench ixgbe -- instructions     instructions, by valgrind's callgrind
+//!   cargo bench --bench driver                          cycles, beside a minimal loop
+//!   cargo bench --bench driver -- instructions          instructions, by valgrind's callgrind
+//!   cargo bench --bench driver -- i40e [instructions]   of one family
 //! ```
 //!
 //! The card is played by the same thread between the measured bursts: it fills
@@ -17,17 +19,70 @@
 
 #![allow(unsafe_code)]
 
+#[path = "../tests/support/i40e_card.rs"]
+mod i40e_card;
 #[path = "../tests/support/ixgbe_card.rs"]
 mod ixgbe_card;
+#[path = "../tests/support/shell.rs"]
+mod shell;
 
 use bmnic::dma::{Addressing, Arena, BUFFER_SIZE, Batch, Pool, Region};
-use bmnic::driver::{self, Config, RxQueue, TxQueue};
+use bmnic::driver::{self, Config, Port, RxQueue, TxQueue};
 use bmnic::measure::clock::Clock;
-use ixgbe_card::{Card, Fault, Ring};
+use shell::Ring;
 use std::hint::black_box;
+use std::marker::PhantomData;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A family as this bench needs it: a card to open, and the words that its
+/// descriptors are made of.
+struct Family {
+    name: &'static str,
+    open: fn(&Config) -> (Port, Ring, Ring),
+    /// What the card writes over a receive descriptor.
+    received: fn(u64) -> [u64; 2],
+    /// Second word of a transmit descriptor: report, and reported.
+    report: u64,
+    reported: u64,
+    minimal: fn(usize) -> Box<dyn Variant>,
+}
+
+static FAMILIES: [Family; 2] = [
+    Family {
+        name: "ixgbe",
+        open: |config| {
+            let card = ixgbe_card::card(ixgbe_card::Fault::None);
+            let port = driver::open(card.function(), config).expect("the card has no fault");
+            (port, ixgbe_card::rx(&card, 0), ixgbe_card::tx(&card, 0))
+        },
+        received: |len| ixgbe_card::received(len, true),
+        report: ixgbe_card::REPORT,
+        reported: ixgbe_card::REPORTED,
+        minimal: |burst| Box::new(Minimal::<Ixgbe>::new(burst)),
+    },
+    Family {
+        name: "i40e",
+        open: |config| {
+            let card = i40e_card::card(i40e_card::Fault::None);
+            let port = driver::open(card.function(), config).expect("the card has no fault");
+            (port, i40e_card::rx(&card, 0), i40e_card::tx(&card, 0))
+        },
+        received: |len| i40e_card::received(len, true),
+        report: i40e_card::REPORT,
+        reported: i40e_card::REPORTED,
+        minimal: |burst| Box::new(Minimal::<I40e>::new(burst)),
+    },
+];
+
+impl Family {
+    /// The card's turn: receives a burst, and reports what was sent.
+    fn play(&self, rx: &mut Ring, tx: &mut Ring, burst: usize) {
+        rx.receive(burst as u32, (self.received)(FRAME));
+        tx.transmit(self.report, self.reported);
+    }
+}
 
 const RING: u16 = 512;
 const FRAME: u64 = 60;
@@ -56,13 +111,11 @@ struct Driver<'p> {
 }
 
 impl<'p> Driver<'p> {
-    fn new(pool: &'p Pool, burst: usize) -> Self {
-        let card = Card::new(Fault::None);
+    fn new(family: &Family, pool: &'p Pool, burst: usize) -> Self {
         let config = Config { rx_ring: RING, tx_ring: RING, ..Config::default() };
-        let mut port = driver::open(card.function(), &config).expect("the card has no fault");
+        let (mut port, rx_ring, tx_ring) = (family.open)(&config);
         let mut rx = port.rx.remove(0);
         rx.fill(pool);
-        let (rx_ring, tx_ring) = (card.rx(0), card.tx(0));
         Driver { rx_ring, tx_ring, rx, tx: port.tx.remove(0), batch: Batch::with_limit(pool, burst), _nic: port.nic }
     }
 }
@@ -103,7 +156,52 @@ impl Variant for Driver<'_> {
 
 // ---- the minimal loop ----
 
-struct Minimal {
+/// The bits of a family that the minimal loop cannot do without.
+trait Words {
+    const DONE: u64;
+    const LENGTH: u32;
+    const REPORT: u64;
+    fn to_send(length: u64) -> u64;
+    fn reported(word: u64) -> bool;
+}
+
+struct Ixgbe;
+
+impl Words for Ixgbe {
+    const DONE: u64 = 1;
+    const LENGTH: u32 = 32;
+    const REPORT: u64 = ixgbe_card::REPORT;
+
+    #[inline(always)]
+    fn to_send(length: u64) -> u64 {
+        length << 46 | 0x2330_0000 | length
+    }
+
+    #[inline(always)]
+    fn reported(word: u64) -> bool {
+        word & ixgbe_card::REPORTED != 0
+    }
+}
+
+struct I40e;
+
+impl Words for I40e {
+    const DONE: u64 = 1;
+    const LENGTH: u32 = 38;
+    const REPORT: u64 = i40e_card::REPORT;
+
+    #[inline(always)]
+    fn to_send(length: u64) -> u64 {
+        length << 34 | 0x5 << 4
+    }
+
+    #[inline(always)]
+    fn reported(word: u64) -> bool {
+        word & 0xf == i40e_card::REPORTED
+    }
+}
+
+struct Minimal<W> {
     rx_ring: Ring,
     tx_ring: Ring,
     rx: *const [AtomicU64; 2],
@@ -121,11 +219,12 @@ struct Minimal {
     count: usize,
     burst: usize,
     _arenas: [Arc<Arena>; 2],
+    _words: PhantomData<W>,
 }
 
 const MASK: u32 = RING as u32 - 1;
 
-impl Minimal {
+impl<W: Words> Minimal<W> {
     fn new(burst: usize) -> Self {
         let ring_bytes = usize::from(RING) * 16;
         let rings = Arena::new(2 * ring_bytes, Addressing::Translated).expect("16 KiB");
@@ -154,12 +253,13 @@ impl Minimal {
             count: 0,
             burst,
             _arenas: [rings, buffers],
+            _words: PhantomData,
         }
     }
 }
 
 #[inline(never)]
-fn minimal_rx(m: &mut Minimal) -> usize {
+fn minimal_rx<W: Words>(m: &mut Minimal<W>) -> usize {
     let mut n = 0;
     while n < m.burst {
         let slot = (m.next_rx & MASK) as usize;
@@ -168,11 +268,11 @@ fn minimal_rx(m: &mut Minimal) -> usize {
         unsafe {
             let descriptor = &*m.rx.add(slot);
             let status = descriptor[1].load(Ordering::Acquire);
-            if status & 1 == 0 {
+            if status & W::DONE == 0 {
                 break;
             }
             let buffer = m.rx_buffers.get_unchecked_mut(slot);
-            *m.held.get_unchecked_mut(n) = (*buffer, (status >> 32) as u16);
+            *m.held.get_unchecked_mut(n) = (*buffer, (status >> W::LENGTH) as u16);
             m.top -= 1;
             *buffer = *m.free.get_unchecked(m.top);
             descriptor[0].store(m.iova + u64::from(*buffer) * BUFFER_SIZE as u64, Ordering::Relaxed);
@@ -189,7 +289,7 @@ fn minimal_rx(m: &mut Minimal) -> usize {
 }
 
 #[inline(never)]
-fn minimal_touch(m: &mut Minimal) {
+fn minimal_touch<W>(m: &mut Minimal<W>) {
     for &(buffer, _) in &m.held[..m.count] {
         // SAFETY: the buffer is in the arena and nothing else uses it.
         unsafe { *m.base.add(buffer as usize * BUFFER_SIZE) ^= 1 };
@@ -197,13 +297,13 @@ fn minimal_touch(m: &mut Minimal) {
 }
 
 #[inline(never)]
-fn minimal_tx(m: &mut Minimal) -> usize {
+fn minimal_tx<W: Words>(m: &mut Minimal<W>) -> usize {
     // SAFETY: as in minimal_rx; every index is masked to its ring.
     unsafe {
         // Reports are asked for every 32 descriptors.
         while m.next_tx.wrapping_sub(m.clean_tx) >= 32 {
             let last = m.clean_tx.wrapping_add(31);
-            if (*m.tx.add((last & MASK) as usize))[1].load(Ordering::Acquire) & 1 << 32 == 0 {
+            if !W::reported((*m.tx.add((last & MASK) as usize))[1].load(Ordering::Acquire)) {
                 break;
             }
             for i in 0..32 {
@@ -216,11 +316,11 @@ fn minimal_tx(m: &mut Minimal) -> usize {
         for n in 0..m.count {
             let (buffer, length) = *m.held.get_unchecked(n);
             let slot = (m.next_tx & MASK) as usize;
-            let report = if m.next_tx & 31 == 31 { 1 << 27 } else { 0 };
+            let report = if m.next_tx & 31 == 31 { W::REPORT } else { 0 };
             let descriptor = &*m.tx.add(slot);
             let length = u64::from(length);
             descriptor[0].store(m.iova + u64::from(buffer) * BUFFER_SIZE as u64, Ordering::Relaxed);
-            descriptor[1].store(length << 46 | 0x2330_0000 | report | length, Ordering::Relaxed);
+            descriptor[1].store(W::to_send(length) | report, Ordering::Relaxed);
             *m.tx_buffers.get_unchecked_mut(slot) = buffer;
             m.next_tx = m.next_tx.wrapping_add(1);
         }
@@ -229,7 +329,7 @@ fn minimal_tx(m: &mut Minimal) -> usize {
     std::mem::take(&mut m.count)
 }
 
-impl Variant for Minimal {
+impl<W: Words> Variant for Minimal<W> {
     fn card(&mut self) -> (&mut Ring, &mut Ring) {
         (&mut self.rx_ring, &mut self.tx_ring)
     }
@@ -258,11 +358,18 @@ enum Part {
 }
 
 /// Ticks of `bursts` bursts of `burst` packets, each timed alone.
-fn time(variant: &mut dyn Variant, clock: &Clock, part: Part, burst: usize, bursts: usize, out: &mut Vec<u64>) {
+fn time(
+    family: &Family,
+    variant: &mut dyn Variant,
+    clock: &Clock,
+    part: Part,
+    burst: usize,
+    bursts: usize,
+    out: &mut Vec<u64>,
+) {
     for _ in 0..bursts {
         let (rx_ring, tx_ring) = variant.card();
-        rx_ring.receive(burst as u32, FRAME);
-        tx_ring.transmit();
+        family.play(rx_ring, tx_ring, burst);
         let start = clock.now_ordered();
         let received = variant.rx();
         let after_rx = if part == Part::Rx { clock.now_ordered() } else { start };
@@ -298,24 +405,24 @@ fn clock_cost(clock: &Clock) -> f64 {
     quiet_mean(&mut samples, 0.0)
 }
 
-fn cycles() {
+fn cycles(family: &Family) {
     const ROUNDS: usize = 40;
     const BURSTS: usize = 2_000;
     let clock = Clock::new();
     let cost = clock_cost(&clock);
-    println!("ixgbe driver, ring {RING}, {FRAME}-byte frames, card played in the same thread");
+    println!("{} driver, ring {RING}, {FRAME}-byte frames, card played in the same thread", family.name);
     println!("TSC cycles a packet at {:.2} GHz; driver, minimal loop, ratio", clock.ticks_per_second() / 1e9);
     println!("{:>5}  {:^22}  {:^22}  {:^22}", "batch", "rx", "tx", "rx+touch+tx");
     for burst in SIZES {
         let pool = Pool::new(2048, Addressing::Translated).expect("4 MiB");
-        let mut driver = Driver::new(&pool, burst);
-        let mut minimal = Minimal::new(burst);
+        let mut driver = Driver::new(family, &pool, burst);
+        let mut minimal = (family.minimal)(burst);
         print!("{burst:>5}");
         for part in [Part::Rx, Part::Tx, Part::Forward] {
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
-                time(&mut driver, &clock, part, burst, BURSTS, &mut ours);
-                time(&mut minimal, &clock, part, burst, BURSTS, &mut theirs);
+                time(family, &mut driver, &clock, part, burst, BURSTS, &mut ours);
+                time(family, &mut *minimal, &clock, part, burst, BURSTS, &mut theirs);
             }
             let per_packet = |samples: &mut Vec<u64>| quiet_mean(samples, cost) / burst as f64;
             let (ours, theirs) = (per_packet(&mut ours), per_packet(&mut theirs));
@@ -326,15 +433,14 @@ fn cycles() {
 }
 
 /// Runs `bursts` bursts with nothing else, for callgrind to count.
-fn run(which: &str, burst: usize, bursts: usize) {
+fn run(family: &Family, which: &str, burst: usize, bursts: usize) {
     let pool = Pool::new(2048, Addressing::Translated).expect("4 MiB");
-    let mut driver = Driver::new(&pool, burst);
-    let mut minimal = Minimal::new(burst);
-    let variant: &mut dyn Variant = if which == "driver" { &mut driver } else { &mut minimal };
+    let mut driver = Driver::new(family, &pool, burst);
+    let mut minimal = (family.minimal)(burst);
+    let variant: &mut dyn Variant = if which == "driver" { &mut driver } else { &mut *minimal };
     for _ in 0..bursts {
         let (rx_ring, tx_ring) = variant.card();
-        rx_ring.receive(burst as u32, FRAME);
-        tx_ring.transmit();
+        family.play(rx_ring, tx_ring, burst);
         variant.rx();
         variant.touch();
         black_box(variant.tx());
@@ -342,10 +448,10 @@ fn run(which: &str, burst: usize, bursts: usize) {
 }
 
 /// Counts instructions of the measured functions under callgrind.
-fn instructions() -> Result<(), String> {
+fn instructions(family: &Family) -> Result<(), String> {
     const BURSTS: usize = 2_000;
     let me = std::env::current_exe().map_err(|e| e.to_string())?;
-    println!("ixgbe driver, ring {RING}: instructions a packet by callgrind; driver (minimal loop)");
+    println!("{} driver, ring {RING}: instructions a packet by callgrind; driver (minimal loop)", family.name);
     println!("{:>5} {:>16} {:>16} {:>16}", "batch", "rx", "tx", "rx + tx");
     for burst in SIZES {
         let mut counts = [[0.0; 2]; 2];
@@ -355,7 +461,7 @@ fn instructions() -> Result<(), String> {
                     .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
                     .arg(format!("--toggle-collect=*{which}_{part}*"))
                     .arg(&me)
-                    .args(["run", which, &burst.to_string(), &BURSTS.to_string()])
+                    .args(["run", family.name, which, &burst.to_string(), &BURSTS.to_string()])
                     .output()
                     .map_err(|e| format!("valgrind: {e}; install it (apt-get install valgrind)"))?;
                 let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -374,15 +480,22 @@ fn instructions() -> Result<(), String> {
 fn main() -> Result<(), String> {
     // cargo bench adds --bench.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => cycles(),
-        ["instructions"] => instructions()?,
-        ["run", which, burst, bursts] => {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let named = words.first().and_then(|name| FAMILIES.iter().position(|family| family.name == *name));
+    let (families, words) = match named {
+        Some(n) => (&FAMILIES[n..=n], &words[1..]),
+        None => (&FAMILIES[..], &words[..]),
+    };
+    match words {
+        [] => families.iter().for_each(cycles),
+        ["instructions"] => families.iter().try_for_each(instructions)?,
+        ["run", name, which, burst, bursts] => {
+            let family = FAMILIES.iter().find(|family| family.name == *name).ok_or("no such family")?;
             let number = |text: &str| text.parse().map_err(|e| format!("{text}: {e}"));
-            run(which, number(burst)?, number(bursts)?);
+            run(family, which, number(burst)?, number(bursts)?);
         }
         // `cargo test --benches` asks with flags of its own: show that it runs.
-        _ => run("driver", 32, 100),
+        _ => families.iter().for_each(|family| run(family, "driver", 32, 100)),
     }
     Ok(())
 }

@@ -1,0 +1,374 @@
+//! The admin queues: commands to the firmware and events from it (§7.10).
+//!
+//! ```text
+//!   send queue (ATQ)    driver: descriptor, buffer, tail ->  firmware: answers in both, then head
+//!   event queue (ARQ)   driver: empty buffers, tail -------> firmware: fills one, then head
+//! ```
+//!
+//! One command is under way at a time, so the send queue has one buffer. What
+//! the firmware writes is not trusted: an answer must be to the command that
+//! was sent, no longer than its buffer, and at the place where it belongs.
+
+use super::hw::Hw;
+use super::regs::{self, Reg, aqlen};
+use crate::dma::{Arena, Region};
+use crate::driver::wait;
+use crate::error::{Kind, Result};
+use crate::pci::Function;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Descriptors of either queue.
+const RING: u16 = 32;
+
+/// Bytes of a buffer.
+pub const BUFFER: usize = 4096;
+
+/// Longest buffer that needs no LB flag.
+const SMALL: usize = 512;
+
+/// How long the firmware may think about a command. Intel's own drivers give it
+/// a quarter of a second.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a firmware that is busy is asked again, a millisecond apart.
+const ATTEMPTS: u32 = 20;
+
+/// Descriptor flags.
+mod flag {
+    pub const DD: u64 = 1 << 0;
+    pub const LB: u64 = 1 << 9;
+    pub const RD: u64 = 1 << 10;
+    pub const BUF: u64 = 1 << 12;
+    pub const SI: u64 = 1 << 13;
+}
+
+/// Why the firmware refused a command (§7.10.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(pub u8);
+
+impl Code {
+    pub const OK: Code = Code(0);
+    pub const ENOENT: Code = Code(2);
+    pub const EAGAIN: Code = Code(8);
+    pub const EBUSY: Code = Code(12);
+    pub const EEXIST: Code = Code(13);
+    pub const ENOSPC: Code = Code(16);
+
+    fn name(self) -> &'static str {
+        const NAMES: [&str; 23] = [
+            "OK", "EPERM", "ENOENT", "ESRCH", "EINTR", "EIO", "ENXIO", "E2BIG", "EAGAIN", "ENOMEM", "EACCES", "EFAULT",
+            "EBUSY", "EEXIST", "EINVAL", "ENOTTY", "ENOSPC", "ENOSYS", "ERANGE", "EFLUSHED", "BAD_ADDR", "EMODE",
+            "EFBIG",
+        ];
+        NAMES.get(usize::from(self.0)).copied().unwrap_or("unknown")
+    }
+}
+
+/// What goes with a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Buffer<'a> {
+    /// Nothing.
+    None,
+    /// Data for the firmware, which may change it and return it.
+    Send(&'a [u8]),
+    /// Room for so many bytes from it.
+    Receive(usize),
+}
+
+/// The firmware's answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Whether it did what it was told.
+    pub code: Code,
+    /// The 16 bytes of parameters.
+    pub params: [u8; 16],
+    /// What it left in the buffer.
+    pub data: Vec<u8>,
+}
+
+/// An event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// What happened.
+    pub opcode: u16,
+    /// The 16 bytes of parameters.
+    pub params: [u8; 16],
+}
+
+/// A little-endian number in a block of bytes; zero where the block has ended.
+pub fn le16(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
+}
+
+/// As [`le16`], of 32 bits.
+pub fn le32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(le16(bytes, at)) | u32::from(le16(bytes, at + 2)) << 16
+}
+
+/// Both queues of a function.
+pub struct AdminQueue {
+    hw: Arc<Hw>,
+    memory: Memory,
+    /// Next descriptor of the send queue.
+    next: u16,
+    /// Next descriptor of the event queue.
+    clean: u16,
+    /// Number of the command, which the firmware must repeat.
+    cookie: u32,
+    /// Events that made no sense.
+    pub nonsense: u64,
+}
+
+/// Where descriptors and buffers lie.
+struct Memory {
+    send: Region,
+    events: Region,
+    buffer: Region,
+    event_buffers: Vec<Region>,
+}
+
+impl Memory {
+    fn new(function: &dyn Function) -> Result<Self> {
+        let ring = usize::from(RING) * 32;
+        // Rings first, a page for both, which is more alignment than is asked for.
+        let arena = Arena::new(BUFFER * (2 + usize::from(RING)), function.addressing())?;
+        function.map(&arena)?;
+        let buffer = |n: usize| Region::new(&arena, BUFFER * (1 + n), BUFFER);
+        Ok(Memory {
+            send: Region::new(&arena, 0, ring),
+            events: Region::new(&arena, BUFFER / 2, ring),
+            buffer: buffer(0),
+            event_buffers: (1..=usize::from(RING)).map(buffer).collect(),
+        })
+    }
+}
+
+impl AdminQueue {
+    /// Turns both queues on. The card must be a bus master.
+    pub fn new(function: &dyn Function, hw: &Arc<Hw>) -> Result<Self> {
+        let memory = Memory::new(function)?;
+        let queue = AdminQueue { hw: Arc::clone(hw), memory, next: 0, clean: 0, cookie: 0, nonsense: 0 };
+        for n in 0..RING {
+            queue.post(n);
+        }
+        for (region, [head, tail, len, low, high]) in [
+            (&queue.memory.send, [regs::PF_ATQH, regs::PF_ATQT, regs::PF_ATQLEN, regs::PF_ATQBAL, regs::PF_ATQBAH]),
+            (&queue.memory.events, [regs::PF_ARQH, regs::PF_ARQT, regs::PF_ARQLEN, regs::PF_ARQBAL, regs::PF_ARQBAH]),
+        ] {
+            hw.write(head, 0);
+            hw.write(tail, 0);
+            hw.write(low, region.iova() as u32);
+            hw.write(high, (region.iova() >> 32) as u32);
+            hw.write(len, u32::from(RING) | aqlen::ENABLE);
+            let held = hw.read(low);
+            if held == u32::MAX {
+                return Err(wait::gone(&**hw, low.name));
+            }
+            if held != region.iova() as u32 {
+                return Err(hw.error(
+                    Kind::Device,
+                    format!("its admin queue cannot be set up: {} = {held:#010x} after {:#010x} was written; power the machine off and on", low.name, region.iova() as u32),
+                ));
+            }
+        }
+        queue.ring(regs::PF_ARQT, RING - 1);
+        Ok(queue)
+    }
+
+    /// Gives event descriptor `n` to the firmware, with its buffer.
+    fn post(&self, n: u16) {
+        let address = self.memory.event_buffers[usize::from(n)].iova();
+        let flags = flag::BUF | flag::LB;
+        self.store(&self.memory.events, n, [flags | (BUFFER as u64) << 32, 0, 0, swapped(address)]);
+    }
+
+    fn store(&self, ring: &Region, n: u16, words: [u64; 4]) {
+        for (slot, word) in ring.words64()[usize::from(n) * 4..].iter().zip(words) {
+            slot.store(word, Ordering::Release);
+        }
+    }
+
+    fn load(&self, ring: &Region, n: u16) -> [u64; 4] {
+        std::array::from_fn(|i| ring.words64()[usize::from(n) * 4 + i].load(Ordering::Acquire))
+    }
+
+    fn ring(&self, tail: Reg, value: u16) {
+        crate::dma::barrier::io_wmb();
+        self.hw.write(tail, u32::from(value));
+    }
+
+    /// The head of a queue, which must be within it.
+    fn head(&self, reg: Reg) -> Result<u16> {
+        match self.hw.read(reg) {
+            u32::MAX => Err(wait::gone(&*self.hw, reg.name)),
+            head if head & aqlen::LEN < u32::from(RING) => Ok((head & aqlen::LEN) as u16),
+            head => Err(self.hw.error(
+                Kind::Device,
+                format!("its firmware points outside the admin queue ({} = {head:#x}, {RING} descriptors); reset the card (`bmnic bind --restore`, then bind it again)", reg.name),
+            )),
+        }
+    }
+
+    /// Sends a command and waits for its answer, which may be a refusal.
+    pub fn ask(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
+        let mut attempt = 0;
+        loop {
+            let answer = self.ask_once(what, opcode, params, buffer)?;
+            attempt += 1;
+            if !matches!(answer.code, Code::EAGAIN | Code::EBUSY) || attempt == ATTEMPTS {
+                return Ok(answer);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// As [`AdminQueue::ask`], and a refusal is an error.
+    pub fn tell(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
+        let answer = self.ask(what, opcode, params, buffer)?;
+        match answer.code {
+            Code::OK => Ok(answer),
+            code => Err(self.refused(what, opcode, code)),
+        }
+    }
+
+    /// The error for a refusal.
+    pub fn refused(&self, what: &str, opcode: u16, code: Code) -> crate::Error {
+        let text = format!(
+            "its firmware refused {what} (command {opcode:#06x}: {} {}); update the card's NVM if this goes on",
+            code.0,
+            code.name()
+        );
+        self.hw.error(Kind::Device, text)
+    }
+
+    fn ask_once(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
+        let slot = self.next;
+        let room = match buffer {
+            Buffer::None => 0,
+            Buffer::Send(data) => data.len(),
+            Buffer::Receive(len) => len,
+        }
+        .min(BUFFER);
+        let mut block = [0; 16];
+        let given = params.len().min(16);
+        block[..given].copy_from_slice(&params[..given]);
+        let mut flags = flag::SI;
+        if room > 0 {
+            let data = if let Buffer::Send(data) = buffer { data } else { &[] };
+            for (i, byte) in self.memory.buffer.bytes()[..room].iter().enumerate() {
+                byte.store(data.get(i).copied().unwrap_or(0), Ordering::Relaxed);
+            }
+            flags |= flag::BUF | if room > SMALL { flag::LB } else { 0 } | if data.is_empty() { 0 } else { flag::RD };
+            block[8..].copy_from_slice(&swapped(self.memory.buffer.iova()).to_le_bytes());
+        }
+        self.cookie = self.cookie.wrapping_add(1);
+        let half = |at: usize| u64::from(le32(&block, at)) | u64::from(le32(&block, at + 4)) << 32;
+        let command = flags | u64::from(opcode) << 16 | (room as u64) << 32;
+        let ring = self.memory.send.clone();
+        self.store(&ring, slot, [command, u64::from(self.cookie), half(0), half(8)]);
+        self.next = (slot + 1) % RING;
+        self.ring(regs::PF_ATQT, self.next);
+
+        self.await_head(what, opcode)?;
+        let [first, cookie, low, high] = self.load(&ring, slot);
+        let (echo, length, retval) = ((first >> 16) as u16, (first >> 32) as u16, (first >> 48) as u16);
+        let lie = |text: String| {
+            Err(self.hw.error(Kind::Device, format!("its firmware {text}; reset the card (`bmnic bind --restore`, then bind it again), and update its NVM if this goes on")))
+        };
+        if first & flag::DD == 0 {
+            return lie(format!("moved past {what} (command {opcode:#06x}) without an answer"));
+        }
+        if echo != opcode || cookie as u32 != self.cookie {
+            return lie(format!("answered {what} (command {opcode:#06x}) with an answer to another ({echo:#06x})"));
+        }
+        if usize::from(length) > room && retval & 0xff == 0 {
+            return lie(format!(
+                "answered {what} (command {opcode:#06x}) with {length} bytes where there is room for {room}"
+            ));
+        }
+        let kept = usize::from(length).min(room);
+        let data = self.memory.buffer.bytes()[..kept].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        let mut params = [0; 16];
+        params[..8].copy_from_slice(&low.to_le_bytes());
+        params[8..].copy_from_slice(&high.to_le_bytes());
+        Ok(Answer { code: Code(retval as u8), params, data })
+    }
+
+    /// Waits until the firmware has taken the last command.
+    fn await_head(&self, what: &str, opcode: u16) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let elapsed = start.elapsed();
+            let head = self.head(regs::PF_ATQH)?;
+            if head == self.next {
+                return Ok(());
+            }
+            if elapsed >= PATIENCE {
+                let state = self.hw.read(regs::PF_ATQLEN);
+                let why = if state & aqlen::CRITICAL != 0 { "has met a critical error at" } else { "did not answer" };
+                return Err(self.hw.error(
+                    Kind::Timeout,
+                    format!(
+                        "its firmware {why} {what} (command {opcode:#06x}) in {} ms (PF_ATQH = {head:#x}, PF_ATQLEN = {state:#010x}); reset the card (`bmnic bind --restore`, then bind it again) or update its NVM",
+                        PATIENCE.as_millis()
+                    ),
+                ));
+            }
+            if elapsed > Duration::from_micros(100) {
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        }
+    }
+
+    /// The next event, if there is one.
+    pub fn event(&mut self) -> Result<Option<Event>> {
+        // What makes no sense is passed over, a ring's worth at most.
+        for _ in 0..RING {
+            if self.head(regs::PF_ARQH)? == self.clean {
+                return Ok(None);
+            }
+            let slot = self.clean;
+            let [first, _, low, high] = self.load(&self.memory.events, slot);
+            self.post(slot);
+            self.clean = (slot + 1) % RING;
+            self.ring(regs::PF_ARQT, slot);
+            if first & flag::DD == 0 || (first >> 32) as u16 as usize > BUFFER {
+                self.nonsense += 1;
+                continue;
+            }
+            let mut params = [0; 16];
+            params[..8].copy_from_slice(&low.to_le_bytes());
+            params[8..].copy_from_slice(&high.to_le_bytes());
+            return Ok(Some(Event { opcode: (first >> 16) as u16, params }));
+        }
+        Ok(None)
+    }
+
+    /// Whether events were lost since the last time, for want of a descriptor.
+    pub fn overflowed(&self) -> bool {
+        let state = self.hw.read(regs::PF_ARQLEN);
+        let lost = state & aqlen::OVERFLOW != 0;
+        if lost {
+            // Nothing but the flag changes.
+            self.hw.write(regs::PF_ARQLEN, state & !aqlen::OVERFLOW);
+        }
+        lost
+    }
+
+    /// Says good-bye and turns the queues off; a firmware that does not answer
+    /// any more is no reason to leave them on.
+    pub fn close(&mut self) {
+        const UNLOADING: u8 = 1;
+        let _ = self.ask_once("the end of the admin queue", 0x0003, &[UNLOADING], Buffer::None);
+        for len in [regs::PF_ATQLEN, regs::PF_ARQLEN] {
+            self.hw.write(len, 0);
+        }
+    }
+}
+
+/// An address as descriptors hold it: the high half first.
+fn swapped(address: u64) -> u64 {
+    address >> 32 | address << 32
+}

@@ -1,0 +1,228 @@
+//! Which frames are received, and on which queue (§7.1, §7.4).
+
+use super::adminq::{AdminQueue, BUFFER, Buffer, Code, le32};
+use super::hw::Hw;
+use super::ids::Mac;
+use super::regs::{self, Reg, pfqf};
+use super::vsi::Vsi;
+use crate::driver::{MacAddr, Rss};
+use crate::error::{Kind, Result};
+
+/// Reads a filter register: of the X710 by command 0206, as the firmware uses
+/// it too; of the X722 by itself.
+pub fn read(aq: &mut AdminQueue, hw: &Hw, reg: Reg) -> Result<u32> {
+    if hw.mac == Mac::X722 {
+        return Ok(hw.read(reg));
+    }
+    let mut params = [0; 16];
+    params[4..8].copy_from_slice(&reg.offset.to_le_bytes());
+    let answer = aq.tell(reg.name, 0x0206, &params, Buffer::None)?;
+    Ok(le32(&answer.params, 12))
+}
+
+/// Writes a filter register (command 0207).
+pub fn write(aq: &mut AdminQueue, hw: &Hw, reg: Reg, value: u32) -> Result<()> {
+    if hw.mac == Mac::X722 {
+        hw.write(reg, value);
+        return Ok(());
+    }
+    let mut params = [0; 16];
+    params[4..8].copy_from_slice(&reg.offset.to_le_bytes());
+    params[12..].copy_from_slice(&value.to_le_bytes());
+    aq.tell(reg.name, 0x0207, &params, Buffer::None)?;
+    Ok(())
+}
+
+/// The address filters of a VSI that this driver has set.
+#[derive(Default)]
+pub struct Addresses {
+    own: MacAddr,
+    groups: Vec<MacAddr>,
+}
+
+/// Commands of address filters.
+const ADD: u16 = 0x0250;
+const REMOVE: u16 = 0x0251;
+
+impl Addresses {
+    /// Receives what is sent to `own`, and to everybody; the firmware may have
+    /// had that filter already.
+    pub fn new(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, own: MacAddr) -> Result<Self> {
+        check(hw, own)?;
+        change(aq, hw, vsi, ADD, &[own])?;
+        Ok(Addresses { own, groups: Vec::new() })
+    }
+
+    /// Replaces the card's own address.
+    pub fn set_own(&mut self, aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, own: MacAddr) -> Result<()> {
+        check(hw, own)?;
+        if own == self.own {
+            return Ok(());
+        }
+        change(aq, hw, vsi, ADD, &[own])?;
+        change(aq, hw, vsi, REMOVE, &[self.own])?;
+        self.own = own;
+        // Locally administered, until the next reset.
+        let MacAddr([a, b, c, d, e, f]) = own;
+        aq.tell("its address", 0x0108, &[0, 0, b, a, f, e, d, c], Buffer::None)?;
+        Ok(())
+    }
+
+    /// Receives these groups, and no others.
+    pub fn set_groups(&mut self, aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, groups: &[MacAddr]) -> Result<()> {
+        if let Some(wrong) = groups.iter().find(|group| group.0[0] & 1 == 0) {
+            return Err(hw.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
+        }
+        let mut wanted = groups.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let not_in = |these: &[MacAddr], those: &[MacAddr]| {
+            these.iter().filter(|mac| !those.contains(mac)).copied().collect::<Vec<_>>()
+        };
+        let (new, old) = (not_in(&wanted, &self.groups), not_in(&self.groups, &wanted));
+        change(aq, hw, vsi, REMOVE, &old)?;
+        change(aq, hw, vsi, ADD, &new)?;
+        self.groups = wanted;
+        Ok(())
+    }
+}
+
+/// Refuses what is no address of a card.
+fn check(hw: &Hw, mac: MacAddr) -> Result<()> {
+    if mac.0[0] & 1 != 0 || mac == MacAddr::default() {
+        return Err(hw.error(Kind::Usage, format!("{mac} cannot be a card's own address: it names a group or nobody")));
+    }
+    Ok(())
+}
+
+/// Adds or removes perfect filters for addresses, whatever the VLAN.
+fn change(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, opcode: u16, addresses: &[MacAddr]) -> Result<()> {
+    const ELEMENT: usize = 16;
+    const VALID: u16 = 0x8000;
+    const PERFECT: u8 = 0x01;
+    const ADD_ANY_VLAN: u8 = 0x04;
+    const REMOVE_ANY_VLAN: u8 = 0x08;
+    /// How the firmware matches it, once added; it writes another value than this.
+    const MATCH: usize = 12;
+    const NO_RESOURCE: u8 = 0xff;
+    let adding = opcode == ADD;
+    let (what, any_vlan) =
+        if adding { ("an address filter", ADD_ANY_VLAN) } else { ("the end of an address filter", REMOVE_ANY_VLAN) };
+    for some in addresses.chunks(BUFFER / ELEMENT) {
+        let mut list = vec![0; some.len() * ELEMENT];
+        for (element, mac) in list.chunks_exact_mut(ELEMENT).zip(some) {
+            element[..6].copy_from_slice(&mac.0);
+            element[8] = PERFECT | any_vlan;
+            element[MATCH] = if adding { NO_RESOURCE } else { 0 };
+        }
+        let mut params = [0; 4];
+        params[..2].copy_from_slice(&(some.len() as u16).to_le_bytes());
+        params[2..].copy_from_slice(&(vsi.seid | VALID).to_le_bytes());
+        let answer = aq.ask(what, opcode, &params, Buffer::Send(&list))?;
+        match answer.code {
+            // Already there, or already gone.
+            Code::EEXIST if adding => continue,
+            Code::ENOENT if !adding => continue,
+            Code::OK | Code::ENOSPC => {}
+            code => return Err(aq.refused(what, opcode, code)),
+        }
+        let full = adding && answer.data.chunks_exact(ELEMENT).any(|element| element[MATCH] == NO_RESOURCE);
+        if full || answer.code == Code::ENOSPC {
+            return Err(
+                hw.error(Kind::Usage, "all of its address filters are in use; ask for fewer groups, or for all frames")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Any address, or only those asked for; broadcast always (command 0254).
+pub fn set_promiscuous(aq: &mut AdminQueue, vsi: &Vsi, on: bool) -> Result<()> {
+    const UNICAST: u8 = 0x01;
+    const MULTICAST: u8 = 0x02;
+    const BROADCAST: u8 = 0x04;
+    const VLAN: u8 = 0x10;
+    let all = UNICAST | MULTICAST | BROADCAST | VLAN;
+    let flags = if on { all } else { BROADCAST };
+    let [low, high] = vsi.seid.to_le_bytes();
+    aq.tell("its filters", 0x0254, &[flags, 0, all, 0, low, high], Buffer::None)?;
+    Ok(())
+}
+
+/// Packet types that are hashed (table 7-5): IPv4 and IPv6, each with UDP, TCP,
+/// SCTP, none of them, in fragments. The X722 has types of its own for
+/// unicast and multicast UDP and for the first segment of a TCP connection.
+fn hashed(mac: Mac) -> u64 {
+    let list = |types: &[u64]| types.iter().fold(0, |all, t| all | 1 << t);
+    let common = list(&[31, 33, 34, 35, 36, 41, 43, 44, 45, 46]);
+    match mac {
+        Mac::Xl710 => common,
+        Mac::X722 => common | list(&[29, 30, 32, 39, 40, 42]),
+    }
+}
+
+/// Turns the filters of this function on, with a hash table of `entries`.
+pub fn enable(aq: &mut AdminQueue, hw: &Hw, entries: u32, flow_director: bool) -> Result<()> {
+    let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+    let control = read(aq, hw, regs::PFQF_CTL_0)? & !(pfqf::HASHLUTSIZE_512 | pfqf::FD_ENA);
+    let wanted = control
+        | bit(entries == 512, pfqf::HASHLUTSIZE_512)
+        | bit(flow_director, pfqf::FD_ENA)
+        | pfqf::ETYPE_ENA
+        | pfqf::MACVLAN_ENA;
+    write(aq, hw, regs::PFQF_CTL_0, wanted)
+}
+
+/// Turns RSS on for `queues` queues (§7.1.8): key and table first, the packet
+/// types last.
+pub fn set_rss(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, rss: &Rss, queues: u16, entries: u32) -> Result<()> {
+    if !rss.udp {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "which fields it hashes is set for all of its ports at once, so UDP ports cannot be left out here",
+        ));
+    }
+    // 40 bytes, and 12 for fields that only tunnels have.
+    let mut key = [0; 52];
+    key[..40].copy_from_slice(&rss.key);
+    match hw.mac {
+        Mac::Xl710 => {
+            for (reg, word) in regs::PFQF_HKEY.all().zip(key.chunks_exact(4)) {
+                hw.write(reg, le32(word, 0));
+            }
+        }
+        Mac::X722 => {
+            let params = (vsi.number | 0x8000).to_le_bytes();
+            aq.tell("the hash key", 0x0b02, &params, Buffer::Send(&key))?;
+        }
+    }
+    set_rss_table(aq, hw, vsi, &rss.table, queues, entries)?;
+    let types = hashed(hw.mac);
+    write(aq, hw, regs::PFQF_HENA.at(0), types as u32)?;
+    write(aq, hw, regs::PFQF_HENA.at(1), (types >> 32) as u32)
+}
+
+/// Writes the redirection table, repeated to the card's `entries`.
+pub fn set_rss_table(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, table: &[u16], queues: u16, entries: u32) -> Result<()> {
+    if let Some(wrong) = table.iter().find(|&&queue| queue >= queues) {
+        return Err(hw.error(
+            Kind::Usage,
+            format!("the redirection table names queue {wrong} but there are {queues}, counted from 0"),
+        ));
+    }
+    let entry = |i: usize| (if table.is_empty() { i as u16 % queues } else { table[i % table.len()] }) as u8;
+    let bytes: Vec<u8> = (0..entries as usize).map(entry).collect();
+    match hw.mac {
+        Mac::Xl710 => {
+            for (reg, word) in regs::PFQF_HLUT.all().zip(bytes.chunks_exact(4)) {
+                hw.write(reg, le32(word, 0));
+            }
+        }
+        Mac::X722 => {
+            const OF_THE_FUNCTION: u8 = 1;
+            let [low, high] = (vsi.number | 0x8000).to_le_bytes();
+            aq.tell("the hash table", 0x0b03, &[low, high, OF_THE_FUNCTION, 0], Buffer::Send(&bytes))?;
+        }
+    }
+    Ok(())
+}

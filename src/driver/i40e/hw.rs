@@ -1,0 +1,64 @@
+//! A card's registers, and which part of the device this function is.
+
+use super::ids::{Mac, Model};
+use super::regs::{self, BAR_LEN, aqlen};
+use crate::driver::hw::Access;
+use crate::driver::wait;
+use crate::error::{Kind, Result};
+use crate::pci::Function;
+use std::fmt;
+use std::ops::Deref;
+
+/// The control plane's hold on a card: its registers by name, and what it is.
+pub struct Hw {
+    access: Access,
+    /// Generation.
+    pub mac: Mac,
+    /// Number of this function in the device.
+    pub function: u16,
+    /// Port of the device.
+    pub port: u16,
+}
+
+impl Deref for Hw {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
+    }
+}
+
+impl Hw {
+    /// The registers of `function`.
+    ///
+    /// # Errors
+    /// [`Kind::Gone`] if they read as all ones.
+    pub fn new(function: &dyn Function, model: &Model) -> Result<Hw> {
+        const ARI: u32 = 1 << 4;
+        let access = Access::new(function, BAR_LEN)?;
+        access.answers(regs::GLGEN_RSTAT)?;
+        // With alternative routing ids there are no device numbers, only functions.
+        let mask = if access.read(regs::GLPCI_CAPSUP) & ARI != 0 { 0xf } else { 0x7 };
+        let number = (access.read(regs::PF_FUNC_RID) & mask) as u16;
+        let port = (access.read(regs::PFGEN_PORTNUM) & 0b11) as u16;
+        Ok(Hw { access, mac: model.mac, function: number, port })
+    }
+
+    /// Fails if the card does not answer any more, or has forgotten us.
+    pub fn alive(&self) -> Result<()> {
+        match self.read(regs::PF_ATQLEN) {
+            u32::MAX => Err(wait::gone(self, regs::PF_ATQLEN.name)),
+            state if state & aqlen::ENABLE == 0 => Err(self.error(
+                Kind::Device,
+                "it was reset under this driver, by its firmware or by whoever has its other ports; run the command again",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Hw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.access.fmt(f)
+    }
+}
