@@ -16,6 +16,7 @@
 //! driver that wants a register announces itself first, and the engine leaves
 //! that port alone until it was served: control never starves behind traffic.
 
+use super::offload::Used;
 use super::wire::{Counters, Patch};
 use super::{Card, Picos, Spec, StageLog, Stages, build};
 use crate::dma::{Addressing, Arena};
@@ -305,6 +306,11 @@ impl Tap {
     pub fn take_stages(&self) -> Vec<Stages> {
         let taken = self.port.with(|card, _| card.model().stages().and_then(Option::as_mut).map(StageLog::take));
         taken.flatten().unwrap_or_default()
+    }
+
+    /// Offloads that the driver has used; none once closed.
+    pub fn offloads_used(&self) -> Used {
+        self.port.with(|card, _| card.model().offloads_used()).unwrap_or_default()
     }
 
     /// Messages that an MSI-X vector has sent; 0 once closed.

@@ -106,6 +106,11 @@ pub trait Model: Send {
     fn stages(&mut self) -> Option<&mut Option<StageLog>> {
         None
     }
+
+    /// Offloads that its driver has used; none where a model does not say.
+    fn offloads_used(&self) -> offload::Used {
+        offload::Used::default()
+    }
 }
 
 /// A card that can be emulated.

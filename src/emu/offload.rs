@@ -60,6 +60,20 @@ pub struct Tag {
     pub tci: u16,
 }
 
+/// What a driver had its card do to packets, for who wants to know whether an
+/// offload that is said to be on was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Packets sent whose checksums, one or both, the card filled in.
+    pub summed: u64,
+    /// Packets that the card cut into segments.
+    pub segmented: u64,
+    /// Packets sent into which it inserted a VLAN tag.
+    pub tagged: u64,
+    /// Frames received of which it took the tag off.
+    pub untagged: u64,
+}
+
 /// What is to be done with a packet while it is sent.
 #[derive(Debug, Default)]
 pub struct Offload {

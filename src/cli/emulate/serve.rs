@@ -3,6 +3,7 @@
 use crate::cli::output::Output;
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome};
+use crate::emu::offload::Used;
 use crate::emu::vfio_user::{Observer, Server};
 use crate::emu::wire::Counters;
 use crate::emu::{Access, Card, Spec, build};
@@ -25,6 +26,7 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
 
     let card = server.card();
     let Counters { tx_frames, tx_bytes, rx_frames, rx_bytes, drops, .. } = card.model().wire_counters();
+    let Used { summed, segmented, tagged, untagged } = card.model().offloads_used();
     let violations = card.violations();
     output.document(&json!({
         "command": "emulate",
@@ -32,9 +34,15 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
         "wire": {
             "tx_frames": tx_frames, "tx_bytes": tx_bytes, "rx_frames": rx_frames, "rx_bytes": rx_bytes, "drops": drops,
         },
+        "offloads": { "summed": summed, "segmented": segmented, "tagged": tagged, "untagged": untagged },
         "violations": violations.iter().map(|(name, n)| json!({ "rule": name, "count": n })).collect::<Vec<_>>(),
     }))?;
     output.result(format_args!("sent {tx_frames} frames, received {rx_frames}, dropped {drops}"))?;
+    if summed | segmented | tagged | untagged != 0 {
+        output.result(format_args!(
+            "offloads: {summed} summed, {segmented} segmented, {tagged} tagged; {untagged} untagged"
+        ))?;
+    }
     for (rule, count) in &violations {
         output.result(format_args!("violation {count:>6} x {rule}"))?;
     }

@@ -51,6 +51,7 @@ use self::sfp::Sfp;
 use self::stats::Good;
 use self::tx::{Outgoing, TxQueue};
 use super::card::factory_address;
+use super::offload::Used;
 use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac, Random};
 use super::{Bus, DoorbellPage, Model, Picos, Profile, RegisterFile, Spec, Violations};
 use crate::pci::Id;
@@ -88,6 +89,7 @@ pub struct Ixgbe {
     bus: Bus,
     mac: Mac,
     violations: Violations,
+    used: Used,
     strict: bool,
     /// Strict, and something was violated: the card is dead.
     poisoned: bool,
@@ -169,6 +171,7 @@ impl Ixgbe {
             bus: Bus::new(VECTORS),
             mac,
             violations: Violations::default(),
+            used: Used::default(),
             strict: spec.strict,
             poisoned: false,
             nasty: spec.nasty,
@@ -521,5 +524,9 @@ impl Model for Ixgbe {
 
     fn wire_counters(&self) -> Counters {
         self.mac.counters()
+    }
+
+    fn offloads_used(&self) -> Used {
+        self.used
     }
 }

@@ -292,6 +292,7 @@ impl Ixgbe {
                         crc: !self.strip_crc,
                         stamp: self.stamp_all.then(|| self.clock.stamp(now)),
                     };
+                    self.used.untagged += u64::from(changed.strip);
                     changed.apply(frame, &mut self.received);
                     let latched = route.time && self.clock.latch_rx(now, &self.regs);
                     let status = changed.status() | if latched { TS } else { 0 };

@@ -40,6 +40,8 @@ const RS: u64 = 1 << 27;
 const DEXT: u64 = 1 << 29;
 const VLE: u64 = 1 << 30;
 const TSE: u64 = 1 << 31;
+/// Advanced: insert the checksums of IPv4 and of the transport.
+const POPTS: u64 = 3 << 40;
 /// Advanced, MAC field: stamp the time of sending.
 const TSTAMP: u64 = 1 << 19;
 /// Done, in the status nibble.
@@ -258,6 +260,11 @@ impl Ixgbe {
         let fcs = if first & IFCS == 0 { 4 } else { 0 };
         // The driver's own FCS; a wire here carries none.
         packet.truncate(packet.len().saturating_sub(fcs));
+        if first & DEXT != 0 && first & (TSE | VLE | POPTS) != 0 {
+            self.used.summed += u64::from(first & POPTS != 0);
+            self.used.segmented += u64::from(first & TSE != 0);
+            self.used.tagged += u64::from(first & VLE != 0);
+        }
         self.out.offload = if first & DEXT == 0 {
             let offload = offload::legacy(first >> 48, first & VLE != 0, self.vlan_type);
             if first & IC != 0 {

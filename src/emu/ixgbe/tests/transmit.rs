@@ -1,6 +1,7 @@
 //! Offloads, segmentation and completion.
 
 use super::*;
+use crate::emu::offload::Used;
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 
 /// A context descriptor: lengths of Ethernet, IP and transport header.
@@ -120,6 +121,7 @@ fn segments_carry_right_numbers_flags_and_checksums() {
     }
     assert_eq!(payload, whole[54..]);
     assert!(bench.receive(0).is_none());
+    assert_eq!(bench.tap.offloads_used(), Used { summed: 1, segmented: 1, ..Used::default() });
     bench.assert_clean();
 }
 
@@ -135,6 +137,7 @@ fn a_tag_is_inserted_behind_the_addresses() {
     let (got, _) = bench.receive(0).unwrap();
     assert_eq!(got[12..16], [0x81, 0, 0x20, 0x07]);
     assert_eq!((&got[..12], &got[16..]), (&plain[..12], &plain[12..]));
+    assert_eq!(bench.tap.offloads_used(), Used { tagged: 1, ..Used::default() });
     bench.assert_clean();
 }
 
