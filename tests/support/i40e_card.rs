@@ -206,7 +206,7 @@ impl X710 {
 
     /// The buffer of a command, whose address has its halves swapped.
     fn buffer(&self, card: &Card, address: u64, len: usize) -> Region {
-        card.memory(address >> 32 | address << 32, len)
+        card.memory(address.rotate_left(32), len)
     }
 }
 

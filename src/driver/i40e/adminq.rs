@@ -370,5 +370,5 @@ impl AdminQueue {
 
 /// An address as descriptors hold it: the high half first.
 fn swapped(address: u64) -> u64 {
-    address >> 32 | address << 32
+    address.rotate_left(32)
 }

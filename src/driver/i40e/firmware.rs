@@ -199,8 +199,8 @@ pub fn place(aq: &mut AdminQueue, hw: &Hw) -> Result<Place> {
     for _ in 0..MOST {
         let answer = aq.tell("its switch", 0x0200, &from.to_le_bytes(), Buffer::Receive(512))?;
         let reported = usize::from(le16(&answer.data, 0));
-        let elements = answer.data.get(HEADER..).unwrap_or_default().chunks_exact(ELEMENT).take(reported);
-        for element in elements.filter(|element| element[0] == VSI) {
+        let mut elements = answer.data.get(HEADER..).unwrap_or_default().chunks_exact(ELEMENT).take(reported);
+        if let Some(element) = elements.find(|element| element[0] == VSI) {
             return Ok(Place { seid: le16(element, 2), uplink: le16(element, 4) });
         }
         from = le16(&answer.params, 0);
