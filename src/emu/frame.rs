@@ -61,6 +61,8 @@ pub struct Parsed {
     pub l4_at: usize,
     /// Transport layer, if its header is there and this is no fragment.
     pub l4: Option<L4>,
+    /// Number of the protocol above the network layer, known here or not.
+    pub protocol: Option<u8>,
     /// Part of a fragmented datagram.
     pub fragment: bool,
     /// End of the datagram: anything behind it is Ethernet padding.
@@ -78,6 +80,7 @@ impl Parsed {
             l3: None,
             l4_at: 14,
             l4: None,
+            protocol: None,
             fragment: false,
             end: frame.len(),
         };
@@ -154,6 +157,7 @@ impl Parsed {
 
     #[inline]
     fn transport(&mut self, frame: &[u8], protocol: u8) {
+        self.protocol = Some(protocol);
         let (l4, header) = match protocol {
             6 => (L4::Tcp, 20),
             17 => (L4::Udp, 8),

@@ -24,6 +24,7 @@ mod dma;
 pub mod ef10;
 mod fault;
 pub mod frame;
+pub mod i40e;
 mod in_process;
 mod interrupts;
 pub mod ixgbe;
@@ -159,6 +160,42 @@ pub const MODELS: &[ModelInfo] = &[
         speed: 10_000_000_000,
         faults: &[],
         build: |spec, mac| Box::new(ixgbe::Ixgbe::new(ixgbe::Kind::X550, spec, mac)),
+    },
+    ModelInfo {
+        name: "x710",
+        text: "Intel X710 10 GbE, SFP+ cage with a short-range module",
+        id: (0x8086, 0x1572),
+        queues: 128,
+        speed: 10_000_000_000,
+        faults: &FaultKind::ALL,
+        build: |spec, mac| Box::new(i40e::I40e::new(i40e::Kind::X710, spec, mac)),
+    },
+    ModelInfo {
+        name: "xl710",
+        text: "Intel XL710 40 GbE, QSFP+",
+        id: (0x8086, 0x1583),
+        queues: 128,
+        speed: 40_000_000_000,
+        faults: &FaultKind::ALL,
+        build: |spec, mac| Box::new(i40e::I40e::new(i40e::Kind::Xl710, spec, mac)),
+    },
+    ModelInfo {
+        name: "xxv710",
+        text: "Intel XXV710 25 GbE, SFP28",
+        id: (0x8086, 0x158b),
+        queues: 128,
+        speed: 25_000_000_000,
+        faults: &FaultKind::ALL,
+        build: |spec, mac| Box::new(i40e::I40e::new(i40e::Kind::Xxv710, spec, mac)),
+    },
+    ModelInfo {
+        name: "x722",
+        text: "Intel X722 10 GbE, SFP+, in a chipset",
+        id: (0x8086, 0x37d0),
+        queues: 128,
+        speed: 10_000_000_000,
+        faults: &FaultKind::ALL,
+        build: |spec, mac| Box::new(i40e::I40e::new(i40e::Kind::X722, spec, mac)),
     },
     ModelInfo {
         name: "x2522",

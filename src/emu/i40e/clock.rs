@@ -1,0 +1,149 @@
+//! The IEEE 1588 clock and its stamps (X710 §8.5).
+//!
+//! Time is 64 bits of nanoseconds. Every clock period (1.6 ns at 40 and 25
+//! Gbit/s, 3.2 at 10) it grows by PRTTSYN_INC, a fixed-point number whose upper
+//! 32 bits are whole nanoseconds.
+
+use super::super::Picos;
+use super::super::frame::Parsed;
+use super::{I40e, Kind};
+
+const CTL0: u32 = 0x1e4200;
+const CTL1: u32 = 0x85020;
+const INC_L: u32 = 0x1e4040;
+const INC_H: u32 = 0x1e4060;
+const TIME_L: u32 = 0x1e4100;
+const TIME_H: u32 = 0x1e4120;
+const ADJ: u32 = 0x1e4280;
+const TXTIME_L: u32 = 0x1e41c0;
+const TXTIME_H: u32 = 0x1e41e0;
+const RXTIME_L: u32 = 0x850c0;
+const RXTIME_H: u32 = 0x85040;
+const STAT_0: u32 = 0x1e4220;
+const STAT_1: u32 = 0x85140;
+
+const ENABLE: u32 = 1 << 31;
+/// CTL0: a stamp of a sent packet is an interrupt.
+const TXTIME_INT: u32 = 1 << 1;
+/// STAT_0: there is one.
+const TXTIME: u32 = 1 << 4;
+/// ICR0.TIMESYNC.
+const TIMESYNC: u32 = 1 << 23;
+
+/// The clock of a port.
+#[derive(Default)]
+pub struct Clock {
+    /// Nanoseconds at time `since`.
+    base: u64,
+    since: Picos,
+    increment: u64,
+    /// PRTTSYN_TIME_H as it was when TIME_L was read.
+    latched: u32,
+}
+
+impl Clock {
+    fn time(&self, kind: Kind, now: Picos) -> u64 {
+        let period = match kind {
+            Kind::Xl710 | Kind::Xxv710 => 1_600,
+            Kind::X710 | Kind::X722 => 3_200,
+        };
+        let periods = now.saturating_sub(self.since) / period;
+        self.base.wrapping_add(((u128::from(periods) * u128::from(self.increment)) >> 32) as u64)
+    }
+}
+
+impl I40e {
+    pub(super) fn read_clock(&mut self, offset: u32) -> u32 {
+        match offset {
+            TIME_L => {
+                let time = self.clock.time(self.kind, self.now);
+                self.clock.latched = (time >> 32) as u32;
+                time as u32
+            }
+            TIME_H => self.clock.latched,
+            _ => self.regs.peek(offset),
+        }
+    }
+
+    /// The upper halves make the lower ones take effect.
+    pub(super) fn write_clock(&mut self, offset: u32, value: u32) {
+        let pair = |low: u32| u64::from(self.regs.peek(low)) | u64::from(value) << 32;
+        match offset {
+            INC_H => {
+                let (base, increment) = (self.clock.time(self.kind, self.now), pair(INC_L));
+                (self.clock.base, self.clock.since, self.clock.increment) = (base, self.now, increment);
+            }
+            TIME_H => {
+                let base = pair(TIME_L);
+                (self.clock.base, self.clock.since) = (base, self.now);
+            }
+            ADJ => {
+                let by = u64::from(value & !ENABLE);
+                let by = if value & ENABLE != 0 { by.wrapping_neg() } else { by };
+                self.clock.base = self.clock.base.wrapping_add(by);
+                self.regs.poke(ADJ, 0);
+            }
+            _ => {}
+        }
+    }
+
+    /// A packet that asked for it was sent.
+    pub(super) fn stamp_sent(&mut self) {
+        if self.regs.peek(CTL0) & ENABLE == 0 || self.regs.peek(STAT_0) & TXTIME != 0 {
+            return;
+        }
+        let time = self.clock.time(self.kind, self.now);
+        self.regs.poke(TXTIME_L, time as u32);
+        self.regs.poke(TXTIME_H, (time >> 32) as u32);
+        self.regs.poke(STAT_0, self.regs.peek(STAT_0) | TXTIME);
+        if self.regs.peek(CTL0) & TXTIME_INT != 0 {
+            self.cause(TIMESYNC);
+        }
+    }
+
+    /// Whether received packets are looked at for stamps at all.
+    pub(super) fn stamps(&self) -> bool {
+        self.regs.peek(CTL0) & ENABLE != 0 && self.regs.peek(CTL1) & ENABLE != 0
+    }
+
+    /// Stamps a received event message, if a slot is free; which one.
+    pub(super) fn stamp_received(&mut self, frame: &[u8], headers: &Parsed) -> Option<u8> {
+        let control = self.regs.peek(CTL1);
+        let message = self.message(frame, headers, control)?;
+        let wanted = match control >> 24 & 3 {
+            // Version 2: one of two message types, or all event messages.
+            2 => [control >> 16 & 0xf, control >> 20 & 0xf].contains(&u32::from(message & 0xf)),
+            3 => message & 0xf < 8,
+            // Version 1, by its control field.
+            _ => [control & 0xff, control >> 8 & 0xff].contains(&u32::from(message)),
+        };
+        let taken = self.regs.peek(STAT_1);
+        let slot = (0..4).find(|slot| taken >> slot & 1 == 0).filter(|_| wanted)?;
+        let time = self.clock.time(self.kind, self.now);
+        self.regs.poke(RXTIME_L + 32 * slot, time as u32);
+        self.regs.poke(RXTIME_H + 32 * slot, (time >> 32) as u32);
+        self.regs.poke(STAT_1, taken | 1 << slot);
+        Some(slot as u8)
+    }
+
+    /// The message type (version 2) or control field (version 1) of a PTP packet.
+    fn message(&self, frame: &[u8], headers: &Parsed, control: u32) -> Option<u8> {
+        const EVENT_PORT: u16 = 319;
+        const ETHERTYPE: u16 = 0x88f7;
+        let by_udp = control >> 26 & 3 != 0 && headers.ports(frame).is_some_and(|(_, to)| to == EVENT_PORT);
+        let at = if headers.ethertype == ETHERTYPE {
+            headers.l3_at
+        } else if by_udp {
+            headers.l4_at + 8
+        } else {
+            return None;
+        };
+        let first_version = control >> 24 & 3 == 1;
+        frame.get(if first_version { at + 32 } else { at }).copied()
+    }
+
+    /// A stamp's upper half was read: its slot is free.
+    pub(super) fn free_stamp(&mut self, slot: u16) {
+        self.regs.poke(STAT_1, self.regs.peek(STAT_1) & !(1 << slot));
+    }
+}

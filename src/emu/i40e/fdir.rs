@@ -1,0 +1,228 @@
+//! Flow director: exact filters by classifier type (X710 §7.1.9).
+//!
+//! ```text
+//!   filter descriptor + template packet --> {pctype, masked fields} -> action
+//!   received frame: the same fields ---------------^ found: drop, queue, id
+//! ```
+//!
+//! A template is written as the transmit side sees the flow: its source is a
+//! received frame's destination. So a filter is kept with both sides swapped.
+//! Which fields count is set for a classifier type (PRTQF_FD_INSET), in the view
+//! of the received frame. Flexible bytes and field masks are not modelled.
+
+use super::super::RegisterFile;
+use super::super::frame::{L3, Parsed};
+use super::firmware::{FD_BEST_EFFORT, FD_GUARANTEED};
+use super::regs::Effect;
+use super::{I40e, filter};
+use std::collections::HashMap;
+
+const FD_INSET: u32 = 0x250000;
+const PCNT: u32 = 0x266800;
+const FDSTAT: u32 = 0x246380;
+const FDCNT: u32 = 0x269bac;
+const CTL_1: u32 = 0x245d80;
+
+/// Input set: fields as bits.
+const SRC4: u64 = 3 << 47;
+const DST4: u64 = 3 << 35;
+const SRC6: u64 = 0xff << 43;
+const DST6: u64 = 0xff << 35;
+const L4_SRC: u64 = 1 << 34;
+const L4_DST: u64 = 1 << 33;
+const VLAN: u64 = 1 << 55;
+
+/// What a flow is matched by; fields that do not count are zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flow {
+    pctype: u8,
+    addresses: [u8; 32],
+    ports: [u8; 4],
+    vlan: u16,
+}
+
+/// What becomes of a frame that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It vanishes.
+    Drop,
+    /// To this queue of the VSI with that number.
+    Queue(u16, u16),
+    /// As if nothing had matched, but for the report.
+    Other,
+}
+
+/// A filter.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// What to do.
+    pub action: Action,
+    /// Reported in the descriptor, if it is to be.
+    pub id: Option<u32>,
+    /// Counter that counts matches.
+    counter: Option<u16>,
+}
+
+/// The filter table.
+pub struct FlowDirector {
+    filters: HashMap<Flow, Filter>,
+    /// Classifier types that have filters: how many each.
+    used: [u32; 64],
+}
+
+impl FlowDirector {
+    /// No filters.
+    pub fn new() -> Self {
+        FlowDirector { filters: HashMap::new(), used: [0; 64] }
+    }
+
+    /// Whether frames of this type need looking up.
+    #[inline]
+    pub fn concerns(&self, pctype: u8) -> bool {
+        self.used[usize::from(pctype & 63)] != 0
+    }
+}
+
+/// A filter as its descriptor has it (§7.1.9.3).
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// First and second word.
+    pub words: [u64; 2],
+}
+
+/// Why a filter was not programmed: bits of the status descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No room.
+    Full = 1,
+    /// There is none to remove.
+    Missing = 2,
+}
+
+/// The fields of a frame that the input set names. `swap` reads both sides the
+/// other way round, as a template has them.
+fn flow(regs: &RegisterFile<Effect>, frame: &[u8], headers: &Parsed, pctype: u8, swap: bool) -> Flow {
+    let half = |j: u32| u64::from(regs.peek(FD_INSET + 64 * u32::from(pctype & 63) + 32 * j));
+    let set = half(0) | half(1) << 32;
+    let mut flow = Flow { pctype, ..Flow::default() };
+    let (src_bits, dst_bits) = if matches!(headers.l3, Some(L3::V6 { .. })) { (SRC6, DST6) } else { (SRC4, DST4) };
+    if let Some((mut src, mut dst)) = headers.ip_addresses(frame) {
+        if swap {
+            std::mem::swap(&mut src, &mut dst);
+        }
+        if set & src_bits == src_bits {
+            flow.addresses[..src.len()].copy_from_slice(src);
+        }
+        if set & dst_bits == dst_bits {
+            flow.addresses[16..16 + dst.len()].copy_from_slice(dst);
+        }
+    }
+    if let [a, b, c, d] = *headers.port_bytes(frame) {
+        let [src, dst] = if swap { [[c, d], [a, b]] } else { [[a, b], [c, d]] };
+        if set & L4_SRC != 0 {
+            flow.ports[..2].copy_from_slice(&src);
+        }
+        if set & L4_DST != 0 {
+            flow.ports[2..].copy_from_slice(&dst);
+        }
+    }
+    if set & VLAN != 0 {
+        flow.vlan = headers.vlan.unwrap_or(0) & 0xfff;
+    }
+    flow
+}
+
+/// Input sets after a reset: addresses, and ports where there are some.
+pub fn default_sets(regs: &RegisterFile<Effect>) {
+    let ports = L4_SRC | L4_DST;
+    let (v4, v6) = (SRC4 | DST4, SRC6 | DST6);
+    for (pctype, set) in [
+        (29, v4 | ports),
+        (30, v4 | ports),
+        (filter::UDP4, v4 | ports),
+        (filter::TCP4_SYN, v4 | ports),
+        (filter::TCP4, v4 | ports),
+        (filter::SCTP4, v4 | ports),
+        (filter::OTHER4, v4),
+        (filter::FRAGMENT4, v4),
+        (39, v6 | ports),
+        (40, v6 | ports),
+        (filter::UDP4 + filter::V6, v6 | ports),
+        (filter::TCP4_SYN + filter::V6, v6 | ports),
+        (filter::TCP4 + filter::V6, v6 | ports),
+        (filter::SCTP4 + filter::V6, v6 | ports),
+        (filter::OTHER4 + filter::V6, v6),
+        (filter::FRAGMENT4 + filter::V6, v6),
+    ] {
+        regs.poke(FD_INSET + 64 * u32::from(pctype), set as u32);
+        regs.poke(FD_INSET + 64 * u32::from(pctype) + 32, (set >> 32) as u32);
+    }
+}
+
+impl I40e {
+    /// The filter that a received frame meets.
+    #[inline]
+    pub(super) fn directed(&mut self, frame: &[u8], headers: &Parsed, pctype: u8) -> Option<Filter> {
+        let flow = flow(&self.regs, frame, headers, pctype, false);
+        let filter = *self.fdir.filters.get(&flow)?;
+        if let Some(counter) = filter.counter {
+            self.regs.count(PCNT + 4 * u32::from(counter), 1);
+        }
+        Some(filter)
+    }
+
+    /// A filter descriptor with its template was sent: adds or removes it.
+    pub(super) fn program(&mut self, program: Program, template: &[u8]) -> Result<(), Refusal> {
+        let [first, second] = program.words;
+        let headers = Parsed::of(template);
+        let pctype = (first >> 17 & 0x3f) as u8;
+        let flow = flow(&self.regs, template, &headers, pctype, true);
+        let (queue, vsi) = ((first & 0x7ff) as u16, (first >> 23 & 0x1ff) as u16);
+        let action = match second >> 7 & 3 {
+            0 => Action::Drop,
+            1 => Action::Queue(queue, vsi),
+            _ => Action::Other,
+        };
+        if matches!(action, Action::Queue(..)) && self.switch.by_number(vsi).is_none() {
+            self.violations.note("flow director filter for a VSI that there is not");
+        }
+        let id = (second >> 13 & 3 != 0).then_some((second >> 32) as u32);
+        let counter = (second >> 11 & 1 == 1).then_some((second >> 20 & 0x1ff) as u16);
+        let used = &mut self.fdir.used[usize::from(pctype)];
+        match second >> 4 & 7 {
+            1 => {
+                let room = usize::from(FD_GUARANTEED + FD_BEST_EFFORT);
+                if self.fdir.filters.len() >= room && !self.fdir.filters.contains_key(&flow) {
+                    return Err(Refusal::Full);
+                }
+                let before = self.fdir.filters.insert(flow, Filter { action, id, counter });
+                *used += u32::from(before.is_none());
+            }
+            2 => {
+                self.fdir.filters.remove(&flow).ok_or(Refusal::Missing)?;
+                *used -= 1;
+            }
+            _ => self.violations.note("flow director command that there is not"),
+        }
+        Ok(())
+    }
+
+    /// PFQF_CTL_1.CLEARFDTABLE: all filters go, at once.
+    pub(super) fn clear_filters(&mut self) {
+        if self.regs.peek(CTL_1) & 1 == 1 {
+            self.fdir = FlowDirector::new();
+            self.regs.poke(CTL_1, 0);
+        }
+    }
+
+    /// Filters in use, of the function and of the device: guaranteed ones first.
+    pub(super) fn filter_counts(&self, offset: u32) -> u32 {
+        let all = self.fdir.filters.len() as u32;
+        let guaranteed = all.min(u32::from(FD_GUARANTEED));
+        match offset {
+            FDSTAT => guaranteed | (all - guaranteed) << 16,
+            FDCNT => guaranteed | (all - guaranteed) << 13,
+            _ => self.regs.peek(offset),
+        }
+    }
+}

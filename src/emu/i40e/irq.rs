@@ -1,0 +1,248 @@
+//! Interrupts (X710 §7.5).
+//!
+//! ```text
+//!   LNKLSTN(v-1) -> QINT_RQCTL(q) -> QINT_TQCTL(q) -> ... 0x7ff       vector v
+//!                     queue events, if CAUSE_ENA  --+
+//!   other causes -> ICR0, if ICR0_ENA --> vector 0 -+-> INTENA, ITR, RATE -> MSI-X
+//! ```
+//!
+//! A message clears INTENA, and the driver sets it again. What happened
+//! meanwhile is remembered and fires then.
+
+use super::{I40e, Picos, QUEUES, VECTORS};
+
+const ICR0: u32 = 0x38780;
+const ICR0_ENA: u32 = 0x38800;
+const DYN_CTL0: u32 = 0x38480;
+const DYN_CTLN: u32 = 0x34800;
+const LNKLST0: u32 = 0x38500;
+const LNKLSTN: u32 = 0x35000;
+const RQCTL: u32 = 0x3a000;
+const TQCTL: u32 = 0x3c000;
+const ITR0: u32 = 0x38000;
+const ITRN: u32 = 0x30000;
+const RATE0: u32 = 0x38580;
+const RATEN: u32 = 0x35800;
+const STAT_CTL0: u32 = 0x38400;
+const GLINT_CTL: u32 = 0x3f800;
+
+/// DYN_CTL.
+const INTENA: u32 = 1;
+const SWINT_TRIG: u32 = 1 << 2;
+const WB_ON_ITR: u32 = 1 << 30;
+const INTENA_MSK: u32 = 1 << 31;
+/// ICR0: an enabled cause is set; the software interrupt.
+const INTEVENT: u32 = 1;
+const SWINT: u32 = 1 << 31;
+/// QINT: this queue raises interrupts.
+const CAUSE_ENA: u32 = 1 << 30;
+/// No queue; no throttling.
+const END: u32 = 0x7ff;
+const NO_ITR: u8 = 3;
+
+/// Where a queue's events go.
+#[derive(Clone, Copy)]
+struct Cause {
+    vector: u8,
+    itr: u8,
+    /// Its bit of ICR0, on vector 0.
+    icr0: u32,
+}
+
+/// State of the interrupt block.
+pub struct Irq {
+    /// Events that were not sent; vectors that may send; those that at least
+    /// write descriptors back when their interval is over.
+    due: u128,
+    enabled: u128,
+    writes_back: u128,
+    /// Interval index of the latest event, and when the vector may send again.
+    itr: Vec<u8>,
+    next: Vec<Picos>,
+    rx: Vec<Option<Cause>>,
+    tx: Vec<Option<Cause>>,
+    /// The lists are out of date.
+    pub stale: bool,
+}
+
+impl Irq {
+    /// Nothing pending, nothing enabled, nothing listed.
+    pub fn new() -> Self {
+        Irq {
+            due: 0,
+            enabled: 0,
+            writes_back: 0,
+            itr: vec![NO_ITR; usize::from(VECTORS)],
+            next: vec![0; usize::from(VECTORS)],
+            rx: vec![None; usize::from(QUEUES)],
+            tx: vec![None; usize::from(QUEUES)],
+            stale: false,
+        }
+    }
+
+    /// Whether there is nothing to send.
+    #[inline]
+    pub fn idle(&self) -> bool {
+        self.due & self.enabled == 0
+    }
+}
+
+impl I40e {
+    /// Walks the lists of all vectors.
+    pub(super) fn load_causes(&mut self) {
+        self.irq.stale = false;
+        self.irq.rx.fill(None);
+        self.irq.tx.fill(None);
+        for vector in 0..VECTORS {
+            let start = if vector == 0 { LNKLST0 } else { LNKLSTN + 4 * (u32::from(vector) - 1) };
+            let first = self.regs.peek(start);
+            let (mut q, mut sends) = (first & END, first >> 11 & 3 == 1);
+            // A list has each queue twice at most; one that goes round ends here.
+            for _ in 0..2 * QUEUES {
+                if q >= u32::from(QUEUES) {
+                    break;
+                }
+                let control = self.regs.peek(if sends { TQCTL } else { RQCTL } + 4 * q);
+                if control & CAUSE_ENA != 0 {
+                    if control & 0xff != u32::from(vector) {
+                        self.violations.note("queue in the list of another vector than it names");
+                    }
+                    let icr0 = if vector == 0 { 2 << (control >> 13 & 7) } else { 0 };
+                    let cause = Cause { vector: vector as u8, itr: (control >> 11 & 3) as u8, icr0 };
+                    let causes = if sends { &mut self.irq.tx } else { &mut self.irq.rx };
+                    causes[q as usize] = Some(cause);
+                }
+                (q, sends) = (control >> 16 & END, control >> 27 & 3 == 1);
+            }
+        }
+    }
+
+    /// A receive queue has written descriptors back.
+    #[inline]
+    pub(super) fn rx_event(&mut self, q: u16) {
+        self.queue_event(self.irq.rx[usize::from(q)]);
+    }
+
+    /// A transmit queue has.
+    #[inline]
+    pub(super) fn tx_event(&mut self, q: u16) {
+        self.queue_event(self.irq.tx[usize::from(q)]);
+    }
+
+    #[inline]
+    fn queue_event(&mut self, cause: Option<Cause>) {
+        let Some(Cause { vector, itr, icr0 }) = cause else { return };
+        self.irq.due |= 1 << vector;
+        self.irq.itr[usize::from(vector)] = itr;
+        if icr0 != 0 {
+            self.regs.poke(ICR0, self.regs.peek(ICR0) | icr0);
+        }
+    }
+
+    /// Whether a receive queue that has few descriptors to write back does so
+    /// when an interval is over: only if its vector has an interval that runs.
+    pub(super) fn writes_back(&self, q: u16) -> bool {
+        let vectors = self.irq.enabled | self.irq.writes_back;
+        self.irq.rx[usize::from(q)].is_some_and(|cause| vectors >> cause.vector & 1 == 1)
+    }
+
+    /// A cause of vector 0.
+    pub(super) fn cause(&mut self, bits: u32) {
+        self.regs.poke(ICR0, self.regs.peek(ICR0) | bits);
+        if self.regs.peek(ICR0_ENA) & bits != 0 {
+            self.other_event();
+        }
+    }
+
+    fn other_event(&mut self) {
+        self.irq.due |= 1;
+        self.irq.itr[0] = (self.regs.peek(STAT_CTL0) >> 2 & 3) as u8;
+    }
+
+    /// ICR0_ENA was written: causes that are set and now enabled are events.
+    pub(super) fn causes_enabled(&mut self) {
+        if self.regs.peek(ICR0) & self.regs.peek(ICR0_ENA) & !INTEVENT != 0 {
+            self.other_event();
+        }
+    }
+
+    /// Reading ICR0 clears it.
+    pub(super) fn read_icr0(&mut self) -> u32 {
+        const QUEUE_CAUSES: u32 = 0x1fe;
+        let causes = self.regs.peek(ICR0) & !INTEVENT;
+        self.regs.poke(ICR0, 0);
+        self.irq.due &= !1;
+        let live = causes & (self.regs.peek(ICR0_ENA) | QUEUE_CAUSES | SWINT);
+        causes | if live != 0 { INTEVENT } else { 0 }
+    }
+
+    /// DYN_CTL of a vector was written.
+    pub(super) fn control_written(&mut self, vector: u16, value: u32) {
+        let bit = 1u128 << vector;
+        let set = |word: &mut u128, on: bool| *word = *word & !bit | if on { bit } else { 0 };
+        if value & INTENA_MSK == 0 {
+            set(&mut self.irq.enabled, value & INTENA != 0);
+        }
+        set(&mut self.irq.writes_back, value & WB_ON_ITR != 0);
+        let index = (value >> 3 & 3) as u8;
+        if index != NO_ITR {
+            self.regs.poke(interval(vector, index), value >> 5 & 0xfff);
+        }
+        if value & SWINT_TRIG != 0 {
+            self.irq.due |= bit;
+            self.irq.itr[usize::from(vector)] = if value >> 24 & 1 == 1 { (value >> 25 & 3) as u8 } else { NO_ITR };
+            if vector == 0 {
+                self.regs.poke(ICR0, self.regs.peek(ICR0) | SWINT);
+            }
+        }
+        self.show_control(vector);
+    }
+
+    /// DYN_CTL reads INTENA and what was written otherwise, less the triggers.
+    fn show_control(&self, vector: u16) {
+        let at = if vector == 0 { DYN_CTL0 } else { DYN_CTLN + 4 * (u32::from(vector) - 1) };
+        let enabled = (self.irq.enabled >> vector & 1) as u32;
+        self.regs.poke(at, self.regs.peek(at) & !(INTENA | SWINT_TRIG | 2 | INTENA_MSK) | enabled);
+    }
+
+    /// Sends what is due.
+    pub(super) fn deliver(&mut self, now: Picos) {
+        let mut ready = self.irq.due & self.irq.enabled;
+        while ready != 0 {
+            let vector = ready.trailing_zeros() as u16;
+            let bit = 1u128 << vector;
+            ready &= !bit;
+            let at = usize::from(vector);
+            if now < self.irq.next[at] {
+                continue;
+            }
+            self.irq.next[at] = now + self.interval(vector, self.irq.itr[at]);
+            self.irq.due &= !bit;
+            self.bus.interrupts.signal(vector);
+            const DIS_AUTOMASK_N: u32 = 1 << 2;
+            if vector == 0 || self.regs.peek(GLINT_CTL) & DIS_AUTOMASK_N == 0 {
+                self.irq.enabled &= !bit;
+                self.show_control(vector);
+            }
+        }
+    }
+
+    /// Time until the vector may send again: its interval, in units of 2 us, or
+    /// its rate limit, of 4 us, whichever is longer.
+    fn interval(&self, vector: u16, index: u8) -> Picos {
+        const UNIT: Picos = 2_000_000;
+        const LIMITED: u32 = 1 << 6;
+        let itr = if index == NO_ITR { 0 } else { Picos::from(self.regs.peek(interval(vector, index))) * UNIT };
+        let rate = self.regs.peek(if vector == 0 { RATE0 } else { RATEN + 4 * (u32::from(vector) - 1) });
+        let limit = if rate & LIMITED != 0 { Picos::from(rate & 0x3f) * 2 * UNIT } else { 0 };
+        itr.max(limit)
+    }
+}
+
+/// The interval register of a vector: 0 receive, 1 transmit, 2 software.
+fn interval(vector: u16, index: u8) -> u32 {
+    match vector {
+        0 => ITR0 + 128 * u32::from(index),
+        _ => ITRN + 2048 * u32::from(index) + 4 * (u32::from(vector) - 1),
+    }
+}

@@ -1,0 +1,243 @@
+//! Link, PHY and module, which firmware keeps (X710 §3.2, §7.10.12).
+//!
+//! ```text
+//!   power-on, restart --delay--> up, if the wire has light and the PHY may
+//!                                 |
+//!   0607 with events on --> armed |  each change: one event, then disarmed
+//! ```
+
+use super::adminq::{Command, Reply};
+use super::firmware::{ECODE_EINVAL, ECODE_ESRCH};
+use super::{I40e, Kind};
+use crate::emu::{FaultKind, Picos};
+
+const LINKSTA: u32 = 0x1e2420;
+
+/// Event and command: link status.
+const LINK_STATUS: u16 = 0x0607;
+
+/// Set-up of the PHY: pause frames that are asked for, link wanted, restart.
+const PAUSE: u8 = 3;
+const ENABLE_LINK: u8 = 8;
+const ENABLE_AN: u8 = 0x10;
+const ATOMIC: u8 = 0x20;
+
+/// How long the link takes, unless the command line says.
+pub const DELAY: Picos = 2_000_000_000;
+
+/// Longest frame with FCS that the MAC may be set to.
+const MFS_MAX: u16 = 9728;
+
+/// State of the link.
+pub struct Link {
+    /// When it is up, if it is on its way.
+    ready: Option<Picos>,
+    /// Frames can pass.
+    pub up: bool,
+    /// A change is worth an event.
+    armed: bool,
+    /// The driver wants it, with these abilities.
+    abilities: u8,
+    speeds: u8,
+    types: u32,
+    /// Longest frame, with FCS.
+    pub longest: u16,
+    /// Loopback that was asked for.
+    pub loopback: u8,
+}
+
+/// The port of a kind: PHY type, the bit of its speed, the module's identifier.
+struct Port {
+    phy: u8,
+    speed: u8,
+    module: u8,
+}
+
+impl Kind {
+    fn port(self) -> Port {
+        match self {
+            Kind::X710 | Kind::X722 => Port { phy: 0x14, speed: 0x08, module: 0x03 },
+            Kind::Xl710 => Port { phy: 0x19, speed: 0x10, module: 0x0d },
+            Kind::Xxv710 => Port { phy: 0x21, speed: 0x40, module: 0x03 },
+        }
+    }
+}
+
+impl Link {
+    /// On its way up after `delay`.
+    pub fn new(kind: Kind, delay: Picos) -> Self {
+        let Port { phy, speed, .. } = kind.port();
+        let types = 1u32.checked_shl(u32::from(phy)).unwrap_or(0);
+        Link {
+            ready: Some(delay),
+            up: false,
+            armed: false,
+            abilities: ENABLE_LINK | ENABLE_AN,
+            speeds: speed,
+            types,
+            longest: MFS_MAX,
+            loopback: 0,
+        }
+    }
+
+    /// What a reset of the function takes from it: not the link itself.
+    pub fn reset_function(&mut self) {
+        (self.armed, self.loopback, self.longest) = (false, 0, MFS_MAX);
+    }
+}
+
+impl I40e {
+    /// Commands 0600 to 06ff.
+    pub(super) fn link_command(&mut self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
+        match command.opcode {
+            0x0600 => return self.abilities(command, reply),
+            0x0601 => self.configure_phy(command),
+            0x0603 => {
+                let longest = command.u16(0);
+                if !(64..=MFS_MAX).contains(&longest) {
+                    self.violations.note("maximum frame size that the MAC does not have");
+                    return Err(ECODE_EINVAL);
+                }
+                self.link.longest = longest;
+            }
+            // Restart with the link enabled, or disable it.
+            0x0605 => {
+                let enable = command.params[0] & 4 != 0;
+                self.link.abilities = self.link.abilities & !ENABLE_LINK | if enable { ENABLE_LINK } else { 0 };
+                self.restart_link();
+            }
+            LINK_STATUS => {
+                const REPORT: u16 = 2;
+                let flags = command.u16(0);
+                if flags & REPORT != 0 {
+                    self.link.armed = flags & 1 == 1;
+                }
+                reply.params = self.link_status();
+            }
+            // Event mask.
+            0x0613 => {}
+            0x0618 => {
+                self.link.loopback = command.u16(0) as u8;
+                self.poll_link();
+            }
+            // Debug set-up of the PHY.
+            0x0622 => {}
+            opcode => {
+                self.violations.note(format!("unknown admin command {opcode:#06x}"));
+                return Err(ECODE_ESRCH);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the PHY can, or is set to: 24 bytes and room for 16 modules.
+    fn abilities(&self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
+        const BYTES: usize = 24 + 16 * 32;
+        let port = self.kind.port();
+        let initial = command.params[0] & 2 != 0;
+        let fresh = Link::new(self.kind, 0);
+        let link = if initial { &fresh } else { &self.link };
+        if command.room < 24 {
+            return Err(ECODE_EINVAL);
+        }
+        let mut data = vec![0; BYTES.min(command.room)];
+        data[..4].copy_from_slice(&link.types.to_le_bytes());
+        (data[4], data[5]) = (link.speeds, link.abilities & 0x1f);
+        if self.kind == Kind::Xxv710 {
+            // 25G-SR.
+            data[13] = 4;
+        }
+        data[16..20].copy_from_slice(&0x0154_0370_u32.to_le_bytes());
+        // Identifier; 10GBASE-SR.
+        (data[20], data[21]) = (port.module, 0x10);
+        reply.data = Some(data);
+        Ok(())
+    }
+
+    fn configure_phy(&mut self, command: &Command) {
+        let abilities = command.params[5];
+        self.link.types = command.u32(0);
+        self.link.speeds = command.params[4];
+        self.link.abilities = abilities & !ATOMIC;
+        if abilities & ATOMIC != 0 {
+            self.restart_link();
+        }
+        self.poll_link();
+    }
+
+    /// The 16 bytes of parameters of 0607, as answer and as event.
+    fn link_status(&self) -> [u8; 16] {
+        const UP: u8 = 0x21;
+        const MEDIA: u8 = 0x40;
+        const SIGNAL: u8 = 0x80;
+        const NEGOTIATED: u8 = 3;
+        const QUALIFIED: u8 = 0x80;
+        let port = self.kind.port();
+        let (up, fits) = (self.link.up, !self.firmware.has(FaultKind::Media));
+        let light = if self.mac.carrier() { SIGNAL } else { 0 };
+        let pause = if up { (self.link.abilities & PAUSE) << 5 } else { 0 };
+        let longest = self.link.longest.to_le_bytes();
+        let mut status = [0; 16];
+        status[0] = u8::from(self.link.armed);
+        status[2] = port.phy;
+        status[3] = if up { port.speed } else { 0 };
+        status[4] = MEDIA | light | if up { UP } else { 0 };
+        status[5] = pause | if up { NEGOTIATED } else { 0 } | if fits { QUALIFIED } else { 0 };
+        status[7] = self.link.loopback;
+        (status[8], status[9], status[10]) = (longest[0], longest[1], 4);
+        status
+    }
+
+    /// PRTMAC_LINKSTA: both bits of a link that is up, and its speed.
+    pub(super) fn read_link_register(&self) -> u32 {
+        const UP: u32 = 0x4000_0080;
+        let speed = match self.kind {
+            Kind::X710 => 2,
+            Kind::Xl710 | Kind::Xxv710 => 3,
+            Kind::X722 => 4,
+        };
+        self.regs.peek(LINKSTA) | if self.link.up { UP | speed << 27 } else { 0 }
+    }
+
+    /// The link starts over: down now, up after the delay.
+    fn restart_link(&mut self) {
+        let late = if self.nasty { self.random.below(4 * self.link_delay.max(1)) } else { 0 };
+        self.link.ready = Some(self.now + self.link_delay + late);
+        self.set_link(false);
+    }
+
+    /// Whether frames go round inside the card.
+    pub(super) fn loops(&self) -> bool {
+        const PHY_LOCAL: u8 = 1;
+        const MAC_LOCAL: u8 = 4;
+        self.link.loopback & (PHY_LOCAL | MAC_LOCAL) != 0
+    }
+
+    /// Time passed, or the wire changed.
+    pub(super) fn poll_link(&mut self) {
+        let able = self.link.abilities & ENABLE_LINK != 0
+            && (self.link.types != 0 || self.kind == Kind::Xxv710)
+            && self.link.speeds & self.kind.port().speed != 0
+            && !self.firmware.has(FaultKind::Media);
+        let light = self.mac.carrier() && able;
+        let ready = self.link.ready.is_none_or(|ready| self.now >= ready);
+        let up = self.loops() || light && ready;
+        if self.link.up != up {
+            if !light && !self.loops() {
+                // When light comes back the link is negotiated again.
+                self.link.ready = None;
+            }
+            self.set_link(up);
+        }
+    }
+
+    fn set_link(&mut self, up: bool) {
+        if self.link.up != up {
+            self.link.up = up;
+            if self.link.armed {
+                self.link.armed = false;
+                self.post_event(LINK_STATUS, self.link_status());
+            }
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! The emulated Intel X710, XL710, XXV710 and X722 (X710 datasheet 332464; the
+//! register table is in `regs`).
+//!
+//! ```text
+//!        admin queues               registers            doorbell pages (QRX_TAIL, QTX_TAIL)
+//!             |                         |                         |
+//!   +---------v-------------------------v-------------------------v---------------+
+//!   | firmware: switch, link,   HMC: contexts    tx: fetch -> offload --+   interrupts |
+//!   |  NVM, capabilities            |                                   v       ^    |
+//!   |      |  events                v        rx: <- RSS, flow director <- VSI <- MAC |
+//!   | clock, statistics          queues                                         |    |
+//!   +------|------------------------|-------------------------------------|-----|----+
+//!          v                        v                                     v     v
+//!   admin receive queue    descriptors, buffers                    MSI-X      wire
+//! ```
+//!
+//! Most of the set-up of this family is commands to firmware, so most of the
+//! model is firmware: what Linux, DPDK and iPXE ask is answered, and whatever
+//! else is refused and counted. `fault=` makes it fail.
+//!
+//! Not modelled: functions and ports besides the first, virtual functions,
+//! switching between VSIs, header split, tunnel segmentation, flexible payload
+//! and field masks of the flow director, changed hash input sets, DCB, pause
+//! frames, EEE, wake-up, writing the NVM.
+
+mod adminq;
+mod clock;
+mod fdir;
+mod filter;
+mod firmware;
+mod hmc;
+mod irq;
+mod link;
+mod nvm;
+mod regs;
+mod rx;
+mod stats;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod tx;
+
+use self::clock::Clock;
+use self::fdir::FlowDirector;
+use self::filter::Filters;
+use self::firmware::Firmware;
+use self::hmc::Hmc;
+use self::irq::Irq;
+use self::link::Link;
+use self::regs::Effect;
+use self::rx::RxQueue;
+use self::stats::Good;
+use self::switch::Switch;
+use self::tx::{Outgoing, TxQueue};
+use super::card::factory_address;
+use super::offload::Used;
+use super::wire::{Counters, FrameQueue, Mac, Random};
+use super::{Bus, DoorbellPage, FaultKind, Model, Picos, Profile, RegisterFile, Spec, Violations};
+use crate::pci::Id;
+
+/// Which card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// X710, 10 Gbit/s SFP+.
+    X710,
+    /// XL710, 40 Gbit/s QSFP+.
+    Xl710,
+    /// XXV710, 25 Gbit/s SFP28.
+    Xxv710,
+    /// X722, 10 Gbit/s SFP+.
+    X722,
+}
+
+/// Queues each way that the function has.
+const QUEUES: u16 = 128;
+
+/// MSI-X vectors of the function.
+const VECTORS: u16 = 128;
+
+/// Pages that hold nothing but tails of rings: transmit, receive.
+const DOORBELL_PAGES: [u32; 2] = [0x108000, 0x128000];
+
+/// How often the wire is asked for its carrier.
+const LINK_POLL: Picos = 100_000_000;
+
+/// PFLAN_QALLOC, PFGEN_CTRL, GLGEN_RTRIG, PRTMAC_MACC.
+const QALLOC: u32 = 0x1c0400;
+const PFGEN_CTRL: u32 = 0x92400;
+const RTRIG: u32 = 0xb8190;
+const MACC: u32 = 0x1e24e0;
+/// ICR0.GRST: the device was reset as a whole.
+const GRST: u32 = 1 << 20;
+
+/// One emulated function.
+pub struct I40e {
+    kind: Kind,
+    profile: Profile,
+    regs: RegisterFile<Effect>,
+    bus: Bus,
+    mac: Mac,
+    violations: Violations,
+    strict: bool,
+    /// Strict, and something was violated: the card is dead.
+    poisoned: bool,
+    nasty: bool,
+    random: Random,
+    now: Picos,
+    /// Absolute number of the function's first queue.
+    first_queue: u16,
+
+    firmware: Firmware,
+    nvm: Vec<u16>,
+    factory: [u8; 6],
+    /// The function's address: the factory's, or what the driver set.
+    address: [u8; 6],
+    link: Link,
+    link_delay: Picos,
+    link_polled: Picos,
+    clock: Clock,
+    irq: Irq,
+    hmc: Hmc,
+    switch: Switch,
+    fdir: FlowDirector,
+    /// A function reset is not over until then.
+    resetting: Option<Picos>,
+    /// QENA_STAT that changes later (nasty): register, when, to what.
+    following: Vec<(u32, Picos, bool)>,
+
+    /// What the registers below were read into is out of date.
+    stale: bool,
+    filters: Filters,
+    stamping: bool,
+    looping: bool,
+    receiving: bool,
+
+    rx: Vec<RxQueue>,
+    /// Receive queues with something to write back, as bits.
+    unflushed: u128,
+    /// Frames lost in this step because a queue had no descriptor.
+    starved: usize,
+    tx: Vec<TxQueue>,
+    tx_active: Vec<u16>,
+    /// Whose turn it is among them.
+    tx_turn: usize,
+    tx_reported: u128,
+    out: Outgoing,
+    rx_good: Good,
+    tx_good: Good,
+    used: Used,
+
+    /// The packet being sent, the segment cut from it, a received frame, and
+    /// the same changed on its way.
+    packet: Vec<u8>,
+    segment: Vec<u8>,
+    received: Vec<u8>,
+    changed: Vec<u8>,
+    /// Frames that loop inside the card.
+    loop_queue: FrameQueue,
+}
+
+impl I40e {
+    /// A card at the end of a wire, powered on.
+    pub fn new(kind: Kind, spec: &Spec, mac: Mac) -> Self {
+        let (name, device, speed) = match kind {
+            Kind::X710 => ("x710", 0x1572, 10_000_000_000),
+            Kind::Xl710 => ("xl710", 0x1583, 40_000_000_000),
+            Kind::Xxv710 => ("xxv710", 0x158b, 25_000_000_000),
+            Kind::X722 => ("x722", 0x37d0, 10_000_000_000),
+        };
+        let id = Id { vendor: 0x8086, device, subsystem_vendor: 0x8086, subsystem: 0x0001, revision: 2 };
+        let profile = Profile {
+            name,
+            id,
+            bars: [u64::from(regs::SIZE), 0, 0, 32 << 10, 0, 0],
+            io: 0,
+            vectors: VECTORS,
+            msix: (3, 0, 0x1000),
+            speed,
+        };
+        let regs = RegisterFile::new(regs::TABLE, regs::SIZE);
+        let factory = spec.mac.unwrap_or_else(factory_address);
+        let mut random = Random::new(spec.seed);
+        // A function of a larger card need not have the first queues.
+        let first_queue = if spec.nasty { 128 * random.below(8) as u16 } else { 0 };
+        let link_delay = spec.link.unwrap_or(link::DELAY);
+        let firmware = Firmware::new(spec.fault);
+        let mut card = I40e {
+            kind,
+            profile,
+            filters: Filters::new(),
+            regs,
+            bus: Bus::new(VECTORS),
+            mac,
+            violations: Violations::default(),
+            strict: spec.strict,
+            poisoned: false,
+            nasty: spec.nasty,
+            random,
+            now: 0,
+            first_queue,
+            nvm: nvm::image(firmware.has(FaultKind::Nvm)),
+            firmware,
+            factory,
+            address: factory,
+            link: Link::new(kind, link_delay),
+            link_delay,
+            link_polled: 0,
+            clock: Clock::default(),
+            irq: Irq::new(),
+            hmc: Hmc::new(),
+            switch: Switch::new(factory),
+            fdir: FlowDirector::new(),
+            resetting: None,
+            following: Vec::new(),
+            stale: true,
+            stamping: false,
+            looping: false,
+            receiving: false,
+            rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
+            unflushed: 0,
+            starved: 0,
+            tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
+            tx_active: Vec::new(),
+            tx_turn: 0,
+            tx_reported: 0,
+            out: Outgoing::default(),
+            rx_good: Good::default(),
+            tx_good: Good::default(),
+            used: Used::default(),
+            packet: Vec::with_capacity(2048),
+            segment: Vec::new(),
+            received: Vec::with_capacity(2048),
+            changed: Vec::new(),
+            loop_queue: FrameQueue::new(64 << 10),
+        };
+        card.reset();
+        card
+    }
+
+    /// PFGEN_CTRL.PFSWR (§4.2.1.3): the function's queues, filters, interrupts,
+    /// switch elements and admin queues start over. Firmware and link go on, and
+    /// so do the port's statistics.
+    fn reset_function(&mut self) {
+        self.flush_stats();
+        self.regs.reset(|row| !regs::outlives_function(row.name));
+        let first = u32::from(self.first_queue);
+        self.regs.poke(QALLOC, 1 << 31 | (first + u32::from(QUEUES) - 1) << 16 | first);
+        self.rx.iter_mut().for_each(|queue| *queue = RxQueue::default());
+        self.tx.iter_mut().for_each(|queue| *queue = TxQueue::default());
+        self.tx_active.clear();
+        self.out.busy = false;
+        (self.unflushed, self.tx_reported, self.tx_turn) = (0, 0, 0);
+        self.following.clear();
+        while !self.loop_queue.is_empty() {
+            self.loop_queue.pop();
+        }
+        self.irq = Irq::new();
+        self.hmc = Hmc::new();
+        self.address = self.factory;
+        self.switch = Switch::new(self.factory);
+        self.fdir = FlowDirector::new();
+        self.link.reset_function();
+        self.reset_admin();
+        if self.nasty {
+            self.undefined_values();
+        }
+        self.stale = true;
+        self.load();
+    }
+
+    /// Registers whose value after a reset the datasheet leaves open.
+    fn undefined_values(&mut self) {
+        for n in 0..13 {
+            self.regs.poke(0x244800 + 128 * n, self.random.number() as u32);
+        }
+        for q in 0..u32::from(QUEUES) {
+            self.regs.poke(DOORBELL_PAGES[0] + 4 * q, self.random.number() as u32 & 0x1fff);
+            self.regs.poke(DOORBELL_PAGES[1] + 4 * q, self.random.number() as u32 & 0x1fff);
+        }
+    }
+
+    /// GLGEN_RTRIG: the whole device. Statistics start over.
+    fn reset_device(&mut self) {
+        const RSTAT: u32 = 0xb8188;
+        let kind = match self.regs.peek(RTRIG) {
+            0 => return,
+            trigger if trigger & 1 != 0 => 1,
+            trigger if trigger & 2 != 0 => 2,
+            _ => 3,
+        };
+        self.regs.reset(|_| true);
+        self.power_on();
+        // What kind it was, and how many there were of it.
+        self.regs.poke(RSTAT, kind << 2 | 1 << (4 + 2 * kind));
+        self.cause(GRST);
+    }
+
+    fn power_on(&mut self) {
+        fdir::default_sets(&self.regs);
+        if self.kind == Kind::Xxv710 {
+            self.regs.poke(MACC, 1 << 17);
+        }
+        self.clock = Clock::default();
+        self.reset_function();
+    }
+
+    /// PFGEN_CTRL was written.
+    fn control_written_function(&mut self) {
+        if self.regs.peek(PFGEN_CTRL) & 1 == 0 {
+            return;
+        }
+        self.reset_function();
+        if self.nasty {
+            self.regs.poke(PFGEN_CTRL, 1);
+            self.resetting = Some(self.now + self.random.below(20_000_000_000));
+        }
+    }
+
+    /// Reads the registers that frames depend on into the form they are used in.
+    fn load(&mut self) {
+        self.stale = false;
+        self.filters.load(&self.regs);
+    }
+
+    fn read_register(&mut self, offset: u32) -> u32 {
+        let Some(hit) = self.regs.find(offset, &mut self.violations) else { return self.regs.read(offset) };
+        match hit.effect {
+            Effect::Timer => (self.now / 1_000_000) as u32,
+            Effect::Icr0 => self.read_icr0(),
+            Effect::TxHead => self.tx_head(hit.number),
+            Effect::FdCount => self.filter_counts(offset),
+            Effect::LinkSta => self.read_link_register(),
+            Effect::Clock => self.read_clock(offset),
+            Effect::RxStamp => {
+                self.free_stamp(hit.number);
+                self.regs.read(offset)
+            }
+            _ => self.regs.read(offset),
+        }
+    }
+
+    fn write_register(&mut self, offset: u32, value: u32) {
+        let hit = self.regs.find(offset, &mut self.violations);
+        match hit.map(|hit| (hit.effect, hit.number)) {
+            Some((Effect::TxPreQdis, block)) => return self.announced(block, value),
+            Some((Effect::FdCount, _)) => return self.regs.poke(offset, 0),
+            _ => {}
+        }
+        self.regs.write(offset, value, &mut self.violations);
+        let Some(hit) = hit else { return };
+        match hit.effect {
+            Effect::Config => self.stale = true,
+            Effect::Causes => self.irq.stale = true,
+            Effect::Admin => self.admin_written(offset),
+            Effect::PfReset => self.control_written_function(),
+            Effect::GlobalReset => self.reset_device(),
+            Effect::SrCtl => self.shadow_ram(),
+            Effect::SdCmd => self.segment_command(),
+            Effect::ContextCtl => self.context_command(),
+            Effect::TxEna => self.tx_enable_written(hit.number),
+            Effect::RxEna => self.rx_enable_written(hit.number),
+            Effect::Icr0Ena => self.causes_enabled(),
+            Effect::DynCtl0 => self.control_written(0, value),
+            Effect::DynCtlN => self.control_written(hit.number + 1, value),
+            Effect::ClearFd => self.clear_filters(),
+            Effect::Clock => self.write_clock(offset, value),
+            _ => {}
+        }
+    }
+
+    fn condemn(&mut self) {
+        let total = self.violations.total() + self.bus.memory.violations_total();
+        self.poisoned = self.strict && total > 0;
+    }
+}
+
+impl Model for I40e {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
+        if self.poisoned {
+            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
+        }
+        if bar != 0 || offset >= u64::from(regs::SIZE) {
+            self.violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
+            return 0;
+        }
+        let offset = offset as u32;
+        let value = match size {
+            4 if offset.is_multiple_of(4) => u64::from(self.read_register(offset)),
+            8 if offset.is_multiple_of(8) => {
+                u64::from(self.read_register(offset)) | u64::from(self.read_register(offset + 4)) << 32
+            }
+            _ => {
+                self.violations.note("register read that is not of 4 or 8 aligned bytes");
+                u64::from(self.read_register(offset & !3)) >> (8 * (offset & 3))
+            }
+        };
+        self.condemn();
+        value
+    }
+
+    fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
+        if self.poisoned {
+            return;
+        }
+        if bar != 0 || offset >= u64::from(regs::SIZE) {
+            self.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
+        } else if size == 4 && offset.is_multiple_of(4) {
+            self.write_register(offset as u32, value as u32);
+        } else {
+            self.violations.note("register write that is not of 4 aligned bytes");
+        }
+        self.condemn();
+    }
+
+    fn tick(&mut self, now: Picos) {
+        self.now = self.now.max(now);
+        if !self.link.up || self.now - self.link_polled >= LINK_POLL {
+            self.link_polled = self.now;
+            self.poll_link();
+        }
+        if self.firmware.due.is_some() {
+            self.serve_commands();
+        }
+        if self.firmware.fault.is_some() {
+            self.flood();
+        }
+        if !self.following.is_empty() {
+            self.follow_up();
+        }
+        if self.resetting.is_some_and(|until| self.now >= until) {
+            self.resetting = None;
+            self.regs.poke(PFGEN_CTRL, 0);
+        }
+    }
+
+    fn step(&mut self, now: Picos) -> usize {
+        if self.poisoned {
+            return 0;
+        }
+        self.tick(now);
+        if self.stale {
+            self.load();
+        }
+        if self.irq.stale {
+            self.load_causes();
+        }
+        (self.stamping, self.looping) = (self.stamps(), self.loops());
+        let now = self.now;
+        self.mac.tick(now);
+        let work = self.transmit(now) + self.receive(now);
+        if work != 0 {
+            self.flush_stats();
+        }
+        if !self.irq.idle() {
+            self.deliver(now);
+        }
+        if self.strict {
+            self.condemn();
+        }
+        // What was lost because the driver gave no descriptors is no work: the
+        // driver needs the processor more.
+        work - std::mem::take(&mut self.starved)
+    }
+
+    fn doorbells(&self) -> Vec<DoorbellPage> {
+        let page = |&at: &u32| DoorbellPage { bar: 0, offset: u64::from(at), words: self.regs.page(at).clone() };
+        DOORBELL_PAGES.iter().map(page).collect()
+    }
+
+    fn reset(&mut self) {
+        self.poisoned = false;
+        self.resetting = None;
+        self.regs.reset(|_| true);
+        self.power_on();
+    }
+
+    fn bus(&mut self) -> &mut Bus {
+        &mut self.bus
+    }
+
+    fn violations(&self) -> &Violations {
+        &self.violations
+    }
+
+    fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
+        let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
+        self.regs.name(offset)
+    }
+
+    fn wire_counters(&self) -> Counters {
+        self.mac.counters()
+    }
+
+    fn offloads_used(&self) -> Used {
+        self.used
+    }
+}

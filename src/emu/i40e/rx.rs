@@ -1,0 +1,527 @@
+//! Receive: frames into descriptors (X710 §8.3).
+//!
+//! ```text
+//!   wire --> VSI --> queue q          head            tail
+//!                      ring: | done | free free free | driver's |
+//!                               ^ written back four at a time, or when an interrupt
+//!                                 interval is over; the status word last, with Release
+//! ```
+//!
+//! The tail is only looked at when the known free descriptors run out, as a
+//! cache line that the driver writes costs both sides.
+
+use super::super::frame::{L3, L4, Parsed, Verdict};
+use super::super::wire::MIN_FRAME;
+use super::super::{Picos, RegisterFile, Translation, Violations, frame};
+use super::fdir::{Action, Filter, Refusal};
+use super::hmc::{RX_CONTEXT, Way, field};
+use super::regs::Effect;
+use super::{I40e, filter};
+use crate::dma::Iova;
+use std::sync::atomic::Ordering;
+
+/// Frames that are received in one step: what a lock is held for.
+const BUDGET: usize = 64;
+
+/// Buffers that a frame may lie in.
+const CHAIN_MAX: u32 = 5;
+
+const TAIL: u32 = 0x128000;
+const ENA: u32 = 0x120000;
+const REQUEST: u32 = 1;
+const STATUS: u32 = 1 << 2;
+
+/// The write-back's second word (§8.3.2.2).
+const DD: u64 = 1;
+const EOF: u64 = 1 << 1;
+const L2TAG1P: u64 = 1 << 2;
+const L3L4P: u64 = 1 << 3;
+const CRCP: u64 = 1 << 4;
+const TSYNVALID: u64 = 1 << 7;
+const FLM: u64 = 1 << 11;
+const FLTSTAT_FD: u64 = 1 << 12;
+const FLTSTAT_RSS: u64 = 3 << 12;
+const LPBK: u64 = 1 << 14;
+const IPV6EXADD: u64 = 1 << 15;
+const IPE: u64 = 1 << 22;
+const L4E: u64 = 1 << 23;
+/// The third: a second tag is here; the fourth has a filter's id.
+const L2TAG2P: u64 = 1;
+const FLEXBH_FD: u64 = 1 << 4;
+
+/// A receive queue, as its context was when it was enabled.
+#[derive(Default)]
+pub struct RxQueue {
+    /// Receives.
+    pub enabled: bool,
+    /// The context's bytes.
+    pub context: [u8; RX_CONTEXT],
+    base: Iova,
+    count: u32,
+    /// Next descriptor to fill, and the first that is the driver's.
+    head: u32,
+    tail: u32,
+    /// Bytes that a buffer holds.
+    buffer: u32,
+    /// Descriptors of 32 bytes, else 16.
+    wide: bool,
+    strip_crc: bool,
+    /// A tag that is taken out goes where L2TAG1 is, else L2TAG2.
+    first_tag: bool,
+    longest: u32,
+    /// Filled descriptors that were not written back: those before `head`.
+    pending: [[u64; 4]; 4],
+    pended: u32,
+}
+
+/// What became of a frame.
+enum Fate {
+    Taken,
+    /// No descriptor is free.
+    Full,
+    /// Not for this queue.
+    Refused,
+}
+
+/// What a frame's descriptor says besides what the frame itself does.
+struct Found {
+    hash: Option<u32>,
+    filter: Option<Filter>,
+    strip: bool,
+    looped: bool,
+    stamp: Option<u8>,
+}
+
+impl RxQueue {
+    /// Reads the context as the queue is enabled (§8.3.3.2).
+    fn enable(&mut self, violations: &mut Violations) {
+        let context = self.context;
+        let at = |lsb, width| field(&context, lsb, width);
+        *self = RxQueue {
+            enabled: true,
+            context,
+            base: at(32, 57) << 7,
+            count: at(89, 13) as u32,
+            head: at(0, 13) as u32,
+            tail: at(0, 13) as u32,
+            buffer: at(102, 7) as u32 * 128,
+            wide: at(116, 1) == 1,
+            strip_crc: at(117, 1) == 1,
+            first_tag: at(119, 1) == 1,
+            longest: at(174, 14) as u32,
+            ..RxQueue::default()
+        };
+        let sane = self.count >= 32 && self.count.is_multiple_of(32) && self.base != 0 && self.head < self.count;
+        if !sane || self.buffer < 1024 || self.longest == 0 {
+            violations.note("receive queue context without ring, buffer size or maximum");
+            self.enabled = false;
+        }
+        if at(114, 2) != 0 {
+            violations.note("receive queue context with header split, which is not modelled");
+        }
+        if self.longest > CHAIN_MAX * self.buffer {
+            violations.note("receive queue context with a maximum of more than five buffers");
+        }
+        if at(201, 1) == 0 {
+            violations.note("receive queue context without prefetch enable");
+        }
+    }
+
+    /// Free descriptors; looks at the tail if fewer than `need` are known.
+    #[inline]
+    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
+        let known = self.distance(self.tail);
+        if known >= need { known } else { self.look(known, q, regs, violations) }
+    }
+
+    #[cold]
+    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
+        let tail = regs.peek(TAIL + 4 * u32::from(q));
+        if tail >= self.count {
+            violations.note("QRX_TAIL is outside the ring");
+            return known;
+        }
+        let free = self.distance(tail);
+        if free < known {
+            violations.note("QRX_TAIL moved backwards over descriptors that the card owns");
+        }
+        self.tail = tail;
+        free
+    }
+
+    #[inline]
+    fn distance(&self, tail: u32) -> u32 {
+        if tail >= self.head { tail - self.head } else { tail + self.count - self.head }
+    }
+
+    #[inline]
+    fn at(&self, n: u32) -> Iova {
+        self.base + (Iova::from(n) << if self.wide { 5 } else { 4 })
+    }
+
+    /// Puts a packet into buffers: all of it or nothing.
+    #[inline]
+    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 4], violations: &mut Violations) {
+        let mut rest = packet;
+        loop {
+            let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
+            if let Some(descriptor) = memory.descriptor(self.at(self.head)) {
+                let buffer = descriptor[0].load(Ordering::Relaxed);
+                if buffer == 0 {
+                    violations.note("receive descriptor without a buffer");
+                } else {
+                    memory.write(buffer, part);
+                }
+            }
+            // What belongs to the whole packet stands in its last descriptor.
+            let length = (part.len() as u64) << 38;
+            let last = more.is_empty();
+            let words = if last { [words[0], words[1] | length, words[2], words[3]] } else { [0, DD | length, 0, 0] };
+            self.complete(memory, words);
+            if last {
+                break;
+            }
+            rest = more;
+        }
+    }
+
+    /// Done with the descriptor at head.
+    #[inline]
+    fn complete(&mut self, memory: &Translation, words: [u64; 4]) {
+        self.pending[self.pended as usize] = words;
+        self.pended += 1;
+        self.head += 1;
+        if self.head == self.count {
+            self.head = 0;
+        }
+        if self.head.is_multiple_of(4) {
+            self.flush(memory);
+        }
+    }
+
+    /// Writes back what was filled; the status words last.
+    #[inline]
+    fn flush(&mut self, memory: &Translation) {
+        let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
+        for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
+            if self.wide
+                && let Some(second) = memory.descriptor(self.at(n) + 16)
+            {
+                second[0].store(words[2], Ordering::Relaxed);
+                second[1].store(words[3], Ordering::Relaxed);
+            }
+            if let Some(first) = memory.descriptor(self.at(n)) {
+                first[0].store(words[0], Ordering::Relaxed);
+                first[1].store(words[1], Ordering::Release);
+            }
+        }
+        self.pended = 0;
+    }
+
+    /// The write-back of a packet, without its length.
+    #[inline]
+    fn describe(&self, frame: &[u8], headers: &Parsed, found: &Found) -> [u64; 4] {
+        let mut words = [0, DD | EOF | checksums(frame, headers) | u64::from(filter::ptype(headers)) << 30, 0, 0];
+        words[1] |= match frame[0] & 1 {
+            0 => 0,
+            _ if frame[..6] == [0xff; 6] => 2 << 9,
+            _ => 1 << 9,
+        };
+        if let Some(tag) = headers.vlan.filter(|_| found.strip) {
+            if self.first_tag {
+                words[1] |= L2TAG1P;
+                words[0] |= u64::from(tag) << 16;
+            } else if self.wide {
+                words[2] |= L2TAG2P | u64::from(tag) << 48;
+            }
+        }
+        if let Some(hash) = found.hash {
+            words[1] |= FLTSTAT_RSS;
+            words[0] |= u64::from(hash) << 32;
+        }
+        if let Some(filter) = found.filter {
+            words[1] |= FLM;
+            match filter.id {
+                Some(id) if self.wide => {
+                    words[2] |= FLEXBH_FD;
+                    words[3] |= u64::from(id) << 32;
+                }
+                // In the short form the id takes the hash's place.
+                Some(id) => {
+                    words[1] = words[1] & !FLTSTAT_RSS | FLTSTAT_FD;
+                    words[0] = words[0] & 0xffff_ffff | u64::from(id) << 32;
+                }
+                None => {}
+            }
+        }
+        if found.looped {
+            words[1] |= LPBK;
+        }
+        if !self.strip_crc {
+            words[1] |= CRCP;
+        }
+        if let Some(slot) = found.stamp {
+            words[1] |= TSYNVALID | u64::from(slot) << 5;
+        }
+        words
+    }
+}
+
+impl I40e {
+    /// Receives what has arrived by `now`; how many frames that was.
+    pub(super) fn receive(&mut self, now: Picos) -> usize {
+        if !self.receiving || !self.link.up {
+            return 0;
+        }
+        let mut frames = 0;
+        while frames < BUDGET && self.receive_one(now) {
+            frames += 1;
+        }
+        if frames != 0 || self.unflushed != 0 {
+            self.finish_receive();
+        }
+        frames
+    }
+
+    /// Receives or drops one frame; false if there is none, or it has to wait.
+    #[inline]
+    fn receive_one(&mut self, now: Picos) -> bool {
+        let looped = self.looping;
+        let offered = if looped { self.loop_queue.front() } else { self.mac.peek(now) };
+        let Some((offered, _)) = offered else { return false };
+        // The frame is copied: what follows changes the card.
+        let mut frame = std::mem::take(&mut self.received);
+        frame.clear();
+        frame.extend_from_slice(offered);
+        if frame.len() < MIN_FRAME {
+            // Some wires carry what a sending MAC would have padded.
+            frame.resize(MIN_FRAME, 0);
+        }
+        let done = self.switch_frame(&frame, looped, now);
+        self.received = frame;
+        done
+    }
+
+    /// Gives a frame to the VSIs that want it.
+    #[inline]
+    fn switch_frame(&mut self, frame: &[u8], looped: bool, now: Picos) -> bool {
+        if frame.len() + 4 > usize::from(self.link.longest) {
+            self.count_oversize();
+            self.done_with_frame(looped, true);
+            return true;
+        }
+        let headers = Parsed::of(frame);
+        let takers = self.takers(frame, &headers);
+        let pctype = filter::pctype(frame, &headers, self.kind);
+        let filter = if takers != 0 && self.filters.directs && self.fdir.concerns(pctype) {
+            self.directed(frame, &headers, pctype)
+        } else {
+            None
+        };
+        let stamp = if takers != 0 && self.stamping { self.stamp_received(frame, &headers) } else { None };
+        let mut taken = false;
+        let mut rest = if filter.is_some_and(|filter| filter.action == Action::Drop) { 0 } else { takers };
+        while rest != 0 {
+            let mut vsi = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let hash = self.filters.hash(frame, &headers, pctype);
+            let mut queue = match hash {
+                // An entry of the table beyond the VSI's queues drops.
+                Some((_, entry)) => self.switch.vsis[vsi].class_queue(u16::from(entry)),
+                None => self.switch.vsis[vsi].class_queue(0),
+            };
+            if let Some(Filter { action: Action::Queue(n, number), .. }) = filter
+                && let Some(directed) = self.switch.by_number(number)
+            {
+                (vsi, queue, rest) = (directed, self.switch.vsis[directed].queue(n), 0);
+            }
+            let strip = self.switch.vsis[vsi].strips;
+            let found = Found { hash: hash.map(|(hash, _)| hash), filter, strip, looped, stamp };
+            match queue.map_or(Fate::Refused, |q| self.fill(q, vsi, frame, &headers, found)) {
+                Fate::Taken => taken = true,
+                Fate::Refused => self.count_no_descriptor(vsi),
+                // A frame for several is not kept waiting by one of them.
+                Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, looped, now),
+                Fate::Full => self.count_no_descriptor(vsi),
+            }
+        }
+        self.rx_good.count(frame);
+        self.done_with_frame(looped, !taken);
+        true
+    }
+
+    /// The VSIs that get a frame, as bits.
+    #[inline]
+    fn takers(&self, frame: &[u8], headers: &Parsed) -> u32 {
+        let mut word = [0; 8];
+        word[..6].copy_from_slice(&frame[..6]);
+        let address = u64::from_le_bytes(word);
+        let vlan = headers.vlan.unwrap_or(0) & 0xfff;
+        if self.switch.blocked[1].contains(&headers.ethertype) {
+            return 0;
+        }
+        let vsis = &self.switch.vsis;
+        let accepts = |at: &&usize| vsis[**at].accepts(address, vlan);
+        let takers = self.switch.listeners.iter().filter(accepts).fold(0, |bits, at| bits | 1 << at);
+        if takers != 0 {
+            return takers;
+        }
+        self.switch.listeners.iter().filter(|at| vsis[**at].is_default()).fold(0, |bits, at| bits | 1 << at)
+    }
+
+    /// Puts a frame into queue `q`.
+    #[inline]
+    fn fill(&mut self, q: u16, vsi: usize, frame: &[u8], headers: &Parsed, found: Found) -> Fate {
+        let queue = &mut self.rx[usize::from(q)];
+        let strip = found.strip && headers.vlan.is_some();
+        let len = frame.len() + if queue.strip_crc { 0 } else { 4 } - if strip { 4 } else { 0 };
+        if !queue.enabled {
+            return Fate::Refused;
+        }
+        if len as u32 > queue.longest || len as u32 > CHAIN_MAX * queue.buffer {
+            self.count_too_long(vsi);
+            return Fate::Refused;
+        }
+        let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
+        // A strict card looks each time, to catch a tail that moves backwards.
+        let look = if self.strict { u32::MAX } else { need };
+        if queue.free(look, q, &self.regs, &mut self.violations) < need {
+            return Fate::Full;
+        }
+        let words = queue.describe(frame, headers, &found);
+        if queue.strip_crc && !strip {
+            queue.deliver(&self.bus.memory, frame, words, &mut self.violations);
+        } else {
+            let changed = &mut self.changed;
+            changed.clear();
+            self.used.untagged += u64::from(strip);
+            if strip {
+                changed.extend_from_slice(&frame[..12]);
+                changed.extend_from_slice(&frame[16..]);
+            } else {
+                changed.extend_from_slice(frame);
+            }
+            if !queue.strip_crc {
+                changed.extend_from_slice(&frame::crc32(frame).to_le_bytes());
+            }
+            queue.deliver(&self.bus.memory, changed, words, &mut self.violations);
+        }
+        self.switch.vsis[vsi].rx.count(frame);
+        self.unflushed |= 1 << q;
+        Fate::Taken
+    }
+
+    #[inline]
+    fn done_with_frame(&mut self, looped: bool, dropped: bool) {
+        match (looped, dropped) {
+            (true, _) => self.loop_queue.pop(),
+            (false, true) => self.mac.drop_frame(),
+            (false, false) => self.mac.advance(),
+        }
+    }
+
+    /// A frame waits on a wire that honours pause frames; else it is lost when
+    /// the packet buffer is full. In a loop inside the card it is lost at once.
+    #[cold]
+    fn no_descriptor(&mut self, vsi: usize, looped: bool, now: Picos) -> bool {
+        if looped {
+            self.count_no_descriptor(vsi);
+        } else if self.mac.overrun(now) {
+            self.count_missed();
+        } else {
+            return false;
+        }
+        self.done_with_frame(looped, true);
+        self.starved += 1;
+        true
+    }
+
+    /// Write-backs and interrupts of the queues that received.
+    fn finish_receive(&mut self) {
+        let mut queues = std::mem::take(&mut self.unflushed);
+        while queues != 0 {
+            let q = queues.trailing_zeros() as u16;
+            queues &= queues - 1;
+            // Without an interval that runs, only whole cache lines are written
+            // back (and in any case late, now and then).
+            if self.nasty && (!self.writes_back(q) || self.random.below(4) == 0) {
+                self.unflushed |= u128::from(self.rx[usize::from(q)].pended != 0) << q;
+                continue;
+            }
+            self.rx[usize::from(q)].flush(&self.bus.memory);
+            self.rx_event(q);
+        }
+    }
+
+    /// QRX_ENA of queue `q` was written.
+    pub(super) fn rx_enable_written(&mut self, q: u16) {
+        let at = ENA + 4 * u32::from(q);
+        let on = self.regs.peek(at) & REQUEST != 0;
+        let enabled = self.rx[usize::from(q)].enabled;
+        if on && !enabled && self.load_context(Way::Rx, q) {
+            self.rx[usize::from(q)].enable(&mut self.violations);
+        } else if !on && enabled {
+            let queue = &mut self.rx[usize::from(q)];
+            queue.flush(&self.bus.memory);
+            *queue = RxQueue { context: queue.context, ..RxQueue::default() };
+            self.unflushed &= !(1 << q);
+        }
+        self.follow(at, on);
+        self.receiving = self.rx.iter().any(|queue| queue.enabled);
+    }
+
+    /// QENA_STAT follows QENA_REQ: at once, or a little later.
+    pub(super) fn follow(&mut self, at: u32, on: bool) {
+        let value = self.regs.peek(at);
+        let shown = value & STATUS != 0;
+        if self.following.iter().any(|(register, _, last)| *register == at && *last != on) {
+            self.violations.note("QENA_REQ changed while the queue had not followed the last change");
+        }
+        if self.nasty && shown != on {
+            self.following.push((at, self.now + self.random.below(1_000_000_000), on));
+        } else {
+            self.regs.poke(at, value & !STATUS | if on { STATUS } else { 0 });
+        }
+    }
+
+    /// Shows those changes whose time has come.
+    pub(super) fn follow_up(&mut self) {
+        let (now, regs) = (self.now, &self.regs);
+        self.following.retain(|&(at, when, on)| {
+            if when <= now {
+                regs.poke(at, regs.peek(at) & !STATUS | if on { STATUS } else { 0 });
+            }
+            when > now
+        });
+    }
+
+    /// Tells a driver why a filter was not programmed: a descriptor of its own
+    /// kind on the queue of the VSI that asked (§8.3.2.3).
+    pub(super) fn filter_status(&mut self, vsi: usize, id: u32, refusal: Refusal) {
+        const PROGRAMMING: u64 = 1 << 63;
+        const FD: u64 = 1 << 2;
+        let Some(q) = self.switch.vsis[vsi].queue(0) else { return };
+        let queue = &mut self.rx[usize::from(q)];
+        if queue.enabled && queue.free(1, q, &self.regs, &mut self.violations) > 0 {
+            let status = DD | FD | PROGRAMMING | (refusal as u64) << 19;
+            queue.complete(&self.bus.memory, [u64::from(id) << 32, status, 0, 0]);
+            self.unflushed |= 1 << q;
+        }
+    }
+}
+
+/// Which checksums were looked at, and which are wrong (§8.3.4.3).
+#[inline]
+fn checksums(frame: &[u8], headers: &Parsed) -> u64 {
+    let extensions = match headers.l3 {
+        None => return 0,
+        Some(L3::V6 { extensions: true }) => IPV6EXADD,
+        Some(_) => 0,
+    };
+    let ip = if headers.ip_checksum(frame) == Verdict::Bad { IPE } else { 0 };
+    let l4 = match headers.l4 {
+        Some(L4::Tcp | L4::Udp | L4::Sctp) if headers.l4_checksum(frame) == Verdict::Bad => L4E,
+        _ => 0,
+    };
+    L3L4P | extensions | ip | l4
+}

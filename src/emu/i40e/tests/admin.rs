@@ -1,0 +1,176 @@
+//! Admin queues, firmware, and what can be wrong with it.
+
+use super::*;
+
+#[test]
+fn firmware_tells_its_version_and_counts_its_interface() {
+    let mut bench = Bench::unlinked("x710,strict");
+    let answer = bench.tell(0x0001, &[]);
+    assert_eq!((answer.u16(12), answer.u16(14)), (1, 15));
+    bench.assert_clean();
+    let mut bench = Bench::unlinked("x710,strict,fault=old");
+    assert!(bench.tell(0x0001, &[]).u16(14) < 5);
+}
+
+#[test]
+fn capabilities_ask_for_room_and_then_fit() {
+    let mut bench = Bench::unlinked("x710,strict");
+    let short = bench.ask(0x000a, [0; 16], None, 64).unwrap();
+    assert_eq!((short.result, short.flags & 4), (9, 4));
+    let room = usize::from(short.length);
+    let answer = bench.ask(0x000a, [0; 16], None, room).unwrap();
+    assert_eq!((answer.result, answer.data.len()), (0, room));
+    let element = |id: u16| answer.data.chunks(32).find(|e| e[..2] == id.to_le_bytes()).unwrap();
+    let number = |id| u32::from_le_bytes(element(id)[4..8].try_into().unwrap());
+    assert_eq!((number(0x40), number(0x41), number(0x42), number(0x43)), (512, 128, 128, 128));
+    bench.assert_clean();
+}
+
+#[test]
+fn the_switch_has_one_vsi_with_the_address_of_the_card() {
+    let mut bench = Bench::unlinked("x710,strict,mac=02:00:00:00:00:07");
+    let answer = bench.ask(0x0200, [0; 16], None, 512).unwrap();
+    assert_eq!((answer.result, &answer.data[..4], answer.data[16]), (0, &[1, 0, 1, 0][..], 19));
+    assert_eq!(u16::from_le_bytes([answer.data[18], answer.data[19]]), MAIN);
+    let answer = bench.ask(0x0107, [0; 16], None, 24).unwrap();
+    assert_eq!((answer.u16(0) & 0x10, &answer.data[..6]), (0x10, &[2, 0, 0, 0, 0, 7][..]));
+    let mut params = [0; 16];
+    params[..2].copy_from_slice(&MAIN.to_le_bytes());
+    let vsi = bench.ask(0x0212, params, None, 128).unwrap();
+    // Seid, number and statistics index are three different things.
+    let stat = u16::from_le_bytes([vsi.data[112], vsi.data[113]]);
+    assert_eq!((vsi.u16(0), vsi.u16(2), stat), (MAIN, 6, 9));
+    bench.assert_clean();
+}
+
+#[test]
+fn filters_are_added_once_and_removed_once() {
+    let mut bench = Bench::unlinked("x710");
+    let mut element = vec![0; 16];
+    element[..6].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
+    element[8] = 1 | 4;
+    element[12] = 0xff;
+    let params = |count: u16| {
+        let mut params = [0; 16];
+        params[..2].copy_from_slice(&count.to_le_bytes());
+        params[2..4].copy_from_slice(&(MAIN | 0x8000).to_le_bytes());
+        params
+    };
+    let added = bench.ask(0x0250, params(1), Some(&element), 0).unwrap();
+    assert_eq!((added.result, added.data[12]), (0, 1));
+    assert_eq!(bench.ask(0x0250, params(1), Some(&element), 0).unwrap().result, 13);
+    element[8] = 1 | 8;
+    assert_eq!(bench.ask(0x0251, params(1), Some(&element), 0).unwrap().result, 0);
+    let missing = bench.ask(0x0251, params(1), Some(&element), 0).unwrap();
+    assert_eq!((missing.result, missing.data[12]), (2, 2));
+    bench.assert_clean();
+}
+
+#[test]
+fn a_link_change_is_one_event_until_it_is_asked_for_again() {
+    let mut bench = Bench::unlinked("x710,strict,link=1ms");
+    let down = bench.tell(0x0607, &[3]);
+    assert_eq!((down.params[0] & 1, down.params[4] & 1), (1, 0));
+    bench.run(2_000_000_000);
+    bench.run(2_000_000_000);
+    let events = bench.events();
+    assert_eq!(events.iter().map(|(opcode, _)| *opcode).collect::<Vec<_>>(), [0x0607]);
+    assert_eq!(events[0].1[4] & 0x21, 0x21);
+    assert_eq!(bench.read(0x38780) >> 30 & 1, 1, "ICR0.ADMINQ");
+    // Not armed: down and up again go unreported.
+    bench.tell(0x0605, &[6]);
+    bench.run(4_000_000_000);
+    assert_eq!(bench.events().len(), 1);
+    bench.tell(0x0607, &[3]);
+    bench.tell(0x0605, &[6]);
+    bench.run(4_000_000_000);
+    assert_eq!(bench.events().len(), 2);
+    bench.assert_clean();
+}
+
+#[test]
+fn shadow_ram_is_read_by_its_owner_and_sums_up() {
+    for (spec, right) in [("x710,strict", true), ("x710,strict,fault=nvm", false)] {
+        let mut bench = Bench::unlinked(spec);
+        let lock = bench.tell(0x0008, &[1, 1, 3000]);
+        assert_eq!(lock.u16(4), 3000);
+        let word = |at: u32| {
+            bench.write(0xb6110, 1 << 30 | at << 14);
+            assert_eq!(bench.read(0xb6110) >> 31, 1);
+            (bench.read(0xb6114) >> 16) as u16
+        };
+        let modules = [word(0x2f), word(0x3e)].map(|at| u32::from(at)..u32::from(at) + 512);
+        let counted =
+            (0..512 << (bench.read(0xb6100) >> 5 & 7)).filter(|at| !modules.iter().any(|module| module.contains(at)));
+        let sum = counted.fold(0u16, |sum, at| sum.wrapping_add(word(at)));
+        assert_eq!((word(0) >> 6 & 3, sum == 0xbaba), (1, right));
+        bench.tell(0x0009, &[1]);
+        bench.assert_clean();
+        bench.write(0xb6110, 1 << 30);
+        assert_eq!(bench.violations(), ["shadow RAM read without owning it"]);
+    }
+}
+
+#[test]
+fn the_x722_reads_its_shadow_ram_and_sets_rss_by_command() {
+    let mut bench = Bench::unlinked("x722,strict");
+    bench.tell(0x0008, &[1, 1, 3000]);
+    let mut params = [0; 16];
+    (params[0], params[2]) = (1, 2);
+    assert_eq!(bench.ask(0x0701, params, None, 2).unwrap().data, [0x40, 0]);
+    let key: Vec<u8> = (0..52).collect();
+    assert_eq!(
+        bench.ask(0x0b02, [6, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Some(&key), 0).unwrap().result,
+        0
+    );
+    assert_eq!(bench.read(0x244800 + 128 * 12), 0x3332_3130);
+    bench.assert_clean();
+}
+
+#[test]
+fn every_fault_shows_as_what_it_is_called() {
+    let version = |spec: &str, times: usize| {
+        let mut bench = Bench::unlinked(spec);
+        let answers: Vec<_> = (0..times).map(|_| bench.ask(0x0001, [0; 16], None, 0)).collect();
+        (bench, answers)
+    };
+    assert!(version("x710,fault=timeout", 1).1[0].is_none());
+    let (bench, answers) = version("x710,fault=crash:2", 2);
+    assert!(answers[0].is_some() && answers[1].is_none());
+    assert_eq!(bench.read(0x80200) >> 30 & 1, 1, "ATQCRIT");
+    // A reset of the function brings firmware back.
+    bench.reset();
+    bench.open_admin();
+    let (_, answers) = version("x710,fault=error:2", 3);
+    assert_eq!(answers.iter().map(|a| a.as_ref().unwrap().result).collect::<Vec<_>>(), [0, 5, 0]);
+    let (_, answers) = version("x710,fault=opcode", 1);
+    assert_ne!(answers[0].as_ref().unwrap().opcode, 1);
+    let mut bench = Bench::unlinked("x710,fault=short");
+    assert!(bench.ask(0x0107, [0; 16], None, 24).unwrap().length < 24);
+    let bench = Bench::unlinked("x710,fault=flood");
+    bench.run(1_000_000_000);
+    assert_eq!((bench.events().len() as u32, bench.read(0x80280) >> 29 & 1), (ADMIN - 1, 1));
+}
+
+#[test]
+fn a_module_that_does_not_fit_never_gives_a_link() {
+    let mut bench = Bench::unlinked("x710,strict,fault=media");
+    bench.run(10_000_000_000);
+    let status = bench.tell(0x0607, &[0]);
+    // Media there, link down, module not qualified.
+    assert_eq!((status.params[4] & 0x41, status.params[5] & 0x80), (0x40, 0));
+}
+
+#[test]
+fn misuse_of_the_admin_queue_is_named() {
+    let mut bench = Bench::unlinked("x710");
+    assert_eq!(bench.ask(0x7777, [0; 16], None, 0).unwrap().result, 3);
+    bench.write(OWN, ADMIN);
+    bench.put_qword(ATQ + 32 * bench.asked as usize, 1 | 1 << 16);
+    bench.asked += 1;
+    bench.write(OWN, bench.asked);
+    assert_eq!(
+        bench.violations(),
+        ["ATQH or ATQT is outside the ring", "command descriptor that says it is done", "unknown admin command 0x7777"]
+    );
+}
