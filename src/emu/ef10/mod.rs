@@ -35,6 +35,8 @@ mod pio;
 mod regs;
 mod rx;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod tx;
 
 use self::clock::Clock;

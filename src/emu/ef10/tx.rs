@@ -325,7 +325,15 @@ impl Ef10 {
                 break this;
             }
         };
-        let aperture = if at == queue.tail { queue.aperture.take() } else { None };
+        let aperture = if at == queue.tail {
+            queue.aperture.take()
+        } else {
+            // The frame in the aperture is behind this one.
+            if let Some((_, idle)) = &mut queue.aperture {
+                *idle = false;
+            }
+            None
+        };
         let (qualified, poisons) = (queue.ctpio, queue.poisons);
         if let Some((header, idle)) = aperture
             && self.ctpio_sends(q, header, idle, qualified, poisons)

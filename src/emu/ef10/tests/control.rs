@@ -1,0 +1,269 @@
+//! Commands, event queues, interrupts, resets, and drivers that do it wrong.
+
+use super::*;
+use crate::sys::EventFd;
+use std::os::fd::AsRawFd;
+
+const ENOENT: u32 = 2;
+const EIO: u32 = 5;
+const EBUSY: u32 = 0x10;
+const EINVAL: u32 = 0x16;
+const ENOSYS: u32 = 0x26;
+const EALREADY: u32 = 0x72;
+
+#[test]
+fn what_a_driver_may_ask_wrongly_is_answered_and_no_violation() {
+    let mut bench = Bench::bare("x2522,strict");
+    assert_eq!(bench.command(0x3ff, &[]), Err(ENOSYS));
+    bench.must(0x1c, &words(&[1, 1, 1]));
+    bench.must(0x1c, &words(&[1, 1, 1]));
+    for code in [0x83, 0x84, 0x85] {
+        assert_eq!(bench.command(code, &words(&[0])), Err(EALREADY), "{code:#x}");
+    }
+    assert_eq!(bench.command(0x8c, &[]), Err(EALREADY));
+    assert_eq!(bench.command(0x8a, &words(&[1, 99, 0])), Err(ENOENT));
+    bench.assert_clean();
+}
+
+#[test]
+fn what_a_driver_must_not_do_is_named() {
+    type Fault = (&'static str, fn(&mut Bench));
+    let faults: [Fault; 16] = [
+        ("INIT_EVQ before DRV_ATTACH", |bench| {
+            let _ = bench.command(0x80, &[0; 0x2c]);
+        }),
+        ("DRV_ATTACH of 4 bytes, too few", |bench| assert_eq!(bench.command(0x1c, &[0; 4]), Err(EINVAL))),
+        ("command that is not aligned to 256 bytes", |bench| {
+            bench.write(0, 0x200, (bench.arena.iova(0) >> 32) as u32);
+            bench.write(0, 0x204, bench.arena.iova(0) as u32 | 0x10);
+        }),
+        ("MC_DB_HWRD written before MC_DB_LWRD", |bench| bench.write(0, 0x204, 0x1000)),
+        ("queue on a VI that was not allocated", |bench| {
+            bench.must(0x1c, &words(&[1, 1, 1]));
+            let input = [words(&[512, 3, 0, 0, 0, 0, 0, 0, 0]), bench.pages(EVENTS, 1)].concat();
+            assert_eq!(bench.command(0x80, &input), Err(ENOENT));
+        }),
+        ("INIT_EVQ of a ring that is not all ones", |bench| {
+            *bench = Bench::new("x2522", 1);
+            let input = [words(&[512, 0, 0, 0, 0, 0, 0, 0, 0]), bench.pages(EVENTS, 1)].concat();
+            bench.must(0x80, &input);
+        }),
+        ("descriptor ring on an event queue that was not initialised", |bench| {
+            *bench = Bench::new("x2522", 1);
+            let input = [words(&[512, 0, 0, 0, 0, 0, 0]), bench.pages(RX_RING, 1)].concat();
+            assert_eq!(bench.command(0x81, &input), Err(ENOENT));
+        }),
+        ("FINI_EVQ of a queue that others report to", |bench| {
+            *bench = Bench::new("x2522", 1);
+            bench.start();
+            assert_eq!(bench.command(0x83, &words(&[0])), Err(EBUSY));
+        }),
+        ("FREE_VIS with queues on them", |bench| {
+            *bench = Bench::new("x2522", 1);
+            bench.start();
+            assert_eq!(bench.command(0x8c, &[]), Err(EBUSY));
+        }),
+        ("RX_DESC_UPD is not a multiple of 8", |bench| {
+            *bench = Bench::new("x2522", 1);
+            bench.start();
+            bench.write(0, 0x830, 0x3f);
+            bench.send(0, &frame(60));
+        }),
+        ("register of a VI that was not allocated written", |bench| bench.write(5, 0xa18, 1)),
+        ("unknown register 0x00200", |bench| {
+            *bench = Bench::new("x2522", 2);
+            bench.write(1, 0x200, 1);
+        }),
+        ("read of a buffer that is for writing", |bench| {
+            bench.bar.read32(0x1000);
+        }),
+        ("PIO write through a window without a buffer", |bench| bench.write(0, 0x1000, 1)),
+        ("filter of kind 0x4, which is not listed", |bench| {
+            *bench = Bench::new("x2522", 1);
+            bench.start();
+            assert_eq!(bench.command(0x8a, &Filter::new(4).insert(0)), Err(EINVAL));
+        }),
+        ("event queue overflow: an event over one that was not cleared", |bench| {
+            *bench = Bench::new("x2522", 1);
+            bench.evq(0, 0);
+            for _ in 0..RING + 1 {
+                bench.must(0x86, &words(&[0, 1, 0x7000_0000]));
+            }
+        }),
+    ];
+    for (name, commit) in faults {
+        let mut bench = Bench::bare("x2522");
+        commit(&mut bench);
+        assert!(bench.violations().iter().any(|violation| violation == name), "{name}: {:?}", bench.violations());
+    }
+}
+
+#[test]
+fn a_strict_card_is_dead_after_the_first_violation() {
+    let bench = Bench::bare("x2522,strict");
+    bench.write(0, 0x204, 0x1000);
+    assert_eq!(bench.bar.read32(0x10), u32::MAX);
+    bench.function.reset().unwrap();
+    bench.function.set_bus_master(true).unwrap();
+    assert_eq!(bench.violations(), ["MC_DB_HWRD written before MC_DB_LWRD"]);
+}
+
+#[test]
+fn an_event_is_announced_once_for_each_time_the_driver_has_read() {
+    let mut bench = Bench::new("x2522,strict", 1);
+    let fd = EventFd::new().unwrap();
+    bench.function.set_irqs(&[fd.as_raw_fd()]).unwrap();
+    bench.evq(0, 1);
+    assert_eq!(bench.tap.interrupts(0), 0);
+    let post = |bench: &mut Bench| bench.must(0x86, &words(&[0, 1, 0x7000_0000]));
+    // There is an event behind the pointer already.
+    bench.write(0, 0x400, 0);
+    assert_eq!(bench.tap.interrupts(0), 1);
+    bench.write(0, 0x400, 1);
+    assert_eq!(bench.tap.interrupts(0), 1);
+    post(&mut bench);
+    post(&mut bench);
+    assert_eq!(bench.tap.interrupts(0), 2);
+    bench.write(0, 0x400, 3);
+    assert_eq!(bench.tap.interrupts(0), 2);
+    bench.assert_clean();
+}
+
+#[test]
+fn queues_that_end_say_so_to_their_queue_and_to_the_first() {
+    let mut bench = Bench::new("x2522,strict", 2);
+    bench.evq(0, 0);
+    bench.evq(1, 0);
+    bench.rxq(1, 1, 0x100);
+    bench.txq(1, 1, 6);
+    bench.must(0x84, &words(&[1]));
+    bench.must(0x85, &words(&[1]));
+    assert_eq!(bench.events(1), [0xc001_0000_0000_0001, 0xc000_c000_0000_0001]);
+    assert_eq!(bench.events(0), [0xc001_0000_0000_1001, 0xc000_c000_0000_1001]);
+    bench.must(0x83, &words(&[1]));
+    bench.must(0x83, &words(&[0]));
+    bench.must(0x8c, &[]);
+    bench.assert_clean();
+}
+
+#[test]
+fn link_changes_are_events_and_the_delay_is_kept() {
+    let mut bench = Bench::new("x2522,strict,link=5ms", 1);
+    bench.evq(0, 0);
+    // Down by command, and up again.
+    let link = |flags| words(&[0x80, flags, 0, 0]);
+    bench.must(0x2a, &link(8));
+    let down = bench.events(0);
+    assert_eq!(down.len(), 1);
+    assert_eq!((down[0] >> 44, down[0] & 0xff0f_0000), (0xc0004, 0));
+    bench.must(0x2a, &link(0));
+    bench.run(4_000_000_000);
+    assert_eq!(bench.events(0), NONE);
+    bench.run(2_000_000_000);
+    let up = bench.events(0);
+    // 10 Gbit/s is 3; up, full duplex.
+    assert_eq!((up[0] >> 44, up[0] & 0xff0f_0000), (0xc0004, 0x0303_0000));
+    bench.assert_clean();
+}
+
+#[test]
+fn a_reset_of_the_function_forgets_all_but_the_boot_count() {
+    let mut bench = Bench::new("x2522,strict", 2);
+    bench.start();
+    bench.function.reset().unwrap();
+    bench.function.set_bus_master(true).unwrap();
+    assert_eq!(bench.bar.read32(0x10), 0xb007_0000);
+    bench.must(0x1c, &words(&[1, 1, 1]));
+    assert_eq!(bench.command(0x83, &words(&[0])), Err(EALREADY));
+    bench.must(0x8b, &words(&[1, 1]));
+    bench.assert_clean();
+}
+
+#[test]
+fn a_reboot_of_the_firmware_is_seen_by_count_error_and_event() {
+    let mut bench = Bench::new("x2522,strict", 1);
+    bench.evq(0, 0);
+    // An error without a code.
+    assert_eq!(bench.command(0x3d, &words(&[0])), Err(0));
+    assert_eq!(bench.bar.read32(0x10), 0xb007_0001);
+    assert_eq!(bench.events(0), [0xc001_5000_0000_0000]);
+    bench.must(0x1c, &words(&[1, 1, 1]));
+    bench.assert_clean();
+}
+
+#[test]
+fn firmware_fails_when_it_is_asked_to() {
+    let mut bench = Bench::bare("x2522,fault=error:2");
+    bench.must(0x06, &words(&[1]));
+    assert_eq!(bench.command(0x06, &words(&[1])), Err(EIO));
+    bench.must(0x06, &words(&[1]));
+
+    let mut bench = Bench::bare("x2522,fault=crash:2");
+    bench.must(0x06, &words(&[1]));
+    assert_eq!(bench.command(0x06, &words(&[1])), Err(0));
+    assert_eq!(bench.bar.read32(0x10), 0xb007_0001);
+
+    let mut bench = Bench::bare("x2522,fault=short:1");
+    assert_eq!(bench.must(0x06, &words(&[1])).len(), 70);
+
+    let mut bench = Bench::bare("x2522,fault=opcode:1");
+    let (answered, _) = bench.request(0x0001_00ff, Some(0x0004_0006), &words(&[1]));
+    assert_eq!((answered >> 23 & 1, u32_of(&bench.bytes(REQUEST + 4, 4), 0) & 0x7fff), (1, 7));
+
+    let mut bench = Bench::bare("x2522,fault=timeout:1");
+    let (answered, _) = bench.request(0x0001_00ff, Some(0x0004_0006), &words(&[1]));
+    assert_eq!(answered >> 23 & 1, 0);
+}
+
+#[test]
+fn statistics_are_written_once_or_again_and_again() {
+    let mut bench = Bench::new("x2522,strict", 1);
+    bench.start();
+    bench.send(0, &frame(60));
+    bench.send(0, &frame(1514));
+    let address = bench.arena.iova(STATS);
+    let stats = |command, len| [&address.to_le_bytes()[..], &words(&[command, len, 0])].concat();
+    bench.must(0x2e, &stats(1, 0x79 * 8));
+    let word = |bench: &Bench, index: usize| bench.qword(STATS + 8 * index);
+    let generation = word(&bench, 0);
+    assert_eq!(word(&bench, 0x78), generation);
+    // Packets, bytes with FCS, of 64 bytes, of up to 1518.
+    for (index, wanted) in [(1, 2), (7, 1582), (0xa, 1), (0xf, 1), (0x1c, 2), (0x23, 1582), (0x25, 1), (0x2a, 1)] {
+        assert_eq!(word(&bench, index), wanted, "counter {index:#x}");
+    }
+    // Every 10 ms, with an event of the generation.
+    bench.must(0x2e, &stats(10 << 16 | 0xd, 0x79 * 8));
+    bench.events(0);
+    bench.run(12_000_000_000);
+    let generation = word(&bench, 0);
+    assert_eq!(bench.events(0), [0xc000_8000_0000_0000 | generation]);
+    bench.must(0x2e, &stats(4, 0));
+    bench.run(30_000_000_000);
+    assert_eq!((word(&bench, 0), bench.events(0)), (generation, vec![]));
+    // One that has no room for the counters of CTPIO.
+    bench.put(STATS, &[0; 0x400]);
+    bench.must(0x2e, &stats(3, 0x61 * 8));
+    assert_eq!((word(&bench, 0), word(&bench, 0x60), word(&bench, 1)), (generation + 1, generation + 1, 0));
+    bench.assert_clean();
+}
+
+#[test]
+fn a_late_firmware_is_late_and_the_rest_works() {
+    let mut bench = Bench::new("x2522,strict,nasty,seed=3", 1);
+    bench.start();
+    for n in 0..50 {
+        let frame = frame(60 + n);
+        bench.send(0, &frame);
+        bench.run(50_000_000);
+        let events = bench.events(0);
+        assert_eq!(bench.packets(0, &events), [[&prefix_of(&frame)[..], &frame].concat()]);
+        bench.write(0, 0x830, (RING - 8 + bench.rx_next[0]) % RING & !7);
+    }
+    bench.assert_clean();
+}
+
+fn prefix_of(frame: &[u8]) -> [u8; 14] {
+    let mut prefix = [0; 14];
+    prefix[8..10].copy_from_slice(&(frame.len() as u16).to_le_bytes());
+    prefix
+}
