@@ -217,7 +217,9 @@ impl Ef10 {
     /// EVQ_RPTR: the driver has read so far, and wants to know of more.
     pub(super) fn read_pointer(&mut self, evq: u16, value: u32) {
         let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) else {
-            self.violations.note("EVQ_RPTR of an event queue that was not initialised");
+            if !self.mc.unnoticed() {
+                self.violations.note("EVQ_RPTR of an event queue that was not initialised");
+            }
             return;
         };
         let read = value & 0x7fff;

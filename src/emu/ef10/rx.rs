@@ -247,7 +247,7 @@ impl Ef10 {
         }
         let frame = &buffer[PREFIX..];
         let long = self.mc.longest != 0 && frame.len() > self.mc.longest;
-        let mut taken = false;
+        let (mut taken, mut lost) = (false, long);
         if !long && !self.mc.drain {
             let headers = Parsed::of(frame);
             let mut queues = std::mem::take(&mut self.targets);
@@ -258,6 +258,7 @@ impl Ef10 {
                 for &(queue, hash) in &queues {
                     fate = self.deliver(queue, buffer, &headers, bits, hash, at);
                     taken |= fate == Fate::Taken;
+                    lost |= fate == Fate::Dropped;
                     if fate == Fate::Waits {
                         break;
                     }
@@ -273,10 +274,11 @@ impl Ef10 {
         } else {
             self.stats.received(&buffer[PREFIX..]);
         }
-        match (looped, taken) {
+        match (looped, lost && !taken) {
             (true, _) => self.loop_queue.pop(),
-            (false, true) => self.mac.advance(),
-            (false, false) => self.mac.drop_frame(),
+            // What no filter wants was received all the same.
+            (false, false) => self.mac.advance(),
+            (false, true) => self.mac.drop_frame(),
         }
         true
     }

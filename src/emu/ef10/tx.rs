@@ -37,6 +37,7 @@ const MERGE: u32 = 16;
 const FLAG_IP_CSUM_DIS: u32 = 1 << 1;
 const FLAG_TCP_CSUM_DIS: u32 = 1 << 2;
 const FLAG_TIMESTAMP: u32 = 1 << 8;
+pub const FLAG_TSOV2: u32 = 1 << 12;
 const FLAG_CTPIO: u32 = 1 << 13;
 const FLAG_CTPIO_UTHRESH: u32 = 1 << 14;
 
@@ -53,6 +54,8 @@ pub struct TxQueue {
     ip: bool,
     transport: bool,
     stamp: bool,
+    /// It has a context for segmentation.
+    pub segments: bool,
     ctpio: bool,
     /// CTPIO does not wait for the whole frame.
     poisons: bool,
@@ -117,6 +120,7 @@ impl TxQueue {
             ip: flags & FLAG_IP_CSUM_DIS == 0,
             transport: flags & FLAG_TCP_CSUM_DIS == 0,
             stamp: flags & FLAG_TIMESTAMP != 0,
+            segments: flags & FLAG_TSOV2 != 0,
             ctpio: ctpio && flags & FLAG_CTPIO != 0,
             poisons: flags & FLAG_CTPIO_UTHRESH != 0,
             tags: [0; 2],
@@ -150,6 +154,7 @@ impl TxQueue {
                 self.tags = [(descriptor as u16).swap_bytes(), ((descriptor >> 16) as u16).swap_bytes()];
                 self.tag_count = (descriptor >> 32 & 3).min(2) as usize;
             }
+            7 if !self.segments => return Err("segmentation on a queue without a context for it"),
             7 => match descriptor >> 56 & 0xf {
                 2 => self.tso = Tso { sequence: descriptor as u32, id: (descriptor >> 32) as u16, mss: 0 },
                 3 => {
@@ -258,7 +263,9 @@ impl Ef10 {
         let pushed = u64::from(window.peek(TX_DESC_UPD)) | u64::from(window.peek(TX_DESC_UPD + 4)) << 32;
         let first = window.peek(TX_INDEX);
         let Some(Some(queue)) = self.txqs.get(usize::from(q)) else {
-            self.violations.note("TX_DESC_UPD of a queue that was not initialised");
+            if !self.mc.unnoticed() {
+                self.violations.note("TX_DESC_UPD of a queue that was not initialised");
+            }
             return;
         };
         if pushed == 0 || first == index || first > queue.ring.mask {

@@ -209,8 +209,7 @@ pub fn capabilities(card: &mut Ef10, _: &[u8]) -> Answer {
         Kind::X2522 => TSO_V2 | EVENT_CUT_THROUGH | INIT_EVQ_V2 | TX_MAC_TIMESTAMPING | CTPIO,
     };
     let mut bytes = reply(0x4e, &[(0, first), (0x14, second)]);
-    // Sixteen contexts of segmentation.
-    put(&mut bytes, 0x18, &16u16.to_le_bytes());
+    put(&mut bytes, 0x18, &super::super::TSO_CONTEXTS.to_le_bytes());
     // This function is on port 0, no other is there.
     bytes[0x1a..0x2a].fill(0xff);
     bytes[0x1a] = 0;

@@ -67,7 +67,9 @@ fn target(card: &mut Ef10, input: &[u8]) -> Result<Target, No> {
         return Err(No::Code(EPERM));
     }
     if queue >= u32::from(card.mc.vis) {
-        card.violations.note("filter to a queue on a VI that was not allocated");
+        if !card.mc.unnoticed() {
+            card.violations.note("filter to a queue on a VI that was not allocated");
+        }
         return Err(No::Code(ENOENT));
     }
     if mode & RSS == 0 {

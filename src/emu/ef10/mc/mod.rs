@@ -139,9 +139,6 @@ const COMMANDS: &[Command] = &[
     early(0x1b7, "GET_DESC_ADDR_INFO", 0, board::addressing),
 ];
 
-/// What is asked for before DRV_ATTACH to see whether it is there.
-const PROBES: [u16; 2] = [0x117, 0x1c4];
-
 /// Does a command.
 pub fn run(card: &mut Ef10, code: u16, input: &[u8]) -> Answer {
     let Some(command) = COMMANDS.iter().find(|command| command.code == code) else {
@@ -151,7 +148,7 @@ pub fn run(card: &mut Ef10, code: u16, input: &[u8]) -> Answer {
         card.violations.note(format!("{} of {} bytes, too few", command.name, input.len()));
         return Err(No::Code(errno::EINVAL));
     }
-    if !card.mc.attached && !command.early && !PROBES.contains(&code) {
+    if !card.mc.attached && !command.early && !card.mc.unnoticed() {
         card.violations.note(format!("{} before DRV_ATTACH", command.name));
     }
     (command.run)(card, input)

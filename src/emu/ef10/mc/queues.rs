@@ -3,7 +3,7 @@
 use super::super::bytes::{reply, u32_at, u64_at};
 use super::super::evq::{EventQueue, SIZES, flushed, start_up};
 use super::super::rx::RxQueue;
-use super::super::tx::TxQueue;
+use super::super::tx::{FLAG_TSOV2, TxQueue};
 use super::super::{Ef10, Ring};
 use super::errno::{EALREADY, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTSUP};
 use super::{Answer, No};
@@ -44,7 +44,9 @@ fn instance(card: &mut Ef10, number: u32) -> Result<u16, No> {
     if number < u32::from(card.mc.vis) {
         return Ok(number as u16);
     }
-    card.violations.note("queue on a VI that was not allocated");
+    if !card.mc.unnoticed() {
+        card.violations.note("queue on a VI that was not allocated");
+    }
     Err(No::Code(ENOENT))
 }
 
@@ -174,6 +176,10 @@ pub fn init_txq(card: &mut Ef10, input: &[u8]) -> Answer {
     let (queue, ring) = ring(card, input, 512..=most)?;
     if card.txqs[usize::from(queue)].is_some() {
         return Err(No::Code(EALREADY));
+    }
+    let contexts = card.txqs.iter().flatten().filter(|queue| queue.segments).count();
+    if flags & FLAG_TSOV2 != 0 && contexts >= usize::from(super::super::TSO_CONTEXTS) {
+        return Err(No::Code(ENOSPC));
     }
     if let Some(evq) = card.evq(ring.evq) {
         evq.users += 1;

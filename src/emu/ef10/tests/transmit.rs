@@ -78,6 +78,10 @@ fn segmentation_makes_frames_that_another_parser_finds_right() {
     for ipv6 in [false, true] {
         let mut bench = Bench::new("x2522,strict", 1);
         bench.start();
+        bench.must(0x85, &words(&[0]));
+        // With a context for segmentation.
+        bench.txq(0, 0, 0x1006);
+        bench.events(0);
         let payload: Vec<u8> = (0..3000u32).map(|n| n as u8).collect();
         let mut packet = Vec::new();
         let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);

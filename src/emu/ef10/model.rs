@@ -1,0 +1,231 @@
+//! What an attachment sees of the card: windows in a BAR, time, resets.
+
+use super::super::stages::StageLog;
+use super::super::wire::Counters;
+use super::super::{Bus, DoorbellPage, Model, Page, Picos, Profile, Violations};
+use super::regs::{self, Effect};
+use super::{Ef10, Firmware, LINK_POLL, Link, VIS, evq, pio};
+use std::sync::atomic::Ordering;
+
+impl Ef10 {
+    fn write_register(&mut self, vi: u16, offset: u32, value: u32) {
+        if vi != 0 && vi >= self.mc.vis && !self.mc.unnoticed() {
+            self.violations.note("register of a VI that was not allocated written");
+        }
+        let registers = &self.windows[usize::from(vi)].registers;
+        let Some(hit) = registers.find(offset, &mut self.violations) else { return };
+        match hit.effect {
+            // These leave nothing in the page that the doorbell is polled in.
+            Effect::McdiHigh => self.mcdi_high(value),
+            Effect::McdiLow => self.mcdi_low(value),
+            Effect::ReadPointer => {
+                if self.mc.bug35388 || value > 0xffff {
+                    self.violations.note("EVQ_RPTR with reserved bits, or past the workaround for bug 35388");
+                }
+                self.read_pointer(vi, value);
+            }
+            Effect::TxIndex if self.mc.bug35388 && value & 0x800 != 0 => self.indirect_write(vi, value),
+            effect => {
+                if effect == Effect::TxIndex {
+                    self.check_push(vi, value & 0xfff);
+                }
+                if effect == Effect::RxIndex && self.rxqs[usize::from(vi)].is_none() && !self.mc.unnoticed() {
+                    self.violations.note("RX_DESC_UPD of a queue that was not initialised");
+                }
+                self.windows[usize::from(vi)].registers.write(offset, value, &mut self.violations);
+            }
+        }
+    }
+
+    /// The workaround for bug 35388: event read pointers, in two halves, and
+    /// timers go through the transmit index's register.
+    fn indirect_write(&mut self, vi: u16, value: u32) {
+        let low = value & 0xff;
+        match value >> 8 & 0xf {
+            8 => self.window(vi).poke(regs::EVQ_RPTR, low << 8),
+            9 => {
+                let high = self.window(vi).peek(regs::EVQ_RPTR) & 0xff00;
+                self.read_pointer(vi, high | low);
+            }
+            0xc..=0xf => {}
+            _ => self.violations.note("code of the bug 35388 workaround that is not known"),
+        }
+    }
+
+    /// A write behind a window's registers.
+    fn write_buffer(&mut self, vi: u16, at: usize, size: u8, value: u64) {
+        match at {
+            0x1000..0x2000 => {
+                if !self.pio.linked(vi) && !self.mc.unnoticed() {
+                    self.violations.note("PIO write through a window without a buffer");
+                }
+                if !matches!(size, 4 | 8) || !at.is_multiple_of(usize::from(size)) {
+                    self.violations.note("PIO write that is not of 4 or 8 aligned bytes");
+                    return;
+                }
+                if at - 0x1000 + usize::from(size) > pio::SIZE {
+                    self.violations.note("PIO write behind the end of the buffer");
+                    return;
+                }
+                for window in self.pio.sharing(vi) {
+                    let page = &self.windows[usize::from(window)].pio;
+                    let first = (at - 0x1000) / 4;
+                    page[first].store(value as u32, Ordering::Relaxed);
+                    if size == 8 {
+                        page[first + 1].store((value >> 32) as u32, Ordering::Relaxed);
+                    }
+                }
+            }
+            0x3000..0x4000 if self.kind.ctpio() => self.ctpio_written(vi, at - 0x3000, size, value),
+            _ => self.violations.note(format!("write to a hole in a window, at {at:#x}")),
+        }
+    }
+
+    /// Window and offset in it; none outside.
+    fn place(&self, bar: u8, offset: u64) -> Option<(u16, usize)> {
+        let vi = offset / self.kind.stride();
+        let inside = bar == self.kind.bar() && vi < u64::from(VIS);
+        inside.then_some((vi as u16, (offset % self.kind.stride()) as usize))
+    }
+
+    fn condemn(&mut self) {
+        let total = self.violations.total() + self.bus.memory.violations_total();
+        self.poisoned = self.strict && total > 0;
+    }
+}
+
+impl Model for Ef10 {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
+        if self.poisoned {
+            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
+        }
+        if bar == 0 && self.profile.io != 0 {
+            return 0;
+        }
+        let Some((vi, at)) = self.place(bar, offset) else {
+            self.violations.note(format!("read outside the windows: BAR {bar} at {offset:#x}"));
+            return 0;
+        };
+        if at >= regs::PAGE as usize {
+            self.violations.note("read of a buffer that is for writing");
+            return 0;
+        }
+        if size != 4 || !at.is_multiple_of(4) {
+            self.violations.note("register read that is not of 4 aligned bytes");
+        }
+        let registers = &self.windows[usize::from(vi)].registers;
+        let at = at as u32 & !3;
+        registers.find(at, &mut self.violations);
+        let value = registers.read(at);
+        self.condemn();
+        u64::from(value)
+    }
+
+    fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
+        if self.poisoned || bar == 0 && self.profile.io != 0 {
+            return;
+        }
+        match self.place(bar, offset) {
+            None => self.violations.note(format!("write outside the windows: BAR {bar} at {offset:#x}")),
+            Some((vi, at)) if at >= regs::PAGE as usize => self.write_buffer(vi, at, size, value),
+            Some((vi, at)) if size == 4 && at.is_multiple_of(4) => self.write_register(vi, at as u32, value as u32),
+            Some((vi, at)) if size == 8 && at.is_multiple_of(8) => {
+                self.write_register(vi, at as u32, value as u32);
+                self.write_register(vi, at as u32 + 4, (value >> 32) as u32);
+            }
+            Some(_) => self.violations.note("register write that is not of 4 aligned bytes"),
+        }
+        self.condemn();
+    }
+
+    fn tick(&mut self, now: Picos) {
+        self.now = self.now.max(now);
+        if !self.link_up() || self.now - self.link_polled >= LINK_POLL {
+            self.link_polled = self.now;
+            self.poll_link();
+        }
+        self.mcdi_tick();
+    }
+
+    fn step(&mut self, now: Picos) -> usize {
+        if self.poisoned {
+            return 0;
+        }
+        self.tick(now);
+        let now = self.now;
+        if !self.torn.is_empty() {
+            self.mend_events();
+        }
+        self.mac.tick(now);
+        let work = self.transmit(now) + self.receive(now);
+        self.tell_time();
+        if self.stats.repeats()
+            && let Some(generation) = self.stats.tick(&self.bus.memory, now)
+        {
+            self.post(self.mc.log.unwrap_or(0), evq::statistics(generation));
+        }
+        if self.strict {
+            self.condemn();
+        }
+        // What was lost because the driver gave no descriptors is no work: the
+        // driver needs the processor more.
+        work.saturating_sub(std::mem::take(&mut self.starved))
+    }
+
+    fn doorbells(&self) -> Vec<DoorbellPage> {
+        let bar = self.kind.bar();
+        let page = |at: u64, words: &Page| DoorbellPage { bar, offset: at, words: words.clone() };
+        let windows = self.windows.iter().zip(0..).flat_map(|(window, n)| {
+            let at = n * self.kind.stride();
+            let aperture = self.kind.ctpio().then(|| page(at + 0x3000, &window.ctpio));
+            [page(at, window.registers.page(0)), page(at + 0x1000, &window.pio)].into_iter().chain(aperture)
+        });
+        windows.collect()
+    }
+
+    fn mapped(&mut self) {
+        self.mcdi_mapped();
+    }
+
+    fn reset(&mut self) {
+        self.poisoned = false;
+        self.drop_resources();
+        self.mcdi = self.mcdi.afresh();
+        let Firmware { boots, factory, .. } = self.mc;
+        self.mc = Firmware { boots, factory, ..Firmware::default() };
+        self.windows.iter().for_each(|window| window.registers.reset(|_| true));
+        self.link = Link::default();
+        self.restart_link();
+        self.show_boots();
+    }
+
+    fn bus(&mut self) -> &mut Bus {
+        &mut self.bus
+    }
+
+    fn violations(&self) -> &Violations {
+        &self.violations
+    }
+
+    fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
+        let (vi, at) = self.place(bar, offset)?;
+        let name = match at {
+            0..0x1000 => self.window(vi).name(at as u32)?,
+            0x1000..0x2000 => format!("PIO+{:#x}", at - 0x1000),
+            _ => format!("CTPIO+{:#x}", at.checked_sub(0x3000)?),
+        };
+        Some(format!("VI{vi}.{name}"))
+    }
+
+    fn wire_counters(&self) -> Counters {
+        self.mac.counters()
+    }
+
+    fn stages(&mut self) -> Option<&mut Option<StageLog>> {
+        Some(&mut self.stages)
+    }
+}
