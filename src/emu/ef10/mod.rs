@@ -180,8 +180,9 @@ struct Window {
 struct Firmware {
     /// Starts since power-on.
     boots: u16,
-    /// A driver is there.
+    /// A driver is there, and it is that of a boot ROM.
     attached: bool,
+    boot_rom: bool,
     /// Event queue that it tells of the link and the like.
     log: Option<u16>,
     /// VIs that the driver has.

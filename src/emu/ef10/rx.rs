@@ -85,14 +85,16 @@ impl RxQueue {
         self.tail.wrapping_sub(self.head) & self.ring.mask
     }
 
-    /// Looks at the doorbell. Descriptors are posted in groups of eight.
-    fn look(&mut self, window: &RegisterFile<Effect>, violations: &mut Violations) {
-        let index = window.peek(regs::RX_DESC_UPD) & 0xfff;
+    /// Looks at the doorbell. Descriptors are posted in groups of eight; that a
+    /// boot ROM does not mind is known.
+    fn look(&mut self, around: &mut Surroundings) {
+        let violations = &mut *around.violations;
+        let index = around.window.peek(regs::RX_DESC_UPD) & 0xfff;
         if index > self.ring.mask {
             violations.note("RX_DESC_UPD is outside the ring");
             return;
         }
-        if !index.is_multiple_of(8) {
+        if !index.is_multiple_of(8) && !around.boot_rom {
             violations.note("RX_DESC_UPD is not a multiple of 8");
         }
         let tail = index & !7;
@@ -118,12 +120,12 @@ impl RxQueue {
     fn reserve(&mut self, len: usize, around: &mut Surroundings) -> Option<u32> {
         if around.strict {
             // Looks each time, to catch an index that moves backwards.
-            self.look(around.window, around.violations);
+            self.look(around);
         }
         let (mut need, mut room) = (0, 0);
         while room < len && (need == 0 || self.scatter) {
             if need >= self.free() {
-                self.look(around.window, around.violations);
+                self.look(around);
                 if need >= self.free() {
                     return None;
                 }
@@ -191,6 +193,7 @@ struct Surroundings<'a> {
     violations: &'a mut Violations,
     strict: bool,
     nasty: bool,
+    boot_rom: bool,
 }
 
 /// What became of a frame at one queue.
@@ -299,6 +302,7 @@ impl Ef10 {
             violations: &mut self.violations,
             strict: self.strict,
             nasty: self.nasty,
+            boot_rom: self.mc.boot_rom,
         };
         let packet = if queue.prefix {
             let stamp = if queue.stamp { self.clock.receive_stamp(at) } else { 0 };

@@ -70,9 +70,10 @@ pub fn attach(card: &mut Ef10, input: &[u8]) -> Answer {
     let (state, update) = (u32_at(input, 0), u32_at(input, 4));
     let old = u32::from(card.mc.attached);
     if update != 0 {
-        card.mc.attached = state & 1 != 0;
-        // Firmware that starts late from the boot ROM says PREBOOT, and is there too.
-        card.mc.attached |= state & 2 != 0;
+        const ATTACH: u32 = 1;
+        const PREBOOT: u32 = 2;
+        card.mc.attached = state & (ATTACH | PREBOOT) != 0;
+        card.mc.boot_rom = state & PREBOOT != 0;
     }
     Ok(reply(8, &[(0, old), (4, FUNCTION_FLAGS)]))
 }
