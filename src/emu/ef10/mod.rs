@@ -52,6 +52,7 @@ use self::rx::RxQueue;
 use self::stats::Statistics;
 use self::tx::{Outgoing, TxQueue};
 use super::card::factory_address;
+use super::offload::Used;
 use super::stages::StageLog;
 use super::wire::{FrameQueue, MAX_FRAME, Mac, Random};
 use super::{Bus, Fault, FaultKind, Model, Page, Picos, Profile, RegisterFile, Spec, Violations};
@@ -245,6 +246,7 @@ pub struct Ef10 {
     tx_merged: Vec<u16>,
     out: Outgoing,
     stages: Option<StageLog>,
+    used: Used,
 
     /// The packet being sent, the segments cut from it, a frame being received,
     /// where it goes and the events about it.
@@ -313,6 +315,7 @@ impl Ef10 {
             tx_merged: Vec::new(),
             out: Outgoing::default(),
             stages: None,
+            used: Used::default(),
             packet: Vec::with_capacity(2048),
             segments: Vec::new(),
             received: Vec::new(),

@@ -1,5 +1,6 @@
 //! What an attachment sees of the card: windows in a BAR, time, resets.
 
+use super::super::offload::Used;
 use super::super::stages::StageLog;
 use super::super::wire::Counters;
 use super::super::{Bus, DoorbellPage, Model, Page, Picos, Profile, Violations};
@@ -223,6 +224,10 @@ impl Model for Ef10 {
 
     fn wire_counters(&self) -> Counters {
         self.mac.counters()
+    }
+
+    fn offloads_used(&self) -> Used {
+        self.used
     }
 
     fn stages(&mut self) -> Option<&mut Option<StageLog>> {

@@ -374,6 +374,8 @@ impl Ef10 {
         if self.out.path == Path::Ctpio {
             // Goes out as written.
         } else if tso.mss != 0 {
+            self.used.segmented += 1;
+            self.used.tagged += u64::from(!tags.is_empty());
             offload::tag(packet, tags);
             self.segments.clear();
             if offload::segments(packet, tso, &mut self.segments, &mut self.out.frames).is_none() {
@@ -384,8 +386,10 @@ impl Ef10 {
             self.out.cut = true;
             return Next::Packet;
         } else {
+            self.used.tagged += u64::from(!tags.is_empty());
             offload::tag(packet, tags);
             if queue.ip || queue.transport {
+                self.used.summed += 1;
                 offload::checksums(packet, queue.ip, queue.transport);
             }
         }

@@ -67,6 +67,7 @@ fn tags_are_put_in_until_there_shall_be_none() {
     bench.push(0, 0xe000_0001_0000_0720);
     bench.send(0, &plain);
     assert_eq!(bench.back(), [tagged]);
+    assert_eq!(bench.tap.offloads_used().tagged, 1);
     bench.push(0, 0xe000_0000_0000_0000);
     bench.send(0, &plain);
     assert_eq!(bench.back(), [plain]);
