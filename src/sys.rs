@@ -15,6 +15,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 /// Nanoseconds of `CLOCK_MONOTONIC_RAW`: the hardware's rate, never slewed.
@@ -246,6 +247,29 @@ pub fn adopt_eventfd(fd: &OwnedFd) -> io::Result<bool> {
 /// -1 as the error that `errno` names.
 fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A file of `len` zeroes that is memory and has no name.
+pub fn memory_file(len: u64) -> io::Result<File> {
+    // SAFETY: the name is a string that lives through the call.
+    let fd = check(unsafe { libc::memfd_create(c"bmnic".as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: a fresh descriptor that nothing else owns.
+    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    file.set_len(len)?;
+    Ok(file)
+}
+
+/// Maps `len` bytes of a file from `offset`, shared, for reading and writing.
+/// Whoever unmaps them must be sure that nobody uses them any more.
+pub fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh mapping; no existing memory is affected.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd(), offset) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
 /// Mounts a file system of `kind` on `directory`.

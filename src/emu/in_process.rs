@@ -135,6 +135,12 @@ impl Engine {
     /// # Errors
     /// [`Kind::Usage`] if there is no such card, and what its wire says.
     pub fn open(&self, spec: &Spec) -> Result<(Arc<dyn Function>, Tap)> {
+        let (slot, tap) = self.plug(spec)?;
+        Ok((Arc::new(slot), tap))
+    }
+
+    /// Plugs a card in, for an attachment that brings the driver's accesses to it.
+    pub(super) fn plug(&self, spec: &Spec) -> Result<(Slot, Tap)> {
         let wire = spec.open_wire(&mut lock(&self.shared.patch))?;
         let mut card = Card::new(build(spec, wire)?);
         let profile = card.profile().clone();
@@ -156,7 +162,7 @@ impl Engine {
         self.shared.spin.fetch_or(spec.spin, Ordering::Relaxed);
         self.shared.change(|ports| ports.push(Arc::clone(&port)));
         let plug = Arc::new(Plug { port: Arc::clone(&port), engine: Arc::clone(&self.shared) });
-        Ok((Arc::new(Emulated(plug)), Tap { port }))
+        Ok((Slot(plug), Tap { port }))
     }
 
     /// Lets every card do what it has to do by now; how much that was.
@@ -342,11 +348,39 @@ impl Drop for Plug {
     }
 }
 
-/// The function that a driver opens.
-struct Emulated(Arc<Plug>);
+/// A card in its slot: the function that a driver opens.
+pub(super) struct Slot(Arc<Plug>);
 
-impl Emulated {
-    fn with<R>(&self, access: impl FnOnce(&mut Card) -> R) -> Result<R> {
+impl Slot {
+    /// The pages that the card polls.
+    pub(super) fn doorbells(&self) -> &[super::DoorbellPage] {
+        &self.0.port.doorbells
+    }
+
+    /// Reads `size` bytes (1, 2, 4 or 8) of a BAR; all-ones once the card is gone.
+    pub(super) fn read(&self, bar: u8, offset: u64, size: u8) -> u64 {
+        let port = &self.0.port;
+        let now = self.0.engine.clock.access();
+        let value = port.with(|card, trace| {
+            let value = card.read(now, bar, offset, size);
+            port.record(trace, card, Access { write: false, bar, offset, size, value, name: None });
+            value
+        });
+        value.unwrap_or(u64::MAX)
+    }
+
+    /// Writes `size` bytes (1, 2, 4 or 8) of a BAR.
+    pub(super) fn write(&self, bar: u8, offset: u64, size: u8, value: u64) {
+        let port = &self.0.port;
+        let now = self.0.engine.clock.access();
+        port.with(|card, trace| {
+            card.write(now, bar, offset, size, value);
+            port.record(trace, card, Access { write: true, bar, offset, size, value, name: None });
+        });
+    }
+
+    /// Does something with the card while nobody else does.
+    pub(super) fn with<R>(&self, access: impl FnOnce(&mut Card) -> R) -> Result<R> {
         self.0
             .port
             .with(|card, _| access(card))
@@ -354,7 +388,7 @@ impl Emulated {
     }
 }
 
-impl Function for Emulated {
+impl Function for Slot {
     fn name(&self) -> &str {
         &self.0.port.name
     }
@@ -370,7 +404,7 @@ impl Function for Emulated {
     fn bar(&self, index: u8) -> Result<Bar> {
         match self.0.port.bars.get(usize::from(index)) {
             Some(&size) if size > 0 => {
-                Ok(Bar::Emulated(Arc::new(View { plug: Arc::clone(&self.0), bar: index }), size))
+                Ok(Bar::Emulated(Arc::new(View { slot: Slot(Arc::clone(&self.0)), bar: index }), size))
             }
             _ => Err(Error::new(Kind::NotFound, format!("{}: there is no memory BAR {index}", self.name()))),
         }
@@ -427,34 +461,22 @@ impl Function for Emulated {
 
 /// One BAR of a card, for a driver.
 struct View {
-    plug: Arc<Plug>,
+    slot: Slot,
     bar: u8,
 }
 
 impl Registers for View {
     fn read(&self, offset: u64, size: u8) -> u64 {
-        let (bar, port) = (self.bar, &self.plug.port);
-        let now = self.plug.engine.clock.access();
-        let value = port.with(|card, trace| {
-            let value = card.read(now, bar, offset, size);
-            port.record(trace, card, Access { write: false, bar, offset, size, value, name: None });
-            value
-        });
-        value.unwrap_or(u64::MAX)
+        self.slot.read(self.bar, offset, size)
     }
 
     fn write(&self, offset: u64, size: u8, value: u64) {
-        let (bar, port) = (self.bar, &self.plug.port);
-        let now = self.plug.engine.clock.access();
-        port.with(|card, trace| {
-            card.write(now, bar, offset, size, value);
-            port.record(trace, card, Access { write: true, bar, offset, size, value, name: None });
-        });
+        self.slot.write(self.bar, offset, size, value);
     }
 
     fn doorbell(&self, offset: u64) -> Option<Doorbell> {
         let page = |page: &&super::DoorbellPage| page.bar == self.bar && page.offset == offset & !0xfff;
-        let page = self.plug.port.doorbells.iter().find(page)?;
+        let page = self.slot.doorbells().iter().find(page)?;
         offset.is_multiple_of(4).then(|| Doorbell::in_page(&page.words, (offset & 0xfff) as usize / 4))
     }
 }

@@ -23,6 +23,7 @@ mod config;
 mod dma;
 pub mod ef10;
 mod fault;
+mod foreign;
 pub mod frame;
 pub mod i40e;
 mod in_process;
@@ -43,13 +44,13 @@ pub use dma::Translation;
 pub use fault::{Fault, FaultKind};
 pub use in_process::{Access, Drive, Engine, Tap};
 pub use interrupts::Interrupts;
-pub use regs::{Hit, Mode, Page, RegisterFile, Row};
+pub use regs::{Hit, Mode, RegisterFile, Row};
 pub use spec::{Share, Spec};
 pub use stages::{StageLog, Stages};
 pub use violations::Violations;
 
 use crate::error::{Error, Kind, Result};
-use crate::pci::Id;
+use crate::pci::{Id, Page};
 
 /// Time on an emulated wire, in picoseconds since the emulation began: a byte
 /// at 10 Gbit/s takes 800. Wraps after 213 days.

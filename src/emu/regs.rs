@@ -12,11 +12,8 @@
 //! the same for all and lives here.
 
 use super::Violations;
-use std::sync::Arc;
+use crate::pci::Page;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// 4 KiB of registers: an attachment may map one to a driver.
-pub type Page = Arc<[AtomicU32; 1024]>;
 
 /// How a register answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +126,7 @@ impl<E: Copy> RegisterFile<E> {
                 *slot = (number as u16 + 1, row.first + n, stored / 4);
             }
         }
-        let page = || Arc::new([const { AtomicU32::new(0) }; 1024]);
-        let pages = (0..words.div_ceil(1024)).map(|_| page()).collect();
-        let file = Self { rows, pages, index };
+        let file = Self { rows, pages: Page::row(words.div_ceil(1024)), index };
         file.reset(|_| true);
         file
     }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::Page;
 use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
@@ -50,11 +51,11 @@ impl Doorbell {
     ///
     /// # Panics
     /// If the page has no such word.
-    pub fn in_page(page: &Arc<[AtomicU32; 1024]>, index: usize) -> Self {
+    pub fn in_page(page: &Page, index: usize) -> Self {
         let words = &page[index..];
         let register = NonNull::from(words).cast();
         assert!(!words.is_empty());
-        Self { register, room: size_of_val(words), owner: Arc::clone(page) as _ }
+        Self { register, room: size_of_val(words), owner: Arc::new(page.clone()) as _ }
     }
 
     /// The memory from the register on: first byte, length, and what keeps it.

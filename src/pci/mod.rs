@@ -24,6 +24,7 @@ pub mod journal;
 pub mod kernel;
 pub mod network;
 mod open;
+mod page;
 mod roots;
 mod sysfs;
 mod uapi;
@@ -34,6 +35,7 @@ pub use address::Address;
 pub use bar::{Bar, Registers};
 pub use doorbell::Doorbell;
 pub use open::open;
+pub use page::Page;
 pub use roots::Roots;
 pub use window::Window;
 

@@ -11,9 +11,9 @@
 //! next may come. The client is not trusted: a message that cannot be followed
 //! ends the connection, any other that makes no sense is answered with an errno.
 
-mod memory;
 mod protocol;
 
+use super::foreign::Mapping;
 use super::{Access, Card, Picos};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -240,7 +240,7 @@ impl Session<'_> {
         let (offset, address, size) = (field(8)?, field(16)?, field(24)?);
         // ROM and the like come without a file: a card never reads them.
         let Some(fd) = fds.into_iter().next() else { return Ok(Vec::new()) };
-        let mapping = memory::Mapping::new(&fd, offset, size, flags & 2 != 0).map_err(errno)?;
+        let mapping = Mapping::new(fd.as_fd(), offset, size, flags & 2 != 0).map_err(errno)?;
         mapping.enter(&mut self.card.bus().memory, address).map_err(|_| libc::EEXIST)?;
         Ok(Vec::new())
     }

@@ -1,16 +1,16 @@
-//! Memory of a vfio-user client, mapped into this process.
+//! Memory of a driver in another process, mapped into this one.
 
 #![allow(unsafe_code)]
 
+use super::Translation;
 use crate::dma::Iova;
-use crate::emu::Translation;
 use crate::error::Result;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// A piece of the client's memory.
+/// A piece of the driver's memory.
 pub struct Mapping {
     base: NonNull<u8>,
     len: usize,
@@ -23,19 +23,19 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `size` bytes of the client's file from `offset`.
-    pub fn new(fd: &OwnedFd, offset: u64, size: u64, writable: bool) -> io::Result<Self> {
+    /// Maps `size` bytes of the driver's file from `offset`.
+    pub fn new(fd: BorrowedFd<'_>, offset: u64, size: u64, writable: bool) -> io::Result<Self> {
         let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
         let len = usize::try_from(size).map_err(|_| invalid())?;
         let end = offset.checked_add(size).ok_or_else(invalid)?;
         // A mapping beyond the end of its file would kill us when it is touched.
-        let file = std::fs::File::from(fd.try_clone()?);
+        let file = std::fs::File::from(fd.try_clone_to_owned()?);
         if len == 0 || file.metadata()?.len() < end {
             return Err(invalid());
         }
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         let offset = libc::off_t::try_from(offset).map_err(|_| invalid())?;
-        // SAFETY: a fresh shared mapping of a file the client gave us.
+        // SAFETY: a fresh shared mapping of a file the driver gave us.
         let base =
             unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset) };
         if base == libc::MAP_FAILED {
