@@ -21,6 +21,9 @@ pub enum Kind {
     Limit,
     /// The named device, file or program is not there (exit 1).
     NotFound,
+    /// Something that the command is built on is not on this machine: another
+    /// program, root, huge pages (exit 5).
+    Missing,
     /// The user may not do this (exit 1).
     Permission,
     /// This machine, card or build cannot do this (exit 1).

@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 pub mod net;
+#[cfg(target_arch = "x86_64")]
+pub mod trace;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -14,7 +16,9 @@ use std::mem;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -171,6 +175,15 @@ pub fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     check(unsafe { libc::fallocate(file.as_raw_fd(), 0, signed(offset)?, signed(len)?) }).map(drop)
 }
 
+/// Gives the memory or the disk blocks behind these bytes of a file back; they
+/// read as zeroes then.
+pub fn release(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let signed = |n| i64::try_from(n).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG));
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: the descriptor is open; no memory is involved.
+    check(unsafe { libc::fallocate(file.as_raw_fd(), mode, signed(offset)?, signed(len)?) }).map(drop)
+}
+
 /// Waits until `fd` can be read, at most `patience`; whether it can. A signal
 /// ends the wait early, so that the caller looks at its flags.
 pub fn wait_readable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
@@ -287,6 +300,53 @@ pub fn mount(source: &str, directory: &Path, kind: &str, options: &str) -> io::R
         )
     };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives this thread, and what it starts, a mount namespace of its own: what is
+/// mounted from now on is seen by nobody else.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: the kernel reads the path and ignores the others for these flags.
+    check(unsafe { libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null()) }).map(drop)
+}
+
+/// Shows the file or directory `from` at `to` as well.
+pub fn bind_mount(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (CString::new(from.as_os_str().as_bytes())?, CString::new(to.as_os_str().as_bytes())?);
+    let (none, flags) = (std::ptr::null(), libc::MS_BIND);
+    // SAFETY: both paths are strings that live through the call; a bind mount has no options.
+    check(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), none, flags, none.cast()) }).map(drop)
+}
+
+/// Has a command killed when this thread ends, however it ends.
+pub fn die_with_parent(command: &mut Command) {
+    // SAFETY: takes no pointer, and is allowed between fork and exec.
+    let bind = || check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop);
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(bind) };
+}
+
+/// Makes a named pipe that only this user can open.
+pub fn make_fifo(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is a string that lives through the call.
+    check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
+}
+
+/// Physical address behind a page of this process's memory, from an open
+/// `/proc/self/pagemap` (Linux, admin-guide/mm/pagemap: bit 63 present, bits
+/// 54:0 frame number, which reads as zero without `CAP_SYS_ADMIN`). None if the
+/// page is not there or the kernel hides it.
+pub fn physical_address(pagemap: &File, address: usize) -> io::Result<Option<u64>> {
+    use std::os::unix::fs::FileExt;
+    const PAGE: usize = 4096;
+    let mut entry = [0; 8];
+    pagemap.read_exact_at(&mut entry, (address / PAGE) as u64 * 8)?;
+    let entry = u64::from_ne_bytes(entry);
+    let frame = entry & ((1 << 55) - 1);
+    Ok((entry >> 63 != 0 && frame != 0).then_some(frame * PAGE as u64))
 }
 
 /// Takes the file system off `directory`; fails if it is in use.

@@ -1,11 +1,15 @@
-//! `bmnic emulate`: the emulated cards and how they are named; and one of them
+//! `bmnic emulate`: the emulated cards and how they are named; and some of them
 //! for another program.
 
+#[cfg(target_arch = "x86_64")]
+mod program;
+mod record;
 mod serve;
 
 use super::output::{self, Output};
 use super::{Context, Outcome};
 use crate::emu::{FaultKind, MODELS, Spec};
+use crate::error::{Error, Kind, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -15,15 +19,18 @@ pub struct Args {
     /// List the cards, their wires and their options (this is the default)
     #[arg(short, long)]
     list: bool,
-    /// Card to serve, such as 82599,wire=cable:w0
-    #[arg(requires = "vfio_user")]
-    card: Option<String>,
+    /// Card to serve, such as 82599,wire=cable:w0; several for a program
+    card: Vec<String>,
     /// Serve the card at this socket, for QEMU's vfio-user-pci
-    #[arg(long, value_name = "SOCKET", requires = "card")]
+    #[arg(long, value_name = "SOCKET", requires = "card", conflicts_with = "command")]
     vfio_user: Option<PathBuf>,
     /// Write each register access to this file
-    #[arg(long, value_name = "FILE", requires = "vfio_user")]
+    #[arg(long, value_name = "FILE", requires = "card")]
     trace: Option<PathBuf>,
+    /// Run this program with the cards in place of all PCI devices: dpdk-testpmd,
+    /// or anything that maps resource0 and polls
+    #[arg(last = true, value_name = "COMMAND", requires = "card")]
+    command: Vec<String>,
 }
 
 /// A part of a name: how it is written, and what it does.
@@ -79,9 +86,25 @@ const OPTIONS: &[Part] = &[
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
-    if let (Some(card), Some(socket)) = (&args.card, &args.vfio_user) {
-        let spec: Spec = card.strip_prefix("emu:").unwrap_or(card).parse()?;
-        return serve::serve(&spec, socket, args.trace.as_deref(), context);
+    let parse = |card: &String| card.strip_prefix("emu:").unwrap_or(card).parse::<Spec>();
+    let specs = args.card.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    let trace = args.trace.as_deref();
+    match (&specs[..], &args.vfio_user, &args.command[..]) {
+        ([], ..) => {}
+        ([spec], Some(socket), _) => return serve::serve(spec, socket, trace, context),
+        (_, Some(_), _) => return Err(Error::new(Kind::Usage, "a socket serves one card; name one").into()),
+        (_, None, []) => {
+            let what =
+                "serve the card to whom? `--vfio-user SOCKET` for QEMU, or `-- COMMAND` for a program of this machine";
+            return Err(Error::new(Kind::Usage, what).into());
+        }
+        #[cfg(target_arch = "x86_64")]
+        (_, None, command) => return program::run(&specs, command, trace, context),
+        #[cfg(not(target_arch = "x86_64"))]
+        (_, None, _) => {
+            let what = "a native program's register accesses can be trapped on x86-64 only; `--vfio-user` works here";
+            return Err(Error::new(Kind::Unsupported, what).into());
+        }
     }
     let output = Output::new(&context.global);
     output.facts(&context.roots, "emulate", document())?;

@@ -50,8 +50,10 @@ Exit codes:
   2    The command line makes no sense
   3    A limit was passed: loss, rate, fewer pages than asked
   4    Refused, because it would cut something that is in use
+  5    Needs what is not on this machine: DPDK, root, huge pages
   130  Ended by SIGINT (Ctrl-C), after a clean end with its summary
   143  Ended by SIGTERM, likewise
+`emulate CARD -- COMMAND` ends with the exit code of the command.
 
 A reader that goes away (bmnic list | head -1) is no failure. A failure is one
 line on standard error, or with --json one JSON document.";
@@ -120,6 +122,8 @@ pub enum Outcome {
     Limit,
     /// By this signal, after a clean end with its summary.
     Signal(i32),
+    /// As the program that was run did, with this exit code.
+    Program(u8),
 }
 
 /// Exit codes, documented in the man page; they never change.
@@ -134,6 +138,8 @@ pub mod exit {
     pub const LIMIT: u8 = 3;
     /// Refused, because it would cut something that is in use.
     pub const REFUSED: u8 = 4;
+    /// Needs what is not on this machine: another program, root, huge pages.
+    pub const MISSING: u8 = 5;
 }
 
 /// Parses the command line, runs it, and says how it went.
@@ -169,6 +175,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Done => exit::DONE,
             Outcome::Limit => exit::LIMIT,
             Outcome::Signal(signal) => 128 + signal as u8,
+            Outcome::Program(code) => code,
         })
     }
 }
@@ -217,6 +224,7 @@ fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
         Some(Kind::Usage) => exit::USAGE,
         Some(Kind::Limit) => exit::LIMIT,
         Some(Kind::Refused) => exit::REFUSED,
+        Some(Kind::Missing) => exit::MISSING,
         _ => exit::FAILURE,
     };
     if json {

@@ -4,9 +4,9 @@
 
 use super::Iova;
 use crate::error::{Error, Kind, Result};
+use crate::sys;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -111,27 +111,19 @@ impl Arena {
         Self { base, len, page, iova: Box::new([]), shift: usize::BITS - 1 }
     }
 
-    /// Physical address of each page, from `/proc/self/pagemap`
-    /// (Linux, admin-guide/mm/pagemap: bit 63 present, bits 54:0 frame number,
-    /// which reads as zero without CAP_SYS_ADMIN).
+    /// Physical address of each page.
     fn physical_pages(&self) -> Result<Box<[Iova]>> {
         let pagemap = File::open("/proc/self/pagemap").map_err(|e| Error::io("opening /proc/self/pagemap", e))?;
         let mut pages = Vec::with_capacity(self.len / self.page.bytes());
         for offset in (0..self.len).step_by(self.page.bytes()) {
-            let mut entry = [0; 8];
-            let page = (self.base.as_ptr() as usize + offset) / PageSize::Small.bytes();
-            pagemap
-                .read_exact_at(&mut entry, page as u64 * 8)
+            let address = sys::physical_address(&pagemap, self.base.as_ptr() as usize + offset)
                 .map_err(|e| Error::io("reading /proc/self/pagemap", e))?;
-            let entry = u64::from_ne_bytes(entry);
-            let frame = entry & ((1 << 55) - 1);
-            if entry >> 63 == 0 || frame == 0 {
-                return Err(Error::new(
+            pages.push(address.ok_or_else(|| {
+                Error::new(
                     Kind::Permission,
                     "the kernel hides physical addresses from this user, and without an IOMMU the card needs them; run as root, or bind the card to vfio-pci",
-                ));
-            }
-            pages.push(frame * PageSize::Small.bytes() as u64);
+                )
+            })?);
         }
         Ok(pages.into())
     }

@@ -45,12 +45,27 @@ impl Mapping {
         Ok(Self { base, len, writable })
     }
 
+    /// Maps `size` bytes that can be written, and makes sure that the memory is there.
+    pub fn populated(fd: BorrowedFd<'_>, offset: u64, size: u64) -> io::Result<Self> {
+        let mapping = Self::new(fd, offset, size, true)?;
+        // SAFETY: the range is this mapping; no byte of it is changed.
+        match unsafe { libc::madvise(mapping.base.as_ptr().cast(), mapping.len, libc::MADV_POPULATE_WRITE) } {
+            0 => Ok(mapping),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Where it is in this process.
+    pub fn address(&self) -> usize {
+        self.base.as_ptr().addr()
+    }
+
     /// Lets a card reach it at `iova`, until it is unmapped there.
-    pub fn enter(self, memory: &mut Translation, iova: Iova) -> Result<()> {
+    pub fn enter(self: Arc<Self>, memory: &mut Translation, iova: Iova) -> Result<()> {
         let (base, len, writable) = (self.base, self.len, self.writable);
         // SAFETY: mapped until the owner, which Translation keeps, is dropped;
         // nobody in this process holds references to it.
-        unsafe { memory.map(iova, base, len, writable, Arc::new(self)) }
+        unsafe { memory.map(iova, base, len, writable, self) }
     }
 }
 

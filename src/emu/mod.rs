@@ -29,6 +29,8 @@ pub mod i40e;
 mod in_process;
 mod interrupts;
 pub mod ixgbe;
+#[cfg(target_arch = "x86_64")]
+pub mod native;
 pub mod offload;
 mod regs;
 pub mod segment;

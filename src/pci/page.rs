@@ -5,12 +5,12 @@
 use crate::sys;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::ops::Deref;
-use std::os::fd::AsFd;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes in a page.
 const BYTES: usize = 4096;
@@ -36,7 +36,37 @@ unsafe impl Sync for Page {}
 struct Mapping {
     base: NonNull<u8>,
     len: usize,
-    file: File,
+    file: Arc<File>,
+    offset: u64,
+    /// What it holds is of no use once it is unmapped.
+    ours: bool,
+}
+
+/// The memory file of all pages: a descriptor for each card's would be too many.
+static STORE: OnceLock<Mutex<Store>> = OnceLock::new();
+
+struct Store {
+    file: Arc<File>,
+    len: u64,
+}
+
+impl Store {
+    fn get() -> io::Result<&'static Mutex<Store>> {
+        if let Some(store) = STORE.get() {
+            return Ok(store);
+        }
+        let file = Arc::new(sys::memory_file(0)?);
+        Ok(STORE.get_or_init(|| Mutex::new(Store { file, len: 0 })))
+    }
+
+    /// Maps `len` more bytes of it.
+    fn grow(&mut self, len: usize) -> io::Result<Mapping> {
+        let offset = self.len;
+        self.file.set_len(offset + len as u64)?;
+        self.len += len as u64;
+        let base = sys::map_shared(&self.file, offset, len)?;
+        Ok(Mapping { base, len, file: Arc::clone(&self.file), offset, ours: true })
+    }
 }
 
 // SAFETY: plain shared memory, reached through Page only.
@@ -51,20 +81,27 @@ impl Page {
     /// If the system has no memory for them.
     pub fn row(count: usize) -> Box<[Page]> {
         let len = count.max(1) * BYTES;
-        let mapped = sys::memory_file(len as u64).and_then(|file| Ok((sys::map_shared(&file, 0, len)?, file)));
-        let (base, file) = mapped.unwrap_or_else(|e| panic!("{len} bytes of memory for registers: {e}"));
-        let mapping = Arc::new(Mapping { base, len, file });
+        let mapped = Store::get().and_then(|store| store.lock().unwrap_or_else(PoisonError::into_inner).grow(len));
+        let mapping = Arc::new(mapped.unwrap_or_else(|e| panic!("{len} bytes of memory for registers: {e}")));
         let page = |number| {
             // SAFETY: number < count, and count pages are mapped at base.
-            let words = unsafe { base.add(number * BYTES) }.cast();
+            let words = unsafe { mapping.base.add(number * BYTES) }.cast();
             Page { words, number, mapping: Arc::clone(&mapping) }
         };
         (0..count).map(page).collect()
     }
 
+    /// The first 4 KiB of a file, which others read and write as a file.
+    pub fn of_file(file: File) -> io::Result<Page> {
+        file.set_len(BYTES as u64)?;
+        let base = sys::map_shared(&file, 0, BYTES)?;
+        let mapping = Arc::new(Mapping { base, len: BYTES, file: Arc::new(file), offset: 0, ours: false });
+        Ok(Page { words: base.cast(), number: 0, mapping })
+    }
+
     /// The memory file that it lies in, and where.
     pub fn file(&self) -> (BorrowedFd<'_>, u64) {
-        (self.mapping.file.as_fd(), (self.number * BYTES) as u64)
+        (self.mapping.file.as_fd(), self.mapping.offset + (self.number * BYTES) as u64)
     }
 }
 
@@ -87,8 +124,12 @@ impl fmt::Debug for Page {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: mapped by Page::row, unmapped only here.
+        // SAFETY: mapped when it was made, unmapped only here.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+        if self.ours {
+            // Best effort: what stays is memory that is not used again.
+            let _ = sys::release(&self.file, self.offset, self.len as u64);
+        }
     }
 }
 

@@ -151,11 +151,12 @@ impl fmt::Debug for Window {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Page;
     use super::*;
     use std::sync::atomic::Ordering;
 
-    fn window(index: usize, len: usize) -> (Arc<[AtomicU32; 1024]>, Result<Window>) {
-        let page = Arc::new([const { AtomicU32::new(0) }; 1024]);
+    fn window(index: usize, len: usize) -> (Page, Result<Window>) {
+        let page = Page::row(1)[0].clone();
         let window = Window::new(&Doorbell::in_page(&page, index), len);
         (page, window)
     }

@@ -1,5 +1,6 @@
 //! An emulated card for another program, over a socket.
 
+use super::record::Record;
 use crate::cli::output::Output;
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome};
@@ -7,10 +8,8 @@ use crate::emu::offload::Used;
 use crate::emu::vfio_user::{Observer, Server};
 use crate::emu::wire::Counters;
 use crate::emu::{Access, Card, Spec, build};
-use crate::error::Error;
+use crate::error::Result;
 use serde_json::json;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// Serves the card `spec` at `socket` until a signal ends it, and then says what
@@ -18,7 +17,7 @@ use std::path::Path;
 pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let stop = Stop::install()?;
-    let observer = trace.map(tracer).transpose()?;
+    let observer = trace.map(observer).transpose()?;
     let wire = spec.open_wire(&mut Default::default())?;
     let mut server = Server::bind(socket, Card::new(build(spec, wire)?), observer)?;
     output.info(format_args!("emu:{spec} served at {}", socket.display()))?;
@@ -49,23 +48,8 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
     Ok(stop.outcome())
 }
 
-/// Writes one line an access: `W RDT(0) = 0x1ff`.
-fn tracer(path: &Path) -> Result<Observer, Error> {
-    let file = File::create(path).map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
-    let mut file = BufWriter::new(file);
-    let mut whole = true;
-    Ok(Box::new(move |access: &Access| {
-        if whole {
-            // A full disk ends the trace, not the card.
-            whole = line(&mut file, access).is_ok();
-        }
-    }))
-}
-
-fn line(file: &mut impl Write, access: &Access) -> std::io::Result<()> {
-    let way = if access.write { 'W' } else { 'R' };
-    match &access.name {
-        Some(name) => writeln!(file, "{way} {:05x} {name} = {:#x}", access.offset, access.value),
-        None => writeln!(file, "{way} {:05x} BAR{} = {:#x}", access.offset, access.bar, access.value),
-    }
+/// Writes one line an access.
+fn observer(path: &Path) -> Result<Observer> {
+    let mut record = Record::create(path)?;
+    Ok(Box::new(move |access: &Access| record.line(access)))
 }

@@ -133,7 +133,7 @@ impl Ef10 {
 }
 
 /// Whether the aperture holds this frame behind its first word.
-fn same(aperture: &super::super::Page, frame: &[u8], len: usize) -> bool {
+fn same(aperture: &crate::pci::Page, frame: &[u8], len: usize) -> bool {
     let words = frame.chunks(4).zip(aperture.iter().skip(1));
     len == frame.len()
         && words.into_iter().all(|(bytes, word)| word.load(Ordering::Relaxed).to_le_bytes().starts_with(bytes))

@@ -55,11 +55,10 @@ use super::card::factory_address;
 use super::offload::Used;
 use super::stages::StageLog;
 use super::wire::{FrameQueue, MAX_FRAME, Mac, Random};
-use super::{Bus, Fault, FaultKind, Model, Page, Picos, Profile, RegisterFile, Spec, Violations};
+use super::{Bus, Fault, FaultKind, Model, Picos, Profile, RegisterFile, Spec, Violations};
 use crate::dma::Iova;
-use crate::pci::Id;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use crate::pci::{Id, Page};
+use std::sync::atomic::Ordering;
 
 /// Which card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,11 +273,12 @@ impl Ef10 {
             msix: (4, 0, 0x2000),
             speed: kind.speed(),
         };
-        let page = || -> Page { Arc::new([const { AtomicU32::new(0) }; 1024]) };
+        let pages = Page::row(2 * usize::from(VIS));
+        let page = |n: u16| pages[usize::from(n)].clone();
         let window = |n: u16| Window {
             registers: RegisterFile::new(if n == 0 { regs::FIRST } else { regs::OTHER }, regs::PAGE),
-            pio: page(),
-            ctpio: page(),
+            pio: page(2 * n),
+            ctpio: page(2 * n + 1),
             aperture: Aperture::default(),
         };
         let factory = spec.mac.unwrap_or_else(solarflare_address);

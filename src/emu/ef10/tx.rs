@@ -509,7 +509,7 @@ impl Ef10 {
 }
 
 /// Bytes of a page of words.
-fn read_page(page: &super::super::Page, offset: usize, len: usize, into: &mut Vec<u8>) {
+fn read_page(page: &crate::pci::Page, offset: usize, len: usize, into: &mut Vec<u8>) {
     let words = page[offset / 4..(offset + len).div_ceil(4)].iter();
     let start = into.len();
     into.extend(words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).skip(offset % 4));

@@ -96,6 +96,8 @@ pub struct Ixgbe {
     nasty: bool,
     random: Random,
     now: Picos,
+    /// A driver has the doorbell pages mapped.
+    mapped: bool,
 
     eeprom: Eeprom,
     sfp: Option<Sfp>,
@@ -178,6 +180,7 @@ impl Ixgbe {
             random: Random::new(spec.seed),
             now: 0,
             eeprom: Eeprom::new(kind, spec.mac.unwrap_or_else(factory_address)),
+            mapped: false,
             sfp: (kind == Kind::I82599).then(Sfp::new),
             phy: BTreeMap::new(),
             link: Link::default(),
@@ -319,6 +322,14 @@ impl Ixgbe {
             Effect::Swsm => self.read_swsm(),
             Effect::Hicr => self.read_hicr(),
             Effect::SecStat => 1,
+            Effect::StatsBegin | Effect::StatsEnd if self.mapped => {
+                if hit.effect == Effect::StatsBegin {
+                    self.show_queue_counters()
+                } else {
+                    self.clear_queue_counters()
+                }
+                self.regs.read(offset)
+            }
             Effect::Clock => self.read_clock(offset),
             Effect::RxStamp | Effect::TxStamp => {
                 self.unlock_stamp(hit.effect == Effect::RxStamp);
@@ -499,6 +510,7 @@ impl Model for Ixgbe {
     }
 
     fn mapped(&mut self) {
+        self.mapped = true;
         self.look_at_pages();
     }
 

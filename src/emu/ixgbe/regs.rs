@@ -63,6 +63,10 @@ pub enum Effect {
     FdirCmd,
     /// Security block status: the data path is empty.
     SecStat,
+    /// The statistic that drivers read first, before those of queues.
+    StatsBegin,
+    /// One that they read after those of queues.
+    StatsEnd,
     /// The IEEE 1588 clock.
     Clock,
     /// A stamp that unlocks the next when it was read.
@@ -378,7 +382,7 @@ pub const TABLE: &[R] = &[
     reg("FCRECTL", 0x0ed00),
     reg("FCRETA", 0x0ed10).array(8, 4),
     // Statistics.
-    stat("CRCERRS", 0x04000),
+    Row::new("CRCERRS", 0x04000, Rc, StatsBegin),
     stat("ILLERRC", 0x04004),
     stat("ERRBC", 0x04008),
     stat("MSPDC", 0x04010),
@@ -406,7 +410,7 @@ pub const TABLE: &[R] = &[
     stat("GPRC", 0x04074),
     stat("BPRC", 0x04078),
     stat("MPRC", 0x0407c),
-    stat("GPTC", 0x04080),
+    Row::new("GPTC", 0x04080, Rc, StatsEnd),
     stat("GORCL", 0x04088),
     stat("GORCH", 0x0408c),
     stat("GOTCL", 0x04090),
@@ -433,6 +437,26 @@ pub const TABLE: &[R] = &[
     stat("BPTC", 0x040f4),
     stat("XEC", 0x04120),
     stat("SSVPC", 0x08780),
+    // MACsec.
+    stat("LSECTXUT", 0x08a3c),
+    stat("LSECTXPKTE", 0x08a40),
+    stat("LSECTXPKTP", 0x08a44),
+    stat("LSECTXOCTE", 0x08a48),
+    stat("LSECTXOCTP", 0x08a4c),
+    stat("LSECRXUT", 0x08f40),
+    stat("LSECRXOCTE", 0x08f44),
+    stat("LSECRXOCTP", 0x08f48),
+    stat("LSECRXBAD", 0x08f4c),
+    stat("LSECRXNOSCI", 0x08f50),
+    stat("LSECRXUNSCI", 0x08f54),
+    stat("LSECRXUNCH", 0x08f58),
+    stat("LSECRXDELAY", 0x08f5c),
+    stat("LSECRXLATE", 0x08f60),
+    stat("LSECRXOK", 0x08f64).array(2, 4),
+    stat("LSECRXINV", 0x08f6c).array(2, 4),
+    stat("LSECRXNV", 0x08f74).array(2, 4),
+    stat("LSECRXUNSA", 0x08f7c),
+    stat("LSECRXNUSA", 0x08f80),
     stat("QPRC", 0x01030).array(16, 0x40),
     stat("QBRC_L", 0x01034).array(16, 0x40),
     stat("QBRC_H", 0x01038).array(16, 0x40),

@@ -85,6 +85,22 @@ impl Ixgbe {
         }
     }
 
+    /// A driver that has the receive queues' pages mapped reads their counters
+    /// without the card noticing, so reading cannot clear them. They are brought
+    /// up to date when it begins to read statistics, with the first of them...
+    pub(super) fn show_queue_counters(&mut self) {
+        for (q, queue) in self.rx.iter_mut().enumerate().filter(|(_, queue)| queue.enabled) {
+            count_rx_queue(&self.regs, q as u16, queue.take_good());
+        }
+    }
+
+    /// ... and cleared when it is past them.
+    pub(super) fn clear_queue_counters(&mut self) {
+        for register in (0..16).flat_map(|n| [QPRC, QBRC, QBRC + 4].map(|at| at + 0x40 * n)) {
+            self.regs.poke(register, 0);
+        }
+    }
+
     /// Frames, broadcasts, multicasts and sizes to registers `at`.
     fn add(&mut self, good: &Good, at: [u32; 4], octets_at: u32, octets: u64) {
         let [frames, broadcast, multicast, sizes] = at;

@@ -22,6 +22,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Region index of configuration space; 0 to 5 are BARs, 6 is the ROM, 8 VGA.
@@ -241,7 +242,7 @@ impl Session<'_> {
         // ROM and the like come without a file: a card never reads them.
         let Some(fd) = fds.into_iter().next() else { return Ok(Vec::new()) };
         let mapping = Mapping::new(fd.as_fd(), offset, size, flags & 2 != 0).map_err(errno)?;
-        mapping.enter(&mut self.card.bus().memory, address).map_err(|_| libc::EEXIST)?;
+        Arc::new(mapping).enter(&mut self.card.bus().memory, address).map_err(|_| libc::EEXIST)?;
         Ok(Vec::new())
     }
 

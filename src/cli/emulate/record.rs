@@ -1,0 +1,45 @@
+//! A record of register accesses.
+
+use crate::emu::{Access, Tap};
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A file of register accesses, a line each.
+pub struct Record {
+    file: BufWriter<File>,
+    path: PathBuf,
+    whole: bool,
+}
+
+impl Record {
+    /// Begins one.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        Ok(Record { file: BufWriter::new(file), path: path.into(), whole: true })
+    }
+
+    /// Writes `W 01018 RDT(0) = 0x1ff`. A full disk ends the record, not the card.
+    pub fn line(&mut self, access: &Access) {
+        if self.whole && line(&mut self.file, access).is_err() {
+            self.whole = false;
+            eprintln!("bmnic: warning: {} is not whole: it could not be written to", self.path.display());
+        }
+    }
+
+    /// Writes what the cards were accessed with since the last time.
+    pub fn append(&mut self, taps: &[&Tap]) {
+        for tap in taps {
+            tap.take_trace().iter().for_each(|access| self.line(access));
+        }
+    }
+}
+
+fn line(file: &mut impl Write, access: &Access) -> std::io::Result<()> {
+    let way = if access.write { 'W' } else { 'R' };
+    match &access.name {
+        Some(name) => writeln!(file, "{way} {:05x} {name} = {:#x}", access.offset, access.value),
+        None => writeln!(file, "{way} {:05x} BAR{} = {:#x}", access.offset, access.bar, access.value),
+    }
+}

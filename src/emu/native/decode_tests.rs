@@ -1,0 +1,400 @@
+//! The decoder against an assembler, and against the processor.
+
+use super::*;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// Memory of 16 bytes, and how it was touched.
+#[derive(Clone, Default)]
+struct Bytes16 {
+    bytes: [u8; 16],
+    accesses: Vec<(bool, u64, u8)>,
+}
+
+impl Memory for Bytes16 {
+    fn read(&mut self, offset: u64, size: u8) -> u64 {
+        self.accesses.push((false, offset, size));
+        let mut word = [0; 8];
+        let at = offset as usize;
+        word[..usize::from(size)].copy_from_slice(&self.bytes[at..at + usize::from(size)]);
+        u64::from_le_bytes(word)
+    }
+
+    fn write(&mut self, offset: u64, size: u8, value: u64) {
+        self.accesses.push((true, offset, size));
+        let at = offset as usize;
+        self.bytes[at..at + usize::from(size)].copy_from_slice(&value.to_le_bytes()[..usize::from(size)]);
+    }
+}
+
+fn cpu() -> Cpu {
+    let mut cpu = Cpu { rip: 0x1000, ..Cpu::default() };
+    for i in 0..16 {
+        cpu.general[i] = 0x0123_4567_89ab_cdef_u64.rotate_left(4 * i as u32);
+        cpu.vector[i] = 0x0f1e_2d3c_4b5a_6978_8796_a5b4_c3d2_e1f0_u128.rotate_left(4 * i as u32);
+    }
+    cpu
+}
+
+fn memory() -> Bytes16 {
+    Bytes16 { bytes: std::array::from_fn(|i| 0x80 + 7 * i as u8), ..Bytes16::default() }
+}
+
+/// Runs `code`, and returns what it left.
+fn run(code: &[u8]) -> (Cpu, Bytes16) {
+    let (mut cpu, mut memory) = (cpu(), memory());
+    let instruction = decode(code).unwrap();
+    assert_eq!(usize::from(instruction.len), code.len());
+    instruction.run(&mut cpu, &mut memory);
+    assert_eq!(cpu.rip, 0x1000 + code.len() as u64);
+    (cpu, memory)
+}
+
+#[test]
+fn loads_fill_what_they_name_and_clear_what_the_manual_says() {
+    let before = cpu();
+    // mov eax, [rdi]: the upper half becomes zero.
+    assert_eq!(run(&[0x8b, 0x07]).0.general[0], 0x958e_8780);
+    // mov ax, [rdi]; mov al, [rdi]; mov ah, [rdi]: the rest stays.
+    assert_eq!(run(&[0x66, 0x8b, 0x07]).0.general[0], before.general[0] & !0xffff | 0x8780);
+    assert_eq!(run(&[0x8a, 0x07]).0.general[0], before.general[0] & !0xff | 0x80);
+    assert_eq!(run(&[0x8a, 0x27]).0.general[0], before.general[0] & !0xff00 | 0x8000);
+    // mov spl, [rdi]: with REX there is no ah.
+    assert_eq!(run(&[0x40, 0x8a, 0x27]).0.general[4], before.general[4] & !0xff | 0x80);
+    // movzx eax, byte [rdi]; movsx rax, byte [rdi]; movsxd rax, dword [rdi].
+    assert_eq!(run(&[0x0f, 0xb6, 0x07]).0.general[0], 0x80);
+    assert_eq!(run(&[0x48, 0x0f, 0xbe, 0x07]).0.general[0], !0x7f);
+    assert_eq!(run(&[0x48, 0x63, 0x07]).0.general[0], 0xffff_ffff_958e_8780);
+    // movbe eax, [rdi].
+    assert_eq!(run(&[0x0f, 0x38, 0xf0, 0x07]).0.general[0], 0x8087_8e95);
+    // mov r9, [rdi].
+    assert_eq!(run(&[0x4c, 0x8b, 0x0f]).0.general[9], 0xb1aa_a39c_958e_8780);
+    // movd xmm1, [rdi]: the rest becomes zero. pinsrd xmm1, [rdi], 2: it stays.
+    assert_eq!(run(&[0x66, 0x0f, 0x6e, 0x0f]).0.vector[1], 0x958e_8780);
+    let lane = run(&[0x66, 0x0f, 0x3a, 0x22, 0x0f, 0x02]).0.vector[1];
+    assert_eq!(lane, before.vector[1] & !(0xffff_ffff << 64) | 0x958e_8780 << 64);
+    // movhps xmm1, [rdi].
+    assert_eq!(run(&[0x0f, 0x16, 0x0f]).0.vector[1] >> 64, 0xb1aa_a39c_958e_8780);
+}
+
+#[test]
+fn stores_write_as_many_bytes_as_they_name() {
+    let before = cpu();
+    // mov [rdi], ecx; mov [rdi], ch; mov [rdi], r9w.
+    let (after, memory) = run(&[0x89, 0x0f]);
+    assert_eq!(
+        (memory.bytes[..4].to_vec(), memory.accesses),
+        (before.general[1].to_le_bytes()[..4].to_vec(), vec![(true, 0, 4)])
+    );
+    assert_eq!(after.general, before.general);
+    assert_eq!(run(&[0x88, 0x2f]).1.bytes[0], (before.general[1] >> 8) as u8);
+    assert_eq!(run(&[0x66, 0x44, 0x89, 0x0f]).1.accesses, [(true, 0, 2)]);
+    // mov qword [rdi], -2: the constant is sign-extended.
+    assert_eq!(run(&[0x48, 0xc7, 0x07, 0xfe, 0xff, 0xff, 0xff]).1.bytes[..8], (-2_i64).to_le_bytes());
+    assert_eq!(run(&[0xc6, 0x07, 0x12]).1.bytes[..2], [0x12, 0x87]);
+    // movdqu [rdi], xmm3: four words, upwards.
+    let (_, memory) = run(&[0xf3, 0x0f, 0x7f, 0x1f]);
+    assert_eq!(memory.bytes, before.vector[3].to_le_bytes());
+    assert_eq!(memory.accesses, [(true, 0, 4), (true, 4, 4), (true, 8, 4), (true, 12, 4)]);
+    // xchg [rdi], edx.
+    let (after, memory) = run(&[0x87, 0x17]);
+    assert_eq!((after.general[2], memory.bytes[0]), (0x958e_8780, before.general[2] as u8));
+}
+
+#[test]
+fn what_is_not_in_the_table_is_named_by_its_bytes() {
+    // add [rdi], eax; mov eax, ecx; movdir64b; vmovd xmm0, [rdi]; C7 /1; an unfinished mov.
+    for code in [
+        &[0x01, 0x07][..],
+        &[0x89, 0xc8],
+        &[0x66, 0x0f, 0x38, 0xf8, 0x07],
+        &[0xc5, 0xf9, 0x6e, 0x07],
+        &[0xc7, 0x0f, 0, 0, 0, 0],
+        &[0x8b, 0x80, 0, 0, 0],
+        &[],
+    ] {
+        assert_eq!(decode(code).unwrap_err(), Unknown(code.to_vec()));
+    }
+    assert_eq!(decode(&[0x01, 0x07]).unwrap_err().to_string(), "unknown instruction 01 07");
+}
+
+#[test]
+fn no_bytes_make_it_panic_and_none_are_read_that_are_not_there() {
+    let mut seed = 1_u64;
+    for _ in 0..200_000 {
+        let code: [u8; 16] = std::array::from_fn(|_| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 56) as u8
+        });
+        for prefix in [&[][..], &[0x66], &[0xf3, 0x0f], &[0x0f, 0x38], &[0x66, 0x48, 0x0f, 0x3a]] {
+            let code = [prefix, &code].concat();
+            if let Ok(instruction) = decode(&code) {
+                let len = usize::from(instruction.len);
+                assert!(len <= LONGEST && decode(&code[..len - 1]).is_err(), "{code:02x?}");
+                instruction.run(&mut cpu(), &mut memory());
+            }
+        }
+    }
+}
+
+/// Mnemonic, operand size name, registers: `{m}` is the memory operand.
+const SPELLINGS: &[(&str, &[&str])] = &[
+    ("mov {r}, byte ptr {m}", &["al", "ch", "sil", "r9b"]),
+    ("mov byte ptr {m}, {r}", &["bl", "dh", "dil", "r15b"]),
+    ("mov {r}, word ptr {m}", &["ax", "r8w"]),
+    ("mov word ptr {m}, {r}", &["cx", "r13w"]),
+    ("mov {r}, dword ptr {m}", &["eax", "edx", "r14d"]),
+    ("mov dword ptr {m}, {r}", &["ebx", "ebp", "r12d"]),
+    ("mov {r}, qword ptr {m}", &["rax", "rsi", "r11"]),
+    ("mov qword ptr {m}, {r}", &["rcx", "r10"]),
+    ("mov byte ptr {m}, {r}", &["0x12"]),
+    ("mov word ptr {m}, {r}", &["0x1234"]),
+    ("mov dword ptr {m}, {r}", &["0x12345678"]),
+    ("mov qword ptr {m}, {r}", &["-2"]),
+    ("movzx {r}, byte ptr {m}", &["ax", "ecx", "r9"]),
+    ("movzx {r}, word ptr {m}", &["ecx", "r9"]),
+    ("movsx {r}, byte ptr {m}", &["ax", "ecx", "r9"]),
+    ("movsx {r}, word ptr {m}", &["ecx", "r9"]),
+    ("movsxd {r}, dword ptr {m}", &["rcx", "r9"]),
+    ("xchg byte ptr {m}, {r}", &["al", "dh"]),
+    ("xchg dword ptr {m}, {r}", &["eax", "r9d"]),
+    ("xchg qword ptr {m}, {r}", &["rdx"]),
+    ("movbe {r}, dword ptr {m}", &["ecx", "r8d"]),
+    ("movbe {r}, word ptr {m}", &["cx"]),
+    ("movbe qword ptr {m}, {r}", &["rax"]),
+    ("movnti dword ptr {m}, {r}", &["eax"]),
+    ("movnti qword ptr {m}, {r}", &["r9"]),
+    ("movd {r}, dword ptr {m}", &["xmm0", "xmm9"]),
+    ("movd dword ptr {m}, {r}", &["xmm1", "xmm15"]),
+    ("movq {r}, qword ptr {m}", &["xmm2", "xmm8"]),
+    ("movq qword ptr {m}, {r}", &["xmm2", "xmm8"]),
+    ("movss {r}, dword ptr {m}", &["xmm3"]),
+    ("movss dword ptr {m}, {r}", &["xmm3"]),
+    ("movsd {r}, qword ptr {m}", &["xmm4"]),
+    ("movsd qword ptr {m}, {r}", &["xmm4"]),
+    ("movups {r}, xmmword ptr {m}", &["xmm5", "xmm10"]),
+    ("movups xmmword ptr {m}, {r}", &["xmm5", "xmm10"]),
+    ("movupd {r}, xmmword ptr {m}", &["xmm5"]),
+    ("movupd xmmword ptr {m}, {r}", &["xmm5"]),
+    ("movaps {r}, xmmword ptr {m}", &["xmm6"]),
+    ("movaps xmmword ptr {m}, {r}", &["xmm6"]),
+    ("movapd {r}, xmmword ptr {m}", &["xmm6"]),
+    ("movapd xmmword ptr {m}, {r}", &["xmm6"]),
+    ("movdqa {r}, xmmword ptr {m}", &["xmm7"]),
+    ("movdqa xmmword ptr {m}, {r}", &["xmm7"]),
+    ("movdqu {r}, xmmword ptr {m}", &["xmm0", "xmm11"]),
+    ("movdqu xmmword ptr {m}, {r}", &["xmm0", "xmm11"]),
+    ("lddqu {r}, xmmword ptr {m}", &["xmm1"]),
+    ("movntps xmmword ptr {m}, {r}", &["xmm1"]),
+    ("movntpd xmmword ptr {m}, {r}", &["xmm1"]),
+    ("movntdq xmmword ptr {m}, {r}", &["xmm1"]),
+    ("movntdqa {r}, xmmword ptr {m}", &["xmm1"]),
+    ("movlps {r}, qword ptr {m}", &["xmm2"]),
+    ("movlps qword ptr {m}, {r}", &["xmm2"]),
+    ("movlpd {r}, qword ptr {m}", &["xmm2"]),
+    ("movlpd qword ptr {m}, {r}", &["xmm2"]),
+    ("movhps {r}, qword ptr {m}", &["xmm2"]),
+    ("movhps qword ptr {m}, {r}", &["xmm2"]),
+    ("movhpd {r}, qword ptr {m}", &["xmm2"]),
+    ("movhpd qword ptr {m}, {r}", &["xmm2"]),
+    ("pinsrb {r}, byte ptr {m}, 13", &["xmm3"]),
+    ("pinsrw {r}, word ptr {m}, 5", &["xmm3"]),
+    ("pinsrd {r}, dword ptr {m}, 2", &["xmm3", "xmm12"]),
+    ("pinsrq {r}, qword ptr {m}, 1", &["xmm3"]),
+    ("pextrb byte ptr {m}, {r}, 13", &["xmm3"]),
+    ("pextrw word ptr {m}, {r}, 5", &["xmm3"]),
+    ("pextrd dword ptr {m}, {r}, 3", &["xmm3"]),
+    ("pextrq qword ptr {m}, {r}, 1", &["xmm3"]),
+];
+
+/// Not run: not every processor has it, or it takes an absolute address.
+const SPELLINGS_NOT_RUN: &[&str] = &[
+    "movdiri dword ptr {m}, eax",
+    "movdiri qword ptr {m}, r9",
+    "movabs eax, dword ptr [0x123456789abcdef0]",
+    "movabs qword ptr [0x123456789abcdef0], rax",
+    "movabs al, byte ptr [0x123456789abcdef0]",
+    "addr32 mov eax, dword ptr {m}",
+];
+
+/// Every way to name memory.
+const PLACES: &[&str] = &[
+    "[rdi]",
+    "[rbp]",
+    "[rsp]",
+    "[r12]",
+    "[r13]",
+    "[rdi+1]",
+    "[rsp+0x10]",
+    "[r13-4]",
+    "[rdi+0x12345678]",
+    "[rax+rbx*4]",
+    "[rbp+r9*8+0x40]",
+    "[r12+r13*2-0x12345]",
+    "[rbx*4+0x1000]",
+    "[rip+0x1000]",
+    "[rsp+rbp]",
+    "fs:[rdi]",
+];
+
+/// What `as` makes of each line; None where there is no assembler.
+fn assemble(lines: &[String]) -> Option<Vec<Vec<u8>>> {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, object, flat) = (dir.path().join("a.s"), dir.path().join("a.o"), dir.path().join("a.bin"));
+    // Each line at a label; a table of the labels in another section.
+    let mut text = String::from(".intel_syntax noprefix\n.text\n");
+    let mut table = String::from(".section .table,\"a\"\n");
+    for (i, line) in lines.iter().enumerate() {
+        text += &format!("L{i}: {line}\n");
+        table += &format!(".long L{i} - L0\n");
+    }
+    table += ".long LE - L0\n";
+    std::fs::write(&source, format!("{text}LE:\n{table}")).unwrap();
+    let made = Command::new("as").arg("-o").arg(&object).arg(&source).output().ok()?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let section = |name: &str| {
+        let made = Command::new("objcopy").args(["-O", "binary", "-j", name]).arg(&object).arg(&flat).status().ok()?;
+        assert!(made.success());
+        std::fs::read(&flat).ok()
+    };
+    let (code, table) = (section(".text")?, section(".table")?);
+    let at: Vec<usize> = table.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap()) as usize).collect();
+    Some(at.windows(2).map(|pair| code[pair[0]..pair[1]].to_vec()).collect())
+}
+
+#[test]
+fn every_form_with_every_address_has_the_length_an_assembler_gives_it() {
+    let mut lines = Vec::new();
+    for place in PLACES {
+        for (spelling, registers) in SPELLINGS {
+            lines.extend(registers.iter().map(|r| spelling.replace("{r}", r).replace("{m}", place)));
+        }
+        lines.extend(SPELLINGS_NOT_RUN.iter().map(|spelling| spelling.replace("{m}", place)));
+    }
+    // Not encodable: a REX prefix names no high byte.
+    lines.retain(|line| !["ch", "dh"].iter().any(|high| line.contains(high)) || !line.contains("[r1"));
+    lines.retain(|line| !["ch", "dh"].iter().any(|high| line.contains(high)) || !line.contains("r9"));
+    lines.retain(|line| !line.starts_with("addr32") || line.contains("[rdi]"));
+    let Some(made) = assemble(&lines) else {
+        println!("SKIPPED  decoding against an assembler: there is no `as` here");
+        return;
+    };
+    let mut forms = BTreeMap::new();
+    for (line, code) in lines.iter().zip(&made) {
+        // What is behind an instruction must not change how it is read.
+        let padded = [code.clone(), vec![0xff; LONGEST]].concat();
+        let instruction = decode(&padded).unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert_eq!(usize::from(instruction.len), code.len(), "{line}: {code:02x?}");
+        *forms.entry(format!("{:?}", instruction.action)).or_insert(0) += 1;
+    }
+    assert!(lines.len() > 1000 && forms.len() > 80, "{} lines, {} forms", lines.len(), forms.len());
+}
+
+#[test]
+fn what_an_instruction_leaves_is_what_the_processor_leaves() {
+    let spell = |(spelling, registers): &(&str, &[&str])| -> Vec<String> {
+        registers.iter().map(|r| spelling.replace("{r}", r).replace("{m}", "[rdi]")).collect()
+    };
+    // The trampoline keeps rsp and rdi to itself.
+    let keeps = |line: &String| !line.contains(", dil") && !line.contains("ebp");
+    let lines: Vec<String> = SPELLINGS.iter().flat_map(spell).filter(keeps).collect();
+    let Some(made) = assemble(&lines) else {
+        println!("SKIPPED  decoding against the processor: there is no `as` here");
+        return;
+    };
+    for (line, code) in lines.iter().zip(&made) {
+        if line.contains("movbe") && !std::arch::is_x86_feature_detected!("movbe") {
+            continue;
+        }
+        let (mut ours, mut memory_ours) = (cpu(), memory());
+        decode(code).unwrap().run(&mut ours, &mut memory_ours);
+        let (theirs, bytes) = processor::run(code, cpu(), memory().bytes);
+        ours.rip = theirs.rip;
+        for kept in [4, 7] {
+            ours.general[kept] = theirs.general[kept];
+        }
+        assert_eq!((&ours, memory_ours.bytes), (&theirs, bytes), "{line}: {code:02x?}");
+    }
+}
+
+/// The processor itself, for one instruction.
+#[allow(unsafe_code)]
+mod processor {
+    use super::Cpu;
+
+    #[repr(C, align(16))]
+    struct State {
+        general: [u64; 16],
+        vector: [u128; 16],
+        memory: [u8; 16],
+    }
+
+    /// Runs `code`, whose memory operand is `[rdi]`, with these registers
+    /// (except rsp and rdi) and this memory.
+    pub fn run(code: &[u8], cpu: Cpu, memory: [u8; 16]) -> (Cpu, [u8; 16]) {
+        let mut state = State { general: cpu.general, vector: cpu.vector, memory };
+        let page = assemble(code);
+        // SAFETY: the page holds a function that keeps the ABI's promises: it
+        // saves what it must, touches only the state and returns.
+        unsafe {
+            let function: extern "sysv64" fn(*mut State) = std::mem::transmute(page);
+            function(&raw mut state);
+            libc::munmap(page, 4096);
+        }
+        (Cpu { general: state.general, vector: state.vector, rip: 0 }, state.memory)
+    }
+
+    /// push callee-saved; load all from [rdi]; rdi += memory; CODE; rdi back
+    /// from the stack; store all; pop; ret.
+    fn assemble(code: &[u8]) -> *mut libc::c_void {
+        let mut text = Vec::new();
+        let pushed: [&[u8]; 7] =
+            [&[0x53], &[0x55], &[0x41, 0x54], &[0x41, 0x55], &[0x41, 0x56], &[0x41, 0x57], &[0x57]];
+        pushed.iter().for_each(|push| text.extend_from_slice(push));
+        // movups xmmN, [rdi + 128 + 16 N], or the other way.
+        let vectors = |opcode: u8, text: &mut Vec<u8>| {
+            for n in 0..16_u8 {
+                if n >= 8 {
+                    text.push(0x44);
+                }
+                text.extend_from_slice(&[0x0f, opcode, 0x87 | (n & 7) << 3]);
+                text.extend_from_slice(&(128 + 16 * u32::from(n)).to_le_bytes());
+            }
+        };
+        // mov rN, [rdi + 8 N], or the other way, but rsp and rdi.
+        let generals = |opcode: u8, text: &mut Vec<u8>| {
+            for n in (0..16_u8).filter(|n| ![4, 7].contains(n)) {
+                let rex = 0x48 | u8::from(n >= 8) << 2;
+                text.extend_from_slice(&[rex, opcode, 0x87 | (n & 7) << 3]);
+                text.extend_from_slice(&(8 * u32::from(n)).to_le_bytes());
+            }
+        };
+        vectors(0x10, &mut text);
+        generals(0x8b, &mut text);
+        // add rdi, 384 (the flags are nobody's).
+        text.extend_from_slice(&[0x48, 0x81, 0xc7, 0x80, 0x01, 0, 0]);
+        text.extend_from_slice(code);
+        // mov rdi, [rsp]
+        text.extend_from_slice(&[0x48, 0x8b, 0x3c, 0x24]);
+        vectors(0x11, &mut text);
+        generals(0x89, &mut text);
+        let popped: [&[u8]; 7] =
+            [&[0x5f], &[0x41, 0x5f], &[0x41, 0x5e], &[0x41, 0x5d], &[0x41, 0x5c], &[0x5d], &[0x5b]];
+        popped.iter().for_each(|pop| text.extend_from_slice(pop));
+        text.push(0xc3);
+        // SAFETY: a fresh page, written before it is run.
+        unsafe {
+            let page = libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            assert_ne!(page, libc::MAP_FAILED);
+            std::ptr::copy_nonoverlapping(text.as_ptr(), page.cast(), text.len());
+            page
+        }
+    }
+}

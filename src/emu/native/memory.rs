@@ -1,0 +1,103 @@
+//! The memory that a native program gives its card: huge pages, by physical address.
+//!
+//! ```text
+//!   program   mmap /dev/hugepages/FILE  ->  physical address  ->  descriptors
+//!   here      mmap the same file        ->  physical address  ->  Translation
+//! ```
+//!
+//! A program without an IOMMU gives its card physical addresses, which it reads
+//! from `/proc/self/pagemap`; huge pages, because those are never moved. So the
+//! card is given every page of every file in the machine's hugetlbfs, at the
+//! physical address that this process reads of its own mapping of it.
+
+use super::super::Translation;
+use super::super::foreign::Mapping;
+use super::tree::HUGE_PAGES;
+use crate::dma::Iova;
+use crate::error::{Error, Kind, Result};
+use crate::sys;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Bytes in a page.
+const PAGE: u64 = 2 << 20;
+
+/// What is mapped of the hugetlbfs.
+#[derive(Debug)]
+pub struct Memory {
+    pagemap: File,
+    /// When the directory was last changed, when it was last read.
+    changed: Option<SystemTime>,
+    /// Pages that files have and that are not mapped yet: look again.
+    incomplete: bool,
+    /// By inode and page: where the card sees it.
+    pages: BTreeMap<(u64, u64), Iova>,
+}
+
+impl Memory {
+    /// Nothing yet.
+    pub fn new() -> Result<Self> {
+        let pagemap = File::open("/proc/self/pagemap").map_err(|e| Error::io("opening /proc/self/pagemap", e))?;
+        Ok(Memory { pagemap, changed: None, incomplete: false, pages: BTreeMap::new() })
+    }
+
+    /// Whether files came or went since [`Memory::scan`].
+    pub fn is_stale(&self) -> bool {
+        self.incomplete || fs::metadata(HUGE_PAGES).and_then(|m| m.modified()).ok() != self.changed
+    }
+
+    /// Maps what is new and unmaps what is gone, for each of `cards`.
+    pub fn scan(&mut self, cards: &mut dyn FnMut(&mut dyn FnMut(&mut Translation))) -> Result<()> {
+        self.changed = fs::metadata(HUGE_PAGES).and_then(|m| m.modified()).ok();
+        self.incomplete = false;
+        let mut there = BTreeMap::new();
+        let reading = |e| Error::io(format!("reading {HUGE_PAGES}"), e);
+        for entry in fs::read_dir(HUGE_PAGES).map_err(reading)? {
+            let path = entry.map_err(reading)?.path();
+            // One that went meanwhile is not there; the next scan tells.
+            let Ok(file) = File::options().read(true).write(true).open(&path) else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            for page in 0..metadata.len() / PAGE {
+                there.insert((metadata.ino(), page), ());
+                if self.pages.contains_key(&(metadata.ino(), page)) {
+                    continue;
+                }
+                match self.map(&file, page, cards) {
+                    Ok(iova) => drop(self.pages.insert((metadata.ino(), page), iova)),
+                    Err(error) if error.kind() == Kind::Permission => return Err(error),
+                    Err(_) => self.incomplete = true,
+                }
+            }
+        }
+        self.pages.retain(|key, iova| {
+            let stays = there.contains_key(key);
+            if !stays {
+                cards(&mut |memory| {
+                    memory.unmap(*iova, PAGE);
+                });
+            }
+            stays
+        });
+        Ok(())
+    }
+
+    /// Maps one page of a file for every card.
+    fn map(&self, file: &File, page: u64, cards: &mut dyn FnMut(&mut dyn FnMut(&mut Translation))) -> Result<Iova> {
+        let mapping = Mapping::populated(file.as_fd(), page * PAGE, PAGE)?;
+        let iova = sys::physical_address(&self.pagemap, mapping.address())?.ok_or_else(|| {
+            Error::new(Kind::Permission, "the kernel hides physical addresses from this user; run as root")
+        })?;
+        let mapping = Arc::new(mapping);
+        let mut failed = None;
+        cards(&mut |memory| {
+            if let Err(error) = mapping.clone().enter(memory, iova) {
+                failed = Some(error);
+            }
+        });
+        failed.map_or(Ok(iova), Err)
+    }
+}

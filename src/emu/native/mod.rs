@@ -1,0 +1,283 @@
+//! Emulated cards for any program of this machine, without a virtual machine, a
+//! kernel module or a change to the program.
+//!
+//! ```text
+//!   program                                   this process
+//!     opens  /sys/bus/pci/devices/...   <---  tree      a mount namespace of its own
+//!     mmaps  resource0                  --->  first touch: learn where it is
+//!       control registers   -- fault ------>  decode -> Slot -> Model
+//!       doorbell pages      == memory =====>  the very pages that the model polls
+//!     descriptors, packets  == memory =====>  memory    huge pages, by physical address
+//! ```
+//!
+//! A user-space driver maps a BAR and loads and stores. Here the file it maps is
+//! empty, so its first access faults. Then the mapping is replaced by memory
+//! that may not be touched, except for the card's doorbell pages
+//! ([`Model::doorbells`](super::Model::doorbells)), which are mapped. From then
+//! on each access to a control register faults, is decoded and done by the
+//! model with all its side effects, and the program goes on behind it. The data
+//! path touches doorbell pages and memory only: it never faults.
+//!
+//! Two traps bring the faults here. [`Tracer`] watches a program from outside,
+//! through ptrace: any program, unchanged. [`Trap`] is a signal handler for
+//! drivers that were loaded into this process.
+//!
+//! What does not work: interrupts (programs must poll), memory that is not in
+//! files under `/dev/hugepages`, and instructions that compute with a register
+//! of the card in one go, which end the program with a line that names them.
+
+mod config;
+mod decode;
+mod memory;
+mod tracer;
+mod trap;
+mod tree;
+
+pub use tracer::{Ended, Tracer};
+pub use trap::{Steps, Trap};
+pub use tree::{HUGE_PAGES, RUNTIME};
+
+use super::in_process::Slot;
+use super::{Drive, Engine, Spec, Tap};
+use crate::error::{Error, Kind, Result};
+use config::Config;
+use decode::{Cpu, Unknown};
+use memory::Memory;
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tree::Place;
+
+/// Where DPDK looks for PCI devices, and keeps what it needs while it runs.
+pub const ENVIRONMENT: [(&str, &str); 2] =
+    [("SYSFS_PCI_DEVICES", "/sys/bus/pci/devices"), ("RUNTIME_DIRECTORY", RUNTIME)];
+
+/// A machine with emulated cards in it, as a program sees it.
+pub struct Machine {
+    engine: Engine,
+    cards: Vec<Seated>,
+    state: Mutex<State>,
+}
+
+/// A card in the machine.
+struct Seated {
+    slot: Slot,
+    tap: Tap,
+    place: Place,
+}
+
+struct State {
+    configs: Vec<Config>,
+    memory: Memory,
+    regions: Vec<Region>,
+    /// Accesses that were brought to a card.
+    traps: u64,
+}
+
+/// Where a program has mapped a BAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Region {
+    /// Whose address space it is in; 0 is this process.
+    process: i32,
+    start: u64,
+    end: u64,
+    card: usize,
+    bar: u8,
+    /// Offset in the BAR of the first byte.
+    offset: u64,
+}
+
+/// A page that a program is to see in a BAR instead of a fault.
+struct Shared {
+    /// Offset in the region.
+    at: u64,
+    /// Descriptor in this process, and offset, of the memory it is.
+    fd: i32,
+    offset: u64,
+}
+
+impl Machine {
+    /// Moves this process into a mount namespace of its own and puts the cards
+    /// `specs` into the machine it then sees: this thread, and those that it starts
+    /// from now on.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] without root; what a card's name or wire says.
+    pub fn enter(drive: Drive, specs: &[Spec]) -> Result<Machine> {
+        let engine = Engine::new(drive);
+        // Wires are files and interfaces of the machine as it is.
+        let plugged = specs.iter().map(|spec| engine.plug(spec)).collect::<Result<Vec<_>>>()?;
+        tree::enter()?;
+        let mut cards = Vec::new();
+        let mut configs = Vec::new();
+        for (number, (slot, tap)) in plugged.into_iter().enumerate() {
+            let profile = slot.with(|card| card.profile().clone())?;
+            let place = tree::seat(number, &profile)?;
+            configs.push(Config::new(place.config.clone(), &slot));
+            cards.push(Seated { slot, tap, place });
+        }
+        let state = State { configs, memory: Memory::new()?, regions: Vec::new(), traps: 0 };
+        Ok(Machine { engine, cards, state: Mutex::new(state) })
+    }
+
+    /// What makes the cards run.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Addresses of the cards: `0000:99:00.0`.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.cards.iter().map(|card| card.place.address.as_str())
+    }
+
+    /// Watches a card from outside.
+    pub fn tap(&self, card: usize) -> &Tap {
+        &self.cards[card].tap
+    }
+
+    /// Accesses that were trapped so far.
+    pub fn traps(&self) -> u64 {
+        self.lock().traps
+    }
+
+    /// Looks after what a program does without a fault: configuration space, new
+    /// huge pages, control bits in doorbell pages. To be called now and then.
+    pub fn tend(&self) -> Result<()> {
+        self.tend_with(&mut self.lock())
+    }
+
+    fn tend_with(&self, state: &mut State) -> Result<()> {
+        for (config, card) in state.configs.iter_mut().zip(&self.cards) {
+            config.sync(&card.slot);
+        }
+        if state.memory.is_stale() {
+            state.memory.scan(&mut |each| {
+                for card in &self.cards {
+                    // A card that was taken out has no memory to map.
+                    let _ = card.slot.with(|card| each(&mut card.bus().memory));
+                }
+            })?;
+        }
+        for card in &self.cards {
+            card.slot.with(|card| card.model().mapped())?;
+        }
+        Ok(())
+    }
+
+    /// Whether `address` of a process is in a BAR that it has mapped.
+    fn region(&self, process: i32, address: u64) -> Option<Region> {
+        let inside = |r: &&Region| r.process == process && (r.start..r.end).contains(&address);
+        self.lock().regions.iter().find(inside).copied()
+    }
+
+    /// Looks for a mapping of a BAR at `address` that is not known yet.
+    fn learn(&self, process: i32, address: u64) -> Option<(Region, Vec<Shared>)> {
+        let name = if process == 0 { "self".to_string() } else { process.to_string() };
+        let maps = fs::read_to_string(format!("/proc/{name}/maps")).ok()?;
+        let mut region = maps.lines().find_map(|line| self.mapping(line, address))?;
+        region.process = process;
+        let Region { card, bar, offset, start, end, .. } = region;
+        let pages = self.cards[card].slot.doorbells().iter();
+        let inside = pages.filter(|page| page.bar == bar && (offset..offset + (end - start)).contains(&page.offset));
+        let shared = inside.map(|page| {
+            let (fd, at) = page.words.file();
+            Shared { at: page.offset - offset, fd: std::os::fd::AsRawFd::as_raw_fd(&fd), offset: at }
+        });
+        Some((region, shared.collect()))
+    }
+
+    /// A line of `/proc/PID/maps` that is about a BAR and has `address` in it.
+    fn mapping(&self, line: &str, address: u64) -> Option<Region> {
+        let mut words = line.split_ascii_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        let (start, end) = (hex(start)?, hex(end)?);
+        if !(start..end).contains(&address) {
+            return None;
+        }
+        let offset = hex(words.nth(1)?)?;
+        let (major, minor) = words.next()?.split_once(':')?;
+        let device = libc::makedev(hex(major)? as u32, hex(minor)? as u32);
+        let inode = tree::Inode { device, number: words.next()?.parse().ok()? };
+        self.cards.iter().enumerate().find_map(|(card, seated)| {
+            let bar = seated.place.resources.iter().position(|resource| *resource == Some(inode))?;
+            Some(Region { process: 0, start, end, card, bar: bar as u8, offset })
+        })
+    }
+
+    /// Remembers a region; what it covers of others is gone.
+    fn remember(&self, region: Region) {
+        let regions = &mut self.lock().regions;
+        regions.retain(|r| r.process != region.process || r.end <= region.start || region.end <= r.start);
+        regions.push(region);
+    }
+
+    /// Gives the regions of a process to another that has a copy of its memory.
+    fn inherit(&self, parent: i32, child: i32) {
+        let regions = &mut self.lock().regions;
+        let copies: Vec<Region> =
+            regions.iter().filter(|r| r.process == parent).map(|r| Region { process: child, ..*r }).collect();
+        regions.extend(copies);
+    }
+
+    /// Forgets the regions of a process.
+    fn forget(&self, process: i32) {
+        self.lock().regions.retain(|region| region.process != process);
+    }
+
+    /// Does the access of the instruction that begins with `code` to `address`
+    /// in `region`, and moves `cpu` behind it.
+    fn access(&self, region: Region, address: u64, code: &[u8], cpu: &mut Cpu) -> std::result::Result<(), Unknown> {
+        let instruction = decode::decode(code)?;
+        let mut state = self.lock();
+        state.traps += 1;
+        // What the program did without a fault comes before what it does now.
+        // Without memory the card says so itself, by a violation.
+        let _ = self.tend_with(&mut state);
+        let at = region.offset + (address - region.start);
+        let bar = Bar { slot: &self.cards[region.card].slot, bar: region.bar, at };
+        instruction.run(cpu, &mut { bar });
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The memory that an access names: registers from `at` on.
+struct Bar<'a> {
+    slot: &'a Slot,
+    bar: u8,
+    at: u64,
+}
+
+impl decode::Memory for Bar<'_> {
+    fn read(&mut self, offset: u64, size: u8) -> u64 {
+        self.slot.read(self.bar, self.at.wrapping_add(offset), size)
+    }
+
+    fn write(&mut self, offset: u64, size: u8, value: u64) {
+        self.slot.write(self.bar, self.at.wrapping_add(offset), size, value);
+    }
+}
+
+/// Fails unless the machine has `pages` free huge pages of 2 MiB.
+///
+/// # Errors
+/// [`Kind::Missing`], with the command that makes them.
+pub fn require_huge_pages(roots: &crate::pci::Roots, pages: u64) -> Result<()> {
+    let page = 2 << 20;
+    let pools = crate::dma::hugepages::pools(roots);
+    let free: u64 = pools.iter().filter(|pool| pool.page == page).map(|pool| pool.free).sum();
+    let free = free.saturating_sub(crate::dma::hugepages::reserved(roots, page));
+    if free >= pages {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Missing,
+        format!(
+            "{pages} free huge pages of 2 MiB are needed for the program's memory, and {free} are free; run `sudo bmnic hugepages --setup {}M`",
+            2 * pages
+        ),
+    ))
+}

@@ -1,0 +1,211 @@
+//! Native programs on emulated cards: what they see, what they can do to a card,
+//! and that nothing of it is left when they have ended.
+
+#[path = "common/native.rs"]
+mod native;
+
+use native::bmnic;
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs a program on a machine with one strict 82599.
+fn on_82599(command: &[&str]) -> Output {
+    let words = [&["--strict", "emulate", "82599", "--"], command].concat();
+    bmnic(&words).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A program made of C, or why there is none.
+fn compiled(body: &str) -> Option<(tempfile::TempDir, PathBuf)> {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, program) = (dir.path().join("a.c"), dir.path().join("a"));
+    let head = r#"
+        #include <fcntl.h>
+        #include <immintrin.h>
+        #include <stdint.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/mman.h>
+        #include <unistd.h>
+        #define CHECK(what) if (!(what)) { printf("line %d: %s\n", __LINE__, #what); return 1; }
+        static volatile uint8_t *map(void) {
+            int fd = open("/sys/bus/pci/devices/0000:99:00.0/resource0", O_RDWR);
+            void *bar = mmap(0, 512 << 10, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+            close(fd);
+            return bar == MAP_FAILED ? 0 : bar;
+        }
+        static uint32_t rd(volatile uint8_t *bar, int at) { return *(volatile uint32_t *)(bar + at); }
+        static void wr(volatile uint8_t *bar, int at, uint32_t v) { *(volatile uint32_t *)(bar + at) = v; }
+    "#;
+    fs::write(&source, format!("{head}{body}")).unwrap();
+    let made = Command::new("cc").args(["-O2", "-msse4.1", "-o"]).arg(&program).arg(&source).output().ok()?;
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    Some((dir, program))
+}
+
+/// Whether these tests can run here.
+fn can_run() -> bool {
+    let can = native::is_root() && cfg!(target_arch = "x86_64");
+    if !can {
+        println!("SKIPPED  native programs on emulated cards: they take root, and x86-64");
+    }
+    can
+}
+
+#[test]
+fn a_program_sees_the_emulated_card_and_no_device_of_the_machine() {
+    if !can_run() {
+        return;
+    }
+    let shown = on_82599(&["sh", "-c", "ls /sys/bus/pci/devices /dev/uio*; cat /sys/bus/pci/devices/*/device; exit 7"]);
+    let (out, error) = (text(&shown.stdout), text(&shown.stderr));
+    assert_eq!(shown.status.code(), Some(7), "the program's own exit code: {error}");
+    assert_eq!(
+        out.split_whitespace().collect::<Vec<_>>(),
+        ["/dev/uio0", "/sys/bus/pci/devices:", "0000:99:00.0", "0x10fb"]
+    );
+    let killed = on_82599(&["sh", "-c", "kill -TERM $$"]);
+    assert_eq!(killed.status.code(), Some(143), "{}", text(&killed.stderr));
+    let missing = on_82599(&["/nonexistent/program"]);
+    assert_eq!((missing.status.code(), text(&missing.stderr).contains("is it installed")), (Some(1), true));
+}
+
+#[test]
+fn registers_answer_a_program_that_maps_them_as_they_answer_a_driver() {
+    if !can_run() {
+        return;
+    }
+    let Some((_dir, program)) = compiled(
+        r#"
+        int main(void) {
+            volatile uint8_t *bar = map();
+            CHECK(bar);
+            // Link, after a reset that clears itself; the factory address.
+            wr(bar, 0x0, 1 << 26);
+            for (int i = 0; rd(bar, 0x0) >> 26 & 1; i++) CHECK(i < 1000);
+            usleep(10000);
+            CHECK((rd(bar, 0xa200) & 0xffffff) == 0x211b00);
+            CHECK(rd(bar, 0xa204) >> 31 == 1);
+            // A semaphore that reading takes.
+            CHECK((rd(bar, 0x10140) & 1) == 0);
+            CHECK((rd(bar, 0x10140) & 1) == 1);
+            wr(bar, 0x10140, 0);
+            // The EEPROM's first word, by its handshake.
+            wr(bar, 0x10014, 1);
+            for (int i = 0; !(rd(bar, 0x10014) & 2); i++) CHECK(i < 1000);
+            CHECK(rd(bar, 0x10014) >> 16 == 0x1b00);
+            // A pair of registers at once, and in a vector register.
+            uint64_t both = *(volatile uint64_t *)(bar + 0xa200);
+            CHECK((both & 0xffffff) == 0x211b00 && both >> 63 == 1);
+            wr(bar, 0x5200, 0x11111111); wr(bar, 0x5204, 0x22222222);
+            wr(bar, 0x5208, 0x33333333); wr(bar, 0x520c, 0x44444444);
+            __m128i four;
+            __asm__ volatile("movdqu (%1), %0" : "=x"(four) : "r"(bar + 0x5200));
+            uint32_t words[4];
+            memcpy(words, &four, 16);
+            CHECK(words[0] == 0x11111111 && words[3] == 0x44444444);
+            __asm__ volatile("movq %0, (%1)" :: "x"(_mm_set1_epi32(0x55)), "r"(bar + 0x5200) : "memory");
+            CHECK(rd(bar, 0x5204) == 0x55 && rd(bar, 0x5208) == 0x33333333);
+            // Doorbells are memory; another mapping of them is the same memory.
+            volatile uint8_t *other = map();
+            CHECK(other && other != bar);
+            wr(bar, 0x1018 + 0x40 * 5, 0);
+            CHECK(rd(other, 0x1018 + 0x40 * 5) == 0 && rd(other, 0xa204) >> 31 == 1);
+            // A child shares the card, and has its own registers.
+            fflush(stdout);
+            puts("ok");
+            return 0;
+        }
+        "#,
+    ) else {
+        println!("SKIPPED  registers under a native program: there is no C compiler");
+        return;
+    };
+    let ran = on_82599(&[program.to_str().unwrap()]);
+    assert_eq!((text(&ran.stdout).trim(), ran.status.code()), ("ok", Some(0)), "{}", text(&ran.stderr));
+}
+
+#[test]
+fn an_instruction_that_computes_with_a_register_is_named_and_ends_the_program() {
+    if !can_run() {
+        return;
+    }
+    let Some((_dir, program)) = compiled(
+        r#"
+        int main(void) {
+            volatile uint8_t *bar = map();
+            __asm__ volatile("addl $1, (%0)" :: "r"(bar + 0x5200) : "memory");
+            puts("not reached");
+            return 0;
+        }
+        "#,
+    ) else {
+        println!("SKIPPED  an unknown instruction: there is no C compiler");
+        return;
+    };
+    let ran = on_82599(&[program.to_str().unwrap()]);
+    let error = text(&ran.stderr);
+    assert_eq!((ran.status.code(), text(&ran.stdout).as_str()), (Some(1), ""), "{error}");
+    assert!(error.contains("unknown instruction 83") && error.contains("BAR 0 at 0x5200"), "{error}");
+}
+
+#[test]
+fn a_fault_of_the_programs_own_stays_its_own() {
+    if !can_run() {
+        return;
+    }
+    let Some((_dir, program)) = compiled(
+        r#"
+        #include <signal.h>
+        static void caught(int signal) { (void)signal; puts("caught"); fflush(stdout); _exit(3); }
+        int main(void) {
+            volatile uint8_t *bar = map();
+            (void)rd(bar, 8);
+            signal(SIGSEGV, caught);
+            *(volatile int *)16 = 0;
+            return 0;
+        }
+        "#,
+    ) else {
+        println!("SKIPPED  a program's own fault: there is no C compiler");
+        return;
+    };
+    let ran = on_82599(&[program.to_str().unwrap()]);
+    assert_eq!((ran.status.code(), text(&ran.stdout).as_str()), (Some(3), "caught\n"), "{}", text(&ran.stderr));
+}
+
+#[test]
+fn nothing_is_left_behind_even_when_bmnic_is_killed() {
+    if !can_run() {
+        return;
+    }
+    let mounts = || fs::read_to_string("/proc/mounts").unwrap();
+    let before = mounts();
+    let mut child = bmnic(&["emulate", "82599", "--", "sh", "-c", "echo $$; exec sleep 600"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 16];
+    let len = child.stdout.as_mut().unwrap().read(&mut first).unwrap();
+    let pid: u32 = text(&first[..len]).trim().parse().unwrap();
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    assert!(process.exists());
+    assert_eq!(mounts(), before, "the mounts are the program's own");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let start = Instant::now();
+    // A zombie of an orphan is gone too: its new parent collects it.
+    let gone = || !process.exists() || fs::read_to_string(process.join("cmdline")).is_ok_and(|line| line.is_empty());
+    while !gone() {
+        assert!(start.elapsed() < Duration::from_secs(10), "process {pid} outlives its tracer");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(mounts(), before);
+}
