@@ -228,6 +228,16 @@ impl Region {
         Self { arena: Arc::clone(arena), offset, len }
     }
 
+    /// The `len` bytes of it from `offset`, a multiple of 8.
+    ///
+    /// # Panics
+    /// If they are not inside the region.
+    #[must_use]
+    pub fn part(&self, offset: usize, len: usize) -> Self {
+        assert!(offset <= self.len && len <= self.len - offset);
+        Self::new(&self.arena, self.offset + offset, len)
+    }
+
     /// Address of its first byte as the device sees it.
     pub fn iova(&self) -> Iova {
         self.arena.iova(self.offset)

@@ -1,7 +1,7 @@
-//! The four barriers between a program and a device, each by name.
+//! The five barriers between a program and a device, each by name.
 //!
 //! x86 keeps stores in order, also from write-back to uncached memory, so three
-//! of the four only bind the compiler there. On aarch64 a device is in the outer
+//! of the five only bind the compiler there. On aarch64 a device is in the outer
 //! shareable domain, while Rust's `fence` is for the inner one: hence `asm!`.
 
 #![allow(unsafe_code)]
@@ -44,6 +44,20 @@ pub fn io_wmb() {
     }
     #[cfg(any(not(target_arch = "aarch64"), miri))]
     fence(Ordering::Release);
+}
+
+/// Between what was given to the device and a word in which the device says
+/// whether it wants to be told: the only order that x86 does not keep by itself,
+/// and so the dearest (6 to 13 ns there). Once a burst.
+#[inline(always)]
+pub fn dma_mb() {
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("dmb osh", options(nostack, preserves_flags));
+    }
+    #[cfg(any(not(target_arch = "aarch64"), miri))]
+    fence(Ordering::SeqCst);
 }
 
 /// Around stores to write-combining memory: what was written before is on its

@@ -284,6 +284,45 @@ impl<'p> Batch<'p> {
         }
     }
 
+    /// Writes `bytes` right before entry `i`'s frame, where its buffer has room.
+    ///
+    /// # Panics
+    /// If the frame starts closer to the buffer's start than that.
+    #[inline]
+    pub(crate) fn prepend<const N: usize>(&mut self, i: usize, bytes: [u8; N]) {
+        let Entry { buffer, span, .. } = self.entries()[i];
+        let start = usize::from(span.start());
+        assert!(start >= N);
+        // SAFETY: start is at most 255, so the N bytes before it are in the
+        // buffer, which this entry owns.
+        unsafe { self.pool.pointer(buffer).as_ptr().add(start - N).cast::<[u8; N]>().write_unaligned(bytes) };
+    }
+
+    /// Puts a VLAN tag behind the addresses of the frame that starts in entry
+    /// `i`; false if it is too short or its buffer has no room.
+    pub(crate) fn insert_tag(&mut self, i: usize, tci: u16) -> bool {
+        const TAG: usize = 4;
+        const ADDRESSES: usize = 12;
+        let (len, span) = (self.frame(i).len(), self.entries()[i].span);
+        let flags = span.0 & !0xff_ffff;
+        let start = usize::from(span.start());
+        let forward = start >= TAG;
+        if len < ADDRESSES || !forward && start + len + TAG > BUFFER_SIZE {
+            return false;
+        }
+        let start = if forward { start - TAG } else { start };
+        self.entries[i].span = Span(Span::new(start as u8, (len + TAG) as u16, false).0 | flags);
+        let frame = self.frame_mut(i);
+        if forward {
+            frame.copy_within(TAG..TAG + ADDRESSES, 0);
+        } else {
+            frame.copy_within(ADDRESSES..len, ADDRESSES + TAG);
+        }
+        let [a, b] = tci.to_be_bytes();
+        frame[ADDRESSES..ADDRESSES + TAG].copy_from_slice(&[0x81, 0x00, a, b]);
+        true
+    }
+
     /// The offload asked for on entry `i`, if any.
     #[inline]
     pub(crate) fn offload(&self, i: usize) -> Option<Offload> {
@@ -419,6 +458,26 @@ impl Offload {
 mod tests {
     use super::*;
     use crate::dma::Addressing;
+
+    #[test]
+    fn a_tag_goes_behind_the_addresses_wherever_there_is_room() {
+        let pool = Pool::new(8, Addressing::Translated).unwrap();
+        let mut batch = Batch::new(&pool);
+        for (start, len) in [(0_u8, 60_u16), (12, 60), (12, 2036)] {
+            batch.push(2048).unwrap().fill(0xee);
+            let i = batch.len() - 1;
+            batch.entries[i].span = Span::new(start, len, false);
+            let before: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            batch.frame_mut(i).copy_from_slice(&before);
+            assert!(batch.insert_tag(i, 0x6005));
+            let after = [&before[..12], &[0x81, 0, 0x60, 5], &before[12..]].concat();
+            assert_eq!(batch.frame(i), after, "start {start}");
+        }
+        batch.push(2048).unwrap();
+        assert!(!batch.insert_tag(3, 1), "no room");
+        batch.push(11).unwrap();
+        assert!(!batch.insert_tag(4, 1), "no addresses");
+    }
 
     #[test]
     fn a_dropped_batch_gives_everything_back() {

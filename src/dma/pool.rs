@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// Bytes in a packet buffer: a frame of 1518 bytes, its VLAN tags and what a
 /// card may write before or after it. Larger frames span several buffers.
@@ -87,6 +87,24 @@ impl Pool {
         // SAFETY: index < capacity, and capacity * BUFFER_SIZE is within the arena.
         unsafe {
             self.arena.as_ptr().add(index as usize * BUFFER_SIZE)
+        }
+    }
+
+    /// The 16-bit word at byte `at` of buffer `index`, which a device may be
+    /// writing: an even offset inside the buffer.
+    #[inline]
+    pub(crate) fn word16(&self, index: u32, at: usize) -> u16 {
+        debug_assert!(at.is_multiple_of(2) && at + 2 <= BUFFER_SIZE);
+        #[allow(unsafe_code)]
+        // SAFETY: inside the buffer and aligned, as buffers are; an atomic, as
+        // whoever else touches the word is a device.
+        unsafe {
+            self.pointer(index)
+                .as_ptr()
+                .add(at)
+                .cast::<AtomicU16>()
+                .as_ref()
+                .map_or(0, |word| word.load(Ordering::Relaxed))
         }
     }
 

@@ -2,13 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use super::{Doorbell, Window};
+use super::{Doorbell, ShortDoorbell, Window};
 use crate::error::{Error, Kind, Result};
 use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU16, AtomicU32};
 
 /// The registers of an emulated card, as its model serves them.
 pub trait Registers: Send + Sync {
@@ -173,6 +173,19 @@ impl Bar {
     /// not cross a page of 4 KiB.
     pub fn window(&self, offset: u64, len: usize) -> Result<Window> {
         Window::new(&self.doorbell(offset)?, len)
+    }
+
+    /// The doorbell of 16 bits at `offset`, for a queue to keep.
+    pub fn short_doorbell(&self, offset: u64) -> Result<ShortDoorbell> {
+        match self {
+            Bar::Mapped(mapped) => {
+                let register = mapped.register::<AtomicU16>(offset);
+                // SAFETY: not null, as base is not.
+                let register = unsafe { NonNull::new_unchecked(register) };
+                Ok(ShortDoorbell::Mapped(register, Arc::clone(&mapped.owner)))
+            }
+            Bar::Emulated(..) => self.doorbell(offset).map(ShortDoorbell::Polled),
+        }
     }
 }
 

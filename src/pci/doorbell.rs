@@ -7,7 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// A 32-bit register that a queue writes to tell the device of new descriptors.
 ///
@@ -74,6 +74,47 @@ impl Doorbell {
         // SAFETY: valid and aligned while the owner lives. A register that a
         // device or another thread reads at any time: hence an atomic.
         unsafe { self.register.as_ref() }.store(value, Ordering::Release);
+    }
+}
+
+/// A doorbell of 16 bits, which may lie at any even offset.
+///
+/// Where a model polls for it, it is the word that it is the low half of.
+#[derive(Clone)]
+pub enum ShortDoorbell {
+    /// A register of a real card, and what keeps it mapped.
+    Mapped(NonNull<AtomicU16>, Arc<dyn Any + Send + Sync>),
+    /// A word of a page that someone polls.
+    Polled(Doorbell),
+}
+
+// SAFETY: as for Doorbell.
+unsafe impl Send for ShortDoorbell {}
+// SAFETY: see Send.
+unsafe impl Sync for ShortDoorbell {}
+
+impl ShortDoorbell {
+    /// Writes `value`, as [`Doorbell::ring`] does.
+    #[inline(always)]
+    pub fn ring(&self, value: u16) {
+        match self {
+            ShortDoorbell::Mapped(register, _) => {
+                crate::dma::barrier::io_wmb();
+                // SAFETY: who made it promised that it is mapped and aligned
+                // while the owner lives.
+                unsafe { register.as_ref() }.store(value, Ordering::Release);
+            }
+            ShortDoorbell::Polled(word) => word.ring(u32::from(value)),
+        }
+    }
+}
+
+impl fmt::Debug for ShortDoorbell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShortDoorbell::Mapped(register, _) => write!(f, "ShortDoorbell({register:p})"),
+            ShortDoorbell::Polled(word) => write!(f, "Short{word:?}"),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ mod window;
 
 pub use address::Address;
 pub use bar::{Bar, Registers};
-pub use doorbell::Doorbell;
+pub use doorbell::{Doorbell, ShortDoorbell};
 pub use open::open;
 pub use page::Page;
 pub use roots::Roots;
