@@ -6,7 +6,7 @@
 //! ```
 
 use super::Context;
-use super::session::{Defaults, Session};
+use super::session::{Defaults, NOMINAL_SPEED, Session};
 use crate::dma::{BUFFER_SIZE, Pool};
 use crate::driver::pair::{self, Loop};
 use crate::driver::{Config, Description, Port};
@@ -67,9 +67,9 @@ pub fn addresses(session: &Session) -> [[u8; 6]; 2] {
     [mac(session.devices.first()), mac(session.devices.last())]
 }
 
-/// Speed of the slower end, bits a second.
+/// Speed of the slower end that is known, bits a second.
 pub fn speed(session: &Session) -> u64 {
-    session.speeds.iter().copied().min().unwrap_or(0)
+    session.speeds.iter().copied().filter(|speed| *speed > 0).min().unwrap_or(NOMINAL_SPEED)
 }
 
 /// Runs `body` with the first port as the sender and the last as the receiver.

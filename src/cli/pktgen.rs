@@ -15,7 +15,7 @@ mod traffic;
 
 use super::args::{DeviceArg, Limits, Rings, RunLength};
 use super::output::{self, Output};
-use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::dma::BATCH_MAX;
@@ -123,9 +123,6 @@ enum ProtoArg {
     Arp,
 }
 
-/// Link speed to reckon with where there is no link.
-const NO_LINK_SPEED: u64 = 10_000_000_000;
-
 /// Runs it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
@@ -156,7 +153,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
         // A replay ends where its file does.
         limits.duration = None;
     }
-    let speed = session.speeds.first().copied().unwrap_or(NO_LINK_SPEED);
+    let speed = session.speeds.first().copied().filter(|speed| *speed > 0).unwrap_or(NOMINAL_SPEED);
     let mac = session.devices.first().map(|device| device.mac);
     // The longer the clock has been watched, the truer the schedule.
     clock.refine();
@@ -308,9 +305,9 @@ impl Args {
             None => Traffic::Built(Builder::new(&self.recipe(None))?),
         };
         let limits = self.length.limits(None);
-        let line = traffic.line_rate(NO_LINK_SPEED);
+        let line = traffic.line_rate(NOMINAL_SPEED);
         let clock = Clock::new();
-        let schedule = self.schedule(&clock, &traffic, line, NO_LINK_SPEED, output)?;
+        let schedule = self.schedule(&clock, &traffic, line, NOMINAL_SPEED, output)?;
         let Some(path) = &self.write else {
             let limits = Limits { count: Some(limits.count.unwrap_or(10)), ..limits };
             traffic::print(&mut traffic, &schedule, line, limits, output)?;

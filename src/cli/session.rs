@@ -32,6 +32,9 @@ pub struct Defaults<'a> {
     pub duration: Option<Duration>,
 }
 
+/// Link speed to reckon with where a card does not know its own, or there is none.
+pub const NOMINAL_SPEED: u64 = 10_000_000_000;
+
 /// How long a command runs on the emulated default, unless it is told.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
@@ -44,7 +47,7 @@ pub struct Session {
     pub ports: Vec<Port>,
     /// What each of them is.
     pub devices: Vec<Description>,
-    /// Link speed of each, bits a second.
+    /// Link speed of each, bits a second; 0 where the card does not know.
     pub speeds: Vec<u64>,
     /// Whether the run is to end.
     pub stop: Stop,
@@ -186,7 +189,8 @@ impl Session {
                 line += " and ";
             }
             let Description { device, kind, model, driver, .. } = device;
-            line += &format!("{device} ({kind} {model}, driver {driver}, {})", output::bits(speed as f64));
+            let speed = if speed == 0 { "speed not known".to_string() } else { output::bits(speed as f64) };
+            line += &format!("{device} ({kind} {model}, driver {driver}, {speed})");
         }
         if self.by_default {
             line += "; none was named and none is bound to vfio-pci";

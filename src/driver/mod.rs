@@ -30,6 +30,7 @@ pub mod wait;
 
 pub mod i40e;
 pub mod ixgbe;
+pub mod virtio;
 
 use crate::dma::{Batch, Pool};
 use crate::error::{Error, Kind, Result};
@@ -230,7 +231,7 @@ impl std::str::FromStr for MacAddr {
 pub struct Link {
     /// Whether frames can pass.
     pub up: bool,
-    /// Speed in bits a second, 0 while down.
+    /// Speed in bits a second; 0 while down, or where the card does not know.
     pub speed: u64,
 }
 
@@ -412,6 +413,7 @@ macro_rules! rx_of_its_family {
             RxQueue::Ixgbe($queue) => $what,
             RxQueue::I40e($queue) => $what,
             RxQueue::I40eLong($queue) => $what,
+            RxQueue::Virtio($queue) => $what,
         }
     };
 }
@@ -422,12 +424,14 @@ macro_rules! tx_of_its_family {
         match $any {
             TxQueue::Ixgbe($queue) => $what,
             TxQueue::I40e($queue) => $what,
+            TxQueue::Virtio($queue) => $what,
         }
     };
 }
 
 /// A receive queue of any family.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // a few a port; a box would cost each burst a pointer
 pub enum RxQueue {
     /// Intel 82599, X540, X550.
     Ixgbe(ixgbe::RxQueue),
@@ -435,15 +439,20 @@ pub enum RxQueue {
     I40e(i40e::RxQueue),
     /// The same, with [`Config::long_descriptors`].
     I40eLong(i40e::LongRxQueue),
+    /// virtio-net.
+    Virtio(virtio::RxQueue),
 }
 
 /// A transmit queue of any family.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // as RxQueue
 pub enum TxQueue {
     /// Intel 82599, X540, X550.
     Ixgbe(ixgbe::TxQueue),
     /// Intel X710, XL710, XXV710, X722.
     I40e(i40e::TxQueue),
+    /// virtio-net.
+    Virtio(virtio::TxQueue),
 }
 
 impl Port {
@@ -523,6 +532,7 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family { name: "ixgbe", paths: &["dma"], supports: ixgbe::supports, open: ixgbe::open },
     Family { name: "i40e", paths: &["dma"], supports: i40e::supports, open: i40e::open },
+    Family { name: "virtio", paths: &["dma"], supports: virtio::supports, open: virtio::open },
 ];
 
 fn family(id: pci::Id) -> Option<&'static Family> {

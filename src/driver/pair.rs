@@ -6,7 +6,7 @@
 //! [`Receive`] and [`Transmit`], and [`with_pair`] reaches it through one
 //! `match`, before the first packet.
 
-use super::{RxQueue, TxQueue, rx, tx};
+use super::{RxQueue, TxQueue, rx, tx, virtio};
 use crate::dma::{Batch, Pool};
 
 /// What packets come out of.
@@ -40,6 +40,7 @@ pub fn with_pair<L: Loop>(rx: &mut RxQueue, tx: &mut TxQueue, body: L) -> L::Out
         (RxQueue::Ixgbe(rx), TxQueue::Ixgbe(tx)) => body.run(rx, tx),
         (RxQueue::I40e(rx), TxQueue::I40e(tx)) => body.run(rx, tx),
         (RxQueue::I40eLong(rx), TxQueue::I40e(tx)) => body.run(rx, tx),
+        (RxQueue::Virtio(rx), TxQueue::Virtio(tx)) => body.run(rx, tx),
         (rx, tx) => body.run(rx, tx),
     }
 }
@@ -70,4 +71,5 @@ macro_rules! by_its_methods {
 by_its_methods! {
     [] RxQueue, [] TxQueue;
     [<F: rx::Format>] rx::Queue<F>, [<F: tx::Format>] tx::Queue<F>;
+    [] virtio::RxQueue, [] virtio::TxQueue;
 }

@@ -1,0 +1,123 @@
+//! Where a device has its registers: vendor capabilities in configuration space
+//! (VIRTIO 1.2 §4.1.4).
+//!
+//! ```text
+//!   0x34 -> [ 0x09 next len type | bar id . . | offset | length | multiplier ]
+//!                ^                     notification capability only ---^
+//! ```
+
+use crate::error::{Error, Kind, Result};
+use crate::pci::{Bar, Function};
+
+/// Status register: bit 4 says that there is a capability list (PCI 3.0 §6.2.3).
+const STATUS: u16 = 0x06;
+const CAPABILITIES: u32 = 1 << 4;
+/// Where the list begins.
+const FIRST: u16 = 0x34;
+/// A capability of the vendor's own.
+const VENDOR: u32 = 0x09;
+/// Capabilities that fit into configuration space: a longer list is a loop.
+const MOST: usize = 48;
+
+/// A structure's type (§4.1.4).
+const COMMON: u32 = 1;
+const NOTIFY: u32 = 2;
+const DEVICE: u32 = 4;
+
+/// Bytes of the common structure that every device has (§4.1.4.3).
+const COMMON_LEN: u64 = 56;
+
+/// A structure in a BAR.
+#[derive(Clone, Debug)]
+pub struct Window {
+    bar: Bar,
+    start: u64,
+    len: u64,
+}
+
+impl Window {
+    /// Bytes in it.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The BAR, and where in it byte `offset` of the structure is.
+    pub fn at(&self, offset: u64) -> (&Bar, u64) {
+        (&self.bar, self.start + offset)
+    }
+}
+
+/// The structures of a device.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Common configuration.
+    pub common: Window,
+    /// Notifications, and the bytes between two of them.
+    pub notify: (Window, u32),
+    /// What is particular to a network device.
+    pub device: Window,
+}
+
+impl Layout {
+    /// Finds them. The first capability of a type counts; what lies outside its
+    /// BAR, or in a BAR that is not there, is passed over (§4.1.4.1).
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if one is missing: a device older than VIRTIO 1.0,
+    /// or none at all.
+    pub fn find(function: &dyn Function) -> Result<Layout> {
+        let mut found: [Option<(Window, u32)>; 5] = Default::default();
+        let listed = function.config_read(STATUS, 2)? & CAPABILITIES != 0;
+        let mut at = if listed { next(function, FIRST)? } else { 0 };
+        for _ in 0..MOST {
+            if at == 0 {
+                break;
+            }
+            if function.config_read(at, 1)? == VENDOR {
+                let kind = function.config_read(at + 3, 1)?;
+                if (COMMON..=DEVICE).contains(&kind) && found[kind as usize].is_none() {
+                    found[kind as usize] = window(function, at, kind)?;
+                }
+            }
+            at = next(function, at + 1)?;
+        }
+        let [_, common, notify, _, device] = found;
+        let name = function.name();
+        let (Some((common, _)), Some((notify, multiplier)), Some((device, _))) = (common, notify, device) else {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!(
+                    "{name}: it has no registers of VIRTIO 1.0 (it is a legacy device); give it `disable-legacy=on`, or a newer host"
+                ),
+            ));
+        };
+        common.bar.require(name, common.start + COMMON_LEN)?;
+        if !common.start.is_multiple_of(4) || !notify.start.is_multiple_of(2) || !device.start.is_multiple_of(4) {
+            return Err(Error::new(
+                Kind::Device,
+                format!("{name}: its registers are at odd places; it cannot be driven"),
+            ));
+        }
+        Ok(Layout { common, notify: (notify, multiplier), device })
+    }
+}
+
+/// The pointer at `at`, whose lowest two bits mean nothing.
+fn next(function: &dyn Function, at: u16) -> Result<u16> {
+    Ok((function.config_read(at, 1)? & 0xfc) as u16)
+}
+
+/// The structure that the capability at `at` names, if it is there.
+fn window(function: &dyn Function, at: u16, kind: u32) -> Result<Option<(Window, u32)>> {
+    let index = function.config_read(at + 4, 1)? as u8;
+    let start = u64::from(function.config_read(at + 8, 4)?);
+    let len = u64::from(function.config_read(at + 12, 4)?);
+    let needed = if kind == COMMON { COMMON_LEN } else { 1 };
+    if index > 5 || len < needed {
+        return Ok(None);
+    }
+    let multiplier = if kind == NOTIFY { function.config_read(at + 16, 4)? } else { 0 };
+    let bar = function.bar(index)?;
+    let inside = start + len <= bar.size();
+    Ok(inside.then_some((Window { bar, start, len }, multiplier)))
+}

@@ -1,0 +1,154 @@
+//! The control queue: commands to the device, one at a time (VIRTIO 1.2 §5.1.6.5).
+//!
+//! ```text
+//!   [ class . command . data ... ] read by the device   [ ack ] written by it
+//! ```
+
+use super::hw::Hw;
+use super::ring::{Format, Notifier, Part};
+use crate::dma::Region;
+use crate::driver::{MacAddr, wait};
+use crate::error::{Kind, Result};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Time for a command.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes for a command with its data, and where the answer goes behind them.
+const COMMAND: usize = 4096 - 8;
+
+/// What the answer is before there is one.
+const UNANSWERED: u8 = 0xff;
+
+/// Bytes of memory that commands need.
+pub const MEMORY: usize = 4096;
+
+/// A command: class, number, data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    name: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Command {
+    fn new(name: &'static str, class: u8, number: u8, data: &[u8]) -> Self {
+        let mut bytes = vec![class, number];
+        bytes.extend_from_slice(data);
+        Command { name, bytes }
+    }
+
+    /// Receive frames for any address, or not (§5.1.6.5.1).
+    pub fn promiscuous(on: bool) -> Self {
+        Command::new("promiscuous mode", 0, 0, &[u8::from(on)])
+    }
+
+    /// Receive frames for any group, or not (§5.1.6.5.1).
+    pub fn all_multicast(on: bool) -> Self {
+        Command::new("all-multicast mode", 0, 1, &[u8::from(on)])
+    }
+
+    /// Receive these addresses besides its own: none, and these groups
+    /// (§5.1.6.5.2).
+    pub fn groups(groups: &[MacAddr]) -> Self {
+        let mut data = Vec::from(0_u32.to_le_bytes());
+        data.extend_from_slice(&(groups.len() as u32).to_le_bytes());
+        groups.iter().for_each(|group| data.extend_from_slice(&group.0));
+        Command::new("the multicast table", 1, 0, &data)
+    }
+
+    /// The device's own address (§5.1.6.5.2).
+    pub fn address(mac: MacAddr) -> Self {
+        Command::new("a new address", 1, 1, &mac.0)
+    }
+
+    /// Uses this many pairs of queues (§5.1.6.5.5).
+    pub fn pairs(pairs: u16) -> Self {
+        Command::new("several queues", 4, 0, &pairs.to_le_bytes())
+    }
+
+    /// Most groups that fit into a command.
+    pub const MOST_GROUPS: usize = (COMMAND - 2 - 8) / 6;
+}
+
+/// The control queue of a device.
+pub struct Control<F> {
+    ring: F,
+    notifier: Notifier,
+    memory: Region,
+    /// Commands given so far.
+    turn: u32,
+    /// Descriptors given so far.
+    position: u32,
+    /// The device did not answer: the queue is no longer in step.
+    lost: bool,
+}
+
+impl<F: Format> Control<F> {
+    /// The queue of `ring`, with [`MEMORY`] bytes for commands.
+    pub fn new(ring: F, notifier: Notifier, memory: Region) -> Self {
+        Control { ring, notifier, memory, turn: 0, position: 0, lost: false }
+    }
+
+    /// Has the device carry `command` out.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if it refuses, [`Kind::Timeout`] if it does not answer.
+    pub fn run(&mut self, hw: &Hw, command: &Command) -> Result<()> {
+        hw.alive()?;
+        let what = command.name;
+        if self.lost || command.bytes.len() > COMMAND {
+            return Err(
+                hw.error(Kind::Device, format!("{what}: its control queue does not answer any more; open it again"))
+            );
+        }
+        let bytes = self.memory.bytes();
+        for (to, from) in bytes.iter().zip(&command.bytes) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        let ack = &bytes[COMMAND];
+        ack.store(UNANSWERED, Ordering::Relaxed);
+        let iova = self.memory.iova();
+        let parts = [
+            Part { address: iova, len: command.bytes.len() as u32, write: false },
+            Part { address: iova + COMMAND as u64, len: 1, write: true },
+        ];
+        let (turn, position) = (self.turn, self.position);
+        self.ring.give_chain(turn, position, &parts);
+        self.turn = turn.wrapping_add(1);
+        self.position = position.wrapping_add(parts.len() as u32);
+        self.ring.publish(self.turn);
+        self.notifier.tell(&self.ring, self.turn, self.position);
+
+        let ring = &self.ring;
+        let done = || match ring.completed(turn) {
+            Some(count) => u32::from(count != 0),
+            None => u32::from(ring.completion(turn, position).is_some()),
+        };
+        let waited = wait::wait_until(hw, what, "completions of the control queue", PATIENCE, done, |done| done != 0);
+        if let Err(error) = waited {
+            self.lost = true;
+            // What the device stopped for says more than that it did not answer.
+            return hw.alive().and(Err(error));
+        }
+        match ack.load(Ordering::Acquire) {
+            0 => Ok(()),
+            answer => Err(hw.error(Kind::Unsupported, format!("the device refuses {what} (its answer is {answer})"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_read_as_the_specification_draws_them() {
+        assert_eq!(Command::promiscuous(true).bytes, [0, 0, 1]);
+        assert_eq!(Command::pairs(0x0102).bytes, [4, 0, 2, 1]);
+        assert_eq!(Command::address(MacAddr([2, 0, 0, 0, 0, 9])).bytes, [1, 1, 2, 0, 0, 0, 0, 9]);
+        let group = MacAddr([1, 0, 0x5e, 0, 0, 1]);
+        assert_eq!(Command::groups(&[group]).bytes, [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 1]);
+        assert!(Command::groups(&vec![group; Command::MOST_GROUPS]).bytes.len() <= COMMAND);
+    }
+}

@@ -1,0 +1,487 @@
+//! Driver for virtio-net over PCI: VIRTIO 1.0 and later, split and packed rings.
+//!
+//! ```text
+//!                     memory                                 device
+//!
+//!   Pool --buffer--> [ receive virtqueue ] --available--> fills the buffer:
+//!    ^                    |  used: id, length  <--------- [ header:12 | frame ]
+//!    |                    v
+//!    |     Batch <-- recv: buffer out, free buffer in, same id
+//!    |       |              the frame starts at byte 12
+//!    |       v
+//!    |     Batch --> send: header into the room before the frame,
+//!    |                    |  or a descriptor of its own
+//!    |               [ transmit virtqueue ] --available--> reads header and frame
+//!    +--- reclaim <-------+  used: id          <---------- gives them back
+//! ```
+//!
+//! The device is told by a notification, if it wants to be: it says so in
+//! memory, by a flag or by the index it waits for. Both formats of virtqueue
+//! are one trait ([`ring`]), and receive and transmit are written once for both.
+//!
+//! What a virtio device has not is not pretended: no FCS and so no broken
+//! frames, no line rate, no statistics (packets are counted here), no RSS that
+//! could be set up, no filters for flows. A checksum that the device cannot
+//! complete is completed in software.
+//!
+//! A device is brought up in the order of VIRTIO 1.2, §3.1.1. Not here: the
+//! legacy layout, receive offloads (GUEST_CSUM, GUEST_TSO: a received frame is
+//! what was on the wire), segmentation, indirect descriptors.
+
+mod caps;
+mod control;
+mod features;
+mod header;
+mod hw;
+mod packed;
+mod regs;
+mod ring;
+mod rx;
+mod split;
+mod stats;
+mod tx;
+
+use super::irq::Interrupts;
+use super::limits::Limits;
+use super::tally::Tally;
+use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource};
+use crate::dma::{Arena, Batch, Pool, Region};
+use crate::error::{Kind, Result};
+use crate::pci::{self, Function};
+use control::{Command, Control};
+use features::Features;
+use hw::Hw;
+use packed::Packed;
+use ring::{Format, Notifier};
+use split::Split;
+use stats::Counters;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// PCI ids (§4.1.2): of a device that is only modern, and of one that is also
+/// a legacy device.
+const VENDOR: u16 = 0x1af4;
+const MODERN: u16 = 0x1041;
+const TRANSITIONAL: u16 = 0x1000;
+
+/// Longest frame without FCS. The device sets no bound; ours is that of the
+/// other cards.
+const MAX_FRAME: u16 = 15_872;
+
+/// Descriptors in a control queue: one command at a time needs two.
+const CONTROL_RING: u32 = 16;
+
+/// Whether `id` is one of this family.
+pub fn supports(id: pci::Id) -> bool {
+    id.vendor == VENDOR && (id.device == MODERN || id.device == TRANSITIONAL)
+}
+
+/// Opens the device: everything set up and receiving into empty rings.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for a device older than VIRTIO 1.0, [`Kind::Usage`] for
+/// a configuration that it cannot have, [`Kind::Gone`] if it does not answer.
+pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
+    if !supports(function.id()) {
+        return Err(super::unsupported(&*function));
+    }
+    let hw = Arc::new(Hw::new(&*function)?);
+    hw.reset()?; // §3.1.1 step 1
+    let device = Device { function, hw };
+    let hw = &device.hw;
+    hw.acknowledge(); // steps 2 and 3
+    let features = agree(hw, config)?; // steps 4 to 6
+    if features.has(features::RING_PACKED) {
+        start::<Packed>(device, features, config)
+    } else {
+        start::<Split>(device, features, config)
+    }
+}
+
+/// Agrees with the device on features, or says what is missing.
+fn agree(hw: &Hw, config: &Config) -> Result<Features> {
+    let offers = hw.offers();
+    if !offers.has(features::VERSION_1) {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "it is a legacy virtio device (no VERSION_1); give it `disable-legacy=on`, or a newer host",
+        ));
+    }
+    let features = Features::taken(offers, config, rx::ONE_BUFFER);
+    let several = features.has(features::MQ);
+    // As far as the device can have them: MAX_VIRTQUEUE_PAIRS is valid with MQ.
+    let pairs = if several { hw.max_pairs() } else { 1 };
+    let max_frame = if config.max_frame > rx::ONE_BUFFER && !features.has(features::MRG_RXBUF) {
+        rx::ONE_BUFFER
+    } else {
+        MAX_FRAME
+    };
+    let limits = Limits { rx_queues: pairs, tx_queues: pairs, max_frame };
+    limits.check(&hw.to_string(), config)?;
+    for (wanted, what) in [(config.vlan_strip, "take VLAN tags out"), (config.loopback, "loop frames back inside")] {
+        if wanted {
+            return Err(hw.error(Kind::Unsupported, format!("a virtio device cannot {what}")));
+        }
+    }
+    hw.agree(features)?;
+    Ok(features)
+}
+
+/// Steps 7 and 8: queues, then everything that is told through the control queue.
+fn start<F: Family>(device: Device, features: Features, config: &Config) -> Result<Port> {
+    let mut card = Card::<F>::new(device, features, config)?;
+    let (rx, tx) = card.queues(features, config)?;
+    card.device.function.set_bus_master(true)?;
+    card.device.hw.go()?;
+    if card.pairs > 1 {
+        card.command(&Command::pairs(card.pairs))?;
+    }
+    if features.has(features::CTRL_RX) {
+        card.set_promiscuous(config.promiscuous)?;
+    }
+    Ok(Port { rx, tx, nic: Box::new(card) })
+}
+
+/// A device that was reset and may be working. Dropped, it works no more.
+struct Device {
+    function: Arc<dyn Function>,
+    hw: Arc<Hw>,
+}
+
+impl Drop for Device {
+    /// Reset, so that no queue is read or written any more, then bus mastering
+    /// off. The function keeps what it has mapped until it is closed.
+    fn drop(&mut self) {
+        self.hw.stop();
+        // A device that is gone cannot be told; one that is there was stopped above.
+        let _ = self.function.set_bus_master(false);
+    }
+}
+
+/// A format, and which variants of the queues are of it.
+trait Family: Format + 'static {
+    fn rx(queue: rx::Queue<Self>) -> RxQueue;
+    fn tx(queue: tx::Queue<Self>) -> TxQueue;
+}
+
+/// A receive queue of a virtio device.
+#[derive(Debug)]
+pub enum RxQueue {
+    /// On a split virtqueue.
+    Split(rx::Queue<Split>),
+    /// On a packed one.
+    Packed(rx::Queue<Packed>),
+}
+
+/// A transmit queue of a virtio device.
+#[derive(Debug)]
+pub enum TxQueue {
+    /// On a split virtqueue.
+    Split(tx::Queue<Split>),
+    /// On a packed one.
+    Packed(tx::Queue<Packed>),
+}
+
+impl Family for Split {
+    fn rx(queue: rx::Queue<Self>) -> RxQueue {
+        RxQueue::Split(queue)
+    }
+
+    fn tx(queue: tx::Queue<Self>) -> TxQueue {
+        TxQueue::Split(queue)
+    }
+}
+
+impl Family for Packed {
+    fn rx(queue: rx::Queue<Self>) -> RxQueue {
+        RxQueue::Packed(queue)
+    }
+
+    fn tx(queue: tx::Queue<Self>) -> TxQueue {
+        TxQueue::Packed(queue)
+    }
+}
+
+/// Does something with the queue of whichever format it is.
+macro_rules! of_its_format {
+    ($kind:ident, $any:expr, $queue:ident => $what:expr) => {
+        match $any {
+            $kind::Split($queue) => $what,
+            $kind::Packed($queue) => $what,
+        }
+    };
+}
+
+impl RxQueue {
+    #[inline]
+    pub(in crate::driver) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        of_its_format!(RxQueue, self, queue => queue.recv(batch))
+    }
+
+    pub(in crate::driver) fn fill(&mut self, pool: &Pool) {
+        of_its_format!(RxQueue, self, queue => queue.fill(pool))
+    }
+
+    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
+        of_its_format!(RxQueue, self, queue => queue.release(pool))
+    }
+
+    pub(in crate::driver) fn wait(&mut self, patience: Duration) -> Result<bool> {
+        of_its_format!(RxQueue, self, queue => queue.wait(patience))
+    }
+
+    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
+        of_its_format!(RxQueue, self, queue => queue.anomalies())
+    }
+}
+
+impl TxQueue {
+    #[inline]
+    pub(in crate::driver) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+        of_its_format!(TxQueue, self, queue => queue.send(batch))
+    }
+
+    #[inline]
+    pub(in crate::driver) fn reclaim(&mut self, pool: &Pool) -> usize {
+        of_its_format!(TxQueue, self, queue => queue.reclaim(pool))
+    }
+
+    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
+        of_its_format!(TxQueue, self, queue => queue.release(pool))
+    }
+
+    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
+        of_its_format!(TxQueue, self, queue => queue.anomalies())
+    }
+}
+
+/// Where pieces of an arena lie: each at a multiple of a power of two that is
+/// no less than its length, so that none crosses a page of physical memory.
+#[derive(Default)]
+struct Plan {
+    len: usize,
+}
+
+impl Plan {
+    /// Room for `bytes` more, and where.
+    fn add(&mut self, bytes: usize) -> (usize, usize) {
+        let start = self.len.next_multiple_of(bytes.next_power_of_two());
+        self.len = start + bytes;
+        (start, bytes)
+    }
+}
+
+/// The control plane of an opened device.
+struct Card<F> {
+    control: Option<Control<F>>,
+    description: Description,
+    features: Features,
+    pairs: u16,
+    rx: Vec<(Arc<Tally>, Arc<Counters>)>,
+    tx: Vec<(Arc<Tally>, Arc<Counters>)>,
+    /// Declared before the device: no eventfd is signalled that is not there.
+    interrupts: Option<Interrupts>,
+    /// Declared last: dropped, it stops the device.
+    device: Device,
+}
+
+impl<F: Family> Card<F> {
+    fn new(device: Device, features: Features, config: &Config) -> Result<Self> {
+        let (function, hw) = (&device.function, &device.hw);
+        let most = if features.has(features::MQ) { hw.max_pairs() } else { 1 };
+        let description = Description {
+            device: function.name().to_owned(),
+            model: if features.has(features::RING_PACKED) { "virtio-net, packed rings" } else { "virtio-net" },
+            driver: "virtio",
+            kind: function.kind(),
+            mac: if features.has(features::MAC) { hw.mac()? } else { MacAddr([2, 0, 0, 0, 0, 1]) },
+            timestamps: TimestampSource::Tsc,
+            max_rx_queues: most,
+            max_tx_queues: most,
+        };
+        let pairs = config.rx_queues.max(config.tx_queues);
+        Ok(Card {
+            control: None,
+            description,
+            features,
+            pairs,
+            rx: Vec::new(),
+            tx: Vec::new(),
+            interrupts: None,
+            device,
+        })
+    }
+
+    /// Makes all queues, in one arena, and turns them on. Each pair of a device
+    /// is one receive queue and one transmit queue, whether they are used or not.
+    fn queues(&mut self, features: Features, config: &Config) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
+        let (function, hw) = (&self.device.function, &self.device.hw);
+        let mut plan = Plan::default();
+        let mut queues = Vec::new();
+        for queue in 0..2 * self.pairs {
+            let wanted = if queue % 2 == 0 { config.rx_ring } else { config.tx_ring };
+            let len = ring_len(hw, queue, u32::from(wanted), u32::from(super::MIN_RING))?;
+            queues.push((len, plan.add(F::bytes(len)), plan.add(tx::header_bytes(len))));
+        }
+        let control = if features.has(features::CTRL_VQ) {
+            // Behind all pairs that there could be (§5.1.2).
+            let index = if features.has(features::MQ) { 2 * hw.max_pairs() } else { 2 };
+            let len = ring_len(hw, index, CONTROL_RING, 4)?;
+            Some((index, len, plan.add(F::bytes(len)), plan.add(control::MEMORY)))
+        } else {
+            None
+        };
+        let arena = Arena::new(plan.len, function.addressing())?;
+        function.map(&arena)?;
+        let region = |(start, bytes): (usize, usize)| Region::new(&arena, start, bytes);
+        if config.interrupts {
+            self.interrupts = Some(Interrupts::new(function, config.rx_queues, 0, u16::MAX)?);
+        }
+
+        hw.no_config_interrupt();
+        let event_index = features.has(features::EVENT_IDX);
+        let start = |queue: u16, len: u32, place, vector| -> Result<(F, Notifier)> {
+            let (ring, places) = F::new(&region(place), len, event_index);
+            let notifier = Notifier::new(hw.bell(queue, features)?);
+            hw.start_queue(queue, len, places, vector)?;
+            Ok((ring, notifier))
+        };
+        let (mut rx, mut tx) = (Vec::new(), Vec::new());
+        for (queue, (len, place, headers)) in (0..).zip(queues) {
+            let n = queue / 2;
+            if queue % 2 == 0 {
+                let used = n < config.rx_queues;
+                let interrupt = self.interrupts.as_ref().filter(|_| used);
+                let (ring, notifier) = start(queue, len, place, interrupt.map(|_| n))?;
+                // The mask is in the ring, not in a register: the queue lifts it.
+                let interrupt = interrupt.map(|interrupts| interrupts.of(n, || ()));
+                let mergeable = features.has(features::MRG_RXBUF);
+                let queue = rx::Queue::new(ring, notifier, config.max_frame, mergeable, interrupt);
+                if used {
+                    self.rx.push(queue.watched());
+                    rx.push(super::RxQueue::Virtio(F::rx(queue)));
+                }
+            } else {
+                let (ring, notifier) = start(queue, len, place, None)?;
+                if n < config.tx_queues {
+                    let queue = tx::Queue::new(ring, notifier, &region(headers), features.has(features::CSUM));
+                    self.tx.push(queue.watched());
+                    tx.push(super::TxQueue::Virtio(F::tx(queue)));
+                }
+            }
+        }
+        if let Some((index, len, place, memory)) = control {
+            let (ring, notifier) = start(index, len, place, None)?;
+            self.control = Some(Control::new(ring, notifier, region(memory)));
+        }
+        Ok((rx, tx))
+    }
+
+    /// Has the device carry out a command.
+    fn command(&mut self, command: &Command) -> Result<()> {
+        let hw = &self.device.hw;
+        match &mut self.control {
+            Some(control) => control.run(hw, command),
+            None => Err(hw.error(Kind::Unsupported, "it has no control queue, so nothing can be set")),
+        }
+    }
+
+    /// Fails unless `feature` was agreed on: what it is for is `what`.
+    fn needs(&self, feature: u8, what: &str) -> Result<()> {
+        if self.features.has(feature) {
+            return Ok(());
+        }
+        Err(self.device.hw.error(Kind::Unsupported, format!("the device does not let {what} be set")))
+    }
+}
+
+/// Length of a queue: what is wanted, or the most that the device has.
+fn ring_len(hw: &Hw, queue: u16, wanted: u32, least: u32) -> Result<u32> {
+    let most = hw.queue_size(queue);
+    if queue >= hw.queues() || most == 0 {
+        return Err(hw.error(
+            Kind::Unsupported,
+            format!("it has {} queues but this needs queue {queue}; use fewer queues", hw.queues()),
+        ));
+    }
+    let most = 1 << most.min(1 << 15).ilog2();
+    if most < least {
+        return Err(
+            hw.error(Kind::Unsupported, format!("its queue {queue} has {most} descriptors; {least} are needed"))
+        );
+    }
+    Ok(wanted.min(most))
+}
+
+impl<F: Family> Nic for Card<F> {
+    fn describe(&self) -> &Description {
+        &self.description
+    }
+
+    fn link(&mut self) -> Result<Link> {
+        let hw = &self.device.hw;
+        hw.alive()?;
+        let up = !self.features.has(features::STATUS) || hw.link_up();
+        let speed = if up && self.features.has(features::SPEED_DUPLEX) { hw.speed() } else { 0 };
+        Ok(Link { up, speed })
+    }
+
+    fn set_promiscuous(&mut self, on: bool) -> Result<()> {
+        self.needs(features::CTRL_RX, "promiscuous mode")?;
+        self.command(&Command::promiscuous(on))?;
+        self.command(&Command::all_multicast(on))
+    }
+
+    fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
+        let hw = &self.device.hw;
+        if let Some(wrong) = groups.iter().find(|group| group.0[0] & 1 == 0) {
+            return Err(hw.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
+        }
+        if groups.len() > Command::MOST_GROUPS {
+            let most = Command::MOST_GROUPS;
+            return Err(hw.error(Kind::Usage, format!("{} groups; at most {most} can be set", groups.len())));
+        }
+        self.needs(features::CTRL_RX, "multicast groups")?;
+        self.command(&Command::groups(groups))
+    }
+
+    fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
+        if mac.0[0] & 1 != 0 || mac == MacAddr::default() {
+            let text = format!("{mac} cannot be a card's own address: it names a group or nobody");
+            return Err(self.device.hw.error(Kind::Usage, text));
+        }
+        self.needs(features::CTRL_MAC_ADDR, "an address")?;
+        self.command(&Command::address(mac))?;
+        self.description.mac = mac;
+        Ok(())
+    }
+
+    fn set_rss_table(&mut self, _table: &[u16]) -> Result<()> {
+        let text = "a virtio device spreads flows as it likes; use one queue, or a card with RSS";
+        Err(self.device.hw.error(Kind::Unsupported, text))
+    }
+
+    fn steer(&mut self, _rule: &FlowRule) -> Result<()> {
+        let text = "a virtio device has no flow filters; filter in software";
+        Err(self.device.hw.error(Kind::Unsupported, text))
+    }
+
+    fn stats(&mut self) -> Result<Stats> {
+        self.device.hw.alive()?;
+        let mut stats = Stats::default();
+        for (tally, counters) in &self.rx {
+            let (packets, bytes, oversize) = counters.read();
+            stats.rx_packets += packets;
+            stats.rx_bytes += bytes;
+            stats.rx_oversize += oversize;
+            stats.anomalies.add(&tally.read());
+        }
+        for (tally, counters) in &self.tx {
+            let (packets, bytes, _) = counters.read();
+            stats.tx_packets += packets;
+            stats.tx_bytes += bytes;
+            stats.anomalies.add(&tally.read());
+        }
+        Ok(stats)
+    }
+}

@@ -1,0 +1,107 @@
+//! Registers of the common structure, the ones this driver uses
+//! (VIRTIO 1.2 §4.1.4.3), and of a network device (§5.1.4).
+
+/// A register: its name, its offset in the structure, its width in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reg {
+    /// Name in the specification, for messages.
+    pub name: &'static str,
+    /// Offset in bytes.
+    pub offset: u16,
+    /// Bytes.
+    pub width: u8,
+}
+
+/// Declares registers, one a line: `NAME = offset, width in bits`.
+macro_rules! registers {
+    ($($(#[$doc:meta])* $name:ident = $offset:literal, $bits:literal;)*) => {
+        $($(#[$doc])* pub const $name: Reg =
+            Reg { name: stringify!($name), offset: $offset, width: $bits / 8 };)*
+    };
+}
+
+/// The common structure.
+pub mod common {
+    use super::Reg;
+
+    registers! {
+        /// Which 32 of the device's features are shown.
+        DEVICE_FEATURE_SELECT = 0, 32;
+        /// Features that the device offers.
+        DEVICE_FEATURE = 4, 32;
+        /// Which 32 of the driver's features are written.
+        DRIVER_FEATURE_SELECT = 8, 32;
+        /// Features that the driver takes.
+        DRIVER_FEATURE = 12, 32;
+        /// Vector of configuration changes.
+        CONFIG_MSIX_VECTOR = 16, 16;
+        /// Queues that the device has.
+        NUM_QUEUES = 18, 16;
+        /// How far the driver has come.
+        DEVICE_STATUS = 20, 8;
+        /// Changes with the device's configuration.
+        CONFIG_GENERATION = 21, 8;
+        /// Which queue the following are of.
+        QUEUE_SELECT = 22, 16;
+        /// Its size: the most on reset.
+        QUEUE_SIZE = 24, 16;
+        /// Its vector.
+        QUEUE_MSIX_VECTOR = 26, 16;
+        /// Whether it is on.
+        QUEUE_ENABLE = 28, 16;
+        /// Its place among the notifications.
+        QUEUE_NOTIFY_OFF = 30, 16;
+        /// Its descriptors, low half.
+        QUEUE_DESC_LO = 32, 32;
+        /// High half.
+        QUEUE_DESC_HI = 36, 32;
+        /// What the driver writes, low half.
+        QUEUE_DRIVER_LO = 40, 32;
+        /// High half.
+        QUEUE_DRIVER_HI = 44, 32;
+        /// What the device writes, low half.
+        QUEUE_DEVICE_LO = 48, 32;
+        /// High half.
+        QUEUE_DEVICE_HI = 52, 32;
+    }
+}
+
+/// A network device's own structure.
+pub mod net {
+    use super::Reg;
+
+    registers! {
+        /// Its address, bytes 0 to 3.
+        MAC_LO = 0, 32;
+        /// Bytes 4 and 5.
+        MAC_HI = 4, 16;
+        /// Its link.
+        STATUS = 6, 16;
+        /// Pairs of queues it can have.
+        MAX_VIRTQUEUE_PAIRS = 8, 16;
+        /// Speed in Mbit/s, all ones if not known.
+        SPEED = 12, 32;
+    }
+
+    /// The link is up, in STATUS.
+    pub const LINK_UP: u32 = 1;
+}
+
+/// Bits of DEVICE_STATUS (§2.1).
+pub mod status {
+    /// The driver has seen the device.
+    pub const ACKNOWLEDGE: u32 = 1;
+    /// It knows how to drive it.
+    pub const DRIVER: u32 = 2;
+    /// It is driving.
+    pub const DRIVER_OK: u32 = 4;
+    /// Features are agreed on.
+    pub const FEATURES_OK: u32 = 8;
+    /// The device cannot go on.
+    pub const NEEDS_RESET: u32 = 0x40;
+    /// The driver has given up.
+    pub const FAILED: u32 = 0x80;
+}
+
+/// No vector.
+pub const NO_VECTOR: u32 = 0xffff;

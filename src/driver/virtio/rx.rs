@@ -1,0 +1,424 @@
+//! Receive queue.
+//!
+//! ```text
+//!             given to the device
+//!          +-----------------------------+
+//!   ... | used | used | empty | empty | empty | ...
+//!         ^ head                              ^ tail = head + n
+//! ```
+//!
+//! Turns between `head` and `tail` are the device's; `order` says which chain id
+//! each of them is. A device that uses them in order, as all do that are known,
+//! names at each turn the id that `order` holds; one that does not has its ids
+//! exchanged there. An id that is not the device's to name is an anomaly: the
+//! oldest is taken for it and its packet dropped, so each completion returns
+//! one buffer, whatever it says.
+//!
+//! A received packet's buffer is replaced at once by a free one under the same
+//! id, so a full ring is written in the cache line that was just read.
+
+use super::header::{HEADER, NUM_BUFFERS};
+use super::ring::{Completion, Format, Notifier};
+use super::stats::Counters;
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Meta, Pool, PoolId, Span};
+use crate::driver::irq::Interrupt;
+use crate::driver::tally::{Anomaly, Tally};
+use crate::driver::{self, Anomalies};
+use crate::error::{Error, Kind, Result};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Buffers given that are worth a look whether the device wants to know.
+const STEP: u32 = 16;
+
+/// Bytes that may come on top of the longest frame: two VLAN tags.
+const TAGS: u32 = 8;
+
+/// Longest frame that one buffer holds.
+pub const ONE_BUFFER: u16 = (BUFFER_SIZE as u32 - HEADER - TAGS) as u16;
+
+/// A receive queue on a ring of format `F`.
+#[derive(Debug)]
+pub struct Queue<F> {
+    ring: F,
+    notifier: Notifier,
+    /// Buffer of each id.
+    buffers: Box<[Cell<u32>]>,
+    /// Id of each turn from `head` on; behind `tail` those without a buffer.
+    order: Box<[Cell<u32>]>,
+    /// Turn that completes next. Runs freely.
+    head: u32,
+    /// Turn that is given next.
+    tail: u32,
+    /// Turn up to which the device was let see what it was given.
+    published: u32,
+    pool: Option<PoolId>,
+    /// Longest frame, with tags.
+    longest: u32,
+    /// A frame may fill several buffers, and says how many.
+    mergeable: bool,
+    /// A count of completions that made no sense, lest it is counted twice.
+    nonsense: u32,
+    tally: Arc<Tally>,
+    counters: Arc<Counters>,
+    interrupt: Option<Interrupt>,
+}
+
+/// What became of the frame at `head`.
+#[derive(PartialEq, Eq)]
+enum Odd {
+    /// Not all there, or no place for it.
+    Waits,
+    /// It was received or dropped.
+    Gone,
+}
+
+impl<F: Format> Queue<F> {
+    /// A queue on an empty ring that the device already knows.
+    pub(super) fn new(
+        ring: F,
+        notifier: Notifier,
+        max_frame: u16,
+        mergeable: bool,
+        interrupt: Option<Interrupt>,
+    ) -> Self {
+        let cells = |value: fn(u32) -> u32| (0..ring.len()).map(|n| Cell::new(value(n))).collect();
+        Queue {
+            buffers: cells(|_| 0),
+            order: cells(|n| n),
+            ring,
+            notifier,
+            head: 0,
+            tail: 0,
+            published: 0,
+            pool: None,
+            longest: u32::from(max_frame) + TAGS,
+            mergeable,
+            nonsense: 0,
+            tally: Arc::default(),
+            counters: Arc::default(),
+            interrupt,
+        }
+    }
+
+    /// See [`driver::RxQueue::recv`].
+    #[inline]
+    pub(super) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        if self.pool != Some(pool.id()) || self.owned() != self.ring.len() {
+            return self.recv_unfilled(batch);
+        }
+        match pool.linear() {
+            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
+            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
+        }
+    }
+
+    /// Turns that are the device's.
+    #[inline(always)]
+    fn owned(&self) -> u32 {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    /// Receives from a ring whose ids all have a buffer.
+    #[inline(always)]
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
+        let before = batch.len();
+        let first = self.head;
+        loop {
+            let ready = self.ready();
+            if !self.recv_plain(batch, ready, iova) || self.recv_odd(batch) == Odd::Waits {
+                break;
+            }
+        }
+        if self.head != first {
+            self.publish();
+            if self.notifier.unsaid(self.tail) >= STEP {
+                self.notifier.tell(&self.ring, self.tail, self.tail);
+            }
+        }
+        batch.len() - before
+    }
+
+    /// Completions that there may be: never more than buffers were given.
+    #[inline(always)]
+    fn ready(&mut self) -> u32 {
+        match self.ring.completed(self.head) {
+            Some(count) if count <= self.owned() => count,
+            Some(count) => self.reject(count),
+            None => self.owned(),
+        }
+    }
+
+    /// The device claims to have used more than it was given.
+    #[cold]
+    fn reject(&mut self, count: u32) -> u32 {
+        let index = self.head.wrapping_add(count);
+        if self.nonsense != index {
+            self.nonsense = index;
+            self.tally.count(Anomaly::BadIndex);
+        }
+        0
+    }
+
+    /// Moves frames of one buffer into `batch` until it is full, `ready` are
+    /// dealt with or something else comes: whether that is so.
+    #[inline(always)]
+    fn recv_plain(&mut self, batch: &mut Batch<'_>, ready: u32, iova: impl Fn(u32) -> Iova) -> bool {
+        let pool = batch.pool();
+        let had = batch.len();
+        let fresh = pool.top(batch.room().min(ready as usize));
+        let (ring, n) = (&self.ring, self.ring.len());
+        let (buffers, order) = (&self.buffers[..n as usize], &self.order[..n as usize]);
+        let longest = self.longest.min(BUFFER_SIZE as u32 - HEADER);
+        let mut turn = self.head;
+        let mut bytes = 0;
+        let mut odd = false;
+
+        for (entry, fresh) in batch.entries_mut()[had..].iter_mut().zip(fresh.iter().rev()) {
+            let Some(Completion { id, len }) = ring.completion(turn, turn) else { break };
+            let length = len.wrapping_sub(HEADER);
+            // One comparison for both: a length of zero wraps to a large one.
+            if id != order[(turn & (n - 1)) as usize].get() || length.wrapping_sub(1) >= longest {
+                odd = true;
+                break;
+            }
+            let buffer = &buffers[(id & (n - 1)) as usize];
+            if self.mergeable && pool.word16(buffer.get(), NUM_BUFFERS) != 1 {
+                odd = true;
+                break;
+            }
+            let span = Span::new(HEADER as u8, length as u16, false);
+            *entry = Entry { words: [0; 2], buffer: buffer.replace(fresh.get()), span };
+            ring.give(turn.wrapping_add(n), id, iova(fresh.get()), BUFFER_SIZE as u32);
+            bytes += u64::from(length);
+            turn = turn.wrapping_add(1);
+        }
+        let done = turn.wrapping_sub(self.head);
+        self.head = turn;
+        self.tail = self.tail.wrapping_add(done);
+        pool.took(done as usize);
+        batch.filled(had + done as usize, |_| Meta::default());
+        if done > 0 {
+            self.counters.add(done as usize, bytes);
+        }
+        odd
+    }
+
+    /// Deals with a frame that is not plain: of several buffers, out of order,
+    /// or with words that make no sense.
+    #[cold]
+    #[inline(never)]
+    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Odd {
+        let pool = batch.pool();
+        let Some((first, known)) = self.settle(0) else { return Odd::Waits };
+        if !known {
+            return self.drop_frame(pool, 1);
+        }
+        let mut parts = 1;
+        if self.mergeable {
+            let buffer = self.buffers[self.id(0) as usize].get();
+            let most = (self.longest + HEADER).div_ceil(BUFFER_SIZE as u32);
+            parts = u32::from(pool.word16(buffer, NUM_BUFFERS));
+            if parts == 0 || parts > most.min(self.owned()) {
+                self.tally.count(Anomaly::BadChain);
+                return self.drop_frame(pool, 1);
+            }
+        }
+        let mut total = u64::from(first).wrapping_sub(u64::from(HEADER));
+        let mut wrong = first <= HEADER || first > BUFFER_SIZE as u32;
+        for ahead in 1..parts {
+            let Some((len, known)) = self.settle(ahead) else { return Odd::Waits };
+            wrong |= !known || !(1..=BUFFER_SIZE as u32).contains(&len);
+            total = total.wrapping_add(u64::from(len));
+        }
+        if wrong {
+            self.tally.count(Anomaly::BadLength);
+            return self.drop_frame(pool, parts);
+        }
+        if total > u64::from(self.longest) {
+            // No filter for lengths in such a device: the far end may send it.
+            self.counters.oversize();
+            return self.drop_frame(pool, parts);
+        }
+        // A frame of more parts than an empty batch is to hold is received all
+        // the same: it could not be received at all otherwise.
+        if parts as usize > batch.room() && !batch.is_empty() {
+            return Odd::Waits;
+        }
+        self.take_frame(batch, parts, total)
+    }
+
+    /// The length that the completion `ahead` of the next one names, and
+    /// whether it is of a chain that is the device's. Its id is then that of its
+    /// turn.
+    fn settle(&mut self, ahead: u32) -> Option<(u32, bool)> {
+        let turn = self.head.wrapping_add(ahead);
+        if ahead >= self.owned() || self.ring.completed(self.head).is_some_and(|ready| ready <= ahead) {
+            return None;
+        }
+        let Completion { id, len } = self.ring.completion(turn, turn)?;
+        let at = |turn: u32| &self.order[(turn & (self.ring.len() - 1)) as usize];
+        let seen = if F::PUBLISHED_BY_INDEX { self.published } else { self.tail };
+        let left = seen.wrapping_sub(turn).min(self.owned() - ahead);
+        match (0..left).find(|n| at(turn.wrapping_add(*n)).get() == id) {
+            Some(n) => {
+                at(turn).swap(at(turn.wrapping_add(n)));
+                Some((len, true))
+            }
+            None => {
+                self.tally.count(Anomaly::BadIndex);
+                Some((0, false))
+            }
+        }
+    }
+
+    /// Lets the device see what it was given.
+    #[inline(always)]
+    fn publish(&mut self) {
+        self.ring.publish(self.tail);
+        self.published = self.tail;
+    }
+
+    /// Id of the turn `ahead` of the next.
+    fn id(&self, ahead: u32) -> u32 {
+        self.order[(self.head.wrapping_add(ahead) & (self.ring.len() - 1)) as usize].get()
+    }
+
+    /// Moves a frame of `parts` buffers into `batch`.
+    fn take_frame(&mut self, batch: &mut Batch<'_>, parts: u32, total: u64) -> Odd {
+        let pool = batch.pool();
+        let full = self.owned() == self.ring.len();
+        if full && pool.available() < parts as usize {
+            return Odd::Waits;
+        }
+        let had = batch.len();
+        for part in 0..parts {
+            let (len, _) = self.settle(0).unwrap_or_default();
+            // Once more, as the device could have written it anew.
+            let start = if part == 0 { HEADER } else { 0 };
+            let len = len.clamp(start + 1, BUFFER_SIZE as u32) - start;
+            let buffer = self.buffers[self.id(0) as usize].get();
+            self.replace(pool, full, None);
+            let span = Span::new(start as u8, len as u16, part + 1 < parts);
+            batch.entries_mut()[had + part as usize] = Entry { words: [0; 2], buffer, span };
+        }
+        batch.filled(had + parts as usize, |_| Meta::default());
+        self.counters.add(1, total);
+        Odd::Gone
+    }
+
+    /// Drops the packets of the next `parts` turns; their buffers stay in the
+    /// ring, or go back to the pool if the ring is not full.
+    fn drop_frame(&mut self, pool: &Pool, parts: u32) -> Odd {
+        let full = self.owned() == self.ring.len();
+        for _ in 0..parts {
+            let buffer = self.buffers[self.id(0) as usize].get();
+            if !full {
+                pool.give(buffer);
+            }
+            self.replace(pool, full, Some(buffer));
+        }
+        Odd::Gone
+    }
+
+    /// Moves past the turn at `head`. A full ring gets `buffer`, or a free one,
+    /// under its id; one that is not leaves the id for [`Queue::fill`].
+    fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>) {
+        let id = self.id(0);
+        self.head = self.head.wrapping_add(1);
+        if full && let Some(buffer) = buffer.or_else(|| pool.take()) {
+            self.arm(pool, id, buffer);
+        }
+    }
+
+    /// Gives the device `buffer` as `id`.
+    fn arm(&mut self, pool: &Pool, id: u32, buffer: u32) {
+        self.buffers[id as usize].set(buffer);
+        self.order[(self.tail & (self.ring.len() - 1)) as usize].set(id);
+        self.ring.give(self.tail, id, pool.iova(buffer), BUFFER_SIZE as u32);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// Receives from a ring with ids that have no buffer: the pool was not known
+    /// yet, or is smaller than the ring.
+    #[cold]
+    #[inline(never)]
+    fn recv_unfilled(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        self.fill(pool);
+        let before = batch.len();
+        while batch.room() > 0 && self.ready() > 0 {
+            if self.recv_odd(batch) == Odd::Waits {
+                break;
+            }
+        }
+        self.fill(pool);
+        batch.len() - before
+    }
+
+    /// See [`driver::RxQueue::fill`].
+    ///
+    /// # Panics
+    /// If the ring holds buffers of another pool.
+    pub(super) fn fill(&mut self, pool: &Pool) {
+        assert!(self.owned() == 0 || self.pool == Some(pool.id()), "a receive queue takes buffers of one pool only");
+        self.pool = Some(pool.id());
+        while self.owned() < self.ring.len()
+            && let Some(buffer) = pool.take()
+        {
+            let id = self.order[(self.tail & (self.ring.len() - 1)) as usize].get();
+            self.arm(pool, id, buffer);
+        }
+        if self.notifier.unsaid(self.tail) > 0 {
+            self.publish();
+            self.notifier.tell(&self.ring, self.tail, self.tail);
+        }
+    }
+
+    /// Gives all buffers in the ring back. Only once the device cannot write any more.
+    pub(super) fn release(&mut self, pool: &Pool) {
+        if self.pool != Some(pool.id()) {
+            return;
+        }
+        for _ in 0..self.owned() {
+            pool.give(self.buffers[self.id(0) as usize].get());
+            self.head = self.head.wrapping_add(1);
+        }
+        self.pool = None;
+    }
+
+    /// See [`driver::RxQueue::wait`].
+    pub(super) fn wait(&mut self, patience: Duration) -> Result<bool> {
+        let Some(interrupt) = &self.interrupt else {
+            return Err(Error::new(
+                Kind::Usage,
+                "this queue was opened without interrupts; open it with them, or poll (`--wait poll`)",
+            ));
+        };
+        self.ring.interrupts(true, self.head);
+        // Unmask first, look then: a packet that came before is not slept over.
+        crate::dma::barrier::dma_mb();
+        let there = self.owned() > 0
+            && match self.ring.completed(self.head) {
+                Some(count) => count > 0,
+                None => self.ring.completion(self.head, self.head).is_some(),
+            };
+        let woken = if there { Ok(true) } else { interrupt.wait(patience) };
+        self.ring.interrupts(false, self.head);
+        woken
+    }
+
+    /// See [`driver::RxQueue::anomalies`].
+    pub(super) fn anomalies(&self) -> Anomalies {
+        self.tally.read()
+    }
+
+    /// What the control plane sees of the queue.
+    pub(super) fn watched(&self) -> (Arc<Tally>, Arc<Counters>) {
+        (Arc::clone(&self.tally), Arc::clone(&self.counters))
+    }
+}
+
+const _: () = assert!(driver::MIN_RING as u32 > 2 * STEP, "a device must know of most of its buffers");
