@@ -33,7 +33,7 @@ pub struct Card {
 impl Card {
     /// A model, powered on.
     pub fn new(model: Box<dyn Model>) -> Self {
-        let config = ConfigSpace::new(model.profile());
+        let config = ConfigSpace::new(model.profile(), &model.capabilities());
         Self { model, config }
     }
 

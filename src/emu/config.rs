@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The capabilities stand where Intel's cards have them, because DPDK reads the
-//! PCIe one at fixed offsets.
+//! PCIe one at fixed offsets. Those of a vendor's own take MSI's place and the
+//! room between the others: a function that has them does without MSI.
 
 use super::Profile;
 
@@ -48,12 +49,17 @@ pub struct Effects {
 }
 
 impl ConfigSpace {
-    /// The space of such a function, after power-on.
-    pub fn new(profile: &Profile) -> Self {
+    /// The space of such a function after power-on,
+    /// with these capabilities of the vendor's own.
+    ///
+    /// # Panics
+    /// If there is no room for them: models are built of constants.
+    pub fn new(profile: &Profile, vendor: &[Vec<u8>]) -> Self {
         let zeroes = || Box::new([0; CONFIG_SIZE]);
         let mut space = Self { bytes: zeroes(), writable: zeroes(), initial: zeroes() };
         space.header(profile);
         space.capabilities(profile);
+        space.vendor(vendor);
         space.initial = space.bytes.clone();
         space
     }
@@ -123,6 +129,27 @@ impl ConfigSpace {
         self.put(SERIAL + 8, 4, 0x001b_21ff, 0);
     }
 
+    /// Hangs the vendor's capabilities into the list, behind power management.
+    fn vendor(&mut self, capabilities: &[Vec<u8>]) {
+        if capabilities.is_empty() {
+            return;
+        }
+        self.bytes[MSI..MSIX].fill(0);
+        self.writable[MSI..MSIX].fill(0);
+        let mut gaps = [MSI..MSIX, MSIX + 12..PCIE, PCIE + 0x3c..AER];
+        let mut next = MSIX;
+        for capability in capabilities.iter().rev() {
+            let gap = gaps.iter_mut().find(|gap| gap.len() >= capability.len());
+            let gap = gap.expect("a model's capabilities fit");
+            let at = gap.start;
+            gap.start += capability.len().next_multiple_of(4);
+            self.bytes[at..at + capability.len()].copy_from_slice(capability);
+            self.bytes[at + 1] = next as u8;
+            next = at;
+        }
+        self.bytes[POWER + 1] = next as u8;
+    }
+
     fn put(&mut self, offset: usize, size: usize, value: u32, writable: u32) {
         self.bytes[offset..offset + size].copy_from_slice(&value.to_le_bytes()[..size]);
         self.writable[offset..offset + size].copy_from_slice(&writable.to_le_bytes()[..size]);
@@ -182,8 +209,8 @@ mod tests {
     use super::*;
     use crate::pci::Id;
 
-    fn space() -> ConfigSpace {
-        ConfigSpace::new(&Profile {
+    fn profile() -> Profile {
+        Profile {
             name: "test",
             id: Id { vendor: 0x8086, device: 0x10fb, subsystem_vendor: 0x8086, subsystem: 0xc, revision: 1 },
             bars: [512 << 10, 0, 0, 0, 16 << 10, 0],
@@ -191,7 +218,25 @@ mod tests {
             vectors: 64,
             msix: (4, 0, 0x2000),
             speed: 10_000_000_000,
-        })
+        }
+    }
+
+    fn space() -> ConfigSpace {
+        ConfigSpace::new(&profile(), &[])
+    }
+
+    #[test]
+    fn a_vendors_capabilities_are_in_the_list_in_their_order() {
+        let vendor: Vec<Vec<u8>> = [16, 16, 16, 20].iter().map(|len| vec![9; *len]).collect();
+        let space = ConfigSpace::new(&profile(), &vendor);
+        let mut found = Vec::new();
+        let mut at = space.read(0x34, 1) as u16;
+        while at != 0 {
+            found.push(space.read(at, 1));
+            at = space.read(at + 1, 1) as u16;
+        }
+        assert_eq!(found, [1, 9, 9, 9, 9, 0x11, 0x10]);
+        assert_eq!(space.read(0xb2, 2), 0x1082, "PCIe stays where it is");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
 /// The translation table of one emulated function.
 #[derive(Default)]
@@ -143,6 +143,12 @@ impl Translation {
     /// The 4 bytes at `iova`: a head write-back, an index.
     #[inline]
     pub fn word32(&self, iova: Iova) -> Option<&AtomicU32> {
+        self.words(iova)
+    }
+
+    /// The 2 bytes at `iova`: an index, flags.
+    #[inline]
+    pub fn word16(&self, iova: Iova) -> Option<&AtomicU16> {
         self.words(iova)
     }
 
@@ -274,7 +280,7 @@ impl Translation {
     fn blame(&self, iova: Iova, len: usize, write: bool) {
         let name = if !self.bus_master {
             "DMA with bus mastering off"
-        } else if !iova.is_multiple_of(4) && len <= 16 {
+        } else if !iova.is_multiple_of(len.min(4) as u64) && len <= 16 {
             "DMA of a descriptor that is not aligned"
         } else if write {
             "DMA write outside mapped memory"
@@ -291,6 +297,8 @@ impl Translation {
 /// Every pattern of bytes is valid and a shared reference promises no stability.
 unsafe trait Atomic {}
 
+// SAFETY: atomics.
+unsafe impl Atomic for AtomicU16 {}
 // SAFETY: atomics.
 unsafe impl Atomic for AtomicU32 {}
 // SAFETY: atomics.

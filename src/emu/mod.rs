@@ -38,6 +38,7 @@ mod spec;
 mod stages;
 pub mod vfio_user;
 mod violations;
+pub mod virtio;
 pub mod wire;
 
 pub use card::{Bus, Card};
@@ -66,6 +67,12 @@ pub type Picos = u64;
 pub trait Model: Send {
     /// What it looks like on the PCI bus.
     fn profile(&self) -> &Profile;
+
+    /// Capabilities of the vendor's own in its configuration space: each with
+    /// its id in byte 0; byte 1, which points to the next, is filled in.
+    fn capabilities(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
 
     /// A register read of `size` bytes (1, 2, 4 or 8).
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64;
@@ -235,6 +242,24 @@ pub const MODELS: &[ModelInfo] = &[
         speed: 40_000_000_000,
         faults: ef10::FAULTS,
         build: |spec, mac| Box::new(ef10::Ef10::new(ef10::Kind::Sfc9140, spec, mac)),
+    },
+    ModelInfo {
+        name: "virtio",
+        text: "virtio network device (VIRTIO 1.2), split rings",
+        id: (0x1af4, 0x1041),
+        queues: virtio::PAIRS,
+        speed: virtio::SPEED,
+        faults: &[],
+        build: |spec, mac| Box::new(virtio::Virtio::new(false, spec, mac)),
+    },
+    ModelInfo {
+        name: "virtio-packed",
+        text: "virtio network device (VIRTIO 1.2), packed rings offered",
+        id: (0x1af4, 0x1041),
+        queues: virtio::PAIRS,
+        speed: virtio::SPEED,
+        faults: &[],
+        build: |spec, mac| Box::new(virtio::Virtio::new(true, spec, mac)),
     },
 ];
 

@@ -118,7 +118,7 @@ impl FromStr for Spec {
     fn from_str(text: &str) -> Result<Self> {
         let mut words = split(text, ',');
         let model = words.next().unwrap_or_default().to_ascii_lowercase();
-        if model.is_empty() || !model.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if model.is_empty() || !model.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(usage(format!(
                 "emu: '{model}' is not the name of a card; write one like emu:82599 (`bmnic emulate --list` names all)"
             )));

@@ -1,0 +1,154 @@
+//! Receive: frames into chains (VIRTIO 1.2 §5.1.6.3, §5.1.6.4).
+//!
+//! ```text
+//!   MAC --> filter --> queue of its flow --> | header:12 | frame ... | chain
+//!                                            |   ... its rest        | chain, if MRG_RXBUF
+//! ```
+
+use super::super::Picos;
+use super::super::frame::{Parsed, Verdict};
+use super::transmit::HEADER;
+use super::{Chain, GUEST_CSUM, MRG_RXBUF, Virtio};
+
+/// Frames that are received before something else is done.
+const BURST: usize = 64;
+
+/// Bytes that a buffer has to have without mergeable ones (§5.1.6.3.1).
+const WHOLE_FRAME: usize = HEADER + 1514;
+
+/// Buffers that a frame is spread over at most.
+const MOST: usize = 64;
+
+/// What became of the frame that has arrived.
+enum Fate {
+    Received,
+    Lost,
+    Waits,
+}
+
+impl Virtio {
+    /// Receives what has arrived, as far as there are buffers; how many frames.
+    pub(super) fn receive(&mut self, now: Picos) -> usize {
+        let mut work = 0;
+        while work < BURST {
+            if !self.link {
+                return work;
+            }
+            let Some((frame, _)) = self.mac.peek(now) else { break };
+            if !self.filter.accepts(frame) {
+                self.mac.advance();
+                work += 1;
+                continue;
+            }
+            let q = 2 * (flow(frame) % u32::from(self.pairs)) as u16;
+            match self.deliver(q, now) {
+                Fate::Received => self.mac.advance(),
+                Fate::Lost => {
+                    self.mac.drop_frame();
+                    self.starved += 1;
+                }
+                Fate::Waits => break,
+            }
+            work += 1;
+        }
+        work
+    }
+
+    /// Writes the frame that `peek` shows into buffers of queue `q`.
+    fn deliver(&mut self, q: u16, now: Picos) -> Fate {
+        let merging = self.has(MRG_RXBUF);
+        let needed = HEADER + self.mac.peek(now).map_or(0, |(frame, _)| frame.len());
+        let mut chains = std::mem::take(&mut self.chains);
+        let mut count = 0;
+        let mut room = 0;
+        let fate = loop {
+            if room >= needed {
+                break Fate::Received;
+            }
+            if count == MOST {
+                self.violations.note("receive buffers so short that a frame takes more than 64");
+                break Fate::Lost;
+            }
+            if count == chains.len() {
+                chains.push(Chain::default());
+            }
+            match self.fetch(q, &mut chains[count]) {
+                Ok(true) => {}
+                Ok(false) if self.mac.waits() || !self.mac.overrun(now) => break Fate::Waits,
+                Ok(false) => break Fate::Lost,
+                Err(rule) => {
+                    self.stop(rule);
+                    break Fate::Waits;
+                }
+            }
+            let len = chains[count].writable_len();
+            if !chains[count].readable.is_empty() {
+                self.violations.note("receive chain with a readable descriptor");
+            }
+            if !merging && len < WHOLE_FRAME {
+                self.violations.note("receive buffer shorter than a frame and its header");
+            }
+            if len < HEADER {
+                self.violations.note("receive buffer shorter than a header");
+            }
+            room += len;
+            count += 1;
+            if !merging && room < needed {
+                break Fate::Lost;
+            }
+        };
+        match fate {
+            Fate::Received => self.write_frame(q, &chains[..count], now),
+            _ => {
+                let queue = &mut self.queues[usize::from(q)];
+                if let Some(ring) = &mut queue.ring {
+                    ring.rewind(&chains[..count]);
+                }
+            }
+        }
+        self.chains = chains;
+        fate
+    }
+
+    fn write_frame(&mut self, q: u16, chains: &[Chain], now: Picos) {
+        let verify = self.has(GUEST_CSUM);
+        let Some((frame, _)) = self.mac.peek(now) else { return };
+        let mut header = [0; HEADER];
+        const DATA_VALID: u8 = 2;
+        if verify && Parsed::of(frame).l4_checksum(frame) == Verdict::Good {
+            header[0] = DATA_VALID;
+        }
+        header[10..12].copy_from_slice(&(chains.len() as u16).to_le_bytes());
+        let mut used = [(0, 0, 0); MOST];
+        let mut left = [&header[..], frame];
+        for (chain, used) in chains.iter().zip(&mut used) {
+            let mut written = 0;
+            for &(address, len) in &chain.writable {
+                let mut at = 0;
+                while at < len as usize && !(left[0].is_empty() && left[1].is_empty()) {
+                    let piece = if left[0].is_empty() { &mut left[1] } else { &mut left[0] };
+                    let here = piece.len().min(len as usize - at);
+                    // Where memory is not mapped the bytes are lost, and counted.
+                    self.bus.memory.write(address + at as u64, &piece[..here]);
+                    *piece = &piece[here..];
+                    at += here;
+                }
+                written += at as u32;
+            }
+            *used = (chain.id, chain.slots, written);
+        }
+        self.put_back(q, &used[..chains.len()]);
+    }
+}
+
+/// A number that is the same for all frames of a flow, both ways.
+fn flow(frame: &[u8]) -> u32 {
+    let parsed = Parsed::of(frame);
+    let mut number = parsed.ports(frame).map_or(0, |(a, b)| u32::from(a ^ b));
+    if let Some((from, to)) = parsed.ip_addresses(frame) {
+        for (a, b) in from.iter().zip(to) {
+            number = number.wrapping_add(u32::from(a ^ b));
+        }
+    }
+    number
+}

@@ -1,0 +1,284 @@
+//! Transmit: chains into frames (VIRTIO 1.2 §5.1.6.2).
+//!
+//! ```text
+//!   chain: | header | frame ... |  --> checksum --> segments --> MAC
+//!                                                      |
+//!             put back as soon as it was read          v
+//!                                        what the wire has no time for yet
+//! ```
+
+use super::super::frame::{Parsed, sum};
+use super::super::segment::{Layout, Transport, fill_l4_checksum, split};
+use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME, Mac, Sent};
+use super::super::{Picos, Violations};
+use super::{CSUM, HOST_TSO4, HOST_TSO6, Virtio};
+
+/// Bytes of the header, which VERSION_1 fixes (§5.1.6).
+pub const HEADER: usize = 12;
+
+/// Chains that one queue sends before it is the next one's turn.
+const TURN: usize = 32;
+
+/// Largest packet to segment, with its header.
+const LARGEST: usize = 65_536 + 14 + HEADER;
+
+/// Frames that the wire has no time for yet: the segments of a packet.
+pub struct Outgoing {
+    frames: FrameQueue,
+    /// Whose turn it is.
+    turn: u16,
+}
+
+impl Outgoing {
+    /// Nothing.
+    pub fn new() -> Self {
+        Outgoing { frames: FrameQueue::new(256 << 10), turn: 0 }
+    }
+
+    /// Sends what waits, as far as the wire has time: whether that was all.
+    fn drain(&mut self, mac: &mut Mac, now: Picos) -> bool {
+        while let Some((frame, _)) = self.frames.front() {
+            if !matches!(mac.send(frame, now), Sent::Done(_)) {
+                return false;
+            }
+            self.frames.pop();
+        }
+        true
+    }
+
+    /// Sends a frame, or keeps it.
+    fn send(&mut self, mac: &mut Mac, frame: &[u8], now: Picos, violations: &mut Violations) {
+        if self.frames.is_empty() && matches!(mac.send(frame, now), Sent::Done(_)) {
+            return;
+        }
+        if !self.frames.push(frame, now) {
+            violations.note("packet of more segments than the device can hold");
+        }
+    }
+}
+
+impl Virtio {
+    /// Sends what was made available, as far as the wire has time; how much that was.
+    pub(super) fn transmit(&mut self, now: Picos) -> usize {
+        let mut work = 0;
+        for n in 0..self.pairs {
+            let q = 2 * ((self.out.turn + n) % self.pairs) + 1;
+            if !self.queues[usize::from(q)].busy && self.queues[usize::from(q)].late.is_empty() {
+                continue;
+            }
+            work += self.transmit_queue(q, now);
+        }
+        self.out.turn = (self.out.turn + 1) % self.pairs;
+        work
+    }
+
+    fn transmit_queue(&mut self, q: u16, now: Picos) -> usize {
+        let mut used = std::mem::take(&mut self.queues[usize::from(q)].late);
+        let early = used.len();
+        let mut chain = std::mem::take(&mut self.chain);
+        for _ in 0..TURN {
+            if !self.out.drain(&mut self.mac, now) {
+                break;
+            }
+            match self.fetch(q, &mut chain) {
+                Ok(true) => {
+                    self.send_chain(&chain, now);
+                    used.push((chain.id, chain.slots, 0));
+                }
+                Ok(false) => break,
+                Err(rule) => {
+                    self.stop(rule);
+                    break;
+                }
+            }
+        }
+        self.chain = chain;
+        let work = used.len() - early;
+        if self.nasty {
+            self.shuffle(q, &mut used);
+        }
+        self.put_back(q, &used);
+        work
+    }
+
+    /// Nothing says that a device uses buffers in order, or at once.
+    fn shuffle(&mut self, q: u16, used: &mut Vec<(u16, u16, u32)>) {
+        for n in (1..used.len()).rev() {
+            used.swap(n, self.random.below(n as u64 + 1) as usize);
+        }
+        let keep = self.random.below(used.len() as u64 + 1) as usize;
+        self.queues[usize::from(q)].late = used.split_off(used.len() - keep.min(used.len()) / 2);
+    }
+
+    /// The next chain of a queue that is being worked off. When there is none
+    /// the driver is asked to notify, and the queue rests until it does.
+    pub(super) fn fetch(&mut self, q: u16, chain: &mut super::Chain) -> Result<bool, super::Broken> {
+        let memory = &self.bus.memory;
+        let queue = &mut self.queues[usize::from(q)];
+        let Some(ring) = &mut queue.ring else {
+            queue.busy = false;
+            return Ok(false);
+        };
+        if ring.fetch(memory, chain)? {
+            return Ok(true);
+        }
+        ring.want_notice(memory, true)?;
+        if ring.available(memory)? {
+            ring.want_notice(memory, false)?;
+            return ring.fetch(memory, chain);
+        }
+        queue.busy = false;
+        Ok(false)
+    }
+
+    /// Gives used chains back to the driver.
+    pub(super) fn put_back(&mut self, q: u16, used: &[(u16, u16, u32)]) {
+        if used.is_empty() {
+            return;
+        }
+        let queue = &mut self.queues[usize::from(q)];
+        let Some(ring) = &mut queue.ring else { return };
+        queue.used = true;
+        if let Err(rule) = ring.put_back(&self.bus.memory, used) {
+            self.stop(rule);
+        }
+    }
+
+    /// Sends the packet of one chain.
+    fn send_chain(&mut self, chain: &super::Chain, now: Picos) {
+        self.packet.clear();
+        if !chain.writable.is_empty() {
+            self.violations.note("transmit chain with a writable descriptor");
+        }
+        if chain.readable_len() > LARGEST || chain.readable_len() < HEADER + 14 {
+            self.violations.note("packet shorter than its headers or longer than 64 KiB");
+            return;
+        }
+        for &(address, len) in &chain.readable {
+            if !self.bus.memory.append(address, len as usize, &mut self.packet) {
+                return; // counted
+            }
+        }
+        let (header, frame) = self.packet.split_at_mut(HEADER);
+        let asked = Asked::of(header);
+        if header.iter().all(|byte| *byte == 0) {
+            if frame.len() > MAX_FRAME {
+                self.violations.note("frame longer than 16 KiB");
+                return;
+            }
+            let frame = &self.packet[HEADER..];
+            return send_padded(&mut self.out, &mut self.mac, frame, now, &mut self.violations);
+        }
+        if let Err(rule) = asked.check(self.features) {
+            self.violations.note(rule);
+            return;
+        }
+        let done = if asked.gso == 0 {
+            asked.fill(frame).map(|()| {
+                let frame = &self.packet[HEADER..];
+                send_padded(&mut self.out, &mut self.mac, frame, now, &mut self.violations);
+            })
+        } else {
+            let (out, mac, violations) = (&mut self.out, &mut self.mac, &mut self.violations);
+            asked.split(frame, |segment| out.send(mac, segment, now, violations))
+        };
+        if done.is_none() {
+            self.violations.note("header that does not fit its packet");
+        }
+    }
+}
+
+/// Sends a frame, padded as every MAC does.
+fn send_padded(out: &mut Outgoing, mac: &mut Mac, frame: &[u8], now: Picos, violations: &mut Violations) {
+    if frame.len() >= MIN_FRAME {
+        return out.send(mac, frame, now, violations);
+    }
+    let mut padded = [0; MIN_FRAME];
+    padded[..frame.len()].copy_from_slice(frame);
+    out.send(mac, &padded, now, violations);
+}
+
+/// What a header asks for.
+struct Asked {
+    flags: u8,
+    gso: u8,
+    size: usize,
+    start: usize,
+    offset: usize,
+    buffers: u16,
+}
+
+impl Asked {
+    fn of(header: &[u8]) -> Asked {
+        let half = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+        Asked {
+            flags: header[0],
+            gso: header[1],
+            size: half(4).into(),
+            start: half(6).into(),
+            offset: half(8).into(),
+            buffers: half(10),
+        }
+    }
+
+    /// Whether that was agreed on (§5.1.6.2.1).
+    fn check(&self, features: u64) -> Result<(), &'static str> {
+        const NEEDS_CSUM: u8 = 1;
+        let needed = match self.gso {
+            0 => 0,
+            1 => HOST_TSO4,
+            4 => HOST_TSO6,
+            _ => return Err("segmentation of a kind that was not agreed on"),
+        };
+        if self.flags & !NEEDS_CSUM != 0 {
+            return Err("header flags that a driver must not set");
+        }
+        if self.flags & NEEDS_CSUM != 0 && features & CSUM == 0 {
+            return Err("checksum asked for that was not agreed on");
+        }
+        if features & needed != needed {
+            return Err("segmentation of a kind that was not agreed on");
+        }
+        if needed != 0 && (self.flags & NEEDS_CSUM == 0 || self.size == 0) {
+            return Err("segmentation without checksum or size");
+        }
+        if self.buffers != 0 {
+            return Err("num_buffers of a transmitted packet is not 0");
+        }
+        Ok(())
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        match self.offset {
+            16 => Some(Transport::Tcp),
+            6 => Some(Transport::Udp),
+            _ => None,
+        }
+    }
+
+    /// Fills the checksum in: the field holds the pseudo-header's part.
+    fn fill(&self, frame: &mut [u8]) -> Option<()> {
+        if self.flags == 0 {
+            return Some(());
+        }
+        let layout = Layout { l3_at: 0, l4_at: self.start, ipv6: false };
+        let end = frame.len();
+        fill_l4_checksum(frame, layout, self.transport()?, end)
+    }
+
+    /// Cuts a TCP packet into segments.
+    fn split(&self, frame: &mut [u8], send: impl FnMut(&[u8])) -> Option<()> {
+        let at = self.start;
+        let l3_at = Parsed::of(frame).l3_at;
+        let header_len = at + 4 * usize::from(*frame.get(at + 12)? >> 4);
+        // The pseudo-header's sum holds the length of all of it, which is taken
+        // out: each segment has its own.
+        let len = frame.len().checked_sub(at)? as u32;
+        let field = frame.get_mut(at + 16..at + 18)?;
+        let pseudo = u32::from(u16::from_be_bytes([field[0], field[1]]));
+        let without = sum(&(!len).to_be_bytes(), pseudo);
+        field.copy_from_slice(&without.to_be_bytes());
+        let layout = Layout { l3_at, l4_at: at, ipv6: self.gso == 4 };
+        split(frame, layout, Transport::Tcp, header_len, self.size, send).map(|_| ())
+    }
+}
