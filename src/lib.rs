@@ -12,7 +12,7 @@
 //!    |                                                  |
 //!    v                                                  v
 //!   driver   Nic (control, dyn)   RxQueue, TxQueue (data, enum)      <- all that commands see
-//!    |          ixgbe, i40e
+//!    |          ixgbe, i40e, virtio
 //!    v
 //!   dma, pci    arenas, pools, batches | sysfs, vfio, BARs, doorbells  <- the unsafe floor
 //!    |                                   \
