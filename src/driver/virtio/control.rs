@@ -121,16 +121,22 @@ impl<F: Format> Control<F> {
         self.notifier.tell(&self.ring, self.turn, self.position);
 
         let ring = &self.ring;
-        let done = || match ring.completed(turn) {
-            Some(count) => u32::from(count != 0),
-            None => u32::from(ring.completion(turn, position).is_some()),
+        let done = || {
+            let done = match ring.completed(turn) {
+                Some(count) => count != 0,
+                None => ring.completion(turn, position).is_some(),
+            };
+            // A device that stopped, or is gone, will not answer any more.
+            if done { 1 } else { hw.poll() }
         };
-        let waited = wait::wait_until(hw, what, "completions of the control queue", PATIENCE, done, |done| done != 0);
+        let waited =
+            wait::wait_until(hw, what, "completions of the control queue", PATIENCE, done, |done| done & 1 != 0);
         if let Err(error) = waited {
             self.lost = true;
             // What the device stopped for says more than that it did not answer.
             return hw.alive().and(Err(error));
         }
+        hw.alive()?;
         match ack.load(Ordering::Acquire) {
             0 => Ok(()),
             answer => Err(hw.error(Kind::Unsupported, format!("the device refuses {what} (its answer is {answer})"))),

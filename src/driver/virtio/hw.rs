@@ -61,6 +61,15 @@ impl Hw {
         }
     }
 
+    /// What a wait for the device's memory reads between two looks: all ones if
+    /// the device is gone, an odd number if it has stopped.
+    pub fn poll(&self) -> u32 {
+        match self.status() {
+            u32::MAX => u32::MAX,
+            status => u32::from(status & status::NEEDS_RESET != 0),
+        }
+    }
+
     fn answers(&self) -> Result<u32> {
         match self.status() {
             u32::MAX => Err(wait::gone(self, common::DEVICE_STATUS.name)),

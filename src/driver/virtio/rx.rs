@@ -405,9 +405,11 @@ impl<F: Format> Queue<F> {
                 Some(count) => count > 0,
                 None => self.ring.completion(self.head, self.head).is_some(),
             };
-        let woken = if there { Ok(true) } else { interrupt.wait(patience) };
-        self.ring.interrupts(false, self.head);
-        woken
+        let woken = there || interrupt.wait(patience)?;
+        if woken {
+            self.ring.interrupts(false, self.head);
+        }
+        Ok(woken)
     }
 
     /// See [`driver::RxQueue::anomalies`].

@@ -628,6 +628,11 @@ impl Model for Virtio {
     fn tick(&mut self, now: Picos) {
         self.now = self.now.max(now);
         self.poll_link();
+        // Commands move no packet, and are carried out at once.
+        self.look();
+        if self.running() && self.commands() != 0 {
+            self.interrupt();
+        }
     }
 
     fn step(&mut self, now: Picos) -> usize {
@@ -637,10 +642,9 @@ impl Model for Virtio {
         self.tick(now);
         let now = self.now;
         self.mac.tick(now);
-        self.look();
         let mut work = 0;
         if self.running() {
-            work = self.transmit(now) + self.receive(now) + self.commands();
+            work = self.transmit(now) + self.receive(now);
             if work != 0 {
                 self.interrupt();
             }
