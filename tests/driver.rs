@@ -35,6 +35,12 @@ const MODELS: [Model; 3] = [
     Model { name: "x550", stamps: true, ..IXGBE },
 ];
 
+const VIRTIO: Model =
+    Model { name: "virtio", longest: 15_872, stamps: false, udp_erratum: false, vector: 0, queues: [8, 8] };
+
+/// Cards that move packets and do nothing else: no hashes, stamps, tags, rules.
+const PLAIN: [Model; 2] = [VIRTIO, Model { name: "virtio-packed", ..VIRTIO }];
+
 /// One card of each family, where its generations do not differ.
 const FAMILIES: [Model; 1] = [MODELS[0]];
 
@@ -152,7 +158,7 @@ fn udp(destination_mac: [u8; 6], source: ([u8; 4], u16), destination: ([u8; 4], 
 
 #[test]
 fn frames_of_every_size_come_back_byte_for_byte() {
-    for model in MODELS {
+    for model in MODELS.into_iter().chain(PLAIN) {
         let mut rig = Rig::new(model, &Config { max_frame: 9018, ..Config::default() });
         let link = rig.port.nic.link().unwrap();
         assert!(link.up && link.speed == 10_000_000_000, "{link:?}");
@@ -196,7 +202,7 @@ fn the_longest_frame_is_sent_whole_and_with_an_inserted_tag_no_byte_more() {
 
 #[test]
 fn a_frame_longer_than_configured_is_not_received_and_a_short_one_is_padded() {
-    for model in FAMILIES {
+    for model in FAMILIES.into_iter().chain(PLAIN) {
         let mut rig = Rig::new(model, &Config { max_frame: 1514, ..Config::default() });
         rig.send(&[raw(1530, 1), raw(1514, 2), raw(20, 3)]);
         let got = rig.recv(0);
@@ -211,7 +217,7 @@ fn a_frame_longer_than_configured_is_not_received_and_a_short_one_is_padded() {
 
 #[test]
 fn full_bursts_wrap_the_rings_many_times_in_order() {
-    for model in FAMILIES {
+    for model in FAMILIES.into_iter().chain(PLAIN) {
         let mut rig = Rig::new(model, &Config { rx_ring: 64, tx_ring: 64, ..Config::default() });
         let (mut sent, mut received) = (0u32, 0u32);
         while received < 20_000 {
@@ -304,7 +310,7 @@ fn a_multicast_group_and_port_are_steered_to_their_queue() {
 
 #[test]
 fn only_addresses_asked_for_pass_unless_promiscuous() {
-    for model in MODELS {
+    for model in MODELS.into_iter().chain(PLAIN) {
         let mut rig = Rig::new(model, &Config { promiscuous: false, ..Config::default() });
         let ours = rig.port.nic.describe().mac.0;
         let to = |mac: [u8; 6]| {
@@ -456,7 +462,7 @@ fn the_cards_loop_needs_no_wire() {
 
 #[test]
 fn statistics_agree_with_the_wire_and_survive_the_wrap_of_a_register() {
-    for model in MODELS {
+    for model in MODELS.into_iter().chain(PLAIN) {
         let mut rig = Rig::new(model, &Config::default());
         let mut bytes = 0;
         for round in 1..=20u64 {
@@ -492,7 +498,7 @@ fn packets_that_find_no_descriptor_are_counted_as_missed() {
 
 #[test]
 fn an_interrupt_wakes_its_queue_once_and_a_wait_without_one_ends() {
-    for model in MODELS {
+    for model in MODELS.into_iter().chain(PLAIN) {
         let mut rig = Rig::new(model, &Config { interrupts: true, ..Config::default() });
         let soon = Duration::from_millis(1);
         assert!(!rig.port.rx[0].wait(soon).unwrap(), "{model}: nothing came");
@@ -515,7 +521,7 @@ fn an_interrupt_wakes_its_queue_once_and_a_wait_without_one_ends() {
 
 #[test]
 fn a_card_stopped_and_opened_a_hundred_times_loses_no_buffer() {
-    for model in FAMILIES {
+    for model in FAMILIES.into_iter().chain(PLAIN) {
         let config = Config { rx_queues: 4, tx_queues: 2, ..Config::default() };
         let mut rig = Rig::new(model, &config);
         for round in 0..100 {
