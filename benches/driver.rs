@@ -25,6 +25,10 @@ mod i40e_card;
 mod ixgbe_card;
 #[path = "../tests/support/shell.rs"]
 mod shell;
+#[path = "support/virtio.rs"]
+mod virtio;
+#[path = "../tests/support/virtio_card.rs"]
+mod virtio_card;
 
 use bmnic::dma::{Addressing, Arena, BUFFER_SIZE, Batch, Pool, Region};
 use bmnic::driver::{self, Config, Port, RxQueue, TxQueue};
@@ -36,52 +40,108 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A family as this bench needs it: a card to open, and the words that its
-/// descriptors are made of.
+/// A family as this bench needs it: a card to open and what plays it, and the
+/// least that its rings permit.
 struct Family {
     name: &'static str,
-    open: fn(&Config) -> (Port, Ring, Ring),
-    /// What the card writes over a receive descriptor.
-    received: fn(u64) -> [u64; 2],
-    /// Second word of a transmit descriptor: report, and reported.
-    report: u64,
-    reported: u64,
+    open: fn(&Config) -> (Port, Box<dyn Device>),
     minimal: fn(usize) -> Box<dyn Variant>,
 }
 
-static FAMILIES: [Family; 2] = [
+static FAMILIES: [Family; 4] = [
     Family {
         name: "ixgbe",
         open: |config| {
             let card = ixgbe_card::card(ixgbe_card::Fault::None);
             let port = driver::open(card.function(), config).expect("the card has no fault");
-            (port, ixgbe_card::rx(&card, 0), ixgbe_card::tx(&card, 0))
+            let (rx, tx) = (ixgbe_card::rx(&card, 0), ixgbe_card::tx(&card, 0));
+            (port, Box::new(InPlace { rx, tx, words: IXGBE }))
         },
-        received: |len| ixgbe_card::received(len, true),
-        report: ixgbe_card::REPORT,
-        reported: ixgbe_card::REPORTED,
-        minimal: |burst| Box::new(Minimal::<Ixgbe>::new(burst)),
+        minimal: |burst| Box::new(Minimal::<Ixgbe>::new(burst, IXGBE)),
     },
     Family {
         name: "i40e",
         open: |config| {
             let card = i40e_card::card(i40e_card::Fault::None);
             let port = driver::open(card.function(), config).expect("the card has no fault");
-            (port, i40e_card::rx(&card, 0), i40e_card::tx(&card, 0))
+            let (rx, tx) = (i40e_card::rx(&card, 0), i40e_card::tx(&card, 0));
+            (port, Box::new(InPlace { rx, tx, words: I40E }))
         },
-        received: |len| i40e_card::received(len, true),
-        report: i40e_card::REPORT,
-        reported: i40e_card::REPORTED,
-        minimal: |burst| Box::new(Minimal::<I40e>::new(burst)),
+        minimal: |burst| Box::new(Minimal::<I40e>::new(burst, I40E)),
+    },
+    Family {
+        name: "virtio",
+        open: |config| virtqueues(config, false),
+        minimal: |burst| Box::new(virtio::Minimal::new(burst)),
+    },
+    Family {
+        name: "virtio-packed",
+        open: |config| virtqueues(config, true),
+        // Of split queues too: what is to be beaten is the least of both.
+        minimal: |burst| Box::new(virtio::Minimal::new(burst)),
     },
 ];
 
-impl Family {
+/// The card's side of a pair of rings.
+trait Device {
     /// The card's turn: receives a burst, and reports what was sent.
-    fn play(&self, rx: &mut Ring, tx: &mut Ring, burst: usize) {
-        rx.receive(burst as u32, (self.received)(FRAME));
-        tx.transmit(self.report, self.reported);
+    fn play(&mut self, burst: usize);
+}
+
+/// Cards that write over the descriptors they were given.
+struct InPlace {
+    rx: Ring,
+    tx: Ring,
+    words: Reports,
+}
+
+/// What such a card writes.
+#[derive(Clone, Copy)]
+struct Reports {
+    /// Over a receive descriptor.
+    received: fn(u64) -> [u64; 2],
+    /// Second word of a transmit descriptor: report, and reported.
+    report: u64,
+    reported: u64,
+}
+
+const IXGBE: Reports = Reports {
+    received: |len| ixgbe_card::received(len, true),
+    report: ixgbe_card::REPORT,
+    reported: ixgbe_card::REPORTED,
+};
+
+const I40E: Reports = Reports {
+    received: |len| i40e_card::received(len, true),
+    report: i40e_card::REPORT,
+    reported: i40e_card::REPORTED,
+};
+
+impl Device for InPlace {
+    fn play(&mut self, burst: usize) {
+        self.rx.receive(burst as u32, (self.words.received)(FRAME));
+        self.tx.transmit(self.words.report, self.words.reported);
     }
+}
+
+/// Virtqueues, which have a ring for what was used.
+impl Device for [virtio_card::Ring; 2] {
+    fn play(&mut self, burst: usize) {
+        let [rx, tx] = self;
+        for ahead in 0..burst as u32 {
+            rx.complete(ahead, FRAME as u32 + virtio_card::HEADER);
+        }
+        rx.advance(burst as u32);
+        let sent = tx.owned();
+        (0..sent).for_each(|ahead| tx.complete(ahead, 0));
+        tx.advance(sent);
+    }
+}
+
+fn virtqueues(config: &Config, packed: bool) -> (Port, Box<dyn Device>) {
+    let card = virtio_card::Card::new(packed, virtio_card::Fault::None);
+    let port = driver::open(card.function(), config).expect("the device has no fault");
+    (port, Box::new([card.ring(0), card.ring(1)]))
 }
 
 const RING: u16 = 512;
@@ -90,7 +150,8 @@ const SIZES: [usize; 6] = [1, 4, 8, 16, 32, 64];
 
 /// A loop over a pair of rings, driver or not.
 trait Variant {
-    fn card(&mut self) -> (&mut Ring, &mut Ring);
+    /// Lets the card receive a burst and send what it was given.
+    fn play(&mut self, burst: usize);
     /// Receives a burst; returns how many.
     fn rx(&mut self) -> usize;
     /// Touches each packet.
@@ -102,8 +163,7 @@ trait Variant {
 // ---- the driver ----
 
 struct Driver<'p> {
-    rx_ring: Ring,
-    tx_ring: Ring,
+    device: Box<dyn Device>,
     rx: RxQueue,
     tx: TxQueue,
     batch: Batch<'p>,
@@ -113,10 +173,10 @@ struct Driver<'p> {
 impl<'p> Driver<'p> {
     fn new(family: &Family, pool: &'p Pool, burst: usize) -> Self {
         let config = Config { rx_ring: RING, tx_ring: RING, ..Config::default() };
-        let (mut port, rx_ring, tx_ring) = (family.open)(&config);
+        let (mut port, device) = (family.open)(&config);
         let mut rx = port.rx.remove(0);
         rx.fill(pool);
-        Driver { rx_ring, tx_ring, rx, tx: port.tx.remove(0), batch: Batch::with_limit(pool, burst), _nic: port.nic }
+        Driver { device, rx, tx: port.tx.remove(0), batch: Batch::with_limit(pool, burst), _nic: port.nic }
     }
 }
 
@@ -137,8 +197,8 @@ fn driver_tx(tx: &mut TxQueue, batch: &mut Batch<'_>) -> usize {
 }
 
 impl Variant for Driver<'_> {
-    fn card(&mut self) -> (&mut Ring, &mut Ring) {
-        (&mut self.rx_ring, &mut self.tx_ring)
+    fn play(&mut self, burst: usize) {
+        self.device.play(burst);
     }
 
     fn rx(&mut self) -> usize {
@@ -202,8 +262,7 @@ impl Words for I40e {
 }
 
 struct Minimal<W> {
-    rx_ring: Ring,
-    tx_ring: Ring,
+    device: InPlace,
     rx: *const [AtomicU64; 2],
     tx: *const [AtomicU64; 2],
     base: *mut u8,
@@ -225,7 +284,7 @@ struct Minimal<W> {
 const MASK: u32 = RING as u32 - 1;
 
 impl<W: Words> Minimal<W> {
-    fn new(burst: usize) -> Self {
+    fn new(burst: usize, words: Reports) -> Self {
         let ring_bytes = usize::from(RING) * 16;
         let rings = Arena::new(2 * ring_bytes, Addressing::Translated).expect("16 KiB");
         let buffers = Arena::new(2048 * BUFFER_SIZE, Addressing::Translated).expect("4 MiB");
@@ -238,10 +297,9 @@ impl<W: Words> Minimal<W> {
         Minimal {
             rx: rx_ring.at(0),
             tx: tx_ring.at(0),
+            device: InPlace { rx: rx_ring, tx: tx_ring, words },
             base: buffers.as_ptr().as_ptr(),
             iova: buffers.iova(0),
-            rx_ring,
-            tx_ring,
             rx_buffers: (0..u32::from(RING)).collect(),
             tx_buffers: vec![0; usize::from(RING)],
             free: (u32::from(RING)..2048).rev().chain(0..u32::from(RING)).collect(),
@@ -282,7 +340,7 @@ fn minimal_rx<W: Words>(m: &mut Minimal<W>) -> usize {
         n += 1;
     }
     if n > 0 {
-        m.rx_ring.tail_word().store(m.next_rx.wrapping_sub(1) & MASK, Ordering::Release);
+        m.device.rx.tail_word().store(m.next_rx.wrapping_sub(1) & MASK, Ordering::Release);
     }
     m.count = n;
     n
@@ -325,13 +383,13 @@ fn minimal_tx<W: Words>(m: &mut Minimal<W>) -> usize {
             m.next_tx = m.next_tx.wrapping_add(1);
         }
     }
-    m.tx_ring.tail_word().store(m.next_tx & MASK, Ordering::Release);
+    m.device.tx.tail_word().store(m.next_tx & MASK, Ordering::Release);
     std::mem::take(&mut m.count)
 }
 
 impl<W: Words> Variant for Minimal<W> {
-    fn card(&mut self) -> (&mut Ring, &mut Ring) {
-        (&mut self.rx_ring, &mut self.tx_ring)
+    fn play(&mut self, burst: usize) {
+        self.device.play(burst);
     }
 
     fn rx(&mut self) -> usize {
@@ -358,18 +416,9 @@ enum Part {
 }
 
 /// Ticks of `bursts` bursts of `burst` packets, each timed alone.
-fn time(
-    family: &Family,
-    variant: &mut dyn Variant,
-    clock: &Clock,
-    part: Part,
-    burst: usize,
-    bursts: usize,
-    out: &mut Vec<u64>,
-) {
+fn time(variant: &mut dyn Variant, clock: &Clock, part: Part, burst: usize, bursts: usize, out: &mut Vec<u64>) {
     for _ in 0..bursts {
-        let (rx_ring, tx_ring) = variant.card();
-        family.play(rx_ring, tx_ring, burst);
+        variant.play(burst);
         let start = clock.now_ordered();
         let received = variant.rx();
         let after_rx = if part == Part::Rx { clock.now_ordered() } else { start };
@@ -421,8 +470,8 @@ fn cycles(family: &Family) {
         for part in [Part::Rx, Part::Tx, Part::Forward] {
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
-                time(family, &mut driver, &clock, part, burst, BURSTS, &mut ours);
-                time(family, &mut *minimal, &clock, part, burst, BURSTS, &mut theirs);
+                time(&mut driver, &clock, part, burst, BURSTS, &mut ours);
+                time(&mut *minimal, &clock, part, burst, BURSTS, &mut theirs);
             }
             let per_packet = |samples: &mut Vec<u64>| quiet_mean(samples, cost) / burst as f64;
             let (ours, theirs) = (per_packet(&mut ours), per_packet(&mut theirs));
@@ -439,8 +488,7 @@ fn run(family: &Family, which: &str, burst: usize, bursts: usize) {
     let mut minimal = (family.minimal)(burst);
     let variant: &mut dyn Variant = if which == "driver" { &mut driver } else { &mut *minimal };
     for _ in 0..bursts {
-        let (rx_ring, tx_ring) = variant.card();
-        family.play(rx_ring, tx_ring, burst);
+        variant.play(burst);
         variant.rx();
         variant.touch();
         black_box(variant.tx());

@@ -171,6 +171,13 @@ pub struct Ring {
 }
 
 impl Ring {
+    /// A split queue outside any device, for a loop that has no driver: its
+    /// descriptors, the driver's part and the device's are at `places`.
+    pub fn bare(memory: Region, size: u32, places: [usize; 3]) -> Ring {
+        let (packed, arenas, known) = (false, Vec::new(), RefCell::default());
+        Ring { packed, size, places, memory, arenas, head: 0, position: 0, used: 0, known }
+    }
+
     fn half(&self, at: usize) -> &AtomicU16 {
         &self.memory.words16()[at / 2]
     }
