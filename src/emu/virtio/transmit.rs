@@ -20,7 +20,7 @@ pub const HEADER: usize = 12;
 const TURN: usize = 32;
 
 /// Largest packet to segment, with its header.
-const LARGEST: usize = 65_536 + 14 + HEADER;
+const LARGEST: usize = 65_536 + 18 + HEADER;
 
 /// Frames that the wire has no time for yet: the segments of a packet.
 pub struct Outgoing {
