@@ -36,7 +36,7 @@ impl Virtio {
             }
             let Some((frame, _)) = self.mac.peek(now) else { break };
             if !self.filter.accepts(frame) {
-                self.mac.advance();
+                self.mac.drop_frame();
                 work += 1;
                 continue;
             }
