@@ -29,7 +29,7 @@ fn a_device_comes_up_and_starts_over() {
     assert_eq!(bench.bar.read16(0x18), 0, "no such queue");
     bench.bar.write16(0x16, 1);
     bench.bar.write8(0x14, 0);
-    assert_eq!((bench.bar.read8(0x14), bench.bar.read16(0x18), bench.bar.read16(0x1c)), (0, 0, 0));
+    assert_eq!((bench.bar.read8(0x14), bench.bar.read16(0x16), bench.bar.read16(0x1c)), (0, 0, 0));
     bench.bar.write16(0x16, 1);
     assert_eq!((bench.bar.read16(0x18), bench.bar.read16(0x1a)), (1024, 0xffff));
     assert_eq!(bench.tap.violations(), []);

@@ -52,7 +52,8 @@ fn a_short_frame_is_padded_and_a_long_one_fills_several_buffers() {
 
 #[test]
 fn a_frame_waits_for_a_buffer_and_one_that_is_too_long_is_lost() {
-    both(MAC, |mut bench| {
+    for (spec, features) in [("virtio", MAC), ("virtio-packed", MAC | PACKED)] {
+        let mut bench = Bench::up(&format!("{spec},strict,wire=loop:pause=on"), features);
         bench.send(PLAIN, &frame(60));
         assert_eq!(bench.completed(0, 0, 0), None);
         bench.give_buffer(0);
@@ -64,7 +65,7 @@ fn a_frame_waits_for_a_buffer_and_one_that_is_too_long_is_lost() {
         bench.send(PLAIN, &frame(61));
         assert_eq!(bench.completed(0, 1, 1).unwrap().1, 73);
         assert_eq!(bench.tap.violations(), []);
-    });
+    }
 }
 
 /// A UDP frame whose checksum field holds the pseudo-header's sum, and the same
