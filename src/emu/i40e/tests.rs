@@ -127,7 +127,7 @@ impl Bench {
         self.put_qword(ARQ + 32 * n, 0x1200 | 4096 << 32);
         self.put_qword(ARQ + 32 * n + 8, 0);
         self.put_qword(ARQ + 32 * n + 16, 0);
-        self.put_qword(ARQ + 32 * n + 24, buffer >> 32 | buffer << 32);
+        self.put_qword(ARQ + 32 * n + 24, buffer.rotate_left(32));
     }
 
     /// Gives a command and waits for ATQH; `None` if it does not come.
@@ -338,7 +338,7 @@ impl Bench {
         }
         let first = self.read(0x1c0400) & 0x7ff;
         let absolute = first + q as u32;
-        self.write(0xe6500 + 4 * u64::from(absolute / 128), 1 << 31 | absolute % 128);
+        self.write(0xe6500 + 4 * u64::from(absolute / 128), (1 << 31) | (absolute % 128));
         self.write(0x104000 + 4 * q as u64, 2);
         self.tx_bell[q].ring(0);
         self.write(0x100000 + 4 * q as u64, 1);
@@ -418,7 +418,7 @@ impl Bench {
 /// Puts a value into a context at this bit.
 fn set(context: &mut [u64], lsb: usize, value: u64) {
     context[lsb / 64] |= value << (lsb % 64);
-    if lsb % 64 != 0 && lsb / 64 + 1 < context.len() {
+    if !lsb.is_multiple_of(64) && lsb / 64 + 1 < context.len() {
         context[lsb / 64 + 1] |= value >> (64 - lsb % 64);
     }
 }

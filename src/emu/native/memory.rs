@@ -26,6 +26,9 @@ use std::time::SystemTime;
 /// Bytes in a page.
 const PAGE: u64 = 2 << 20;
 
+/// Does something with the memory of each card.
+type ForEach<'a> = dyn FnMut(&mut dyn FnMut(&mut Translation)) + 'a;
+
 /// What is mapped of the hugetlbfs.
 #[derive(Debug)]
 pub struct Memory {
@@ -51,7 +54,7 @@ impl Memory {
     }
 
     /// Maps what is new and unmaps what is gone, for each of `cards`.
-    pub fn scan(&mut self, cards: &mut dyn FnMut(&mut dyn FnMut(&mut Translation))) -> Result<()> {
+    pub fn scan(&mut self, cards: &mut ForEach<'_>) -> Result<()> {
         self.changed = fs::metadata(HUGE_PAGES).and_then(|m| m.modified()).ok();
         self.incomplete = false;
         let mut there = BTreeMap::new();
@@ -86,7 +89,7 @@ impl Memory {
     }
 
     /// Maps one page of a file for every card.
-    fn map(&self, file: &File, page: u64, cards: &mut dyn FnMut(&mut dyn FnMut(&mut Translation))) -> Result<Iova> {
+    fn map(&self, file: &File, page: u64, cards: &mut ForEach<'_>) -> Result<Iova> {
         let mapping = Mapping::populated(file.as_fd(), page * PAGE, PAGE)?;
         let iova = sys::physical_address(&self.pagemap, mapping.address())?.ok_or_else(|| {
             Error::new(Kind::Permission, "the kernel hides physical addresses from this user; run as root")

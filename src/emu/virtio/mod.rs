@@ -40,8 +40,7 @@ use super::wire::{Counters, Mac, Random, Speed};
 use super::{Bus, DoorbellPage, Model, Page, Picos, Profile, Spec, Violations};
 use crate::dma::Iova;
 use crate::pci::Id;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Pairs of queues.
 pub const PAIRS: u16 = 8;
@@ -225,7 +224,7 @@ impl Virtio {
             random: Random::new(spec.seed),
             now: 0,
             offered: if packed { OFFERED | RING_PACKED } else { OFFERED },
-            notify: Arc::new([const { AtomicU32::new(SILENT) }; 1024]),
+            notify: Page::row(1)[0].clone(),
             device_select: 0,
             driver_select: 0,
             taken: 0,

@@ -257,7 +257,7 @@ fn a_late_firmware_is_late_and_the_rest_works() {
         bench.run(50_000_000);
         let events = bench.events(0);
         assert_eq!(bench.packets(0, &events), [[&prefix_of(&frame)[..], &frame].concat()]);
-        bench.write(0, 0x830, (RING - 8 + bench.rx_next[0]) % RING & !7);
+        bench.write(0, 0x830, ((RING - 8 + bench.rx_next[0]) % RING) & !7);
     }
     bench.assert_clean();
 }

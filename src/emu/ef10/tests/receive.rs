@@ -56,7 +56,7 @@ fn ten_thousand_frames_wrap_all_rings_in_order() {
                 assert_eq!(packet[34..38], received.to_be_bytes());
                 received += 1;
             }
-            bench.write(0, 0x830, (RING - 8 + bench.rx_next[0]) % RING & !7);
+            bench.write(0, 0x830, ((RING - 8 + bench.rx_next[0]) % RING) & !7);
         }
     }
     assert_eq!(received, 10_000);

@@ -42,7 +42,7 @@ fn a_context_can_be_written_line_by_line() {
     let bench = Bench::new("x710,strict");
     for line in 0..2 {
         for n in 0..4 {
-            bench.write(0x10c100 + 128 * n, 0x1111_0000 * (line + 1) | n as u32);
+            bench.write(0x10c100 + 128 * n, (0x1111_0000 * (line + 1)) | n as u32);
         }
         bench.write(0x10c300, 3 | line << 12 | 1 << 17);
         assert_eq!(bench.read(0x10c380) & 3, 1);
