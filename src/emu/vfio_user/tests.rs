@@ -1,7 +1,7 @@
 //! The server against a client that knows only the protocol.
 
 use super::*;
-use crate::emu::wire::Random;
+use crate::emu::wire::{Counters, Random};
 use crate::emu::{Spec, build};
 use crate::sys::EventFd;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 
 struct Served {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Counters>>,
     path: PathBuf,
     seen: Arc<Mutex<Vec<Access>>>,
     _directory: tempfile::TempDir,
@@ -22,7 +22,7 @@ impl Served {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("card.sock");
-        let spec = Spec::new("82599");
+        let spec: Spec = "82599,wire=loop,link=1us".parse().unwrap();
         let wire = spec.open_wire(&mut Default::default()).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -32,6 +32,7 @@ impl Served {
         let thread = thread::spawn(move || {
             let stopped = || stopping.load(Ordering::Relaxed);
             server.run(stopped).unwrap();
+            server.card().model().wire_counters()
         });
         Served { stop, thread: Some(thread), path, seen, _directory: directory }
     }
@@ -43,12 +44,17 @@ impl Served {
     }
 }
 
+impl Served {
+    /// Ends the server; what has passed on the wire.
+    fn end(&mut self) -> Option<Counters> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(|thread| thread.join().unwrap())
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
+        self.end();
         assert!(!self.path.exists(), "the socket is removed");
     }
 }
@@ -192,9 +198,9 @@ fn a_client_that_stops_in_the_middle_of_a_message_does_not_keep_the_server() {
     let served = Served::new();
     let mut slow = served.connect();
     let begun = Instant::now();
-    // One byte of a message now and then, with the whole one always to come.
+    // One byte now and then: the header would be whole in twice the time there is.
     let ended = loop {
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(2 * MESSAGE / HEADER as u32);
         if slow.stream.write_all(&[9]).is_err() {
             break begun.elapsed();
         }
@@ -270,7 +276,8 @@ fn session() -> Vec<(u16, Vec<u8>, With)> {
         read(7, 0, 4096),
         (8, vectors(0, 1), With::Event),
         (8, vectors(1, 1), With::Event),
-        // Command register: memory and bus mastering; MSI-X on.
+        // Reset. Command register: memory and bus mastering; MSI-X on.
+        write(0, 0, 0x0400_0008),
         write(7, 4, 6),
         write(7, 0x70, 0x8000_0000),
         // Receive: ring 0 with 128 descriptors, RXDCTL, RXCTRL.
@@ -296,7 +303,6 @@ fn session() -> Vec<(u16, Vec<u8>, With)> {
         write(0, 0x6018, 20),
         (13, Vec::new(), With::Nothing),
     ];
-    // What DMA finds in the rings is whatever frames were received before.
     session.extend(session.clone().into_iter().skip(8).take(16));
     session
 }
@@ -307,11 +313,16 @@ fn session() -> Vec<(u16, Vec<u8>, With)> {
 #[test]
 fn no_session_brings_the_server_down() {
     const PATIENCE: Duration = Duration::from_secs(4);
-    let served = Served::new();
+    let mut served = Served::new();
     let (memory, event) = (memory(), EventFd::new().unwrap());
-    // Descriptors of any content.
     let mut random = Random::new(7);
-    let content: Vec<u8> = (0..MEMORY / 8).flat_map(|_| random.number().to_ne_bytes()).collect();
+    // Descriptors that make sense as a rule, for both directions: an address;
+    // EOP, IFCS and RS with a length. Frames that come in go over them.
+    let mut descriptor = || match random.number() % 4 {
+        0 => [random.number(), random.number()],
+        _ => [random.below(MEMORY / 2), 0x0b00_0000 | (60 + random.below(1400))],
+    };
+    let content: Vec<u8> = (0..MEMORY / 16).flat_map(|_| descriptor()).flat_map(u64::to_ne_bytes).collect();
     (&memory).write_all(&content).unwrap();
     let begun = Instant::now();
     let mut sessions = 0;
@@ -361,6 +372,9 @@ fn no_session_brings_the_server_down() {
     let mut client = served.connect();
     assert_eq!(client.read(7, 0, 6).unwrap(), [0x86, 0x80, 0xfb, 0x10, 0, 0], "bus mastering is off");
     assert_eq!(client.read(0, 0x6028, 4).unwrap(), [0; 4], "no queue is on");
+    drop(client);
+    let wire = served.end().unwrap();
+    assert!(wire.tx_frames > 100 && wire.rx_frames > 100, "the sessions got no further than {wire:?}");
 }
 
 proptest! {
