@@ -523,8 +523,8 @@ mod tests {
 
     #[test]
     fn a_link_comes_up_in_real_time_without_anybody_stepping() {
-        let engine = Engine::new(Drive::Thread);
         let start = Instant::now();
+        let engine = Engine::new(Drive::Thread);
         let (function, tap) = open(&engine, "82599,strict,link=2ms");
         let bar = function.bar(0).unwrap();
         while bar.read32(LINKS) & LINK_UP == 0 {
