@@ -564,7 +564,8 @@ impl Virtio {
             let word = &self.notify[usize::from(place)];
             if word.load(Ordering::Relaxed) != SILENT {
                 let value = word.swap(SILENT, Ordering::Acquire);
-                let size = if self.has(NOTIFICATION_DATA) { 4 } else { 2 };
+                // A store of 16 bits leaves the upper half as it was.
+                let (size, value) = if self.has(NOTIFICATION_DATA) { (4, value) } else { (2, value & 0xffff) };
                 self.notified(NOTIFY_AT + NOTIFY_STEP * u32::from(place), size, value);
             }
         }
