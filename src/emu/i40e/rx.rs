@@ -122,9 +122,6 @@ impl RxQueue {
         if self.longest > CHAIN_MAX * self.buffer {
             violations.note("receive queue context with a maximum of more than five buffers");
         }
-        if at(201, 1) == 0 {
-            violations.note("receive queue context without prefetch enable");
-        }
     }
 
     /// Free descriptors; looks at the tail if fewer than `need` are known.
@@ -379,7 +376,7 @@ impl I40e {
             return Fate::Refused;
         }
         if len as u32 > queue.longest || len as u32 > CHAIN_MAX * queue.buffer {
-            self.count_too_long(vsi);
+            self.count_too_long();
             return Fate::Refused;
         }
         let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };

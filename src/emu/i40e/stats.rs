@@ -12,9 +12,10 @@ const VSI_TX: [u32; 4] = [0x328000, 0x33c000, 0x33cc00, 0x33d800];
 /// Frames that found no descriptor, and packets that could not be sent.
 const GLV_RDPC: u32 = 0x310000;
 const GLV_TEPC: u32 = 0x344000;
-/// Frames that were too long: for the MAC, and for their queue.
+/// Frames that were too long: for the MAC, and for their queue. The latter is
+/// counted by function: those of ports come behind 128 virtual ones.
 const GLPRT_ROC: u32 = 0x300120;
-const GL_RXERR1: u32 = 0x318000;
+const GL_RXERR1: u32 = 0x318000 + 8 * 128;
 /// Frames that the packet buffer had no room for.
 const GLPRT_RDPC: u32 = 0x300600;
 
@@ -105,8 +106,8 @@ impl I40e {
     }
 
     /// A frame was longer than its queue takes.
-    pub(super) fn count_too_long(&self, vsi: usize) {
-        self.regs.count(GL_RXERR1 + 8 * u32::from(self.switch.vsis[vsi].stat), 1);
+    pub(super) fn count_too_long(&self) {
+        self.regs.count(GL_RXERR1, 1);
     }
 
     /// A packet could not be sent.

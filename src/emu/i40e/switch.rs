@@ -65,6 +65,8 @@ pub struct Vsi {
     /// `None` is any, 0 untagged.
     filters: Vec<(u64, Option<u16>)>,
     promiscuous: u16,
+    /// The same in single VLANs: those that have some, 0 being untagged.
+    promiscuous_in: Vec<(u16, u16)>,
     /// First queue of traffic class 0 in the VSI, how many there are, and which.
     class: (u16, u16),
     queues: Vec<u16>,
@@ -87,6 +89,7 @@ impl Vsi {
             properties: [0; PROPERTIES],
             filters: Vec::new(),
             promiscuous: 0,
+            promiscuous_in: Vec::new(),
             class: (0, 1),
             queues: Vec::new(),
             strips: false,
@@ -168,6 +171,7 @@ impl Vsi {
         };
         self.promiscuous & all != 0
             || self.filters.iter().any(|(wanted, tag)| *wanted == address && tag.is_none_or(|tag| tag == vlan))
+            || self.promiscuous_in.iter().any(|(tag, flags)| *tag == vlan && flags & all != 0)
     }
 
     /// Whether it gets what nobody else wants.
@@ -177,7 +181,7 @@ impl Vsi {
 
     /// Whether no frame can ever be for it.
     fn deaf(&self) -> bool {
-        self.promiscuous == 0 && self.filters.is_empty()
+        self.promiscuous == 0 && self.promiscuous_in.is_empty() && self.filters.is_empty()
     }
 }
 
@@ -439,14 +443,22 @@ impl I40e {
         result
     }
 
-    /// Flags, and which of them are meant.
+    /// Flags, and which of them are meant: everywhere, or in one VLAN.
     fn promiscuous(&mut self, command: &Command) -> Result<(), u16> {
+        const IN_VLAN: u16 = 1 << 15;
         let (flags, valid) = (command.u16(0), command.u16(2));
         let at = self.known_vsi(command.u16(4))?;
-        // For one VLAN alone (bit 15 of the VLAN): taken, without effect.
-        if command.u16(6) & 0x8000 == 0 {
-            let now = &mut self.switch.vsis[at].promiscuous;
-            *now = *now & !valid | flags & valid;
+        let (vlan, vsi) = (command.u16(6), &mut self.switch.vsis[at]);
+        if vlan & IN_VLAN == 0 {
+            vsi.promiscuous = vsi.promiscuous & !valid | flags & valid;
+        } else {
+            let vlan = vlan & 0xfff;
+            let known = vsi.promiscuous_in.iter().find(|(tag, _)| *tag == vlan).map_or(0, |(_, flags)| *flags);
+            vsi.promiscuous_in.retain(|(tag, _)| *tag != vlan);
+            let now = known & !valid | flags & valid;
+            if now != 0 {
+                vsi.promiscuous_in.push((vlan, now));
+            }
         }
         self.switch.refresh();
         Ok(())

@@ -135,6 +135,12 @@ fn only_wanted_addresses_and_vlans_come_through() {
     assert!(passes(&mut bench, own, Some(0x6064)));
     assert!(!passes(&mut bench, own, Some(101)));
     assert!(passes(&mut bench, other, None) && passes(&mut bench, other, Some(7)));
+    // Broadcasts in VLAN 7 alone.
+    bench.tell(0x0254, &[0, 4, MAIN]);
+    bench.tell(0x0254, &[4, 4, MAIN, 0x8007]);
+    assert!(passes(&mut bench, [0xff; 6], Some(7)) && !passes(&mut bench, [0xff; 6], None));
+    bench.tell(0x0254, &[0, 4, MAIN, 0x8007]);
+    assert!(!passes(&mut bench, [0xff; 6], Some(7)));
     // Of last resort.
     bench.tell(0x0254, &[8, 8, MAIN]);
     assert!(passes(&mut bench, [2, 0, 0, 0, 0, 0x77], None));
@@ -258,7 +264,7 @@ fn a_frame_longer_than_its_queue_takes_is_dropped_and_counted() {
     bench.send(0, &frame(1519));
     bench.run(20_000_000);
     assert!(bench.receive(0).is_none());
-    assert_eq!(bench.read(0x318000 + 8 * 9), 1);
+    assert_eq!(bench.read(0x318000 + 8 * 128), 1);
     // And one longer than the MAC was set to take.
     bench.tell(0x0603, &[1522]);
     bench.assert_clean();
