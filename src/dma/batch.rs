@@ -76,6 +76,12 @@ impl Span {
         self.0 & Self::OFFLOAD != 0
     }
 
+    /// Whether there is more to it than a place: another part, or an [`Offload`].
+    #[inline]
+    pub(crate) fn special(self) -> bool {
+        self.0 >> 24 != 0
+    }
+
     /// All of it: for a whole packet at the start of its buffer with nothing
     /// special about it, just its length.
     #[inline]
@@ -298,6 +304,21 @@ impl<'p> Batch<'p> {
         unsafe { self.pool.pointer(buffer).as_ptr().add(start - N).cast::<[u8; N]>().write_unaligned(bytes) };
     }
 
+    /// Takes the VLAN tag out of the frame that starts in entry `i`, if there is
+    /// one: its tag control information.
+    pub(crate) fn take_tag(&mut self, i: usize) -> Option<u16> {
+        let frame = self.frame_mut(i);
+        let tci = match *frame.get(12..16)? {
+            [0x81, 0x00, a, b] | [0x88, 0xa8, a, b] => u16::from_be_bytes([a, b]),
+            _ => return None,
+        };
+        let start = self.entries[i].span.start().checked_add(4)?;
+        self.frame_mut(i).copy_within(..12, 4);
+        let span = self.entries[i].span;
+        self.entries[i].span = Span(span.0 & 0xff00_0000 | u32::from(start) << 16 | u32::from(span.len() - 4));
+        Some(tci)
+    }
+
     /// Puts a VLAN tag behind the addresses of the frame that starts in entry
     /// `i`; false if it is too short or its buffer has no room.
     pub(crate) fn insert_tag(&mut self, i: usize, tci: u16) -> bool {
@@ -507,6 +528,30 @@ mod tests {
         }
         assert!(Batch::new(&pool).push(60).is_none());
         assert!(!Batch::new(&pool).push_frame(&[0; 60]));
+    }
+
+    #[test]
+    fn a_tag_goes_in_and_comes_out_wherever_the_frame_starts() {
+        let pool = Pool::new(4, Addressing::Translated).unwrap();
+        let mut batch = Batch::new(&pool);
+        let plain: Vec<u8> = (0..60).collect();
+        for start in [0, 14] {
+            batch.clear();
+            assert!(batch.push_frame(&plain));
+            batch.entries[0].span = Span::new(start, 60, false);
+            batch.frame_mut(0).copy_from_slice(&plain);
+            assert_eq!(batch.take_tag(0), None);
+            assert!(batch.insert_tag(0, 0x2064));
+            let frame = batch.frame(0);
+            assert_eq!(
+                (&frame[..12], &frame[12..16], &frame[16..]),
+                (&plain[..12], &[0x81, 0, 0x20, 0x64][..], &plain[12..])
+            );
+            assert_eq!(batch.take_tag(0), Some(0x2064));
+            assert_eq!(batch.frame(0), plain);
+        }
+        batch.entries[0].span = Span::new(0, BUFFER_SIZE as u16, false);
+        assert!(!batch.insert_tag(0, 1), "no room");
     }
 
     #[test]

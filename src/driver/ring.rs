@@ -53,6 +53,13 @@ impl<D: Descriptor> Ring<D> {
         unsafe { &*self.base.as_ptr().add((position & self.mask) as usize) }
     }
 
+    /// The descriptors as a value, which a loop keeps in registers: see
+    /// [`BufferRing::slots`].
+    #[inline]
+    pub fn view(&self) -> View<'_, D> {
+        View { base: self.base, mask: self.mask, _ring: PhantomData }
+    }
+
     /// Address of the first descriptor as the device sees it.
     pub fn iova(&self) -> u64 {
         self.region.iova()
@@ -64,18 +71,74 @@ impl<D: Descriptor> Ring<D> {
     }
 }
 
-/// A ring of descriptors with the buffer that each of them holds, which only
-/// the driver knows.
+/// Descriptors of a [`Ring`], borrowed.
+#[derive(Debug)]
+pub struct View<'a, D> {
+    base: NonNull<D>,
+    mask: u32,
+    _ring: PhantomData<&'a D>,
+}
+
+impl<'a, D: Descriptor> View<'a, D> {
+    /// The descriptor at `position`.
+    #[inline]
+    pub fn at(&self, position: u32) -> &'a D {
+        // SAFETY: masked by len - 1; Ring::new checked that len descriptors are there.
+        // JUSTIFICATION: as Ring::at.
+        unsafe { &*self.base.as_ptr().add((position & self.mask) as usize) }
+    }
+}
+
+/// The buffers that the descriptors of a ring hold, which only the driver knows:
+/// a ring of its own, as long or shorter.
+#[derive(Debug)]
+pub struct Buffers(Box<[Cell<u32>]>);
+
+impl Buffers {
+    /// For `len` descriptors, a power of two.
+    pub fn new(len: u32) -> Self {
+        assert!(len.is_power_of_two());
+        Self(vec![Cell::new(0); len as usize].into())
+    }
+
+    /// How many it has room for.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // a ring is never empty
+    pub fn len(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    /// The buffer at `position`.
+    #[inline]
+    pub fn at(&self, position: u32) -> &Cell<u32> {
+        let index = position as usize & (self.0.len() - 1);
+        // SAFETY: masked by len - 1, and a power of two is not 0.
+        // JUSTIFICATION: as Ring::at.
+        unsafe { self.0.get_unchecked(index) }
+    }
+
+    /// The buffers from `position`, at most `count`, as the one or two runs they
+    /// make in the ring.
+    #[inline]
+    pub fn runs(&self, position: u32, count: u32) -> (&[Cell<u32>], &[Cell<u32>]) {
+        let start = position as usize & (self.0.len() - 1);
+        let count = (count as usize).min(self.0.len());
+        let first = count.min(self.0.len() - start);
+        (&self.0[start..start + first], &self.0[..count - first])
+    }
+}
+
+/// A ring of descriptors with the buffer that each of them holds.
 #[derive(Debug)]
 pub struct BufferRing<D> {
     ring: Ring<D>,
-    buffers: Box<[Cell<u32>]>,
+    buffers: Buffers,
 }
 
 impl<D: Descriptor> BufferRing<D> {
     /// As [`Ring::new`].
     pub fn new(region: Region, len: u32) -> Self {
-        Self { ring: Ring::new(region, len), buffers: vec![Cell::new(0); len as usize].into() }
+        Self { ring: Ring::new(region, len), buffers: Buffers::new(len) }
     }
 
     /// Descriptors in the ring.
@@ -100,7 +163,7 @@ impl<D: Descriptor> BufferRing<D> {
     /// The buffer of the descriptor at `position`.
     #[inline]
     pub fn buffer(&self, position: u32) -> &Cell<u32> {
-        self.slots().at(position).1
+        self.buffers.at(position)
     }
 
     /// Descriptors and buffers as a value, which a loop keeps in registers: the
@@ -108,17 +171,13 @@ impl<D: Descriptor> BufferRing<D> {
     /// not those of a local.
     #[inline]
     pub fn slots(&self) -> Slots<'_, D> {
-        Slots { base: self.ring.base, buffers: &self.buffers, mask: self.ring.mask }
+        Slots { base: self.ring.base, buffers: &self.buffers.0, mask: self.ring.mask }
     }
 
-    /// The buffers from `position`, at most `count`, as the one or two runs they
-    /// make in the ring.
+    /// As [`Buffers::runs`].
     #[inline]
     pub fn runs(&self, position: u32, count: u32) -> (&[Cell<u32>], &[Cell<u32>]) {
-        let start = self.index(position) as usize;
-        let count = (count as usize).min(self.buffers.len());
-        let first = count.min(self.buffers.len() - start);
-        (&self.buffers[start..start + first], &self.buffers[..count - first])
+        self.buffers.runs(position, count)
     }
 }
 
