@@ -20,6 +20,7 @@ mod hw;
 mod irq;
 mod limits;
 pub mod pair;
+mod pieces;
 mod regs;
 pub mod ring;
 mod rings;
@@ -28,11 +29,12 @@ pub mod tally;
 pub mod tx;
 pub mod wait;
 
+pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;
 pub mod virtio;
 
-use crate::dma::{Batch, Pool};
+use crate::dma::{Batch, Pool, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Function};
 use std::fmt;
@@ -410,6 +412,7 @@ pub struct Port {
 macro_rules! rx_of_its_family {
     ($any:expr, $queue:ident => $what:expr) => {
         match $any {
+            RxQueue::Efvi($queue) => $what,
             RxQueue::Ixgbe($queue) => $what,
             RxQueue::I40e($queue) => $what,
             RxQueue::I40eLong($queue) => $what,
@@ -422,6 +425,7 @@ macro_rules! rx_of_its_family {
 macro_rules! tx_of_its_family {
     ($any:expr, $queue:ident => $what:expr) => {
         match $any {
+            TxQueue::Efvi($queue) => $what,
             TxQueue::Ixgbe($queue) => $what,
             TxQueue::I40e($queue) => $what,
             TxQueue::Virtio($queue) => $what,
@@ -433,6 +437,8 @@ macro_rules! tx_of_its_family {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // a few a port; a box would cost each burst a pointer
 pub enum RxQueue {
+    /// Solarflare EF10.
+    Efvi(efvi::RxQueue),
     /// Intel 82599, X540, X550.
     Ixgbe(ixgbe::RxQueue),
     /// Intel X710, XL710, XXV710, X722.
@@ -447,6 +453,8 @@ pub enum RxQueue {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // as RxQueue
 pub enum TxQueue {
+    /// Solarflare EF10.
+    Efvi(efvi::TxQueue),
     /// Intel 82599, X540, X550.
     Ixgbe(ixgbe::TxQueue),
     /// Intel X710, XL710, XXV710, X722.
@@ -513,6 +521,40 @@ impl TxQueue {
         tx_of_its_family!(self, queue => queue.reclaim(pool))
     }
 
+    /// Lays the packets of `batch` ready at the card, all of them or none: each
+    /// is then sent by [`TxQueue::launch`] with a single store, as often as
+    /// wanted, by its number in the order of laying. They stay until the port is
+    /// closed. Returns how many that were.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a packet of several buffers or with an offload,
+    /// [`Kind::Unsupported`] if the card is of a family that cannot.
+    pub fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
+        match self {
+            TxQueue::Efvi(queue) => queue.prepare(batch),
+            _ => Err(Error::new(Kind::Unsupported, "cards of this family cannot have packets laid ready; use send")),
+        }
+    }
+
+    /// Sends packet `n` of those laid ready; false if there is none such or no
+    /// room in the ring, which [`TxQueue::reclaim`] makes.
+    #[inline]
+    pub fn launch(&mut self, n: usize) -> bool {
+        match self {
+            TxQueue::Efvi(queue) => queue.launch(n),
+            _ => false,
+        }
+    }
+
+    /// When the last packet that the card reported as sent left, by its own
+    /// clock, if it says so and [`Config::timestamps`] asked it to.
+    pub fn last_sent(&self) -> Option<Timestamp> {
+        match self {
+            TxQueue::Efvi(queue) => queue.last_sent(),
+            _ => None,
+        }
+    }
+
     /// What the device did wrong on this queue.
     pub fn anomalies(&self) -> Anomalies {
         tx_of_its_family!(self, queue => queue.anomalies())
@@ -533,6 +575,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "ixgbe", paths: &["dma"], supports: ixgbe::supports, open: ixgbe::open },
     Family { name: "i40e", paths: &["dma"], supports: i40e::supports, open: i40e::open },
     Family { name: "virtio", paths: &["dma"], supports: virtio::supports, open: virtio::open },
+    Family { name: "efvi", paths: &["dma", "push", "pio", "ctpio"], supports: efvi::supports, open: efvi::open },
 ];
 
 fn family(id: pci::Id) -> Option<&'static Family> {

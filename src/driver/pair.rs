@@ -41,6 +41,7 @@ pub fn with_pair<L: Loop>(rx: &mut RxQueue, tx: &mut TxQueue, body: L) -> L::Out
         (RxQueue::I40e(rx), TxQueue::I40e(tx)) => body.run(rx, tx),
         (RxQueue::I40eLong(rx), TxQueue::I40e(tx)) => body.run(rx, tx),
         (RxQueue::Virtio(rx), TxQueue::Virtio(tx)) => body.run(rx, tx),
+        (RxQueue::Efvi(rx), TxQueue::Efvi(tx)) => body.run(rx, tx),
         (rx, tx) => body.run(rx, tx),
     }
 }
@@ -72,4 +73,5 @@ by_its_methods! {
     [] RxQueue, [] TxQueue;
     [<F: rx::Format>] rx::Queue<F>, [<F: tx::Format>] tx::Queue<F>;
     [] virtio::RxQueue, [] virtio::TxQueue;
+    [] super::efvi::RxQueue, [] super::efvi::TxQueue;
 }

@@ -1,0 +1,341 @@
+//! Which frames are received, and on which queue.
+//!
+//! The firmware has a list of the combinations of fields that it can match; the
+//! most specific filter that matches a frame gets it. A filter that is inserted
+//! has a flow to itself; one that subscribes gets a copy, which is what
+//! broadcast and multicast are for.
+
+use super::cmd::{
+    EVB_PORT_ID_ASSIGNED, filter_op, get_parser_disp_info, refusal, rss_context_alloc, rss_context_set_flags,
+    rss_context_set_key, rss_context_set_table, vadaptor_set_mac,
+};
+use super::hw::{Capability, Hw};
+use super::mcdi::Request;
+use super::setup;
+use crate::dma::L4;
+use crate::driver::{FlowRule, MacAddr, Rss};
+use crate::error::{Kind, Result};
+use std::net::IpAddr;
+
+/// Entries of a redirection table.
+const TABLE: usize = 128;
+
+/// Fields that a filter compares.
+mod fields {
+    pub const SRC_IP: u64 = 1 << 0;
+    pub const DST_IP: u64 = 1 << 1;
+    pub const SRC_PORT: u64 = 1 << 3;
+    pub const DST_MAC: u64 = 1 << 4;
+    pub const DST_PORT: u64 = 1 << 5;
+    pub const ETHER_TYPE: u64 = 1 << 6;
+    pub const IP_PROTO: u64 = 1 << 9;
+    /// Any multicast address that no other filter names.
+    pub const UNKNOWN_MCAST_DST: u64 = 1 << 30;
+    /// Any unicast address that no other filter names.
+    pub const UNKNOWN_UCAST_DST: u64 = 1 << 31;
+}
+
+/// What is done with a filter.
+mod op {
+    pub const INSERT: u64 = 0;
+    pub const REMOVE: u64 = 1;
+    pub const SUBSCRIBE: u64 = 2;
+    pub const UNSUBSCRIBE: u64 = 3;
+}
+
+/// A filter that is in.
+#[derive(Clone, Copy, Debug)]
+struct Filter {
+    handle: u64,
+    /// It gets copies.
+    subscribes: bool,
+}
+
+/// The filters and spreading of a port.
+pub struct Filters {
+    rx_queues: u16,
+    /// Combinations of fields that the firmware can match.
+    supported: Vec<u64>,
+    /// Spreading context, if there are several queues.
+    rss: Option<u64>,
+    own: Option<Filter>,
+    broadcast: Option<Filter>,
+    groups: Vec<Filter>,
+    /// Everything else: unicast, multicast.
+    promiscuous: Vec<Filter>,
+    rules: Vec<(FlowRule, Filter)>,
+}
+
+impl Filters {
+    /// None yet.
+    pub fn new(hw: &Hw, rx_queues: u16) -> Result<Self> {
+        const RX_MATCHES: u64 = 1;
+        use get_parser_disp_info::output;
+        let request = Request::new(get_parser_disp_info::COMMAND).with(get_parser_disp_info::input::OP, RX_MATCHES);
+        let reply = hw.ask(request)?;
+        let count = reply.get(output::NUM_SUPPORTED_MATCHES).min(61) as usize;
+        let words = reply.bytes(output::SUPPORTED_MATCHES).as_chunks::<4>().0;
+        Ok(Filters {
+            rx_queues,
+            supported: words.iter().take(count).map(|word| u64::from(u32::from_le_bytes(*word))).collect(),
+            rss: None,
+            own: None,
+            broadcast: None,
+            groups: Vec::new(),
+            promiscuous: Vec::new(),
+            rules: Vec::new(),
+        })
+    }
+
+    /// Receives frames for `mac`, and broadcast.
+    pub fn start(&mut self, hw: &Hw, mac: MacAddr) -> Result<()> {
+        self.own = Some(self.insert(hw, op::INSERT, self.to(mac))?);
+        self.broadcast = Some(self.insert(hw, op::SUBSCRIBE, self.to(MacAddr([0xff; 6])))?);
+        Ok(())
+    }
+
+    /// A filter for frames to `mac`.
+    fn to(&self, mac: MacAddr) -> Request {
+        self.spread(fields::DST_MAC).with_bytes(filter_op::input::DST_MAC, &mac.0)
+    }
+
+    /// A filter on `fields`, yet without values, whose frames are spread over all queues.
+    fn spread(&self, fields: u64) -> Request {
+        const MODE_RSS: u64 = 1;
+        let request = self.request(fields, 0);
+        match self.rss {
+            Some(context) => {
+                request.with(filter_op::input::RX_MODE, MODE_RSS).with(filter_op::input::RX_CONTEXT, context)
+            }
+            None => request,
+        }
+    }
+
+    /// A filter on `fields`, yet without values, whose frames go to `queue`.
+    fn request(&self, fields: u64, queue: u16) -> Request {
+        const DEST_HOST: u64 = 1;
+        const TX_DEST_DEFAULT: u64 = 0xffff_ffff;
+        Request::new(filter_op::COMMAND)
+            .with(filter_op::input::PORT_ID, EVB_PORT_ID_ASSIGNED)
+            .with(filter_op::input::MATCH_FIELDS, fields)
+            .with(filter_op::input::RX_DEST, DEST_HOST)
+            .with(filter_op::input::RX_QUEUE, u64::from(queue))
+            .with(filter_op::input::TX_DEST, TX_DEST_DEFAULT)
+    }
+
+    fn insert(&self, hw: &Hw, how: u64, request: Request) -> Result<Filter> {
+        let reply = hw.ask(request.with(filter_op::input::OP, how))?;
+        Ok(Filter { handle: reply.get(filter_op::output::HANDLE), subscribes: how == op::SUBSCRIBE })
+    }
+
+    /// Removes a filter; one that the card does not know of is removed already.
+    fn remove(hw: &Hw, filter: Filter) -> Result<()> {
+        let how = if filter.subscribes { op::UNSUBSCRIBE } else { op::REMOVE };
+        let request = Request::new(filter_op::COMMAND)
+            .with(filter_op::input::OP, how)
+            .with(filter_op::input::HANDLE, filter.handle);
+        hw.ask_if(request, &[refusal::ENOENT])?;
+        Ok(())
+    }
+
+    /// Any address, or only those asked for.
+    pub fn set_promiscuous(&mut self, hw: &Hw, on: bool) -> Result<()> {
+        while !on && let Some(filter) = self.promiscuous.pop() {
+            Self::remove(hw, filter)?;
+        }
+        if on && self.promiscuous.is_empty() {
+            for fields in [fields::UNKNOWN_UCAST_DST, fields::UNKNOWN_MCAST_DST] {
+                let filter = self.insert(hw, op::SUBSCRIBE, self.spread(fields))?;
+                self.promiscuous.push(filter);
+            }
+        }
+        Ok(())
+    }
+
+    /// These groups, and no others.
+    pub fn set_multicast(&mut self, hw: &Hw, groups: &[MacAddr]) -> Result<()> {
+        if let Some(wrong) = groups.iter().find(|group| group.0[0] & 1 == 0) {
+            return Err(hw.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
+        }
+        while let Some(filter) = self.groups.pop() {
+            Self::remove(hw, filter)?;
+        }
+        for (i, &group) in groups.iter().enumerate() {
+            // Broadcast is always in, and a group that is named twice is in once.
+            if group.0 != [0xff; 6] && !groups[..i].contains(&group) {
+                self.groups.push(self.insert(hw, op::SUBSCRIBE, self.to(group))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Another address of our own.
+    pub fn set_mac(&mut self, hw: &Hw, mac: MacAddr, max_frame: u16) -> Result<()> {
+        if mac.0[0] & 1 != 0 || mac == MacAddr::default() {
+            return Err(
+                hw.error(Kind::Usage, format!("{mac} cannot be a card's own address: it names a group or nobody"))
+            );
+        }
+        if let Some(filter) = self.own.take() {
+            Self::remove(hw, filter)?;
+        }
+        let request = Request::new(vadaptor_set_mac::COMMAND)
+            .with(vadaptor_set_mac::input::UPSTREAM_PORT_ID, EVB_PORT_ID_ASSIGNED)
+            .with_bytes(vadaptor_set_mac::input::MACADDR, &mac.0);
+        hw.ask_optional(request)?;
+        setup::mac_unit(hw, mac, max_frame)?;
+        self.own = Some(self.insert(hw, op::INSERT, self.to(mac))?);
+        Ok(())
+    }
+
+    /// Spreads flows over all queues, by filters that are inserted later.
+    pub fn set_rss(&mut self, hw: &Hw, rss: &Rss) -> Result<()> {
+        const EXCLUSIVE: u64 = 0;
+        use rss_context_alloc::input;
+        let request = Request::new(rss_context_alloc::COMMAND)
+            .with(input::UPSTREAM_PORT_ID, EVB_PORT_ID_ASSIGNED)
+            .with(input::TYPE, EXCLUSIVE)
+            .with(input::NUM_QUEUES, u64::from(self.rx_queues));
+        let codes = [refusal::ENOSPC, refusal::ENOSYS, refusal::EPERM];
+        let Some(context) = hw.ask_if(request, &codes)? else {
+            return Err(hw.error(
+                Kind::Unsupported,
+                "its firmware has no context left to spread flows with; use one receive queue",
+            ));
+        };
+        let context = context.get(rss_context_alloc::output::RSS_CONTEXT_ID);
+        self.rss = Some(context);
+        self.set_rss_table(hw, &rss.table)?;
+        let key = Request::new(rss_context_set_key::COMMAND)
+            .with(rss_context_set_key::input::RSS_CONTEXT_ID, context)
+            .with_bytes(rss_context_set_key::input::TOEPLITZ_KEY, &rss.key);
+        hw.ask(key)?;
+        if hw.caps.has(Capability::MoreRssModes) {
+            let flags = Request::new(rss_context_set_flags::COMMAND)
+                .with(rss_context_set_flags::input::RSS_CONTEXT_ID, context)
+                .with(rss_context_set_flags::input::FLAGS, rss_flags(rss.udp));
+            hw.ask(flags)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the redirection table, repeated to the card's length.
+    pub fn set_rss_table(&self, hw: &Hw, table: &[u16]) -> Result<()> {
+        let queues = self.rx_queues;
+        if let Some(wrong) = table.iter().find(|&&queue| queue >= queues) {
+            return Err(hw.error(
+                Kind::Usage,
+                format!("the redirection table names queue {wrong} but there are {queues}, counted from 0"),
+            ));
+        }
+        let Some(context) = self.rss else { return Ok(()) };
+        let entry = |i: usize| (if table.is_empty() { i as u16 % queues } else { table[i % table.len()] }) as u8;
+        let entries: [u8; TABLE] = std::array::from_fn(entry);
+        let request = Request::new(rss_context_set_table::COMMAND)
+            .with(rss_context_set_table::input::RSS_CONTEXT_ID, context)
+            .with_bytes(rss_context_set_table::input::INDIRECTION_TABLE, &entries);
+        hw.ask(request)?;
+        Ok(())
+    }
+
+    /// Steers a flow to a queue. A rule for the same flow is replaced.
+    pub fn steer(&mut self, hw: &Hw, rule: &FlowRule) -> Result<()> {
+        if rule.queue >= self.rx_queues {
+            return Err(hw.error(
+                Kind::Usage,
+                format!(
+                    "a flow cannot be steered to queue {}: there are {}, counted from 0",
+                    rule.queue, self.rx_queues
+                ),
+            ));
+        }
+        let (fields, request) = self.flow(hw, rule)?;
+        if !self.supported.contains(&fields) {
+            let text = format!(
+                "its firmware cannot match this combination of fields ({fields:#x}); name the destination's address and port, with both or none of the source's"
+            );
+            return Err(hw.error(Kind::Unsupported, text));
+        }
+        let same_flow = |(other, _): &(FlowRule, Filter)| FlowRule { queue: rule.queue, ..*other } == *rule;
+        if let Some(slot) = self.rules.iter().position(same_flow) {
+            Self::remove(hw, self.rules.swap_remove(slot).1)?;
+        }
+        let to_group = rule.destination.is_some_and(|address| address.is_multicast());
+        let filter = self.insert(hw, if to_group { op::SUBSCRIBE } else { op::INSERT }, request)?;
+        self.rules.push((*rule, filter));
+        Ok(())
+    }
+
+    /// The filter that a rule is, and the fields it compares.
+    fn flow(&self, hw: &Hw, rule: &FlowRule) -> Result<(u64, Request)> {
+        use filter_op::input;
+        let version = match (rule.source, rule.destination) {
+            (Some(IpAddr::V4(_)), Some(IpAddr::V6(_))) | (Some(IpAddr::V6(_)), Some(IpAddr::V4(_))) => {
+                return Err(hw.error(Kind::Usage, "a flow is of IPv4 or of IPv6, its addresses are of both"));
+            }
+            (Some(IpAddr::V6(_)), _) | (_, Some(IpAddr::V6(_))) => 0x86dd_u16,
+            _ => 0x0800,
+        };
+        let protocol = match rule.protocol {
+            L4::Tcp => 6,
+            L4::Udp => 17,
+            L4::Sctp => 132,
+        };
+        let mut fields = fields::ETHER_TYPE | fields::IP_PROTO;
+        let mut values: Vec<(super::cmd::Field, Vec<u8>)> =
+            vec![(input::ETHER_TYPE, version.to_be_bytes().to_vec()), (input::IP_PROTO, vec![protocol, 0])];
+        let octets = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        for (bit, field, value) in [
+            (fields::SRC_IP, input::SRC_IP, rule.source.map(octets)),
+            (fields::DST_IP, input::DST_IP, rule.destination.map(octets)),
+            (fields::SRC_PORT, input::SRC_PORT, rule.source_port.map(|port| port.to_be_bytes().to_vec())),
+            (fields::DST_PORT, input::DST_PORT, rule.destination_port.map(|port| port.to_be_bytes().to_vec())),
+        ] {
+            if let Some(value) = value {
+                fields |= bit;
+                values.push((field, value));
+            }
+        }
+        let request = self.request(fields, rule.queue);
+        Ok((fields, values.iter().fold(request, |request, (field, value)| request.with_bytes(*field, value))))
+    }
+
+    /// Removes all of them.
+    pub fn stop(&mut self, hw: &Hw) -> Result<()> {
+        let rules = self.rules.drain(..).map(|(_, filter)| filter);
+        let all = rules.chain(self.groups.drain(..)).chain(self.promiscuous.drain(..));
+        all.chain(self.own.take()).chain(self.broadcast.take()).try_for_each(|filter| Self::remove(hw, filter))
+    }
+
+    /// Whether frames are spread, and so have a hash.
+    pub fn spreads(&self) -> bool {
+        self.rss.is_some()
+    }
+}
+
+/// What is hashed: both addresses, and both ports of TCP and, if `udp`, of UDP.
+fn rss_flags(udp: bool) -> u64 {
+    const ENABLE: u64 = 0xf;
+    const ADDRESSES: u64 = 0x3;
+    const PORTS: u64 = 0xf;
+    let udp = if udp { PORTS } else { ADDRESSES };
+    ENABLE
+        | [PORTS, udp, ADDRESSES, PORTS, udp, ADDRESSES]
+            .iter()
+            .enumerate()
+            .fold(0, |flags, (n, mode)| flags | mode << (8 + 4 * n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_udp_are_hashed_if_asked_for() {
+        assert_eq!(rss_flags(true), 0x3ff3_ff0f);
+        assert_eq!(rss_flags(false), 0x33f3_3f0f);
+    }
+}

@@ -1,0 +1,166 @@
+//! What a card said of a received frame: in its event, and in the prefix before it.
+//!
+//! ```text
+//!   prefix   [ hash:32 | VLAN tag:16 | inner tag:16 | length:16 | time:32 ]   14 bytes
+//! ```
+//!
+//! All is decoded when it is asked for, from the event, the last time event and
+//! the prefix where it lies. Only where the prefix is out of reach, for a frame
+//! of several buffers or one whose tag was taken out, is it read at once and kept
+//! in other words.
+
+use super::ev::{Event, class};
+use super::time::{Format as TimeFormat, Sync};
+use crate::dma::{Checksum, Checksums, Meta, RawMeta, Timestamp};
+use std::time::Duration;
+
+/// In an entry's second word: the words are [`cooked`], not the event and [`Sync`].
+const COOKED: u64 = 1 << 63;
+
+/// How the frames of a queue are to be read.
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// Descriptors that the card is to have, at most.
+    pub window: u32,
+    /// Longest frame without FCS and tags.
+    pub max_frame: u32,
+    /// Take VLAN tags out.
+    pub strip: bool,
+    /// The prefix holds a hash.
+    pub hashed: bool,
+    /// The prefix holds a time in this format.
+    pub stamped: Option<TimeFormat>,
+}
+
+impl Format {
+    /// What reads it.
+    pub fn decode(self) -> fn(&RawMeta<'_>) -> Meta {
+        const NONE: u8 = 0;
+        const QUARTER: u8 = 1;
+        const SEVENTH: u8 = 2;
+        const WHOLE: u8 = 3;
+        match (self.hashed, self.stamped) {
+            (false, None) => decode::<false, NONE>,
+            (true, None) => decode::<true, NONE>,
+            (false, Some(TimeFormat::QuarterNanoseconds)) => decode::<false, QUARTER>,
+            (true, Some(TimeFormat::QuarterNanoseconds)) => decode::<true, QUARTER>,
+            (false, Some(TimeFormat::Fraction27)) => decode::<false, SEVENTH>,
+            (true, Some(TimeFormat::Fraction27)) => decode::<true, SEVENTH>,
+            (false, Some(TimeFormat::Nanoseconds)) => decode::<false, WHOLE>,
+            (true, Some(TimeFormat::Nanoseconds)) => decode::<true, WHOLE>,
+        }
+    }
+}
+
+/// Reads event, time and prefix of a frame. `TIME`: the format of its stamp.
+fn decode<const HASHED: bool, const TIME: u8>(raw: &RawMeta<'_>) -> Meta {
+    let [event, notes] = raw.words;
+    if notes & COOKED != 0 {
+        return uncooked(event, notes);
+    }
+    let event = Event(event);
+    let word = |at: usize| {
+        let bytes = raw.before.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u32::from_le_bytes)
+    };
+    let format = match TIME {
+        0 => None,
+        1 => Some(TimeFormat::QuarterNanoseconds),
+        2 => Some(TimeFormat::Fraction27),
+        _ => Some(TimeFormat::Nanoseconds),
+    };
+    let timestamp = format.and_then(|format| Sync(notes).received(format, word(10)?));
+    let rss_hash = if HASHED && is_ip(event) { word(0) } else { None };
+    Meta { rss_hash, vlan: None, checksums: checksums(event), timestamp, filtered: false }
+}
+
+fn is_ip(event: Event) -> bool {
+    matches!(event.l3_class(), class::IPV4 | class::IPV6 | class::IPV4_FRAGMENT | class::IPV6_FRAGMENT)
+}
+
+/// The card's verdict.
+fn checksums(event: Event) -> Checksums {
+    let verdict = |looked_at, wrong| match (looked_at && event.0 & Event::PARSE_INCOMPLETE == 0, event.0 & wrong != 0) {
+        (false, _) => Checksum::Unknown,
+        (true, false) => Checksum::Good,
+        (true, true) => Checksum::Bad,
+    };
+    let ipv4 = matches!(event.l3_class(), class::IPV4 | class::IPV4_FRAGMENT);
+    let l4 =
+        matches!(event.l4_class(), class::TCP | class::UDP) && matches!(event.l3_class(), class::IPV4 | class::IPV6);
+    Checksums { ip: verdict(ipv4, Event::IP_CHECKSUM), l4: verdict(l4, Event::L4_CHECKSUM) }
+}
+
+/// What [`uncooked`] gives back: words for a frame whose prefix is out of reach.
+///
+/// The first has the hash in bits 31:0, classes and VLAN tag above, the verdicts
+/// in between; the second has seconds, nanoseconds, and what there is.
+pub fn cooked(event: Event, meta: &Meta, vlan: Option<u16>) -> [u64; 2] {
+    let flag = |on: bool, bit: u32| u64::from(on) << bit;
+    let time = meta
+        .timestamp
+        .map_or(0, |Timestamp(time)| 1 << 62 | time.as_secs() & 0xffff_ffff | u64::from(time.subsec_nanos()) << 32);
+    let first = u64::from(meta.rss_hash.unwrap_or(0))
+        | flag(event.0 & Event::IP_CHECKSUM != 0, 32)
+        | flag(event.0 & Event::L4_CHECKSUM != 0, 33)
+        | flag(event.0 & Event::PARSE_INCOMPLETE != 0, 34)
+        | flag(meta.rss_hash.is_some(), 35)
+        | flag(vlan.is_some(), 36)
+        | event.0 & 0x1f << 42
+        | u64::from(vlan.unwrap_or(0)) << 48;
+    [first, time | COOKED]
+}
+
+/// Reads the words that [`cooked`] made.
+fn uncooked(first: u64, second: u64) -> Meta {
+    let is = |bit: u32| first >> bit & 1 != 0;
+    let moved = |on: bool, bit: u64| if on { bit } else { 0 };
+    let event = Event(
+        first & 0x1f << 42
+            | moved(is(32), Event::IP_CHECKSUM)
+            | moved(is(33), Event::L4_CHECKSUM)
+            | moved(is(34), Event::PARSE_INCOMPLETE),
+    );
+    let time = Duration::from_secs(second & 0xffff_ffff) + Duration::from_nanos(second >> 32 & 0x3fff_ffff);
+    Meta {
+        rss_hash: is(35).then_some(first as u32),
+        vlan: is(36).then_some((first >> 48) as u16),
+        checksums: checksums(event),
+        timestamp: (second >> 62 & 1 != 0).then_some(Timestamp(time)),
+        filtered: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cooked_reads_as_it_was() {
+        let udp = Event(class::IPV4 << 42 | class::UDP << 45 | Event::L4_CHECKSUM);
+        let stamp = Some(Timestamp(Duration::new(4_000_000_000, 999_999_999)));
+        let meta = Meta { rss_hash: Some(0xdead_beef), timestamp: stamp, ..Meta::default() };
+        let [first, second] = cooked(udp, &meta, Some(0x2064));
+        let read = uncooked(first, second);
+        assert_eq!((read.rss_hash, read.vlan, read.timestamp), (Some(0xdead_beef), Some(0x2064), stamp));
+        assert_eq!(read.checksums, Checksums { ip: Checksum::Good, l4: Checksum::Bad });
+        let [first, second] = cooked(Event(0), &Meta::default(), None);
+        assert_eq!(uncooked(first, second), Meta::default());
+    }
+
+    #[test]
+    fn a_prefix_is_read_where_it_lies() {
+        let mut before = [0; 14];
+        before[..4].copy_from_slice(&0x1122_3344u32.to_le_bytes());
+        before[10..].copy_from_slice(&40u32.to_le_bytes());
+        let event = class::IPV6 << 42 | class::TCP << 45;
+        let sync = Sync::new(0).at(5 | 3 << 36);
+        let read =
+            |decode: fn(&RawMeta<'_>) -> Meta| decode(&RawMeta { words: [event, sync.0], before: &before, after: &[] });
+        let meta = read(decode::<true, 1>);
+        assert_eq!(meta.rss_hash, Some(0x1122_3344));
+        assert_eq!(meta.timestamp, Some(Timestamp(Duration::new(5, 10))));
+        assert_eq!(meta.checksums, Checksums { ip: Checksum::Unknown, l4: Checksum::Good });
+        assert_eq!(read(decode::<false, 0>).rss_hash, None);
+    }
+}

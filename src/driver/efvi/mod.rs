@@ -1,0 +1,377 @@
+//! Driver for Solarflare EF10: SFC9120, SFC9140, SFC9220, X2522, X2541.
+//!
+//! ```text
+//!                      memory                                 card
+//!
+//!   Pool --buffer--> [ descriptors: n words ] --RX_DESC_UPD--> fetches, fills
+//!    ^                                                         the buffer, and
+//!    |                 [ events ] <--------------------------- reports
+//!    |                     |
+//!    |                     v
+//!    |     Batch <-- recv: buffer out, free buffer in, same slot; slot emptied
+//!    |       |
+//!    |       v
+//!    |     Batch --> send: buffer in
+//!    |                     |
+//!    |               [ descriptors: n words ] --TX_DESC_UPD--> fetches, sends,
+//!    |                                                         and reports
+//!    +--- reclaim <-- [ events ] <---------------------------- up to which
+//! ```
+//!
+//! Descriptors are written by the driver alone, events by the card alone. Each
+//! queue has a virtual interface (VI) to itself: descriptors, events, and a
+//! window of registers of the same number; so queues share nothing, and each can
+//! be polled by a thread of its own. What the card owns is known from our own
+//! indices; an event is believed if it names the descriptor that comes next
+//! (`rx`), or one of ours that ends a frame (`tx`), and every length is checked.
+//!
+//! Everything else is asked of the card's management controller, in commands
+//! through memory (`mcdi`, `cmd`), in the order that other drivers of these
+//! cards have: see [`open`] for it, `setup` for the steps. No step waits without
+//! a bound. A controller that restarts is noticed; all is then lost, and said so.
+//!
+//! Not here: virtual functions, switches and virtual ports (EVB), packed
+//! streams, segmentation, encapsulations, setting the clock.
+
+mod cmd;
+mod desc;
+mod ev;
+mod filters;
+mod hw;
+mod ids;
+mod mcdi;
+mod meta;
+mod path;
+mod regs;
+mod rx;
+mod setup;
+mod stats;
+mod time;
+mod tx;
+
+pub use rx::RxQueue;
+pub use tx::TxQueue;
+
+use super::irq::Interrupts;
+use super::limits::Limits;
+use super::pieces::Pieces;
+use super::tally::Tally;
+use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, TxPath};
+use crate::error::{Kind, Result};
+use crate::pci::{self, Function};
+use filters::Filters;
+use hw::{Capability, Hw};
+use ids::Model;
+use setup::{Clock, Direction, Queue, rxq, txq};
+use std::sync::Arc;
+
+/// Most queues of each kind: of the first, so many have vectors on all cards.
+const MAX_QUEUES: u16 = 32;
+
+/// What a card can be configured to.
+const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9216 };
+
+/// Fewest descriptors in a ring on the card; of fewer it is given so many.
+const MIN_RING: u16 = 512;
+
+/// Most descriptors in a transmit ring.
+const MAX_TX_RING: u16 = 2048;
+
+/// Events that a frame which is sent can cause: done, and twice when.
+const TX_EVENTS: u32 = 3;
+
+/// Whether `id` is one of this family.
+pub fn supports(id: pci::Id) -> bool {
+    ids::find(id).is_some()
+}
+
+/// Opens the card: everything set up and receiving into empty rings; the link
+/// comes up on its own time.
+///
+/// # Errors
+/// [`Kind::Usage`] for a configuration the card cannot have,
+/// [`Kind::Unsupported`] for one that its firmware cannot, [`Kind::Gone`] if it
+/// does not answer, [`Kind::Timeout`] if a step does not end.
+pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
+    let Some(model) = ids::find(function.id()) else {
+        return Err(super::unsupported(&*function));
+    };
+    LIMITS.check(function.name(), config)?;
+    if config.tx_ring > MAX_TX_RING {
+        let (name, asked) = (function.name(), config.tx_ring);
+        let text = format!("{name}: a transmit ring cannot be {asked}; this card takes up to {MAX_TX_RING}");
+        return Err(crate::Error::new(Kind::Usage, text));
+    }
+    let mut memory = memory(&*function, config)?;
+    // What a driver that was killed had set up must not write any more.
+    function.reset()?;
+    function.set_bus_master(true)?;
+    let mut hw = match Hw::new(&*function, model, memory.take(mcdi::BUFFER)) {
+        Ok(hw) => hw,
+        Err(error) => {
+            let _ = function.set_bus_master(false);
+            return Err(error);
+        }
+    };
+    let attached = setup::attach(&mut hw);
+    // From here on a failure stops the card again: Card's drop does.
+    let mut card = Card::new(function, Arc::new(hw), model, config);
+    attached?;
+    let hw = Arc::clone(&card.hw);
+    card.description.mac = setup::mac(&hw)?;
+    let clock = if config.timestamps { setup::clock(&hw)? } else { None };
+    if clock.is_some() {
+        card.description.timestamps = TimestampSource::Hardware;
+    }
+    if let TxPath::Ctpio { .. } = config.tx_path {
+        setup::check_ctpio(&hw)?;
+    }
+    setup::interfaces(&hw, config.rx_queues + config.tx_queues)?;
+    setup::link_up(&hw, config.loopback)?;
+    setup::mac_unit(&hw, card.description.mac, config.max_frame)?;
+    let counters = memory.take(stats::MAX * 8);
+    card.counters = Some(stats::Counters::start(&hw, counters)?);
+
+    let mut filters = Filters::new(&hw, config.rx_queues)?;
+    if config.rx_queues > 1 {
+        filters.set_rss(&hw, &config.rss)?;
+    }
+    let (rx, tx) = card.queues(config, &mut memory, clock, filters.spreads())?;
+    let filters = card.filters.insert(filters);
+    filters.start(&hw, card.description.mac)?;
+    filters.set_promiscuous(&hw, config.promiscuous)?;
+    Ok(Port { rx, tx, nic: Box::new(card) })
+}
+
+/// Bytes of a ring and of its events.
+fn ring_bytes(descriptors: u16, events_each: u32) -> (usize, usize) {
+    let descriptors = descriptors.max(MIN_RING);
+    let events = ev::ring_len(u32::from(descriptors) * events_each);
+    (usize::from(descriptors) * 8, events as usize * 8)
+}
+
+/// Memory for all that the card reads and writes but frames.
+fn memory(function: &dyn Function, config: &Config) -> Result<Pieces> {
+    let rings = |count: u16, (ring, events): (usize, usize)| [usize::from(count) * ring, usize::from(count) * events];
+    let rx = rings(config.rx_queues, ring_bytes(config.rx_ring, 1));
+    let tx = rings(config.tx_queues, ring_bytes(config.tx_ring, TX_EVENTS));
+    Pieces::new(function, [mcdi::BUFFER, stats::MAX * 8].into_iter().chain(rx).chain(tx))
+}
+
+/// The control plane of an opened card. Dropped, it stops the card.
+struct Card {
+    function: Arc<dyn Function>,
+    hw: Arc<Hw>,
+    description: Description,
+    max_frame: u16,
+    filters: Option<Filters>,
+    counters: Option<stats::Counters>,
+    queues: Vec<Queue>,
+    /// Packet memory: of which queue, which.
+    packet_memory: Vec<(u16, u64)>,
+    tallies: Vec<Arc<Tally>>,
+    interrupts: Option<Interrupts>,
+}
+
+impl Card {
+    fn new(function: Arc<dyn Function>, hw: Arc<Hw>, model: &'static Model, config: &Config) -> Self {
+        let description = Description {
+            device: function.name().to_owned(),
+            model: model.name,
+            driver: "efvi",
+            kind: function.kind(),
+            mac: MacAddr::default(),
+            timestamps: TimestampSource::Tsc,
+            max_rx_queues: MAX_QUEUES,
+            max_tx_queues: MAX_QUEUES,
+        };
+        Card {
+            function,
+            hw,
+            description,
+            max_frame: config.max_frame,
+            filters: None,
+            counters: None,
+            queues: Vec::new(),
+            packet_memory: Vec::new(),
+            tallies: Vec::new(),
+            interrupts: None,
+        }
+    }
+
+    /// Makes the queues: receive queues have the first virtual interfaces,
+    /// transmit queues those behind.
+    fn queues(
+        &mut self,
+        config: &Config,
+        memory: &mut Pieces,
+        clock: Option<Clock>,
+        hashed: bool,
+    ) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
+        if config.interrupts {
+            self.interrupts = Some(Interrupts::new(&self.function, config.rx_queues, 0, MAX_QUEUES)?);
+        }
+        let mut rx = Vec::new();
+        for n in 0..config.rx_queues {
+            let queue = self.receive_queue(n, config, memory, clock, hashed)?;
+            self.tallies.push(queue.tally());
+            rx.push(super::RxQueue::Efvi(queue));
+        }
+        let mut tx = Vec::new();
+        for n in 0..config.tx_queues {
+            let queue = self.transmit_queue(config.rx_queues + n, config, memory, clock)?;
+            self.tallies.push(queue.tally());
+            tx.push(super::TxQueue::Efvi(queue));
+        }
+        Ok((rx, tx))
+    }
+
+    fn receive_queue(
+        &mut self,
+        vi: u16,
+        config: &Config,
+        memory: &mut Pieces,
+        clock: Option<Clock>,
+        hashed: bool,
+    ) -> Result<RxQueue> {
+        let (ring, events) = ring_bytes(config.rx_ring, 1);
+        let queue = self.start(Queue {
+            direction: Direction::Rx,
+            vi,
+            ring: memory.take(ring),
+            events: memory.take(events),
+            flags: rxq::PREFIX | if clock.is_some() { rxq::TIMESTAMP } else { 0 },
+            vector: config.interrupts.then_some(vi),
+            timed: clock.is_some(),
+        })?;
+        let format = meta::Format {
+            window: u32::from(config.rx_ring),
+            max_frame: u32::from(config.max_frame),
+            strip: config.vlan_strip,
+            hashed,
+            stamped: clock.map(|clock| clock.format),
+        };
+        // The queue itself asks for interrupts, as it knows up to where it has read.
+        let interrupt = self.interrupts.as_ref().map(|interrupts| interrupts.of(vi, || ()));
+        let tail = self.hw.doorbell(vi, regs::RX_DESC_UPD)?;
+        let sync = clock.map_or_else(time::Sync::default, |clock| clock.rx);
+        Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, format, sync, interrupt))
+    }
+
+    fn transmit_queue(
+        &mut self,
+        vi: u16,
+        config: &Config,
+        memory: &mut Pieces,
+        clock: Option<Clock>,
+    ) -> Result<TxQueue> {
+        let (ring, events) = ring_bytes(config.tx_ring, TX_EVENTS);
+        let stamped = clock.is_some() && self.hw.caps.has(Capability::TxTimestamp);
+        let direct = match config.tx_path {
+            TxPath::Ctpio { threshold: None } => txq::CTPIO,
+            TxPath::Ctpio { threshold: Some(_) } => txq::CTPIO | txq::CTPIO_UTHRESH,
+            _ => 0,
+        };
+        if config.tx_path == TxPath::Pio {
+            let handle = setup::packet_memory(&self.hw, vi)?;
+            self.packet_memory.push((vi, handle));
+        }
+        let queue = self.start(Queue {
+            direction: Direction::Tx,
+            vi,
+            ring: memory.take(ring),
+            events: memory.take(events),
+            flags: txq::IP_CSUM_DIS | txq::TCP_CSUM_DIS | direct | if stamped { txq::TIMESTAMP } else { 0 },
+            vector: None,
+            timed: stamped,
+        })?;
+        let path = path::Path::new(&self.hw, vi, config.tx_path, usize::from(self.hw.caps.pio_bytes))?;
+        let tags = self.hw.caps.has(Capability::VlanInsert);
+        let clock = clock.filter(|_| queue.flags & txq::TIMESTAMP != 0).map(|clock| (clock.format, clock.tx));
+        Ok(TxQueue::new(Arc::clone(&self.hw), queue, path, u32::from(config.tx_ring), tags, clock))
+    }
+
+    /// Starts a queue, and remembers to stop it.
+    fn start(&mut self, mut queue: Queue) -> Result<Queue> {
+        self.queues.push(queue.clone());
+        queue.start(&self.hw)?;
+        Ok(queue)
+    }
+
+    fn filters(&mut self) -> Result<&mut Filters> {
+        self.hw.check()?;
+        let hw = &self.hw;
+        self.filters.as_mut().ok_or_else(|| hw.error(Kind::Device, "it was not opened to the end"))
+    }
+}
+
+impl Nic for Card {
+    fn describe(&self) -> &Description {
+        &self.description
+    }
+
+    fn link(&mut self) -> Result<Link> {
+        setup::link(&self.hw)
+    }
+
+    fn set_promiscuous(&mut self, on: bool) -> Result<()> {
+        let hw = Arc::clone(&self.hw);
+        self.filters()?.set_promiscuous(&hw, on)
+    }
+
+    fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
+        let hw = Arc::clone(&self.hw);
+        self.filters()?.set_multicast(&hw, groups)
+    }
+
+    fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
+        let (hw, max_frame) = (Arc::clone(&self.hw), self.max_frame);
+        self.filters()?.set_mac(&hw, mac, max_frame)?;
+        self.description.mac = mac;
+        Ok(())
+    }
+
+    fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
+        let hw = Arc::clone(&self.hw);
+        self.filters()?.set_rss_table(&hw, table)
+    }
+
+    fn steer(&mut self, rule: &FlowRule) -> Result<()> {
+        let hw = Arc::clone(&self.hw);
+        self.filters()?.steer(&hw, rule)
+    }
+
+    fn stats(&mut self) -> Result<Stats> {
+        let mut stats = match &self.counters {
+            Some(counters) => counters.update(&self.hw)?,
+            None => Stats::default(),
+        };
+        stats.anomalies = Anomalies::default();
+        for tally in &self.tallies {
+            stats.anomalies.add(&tally.read());
+        }
+        Ok(stats)
+    }
+}
+
+impl Drop for Card {
+    /// Filters out, queues flushed, function given up, bus mastering off; only
+    /// then may memory go. The function keeps what it has mapped until it is closed.
+    fn drop(&mut self) {
+        // A card that is gone cannot be told; each step ends in its own time.
+        if self.hw.check().is_ok() {
+            if let Some(filters) = &mut self.filters {
+                let _ = filters.stop(&self.hw);
+            }
+            for queue in self.queues.iter().rev() {
+                let _ = queue.stop(&self.hw);
+            }
+            for &(vi, handle) in &self.packet_memory {
+                let _ = setup::free_packet_memory(&self.hw, vi, handle);
+            }
+            setup::release(&self.hw);
+        }
+        self.interrupts = None;
+        let _ = self.function.set_bus_master(false);
+    }
+}

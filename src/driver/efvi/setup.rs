@@ -1,0 +1,429 @@
+//! Bringing a function up and down, step by step.
+
+use super::cmd::{
+    self, EVB_PORT_ID_ASSIGNED, alloc_piobuf, alloc_vis, attach, drv_attach, entity_reset, fini_evq, fini_rxq,
+    fini_txq, free_piobuf, free_vis, get_capabilities, get_link, get_loopback_modes, get_mac_addresses, get_phy_cfg,
+    get_workarounds, init_evq, init_rxq, init_txq, link_piobuf, ptp, ptp_get_attributes, ptp_get_corrections,
+    ptp_subscribe, ptp_unsubscribe, refusal, set_link, set_mac, unlink_piobuf, vadaptor_alloc, vadaptor_free,
+    workaround,
+};
+use super::ev::{self, Event, code};
+use super::hw::{Capabilities, Capability, Hw};
+use super::ids::Generation;
+use super::mcdi::Request;
+use super::time::{Format, Sync};
+use crate::dma::Region;
+use crate::driver::{Link, MacAddr, wait};
+use crate::error::{Error, Kind, Result};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long an event queue may take to say that it has started, and a queue
+/// that it is flushed.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes the function: attaches, resets what it had, and learns what it can.
+pub fn attach(hw: &mut Hw) -> Result<()> {
+    let take = |firmware| {
+        Request::new(drv_attach::COMMAND)
+            .with(drv_attach::input::NEW_STATE, attach::ATTACH)
+            .with(drv_attach::input::UPDATE, 1)
+            .with(drv_attach::input::FIRMWARE_ID, firmware)
+    };
+    // Other firmware may be running for a sibling, or be all that there is.
+    let codes = [refusal::EPERM, refusal::ENOENT, 0x10, 0x16, refusal::ENOSYS, refusal::ENOTSUP];
+    let attached = match hw.ask_if(take(attach::LOW_LATENCY), &codes)? {
+        Some(attached) => attached,
+        None => hw.ask(take(attach::DONT_CARE))?,
+    };
+    if attached.get(drv_attach::output::FUNC_FLAGS) & attach::NO_ACTIVE_PORT != 0 {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "this function has no port of its own in the card's present port mode; use the function that has",
+        ));
+    }
+    hw.ask(Request::new(entity_reset::COMMAND).with(entity_reset::input::FLAG, 1))?;
+    let reply = hw.ask(Request::new(get_capabilities::COMMAND))?;
+    hw.caps = Capabilities::read(&reply).ok_or_else(|| {
+        hw.error(Kind::Unsupported, "its firmware lays the windows of its queues out in a way that is not known here")
+    })?;
+    if !hw.caps.has(Capability::Prefix14) {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "its firmware cannot put a prefix before received frames, which tells their length; update the firmware",
+        ));
+    }
+    work_around(hw)
+}
+
+/// Huntington may lose a write to EVQ_RPTR (bug 35388): where the firmware has
+/// the way around, it is taken.
+fn work_around(hw: &mut Hw) -> Result<()> {
+    const BUG35388: u64 = 2;
+    if hw.generation != Generation::Huntington {
+        return Ok(());
+    }
+    let Some(reply) = hw.ask_optional(Request::new(get_workarounds::COMMAND))? else {
+        return Ok(());
+    };
+    if reply.get(get_workarounds::output::IMPLEMENTED) >> BUG35388 & 1 != 0 {
+        let on = Request::new(workaround::COMMAND)
+            .with(workaround::input::TYPE, BUG35388)
+            .with(workaround::input::ENABLED, 1);
+        hw.indirect = hw.ask_optional(on)?.is_some();
+    }
+    Ok(())
+}
+
+/// Gets `count` virtual interfaces and an adaptor for them.
+pub fn interfaces(hw: &Hw, count: u16) -> Result<()> {
+    let windows = hw.windows();
+    if windows < u64::from(count) {
+        return Err(hw.error(
+            Kind::Unsupported,
+            format!("its register BAR has windows for {windows} queues but {count} are wanted; use fewer queues"),
+        ));
+    }
+    hw.ask_if(Request::new(free_vis::COMMAND), &[refusal::EALREADY, refusal::ENOENT])?;
+    let wanted = Request::new(alloc_vis::COMMAND)
+        .with(alloc_vis::input::MIN_VI_COUNT, u64::from(count))
+        .with(alloc_vis::input::MAX_VI_COUNT, u64::from(count));
+    let got = match hw.ask_if(wanted, &[refusal::ENOSPC])? {
+        Some(reply) => reply.get(alloc_vis::output::VI_COUNT),
+        None => 0,
+    };
+    if got < u64::from(count) {
+        return Err(hw.error(
+            Kind::Unsupported,
+            format!("its firmware has {got} virtual interfaces to give but {count} queues are wanted; use fewer"),
+        ));
+    }
+    let permit = u64::from(hw.caps.has(Capability::SetMacWithFilters)) << 1;
+    let adaptor = Request::new(vadaptor_alloc::COMMAND)
+        .with(vadaptor_alloc::input::UPSTREAM_PORT_ID, EVB_PORT_ID_ASSIGNED)
+        .with(vadaptor_alloc::input::FLAGS, permit);
+    hw.ask_optional(adaptor)?;
+    Ok(())
+}
+
+/// The function's own address.
+pub fn mac(hw: &Hw) -> Result<MacAddr> {
+    let reply = hw.ask(Request::new(get_mac_addresses::COMMAND))?;
+    let mut mac = MacAddr::default();
+    mac.0.copy_from_slice(reply.bytes(get_mac_addresses::output::MAC_ADDR_BASE));
+    if mac == MacAddr::default() || mac.0[0] & 1 != 0 {
+        let text = format!("its firmware gives it no valid address ({mac}); its configuration may be lost");
+        return Err(hw.error(Kind::Device, text));
+    }
+    Ok(mac)
+}
+
+/// Lets the link come up at whatever it supports; `loopback`: to itself.
+pub fn link_up(hw: &Hw, loopback: bool) -> Result<()> {
+    /// Inside the data path, no PHY.
+    const DATA: u64 = 1;
+    /// Speeds, autonegotiation and FEC; not pause frames, which bits 8 and 9 offer.
+    const PAUSE: u64 = 3 << 8;
+    let phy = hw.ask(Request::new(get_phy_cfg::COMMAND))?;
+    let mode = if loopback { DATA } else { 0 };
+    if loopback {
+        let modes = hw.ask(Request::new(get_loopback_modes::COMMAND))?;
+        let suggested = modes.get(get_loopback_modes::output::SUGGESTED);
+        // Some firmware suggests nothing and loops all the same.
+        if suggested != 0 && suggested >> DATA & 1 == 0 {
+            return Err(
+                hw.error(Kind::Unsupported, "its firmware has no loop inside the data path; use a loopback plug")
+            );
+        }
+    }
+    let link = Request::new(set_link::COMMAND)
+        .with(set_link::input::CAP, phy.get(get_phy_cfg::output::SUPPORTED_CAP) & !PAUSE)
+        .with(set_link::input::LOOPBACK_MODE, mode);
+    hw.ask(link)?;
+    Ok(())
+}
+
+/// State of the link.
+pub fn link(hw: &Hw) -> Result<Link> {
+    let reply = hw.ask(Request::new(get_link::COMMAND))?;
+    let up = reply.get(get_link::output::FLAGS) & 1 != 0;
+    let speed = if up { reply.get(get_link::output::LINK_SPEED) * 1_000_000 } else { 0 };
+    Ok(Link { up, speed })
+}
+
+/// Sets what the MAC lets through: frames of up to `max_frame` bytes without FCS.
+/// No flow control.
+pub fn mac_unit(hw: &Hw, mac: MacAddr, max_frame: u16) -> Result<()> {
+    let request = Request::new(set_mac::COMMAND)
+        .with(set_mac::input::MTU, u64::from(max_frame) + 4)
+        .with_bytes(set_mac::input::ADDR, &mac.0);
+    hw.ask(request)?;
+    Ok(())
+}
+
+/// What a queue does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Receives.
+    Rx,
+    /// Transmits.
+    Tx,
+}
+
+/// One queue with the event queue it reports to, as the card is told of them.
+///
+/// Each queue has a virtual interface to itself: queue, events and window of
+/// the same number. So receive and transmit queues share nothing, and each can
+/// be polled by a thread of its own.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Receive or transmit.
+    pub direction: Direction,
+    /// Its virtual interface.
+    pub vi: u16,
+    /// Ring of descriptors.
+    pub ring: Region,
+    /// Ring of events.
+    pub events: Region,
+    /// Flags of INIT_RXQ or INIT_TXQ.
+    pub flags: u64,
+    /// Vector for its events, if they are to interrupt.
+    pub vector: Option<u16>,
+    /// Has the time put among its events.
+    pub timed: bool,
+}
+
+/// Flags of INIT_RXQ.
+pub mod rxq {
+    /// Stamp frames.
+    pub const TIMESTAMP: u64 = 1 << 2;
+    /// Write a prefix before them.
+    pub const PREFIX: u64 = 1 << 8;
+}
+
+/// Flags of INIT_TXQ.
+pub mod txq {
+    /// Do not fill in IPv4 header checksums.
+    pub const IP_CSUM_DIS: u64 = 1 << 1;
+    /// Nor those of TCP and UDP.
+    pub const TCP_CSUM_DIS: u64 = 1 << 2;
+    /// Report when frames left.
+    pub const TIMESTAMP: u64 = 1 << 8;
+    /// Take frames that are stored into the transmitter.
+    pub const CTPIO: u64 = 1 << 13;
+    /// Begin to send them at their own threshold.
+    pub const CTPIO_UTHRESH: u64 = 1 << 14;
+}
+
+impl Queue {
+    /// Starts events, waits for the first, and starts the queue.
+    ///
+    /// A card that has no licence to say when frames left is not asked to.
+    pub fn start(&mut self, hw: &Hw) -> Result<()> {
+        ev::clear(&self.events);
+        self.start_events(hw)?;
+        let size = self.ring.len() as u64 / 8;
+        let (vi, flags) = (u64::from(self.vi), self.flags);
+        match self.direction {
+            Direction::Rx => {
+                let request = Request::new(init_rxq::COMMAND)
+                    .with(init_rxq::input::SIZE, size)
+                    .with(init_rxq::input::TARGET_EVQ, vi)
+                    .with(init_rxq::input::INSTANCE, vi)
+                    .with(init_rxq::input::FLAGS, flags)
+                    .with(init_rxq::input::PORT_ID, EVB_PORT_ID_ASSIGNED)
+                    .with_pages(&self.ring);
+                hw.ask(request)?;
+            }
+            Direction::Tx => {
+                let request = |flags| {
+                    Request::new(init_txq::COMMAND)
+                        .with(init_txq::input::SIZE, size)
+                        .with(init_txq::input::TARGET_EVQ, vi)
+                        .with(init_txq::input::INSTANCE, vi)
+                        .with(init_txq::input::FLAGS, flags)
+                        .with(init_txq::input::PORT_ID, EVB_PORT_ID_ASSIGNED)
+                        .with_pages(&self.ring)
+                };
+                let codes = [refusal::EPERM, refusal::NO_PRIVILEGE];
+                let mut started = hw.ask_if(request(flags), &codes)?;
+                if started.is_none() && flags & txq::TIMESTAMP != 0 {
+                    self.flags &= !txq::TIMESTAMP;
+                    started = hw.ask_if(request(self.flags), &codes)?;
+                }
+                if started.is_none() {
+                    let path = if flags & txq::CTPIO != 0 { " that frames are stored into (CTPIO)" } else { "" };
+                    return Err(hw.error(
+                        Kind::Permission,
+                        format!("its firmware refuses a transmit queue{path} with EPERM: the card may lack the licence, or this function the privilege; try --tx-path push"),
+                    ));
+                }
+            }
+        }
+        if self.timed {
+            subscribe(hw, self.vi)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the event queue: its first event says so.
+    fn start_events(&self, hw: &Hw) -> Result<()> {
+        /// One event a frame, written as soon as can be.
+        const INTERRUPTING: u64 = 1 << 0;
+        const CUT_THROUGH: u64 = 1 << 3;
+        const TX_MERGE: u64 = 1 << 5;
+        const LOW_LATENCY: u64 = 1 << 7;
+        let kind = if hw.caps.has(Capability::InitEvqV2) { LOW_LATENCY } else { CUT_THROUGH | TX_MERGE };
+        let interrupting = if self.vector.is_some() { INTERRUPTING } else { 0 };
+        let mut request = Request::new(init_evq::COMMAND)
+            .with(init_evq::input::SIZE, self.events.len() as u64 / 8)
+            .with(init_evq::input::INSTANCE, u64::from(self.vi))
+            .with(init_evq::input::FLAGS, kind | interrupting);
+        if let Some(vector) = self.vector {
+            request = request.with(init_evq::input::IRQ_NUM, u64::from(vector));
+        }
+        hw.ask(request.with_pages(&self.events))?;
+        let what = format!("starting event queue {}", self.vi);
+        wait::wait_until(
+            hw,
+            &what,
+            "its first event",
+            QUEUE_PATIENCE,
+            || ev::first(&self.events),
+            |upper| u64::from(upper) >> 28 == code::DRIVER,
+        )?;
+        ev::begun(&self.events);
+        Ok(())
+    }
+
+    /// Stops the queue, waits until nothing of it is on its way, and stops its events.
+    pub fn stop(&self, hw: &Hw) -> Result<()> {
+        let vi = u64::from(self.vi);
+        if self.timed {
+            let request = Request::new(ptp_unsubscribe::COMMAND)
+                .with(ptp_unsubscribe::input::OP, ptp::TIME_EVENT_UNSUBSCRIBE)
+                .with(ptp_unsubscribe::input::QUEUE, vi);
+            hw.ask_optional(request)?;
+        }
+        let (request, flushed) = match self.direction {
+            Direction::Rx => (Request::new(fini_rxq::COMMAND).with(fini_rxq::input::INSTANCE, vi), ev::mcdi::RX_FLUSH),
+            Direction::Tx => (Request::new(fini_txq::COMMAND).with(fini_txq::input::INSTANCE, vi), ev::mcdi::TX_FLUSH),
+        };
+        if hw.ask_if(request, &[refusal::EALREADY, refusal::ENOENT])?.is_some() {
+            let is_it =
+                |slot: &std::sync::atomic::AtomicU64| Event(slot.load(Ordering::Acquire)).flushed(flushed, self.vi);
+            let read = || u32::from(self.events.words64().iter().any(is_it));
+            // Late is no reason to go on differently: the events go next.
+            let _ = wait::wait_until(hw, "flushing a queue", "its event", QUEUE_PATIENCE / 10, read, |seen| seen != 0);
+        }
+        let request = Request::new(fini_evq::COMMAND).with(fini_evq::input::INSTANCE, vi);
+        hw.ask_if(request, &[refusal::EALREADY, refusal::ENOENT])?;
+        Ok(())
+    }
+}
+
+/// Has the time put into the event queue of `vi`.
+fn subscribe(hw: &Hw, vi: u16) -> Result<()> {
+    let request = Request::new(ptp_subscribe::COMMAND)
+        .with(ptp_subscribe::input::OP, ptp::TIME_EVENT_SUBSCRIBE)
+        .with(ptp_subscribe::input::QUEUE, u64::from(vi));
+    hw.ask_optional(request)?;
+    Ok(())
+}
+
+/// How a card's stamps are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Format of fractions.
+    pub format: Format,
+    /// No time yet, and what to add to stamps of received frames.
+    pub rx: Sync,
+    /// The same for sent frames.
+    pub tx: Sync,
+}
+
+/// The clock, if the card has one and a licence for it.
+pub fn clock(hw: &Hw) -> Result<Option<Clock>> {
+    if !hw.caps.has(Capability::RxTimestamp) {
+        return Ok(None);
+    }
+    let attributes = Request::new(ptp_get_attributes::COMMAND).with(ptp_get_attributes::input::OP, ptp::GET_ATTRIBUTES);
+    let Some(attributes) = hw.ask_optional(attributes)? else {
+        return Ok(None);
+    };
+    let Some(format) = Format::find(attributes.get(ptp_get_attributes::output::TIME_FORMAT)) else {
+        return Ok(None);
+    };
+    let request =
+        Request::new(ptp_get_corrections::COMMAND).with(ptp_get_corrections::input::OP, ptp::GET_TIMESTAMP_CORRECTIONS);
+    let corrections = hw.ask_optional(request)?;
+    let read = |general, ptp| {
+        let word = corrections.as_ref().and_then(|reply| reply.optional(general).or_else(|| reply.optional(ptp)));
+        // A correction is some hundred nanoseconds; one that is not is no correction.
+        Sync::new(i16::try_from(word.unwrap_or(0) as u32 as i32).unwrap_or(0))
+    };
+    use ptp_get_corrections::output;
+    let rx = read(output::GENERAL_RX, output::PTP_RX);
+    let tx = read(output::GENERAL_TX, output::PTP_TX);
+    Ok(Some(Clock { format, rx, tx }))
+}
+
+/// Packet memory of a transmit queue.
+pub fn packet_memory(hw: &Hw, vi: u16) -> Result<u64> {
+    let none = |why: &str| -> Error {
+        hw.error(Kind::Unsupported, format!("no packet memory (PIO) for its transmit queue: {why}; use --tx-path push"))
+    };
+    if hw.caps.pio_buffers == 0 || usize::from(hw.caps.pio_bytes) < super::tx::PIO_SLICE {
+        return Err(none("its firmware offers none"));
+    }
+    let codes = [refusal::ENOSPC, refusal::EPERM, refusal::ENOSYS];
+    let buffer = hw.ask_if(Request::new(alloc_piobuf::COMMAND), &codes)?;
+    let handle = buffer.ok_or_else(|| none("all of it is taken"))?.get(alloc_piobuf::output::PIOBUF_HANDLE);
+    let link = Request::new(link_piobuf::COMMAND)
+        .with(link_piobuf::input::PIOBUF_HANDLE, handle)
+        .with(link_piobuf::input::TXQ_INSTANCE, u64::from(vi));
+    hw.ask(link)?;
+    Ok(handle)
+}
+
+/// Gives packet memory back.
+pub fn free_packet_memory(hw: &Hw, vi: u16, handle: u64) -> Result<()> {
+    hw.ask_optional(Request::new(unlink_piobuf::COMMAND).with(unlink_piobuf::input::TXQ_INSTANCE, u64::from(vi)))?;
+    hw.ask_optional(Request::new(free_piobuf::COMMAND).with(free_piobuf::input::PIOBUF_HANDLE, handle))?;
+    Ok(())
+}
+
+/// Refuses CTPIO where it cannot be had.
+pub fn check_ctpio(hw: &Hw) -> Result<()> {
+    let why = if hw.generation != Generation::Medford2 {
+        "only X2 cards have it"
+    } else if !hw.caps.has(Capability::Ctpio) {
+        "its firmware does not offer it; the low-latency variant does (sfboot)"
+    } else if hw.caps.stride < 0x4000 {
+        "the windows of its queues are too small for it; let the firmware make them 16 KiB"
+    } else {
+        return Ok(());
+    };
+    Err(hw.error(
+        Kind::Unsupported,
+        format!("frames cannot be stored into its transmitter (CTPIO): {why}; use --tx-path push"),
+    ))
+}
+
+/// Gives the function up. What fails is passed over: the caller turns bus
+/// mastering off behind it.
+pub fn release(hw: &Hw) {
+    if hw.check().is_err() {
+        return;
+    }
+    let _ = hw.ask_optional(
+        Request::new(vadaptor_free::COMMAND).with(vadaptor_free::input::UPSTREAM_PORT_ID, EVB_PORT_ID_ASSIGNED),
+    );
+    let _ = hw.ask_if(Request::new(free_vis::COMMAND), &[refusal::EALREADY]);
+    let _ = hw.ask(Request::new(entity_reset::COMMAND).with(cmd::entity_reset::input::FLAG, 1));
+    let leave = Request::new(drv_attach::COMMAND)
+        .with(drv_attach::input::NEW_STATE, 0)
+        .with(drv_attach::input::UPDATE, 1)
+        .with(drv_attach::input::FIRMWARE_ID, attach::DONT_CARE);
+    let _ = hw.ask(leave);
+}
