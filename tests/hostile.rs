@@ -16,6 +16,10 @@
 //! After each, no buffer is lost and none is in two places, the queue goes on,
 //! and what can be told from honest behaviour has been counted.
 
+#[path = "support/efvi_card.rs"]
+mod efvi_card;
+#[path = "support/hostile_efvi.rs"]
+mod hostile_efvi;
 #[path = "support/i40e_card.rs"]
 mod i40e_card;
 #[path = "support/ixgbe_card.rs"]
@@ -385,7 +389,7 @@ macro_rules! cases {
 }
 
 cases! {
-    for ixgbe: super::Ixgbe, i40e: super::I40e, i40e_long: super::I40eLong;
+    for efvi: super::hostile_efvi::Efvi, ixgbe: super::Ixgbe, i40e: super::I40e, i40e_long: super::I40eLong;
     {
         rx_normal
         rx_beyond_what_was_given
