@@ -156,6 +156,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s c -l count -d 'S
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s w -l warmup -d 'Time before anything is counted' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s s -l size -d 'Frame size in bytes, FCS included' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s r -l rate -d 'How often to send: 100k, 10Mbit, 1%; it does not wait for answers' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l tx-path -d 'Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l percentiles -d 'Percentiles to print instead of 50, 90, 99, 99.9 and 99.99' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F

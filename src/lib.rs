@@ -12,7 +12,7 @@
 //!    |                                                  |
 //!    v                                                  v
 //!   driver   Nic (control, dyn)   RxQueue, TxQueue (data, enum)      <- all that commands see
-//!    |          ixgbe, i40e, virtio
+//!    |          ixgbe, i40e, efvi, virtio
 //!    v
 //!   dma, pci    arenas, pools, batches | sysfs, vfio, BARs, doorbells  <- the unsafe floor
 //!    |                                   \
@@ -32,6 +32,11 @@
 //! At each moment a buffer has exactly one owner, named by an index: there is
 //! nothing to count and nothing to lock. What a card said of a packet is decoded
 //! when it is asked for ([`dma::Batch::meta`]), never for one that only passes.
+//!
+//! Where a card reports in a ring of its own, of events or completions, apart
+//! from the descriptors ([`driver::efvi`]), each queue has such a ring to itself
+//! and reads it in its own `recv` or `send`: then queues still share nothing, and
+//! the same two calls are all that there is.
 //!
 //! # Three things behind one interface
 //!

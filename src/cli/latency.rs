@@ -9,6 +9,7 @@
 //! to agree. The machine's own floor is measured in the same run and printed
 //! beside it.
 
+mod paths;
 mod view;
 
 use super::args::RunLength;
@@ -17,7 +18,7 @@ use super::output::{self, Output};
 use super::session::DEFAULT_DURATION;
 use super::units::{self, Rate};
 use super::{Context, Outcome};
-use crate::driver::{Config, Description};
+use crate::driver::{Config, Description, TxPath};
 use crate::error::{Error, Kind, Result};
 use crate::measure::ping::{Ping, Plan, Sample};
 use crate::measure::{Clock, Floor, Machine, Noise};
@@ -48,6 +49,15 @@ pub struct Args {
     /// How often to send: 100k, 10Mbit, 1%; it does not wait for answers
     #[arg(short, long, value_name = "RATE", default_value = "100k")]
     rate: Rate,
+    /// Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all
+    ///
+    /// dma: the card fetches descriptor and frame. push: the descriptor goes with
+    /// the doorbell. pio: the frame goes into memory on the card. ctpio: it goes
+    /// into the transmitter, which sends it when it has all of it, or as many
+    /// bytes as are named. all: each that the card has, side by side, with the
+    /// stages of a frame as an emulated card's model reckons them.
+    #[arg(long, value_name = "PATH", default_value = "auto", value_parser = ways)]
+    tx_path: Ways,
     /// Count from when a packet was due, not from when it was sent
     ///
     /// Both are printed; this chooses what the headline and the --hgrm file
@@ -66,6 +76,17 @@ pub struct Args {
     /// Write every sample here: sequence, due, service and intended time in ns
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
+}
+
+/// Which ways of frames to the card are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ways {
+    One(TxPath),
+    All,
+}
+
+fn ways(text: &str) -> Result<Ways> {
+    if text.trim() == "all" { Ok(Ways::All) } else { text.parse().map(Ways::One) }
 }
 
 /// One figure above all others; with `-q` it is the only output.
@@ -118,6 +139,14 @@ impl Headline {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let mut clock = Clock::new();
+    let tx_path = match args.tx_path {
+        Ways::One(path) => path,
+        Ways::All if args.hgrm.is_some() || args.raw.is_some() || args.headline.figure().is_some() => {
+            let text = "--tx-path all prints one table; a headline, --hgrm and --raw are of one path, so name it";
+            return Err(Error::new(Kind::Usage, text).into());
+        }
+        Ways::All => return paths::compare(&args, context, &output, clock),
+    };
     // Bad paths should be known before the run, not after it.
     let mut hgrm = args.hgrm.as_deref().map(Destination::create).transpose()?;
     let mut raw = args.raw.as_deref().map(Destination::create).transpose()?;
@@ -127,7 +156,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
     let floor = Floor::measure(&clock, frame, Duration::from_millis(5));
 
-    let config = Config { max_frame: frame.max(1_518) as u16, ..Config::default() };
+    let config = Config { max_frame: frame.max(1_518) as u16, tx_path, ..Config::default() };
     let mut session = args.circuit.open(context, &config, Some(DEFAULT_DURATION))?;
     let stop = session.stop.clone();
     session.announce(&output)?;

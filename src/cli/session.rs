@@ -16,7 +16,7 @@ use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Port};
-use crate::emu::{Drive, Engine, Spec, Tap};
+use crate::emu::{Drive, Engine, Spec, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Address, Function, Roots, discover};
 use std::sync::Arc;
@@ -196,6 +196,17 @@ impl Session {
             line += "; none was named and none is bound to vfio-pci";
         }
         line
+    }
+
+    /// Begins to note the stages of frames that the first card sends; false if it
+    /// is no emulated one whose model does.
+    pub fn note_stages(&self) -> bool {
+        self.taps.first().is_some_and(|tap| tap.note_stages(true))
+    }
+
+    /// The stages of frames that the first card has sent since the last time.
+    pub fn take_stages(&self) -> Vec<Stages> {
+        self.taps.first().map(Tap::take_stages).unwrap_or_default()
     }
 
     /// What bmnic's driver did that the datasheet of an emulated card forbids:

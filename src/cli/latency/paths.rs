@@ -1,0 +1,285 @@
+//! `bmnic latency --tx-path all`: the ways of a frame to the card, side by side.
+//!
+//! ```text
+//!   doorbell --> fetched --> on the wire --> written back --> polled
+//!       the model's stage clock, of an emulated card         measured here
+//! ```
+//!
+//! The card is opened anew for each way. What the emulated card notes of each
+//! frame is reckoned by its model from how often silicon would have to go to
+//! memory, and from the line rate: it shows how the ways differ, and is no
+//! measurement of a card.
+
+use super::{Args, GRACE};
+use crate::cli::circuit;
+use crate::cli::output::{self, Output};
+use crate::cli::session::Session;
+use crate::cli::{Context, Outcome};
+use crate::dma::{Batch, Pool};
+use crate::driver::{Config, Description, TxPath};
+use crate::emu::{Picos, Stages};
+use crate::error::{Error, Kind};
+use crate::measure::ping::{Ping, Plan, Report};
+use crate::measure::{Clock, Machine};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How long each way is measured unless it is said.
+const EACH: Duration = Duration::from_secs(1);
+
+/// All ways, slowest first.
+const PATHS: [TxPath; 4] = [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }];
+
+/// What came of one way.
+struct Row {
+    path: TxPath,
+    report: Report,
+    stages: Option<Reckoned>,
+    /// Nanoseconds of a poll that finds nothing.
+    poll: f64,
+}
+
+/// Medians of the stages of the frames that went this way, in picoseconds.
+struct Reckoned {
+    fetch: Picos,
+    wire: Picos,
+    write_back: Picos,
+    /// Frames that did, and that went another.
+    frames: usize,
+    others: usize,
+}
+
+impl Reckoned {
+    /// Of `all` frames, those whose way the model calls by its name.
+    fn of(path: TxPath, all: &[Stages]) -> Option<Reckoned> {
+        let mine: Vec<_> = all.iter().filter(|stages| stages.path.eq_ignore_ascii_case(path.name())).collect();
+        let median = |stage: fn(&Stages) -> Picos| {
+            let mut times: Vec<_> = mine.iter().map(|stages| stage(stages)).collect();
+            times.sort_unstable();
+            times.get(times.len() / 2).copied()
+        };
+        Some(Reckoned {
+            fetch: median(|s| s.fetch.saturating_sub(s.doorbell))?,
+            wire: median(|s| s.wire.saturating_sub(s.fetch))?,
+            write_back: median(|s| s.write_back.saturating_sub(s.wire))?,
+            frames: mine.len(),
+            others: all.len() - mine.len(),
+        })
+    }
+
+    fn sum(&self) -> Picos {
+        self.fetch + self.wire + self.write_back
+    }
+}
+
+/// Measures all ways that the card has, and prints them.
+pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock) -> anyhow::Result<Outcome> {
+    let mut rows = Vec::new();
+    let mut missing = Vec::new();
+    let mut devices: Vec<Description> = Vec::new();
+    let mut outcome = None;
+    for path in PATHS {
+        let frame = args.size - circuit::FCS;
+        let config = Config { max_frame: frame.max(1_518) as u16, tx_path: path, ..Config::default() };
+        let mut session = match args.circuit.open(context, &config, Some(EACH)) {
+            Ok(session) => session,
+            // A way that this card does not have is no failure, if it has another.
+            Err(error) => match error.downcast::<Error>() {
+                Ok(error) if !devices.is_empty() && error.kind() == Kind::Unsupported => {
+                    missing.push(error.to_string());
+                    continue;
+                }
+                Ok(error) => return Err(error.into()),
+                Err(error) => return Err(error),
+            },
+        };
+        if devices.is_empty() {
+            session.announce(output)?;
+            devices.clone_from(&session.devices);
+        }
+        let stop = session.stop.clone();
+        rows.push(measure(args, path, &mut session, &clock)?);
+        session.check(output)?;
+        outcome = Some(stop.outcome());
+        if stop.requested() {
+            break;
+        }
+    }
+    clock.refine();
+    let machine = Machine::record(&context.roots, &clock);
+    if output.is_json() {
+        let result = json!({
+            "measured": SCOPE,
+            "paths": rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "missing": missing,
+            "warnings": machine.warnings(),
+        });
+        output.document(&output::document("latency", &devices, &machine, result))?;
+    } else {
+        print(output, &rows, &missing, &machine)?;
+    }
+    Ok(outcome.unwrap_or(Outcome::Done))
+}
+
+/// What the stages are.
+const SCOPE: &str = "stages are reckoned by the emulated card's model, from reads of memory and line rate: no card was measured; poll and service are driver and model on this machine";
+
+/// Measures one way.
+fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> anyhow::Result<Row> {
+    let stop = session.stop.clone();
+    let limits = args.length.limits(Some(EACH));
+    let rate = super::rate(args, circuit::speed(session))?;
+    let plan = Plan {
+        frame: args.size - circuit::FCS,
+        rate,
+        count: limits.count,
+        duration: limits.duration,
+        warm_up: args.warmup,
+        grace: GRACE,
+        raw: 0,
+        addresses: circuit::addresses(session),
+    };
+    let pool = circuit::filled_pool(session)?;
+    let stages = Reckoned::of(path, &one_by_one(session, &pool, plan.frame));
+    let report = circuit::run(session, Ping::new(clock, &pool, plan, || stop.requested())?)?;
+    if report.received() == 0 && stop.signal().is_none() {
+        return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
+    }
+    Ok(Row { path, report, stages, poll: poll(session, &pool, clock) })
+}
+
+/// The stages of frames that are sent one by one, each when the last has
+/// arrived and been reported: so that none waits for another.
+fn one_by_one(session: &mut Session, pool: &Pool, len: usize) -> Vec<Stages> {
+    const FRAMES: usize = 200;
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let [from, to] = circuit::addresses(session);
+    if !session.note_stages() {
+        return Vec::new();
+    }
+    let deadline = Instant::now() + PATIENCE * 10;
+    for _ in 0..FRAMES {
+        let (tx, rx) = match &mut session.ports[..] {
+            [port] => (port.tx.first_mut(), port.rx.first_mut()),
+            [sender, .., receiver] => (sender.tx.first_mut(), receiver.rx.first_mut()),
+            [] => (None, None),
+        };
+        let (Some(tx), Some(rx)) = (tx, rx) else { break };
+        let mut batch = Batch::new(pool);
+        let Some(frame) = batch.push(len) else { break };
+        frame.fill(0);
+        frame[..14].copy_from_slice(&[&to[..], &from[..], &[0x88, 0xb5]].concat());
+        let mut out = tx.send(&mut batch);
+        batch.clear();
+        let late = Instant::now() + PATIENCE;
+        while (out > 0 || tx.reclaim(pool) > 0) && Instant::now() < late {
+            out = out.saturating_sub(rx.recv(&mut batch));
+            batch.clear();
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    session.take_stages()
+}
+
+/// Nanoseconds of a poll that finds nothing.
+fn poll(session: &mut Session, pool: &Pool, clock: &Clock) -> f64 {
+    const POLLS: u64 = 10_000;
+    let Some(queue) = session.ports.last_mut().and_then(|port| port.rx.first_mut()) else { return 0.0 };
+    let mut batch = Batch::new(pool);
+    let start = clock.now_ordered();
+    for _ in 0..POLLS {
+        queue.recv(&mut batch);
+    }
+    clock.ns(clock.now_ordered() - start) as f64 / POLLS as f64
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let ns = |picos: Picos| picos as f64 / 1e3;
+        json!({
+            "path": self.path.to_string(),
+            "model_stages_ns": self.stages.as_ref().map(|stages| json!({
+                "fetch": ns(stages.fetch),
+                "wire": ns(stages.wire),
+                "write_back": ns(stages.write_back),
+                "sum": ns(stages.sum()),
+                "frames": stages.frames,
+                "frames_another_way": stages.others,
+            })),
+            "poll_ns": self.poll,
+            "service_p50_ns": self.report.service.quantile(0.5),
+            "service_p99_ns": self.report.service.quantile(0.99),
+            "sent": self.report.sent,
+            "lost": self.report.lost,
+        })
+    }
+}
+
+fn print(output: &Output, rows: &[Row], missing: &[String], machine: &Machine) -> anyhow::Result<()> {
+    output.info(format_args!("measured: {SCOPE}"))?;
+    output.info(format_args!("machine: {machine}"))?;
+    output.result("")?;
+    let headers = [
+        "ns",
+        "doorbell to fetched",
+        "to wire",
+        "to written back",
+        "sum",
+        "poll",
+        "service p50",
+        "p99",
+        "sent",
+        "lost",
+    ];
+    let mut table = output::table(&headers, 1);
+    for row in rows {
+        let stage = |pick: fn(&Reckoned) -> Picos| {
+            let ns = row.stages.as_ref().map(|stages| pick(stages) as f64 / 1e3);
+            ns.map_or("-".into(), |ns| format!("{ns:.0}"))
+        };
+        let quantile = |q| row.report.service.quantile(q).map_or("-".into(), output::grouped);
+        table.add_row([
+            row.path.to_string(),
+            stage(|s| s.fetch),
+            stage(|s| s.wire),
+            stage(|s| s.write_back),
+            stage(Reckoned::sum),
+            format!("{:.1}", row.poll),
+            quantile(0.5),
+            quantile(0.99),
+            output::grouped(row.report.sent),
+            output::grouped(row.report.lost),
+        ]);
+    }
+    output.result(table.trim_fmt())?;
+    for row in rows {
+        if let Some(stages) = row.stages.as_ref().filter(|stages| stages.others > 0) {
+            let (others, all) = (stages.others, stages.others + stages.frames);
+            output.info(format_args!("{}: {others} of {all} frames went another way", row.path))?;
+        }
+    }
+    for reason in missing {
+        output.info(reason)?;
+    }
+    for warning in machine.warnings() {
+        output.warn(warning);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_medians_of_the_frames_that_went_this_way() {
+        let frame = |path, fetch, wire| Stages { path, doorbell: 1000, fetch, wire, write_back: wire + 5 };
+        let all = [frame("CTPIO", 1000, 1060), frame("CTPIO", 1000, 1080), frame("DMA", 9000, 9060)];
+        let reckoned = Reckoned::of(TxPath::Ctpio { threshold: None }, &all).unwrap();
+        assert_eq!((reckoned.fetch, reckoned.wire, reckoned.write_back), (0, 80, 5));
+        assert_eq!((reckoned.frames, reckoned.others, reckoned.sum()), (2, 1, 85));
+        assert!(Reckoned::of(TxPath::Pio, &all).is_none());
+    }
+}
