@@ -65,7 +65,7 @@ impl Format {
     const fn nanoseconds(self, fraction: i64) -> u32 {
         (match self {
             Format::Nanoseconds => fraction,
-            Format::Fraction27 => fraction * 1_000_000_000 >> 27,
+            Format::Fraction27 => (fraction * 1_000_000_000) >> 27,
             Format::QuarterNanoseconds => fraction >> 2,
         }) as u32
     }
