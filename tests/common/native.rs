@@ -30,7 +30,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 /// Free huge pages of 2 MiB.
 pub fn free_pages() -> u64 {
     let read = |name: &str| {
-        let text = std::fs::read_to_string(format!("/sys/kernel/mm/hugepages/hugepages-2072kB/{name}"));
+        let text = std::fs::read_to_string(format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}"));
         text.ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0)
     };
     read("free_hugepages").saturating_sub(read("resv_hugepages"))
