@@ -123,7 +123,8 @@ fn forwards(card: &str, eal: &[&str]) {
         rest.split_whitespace().next().unwrap().parse::<usize>().unwrap()
     };
     assert_eq!(counted("TX-packets: "), FRAMES + answered, "{said}");
-    assert!(counted("RX-packets: ") >= FRAMES + answered, "{said}");
+    // What came before it forwarded it does not count as received.
+    assert!((FRAMES..=FRAMES + answered).contains(&counted("RX-packets: ")), "{said}");
 }
 
 #[test]
