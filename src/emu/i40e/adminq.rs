@@ -140,7 +140,7 @@ impl I40e {
                 self.violations.note("ATQH or ATQT is outside the ring");
                 return self.regs.poke(TAIL, head);
             }
-            let at = self.ring(COMMANDS) + 32 * Iova::from(head);
+            let at = self.ring(COMMANDS).wrapping_add(32 * Iova::from(head));
             if !self.serve(at) {
                 return;
             }
@@ -214,7 +214,7 @@ impl I40e {
 
     /// Writes a descriptor; its flags become visible last.
     fn write_back(&mut self, at: Iova, head: [u16; 4], cookie: u64, params: [u8; 16]) {
-        let (first, second) = (self.bus.memory.descriptor(at), self.bus.memory.descriptor(at + 16));
+        let (first, second) = (self.bus.memory.descriptor(at), self.bus.memory.descriptor(at.wrapping_add(16)));
         if let (Some(first), Some(second)) = (first, second) {
             let params = u128::from_le_bytes(params);
             second[0].store(params as u64, Ordering::Relaxed);
@@ -237,7 +237,7 @@ impl I40e {
             self.regs.poke(LEN + EVENTS, length | OVERFLOW);
             return false;
         }
-        let at = self.ring(EVENTS) + 32 * Iova::from(head);
+        let at = self.ring(EVENTS).wrapping_add(32 * Iova::from(head));
         let mut posted = [0; 2];
         if !self.bus.memory.read(at, &mut posted) {
             return false;

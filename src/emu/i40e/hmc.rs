@@ -70,13 +70,13 @@ impl Hmc {
             return None;
         }
         if low & DIRECT != 0 {
-            return Some(base + at % SEGMENT);
+            return Some(base.wrapping_add(at % SEGMENT));
         }
         let mut descriptor = [0; 8];
         let page = at % SEGMENT / PAGE;
-        let read = memory.read(base + 8 * page, &mut descriptor);
+        let read = memory.read(base.wrapping_add(8 * page), &mut descriptor);
         let descriptor = u64::from_le_bytes(descriptor);
-        (read && descriptor & 1 == 1).then(|| (descriptor & !0xfff) + at % PAGE)
+        (read && descriptor & 1 == 1).then_some((descriptor & !0xfff) + at % PAGE)
     }
 }
 

@@ -153,7 +153,7 @@ impl RxQueue {
 
     #[inline]
     fn at(&self, n: u32) -> Iova {
-        self.base + (Iova::from(n) << if self.wide { 5 } else { 4 })
+        self.base.wrapping_add(Iova::from(n) << if self.wide { 5 } else { 4 })
     }
 
     /// Puts a packet into buffers: all of it or nothing.
@@ -202,7 +202,7 @@ impl RxQueue {
         let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
         for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
             if self.wide
-                && let Some(second) = memory.descriptor(self.at(n) + 16)
+                && let Some(second) = memory.descriptor(self.at(n).wrapping_add(16))
             {
                 second[0].store(words[2], Ordering::Relaxed);
                 second[1].store(words[3], Ordering::Relaxed);

@@ -17,6 +17,8 @@ use super::{I40e, QUEUES};
 
 /// VSIs that the function may have.
 pub const VSIS: usize = 16;
+/// Switch elements besides.
+const VEBS: usize = 8;
 /// Address filters of all of them.
 const FILTERS: usize = 1536;
 
@@ -196,7 +198,6 @@ pub struct Switch {
     pub owners: [u8; QUEUES as usize],
     /// EtherTypes of control frames that nobody may send, and that nobody gets.
     pub blocked: [Vec<u16>; 2],
-    next_seid: u16,
 }
 
 impl Switch {
@@ -211,7 +212,6 @@ impl Switch {
             vebs: Vec::new(),
             owners: [0; QUEUES as usize],
             blocked: [Vec::new(), Vec::new()],
-            next_seid: MAIN + 1,
         };
         switch.refresh();
         switch
@@ -225,6 +225,12 @@ impl Switch {
     /// Index of the VSI with this number.
     pub fn by_number(&self, number: u16) -> Option<usize> {
         self.vsis.iter().position(|vsi| vsi.number == number)
+    }
+
+    /// A seid that no element has.
+    fn fresh_seid(&self) -> u16 {
+        let free = |seid: &u16| self.by_seid(*seid).is_none() && !self.vebs.contains(seid);
+        (MAIN + 1..).find(free).unwrap_or(MAIN)
     }
 
     /// Works out again what frames and queues are looked up in.
@@ -324,8 +330,7 @@ impl I40e {
         if self.switch.vsis.len() >= VSIS {
             return Err(ECODE_ENOSPC);
         }
-        let mut vsi = Vsi::new(self.switch.next_seid, number, uplink);
-        self.switch.next_seid += 1;
+        let mut vsi = Vsi::new(self.switch.fresh_seid(), number, uplink);
         vsi.update(command.buffer.get(..PROPERTIES).ok_or(ECODE_EINVAL)?);
         self.switch.vsis.push(vsi);
         self.switch.refresh();
@@ -351,13 +356,21 @@ impl I40e {
         if uplink != 0 && uplink != PORT || downlink != 0 && self.switch.by_seid(downlink).is_none() {
             return Err(ECODE_ENOENT);
         }
-        let seid = self.switch.next_seid;
-        self.switch.next_seid += 1;
+        if self.switch.vebs.len() >= VEBS {
+            return Err(ECODE_ENOSPC);
+        }
+        let seid = self.switch.fresh_seid();
         self.switch.vebs.push(seid);
         if let Some(at) = self.switch.by_seid(downlink) {
             self.switch.vsis[at].uplink = seid;
         }
-        for (at, value) in [(6, 1), (8, seid), (10, 0), (12, self.switch.vebs.len() as u16), (14, 7)] {
+        for (at, value) in [
+            (6, 1),
+            (8, seid),
+            (10, 0),
+            (12, self.switch.vebs.len() as u16),
+            (14, (VEBS - self.switch.vebs.len()) as u16),
+        ] {
             reply.set16(at, value);
         }
         Ok(())

@@ -243,7 +243,9 @@ impl I40e {
                 // A packet without its end: the rest is still to come.
                 return Next::Nothing;
             }
-            let Some(descriptor) = memory.descriptor(queue.base + 16 * u64::from(at)) else { return Next::Nothing };
+            let Some(descriptor) = memory.descriptor(queue.base.wrapping_add(16 * u64::from(at))) else {
+                return Next::Nothing;
+            };
             let words = [descriptor[0].load(Ordering::Relaxed), descriptor[1].load(Ordering::Relaxed)];
             let command = words[1] >> 4 & 0xfff;
             descriptors += 1;
@@ -275,7 +277,10 @@ impl I40e {
                 FILTER => wrong = Some("filter descriptor inside a packet, or two in a row"),
                 _ => wrong = Some("transmit descriptor of an unknown type"),
             }
-            if wrong.is_some() || descriptors == DESCRIPTORS_MAX {
+            if descriptors == DESCRIPTORS_MAX {
+                wrong = wrong.or(Some("packet of more descriptors than any has"));
+            }
+            if wrong.is_some() {
                 break;
             }
         }
@@ -565,7 +570,7 @@ impl I40e {
 /// Marks a descriptor as done.
 #[inline]
 fn report(memory: &Translation, base: Iova, at: u32) {
-    if let Some(descriptor) = memory.descriptor(base + 16 * u64::from(at)) {
+    if let Some(descriptor) = memory.descriptor(base.wrapping_add(16 * u64::from(at))) {
         let word = descriptor[1].load(Ordering::Relaxed);
         descriptor[1].store(word | DONE, Ordering::Release);
     }

@@ -213,3 +213,31 @@ fn a_nasty_card_is_slow_but_right() {
         bench.assert_clean();
     }
 }
+
+#[test]
+fn addresses_at_the_end_of_memory_bring_nobody_down() {
+    let mut bench = Bench::new("x710");
+    bench.back_contexts();
+    bench.tell(0x0254, &[7, 7, MAIN]);
+    for q in 0..2u64 {
+        // Ring addresses of all ones, in contexts of all ones but their length.
+        bench.put(CONTEXTS + 128 * q as usize, &[0xff; 128]);
+        bench.put(CONTEXTS + 128 * 128 + 32 * q as usize, &[0xff; 32]);
+        bench.write(0x100000 + 4 * q, 1);
+        bench.write(0x120000 + 4 * q, 1);
+        bench.write(0x108000 + 4 * q, 5);
+        bench.write(0x128000 + 4 * q, 5);
+    }
+    bench.run(20_000_000);
+    // The private address space and the admin queue, likewise.
+    bench.write(0xc0200, !0);
+    bench.write(0xc0100, !0);
+    bench.write(0xc0000, 1 << 31);
+    bench.write(0x120008, 1);
+    bench.write(0x80100, !0);
+    bench.write(0x80000, !0);
+    bench.write(OWN, 9);
+    bench.run(20_000_000);
+    assert!(!bench.violations().is_empty());
+    bench.reset();
+}

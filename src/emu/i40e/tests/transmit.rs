@@ -182,4 +182,16 @@ fn malicious_descriptors_are_named_and_not_sent() {
         b.push_data(0, &seeded(&tcp_frame(5000), false), EOP_RS_ICRC | IPV4_SUM | TCP, LENGTHS);
     };
     assert_eq!(wrong(mss), ["segmentation of no TCP packet, or with a wrong MSS or length"]);
+    // One without an end is waited for.
+    let endless = |b: &mut Bench| {
+        for _ in 0..63 {
+            b.push_data(0, &frame(60), 4, 0);
+        }
+    };
+    let mut bench = Bench::new("x710");
+    bench.transmit_on(1);
+    endless(&mut bench);
+    bench.ring_tx(0);
+    bench.run(20_000_000);
+    bench.assert_clean();
 }
