@@ -79,8 +79,10 @@ enum Fate {
     Taken,
     /// No descriptor is free.
     Full,
-    /// Not for this queue.
+    /// The queue is off.
     Refused,
+    /// Longer than the queue takes.
+    TooLong,
 }
 
 /// What a frame's descriptor says besides what the frame itself does.
@@ -336,10 +338,11 @@ impl I40e {
             let found = Found { hash: hash.map(|(hash, _)| hash), filter, strip, looped, stamp };
             match queue.map_or(Fate::Refused, |q| self.fill(q, vsi, frame, &headers, found)) {
                 Fate::Taken => taken = true,
-                Fate::Refused => self.count_no_descriptor(vsi),
+                Fate::Refused => self.count_no_descriptor(vsi, frame),
+                Fate::TooLong => self.count_too_long(),
                 // A frame for several is not kept waiting by one of them.
-                Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, looped, now),
-                Fate::Full => self.count_no_descriptor(vsi),
+                Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, frame, looped, now),
+                Fate::Full => self.count_no_descriptor(vsi, frame),
             }
         }
         self.rx_good.count(frame);
@@ -376,8 +379,7 @@ impl I40e {
             return Fate::Refused;
         }
         if len as u32 > queue.longest || len as u32 > CHAIN_MAX * queue.buffer {
-            self.count_too_long();
-            return Fate::Refused;
+            return Fate::TooLong;
         }
         let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
         // A strict card looks each time, to catch a tail that moves backwards.
@@ -420,9 +422,9 @@ impl I40e {
     /// A frame waits on a wire that honours pause frames; else it is lost when
     /// the packet buffer is full. In a loop inside the card it is lost at once.
     #[cold]
-    fn no_descriptor(&mut self, vsi: usize, looped: bool, now: Picos) -> bool {
+    fn no_descriptor(&mut self, vsi: usize, frame: &[u8], looped: bool, now: Picos) -> bool {
         if looped {
-            self.count_no_descriptor(vsi);
+            self.count_no_descriptor(vsi, frame);
         } else if self.mac.overrun(now) {
             self.count_missed();
         } else {

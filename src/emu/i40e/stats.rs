@@ -100,8 +100,9 @@ impl I40e {
         }
     }
 
-    /// A frame found no descriptor.
-    pub(super) fn count_no_descriptor(&self, vsi: usize) {
+    /// A frame reached its VSI, which counts it, and found no descriptor.
+    pub(super) fn count_no_descriptor(&mut self, vsi: usize, frame: &[u8]) {
+        self.switch.vsis[vsi].rx.count(frame);
         self.regs.count(GLV_RDPC + 8 * u32::from(self.switch.vsis[vsi].stat), 1);
     }
 
