@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Descriptors of either queue.
-const RING: u16 = 32;
+pub const RING: u16 = 32;
 
 /// Bytes of a buffer.
 pub const BUFFER: usize = 4096;
@@ -117,6 +117,9 @@ pub struct AdminQueue {
     clean: u16,
     /// Number of the command, which the firmware must repeat.
     cookie: u32,
+    /// A command was not answered, or wrongly: an answer that is late would be
+    /// taken for that to the next.
+    broken: bool,
     /// Events that made no sense.
     pub nonsense: u64,
 }
@@ -149,7 +152,7 @@ impl AdminQueue {
     /// Turns both queues on. The card must be a bus master.
     pub fn new(function: &dyn Function, hw: &Arc<Hw>) -> Result<Self> {
         let memory = Memory::new(function)?;
-        let queue = AdminQueue { hw: Arc::clone(hw), memory, next: 0, clean: 0, cookie: 0, nonsense: 0 };
+        let queue = AdminQueue { hw: Arc::clone(hw), memory, next: 0, clean: 0, cookie: 0, broken: false, nonsense: 0 };
         for n in 0..RING {
             queue.post(n);
         }
@@ -244,6 +247,18 @@ impl AdminQueue {
     }
 
     fn ask_once(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
+        if self.broken {
+            let text = format!(
+                "its firmware answers no more, so {what} (command {opcode:#06x}) cannot be asked for; reset the card (`bmnic bind --restore`, then bind it again)"
+            );
+            return Err(self.hw.error(Kind::Device, text));
+        }
+        let answer = self.exchange(what, opcode, params, buffer);
+        self.broken = answer.is_err();
+        answer
+    }
+
+    fn exchange(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
         let slot = self.next;
         let room = match buffer {
             Buffer::None => 0,

@@ -248,7 +248,8 @@ fn compared(rule: &FlowRule) -> u64 {
         | bits(rule.destination_port.is_some(), L4_DESTINATION)
 }
 
-/// A packet of the flow; fields that are open hold zero.
+/// A packet of the flow as this end would send it: source and destination stand
+/// the other way round from what is received. Fields that are open hold zero.
 fn flow_packet(rule: &FlowRule, source: Ipv4Addr, destination: Ipv4Addr) -> [u8; PACKET] {
     const ETHERNET: usize = 14;
     const IP: usize = 20;
@@ -264,11 +265,11 @@ fn flow_packet(rule: &FlowRule, source: Ipv4Addr, destination: Ipv4Addr) -> [u8;
     ip[2..4].copy_from_slice(&((PACKET - ETHERNET) as u16).to_be_bytes());
     ip[8] = 64;
     ip[9] = protocol;
-    ip[12..16].copy_from_slice(&source.octets());
-    ip[16..20].copy_from_slice(&destination.octets());
+    ip[12..16].copy_from_slice(&destination.octets());
+    ip[16..20].copy_from_slice(&source.octets());
     let l4 = &mut packet[ETHERNET + IP..];
-    l4[..2].copy_from_slice(&rule.source_port.unwrap_or(0).to_be_bytes());
-    l4[2..4].copy_from_slice(&rule.destination_port.unwrap_or(0).to_be_bytes());
+    l4[..2].copy_from_slice(&rule.destination_port.unwrap_or(0).to_be_bytes());
+    l4[2..4].copy_from_slice(&rule.source_port.unwrap_or(0).to_be_bytes());
     match rule.protocol {
         L4::Udp => {
             let len = (PACKET - ETHERNET - IP) as u16;
@@ -289,5 +290,28 @@ fn ipv4(hw: &Hw, address: Option<IpAddr>) -> Result<Option<Ipv4Addr>> {
         Some(IpAddr::V6(address)) => {
             Err(hw.error(Kind::Unsupported, format!("flow filters here are for IPv4 only, not for {address}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multicast_feed_is_compared_by_its_group_and_port_alone() {
+        let rule = FlowRule {
+            source: None,
+            destination: Some([239, 1, 2, 3].into()),
+            source_port: None,
+            destination_port: Some(30001),
+            protocol: L4::Udp,
+            queue: 3,
+        };
+        assert_eq!(compared(&rule), 1 << 33 | 0b11 << 35);
+        let packet = flow_packet(&rule, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 2, 3));
+        assert_eq!(packet[12..15], [8, 0, 0x45]);
+        assert_eq!(u16::from_be_bytes([packet[16], packet[17]]), 498, "the IP packet fills the frame");
+        assert_eq!((packet[23], &packet[26..34]), (17, &[239, 1, 2, 3, 0, 0, 0, 0][..]));
+        assert_eq!(packet[34..40], [0x75, 0x31, 0, 0, 0x01, 0xde]);
     }
 }

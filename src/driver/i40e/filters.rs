@@ -40,16 +40,25 @@ pub struct Addresses {
     groups: Vec<MacAddr>,
 }
 
-/// Commands of address filters.
-const ADD: u16 = 0x0250;
-const REMOVE: u16 = 0x0251;
+/// What becomes of address filters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Received, whatever the VLAN.
+    Add,
+    /// No more.
+    Remove,
+    /// No more by a filter for untagged frames alone.
+    RemoveUntagged,
+}
 
 impl Addresses {
-    /// Receives what is sent to `own`, and to everybody; the firmware may have
-    /// had that filter already.
+    /// Receives what is sent to `own`, and to everybody. The firmware has a
+    /// filter of its own for that after a reset, for untagged frames, which
+    /// would outlive a change of address.
     pub fn new(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, own: MacAddr) -> Result<Self> {
         check(hw, own)?;
-        change(aq, hw, vsi, ADD, &[own])?;
+        change(aq, hw, vsi, Change::RemoveUntagged, &[own])?;
+        change(aq, hw, vsi, Change::Add, &[own])?;
         Ok(Addresses { own, groups: Vec::new() })
     }
 
@@ -59,8 +68,8 @@ impl Addresses {
         if own == self.own {
             return Ok(());
         }
-        change(aq, hw, vsi, ADD, &[own])?;
-        change(aq, hw, vsi, REMOVE, &[self.own])?;
+        change(aq, hw, vsi, Change::Add, &[own])?;
+        change(aq, hw, vsi, Change::Remove, &[self.own])?;
         self.own = own;
         // Locally administered, until the next reset.
         let MacAddr([a, b, c, d, e, f]) = own;
@@ -80,8 +89,8 @@ impl Addresses {
             these.iter().filter(|mac| !those.contains(mac)).copied().collect::<Vec<_>>()
         };
         let (new, old) = (not_in(&wanted, &self.groups), not_in(&self.groups, &wanted));
-        change(aq, hw, vsi, REMOVE, &old)?;
-        change(aq, hw, vsi, ADD, &new)?;
+        change(aq, hw, vsi, Change::Remove, &old)?;
+        change(aq, hw, vsi, Change::Add, &new)?;
         self.groups = wanted;
         Ok(())
     }
@@ -95,8 +104,8 @@ fn check(hw: &Hw, mac: MacAddr) -> Result<()> {
     Ok(())
 }
 
-/// Adds or removes perfect filters for addresses, whatever the VLAN.
-fn change(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, opcode: u16, addresses: &[MacAddr]) -> Result<()> {
+/// Adds or removes perfect filters for addresses (commands 0250, 0251).
+fn change(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, change: Change, addresses: &[MacAddr]) -> Result<()> {
     const ELEMENT: usize = 16;
     const VALID: u16 = 0x8000;
     const PERFECT: u8 = 0x01;
@@ -105,9 +114,13 @@ fn change(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, opcode: u16, addresses: &[Mac
     /// How the firmware matches it, once added; it writes another value than this.
     const MATCH: usize = 12;
     const NO_RESOURCE: u8 = 0xff;
-    let adding = opcode == ADD;
-    let (what, any_vlan) =
-        if adding { ("an address filter", ADD_ANY_VLAN) } else { ("the end of an address filter", REMOVE_ANY_VLAN) };
+    let adding = change == Change::Add;
+    let (what, opcode) = if adding { ("an address filter", 0x0250) } else { ("the end of an address filter", 0x0251) };
+    let any_vlan = match change {
+        Change::Add => ADD_ANY_VLAN,
+        Change::Remove => REMOVE_ANY_VLAN,
+        Change::RemoveUntagged => 0,
+    };
     for some in addresses.chunks(BUFFER / ELEMENT) {
         let mut list = vec![0; some.len() * ELEMENT];
         for (element, mac) in list.chunks_exact_mut(ELEMENT).zip(some) {

@@ -24,7 +24,7 @@ pub fn clear(hw: &Hw) {
     hw.write(regs::PFINT_ICR0_ENA, 0);
     hw.write(regs::PFINT_DYN_CTL0, dyn_ctl::ITR_NONE);
     hw.write(regs::PFINT_LNKLST0, lnklst::END);
-    for n in 0..vectors.saturating_sub(1) {
+    for n in 0..vectors.saturating_sub(2) {
         hw.write(regs::PFINT_DYN_CTLN.at(n), dyn_ctl::ITR_NONE);
         hw.write(regs::PFINT_LNKLSTN.at(n), lnklst::END);
     }
@@ -47,7 +47,9 @@ pub fn route_waited(hw: &Hw, queue: u16) {
     route(hw, queue, 0);
 }
 
-/// Routes a queue that is polled: its vector fires over and over, unheard.
+/// Routes a queue that is polled: its vector fires over and over, unheard. That
+/// a message does not mask its vector is one setting for all ports of the card;
+/// a port that waits for interrupts gets more of them then than it asked for.
 pub fn route_polled(hw: &Hw, queue: u16) {
     route(hw, queue, POLLED_INTERVAL);
     hw.write(regs::GLINT_CTL, glint::DIS_AUTOMASK);

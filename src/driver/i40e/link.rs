@@ -42,11 +42,12 @@ mod ability {
     pub const ATOMIC: u8 = 0x20;
 }
 
-/// Brings the link up as the NVM says, with frames of up to `longest` bytes with
-/// FCS, and starts to watch it. It comes up on its own time.
-pub fn start(aq: &mut AdminQueue, hw: &Hw, longest: u16, loop_back: bool) -> Result<Watch> {
+/// Brings the link up as the NVM says, for frames of any length that the card
+/// can send; what is too long to receive, each queue knows. It comes up on its
+/// own time.
+pub fn start(aq: &mut AdminQueue, loop_back: bool) -> Result<()> {
     const FCS: u8 = 4;
-    let [low, high] = longest.to_le_bytes();
+    let [low, high] = super::MAX_LENGTH.to_le_bytes();
     aq.tell("the longest frame", 0x0603, &[low, high, FCS], Buffer::None)?;
     let mode = if loop_back { loopback::MAC } else { loopback::OFF };
     aq.tell("the loopback mode", 0x0618, &mode.to_le_bytes(), Buffer::None)?;
@@ -59,9 +60,7 @@ pub fn start(aq: &mut AdminQueue, hw: &Hw, longest: u16, loop_back: bool) -> Res
     let mut params = [0; 16];
     params[8..10].copy_from_slice(&masked.to_le_bytes());
     aq.tell("the link events", 0x0613, &params, Buffer::None)?;
-    let mut watch = Watch { state: Link::default(), asked: Instant::now(), unfit: false };
-    watch.ask(aq, hw)?;
-    Ok(watch)
+    Ok(())
 }
 
 /// Enables a PHY that an earlier driver has left off.
@@ -93,6 +92,11 @@ fn enable(aq: &mut AdminQueue) -> Result<()> {
 }
 
 impl Watch {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Watch { state: Link::default(), asked: Instant::now(), unfit: false }
+    }
+
     /// Takes an event in; true if it was of the link, and must be answered.
     pub fn event(&mut self, hw: &Hw, event: &Event) -> Result<bool> {
         if event.opcode != LINK_STATUS {

@@ -66,14 +66,22 @@ use vsi::{Vsi, Wishes};
 /// Queues that the hash can name: 6-bit entries (§7.1.8).
 const MAX_QUEUES: u16 = 64;
 
-/// Longest frame without FCS: 9728 bytes with it (§8.3.1).
-const MAX_FRAME: u16 = 9728 - FCS;
+/// Longest frame with FCS and tags (§8.3.1).
+const MAX_LENGTH: u16 = 9728;
+
+/// Longest frame without FCS.
+const MAX_FRAME: u16 = MAX_LENGTH - FCS;
 
 /// Bytes of the FCS.
 const FCS: u16 = 4;
 
 /// Bytes that may come on top of the longest frame: two VLAN tags.
 const TAGS: u16 = 8;
+
+/// Longest frame with FCS and tags that a queue is to take in.
+fn longest(config: &Config) -> u16 {
+    (config.max_frame + TAGS + FCS).min(MAX_LENGTH)
+}
 
 /// A receive queue with descriptors of 16 bytes.
 pub type RxQueue = rx::Queue<desc::ReceivedShort>;
@@ -107,11 +115,10 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     setup::reset(&hw, allocation)?; // §4.2
 
     // From here on a failure stops the card again: Card's drop does.
-    let mut card = Card::new(function, hw, allocation, model, config)?;
-    card.start_firmware()?; // §7.10
-    let limits = card.limits();
-    limits.check(&card.description.device, config)?;
-    card.start_switch(config)?; // §7.4, §7.1
+    let mut card = Card::new(function, hw, allocation, model, config)?; // §7.10.4, §7.9
+    card.ask_firmware()?; // §7.10
+    card.limits().check(&card.description.device, config)?;
+    card.set_up_port(config)?; // §7.4, §7.1, §3.2
     let (rx, tx) = card.queues(config)?; // §8.3, §8.4
     Ok(Port { rx, tx, nic: Box::new(card) })
 }
@@ -129,12 +136,12 @@ struct Card {
     /// The queue pair that flow director may have.
     spare: u16,
     loopback: bool,
-    aq: Option<AdminQueue>,
-    contexts: Option<Contexts>,
+    aq: AdminQueue,
+    contexts: Contexts,
     addresses: Addresses,
     steering: Option<Steering>,
-    watch: Option<link::Watch>,
-    counters: Option<stats::Counters>,
+    watch: link::Watch,
+    counters: stats::Counters,
     running: Running,
     tallies: Vec<Arc<Tally>>,
     interrupts: Option<Interrupts>,
@@ -148,6 +155,15 @@ impl Card {
         model: &'static Model,
         config: &Config,
     ) -> Result<Self> {
+        let spare = config.rx_queues.max(config.tx_queues).next_power_of_two();
+        function.set_bus_master(true)?;
+        let memory = AdminQueue::new(&*function, &hw)
+            .and_then(|aq| Contexts::new(&*function, &hw, spare + 1).map(|contexts| (aq, contexts)))
+            .inspect_err(|_| {
+                setup::stop(&hw, allocation, &Running::default(), None);
+                let _ = function.set_bus_master(false);
+            });
+        let (aq, contexts) = memory?;
         let description = Description {
             device: function.name().to_owned(),
             model: model.name,
@@ -167,25 +183,23 @@ impl Card {
             place: Place::default(),
             vsi: Vsi::default(),
             rx_queues: config.rx_queues,
-            spare: config.rx_queues.max(config.tx_queues).next_power_of_two(),
+            spare,
             loopback: config.loopback,
-            aq: None,
-            contexts: None,
+            aq,
+            contexts,
             addresses: Addresses::default(),
             steering: None,
-            watch: None,
-            counters: None,
+            watch: link::Watch::new(),
+            counters: stats::Counters::default(),
             running: Running::default(),
             tallies: Vec::new(),
             interrupts: None,
         })
     }
 
-    /// The admin queue, and what the firmware says of itself and of the card.
-    fn start_firmware(&mut self) -> Result<()> {
-        let hw = &self.hw;
-        self.function.set_bus_master(true)?;
-        let aq = self.aq.insert(AdminQueue::new(&*self.function, hw)?); // §7.10.4
+    /// What the firmware says of itself and of the card.
+    fn ask_firmware(&mut self) -> Result<()> {
+        let (aq, hw) = (&mut self.aq, &self.hw);
         firmware::check_version(aq, hw)?;
         firmware::check_nvm(aq, hw)?; // §6.3
         firmware::introduce(aq)?;
@@ -209,12 +223,9 @@ impl Card {
         }
     }
 
-    /// Contexts, interface, filters, link.
-    fn start_switch(&mut self, config: &Config) -> Result<()> {
-        let hw = &self.hw;
-        let Some(aq) = &mut self.aq else { return Err(hw.error(Kind::Device, "its admin queue is off")) };
-        let queues = self.spare + 1;
-        self.contexts = Some(Contexts::new(&*self.function, hw, queues)?); // §7.9
+    /// Interface, filters, link.
+    fn set_up_port(&mut self, config: &Config) -> Result<()> {
+        let (aq, hw) = (&mut self.aq, &self.hw);
         let wishes = Wishes { queues: self.spare, vlan_strip: config.vlan_strip };
         self.vsi = vsi::configure(aq, hw, self.place, wishes)?;
         self.addresses = Addresses::new(aq, hw, &self.vsi, self.description.mac)?;
@@ -224,8 +235,9 @@ impl Card {
         if config.rx_queues > 1 {
             filters::set_rss(aq, hw, &self.vsi, &config.rss, config.rx_queues, entries)?;
         }
-        self.watch = Some(link::start(aq, hw, config.max_frame + TAGS + FCS, config.loopback)?); // §3.2
-        self.counters = Some(stats::Counters::new(hw, &self.vsi));
+        link::start(aq, config.loopback)?;
+        self.watch.ask(aq, hw)?;
+        self.counters = stats::Counters::new(hw, &self.vsi);
         Ok(())
     }
 
@@ -242,13 +254,11 @@ impl Card {
             stamped: false,
             decode: if config.vlan_strip { desc::decode::<true> } else { desc::decode::<false> },
         };
-        let (hw, allocation) = (&self.hw, self.allocation);
-        let Some(contexts) = &self.contexts else { return Err(hw.error(Kind::Device, "it has no queue contexts")) };
+        let (hw, contexts, allocation) = (&self.hw, &self.contexts, self.allocation);
         let mut rx = Vec::new();
         for n in 0..config.rx_queues {
             let ring = rings.rx(n);
-            let longest = u32::from(config.max_frame + TAGS + FCS);
-            let wanted = setup::Receive { ring: &ring, len: config.rx_ring, long, longest };
+            let wanted = setup::Receive { ring: &ring, len: config.rx_ring, long, longest: u32::from(longest(config)) };
             self.running.rx = 0..n + 1;
             setup::receive_queue(hw, contexts, n, &wanted)?;
             let interrupt = self.interrupts.as_ref().map(|interrupts| {
@@ -282,34 +292,20 @@ impl Card {
         Ok((rx, tx))
     }
 
-    /// What the card's parts are asked through. Fails if the card is gone.
-    fn parts(&mut self) -> Result<Parts<'_>> {
-        self.hw.alive()?;
-        match (&mut self.aq, &mut self.watch) {
-            (Some(aq), Some(watch)) => Ok(Parts { hw: &self.hw, aq, vsi: &self.vsi, watch }),
-            _ => Err(self.hw.error(Kind::Device, "its admin queue is off")),
-        }
-    }
-}
-
-/// An open card's parts, borrowed.
-struct Parts<'a> {
-    hw: &'a Hw,
-    aq: &'a mut AdminQueue,
-    vsi: &'a Vsi,
-    watch: &'a mut link::Watch,
-}
-
-impl Parts<'_> {
     /// Takes in what the firmware has to tell. Whoever has a card open asks
-    /// for its link or its statistics now and then, and so does this.
+    /// for its link or its statistics now and then, and so does this. Fails if
+    /// the card is gone.
     fn events(&mut self) -> Result<()> {
+        self.hw.alive()?;
         let mut changed = self.aq.overflowed();
-        while let Some(event) = self.aq.event()? {
-            changed |= self.watch.event(self.hw, &event)?;
+        // A ring's worth, no more: a firmware that never stops telling must not
+        // hold the driver up.
+        for _ in 0..adminq::RING {
+            let Some(event) = self.aq.event()? else { break };
+            changed |= self.watch.event(&self.hw, &event)?;
         }
         // Only an answer lets the firmware tell of the next change.
-        if changed || self.watch.doubtful() { self.watch.ask(self.aq, self.hw) } else { Ok(()) }
+        if changed || self.watch.doubtful() { self.watch.ask(&mut self.aq, &self.hw) } else { Ok(()) }
     }
 }
 
@@ -319,52 +315,46 @@ impl Nic for Card {
     }
 
     fn link(&mut self) -> Result<Link> {
-        let mut parts = self.parts()?;
-        parts.events()?;
-        Ok(parts.watch.state())
+        self.events()?;
+        Ok(self.watch.state())
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
-        let parts = self.parts()?;
-        filters::set_promiscuous(parts.aq, parts.vsi, on)
+        self.hw.alive()?;
+        filters::set_promiscuous(&mut self.aq, &self.vsi, on)
     }
 
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
-        let mut addresses = std::mem::take(&mut self.addresses);
-        let result = self.parts().and_then(|parts| addresses.set_groups(parts.aq, parts.hw, parts.vsi, groups));
-        self.addresses = addresses;
-        result
+        self.hw.alive()?;
+        self.addresses.set_groups(&mut self.aq, &self.hw, &self.vsi, groups)
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
-        let mut addresses = std::mem::take(&mut self.addresses);
-        let result = self.parts().and_then(|parts| addresses.set_own(parts.aq, parts.hw, parts.vsi, mac));
-        self.addresses = addresses;
-        result?;
+        self.hw.alive()?;
+        self.addresses.set_own(&mut self.aq, &self.hw, &self.vsi, mac)?;
         self.description.mac = mac;
         Ok(())
     }
 
     fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
-        let (queues, entries) = (self.rx_queues, self.capabilities.rss_entries);
-        let parts = self.parts()?;
-        filters::set_rss_table(parts.aq, parts.hw, parts.vsi, table, queues, entries)
+        self.hw.alive()?;
+        let entries = self.capabilities.rss_entries;
+        filters::set_rss_table(&mut self.aq, &self.hw, &self.vsi, table, self.rx_queues, entries)
     }
 
     fn steer(&mut self, rule: &FlowRule) -> Result<()> {
         self.hw.alive()?;
-        let (hw, queue) = (&self.hw, self.spare);
-        let (Some(aq), Some(contexts)) = (&mut self.aq, &self.contexts) else {
-            return Err(hw.error(Kind::Device, "its admin queue is off"));
-        };
+        let (hw, aq, queue) = (&self.hw, &mut self.aq, self.spare);
         if self.capabilities.flow_filters == 0 || queue >= self.allocation.count {
             return Err(hw.error(Kind::Unsupported, "its NVM leaves this function no flow director"));
         }
         let steering = match &mut self.steering {
             Some(steering) => steering,
             none => {
+                // Before it is on: what fails half-way is stopped too.
                 self.running.steering = Some(queue);
-                none.insert(Steering::new(&*self.function, hw, aq, contexts, self.allocation, self.place, queue)?)
+                let (contexts, place) = (&self.contexts, self.place);
+                none.insert(Steering::new(&*self.function, hw, aq, contexts, self.allocation, place, queue)?)
             }
         };
         steering.add(hw, aq, &self.vsi, rule, self.rx_queues)
@@ -372,9 +362,8 @@ impl Nic for Card {
 
     fn stats(&mut self) -> Result<Stats> {
         // Before the counters: all ones would be added up.
-        self.parts()?.events()?;
-        let Some(counters) = &mut self.counters else { return Ok(Stats::default()) };
-        let mut stats = counters.update(&self.hw, &self.vsi);
+        self.events()?;
+        let mut stats = self.counters.update(&self.hw, &self.vsi);
         stats.anomalies = Anomalies::default();
         for tally in &self.tallies {
             stats.anomalies.add(&tally.read());
@@ -387,14 +376,12 @@ impl Drop for Card {
     /// Queues off, admin queue closed, bus mastering off; only then may memory
     /// go. The function keeps what it has mapped until it is closed.
     fn drop(&mut self) {
-        if self.loopback
-            && let Some(aq) = &mut self.aq
-        {
-            link::end_loopback(aq);
+        if self.loopback {
+            link::end_loopback(&mut self.aq);
         }
         irq::clear(&self.hw);
         self.interrupts = None;
-        setup::stop(&self.hw, self.allocation, &self.running, self.aq.as_mut());
+        setup::stop(&self.hw, self.allocation, &self.running, Some(&mut self.aq));
         // A card that is gone cannot be told; one that is there was stopped above.
         let _ = self.function.set_bus_master(false);
     }

@@ -170,6 +170,8 @@ registers! {
     GLPRT_RJC[4] = 0x00300580 + 8;
     /// Frames lost because the packet buffer was full.
     GLPRT_RDPC[4] = 0x00300600 + 8;
+    /// Frames of a port that were too long for their queue, from entry 128 on.
+    GL_RXERR1[144] = 0x00318000 + 8;
     /// Frames of a VSI lost because its ring had no descriptor.
     GLV_RDPC[384] = 0x00310000 + 8;
     /// Bytes that a VSI received, with FCS.

@@ -14,25 +14,35 @@ use crate::driver::regs::Regs;
 struct Group {
     regs: &'static [Regs],
     bits: u32,
-    /// One for each port, not for each VSI.
-    of_port: bool,
+    whose: Whose,
+}
+
+/// Which entry of an array of registers is ours.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// That of our VSI's counter set.
+    Vsi,
+    /// That of our port.
+    Port,
+    /// As before, behind the entries of 128 virtual functions.
+    PortAfterVirtual,
 }
 
 const fn vsi(regs: &'static [Regs]) -> Group {
-    Group { regs, bits: 48, of_port: false }
+    Group { regs, bits: 48, whose: Whose::Vsi }
 }
 
 const fn port(regs: &'static [Regs]) -> Group {
-    Group { regs, bits: 32, of_port: true }
+    Group { regs, bits: 32, whose: Whose::Port }
 }
 
 /// The figures, by [`Figure`].
-static GROUPS: [Group; 8] = [
+static GROUPS: [Group; 9] = [
     vsi(&[regs::GLV_UPRC, regs::GLV_MPRC, regs::GLV_BPRC]),
     vsi(&[regs::GLV_GORC]),
     vsi(&[regs::GLV_UPTC, regs::GLV_MPTC, regs::GLV_BPTC]),
     vsi(&[regs::GLV_GOTC]),
-    Group { regs: &[regs::GLV_RDPC], bits: 32, of_port: false },
+    Group { regs: &[regs::GLV_RDPC], bits: 32, whose: Whose::Vsi },
     port(&[regs::GLPRT_RDPC]),
     port(&[
         regs::GLPRT_CRCERRS,
@@ -43,6 +53,7 @@ static GROUPS: [Group; 8] = [
         regs::GLPRT_RJC,
     ]),
     port(&[regs::GLPRT_ROC]),
+    Group { regs: &[regs::GL_RXERR1], bits: 48, whose: Whose::PortAfterVirtual },
 ];
 
 #[derive(Clone, Copy)]
@@ -55,10 +66,11 @@ enum Figure {
     NoBuffer,
     RxErrors,
     RxOversize,
+    RxTooLong,
 }
 
 /// What the registers have counted since the card was opened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Counters {
     /// Each register's value when it was last read.
     last: Vec<u64>,
@@ -95,7 +107,7 @@ impl Counters {
             tx_bytes: total(Figure::TxBytes).saturating_sub(4 * tx_packets),
             rx_missed: missed + total(Figure::NoBuffer),
             rx_errors: total(Figure::RxErrors),
-            rx_oversize: total(Figure::RxOversize),
+            rx_oversize: total(Figure::RxOversize) + total(Figure::RxTooLong),
             anomalies: Default::default(),
         }
     }
@@ -105,7 +117,11 @@ impl Counters {
 fn registers(hw: &Hw, vsi: &Vsi) -> impl Iterator<Item = (usize, Reg, u32)> {
     let (port, set) = (hw.port, vsi.counters);
     GROUPS.iter().enumerate().flat_map(move |(n, group)| {
-        let at = if group.of_port { port } else { set };
+        let at = match group.whose {
+            Whose::Vsi => set,
+            Whose::Port => port,
+            Whose::PortAfterVirtual => 128 + port,
+        };
         group.regs.iter().map(move |regs| (n, regs.at(at), group.bits))
     })
 }
