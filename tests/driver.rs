@@ -8,12 +8,15 @@ use bmnic::driver::{self, Config, FlowRule, MacAddr, Port, Rss, TimestampSource}
 use bmnic::emu::{Drive, Engine, Spec, Tap};
 use bmnic::pci::Function;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// An emulated card, and where it differs from the others.
 #[derive(Clone, Copy)]
 struct Model {
     name: &'static str,
+    /// Bits a second.
+    speed: u64,
     /// Longest frame without FCS, with a tag if the card inserts one.
     longest: usize,
     /// Every received packet is stamped.
@@ -34,6 +37,7 @@ struct Model {
 
 const IXGBE: Model = Model {
     name: "82599",
+    speed: 10_000_000_000,
     longest: 15_868,
     stamps: false,
     stamps_behind: true,
@@ -44,8 +48,11 @@ const IXGBE: Model = Model {
     queues: [16, 64],
 };
 
+const X710: Model = Model { name: "x710", longest: 9_724, vector: 1, queues: [64, 64], ..IXGBE };
+
 const EF10: Model = Model {
     name: "x2522",
+    speed: 10_000_000_000,
     longest: 9216,
     stamps: true,
     stamps_behind: false,
@@ -56,10 +63,14 @@ const EF10: Model = Model {
     queues: [32, 32],
 };
 
-const MODELS: [Model; 6] = [
+const MODELS: [Model; 10] = [
     Model { udp_erratum: true, ..IXGBE },
     Model { name: "x540", ..IXGBE },
     Model { name: "x550", stamps: true, ..IXGBE },
+    X710,
+    Model { name: "xl710", speed: 40_000_000_000, ..X710 },
+    Model { name: "xxv710", speed: 25_000_000_000, ..X710 },
+    Model { name: "x722", ..X710 },
     EF10,
     Model { name: "sfc9220", ..EF10 },
     Model { name: "sfc9120", ..EF10 },
@@ -71,7 +82,7 @@ const VIRTIO: Model = Model { name: "virtio", longest: 15_872, queues: [8, 8], .
 const PLAIN: [Model; 2] = [VIRTIO, Model { name: "virtio-packed", ..VIRTIO }];
 
 /// One card of each family, where its generations do not differ.
-const FAMILIES: [Model; 2] = [MODELS[0], MODELS[3]];
+const FAMILIES: [Model; 3] = [MODELS[0], X710, EF10];
 
 impl std::fmt::Display for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -120,6 +131,23 @@ impl Rig {
             self.engine.advance(2_000_000);
             self.engine.step();
         }
+    }
+
+    /// Steers a flow, while the card goes on: some cards are told of one by a queue.
+    fn steer(&mut self, rule: &FlowRule) -> bmnic::Result<()> {
+        let Rig { engine, port, .. } = self;
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    engine.step();
+                    std::thread::yield_now();
+                }
+            });
+            let result = port.nic.steer(rule);
+            done.store(true, Ordering::Release);
+            result
+        })
     }
 
     /// Sends frames, and receives what came back on `queue`, each whole.
@@ -190,7 +218,7 @@ fn frames_of_every_size_come_back_byte_for_byte() {
     for model in MODELS.into_iter().chain(PLAIN) {
         let mut rig = Rig::new(model, &Config { max_frame: 9018, ..Config::default() });
         let link = rig.port.nic.link().unwrap();
-        assert!(link.up && link.speed == 10_000_000_000, "{link:?}");
+        assert!(link.up && link.speed == model.speed, "{model}: {link:?}");
         let sizes = [60, 61, 64, 128, 1000, 1514, 1518, 2047, 2048, 2049, 4095, 4096, 4097, 6000, 9000, 9018];
         let frames: Vec<_> = sizes.iter().enumerate().map(|(seed, &len)| raw(len, seed)).collect();
         rig.send(&frames);
@@ -323,18 +351,18 @@ fn a_multicast_group_and_port_are_steered_to_their_queue() {
             protocol: L4::Udp,
             queue: 3,
         };
-        rig.port.nic.steer(&rule).unwrap();
+        rig.steer(&rule).unwrap();
         let feed = udp(group_mac, ([10, 0, 0, 1], 4000), ([239, 1, 2, 3], 30001));
         let other_port = udp(group_mac, ([10, 0, 0, 1], 4000), ([239, 1, 2, 3], 30002));
         rig.send(&[feed.clone(), other_port.clone()]);
         assert_eq!(rig.recv(3), std::slice::from_ref(&feed));
         assert_eq!(rig.recv(0), [other_port]);
         // The same flow again replaces the rule.
-        rig.port.nic.steer(&FlowRule { queue: 1, ..rule }).unwrap();
+        rig.steer(&FlowRule { queue: 1, ..rule }).unwrap();
         rig.send(std::slice::from_ref(&feed));
         assert_eq!(rig.recv(1), [feed]);
         let ipv6 = FlowRule { destination: Some("ff02::1".parse().unwrap()), ..rule };
-        let steered = rig.port.nic.steer(&ipv6).map_err(|error| error.kind());
+        let steered = rig.steer(&ipv6).map_err(|error| error.kind());
         assert_eq!(steered, if model.ipv6_flows { Ok(()) } else { Err(bmnic::Kind::Unsupported) });
         rig.done();
     }
@@ -524,10 +552,14 @@ fn packets_that_find_no_descriptor_are_counted_as_missed() {
             Config { rx_queues: 2, rss: Rss { table: vec![0], ..Rss::default() }, rx_ring: 64, ..Config::default() };
         let mut rig = Rig::new(model, &config);
         rig.send(&(0..100).map(|i| raw(60, i)).collect::<Vec<_>>());
-        let received = rig.recv(0).len() as u64;
+        let mut received = rig.recv(0).len() as u64;
+        assert_eq!(received, 64 - model.withheld, "{model}: the ring, less what keeps head from tail");
+        // Some cards keep a few frames until there is a descriptor again.
+        rig.run();
+        received += rig.recv(0).len() as u64;
         let stats = rig.port.nic.stats().unwrap();
-        assert_eq!(received, 64 - model.withheld, "the ring, less what keeps head from tail");
-        assert_eq!(stats.rx_packets + stats.rx_missed, 100, "{stats:?}");
+        assert_eq!(stats.rx_packets, received, "{model}: {stats:?}");
+        assert_eq!(stats.rx_packets + stats.rx_missed, 100, "{model}: {stats:?}");
         rig.done();
     }
 }
