@@ -83,7 +83,7 @@ fn every_emulated_card_forwards_in_every_way() {
             &["fwd", card, card][..],
             &["fwd", nasty, card],
             &["fwd", card, card, "--wait", "irq"],
-            &["fwd", card, card, "--batch", "1", "--rxd", "64", "--txd", "4096"],
+            &["fwd", card, card, "--batch", "1", "--rxd", "64", "--txd", "2048"],
             &["fwd", card, card, "--rxq", "4", "--mode", "macswap"],
         ] {
             adds_up(&run(&[words, &["-d", "200ms"]].concat()));
@@ -225,7 +225,8 @@ fn system_calls(count: &str) -> Option<u64> {
     let named = text.lines().find(|line| line.contains("PR_SET_NAME, \"fwd\"")).expect("a thread called fwd");
     let thread = named.split_whitespace().next().unwrap();
     let calls = text.lines().filter(|line| line.split_whitespace().next() == Some(thread));
-    Some(calls.filter(|line| !line.contains("sched_yield")).count() as u64)
+    // A call that another thread's cuts in two is on two lines.
+    Some(calls.filter(|line| !line.contains("sched_yield") && !line.contains(" resumed>")).count() as u64)
 }
 
 #[test]
