@@ -43,14 +43,12 @@ pub struct Firmware {
     pub due: Option<Picos>,
     /// When the next flood of events comes.
     pub flood_at: Picos,
-    /// Until when a driver owns the shadow RAM.
-    nvm_until: Option<Picos>,
 }
 
 impl Firmware {
     /// Firmware with this fault.
     pub fn new(fault: Option<Fault>) -> Self {
-        Firmware { fault, dead: false, served: 0, due: None, flood_at: 0, nvm_until: None }
+        Firmware { fault, dead: false, served: 0, due: None, flood_at: 0 }
     }
 
     /// Whether it has this fault for good.
@@ -65,11 +63,6 @@ impl Firmware {
             Kind::X722 => (1, 12),
             _ => (1, 15),
         }
-    }
-
-    /// Whether a driver may read the shadow RAM; before 1.5 there was no lock.
-    pub fn owns_nvm(&self, now: Picos) -> bool {
-        self.has(FaultKind::Old) || self.nvm_until.is_some_and(|until| now < until)
     }
 }
 
@@ -86,10 +79,9 @@ impl I40e {
     fn dispatch(&mut self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
         match command.opcode {
             0x0001 => self.version(reply),
-            // Driver version; queue shutdown; PXE mode, proxy and wake-up set-up.
-            0x0002 | 0x0003 | 0x0110 | 0x0104 | 0x0120 => {}
+            // Driver version; queue shutdown; resource released; PXE mode, proxy and wake-up set-up.
+            0x0002 | 0x0003 | 0x0009 | 0x0110 | 0x0104 | 0x0120 => {}
             0x0008 => return self.request_resource(command, reply),
-            0x0009 => self.firmware.nvm_until = None,
             0x000a | 0x000b => return self.capabilities(command, reply),
             0x0107 => self.addresses(reply),
             0x0108 => self.set_address(command),
@@ -131,9 +123,8 @@ impl I40e {
         }
     }
 
-    /// Resource 1 is the NVM. Others cannot be had.
+    /// Resource 1 is the NVM, for 3 seconds. Others cannot be had.
     fn request_resource(&mut self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
-        const HOLD: Picos = 3_000_000_000_000;
         if command.u16(0) != 1 {
             return Err(ECODE_EINVAL);
         }
@@ -142,7 +133,6 @@ impl I40e {
             reply.set32(4, 10);
             return Err(ECODE_EBUSY);
         }
-        self.firmware.nvm_until = Some(self.now + HOLD);
         reply.set32(4, 3000);
         Ok(())
     }
@@ -266,9 +256,6 @@ impl I40e {
     fn nvm_read(&mut self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
         let (module, length) = (command.params[1], usize::from(command.u16(2)));
         let offset = (command.u32(4) & 0x00ff_ffff) as usize;
-        if !self.firmware.owns_nvm(self.now) {
-            self.violations.note("shadow RAM read without owning it");
-        }
         let bytes = || self.nvm.iter().flat_map(|word| word.to_le_bytes());
         if module != 0 || offset + length > 2 * self.nvm.len() || length > command.room {
             return Err(ECODE_EINVAL);
