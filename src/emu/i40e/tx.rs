@@ -545,6 +545,9 @@ impl I40e {
             }
             let queue = &mut self.tx[usize::from(q)];
             queue.enable(&mut self.violations);
+            // What the queue announced in a former life is over: Linux enables it
+            // again without a word to its tail.
+            self.regs.poke(TAIL + 4 * u32::from(q), queue.head);
             if queue.enabled {
                 self.tx_active.push(q);
             }
