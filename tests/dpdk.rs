@@ -133,11 +133,6 @@ fn net_ixgbe_forwards_every_byte_through_an_82599() {
 }
 
 #[test]
-fn net_ixgbe_forwards_every_byte_without_vector_instructions() {
-    forwards("82599", &["--force-max-simd-bitwidth=64"]);
-}
-
-#[test]
 fn net_ixgbe_forwards_every_byte_through_an_x540() {
     forwards("x540", &[]);
 }
