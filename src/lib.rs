@@ -53,8 +53,9 @@
 //! are written from the datasheet, with registers as rows of a table and
 //! descriptors as bytes, and are strict: what a driver must not do is counted by
 //! name ([`emu::Violations`]). Then `scripts/lab` gives them to Linux's own
-//! drivers, in a virtual machine ([`emu::vfio_user`]), and the models that pass
-//! judge ours. The same lab runs ours on a real kernel's VFIO.
+//! drivers, in a virtual machine ([`emu::vfio_user`]), tests give them to DPDK's,
+//! natively ([`emu::native`]), and the models that pass judge ours. The same lab
+//! runs ours on a real kernel's VFIO.
 //!
 //! # What is not trusted
 //!

@@ -12,7 +12,7 @@
 //! replaced in the same slot, at the same moment, by a free one. So a slot is
 //! written once a packet, in the cache line that was just read, and if the pool
 //! has nothing to give, packets stay in the ring until it has. The card is
-//! told of refilled slots in steps ([`STEP`]), never of all: head equal to tail
+//! told of refilled slots in steps (`STEP`), never of all: head equal to tail
 //! would mean an empty ring.
 //!
 //! How the words of a descriptor read is the family's ([`Format`]), known when

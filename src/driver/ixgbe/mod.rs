@@ -78,6 +78,10 @@ pub fn supports(id: pci::Id) -> bool {
 /// # Errors
 /// [`Kind::Usage`] for a configuration the card cannot have, [`Kind::Gone`] if
 /// it does not answer, [`Kind::Timeout`] if a step does not end.
+///
+/// [`Kind::Usage`]: crate::Kind::Usage
+/// [`Kind::Gone`]: crate::Kind::Gone
+/// [`Kind::Timeout`]: crate::Kind::Timeout
 pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let Some(model) = ids::find(function.id()) else {
         return Err(super::unsupported(&*function));

@@ -17,7 +17,7 @@
 //!
 //! The device is told by a notification, if it wants to be: it says so in
 //! memory, by a flag or by the index it waits for. Both formats of virtqueue
-//! are one trait ([`ring`]), and receive and transmit are written once for both.
+//! are one trait (`ring`), and receive and transmit are written once for both.
 //!
 //! What a virtio device has not is not pretended: no FCS and so no broken
 //! frames, no line rate, no statistics (packets are counted here), no RSS that
