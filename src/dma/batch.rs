@@ -22,7 +22,7 @@ pub struct Batch<'p> {
     pool: &'p Pool,
     len: usize,
     limit: usize,
-    decode: fn(&RawMeta<'_>) -> Meta,
+    decoder: Decoder,
     entries: [Entry; BATCH_MAX],
 }
 
@@ -103,9 +103,15 @@ impl<'p> Batch<'p> {
             pool,
             len: 0,
             limit: limit.clamp(1, BATCH_MAX),
-            decode: |_| Meta::default(),
+            decoder: Decoder::of::<Nothing>(),
             entries: [Entry::default(); BATCH_MAX],
         }
+    }
+
+    /// Changes how many buffers it will hold; those that it holds stay.
+    #[inline]
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.clamp(1, BATCH_MAX);
     }
 
     /// The pool its buffers come from.
@@ -186,11 +192,26 @@ impl<'p> Batch<'p> {
 
     /// What the device said of the packet that *ends* in entry `i`.
     pub fn meta(&self, i: usize) -> Meta {
+        (self.decoder.one)(&self.raw(i))
+    }
+
+    /// Writes down what the device said of every packet, in one pass: for who
+    /// wants all of it, of all of them. Returns what was written, one an entry;
+    /// for a frame of several buffers it is in the entry in which the frame ends.
+    #[inline]
+    pub fn headers<'h>(&self, into: &'h mut [Header; BATCH_MAX]) -> &'h [Header] {
+        (self.decoder.all)(self, into);
+        &into[..self.len]
+    }
+
+    /// What there is to decode of entry `i`.
+    #[inline(always)]
+    fn raw(&self, i: usize) -> RawMeta<'_> {
         let Entry { buffer, span, words } = self.entries()[i];
         let end = (usize::from(span.start()) + usize::from(span.len())).min(BUFFER_SIZE);
         // SAFETY: the whole buffer is inside the pool and owned by this entry.
         let buffer = unsafe { std::slice::from_raw_parts(self.pool.pointer(buffer).as_ptr(), BUFFER_SIZE) };
-        (self.decode)(&RawMeta { words, before: &buffer[..usize::from(span.start())], after: &buffer[end..] })
+        RawMeta { words, before: &buffer[..usize::from(span.start())], after: &buffer[end..] }
     }
 
     /// Appends an empty buffer as a frame of `len` bytes whose content is
@@ -263,10 +284,10 @@ impl<'p> Batch<'p> {
     /// nothing else owns, and how their words are to be read. `len` may exceed
     /// the limit for the sake of one frame that has more parts than that.
     #[inline]
-    pub(crate) fn filled(&mut self, len: usize, decode: fn(&RawMeta<'_>) -> Meta) {
+    pub(crate) fn filled(&mut self, len: usize, decoder: Decoder) {
         debug_assert!(len <= BATCH_MAX);
         self.len = len.min(BATCH_MAX);
-        self.decode = decode;
+        self.decoder = decoder;
     }
 
     /// Forgets the first `n` entries, whose buffers a ring now owns.
@@ -371,6 +392,129 @@ pub struct RawMeta<'a> {
     pub before: &'a [u8],
     /// The buffer after the frame, where some cards append a timestamp.
     pub after: &'a [u8],
+}
+
+/// How a family's words are decoded.
+pub trait Decode: 'static {
+    /// What they say, but for the length, which stays 0. Without branches, if that can be.
+    fn header(raw: &RawMeta<'_>) -> Header;
+
+    /// When the packet came, if the card has a clock for that.
+    fn timestamp(_: &RawMeta<'_>) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// A [`Decode`], chosen when a port is opened.
+#[derive(Clone, Copy)]
+pub struct Decoder {
+    one: fn(&RawMeta<'_>) -> Meta,
+    all: fn(&Batch<'_>, &mut [Header; BATCH_MAX]),
+}
+
+impl Decoder {
+    /// That decodes as `D` does.
+    pub const fn of<D: Decode>() -> Self {
+        Decoder { one: decode::<D>, all: decode_all::<D> }
+    }
+
+    /// What the words say.
+    pub fn decode(self, raw: &RawMeta<'_>) -> Meta {
+        (self.one)(raw)
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decoder")
+    }
+}
+
+fn decode<D: Decode>(raw: &RawMeta<'_>) -> Meta {
+    D::header(raw).meta(D::timestamp(raw))
+}
+
+/// A loop of each family's own, so that its decoding is a part of it.
+fn decode_all<D: Decode>(batch: &Batch<'_>, into: &mut [Header; BATCH_MAX]) {
+    for (i, header) in into.iter_mut().enumerate().take(batch.len()) {
+        *header = Header { len: batch.entries()[i].span.len(), ..D::header(&batch.raw(i)) };
+    }
+}
+
+/// Of devices that say nothing.
+pub struct Nothing;
+
+impl Decode for Nothing {
+    #[inline(always)]
+    fn header(_: &RawMeta<'_>) -> Header {
+        Header::default()
+    }
+}
+
+/// What a device said of a received packet, in 12 bytes ([`Batch::headers`]).
+/// Timestamps are not in it ([`Batch::meta`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// RSS hash, if the flags say so.
+    pub rss_hash: u32,
+    /// Bytes in this buffer.
+    pub len: u16,
+    /// VLAN tag control information that was taken out, if the flags say so.
+    pub vlan: u16,
+    /// What there is, and the verdict on the checksums.
+    pub flags: u32,
+}
+
+impl Header {
+    /// In [`Header::flags`]: `rss_hash` is a hash.
+    pub const HASHED: u32 = 1 << 0;
+    /// A tag was taken out.
+    pub const TAGGED: u32 = 1 << 1;
+    /// The IPv4 header's checksum is right, or wrong.
+    pub const IP_GOOD: u32 = 1 << 2;
+    /// See [`Header::IP_GOOD`].
+    pub const IP_BAD: u32 = 1 << 3;
+    /// The checksum of TCP, UDP or SCTP is right, or wrong.
+    pub const L4_GOOD: u32 = 1 << 4;
+    /// See [`Header::L4_GOOD`].
+    pub const L4_BAD: u32 = 1 << 5;
+    /// A filter chose the queue.
+    pub const FILTERED: u32 = 1 << 6;
+
+    /// The same as [`Meta`] has it, but for the timestamp.
+    #[inline(always)]
+    pub(crate) fn of(meta: &Meta) -> Self {
+        let when = |is: bool, flag: u32| if is { flag } else { 0 };
+        let verdict = |c, good, bad| when(c == Checksum::Good, good) | when(c == Checksum::Bad, bad);
+        Header {
+            rss_hash: meta.rss_hash.unwrap_or(0),
+            len: 0,
+            vlan: meta.vlan.unwrap_or(0),
+            flags: when(meta.rss_hash.is_some(), Self::HASHED)
+                | when(meta.vlan.is_some(), Self::TAGGED)
+                | verdict(meta.checksums.ip, Self::IP_GOOD, Self::IP_BAD)
+                | verdict(meta.checksums.l4, Self::L4_GOOD, Self::L4_BAD)
+                | when(meta.filtered, Self::FILTERED),
+        }
+    }
+
+    /// The same as [`Meta`].
+    fn meta(self, timestamp: Option<Timestamp>) -> Meta {
+        let is = |flag: u32| self.flags & flag != 0;
+        let verdict = |good, bad| match (is(good), is(bad)) {
+            (_, true) => Checksum::Bad,
+            (true, false) => Checksum::Good,
+            (false, false) => Checksum::Unknown,
+        };
+        Meta {
+            rss_hash: is(Self::HASHED).then_some(self.rss_hash),
+            vlan: is(Self::TAGGED).then_some(self.vlan),
+            checksums: Checksums { ip: verdict(Self::IP_GOOD, Self::IP_BAD), l4: verdict(Self::L4_GOOD, Self::L4_BAD) },
+            timestamp,
+            filtered: is(Self::FILTERED),
+        }
+    }
 }
 
 /// What a device said about a received packet.

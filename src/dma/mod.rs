@@ -20,7 +20,9 @@ pub mod hugepages;
 mod pool;
 
 pub use arena::{Addressing, Arena, Descriptor, PageSize, Region};
-pub use batch::{BATCH_MAX, Batch, Checksum, Checksums, L4, Meta, Offload, RawMeta, Timestamp};
+pub use batch::{
+    BATCH_MAX, Batch, Checksum, Checksums, Decode, Decoder, Header, L4, Meta, Nothing, Offload, RawMeta, Timestamp,
+};
 pub(crate) use batch::{Entry, Span};
 pub(crate) use pool::PoolId;
 pub use pool::{BUFFER_SIZE, Pool};

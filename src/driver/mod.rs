@@ -64,6 +64,8 @@ pub struct Config {
     /// Longest frame to receive, in bytes without FCS. Above 2048 a frame
     /// spans several buffers.
     pub max_frame: u16,
+    /// If the card takes no frames as long as that, receive those that it takes.
+    pub shorter_frames: bool,
     /// Receive frames for any address.
     pub promiscuous: bool,
     /// How several receive queues share the traffic.
@@ -94,6 +96,7 @@ impl Default for Config {
             rx_ring: 512,
             tx_ring: 512,
             max_frame: 1518,
+            shorter_frames: false,
             promiscuous: true,
             rss: Rss::default(),
             loopback: false,

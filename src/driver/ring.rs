@@ -200,39 +200,49 @@ impl<'a, D: Descriptor> Slots<'a, D> {
     }
 }
 
-/// A queue of positions, as many as a ring has: those whose completion was asked for.
+/// Positions whose completion was asked for, the last of each group: to look at
+/// one of each is enough, as cards complete in order, and each look may fetch a
+/// line that the card has just written.
 #[derive(Debug)]
 pub struct Marks {
     slots: Box<[u32]>,
     first: u32,
     next: u32,
+    /// Where the newest group begins.
+    begin: u32,
 }
 
 impl Marks {
-    /// An empty queue for a ring of `len` (a power of two).
+    /// Most positions of a group, unless they were written in one go.
+    pub const GROUP: u32 = 32;
+
+    /// None yet, for a ring of `len` (a power of two).
     pub fn new(len: u32) -> Self {
         assert!(len.is_power_of_two());
-        Self { slots: vec![0; len as usize].into(), first: 0, next: 0 }
+        Self { slots: vec![0; len as usize].into(), first: 0, next: 0, begin: 0 }
     }
 
-    /// Appends a position. Each mark must be of another descriptor of the ring,
-    /// so there is room.
+    /// Appends `first..=last`, written in one go: to the newest group if it stays
+    /// small, or as one of its own. Of a ring of `len` there are never more.
     #[inline]
-    pub fn push(&mut self, position: u32) {
+    pub fn push(&mut self, first: u32, last: u32) {
         debug_assert!(self.next.wrapping_sub(self.first) < self.slots.len() as u32);
-        let index = self.next as usize & (self.slots.len() - 1);
-        self.slots[index] = position;
-        self.next = self.next.wrapping_add(1);
+        if self.first == self.next || last.wrapping_sub(self.begin) >= Self::GROUP {
+            self.begin = first;
+            self.next = self.next.wrapping_add(1);
+        }
+        let index = self.next.wrapping_sub(1) as usize & (self.slots.len() - 1);
+        self.slots[index] = last;
     }
 
-    /// The oldest.
+    /// The last position of the oldest group.
     #[inline]
     pub fn first(&self) -> Option<u32> {
         let index = self.first as usize & (self.slots.len() - 1);
         (self.first != self.next).then(|| self.slots[index])
     }
 
-    /// Forgets the oldest.
+    /// Forgets the oldest group.
     #[inline]
     pub fn pop(&mut self) {
         self.first = self.first.wrapping_add(u32::from(self.first != self.next));
@@ -277,19 +287,29 @@ mod tests {
     }
 
     #[test]
-    fn marks_come_out_as_they_went_in() {
-        let mut marks = Marks::new(4);
+    fn marks_are_the_ends_of_groups() {
+        let mut marks = Marks::new(64);
         assert_eq!(marks.first(), None);
         marks.pop();
-        for round in 0..10 {
-            marks.push(round);
-            marks.push(round + 100);
-            assert_eq!(marks.first(), Some(round));
-            marks.pop();
-            assert_eq!(marks.first(), Some(round + 100));
-            marks.pop();
+        // Around the wrap of positions: 32 single ones are a group.
+        let start = 0_u32.wrapping_sub(10);
+        for n in 0..40 {
+            let position = start.wrapping_add(n);
+            marks.push(position, position);
         }
-        marks.push(1);
+        assert_eq!(marks.first(), Some(start.wrapping_add(31)));
+        marks.pop();
+        assert_eq!(marks.first(), Some(start.wrapping_add(39)));
+        // What is written in one go is never cut.
+        marks.push(30, 93);
+        assert_eq!(marks.first(), Some(start.wrapping_add(39)));
+        marks.pop();
+        assert_eq!(marks.first(), Some(93));
+        marks.pop();
+        assert_eq!(marks.first(), None);
+        // A group that is over does not grow.
+        marks.push(94, 94);
+        assert_eq!(marks.first(), Some(94));
         marks.clear();
         assert_eq!(marks.first(), None);
     }

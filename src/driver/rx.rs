@@ -22,7 +22,7 @@ use super::irq::Interrupt;
 use super::ring::BufferRing;
 use super::tally::{Anomaly, Tally};
 use super::{Anomalies, MIN_RING};
-use crate::dma::{BUFFER_SIZE, Batch, Descriptor, Entry, Iova, Meta, Pool, PoolId, RawMeta, Region, Span};
+use crate::dma::{BUFFER_SIZE, Batch, Decoder, Descriptor, Entry, Iova, Pool, PoolId, Region, Span};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Doorbell;
 use std::fmt::Debug;
@@ -92,7 +92,7 @@ pub struct Queue<F: Format> {
     longest_plain: u32,
     /// Timestamps follow the frames.
     stamped: bool,
-    decode: fn(&RawMeta<'_>) -> Meta,
+    decoder: Decoder,
     tally: Arc<Tally>,
     interrupt: Option<Interrupt>,
 }
@@ -104,7 +104,7 @@ pub struct Reading {
     /// A timestamp follows each frame.
     pub stamped: bool,
     /// Reads what the card wrote.
-    pub decode: fn(&RawMeta<'_>) -> Meta,
+    pub decoder: Decoder,
 }
 
 /// What became of the frame at `next`.
@@ -130,7 +130,7 @@ impl<F: Format> Queue<F> {
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32),
             stamped: reading.stamped,
-            decode: reading.decode,
+            decoder: reading.decoder,
             tally: Arc::default(),
             interrupt,
         }
@@ -193,7 +193,7 @@ impl<F: Format> Queue<F> {
         let n = position.wrapping_sub(self.next) as usize;
         self.next = position;
         pool.took(n);
-        batch.filled(had + n, self.decode);
+        batch.filled(had + n, self.decoder);
         stopped_at
     }
 
@@ -288,7 +288,7 @@ impl<F: Format> Queue<F> {
             batch.entries_mut()[entry] = Entry { words, buffer, span };
             entry += 1;
         }
-        batch.filled(entry, self.decode);
+        batch.filled(entry, self.decoder);
         Odd::Gone
     }
 

@@ -8,10 +8,11 @@
 //!         ^ clean      ^ mark         ^ mark  ^ next = tail register
 //! ```
 //!
-//! The last descriptor of each call of `send` asks for a report (RS); its
-//! position is remembered as a mark. When the card has reported there, all
-//! buffers up to it go back to the pool in one copy. Descriptors between marks
-//! are never read, so nothing that a card writes into them matters.
+//! The last descriptor of each call of `send` asks for a report (RS). Small calls
+//! make up groups, and the last position of each group is remembered as a mark.
+//! When the card has reported there, all buffers up to it go back to the pool in
+//! one copy. Descriptors between marks are never read, so nothing that a card
+//! writes into them matters.
 //!
 //! What the words of a descriptor are is the family's ([`Format`]), known when
 //! the loop is compiled.
@@ -27,8 +28,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Descriptors in the ring from which on `send` looks for sent ones.
-const RECLAIM_AT: u32 = 32;
+/// Descriptors written since `send` last looked for sent ones, for it to look again:
+/// a look may fetch a line that the card has just written.
+const LOOK: u32 = Marks::GROUP;
 
 /// Bytes that an inserted VLAN tag adds.
 const TAG: u32 = 4;
@@ -73,7 +75,9 @@ pub struct Queue<F: Format> {
     next: u32,
     /// Oldest position not yet reclaimed.
     clean: u32,
-    /// Positions that asked for a report, oldest first.
+    /// Where `next` was when sent ones were last looked for.
+    looked: u32,
+    /// Ends of groups, which asked for a report, oldest first.
     marks: Marks,
     /// Context descriptors among `clean..next`.
     contexts: u32,
@@ -101,6 +105,7 @@ impl<F: Format> Queue<F> {
             tail,
             next: 0,
             clean: 0,
+            looked: 0,
             marks: Marks::new(len),
             contexts: 0,
             context: None,
@@ -117,7 +122,8 @@ impl<F: Format> Queue<F> {
         if self.pool != Some(pool.id()) {
             self.adopt(pool);
         }
-        if self.used() >= RECLAIM_AT {
+        // Nothing to send: the caller may be waiting for buffers.
+        if self.next.wrapping_sub(self.looked) >= LOOK || self.free() as usize <= batch.len() || batch.is_empty() {
             self.reclaim(pool);
         }
         match pool.linear() {
@@ -155,7 +161,7 @@ impl<F: Format> Queue<F> {
             }
         }
         if self.next != first {
-            self.announce();
+            self.announce(first);
         }
         batch.taken(sent);
         sent
@@ -185,13 +191,13 @@ impl<F: Format> Queue<F> {
         n
     }
 
-    /// Asks for a report on the last descriptor written, and rings.
+    /// Asks for a report on the last descriptor written since `first`, and rings.
     #[inline(always)]
-    fn announce(&mut self) {
+    fn announce(&mut self, first: u32) {
         let last = self.next.wrapping_sub(1);
         let word = &self.ring.at(last)[1];
         word.store(word.load(Ordering::Relaxed) | F::REPORT, Ordering::Relaxed);
-        self.marks.push(last);
+        self.marks.push(first, last);
         self.tail.ring(self.ring.index(self.next));
     }
 
@@ -265,6 +271,7 @@ impl<F: Format> Queue<F> {
             self.used() == 0 || self.pool == Some(pool.id()),
             "a transmit ring holds buffers of one pool at a time"
         );
+        self.looked = self.next;
         let mut end = self.clean;
         while let Some(mark) = self.marks.first() {
             // Acquire: whoever gets the buffer next writes to it after the card has read it.

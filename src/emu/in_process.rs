@@ -27,7 +27,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What makes the models run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Engine {
     /// An engine without cards.
     pub fn new(drive: Drive) -> Self {
         let shared = Arc::new(Shared {
-            clock: Clock { real: (drive == Drive::Thread).then(Instant::now), moved: AtomicU64::new(0) },
+            clock: Clock { real: (drive == Drive::Thread).then(sys::monotonic_raw_ns), moved: AtomicU64::new(0) },
             ports: Mutex::default(),
             version: AtomicU32::new(0),
             patch: Mutex::default(),
@@ -483,15 +483,16 @@ impl Registers for View {
 
 /// The time on the wire.
 struct Clock {
-    /// None: virtual time.
-    real: Option<Instant>,
+    /// When it began, on the clock that measurements are made with: the kernel
+    /// may slew its other one by 500 ppm. None: virtual time.
+    real: Option<u64>,
     moved: AtomicU64,
 }
 
 impl Clock {
     #[inline]
     fn now(&self) -> Picos {
-        let real = self.real.map_or(0, |start| start.elapsed().as_nanos() as u64 * 1000);
+        let real = self.real.map_or(0, |start| sys::monotonic_raw_ns().saturating_sub(start) * 1000);
         real + self.moved.load(Ordering::Relaxed)
     }
 
@@ -513,6 +514,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     const LINKS: u64 = 0x42a4;
     const LINK_UP: u32 = 1 << 30;

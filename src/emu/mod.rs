@@ -18,6 +18,7 @@
 //! that the datasheet forbids is a *violation*, counted by name; strict models
 //! (all tests) treat the first as fatal.
 
+mod access;
 mod card;
 mod config;
 mod dma;
@@ -244,22 +245,31 @@ pub const MODELS: &[ModelInfo] = &[
         build: |spec, mac| Box::new(ef10::Ef10::new(ef10::Kind::Sfc9140, spec, mac)),
     },
     ModelInfo {
-        name: "virtio",
+        name: virtio::Kind::Split.name(),
         text: "virtio network device (VIRTIO 1.2), split rings",
         id: (0x1af4, 0x1041),
         queues: virtio::PAIRS,
         speed: virtio::SPEED,
         faults: &[],
-        build: |spec, mac| Box::new(virtio::Virtio::new(false, spec, mac)),
+        build: |spec, mac| Box::new(virtio::Virtio::new(virtio::Kind::Split, spec, mac)),
     },
     ModelInfo {
-        name: "virtio-packed",
+        name: virtio::Kind::Packed.name(),
         text: "virtio network device (VIRTIO 1.2), packed rings offered",
         id: (0x1af4, 0x1041),
         queues: virtio::PAIRS,
         speed: virtio::SPEED,
         faults: &[],
-        build: |spec, mac| Box::new(virtio::Virtio::new(true, spec, mac)),
+        build: |spec, mac| Box::new(virtio::Virtio::new(virtio::Kind::Packed, spec, mac)),
+    },
+    ModelInfo {
+        name: virtio::Kind::Single.name(),
+        text: "virtio network device (VIRTIO 1.2), split rings, no mergeable buffers",
+        id: (0x1af4, 0x1041),
+        queues: virtio::PAIRS,
+        speed: virtio::SPEED,
+        faults: &[],
+        build: |spec, mac| Box::new(virtio::Virtio::new(virtio::Kind::Single, spec, mac)),
     },
 ];
 

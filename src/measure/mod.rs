@@ -12,6 +12,7 @@
 //!
 //!   ping       latency of one packet at a time
 //!   flood      packets a second, and cycles a packet
+//!   quiet      figures of a few nanoseconds, when nobody disturbs
 //!   Machine    where it was measured
 //!   search     the highest rate that a trial passes (RFC 2544)
 //! ```
@@ -30,6 +31,7 @@ mod pace;
 mod patience;
 pub mod ping;
 pub mod probe;
+pub mod quiet;
 pub mod search;
 
 pub use clock::{Clock, Ticks};

@@ -11,7 +11,7 @@
 
 use super::ev::{Event, class};
 use super::time::{Format as TimeFormat, Sync};
-use crate::dma::{Checksum, Checksums, Meta, RawMeta, Timestamp};
+use crate::dma::{Checksum, Checksums, Decode, Decoder, Header, Meta, RawMeta, Timestamp};
 use std::time::Duration;
 
 /// In an entry's second word: the words are [`cooked`], not the event and [`Sync`].
@@ -34,25 +34,39 @@ pub struct Format {
 
 impl Format {
     /// What reads it.
-    pub fn decode(self) -> fn(&RawMeta<'_>) -> Meta {
+    pub fn decoder(self) -> Decoder {
         const NONE: u8 = 0;
         const QUARTER: u8 = 1;
         const SEVENTH: u8 = 2;
         const WHOLE: u8 = 3;
         match (self.hashed, self.stamped) {
-            (false, None) => decode::<false, NONE>,
-            (true, None) => decode::<true, NONE>,
-            (false, Some(TimeFormat::QuarterNanoseconds)) => decode::<false, QUARTER>,
-            (true, Some(TimeFormat::QuarterNanoseconds)) => decode::<true, QUARTER>,
-            (false, Some(TimeFormat::Fraction27)) => decode::<false, SEVENTH>,
-            (true, Some(TimeFormat::Fraction27)) => decode::<true, SEVENTH>,
-            (false, Some(TimeFormat::Nanoseconds)) => decode::<false, WHOLE>,
-            (true, Some(TimeFormat::Nanoseconds)) => decode::<true, WHOLE>,
+            (false, None) => Decoder::of::<Words<false, NONE>>(),
+            (true, None) => Decoder::of::<Words<true, NONE>>(),
+            (false, Some(TimeFormat::QuarterNanoseconds)) => Decoder::of::<Words<false, QUARTER>>(),
+            (true, Some(TimeFormat::QuarterNanoseconds)) => Decoder::of::<Words<true, QUARTER>>(),
+            (false, Some(TimeFormat::Fraction27)) => Decoder::of::<Words<false, SEVENTH>>(),
+            (true, Some(TimeFormat::Fraction27)) => Decoder::of::<Words<true, SEVENTH>>(),
+            (false, Some(TimeFormat::Nanoseconds)) => Decoder::of::<Words<false, WHOLE>>(),
+            (true, Some(TimeFormat::Nanoseconds)) => Decoder::of::<Words<true, WHOLE>>(),
         }
     }
 }
 
-/// Reads event, time and prefix of a frame. `TIME`: the format of its stamp.
+/// Event, time and prefix of a frame. `TIME`: the format of its stamp.
+struct Words<const HASHED: bool, const TIME: u8>;
+
+impl<const HASHED: bool, const TIME: u8> Decode for Words<HASHED, TIME> {
+    #[inline(always)]
+    fn header(raw: &RawMeta<'_>) -> Header {
+        Header::of(&decode::<HASHED, TIME>(raw))
+    }
+
+    fn timestamp(raw: &RawMeta<'_>) -> Option<Timestamp> {
+        decode::<HASHED, TIME>(raw).timestamp
+    }
+}
+
+#[inline(always)]
 fn decode<const HASHED: bool, const TIME: u8>(raw: &RawMeta<'_>) -> Meta {
     let [event, notes] = raw.words;
     if notes & COOKED != 0 {
@@ -155,12 +169,11 @@ mod tests {
         before[10..].copy_from_slice(&40u32.to_le_bytes());
         let event = class::IPV6 << 42 | class::TCP << 45;
         let sync = Sync::new(0).at(5 | 3 << 36);
-        let read =
-            |decode: fn(&RawMeta<'_>) -> Meta| decode(&RawMeta { words: [event, sync.0], before: &before, after: &[] });
-        let meta = read(decode::<true, 1>);
+        let read = |decoder: Decoder| decoder.decode(&RawMeta { words: [event, sync.0], before: &before, after: &[] });
+        let meta = read(Decoder::of::<Words<true, 1>>());
         assert_eq!(meta.rss_hash, Some(0x1122_3344));
         assert_eq!(meta.timestamp, Some(Timestamp(Duration::new(5, 10))));
         assert_eq!(meta.checksums, Checksums { ip: Checksum::Unknown, l4: Checksum::Good });
-        assert_eq!(read(decode::<false, 0>).rss_hash, None);
+        assert_eq!(read(Decoder::of::<Words<false, 0>>()).rss_hash, None);
     }
 }

@@ -128,7 +128,6 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     }
     setup::interfaces(&hw, config.rx_queues + config.tx_queues)?;
     setup::link_up(&hw, config.loopback)?;
-    setup::mac_unit(&hw, card.description.mac, config.max_frame)?;
     let counters = memory.take(stats::MAX * 8);
     card.counters = Some(stats::Counters::start(&hw, counters)?);
 
@@ -140,6 +139,8 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let filters = card.filters.insert(filters);
     filters.start(&hw, card.description.mac)?;
     filters.set_promiscuous(&hw, config.promiscuous)?;
+    // Last, so that no frame comes to half of the filters.
+    setup::mac_unit(&hw, card.description.mac, config.max_frame)?;
     Ok(Port { rx, tx, nic: Box::new(card) })
 }
 

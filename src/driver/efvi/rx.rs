@@ -213,7 +213,7 @@ impl RxQueue {
         self.next = position;
         self.events.next = position.wrapping_add(apart);
         pool.took(n as usize);
-        batch.filled(had + n as usize, self.format.decode());
+        batch.filled(had + n as usize, self.format.decoder());
         stopped_at
     }
 
@@ -322,7 +322,7 @@ impl RxQueue {
             entry += 1;
             start = 0;
         }
-        batch.filled(entry, self.format.decode());
+        batch.filled(entry, self.format.decoder());
         // The prefix is before the first part and out of reach of the last; and
         // a tag is taken out of the frame by hand.
         let tagged = self.format.strip && event.0 & Event::TAGS != 0;

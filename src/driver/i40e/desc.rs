@@ -11,7 +11,7 @@
 //! in memory is atomic words that the card may write at any time. It is read
 //! once, into a value; whatever is then asked of the value is arithmetic.
 
-use crate::dma::{Checksum, Checksums, L4, Meta, Offload, RawMeta};
+use crate::dma::{Decode, Header, L4, Offload, RawMeta};
 use crate::driver::{rx, tx};
 use std::sync::atomic::AtomicU64;
 
@@ -102,36 +102,47 @@ impl rx::Format for ReceivedLong {
     }
 }
 
-/// Decodes what a card of this family wrote about a packet. `STRIPPED`: VLAN
-/// tags are taken out.
-pub fn decode<const STRIPPED: bool>(raw: &RawMeta<'_>) -> Meta {
-    let [first, word] = raw.words;
-    let is = |bits: u64| word & bits == bits;
-    Meta {
-        rss_hash: is(status::HASHED).then_some((first >> 32) as u32),
-        vlan: (STRIPPED && is(status::L2TAG1P)).then_some((first >> 16) as u16),
-        checksums: checksums(word),
-        timestamp: None,
-        filtered: is(status::FLM),
+/// What a card of this family writes about a packet. `STRIPPED`: VLAN tags are
+/// taken out.
+pub struct Words<const STRIPPED: bool>;
+
+impl<const STRIPPED: bool> Decode for Words<STRIPPED> {
+    #[inline(always)]
+    fn header(raw: &RawMeta<'_>) -> Header {
+        let [first, word] = raw.words;
+        let all = |bits: u64, flag: u32| if word & bits == bits { flag } else { 0 };
+        let seen = const { &SEEN }[(word >> status::PTYPE) as u8 as usize] & all(status::L3L4P, !0) as u8;
+        // What was seen is good or, one bit above, bad.
+        let wrong = seen & (all(status::IPE, Header::IP_GOOD) | all(status::L4E, Header::L4_GOOD)) as u8;
+        let verdicts = (seen ^ wrong) | wrong << 1;
+        let tag = if STRIPPED { all(status::L2TAG1P, Header::TAGGED) } else { 0 };
+        Header {
+            rss_hash: (first >> 32) as u32,
+            len: 0,
+            vlan: (first >> 16) as u16,
+            flags: u32::from(verdicts) | all(status::HASHED, Header::HASHED) | tag | all(status::FLM, Header::FILTERED),
+        }
     }
 }
 
-/// The card's verdict, for the packet types that it has one on (§8.3.4.1; types
-/// of plain IPv4 and IPv6 packets, table 8-21).
-fn checksums(word: u64) -> Checksums {
-    let (ipv4, l4) = match (word >> status::PTYPE) as u8 {
-        24 | 26 | 27 => (true, true),
-        22 | 23 | 28 => (true, false),
-        90 | 92 | 93 => (false, true),
-        _ => (false, false),
-    };
-    let verdict = |looked_at: bool, wrong: u64| match (looked_at && word & status::L3L4P != 0, word & wrong != 0) {
-        (false, _) => Checksum::Unknown,
-        (true, false) => Checksum::Good,
-        (true, true) => Checksum::Bad,
-    };
-    Checksums { ip: verdict(ipv4, status::IPE), l4: verdict(l4, status::L4E) }
-}
+/// The checksums that the card has a verdict on, by packet type (§8.3.4.1; types
+/// of plain IPv4 and IPv6 packets, table 8-21), as the flags that call them good.
+const SEEN: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut ptype = 0;
+    while ptype < table.len() {
+        table[ptype] = match ptype {
+            24 | 26 | 27 => Header::IP_GOOD | Header::L4_GOOD,
+            22 | 23 | 28 => Header::IP_GOOD,
+            90 | 92 | 93 => Header::L4_GOOD,
+            _ => 0,
+        } as u8;
+        ptype += 1;
+    }
+    table
+};
+
+const _: () = assert!(Header::IP_BAD == Header::IP_GOOD << 1 && Header::L4_BAD == Header::L4_GOOD << 1);
 
 /// Second word of a transmit data descriptor (§8.4.2.1).
 pub mod data {
@@ -221,6 +232,7 @@ impl tx::Format for ToSend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma::{Checksum, Checksums, Decoder};
     use crate::driver::rx::Format as _;
     use crate::driver::tx::Format as _;
 
@@ -231,12 +243,12 @@ mod tests {
         let word = 60 << 38 | 24 << 30 | status::L4E | status::HASHED | status::L3L4P | status::L2TAG1P | 0b11;
         assert_eq!((ReceivedShort::len(word), ReceivedLong::len(word)), (60, 60));
         let raw = RawMeta { words: [first, word], before: &[], after: &[] };
-        let seen = decode::<true>(&raw);
+        let seen = Decoder::of::<Words<true>>().decode(&raw);
         assert_eq!((seen.rss_hash, seen.vlan, seen.filtered), (Some(0xdead_beef), Some(0x123), false));
         assert_eq!(seen.checksums, Checksums { ip: Checksum::Good, l4: Checksum::Bad });
-        assert_eq!(decode::<false>(&raw).vlan, None, "the tag is still in the frame");
+        assert_eq!(Decoder::of::<Words<false>>().decode(&raw).vlan, None, "the tag is still in the frame");
         let not_looked_at = RawMeta { words: [first, word & !status::L3L4P], before: &[], after: &[] };
-        assert_eq!(decode::<true>(&not_looked_at).checksums, Checksums::default());
+        assert_eq!(Decoder::of::<Words<true>>().decode(&not_looked_at).checksums, Checksums::default());
     }
 
     #[test]

@@ -50,6 +50,7 @@ use super::limits::Limits;
 use super::rings::Rings;
 use super::tally::Tally;
 use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx};
+use crate::dma::Decoder;
 use crate::error::{Kind, Result};
 use crate::pci::{self, Function};
 use adminq::AdminQueue;
@@ -252,7 +253,11 @@ impl Card {
         let reading = rx::Reading {
             max_frame: u32::from(config.max_frame),
             stamped: false,
-            decode: if config.vlan_strip { desc::decode::<true> } else { desc::decode::<false> },
+            decoder: if config.vlan_strip {
+                Decoder::of::<desc::Words<true>>()
+            } else {
+                Decoder::of::<desc::Words<false>>()
+            },
         };
         let (hw, contexts, allocation) = (&self.hw, &self.contexts, self.allocation);
         let mut rx = Vec::new();

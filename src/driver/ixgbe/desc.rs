@@ -11,7 +11,7 @@
 //! time. It is read once, into a value; whatever is then asked of the value is
 //! arithmetic. All words are little-endian, as are the machines this runs on.
 
-use crate::dma::{Checksum, Checksums, L4, Meta, Offload, RawMeta, Timestamp};
+use crate::dma::{Decode, Header, L4, Offload, RawMeta, Timestamp};
 use crate::driver::{rx, tx};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -54,37 +54,56 @@ impl RxDone {
     /// Packet type: an EtherType filter matched.
     const ETQF: u64 = 0x8000;
 
-    fn is(self, bits: u64) -> bool {
-        self.1 & bits != 0
+    /// What is to be looked up in [`FLAGS`]: bits that say something, moved
+    /// together. From bit 0: TCPE, IPE, UDP, hashed, FLM, VP, UDPCS, L4CS, IPCS,
+    /// ETQF.
+    #[inline(always)]
+    fn index(self) -> usize {
+        const SAID: u64 =
+            RxDone::FLM | RxDone::VP | RxDone::UDPCS | RxDone::L4CS | RxDone::IPCS | RxDone::TCPE | RxDone::IPE;
+        let status = ((self.1 & SAID) as u32).rotate_left(2);
+        let udp = (self.0 & Self::UDP) >> 7;
+        let hashed = u64::from(self.0 & 0xf != 0) << 3;
+        let etqf = (self.0 & Self::ETQF) >> 6;
+        status as usize | (udp | hashed | etqf) as usize
     }
+}
 
-    fn vlan(self) -> u16 {
-        (self.1 >> 48) as u16
-    }
-
-    fn rss_hash(self) -> Option<u32> {
-        (self.0 & 0xf != 0 && !self.is(Self::FLM)).then_some((self.0 >> 32) as u32)
-    }
-
-    fn filtered(self) -> bool {
-        self.is(Self::FLM) || self.0 & Self::ETQF != 0
-    }
-
-    /// The card's verdict. `erratum`: the 82599 calls a UDP checksum of zero,
-    /// which means that there is none, wrong; so nothing can be said when it
-    /// says that of UDP.
-    fn checksums(self, erratum: bool) -> Checksums {
-        let verdict = |looked_at, wrong| match (self.is(looked_at), self.is(wrong)) {
-            (false, _) => Checksum::Unknown,
-            (true, false) => Checksum::Good,
-            (true, true) => Checksum::Bad,
-        };
-        let mut l4 = verdict(Self::L4CS | Self::UDPCS, Self::TCPE);
-        if erratum && l4 == Checksum::Bad && self.0 & Self::UDP != 0 {
-            l4 = Checksum::Unknown;
+/// The flags for each [`RxDone::index`]. `ERRATUM`: the 82599 calls a UDP checksum
+/// of zero, which means that there is none, wrong; so nothing can be said when it
+/// says that of UDP.
+const fn flags<const ERRATUM: bool>() -> [u8; 1024] {
+    let mut table = [0; 1024];
+    let mut index = 0;
+    while index < table.len() {
+        let mut bits = [false; 10];
+        let mut bit = 0;
+        while bit < bits.len() {
+            bits[bit] = index >> bit & 1 != 0;
+            bit += 1;
         }
-        Checksums { ip: verdict(Self::IPCS, Self::IPE), l4 }
+        let [l4_wrong, ip_wrong, udp, hashed, matched, tagged, udp_seen, l4_seen, ip_seen, ether_type] = bits;
+        let mut flags = 0;
+        if ip_seen {
+            flags |= if ip_wrong { Header::IP_BAD } else { Header::IP_GOOD };
+        }
+        if (l4_seen || udp_seen) && !(ERRATUM && udp && l4_wrong) {
+            flags |= if l4_wrong { Header::L4_BAD } else { Header::L4_GOOD };
+        }
+        // A match of flow director has its own number where the hash would be.
+        if hashed && !matched {
+            flags |= Header::HASHED;
+        }
+        if matched || ether_type {
+            flags |= Header::FILTERED;
+        }
+        if tagged {
+            flags |= Header::TAGGED;
+        }
+        table[index] = flags as u8;
+        index += 1;
     }
+    table
 }
 
 /// Receive descriptors, for the queue (§7.1.6).
@@ -114,16 +133,29 @@ impl rx::Format for Received {
 /// Bytes of the timestamp that the X550 appends to a frame.
 const STAMP_LEN: u32 = 8;
 
-/// Decodes what a card of this family wrote about a packet. `ERRATUM`: it is an
+/// What a card of this family writes about a packet. `ERRATUM`: it is an
 /// 82599; `STRIPPED`: VLAN tags are taken out.
-pub fn decode<const ERRATUM: bool, const STRIPPED: bool>(raw: &RawMeta<'_>) -> Meta {
-    let done = RxDone(raw.words[0], raw.words[1]);
-    Meta {
-        rss_hash: done.rss_hash(),
-        vlan: (STRIPPED && done.is(RxDone::VP)).then(|| done.vlan()),
-        checksums: done.checksums(ERRATUM),
-        timestamp: if done.is(RxDone::TSIP) { stamp(raw.after) } else { None },
-        filtered: done.filtered(),
+pub struct Words<const ERRATUM: bool, const STRIPPED: bool>;
+
+impl<const ERRATUM: bool, const STRIPPED: bool> Words<ERRATUM, STRIPPED> {
+    const FLAGS: [u8; 1024] = flags::<ERRATUM>();
+}
+
+impl<const ERRATUM: bool, const STRIPPED: bool> Decode for Words<ERRATUM, STRIPPED> {
+    #[inline(always)]
+    fn header(raw: &RawMeta<'_>) -> Header {
+        let done = RxDone(raw.words[0], raw.words[1]);
+        let flags = u32::from(const { &Self::FLAGS }[done.index() & 0x3ff]);
+        Header {
+            rss_hash: (done.0 >> 32) as u32,
+            len: 0,
+            vlan: (done.1 >> 48) as u16,
+            flags: if STRIPPED { flags } else { flags & !Header::TAGGED },
+        }
+    }
+
+    fn timestamp(raw: &RawMeta<'_>) -> Option<Timestamp> {
+        if raw.words[1] & RxDone::TSIP != 0 { stamp(raw.after) } else { None }
     }
 }
 
@@ -219,9 +251,10 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma::{Checksum, Checksums, Decoder, Meta};
 
     fn meta<const E: bool, const S: bool>(w0: u64, w1: u64) -> Meta {
-        decode::<E, S>(&RawMeta { words: [w0, w1], before: &[], after: &[] })
+        Decoder::of::<Words<E, S>>().decode(&RawMeta { words: [w0, w1], before: &[], after: &[] })
     }
 
     #[test]
@@ -248,9 +281,16 @@ mod tests {
     fn a_stamp_is_read_after_the_frame_or_not_at_all() {
         let after = [5u64.to_le_bytes()[0], 0, 0, 0, 7, 0, 0, 0, 9];
         let raw = |after| RawMeta { words: [0, RxDone::TSIP], before: &[], after };
-        assert_eq!(decode::<false, false>(&raw(&after)).timestamp, Some(Timestamp(Duration::new(7, 5))));
-        assert_eq!(decode::<false, false>(&raw(&after[..7])).timestamp, None);
-        assert_eq!(decode::<false, false>(&raw(&[0xff; 8])).timestamp, None, "nanoseconds beyond a second");
+        assert_eq!(
+            Decoder::of::<Words<false, false>>().decode(&raw(&after)).timestamp,
+            Some(Timestamp(Duration::new(7, 5)))
+        );
+        assert_eq!(Decoder::of::<Words<false, false>>().decode(&raw(&after[..7])).timestamp, None);
+        assert_eq!(
+            Decoder::of::<Words<false, false>>().decode(&raw(&[0xff; 8])).timestamp,
+            None,
+            "nanoseconds beyond a second"
+        );
     }
 
     #[test]

@@ -42,6 +42,7 @@ use super::limits::Limits;
 use super::rings::Rings;
 use super::tally::Tally;
 use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx};
+use crate::dma::Decoder;
 use crate::error::Result;
 use crate::pci::{self, Function};
 use desc::Descriptor;
@@ -168,11 +169,11 @@ impl Card {
         let reading = rx::Reading {
             max_frame: u32::from(config.max_frame),
             stamped: self.description.timestamps == TimestampSource::Hardware,
-            decode: match (self.hw.mac == Mac::I82599, config.vlan_strip) {
-                (true, true) => desc::decode::<true, true>,
-                (true, false) => desc::decode::<true, false>,
-                (false, true) => desc::decode::<false, true>,
-                (false, false) => desc::decode::<false, false>,
+            decoder: match (self.hw.mac == Mac::I82599, config.vlan_strip) {
+                (true, true) => Decoder::of::<desc::Words<true, true>>(),
+                (true, false) => Decoder::of::<desc::Words<true, false>>(),
+                (false, true) => Decoder::of::<desc::Words<false, true>>(),
+                (false, false) => Decoder::of::<desc::Words<false, false>>(),
             },
         };
         let hw = &self.hw;

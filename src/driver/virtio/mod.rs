@@ -90,6 +90,8 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let device = Device { function, hw };
     let hw = &device.hw;
     hw.acknowledge(); // steps 2 and 3
+    let whole = Config { max_frame: config.max_frame.min(rx::ONE_BUFFER), ..config.clone() };
+    let config = if config.shorter_frames && !hw.offers().has(features::MRG_RXBUF) { &whole } else { config };
     let features = agree(hw, config)?; // steps 4 to 6
     if features.has(features::RING_PACKED) {
         start::<Packed>(device, features, config)

@@ -20,7 +20,7 @@
 use super::header::{HEADER, NUM_BUFFERS};
 use super::ring::{Completion, Format, Notifier};
 use super::stats::Counters;
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Meta, Pool, PoolId, Span};
+use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Nothing, Pool, PoolId, Span};
 use crate::driver::irq::Interrupt;
 use crate::driver::tally::{Anomaly, Tally};
 use crate::driver::{self, Anomalies};
@@ -199,7 +199,7 @@ impl<F: Format> Queue<F> {
         self.head = turn;
         self.tail = self.tail.wrapping_add(done);
         pool.took(done as usize);
-        batch.filled(had + done as usize, |_| Meta::default());
+        batch.filled(had + done as usize, Decoder::of::<Nothing>());
         if done > 0 {
             self.counters.add(done as usize, bytes);
         }
@@ -304,7 +304,7 @@ impl<F: Format> Queue<F> {
             let span = Span::new(start as u8, len as u16, part + 1 < parts);
             batch.entries_mut()[had + part as usize] = Entry { words: [0; 2], buffer, span };
         }
-        batch.filled(had + parts as usize, |_| Meta::default());
+        batch.filled(had + parts as usize, Decoder::of::<Nothing>());
         self.counters.add(1, total);
         Odd::Gone
     }

@@ -208,7 +208,8 @@ enum Fate {
 impl Ef10 {
     /// Receives what has arrived by `now`; how many frames that was.
     pub(super) fn receive(&mut self, now: Picos) -> usize {
-        if !self.link_up() {
+        // No frame ends up anywhere before the MAC was told how long they are.
+        if !self.link_up() || self.mc.longest == 0 {
             return 0;
         }
         let mut frames = 0;
@@ -249,7 +250,7 @@ impl Ef10 {
             buffer.resize(PREFIX + MIN_FRAME, 0);
         }
         let frame = &buffer[PREFIX..];
-        let long = self.mc.longest != 0 && frame.len() > self.mc.longest;
+        let long = frame.len() > self.mc.longest;
         let (mut taken, mut lost) = (false, long);
         if !long && !self.mc.drain {
             let headers = Parsed::of(frame);

@@ -53,6 +53,7 @@ impl Bench {
         let mut bench = Bench::bare(spec);
         bench.must(0x1c, &words(&[1, 1, 1]));
         bench.must(0x20, &words(&[1]));
+        bench.must(0x2c, &words(&[9216, 0, 0, 0, 0, 2, 0]));
         bench.must(0x07, &words(&[2, 0]));
         bench.must(0x8b, &words(&[vis, vis]));
         bench.must(0x98, &[&words(&[0x0100_0000])[..], &[0; 26]].concat());

@@ -4,6 +4,7 @@
 
 use super::adminq::{Command, Reply};
 use super::{I40e, Kind, QUEUES, VECTORS};
+use crate::emu::access::Words;
 use crate::emu::{Fault, FaultKind, Picos};
 
 /// Result codes.

@@ -52,6 +52,7 @@ use self::rx::RxQueue;
 use self::stats::Good;
 use self::switch::Switch;
 use self::tx::{Outgoing, TxQueue};
+use super::access::{self, Words};
 use super::card::factory_address;
 use super::offload::Used;
 use super::wire::{Counters, FrameQueue, Mac, Random};
@@ -321,6 +322,11 @@ impl I40e {
         self.stale = false;
         self.filters.load(&self.regs);
     }
+}
+
+impl Words for I40e {
+    const SIZE: u32 = regs::SIZE;
+    const WIDE_WRITES: bool = false;
 
     fn read_register(&mut self, offset: u32) -> u32 {
         let Some(hit) = self.regs.find(offset, &mut self.violations) else { return self.regs.read(offset) };
@@ -372,6 +378,14 @@ impl I40e {
         let total = self.violations.total() + self.bus.memory.violations_total();
         self.poisoned = self.strict && total > 0;
     }
+
+    fn violations(&mut self) -> &mut Violations {
+        &mut self.violations
+    }
+
+    fn poisoned(&self) -> bool {
+        self.poisoned
+    }
 }
 
 impl Model for I40e {
@@ -380,40 +394,11 @@ impl Model for I40e {
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
-        if self.poisoned {
-            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
-        }
-        if bar != 0 || offset >= u64::from(regs::SIZE) {
-            self.violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
-            return 0;
-        }
-        let offset = offset as u32;
-        let value = match size {
-            4 if offset.is_multiple_of(4) => u64::from(self.read_register(offset)),
-            8 if offset.is_multiple_of(8) => {
-                u64::from(self.read_register(offset)) | u64::from(self.read_register(offset + 4)) << 32
-            }
-            _ => {
-                self.violations.note("register read that is not of 4 or 8 aligned bytes");
-                u64::from(self.read_register(offset & !3)) >> (8 * (offset & 3))
-            }
-        };
-        self.condemn();
-        value
+        access::read(self, bar, offset, size)
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        if self.poisoned {
-            return;
-        }
-        if bar != 0 || offset >= u64::from(regs::SIZE) {
-            self.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
-        } else if size == 4 && offset.is_multiple_of(4) {
-            self.write_register(offset as u32, value as u32);
-        } else {
-            self.violations.note("register write that is not of 4 aligned bytes");
-        }
-        self.condemn();
+        access::write(self, bar, offset, size, value);
     }
 
     fn tick(&mut self, now: Picos) {

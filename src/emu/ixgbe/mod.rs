@@ -50,6 +50,7 @@ use self::rx::RxQueue;
 use self::sfp::Sfp;
 use self::stats::Good;
 use self::tx::{Outgoing, TxQueue};
+use super::access::{self, Words};
 use super::card::factory_address;
 use super::offload::Used;
 use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac, Random};
@@ -305,6 +306,47 @@ impl Ixgbe {
         self.load_loopback();
     }
 
+    /// STATUS: bus mastering is on and was not told to stop; port 0.
+    fn status(&self) -> u32 {
+        const GIO: u32 = 1 << 19;
+        let master = self.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0;
+        if master { GIO } else { 0 }
+    }
+
+    /// Queues that were enabled or disabled by a store to a mapped page.
+    fn look_at_pages(&mut self) {
+        for q in 0..QUEUES {
+            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
+            if enabled(rx::registers(q)) != self.rx[usize::from(q)].enabled {
+                self.rx_queue_written(q, rx::registers(q) + 0x28);
+            }
+            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
+            if enabled(tx::registers(q)) != self.tx[usize::from(q)].enabled {
+                self.tx_queue_written(q, tx::registers(q) + 0x28);
+            }
+        }
+    }
+}
+
+/// CTRL.GIO_DIS: no new master accesses.
+const GIO_DIS: u32 = 1 << 2;
+
+/// What CTRL.RST does not touch.
+fn stays(effect: Effect, name: &str) -> bool {
+    stays_link(effect)
+        || matches!(effect, Effect::Eec | Effect::Swsm | Effect::Esdp | Effect::I2c | Effect::Hicr)
+        || matches!(name, "GSSR" | "FWSM" | "FACTPS" | "FLA" | "ANLP1" | "MMNGC" | "WUS" | "EEMNGCTL")
+}
+
+/// What only CTRL.LNK_RST touches.
+fn stays_link(effect: Effect) -> bool {
+    matches!(effect, Effect::Autoc | Effect::Links)
+}
+
+impl Words for Ixgbe {
+    const SIZE: u32 = regs::SIZE;
+    const WIDE_WRITES: bool = true;
+
     fn read_register(&mut self, offset: u32) -> u32 {
         let Some(hit) = self.regs.find(offset, &mut self.violations) else { return self.regs.read(offset) };
         match hit.effect {
@@ -384,46 +426,18 @@ impl Ixgbe {
         }
     }
 
-    /// STATUS: bus mastering is on and was not told to stop; port 0.
-    fn status(&self) -> u32 {
-        const GIO: u32 = 1 << 19;
-        let master = self.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0;
-        if master { GIO } else { 0 }
-    }
-
-    /// Queues that were enabled or disabled by a store to a mapped page.
-    fn look_at_pages(&mut self) {
-        for q in 0..QUEUES {
-            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
-            if enabled(rx::registers(q)) != self.rx[usize::from(q)].enabled {
-                self.rx_queue_written(q, rx::registers(q) + 0x28);
-            }
-            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
-            if enabled(tx::registers(q)) != self.tx[usize::from(q)].enabled {
-                self.tx_queue_written(q, tx::registers(q) + 0x28);
-            }
-        }
-    }
-
     fn condemn(&mut self) {
         let total = self.violations.total() + self.bus.memory.violations_total();
         self.poisoned = self.strict && total > 0;
     }
-}
 
-/// CTRL.GIO_DIS: no new master accesses.
-const GIO_DIS: u32 = 1 << 2;
+    fn violations(&mut self) -> &mut Violations {
+        &mut self.violations
+    }
 
-/// What CTRL.RST does not touch.
-fn stays(effect: Effect, name: &str) -> bool {
-    stays_link(effect)
-        || matches!(effect, Effect::Eec | Effect::Swsm | Effect::Esdp | Effect::I2c | Effect::Hicr)
-        || matches!(name, "GSSR" | "FWSM" | "FACTPS" | "FLA" | "ANLP1" | "MMNGC" | "WUS" | "EEMNGCTL")
-}
-
-/// What only CTRL.LNK_RST touches.
-fn stays_link(effect: Effect) -> bool {
-    matches!(effect, Effect::Autoc | Effect::Links)
+    fn poisoned(&self) -> bool {
+        self.poisoned
+    }
 }
 
 impl Model for Ixgbe {
@@ -432,43 +446,11 @@ impl Model for Ixgbe {
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
-        if self.poisoned {
-            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
-        }
-        if bar != 0 || offset >= u64::from(regs::SIZE) {
-            self.violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
-            return 0;
-        }
-        let offset = offset as u32;
-        let value = match size {
-            4 if offset.is_multiple_of(4) => u64::from(self.read_register(offset)),
-            8 if offset.is_multiple_of(8) => {
-                u64::from(self.read_register(offset)) | u64::from(self.read_register(offset + 4)) << 32
-            }
-            _ => {
-                self.violations.note("register read that is not of 4 aligned bytes");
-                u64::from(self.read_register(offset & !3)) >> (8 * (offset & 3))
-            }
-        };
-        self.condemn();
-        value
+        access::read(self, bar, offset, size)
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        if self.poisoned {
-            return;
-        }
-        if bar != 0 || offset >= u64::from(regs::SIZE) {
-            self.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
-        } else if size == 4 && offset.is_multiple_of(4) {
-            self.write_register(offset as u32, value as u32);
-        } else if size == 8 && offset.is_multiple_of(8) {
-            self.write_register(offset as u32, value as u32);
-            self.write_register(offset as u32 + 4, (value >> 32) as u32);
-        } else {
-            self.violations.note("register write that is not of 4 aligned bytes");
-        }
-        self.condemn();
+        access::write(self, bar, offset, size, value);
     }
 
     fn tick(&mut self, now: Picos) {

@@ -89,9 +89,6 @@ impl RxQueue {
         let at = |register: u32| regs.peek(registers(q) + register);
         let (srrctl, rxdctl) = (at(0x14), at(0x28));
         let buffer = (srrctl & 0x1f) * 1024;
-        if at(0) & 0x7f != 0 {
-            violations.note("RDBAL is not aligned to 128 bytes");
-        }
         if at(8) == 0 || at(8) % 128 != 0 {
             violations.note("RDLEN is not a multiple of 128");
         }

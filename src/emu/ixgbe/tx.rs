@@ -98,9 +98,6 @@ impl TxQueue {
     fn enable(&mut self, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) {
         let at = |register: u32| regs.peek(registers(q) + register);
         let write_back = at(0x38);
-        if at(0) & 0x7f != 0 {
-            violations.note("TDBAL is not aligned to 128 bytes");
-        }
         if at(8) == 0 || at(8) % 128 != 0 {
             violations.note("TDLEN is not a multiple of 128");
         }

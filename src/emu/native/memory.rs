@@ -21,7 +21,10 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// Longer than a tick of the kernel's clock: at 100 a second, 10 ms.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Bytes in a page.
 const PAGE: u64 = 2 << 20;
@@ -35,7 +38,9 @@ pub struct Memory {
     pagemap: File,
     /// When the directory was last changed, when it was last read.
     changed: Option<SystemTime>,
-    /// Pages that files have and that are not mapped yet: look again.
+    /// Look again: pages that files have could not be mapped yet, or there may be
+    /// files that came after the look and yet within the same tick of the clock
+    /// that the kernel dates changes by.
     incomplete: bool,
     /// By inode and page: where the card sees it.
     pages: BTreeMap<(u64, u64), Iova>,
@@ -56,7 +61,8 @@ impl Memory {
     /// Maps what is new and unmaps what is gone, for each of `cards`.
     pub fn scan(&mut self, cards: &mut ForEach<'_>) -> Result<()> {
         self.changed = fs::metadata(HUGE_PAGES).and_then(|m| m.modified()).ok();
-        self.incomplete = false;
+        let age = self.changed.and_then(|changed| changed.elapsed().ok());
+        self.incomplete = age.is_none_or(|age| age < TICK);
         let mut there = BTreeMap::new();
         let reading = |e| Error::io(format!("reading {HUGE_PAGES}"), e);
         for entry in fs::read_dir(HUGE_PAGES).map_err(reading)? {

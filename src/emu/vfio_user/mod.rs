@@ -9,11 +9,12 @@
 //!
 //! One client at a time; when it goes the card is powered off and on, and the
 //! next may come. The client is not trusted: a message that cannot be followed
-//! ends the connection, any other that makes no sense is answered with an errno.
+//! ends the connection, any other that makes no sense is answered with an errno. Memory that it maps and
+//! then takes away reads as zero.
 
 mod protocol;
 
-use super::foreign::Mapping;
+use super::foreign::{self, Mapping};
 use super::{Access, Card, Picos};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -69,6 +70,7 @@ impl Server {
             _ => Error::io(format!("listening at {}", path.display()), e),
         })?;
         listener.set_nonblocking(true)?;
+        foreign::outlive_cut_files()?;
         Ok(Self { listener, path: path.into(), card, observer, start: Instant::now() })
     }
 

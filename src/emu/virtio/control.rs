@@ -1,7 +1,8 @@
 //! The control queue: what is received, and by how many queues (VIRTIO 1.2
 //! §5.1.6.5).
 
-use super::{CTRL_MAC_ADDR, CTRL_RX, Chain, MQ, PAIRS, Virtio};
+use super::features::{CTRL_MAC_ADDR, CTRL_RX, CTRL_VQ, MQ};
+use super::{Chain, PAIRS, Virtio};
 
 /// Longest command that makes sense: two tables of addresses.
 const LONGEST: usize = 64 << 10;
@@ -48,7 +49,7 @@ impl Virtio {
     /// Carries out the commands that were given; how many.
     pub(super) fn commands(&mut self) -> usize {
         let q = self.control_index();
-        if !self.queues[usize::from(q)].busy || !self.has(super::CTRL_VQ) {
+        if !self.queues[usize::from(q)].busy || !self.has(CTRL_VQ) {
             return 0;
         }
         let mut chain = std::mem::take(&mut self.chain);

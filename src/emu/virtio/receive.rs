@@ -7,8 +7,9 @@
 
 use super::super::Picos;
 use super::super::frame::{Parsed, Verdict};
+use super::features::{GUEST_CSUM, MRG_RXBUF};
 use super::transmit::HEADER;
-use super::{Chain, GUEST_CSUM, MRG_RXBUF, Virtio};
+use super::{Chain, Virtio};
 
 /// Frames that are received before something else is done.
 const BURST: usize = 64;
@@ -144,11 +145,11 @@ impl Virtio {
 /// A number that is the same for all frames of a flow, both ways.
 fn flow(frame: &[u8]) -> u32 {
     let parsed = Parsed::of(frame);
-    let mut number = parsed.ports(frame).map_or(0, |(a, b)| u32::from(a ^ b));
+    // FNV-1a over what the two ends have together.
+    let mix = |number: u32, word: u16| (number ^ u32::from(word)).wrapping_mul(0x0100_0193);
+    let mut number = mix(0x811c_9dc5, parsed.ports(frame).map_or(0, |(a, b)| a ^ b));
     if let Some((from, to)) = parsed.ip_addresses(frame) {
-        for (a, b) in from.iter().zip(to) {
-            number = number.wrapping_add(u32::from(a ^ b));
-        }
+        number = from.iter().zip(to).fold(number, |number, (a, b)| mix(number, u16::from(a ^ b)));
     }
-    number
+    number ^ number >> 16
 }

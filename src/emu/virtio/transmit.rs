@@ -11,7 +11,8 @@ use super::super::frame::{Parsed, sum};
 use super::super::segment::{Layout, Transport, fill_l4_checksum, split};
 use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME, Mac, Sent};
 use super::super::{Picos, Violations};
-use super::{CSUM, HOST_TSO4, HOST_TSO6, Virtio};
+use super::Virtio;
+use super::features::{CSUM, HOST_TSO4, HOST_TSO6};
 
 /// Bytes of the header, which VERSION_1 fixes (§5.1.6).
 pub const HEADER: usize = 12;
@@ -169,6 +170,10 @@ impl Virtio {
             let frame = &self.packet[HEADER..];
             return send_padded(&mut self.out, &mut self.mac, frame, now, &mut self.violations);
         }
+        if asked.buffers != 0 {
+            // §5.1.6.2.1; no device looks at it.
+            self.violations.note("num_buffers of a transmitted packet is not 0");
+        }
         if let Err(rule) = asked.check(self.features) {
             self.violations.note(rule);
             return;
@@ -241,9 +246,6 @@ impl Asked {
         }
         if needed != 0 && (self.flags & NEEDS_CSUM == 0 || self.size == 0) {
             return Err("segmentation without checksum or size");
-        }
-        if self.buffers != 0 {
-            return Err("num_buffers of a transmitted packet is not 0");
         }
         Ok(())
     }

@@ -202,6 +202,10 @@ const UDP_CHECKSUM: usize = UDP + 6;
 
 /// Source port of flow 0; flows have 16384 different ones.
 const FIRST_PORT: u16 = 1024;
+/// From flow to flow the port takes another step than the address: an RSS key
+/// that is the same for both directions adds the two without carry, and what
+/// went up in step would cancel out. Odd, so that no port comes twice.
+const PORT_STEP: u16 = 0x2b35;
 
 impl Template {
     fn new(size: u16, rate: Rate) -> Self {
@@ -237,7 +241,7 @@ impl Template {
     /// Writes what differs from frame to frame.
     #[inline]
     fn write(&mut self, flow: u16, sequence: u64) {
-        let port = FIRST_PORT + (flow & 0x3fff);
+        let port = FIRST_PORT + (flow.wrapping_mul(PORT_STEP) & 0x3fff);
         // Every frame is longer: the shortest has 60 bytes.
         let Some(header) = self.frame.first_chunk_mut::<HEADER>() else { return };
         header[FLOW_ADDRESS..FLOW_ADDRESS + 2].copy_from_slice(&flow.to_be_bytes());

@@ -2,7 +2,7 @@
 
 use super::super::bytes::{put, reply, u32_at};
 use super::super::{Ef10, Kind};
-use super::errno::{EALREADY, ENOENT};
+use super::errno::{EALREADY, ENOENT, EPERM};
 use super::{Answer, No};
 
 /// What is said of the function when a driver attaches: primary of its port,
@@ -93,6 +93,12 @@ pub fn reboot(card: &mut Ef10, input: &[u8]) -> Answer {
     Err(No::Rebooted)
 }
 
+/// Tests of the controller's memory and registers, which take the whole card down:
+/// no function of this one may ask for them, as there is nothing that could fail.
+pub fn offline_tests(_: &mut Ef10, _: &[u8]) -> Answer {
+    Err(No::Code(EPERM))
+}
+
 /// No sensors on the first page, and no further pages.
 pub fn sensors(_: &mut Ef10, _: &[u8]) -> Answer {
     Ok(reply(4, &[]))
@@ -112,7 +118,7 @@ pub fn workaround(card: &mut Ef10, input: &[u8]) -> Answer {
     Ok(reply(4, &[]))
 }
 
-/// None that a driver could write.
+/// None that a driver could write, by either way to name them.
 pub fn partitions(_: &mut Ef10, _: &[u8]) -> Answer {
     Ok(reply(4, &[]))
 }

@@ -307,7 +307,7 @@ fn each_violation_has_its_name() {
             b.write(0x1018, 5);
             b.receive_on_unchecked();
         }),
-        ("TDBAL is not aligned to 128 bytes", |b| {
+        ("reserved bits 0x40 of TDBAL(0) written", |b| {
             b.write(0x6000, 0x40);
             b.write(0x6008, 1024);
             b.write(0x6028, 1 << 25);

@@ -1,0 +1,224 @@
+//! The structures that a driver configures the device by (§4.1.4): common, ISR and
+//! device configuration; features are agreed on here, and queues turned on.
+
+use super::features::{ACCESS_PLATFORM, EVENT_IDX, INDIRECT_DESC, NEEDS, RING_PACKED, VERSION_1};
+use super::regs::{self, Field, NOTIFY_AT};
+use super::{Agreed, NO_VECTOR, PAIRS, QUEUES, Queue, Ring, Virtio, known_vector};
+
+/// Bits of device_status (§2.1).
+pub mod status {
+    pub const ACKNOWLEDGE: u8 = 1;
+    pub const DRIVER: u8 = 2;
+    pub const DRIVER_OK: u8 = 4;
+    pub const FEATURES_OK: u8 = 8;
+    pub const NEEDS_RESET: u8 = 0x40;
+}
+
+impl Virtio {
+    /// A read of what is not a queue's doorbell, at its offset in the BAR.
+    pub(super) fn read_register(&mut self, offset: u32, size: u8) -> u64 {
+        match offset {
+            0..regs::COMMON_LEN => self.read_common(offset, size),
+            regs::ISR_AT if size == 1 => u64::from(std::mem::take(&mut self.isr)),
+            regs::DEVICE_AT..NOTIFY_AT if offset + u32::from(size) <= regs::DEVICE_AT + regs::DEVICE_LEN => {
+                self.read_device(offset - regs::DEVICE_AT, size)
+            }
+            _ => {
+                self.violations.note(format!("read outside the structures: {offset:#x}"));
+                0
+            }
+        }
+    }
+
+    fn read_common(&mut self, offset: u32, size: u8) -> u64 {
+        let Some(&(at, width, name, field, _)) = regs::row(offset) else { return 0 };
+        if at != offset || width != size {
+            self.violations.note(format!("read of {name} that is not of {width} bytes"));
+        }
+        let half = |value: u64, n: u32| if n < 2 { value >> (32 * n) & 0xffff_ffff } else { 0 };
+        let queue = self.queues.get(usize::from(self.select));
+        let of = |value: fn(&Queue) -> u64| queue.map_or(0, value);
+        match field {
+            Field::DeviceFeatureSelect => u64::from(self.device_select),
+            Field::DeviceFeature => half(self.offered, self.device_select),
+            Field::DriverFeatureSelect => u64::from(self.driver_select),
+            Field::DriverFeature => half(self.taken, self.driver_select),
+            Field::ConfigVector => u64::from(self.config_vector),
+            Field::NumQueues => u64::from(QUEUES),
+            Field::Status => u64::from(self.status),
+            Field::Generation => u64::from(self.generation),
+            Field::QueueSelect => u64::from(self.select),
+            Field::QueueSize => of(|queue| u64::from(queue.size)),
+            Field::QueueVector => queue.map_or(u64::from(NO_VECTOR), |queue| u64::from(queue.vector)),
+            Field::QueueEnable => of(|queue| u64::from(queue.ring.is_some())),
+            Field::NotifyOff => u64::from(self.select),
+            Field::Address(n, upper) => queue.map_or(0, |queue| half(queue.addresses[usize::from(n)], upper.into())),
+        }
+    }
+
+    fn read_device(&mut self, offset: u32, size: u8) -> u64 {
+        let mut bytes = [0xff; regs::DEVICE_LEN as usize + 8];
+        bytes[..6].copy_from_slice(&self.address);
+        bytes[6..8].copy_from_slice(&u16::from(self.link).to_le_bytes());
+        bytes[8..10].copy_from_slice(&PAIRS.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.megabits.to_le_bytes());
+        bytes[16] = 1;
+        if size > 4 || !offset.is_multiple_of(u32::from(size)) {
+            self.violations.note("read of the device's configuration that is not aligned");
+        }
+        bytes[offset as usize..].iter().take(usize::from(size)).rev().fold(0, |v, b| v << 8 | u64::from(*b))
+    }
+
+    pub(super) fn write_register(&mut self, offset: u32, size: u8, value: u64) {
+        match offset {
+            0..regs::COMMON_LEN => self.write_common(offset, size, value),
+            NOTIFY_AT.. if u64::from(offset) < regs::BAR_LEN => self.notified(offset, size, value as u32),
+            regs::DEVICE_AT..NOTIFY_AT => self.violations.note("write to the device's configuration"),
+            _ => self.violations.note(format!("write outside the structures: {offset:#x}")),
+        }
+    }
+
+    fn write_common(&mut self, offset: u32, size: u8, value: u64) {
+        let Some(&(at, width, name, field, writable)) = regs::row(offset) else { return };
+        if at != offset || width != size {
+            self.violations.note(format!("write to {name} that is not of {width} bytes"));
+            return;
+        }
+        if !writable {
+            self.violations.note(format!("write to read-only {name}"));
+            return;
+        }
+        match field {
+            Field::DeviceFeatureSelect => self.device_select = value as u32,
+            Field::DriverFeatureSelect => self.driver_select = value as u32,
+            Field::DriverFeature => self.take_features(value as u32),
+            Field::ConfigVector => self.config_vector = known_vector(value as u16),
+            Field::Status => self.write_status(value as u8),
+            Field::QueueSelect => self.select = value as u16,
+            _ => self.write_queue(field, value),
+        }
+    }
+
+    fn take_features(&mut self, half: u32) {
+        if self.status & status::FEATURES_OK != 0 {
+            self.violations.note("features written after FEATURES_OK");
+        } else if self.driver_select < 2 {
+            let shift = 32 * self.driver_select;
+            self.taken = self.taken & !(0xffff_ffff << shift) | u64::from(half) << shift;
+        } else if half != 0 {
+            self.violations.note("features written that do not exist");
+        }
+    }
+
+    /// The steps of §3.1.1, in their order.
+    fn write_status(&mut self, value: u8) {
+        use status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET};
+        if value == 0 {
+            return self.restart();
+        }
+        let value = value & !NEEDS_RESET | self.status & NEEDS_RESET;
+        if self.status & !value != 0 {
+            self.violations.note("device_status bit cleared without a reset");
+        }
+        for (step, before) in [(DRIVER, ACKNOWLEDGE), (FEATURES_OK, DRIVER), (DRIVER_OK, FEATURES_OK)] {
+            if value & step != 0 && value & before == 0 {
+                self.violations.note("device_status out of order");
+            }
+        }
+        let mut accepted = value;
+        if value & FEATURES_OK != 0 && self.status & FEATURES_OK == 0 && !self.agree() {
+            accepted &= !(FEATURES_OK | DRIVER_OK);
+        }
+        if accepted & DRIVER_OK != 0 && self.status & DRIVER_OK == 0 {
+            self.reset_at.get_or_insert(self.now);
+        }
+        self.status = accepted;
+    }
+
+    /// Whether these features can be had together.
+    fn agree(&mut self) -> bool {
+        let taken = self.taken;
+        let mut agreed = true;
+        let mut refuse = |rule: &'static str| {
+            self.violations.note(rule);
+            agreed = false;
+        };
+        if taken & !self.offered != 0 {
+            refuse("features taken that were not offered");
+        }
+        if NEEDS.iter().any(|(feature, needed)| taken & feature != 0 && taken & needed == 0) {
+            refuse("feature taken without one that it needs");
+        }
+        // These a driver may leave, and the device may refuse it (§6.1, §6.2).
+        agreed &= taken & VERSION_1 != 0 && taken & ACCESS_PLATFORM != 0;
+        if agreed {
+            self.features = taken;
+        }
+        agreed
+    }
+
+    fn write_queue(&mut self, field: Field, value: u64) {
+        let Some(queue) = self.queues.get_mut(usize::from(self.select)) else {
+            self.violations.note("field of a queue that does not exist written");
+            return;
+        };
+        if queue.ring.is_some() {
+            // Its vector may change.
+            if field != Field::QueueVector {
+                self.violations.note("field of a queue that is on written");
+                return;
+            }
+        }
+        match field {
+            Field::QueueSize => {
+                if value == 0 || value > u64::from(queue.size) {
+                    self.violations.note("queue_size of 0 or more than there are");
+                } else {
+                    queue.size = value as u16;
+                }
+            }
+            Field::QueueVector => queue.vector = known_vector(value as u16),
+            Field::Address(n, upper) => {
+                let shift = 32 * u32::from(upper);
+                let address = &mut queue.addresses[usize::from(n)];
+                *address = *address & !(0xffff_ffff << shift) | value << shift;
+            }
+            Field::QueueEnable => self.enable(value),
+            _ => {}
+        }
+    }
+
+    fn enable(&mut self, value: u64) {
+        let (features, running) = (self.status & status::FEATURES_OK != 0, self.status & status::DRIVER_OK != 0);
+        let agreed = Agreed {
+            packed: self.has(RING_PACKED),
+            indirect: self.has(INDIRECT_DESC),
+            event_index: self.has(EVENT_IDX),
+        };
+        let queue = &mut self.queues[usize::from(self.select)];
+        let alignment = if agreed.packed { [16, 4, 4] } else { [16, 2, 4] };
+        let aligned = queue.addresses.iter().zip(alignment).all(|(at, to)| at.is_multiple_of(to));
+        let wrong = if value != 1 {
+            Some("queue_enable written as other than 1")
+        } else if !features {
+            Some("queue turned on before FEATURES_OK")
+        } else if queue.addresses.contains(&0) {
+            Some("queue turned on before its addresses were written")
+        } else if !aligned {
+            Some("queue with addresses that are not aligned")
+        } else if !agreed.packed && !queue.size.is_power_of_two() {
+            Some("split queue with a size that is no power of two")
+        } else {
+            None
+        };
+        match wrong {
+            Some(rule) => self.stop(rule),
+            None => {
+                queue.ring = Some(Ring::new(agreed, queue.size, queue.addresses));
+                if running {
+                    self.violations.note("queue turned on after DRIVER_OK");
+                }
+            }
+        }
+    }
+}
