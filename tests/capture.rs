@@ -79,6 +79,25 @@ fn the_file_holds_what_is_counted_in_both_formats() {
 }
 
 #[test]
+fn flows_are_spread_over_the_queues_and_each_queues_packets_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    for model in MODELS {
+        let card = format!("emu:{model},wire=source:flows=256");
+        let words = ["capture", path.to_str().unwrap(), "-i", &card, "--rxq", "4", "-c", "20000", "--json", "--strict"];
+        let output = bmnic(&words).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let document = document(&output);
+        let queues = document["received_by_queue"].as_array().unwrap();
+        let counts: Vec<u64> = queues.iter().map(|count| count.as_u64().unwrap()).collect();
+        assert_eq!(counts.len(), 4);
+        assert_eq!(counts.iter().sum::<u64>(), count(&document, "/received"));
+        // 256 flows: a queue without 20 of them has a hash that does not spread.
+        assert!(counts.iter().all(|&count| count > 20_000 / 13), "{model}: {counts:?}");
+    }
+}
+
+#[test]
 fn a_filter_and_a_snap_length_decide_what_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");

@@ -5,8 +5,11 @@
 mod models;
 
 use models::MODELS;
+use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use serde_json::Value;
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -75,6 +78,14 @@ fn every_way_of_running_it_adds_up() {
 }
 
 #[test]
+fn a_device_that_takes_no_jumbo_frames_forwards_shorter_ones() {
+    let card = "emu:virtio-single,wire=source:flows=64";
+    adds_up(&run(&["fwd", card, card, "-d", "200ms"]));
+    let refused = bmnic(&["fwd", card, card, "--max-frame", "9000", "-d", "200ms"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+#[test]
 fn every_emulated_card_forwards_in_every_way() {
     for model in MODELS {
         let card = &format!("emu:{model},wire=source:flows=64");
@@ -88,6 +99,63 @@ fn every_emulated_card_forwards_in_every_way() {
         ] {
             adds_up(&run(&[words, &["-d", "200ms"]].concat()));
         }
+    }
+}
+
+/// The frames of a capture file.
+fn frames(path: &Path) -> Vec<Vec<u8>> {
+    let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
+    std::iter::from_fn(|| reader.next_packet().map(|packet| packet.unwrap().data.into_owned())).collect()
+}
+
+/// Writes frames, a microsecond apart.
+fn write(path: &Path, frames: &[Vec<u8>]) {
+    let mut writer = PcapWriter::new(File::create(path).unwrap()).unwrap();
+    for (n, frame) in frames.iter().enumerate() {
+        let packet = PcapPacket::new(Duration::from_micros(n as u64), frame.len() as u32, frame);
+        writer.write_packet(&packet).unwrap();
+    }
+}
+
+/// Ruins the checksums of a UDP or TCP frame.
+fn ruin(frame: &mut [u8]) {
+    let l3 = if frame[12] == 0x81 { 18 } else { 14 };
+    let (protocol, l4) = if frame[l3] >> 4 == 4 { (frame[l3 + 9], l3 + 20) } else { (frame[l3 + 6], l3 + 40) };
+    let field = l4 + if protocol == 6 { 16 } else { 6 };
+    frame[field..field + 2].copy_from_slice(b"no");
+    if frame[l3] >> 4 == 4 {
+        frame[l3 + 10..l3 + 12].copy_from_slice(b"no");
+    }
+}
+
+#[test]
+fn every_card_fills_in_the_checksums_that_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let mut right = Vec::new();
+    for (proto, to) in [("udp", "198.19.0.1"), ("tcp", "198.19.0.1"), ("udp", "2001:db8::2"), ("tcp", "2001:db8::2")] {
+        for more in [&[][..], &["--vlan", "5"]] {
+            let part = file("part.pcap");
+            let words =
+                ["pktgen", "-c", "8", "-s", "90,91,1500,1518", "--sport", "1-9", "--proto", proto, "--dst-ip", to];
+            let made = bmnic(&words).args(more).arg("-w").arg(&part).output().unwrap();
+            assert!(made.status.success(), "{made:?}");
+            right.extend(frames(&part));
+        }
+    }
+    let mut wrong = right.clone();
+    wrong.iter_mut().for_each(|frame| ruin(frame));
+    assert!(right.iter().zip(&wrong).all(|(right, wrong)| right != wrong));
+    write(&file("wrong.pcap"), &wrong);
+    write(&file("none.pcap"), &[]);
+    for model in MODELS {
+        let from = format!("emu:{model},wire=pcap:{}", file("wrong.pcap").display());
+        let to = format!("emu:{model},wire=pcap:{}:out={}", file("none.pcap").display(), file("out.pcap").display());
+        let count = right.len().to_string();
+        run(&["fwd", &from, &to, "-u", "--mode", "csum", "-c", &count, "-d", "10s"]);
+        let got = frames(&file("out.pcap"));
+        assert_eq!(got.len(), right.len(), "{model}");
+        assert!(got == right, "{model}");
     }
 }
 

@@ -4,6 +4,10 @@ use super::units;
 use crate::driver::Config;
 use std::time::Duration;
 
+/// Longest frame of a network with jumbo frames, as most switches take them, in
+/// bytes without FCS.
+pub const JUMBO: u16 = 9216;
+
 /// The card to use.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DeviceArg {

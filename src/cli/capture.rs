@@ -13,7 +13,7 @@ mod guard;
 mod receive;
 mod report;
 
-use super::args::{DeviceArg, Rings, RunLength};
+use super::args::{DeviceArg, JUMBO, Rings, RunLength};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
 use super::{Context, Outcome, units};
@@ -61,9 +61,9 @@ pub struct Args {
     /// Memory that bridges the pauses of the disk
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = buffer)]
     buffer: u64,
-    /// Longest frame to receive, in bytes without FCS
-    #[arg(long, value_name = "BYTES", default_value_t = 9216, value_parser = clap::value_parser!(u16).range(60..=15_868))]
-    max_frame: u16,
+    /// Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_868))]
+    max_frame: Option<u16>,
     /// Capture nothing: cut a record off the end of FILE that a crash has torn
     #[arg(long)]
     repair: bool,
@@ -214,7 +214,8 @@ fn watch(
 
 /// Ends the file and adds everything up.
 fn finish(ended: Ended, before: &Stats, stats: &Stats, elapsed: Duration, clock: &Clock) -> Report {
-    let Ended { recorder, received, filtered, anomalies } = ended;
+    let Ended { recorder, received: by_queue, filtered, anomalies } = ended;
+    let received: u64 = by_queue.iter().sum();
     let lost = |now: u64, then: u64| now.saturating_sub(then);
     let missed = lost(stats.rx_missed, before.rx_missed);
     let totals = Totals {
@@ -227,6 +228,7 @@ fn finish(ended: Ended, before: &Stats, stats: &Stats, elapsed: Duration, clock:
     let written = recorder.finish(totals);
     Report {
         received,
+        by_queue,
         filtered,
         missed,
         bad: lost(stats.rx_errors, before.rx_errors) + lost(stats.rx_oversize, before.rx_oversize),
@@ -260,7 +262,12 @@ impl Args {
     }
 
     fn config(&self) -> Config {
-        Config { max_frame: self.max_frame, timestamps: true, ..self.rings.config() }
+        Config {
+            max_frame: self.max_frame.unwrap_or(JUMBO),
+            shorter_frames: self.max_frame.is_none(),
+            timestamps: true,
+            ..self.rings.config()
+        }
     }
 }
 

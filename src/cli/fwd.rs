@@ -7,16 +7,18 @@
 
 mod lane;
 mod report;
+mod rewrite;
 
-use super::args::{Limits, Rings, RunLength};
+use super::args::{JUMBO, Limits, Rings, RunLength};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, MacAddr, Nic, Port};
 use crate::error::{Error, Kind, Result};
-use lane::{Lane, Rewrite, Until, Wait};
+use lane::{Lane, Until, Wait};
 use report::{Report, Way};
+use rewrite::Rewrite;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -51,9 +53,9 @@ pub struct Args {
     /// Time between two looks at the counters
     #[arg(short = 'I', long, value_name = "TIME", env = "BMNIC_INTERVAL", value_parser = units::duration)]
     interval: Option<Duration>,
-    /// Longest frame to forward, in bytes without FCS
-    #[arg(long, value_name = "BYTES", default_value_t = 9216, value_parser = clap::value_parser!(u16).range(60..=15_872))]
-    max_frame: u16,
+    /// Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_872))]
+    max_frame: Option<u16>,
     #[command(flatten)]
     length: RunLength,
     #[command(flatten)]
@@ -69,6 +71,8 @@ enum Mode {
     Mac,
     /// Swap source and destination address
     Macswap,
+    /// Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were
+    Csum,
 }
 
 /// How packets are waited for.
@@ -106,7 +110,8 @@ impl Args {
             // Each receive queue has a transmit queue of its own on the far side.
             tx_queues: self.rings.txq.max(self.rings.rxq),
             interrupts: self.wait == WaitArg::Irq,
-            max_frame: self.max_frame,
+            max_frame: self.max_frame.unwrap_or(JUMBO),
+            shorter_frames: self.max_frame.is_none(),
             ..self.rings.config()
         }
     }
@@ -152,6 +157,7 @@ impl Args {
         match self.mode {
             Mode::Io => Rewrite::Nothing,
             Mode::Macswap => Rewrite::SwapMacs,
+            Mode::Csum => Rewrite::Checksums,
             Mode::Mac => Rewrite::SetMacs {
                 source: session.devices[to].mac,
                 // As testpmd does: 02:00:00:00:00:00 is behind the first port.

@@ -6,12 +6,15 @@
 //!              filter <─+  +─> record ──write──> pcap, pcapng ──read──> frames, times
 //! ```
 //!
+//! [`complete`] asks a card for what a frame lacks: its checksums.
+//!
 //! Nothing here knows a card. Frames are byte slices without FCS. Whatever runs
 //! once a packet ([`build::Builder::write`], [`Filter::matches`],
 //! [`record::Format::put`]) allocates nothing and calls no system.
 
 pub mod build;
 pub mod checksum;
+pub mod complete;
 mod filter;
 pub mod parse;
 pub mod read;

@@ -54,8 +54,8 @@ pub struct Receiver {
 pub struct Ended {
     /// The file, not yet ended.
     pub recorder: Recorder,
-    /// Packets that came off the rings.
-    pub received: u64,
+    /// Packets that came off each ring.
+    pub received: Vec<u64>,
     /// Packets that the filter left out.
     pub filtered: u64,
     /// What the card did wrong.
@@ -76,7 +76,8 @@ impl Receiver {
         }
         let mut batch = Batch::with_limit(&self.pool, self.batch.max(8));
         let mut stamps: Vec<Stamp> = self.queues.iter().map(|_| Stamp::default()).collect();
-        let (mut received, mut filtered) = (0, 0);
+        let mut received = vec![0; self.queues.len()];
+        let mut filtered = 0;
         let mut left = self.limits.count.unwrap_or(u64::MAX);
         let start = self.clock.now();
         let end = self.limits.duration.map_or(Ticks::MAX, |d| start.saturating_add(self.clock.ticks(d)));
@@ -85,7 +86,7 @@ impl Receiver {
         let mut idle = Idle::new();
         while !self.stop.requested() && left > 0 {
             let mut did = 0;
-            for (queue, stamp) in self.queues.iter_mut().zip(&mut stamps) {
+            for ((queue, stamp), received) in self.queues.iter_mut().zip(&mut stamps).zip(&mut received) {
                 let n = queue.recv(&mut batch);
                 if n == 0 {
                     continue;
@@ -103,7 +104,7 @@ impl Receiver {
                         // Beyond the count: neither received nor lost, as if it came later.
                         break;
                     }
-                    received += 1;
+                    *received += 1;
                     let kept = keep(&self.filter, &mut self.recorder, &batch, first..i, stamp);
                     match kept {
                         None => filtered += 1,

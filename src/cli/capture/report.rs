@@ -15,6 +15,8 @@ use std::time::Duration;
 pub struct Report {
     /// Packets that came off the rings.
     pub received: u64,
+    /// How many off each.
+    pub by_queue: Vec<u64>,
     /// Of these, those that the filter left out.
     pub filtered: u64,
     /// Packets that the card had no room or no buffer for.
@@ -54,6 +56,10 @@ impl Report {
             output::grouped(self.received),
             output::grouped(self.filtered)
         ))?;
+        if self.by_queue.len() > 1 {
+            let queues: Vec<_> = self.by_queue.iter().map(|&count| output::grouped(count)).collect();
+            output.result(format_args!("          {} by queue", queues.join(", ")))?;
+        }
         output.result(format_args!("lost      {}", output::grouped(self.lost())))?;
         for (count, cause) in self.causes() {
             if count > 0 {
@@ -119,6 +125,7 @@ impl Report {
             "captured": self.written.records,
             "file_bytes": self.written.bytes,
             "received": self.received,
+            "received_by_queue": self.by_queue,
             "filtered": self.filtered,
             "lost": {
                 "missed_by_card": self.missed,

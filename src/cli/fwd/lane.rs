@@ -13,60 +13,15 @@
 //! nothing is received meanwhile, so a slow far end fills the near ring and the
 //! card there says what was lost, or asks its sender to pause.
 
+use super::rewrite::Rewrite;
 use crate::cli::signal::Stop;
 use crate::dma::{Batch, Pool};
-use crate::driver::{Anomalies, MacAddr, RxQueue, TxQueue};
+use crate::driver::{Anomalies, RxQueue, TxQueue};
 use crate::error::Result;
 use crate::measure::Idle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// What is done to each frame on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rewrite {
-    /// Nothing: it is not even looked at.
-    Nothing,
-    /// Source and destination address change places.
-    SwapMacs,
-    /// It comes from `source` and goes to `destination`.
-    SetMacs {
-        /// Address of the port it leaves by.
-        source: MacAddr,
-        /// Address of who is there.
-        destination: MacAddr,
-    },
-}
-
-impl Rewrite {
-    /// Does it to every frame of `batch`, once, where the frame starts.
-    #[inline]
-    fn apply(self, batch: &mut Batch<'_>) {
-        match self {
-            Rewrite::Nothing => {}
-            Rewrite::SwapMacs => each_start(batch, |addresses| {
-                let (destination, source) = addresses.split_at_mut(6);
-                destination.swap_with_slice(source);
-            }),
-            Rewrite::SetMacs { source, destination } => each_start(batch, |addresses| {
-                addresses[..6].copy_from_slice(&destination.0);
-                addresses[6..].copy_from_slice(&source.0);
-            }),
-        }
-    }
-}
-
-/// Calls `f` on the two addresses of each frame that has them.
-#[inline]
-fn each_start(batch: &mut Batch<'_>, f: impl Fn(&mut [u8; 12])) {
-    let mut starts = true;
-    for i in 0..batch.len() {
-        if starts && let Some(addresses) = batch.frame_mut(i).first_chunk_mut() {
-            f(addresses);
-        }
-        starts = !batch.continues(i);
-    }
-}
 
 /// What a lane has done so far, for another thread to read.
 #[derive(Debug, Default)]
@@ -273,7 +228,7 @@ pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::{self, Config, Port};
+    use crate::driver::{self, Config, MacAddr, Port};
     use crate::emu::{Drive, Engine, Spec, Tap};
     use crate::pci::Function;
     use crate::testing::allocations;
