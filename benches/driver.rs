@@ -32,7 +32,7 @@ mod virtio_card;
 
 use bmnic::dma::{Addressing, Arena, BUFFER_SIZE, Batch, Pool, Region};
 use bmnic::driver::{self, Config, Port, RxQueue, TxQueue};
-use bmnic::measure::clock::Clock;
+use bmnic::measure::{Clock, quiet};
 use shell::Ring;
 use std::hint::black_box;
 use std::marker::PhantomData;
@@ -435,30 +435,11 @@ fn time(variant: &mut dyn Variant, clock: &Clock, part: Part, burst: usize, burs
     }
 }
 
-/// Mean of the bursts that nothing disturbed, less the cost of reading the clock.
-fn quiet_mean(samples: &mut [u64], clock_cost: f64) -> f64 {
-    samples.sort_unstable();
-    let median = samples[samples.len() / 2];
-    let quiet = samples.iter().take_while(|&&t| t <= 4 * median);
-    let (sum, count) = quiet.fold((0, 0), |(sum, count), &t| (sum + t, count + 1));
-    sum as f64 / count as f64 - clock_cost
-}
-
-fn clock_cost(clock: &Clock) -> f64 {
-    let mut samples: Vec<u64> = (0..20_000)
-        .map(|_| {
-            let start = clock.now_ordered();
-            clock.now_ordered() - start
-        })
-        .collect();
-    quiet_mean(&mut samples, 0.0)
-}
-
 fn cycles(family: &Family) {
     const ROUNDS: usize = 40;
     const BURSTS: usize = 2_000;
     let clock = Clock::new();
-    let cost = clock_cost(&clock);
+    let cost = quiet::cost(&clock);
     println!("{} driver, ring {RING}, {FRAME}-byte frames, card played in the same thread", family.name);
     println!("TSC cycles a packet at {:.2} GHz; driver, minimal loop, ratio", clock.ticks_per_second() / 1e9);
     println!("{:>5}  {:^22}  {:^22}  {:^22}", "batch", "rx", "tx", "rx+touch+tx");
@@ -473,7 +454,7 @@ fn cycles(family: &Family) {
                 time(&mut driver, &clock, part, burst, BURSTS, &mut ours);
                 time(&mut *minimal, &clock, part, burst, BURSTS, &mut theirs);
             }
-            let per_packet = |samples: &mut Vec<u64>| quiet_mean(samples, cost) / burst as f64;
+            let per_packet = |samples: &mut Vec<u64>| quiet::mean(samples, cost) / burst as f64;
             let (ours, theirs) = (per_packet(&mut ours), per_packet(&mut theirs));
             print!("  {ours:7.1} {theirs:7.1} {:6.2}", ours / theirs);
         }

@@ -8,6 +8,9 @@
 //!   cli      bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate
 //!    |          parse, wire up, print; no hardware knowledge
 //!    v
+//!   compare  DPDK's drivers beside ours on one emulated card
+//!    |
+//!    v
 //!   measure  clock, histogram, pacing, machine       packet  build, parse, filter, pcap
 //!    |                                                  |
 //!    v                                                  v
@@ -55,7 +58,8 @@
 //! name ([`emu::Violations`]). Then `scripts/lab` gives them to Linux's own
 //! drivers, in a virtual machine ([`emu::vfio_user`]), tests give them to DPDK's,
 //! natively ([`emu::native`]), and the models that pass judge ours. The same lab
-//! runs ours on a real kernel's VFIO.
+//! runs ours on a real kernel's VFIO. What DPDK's drivers cost and what ours do is
+//! measured on the same model, in one process ([`compare`]).
 //!
 //! # What is not trusted
 //!
@@ -71,6 +75,8 @@
 //! wrong, why it matters and what to do, and a [`Kind`] that becomes the exit code.
 
 pub mod cli;
+#[cfg(target_arch = "x86_64")]
+pub mod compare;
 pub mod dma;
 pub mod driver;
 pub mod emu;

@@ -37,7 +37,9 @@ fn bad_input_is_one_clear_line_and_a_stable_exit_code() {
         (&["fwd", "--no-such-option"], 2, "--no-such-option"),
         (&["forward"], 2, "forward"),
         (&["completions", "tcsh"], 2, "bash"),
-        (&["compare-dpdk", "--testpmd", "/nonexistent"], 1, "/nonexistent"),
+        (&["compare-dpdk", "--nic", "mlx4"], 2, "x710"),
+        (&["compare-dpdk", "--batch", "32,65"], 2, "65"),
+        (&["compare-dpdk", "--rounds", "0"], 2, "0 is not in"),
     ];
     for (words, code, says) in cases {
         let output = bmnic(words);

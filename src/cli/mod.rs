@@ -140,6 +140,22 @@ pub mod exit {
     pub const REFUSED: u8 = 4;
     /// Needs what is not on this machine: another program, root, huge pages.
     pub const MISSING: u8 = 5;
+
+    use crate::error::Kind;
+
+    /// Kinds of errors that have a code of their own.
+    const KINDS: [(Kind, u8); 4] =
+        [(Kind::Usage, USAGE), (Kind::Limit, LIMIT), (Kind::Refused, REFUSED), (Kind::Missing, MISSING)];
+
+    /// The code of an error.
+    pub fn code(kind: Kind) -> u8 {
+        KINDS.iter().find(|(k, _)| *k == kind).map_or(FAILURE, |(_, code)| *code)
+    }
+
+    /// The error that a program of ours ended with, by its code.
+    pub fn kind(code: u8) -> Kind {
+        KINDS.iter().find(|(_, c)| *c == code).map_or(Kind::Device, |(kind, _)| *kind)
+    }
 }
 
 /// Parses the command line, runs it, and says how it went.
@@ -220,13 +236,7 @@ fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
         eprintln!("bmnic: {error:#}");
         return Outcome::Signal(*signal).into();
     }
-    let code = match error.downcast_ref::<Error>().map(Error::kind) {
-        Some(Kind::Usage) => exit::USAGE,
-        Some(Kind::Limit) => exit::LIMIT,
-        Some(Kind::Refused) => exit::REFUSED,
-        Some(Kind::Missing) => exit::MISSING,
-        _ => exit::FAILURE,
-    };
+    let code = error.downcast_ref::<Error>().map_or(exit::FAILURE, |error| exit::code(error.kind()));
     if json {
         eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit": code }));
     } else {

@@ -1,0 +1,238 @@
+//! The process that has both drivers in it.
+//!
+//! It is told what to measure by lines on standard input and answers each with a
+//! JSON document on a line of standard output. When there are no more lines it
+//! ends, and with it all that it has made.
+//!
+//! ```text
+//!   (start)                        {"dpdk": "DPDK 22.11.11", "path": "...", ...}
+//!   cost STAGE BURST FASTEST       {"costs": [[rx, tx], ...], "fastest": ticks}
+//!   instructions BURST             {"costs": [[rx, tx], ...]}
+//!   latency FASTEST                {"times": [[p50, p99], ...], "fastest": ticks}
+//!   end                            {"drivers": [{"violations": [...], ...}, ...], ...}
+//! ```
+//!
+//! Lists have DPDK, bmnic, and bmnic with all metadata, in this order; null where
+//! the core was not quiet, false where a way cannot have such bursts.
+
+use super::nics::{Nic, Way};
+use crate::cli::Outcome;
+use crate::compare::{self, Bench, Card, Contender, Cost, Dpdk, Ours, Stage};
+use crate::dma::{Addressing, Pool};
+use crate::emu::native::{Machine, Steps, Trap};
+use crate::emu::{Drive, Engine, Spec, Tap};
+use crate::error::{Error, Kind, Result};
+use crate::sys;
+use serde_json::{Value, json};
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Descriptors in each ring of each driver.
+pub const RING: u16 = 512;
+
+/// Contenders, in the order of the answers.
+pub const CONTENDERS: usize = 3;
+
+/// What both cards are.
+fn spec(nic: &Nic) -> Result<Spec> {
+    format!("{},wire=source,speed=10G,link=1us", nic.model).parse()
+}
+
+/// Runs it.
+pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
+    let cpus = sys::affinity().map_err(|e| Error::io("asking where this process may run", e))?;
+    let pin = |cpus: &[usize]| sys::set_affinity(cpus).map_err(|e| Error::io("choosing a processor", e));
+    pin(&cpus[..1])?;
+    let spec = spec(nic)?;
+    // DPDK's threads and the handler may use it for as long as the process lives.
+    let machine: &'static Machine = Box::leak(Box::new(Machine::enter(Drive::Manual, std::slice::from_ref(&spec))?));
+    Trap::install(machine)?;
+    let address = machine.addresses().next().unwrap_or_default().to_string() + way.arguments;
+    let setup = compare::Setup { device: &address, cpu: cpus[0], vectors: way.vectors, ring: RING };
+    let mut dpdk = stepped(machine.engine(), Some(machine), || Dpdk::start(&setup))?;
+    // It leaves the thread where DPDK wants it: there.
+    pin(&cpus[..1])?;
+    machine.tend()?;
+
+    let engine = Engine::new(Drive::Manual);
+    let (function, tap) = engine.open(&spec)?;
+    let pool = Pool::new(compare::BUFFERS as usize, Addressing::Translated)?;
+    let mut ours = stepped(&engine, None, || Ours::start(function, RING, &pool))?;
+
+    let hello = json!({
+        "dpdk": dpdk.version, "abi": dpdk.abi, "path": dpdk.path, "fast_free": dpdk.fast_free,
+        "huge_pages": pool.arena().page_size().bytes() > 4096,
+        "processors": cpus.len(),
+    });
+    say(&hello)?;
+    let mut served = Served {
+        cards: [(machine.engine(), machine.tap(0)), (&engine, &tap)],
+        dpdk: &mut dpdk,
+        ours: &mut ours,
+        bench: Bench::new(),
+        other: cpus.get(1).copied(),
+        least: way.least,
+    };
+    let traps = machine.traps();
+    for line in io::stdin().lock().lines() {
+        let line = line.map_err(|e| Error::io("reading what to measure", e))?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words[..] {
+            ["cost", stage, burst, fastest] => served.cost(stage, number(burst)?, number(fastest)?)?,
+            ["instructions", burst] => served.instructions(number(burst)?)?,
+            ["latency", fastest] => served.latency(number(fastest)?)?,
+            ["end"] => served.end(machine.traps() - traps)?,
+            _ => return Err(Error::new(Kind::Usage, format!("'{line}' is nothing that can be measured"))),
+        };
+        say(&answer)?;
+    }
+    stepped(machine.engine(), Some(machine), || dpdk.stop());
+    Ok(Outcome::Done)
+}
+
+/// Lets the card run while a driver waits for it in memory, and looks after the
+/// machine that it is in.
+fn stepped<R>(engine: &Engine, machine: Option<&Machine>, work: impl FnOnce() -> R) -> R {
+    /// Time between two steps, for the card and, roughly, for others.
+    const STEP: Duration = Duration::from_micros(50);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // What fails here is a violation of the card's when it matters.
+                let _ = machine.map(Machine::tend);
+                engine.advance(STEP.as_nanos() as u64 * 1000);
+                engine.step();
+                thread::sleep(STEP);
+            }
+        });
+        let result = work();
+        over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| Error::new(Kind::Usage, format!("'{text}' is not a number")))
+}
+
+fn say(answer: &Value) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{answer}").and_then(|()| out.flush()).map_err(|e| Error::io("answering", e))
+}
+
+/// Both drivers on their cards.
+struct Served<'a, 'p> {
+    /// Of DPDK, of bmnic.
+    cards: [(&'a Engine, &'a Tap); 2],
+    dpdk: &'a mut Dpdk,
+    ours: &'a mut Ours<'p>,
+    bench: Bench,
+    /// The second processor, if there is one.
+    other: Option<usize>,
+    /// Fewest frames that DPDK's path receives at a time.
+    least: usize,
+}
+
+impl Served<'_, '_> {
+    /// Lets each contender do something in turn; None of one that cannot.
+    fn each<R>(
+        &mut self,
+        burst: usize,
+        mut act: impl FnMut(&mut Bench, &mut dyn Turn, &Card<'_>) -> Result<R>,
+    ) -> Result<Vec<Option<R>>> {
+        let [theirs, mine] = self.cards.map(|(engine, tap)| Card { engine, tap });
+        let mut results = Vec::with_capacity(CONTENDERS);
+        results.push(if burst >= self.least { Some(act(&mut self.bench, self.dpdk, &theirs)?) } else { None });
+        for all_metadata in [false, true] {
+            self.ours.all_metadata = all_metadata;
+            results.push(Some(act(&mut self.bench, self.ours, &mine)?));
+        }
+        Ok(results)
+    }
+
+    fn stage(&self, name: &str) -> Result<Stage> {
+        match (name, self.other) {
+            ("hot", _) => Ok(Stage::Hot),
+            ("lock-step", Some(cpu)) => Ok(Stage::LockStep(cpu)),
+            ("lock-step", None) => Err(Error::new(Kind::Missing, "lock-step takes two processors")),
+            _ => Err(Error::new(Kind::Usage, format!("'{name}' is no stage"))),
+        }
+    }
+
+    fn cost(&mut self, stage: &str, burst: usize, fastest: u64) -> Result<Value> {
+        let stage = self.stage(stage)?;
+        self.bench.fastest(Some(fastest));
+        let costs = self.each(burst, |bench, turn, card| turn.stretch(bench, card, stage, burst))?;
+        let costs: Vec<Value> = costs.into_iter().map(|cost| answer(cost, pair)).collect();
+        Ok(json!({ "costs": costs, "fastest": self.bench.fastest(None) }))
+    }
+
+    fn instructions(&mut self, burst: usize) -> Result<Value> {
+        let steps = Steps::new()?;
+        let costs = self.each(burst, |bench, turn, card| Ok(turn.count(bench, &steps, card, burst)))?;
+        let costs: Vec<Value> = costs.into_iter().map(|cost| answer(cost.map(Some), pair)).collect();
+        Ok(json!({ "costs": costs }))
+    }
+
+    fn latency(&mut self, fastest: u64) -> Result<Value> {
+        let Some(cpu) = self.other else {
+            return Err(Error::new(Kind::Missing, "latency takes two processors"));
+        };
+        self.bench.fastest(Some(fastest));
+        let times = self.each(64, |bench, turn, card| turn.latency(bench, card, cpu))?;
+        let figures = |latency: compare::Latency| {
+            json!([latency.times.quantile_unchecked(0.5), latency.times.quantile_unchecked(0.99)])
+        };
+        let times: Vec<Value> = times.into_iter().map(|latency| answer(latency, figures)).collect();
+        Ok(json!({ "times": times, "fastest": self.bench.fastest(None) }))
+    }
+
+    /// What the cards and the drivers have counted, and what the drivers did wrong.
+    fn end(&mut self, traps: u64) -> Result<Value> {
+        let counted = [self.dpdk.counted(), self.ours.counted()?];
+        let drivers = self.cards.iter().zip(counted).map(|((_, tap), (received, sent))| {
+            let wire = tap.wire();
+            let rules: Vec<Value> =
+                tap.violations().into_iter().map(|(rule, n)| json!({ "rule": rule, "count": n })).collect();
+            json!({
+                "violations": rules,
+                "driver": { "rx": received, "tx": sent },
+                "card": { "rx": wire.rx_frames, "tx": wire.tx_frames, "lost": wire.drops },
+            })
+        });
+        Ok(json!({ "drivers": drivers.collect::<Vec<_>>(), "traps": traps }))
+    }
+}
+
+/// A figure; false of a contender that cannot, null of one that was disturbed.
+fn answer<R>(figure: Option<Option<R>>, write: impl FnOnce(R) -> Value) -> Value {
+    figure.map_or(json!(false), |figure| figure.map_or(Value::Null, write))
+}
+
+fn pair(cost: Cost) -> Value {
+    json!([cost.rx, cost.tx])
+}
+
+/// A contender whose type is not known here; what is timed knows it.
+trait Turn {
+    fn stretch(&mut self, bench: &mut Bench, card: &Card<'_>, stage: Stage, burst: usize) -> Result<Option<Cost>>;
+    fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost;
+    fn latency(&mut self, bench: &mut Bench, card: &Card<'_>, cpu: usize) -> Result<Option<compare::Latency>>;
+}
+
+impl<C: Contender> Turn for C {
+    fn stretch(&mut self, bench: &mut Bench, card: &Card<'_>, stage: Stage, burst: usize) -> Result<Option<Cost>> {
+        bench.stretch(self, card, stage, burst)
+    }
+
+    fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost {
+        bench.count(steps, self, card, burst)
+    }
+
+    fn latency(&mut self, bench: &mut Bench, card: &Card<'_>, cpu: usize) -> Result<Option<compare::Latency>> {
+        bench.latency(self, card, cpu)
+    }
+}

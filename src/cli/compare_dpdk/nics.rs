@@ -1,0 +1,62 @@
+//! The cards that both drivers know.
+
+/// A card, and how DPDK is to drive it.
+#[derive(Debug)]
+pub struct Nic {
+    /// What it is called here.
+    pub name: &'static str,
+    /// Name of its model.
+    pub model: &'static str,
+    /// Name of DPDK's driver.
+    pub pmd: &'static str,
+    /// DPDK's ways, the best first.
+    pub ways: &'static [Way],
+}
+
+/// A way of DPDK's driver.
+#[derive(Debug)]
+pub struct Way {
+    /// What it is called here.
+    pub name: &'static str,
+    /// Arguments of its driver.
+    pub arguments: &'static str,
+    /// Widest vectors, in bits, if that is to be said.
+    pub vectors: Option<u16>,
+    /// Fewest frames that it receives at a time.
+    pub least: usize,
+}
+
+const BEST: Way = Way { name: "vector", arguments: "", vectors: None, least: 4 };
+const SCALAR: Way = Way { name: "scalar", arguments: "", vectors: Some(64), least: 1 };
+
+/// All of them; the first is the default.
+pub static NICS: [Nic; 4] = [
+    Nic { name: "82599", model: "82599", pmd: "net_ixgbe", ways: &[BEST, SCALAR] },
+    Nic { name: "x710", model: "x710", pmd: "net_i40e", ways: &[BEST, SCALAR] },
+    Nic {
+        name: "virtio",
+        // DPDK's vector path takes no mergeable buffers.
+        model: "virtio-single",
+        pmd: "net_virtio",
+        ways: &[Way { name: "vector", arguments: ",vectorized=1", vectors: None, least: 8 }, SCALAR],
+    },
+    Nic {
+        name: "x2522",
+        model: "x2522",
+        pmd: "net_sfc",
+        ways: &[
+            Way { name: "simple", arguments: ",tx_datapath=ef10_simple", vectors: None, least: 1 },
+            Way { name: "full", arguments: "", vectors: None, least: 1 },
+        ],
+    },
+];
+
+/// Names for the command line.
+pub fn names() -> Vec<&'static str> {
+    NICS.iter().map(|nic| nic.name).collect()
+}
+
+/// The card of this name.
+pub fn find(name: &str) -> &'static Nic {
+    NICS.iter().find(|nic| nic.name == name).unwrap_or(&NICS[0])
+}

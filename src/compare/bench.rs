@@ -1,0 +1,314 @@
+//! Timing a contender.
+
+use super::Contender;
+use crate::emu::Picos;
+use crate::emu::native::Steps;
+use crate::emu::{Engine, Tap};
+use crate::error::{Error, Kind, Result};
+use crate::measure::{Clock, Histogram, Idle, Ticks, quiet};
+use crate::sys;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Packets of a stretch: some half a millisecond, short enough to lie between
+/// two moments of noise; and those before it that bring the contender's memory
+/// back into the cache.
+const PACKETS: usize = 2_048;
+const WARM: usize = 512;
+
+/// Time on the wire of a frame of 64 bytes with its FCS at 10 Gbit/s.
+const GAP: Picos = 67_200;
+
+/// Packets whose instructions are counted: some microseconds each.
+const COUNTED: usize = 128;
+
+/// Packets of a stretch of latencies.
+const SINGLES: usize = 2_000;
+
+/// How long one side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The card of a contender.
+pub struct Card<'a> {
+    /// What makes it run; virtual time.
+    pub engine: &'a Engine,
+    /// Counts what it received.
+    pub tap: &'a Tap,
+}
+
+impl Card<'_> {
+    /// Lets the card receive `frames` and send for as long.
+    fn play(&self, frames: usize) {
+        for _ in 0..frames {
+            self.engine.advance(GAP);
+            self.engine.step();
+        }
+    }
+
+    /// Lets it receive one frame; the reading of the clock before it began to.
+    fn play_one(&self, clock: &Clock) -> Ticks {
+        let before = self.tap.wire().rx_frames;
+        loop {
+            self.engine.advance(GAP / 8);
+            let start = clock.now_ordered();
+            self.engine.step();
+            if self.tap.wire().rx_frames != before {
+                return start;
+            }
+        }
+    }
+}
+
+/// Where the card runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// On the driver's core, between its bursts.
+    Hot,
+    /// On this core, while the driver waits.
+    LockStep(usize),
+}
+
+/// What a packet costs, in ticks of the clock or in instructions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// Receiving it.
+    pub rx: f64,
+    /// Sending it, with what is to be done for those sent before.
+    pub tx: f64,
+}
+
+/// How long a packet takes from the card to the driver's caller, ns.
+#[derive(Debug)]
+pub struct Latency {
+    /// Each packet's.
+    pub times: Histogram,
+}
+
+/// Times contenders.
+pub struct Bench {
+    clock: Clock,
+    cost: f64,
+    probe: quiet::Probe,
+    samples: [Vec<Ticks>; 2],
+}
+
+impl Bench {
+    /// Learns what reading the clock costs.
+    pub fn new() -> Self {
+        let clock = Clock::new();
+        let cost = quiet::cost(&clock);
+        Bench { clock, cost, probe: quiet::Probe::new(None), samples: Default::default() }
+    }
+
+    /// The clock that times.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How fast this core was seen to be, to share with another process.
+    pub fn fastest(&mut self, other: Option<Ticks>) -> Ticks {
+        if let Some(other) = other {
+            self.probe = quiet::Probe::new(Some(other.min(self.probe.best())));
+        }
+        self.probe.best()
+    }
+
+    /// Times a stretch of bursts; None if somebody else was on the core.
+    ///
+    /// # Errors
+    /// If the card does not deliver what it should, or the driver does not send it.
+    pub fn stretch(
+        &mut self,
+        contender: &mut impl Contender,
+        card: &Card<'_>,
+        stage: Stage,
+        burst: usize,
+    ) -> Result<Option<Cost>> {
+        let bursts = PACKETS / burst;
+        let before = self.probe.is_quiet(&self.clock);
+        match stage {
+            Stage::Hot => self.time(contender, burst, bursts, || {
+                card.play(burst);
+                true
+            }),
+            Stage::LockStep(cpu) => {
+                together(cpu, || card.play(burst), |baton| self.time(contender, burst, bursts, || baton.lend()))
+            }
+        }?;
+        let after = self.probe.is_quiet(&self.clock);
+        let [rx, tx] = &mut self.samples;
+        let each = |samples: &mut Vec<Ticks>| quiet::mean(samples, self.cost) / burst as f64;
+        Ok((before && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
+    }
+
+    fn time(
+        &mut self,
+        contender: &mut impl Contender,
+        burst: usize,
+        bursts: usize,
+        mut play: impl FnMut() -> bool,
+    ) -> Result<()> {
+        self.samples.iter_mut().for_each(Vec::clear);
+        let (mut missed, mut warm) = (0, WARM / burst);
+        while self.samples[0].len() < bursts {
+            if !play() {
+                return Err(not_running());
+            }
+            let start = self.clock.now_ordered();
+            let received = contender.receive(burst);
+            let middle = self.clock.now_ordered();
+            let sent = contender.send();
+            let end = self.clock.now_ordered();
+            if warm > 0 {
+                warm -= 1;
+            } else if received == burst && sent == burst {
+                self.samples[0].push(middle - start);
+                self.samples[1].push(end - middle);
+            } else {
+                missed += 1;
+            }
+            if missed > bursts {
+                let what = format!("of a burst of {burst} the driver received {received} and sent {sent}, most times");
+                return Err(Error::new(Kind::Device, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Instructions a packet, exactly.
+    pub fn count(&mut self, steps: &Steps, contender: &mut impl Contender, card: &Card<'_>, burst: usize) -> Cost {
+        let (mut rx, mut tx, mut packets) = (0, 0, 0);
+        for _ in 0..COUNTED / burst {
+            card.play(burst);
+            let mut received = 0;
+            let took = steps.count(|| received = contender.receive(burst));
+            let sending = steps.count(|| {
+                contender.send();
+            });
+            // Bursts that the card left incomplete say nothing of whole ones.
+            if received == burst {
+                rx += took;
+                tx += sending;
+                packets += burst;
+            }
+        }
+        let each = |n: u64| n as f64 / packets as f64;
+        Cost { rx: each(rx), tx: each(tx) }
+    }
+
+    /// Latency of single packets, from the moment before the card on core `cpu`
+    /// begins to write one to the moment the driver's caller has it; None if
+    /// somebody else was on the core.
+    pub fn latency(&mut self, contender: &mut impl Contender, card: &Card<'_>, cpu: usize) -> Result<Option<Latency>> {
+        // Nothing may be there before.
+        while contender.receive(32) > 0 {
+            contender.send();
+        }
+        let before = self.probe.is_quiet(&self.clock);
+        let (clock, started) = (&self.clock, AtomicU64::new(0));
+        let mut times = Histogram::new();
+        together(
+            cpu,
+            || {
+                // The driver is polling by then.
+                let from = clock.now();
+                while clock.now() - from < clock.ticks(Duration::from_nanos(500)) {
+                    std::hint::spin_loop();
+                }
+                started.store(card.play_one(clock), Ordering::Release);
+            },
+            |baton| {
+                for _ in 0..SINGLES {
+                    baton.pass(DRIVER, CARD);
+                    let mut idle = Idle::with_spins(1 << 20);
+                    let mut received = contender.receive(32);
+                    let deadline = clock.now() + clock.ticks(PATIENCE);
+                    while received == 0 {
+                        idle.polled(0);
+                        if idle.is_yielding() && clock.now() > deadline {
+                            return Err(Error::new(Kind::Timeout, "the driver never received the packet"));
+                        }
+                        received = contender.receive(32);
+                    }
+                    let end = clock.now_ordered();
+                    contender.send();
+                    if !baton.take(DRIVER) {
+                        return Err(not_running());
+                    }
+                    times.record(clock.ns(end.saturating_sub(started.load(Ordering::Acquire))));
+                }
+                Ok(())
+            },
+        )?;
+        let after = self.probe.is_quiet(&self.clock);
+        Ok((before && after).then_some(Latency { times }))
+    }
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn not_running() -> Error {
+    Error::new(Kind::Timeout, "the thread that plays the card does not run")
+}
+
+/// Whose turn it is.
+const DRIVER: u32 = 0;
+const CARD: u32 = 1;
+const OVER: u32 = 2;
+
+/// One of two threads runs, the other waits.
+#[repr(align(128))]
+struct Baton(AtomicU32);
+
+impl Baton {
+    /// Gives the turn, unless it is over.
+    fn pass(&self, from: u32, to: u32) {
+        // What fails here is that the other has ended it.
+        let _ = self.0.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// Lets the card have its turn; false if it does not come back.
+    fn lend(&self) -> bool {
+        self.pass(DRIVER, CARD);
+        self.take(DRIVER)
+    }
+
+    /// Waits for the turn; false if it does not come.
+    fn take(&self, mine: u32) -> bool {
+        let deadline = sys::monotonic_raw_ns() + PATIENCE.as_nanos() as u64;
+        let mut idle = Idle::with_spins(1 << 14);
+        loop {
+            match self.0.load(Ordering::Acquire) {
+                turn if turn == mine => return true,
+                OVER => return false,
+                _ => idle.polled(0),
+            }
+            if idle.is_yielding() && sys::monotonic_raw_ns() > deadline {
+                return false;
+            }
+        }
+    }
+}
+
+/// Runs `card` on core `cpu` each time that `driver` passes the baton.
+fn together<R>(cpu: usize, card: impl Fn() + Sync, driver: impl FnOnce(&Baton) -> Result<R>) -> Result<R> {
+    let baton = Baton(AtomicU32::new(DRIVER));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Where it may not run there, it shares a core, and the noise shows.
+            let _ = sys::set_affinity(&[cpu]);
+            while baton.take(CARD) {
+                card();
+                baton.pass(CARD, DRIVER);
+            }
+        });
+        let result = driver(&baton);
+        baton.0.store(OVER, Ordering::Release);
+        result
+    })
+}
