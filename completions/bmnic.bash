@@ -233,13 +233,25 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__compare__subcmd__dpdk)
-            opts="-q -v -h --testpmd --json --quiet --verbose --strict --help"
+            opts="-q -v -h --nic --rounds --batch --here --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --testpmd)
+                --nic)
+                    COMPREPLY=($(compgen -W "82599 x710 virtio x2522" -- "${cur}"))
+                    return 0
+                    ;;
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --here)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -294,11 +306,11 @@ _bmnic() {
             fi
             case "${prev}" in
                 --mode)
-                    COMPREPLY=($(compgen -W "io mac macswap" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "io mac macswap csum" -- "${cur}"))
                     return 0
                     ;;
                 -m)
-                    COMPREPLY=($(compgen -W "io mac macswap" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "io mac macswap csum" -- "${cur}"))
                     return 0
                     ;;
                 --eth-peer)

@@ -75,12 +75,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l strict -d 'Fai
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s h -l help -d 'Print help'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s m -l mode -d 'What to do to frames on their way' -r -f -a "io\t'Nothing'
 mac\t'Set both addresses: from the port, to its peer'
-macswap\t'Swap source and destination address'"
+macswap\t'Swap source and destination address'
+csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac: the first is for port A, the second for B' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to wait for packets' -r -f -a "poll\t'Look again and again: fastest, takes a core'
 irq\t'Sleep until the card interrupts'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
@@ -136,7 +137,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s f -l filter -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l buffer -d 'Memory that bridges the pauses of the disk' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
@@ -190,7 +191,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s q -l quiet -d
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'The dpdk-testpmd to use, if not the first one in PATH' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l nic -d 'Emulated card to compare on' -r -f -a "82599\t''
+x710\t''
+virtio\t''
+x2522\t''"
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l rounds -d 'Rounds, in each of which all take their turns' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'Frames to receive and send in one go, 1 to 64, several with commas' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l here -d 'Be the process that has both drivers in it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s v -l verbose -d 'Print more about what is done (repeat for more)'
