@@ -27,7 +27,7 @@ fn frame(n: usize) -> Vec<u8> {
     frame
 }
 
-/// testpmd forwarding on a strict emulated card, at the end of a cable.
+/// testpmd forwarding on an emulated card, at the end of a cable.
 struct Testpmd {
     child: Child,
     cable: Cable,
@@ -35,14 +35,13 @@ struct Testpmd {
 }
 
 impl Testpmd {
-    fn start(card: &str, eal: &[&str]) -> Self {
+    fn start(card: &str) -> Self {
         let name = format!("dpdk-{}", std::process::id());
         let cable = Cable::open(&name, true).unwrap();
-        let card = format!("{card},strict,wire=cable:{name}");
+        let card = format!("{card},wire=cable:{name}");
         let cores = if std::thread::available_parallelism().map_or(1, usize::from) > 1 { "0@0,1@1" } else { "0@0,1@0" };
-        let mut words = vec!["--strict", "emulate", &card, "--", "dpdk-testpmd", "--lcores", cores, "-m", "64"];
+        let mut words = vec!["emulate", &card, "--", "dpdk-testpmd", "--lcores", cores, "-m", "64"];
         words.extend(["--no-telemetry", "--file-prefix", "bmnic-test", "-a", "0000:99:00.0"]);
-        words.extend(eal);
         words.extend(["--", "--auto-start", "--no-lsc-interrupt", "--rxd=512", "--txd=512"]);
         words.extend(["--total-num-mbufs=4096", "--nb-cores=1"]);
         let child = bmnic(&words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -84,19 +83,25 @@ impl Testpmd {
     }
 }
 
-/// Lets testpmd forward frames on `card` and checks every byte of each, and that
-/// the counts that its driver reads of the card are right.
-fn forwards(card: &str, eal: &[&str]) {
+/// How long a driver's counts may lag behind the card's: net_sfc has them written
+/// once a second.
+const LAG: Duration = Duration::from_millis(1_100);
+
+/// Lets testpmd forward frames on `card` and checks every byte of each, that the
+/// counts that its driver reads of the card are right, and that it broke the rules
+/// `known` and no others.
+fn forwards(card: &str, known: &[&str]) {
     let Some(_turn) = native::dpdk() else { return };
-    let mut testpmd = Testpmd::start(card, eal);
+    let mut testpmd = Testpmd::start(card);
     // Whatever comes before it forwards is lost: knock until something answers,
     // then wait for what is still on its way.
     let knock = vec![0xee; 60];
-    let mut answered = 0;
+    let (mut knocks, mut answered) = (0, 0);
     let waiting =
         |testpmd: &mut Testpmd| testpmd.start.elapsed() < PATIENCE && testpmd.child.try_wait().unwrap().is_none();
     while answered == 0 && waiting(&mut testpmd) {
         testpmd.send(&knock);
+        knocks += 1;
         answered += usize::from(testpmd.receive(Duration::from_millis(20)).is_some());
     }
     while testpmd.receive(Duration::from_millis(300)).is_some() {
@@ -116,6 +121,9 @@ fn forwards(card: &str, eal: &[&str]) {
             returned += 1;
         }
     }
+    if card == "x2522" {
+        std::thread::sleep(LAG);
+    }
     let (good, said) = testpmd.end();
     assert!(good && returned == FRAMES, "{returned} of {FRAMES} frames came back: {said}");
     let counted = |name: &str| {
@@ -123,8 +131,10 @@ fn forwards(card: &str, eal: &[&str]) {
         rest.split_whitespace().next().unwrap().parse::<usize>().unwrap()
     };
     assert_eq!(counted("TX-packets: "), FRAMES + answered, "{said}");
-    // What came before it forwarded it does not count as received.
-    assert!((FRAMES..=FRAMES + answered).contains(&counted("RX-packets: ")), "{said}");
+    // What came before it forwarded it may or may not count as received.
+    assert!((FRAMES..=FRAMES + knocks).contains(&counted("RX-packets: ")), "{said}");
+    let broken = said.lines().filter_map(|line| line.split_once(": violation ")?.1.split_once(" x "));
+    assert_eq!(broken.map(|(_, rule)| rule).collect::<Vec<_>>(), known, "{said}");
 }
 
 #[test]
@@ -135,4 +145,20 @@ fn net_ixgbe_forwards_every_byte_through_an_82599() {
 #[test]
 fn net_ixgbe_forwards_every_byte_through_an_x540() {
     forwards("x540", &[]);
+}
+
+#[test]
+fn net_i40e_forwards_every_byte_through_an_x710() {
+    forwards("x710", &[]);
+}
+
+#[test]
+fn net_virtio_forwards_every_byte_through_a_virtio_net() {
+    // It sends the header that it has received, but for what offloads need.
+    forwards("virtio", &["num_buffers of a transmitted packet is not 0"]);
+}
+
+#[test]
+fn net_sfc_forwards_every_byte_through_an_x2522() {
+    forwards("x2522", &[]);
 }

@@ -70,7 +70,8 @@ impl Sysfs {
         let lock = lock(&roots.run, &name)?;
         let uio = match discover::entries(&directory.join("uio")).first().map(|node| roots.dev.join(node)) {
             Some(node) => {
-                Some(File::open(&node).map_err(|e| Error::io(format!("{name}: opening {}", node.display()), e))?)
+                let open = OpenOptions::new().read(true).write(true).open(&node);
+                Some(open.map_err(|e| Error::io(format!("{name}: opening {}", node.display()), e))?)
             }
             None => None,
         };

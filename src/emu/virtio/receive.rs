@@ -142,14 +142,14 @@ impl Virtio {
     }
 }
 
-/// A number that is the same for all frames of a flow, both ways.
+/// A number that is the same for all frames of a flow, both ways; 0 for frames
+/// that are not IP.
 fn flow(frame: &[u8]) -> u32 {
     let parsed = Parsed::of(frame);
+    let Some((from, to)) = parsed.ip_addresses(frame) else { return 0 };
     // FNV-1a over what the two ends have together.
     let mix = |number: u32, word: u16| (number ^ u32::from(word)).wrapping_mul(0x0100_0193);
-    let mut number = mix(0x811c_9dc5, parsed.ports(frame).map_or(0, |(a, b)| a ^ b));
-    if let Some((from, to)) = parsed.ip_addresses(frame) {
-        number = from.iter().zip(to).fold(number, |number, (a, b)| mix(number, u16::from(a ^ b)));
-    }
+    let number = mix(0x811c_9dc5, parsed.ports(frame).map_or(0, |(a, b)| a ^ b));
+    let number = from.iter().zip(to).fold(number, |number, (a, b)| mix(number, u16::from(a ^ b)));
     number ^ number >> 16
 }

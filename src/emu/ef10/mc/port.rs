@@ -98,17 +98,19 @@ pub fn mac_stats(card: &mut Ef10, input: &[u8]) -> Answer {
     if command & CLEAR != 0 {
         card.stats.clear();
     }
+    // DPDK asks for images by the clock without asking for one now.
+    let by_the_clock = command & PERIODIC_CHANGE != 0 && command & PERIODIC_ENABLE != 0;
+    if (by_the_clock || command & DMA != 0) && (address % 8 != 0 || len as usize / 8 < super::super::stats::BASE) {
+        card.violations.note("MAC_STATS with memory that is too short or not aligned");
+        return Err(No::Code(EINVAL));
+    }
     if command & PERIODIC_CHANGE != 0 {
         let period = u64::from(u16_at(input, 10)) * 1_000_000_000;
-        let on = command & PERIODIC_ENABLE != 0 && command & DMA != 0 && period != 0;
         let event = command & PERIODIC_NOEVENT == 0;
-        card.stats.repeat(on.then_some((address, len, period, event)), card.now);
+        let repeat = by_the_clock && period != 0;
+        card.stats.repeat(repeat.then_some((address, len, period, event)), card.now);
     }
     if command & DMA != 0 {
-        if address % 8 != 0 || len as usize / 8 < super::super::stats::BASE {
-            card.violations.note("MAC_STATS with memory that is too short or not aligned");
-            return Err(No::Code(EINVAL));
-        }
         card.stats.write(&card.bus.memory, address, len);
     }
     Ok(Vec::new())
