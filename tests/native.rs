@@ -209,3 +209,23 @@ fn nothing_is_left_behind_even_when_bmnic_is_killed() {
     }
     assert_eq!(mounts(), before);
 }
+
+#[test]
+fn bmnic_drives_the_cards_that_it_emulates_as_it_does_cards_in_sysfs() {
+    if !can_run() {
+        return;
+    }
+    let free = native::huge_pages(24);
+    for card in ["82599", "x540", "x710", "x722", "virtio", "virtio-packed", "x2522", "sfc9120"] {
+        let words = ["--strict", "emulate", card, "--", env!("CARGO_BIN_EXE_bmnic"), "--json", "latency"];
+        let words = [&words[..], &["0000:99:00.0", "-c", "500"]].concat();
+        let output = bmnic(&words).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{card}: {said}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["devices"][0]["kind"], "sysfs", "{card}");
+        assert_eq!(document["received"], 500, "{card}: {document:#}");
+        assert!(!said.contains("violation"), "{card}: {said}");
+        assert_eq!(native::free_pages(), free, "{card}");
+    }
+}

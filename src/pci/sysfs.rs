@@ -21,7 +21,7 @@
 
 use super::bar::Mapped;
 use super::config::Config;
-use super::discover::{self, Device};
+use super::discover::{self, Device, Resource};
 use super::iommu::require_addressing;
 use super::{Bar, Function, Id, Kind, Roots};
 use crate::dma::{Addressing, Arena};
@@ -40,6 +40,7 @@ pub(super) struct Sysfs {
     name: String,
     id: Id,
     numa_node: Option<u16>,
+    resources: Vec<Resource>,
     directory: PathBuf,
     config: File,
     /// Whether we enabled it, and so must disable it.
@@ -77,6 +78,7 @@ impl Sysfs {
         };
         let mut sysfs = Sysfs {
             id: device.id,
+            resources: device.resources.clone(),
             numa_node: device.numa_node,
             directory,
             config,
@@ -128,21 +130,18 @@ impl Function for Sysfs {
 
     fn bar(&self, index: u8) -> Result<Bar> {
         let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no memory BAR {index}", self.name));
+        let bar = self.resources.iter().find(|resource| resource.index == index && resource.memory && index <= 5);
+        let size = bar.and_then(|bar| usize::try_from(bar.len).ok()).ok_or_else(none)?;
         let path = self.directory.join(format!("resource{index}"));
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(none()),
             result => result.map_err(|e| self.explain_map(index, e))?,
         };
-        let len = file.metadata().map_err(|e| self.explain_map(index, e))?.len();
-        if len == 0 || index > 5 || self.config().is_port_bar(index)? {
-            return Err(none());
-        }
-        let size = usize::try_from(len).map_err(|_| none())?;
         let mapping = MmapOptions::new().len(size).map_raw(&file).map_err(|e| self.explain_map(index, e))?;
         let mapping = Arc::new(mapping);
         let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(none)?;
-        // SAFETY: the mapping is the owner, for reading and writing, len bytes long.
-        Ok(Bar::Mapped(unsafe { Mapped::new(base, len, mapping) }))
+        // SAFETY: the mapping is the owner, for reading and writing, size bytes long.
+        Ok(Bar::Mapped(unsafe { Mapped::new(base, size as u64, mapping) }))
     }
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
@@ -271,9 +270,15 @@ mod tests {
         let address: Address = "0000:03:00.0".parse().unwrap();
         let dir = discover::directory(&roots, address);
         fs::create_dir_all(&dir).unwrap();
-        for (file, text) in
-            [("vendor", "0x8086"), ("device", "0x10fb"), ("class", "0x020000"), ("enable", "0"), ("reset", "")]
-        {
+        let resource = "0x00000000f7c00000 0x00000000f7c0ffff 0x000000000014220c\n";
+        for (file, text) in [
+            ("vendor", "0x8086"),
+            ("device", "0x10fb"),
+            ("class", "0x020000"),
+            ("enable", "0"),
+            ("reset", ""),
+            ("resource", resource),
+        ] {
             fs::write(dir.join(file), text).unwrap();
         }
         File::create(dir.join("resource0")).unwrap().set_len(0x1_0000).unwrap();

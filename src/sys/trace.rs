@@ -32,23 +32,65 @@ pub enum Event {
     Signal(i32),
     /// It stopped as another program began in its place.
     Exec,
+    /// It is about to map or unmap huge pages; [`finish_call`] has it do so.
+    HugePages,
     /// It stopped at a clone or fork.
     Other,
 }
 
-/// Starts a program that stops at its first instruction, and at each signal
-/// from then on. It is killed when this thread ends, however that happens.
+/// A statement of a filter, and where it goes if it is and is not so: over so many.
+const fn statement(code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: yes, jf: no, k }
+}
+
+/// Stops at the calls that huge pages come and go by, for the kernel to run at each
+/// call (seccomp(2), struct seccomp_data): mmap with MAP_HUGETLB, and munmap of
+/// whole pages of 2 MiB.
+static HUGE_PAGES: [libc::sock_filter; 11] = {
+    const NUMBER: u32 = 0;
+    const ARCHITECTURE: u32 = 4;
+    const LENGTH: u32 = 16 + 8;
+    const FLAGS: u32 = 16 + 3 * 8;
+    const X86_64: u32 = 0xc000_003e;
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const ANY_OF: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    [
+        statement(LOAD, ARCHITECTURE, 0, 0),
+        statement(EQUAL, X86_64, 0, 7),
+        statement(LOAD, NUMBER, 0, 0),
+        statement(EQUAL, libc::SYS_munmap as u32, 3, 0),
+        statement(EQUAL, libc::SYS_mmap as u32, 0, 4),
+        statement(LOAD, FLAGS, 0, 0),
+        statement(ANY_OF, libc::MAP_HUGETLB as u32, 3, 2),
+        statement(LOAD, LENGTH, 0, 0),
+        statement(ANY_OF, (2 << 20) - 1, 0, 1),
+        statement(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+        statement(RETURN, libc::SECCOMP_RET_TRACE, 0, 0),
+    ]
+};
+
+/// Starts a program that stops at its first instruction, and from then on at each
+/// signal and where huge pages come or go. It is killed when this thread ends,
+/// however that happens.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     let traced = || {
         // SAFETY: neither call takes a pointer; both are allowed between fork and exec.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
         // SAFETY: as above.
-        check(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } as i32).map(drop)
+        check(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } as i32)?;
+        let filter = libc::sock_fprog { len: HUGE_PAGES.len() as u16, filter: HUGE_PAGES.as_ptr().cast_mut() };
+        // SAFETY: as above; the filter is only read.
+        check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) }).map(drop)
     };
-    // SAFETY: the closure makes two system calls and allocates nothing.
+    // SAFETY: the closure makes three system calls and allocates nothing.
     unsafe { command.pre_exec(traced) };
     command.spawn()
 }
+
+/// What stops at a filter (linux/ptrace.h).
+const EVENT_SECCOMP: i32 = 7;
 
 /// Also stops what the program starts, and kills all of it with this thread.
 pub fn follow(pid: Pid) -> io::Result<()> {
@@ -56,6 +98,7 @@ pub fn follow(pid: Pid) -> io::Result<()> {
         | libc::PTRACE_O_TRACEFORK
         | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACEEXEC
+        | 1 << EVENT_SECCOMP
         | libc::PTRACE_O_EXITKILL;
     // SAFETY: takes no pointer; fails if the thread is not ours.
     check(unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options) } as i32).map(drop)
@@ -77,6 +120,8 @@ pub fn wait(pid: Option<Pid>) -> io::Result<(Pid, Event)> {
         Event::Killed(libc::WTERMSIG(status))
     } else if status >> 16 == libc::PTRACE_EVENT_EXEC {
         Event::Exec
+    } else if status >> 16 == EVENT_SECCOMP {
+        Event::HugePages
     } else if status >> 16 != 0 {
         Event::Other
     } else {
@@ -89,6 +134,17 @@ pub fn wait(pid: Option<Pid>) -> io::Result<(Pid, Event)> {
 pub fn resume(pid: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: takes no pointer.
     check(unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, signal) } as i32).map(drop)
+}
+
+/// Lets a thread that stopped before a call go on until it is done.
+pub fn finish_call(pid: Pid) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, 0) } as i32)?;
+    match wait(Some(pid))?.1 {
+        Event::Signal(libc::SIGTRAP) => Ok(()),
+        // It was killed.
+        _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
 }
 
 /// Lets a stopped thread go on for one instruction.

@@ -36,6 +36,15 @@ pub fn free_pages() -> u64 {
     read("free_hugepages").saturating_sub(read("resv_hugepages"))
 }
 
+/// Sees to it that so many huge pages are free, if that can be; how many are.
+pub fn huge_pages(wanted: u64) -> u64 {
+    if free_pages() < wanted {
+        let size = format!("{}M", 2 * wanted);
+        let _ = bmnic(&["hugepages", "--setup", &size]).output();
+    }
+    free_pages()
+}
+
 /// One DPDK at a time: they would contend for huge pages and for two cores.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -51,10 +60,7 @@ pub fn dpdk() -> Option<MutexGuard<'static, ()>> {
         println!("SKIPPED  DPDK on emulated cards: dpdk-testpmd is not installed (apt-get install dpdk-dev)");
         return None;
     }
-    if free_pages() < 72 {
-        let _ = bmnic(&["hugepages", "--setup", "144M"]).output();
-    }
-    if free_pages() < 72 {
+    if huge_pages(72) < 72 {
         println!("SKIPPED  DPDK on emulated cards: 144 MiB of huge pages cannot be had on this machine");
         return None;
     }

@@ -23,6 +23,9 @@ impl Counters {
         let read36 = |low: Reg, high: Reg| read(low) | (read(high) & 0xf) << 32;
         let total = &mut self.total;
 
+        // First of all CRCERRS, by which an emulated card that shares the pages of
+        // the queues' counters knows that it is to bring them up to date.
+        total.rx_errors += [regs::CRCERRS, regs::RLEC, regs::RUC, regs::RFC, regs::RJC].map(read).iter().sum::<u64>();
         // GPRC also counts frames that were then lost, so the queues' own
         // counters are what was received (82599 erratum).
         for queue in 0..queues {
@@ -31,7 +34,6 @@ impl Counters {
             total.rx_missed += read(regs::QPRDC.at(queue));
         }
         total.rx_missed += regs::MPC.all().map(read).sum::<u64>();
-        total.rx_errors += [regs::CRCERRS, regs::RLEC, regs::RUC, regs::RFC, regs::RJC].map(read).iter().sum::<u64>();
         total.rx_oversize += read(regs::ROC);
 
         // Packets before bytes: a frame sent in between makes the bytes a few

@@ -1,14 +1,17 @@
 //! The memory that a native program gives its card: huge pages, by physical address.
 //!
 //! ```text
-//!   program   mmap /dev/hugepages/FILE  ->  physical address  ->  descriptors
-//!   here      mmap the same file        ->  physical address  ->  Translation
+//!   program   mmap /dev/hugepages/FILE, or shared huge pages without a file
+//!                                             ->  physical address  ->  descriptors
+//!   here      mmap the same file, or /proc/PID/map_files/...
+//!                                             ->  physical address  ->  Translation
 //! ```
 //!
 //! A program without an IOMMU gives its card physical addresses, which it reads
 //! from `/proc/self/pagemap`; huge pages, because those are never moved. So the
 //! card is given every page of every file in the machine's hugetlbfs, at the
-//! physical address that this process reads of its own mapping of it.
+//! physical address that this process reads of its own mapping of it; and every
+//! page that a program maps without a file, as bmnic does.
 
 use super::super::Translation;
 use super::super::foreign::Mapping;
@@ -18,6 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -44,13 +48,15 @@ pub struct Memory {
     incomplete: bool,
     /// By inode and page: where the card sees it.
     pages: BTreeMap<(u64, u64), Iova>,
+    /// By process, inode and page: what has no file.
+    nameless: BTreeMap<(i32, u64, u64), Iova>,
 }
 
 impl Memory {
     /// Nothing yet.
     pub fn new() -> Result<Self> {
         let pagemap = File::open("/proc/self/pagemap").map_err(|e| Error::io("opening /proc/self/pagemap", e))?;
-        Ok(Memory { pagemap, changed: None, incomplete: false, pages: BTreeMap::new() })
+        Ok(Memory { pagemap, changed: None, incomplete: false, pages: BTreeMap::new(), nameless: BTreeMap::new() })
     }
 
     /// Whether files came or went since [`Memory::scan`].
@@ -85,13 +91,46 @@ impl Memory {
         self.pages.retain(|key, iova| {
             let stays = there.contains_key(key);
             if !stays {
-                cards(&mut |memory| {
-                    memory.unmap(*iova, PAGE);
-                });
+                unmap(*iova, cards);
             }
             stays
         });
         Ok(())
+    }
+
+    /// Maps what a process has mapped without a file, and unmaps what it has no
+    /// longer, for each of `cards`.
+    pub fn scan_process(&mut self, process: i32, cards: &mut ForEach<'_>) -> Result<()> {
+        let mut there = BTreeMap::new();
+        // Of a process that is gone there is nothing.
+        let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
+        for (range, offset, inode) in maps.lines().filter_map(nameless) {
+            let pages = offset / PAGE..(offset + range.end - range.start) / PAGE;
+            let path = format!("/proc/{process}/map_files/{:x}-{:x}", range.start, range.end);
+            for page in pages {
+                let key = (process, inode, page);
+                if let Some(&iova) = self.nameless.get(&key) {
+                    there.insert(key, iova);
+                    continue;
+                }
+                let opened = File::options().read(true).write(true).open(&path);
+                let file = opened.map_err(|e| Error::io(format!("opening {path}"), e))?;
+                there.insert(key, self.map(&file, page, cards)?);
+            }
+        }
+        for (key, iova) in self.nameless.extract_if((process, 0, 0)..=(process, u64::MAX, u64::MAX), |_, _| true) {
+            if !there.contains_key(&key) {
+                unmap(iova, cards);
+            }
+        }
+        self.nameless.append(&mut there);
+        Ok(())
+    }
+
+    /// Unmaps what a process had mapped without a file.
+    pub fn forget(&mut self, process: i32, cards: &mut ForEach<'_>) {
+        let of_process = (process, 0, 0)..=(process, u64::MAX, u64::MAX);
+        self.nameless.extract_if(of_process, |_, _| true).for_each(|(_, iova)| unmap(iova, cards));
     }
 
     /// Maps one page of a file for every card.
@@ -109,4 +148,23 @@ impl Memory {
         });
         failed.map_or(Ok(iova), Err)
     }
+}
+
+/// Takes a page from every card.
+fn unmap(iova: Iova, cards: &mut ForEach<'_>) {
+    cards(&mut |memory| {
+        memory.unmap(iova, PAGE);
+    });
+}
+
+/// A line of `/proc/PID/maps` that is about shared huge pages without a file: where
+/// they are, from which byte of what they are on, its inode.
+fn nameless(line: &str) -> Option<(Range<u64>, u64, u64)> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let shared = words.next()?.ends_with('s');
+    let offset = hex(words.next()?)?;
+    let inode = words.nth(1)?.parse().ok()?;
+    (shared && words.next() == Some("/anon_hugepage")).then_some((hex(start)?..hex(end)?, offset, inode))
 }

@@ -22,8 +22,8 @@
 //! through ptrace: any program, unchanged. [`Trap`] is a signal handler for
 //! drivers that were loaded into this process.
 //!
-//! What does not work: interrupts (programs must poll), memory that is not in
-//! files under `/dev/hugepages`, and instructions that compute with a register
+//! What does not work: interrupts (programs must poll), memory that is not of huge
+//! pages in files under `/dev/hugepages` or shared without a file, and instructions that compute with a register
 //! of the card in one go, which end the program with a line that names them.
 
 mod config;
@@ -38,7 +38,7 @@ pub use trap::{Steps, Trap};
 pub use tree::{HUGE_PAGES, RUNTIME};
 
 use super::in_process::Slot;
-use super::{Drive, Engine, Spec, Tap};
+use super::{Drive, Engine, Spec, Tap, Translation};
 use crate::error::{Error, Kind, Result};
 use config::Config;
 use decode::{Cpu, Unknown};
@@ -150,17 +150,25 @@ impl Machine {
             config.sync(&card.slot);
         }
         if state.memory.is_stale() {
-            state.memory.scan(&mut |each| {
-                for card in &self.cards {
-                    // A card that was taken out has no memory to map.
-                    let _ = card.slot.with(|card| each(&mut card.bus().memory));
-                }
-            })?;
+            state.memory.scan(&mut |each| self.each_memory(each))?;
         }
         for card in &self.cards {
             card.slot.with(|card| card.model().mapped())?;
         }
         Ok(())
+    }
+
+    fn each_memory(&self, each: &mut dyn FnMut(&mut Translation)) {
+        for card in &self.cards {
+            // A card that was taken out has no memory to map.
+            let _ = card.slot.with(|card| each(&mut card.bus().memory));
+        }
+    }
+
+    /// Gives the cards the huge pages that a process has mapped without a file, and
+    /// takes back those that it has no longer.
+    fn notice_huge_pages(&self, process: i32) -> Result<()> {
+        self.lock().memory.scan_process(process, &mut |each| self.each_memory(each))
     }
 
     /// Whether `address` of a process is in a BAR that it has mapped.
@@ -219,9 +227,11 @@ impl Machine {
         regions.extend(copies);
     }
 
-    /// Forgets the regions of a process.
+    /// Forgets the regions of a process, and its memory.
     fn forget(&self, process: i32) {
-        self.lock().regions.retain(|region| region.process != process);
+        let mut state = self.lock();
+        state.regions.retain(|region| region.process != process);
+        state.memory.forget(process, &mut |each| self.each_memory(each));
     }
 
     /// Does the access of the instruction that begins with `code` to `address`

@@ -74,6 +74,7 @@ impl<'m> Tracer<'m> {
             let signal = match event {
                 Event::Exited(_) | Event::Killed(_) => {
                     self.threads.remove(&pid);
+                    self.machine.forget(pid);
                     match event {
                         Event::Exited(code) if pid == self.main => return Ok(Ended::Exited(code)),
                         Event::Killed(signal) if pid == self.main => return Ok(Ended::Killed(signal)),
@@ -83,6 +84,15 @@ impl<'m> Tracer<'m> {
                 Event::Exec => {
                     self.machine.forget(pid);
                     self.threads.insert(pid, pid);
+                    0
+                }
+                Event::HugePages => {
+                    let done = trace::finish_call(pid);
+                    if done.as_ref().is_err_and(|e| e.raw_os_error() == Some(libc::ESRCH)) {
+                        continue;
+                    }
+                    done.map_err(watching)?;
+                    self.machine.notice_huge_pages(self.process(pid))?;
                     0
                 }
                 Event::Other => 0,
@@ -128,9 +138,14 @@ impl<'m> Tracer<'m> {
         true
     }
 
+    /// The process that a thread is of.
+    fn process(&self, pid: Pid) -> Pid {
+        self.threads.get(&pid).copied().unwrap_or(pid)
+    }
+
     /// Deals with a fault; false if it is the program's own.
     fn fault(&mut self, pid: Pid) -> Result<bool> {
-        let process = self.threads.get(&pid).copied().unwrap_or(pid);
+        let process = self.process(pid);
         let address = trace::fault_address(pid).map_err(gone)?;
         if let Some(region) = self.machine.region(process, address) {
             self.access(pid, region, address)?;
