@@ -90,6 +90,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxd -d 'Descriptors 
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional -d 'Forward from A to B only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cycles -d 'Count the cycles that a packet takes, as testpmd does with --record-core-cycles'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'

@@ -304,3 +304,16 @@ fn more_packets_cost_no_more_system_calls() {
     assert!(few < 100, "{few} calls to start and end the thread");
     assert!(many.abs_diff(few) <= 10, "{few} calls for 1000 packets, {many} for 200000");
 }
+
+#[test]
+fn cycles_are_counted_when_they_are_asked_for_and_say_what_a_burst_was() {
+    let words = ["fwd", "emu:82599,wire=source", "-c", "100000", "--batch", "16"];
+    let direction = &run(&words)["directions"][0];
+    assert!(direction["cycles_per_packet"].is_null() && direction["packets_per_burst"].is_null(), "{direction:#}");
+    let direction = &run(&[&words[..], &["--cycles"]].concat())["directions"][0];
+    let [cycles, burst] = ["cycles_per_packet", "packets_per_burst"].map(|name| direction[name].as_f64().unwrap());
+    assert!(cycles > 1.0 && (1.0..=16.0).contains(&burst), "{direction:#}");
+    let output = bmnic(&[&words[..], &["--cycles"]].concat()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.lines().any(|line| line.starts_with("A > A: 100 000 ") && line.contains(" cycles each, ")), "{said}");
+}

@@ -16,6 +16,7 @@ use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, MacAddr, Nic, Port};
 use crate::error::{Error, Kind, Result};
+use crate::measure::Clock;
 use lane::{Lane, Until, Wait};
 use report::{Report, Way};
 use rewrite::Rewrite;
@@ -50,6 +51,12 @@ pub struct Args {
     /// How to wait for packets
     #[arg(short, long, value_name = "HOW", default_value = "poll")]
     wait: WaitArg,
+    /// Count the cycles that a packet takes, as testpmd does with --record-core-cycles
+    ///
+    /// Those of turns that moved packets: receiving, rewriting, sending, and giving
+    /// buffers back.
+    #[arg(long)]
+    cycles: bool,
     /// Time between two looks at the counters
     #[arg(short = 'I', long, value_name = "TIME", env = "BMNIC_INTERVAL", value_parser = units::duration)]
     interval: Option<Duration>,
@@ -182,6 +189,7 @@ impl Args {
         let started = Instant::now();
         let mut report = Report::new(session, ways, started, started - context.started);
         report.sample(nics)?;
+        let clock = self.cycles.then(Clock::new);
         // One thread polls all lanes in turns; one that sleeps does so for one lane.
         let (wait, groups) = match self.wait {
             WaitArg::Poll => (Wait::Poll, vec![lanes]),
@@ -190,9 +198,9 @@ impl Args {
         let (done, ended) = mpsc::channel();
         let mut threads = Vec::new();
         for mut lanes in groups {
-            let (until, done) = (until.clone(), done.clone());
+            let (until, done, clock) = (until.clone(), done.clone(), clock.clone());
             let body = move || {
-                let result = lane::run(&mut lanes, wait, &until);
+                let result = lane::run(&mut lanes, wait, &until, clock.as_ref());
                 until.stop.end();
                 // The main thread may be gone on an error of its own.
                 let _ = done.send(());

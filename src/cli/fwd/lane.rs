@@ -18,7 +18,7 @@ use crate::cli::signal::Stop;
 use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue, TxQueue};
 use crate::error::Result;
-use crate::measure::Idle;
+use crate::measure::{Clock, Idle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,6 +30,10 @@ pub struct Counts {
     pub frames: AtomicU64,
     /// Nanoseconds from the start of [`run`] to the first frame, plus one; 0 before it.
     pub first: AtomicU64,
+    /// Ticks of turns that moved something, if they are timed.
+    pub ticks: AtomicU64,
+    /// How many of them received something.
+    pub bursts: AtomicU64,
 }
 
 /// One way through from a queue to a queue.
@@ -147,6 +151,21 @@ impl Running<'_> {
         moved + self.tx.send(&mut self.batch)
     }
 
+    /// A turn, its time counted if it moved something: idle turns are the wire's.
+    #[inline]
+    fn timed_turn(&mut self, until: &Until, clock: &Clock) -> usize {
+        let receives = self.batch.is_empty();
+        let begin = clock.now();
+        let moved = self.turn(until);
+        if moved > 0 {
+            // This thread alone writes them.
+            let add = |count: &AtomicU64, n| count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+            add(&self.counts.ticks, clock.now() - begin);
+            add(&self.counts.bursts, receives.into());
+        }
+        moved
+    }
+
     /// Counts the frames that came, and lets go of those beyond the limit.
     #[inline]
     fn admit(&mut self, until: &Until) {
@@ -199,16 +218,20 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Runs `lanes` in this thread, in turns, until told to end; then lets what was
 /// received leave. With [`Wait::Interrupt`] it sleeps on the first lane only.
+/// With a clock, turns are timed.
 ///
 /// # Errors
 /// What waiting for an interrupt met.
-pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until) -> Result<()> {
+pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until, clock: Option<&Clock>) -> Result<()> {
     let start = Instant::now();
     let mut running: Vec<Running<'_>> = lanes.iter_mut().map(|lane| lane.start(start)).collect();
     let mut idle = Idle::new();
     let mut result = Ok(());
     while !until.stop.requested() {
-        let moved = running.iter_mut().map(|lane| lane.turn(until)).sum();
+        let moved = match clock {
+            None => running.iter_mut().map(|lane| lane.turn(until)).sum(),
+            Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(until, clock)).sum(),
+        };
         match (wait, running.first_mut()) {
             (Wait::Interrupt, Some(lane)) if moved == 0 && lane.batch.is_empty() => {
                 if let Err(error) = lane.rx.wait(PATIENCE) {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A direction: from which port to which, and what has passed.
@@ -118,13 +118,13 @@ impl Report {
             }
         }
         output.result(table.trim_fmt())?;
-        for (from, to, frames) in self.directions() {
-            output.result(format_args!(
-                "{} > {}: {} frames forwarded",
-                letter(from),
-                letter(to),
-                output::grouped(frames)
-            ))?;
+        for way in self.directions() {
+            let Direction { from, to, frames, .. } = way;
+            let frames = output::grouped(frames);
+            let cost = way
+                .cost()
+                .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
+            output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
         }
         let odd = self.anomalies.total();
         if odd > 0 {
@@ -167,7 +167,16 @@ impl Report {
             .collect();
         let directions: Vec<Value> = self
             .directions()
-            .map(|(from, to, frames)| json!({ "from": letter(from), "to": letter(to), "frames": frames }))
+            .map(|way| {
+                let cost = way.cost();
+                json!({
+                    "from": letter(way.from),
+                    "to": letter(way.to),
+                    "frames": way.frames,
+                    "cycles_per_packet": cost.map(|[cycles, _]| cycles),
+                    "packets_per_burst": cost.map(|[_, burst]| burst),
+                })
+            })
             .collect();
         json!({
             "seconds": seconds,
@@ -178,19 +187,22 @@ impl Report {
         })
     }
 
-    /// Frames passed on from each port to each other, over all queues.
-    fn directions(&self) -> impl Iterator<Item = (usize, usize, u64)> {
+    /// What passed from each port to each other, over all queues.
+    fn directions(&self) -> impl Iterator<Item = Direction> {
         (0..self.devices.len()).filter_map(|from| {
             let ways = || self.ways.iter().filter(move |way| way.from == from);
             let to = ways().next()?.to;
-            Some((from, to, ways().map(|way| way.counts.frames.load(Ordering::Relaxed)).sum()))
+            let sum =
+                |count: fn(&Counts) -> &AtomicU64| ways().map(|way| count(&way.counts).load(Ordering::Relaxed)).sum();
+            let (frames, ticks, bursts) = (sum(|c| &c.frames), sum(|c| &c.ticks), sum(|c| &c.bursts));
+            Some(Direction { from, to, frames, ticks, bursts })
         })
     }
 
     /// Frames that port `i` had put into memory when the run ended, and that
     /// were not passed on any more.
     fn left_over(&self, i: usize, stats: &Stats) -> u64 {
-        let passed = self.directions().find(|&(from, ..)| from == i).map_or(0, |(.., frames)| frames);
+        let passed = self.directions().find(|way| way.from == i).map_or(0, |way| way.frames);
         let odd = self.anomalies.total();
         stats.rx_packets.saturating_sub(passed).saturating_sub(odd)
     }
@@ -199,6 +211,23 @@ impl Report {
     fn first(&self) -> Option<Duration> {
         let first = |way: &Way| way.counts.first.load(Ordering::Relaxed).checked_sub(1);
         self.ways.iter().filter_map(first).min().map(|ns| self.setup + Duration::from_nanos(ns))
+    }
+}
+
+/// What passed one way.
+struct Direction {
+    from: usize,
+    to: usize,
+    frames: u64,
+    ticks: u64,
+    bursts: u64,
+}
+
+impl Direction {
+    /// Cycles a frame and frames a burst, if they were counted.
+    fn cost(&self) -> Option<[f64; 2]> {
+        let frames = self.frames as f64;
+        (self.bursts > 0 && self.frames > 0).then(|| [self.ticks as f64 / frames, frames / self.bursts as f64])
     }
 }
 
