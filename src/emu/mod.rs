@@ -143,6 +143,10 @@ pub struct ModelInfo {
     build: fn(&Spec, wire::Mac) -> Box<dyn Model>,
 }
 
+/// Frames that a card receives in one step, while its lock is held, and that each
+/// of its queues sends: as many one way as the other, like the line.
+const STEP: usize = 64;
+
 /// All cards that can be emulated.
 pub const MODELS: &[ModelInfo] = &[
     ModelInfo {

@@ -18,7 +18,7 @@ const FLOOR: Duration = Duration::from_millis(300);
 
 /// Compares.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let nic = nics::find(&args.nic);
+    let nic = nics::find(&args.nic)?;
     if let Some(way) = args.here.and_then(|way| nic.ways.get(way)) {
         return Ok(child::run(nic, way)?);
     }

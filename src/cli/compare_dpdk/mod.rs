@@ -6,6 +6,10 @@
 //!     rounds    one process for each of DPDK's ways, asked in turn
 //!       child   both drivers, each on a card of the same model    (compare)
 //!     report    medians, spreads, ratios
+//!
+//!   whole       --testpmd and --pci: whole programs in turn, and what came of it
+//!     programs  stock dpdk-testpmd and bmnic: how to start them, what they say
+//!     seat      one runs, on an emulated card or on a real one
 //! ```
 
 #[cfg(target_arch = "x86_64")]
@@ -14,12 +18,19 @@ mod child;
 mod emulated;
 mod nics;
 #[cfg(target_arch = "x86_64")]
+mod programs;
+#[cfg(target_arch = "x86_64")]
 mod report;
 #[cfg(target_arch = "x86_64")]
 mod rounds;
+#[cfg(target_arch = "x86_64")]
+mod seat;
+#[cfg(target_arch = "x86_64")]
+mod whole;
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, units};
 use clap::builder::PossibleValuesParser;
+use std::time::Duration;
 
 /// Arguments of `bmnic compare-dpdk`.
 #[derive(Debug, clap::Args)]
@@ -30,8 +41,24 @@ pub struct Args {
     /// Rounds, in each of which all take their turns
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on
+    /// the same emulated card with the same traffic
+    ///
+    /// For those who do not trust our harness: packets are counted by the card, and
+    /// cycles by each program itself.
+    #[arg(long)]
+    testpmd: bool,
+    /// Compare whole programs on this card, which must be bound to vfio-pci
+    ///
+    /// dpdk-testpmd and bmnic send as fast as they can, and then forward what comes
+    /// in, in turn.
+    #[arg(long, value_name = "DEV", conflicts_with_all = ["testpmd", "nic"])]
+    pci: Option<String>,
+    /// Time that each program is measured for in a round, of --testpmd and --pci
+    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    duration: Duration,
     /// Frames to receive and send in one go, 1 to 64, several with commas
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["testpmd", "pci"], value_delimiter = ',', default_value = "1,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: Vec<u16>,
     /// Be the process that has both drivers in it
     #[arg(long, hide = true, value_name = "WAY")]
@@ -41,7 +68,11 @@ pub struct Args {
 /// Runs it.
 #[cfg(target_arch = "x86_64")]
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
-    emulated::run(&args, context)
+    match &args.pci {
+        Some(name) => whole::real(name, &args, context),
+        None if args.testpmd => whole::emulated(&args, context),
+        None => emulated::run(&args, context),
+    }
 }
 
 /// Runs it.

@@ -1,5 +1,7 @@
 //! The cards that both drivers know.
 
+use crate::error::{Error, Kind, Result};
+
 /// A card, and how DPDK is to drive it.
 #[derive(Debug)]
 pub struct Nic {
@@ -51,12 +53,24 @@ pub static NICS: [Nic; 4] = [
     },
 ];
 
+/// Cards that cannot be compared on a model, and why.
+const NOT_HERE: [(&str, &str); 1] = [(
+    "mlx5",
+    "mlx5 is not comparable here: DPDK's driver does not drive the card itself but asks libibverbs, the kernel's mlx5_ib and its device files to, which no emulated card stands in for; where there is a ConnectX, `--pci` runs both on it",
+)];
+
 /// Names for the command line.
 pub fn names() -> Vec<&'static str> {
-    NICS.iter().map(|nic| nic.name).collect()
+    NICS.iter().map(|nic| nic.name).chain(NOT_HERE.map(|(name, _)| name)).collect()
 }
 
 /// The card of this name.
-pub fn find(name: &str) -> &'static Nic {
-    NICS.iter().find(|nic| nic.name == name).unwrap_or(&NICS[0])
+///
+/// # Errors
+/// [`Kind::Unsupported`], with the reason, for one that has no model that both know.
+pub fn find(name: &str) -> Result<&'static Nic> {
+    NICS.iter().find(|nic| nic.name == name).ok_or_else(|| {
+        let why = NOT_HERE.iter().find(|(known, _)| *known == name);
+        Error::new(Kind::Unsupported, why.map_or("no such card", |(_, why)| why))
+    })
 }

@@ -4,19 +4,13 @@ use super::record::Record;
 use crate::cli::output::Output;
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome};
-use crate::emu::native::{self, Ended, Machine, Tracer};
+use crate::emu::native::{self, Ended, Machine};
 use crate::emu::{Drive, Spec, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::sys::trace;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
-
-/// How often the machine is looked after while the program touches no register.
-const ROUND: Duration = Duration::from_millis(1);
 
 /// Runs `command` on this machine with the cards `specs` instead of its own, and
 /// then says what passed and what its driver did wrong, on standard error:
@@ -36,16 +30,18 @@ pub fn run(specs: &[Spec], command: &[String], trace: Option<&Path>, context: &C
 
     let (program, arguments) = command.split_first().ok_or_else(|| Error::new(Kind::Usage, "no program to run"))?;
     let stop = Stop::install()?;
-    let ended = AtomicBool::new(false);
-    let end = thread::scope(|scope| {
-        // The program belongs to this thread; it must be the one that watches it.
-        let mut tracer = Tracer::start(&machine, Command::new(program).args(arguments))?;
-        let (pid, record) = (tracer.pid(), &mut record);
-        let (machine, taps, stop, ended) = (&machine, &taps, &stop, &ended);
-        scope.spawn(move || tend(machine, taps, record, stop, pid, ended));
-        let end = tracer.run();
-        ended.store(true, Ordering::Relaxed);
-        end
+    let mut told = false;
+    let end = native::run(&machine, Command::new(program).args(arguments), |pid| {
+        if let Some(record) = &mut record {
+            record.append(&taps);
+        }
+        if let Some(signal) = stop.signal()
+            && !told
+        {
+            told = true;
+            // Gone already, at worst.
+            let _ = trace::kill(pid, signal);
+        }
     })?;
     report(&machine, &taps, end, &output)?;
 
@@ -58,30 +54,6 @@ pub fn run(specs: &[Spec], command: &[String], trace: Option<&Path>, context: &C
         Ended::Exited(code) => Outcome::Program(code as u8),
         Ended::Killed(signal) => Outcome::Signal(signal),
     })
-}
-
-/// Looks after the machine until the program has ended, and passes on a signal
-/// to end.
-fn tend(machine: &Machine, taps: &[&Tap], record: &mut Option<Record>, stop: &Stop, pid: i32, ended: &AtomicBool) {
-    let mut told = false;
-    while !ended.load(Ordering::Relaxed) {
-        thread::sleep(ROUND);
-        // What fails here is a violation of the card's when it matters.
-        let _ = machine.tend();
-        if let Some(record) = record.as_mut() {
-            record.append(taps);
-        }
-        if let Some(signal) = stop.signal()
-            && !told
-        {
-            told = true;
-            // Gone already, at worst.
-            let _ = trace::kill(pid, signal);
-        }
-    }
-    if let Some(record) = record.as_mut() {
-        record.append(taps);
-    }
 }
 
 fn report(machine: &Machine, taps: &[&Tap], end: Ended, output: &Output) -> Result<()> {

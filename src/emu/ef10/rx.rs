@@ -15,14 +15,11 @@
 
 use super::super::frame::{L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, Translation, Violations};
+use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
 use super::regs::{self, Effect};
 use super::{Ef10, Ring, stats};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
-
-/// Frames that are received in one step: what a lock is held for.
-const BUDGET: usize = 64;
 
 /// Bytes in front of a frame.
 pub const PREFIX: usize = 14;
@@ -214,7 +211,7 @@ impl Ef10 {
         }
         let mut frames = 0;
         let mut buffer = std::mem::take(&mut self.received);
-        while frames < BUDGET && self.receive_one(&mut buffer, now) {
+        while frames < STEP && self.receive_one(&mut buffer, now) {
             frames += 1;
         }
         self.received = buffer;

@@ -13,16 +13,13 @@
 //! that is pushed with the index saves its fetch; it must be the one in the ring.
 
 use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
-use super::super::{Picos, Stages};
+use super::super::{Picos, STEP, Stages};
 use super::evq::{self, CAN_MERGE};
 use super::offload::{self, Tso};
 use super::regs::{TX_DESC_UPD, TX_INDEX};
 use super::{Ef10, Ring, pio};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-
-/// Packets that one queue sends before it is the next one's turn.
-const TURN: usize = 32;
 
 /// Largest packet to segment.
 const TSO_MAX: usize = 256 * 1024;
@@ -196,7 +193,7 @@ impl Ef10 {
         for turn in 0..queues {
             let q = self.tx_active[(self.tx_turn + turn) % queues];
             self.look(q, now);
-            for _ in 0..TURN {
+            for _ in 0..STEP {
                 match self.fetch(q) {
                     Next::Nothing => break,
                     Next::Other => {}

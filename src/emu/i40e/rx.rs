@@ -12,16 +12,13 @@
 
 use super::super::frame::{L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, Translation, Violations, frame};
+use super::super::{Picos, RegisterFile, STEP, Translation, Violations, frame};
 use super::fdir::{Action, Filter, Refusal};
 use super::hmc::{RX_CONTEXT, Way, field};
 use super::regs::Effect;
 use super::{I40e, filter};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
-
-/// Frames that are received in one step: what a lock is held for.
-const BUDGET: usize = 64;
 
 /// Buffers that a frame may lie in.
 const CHAIN_MAX: u32 = 5;
@@ -273,7 +270,7 @@ impl I40e {
             return 0;
         }
         let mut frames = 0;
-        while frames < BUDGET && self.receive_one(now) {
+        while frames < STEP && self.receive_one(now) {
             frames += 1;
         }
         if frames != 0 || self.unflushed != 0 {

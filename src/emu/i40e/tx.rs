@@ -15,16 +15,13 @@
 use super::super::offload::{Headers, Offload, Segmentation, Sums, Tag};
 use super::super::segment::Transport;
 use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
-use super::super::{Picos, RegisterFile, Translation, Violations};
+use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
 use super::fdir::Program;
 use super::hmc::{TX_CONTEXT, Way, field};
 use super::regs::Effect;
 use super::{I40e, QUEUES};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
-
-/// Packets that one queue sends before it is the next one's turn.
-const TURN: usize = 32;
 
 /// Data descriptors of a packet that is not segmented (§8.4.1).
 const BUFFERS_MAX: u32 = 8;
@@ -207,7 +204,7 @@ impl I40e {
         for turn in 0..queues {
             let q = self.tx_active[(self.tx_turn + turn) % queues];
             self.tx[usize::from(q)].look(q, &self.regs, &mut self.violations);
-            for _ in 0..TURN {
+            for _ in 0..STEP {
                 match self.fetch(q) {
                     Next::Nothing => break,
                     Next::Other => {}

@@ -13,7 +13,7 @@
 
 use super::super::frame::{self, L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, Translation, Violations};
+use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
 use super::filter::Route;
 use super::irq::RX_MISS;
 use super::regs::Effect;
@@ -21,9 +21,6 @@ use super::stats::{self, QueueGood};
 use super::{Ixgbe, Kind};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
-
-/// Frames that are received in one step: what a lock is held for.
-const BUDGET: usize = 64;
 
 /// Status bits of the write-back (§7.1.6.2).
 const DD: u32 = 1;
@@ -233,7 +230,7 @@ impl Ixgbe {
             return 0;
         }
         let mut frames = 0;
-        while frames < BUDGET && self.receive_one(now) {
+        while frames < STEP && self.receive_one(now) {
             frames += 1;
         }
         if frames != 0 || self.unflushed != 0 {

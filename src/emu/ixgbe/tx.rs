@@ -14,16 +14,13 @@
 
 use super::super::offload::{Offload, Sums};
 use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
-use super::super::{Picos, RegisterFile, Violations};
+use super::super::{Picos, RegisterFile, STEP, Violations};
 use super::Ixgbe;
 use super::offload::{self, Context};
 use super::regs::Effect;
 use super::stats::{self, QueueGood};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
-
-/// Packets that one queue sends before it is the next one's turn.
-const TURN: usize = 32;
 
 /// Data descriptors of one packet (the datasheet's 40, less write-back threshold).
 const DESCRIPTORS_MAX: u32 = 40;
@@ -172,7 +169,7 @@ impl Ixgbe {
         for turn in 0..queues {
             let q = self.tx_active[(self.tx_turn + turn) % queues];
             self.tx[usize::from(q)].look(q, &self.regs, &mut self.violations);
-            for _ in 0..TURN {
+            for _ in 0..STEP {
                 match self.fetch(q) {
                     Next::Nothing => break,
                     Next::Other => {}

@@ -18,7 +18,7 @@
 //! model with all its side effects, and the program goes on behind it. The data
 //! path touches doorbell pages and memory only: it never faults.
 //!
-//! Two traps bring the faults here. [`Tracer`] watches a program from outside,
+//! Two traps bring the faults here. [`run`] watches a program from outside,
 //! through ptrace: any program, unchanged. [`Trap`] is a signal handler for
 //! drivers that were loaded into this process.
 //!
@@ -33,7 +33,7 @@ mod tracer;
 mod trap;
 mod tree;
 
-pub use tracer::{Ended, Tracer};
+pub use tracer::{Ended, run};
 pub use trap::{Steps, Trap};
 pub use tree::{HUGE_PAGES, RUNTIME};
 

@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +30,41 @@ pub enum Ended {
     Killed(i32),
 }
 
+/// How often the machine is looked after while the program touches no register.
+const ROUND: Duration = Duration::from_millis(1);
+
+/// Runs a program on `machine`, from this thread, until it ends. Meanwhile another
+/// thread looks after the machine and calls `each` once a millisecond with the
+/// program's process id, and a last time when it has ended.
+///
+/// # Errors
+/// If the program cannot be started, and as [`Tracer::run`].
+pub fn run(machine: &Machine, command: &mut Command, mut each: impl FnMut(Pid) + Send) -> Result<Ended> {
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut tracer = Tracer::start(machine, command)?;
+        let (pid, ended) = (tracer.pid(), &ended);
+        scope.spawn(move || {
+            let mut last = false;
+            while !last {
+                thread::sleep(ROUND);
+                last = ended.load(Ordering::Acquire);
+                // What fails here is a violation of the card's when it matters.
+                let _ = machine.tend();
+                each(pid);
+            }
+        });
+        let end = tracer.run();
+        ended.store(true, Ordering::Release);
+        end
+    })
+}
+
 /// A program that runs on a machine with emulated cards.
 ///
 /// All of it must stay on the thread that started the program. When that thread
 /// ends, the program is killed with all that it started.
-pub struct Tracer<'m> {
+struct Tracer<'m> {
     machine: &'m Machine,
     main: Pid,
     /// Process of each thread that was seen.
@@ -40,7 +73,7 @@ pub struct Tracer<'m> {
 
 impl<'m> Tracer<'m> {
     /// Starts `command`; it runs from [`Tracer::run`] on.
-    pub fn start(machine: &'m Machine, command: &mut Command) -> Result<Self> {
+    fn start(machine: &'m Machine, command: &mut Command) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         let starting = |e: io::Error| {
             let error = Error::io(format!("starting {program}"), e);
@@ -57,7 +90,7 @@ impl<'m> Tracer<'m> {
     }
 
     /// Process id of the program.
-    pub fn pid(&self) -> Pid {
+    fn pid(&self) -> Pid {
         self.main
     }
 
@@ -66,7 +99,7 @@ impl<'m> Tracer<'m> {
     /// # Errors
     /// [`Kind::Unsupported`] if it touches a register with an instruction that
     /// is not known; it is killed then.
-    pub fn run(&mut self) -> Result<Ended> {
+    fn run(&mut self) -> Result<Ended> {
         let watching = |e| Error::io("watching the program", e);
         trace::resume(self.main, 0).map_err(watching)?;
         loop {

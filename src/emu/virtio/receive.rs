@@ -5,14 +5,11 @@
 //!                                            |   ... its rest        | chain, if MRG_RXBUF
 //! ```
 
-use super::super::Picos;
 use super::super::frame::{Parsed, Verdict};
+use super::super::{Picos, STEP};
 use super::features::{GUEST_CSUM, MRG_RXBUF};
 use super::transmit::HEADER;
 use super::{Chain, Virtio};
-
-/// Frames that are received before something else is done.
-const BURST: usize = 64;
 
 /// Bytes that a buffer has to have without mergeable ones (§5.1.6.3.1).
 const WHOLE_FRAME: usize = HEADER + 1514;
@@ -31,7 +28,7 @@ impl Virtio {
     /// Receives what has arrived, as far as there are buffers; how many frames.
     pub(super) fn receive(&mut self, now: Picos) -> usize {
         let mut work = 0;
-        while work < BURST {
+        while work < STEP {
             if !self.link {
                 return work;
             }

@@ -10,15 +10,12 @@
 use super::super::frame::{Parsed, sum};
 use super::super::segment::{Layout, Transport, fill_l4_checksum, split};
 use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME, Mac, Sent};
-use super::super::{Picos, Violations};
+use super::super::{Picos, STEP, Violations};
 use super::Virtio;
 use super::features::{CSUM, HOST_TSO4, HOST_TSO6};
 
 /// Bytes of the header, which VERSION_1 fixes (§5.1.6).
 pub const HEADER: usize = 12;
-
-/// Chains that one queue sends before it is the next one's turn.
-const TURN: usize = 32;
 
 /// Largest packet to segment, with its header.
 const LARGEST: usize = 65_536 + 18 + HEADER;
@@ -77,7 +74,7 @@ impl Virtio {
         let mut used = std::mem::take(&mut self.queues[usize::from(q)].late);
         let early = used.len();
         let mut chain = std::mem::take(&mut self.chain);
-        for _ in 0..TURN {
+        for _ in 0..STEP {
             if !self.out.drain(&mut self.mac, now) {
                 break;
             }

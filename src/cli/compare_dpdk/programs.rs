@@ -1,0 +1,166 @@
+//! The programs of the second comparison: stock `dpdk-testpmd`, and this one; how
+//! they are started, and what they say of themselves.
+
+use crate::error::{Error, Kind, Result};
+use serde_json::Value;
+use std::process::Command;
+
+/// Descriptors in each ring, and most frames in a burst.
+const RING: &str = "512";
+const BURST: &str = "32";
+
+/// Huge pages of 2 MiB that either takes at most.
+pub const PAGES: u64 = 36;
+
+/// DPDK's program.
+const TESTPMD: &str = "dpdk-testpmd";
+
+/// A program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `dpdk-testpmd`.
+    Testpmd,
+    /// `bmnic`.
+    Bmnic,
+}
+
+/// What it is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Send what comes in by the port it came in by: testpmd's `io`, `bmnic fwd`.
+    Forward,
+    /// Send frames of 64 bytes as fast as can be: testpmd's `txonly`, `bmnic pktgen`.
+    Send,
+}
+
+/// What a program said at its end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    /// TSC cycles that a packet took, by its own count.
+    pub cycles: Option<f64>,
+    /// Packets that it sent in a second, by the card's statistics as it reads them; in millions.
+    pub mpps: Option<f64>,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+/// Both, in the order of their turns.
+pub const PROGRAMS: [Program; 2] = [Program::Testpmd, Program::Bmnic];
+
+impl Program {
+    /// What it is called for a job.
+    pub fn name(self, job: Job) -> &'static str {
+        match (self, job) {
+            (Program::Testpmd, Job::Forward) => "dpdk-testpmd io",
+            (Program::Testpmd, Job::Send) => "dpdk-testpmd txonly",
+            (Program::Bmnic, Job::Forward) => "bmnic fwd",
+            (Program::Bmnic, Job::Send) => "bmnic pktgen",
+        }
+    }
+
+    /// The program with its arguments, for `device`; it runs until SIGINT.
+    /// `arguments` are for DPDK's driver, `cpus` the processors to use.
+    pub fn command(self, job: Job, device: &str, arguments: &str, cpus: &[usize]) -> Command {
+        let mut words: Vec<String> = Vec::new();
+        let mut add = |text: &str| words.extend(text.split_whitespace().map(String::from));
+        if self == Program::Bmnic {
+            add(if job == Job::Forward { "--json fwd --cycles" } else { "--json pktgen --rate line --size 64" });
+            add(&format!("{device} --duration 0 --count 0 --batch {BURST} --txd {RING}"));
+            add(if job == Job::Forward { "--rxd 512" } else { "" });
+            let mut command = Command::new("/proc/self/exe");
+            command.args(words);
+            return command;
+        }
+        let (main, worker) = (cpus.first().copied().unwrap_or(0), cpus.last().copied().unwrap_or(0));
+        add(&format!("-v --lcores 0@{main},1@{worker} -m 64 --no-telemetry --file-prefix bmnic"));
+        add(&format!("-a {device}{arguments} -- --auto-start --no-lsc-interrupt --rxd={RING} --txd={RING}"));
+        add(&format!("--burst={BURST} --total-num-mbufs=8192 --nb-cores=1 --stats-period=1"));
+        add(if job == Job::Forward {
+            "--forward-mode=io --record-core-cycles"
+        } else {
+            "--forward-mode=txonly --txpkts=60"
+        });
+        let mut command = Command::new(TESTPMD);
+        command.args(words);
+        command
+    }
+
+    /// What it said, from all that it wrote.
+    pub fn understand(self, job: Job, text: &str) -> Option<Said> {
+        match self {
+            Program::Testpmd => Some(testpmd(text)),
+            Program::Bmnic => bmnic(job, text),
+        }
+    }
+}
+
+/// Fails unless `dpdk-testpmd` can be found.
+///
+/// # Errors
+/// [`Kind::Missing`], with what to install.
+pub fn require_testpmd() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|dir| dir.join(TESTPMD).is_file()) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Missing,
+        "dpdk-testpmd is not in PATH; `apt-get install dpdk-dev` brings it on Debian and Ubuntu",
+    ))
+}
+
+/// From testpmd's words: `Tx-pps:  1000`, once a second, first of a second that
+/// begins before the port; `CPU cycles/packet=75.72 (...)`, once; and
+/// `EAL: RTE Version: 'DPDK 22.11.11'`.
+fn testpmd(text: &str) -> Said {
+    let after = |name: &str| {
+        let (_, rest) = text.split_once(name)?;
+        rest.split(|c: char| c.is_whitespace() || c == '(').find(|word| !word.is_empty())
+    };
+    let rates = text.split("Tx-pps:").skip(2).filter_map(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+    let mut rates: Vec<f64> = rates.collect();
+    rates.sort_by(f64::total_cmp);
+    Said {
+        cycles: after("CPU cycles/packet=").and_then(|word| word.parse().ok()),
+        mpps: rates.get(rates.len() / 2).map(|rate| rate / 1e6),
+        version: text.split_once("RTE Version: '").and_then(|(_, rest)| Some(rest.split_once('\'')?.0.to_string())),
+    }
+}
+
+/// From our own document.
+fn bmnic(job: Job, text: &str) -> Option<Said> {
+    let document: Value = serde_json::from_str(text).ok()?;
+    let mpps = match job {
+        Job::Forward => document["ports"][0]["tx_mpps"].as_f64(),
+        Job::Send => document["pps"].as_f64().map(|rate| rate / 1e6),
+    };
+    let version = document["machine"]["version"].as_str().map(|version| format!("bmnic {version}"));
+    Some(Said { cycles: document["directions"][0]["cycles_per_packet"].as_f64(), mpps, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_testpmd_says_is_understood() {
+        let text = "EAL: RTE Version: 'DPDK 22.11.11'\n\
+            Throughput (since last show)\n  Rx-pps:            7          Rx-bps:            8\n\
+            \x20 Tx-pps:            5          Tx-bps:            8\n\
+            \x20 Tx-pps:      3000000          Tx-bps:            8\n\
+            \x20 Tx-pps:      1000000          Tx-bps:            8\n\
+            \x20 Tx-pps:      2000000          Tx-bps:            8\n\
+            \x20 CPU cycles/packet=75.72 (total cycles=1 / total io packets=2) at 2500 MHz Clock\n";
+        let said = Program::Testpmd.understand(Job::Forward, text).unwrap();
+        assert_eq!(said, Said { cycles: Some(75.72), mpps: Some(2.0), version: Some("DPDK 22.11.11".into()) });
+        assert_eq!(Program::Testpmd.understand(Job::Forward, "nothing"), Some(Said::default()));
+    }
+
+    #[test]
+    fn what_is_no_document_of_ours_is_not_understood() {
+        assert_eq!(Program::Bmnic.understand(Job::Forward, "{"), None);
+        let text = r#"{"machine": {"version": "1"}, "pps": 5e6, "directions": []}"#;
+        let said = Program::Bmnic.understand(Job::Send, text).unwrap();
+        assert_eq!(said, Said { cycles: None, mpps: Some(5.0), version: Some("bmnic 1".into()) });
+    }
+}

@@ -1,0 +1,203 @@
+//! The comparison of whole programs: each in turn, alone, on the same card.
+
+use super::programs::{self, Job, PROGRAMS, Program, Said};
+use super::rounds::Spread;
+use super::seat::{self, Counted};
+use super::{Args, nics};
+use crate::cli::output::{self, Output};
+use crate::cli::{Context, Outcome};
+use crate::emu::{Spec, native};
+use crate::error::{Error, Kind, Result};
+use crate::measure::{Clock, Machine};
+use crate::pci::{discover, guard};
+use crate::sys;
+use serde_json::{Value, json};
+
+/// What is held equal.
+const EQUAL: &str = "held equal: the card, rings of 512, bursts of up to 32, frames of 64 bytes, one queue each way, no offloads, one core that polls";
+
+/// Where the programs run.
+enum Place {
+    /// A model, and what DPDK's driver is to be told.
+    Emulated(Spec, &'static str),
+    /// A card, by its address.
+    Real(String),
+}
+
+/// A turn of a program.
+#[derive(Debug, Default)]
+struct Turn {
+    said: Said,
+    counted: Option<Counted>,
+}
+
+/// What a program did in each round.
+type Turns = Vec<Turn>;
+
+/// Compares testpmd and bmnic on an emulated card.
+pub fn emulated(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let nic = nics::find(&args.nic)?;
+    programs::require_testpmd()?;
+    let spec = format!("{},wire=source", nic.model).parse()?;
+    compare(args, context, &Place::Emulated(spec, nic.ways[0].arguments), &[Job::Forward])
+}
+
+/// Compares them on a card of this machine.
+pub fn real(name: &str, args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let device = discover::find(&context.roots, name)?;
+    let address = device.address.to_string();
+    match device.driver.as_deref() {
+        Some(driver) if guard::is_user_space(driver) => {}
+        driver => {
+            let has = driver.map_or("no driver has it".into(), |driver| format!("the kernel's {driver} has it"));
+            let what = format!(
+                "{address}: {has}, and DPDK takes cards from vfio-pci only; give it up first with `sudo bmnic bind {address}`"
+            );
+            return Err(Error::new(Kind::Refused, what).into());
+        }
+    }
+    programs::require_testpmd()?;
+    compare(args, context, &Place::Real(address), &[Job::Send, Job::Forward])
+}
+
+fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyhow::Result<Outcome> {
+    let output = Output::new(&context.global);
+    native::require_huge_pages(&context.roots, programs::PAGES)?;
+    let cpus = sys::affinity().map_err(|e| Error::io("asking where this process may run", e))?;
+    let cpus = &cpus[..cpus.len().min(2)];
+    let live = output.live(1);
+    let mut found: Vec<(Job, [Turns; 2])> = jobs.iter().map(|&job| (job, Default::default())).collect();
+    for round in 0..usize::from(args.rounds) {
+        for (job, turns) in &mut found {
+            for (program, turns) in PROGRAMS.into_iter().zip(turns) {
+                live.show(0, format!("round {} of {}: {}", round + 1, args.rounds, program.name(*job)));
+                turns.push(turn(program, *job, place, args, cpus)?);
+            }
+        }
+    }
+    drop(live);
+    let device = match place {
+        Place::Emulated(spec, _) => format!("emu:{spec}"),
+        Place::Real(address) => address.clone(),
+    };
+    if output.is_json() {
+        let machine = Machine::record(&context.roots, &Clock::new());
+        output.document(&output::document("compare-dpdk", &[], &machine, document(&device, args, &found)))?;
+        return Ok(Outcome::Done);
+    }
+    print(&device, args, &found, &output)?;
+    Ok(Outcome::Done)
+}
+
+fn turn(program: Program, job: Job, place: &Place, args: &Args, cpus: &[usize]) -> Result<Turn> {
+    let turn = match place {
+        Place::Emulated(spec, arguments) => {
+            seat::emulated(spec, args.duration, |address| program.command(job, address, arguments, cpus))
+        }
+        Place::Real(address) => seat::real(program.command(job, address, "", cpus), args.duration),
+    };
+    let named = |e: Error| Error::new(e.kind(), format!("{}: {e}", program.name(job)));
+    let turn = turn.map_err(named)?;
+    let all = if program == Program::Testpmd { turn.errors + &turn.output } else { turn.output };
+    let said = program
+        .understand(job, &all)
+        .ok_or_else(|| named(Error::new(Kind::Device, "what it said at its end is not understood".to_string())))?;
+    Ok(Turn { said, counted: turn.counted })
+}
+
+/// Millions of packets sent in a second: by the card if it is emulated, otherwise
+/// as the program says.
+fn mpps(turn: &Turn) -> Option<f64> {
+    turn.counted.map(|counted| counted.sent as f64 / counted.seconds / 1e6).or(turn.said.mpps)
+}
+
+fn cycles(turn: &Turn) -> Option<f64> {
+    turn.said.cycles
+}
+
+/// Share of what a program was given that it did not send.
+fn lost(turn: &Turn) -> Option<f64> {
+    let counted = turn.counted.filter(|counted| counted.received > 0)?;
+    Some(100.0 * counted.received.saturating_sub(counted.sent) as f64 / counted.received as f64)
+}
+
+fn spread(turns: &Turns, of: fn(&Turn) -> Option<f64>) -> Option<Spread> {
+    Spread::of(turns.iter().filter_map(of))
+}
+
+/// Ratio of ours to theirs, round by round.
+fn ratio([theirs, ours]: &[Turns; 2], of: fn(&Turn) -> Option<f64>) -> Option<Spread> {
+    Spread::of(ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some(of(ours)? / of(theirs).filter(|n| *n > 0.0)?)))
+}
+
+fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output) -> Result<()> {
+    let version = |turns: &Turns| turns.first().and_then(|turn| turn.said.version.clone()).unwrap_or("?".into());
+    let figure = |spread: Option<Spread>, digits: usize| {
+        spread.map_or("-".into(), |s| format!("{:.digits$} ({:.digits$}-{:.digits$})", s.median, s.least, s.most))
+    };
+    if let Some((_, [theirs, ours])) = found.first() {
+        output.result(format_args!(
+            "{} and {} in turn, each alone, on {device}: {} rounds of {:.1} s",
+            version(theirs),
+            version(ours),
+            args.rounds,
+            args.duration.as_secs_f64()
+        ))?;
+    }
+    let by = if device.starts_with("emu:") { "Mpps, by the card" } else { "Mpps, by its own count" };
+    let mut table = output::table(&["", by, "% received and not sent", "cycles/packet, by its own count"], 1);
+    for (job, turns) in found {
+        for (program, turns) in PROGRAMS.into_iter().zip(turns) {
+            table.add_row([
+                program.name(*job).to_string(),
+                figure(spread(turns, mpps), 3),
+                figure(spread(turns, lost), 1),
+                figure(spread(turns, cycles), 1),
+            ]);
+        }
+        let [rate, cost] = [ratio(turns, mpps), ratio(turns, cycles)].map(|ratio| figure(ratio, 2));
+        table.add_row(["bmnic / testpmd".to_string(), rate, String::new(), cost]);
+    }
+    output.result(table.trim_fmt())?;
+    output.info(format_args!("\n{EQUAL}"))?;
+    output.info("testpmd drops what its transmit ring has no room for; bmnic holds it and receives nothing meanwhile. Cycles are of bursts that had packets, of the time-stamp counter")?;
+    let idle = found.iter().any(|(job, turns)| {
+        *job == Job::Forward && turns.iter().all(|turns| spread(turns, mpps).is_none_or(|s| s.median < 1e-6))
+    });
+    if idle {
+        output.warn("nothing came in by the card, so nothing was forwarded: send it traffic from another port");
+    }
+    Ok(())
+}
+
+fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
+    let spread = |spread: Option<Spread>| {
+        spread.map_or(Value::Null, |s| json!({ "median": s.median, "min": s.least, "max": s.most }))
+    };
+    let turn = |turn: &Turn| {
+        json!({
+            "mpps": mpps(turn),
+            "own_mpps": turn.said.mpps,
+            "cycles_per_packet": turn.said.cycles,
+            "version": turn.said.version,
+            "card": turn.counted.map(|c| json!({ "seconds": c.seconds, "received": c.received, "sent": c.sent })),
+        })
+    };
+    let jobs = found.iter().map(|(job, turns)| {
+        let programs = PROGRAMS.into_iter().zip(turns).map(|(program, turns)| {
+            json!({ "program": program.name(*job), "rounds": turns.iter().map(turn).collect::<Vec<_>>() })
+        });
+        json!({
+            "programs": programs.collect::<Vec<_>>(),
+            "ratio_mpps": spread(ratio(turns, mpps)),
+            "ratio_cycles_per_packet": spread(ratio(turns, cycles)),
+        })
+    });
+    json!({
+        "device": device,
+        "rounds": args.rounds,
+        "seconds": args.duration.as_secs_f64(),
+        "held_equal": EQUAL,
+        "jobs": jobs.collect::<Vec<_>>(),
+    })
+}
