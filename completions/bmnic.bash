@@ -233,17 +233,29 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__compare__subcmd__dpdk)
-            opts="-q -v -h --nic --rounds --batch --here --json --quiet --verbose --strict --help"
+            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --here --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --nic)
-                    COMPREPLY=($(compgen -W "82599 x710 virtio x2522" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "82599 x710 virtio x2522 mlx5" -- "${cur}"))
                     return 0
                     ;;
                 --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pci)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -d)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -195,15 +195,19 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s h -l help -d 
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l nic -d 'Emulated card to compare on' -r -f -a "82599\t''
 x710\t''
 virtio\t''
-x2522\t''"
+x2522\t''
+mlx5\t''"
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l rounds -d 'Rounds, in each of which all take their turns' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l pci -d 'Compare whole programs on this card, which must be bound to vfio-pci' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s d -l duration -d 'Time that each program is measured for in a round, of --testpmd and --pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'Frames to receive and send in one go, 1 to 64, several with commas' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l here -d 'Be the process that has both drivers in it' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on the same emulated card with the same traffic'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
-complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s h -l help -d 'Print help'
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s a -l all -d 'Show every PCI function, not network cards alone'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s q -l quiet -d 'Print results only'

@@ -59,7 +59,8 @@
 //! drivers, in a virtual machine ([`emu::vfio_user`]), tests give them to DPDK's,
 //! natively ([`emu::native`]), and the models that pass judge ours. The same lab
 //! runs ours on a real kernel's VFIO. What DPDK's drivers cost and what ours do is
-//! measured on the same model, in one process ([`compare`]).
+//! measured on the same model, in one process ([`compare`]); whole programs of both
+//! take turns on it too.
 //!
 //! # What is not trusted
 //!

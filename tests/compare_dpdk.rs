@@ -70,34 +70,112 @@ fn net_sfc_and_efvi_run_on_an_x2522() {
     check("x2522", &[]);
 }
 
-/// Processes whose parent is `parent`.
+/// Processes that any thread of `parent` has started.
 fn children(parent: u32) -> Vec<u32> {
-    let path = format!("/proc/{parent}/task/{parent}/children");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let text: String = threads.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok()).collect();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Kills `compare-dpdk` with these words once it has its memory and `drivers`
+/// processes.
+fn killed(words: &[&str], drivers: usize) {
+    let free = native::free_pages();
+    let mut command = native::bmnic(&[&["compare-dpdk", "--rounds", "1000"], words].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // DPDK has its memory.
+    while native::free_pages() + 20 * drivers as u64 > free {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let children = children(child.id());
+    assert_eq!(children.len(), drivers);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while children.iter().any(|pid| std::fs::metadata(format!("/proc/{pid}")).is_ok()) || native::free_pages() != free {
+        assert!(Instant::now() < deadline, "{children:?}, {} huge pages of {free}", native::free_pages());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!std::path::Path::new("/dev/bmnic").exists());
 }
 
 #[test]
 fn killed_it_leaves_nothing_behind() {
     let Some(_turn) = native::dpdk() else { return };
+    killed(&[], 2);
+    killed(&["--testpmd"], 1);
+}
+
+/// What holds of whole programs that took turns.
+fn check_programs(job: &Value, names: [&str; 2], forwards: bool) {
+    for (program, name) in job["programs"].as_array().unwrap().iter().zip(names) {
+        assert_eq!(program["program"], name, "{job:#}");
+        let turn = &program["rounds"][0];
+        let figure = |field: &str| turn[field].as_f64();
+        assert!(figure("mpps").is_some_and(|rate| rate > 0.01), "{turn:#}");
+        assert_eq!(figure("cycles_per_packet").is_some_and(|n| n > 1.0), forwards, "{turn:#}");
+        assert_eq!(figure("packets_per_burst").is_some_and(|n| (1.0..=32.0).contains(&n)), forwards, "{turn:#}");
+    }
+    assert!(job["ratio_mpps"]["median"].is_f64() && job["programs"][1].is_object(), "{job:#}");
+}
+
+#[test]
+fn whole_programs_take_turns_on_an_emulated_card() {
+    let Some(_turn) = native::dpdk() else { return };
     let free = native::free_pages();
-    let mut command = native::bmnic(&["compare-dpdk", "--rounds", "1000"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    // DPDK has its memory.
-    while native::free_pages() + 40 > free {
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it does not start");
-        std::thread::sleep(Duration::from_millis(20));
+    for nic in ["82599", "x710", "virtio", "x2522"] {
+        let document = compare(&["--testpmd", "--nic", nic, "--rounds", "1", "-d", "500ms"]);
+        let job = &document["jobs"][0];
+        check_programs(job, ["dpdk-testpmd io", "bmnic fwd"], true);
+        for program in job["programs"].as_array().unwrap() {
+            let card = &program["rounds"][0]["card"];
+            let count = |field: &str| card[field].as_u64().unwrap();
+            // What is sent was received, before the count or in it.
+            assert!(count("sent") > 1_000 && count("sent") < count("received") + 2_000, "{nic}: {card:#}");
+        }
+        assert_eq!(native::free_pages(), free, "{nic}");
     }
-    let drivers = children(child.id());
-    assert_eq!(drivers.len(), 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    while drivers.iter().any(|pid| std::fs::metadata(format!("/proc/{pid}")).is_ok()) || native::free_pages() != free {
-        assert!(Instant::now() < deadline, "{drivers:?}, {} huge pages of {free}", native::free_pages());
-        std::thread::sleep(Duration::from_millis(20));
+}
+
+#[test]
+fn whole_programs_take_turns_on_a_card_of_the_machine() {
+    let Some(_turn) = native::dpdk() else { return };
+    // A machine whose card is an emulated one, as far as they can see.
+    let words = ["--json", "compare-dpdk", "--pci", "0000:99:00.0", "--rounds", "1", "-d", "2s"];
+    let words = [&["emulate", "82599,wire=source", "--", env!("CARGO_BIN_EXE_bmnic")], &words[..]].concat();
+    let output = native::bmnic(&words).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["device"], "0000:99:00.0");
+    check_programs(&document["jobs"][0], ["dpdk-testpmd txonly", "bmnic pktgen"], false);
+    check_programs(&document["jobs"][1], ["dpdk-testpmd io", "bmnic fwd"], true);
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_with_the_reason() {
+    let refused = |words: &[&str], code: i32, reason: &str| {
+        let root = tempfile::tempdir().unwrap();
+        let card = root.path().join("bus/pci/devices/0000:03:00.0");
+        std::fs::create_dir_all(&card).unwrap();
+        for (file, text) in [("vendor", "0x8086"), ("device", "0x10fb"), ("class", "0x020000")] {
+            std::fs::write(card.join(file), text).unwrap();
+        }
+        std::os::unix::fs::symlink("../../drivers/ixgbe", card.join("driver")).unwrap();
+        let words = [&["compare-dpdk"], words].concat();
+        let output = native::bmnic(&words).env("BMNIC_SYS_ROOT", root.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.lines().count() == 1 && said.contains(reason), "{words:?}: {said}");
+    };
+    refused(&["--pci", "03:00.0"], 4, "the kernel's ixgbe has it");
+    refused(&["--pci", "04:00.0"], 1, "no such PCI device");
+    refused(&["--nic", "mlx5"], 1, "libibverbs");
+    refused(&["--nic", "mlx5", "--testpmd"], 1, "libibverbs");
+    if native::program("dpdk-testpmd").is_some() {
+        refused(&["--testpmd", "-d", "0"], 2, "100ms");
     }
-    assert!(!std::path::Path::new("/dev/bmnic").exists());
 }
 
 #[test]

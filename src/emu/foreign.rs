@@ -52,6 +52,7 @@ impl Mapping {
     }
 
     /// Maps `size` bytes that can be written, and makes sure that the memory is there.
+    #[cfg(target_arch = "x86_64")]
     pub fn populated(fd: BorrowedFd<'_>, offset: u64, size: u64) -> io::Result<Self> {
         let mapping = Self::new(fd, offset, size, true)?;
         // SAFETY: the range is this mapping; no byte of it is changed.
@@ -62,6 +63,7 @@ impl Mapping {
     }
 
     /// Where it is in this process.
+    #[cfg(target_arch = "x86_64")]
     pub fn address(&self) -> usize {
         self.base.as_ptr().addr()
     }

@@ -1,5 +1,7 @@
 //! The cards that both drivers know.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only their names are needed, to be refused"))]
+
 use crate::error::{Error, Kind, Result};
 
 /// A card, and how DPDK is to drive it.

@@ -38,6 +38,8 @@ pub enum Job {
 pub struct Said {
     /// TSC cycles that a packet took, by its own count.
     pub cycles: Option<f64>,
+    /// Packets that it found at a time, when it found any.
+    pub burst: Option<f64>,
     /// Packets that it sent in a second, by the card's statistics as it reads them; in millions.
     pub mpps: Option<f64>,
     /// Its version.
@@ -76,7 +78,7 @@ impl Program {
         add(&format!("-a {device}{arguments} -- --auto-start --no-lsc-interrupt --rxd={RING} --txd={RING}"));
         add(&format!("--burst={BURST} --total-num-mbufs=8192 --nb-cores=1 --stats-period=1"));
         add(if job == Job::Forward {
-            "--forward-mode=io --record-core-cycles"
+            "--forward-mode=io --record-core-cycles --record-burst-stats"
         } else {
             "--forward-mode=txonly --txpkts=60"
         });
@@ -110,18 +112,20 @@ pub fn require_testpmd() -> Result<()> {
 }
 
 /// From testpmd's words: `Tx-pps:  1000`, once a second, first of a second that
-/// begins before the port; `CPU cycles/packet=75.72 (...)`, once; and
-/// `EAL: RTE Version: 'DPDK 22.11.11'`.
+/// begins before the port; `CPU cycles/packet=75.72 (total cycles=1 / total io
+/// packets=100) ...` and `TX-bursts : 20 [...]`, once; and `EAL: RTE Version: 'DPDK
+/// 22.11.11'`.
 fn testpmd(text: &str) -> Said {
     let after = |name: &str| {
         let (_, rest) = text.split_once(name)?;
-        rest.split(|c: char| c.is_whitespace() || c == '(').find(|word| !word.is_empty())
+        rest.split(|c: char| c.is_whitespace() || c == ')').find(|word| !word.is_empty())?.parse::<f64>().ok()
     };
     let rates = text.split("Tx-pps:").skip(2).filter_map(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
     let mut rates: Vec<f64> = rates.collect();
     rates.sort_by(f64::total_cmp);
     Said {
-        cycles: after("CPU cycles/packet=").and_then(|word| word.parse().ok()),
+        cycles: after("CPU cycles/packet="),
+        burst: after("total io packets=").zip(after("TX-bursts :")).map(|(packets, bursts)| packets / bursts),
         mpps: rates.get(rates.len() / 2).map(|rate| rate / 1e6),
         version: text.split_once("RTE Version: '").and_then(|(_, rest)| Some(rest.split_once('\'')?.0.to_string())),
     }
@@ -135,7 +139,8 @@ fn bmnic(job: Job, text: &str) -> Option<Said> {
         Job::Send => document["pps"].as_f64().map(|rate| rate / 1e6),
     };
     let version = document["machine"]["version"].as_str().map(|version| format!("bmnic {version}"));
-    Some(Said { cycles: document["directions"][0]["cycles_per_packet"].as_f64(), mpps, version })
+    let way = &document["directions"][0];
+    Some(Said { cycles: way["cycles_per_packet"].as_f64(), burst: way["packets_per_burst"].as_f64(), mpps, version })
 }
 
 #[cfg(test)]
@@ -150,9 +155,12 @@ mod tests {
             \x20 Tx-pps:      3000000          Tx-bps:            8\n\
             \x20 Tx-pps:      1000000          Tx-bps:            8\n\
             \x20 Tx-pps:      2000000          Tx-bps:            8\n\
-            \x20 CPU cycles/packet=75.72 (total cycles=1 / total io packets=2) at 2500 MHz Clock\n";
+            \x20 RX-bursts : 90 [96% of 0 pkts + 4% of other]\n\
+            \x20 TX-bursts : 20 [0% of 0 pkts + 88% of 4 pkts]\n\
+            \x20 CPU cycles/packet=75.72 (total cycles=1 / total io packets=100) at 2500 MHz Clock\n";
         let said = Program::Testpmd.understand(Job::Forward, text).unwrap();
-        assert_eq!(said, Said { cycles: Some(75.72), mpps: Some(2.0), version: Some("DPDK 22.11.11".into()) });
+        let version = Some("DPDK 22.11.11".into());
+        assert_eq!(said, Said { cycles: Some(75.72), burst: Some(5.0), mpps: Some(2.0), version });
         assert_eq!(Program::Testpmd.understand(Job::Forward, "nothing"), Some(Said::default()));
     }
 
@@ -161,6 +169,6 @@ mod tests {
         assert_eq!(Program::Bmnic.understand(Job::Forward, "{"), None);
         let text = r#"{"machine": {"version": "1"}, "pps": 5e6, "directions": []}"#;
         let said = Program::Bmnic.understand(Job::Send, text).unwrap();
-        assert_eq!(said, Said { cycles: None, mpps: Some(5.0), version: Some("bmnic 1".into()) });
+        assert_eq!(said, Said { cycles: None, burst: None, mpps: Some(5.0), version: Some("bmnic 1".into()) });
     }
 }

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// How long a program may take until its first frame has left, and for its end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a program may take to start on a card of this machine, link and all,
+/// before its time counts.
+const START: Duration = Duration::from_secs(3);
+
 /// From its first frame until it is measured.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -126,8 +130,10 @@ fn end(pid: i32) -> Stage {
     Stage::Hung
 }
 
-/// Runs a command on a card of this machine for `window`, and then asks it to end.
+/// Runs a command on a card of this machine for `window` once it has had time to
+/// start, and then asks it to end.
 pub fn real(mut command: Command, window: Duration) -> Result<Turn> {
+    let window = START + window;
     let readers = listen(&mut command)?;
     sys::die_with_parent(&mut command);
     let program = command.get_program().to_string_lossy().into_owned();

@@ -12,9 +12,16 @@ use crate::measure::{Clock, Machine};
 use crate::pci::{discover, guard};
 use crate::sys;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What is held equal.
 const EQUAL: &str = "held equal: the card, rings of 512, bursts of up to 32, frames of 64 bytes, one queue each way, no offloads, one core that polls";
+
+/// The shortest time that a turn is measured for.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// How the figures are to be read.
+const READING: &str = "cycles of the time-stamp counter, in bursts that had packets: whoever is faster than the card finds fewer packets at a time, and each takes more; without --testpmd and --pci drivers are compared at equal bursts";
 
 /// Where the programs run.
 enum Place {
@@ -62,6 +69,10 @@ pub fn real(name: &str, args: &Args, context: &Context) -> anyhow::Result<Outcom
 
 fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
+    if args.duration < SHORTEST {
+        let what = "--duration must be 100ms at least: in less, programs have sent too little to be measured";
+        return Err(Error::new(Kind::Usage, what).into());
+    }
     native::require_huge_pages(&context.roots, programs::PAGES)?;
     let cpus = sys::affinity().map_err(|e| Error::io("asking where this process may run", e))?;
     let cpus = &cpus[..cpus.len().min(2)];
@@ -115,6 +126,10 @@ fn cycles(turn: &Turn) -> Option<f64> {
     turn.said.cycles
 }
 
+fn burst(turn: &Turn) -> Option<f64> {
+    turn.said.burst
+}
+
 /// Share of what a program was given that it did not send.
 fn lost(turn: &Turn) -> Option<f64> {
     let counted = turn.counted.filter(|counted| counted.received > 0)?;
@@ -145,7 +160,8 @@ fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output
         ))?;
     }
     let by = if device.starts_with("emu:") { "Mpps, by the card" } else { "Mpps, by its own count" };
-    let mut table = output::table(&["", by, "% received and not sent", "cycles/packet, by its own count"], 1);
+    let mut table =
+        output::table(&["", by, "% received and not sent", "cycles/packet, by its own count", "packets/burst"], 1);
     for (job, turns) in found {
         for (program, turns) in PROGRAMS.into_iter().zip(turns) {
             table.add_row([
@@ -153,14 +169,15 @@ fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output
                 figure(spread(turns, mpps), 3),
                 figure(spread(turns, lost), 1),
                 figure(spread(turns, cycles), 1),
+                figure(spread(turns, burst), 1),
             ]);
         }
         let [rate, cost] = [ratio(turns, mpps), ratio(turns, cycles)].map(|ratio| figure(ratio, 2));
-        table.add_row(["bmnic / testpmd".to_string(), rate, String::new(), cost]);
+        table.add_row(["bmnic / testpmd".to_string(), rate, String::new(), cost, String::new()]);
     }
     output.result(table.trim_fmt())?;
     output.info(format_args!("\n{EQUAL}"))?;
-    output.info("testpmd drops what its transmit ring has no room for; bmnic holds it and receives nothing meanwhile. Cycles are of bursts that had packets, of the time-stamp counter")?;
+    output.info(format_args!("{READING}"))?;
     let idle = found.iter().any(|(job, turns)| {
         *job == Job::Forward && turns.iter().all(|turns| spread(turns, mpps).is_none_or(|s| s.median < 1e-6))
     });
@@ -179,6 +196,7 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
             "mpps": mpps(turn),
             "own_mpps": turn.said.mpps,
             "cycles_per_packet": turn.said.cycles,
+            "packets_per_burst": turn.said.burst,
             "version": turn.said.version,
             "card": turn.counted.map(|c| json!({ "seconds": c.seconds, "received": c.received, "sent": c.sent })),
         })
@@ -198,6 +216,7 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
         "rounds": args.rounds,
         "seconds": args.duration.as_secs_f64(),
         "held_equal": EQUAL,
+        "reading": READING,
         "jobs": jobs.collect::<Vec<_>>(),
     })
 }

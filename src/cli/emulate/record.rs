@@ -1,6 +1,6 @@
 //! A record of register accesses.
 
-use crate::emu::{Access, Tap};
+use crate::emu::Access;
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -29,7 +29,8 @@ impl Record {
     }
 
     /// Writes what the cards were accessed with since the last time.
-    pub fn append(&mut self, taps: &[&Tap]) {
+    #[cfg(target_arch = "x86_64")]
+    pub fn append(&mut self, taps: &[&crate::emu::Tap]) {
         for tap in taps {
             tap.take_trace().iter().for_each(|access| self.line(access));
         }
