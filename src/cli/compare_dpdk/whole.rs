@@ -33,13 +33,13 @@ enum Place {
 
 /// A turn of a program.
 #[derive(Debug, Default)]
-struct Turn {
+struct Figures {
     said: Said,
     counted: Option<Counted>,
 }
 
 /// What a program did in each round.
-type Turns = Vec<Turn>;
+type Turns = Vec<Figures>;
 
 /// Compares testpmd and bmnic on an emulated card.
 pub fn emulated(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -100,7 +100,7 @@ fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyho
     Ok(Outcome::Done)
 }
 
-fn turn(program: Program, job: Job, place: &Place, args: &Args, cpus: &[usize]) -> Result<Turn> {
+fn turn(program: Program, job: Job, place: &Place, args: &Args, cpus: &[usize]) -> Result<Figures> {
     let turn = match place {
         Place::Emulated(spec, arguments) => {
             seat::emulated(spec, args.duration, |address| program.command(job, address, arguments, cpus))
@@ -113,35 +113,35 @@ fn turn(program: Program, job: Job, place: &Place, args: &Args, cpus: &[usize]) 
     let said = program
         .understand(job, &all)
         .ok_or_else(|| named(Error::new(Kind::Device, "what it said at its end is not understood".to_string())))?;
-    Ok(Turn { said, counted: turn.counted })
+    Ok(Figures { said, counted: turn.counted })
 }
 
 /// Millions of packets sent in a second: by the card if it is emulated, otherwise
 /// as the program says.
-fn mpps(turn: &Turn) -> Option<f64> {
+fn mpps(turn: &Figures) -> Option<f64> {
     turn.counted.map(|counted| counted.sent as f64 / counted.seconds / 1e6).or(turn.said.mpps)
 }
 
-fn cycles(turn: &Turn) -> Option<f64> {
+fn cycles(turn: &Figures) -> Option<f64> {
     turn.said.cycles
 }
 
-fn burst(turn: &Turn) -> Option<f64> {
+fn burst(turn: &Figures) -> Option<f64> {
     turn.said.burst
 }
 
 /// Share of what a program was given that it did not send.
-fn lost(turn: &Turn) -> Option<f64> {
+fn lost(turn: &Figures) -> Option<f64> {
     let counted = turn.counted.filter(|counted| counted.received > 0)?;
     Some(100.0 * counted.received.saturating_sub(counted.sent) as f64 / counted.received as f64)
 }
 
-fn spread(turns: &Turns, of: fn(&Turn) -> Option<f64>) -> Option<Spread> {
+fn spread(turns: &Turns, of: fn(&Figures) -> Option<f64>) -> Option<Spread> {
     Spread::of(turns.iter().filter_map(of))
 }
 
 /// Ratio of ours to theirs, round by round.
-fn ratio([theirs, ours]: &[Turns; 2], of: fn(&Turn) -> Option<f64>) -> Option<Spread> {
+fn ratio([theirs, ours]: &[Turns; 2], of: fn(&Figures) -> Option<f64>) -> Option<Spread> {
     Spread::of(ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some(of(ours)? / of(theirs).filter(|n| *n > 0.0)?)))
 }
 
@@ -191,7 +191,7 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
     let spread = |spread: Option<Spread>| {
         spread.map_or(Value::Null, |s| json!({ "median": s.median, "min": s.least, "max": s.most }))
     };
-    let turn = |turn: &Turn| {
+    let turn = |turn: &Figures| {
         json!({
             "mpps": mpps(turn),
             "own_mpps": turn.said.mpps,
