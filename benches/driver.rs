@@ -454,7 +454,7 @@ fn cycles(family: &Family) {
                 time(&mut driver, &clock, part, burst, BURSTS, &mut ours);
                 time(&mut *minimal, &clock, part, burst, BURSTS, &mut theirs);
             }
-            let per_packet = |samples: &mut Vec<u64>| quiet::mean(samples, cost) / burst as f64;
+            let per_packet = |samples: &mut Vec<u64>| quiet::mean(&clock, samples, cost) / burst as f64;
             let (ours, theirs) = (per_packet(&mut ours), per_packet(&mut theirs));
             print!("  {ours:7.1} {theirs:7.1} {:6.2}", ours / theirs);
         }

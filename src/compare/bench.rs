@@ -138,7 +138,7 @@ impl Bench {
         }?;
         let after = self.probe.is_quiet(&self.clock);
         let [rx, tx] = &mut self.samples;
-        let each = |samples: &mut Vec<Ticks>| quiet::mean(samples, self.cost) / burst as f64;
+        let each = |samples: &mut Vec<Ticks>| quiet::mean(&self.clock, samples, self.cost) / burst as f64;
         Ok((before && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
     }
 
@@ -150,6 +150,7 @@ impl Bench {
         mut play: impl FnMut() -> bool,
     ) -> Result<()> {
         self.samples.iter_mut().for_each(Vec::clear);
+        drain(contender);
         let (mut missed, mut warm) = (0, WARM / burst);
         while self.samples[0].len() < bursts {
             if !play() {
@@ -201,10 +202,7 @@ impl Bench {
     /// begins to write one to the moment the driver's caller has it; None if
     /// somebody else was on the core.
     pub fn latency(&mut self, contender: &mut impl Contender, card: &Card<'_>, cpu: usize) -> Result<Option<Latency>> {
-        // Nothing may be there before.
-        while contender.receive(32) > 0 {
-            contender.send();
-        }
+        drain(contender);
         let before = self.probe.is_quiet(&self.clock);
         let (clock, started) = (&self.clock, AtomicU64::new(0));
         let mut times = Histogram::new();
@@ -249,6 +247,14 @@ impl Bench {
 impl Default for Bench {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Takes what the card has delivered before: each burst is to be what it has just
+/// written, not what a driver has found long ago and keeps.
+fn drain(contender: &mut impl Contender) {
+    while contender.receive(32) > 0 {
+        contender.send();
     }
 }
 

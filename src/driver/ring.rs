@@ -190,6 +190,13 @@ pub struct Slots<'a, D> {
 }
 
 impl<'a, D: Descriptor> Slots<'a, D> {
+    /// Fetches the line of the descriptor at `position` to be written, while
+    /// something else is done.
+    #[inline(always)]
+    pub fn fetch(&self, position: u32) {
+        fetch_to_write(self.base.as_ptr().wrapping_add((position & self.mask) as usize).cast());
+    }
+
     /// The descriptor at `position`, and its buffer.
     #[inline]
     pub fn at(&self, position: u32) -> (&'a D, &'a Cell<u32>) {
@@ -198,6 +205,24 @@ impl<'a, D: Descriptor> Slots<'a, D> {
         // JUSTIFICATION: as Ring::at.
         unsafe { (&*self.base.as_ptr().add(index), self.buffers.get_unchecked(index)) }
     }
+}
+
+/// Begins to fetch a cache line for writing: in one go, where to read it first
+/// and then to write it are two. Whatever the address, nothing else happens.
+#[inline(always)]
+fn fetch_to_write(line: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a hint that touches no memory and no register; processors without it ignore it.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) line, options(readonly, nostack, preserves_flags));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(readonly, nostack, preserves_flags));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = line;
 }
 
 /// Positions whose completion was asked for, the last of each group: to look at

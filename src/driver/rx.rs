@@ -72,6 +72,13 @@ const fn looked_at<F: Format>() -> u64 {
     plain::<F>() | F::BROKEN | F::STAMPED
 }
 
+/// Descriptors in a cache line. As one begins, the one after the next is fetched:
+/// it comes from the core or the cache that the card has written it into, and while
+/// it is on its way there is a whole line to deal with.
+const fn per_line<F: Format>() -> u32 {
+    64 / size_of::<F::Descriptor>() as u32
+}
+
 /// A receive queue.
 #[derive(Debug)]
 pub struct Queue<F: Format> {
@@ -176,6 +183,9 @@ impl<F: Format> Queue<F> {
 
         for (entry, fresh) in batch.entries_mut()[had..].iter_mut().zip(fresh.iter().rev()) {
             let (slot, buffer) = ring.at(position);
+            if position.is_multiple_of(const { per_line::<F>() }) {
+                ring.fetch(position.wrapping_add(2 * per_line::<F>()));
+            }
             let words = F::words(slot);
             let status = words[1].load(Ordering::Acquire); // <-- acquire: what the card wrote before is now seen
             let first = words[0].load(Ordering::Relaxed);
