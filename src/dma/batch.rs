@@ -192,7 +192,7 @@ impl<'p> Batch<'p> {
 
     /// What the device said of the packet that *ends* in entry `i`.
     pub fn meta(&self, i: usize) -> Meta {
-        (self.decoder.one)(&self.raw(i))
+        (self.decoder.one)(&self.raw(&self.entries()[i]))
     }
 
     /// Writes down what the device said of every packet, in one pass: for who
@@ -204,10 +204,10 @@ impl<'p> Batch<'p> {
         &into[..self.len]
     }
 
-    /// What there is to decode of entry `i`.
+    /// What there is to decode of an entry of this batch.
     #[inline(always)]
-    fn raw(&self, i: usize) -> RawMeta<'_> {
-        let Entry { buffer, span, words } = self.entries()[i];
+    fn raw(&self, entry: &Entry) -> RawMeta<'_> {
+        let Entry { buffer, span, words } = *entry;
         let end = (usize::from(span.start()) + usize::from(span.len())).min(BUFFER_SIZE);
         // SAFETY: the whole buffer is inside the pool and owned by this entry.
         let buffer = unsafe { std::slice::from_raw_parts(self.pool.pointer(buffer).as_ptr(), BUFFER_SIZE) };
@@ -436,8 +436,8 @@ fn decode<D: Decode>(raw: &RawMeta<'_>) -> Meta {
 
 /// A loop of each family's own, so that its decoding is a part of it.
 fn decode_all<D: Decode>(batch: &Batch<'_>, into: &mut [Header; BATCH_MAX]) {
-    for (i, header) in into.iter_mut().enumerate().take(batch.len()) {
-        *header = Header { len: batch.entries()[i].span.len(), ..D::header(&batch.raw(i)) };
+    for (entry, header) in batch.entries().iter().zip(into) {
+        *header = Header { len: entry.span.len(), ..D::header(&batch.raw(entry)) };
     }
 }
 
