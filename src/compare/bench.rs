@@ -202,7 +202,6 @@ impl Bench {
     /// begins to write one to the moment the driver's caller has it; None if
     /// somebody else was on the core.
     pub fn latency(&mut self, contender: &mut impl Contender, card: &Card<'_>, cpu: usize) -> Result<Option<Latency>> {
-        drain(contender);
         let before = self.probe.is_quiet(&self.clock);
         let (clock, started) = (&self.clock, AtomicU64::new(0));
         let mut times = Histogram::new();
@@ -218,6 +217,9 @@ impl Bench {
             },
             |baton| {
                 for _ in 0..SINGLES {
+                    // A packet that is there already would take no time, and so would
+                    // each after it, received while the card plays the next.
+                    drain(contender);
                     baton.pass(DRIVER, CARD);
                     let mut idle = Idle::with_spins(1 << 20);
                     let mut received = contender.receive(32);
