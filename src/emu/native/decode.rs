@@ -11,9 +11,10 @@
 //! instruction. Where in memory it points is known then, from the fault; so all
 //! that is left to find out is how long the instruction is, how many bytes it
 //! moves, which way, and which register is the other end. That is a row of
-//! [`ROWS`]. Instructions that compute with memory are not in the table: no
-//! compiler makes them of a volatile access that is a move.
+//! [`ROWS`], or for what computes with memory in one go ([`arithmetic`]) the pattern
+//! in its opcode.
 
+use super::compute::Operation;
 use std::fmt;
 
 /// Longest instruction there is.
@@ -26,6 +27,8 @@ pub struct Cpu {
     pub general: [u64; 16],
     /// xmm0 to xmm15.
     pub vector: [u128; 16],
+    /// rflags.
+    pub flags: u64,
     /// Address of the instruction.
     pub rip: u64,
 }
@@ -57,11 +60,20 @@ enum Action {
     StoreConstant { size: u8, value: u64 },
     /// Both at once.
     Exchange { size: u8, with: General },
+    /// Arithmetic of memory and something, whose result goes to one of them.
+    Compute { operation: Operation, size: u8, with: With, to_memory: bool },
     /// Memory into a vector register from byte `at`; the rest of it becomes
     /// zero, or stays.
     LoadVector { size: u8, into: u8, at: u8, rest: Rest },
     /// A vector register, from byte `at`, into memory.
     StoreVector { size: u8, from: u8, at: u8 },
+}
+
+/// The other end of arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum With {
+    Register(General),
+    Constant(u64),
 }
 
 /// A general register, or the part of it that an instruction names.
@@ -140,6 +152,13 @@ enum Form {
     /// The constant behind it, sign-extended; ModRM's register field is 0.
     StoreConstant(Size),
     Exchange(Size),
+    /// With a register, to memory or not.
+    Compute(Operation, Size, bool),
+    /// With the constant of so many bytes behind it, as ModRM's register field says.
+    ComputeConstant(Size, u8),
+    /// Test, invert; or increment, decrement: as that field says.
+    Unary(Size),
+    Step(Size),
     /// Between rax and an address that stands in the instruction.
     LoadFar(Size),
     StoreFar(Size),
@@ -335,9 +354,27 @@ fn try_decode(code: &[u8]) -> Option<Instruction> {
         Prefix::No => head.mandatory.is_none(),
         Prefix::Is(byte) => head.mandatory == Some(byte),
     };
-    let Row(.., form) = ROWS.iter().find(|row| row.0 == map && row.2 == opcode && meant(row.1))?;
-    let action = operands(&mut bytes, &head, *form)?;
+    let row = ROWS.iter().find(|row| row.0 == map && row.2 == opcode && meant(row.1));
+    let plain = map == Map::One && meant(Prefix::Plain);
+    let form = row.map(|row| row.3).or_else(|| if plain { arithmetic(opcode) } else { None })?;
+    let action = operands(&mut bytes, &head, form)?;
     Some(Instruction { len: bytes.at as u8, action })
+}
+
+/// The opcodes that compute: bit 0 is the operand's size, bit 1 of those up to 3F
+/// which way, and bits 5:3 what.
+fn arithmetic(opcode: u8) -> Option<Form> {
+    let size = if opcode & 1 == 0 { Size::Fixed(1) } else { Size::Operand };
+    Some(match opcode {
+        0x00..=0x3f if opcode & 7 < 4 => Form::Compute(Operation::numbered(opcode >> 3), size, opcode & 2 == 0),
+        0x80 => Form::ComputeConstant(size, 1),
+        0x81 => Form::ComputeConstant(size, 4),
+        0x83 => Form::ComputeConstant(size, 1),
+        0x84 | 0x85 => Form::Compute(Operation::Test, size, true),
+        0xf6 | 0xf7 => Form::Unary(size),
+        0xfe | 0xff => Form::Step(size),
+        _ => return None,
+    })
 }
 
 /// What follows the opcode.
@@ -384,6 +421,32 @@ fn operands(bytes: &mut Bytes<'_>, head: &Head, form: Form) -> Option<Action> {
         Form::Exchange(size) => {
             let size = head.size(size);
             Action::Exchange { size, with: head.general(register, size) }
+        }
+        Form::Compute(operation, size, to_memory) => {
+            let size = head.size(size);
+            Action::Compute { operation, size, with: With::Register(head.general(register, size)), to_memory }
+        }
+        Form::ComputeConstant(size, len) => {
+            let size = head.size(size);
+            let with = With::Constant(bytes.number(len.min(size))?);
+            Action::Compute { operation: Operation::numbered(field), size, with, to_memory: true }
+        }
+        Form::Unary(size) => {
+            let size = head.size(size);
+            let (operation, constant) = match field {
+                0 | 1 => (Operation::Test, bytes.number(size.min(4))?),
+                2 => (Operation::Invert, u64::MAX),
+                _ => return None,
+            };
+            Action::Compute { operation, size, with: With::Constant(constant), to_memory: true }
+        }
+        Form::Step(size) => {
+            let operation = match field {
+                0 => Operation::Increment,
+                1 => Operation::Decrement,
+                _ => return None,
+            };
+            Action::Compute { operation, size: head.size(size), with: With::Constant(1), to_memory: true }
         }
         Form::LoadVector(size, at, rest) => Action::LoadVector { size: head.size(size), into: register, at, rest },
         Form::StoreVector(size, at) => Action::StoreVector { size: head.size(size), from: register, at },
@@ -449,6 +512,20 @@ impl Instruction {
                 let old = memory.read(0, size) & mask(size);
                 memory.write(0, size, with.get(cpu));
                 with.set(cpu, old);
+            }
+            Action::Compute { operation, size, with, to_memory } => {
+                let there = memory.read(0, size);
+                let other = match with {
+                    With::Register(register) => register.get(cpu),
+                    With::Constant(value) => value,
+                };
+                let (first, second) = if to_memory { (there, other) } else { (other, there) };
+                let result = operation.run(size, first, second, &mut cpu.flags);
+                match with {
+                    _ if !operation.is_kept() => {}
+                    With::Register(register) if !to_memory => register.set(cpu, result),
+                    _ => memory.write(0, size, result),
+                }
             }
             Action::LoadVector { size, into, at, rest } => {
                 let register = &mut cpu.vector[usize::from(into)];

@@ -28,7 +28,8 @@ impl Memory for Bytes16 {
 }
 
 fn cpu() -> Cpu {
-    let mut cpu = Cpu { rip: 0x1000, ..Cpu::default() };
+    // With a carry.
+    let mut cpu = Cpu { rip: 0x1000, flags: 0x203, ..Cpu::default() };
     for i in 0..16 {
         cpu.general[i] = 0x0123_4567_89ab_cdef_u64.rotate_left(4 * i as u32);
         cpu.vector[i] = 0x0f1e_2d3c_4b5a_6978_8796_a5b4_c3d2_e1f0_u128.rotate_left(4 * i as u32);
@@ -103,9 +104,12 @@ fn stores_write_as_many_bytes_as_they_name() {
 
 #[test]
 fn what_is_not_in_the_table_is_named_by_its_bytes() {
-    // add [rdi], eax; mov eax, ecx; movdir64b; vmovd xmm0, [rdi]; C7 /1; an unfinished mov.
+    // lock xadd [rdi], eax; shl dword [rdi]; push [rdi]; mov eax, ecx; movdir64b; vmovd xmm0, [rdi];
+    // C7 /1; an unfinished mov.
     for code in [
-        &[0x01, 0x07][..],
+        &[0xf0, 0x0f, 0xc1, 0x07][..],
+        &[0xd1, 0x27],
+        &[0xff, 0x37],
         &[0x89, 0xc8],
         &[0x66, 0x0f, 0x38, 0xf8, 0x07],
         &[0xc5, 0xf9, 0x6e, 0x07],
@@ -115,7 +119,44 @@ fn what_is_not_in_the_table_is_named_by_its_bytes() {
     ] {
         assert_eq!(decode(code).unwrap_err(), Unknown(code.to_vec()));
     }
-    assert_eq!(decode(&[0x01, 0x07]).unwrap_err().to_string(), "unknown instruction 01 07");
+    assert_eq!(decode(&[0xd1, 0x27]).unwrap_err().to_string(), "unknown instruction d1 27");
+}
+
+#[test]
+fn arithmetic_reads_once_and_writes_once_where_the_result_goes() {
+    let before = cpu();
+    let rcx = before.general[1] as u32;
+    // or dword [rax], 4: as a compiler makes of a volatile |=.
+    let (after, memory) = run(&[0x83, 0x08, 0x04]);
+    assert_eq!(memory.accesses, [(false, 0, 4), (true, 0, 4)]);
+    assert_eq!((memory.bytes[..4].to_vec(), after.general), (0x958e_8784_u32.to_le_bytes().to_vec(), before.general));
+    // and [rdi], cx; add [rdi], rcx; xor byte [rdi], 0x80; and dword [rdi], -2 (81, then 83).
+    let bytes = |code: &[u8]| u64::from_le_bytes(run(code).1.bytes[..8].try_into().unwrap());
+    let whole = u64::from_le_bytes(super::tests::memory().bytes[..8].try_into().unwrap());
+    assert_eq!(bytes(&[0x66, 0x21, 0x0f]), whole & (u64::from(rcx) | !0xffff));
+    assert_eq!(bytes(&[0x48, 0x01, 0x0f]), whole.wrapping_add(before.general[1]));
+    assert_eq!(bytes(&[0x80, 0x37, 0x80]), whole ^ 0x80);
+    assert_eq!(bytes(&[0x81, 0x27, 0xfe, 0xff, 0xff, 0xff]), whole & !1);
+    assert_eq!(bytes(&[0x66, 0x81, 0x27, 0xfe, 0xff]), whole & !1);
+    // inc byte [rdi]; dec qword [rdi]; not word [rdi].
+    assert_eq!(bytes(&[0xfe, 0x07]), whole + 1);
+    assert_eq!(bytes(&[0x48, 0xff, 0x0f]), whole - 1);
+    assert_eq!(bytes(&[0x66, 0xf7, 0x17]), whole ^ 0xffff);
+    // and ecx, [rdi]; sub ch, [rdi]: to the register.
+    let (after, memory) = run(&[0x23, 0x0f]);
+    assert_eq!((after.general[1], memory.accesses.as_slice()), (u64::from(rcx & 0x958e_8780), &[(false, 0, 4)][..]));
+    assert_eq!(run(&[0x2a, 0x2f]).0.general[1] >> 8 & 0xff, u64::from((rcx >> 8) as u8 ^ 0x80));
+    // cmp [rdi], ecx; test byte [rdi], 1; test dword [rdi], 0x80; cmp ecx, [rdi]: flags only.
+    for (code, zero) in [
+        (&[0x39, 0x0f][..], false),
+        (&[0xf6, 0x07, 1], true),
+        (&[0xf7, 0x07, 0x80, 0, 0, 0], false),
+        (&[0x3b, 0x0f], false),
+    ] {
+        let (after, memory) = run(code);
+        assert_eq!((after.general, memory.accesses.len()), (before.general, 1), "{code:x?}");
+        assert_eq!(after.flags & 0x40 != 0, zero, "{code:x?}");
+    }
 }
 
 #[test]
@@ -138,6 +179,7 @@ fn no_bytes_make_it_panic_and_none_are_read_that_are_not_there() {
 }
 
 /// Mnemonic, operand size name, registers: `{m}` is the memory operand.
+#[rustfmt::skip]
 const SPELLINGS: &[(&str, &[&str])] = &[
     ("mov {r}, byte ptr {m}", &["al", "ch", "sil", "r9b"]),
     ("mov byte ptr {m}, {r}", &["bl", "dh", "dil", "r15b"]),
@@ -156,6 +198,78 @@ const SPELLINGS: &[(&str, &[&str])] = &[
     ("movsx {r}, byte ptr {m}", &["ax", "ecx", "r9"]),
     ("movsx {r}, word ptr {m}", &["ecx", "r9"]),
     ("movsxd {r}, dword ptr {m}", &["rcx", "r9"]),
+    ("add byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("add word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("add dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("add qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("add {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("add {r}, word ptr {m}", &["ax", "r8w"]),
+    ("add {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("add {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("or byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("or word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("or dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("or qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("or {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("or {r}, word ptr {m}", &["ax", "r8w"]),
+    ("or {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("or {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("adc byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("adc word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("adc dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("adc qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("adc {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("adc {r}, word ptr {m}", &["ax", "r8w"]),
+    ("adc {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("adc {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("sbb byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("sbb word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("sbb dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("sbb qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("sbb {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("sbb {r}, word ptr {m}", &["ax", "r8w"]),
+    ("sbb {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("sbb {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("and byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("and word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("and dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("and qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("and {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("and {r}, word ptr {m}", &["ax", "r8w"]),
+    ("and {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("and {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("sub byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("sub word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("sub dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("sub qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("sub {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("sub {r}, word ptr {m}", &["ax", "r8w"]),
+    ("sub {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("sub {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("xor byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("xor word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("xor dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("xor qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("xor {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("xor {r}, word ptr {m}", &["ax", "r8w"]),
+    ("xor {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("xor {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("cmp byte ptr {m}, {r}", &["al", "dh", "r9b", "0x12"]),
+    ("cmp word ptr {m}, {r}", &["cx", "r13w", "-2", "0x1234"]),
+    ("cmp dword ptr {m}, {r}", &["ebx", "r12d", "4", "0x12345678"]),
+    ("cmp qword ptr {m}, {r}", &["rcx", "r10", "-2", "0x12345678"]),
+    ("cmp {r}, byte ptr {m}", &["al", "ch", "r9b"]),
+    ("cmp {r}, word ptr {m}", &["ax", "r8w"]),
+    ("cmp {r}, dword ptr {m}", &["eax", "r14d"]),
+    ("cmp {r}, qword ptr {m}", &["rsi", "r11"]),
+    ("test byte ptr {m}, {r}", &["al", "dh", "r9b", "0x81"]),
+    ("test word ptr {m}, {r}", &["cx", "0x1234"]),
+    ("test dword ptr {m}, {r}", &["ebx", "r12d", "0x12345678"]),
+    ("test qword ptr {m}, {r}", &["rcx", "-2"]),
+    ("{r} byte ptr {m}", &["inc", "dec", "not"]),
+    ("{r} word ptr {m}", &["inc", "dec", "not"]),
+    ("{r} dword ptr {m}", &["inc", "dec", "not"]),
+    ("{r} qword ptr {m}", &["inc", "dec", "not"]),
     ("xchg byte ptr {m}, {r}", &["al", "dh"]),
     ("xchg dword ptr {m}, {r}", &["eax", "r9d"]),
     ("xchg qword ptr {m}, {r}", &["rdx"]),
@@ -307,8 +421,12 @@ fn what_an_instruction_leaves_is_what_the_processor_leaves() {
         }
         let (mut ours, mut memory_ours) = (cpu(), memory());
         decode(code).unwrap().run(&mut ours, &mut memory_ours);
-        let (theirs, bytes) = processor::run(code, cpu(), memory().bytes);
+        let (mut theirs, bytes) = processor::run(code, cpu(), memory().bytes);
         ours.rip = theirs.rip;
+        for cpu in [&mut ours, &mut theirs] {
+            // Of the arithmetic flags all but the one that logic leaves as it likes.
+            cpu.flags &= 0x8c5;
+        }
         for kept in [4, 7] {
             ours.general[kept] = theirs.general[kept];
         }
@@ -326,12 +444,13 @@ mod processor {
         general: [u64; 16],
         vector: [u128; 16],
         memory: [u8; 16],
+        flags: u64,
     }
 
     /// Runs `code`, whose memory operand is `[rdi]`, with these registers
     /// (except rsp and rdi) and this memory.
     pub fn run(code: &[u8], cpu: Cpu, memory: [u8; 16]) -> (Cpu, [u8; 16]) {
-        let mut state = State { general: cpu.general, vector: cpu.vector, memory };
+        let mut state = State { general: cpu.general, vector: cpu.vector, memory, flags: cpu.flags };
         let page = assemble(code);
         // SAFETY: the page holds a function that keeps the ABI's promises: it
         // saves what it must, touches only the state and returns.
@@ -340,11 +459,11 @@ mod processor {
             function(&raw mut state);
             libc::munmap(page, 4096);
         }
-        (Cpu { general: state.general, vector: state.vector, rip: 0 }, state.memory)
+        (Cpu { general: state.general, vector: state.vector, flags: state.flags, rip: 0 }, state.memory)
     }
 
-    /// push callee-saved; load all from [rdi]; rdi += memory; CODE; rdi back
-    /// from the stack; store all; pop; ret.
+    /// push callee-saved; load all from [rdi]; rdi += memory; CODE; flags to the
+    /// stack; rdi back from it; store all; pop; ret.
     fn assemble(code: &[u8]) -> *mut libc::c_void {
         let mut text = Vec::new();
         let pushed: [&[u8]; 7] =
@@ -370,11 +489,13 @@ mod processor {
         };
         vectors(0x10, &mut text);
         generals(0x8b, &mut text);
-        // add rdi, 384 (the flags are nobody's).
-        text.extend_from_slice(&[0x48, 0x81, 0xc7, 0x80, 0x01, 0, 0]);
+        // push qword [rdi + 400]; popfq; lea rdi, [rdi + 384]
+        text.extend_from_slice(&[0xff, 0xb7, 0x90, 0x01, 0, 0, 0x9d]);
+        text.extend_from_slice(&[0x48, 0x8d, 0xbf, 0x80, 0x01, 0, 0]);
         text.extend_from_slice(code);
-        // mov rdi, [rsp]
-        text.extend_from_slice(&[0x48, 0x8b, 0x3c, 0x24]);
+        // pushfq; mov rdi, [rsp + 8]; pop qword [rdi + 400]
+        text.extend_from_slice(&[0x9c, 0x48, 0x8b, 0x7c, 0x24, 0x08]);
+        text.extend_from_slice(&[0x8f, 0x87, 0x90, 0x01, 0, 0]);
         vectors(0x11, &mut text);
         generals(0x89, &mut text);
         let popped: [&[u8]; 7] =

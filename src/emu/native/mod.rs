@@ -23,9 +23,11 @@
 //! drivers that were loaded into this process.
 //!
 //! What does not work: interrupts (programs must poll), memory that is not of huge
-//! pages in files under `/dev/hugepages` or shared without a file, and instructions that compute with a register
-//! of the card in one go, which end the program with a line that names them.
+//! pages in files under `/dev/hugepages` or shared without a file, and instructions
+//! that do more with a register of the card than to move it or to add, compare and
+//! the like, which end the program with a line that names them.
 
+mod compute;
 mod config;
 mod decode;
 mod memory;

@@ -207,7 +207,7 @@ impl<'m> Tracer<'m> {
             Error::new(
                 Kind::Unsupported,
                 format!(
-                    "the program (process {pid}, at {:#x}) touches BAR {} at {:#x} with an {unknown}; registers can be reached by moves only",
+                    "the program (process {pid}, at {:#x}) touches BAR {} at {:#x} with an {unknown}; registers can be reached by moves and plain arithmetic only",
                     registers.rip,
                     region.bar,
                     region.offset + (address - region.start),
@@ -215,6 +215,7 @@ impl<'m> Tracer<'m> {
             )
         })?;
         registers.rip = cpu.rip;
+        registers.eflags = cpu.flags;
         let general = general(&mut registers);
         general.into_iter().zip(cpu.general).for_each(|(register, value)| *register = value);
         trace::set_registers(pid, &registers).map_err(gone)?;
@@ -243,7 +244,7 @@ fn general(r: &mut trace::Registers) -> [&mut u64; 16] {
 
 fn cpu(registers: &trace::Registers, vectors: &trace::Vectors) -> Cpu {
     let mut registers = *registers;
-    let mut cpu = Cpu { rip: registers.rip, ..Cpu::default() };
+    let mut cpu = Cpu { rip: registers.rip, flags: registers.eflags, ..Cpu::default() };
     cpu.general.iter_mut().zip(general(&mut registers)).for_each(|(to, from)| *to = *from);
     for (to, words) in cpu.vector.iter_mut().zip(vectors.xmm_space.chunks_exact(4)) {
         *to = words.iter().rev().fold(0, |value, word| value << 32 | u128::from(*word));

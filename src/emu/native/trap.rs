@@ -89,19 +89,20 @@ fn access(machine: &Machine, region: Region, address: u64, context: &mut libc::u
     let vectors = unsafe { &mut (*context.uc_mcontext.fpregs)._xmm };
     let mut code = [0; LONGEST];
     let len = code_at(rip, &mut code);
-    let mut cpu = Cpu { rip, ..Cpu::default() };
+    let mut cpu = Cpu { rip, flags: registers[libc::REG_EFL as usize] as u64, ..Cpu::default() };
     cpu.general.iter_mut().zip(GENERAL).for_each(|(to, from)| *to = registers[from as usize] as u64);
     for (to, from) in cpu.vector.iter_mut().zip(vectors.iter()) {
         *to = from.element.iter().rev().fold(0, |value, word| value << 32 | u128::from(*word));
     }
     if let Err(unknown) = machine.access(region, address, &code[..len], &mut cpu) {
         eprintln!(
-            "bmnic: a driver touches BAR {} with an {unknown}; registers can be reached by moves only",
+            "bmnic: a driver touches BAR {} with an {unknown}; registers can be reached by moves and plain arithmetic only",
             region.bar
         );
         return false;
     }
     registers[libc::REG_RIP as usize] = cpu.rip as i64;
+    registers[libc::REG_EFL as usize] = cpu.flags as i64;
     GENERAL.iter().zip(cpu.general).for_each(|(&to, value)| registers[to as usize] = value as i64);
     for (to, value) in vectors.iter_mut().zip(cpu.vector) {
         to.element.iter_mut().enumerate().for_each(|(i, word)| *word = (value >> (32 * i)) as u32);
