@@ -38,7 +38,8 @@ const ROUND: Duration = Duration::from_millis(1);
 /// program's process id, and a last time when it has ended.
 ///
 /// # Errors
-/// If the program cannot be started, and as [`Tracer::run`].
+/// If the program cannot be started; [`Kind::Unsupported`] if it touches a register
+/// with an instruction that is not known: it is killed then.
 pub fn run(machine: &Machine, command: &mut Command, mut each: impl FnMut(Pid) + Send) -> Result<Ended> {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -95,10 +96,6 @@ impl<'m> Tracer<'m> {
     }
 
     /// Lets the program run until it ends.
-    ///
-    /// # Errors
-    /// [`Kind::Unsupported`] if it touches a register with an instruction that
-    /// is not known; it is killed then.
     fn run(&mut self) -> Result<Ended> {
         let watching = |e| Error::io("watching the program", e);
         trace::resume(self.main, 0).map_err(watching)?;
