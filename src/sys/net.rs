@@ -6,7 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 /// What the kernel says of a frame besides its bytes (`struct virtio_net_hdr`):
 /// work that it left for hardware that is not there.
@@ -298,6 +301,27 @@ pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>
     // SAFETY: message points to live buffers of the sizes it names.
     let n = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Connects to a socket of whole messages (`SOCK_SEQPACKET`), which the standard
+/// library does not make; each read and write is one message.
+pub fn connect_to_messages(path: &Path) -> io::Result<UnixStream> {
+    // SAFETY: plain integers; all zeroes is a valid value.
+    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    address.sun_path.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as libc::c_char);
+    // SAFETY: takes no pointer.
+    let socket = check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the kernel just made this descriptor, for us alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let len = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: address is readable, ends with a zero and has the size that is passed.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
+    Ok(socket.into())
 }
 
 /// Gives this thread a network namespace of its own, with nothing in it, that

@@ -2,8 +2,12 @@
 //! they are started, and what they say of themselves.
 
 use crate::error::{Error, Kind, Result};
+use crate::sys;
 use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Descriptors in each ring, and most frames in a burst.
 const RING: &str = "512";
@@ -11,6 +15,12 @@ const BURST: &str = "32";
 
 /// Huge pages of 2 MiB that either takes at most.
 pub const PAGES: u64 = 36;
+
+/// What DPDK calls its files by.
+const PREFIX: &str = "bmnic";
+
+/// How long DPDK's telemetry may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// DPDK's program.
 const TESTPMD: &str = "dpdk-testpmd";
@@ -74,7 +84,7 @@ impl Program {
             return command;
         }
         let (main, worker) = (cpus.first().copied().unwrap_or(0), cpus.last().copied().unwrap_or(0));
-        add(&format!("-v --lcores 0@{main},1@{worker} -m 64 --no-telemetry --file-prefix bmnic"));
+        add(&format!("-v --lcores 0@{main},1@{worker} -m 64 --file-prefix {PREFIX}"));
         add(&format!("-a {device}{arguments} -- --auto-start --no-lsc-interrupt --rxd={RING} --txd={RING}"));
         add(&format!("--burst={BURST} --total-num-mbufs=8192 --nb-cores=1 --stats-period=1"));
         add(if job == Job::Forward {
@@ -85,6 +95,19 @@ impl Program {
         let mut command = Command::new(TESTPMD);
         command.args(words);
         command
+    }
+
+    /// Packets that it has sent so far, by what its driver has counted, if it can be
+    /// asked while it runs: of testpmd, DPDK's telemetry, below the directory that
+    /// DPDK keeps its files in.
+    pub fn sent(self, runtime: &Path) -> Option<u64> {
+        if self == Program::Bmnic {
+            return None;
+        }
+        let socket = runtime.join("dpdk").join(PREFIX).join("dpdk_telemetry.v2");
+        // Without an answer there is no figure.
+        let answer = telemetry(&socket, "/ethdev/stats,0").ok()?;
+        answer["/ethdev/stats"]["opackets"].as_u64()
     }
 
     /// What it said, from all that it wrote.
@@ -109,6 +132,18 @@ pub fn require_testpmd() -> Result<()> {
         Kind::Missing,
         "dpdk-testpmd is not in PATH; `apt-get install dpdk-dev` brings it on Debian and Ubuntu",
     ))
+}
+
+/// Asks DPDK's telemetry (DPDK programmer's guide, Telemetry Library): a greeting,
+/// then a document for each question.
+fn telemetry(socket: &Path, question: &str) -> io::Result<Value> {
+    let mut socket = sys::net::connect_to_messages(socket)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut message = vec![0; 16 << 10];
+    let _greeting = socket.read(&mut message)?;
+    socket.write_all(question.as_bytes())?;
+    let len = socket.read(&mut message)?;
+    Ok(serde_json::from_slice(&message[..len])?)
 }
 
 /// From testpmd's words: `Tx-pps:  1000`, once a second, first of a second that
@@ -162,6 +197,14 @@ mod tests {
         let version = Some("DPDK 22.11.11".into());
         assert_eq!(said, Said { cycles: Some(75.72), burst: Some(5.0), mpps: Some(2.0), version });
         assert_eq!(Program::Testpmd.understand(Job::Forward, "nothing"), Some(Said::default()));
+    }
+
+    #[test]
+    fn where_no_telemetry_answers_there_is_no_figure() {
+        let temp = tempfile::tempdir().unwrap();
+        assert_eq!(Program::Testpmd.sent(temp.path()), None);
+        assert_eq!(Program::Testpmd.sent(Path::new(&"x".repeat(300))), None);
+        assert_eq!(Program::Bmnic.sent(temp.path()), None);
     }
 
     #[test]

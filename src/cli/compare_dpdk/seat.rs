@@ -39,6 +39,8 @@ pub struct Counted {
     pub received: u64,
     /// Frames that it sent.
     pub sent: u64,
+    /// Of those, what its driver says that it sent, if it could be asked.
+    pub said_sent: Option<u64>,
 }
 
 /// Reads a pipe to its end.
@@ -66,14 +68,24 @@ fn heard(command: Command, readers: [JoinHandle<String>; 2]) -> [String; 2] {
 }
 
 /// Runs the command that `make` makes for an emulated card, whose address it is
-/// given, and counts for `window` what passes the card.
-pub fn emulated(spec: &Spec, window: Duration, make: impl FnOnce(&str) -> Command + Send) -> Result<Turn> {
+/// given, and counts for `window` what passes the card. `sent` asks the program.
+pub fn emulated(
+    spec: &Spec,
+    window: Duration,
+    make: impl FnOnce(&str) -> Command + Send,
+    sent: impl Fn() -> Option<u64> + Send + Sync,
+) -> Result<Turn> {
     // The mount namespace is this thread's, and goes with it.
-    let turn = thread::scope(|scope| scope.spawn(|| on_emulated(spec, window, make)).join());
+    let turn = thread::scope(|scope| scope.spawn(|| on_emulated(spec, window, make, sent)).join());
     turn.unwrap_or_else(|_| Err(Error::new(Kind::Device, "the thread with the emulated card panicked")))
 }
 
-fn on_emulated(spec: &Spec, window: Duration, make: impl FnOnce(&str) -> Command) -> Result<Turn> {
+fn on_emulated(
+    spec: &Spec,
+    window: Duration,
+    make: impl FnOnce(&str) -> Command,
+    sent: impl Fn() -> Option<u64> + Send + Sync,
+) -> Result<Turn> {
     let machine = Machine::enter(Drive::Thread, std::slice::from_ref(spec))?;
     let address = machine.addresses().next().unwrap_or_default();
     let mut command = make(address);
@@ -86,8 +98,12 @@ fn on_emulated(spec: &Spec, window: Duration, make: impl FnOnce(&str) -> Command
         let now = Instant::now();
         stage = match stage {
             Stage::Waiting if wire.tx_frames > 0 => Stage::Settling(now),
-            Stage::Settling(since) if now - since >= SETTLE => Stage::Counting(now, wire),
-            Stage::Counting(since, before) if now - since >= window => {
+            Stage::Settling(since) if now - since >= SETTLE => {
+                let said = sent();
+                Stage::Counting(Instant::now(), tap.wire(), said)
+            }
+            Stage::Counting(since, before, said) if now - since >= window => {
+                let said_sent = said.and_then(|before| sent()?.checked_sub(before));
                 // It may have ended by itself.
                 let _ = sys::trace::kill(pid, libc::SIGINT);
                 Stage::Counted(
@@ -96,6 +112,7 @@ fn on_emulated(spec: &Spec, window: Duration, make: impl FnOnce(&str) -> Command
                         seconds: (now - since).as_secs_f64(),
                         received: wire.rx_frames - before.rx_frames,
                         sent: wire.tx_frames - before.tx_frames,
+                        said_sent,
                     },
                 )
             }
@@ -118,7 +135,7 @@ fn on_emulated(spec: &Spec, window: Duration, make: impl FnOnce(&str) -> Command
 enum Stage {
     Waiting,
     Settling(Instant),
-    Counting(Instant, crate::emu::wire::Counters),
+    Counting(Instant, crate::emu::wire::Counters, Option<u64>),
     Counted(Instant, Counted),
     Hung,
 }

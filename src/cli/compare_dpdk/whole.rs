@@ -12,6 +12,7 @@ use crate::measure::{Clock, Machine};
 use crate::pci::{discover, guard};
 use crate::sys;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// What is held equal.
@@ -103,7 +104,8 @@ fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyho
 fn turn(program: Program, job: Job, place: &Place, args: &Args, cpus: &[usize]) -> Result<Figures> {
     let turn = match place {
         Place::Emulated(spec, arguments) => {
-            seat::emulated(spec, args.duration, |address| program.command(job, address, arguments, cpus))
+            let make = |address: &str| program.command(job, address, arguments, cpus);
+            seat::emulated(spec, args.duration, make, || program.sent(Path::new(native::RUNTIME)))
         }
         Place::Real(address) => seat::real(program.command(job, address, "", cpus), args.duration),
     };
@@ -116,10 +118,14 @@ fn turn(program: Program, job: Job, place: &Place, args: &Args, cpus: &[usize]) 
     Ok(Figures { said, counted: turn.counted })
 }
 
-/// Millions of packets sent in a second: by the card if it is emulated, otherwise
-/// as the program says.
+/// Millions of packets sent in a second, by the card if it is emulated.
+fn by_card(turn: &Figures) -> Option<f64> {
+    turn.counted.map(|counted| counted.sent as f64 / counted.seconds / 1e6)
+}
+
+/// The same, otherwise as the program says.
 fn mpps(turn: &Figures) -> Option<f64> {
-    turn.counted.map(|counted| counted.sent as f64 / counted.seconds / 1e6).or(turn.said.mpps)
+    by_card(turn).or(turn.said.mpps)
 }
 
 fn cycles(turn: &Figures) -> Option<f64> {
@@ -128,6 +134,12 @@ fn cycles(turn: &Figures) -> Option<f64> {
 
 fn burst(turn: &Figures) -> Option<f64> {
     turn.said.burst
+}
+
+/// Millions of packets sent in a second, by the program's own driver.
+fn own_mpps(turn: &Figures) -> Option<f64> {
+    let by_telemetry = turn.counted.and_then(|counted| Some(counted.said_sent? as f64 / counted.seconds / 1e6));
+    by_telemetry.or(turn.said.mpps)
 }
 
 /// Share of what a program was given that it did not send.
@@ -166,14 +178,15 @@ fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output
         for (program, turns) in PROGRAMS.into_iter().zip(turns) {
             table.add_row([
                 program.name(*job).to_string(),
-                figure(spread(turns, mpps), 3),
+                figure(spread(turns, by_card), 3),
+                figure(spread(turns, own_mpps), 3),
                 figure(spread(turns, lost), 1),
                 figure(spread(turns, cycles), 1),
                 figure(spread(turns, burst), 1),
             ]);
         }
-        let [rate, cost] = [ratio(turns, mpps), ratio(turns, cycles)].map(|ratio| figure(ratio, 2));
-        table.add_row(["bmnic / testpmd".to_string(), rate, String::new(), cost, String::new()]);
+        let [rate, own, cost] = [by_card, own_mpps, cycles].map(|of| figure(ratio(turns, of), 2));
+        table.add_row(["bmnic / testpmd".to_string(), rate, own, String::new(), cost, String::new()]);
     }
     output.result(table.trim_fmt())?;
     output.info(format_args!("\n{EQUAL}"))?;
@@ -194,11 +207,12 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
     let turn = |turn: &Figures| {
         json!({
             "mpps": mpps(turn),
-            "own_mpps": turn.said.mpps,
+            "own_mpps": own_mpps(turn),
             "cycles_per_packet": turn.said.cycles,
             "packets_per_burst": turn.said.burst,
             "version": turn.said.version,
             "card": turn.counted.map(|c| json!({ "seconds": c.seconds, "received": c.received, "sent": c.sent })),
+            "telemetry_sent": turn.counted.and_then(|counted| counted.said_sent),
         })
     };
     let jobs = found.iter().map(|(job, turns)| {
