@@ -16,7 +16,7 @@ use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, MacAddr, Nic, Port};
 use crate::error::{Error, Kind, Result};
-use crate::measure::Clock;
+use crate::measure::{Clock, Counter};
 use lane::{Lane, Until, Wait};
 use report::{Report, Way};
 use rewrite::Rewrite;
@@ -190,6 +190,10 @@ impl Args {
         let mut report = Report::new(session, ways, started, started - context.started);
         report.sample(nics)?;
         let clock = self.cycles.then(Clock::new);
+        if clock.as_ref().is_some_and(|clock| clock.counter() == Counter::Kernel) {
+            let what = "--cycles takes the processor's own counter, and this machine's is not steady; go without it";
+            return Err(Error::new(Kind::Unsupported, what).into());
+        }
         // One thread polls all lanes in turns; one that sleeps does so for one lane.
         let (wait, groups) = match self.wait {
             WaitArg::Poll => (Wait::Poll, vec![lanes]),

@@ -34,7 +34,7 @@ pub mod probe;
 pub mod quiet;
 pub mod search;
 
-pub use clock::{Clock, Ticks};
+pub use clock::{Clock, Counter, Ticks};
 pub use floor::Floor;
 pub use histogram::{Histogram, Quantile};
 pub use idle::Idle;

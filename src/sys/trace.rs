@@ -32,8 +32,10 @@ pub enum Event {
     Signal(i32),
     /// It stopped as another program began in its place.
     Exec,
-    /// It is about to map or unmap huge pages; [`finish_call`] has it do so.
+    /// It is about to map or unmap huge pages; [`resume_to_end_of_call`] has it do so.
     HugePages,
+    /// The call that it was resumed in is done.
+    CallDone,
     /// It stopped at a clone or fork.
     Other,
 }
@@ -99,6 +101,7 @@ pub fn follow(pid: Pid) -> io::Result<()> {
         | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACEEXEC
         | 1 << EVENT_SECCOMP
+        | libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_EXITKILL;
     // SAFETY: takes no pointer; fails if the thread is not ours.
     check(unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options) } as i32).map(drop)
@@ -124,6 +127,8 @@ pub fn wait(pid: Option<Pid>) -> io::Result<(Pid, Event)> {
         Event::HugePages
     } else if status >> 16 != 0 {
         Event::Other
+    } else if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
+        Event::CallDone
     } else {
         Event::Signal(libc::WSTOPSIG(status))
     };
@@ -136,15 +141,10 @@ pub fn resume(pid: Pid, signal: i32) -> io::Result<()> {
     check(unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, signal) } as i32).map(drop)
 }
 
-/// Lets a thread that stopped before a call go on until it is done.
-pub fn finish_call(pid: Pid) -> io::Result<()> {
+/// Lets a thread that stopped before a call go on until that is done.
+pub fn resume_to_end_of_call(pid: Pid) -> io::Result<()> {
     // SAFETY: takes no pointer.
-    check(unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, 0) } as i32)?;
-    match wait(Some(pid))?.1 {
-        Event::Signal(libc::SIGTRAP) => Ok(()),
-        // It was killed.
-        _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
-    }
+    check(unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, 0) } as i32).map(drop)
 }
 
 /// Lets a stopped thread go on for one instruction.

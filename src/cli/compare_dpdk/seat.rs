@@ -124,7 +124,7 @@ fn on_emulated(
     let [output, errors] = heard(command, readers);
     match (stage, ended) {
         (Stage::Counted(_, counted), Ended::Exited(_)) => Ok(Turn { output, errors, counted: Some(counted) }),
-        (Stage::Hung, _) => Err(complaint("it did nothing for 30 s", &output, &errors)),
+        (Stage::Hung, _) => Err(complaint("it stood still for 30 s", &output, &errors)),
         (_, Ended::Exited(code)) => Err(complaint(&format!("it ended early with exit code {code}"), &output, &errors)),
         (_, Ended::Killed(signal)) => Err(complaint(&format!("signal {signal} ended it"), &output, &errors)),
     }

@@ -116,12 +116,11 @@ impl<'m> Tracer<'m> {
                     self.threads.insert(pid, pid);
                     0
                 }
-                Event::HugePages => {
-                    let done = trace::finish_call(pid);
-                    if done.as_ref().is_err_and(|e| e.raw_os_error() == Some(libc::ESRCH)) {
-                        continue;
-                    }
-                    done.map_err(watching)?;
+                Event::HugePages => match trace::resume_to_end_of_call(pid) {
+                    Err(e) if e.raw_os_error() != Some(libc::ESRCH) => return Err(watching(e)),
+                    _ => continue,
+                },
+                Event::CallDone => {
                     self.machine.notice_huge_pages(self.process(pid))?;
                     0
                 }
