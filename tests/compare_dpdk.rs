@@ -143,7 +143,7 @@ fn whole_programs_take_turns_on_an_emulated_card() {
         let turn = &job["programs"][0]["rounds"][0];
         let said = turn["telemetry_sent"].as_u64().unwrap() as f64;
         let ratio = said / turn["card"]["sent"].as_f64().unwrap();
-        assert!(nic == "x2522" || (0.9..1.1).contains(&ratio), "{nic}: {turn:#}");
+        assert!(nic == "x2522" || (0.8..1.25).contains(&ratio), "{nic}: {turn:#}");
         assert_eq!(native::free_pages(), free, "{nic}");
     }
 }

@@ -103,18 +103,17 @@ fn on_emulated(
                 Stage::Counting(Instant::now(), tap.wire(), said)
             }
             Stage::Counting(since, before, said) if now - since >= window => {
-                let said_sent = said.and_then(|before| sent()?.checked_sub(before));
+                let said = said.and_then(|before| sent()?.checked_sub(before));
+                let (now, wire) = (Instant::now(), tap.wire());
                 // It may have ended by itself.
                 let _ = sys::trace::kill(pid, libc::SIGINT);
-                Stage::Counted(
-                    now,
-                    Counted {
-                        seconds: (now - since).as_secs_f64(),
-                        received: wire.rx_frames - before.rx_frames,
-                        sent: wire.tx_frames - before.tx_frames,
-                        said_sent,
-                    },
-                )
+                let counted = Counted {
+                    seconds: (now - since).as_secs_f64(),
+                    received: wire.rx_frames - before.rx_frames,
+                    sent: wire.tx_frames - before.tx_frames,
+                    said_sent: said,
+                };
+                Stage::Counted(now, counted)
             }
             Stage::Waiting if now - begin > PATIENCE => end(pid),
             Stage::Counted(since, _) if now - since > PATIENCE => end(pid),
