@@ -183,6 +183,8 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     refused(&["--pci", "04:00.0"], 1, "no such PCI device");
     refused(&["--nic", "mlx5"], 1, "libibverbs");
     refused(&["--nic", "mlx5", "--testpmd"], 1, "libibverbs");
+    refused(&["-d", "5s"], 2, "--testpmd");
+    refused(&["--testpmd", "--pci", "03:00.0"], 2, "--pci");
     if native::program("dpdk-testpmd").is_some() {
         refused(&["--testpmd", "-d", "0"], 2, "100ms");
     }

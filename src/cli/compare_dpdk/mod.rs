@@ -46,19 +46,19 @@ pub struct Args {
     ///
     /// For those who do not trust our harness: packets are counted by the card, and
     /// cycles by each program itself.
-    #[arg(long)]
+    #[arg(long, group = "whole")]
     testpmd: bool,
     /// Compare whole programs on this card, which must be bound to vfio-pci
     ///
     /// dpdk-testpmd and bmnic send as fast as they can, and then forward what comes
     /// in, in turn.
-    #[arg(long, value_name = "DEV", conflicts_with_all = ["testpmd", "nic"])]
+    #[arg(long, value_name = "DEV", conflicts_with = "nic", group = "whole")]
     pci: Option<String>,
     /// Time that each program is measured for in a round, of --testpmd and --pci
-    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    #[arg(short, long, value_name = "TIME", default_value = "3s", requires = "whole", value_parser = units::duration)]
     duration: Duration,
     /// Frames to receive and send in one go, 1 to 64, several with commas
-    #[arg(long, value_name = "LIST", conflicts_with_all = ["testpmd", "pci"], value_delimiter = ',', default_value = "1,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "LIST", conflicts_with = "whole", value_delimiter = ',', default_value = "1,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: Vec<u16>,
     /// Be the process that has both drivers in it
     #[arg(long, hide = true, value_name = "WAY")]
