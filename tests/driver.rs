@@ -634,3 +634,23 @@ fn a_configuration_that_the_card_cannot_have_is_refused_in_one_line() {
         assert_eq!(driver::open(function, &table).err().unwrap().kind(), bmnic::Kind::Usage);
     }
 }
+
+/// Frames of flows that the card has sent by another queue come back by that
+/// queue's own, where queues are pairs: and a port has them all.
+#[test]
+fn what_comes_by_any_pair_of_a_virtio_device_is_received() {
+    let config = Config { rx_queues: 1, tx_queues: 4, ..Config::default() };
+    for model in PLAIN {
+        let mut rig = Rig::new(model, &config);
+        assert_eq!((rig.port.rx.len(), rig.port.tx.len()), (4, 4), "{model}");
+        let flows: Vec<Vec<u8>> =
+            (0..64).map(|n| udp([2, 0, 0, 0, 0, 9], ([10, 0, 0, 1], 1000 + n), ([10, 0, 0, 2], 9))).collect();
+        rig.send(&flows);
+        let by_queue: Vec<Vec<Vec<u8>>> = (0..4).map(|queue| rig.recv(queue)).collect();
+        assert!(by_queue.iter().all(|frames| !frames.is_empty()), "{model}: 64 flows came by fewer queues");
+        let mut got = by_queue.concat();
+        got.sort();
+        assert!(got == flows, "{model}: {} of 64", got.len());
+        rig.done();
+    }
+}

@@ -53,7 +53,8 @@ pub const MAX_RING: u16 = 4096;
 /// What a port is to be set up with. Frame sizes are without FCS.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Receive queues, at least 1. More than one are fed by RSS.
+    /// Receive queues, at least 1. More than one are fed by RSS. A port has more of
+    /// them if its card delivers to more ([`Port::rx`]).
     pub rx_queues: u16,
     /// Transmit queues, at least 1.
     pub tx_queues: u16,

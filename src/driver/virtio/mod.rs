@@ -81,6 +81,9 @@ pub fn supports(id: pci::Id) -> bool {
 /// # Errors
 /// [`Kind::Unsupported`] for a device older than VIRTIO 1.0, [`Kind::Usage`] for
 /// a configuration that it cannot have, [`Kind::Gone`] if it does not answer.
+///
+/// Queues come in pairs, and the device may deliver to each pair's receive queue
+/// (§5.1.5): so there are as many of those as transmit queues, if fewer were asked for.
 pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     if !supports(function.id()) {
         return Err(super::unsupported(&*function));
@@ -90,13 +93,16 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let device = Device { function, hw };
     let hw = &device.hw;
     hw.acknowledge(); // steps 2 and 3
-    let whole = Config { max_frame: config.max_frame.min(rx::ONE_BUFFER), ..config.clone() };
-    let config = if config.shorter_frames && !hw.offers().has(features::MRG_RXBUF) { &whole } else { config };
-    let features = agree(hw, config)?; // steps 4 to 6
+    let mut config = config.clone();
+    if config.shorter_frames && !hw.offers().has(features::MRG_RXBUF) {
+        config.max_frame = config.max_frame.min(rx::ONE_BUFFER);
+    }
+    let features = agree(hw, &config)?; // steps 4 to 6
+    config.rx_queues = config.rx_queues.max(config.tx_queues);
     if features.has(features::RING_PACKED) {
-        start::<Packed>(device, features, config)
+        start::<Packed>(device, features, &config)
     } else {
-        start::<Split>(device, features, config)
+        start::<Split>(device, features, &config)
     }
 }
 
@@ -301,7 +307,7 @@ impl<F: Family> Card<F> {
             max_rx_queues: most,
             max_tx_queues: most,
         };
-        let pairs = config.rx_queues.max(config.tx_queues);
+        let pairs = config.rx_queues;
         Ok(Card {
             control: None,
             description,
@@ -315,7 +321,7 @@ impl<F: Family> Card<F> {
     }
 
     /// Makes all queues, in one arena, and turns them on. Each pair of a device
-    /// is one receive queue and one transmit queue, whether they are used or not.
+    /// is one receive queue and one transmit queue, whether that is used or not.
     fn queues(&mut self, features: Features, config: &Config) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
         let (function, hw) = (&self.device.function, &self.device.hw);
         let mut plan = Plan::default();
@@ -352,17 +358,14 @@ impl<F: Family> Card<F> {
         for (queue, (len, place, headers)) in (0..).zip(queues) {
             let n = queue / 2;
             if queue % 2 == 0 {
-                let used = n < config.rx_queues;
-                let interrupt = self.interrupts.as_ref().filter(|_| used);
+                let interrupt = self.interrupts.as_ref();
                 let (ring, notifier) = start(queue, len, place, interrupt.map(|_| n))?;
                 // The mask is in the ring, not in a register: the queue lifts it.
                 let interrupt = interrupt.map(|interrupts| interrupts.of(n, || ()));
                 let mergeable = features.has(features::MRG_RXBUF);
                 let queue = rx::Queue::new(ring, notifier, config.max_frame, mergeable, interrupt);
-                if used {
-                    self.rx.push(queue.watched());
-                    rx.push(super::RxQueue::Virtio(F::rx(queue)));
-                }
+                self.rx.push(queue.watched());
+                rx.push(super::RxQueue::Virtio(F::rx(queue)));
             } else {
                 let (ring, notifier) = start(queue, len, place, None)?;
                 if n < config.tx_queues {
