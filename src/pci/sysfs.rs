@@ -49,7 +49,7 @@ pub(super) struct Sysfs {
     /// `/dev/uioN`, held for what the kernel does when it is closed.
     _uio: Option<File>,
     /// Holds the lock; declared last, released last.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Sysfs {
@@ -220,15 +220,27 @@ fn refuse_translated(roots: &Roots, device: &Device, name: &str) -> Result<()> {
     ))
 }
 
-/// Takes the lock of a card; it ends with the file, however we end.
-fn lock(run: &Path, name: &str) -> Result<File> {
+/// The lock of a card. It ends with the file, however we end; but a process that we
+/// have just forked has the file too, until it runs another program.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file does the same, only later.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of a card.
+fn lock(run: &Path, name: &str) -> Result<Lock> {
     let directory = run.join("bmnic");
     let path = directory.join(format!("{name}.lock"));
     let doing = |e: io::Error| Error::io(format!("{name}: locking it with {}", path.display()), e);
     fs::create_dir_all(&directory).map_err(doing)?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(doing)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(Error::new(
             ErrorKind::Refused,
             format!("{name}: another bmnic drives it; `fuser -v {}` names it", path.display()),
