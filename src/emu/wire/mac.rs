@@ -12,9 +12,10 @@
 //! # Behind the clock
 //!
 //! A model is stepped now and then, and does in each step what the card would
-//! have done since the last one. So a frame sent in a step may start as early as
-//! the last step, and never before the wire is free. Two things bound how far
-//! the wire may lag behind the clock:
+//! have done since the last one. So a frame of a sender that was busy may start as
+//! early as the last step, one of a sender that was idle no sooner than this step,
+//! and none before the wire is free. Two things bound how far the wire may lag
+//! behind the clock:
 //!
 //! * After a *stall* (nobody stepped the model for 20 µs and more, because the
 //!   operating system ran something else) a sender that was busy may work off
@@ -228,8 +229,10 @@ impl Mac {
         } else if stalled {
             self.owed = (self.owed + (now - self.now)).min(self.buffer);
         }
-        let last_step = self.now.saturating_sub(self.owed);
-        self.tx_free = self.tx_free.not_before(last_step.max(now.saturating_sub(self.buffer)));
+        // What a driver offers after a step in which it offered nothing came since
+        // then, nobody knows when: it leaves now, lest it leaves before it came.
+        let offered = if self.sending { self.now - self.owed.min(self.now) } else { now };
+        self.tx_free = self.tx_free.not_before(offered.max(now.saturating_sub(self.buffer)));
         self.sending = false;
         self.now = now;
     }
@@ -324,9 +327,12 @@ mod tests {
         for step in 1..=1000 {
             assert_eq!(mac.peek(step * STEP).map(|_| ()), (step > 1).then_some(()));
         }
-        // Nothing was sent for a millisecond; the wire is free since the last step.
+        // Nothing was sent for a millisecond; what is sent now came after the last step.
         let Sent::Done(at) = mac.send(&[0; 60], 1001 * STEP) else { panic!("busy") };
-        assert_eq!(at, 1000 * STEP + 67_200);
+        assert_eq!(at, 1001 * STEP + 67_200);
+        // The next one may have been there since.
+        let Sent::Done(at) = mac.send(&[0; 60], 1002 * STEP) else { panic!("busy") };
+        assert_eq!(at, 1001 * STEP + 2 * 67_200);
     }
 
     #[test]
