@@ -1,6 +1,8 @@
 //! The programs of the second comparison: stock `dpdk-testpmd`, and this one; how
 //! they are started, and what they say of themselves.
 
+use super::child::RING;
+use crate::compare::BUFFERS;
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use serde_json::Value;
@@ -9,9 +11,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Descriptors in each ring, and most frames in a burst.
-const RING: &str = "512";
-const BURST: &str = "32";
+/// Most frames in a burst.
+pub const BURST: usize = 32;
 
 /// Huge pages of 2 MiB that either takes at most.
 pub const PAGES: u64 = 36;
@@ -78,7 +79,9 @@ impl Program {
         if self == Program::Bmnic {
             add(if job == Job::Forward { "--json fwd --cycles" } else { "--json pktgen --rate line --size 64" });
             add(&format!("{device} --duration 0 --count 0 --batch {BURST} --txd {RING}"));
-            add(if job == Job::Forward { "--rxd 512" } else { "" });
+            if job == Job::Forward {
+                add(&format!("--rxd {RING}"));
+            }
             let mut command = Command::new("/proc/self/exe");
             command.args(words);
             return command;
@@ -86,7 +89,7 @@ impl Program {
         let (main, worker) = (cpus.first().copied().unwrap_or(0), cpus.last().copied().unwrap_or(0));
         add(&format!("-v --lcores 0@{main},1@{worker} -m 64 --file-prefix {PREFIX}"));
         add(&format!("-a {device}{arguments} -- --auto-start --no-lsc-interrupt --rxd={RING} --txd={RING}"));
-        add(&format!("--burst={BURST} --total-num-mbufs=8192 --nb-cores=1 --stats-period=1"));
+        add(&format!("--burst={BURST} --total-num-mbufs={BUFFERS} --nb-cores=1 --stats-period=1"));
         add(if job == Job::Forward {
             "--forward-mode=io --record-core-cycles --record-burst-stats"
         } else {

@@ -48,10 +48,6 @@ fn cost(rounds: &Rounds) -> String {
     }
 }
 
-fn times(ratio: Option<Spread>) -> String {
-    ratio.map_or("-".into(), |r| format!("{:.2} ({:.2}-{:.2})", r.median, r.least, r.most))
-}
-
 /// Tables.
 pub fn print(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor, output: &Output) -> Result<()> {
     let [best, other] = found else { return Ok(()) };
@@ -90,9 +86,9 @@ pub fn print(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor, output: &Ou
                 cost(scalar),
                 cost(ours),
                 cost(all),
-                times(ratio(ours, theirs)),
-                times(ratio(all, theirs)),
-                times(ratio(beside, scalar)),
+                Spread::text(ratio(ours, theirs), 2),
+                Spread::text(ratio(all, theirs), 2),
+                Spread::text(ratio(beside, scalar), 2),
             ]);
         }
         output.result(table.trim_fmt())?;
@@ -121,9 +117,7 @@ fn latency(best: &Found, other: &Found, first: &str, second: &str, floor: &Floor
     output
         .result("\nlatency of single packets, from before the card begins to write one to the driver's caller, ns")?;
     let mut table = output::table(&["", "p50", "p99"], 1);
-    let figure = |spread: Option<Spread>| {
-        spread.map_or("-".into(), |s| format!("{:.0} ({:.0}-{:.0})", s.median, s.least, s.most))
-    };
+    let figure = |spread| Spread::text(spread, 0);
     for (name, rounds) in [(first, &best.latency[0]), (second, &other.latency[0]), ("bmnic", &best.latency[1])] {
         table.add_row([name.to_string(), figure(part(rounds, 0)), figure(part(rounds, 1))]);
     }
@@ -138,17 +132,14 @@ fn latency(best: &Found, other: &Found, first: &str, second: &str, floor: &Floor
 /// A document.
 pub fn document(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor) -> Value {
     let rounds = |rounds: &Rounds| -> Value { rounds.iter().map(|round| json!(round)).collect() };
-    let spread = |spread: Option<Spread>| {
-        spread.map_or(Value::Null, |s| json!({ "median": s.median, "min": s.least, "max": s.most }))
-    };
     let ways = nic.ways.iter().zip(found).map(|(way, found)| {
         let stages = STAGES.iter().zip(&found.costs).map(|(name, rows)| {
             let rows = plan.bursts.iter().zip(rows).filter(|(_, row)| !row[1].is_empty()).map(|(burst, row)| {
                 json!({
                     "burst": burst,
                     "dpdk": rounds(&row[0]), "bmnic": rounds(&row[1]), "bmnic_all_metadata": rounds(&row[2]),
-                    "ratio": spread(ratio(&row[1], &row[0])),
-                    "ratio_all_metadata": spread(ratio(&row[2], &row[0])),
+                    "ratio": Spread::json(ratio(&row[1], &row[0])),
+                    "ratio_all_metadata": Spread::json(ratio(&row[2], &row[0])),
                 })
             });
             (name.to_string(), rows.collect::<Value>())

@@ -3,13 +3,14 @@
 
 use super::child::CONTENDERS;
 use super::nics::Nic;
+use super::seat;
 use crate::cli::exit;
 use crate::cli::output::Live;
 use crate::error::{Error, Kind, Result};
 use crate::measure::quiet;
 use crate::sys;
-use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -52,6 +53,16 @@ impl Spread {
         let median =
             if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 };
         Some(Spread { median, least, most })
+    }
+
+    /// `1.25 (1.20-1.30)`, or a dash if there is none.
+    pub fn text(spread: Option<Self>, digits: usize) -> String {
+        spread.map_or("-".into(), |s| format!("{:.digits$} ({:.digits$}-{:.digits$})", s.median, s.least, s.most))
+    }
+
+    /// A document; null if there is none.
+    pub fn json(spread: Option<Self>) -> Value {
+        spread.map_or(Value::Null, |s| json!({ "median": s.median, "min": s.least, "max": s.most }))
     }
 }
 
@@ -162,14 +173,7 @@ impl Process {
                     .for_each(drop);
             });
         }
-        let said = child.stderr.take().map(|mut stderr| {
-            thread::spawn(move || {
-                let mut said = Vec::new();
-                // What was read before an error is still worth a look.
-                let _ = stderr.read_to_end(&mut said);
-                String::from_utf8_lossy(&said).into_owned()
-            })
-        });
+        let said = child.stderr.take().map(seat::collect);
         Ok(Process { child, to, from: receive, said })
     }
 

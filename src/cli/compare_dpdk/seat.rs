@@ -5,7 +5,7 @@ use crate::emu::native::{self, Ended, Machine};
 use crate::emu::{Drive, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub struct Counted {
 }
 
 /// Reads a pipe to its end.
-fn collect(mut pipe: PipeReader) -> JoinHandle<String> {
+pub fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         // What was read before an error is still worth a look.

@@ -1,6 +1,7 @@
 //! The comparison of whole programs: each in turn, alone, on the same card.
 
-use super::programs::{self, Job, PROGRAMS, Program, Said};
+use super::child::RING;
+use super::programs::{self, BURST, Job, PROGRAMS, Program, Said};
 use super::rounds::Spread;
 use super::seat::{self, Counted};
 use super::{Args, nics};
@@ -16,7 +17,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What is held equal.
-const EQUAL: &str = "held equal: the card, rings of 512, bursts of up to 32, frames of 64 bytes, one queue each way, no offloads, one core that polls";
+fn equal() -> String {
+    format!(
+        "held equal: the card, rings of {RING}, bursts of up to {BURST}, frames of 64 bytes, one queue each way, no offloads, one core that polls"
+    )
+}
 
 /// The shortest time that a turn is measured for.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -125,7 +130,7 @@ fn by_card(turn: &Figures) -> Option<f64> {
 
 /// The same, otherwise as the program says.
 fn mpps(turn: &Figures) -> Option<f64> {
-    by_card(turn).or(turn.said.mpps)
+    by_card(turn).or_else(|| own_mpps(turn))
 }
 
 fn cycles(turn: &Figures) -> Option<f64> {
@@ -159,9 +164,6 @@ fn ratio([theirs, ours]: &[Turns; 2], of: fn(&Figures) -> Option<f64>) -> Option
 
 fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output) -> Result<()> {
     let version = |turns: &Turns| turns.first().and_then(|turn| turn.said.version.clone()).unwrap_or("?".into());
-    let figure = |spread: Option<Spread>, digits: usize| {
-        spread.map_or("-".into(), |s| format!("{:.digits$} ({:.digits$}-{:.digits$})", s.median, s.least, s.most))
-    };
     if let Some((_, [theirs, ours])) = found.first() {
         output.result(format_args!(
             "{} and {} in turn, each alone, on {device}: {} rounds of {:.1} s",
@@ -178,18 +180,18 @@ fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output
         for (program, turns) in PROGRAMS.into_iter().zip(turns) {
             table.add_row([
                 program.name(*job).to_string(),
-                figure(spread(turns, by_card), 3),
-                figure(spread(turns, own_mpps), 3),
-                figure(spread(turns, lost), 1),
-                figure(spread(turns, cycles), 1),
-                figure(spread(turns, burst), 1),
+                Spread::text(spread(turns, by_card), 3),
+                Spread::text(spread(turns, own_mpps), 3),
+                Spread::text(spread(turns, lost), 1),
+                Spread::text(spread(turns, cycles), 1),
+                Spread::text(spread(turns, burst), 1),
             ]);
         }
-        let [rate, own, cost] = [by_card, own_mpps, cycles].map(|of| figure(ratio(turns, of), 2));
+        let [rate, own, cost] = [by_card, own_mpps, cycles].map(|of| Spread::text(ratio(turns, of), 2));
         table.add_row(["bmnic / testpmd".to_string(), rate, own, String::new(), cost, String::new()]);
     }
     output.result(table.trim_fmt())?;
-    output.info(format_args!("\n{EQUAL}"))?;
+    output.info(format_args!("\n{}", equal()))?;
     output.info(format_args!("{READING}"))?;
     let idle = found.iter().any(|(job, turns)| {
         *job == Job::Forward && turns.iter().all(|turns| spread(turns, mpps).is_none_or(|s| s.median < 1e-6))
@@ -201,9 +203,6 @@ fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output
 }
 
 fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
-    let spread = |spread: Option<Spread>| {
-        spread.map_or(Value::Null, |s| json!({ "median": s.median, "min": s.least, "max": s.most }))
-    };
     let turn = |turn: &Figures| {
         json!({
             "mpps": mpps(turn),
@@ -221,15 +220,15 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
         });
         json!({
             "programs": programs.collect::<Vec<_>>(),
-            "ratio_mpps": spread(ratio(turns, mpps)),
-            "ratio_cycles_per_packet": spread(ratio(turns, cycles)),
+            "ratio_mpps": Spread::json(ratio(turns, mpps)),
+            "ratio_cycles_per_packet": Spread::json(ratio(turns, cycles)),
         })
     });
     json!({
         "device": device,
         "rounds": args.rounds,
         "seconds": args.duration.as_secs_f64(),
-        "held_equal": EQUAL,
+        "held_equal": equal(),
         "reading": READING,
         "jobs": jobs.collect::<Vec<_>>(),
     })

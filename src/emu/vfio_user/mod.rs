@@ -9,8 +9,8 @@
 //!
 //! One client at a time; when it goes the card is powered off and on, and the
 //! next may come. The client is not trusted: a message that cannot be followed
-//! ends the connection, any other that makes no sense is answered with an errno. Memory that it maps and
-//! then takes away reads as zero.
+//! ends the connection, any other that makes no sense is answered with an errno.
+//! Memory that it maps and then takes away reads as zero.
 
 mod protocol;
 
