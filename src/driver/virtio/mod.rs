@@ -137,12 +137,12 @@ fn agree(hw: &Hw, config: &Config) -> Result<Features> {
 
 /// Steps 7 and 8: queues, then everything that is told through the control queue.
 fn start<F: Family>(device: Device, features: Features, config: &Config) -> Result<Port> {
-    let mut card = Card::<F>::new(device, features, config)?;
+    let mut card = Card::<F>::new(device, features)?;
     let (rx, tx) = card.queues(features, config)?;
     card.device.function.set_bus_master(true)?;
     card.device.hw.go()?;
-    if card.pairs > 1 {
-        card.command(&Command::pairs(card.pairs))?;
+    if config.rx_queues > 1 {
+        card.command(&Command::pairs(config.rx_queues))?;
     }
     if features.has(features::CTRL_RX) {
         card.set_promiscuous(config.promiscuous)?;
@@ -284,7 +284,6 @@ struct Card<F> {
     control: Option<Control<F>>,
     description: Description,
     features: Features,
-    pairs: u16,
     rx: Vec<(Arc<Tally>, Arc<Counters>)>,
     tx: Vec<(Arc<Tally>, Arc<Counters>)>,
     /// Declared before the device: no eventfd is signalled that is not there.
@@ -294,7 +293,7 @@ struct Card<F> {
 }
 
 impl<F: Family> Card<F> {
-    fn new(device: Device, features: Features, config: &Config) -> Result<Self> {
+    fn new(device: Device, features: Features) -> Result<Self> {
         let (function, hw) = (&device.function, &device.hw);
         let most = if features.has(features::MQ) { hw.max_pairs() } else { 1 };
         let description = Description {
@@ -307,17 +306,7 @@ impl<F: Family> Card<F> {
             max_rx_queues: most,
             max_tx_queues: most,
         };
-        let pairs = config.rx_queues;
-        Ok(Card {
-            control: None,
-            description,
-            features,
-            pairs,
-            rx: Vec::new(),
-            tx: Vec::new(),
-            interrupts: None,
-            device,
-        })
+        Ok(Card { control: None, description, features, rx: Vec::new(), tx: Vec::new(), interrupts: None, device })
     }
 
     /// Makes all queues, in one arena, and turns them on. Each pair of a device
@@ -326,7 +315,7 @@ impl<F: Family> Card<F> {
         let (function, hw) = (&self.device.function, &self.device.hw);
         let mut plan = Plan::default();
         let mut queues = Vec::new();
-        for queue in 0..2 * self.pairs {
+        for queue in 0..2 * config.rx_queues {
             let wanted = if queue % 2 == 0 { config.rx_ring } else { config.tx_ring };
             let len = ring_len(hw, queue, u32::from(wanted), u32::from(super::MIN_RING))?;
             queues.push((len, plan.add(F::bytes(len)), plan.add(tx::header_bytes(len))));

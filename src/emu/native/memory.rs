@@ -20,6 +20,7 @@ use crate::dma::Iova;
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -36,6 +37,9 @@ const PAGE: u64 = 2 << 20;
 /// Does something with the memory of each card.
 type ForEach<'a> = dyn FnMut(&mut dyn FnMut(&mut Translation)) + 'a;
 
+/// Pages by inode and number: where the cards see them.
+type Pages = BTreeMap<(u64, u64), Iova>;
+
 /// What is mapped of the hugetlbfs.
 #[derive(Debug)]
 pub struct Memory {
@@ -46,17 +50,17 @@ pub struct Memory {
     /// files that came after the look and yet within the same tick of the clock
     /// that the kernel dates changes by.
     incomplete: bool,
-    /// By inode and page: where the card sees it.
-    pages: BTreeMap<(u64, u64), Iova>,
-    /// By process, inode and page: what has no file.
-    nameless: BTreeMap<(i32, u64, u64), Iova>,
+    /// Of files.
+    files: Pages,
+    /// By process: what has no file.
+    nameless: BTreeMap<i32, Pages>,
 }
 
 impl Memory {
     /// Nothing yet.
     pub fn new() -> Result<Self> {
         let pagemap = File::open("/proc/self/pagemap").map_err(|e| Error::io("opening /proc/self/pagemap", e))?;
-        Ok(Memory { pagemap, changed: None, incomplete: false, pages: BTreeMap::new(), nameless: BTreeMap::new() })
+        Ok(Memory { pagemap, changed: None, incomplete: false, files: Pages::new(), nameless: BTreeMap::new() })
     }
 
     /// Whether files came or went since [`Memory::scan`].
@@ -69,85 +73,95 @@ impl Memory {
         self.changed = fs::metadata(HUGE_PAGES).and_then(|m| m.modified()).ok();
         let age = self.changed.and_then(|changed| changed.elapsed().ok());
         self.incomplete = age.is_none_or(|age| age < TICK);
-        let mut there = BTreeMap::new();
+        let mut there = Vec::new();
         let reading = |e| Error::io(format!("reading {HUGE_PAGES}"), e);
         for entry in fs::read_dir(HUGE_PAGES).map_err(reading)? {
             let path = entry.map_err(reading)?.path();
             // One that went meanwhile is not there; the next scan tells.
             let Ok(file) = File::options().read(true).write(true).open(&path) else { continue };
             let Ok(metadata) = file.metadata() else { continue };
-            for page in 0..metadata.len() / PAGE {
-                there.insert((metadata.ino(), page), ());
-                if self.pages.contains_key(&(metadata.ino(), page)) {
-                    continue;
-                }
-                match self.map(&file, page, cards) {
-                    Ok(iova) => drop(self.pages.insert((metadata.ino(), page), iova)),
-                    Err(error) if error.kind() == Kind::Permission => return Err(error),
-                    Err(_) => self.incomplete = true,
-                }
-            }
+            there.push(Piece { file, inode: metadata.ino(), pages: 0..metadata.len() / PAGE });
         }
-        self.pages.retain(|key, iova| {
-            let stays = there.contains_key(key);
-            if !stays {
-                unmap(*iova, cards);
+        match update(&self.pagemap, &mut self.files, &there, cards) {
+            Err(error) if error.kind() == Kind::Permission => Err(error),
+            Err(_) => {
+                self.incomplete = true;
+                Ok(())
             }
-            stays
-        });
-        Ok(())
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Maps what a process has mapped without a file, and unmaps what it has no
     /// longer, for each of `cards`.
     pub fn scan_process(&mut self, process: i32, cards: &mut ForEach<'_>) -> Result<()> {
-        let mut there = BTreeMap::new();
+        let mut there = Vec::new();
         // Of a process that is gone there is nothing.
         let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
         for (range, offset, inode) in maps.lines().filter_map(nameless) {
-            let pages = offset / PAGE..(offset + range.end - range.start) / PAGE;
             let path = format!("/proc/{process}/map_files/{:x}-{:x}", range.start, range.end);
-            for page in pages {
-                let key = (process, inode, page);
-                if let Some(&iova) = self.nameless.get(&key) {
-                    there.insert(key, iova);
-                    continue;
-                }
-                let opened = File::options().read(true).write(true).open(&path);
-                let file = opened.map_err(|e| Error::io(format!("opening {path}"), e))?;
-                there.insert(key, self.map(&file, page, cards)?);
-            }
+            let opened = File::options().read(true).write(true).open(&path);
+            let file = opened.map_err(|e| Error::io(format!("opening {path}"), e))?;
+            there.push(Piece { file, inode, pages: offset / PAGE..(offset + range.end - range.start) / PAGE });
         }
-        for (key, iova) in self.nameless.extract_if((process, 0, 0)..=(process, u64::MAX, u64::MAX), |_, _| true) {
-            if !there.contains_key(&key) {
-                unmap(iova, cards);
-            }
-        }
-        self.nameless.append(&mut there);
-        Ok(())
+        update(&self.pagemap, self.nameless.entry(process).or_default(), &there, cards)
     }
 
     /// Unmaps what a process had mapped without a file.
     pub fn forget(&mut self, process: i32, cards: &mut ForEach<'_>) {
-        let of_process = (process, 0, 0)..=(process, u64::MAX, u64::MAX);
-        self.nameless.extract_if(of_process, |_, _| true).for_each(|(_, iova)| unmap(iova, cards));
+        let pages = self.nameless.remove(&process).unwrap_or_default();
+        pages.into_values().for_each(|iova| unmap(iova, cards));
     }
+}
 
-    /// Maps one page of a file for every card.
-    fn map(&self, file: &File, page: u64, cards: &mut ForEach<'_>) -> Result<Iova> {
-        let mapping = Mapping::populated(file.as_fd(), page * PAGE, PAGE)?;
-        let iova = sys::physical_address(&self.pagemap, mapping.address())?.ok_or_else(|| {
-            Error::new(Kind::Permission, "the kernel hides physical addresses from this user; run as root")
-        })?;
-        let mapping = Arc::new(mapping);
-        let mut failed = None;
-        cards(&mut |memory| {
-            if let Err(error) = mapping.clone().enter(memory, iova) {
-                failed = Some(error);
+/// Huge pages that are there.
+struct Piece {
+    file: File,
+    inode: u64,
+    pages: Range<u64>,
+}
+
+/// Maps what is new of the pages that are `there` and unmaps what is gone, for each
+/// of `cards`. Of pages that cannot be mapped the first one's error is returned, when
+/// all have been tried.
+fn update(pagemap: &File, pages: &mut Pages, there: &[Piece], cards: &mut ForEach<'_>) -> Result<()> {
+    let mut failed = None;
+    for piece in there {
+        for page in piece.pages.clone() {
+            if let Entry::Vacant(place) = pages.entry((piece.inode, page)) {
+                match map(pagemap, &piece.file, page, cards) {
+                    Ok(iova) => drop(place.insert(iova)),
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
             }
-        });
-        failed.map_or(Ok(iova), Err)
+        }
     }
+    pages.retain(|&(inode, page), iova| {
+        let stays = there.iter().any(|piece| piece.inode == inode && piece.pages.contains(&page));
+        if !stays {
+            unmap(*iova, cards);
+        }
+        stays
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// Maps one page of a file for every card.
+fn map(pagemap: &File, file: &File, page: u64, cards: &mut ForEach<'_>) -> Result<Iova> {
+    let mapping = Mapping::populated(file.as_fd(), page * PAGE, PAGE)?;
+    let iova = sys::physical_address(pagemap, mapping.address())?.ok_or_else(|| {
+        Error::new(Kind::Permission, "the kernel hides physical addresses from this user; run as root")
+    })?;
+    let mapping = Arc::new(mapping);
+    let mut failed = None;
+    cards(&mut |memory| {
+        if let Err(error) = mapping.clone().enter(memory, iova) {
+            failed = Some(error);
+        }
+    });
+    failed.map_or(Ok(iova), Err)
 }
 
 /// Takes a page from every card.
