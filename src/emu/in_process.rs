@@ -17,7 +17,7 @@
 //! that port alone until it was served: control never starves behind traffic.
 
 use super::offload::Used;
-use super::wire::{Counters, Patch};
+use super::wire::{Counters, Note, Patch};
 use super::{Card, Picos, Spec, StageLog, Stages, build};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind, Result};
@@ -88,6 +88,7 @@ struct State {
     trace: Vec<Access>,
     violations: Vec<(String, u64)>,
     wire: Counters,
+    notes: Vec<Note>,
 }
 
 /// A register access, as a trace shows it.
@@ -155,6 +156,7 @@ impl Engine {
                 trace: Vec::new(),
                 violations: Vec::new(),
                 wire: Counters::default(),
+                notes: Vec::new(),
             }),
             waiting: AtomicU32::new(0),
             tracing: AtomicBool::new(false),
@@ -270,6 +272,7 @@ impl Port {
         if let Some(mut card) = state.card.take() {
             state.violations = card.violations();
             state.wire = card.model().wire_counters();
+            state.notes = card.model().wire_report();
             card.reset();
             card.bus().memory.clear();
         }
@@ -298,6 +301,12 @@ impl Tap {
     pub fn wire(&self) -> Counters {
         let open = self.port.with(|card, _| card.model().wire_counters());
         open.unwrap_or_else(|| lock(&self.port.state).wire)
+    }
+
+    /// What its wire itself did to frames, or saw.
+    pub fn wire_report(&self) -> Vec<Note> {
+        let open = self.port.with(|card, _| card.model().wire_report());
+        open.unwrap_or_else(|| lock(&self.port.state).notes.clone())
     }
 
     /// Begins to note the stages of the packets that the card sends, or ends it;

@@ -113,6 +113,9 @@ pub trait Model: Send {
     /// What has passed on its wire.
     fn wire_counters(&self) -> wire::Counters;
 
+    /// What its wire itself did to frames, or saw.
+    fn wire_report(&mut self) -> Vec<wire::Note>;
+
     /// Where it notes the stages of packets, if it is a model that does; put a
     /// log there and it begins.
     fn stages(&mut self) -> Option<&mut Option<StageLog>> {

@@ -496,14 +496,16 @@ mod tests {
             (MIN_SPEED..=1_000_000_000_000).prop_map(Rate::Bits),
         ];
         let sizes = prop_oneof![Just(Sizes::Imix), prop::collection::vec(64..=9018_u16, 1..6).prop_map(Sizes::List)];
-        let source = (rate, sizes, 1..=65536_u32, prop::option::of(any::<u64>()));
+        let source = (rate, sizes, 1..=65536_u32, prop::option::of(any::<u64>()), any::<bool>());
         let speed = prop_oneof![Just(Playback::Line), (1..=1_000_000_u64).prop_map(Playback::Thousandths)];
         let file = "[ -~]{1,20}".prop_map(PathBuf::from);
         prop_oneof![
             any::<bool>().prop_map(|pause| WireSpec::Loop { pause }),
             "[a-z0-9]{0,9}".prop_map(WireSpec::peer),
             Just(WireSpec::Sink),
-            source.prop_map(|(rate, sizes, flows, count)| WireSpec::Source(SourceSpec { rate, sizes, flows, count })),
+            source.prop_map(|(rate, sizes, flows, count, pause)| {
+                WireSpec::Source(SourceSpec { rate, sizes, flows, count, pause })
+            }),
             "[!-$&-.0-9;-~]{3,15}".prop_map(|name| WireSpec::Packet { name }),
             (file.clone(), prop::option::of(file), speed).prop_map(|(file, out, speed)| WireSpec::Pcap(PcapSpec {
                 file,

@@ -1,48 +1,15 @@
-//! Raw access to network interfaces: packet sockets and TAP devices.
+//! Network interfaces: TAP devices, flags and counters; sockets that carry descriptors.
 
 use super::check;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-
-/// What the kernel says of a frame besides its bytes (`struct virtio_net_hdr`):
-/// work that it left for hardware that is not there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offloads {
-    /// The checksum from `checksum_start` on, at `checksum_start + checksum_offset`,
-    /// is not filled in (`VIRTIO_NET_HDR_F_NEEDS_CSUM`).
-    pub checksum: bool,
-    /// How a super-frame is to be split, `VIRTIO_NET_HDR_GSO_*`; 0 is not at all.
-    pub gso: u8,
-    /// Payload of each part.
-    pub gso_size: u16,
-    /// Where the transport header begins.
-    pub checksum_start: u16,
-    /// Where in it the checksum is.
-    pub checksum_offset: u16,
-}
-
-/// A frame that [`receive`] read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Received {
-    /// Its length; longer than the buffer if it was cut.
-    pub len: usize,
-    /// What is left to do.
-    pub offloads: Offloads,
-    /// VLAN tag that the kernel took out: type and control information.
-    pub vlan: Option<(u16, u16)>,
-    /// The kernel sent it out here; it did not come in.
-    pub outgoing: bool,
-}
-
-/// Size of `struct virtio_net_hdr`.
-const HEADER: usize = 10;
 
 /// The number of the interface `name`.
 pub fn interface_index(name: &str) -> io::Result<u32> {
@@ -52,133 +19,6 @@ pub fn interface_index(name: &str) -> io::Result<u32> {
         0 => Err(io::Error::last_os_error()),
         index => Ok(index),
     }
-}
-
-/// A socket that receives every frame on an interface and sends whole frames,
-/// without ever waiting. It sees frames as the kernel has them, with
-/// [`Offloads`], and what comes from outside only.
-pub fn packet_socket(index: u32) -> io::Result<OwnedFd> {
-    let every = (libc::ETH_P_ALL as u16).to_be();
-    let flags = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // Protocol 0 receives nothing yet: not before it is bound to the interface.
-    // SAFETY: takes integers only.
-    let fd = check(unsafe { libc::socket(libc::AF_PACKET, flags, 0) })?;
-    // SAFETY: a new descriptor that nobody else has.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    set_packet_option(&socket, libc::PACKET_VNET_HDR, &1_i32)?;
-    set_packet_option(&socket, libc::PACKET_AUXDATA, &1_i32)?;
-    // Linux 4.20; before that, `Received::outgoing` tells.
-    let _ = set_packet_option(&socket, PACKET_IGNORE_OUTGOING, &1_i32);
-    let promiscuous = libc::packet_mreq {
-        mr_ifindex: index as i32,
-        mr_type: libc::PACKET_MR_PROMISC as u16,
-        mr_alen: 0,
-        mr_address: [0; 8],
-    };
-    set_packet_option(&socket, libc::PACKET_ADD_MEMBERSHIP, &promiscuous)?;
-    // SAFETY: sockaddr_ll is plain integers.
-    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = every;
-    address.sll_ifindex = index as i32;
-    // SAFETY: address is a sockaddr_ll of the size that is passed.
-    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32) })?;
-    Ok(socket)
-}
-
-/// Not in the libc crate yet (linux/if_packet.h).
-const PACKET_IGNORE_OUTGOING: i32 = 23;
-
-fn set_packet_option<T>(socket: &OwnedFd, option: i32, value: &T) -> io::Result<()> {
-    let (value, len) = ((&raw const *value).cast(), size_of::<T>() as u32);
-    // SAFETY: value points to len readable bytes.
-    check(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, value, len) }).map(drop)
-}
-
-/// Asks for a receive buffer of this many bytes; the kernel gives what it may.
-pub fn set_receive_buffer(socket: &OwnedFd, bytes: i32) {
-    for option in [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF] {
-        let value = (&raw const bytes).cast();
-        // SAFETY: value points to an int, whose size is passed.
-        let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, 4) };
-        if result == 0 {
-            return;
-        }
-    }
-}
-
-/// Reads a frame from a [`packet_socket`] into `frame`.
-pub fn receive(socket: &OwnedFd, frame: &mut [u8]) -> io::Result<Received> {
-    let mut header = [0_u8; HEADER];
-    let mut parts = [
-        libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: HEADER },
-        libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() },
-    ];
-    // Room for one tpacket_auxdata with its header, aligned as a cmsghdr.
-    let mut control = [0_u64; 8];
-    // SAFETY: sockaddr_ll and msghdr are plain integers and pointers.
-    let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) = unsafe { (mem::zeroed(), mem::zeroed()) };
-    message.msg_name = (&raw mut from).cast();
-    message.msg_namelen = size_of_val(&from) as u32;
-    message.msg_iov = parts.as_mut_ptr();
-    message.msg_iovlen = parts.len();
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
-    // SAFETY: every pointer in message leads to memory of the length beside it,
-    // borrowed mutably until the call returns.
-    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_TRUNC) };
-    if len < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(Received {
-        len: (len as usize).saturating_sub(HEADER),
-        offloads: offloads(header),
-        vlan: vlan(&message),
-        outgoing: from.sll_pkttype == libc::PACKET_OUTGOING,
-    })
-}
-
-fn offloads(header: [u8; HEADER]) -> Offloads {
-    let [flags, gso, _, _, c, d, e, f, g, h] = header;
-    // "Legacy": in the byte order of this machine.
-    Offloads {
-        checksum: flags & 1 != 0,
-        gso,
-        gso_size: u16::from_ne_bytes([c, d]),
-        checksum_start: u16::from_ne_bytes([e, f]),
-        checksum_offset: u16::from_ne_bytes([g, h]),
-    }
-}
-
-fn vlan(message: &libc::msghdr) -> Option<(u16, u16)> {
-    // SAFETY: the kernel has filled message in; its control buffer is alive.
-    let mut control = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: null or a header inside the control buffer, which is aligned.
-    while let Some(head) = unsafe { control.as_ref() } {
-        if (head.cmsg_level, head.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
-            // SAFETY: PACKET_AUXDATA carries a tpacket_auxdata, maybe unaligned.
-            let aux: libc::tpacket_auxdata =
-                unsafe { libc::CMSG_DATA(control).cast::<libc::tpacket_auxdata>().read_unaligned() };
-            let valid = aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
-            let kind = if aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { aux.tp_vlan_tpid } else { 0x8100 };
-            return valid.then_some((kind, aux.tp_vlan_tci));
-        }
-        // SAFETY: control is a header of message.
-        control = unsafe { libc::CMSG_NXTHDR(message, control) };
-    }
-    None
-}
-
-/// Sends a whole frame on a [`packet_socket`].
-pub fn send(socket: &OwnedFd, frame: &[u8]) -> io::Result<()> {
-    let header = [0_u8; HEADER];
-    let parts = [
-        libc::iovec { iov_base: header.as_ptr().cast_mut().cast(), iov_len: HEADER },
-        libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() },
-    ];
-    // SAFETY: both parts are readable for their lengths; writev only reads them.
-    let sent = unsafe { libc::writev(socket.as_raw_fd(), parts.as_ptr(), parts.len() as i32) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Opens the TAP device `name`, which comes into being if there is none and goes
@@ -191,6 +31,46 @@ pub fn open_tap(name: &str) -> io::Result<File> {
     // SAFETY: TUNSETIFF reads and writes an ifreq.
     check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &mut request) })?;
     Ok(file)
+}
+
+/// How many frames the kernel keeps for the reader of a TAP device, or for a
+/// driver that is busy.
+pub fn set_queue_length(name: &str, frames: i32) -> io::Result<()> {
+    let (socket, _) = flags(name)?;
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_ifindex = frames;
+    // SAFETY: SIOCSIFTXQLEN reads an ifreq, of which it takes an int.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCSIFTXQLEN, &request) }).map(drop)
+}
+
+/// Not in the libc crate for this system yet (linux/sockios.h).
+const SIOCSIFTXQLEN: libc::c_ulong = 0x8943;
+
+/// The kernel's counters of interfaces, in the network namespace of the thread
+/// that opened them (`/proc/net/dev`).
+#[derive(Debug)]
+pub struct InterfaceCounters(File);
+
+impl InterfaceCounters {
+    /// Opens those of this thread's namespace.
+    pub fn open() -> io::Result<Self> {
+        File::open("/proc/thread-self/net/dev").map(InterfaceCounters)
+    }
+
+    /// Frames that `name` was to send and dropped; none if it is not there.
+    pub fn tx_dropped(&self, name: &str) -> io::Result<Option<u64>> {
+        let mut text = String::new();
+        (&self.0).rewind()?;
+        (&self.0).read_to_string(&mut text)?;
+        Ok(tx_dropped(&text, name))
+    }
+}
+
+/// The twelfth number behind the name: eight of receiving, then bytes, packets,
+/// errors and drops of sending.
+fn tx_dropped(table: &str, name: &str) -> Option<u64> {
+    let row = table.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'))?;
+    row.split_whitespace().nth(11)?.parse().ok()
 }
 
 /// Whether an interface is up and has carrier.
@@ -340,6 +220,15 @@ mod tests {
     fn the_loopback_interface_is_the_first_and_runs() {
         assert_eq!(interface_index("lo").unwrap(), 1);
         assert!(is_running("lo").unwrap());
+    }
+
+    #[test]
+    fn the_drops_of_sending_are_the_twelfth_column() {
+        let table = "Inter-|   Receive                            |  Transmit\n face |bytes packets errs drop|...\n\
+            \x20   lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n  tap0:21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36\n";
+        assert_eq!((tx_dropped(table, "lo"), tx_dropped(table, "tap0")), (Some(12), Some(32)));
+        assert_eq!((tx_dropped(table, "tap"), tx_dropped(table, "ap0")), (None, None));
+        assert_eq!(InterfaceCounters::open().unwrap().tx_dropped("lo").unwrap(), Some(0));
     }
 
     #[test]

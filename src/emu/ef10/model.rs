@@ -2,7 +2,7 @@
 
 use super::super::offload::Used;
 use super::super::stages::StageLog;
-use super::super::wire::Counters;
+use super::super::wire::{Counters, Note};
 use super::super::{Bus, DoorbellPage, Model, Page, Picos, Profile, Violations};
 use super::regs::{self, Effect};
 use super::{Ef10, Firmware, LINK_POLL, Link, VIS, evq, pio};
@@ -224,6 +224,10 @@ impl Model for Ef10 {
 
     fn wire_counters(&self) -> Counters {
         self.mac.counters()
+    }
+
+    fn wire_report(&mut self) -> Vec<Note> {
+        self.mac.report()
     }
 
     fn offloads_used(&self) -> Used {

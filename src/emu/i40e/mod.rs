@@ -55,7 +55,7 @@ use self::tx::{Outgoing, TxQueue};
 use super::access::{self, Words};
 use super::card::factory_address;
 use super::offload::Used;
-use super::wire::{Counters, FrameQueue, Mac, Random};
+use super::wire::{Counters, FrameQueue, Mac, Note, Random};
 use super::{Bus, DoorbellPage, FaultKind, Model, Picos, Profile, RegisterFile, Spec, Violations};
 use crate::pci::Id;
 
@@ -478,6 +478,10 @@ impl Model for I40e {
 
     fn wire_counters(&self) -> Counters {
         self.mac.counters()
+    }
+
+    fn wire_report(&mut self) -> Vec<Note> {
+        self.mac.report()
     }
 
     fn offloads_used(&self) -> Used {

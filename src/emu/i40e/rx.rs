@@ -343,7 +343,11 @@ impl I40e {
             }
         }
         self.rx_good.count(frame);
-        self.done_with_frame(looped, !taken);
+        if takers == 0 && !looped {
+            self.mac.pass_over();
+        } else {
+            self.done_with_frame(looped, !taken);
+        }
         true
     }
 

@@ -53,7 +53,7 @@ use self::tx::{Outgoing, TxQueue};
 use super::access::{self, Words};
 use super::card::factory_address;
 use super::offload::Used;
-use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac, Random};
+use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac, Note, Random};
 use super::{Bus, DoorbellPage, Model, Picos, Profile, RegisterFile, Spec, Violations};
 use crate::pci::Id;
 use std::collections::BTreeMap;
@@ -518,6 +518,10 @@ impl Model for Ixgbe {
 
     fn wire_counters(&self) -> Counters {
         self.mac.counters()
+    }
+
+    fn wire_report(&mut self) -> Vec<Note> {
+        self.mac.report()
     }
 
     fn offloads_used(&self) -> Used {

@@ -260,8 +260,12 @@ impl Ixgbe {
         if !accepted {
             if long {
                 self.regs.count(stats::ROC, 1);
+                self.done_with_frame(looped, true);
+            } else if looped {
+                self.loop_queue.pop();
+            } else {
+                self.mac.pass_over();
             }
-            self.done_with_frame(looped, true);
             return true;
         }
         let route = self.filters.route(frame, &headers, &mut self.fdir);

@@ -40,7 +40,7 @@ use self::regs::{NOTIFY_AT, NOTIFY_STEP};
 use self::ring::{Agreed, Broken, Chain, Ring};
 use self::transmit::Outgoing;
 use super::card::factory_address;
-use super::wire::{Counters, Mac, Random, Speed};
+use super::wire::{Counters, Mac, Note, Random, Speed};
 use super::{Bus, DoorbellPage, Model, Page, Picos, Profile, Spec, Violations};
 use crate::dma::Iova;
 use crate::pci::Id;
@@ -459,5 +459,9 @@ impl Model for Virtio {
 
     fn wire_counters(&self) -> Counters {
         self.mac.counters()
+    }
+
+    fn wire_report(&mut self) -> Vec<Note> {
+        self.mac.report()
     }
 }

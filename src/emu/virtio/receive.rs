@@ -34,7 +34,7 @@ impl Virtio {
             }
             let Some((frame, _)) = self.mac.peek(now) else { break };
             if !self.filter.accepts(frame) {
-                self.mac.drop_frame();
+                self.mac.pass_over();
                 work += 1;
                 continue;
             }

@@ -30,7 +30,7 @@
 
 use super::lane::{CONTROL, Reader, Torn, Writer};
 use super::seldom::Seldom;
-use super::{Picos, Wire};
+use super::{Fate, Note, Picos, Wire};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use memmap2::MmapRaw;
@@ -58,6 +58,14 @@ const DOOR: u64 = 2;
 /// How long another process may take in the door.
 const DOOR_WAIT: Duration = Duration::from_secs(2);
 
+/// Frames that were sent and reached nobody, by cause.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    full: u64,
+    unheard: u64,
+    torn: u64,
+}
+
 /// One end of a cable between two processes.
 pub struct Cable {
     path: PathBuf,
@@ -68,6 +76,7 @@ pub struct Cable {
     send: Writer,
     receive: Reader,
     torn: Cell<bool>,
+    counts: Counts,
     /// Generation of the peer whose clock `offset` is for.
     peer: u32,
     /// Our clock minus the peer's.
@@ -188,6 +197,7 @@ impl Cable {
             send,
             receive,
             torn: Cell::new(false),
+            counts: Counts::default(),
             peer: 0,
             offset: None,
             known: Cell::new(0),
@@ -217,17 +227,21 @@ impl Wire for Cable {
     #[inline]
     fn send(&mut self, frame: &[u8], at: Picos) -> bool {
         if self.torn.get() {
+            self.counts.torn += 1;
             return true;
         }
         match self.send.push(frame, at) {
-            Ok(true) => true,
+            Ok(true) => return true,
             // A dead reader must not hold us back.
-            Ok(false) => !self.pause || !self.peer_is_there(),
+            Ok(false) if !self.peer_is_there() => self.counts.unheard += 1,
+            Ok(false) if self.pause => return false,
+            Ok(false) => self.counts.full += 1,
             Err(Torn) => {
                 self.torn.set(true);
-                true
+                self.counts.torn += 1;
             }
         }
+        true
     }
 
     #[inline]
@@ -267,6 +281,16 @@ impl Wire for Cable {
 
     fn waits(&self) -> bool {
         self.pause
+    }
+
+    fn report(&mut self) -> Vec<Note> {
+        let Counts { full, unheard, torn } = self.counts;
+        let lost = |key, words, frames| Note::new(Fate::LostOut, key, words, frames);
+        vec![
+            lost("cable_full", "lost in the cable, which was full (pause=off)", full),
+            lost("nobody_there", "sent while nobody was at the other end", unheard),
+            lost("cable_torn", "lost because the other end wrote what it must not", torn),
+        ]
     }
 }
 

@@ -9,7 +9,7 @@
 use super::MIN_FRAME;
 use crate::emu::frame::sum;
 use crate::emu::segment::{Layout, Transport, insert_vlan, split};
-use crate::sys::net::{Offloads, Received};
+use crate::sys::packet::{Offloads, Received};
 
 /// `VIRTIO_NET_HDR_GSO_*` (linux/virtio_net.h).
 const GSO_TCPV4: u8 = 1;

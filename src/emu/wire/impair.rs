@@ -10,7 +10,7 @@
 //! however the model is stepped. A frame crosses the impairment once on its way
 //! out and once on its way in; a loop is one segment, so there only once.
 
-use super::{FrameQueue, MAX_FRAME, Picos, Random, Wire};
+use super::{Fate, FrameQueue, MAX_FRAME, Note, Picos, Random, Wire};
 use crate::emu::Share;
 
 /// What a wire does to the frames that pass, each way.
@@ -34,8 +34,8 @@ pub struct Impairment {
 pub struct Impaired {
     wire: Box<dyn Wire>,
     /// What is sent; none on a wire that leads back to its sender.
-    out: Option<Fate>,
-    back: Fate,
+    out: Option<Way>,
+    back: Way,
 }
 
 /// Bytes that wait, each way: what 100 us of delay hold at 10 Gbit/s many times
@@ -45,8 +45,8 @@ const ROOM: usize = 4 << 20;
 impl Impaired {
     /// Impairs both ways of `wire`, or what is received only (`both` false).
     pub fn new(wire: Box<dyn Wire>, what: Impairment, seed: u64, both: bool) -> Self {
-        let out = both.then(|| Fate::new(what, Random::new(seed ^ 0x6f75_7400)));
-        Impaired { wire, out, back: Fate::new(what, Random::new(seed ^ 0x6261_636b)) }
+        let out = both.then(|| Way::new(what, Random::new(seed ^ 0x6f75_7400)));
+        Impaired { wire, out, back: Way::new(what, Random::new(seed ^ 0x6261_636b)) }
     }
 
     /// Puts what is due on the wire.
@@ -96,20 +96,26 @@ impl Wire for Impaired {
         self.wire.waits()
     }
 
-    fn report(&self) -> Vec<(&'static str, u64)> {
+    fn report(&mut self) -> Vec<Note> {
         let mut report = self.wire.report();
-        for (way, names) in [
-            (self.out.as_ref(), ["out_lost", "out_duplicated", "out_reordered", "out_corrupted"]),
-            (Some(&self.back), ["in_lost", "in_duplicated", "in_reordered", "in_corrupted"]),
-        ] {
-            report.extend(way.into_iter().flat_map(|fate| names.into_iter().zip(fate.counts)));
+        let ways = [
+            (self.out.as_ref(), Fate::MeantOut, ["out_lost", "out_duplicated", "out_reordered", "out_corrupted"]),
+            (Some(&self.back), Fate::MeantIn, ["in_lost", "in_duplicated", "in_reordered", "in_corrupted"]),
+        ];
+        for (way, fate, names) in ways {
+            let Some(Way { counts, .. }) = way else { continue };
+            // A frame that is doubled, late or spoiled came all the same.
+            let fates = [fate, Fate::Passed, Fate::Passed, Fate::Passed];
+            let words = ["lost on the wire, as asked", "doubled", "overtaken by the next", "with a bit inverted"];
+            let notes = names.into_iter().zip(words).zip(fates).zip(*counts);
+            report.extend(notes.map(|(((key, words), fate), frames)| Note::new(fate, key, words, frames)));
         }
         report
     }
 }
 
 /// One way through a bad wire.
-struct Fate {
+struct Way {
     what: Impairment,
     random: Random,
     /// What comes out, in order, with when.
@@ -123,10 +129,10 @@ struct Fate {
     counts: [u64; 4],
 }
 
-impl Fate {
+impl Way {
     fn new(what: Impairment, random: Random) -> Self {
         let queue = FrameQueue::new(ROOM);
-        Fate { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), counts: [0; 4] }
+        Way { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), counts: [0; 4] }
     }
 
     /// Whether a frame, its double and one that waited fit.

@@ -1,8 +1,9 @@
 //! The plugs into the kernel, in a network namespace of the test's own.
 
-use super::{Packet, Tap, Wire};
+use super::{Fate, Packet, Tap, Wire};
 use crate::emu::frame::{Parsed, Verdict};
 use crate::sys::net;
+use crate::sys::packet::PacketSocket;
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use std::net::UdpSocket;
 use std::process::Command;
@@ -129,7 +130,55 @@ fn a_packet_wire_carries_finished_frames_both_ways() {
         assert!(packet.peek(1).is_none());
         // Longer than the interface carries: lost, counted, and nothing else.
         assert!(packet.send(&[0; 9000], 0));
-        assert_eq!(packet.report()[0], ("too_long", 1));
+        let lost: Vec<_> = packet.report().into_iter().filter(|note| note.frames > 0).collect();
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        assert_eq!((lost[0].key, lost[0].frames, lost[0].fate), ("over_mtu", 1, Fate::LostOut));
+    });
+}
+
+/// More frames than the kernel keeps for a wire that nobody looks at, and how many
+/// of them the wire shows afterwards.
+fn overflow(interface: &str, wire: &mut dyn Wire) -> u64 {
+    const FRAMES: u64 = 40_000;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !net::is_running(interface).unwrap() {
+        assert!(Instant::now() < deadline, "{interface} does not come up");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let sender = PacketSocket::open(net::interface_index(interface).unwrap(), 1, 1 << 16).unwrap();
+    let frame = [&[2; 12][..], &[0x88, 0xb5], &[7; 46]].concat();
+    for _ in 0..FRAMES {
+        // A device that is slow to come up has a queue that can be full.
+        while sender.send(&frame).is_err() {
+            assert!(Instant::now() < deadline, "the kernel takes no frames");
+        }
+    }
+    let mut seen = 0;
+    while let Some((got, _)) = wire.peek(1) {
+        seen += u64::from(got == frame);
+        wire.advance();
+    }
+    let lost: Vec<_> = wire.report().into_iter().filter(|note| note.frames > 0).collect();
+    assert!(lost.iter().all(|note| (note.key, note.fate) == ("kernel_dropped", Fate::LostIn)), "{lost:?}");
+    let dropped: u64 = lost.iter().map(|note| note.frames).sum();
+    assert_eq!(seen + dropped, FRAMES, "each frame is shown or named");
+    seen
+}
+
+#[test]
+fn what_the_kernel_had_no_room_for_is_named_and_a_second_reading_says_the_same() {
+    in_namespace("overflow", || {
+        ip("link add bm0 type veth peer name bm1");
+        ip("link set bm0 up");
+        ip("link set bm1 up");
+        let mut packet = Packet::open("bm1").unwrap();
+        let seen = overflow("bm0", &mut packet);
+        assert!((30_000..40_000).contains(&seen), "{seen}: 32 ms of a million frames a second");
+        assert_eq!(packet.report(), packet.report());
+        let mut tap = Tap::open("bmtap").unwrap();
+        let seen = overflow("bmtap", &mut tap);
+        assert!((30_000..40_000).contains(&seen), "{seen}: 32 ms of a million frames a second");
+        assert_eq!(tap.report(), tap.report());
     });
 }
 

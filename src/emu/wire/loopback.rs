@@ -1,6 +1,6 @@
 //! The loop: a plug that leads what is sent back to its sender.
 
-use super::{FrameQueue, Picos, Wire};
+use super::{Fate, FrameQueue, Note, Picos, Wire};
 
 /// Bytes on their way round. A MAC that receives at all never lets more than
 /// its packet buffer (512 KiB) wait.
@@ -11,6 +11,7 @@ const ROOM: usize = 1 << 20;
 pub struct Loop {
     queue: FrameQueue,
     pause: bool,
+    lost: u64,
 }
 
 impl Loop {
@@ -18,14 +19,16 @@ impl Loop {
     /// itself: nothing is lost, but a sender that does not receive comes to a
     /// halt. Without, frames that nobody receives are lost.
     pub fn new(pause: bool) -> Self {
-        Loop { queue: FrameQueue::new(ROOM), pause }
+        Loop { queue: FrameQueue::new(ROOM), pause, lost: 0 }
     }
 }
 
 impl Wire for Loop {
     #[inline]
     fn send(&mut self, frame: &[u8], at: Picos) -> bool {
-        self.queue.push(frame, at) || !self.pause
+        let taken = self.queue.push(frame, at);
+        self.lost += u64::from(!taken && !self.pause);
+        taken || !self.pause
     }
 
     #[inline]
@@ -44,6 +47,10 @@ impl Wire for Loop {
 
     fn waits(&self) -> bool {
         self.pause
+    }
+
+    fn report(&mut self) -> Vec<Note> {
+        vec![Note::new(Fate::LostOut, "loop_full", "lost in the loop, which was full", self.lost)]
     }
 }
 
@@ -70,6 +77,7 @@ mod tests {
         let taken = |wire: &mut Loop| (0..2000).filter(|&at| wire.send(&frame, at)).count();
         assert_eq!(taken(&mut pausing), 1024);
         assert_eq!(taken(&mut losing), 2000);
+        assert_eq!((losing.report()[0].frames, pausing.report()[0].frames), (976, 0));
         assert!(pausing.waits() && !losing.waits());
     }
 }

@@ -27,7 +27,7 @@
 //!   is what a card loses to a full buffer: [`Mac::overrun`] says so.
 
 use super::clock::{ByteTime, Clock};
-use super::{MIN_FRAME, OVERHEAD, Picos, Speed, Wire};
+use super::{MIN_FRAME, Note, OVERHEAD, Picos, Speed, Wire};
 
 /// Packet buffer for received frames, in bytes (82599 §1.2: 512 KB).
 pub const BUFFER: usize = 512 * 1024;
@@ -62,7 +62,9 @@ pub struct Counters {
     pub rx_bytes: u64,
     /// Frames that had to wait because the far end asked for a pause.
     pub pauses: u64,
-    /// Received frames that the model dropped ([`Mac::drop_frame`]).
+    /// Received frames that the card's filters did not want ([`Mac::pass_over`]).
+    pub unwanted: u64,
+    /// Received frames that the model lost ([`Mac::drop_frame`]).
     pub drops: u64,
     /// Times nobody stepped the model for 20 µs and more.
     pub stalls: u64,
@@ -169,7 +171,14 @@ impl Mac {
         self.counters.rx_bytes += self.next() as u64;
     }
 
-    /// Done with the frame that `peek` showed: there was no room for it.
+    /// Done with the frame that `peek` showed: it was not for this port.
+    #[inline]
+    pub fn pass_over(&mut self) {
+        self.counters.unwanted += 1;
+        self.next();
+    }
+
+    /// Done with the frame that `peek` showed: it was for this port, and is lost.
     #[inline]
     pub fn drop_frame(&mut self) {
         self.counters.drops += 1;
@@ -193,8 +202,8 @@ impl Mac {
         self.wire.waits()
     }
 
-    /// What the wire itself saw or did, by name.
-    pub fn report(&self) -> Vec<(&'static str, u64)> {
+    /// What the wire itself did to frames or saw.
+    pub fn report(&mut self) -> Vec<Note> {
         self.wire.report()
     }
 

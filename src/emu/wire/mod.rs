@@ -24,6 +24,7 @@ mod kernel_tests;
 mod lane;
 mod loopback;
 mod mac;
+mod note;
 mod open;
 mod packet;
 mod pcap;
@@ -40,6 +41,7 @@ pub use clock::{MIN_SPEED, Speed};
 pub use impair::{Impaired, Impairment};
 pub use loopback::Loop;
 pub use mac::{BUFFER, Counters, Mac, Sent};
+pub use note::{Fate, Note};
 
 pub use open::{Patch, WireSpec, open};
 pub use packet::Packet;
@@ -83,8 +85,9 @@ pub trait Wire: Send {
     /// end honours pause frames), or is lost.
     fn waits(&self) -> bool;
 
-    /// What the wire itself saw or did, by name; empty if it keeps no count.
-    fn report(&self) -> Vec<(&'static str, u64)> {
+    /// What the wire itself did to frames or saw, those that it lost among them.
+    /// Empty if it loses none and keeps no count.
+    fn report(&mut self) -> Vec<Note> {
         Vec::new()
     }
 }

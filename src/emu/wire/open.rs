@@ -208,7 +208,8 @@ fn source<'a>(settings: impl Iterator<Item = Setting<'a>>) -> Result<SourceSpec>
             "size" => spec.sizes = sizes(&setting)?,
             "flows" => spec.flows = setting.number(1, 1 << 16)? as u32,
             "count" => spec.count = Some(setting.scaled()?),
-            _ => return Err(setting.unknown("rate=, size=, flows=, count=")),
+            "pause" => spec.pause = setting.switch()?,
+            _ => return Err(setting.unknown("rate=, size=, flows=, count=, pause=")),
         }
     }
     Ok(spec)
@@ -263,10 +264,10 @@ fn write_source(f: &mut fmt::Formatter<'_>, spec: &SourceSpec) -> fmt::Result {
     if spec.flows != default.flows {
         write!(f, ":flows={}", spec.flows)?;
     }
-    match spec.count {
-        Some(count) => write!(f, ":count={}", Scaled(count)),
-        None => Ok(()),
+    if let Some(count) = spec.count {
+        write!(f, ":count={}", Scaled(count))?;
     }
+    if spec.pause { f.write_str(":pause=on") } else { Ok(()) }
 }
 
 fn pcap<'a>(file: String, settings: impl Iterator<Item = Setting<'a>>) -> Result<PcapSpec> {

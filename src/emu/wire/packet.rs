@@ -12,41 +12,48 @@
 
 use super::finish::finish;
 use super::seldom::Seldom;
-use super::{FrameQueue, MAX_FRAME, Picos, Wire};
+use super::{Fate, FrameQueue, MAX_FRAME, Note, Picos, Wire};
 use crate::error::{Error, Kind, Result};
 use crate::sys::net;
+use crate::sys::packet::PacketSocket;
 use std::cell::Cell;
 use std::io;
-use std::os::fd::OwnedFd;
 
 /// Largest thing the kernel hands out: a super-frame.
 const LARGEST: usize = 65536 + 256;
 
-/// What the kernel is asked to keep for us, and what one super-frame can become.
-const KERNEL_ROOM: i32 = 8 << 20;
+/// Blocks of 512 frames that the kernel keeps for us: 64 MB, or 32 ms of a million
+/// frames a second, longer than a thread is put aside for.
+const BLOCKS: u32 = 64;
+
+/// What it keeps of frames that are longer than 1900 bytes, and what one
+/// super-frame can become.
+const LONG_ROOM: i32 = 8 << 20;
 const ROOM: usize = 256 * 1024;
 
 /// A raw socket on an interface.
 pub struct Packet {
     name: String,
-    socket: OwnedFd,
+    socket: PacketSocket,
     /// Finished frames that came in.
     queue: FrameQueue,
     buffer: Vec<u8>,
     running: Cell<bool>,
     look: Seldom,
-    counts: Counts,
+    /// Frames from the kernel that are longer than a wire carries.
+    too_long: u64,
+    /// Frames whose description by the kernel does not fit them.
+    odd: u64,
+    refused: Refused,
 }
 
-/// What did not pass, by cause.
+/// Frames that the kernel did not take, by cause.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    /// Longer than a wire or the interface carries.
-    pub(super) too_long: u64,
-    /// Not to be finished.
-    pub(super) odd: u64,
-    /// Refused by the kernel.
-    pub(super) refused: u64,
+pub(super) struct Refused {
+    /// Longer than the interface carries.
+    too_long: u64,
+    /// For another reason: the interface is down, or gone.
+    other: u64,
 }
 
 impl Packet {
@@ -58,48 +65,46 @@ impl Packet {
     pub fn open(name: &str) -> Result<Self> {
         let index = net::interface_index(name)
             .map_err(|e| Error::io(format!("packet:{name}: looking for the interface"), e).with_kind(Kind::NotFound))?;
-        let socket = net::packet_socket(index).map_err(|e| {
+        let socket = PacketSocket::open(index, BLOCKS, LONG_ROOM).map_err(|e| {
             Error::io(format!("packet:{name}: opening a raw socket"), e).hint("it takes root or CAP_NET_RAW")
         })?;
-        net::set_receive_buffer(&socket, KERNEL_ROOM);
         Ok(Packet {
             name: name.into(),
             socket,
             queue: FrameQueue::new(ROOM),
-            buffer: Vec::with_capacity(LARGEST),
+            buffer: vec![0; LARGEST],
             running: Cell::new(net::is_running(name).unwrap_or(false)),
             look: Seldom::new(),
-            counts: Counts::default(),
+            too_long: 0,
+            odd: 0,
+            refused: Refused::default(),
         })
     }
 
     /// Reads what the kernel has next, unless that is nothing.
     fn fetch(&mut self, now: Picos) {
         self.buffer.resize(LARGEST, 0);
-        let Ok(received) = net::receive(&self.socket, &mut self.buffer) else { return };
+        let Ok(Some(received)) = self.socket.receive(&mut self.buffer) else { return };
         if received.outgoing {
             return;
         }
         if received.len > LARGEST {
-            self.counts.too_long += 1;
+            self.too_long += 1;
             return;
         }
         self.buffer.truncate(received.len);
-        let (queue, too_long) = (&mut self.queue, &mut self.counts.too_long);
+        let (queue, too_long) = (&mut self.queue, &mut self.too_long);
         let finished = finish(&mut self.buffer, &received, |frame| {
             let fits = frame.len() <= MAX_FRAME && queue.push(frame, now);
             *too_long += u64::from(!fits);
         });
-        self.counts.odd += u64::from(finished.is_none());
+        self.odd += u64::from(finished.is_none());
     }
 }
 
 impl Wire for Packet {
     fn send(&mut self, frame: &[u8], _: Picos) -> bool {
-        match net::send(&self.socket, frame) {
-            Ok(()) => true,
-            Err(e) => !self.counts.refused(&e),
-        }
+        self.socket.send(frame).map_or_else(|e| self.refused.is_lost(&e), |()| true)
     }
 
     fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
@@ -125,24 +130,36 @@ impl Wire for Packet {
         true
     }
 
-    fn report(&self) -> Vec<(&'static str, u64)> {
-        self.counts.report()
+    fn report(&mut self) -> Vec<Note> {
+        let kernel = self.socket.statistics().dropped;
+        let lost = |key, words, frames| Note::new(Fate::LostIn, key, words, frames);
+        let mut report = vec![
+            lost("kernel_dropped", "dropped by the kernel: the socket's ring was full", kernel),
+            lost("too_long", "longer than a wire carries", self.too_long),
+            lost("odd", "described by the kernel in a way that no card does", self.odd),
+        ];
+        report.extend(self.refused.report());
+        report
     }
 }
 
-impl Counts {
-    /// Whether to offer the frame again: the kernel's queue is full. Otherwise
-    /// the frame is lost, and counted by cause.
-    pub(super) fn refused(&mut self, error: &io::Error) -> bool {
+impl Refused {
+    /// Whether the frame is lost, and counted by cause. It is not if the kernel's
+    /// queue is full: then it is to be offered again.
+    pub(super) fn is_lost(&mut self, error: &io::Error) -> bool {
         match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::ENOBUFS) => return true,
+            Some(libc::EAGAIN | libc::ENOBUFS) => return false,
             Some(libc::EMSGSIZE) => self.too_long += 1,
-            _ => self.refused += 1,
+            _ => self.other += 1,
         }
-        false
+        true
     }
 
-    pub(super) fn report(&self) -> Vec<(&'static str, u64)> {
-        vec![("too_long", self.too_long), ("odd", self.odd), ("refused", self.refused)]
+    pub(super) fn report(&self) -> [Note; 2] {
+        let lost = |key, words, frames| Note::new(Fate::LostOut, key, words, frames);
+        [
+            lost("over_mtu", "refused by the kernel: longer than the interface's MTU allows", self.too_long),
+            lost("refused", "refused by the kernel: is the interface up?", self.other),
+        ]
     }
 }

@@ -6,7 +6,7 @@
 //! not ready is waited for: nothing of a file is lost. A file that breaks off is
 //! played as far as it goes, and the report says that it is damaged.
 
-use super::{MAX_FRAME, MIN_FRAME, Picos, Wire};
+use super::{Fate, MAX_FRAME, MIN_FRAME, Note, Picos, Wire};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use pcap_file::pcap::PcapReader;
@@ -82,12 +82,17 @@ impl Wire for Pcap {
         true
     }
 
-    fn report(&self) -> Vec<(&'static str, u64)> {
+    fn report(&mut self) -> Vec<Note> {
         let Player { played, cut, too_long, damaged, .. } = self.player;
-        let mut report =
-            vec![("played", played), ("cut", cut), ("too_long", too_long), ("damaged", u64::from(damaged))];
+        let mut report = vec![
+            Note::passed("played", "were played from the file", played),
+            Note::passed("cut", "of them had been cut when they were recorded", cut),
+            Note::new(Fate::LostIn, "too_long", "longer than a wire carries", too_long),
+            Note::new(Fate::LostIn, "damaged", "damaged in the file", u64::from(damaged)),
+        ];
         if let Some(recorder) = &self.recorder {
-            report.extend([("written", recorder.written), ("unwritten", recorder.unwritten)]);
+            report.push(Note::passed("written", "were written to the file", recorder.written));
+            report.push(Note::new(Fate::LostOut, "unwritten", "could not be written", recorder.unwritten));
         }
         report
     }
@@ -364,7 +369,7 @@ mod tests {
         assert_eq!(play(&mut wire, 12_000_000), [(1, 60, 4_000_000), (2, 60, 12_000_000)]);
         let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
         assert_eq!(play(&mut wire, 7).len(), 3);
-        assert_eq!(wire.report()[0], ("played", 3));
+        assert_eq!(wire.report()[0].frames, 3);
     }
 
     #[test]
@@ -386,7 +391,7 @@ mod tests {
             let mut wire = Pcap::open(&spec(&path, Playback::Thousandths(1000))).unwrap();
             assert_eq!(play(&mut wire, 0), [(1, 60, 0)], "padded to what a wire carries");
             assert_eq!(play(&mut wire, u64::MAX / 2), [(1, 60, 100 * unit)]);
-            assert_eq!(wire.report()[1], ("cut", 2));
+            assert_eq!(wire.report()[1].frames, 2);
         }
         assert_eq!(nanoseconds(3 << 20, 0x80 | 20), 3_000_000_000);
         assert_eq!(nanoseconds(u64::MAX, 0x7f), 0);
@@ -403,7 +408,7 @@ mod tests {
             let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
             let complete = (len - 24) / 76;
             assert_eq!(play(&mut wire, 0).len(), complete);
-            assert_eq!(wire.report()[3], ("damaged", u64::from((len - 24) % 76 != 0)), "{len}");
+            assert_eq!(wire.report()[3].frames, u64::from((len - 24) % 76 != 0), "{len}");
         }
     }
 
@@ -460,7 +465,7 @@ mod tests {
             assert!(wire.send(&[0; 1500], n));
         }
         wire.peek(200_000_000_000);
-        assert_eq!(wire.report()[4..], [("written", 0), ("unwritten", 100)]);
+        assert_eq!((wire.report()[4].frames, wire.report()[5].frames), (0, 100));
     }
 
     proptest! {

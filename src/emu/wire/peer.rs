@@ -1,7 +1,7 @@
 //! The peer: a crossover between two ports of one engine.
 
 use super::lane::{CONTROL, Reader, Writer};
-use super::{Picos, Wire};
+use super::{Fate, Note, Picos, Wire};
 use crate::error::{Error, Result};
 use memmap2::{MmapMut, MmapRaw};
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub struct Peer {
     receive: Reader,
     socket: usize,
     crossover: Crossover,
+    unheard: u64,
 }
 
 impl Crossover {
@@ -48,6 +49,7 @@ impl Crossover {
             receive: Reader::new(&self.map, (1 - socket) * LANE, ROOM),
             socket,
             crossover: self.clone(),
+            unheard: 0,
         })
     }
 }
@@ -55,8 +57,12 @@ impl Crossover {
 impl Wire for Peer {
     #[inline]
     fn send(&mut self, frame: &[u8], at: Picos) -> bool {
+        if !self.carrier() {
+            self.unheard += 1;
+            return true;
+        }
         // Both ends are of this process: a lane of theirs is never torn.
-        !self.carrier() || self.send.push(frame, at) != Ok(false)
+        self.send.push(frame, at) != Ok(false)
     }
 
     #[inline]
@@ -76,6 +82,10 @@ impl Wire for Peer {
 
     fn waits(&self) -> bool {
         true
+    }
+
+    fn report(&mut self) -> Vec<Note> {
+        vec![Note::new(Fate::LostOut, "nobody_there", "sent while nobody was at the other end", self.unheard)]
     }
 }
 

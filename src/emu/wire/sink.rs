@@ -6,7 +6,7 @@
 //!            0             14        34      42       46                  54
 //! ```
 
-use super::{Picos, Wire};
+use super::{Note, Picos, Wire};
 
 /// Where the payload of a generated frame begins, and its first four bytes.
 pub(super) const MARK_AT: usize = 42;
@@ -20,7 +20,6 @@ pub(super) const HEADER: usize = SEQUENCE_AT + 8;
 #[derive(Clone, Debug, Default)]
 pub struct Sink {
     frames: u64,
-    bytes: u64,
     /// Frames that no source of ours made.
     foreign: u64,
     /// Frames whose UDP checksum is wrong.
@@ -38,7 +37,6 @@ impl Sink {
     #[inline]
     pub(super) fn swallow(&mut self, frame: &[u8]) {
         self.frames += 1;
-        self.bytes += frame.len() as u64;
         let Some(header) = frame.first_chunk::<HEADER>().filter(|header| header[MARK_AT..SEQUENCE_AT] == MARK) else {
             self.foreign += 1;
             return;
@@ -78,15 +76,14 @@ impl Wire for Sink {
 
     /// `lost` counts sequence numbers that were passed over and have not come
     /// since; `late` those that came after a higher one.
-    fn report(&self) -> Vec<(&'static str, u64)> {
+    fn report(&mut self) -> Vec<Note> {
         vec![
-            ("frames", self.frames),
-            ("bytes", self.bytes),
-            ("foreign", self.foreign),
-            ("corrupt", self.corrupt),
-            ("lost", self.sequence.lost),
-            ("late", self.sequence.late),
-            ("duplicate", self.sequence.duplicate),
+            Note::passed("frames", "reached the far end", self.frames),
+            Note::passed("foreign", "of them were of no source of ours", self.foreign),
+            Note::passed("corrupt", "of them were damaged", self.corrupt),
+            Note::passed("lost", "were missing there by their numbers", self.sequence.lost),
+            Note::passed("late", "of them came late", self.sequence.late),
+            Note::passed("duplicate", "of them came twice", self.sequence.duplicate),
         ]
     }
 }
@@ -193,7 +190,8 @@ mod tests {
         for frame in [&[0; 60][..], &[], &[0xff; 1514]] {
             assert!(sink.send(frame, 0));
         }
-        assert_eq!(sink.report()[..3], [("frames", 3), ("bytes", 1574), ("foreign", 3)]);
+        let counts: Vec<_> = sink.report().iter().take(2).map(|note| (note.key, note.frames)).collect();
+        assert_eq!(counts, [("frames", 3), ("foreign", 3)]);
         assert!(sink.peek(u64::MAX).is_none() && sink.carrier());
     }
 }

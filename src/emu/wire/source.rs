@@ -10,7 +10,7 @@
 
 use super::clock::{ByteTime, Clock, Span};
 use super::sink::{HEADER, MARK, MARK_AT, SEQUENCE_AT, Sink, fold, fold_few, ones_sum};
-use super::{MAX_FRAME, OVERHEAD, Picos, Speed, Wire};
+use super::{MAX_FRAME, Note, OVERHEAD, Picos, Speed, Wire};
 
 /// What to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub struct SourceSpec {
     pub flows: u32,
     /// Frames in all, if not endless (`count=`).
     pub count: Option<u64>,
+    /// Whether it honours pause frames, so that a port that is behind loses
+    /// nothing and is sent less (`pause=on`).
+    pub pause: bool,
 }
 
 /// How fast frames come. Never faster than line rate: that is the MAC's.
@@ -47,7 +50,7 @@ pub enum Sizes {
 
 impl Default for SourceSpec {
     fn default() -> Self {
-        SourceSpec { rate: Rate::Line, sizes: Sizes::List(vec![64]), flows: 1, count: None }
+        SourceSpec { rate: Rate::Line, sizes: Sizes::List(vec![64]), flows: 1, count: None, pause: false }
     }
 }
 
@@ -79,6 +82,7 @@ pub struct Source {
     ready: bool,
     /// Times that time was given up.
     stalls: u64,
+    pause: bool,
     sink: Sink,
 }
 
@@ -117,6 +121,7 @@ impl Source {
             due: Clock::default(),
             ready: false,
             stalls: 0,
+            pause: spec.pause,
             sink: Sink::new(),
         }
     }
@@ -182,12 +187,15 @@ impl Wire for Source {
     }
 
     fn waits(&self) -> bool {
-        false
+        self.pause
     }
 
     /// What the sink says of what came back, and what was generated.
-    fn report(&self) -> Vec<(&'static str, u64)> {
-        let mut report = vec![("generated", self.sequence), ("stalls", self.stalls)];
+    fn report(&mut self) -> Vec<Note> {
+        let mut report = vec![
+            Note::passed("generated", "were generated", self.sequence),
+            Note::passed("stalls", "times nobody took them", self.stalls),
+        ];
         report.extend(self.sink.report());
         report
     }
@@ -359,7 +367,7 @@ mod tests {
         assert_eq!(drain(1), 1);
         assert_eq!(drain(10_000_000_000_000), 501);
         assert_eq!(drain(10_000_001_000_000), 1);
-        assert_eq!(source.report()[1], ("stalls", 1));
+        assert_eq!((source.report()[1].key, source.report()[1].frames), ("stalls", 1));
         let mut slow = Source::new(&spec(Rate::Frames(1), Sizes::Imix));
         assert!(slow.peek(1).is_some());
         slow.advance();
@@ -379,7 +387,8 @@ mod tests {
         for frame in &sent {
             source.send(frame, 0);
         }
-        let report: std::collections::HashMap<_, _> = source.report().into_iter().collect();
+        let report: std::collections::HashMap<_, _> =
+            source.report().into_iter().map(|note| (note.key, note.frames)).collect();
         let wanted = [("generated", 100), ("frames", 100), ("corrupt", 1), ("lost", 2), ("late", 1), ("duplicate", 1)];
         for (name, count) in wanted {
             assert_eq!(report[name], count, "{name}");

@@ -5,14 +5,17 @@
 //! made beforehand (`ip tuntap add dev NAME mode tap`), which also lets an
 //! ordinary user open it. The kernel finishes frames itself for it.
 
-use super::packet::Counts;
+use super::packet::Refused;
 use super::seldom::Seldom;
-use super::{MAX_FRAME, MIN_FRAME, Picos, Wire};
+use super::{Fate, MAX_FRAME, MIN_FRAME, Note, Picos, Wire};
 use crate::error::{Error, Result};
-use crate::sys::net;
+use crate::sys::net::{self, InterfaceCounters};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write};
+
+/// Frames that the kernel is asked to keep for us: 32 ms of a million a second.
+const QUEUE: i32 = 32_768;
 
 /// The file end of a TAP device.
 pub struct Tap {
@@ -23,7 +26,11 @@ pub struct Tap {
     held: Option<(usize, Picos)>,
     running: Cell<bool>,
     look: Seldom,
-    counts: Counts,
+    refused: Refused,
+    counters: Option<InterfaceCounters>,
+    /// Frames that the kernel had dropped before, and the latest count.
+    before: u64,
+    dropped: u64,
 }
 
 impl Tap {
@@ -49,6 +56,11 @@ impl Tap {
                 Error::io(format!("tap:{name}: bringing it up"), e).hint(format!("run `ip link set {name} up` as root"))
             })?;
         }
+        // Its owner may be another user: then the queue is as long as it was made.
+        let _ = net::set_queue_length(name, QUEUE);
+        // Without /proc nobody can say what the kernel dropped.
+        let counters = InterfaceCounters::open().ok();
+        let before = counters.as_ref().and_then(|counters| counters.tx_dropped(name).ok()?).unwrap_or(0);
         Ok(Tap {
             name: name.into(),
             file,
@@ -56,17 +68,17 @@ impl Tap {
             held: None,
             running: Cell::new(true),
             look: Seldom::new(),
-            counts: Counts::default(),
+            refused: Refused::default(),
+            counters,
+            before,
+            dropped: before,
         })
     }
 }
 
 impl Wire for Tap {
     fn send(&mut self, frame: &[u8], _: Picos) -> bool {
-        match self.file.write_all(frame) {
-            Ok(()) => true,
-            Err(e) => !self.counts.refused(&e),
-        }
+        self.file.write_all(frame).map_or_else(|e| self.refused.is_lost(&e), |()| true)
     }
 
     fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
@@ -95,7 +107,14 @@ impl Wire for Tap {
         true
     }
 
-    fn report(&self) -> Vec<(&'static str, u64)> {
-        self.counts.report()
+    fn report(&mut self) -> Vec<Note> {
+        if let Some(Ok(Some(dropped))) = self.counters.as_ref().map(|counters| counters.tx_dropped(&self.name)) {
+            self.dropped = dropped;
+        }
+        let dropped = self.dropped.saturating_sub(self.before);
+        let words = "dropped by the kernel: the TAP device's queue was full";
+        let mut report = vec![Note::new(Fate::LostIn, "kernel_dropped", words, dropped)];
+        report.extend(self.refused.report());
+        report
     }
 }
