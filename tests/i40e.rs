@@ -137,7 +137,7 @@ fn counters_of_48_and_of_32_bits_are_followed_past_their_end() {
     card.set(rdpc + 8 * COUNTERS, u32::MAX - 1);
     let mut port = driver::open(card.function(), &Config::default()).unwrap();
     let stats = port.nic.stats().unwrap();
-    assert_eq!((stats.rx_packets, stats.rx_bytes, stats.tx_packets, stats.rx_missed), (0, 0, 0, 0));
+    assert_eq!((stats.rx_packets, stats.rx_bytes, stats.tx_packets, stats.rx_missed), (0, 0, 0, Some(0)));
     for round in 1..=3u64 {
         // 12 unicast and 1 multicast of 100 bytes with FCS, 3 of them lost; 2 sent.
         put(uprc, (MAX48 - 9 + 12 * round) & MAX48);
@@ -147,7 +147,7 @@ fn counters_of_48_and_of_32_bits_are_followed_past_their_end() {
         put(gotc, (MAX48 - 1 + 128 * round) & MAX48);
         card.set(rdpc + 8 * COUNTERS, (u32::MAX - 1).wrapping_add(3 * round as u32));
         let stats = port.nic.stats().unwrap();
-        assert_eq!((stats.rx_packets, stats.rx_missed), (10 * round, 3 * round));
+        assert_eq!((stats.rx_packets, stats.rx_missed), (10 * round, Some(3 * round)));
         assert_eq!(stats.rx_bytes, 1300 * round - 4 * 13 * round);
         assert_eq!((stats.tx_packets, stats.tx_bytes), (2 * round, 120 * round));
     }

@@ -272,14 +272,43 @@ pub struct Stats {
     /// Bytes sent.
     pub tx_bytes: u64,
     /// Frames the card lost because the ring had no free descriptor or its
-    /// packet buffer was full.
-    pub rx_missed: u64,
+    /// packet buffer was full. `None`: the device keeps no such count, so that
+    /// nobody can say.
+    pub rx_missed: Option<u64>,
     /// Frames with a wrong FCS or length.
     pub rx_errors: u64,
     /// Frames that were too long to receive.
     pub rx_oversize: u64,
+    /// Whether packets and bytes are the device's own counts; if not, the driver
+    /// has counted what the device told it of.
+    pub by_device: bool,
     /// What the driver had to drop because the device's words made no sense.
     pub anomalies: Anomalies,
+}
+
+impl Stats {
+    /// What was counted since `before`; nothing is ever negative.
+    #[must_use]
+    pub fn since(&self, before: &Stats) -> Stats {
+        let less = u64::saturating_sub;
+        Stats {
+            rx_packets: less(self.rx_packets, before.rx_packets),
+            rx_bytes: less(self.rx_bytes, before.rx_bytes),
+            tx_packets: less(self.tx_packets, before.tx_packets),
+            tx_bytes: less(self.tx_bytes, before.tx_bytes),
+            rx_missed: self.rx_missed.map(|now| less(now, before.rx_missed.unwrap_or(0))),
+            rx_errors: less(self.rx_errors, before.rx_errors),
+            rx_oversize: less(self.rx_oversize, before.rx_oversize),
+            by_device: self.by_device,
+            anomalies: self.anomalies.since(&before.anomalies),
+        }
+    }
+
+    /// Frames that reached the port and that nobody received, as far as the
+    /// device counts them.
+    pub fn rx_lost(&self) -> u64 {
+        self.rx_missed.unwrap_or(0) + self.rx_errors + self.rx_oversize
+    }
 }
 
 /// Things a device did that it must not, each counted and survived.
@@ -301,6 +330,18 @@ impl Anomalies {
     /// All of them together.
     pub fn total(&self) -> u64 {
         self.bad_length + self.bad_index + self.bad_chain + self.frame_error + self.queue_reset
+    }
+
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Anomalies) -> Anomalies {
+        Anomalies {
+            bad_length: self.bad_length.saturating_sub(before.bad_length),
+            bad_index: self.bad_index.saturating_sub(before.bad_index),
+            bad_chain: self.bad_chain.saturating_sub(before.bad_chain),
+            frame_error: self.frame_error.saturating_sub(before.frame_error),
+            queue_reset: self.queue_reset.saturating_sub(before.queue_reset),
+        }
     }
 
     /// Adds another queue's.

@@ -85,7 +85,8 @@ impl Counters {
             rx_bytes: since(|raw| raw.rx_bytes).saturating_sub(FCS * rx),
             tx_packets: tx,
             tx_bytes: since(|raw| raw.tx_bytes).saturating_sub(FCS * tx),
-            rx_missed: no_descriptor + since(|raw| raw.overflow),
+            rx_missed: Some(no_descriptor + since(|raw| raw.overflow)),
+            by_device: true,
             rx_errors: bad - oversize,
             rx_oversize: oversize,
             ..Stats::default()

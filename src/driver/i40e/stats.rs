@@ -105,9 +105,10 @@ impl Counters {
             rx_bytes: total(Figure::RxBytes).saturating_sub(4 * packets),
             tx_packets,
             tx_bytes: total(Figure::TxBytes).saturating_sub(4 * tx_packets),
-            rx_missed: missed + total(Figure::NoBuffer),
+            rx_missed: Some(missed + total(Figure::NoBuffer)),
             rx_errors: total(Figure::RxErrors),
             rx_oversize: total(Figure::RxOversize) + total(Figure::RxTooLong),
+            by_device: true,
             anomalies: Default::default(),
         }
     }

@@ -11,6 +11,7 @@ use crate::driver::Stats;
 #[derive(Debug, Default)]
 pub struct Counters {
     total: Stats,
+    missed: u64,
     /// Bytes sent with FCS, which is not counted elsewhere.
     tx_bytes_fcs: u64,
 }
@@ -31,9 +32,11 @@ impl Counters {
         for queue in 0..queues {
             total.rx_packets += read(regs::QPRC.at(queue));
             total.rx_bytes += read36(regs::QBRCL.at(queue), regs::QBRCH.at(queue));
-            total.rx_missed += read(regs::QPRDC.at(queue));
+            self.missed += read(regs::QPRDC.at(queue));
         }
-        total.rx_missed += regs::MPC.all().map(read).sum::<u64>();
+        self.missed += regs::MPC.all().map(read).sum::<u64>();
+        total.rx_missed = Some(self.missed);
+        total.by_device = true;
         total.rx_oversize += read(regs::ROC);
 
         // Packets before bytes: a frame sent in between makes the bytes a few
