@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod net;
+pub mod packet;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 

@@ -117,8 +117,25 @@ fn the_card_counts_what_was_sent_and_not_one_packet_more() {
 }
 
 #[test]
+fn a_rate_that_was_not_kept_ends_with_its_own_code_unless_it_is_allowed() {
+    // Nine times what the link carries, whatever the machine does.
+    let words = ["pktgen", "-r", "130M", "-d", "300ms"];
+    let short = bmnic(&words).output().unwrap();
+    assert_eq!(short.status.code(), Some(3), "{short:?}");
+    assert!(text(&short.stderr).contains("--allow-shortfall"), "{}", text(&short.stderr));
+    assert!(text(&short.stdout).contains("130 Mpps, more than the link carries"), "{}", text(&short.stdout));
+    let document = json(&[&words[..], &["--allow-shortfall", "100%"]].concat());
+    assert_eq!(document["asked_pps"], 130e6);
+    assert!(document["error_ppm"].as_f64().unwrap() < -800_000.0, "{document}");
+    // Nobody asked for a rate, and a run of a few packets says nothing of one.
+    for words in [&["pktgen", "-d", "200ms"][..], &["pktgen", "-r", "10M", "-c", "5"]] {
+        json(words);
+    }
+}
+
+#[test]
 fn sent_and_skipped_are_all_places_of_the_schedule() {
-    let document = json(&["pktgen", "-r", "20k", "-d", "1s"]);
+    let document = json(&["pktgen", "-r", "20k", "-d", "1s", "--allow-shortfall", "100%"]);
     let places = document["sent"].as_u64().unwrap() + document["skipped"].as_u64().unwrap();
     // The last places may be those of a moment in which the machine was busy elsewhere.
     assert!((18_000..=20_001).contains(&places), "{places}");

@@ -13,12 +13,14 @@ mod guard;
 mod receive;
 mod report;
 
+use super::account::{self, LossLimit, Losses};
 use super::args::{DeviceArg, JUMBO, Rings, RunLength};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, Nic, Port, Stats};
+use crate::emu::wire::Note;
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
 use crate::packet::Filter;
@@ -29,6 +31,7 @@ use receive::{Counts, Ended, Receiver};
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,10 +74,15 @@ pub struct Args {
     #[arg(long, hide = true)]
     guard: bool,
     #[command(flatten)]
+    loss: LossLimit,
+    #[command(flatten)]
     length: RunLength,
     #[command(flatten)]
     rings: Rings,
 }
+
+/// Wire of the default card: what two cores carry into a file without a loss.
+const DEFAULT_WIRE: &str = "source:rate=100k";
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -90,7 +98,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         return repair(&path, context, &output);
     }
     let mut clock = Clock::new();
-    let defaults = Defaults { wires: &["source"], duration: Some(DEFAULT_DURATION) };
+    let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &args.device.names(), defaults, &args.config())?;
     let device = session.devices.first().map_or(String::new(), |device| device.device.clone());
     let plan = Plan {
@@ -113,14 +121,20 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }
     })?;
     session.announce(&output)?;
-    let Some(Port { rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
+    let Some(Port { mut rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to capture from; name one with --device").into());
     };
     clock.refine();
     let limits = session.limits(&args.length);
     let rings = usize::from(args.rings.rxd) * rx.len();
+    let pool = session.pool_of(rings + 2 * BATCH_MAX)?;
+    for queue in &mut rx {
+        queue.fill(&pool);
+    }
+    // From here on the rings take packets, and what is lost is lost.
+    let before = Counted::now(&session, nic.as_mut())?;
     let receiver = Receiver {
-        pool: session.pool_of(rings + 2 * BATCH_MAX)?,
+        pool,
         queues: rx,
         batch: args.rings.batch(),
         filter: filter.clone(),
@@ -130,14 +144,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         stop: session.stop.clone(),
         counts: Arc::default(),
     };
-    let before = nic.stats()?;
     let started = Instant::now();
-    let ended = watch(receiver, &session, &output, nic.as_mut(), &before)?;
-    let elapsed = started.elapsed();
+    let (ended, counted, elapsed) = watch(receiver, &session, &output, nic.as_mut(), &before, started)?;
     clock.refine();
-    let stats = nic.stats()?;
     drop(nic);
-    let report = finish(ended, &before, &stats, elapsed, &clock);
+    let report = finish(ended, &before, counted, rings, elapsed, &clock);
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -148,8 +159,20 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Some(error) => Err(error.into()),
         None => {
             session.check(&output)?;
-            Ok(session.stop.outcome())
+            session.stop.judge(args.loss.check(report.lost(), report.came()))
         }
+    }
+}
+
+/// What the card, and the wire of an emulated one, have counted.
+struct Counted {
+    stats: Stats,
+    notes: Vec<Note>,
+}
+
+impl Counted {
+    fn now(session: &Session, nic: &mut dyn Nic) -> Result<Self> {
+        Ok(Counted { stats: session.stats(0, nic)?, notes: session.notes() })
     }
 }
 
@@ -171,19 +194,15 @@ fn watch(
     session: &Session,
     output: &Output,
     nic: &mut dyn Nic,
-    before: &Stats,
-) -> anyhow::Result<Ended> {
+    before: &Counted,
+    started: Instant,
+) -> anyhow::Result<(Ended, Counted, Duration)> {
     /// How long SIGUSR1 may wait for its answer.
     const SLICE: Duration = Duration::from_millis(50);
     let counts = Arc::clone(&receiver.counts);
     let live = output.live(1);
     let (done, over) = mpsc::channel::<()>();
-    let body = move || {
-        let ended = receiver.run();
-        drop(done);
-        ended
-    };
-    let thread = thread::Builder::new().name("capture".into()).spawn(body);
+    let thread = thread::Builder::new().name("capture".into()).spawn(move || receiver.run(done));
     let thread = thread.map_err(|e| Error::io("starting the thread that receives", e))?;
     let (mut then, mut last) = (Instant::now(), 0);
     while over.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
@@ -194,7 +213,8 @@ fn watch(
         }
         let Counts { taken, dropped, .. } = &*counts;
         let (taken, dropped) = (receive::read(taken), receive::read(dropped));
-        let missed = nic.stats()?.rx_missed.saturating_sub(before.rx_missed);
+        // A card that is gone is found out at the end.
+        let missed = session.stats(0, nic).map_or(0, |stats| stats.since(&before.stats).rx_lost());
         let text = format!(
             "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
             output::grouped(taken),
@@ -209,34 +229,37 @@ fn watch(
         (then, last) = (Instant::now(), taken);
     }
     drop(live);
-    thread.join().map_err(|_| anyhow::anyhow!("the thread that receives panicked"))
+    let elapsed = started.elapsed();
+    let counted = Counted::now(session, nic);
+    counts.closed.store(true, Ordering::Relaxed);
+    let ended = thread.join().map_err(|_| anyhow::anyhow!("the thread that receives panicked"))?;
+    Ok((ended, counted?, elapsed))
 }
 
-/// Ends the file and adds everything up.
-fn finish(ended: Ended, before: &Stats, stats: &Stats, elapsed: Duration, clock: &Clock) -> Report {
-    let Ended { recorder, received: by_queue, filtered, anomalies } = ended;
+/// Ends the file and adds everything up. The rings hold up to `rings` packets.
+fn finish(ended: Ended, before: &Counted, counted: Counted, rings: usize, elapsed: Duration, clock: &Clock) -> Report {
+    let Ended { recorder, received: by_queue, surplus, filtered, anomalies } = ended;
+    let stats = Stats { anomalies, ..counted.stats.since(&before.stats) };
+    let notes = account::notes_since(counted.notes, &before.notes);
     let received: u64 = by_queue.iter().sum();
-    let lost = |now: u64, then: u64| now.saturating_sub(then);
-    let missed = lost(stats.rx_missed, before.rx_missed);
+    let mut losses = Losses::default();
+    losses.add_arriving(&notes);
+    losses.add_port(&stats);
+    // No ring had taken anything before it was filled, so this is of the whole time.
+    let elsewhere = counted.stats.rx_packets.saturating_sub(received + surplus + anomalies.total());
+    let unaccounted = elsewhere.saturating_sub(rings as u64);
+    losses.add("unaccounted", account::UNACCOUNTED, unaccounted);
     let totals = Totals {
         time: clock.wall_ns(clock.now()),
-        received: received + missed,
-        missed,
+        received: received + losses.total(),
+        missed: losses.total(),
         accepted: received - filtered,
         ..Totals::default()
     };
     let written = recorder.finish(totals);
-    Report {
-        received,
-        by_queue,
-        filtered,
-        missed,
-        bad: lost(stats.rx_errors, before.rx_errors) + lost(stats.rx_oversize, before.rx_oversize),
-        anomalies: anomalies.total(),
-        written,
-        elapsed,
-        stats: *stats,
-    }
+    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", written.slow);
+    losses.add("disk_failed", "writing failed", written.lost);
+    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats }
 }
 
 impl Args {

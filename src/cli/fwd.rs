@@ -9,6 +9,7 @@ mod lane;
 mod report;
 mod rewrite;
 
+use super::account::LossLimit;
 use super::args::{JUMBO, Limits, Rings, RunLength};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
@@ -21,7 +22,7 @@ use lane::{Lane, Until, Wait};
 use report::{Report, Way};
 use rewrite::Rewrite;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,10 +65,15 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_872))]
     max_frame: Option<u16>,
     #[command(flatten)]
+    loss: LossLimit,
+    #[command(flatten)]
     length: RunLength,
     #[command(flatten)]
     rings: Rings,
 }
+
+/// Wire of the default cards: line rate, and no faster than it is forwarded.
+const DEFAULT_WIRE: &str = "source:pause=on";
 
 /// What is done to frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -95,7 +101,7 @@ enum WaitArg {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let names: Vec<String> = args.a.iter().chain(&args.b).cloned().collect();
-    let defaults = Defaults { wires: &["source", "source"], duration: Some(DEFAULT_DURATION) };
+    let defaults = Defaults { wires: &[DEFAULT_WIRE; 2], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &names, defaults, &args.config())?;
     session.announce(&output)?;
     let limits = session.limits(&args.length);
@@ -105,7 +111,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     drop(nics);
     report.print(context, &output, &session)?;
     session.check(&output)?;
-    Ok(session.stop.outcome())
+    session.stop.judge(args.loss.check(report.losses().total(), report.came()))
 }
 
 /// The cards, the lanes that packets take, and what passes each way.
@@ -185,10 +191,13 @@ impl Args {
         ways: Vec<Way>,
         limits: Limits,
     ) -> anyhow::Result<Report> {
-        let until = Until { stop: session.stop.clone(), left: limits.count.map(|n| Arc::new(AtomicU64::new(n))) };
+        let left = limits.count.map(|n| Arc::new(AtomicU64::new(n)));
+        let until = Until { stop: session.stop.clone(), left, counted: Arc::default() };
         let started = Instant::now();
-        let mut report = Report::new(session, ways, started, started - context.started);
-        report.sample(nics)?;
+        // From here on the rings take packets, and what is lost is lost.
+        let rings = lanes.len() * (usize::from(self.rings.rxd) + self.rings.batch());
+        let mut report = Report::new(session, nics, ways, rings, started, started - context.started)?;
+        report.sample(session, nics)?;
         let clock = self.cycles.then(Clock::new);
         if clock.as_ref().is_some_and(|clock| clock.counter() == Counter::Kernel) {
             let what = "--cycles takes the processor's own counter, and this machine's is not steady; go without it";
@@ -199,37 +208,43 @@ impl Args {
             WaitArg::Poll => (Wait::Poll, vec![lanes]),
             WaitArg::Irq => (Wait::Interrupt, lanes.into_iter().map(|lane| vec![lane]).collect()),
         };
-        let (done, ended) = mpsc::channel();
+        let (done, ended) = mpsc::channel::<()>();
         let mut threads = Vec::new();
         for mut lanes in groups {
             let (until, done, clock) = (until.clone(), done.clone(), clock.clone());
             let body = move || {
-                let result = lane::run(&mut lanes, wait, &until, clock.as_ref());
-                until.stop.end();
-                // The main thread may be gone on an error of its own.
-                let _ = done.send(());
+                let result = lane::run(&mut lanes, wait, &until, clock.as_ref(), || {
+                    until.stop.end();
+                    drop(done);
+                });
                 (lanes, result)
             };
             let thread = thread::Builder::new().name("fwd".into()).spawn(body);
             threads.push(thread.map_err(|e| Error::io("starting a forwarding thread", e))?);
         }
         drop(done);
-        let watched = self.watch(output, nics, &mut report, &until, limits.duration, &ended);
+        let watched = self.watch(session, output, nics, &mut report, &until, limits.duration, &ended);
         until.stop.end();
+        // The lanes have let the last frame leave; counters are read while the
+        // cards still run.
+        let _ = ended.recv();
+        let counted = report.close(session, nics);
+        until.counted.store(true, Ordering::Relaxed);
         for thread in threads {
             let (lanes, result) = thread.join().map_err(|_| anyhow::anyhow!("a forwarding thread panicked"))?;
             report.finish_lanes(&lanes);
-            // Counters are read while the cards still run.
-            report.sample(nics)?;
             result?;
         }
         watched?;
+        counted?;
         Ok(report)
     }
 
     /// Looks at the counters once an interval until the lanes end or time is up.
+    #[allow(clippy::too_many_arguments)] // as in forward
     fn watch(
         &self,
+        session: &Session,
         output: &Output,
         nics: &mut [Box<dyn Nic>],
         report: &mut Report,
@@ -259,7 +274,7 @@ impl Args {
             let asked = until.stop.print_now();
             if now >= next || asked {
                 next = now + interval;
-                report.sample(nics)?;
+                report.sample(session, nics)?;
                 for (i, line) in report.lines().into_iter().enumerate() {
                     if asked {
                         output.now(&line);

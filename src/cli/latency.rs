@@ -12,6 +12,7 @@
 mod paths;
 mod view;
 
+use super::account::{self, LossLimit, ShortfallLimit};
 use super::args::RunLength;
 use super::circuit::{self, Circuit, FCS};
 use super::output::{self, Output};
@@ -20,7 +21,7 @@ use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::driver::{Config, Description, TxPath};
 use crate::error::{Error, Kind, Result};
-use crate::measure::ping::{Ping, Plan, Sample};
+use crate::measure::ping::{Ping, Plan, Report, Sample};
 use crate::measure::{Clock, Floor, Machine, Noise};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -68,6 +69,10 @@ pub struct Args {
     /// Percentiles to print instead of 50, 90, 99, 99.9 and 99.99
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = percentile)]
     percentiles: Vec<f64>,
+    #[command(flatten)]
+    loss: LossLimit,
+    #[command(flatten)]
+    shortfall: ShortfallLimit,
     #[command(flatten)]
     headline: Headline,
     /// Write the percentile distribution here, for HdrHistogram's plotter
@@ -173,6 +178,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         addresses: circuit::addresses(&session),
     };
     let pool = circuit::filled_pool(&mut session)?;
+    let noted = session.notes();
     let ping = Ping::new(&clock, &pool, plan, || stop.requested())?;
     let report = circuit::run(&mut session, ping)?;
 
@@ -184,6 +190,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if report.received() == 0 && stop.signal().is_none() {
         return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
     }
+    let notes = account::notes_since(session.notes(), &noted);
     let view = View {
         frame: args.size,
         percentiles: &args.percentiles,
@@ -193,6 +200,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         emulated: session.is_emulated(),
         rate,
         report: &report,
+        notes: &notes,
         floor: &floor,
         noise: &noise,
         machine: &Machine::record(&context.roots, &clock),
@@ -205,9 +213,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         file.write(|out| write_raw(out, &report.raw))?;
     }
     session.check(&output)?;
-    match refused {
-        Some(refusal) if stop.signal().is_none() => Err(refusal.into()),
-        _ => Ok(stop.outcome()),
+    let limits = match refused {
+        Some(refusal) => Err(refusal),
+        None => args.judge(&report, rate),
+    };
+    stop.judge(limits)
+}
+
+impl Args {
+    /// Whether the run kept its limits: nothing was lost, and the rate was that
+    /// which was asked for.
+    fn judge(&self, report: &Report, rate: f64) -> Result<()> {
+        self.loss.check(report.lost, report.sent)?;
+        self.shortfall.check(rate, report.rate(), report.sent as f64 / rate)
     }
 }
 

@@ -4,6 +4,7 @@
 //! here is the only one: `--help`, the man pages in `man/` and the scripts in
 //! `completions/` are generated from it, and a test fails if they drift.
 
+mod account;
 pub mod args;
 mod bind;
 mod capture;

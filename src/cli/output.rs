@@ -222,6 +222,7 @@ pub fn stats(stats: &Stats) -> Value {
         "rx_missed": stats.rx_missed,
         "rx_errors": stats.rx_errors,
         "rx_oversize": stats.rx_oversize,
+        "counted_by": if stats.by_device { "device" } else { "driver" },
         "anomalies": {
             "bad_length": odd.bad_length,
             "bad_index": odd.bad_index,

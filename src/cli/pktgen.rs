@@ -13,6 +13,7 @@ mod report;
 mod send;
 mod traffic;
 
+use super::account::{self, LossLimit, ShortfallLimit};
 use super::args::{DeviceArg, Limits, Rings, RunLength};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
@@ -44,6 +45,9 @@ pub struct Args {
     #[arg(value_name = "DEV", conflicts_with = "device")]
     port: Option<String>,
     /// How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line
+    ///
+    /// Without it as fast as ring and link take packets, and no rate is too low. A rate
+    /// that was asked for and not kept ends with exit code 3: see --allow-shortfall.
     #[arg(short, long, value_name = "RATE", env = "BMNIC_RATE")]
     rate: Option<Rate>,
     /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix
@@ -105,6 +109,10 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: Option<u16>,
     #[command(flatten)]
+    loss: LossLimit,
+    #[command(flatten)]
+    shortfall: ShortfallLimit,
+    #[command(flatten)]
     length: RunLength,
     #[command(flatten)]
     rings: Rings,
@@ -163,7 +171,8 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     };
     let line = traffic.line_rate(speed);
     let schedule = args.schedule(&clock, &traffic, line, speed, output)?;
-    let mut report = Report::new(&traffic, &schedule, line);
+    let wanted = args.rate.map(|rate| in_packets(rate, line, speed));
+    let mut report = Report::new(&traffic, &schedule, line, wanted);
 
     let Some(Port { rx: _, tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
@@ -180,7 +189,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
         stop: session.stop.clone(),
         counts: Arc::default(),
     };
-    let before = nic.stats()?;
+    let (before, noted) = (nic.stats()?, session.notes());
     let sent = watch(sender, &session, output, line)?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
@@ -190,13 +199,14 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
         thread::sleep(Duration::from_millis(1));
         stats = nic.stats()?;
     }
-    report.finish(&clock, sent, stats.tx_packets - before.tx_packets, stats);
+    let notes = account::notes_since(session.notes(), &noted);
+    report.finish(&clock, sent, stats.since(&before), notes);
     drop(nic);
     report.print(output)?;
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("pktgen", &session.devices, &machine, report.json()))?;
     session.check(output)?;
-    Ok(session.stop.outcome())
+    session.stop.judge(args.judge(&report))
 }
 
 /// Runs the sender in its thread and shows how it gets on.
@@ -234,6 +244,19 @@ fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyho
 }
 
 impl Args {
+    /// Whether the run kept its limits: what was sent reached somebody, and at the
+    /// rate that was asked for.
+    fn judge(&self, report: &Report) -> Result<()> {
+        self.loss.check(report.losses().total(), report.sent())?;
+        match report.rates() {
+            // Without --rate nobody asked for the line's.
+            Some([asked, sent]) if self.rate.is_some() || self.pcap.is_some() => {
+                self.shortfall.check(asked, sent, report.seconds())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn recipe(&self, mac: Option<MacAddr>) -> Recipe {
         let default = Recipe::default();
         let (proto, target) = match self.proto {
@@ -276,13 +299,7 @@ impl Args {
             (None, factor, Traffic::Replay(_)) => return Ok(Schedule::recorded(clock, factor.unwrap_or(1.0))),
             (None, ..) => Rate::Line,
         };
-        let pps = match rate {
-            Rate::Pps(pps) => pps,
-            // Shares of the line are worked out for these frames.
-            Rate::Bits(bits) => bits / speed as f64 * line,
-            Rate::Percent(percent) => line * percent / 100.0,
-            Rate::Line => line,
-        };
+        let pps = in_packets(rate, line, speed);
         if pps > line * 1.000_001 {
             output.warn(format_args!(
                 "{rate} is more than the link carries; sending at line rate, {}",
@@ -329,6 +346,17 @@ impl Args {
         let result = serde_json::json!({ "file": shown.to_string(), "packets": packets, "bytes": bytes });
         output.document(&output::document("pktgen", &[], &machine, result))?;
         Ok(Outcome::Done)
+    }
+}
+
+/// A rate in packets a second, on a link of `speed` bits a second that carries `line`
+/// of these frames: shares of the line are worked out for them.
+fn in_packets(rate: Rate, line: f64, speed: u64) -> f64 {
+    match rate {
+        Rate::Pps(pps) => pps,
+        Rate::Bits(bits) => bits / speed as f64 * line,
+        Rate::Percent(percent) => line * percent / 100.0,
+        Rate::Line => line,
     }
 }
 

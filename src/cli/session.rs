@@ -15,7 +15,8 @@ use super::args::{Limits, RunLength};
 use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
 use crate::dma::{Addressing, BATCH_MAX, Pool};
-use crate::driver::{self, Config, Description, Port};
+use crate::driver::{self, Config, Description, Nic, Port, Stats};
+use crate::emu::wire::Note;
 use crate::emu::{Drive, Engine, Spec, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Address, Function, Roots, discover};
@@ -52,8 +53,8 @@ pub struct Session {
     /// Whether the run is to end.
     pub stop: Stop,
     functions: Vec<Arc<dyn Function>>,
-    /// Emulated ones, watched from outside.
-    taps: Vec<Tap>,
+    /// The emulated ones of them, watched from outside.
+    taps: Vec<Option<Tap>>,
     strict: bool,
     by_default: bool,
     duration: Option<Duration>,
@@ -133,13 +134,16 @@ impl Session {
                 }
                 self.strict |= spec.strict;
                 let (function, tap) = engine.open(&spec)?;
-                self.taps.push(tap);
+                self.taps.push(Some(tap));
                 function
             }
             (Card::Emulated(spec), None) => {
                 return Err(Error::new(Kind::Unsupported, format!("emu:{spec}: nothing plays emulated cards here")));
             }
-            (Card::Pci(address), _) => pci::open(roots, address)?,
+            (Card::Pci(address), _) => {
+                self.taps.push(None);
+                pci::open(roots, address)?
+            }
         };
         let port = driver::open(Arc::clone(&function), &config)?;
         self.buffers += usize::from(config.rx_ring) * port.rx.len() + usize::from(config.tx_ring) * port.tx.len();
@@ -173,7 +177,7 @@ impl Session {
     /// Whether any port is emulated, so that times are the cost of driver and
     /// model and not of a wire.
     pub fn is_emulated(&self) -> bool {
-        !self.taps.is_empty()
+        self.emulated().next().is_some()
     }
 
     /// Says what is used: the first line of output.
@@ -201,12 +205,12 @@ impl Session {
     /// Begins to note the stages of frames that the first card sends; false if it
     /// is no emulated one whose model does.
     pub fn note_stages(&self) -> bool {
-        self.taps.first().is_some_and(|tap| tap.note_stages(true))
+        self.first_tap().is_some_and(|tap| tap.note_stages(true))
     }
 
     /// The stages of frames that the first card has sent since the last time.
     pub fn take_stages(&self) -> Vec<Stages> {
-        self.taps.first().map(Tap::take_stages).unwrap_or_default()
+        self.first_tap().map(Tap::take_stages).unwrap_or_default()
     }
 
     /// What bmnic's driver did that the datasheet of an emulated card forbids:
@@ -216,7 +220,28 @@ impl Session {
             let name = tap.name().to_string();
             tap.violations().into_iter().map(move |(rule, times)| (name.clone(), rule, times))
         };
-        self.taps.iter().flat_map(of).collect()
+        self.emulated().flat_map(of).collect()
+    }
+
+    /// What the wires of emulated cards have done to frames so far, or seen.
+    pub fn notes(&self) -> Vec<Note> {
+        self.emulated().flat_map(Tap::wire_report).collect()
+    }
+
+    /// The counters of port `i`. Where its device keeps no count of what it lost,
+    /// an emulated one's model is asked, which knows.
+    pub fn stats(&self, i: usize, nic: &mut dyn Nic) -> Result<Stats> {
+        let stats = nic.stats()?;
+        let lost = || self.taps.get(i)?.as_ref().map(|tap| tap.wire().drops);
+        Ok(Stats { rx_missed: stats.rx_missed.or_else(lost), ..stats })
+    }
+
+    fn emulated(&self) -> impl Iterator<Item = &Tap> {
+        self.taps.iter().flatten()
+    }
+
+    fn first_tap(&self) -> Option<&Tap> {
+        self.taps.first()?.as_ref()
     }
 
     /// To be called when the run is over: prints violations with `-v`, and

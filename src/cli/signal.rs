@@ -66,6 +66,15 @@ impl Stop {
         self.print.swap(false, Ordering::Relaxed)
     }
 
+    /// How a run that printed its summary ended, given whether it kept its limits.
+    /// Whoever ends it by a signal has read the summary: the signal's code stays.
+    pub fn judge(&self, limits: Result<()>) -> anyhow::Result<Outcome> {
+        match limits {
+            Err(passed) if self.signal().is_none() => Err(passed.into()),
+            _ => Ok(self.outcome()),
+        }
+    }
+
     /// How a run that printed its summary ended.
     pub fn outcome(&self) -> Outcome {
         self.signal().map_or(Outcome::Done, Outcome::Signal)

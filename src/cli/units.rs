@@ -142,6 +142,18 @@ pub fn duration(text: &str) -> Result<Duration> {
     decimal(digits, unit).map(Duration::from_nanos).ok_or_else(bad)
 }
 
+/// A share of a whole: `0.5%`, `0.005`, `100%`.
+pub fn share(text: &str) -> Result<f64> {
+    let bad = || usage(format!("'{text}' is not a share; write one from 0 to 100 %, like 0.5% or 0.005"));
+    let (digits, unit) = split(text);
+    let scale = match unit {
+        "" => 1.0,
+        "%" => 100.0,
+        _ => return Err(bad()),
+    };
+    real(digits).map(|value| value / scale).filter(|share| *share <= 1.0).ok_or_else(bad)
+}
+
 /// Descriptors in a ring: a power of two from 64 to 4096.
 pub fn ring(text: &str) -> Result<u16> {
     let size = text.parse::<u16>().ok().filter(|n| n.is_power_of_two() && (64..=4096).contains(n));
@@ -268,6 +280,15 @@ mod tests {
         assert_eq!(duration("1m").unwrap(), Duration::from_secs(60));
         assert_eq!(duration("10 us").unwrap(), Duration::from_micros(10));
         assert_eq!(ring("512").unwrap(), 512);
+    }
+
+    #[test]
+    fn shares_are_of_a_whole() {
+        assert_eq!((share("0.5%").unwrap(), share("0.005").unwrap()), (0.005, 0.005));
+        assert_eq!((share("0").unwrap(), share("100 %").unwrap()), (0.0, 1.0));
+        for text in ["", "%", "101%", "1.5", "-1%", "nan", "5x"] {
+            assert_eq!(share(text).unwrap_err().kind(), Kind::Usage, "{text}");
+        }
     }
 
     #[test]

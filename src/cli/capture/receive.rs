@@ -11,7 +11,8 @@ use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::Filter;
 use crate::packet::write::{FLUSH, Recorder};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// How far the capture is, for another thread to read.
@@ -21,6 +22,8 @@ pub struct Counts {
     pub taken: AtomicU64,
     /// Packets dropped because the disk was behind.
     pub dropped: AtomicU64,
+    /// The card's counters have been read for the last time.
+    pub closed: AtomicBool,
 }
 
 /// The value of a counter.
@@ -30,7 +33,7 @@ pub fn read(counter: &AtomicU64) -> u64 {
 
 /// All that capturing needs.
 pub struct Receiver {
-    /// Polled in turn.
+    /// Polled in turn, their rings filled.
     pub queues: Vec<RxQueue>,
     /// Enough buffers for all rings and two batches.
     pub pool: Pool,
@@ -56,6 +59,8 @@ pub struct Ended {
     pub recorder: Recorder,
     /// Packets that came off each ring.
     pub received: Vec<u64>,
+    /// Packets that came off the rings after the end.
+    pub surplus: u64,
     /// Packets that the filter left out.
     pub filtered: u64,
     /// What the card did wrong.
@@ -69,15 +74,14 @@ const REFINE: Duration = Duration::from_secs(1);
 const PARTS: usize = crate::dma::BATCH_MAX;
 
 impl Receiver {
-    /// Captures until a limit is reached, writing fails, or somebody says stop.
-    pub fn run(mut self) -> Ended {
-        for queue in &mut self.queues {
-            queue.fill(&self.pool);
-        }
+    /// Captures until a limit is reached, writing fails, or somebody says stop;
+    /// then drops `done`, and lets go what comes until [`Counts::closed`]: so that
+    /// no ring is full before the counters are read.
+    pub fn run(mut self, done: Sender<()>) -> Ended {
         let mut batch = Batch::with_limit(&self.pool, self.batch.max(8));
         let mut stamps: Vec<Stamp> = self.queues.iter().map(|_| Stamp::default()).collect();
         let mut received = vec![0; self.queues.len()];
-        let mut filtered = 0;
+        let (mut filtered, mut surplus) = (0, 0);
         let mut left = self.limits.count.unwrap_or(u64::MAX);
         let start = self.clock.now();
         let end = self.limits.duration.map_or(Ticks::MAX, |d| start.saturating_add(self.clock.ticks(d)));
@@ -101,7 +105,8 @@ impl Receiver {
                     }
                     i += 1;
                     if left == 0 {
-                        // Beyond the count: neither received nor lost, as if it came later.
+                        // Beyond the count: as if it came later.
+                        surplus += frames(&batch, first);
                         break;
                     }
                     *received += 1;
@@ -131,12 +136,27 @@ impl Receiver {
             }
             idle.polled(did);
         }
+        drop(done);
+        while !self.counts.closed.load(Ordering::Relaxed) {
+            let mut did = 0;
+            for queue in &mut self.queues {
+                did += queue.recv(&mut batch);
+                surplus += frames(&batch, 0);
+                batch.clear();
+            }
+            idle.polled(did);
+        }
         let mut anomalies = Anomalies::default();
         for queue in &self.queues {
             anomalies.add(&queue.anomalies());
         }
-        Ended { recorder: self.recorder, received, filtered, anomalies }
+        Ended { recorder: self.recorder, received, surplus, filtered, anomalies }
     }
+}
+
+/// Frames that begin at entry `from` of a batch and behind it.
+fn frames(batch: &Batch<'_>, from: usize) -> u64 {
+    (from..batch.len()).filter(|&i| !batch.continues(i)).count() as u64
 }
 
 /// Records the frame in entries `range` of `batch` if the filter wants it:

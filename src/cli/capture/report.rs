@@ -1,8 +1,10 @@
 //! What `bmnic capture` says in the end: every packet in the file or by its cause.
 
+use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::Stats;
+use crate::emu::wire::Note;
 use crate::error::Error;
 use crate::packet::Filter;
 use crate::packet::write::Written;
@@ -19,12 +21,10 @@ pub struct Report {
     pub by_queue: Vec<u64>,
     /// Of these, those that the filter left out.
     pub filtered: u64,
-    /// Packets that the card had no room or no buffer for.
-    pub missed: u64,
-    /// Frames that the card found broken or too long.
-    pub bad: u64,
-    /// Packets dropped because the card's words about them made no sense.
-    pub anomalies: u64,
+    /// Packets that came, or were to come, and are not in the file for another reason.
+    pub losses: Losses,
+    /// What the wire of an emulated card did.
+    pub notes: Vec<Note>,
     /// What became of the rest.
     pub written: Written,
     /// How long it took.
@@ -34,10 +34,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Packets that were seen by the card and are not in the file, but for those
-    /// that the filter left out.
-    fn lost(&self) -> u64 {
-        self.missed + self.bad + self.anomalies + self.written.slow + self.written.lost
+    /// Packets that are not in the file, but for those that the filter left out.
+    pub fn lost(&self) -> u64 {
+        self.losses.total()
+    }
+
+    /// Packets that came or should have.
+    pub fn came(&self) -> u64 {
+        self.written.records + self.filtered + self.lost()
     }
 
     /// Prints the summary, and the likely cause if nothing came.
@@ -60,12 +64,11 @@ impl Report {
             let queues: Vec<_> = self.by_queue.iter().map(|&count| output::grouped(count)).collect();
             output.result(format_args!("          {} by queue", queues.join(", ")))?;
         }
-        output.result(format_args!("lost      {}", output::grouped(self.lost())))?;
-        for (count, cause) in self.causes() {
-            if count > 0 {
-                output.result(format_args!("          {} {cause}", output::grouped(count)))?;
-            }
+        self.losses.print(output)?;
+        if self.stats.rx_missed.is_none() {
+            output.result("          not known: what found no buffer, as this device keeps no count of it")?;
         }
+        account::print_meant(&self.notes, output)?;
         for device in &session.devices {
             output.info(format_args!("times     {}", source(device.timestamps)))?;
         }
@@ -75,23 +78,14 @@ impl Report {
         Ok(())
     }
 
-    fn causes(&self) -> [(u64, &'static str); 5] {
-        [
-            (self.missed, "missed by the card: its ring was full (try a larger --rxd)"),
-            (self.bad, "broken or too long for --max-frame, dropped by the card"),
-            (self.anomalies, "the card's words about them made no sense"),
-            (self.written.slow, "the disk was slower than they came (try a larger --buffer, or --snaplen)"),
-            (self.written.lost, "writing failed"),
-        ]
-    }
-
     /// Why the file is empty, as far as the counters tell.
     fn hint(&self, filter: &Filter) -> Option<String> {
         if self.written.records > 0 || self.written.error.is_some() {
             return None;
         }
-        Some(match (self.received, self.missed) {
-            (0, 0) if self.bad > 0 => "nothing captured: all frames were broken or too long; raise --max-frame".into(),
+        let bad = self.stats.rx_errors + self.stats.rx_oversize;
+        Some(match (self.received, self.stats.rx_missed.unwrap_or(0)) {
+            (0, 0) if bad > 0 => "nothing captured: all frames were broken or too long; raise --max-frame".into(),
             (0, 0) => "nothing captured: no packet reached the card; is the far end sending, and to this port?".into(),
             (0, missed) => {
                 format!("nothing captured: the card missed all {missed} packets; is another process on this card?")
@@ -127,14 +121,8 @@ impl Report {
             "received": self.received,
             "received_by_queue": self.by_queue,
             "filtered": self.filtered,
-            "lost": {
-                "missed_by_card": self.missed,
-                "bad_frames": self.bad,
-                "device_errors": self.anomalies,
-                "disk_slow": self.written.slow,
-                "disk_failed": self.written.lost,
-                "total": self.lost(),
-            },
+            "lost": self.losses.json(),
+            "wire": account::notes_json(&self.notes),
             "write_error": self.written.error.as_ref().map(ToString::to_string),
             "port": output::stats(&self.stats),
         })

@@ -20,7 +20,7 @@ use crate::driver::{Anomalies, RxQueue, TxQueue};
 use crate::error::Result;
 use crate::measure::{Clock, Idle};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a lane has done so far, for another thread to read.
@@ -34,6 +34,8 @@ pub struct Counts {
     pub ticks: AtomicU64,
     /// How many of them received something.
     pub bursts: AtomicU64,
+    /// Frames that came after the end and were let go.
+    pub surplus: AtomicU64,
 }
 
 /// One way through from a queue to a queue.
@@ -62,6 +64,8 @@ pub struct Until {
     pub stop: Stop,
     /// After so many frames over all lanes.
     pub left: Option<Arc<AtomicU64>>,
+    /// The cards' counters have been read for the last time.
+    pub counted: Arc<AtomicBool>,
 }
 
 impl Until {
@@ -207,6 +211,16 @@ impl Running<'_> {
             idle.polled(0);
         }
     }
+
+    /// Lets go of what comes, so that no ring is full before the counters are read.
+    fn let_go(&mut self) -> usize {
+        self.batch.clear();
+        let moved = self.rx.recv(&mut self.batch);
+        let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count() as u64;
+        self.counts.surplus.fetch_add(frames, Ordering::Relaxed);
+        self.batch.clear();
+        moved
+    }
 }
 
 /// How long packets in the transmit rings may take to leave at the end.
@@ -217,12 +231,13 @@ const DRAIN: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Runs `lanes` in this thread, in turns, until told to end; then lets what was
-/// received leave. With [`Wait::Interrupt`] it sleeps on the first lane only.
-/// With a clock, turns are timed.
+/// received leave, calls `ended`, and lets go of what comes until the counters
+/// are read. With [`Wait::Interrupt`] it sleeps on the first lane only. With a
+/// clock, turns are timed.
 ///
 /// # Errors
 /// What waiting for an interrupt met.
-pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until, clock: Option<&Clock>) -> Result<()> {
+pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until, clock: Option<&Clock>, ended: impl FnOnce()) -> Result<()> {
     let start = Instant::now();
     let mut running: Vec<Running<'_>> = lanes.iter_mut().map(|lane| lane.start(start)).collect();
     let mut idle = Idle::new();
@@ -244,6 +259,11 @@ pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until, clock: Option<&Clock>)
     }
     for lane in &mut running {
         lane.drain(DRAIN);
+    }
+    ended();
+    while !until.counted.load(Ordering::Relaxed) {
+        let moved = running.iter_mut().map(Running::let_go).sum();
+        idle.polled(moved);
     }
     result
 }
@@ -347,7 +367,7 @@ mod tests {
     }
 
     fn forever() -> Until {
-        Until { stop: Stop::default(), left: None }
+        Until { stop: Stop::default(), left: None, counted: Arc::default() }
     }
 
     #[test]
@@ -385,7 +405,7 @@ mod tests {
     fn a_count_is_kept_to_the_frame() {
         let mut bench = Bench::new(Rewrite::Nothing);
         let sent: Vec<_> = (0..20).map(|n| frame(n, if n % 5 == 3 { 3000 } else { 60 })).collect();
-        let until = Until { stop: Stop::default(), left: Some(Arc::new(AtomicU64::new(13))) };
+        let until = Until { left: Some(Arc::new(AtomicU64::new(13))), ..forever() };
         let got = bench.pass(&sent, &until, 40);
         assert!(until.stop.requested());
         assert!(got == sent[..13]);

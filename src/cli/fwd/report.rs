@@ -2,9 +2,11 @@
 
 use super::lane::{Counts, Lane};
 use crate::cli::Context;
+use crate::cli::account::{self, DEVICE_ERRORS, Losses, UNACCOUNTED};
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::{Anomalies, Nic, Stats};
+use crate::emu::wire::Note;
 use crate::error::Result;
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
@@ -31,6 +33,11 @@ pub struct Report {
     /// From the program's start to that of the lanes.
     setup: Duration,
     anomalies: Anomalies,
+    /// What was lost, and what the wires had done, before the rings took packets.
+    earlier: Vec<Stats>,
+    notes: Vec<Note>,
+    /// Packets that the receive rings of each port hold.
+    rings: u64,
     last: Sample,
     before: Sample,
 }
@@ -43,20 +50,81 @@ struct Sample {
 }
 
 impl Report {
-    /// A run that starts at `started`, `setup` after the program.
-    pub fn new(session: &Session, ways: Vec<Way>, started: Instant, setup: Duration) -> Self {
+    /// A run that starts at `started`, `setup` after the program, whose receive
+    /// rings of a port hold up to `rings` packets.
+    pub fn new(
+        session: &Session,
+        nics: &mut [Box<dyn Nic>],
+        ways: Vec<Way>,
+        rings: usize,
+        started: Instant,
+        setup: Duration,
+    ) -> Result<Self> {
         let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
         let anomalies = Anomalies::default();
         let none = Sample::default();
-        Report { ways, devices, started, setup, anomalies, last: none.clone(), before: none }
+        // No packet was received before the rings were filled, but some were lost.
+        let lost = |stats: Stats| Stats {
+            rx_missed: stats.rx_missed,
+            rx_errors: stats.rx_errors,
+            rx_oversize: stats.rx_oversize,
+            ..Stats::default()
+        };
+        let earlier = read(session, nics)?.into_iter().map(lost).collect();
+        let (notes, rings) = (session.notes(), rings as u64);
+        Ok(Report { ways, devices, started, setup, anomalies, earlier, notes, rings, last: none.clone(), before: none })
     }
 
     /// Reads the counters of all ports.
-    pub fn sample(&mut self, nics: &mut [Box<dyn Nic>]) -> Result<()> {
-        let stats = nics.iter_mut().map(|nic| nic.stats()).collect::<Result<_>>()?;
+    pub fn sample(&mut self, session: &Session, nics: &mut [Box<dyn Nic>]) -> Result<()> {
+        let now = read(session, nics)?;
+        let stats = now.iter().zip(&self.earlier).map(|(now, earlier)| now.since(earlier)).collect();
         let now = Sample { at: self.started.elapsed(), stats };
         self.before = std::mem::replace(&mut self.last, now);
         Ok(())
+    }
+
+    /// Reads the counters for the last time; those of a card may be a moment
+    /// behind what it has sent.
+    pub fn close(&mut self, session: &Session, nics: &mut [Box<dyn Nic>]) -> Result<()> {
+        let patience = Instant::now() + Duration::from_millis(100);
+        self.sample(session, nics)?;
+        while self.unsent() > 0 && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+            self.sample(session, nics)?;
+        }
+        self.notes = account::notes_since(session.notes(), &self.notes);
+        Ok(())
+    }
+
+    /// Packets that were given to a card and that it has not sent.
+    fn unsent(&self) -> u64 {
+        let unsent = |(to, stats): (usize, &Stats)| {
+            let given: u64 = self.directions().filter(|way| way.to == to).map(|way| way.frames).sum();
+            given.saturating_sub(stats.tx_packets)
+        };
+        self.last.stats.iter().enumerate().map(unsent).sum()
+    }
+
+    /// What was lost on the way through, by cause.
+    pub fn losses(&self) -> Losses {
+        let mut losses = Losses::default();
+        losses.add_arriving(&self.notes);
+        for way in self.directions() {
+            let Some(stats) = self.last.stats.get(way.from) else { continue };
+            losses.add_port(&Stats { anomalies: Anomalies::default(), ..*stats });
+            let elsewhere = self.left_over(way.from, stats).saturating_sub(way.surplus);
+            losses.add("unaccounted", UNACCOUNTED, elsewhere.saturating_sub(self.rings));
+        }
+        losses.add("device_errors", DEVICE_ERRORS, self.anomalies.total());
+        losses.add("unsent", "given to the card and not sent: does the far end pause it?", self.unsent());
+        losses.add_departing(&self.notes);
+        losses
+    }
+
+    /// Packets that came, or should have.
+    pub fn came(&self) -> u64 {
+        self.directions().map(|way| way.frames).sum::<u64>() + self.losses().total()
     }
 
     /// Adds what the devices of lanes that have ended did wrong.
@@ -75,7 +143,7 @@ impl Report {
             let then = self.before.stats.get(i).copied().unwrap_or_default();
             let rx = Flow::between(then.rx_packets, now.rx_packets, then.rx_bytes, now.rx_bytes);
             let tx = Flow::between(then.tx_packets, now.tx_packets, then.tx_bytes, now.tx_bytes);
-            let lost = lost(&now).saturating_sub(lost(&then));
+            let lost = now.rx_lost().saturating_sub(then.rx_lost());
             format!(
                 "{device:width$}  rx {:>7.3} Mpps {:>7.3} Gbit/s  tx {:>7.3} Mpps {:>7.3} Gbit/s  dropped {}",
                 rx.mpps(seconds),
@@ -111,7 +179,9 @@ impl Report {
                     format!("{:.3}", flow.gbits(seconds)),
                 ];
                 if name == "rx" {
-                    let causes = [stats.rx_missed, stats.rx_errors, stats.rx_oversize, self.left_over(i, stats)];
+                    // Not all devices count what found no buffer.
+                    row.push(stats.rx_missed.map_or("-".into(), output::grouped));
+                    let causes = [stats.rx_errors, stats.rx_oversize, self.left_over(i, stats)];
                     row.extend(causes.map(output::grouped));
                 }
                 table.add_row(row);
@@ -126,6 +196,11 @@ impl Report {
                 .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
             output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
         }
+        let losses = self.losses();
+        if losses.total() > 0 {
+            losses.print(output)?;
+        }
+        account::print_meant(&self.notes, output)?;
         let odd = self.anomalies.total();
         if odd > 0 {
             output.warn(format_args!(
@@ -184,6 +259,8 @@ impl Report {
             "ports": ports,
             "directions": directions,
             "anomalies": self.anomalies.total(),
+            "lost": self.losses().json(),
+            "wire": account::notes_json(&self.notes),
         })
     }
 
@@ -195,7 +272,8 @@ impl Report {
             let sum =
                 |count: fn(&Counts) -> &AtomicU64| ways().map(|way| count(&way.counts).load(Ordering::Relaxed)).sum();
             let (frames, ticks, bursts) = (sum(|c| &c.frames), sum(|c| &c.ticks), sum(|c| &c.bursts));
-            Some(Direction { from, to, frames, ticks, bursts })
+            let surplus = sum(|c| &c.surplus);
+            Some(Direction { from, to, frames, ticks, bursts, surplus })
         })
     }
 
@@ -221,6 +299,7 @@ struct Direction {
     frames: u64,
     ticks: u64,
     bursts: u64,
+    surplus: u64,
 }
 
 impl Direction {
@@ -236,9 +315,9 @@ fn letter(i: usize) -> char {
     if i == 0 { 'A' } else { 'B' }
 }
 
-/// Frames the card took from the wire, or refused, and nobody received.
-fn lost(stats: &Stats) -> u64 {
-    stats.rx_missed + stats.rx_errors + stats.rx_oversize
+/// The counters of all ports.
+fn read(session: &Session, nics: &mut [Box<dyn Nic>]) -> Result<Vec<Stats>> {
+    nics.iter_mut().enumerate().map(|(i, nic)| session.stats(i, nic.as_mut())).collect()
 }
 
 /// Packets and bytes (without FCS) over some time.

@@ -34,6 +34,8 @@ const PATHS: [TxPath; 4] = [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpi
 struct Row {
     path: TxPath,
     report: Report,
+    /// Packets a second that were asked for.
+    rate: f64,
     stages: Option<Reckoned>,
     /// Nanoseconds of a poll that finds nothing.
     poll: f64,
@@ -100,8 +102,9 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
         let stop = session.stop.clone();
         rows.push(measure(args, path, &mut session, &clock)?);
         session.check(output)?;
-        outcome = Some(stop.outcome());
-        if stop.requested() {
+        let over = stop.requested();
+        outcome = Some(stop);
+        if over {
             break;
         }
     }
@@ -118,7 +121,11 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
     } else {
         print(output, &rows, &missing, &machine)?;
     }
-    Ok(outcome.unwrap_or(Outcome::Done))
+    match outcome {
+        // A limit is passed by the first way that passes it.
+        Some(stop) => stop.judge(rows.iter().try_for_each(|row| args.judge(&row.report, row.rate))),
+        None => Ok(Outcome::Done),
+    }
 }
 
 /// What the stages are.
@@ -145,7 +152,7 @@ fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> a
     if report.received() == 0 && stop.signal().is_none() {
         return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
     }
-    Ok(Row { path, report, stages, poll: poll(session, &pool, clock) })
+    Ok(Row { path, report, rate, stages, poll: poll(session, &pool, clock) })
 }
 
 /// The stages of frames that are sent one by one, each when the last has

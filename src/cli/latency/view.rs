@@ -1,7 +1,9 @@
 //! What `bmnic latency` prints: every figure out of the one histogram.
 
+use super::account;
 use super::output::{self, Output};
 use crate::driver::Description;
+use crate::emu::wire::Note;
 use crate::error::{Error, Kind};
 use crate::measure::ping::Report;
 use crate::measure::{Floor, Histogram, Machine, Noise};
@@ -26,6 +28,8 @@ pub struct View<'a> {
     pub rate: f64,
     /// What came of it.
     pub report: &'a Report,
+    /// What the wires of emulated cards did meanwhile.
+    pub notes: &'a [Note],
     /// What the machine itself takes.
     pub floor: &'a Floor,
     /// What disturbed the run.
@@ -101,6 +105,8 @@ impl View<'_> {
             output::grouped(report.duplicated),
             output::grouped(report.reordered),
         ))?;
+        account::print_lost(self.notes, output)?;
+        account::print_meant(self.notes, output)?;
         if report.foreign > 0 {
             output.info(format_args!("{} other frames came in between", output::grouped(report.foreign)))?;
         }
@@ -177,6 +183,7 @@ impl View<'_> {
             "duplicated": report.duplicated,
             "reordered": report.reordered,
             "foreign": report.foreign,
+            "wire": account::notes_json(self.notes),
             "skipped": report.skipped,
             "elapsed_ns": report.elapsed_ns,
             "service_ns": self.histogram_json(&report.service),
@@ -297,6 +304,7 @@ mod tests {
             emulated: true,
             rate: 2_000.0,
             report: &report,
+            notes: &[],
             floor: &Floor { frame: 60, counter_ns: 1.0, copy_ns: 1.0, line: None, handoff: None },
             noise: &Noise::begin(&nowhere, &clock, none),
             machine: &Machine::record(&nowhere, &clock),

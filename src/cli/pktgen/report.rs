@@ -2,27 +2,35 @@
 
 use super::send::Sent;
 use super::traffic::{Schedule, Traffic};
+use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::driver::Stats;
+use crate::emu::wire::Note;
 use crate::measure::{Clock, Histogram};
 use serde_json::{Value, json};
 
 /// The figures of a run.
 pub struct Report {
     asked: Asked,
+    /// Packets a second that were asked for; more, maybe, than the link carries.
+    wanted: Option<f64>,
     line: f64,
     mean_bits: f64,
     sent: u64,
     bytes: u64,
-    by_card: u64,
     stuck: usize,
     skipped: u64,
+    /// Share of the time by which a recording was moved as the sender was held up.
+    slipped: f64,
     seconds: f64,
     /// Packets a second, never more than the link carries.
     rate: f64,
     /// p50, p99 and most of the gaps' errors, ns.
     gaps: Option<[Option<u64>; 3]>,
+    /// What the card counted in the run.
     stats: Stats,
+    /// What the wire of an emulated card did.
+    notes: Vec<Note>,
 }
 
 /// What was asked for.
@@ -34,9 +42,11 @@ enum Asked {
 }
 
 impl Report {
-    /// A run about to start on a link that carries `line` of these packets a second.
-    pub fn new(traffic: &Traffic, schedule: &Schedule, line: f64) -> Self {
+    /// A run about to start on a link that carries `line` of these packets a
+    /// second, of which `wanted` were asked for, if any rate was.
+    pub fn new(traffic: &Traffic, schedule: &Schedule, line: f64, wanted: Option<f64>) -> Self {
         Report {
+            wanted,
             asked: match *schedule {
                 Schedule::Line => Asked::Line,
                 Schedule::Rate { asked, .. } => Asked::Pps(asked),
@@ -46,18 +56,19 @@ impl Report {
             mean_bits: traffic.mean_bits(),
             sent: 0,
             bytes: 0,
-            by_card: 0,
             stuck: 0,
             skipped: 0,
+            slipped: 0.0,
             seconds: 0.0,
             rate: 0.0,
             gaps: None,
             stats: Stats::default(),
+            notes: Vec::new(),
         }
     }
 
-    /// The run ended; the card counted `by_card` packets and has these counters.
-    pub fn finish(&mut self, clock: &Clock, sent: Sent, by_card: u64, stats: Stats) {
+    /// The run ended; this is what the card and its wire counted in it.
+    pub fn finish(&mut self, clock: &Clock, sent: Sent, stats: Stats, notes: Vec<Note>) {
         let seconds = |ticks| clock.ns(ticks) as f64 / 1e9;
         let paced = self.asked != Asked::Line;
         // On a schedule, n packets span n - 1 gaps. At line rate the ring is
@@ -66,6 +77,7 @@ impl Report {
             true => (sent.packets.saturating_sub(1), sent.last.saturating_sub(sent.first)),
             false => (sent.packets, sent.drained.saturating_sub(sent.first)),
         };
+        self.slipped = if span == 0 { 0.0 } else { sent.slipped.min(span) as f64 / span as f64 };
         self.seconds = seconds(sent.drained.saturating_sub(sent.first));
         self.rate = if span == 0 { 0.0 } else { gaps as f64 / seconds(span) };
         if !paced || matches!(self.asked, Asked::Pps(_)) {
@@ -77,22 +89,57 @@ impl Report {
             [ns(&sent.gaps, 0.5), ns(&sent.gaps, 0.99), Some(clock.ns(sent.gaps.max()))]
         });
         (self.sent, self.bytes, self.stuck, self.skipped) = (sent.packets, sent.bytes, sent.stuck, sent.skipped);
-        (self.by_card, self.stats) = (by_card, stats);
+        (self.stats, self.notes) = (stats, notes);
+    }
+
+    /// Packets that left the card.
+    fn by_card(&self) -> u64 {
+        self.stats.tx_packets
+    }
+
+    /// Packets that the rings took.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How long the run took.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    /// Packets that the rings took and that reached nobody, by cause.
+    pub fn losses(&self) -> Losses {
+        let mut losses = Losses::default();
+        let unsent = self.sent.saturating_sub(self.by_card());
+        losses.add("unsent", "not sent by the card: is the link up, and does the far end pause it?", unsent);
+        losses.add_departing(&self.notes);
+        losses
+    }
+
+    /// The rate that was asked for and that at which packets were sent, each in
+    /// packets a second; none where the rate could not be told.
+    pub fn rates(&self) -> Option<[f64; 2]> {
+        let asked = match self.asked {
+            Asked::Line => self.wanted.unwrap_or(self.line),
+            Asked::Pps(pps) => pps,
+            // A recording that was held up takes longer by what it was moved.
+            Asked::Recorded(_) => self.rate / (1.0 - self.slipped),
+        };
+        (self.rate > 0.0 && asked.is_finite()).then_some([asked, self.rate])
     }
 
     /// How far the rate was from what was asked, in parts per million.
     fn error_ppm(&self) -> Option<f64> {
-        let asked = match self.asked {
-            Asked::Line => self.line,
-            Asked::Pps(pps) => pps,
-            Asked::Recorded(_) => return None,
-        };
-        (self.rate > 0.0).then(|| (self.rate / asked - 1.0) * 1e6)
+        let [asked, sent] = self.rates()?;
+        (!matches!(self.asked, Asked::Recorded(_))).then(|| (sent / asked - 1.0) * 1e6)
     }
 
     fn asked(&self) -> String {
         match self.asked {
-            Asked::Line => format!("line rate, {}", output::pps(self.line)),
+            Asked::Line => match self.wanted {
+                Some(pps) if pps > self.line * 1.000_001 => format!("{}, more than the link carries", output::pps(pps)),
+                _ => format!("line rate, {}", output::pps(self.line)),
+            },
             Asked::Pps(pps) => output::pps(pps),
             Asked::Recorded(factor) => format!("{factor}x as recorded"),
         }
@@ -122,18 +169,18 @@ impl Report {
             };
             output.result(format_args!("skipped   {} {what}", output::grouped(self.skipped)))?;
         }
-        let agrees = if self.by_card == self.sent { "the same" } else { "NOT the same" };
-        output.result(format_args!(
-            "card      {} packets by its own counters: {agrees}",
-            output::grouped(self.by_card)
-        ))?;
-        if self.by_card != self.sent {
-            output.warn(format_args!(
-                "{} packets were given to the card and it counts {}; {} are still in its rings: is the link up, and does the far end pause it?",
-                self.sent, self.by_card, self.stuck
-            ));
+        let agrees = if self.by_card() == self.sent { "the same" } else { "NOT the same" };
+        let whose =
+            if self.stats.by_device { "by its own counters" } else { "as it told the driver; it has no counters" };
+        output.result(format_args!("card      {} packets {whose}: {agrees}", output::grouped(self.by_card())))?;
+        let losses = self.losses();
+        if losses.total() > 0 {
+            losses.print(output)?;
         }
-        Ok(())
+        if self.stuck > 0 {
+            output.warn(format_args!("{} packets are still in the card's rings", self.stuck));
+        }
+        account::print_meant(&self.notes, output)
     }
 
     /// The summary as fields of a document.
@@ -141,7 +188,7 @@ impl Report {
         let gap = |i: usize| self.gaps.and_then(|gaps| gaps[i]);
         json!({
             "asked": self.asked(),
-            "asked_pps": match self.asked { Asked::Line => Some(self.line), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) => None },
+            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) => None },
             "line_rate_pps": self.line,
             "sent": self.sent,
             "bytes": self.bytes,
@@ -151,7 +198,9 @@ impl Report {
             "error_ppm": self.error_ppm(),
             "gap_error_ns": { "p50": gap(0), "p99": gap(1), "max": gap(2) },
             "skipped": self.skipped,
-            "counted_by_card": self.by_card,
+            "counted_by_card": self.by_card(),
+            "lost": self.losses().json(),
+            "wire": account::notes_json(&self.notes),
             "still_in_rings": self.stuck,
             "port": output::stats(&self.stats),
         })

@@ -64,6 +64,8 @@ pub struct Sent {
     pub drained: Ticks,
     /// Places in the schedule that passed while the sender was held up.
     pub skipped: u64,
+    /// By how much a recording was moved in all, ticks.
+    pub slipped: Ticks,
     /// How far the gaps were from the schedule, ticks.
     pub gaps: Histogram,
 }
@@ -86,6 +88,7 @@ impl Sender {
             last: 0,
             drained: 0,
             skipped: 0,
+            slipped: 0,
             gaps: Histogram::new(),
         };
         let end = self.limits.duration.map_or(Ticks::MAX, |d| sent.first.saturating_add(self.clock.ticks(d)));
@@ -198,6 +201,7 @@ struct Due<'a> {
     late: Option<Ticks>,
     next_late: Ticks,
     stalls: u64,
+    slipped: Ticks,
     gaps: Histogram,
 }
 
@@ -206,7 +210,7 @@ impl<'a> Due<'a> {
         if let Schedule::Rate { pace, .. } = schedule {
             pace.start(start);
         }
-        Due { schedule, start, owed: 0, late: None, next_late: 0, stalls: 0, gaps: Histogram::new() }
+        Due { schedule, start, owed: 0, late: None, next_late: 0, stalls: 0, slipped: 0, gaps: Histogram::new() }
     }
 
     /// How many packets may go, at most `max`.
@@ -243,6 +247,7 @@ impl<'a> Due<'a> {
                 if late > *slack {
                     // Held up: what follows keeps its gaps, and there is no burst.
                     self.start += late - *slack;
+                    self.slipped += late - *slack;
                     self.stalls += 1;
                     self.late = None;
                 }
@@ -275,6 +280,7 @@ impl<'a> Due<'a> {
             }
             Schedule::Recorded { .. } => {
                 sent.skipped = self.stalls;
+                sent.slipped = self.slipped;
                 sent.gaps = self.gaps;
             }
         }

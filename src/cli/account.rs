@@ -1,0 +1,260 @@
+//! Accounts: what came, what became of it, and what was lost, by cause.
+//!
+//! ```text
+//!   wire of an emulated card    dropped by the kernel, refused, impaired   Session::notes
+//!   card                        no room, broken, too long                  Nic::stats
+//!   command                     left out by a filter, the disk was slow
+//!   -------------------------------------------------------------------
+//!   came = kept + left out + lost by a named cause, or `unaccounted`
+//! ```
+//!
+//! What a command counts begins when its rings take packets and ends when it
+//! stops to take them: what a card drops before or after that is nobody's loss.
+
+use super::output::{self, Output};
+use super::units;
+use crate::driver::Stats;
+use crate::emu::wire::{Fate, Note};
+use crate::error::{Error, Kind, Result};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::io;
+
+/// Words for two causes that several commands add.
+pub const DEVICE_ERRORS: &str = "the card's words about them made no sense";
+pub const UNACCOUNTED: &str = "unaccounted for: the card counts more than came off its rings";
+
+/// Packets that were lost, by cause.
+#[derive(Clone, Debug, Default)]
+pub struct Losses(Vec<Loss>);
+
+/// One cause.
+#[derive(Clone, Debug)]
+struct Loss {
+    key: &'static str,
+    words: Cow<'static, str>,
+    packets: u64,
+}
+
+impl Losses {
+    /// Adds a cause: its name in a document, the words behind a count, and the
+    /// count. The same cause at several ports is one.
+    pub fn add(&mut self, key: &'static str, words: impl Into<Cow<'static, str>>, packets: u64) {
+        match self.0.iter_mut().find(|loss| loss.key == key) {
+            Some(loss) => loss.packets += packets,
+            None => self.0.push(Loss { key, words: words.into(), packets }),
+        }
+    }
+
+    /// Adds what a port's counters name.
+    pub fn add_port(&mut self, stats: &Stats) {
+        if let Some(missed) = stats.rx_missed {
+            self.add("missed_by_card", "missed by the card: its ring was full (try a larger --rxd)", missed);
+        }
+        let bad = stats.rx_errors + stats.rx_oversize;
+        self.add("bad_frames", "broken or too long for --max-frame, dropped by the card", bad);
+        self.add("device_errors", DEVICE_ERRORS, stats.anomalies.total());
+    }
+
+    /// Adds what wires have lost of the frames that were on their way to a port.
+    pub fn add_arriving(&mut self, notes: &[Note]) {
+        self.add_notes(notes, Fate::LostIn);
+    }
+
+    /// Adds what wires have lost of the frames that a port had sent.
+    pub fn add_departing(&mut self, notes: &[Note]) {
+        self.add_notes(notes, Fate::LostOut);
+    }
+
+    fn add_notes(&mut self, notes: &[Note], fate: Fate) {
+        for note in notes.iter().filter(|note| note.fate == fate) {
+            self.add(note.key, note.words.clone(), note.frames);
+        }
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|loss| loss.packets).sum()
+    }
+
+    /// Prints the sum, and a line for each cause that took any.
+    pub fn print(&self, output: &Output) -> io::Result<()> {
+        output.result(format_args!("lost      {}", output::grouped(self.total())))?;
+        for loss in self.0.iter().filter(|loss| loss.packets > 0) {
+            output.result(format_args!("          {} {}", output::grouped(loss.packets), loss.words))?;
+        }
+        Ok(())
+    }
+
+    /// Every cause by its name, and the sum.
+    pub fn json(&self) -> Value {
+        let mut fields: Map<String, Value> =
+            self.0.iter().map(|loss| (loss.key.to_string(), loss.packets.into())).collect();
+        fields.insert("total".into(), self.total().into());
+        Value::Object(fields)
+    }
+}
+
+/// Prints what wires did on purpose, which is nobody's loss but is said.
+pub fn print_meant(notes: &[Note], output: &Output) -> io::Result<()> {
+    let meant = notes.iter().filter(|note| matches!(note.fate, Fate::MeantIn | Fate::MeantOut) && note.frames > 0);
+    for note in meant {
+        let way = if note.fate == Fate::MeantIn { "on their way in" } else { "on their way out" };
+        output.info(format_args!("wire      {} {}, {way}", output::grouped(note.frames), note.words))?;
+    }
+    Ok(())
+}
+
+/// Prints what wires lost, where the sum of what was lost is known otherwise.
+pub fn print_lost(notes: &[Note], output: &Output) -> io::Result<()> {
+    let lost = notes.iter().filter(|note| matches!(note.fate, Fate::LostIn | Fate::LostOut) && note.frames > 0);
+    for note in lost {
+        output.info(format_args!("wire      {} {}", output::grouped(note.frames), note.words))?;
+    }
+    Ok(())
+}
+
+/// Everything that wires did or saw, by name.
+pub fn notes_json(notes: &[Note]) -> Value {
+    Value::Object(notes.iter().map(|note| (note.key.to_string(), note.frames.into())).collect())
+}
+
+/// What was noted since `before`.
+pub fn notes_since(now: Vec<Note>, before: &[Note]) -> Vec<Note> {
+    let mut notes = now;
+    for note in &mut notes {
+        let then = before.iter().filter(|then| (then.key, then.fate) == (note.key, note.fate));
+        note.frames = note.frames.saturating_sub(then.map(|then| then.frames).sum());
+    }
+    notes
+}
+
+/// How much may be lost.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct LossLimit {
+    /// Share of packets that may be lost; more ends with exit code 3
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
+    allow_loss: f64,
+}
+
+impl LossLimit {
+    /// Whether `lost` of `all` packets are no more than allowed.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] if they are more.
+    pub fn check(&self, lost: u64, all: u64) -> Result<()> {
+        let share = lost as f64 / all.max(lost).max(1) as f64;
+        if lost == 0 || share <= self.allow_loss {
+            return Ok(());
+        }
+        let (lost, all) = (output::grouped(lost), output::grouped(all));
+        let allowed = percent(self.allow_loss);
+        Err(Error::new(
+            Kind::Limit,
+            format!(
+                "{lost} of {all} packets were lost ({}), and no more than {allowed} may be; mend the cause, or allow it with --allow-loss",
+                percent(share)
+            ),
+        ))
+    }
+}
+
+/// How far a rate may stay below what was asked.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ShortfallLimit {
+    /// Share by which the rate may stay below --rate; more ends with exit code 3
+    ///
+    /// Runs of less than 100 ms are not judged: a single pause of the machine
+    /// outweighs them.
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = units::share)]
+    allow_shortfall: f64,
+}
+
+/// Shortest run whose rate is judged, seconds.
+const JUDGED: f64 = 0.1;
+
+impl ShortfallLimit {
+    /// Whether `sent` packets a second are near enough to those `asked`, over a
+    /// run of so many seconds.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] if they are not.
+    pub fn check(&self, asked: f64, sent: f64, seconds: f64) -> Result<()> {
+        let short = 1.0 - sent / asked;
+        if seconds < JUDGED || short <= self.allow_shortfall {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Limit,
+            format!(
+                "{} were sent of {} asked, {} short, and no more than {} may be; ask for less, or allow it with --allow-shortfall",
+                output::pps(sent),
+                output::pps(asked),
+                percent(short),
+                percent(self.allow_shortfall)
+            ),
+        ))
+    }
+}
+
+/// A share as people write it, with two digits that count.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        p if p >= 10.0 || p == p.trunc() => format!("{percent:.0} %"),
+        p if p >= 0.1 => format!("{percent:.2} %"),
+        _ => format!("{percent:.1e} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_within_the_limit_passes_and_one_beyond_it_is_named() {
+        let limit = |allow_loss| LossLimit { allow_loss };
+        assert!(limit(0.0).check(0, 0).is_ok() && limit(0.0).check(0, 9).is_ok());
+        assert!(limit(0.01).check(1, 100).is_ok() && limit(1.0).check(9, 9).is_ok());
+        for (allowed, lost, all) in [(0.0, 1, u64::MAX), (0.01, 2, 100), (0.5, 7, 0)] {
+            let error = limit(allowed).check(lost, all).unwrap_err();
+            assert_eq!(error.kind(), Kind::Limit);
+            assert!(error.to_string().contains("--allow-loss"), "{error}");
+        }
+        let error = limit(0.0).check(1_100_000, 2_000_000).unwrap_err().to_string();
+        assert!(error.starts_with("1 100 000 of 2 000 000 packets were lost (55 %)"), "{error}");
+    }
+
+    #[test]
+    fn a_rate_is_judged_by_its_shortfall_unless_the_run_is_too_short() {
+        let limit = ShortfallLimit { allow_shortfall: 0.05 };
+        assert!(limit.check(1e6, 0.951e6, 1.0).is_ok() && limit.check(1e6, 2e6, 1.0).is_ok());
+        assert!(limit.check(1e6, 0.0, 0.09).is_ok());
+        let error = limit.check(14.88e6, 5.8e6, 1.0).unwrap_err();
+        assert_eq!(error.kind(), Kind::Limit);
+        assert!(error.to_string().starts_with("5.8 Mpps were sent of 14.88 Mpps asked, 61 % short"), "{error}");
+    }
+
+    #[test]
+    fn causes_add_up_over_ports_and_to_a_total() {
+        let mut losses = Losses::default();
+        let stats = Stats { rx_missed: Some(3), rx_errors: 1, rx_oversize: 1, ..Stats::default() };
+        losses.add_port(&stats);
+        losses.add_port(&stats);
+        let note = |fate, key, frames| Note::new(fate, key, "words", frames);
+        let notes = [note(Fate::LostIn, "kernel_dropped", 5), note(Fate::LostOut, "refused", 7)];
+        losses.add_arriving(&notes);
+        assert_eq!(losses.total(), 15);
+        losses.add_departing(&notes);
+        let json = losses.json();
+        assert_eq!((&json["missed_by_card"], &json["bad_frames"]), (&6.into(), &4.into()));
+        assert_eq!((&json["kernel_dropped"], &json["refused"], &json["total"]), (&5.into(), &7.into(), &22.into()));
+    }
+
+    #[test]
+    fn what_a_wire_did_before_is_taken_off() {
+        let note = |key, frames| Note::new(Fate::LostIn, key, "words", frames);
+        let notes = notes_since(vec![note("a", 5), note("b", 2)], &[note("a", 4)]);
+        assert_eq!(notes.iter().map(|note| note.frames).collect::<Vec<_>>(), [1, 2]);
+    }
+}
