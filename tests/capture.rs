@@ -4,7 +4,7 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bmnic::packet::read::Recording;
+use bmnic::pcap::read::Recording;
 use models::MODELS;
 use serde_json::Value;
 use std::io::Read;
@@ -70,7 +70,7 @@ fn the_file_holds_what_is_counted_in_both_formats() {
         let recording = Recording::open(&path).unwrap();
         assert_eq!((recording.len(), recording.damage()), (5_000, None));
         assert!(recording.packets().all(|packet| packet.bytes.len() == 60));
-        let times: Vec<u64> = recording.packets().map(|packet| packet.time).collect();
+        let times: Vec<i64> = recording.packets().map(|packet| packet.time).collect();
         assert!(times.is_sorted() && times[0] > 1_700_000_000_000_000_000, "nanoseconds since 1970");
         if let Ok(info) = Command::new("capinfos").args(["-c", "-M", path.to_str().unwrap()]).output() {
             assert!(info.status.success() && text(&info.stdout).contains("5000"), "{}", text(&info.stdout));

@@ -4,8 +4,8 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bmnic::packet::read::Recording;
-use bmnic::packet::record::{Format, Record};
+use bmnic::pcap::read::Recording;
+use bmnic::pcap::record::{Format, Record};
 use models::MODELS;
 use serde_json::Value;
 use std::io::Write;
@@ -166,7 +166,7 @@ fn a_replay_over_a_cable_is_captured_byte_for_byte_and_in_order() {
         for (i, (packet, frame)) in recording.packets().zip(&frames).enumerate() {
             assert!(packet.bytes == frame, "packet {i} of {} bytes came as {} bytes", frame.len(), packet.bytes.len());
         }
-        let times: Vec<u64> = recording.packets().map(|packet| packet.time).collect();
+        let times: Vec<i64> = recording.packets().map(|packet| packet.time).collect();
         assert!(times.is_sorted());
     }
 }

@@ -43,7 +43,7 @@ pub use mac::{BUFFER, Counters, Mac, Sent};
 
 pub use open::{Patch, WireSpec, open};
 pub use packet::Packet;
-pub use pcap::{Pcap, PcapSpec, Playback};
+pub use pcap::{Pcap, PcapSpec, Playback, check_files};
 pub use peer::{Crossover, Peer};
 pub use queue::FrameQueue;
 pub use random::Random;
