@@ -13,10 +13,14 @@
 //! Nothing here knows a card or a protocol. Packets are byte slices without FCS.
 
 pub mod decode;
+#[cfg(test)]
+mod decode_tests;
 mod pcapng;
 pub mod read;
 pub mod record;
 pub mod repair;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod write;
 
 pub use decode::{Damage, LeftOut};

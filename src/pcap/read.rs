@@ -241,4 +241,29 @@ mod tests {
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(Recording::open(Path::new("/")).is_err());
     }
+
+    #[test]
+    fn packets_without_a_time_have_that_of_a_neighbour() {
+        use crate::pcap::samples::Ng;
+        let mut file = Ng::ethernet();
+        file.simple(20, &[1; 20]);
+        file.good(1_700_000_000_000_000_000, &[2; 20]);
+        file.simple(20, &[3; 20]);
+        let recording = Recording::parse(file.bytes, "f").unwrap();
+        assert!(recording.packets().all(|packet| packet.time == 1_700_000_000_000_000_000), "no gap of 54 years");
+        assert_eq!((recording.len(), recording.untimed()), (3, 2));
+    }
+
+    #[test]
+    fn a_file_with_nothing_but_other_links_is_refused_and_one_with_some_is_not() {
+        use crate::pcap::samples::Ng;
+        let mut file = Ng::ethernet();
+        file.interface(105, 0, &[]);
+        file.packet(1, 1, 20, 20, &[1; 20], &[]);
+        let error = Recording::parse(file.bytes.clone(), "f").unwrap_err();
+        assert!(error.to_string().contains("type IEEE802_11, not Ethernet"), "{error}");
+        file.good(1, &[2; 20]);
+        let recording = Recording::parse(file.bytes, "f").unwrap();
+        assert_eq!((recording.len(), recording.left_out().other_link), (1, 1));
+    }
 }

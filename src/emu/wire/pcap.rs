@@ -287,6 +287,7 @@ impl Drop for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pcap::samples::Ng;
     use pcap_file::DataLink;
     use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
     use pcap_file::pcapng::PcapNgWriter;
@@ -437,6 +438,96 @@ mod tests {
         }
         wire.peek(200_000_000_000);
         assert!(wire.report().ends_with(&[("written", 0), ("unwritten", 100)]), "{:?}", wire.report());
+    }
+
+    /// What the wire says of `name`.
+    fn counted(wire: &Pcap, name: &str) -> u64 {
+        wire.report().iter().find(|(word, _)| *word == name).map(|(_, count)| *count).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_played_is_counted_and_the_rest_is_played() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.pcapng");
+        let mut file = Ng::ethernet();
+        file.interface(105, 0, &[]);
+        for len in [0, 13, 14, MAX_FRAME, MAX_FRAME + 1] {
+            file.good(0, &vec![1; len]);
+        }
+        file.packet(1, 0, 20, 20, &[1; 20], &[]);
+        file.packet(9, 0, 20, 20, &[1; 20], &[]);
+        file.packet(0, 0, 99, 99, &[1; 20], &[]);
+        file.obsolete(0, 0, 0, &[2; 60]);
+        file.packet(0, 0, 60, 1514, &[3; 60], &[]);
+        file.bytes.extend_from_slice(&[6, 0, 0, 0, 1]);
+        std::fs::write(&path, &file.bytes).unwrap();
+        let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
+        let played: Vec<_> = play(&mut wire, 0).into_iter().map(|(byte, len, _)| (byte, len)).collect();
+        assert_eq!(played, [(1, 60), (1, MAX_FRAME), (2, 60), (3, 60)]);
+        let counts = [
+            ("played", 4),
+            ("too_short", 2),
+            ("too_long", 1),
+            ("other_link", 1),
+            ("undeclared", 1),
+            ("malformed", 1),
+            ("cut", 1),
+            ("damaged", 1),
+        ];
+        for (name, count) in counts {
+            assert_eq!(counted(&wire, name), count, "{name}");
+        }
+        assert!(wire.damage().unwrap().starts_with("cut short after 10 packets"), "{:?}", wire.damage());
+    }
+
+    #[test]
+    fn packets_without_a_time_come_with_those_before_them_and_an_offset_is_no_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.pcapng");
+        let mut file = Ng::new(false);
+        // Times count from 54 years after 1970, and from an hour before it.
+        for offset in [1_700_000_000_i64, -3_600] {
+            let options = [file.option(14, &offset.to_le_bytes()), file.option(9, &[9])].concat();
+            file.interface(1, 0, &options);
+        }
+        for (interface, after) in [(0, 0), (1, 1)] {
+            let mut file = file.clone();
+            file.simple(60, &[1; 60]);
+            file.packet(interface, 1_000, 60, 60, &[2; 60], &[]);
+            file.simple(60, &[3; 60]);
+            file.packet(interface, 3_000 + after, 60, 60, &[4; 60], &[]);
+            file.simple(60, &[5; 60]);
+            std::fs::write(&path, &file.bytes).unwrap();
+            let mut wire = Pcap::open(&spec(&path, Playback::Thousandths(1000))).unwrap();
+            assert_eq!(play(&mut wire, 7_000), [(1, 60, 7_000), (2, 60, 7_000), (3, 60, 7_000)]);
+            let due = 7_000 + (2_000 + after) * 1_000;
+            assert_eq!(play(&mut wire, due), [(4, 60, due), (5, 60, due)]);
+        }
+    }
+
+    #[test]
+    fn what_is_played_is_not_written_under_any_of_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        capture(&at("in"), &[1, 2, 3]);
+        let before = std::fs::read(at("in")).unwrap();
+        std::fs::hard_link(at("in"), at("hard")).unwrap();
+        std::os::unix::fs::symlink("in", at("soft")).unwrap();
+        for name in ["in", "hard", "soft"] {
+            let both = PcapSpec { out: Some(at(name)), ..spec(&at("in"), Playback::Line) };
+            assert_eq!(Pcap::open(&both).err().unwrap().kind(), Kind::Usage, "{name}");
+            // Or by another port, or the command itself.
+            let plays = WireSpec::Pcap(spec(&at("in"), Playback::Line));
+            let other = WireSpec::Pcap(PcapSpec { out: Some(at(name)), ..spec(&at("other"), Playback::Line) });
+            assert!(check_files([&plays, &other], &[]).is_err() && check_files([&plays], &[&at(name)]).is_err());
+        }
+        assert_eq!(std::fs::read(at("in")).unwrap(), before);
+        let writes =
+            |name: &str| WireSpec::Pcap(PcapSpec { out: Some(name.into()), ..spec(&at("in"), Playback::Line) });
+        let out = at("out");
+        let out = out.to_str().unwrap();
+        assert!(check_files([&writes(out), &writes(out)], &[]).is_err(), "two write one file");
+        check_files([&writes(out), &writes("/dev/null"), &writes("/dev/null"), &WireSpec::Sink], &[&at("x")]).unwrap();
     }
 
     proptest! {
