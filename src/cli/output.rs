@@ -284,6 +284,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_wait_is_told_in_its_two_largest_units() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min 0 s"), (65_560, "18 h 12 min"), (86_400 * 400 + 3_599, "400 d 0 h")]
+        {
+            assert_eq!(wait(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
     fn numbers_read_well() {
         assert_eq!(pps(14_880_952.38), "14.881 Mpps");
         assert_eq!(pps(0.0), "0 pps");
