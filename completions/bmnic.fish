@@ -115,7 +115,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of 
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the packets of this pcap or pcapng file; - is standard input' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; the same as --txq' -r

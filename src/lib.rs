@@ -11,7 +11,7 @@
 //!   compare  DPDK's drivers beside ours on one emulated card
 //!    |
 //!    v
-//!   measure  clock, histogram, pacing, machine       packet  build, parse, filter, pcap
+//!   measure  clock, histogram, pacing, machine       packet  build, parse, filter
 //!    |                                                  |
 //!    v                                                  v
 //!   driver   Nic (control, dyn)   RxQueue, TxQueue (data, enum)      <- all that commands see
@@ -21,6 +21,9 @@
 //!    |                                   \
 //!    v                                    v
 //!   a real PCI function                  emu   one model per family, wire, clock
+//!                                         |
+//!                                         v
+//!                                        pcap   capture files; under cli too
 //! ```
 //!
 //! Arrows only go down. `emu` and `driver` never import each other: they meet in
@@ -84,6 +87,7 @@ pub mod emu;
 mod error;
 pub mod measure;
 pub mod packet;
+pub mod pcap;
 pub mod pci;
 pub mod sys;
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod models;
 #[path = "common/namespaces.rs"]
 mod namespaces;
 
-use bmnic::packet::read::Recording;
+use bmnic::pcap::read::Recording;
 use models::MODELS;
 use serde_json::Value;
 use std::io::Read;
@@ -82,7 +82,7 @@ fn the_file_holds_what_is_counted_in_both_formats() {
         let recording = Recording::open(&path).unwrap();
         assert_eq!((recording.len(), recording.damage()), (5_000, None));
         assert!(recording.packets().all(|packet| packet.bytes.len() == 60));
-        let times: Vec<u64> = recording.packets().map(|packet| packet.time).collect();
+        let times: Vec<i64> = recording.packets().map(|packet| packet.time).collect();
         assert!(times.is_sorted() && times[0] > 1_700_000_000_000_000_000, "nanoseconds since 1970");
         if let Ok(info) = Command::new("capinfos").args(["-c", "-M", path.to_str().unwrap()]).output() {
             assert!(info.status.success() && text(&info.stdout).contains("5000"), "{}", text(&info.stdout));
@@ -352,6 +352,65 @@ fn a_torn_file_is_repaired_on_request() {
 }
 
 #[test]
+fn a_full_disk_leaves_a_file_that_was_to_be_mended_as_it_was() {
+    if Command::new("id").arg("-u").output().map_or(true, |id| id.stdout != b"0\n") {
+        eprintln!("SKIPPED: mounting a small disk takes root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "none"]).arg(dir.path()).status().unwrap();
+    if !mounted.success() {
+        eprintln!("SKIPPED: nothing can be mounted here");
+        return;
+    }
+    let path = dir.path().join("torn.pcap");
+    let written = bmnic(&["pktgen", "-w", path.to_str().unwrap(), "-s", "1518", "-c", "120"]).status().unwrap();
+    let torn = std::fs::read(&path).unwrap();
+    let torn = &torn[..torn.len() - 1];
+    std::fs::write(&path, torn).unwrap();
+    let output = bmnic(&["capture", path.to_str().unwrap(), "--repair"]).output().unwrap();
+    let (then, names) = (std::fs::read(&path).unwrap(), std::fs::read_dir(dir.path()).unwrap().count());
+    assert!(Command::new("umount").arg(dir.path()).status().unwrap().success());
+    assert!(written.success());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("No space left"), "{}", text(&output.stderr));
+    assert!(then == torn && names == 1, "{names} files");
+}
+
+#[test]
+fn a_file_that_a_wire_plays_is_never_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let (played, soft, hard, other) = (at("in.pcap"), at("soft"), at("hard"), at("other.pcap"));
+    assert!(bmnic(&["pktgen", "-w", &played, "-c", "10"]).status().unwrap().success());
+    std::os::unix::fs::symlink(&played, &soft).unwrap();
+    std::fs::hard_link(&played, &hard).unwrap();
+    let before = std::fs::read(&played).unwrap();
+    let plays = format!("emu:82599,wire=pcap:{played}");
+    let writes = |out: &str| format!("emu:82599,wire=pcap:{played}:out={out}");
+    for out in [&played, &soft, &hard] {
+        let (own, far) = (writes(out), format!("emu:82599,wire=pcap:{other}:out={out}"));
+        for words in [
+            &["capture", out, "-i", &plays][..],
+            &["capture", "-i", &plays, "-w", out],
+            &["capture", &other, "-i", &own],
+            &["fwd", &plays, &far],
+            &["emulate", &own[4..], "--vfio-user", &at("socket")],
+        ] {
+            let output = bmnic(words).output().unwrap();
+            let line = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{words:?}: {line}");
+            assert!(line.contains("while it is played") && line.trim_end().lines().count() == 1, "{words:?}: {line}");
+            assert_eq!(std::fs::read(&played).unwrap(), before, "{words:?}");
+        }
+    }
+    // One that is read before it is written is no matter.
+    assert!(bmnic(&["pktgen", "--pcap", &played, "-w", &played]).status().unwrap().success());
+    assert_eq!(Recording::open(Path::new(&played)).unwrap().len(), 10);
+}
+
+#[test]
 fn bad_input_is_one_line_a_stable_exit_code_and_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
@@ -366,6 +425,8 @@ fn bad_input_is_one_line_a_stable_exit_code_and_no_file() {
         (&["capture", "/nonexistent/out.pcap", "-c", "1"], 1, "No such file"),
         (&["capture", "/dev/full", "-c", "1"], 1, "No space left"),
         (&["capture", "/nonexistent.pcap", "--repair"], 1, "No such file"),
+        (&["capture", "/dev/null", "--repair"], 1, "no regular file"),
+        (&["capture", "-", "--repair"], 2, "a stream cannot be mended"),
     ] {
         let output = bmnic(words).output().unwrap();
         let line = text(&output.stderr);

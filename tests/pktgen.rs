@@ -4,8 +4,8 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bmnic::packet::read::Recording;
-use bmnic::packet::record::{Format, Record};
+use bmnic::pcap::read::Recording;
+use bmnic::pcap::record::{Format, Record};
 use models::MODELS;
 use serde_json::Value;
 use std::io::Write;
@@ -45,6 +45,16 @@ fn wait(mut child: Child) -> Output {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().unwrap()
+}
+
+/// A pcap file of frames at these nanoseconds and of these lengths.
+fn recording(frames: &[(u64, usize)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Format::Pcap.header(&mut bytes, 65_535, "");
+    for &(time, len) in frames {
+        Format::Pcap.put(&mut bytes, &Record { time, wire_len: len, parts: &[&vec![7; len]] });
+    }
+    bytes
 }
 
 #[test]
@@ -183,7 +193,7 @@ fn a_replay_over_a_cable_is_captured_byte_for_byte_and_in_order() {
         for (i, (packet, frame)) in recording.packets().zip(&frames).enumerate() {
             assert!(packet.bytes == frame, "packet {i} of {} bytes came as {} bytes", frame.len(), packet.bytes.len());
         }
-        let times: Vec<u64> = recording.packets().map(|packet| packet.time).collect();
+        let times: Vec<i64> = recording.packets().map(|packet| packet.time).collect();
         assert!(times.is_sorted());
     }
 }
@@ -194,6 +204,9 @@ fn bad_input_is_one_line_and_a_stable_exit_code() {
     let (empty, garbage) = (dir.path().join("empty.pcap"), dir.path().join("garbage.pcap"));
     std::fs::write(&empty, []).unwrap();
     std::fs::write(&garbage, b"this is not a capture file at all").unwrap();
+    let one = dir.path().join("one.pcap");
+    std::fs::write(&one, recording(&[(0, 60)])).unwrap();
+    let one = one.to_str().unwrap();
     for (words, code, part) in [
         (&["pktgen", "-r", "0"][..], 2, "more than zero"),
         (&["pktgen", "-r", "101%"], 2, "100%"),
@@ -210,6 +223,20 @@ fn bad_input_is_one_line_and_a_stable_exit_code() {
         (&["pktgen", "--pcap", empty.to_str().unwrap()], 1, "0 bytes"),
         (&["pktgen", "--pcap", garbage.to_str().unwrap()], 1, "neither pcap nor pcapng"),
         (&["pktgen", "-i", "emu:nothing"], 2, "nothing"),
+        (&["pktgen", "--pcap", one, "-l", "0"], 2, "--rate"),
+        (&["pktgen", "--pcap", one, "-l", "5", "-w", "/dev/null"], 2, "--rate"),
+        (&["pktgen", "--pcap", one, "--burst", "8"], 2, "--burst would do nothing"),
+        (&["pktgen", "--pcap", one, "--size", "100"], 2, "--size"),
+        (&["pktgen", "--pcap", one, "--proto", "udp"], 2, "--proto"),
+        (&["pktgen", "--pcap", one, "--src-mac", "rand"], 2, "--src-mac"),
+        (&["pktgen", "--pcap", one, "--dst-mac", "rand"], 2, "--dst-mac"),
+        (&["pktgen", "--pcap", one, "--src-ip", "rand"], 2, "--src-ip"),
+        (&["pktgen", "--pcap", one, "--dst-ip", "rand"], 2, "--dst-ip"),
+        (&["pktgen", "--pcap", one, "--sport", "9"], 2, "--sport"),
+        (&["pktgen", "--pcap", one, "--dport", "9"], 2, "--dport"),
+        (&["pktgen", "--pcap", one, "--vlan", "9"], 2, "--vlan"),
+        (&["pktgen", "--pcap", one, "--ttl", "64"], 2, "--ttl"),
+        (&["pktgen", "--pcap", one, "--seed", "1"], 2, "--seed"),
     ] {
         let output = run(words);
         let line = text(&output.stderr);
@@ -230,4 +257,77 @@ fn a_truncated_recording_is_sent_as_far_as_it_goes_and_the_break_is_named() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["counted_by_card"], 9);
     assert!(text(&output.stderr).contains("record at byte 708 is cut short"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn one_packet_goes_round_at_a_rate_but_not_as_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("one.pcap");
+    std::fs::write(&path, recording(&[(5, 60)])).unwrap();
+    let file = path.to_str().unwrap();
+    assert_eq!(json(&["pktgen", "--pcap", file])["sent"], 1);
+    assert_eq!(json(&["pktgen", "--pcap", file, "-l", "0", "-r", "1M", "-c", "50", "--burst", "2"])["sent"], 50);
+}
+
+#[test]
+fn what_a_recording_has_and_a_replay_does_not_send_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (dir.path().join("in.pcapng"), dir.path().join("out.pcap"));
+    let mut bytes = Vec::new();
+    Format::Pcapng.header(&mut bytes, 0, "eth0");
+    let record = |interface: u32, time: u64, captured: u32, bytes: &[u8]| {
+        let mut block = Vec::new();
+        Format::Pcapng.put(&mut block, &Record { time, wire_len: bytes.len(), parts: &[bytes] });
+        block[8..12].copy_from_slice(&interface.to_le_bytes());
+        block[20..24].copy_from_slice(&captured.to_le_bytes());
+        block
+    };
+    // A wireless interface beside the first.
+    bytes.extend([1_u32, 20, 105, 0, 20].iter().flat_map(|word| word.to_le_bytes()));
+    for block in [
+        record(0, 1_000, 60, &[1; 60]),
+        record(1, 2_000, 60, &[2; 60]),
+        record(7, 3_000, 60, &[3; 60]),
+        record(0, 4_000, 90, &[4; 60]),
+        record(0, 5_000, 0, &[]),
+        record(0, 6_000, 60, &[6; 60]),
+    ] {
+        bytes.extend_from_slice(&block);
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let (file, to) = (path.to_str().unwrap(), out.to_str().unwrap());
+    let output = run(&["pktgen", "--pcap", file, "-w", to]);
+    assert!(output.status.success());
+    let said = text(&output.stderr);
+    for part in [
+        "1 packets were recorded on a link of type IEEE802_11",
+        "1 packets name an interface that the file does not describe",
+        "1 packets do not fit the blocks they are in",
+        "1 packets are not 14 to",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let sent: Vec<u8> = Recording::open(&out).unwrap().packets().map(|packet| packet.bytes[0]).collect();
+    assert_eq!(sent, [1, 6]);
+    // The wire reads the same file with the same eyes.
+    let card = format!("emu:82599,wire=pcap:{file}:speed=line");
+    let output = run(&["capture", to, "-i", &card, "-c", "2", "-d", "20s"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let played: Vec<u8> = Recording::open(&out).unwrap().packets().map(|packet| packet.bytes[0]).collect();
+    assert_eq!(played, [1, 6]);
+}
+
+#[test]
+fn a_long_wait_for_the_next_packet_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gap.pcap");
+    let hours = (18 * 60 + 12) * 60 + 40;
+    std::fs::write(&path, recording(&[(0, 60), (hours * 1_000_000_000, 60)])).unwrap();
+    let output = run(&["pktgen", "--pcap", path.to_str().unwrap(), "-d", "300ms"]);
+    assert!(output.status.success());
+    let said = text(&output.stderr);
+    assert_eq!(said.matches("the next packet is due in 18 h 12 min").count(), 1, "{said}");
+    // At a speed at which it comes at once there is nothing to tell.
+    let output = run(&["pktgen", "--pcap", path.to_str().unwrap(), "--speed", "1000000x"]);
+    assert!(!text(&output.stderr).contains("is due"), "{}", text(&output.stderr));
 }

@@ -95,12 +95,17 @@ impl Losses {
     }
 }
 
-/// Prints what wires did on purpose, which is nobody's loss but is said.
+/// Prints what is nobody's loss but is said: what wires did on purpose, and what
+/// they could not play of a file.
 pub fn print_meant(notes: &[Note], output: &Output) -> io::Result<()> {
-    let meant = notes.iter().filter(|note| matches!(note.fate, Fate::MeantIn | Fate::MeantOut) && note.frames > 0);
-    for note in meant {
-        let way = if note.fate == Fate::MeantIn { "on their way in" } else { "on their way out" };
-        output.info(format_args!("wire      {} {}, {way}", output::grouped(note.frames), note.words))?;
+    for note in notes.iter().filter(|note| note.frames > 0) {
+        let way = match note.fate {
+            Fate::MeantIn => ", on their way in",
+            Fate::MeantOut => ", on their way out",
+            Fate::LeftOut => "; left out",
+            Fate::Passed | Fate::LostIn | Fate::LostOut => continue,
+        };
+        output.info(format_args!("wire      {} {}{way}", output::grouped(note.frames), note.words))?;
     }
     Ok(())
 }

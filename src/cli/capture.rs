@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   thread "capture"   ring -> filter -> record into a chunk; never waits
-//!   thread "writer"    chunks -> file                  (packet::write)
+//!   thread "writer"    chunks -> file                  (pcap::write)
 //!   main thread        once a second: counters, the live line
 //! ```
 //!
@@ -17,6 +17,7 @@ use super::account::{self, LossLimit, Losses};
 use super::args::{DeviceArg, JUMBO, Rings, RunLength};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::signal::{Interrupted, Stop};
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, Nic, Port, Stats};
@@ -24,8 +25,9 @@ use crate::emu::wire::Note;
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
 use crate::packet::Filter;
-use crate::packet::record::{Format, Totals};
-use crate::packet::write::{Plan, Recorder, SNAPLEN};
+use crate::pcap::record::{Format, Totals};
+use crate::pcap::repair::{self, Repaired};
+use crate::pcap::write::{Plan, Recorder, SNAPLEN};
 use guard::Guard;
 use receive::{Counts, Ended, Receiver};
 use report::Report;
@@ -68,6 +70,9 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_868))]
     max_frame: Option<u16>,
     /// Capture nothing: cut a record off the end of FILE that a crash has torn
+    ///
+    /// FILE may be of any link type. It is replaced as a whole, and left as it is if
+    /// anything but a torn end is wrong with it.
     #[arg(long)]
     repair: bool,
     /// Stand by and cut a torn record off the end of FILE when standard input ends
@@ -95,11 +100,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let output = if path == Path::new("-") { output.on_stderr() } else { output };
     if args.repair {
-        return repair(&path, context, &output);
+        return mend(&path, context, &output);
     }
     let mut clock = Clock::new();
     let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &args.device.names(), defaults, &args.config())?;
+    session.check_write(&path)?;
     let device = session.devices.first().map_or(String::new(), |device| device.device.clone());
     let plan = Plan {
         path: &path,
@@ -176,13 +182,21 @@ impl Counted {
     }
 }
 
-/// Mends a file and says what was done.
-fn repair(path: &Path, context: &Context, output: &Output) -> anyhow::Result<Outcome> {
-    let (packets, gone) = guard::repair(path)?;
+/// Mends a file that was torn and says what was done.
+fn mend(path: &Path, context: &Context, output: &Output) -> anyhow::Result<Outcome> {
+    if path == Path::new("-") {
+        return Err(Error::new(Kind::Usage, "a stream cannot be mended; write it into a file first").into());
+    }
+    let stop = Stop::install()?;
+    let mended = repair::repair(path, &|| stop.requested());
+    if let (Err(_), Some(signal)) = (&mended, stop.signal()) {
+        return Err(Interrupted(signal).into());
+    }
+    let Repaired { packets, cut: gone } = mended?;
     let shown = path.display();
     let what =
         if gone == 0 { "was whole".to_string() } else { format!("is whole again, {gone} bytes were cut off its end") };
-    output.result(format_args!("{shown} {what}; {} packets are in it", output::grouped(packets as u64)))?;
+    output.result(format_args!("{shown} {what}; {} packets are in it", output::grouped(packets)))?;
     let result = serde_json::json!({ "file": shown.to_string(), "packets": packets, "cut_bytes": gone });
     output.facts(&context.roots, "capture", result)?;
     Ok(Outcome::Done)

@@ -8,6 +8,7 @@ mod serve;
 
 use super::output::{self, Output};
 use super::{Context, Outcome};
+use crate::emu::wire::check_files;
 use crate::emu::{FaultKind, MODELS, Spec};
 use crate::error::{Error, Kind, Result};
 use serde_json::{Value, json};
@@ -89,6 +90,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let parse = |card: &String| card.strip_prefix("emu:").unwrap_or(card).parse::<Spec>();
     let specs = args.card.iter().map(parse).collect::<Result<Vec<_>>>()?;
     let trace = args.trace.as_deref();
+    check_files(specs.iter().map(|spec| &spec.wire), &Vec::from_iter(trace))?;
     match (&specs[..], &args.vfio_user, &args.command[..]) {
         ([], ..) => {}
         ([spec], Some(socket), _) => return serve::serve(spec, socket, trace, context),

@@ -21,6 +21,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 /// Where a command's words go.
 #[derive(Clone, Debug)]
@@ -154,6 +155,20 @@ impl Drop for Live {
     }
 }
 
+/// A time that somebody waits for, in its two largest units: `18 h 12 min`.
+pub fn wait(time: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let mut left = time.as_secs();
+    let parts = UNITS.iter().map(|(unit, name)| {
+        let count = left / unit;
+        left %= unit;
+        (count, name)
+    });
+    let parts: Vec<String> =
+        parts.skip_while(|(count, _)| *count == 0).take(2).map(|(count, name)| format!("{count} {name}")).collect();
+    if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
+}
+
 /// A table; columns from `numbers` on are aligned to the right. On a terminal
 /// it has a line under its head, in a pipe it is words and spaces.
 pub fn table(headers: &[&str], numbers: usize) -> Table {
@@ -268,6 +283,15 @@ fn unit(value: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_its_two_largest_units() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min 0 s"), (65_560, "18 h 12 min"), (86_400 * 400 + 3_599, "400 d 0 h")]
+        {
+            assert_eq!(wait(Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -24,9 +24,9 @@ use crate::driver::{Config, MacAddr, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine, Pace};
 use crate::packet::build::{Builder, Proto, Recipe, Sizes, Vlan};
-use crate::packet::read::Recording;
-use crate::packet::record::Format;
 use crate::packet::values::{Ips, Macs, Ports};
+use crate::pcap::read::Recording;
+use crate::pcap::record::Format;
 use report::Report;
 use send::{Counts, Sender, Sent};
 use std::path::{Path, PathBuf};
@@ -85,17 +85,25 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, env = "BMNIC_SEED", help_heading = "Frames")]
     seed: u64,
     /// Send the packets of this pcap or pcapng file; - is standard input
-    #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = ["size", "src_mac", "dst_mac", "src_ip", "dst_ip", "vlan"])]
+    ///
+    /// What cannot be sent is left out with a warning: packets of other links than
+    /// Ethernet, and those shorter than an Ethernet header.
+    #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = [
+        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "ttl", "seed",
+    ])]
     pcap: Option<PathBuf>,
     /// How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]
     #[arg(long, value_name = "FACTOR", value_parser = speed, requires = "pcap", conflicts_with = "rate", help_heading = "Replay")]
     speed: Option<f64>,
     /// How often to replay the file; 0 is until told to stop
+    ///
+    /// A file of one packet, or of packets that were all recorded at one moment, has
+    /// no length of time to go round in: it takes --rate as well.
     #[arg(long, short = 'l', value_name = "N", value_parser = units::count, default_value = "1", requires = "pcap", help_heading = "Replay")]
     r#loop: u64,
-    /// Packets that leave together; the rate stays
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    burst: u16,
+    /// Packets that leave together; the rate stays [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    burst: Option<u16>,
     /// Print the first packets and send none
     #[arg(long)]
     print: bool,
@@ -138,6 +146,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let recording = args.pcap.as_deref().map(Recording::open).transpose()?;
     let replay = recording.map(|recording| Replay::new(recording, args.r#loop)).transpose()?;
     if let Some(replay) = &replay {
+        args.check_replay(replay)?;
         replay.warnings().iter().for_each(|warning| output.warn(warning));
     }
     if args.print || args.write.is_some() {
@@ -213,7 +222,19 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
 fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyhow::Result<Sent> {
     /// How long SIGUSR1 may wait for its answer.
     const SLICE: Duration = Duration::from_millis(50);
+    /// A wait that is worth a word.
+    const LONG: Duration = Duration::from_secs(5);
     let counts = Arc::clone(&sender.counts);
+    let clock = sender.clock.clone();
+    let mut told = 0;
+    let mut tell = || {
+        let due = counts.due();
+        let wait = Duration::from_nanos(clock.ns(due.saturating_sub(clock.now())));
+        if due != told && wait > LONG {
+            told = due;
+            output.warn(format_args!("the next packet is due in {}", output::wait(wait)));
+        }
+    };
     let live = output.live(1);
     let (done, ended) = mpsc::channel::<()>();
     let body = move || {
@@ -225,6 +246,7 @@ fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyho
     let thread = thread.map_err(|e| Error::io("starting the thread that sends", e))?;
     let (mut then, mut before) = (Instant::now(), 0);
     while ended.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
+        tell();
         let asked = session.stop.print_now();
         let elapsed = then.elapsed();
         if !asked && elapsed < Duration::from_secs(1) {
@@ -240,6 +262,7 @@ fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyho
         (then, before) = (Instant::now(), packets);
     }
     drop(live);
+    tell();
     thread.join().map_err(|_| anyhow::anyhow!("the thread that sends panicked"))
 }
 
@@ -253,6 +276,20 @@ impl Args {
             Some([asked, sent]) if self.rate.is_some() || self.pcap.is_some() => {
                 self.shortfall.check(asked, sent, report.seconds())
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what a replay as recorded cannot do.
+    fn check_replay(&self, replay: &Replay) -> Result<()> {
+        let refused = |line: &str| Err(Error::new(Kind::Usage, line));
+        match (self.rate, self.burst) {
+            (None, Some(_)) => refused(
+                "a replay as recorded has its own bursts, so --burst would do nothing; leave it out, or say how fast with --rate",
+            ),
+            (None, None) if self.r#loop != 1 && replay.is_momentary() => refused(
+                "all of the recording was recorded at one moment, so to repeat it as recorded has no rate; say how fast with --rate",
+            ),
             _ => Ok(()),
         }
     }
@@ -309,7 +346,7 @@ impl Args {
         if pps >= line * 0.999_999 {
             return Ok(Schedule::Line);
         }
-        let burst = usize::from(self.burst);
+        let burst = usize::from(self.burst.unwrap_or(1));
         // A burst has one place in the schedule.
         let pace = Pace::new(clock, pps / burst as f64)?;
         Ok(Schedule::Rate { pace: Box::new(pace), burst, asked: pps })

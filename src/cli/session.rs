@@ -16,10 +16,11 @@ use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, Stats};
-use crate::emu::wire::Note;
+use crate::emu::wire::{Note, WireSpec, check_files};
 use crate::emu::{Drive, Engine, Spec, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Address, Function, Roots, discover};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub struct Session {
     functions: Vec<Arc<dyn Function>>,
     /// The emulated ones of them, watched from outside.
     taps: Vec<Option<Tap>>,
+    /// What they are plugged into.
+    wires: Vec<WireSpec>,
     strict: bool,
     by_default: bool,
     duration: Option<Duration>,
@@ -80,7 +83,13 @@ impl Session {
     /// link met.
     pub fn open(context: &Context, names: &[String], defaults: Defaults<'_>, config: &Config) -> anyhow::Result<Self> {
         let (cards, by_default) = resolve(&context.roots, names, defaults.wires)?;
-        let emulated = cards.iter().any(|card| matches!(card, Card::Emulated(_)));
+        let wire = |card: &Card| match card {
+            Card::Emulated(spec) => Some(spec.wire.clone()),
+            Card::Pci(_) => None,
+        };
+        let wires: Vec<WireSpec> = cards.iter().filter_map(wire).collect();
+        check_files(&wires, &[])?;
+        let emulated = !wires.is_empty();
         let mut session = Session {
             ports: Vec::new(),
             devices: Vec::new(),
@@ -88,6 +97,7 @@ impl Session {
             stop: Stop::install()?,
             functions: Vec::new(),
             taps: Vec::new(),
+            wires,
             strict: context.global.strict,
             by_default: by_default && emulated,
             duration: defaults.duration,
@@ -172,6 +182,14 @@ impl Session {
     /// card was named and the emulated one is used.
     pub fn limits(&self, length: &RunLength) -> Limits {
         length.limits(self.duration.filter(|_| self.by_default))
+    }
+
+    /// Refuses to write `path` if a wire of the session plays or writes that file.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] with the name of both.
+    pub fn check_write(&self, path: &Path) -> Result<()> {
+        check_files(&self.wires, &[path])
     }
 
     /// Whether any port is emulated, so that times are the cost of driver and
@@ -323,7 +341,6 @@ mod tests {
     use crate::pci::Roots;
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::path::Path;
 
     /// A machine with these cards: address, PCI id, driver.
     fn machine(cards: &[(&str, &str, &str)]) -> (tempfile::TempDir, Roots) {

@@ -1,25 +1,22 @@
-//! Packets: build, parse, filter, capture files.
+//! Packets: build, parse, filter.
 //!
 //! ```text
 //!   recipe ──build──> frames ──parse──> addresses, ports, sequence
-//!                       |  |
-//!              filter <─+  +─> record ──write──> pcap, pcapng ──read──> frames, times
+//!                       |
+//!              filter <─+
 //! ```
 //!
 //! [`complete`] asks a card for what a frame lacks: its checksums.
 //!
 //! Nothing here knows a card. Frames are byte slices without FCS. Whatever runs
-//! once a packet ([`build::Builder::write`], [`Filter::matches`],
-//! [`record::Format::put`]) allocates nothing and calls no system.
+//! once a packet ([`build::Builder::write`], [`Filter::matches`])
+//! allocates nothing and calls no system.
 
 pub mod build;
 pub mod checksum;
 pub mod complete;
 mod filter;
 pub mod parse;
-pub mod read;
-pub mod record;
 pub mod values;
-pub mod write;
 
 pub use filter::Filter;

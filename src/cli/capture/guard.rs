@@ -13,9 +13,8 @@
 //! other end any more. It is in a process group of its own, so that Ctrl-C and a
 //! kill of the group do not reach it.
 
-use crate::error::{Error, Kind, Result};
-use crate::packet::read::Recording;
-use crate::packet::record::Format;
+use crate::error::{Error, Result};
+use crate::pcap::record::Format;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
@@ -96,34 +95,11 @@ fn cut(file: &mut File, from: u64, format: Format) -> std::io::Result<()> {
     if whole < tail.len() { file.set_len(from + whole as u64) } else { Ok(()) }
 }
 
-/// Cuts a torn record off the end of a capture file of any kind; packets that
-/// are left, and bytes that went.
-///
-/// # Errors
-/// If it is no capture file, or is damaged elsewhere than at its end.
-pub fn repair(path: &Path) -> Result<(usize, u64)> {
-    let recording = Recording::open(path)?;
-    let Some(torn) = recording.torn_at() else {
-        return match recording.damage() {
-            None => Ok((recording.len(), 0)),
-            Some(damage) => {
-                let line =
-                    format!("{}: {damage}; only a torn end can be cut off, copy the packets before it", path.display());
-                Err(Error::new(Kind::Io, line))
-            }
-        };
-    };
-    let mending = |e| Error::io(format!("mending {}", path.display()), e);
-    let file = OpenOptions::new().write(true).open(path).map_err(mending)?;
-    let len = file.metadata().map_err(mending)?.len();
-    file.set_len(torn).map_err(mending)?;
-    Ok((recording.len(), len - torn))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::record::Record;
+    use crate::pcap::record::Record;
+    use crate::pcap::repair::repair;
 
     #[test]
     fn whatever_was_written_of_the_last_record_is_cut_and_nothing_else() {
@@ -145,8 +121,8 @@ mod tests {
                 assert_eq!(file.metadata().unwrap().len(), want as u64);
 
                 std::fs::write(&path, &bytes[..len]).unwrap();
-                let (packets, gone) = repair(&path).unwrap();
-                assert_eq!((packets, gone), ((len - header) / record, (len - want) as u64));
+                let mended = repair(&path, &|| false).unwrap();
+                assert_eq!((mended.packets, mended.cut), (((len - header) / record) as u64, (len - want) as u64));
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue};
 use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::Filter;
-use crate::packet::write::{FLUSH, Recorder};
+use crate::pcap::write::{FLUSH, Recorder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;

@@ -7,7 +7,7 @@ use crate::driver::Stats;
 use crate::emu::wire::Note;
 use crate::error::Error;
 use crate::packet::Filter;
-use crate::packet::write::Written;
+use crate::pcap::write::Written;
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;

@@ -14,14 +14,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What was sent so far, for another thread to read.
+/// What was sent so far and what is waited for, for another thread to read.
 #[derive(Debug, Default)]
-pub struct Counts(AtomicU64);
+pub struct Counts {
+    packets: AtomicU64,
+    due: AtomicU64,
+}
 
 impl Counts {
     /// Packets given to the rings.
     pub fn packets(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    /// When the packet of a recording that was waited for last was due.
+    pub fn due(&self) -> Ticks {
+        self.due.load(Ordering::Relaxed)
     }
 }
 
@@ -133,7 +141,11 @@ impl Sender {
                     Traffic::Replay(replay) => {
                         while made < left {
                             let Some((frame, ns)) = replay.peek() else { break };
-                            if !due.is_now(now, ns) || !batch.push_frame(frame) {
+                            if !due.is_now(now, ns) {
+                                self.counts.due.store(due.at(ns), Ordering::Relaxed);
+                                break;
+                            }
+                            if !batch.push_frame(frame) {
                                 break;
                             }
                             sent.bytes += frame.len() as u64;
@@ -155,7 +167,7 @@ impl Sender {
             if batch.is_empty() && made > 0 {
                 sent.packets += made;
                 made = 0;
-                self.counts.0.store(sent.packets, Ordering::Relaxed);
+                self.counts.packets.store(sent.packets, Ordering::Relaxed);
                 turn += 1;
                 if turn == self.queues.len() {
                     turn = 0;
@@ -185,7 +197,7 @@ impl Sender {
             }
             idle.polled(0);
         }
-        self.counts.0.store(sent.packets, Ordering::Relaxed);
+        self.counts.packets.store(sent.packets, Ordering::Relaxed);
         due.finish(&mut sent);
         sent
     }
@@ -231,6 +243,15 @@ impl<'a> Due<'a> {
     #[inline]
     fn made(&mut self, n: u64) {
         self.owed = self.owed.saturating_sub(n as usize);
+    }
+
+    /// When a packet recorded at `ns` is due; 0 if that is not what decides.
+    #[inline]
+    fn at(&self, ns: u64) -> Ticks {
+        match &*self.schedule {
+            Schedule::Recorded { ticks_per_ns, .. } => self.start + recorded_ticks(*ticks_per_ns, ns),
+            _ => 0,
+        }
     }
 
     /// Whether a packet recorded at `ns` may go now. At a rate, takes its place.

@@ -7,9 +7,10 @@ use crate::measure::probe::wire_bits;
 use crate::measure::{Clock, Pace, Ticks};
 use crate::packet::build::{Builder, MAX_FRAME};
 use crate::packet::parse::parse;
-use crate::packet::read::Recording;
-use crate::packet::record::{Format, Totals};
-use crate::packet::write::{BUFFER, Plan, Recorder, SNAPLEN};
+use crate::pcap::SHORTEST;
+use crate::pcap::read::Recording;
+use crate::pcap::record::{Format, Totals};
+use crate::pcap::write::{BUFFER, Plan, Recorder, SNAPLEN};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl Traffic {
         match self {
             // Bits on the wire grow by the byte, so those of the mean length are the mean.
             Traffic::Built(builder) => speed as f64 / (8.0 * (builder.mean_len() + 24.0)),
-            Traffic::Replay(replay) => speed as f64 * replay.recording.len() as f64 / replay.wire_bits,
+            Traffic::Replay(replay) => speed as f64 * replay.sent as f64 / replay.wire_bits,
         }
     }
 
@@ -51,6 +52,24 @@ impl Traffic {
     }
 }
 
+/// Whether a frame of this many bytes is sent.
+fn fits(len: usize) -> bool {
+    (SHORTEST..=MAX_FRAME).contains(&len)
+}
+
+/// Nanoseconds from `start` to `time`; none if that is earlier.
+fn since(time: i64, start: i64) -> u64 {
+    time.saturating_sub(start).max(0) as u64
+}
+
+/// What of a recording is not sent: "3 packets were recorded ...", `unfit` of them
+/// for their length.
+fn left_out(recording: &Recording, unfit: usize) -> Vec<String> {
+    let mut all = recording.left_out().words();
+    all.push((unfit as u64, format!("are not {SHORTEST} to {MAX_FRAME} bytes long")));
+    all.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} packets {what}")).collect()
+}
+
 /// A recording on its way out, over and over.
 pub struct Replay {
     recording: Recording,
@@ -61,10 +80,12 @@ pub struct Replay {
     base: u64,
     /// Time of the packet before, so that time never runs backwards.
     last: u64,
-    first_time: u64,
+    first_time: i64,
     /// From the first packet of a time through to that of the next.
     period: u64,
     wire_bits: f64,
+    /// Packets that are sent each time.
+    sent: usize,
     cut: usize,
     unfit: usize,
 }
@@ -75,21 +96,20 @@ impl Replay {
     /// # Errors
     /// If there is no packet that could be sent.
     pub fn new(recording: Recording, loops: u64) -> Result<Self> {
-        let fits = |len: usize| (14..=MAX_FRAME).contains(&len);
-        let unfit = recording.packets().filter(|packet| !fits(packet.bytes.len())).count();
-        let cut = recording.packets().filter(|packet| packet.bytes.len() < packet.wire_len).count();
-        if recording.len() == unfit {
-            let why = recording.damage().map_or("it is empty".to_string(), str::to_string);
+        let packets = || recording.packets().filter(|packet| fits(packet.bytes.len()));
+        let (sent, cut) = (packets().count(), packets().filter(|packet| packet.bytes.len() < packet.wire_len).count());
+        let unfit = recording.len() - sent;
+        let Some(first) = packets().next() else {
+            let mut why: Vec<String> = left_out(&recording, unfit);
+            why.extend(recording.damage().map(str::to_string));
+            let why = if why.is_empty() { "it is empty".to_string() } else { why.join("; ") };
             return Err(Error::new(Kind::Usage, format!("there is no packet to send in the recording: {why}")));
-        }
-        let wire_bits = recording.packets().map(|packet| wire_bits(packet.bytes.len())).sum();
-        let (first, latest) = recording.packets().fold((None, 0), |(first, latest): (Option<u64>, u64), packet| {
-            (first.or(Some(packet.time)), latest.max(packet.time))
-        });
-        let first_time = first.unwrap_or(0);
-        let span = latest.saturating_sub(first_time);
+        };
+        let first_time = first.time;
+        let wire_bits = packets().map(|packet| wire_bits(packet.bytes.len())).sum();
+        let span = packets().map(|packet| since(packet.time, first_time)).max().unwrap_or(0);
         // The pause before the next time through is the mean pause.
-        let period = span + span / (recording.len() as u64 - 1).max(1);
+        let period = span.saturating_add(span / (sent as u64 - 1).max(1));
         Ok(Replay {
             recording,
             loops: loops.checked_sub(1),
@@ -99,24 +119,28 @@ impl Replay {
             first_time,
             period,
             wire_bits,
+            sent,
             cut,
             unfit,
         })
     }
 
+    /// Whether all of it was recorded at one moment, so that going round as recorded
+    /// would be at no rate.
+    pub fn is_momentary(&self) -> bool {
+        self.period == 0
+    }
+
     /// Longest frame of it that is sent.
     pub fn longest(&self) -> usize {
-        self.recording.packets().map(|packet| packet.bytes.len()).filter(|len| *len <= MAX_FRAME).max().unwrap_or(0)
+        self.recording.packets().map(|packet| packet.bytes.len()).filter(|len| fits(*len)).max().unwrap_or(0)
     }
 
     /// What the user should know about the recording.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(damage) = self.recording.damage() {
-            warnings.push(format!(
-                "the recording is damaged: {damage}; its {} whole packets are sent",
-                self.recording.len()
-            ));
+            warnings.push(format!("the recording is damaged: {damage}; its {} whole packets are sent", self.sent));
         }
         if self.cut > 0 {
             warnings.push(format!(
@@ -124,8 +148,13 @@ impl Replay {
                 self.cut
             ));
         }
-        if self.unfit > 0 {
-            warnings.push(format!("{} packets are not 14 to {MAX_FRAME} bytes long; they are left out", self.unfit));
+        let left_out = left_out(&self.recording, self.unfit);
+        warnings.extend(left_out.into_iter().map(|what| format!("{what}; they are left out")));
+        if self.recording.untimed() > 0 {
+            warnings.push(format!(
+                "{} packets have no time in the file; as recorded they are sent with the packet before",
+                self.recording.untimed()
+            ));
         }
         warnings
     }
@@ -141,16 +170,15 @@ impl Replay {
                     None => {}
                 }
                 self.next = 0;
-                self.base += self.period;
+                self.base = self.base.saturating_add(self.period);
             }
-            let len = self.recording.packet(self.next).bytes.len();
-            if (14..=MAX_FRAME).contains(&len) {
+            if fits(self.recording.packet(self.next).bytes.len()) {
                 break;
             }
             self.next += 1;
         }
         let packet = self.recording.packet(self.next);
-        self.last = self.last.max(self.base + packet.time.saturating_sub(self.first_time));
+        self.last = self.last.max(self.base.saturating_add(since(packet.time, self.first_time)));
         Some((packet.bytes, self.last))
     }
 
@@ -196,7 +224,9 @@ impl Schedule {
 /// Ticks from the start to a recorded time: exact over centuries.
 #[inline]
 pub fn recorded_ticks(ticks_per_ns: u64, ns: u64) -> Ticks {
-    ((u128::from(ns) * u128::from(ticks_per_ns)) >> 32) as Ticks
+    let ticks = (u128::from(ns) * u128::from(ticks_per_ns)) >> 32;
+    // Centuries, and still room to add them to a time.
+    ticks.min(u128::from(Ticks::MAX / 2)) as Ticks
 }
 
 /// Calls `each` with frames and their times in ns from the start, until a limit
@@ -300,7 +330,7 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::record::Record;
+    use crate::pcap::record::Record;
 
     fn recording(times: &[u64], len: usize) -> Recording {
         let mut bytes = Vec::new();

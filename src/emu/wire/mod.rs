@@ -45,7 +45,7 @@ pub use note::{Fate, Note};
 
 pub use open::{Patch, WireSpec, open};
 pub use packet::Packet;
-pub use pcap::{Pcap, PcapSpec, Playback};
+pub use pcap::{Pcap, PcapSpec, Playback, check_files};
 pub use peer::{Crossover, Peer};
 pub use queue::FrameQueue;
 pub use random::Random;

@@ -24,6 +24,8 @@ pub enum Fate {
     LostIn,
     /// The port had sent them, and nobody got them.
     LostOut,
+    /// They are in a file that is played, and cannot be on a wire.
+    LeftOut,
     /// What was asked for was done to them (`loss=1%`), on their way to the port.
     MeantIn,
     /// The same, on their way from the port.

@@ -4,17 +4,16 @@
 //! Frames come at the times the file gives them, from the first look on, faster
 //! or slower if asked for; or one after the other at line rate. A port that is
 //! not ready is waited for: nothing of a file is lost. A file that breaks off is
-//! played as far as it goes, and the report says that it is damaged.
+//! played as far as it goes, and what was not played is counted, with the reason.
 
-use super::{Fate, MAX_FRAME, MIN_FRAME, Note, Picos, Wire};
+use super::{Fate, MAX_FRAME, MIN_FRAME, Note, Picos, Wire, WireSpec};
 use crate::error::{Error, Kind, Result};
+use crate::pcap::decode::{ETHERNET, Frame, LONGEST, Reader, link_name};
+use crate::pcap::record::{Format, Record};
+use crate::pcap::{LeftOut, SHORTEST, same_file};
 use crate::sys;
-use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
-use pcap_file::pcapng::{Block, PcapNgReader};
-use pcap_file::{DataLink, PcapError, TsResolution};
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// What to play and where to write to.
@@ -50,6 +49,7 @@ impl Pcap {
     /// [`Kind::Usage`] if the file is not a capture of Ethernet frames,
     /// otherwise what the operating system says.
     pub fn open(spec: &PcapSpec) -> Result<Self> {
+        check_files([&WireSpec::Pcap(spec.clone())], &[])?;
         let player = Player::open(&spec.file, spec.speed)?;
         Ok(Pcap { player, recorder: spec.out.as_deref().map(Recorder::create).transpose()? })
     }
@@ -83,13 +83,26 @@ impl Wire for Pcap {
     }
 
     fn report(&mut self) -> Vec<Note> {
-        let Player { played, cut, too_long, damaged, .. } = self.player;
+        let Player { played, cut, too_long, too_short, ref reader, .. } = self.player;
+        let LeftOut { other_link, undeclared, malformed, link: _ } = *reader.left_out();
+        let left_out = |key, words, frames| Note::new(Fate::LeftOut, key, words, frames);
         let mut report = vec![
             Note::passed("played", "were played from the file", played),
             Note::passed("cut", "of them had been cut when they were recorded", cut),
-            Note::new(Fate::LostIn, "too_long", "longer than a wire carries", too_long),
-            Note::new(Fate::LostIn, "damaged", "damaged in the file", u64::from(damaged)),
+            left_out("too_long", "in the file are longer than a wire carries", too_long),
+            left_out("too_short", "in the file are too short for a header", too_short),
+            left_out("other_link", "in the file are of another link type than Ethernet", other_link),
+            left_out("undeclared", "in the file are of an interface that it does not describe", undeclared),
+            left_out("malformed", "in the file make no sense", malformed),
         ];
+        if let Some(damage) = reader.damage() {
+            report.push(Note::new(
+                Fate::LeftOut,
+                "damaged",
+                format!("place where the file cannot be read: {damage}"),
+                1,
+            ));
+        }
         if let Some(recorder) = &self.recorder {
             report.push(Note::passed("written", "were written to the file", recorder.written));
             report.push(Note::new(Fate::LostOut, "unwritten", "could not be written", recorder.unwritten));
@@ -99,147 +112,111 @@ impl Wire for Pcap {
 }
 
 struct Player {
-    /// None at the end of the file.
-    records: Option<Records>,
+    /// What is left of the file.
+    reader: Reader<File>,
     speed: Playback,
     /// First time in the file, in nanoseconds, and when it was played.
-    start: Option<(u64, Picos)>,
+    start: Option<(i64, Picos)>,
     frame: Vec<u8>,
     /// When the frame in `frame` is due.
     held: Option<Picos>,
+    /// When the frame before was due.
+    last: Picos,
     played: u64,
     /// Frames of which the file has only the beginning.
     cut: u64,
     too_long: u64,
-    damaged: bool,
-}
-
-enum Records {
-    Pcap(PcapReader<File>),
-    PcapNg(PcapNgReader<File>),
-}
-
-/// A frame of the file is in the buffer: its time in nanoseconds, and whether it
-/// was longer on the wire.
-struct Record {
-    time: u64,
-    cut: bool,
+    too_short: u64,
 }
 
 impl Player {
     fn open(path: &Path, speed: Playback) -> Result<Self> {
         let doing = |what| format!("pcap: {what} {}", path.display());
-        let bad = |reason: String| Error::new(Kind::Usage, format!("{}: {reason}", doing("playing")));
-        let mut file = File::open(path).map_err(|e| Error::io(doing("opening"), e))?;
-        let mut magic = [0; 4];
-        let read = file.read_exact(&mut magic).and_then(|()| file.rewind());
-        read.map_err(|e| bad(format!("it is no capture file: {e}")))?;
-        let records = if magic == [0x0a, 0x0d, 0x0d, 0x0a] {
-            let reader = PcapNgReader::new(file).map_err(|e| bad(format!("it is no pcapng file: {e}")))?;
-            Records::PcapNg(reader)
-        } else {
-            let reader = PcapReader::new(file).map_err(|e| bad(format!("it is no capture file: {e}")))?;
-            let link = reader.header().datalink;
-            if link != DataLink::ETHERNET {
-                return Err(bad(format!("its link type is {link:?}, and a wire carries Ethernet only")));
-            }
-            Records::Pcap(reader)
-        };
+        let file = File::open(path).map_err(|e| Error::io(doing("opening"), e))?;
+        let name = doing("playing");
+        let reader = Reader::new(file, &name).map_err(|error| error.with_kind(Kind::Usage))?;
+        if let Some(link) = reader.link().filter(|link| *link != ETHERNET) {
+            let link = link_name(link);
+            let line = format!(
+                "{name}: it was recorded on a link of type {link}, not Ethernet, and a wire carries Ethernet only"
+            );
+            return Err(Error::new(Kind::Usage, line));
+        }
         let frame = Vec::new();
-        let (start, held) = (None, None);
-        Ok(Player { records: Some(records), speed, start, frame, held, played: 0, cut: 0, too_long: 0, damaged: false })
+        let (start, held, last) = (None, None, 0);
+        Ok(Player { reader, speed, start, frame, held, last, played: 0, cut: 0, too_long: 0, too_short: 0 })
     }
 
     fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
         while self.held.is_none() {
-            let record = self.records.as_mut()?.next(&mut self.frame);
-            match record {
-                Some(Ok(record)) => self.take(&record, now),
-                end => {
-                    self.damaged = end.is_some();
-                    self.records = None;
-                    return None;
-                }
-            }
+            self.frame.clear();
+            let record = self.reader.next(&mut self.frame)?;
+            self.take(&record, now);
         }
         self.held.filter(|&at| at <= now).map(|at| (&self.frame[..], at))
     }
 
     /// Sets the frame's time, or leaves it out.
-    fn take(&mut self, record: &Record, now: Picos) {
+    fn take(&mut self, record: &Frame, now: Picos) {
         if self.frame.len() > MAX_FRAME {
             self.too_long += 1;
             return;
         }
-        self.cut += u64::from(record.cut);
+        if self.frame.len() < SHORTEST {
+            self.too_short += 1;
+            return;
+        }
+        self.cut += u64::from(record.wire_len > self.frame.len());
         self.played += 1;
         // What was captured before its MAC padded it.
         if self.frame.len() < MIN_FRAME {
             self.frame.resize(MIN_FRAME, 0);
         }
-        let (first, start) = *self.start.get_or_insert((record.time, now));
-        self.held = Some(match self.speed {
-            Playback::Line => 0,
-            Playback::Thousandths(speed) => {
+        let due = match (self.speed, record.time) {
+            (Playback::Line, _) => 0,
+            // With no time of its own it comes with the frame before, or at once.
+            (_, None) => self.last.max(self.start.map_or(now, |(_, start)| start)),
+            (Playback::Thousandths(speed), Some(time)) => {
+                let (first, start) = *self.start.get_or_insert((time, now));
                 // Times that go back in the file do not go back on the wire.
-                let since = u128::from(record.time.saturating_sub(first)) * 1_000_000 / u128::from(speed.max(1));
+                let since = u128::from(time.saturating_sub(first).max(0) as u64) * 1_000_000 / u128::from(speed.max(1));
                 start.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
             }
-        });
+        };
+        self.last = due;
+        self.held = Some(due);
     }
 }
 
-impl Records {
-    /// Reads the next frame into `frame`; none at the end, an error where the
-    /// file is damaged.
-    fn next(&mut self, frame: &mut Vec<u8>) -> Option<std::result::Result<Record, PcapError>> {
-        frame.clear();
-        match self {
-            Records::Pcap(reader) => {
-                let unit = if reader.header().ts_resolution == TsResolution::NanoSecond { 1 } else { 1000 };
-                Some(reader.next_raw_packet()?.map(|packet| {
-                    frame.extend_from_slice(&packet.data);
-                    let time = u64::from(packet.ts_sec) * 1_000_000_000 + u64::from(packet.ts_frac) * unit;
-                    Record { time, cut: packet.orig_len > packet.incl_len }
-                }))
-            }
-            Records::PcapNg(reader) => loop {
-                let record = match reader.next_block()? {
-                    Err(e) => return Some(Err(e)),
-                    Ok(Block::EnhancedPacket(packet)) => {
-                        frame.extend_from_slice(&packet.data);
-                        // The library hands the raw count over as if it were nanoseconds.
-                        let count = packet.timestamp.as_nanos() as u64;
-                        let cut = packet.original_len as usize > packet.data.len();
-                        Some((packet.interface_id, count, cut))
-                    }
-                    Ok(_) => None,
-                };
-                let Some((interface, count, cut)) = record else { continue };
-                let Some(interface) = reader.interfaces().get(interface as usize) else {
-                    return Some(Err(PcapError::InvalidInterfaceId(interface)));
-                };
-                if interface.linktype != DataLink::ETHERNET {
-                    frame.clear();
-                    continue;
-                }
-                let resolution = interface.options.iter().find_map(|option| match option {
-                    InterfaceDescriptionOption::IfTsResol(resolution) => Some(*resolution),
-                    _ => None,
-                });
-                return Some(Ok(Record { time: nanoseconds(count, resolution.unwrap_or(6)), cut }));
-            },
+/// Refuses to write a file that is played, or the same file twice: `wires` are all
+/// that will be open at a time, `writes` what else will be written.
+///
+/// # Errors
+/// [`Kind::Usage`] with both names.
+pub fn check_files<'a>(wires: impl IntoIterator<Item = &'a WireSpec>, writes: &[&Path]) -> Result<()> {
+    let specs = wires.into_iter().filter_map(|wire| match wire {
+        WireSpec::Pcap(spec) => Some(spec),
+        _ => None,
+    });
+    let specs: Vec<&PcapSpec> = specs.collect();
+    let outs = specs.iter().filter_map(|spec| spec.out.as_deref());
+    let written: Vec<&Path> = outs.chain(writes.iter().copied()).collect();
+    for (i, &out) in written.iter().enumerate() {
+        let shown = out.display();
+        if let Some(spec) = specs.iter().find(|spec| same_file(&spec.file, out)) {
+            let line = format!(
+                "{shown} would be overwritten while it is played (pcap:{}); write another file",
+                spec.file.display()
+            );
+            return Err(Error::new(Kind::Usage, line));
+        }
+        // Any number may write to a device such as /dev/null.
+        let device = std::fs::metadata(out).is_ok_and(|file| !file.is_file());
+        if !device && written[..i].iter().any(|other| same_file(other, out)) {
+            return Err(Error::new(Kind::Usage, format!("{shown} would be written twice at a time; write two files")));
         }
     }
-}
-
-/// A pcapng time in nanoseconds: counts of 10^-n seconds, or of 2^-n with the
-/// highest bit of `resolution` set (pcapng §4.2, if_tsresol).
-fn nanoseconds(count: u64, resolution: u8) -> u64 {
-    let exponent = u32::from(resolution & 0x7f);
-    let base: u128 = if resolution & 0x80 != 0 { 2 } else { 10 };
-    let Some(unit) = base.checked_pow(exponent) else { return 0 };
-    (u128::from(count) * 1_000_000_000 / unit) as u64
+    Ok(())
 }
 
 /// Writes a capture file with nanosecond times. It ends with a whole frame
@@ -264,9 +241,8 @@ impl Recorder {
     fn create(path: &Path) -> Result<Self> {
         let doing = |what| format!("pcap: {what} {}", path.display());
         let mut file = File::create(path).map_err(|e| Error::io(doing("creating"), e))?;
-        // Magic for nanoseconds, version 2.4, UTC, no accuracy, snap length, Ethernet.
-        let header: [u32; 6] = [0xa1b2_3c4d, 4 << 16 | 2, 0, 0, 256 * 1024, 1];
-        let header: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut header = Vec::new();
+        Format::Pcap.header(&mut header, LONGEST as u32, "");
         file.write_all(&header).map_err(|e| Error::io(doing("writing"), e))?;
         let pending = Vec::with_capacity(BLOCK + MAX_FRAME);
         Ok(Recorder { file, pending, waiting: 0, written: 0, unwritten: 0, epoch: None, flushed: 0 })
@@ -276,11 +252,7 @@ impl Recorder {
         let here = i128::from(at / 1000);
         let epoch = *self.epoch.get_or_insert_with(|| i128::from(sys::realtime_ns()) - here);
         let time = u64::try_from(epoch + here).unwrap_or(0);
-        let len = frame.len() as u32;
-        for word in [(time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32, len, len] {
-            self.pending.extend_from_slice(&word.to_le_bytes());
-        }
-        self.pending.extend_from_slice(frame);
+        Format::Pcap.put(&mut self.pending, &Record { time, wire_len: frame.len(), parts: &[frame] });
         self.waiting += 1;
         if self.pending.len() >= BLOCK {
             self.flush();
@@ -318,10 +290,12 @@ impl Drop for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pcap::samples::Ng;
+    use pcap_file::DataLink;
     use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
     use pcap_file::pcapng::PcapNgWriter;
     use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
-    use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
+    use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
     use proptest::prelude::*;
     use std::borrow::Cow;
     use std::time::Duration;
@@ -393,8 +367,6 @@ mod tests {
             assert_eq!(play(&mut wire, u64::MAX / 2), [(1, 60, 100 * unit)]);
             assert_eq!(wire.report()[1].frames, 2);
         }
-        assert_eq!(nanoseconds(3 << 20, 0x80 | 20), 3_000_000_000);
-        assert_eq!(nanoseconds(u64::MAX, 0x7f), 0);
     }
 
     #[test]
@@ -408,7 +380,10 @@ mod tests {
             let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
             let complete = (len - 24) / 76;
             assert_eq!(play(&mut wire, 0).len(), complete);
-            assert_eq!(wire.report()[3].frames, u64::from((len - 24) % 76 != 0), "{len}");
+            let damaged = (len - 24) % 76 != 0;
+            assert_eq!(counted(&mut wire, "damaged"), u64::from(damaged), "{len}");
+            let says = damage(&mut wire).is_some_and(|why| why.contains(&format!("cut short after {complete} packet")));
+            assert_eq!(says, damaged, "{:?}", damage(&mut wire));
         }
     }
 
@@ -465,7 +440,103 @@ mod tests {
             assert!(wire.send(&[0; 1500], n));
         }
         wire.peek(200_000_000_000);
-        assert_eq!((wire.report()[4].frames, wire.report()[5].frames), (0, 100));
+        assert_eq!((counted(&mut wire, "written"), counted(&mut wire, "unwritten")), (0, 100));
+    }
+
+    /// Why the file was not played to its end.
+    fn damage(wire: &mut Pcap) -> Option<String> {
+        wire.report().into_iter().find(|note| note.key == "damaged").map(|note| note.words.into_owned())
+    }
+
+    /// What the wire says of `name`.
+    fn counted(wire: &mut Pcap, name: &str) -> u64 {
+        wire.report().iter().find(|note| note.key == name).map_or(0, |note| note.frames)
+    }
+
+    #[test]
+    fn what_is_not_played_is_counted_and_the_rest_is_played() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.pcapng");
+        let mut file = Ng::ethernet();
+        file.interface(105, 0, &[]);
+        for len in [0, 13, 14, MAX_FRAME, MAX_FRAME + 1] {
+            file.good(0, &vec![1; len]);
+        }
+        file.packet(1, 0, 20, 20, &[1; 20], &[]);
+        file.packet(9, 0, 20, 20, &[1; 20], &[]);
+        file.packet(0, 0, 99, 99, &[1; 20], &[]);
+        file.obsolete(0, 0, 0, &[2; 60]);
+        file.packet(0, 0, 60, 1514, &[3; 60], &[]);
+        file.bytes.extend_from_slice(&[6, 0, 0, 0, 1]);
+        std::fs::write(&path, &file.bytes).unwrap();
+        let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
+        let played: Vec<_> = play(&mut wire, 0).into_iter().map(|(byte, len, _)| (byte, len)).collect();
+        assert_eq!(played, [(1, 60), (1, MAX_FRAME), (2, 60), (3, 60)]);
+        let counts = [
+            ("played", 4),
+            ("too_short", 2),
+            ("too_long", 1),
+            ("other_link", 1),
+            ("undeclared", 1),
+            ("malformed", 1),
+            ("cut", 1),
+            ("damaged", 1),
+        ];
+        for (name, count) in counts {
+            assert_eq!(counted(&mut wire, name), count, "{name}");
+        }
+        let why = damage(&mut wire).unwrap();
+        assert!(why.contains("cut short after 10 packets"), "{why}");
+    }
+
+    #[test]
+    fn packets_without_a_time_come_with_those_before_them_and_an_offset_is_no_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.pcapng");
+        let mut file = Ng::new(false);
+        // Times count from 54 years after 1970, and from an hour before it.
+        for offset in [1_700_000_000_i64, -3_600] {
+            let options = [file.option(14, &offset.to_le_bytes()), file.option(9, &[9])].concat();
+            file.interface(1, 0, &options);
+        }
+        for (interface, after) in [(0, 0), (1, 1)] {
+            let mut file = file.clone();
+            file.simple(60, &[1; 60]);
+            file.packet(interface, 1_000, 60, 60, &[2; 60], &[]);
+            file.simple(60, &[3; 60]);
+            file.packet(interface, 3_000 + after, 60, 60, &[4; 60], &[]);
+            file.simple(60, &[5; 60]);
+            std::fs::write(&path, &file.bytes).unwrap();
+            let mut wire = Pcap::open(&spec(&path, Playback::Thousandths(1000))).unwrap();
+            assert_eq!(play(&mut wire, 7_000), [(1, 60, 7_000), (2, 60, 7_000), (3, 60, 7_000)]);
+            let due = 7_000 + (2_000 + after) * 1_000;
+            assert_eq!(play(&mut wire, due), [(4, 60, due), (5, 60, due)]);
+        }
+    }
+
+    #[test]
+    fn what_is_played_is_not_written_under_any_of_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        capture(&at("in"), &[1, 2, 3]);
+        let before = std::fs::read(at("in")).unwrap();
+        std::fs::hard_link(at("in"), at("hard")).unwrap();
+        std::os::unix::fs::symlink("in", at("soft")).unwrap();
+        for name in ["in", "hard", "soft"] {
+            let both = PcapSpec { out: Some(at(name)), ..spec(&at("in"), Playback::Line) };
+            assert_eq!(Pcap::open(&both).err().unwrap().kind(), Kind::Usage, "{name}");
+            // Or by another port, or the command itself.
+            let plays = WireSpec::Pcap(spec(&at("in"), Playback::Line));
+            let other = WireSpec::Pcap(PcapSpec { out: Some(at(name)), ..spec(&at("other"), Playback::Line) });
+            assert!(check_files([&plays, &other], &[]).is_err() && check_files([&plays], &[&at(name)]).is_err());
+        }
+        assert_eq!(std::fs::read(at("in")).unwrap(), before);
+        let writes =
+            |name: &str| WireSpec::Pcap(PcapSpec { out: Some(name.into()), ..spec(&at("in"), Playback::Line) });
+        let out = at("out");
+        let out = out.to_str().unwrap();
+        assert!(check_files([&writes(out), &writes(out)], &[]).is_err(), "two write one file");
+        check_files([&writes(out), &writes("/dev/null"), &writes("/dev/null"), &WireSpec::Sink], &[&at("x")]).unwrap();
     }
 
     proptest! {

@@ -10,6 +10,7 @@
 //! where a file may end, which is what a writer needs that was stopped in the
 //! middle (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
 
+use super::decode::ETHERNET;
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,9 +26,6 @@ pub enum Format {
 
 /// Magic number of pcap with nanoseconds.
 pub const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
-/// Link type of Ethernet.
-pub const ETHERNET: u32 = 1;
-
 const PCAP_RECORD: usize = 16;
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
@@ -45,7 +43,7 @@ pub struct Record<'a> {
     pub time: u64,
     /// Its length on the wire, without FCS.
     pub wire_len: usize,
-    /// As much of it as is to be kept, in one piece or several.
+    /// Its bytes, or as many of them as there are, in one piece or several.
     pub parts: &'a [&'a [u8]],
 }
 
@@ -124,19 +122,24 @@ impl Format {
     /// Appends a record.
     #[inline]
     pub fn put(self, out: &mut Vec<u8>, record: &Record<'_>) {
-        let captured: usize = record.parts.iter().map(|part| part.len()).sum();
+        self.put_first(out, record, record.parts.iter().map(|part| part.len()).sum());
+    }
+
+    /// Appends a record of the first `captured` bytes of a packet, which has as many.
+    #[inline]
+    pub fn put_first(self, out: &mut Vec<u8>, record: &Record<'_>, captured: usize) {
         let (captured_len, wire_len) = (captured as u32, record.wire_len as u32);
         match self {
             Format::Pcap => {
                 let (seconds, nanoseconds) = (record.time / 1_000_000_000, record.time % 1_000_000_000);
                 words(out, &[seconds as u32, nanoseconds as u32, captured_len, wire_len]);
-                record.parts.iter().for_each(|part| out.extend_from_slice(part));
+                first_bytes(out, record.parts, captured);
             }
             Format::Pcapng => {
                 let len = self.record_len(captured) as u32;
                 let (high, low) = ((record.time >> 32) as u32, record.time as u32);
                 words(out, &[PACKET, len, 0, high, low, captured_len, wire_len]);
-                record.parts.iter().for_each(|part| out.extend_from_slice(part));
+                first_bytes(out, record.parts, captured);
                 out.extend_from_slice(&[0; 3][..captured.next_multiple_of(4) - captured]);
                 words(out, &[len]);
             }
@@ -182,6 +185,17 @@ impl Format {
             Format::Pcap => Some(PCAP_RECORD + word(8).filter(|_| bytes.len() >= PCAP_RECORD)?),
             Format::Pcapng => word(4).filter(|len| *len >= BLOCK),
         }
+    }
+}
+
+/// The first `len` bytes of a packet in several parts.
+#[inline]
+fn first_bytes(out: &mut Vec<u8>, parts: &[&[u8]], len: usize) {
+    let mut left = len;
+    for part in parts {
+        let part = &part[..left.min(part.len())];
+        out.extend_from_slice(part);
+        left -= part.len();
     }
 }
 

@@ -18,7 +18,6 @@
 //! last whole record. What is counted as written is what is in the file.
 
 use super::record::{Format, Record, Totals};
-use crate::dma::BATCH_MAX;
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -149,24 +148,13 @@ impl Recorder {
     /// Takes a packet; false if it was dropped because the disk is behind.
     #[inline]
     pub fn record(&mut self, time: u64, frame: &[u8]) -> bool {
-        let kept = &frame[..frame.len().min(self.snaplen)];
-        self.put(kept.len(), &Record { time, wire_len: frame.len(), parts: &[kept] })
+        self.put(&Record { time, wire_len: frame.len(), parts: &[frame] })
     }
 
-    /// Takes a packet that lies in several buffers, at most [`BATCH_MAX`].
+    /// Takes a packet that lies in several buffers.
     pub fn record_parts(&mut self, time: u64, parts: &[&[u8]]) -> bool {
-        let wire_len: usize = parts.iter().map(|part| part.len()).sum();
-        let kept = wire_len.min(self.snaplen);
-        if kept == wire_len {
-            return self.put(kept, &Record { time, wire_len, parts });
-        }
-        let mut left = kept;
-        let mut cut: [&[u8]; BATCH_MAX] = [&[]; BATCH_MAX];
-        for (cut, part) in cut.iter_mut().zip(parts) {
-            *cut = &part[..left.min(part.len())];
-            left -= cut.len();
-        }
-        self.put(kept, &Record { time, wire_len, parts: &cut })
+        let wire_len = parts.iter().map(|part| part.len()).sum();
+        self.put(&Record { time, wire_len, parts })
     }
 
     /// Whether the next packet would be dropped. For those who can wait.
@@ -182,7 +170,8 @@ impl Recorder {
     }
 
     #[inline]
-    fn put(&mut self, kept: usize, record: &Record<'_>) -> bool {
+    fn put(&mut self, record: &Record<'_>) -> bool {
+        let kept = record.wire_len.min(self.snaplen);
         let len = self.format.record_len(kept);
         if self.chunk.as_ref().is_some_and(|chunk| chunk.bytes.len() + len > CHUNK) {
             self.flush();
@@ -194,7 +183,7 @@ impl Recorder {
             self.dropped += 1;
             return false;
         };
-        self.format.put(&mut chunk.bytes, record);
+        self.format.put_first(&mut chunk.bytes, record, kept);
         chunk.records += 1;
         self.taken += 1;
         true
@@ -374,7 +363,7 @@ impl Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::read::Recording;
+    use crate::pcap::read::Recording;
 
     fn plan(path: &Path, format: Format) -> Plan<'_> {
         Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER, interface: "test" }

@@ -1,0 +1,466 @@
+//! Reading capture files, a packet at a time.
+//!
+//! ```text
+//!   Reader ──> Pcap     header | record ...                  -> Frame, bytes
+//!         └──> Pcapng   section | interface | block ...      -> Frame, bytes
+//! ```
+//!
+//! It reads what libpcap and the drafts (draft-ietf-opsawg-pcap,
+//! draft-ietf-opsawg-pcapng) let a reader read: pcap in microseconds,
+//! nanoseconds and with Kuznetzov's longer records, in either byte order, with the
+//! two lengths of a record the other way round as before version 2.3; pcapng with
+//! enhanced, simple and obsolete packet blocks, any number of sections and
+//! interfaces. What does not bear on a frame is not looked at: names, comments,
+//! reserved fields. A frame check sequence that a file says it has is taken off.
+//!
+//! A file is not trusted: no length in it is believed before its bytes are there,
+//! and memory is taken for one packet at a time.
+
+use super::pcapng::Pcapng;
+use crate::error::{Error, Kind, Result};
+use pcap_file::DataLink;
+use std::fmt;
+use std::io::{self, BufReader, Read};
+
+/// Link type of Ethernet.
+pub const ETHERNET: u32 = 1;
+/// Longest packet that a record can have (libpcap, `MAXIMUM_SNAPLEN`).
+pub const LONGEST: usize = 262_144;
+
+/// Type of the block that a pcapng file begins with; the same in both byte orders.
+const PCAPNG: u32 = 0x0a0d_0d0a;
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+const NANOSECONDS: u32 = super::record::PCAP_NANOSECONDS;
+/// Microseconds, and eight bytes more in each record: interface, protocol, kind.
+const KUZNETZOV: u32 = 0xa1b2_cd34;
+
+/// A packet whose bytes were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Nanoseconds since 1970, also before; none where the file keeps no time.
+    pub time: Option<i64>,
+    /// Its length on the wire without FCS; at least what was read.
+    pub wire_len: usize,
+}
+
+/// Packets of a file that its reader could not give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Of links other than Ethernet.
+    pub other_link: u64,
+    /// The first of these links, by the number it has in capture files.
+    pub link: u32,
+    /// Of an interface that the file does not describe.
+    pub undeclared: u64,
+    /// Longer than their block, or their block too short for its fields.
+    pub malformed: u64,
+}
+
+impl LeftOut {
+    /// What was left out and how often, in words that go on "3 packets ...".
+    pub fn words(&self) -> Vec<(u64, String)> {
+        let all = [
+            (self.other_link, format!("were recorded on a link of type {}, not Ethernet", link_name(self.link))),
+            (self.undeclared, "name an interface that the file does not describe".to_string()),
+            (self.malformed, "do not fit the blocks they are in".to_string()),
+        ];
+        all.into_iter().filter(|(count, _)| *count > 0).collect()
+    }
+}
+
+/// Why a file was not read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where the record begins that cannot be read, bytes from the file's start.
+    pub at: u64,
+    /// Whether the file ends before the record does.
+    pub torn: bool,
+    /// Packets before it, whatever became of them.
+    pub packets: u64,
+    /// What is wrong, and where.
+    pub why: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, s) = (if self.torn { "cut short" } else { "damaged" }, if self.packets == 1 { "" } else { "s" });
+        write!(f, "{what} after {} packet{s}: {}", self.packets, self.why)
+    }
+}
+
+/// Reads a capture file from its start to its end, or to where it is damaged.
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: Input<R>,
+    layout: Layout,
+    account: Account,
+    damage: Option<Damage>,
+    over: bool,
+}
+
+#[derive(Debug)]
+enum Layout {
+    Pcap(Pcap),
+    Pcapng(Pcapng),
+}
+
+/// What a reader counts on its way.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// Packets, those that were left out too.
+    pub(super) packets: u64,
+    pub(super) left_out: LeftOut,
+    /// Where the first record is that has more bytes than there were on the wire.
+    pub(super) odd: Option<u64>,
+}
+
+impl Account {
+    /// A packet of this link is left out.
+    pub(super) fn other_link(&mut self, link: u32) {
+        if self.left_out.other_link == 0 {
+            self.left_out.link = link;
+        }
+        self.left_out.other_link += 1;
+    }
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads the header of a file that is called `name` in errors.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] if it is no capture file, or cannot be read.
+    pub fn new(source: R, name: &str) -> Result<Self> {
+        let bad = |why: String| Error::new(Kind::Io, format!("{name}: {why}"));
+        let reading = |error| Error::io(format!("reading {name}"), error);
+        let mut input = Input::new(source);
+        let mut magic = [0; 4];
+        let got = input.fill(&mut magic).map_err(reading)?;
+        if got < 4 {
+            return Err(bad(format!("{got} bytes are no capture file; record one with `bmnic capture`")));
+        }
+        let layout = if u32::from_be_bytes(magic) == PCAPNG {
+            let first = Pcapng::begin(&mut input);
+            Layout::Pcapng(
+                first.map_err(|why| bad(format!("its first section cannot be read ({why}); record it again")))?,
+            )
+        } else {
+            let mut rest = [0; 20];
+            let Some((big, magic)) = Pcap::order(magic) else {
+                return Err(bad("it is neither pcap nor pcapng; record one with `bmnic capture`".into()));
+            };
+            if input.fill(&mut rest).map_err(reading)? < rest.len() {
+                return Err(bad("it ends within its header; record it again".into()));
+            }
+            Layout::Pcap(Pcap::new(big, magic, &rest).map_err(bad)?)
+        };
+        Ok(Reader { input, layout, account: Account::default(), damage: None, over: false })
+    }
+
+    /// The link type that all packets of the file have, if its header says so.
+    pub fn link(&self) -> Option<u32> {
+        match &self.layout {
+            Layout::Pcap(pcap) => Some(pcap.link),
+            Layout::Pcapng(_) => None,
+        }
+    }
+
+    /// Whether the file is pcapng.
+    pub fn is_pcapng(&self) -> bool {
+        matches!(self.layout, Layout::Pcapng(_))
+    }
+
+    /// Whether the words of the file at hand have their highest byte first.
+    pub(super) fn is_big_endian(&self) -> bool {
+        match &self.layout {
+            Layout::Pcap(pcap) => pcap.big,
+            Layout::Pcapng(pcapng) => pcapng.is_big(),
+        }
+    }
+
+    /// Reads the next Ethernet packet and appends its bytes to `bytes`; none at the
+    /// end of the file or where it is damaged. Of a packet longer than
+    /// [`LONGEST`] only so much is appended.
+    pub fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Frame> {
+        if self.over {
+            return None;
+        }
+        let (start, before) = (self.input.at, bytes.len());
+        let mut record = start;
+        let found = match &mut self.layout {
+            Layout::Pcap(pcap) => pcap.next(&mut self.input, &mut self.account, bytes, &mut record),
+            Layout::Pcapng(pcapng) => pcapng.next(&mut self.input, &mut self.account, bytes, &mut record),
+        };
+        match found {
+            Ok(Some(frame)) => return Some(frame),
+            Ok(None) => {}
+            Err(stop) => {
+                bytes.truncate(before);
+                let torn = matches!(stop, Stop::Torn);
+                let why = if torn {
+                    format!("record at byte {record} is cut short, the file ends at byte {}", self.input.at)
+                } else {
+                    format!("record at byte {record} makes no sense: {stop}")
+                };
+                self.damage = Some(Damage { at: record, torn, packets: self.account.packets, why });
+            }
+        }
+        self.over = true;
+        None
+    }
+
+    /// Packets so far, those that were left out too.
+    pub fn packets(&self) -> u64 {
+        self.account.packets
+    }
+
+    /// What was left out so far.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.account.left_out
+    }
+
+    /// Why reading stopped before the end of the file, if it did.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
+    }
+
+    /// Where the first record is that has more bytes than there were on the wire,
+    /// which no program writes that is in order.
+    pub(super) fn odd(&self) -> Option<u64> {
+        self.account.odd
+    }
+
+    /// Bytes read so far.
+    pub(super) fn at(&self) -> u64 {
+        self.input.at
+    }
+}
+
+/// Why no packet can be read any more.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The file ends before its record does.
+    Torn,
+    /// The record makes no sense.
+    Nonsense(String),
+    Io(io::Error),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Torn => f.write_str("the file ends in it"),
+            Stop::Nonsense(why) => f.write_str(why),
+            Stop::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Stop::Io(error)
+    }
+}
+
+/// A file as it is read, and how far.
+#[derive(Debug)]
+pub(super) struct Input<R> {
+    source: BufReader<R>,
+    at: u64,
+}
+
+impl<R: Read> Input<R> {
+    fn new(source: R) -> Self {
+        Input { source: BufReader::with_capacity(64 * 1024, source), at: 0 }
+    }
+
+    /// Where the next byte is in the file.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Fills `buffer` as far as the file goes.
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.source.read(&mut buffer[done..]) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.at += done as u64;
+        Ok(done)
+    }
+
+    /// The next bytes, or none if the file ended just here.
+    pub(super) fn head<const N: usize>(&mut self) -> std::result::Result<Option<[u8; N]>, Stop> {
+        let mut bytes = [0; N];
+        match self.fill(&mut bytes)? {
+            0 => Ok(None),
+            n if n == N => Ok(Some(bytes)),
+            _ => Err(Stop::Torn),
+        }
+    }
+
+    /// The next bytes, which must be there.
+    pub(super) fn array<const N: usize>(&mut self) -> std::result::Result<[u8; N], Stop> {
+        self.head()?.ok_or(Stop::Torn)
+    }
+
+    /// Appends the next `len` bytes to `bytes`.
+    pub(super) fn append(&mut self, bytes: &mut Vec<u8>, len: usize) -> std::result::Result<(), Stop> {
+        let got = (&mut self.source).take(len as u64).read_to_end(bytes)?;
+        self.at += got as u64;
+        if got == len { Ok(()) } else { Err(Stop::Torn) }
+    }
+
+    /// Passes over the next `len` bytes.
+    pub(super) fn skip(&mut self, len: usize) -> std::result::Result<(), Stop> {
+        let got = io::copy(&mut (&mut self.source).take(len as u64), &mut io::sink())?;
+        self.at += got;
+        if got == len as u64 { Ok(()) } else { Err(Stop::Torn) }
+    }
+}
+
+/// A word in the byte order of the file.
+pub(super) fn word(bytes: [u8; 4], big: bool) -> u32 {
+    if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+}
+
+/// Words that follow each other.
+pub(super) fn words<const N: usize>(bytes: &[u8], big: bool) -> [u32; N] {
+    let mut chunks = bytes.chunks_exact(4);
+    std::array::from_fn(|_| chunks.next().and_then(|chunk| chunk.first_chunk()).map_or(0, |bytes| word(*bytes, big)))
+}
+
+/// What is left of a packet and of its length on the wire without the last `fcs`
+/// bytes of the latter.
+pub(super) fn without_fcs(captured: usize, wire_len: u32, fcs: usize) -> (usize, usize) {
+    let wire = captured.max(wire_len as usize).saturating_sub(fcs);
+    (captured.min(wire), wire)
+}
+
+/// What a link type is called.
+pub fn link_name(link: u32) -> String {
+    match DataLink::from(link) {
+        DataLink::Unknown(number) => number.to_string(),
+        known => format!("{known:?}"),
+    }
+}
+
+/// A pcap file.
+#[derive(Debug)]
+struct Pcap {
+    big: bool,
+    /// Nanoseconds in a unit of the second half of a time.
+    unit: i64,
+    /// Whether records have eight bytes more before the packet.
+    longer: bool,
+    lengths: Lengths,
+    link: u32,
+    fcs: usize,
+    /// Seconds of the packet before.
+    seconds: Option<i64>,
+}
+
+/// In which order a record has its two lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lengths {
+    /// Captured, on the wire.
+    Usual,
+    /// On the wire, captured.
+    Reversed,
+    /// Whichever way the captured length is not the longer one.
+    Either,
+}
+
+impl Pcap {
+    /// Byte order and magic number.
+    fn order(magic: [u8; 4]) -> Option<(bool, u32)> {
+        let known = |number: &u32| [MICROSECONDS, NANOSECONDS, KUZNETZOV].contains(number);
+        let (big, little) = (u32::from_be_bytes(magic), u32::from_le_bytes(magic));
+        Some(little)
+            .filter(known)
+            .map(|number| (false, number))
+            .or(Some(big).filter(known).map(|number| (true, number)))
+    }
+
+    /// From what follows the magic number.
+    fn new(big: bool, magic: u32, rest: &[u8; 20]) -> std::result::Result<Self, String> {
+        let [version, _, _, _, link] = words(rest, big);
+        let (major, minor) = if big { (version >> 16, version & 0xffff) } else { (version & 0xffff, version >> 16) };
+        // As libpcap has it (sf-pcap.c): the lengths changed places at 2.3, and
+        // some files of 2.3 have them as before; 543.0 is DG/UX.
+        let lengths = match (major, minor) {
+            (543, 0) | (2, ..3) => Lengths::Reversed,
+            (2, 3) => Lengths::Either,
+            (2, _) => Lengths::Usual,
+            _ => return Err(format!("its pcap version is {major}.{minor}, and only 2.x is known")),
+        };
+        // The length of the FCS in units of two bytes, if a bit says that it is given.
+        let fcs = if link & 1 << 26 == 0 { 0 } else { 2 * (link >> 28) as usize };
+        Ok(Pcap {
+            big,
+            unit: if magic == NANOSECONDS { 1 } else { 1000 },
+            longer: magic == KUZNETZOV,
+            lengths,
+            link: link & 0xffff,
+            fcs,
+            seconds: None,
+        })
+    }
+
+    fn next<R: Read>(
+        &mut self,
+        input: &mut Input<R>,
+        account: &mut Account,
+        bytes: &mut Vec<u8>,
+        record: &mut u64,
+    ) -> std::result::Result<Option<Frame>, Stop> {
+        loop {
+            *record = input.at();
+            let Some(head) = input.head::<16>()? else { return Ok(None) };
+            let [seconds, fraction, mut captured, mut wire_len] = words(&head, self.big);
+            if self.lengths == Lengths::Reversed || self.lengths == Lengths::Either && captured > wire_len {
+                std::mem::swap(&mut captured, &mut wire_len);
+            }
+            if captured as usize > LONGEST {
+                return Err(Stop::Nonsense(format!("a packet of {captured} bytes is longer than any")));
+            }
+            if self.longer {
+                input.skip(8)?;
+            }
+            let before = bytes.len();
+            if self.link == ETHERNET {
+                input.append(bytes, captured as usize)?;
+            } else {
+                input.skip(captured as usize)?;
+            }
+            account.packets += 1;
+            if captured > wire_len {
+                account.odd.get_or_insert(*record);
+            }
+            let time = self.time(seconds, fraction);
+            if self.link != ETHERNET {
+                account.other_link(self.link);
+                continue;
+            }
+            let (kept, wire_len) = without_fcs(captured as usize, wire_len, self.fcs);
+            bytes.truncate(before + kept);
+            return Ok(Some(Frame { time: Some(time), wire_len }));
+        }
+    }
+
+    /// Nanoseconds since 1970. A file has the lower 32 bits of the seconds: they
+    /// are unsigned, and where they pass an end of their range (in 1970 or 2106),
+    /// or 2038, time goes on.
+    fn time(&mut self, seconds: u32, fraction: u32) -> i64 {
+        let seconds = match self.seconds {
+            Some(before) => before + i64::from(seconds.wrapping_sub(before as u32) as i32),
+            None => i64::from(seconds),
+        };
+        self.seconds = Some(seconds);
+        seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(fraction) * self.unit)
+    }
+}

@@ -1,0 +1,269 @@
+//! Capture files in memory.
+//!
+//! A file is read whole, so that a replay neither waits for a disk nor calls the
+//! system; what is kept beside the packets is 24 bytes a packet. A file that was
+//! cut short gives the packets that are whole, and says where it broke.
+
+use super::decode::{ETHERNET, Reader, link_name};
+use super::{Damage, LeftOut};
+use crate::error::{Error, Kind, Result};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The Ethernet packets of a capture file, in the order of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    bytes: Vec<u8>,
+    packets: Vec<Place>,
+    untimed: u64,
+    left_out: LeftOut,
+    damage: Option<Damage>,
+}
+
+/// Where a packet is in `bytes`.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: usize,
+    len: u32,
+    wire_len: u32,
+    time: i64,
+}
+
+/// A packet of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// Nanoseconds since 1970; less than zero before.
+    pub time: i64,
+    /// Its length on the wire, without FCS.
+    pub wire_len: usize,
+    /// What of it is in the file, at most [`LONGEST`](super::decode::LONGEST) bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Recording {
+    /// Reads a file, or standard input if `path` is `-`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not a capture file, or is not of Ethernet.
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        if path == Path::new("-") {
+            return Self::read(io::stdin().lock(), &name);
+        }
+        let file = File::open(path).map_err(|error| Error::io(format!("reading {name}"), error))?;
+        Self::read(file, &name)
+    }
+
+    /// Reads the bytes of a file that is called `name` in errors.
+    ///
+    /// # Errors
+    /// As [`Recording::open`].
+    pub fn parse(bytes: Vec<u8>, name: &str) -> Result<Self> {
+        Self::read(&bytes[..], name)
+    }
+
+    fn read(source: impl Read, name: &str) -> Result<Self> {
+        let mut reader = Reader::new(source, name)?;
+        let other = |link| {
+            let (link, line) = (link_name(link), "only Ethernet frames can be sent");
+            Error::new(Kind::Io, format!("{name}: it was recorded on a link of type {link}, not Ethernet; {line}"))
+        };
+        if let Some(link) = reader.link().filter(|link| *link != ETHERNET) {
+            return Err(other(link));
+        }
+        let mut recording = Recording::default();
+        let (mut time, mut at) = (None, 0);
+        while let Some(frame) = reader.next(&mut recording.bytes) {
+            recording.untimed += u64::from(frame.time.is_none());
+            if let (None, Some(first)) = (time, frame.time) {
+                // Packets before the first that has a time were at its time.
+                recording.packets.iter_mut().for_each(|place| place.time = first);
+            }
+            // A packet without a time was at that of the one before.
+            time = frame.time.or(time);
+            let len = recording.bytes.len() - at;
+            let wire_len = u32::try_from(frame.wire_len).unwrap_or(u32::MAX);
+            recording.packets.push(Place { at, len: len as u32, wire_len, time: time.unwrap_or(0) });
+            at += len;
+        }
+        recording.left_out = *reader.left_out();
+        recording.damage = reader.damage().cloned();
+        match recording.left_out {
+            LeftOut { other_link: 1.., link, .. } if recording.is_empty() => Err(other(link)),
+            _ => Ok(recording),
+        }
+    }
+
+    /// How many packets there are.
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Packet `i`.
+    ///
+    /// # Panics
+    /// If `i` is not below [`Recording::len`].
+    #[inline]
+    pub fn packet(&self, i: usize) -> Packet<'_> {
+        let place = &self.packets[i];
+        Packet {
+            time: place.time,
+            wire_len: place.wire_len as usize,
+            bytes: &self.bytes[place.at..place.at + place.len as usize],
+        }
+    }
+
+    /// All packets.
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = Packet<'_>> {
+        (0..self.len()).map(|i| self.packet(i))
+    }
+
+    /// Where and why the file ends too early, if it does.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_ref().map(|damage| &damage.why[..])
+    }
+
+    /// Packets of the file that are not in it.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// How many packets have no time of their own, but that of the one before.
+    pub fn untimed(&self) -> u64 {
+        self.untimed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pcap::record::{Format, Record, Totals};
+    use proptest::prelude::*;
+
+    fn file(format: Format, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        format.header(&mut bytes, 262_144, "port 0");
+        for (time, frame) in frames {
+            format.put(&mut bytes, &Record { time: *time, wire_len: frame.len() + 1, parts: &[frame] });
+        }
+        format.end(&mut bytes, &Totals::default());
+        bytes
+    }
+
+    /// Frames at times that a pcap file has room for, less than 68 years apart.
+    fn frames() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
+        const HALF: u64 = 2_147_483_647_999_999_999;
+        let times = prop::collection::vec((0..HALF, prop::collection::vec(any::<u8>(), 0..100)), 0..10);
+        (0..=HALF, times)
+            .prop_map(|(base, frames)| frames.into_iter().map(|(time, frame)| (base + time, frame)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(frames in frames()) {
+            for format in [Format::Pcap, Format::Pcapng] {
+                let recording = Recording::parse(file(format, &frames), "f").unwrap();
+                let read: Vec<_> = recording.packets().map(|p| (p.time as u64, p.bytes.to_vec())).collect();
+                prop_assert_eq!(&read, &frames);
+                prop_assert!(recording.packets().all(|p| p.wire_len == p.bytes.len() + 1));
+                prop_assert_eq!(recording.damage(), None);
+            }
+        }
+
+        #[test]
+        fn a_file_cut_short_keeps_its_whole_packets_and_says_where_it_broke(frames in frames(), cut: prop::sample::Index) {
+            for format in [Format::Pcap, Format::Pcapng] {
+                let bytes = file(format, &frames);
+                let header = file(format, &[]).len() - if format == Format::Pcap { 0 } else { 88 };
+                let cut = header + cut.index(bytes.len() - header + 1);
+                let recording = Recording::parse(bytes[..cut].to_vec(), "f").unwrap();
+                let read: Vec<_> = recording.packets().map(|p| (p.time as u64, p.bytes.to_vec())).collect();
+                prop_assert_eq!(&read[..], &frames[..read.len()]);
+                let (whole, _) = format.whole(&bytes[header..cut]);
+                prop_assert_eq!(recording.damage().is_some(), header + whole < cut);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), magic in 0_usize..6, at in 0_usize..300) {
+            let magics: [&[u8]; 6] = [
+                &[0xa1, 0xb2, 0xc3, 0xd4], &[0xd4, 0xc3, 0xb2, 0xa1], &[0x4d, 0x3c, 0xb2, 0xa1],
+                &[0x0a, 0x0d, 0x0d, 0x0a], &[], &file(Format::Pcapng, &[(7, vec![1; 60])]),
+            ];
+            let mut all = magics[magic].to_vec();
+            all.extend_from_slice(&bytes);
+            let _ = Recording::parse(all, "f");
+            // A good file with a few bytes overwritten gets further in.
+            let mut bent = file(Format::Pcapng, &[(7, vec![1; 60]), (8, vec![2; 61])]);
+            for (to, from) in bent.iter_mut().skip(at).zip(&bytes).take(4) {
+                *to = *from;
+            }
+            let _ = Recording::parse(bent, "f");
+        }
+    }
+
+    #[test]
+    fn microseconds_and_the_other_byte_order_are_read() {
+        for (magic, unit) in [(0xa1b2_c3d4_u32, 1000), (0xa1b2_3c4d, 1)] {
+            for big in [false, true] {
+                let words = [magic, 0, 0, 0, 65_535, 1, 7, 5, 3, 60];
+                let mut bytes: Vec<u8> =
+                    words.iter().flat_map(|w| if big { w.to_be_bytes() } else { w.to_le_bytes() }).collect();
+                bytes[4..8].copy_from_slice(if big { &[0, 2, 0, 4] } else { &[2, 0, 4, 0] });
+                bytes.extend_from_slice(b"abc");
+                let recording = Recording::parse(bytes, "f").unwrap();
+                let packet = recording.packet(0);
+                assert_eq!((packet.time, packet.bytes, packet.wire_len), (7_000_000_000 + 5 * unit, &b"abc"[..], 60));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_capture_of_ethernet_is_refused_in_one_line() {
+        let mut wifi = file(Format::Pcap, &[]);
+        wifi[20] = 105;
+        for (bytes, part) in [
+            (vec![], "0 bytes are no capture file"),
+            (b"hello, world, this is text".to_vec(), "neither pcap nor pcapng"),
+            (file(Format::Pcap, &[])[..20].to_vec(), "within its header"),
+            (wifi, "not Ethernet"),
+        ] {
+            let error = Recording::parse(bytes, "x.pcap").unwrap_err();
+            assert!(error.to_string().starts_with("x.pcap: ") && error.to_string().contains(part), "{error}");
+        }
+        let error = Recording::open(Path::new("/nonexistent.pcap")).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(Recording::open(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn packets_without_a_time_have_that_of_a_neighbour() {
+        use crate::pcap::samples::Ng;
+        let mut file = Ng::ethernet();
+        file.simple(20, &[1; 20]);
+        file.good(1_700_000_000_000_000_000, &[2; 20]);
+        file.simple(20, &[3; 20]);
+        let recording = Recording::parse(file.bytes, "f").unwrap();
+        assert!(recording.packets().all(|packet| packet.time == 1_700_000_000_000_000_000), "no gap of 54 years");
+        assert_eq!((recording.len(), recording.untimed()), (3, 2));
+    }
+
+    #[test]
+    fn a_file_with_nothing_but_other_links_is_refused_and_one_with_some_is_not() {
+        use crate::pcap::samples::Ng;
+        let mut file = Ng::ethernet();
+        file.interface(105, 0, &[]);
+        file.packet(1, 1, 20, 20, &[1; 20], &[]);
+        let error = Recording::parse(file.bytes.clone(), "f").unwrap_err();
+        assert!(error.to_string().contains("type IEEE802_11, not Ethernet"), "{error}");
+        file.good(1, &[2; 20]);
+        let recording = Recording::parse(file.bytes, "f").unwrap();
+        assert_eq!((recording.len(), recording.left_out().other_link), (1, 1));
+    }
+}
