@@ -14,9 +14,9 @@
 use super::output::{self, Output};
 use super::units;
 use crate::driver::Stats;
-use crate::emu::wire::{Fate, Note};
+use crate::emu::wire::{Counters, Fate, Note};
 use crate::error::{Error, Kind, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::io;
 
@@ -110,13 +110,27 @@ pub fn print_meant(notes: &[Note], output: &Output) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints what wires lost, where the sum of what was lost is known otherwise.
-pub fn print_lost(notes: &[Note], output: &Output) -> io::Result<()> {
+/// Prints what wires lost, where the sum of what was lost is known otherwise, and
+/// what they did besides.
+pub fn print_notes(notes: &[Note], output: &Output) -> io::Result<()> {
     let lost = notes.iter().filter(|note| matches!(note.fate, Fate::LostIn | Fate::LostOut) && note.frames > 0);
     for note in lost {
         output.info(format_args!("wire      {} {}", output::grouped(note.frames), note.words))?;
     }
-    Ok(())
+    print_meant(notes, output)
+}
+
+/// What passed on the wire of an emulated card, and what did not.
+pub fn wire_json(passed: &Counters, notes: &[Note]) -> Value {
+    json!({
+        "tx_frames": passed.tx_frames,
+        "tx_bytes": passed.tx_bytes,
+        "rx_frames": passed.rx_frames,
+        "rx_bytes": passed.rx_bytes,
+        "drops": passed.drops,
+        "unwanted": passed.unwanted,
+        "notes": notes_json(notes),
+    })
 }
 
 /// Everything that wires did or saw, by name.

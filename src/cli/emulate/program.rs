@@ -1,6 +1,7 @@
 //! An emulated card for another program, natively.
 
 use super::record::Record;
+use crate::cli::account;
 use crate::cli::output::Output;
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome};
@@ -58,15 +59,11 @@ pub fn run(specs: &[Spec], command: &[String], trace: Option<&Path>, context: &C
 
 fn report(machine: &Machine, taps: &[&Tap], end: Ended, output: &Output) -> Result<()> {
     let card = |tap: &&Tap| -> Value {
-        let wire = tap.wire();
         let rules: Vec<Value> =
             tap.violations().into_iter().map(|(rule, n)| json!({ "rule": rule, "count": n })).collect();
         json!({
             "device": tap.name(),
-            "wire": {
-                "tx_frames": wire.tx_frames, "tx_bytes": wire.tx_bytes,
-                "rx_frames": wire.rx_frames, "rx_bytes": wire.rx_bytes, "drops": wire.drops,
-            },
+            "wire": account::wire_json(&tap.wire(), &tap.wire_report()),
             "violations": rules,
         })
     };
@@ -82,12 +79,14 @@ fn report(machine: &Machine, taps: &[&Tap], end: Ended, output: &Output) -> Resu
     for tap in taps {
         let (name, wire) = (tap.name(), tap.wire());
         output.result(format_args!(
-            "{name}: sent {} frames, received {}, dropped {}; {} register accesses were trapped",
+            "{name}: sent {} frames, received {}, dropped {}, unwanted {}; {} register accesses were trapped",
             wire.tx_frames,
             wire.rx_frames,
             wire.drops,
+            wire.unwanted,
             machine.traps()
         ))?;
+        account::print_notes(&tap.wire_report(), output)?;
         for (rule, count) in tap.violations() {
             output.result(format_args!("{name}: violation {count:>6} x {rule}"))?;
         }

@@ -1,12 +1,12 @@
 //! An emulated card for another program, over a socket.
 
 use super::record::Record;
+use crate::cli::account;
 use crate::cli::output::Output;
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome};
 use crate::emu::offload::Used;
 use crate::emu::vfio_user::{Observer, Server};
-use crate::emu::wire::Counters;
 use crate::emu::{Access, Card, Spec, build};
 use crate::error::Result;
 use serde_json::json;
@@ -24,19 +24,21 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
     server.run(|| stop.requested())?;
 
     let card = server.card();
-    let Counters { tx_frames, tx_bytes, rx_frames, rx_bytes, drops, .. } = card.model().wire_counters();
+    let (wire, notes) = (card.model().wire_counters(), card.model().wire_report());
     let Used { summed, segmented, tagged, untagged } = card.model().offloads_used();
     let violations = card.violations();
     output.document(&json!({
         "command": "emulate",
         "device": format!("emu:{spec}"),
-        "wire": {
-            "tx_frames": tx_frames, "tx_bytes": tx_bytes, "rx_frames": rx_frames, "rx_bytes": rx_bytes, "drops": drops,
-        },
+        "wire": account::wire_json(&wire, &notes),
         "offloads": { "summed": summed, "segmented": segmented, "tagged": tagged, "untagged": untagged },
         "violations": violations.iter().map(|(name, n)| json!({ "rule": name, "count": n })).collect::<Vec<_>>(),
     }))?;
-    output.result(format_args!("sent {tx_frames} frames, received {rx_frames}, dropped {drops}"))?;
+    output.result(format_args!(
+        "sent {} frames, received {}, dropped {}, unwanted {}",
+        wire.tx_frames, wire.rx_frames, wire.drops, wire.unwanted
+    ))?;
+    account::print_notes(&notes, &output)?;
     if summed | segmented | tagged | untagged != 0 {
         output.result(format_args!(
             "offloads: {summed} summed, {segmented} segmented, {tagged} tagged; {untagged} untagged"

@@ -105,8 +105,7 @@ impl View<'_> {
             output::grouped(report.duplicated),
             output::grouped(report.reordered),
         ))?;
-        account::print_lost(self.notes, output)?;
-        account::print_meant(self.notes, output)?;
+        account::print_notes(self.notes, output)?;
         if report.foreign > 0 {
             output.info(format_args!("{} other frames came in between", output::grouped(report.foreign)))?;
         }
