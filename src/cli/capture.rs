@@ -1,17 +1,19 @@
 //! `bmnic capture`: packets into a file.
 //!
 //! ```text
-//!   thread "capture"   ring -> filter -> record into a chunk; never waits
+//!   thread "capture"   rings -> filter -> record into a chunk; never waits
 //!   thread "writer"    chunks -> file                  (packet::write)
-//!   main thread        once a second: counters, the live line
+//!   main thread        once a second: counters, the card's clock, the live line
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
 mod guard;
+mod merge;
 mod receive;
 mod report;
+mod times;
 
 use super::args::{DeviceArg, JUMBO, Rings, RunLength};
 use super::output::{self, Output};
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+use times::Gauge;
 
 /// Arguments of `bmnic capture`.
 #[derive(Debug, clap::Args)]
@@ -119,20 +122,22 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     clock.refine();
     let limits = session.limits(&args.length);
     let rings = usize::from(args.rings.rxd) * rx.len();
+    let (mut gauge, times) = Gauge::new(nic.as_mut(), clock.clone())?;
     let receiver = Receiver {
-        pool: session.pool_of(rings + 2 * BATCH_MAX)?,
+        pool: session.pool_of(rings + (merge::HELD * rx.len() + 1) * BATCH_MAX)?,
         queues: rx,
         batch: args.rings.batch(),
         filter: filter.clone(),
         recorder,
         clock: clock.clone(),
+        times,
         limits,
         stop: session.stop.clone(),
         counts: Arc::default(),
     };
     let before = nic.stats()?;
     let started = Instant::now();
-    let ended = watch(receiver, &session, &output, nic.as_mut(), &before)?;
+    let ended = watch(receiver, &session, &output, nic.as_mut(), &mut gauge, &before)?;
     let elapsed = started.elapsed();
     clock.refine();
     let stats = nic.stats()?;
@@ -141,7 +146,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(guard) = guard {
         guard.dismiss();
     }
-    report.print(&output, &path, &session, &filter)?;
+    report.print(&output, &path, &filter)?;
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
     match report.failure(&path) {
@@ -171,6 +176,7 @@ fn watch(
     session: &Session,
     output: &Output,
     nic: &mut dyn Nic,
+    gauge: &mut Gauge,
     before: &Stats,
 ) -> anyhow::Result<Ended> {
     /// How long SIGUSR1 may wait for its answer.
@@ -192,6 +198,7 @@ fn watch(
         if !asked && elapsed < Duration::from_secs(1) {
             continue;
         }
+        gauge.read(nic)?;
         let Counts { taken, dropped, .. } = &*counts;
         let (taken, dropped) = (receive::read(taken), receive::read(dropped));
         let missed = nic.stats()?.rx_missed.saturating_sub(before.rx_missed);
@@ -214,7 +221,7 @@ fn watch(
 
 /// Ends the file and adds everything up.
 fn finish(ended: Ended, before: &Stats, stats: &Stats, elapsed: Duration, clock: &Clock) -> Report {
-    let Ended { recorder, received: by_queue, filtered, anomalies } = ended;
+    let Ended { recorder, received: by_queue, filtered, anomalies, times } = ended;
     let received: u64 = by_queue.iter().sum();
     let lost = |now: u64, then: u64| now.saturating_sub(then);
     let missed = lost(stats.rx_missed, before.rx_missed);
@@ -236,6 +243,7 @@ fn finish(ended: Ended, before: &Stats, stats: &Stats, elapsed: Duration, clock:
         written,
         elapsed,
         stats: *stats,
+        times,
     }
 }
 
