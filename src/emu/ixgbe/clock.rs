@@ -3,8 +3,8 @@
 //! The 82599 and X540 count TIMINCA increments: every clock period (6.4 ns at
 //! 10 Gbit/s) the 64-bit SYSTIM grows by the value in TIMINCA. X550 keeps
 //! nanoseconds and seconds itself, in steps of its own period of 12.5 ns, and
-//! TIMINCA only trims its rate; reading SYSTIMR holds the time for SYSTIML and
-//! SYSTIMH, which are of the same moment then.
+//! TIMINCA only trims its rate; reading SYSTIMR, or SYSTIML without it, holds the
+//! time for those behind it, so that all are of one moment.
 
 use super::super::{Picos, RegisterFile};
 use super::irq::TIMESYNC;
@@ -37,7 +37,7 @@ pub struct Clock {
     base: u64,
     since: Picos,
     increment: u32,
-    /// SYSTIML and SYSTIMH as they were when SYSTIMR was read (X550).
+    /// SYSTIML and SYSTIMH as they were when the first was read (X550).
     held: Option<u64>,
 }
 
@@ -129,17 +129,8 @@ impl Ixgbe {
                 self.clock.held = Some(now);
                 0
             }
-            SYSTIML | SYSTIMH if self.kind == Kind::X550 => {
-                if self.clock.held.is_none() {
-                    self.violations.note("SYSTIML or SYSTIMH read before SYSTIMR");
-                }
-                let held = self.clock.held.unwrap_or(now);
-                if offset == SYSTIML {
-                    return held as u32;
-                }
-                self.clock.held = None;
-                (held >> 32) as u32
-            }
+            SYSTIML if self.kind == Kind::X550 => *self.clock.held.get_or_insert(now) as u32,
+            SYSTIMH if self.kind == Kind::X550 => (self.clock.held.take().unwrap_or(now) >> 32) as u32,
             SYSTIML => now as u32,
             SYSTIMH => (now >> 32) as u32,
             _ => self.regs.peek(offset),
