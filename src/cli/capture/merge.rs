@@ -231,7 +231,7 @@ mod tests {
         let recording = Recording::open(&path).unwrap();
         // The source numbers its frames from byte 46 on.
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes[46..54].try_into().unwrap());
-        let packets = recording.packets().map(|packet| (packet.time, number(&packet.bytes))).collect();
+        let packets = recording.packets().map(|packet| (packet.time, number(packet.bytes))).collect();
         (packets, late)
     }
 
