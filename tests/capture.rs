@@ -109,6 +109,85 @@ fn flows_are_spread_over_the_queues_and_each_queues_packets_are_counted() {
     }
 }
 
+/// The times in a file, and how many of its packets stand behind a later one.
+fn times(path: &Path) -> (Vec<u64>, u64) {
+    let times: Vec<u64> =
+        Recording::open(path).unwrap().packets().map(|packet| packet.time.try_into().unwrap()).collect();
+    let mut latest = 0;
+    let late = times.iter().filter(|&&time| {
+        let late = time < latest;
+        latest = latest.max(time);
+        late
+    });
+    let late = late.count() as u64;
+    (times, late)
+}
+
+#[test]
+fn stamps_of_the_cards_tell_packets_apart_and_queues_are_merged_by_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let file = path.to_str().unwrap();
+    for (model, step_ns) in [("x2522", 1.0), ("x550", 12.5)] {
+        for (queues, card) in [("1", "rate=10k"), ("4", "rate=10k:flows=64")] {
+            let card = format!("emu:{model},wire=source:{card}");
+            let words =
+                ["capture", file, "-i", &card, "--rxq", queues, "-c", "4000", "-d", "60s", "--json", "--strict"];
+            let output = bmnic(&words).output().unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let document = document(&output);
+            let stamps = &document["timestamps"];
+            assert_eq!((&stamps["source"], &stamps["resolution_ns"]), (&"hw".into(), &step_ns.into()), "{document}");
+            assert!(count(&document, "/timestamps/offset_uncertainty_ns") > 0);
+            assert_eq!(count(&document, "/timestamps/unstamped"), 0, "{card}");
+            let (mut times, late) = times(&path);
+            assert_eq!(late, count(&document, "/timestamps/late"), "{card}: what is out of order is said");
+            // A machine that stops the card for long within a step can make it late.
+            assert!(late < 200, "{card}: {late} of 4000 out of order");
+            times.sort_unstable();
+            assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{card}: two packets of one time");
+        }
+    }
+    let output = bmnic(&["capture", file, "-i", "emu:82599,wire=source", "-c", "10", "--json"]).output().unwrap();
+    let document = document(&output);
+    assert_eq!(document["timestamps"]["source"], "tsc");
+    assert!(document["timestamps"]["resolution_ns"].is_null(), "one a batch: {document}");
+}
+
+#[test]
+fn a_filter_sees_a_frame_beyond_its_first_buffer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (jumbo, path) = (dir.path().join("jumbo.pcap"), dir.path().join("out.pcap"));
+    // One frame of 4000 bytes, marked in its second buffer and at its end.
+    let mut frame = vec![0_u8; 4000];
+    frame[..14].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]);
+    frame[2500] = 0xaa;
+    frame[3996..].copy_from_slice(&[0xde, 0xad, 0xbe, 0xef]);
+    let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1, 1, 0, 4000, 4000];
+    let head: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    std::fs::write(&jumbo, [&head[..], &frame].concat()).unwrap();
+    for model in MODELS.iter().filter(|model| !model.starts_with("virtio")) {
+        let card = format!("emu:{model},wire=pcap:{}", jumbo.display());
+        for (filter, wanted) in [
+            ("ether[2500] = 0xaa", true),
+            ("ether[len - 4:4] = 0xdeadbeef", true),
+            ("not ether[2500] = 0", true),
+            ("ether[2500] = 0", false),
+            ("not ether[4000] = 0", false),
+        ] {
+            let file = path.to_str().unwrap();
+            let output = bmnic(&["capture", "-i", &card, "-w", file, "-c", "1", "-d", "300ms", "--json", filter])
+                .output()
+                .unwrap();
+            let document = document(&output);
+            let seen = count(&document, "/received");
+            assert!(seen > 0, "{card}: {}", text(&output.stderr));
+            let counts = (count(&document, "/captured"), count(&document, "/filtered"));
+            assert_eq!(counts, if wanted { (1, 0) } else { (0, seen) }, "{card}: {filter}");
+        }
+    }
+}
+
 #[test]
 fn a_filter_and_a_snap_length_decide_what_is_kept() {
     let dir = tempfile::tempdir().unwrap();

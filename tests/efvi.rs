@@ -123,6 +123,14 @@ fn a_card_without_a_licence_for_its_clock_is_opened_without_time() {
     assert_eq!(port.nic.describe().timestamps, driver::TimestampSource::Tsc);
 }
 
+#[test]
+fn a_card_that_puts_no_time_among_its_events_says_so_and_stamps_nothing() {
+    let card = Card::new(Fault::NoTimeEvents);
+    let mut port = driver::open(card.function(), &Config { timestamps: true, ..Config::default() }).unwrap();
+    assert_eq!(port.nic.describe().timestamps, driver::TimestampSource::Tsc);
+    assert_eq!(port.nic.clock(&mut || 0).unwrap(), None);
+}
+
 // ---- a card that is up ----
 
 struct Rig {
@@ -257,13 +265,27 @@ fn a_packet_is_stamped_in_the_second_of_the_last_time_event() {
     receive(&rig.card, &mut rig.rx, prefix, 60, 0);
     let mut batch = Batch::new(&rig.pool);
     assert_eq!(rig.port.rx[0].recv(&mut batch), 1);
-    assert_eq!(batch.meta(0).timestamp, None, "no time event yet");
+    // A quarter of a nanosecond each, less a correction of 48.
+    let first = Some(Timestamp(Duration::new(1000, 1000)));
+    assert_eq!(batch.meta(0).timestamp, first, "no time event yet: the second is that of the card's time at the start");
     batch.clear();
-    rig.rx.report(12 << 60 | 0x1a << 44 | 3 << 36 | 1000);
+    // Bits 37:36 of an event are the fraction's where nobody asked for a state.
+    rig.rx.report(12 << 60 | 0x1a << 44 | 1000);
     receive(&rig.card, &mut rig.rx, prefix, 60, 0);
     assert_eq!(rig.port.rx[0].recv(&mut batch), 1);
-    // A quarter of a nanosecond each, less a correction of 48.
-    assert_eq!(batch.meta(0).timestamp, Some(Timestamp(Duration::new(1000, 1000))));
+    assert_eq!(batch.meta(0).timestamp, first);
+    let mut ticks = 0;
+    let reading = rig
+        .port
+        .nic
+        .clock(&mut || {
+            ticks += 1;
+            ticks
+        })
+        .unwrap()
+        .unwrap();
+    let time = Timestamp(Duration::new(999, 975_000_000));
+    assert_eq!(reading, driver::ClockReading { before: 1, time, after: 2, step_ps: 250 });
     drop(batch);
 
     // And a packet that leaves: done, then when, in two halves.

@@ -1,17 +1,19 @@
 //! `bmnic capture`: packets into a file.
 //!
 //! ```text
-//!   thread "capture"   ring -> filter -> record into a chunk; never waits
+//!   thread "capture"   rings -> filter -> record into a chunk; never waits
 //!   thread "writer"    chunks -> file                  (pcap::write)
-//!   main thread        once a second: counters, the live line
+//!   main thread        once a second: counters, the card's clock, the live line
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
 mod guard;
+mod merge;
 mod receive;
 mod report;
+mod times;
 
 use super::account::{self, LossLimit, Losses};
 use super::args::{DeviceArg, JUMBO, Rings, RunLength};
@@ -37,6 +39,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+use times::Gauge;
 
 /// Arguments of `bmnic capture`.
 #[derive(Debug, clap::Args)]
@@ -133,7 +136,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     clock.refine();
     let limits = session.limits(&args.length);
     let rings = usize::from(args.rings.rxd) * rx.len();
-    let pool = session.pool_of(rings + 2 * BATCH_MAX)?;
+    let (mut gauge, times) = Gauge::new(nic.as_mut(), clock.clone())?;
+    // All that is in memory: in the rings, held by the merge, and in hand.
+    let buffers = rings + (merge::HELD * rx.len() + 1) * BATCH_MAX;
+    let pool = session.pool_of(buffers)?;
     for queue in &mut rx {
         queue.fill(&pool);
     }
@@ -146,19 +152,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         filter: filter.clone(),
         recorder,
         clock: clock.clone(),
+        times,
         limits,
         stop: session.stop.clone(),
         counts: Arc::default(),
     };
-    let started = Instant::now();
-    let (ended, counted, elapsed) = watch(receiver, &session, &output, nic.as_mut(), &before, started)?;
+    let (ended, counted, elapsed) = watch(receiver, &session, &output, nic.as_mut(), &mut gauge, &before)?;
     clock.refine();
     drop(nic);
-    let report = finish(ended, &before, counted, rings, elapsed, &clock);
+    let report = finish(ended, &before, counted, buffers, elapsed, &clock);
     if let Some(guard) = guard {
         guard.dismiss();
     }
-    report.print(&output, &path, &session, &filter)?;
+    report.print(&output, &path, &filter)?;
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
     match report.failure(&path) {
@@ -208,11 +214,12 @@ fn watch(
     session: &Session,
     output: &Output,
     nic: &mut dyn Nic,
+    gauge: &mut Gauge,
     before: &Counted,
-    started: Instant,
 ) -> anyhow::Result<(Ended, Counted, Duration)> {
     /// How long SIGUSR1 may wait for its answer.
     const SLICE: Duration = Duration::from_millis(50);
+    let started = Instant::now();
     let counts = Arc::clone(&receiver.counts);
     let live = output.live(1);
     let (done, over) = mpsc::channel::<()>();
@@ -225,9 +232,10 @@ fn watch(
         if !asked && elapsed < Duration::from_secs(1) {
             continue;
         }
+        // A card that is gone is found out at the end.
+        let _ = gauge.read(nic);
         let Counts { taken, dropped, .. } = &*counts;
         let (taken, dropped) = (receive::read(taken), receive::read(dropped));
-        // A card that is gone is found out at the end.
         let missed = session.stats(0, nic).map_or(0, |stats| stats.since(&before.stats).rx_lost());
         let text = format!(
             "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
@@ -250,9 +258,17 @@ fn watch(
     Ok((ended, counted?, elapsed))
 }
 
-/// Ends the file and adds everything up. The rings hold up to `rings` packets.
-fn finish(ended: Ended, before: &Counted, counted: Counted, rings: usize, elapsed: Duration, clock: &Clock) -> Report {
-    let Ended { recorder, received: by_queue, surplus, filtered, anomalies } = ended;
+/// Ends the file and adds everything up. Up to `buffers` packets
+/// may be in memory.
+fn finish(
+    ended: Ended,
+    before: &Counted,
+    counted: Counted,
+    buffers: usize,
+    elapsed: Duration,
+    clock: &Clock,
+) -> Report {
+    let Ended { recorder, received: by_queue, surplus, filtered, anomalies, times } = ended;
     let stats = Stats { anomalies, ..counted.stats.since(&before.stats) };
     let notes = account::notes_since(counted.notes, &before.notes);
     let received: u64 = by_queue.iter().sum();
@@ -261,7 +277,7 @@ fn finish(ended: Ended, before: &Counted, counted: Counted, rings: usize, elapse
     losses.add_port(&stats);
     // No ring had taken anything before it was filled, so this is of the whole time.
     let elsewhere = counted.stats.rx_packets.saturating_sub(received + surplus + anomalies.total());
-    let unaccounted = elsewhere.saturating_sub(rings as u64);
+    let unaccounted = elsewhere.saturating_sub(buffers as u64);
     losses.add("unaccounted", account::UNACCOUNTED, unaccounted);
     let totals = Totals {
         time: clock.wall_ns(clock.now()),
@@ -273,7 +289,7 @@ fn finish(ended: Ended, before: &Counted, counted: Counted, rings: usize, elapse
     let written = recorder.finish(totals);
     losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", written.slow);
     losses.add("disk_failed", "writing failed", written.lost);
-    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats }
+    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times }
 }
 
 impl Args {

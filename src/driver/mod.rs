@@ -372,6 +372,19 @@ impl fmt::Display for TimestampSource {
     }
 }
 
+/// The time on a card's clock, between two readings of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// The other clock, right before.
+    pub before: u64,
+    /// The card's time.
+    pub time: Timestamp,
+    /// The other clock, right after.
+    pub after: u64,
+    /// Step of the card's clock, in picoseconds.
+    pub step_ps: u32,
+}
+
 /// What a card is.
 #[derive(Clone, Debug)]
 pub struct Description {
@@ -419,6 +432,12 @@ pub trait Nic: Send {
 
     /// Counters since the port was opened, read from the card's own.
     fn stats(&mut self) -> Result<Stats>;
+
+    /// Reads the clock that stamps received packets; `None` if none does.
+    /// `other` is read right before the card is asked for its time and right after.
+    fn clock(&mut self, _other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
+        Ok(None)
+    }
 }
 
 impl dyn Nic {

@@ -3,6 +3,7 @@
 //! ```text
 //!   Clock      the processor's counter, as nanoseconds and as time of day
 //!     |
+//!     +-- Relation   what the clock of a card is to it
 //!     +-- Pace       when the next packet is due: absolute, 64-bit, no drift
 //!     +-- Patience   how long a loop may wait in vain
 //!     +-- Idle       what a poll loop does when there is nothing to do
@@ -32,6 +33,7 @@ mod patience;
 pub mod ping;
 pub mod probe;
 pub mod quiet;
+mod relation;
 pub mod search;
 
 pub use clock::{Clock, Counter, Ticks};
@@ -41,3 +43,4 @@ pub use idle::Idle;
 pub use machine::{Machine, Noise};
 pub use pace::{Pace, Slot};
 pub use patience::Patience;
+pub use relation::{Point, Relation, SLIP_NS};

@@ -9,7 +9,8 @@
 //!
 //! As in the virtual machine that filters were invented for, a load from beyond
 //! the end of a frame rejects the frame, even under `not`; arithmetic is of
-//! unsigned 32-bit numbers; a division by zero rejects. `and` and `or` have the
+//! unsigned 32-bit numbers; a division by zero rejects. The end is that of the
+//! whole frame, however many buffers it lies in. `and` and `or` have the
 //! same precedence and group to the left; `not` binds tighter. `vlan` moves what
 //! stands to its right four bytes on.
 
@@ -41,8 +42,19 @@ impl Filter {
     /// hold only its beginning.
     #[inline]
     pub fn matches(&self, frame: &[u8], len: usize) -> bool {
-        let packet = Packet { frame, len: u32::try_from(len).unwrap_or(u32::MAX) };
-        self.test.holds(&packet) == Some(true)
+        self.holds(&Packet { first: frame, rest: &[], len: u32::try_from(len).unwrap_or(u32::MAX) })
+    }
+
+    /// Whether a frame that lies in several buffers matches: all of it is looked
+    /// at, as if it lay in one. `len` is its length on the wire.
+    pub fn matches_parts(&self, parts: &[&[u8]], len: usize) -> bool {
+        let (first, rest) = parts.split_first().map_or((&[][..], &[][..]), |(first, rest)| (*first, rest));
+        self.holds(&Packet { first, rest, len: u32::try_from(len).unwrap_or(u32::MAX) })
+    }
+
+    #[inline]
+    fn holds(&self, packet: &Packet<'_>) -> bool {
+        self.test.holds(packet) == Some(true)
     }
 }
 
@@ -54,8 +66,41 @@ impl fmt::Display for Filter {
 
 /// What a filter looks at.
 struct Packet<'a> {
-    frame: &'a [u8],
+    /// The frame, or as much of it as lies in its first buffer.
+    first: &'a [u8],
+    /// What lies in further ones.
+    rest: &'a [&'a [u8]],
+    /// Length on the wire.
     len: u32,
+}
+
+impl Packet<'_> {
+    /// `size` bytes at `at`, most significant first; none beyond the end.
+    #[inline]
+    fn load(&self, at: usize, size: usize) -> Option<u32> {
+        match self.first.get(at..at + size) {
+            Some(bytes) => Some(bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte))),
+            None if self.rest.is_empty() => None,
+            None => self.load_beyond(at, size),
+        }
+    }
+
+    /// The same of bytes that do not all lie in the first buffer.
+    #[cold]
+    fn load_beyond(&self, at: usize, size: usize) -> Option<u32> {
+        let (mut word, mut left, mut skip) = (0, size, at);
+        for part in std::iter::once(&self.first).chain(self.rest) {
+            for byte in part.iter().skip(skip).take(left) {
+                word = word << 8 | u32::from(*byte);
+                left -= 1;
+            }
+            if left == 0 {
+                return Some(word);
+            }
+            skip = skip.saturating_sub(part.len());
+        }
+        None
+    }
 }
 
 /// A condition. `None` when it is evaluated: the frame is rejected.
@@ -73,8 +118,9 @@ enum Value {
     Number(u32),
     /// Length of the frame on the wire.
     Length,
-    /// 1, 2 or 4 bytes of the frame, most significant first.
-    Load(Box<Value>, u8),
+    /// 1, 2 or 4 bytes of the frame, so many bytes on from where the number says,
+    /// most significant first.
+    Load(Box<Value>, u32, u8),
     Binary(Box<Value>, Operator, Box<Value>),
 }
 
@@ -168,18 +214,23 @@ impl Value {
         match self {
             Value::Number(number) => Some(*number),
             Value::Length => Some(packet.len),
-            Value::Load(at, size) => {
-                let at = at.of(packet)? as usize;
-                let bytes = packet.frame.get(at..at + usize::from(*size))?;
-                Some(bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)))
-            }
+            // A place beyond 2^32 is beyond the end, not at the beginning again.
+            Value::Load(at, on, size) => packet.load(at.of(packet)?.checked_add(*on)? as usize, usize::from(*size)),
             Value::Binary(left, operator, right) => operator.apply(left.of(packet)?, right.of(packet)?),
         }
     }
 
     /// `size` bytes at `at`.
     fn load(at: impl Into<Value>, size: u8) -> Value {
-        Value::Load(Box::new(at.into()), size)
+        Value::Load(Box::new(at.into()), 0, size)
+    }
+
+    /// `size` bytes, `on` bytes on from `at`.
+    fn load_from(at: Value, on: u32, size: u8) -> Value {
+        match at {
+            Value::Number(at) => Value::load(at.wrapping_add(on), size),
+            at => Value::Load(Box::new(at), on, size),
+        }
     }
 
     /// This and `other`; worked out now if both are known.

@@ -52,6 +52,8 @@ pub enum Fault {
     Short(u16),
     /// It refuses it with this code.
     Refuses(u16, u32),
+    /// It has no licence to put the time among events.
+    NoTimeEvents,
     /// It restarts while it is asked this.
     Restarts(u16),
     /// It answers it with another sequence number.
@@ -313,6 +315,7 @@ impl State {
             Fault::Silent(which) if which == command => return,
             Fault::Short(which) if which == command => reply.truncate(4),
             Fault::Refuses(which, code) if which == command => refusal = Some(code),
+            Fault::NoTimeEvents if command == PTP && bytes[0] == 0x18 => refusal = Some(0x1),
             Fault::Restarts(which) if which == command => {
                 inside.boots += 1;
                 (reply, header) = (vec![], header | 1 << 22);
@@ -410,6 +413,7 @@ impl State {
                 Region::new(&arena, offset, len).words64()[len / 8 - 1].store(0, Ordering::Release);
                 vec![]
             }
+            PTP if word(0) == 0x04 => words(&[999, 3_900_000_000]),
             PTP if word(0) == 0x16 => words(&[3, 120, 1, 0, 0, 0]),
             PTP if word(0) == 0x17 => words(&[400, -48i32 as u32, 0, 0, 400, -48i32 as u32]),
             _ => vec![],

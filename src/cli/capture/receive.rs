@@ -1,8 +1,12 @@
 //! The loop that captures.
 //!
 //! It never waits for the disk, calls no system as long as packets flow (but to
-//! wake the writer once a chunk), and copies each packet once.
+//! wake the writer once a chunk), and copies each packet once. Several queues are
+//! looked at in turn, which is the order of time if a packet's time is that of
+//! its batch; by stamps of the card's they are merged ([`Merge`]).
 
+use super::merge::Merge;
+use super::times::{Summary, Times};
 use crate::cli::args::Limits;
 use crate::cli::signal::Stop;
 use crate::dma::{Batch, Pool};
@@ -10,6 +14,7 @@ use crate::driver::{Anomalies, RxQueue};
 use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::Filter;
 use crate::pcap::write::{FLUSH, Recorder};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -35,7 +40,7 @@ pub fn read(counter: &AtomicU64) -> u64 {
 pub struct Receiver {
     /// Polled in turn, their rings filled.
     pub queues: Vec<RxQueue>,
-    /// Enough buffers for all rings and two batches.
+    /// Enough buffers for all rings, [`HELD`](super::merge::HELD) batches of each and one more.
     pub pool: Pool,
     /// Packets to take off a ring in one go.
     pub batch: usize,
@@ -45,6 +50,8 @@ pub struct Receiver {
     pub recorder: Recorder,
     /// A clock of its own.
     pub clock: Clock,
+    /// What packets' times are worked out from.
+    pub times: Times,
     /// When it ends.
     pub limits: Limits,
     /// Who may end it earlier.
@@ -65,6 +72,8 @@ pub struct Ended {
     pub filtered: u64,
     /// What the card did wrong.
     pub anomalies: Anomalies,
+    /// What there is to say of the times.
+    pub times: Summary,
 }
 
 /// How often the clock is set right by the system's.
@@ -77,176 +86,184 @@ impl Receiver {
     /// Captures until a limit is reached, writing fails, or somebody says stop;
     /// then drops `done`, and lets go what comes until [`Counts::closed`]: so that
     /// no ring is full before the counters are read.
-    pub fn run(mut self, done: Sender<()>) -> Ended {
-        let mut batch = Batch::with_limit(&self.pool, self.batch.max(8));
-        let mut stamps: Vec<Stamp> = self.queues.iter().map(|_| Stamp::default()).collect();
-        let mut received = vec![0; self.queues.len()];
-        let (mut filtered, mut surplus) = (0, 0);
-        let mut left = self.limits.count.unwrap_or(u64::MAX);
-        let start = self.clock.now();
-        let end = self.limits.duration.map_or(Ticks::MAX, |d| start.saturating_add(self.clock.ticks(d)));
-        let (flush, refine) = (self.clock.ticks(FLUSH), self.clock.ticks(REFINE));
+    pub fn run(self, done: Sender<()>) -> Ended {
+        let Receiver { mut queues, pool, batch, filter, recorder, mut clock, mut times, limits, stop, counts } = self;
+        let mut intake = Intake::new(filter, recorder, queues.len(), limits.count);
+        let mut way = Way::new(&pool, queues.len(), batch.max(8), times.by_card());
+        let start = clock.now();
+        let end = limits.duration.map_or(Ticks::MAX, |d| start.saturating_add(clock.ticks(d)));
+        let (flush, refine) = (clock.ticks(FLUSH), clock.ticks(REFINE));
         let (mut next_flush, mut next_refine) = (start + flush, start + refine);
         let mut idle = Idle::new();
-        while !self.stop.requested() && left > 0 {
-            let mut did = 0;
-            for ((queue, stamp), received) in self.queues.iter_mut().zip(&mut stamps).zip(&mut received) {
-                let n = queue.recv(&mut batch);
-                if n == 0 {
-                    continue;
-                }
-                did += n;
-                stamp.batch(self.clock.wall_ns(self.clock.now()));
-                let mut i = 0;
-                while i < n {
-                    let first = i;
-                    while i + 1 < n && batch.continues(i) {
-                        i += 1;
-                    }
-                    i += 1;
-                    if left == 0 {
-                        // Beyond the count: as if it came later.
-                        surplus += frames(&batch, first);
-                        break;
-                    }
-                    *received += 1;
-                    let kept = keep(&self.filter, &mut self.recorder, &batch, first..i, stamp);
-                    match kept {
-                        None => filtered += 1,
-                        Some(taken) => left -= u64::from(taken),
-                    }
-                }
-                batch.clear();
-            }
-            let now = self.clock.now();
+        while !stop.requested() && !intake.is_full() {
+            let did = match &mut way {
+                Way::InTurn(batch, last) => in_turn(&mut queues, batch, last, &mut times, &clock, &mut intake),
+                Way::Merged(merge) => merge.round(&mut queues, &mut times, clock.wall_ns(clock.now()), &mut intake),
+            };
+            let now = clock.now();
             if now >= next_flush {
                 next_flush = now + flush;
-                self.recorder.flush();
-                self.counts.taken.store(self.recorder.taken(), Ordering::Relaxed);
-                self.counts.dropped.store(self.recorder.dropped(), Ordering::Relaxed);
-                if now >= end || self.recorder.has_failed() {
+                intake.recorder.flush();
+                counts.taken.store(intake.recorder.taken(), Ordering::Relaxed);
+                counts.dropped.store(intake.recorder.dropped(), Ordering::Relaxed);
+                if now >= end || intake.recorder.has_failed() {
                     break;
                 }
+                times.follow();
                 if now >= next_refine {
                     next_refine = now + refine;
-                    self.clock.refine();
+                    clock.refine();
                 }
             } else if now >= end {
                 break;
             }
             idle.polled(did);
         }
+        let late = match way {
+            Way::InTurn(..) => 0,
+            Way::Merged(merge) => merge.finish(&mut intake),
+        };
         drop(done);
-        while !self.counts.closed.load(Ordering::Relaxed) {
-            let mut did = 0;
-            for queue in &mut self.queues {
-                did += queue.recv(&mut batch);
-                surplus += frames(&batch, 0);
-                batch.clear();
-            }
-            idle.polled(did);
-        }
+        let surplus = let_go(&mut queues, Batch::new(&pool), &counts.closed);
         let mut anomalies = Anomalies::default();
-        for queue in &self.queues {
+        for queue in &queues {
             anomalies.add(&queue.anomalies());
         }
-        Ended { recorder: self.recorder, received, surplus, filtered, anomalies }
+        let Intake { recorder, received, filtered, .. } = intake;
+        Ended { recorder, received, surplus, filtered, anomalies, times: times.summary(late) }
     }
 }
 
-/// Frames that begin at entry `from` of a batch and behind it.
-fn frames(batch: &Batch<'_>, from: usize) -> u64 {
-    (from..batch.len()).filter(|&i| !batch.continues(i)).count() as u64
+/// Lets go of what comes until the counters are read; how many packets.
+fn let_go(queues: &mut [RxQueue], mut batch: Batch<'_>, closed: &AtomicBool) -> u64 {
+    let mut idle = Idle::new();
+    let mut packets = 0;
+    while !closed.load(Ordering::Relaxed) {
+        let mut did = 0;
+        for queue in &mut *queues {
+            did += queue.recv(&mut batch);
+            packets += (0..batch.len()).filter(|&i| !batch.continues(i)).count() as u64;
+            batch.clear();
+        }
+        idle.polled(did);
+    }
+    packets
 }
 
-/// Records the frame in entries `range` of `batch` if the filter wants it:
-/// `None` if not, else whether there was room.
+/// How packets get from the rings into the file.
+#[allow(clippy::large_enum_variant)] // one a capture
+enum Way<'p> {
+    /// As the rings are looked at; and the time of the last packet.
+    InTurn(Batch<'p>, u64),
+    /// In the order of their stamps.
+    Merged(Merge<'p>),
+}
+
+impl<'p> Way<'p> {
+    fn new(pool: &'p Pool, queues: usize, batch: usize, by_card: bool) -> Self {
+        if by_card && queues > 1 {
+            Way::Merged(Merge::new(pool, queues, batch))
+        } else {
+            Way::InTurn(Batch::with_limit(pool, batch), 0)
+        }
+    }
+}
+
+/// Takes what each ring has; how many buffers that was.
+fn in_turn(
+    queues: &mut [RxQueue],
+    batch: &mut Batch<'_>,
+    last: &mut u64,
+    times: &mut Times,
+    clock: &Clock,
+    intake: &mut Intake,
+) -> usize {
+    let mut did = 0;
+    for (q, queue) in queues.iter_mut().enumerate() {
+        let n = queue.recv(batch);
+        if n == 0 {
+            continue;
+        }
+        did += n;
+        times.batch(clock.wall_ns(clock.now()));
+        let mut first = 0;
+        while first < n && !intake.is_full() {
+            let end = end_of(batch, first);
+            intake.take(q, batch, first..end, || times.packet(batch, end - 1, last));
+            first = end;
+        }
+        batch.clear();
+    }
+    did
+}
+
+/// The entry behind the frame that starts in entry `first`.
 #[inline]
-fn keep(
-    filter: &Filter,
-    recorder: &mut Recorder,
-    batch: &Batch<'_>,
-    range: std::ops::Range<usize>,
-    stamp: &mut Stamp,
-) -> Option<bool> {
-    let frame = batch.frame(range.start);
-    if range.len() == 1 {
-        if !filter.matches(frame, frame.len()) {
-            return None;
-        }
-        let time = stamp.packet(batch, range.start);
-        return Some(recorder.record(time, frame));
+pub fn end_of(batch: &Batch<'_>, first: usize) -> usize {
+    let mut end = first + 1;
+    while end < batch.len() && batch.continues(end - 1) {
+        end += 1;
     }
-    let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
-    let mut wire_len = 0;
-    for (part, i) in parts.iter_mut().zip(range.clone()) {
-        *part = batch.frame(i);
-        wire_len += part.len();
-    }
-    // All headers that a filter looks at are in the first buffer.
-    if !filter.matches(frame, wire_len) {
-        return None;
-    }
-    let time = stamp.packet(batch, range.end - 1);
-    Some(recorder.record_parts(time, &parts[..range.len()]))
+    end
 }
 
-/// Time of day for the packets of a queue: never backwards.
-#[derive(Debug, Default)]
-struct Stamp {
-    /// When the batch was taken off the ring, ns since 1970.
-    batch: u64,
-    /// What to add to the card's clock, ns.
-    offset: Option<i64>,
-    last: u64,
+/// Where packets go: past the filter and into the file, each of them counted.
+pub struct Intake {
+    filter: Filter,
+    recorder: Recorder,
+    received: Vec<u64>,
+    filtered: u64,
+    /// Packets that are still to be written.
+    left: u64,
 }
 
-/// A card's clock that is further off than this was set anew.
-const SLIP: u64 = 1_000_000_000;
-
-impl Stamp {
-    fn batch(&mut self, now: u64) {
-        self.batch = now;
+impl Intake {
+    /// Up to `count` packets off so many rings.
+    pub fn new(filter: Filter, recorder: Recorder, queues: usize, count: Option<u64>) -> Self {
+        Intake { filter, recorder, received: vec![0; queues], filtered: 0, left: count.unwrap_or(u64::MAX) }
     }
 
-    /// The card's own stamp if it put one on, else the batch's.
+    /// Ends the file.
+    #[cfg(test)]
+    pub fn finish(self, totals: crate::pcap::record::Totals) -> crate::pcap::write::Written {
+        self.recorder.finish(totals)
+    }
+
+    /// Whether all that was asked for is there. What is beyond it is neither
+    /// received nor lost, as if it came later.
     #[inline]
-    fn packet(&mut self, batch: &Batch<'_>, i: usize) -> u64 {
-        let time = match batch.meta(i).timestamp {
-            None => self.batch,
-            Some(stamp) => self.by_card(u64::try_from(stamp.0.as_nanos()).unwrap_or(u64::MAX)),
+    pub fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Takes the frame in entries `range` of `batch`, which came off ring `q`, if
+    /// the filter wants it; `time` is asked for only then.
+    #[inline]
+    pub fn take(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) {
+        self.received[q] += 1;
+        let frame = batch.frame(range.start);
+        let kept = if range.len() == 1 {
+            self.filter.matches(frame, frame.len()).then(|| self.recorder.record(time(), frame))
+        } else {
+            self.parts(batch, range, time)
         };
-        self.last = self.last.max(time);
-        self.last
-    }
-
-    /// The card's clock counts from its start: it is tied to the time of day by
-    /// the first packet, and again if it was set.
-    fn by_card(&mut self, card: u64) -> u64 {
-        let fresh = self.batch.wrapping_sub(card) as i64;
-        let offset = *self.offset.get_or_insert(fresh);
-        let time = card.wrapping_add_signed(offset);
-        if time.abs_diff(self.batch) <= SLIP {
-            return time;
+        match kept {
+            None => self.filtered += 1,
+            Some(taken) => self.left -= u64::from(taken),
         }
-        self.offset = Some(fresh);
-        self.batch
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cards_clock_is_tied_to_the_time_of_day_and_tied_again_when_it_is_set() {
-        let mut stamp = Stamp::default();
-        stamp.batch(1_000_000_000_000);
-        assert_eq!(stamp.by_card(500), 1_000_000_000_000);
-        stamp.batch(1_000_000_100_000);
-        assert_eq!(stamp.by_card(90_500), 1_000_000_090_000, "the card's gaps are kept");
-        stamp.batch(1_000_000_200_000);
-        assert_eq!(stamp.by_card(7_000_000_000_000), 1_000_000_200_000, "set anew");
-        assert_eq!(stamp.by_card(7_000_000_000_010), 1_000_000_200_010);
+    /// The same of a frame in several buffers: `None` if it is not wanted, else
+    /// whether there was room.
+    fn parts(&mut self, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> Option<bool> {
+        let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
+        let mut wire_len = 0;
+        let count = range.len();
+        for (part, i) in parts.iter_mut().zip(range) {
+            *part = batch.frame(i);
+            wire_len += part.len();
+        }
+        let parts = &parts[..count];
+        self.filter.matches_parts(parts, wire_len).then(|| self.recorder.record_parts(time(), parts))
     }
 }

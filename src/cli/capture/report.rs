@@ -1,8 +1,8 @@
 //! What `bmnic capture` says in the end: every packet in the file or by its cause.
 
+use super::times::Summary;
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
-use crate::cli::session::Session;
 use crate::driver::Stats;
 use crate::emu::wire::Note;
 use crate::error::Error;
@@ -31,6 +31,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// The card's counters.
     pub stats: Stats,
+    /// Where the times in the file come from.
+    pub times: Summary,
 }
 
 impl Report {
@@ -45,7 +47,7 @@ impl Report {
     }
 
     /// Prints the summary, and the likely cause if nothing came.
-    pub fn print(&self, output: &Output, path: &Path, session: &Session, filter: &Filter) -> io::Result<()> {
+    pub fn print(&self, output: &Output, path: &Path, filter: &Filter) -> io::Result<()> {
         let seconds = self.elapsed.as_secs_f64();
         let shown = if path == Path::new("-") { "standard output".into() } else { path.display().to_string() };
         output.result(format_args!(
@@ -69,9 +71,8 @@ impl Report {
             output.result("          not known: what found no buffer, as this device keeps no count of it")?;
         }
         account::print_meant(&self.notes, output)?;
-        for device in &session.devices {
-            output.info(format_args!("times     {}", source(device.timestamps)))?;
-        }
+        output.info(format_args!("times     {}", self.times.line()))?;
+        self.times.warnings().for_each(|line| output.warn(line));
         if let Some(hint) = self.hint(filter) {
             output.warn(hint);
         }
@@ -123,18 +124,9 @@ impl Report {
             "filtered": self.filtered,
             "lost": self.losses.json(),
             "wire": account::notes_json(&self.notes),
+            "timestamps": self.times.json(),
             "write_error": self.written.error.as_ref().map(ToString::to_string),
             "port": output::stats(&self.stats),
         })
-    }
-}
-
-/// Where times come from, in words.
-fn source(source: crate::driver::TimestampSource) -> &'static str {
-    match source {
-        crate::driver::TimestampSource::Hardware => "hw: the card's clock, tied to the time of day by the first packet",
-        crate::driver::TimestampSource::Tsc => {
-            "tsc: the processor's counter as each batch leaves the ring, as time of day"
-        }
     }
 }

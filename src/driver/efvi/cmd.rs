@@ -249,6 +249,11 @@ commands! {
         in 0x08 { OP 0x00/4  PERIPH_ID 0x04/4 }
         out 0x08 { PTP_TX 0x00/4  PTP_RX 0x04/4  GENERAL_TX 0x10/4  GENERAL_RX 0x14/4 }
 
+    /// The card's time.
+    ptp_read_time PTP 0x0b
+        in 0x08 { OP 0x00/4  PERIPH_ID 0x04/4 }
+        out 0x08 { MAJOR 0x00/4  MINOR 0x04/4 }
+
     /// Has events with the time put into an event queue.
     ptp_subscribe PTP 0x0b
         in 0x0c { OP 0x00/4  PERIPH_ID 0x04/4  QUEUE 0x08/4 }
@@ -277,6 +282,8 @@ pub mod attach {
 
 /// Operations of PTP.
 pub mod ptp {
+    /// The time.
+    pub const READ_NIC_TIME: u64 = 0x04;
     /// Format.
     pub const GET_ATTRIBUTES: u64 = 0x16;
     /// Corrections.

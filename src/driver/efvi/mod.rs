@@ -56,7 +56,9 @@ use super::irq::Interrupts;
 use super::limits::Limits;
 use super::pieces::Pieces;
 use super::tally::Tally;
-use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, TxPath};
+use super::{
+    Anomalies, ClockReading, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, TxPath,
+};
 use crate::error::{Kind, Result};
 use crate::pci::{self, Function};
 use filters::Filters;
@@ -120,9 +122,6 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let hw = Arc::clone(&card.hw);
     card.description.mac = setup::mac(&hw)?;
     let clock = if config.timestamps { setup::clock(&hw)? } else { None };
-    if clock.is_some() {
-        card.description.timestamps = TimestampSource::Hardware;
-    }
     if let TxPath::Ctpio { .. } = config.tx_path {
         setup::check_ctpio(&hw)?;
     }
@@ -167,6 +166,8 @@ struct Card {
     max_frame: u16,
     filters: Option<Filters>,
     counters: Option<stats::Counters>,
+    /// Format of the clock that stamps received frames, if one does.
+    clock: Option<time::Format>,
     queues: Vec<Queue>,
     /// Packet memory: of which queue, which.
     packet_memory: Vec<(u16, u64)>,
@@ -193,6 +194,7 @@ impl Card {
             max_frame: config.max_frame,
             filters: None,
             counters: None,
+            clock: None,
             queues: Vec::new(),
             packet_memory: Vec::new(),
             tallies: Vec::new(),
@@ -217,6 +219,11 @@ impl Card {
             let queue = self.receive_queue(n, config, memory, clock, hashed)?;
             self.tallies.push(queue.tally());
             rx.push(super::RxQueue::Efvi(queue));
+        }
+        // Only where every receive queue is told the time.
+        if let Some(clock) = clock.filter(|_| self.queues.iter().all(|queue| queue.timed)) {
+            self.clock = Some(clock.format);
+            self.description.timestamps = TimestampSource::Hardware;
         }
         let mut tx = Vec::new();
         for n in 0..config.tx_queues {
@@ -245,6 +252,7 @@ impl Card {
             vector: config.interrupts.then_some(vi),
             timed: clock.is_some(),
         })?;
+        let clock = clock.filter(|_| queue.timed);
         let format = meta::Format {
             window: u32::from(config.rx_ring),
             max_frame: u32::from(config.max_frame),
@@ -255,7 +263,10 @@ impl Card {
         // The queue itself asks for interrupts, as it knows up to where it has read.
         let interrupt = self.interrupts.as_ref().map(|interrupts| interrupts.of(vi, || ()));
         let tail = self.hw.doorbell(vi, regs::RX_DESC_UPD)?;
-        let sync = clock.map_or_else(time::Sync::default, |clock| clock.rx);
+        let sync = match clock {
+            Some(clock) => clock.begun(&self.hw, clock.rx)?,
+            None => time::Sync::default(),
+        };
         Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, format, sync, interrupt))
     }
 
@@ -288,14 +299,19 @@ impl Card {
         })?;
         let path = path::Path::new(&self.hw, vi, config.tx_path, usize::from(self.hw.caps.pio_bytes))?;
         let tags = self.hw.caps.has(Capability::VlanInsert);
-        let clock = clock.filter(|_| queue.flags & txq::TIMESTAMP != 0).map(|clock| (clock.format, clock.tx));
+        let clock = match clock.filter(|_| queue.flags & txq::TIMESTAMP != 0) {
+            Some(clock) => Some((clock.format, clock.begun(&self.hw, clock.tx)?)),
+            None => None,
+        };
         Ok(TxQueue::new(Arc::clone(&self.hw), queue, path, u32::from(config.tx_ring), tags, clock))
     }
 
     /// Starts a queue, and remembers to stop it.
     fn start(&mut self, mut queue: Queue) -> Result<Queue> {
+        let at = self.queues.len();
         self.queues.push(queue.clone());
         queue.start(&self.hw)?;
+        self.queues[at].clone_from(&queue);
         Ok(queue)
     }
 
@@ -352,6 +368,19 @@ impl Nic for Card {
             stats.anomalies.add(&tally.read());
         }
         Ok(stats)
+    }
+
+    fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
+        let Some(format) = self.clock else { return Ok(None) };
+        let before = other();
+        let time = setup::time(&self.hw)?;
+        let after = other();
+        Ok(time.map(|(seconds, fraction)| ClockReading {
+            before,
+            time: format.time(seconds, fraction),
+            after,
+            step_ps: format.step_ps(),
+        }))
     }
 }
 

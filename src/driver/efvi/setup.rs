@@ -4,8 +4,8 @@ use super::cmd::{
     self, EVB_PORT_ID_ASSIGNED, alloc_piobuf, alloc_vis, attach, drv_attach, entity_reset, fini_evq, fini_rxq,
     fini_txq, free_piobuf, free_vis, get_capabilities, get_link, get_loopback_modes, get_mac_addresses, get_phy_cfg,
     get_workarounds, init_evq, init_rxq, init_txq, link_piobuf, ptp, ptp_get_attributes, ptp_get_corrections,
-    ptp_subscribe, ptp_unsubscribe, refusal, set_link, set_mac, unlink_piobuf, vadaptor_alloc, vadaptor_free,
-    workaround,
+    ptp_read_time, ptp_subscribe, ptp_unsubscribe, refusal, set_link, set_mac, unlink_piobuf, vadaptor_alloc,
+    vadaptor_free, workaround,
 };
 use super::ev::{self, Event, code};
 use super::hw::{Capabilities, Capability, Hw};
@@ -261,7 +261,7 @@ impl Queue {
             }
         }
         if self.timed {
-            subscribe(hw, self.vi)?;
+            self.timed = subscribe(hw, self.vi)?;
         }
         Ok(())
     }
@@ -322,13 +322,21 @@ impl Queue {
     }
 }
 
-/// Has the time put into the event queue of `vi`.
-fn subscribe(hw: &Hw, vi: u16) -> Result<()> {
+/// Has the time put into the event queue of `vi`; false if the firmware will not,
+/// for want of a licence.
+fn subscribe(hw: &Hw, vi: u16) -> Result<bool> {
     let request = Request::new(ptp_subscribe::COMMAND)
         .with(ptp_subscribe::input::OP, ptp::TIME_EVENT_SUBSCRIBE)
         .with(ptp_subscribe::input::QUEUE, u64::from(vi));
-    hw.ask_optional(request)?;
-    Ok(())
+    Ok(hw.ask_optional(request)?.is_some())
+}
+
+/// The card's time: seconds, and the fraction in its own format; `None` if the
+/// firmware does not tell it.
+pub fn time(hw: &Hw) -> Result<Option<(u64, u64)>> {
+    use ptp_read_time::{input, output};
+    let request = Request::new(ptp_read_time::COMMAND).with(input::OP, ptp::READ_NIC_TIME);
+    Ok(hw.ask_optional(request)?.map(|reply| (reply.get(output::MAJOR), reply.get(output::MINOR))))
 }
 
 /// How a card's stamps are to be read.
@@ -340,6 +348,15 @@ pub struct Clock {
     pub rx: Sync,
     /// The same for sent frames.
     pub tx: Sync,
+}
+
+impl Clock {
+    /// `sync` as it is now: frames that come before the first time event belong to
+    /// this second.
+    pub fn begun(&self, hw: &Hw, sync: Sync) -> Result<Sync> {
+        let now = time(hw)?;
+        Ok(now.map_or(sync, |(seconds, fraction)| sync.told(self.format, seconds, fraction)))
+    }
 }
 
 /// The clock, if the card has one and a licence for it.
@@ -354,6 +371,10 @@ pub fn clock(hw: &Hw) -> Result<Option<Clock>> {
     let Some(format) = Format::find(attributes.get(ptp_get_attributes::output::TIME_FORMAT)) else {
         return Ok(None);
     };
+    // A clock that does not tell the time can be related to no other.
+    if time(hw)?.is_none() {
+        return Ok(None);
+    }
     let request =
         Request::new(ptp_get_corrections::COMMAND).with(ptp_get_corrections::input::OP, ptp::GET_TIMESTAMP_CORRECTIONS);
     let corrections = hw.ask_optional(request)?;

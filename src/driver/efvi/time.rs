@@ -62,6 +62,17 @@ impl Format {
         }
     }
 
+    /// What a unit is, in picoseconds.
+    pub const fn step_ps(self) -> u32 {
+        (1_000_000_000_000 / self.second()) as u32
+    }
+
+    /// A whole time, as the controller tells it.
+    pub fn time(self, seconds: u64, fraction: u64) -> Timestamp {
+        let second = self.second() as u64;
+        Timestamp(Duration::new(seconds + fraction / second, self.nanoseconds((fraction % second) as i64)))
+    }
+
     const fn nanoseconds(self, fraction: i64) -> u32 {
         (match self {
             Format::Nanoseconds => fraction,
@@ -88,11 +99,23 @@ impl Sync {
     }
 
     /// After a time event: its seconds, bits 31:0, and fraction, bits 43:38.
+    ///
+    /// Bits 37:36 go on with the fraction; only a subscriber who asks for it is
+    /// told there whether the host has set the clock, which makes no difference to
+    /// a time since its start.
     #[must_use]
     pub fn at(self, event: u64) -> Self {
-        const CLOCK_VALID: u64 = 1 << 36;
-        let valid = if event & CLOCK_VALID != 0 { Self::VALID } else { 0 };
-        Sync(self.0 & 0xffff << 40 | event & 0xffff_ffff | (event >> 38 & 0x3f) << 32 | valid)
+        self.last(event, event >> 38)
+    }
+
+    /// After the controller told the time.
+    #[must_use]
+    pub fn told(self, format: Format, seconds: u64, fraction: u64) -> Self {
+        self.last(seconds, fraction >> format.sync_shift())
+    }
+
+    fn last(self, seconds: u64, sixty_fourth: u64) -> Self {
+        Sync(self.0 & 0xffff << 40 | seconds & 0xffff_ffff | (sixty_fourth & 0x3f) << 32 | Self::VALID)
     }
 
     fn correction(self) -> i64 {
@@ -156,7 +179,7 @@ mod tests {
     use super::*;
 
     fn event(seconds: u64, sixth: u64) -> u64 {
-        0xc001_a000_0000_0000 | seconds | sixth << 38 | 3 << 36
+        0xc001_a000_0000_0000 | seconds | sixth << 38
     }
 
     fn at(seconds: u64, nanos: u32) -> Option<Timestamp> {
@@ -187,6 +210,36 @@ mod tests {
         assert_eq!(early.received(quarter, 2_000_000_000), None, "half a second off belongs nowhere");
         assert_eq!(early.received(quarter, u32::MAX), None);
         assert_eq!(Sync::new(0).received(quarter, 8), None, "no event yet");
+    }
+
+    #[test]
+    fn the_time_that_the_controller_tells_serves_until_the_first_event() {
+        for (format, fraction) in [
+            (Format::QuarterNanoseconds, 3_900_000_000),
+            (Format::Fraction27, 130_000_000),
+            (Format::Nanoseconds, 975_000_000),
+        ] {
+            let told = Sync::new(0).told(format, 41, fraction);
+            let second = format.second() as u32;
+            assert_eq!(told.received(format, fraction as u32), Some(format.time(41, fraction)));
+            assert_eq!(
+                told.received(format, second / 5),
+                Some(format.time(42, u64::from(second / 5))),
+                "the next second"
+            );
+            assert_eq!(told.received(format, second / 2), None, "too long ago");
+            assert_eq!(format.time(41, format.second() as u64 + 8), format.time(42, 8));
+        }
+        assert_eq!(Format::QuarterNanoseconds.step_ps(), 250);
+        assert_eq!(Format::Fraction27.step_ps(), 7450);
+    }
+
+    #[test]
+    fn an_event_has_a_time_whatever_the_bits_below_its_fraction() {
+        for low in 0..4 {
+            let sync = Sync::new(0).at(event(9, 14) | low << 36);
+            assert_eq!(sync.received(Format::QuarterNanoseconds, 1_000_000_000), at(9, 250_000_000));
+        }
     }
 
     #[test]

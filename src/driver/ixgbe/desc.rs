@@ -130,6 +130,9 @@ impl rx::Format for Received {
     }
 }
 
+/// Step of the X550's clock in picoseconds: its period (X550 §7.9).
+pub const STAMP_STEP_PS: u32 = 12_500;
+
 /// Bytes of the timestamp that the X550 appends to a frame.
 const STAMP_LEN: u32 = 8;
 

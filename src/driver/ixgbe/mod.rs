@@ -41,8 +41,10 @@ use super::irq::Interrupts;
 use super::limits::Limits;
 use super::rings::Rings;
 use super::tally::Tally;
-use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx};
-use crate::dma::Decoder;
+use super::{
+    Anomalies, ClockReading, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx,
+};
+use crate::dma::{Decoder, Timestamp};
 use crate::error::Result;
 use crate::pci::{self, Function};
 use desc::Descriptor;
@@ -50,6 +52,7 @@ use hw::Hw;
 use ids::{Mac, Media, Model};
 use sfp::Module;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Receive queues that RSS can feed: 4-bit entries (82599 §7.1.2.8.2).
 const MAX_RX_QUEUES: u16 = 16;
@@ -251,6 +254,20 @@ impl Nic for Card {
             stats.anomalies.add(&tally.read());
         }
         Ok(stats)
+    }
+
+    fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
+        if self.description.timestamps != TimestampSource::Hardware {
+            return Ok(None);
+        }
+        let before = other();
+        // Reading the residue holds the rest of that moment.
+        self.hw.read(regs::SYSTIMR);
+        let after = other();
+        let (nanoseconds, seconds) = (self.hw.read(regs::SYSTIML), self.hw.read(regs::SYSTIMH));
+        self.hw.alive()?;
+        let time = Timestamp(Duration::from_secs(seconds.into()) + Duration::from_nanos(nanoseconds.into()));
+        Ok(Some(ClockReading { before, time, after, step_ps: desc::STAMP_STEP_PS }))
     }
 }
 

@@ -30,10 +30,14 @@ pub struct Clock {
     since: Picos,
     /// How much faster it runs, in 2^-40.
     rate: i64,
-    /// Event queues that are told the time.
-    subscribers: Vec<u16>,
-    /// The quarter of a second that they were told last.
+    /// Event queues that are told the time, and whether each is told of its state.
+    subscribers: Vec<(u16, bool)>,
+    /// The quarter of a second that they were told last, and when the next begins.
     quarter: i128,
+    next: Picos,
+    /// The host has set the clock; the host says that it is in step with its own.
+    set: bool,
+    in_step: bool,
     synchronising: Option<Synchronising>,
 }
 
@@ -48,7 +52,18 @@ struct Synchronising {
 impl Clock {
     /// A clock that runs from zero.
     pub fn new(kind: Kind) -> Self {
-        Clock { kind, base: 0, since: 0, rate: 0, subscribers: Vec::new(), quarter: 0, synchronising: None }
+        Clock {
+            kind,
+            base: 0,
+            since: 0,
+            rate: 0,
+            subscribers: Vec::new(),
+            quarter: 0,
+            next: 0,
+            set: false,
+            in_step: false,
+            synchronising: None,
+        }
     }
 
     /// A driver is gone: nobody is told, the clock goes on.
@@ -125,24 +140,30 @@ impl Clock {
     pub fn tune(&mut self, rate: i64, now: Picos) {
         (self.base, self.since) = (self.time(now), now);
         self.rate = rate;
+        self.next = 0;
     }
 
     /// So much is added to the time: seconds, and a part in the card's unit.
     pub fn shift(&mut self, seconds: i32, minor: i32) {
         let part = i128::from(minor) * SECOND / i128::from(self.whole());
         self.base += i128::from(seconds) * SECOND + part;
+        (self.set, self.next) = (true, 0);
     }
 
-    /// An event queue is to be told the time.
-    pub fn subscribe(&mut self, queue: u16) {
-        if !self.subscribers.contains(&queue) {
-            self.subscribers.push(queue);
-        }
+    /// The host says whether the clock is in step with its own.
+    pub fn keep_step(&mut self, is: bool) {
+        self.in_step = is;
+    }
+
+    /// An event queue is to be told the time; `state`: and the clock's state.
+    pub fn subscribe(&mut self, queue: u16, state: bool) {
+        self.unsubscribe(queue);
+        self.subscribers.push((queue, state));
     }
 
     /// No longer.
     pub fn unsubscribe(&mut self, queue: u16) {
-        self.subscribers.retain(|subscriber| *subscriber != queue);
+        self.subscribers.retain(|(subscriber, _)| *subscriber != queue);
     }
 
     /// Nobody is told any more.
@@ -152,22 +173,33 @@ impl Clock {
 }
 
 impl Ef10 {
-    /// Tells the time to who subscribed, four times a second.
-    pub(super) fn tell_time(&mut self) {
-        if self.clock.subscribers.is_empty() {
-            return;
+    /// Tells the time to who subscribed, four times a second; before the events of
+    /// what happened at or after `at`.
+    #[inline]
+    pub(super) fn tell_time(&mut self, at: Picos) {
+        if at >= self.clock.next && !self.clock.subscribers.is_empty() {
+            self.tell_quarter(at);
         }
-        let quarter = self.clock.time(self.now).div_euclid(SECOND / 4);
+    }
+
+    #[cold]
+    fn tell_quarter(&mut self, at: Picos) {
+        let time = self.clock.time(at);
+        let quarter = time.div_euclid(SECOND / 4);
+        // No later than it can be, by a clock that runs at up to twice its rate.
+        self.clock.next = at + ((SECOND / 4 - time.rem_euclid(SECOND / 4)) / 2) as Picos;
         if quarter == self.clock.quarter {
             return;
         }
         self.clock.quarter = quarter;
         let seconds = quarter.div_euclid(4) as u32;
         let minor = self.clock.minor(quarter.rem_euclid(4) * (SECOND / 4));
-        // The upper six bits of the part of a second.
-        let field = minor >> if self.clock.quarter_ns() { 26 } else { 21 };
-        for at in 0..self.clock.subscribers.len() {
-            self.post(self.clock.subscribers[at], evq::time_sync(seconds, field));
+        // The upper bits of the part of a second.
+        let field = minor >> if self.clock.quarter_ns() { 24 } else { 19 };
+        let state = u32::from(self.clock.set) | u32::from(self.clock.in_step) << 1;
+        for n in 0..self.clock.subscribers.len() {
+            let (queue, told) = self.clock.subscribers[n];
+            self.post(queue, evq::time_sync(seconds, if told { field & !3 | state } else { field }));
         }
     }
 

@@ -177,11 +177,10 @@ pub fn flushed(receive: bool, queue: u16, to_driver: bool) -> u64 {
     mcdi(if receive { RX_FLUSH } else { TX_FLUSH }, u32::from(queue) | u32::from(to_driver) << 12)
 }
 
-/// What the time is: seconds, and the upper six bits of the minor part.
+/// What the time is: seconds, and the upper eight bits of the minor part. For who
+/// asked for it the lower two of them are whether the clock was set and is in step.
 pub fn time_sync(seconds: u32, minor: u32) -> u64 {
-    const VALID: u64 = 1 << 36;
-    const IN_SYNC: u64 = 1 << 37;
-    mcdi(PTP_TIME, seconds) | VALID | IN_SYNC | u64::from(minor & 0x3f) << 38
+    mcdi(PTP_TIME, seconds) | u64::from(minor & 0xff) << 36
 }
 
 impl Ef10 {

@@ -163,7 +163,7 @@ impl Model for Ef10 {
         }
         self.mac.tick(now);
         let work = self.transmit(now) + self.receive(now);
-        self.tell_time();
+        self.tell_time(now);
         if self.stats.repeats()
             && let Some(generation) = self.stats.tick(&self.bus.memory, now)
         {

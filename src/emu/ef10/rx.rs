@@ -246,6 +246,7 @@ impl Ef10 {
             // Some wires carry what a sending MAC would have padded.
             buffer.resize(PREFIX + MIN_FRAME, 0);
         }
+        self.tell_time(at);
         let frame = &buffer[PREFIX..];
         let long = frame.len() > self.mc.longest;
         let (mut taken, mut lost) = (false, long);

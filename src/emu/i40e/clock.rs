@@ -87,12 +87,12 @@ impl I40e {
         }
     }
 
-    /// A packet that asked for it was sent.
-    pub(super) fn stamp_sent(&mut self) {
+    /// A packet that asked for it left at this time.
+    pub(super) fn stamp_sent(&mut self, at: Picos) {
         if self.regs.peek(CTL0) & ENABLE == 0 || self.regs.peek(STAT_0) & TXTIME != 0 {
             return;
         }
-        let time = self.clock.time(self.kind, self.now);
+        let time = self.clock.time(self.kind, at);
         self.regs.poke(TXTIME_L, time as u32);
         self.regs.poke(TXTIME_H, (time >> 32) as u32);
         self.regs.poke(STAT_0, self.regs.peek(STAT_0) | TXTIME);
@@ -106,8 +106,8 @@ impl I40e {
         self.regs.peek(CTL0) & ENABLE != 0 && self.regs.peek(CTL1) & ENABLE != 0
     }
 
-    /// Stamps a received event message, if a slot is free; which one.
-    pub(super) fn stamp_received(&mut self, frame: &[u8], headers: &Parsed) -> Option<u8> {
+    /// Stamps an event message that came at this time, if a slot is free; which one.
+    pub(super) fn stamp_received(&mut self, frame: &[u8], headers: &Parsed, at: Picos) -> Option<u8> {
         let control = self.regs.peek(CTL1);
         let message = self.message(frame, headers, control)?;
         let wanted = match control >> 24 & 3 {
@@ -119,7 +119,7 @@ impl I40e {
         };
         let taken = self.regs.peek(STAT_1);
         let slot = (0..4).find(|slot| taken >> slot & 1 == 0).filter(|_| wanted)?;
-        let time = self.clock.time(self.kind, self.now);
+        let time = self.clock.time(self.kind, at);
         self.regs.poke(RXTIME_L + 32 * slot, time as u32);
         self.regs.poke(RXTIME_H + 32 * slot, (time >> 32) as u32);
         self.regs.poke(STAT_1, taken | 1 << slot);

@@ -284,7 +284,7 @@ impl I40e {
     fn receive_one(&mut self, now: Picos) -> bool {
         let looped = self.looping;
         let offered = if looped { self.loop_queue.front() } else { self.mac.peek(now) };
-        let Some((offered, _)) = offered else { return false };
+        let Some((offered, at)) = offered else { return false };
         // The frame is copied: what follows changes the card.
         let mut frame = std::mem::take(&mut self.received);
         frame.clear();
@@ -293,14 +293,14 @@ impl I40e {
             // Some wires carry what a sending MAC would have padded.
             frame.resize(MIN_FRAME, 0);
         }
-        let done = self.switch_frame(&frame, looped, now);
+        let done = self.switch_frame(&frame, looped, at, now);
         self.received = frame;
         done
     }
 
     /// Gives a frame to the VSIs that want it.
     #[inline]
-    fn switch_frame(&mut self, frame: &[u8], looped: bool, now: Picos) -> bool {
+    fn switch_frame(&mut self, frame: &[u8], looped: bool, at: Picos, now: Picos) -> bool {
         if frame.len() + 4 > usize::from(self.link.longest) {
             self.count_oversize();
             self.done_with_frame(looped, true);
@@ -314,7 +314,7 @@ impl I40e {
         } else {
             None
         };
-        let stamp = if takers != 0 && self.stamping { self.stamp_received(frame, &headers) } else { None };
+        let stamp = if takers != 0 && self.stamping { self.stamp_received(frame, &headers, at) } else { None };
         let mut taken = false;
         let mut rest = if filter.is_some_and(|filter| filter.action == Action::Drop) { 0 } else { takers };
         while rest != 0 {

@@ -432,27 +432,29 @@ impl I40e {
     #[inline]
     fn emit(&mut self, now: Picos) -> bool {
         let vsi = usize::from(self.switch.owners[usize::from(self.out.queue)]);
-        loop {
+        let left = loop {
             let frame = if self.out.offload.segments() {
                 self.out.offload.segment(&self.packet, &mut self.segment)
             } else {
                 &self.packet[..]
             };
-            if self.looping {
+            let left = if self.looping {
                 if !self.loop_queue.push(frame, now) {
                     return false;
                 }
-            } else if !matches!(self.mac.send(frame, now), Sent::Done(_)) {
-                return false;
-            }
+                now
+            } else {
+                let Sent::Done(at) = self.mac.send(frame, now) else { return false };
+                at
+            };
             self.tx_good.count(frame);
             self.switch.vsis[vsi].tx.count(frame);
             if !self.out.offload.segments() || self.out.offload.next_segment(&self.packet) {
-                break;
+                break left;
             }
-        }
+        };
         if self.out.stamp {
-            self.stamp_sent();
+            self.stamp_sent(left);
         }
         self.complete();
         true

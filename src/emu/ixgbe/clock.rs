@@ -2,7 +2,9 @@
 //!
 //! The 82599 and X540 count TIMINCA increments: every clock period (6.4 ns at
 //! 10 Gbit/s) the 64-bit SYSTIM grows by the value in TIMINCA. X550 keeps
-//! nanoseconds and seconds itself, and TIMINCA only trims its rate.
+//! nanoseconds and seconds itself, in steps of its own period of 12.5 ns, and
+//! TIMINCA only trims its rate; reading SYSTIMR, or SYSTIML without it, holds the
+//! time for those behind it, so that all are of one moment.
 
 use super::super::{Picos, RegisterFile};
 use super::irq::TIMESYNC;
@@ -35,12 +37,17 @@ pub struct Clock {
     base: u64,
     since: Picos,
     increment: u32,
+    /// SYSTIML and SYSTIMH as they were when the first was read (X550).
+    held: Option<u64>,
 }
+
+/// Period of the X550's clock.
+const PERIOD: Picos = 12_500;
 
 impl Clock {
     /// A stopped clock (82599), or one that runs from zero (X550).
     pub fn new(kind: Kind) -> Self {
-        Clock { kind, base: 0, since: 0, increment: 0 }
+        Clock { kind, base: 0, since: 0, increment: 0, held: None }
     }
 
     /// The counter at `now`.
@@ -50,8 +57,9 @@ impl Clock {
             Kind::X550 => {
                 // Trim: 2^-32 ns in each period of 12.5 ns.
                 let sign = if self.increment >> 31 == 1 { -1 } else { 1 };
-                let trim = (i128::from(passed / 12_500) * i128::from(self.increment & 0x7fff_ffff) * sign) >> 32;
-                self.base.wrapping_add(passed / 1000).wrapping_add(trim as u64)
+                let periods = passed / PERIOD;
+                let trim = (i128::from(periods) * i128::from(self.increment & 0x7fff_ffff) * sign) >> 32;
+                self.base.wrapping_add(periods * PERIOD / 1000).wrapping_add(trim as u64)
             }
             Kind::I82599 | Kind::X540 => {
                 // The upper byte of the 82599's TIMINCA is a period in clocks.
@@ -65,9 +73,10 @@ impl Clock {
         }
     }
 
-    /// A packet's stamp: nanoseconds below, seconds above (X550).
-    pub fn stamp(&self, now: Picos) -> u64 {
-        self.parts(now)
+    /// The stamp of a packet that came at this time: nanoseconds below, seconds
+    /// above (X550).
+    pub fn stamp(&self, at: Picos) -> u64 {
+        self.parts(at)
     }
 
     /// SYSTIML and SYSTIMH.
@@ -80,16 +89,16 @@ impl Clock {
         }
     }
 
-    /// Holds the stamp of a received packet, unless one is held.
-    pub fn latch_rx(&self, now: Picos, regs: &RegisterFile<Effect>) -> bool {
-        self.latch(now, regs, [TSYNCRXCTL, RXSTMPL, RXSTMPH])
+    /// Holds the stamp of a packet that came at this time, unless one is held.
+    pub fn latch_rx(&self, at: Picos, regs: &RegisterFile<Effect>) -> bool {
+        self.latch(at, regs, [TSYNCRXCTL, RXSTMPL, RXSTMPH])
     }
 
-    fn latch(&self, now: Picos, regs: &RegisterFile<Effect>, [control, low, high]: [u32; 3]) -> bool {
+    fn latch(&self, at: Picos, regs: &RegisterFile<Effect>, [control, low, high]: [u32; 3]) -> bool {
         let value = regs.peek(control);
         let free = value & (ENABLE | VALID) == ENABLE;
         if free {
-            let stamp = self.parts(now);
+            let stamp = self.parts(at);
             regs.poke(low, stamp as u32);
             regs.poke(high, (stamp >> 32) as u32);
             regs.poke(control, value | VALID);
@@ -99,9 +108,9 @@ impl Clock {
 }
 
 impl Ixgbe {
-    /// A packet with TSTAMP was sent.
-    pub(super) fn stamp_sent(&mut self, now: Picos) {
-        if self.clock.latch(now, &self.regs, [TSYNCTXCTL, TXSTMPL, TXSTMPH]) {
+    /// A packet with TSTAMP left at this time.
+    pub(super) fn stamp_sent(&mut self, at: Picos) {
+        if self.clock.latch(at, &self.regs, [TSYNCTXCTL, TXSTMPL, TXSTMPH]) {
             self.regs.poke(TSICR, self.regs.peek(TSICR) | 2);
             self.cause(TIMESYNC);
         }
@@ -116,9 +125,14 @@ impl Ixgbe {
     pub(super) fn read_clock(&mut self, offset: u32) -> u32 {
         let now = self.clock.parts(self.now);
         match offset {
+            SYSTIMR => {
+                self.clock.held = Some(now);
+                0
+            }
+            SYSTIML if self.kind == Kind::X550 => *self.clock.held.get_or_insert(now) as u32,
+            SYSTIMH if self.kind == Kind::X550 => (self.clock.held.take().unwrap_or(now) >> 32) as u32,
             SYSTIML => now as u32,
             SYSTIMH => (now >> 32) as u32,
-            SYSTIMR => 0,
             _ => self.regs.peek(offset),
         }
     }

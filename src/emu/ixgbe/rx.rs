@@ -244,7 +244,7 @@ impl Ixgbe {
     fn receive_one(&mut self, now: Picos) -> bool {
         let looped = self.loopback;
         let offered = if looped { self.loop_queue.front() } else { self.mac.peek(now) };
-        let Some((frame, _)) = offered else { return false };
+        let Some((frame, at)) = offered else { return false };
         let frame = if frame.len() < MIN_FRAME {
             // Some wires carry what a sending MAC would have padded.
             self.padded[..frame.len()].copy_from_slice(frame);
@@ -290,11 +290,11 @@ impl Ixgbe {
                     let changed = Change {
                         strip: queue.strip_vlan && headers.vlan.is_some(),
                         crc: !self.strip_crc,
-                        stamp: self.stamp_all.then(|| self.clock.stamp(now)),
+                        stamp: self.stamp_all.then(|| self.clock.stamp(at)),
                     };
                     self.used.untagged += u64::from(changed.strip);
                     changed.apply(frame, &mut self.received);
-                    let latched = route.time && self.clock.latch_rx(now, &self.regs);
+                    let latched = route.time && self.clock.latch_rx(at, &self.regs);
                     let status = changed.status() | if latched { TS } else { 0 };
                     queue.deliver(&self.bus.memory, &self.received, [words[0], words[1] | u64::from(status)]);
                 }

@@ -314,29 +314,31 @@ impl Ixgbe {
     /// has no time.
     #[inline]
     fn emit(&mut self, now: Picos) -> bool {
-        loop {
+        let left = loop {
             let frame = if self.out.offload.segments() {
                 self.out.offload.segment(&self.packet, &mut self.segment)
             } else {
                 &self.packet[..]
             };
-            if self.loopback {
+            let left = if self.loopback {
                 if !self.loop_queue.push(frame, now) {
                     return false;
                 }
-            } else if !matches!(self.mac.send(frame, now), Sent::Done(_)) {
-                return false;
-            }
+                now
+            } else {
+                let Sent::Done(at) = self.mac.send(frame, now) else { return false };
+                at
+            };
             self.tx_good.count(frame, frame.len());
             let good = &mut self.tx[usize::from(self.out.queue)].good;
             good.frames += 1;
             good.bytes += frame.len() as u64;
             if !self.out.offload.segments() || self.out.offload.next_segment(&self.packet) {
-                break;
+                break left;
             }
-        }
+        };
         if self.out.stamp {
-            self.stamp_sent(now);
+            self.stamp_sent(left);
         }
         self.complete();
         true

@@ -78,7 +78,7 @@ impl Parser<'_> {
             return Err(self.wrong("ether, ip, ip6, arp, tcp, udp, sctp, icmp or icmp6 before '['"));
         };
         self.next += 1;
-        let base = self.base(proto, guards);
+        let (moved, base) = self.base(proto, guards);
         let at = self.arithmetic(guards, 0)?.ok_or_else(|| self.wrong("an offset"))?;
         let mut size = 1;
         if self.takes(":") {
@@ -93,27 +93,32 @@ impl Parser<'_> {
         if !self.takes("]") {
             return Err(self.wrong("']'"));
         }
-        Ok(Some(Value::load(base.with(Operator::Add, at), size)))
+        let at = match moved {
+            Some(moved) => moved.with(Operator::Add, at),
+            None => at,
+        };
+        Ok(Some(Value::load_from(at, base, size)))
     }
 
-    /// Where a protocol's header begins, and what must hold for there to be one.
-    fn base(&self, proto: Proto, guards: &mut Vec<Test>) -> Value {
-        let l3 = Value::Number(ETHERNET + self.tags);
+    /// Where a protocol's header begins: what differs from frame to frame, and what
+    /// does not; and what must hold for there to be one.
+    fn base(&self, proto: Proto, guards: &mut Vec<Test>) -> (Option<Value>, u32) {
+        let l3 = ETHERNET + self.tags;
         match proto {
-            Proto::Ether => Value::Number(0),
+            Proto::Ether => (None, 0),
             Proto::Ip | Proto::Ip6 | Proto::Arp | Proto::Rarp => {
                 guards.push(self.protocol(proto));
-                l3
+                (None, l3)
             }
             Proto::Transport(ICMP6) => {
                 guards.push(self.ethertype(IP6).and(Test::equal(self.l3(6, 1), ICMP6)));
-                l3.with(Operator::Add, 40)
+                (None, l3 + 40)
             }
             // Over IPv4 alone: behind IPv6 the place depends on what is between.
             Proto::Transport(number) => {
                 guards.push(self.ip_proto(number));
                 guards.push(self.first_fragment());
-                self.ip_payload()
+                (Some(self.ip_header_len()), l3)
             }
         }
     }

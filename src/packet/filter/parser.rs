@@ -518,10 +518,14 @@ impl<'a> Parser<'a> {
         Value::load(ETHERNET + self.tags + at, size)
     }
 
+    /// Length of an IPv4 header.
+    pub(super) fn ip_header_len(&self) -> Value {
+        self.l3(0, 1).with(Operator::And, 0xf).with(Operator::Multiply, 4)
+    }
+
     /// Start of an IPv4 packet's payload.
-    pub(super) fn ip_payload(&self) -> Value {
-        let header = self.l3(0, 1).with(Operator::And, 0xf).with(Operator::Multiply, 4);
-        header.with(Operator::Add, ETHERNET + self.tags)
+    fn ip_payload(&self) -> Value {
+        self.ip_header_len().with(Operator::Add, ETHERNET + self.tags)
     }
 
     /// Fragment offset zero.

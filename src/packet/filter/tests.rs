@@ -145,13 +145,12 @@ const EXPRESSIONS: &[&str] = &[
     "5 < 6",
 ];
 
-#[test]
-fn tcpdump_agrees_on_every_frame() {
+/// Numbers of the frames that tcpdump lets through, or `None` if it is not installed.
+fn tcpdump(frames: &[Vec<u8>], expression: &str) -> Option<Vec<usize>> {
     if Command::new("tcpdump").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         println!("SKIPPED: tcpdump is not installed");
-        return;
+        return None;
     }
-    let frames = frames();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
     file.write_all(&words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65535, 1])).unwrap();
@@ -160,25 +159,105 @@ fn tcpdump_agrees_on_every_frame() {
         file.write_all(&words(&[i as u32, 0, frame.len() as u32, frame.len() as u32])).unwrap();
         file.write_all(frame).unwrap();
     }
+    let output =
+        Command::new("tcpdump").args(["-r"]).arg(file.path()).args(["-w", "-", "--", expression]).output().unwrap();
+    assert!(output.status.success(), "{expression}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut through = Vec::new();
+    let mut rest = output.stdout.get(24..).unwrap_or_default();
+    while let Some(header) = rest.get(..16) {
+        let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
+        through.push(word(0) as usize);
+        rest = &rest[16 + word(8) as usize..];
+    }
+    Some(through)
+}
+
+#[test]
+fn tcpdump_agrees_on_every_frame() {
+    let frames = frames();
     let mut matched = 0;
     for expression in EXPRESSIONS {
         let filter = Filter::parse(expression).unwrap();
-        let ours: Vec<u32> =
-            (0..frames.len()).filter(|&i| filter.matches(&frames[i], frames[i].len())).map(|i| i as u32).collect();
-        let output =
-            Command::new("tcpdump").args(["-r"]).arg(file.path()).args(["-w", "-", "--", expression]).output().unwrap();
-        assert!(output.status.success(), "{expression}: {}", String::from_utf8_lossy(&output.stderr));
-        let mut theirs = Vec::new();
-        let mut rest = output.stdout.get(24..).unwrap_or_default();
-        while let Some(header) = rest.get(..16) {
-            let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
-            theirs.push(word(0));
-            rest = &rest[16 + word(8) as usize..];
-        }
+        let ours: Vec<usize> = (0..frames.len()).filter(|&i| filter.matches(&frames[i], frames[i].len())).collect();
+        let Some(theirs) = tcpdump(&frames, expression) else { return };
         assert_eq!(ours, theirs, "{expression}");
         matched += ours.len();
     }
     assert!(matched > 1000, "the expressions match something: {matched}");
+}
+
+/// A buffer's worth: a longer frame lies in several.
+const BUFFER: usize = crate::dma::BUFFER_SIZE;
+
+/// Frames around one, two and three buffers long, each byte telling its place.
+fn long_frames() -> Vec<Vec<u8>> {
+    let near = |len: usize| len - 4..len + 5;
+    let lengths = [60, 1514].into_iter().chain(near(BUFFER)).chain(near(2 * BUFFER)).chain([9014]);
+    let frame = |len: usize| {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 9)
+            .udp(53, 80)
+            .write(&mut frame, &vec![0; len - 42])
+            .unwrap();
+        (42..len).for_each(|at| frame[at] = (at * 31 + at / 251) as u8);
+        frame
+    };
+    lengths.map(frame).collect()
+}
+
+/// Loads of every size around where one buffer ends and the next begins, from
+/// the end of a frame, and past it.
+fn far_expressions() -> Vec<String> {
+    let whole = long_frames().pop().unwrap();
+    let mut expressions: Vec<String> = vec![
+        "ether[len - 4:4] != 0".into(),
+        "ether[len - 1] & 1 = 0".into(),
+        "ether[len - 3:4] = 0 or udp".into(),
+        "not ether[len - 3:4] = 0".into(),
+        "ether[len] = 0".into(),
+        "ether[len - 2048:2] & 1 = 1".into(),
+        "ip[len - 18:2] & 3 = 1".into(),
+        "ip[len - 70] < 128".into(),
+        "ip[0xfffffff8] = 0 or 5 < 6".into(),
+        "udp[2040:4] > 0x40000000".into(),
+        "udp[len - 100] & 1 = 0".into(),
+        "ip[4294967288] = 0".into(),
+        "ether[ether[2047] + 2000] & 1 = 0".into(),
+        "len > 2048 and not ether[2500] = 0".into(),
+    ];
+    for at in (BUFFER - 5..BUFFER + 4).chain(2 * BUFFER - 3..2 * BUFFER + 2).chain([9009, 9012, 9013]) {
+        for size in [1_usize, 2, 4] {
+            let known = whole.get(at..at + size).unwrap_or(&[0]);
+            let known = known.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
+            expressions.push(format!("ether[{at}:{size}] = {known}"));
+            expressions.push(format!("not ether[{at}:{size}] = {known}"));
+            expressions.push(format!("ether[len - {at}:{size}] & 1 = 0"));
+        }
+    }
+    expressions
+}
+
+#[test]
+fn a_filter_sees_all_of_a_frame_however_it_is_cut_into_buffers() {
+    let frames = long_frames();
+    let mut matched = 0;
+    for expression in far_expressions() {
+        let filter = Filter::parse(&expression).unwrap();
+        let whole: Vec<usize> = (0..frames.len()).filter(|&i| filter.matches(&frames[i], frames[i].len())).collect();
+        for buffer in [BUFFER, BUFFER - 14, 64] {
+            let parts = |i: &usize| frames[*i].chunks(buffer).collect::<Vec<_>>();
+            let cut: Vec<usize> =
+                (0..frames.len()).filter(|i| filter.matches_parts(&parts(i), frames[*i].len())).collect();
+            assert_eq!(cut, whole, "{expression} in buffers of {buffer}");
+        }
+        matched += whole.len();
+        if let Some(theirs) = tcpdump(&frames, &expression) {
+            assert_eq!(whole, theirs, "{expression}");
+        }
+    }
+    assert!(matched > 300, "the expressions match something: {matched}");
+    assert!(Filter::parse("").unwrap().matches_parts(&[], 0) && !Filter::parse("ip").unwrap().matches_parts(&[], 0));
 }
 
 #[test]

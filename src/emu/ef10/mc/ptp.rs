@@ -25,7 +25,11 @@ pub fn run(card: &mut Ef10, input: &[u8]) -> Answer {
     let now = card.now;
     let word = |at| u32_at(input, at);
     match word(0) {
-        ENABLE | DISABLE | SET_SYNC_STATUS => Ok(Vec::new()),
+        ENABLE | DISABLE => Ok(Vec::new()),
+        SET_SYNC_STATUS => {
+            card.clock.keep_step(word(8) == 1);
+            Ok(Vec::new())
+        }
         READ_NIC_TIME => {
             let (seconds, minor) = card.clock.parts(now);
             Ok(reply(8, &[(0, seconds), (4, minor)]))
@@ -65,7 +69,8 @@ pub fn run(card: &mut Ef10, input: &[u8]) -> Answer {
             if card.evq(queue).is_none() {
                 return Err(No::Code(ENOENT));
             }
-            card.clock.subscribe(queue);
+            // REPORT_SYNC_STATUS.
+            card.clock.subscribe(queue, word(8) >> 31 == 1);
             Ok(Vec::new())
         }
         TIME_EVENT_UNSUBSCRIBE => {

@@ -63,15 +63,34 @@ fn who_subscribes_is_told_the_time_four_times_a_second() {
         bench.run(SECOND / 4);
         told.extend(bench.events(0));
     }
-    let times: Vec<_> = told.iter().map(|event| (event & 0xffff_ffff, event >> 38 & 0x3f)).collect();
-    assert!(told.iter().all(|event| event >> 44 == 0xc001a && event >> 36 & 3 == 3));
+    let times: Vec<_> = told.iter().map(|event| (event & 0xffff_ffff, event >> 36 & 0xff)).collect();
+    assert!(told.iter().all(|event| event >> 44 == 0xc001a));
     let first = times[0].0;
-    let minor = [0, 1_000_000_000u64, 2_000_000_000, 3_000_000_000].map(|quarter| quarter >> 26);
+    let minor = [0, 1_000_000_000u64, 2_000_000_000, 3_000_000_000].map(|quarter| quarter >> 24);
     let wanted: Vec<_> = (1..9).map(|n| (first + n / 4, minor[(n % 4) as usize])).collect();
     assert_eq!(times, wanted);
     bench.ptp(&[0x19, 0, 0, 0]);
     bench.run(SECOND);
     assert_eq!(bench.events(0), NONE);
+    bench.assert_clean();
+}
+
+#[test]
+fn who_asks_for_it_is_told_whether_the_clock_was_set_in_place_of_the_lowest_bits() {
+    let mut bench = Bench::new("x2522,strict", 1);
+    bench.evq(0, 0);
+    bench.ptp(&[0x18, 0, 1 << 31]);
+    let state = |bench: &mut Bench| {
+        bench.run(SECOND / 4);
+        let events = bench.events(0);
+        assert!(!events.is_empty());
+        events.iter().map(|event| event >> 36 & 3).collect::<Vec<_>>()
+    };
+    assert!(state(&mut bench).iter().all(|&bits| bits == 0), "a clock that nobody has set");
+    bench.ptp(&[6, 0, 0, 0, 1000, 0]);
+    assert!(state(&mut bench).iter().all(|&bits| bits == 1));
+    bench.ptp(&[0x1b, 0, 1, 2, 0, 0]);
+    assert!(state(&mut bench).iter().all(|&bits| bits == 3));
     bench.assert_clean();
 }
 

@@ -294,6 +294,31 @@ fn the_x550_stamps_every_packet_behind_its_last_byte() {
 }
 
 #[test]
+fn the_x550s_time_is_of_one_moment_however_long_reading_it_takes() {
+    let bench = Bench::new("x550,strict");
+    let parts = |bench: &Bench, first: u64| {
+        bench.read(first);
+        // The second ends meanwhile.
+        bench.engine.advance(1_000_000_000_000);
+        let low = u64::from(bench.read(0x8c0c));
+        bench.engine.advance(1_000_000_000_000);
+        u64::from(bench.read(0x8c10)) * 1_000_000_000 + low
+    };
+    let begun = |bench: &Bench| bench.engine.now() / 1000;
+    bench.write(0x8c0c, 0);
+    bench.write(0x8c10, 0);
+    let start = begun(&bench);
+    for _ in 0..3 {
+        let before = begun(&bench) - start;
+        let time = parts(&bench, 0x8c58);
+        // An access takes 5 us of virtual time.
+        assert!((before..before + 20_000).contains(&time), "{before} {time}");
+        assert!(matches!(time % 25, 0 | 12), "in steps of 12.5 ns: {time}");
+    }
+    bench.assert_clean();
+}
+
+#[test]
 fn frames_keep_their_check_sequence_if_it_is_not_stripped() {
     let mut bench = Bench::new("82599,strict");
     bench.write(0x4240, bench.read(0x4240) & !2);

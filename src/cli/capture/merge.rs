@@ -1,0 +1,264 @@
+//! Packets of several queues, in the order of their stamps.
+//!
+//! ```text
+//!   queue 0 --recv--> | 12 | 19 | 30 |     the earliest of all heads goes first,
+//!   queue 1 --recv--> | 15 | 16 |          once each queue that has none was found
+//!   queue 2 --recv--> |                    empty a good while after that one came
+//! ```
+//!
+//! A queue that shows a later packet has no earlier one. One that is empty may
+//! still get one: cards write to a ring when they have some for it, not to all
+//! rings at once. So a packet is held for up to [`HOLD`] after it came, as long as
+//! there is room to take more off its ring meanwhile; then it is written once the
+//! empty queues were looked at again. Nobody waits, and no more is held of a queue
+//! than two batches. What a card shows later than that is written when it comes,
+//! and counted.
+
+use super::receive::{Intake, end_of};
+use super::times::Times;
+use crate::dma::{BATCH_MAX, Batch, Pool};
+use crate::driver::RxQueue;
+
+/// How much later than others a card may show a packet, in nanoseconds.
+const HOLD: u64 = 10_000_000;
+
+/// Batches that are held of a queue, at most.
+pub const HELD: usize = 2;
+
+/// All queues of a card.
+pub struct Merge<'p> {
+    lanes: Vec<Lane<'p>>,
+    /// Looks at queues so far.
+    looks: u64,
+    /// Time of the packet that was written last.
+    written: u64,
+    /// Packets behind later ones.
+    late: u64,
+}
+
+/// What is held of one queue.
+struct Lane<'p> {
+    /// What is written next, from entry `next` on, and what came behind it.
+    front: Part<'p>,
+    back: Part<'p>,
+    next: usize,
+    /// The last look that found nothing, and when that was.
+    empty: (u64, u64),
+    /// Time of its last packet.
+    last: u64,
+}
+
+/// A batch of a queue's.
+struct Part<'p> {
+    batch: Batch<'p>,
+    /// Time of the packet that starts in each entry.
+    times: [u64; BATCH_MAX],
+    /// The last look that took something.
+    taken: u64,
+}
+
+impl Lane<'_> {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.next == self.front.batch.len()
+    }
+
+    /// Takes what there is and there is room for; how many entries that is.
+    fn look(&mut self, queue: &mut RxQueue, look: u64, now: u64, times: &mut Times) -> usize {
+        let Part { batch, times: stamps, taken } = &mut self.back;
+        let had = batch.len();
+        let n = queue.recv(batch);
+        if n == 0 {
+            if batch.room() > 0 {
+                self.empty = (look, now);
+            }
+        } else {
+            *taken = look;
+            times.batch(now);
+            let mut first = had;
+            while first < had + n {
+                let end = end_of(batch, first);
+                stamps[first] = times.packet(batch, end - 1, &mut self.last);
+                first = end;
+            }
+        }
+        self.turn();
+        n
+    }
+
+    /// What is behind comes to the front once that is written.
+    #[inline]
+    fn turn(&mut self) {
+        if self.is_empty() {
+            self.front.batch.clear();
+            self.next = 0;
+            std::mem::swap(&mut self.front, &mut self.back);
+        }
+    }
+}
+
+impl<'p> Merge<'p> {
+    /// Of so many queues, in batches of up to `batch`.
+    pub fn new(pool: &'p Pool, queues: usize, batch: usize) -> Self {
+        let part = || Part { batch: Batch::with_limit(pool, batch), times: [0; BATCH_MAX], taken: 0 };
+        let lane = || Lane { front: part(), back: part(), next: 0, empty: (0, 0), last: 0 };
+        Merge { lanes: (0..queues).map(|_| lane()).collect(), looks: 0, written: 0, late: 0 }
+    }
+
+    /// Looks at all queues of which more can be held, and writes what is next as far
+    /// as that is known; how much there was to do. `now`: time of day, in ns.
+    pub fn round(&mut self, queues: &mut [RxQueue], times: &mut Times, now: u64, intake: &mut Intake) -> usize {
+        let mut did = 0;
+        for (lane, queue) in self.lanes.iter_mut().zip(queues) {
+            self.looks += 1;
+            did += lane.look(queue, self.looks, now, times);
+        }
+        while let Some(q) = self.earliest() {
+            if intake.is_full() || !self.is_next(q) {
+                break;
+            }
+            self.write(q, intake);
+            did += 1;
+        }
+        did
+    }
+
+    /// Whether the head of queue `q`, which came before those of the others, may be
+    /// written although some show none.
+    #[inline]
+    fn is_next(&self, q: usize) -> bool {
+        let head = &self.lanes[q];
+        let (time, taken) = (head.front.times[head.next], head.front.taken);
+        let mut empty = self.lanes.iter().filter(|lane| lane.is_empty()).map(|lane| lane.empty);
+        // More cannot be held while its ring fills up.
+        let pressed = head.back.batch.room() == 0;
+        empty.all(|(look, at)| if pressed { look > taken } else { at >= time + HOLD })
+    }
+
+    /// Writes all that is held: nobody looks any more. How many packets were
+    /// written behind later ones in all.
+    pub fn finish(mut self, intake: &mut Intake) -> u64 {
+        while let Some(q) = self.earliest().filter(|_| !intake.is_full()) {
+            self.write(q, intake);
+        }
+        self.late
+    }
+
+    /// The queue whose head came first.
+    #[inline]
+    fn earliest(&self) -> Option<usize> {
+        let heads = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.is_empty());
+        heads.min_by_key(|(_, lane)| lane.front.times[lane.next]).map(|(q, _)| q)
+    }
+
+    #[inline]
+    fn write(&mut self, q: usize, intake: &mut Intake) {
+        let lane = &mut self.lanes[q];
+        let Part { batch, times, .. } = &lane.front;
+        let (first, end) = (lane.next, end_of(batch, lane.next));
+        let time = times[first];
+        self.late += u64::from(time < self.written);
+        self.written = self.written.max(time);
+        intake.take(q, batch, first..end, || time);
+        lane.next = end;
+        lane.turn();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::{self, Config, Port};
+    use crate::emu::{Drive, Engine};
+    use crate::packet::Filter;
+    use crate::pcap::read::Recording;
+    use crate::pcap::record::{Format, Totals};
+    use crate::pcap::write::{Plan, Recorder, SNAPLEN};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const MILLISECOND: u64 = 1_000_000_000;
+
+    /// Does something while the engine goes on: some cards finish what they began
+    /// in a later step.
+    fn meanwhile<R>(engine: &Engine, something: impl FnOnce() -> R) -> R {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    engine.advance(MILLISECOND / 1000);
+                    engine.step();
+                }
+            });
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(something));
+            done.store(true, Ordering::Relaxed);
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Captures `count` packets of a card with four queues in virtual time, in steps
+    /// of `step` picoseconds: the file's times and sequence numbers, and how many are late.
+    fn capture(card: &str, batch: usize, step: u64, count: u64) -> (Vec<(u64, u64)>, u64) {
+        let engine = Engine::new(Drive::Manual);
+        let (function, tap) = engine.open(&card.parse().unwrap()).unwrap();
+        let config = Config { rx_queues: 4, timestamps: true, ..Config::default() };
+        let Port { mut rx, tx: _tx, mut nic } = meanwhile(&engine, || driver::open(function.clone(), &config).unwrap());
+        let pool = Pool::new(4 * 512 + 16 * BATCH_MAX, function.addressing()).unwrap();
+        function.map(pool.arena()).unwrap();
+        rx.iter_mut().for_each(|queue| queue.fill(&pool));
+        while !nic.link().unwrap().up {
+            engine.advance(MILLISECOND);
+            engine.step();
+        }
+        let mut times = Times::beside(nic.as_mut(), || engine.now() / 1000);
+        assert!(times.by_card());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let plan = Plan { path: &path, format: Format::Pcap, snaplen: SNAPLEN, buffer: 64 << 20, interface: "test" };
+        let recorder = Recorder::create(&plan, |_| ()).unwrap();
+        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder, rx.len(), Some(count));
+        let mut merge = Merge::new(&pool, rx.len(), batch);
+        let mut rounds = 0;
+        while !intake.is_full() {
+            engine.advance(step);
+            engine.step();
+            merge.round(&mut rx, &mut times, engine.now() / 1000, &mut intake);
+            rounds += 1;
+            assert!(rounds < 1_000_000, "it comes to no end");
+        }
+        let late = merge.finish(&mut intake);
+        assert_eq!(intake.finish(Totals::default()).records, count);
+        assert_eq!(tap.violations(), []);
+        let recording = Recording::open(&path).unwrap();
+        // The source numbers its frames from byte 46 on.
+        let number = |bytes: &[u8]| u64::from_be_bytes(bytes[46..54].try_into().unwrap());
+        let packets =
+            recording.packets().map(|packet| (packet.time.try_into().unwrap(), number(packet.bytes))).collect();
+        (packets, late)
+    }
+
+    #[test]
+    fn a_file_of_four_queues_is_in_the_order_in_which_packets_came() {
+        for model in ["x2522", "x550"] {
+            for (batch, step, rate) in [(8, 300_000_000, "10k"), (32, 20_000_000, "1M"), (8, 3_000_000, "1M")] {
+                let card = format!("{model},strict,wire=source:rate={rate}:flows=64");
+                let (packets, late) = capture(&card, batch, step, 2_000);
+                let what = format!("{card}, batches of {batch}, steps of {step} ps");
+                assert!(packets.is_sorted_by_key(|(time, _)| *time), "{what}");
+                assert!(packets.is_sorted_by_key(|(_, number)| *number), "{what}");
+                assert_eq!(late, 0, "{what}");
+                let distinct = packets.windows(2).filter(|pair| pair[0].0 < pair[1].0).count();
+                assert_eq!(distinct, packets.len() - 1, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_card_that_shows_packets_late_is_put_in_order_too() {
+        for model in ["x2522", "x550"] {
+            let card = format!("{model},strict,nasty,wire=source:rate=10k:flows=64");
+            let (packets, late) = capture(&card, 32, 300_000_000, 2_000);
+            assert!(packets.is_sorted_by_key(|(time, _)| *time), "{model}");
+            assert_eq!(late, 0, "{model}");
+        }
+    }
+}
