@@ -46,7 +46,7 @@ pub struct Args {
     /// How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line
     #[arg(short, long, value_name = "RATE", env = "BMNIC_RATE")]
     rate: Option<Rate>,
-    /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix
+    /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)
     #[arg(short, long, value_name = "SIZES")]
     size: Option<Sizes>,
     /// What the frames hold

@@ -209,6 +209,27 @@ impl Session {
         self.taps.first().map(Tap::take_stages).unwrap_or_default()
     }
 
+    /// Counts from now on how long what plays the emulated cards is held up: gaps
+    /// longer than `patience`.
+    pub fn watch_engine(&self, patience: Duration) {
+        if let Some(engine) = &self._engine {
+            engine.watch(patience.as_nanos().min(u128::from(u64::MAX / 1_000)) as u64 * 1_000);
+        }
+    }
+
+    /// How long it was held up since; not at all where cards are real.
+    pub fn engine_held_up(&self) -> Duration {
+        self._engine.as_ref().map_or(Duration::ZERO, |engine| Duration::from_nanos(engine.held_up() / 1_000))
+    }
+
+    /// Frames that the ports missed because no descriptor was free for them, in all.
+    ///
+    /// # Errors
+    /// What reading the counters of a card meets.
+    pub fn missed(&mut self) -> Result<u64> {
+        self.ports.iter_mut().map(|port| port.nic.stats().map(|stats| stats.rx_missed)).sum()
+    }
+
     /// What bmnic's driver did that the datasheet of an emulated card forbids:
     /// device, rule, how often.
     pub fn violations(&self) -> Vec<(String, String, u64)> {

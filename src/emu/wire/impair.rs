@@ -1,14 +1,19 @@
 //! Impairments: what a bad wire does to frames.
 //!
 //! ```text
-//!   port  --send-->  [lose, double, spoil, swap, delay]  -->  wire
-//!   port  <--peek--  [lose, double, spoil, swap, delay]  <--  wire
+//!   port  --send-->  [lose, limit, double, spoil, swap, delay]  -->  wire
+//!   port  <--peek--  [lose, limit, double, spoil, swap, delay]  <--  wire
 //! ```
 //!
 //! Each way has its own chance, drawn from the seed, in an order that depends on
 //! nothing but the frames: the same frames on the same seed meet the same fate,
 //! however the model is stepped. A frame crosses the impairment once on its way
 //! out and once on its way in; a loop is one segment, so there only once.
+//!
+//! A rate limit is a policer, each way: it holds [`BURST`] frames' worth of
+//! credit, gains more at its rate, and drops a frame that it has none for. It
+//! keeps no queue, so a steady stream passes whole up to the rate and loses
+//! exactly the excess above it.
 
 use super::{FrameQueue, MAX_FRAME, Picos, Random, Wire};
 use crate::emu::Share;
@@ -18,6 +23,8 @@ use crate::emu::Share;
 pub struct Impairment {
     /// Share that vanishes.
     pub loss: Share,
+    /// Frames a second that pass; what comes faster vanishes. 0 is no limit.
+    pub limit: u64,
     /// Share that comes twice.
     pub duplicate: Share,
     /// Share that comes after the frame behind it.
@@ -99,8 +106,8 @@ impl Wire for Impaired {
     fn report(&self) -> Vec<(&'static str, u64)> {
         let mut report = self.wire.report();
         for (way, names) in [
-            (self.out.as_ref(), ["out_lost", "out_duplicated", "out_reordered", "out_corrupted"]),
-            (Some(&self.back), ["in_lost", "in_duplicated", "in_reordered", "in_corrupted"]),
+            (self.out.as_ref(), ["out_lost", "out_duplicated", "out_reordered", "out_corrupted", "out_over_limit"]),
+            (Some(&self.back), ["in_lost", "in_duplicated", "in_reordered", "in_corrupted", "in_over_limit"]),
         ] {
             report.extend(way.into_iter().flat_map(|fate| names.into_iter().zip(fate.counts)));
         }
@@ -119,14 +126,17 @@ struct Fate {
     /// When the last frame comes out: none overtakes it by jitter.
     last: Picos,
     scratch: Vec<u8>,
-    /// Lost, duplicated, reordered, corrupted.
-    counts: [u64; 4],
+    /// Where the rate is limited.
+    policer: Option<Policer>,
+    /// Lost, duplicated, reordered, corrupted, over the limit.
+    counts: [u64; 5],
 }
 
 impl Fate {
     fn new(what: Impairment, random: Random) -> Self {
         let queue = FrameQueue::new(ROOM);
-        Fate { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), counts: [0; 4] }
+        let policer = (what.limit != 0).then(|| Policer::new(what.limit));
+        Fate { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), policer, counts: [0; 5] }
     }
 
     /// Whether a frame, its double and one that waited fit.
@@ -137,7 +147,7 @@ impl Fate {
     /// Decides over a frame. All the chances are drawn for each frame, so that
     /// one impairment does not change what another one chooses.
     fn pass(&mut self, frame: &[u8], at: Picos) {
-        let Impairment { loss, duplicate, reorder, corrupt, delay, jitter } = self.what;
+        let Impairment { loss, limit: _, duplicate, reorder, corrupt, delay, jitter } = self.what;
         let lost = self.random.happens(loss);
         let doubled = self.random.happens(duplicate);
         let swapped = self.random.happens(reorder);
@@ -146,6 +156,10 @@ impl Fate {
         let varied = self.random.below(2 * jitter + 1);
         if lost {
             self.counts[0] += 1;
+            return;
+        }
+        if self.policer.as_mut().is_some_and(|policer| !policer.lets(at)) {
+            self.counts[4] += 1;
             return;
         }
         self.scratch.clear();
@@ -187,6 +201,42 @@ impl Fate {
             self.release();
         }
         self.queue.front().filter(|&(_, at)| at <= now)
+    }
+}
+
+/// Frames that may come at once on a wire with a limit. Two of the largest
+/// batches: a sender that is late by one and a card that is late by another are
+/// still within a rate.
+pub const BURST: u64 = 128;
+
+/// A token bucket. Credit is in frames times picoseconds a second, so it is
+/// exact for every rate.
+struct Policer {
+    rate: u64,
+    credit: u128,
+    last: Picos,
+}
+
+impl Policer {
+    /// What one frame costs.
+    const FRAME: u128 = 1_000_000_000_000;
+    /// What a full bucket holds.
+    const FULL: u128 = BURST as u128 * Self::FRAME;
+
+    fn new(rate: u64) -> Self {
+        Policer { rate, credit: Self::FULL, last: 0 }
+    }
+
+    /// Whether a frame that comes at `at` passes.
+    fn lets(&mut self, at: Picos) -> bool {
+        let gained = u128::from(at.saturating_sub(self.last)) * u128::from(self.rate);
+        self.last = self.last.max(at);
+        self.credit = (self.credit + gained).min(Self::FULL);
+        let passes = self.credit >= Self::FRAME;
+        if passes {
+            self.credit -= Self::FRAME;
+        }
+        passes
     }
 }
 
@@ -255,6 +305,28 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_passes_its_rate_and_a_burst_and_drops_exactly_the_rest() {
+        const COUNT: u32 = 100_000;
+        let passed = |limit| round(Impairment { limit, ..Impairment::default() }, 1, COUNT).len() as u64;
+        // Ten million come a second, for 10 ms less one gap.
+        assert_eq!(passed(10_000_000), u64::from(COUNT), "at the limit");
+        assert_eq!(passed(20_000_000), u64::from(COUNT), "below it");
+        for limit in [1_000, 123_457, 2_000_000, 9_999_000] {
+            let right = BURST + limit * u64::from(COUNT - 1) / 10_000_000;
+            assert_eq!(passed(limit), right.min(u64::from(COUNT)), "{limit}");
+        }
+        let mut wire =
+            Impaired::new(Box::new(Loop::new(true)), Impairment { limit: 1, ..Impairment::default() }, 1, false);
+        for at in 0..BURST + 7 {
+            assert!(wire.send(&[0; 60], at));
+        }
+        while wire.peek(1_000).is_some() {
+            wire.advance();
+        }
+        assert!(wire.report().contains(&("in_over_limit", 7)), "{:?}", wire.report());
+    }
+
+    #[test]
     fn delay_and_jitter_are_kept_and_swap_nothing() {
         let what = Impairment { delay: 10_000_000, jitter: 3_000_000, ..Impairment::default() };
         let seen = round(what, 9, 2000);
@@ -269,6 +341,7 @@ mod tests {
     fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
         let what = Impairment {
             loss: share(5),
+            limit: 9_000_000,
             duplicate: share(5),
             reorder: share(5),
             corrupt: share(5),
