@@ -89,6 +89,9 @@ const OPTIONS: &[Part] = &[
     Part { name: "spin", example: "spin", text: "never nap, for the smallest delay" },
 ];
 
+// The text of `limit=` names it.
+const _: () = assert!(crate::emu::wire::BURST == 128);
+
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let parse = |card: &String| card.strip_prefix("emu:").unwrap_or(card).parse::<Spec>();

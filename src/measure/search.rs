@@ -242,10 +242,19 @@ struct Search<'a, T> {
     best: Option<Trial>,
     /// Lowest rate that failed.
     lost: Option<f64>,
-    /// Rates that stayed unclear, each one below the one before, and whether they
-    /// were tried again.
-    unclear: Vec<(f64, Why, bool)>,
+    /// Rates that stayed unclear, each one below the one before.
+    unclear: Vec<Unclear>,
     trials: Vec<Trial>,
+}
+
+/// A rate that stayed unclear.
+struct Unclear {
+    rate: f64,
+    why: Why,
+    /// Trials of it that failed all the same: fewer than [`LOSSES`].
+    losses: usize,
+    /// Whether it had its second chance.
+    again: bool,
 }
 
 impl<T: FnMut(f64) -> Result<Option<Trial>>> Search<'_, T> {
@@ -263,9 +272,9 @@ impl<T: FnMut(f64) -> Result<Option<Trial>>> Search<'_, T> {
             } else {
                 match (why, self.unclear.last_mut()) {
                     (None, _) => return Ok(self.found(Bound::Device(high))),
-                    (Some(_), Some((rate, _, again))) if !*again => {
-                        *again = true;
-                        *rate
+                    (Some(_), Some(unclear)) if !unclear.again => {
+                        unclear.again = true;
+                        unclear.rate
                     }
                     (Some(why), _) => return Ok(self.found(Bound::Unclear(high, why))),
                 }
@@ -275,13 +284,15 @@ impl<T: FnMut(f64) -> Result<Option<Trial>>> Search<'_, T> {
 
     /// The lowest rate that is too much or unclear, and why if it is unclear.
     fn bound(&self) -> Option<(f64, Option<Why>)> {
-        let unclear = self.unclear.last().map(|&(rate, why, _)| (rate, Some(why)));
+        let unclear = self.unclear.last().map(|unclear| (unclear.rate, Some(unclear.why)));
         unclear.or(self.lost.map(|rate| (rate, None)))
     }
 
     /// Tries a rate until it is known or unclear; false if told to stop.
     fn try_rate(&mut self, rate: f64) -> Result<bool> {
-        let mut losses = 0;
+        // What was seen of a rate counts when it is tried again.
+        let known = self.unclear.iter().position(|unclear| unclear.rate == rate);
+        let mut losses = known.map_or(0, |at| self.unclear[at].losses);
         let mut why = Why::OwnLoss;
         for _ in 0..ATTEMPTS {
             let Some(trial) = (self.trial)(rate)? else { return Ok(false) };
@@ -289,22 +300,23 @@ impl<T: FnMut(f64) -> Result<Option<Trial>>> Search<'_, T> {
             match trial.verdict(self.goal.loss) {
                 Verdict::Passed => {
                     self.best = Some(trial);
-                    self.unclear.retain(|&(unclear, ..)| unclear > rate);
+                    self.unclear.retain(|unclear| unclear.rate > rate);
                     return Ok(true);
                 }
                 Verdict::Failed => {
                     losses += 1;
                     if losses == LOSSES {
                         self.lost = Some(rate);
-                        self.unclear.retain(|&(unclear, ..)| unclear < rate);
+                        self.unclear.retain(|unclear| unclear.rate < rate);
                         return Ok(true);
                     }
                 }
                 Verdict::Unclear(reason) => why = reason,
             }
         }
-        if !self.unclear.iter().any(|&(unclear, ..)| unclear == rate) {
-            self.unclear.push((rate, why, false));
+        match known {
+            Some(at) => self.unclear[at].losses = losses,
+            None => self.unclear.push(Unclear { rate, why, losses, again: false }),
         }
         Ok(true)
     }
@@ -370,7 +382,7 @@ mod tests {
         let rate = found.rate().unwrap();
         let Bound::Unclear(above, Why::NotOffered) = found.bound else { panic!("{:?}", found.bound) };
         assert!(!found.is_conclusive());
-        assert!(rate <= 3e6 && above * (1.0 - TOLERANCE) > 3e6 && above - rate < 2.0 * WIDTH + TOLERANCE * 3e6);
+        assert!(rate < 3e6 + 1.0 && above * (1.0 - TOLERANCE) > 3e6 && above - rate < 2.0 * WIDTH + TOLERANCE * 3e6);
         for trial in found.trials.iter().filter(|trial| trial.asked > 3.1e6) {
             assert_eq!(trial.verdict(0.0), Verdict::Unclear(Why::NotOffered));
         }
