@@ -98,7 +98,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l strict -d 'Fail if t
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s r -l rate -d 'How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold' -r -f -a "udp\t'UDP datagrams'
 tcp\t'TCP segments of no connection'
 icmp\t'Echo requests, ICMP or ICMPv6'
@@ -177,10 +177,11 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s q -l quiet -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s s -l sizes -d 'Frame sizes in bytes, FCS included; `imix` is 7 x 64, 4 x 594, 1 x 1518' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s t -l trial -d 'Length of a trial' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s s -l sizes -d 'Frame sizes in bytes, FCS included; `imix` is IMIX_v4_1 of CSIT: 28 x 64, 16 x 570, 4 x 1518' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s t -l trial -d 'Length of a trial, at least 1ms' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l pdr -d 'Search for the highest rate that loses no more than this share: 0.5%' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l precision -d 'How exactly to search, as a share of line rate' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do it this often and print the median and the spread [default: 3 searches, 1 flood]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in the receive ring, a power of two from 64 to 4096' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in the transmit ring, a power of two from 64 to 4096' -r

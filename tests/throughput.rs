@@ -64,18 +64,100 @@ fn two_ports_joined_by_a_cable_pass_packets_one_way() {
     }
 }
 
-#[test]
-fn a_search_shows_its_trials_and_keeps_to_the_loss_allowed() {
-    let document = json(&["emu:82599,loss=1%,seed=5", "--pdr", "5%", "--precision", "10%", "-t", "20ms", "-s", "1518"]);
-    let row = &document["rows"][0];
-    let trials = row["trials"].as_array().unwrap();
-    assert!(!trials.is_empty());
-    assert!(row["pps"].as_f64().unwrap() > 0.0, "{row}");
-    let (sent, lost) = (row["sent"].as_f64().unwrap(), row["lost"].as_f64().unwrap());
-    assert!(lost > 0.0 && lost <= 0.05 * sent, "{row}");
+/// Runs a search of one size with `--json`. Whatever the machine does meanwhile, its
+/// end is one of two: a rate and exit code 0, or none, a line that says what is known,
+/// and exit code 3. Returns the row.
+fn search(args: &[&str]) -> Value {
+    let run = throughput(&[args, &["--json", "--strict"]].concat());
+    let document: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&run.stderr)));
+    let row = document["rows"][0].clone();
+    let measured = row["pps"].is_f64();
+    assert_eq!(run.status.code(), Some(if measured { 0 } else { 3 }), "{row:#}\n{}", text(&run.stderr));
+    assert_eq!(row["known"].is_string(), !measured, "{row:#}");
+    assert_ne!(row["pps"], 0.0);
+    assert!(row["tester_pps"].as_f64().unwrap() > 0.0, "{row:#}");
+    assert!(!row["trials"].as_array().unwrap().is_empty());
+    row
+}
 
-    let document = json(&["emu:82599,loss=5%,seed=5", "--ndr", "--precision", "25%", "-t", "20ms", "-s", "1518"]);
-    assert_eq!(document["rows"][0]["pps"], 0.0, "a wire that always loses has no non-drop rate");
+#[test]
+fn a_search_keeps_to_the_loss_allowed() {
+    let row = search(&[
+        "emu:82599,loss=1%,seed=5",
+        "--pdr",
+        "5%",
+        "--precision",
+        "10%",
+        "-t",
+        "20ms",
+        "-s",
+        "1518",
+        "--runs",
+        "1",
+    ]);
+    if row["pps"].is_f64() {
+        let (sent, lost) = (row["sent"].as_f64().unwrap(), row["lost"].as_f64().unwrap());
+        assert!(lost > 0.0 && lost <= 0.05 * sent, "{row:#}");
+    }
+}
+
+#[test]
+fn a_wire_that_always_loses_has_no_non_drop_rate_and_that_is_no_success() {
+    let row = search(&["emu:82599,loss=5%,seed=5", "--ndr", "--precision", "25%", "-t", "20ms", "-s", "1518"]);
+    assert_eq!((&row["pps"], row["runs_ended"].as_u64()), (&Value::Null, Some(0)));
+    assert!(row["known"].as_str().unwrap().contains("no rate passed"), "{row:#}");
+}
+
+#[test]
+fn a_wire_with_a_limit_has_that_rate_or_none_was_measured() {
+    const LIMIT: f64 = 100e3;
+    let args = ["emu:82599,wire=loop,limit=100k", "--ndr", "-t", "100ms", "-s", "1518", "--runs", "1"];
+    let row = search(&args);
+    let line = row["line_rate_pps"].as_f64().unwrap();
+    // What the bucket holds at the start of a trial passes as well.
+    let most = LIMIT + bmnic::emu::wire::BURST as f64 / 0.1;
+    if let Some(rate) = row["pps"].as_f64() {
+        assert!(rate <= most, "{row:#}");
+        // A tester whose own ceiling is lower says so; otherwise the wire was found.
+        match row["above"]["kind"].as_str() {
+            Some("device") => {
+                let least = LIMIT * (1.0 - bmnic::measure::search::TOLERANCE) - 0.005 * line;
+                assert!(rate >= least, "{row:#}");
+                assert!(row["above"]["pps"].as_f64().unwrap() > LIMIT, "{row:#}");
+            }
+            Some("tester") => assert!(0.8 * row["tester_pps"].as_f64().unwrap() <= most, "{row:#}"),
+            kind => panic!("{kind:?} in {row:#}"),
+        }
+    }
+    // A rate that passed is at most the wire's, and one that failed at least: whatever
+    // else there is to say.
+    for search in row["searches"].as_array().unwrap() {
+        assert!(search["pps"].as_f64().is_none_or(|rate| rate <= most), "{row:#}");
+        if search["above"]["kind"] == "device" {
+            assert!(search["above"]["pps"].as_f64().unwrap() > LIMIT, "{row:#}");
+        }
+    }
+}
+
+#[test]
+fn a_search_prints_the_testers_ceiling_and_the_spread_beside_its_result() {
+    let run = throughput(&["--ndr", "-t", "20ms", "-s", "1518", "--runs", "2", "--precision", "10%"]);
+    let out = text(&run.stdout);
+    for word in ["tester", "min", "max", "runs", "above"] {
+        assert!(out.contains(word), "no {word} in:\n{out}");
+    }
+    assert!(matches!(run.status.code(), Some(0 | 3)), "{}", text(&run.stderr));
+    assert_eq!(out.contains("not measured: "), run.status.code() == Some(3), "{out}");
+}
+
+#[test]
+fn repeated_floods_have_a_median_and_a_spread() {
+    let document = json(&["-t", "20ms", "-s", "512", "--runs", "3"]);
+    let row = &document["rows"][0];
+    let rate = |field: &str| row[field].as_f64().unwrap();
+    assert_eq!(row["pps_of_runs"].as_array().unwrap().len(), 3);
+    assert!(rate("pps_min") <= rate("pps") && rate("pps") <= rate("pps_max"), "{row:#}");
+    assert_eq!(row["received"].as_u64().unwrap() + row["lost"].as_u64().unwrap(), row["sent"].as_u64().unwrap());
 }
 
 #[test]
@@ -106,9 +188,20 @@ fn nonsense_is_refused() {
         &["--ndr", "--pdr", "1%"],
         &["--pdr", "100%"],
         &["-t", "soon"],
+        &["-t", "0"],
+        &["--runs", "0"],
     ] {
         let run = throughput(args);
         assert_eq!(run.status.code(), Some(2), "{args:?}: {}", text(&run.stderr));
         assert!(run.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_trial_of_no_length_is_refused_by_its_name() {
+    for length in ["0", "0s", "1us"] {
+        let run = throughput(&["-t", length]);
+        assert_eq!(run.status.code(), Some(2), "{length}");
+        assert!(text(&run.stderr).contains("-t/--trial"), "{}", text(&run.stderr));
     }
 }

@@ -157,6 +157,11 @@ pub struct LossLimit {
 }
 
 impl LossLimit {
+    /// Up to this share.
+    pub fn of(allow_loss: f64) -> Self {
+        LossLimit { allow_loss }
+    }
+
     /// Whether `lost` of `all` packets are no more than allowed.
     ///
     /// # Errors

@@ -70,6 +70,11 @@ const OPTIONS: &[Part] = &[
     Part { name: "link=", example: "link=5ms", text: "time from reset to link" },
     Part { name: "mac=", example: "mac=02:00:00:00:00:01", text: "factory address" },
     Part { name: "loss=", example: "loss=0.1%", text: "share of the frames that vanishes" },
+    Part {
+        name: "limit=",
+        example: "limit=2M",
+        text: "frames a second that pass, bursts of 128; what is over is lost",
+    },
     Part { name: "dup=", example: "dup=0.1%", text: "share that comes twice" },
     Part { name: "reorder=", example: "reorder=1%", text: "share that comes after the frame behind it" },
     Part { name: "corrupt=", example: "corrupt=0.01%", text: "share of which one bit is inverted" },
@@ -84,6 +89,9 @@ const OPTIONS: &[Part] = &[
     Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },
     Part { name: "spin", example: "spin", text: "never nap, for the smallest delay" },
 ];
+
+// The text of `limit=` names it.
+const _: () = assert!(crate::emu::wire::BURST == 128);
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {

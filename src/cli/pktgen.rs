@@ -50,7 +50,7 @@ pub struct Args {
     /// that was asked for and not kept ends with exit code 3: see --allow-shortfall.
     #[arg(short, long, value_name = "RATE", env = "BMNIC_RATE")]
     rate: Option<Rate>,
-    /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix
+    /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)
     #[arg(short, long, value_name = "SIZES")]
     size: Option<Sizes>,
     /// What the frames hold

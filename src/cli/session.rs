@@ -231,6 +231,28 @@ impl Session {
         self.first_tap().map(Tap::take_stages).unwrap_or_default()
     }
 
+    /// Counts from now on how long what plays the emulated cards is held up: gaps
+    /// longer than `patience`.
+    pub fn watch_engine(&self, patience: Duration) {
+        if let Some(engine) = &self._engine {
+            engine.watch(patience.as_nanos().min(u128::from(u64::MAX / 1_000)) as u64 * 1_000);
+        }
+    }
+
+    /// How long it was held up since; not at all where cards are real.
+    pub fn engine_held_up(&self) -> Duration {
+        self._engine.as_ref().map_or(Duration::ZERO, |engine| Duration::from_nanos(engine.held_up() / 1_000))
+    }
+
+    /// Frames that the ports missed because no descriptor was free for them, in all.
+    ///
+    /// # Errors
+    /// What reading the counters of a card meets.
+    pub fn missed(&mut self) -> Result<u64> {
+        let missed = |(port, tap): (&mut Port, &Option<Tap>)| counters(tap.as_ref(), port.nic.as_mut());
+        self.ports.iter_mut().zip(&self.taps).map(missed).map(|stats| Ok(stats?.rx_missed.unwrap_or(0))).sum()
+    }
+
     /// What bmnic's driver did that the datasheet of an emulated card forbids:
     /// device, rule, how often.
     pub fn violations(&self) -> Vec<(String, String, u64)> {
@@ -249,9 +271,7 @@ impl Session {
     /// The counters of port `i`. Where its device keeps no count of what it lost,
     /// an emulated one's model is asked, which knows.
     pub fn stats(&self, i: usize, nic: &mut dyn Nic) -> Result<Stats> {
-        let stats = nic.stats()?;
-        let lost = || self.taps.get(i)?.as_ref().map(|tap| tap.wire().drops);
-        Ok(Stats { rx_missed: stats.rx_missed.or_else(lost), ..stats })
+        counters(self.taps.get(i).and_then(Option::as_ref), nic)
     }
 
     fn emulated(&self) -> impl Iterator<Item = &Tap> {
@@ -281,6 +301,12 @@ impl Session {
             _ => Ok(()),
         }
     }
+}
+
+/// The counters of a port, emulated if there is a tap.
+fn counters(tap: Option<&Tap>, nic: &mut dyn Nic) -> Result<Stats> {
+    let stats = nic.stats()?;
+    Ok(Stats { rx_missed: stats.rx_missed.or_else(|| tap.map(|tap| tap.wire().drops)), ..stats })
 }
 
 fn no_link(device: &str, patience: Duration) -> Error {

@@ -3,8 +3,13 @@
 //! One thread sends on the first port as fast as its ring takes packets and
 //! receives on the last; the table says what came through, against what the
 //! link could carry. With `--ndr` or `--pdr` it searches for the highest rate
-//! that loses nothing, or no more than a share (RFC 2544).
+//! that loses nothing, or no more than a share (RFC 2544): several times, and
+//! after it has measured what the tester itself can offer.
 
+mod row;
+
+use self::row::{Row, Search};
+use super::account::LossLimit;
 use super::circuit::{self, Circuit, FCS};
 use super::output::{self, Output};
 use super::session::Session;
@@ -15,9 +20,10 @@ use crate::dma::{BATCH_MAX, Pool};
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
 use crate::measure::flood::{self, Flood, Plan, Report};
-use crate::measure::search::{Found, Goal, Trial, search};
+use crate::measure::search::{self, Goal, Trial, Verdict};
 use crate::measure::{Clock, Machine, Noise};
-use serde_json::{Value, json};
+use crate::packet::build::IMIX;
+use serde_json::json;
 use std::fmt;
 use std::time::Duration;
 
@@ -25,23 +31,32 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_millis(100);
 /// The sizes of RFC 2544 §9.1, and a mix.
 const SIZES: &str = "64,128,256,512,1024,1280,1518,imix";
-/// Simple IMIX, FCS included: seven short frames and four middle ones for each
-/// long one, spread over the sequence.
-const IMIX: [usize; 12] = [64, 594, 64, 64, 594, 64, 1518, 64, 594, 64, 594, 64];
+/// Floods that the tester's own ceiling is the highest of, and how long each one is.
+const CEILING_FLOODS: usize = 3;
+const CEILING_TIME: Duration = Duration::from_millis(100);
+/// Searches for one result, and floods.
+const SEARCHES: u32 = 3;
+const FLOODS: u32 = 1;
 
 /// Arguments of `bmnic throughput`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     circuit: Circuit,
-    /// Frame sizes in bytes, FCS included; `imix` is 7 x 64, 4 x 594, 1 x 1518
+    /// Frame sizes in bytes, FCS included; `imix` is IMIX_v4_1 of CSIT: 28 x 64, 16 x 570, 4 x 1518
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', default_value = SIZES, value_parser = Size::parse)]
     sizes: Vec<Size>,
-    /// Length of a trial
-    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    /// Length of a trial, at least 1ms
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = trial_length)]
     trial: Duration,
     /// Search for the highest rate that loses nothing (non-drop rate)
-    #[arg(long, conflicts_with = "pdr")]
+    ///
+    /// A trial counts only if it offered what was asked within 1 %, and a loss only if
+    /// the tester cannot have caused it; others are repeated. A rate fails with its
+    /// second loss. Rates above 80 % of what the tester offers unpaced are not tried:
+    /// if none below fails, the result is "at least" that. Where a search comes to no
+    /// end, what is known is printed and the exit code is 3.
+    #[arg(long, conflicts_with = "pdr", verbatim_doc_comment)]
     ndr: bool,
     /// Search for the highest rate that loses no more than this share: 0.5%
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -49,6 +64,9 @@ pub struct Args {
     /// How exactly to search, as a share of line rate
     #[arg(long, value_name = "SHARE", default_value = "0.5%", value_parser = share)]
     precision: f64,
+    /// Do it this often and print the median and the spread [default: 3 searches, 1 flood]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: Option<u32>,
     /// Packets a call to send() and recv(), 1 to 64
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=BATCH_MAX as i64))]
     batch: u16,
@@ -58,6 +76,11 @@ pub struct Args {
     /// Descriptors in the transmit ring, a power of two from 64 to 4096
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = units::ring)]
     txd: u16,
+    /// Share of packets that a flood may lose; more ends with exit code 3 [default: any]
+    ///
+    /// A flood without a search sends more than some cards take, on purpose.
+    #[arg(long, value_name = "SHARE", value_parser = units::share, conflicts_with_all = ["ndr", "pdr"])]
+    allow_loss: Option<f64>,
     /// Print comma-separated values instead of a table
     #[arg(long)]
     csv: bool,
@@ -68,7 +91,7 @@ pub struct Args {
 enum Size {
     /// All frames alike: bytes with FCS.
     Fixed(usize),
-    /// Simple IMIX.
+    /// IMIX_v4_1.
     Imix,
 }
 
@@ -98,17 +121,6 @@ impl fmt::Display for Size {
     }
 }
 
-/// What came of one size.
-struct Row {
-    size: Size,
-    /// Highest rate the link carries, packets a second.
-    line: f64,
-    /// The flood, or the search's best trial.
-    report: Report,
-    /// The search, if there was one.
-    found: Option<Found>,
-}
-
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
@@ -129,13 +141,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     for size in &args.sizes {
         live.show(0, format!("{size} bytes ..."));
         let row = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop }.row(size, &mut session)?;
+        // A flood that was cut short has a rate all the same, but not the one asked for.
+        rows.extend(row.filter(|row| !stop.requested() || row.is_search()));
         if stop.requested() {
             break;
         }
-        if row.report.received == 0 && row.found.is_none() {
-            return Err(args.circuit.nothing_came(&session.devices, row.report.sent).into());
-        }
-        rows.push(row);
     }
     drop(live);
 
@@ -148,6 +158,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             "measured": scope(&args, session.is_emulated()),
             "batch": args.batch,
             "trial_ns": args.trial.as_nanos() as u64,
+            "runs": args.runs(),
             "loss_allowed": args.goal_loss(),
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "noise": noise.json(),
@@ -155,21 +166,29 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         });
         output.document(&output::document("throughput", &session.devices, &machine, result))?;
     } else if args.csv {
-        print_csv(&output, &rows)?;
+        row::print_csv(&output, &rows)?;
     } else {
         output.info(format_args!("machine: {machine}"))?;
         output.info("")?;
-        print_table(&output, &rows)?;
+        row::print_table(&output, &rows)?;
     }
     warnings.iter().for_each(|warning| output.warn(warning));
     session.check(&output)?;
-    Ok(stop.outcome())
+    if stop.outcome() == Outcome::Done && !rows.iter().all(Row::is_result) {
+        return Ok(Outcome::Limit);
+    }
+    let limit = LossLimit::of(args.allow_loss.unwrap_or(1.0));
+    stop.judge(rows.iter().flat_map(Row::floods).try_for_each(|flood| limit.check(flood.lost(), flood.sent)))
 }
 
 impl Args {
     /// The loss that a search allows, if one was asked for.
     fn goal_loss(&self) -> Option<f64> {
         if self.ndr { Some(0.0) } else { self.pdr }
+    }
+
+    fn runs(&self) -> u32 {
+        self.runs.unwrap_or(if self.goal_loss().is_some() { SEARCHES } else { FLOODS })
     }
 }
 
@@ -194,139 +213,109 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn row(&self, size: &Size, session: &mut Session) -> Result<Row> {
+    /// What came of one size; `None` if it was told to stop before there was anything.
+    fn row(&self, size: &Size, session: &mut Session) -> Result<Option<Row>> {
         let frames = size.frames();
         let line = flood::line_rate(&frames, circuit::speed(session));
+        let row = |measured| Row { size: size.clone(), line, measured };
         let Some(loss) = self.args.goal_loss() else {
-            let report = self.flood(&frames, None, session)?;
-            return Ok(Row { size: size.clone(), line, report, found: None });
+            let floods = self.floods(&frames, self.args.runs() as usize, self.args.trial, session)?;
+            return Ok(Some(row(row::Measured::Floods(floods))).filter(|row| row.rate().is_some()));
         };
-        let goal = Goal { max: line, loss, precision: self.args.precision };
-        let mut best: Option<Report> = None;
-        let mut last = None;
-        let found = search(&goal, |rate| {
-            let report = self.flood(&frames, Some(rate), session)?;
-            let trial = report.trial(rate);
-            if trial.passes(loss) && best.as_ref().is_none_or(|best| report.sent > best.sent) {
-                best = Some(report.clone());
-            }
-            last = Some(report);
-            // Asked to stop: what is known already is the result.
-            Ok(if self.stop.requested() { Trial { lost: trial.sent, ..trial } } else { trial })
-        })?;
-        let report = best.or(last).ok_or_else(|| Error::new(Kind::Io, "the search made no trial"))?;
-        Ok(Row { size: size.clone(), line, report, found: Some(found) })
+        let floods = self.floods(&frames, CEILING_FLOODS, self.args.trial.min(CEILING_TIME), session)?;
+        let ceiling = floods.iter().map(Report::sent_per_second).fold(0.0, f64::max);
+        if self.stop.requested() || ceiling == 0.0 {
+            return Ok(None);
+        }
+        let goal = Goal { line, ceiling, loss, precision: self.args.precision };
+        let mut searches = Vec::new();
+        while searches.len() < self.args.runs() as usize && !self.stop.requested() {
+            searches.push(self.search(&goal, &frames, session)?);
+        }
+        Ok(Some(row(row::Measured::Searches { ceiling, searches })))
     }
 
-    /// One trial: sends on the first port, receives on the last.
-    fn flood(&self, frames: &[usize], rate: Option<f64>, session: &mut Session) -> Result<Report> {
-        let plan = Plan {
+    /// Unpaced floods, until it is told to stop.
+    fn floods(&self, frames: &[usize], runs: usize, time: Duration, session: &mut Session) -> Result<Vec<Report>> {
+        let mut floods = Vec::new();
+        while floods.len() < runs && !self.stop.requested() {
+            let report = self.flood(frames, None, time, session)?;
+            if report.received == 0 && !self.stop.requested() {
+                return Err(match report.sent {
+                    0 => Error::new(
+                        Kind::Timeout,
+                        format!(
+                            "no packet was sent in {time:?}: the machine was busy or the card stands still; try a longer -t/--trial"
+                        ),
+                    ),
+                    sent => self.args.circuit.nothing_came(&session.devices, sent),
+                });
+            }
+            floods.push(report);
+        }
+        Ok(floods)
+    }
+
+    fn search(&self, goal: &Goal, frames: &[usize], session: &mut Session) -> Result<Search> {
+        let mut best = None;
+        let found = search::search(goal, |rate| {
+            let (trial, report) = self.trial(rate, frames, session)?;
+            if self.stop.requested() {
+                return Ok(None);
+            }
+            // Each rate that passes is above all those that passed before.
+            if trial.verdict(goal.loss) == Verdict::Passed {
+                best = Some(report);
+            }
+            Ok(Some(trial))
+        })?;
+        Ok(Search { found, best })
+    }
+
+    /// A trial at a rate, and what the tester itself did to it.
+    fn trial(&self, rate: f64, frames: &[usize], session: &mut Session) -> Result<(Trial, Report)> {
+        let plan = self.plan(frames, Some(rate), self.args.trial, session);
+        let missed = session.missed()?;
+        session.watch_engine(plan.patience());
+        let report = self.flood(frames, Some(rate), self.args.trial, session)?;
+        let held_up = report.held_up + session.engine_held_up();
+        let missed = session.missed()?.saturating_sub(missed);
+        Ok((Trial { missed, held_up, ..report.trial(rate) }, report))
+    }
+
+    fn plan(&self, frames: &[usize], rate: Option<f64>, duration: Duration, session: &Session) -> Plan {
+        Plan {
             frames: frames.to_vec(),
             rate,
-            duration: self.args.trial,
+            duration,
             grace: GRACE,
             batch: usize::from(self.args.batch),
             addresses: circuit::addresses(session),
-        };
+        }
+    }
+
+    /// One trial: sends on the first port, receives on the last.
+    fn flood(&self, frames: &[usize], rate: Option<f64>, time: Duration, session: &mut Session) -> Result<Report> {
+        let plan = self.plan(frames, rate, time, session);
         let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
         circuit::run(session, flood)
     }
 }
 
-impl Row {
-    /// Packets a second that count: what came, or what the search found.
-    fn rate(&self) -> f64 {
-        match &self.found {
-            None => self.report.packets_per_second(),
-            Some(found) => found.best.map_or(0.0, |trial| trial.offered),
-        }
-    }
-
-    /// Bits a second on the wire at that rate.
-    fn bits(&self) -> f64 {
-        if self.report.received == 0 {
-            return 0.0;
-        }
-        self.rate() * self.report.wire_bits / self.report.received as f64
-    }
-
-    /// Text of each column, in the order of [`COLUMNS`].
-    fn cells(&self) -> [String; 9] {
-        let cycles = |cost: &flood::Cost| cost.ticks().map_or("-".to_string(), |ticks| format!("{ticks:.1}"));
-        [
-            self.size.to_string(),
-            format!("{:.3}", self.rate() / 1e6),
-            format!("{:.3}", self.bits() / 1e9),
-            format!("{:.1}", self.rate() / self.line * 100.0),
-            cycles(&self.report.rx),
-            cycles(&self.report.tx),
-            format!("{:.1}", self.report.rx.per_call()),
-            format!("{:.1}", self.report.tx.per_call()),
-            self.report.lost().to_string(),
-        ]
-    }
-
-    fn json(&self) -> Value {
-        let report = &self.report;
-        json!({
-            "frame": self.size.to_string(),
-            "pps": self.rate(),
-            "l1_bits_per_second": self.bits(),
-            "line_rate_pps": self.line,
-            "of_line_rate": self.rate() / self.line,
-            "rx_cycles": report.rx.ticks(),
-            "tx_cycles": report.tx.ticks(),
-            "rx_batch": report.rx.per_call(),
-            "tx_batch": report.tx.per_call(),
-            "sent": report.sent,
-            "received": report.received,
-            "lost": report.lost(),
-            "foreign": report.foreign,
-            "trials": self.found.as_ref().map(|found| found.trials.iter().map(trial_json).collect::<Vec<_>>()),
-        })
-    }
-}
-
-fn trial_json(trial: &Trial) -> Value {
-    json!({ "asked_pps": trial.asked, "offered_pps": trial.offered, "sent": trial.sent, "lost": trial.lost })
-}
-
-/// Columns of the table, and their names in a CSV file.
-const COLUMNS: [(&str, &str); 9] = [
-    ("frame", "frame"),
-    ("Mpps", "mpps"),
-    ("Gbit/s (L1)", "l1_gbit_per_second"),
-    ("% of line", "percent_of_line"),
-    ("rx cycles", "rx_cycles"),
-    ("tx cycles", "tx_cycles"),
-    ("rx batch", "rx_batch"),
-    ("tx batch", "tx_batch"),
-    ("lost", "lost"),
-];
-
-fn print_table(output: &Output, rows: &[Row]) -> std::io::Result<()> {
-    let mut table = output::table(&COLUMNS.map(|(title, _)| title), 1);
-    for row in rows {
-        table.add_row(row.cells());
-    }
-    output.result(table.trim_fmt())
-}
-
-fn print_csv(output: &Output, rows: &[Row]) -> std::io::Result<()> {
-    output.result(COLUMNS.map(|(_, name)| name).join(","))?;
-    for row in rows {
-        output.result(row.cells().join(",").replace(",-,", ",,"))?;
-    }
-    Ok(())
-}
-
-/// A share: `0.5%`, `0.005`.
+/// A share that leaves something over: all that is lost, or allowed, says nothing.
 fn share(text: &str) -> Result<f64> {
-    let (digits, scale) = text.trim().strip_suffix('%').map_or((text, 1.0), |digits| (digits, 100.0));
-    let value = digits.trim().parse::<f64>().ok().map(|value| value / scale);
-    value.filter(|share| (0.0..1.0).contains(share)).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("'{text}' is not a share of packets; write one like 0.5% or 0.005"))
-    })
+    let all = || Error::new(Kind::Usage, format!("'{text}' is all packets; write less, like 0.5% or 0.005"));
+    Some(units::share(text)?).filter(|share| *share < 1.0).ok_or_else(all)
+}
+
+/// Length of a trial: there is one, and it is not over before a batch is sent.
+fn trial_length(text: &str) -> Result<Duration> {
+    let time = units::duration(text)?;
+    if time < Duration::from_millis(1) {
+        let line = format!("a trial of '{text}' is too short to send at a rate; give -t/--trial at least 1ms, or 1s");
+        return Err(Error::new(Kind::Usage, line));
+    }
+    Ok(time)
 }
 
 #[cfg(test)]
@@ -348,11 +337,18 @@ mod tests {
     }
 
     #[test]
-    fn the_mix_is_the_simple_imix_of_seven_four_and_one() {
+    fn the_mix_is_imix_v4_1_of_seven_four_and_one() {
         let frames = Size::Imix.frames();
         let of = |size: usize| frames.iter().filter(|&&len| len + FCS == size).count();
-        assert_eq!((of(64), of(594), of(1518), frames.len()), (7, 4, 1, 12));
-        let mean: usize = IMIX.iter().sum::<usize>() / IMIX.len();
-        assert_eq!(mean, 361);
+        assert_eq!((of(64), of(570), of(1518), frames.len()), (7, 4, 1, 12));
+    }
+
+    #[test]
+    fn a_trial_of_no_length_is_refused() {
+        assert_eq!(trial_length("1ms").unwrap(), Duration::from_millis(1));
+        for text in ["0", "0s", "999us", "soon"] {
+            assert_eq!(trial_length(text).unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+        assert!(trial_length("0").unwrap_err().to_string().contains("-t/--trial"));
     }
 }

@@ -50,6 +50,14 @@ const NAP_AFTER: Picos = 1_000_000_000;
 /// How long it naps. The kernel adds its timer slack.
 const NAP: Duration = Duration::from_micros(20);
 
+/// What a nap may take in all before the engine was held up: timer slack, and the
+/// way out of an idle state.
+const NAP_TAKES: Picos = 200_000_000;
+
+/// A step that comes later than this after the last one was held up, unless
+/// [`Engine::watch`] says otherwise.
+const HELD_UP: Picos = 20_000_000;
+
 /// Accesses that a trace holds before it stops.
 const TRACE_MAX: usize = 1 << 20;
 
@@ -67,6 +75,10 @@ struct Shared {
     patch: Mutex<Patch>,
     spin: AtomicBool,
     stop: AtomicBool,
+    /// Gaps between steps that are longer than this...
+    patience: AtomicU64,
+    /// ...are added up here.
+    held_up: AtomicU64,
 }
 
 struct Port {
@@ -118,6 +130,8 @@ impl Engine {
             patch: Mutex::default(),
             spin: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            patience: AtomicU64::new(HELD_UP),
+            held_up: AtomicU64::new(0),
         });
         Self { shared, thread: None }.started(drive)
     }
@@ -179,6 +193,19 @@ impl Engine {
         self.shared.clock.moved.fetch_add(by, Ordering::Relaxed);
     }
 
+    /// Counts from now on how long the engine's thread was kept from its cards:
+    /// gaps between two steps that are longer than `patience`, its own naps left out.
+    pub fn watch(&self, patience: Picos) {
+        self.shared.patience.store(patience.max(HELD_UP), Ordering::Relaxed);
+        self.shared.held_up.store(0, Ordering::Relaxed);
+    }
+
+    /// How long it was held up since [`Engine::watch`]. Time that the caller moves is
+    /// never held up.
+    pub fn held_up(&self) -> Picos {
+        self.shared.held_up.load(Ordering::Relaxed)
+    }
+
     /// Time since the engine was made.
     pub fn now(&self) -> Picos {
         self.shared.clock.now()
@@ -202,6 +229,8 @@ impl Shared {
         let mut ports = Vec::new();
         let mut seen = None;
         let mut idle_since = None;
+        // When the next step may be, at the latest, counted from here.
+        let mut since = self.clock.now();
         while !self.stop.load(Ordering::Acquire) {
             let version = self.version.load(Ordering::Acquire);
             if seen != Some(version) {
@@ -209,6 +238,11 @@ impl Shared {
                 ports = lock(&self.ports).clone();
             }
             let now = self.clock.now();
+            let gap = now.saturating_sub(since);
+            if gap > self.patience.load(Ordering::Relaxed) {
+                self.held_up.fetch_add(gap, Ordering::Relaxed);
+            }
+            since = now;
             let mut work = 0;
             let mut asked = false;
             for port in &ports {
@@ -230,6 +264,7 @@ impl Shared {
             } else if idle < NAP_AFTER && !ports.is_empty() {
                 thread::yield_now();
             } else {
+                since = now + NAP_TAKES;
                 thread::sleep(NAP);
             }
         }
@@ -556,6 +591,25 @@ mod tests {
         assert_eq!(engine.now(), before + 7);
         function.bar(0).unwrap().read32(8);
         assert_eq!(engine.now(), before + 7 + ACCESS);
+    }
+
+    #[test]
+    fn an_engine_that_was_kept_from_its_cards_says_for_how_long() {
+        let engine = Engine::new(Drive::Thread);
+        let (function, _tap) = open(&engine, "82599,spin");
+        engine.watch(HELD_UP);
+        let start = engine.now();
+        // Its thread waits for the list of ports, which it reads anew when one is added.
+        let held = lock(&engine.shared.ports);
+        engine.shared.version.fetch_add(1, Ordering::Release);
+        while engine.now() - start < 5_000_000_000 {}
+        drop(held);
+        while engine.held_up() < 4_000_000_000 {
+            assert!(engine.now() - start < 10_000_000_000_000, "{} held up", engine.held_up());
+        }
+        engine.watch(3_600_000_000_000_000);
+        assert_eq!(engine.held_up(), 0);
+        drop(function);
     }
 
     #[test]

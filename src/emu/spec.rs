@@ -25,8 +25,8 @@ pub struct Spec {
     pub model: String,
     /// What the port is plugged into (`wire=`).
     pub wire: WireSpec,
-    /// What the wire does to frames (`loss=`, `dup=`, `reorder=`, `corrupt=`,
-    /// `delay=`, `jitter=`).
+    /// What the wire does to frames (`loss=`, `limit=`, `dup=`, `reorder=`,
+    /// `corrupt=`, `delay=`, `jitter=`).
     pub impairment: Impairment,
     /// Queue pairs that the driver is to use (`queues=`).
     pub queues: Option<u16>,
@@ -50,8 +50,8 @@ pub struct Spec {
 }
 
 /// The options of a card, as an error names them.
-const OPTIONS: &str = "wire=, queues=, seed=, speed=, link=, mac=, loss=, dup=, reorder=, corrupt=, delay=, jitter=, \
-                       fault=, nasty, strict, spin";
+const OPTIONS: &str = "wire=, queues=, seed=, speed=, link=, mac=, loss=, limit=, dup=, reorder=, corrupt=, delay=, \
+                       jitter=, fault=, nasty, strict, spin";
 
 impl Spec {
     /// A card of this model on a loop, nothing else asked for.
@@ -101,6 +101,7 @@ impl Spec {
             "speed" => self.speed = Some(setting.speed()?),
             "fault" => self.fault = Some(Fault::parse(&setting)?),
             "loss" => self.impairment.loss = setting.share()?,
+            "limit" => self.impairment.limit = setting.limit()?,
             "dup" => self.impairment.duplicate = setting.share()?,
             "reorder" => self.impairment.reorder = setting.share()?,
             "corrupt" => self.impairment.corrupt = setting.share()?,
@@ -168,7 +169,10 @@ impl fmt::Display for Spec {
         if let Some(fault) = self.fault {
             write!(f, ",fault={fault}")?;
         }
-        let Impairment { loss, duplicate, reorder, corrupt, delay, jitter } = self.impairment;
+        let Impairment { loss, limit, duplicate, reorder, corrupt, delay, jitter } = self.impairment;
+        if limit != 0 {
+            write!(f, ",limit={}", Scaled(limit))?;
+        }
         for (key, share) in [("loss", loss), ("dup", duplicate), ("reorder", reorder), ("corrupt", corrupt)] {
             if share != Share::NONE {
                 write!(f, ",{key}={share}")?;
@@ -245,6 +249,12 @@ impl Setting<'_> {
             _ => (value, 1),
         };
         decimal(digits, unit).ok_or_else(|| self.bad("a number like 1000, 14.88M or 10G"))
+    }
+
+    /// Frames a second, at least one.
+    fn limit(&self) -> Result<u64> {
+        let frames = self.scaled().ok().filter(|frames| (1..=1_000_000_000).contains(frames));
+        frames.ok_or_else(|| self.bad("frames a second from 1 to 1G, like 200k or 2M"))
     }
 
     pub(super) fn speed(&self) -> Result<Speed> {
@@ -458,6 +468,8 @@ mod tests {
             ("82599,loss=101%", "at most 100%"),
             ("82599,loss=NaN", "a share like"),
             ("82599,loss=..1", "a share like"),
+            ("82599,limit=0", "frames a second from 1 to 1G"),
+            ("82599,limit=2Mpps", "frames a second from 1 to 1G"),
             ("82599,delay=5", "a time like"),
             ("82599,delay=5h", "a time like"),
             ("82599,link=3601s", "at most 3600s"),
@@ -521,6 +533,7 @@ mod tests {
             wire in any_wire(),
             shares in prop::array::uniform4(0u32..=1_000_000_000),
             times in prop::array::uniform3(0u64..=3_600_000_000_000_000),
+            limit in 0u64..=1_000_000_000,
             queues in prop::option::of(1u16..=128),
             seed in any::<u64>(),
             flags in any::<[bool; 3]>(),
@@ -530,7 +543,7 @@ mod tests {
             mac in prop::option::of(any::<[u8; 5]>().prop_map(|[a, b, c, d, e]| [2, a, b, c, d, e])),
         ) -> Spec {
             let [loss, duplicate, reorder, corrupt] = shares.map(Share);
-            let impairment = Impairment { loss, duplicate, reorder, corrupt, delay: times[0], jitter: times[1] };
+            let impairment = Impairment { loss, limit, duplicate, reorder, corrupt, delay: times[0], jitter: times[1] };
             let [nasty, strict, spin] = flags;
             let link = Some(times[2]);
             let fault = None;

@@ -20,6 +20,8 @@
 #![allow(unsafe_code)]
 
 use crate::sys;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A reading of the counter, or a difference of two.
@@ -46,6 +48,8 @@ pub struct Clock {
     base: Anchor,
     /// ...with this much added over the first [`SLEW_NS`]: parts of 2^-32.
     slew: i64,
+    /// What [`Counter::Virtual`] reads.
+    hand: Option<Arc<AtomicU64>>,
 }
 
 /// Where ticks come from.
@@ -55,6 +59,8 @@ pub enum Counter {
     Hardware,
     /// `clock_gettime`, where the processor's counter cannot be trusted.
     Kernel,
+    /// A number that the caller moves, a nanosecond a tick ([`Clock::by_hand`]).
+    Virtual,
 }
 
 /// The same moment on three clocks.
@@ -79,9 +85,18 @@ impl Clock {
         Self::calibrate(Counter::Kernel)
     }
 
+    /// A clock that stands still unless somebody moves `nanoseconds`: for a
+    /// measurement in virtual time, which comes out the same on every machine.
+    pub fn by_hand(nanoseconds: Arc<AtomicU64>) -> Self {
+        let now = nanoseconds.load(Ordering::Relaxed);
+        let origin = Anchor { ticks: now, monotonic: now, wall: now };
+        let (counter, hand) = (Counter::Virtual, Some(nanoseconds));
+        Clock { counter, rate: 1 << FRACTION, origin, base: origin, slew: 0, hand }
+    }
+
     fn calibrate(counter: Counter) -> Self {
         let origin = Anchor::take(counter);
-        let mut clock = Clock { counter, rate: 1 << FRACTION, origin, base: origin, slew: 0 };
+        let mut clock = Clock { counter, rate: 1 << FRACTION, origin, base: origin, slew: 0, hand: None };
         if counter == Counter::Hardware {
             while sys::monotonic_raw_ns() - origin.monotonic < FIRST_BASELINE_NS {
                 std::hint::spin_loop();
@@ -104,6 +119,7 @@ impl Clock {
         match self.counter {
             Counter::Hardware => counter(),
             Counter::Kernel => sys::monotonic_raw_ns(),
+            Counter::Virtual => self.hand(),
         }
     }
 
@@ -114,7 +130,13 @@ impl Clock {
         match self.counter {
             Counter::Hardware => counter_ordered(),
             Counter::Kernel => sys::monotonic_raw_ns(),
+            Counter::Virtual => self.hand(),
         }
+    }
+
+    #[cold]
+    fn hand(&self) -> Ticks {
+        self.hand.as_ref().map_or(0, |hand| hand.load(Ordering::Relaxed))
     }
 
     /// Ticks in a second, as well as is known.
@@ -157,7 +179,10 @@ impl Clock {
     /// pulls time of day towards the system's. For a slow path: once a second
     /// is plenty. Takes a few microseconds.
     pub fn refine(&mut self) {
-        self.refine_with(Anchor::take(self.counter));
+        // Virtual time is exact, and has no other clock beside it.
+        if self.counter != Counter::Virtual {
+            self.refine_with(Anchor::take(self.counter));
+        }
     }
 
     fn refine_with(&mut self, anchor: Anchor) {
@@ -184,7 +209,7 @@ impl Anchor {
     fn take(counter: Counter) -> Self {
         let read = || match counter {
             Counter::Hardware => counter_ordered(),
-            Counter::Kernel => sys::monotonic_raw_ns(),
+            Counter::Kernel | Counter::Virtual => sys::monotonic_raw_ns(),
         };
         let attempt = || {
             let before = read();
@@ -289,7 +314,7 @@ mod tests {
     fn made_up(ns_per_tick: f64, wall: u64) -> Clock {
         let origin = Anchor { ticks: 0, monotonic: 0, wall };
         let rate = (ns_per_tick * (1u64 << FRACTION) as f64) as u64;
-        Clock { counter: Counter::Hardware, rate, origin, base: origin, slew: 0 }
+        Clock { counter: Counter::Hardware, rate, origin, base: origin, slew: 0, hand: None }
     }
 
     #[test]
@@ -321,6 +346,17 @@ mod tests {
         clock.refine();
         assert_eq!(clock.rate, 1 << FRACTION);
         assert!(clock.now_ordered() >= before);
+    }
+
+    #[test]
+    fn a_clock_moved_by_hand_stands_still_otherwise() {
+        let hand = Arc::new(AtomicU64::new(7));
+        let mut clock = Clock::by_hand(Arc::clone(&hand));
+        assert_eq!((clock.now(), clock.now_ordered()), (7, 7));
+        hand.store(1_000_000_007, Ordering::Relaxed);
+        clock.refine();
+        assert_eq!((clock.now(), clock.ns(clock.now() - 7)), (1_000_000_007, 1_000_000_000));
+        assert_eq!(clock.ticks_per_second(), 1e9);
     }
 
     #[test]

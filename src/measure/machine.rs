@@ -122,6 +122,7 @@ impl fmt::Display for Counter {
         f.write_str(match self {
             Counter::Hardware => "TSC",
             Counter::Kernel => "clock_gettime",
+            Counter::Virtual => "virtual time",
         })
     }
 }

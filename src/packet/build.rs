@@ -75,8 +75,9 @@ pub enum Sizes {
     Range(usize, usize),
 }
 
-/// IMIX as in CSIT's `IMIX_v4_1`: 28 of 64, 16 of 570, 4 of 1518 bytes, spread out.
-const IMIX: [usize; 12] = [64, 570, 64, 64, 570, 64, 64, 570, 64, 1518, 64, 570];
+/// CSIT's `IMIX_v4_1`, sizes with FCS in the order they are sent: 28 of 64, 16 of 570
+/// and 4 of 1518 bytes, as 7, 4 and 1, spread out.
+pub const IMIX: [usize; 12] = [64, 570, 64, 64, 570, 64, 64, 570, 64, 1518, 64, 570];
 
 impl FromStr for Sizes {
     type Err = Error;

@@ -1,14 +1,19 @@
 //! Impairments: what a bad wire does to frames.
 //!
 //! ```text
-//!   port  --send-->  [lose, double, spoil, swap, delay]  -->  wire
-//!   port  <--peek--  [lose, double, spoil, swap, delay]  <--  wire
+//!   port  --send-->  [lose, limit, double, spoil, swap, delay]  -->  wire
+//!   port  <--peek--  [lose, limit, double, spoil, swap, delay]  <--  wire
 //! ```
 //!
 //! Each way has its own chance, drawn from the seed, in an order that depends on
 //! nothing but the frames: the same frames on the same seed meet the same fate,
 //! however the model is stepped. A frame crosses the impairment once on its way
 //! out and once on its way in; a loop is one segment, so there only once.
+//!
+//! A rate limit is a policer, each way: it holds [`BURST`] frames' worth of
+//! credit, gains more at its rate, and drops a frame that it has none for. It
+//! keeps no queue, so a steady stream passes whole up to the rate and loses
+//! exactly the excess above it.
 
 use super::{Fate, FrameQueue, MAX_FRAME, Note, Picos, Random, Wire};
 use crate::emu::Share;
@@ -18,6 +23,8 @@ use crate::emu::Share;
 pub struct Impairment {
     /// Share that vanishes.
     pub loss: Share,
+    /// Frames a second that pass; what comes faster vanishes. 0 is no limit.
+    pub limit: u64,
     /// Share that comes twice.
     pub duplicate: Share,
     /// Share that comes after the frame behind it.
@@ -98,21 +105,27 @@ impl Wire for Impaired {
 
     fn report(&mut self) -> Vec<Note> {
         let mut report = self.wire.report();
-        let ways = [
-            (self.out.as_ref(), Fate::MeantOut, ["out_lost", "out_duplicated", "out_reordered", "out_corrupted"]),
-            (Some(&self.back), Fate::MeantIn, ["in_lost", "in_duplicated", "in_reordered", "in_corrupted"]),
-        ];
-        for (way, fate, names) in ways {
-            let Some(Way { counts, .. }) = way else { continue };
+        for (way, meant, at) in [(self.out.as_ref(), Fate::MeantOut, 0), (Some(&self.back), Fate::MeantIn, 1)] {
+            let Some(way) = way else { continue };
             // A frame that is doubled, late or spoiled came all the same.
-            let fates = [fate, Fate::Passed, Fate::Passed, Fate::Passed];
-            let words = ["lost on the wire, as asked", "doubled", "overtaken by the next", "with a bit inverted"];
-            let notes = names.into_iter().zip(words).zip(fates).zip(*counts);
-            report.extend(notes.map(|(((key, words), fate), frames)| Note::new(fate, key, words, frames)));
+            let note = |((keys, words, lost), frames): (&([_; 2], _, _), _)| {
+                Note::new(if *lost { meant } else { Fate::Passed }, keys[at], *words, frames)
+            };
+            report.extend(COUNTS.iter().zip(way.counts).map(note));
         }
         report
     }
 }
+
+/// What is counted of the way out and of the way in, in words, and whether such
+/// frames are lost; in the order of [`Way::counts`].
+const COUNTS: [([&str; 2], &str, bool); 5] = [
+    (["out_lost", "in_lost"], "lost on the wire, as asked", true),
+    (["out_duplicated", "in_duplicated"], "doubled on the wire", false),
+    (["out_reordered", "in_reordered"], "overtaken by the next", false),
+    (["out_corrupted", "in_corrupted"], "with a bit inverted", false),
+    (["out_over_limit", "in_over_limit"], "lost on the wire above its rate limit, as asked", true),
+];
 
 /// One way through a bad wire.
 struct Way {
@@ -125,14 +138,17 @@ struct Way {
     /// When the last frame comes out: none overtakes it by jitter.
     last: Picos,
     scratch: Vec<u8>,
-    /// Lost, duplicated, reordered, corrupted.
-    counts: [u64; 4],
+    /// Where the rate is limited.
+    policer: Option<Policer>,
+    /// Lost, duplicated, reordered, corrupted, over the limit.
+    counts: [u64; 5],
 }
 
 impl Way {
     fn new(what: Impairment, random: Random) -> Self {
         let queue = FrameQueue::new(ROOM);
-        Way { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), counts: [0; 4] }
+        let policer = (what.limit != 0).then(|| Policer::new(what.limit));
+        Way { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), policer, counts: [0; 5] }
     }
 
     /// Whether a frame, its double and one that waited fit.
@@ -143,7 +159,7 @@ impl Way {
     /// Decides over a frame. All the chances are drawn for each frame, so that
     /// one impairment does not change what another one chooses.
     fn pass(&mut self, frame: &[u8], at: Picos) {
-        let Impairment { loss, duplicate, reorder, corrupt, delay, jitter } = self.what;
+        let Impairment { loss, limit: _, duplicate, reorder, corrupt, delay, jitter } = self.what;
         let lost = self.random.happens(loss);
         let doubled = self.random.happens(duplicate);
         let swapped = self.random.happens(reorder);
@@ -152,6 +168,10 @@ impl Way {
         let varied = self.random.below(2 * jitter + 1);
         if lost {
             self.counts[0] += 1;
+            return;
+        }
+        if self.policer.as_mut().is_some_and(|policer| !policer.lets(at)) {
+            self.counts[4] += 1;
             return;
         }
         self.scratch.clear();
@@ -193,6 +213,42 @@ impl Way {
             self.release();
         }
         self.queue.front().filter(|&(_, at)| at <= now)
+    }
+}
+
+/// Frames that may come at once on a wire with a limit. Two of the largest
+/// batches: a sender that is late by one and a card that is late by another are
+/// still within a rate.
+pub const BURST: u64 = 128;
+
+/// A token bucket. Credit is in frames times picoseconds a second, so it is
+/// exact for every rate.
+struct Policer {
+    rate: u64,
+    credit: u128,
+    last: Picos,
+}
+
+impl Policer {
+    /// What one frame costs.
+    const FRAME: u128 = 1_000_000_000_000;
+    /// What a full bucket holds.
+    const FULL: u128 = BURST as u128 * Self::FRAME;
+
+    fn new(rate: u64) -> Self {
+        Policer { rate, credit: Self::FULL, last: 0 }
+    }
+
+    /// Whether a frame that comes at `at` passes.
+    fn lets(&mut self, at: Picos) -> bool {
+        let gained = u128::from(at.saturating_sub(self.last)) * u128::from(self.rate);
+        self.last = self.last.max(at);
+        self.credit = (self.credit + gained).min(Self::FULL);
+        let passes = self.credit >= Self::FRAME;
+        if passes {
+            self.credit -= Self::FRAME;
+        }
+        passes
     }
 }
 
@@ -261,6 +317,32 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_passes_its_rate_and_a_burst_and_drops_exactly_the_rest() {
+        const COUNT: u32 = 100_000;
+        let passed = |limit| round(Impairment { limit, ..Impairment::default() }, 1, COUNT).len() as u64;
+        // Ten million come a second, for 10 ms less one gap.
+        assert_eq!(passed(10_000_000), u64::from(COUNT), "at the limit");
+        assert_eq!(passed(20_000_000), u64::from(COUNT), "below it");
+        for limit in [1_000, 123_457, 2_000_000, 9_999_000] {
+            let right = BURST + limit * u64::from(COUNT - 1) / 10_000_000;
+            assert_eq!(passed(limit), right.min(u64::from(COUNT)), "{limit}");
+        }
+        let mut wire =
+            Impaired::new(Box::new(Loop::new(true)), Impairment { limit: 1, ..Impairment::default() }, 1, false);
+        for at in 0..BURST + 7 {
+            assert!(wire.send(&[0; 60], at));
+        }
+        while wire.peek(1_000).is_some() {
+            wire.advance();
+        }
+        assert!(
+            wire.report().iter().any(|note| (note.key, note.frames) == ("in_over_limit", 7)),
+            "{:?}",
+            wire.report()
+        );
+    }
+
+    #[test]
     fn delay_and_jitter_are_kept_and_swap_nothing() {
         let what = Impairment { delay: 10_000_000, jitter: 3_000_000, ..Impairment::default() };
         let seen = round(what, 9, 2000);
@@ -275,6 +357,7 @@ mod tests {
     fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
         let what = Impairment {
             loss: share(5),
+            limit: 9_000_000,
             duplicate: share(5),
             reorder: share(5),
             corrupt: share(5),

@@ -5,7 +5,7 @@
 //!       |  send, peek, advance
 //!     Mac              line rate, counters: when does each bit pass?
 //!       |
-//!     Impaired         loses, doubles, swaps, spoils, delays (only if asked for)
+//!     Impaired         loses, limits, doubles, swaps, spoils, delays (only if asked for)
 //!       |
 //!     Loop  Peer  Source  Sink  Tap  Packet  Pcap  Cable
 //! ```
@@ -38,7 +38,7 @@ mod tap;
 
 pub use cable::Cable;
 pub use clock::{MIN_SPEED, Speed};
-pub use impair::{Impaired, Impairment};
+pub use impair::{BURST, Impaired, Impairment};
 pub use loopback::Loop;
 pub use mac::{BUFFER, Counters, Mac, Sent};
 pub use note::{Fate, Note};

@@ -44,7 +44,7 @@ pub enum Rate {
 pub enum Sizes {
     /// These take turns: `64`, `64/512/1518`.
     List(Vec<u16>),
-    /// Seven of 64, four of 570, one of 1518 bytes: `imix`.
+    /// CSIT's `IMIX_v4_1`, seven of 64, four of 570, one of 1518 bytes: `imix`.
     Imix,
 }
 
