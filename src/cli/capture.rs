@@ -209,7 +209,7 @@ fn watch(
         (then, last) = (Instant::now(), taken);
     }
     drop(live);
-    thread.join().map_err(|_| anyhow::anyhow!("the thread that receives panicked"))
+    Ok(thread.join().map_err(|_| anyhow::anyhow!("the thread that receives panicked"))??)
 }
 
 /// Ends the file and adds everything up.

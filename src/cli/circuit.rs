@@ -56,7 +56,7 @@ impl Circuit {
 pub fn filled_pool(session: &mut Session) -> Result<Pool> {
     let pool = session.pool()?;
     if let Some(queue) = session.ports.last_mut().and_then(|port| port.rx.first_mut()) {
-        queue.fill(&pool);
+        queue.fill(&pool)?;
     }
     Ok(pool)
 }

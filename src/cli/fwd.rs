@@ -151,7 +151,7 @@ impl Args {
                 };
                 let rings = usize::from(self.rings.rxd) + usize::from(self.rings.txd);
                 let pool = session.pool_of(rings + 2 * BATCH_MAX)?;
-                let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite);
+                let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite)?;
                 ways.push(Way { from, to, counts: lane.counts() });
                 lanes.push(lane);
             }

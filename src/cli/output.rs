@@ -228,6 +228,7 @@ pub fn stats(stats: &Stats) -> Value {
             "bad_chain": odd.bad_chain,
             "frame_error": odd.frame_error,
             "queue_reset": odd.queue_reset,
+            "unmapped": odd.unmapped,
         },
     })
 }

@@ -25,6 +25,7 @@ mod regs;
 pub mod ring;
 mod rings;
 pub mod rx;
+pub mod supply;
 pub mod tally;
 pub mod tx;
 pub mod wait;
@@ -282,7 +283,8 @@ pub struct Stats {
     pub anomalies: Anomalies,
 }
 
-/// Things a device did that it must not, each counted and survived.
+/// Things a device did that it must not, and one that an application must not,
+/// each counted and survived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Anomalies {
     /// A length of zero or beyond the buffer.
@@ -295,12 +297,15 @@ pub struct Anomalies {
     pub frame_error: u64,
     /// A queue that had to be set up anew.
     pub queue_reset: u64,
+    /// A call of [`RxQueue::recv`] or [`TxQueue::send`] with a batch of a pool that
+    /// the card cannot reach ([`Function::map`]): it moved nothing.
+    pub unmapped: u64,
 }
 
 impl Anomalies {
     /// All of them together.
     pub fn total(&self) -> u64 {
-        self.bad_length + self.bad_index + self.bad_chain + self.frame_error + self.queue_reset
+        self.bad_length + self.bad_index + self.bad_chain + self.frame_error + self.queue_reset + self.unmapped
     }
 
     /// Adds another queue's.
@@ -310,6 +315,7 @@ impl Anomalies {
         self.bad_chain += other.bad_chain;
         self.frame_error += other.frame_error;
         self.queue_reset += other.queue_reset;
+        self.unmapped += other.unmapped;
     }
 }
 
@@ -487,13 +493,38 @@ impl Port {
 impl RxQueue {
     /// Gives the queue its first buffers. Without it the card drops what comes
     /// before the first [`RxQueue::recv`].
-    pub fn fill(&mut self, pool: &Pool) {
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if the card cannot reach the pool, because
+    /// [`Function::map`] was forgotten; [`Kind::Gone`] if it was closed.
+    ///
+    /// ```
+    /// use bmnic::dma::{Addressing, Batch, Pool};
+    /// use bmnic::driver::{self, Config};
+    /// use bmnic::emu::{Drive, Engine};
+    ///
+    /// let engine = Engine::new(Drive::Thread);
+    /// let (function, _tap) = engine.open(&"82599,wire=source".parse()?)?;
+    /// let mut port = driver::open(function.clone(), &Config::default())?;
+    /// let pool = Pool::new(1024, Addressing::Translated)?;
+    ///
+    /// // Forgotten: nothing is received, and nothing pretends to be.
+    /// assert!(port.rx[0].fill(&pool).is_err());
+    /// assert_eq!(port.rx[0].recv(&mut Batch::new(&pool)), 0);
+    /// assert_eq!(port.rx[0].anomalies().unmapped, 1);
+    ///
+    /// function.map(pool.arena())?;
+    /// port.rx[0].fill(&pool)?;
+    /// # Ok::<(), bmnic::Error>(())
+    /// ```
+    pub fn fill(&mut self, pool: &Pool) -> Result<()> {
         rx_of_its_family!(self, queue => queue.fill(pool))
     }
 
     /// Appends received packets to `batch`, as many as it has room for, and
     /// returns how many entries were added. Never waits. Frames of several
-    /// buffers are added whole or not at all.
+    /// buffers are added whole or not at all. None are added from a pool that the
+    /// card cannot reach ([`Anomalies::unmapped`]; [`RxQueue::fill`] says why).
     #[inline]
     pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         rx_of_its_family!(self, queue => recv(queue, batch))
@@ -515,10 +546,20 @@ impl TxQueue {
     /// Sends packets from the front of `batch`, as many as the ring has room
     /// for, and returns how many entries were taken; the rest stay in it. Never
     /// waits. Buffers of packets that have left are given back to the pool on
-    /// later calls.
+    /// later calls. None are taken from a pool that the card cannot reach
+    /// ([`Anomalies::unmapped`]; [`TxQueue::adopt`] says why).
     #[inline]
     pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         tx_of_its_family!(self, queue => send(queue, batch))
+    }
+
+    /// Takes to `pool`, whose buffers are to be sent, once those of another have
+    /// left. [`TxQueue::send`] does it by itself, but cannot say what is wrong.
+    ///
+    /// # Errors
+    /// As [`RxQueue::fill`].
+    pub fn adopt(&mut self, pool: &Pool) -> Result<()> {
+        tx_of_its_family!(self, queue => queue.adopt(pool))
     }
 
     /// Gives buffers of packets that have left back to `pool`, all that the
@@ -533,8 +574,8 @@ impl TxQueue {
     /// closed. Returns how many that were.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a packet of several buffers or with an offload,
-    /// [`Kind::Unsupported`] if the card is of a family that cannot.
+    /// [`Kind::Usage`] for a packet of several buffers or with an offload, or of
+    /// a pool that the card cannot reach, [`Kind::Unsupported`] if the card is of a family that cannot.
     pub fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
         match self {
             TxQueue::Efvi(queue) => queue.prepare(batch),

@@ -7,6 +7,7 @@ use crate::cli::args::Limits;
 use crate::cli::signal::Stop;
 use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue};
+use crate::error::Result;
 use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::Filter;
 use crate::packet::write::{FLUSH, Recorder};
@@ -70,9 +71,12 @@ const PARTS: usize = crate::dma::BATCH_MAX;
 
 impl Receiver {
     /// Captures until a limit is reached, writing fails, or somebody says stop.
-    pub fn run(mut self) -> Ended {
+    ///
+    /// # Errors
+    /// If the card cannot be given buffers.
+    pub fn run(mut self) -> Result<Ended> {
         for queue in &mut self.queues {
-            queue.fill(&self.pool);
+            queue.fill(&self.pool)?;
         }
         let mut batch = Batch::with_limit(&self.pool, self.batch.max(8));
         let mut stamps: Vec<Stamp> = self.queues.iter().map(|_| Stamp::default()).collect();
@@ -135,7 +139,7 @@ impl Receiver {
         for queue in &self.queues {
             anomalies.add(&queue.anomalies());
         }
-        Ended { recorder: self.recorder, received, filtered, anomalies }
+        Ok(Ended { recorder: self.recorder, received, filtered, anomalies })
     }
 }
 

@@ -55,6 +55,7 @@ pub use tx::TxQueue;
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::pieces::Pieces;
+use super::supply::Supply;
 use super::tally::Tally;
 use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, TxPath};
 use crate::error::{Kind, Result};
@@ -256,7 +257,8 @@ impl Card {
         let interrupt = self.interrupts.as_ref().map(|interrupts| interrupts.of(vi, || ()));
         let tail = self.hw.doorbell(vi, regs::RX_DESC_UPD)?;
         let sync = clock.map_or_else(time::Sync::default, |clock| clock.rx);
-        Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, format, sync, interrupt))
+        let supply = Supply::new(&self.function);
+        Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, supply, format, sync, interrupt))
     }
 
     fn transmit_queue(
@@ -289,7 +291,8 @@ impl Card {
         let path = path::Path::new(&self.hw, vi, config.tx_path, usize::from(self.hw.caps.pio_bytes))?;
         let tags = self.hw.caps.has(Capability::VlanInsert);
         let clock = clock.filter(|_| queue.flags & txq::TIMESTAMP != 0).map(|clock| (clock.format, clock.tx));
-        Ok(TxQueue::new(Arc::clone(&self.hw), queue, path, u32::from(config.tx_ring), tags, clock))
+        let supply = Supply::new(&self.function);
+        Ok(TxQueue::new(Arc::clone(&self.hw), queue, supply, path, u32::from(config.tx_ring), tags, clock))
     }
 
     /// Starts a queue, and remembers to stop it.
