@@ -8,11 +8,13 @@ mod common {
 }
 
 use bmnic::Kind;
+use bmnic::dma::Arena;
 use bmnic::dma::{Addressing, Batch, Pool};
 use bmnic::driver::{self, Config, Port};
 use bmnic::emu::{Drive, Engine, Tap};
-use bmnic::pci::Function;
+use bmnic::pci::{self, Bar, Function};
 use common::models::MODELS;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 /// A card on a loop whose link is up, and which knows no pool yet.
@@ -27,6 +29,10 @@ impl Rig {
     fn new(model: &str) -> Rig {
         let engine = Engine::new(Drive::Manual);
         let (function, tap) = engine.open(&format!("{model},strict,wire=loop,link=2ms").parse().unwrap()).unwrap();
+        Rig::driven(model, engine, function, tap)
+    }
+
+    fn driven(model: &str, engine: Engine, function: Arc<dyn Function>, tap: Tap) -> Rig {
         let port = driver::open(Arc::clone(&function), &Config::default()).unwrap();
         let mut rig = Rig { engine, function, tap, port };
         for _ in 0..1000 {
@@ -155,5 +161,90 @@ fn a_card_that_was_taken_out_takes_no_buffers() {
         assert_eq!(tx[0].adopt(&pool).unwrap_err().kind(), Kind::Gone, "{model}");
         assert_eq!(rx[0].recv(&mut Batch::new(&pool)), 0, "{model}");
         assert_eq!(pool.available(), pool.capacity(), "{model}");
+    }
+}
+
+/// A function that says of all memory that its card reaches it.
+struct Liar(Arc<dyn Function>);
+
+impl Function for Liar {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn kind(&self) -> pci::Kind {
+        self.0.kind()
+    }
+
+    fn id(&self) -> pci::Id {
+        self.0.id()
+    }
+
+    fn bar(&self, index: u8) -> bmnic::Result<Bar> {
+        self.0.bar(index)
+    }
+
+    fn config_read(&self, offset: u16, size: u8) -> bmnic::Result<u32> {
+        self.0.config_read(offset, size)
+    }
+
+    fn config_write(&self, offset: u16, size: u8, value: u32) -> bmnic::Result<()> {
+        self.0.config_write(offset, size, value)
+    }
+
+    fn addressing(&self) -> Addressing {
+        self.0.addressing()
+    }
+
+    fn map(&self, arena: &Arc<Arena>) -> bmnic::Result<()> {
+        self.0.map(arena)
+    }
+
+    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
+        true
+    }
+
+    fn irq_vectors(&self) -> u16 {
+        self.0.irq_vectors()
+    }
+
+    fn set_irqs(&self, fds: &[RawFd]) -> bmnic::Result<()> {
+        self.0.set_irqs(fds)
+    }
+
+    fn numa_node(&self) -> Option<u16> {
+        self.0.numa_node()
+    }
+
+    fn reset(&self) -> bmnic::Result<bool> {
+        self.0.reset()
+    }
+}
+
+#[test]
+fn an_emulated_card_that_is_given_memory_out_of_reach_says_so() {
+    for model in MODELS {
+        // Not strict: such a card falls silent after the first.
+        let engine = Engine::new(Drive::Manual);
+        let (function, tap) = engine.open(&format!("{model},wire=loop,link=2ms").parse().unwrap()).unwrap();
+        let mut rig = Rig::driven(model, engine, Arc::new(Liar(function)), tap);
+        let (mapped, forgotten) = (pool(), pool());
+        rig.function.map(mapped.arena()).unwrap();
+        rig.port.rx[0].fill(&forgotten).unwrap();
+        let mut batch = Batch::new(&mapped);
+        assert!(batch.push_frame(&[1; 60]));
+        assert_eq!(rig.port.tx[0].send(&mut batch), 1);
+        rig.run();
+        let rules = |rig: &Rig| rig.tap.violations().into_iter().map(|(rule, _)| rule).collect::<Vec<_>>();
+        assert!(rules(&rig).iter().any(|rule| rule == "DMA write outside mapped memory"), "{model}: {:?}", rules(&rig));
+
+        while rig.port.tx[0].reclaim(&mapped) > 0 {
+            rig.run();
+        }
+        let mut batch = Batch::new(&forgotten);
+        assert!(batch.push_frame(&[1; 60]));
+        assert_eq!(rig.port.tx[0].send(&mut batch), 1);
+        rig.run();
+        assert!(rules(&rig).iter().any(|rule| rule == "DMA read outside mapped memory"), "{model}: {:?}", rules(&rig));
     }
 }
