@@ -13,8 +13,8 @@ pub const JUMBO: u16 = 9216;
 pub struct DeviceArg {
     /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
     ///
-    /// Without it: the card bound to vfio-pci if there is one, otherwise an
-    /// emulated 82599. `bmnic list` shows cards, `bmnic emulate --list` the
+    /// Without it: the card that `bmnic bind` handed to vfio-pci if there is one,
+    /// otherwise an emulated 82599. One that somebody else bound is not touched. `bmnic list` shows cards, `bmnic emulate --list` the
     /// emulated ones and their options.
     #[arg(short = 'i', long, value_name = "DEV", env = "BMNIC_DEVICE")]
     pub device: Option<String>,

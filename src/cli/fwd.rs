@@ -32,8 +32,9 @@ pub struct Args {
     /// First port: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
     ///
     /// With one port only, what comes in leaves by the same port. Without any:
-    /// the cards bound to vfio-pci if there are any, otherwise two emulated
-    /// 82599, each with a traffic source on its wire.
+    /// the cards that `bmnic bind` handed to vfio-pci if there are any, otherwise
+    /// two emulated 82599, each with a traffic source on its wire. Cards that
+    /// somebody else bound are not touched.
     #[arg(value_name = "A")]
     a: Option<String>,
     /// Second port
