@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long)]
     cycles: bool,
     /// Time between two looks at the counters
-    #[arg(short = 'I', long, value_name = "TIME", env = "BMNIC_INTERVAL", value_parser = units::duration)]
+    #[arg(short = 'I', long, value_name = "TIME", value_parser = units::duration)]
     interval: Option<Duration>,
     /// Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_872))]

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(value_name = "DEV", conflicts_with = "device")]
     port: Option<String>,
     /// How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line
-    #[arg(short, long, value_name = "RATE", env = "BMNIC_RATE")]
+    #[arg(short, long, value_name = "RATE")]
     rate: Option<Rate>,
     /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix
     #[arg(short, long, value_name = "SIZES")]
@@ -78,7 +78,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
     ttl: u8,
     /// Seed of what is random
-    #[arg(long, value_name = "N", default_value_t = 1, env = "BMNIC_SEED", help_heading = "Frames")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Frames")]
     seed: u64,
     /// Send the packets of this pcap or pcapng file; - is standard input
     #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = ["size", "src_mac", "dst_mac", "src_ip", "dst_ip", "vlan"])]

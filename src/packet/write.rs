@@ -20,6 +20,7 @@
 use super::record::{Format, Record, Totals};
 use crate::dma::BATCH_MAX;
 use crate::error::{Error, Result};
+use crate::sys;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -328,7 +329,7 @@ struct Failed {
 impl Sink {
     fn open(path: &Path) -> io::Result<Self> {
         let file = if path == Path::new("-") {
-            File::from(io::stdout().as_fd().try_clone_to_owned()?)
+            File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
         } else {
             OpenOptions::new().write(true).create(true).truncate(true).open(path)?
         };

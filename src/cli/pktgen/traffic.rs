@@ -11,6 +11,7 @@ use crate::packet::read::Recording;
 use crate::packet::record::{Format, Totals};
 use crate::packet::write::{BUFFER, Plan, Recorder, SNAPLEN};
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -292,6 +293,8 @@ pub fn write(
     result?;
     match written.error {
         None => Ok((written.records, written.bytes)),
+        // The reader of a pipe has left.
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok((written.records, written.bytes)),
         Some(error) => Err(Error::io(format!("writing {}", path.display()), error)
             .hint(format!("{} packets are in it, all whole", output::grouped(written.records)))),
     }
