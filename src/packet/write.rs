@@ -111,8 +111,9 @@ impl Recorder {
     /// If the file cannot be made or not even its header written.
     pub fn create(plan: &Plan<'_>, mut committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
         let shown = plan.path.display();
-        let mut sink = Sink::open(plan.path).map_err(|e| {
-            Error::io(format!("making {shown}"), e).hint("name a folder that exists and that you may write to")
+        let mut sink = Sink::open(plan.path).map_err(|e| match Error::io(format!("making {shown}"), e) {
+            error if plan.path == Path::new("-") => error,
+            error => error.hint("name a folder that exists and that you may write to"),
         })?;
         let progress = Arc::new(Progress::default());
         let mut header = Vec::new();

@@ -411,6 +411,19 @@ mod tests {
     }
 
     #[test]
+    fn a_speed_that_the_kernel_does_not_know_is_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let net = temp.path().join("net/eth0");
+        fs::create_dir_all(&net).unwrap();
+        for (said, speed) in
+            [("10000\n", Some(10_000_000_000)), ("-1\n", None), ("4294967295\n", None), ("0\n", None), ("", None)]
+        {
+            fs::write(net.join("speed"), said).unwrap();
+            assert_eq!(interfaces(temp.path())[0].speed, speed, "{said:?}");
+        }
+    }
+
+    #[test]
     fn everything_sysfs_says_of_a_card_is_read() {
         let (_temp, roots) = tree();
         let device = find(&roots, "03:00.0").unwrap();
