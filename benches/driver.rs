@@ -175,7 +175,7 @@ impl<'p> Driver<'p> {
         let config = Config { rx_ring: RING, tx_ring: RING, ..Config::default() };
         let (mut port, device) = (family.open)(&config);
         let mut rx = port.rx.remove(0);
-        rx.fill(pool);
+        rx.fill(pool).unwrap();
         Driver { device, rx, tx: port.tx.remove(0), batch: Batch::with_limit(pool, burst), _nic: port.nic }
     }
 }

@@ -46,12 +46,13 @@ pub struct Error {
     kind: Kind,
     message: String,
     source: Option<io::Error>,
+    reader_left: bool,
 }
 
 impl Error {
     /// An error of `kind` with its whole line of text.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, reader_left: false }
     }
 
     /// An operating-system error with what was being done when it came.
@@ -66,7 +67,7 @@ impl Error {
             Some(libc::ENOMEM) => Kind::Memory,
             _ => Kind::Io,
         };
-        Self { kind, message: doing.into(), source: Some(source) }
+        Self { kind, message: doing.into(), source: Some(source), reader_left: false }
     }
 
     /// The same error as another kind, where the caller knows better.
@@ -88,6 +89,12 @@ impl Error {
         self
     }
 
+    /// Whether it came of output that nobody reads any more (`bmnic list | head -1`),
+    /// which is no failure.
+    pub fn reader_left(&self) -> bool {
+        self.reader_left
+    }
+
     /// What sort of failure this is.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -105,9 +112,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// An error of the output: whatever else is read and written says what it is
+/// ([`Error::io`]).
 impl From<io::Error> for Error {
     fn from(source: io::Error) -> Self {
-        Self::io("input/output", source)
+        let reader_left = source.kind() == io::ErrorKind::BrokenPipe;
+        Error { reader_left, ..Self::io("output", source) }
     }
 }
 
@@ -120,6 +130,15 @@ mod tests {
         let error = Error::io("opening /dev/vfio/7", io::Error::from_raw_os_error(libc::EACCES));
         assert_eq!(error.kind(), Kind::Permission);
         assert_eq!(error.to_string(), "opening /dev/vfio/7: Permission denied (os error 13)");
+    }
+
+    #[test]
+    fn a_reader_that_left_is_known_whatever_is_said_about_it() {
+        let pipe = || io::Error::from_raw_os_error(libc::EPIPE);
+        let error = Error::from(pipe()).hint("read on").with_kind(Kind::Device);
+        assert!(error.reader_left());
+        assert!(!Error::io("asking the peer", pipe()).reader_left(), "a peer is no reader of output");
+        assert!(!Error::from(io::Error::from_raw_os_error(libc::ENOSPC)).reader_left());
     }
 
     #[test]

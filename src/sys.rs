@@ -21,7 +21,37 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Whether standard output was closed when the program was started.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Looks before the standard library does, which opens `/dev/null` in place of
+/// what is closed, so that no file gets its number: what is written there is
+/// lost, and nothing says so.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
+
+extern "C" fn look() {
+    // SAFETY: reads the flags of a descriptor, which need not be open.
+    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+    CLOSED.store(flags < 0, Ordering::Relaxed);
+}
+
+/// Standard output.
+///
+/// # Errors
+/// If it was closed when the program was started: nothing would get anywhere.
+pub fn standard_output() -> io::Result<io::Stdout> {
+    // Names the look, so that it is linked wherever this is.
+    std::hint::black_box(&raw const LOOK);
+    if CLOSED.load(Ordering::Relaxed) {
+        return Err(io::Error::other("standard output is closed, so nothing can be written to it"));
+    }
+    Ok(io::stdout())
+}
 
 /// Nanoseconds of `CLOCK_MONOTONIC_RAW`: the hardware's rate, never slewed.
 pub fn monotonic_raw_ns() -> u64 {

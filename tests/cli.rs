@@ -1,15 +1,33 @@
 //! The command line as a whole: exit codes, one clear line for bad input, JSON
 //! that parses, pipes that close.
 
+use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Runs bmnic with these words and none of its variables set.
 fn bmnic(words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
+    bmnic_with(&[], words)
+}
+
+/// Runs bmnic with these variables and words.
+fn bmnic_with(variables: &[(&str, &str)], words: &[&str]) -> Output {
+    let mut command = without_variables(env!("CARGO_BIN_EXE_bmnic"));
+    command.envs(variables.iter().copied()).args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Has the shell run `script`, with bmnic as `$0` and these words as `$@`.
+fn shell(script: &str, words: &[&str]) -> Output {
+    let mut command = without_variables("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_bmnic")]).args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+fn without_variables(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BMNIC_")) {
         command.env_remove(name);
     }
-    command.args(words).stdin(Stdio::null()).output().unwrap()
+    command
 }
 
 fn stdout(output: &Output) -> String {
@@ -128,4 +146,102 @@ fn a_full_disk_is_a_failure_and_not_a_panic() {
         assert_eq!(output.status.code(), Some(1), "{words}: {error}");
         assert!(error.contains("No space left"), "{words}: {error}");
     }
+}
+
+#[test]
+fn no_reader_that_leaves_is_a_failure_whatever_is_written() {
+    for words in [
+        &["pktgen", "--print", "-c", "100000"][..],
+        &["pktgen", "--write", "-", "-c", "100000"],
+        &["pktgen", "--print", "-v", "-c", "100000"],
+        &["emulate", "--list"],
+        &["completions", "bash"],
+    ] {
+        // What the pipe takes before the reader has gone differs; whether it is a failure must not.
+        let output = shell("{ \"$0\" \"$@\"; echo $? >&3; } 3>&2 | head -c 1 >/dev/null", words);
+        let errors = stderr(&output);
+        let lines: Vec<&str> = errors.lines().filter(|line| !line.contains("packets written to")).collect();
+        assert_eq!(lines, ["0"], "{words:?}");
+    }
+}
+
+#[test]
+fn a_reader_of_a_named_pipe_may_leave_too() {
+    let temp = tempfile::tempdir().unwrap();
+    let pipe = temp.path().join("pipe");
+    let pipe = pipe.to_str().unwrap();
+    for words in [&["capture", "-c", "0", "-d", "5s", "-w", pipe][..], &["pktgen", "-c", "100000", "-w", pipe]] {
+        let _ = fs::remove_file(pipe);
+        assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        let reader = Command::new("head").args(["-c", "100", pipe]).stdout(Stdio::null()).spawn().unwrap();
+        let output = bmnic(words);
+        reader.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{words:?}");
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_a_failure_and_no_file_gets_what_was_meant_for_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("x.pcap");
+    let shown = file.to_str().unwrap();
+    for words in [
+        &["list"][..],
+        &["list", "--json"],
+        &["completions", "bash"],
+        &["pktgen", "--print", "-c", "1"],
+        &["pktgen", "--write", "-", "-c", "1"],
+        &["capture", "-c", "1", "-w", "-"],
+        &["pktgen", "--write", shown, "-c", "1"],
+    ] {
+        let output = shell("exec \"$0\" \"$@\" >&-", words);
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {error}");
+        assert!(error.contains("standard output is closed"), "{words:?}: {error}");
+    }
+    // The frame, and not a word of the summary.
+    let written = fs::read(Path::new(shown)).unwrap();
+    assert_eq!(written.len(), 24 + 16 + 60, "{}", String::from_utf8_lossy(&written));
+    // One that leads nowhere was asked for.
+    let nowhere = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let status = without_variables(env!("CARGO_BIN_EXE_bmnic")).arg("list").stdout(nowhere).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn words_beat_the_variable_of_a_filter_and_no_other() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("x.pcap");
+    let file = file.to_str().unwrap();
+    let udp = [("BMNIC_FILTER", "udp")];
+    for (words, kept) in [
+        (&["capture", "-c", "1", "-i", "emu:82599", file, "ip", "or", "arp"][..], "ip or arp"),
+        (&["capture", "-c", "1", "-i", "emu:82599", "-w", file, "ip"], "ip"),
+        (&["capture", "-c", "1", "-i", "emu:82599", file], "udp"),
+    ] {
+        let output = bmnic_with(&udp, &[words, &["--json"]].concat());
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        assert_eq!(document["filter"], kept, "{words:?}: {}", stderr(&output));
+    }
+    let output = bmnic(&["capture", "-c", "1", "-f", "udp", file, "ip"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("given twice"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_failure_that_a_variable_makes_names_it_and_is_json_only_if_asked() {
+    let output = bmnic_with(&[("BMNIC_RATE", "fast"), ("BMNIC_JSON", "0")], &["pktgen", "-c", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = stderr(&output);
+    assert!(error.starts_with("bmnic: invalid value 'fast' for BMNIC_RATE"), "{error}");
+    let output = bmnic_with(&[("BMNIC_RATE", "fast"), ("BMNIC_JSON", "yes")], &["pktgen", "-c", "1"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(document["error"].as_str().unwrap().contains("BMNIC_RATE"), "{document}");
+}
+
+#[test]
+fn a_bare_number_of_huge_pages_is_asked_about() {
+    let output = bmnic(&["hugepages", "-r", "5", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("for 5 pages of 2 MiB 10M"), "{}", stderr(&output));
 }

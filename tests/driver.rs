@@ -114,7 +114,7 @@ impl Rig {
 
     fn start(&mut self) {
         for queue in &mut self.port.rx {
-            queue.fill(&self.pool);
+            queue.fill(&self.pool).unwrap();
         }
         for _ in 0..1000 {
             self.run();

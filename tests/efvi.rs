@@ -147,7 +147,7 @@ impl Rig {
         let pool = Pool::new(2048, Addressing::Translated).unwrap();
         card.map(pool.arena()).unwrap();
         let mut port = driver::open(card.function(), config).unwrap();
-        port.rx[0].fill(&pool);
+        port.rx[0].fill(&pool).unwrap();
         let (rx, mut tx) = (card.rx(RX), card.tx(config.rx_queues));
         // The first descriptor only switches options.
         assert_eq!(tx.descriptor(0).load(Ordering::Acquire) >> 60, 8);

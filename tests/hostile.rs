@@ -315,8 +315,8 @@ impl<H: Hostile> Rig<H> {
         let config = Config { rx_ring: RING, tx_ring: H::TX_RING, max_frame, ..Config::default() };
         let pool = Pool::new(512, Addressing::Translated).unwrap();
         let (mut device, mut port) = H::new(&config);
-        port.rx[0].fill(&pool);
         device.attach(&pool);
+        port.rx[0].fill(&pool).unwrap();
         Rig { pool, port, device }
     }
 
@@ -897,8 +897,8 @@ fn a_pool_smaller_than_the_ring_still_receives() {
     let config = Config { rx_ring: 4096, tx_ring: RING, ..Config::default() };
     let pool = Pool::new(16, Addressing::Translated).unwrap();
     let (mut device, mut port) = Ixgbe::new(&config);
-    port.rx[0].fill(&pool);
     device.attach(&pool);
+    port.rx[0].fill(&pool).unwrap();
     assert_eq!((pool.available(), device.rx_owned() as usize), (0, pool.capacity()));
     let mut held = Batch::new(&pool);
     for round in 0..3 {

@@ -138,7 +138,7 @@ impl Tester {
         let pool = Pool::new(2_048, Addressing::Translated).unwrap();
         function.map(pool.arena()).unwrap();
         let mut port = driver::open(Arc::clone(&function), &Config::default()).unwrap();
-        port.rx[0].fill(&pool);
+        port.rx[0].fill(&pool).unwrap();
         let now = Arc::new(AtomicU64::new(0));
         let clock = Clock::by_hand(Arc::clone(&now));
         let random = Random::new(seed);
@@ -158,7 +158,7 @@ impl Tester {
             batch: 32,
             addresses: [[2, 0, 0, 0, 0, 1]; 2],
         };
-        let missed = self.port.nic.stats().unwrap().rx_missed;
+        let missed = self.port.nic.stats().unwrap().rx_missed.unwrap();
         self.world.borrow_mut().card_held = 0;
         let body = Flood::new(&self.clock, &self.pool, plan, || false).unwrap();
         let Port { rx, tx, nic, .. } = &mut self.port;

@@ -13,10 +13,10 @@ pub const JUMBO: u16 = 9216;
 pub struct DeviceArg {
     /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
     ///
-    /// Without it: the card bound to vfio-pci if there is one, otherwise an
-    /// emulated 82599. `bmnic list` shows cards, `bmnic emulate --list` the
+    /// Without it: the card that `bmnic bind` handed to vfio-pci if there is one,
+    /// otherwise an emulated 82599. One that somebody else bound is not touched. `bmnic list` shows cards, `bmnic emulate --list` the
     /// emulated ones and their options.
-    #[arg(short = 'i', long, value_name = "DEV", env = "BMNIC_DEVICE")]
+    #[arg(short = 'i', long, value_name = "DEV")]
     pub device: Option<String>,
 }
 
@@ -34,10 +34,10 @@ pub struct RunLength {
     ///
     /// On the emulated default the time is 10 s unless this or --count says
     /// otherwise; on a card that was named it is until Ctrl-C.
-    #[arg(short, long, value_name = "TIME", env = "BMNIC_DURATION", value_parser = units::duration)]
+    #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
     /// Stop after this many packets: 1000, 1M; 0 is no limit
-    #[arg(short, long, value_name = "N", env = "BMNIC_COUNT", value_parser = units::count)]
+    #[arg(short, long, value_name = "N", value_parser = units::count)]
     pub count: Option<u64>,
 }
 

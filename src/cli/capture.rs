@@ -58,10 +58,10 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Packets to keep, as one word
-    #[arg(short, long, value_name = "EXPRESSION", env = "BMNIC_FILTER")]
+    #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
     /// Format of the file: pcap (in nanoseconds) or pcapng
-    #[arg(long, value_name = "FORMAT", default_value = "pcap", env = "BMNIC_FORMAT")]
+    #[arg(long, value_name = "FORMAT", default_value = "pcap")]
     format: Format,
     /// Bytes to keep of each packet; 0 is all of it
     #[arg(short, long, value_name = "BYTES", default_value = "0", value_parser = snaplen)]
@@ -95,7 +95,7 @@ const DEFAULT_WIRE: &str = "source:rate=100k";
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     // What can be refused is refused before a card or a file is touched.
-    let (path, filter) = args.target()?;
+    let (path, filter) = args.target(context.taken.has("filter"))?;
     if args.guard {
         guard::stand(&path, args.format)?;
         return Ok(Outcome::Done);
@@ -141,7 +141,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let buffers = rings + (merge::HELD * rx.len() + 1) * BATCH_MAX;
     let pool = session.pool_of(buffers)?;
     for queue in &mut rx {
-        queue.fill(&pool);
+        queue.fill(&pool)?;
     }
     // From here on the rings take packets, and what is lost is lost.
     let before = Counted::now(&session, nic.as_mut())?;
@@ -293,8 +293,9 @@ fn finish(
 }
 
 impl Args {
-    /// The file, and the filter.
-    fn target(&self) -> Result<(PathBuf, Filter)> {
+    /// The file, and the filter; `by_default` if --filter only counts where no
+    /// words are given.
+    fn target(&self, by_default: bool) -> Result<(PathBuf, Filter)> {
         // With --write the first word is part of the expression, as in tcpdump.
         let (path, mut words) = match (&self.write, &self.file) {
             (Some(path), Some(first)) => (path, vec![first.to_string_lossy().into_owned()]),
@@ -306,6 +307,7 @@ impl Args {
         let filter = match (&self.filter, text.trim().is_empty()) {
             (Some(filter), true) => Filter::parse(filter)?,
             (None, _) => Filter::parse(&text)?,
+            (Some(_), false) if by_default => Filter::parse(&text)?,
             (Some(_), false) => {
                 let line = format!("a filter is given twice, with --filter and as '{text}'; join them with and");
                 return Err(Error::new(Kind::Usage, line));

@@ -23,8 +23,9 @@ pub struct Circuit {
     /// Card that sends, and card that receives: 0000:03:00.0, an interface name, emu:82599
     ///
     /// With one card its wire must lead back to it (a loopback plug, or --loop).
-    /// Without any: the card bound to vfio-pci if there is one, otherwise an
-    /// emulated 82599 on a loop.
+    /// Without any: the card that `bmnic bind` handed to vfio-pci if there is one,
+    /// otherwise an emulated 82599 on a loop. One that somebody else bound is not
+    /// touched.
     #[arg(value_name = "DEV", num_args = 0..=2)]
     devices: Vec<String>,
     /// Send to ourselves inside the card, where no cable leads back
@@ -56,7 +57,7 @@ impl Circuit {
 pub fn filled_pool(session: &mut Session) -> Result<Pool> {
     let pool = session.pool()?;
     if let Some(queue) = session.ports.last_mut().and_then(|port| port.rx.first_mut()) {
-        queue.fill(&pool);
+        queue.fill(&pool)?;
     }
     Ok(pool)
 }

@@ -1,9 +1,10 @@
 //! `bmnic completions`: completion scripts, made from the clap definition.
 
 use super::{Cli, Outcome};
+use crate::sys;
 use clap::CommandFactory;
 use clap_complete::Shell;
-use std::io::{self, Write};
+use std::io::Write;
 
 /// Arguments of `bmnic completions`.
 #[derive(Debug, clap::Args)]
@@ -14,7 +15,7 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    io::stdout().write_all(&script(args.shell))?;
+    sys::standard_output()?.write_all(&script(args.shell))?;
     Ok(Outcome::Done)
 }
 

@@ -33,8 +33,9 @@ pub struct Args {
     /// First port: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
     ///
     /// With one port only, what comes in leaves by the same port. Without any:
-    /// the cards bound to vfio-pci if there are any, otherwise two emulated
-    /// 82599, each with a traffic source on its wire.
+    /// the cards that `bmnic bind` handed to vfio-pci if there are any, otherwise
+    /// two emulated 82599, each with a traffic source on its wire. Cards that
+    /// somebody else bound are not touched.
     #[arg(value_name = "A")]
     a: Option<String>,
     /// Second port
@@ -59,7 +60,7 @@ pub struct Args {
     #[arg(long)]
     cycles: bool,
     /// Time between two looks at the counters
-    #[arg(short = 'I', long, value_name = "TIME", env = "BMNIC_INTERVAL", value_parser = units::duration)]
+    #[arg(short = 'I', long, value_name = "TIME", value_parser = units::duration)]
     interval: Option<Duration>,
     /// Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_872))]
@@ -157,7 +158,7 @@ impl Args {
                 };
                 let rings = usize::from(self.rings.rxd) + usize::from(self.rings.txd);
                 let pool = session.pool_of(rings + 2 * BATCH_MAX)?;
-                let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite);
+                let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite)?;
                 ways.push(Way { from, to, counts: lane.counts() });
                 lanes.push(lane);
             }

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(short, long)]
     pub show: bool,
     /// Have this much of free pages: 512M, 1G
-    #[arg(short = 'r', long, value_name = "SIZE", value_parser = units::size, conflicts_with_all = ["show", "clear", "who"])]
+    #[arg(short = 'r', long, value_name = "SIZE", value_parser = amount, conflicts_with_all = ["show", "clear", "who"])]
     pub setup: Option<u64>,
     /// Give back the pages that nobody uses
     #[arg(short, long, conflicts_with_all = ["show", "who"])]
@@ -54,6 +54,22 @@ pub struct Args {
     /// Print what would be written and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// How much to set up. A bare number is in bytes, and one of less than a page was
+/// meant to be something else.
+fn amount(text: &str) -> Result<u64> {
+    let bytes = units::size(text)?;
+    if (1..2 << 20).contains(&bytes) && text.trim().bytes().all(|c| c.is_ascii_digit()) {
+        return Err(Error::new(
+            Kind::Usage,
+            format!(
+                "'{text}' is {bytes} bytes, less than a page; write one like 512M or 1G, and for {bytes} pages of 2 MiB {}M",
+                2 * bytes
+            ),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Runs it.

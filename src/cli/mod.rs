@@ -12,6 +12,7 @@ mod circuit;
 mod compare_dpdk;
 mod completions;
 mod emulate;
+pub mod environment;
 mod fwd;
 mod hugepages;
 mod latency;
@@ -26,14 +27,16 @@ pub mod units;
 use crate::error::{Error, Kind};
 use crate::pci::Roots;
 use clap::{Parser, Subcommand};
+use environment::Refused;
 use signal::Interrupted;
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
 /// Drive network cards from user space
 #[derive(Debug, Parser)]
-#[command(name = "bmnic", version, max_term_width = 100, after_long_help = EXIT_CODES)]
+#[command(name = "bmnic", version, max_term_width = 100, after_long_help = format!("{}\n\n{EXIT_CODES}", environment::RULE))]
 pub struct Cli {
     /// What to print and how.
     #[command(flatten)]
@@ -63,7 +66,7 @@ line on standard error, or with --json one JSON document.";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Global {
     /// Print one JSON document instead of text
-    #[arg(long, global = true, env = "BMNIC_JSON")]
+    #[arg(long, global = true)]
     pub json: bool,
     /// Print results only
     #[arg(short, long, global = true)]
@@ -72,7 +75,7 @@ pub struct Global {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Fail if the driver breaks a rule of an emulated card
-    #[arg(long, global = true, env = "BMNIC_STRICT")]
+    #[arg(long, global = true)]
     pub strict: bool,
 }
 
@@ -112,6 +115,8 @@ pub struct Context {
     pub roots: Roots,
     /// When the program was started.
     pub started: Instant,
+    /// Options that were taken from the environment.
+    pub taken: environment::Taken,
 }
 
 /// How a run that did not fail ended.
@@ -162,11 +167,12 @@ pub mod exit {
 /// Parses the command line, runs it, and says how it went.
 pub fn main() -> ExitCode {
     let started = Instant::now();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let (cli, taken) = match environment::parse::<Cli>(&args, |name| std::env::var_os(name)) {
+        Ok(parsed) => parsed,
+        Err(refused) => return refuse(refused),
     };
-    let context = Context { global: cli.global, roots: Roots::from_env(), started };
+    let context = Context { global: cli.global, roots: Roots::from_env(), started, taken };
     let result = match cli.command {
         Command::Bind(args) => bind::run(args, &context),
         Command::Hugepages(args) => hugepages::run(args, &context),
@@ -199,7 +205,14 @@ impl From<Outcome> for ExitCode {
 
 /// Prints help as asked for, or the one line that says why the command line
 /// makes no sense.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(refused: Refused) -> ExitCode {
+    // Nothing is parsed yet, so this is looked for by hand.
+    let variable = std::env::var("BMNIC_JSON").ok().and_then(|word| environment::switch(&word));
+    let json = std::env::args_os().any(|arg| arg == "--json") || variable == Some(true);
+    let error = match refused {
+        Refused::Clap(error) => error,
+        Refused::Variable(error) => return fail(&error.into(), json),
+    };
     if !error.use_stderr() {
         // Help into a pipe that was closed is not an error.
         let _ = error.print();
@@ -209,8 +222,6 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(exit::USAGE);
     }
-    // Nothing is parsed yet, so this is looked for by hand.
-    let json = std::env::args_os().any(|arg| arg == "--json") || std::env::var_os("BMNIC_JSON").is_some();
     fail(&Error::new(Kind::Usage, one_line(&error.render().to_string())).into(), json)
 }
 
@@ -227,10 +238,11 @@ fn one_line(message: &str) -> String {
 /// Prints the error's one line (or JSON document) on standard error; a reader
 /// that went away (`bmnic list | head -1`) is not an error.
 fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
-    let broken_pipe = error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe));
-    if broken_pipe {
+    let reader_left = error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+            || cause.downcast_ref::<Error>().is_some_and(Error::reader_left)
+    });
+    if reader_left {
         return ExitCode::from(exit::DONE);
     }
     if let Some(Interrupted(signal)) = error.downcast_ref() {

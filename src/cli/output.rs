@@ -16,6 +16,7 @@ use super::units::Scaled;
 use crate::driver::{Description, Stats};
 use crate::measure::{Clock, Machine};
 use crate::pci::Roots;
+use crate::sys;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -118,7 +119,7 @@ impl Output {
         if self.stderr {
             writeln!(io::stderr(), "{text}")
         } else {
-            let mut out = io::stdout().lock();
+            let mut out = sys::standard_output()?.lock();
             writeln!(out, "{text}")?;
             // What a watcher reads is there when it is said.
             out.flush()
@@ -244,6 +245,7 @@ pub fn stats(stats: &Stats) -> Value {
             "bad_chain": odd.bad_chain,
             "frame_error": odd.frame_error,
             "queue_reset": odd.queue_reset,
+            "unmapped": odd.unmapped,
         },
     })
 }

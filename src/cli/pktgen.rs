@@ -48,7 +48,7 @@ pub struct Args {
     ///
     /// Without it as fast as ring and link take packets, and no rate is too low. A rate
     /// that was asked for and not kept ends with exit code 3: see --allow-shortfall.
-    #[arg(short, long, value_name = "RATE", env = "BMNIC_RATE")]
+    #[arg(short, long, value_name = "RATE")]
     rate: Option<Rate>,
     /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)
     #[arg(short, long, value_name = "SIZES")]
@@ -82,7 +82,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
     ttl: u8,
     /// Seed of what is random
-    #[arg(long, value_name = "N", default_value_t = 1, env = "BMNIC_SEED", help_heading = "Frames")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Frames")]
     seed: u64,
     /// Send the packets of this pcap or pcapng file; - is standard input
     ///

@@ -6,9 +6,10 @@
 //!                        +-- emulated ones share one engine
 //! ```
 //!
-//! Where no card is named: those bound to vfio-pci if there are any, otherwise
-//! the emulated 82599, and the first line of output says so. Only a card that
-//! was named, or that somebody bound to vfio-pci for this purpose, is touched.
+//! Where no card is named: those that `bmnic bind` handed to vfio-pci if there are
+//! any, otherwise the emulated 82599, and the first line of output says so. Only
+//! a card that was named, or that was given to bmnic, is touched: one that
+//! somebody else bound to vfio-pci may be a virtual machine's.
 
 use super::Context;
 use super::args::{Limits, RunLength};
@@ -19,7 +20,7 @@ use crate::driver::{self, Config, Description, Nic, Port, Stats};
 use crate::emu::wire::{Note, WireSpec, check_files};
 use crate::emu::{Drive, Engine, Spec, Stages, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Address, Function, Roots, discover};
+use crate::pci::{self, Address, Function, Roots, discover, journal};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ pub struct Defaults<'a> {
     /// How long to run on the emulated default.
     pub duration: Option<Duration>,
 }
+
+/// The driver that a card is handed to, for bmnic or for a virtual machine.
+const VFIO: &str = "vfio-pci";
 
 /// Link speed to reckon with where a card does not know its own, or there is none.
 pub const NOMINAL_SPEED: u64 = 10_000_000_000;
@@ -59,7 +63,8 @@ pub struct Session {
     /// What they are plugged into.
     wires: Vec<WireSpec>,
     strict: bool,
-    by_default: bool,
+    /// Why emulated cards are used, where none was named.
+    default: Option<String>,
     duration: Option<Duration>,
     buffers: usize,
     /// Declared last: dropped when no driver is left.
@@ -82,7 +87,7 @@ impl Session {
     /// card that is not there, otherwise what opening it or waiting for its
     /// link met.
     pub fn open(context: &Context, names: &[String], defaults: Defaults<'_>, config: &Config) -> anyhow::Result<Self> {
-        let (cards, by_default) = resolve(&context.roots, names, defaults.wires)?;
+        let Resolved { cards, default } = resolve(&context.roots, names, defaults.wires)?;
         let wire = |card: &Card| match card {
             Card::Emulated(spec) => Some(spec.wire.clone()),
             Card::Pci(_) => None,
@@ -99,7 +104,7 @@ impl Session {
             taps: Vec::new(),
             wires,
             strict: context.global.strict,
-            by_default: by_default && emulated,
+            default,
             duration: defaults.duration,
             buffers: 2 * BATCH_MAX,
             _engine: emulated.then(|| Engine::new(Drive::Thread)),
@@ -181,7 +186,7 @@ impl Session {
     /// When the run ends: the default only has a length of its own where no
     /// card was named and the emulated one is used.
     pub fn limits(&self, length: &RunLength) -> Limits {
-        length.limits(self.duration.filter(|_| self.by_default))
+        length.limits(self.duration.filter(|_| self.default.is_some()))
     }
 
     /// Refuses to write `path` if a wire of the session plays or writes that file.
@@ -214,8 +219,9 @@ impl Session {
             let speed = if speed == 0 { "speed not known".to_string() } else { output::bits(speed as f64) };
             line += &format!("{device} ({kind} {model}, driver {driver}, {speed})");
         }
-        if self.by_default {
-            line += "; none was named and none is bound to vfio-pci";
+        if let Some(why) = &self.default {
+            line += "; ";
+            line += why;
         }
         line
     }
@@ -317,8 +323,17 @@ fn no_link(device: &str, patience: Duration) -> Error {
     )
 }
 
-/// The cards to use, and whether they are the default.
-fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<(Vec<Card>, bool)> {
+/// The cards to use.
+#[derive(Debug)]
+struct Resolved {
+    cards: Vec<Card>,
+    /// Why these, where none was named and they are emulated.
+    default: Option<String>,
+}
+
+/// The cards to use: the named ones, or those that bmnic was given, or emulated
+/// ones.
+fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolved> {
     if !names.is_empty() {
         let named = names.iter().enumerate();
         let cards = named.map(|(i, name)| card(roots, name, wires.get(i))).collect::<Result<Vec<_>>>()?;
@@ -330,22 +345,36 @@ fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<(Vec<Card>
                 ));
             }
         }
-        return Ok((cards, false));
+        return Ok(Resolved { cards, default: None });
     }
-    let bound = |device: &discover::Device| {
-        device.driver.as_deref() == Some("vfio-pci") && driver::driver_for(device.id).is_some()
+    let bound: Vec<discover::Device> =
+        discover::network(roots).into_iter().filter(|device| device.driver.as_deref() == Some(VFIO)).collect();
+    let mut cards = Vec::new();
+    let mut strangers = Vec::new();
+    for device in bound.iter().filter(|device| driver::driver_for(device.id).is_some()) {
+        match journal::handed_over(roots, device) {
+            Ok(true) => cards.push(Card::Pci(device.address)),
+            Ok(false) => strangers.push(format!("{} is bound to {VFIO}, but not by bmnic", device.address)),
+            Err(error) => {
+                let address = device.address;
+                strangers.push(format!("{address} is bound to {VFIO}, and whether by bmnic is not known ({error})"));
+            }
+        }
+    }
+    if !cards.is_empty() {
+        cards.truncate(wires.len());
+        return Ok(Resolved { cards, default: None });
+    }
+    let why = match (strangers.as_slice(), bound.is_empty()) {
+        ([], true) => format!("none was named and none is bound to {VFIO}"),
+        ([], false) => format!("none was named and none that bmnic drives is bound to {VFIO}"),
+        ([one], _) => format!("none was named; {one}: name it to use it"),
+        ([first, rest @ ..], _) => {
+            format!("none was named; {first}, and so are {} more: name one to use it", rest.len())
+        }
     };
-    let bound: Vec<Card> = discover::network(roots)
-        .into_iter()
-        .filter(bound)
-        .take(wires.len())
-        .map(|device| Card::Pci(device.address))
-        .collect();
-    if !bound.is_empty() {
-        return Ok((bound, true));
-    }
     let emulated = wires.iter().map(|wire| Ok(Card::Emulated(Spec::new("82599").on(wire.parse()?))));
-    Ok((emulated.collect::<Result<_>>()?, true))
+    Ok(Resolved { cards: emulated.collect::<Result<_>>()?, default: Some(why) })
 }
 
 /// The card of this name.
@@ -365,6 +394,9 @@ fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
 mod tests {
     use super::*;
     use crate::pci::Roots;
+    use crate::pci::journal::Journal;
+    use crate::pci::kernel::Running;
+    use crate::pci::network::Network;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -391,8 +423,8 @@ mod tests {
     #[test]
     fn with_nothing_bound_the_default_is_emulated_on_the_commands_wires() {
         let (_temp, roots) = machine(&[("0000:03:00.0", "0x10fb", "ixgbe")]);
-        let (cards, by_default) = resolve(&roots, &[], &["loop", "loop:pause=on"]).unwrap();
-        assert!(by_default);
+        let Resolved { cards, default } = resolve(&roots, &[], &["loop", "loop:pause=on"]).unwrap();
+        assert_eq!(default.unwrap(), "none was named and none is bound to vfio-pci");
         let wires: Vec<String> = cards
             .iter()
             .map(|card| match card {
@@ -403,19 +435,101 @@ mod tests {
         assert_eq!(wires, ["loop", "loop:pause=on"]);
     }
 
+    /// What `bmnic bind` leaves behind when it takes these cards from ixgbe.
+    fn hand_over(roots: &Roots, addresses: &[&str]) {
+        let boot = roots.proc.join("sys/kernel/random");
+        fs::create_dir_all(&boot).unwrap();
+        fs::write(boot.join("boot_id"), "b1\n").unwrap();
+        let kernel = Running::new(roots);
+        let _lock = journal::lock(roots).unwrap();
+        for address in addresses {
+            let device = discover::find(roots, address).unwrap();
+            let before = Journal::of(roots, &device, &Network::default());
+            Journal { driver: Some("ixgbe".into()), ..before }.save(&kernel, roots).unwrap();
+        }
+    }
+
+    fn is_emulated(cards: &[Card]) -> bool {
+        cards.iter().all(|card| matches!(card, Card::Emulated(_)))
+    }
+
     #[test]
-    fn cards_bound_to_vfio_are_the_default_if_there_is_a_driver_for_them() {
+    fn a_card_that_somebody_else_bound_is_not_touched_unless_it_is_named() {
+        let address = "0000:03:00.0";
+        let (_temp, roots) = machine(&[(address, "0x10fb", "vfio-pci"), ("0000:02:00.0", "0xffff", "vfio-pci")]);
+        let Resolved { cards, default } = resolve(&roots, &[], &["loop"]).unwrap();
+        assert!(is_emulated(&cards), "{cards:?}");
+        let why = default.unwrap();
+        assert_eq!(why, "none was named; 0000:03:00.0 is bound to vfio-pci, but not by bmnic: name it to use it");
+        let named = resolve(&roots, &names(&[address]), &["loop"]).unwrap();
+        assert_eq!(named.cards, [Card::Pci(address.parse().unwrap())]);
+        assert_eq!(named.default, None);
+
+        let three = [(address, "0x10fb", "vfio-pci"), ("0000:03:00.1", "0x10fb", "vfio-pci")];
+        let (_temp, roots) = machine(&three);
+        let why = resolve(&roots, &[], &["loop"]).unwrap().default.unwrap();
+        assert!(why.contains(address) && why.ends_with("and so are 1 more: name one to use it"), "{why}");
+        let (_temp, roots) = machine(&[("0000:02:00.0", "0xffff", "vfio-pci")]);
+        let why = resolve(&roots, &[], &["loop"]).unwrap().default.unwrap();
+        assert_eq!(why, "none was named and none that bmnic drives is bound to vfio-pci");
+    }
+
+    #[test]
+    fn a_journal_that_is_not_of_this_binding_hands_no_card_over() {
+        let address = "0000:03:00.0";
+        let fresh = || {
+            let (temp, roots) = machine(&[(address, "0x10fb", "vfio-pci")]);
+            hand_over(&roots, &[address]);
+            (temp, roots)
+        };
+        let taken = |roots: &Roots| !is_emulated(&resolve(roots, &[], &["loop"]).unwrap().cards);
+        let (_temp, roots) = fresh();
+        assert!(taken(&roots), "as bmnic left it");
+
+        let (_temp, roots) = fresh();
+        fs::write(roots.proc.join("sys/kernel/random/boot_id"), "b2\n").unwrap();
+        assert!(!taken(&roots), "the machine was started again");
+
+        let (_temp, roots) = fresh();
+        let device = roots.pci().join("devices").join(address);
+        fs::write(device.join("driver_override"), "vfio-pci\n").unwrap();
+        assert!(!taken(&roots), "libvirt has bound it since");
+
+        let (_temp, roots) = fresh();
+        fs::write(roots.pci().join("devices").join(address).join("device"), "0x1528").unwrap();
+        assert!(!taken(&roots), "another card is in the slot");
+
+        let (_temp, roots) = fresh();
+        journal::forget(&Running::new(&roots), &roots, address.parse().unwrap()).unwrap();
+        assert!(!taken(&roots), "it was given back, and bound by somebody since");
+
+        // vfio-pci had it before bmnic did anything.
+        let (_temp, roots) = fresh();
+        let device = discover::find(&roots, address).unwrap();
+        Journal::of(&roots, &device, &Network::default()).save(&Running::new(&roots), &roots).unwrap();
+        assert!(!taken(&roots), "it was with vfio-pci before");
+
+        let (_temp, roots) = fresh();
+        fs::write(journal::path(&roots, address.parse().unwrap()), "{").unwrap();
+        let why = resolve(&roots, &[], &["loop"]).unwrap().default.unwrap();
+        assert!(why.contains("0000:03:00.0 is bound to vfio-pci, and whether by bmnic is not known"), "{why}");
+        assert!(why.ends_with("name it to use it") && !why.contains('\n'), "{why}");
+    }
+
+    #[test]
+    fn cards_that_bmnic_bound_to_vfio_are_the_default_if_there_is_a_driver_for_them() {
         let (_temp, roots) = machine(&[
             ("0000:03:00.0", "0x10fb", "vfio-pci"),
             ("0000:03:00.1", "0x10fb", "vfio-pci"),
             ("0000:04:00.0", "0x10fb", "vfio-pci"),
             ("0000:02:00.0", "0xffff", "vfio-pci"),
         ]);
+        hand_over(&roots, &["0000:03:00.0", "0000:03:00.1", "0000:04:00.0", "0000:02:00.0"]);
         let address = |text: &str| Card::Pci(text.parse().unwrap());
-        let (cards, by_default) = resolve(&roots, &[], &["loop", "loop"]).unwrap();
-        assert!(by_default);
+        let Resolved { cards, default } = resolve(&roots, &[], &["loop", "loop"]).unwrap();
+        assert_eq!(default, None, "no emulated ones");
         assert_eq!(cards, [address("0000:03:00.0"), address("0000:03:00.1")]);
-        let (cards, _) = resolve(&roots, &[], &["loop"]).unwrap();
+        let cards = resolve(&roots, &[], &["loop"]).unwrap().cards;
         assert_eq!(cards, [address("0000:03:00.0")]);
     }
 
@@ -423,8 +537,8 @@ mod tests {
     fn an_emulated_card_without_a_wire_gets_that_of_the_command() {
         let (_temp, roots) = machine(&[]);
         let named = names(&["emu:x540", "emu:x550,wire=loop"]);
-        let (cards, by_default) = resolve(&roots, &named, &["loop:pause=on", "loop:pause=on"]).unwrap();
-        assert!(!by_default);
+        let Resolved { cards, default } = resolve(&roots, &named, &["loop:pause=on", "loop:pause=on"]).unwrap();
+        assert_eq!(default, None);
         let specs: Vec<String> = cards.iter().map(|card| format!("{card:?}")).collect();
         assert!(specs[0].contains("pause: true"), "{}", specs[0]);
         assert!(specs[1].contains("pause: false"), "{}", specs[1]);

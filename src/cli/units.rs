@@ -71,6 +71,18 @@ impl FromStr for Rate {
         if value == 0.0 {
             return Err(usage(format!("a rate of '{text}' sends nothing; ask for more than zero")));
         }
+        // Bytes to some, a loud bit to others.
+        let loud = matches!(
+            unit.trim_end_matches("/s").trim_start_matches(['k', 'K', 'm', 'M', 'g', 'G']),
+            "B" | "Bps" | "BPS"
+        );
+        if loud {
+            let scale = unit.split('B').next().unwrap_or_default();
+            return Err(usage(format!(
+                "'{text}' may be bytes or bits a second; write {}{scale}bit for the bytes, {digits}{scale}bit for the bits",
+                8.0 * value
+            )));
+        }
         let unit = unit.to_ascii_lowercase();
         if unit == "%" {
             if value > 100.0 {
@@ -228,6 +240,7 @@ mod tests {
         assert_eq!(rate("2Gbit"), Rate::Bits(2e9));
         assert_eq!(rate("2Gbit/s"), Rate::Bits(2e9));
         assert_eq!(rate("100Mbps"), Rate::Bits(100e6));
+        assert_eq!(rate("100MBit"), Rate::Bits(100e6));
         assert_eq!(rate("0.5%"), Rate::Percent(0.5));
         assert_eq!(rate("LINE"), Rate::Line);
     }
@@ -259,6 +272,10 @@ mod tests {
             ("0.0%", "more than zero"),
             ("101%", "100%"),
             ("10G", "10Gbit"),
+            ("10MBps", "80Mbit"),
+            ("10 MB/s", "10Mbit"),
+            ("1GBPS", "8Gbit"),
+            ("100B", "800bit"),
         ] {
             let error = text.parse::<Rate>().unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);

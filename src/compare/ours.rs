@@ -27,7 +27,7 @@ impl<'p> Ours<'p> {
         function.map(pool.arena())?;
         let Port { mut rx, mut tx, nic } = driver::open(function, &config)?;
         let (mut rx, tx) = (rx.remove(0), tx.remove(0));
-        rx.fill(pool);
+        rx.fill(pool)?;
         Ok(Ours { rx, tx, batch: Batch::new(pool), headers: [Header::default(); BATCH_MAX], all_metadata: false, nic })
     }
 

@@ -12,6 +12,8 @@
 //! A device never owns memory here. A [`crate::pci::Function`] that maps an
 //! arena keeps it alive (`Arc`) until the function is closed with bus mastering
 //! off, so no device can write into pages that the allocator has given away.
+//! Memory that was not mapped for a card is refused by the queues of its driver
+//! ([`crate::driver::RxQueue::fill`]).
 
 mod arena;
 pub mod barrier;

@@ -10,7 +10,8 @@
 //!
 //! Queues own descriptor rings, not packets: buffers come from the
 //! [`Pool`] of the batch that is passed in, and go back to
-//! it. A queue and its pool can move to another thread together.
+//! it. A queue and its pool can move to another thread together. A queue takes
+//! buffers that its card can reach ([`Function::map`]) and no others.
 //!
 //! The device is not trusted. Every length, index and count it writes is
 //! checked before it is used; a bad one is counted in [`Anomalies`], the packet
@@ -25,6 +26,7 @@ mod regs;
 pub mod ring;
 mod rings;
 pub mod rx;
+pub mod supply;
 pub mod tally;
 pub mod tx;
 pub mod wait;
@@ -311,7 +313,8 @@ impl Stats {
     }
 }
 
-/// Things a device did that it must not, each counted and survived.
+/// Things a device did that it must not, and one that an application must not,
+/// each counted and survived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Anomalies {
     /// A length of zero or beyond the buffer.
@@ -324,12 +327,15 @@ pub struct Anomalies {
     pub frame_error: u64,
     /// A queue that had to be set up anew.
     pub queue_reset: u64,
+    /// A call of [`RxQueue::recv`] or [`TxQueue::send`] with a batch of a pool that
+    /// the card cannot reach ([`Function::map`]): it moved nothing.
+    pub unmapped: u64,
 }
 
 impl Anomalies {
     /// All of them together.
     pub fn total(&self) -> u64 {
-        self.bad_length + self.bad_index + self.bad_chain + self.frame_error + self.queue_reset
+        self.bad_length + self.bad_index + self.bad_chain + self.frame_error + self.queue_reset + self.unmapped
     }
 
     /// What was counted since `before`.
@@ -341,6 +347,7 @@ impl Anomalies {
             bad_chain: self.bad_chain.saturating_sub(before.bad_chain),
             frame_error: self.frame_error.saturating_sub(before.frame_error),
             queue_reset: self.queue_reset.saturating_sub(before.queue_reset),
+            unmapped: self.unmapped.saturating_sub(before.unmapped),
         }
     }
 
@@ -351,6 +358,7 @@ impl Anomalies {
         self.bad_chain += other.bad_chain;
         self.frame_error += other.frame_error;
         self.queue_reset += other.queue_reset;
+        self.unmapped += other.unmapped;
     }
 }
 
@@ -547,13 +555,38 @@ impl Port {
 impl RxQueue {
     /// Gives the queue its first buffers. Without it the card drops what comes
     /// before the first [`RxQueue::recv`].
-    pub fn fill(&mut self, pool: &Pool) {
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if the card cannot reach the pool, because
+    /// [`Function::map`] was forgotten; [`Kind::Gone`] if it was closed.
+    ///
+    /// ```
+    /// use bmnic::dma::{Addressing, Batch, Pool};
+    /// use bmnic::driver::{self, Config};
+    /// use bmnic::emu::{Drive, Engine};
+    ///
+    /// let engine = Engine::new(Drive::Thread);
+    /// let (function, _tap) = engine.open(&"82599,wire=source".parse()?)?;
+    /// let mut port = driver::open(function.clone(), &Config::default())?;
+    /// let pool = Pool::new(1024, Addressing::Translated)?;
+    ///
+    /// // Forgotten: nothing is received, and nothing pretends to be.
+    /// assert!(port.rx[0].fill(&pool).is_err());
+    /// assert_eq!(port.rx[0].recv(&mut Batch::new(&pool)), 0);
+    /// assert_eq!(port.rx[0].anomalies().unmapped, 1);
+    ///
+    /// function.map(pool.arena())?;
+    /// port.rx[0].fill(&pool)?;
+    /// # Ok::<(), bmnic::Error>(())
+    /// ```
+    pub fn fill(&mut self, pool: &Pool) -> Result<()> {
         rx_of_its_family!(self, queue => queue.fill(pool))
     }
 
     /// Appends received packets to `batch`, as many as it has room for, and
     /// returns how many entries were added. Never waits. Frames of several
-    /// buffers are added whole or not at all.
+    /// buffers are added whole or not at all. None are added from a pool that the
+    /// card cannot reach ([`Anomalies::unmapped`]; [`RxQueue::fill`] says why).
     #[inline]
     pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         rx_of_its_family!(self, queue => recv(queue, batch))
@@ -575,10 +608,20 @@ impl TxQueue {
     /// Sends packets from the front of `batch`, as many as the ring has room
     /// for, and returns how many entries were taken; the rest stay in it. Never
     /// waits. Buffers of packets that have left are given back to the pool on
-    /// later calls.
+    /// later calls. None are taken from a pool that the card cannot reach
+    /// ([`Anomalies::unmapped`]; [`TxQueue::adopt`] says why).
     #[inline]
     pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         tx_of_its_family!(self, queue => send(queue, batch))
+    }
+
+    /// Takes to `pool`, whose buffers are to be sent, once those of another have
+    /// left. [`TxQueue::send`] does it by itself, but cannot say what is wrong.
+    ///
+    /// # Errors
+    /// As [`RxQueue::fill`].
+    pub fn adopt(&mut self, pool: &Pool) -> Result<()> {
+        tx_of_its_family!(self, queue => queue.adopt(pool))
     }
 
     /// Gives buffers of packets that have left back to `pool`, all that the
@@ -593,8 +636,8 @@ impl TxQueue {
     /// closed. Returns how many that were.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a packet of several buffers or with an offload,
-    /// [`Kind::Unsupported`] if the card is of a family that cannot.
+    /// [`Kind::Usage`] for a packet of several buffers or with an offload, or of
+    /// a pool that the card cannot reach, [`Kind::Unsupported`] if the card is of a family that cannot.
     pub fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
         match self {
             TxQueue::Efvi(queue) => queue.prepare(batch),

@@ -20,9 +20,10 @@
 
 use super::irq::Interrupt;
 use super::ring::BufferRing;
+use super::supply::Supply;
 use super::tally::{Anomaly, Tally};
 use super::{Anomalies, MIN_RING};
-use crate::dma::{BUFFER_SIZE, Batch, Decoder, Descriptor, Entry, Iova, Pool, PoolId, Region, Span};
+use crate::dma::{BUFFER_SIZE, Batch, Decoder, Descriptor, Entry, Iova, Pool, Region, Span};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Doorbell;
 use std::fmt::Debug;
@@ -90,8 +91,7 @@ pub struct Queue<F: Format> {
     given: u32,
     /// Slots from `next` on that hold a buffer: all, but for a pool too small.
     armed: u32,
-    /// Pool of the buffers in the ring.
-    pool: Option<PoolId>,
+    supply: Supply,
     /// Longest frame, with tags and timestamp.
     longest: u32,
     /// Longest frame that one buffer holds; 0 within a frame that is being
@@ -125,7 +125,14 @@ enum Odd {
 impl<F: Format> Queue<F> {
     /// A queue on a ring of `len` zeroed descriptors that the card already
     /// knows, empty.
-    pub fn new(region: Region, len: u32, tail: Doorbell, reading: &Reading, interrupt: Option<Interrupt>) -> Self {
+    pub fn new(
+        region: Region,
+        len: u32,
+        tail: Doorbell,
+        supply: Supply,
+        reading: &Reading,
+        interrupt: Option<Interrupt>,
+    ) -> Self {
         let longest = reading.max_frame + TAGS + if reading.stamped { F::STAMP_LEN } else { 0 };
         Queue {
             ring: BufferRing::new(region, len),
@@ -133,7 +140,7 @@ impl<F: Format> Queue<F> {
             next: 0,
             given: 0,
             armed: 0,
-            pool: None,
+            supply,
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32),
             stamped: reading.stamped,
@@ -147,7 +154,7 @@ impl<F: Format> Queue<F> {
     #[inline]
     pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if self.pool != Some(pool.id()) || self.armed != self.ring.len() {
+        if !self.supply.is(pool) || self.armed != self.ring.len() {
             return self.recv_unfilled(batch);
         }
         match pool.linear() {
@@ -369,14 +376,17 @@ impl<F: Format> Queue<F> {
     #[inline(never)]
     fn recv_unfilled(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        self.fill(pool);
+        if self.fill(pool).is_err() {
+            self.tally.count(Anomaly::Unmapped);
+            return 0;
+        }
         let before = batch.len();
         while batch.room() > 0 {
             if let Odd::Waits = self.recv_odd(batch) {
                 break;
             }
         }
-        self.fill(pool);
+        self.top_up(pool);
         batch.len() - before
     }
 
@@ -384,9 +394,17 @@ impl<F: Format> Queue<F> {
     ///
     /// # Panics
     /// If the ring holds buffers of another pool.
-    pub fn fill(&mut self, pool: &Pool) {
-        assert!(self.armed == 0 || self.pool == Some(pool.id()), "a receive queue takes buffers of one pool only");
-        self.pool = Some(pool.id());
+    pub fn fill(&mut self, pool: &Pool) -> Result<()> {
+        if !self.supply.is(pool) {
+            assert!(self.armed == 0, "a receive queue takes buffers of one pool only");
+            self.supply.adopt(pool)?;
+        }
+        self.top_up(pool);
+        Ok(())
+    }
+
+    /// Gives each slot that has none a buffer, as far as `pool` has them.
+    fn top_up(&mut self, pool: &Pool) {
         while self.armed < self.ring.len()
             && let Some(buffer) = pool.take()
         {
@@ -404,7 +422,7 @@ impl<F: Format> Queue<F> {
 
     /// Gives all buffers in the ring back. Only once the card cannot write any more.
     pub fn release(&mut self, pool: &Pool) {
-        if self.pool != Some(pool.id()) {
+        if !self.supply.is(pool) {
             return;
         }
         let (first, rest) = self.ring.runs(self.next, self.armed);
@@ -412,7 +430,7 @@ impl<F: Format> Queue<F> {
         pool.give_slice(rest);
         self.armed = 0;
         self.given = self.next;
-        self.pool = None;
+        self.supply.end();
     }
 
     /// See [`super::RxQueue::wait`].

@@ -11,6 +11,7 @@ pub struct Tally {
     bad_chain: AtomicU64,
     frame_error: AtomicU64,
     queue_reset: AtomicU64,
+    unmapped: AtomicU64,
 }
 
 /// One kind of anomaly; see the fields of [`Anomalies`].
@@ -22,6 +23,7 @@ pub enum Anomaly {
     BadChain,
     FrameError,
     QueueReset,
+    Unmapped,
 }
 
 impl Tally {
@@ -34,6 +36,7 @@ impl Tally {
             Anomaly::BadChain => &self.bad_chain,
             Anomaly::FrameError => &self.frame_error,
             Anomaly::QueueReset => &self.queue_reset,
+            Anomaly::Unmapped => &self.unmapped,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -47,6 +50,7 @@ impl Tally {
             bad_chain: read(&self.bad_chain),
             frame_error: read(&self.frame_error),
             queue_reset: read(&self.queue_reset),
+            unmapped: read(&self.unmapped),
         }
     }
 }

@@ -19,8 +19,10 @@
 
 use super::Anomalies;
 use super::ring::{BufferRing, Marks};
+use super::supply::Supply;
 use super::tally::{Anomaly, Tally};
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Offload, Pool, PoolId, Region};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Offload, Pool, Region};
+use crate::error::Result;
 use crate::pci::Doorbell;
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -83,8 +85,7 @@ pub struct Queue<F: Format> {
     contexts: u32,
     /// The context the card remembers.
     context: Option<[u64; 2]>,
-    /// Pool of the buffers in the ring.
-    pool: Option<PoolId>,
+    supply: Supply,
     tally: Arc<Tally>,
     _format: PhantomData<F>,
 }
@@ -99,7 +100,7 @@ enum Odd {
 
 impl<F: Format> Queue<F> {
     /// A queue on a ring of `len` zeroed descriptors that the card already knows.
-    pub fn new(region: Region, len: u32, tail: Doorbell) -> Self {
+    pub fn new(region: Region, len: u32, tail: Doorbell, supply: Supply) -> Self {
         Queue {
             ring: BufferRing::new(region, len),
             tail,
@@ -109,7 +110,7 @@ impl<F: Format> Queue<F> {
             marks: Marks::new(len),
             contexts: 0,
             context: None,
-            pool: None,
+            supply,
             tally: Arc::default(),
             _format: PhantomData,
         }
@@ -119,8 +120,9 @@ impl<F: Format> Queue<F> {
     #[inline]
     pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if self.pool != Some(pool.id()) {
-            self.adopt(pool);
+        if !self.supply.is(pool) && self.adopt(pool).is_err() {
+            self.tally.count(Anomaly::Unmapped);
+            return 0;
         }
         // Nothing to send: the caller may be waiting for buffers.
         if self.next.wrapping_sub(self.looked) >= LOOK || self.free() as usize <= batch.len() || batch.is_empty() {
@@ -267,10 +269,7 @@ impl<F: Format> Queue<F> {
     /// If the ring holds buffers of another pool.
     #[inline]
     pub fn reclaim(&mut self, pool: &Pool) -> usize {
-        assert!(
-            self.used() == 0 || self.pool == Some(pool.id()),
-            "a transmit ring holds buffers of one pool at a time"
-        );
+        assert!(self.used() == 0 || self.supply.is(pool), "a transmit ring holds buffers of one pool at a time");
         self.looked = self.next;
         let mut end = self.clean;
         while let Some(mark) = self.marks.first() {
@@ -304,17 +303,23 @@ impl<F: Format> Queue<F> {
         self.clean = end;
     }
 
-    /// Takes to another pool, once nothing of the last is in the ring.
+    /// See [`super::TxQueue::adopt`].
+    ///
+    /// # Panics
+    /// If the ring holds buffers of another pool.
     #[cold]
-    fn adopt(&mut self, pool: &Pool) {
+    pub fn adopt(&mut self, pool: &Pool) -> Result<()> {
+        if self.supply.is(pool) {
+            return Ok(());
+        }
         assert!(self.used() == 0, "a transmit ring holds buffers of one pool at a time");
-        self.pool = Some(pool.id());
+        self.supply.adopt(pool)
     }
 
     /// Gives all buffers in the ring back, sent or not. Only once the card
     /// cannot read any more.
     pub fn release(&mut self, pool: &Pool) {
-        if self.pool == Some(pool.id()) {
+        if self.supply.is(pool) {
             self.give_back(pool, self.next);
             self.marks.clear();
         }

@@ -86,13 +86,26 @@ impl Translation {
             // SAFETY: the run is inside the arena, which is memory for devices
             // and lives as long as the Arc that is its owner here.
             let base = unsafe { arena.as_ptr().add(offset) };
-            if self.ranges.iter().any(|r| r.iova == iova && r.len == len as u64 && r.base == base) {
+            if self.has(iova, base, len) {
                 continue;
             }
             // SAFETY: see above.
             unsafe { self.map(iova, base, len, true, Arc::clone(arena) as _)? };
         }
         Ok(())
+    }
+
+    /// Whether all of an arena is mapped at the IOVAs it names.
+    pub fn reaches(&self, arena: &Arc<Arena>) -> bool {
+        arena.runs().all(|(offset, iova, len)| {
+            // SAFETY: the run is inside the arena.
+            self.has(iova, unsafe { arena.as_ptr().add(offset) }, len)
+        })
+    }
+
+    /// Whether exactly this is mapped.
+    fn has(&self, iova: Iova, base: NonNull<u8>, len: usize) -> bool {
+        self.ranges.iter().any(|r| r.iova == iova && r.len == len as u64 && r.base == base)
     }
 
     /// Unmaps every range that lies inside the `len` bytes at `iova`, and says

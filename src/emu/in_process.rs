@@ -470,6 +470,10 @@ impl Function for Slot {
         self.with(|card| card.bus().memory.map_arena(arena))?
     }
 
+    fn reaches(&self, arena: &Arc<Arena>) -> bool {
+        self.with(|card| card.bus().memory.reaches(arena)).unwrap_or(false)
+    }
+
     fn irq_vectors(&self) -> u16 {
         self.0.port.vectors
     }

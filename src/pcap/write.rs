@@ -19,6 +19,7 @@
 
 use super::record::{Format, Record, Totals};
 use crate::error::{Error, Result};
+use crate::sys;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -109,8 +110,9 @@ impl Recorder {
     /// If the file cannot be made or not even its header written.
     pub fn create(plan: &Plan<'_>, mut committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
         let shown = plan.path.display();
-        let mut sink = Sink::open(plan.path).map_err(|e| {
-            Error::io(format!("making {shown}"), e).hint("name a folder that exists and that you may write to")
+        let mut sink = Sink::open(plan.path).map_err(|e| match Error::io(format!("making {shown}"), e) {
+            error if plan.path == Path::new("-") => error,
+            error => error.hint("name a folder that exists and that you may write to"),
         })?;
         let progress = Arc::new(Progress::default());
         let mut header = Vec::new();
@@ -317,7 +319,7 @@ struct Failed {
 impl Sink {
     fn open(path: &Path) -> io::Result<Self> {
         let file = if path == Path::new("-") {
-            File::from(io::stdout().as_fd().try_clone_to_owned()?)
+            File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
         } else {
             OpenOptions::new().write(true).create(true).truncate(true).open(path)?
         };

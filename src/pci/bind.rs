@@ -155,7 +155,7 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
         device: device.clone(),
         target: request.driver.clone(),
         fresh: earlier.is_none(),
-        journal: earlier.unwrap_or_else(|| Journal::of(device, &machine.network)),
+        journal: earlier.unwrap_or_else(|| Journal::of(roots, device, &machine.network)),
         steps: Vec::new(),
         group: device.iommu_group.map(|group| discover::group_members(roots, group)).unwrap_or_default(),
         ends: Vec::new(),

@@ -19,6 +19,9 @@ use crate::error::{Error, Kind, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What the kernel says of a speed that it does not know (`SPEED_UNKNOWN` and none).
+const SPEED_UNKNOWN: [u32; 2] = [u32::MAX, 0];
+
 /// A PCI function of the machine, as found at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
@@ -278,7 +281,9 @@ fn interfaces(dir: &Path) -> Vec<Interface> {
                 mac: text(&dir.join("address")).unwrap_or_default(),
                 state: text(&dir.join("operstate")).unwrap_or_else(|| "unknown".into()),
                 // Mbit/s; -1 or an error while down.
-                speed: number::<u64>(&dir.join("speed")).filter(|&s| s > 0).map(|mbit| mbit * 1_000_000),
+                speed: number::<u32>(&dir.join("speed"))
+                    .filter(|speed| !SPEED_UNKNOWN.contains(speed))
+                    .map(|mbit| u64::from(mbit) * 1_000_000),
                 name,
             });
         }
@@ -403,6 +408,19 @@ mod tests {
         symlink(port.join("net/eth1"), net.join("eth1")).unwrap();
         symlink(virtio.join("virtio2/net/eth0"), net.join("eth0")).unwrap();
         (temp, roots)
+    }
+
+    #[test]
+    fn a_speed_that_the_kernel_does_not_know_is_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let net = temp.path().join("net/eth0");
+        fs::create_dir_all(&net).unwrap();
+        for (said, speed) in
+            [("10000\n", Some(10_000_000_000)), ("-1\n", None), ("4294967295\n", None), ("0\n", None), ("", None)]
+        {
+            fs::write(net.join("speed"), said).unwrap();
+            assert_eq!(interfaces(temp.path())[0].speed, speed, "{said:?}");
+        }
     }
 
     #[test]

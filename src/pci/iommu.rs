@@ -139,6 +139,14 @@ impl Attachment {
         require_addressing(&self.name, arena, self.addressing())?;
         self.space.map(&self.name, arena)
     }
+
+    /// Whether the function asked for `arena`: others that share its address
+    /// space may end before it does, and their memory with them.
+    pub(super) fn reaches(&self, arena: &Arc<Arena>) -> bool {
+        let state = lock(&self.space.state);
+        let mut mapped = state.mapped.iter();
+        mapped.any(|known| Arc::ptr_eq(&known.arena, arena) && known.users.contains(&self.name))
+    }
 }
 
 impl Drop for Attachment {

@@ -5,7 +5,10 @@
 //! was put back. It says how things *were*, never how far a change has come: to
 //! restore is to make the machine equal to the journal again, from whatever
 //! state a killed process left it in. `/run` ends with the boot, and so does
-//! what was bound.
+//! what was bound; where it does not, the journal names the boot it is of.
+//!
+//! It also tells the cards that bmnic handed over from those that somebody else
+//! did, a virtual machine's for one ([`handed_over`]).
 
 use super::discover::{self, Device};
 use super::kernel::Kernel;
@@ -13,8 +16,10 @@ use super::network::Network;
 use super::{Address, Roots};
 use crate::error::{Error, Kind, Result};
 use serde_json::{Value, json};
-use std::fs::{self, File, TryLockError};
-use std::path::PathBuf;
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 /// What a card was before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +38,13 @@ pub struct Journal {
     pub commands: Vec<String>,
     /// VFIO's no-IOMMU switch as it was, if bmnic changes it.
     pub noiommu: Option<String>,
+    /// The boot in which this was so, where the kernel tells boots apart.
+    pub boot: Option<String>,
 }
 
 impl Journal {
     /// What `device` is now.
-    pub fn of(device: &Device, network: &Network) -> Journal {
+    pub fn of(roots: &Roots, device: &Device, network: &Network) -> Journal {
         let interfaces: Vec<String> = device.interfaces.iter().map(|i| i.name.clone()).collect();
         Journal {
             address: device.address,
@@ -47,6 +54,7 @@ impl Journal {
             commands: interfaces.iter().flat_map(|name| network.commands(name)).collect(),
             interfaces,
             noiommu: None,
+            boot: boot(roots),
         }
     }
 
@@ -76,7 +84,7 @@ impl Journal {
     pub fn load(roots: &Roots, address: Address) -> Result<Option<Journal>> {
         let path = path(roots, address);
         let text = match fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|e| Error::io(format!("reading the journal {}", path.display()), e))?,
         };
         let parsed = serde_json::from_str(&text).ok().and_then(|value| Self::from_json(&value));
@@ -101,6 +109,7 @@ impl Journal {
             "interfaces": self.interfaces,
             "commands": self.commands,
             "noiommu": self.noiommu,
+            "boot": self.boot,
         })
     }
 
@@ -121,8 +130,29 @@ impl Journal {
             interfaces: list("interfaces")?,
             commands: list("commands")?,
             noiommu: text("noiommu")?,
+            boot: text("boot")?,
         })
     }
+}
+
+/// Whether `device` has the driver it has from bmnic: there is a journal of it, of
+/// this boot, and nobody has changed it since in a way that shows. Whoever binds
+/// a card with `driver_override`, as libvirt and driverctl do, leaves it set;
+/// bmnic puts it back.
+///
+/// # Errors
+/// If the journal cannot be read or makes no sense: then nobody knows.
+pub fn handed_over(roots: &Roots, device: &Device) -> Result<bool> {
+    let Some(journal) = Journal::load(roots, device.address)? else { return Ok(false) };
+    Ok(journal.is_about(device)
+        && journal.boot == boot(roots)
+        && journal.driver != device.driver
+        && journal.driver_override == device.driver_override)
+}
+
+/// What tells this boot from all others.
+fn boot(roots: &Roots) -> Option<String> {
+    discover::text(&roots.proc.join("sys/kernel/random/boot_id"))
 }
 
 /// Removes the journal of the card at `address`, and what a killed writer left.
@@ -153,7 +183,7 @@ pub fn path(roots: &Roots, address: Address) -> PathBuf {
 /// returned file, so a killed process does not keep it.
 pub fn lock(roots: &Roots) -> Result<File> {
     let directory = directory(roots);
-    fs::create_dir_all(&directory)
+    make_readable(&directory)
         .map_err(|e| Error::io(format!("making the journal's directory {}", directory.display()), e))
         .map_err(|e| if e.kind() == Kind::Permission { e.hint(NEEDS_ROOT) } else { e })?;
     let opened = File::open(&directory).map_err(|e| Error::io(format!("opening {}", directory.display()), e))?;
@@ -165,6 +195,16 @@ pub fn lock(roots: &Roots) -> Result<File> {
         )),
         Err(TryLockError::Error(e)) => Err(Error::io(format!("locking {}", directory.display()), e)),
     }
+}
+
+/// Makes a directory that everyone can look into, whatever the umask: users who
+/// were given a card look whether it was they.
+fn make_readable(directory: &Path) -> io::Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(0o755))
 }
 
 fn directory(roots: &Roots) -> PathBuf {
@@ -187,6 +227,7 @@ mod tests {
             driver: Some("ixgbe".into()),
             interfaces: vec!["eth1".into()],
             commands: vec!["ip link set eth1 up".into()],
+            boot: Some("6f3a".into()),
             ..Journal::default()
         }
     }

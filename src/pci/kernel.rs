@@ -81,6 +81,8 @@ impl Kernel for Running {
     fn create(&self, path: &Path, text: &str) -> io::Result<()> {
         self.remove(path)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+        // Whatever the umask.
+        file.set_permissions(Permissions::from_mode(0o644))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     }

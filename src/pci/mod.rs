@@ -115,6 +115,10 @@ pub trait Function: Send + Sync {
     /// is closed.
     fn map(&self, arena: &Arc<Arena>) -> Result<()>;
 
+    /// Whether the device can read and write `arena`: whether it was mapped, and
+    /// still is. Queues ask before they take buffers of a pool.
+    fn reaches(&self, arena: &Arc<Arena>) -> bool;
+
     /// Interrupt vectors (MSI-X) it has; 0 if interrupts cannot be had this way.
     fn irq_vectors(&self) -> u16;
 

@@ -165,6 +165,11 @@ impl Function for Sysfs {
         Ok(())
     }
 
+    fn reaches(&self, arena: &Arc<Arena>) -> bool {
+        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        mapped.iter().any(|known| Arc::ptr_eq(known, arena))
+    }
+
     fn irq_vectors(&self) -> u16 {
         0
     }

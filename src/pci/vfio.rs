@@ -142,6 +142,10 @@ impl Function for Vfio {
         self.attachment.map(arena)
     }
 
+    fn reaches(&self, arena: &Arc<Arena>) -> bool {
+        self.attachment.reaches(arena)
+    }
+
     fn irq_vectors(&self) -> u16 {
         self.vectors
     }

@@ -490,6 +490,10 @@ impl Function for Card {
         Ok(())
     }
 
+    fn reaches(&self, arena: &Arc<Arena>) -> bool {
+        self.0.arenas.lock().unwrap().iter().any(|known| Arc::ptr_eq(known, arena))
+    }
+
     fn irq_vectors(&self) -> u16 {
         0
     }

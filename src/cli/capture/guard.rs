@@ -13,6 +13,7 @@
 //! other end any more. It is in a process group of its own, so that Ctrl-C and a
 //! kill of the group do not reach it.
 
+use crate::cli::environment;
 use crate::error::{Error, Result};
 use crate::pcap::record::Format;
 use std::fs::{File, OpenOptions};
@@ -34,6 +35,7 @@ impl Guard {
     /// If the program cannot be started a second time.
     pub fn post(path: &Path, format: Format) -> Result<(Guard, Teller)> {
         let mut command = Command::new("/proc/self/exe");
+        environment::strip(&mut command);
         command.args(["capture", "--guard", "--format", &format.to_string(), "--"]).arg(path);
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|e| Error::io("starting the file's guard", e))?;

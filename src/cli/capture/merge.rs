@@ -204,7 +204,7 @@ mod tests {
         let Port { mut rx, tx: _tx, mut nic } = meanwhile(&engine, || driver::open(function.clone(), &config).unwrap());
         let pool = Pool::new(4 * 512 + 16 * BATCH_MAX, function.addressing()).unwrap();
         function.map(pool.arena()).unwrap();
-        rx.iter_mut().for_each(|queue| queue.fill(&pool));
+        rx.iter_mut().for_each(|queue| queue.fill(&pool).unwrap());
         while !nic.link().unwrap().up {
             engine.advance(MILLISECOND);
             engine.step();

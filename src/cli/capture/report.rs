@@ -101,7 +101,8 @@ impl Report {
     /// The error to end with, if writing failed. A reader that went away is none.
     pub fn failure(&self, path: &Path) -> Option<Error> {
         let error = self.written.error.as_ref()?;
-        if path == Path::new("-") && error.kind() == io::ErrorKind::BrokenPipe {
+        // Of a pipe, named or not: nothing else has readers.
+        if error.kind() == io::ErrorKind::BrokenPipe {
             return None;
         }
         let again = error.raw_os_error().map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error);

@@ -119,7 +119,7 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
 }
 
 fn say(answer: &Value) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = sys::standard_output()?.lock();
     writeln!(out, "{answer}").and_then(|()| out.flush()).map_err(|e| Error::io("answering", e))
 }
 

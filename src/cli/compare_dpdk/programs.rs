@@ -2,6 +2,7 @@
 //! they are started, and what they say of themselves.
 
 use super::child::RING;
+use crate::cli::environment;
 use crate::compare::BUFFERS;
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -83,6 +84,7 @@ impl Program {
                 add(&format!("--rxd {RING}"));
             }
             let mut command = Command::new("/proc/self/exe");
+            environment::strip(&mut command);
             command.args(words);
             return command;
         }

@@ -98,9 +98,10 @@ impl Until {
 impl Lane {
     /// A lane that gives `rx` its first buffers. The pool must hold both rings
     /// and a batch.
-    pub fn new(mut rx: RxQueue, tx: TxQueue, pool: Pool, batch: usize, rewrite: Rewrite) -> Self {
-        rx.fill(&pool);
-        Lane { rx, tx, pool, batch, rewrite, counts: Arc::default() }
+    pub fn new(mut rx: RxQueue, mut tx: TxQueue, pool: Pool, batch: usize, rewrite: Rewrite) -> Result<Self> {
+        rx.fill(&pool)?;
+        tx.adopt(&pool)?;
+        Ok(Lane { rx, tx, pool, batch, rewrite, counts: Arc::default() })
     }
 
     fn start(&mut self, start: Instant) -> Running<'_> {
@@ -318,9 +319,9 @@ mod tests {
                 functions.iter().for_each(|function| function.map(pool.arena()).unwrap());
                 pool
             };
-            let lane = Lane::new(into.rx.remove(0), out.tx.remove(0), pool(&functions), 32, rewrite);
+            let lane = Lane::new(into.rx.remove(0), out.tx.remove(0), pool(&functions), 32, rewrite).unwrap();
             let pool = pool(&functions);
-            far.rx[0].fill(&pool);
+            far.rx[0].fill(&pool).unwrap();
             Bench { engine, near, far, pool, taps, nics: vec![into.nic, out.nic], lane }
         }
 

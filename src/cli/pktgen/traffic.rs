@@ -12,6 +12,7 @@ use crate::pcap::read::Recording;
 use crate::pcap::record::{Format, Totals};
 use crate::pcap::write::{BUFFER, Plan, Recorder, SNAPLEN};
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -322,6 +323,8 @@ pub fn write(
     result?;
     match written.error {
         None => Ok((written.records, written.bytes)),
+        // The reader of a pipe has left.
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok((written.records, written.bytes)),
         Some(error) => Err(Error::io(format!("writing {}", path.display()), error)
             .hint(format!("{} packets are in it, all whole", output::grouped(written.records)))),
     }

@@ -55,6 +55,7 @@ pub use tx::TxQueue;
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::pieces::Pieces;
+use super::supply::Supply;
 use super::tally::Tally;
 use super::{
     Anomalies, ClockReading, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, TxPath,
@@ -267,7 +268,8 @@ impl Card {
             Some(clock) => clock.begun(&self.hw, clock.rx)?,
             None => time::Sync::default(),
         };
-        Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, format, sync, interrupt))
+        let supply = Supply::new(&self.function);
+        Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, supply, format, sync, interrupt))
     }
 
     fn transmit_queue(
@@ -303,7 +305,8 @@ impl Card {
             Some(clock) => Some((clock.format, clock.begun(&self.hw, clock.tx)?)),
             None => None,
         };
-        Ok(TxQueue::new(Arc::clone(&self.hw), queue, path, u32::from(config.tx_ring), tags, clock))
+        let supply = Supply::new(&self.function);
+        Ok(TxQueue::new(Arc::clone(&self.hw), queue, supply, path, u32::from(config.tx_ring), tags, clock))
     }
 
     /// Starts a queue, and remembers to stop it.

@@ -27,10 +27,11 @@ use super::hw::Hw;
 use super::meta::{Format, cooked};
 use super::setup::Queue;
 use super::time::Sync;
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, PoolId, Span};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
 use crate::driver::Anomalies;
 use crate::driver::irq::Interrupt;
 use crate::driver::ring::{Buffers, Ring};
+use crate::driver::supply::Supply;
 use crate::driver::tally::{Anomaly, Tally};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Doorbell;
@@ -68,8 +69,7 @@ pub struct RxQueue {
     given: u32,
     /// Slots from `next` on that hold a buffer: all, but for a pool too small.
     armed: u32,
-    /// Pool of the buffers in the ring.
-    pool: Option<PoolId>,
+    supply: Supply,
     /// Longest frame, with tags.
     longest: u32,
     /// Longest frame that one buffer holds; 0 within a frame of several, so that
@@ -110,6 +110,7 @@ impl RxQueue {
         hw: Arc<Hw>,
         queue: Queue,
         tail: Doorbell,
+        supply: Supply,
         format: Format,
         sync: Sync,
         interrupt: Option<Interrupt>,
@@ -124,7 +125,7 @@ impl RxQueue {
             next: 0,
             given: 0,
             armed: 0,
-            pool: None,
+            supply,
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32 - PREFIX),
             plain: PLAIN | if format.strip { Event::TAGS } else { 0 },
@@ -146,7 +147,7 @@ impl RxQueue {
     #[inline]
     pub(in crate::driver) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if self.pool != Some(pool.id()) || self.armed != self.buffers.len() || self.events.lapped() {
+        if !self.supply.is(pool) || self.armed != self.buffers.len() || self.events.lapped() {
             return self.recv_unready(batch);
         }
         match pool.linear() {
@@ -406,7 +407,10 @@ impl RxQueue {
         if self.dead {
             return 0;
         }
-        self.fill(pool);
+        if self.fill(pool).is_err() {
+            self.tally.count(Anomaly::Unmapped);
+            return 0;
+        }
         if self.events.lapped() {
             self.reset(pool);
         }
@@ -416,7 +420,7 @@ impl RxQueue {
                 break;
             }
         }
-        self.fill(pool);
+        self.top_up(pool);
         batch.len() - before
     }
 
@@ -457,9 +461,17 @@ impl RxQueue {
     ///
     /// # Panics
     /// If the ring holds buffers of another pool.
-    pub(in crate::driver) fn fill(&mut self, pool: &Pool) {
-        assert!(self.armed == 0 || self.pool == Some(pool.id()), "a receive queue takes buffers of one pool only");
-        self.pool = Some(pool.id());
+    pub(in crate::driver) fn fill(&mut self, pool: &Pool) -> Result<()> {
+        if !self.supply.is(pool) {
+            assert!(self.armed == 0, "a receive queue takes buffers of one pool only");
+            self.supply.adopt(pool)?;
+        }
+        self.top_up(pool);
+        Ok(())
+    }
+
+    /// Gives each slot that has none a buffer, as far as `pool` has them.
+    fn top_up(&mut self, pool: &Pool) {
         while self.armed < self.buffers.len()
             && let Some(buffer) = pool.take()
         {
@@ -481,7 +493,7 @@ impl RxQueue {
 
     /// Gives all buffers in the ring back. Only once the card cannot write any more.
     pub(in crate::driver) fn release(&mut self, pool: &Pool) {
-        if self.pool != Some(pool.id()) {
+        if !self.supply.is(pool) {
             return;
         }
         let (first, rest) = self.buffers.runs(self.next, self.armed);
@@ -489,7 +501,7 @@ impl RxQueue {
         pool.give_slice(rest);
         self.armed = 0;
         self.given = self.next;
-        self.pool = None;
+        self.supply.end();
     }
 
     /// See [`crate::driver::RxQueue::wait`].

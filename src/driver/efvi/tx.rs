@@ -25,9 +25,10 @@ use super::ids::Generation;
 use super::path::{Path, Ready};
 use super::setup::Queue;
 use super::time::{Format as TimeFormat, Sync};
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, PoolId, Timestamp};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
 use crate::driver::Anomalies;
 use crate::driver::ring::BufferRing;
+use crate::driver::supply::Supply;
 use crate::driver::tally::{Anomaly, Tally};
 use crate::error::{Kind, Result};
 use std::cell::Cell;
@@ -79,8 +80,7 @@ pub struct TxQueue {
     options: Options,
     /// The firmware lets the card put tags in.
     tags: bool,
-    /// Pool of the buffers in the ring.
-    pool: Option<PoolId>,
+    supply: Supply,
     /// Frames laid ready.
     ready: Vec<Ready>,
     clock: Option<Clock>,
@@ -115,6 +115,7 @@ impl TxQueue {
     pub(super) fn new(
         hw: Arc<Hw>,
         queue: Queue,
+        supply: Supply,
         path: Path,
         window: u32,
         tags: bool,
@@ -133,7 +134,7 @@ impl TxQueue {
             switches: 0,
             options: Options::default(),
             tags,
-            pool: None,
+            supply,
             ready: Vec::new(),
             clock: clock.map(|(format, sync)| Clock { format, generation, sync, low: 0, last: None }),
             dead: false,
@@ -158,8 +159,9 @@ impl TxQueue {
     #[inline]
     pub(in crate::driver) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if self.pool != Some(pool.id()) {
-            self.adopt(pool);
+        if !self.supply.is(pool) && self.adopt(pool).is_err() {
+            self.tally.count(Anomaly::Unmapped);
+            return 0;
         }
         if self.used() >= RECLAIM_AT {
             self.reclaim(pool);
@@ -371,7 +373,7 @@ impl TxQueue {
     #[inline]
     pub(in crate::driver) fn reclaim(&mut self, pool: &Pool) -> usize {
         assert!(
-            self.used() == self.switches || self.pool == Some(pool.id()),
+            self.used() == self.switches || self.supply.is(pool),
             "a transmit ring holds buffers of one pool at a time"
         );
         if self.events.lapped() {
@@ -473,9 +475,7 @@ impl TxQueue {
     /// See [`crate::driver::TxQueue::prepare`].
     pub(in crate::driver) fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
         let pool = batch.pool();
-        if self.pool != Some(pool.id()) {
-            self.adopt(pool);
-        }
+        self.adopt(pool)?;
         let mut laid = 0;
         while laid < batch.len() {
             let len = batch.frame(laid).len() as u32;
@@ -516,20 +516,26 @@ impl TxQueue {
         self.clock.as_ref().and_then(|clock| clock.last)
     }
 
-    /// Takes to another pool, once nothing of the last is in the ring.
+    /// See [`crate::driver::TxQueue::adopt`].
+    ///
+    /// # Panics
+    /// If the ring holds buffers of another pool.
     #[cold]
-    fn adopt(&mut self, pool: &Pool) {
+    pub(in crate::driver) fn adopt(&mut self, pool: &Pool) -> Result<()> {
+        if self.supply.is(pool) {
+            return Ok(());
+        }
         assert!(
             self.used() == self.switches && self.ready.is_empty(),
             "a transmit ring holds buffers of one pool at a time"
         );
-        self.pool = Some(pool.id());
+        self.supply.adopt(pool)
     }
 
     /// Gives all buffers in the ring back, sent or not. Only once the card
     /// cannot read any more.
     pub(in crate::driver) fn release(&mut self, pool: &Pool) {
-        if self.pool == Some(pool.id()) {
+        if self.supply.is(pool) {
             self.give_back(pool, self.next);
             pool.give_many(self.ready.drain(..).map(|ready| ready.buffer));
         }

@@ -48,6 +48,7 @@ mod vsi;
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::rings::Rings;
+use super::supply::Supply;
 use super::tally::Tally;
 use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx};
 use crate::dma::Decoder;
@@ -275,12 +276,13 @@ impl Card {
                 None => irq::route_polled(hw, n),
             }
             let (tail, len) = (hw.doorbell(regs::QRX_TAIL.at(n))?, u32::from(config.rx_ring));
+            let supply = Supply::new(&self.function);
             if long {
-                let queue = LongRxQueue::new(ring, len, tail, &reading, interrupt);
+                let queue = LongRxQueue::new(ring, len, tail, supply, &reading, interrupt);
                 self.tallies.push(queue.tally());
                 rx.push(super::RxQueue::I40eLong(queue));
             } else {
-                let queue = RxQueue::new(ring, len, tail, &reading, interrupt);
+                let queue = RxQueue::new(ring, len, tail, supply, &reading, interrupt);
                 self.tallies.push(queue.tally());
                 rx.push(super::RxQueue::I40e(queue));
             }
@@ -290,7 +292,8 @@ impl Card {
             let ring = rings.tx(n);
             self.running.tx = 0..n + 1;
             setup::transmit_queue(hw, contexts, allocation, n, &ring, &self.vsi, false)?;
-            let queue = TxQueue::new(ring, u32::from(config.tx_ring), hw.doorbell(regs::QTX_TAIL.at(n))?);
+            let tail = hw.doorbell(regs::QTX_TAIL.at(n))?;
+            let queue = TxQueue::new(ring, u32::from(config.tx_ring), tail, Supply::new(&self.function));
             self.tallies.push(queue.tally());
             tx.push(super::TxQueue::I40e(queue));
         }

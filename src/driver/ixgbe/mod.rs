@@ -40,6 +40,7 @@ mod stats;
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::rings::Rings;
+use super::supply::Supply;
 use super::tally::Tally;
 use super::{
     Anomalies, ClockReading, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx,
@@ -189,7 +190,8 @@ impl Card {
                 interrupts.of(n, move || irq::unmask(&hw, n))
             });
             let tail = hw.doorbell(regs::RDT.at(n))?;
-            let queue = RxQueue::new(ring, u32::from(config.rx_ring), tail, &reading, interrupt);
+            let queue =
+                RxQueue::new(ring, u32::from(config.rx_ring), tail, Supply::new(&self.function), &reading, interrupt);
             self.tallies.push(queue.tally());
             rx.push(super::RxQueue::Ixgbe(queue));
         }
@@ -197,7 +199,8 @@ impl Card {
         for n in 0..config.tx_queues {
             let ring = rings.tx(n);
             setup::transmit_queue(hw, n, &ring)?;
-            let queue = TxQueue::new(ring, u32::from(config.tx_ring), hw.doorbell(regs::TDT.at(n))?);
+            let tail = hw.doorbell(regs::TDT.at(n))?;
+            let queue = TxQueue::new(ring, u32::from(config.tx_ring), tail, Supply::new(&self.function));
             self.tallies.push(queue.tally());
             tx.push(super::TxQueue::Ixgbe(queue));
         }

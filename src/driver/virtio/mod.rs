@@ -43,6 +43,7 @@ mod tx;
 
 use super::irq::Interrupts;
 use super::limits::Limits;
+use super::supply::Supply;
 use super::tally::Tally;
 use super::{Anomalies, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource};
 use crate::dma::{Arena, Batch, Pool, Region};
@@ -226,7 +227,7 @@ impl RxQueue {
         of_its_format!(RxQueue, self, queue => queue.recv(batch))
     }
 
-    pub(in crate::driver) fn fill(&mut self, pool: &Pool) {
+    pub(in crate::driver) fn fill(&mut self, pool: &Pool) -> Result<()> {
         of_its_format!(RxQueue, self, queue => queue.fill(pool))
     }
 
@@ -247,6 +248,10 @@ impl TxQueue {
     #[inline]
     pub(in crate::driver) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         of_its_format!(TxQueue, self, queue => queue.send(batch))
+    }
+
+    pub(in crate::driver) fn adopt(&mut self, pool: &Pool) -> Result<()> {
+        of_its_format!(TxQueue, self, queue => queue.adopt(pool))
     }
 
     #[inline]
@@ -352,13 +357,20 @@ impl<F: Family> Card<F> {
                 // The mask is in the ring, not in a register: the queue lifts it.
                 let interrupt = interrupt.map(|interrupts| interrupts.of(n, || ()));
                 let mergeable = features.has(features::MRG_RXBUF);
-                let queue = rx::Queue::new(ring, notifier, config.max_frame, mergeable, interrupt);
+                let queue =
+                    rx::Queue::new(ring, notifier, Supply::new(function), config.max_frame, mergeable, interrupt);
                 self.rx.push(queue.watched());
                 rx.push(super::RxQueue::Virtio(F::rx(queue)));
             } else {
                 let (ring, notifier) = start(queue, len, place, None)?;
                 if n < config.tx_queues {
-                    let queue = tx::Queue::new(ring, notifier, &region(headers), features.has(features::CSUM));
+                    let queue = tx::Queue::new(
+                        ring,
+                        notifier,
+                        Supply::new(function),
+                        &region(headers),
+                        features.has(features::CSUM),
+                    );
                     self.tx.push(queue.watched());
                     tx.push(super::TxQueue::Virtio(F::tx(queue)));
                 }

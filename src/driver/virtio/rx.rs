@@ -20,8 +20,9 @@
 use super::header::{HEADER, NUM_BUFFERS};
 use super::ring::{Completion, Format, Notifier};
 use super::stats::Counters;
-use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Nothing, Pool, PoolId, Span};
+use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Nothing, Pool, Span};
 use crate::driver::irq::Interrupt;
+use crate::driver::supply::Supply;
 use crate::driver::tally::{Anomaly, Tally};
 use crate::driver::{self, Anomalies};
 use crate::error::{Error, Kind, Result};
@@ -53,7 +54,7 @@ pub struct Queue<F> {
     tail: u32,
     /// Turn up to which the device was let see what it was given.
     published: u32,
-    pool: Option<PoolId>,
+    supply: Supply,
     /// Longest frame, with tags.
     longest: u32,
     /// A frame may fill several buffers, and says how many.
@@ -79,6 +80,7 @@ impl<F: Format> Queue<F> {
     pub(super) fn new(
         ring: F,
         notifier: Notifier,
+        supply: Supply,
         max_frame: u16,
         mergeable: bool,
         interrupt: Option<Interrupt>,
@@ -92,7 +94,7 @@ impl<F: Format> Queue<F> {
             head: 0,
             tail: 0,
             published: 0,
-            pool: None,
+            supply,
             longest: u32::from(max_frame) + TAGS,
             mergeable,
             nonsense: 0,
@@ -106,7 +108,7 @@ impl<F: Format> Queue<F> {
     #[inline]
     pub(super) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if self.pool != Some(pool.id()) || self.owned() != self.ring.len() {
+        if !self.supply.is(pool) || self.owned() != self.ring.len() {
             return self.recv_unfilled(batch);
         }
         match pool.linear() {
@@ -347,14 +349,17 @@ impl<F: Format> Queue<F> {
     #[inline(never)]
     fn recv_unfilled(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        self.fill(pool);
+        if self.fill(pool).is_err() {
+            self.tally.count(Anomaly::Unmapped);
+            return 0;
+        }
         let before = batch.len();
         while batch.room() > 0 && self.ready() > 0 {
             if self.recv_odd(batch) == Odd::Waits {
                 break;
             }
         }
-        self.fill(pool);
+        self.top_up(pool);
         batch.len() - before
     }
 
@@ -362,9 +367,17 @@ impl<F: Format> Queue<F> {
     ///
     /// # Panics
     /// If the ring holds buffers of another pool.
-    pub(super) fn fill(&mut self, pool: &Pool) {
-        assert!(self.owned() == 0 || self.pool == Some(pool.id()), "a receive queue takes buffers of one pool only");
-        self.pool = Some(pool.id());
+    pub(super) fn fill(&mut self, pool: &Pool) -> Result<()> {
+        if !self.supply.is(pool) {
+            assert!(self.owned() == 0, "a receive queue takes buffers of one pool only");
+            self.supply.adopt(pool)?;
+        }
+        self.top_up(pool);
+        Ok(())
+    }
+
+    /// Gives each id that has none a buffer, as far as `pool` has them.
+    fn top_up(&mut self, pool: &Pool) {
         while self.owned() < self.ring.len()
             && let Some(buffer) = pool.take()
         {
@@ -379,14 +392,14 @@ impl<F: Format> Queue<F> {
 
     /// Gives all buffers in the ring back. Only once the device cannot write any more.
     pub(super) fn release(&mut self, pool: &Pool) {
-        if self.pool != Some(pool.id()) {
+        if !self.supply.is(pool) {
             return;
         }
         for _ in 0..self.owned() {
             pool.give(self.buffers[self.id(0) as usize].get());
             self.head = self.head.wrapping_add(1);
         }
-        self.pool = None;
+        self.supply.end();
     }
 
     /// See [`driver::RxQueue::wait`].

@@ -18,10 +18,12 @@
 use super::header::{self, HEADER};
 use super::ring::{Completion, Format, Notifier, Part, Words, piece};
 use super::stats::Counters;
-use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, PoolId, Region};
+use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, Region};
 use crate::driver::Anomalies;
 use crate::driver::ring::Ring;
+use crate::driver::supply::Supply;
 use crate::driver::tally::{Anomaly, Tally};
+use crate::error::Result;
 use crate::packet::checksum::Sum;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -68,7 +70,7 @@ pub struct Queue<F> {
     bare: u32,
     /// The device completes checksums.
     checksums: bool,
-    pool: Option<PoolId>,
+    supply: Supply,
     /// A count of completions that made no sense, lest it is counted twice.
     nonsense: u32,
     tally: Arc<Tally>,
@@ -91,7 +93,7 @@ pub fn header_bytes(len: u32) -> usize {
 impl<F: Format> Queue<F> {
     /// A queue on an empty ring that the device already knows, with zeroed
     /// memory for its headers.
-    pub(super) fn new(ring: F, notifier: Notifier, headers: &Region, checksums: bool) -> Self {
+    pub(super) fn new(ring: F, notifier: Notifier, supply: Supply, headers: &Region, checksums: bool) -> Self {
         let len = ring.len();
         let cells = || (0..len).map(|_| Cell::new(0)).collect();
         Queue {
@@ -108,7 +110,7 @@ impl<F: Format> Queue<F> {
             seen_at: 0,
             bare: 0,
             checksums,
-            pool: None,
+            supply,
             nonsense: 0,
             tally: Arc::default(),
             counters: Arc::default(),
@@ -119,8 +121,9 @@ impl<F: Format> Queue<F> {
     #[inline]
     pub(super) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if self.pool != Some(pool.id()) {
-            self.adopt(pool);
+        if !self.supply.is(pool) && self.adopt(pool).is_err() {
+            self.tally.count(Anomaly::Unmapped);
+            return 0;
         }
         if self.used() >= RECLAIM_AT {
             self.reclaim(pool);
@@ -318,10 +321,7 @@ impl<F: Format> Queue<F> {
     /// If the ring holds buffers of another pool.
     #[inline]
     pub(super) fn reclaim(&mut self, pool: &Pool) -> usize {
-        assert!(
-            self.used() == 0 || self.pool == Some(pool.id()),
-            "a transmit ring holds buffers of one pool at a time"
-        );
+        assert!(self.used() == 0 || self.supply.is(pool), "a transmit ring holds buffers of one pool at a time");
         let n = self.ring.len();
         let given = self.turn.wrapping_sub(self.seen);
         let ready = match self.ring.completed(self.seen) {
@@ -428,17 +428,23 @@ impl<F: Format> Queue<F> {
         self.clean = end;
     }
 
-    /// Takes to another pool, once nothing of the last is in the ring.
+    /// See [`crate::driver::TxQueue::adopt`].
+    ///
+    /// # Panics
+    /// If the ring holds buffers of another pool.
     #[cold]
-    fn adopt(&mut self, pool: &Pool) {
+    pub(super) fn adopt(&mut self, pool: &Pool) -> Result<()> {
+        if self.supply.is(pool) {
+            return Ok(());
+        }
         assert!(self.used() == 0, "a transmit ring holds buffers of one pool at a time");
-        self.pool = Some(pool.id());
+        self.supply.adopt(pool)
     }
 
     /// Gives all buffers in the ring back, sent or not. Only once the device
     /// cannot read any more.
     pub(super) fn release(&mut self, pool: &Pool) {
-        if self.pool == Some(pool.id()) {
+        if self.supply.is(pool) {
             self.give_back(pool, self.next);
             self.chains.iter().for_each(|chain| chain.set(0));
             self.seen = self.turn;
