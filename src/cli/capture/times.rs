@@ -261,7 +261,7 @@ mod tests {
         let Port { mut rx, tx: _tx, nic: _nic } = driver::open(function.clone(), &config).unwrap();
         let pool = Pool::new(1024, function.addressing()).unwrap();
         function.map(pool.arena()).unwrap();
-        rx[0].fill(&pool);
+        rx[0].fill(&pool).unwrap();
         let mut batch = Batch::new(&pool);
         let mut stamps = Vec::new();
         for _ in 0..1_000_000 {

@@ -150,8 +150,10 @@ fn update(pagemap: &File, pages: &mut Pages, there: &[Piece], cards: &mut ForEac
 
 /// Maps one page of a file for every card.
 fn map(pagemap: &File, file: &File, page: u64, cards: &mut ForEach<'_>) -> Result<Iova> {
-    let mapping = Mapping::populated(file.as_fd(), page * PAGE, PAGE)?;
-    let iova = sys::physical_address(pagemap, mapping.address())?.ok_or_else(|| {
+    let mapping = Mapping::populated(file.as_fd(), page * PAGE, PAGE)
+        .map_err(|e| Error::io("mapping a page of the program's memory", e))?;
+    let address = sys::physical_address(pagemap, mapping.address());
+    let iova = address.map_err(|e| Error::io("reading /proc/self/pagemap", e))?.ok_or_else(|| {
         Error::new(Kind::Permission, "the kernel hides physical addresses from this user; run as root")
     })?;
     let mapping = Arc::new(mapping);

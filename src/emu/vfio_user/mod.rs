@@ -69,8 +69,9 @@ impl Server {
             ),
             _ => Error::io(format!("listening at {}", path.display()), e),
         })?;
-        listener.set_nonblocking(true)?;
-        foreign::outlive_cut_files()?;
+        let listening = |e| Error::io(format!("listening at {}", path.display()), e);
+        listener.set_nonblocking(true).map_err(listening)?;
+        foreign::outlive_cut_files().map_err(|e| Error::io("outliving files that are cut short", e))?;
         Ok(Self { listener, path: path.into(), card, observer, start: Instant::now() })
     }
 
@@ -84,7 +85,8 @@ impl Server {
         while !stop() {
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    stream.set_nonblocking(true)?;
+                    let accepting = |e| Error::io(format!("accepting at {}", self.path.display()), e);
+                    stream.set_nonblocking(true).map_err(accepting)?;
                     let (card, observer) = (&mut self.card, &mut self.observer);
                     let mut session = Session { stream, card, observer, start: self.start };
                     // A client that breaks off or talks nonsense costs it the
@@ -98,7 +100,8 @@ impl Server {
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     self.card.step(now(self.start));
-                    sys::wait_readable(self.listener.as_fd(), Duration::from_millis(5))?;
+                    sys::wait_readable(self.listener.as_fd(), Duration::from_millis(5))
+                        .map_err(|e| Error::io(format!("waiting at {}", self.path.display()), e))?;
                 }
                 Err(e) => return Err(Error::io(format!("accepting at {}", self.path.display()), e)),
             }
