@@ -128,11 +128,16 @@ impl Row {
             return None;
         }
         let (ended, all) = self.runs();
-        // The best of what passed is a bound from below; the lowest that failed, one from above.
-        let passed = searches.iter().filter_map(|search| search.found.rate()).reduce(f64::max);
+        // What one search knows belongs together: that of the highest rate that passed,
+        // or of the lowest that did not where none passed.
+        let known = |search: &&Search| (search.found.rate().unwrap_or(0.0), -above(search.found.bound));
+        let best = searches.iter().max_by(|a, b| {
+            let ((a, below_a), (b, below_b)) = (known(a), known(b));
+            a.total_cmp(&b).then(below_a.total_cmp(&below_b))
+        });
+        let passed = best.and_then(|search| search.found.rate());
         let passed = passed.map_or("no rate passed".to_string(), |rate| format!("{} passed", output::pps(rate)));
-        let bounds = searches.iter().filter(|search| !search.found.is_conclusive()).map(|search| search.found.bound);
-        let why = match bounds.min_by(|a, b| above(*a).total_cmp(&above(*b))) {
+        let why = match best.map(|search| search.found.bound) {
             Some(Bound::Device(rate)) => format!("{} lost packets", output::pps(rate)),
             Some(Bound::Unclear(rate, why)) => {
                 format!("{} could not be measured, because {why}", output::pps(rate))
@@ -360,7 +365,7 @@ mod tests {
         assert_eq!(row.cells()[1..4], ["-", "-", "-"]);
         assert_eq!(row.json()["pps"], Value::Null);
         let known = row.known().unwrap();
-        assert!(known.contains("1 of 3 searches came to an end; 2 Mpps passed, 1.5 Mpps could not be"), "{known}");
+        assert!(known.contains("1 of 3 searches came to an end; 2 Mpps passed, 2.1 Mpps lost packets"), "{known}");
         let nothing =
             Search { found: Found { best: None, bound: Bound::Device(50_000.0), trials: vec![] }, best: None };
         let row = self::row(vec![nothing]);
