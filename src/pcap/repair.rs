@@ -157,9 +157,9 @@ impl Record {
         let like = |record: &Record| {
             const YEAR: u32 = 31_536_000;
             let (lengths, fraction) = (record.captured <= record.wire_len, record.fraction < 1_000_000_000);
-            let apart = record.seconds.wrapping_sub(torn.seconds);
             // Before or after it: packets of several queues are not in order.
-            lengths && fraction && (apart < YEAR || apart > u32::MAX - YEAR) && record.wire_len <= LONGEST as u32
+            let apart = (record.seconds.wrapping_sub(torn.seconds) as i32).unsigned_abs();
+            lengths && fraction && apart < YEAR && record.wire_len <= LONGEST as u32
         };
         let Some(record) = Record::at(bytes, big).filter(like).filter(|record| record.captured > 0) else {
             return false;
