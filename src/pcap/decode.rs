@@ -110,8 +110,8 @@ pub(super) struct Account {
     /// Packets, those that were left out too.
     pub(super) packets: u64,
     pub(super) left_out: LeftOut,
-    /// Where the first record is that has more bytes than there were on the wire.
-    pub(super) odd: Option<u64>,
+    /// Where the first record is that reads like a damaged one, and why.
+    pub(super) odd: Option<(u64, &'static str)>,
 }
 
 impl Account {
@@ -223,10 +223,18 @@ impl<R: Read> Reader<R> {
         self.damage.as_ref()
     }
 
-    /// Where the first record is that has more bytes than there were on the wire,
-    /// which no program writes that is in order.
-    pub(super) fn odd(&self) -> Option<u64> {
+    /// Where the first record is that was read and yet is like none that a program
+    /// in order writes, and why: something before it may be damaged.
+    pub(super) fn odd(&self) -> Option<(u64, &'static str)> {
         self.account.odd
+    }
+
+    /// Seconds of the first and of the last record that was read, in pcap.
+    pub(super) fn seconds(&self) -> Option<(u32, u32)> {
+        match &self.layout {
+            Layout::Pcap(pcap) => pcap.first.zip(pcap.seconds.map(|seconds| seconds as u32)),
+            Layout::Pcapng(_) => None,
+        }
     }
 
     /// Bytes read so far.
@@ -341,6 +349,15 @@ pub(super) fn without_fcs(captured: usize, wire_len: u32, fcs: usize) -> (usize,
     (captured.min(wire), wire)
 }
 
+/// What is odd about a record.
+pub(super) const LONGER: &str = "has more bytes than its packet";
+pub(super) const YEARS_AWAY: &str = "was recorded a year or more from the one before";
+
+/// Whether two times in seconds are less than a year apart.
+pub(super) fn near(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32).unsigned_abs() < 31_536_000
+}
+
 /// What a link type is called.
 pub fn link_name(link: u32) -> String {
     match DataLink::from(link) {
@@ -360,6 +377,8 @@ struct Pcap {
     lengths: Lengths,
     link: u32,
     fcs: usize,
+    /// Seconds of the first packet, as they are in the file.
+    first: Option<u32>,
     /// Seconds of the packet before.
     seconds: Option<i64>,
 }
@@ -407,6 +426,7 @@ impl Pcap {
             lengths,
             link: link & 0xffff,
             fcs,
+            first: None,
             seconds: None,
         })
     }
@@ -438,9 +458,15 @@ impl Pcap {
                 input.skip(captured as usize)?;
             }
             account.packets += 1;
-            if captured > wire_len {
-                account.odd.get_or_insert(*record);
-            }
+            let odd = if captured > wire_len {
+                Some(LONGER)
+            } else if self.seconds.is_some_and(|before| !near(before as u32, seconds)) {
+                Some(YEARS_AWAY)
+            } else {
+                None
+            };
+            account.odd = account.odd.or(odd.map(|why| (*record, why)));
+            self.first.get_or_insert(seconds);
             let time = self.time(seconds, fraction);
             if self.link != ETHERNET {
                 account.other_link(self.link);

@@ -4,7 +4,7 @@
 //! be found, and reading stops. Where only what is in a packet's block makes no
 //! sense, the packet is left out and the next block is read.
 
-use super::decode::{Account, ETHERNET, Frame, Input, LONGEST, Stop, without_fcs, word, words};
+use super::decode::{Account, ETHERNET, Frame, Input, LONGER, LONGEST, Stop, without_fcs, word, words};
 use std::io::Read;
 
 /// Longest block that is read (libpcap, `INITIAL_MAX_BLOCKSIZE`).
@@ -131,7 +131,7 @@ impl Pcapng {
                     match found {
                         Found::Frame { frame, odd } => {
                             if odd {
-                                account.odd.get_or_insert(*record);
+                                account.odd.get_or_insert((*record, LONGER));
                             }
                             return Ok(Some(frame));
                         }

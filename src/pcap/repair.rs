@@ -13,7 +13,7 @@
 //!   .file.repair-PID in the same folder ──fsync, rename──> file
 //! ```
 
-use super::decode::{LONGEST, Reader};
+use super::decode::{LONGER, LONGEST, Reader, YEARS_AWAY, near};
 use super::pcapng::{ENHANCED_PACKET, FRAMING, INTERFACE, LONGEST_BLOCK, OBSOLETE_PACKET, SECTION};
 use crate::error::{Error, Kind, Result};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -54,12 +54,16 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
         bytes.clear();
     }
     let packets = reader.packets();
-    let Some(damage) = reader.damage() else { return Ok(Repaired { packets, cut: 0 }) };
     let refused = |why: &str| {
-        let line = format!(
-            "{shown}: {why}; only a torn end can be cut off, and nothing was changed; copy the {packets} packets before it"
-        );
-        Error::new(Kind::Io, line)
+        let line = "only a torn end can be cut off, and nothing was changed; copy what can be read into another file";
+        Error::new(Kind::Io, format!("{shown}: {why}; {line}"))
+    };
+    let Some(damage) = reader.damage() else {
+        return match reader.odd() {
+            // It may have swallowed those behind it, just to the file's end.
+            Some((at, LONGER)) => Err(refused(&format!("record at byte {at} {LONGER}"))),
+            _ => Ok(Repaired { packets, cut: 0 }),
+        };
     };
     if !damage.torn {
         return Err(refused(&damage.to_string()));
@@ -67,8 +71,9 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
     let len = reader.at();
     let tail = Tail::read(&file, damage.at, len).map_err(failed)?;
     let doubt = match reader.odd() {
-        Some(at) => Some(format!("record at byte {at} has more bytes than its packet")),
-        None => tail.doubt(reader.is_pcapng(), reader.is_big_endian()),
+        Some((at, why)) => Some(format!("record at byte {at} {why}")),
+        None if reader.is_pcapng() => tail.doubt_block(reader.is_big_endian()),
+        None => tail.doubt_record(reader.is_big_endian(), reader.seconds()),
     };
     if let Some(doubt) = doubt {
         return Err(refused(&format!("record at byte {} goes on behind the file's end, but {doubt}", damage.at)));
@@ -96,33 +101,38 @@ impl Tail {
         Ok(Tail(bytes))
     }
 
-    /// What speaks against its being torn.
-    fn doubt(&self, pcapng: bool, big: bool) -> Option<String> {
+    /// What speaks against its being a torn pcapng block.
+    fn doubt_block(&self, big: bool) -> Option<String> {
         let tail = &self.0[..];
-        if pcapng {
-            let block = Block::at(tail, big)?;
-            if tail.len().is_multiple_of(4) && last_word(tail, big) == Some(tail.len() as u32) {
-                return Some("its end is there, by the length behind it".into());
-            }
-            // Its packet, a pad, and its length once more.
-            if block.captured.is_some_and(|captured| captured > block.len - FRAMING) {
-                return Some("its packet is longer than itself".into());
-            }
-        } else {
-            let record = Record::at(tail, big)?;
-            if record.captured > record.wire_len {
-                return Some("it has more bytes than its packet".into());
-            }
+        let block = Block::at(tail, big)?;
+        if tail.len().is_multiple_of(4) && last_word(tail, big) == Some(tail.len() as u32) {
+            return Some("its end is there, by the length behind it".into());
         }
-        let follows = (1..tail.len()).find(|&at| {
-            let behind = &tail[at..];
-            if pcapng {
-                at.is_multiple_of(4) && Block::follows(behind, big)
-            } else {
-                Record::follows(behind, tail, big)
-            }
-        })?;
-        Some(format!("what looks like a whole record begins {follows} bytes behind its beginning"))
+        if block.captured.is_some_and(|captured| captured > block.len - FRAMING) {
+            return Some("its packet is longer than itself".into());
+        }
+        self.followed(|at| at.is_multiple_of(4) && Block::follows(&tail[at..], big))
+    }
+
+    /// What speaks against its being a torn pcap record, behind records of which the
+    /// first and the last were recorded at `seconds`.
+    fn doubt_record(&self, big: bool, seconds: Option<(u32, u32)>) -> Option<String> {
+        let tail = &self.0[..];
+        let record = Record::at(tail, big)?;
+        if record.captured > record.wire_len {
+            return Some(format!("it {LONGER}"));
+        }
+        let (first, last) = seconds.unwrap_or((record.seconds, record.seconds));
+        if !near(record.seconds, last) {
+            return Some(format!("it {YEARS_AWAY}"));
+        }
+        self.followed(|at| Record::follows(&tail[at..], first, big))
+    }
+
+    /// That at one of the places in it `whole` finds a record.
+    fn followed(&self, whole: impl Fn(usize) -> bool) -> Option<String> {
+        let at = (1..self.0.len()).find(|&at| whole(at))?;
+        Some(format!("what looks like a whole record begins {at} bytes behind its beginning"))
     }
 }
 
@@ -150,16 +160,12 @@ impl Record {
         Some(Record { seconds: field(0)?, fraction: field(4)?, captured: field(8)?, wire_len: field(12)? })
     }
 
-    /// Whether `bytes` begin with a whole record that was recorded at about the
-    /// time of `torn`, and end with it or go on with another one.
-    fn follows(bytes: &[u8], torn: &[u8], big: bool) -> bool {
-        let Some(torn) = Record::at(torn, big) else { return false };
+    /// Whether `bytes` begin with a whole record of about this time in seconds, and
+    /// end with it or go on with another one.
+    fn follows(bytes: &[u8], about: u32, big: bool) -> bool {
         let like = |record: &Record| {
-            const YEAR: u32 = 31_536_000;
-            let (lengths, fraction) = (record.captured <= record.wire_len, record.fraction < 1_000_000_000);
-            let apart = record.seconds.wrapping_sub(torn.seconds);
-            // Before or after it: packets of several queues are not in order.
-            lengths && fraction && (apart < YEAR || apart > u32::MAX - YEAR) && record.wire_len <= LONGEST as u32
+            let lengths = record.captured <= record.wire_len && record.wire_len <= LONGEST as u32;
+            lengths && record.fraction < 1_000_000_000 && near(record.seconds, about)
         };
         let Some(record) = Record::at(bytes, big).filter(like).filter(|record| record.captured > 0) else {
             return false;
@@ -383,6 +389,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_length_that_is_off_by_one_does_not_make_a_file_torn() {
+        // Read from one byte too early, the next record is one of 61 << 8 bytes.
+        let (mut bytes, starts) = files(6)[0].clone();
+        bytes[starts[0] + 8] -= 1;
+        assert_refused(&bytes, "it was recorded a year or more from the one before");
+        // In a longer file it swallows a hundred others, and what comes then is no more to be trusted.
+        let (mut bytes, starts) = files(190)[0].clone();
+        bytes[starts[0] + 8] -= 1;
+        assert_refused(&bytes, "nothing was changed");
     }
 
     #[test]
