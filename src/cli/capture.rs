@@ -171,7 +171,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Some(error) => Err(error.into()),
         None => {
             session.check(&output)?;
-            session.stop.judge(args.loss.check(report.lost(), report.came()))
+            let lost = if report.reader_left() { 0 } else { report.lost() };
+            session.stop.judge(args.loss.check(lost, report.came()))
         }
     }
 }

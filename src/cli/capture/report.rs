@@ -98,13 +98,15 @@ impl Report {
         })
     }
 
+    /// Whether the reader of a pipe, named or not, has what it wanted: what came
+    /// after that is lost to nobody.
+    pub fn reader_left(&self) -> bool {
+        self.written.error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// The error to end with, if writing failed. A reader that went away is none.
     pub fn failure(&self, path: &Path) -> Option<Error> {
-        let error = self.written.error.as_ref()?;
-        // Of a pipe, named or not: nothing else has readers.
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return None;
-        }
+        let error = self.written.error.as_ref().filter(|_| !self.reader_left())?;
         let again = error.raw_os_error().map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error);
         let (records, lost) = (self.written.records, self.written.lost);
         let line =
