@@ -33,6 +33,7 @@ mod virtio_card;
 use bmnic::dma::{Addressing, Arena, BUFFER_SIZE, Batch, Pool, Region};
 use bmnic::driver::{self, Config, Port, RxQueue, TxQueue};
 use bmnic::measure::{Clock, quiet};
+use bmnic::pci::Function;
 use shell::Ring;
 use std::hint::black_box;
 use std::marker::PhantomData;
@@ -44,7 +45,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// least that its rings permit.
 struct Family {
     name: &'static str,
-    open: fn(&Config) -> (Port, Box<dyn Device>),
+    open: fn(&Config) -> (Arc<dyn Function>, Port, Box<dyn Device>),
     minimal: fn(usize) -> Box<dyn Variant>,
 }
 
@@ -53,9 +54,10 @@ static FAMILIES: [Family; 4] = [
         name: "ixgbe",
         open: |config| {
             let card = ixgbe_card::card(ixgbe_card::Fault::None);
-            let port = driver::open(card.function(), config).expect("the card has no fault");
+            let function = card.function();
+            let port = driver::open(Arc::clone(&function), config).expect("the card has no fault");
             let (rx, tx) = (ixgbe_card::rx(&card, 0), ixgbe_card::tx(&card, 0));
-            (port, Box::new(InPlace { rx, tx, words: IXGBE }))
+            (function, port, Box::new(InPlace { rx, tx, words: IXGBE }))
         },
         minimal: |burst| Box::new(Minimal::<Ixgbe>::new(burst, IXGBE)),
     },
@@ -63,9 +65,10 @@ static FAMILIES: [Family; 4] = [
         name: "i40e",
         open: |config| {
             let card = i40e_card::card(i40e_card::Fault::None);
-            let port = driver::open(card.function(), config).expect("the card has no fault");
+            let function = card.function();
+            let port = driver::open(Arc::clone(&function), config).expect("the card has no fault");
             let (rx, tx) = (i40e_card::rx(&card, 0), i40e_card::tx(&card, 0));
-            (port, Box::new(InPlace { rx, tx, words: I40E }))
+            (function, port, Box::new(InPlace { rx, tx, words: I40E }))
         },
         minimal: |burst| Box::new(Minimal::<I40e>::new(burst, I40E)),
     },
@@ -138,10 +141,11 @@ impl Device for [virtio_card::Ring; 2] {
     }
 }
 
-fn virtqueues(config: &Config, packed: bool) -> (Port, Box<dyn Device>) {
+fn virtqueues(config: &Config, packed: bool) -> (Arc<dyn Function>, Port, Box<dyn Device>) {
     let card = virtio_card::Card::new(packed, virtio_card::Fault::None);
-    let port = driver::open(card.function(), config).expect("the device has no fault");
-    (port, Box::new([card.ring(0), card.ring(1)]))
+    let function = card.function();
+    let port = driver::open(Arc::clone(&function), config).expect("the device has no fault");
+    (function, port, Box::new([card.ring(0), card.ring(1)]))
 }
 
 const RING: u16 = 512;
@@ -173,7 +177,8 @@ struct Driver<'p> {
 impl<'p> Driver<'p> {
     fn new(family: &Family, pool: &'p Pool, burst: usize) -> Self {
         let config = Config { rx_ring: RING, tx_ring: RING, ..Config::default() };
-        let (mut port, device) = (family.open)(&config);
+        let (function, mut port, device) = (family.open)(&config);
+        function.map(pool.arena()).unwrap();
         let mut rx = port.rx.remove(0);
         rx.fill(pool).unwrap();
         Driver { device, rx, tx: port.tx.remove(0), batch: Batch::with_limit(pool, burst), _nic: port.nic }

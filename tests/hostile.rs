@@ -54,8 +54,10 @@ trait Hostile: Sized {
 
     /// A card that is up, with one queue each way of [`RING`] descriptors.
     fn new(config: &Config) -> (Self, Port);
-    /// Looks up the rings, once the driver has filled them from `pool`.
-    fn attach(&mut self, pool: &Pool);
+    /// What the driver opened.
+    fn function(&self) -> Arc<dyn Function>;
+    /// Looks up the rings, once the driver has filled them.
+    fn attach(&mut self);
     /// Descriptors of the receive ring that the device owns.
     fn rx_owned(&self) -> u32;
     /// Completes receive descriptor `ahead` of the device's position, as a
@@ -81,7 +83,9 @@ trait Hostile: Sized {
 /// A family whose rings are of descriptors that the card writes back in place.
 trait WritesBack {
     type Card;
-    fn card() -> (Self::Card, Arc<dyn Function>);
+    fn card() -> Self::Card;
+    /// What a driver opens of it.
+    fn function(card: &Self::Card) -> Arc<dyn Function>;
     /// The first ring of each kind, as the driver has set it up.
     fn rings(card: &Self::Card) -> (Ring, Ring);
     /// What the card writes over a receive descriptor.
@@ -98,10 +102,12 @@ struct I82599;
 impl WritesBack for I82599 {
     type Card = ixgbe_card::Card;
 
-    fn card() -> (Self::Card, Arc<dyn Function>) {
-        let card = ixgbe_card::card(Fault::None);
-        let function = card.function();
-        (card, function)
+    fn card() -> Self::Card {
+        ixgbe_card::card(Fault::None)
+    }
+
+    fn function(card: &Self::Card) -> Arc<dyn Function> {
+        card.function()
     }
 
     fn rings(card: &Self::Card) -> (Ring, Ring) {
@@ -121,10 +127,12 @@ struct X710<const LONG: bool>;
 impl<const LONG: bool> WritesBack for X710<LONG> {
     type Card = i40e_card::Card;
 
-    fn card() -> (Self::Card, Arc<dyn Function>) {
-        let card = i40e_card::card(i40e_card::Fault::None);
-        let function = card.function();
-        (card, function)
+    fn card() -> Self::Card {
+        i40e_card::card(i40e_card::Fault::None)
+    }
+
+    fn function(card: &Self::Card) -> Arc<dyn Function> {
+        card.function()
     }
 
     fn rings(card: &Self::Card) -> (Ring, Ring) {
@@ -167,12 +175,16 @@ impl<F: WritesBack> Hostile for InPlace<F> {
     fn new(config: &Config) -> (Self, Port) {
         let mut config = config.clone();
         F::adapt(&mut config);
-        let (card, function) = F::card();
-        let port = driver::open(function, &config).unwrap();
+        let card = F::card();
+        let port = driver::open(F::function(&card), &config).unwrap();
         (InPlace { card, rings: None, _family: PhantomData }, port)
     }
 
-    fn attach(&mut self, _pool: &Pool) {
+    fn function(&self) -> Arc<dyn Function> {
+        F::function(&self.card)
+    }
+
+    fn attach(&mut self) {
         self.rings = Some(F::rings(&self.card));
     }
 
@@ -256,8 +268,11 @@ impl<const PACKED: bool> Hostile for Virtio<PACKED> {
         (Virtio { card, rings: None, parts: 0 }, port)
     }
 
-    fn attach(&mut self, pool: &Pool) {
-        self.card.function().map(pool.arena()).unwrap();
+    fn function(&self) -> Arc<dyn Function> {
+        self.card.function()
+    }
+
+    fn attach(&mut self) {
         self.rings = Some([self.card.ring(0), self.card.ring(1)]);
     }
 
@@ -315,8 +330,9 @@ impl<H: Hostile> Rig<H> {
         let config = Config { rx_ring: RING, tx_ring: H::TX_RING, max_frame, ..Config::default() };
         let pool = Pool::new(512, Addressing::Translated).unwrap();
         let (mut device, mut port) = H::new(&config);
-        device.attach(&pool);
+        device.function().map(pool.arena()).unwrap();
         port.rx[0].fill(&pool).unwrap();
+        device.attach();
         Rig { pool, port, device }
     }
 
@@ -897,8 +913,9 @@ fn a_pool_smaller_than_the_ring_still_receives() {
     let config = Config { rx_ring: 4096, tx_ring: RING, ..Config::default() };
     let pool = Pool::new(16, Addressing::Translated).unwrap();
     let (mut device, mut port) = Ixgbe::new(&config);
-    device.attach(&pool);
+    device.function().map(pool.arena()).unwrap();
     port.rx[0].fill(&pool).unwrap();
+    device.attach();
     assert_eq!((pool.available(), device.rx_owned() as usize), (0, pool.capacity()));
     let mut held = Batch::new(&pool);
     for round in 0..3 {

@@ -2,9 +2,10 @@
 
 use super::efvi_card::{Card, Fault, Queue, rx_event, tx_event};
 use super::{Hostile, RING};
-use bmnic::dma::Pool;
 use bmnic::driver::{self, Config, Port};
+use bmnic::pci::Function;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Receive queue and transmit queue, by their virtual interfaces.
@@ -58,7 +59,11 @@ impl Hostile for Efvi {
         (Efvi { card, rx: RefCell::default(), tx: RefCell::default(), starts: Cell::default(), open: false }, port)
     }
 
-    fn attach(&mut self, _pool: &Pool) {
+    fn function(&self) -> Arc<dyn Function> {
+        self.card.function()
+    }
+
+    fn attach(&mut self) {
         self.sync();
     }
 
