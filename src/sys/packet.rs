@@ -36,7 +36,7 @@ pub struct Offloads {
 /// A frame that [`PacketSocket::receive`] read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
-    /// Its length; longer than the buffer if it was cut.
+    /// Its length; longer than what was put into the buffer if it was cut.
     pub len: usize,
     /// What is left to do.
     pub offloads: Offloads,
@@ -117,9 +117,9 @@ impl PacketSocket {
         Ok(PacketSocket { socket, ring, next: 0, counted: Statistics::default() })
     }
 
-    /// Copies the next frame into `frame`, whose length is what it can hold at
-    /// most; none if none has come.
-    pub fn receive(&mut self, frame: &mut [u8]) -> io::Result<Option<Received>> {
+    /// Puts the next frame into `frame`, in place of what is there, and up to
+    /// `longest` bytes of it; none if none has come.
+    pub fn receive(&mut self, frame: &mut Vec<u8>, longest: usize) -> io::Result<Option<Received>> {
         let slot = self.next * SLOT;
         // <-- acquire: what the kernel wrote before it handed the slot over
         let status = self.status(slot).load(Ordering::Acquire);
@@ -127,7 +127,8 @@ impl PacketSocket {
             return Ok(None);
         }
         let received = if status & libc::TP_STATUS_COPY != 0 {
-            receive_long(&self.socket, frame)
+            frame.resize(longest, 0);
+            receive_long(&self.socket, frame).inspect(|received| frame.truncate(received.len))
         } else {
             Ok(self.copy(slot, status, frame))
         };
@@ -183,7 +184,7 @@ impl PacketSocket {
     }
 
     /// Copies a frame out of the slot that the kernel has handed over.
-    fn copy(&self, slot: usize, status: u32, frame: &mut [u8]) -> Received {
+    fn copy(&self, slot: usize, status: u32, frame: &mut Vec<u8>) -> Received {
         // SAFETY: the slot lies within the ring, and until its status is given
         // back the kernel leaves it alone.
         let bytes = unsafe { std::slice::from_raw_parts(self.ring.as_ptr().add(slot), SLOT) };
@@ -194,8 +195,8 @@ impl PacketSocket {
         };
         let at = usize::from(head.tp_mac);
         let data = bytes.get(at..at + head.tp_snaplen as usize).unwrap_or_default();
-        let len = data.len().min(frame.len());
-        frame[..len].copy_from_slice(&data[..len]);
+        frame.clear();
+        frame.extend_from_slice(data);
         let header = at.checked_sub(HEADER).and_then(|at| bytes.get(at..)?.first_chunk());
         Received {
             // Cut, where memory was short for a copy: longer than any frame may be.

@@ -72,7 +72,7 @@ impl Packet {
             name: name.into(),
             socket,
             queue: FrameQueue::new(ROOM),
-            buffer: vec![0; LARGEST],
+            buffer: Vec::with_capacity(LARGEST),
             running: Cell::new(net::is_running(name).unwrap_or(false)),
             look: Seldom::new(),
             too_long: 0,
@@ -83,8 +83,7 @@ impl Packet {
 
     /// Reads what the kernel has next, unless that is nothing.
     fn fetch(&mut self, now: Picos) {
-        self.buffer.resize(LARGEST, 0);
-        let Ok(Some(received)) = self.socket.receive(&mut self.buffer) else { return };
+        let Ok(Some(received)) = self.socket.receive(&mut self.buffer, LARGEST) else { return };
         if received.outgoing {
             return;
         }
@@ -92,7 +91,6 @@ impl Packet {
             self.too_long += 1;
             return;
         }
-        self.buffer.truncate(received.len);
         let (queue, too_long) = (&mut self.queue, &mut self.too_long);
         let finished = finish(&mut self.buffer, &received, |frame| {
             let fits = frame.len() <= MAX_FRAME && queue.push(frame, now);
