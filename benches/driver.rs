@@ -41,11 +41,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A card, what a driver has opened of it, and what plays it.
+type Opened = (Arc<dyn Function>, Port, Box<dyn Device>);
+
 /// A family as this bench needs it: a card to open and what plays it, and the
 /// least that its rings permit.
 struct Family {
     name: &'static str,
-    open: fn(&Config) -> (Arc<dyn Function>, Port, Box<dyn Device>),
+    open: fn(&Config) -> Opened,
     minimal: fn(usize) -> Box<dyn Variant>,
 }
 
@@ -141,7 +144,7 @@ impl Device for [virtio_card::Ring; 2] {
     }
 }
 
-fn virtqueues(config: &Config, packed: bool) -> (Arc<dyn Function>, Port, Box<dyn Device>) {
+fn virtqueues(config: &Config, packed: bool) -> Opened {
     let card = virtio_card::Card::new(packed, virtio_card::Fault::None);
     let function = card.function();
     let port = driver::open(Arc::clone(&function), config).expect("the device has no fault");

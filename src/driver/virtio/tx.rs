@@ -121,8 +121,7 @@ impl<F: Format> Queue<F> {
     #[inline]
     pub(super) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if !self.supply.is(pool) && self.adopt(pool).is_err() {
-            self.tally.count(Anomaly::Unmapped);
+        if !self.supply.is(pool) && !self.admits(pool) {
             return 0;
         }
         if self.used() >= RECLAIM_AT {
@@ -439,6 +438,18 @@ impl<F: Format> Queue<F> {
         }
         assert!(self.used() == 0, "a transmit ring holds buffers of one pool at a time");
         self.supply.adopt(pool)
+    }
+
+    /// Takes to another pool if the card reaches it, or counts that it does not.
+    /// Apart from `send`, whose frame it would widen.
+    #[cold]
+    #[inline(never)]
+    fn admits(&mut self, pool: &Pool) -> bool {
+        let admitted = self.adopt(pool).is_ok();
+        if !admitted {
+            self.tally.count(Anomaly::Unmapped);
+        }
+        admitted
     }
 
     /// Gives all buffers in the ring back, sent or not. Only once the device
