@@ -139,7 +139,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -s -d -c -q -v -h --device --write --filter --format --snaplen --buffer --max-frame --repair --guard --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
+            opts="-i -w -f -s -d -c -q -v -h --device --write --filter --format --snaplen --buffer --max-frame --repair --guard --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -186,6 +186,10 @@ _bmnic() {
                     return 0
                     ;;
                 --max-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-loss)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -311,7 +315,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__fwd)
-            opts="-m -u -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --wait --cycles --interval --max-frame --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
+            opts="-m -u -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --wait --cycles --interval --max-frame --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -346,6 +350,10 @@ _bmnic() {
                     return 0
                     ;;
                 --max-frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-loss)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -645,7 +653,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__latency)
-            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --tx-path --intended --percentiles --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --raw --json --quiet --verbose --strict --help"
+            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --tx-path --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --raw --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -699,6 +707,14 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --allow-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-shortfall)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --hgrm)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -729,7 +745,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --ttl --seed --pcap --speed --loop --burst --print --write --format --queues --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --ttl --seed --pcap --speed --loop --burst --print --write --format --queues --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -835,6 +851,14 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --allow-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-shortfall)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --duration)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -879,7 +903,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__throughput)
-            opts="-s -t -q -v -h --loop --sizes --trial --ndr --pdr --precision --runs --batch --rxd --txd --csv --json --quiet --verbose --strict --help"
+            opts="-s -t -q -v -h --loop --sizes --trial --ndr --pdr --precision --runs --batch --rxd --txd --allow-loss --csv --json --quiet --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -922,6 +946,10 @@ _bmnic() {
                     return 0
                     ;;
                 --txd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-loss)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -82,6 +82,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to
 irq\t'Sleep until the card interrupts'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
@@ -119,6 +120,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
@@ -139,6 +142,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Forma
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l buffer -d 'Memory that bridges the pauses of the disk' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
@@ -160,6 +164,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s s -l size -d 'Fr
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s r -l rate -d 'How often to send: 100k, 10Mbit, 1%; it does not wait for answers' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l tx-path -d 'Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l percentiles -d 'Percentiles to print instead of 50, 90, 99, 99.9 and 99.99' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
@@ -185,6 +191,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do i
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in the receive ring, a power of two from 64 to 4096' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in the transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l allow-loss -d 'Share of packets that a flood may lose; more ends with exit code 3 [default: any]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l ndr -d 'Search for the highest rate that loses nothing (non-drop rate)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l csv -d 'Print comma-separated values instead of a table'
