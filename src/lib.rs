@@ -65,6 +65,17 @@
 //! measured on the same model, in one process ([`compare`]); whole programs of both
 //! take turns on it too.
 //!
+//! # What is counted
+//!
+//! A number that is printed is a promise. What came is what was kept, what a filter
+//! left out, and what was lost by a cause that has a name; where that does not add
+//! up, the difference is printed too. Each place that can lose a packet counts it
+//! where it happens: the wire of an emulated card ([`emu::wire::Note`]), the card
+//! ([`driver::Stats`], in which a count that a device does not keep is `None` and not
+//! zero), the command. Counting begins when rings take packets and ends before they
+//! are left alone. A measurement that was not made as asked is no result
+//! ([`measure::search`]), and a loss or a rate beyond its limit is an exit code.
+//!
 //! # What is not trusted
 //!
 //! The device: every length, index and count it writes is checked, and a bad one
