@@ -135,15 +135,32 @@ pub fn wire_json(passed: &Counters, notes: &[Note]) -> Value {
 
 /// Everything that wires did or saw, by name.
 pub fn notes_json(notes: &[Note]) -> Value {
-    Value::Object(notes.iter().map(|note| (note.key.to_string(), note.frames.into())).collect())
+    let mut fields = Map::new();
+    for note in notes {
+        let before = fields.get(note.key).and_then(Value::as_u64).unwrap_or(0);
+        fields.insert(note.key.to_string(), (before + note.frames).into());
+    }
+    Value::Object(fields)
 }
 
-/// What was noted since `before`.
+/// The notes of several wires as those of one: what is alike is added up.
+pub fn joined(notes: impl Iterator<Item = Note>) -> Vec<Note> {
+    let mut joined: Vec<Note> = Vec::new();
+    for note in notes {
+        match joined.iter_mut().find(|other| (other.key, other.fate) == (note.key, note.fate)) {
+            Some(other) => other.frames += note.frames,
+            None => joined.push(note),
+        }
+    }
+    joined
+}
+
+/// What was noted since `before`; both of one wire, or [`joined`].
 pub fn notes_since(now: Vec<Note>, before: &[Note]) -> Vec<Note> {
     let mut notes = now;
     for note in &mut notes {
-        let then = before.iter().filter(|then| (then.key, then.fate) == (note.key, note.fate));
-        note.frames = note.frames.saturating_sub(then.map(|then| then.frames).sum());
+        let then = before.iter().find(|then| (then.key, then.fate) == (note.key, note.fate));
+        note.frames = note.frames.saturating_sub(then.map_or(0, |then| then.frames));
     }
     notes
 }
@@ -205,7 +222,8 @@ impl ShortfallLimit {
     /// [`Kind::Limit`] if they are not.
     pub fn check(&self, asked: f64, sent: f64, seconds: f64) -> Result<()> {
         let short = 1.0 - sent / asked;
-        if seconds < JUDGED || short <= self.allow_shortfall {
+        // Not a number: nothing was asked.
+        if seconds < JUDGED || short.is_nan() || short <= self.allow_shortfall {
             return Ok(());
         }
         Err(Error::new(
@@ -221,11 +239,13 @@ impl ShortfallLimit {
     }
 }
 
-/// A share as people write it, with two digits that count.
+/// A share as people write it. What is not all is never 100 %.
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
-        p if p >= 10.0 || p == p.trunc() => format!("{percent:.0} %"),
+        p if p == p.trunc() => format!("{percent:.0} %"),
+        p if p > 99.9 => "more than 99.9 %".into(),
+        p if p >= 10.0 => format!("{percent:.1} %"),
         p if p >= 0.1 => format!("{percent:.2} %"),
         _ => format!("{percent:.1e} %"),
     }
@@ -256,7 +276,22 @@ mod tests {
         assert!(limit.check(1e6, 0.0, 0.09).is_ok());
         let error = limit.check(14.88e6, 5.8e6, 1.0).unwrap_err();
         assert_eq!(error.kind(), Kind::Limit);
-        assert!(error.to_string().starts_with("5.8 Mpps were sent of 14.88 Mpps asked, 61 % short"), "{error}");
+        assert!(error.to_string().starts_with("5.8 Mpps were sent of 14.88 Mpps asked, 61.0 % short"), "{error}");
+    }
+
+    #[test]
+    fn a_share_is_never_rounded_to_all_or_to_another_limit() {
+        for (share, words) in [
+            (0.0, "0 %"),
+            (1.0, "100 %"),
+            (0.125, "12.5 %"),
+            (0.99722, "99.7 %"),
+            (0.99999, "more than 99.9 %"),
+            (0.0012, "0.12 %"),
+            (1e-7, "1.0e-5 %"),
+        ] {
+            assert_eq!(percent(share), words);
+        }
     }
 
     #[test]
@@ -280,5 +315,10 @@ mod tests {
         let note = |key, frames| Note::new(Fate::LostIn, key, "words", frames);
         let notes = notes_since(vec![note("a", 5), note("b", 2)], &[note("a", 4)]);
         assert_eq!(notes.iter().map(|note| note.frames).collect::<Vec<_>>(), [1, 2]);
+        // Two ports: 20 more at the first.
+        let before = joined([note("a", 100), note("a", 50)].into_iter());
+        let now = joined([note("a", 120), note("a", 50)].into_iter());
+        assert_eq!(notes_since(now, &before), [note("a", 20)]);
+        assert_eq!(notes_json(&[note("a", 1), note("a", 2)])["a"], 3);
     }
 }

@@ -160,6 +160,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let (ended, counted, elapsed) = watch(receiver, &session, &output, nic.as_mut(), &mut gauge, &before)?;
     clock.refine();
     drop(nic);
+    // What was captured is written, whatever became of the card.
+    let (counted, gone) = match counted {
+        Ok(counted) => (counted, None),
+        Err(error) => (before.clone(), Some(error)),
+    };
     let report = finish(ended, &before, counted, buffers, elapsed, &clock);
     if let Some(guard) = guard {
         guard.dismiss();
@@ -167,7 +172,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     report.print(&output, &path, &filter)?;
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
-    match report.failure(&path) {
+    match gone.or(report.failure(&path)) {
         Some(error) => Err(error.into()),
         None => {
             session.check(&output)?;
@@ -178,6 +183,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// What the card, and the wire of an emulated one, have counted.
+#[derive(Clone)]
 struct Counted {
     stats: Stats,
     notes: Vec<Note>,
@@ -217,7 +223,7 @@ fn watch(
     nic: &mut dyn Nic,
     gauge: &mut Gauge,
     before: &Counted,
-) -> anyhow::Result<(Ended, Counted, Duration)> {
+) -> anyhow::Result<(Ended, Result<Counted>, Duration)> {
     /// How long SIGUSR1 may wait for its answer.
     const SLICE: Duration = Duration::from_millis(50);
     let started = Instant::now();
@@ -256,7 +262,7 @@ fn watch(
     let counted = Counted::now(session, nic);
     counts.closed.store(true, Ordering::Relaxed);
     let ended = thread.join().map_err(|_| anyhow::anyhow!("the thread that receives panicked"))?;
-    Ok((ended, counted?, elapsed))
+    Ok((ended, counted, elapsed))
 }
 
 /// Ends the file and adds everything up. Up to `buffers` packets

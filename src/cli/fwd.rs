@@ -13,6 +13,7 @@ use super::account::LossLimit;
 use super::args::{JUMBO, Limits, Rings, RunLength};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::signal::Stop;
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, MacAddr, Nic, Port};
@@ -115,6 +116,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     session.stop.judge(args.loss.check(report.losses().total(), report.came()))
 }
 
+/// Ends the run when a lane's thread ends, however it does: the others go on for
+/// nobody.
+struct Ending(Stop);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// The cards, the lanes that packets take, and what passes each way.
 type Circuits = (Vec<Box<dyn Nic>>, Vec<Lane>, Vec<Way>);
 
@@ -212,16 +223,26 @@ impl Args {
         let (done, ended) = mpsc::channel::<()>();
         let mut threads = Vec::new();
         for mut lanes in groups {
-            let (until, done, clock) = (until.clone(), done.clone(), clock.clone());
+            let (run, done, clock) = (until.clone(), done.clone(), clock.clone());
             let body = move || {
-                let result = lane::run(&mut lanes, wait, &until, clock.as_ref(), || {
-                    until.stop.end();
+                let _whatever_happens = Ending(run.stop.clone());
+                let result = lane::run(&mut lanes, wait, &run, clock.as_ref(), || {
+                    run.stop.end();
                     drop(done);
                 });
                 (lanes, result)
             };
             let thread = thread::Builder::new().name("fwd".into()).spawn(body);
-            threads.push(thread.map_err(|e| Error::io("starting a forwarding thread", e))?);
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    until.stop.end();
+                    until.counted.store(true, Ordering::Relaxed);
+                    // Its own trouble is the smaller one.
+                    threads.into_iter().for_each(|thread| drop(thread.join()));
+                    return Err(Error::io("starting a forwarding thread", error).into());
+                }
+            }
         }
         drop(done);
         let watched = self.watch(session, output, nics, &mut report, &until, limits.duration, &ended);

@@ -225,7 +225,7 @@ impl Args {
     /// which was asked for.
     fn judge(&self, report: &Report, rate: f64) -> Result<()> {
         self.loss.check(report.lost, report.sent)?;
-        self.shortfall.check(rate, report.rate(), report.sent as f64 / rate)
+        self.shortfall.check(rate, report.rate(), report.elapsed_ns as f64 / 1e9)
     }
 }
 

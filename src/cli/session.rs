@@ -12,6 +12,7 @@
 //! somebody else bound to vfio-pci may be a virtual machine's.
 
 use super::Context;
+use super::account;
 use super::args::{Limits, RunLength};
 use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
@@ -271,7 +272,12 @@ impl Session {
 
     /// What the wires of emulated cards have done to frames so far, or seen.
     pub fn notes(&self) -> Vec<Note> {
-        self.emulated().flat_map(Tap::wire_report).collect()
+        account::joined(self.emulated().flat_map(Tap::wire_report))
+    }
+
+    /// Those of each port, in order; none of a card that is not emulated.
+    pub fn notes_by_port(&self) -> Vec<Vec<Note>> {
+        self.taps.iter().map(|tap| tap.as_ref().map(Tap::wire_report).unwrap_or_default()).collect()
     }
 
     /// The counters of port `i`. Where its device keeps no count of what it lost,

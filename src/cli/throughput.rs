@@ -9,7 +9,7 @@
 mod row;
 
 use self::row::{Row, Search};
-use super::account::LossLimit;
+use super::account::{self, LossLimit};
 use super::circuit::{self, Circuit, FCS};
 use super::output::{self, Output};
 use super::session::Session;
@@ -136,6 +136,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     output.info(scope(&args, session.is_emulated()))?;
 
     let pool = circuit::filled_pool(&mut session)?;
+    let noted = session.notes();
     let live = output.live(1);
     let mut rows = Vec::new();
     for size in &args.sizes {
@@ -149,6 +150,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     drop(live);
 
+    let notes = account::notes_since(session.notes(), &noted);
     clock.refine();
     noise.end(&context.roots);
     let machine = Machine::record(&context.roots, &clock);
@@ -161,6 +163,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             "runs": args.runs(),
             "loss_allowed": args.goal_loss(),
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "wire": account::notes_json(&notes),
             "noise": noise.json(),
             "warnings": warnings,
         });
@@ -171,10 +174,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         output.info(format_args!("machine: {machine}"))?;
         output.info("")?;
         row::print_table(&output, &rows)?;
+        account::print_notes(&notes, &output)?;
     }
     warnings.iter().for_each(|warning| output.warn(warning));
     session.check(&output)?;
-    if stop.outcome() == Outcome::Done && !rows.iter().all(Row::is_result) {
+    if stop.outcome() == Outcome::Done && (rows.len() < args.sizes.len() || !rows.iter().all(Row::is_result)) {
         return Ok(Outcome::Limit);
     }
     let limit = LossLimit::of(args.allow_loss.unwrap_or(1.0));

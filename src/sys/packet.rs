@@ -93,7 +93,6 @@ impl PacketSocket {
         // SAFETY: a new descriptor that nobody else has.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         set_option(&socket, libc::PACKET_VNET_HDR, &1_i32)?;
-        set_option(&socket, libc::PACKET_AUXDATA, &1_i32)?;
         // Linux 4.20; before that, `Received::outgoing` tells.
         let _ = set_option(&socket, PACKET_IGNORE_OUTGOING, &1_i32);
         set_receive_buffer(&socket, long);
@@ -126,12 +125,15 @@ impl PacketSocket {
         if status & libc::TP_STATUS_USER == 0 {
             return Ok(None);
         }
-        let received = if status & libc::TP_STATUS_COPY != 0 {
+        let mut received = Ok(self.copy(slot, status, frame));
+        if status & libc::TP_STATUS_COPY != 0 {
             frame.resize(longest, 0);
-            receive_long(&self.socket, frame).inspect(|received| frame.truncate(received.len))
-        } else {
-            Ok(self.copy(slot, status, frame))
-        };
+            let long = twice(|| receive_long(&self.socket, frame));
+            received = long.and_then(|(len, offloads)| {
+                frame.truncate(len);
+                received.map(|received| Received { len, offloads, ..received })
+            });
+        }
         // <-- release: the slot is read to the end
         self.status(slot).store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.next = if (self.next + 2) * SLOT > self.ring.len() { 0 } else { self.next + 1 };
@@ -157,23 +159,16 @@ impl PacketSocket {
 
     /// Sends a whole frame.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        match self.try_send(frame) {
-            // An interface that was down leaves this on the socket, for a call that
-            // asks; no call asks where frames come through the ring.
-            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => self.try_send(frame),
-            sent => sent,
-        }
-    }
-
-    fn try_send(&self, frame: &[u8]) -> io::Result<()> {
         let header = [0_u8; HEADER];
         let parts = [
             libc::iovec { iov_base: header.as_ptr().cast_mut().cast(), iov_len: HEADER },
             libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() },
         ];
-        // SAFETY: both parts are readable for their lengths; writev only reads them.
-        let sent = unsafe { libc::writev(self.socket.as_raw_fd(), parts.as_ptr(), parts.len() as i32) };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        twice(|| {
+            // SAFETY: both parts are readable for their lengths; writev only reads them.
+            let sent = unsafe { libc::writev(self.socket.as_raw_fd(), parts.as_ptr(), parts.len() as i32) };
+            if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        })
     }
 
     /// The first word of the slot at byte `slot`.
@@ -246,35 +241,33 @@ fn set_receive_buffer(socket: &OwnedFd, bytes: i32) {
     }
 }
 
-/// Reads a frame that did not fit its slot.
-fn receive_long(socket: &OwnedFd, frame: &mut [u8]) -> io::Result<Received> {
+/// Reads a frame that did not fit its slot: its length and what is left to do.
+fn receive_long(socket: &OwnedFd, frame: &mut [u8]) -> io::Result<(usize, Offloads)> {
     let mut header = [0_u8; HEADER];
     let mut parts = [
         libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: HEADER },
         libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() },
     ];
-    // Room for one tpacket_auxdata with its header, aligned as a cmsghdr.
-    let mut control = [0_u64; 8];
-    // SAFETY: sockaddr_ll and msghdr are plain integers and pointers.
-    let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) = unsafe { (mem::zeroed(), mem::zeroed()) };
-    message.msg_name = (&raw mut from).cast();
-    message.msg_namelen = size_of_val(&from) as u32;
+    // SAFETY: msghdr is plain integers and pointers.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len();
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
     // SAFETY: every pointer in message leads to memory of the length beside it,
     // borrowed mutably until the call returns.
     let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_TRUNC) };
     if len < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(Received {
-        len: (len as usize).saturating_sub(HEADER),
-        offloads: offloads(header),
-        vlan: vlan_beside(&message),
-        outgoing: from.sll_pkttype == libc::PACKET_OUTGOING,
-    })
+    Ok(((len as usize).saturating_sub(HEADER), offloads(header)))
+}
+
+/// Does `call` again if an interface that was down left its error on the socket,
+/// for the next call that asks: frames come through the ring, where none asks.
+fn twice<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match call() {
+        Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => call(),
+        done => done,
+    }
 }
 
 fn offloads(header: [u8; HEADER]) -> Offloads {
@@ -293,22 +286,4 @@ fn offloads(header: [u8; HEADER]) -> Offloads {
 fn vlan(status: u32, kind: u16, tag: u16) -> Option<(u16, u16)> {
     let kind = if status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { kind } else { 0x8100 };
     (status & libc::TP_STATUS_VLAN_VALID != 0).then_some((kind, tag))
-}
-
-/// The same, of what came beside a frame.
-fn vlan_beside(message: &libc::msghdr) -> Option<(u16, u16)> {
-    // SAFETY: the kernel has filled message in; its control buffer is alive.
-    let mut control = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: null or a header inside the control buffer, which is aligned.
-    while let Some(head) = unsafe { control.as_ref() } {
-        if (head.cmsg_level, head.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
-            // SAFETY: PACKET_AUXDATA carries a tpacket_auxdata, maybe unaligned.
-            let aux: libc::tpacket_auxdata =
-                unsafe { libc::CMSG_DATA(control).cast::<libc::tpacket_auxdata>().read_unaligned() };
-            return vlan(aux.tp_status, aux.tp_vlan_tpid, aux.tp_vlan_tci);
-        }
-        // SAFETY: control is a header of message.
-        control = unsafe { libc::CMSG_NXTHDR(message, control) };
-    }
-    None
 }

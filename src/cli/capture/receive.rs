@@ -134,17 +134,27 @@ impl Receiver {
     }
 }
 
-/// Lets go of what comes until the counters are read; how many packets.
+/// Lets go of what comes until the counters are read, and of what was in the rings
+/// then; how many packets.
 fn let_go(queues: &mut [RxQueue], mut batch: Batch<'_>, closed: &AtomicBool) -> u64 {
+    /// Looks that find nothing, after which nothing was left. Cards may be a moment
+    /// behind with what they write.
+    const EMPTY: u32 = 10_000;
+    /// Packets that more than one ring's worth of looks may bring.
+    const MOST: u64 = 1 << 20;
     let mut idle = Idle::new();
-    let mut packets = 0;
-    while !closed.load(Ordering::Relaxed) {
+    let (mut packets, mut empty, mut end) = (0, 0, u64::MAX);
+    while empty < EMPTY && packets < end {
+        if end == u64::MAX && closed.load(Ordering::Relaxed) {
+            (empty, end) = (0, packets + MOST);
+        }
         let mut did = 0;
         for queue in &mut *queues {
             did += queue.recv(&mut batch);
             packets += (0..batch.len()).filter(|&i| !batch.continues(i)).count() as u64;
             batch.clear();
         }
+        empty = if did > 0 || end == u64::MAX { 0 } else { empty + 1 };
         idle.polled(did);
     }
     packets

@@ -35,7 +35,7 @@ pub struct Report {
     anomalies: Anomalies,
     /// What was lost, and what the wires had done, before the rings took packets.
     earlier: Vec<Stats>,
-    notes: Vec<Note>,
+    notes: Vec<Vec<Note>>,
     /// Packets that the receive rings of each port hold.
     rings: u64,
     last: Sample,
@@ -71,7 +71,7 @@ impl Report {
             ..Stats::default()
         };
         let earlier = read(session, nics)?.into_iter().map(lost).collect();
-        let (notes, rings) = (session.notes(), rings as u64);
+        let (notes, rings) = (session.notes_by_port(), rings as u64);
         Ok(Report { ways, devices, started, setup, anomalies, earlier, notes, rings, last: none.clone(), before: none })
     }
 
@@ -93,7 +93,8 @@ impl Report {
             std::thread::sleep(Duration::from_millis(1));
             self.sample(session, nics)?;
         }
-        self.notes = account::notes_since(session.notes(), &self.notes);
+        let now = session.notes_by_port().into_iter().zip(&self.notes);
+        self.notes = now.map(|(now, before)| account::notes_since(now, before)).collect();
         Ok(())
     }
 
@@ -106,25 +107,37 @@ impl Report {
         self.last.stats.iter().enumerate().map(unsent).sum()
     }
 
-    /// What was lost on the way through, by cause.
-    pub fn losses(&self) -> Losses {
+    /// What was to be forwarded and came off no ring, by cause.
+    fn lost_arriving(&self) -> Losses {
         let mut losses = Losses::default();
-        losses.add_arriving(&self.notes);
         for way in self.directions() {
             let Some(stats) = self.last.stats.get(way.from) else { continue };
+            losses.add_arriving(&self.notes[way.from]);
             losses.add_port(&Stats { anomalies: Anomalies::default(), ..*stats });
             let elsewhere = self.left_over(way.from, stats).saturating_sub(way.surplus);
             losses.add("unaccounted", UNACCOUNTED, elsewhere.saturating_sub(self.rings));
         }
         losses.add("device_errors", DEVICE_ERRORS, self.anomalies.total());
+        losses
+    }
+
+    /// What was lost in all, by cause: also what left a card and reached nobody.
+    pub fn losses(&self) -> Losses {
+        let mut losses = self.lost_arriving();
         losses.add("unsent", "given to the card and not sent: does the far end pause it?", self.unsent());
-        losses.add_departing(&self.notes);
+        for way in self.directions() {
+            losses.add_departing(&self.notes[way.to]);
+        }
         losses
     }
 
     /// Packets that came, or should have.
     pub fn came(&self) -> u64 {
-        self.directions().map(|way| way.frames).sum::<u64>() + self.losses().total()
+        self.directions().map(|way| way.frames).sum::<u64>() + self.lost_arriving().total()
+    }
+
+    fn joined_notes(&self) -> Vec<Note> {
+        account::joined(self.notes.iter().flatten().cloned())
     }
 
     /// Adds what the devices of lanes that have ended did wrong.
@@ -200,7 +213,7 @@ impl Report {
         if losses.total() > 0 {
             losses.print(output)?;
         }
-        account::print_meant(&self.notes, output)?;
+        account::print_meant(&self.joined_notes(), output)?;
         let odd = self.anomalies.total();
         if odd > 0 {
             output.warn(format_args!(
@@ -260,7 +273,7 @@ impl Report {
             "directions": directions,
             "anomalies": self.anomalies.total(),
             "lost": self.losses().json(),
-            "wire": account::notes_json(&self.notes),
+            "wire": account::notes_json(&self.joined_notes()),
         })
     }
 

@@ -125,13 +125,13 @@ impl Report {
             // A recording that was held up takes longer by what it was moved.
             Asked::Recorded(_) => self.rate / (1.0 - self.slipped),
         };
-        (self.rate > 0.0 && asked.is_finite()).then_some([asked, self.rate])
+        asked.is_finite().then_some([asked, self.rate])
     }
 
     /// How far the rate was from what was asked, in parts per million.
     fn error_ppm(&self) -> Option<f64> {
         let [asked, sent] = self.rates()?;
-        (!matches!(self.asked, Asked::Recorded(_))).then(|| (sent / asked - 1.0) * 1e6)
+        (self.rate > 0.0 && !matches!(self.asked, Asked::Recorded(_))).then(|| (sent / asked - 1.0) * 1e6)
     }
 
     fn asked(&self) -> String {

@@ -179,6 +179,10 @@ impl Sender {
             }
             idle.polled(took);
         }
+        if !batch.is_empty() || due.owed > 0 {
+            // Held up to the end: that time is part of the rate.
+            sent.last = self.clock.now();
+        }
         // What is in hand goes out, or is taken back.
         let patience = self.clock.now().saturating_add(self.clock.ticks(DRAIN));
         while !batch.is_empty() && self.clock.now() < patience {

@@ -44,6 +44,10 @@ pub struct Packet {
     too_long: u64,
     /// Frames whose description by the kernel does not fit them.
     odd: u64,
+    /// Frames that the kernel had and did not hand out.
+    unread: u64,
+    /// Looks at the socket, to read its count now and then.
+    fetched: u32,
     refused: Refused,
 }
 
@@ -77,13 +81,27 @@ impl Packet {
             look: Seldom::new(),
             too_long: 0,
             odd: 0,
+            unread: 0,
+            fetched: 0,
             refused: Refused::default(),
         })
     }
 
     /// Reads what the kernel has next, unless that is nothing.
     fn fetch(&mut self, now: Picos) {
-        let Ok(Some(received)) = self.socket.receive(&mut self.buffer, LARGEST) else { return };
+        // The kernel's count of what it dropped has 32 bits and starts anew when read.
+        self.fetched = self.fetched.wrapping_add(1);
+        if self.fetched.is_multiple_of(1 << 20) {
+            self.socket.statistics();
+        }
+        let received = match self.socket.receive(&mut self.buffer, LARGEST) {
+            Ok(Some(received)) => received,
+            Ok(None) => return,
+            Err(_) => {
+                self.unread += 1;
+                return;
+            }
+        };
         if received.outgoing {
             return;
         }
@@ -133,7 +151,8 @@ impl Wire for Packet {
         let lost = |key, words, frames| Note::new(Fate::LostIn, key, words, frames);
         let mut report = vec![
             lost("kernel_dropped", "dropped by the kernel: the socket's ring was full", kernel),
-            lost("too_long", "longer than a wire carries", self.too_long),
+            lost("over_long", "longer than a wire carries", self.too_long),
+            lost("unread", "not handed out by the kernel", self.unread),
             lost("odd", "described by the kernel in a way that no card does", self.odd),
         ];
         report.extend(self.refused.report());

@@ -103,7 +103,8 @@ impl Wire for Pcap {
                 1,
             ));
         }
-        if let Some(recorder) = &self.recorder {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush();
             report.push(Note::passed("written", "were written to the file", recorder.written));
             report.push(Note::new(Fate::LostOut, "unwritten", "could not be written", recorder.unwritten));
         }
@@ -268,13 +269,16 @@ impl Recorder {
 
     /// Writes whole frames, or none: what was written of a part is taken back.
     fn flush(&mut self) {
-        let Ok(end) = self.file.stream_position() else { return };
+        // A pipe has no place to go back to.
+        let end = self.file.stream_position();
         if self.file.write_all(&self.pending).is_ok() {
             self.written += self.waiting;
         } else {
             self.unwritten += self.waiting;
-            let _ = self.file.set_len(end);
-            let _ = self.file.seek(std::io::SeekFrom::Start(end));
+            if let Ok(end) = end {
+                let _ = self.file.set_len(end);
+                let _ = self.file.seek(std::io::SeekFrom::Start(end));
+            }
         }
         self.pending.clear();
         self.waiting = 0;
