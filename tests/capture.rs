@@ -196,7 +196,10 @@ fn a_filter_and_a_snap_length_decide_what_is_kept() {
     let words = [
         "capture",
         "-i",
-        "emu:82599,wire=source:size=64/1518:rate=100k",
+        "emu:82599,wire=source:size=64/1518:rate=20k",
+        // A ring that bridges 200 ms: what is left out is counted exactly.
+        "--rxd",
+        "4096",
         "-w",
         file,
         "-s",

@@ -51,6 +51,10 @@ impl Losses {
         if let Some(missed) = stats.rx_missed {
             self.add("missed_by_card", "missed by the card: its ring was full (try a larger --rxd)", missed);
         }
+        if stats.rx_overflow > 0 {
+            let words = "not taken in by the card: it had no room, or they were too long for --max-frame";
+            self.add("overflow", words, stats.rx_overflow);
+        }
         let bad = stats.rx_errors + stats.rx_oversize;
         self.add("bad_frames", "broken or too long for --max-frame, dropped by the card", bad);
         self.add("device_errors", DEVICE_ERRORS, stats.anomalies.total());

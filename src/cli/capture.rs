@@ -117,9 +117,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         buffer: args.buffer as usize,
         interface: &device,
     };
-    let (guard, mut teller) = match Guard::post(&path, args.format) {
-        Ok((guard, teller)) => (Some(guard), Some(teller)),
-        Err(error) => {
+    // Standard output is no file of the name "-".
+    let posted = (path != Path::new("-")).then(|| Guard::post(&path, args.format));
+    let (guard, mut teller) = match posted {
+        None => (None, None),
+        Some(Ok((guard, teller))) => (Some(guard), Some(teller)),
+        Some(Err(error)) => {
             output.warn(format_args!("{error}; the last record may be torn if this is killed"));
             (None, None)
         }

@@ -236,6 +236,7 @@ pub fn stats(stats: &Stats) -> Value {
         "tx_packets": stats.tx_packets,
         "tx_bytes": stats.tx_bytes,
         "rx_missed": stats.rx_missed,
+        "rx_overflow": stats.rx_overflow,
         "rx_errors": stats.rx_errors,
         "rx_oversize": stats.rx_oversize,
         "counted_by": if stats.by_device { "device" } else { "driver" },

@@ -257,7 +257,12 @@ impl Session {
     /// What reading the counters of a card meets.
     pub fn missed(&mut self) -> Result<u64> {
         let missed = |(port, tap): (&mut Port, &Option<Tap>)| counters(tap.as_ref(), port.nic.as_mut());
-        self.ports.iter_mut().zip(&self.taps).map(missed).map(|stats| Ok(stats?.rx_missed.unwrap_or(0))).sum()
+        self.ports
+            .iter_mut()
+            .zip(&self.taps)
+            .map(missed)
+            .map(|stats| stats.map(|stats| stats.rx_missed.unwrap_or(0) + stats.rx_overflow))
+            .sum()
     }
 
     /// What bmnic's driver did that the datasheet of an emulated card forbids:

@@ -16,6 +16,9 @@ pub struct Stats {
     /// packet buffer was full. `None`: the device keeps no such count, so that
     /// nobody can say.
     pub rx_missed: Option<u64>,
+    /// Frames the MAC itself did not take in: it had no room, or, where a card
+    /// counts both as one, they were too long.
+    pub rx_overflow: u64,
     /// Frames with a wrong FCS or length.
     pub rx_errors: u64,
     /// Frames that were too long to receive.
@@ -38,6 +41,7 @@ impl Stats {
             tx_packets: less(self.tx_packets, before.tx_packets),
             tx_bytes: less(self.tx_bytes, before.tx_bytes),
             rx_missed: self.rx_missed.map(|now| less(now, before.rx_missed.unwrap_or(0))),
+            rx_overflow: less(self.rx_overflow, before.rx_overflow),
             rx_errors: less(self.rx_errors, before.rx_errors),
             rx_oversize: less(self.rx_oversize, before.rx_oversize),
             by_device: self.by_device,
@@ -48,7 +52,7 @@ impl Stats {
     /// Frames that reached the port and that nobody received, as far as the
     /// device counts them.
     pub fn rx_lost(&self) -> u64 {
-        self.rx_missed.unwrap_or(0) + self.rx_errors + self.rx_oversize
+        self.rx_missed.unwrap_or(0) + self.rx_overflow + self.rx_errors + self.rx_oversize
     }
 }
 

@@ -22,6 +22,7 @@
 
 use super::probe::{MIN_LEN, Probes, wire_bits};
 use super::search::Trial;
+use super::seen::{Came, Seen};
 use super::{Clock, Histogram, Idle, Pace, Patience, Ticks};
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Pool};
 use crate::driver::pair::{Loop, Receive, Transmit};
@@ -67,7 +68,9 @@ pub struct Report {
     pub received: u64,
     /// Bits of the received packets on the wire: with FCS, preamble and gap.
     pub wire_bits: f64,
-    /// Frames that were not of this run.
+    /// Packets that came again.
+    pub duplicated: u64,
+    /// Frames that were not of this run, or too old to tell.
     pub foreign: u64,
     /// Packets that the schedule held; those sent, where there was none.
     pub due: u64,
@@ -157,6 +160,7 @@ pub struct Flood<'a, S> {
     plan: Plan,
     pace: Option<Pace>,
     probes: Probes,
+    seen: Seen,
     idle: Idle,
     stop: S,
     /// Ticks that two readings of the clock with nothing in between are apart.
@@ -203,6 +207,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             pool,
             pace,
             probes: Probes::new(clock.now() as u32, longest, from, to),
+            seen: Seen::new(),
             idle: Idle::new(),
             stop,
             reading: (0..1_000).map(|_| clock.now().abs_diff(clock.now())).min().unwrap_or(0),
@@ -216,6 +221,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
                 sent: 0,
                 received: 0,
                 wire_bits: 0.0,
+                duplicated: 0,
                 foreign: 0,
                 due: 0,
                 late: 0,
@@ -256,6 +262,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
                     break;
                 };
                 self.probes.write(bytes, sequence);
+                self.seen.leave(sequence);
                 sequence += 1;
                 frame = if frame + 1 == self.plan.frames.len() { 0 } else { frame + 1 };
             }
@@ -330,11 +337,13 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
         if n > 0 {
             self.report.rx.note((after - before).saturating_sub(self.reading), n);
             for bytes in incoming.frames() {
-                if self.probes.sequence(bytes).is_some() {
-                    self.report.received += 1;
-                    self.report.wire_bits += wire_bits(bytes.len());
-                } else {
-                    self.report.foreign += 1;
+                match self.probes.sequence(bytes).map_or(Came::Unknown, |sequence| self.seen.arrive(sequence)) {
+                    Came::First => {
+                        self.report.received += 1;
+                        self.report.wire_bits += wire_bits(bytes.len());
+                    }
+                    Came::Again => self.report.duplicated += 1,
+                    Came::Unknown => self.report.foreign += 1,
                 }
             }
             self.last_received = after;

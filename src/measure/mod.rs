@@ -35,6 +35,7 @@ pub mod probe;
 pub mod quiet;
 mod relation;
 pub mod search;
+mod seen;
 
 pub use clock::{Clock, Counter, Ticks};
 pub use floor::Floor;

@@ -86,15 +86,16 @@ impl Relation {
     }
 
     /// Takes another reading in. Times of the card's up to `told` were asked for
-    /// already and keep what they were told.
-    pub fn follow(&mut self, point: Point, told: u64) {
+    /// already and keep what they were told. Whether it goes on: if not, one of the
+    /// clocks was set and the relation begins anew.
+    pub fn follow(&mut self, point: Point, told: u64) -> bool {
         let start = point.card.max(told);
         let off = point.wall.wrapping_sub(self.wall(point.card)) as i64;
         self.readings += 1;
         if off.unsigned_abs() > SLIP_NS || point.card <= self.origin.card || start - point.card > SLIP_NS {
             let (readings, worst) = (self.readings, self.worst);
             *self = Relation { readings, worst: worst.max(point.within), ..Relation::new(point) };
-            return;
+            return false;
         }
         let mut wall = self.wall(start);
         let mut slew = off;
@@ -116,6 +117,7 @@ impl Relation {
         let slew = part(slew, SLEW_NS).clamp(-most, most);
         self.before = self.now;
         self.now = Line { card: start, wall, rate, slew };
+        true
     }
 
     /// Readings so far.

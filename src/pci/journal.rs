@@ -145,6 +145,7 @@ impl Journal {
 pub fn handed_over(roots: &Roots, device: &Device) -> Result<bool> {
     let Some(journal) = Journal::load(roots, device.address)? else { return Ok(false) };
     Ok(journal.is_about(device)
+        && journal.boot.is_some()
         && journal.boot == boot(roots)
         && journal.driver != device.driver
         && journal.driver_override == device.driver_override)

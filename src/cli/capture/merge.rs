@@ -18,12 +18,16 @@ use super::receive::{Intake, end_of};
 use super::times::Times;
 use crate::dma::{BATCH_MAX, Batch, Pool};
 use crate::driver::RxQueue;
+use crate::measure::SLIP_NS;
 
 /// How much later than others a card may show a packet, in nanoseconds.
 const HOLD: u64 = 10_000_000;
 
 /// Batches that are held of a queue, at most.
 pub const HELD: usize = 2;
+
+/// Buffers that the longest frame takes, in the smallest that a card of ours fills.
+const PARTS: usize = 10;
 
 /// All queues of a card.
 pub struct Merge<'p> {
@@ -46,6 +50,8 @@ struct Lane<'p> {
     empty: (u64, u64),
     /// Time of its last packet.
     last: u64,
+    /// What its ring shows may be a frame of more buffers than there is room for.
+    stuck: bool,
 }
 
 /// A batch of a queue's.
@@ -68,6 +74,7 @@ impl Lane<'_> {
         let Part { batch, times: stamps, taken } = &mut self.back;
         let had = batch.len();
         let n = queue.recv(batch);
+        self.stuck = n == 0 && had > 0 && batch.room() < PARTS;
         if n == 0 {
             if batch.room() > 0 {
                 self.empty = (look, now);
@@ -101,7 +108,7 @@ impl<'p> Merge<'p> {
     /// Of so many queues, in batches of up to `batch`.
     pub fn new(pool: &'p Pool, queues: usize, batch: usize) -> Self {
         let part = || Part { batch: Batch::with_limit(pool, batch), times: [0; BATCH_MAX], taken: 0 };
-        let lane = || Lane { front: part(), back: part(), next: 0, empty: (0, 0), last: 0 };
+        let lane = || Lane { front: part(), back: part(), next: 0, empty: (0, 0), last: 0, stuck: false };
         Merge { lanes: (0..queues).map(|_| lane()).collect(), looks: 0, written: 0, late: 0 }
     }
 
@@ -131,8 +138,9 @@ impl<'p> Merge<'p> {
         let (time, taken) = (head.front.times[head.next], head.front.taken);
         let mut empty = self.lanes.iter().filter(|lane| lane.is_empty()).map(|lane| lane.empty);
         // More cannot be held while its ring fills up.
-        let pressed = head.back.batch.room() == 0;
-        empty.all(|(look, at)| if pressed { look > taken } else { at >= time + HOLD })
+        let pressed = head.back.batch.room() == 0 || head.stuck;
+        // A time of day that was set back says nothing of how long it was held.
+        empty.all(|(look, at)| if pressed { look > taken } else { at >= time + HOLD || at + SLIP_NS < time })
     }
 
     /// Writes all that is held: nobody looks any more. How many packets were
@@ -157,9 +165,11 @@ impl<'p> Merge<'p> {
         let Part { batch, times, .. } = &lane.front;
         let (first, end) = (lane.next, end_of(batch, lane.next));
         let time = times[first];
-        self.late += u64::from(time < self.written);
-        self.written = self.written.max(time);
-        intake.take(q, batch, first..end, || time);
+        if intake.take(q, batch, first..end, || time) {
+            // Times a second apart are of a clock that was set.
+            self.late += u64::from(time < self.written && self.written - time <= SLIP_NS);
+            self.written = if self.written.saturating_sub(time) > SLIP_NS { time } else { self.written.max(time) };
+        }
         lane.next = end;
         lane.turn();
     }

@@ -247,9 +247,9 @@ impl Intake {
     }
 
     /// Takes the frame in entries `range` of `batch`, which came off ring `q`, if
-    /// the filter wants it; `time` is asked for only then.
+    /// the filter wants it; `time` is asked for only then. Whether it is recorded.
     #[inline]
-    pub fn take(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) {
+    pub fn take(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> bool {
         self.received[q] += 1;
         let frame = batch.frame(range.start);
         let kept = if range.len() == 1 {
@@ -261,6 +261,7 @@ impl Intake {
             None => self.filtered += 1,
             Some(taken) => self.left -= u64::from(taken),
         }
+        kept == Some(true)
     }
 
     /// The same of a frame in several buffers: `None` if it is not wanted, else

@@ -84,7 +84,7 @@ impl Report {
         if self.written.records > 0 || self.written.error.is_some() {
             return None;
         }
-        let bad = self.stats.rx_errors + self.stats.rx_oversize;
+        let bad = self.stats.rx_errors + self.stats.rx_oversize + self.stats.rx_overflow;
         Some(match (self.received, self.stats.rx_missed.unwrap_or(0)) {
             (0, 0) if bad > 0 => "nothing captured: all frames were broken or too long; raise --max-frame".into(),
             (0, 0) => "nothing captured: no packet reached the card; is the far end sending, and to this port?".into(),

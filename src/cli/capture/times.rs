@@ -132,7 +132,10 @@ impl Times {
     pub fn follow(&mut self) {
         while let Ok(point) = self.points.try_recv() {
             if let Some(relation) = &mut self.relation {
-                relation.follow(point, self.told);
+                if !relation.follow(point, self.told) {
+                    // What was told was of the clock before.
+                    self.told = 0;
+                }
             }
         }
     }

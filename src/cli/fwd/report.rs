@@ -66,6 +66,7 @@ impl Report {
         // No packet was received before the rings were filled, but some were lost.
         let lost = |stats: Stats| Stats {
             rx_missed: stats.rx_missed,
+            rx_overflow: stats.rx_overflow,
             rx_errors: stats.rx_errors,
             rx_oversize: stats.rx_oversize,
             ..Stats::default()
@@ -193,7 +194,7 @@ impl Report {
                 ];
                 if name == "rx" {
                     // Not all devices count what found no buffer.
-                    row.push(stats.rx_missed.map_or("-".into(), output::grouped));
+                    row.push(stats.rx_missed.map_or("-".into(), |missed| output::grouped(missed + stats.rx_overflow)));
                     let causes = [stats.rx_errors, stats.rx_oversize, self.left_over(i, stats)];
                     row.extend(causes.map(output::grouped));
                 }

@@ -175,6 +175,7 @@ impl Row {
             "sent": sum(|report| report.sent),
             "received": sum(|report| report.received),
             "lost": sum(Report::lost),
+            "duplicated": sum(|report| report.duplicated),
             "foreign": sum(|report| report.foreign),
         });
         match (&self.measured, row.as_object_mut()) {

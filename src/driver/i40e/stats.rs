@@ -106,6 +106,7 @@ impl Counters {
             tx_packets,
             tx_bytes: total(Figure::TxBytes).saturating_sub(4 * tx_packets),
             rx_missed: Some(missed + total(Figure::NoBuffer)),
+            rx_overflow: 0,
             rx_errors: total(Figure::RxErrors),
             rx_oversize: total(Figure::RxOversize) + total(Figure::RxTooLong),
             by_device: true,
