@@ -57,6 +57,16 @@ fn no_rate_is_above_that_of_the_line_and_nothing_is_counted_twice() {
 }
 
 #[test]
+fn a_packet_that_comes_twice_makes_up_for_none_that_is_lost() {
+    let document = json(&["emu:82599,wire=loop,loss=5%,dup=20%,seed=3", "-t", "100ms", "-s", "512"]);
+    let row = &document["rows"][0];
+    let count = |name: &str| row[name].as_u64().unwrap_or_else(|| panic!("{name} in {row}"));
+    assert_eq!(count("received") + count("lost"), count("sent"), "{row}");
+    assert!(count("lost") * 100 >= count("sent") * 3, "{row}");
+    assert!(count("duplicated") * 100 >= count("sent") * 10, "{row}");
+}
+
+#[test]
 fn two_ports_joined_by_a_cable_pass_packets_one_way() {
     for card in MODELS.iter().map(|model| format!("emu:{model}")) {
         let document = json(&[&card, &card, "-t", "50ms", "-s", "64"]);

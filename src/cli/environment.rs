@@ -271,6 +271,10 @@ mod tests {
         let both = [("BMNIC_DEVICE", "emu:82599"), ("BMNIC_COUNT", "1")];
         assert_eq!(taken("bmnic pktgen emu:x710", &both), ["count"]);
         assert_eq!(taken("bmnic pktgen --pcap one.pcap --speed 10", &[("BMNIC_RATE", "1M")]), nothing);
+        // One that goes only with another goes with it, or not at all.
+        let speed = ("BMNIC_SPEED", "2");
+        assert_eq!(taken("bmnic pktgen", &[speed, ("BMNIC_FORMAT", "pcapng")]), nothing);
+        assert_eq!(taken("bmnic pktgen --pcap one.pcap", &[speed]), ["speed"]);
     }
 
     #[test]
