@@ -187,6 +187,26 @@ pub fn byte_is_locked(file: &File, offset: u64) -> io::Result<bool> {
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
+/// Whether anybody has the file open for writing, this process too; `file` must be
+/// open for reading only. A lease that is taken and given back at once
+/// (`F_SETLEASE`) is refused then.
+///
+/// # Errors
+/// If the kernel does not say: the file is another user's, or its file system has
+/// no leases.
+pub fn is_open_for_writing(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open; no memory is involved.
+    match check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }) {
+        Ok(_) => {
+            // SAFETY: as above. Closing the file would give it back as well.
+            check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) })?;
+            Ok(false)
+        }
+        Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
 fn fcntl_lock(file: &File, command: i32, kind: i32, offset: u64) -> io::Result<libc::flock> {
     // SAFETY: flock is plain integers; l_pid must be 0 for these commands.
     let mut lock: libc::flock = unsafe { mem::zeroed() };

@@ -43,6 +43,17 @@ pub struct Frame {
     pub wire_len: usize,
 }
 
+/// What one record or block of a file turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An Ethernet packet.
+    Frame(Frame),
+    /// No packet, or one that was left out.
+    Passed,
+    /// The end of the file, or where it is damaged.
+    End,
+}
+
 /// Packets of a file that its reader could not give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
@@ -122,6 +133,14 @@ impl Account {
         }
         self.left_out.other_link += 1;
     }
+
+    /// The record at this place reads like a damaged one. The first such is kept,
+    /// but one that is only far away in time gives way to any other.
+    pub(super) fn odd(&mut self, at: u64, why: &'static str) {
+        if self.odd.is_none_or(|(_, before)| before == YEARS_AWAY && why != YEARS_AWAY) {
+            self.odd = Some((at, why));
+        }
+    }
 }
 
 impl<R: Read> Reader<R> {
@@ -169,6 +188,12 @@ impl<R: Read> Reader<R> {
         matches!(self.layout, Layout::Pcapng(_))
     }
 
+    /// Whether it is pcap with longer records, or with lengths that are or may be the
+    /// other way round.
+    pub(super) fn is_of_old_layout(&self) -> bool {
+        matches!(&self.layout, Layout::Pcap(pcap) if pcap.longer || pcap.lengths != Lengths::Usual)
+    }
+
     /// Whether the words of the file at hand have their highest byte first.
     pub(super) fn is_big_endian(&self) -> bool {
         match &self.layout {
@@ -181,18 +206,30 @@ impl<R: Read> Reader<R> {
     /// end of the file or where it is damaged. Of a packet longer than
     /// [`LONGEST`] only so much is appended.
     pub fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Frame> {
+        loop {
+            match self.step(bytes) {
+                Step::Frame(frame) => return Some(frame),
+                Step::Passed => {}
+                Step::End => return None,
+            }
+        }
+    }
+
+    /// Reads one record or block, for those who must not be kept long: as
+    /// [`Reader::next`], which reads on to the next packet.
+    pub fn step(&mut self, bytes: &mut Vec<u8>) -> Step {
         if self.over {
-            return None;
+            return Step::End;
         }
         let (start, before) = (self.input.at, bytes.len());
         let mut record = start;
         let found = match &mut self.layout {
-            Layout::Pcap(pcap) => pcap.next(&mut self.input, &mut self.account, bytes, &mut record),
-            Layout::Pcapng(pcapng) => pcapng.next(&mut self.input, &mut self.account, bytes, &mut record),
+            Layout::Pcap(pcap) => pcap.step(&mut self.input, &mut self.account, bytes, &mut record),
+            Layout::Pcapng(pcapng) => pcapng.step(&mut self.input, &mut self.account, bytes, &mut record),
         };
         match found {
-            Ok(Some(frame)) => return Some(frame),
-            Ok(None) => {}
+            Ok(Step::End) => {}
+            Ok(step) => return step,
             Err(stop) => {
                 bytes.truncate(before);
                 let torn = matches!(stop, Stop::Torn);
@@ -205,7 +242,7 @@ impl<R: Read> Reader<R> {
             }
         }
         self.over = true;
-        None
+        Step::End
     }
 
     /// Packets so far, those that were left out too.
@@ -353,6 +390,8 @@ pub(super) fn without_fcs(captured: usize, wire_len: u32, fcs: usize) -> (usize,
 pub(super) const LONGER: &str = "has more bytes than its packet";
 pub(super) const YEARS_AWAY: &str = "was recorded a year or more from the one before";
 
+pub(super) const EMPTY: &str = "is nothing but zeroes, as a loss of power leaves them";
+
 /// Whether two times in seconds are less than a year apart.
 pub(super) fn near(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32).unsigned_abs() < 31_536_000
@@ -431,51 +470,48 @@ impl Pcap {
         })
     }
 
-    fn next<R: Read>(
+    fn step<R: Read>(
         &mut self,
         input: &mut Input<R>,
         account: &mut Account,
         bytes: &mut Vec<u8>,
         record: &mut u64,
-    ) -> std::result::Result<Option<Frame>, Stop> {
-        loop {
-            *record = input.at();
-            let Some(head) = input.head::<16>()? else { return Ok(None) };
-            let [seconds, fraction, mut captured, mut wire_len] = words(&head, self.big);
-            if self.lengths == Lengths::Reversed || self.lengths == Lengths::Either && captured > wire_len {
-                std::mem::swap(&mut captured, &mut wire_len);
-            }
-            if captured as usize > LONGEST {
-                return Err(Stop::Nonsense(format!("a packet of {captured} bytes is longer than any")));
-            }
-            if self.longer {
-                input.skip(8)?;
-            }
-            let before = bytes.len();
-            if self.link == ETHERNET {
-                input.append(bytes, captured as usize)?;
-            } else {
-                input.skip(captured as usize)?;
-            }
-            account.packets += 1;
-            let odd = if captured > wire_len {
-                Some(LONGER)
-            } else if self.seconds.is_some_and(|before| !near(before as u32, seconds)) {
-                Some(YEARS_AWAY)
-            } else {
-                None
-            };
-            account.odd = account.odd.or(odd.map(|why| (*record, why)));
-            self.first.get_or_insert(seconds);
-            let time = self.time(seconds, fraction);
-            if self.link != ETHERNET {
-                account.other_link(self.link);
-                continue;
-            }
-            let (kept, wire_len) = without_fcs(captured as usize, wire_len, self.fcs);
-            bytes.truncate(before + kept);
-            return Ok(Some(Frame { time: Some(time), wire_len }));
+    ) -> std::result::Result<Step, Stop> {
+        *record = input.at();
+        let Some(head) = input.head::<16>()? else { return Ok(Step::End) };
+        let [seconds, fraction, mut captured, mut wire_len] = words(&head, self.big);
+        if self.lengths == Lengths::Reversed || self.lengths == Lengths::Either && captured > wire_len {
+            std::mem::swap(&mut captured, &mut wire_len);
         }
+        if captured as usize > LONGEST {
+            return Err(Stop::Nonsense(format!("a packet of {captured} bytes is longer than any")));
+        }
+        if self.longer {
+            input.skip(8)?;
+        }
+        let before = bytes.len();
+        if self.link == ETHERNET {
+            input.append(bytes, captured as usize)?;
+        } else {
+            input.skip(captured as usize)?;
+        }
+        account.packets += 1;
+        if head == [0; 16] {
+            account.odd(*record, EMPTY);
+        } else if captured > wire_len {
+            account.odd(*record, LONGER);
+        } else if self.seconds.is_some_and(|before| !near(before as u32, seconds)) {
+            account.odd(*record, YEARS_AWAY);
+        }
+        self.first.get_or_insert(seconds);
+        let time = self.time(seconds, fraction);
+        if self.link != ETHERNET {
+            account.other_link(self.link);
+            return Ok(Step::Passed);
+        }
+        let (kept, wire_len) = without_fcs(captured as usize, wire_len, self.fcs);
+        bytes.truncate(before + kept);
+        Ok(Step::Frame(Frame { time: Some(time), wire_len }))
     }
 
     /// Nanoseconds since 1970. A file has the lower 32 bits of the seconds: they

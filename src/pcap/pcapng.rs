@@ -4,7 +4,7 @@
 //! be found, and reading stops. Where only what is in a packet's block makes no
 //! sense, the packet is left out and the next block is read.
 
-use super::decode::{Account, ETHERNET, Frame, Input, LONGER, LONGEST, Stop, without_fcs, word, words};
+use super::decode::{Account, ETHERNET, Frame, Input, LONGER, LONGEST, Step, Stop, without_fcs, word, words};
 use std::io::Read;
 
 /// Longest block that is read (libpcap, `INITIAL_MAX_BLOCKSIZE`).
@@ -17,6 +17,9 @@ pub(super) const INTERFACE: u32 = 1;
 pub(super) const OBSOLETE_PACKET: u32 = 2;
 pub(super) const SIMPLE_PACKET: u32 = 3;
 pub(super) const ENHANCED_PACKET: u32 = 6;
+
+/// Interfaces that a section can have; the obsolete packet block has 16 bits for them.
+const INTERFACES: usize = 1 << 16;
 
 /// Bytes of options that are looked at.
 const OPTIONS: usize = 64 * 1024;
@@ -103,52 +106,54 @@ impl Pcapng {
         Err(Stop::Nonsense(format!("its block is {len} bytes long by its beginning and {behind} by its end")))
     }
 
-    pub(super) fn next<R: Read>(
+    pub(super) fn step<R: Read>(
         &mut self,
         input: &mut Input<R>,
         account: &mut Account,
         bytes: &mut Vec<u8>,
         record: &mut u64,
-    ) -> Result<Option<Frame>> {
-        loop {
-            *record = input.at();
-            let Some(head) = input.head::<8>()? else { return Ok(None) };
-            let [a, b, c, d, len @ ..] = head;
-            let kind = word([a, b, c, d], self.big);
-            if kind == SECTION {
-                self.section(input, len)?;
-                continue;
-            }
-            let len = length(len, self.big)?;
-            let body = (len - FRAMING) as usize;
-            match kind {
-                INTERFACE => self.interface(input, body)?,
-                OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET => {
-                    let found = self.packet(input, bytes, kind, body)?;
-                    // Only then is it sure that the block was one.
-                    self.end(input, len)?;
-                    account.packets += 1;
-                    match found {
-                        Found::Frame { frame, odd } => {
-                            if odd {
-                                account.odd.get_or_insert((*record, LONGER));
-                            }
-                            return Ok(Some(frame));
-                        }
-                        Found::OtherLink(link) => account.other_link(link),
-                        Found::Undeclared => account.left_out.undeclared += 1,
-                        Found::Malformed => account.left_out.malformed += 1,
-                    }
-                    continue;
-                }
-                _ => input.skip(body)?,
-            }
-            self.end(input, len)?;
+    ) -> Result<Step> {
+        *record = input.at();
+        let Some(head) = input.head::<8>()? else { return Ok(Step::End) };
+        let [a, b, c, d, len @ ..] = head;
+        let kind = word([a, b, c, d], self.big);
+        if kind == SECTION {
+            self.section(input, len)?;
+            return Ok(Step::Passed);
         }
+        let len = length(len, self.big)?;
+        let body = (len - FRAMING) as usize;
+        match kind {
+            INTERFACE => self.interface(input, body)?,
+            OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET => {
+                let found = self.packet(input, bytes, kind, body)?;
+                // Only then is it sure that the block was one.
+                self.end(input, len)?;
+                account.packets += 1;
+                match found {
+                    Found::Frame { frame, odd } => {
+                        if odd {
+                            account.odd(*record, LONGER);
+                        }
+                        return Ok(Step::Frame(frame));
+                    }
+                    Found::OtherLink(link) => account.other_link(link),
+                    Found::Undeclared => account.left_out.undeclared += 1,
+                    Found::Malformed => account.left_out.malformed += 1,
+                }
+                return Ok(Step::Passed);
+            }
+            _ => input.skip(body)?,
+        }
+        self.end(input, len)?;
+        Ok(Step::Passed)
     }
 
     /// Reads an interface description of `body` bytes.
     fn interface<R: Read>(&mut self, input: &mut Input<R>, body: usize) -> Result<()> {
+        if self.interfaces.len() == INTERFACES {
+            return Err(Stop::Nonsense(format!("its section has more than {INTERFACES} interfaces")));
+        }
         self.scratch.clear();
         input.append(&mut self.scratch, body)?;
         self.interfaces.push(Interface::new(&self.scratch, self.big));
@@ -286,6 +291,30 @@ impl Interface {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pcap::samples::{Ng, read};
+
+    #[test]
+    fn the_interfaces_of_a_section_are_limited() {
+        let mut file = Ng::ethernet();
+        for _ in 1..INTERFACES {
+            file.interface(1, 0, &[]);
+        }
+        file.packet(u32::from(u16::MAX), 1, 20, 20, &[1; 20], &[]);
+        // Another section counts from the start.
+        file.section(&[]);
+        for _ in 0..INTERFACES {
+            file.interface(1, 0, &[]);
+        }
+        file.good(2, &[2; 20]);
+        let found = read(&file.bytes[..]);
+        assert_eq!((found.packets, found.damage), (2, None));
+        file.interface(1, 0, &[]);
+        file.good(3, &[3; 20]);
+        let found = read(&file.bytes[..]);
+        let damage = found.damage.unwrap();
+        assert_eq!((found.packets, damage.torn), (2, false));
+        assert!(damage.why.contains("more than 65536 interfaces"), "{damage}");
+    }
 
     #[test]
     fn resolutions_in_powers_of_ten_and_two_become_nanoseconds() {

@@ -1,24 +1,45 @@
 //! Capture files in memory.
 //!
 //! A file is read whole, so that a replay neither waits for a disk nor calls the
-//! system; what is kept beside the packets is 24 bytes a packet. A file that was
+//! system; what is kept beside the packets is 24 bytes a packet. Of
+//! packets too short for a header only the number is kept: their bytes do not bound it. A file that was
 //! cut short gives the packets that are whole, and says where it broke.
 
 use super::decode::{ETHERNET, Reader, link_name};
-use super::{Damage, LeftOut};
+use super::{Damage, LeftOut, SHORTEST};
 use crate::error::{Error, Kind, Result};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The Ethernet packets of a capture file, in the order of the file.
+/// The Ethernet packets of a capture file that have a header, in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
     bytes: Vec<u8>,
     packets: Vec<Place>,
     untimed: u64,
-    left_out: LeftOut,
+    left_out: Omitted,
     damage: Option<Damage>,
+}
+
+/// Packets of a file that are not in its recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Omitted {
+    /// Those that the reader could not give.
+    pub unread: LeftOut,
+    /// Shorter than [`SHORTEST`].
+    pub short: u64,
+}
+
+impl Omitted {
+    /// What was left out and how often, as [`LeftOut::words`].
+    pub fn words(&self) -> Vec<(u64, String)> {
+        let mut all = self.unread.words();
+        if self.short > 0 {
+            all.push((self.short, format!("are shorter than {SHORTEST} bytes")));
+        }
+        all
+    }
 }
 
 /// Where a packet is in `bytes`.
@@ -83,14 +104,21 @@ impl Recording {
             // A packet without a time was at that of the one before.
             time = frame.time.or(time);
             let len = recording.bytes.len() - at;
+            if len < SHORTEST {
+                recording.bytes.truncate(at);
+                recording.left_out.short += 1;
+                continue;
+            }
             let wire_len = u32::try_from(frame.wire_len).unwrap_or(u32::MAX);
             recording.packets.push(Place { at, len: len as u32, wire_len, time: time.unwrap_or(0) });
             at += len;
         }
-        recording.left_out = *reader.left_out();
+        recording.left_out.unread = *reader.left_out();
         recording.damage = reader.damage().cloned();
         match recording.left_out {
-            LeftOut { other_link: 1.., link, .. } if recording.is_empty() => Err(other(link)),
+            Omitted { unread: LeftOut { other_link: 1.., link, .. }, short: 0 } if recording.is_empty() => {
+                Err(other(link))
+            }
             _ => Ok(recording),
         }
     }
@@ -130,7 +158,7 @@ impl Recording {
     }
 
     /// Packets of the file that are not in it.
-    pub fn left_out(&self) -> &LeftOut {
+    pub fn left_out(&self) -> &Omitted {
         &self.left_out
     }
 
@@ -170,7 +198,9 @@ mod tests {
             for format in [Format::Pcap, Format::Pcapng] {
                 let recording = Recording::parse(file(format, &frames), "f").unwrap();
                 let read: Vec<_> = recording.packets().map(|p| (p.time as u64, p.bytes.to_vec())).collect();
-                prop_assert_eq!(&read, &frames);
+                let kept: Vec<_> = frames.iter().filter(|(_, frame)| frame.len() >= SHORTEST).cloned().collect();
+                prop_assert_eq!(&read, &kept);
+                prop_assert_eq!(recording.left_out().short, (frames.len() - kept.len()) as u64);
                 prop_assert!(recording.packets().all(|p| p.wire_len == p.bytes.len() + 1));
                 prop_assert_eq!(recording.damage(), None);
             }
@@ -184,7 +214,9 @@ mod tests {
                 let cut = header + cut.index(bytes.len() - header + 1);
                 let recording = Recording::parse(bytes[..cut].to_vec(), "f").unwrap();
                 let read: Vec<_> = recording.packets().map(|p| (p.time as u64, p.bytes.to_vec())).collect();
-                prop_assert_eq!(&read[..], &frames[..read.len()]);
+                let given = read.len() + recording.left_out().short as usize;
+                let kept: Vec<_> = frames[..given].iter().filter(|(_, frame)| frame.len() >= SHORTEST).cloned().collect();
+                prop_assert_eq!(&read, &kept);
                 let (whole, _) = format.whole(&bytes[header..cut]);
                 prop_assert_eq!(recording.damage().is_some(), header + whole < cut);
             }
@@ -212,14 +244,17 @@ mod tests {
     fn microseconds_and_the_other_byte_order_are_read() {
         for (magic, unit) in [(0xa1b2_c3d4_u32, 1000), (0xa1b2_3c4d, 1)] {
             for big in [false, true] {
-                let words = [magic, 0, 0, 0, 65_535, 1, 7, 5, 3, 60];
+                let words = [magic, 0, 0, 0, 65_535, 1, 7, 5, 15, 60];
                 let mut bytes: Vec<u8> =
                     words.iter().flat_map(|w| if big { w.to_be_bytes() } else { w.to_le_bytes() }).collect();
                 bytes[4..8].copy_from_slice(if big { &[0, 2, 0, 4] } else { &[2, 0, 4, 0] });
-                bytes.extend_from_slice(b"abc");
+                bytes.extend_from_slice(b"abcdefghijklmno");
                 let recording = Recording::parse(bytes, "f").unwrap();
                 let packet = recording.packet(0);
-                assert_eq!((packet.time, packet.bytes, packet.wire_len), (7_000_000_000 + 5 * unit, &b"abc"[..], 60));
+                assert_eq!(
+                    (packet.time, packet.bytes, packet.wire_len),
+                    (7_000_000_000 + 5 * unit, &b"abcdefghijklmno"[..], 60)
+                );
             }
         }
     }
@@ -240,6 +275,25 @@ mod tests {
         let error = Recording::open(Path::new("/nonexistent.pcap")).unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(Recording::open(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn of_packets_too_short_for_a_header_only_the_number_is_kept() {
+        use crate::pcap::samples::Ng;
+        let mut file = Ng::ethernet();
+        for n in 0..1_000 {
+            file.good(n, &[1; 13][..n as usize % SHORTEST]);
+        }
+        let recording = Recording::parse(file.bytes.clone(), "f").unwrap();
+        assert_eq!((recording.len(), recording.bytes.len(), recording.packets.capacity()), (0, 0, 0));
+        assert_eq!(recording.left_out().words(), [(1_000, "are shorter than 14 bytes".to_string())]);
+        file.good(2_000, &[2; SHORTEST]);
+        file.interface(105, 0, &[]);
+        file.packet(1, 1, 20, 20, &[1; 20], &[]);
+        let recording = Recording::parse(file.bytes, "f").unwrap();
+        assert_eq!((recording.packet(0).time, recording.packet(0).bytes), (2_000, &[2; SHORTEST][..]));
+        let Omitted { unread, short } = *recording.left_out();
+        assert_eq!((recording.len(), unread.other_link, short), (1, 1, 1_000));
     }
 
     #[test]
@@ -264,6 +318,6 @@ mod tests {
         assert!(error.to_string().contains("type IEEE802_11, not Ethernet"), "{error}");
         file.good(1, &[2; 20]);
         let recording = Recording::parse(file.bytes, "f").unwrap();
-        assert_eq!((recording.len(), recording.left_out().other_link), (1, 1));
+        assert_eq!((recording.len(), recording.left_out().unread.other_link), (1, 1));
     }
 }

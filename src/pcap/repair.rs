@@ -13,13 +13,18 @@
 //!   .file.repair-PID in the same folder ──fsync, rename──> file
 //! ```
 
-use super::decode::{LONGER, LONGEST, Reader, YEARS_AWAY, near};
-use super::pcapng::{ENHANCED_PACKET, FRAMING, INTERFACE, LONGEST_BLOCK, OBSOLETE_PACKET, SECTION};
+use super::decode::{EMPTY, LONGER, LONGEST, Reader, Step, YEARS_AWAY, near};
+use super::pcapng::{ENHANCED_PACKET, FRAMING, LONGEST_BLOCK, OBSOLETE_PACKET};
 use crate::error::{Error, Kind, Result};
+use crate::sys;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Records that are read between two looks at whether it is to end.
+const STRIDE: u64 = 1024;
 
 /// A file that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +55,14 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
     let found = file.metadata().map_err(failed)?;
     let mut reader = Reader::new(&file, &shown.to_string())?;
     let mut bytes = Vec::new();
-    while reader.next(&mut bytes).is_some() {
+    for step in 0_u64.. {
+        if step.is_multiple_of(STRIDE) && stopped() {
+            return Err(failed(io::ErrorKind::Interrupted.into()));
+        }
         bytes.clear();
+        if reader.step(&mut bytes) == Step::End {
+            break;
+        }
     }
     let packets = reader.packets();
     let refused = |why: &str| {
@@ -60,8 +71,9 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
     };
     let Some(damage) = reader.damage() else {
         return match reader.odd() {
-            // It may have swallowed those behind it, just to the file's end.
-            Some((at, LONGER)) => Err(refused(&format!("record at byte {at} {LONGER}"))),
+            // It may have swallowed those behind it, just to the file's end; or there
+            // never was a packet.
+            Some((at, why @ (LONGER | EMPTY))) => Err(refused(&format!("record at byte {at} {why}"))),
             _ => Ok(Repaired { packets, cut: 0 }),
         };
     };
@@ -72,6 +84,7 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
     let tail = Tail::read(&file, damage.at, len).map_err(failed)?;
     let doubt = match reader.odd() {
         Some((at, why)) => Some(format!("record at byte {at} {why}")),
+        None if reader.is_of_old_layout() => Some("it is of an old layout that cannot be checked".into()),
         None if reader.is_pcapng() => tail.doubt_block(reader.is_big_endian()),
         None => tail.doubt_record(reader.is_big_endian(), reader.seconds()),
     };
@@ -111,7 +124,9 @@ impl Tail {
         if block.captured.is_some_and(|captured| captured > block.len - FRAMING) {
             return Some("its packet is longer than itself".into());
         }
-        self.followed(|at| at.is_multiple_of(4) && Block::follows(&tail[at..], big))
+        // Another section may have the other byte order.
+        let follows = |at: usize| [big, !big].iter().any(|&big| Block::follows(&tail[at..], big));
+        self.followed(|at| at.is_multiple_of(4) && follows(at))
     }
 
     /// What speaks against its being a torn pcap record, behind records of which the
@@ -180,7 +195,6 @@ impl Record {
 
 /// The header of a pcapng block.
 struct Block {
-    kind: u32,
     len: u32,
     /// Bytes that a packet's block must have for its packet, with fields.
     captured: Option<u32>,
@@ -193,13 +207,12 @@ impl Block {
             OBSOLETE_PACKET | ENHANCED_PACKET => word(bytes, 20, big).map(|captured| captured.saturating_add(20)),
             _ => None,
         };
-        Some(Block { kind, len, captured })
+        Some(Block { len, captured })
     }
 
-    /// Whether `bytes` begin with a whole block of a kind that every file has.
+    /// Whether `bytes` begin with a whole block, of whatever kind.
     fn follows(bytes: &[u8], big: bool) -> bool {
-        let known = |block: &Block| block.kind == SECTION || (INTERFACE..=ENHANCED_PACKET).contains(&block.kind);
-        let Some(block) = Block::at(bytes, big).filter(known) else { return false };
+        let Some(block) = Block::at(bytes, big) else { return false };
         let whole = bytes.get(..block.len as usize).filter(|_| block.len >= FRAMING && block.len.is_multiple_of(4));
         whole.is_some_and(|whole| last_word(whole, big) == Some(block.len))
     }
@@ -208,6 +221,12 @@ impl Block {
 /// Puts the first `keep` bytes of `file` in its place at `path`, with the same
 /// owner and mode.
 fn replace(path: &Path, file: &File, keep: u64, found: &fs::Metadata, stopped: &dyn Fn() -> bool) -> io::Result<()> {
+    let writing = || io::Error::other("another program has it open for writing; end that first");
+    if is_open_for_writing(file) {
+        return Err(writing());
+    }
+    // What can fail does so before anything has another name.
+    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
     let mut beside = Beside::make(path)?;
     copy(file, &beside.file, keep, stopped)?;
     let new = beside.file.metadata()?;
@@ -217,14 +236,38 @@ fn replace(path: &Path, file: &File, keep: u64, found: &fs::Metadata, stopped: &
     // After the owner, whose change takes bits of the mode away.
     beside.file.set_permissions(Permissions::from_mode(found.mode() & 0o7777))?;
     beside.file.sync_all()?;
-    let now = file.metadata()?;
-    if (now.len(), now.mtime(), now.mtime_nsec()) != (found.len(), found.mtime(), found.mtime_nsec()) {
-        return Err(io::Error::other("somebody is writing it; end that first"));
+    if is_open_for_writing(file) {
+        return Err(writing());
+    }
+    if state(&fs::metadata(path)?) != state(found) {
+        return Err(io::Error::other("it was changed or replaced meanwhile; end what does that first"));
     }
     fs::rename(&beside.path, path)?;
     beside.path = PathBuf::new();
-    // The name is safe once its folder is on the disk.
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    // The new name lasts once the folder is on the disk. Until then a loss of power
+    // brings back the torn file, which is no loss.
+    let _ = folder.sync_all();
+    Ok(())
+}
+
+/// What tells a file from another, and from itself before it was changed.
+fn state(file: &fs::Metadata) -> [i64; 7] {
+    let (dev, inode, len) = (file.dev() as i64, file.ino() as i64, file.len() as i64);
+    [dev, inode, len, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]
+}
+
+/// Whether anybody has it open for writing, where the kernel can say. A program that
+/// is just being started may hold what its parent has closed, for a moment.
+fn is_open_for_writing(file: &File) -> bool {
+    for attempt in 0..10 {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if !sys::is_open_for_writing(file).unwrap_or(false) {
+            return false;
+        }
+    }
+    true
 }
 
 fn copy(mut from: &File, mut to: &File, len: u64, stopped: &dyn Fn() -> bool) -> io::Result<()> {
@@ -272,6 +315,7 @@ mod tests {
     use super::*;
     use crate::pcap::samples::{Ng, pcap, usual};
     use proptest::prelude::*;
+    use std::cell::Cell;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
@@ -404,6 +448,126 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_takes_the_name_meanwhile_is_not_overwritten() {
+        let (bytes, _) = files(3)[0].clone();
+        let torn = &bytes[..bytes.len() - 1];
+        // At the first look, before anything is read, and at the second, in the copy.
+        for look in [0, 1] {
+            let (dir, path) = folder(torn);
+            let old = dir.path().join("f.1");
+            let looks = Cell::new(0);
+            let rotate = || {
+                if looks.replace(looks.get() + 1) == look {
+                    fs::rename(&path, &old).unwrap();
+                    fs::write(&path, &bytes).unwrap();
+                }
+                false
+            };
+            let error = repair(&path, &rotate).unwrap_err();
+            assert!(error.to_string().contains("changed or replaced meanwhile"), "{error}");
+            assert_eq!((fs::read(&path).unwrap(), fs::read(&old).unwrap()), (bytes.clone(), torn.to_vec()));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_open_for_writing_is_not_mended() {
+        let (bytes, _) = files(3)[0].clone();
+        let torn = &bytes[..bytes.len() - 1];
+        let (dir, path) = folder(torn);
+        let writer = OpenOptions::new().append(true).open(&path).unwrap();
+        if let Err(error) = sys::is_open_for_writing(&File::open(&path).unwrap()) {
+            eprintln!("SKIPPED: {error}: no leases here");
+            return;
+        }
+        let error = repair(&path, &|| false).unwrap_err().to_string();
+        assert!(error.contains("open for writing; end that first"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), torn);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        drop(writer);
+        assert_eq!(repair(&path, &|| false).unwrap().packets, 2);
+        // Whoever opens it while it is copied is seen too.
+        fs::write(&path, torn).unwrap();
+        let (looks, late) = (Cell::new(0), Cell::new(None));
+        let open = || {
+            if looks.replace(looks.get() + 1) == 1 {
+                late.set(Some(OpenOptions::new().append(true).open(&path).unwrap()));
+            }
+            false
+        };
+        assert!(repair(&path, &open).unwrap_err().to_string().contains("open for writing"));
+        assert_eq!(fs::read(&path).unwrap(), torn);
+    }
+
+    #[test]
+    fn what_cannot_be_checked_for_whole_records_is_not_cut() {
+        let frame = frame(1, 60);
+        // Seconds, fraction, captured and on the wire; of 2.2 and before the other way round.
+        let records: &[_] = &[(1_700_000_000, 0, 60, 60, &frame[..]), (1_700_000_000, 1, 60, 60, &frame)];
+        for (magic, version) in [(0xa1b2_c3d4, (2, 2)), (0xa1b2_c3d4, (2, 3)), (0xa1b2_c3d4, (543, 0))] {
+            let bytes = pcap(false, magic, version, 1, records);
+            assert_eq!(mend(&bytes).0.unwrap(), Repaired { packets: 2, cut: 0 });
+            assert_refused(&bytes[..bytes.len() - 1], "of an old layout that cannot be checked");
+        }
+        // Of Kuznetzov's the eight bytes more are the packet's first here.
+        let longer = [&[0; 8][..], &frame].concat();
+        let records: &[_] = &[(1_700_000_000, 0, 60, 60, &longer[..]), (1_700_000_000, 1, 60, 60, &longer)];
+        let bytes = pcap(false, 0xa1b2_cd34, (2, 4), 1, records);
+        assert_eq!(mend(&bytes).0.unwrap(), Repaired { packets: 2, cut: 0 });
+        assert_refused(&bytes[..bytes.len() - 1], "of an old layout that cannot be checked");
+    }
+
+    #[test]
+    fn blocks_of_any_kind_and_byte_order_are_evidence_of_a_damaged_length() {
+        for big in [false, true] {
+            let mut ng = Ng::ethernet();
+            ng.good(1, &frame(1, 60));
+            let at = ng.bytes.len();
+            ng.good(2, &frame(2, 60));
+            let next = ng.bytes.len() - at;
+            // Blocks of a kind that nobody knows, in a section without its header.
+            ng.big = big;
+            ng.block(0x8000_0bad, &frame(3, 40));
+            ng.block(0x0000_0bad, &frame(4, 40));
+            let mut bytes = ng.bytes;
+            bytes[at + 4..at + 8].copy_from_slice(&4096_u32.to_le_bytes());
+            assert_refused(&bytes[..bytes.len() - 1], &format!("a whole record begins {next} bytes behind"));
+        }
+    }
+
+    #[test]
+    fn zeroes_after_a_loss_of_power_are_no_packets() {
+        let [(plain, _), (ng, _)] = files(1);
+        let zeroes = |bytes: &[u8], count: usize| [bytes, &vec![0; count]].concat();
+        // As a whole file, with a torn end, and in one that begins in 1970.
+        assert_refused(&zeroes(&plain, 4096), "record at byte 100 is nothing but zeroes");
+        assert_refused(&zeroes(&plain, 4100), "record at byte 100 is nothing but zeroes");
+        assert_refused(&zeroes(&usual(&[(0, 0, 20, 20, &[1; 20])]), 32), "record at byte 60 is nothing but zeroes");
+        assert_refused(&zeroes(&ng, 4096), "no block is 0 bytes long");
+        // Not even if one before it is only odd in its time, which alone is no reason.
+        let old = usual(&[(1_700_000_000, 0, 20, 20, &[1; 20]), (1, 0, 20, 20, &[2; 20])]);
+        assert_eq!(mend(&old).0.unwrap(), Repaired { packets: 2, cut: 0 });
+        assert_refused(&zeroes(&old, 16), "record at byte 96 is nothing but zeroes");
+    }
+
+    #[test]
+    fn reading_can_be_stopped_also_where_no_packet_is_given() {
+        let mut blocks = Ng::ethernet();
+        let record = (1, 0, 20, 20, &[1; 20][..]);
+        for _ in 0..3 * STRIDE {
+            blocks.block(0x0bad, &[]);
+        }
+        let skipped = pcap(false, 0xa1b2_c3d4, (2, 4), 113, &vec![record; 3 * STRIDE as usize]);
+        for bytes in [blocks.bytes, skipped, usual(&vec![record; 3 * STRIDE as usize])] {
+            let (_dir, path) = folder(&bytes);
+            let looks = Cell::new(0);
+            let third = || looks.replace(looks.get() + 1) == 2;
+            assert!(repair(&path, &third).is_err());
+            assert_eq!(looks.get(), 3);
+        }
+    }
+
+    #[test]
     fn a_link_that_cannot_be_sent_is_no_obstacle() {
         let frame = frame(1, 20);
         let file = pcap(false, 0xa1b2_c3d4, (2, 4), 113, &[(1, 0, 20, 20, &frame), (2, 0, 20, 20, &frame)]);
@@ -443,6 +607,23 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_put_on_the_disk_is_found_out_before_the_file_is_replaced() {
+        if sys::effective_user() == 0 {
+            eprintln!("SKIPPED: root may read any folder");
+            return;
+        }
+        let (bytes, _) = files(3)[0].clone();
+        let torn = &bytes[..bytes.len() - 1];
+        let (dir, path) = folder(torn);
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o300)).unwrap();
+        let error = repair(&path, &|| false).unwrap_err();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(error.kind(), Kind::Permission);
+        assert_eq!(fs::read(&path).unwrap(), torn);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use super::{Fate, MAX_FRAME, MIN_FRAME, Note, Picos, Wire, WireSpec};
 use crate::error::{Error, Kind, Result};
-use crate::pcap::decode::{ETHERNET, Frame, LONGEST, Reader, link_name};
+use crate::pcap::decode::{ETHERNET, Frame, LONGEST, Reader, Step, link_name};
 use crate::pcap::record::{Format, Record};
 use crate::pcap::{LeftOut, SHORTEST, same_file};
 use crate::sys;
@@ -112,6 +112,9 @@ impl Wire for Pcap {
     }
 }
 
+/// Records of a file that are read at one look.
+const LOOK: usize = 256;
+
 struct Player {
     /// What is left of the file.
     reader: Reader<File>,
@@ -149,10 +152,17 @@ impl Player {
     }
 
     fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
-        while self.held.is_none() {
+        // What is left out takes its time: the rest waits for the next look.
+        for _ in 0..LOOK {
+            if self.held.is_some() {
+                break;
+            }
             self.frame.clear();
-            let record = self.reader.next(&mut self.frame)?;
-            self.take(&record, now);
+            match self.reader.step(&mut self.frame) {
+                Step::Frame(record) => self.take(&record, now),
+                Step::Passed => {}
+                Step::End => return None,
+            }
         }
         self.held.filter(|&at| at <= now).map(|at| (&self.frame[..], at))
     }
@@ -491,6 +501,32 @@ mod tests {
         }
         let why = damage(&mut wire).unwrap();
         assert!(why.contains("cut short after 10 packets"), "{why}");
+    }
+
+    #[test]
+    fn one_look_reads_a_bounded_number_of_records_and_the_next_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.pcapng");
+        let mut file = Ng::ethernet();
+        file.interface(105, 0, &[]);
+        // Two interfaces and what is too short fill one look, another link the next.
+        for _ in 2..LOOK {
+            file.good(0, &[1; 13]);
+        }
+        for _ in 0..LOOK {
+            file.packet(1, 0, 20, 20, &[1; 20], &[]);
+        }
+        file.good(0, &[2; 60]);
+        std::fs::write(&path, &file.bytes).unwrap();
+        let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
+        assert_eq!(wire.peek(0), None);
+        assert_eq!((counted(&mut wire, "too_short"), counted(&mut wire, "other_link")), (LOOK as u64 - 2, 0));
+        assert_eq!(wire.peek(0), None);
+        assert_eq!((counted(&mut wire, "other_link"), counted(&mut wire, "played")), (LOOK as u64, 0));
+        assert_eq!(wire.peek(0).map(|(frame, _)| frame[0]), Some(2));
+        wire.advance();
+        assert_eq!(wire.peek(0), None);
+        assert_eq!(counted(&mut wire, "played"), 1);
     }
 
     #[test]
