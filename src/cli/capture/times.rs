@@ -131,11 +131,11 @@ impl Times {
     /// Takes in what was read of the card's clock meanwhile. Asks nobody.
     pub fn follow(&mut self) {
         while let Ok(point) = self.points.try_recv() {
-            if let Some(relation) = &mut self.relation {
-                if !relation.follow(point, self.told) {
-                    // What was told was of the clock before.
-                    self.told = 0;
-                }
+            if let Some(relation) = &mut self.relation
+                && !relation.follow(point, self.told)
+            {
+                // What was told was of the clock before.
+                self.told = 0;
             }
         }
     }
