@@ -121,6 +121,7 @@ mod tests {
                 cut(&mut file, header as u64, format).unwrap();
                 let want = header + (len - header) / record * record;
                 assert_eq!(file.metadata().unwrap().len(), want as u64);
+                drop(file);
 
                 std::fs::write(&path, &bytes[..len]).unwrap();
                 let mended = repair(&path, &|| false).unwrap();
