@@ -195,6 +195,10 @@ pub fn byte_is_locked(file: &File, offset: u64) -> io::Result<bool> {
 /// If the kernel does not say: the file is another user's, or its file system has
 /// no leases.
 pub fn is_open_for_writing(file: &File) -> io::Result<bool> {
+    // Who opens the file while the lease is held makes the kernel send SIGIO, which
+    // would end this program.
+    // SAFETY: SIG_IGN is no function of ours; no memory is involved.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
     // SAFETY: the descriptor is open; no memory is involved.
     match check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }) {
         Ok(_) => {
