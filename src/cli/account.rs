@@ -246,13 +246,15 @@ impl ShortfallLimit {
 /// A share as people write it. What is not all is never 100 %.
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    match percent {
-        p if p == p.trunc() => format!("{percent:.0} %"),
-        p if p > 99.9 => "more than 99.9 %".into(),
-        p if p >= 10.0 => format!("{percent:.1} %"),
-        p if p >= 0.1 => format!("{percent:.2} %"),
-        _ => format!("{percent:.1e} %"),
-    }
+    let text = match percent {
+        0.0 => "0".into(),
+        p if p > 99.9 && share < 1.0 => "more than 99.9".into(),
+        p if p >= 10.0 => format!("{p:.1}"),
+        p if p >= 0.1 => format!("{p:.2}"),
+        p => return format!("{p:.1e} %"),
+    };
+    let digits = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{digits} %")
 }
 
 #[cfg(test)]
@@ -280,7 +282,7 @@ mod tests {
         assert!(limit.check(1e6, 0.0, 0.09).is_ok());
         let error = limit.check(14.88e6, 5.8e6, 1.0).unwrap_err();
         assert_eq!(error.kind(), Kind::Limit);
-        assert!(error.to_string().starts_with("5.8 Mpps were sent of 14.88 Mpps asked, 61.0 % short"), "{error}");
+        assert!(error.to_string().starts_with("5.8 Mpps were sent of 14.88 Mpps asked, 61 % short"), "{error}");
     }
 
     #[test]
@@ -289,6 +291,8 @@ mod tests {
             (0.0, "0 %"),
             (1.0, "100 %"),
             (0.125, "12.5 %"),
+            (0.55, "55 %"),
+            (0.05, "5 %"),
             (0.99722, "99.7 %"),
             (0.99999, "more than 99.9 %"),
             (0.0012, "0.12 %"),
