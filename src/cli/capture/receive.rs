@@ -89,6 +89,8 @@ impl Receiver {
     pub fn run(self, done: Sender<()>) -> Ended {
         let Receiver { mut queues, pool, batch, filter, recorder, mut clock, mut times, limits, stop, counts } = self;
         let mut intake = Intake::new(filter, recorder, queues.len(), limits.count);
+        // The rings hold no more than that.
+        let most = pool.capacity() as u64;
         let mut way = Way::new(&pool, queues.len(), batch.max(8), times.by_card());
         let start = clock.now();
         let end = limits.duration.map_or(Ticks::MAX, |d| start.saturating_add(clock.ticks(d)));
@@ -124,7 +126,7 @@ impl Receiver {
             Way::Merged(merge) => merge.finish(&mut intake),
         };
         drop(done);
-        let surplus = let_go(&mut queues, Batch::new(&pool), &counts.closed);
+        let surplus = let_go(&mut queues, Batch::new(&pool), most, &counts.closed);
         let mut anomalies = Anomalies::default();
         for queue in &queues {
             anomalies.add(&queue.anomalies());
@@ -135,18 +137,16 @@ impl Receiver {
 }
 
 /// Lets go of what comes until the counters are read, and of what was in the rings
-/// then; how many packets.
-fn let_go(queues: &mut [RxQueue], mut batch: Batch<'_>, closed: &AtomicBool) -> u64 {
-    /// Looks that find nothing, after which nothing was left. Cards may be a moment
-    /// behind with what they write.
-    const EMPTY: u32 = 10_000;
-    /// Packets that more than one ring's worth of looks may bring.
-    const MOST: u64 = 1 << 20;
+/// then, `most` packets; how many.
+fn let_go(queues: &mut [RxQueue], mut batch: Batch<'_>, most: u64, closed: &AtomicBool) -> u64 {
+    /// Looks in a row that find nothing, after which nothing was left: what a card
+    /// writes may be a moment behind. Packets may still come all the time.
+    const EMPTY: u32 = 64;
     let mut idle = Idle::new();
     let (mut packets, mut empty, mut end) = (0, 0, u64::MAX);
     while empty < EMPTY && packets < end {
         if end == u64::MAX && closed.load(Ordering::Relaxed) {
-            (empty, end) = (0, packets + MOST);
+            (empty, end) = (0, packets + most);
         }
         let mut did = 0;
         for queue in &mut *queues {
