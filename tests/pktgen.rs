@@ -303,7 +303,7 @@ fn what_a_recording_has_and_a_replay_does_not_send_is_told() {
         "1 packets were recorded on a link of type IEEE802_11",
         "1 packets name an interface that the file does not describe",
         "1 packets do not fit the blocks they are in",
-        "1 packets are not 14 to",
+        "1 packets are shorter than 14 bytes",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
