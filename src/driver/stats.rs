@@ -70,8 +70,8 @@ pub struct Anomalies {
     pub frame_error: u64,
     /// A queue that had to be set up anew.
     pub queue_reset: u64,
-    /// A call of [`RxQueue::recv`] or [`TxQueue::send`] with a batch of a pool that
-    /// the card cannot reach ([`Function::map`]): it moved nothing.
+    /// A call of [`RxQueue::recv`](super::RxQueue::recv) or [`TxQueue::send`](super::TxQueue::send) with a batch of a pool that
+    /// the card cannot reach ([`Function::map`](crate::pci::Function::map)): it moved nothing.
     pub unmapped: u64,
 }
 
