@@ -389,19 +389,26 @@ fn what_was_captured_is_in_the_file_though_no_more_traffic_pushes_it_out() {
     assert_eq!(count(&document, "/captured"), in_file, "nothing was held back until the end");
 }
 
-#[test]
-fn a_disk_that_fills_up_ends_it_with_exact_counts_and_whole_records() {
+/// A folder with a disk of 300 KiB mounted on it, or a word why there is none. The
+/// test takes it off again.
+fn small_disk() -> Option<tempfile::TempDir> {
     if Command::new("id").arg("-u").output().map_or(true, |id| id.stdout != b"0\n") {
         eprintln!("SKIPPED: mounting a small disk takes root");
-        return;
+        return None;
     }
     let dir = tempfile::tempdir().unwrap();
     let mounted =
         Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "none"]).arg(dir.path()).status().unwrap();
     if !mounted.success() {
         eprintln!("SKIPPED: nothing can be mounted here");
-        return;
+        return None;
     }
+    Some(dir)
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_it_with_exact_counts_and_whole_records() {
+    let Some(dir) = small_disk() else { return };
     let path = dir.path().join("out.pcap");
     let output = bmnic(&["capture", path.to_str().unwrap(), "-d", "20s"]).output().unwrap();
     let line = text(&output.stderr);
@@ -438,17 +445,7 @@ fn a_torn_file_is_repaired_on_request() {
 
 #[test]
 fn a_full_disk_leaves_a_file_that_was_to_be_mended_as_it_was() {
-    if Command::new("id").arg("-u").output().map_or(true, |id| id.stdout != b"0\n") {
-        eprintln!("SKIPPED: mounting a small disk takes root");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "none"]).arg(dir.path()).status().unwrap();
-    if !mounted.success() {
-        eprintln!("SKIPPED: nothing can be mounted here");
-        return;
-    }
+    let Some(dir) = small_disk() else { return };
     let path = dir.path().join("torn.pcap");
     let written = bmnic(&["pktgen", "-w", path.to_str().unwrap(), "-s", "1518", "-c", "120"]).status().unwrap();
     let torn = std::fs::read(&path).unwrap();
