@@ -1,6 +1,6 @@
 //! What a card cannot be configured to.
 
-use super::{Config, MAX_RING, MIN_RING};
+use super::config::{Config, MAX_RING, MIN_RING};
 use crate::error::{Error, Kind, Result};
 
 /// Shortest limit of a frame that makes sense: the shortest frame of Ethernet.
@@ -40,6 +40,20 @@ impl Limits {
                 return refuse(format!("{what} of {ring} descriptors; use a power of two"));
             }
         }
+        if config.rx_queues > 1 {
+            check_table(device, &config.rss.table, config.rx_queues)?;
+        }
         Ok(())
+    }
+}
+
+/// Refuses a redirection table that names a queue which `device` does not have.
+pub fn check_table(device: &str, table: &[u16], queues: u16) -> Result<()> {
+    match table.iter().find(|&&queue| queue >= queues) {
+        Some(wrong) => Err(Error::new(
+            Kind::Usage,
+            format!("{device}: the redirection table names queue {wrong} but there are {queues}, counted from 0"),
+        )),
+        None => Ok(()),
     }
 }

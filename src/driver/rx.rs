@@ -18,24 +18,18 @@
 //! How the words of a descriptor read is the family's ([`Format`]), known when
 //! the loop is compiled.
 
-use super::irq::Interrupt;
+use super::config::MIN_RING;
+use super::queue::Receive;
 use super::ring::BufferRing;
-use super::supply::Supply;
-use super::tally::{Anomaly, Tally};
-use super::{Anomalies, MIN_RING};
+use super::slots::{Received, Slots, Stock, TAGS};
+use super::tally::Anomaly;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Descriptor, Entry, Iova, Pool, Region, Span};
-use crate::error::{Error, Kind, Result};
 use crate::pci::Doorbell;
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// Refilled slots that are worth a doorbell.
 const STEP: u32 = 16;
-
-/// Bytes that may come on top of the longest frame: two VLAN tags.
-const TAGS: u32 = 8;
 
 /// How a family writes a received packet down. Given, a descriptor's first word
 /// is the buffer's address and its second zero; returned, the second is the
@@ -91,7 +85,7 @@ pub struct Queue<F: Format> {
     given: u32,
     /// Slots from `next` on that hold a buffer: all, but for a pool too small.
     armed: u32,
-    supply: Supply,
+    stock: Stock,
     /// Longest frame, with tags and timestamp.
     longest: u32,
     /// Longest frame that one buffer holds; 0 within a frame that is being
@@ -100,8 +94,6 @@ pub struct Queue<F: Format> {
     /// Timestamps follow the frames.
     stamped: bool,
     decoder: Decoder,
-    tally: Arc<Tally>,
-    interrupt: Option<Interrupt>,
 }
 
 /// How the packets of a queue are to be read.
@@ -114,25 +106,10 @@ pub struct Reading {
     pub decoder: Decoder,
 }
 
-/// What became of the frame at `next`.
-enum Odd {
-    /// Not all there, or no place for it.
-    Waits,
-    /// It was received or dropped.
-    Gone,
-}
-
 impl<F: Format> Queue<F> {
     /// A queue on a ring of `len` zeroed descriptors that the card already
     /// knows, empty.
-    pub fn new(
-        region: Region,
-        len: u32,
-        tail: Doorbell,
-        supply: Supply,
-        reading: &Reading,
-        interrupt: Option<Interrupt>,
-    ) -> Self {
+    pub fn new(region: Region, len: u32, tail: Doorbell, stock: Stock, reading: &Reading) -> Self {
         let longest = reading.max_frame + TAGS + if reading.stamped { F::STAMP_LEN } else { 0 };
         Queue {
             ring: BufferRing::new(region, len),
@@ -140,26 +117,11 @@ impl<F: Format> Queue<F> {
             next: 0,
             given: 0,
             armed: 0,
-            supply,
+            stock,
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32),
             stamped: reading.stamped,
             decoder: reading.decoder,
-            tally: Arc::default(),
-            interrupt,
-        }
-    }
-
-    /// See [`super::RxQueue::recv`].
-    #[inline]
-    pub fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
-        if !self.supply.is(pool) || self.armed != self.ring.len() {
-            return self.recv_unfilled(batch);
-        }
-        match pool.linear() {
-            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
-            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
         }
     }
 
@@ -168,7 +130,7 @@ impl<F: Format> Queue<F> {
     fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let before = batch.len();
         while self.recv_plain(batch, iova) & F::DONE != 0 {
-            if let Odd::Waits = self.recv_odd(batch) {
+            if self.recv_odd(batch) == Received::Waits {
                 break;
             }
         }
@@ -214,84 +176,15 @@ impl<F: Format> Queue<F> {
         stopped_at
     }
 
-    /// Deals with a frame that is not plain: of several buffers, stamped,
-    /// broken, or with words that make no sense. The first of its descriptors
-    /// is done.
-    #[cold]
-    #[inline(never)]
-    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Odd {
-        let owned = self.given.wrapping_sub(self.next);
-        let most = self.longest.div_ceil(BUFFER_SIZE as u32);
-        let skipping = self.longest_plain == 0;
-        let mut total = 0;
-        let mut parts = 0;
-        let mut wrong = None;
-        let last = loop {
-            if parts == owned {
-                return Odd::Waits;
-            }
-            let done = self.read(parts);
-            if done[1] & F::DONE == 0 {
-                return Odd::Waits;
-            }
-            let ends = done[1] & F::LAST != 0;
-            let fits = if ends { 1..=BUFFER_SIZE as u32 } else { BUFFER_SIZE as u32..=BUFFER_SIZE as u32 };
-            let len = F::len(done[1]);
-            if !fits.contains(&len) {
-                wrong.get_or_insert(Anomaly::BadLength);
-            }
-            if done[1] & F::BROKEN != 0 {
-                wrong.get_or_insert(Anomaly::FrameError);
-            }
-            total += len;
-            parts += 1;
-            if ends {
-                break done;
-            }
-            if skipping || parts >= most {
-                // Longer than any frame, and no end: drop what there is, and
-                // whatever follows up to the end, lest half a frame is received.
-                if !skipping {
-                    self.tally.count(Anomaly::BadChain);
-                }
-                self.longest_plain = 0;
-                return self.drop_frame(batch.pool(), parts);
-            }
-        };
-        if skipping {
-            self.longest_plain = self.longest.min(BUFFER_SIZE as u32);
-            return self.drop_frame(batch.pool(), parts);
-        }
-        let stamped = self.stamped && last[1] & F::STAMPED != 0;
-        let extra = if stamped { F::STAMP_LEN } else { 0 };
-        if total <= extra || total > self.longest {
-            wrong.get_or_insert(Anomaly::BadLength);
-        }
-        if let Some(wrong) = wrong {
-            self.tally.count(wrong);
-            return self.drop_frame(batch.pool(), parts);
-        }
-        // A frame of more parts than an empty batch is to hold is received all
-        // the same: it could not be received at all otherwise.
-        if parts as usize > batch.room() && !batch.is_empty() {
-            return Odd::Waits;
-        }
-        self.take_frame(batch, total - extra, parts, stamped)
-    }
-
     /// Moves a frame of `total` bytes in `parts` buffers into `batch`.
-    fn take_frame(&mut self, batch: &mut Batch<'_>, total: u32, parts: u32, stamped: bool) -> Odd {
+    fn take_frame(&mut self, batch: &mut Batch<'_>, total: u32, parts: u32, stamped: bool) {
         let pool = batch.pool();
-        let full = self.armed == self.ring.len();
-        if full && pool.available() < parts as usize {
-            return Odd::Waits;
-        }
+        let stamp = if stamped { F::STAMPED } else { 0 };
         let mut entry = batch.len();
         let mut left = total;
         for _ in 0..parts {
             let done = self.read(0);
-            let buffer = self.ring.buffer(self.next).get();
-            self.replace(pool, full, None);
+            let buffer = self.next_slot(pool);
             if left == 0 {
                 // Nothing but (the end of) the timestamp: the stamp is lost, the frame is whole.
                 pool.give(buffer);
@@ -299,45 +192,12 @@ impl<F: Format> Queue<F> {
             }
             let here = left.min(BUFFER_SIZE as u32);
             left -= here;
-            let stamp = if stamped { F::STAMPED } else { 0 };
             let words = [done[0], done[1] & !F::STAMPED | stamp];
             let span = Span::new(0, here as u16, left > 0);
             batch.entries_mut()[entry] = Entry { words, buffer, span };
             entry += 1;
         }
         batch.filled(entry, self.decoder);
-        Odd::Gone
-    }
-
-    /// Drops the next `parts` descriptors' packets; their buffers stay in the
-    /// ring, or go back to the pool if the ring is not full.
-    fn drop_frame(&mut self, pool: &Pool, parts: u32) -> Odd {
-        let full = self.armed == self.ring.len();
-        for _ in 0..parts {
-            let buffer = self.ring.buffer(self.next).get();
-            if !full {
-                pool.give(buffer);
-            }
-            self.replace(pool, full, Some(buffer));
-        }
-        Odd::Gone
-    }
-
-    /// Moves past slot `next`. A full ring gets `buffer`, or a free one, in it;
-    /// one that is not leaves the slot empty for [`Queue::fill`].
-    fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>) {
-        let slot = self.ring.at(self.next);
-        match buffer.filter(|_| full).or_else(|| if full { pool.take() } else { None }) {
-            Some(buffer) => {
-                self.ring.buffer(self.next).set(buffer);
-                arm(F::words(slot), pool.iova(buffer));
-            }
-            None => {
-                F::words(slot)[1].store(0, Ordering::Relaxed);
-                self.armed -= 1;
-            }
-        }
-        self.next = self.next.wrapping_add(1);
     }
 
     /// Descriptor `ahead` of the next.
@@ -366,53 +226,58 @@ impl<F: Format> Queue<F> {
     /// address is still right: it was written with the buffer.
     #[cold]
     fn reject_withheld(&mut self) {
-        self.tally.count(Anomaly::BadIndex);
+        self.stock.count(Anomaly::BadIndex);
         F::words(self.ring.at(self.given))[1].store(0, Ordering::Relaxed);
     }
+}
 
-    /// Receives from a ring that has slots without a buffer: the pool was not
-    /// known yet, or is smaller than the ring.
-    #[cold]
-    #[inline(never)]
-    fn recv_unfilled(&mut self, batch: &mut Batch<'_>) -> usize {
+impl<F: Format> Receive for Queue<F> {
+    #[inline]
+    fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if self.fill(pool).is_err() {
-            self.tally.count(Anomaly::Unmapped);
-            return 0;
+        if !self.stock.is(pool) || self.armed != self.ring.len() {
+            return self.recv_unfilled(batch);
         }
-        let before = batch.len();
-        while batch.room() > 0 {
-            if let Odd::Waits = self.recv_odd(batch) {
-                break;
-            }
+        match pool.linear() {
+            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
+            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
         }
-        self.top_up(pool);
-        batch.len() - before
+    }
+}
+
+impl<F: Format> Slots for Queue<F> {
+    fn stock(&self) -> &Stock {
+        &self.stock
     }
 
-    /// See [`super::RxQueue::fill`].
-    ///
-    /// # Panics
-    /// If the ring holds buffers of another pool.
-    pub fn fill(&mut self, pool: &Pool) -> Result<()> {
-        if !self.supply.is(pool) {
-            assert!(self.armed == 0, "a receive queue takes buffers of one pool only");
-            self.supply.adopt(pool)?;
-        }
-        self.top_up(pool);
-        Ok(())
+    fn stock_mut(&mut self) -> &mut Stock {
+        &mut self.stock
     }
 
-    /// Gives each slot that has none a buffer, as far as `pool` has them.
-    fn top_up(&mut self, pool: &Pool) {
-        while self.armed < self.ring.len()
-            && let Some(buffer) = pool.take()
-        {
-            let position = self.next.wrapping_add(self.armed);
-            self.ring.buffer(position).set(buffer);
-            arm(F::words(self.ring.at(position)), pool.iova(buffer));
-            self.armed += 1;
-        }
+    fn slots(&self) -> u32 {
+        self.ring.len()
+    }
+
+    fn armed(&self) -> u32 {
+        self.armed
+    }
+
+    fn arm(&mut self, buffer: u32, pool: &Pool) {
+        let position = self.next.wrapping_add(self.armed);
+        self.ring.buffer(position).set(buffer);
+        arm(F::words(self.ring.at(position)), pool.iova(buffer));
+        self.armed += 1;
+    }
+
+    fn pass(&mut self) -> u32 {
+        F::words(self.ring.at(self.next))[1].store(0, Ordering::Relaxed);
+        let buffer = self.ring.buffer(self.next).get();
+        self.next = self.next.wrapping_add(1);
+        self.armed -= 1;
+        buffer
+    }
+
+    fn offer(&mut self) {
         let last = self.next.wrapping_add(self.armed.min(self.ring.len() - 1));
         if last != self.given {
             self.given = last;
@@ -420,43 +285,72 @@ impl<F: Format> Queue<F> {
         }
     }
 
-    /// Gives all buffers in the ring back. Only once the card cannot write any more.
-    pub fn release(&mut self, pool: &Pool) {
-        if !self.supply.is(pool) {
-            return;
-        }
-        let (first, rest) = self.ring.runs(self.next, self.armed);
-        pool.give_slice(first);
-        pool.give_slice(rest);
-        self.armed = 0;
-        self.given = self.next;
-        self.supply.end();
-    }
-
-    /// See [`super::RxQueue::wait`].
-    pub fn wait(&mut self, patience: Duration) -> Result<bool> {
-        let Some(interrupt) = &self.interrupt else {
-            return Err(Error::new(
-                Kind::Usage,
-                "this queue was opened without interrupts; open it with them, or poll (`--wait poll`)",
-            ));
+    /// Deals with a frame that is not plain: of several buffers, stamped,
+    /// broken, or with words that make no sense. The first of its descriptors
+    /// is done.
+    #[cold]
+    #[inline(never)]
+    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Received {
+        let owned = self.given.wrapping_sub(self.next);
+        let most = self.longest.div_ceil(BUFFER_SIZE as u32);
+        let skipping = self.longest_plain == 0;
+        let mut total = 0;
+        let mut parts = 0;
+        let mut wrong = None;
+        let last = loop {
+            if parts == owned {
+                return Received::Waits;
+            }
+            let done = self.read(parts);
+            if done[1] & F::DONE == 0 {
+                return Received::Waits;
+            }
+            let ends = done[1] & F::LAST != 0;
+            let fits = if ends { 1..=BUFFER_SIZE as u32 } else { BUFFER_SIZE as u32..=BUFFER_SIZE as u32 };
+            let len = F::len(done[1]);
+            if !fits.contains(&len) {
+                wrong.get_or_insert(Anomaly::BadLength);
+            }
+            if done[1] & F::BROKEN != 0 {
+                wrong.get_or_insert(Anomaly::FrameError);
+            }
+            total += len;
+            parts += 1;
+            if ends {
+                break done;
+            }
+            if skipping || parts >= most {
+                // Longer than any frame, and no end: drop what there is and what
+                // follows up to the end, so that no half frame is received.
+                if !skipping {
+                    self.stock.count(Anomaly::BadChain);
+                }
+                self.longest_plain = 0;
+                return self.drop_slots(batch.pool(), parts);
+            }
         };
-        // Unmask first, look then: a packet that came before is not slept over.
-        interrupt.unmask();
-        if self.armed > 0 && self.read(0)[1] & F::DONE != 0 {
-            return Ok(true);
+        if skipping {
+            self.longest_plain = self.longest.min(BUFFER_SIZE as u32);
+            return self.drop_slots(batch.pool(), parts);
         }
-        interrupt.wait(patience)
+        let stamped = self.stamped && last[1] & F::STAMPED != 0;
+        let extra = if stamped { F::STAMP_LEN } else { 0 };
+        if total <= extra || total > self.longest {
+            wrong.get_or_insert(Anomaly::BadLength);
+        }
+        if let Some(wrong) = wrong {
+            self.stock.count(wrong);
+            return self.drop_slots(batch.pool(), parts);
+        }
+        if !self.has_place(batch, parts) {
+            return Received::Waits;
+        }
+        self.take_frame(batch, total - extra, parts, stamped);
+        Received::Gone
     }
 
-    /// See [`super::RxQueue::anomalies`].
-    pub fn anomalies(&self) -> Anomalies {
-        self.tally.read()
-    }
-
-    /// The counters behind [`Queue::anomalies`], for the control plane.
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
+    fn listen(&mut self) -> bool {
+        self.armed > 0 && self.read(0)[1] & F::DONE != 0
     }
 }
 

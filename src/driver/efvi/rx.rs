@@ -28,29 +28,20 @@ use super::meta::{Format, cooked};
 use super::setup::Queue;
 use super::time::Sync;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
-use crate::driver::Anomalies;
-use crate::driver::irq::Interrupt;
+use crate::driver::queue::Receive;
 use crate::driver::ring::{Buffers, Ring};
-use crate::driver::supply::Supply;
-use crate::driver::tally::{Anomaly, Tally};
-use crate::error::{Error, Kind, Result};
+use crate::driver::slots::{Received, Slots, Stock, TAG, TAGS};
+use crate::driver::tally::Anomaly;
 use crate::pci::Doorbell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// Refilled slots that are worth a doorbell: a multiple of eight.
 const STEP: u32 = 16;
 
 /// Descriptors that the card reads at a time.
 const GROUP: u32 = 8;
-
-/// Bytes that may come on top of the longest frame: two VLAN tags.
-const TAGS: u32 = 8;
-
-/// Bytes of a VLAN tag.
-const TAG: u32 = 4;
 
 /// What is zero in the event of a whole good frame: reported by a receive queue,
 /// which there is one of, so its label is 0.
@@ -69,7 +60,7 @@ pub struct RxQueue {
     given: u32,
     /// Slots from `next` on that hold a buffer: all, but for a pool too small.
     armed: u32,
-    supply: Supply,
+    stock: Stock,
     /// Longest frame, with tags.
     longest: u32,
     /// Longest frame that one buffer holds; 0 within a frame of several, so that
@@ -90,18 +81,8 @@ pub struct RxQueue {
     /// It could not be started again.
     dead: bool,
     format: Format,
-    tally: Arc<Tally>,
-    interrupt: Option<Interrupt>,
     hw: Arc<Hw>,
     queue: Queue,
-}
-
-/// What became of the event at `next`.
-enum Odd {
-    /// It is not there, or there is no place for its frame.
-    Waits,
-    /// It was dealt with.
-    Gone,
 }
 
 impl RxQueue {
@@ -110,10 +91,9 @@ impl RxQueue {
         hw: Arc<Hw>,
         queue: Queue,
         tail: Doorbell,
-        supply: Supply,
+        stock: Stock,
         format: Format,
         sync: Sync,
-        interrupt: Option<Interrupt>,
     ) -> Self {
         let longest = format.max_frame + TAGS;
         let descriptors = queue.ring.words64().len() as u32;
@@ -125,7 +105,7 @@ impl RxQueue {
             next: 0,
             given: 0,
             armed: 0,
-            supply,
+            stock,
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32 - PREFIX),
             plain: PLAIN | if format.strip { Event::TAGS } else { 0 },
@@ -136,23 +116,8 @@ impl RxQueue {
             hole: (0, 0),
             dead: false,
             format,
-            tally: Arc::default(),
-            interrupt,
             hw,
             queue,
-        }
-    }
-
-    /// See [`crate::driver::RxQueue::recv`].
-    #[inline]
-    pub(in crate::driver) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
-        if !self.supply.is(pool) || self.armed != self.buffers.len() || self.events.lapped() {
-            return self.recv_unready(batch);
-        }
-        match pool.linear() {
-            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
-            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
         }
     }
 
@@ -165,7 +130,7 @@ impl RxQueue {
             if !self.recv_plain(batch, iova).present() {
                 break;
             }
-            if let Odd::Waits = self.recv_odd(batch) {
+            if self.recv_odd(batch) == Received::Waits {
                 break;
             }
         }
@@ -218,41 +183,8 @@ impl RxQueue {
         stopped_at
     }
 
-    /// Deals with an event that is not of a plain frame, if it is there.
-    #[cold]
-    #[inline(never)]
-    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Odd {
-        let event = self.events.peek(0);
-        if !event.present() {
-            return Odd::Waits;
-        }
-        if event.code() != code::RX {
-            self.other(event);
-            self.events.take();
-            return Odd::Gone;
-        }
-        let owned = self.given.wrapping_sub(self.next);
-        let place = self.next.wrapping_add(self.parts);
-        let step = (event.0 >> Event::NEXT_SHIFT).wrapping_sub(u64::from(place)) & 0xf;
-        if event.0 & (Event::LABEL | Event::DROP | Event::ROTATE) != 0 || step > 1 || self.parts >= owned {
-            // Another queue's, or of a descriptor that it does not come to next.
-            // Of four bits no more can be known than that it is wrong.
-            self.tally.count(Anomaly::BadIndex);
-            self.events.take();
-            return Odd::Gone;
-        }
-        if step == 0 {
-            // No descriptor was used: the card ran out of them within a frame.
-            self.tally.count(Anomaly::BadChain);
-            self.events.take();
-            self.drop_parts(batch.pool());
-            return Odd::Gone;
-        }
-        self.part(event, batch)
-    }
-
     /// Takes one more part of the frame at `next`.
-    fn part(&mut self, event: Event, batch: &mut Batch<'_>) -> Odd {
+    fn part(&mut self, event: Event, batch: &mut Batch<'_>) -> Received {
         let bytes = (event.0 & Event::BYTES) as u32;
         let ends = event.0 & Event::CONT == 0;
         let prefix = if self.parts == 0 { PREFIX } else { 0 };
@@ -269,15 +201,12 @@ impl RxQueue {
         }
         if ends && wrong.is_none() {
             let parts = self.parts + 1;
-            // A frame of more parts than an empty batch is to hold is received
-            // all the same: it could not be received at all otherwise.
-            let room = parts as usize <= batch.room() || batch.is_empty();
-            if !room || self.armed == self.buffers.len() && batch.pool().available() < parts as usize {
-                return Odd::Waits;
+            if !self.has_place(batch, parts) {
+                return Received::Waits;
             }
             self.events.take();
             self.take_frame(event, batch, total - PREFIX, parts);
-            return Odd::Gone;
+            return Received::Gone;
         }
         self.events.take();
         self.parts += 1;
@@ -287,35 +216,33 @@ impl RxQueue {
         if ends {
             // A chain that did not end was counted when it did not.
             if let Some(wrong) = wrong.filter(|&wrong| wrong != Anomaly::BadChain) {
-                self.tally.count(wrong);
+                self.stock.count(wrong);
             }
             self.drop_parts(batch.pool());
         } else if self.parts >= most {
-            // Longer than any frame, and no end: drop what there is, and
-            // whatever follows up to the end, lest half a frame is received.
+            // Longer than any frame, and no end: drop what there is and what
+            // follows up to the end, so that no half frame is received.
             if wrong != Some(Anomaly::BadChain) {
-                self.tally.count(Anomaly::BadChain);
+                self.stock.count(Anomaly::BadChain);
             }
             self.drop_parts(batch.pool());
             // As the second part of something, so that its end has no prefix.
             self.longest_plain = 0;
             self.wrong = Some(Anomaly::BadChain);
         }
-        Odd::Gone
+        Received::Gone
     }
 
     /// Moves a frame of `len` bytes in `parts` buffers into `batch`. `event` is
     /// the last of it.
     fn take_frame(&mut self, event: Event, batch: &mut Batch<'_>, len: u32, parts: u32) {
         let pool = batch.pool();
-        let full = self.armed == self.buffers.len();
         let mut entry = batch.len();
         let first = entry;
         let mut left = len;
         let mut start = PREFIX;
         for _ in 0..parts {
-            let buffer = self.buffers.at(self.next).get();
-            self.replace(pool, full, None);
+            let buffer = self.next_slot(pool);
             let here = left.min(BUFFER_SIZE as u32 - start);
             left -= here;
             let span = Span::new(start as u8, here as u16, left > 0);
@@ -337,17 +264,9 @@ impl RxQueue {
         self.begin();
     }
 
-    /// Drops the parts of the frame at `next` that are there; their buffers stay
-    /// in the ring, or go back to the pool if the ring is not full.
+    /// Drops the parts of the frame at `next` that are there.
     fn drop_parts(&mut self, pool: &Pool) {
-        let full = self.armed == self.buffers.len();
-        for _ in 0..self.parts {
-            let buffer = self.buffers.at(self.next).get();
-            if !full {
-                pool.give(buffer);
-            }
-            self.replace(pool, full, Some(buffer));
-        }
+        self.drop_slots(pool, self.parts);
         self.begin();
     }
 
@@ -359,31 +278,14 @@ impl RxQueue {
         self.longest_plain = self.longest.min(BUFFER_SIZE as u32 - PREFIX);
     }
 
-    /// Moves past slot `next`. A full ring gets `buffer`, or a free one, for it one
-    /// round later; one that is not is left to [`RxQueue::fill`].
-    fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>) {
-        match buffer.filter(|_| full).or_else(|| if full { pool.take() } else { None }) {
-            Some(buffer) => self.arm(self.next.wrapping_add(self.armed), buffer, pool),
-            None => self.armed -= 1,
-        }
-        self.next = self.next.wrapping_add(1);
-    }
-
-    /// Gives the slot at `position` a buffer. The card sees it no sooner than
-    /// the doorbell.
-    fn arm(&self, position: u32, buffer: u32, pool: &Pool) {
-        self.buffers.at(position).set(buffer);
-        self.ring.at(position).store(desc::receive(pool.iova(buffer)), Ordering::Relaxed);
-    }
-
     /// Deals with an event that no frame caused.
     fn other(&mut self, event: Event) {
         match (event.code(), event.mcdi_code()) {
             (code::MCDI, mcdi::PTP_TIME) => self.sync = self.sync.at(event.0),
             // All that the card was told is forgotten; control says so to whoever asks.
-            (code::MCDI, mcdi::REBOOT | mcdi::MC_REBOOT) => self.tally.count(Anomaly::QueueReset),
+            (code::MCDI, mcdi::REBOOT | mcdi::MC_REBOOT) => self.stock.count(Anomaly::QueueReset),
             (code::MCDI | code::DRIVER | 7, _) => {}
-            _ => self.tally.count(Anomaly::BadIndex),
+            _ => self.stock.count(Anomaly::BadIndex),
         }
     }
 
@@ -399,29 +301,17 @@ impl RxQueue {
     }
 
     /// Receives from a queue that is not ready: events were lost, or slots have
-    /// no buffer because the pool was not known yet or is smaller than the ring.
+    /// no buffer.
     #[cold]
     #[inline(never)]
     fn recv_unready(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
         if self.dead {
             return 0;
         }
-        if self.fill(pool).is_err() {
-            self.tally.count(Anomaly::Unmapped);
-            return 0;
+        if self.events.lapped() && self.fill(batch.pool()).is_ok() {
+            self.reset(batch.pool());
         }
-        if self.events.lapped() {
-            self.reset(pool);
-        }
-        let before = batch.len();
-        while batch.room() > 0 {
-            if let Odd::Waits = self.recv_odd(batch) {
-                break;
-            }
-        }
-        self.top_up(pool);
-        batch.len() - before
+        self.recv_unfilled(batch)
     }
 
     /// An event is missing before one that is there. It may be on its way; if it
@@ -442,46 +332,68 @@ impl RxQueue {
     /// stopped. This takes milliseconds and happens to nobody who polls.
     #[cold]
     fn reset(&mut self, pool: &Pool) {
-        self.tally.count(Anomaly::BadIndex);
-        self.tally.count(Anomaly::QueueReset);
+        self.stock.count(Anomaly::BadIndex);
+        self.stock.count(Anomaly::QueueReset);
         self.hole = (0, 0);
         // What fails here is asked of the controller, which tells whoever asks for the link.
         self.dead = self.queue.stop(&self.hw).and_then(|()| self.queue.start(&self.hw)).is_err();
         self.events.restart();
         self.begin();
-        let buffers: Vec<u32> = (0..self.armed).map(|n| self.buffers.at(self.next.wrapping_add(n)).get()).collect();
+        let buffers: Vec<u32> = (0..self.armed).map(|_| self.pass()).collect();
         (self.next, self.given) = (0, 0);
-        for (position, &buffer) in buffers.iter().enumerate() {
-            self.arm(position as u32, buffer, pool);
+        for buffer in buffers {
+            self.arm(buffer, pool);
         }
         self.offer();
     }
+}
 
-    /// See [`crate::driver::RxQueue::fill`].
-    ///
-    /// # Panics
-    /// If the ring holds buffers of another pool.
-    pub(in crate::driver) fn fill(&mut self, pool: &Pool) -> Result<()> {
-        if !self.supply.is(pool) {
-            assert!(self.armed == 0, "a receive queue takes buffers of one pool only");
-            self.supply.adopt(pool)?;
+impl Receive for RxQueue {
+    #[inline]
+    fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        if !self.stock.is(pool) || self.armed != self.buffers.len() || self.events.lapped() {
+            return self.recv_unready(batch);
         }
-        self.top_up(pool);
-        Ok(())
+        match pool.linear() {
+            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
+            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
+        }
+    }
+}
+
+impl Slots for RxQueue {
+    fn stock(&self) -> &Stock {
+        &self.stock
     }
 
-    /// Gives each slot that has none a buffer, as far as `pool` has them.
-    fn top_up(&mut self, pool: &Pool) {
-        while self.armed < self.buffers.len()
-            && let Some(buffer) = pool.take()
-        {
-            self.arm(self.next.wrapping_add(self.armed), buffer, pool);
-            self.armed += 1;
-        }
-        self.offer();
+    fn stock_mut(&mut self) -> &mut Stock {
+        &mut self.stock
     }
 
-    /// Tells the card of all slots that it may have, by eights.
+    fn slots(&self) -> u32 {
+        self.buffers.len()
+    }
+
+    fn armed(&self) -> u32 {
+        self.armed
+    }
+
+    fn arm(&mut self, buffer: u32, pool: &Pool) {
+        let position = self.next.wrapping_add(self.armed);
+        self.buffers.at(position).set(buffer);
+        self.ring.at(position).store(desc::receive(pool.iova(buffer)), Ordering::Relaxed);
+        self.armed += 1;
+    }
+
+    fn pass(&mut self) -> u32 {
+        let buffer = self.buffers.at(self.next).get();
+        self.next = self.next.wrapping_add(1);
+        self.armed -= 1;
+        buffer
+    }
+
+    /// By eights.
     fn offer(&mut self) {
         let end = self.next.wrapping_add(self.armed.min(self.buffers.len() - GROUP)) & !(GROUP - 1);
         // Never back: a ring that is short of buffers may not have eight more.
@@ -491,43 +403,42 @@ impl RxQueue {
         }
     }
 
-    /// Gives all buffers in the ring back. Only once the card cannot write any more.
-    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
-        if !self.supply.is(pool) {
-            return;
+    /// Deals with an event that is not of a plain frame, if it is there.
+    #[cold]
+    #[inline(never)]
+    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Received {
+        let event = self.events.peek(0);
+        if !event.present() {
+            return Received::Waits;
         }
-        let (first, rest) = self.buffers.runs(self.next, self.armed);
-        pool.give_slice(first);
-        pool.give_slice(rest);
-        self.armed = 0;
-        self.given = self.next;
-        self.supply.end();
+        if event.code() != code::RX {
+            self.other(event);
+            self.events.take();
+            return Received::Gone;
+        }
+        let owned = self.given.wrapping_sub(self.next);
+        let place = self.next.wrapping_add(self.parts);
+        let step = (event.0 >> Event::NEXT_SHIFT).wrapping_sub(u64::from(place)) & 0xf;
+        if event.0 & (Event::LABEL | Event::DROP | Event::ROTATE) != 0 || step > 1 || self.parts >= owned {
+            // Another queue's, or of a descriptor that it does not come to next.
+            // Of four bits no more can be known than that it is wrong.
+            self.stock.count(Anomaly::BadIndex);
+            self.events.take();
+            return Received::Gone;
+        }
+        if step == 0 {
+            // No descriptor was used: the card ran out of them within a frame.
+            self.stock.count(Anomaly::BadChain);
+            self.events.take();
+            self.drop_parts(batch.pool());
+            return Received::Gone;
+        }
+        self.part(event, batch)
     }
 
-    /// See [`crate::driver::RxQueue::wait`].
-    pub(in crate::driver) fn wait(&mut self, patience: Duration) -> Result<bool> {
-        let Some(interrupt) = &self.interrupt else {
-            return Err(Error::new(
-                Kind::Usage,
-                "this queue was opened without interrupts; open it with them, or poll (`--wait poll`)",
-            ));
-        };
-        // Prime first, look then: an event that came before is not slept over.
+    fn listen(&mut self) -> bool {
         self.hw.prime(self.queue.vi, self.events.index());
-        if self.events.peek(0).present() {
-            return Ok(true);
-        }
-        interrupt.wait(patience)
-    }
-
-    /// See [`crate::driver::RxQueue::anomalies`].
-    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
-        self.tally.read()
-    }
-
-    /// The counters behind [`RxQueue::anomalies`], for the control plane.
-    pub(super) fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
+        self.events.peek(0).present()
     }
 }
 

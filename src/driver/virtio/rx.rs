@@ -21,20 +21,15 @@ use super::header::{HEADER, NUM_BUFFERS};
 use super::ring::{Completion, Format, Notifier};
 use super::stats::Counters;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Nothing, Pool, Span};
-use crate::driver::irq::Interrupt;
-use crate::driver::supply::Supply;
-use crate::driver::tally::{Anomaly, Tally};
-use crate::driver::{self, Anomalies};
-use crate::error::{Error, Kind, Result};
+use crate::driver::config::MIN_RING;
+use crate::driver::queue::Receive;
+use crate::driver::slots::{Received, Slots, Stock, TAGS};
+use crate::driver::tally::Anomaly;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Buffers given that are worth a look whether the device wants to know.
 const STEP: u32 = 16;
-
-/// Bytes that may come on top of the longest frame: two VLAN tags.
-const TAGS: u32 = 8;
 
 /// Longest frame that one buffer holds.
 pub const ONE_BUFFER: u16 = (BUFFER_SIZE as u32 - HEADER - TAGS) as u16;
@@ -54,37 +49,19 @@ pub struct Queue<F> {
     tail: u32,
     /// Turn up to which the device was let see what it was given.
     published: u32,
-    supply: Supply,
+    stock: Stock,
     /// Longest frame, with tags.
     longest: u32,
     /// A frame may fill several buffers, and says how many.
     mergeable: bool,
-    /// A count of completions that made no sense, lest it is counted twice.
+    /// A count of completions that made no sense: it is not counted twice.
     nonsense: u32,
-    tally: Arc<Tally>,
     counters: Arc<Counters>,
-    interrupt: Option<Interrupt>,
-}
-
-/// What became of the frame at `head`.
-#[derive(PartialEq, Eq)]
-enum Odd {
-    /// Not all there, or no place for it.
-    Waits,
-    /// It was received or dropped.
-    Gone,
 }
 
 impl<F: Format> Queue<F> {
     /// A queue on an empty ring that the device already knows.
-    pub(super) fn new(
-        ring: F,
-        notifier: Notifier,
-        supply: Supply,
-        max_frame: u16,
-        mergeable: bool,
-        interrupt: Option<Interrupt>,
-    ) -> Self {
+    pub(super) fn new(ring: F, notifier: Notifier, stock: Stock, max_frame: u16, mergeable: bool) -> Self {
         let cells = |value: fn(u32) -> u32| (0..ring.len()).map(|n| Cell::new(value(n))).collect();
         Queue {
             buffers: cells(|_| 0),
@@ -94,26 +71,11 @@ impl<F: Format> Queue<F> {
             head: 0,
             tail: 0,
             published: 0,
-            supply,
+            stock,
             longest: u32::from(max_frame) + TAGS,
             mergeable,
             nonsense: 0,
-            tally: Arc::default(),
             counters: Arc::default(),
-            interrupt,
-        }
-    }
-
-    /// See [`driver::RxQueue::recv`].
-    #[inline]
-    pub(super) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
-        if !self.supply.is(pool) || self.owned() != self.ring.len() {
-            return self.recv_unfilled(batch);
-        }
-        match pool.linear() {
-            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
-            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
         }
     }
 
@@ -130,7 +92,7 @@ impl<F: Format> Queue<F> {
         let first = self.head;
         loop {
             let ready = self.ready();
-            if !self.recv_plain(batch, ready, iova) || self.recv_odd(batch) == Odd::Waits {
+            if !self.recv_plain(batch, ready, iova) || self.recv_odd(batch) == Received::Waits {
                 break;
             }
         }
@@ -159,7 +121,7 @@ impl<F: Format> Queue<F> {
         let index = self.head.wrapping_add(count);
         if self.nonsense != index {
             self.nonsense = index;
-            self.tally.count(Anomaly::BadIndex);
+            self.stock.count(Anomaly::BadIndex);
         }
         0
     }
@@ -208,50 +170,6 @@ impl<F: Format> Queue<F> {
         odd
     }
 
-    /// Deals with a frame that is not plain: of several buffers, out of order,
-    /// or with words that make no sense.
-    #[cold]
-    #[inline(never)]
-    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Odd {
-        let pool = batch.pool();
-        let Some((first, known)) = self.settle(0) else { return Odd::Waits };
-        if !known {
-            return self.drop_frame(pool, 1);
-        }
-        let mut parts = 1;
-        if self.mergeable {
-            let buffer = self.buffers[self.id(0) as usize].get();
-            let most = (self.longest + HEADER).div_ceil(BUFFER_SIZE as u32);
-            parts = u32::from(pool.word16(buffer, NUM_BUFFERS));
-            if parts == 0 || parts > most.min(self.owned()) {
-                self.tally.count(Anomaly::BadChain);
-                return self.drop_frame(pool, 1);
-            }
-        }
-        let mut total = u64::from(first).wrapping_sub(u64::from(HEADER));
-        let mut wrong = first <= HEADER || first > BUFFER_SIZE as u32;
-        for ahead in 1..parts {
-            let Some((len, known)) = self.settle(ahead) else { return Odd::Waits };
-            wrong |= !known || !(1..=BUFFER_SIZE as u32).contains(&len);
-            total = total.wrapping_add(u64::from(len));
-        }
-        if wrong {
-            self.tally.count(Anomaly::BadLength);
-            return self.drop_frame(pool, parts);
-        }
-        if total > u64::from(self.longest) {
-            // No filter for lengths in such a device: the far end may send it.
-            self.counters.oversize();
-            return self.drop_frame(pool, parts);
-        }
-        // A frame of more parts than an empty batch is to hold is received all
-        // the same: it could not be received at all otherwise.
-        if parts as usize > batch.room() && !batch.is_empty() {
-            return Odd::Waits;
-        }
-        self.take_frame(batch, parts, total)
-    }
-
     /// The length that the completion `ahead` of the next one names, and
     /// whether it is of a chain that is the device's. Its id is then that of its
     /// turn.
@@ -270,7 +188,7 @@ impl<F: Format> Queue<F> {
                 Some((len, true))
             }
             None => {
-                self.tally.count(Anomaly::BadIndex);
+                self.stock.count(Anomaly::BadIndex);
                 Some((0, false))
             }
         }
@@ -289,151 +207,139 @@ impl<F: Format> Queue<F> {
     }
 
     /// Moves a frame of `parts` buffers into `batch`.
-    fn take_frame(&mut self, batch: &mut Batch<'_>, parts: u32, total: u64) -> Odd {
+    fn take_frame(&mut self, batch: &mut Batch<'_>, parts: u32, total: u64) {
         let pool = batch.pool();
-        let full = self.owned() == self.ring.len();
-        if full && pool.available() < parts as usize {
-            return Odd::Waits;
-        }
         let had = batch.len();
         for part in 0..parts {
             let (len, _) = self.settle(0).unwrap_or_default();
             // Once more, as the device could have written it anew.
             let start = if part == 0 { HEADER } else { 0 };
             let len = len.clamp(start + 1, BUFFER_SIZE as u32) - start;
-            let buffer = self.buffers[self.id(0) as usize].get();
-            self.replace(pool, full, None);
+            let buffer = self.next_slot(pool);
             let span = Span::new(start as u8, len as u16, part + 1 < parts);
             batch.entries_mut()[had + part as usize] = Entry { words: [0; 2], buffer, span };
         }
         batch.filled(had + parts as usize, Decoder::of::<Nothing>());
         self.counters.add(1, total);
-        Odd::Gone
     }
 
-    /// Drops the packets of the next `parts` turns; their buffers stay in the
-    /// ring, or go back to the pool if the ring is not full.
-    fn drop_frame(&mut self, pool: &Pool, parts: u32) -> Odd {
-        let full = self.owned() == self.ring.len();
-        for _ in 0..parts {
-            let buffer = self.buffers[self.id(0) as usize].get();
-            if !full {
-                pool.give(buffer);
-            }
-            self.replace(pool, full, Some(buffer));
+    /// What it has carried, for the control plane.
+    pub(super) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+}
+
+impl<F: Format> Receive for Queue<F> {
+    #[inline]
+    fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        if !self.stock.is(pool) || self.owned() != self.ring.len() {
+            return self.recv_unfilled(batch);
         }
-        Odd::Gone
-    }
-
-    /// Moves past the turn at `head`. A full ring gets `buffer`, or a free one,
-    /// under its id; one that is not leaves the id for [`Queue::fill`].
-    fn replace(&mut self, pool: &Pool, full: bool, buffer: Option<u32>) {
-        let id = self.id(0);
-        self.head = self.head.wrapping_add(1);
-        if full && let Some(buffer) = buffer.or_else(|| pool.take()) {
-            self.arm(pool, id, buffer);
+        match pool.linear() {
+            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
+            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
         }
     }
+}
 
-    /// Gives the device `buffer` as `id`.
-    fn arm(&mut self, pool: &Pool, id: u32, buffer: u32) {
+impl<F: Format> Slots for Queue<F> {
+    fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
+    fn stock_mut(&mut self) -> &mut Stock {
+        &mut self.stock
+    }
+
+    fn slots(&self) -> u32 {
+        self.ring.len()
+    }
+
+    fn armed(&self) -> u32 {
+        self.owned()
+    }
+
+    /// Under the id that was passed longest ago.
+    fn arm(&mut self, buffer: u32, pool: &Pool) {
+        let id = self.order[(self.tail & (self.ring.len() - 1)) as usize].get();
         self.buffers[id as usize].set(buffer);
-        self.order[(self.tail & (self.ring.len() - 1)) as usize].set(id);
         self.ring.give(self.tail, id, pool.iova(buffer), BUFFER_SIZE as u32);
         self.tail = self.tail.wrapping_add(1);
     }
 
-    /// Receives from a ring with ids that have no buffer: the pool was not known
-    /// yet, or is smaller than the ring.
-    #[cold]
-    #[inline(never)]
-    fn recv_unfilled(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
-        if self.fill(pool).is_err() {
-            self.tally.count(Anomaly::Unmapped);
-            return 0;
-        }
-        let before = batch.len();
-        while batch.room() > 0 && self.ready() > 0 {
-            if self.recv_odd(batch) == Odd::Waits {
-                break;
-            }
-        }
-        self.top_up(pool);
-        batch.len() - before
+    fn pass(&mut self) -> u32 {
+        let buffer = self.buffers[self.id(0) as usize].get();
+        self.head = self.head.wrapping_add(1);
+        buffer
     }
 
-    /// See [`driver::RxQueue::fill`].
-    ///
-    /// # Panics
-    /// If the ring holds buffers of another pool.
-    pub(super) fn fill(&mut self, pool: &Pool) -> Result<()> {
-        if !self.supply.is(pool) {
-            assert!(self.owned() == 0, "a receive queue takes buffers of one pool only");
-            self.supply.adopt(pool)?;
-        }
-        self.top_up(pool);
-        Ok(())
-    }
-
-    /// Gives each id that has none a buffer, as far as `pool` has them.
-    fn top_up(&mut self, pool: &Pool) {
-        while self.owned() < self.ring.len()
-            && let Some(buffer) = pool.take()
-        {
-            let id = self.order[(self.tail & (self.ring.len() - 1)) as usize].get();
-            self.arm(pool, id, buffer);
-        }
+    fn offer(&mut self) {
         if self.notifier.unsaid(self.tail) > 0 {
             self.publish();
             self.notifier.tell(&self.ring, self.tail, self.tail);
         }
     }
 
-    /// Gives all buffers in the ring back. Only once the device cannot write any more.
-    pub(super) fn release(&mut self, pool: &Pool) {
-        if !self.supply.is(pool) {
-            return;
+    /// Deals with a frame that is not plain: of several buffers, out of order,
+    /// or with words that make no sense.
+    #[cold]
+    #[inline(never)]
+    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Received {
+        let pool = batch.pool();
+        if self.ready() == 0 {
+            return Received::Waits;
         }
-        for _ in 0..self.owned() {
-            pool.give(self.buffers[self.id(0) as usize].get());
-            self.head = self.head.wrapping_add(1);
+        let Some((first, known)) = self.settle(0) else { return Received::Waits };
+        if !known {
+            return self.drop_slots(pool, 1);
         }
-        self.supply.end();
+        let mut parts = 1;
+        if self.mergeable {
+            let buffer = self.buffers[self.id(0) as usize].get();
+            let most = (self.longest + HEADER).div_ceil(BUFFER_SIZE as u32);
+            parts = u32::from(pool.word16(buffer, NUM_BUFFERS));
+            if parts == 0 || parts > most.min(self.owned()) {
+                self.stock.count(Anomaly::BadChain);
+                return self.drop_slots(pool, 1);
+            }
+        }
+        let mut total = u64::from(first).wrapping_sub(u64::from(HEADER));
+        let mut wrong = first <= HEADER || first > BUFFER_SIZE as u32;
+        for ahead in 1..parts {
+            let Some((len, known)) = self.settle(ahead) else { return Received::Waits };
+            wrong |= !known || !(1..=BUFFER_SIZE as u32).contains(&len);
+            total = total.wrapping_add(u64::from(len));
+        }
+        if wrong {
+            self.stock.count(Anomaly::BadLength);
+            return self.drop_slots(pool, parts);
+        }
+        if total > u64::from(self.longest) {
+            // No filter for lengths in such a device: the far end may send it.
+            self.counters.oversize();
+            return self.drop_slots(pool, parts);
+        }
+        if !self.has_place(batch, parts) {
+            return Received::Waits;
+        }
+        self.take_frame(batch, parts, total);
+        Received::Gone
     }
 
-    /// See [`driver::RxQueue::wait`].
-    pub(super) fn wait(&mut self, patience: Duration) -> Result<bool> {
-        let Some(interrupt) = &self.interrupt else {
-            return Err(Error::new(
-                Kind::Usage,
-                "this queue was opened without interrupts; open it with them, or poll (`--wait poll`)",
-            ));
-        };
+    fn listen(&mut self) -> bool {
         self.ring.interrupts(true, self.head);
-        // Unmask first, look then: a packet that came before is not slept over.
         crate::dma::barrier::dma_mb();
-        let there = self.owned() > 0
+        self.owned() > 0
             && match self.ring.completed(self.head) {
                 Some(count) => count > 0,
                 None => self.ring.completion(self.head, self.head).is_some(),
-            };
-        let woken = there || interrupt.wait(patience)?;
-        if woken {
-            self.ring.interrupts(false, self.head);
-        }
-        Ok(woken)
+            }
     }
 
-    /// See [`driver::RxQueue::anomalies`].
-    pub(super) fn anomalies(&self) -> Anomalies {
-        self.tally.read()
-    }
-
-    /// What the control plane sees of the queue.
-    pub(super) fn watched(&self) -> (Arc<Tally>, Arc<Counters>) {
-        (Arc::clone(&self.tally), Arc::clone(&self.counters))
+    fn silence(&mut self) {
+        self.ring.interrupts(false, self.head);
     }
 }
 
-const _: () = assert!(driver::MIN_RING as u32 > 2 * STEP, "a device must know of most of its buffers");
+const _: () = assert!(MIN_RING as u32 > 2 * STEP, "a device must know of most of its buffers");

@@ -1,0 +1,159 @@
+//! The control plane of any card: what is asked of it is checked here, once,
+//! and done by its family ([`NicOps`]).
+
+use super::MacAddr;
+use super::limits;
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps};
+use super::stats::Stats;
+use super::tally::Tally;
+use crate::error::{Error, Kind, Result};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The control plane of a card. Dropping it stops the card: queues off, bus
+/// mastering off, and only then is memory released.
+pub struct Nic {
+    description: Description,
+    /// Receive queues that frames can be sent to.
+    rx_queues: u16,
+    /// The flow filters in use, by slot.
+    rules: Vec<FlowRule>,
+    /// What the device did wrong, a queue each.
+    tallies: Vec<Arc<Tally>>,
+    ops: Box<dyn NicOps>,
+}
+
+impl Nic {
+    /// Of a card with `rx_queues` that flows can be spread over, whose queues
+    /// count what goes wrong in `tallies`.
+    pub(super) fn new(
+        ops: Box<dyn NicOps>,
+        description: Description,
+        rx_queues: u16,
+        tallies: Vec<Arc<Tally>>,
+    ) -> Self {
+        Nic { description, rx_queues, rules: Vec::new(), tallies, ops }
+    }
+
+    /// What it is.
+    pub fn describe(&self) -> &Description {
+        &self.description
+    }
+
+    /// State of the link now.
+    pub fn link(&mut self) -> Result<Link> {
+        self.ops.link()
+    }
+
+    /// Waits until the link is up, at most `patience`.
+    pub fn wait_for_link(&mut self, patience: Duration) -> Result<Link> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let link = self.link()?;
+            if link.up {
+                return Ok(link);
+            }
+            if Instant::now() >= deadline {
+                return Err(self.error(
+                    Kind::Timeout,
+                    format!(
+                        "no link after {:.1} s; is a cable or module plugged in, and is the far end up?",
+                        patience.as_secs_f64()
+                    ),
+                ));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Receive frames for any address, or only for those asked for.
+    pub fn set_promiscuous(&mut self, on: bool) -> Result<()> {
+        self.ops.set_promiscuous(on)
+    }
+
+    /// Receive these multicast groups, and no others.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for an address that is no group's, or more groups than
+    /// the card has room for.
+    pub fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
+        if let Some(wrong) = groups.iter().find(|group| !group.is_group()) {
+            return Err(self.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
+        }
+        let mut groups = groups.to_vec();
+        groups.sort_unstable();
+        groups.dedup();
+        self.ops.set_multicast(&groups)
+    }
+
+    /// Changes the card's own address until it is reset.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for one that names a group or nobody.
+    pub fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
+        if mac.is_group() || mac == MacAddr::default() {
+            return Err(
+                self.error(Kind::Usage, format!("{mac} cannot be a card's own address: it names a group or nobody"))
+            );
+        }
+        self.ops.set_mac(mac)?;
+        self.description.mac = mac;
+        Ok(())
+    }
+
+    /// Changes the redirection table while running.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if it names a queue that there is not.
+    pub fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
+        limits::check_table(&self.description.device, table, self.rx_queues)?;
+        self.ops.set_rss_table(table)
+    }
+
+    /// Steers a flow to a queue. A rule for the same flow is replaced.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a queue that there is not, addresses of two families,
+    /// or a rule that the card's filters have no room for.
+    pub fn steer(&mut self, rule: &FlowRule) -> Result<()> {
+        if rule.queue >= self.rx_queues {
+            let (queue, queues) = (rule.queue, self.rx_queues);
+            let text = format!("a flow cannot be steered to queue {queue}: there are {queues}, counted from 0");
+            return Err(self.error(Kind::Usage, text));
+        }
+        if let (Some(IpAddr::V4(_)), Some(IpAddr::V6(_))) | (Some(IpAddr::V6(_)), Some(IpAddr::V4(_))) =
+            (rule.source, rule.destination)
+        {
+            return Err(self.error(Kind::Usage, "a flow is of IPv4 or of IPv6, its addresses are of both"));
+        }
+        let same_flow = |other: &FlowRule| FlowRule { queue: rule.queue, ..*other } == *rule;
+        let slot = self.rules.iter().position(same_flow).unwrap_or(self.rules.len());
+        self.ops.steer(slot, rule)?;
+        match self.rules.get_mut(slot) {
+            Some(replaced) => *replaced = *rule,
+            None => self.rules.push(*rule),
+        }
+        Ok(())
+    }
+
+    /// Counters since the port was opened, read from the card's own.
+    pub fn stats(&mut self) -> Result<Stats> {
+        let mut stats = self.ops.stats()?;
+        for tally in &self.tallies {
+            stats.anomalies.add(&tally.read());
+        }
+        Ok(stats)
+    }
+
+    /// Reads the clock that stamps received packets; `None` if none does.
+    /// `other` is read right before the card is asked for its time and right after.
+    pub fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
+        self.ops.clock(other)
+    }
+
+    fn error(&self, kind: Kind, text: impl fmt::Display) -> Error {
+        Error::new(kind, format!("{}: {text}", self.description.device))
+    }
+}

@@ -1,0 +1,162 @@
+//! What a family implements: its part of [`Nic`](super::nic::Nic).
+
+use super::MacAddr;
+use super::stats::Stats;
+use crate::dma::{L4, Timestamp};
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Function};
+use std::fmt;
+use std::net::IpAddr;
+
+/// State of the link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether frames can pass.
+    pub up: bool,
+    /// Speed in bits a second; 0 while down, or where the card does not know.
+    pub speed: u64,
+}
+
+/// A flow to steer to a queue: a field that is `None` matches anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRule {
+    /// Source address.
+    pub source: Option<IpAddr>,
+    /// Destination address, a multicast group for one.
+    pub destination: Option<IpAddr>,
+    /// Source port.
+    pub source_port: Option<u16>,
+    /// Destination port.
+    pub destination_port: Option<u16>,
+    /// Transport.
+    pub protocol: L4,
+    /// Queue to receive it on.
+    pub queue: u16,
+}
+
+/// Where receive timestamps come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampSource {
+    /// The card stamps each packet as it arrives.
+    Hardware,
+    /// The processor's counter when the batch was taken off the ring; one stamp a batch.
+    Tsc,
+}
+
+impl fmt::Display for TimestampSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TimestampSource::Hardware => "hw",
+            TimestampSource::Tsc => "tsc",
+        })
+    }
+}
+
+/// The time on a card's clock, between two readings of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// The other clock, right before.
+    pub before: u64,
+    /// The card's time.
+    pub time: Timestamp,
+    /// The other clock, right after.
+    pub after: u64,
+    /// Step of the card's clock, in picoseconds.
+    pub step_ps: u32,
+}
+
+/// What a card is.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Name the user gave.
+    pub device: String,
+    /// Model, as in "Intel 82599ES".
+    pub model: &'static str,
+    /// Driver family, as in "ixgbe".
+    pub driver: &'static str,
+    /// What stands behind it.
+    pub kind: pci::Kind,
+    /// Ethernet address.
+    pub mac: MacAddr,
+    /// Where receive timestamps come from as configured.
+    pub timestamps: TimestampSource,
+    /// Most receive queues it can have.
+    pub max_rx_queues: u16,
+    /// Most transmit queues it can have.
+    pub max_tx_queues: u16,
+}
+
+
+impl Description {
+    /// Of a card of which nothing more is known yet: no address, stamps by the
+    /// processor, one queue of each kind.
+    pub fn new(function: &dyn Function, driver: &'static str, model: &'static str) -> Self {
+        Description {
+            device: function.name().to_owned(),
+            model,
+            driver,
+            kind: function.kind(),
+            mac: MacAddr::default(),
+            timestamps: TimestampSource::Tsc,
+            max_rx_queues: 1,
+            max_tx_queues: 1,
+        }
+    }
+}
+
+/// What each family does in its own way. What is asked of it was checked:
+/// see [`Nic`](super::nic::Nic), whose methods these are. Dropping it stops the
+/// card: queues off, bus mastering off, and only then is memory released.
+pub trait NicOps: Send {
+    /// State of the link now.
+    fn link(&mut self) -> Result<Link>;
+
+    /// Receive frames for any address, or only for those asked for.
+    fn set_promiscuous(&mut self, on: bool) -> Result<()>;
+
+    /// Receive these multicast groups, each named once, and no others.
+    fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()>;
+
+    /// Changes the card's own address to `mac`, which is a unicast address.
+    fn set_mac(&mut self, mac: MacAddr) -> Result<()>;
+
+    /// Changes the redirection table; it names no queue that there is not.
+    fn set_rss_table(&mut self, table: &[u16]) -> Result<()>;
+
+    /// Puts `rule` into slot `slot` of the flow filters: that of a rule for the
+    /// same flow, or the first that is free. Its queue is there.
+    fn steer(&mut self, slot: usize, rule: &FlowRule) -> Result<()>;
+
+    /// Counters since the port was opened, but for the anomalies.
+    fn stats(&mut self) -> Result<Stats>;
+
+    /// As [`Nic::clock`](super::nic::Nic::clock).
+    fn clock(&mut self, _other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
+        Ok(None)
+    }
+}
+
+/// What a family has opened: queues of its own types, as `R` and `T`, which are
+/// made of them.
+pub struct Opened<R, T> {
+    /// Receive queues, in order.
+    pub rx: Vec<R>,
+    /// Transmit queues, in order.
+    pub tx: Vec<T>,
+    /// What the card is.
+    pub description: Description,
+    /// Its control plane.
+    pub ops: Box<dyn NicOps>,
+}
+
+/// The error for a card that no family knows.
+pub fn no_driver(function: &dyn Function) -> Error {
+    let (name, id) = (function.name(), function.id());
+    Error::new(
+        Kind::Unsupported,
+        format!(
+            "{name}: no driver for PCI id {:04x}:{:04x}; `bmnic list` shows the cards that can be driven",
+            id.vendor, id.device
+        ),
+    )
+}
