@@ -13,8 +13,9 @@ use super::hw::{Capability, Hw};
 use super::mcdi::Request;
 use super::setup;
 use crate::dma::L4;
-use crate::driver::{FlowRule, MacAddr, Rss};
+use crate::driver::{FlowRule, Rss};
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 use std::net::IpAddr;
 
 /// Entries of a redirection table.

@@ -13,8 +13,9 @@ use super::ids::Generation;
 use super::mcdi::Request;
 use super::time::{Format, Sync};
 use crate::dma::Region;
-use crate::driver::{Link, MacAddr, wait};
+use crate::driver::{Link, wait};
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -4,8 +4,9 @@ use super::hw::Hw;
 use super::ids::Mac;
 use super::regs::{self, fctrl, ftqf, l34timir, mcstctrl, mrqc, rah};
 use crate::dma::L4;
-use crate::driver::{FlowRule, MacAddr, Rss};
+use crate::driver::{FlowRule, Rss};
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 use std::net::IpAddr;
 
 /// The address in slot 0: the EEPROM's after reset.

@@ -42,11 +42,10 @@ use super::limits::Limits;
 use super::rings::Rings;
 use super::supply::Supply;
 use super::tally::Tally;
-use super::{
-    Anomalies, ClockReading, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx,
-};
+use super::{Anomalies, ClockReading, Config, Description, FlowRule, Link, Nic, Port, Stats, TimestampSource, rx, tx};
 use crate::dma::{Decoder, Timestamp};
 use crate::error::Result;
+use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use desc::Descriptor;
 use hw::Hw;

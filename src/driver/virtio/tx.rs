@@ -24,7 +24,7 @@ use crate::driver::ring::Ring;
 use crate::driver::supply::Supply;
 use crate::driver::tally::{Anomaly, Tally};
 use crate::error::Result;
-use crate::packet::checksum::Sum;
+use crate::net::Sum;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
