@@ -24,6 +24,8 @@
 //!                                         |
 //!                                         v
 //!                                        pcap   capture files; under cli too
+//!
+//!   error, net, sys   under all: errors, addresses and checksums of frames, the kernel
 //! ```
 //!
 //! Arrows only go down. `emu` and `driver` never import each other: they meet in
@@ -97,6 +99,7 @@ pub mod driver;
 pub mod emu;
 mod error;
 pub mod measure;
+pub mod net;
 pub mod packet;
 pub mod pcap;
 pub mod pci;

@@ -7,8 +7,11 @@
 
 pub mod net;
 pub mod packet;
+mod roots;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
+
+pub use roots::Roots;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;

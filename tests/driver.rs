@@ -4,8 +4,9 @@
 //! a test that ends with a violation of the datasheet fails.
 
 use bmnic::dma::{Addressing, BUFFER_SIZE, Batch, Checksum, L4, Offload, Pool};
-use bmnic::driver::{self, Config, FlowRule, MacAddr, Port, Rss, TimestampSource};
+use bmnic::driver::{self, Config, FlowRule, Port, Rss, TimestampSource};
 use bmnic::emu::{Drive, Engine, Spec, Tap};
+use bmnic::net::MacAddr;
 use bmnic::pci::Function;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

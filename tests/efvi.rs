@@ -6,7 +6,8 @@ mod efvi_card;
 
 use bmnic::Kind;
 use bmnic::dma::{Addressing, Batch, L4, Offload, Pool, Timestamp};
-use bmnic::driver::{self, Config, MacAddr, Port, TxPath};
+use bmnic::driver::{self, Config, Port, TxPath};
+use bmnic::net::MacAddr;
 use bmnic::pci::Function;
 use efvi_card::{Card, Fault, Queue, rx_event, tx_event};
 use std::sync::atomic::Ordering;

@@ -5,13 +5,13 @@
 
 use super::{Context, Outcome, list, output::Output};
 use crate::error::{Error, Kind};
+use crate::pci::Address;
 use crate::pci::bind::{self, Plan, Report, Request, Restore, State};
 use crate::pci::discover::{self, Device};
 use crate::pci::guard::Machine;
 use crate::pci::journal::{self, Journal};
 use crate::pci::kernel::Running;
-use crate::pci::{Address, Roots};
-use crate::sys;
+use crate::sys::{self, Roots};
 use serde_json::{Value, json};
 
 /// Arguments of `bmnic bind`.

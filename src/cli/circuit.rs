@@ -115,7 +115,7 @@ mod tests {
             model: "some card",
             driver: "ixgbe",
             kind: crate::pci::Kind::Sysfs,
-            mac: crate::driver::MacAddr([2, 0, 0, 0, 0, 1]),
+            mac: crate::net::MacAddr([2, 0, 0, 0, 0, 1]),
             timestamps: crate::driver::TimestampSource::Tsc,
             max_rx_queues: 1,
             max_tx_queues: 1,

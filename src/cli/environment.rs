@@ -28,7 +28,7 @@ const SAID: [&str; 2] = ["bind", "hugepages"];
 const NOT: [&str; 6] = ["write", "hgrm", "raw", "trace", "repair", "loop"];
 
 /// Variables that are no options: where the kernel's files are
-/// ([`crate::pci::Roots::from_env`]), which a program that is started here needs too.
+/// ([`crate::sys::Roots::from_env`]), which a program that is started here needs too.
 const ROOTS: &str = "_ROOT";
 
 /// The rule, for `--help` and the man page.

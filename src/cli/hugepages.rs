@@ -3,8 +3,7 @@
 use super::{Context, Outcome, output, units};
 use crate::dma::hugepages::{self, Cleared, Pool, Setup, Who, human};
 use crate::error::{Error, Kind, Result};
-use crate::pci::Roots;
-use crate::sys;
+use crate::sys::{self, Roots};
 use output::Output;
 use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};

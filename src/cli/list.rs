@@ -5,9 +5,10 @@
 
 use super::{Context, Outcome, output};
 use crate::driver;
+use crate::pci::Id;
 use crate::pci::discover::{self, Device};
 use crate::pci::guard::{self, Machine, Use};
-use crate::pci::{Id, Roots};
+use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fs;
 

@@ -25,7 +25,7 @@ mod throughput;
 pub mod units;
 
 use crate::error::{Error, Kind};
-use crate::pci::Roots;
+use crate::sys::Roots;
 use clap::{Parser, Subcommand};
 use environment::Refused;
 use signal::Interrupted;

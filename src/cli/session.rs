@@ -21,7 +21,8 @@ use crate::driver::{self, Config, Description, Nic, Port, Stats};
 use crate::emu::wire::{Note, WireSpec, check_files};
 use crate::emu::{Drive, Engine, Spec, Stages, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Address, Function, Roots, discover, journal};
+use crate::pci::{self, Address, Function, discover, journal};
+use crate::sys::Roots;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -404,10 +405,10 @@ fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pci::Roots;
     use crate::pci::journal::Journal;
     use crate::pci::kernel::Running;
     use crate::pci::network::Network;
+    use crate::sys::Roots;
     use std::fs;
     use std::os::unix::fs::symlink;
 

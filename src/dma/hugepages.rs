@@ -13,7 +13,7 @@
 //! vanish from under the pool when their process ends.
 
 use crate::error::{Error, Kind, Result};
-use crate::pci::Roots;
+use crate::sys::Roots;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;

@@ -5,23 +5,23 @@ use super::wait;
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Bar, Function};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// The registers of an opened card.
 pub struct Access {
     device: String,
     bar: Bar,
-    /// Whether analogue parts need time to settle.
-    silicon: bool,
+    /// Weak, as an interrupt of a queue must not keep a card open.
+    function: Weak<dyn Function>,
 }
 
 impl Access {
     /// The registers in BAR 0 of `function`, which must have `len` bytes.
-    pub fn new(function: &dyn Function, len: u64) -> Result<Self> {
+    pub fn new(function: &Arc<dyn Function>, len: u64) -> Result<Self> {
         let bar = function.bar(0)?;
         bar.require(function.name(), len)?;
-        let silicon = function.kind() != pci::Kind::Emulated;
-        Ok(Access { device: function.name().to_owned(), bar, silicon })
+        Ok(Access { device: function.name().to_owned(), bar, function: Arc::downgrade(function) })
     }
 
     /// Reads a register.
@@ -78,19 +78,10 @@ impl Access {
         Error::new(kind, format!("{self}: {text}"))
     }
 
-    /// Lets analogue parts settle: lasers, PLLs, wires. A model has none, and
-    /// everything that it does need time for shows in a register.
+    /// Lets parts that show nothing in a register settle: lasers, PLLs, wires.
     pub fn settle(&self, time: Duration) {
-        if !self.silicon {
-            return;
-        }
-        if time >= Duration::from_micros(200) {
-            std::thread::sleep(time);
-            return;
-        }
-        let start = Instant::now();
-        while start.elapsed() < time {
-            std::hint::spin_loop();
+        if let Some(function) = self.function.upgrade() {
+            function.wait(time);
         }
     }
 }

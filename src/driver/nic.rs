@@ -1,12 +1,12 @@
 //! The control plane of any card: what is asked of it is checked here, once,
 //! and done by its family ([`NicOps`]).
 
-use super::MacAddr;
 use super::limits;
 use super::ops::{ClockReading, Description, FlowRule, Link, NicOps};
 use super::stats::Stats;
 use super::tally::Tally;
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;

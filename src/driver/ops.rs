@@ -1,9 +1,9 @@
 //! What a family implements: its part of [`Nic`](super::nic::Nic).
 
-use super::MacAddr;
 use super::stats::Stats;
 use crate::dma::{L4, Timestamp};
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use std::fmt;
 use std::net::IpAddr;

@@ -301,10 +301,10 @@ impl<R: Shadows> Pending<R> {
         self.supply.is(pool)
     }
 
-    /// Writes down what the descriptor `ahead` of the next holds.
+    /// Writes down what the descriptor at `position` holds.
     #[inline(always)]
-    pub fn note(&mut self, ahead: u32, shadow: u32) {
-        self.ring.shadow(self.next.wrapping_add(ahead)).set(shadow);
+    pub fn note(&mut self, position: u32, shadow: u32) {
+        self.ring.shadow(position).set(shadow);
         self.marked += u32::from(shadow >= NO_BUFFER);
         self.bare += u32::from(shadow == BARE);
     }
@@ -312,16 +312,8 @@ impl<R: Shadows> Pending<R> {
     /// As [`Pending::note`], of the next descriptor, and moves past it.
     #[inline(always)]
     pub fn push(&mut self, shadow: u32) {
-        self.note(0, shadow);
+        self.note(self.next, shadow);
         self.next = self.next.wrapping_add(1);
-    }
-
-    /// Descriptors were written, from `next` to `position`, whose shadows are set.
-    #[inline(always)]
-    pub fn pushed(&mut self, position: u32, bare: u32) {
-        self.next = position;
-        self.marked += bare;
-        self.bare += bare;
     }
 
     /// Counts what went wrong.

@@ -6,7 +6,7 @@
 
 use super::clock::Counter;
 use super::{Clock, Ticks};
-use crate::pci::Roots;
+use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fmt;
 use std::fs;

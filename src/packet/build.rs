@@ -19,10 +19,10 @@
 //! the fields that change, and folds their values into the kept sum: no walk over
 //! the frame, no allocation.
 
-use super::checksum::Sum;
 use super::values::{Ips, Macs, Ports, Random, TEST_V4, TEST_V6, Values};
-use crate::driver::MacAddr;
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
+use crate::net::Sum;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 

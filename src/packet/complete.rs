@@ -8,9 +8,9 @@
 //! A card sums from the transport header to the end of the *frame*, or of the
 //! *packet*: one may do either, so the two must sum to the same.
 
-use super::checksum::Sum;
 use super::parse::ethertype;
 use crate::dma::{L4, Offload};
+use crate::net::Sum;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

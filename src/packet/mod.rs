@@ -13,7 +13,6 @@
 //! allocates nothing and calls no system.
 
 pub mod build;
-pub mod checksum;
 pub mod complete;
 mod filter;
 pub mod parse;

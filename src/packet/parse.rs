@@ -4,7 +4,7 @@
 //! what came off a wire: every length in it is checked against what is there,
 //! and a header that is cut short is simply not reported.
 
-use crate::driver::MacAddr;
+use crate::net::MacAddr;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

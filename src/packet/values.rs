@@ -11,8 +11,8 @@
 //! All fields of a frame step together, once a frame. Random ones draw from one
 //! generator with a seed, so that a run can be repeated.
 
-use crate::driver::MacAddr;
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 

@@ -14,12 +14,13 @@
 //! from any state to any other; binding, rolling back and restoring differ only
 //! in where they want to go, so a run that was killed anywhere can be restored.
 
+use super::Address;
 use super::discover::{self, Device};
 use super::guard::{self, Machine, Use};
 use super::journal::{self, Journal};
 use super::kernel::Kernel;
-use super::{Address, Roots};
 use crate::error::{Error, Kind, Result};
+use crate::sys::Roots;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::path::PathBuf;

@@ -14,8 +14,9 @@
 //! because one card of many is odd. Interfaces that were moved into another
 //! network namespace do not show (sysfs hides them).
 
-use super::{Address, Id, Roots};
+use super::{Address, Id};
 use crate::error::{Error, Kind, Result};
+use crate::sys::Roots;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -9,9 +9,10 @@
 //! What cannot be seen from here is treated as a use: a card whose driver shows
 //! no interface may have it in another network namespace.
 
+use super::Address;
 use super::discover::{self, Device, entries, text};
 use super::network::Network;
-use super::{Address, Roots};
+use crate::sys::Roots;
 use std::fmt;
 use std::fs;
 use std::net::IpAddr;

@@ -10,11 +10,12 @@
 //! It also tells the cards that bmnic handed over from those that somebody else
 //! did, a virtual machine's for one ([`handed_over`]).
 
+use super::Address;
 use super::discover::{self, Device};
 use super::kernel::Kernel;
 use super::network::Network;
-use super::{Address, Roots};
 use crate::error::{Error, Kind, Result};
+use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;

@@ -4,8 +4,8 @@
 //! through [`Kernel`] alone. A test puts its own kernel behind it, one that
 //! plays the effects on a tree of plain files and can fail or die at any call.
 
-use super::Roots;
 use crate::error::{Error, Kind, Result};
+use crate::sys::Roots;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};

@@ -25,7 +25,6 @@ pub mod kernel;
 pub mod network;
 mod open;
 mod page;
-mod roots;
 mod sysfs;
 mod uapi;
 mod vfio;
@@ -36,7 +35,6 @@ pub use bar::{Bar, Registers};
 pub use doorbell::{Doorbell, ShortDoorbell};
 pub use open::open;
 pub use page::Page;
-pub use roots::Roots;
 pub use window::Window;
 
 use crate::dma::{Addressing, Arena};

@@ -13,8 +13,8 @@
 //! IPv4 only the main routing table. What lies beyond cannot be seen from here;
 //! [`super::guard`] says so where it matters.
 
-use super::Roots;
 use super::discover::{entries, link_name, text};
+use crate::sys::Roots;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

@@ -9,8 +9,9 @@
 use super::discover;
 use super::sysfs::{self, Sysfs};
 use super::vfio::Vfio;
-use super::{Address, Function, Roots};
+use super::{Address, Function};
 use crate::error::{Error, Kind, Result};
+use crate::sys::Roots;
 use std::sync::Arc;
 
 /// Opens the function at `address`, memory decoding on, bus mastering off.

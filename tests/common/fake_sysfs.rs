@@ -7,9 +7,10 @@
 
 #![allow(dead_code)] // each test program uses a part
 
+use bmnic::pci::Address;
 use bmnic::pci::discover::{Device, find};
 use bmnic::pci::kernel::{Kernel, Running};
-use bmnic::pci::{Address, Roots};
+use bmnic::sys::Roots;
 use bmnic::{Error, Kind, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -272,8 +272,9 @@ pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until, clock: Option<&Clock>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::{self, Config, MacAddr, Port};
+    use crate::driver::{self, Config, Port};
     use crate::emu::{Drive, Engine, Spec, Tap};
+    use crate::net::MacAddr;
     use crate::pci::Function;
     use crate::testing::allocations;
 

@@ -1,7 +1,7 @@
 //! What `bmnic fwd` does to frames: nothing, new addresses, checksums.
 
 use crate::dma::Batch;
-use crate::driver::MacAddr;
+use crate::net::MacAddr;
 use crate::packet::complete;
 
 /// What is done to each frame on its way.

@@ -292,7 +292,7 @@ mod tests {
             raw: Vec::new(),
         };
         let clock = crate::measure::Clock::new();
-        let nowhere = crate::pci::Roots::under(std::path::Path::new("/nonexistent"));
+        let nowhere = crate::sys::Roots::under(std::path::Path::new("/nonexistent"));
         let none = std::time::Duration::ZERO;
         check(&View {
             frame: 64,

@@ -1,70 +1,16 @@
 //! Commands of the management controller: their layouts, as a table.
 //!
-//! ```text
-//!   name  code  in  LENGTH { FIELD offset / bytes ... }  out  LENGTH { ... }
-//! ```
-//!
 //! Offsets, lengths and names are those of the controller's own interface
-//! description (MCDI), which the vendor publishes with its drivers. A length is
-//! the least that a request must have, or that an answer must have to be of
-//! use; an answer may be longer, and fields beyond `out` are then optional.
-//! Only commands that this driver gives are here.
+//! description (MCDI), which the vendor publishes with its drivers. Only commands
+//! that this driver gives are here; [`commands!`] says how a line is read.
 
-/// A command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The interface's name for it, for messages.
-    pub name: &'static str,
-    /// Its number.
-    pub code: u16,
-    /// Bytes of the request.
-    pub input: usize,
-    /// Least bytes of the answer.
-    pub output: usize,
-}
-
-/// Where a field lies in a request or an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// Offset in bytes.
-    pub offset: usize,
-    /// Size in bytes; the whole of an array.
-    pub bytes: usize,
-}
-
-/// Declares commands; see the page of this module.
-macro_rules! commands {
-    ($($(#[$doc:meta])* $module:ident $name:ident $code:literal
-        in $in_len:literal { $($in_field:ident $in_at:literal / $in_size:literal)* }
-        out $out_len:literal { $($out_field:ident $out_at:literal / $out_size:literal)* })*) => {
-        $($(#[$doc])*
-        pub mod $module {
-            /// The command.
-            pub const COMMAND: super::Command =
-                super::Command { name: stringify!($name), code: $code, input: $in_len, output: $out_len };
-            /// Fields of the request.
-            #[allow(missing_docs, dead_code)] // as in the interface
-            pub mod input {
-                $(pub const $in_field: super::super::Field = super::super::Field { offset: $in_at, bytes: $in_size };)*
-            }
-            /// Fields of the answer.
-            #[allow(missing_docs, dead_code)] // as in the interface
-            pub mod output {
-                $(pub const $out_field: super::super::Field = super::super::Field { offset: $out_at, bytes: $out_size };)*
-            }
-        })*
-
-        /// Every command declared here, with its fields each way.
-        #[cfg(test)]
-        const TABLE: &[(Command, &[Field], &[Field])] = &[$((
-            $module::COMMAND,
-            &[$($module::input::$in_field),*],
-            &[$($module::output::$out_field),*],
-        )),*];
-    };
-}
+#[cfg(test)]
+use crate::driver::mailbox::{Command, Field};
+use crate::driver::mailbox::commands;
 
 commands! {
+    Little;
+
     /// Takes the function, or gives it up.
     drv_attach DRV_ATTACH 0x1c
         in 0x0c { NEW_STATE 0x00/4  UPDATE 0x04/4  FIRMWARE_ID 0x08/4 }

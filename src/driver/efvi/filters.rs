@@ -10,11 +10,12 @@ use super::cmd::{
     rss_context_set_key, rss_context_set_table, vadaptor_set_mac,
 };
 use super::hw::{Capability, Hw};
-use super::mcdi::Request;
 use super::setup;
 use crate::dma::L4;
-use crate::driver::{FlowRule, MacAddr, Rss};
+use crate::driver::mailbox::{Field, Request};
+use crate::driver::{FlowRule, Rss};
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 use std::net::IpAddr;
 
 /// Entries of a redirection table.
@@ -282,7 +283,7 @@ impl Filters {
             L4::Sctp => 132,
         };
         let mut fields = fields::ETHER_TYPE | fields::IP_PROTO;
-        let mut values: Vec<(super::cmd::Field, Vec<u8>)> =
+        let mut values: Vec<(Field, Vec<u8>)> =
             vec![(input::ETHER_TYPE, version.to_be_bytes().to_vec()), (input::IP_PROTO, vec![protocol, 0])];
         let octets = |address: IpAddr| match address {
             IpAddr::V4(address) => address.octets().to_vec(),

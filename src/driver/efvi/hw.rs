@@ -3,9 +3,10 @@
 
 use super::cmd::{get_capabilities, refusal};
 use super::ids::{Generation, Model};
-use super::mcdi::{Failure, Mcdi, Reply, Request};
+use super::mcdi::Mcdi;
 use super::regs::{self, MIN_STRIDE};
 use crate::dma::Region;
+use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::driver::regs::Reg;
 use crate::error::{Error, Kind, Result};
 use crate::pci::{Bar, Doorbell, Function, Window};

@@ -15,9 +15,10 @@
 //! Nothing in an answer is believed: header, sequence, command and length are
 //! checked before a byte of it is looked at.
 
-use super::cmd::{Command, Field, refusal};
+use super::cmd::refusal;
 use super::regs::{self, sft_status};
 use crate::dma::Region;
+use crate::driver::mailbox::{Command, Failure, Reply, Request};
 use crate::driver::wait;
 use crate::error::{Error, Kind, Result};
 use crate::pci::Bar;
@@ -42,83 +43,6 @@ const SEQUENCE: u32 = 16;
 const NOT_EPOCH: u32 = 1 << 21;
 const ERROR: u32 = 1 << 22;
 const RESPONSE: u32 = 1 << 23;
-
-/// A question.
-#[derive(Clone, Debug)]
-pub struct Request {
-    command: Command,
-    body: Vec<u8>,
-}
-
-impl Request {
-    /// A question with all fields zero.
-    pub fn new(command: Command) -> Self {
-        Request { command, body: vec![0; command.input] }
-    }
-
-    /// The command it is for.
-    pub fn command(&self) -> Command {
-        self.command
-    }
-
-    /// Sets a field of 1 to 8 bytes.
-    #[must_use]
-    pub fn with(mut self, field: Field, value: u64) -> Self {
-        self.body[field.offset..field.offset + field.bytes].copy_from_slice(&value.to_le_bytes()[..field.bytes]);
-        self
-    }
-
-    /// Sets the first bytes of a field, as they stand.
-    #[must_use]
-    pub fn with_bytes(mut self, field: Field, bytes: &[u8]) -> Self {
-        assert!(bytes.len() <= field.bytes);
-        self.body[field.offset..field.offset + bytes.len()].copy_from_slice(bytes);
-        self
-    }
-
-    /// Appends the addresses of the pages of `region`, 4 KiB each.
-    #[must_use]
-    pub fn with_pages(mut self, region: &Region) -> Self {
-        for offset in (0..region.len() as u64).step_by(4096) {
-            self.body.extend((region.iova() + offset).to_le_bytes());
-        }
-        self
-    }
-}
-
-/// An answer, at least as long as its command says.
-#[derive(Debug)]
-pub struct Reply(Vec<u8>);
-
-impl Reply {
-    /// A field that the command's least answer has.
-    pub fn get(&self, field: Field) -> u64 {
-        self.optional(field).unwrap_or(0)
-    }
-
-    /// A field that only longer answers have.
-    pub fn optional(&self, field: Field) -> Option<u64> {
-        let mut word = [0; 8];
-        let bytes = field.bytes.min(8);
-        word[..bytes].copy_from_slice(self.0.get(field.offset..field.offset + bytes)?);
-        Some(u64::from_le_bytes(word))
-    }
-
-    /// The bytes of a field, as far as the answer has them.
-    pub fn bytes(&self, field: Field) -> &[u8] {
-        let end = (field.offset + field.bytes).min(self.0.len());
-        self.0.get(field.offset..end).unwrap_or(&[])
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum Failure {
-    /// The controller said no, with this code.
-    Refused(u32),
-    /// It said nothing, or nothing that makes sense.
-    Broken(Error),
-}
 
 /// The way to a card's management controller.
 pub struct Mcdi {
@@ -176,7 +100,7 @@ impl Mcdi {
     /// Asks, and waits for the answer.
     pub fn ask(&mut self, request: &Request) -> std::result::Result<Reply, Failure> {
         self.check().map_err(Failure::Broken)?;
-        let Request { command, body } = request;
+        let (command, body) = (request.command(), request.body());
         assert!(body.len() <= MAX_BODY, "{}", command.name);
         self.sequence = (self.sequence + 1) & 0xf;
         let words = self.buffer.words32();
@@ -193,7 +117,7 @@ impl Mcdi {
         crate::dma::barrier::io_wmb();
         self.bar.write32(u64::from(regs::MC_DB_LWRD.offset), (self.buffer.iova() >> 32) as u32);
         self.bar.write32(u64::from(regs::MC_DB_HWRD.offset), self.buffer.iova() as u32);
-        self.wait(command).map_err(Failure::Broken)?;
+        self.wait(&command).map_err(Failure::Broken)?;
 
         let (first, second) = (self.word(0), self.word(1));
         let same = |mask: u32| (first ^ (V2 | self.sequence << SEQUENCE)) & mask == 0;
@@ -225,7 +149,7 @@ impl Mcdi {
             )));
         }
         let body = (0..len.div_ceil(4)).flat_map(|n| self.word(2 + n).to_le_bytes()).take(len).collect();
-        Ok(Reply(body))
+        Ok(Reply::new(command, body))
     }
 
     fn word(&self, n: usize) -> u32 {

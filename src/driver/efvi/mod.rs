@@ -57,10 +57,9 @@ use super::limits::Limits;
 use super::pieces::Pieces;
 use super::supply::Supply;
 use super::tally::Tally;
-use super::{
-    Anomalies, ClockReading, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, TxPath,
-};
+use super::{Anomalies, ClockReading, Config, Description, FlowRule, Link, Nic, Port, Stats, TimestampSource, TxPath};
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use filters::Filters;
 use hw::{Capability, Hw};

@@ -16,7 +16,7 @@
 
 use super::desc;
 use super::regs::{self, APERTURE, PUSH};
-use super::{hw::Hw, setup};
+use super::hw::Hw;
 use crate::dma::barrier;
 use crate::driver::TxPath;
 use crate::error::Result;
@@ -95,7 +95,6 @@ impl Path {
         };
         let direct = match wanted {
             TxPath::Ctpio { threshold } => {
-                setup::check_ctpio(hw)?;
                 let threshold = threshold.map_or(desc::WHOLE_FRAME, u32::from);
                 Some(Direct { window: hw.window(vi, regs::CTPIO, APERTURE)?, threshold })
             }

@@ -10,11 +10,12 @@ use super::cmd::{
 use super::ev::{self, Event, code};
 use super::hw::{Capabilities, Capability, Hw};
 use super::ids::Generation;
-use super::mcdi::Request;
 use super::time::{Format, Sync};
 use crate::dma::Region;
-use crate::driver::{Link, MacAddr, wait};
+use crate::driver::mailbox::Request;
+use crate::driver::{Link, wait};
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -394,7 +395,7 @@ pub fn packet_memory(hw: &Hw, vi: u16) -> Result<u64> {
     let none = |why: &str| -> Error {
         hw.error(Kind::Unsupported, format!("no packet memory (PIO) for its transmit queue: {why}; use --tx-path push"))
     };
-    if hw.caps.pio_buffers == 0 || usize::from(hw.caps.pio_bytes) < super::tx::PIO_SLICE {
+    if hw.caps.pio_buffers == 0 || usize::from(hw.caps.pio_bytes) < super::path::PIO_SLICE {
         return Err(none("its firmware offers none"));
     }
     let codes = [refusal::ENOSPC, refusal::EPERM, refusal::ENOSYS];

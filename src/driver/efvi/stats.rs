@@ -12,8 +12,8 @@
 
 use super::cmd::{EVB_PORT_ID_ASSIGNED, mac_stats};
 use super::hw::Hw;
-use super::mcdi::Request;
 use crate::dma::Region;
+use crate::driver::mailbox::Request;
 use crate::driver::Stats;
 use crate::error::{Kind, Result};
 use std::sync::atomic::Ordering;

@@ -5,8 +5,9 @@ use super::hw::Hw;
 use super::ids::Mac;
 use super::regs::{self, Reg, pfqf};
 use super::vsi::Vsi;
-use crate::driver::{MacAddr, Rss};
+use crate::driver::Rss;
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 
 /// Reads a filter register: of the X710 by command 0206, as the firmware uses
 /// it too; of the X722 by itself.

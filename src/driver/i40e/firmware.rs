@@ -5,8 +5,8 @@ use super::adminq::{AdminQueue, BUFFER, Buffer, Code, le16, le32};
 use super::hw::Hw;
 use super::ids::Mac;
 use super::regs::{self, fla, fwsts, srctl, uld};
-use crate::driver::MacAddr;
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 use std::time::Duration;
 
 /// The admin queue's version that this driver speaks, and the oldest minor one

@@ -8,6 +8,7 @@ use crate::error::{Kind, Result};
 use crate::pci::Function;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// The control plane's hold on a card: its registers by name, and what it is.
 pub struct Hw {
@@ -33,7 +34,7 @@ impl Hw {
     ///
     /// # Errors
     /// [`Kind::Gone`] if they read as all ones.
-    pub fn new(function: &dyn Function, model: &Model) -> Result<Hw> {
+    pub fn new(function: &Arc<dyn Function>, model: &Model) -> Result<Hw> {
         const ARI: u32 = 1 << 4;
         let access = Access::new(function, BAR_LEN)?;
         access.answers(regs::GLGEN_RSTAT)?;

@@ -4,8 +4,9 @@ use super::hw::Hw;
 use super::ids::Mac;
 use super::regs::{self, fctrl, ftqf, l34timir, mcstctrl, mrqc, rah};
 use crate::dma::L4;
-use crate::driver::{FlowRule, MacAddr, Rss};
+use crate::driver::{FlowRule, Rss};
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 use std::net::IpAddr;
 
 /// The address in slot 0: the EEPROM's after reset.
@@ -23,17 +24,13 @@ pub fn mac(hw: &Hw) -> Result<MacAddr> {
 }
 
 /// Puts an address in slot 0.
-pub fn set_mac(hw: &Hw, mac: MacAddr) -> Result<()> {
+pub fn set_mac(hw: &Hw, mac: MacAddr) {
     let MacAddr([a, b, c, d, e, f]) = mac;
-    if a & 1 != 0 || mac == MacAddr::default() {
-        return Err(hw.error(Kind::Usage, format!("{mac} cannot be a card's own address: it names a group or nobody")));
-    }
     hw.write(regs::RAL.at(0), u32::from_le_bytes([a, b, c, d]));
     hw.write(regs::RAH.at(0), u32::from_le_bytes([e, f, 0, 0]) | rah::AV);
     // Pool 0, the only one (§7.10.3).
     hw.write(regs::MPSAR_LO.at(0), 1);
     hw.write(regs::MPSAR_HI.at(0), 0);
-    Ok(())
 }
 
 /// Empties all tables but the address in slot 0 (82599 §4.6.7: what a reset
@@ -58,10 +55,7 @@ pub fn set_promiscuous(hw: &Hw, on: bool) {
 
 /// Receives these groups. The card keeps a hash of 12 bits of each, so a group
 /// that nobody asked for passes too if it shares its bucket with one.
-pub fn set_multicast(hw: &Hw, groups: &[MacAddr]) -> Result<()> {
-    if let Some(wrong) = groups.iter().find(|group| group.0[0] & 1 == 0) {
-        return Err(hw.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
-    }
+pub fn set_multicast(hw: &Hw, groups: &[MacAddr]) {
     let mut table = [0u32; 128];
     for group in groups {
         let bucket = bucket(*group);
@@ -71,7 +65,6 @@ pub fn set_multicast(hw: &Hw, groups: &[MacAddr]) -> Result<()> {
         hw.write(reg, bits);
     }
     hw.write(regs::MCSTCTRL, if groups.is_empty() { 0 } else { mcstctrl::MFE });
-    Ok(())
 }
 
 /// Bucket of a group: bits 47:36 of its address (§8.2.3.7.5).
@@ -81,89 +74,63 @@ fn bucket(group: MacAddr) -> usize {
 
 /// Turns RSS on for `queues` queues (82599 §7.1.2.8, §4.6.7): key and table
 /// first, the command last.
-pub fn set_rss(hw: &Hw, rss: &Rss, queues: u16) -> Result<()> {
+pub fn set_rss(hw: &Hw, rss: &Rss, queues: u16) {
     for (reg, word) in regs::RSSRK.all().zip(rss.key.chunks_exact(4)) {
         hw.write(reg, word.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)));
     }
-    set_rss_table(hw, &rss.table, queues)?;
+    set_rss_table(hw, &rss.table, queues);
     let udp = if rss.udp { mrqc::IPV4_UDP | mrqc::IPV6_UDP } else { 0 };
     hw.write(regs::MRQC, mrqc::RSSEN | mrqc::IPV4 | mrqc::IPV4_TCP | mrqc::IPV6 | mrqc::IPV6_TCP | udp);
-    Ok(())
 }
 
 /// Writes the redirection table, repeated to the card's length: 128 entries, of
 /// the X550 512.
-pub fn set_rss_table(hw: &Hw, table: &[u16], queues: u16) -> Result<()> {
-    if let Some(wrong) = table.iter().find(|&&queue| queue >= queues) {
-        return Err(hw.error(
-            Kind::Usage,
-            format!("the redirection table names queue {wrong} but there are {queues}, counted from 0"),
-        ));
-    }
+pub fn set_rss_table(hw: &Hw, table: &[u16], queues: u16) {
     let entry = |i: usize| u32::from(if table.is_empty() { i as u16 % queues } else { table[i % table.len()] });
     let extended = if hw.mac == Mac::X550 { 96 } else { 0 };
     for (n, reg) in regs::RETA.all().chain(regs::ERETA.all().take(extended)).enumerate() {
         hw.write(reg, (0..4).fold(0, |word, k| word | entry(4 * n + k) << (8 * k)));
     }
-    Ok(())
 }
 
-/// The 5-tuple filters in use, by slot.
-#[derive(Default)]
-pub struct Steering {
-    rules: Vec<FlowRule>,
-}
+/// Flow filters (82599 §7.1.2.5).
+const FLOW_FILTERS: usize = 128;
 
-impl Steering {
-    /// Steers a flow to a queue (82599 §7.1.2.5). A rule for the same flow is replaced.
-    pub fn add(&mut self, hw: &Hw, rule: &FlowRule, queues: u16) -> Result<()> {
-        let (source, destination) = (ipv4(hw, rule.source)?, ipv4(hw, rule.destination)?);
-        if rule.queue >= queues {
-            return Err(hw.error(
-                Kind::Usage,
-                format!("a flow cannot be steered to queue {}: there are {queues}, counted from 0", rule.queue),
-            ));
-        }
-        let same_flow = |other: &FlowRule| FlowRule { queue: rule.queue, ..*other } == *rule;
-        let slot = self.rules.iter().position(same_flow).unwrap_or(self.rules.len());
-        if slot >= 128 {
-            return Err(
-                hw.error(Kind::Usage, "all 128 of its flow filters are in use; merge rules or leave fields open")
-            );
-        }
-        let n = slot as u16;
-        let any = |open: bool, bit| if open { bit } else { 0 };
-        let protocol = match rule.protocol {
-            L4::Tcp => ftqf::TCP,
-            L4::Udp => ftqf::UDP,
-            L4::Sctp => ftqf::SCTP,
-        };
-        // Off while it is half written.
-        hw.write(regs::FTQF.at(n), 0);
-        // Addresses and ports as they stand in the packet.
-        hw.write(regs::SAQF.at(n), source);
-        hw.write(regs::DAQF.at(n), destination);
-        let port = |port: Option<u16>| u32::from(port.unwrap_or(0).swap_bytes());
-        hw.write(regs::SDPQF.at(n), port(rule.source_port) | port(rule.destination_port) << 16);
-        hw.write(regs::L34TIMIR.at(n), l34timir::RESERVED | u32::from(rule.queue) << l34timir::QUEUE_SHIFT);
-        hw.write(
-            regs::FTQF.at(n),
-            protocol
-                | ftqf::PRIORITY_7
-                | any(rule.source.is_none(), ftqf::ANY_SOURCE)
-                | any(rule.destination.is_none(), ftqf::ANY_DESTINATION)
-                | any(rule.source_port.is_none(), ftqf::ANY_SOURCE_PORT)
-                | any(rule.destination_port.is_none(), ftqf::ANY_DESTINATION_PORT)
-                | ftqf::ANY_POOL
-                | ftqf::ENABLE,
+/// Steers a flow to a queue, by the filter in `slot`.
+pub fn steer(hw: &Hw, slot: usize, rule: &FlowRule) -> Result<()> {
+    let (source, destination) = (ipv4(hw, rule.source)?, ipv4(hw, rule.destination)?);
+    if slot >= FLOW_FILTERS {
+        return Err(
+            hw.error(Kind::Usage, "all 128 of its flow filters are in use; merge rules or leave fields open")
         );
-        if slot == self.rules.len() {
-            self.rules.push(*rule);
-        } else {
-            self.rules[slot] = *rule;
-        }
-        Ok(())
     }
+    let n = slot as u16;
+    let any = |open: bool, bit| if open { bit } else { 0 };
+    let protocol = match rule.protocol {
+        L4::Tcp => ftqf::TCP,
+        L4::Udp => ftqf::UDP,
+        L4::Sctp => ftqf::SCTP,
+    };
+    // Off while it is half written.
+    hw.write(regs::FTQF.at(n), 0);
+    // Addresses and ports as they stand in the packet.
+    hw.write(regs::SAQF.at(n), source);
+    hw.write(regs::DAQF.at(n), destination);
+    let port = |port: Option<u16>| u32::from(port.unwrap_or(0).swap_bytes());
+    hw.write(regs::SDPQF.at(n), port(rule.source_port) | port(rule.destination_port) << 16);
+    hw.write(regs::L34TIMIR.at(n), l34timir::RESERVED | u32::from(rule.queue) << l34timir::QUEUE_SHIFT);
+    hw.write(
+        regs::FTQF.at(n),
+        protocol
+            | ftqf::PRIORITY_7
+            | any(rule.source.is_none(), ftqf::ANY_SOURCE)
+            | any(rule.destination.is_none(), ftqf::ANY_DESTINATION)
+            | any(rule.source_port.is_none(), ftqf::ANY_SOURCE_PORT)
+            | any(rule.destination_port.is_none(), ftqf::ANY_DESTINATION_PORT)
+            | ftqf::ANY_POOL
+            | ftqf::ENABLE,
+    );
+    Ok(())
 }
 
 /// An address as the filter compares it; 0 for any.

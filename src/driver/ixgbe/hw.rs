@@ -8,6 +8,7 @@ use crate::error::{Kind, Result};
 use crate::pci::Function;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The control plane's hold on a card: its registers by name, and what it is.
@@ -34,7 +35,7 @@ impl Hw {
     ///
     /// # Errors
     /// [`Kind::Gone`] if they read as all ones.
-    pub fn new(function: &dyn Function, model: &Model) -> Result<Hw> {
+    pub fn new(function: &Arc<dyn Function>, model: &Model) -> Result<Hw> {
         let access = Access::new(function, BAR_LEN)?;
         access.answers(regs::STATUS)?;
         let port = (access.read(regs::STATUS) & status::LAN_ID) >> 2 & 1;

@@ -37,20 +37,21 @@ mod setup;
 mod sfp;
 mod stats;
 
+use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, TimestampSource, no_driver};
 use super::rings::Rings;
-use super::supply::Supply;
-use super::tally::Tally;
-use super::{
-    Anomalies, ClockReading, Config, Description, FlowRule, Link, MacAddr, Nic, Port, Stats, TimestampSource, rx, tx,
-};
+use super::slots::Stock;
+use super::stats::Stats;
+use super::{rx, tx};
 use crate::dma::{Decoder, Timestamp};
 use crate::error::Result;
+use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use desc::Descriptor;
 use hw::Hw;
-use ids::{Mac, Media, Model};
+use ids::{Mac, Media};
 use sfp::Module;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,9 @@ pub type RxQueue = rx::Queue<desc::Received>;
 /// A transmit queue of an 82599, X540 or X550.
 pub type TxQueue = tx::Queue<desc::ToSend>;
 
+/// Transmit paths.
+pub const PATHS: &[&str] = &["dma"];
+
 /// Whether `id` is one of this family.
 pub fn supports(id: pci::Id) -> bool {
     ids::find(id).is_some()
@@ -87,84 +91,76 @@ pub fn supports(id: pci::Id) -> bool {
 /// [`Kind::Usage`]: crate::Kind::Usage
 /// [`Kind::Gone`]: crate::Kind::Gone
 /// [`Kind::Timeout`]: crate::Kind::Timeout
-pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
-    let Some(model) = ids::find(function.id()) else {
-        return Err(super::unsupported(&*function));
-    };
-    let hw = Arc::new(Hw::new(&*function, model)?);
+pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
+where
+    R: From<RxQueue>,
+    T: From<TxQueue>,
+{
+    let model = ids::find(function.id()).ok_or_else(|| no_driver(&*function))?;
+    let hw = Arc::new(Hw::new(&function, model)?);
     LIMITS.check(function.name(), config)?;
+    let mut description = Description::new(&*function, "ixgbe", model.name);
 
     // From here on a failure stops the card again: Card's drop does.
     setup::reset(&hw)?; // §4.6.3
-    let mut card = Card::new(function, hw, model, config)?;
+    let stamped = config.timestamps && model.mac == Mac::X550;
+    let mut card = Card::new(function, hw, stamped, config);
     let hw = Arc::clone(&card.hw);
+    description.mac = filters::mac(&hw)?;
     setup::general(&hw); // §4.6.3
     card.module = link::start(&hw, config.loopback)?; // §4.6.4
-    card.counters = stats::Counters::default();
     stats::Counters::default().update(&hw, MAX_RX_QUEUES); // §4.6.5: reading clears
     filters::clear(&hw); // §4.6.7
-    filters::set_mac(&hw, card.description.mac)?;
+    filters::set_mac(&hw, description.mac);
     setup::receive_unit(&hw, config);
     filters::set_promiscuous(&hw, config.promiscuous);
     if config.rx_queues > 1 {
-        filters::set_rss(&hw, &config.rss, config.rx_queues)?;
+        filters::set_rss(&hw, &config.rss, config.rx_queues);
     }
-    if card.description.timestamps == TimestampSource::Hardware {
+    if stamped {
         setup::timestamps(&hw);
+        description.timestamps = TimestampSource::Hardware;
     }
     setup::transmit_unit(&hw); // §4.6.8
     card.function.set_bus_master(true)?;
     let (rx, tx) = card.queues(config)?; // §4.6.7.1, §4.6.8.1
     setup::start_receive(&hw)?;
-    Ok(Port { rx, tx, nic: Box::new(card) })
+    (description.max_rx_queues, description.max_tx_queues) = (MAX_RX_QUEUES, MAX_TX_QUEUES);
+    Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
 /// The control plane of an opened card. Dropped, it stops the card.
 struct Card {
     function: Arc<dyn Function>,
     hw: Arc<Hw>,
-    description: Description,
     rx_queues: u16,
     tx_queues: u16,
     loopback: bool,
+    /// The card stamps what it receives.
+    stamped: bool,
     /// What is in the SFP+ cage, as far as the link was brought up with it.
     module: Module,
-    steering: filters::Steering,
     counters: stats::Counters,
-    tallies: Vec<Arc<Tally>>,
     interrupts: Option<Interrupts>,
 }
 
 impl Card {
-    fn new(function: Arc<dyn Function>, hw: Arc<Hw>, model: &'static Model, config: &Config) -> Result<Self> {
-        let stamps = config.timestamps && model.mac == Mac::X550;
-        let description = Description {
-            device: function.name().to_owned(),
-            model: model.name,
-            driver: "ixgbe",
-            kind: function.kind(),
-            mac: filters::mac(&hw)?,
-            timestamps: if stamps { TimestampSource::Hardware } else { TimestampSource::Tsc },
-            max_rx_queues: MAX_RX_QUEUES,
-            max_tx_queues: MAX_TX_QUEUES,
-        };
-        Ok(Card {
+    fn new(function: Arc<dyn Function>, hw: Arc<Hw>, stamped: bool, config: &Config) -> Self {
+        Card {
             function,
             hw,
-            description,
             rx_queues: config.rx_queues,
             tx_queues: config.tx_queues,
             loopback: config.loopback,
+            stamped,
             module: Module::Absent,
-            steering: filters::Steering::default(),
             counters: stats::Counters::default(),
-            tallies: Vec::new(),
             interrupts: None,
-        })
+        }
     }
 
     /// Makes the rings, in one arena, and tells the card of them.
-    fn queues(&mut self, config: &Config) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
+    fn queues<R: From<RxQueue>, T: From<TxQueue>>(&mut self, config: &Config) -> Result<(Vec<R>, Vec<T>)> {
         let rings = Rings::new(&*self.function, config, size_of::<Descriptor>(), size_of::<Descriptor>())?;
         if config.interrupts {
             self.interrupts = Some(Interrupts::new(&self.function, config.rx_queues, 0, irq::MAX_VECTORS)?);
@@ -172,7 +168,7 @@ impl Card {
         }
         let reading = rx::Reading {
             max_frame: u32::from(config.max_frame),
-            stamped: self.description.timestamps == TimestampSource::Hardware,
+            stamped: self.stamped,
             decoder: match (self.hw.mac == Mac::I82599, config.vlan_strip) {
                 (true, true) => Decoder::of::<desc::Words<true, true>>(),
                 (true, false) => Decoder::of::<desc::Words<true, false>>(),
@@ -190,29 +186,21 @@ impl Card {
                 interrupts.of(n, move || irq::unmask(&hw, n))
             });
             let tail = hw.doorbell(regs::RDT.at(n))?;
-            let queue =
-                RxQueue::new(ring, u32::from(config.rx_ring), tail, Supply::new(&self.function), &reading, interrupt);
-            self.tallies.push(queue.tally());
-            rx.push(super::RxQueue::Ixgbe(queue));
+            let stock = Stock::new(&self.function, interrupt);
+            rx.push(RxQueue::new(ring, u32::from(config.rx_ring), tail, stock, &reading).into());
         }
         let mut tx = Vec::new();
         for n in 0..config.tx_queues {
             let ring = rings.tx(n);
             setup::transmit_queue(hw, n, &ring)?;
             let tail = hw.doorbell(regs::TDT.at(n))?;
-            let queue = TxQueue::new(ring, u32::from(config.tx_ring), tail, Supply::new(&self.function));
-            self.tallies.push(queue.tally());
-            tx.push(super::TxQueue::Ixgbe(queue));
+            tx.push(TxQueue::new(ring, u32::from(config.tx_ring), tail, &self.function).into());
         }
         Ok((rx, tx))
     }
 }
 
-impl Nic for Card {
-    fn describe(&self) -> &Description {
-        &self.description
-    }
-
+impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
         // A module that was plugged in since.
         if self.hw.media == Media::Sfp && self.module == Module::Absent && !self.loopback {
@@ -228,39 +216,33 @@ impl Nic for Card {
     }
 
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
-        filters::set_multicast(&self.hw, groups)?;
+        filters::set_multicast(&self.hw, groups);
         self.hw.alive()
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
-        filters::set_mac(&self.hw, mac)?;
-        self.description.mac = mac;
+        filters::set_mac(&self.hw, mac);
         self.hw.alive()
     }
 
     fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
-        filters::set_rss_table(&self.hw, table, self.rx_queues)?;
+        filters::set_rss_table(&self.hw, table, self.rx_queues);
         self.hw.alive()
     }
 
-    fn steer(&mut self, rule: &FlowRule) -> Result<()> {
-        self.steering.add(&self.hw, rule, self.rx_queues)?;
+    fn steer(&mut self, slot: usize, rule: &FlowRule) -> Result<()> {
+        filters::steer(&self.hw, slot, rule)?;
         self.hw.alive()
     }
 
     fn stats(&mut self) -> Result<Stats> {
         // Before the counters: all ones would be added up.
         self.hw.alive()?;
-        let mut stats = self.counters.update(&self.hw, self.rx_queues);
-        stats.anomalies = Anomalies::default();
-        for tally in &self.tallies {
-            stats.anomalies.add(&tally.read());
-        }
-        Ok(stats)
+        Ok(self.counters.update(&self.hw, self.rx_queues))
     }
 
     fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
-        if self.description.timestamps != TimestampSource::Hardware {
+        if !self.stamped {
             return Ok(None);
         }
         let before = other();

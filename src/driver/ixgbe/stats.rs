@@ -1,7 +1,6 @@
 //! Statistics: registers that reading clears, added up in 64 bits (82599 §8.2.3.23).
 //!
-//! A 32-bit packet counter of a full 10 Gbit/s link overflows after 288 s, so
-//! whoever wants exact figures asks more often than that.
+//! A 32-bit packet counter of a full 10 Gbit/s link overflows after 288 s: exact figures need to be asked for more often than that.
 
 use super::hw::Hw;
 use super::regs::{self, Reg};
@@ -24,8 +23,6 @@ impl Counters {
         let read36 = |low: Reg, high: Reg| read(low) | (read(high) & 0xf) << 32;
         let total = &mut self.total;
 
-        // First of all CRCERRS, by which an emulated card that shares the pages of
-        // the queues' counters knows that it is to bring them up to date.
         total.rx_errors += [regs::CRCERRS, regs::RLEC, regs::RUC, regs::RFC, regs::RJC].map(read).iter().sum::<u64>();
         // GPRC also counts frames that were then lost, so the queues' own
         // counters are what was received (82599 erratum).

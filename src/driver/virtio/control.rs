@@ -7,8 +7,9 @@
 use super::hw::Hw;
 use super::ring::{Format, Notifier, Part};
 use crate::dma::Region;
-use crate::driver::{MacAddr, wait};
+use crate::driver::wait;
 use crate::error::{Kind, Result};
+use crate::net::MacAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use crate::driver::queue::Transmit;
 use crate::driver::ring::{Buffers, Ring};
 use crate::driver::slots::{BARE, OddFrame, Pending, Sendable, Sends, Sent, TAG};
 use crate::driver::tally::Anomaly;
-use crate::packet::checksum::Sum;
+use crate::net::Sum;
 use crate::pci::Function;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -268,7 +268,6 @@ impl<F: Format> Sends for Queue<F> {
         let (mut position, mut turn, mut free) = (self.pending.next, self.turn, self.free());
         let mut sent = from;
         let mut bytes = 0;
-        let mut bare = 0;
         while sent < batch.len() {
             let Entry { buffer, span, .. } = batch.entries()[sent];
             let (length, start) = (u32::from(span.len()), u32::from(span.start()));
@@ -286,9 +285,8 @@ impl<F: Format> Sends for Queue<F> {
             } else {
                 let header = Part { address: self.plain, len: HEADER, write: false };
                 self.ring.give_chain(turn, position, &[header, Part { address, len: length, write: false }]);
-                self.pending.ring.at(position).set(BARE);
-                self.pending.ring.at(position.wrapping_add(1)).set(buffer);
-                bare += 1;
+                self.pending.note(position, BARE);
+                self.pending.note(position.wrapping_add(1), buffer);
                 2
             };
             self.chains[..n][at].set(parts);
@@ -298,8 +296,7 @@ impl<F: Format> Sends for Queue<F> {
             bytes += u64::from(length);
             sent += 1;
         }
-        self.pending.pushed(position, bare);
-        self.turn = turn;
+        (self.pending.next, self.turn) = (position, turn);
         if sent > from {
             self.counters.add(sent - from, bytes);
         }

@@ -277,7 +277,7 @@ impl decode::Memory for Bar<'_> {
 ///
 /// # Errors
 /// [`Kind::Missing`], with the command that makes them.
-pub fn require_huge_pages(roots: &crate::pci::Roots, pages: u64) -> Result<()> {
+pub fn require_huge_pages(roots: &crate::sys::Roots, pages: u64) -> Result<()> {
     let page = 2 << 20;
     let pools = crate::dma::hugepages::pools(roots);
     let free: u64 = pools.iter().filter(|pool| pool.page == page).map(|pool| pool.free).sum();

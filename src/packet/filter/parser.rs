@@ -2,8 +2,8 @@
 
 use super::lexer::{Token, place, tokens};
 use super::{Operator, Relation, Test, Value};
-use crate::driver::MacAddr;
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use std::net::{IpAddr, Ipv4Addr};
 
 const IP: u32 = 0x0800;

@@ -1,12 +1,49 @@
-//! The Internet checksum (RFC 1071), summed in pieces.
-//!
-//! A [`Sum`] is a one's complement sum that has not been folded yet, so what is
-//! constant in a frame is summed once and what changes is added per packet: two
-//! or three additions and a fold, instead of a walk over the frame (RFC 1624
-//! does the same by subtracting; adding to a sum without the field needs no
-//! care about negative zero).
+//! What drivers and packets both need to know of a frame: Ethernet addresses and
+//! the Internet checksum (RFC 1071).
 
-/// A one's complement sum of 16-bit words, not yet folded.
+use crate::error::{Error, Kind, Result};
+use std::fmt;
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl MacAddr {
+    /// Whether it names a group: multicast or broadcast.
+    pub fn is_group(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl std::str::FromStr for MacAddr {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::new(Kind::Usage, format!("'{text}' is not a MAC address; write it like 02:00:00:00:00:01"));
+        let mut mac = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut mac {
+            let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
+            *byte = part.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or_else(bad)?;
+        }
+        if parts.next().is_some() { Err(bad()) } else { Ok(MacAddr(mac)) }
+    }
+}
+
+/// A one's complement sum of 16-bit words, not yet folded: the Internet checksum
+/// in pieces.
+///
+/// What is constant in a frame is summed once and what changes is added per
+/// packet: two or three additions and a fold, instead of a walk over the frame
+/// (RFC 1624 does the same by subtracting; adding to a sum without the field
+/// needs no care about negative zero).
 ///
 /// It holds 2^32 words before it could overflow: far more than a frame has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +109,17 @@ impl Sum {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_mac_address_reads_as_it_prints() {
+        let mac: MacAddr = "02:00:5e-10-00:FF".parse().unwrap();
+        assert_eq!(mac.to_string(), "02:00:5e:10:00:ff");
+        for text in
+            ["", "02:00:00:00:00", "02:00:00:00:00:00:00", "2:0:0:0:0:0", "02:00:00:00:00:0g", "é2:00:00:00:00:01"]
+        {
+            assert_eq!(text.parse::<MacAddr>().unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+    }
 
     #[test]
     fn the_example_of_rfc_1071_sums_to_ddf2() {
