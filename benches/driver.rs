@@ -189,7 +189,7 @@ struct Driver<'p> {
     rx: RxQueue,
     tx: TxQueue,
     batch: Batch<'p>,
-    _nic: Box<dyn driver::Nic>,
+    _nic: driver::Nic,
 }
 
 impl<'p> Driver<'p> {

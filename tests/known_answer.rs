@@ -7,7 +7,7 @@
 //! has to be the same each time, or be named as the tester's.
 
 use bmnic::dma::{Addressing, Batch, Pool};
-use bmnic::driver::pair::{self, Loop, Receive, Transmit};
+use bmnic::driver::queue::{self, Loop, Receive, Transmit};
 use bmnic::driver::{self, Config, Port};
 use bmnic::emu::wire::{BURST, Random, Sizes, Source, SourceSpec, Wire};
 use bmnic::emu::{Drive, Engine, Spec};

@@ -139,7 +139,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     clock.refine();
     let limits = session.limits(&args.length);
     let rings = usize::from(args.rings.rxd) * rx.len();
-    let (mut gauge, times) = Gauge::new(nic.as_mut(), clock.clone())?;
+    let (mut gauge, times) = Gauge::new(&mut nic, clock.clone())?;
     // All that is in memory: in the rings, held by the merge, and in hand.
     let buffers = rings + (merge::HELD * rx.len() + 1) * BATCH_MAX;
     let pool = session.pool_of(buffers)?;
@@ -147,7 +147,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         queue.fill(&pool)?;
     }
     // From here on the rings take packets, and what is lost is lost.
-    let before = Counted::now(&session, nic.as_mut())?;
+    let before = Counted::now(&session, &mut nic)?;
     let receiver = Receiver {
         pool,
         queues: rx,
@@ -160,7 +160,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         stop: session.stop.clone(),
         counts: Arc::default(),
     };
-    let (ended, counted, elapsed) = watch(receiver, &session, &output, nic.as_mut(), &mut gauge, &before)?;
+    let (ended, counted, elapsed) = watch(receiver, &session, &output, &mut nic, &mut gauge, &before)?;
     clock.refine();
     drop(nic);
     // What was captured is written, whatever became of the card.
@@ -193,7 +193,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn now(session: &Session, nic: &mut dyn Nic) -> Result<Self> {
+    fn now(session: &Session, nic: &mut Nic) -> Result<Self> {
         Ok(Counted { stats: session.stats(0, nic)?, notes: session.notes() })
     }
 }
@@ -223,7 +223,7 @@ fn watch(
     receiver: Receiver,
     session: &Session,
     output: &Output,
-    nic: &mut dyn Nic,
+    nic: &mut Nic,
     gauge: &mut Gauge,
     before: &Counted,
 ) -> anyhow::Result<(Ended, Result<Counted>, Duration)> {

@@ -8,8 +8,8 @@
 use super::Context;
 use super::session::{Defaults, NOMINAL_SPEED, Session};
 use crate::dma::{BUFFER_SIZE, Pool};
-use crate::driver::pair::{self, Loop};
-use crate::driver::{Config, Description, Port};
+use crate::driver::queue::Loop;
+use crate::driver::{self, Config, Description, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::probe::MIN_LEN;
 use std::time::Duration;
@@ -81,7 +81,7 @@ pub fn run<L: Loop>(session: &mut Session, body: L) -> Result<L::Output> {
         [] => (None, None),
     };
     match (rx, tx) {
-        (Some(rx), Some(tx)) => Ok(pair::with_pair(rx, tx, body)),
+        (Some(rx), Some(tx)) => Ok(driver::with_pair(rx, tx, body)),
         _ => Err(Error::new(Kind::NotFound, "no card to measure; name one, `bmnic list` shows what there is")),
     }
 }

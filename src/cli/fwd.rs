@@ -128,7 +128,7 @@ impl Drop for Ending {
 }
 
 /// The cards, the lanes that packets take, and what passes each way.
-type Circuits = (Vec<Box<dyn Nic>>, Vec<Lane>, Vec<Way>);
+type Circuits = (Vec<Nic>, Vec<Lane>, Vec<Way>);
 
 impl Args {
     fn config(&self) -> Config {
@@ -199,7 +199,7 @@ impl Args {
         session: &Session,
         context: &Context,
         output: &Output,
-        nics: &mut [Box<dyn Nic>],
+        nics: &mut [Nic],
         lanes: Vec<Lane>,
         ways: Vec<Way>,
         limits: Limits,
@@ -269,7 +269,7 @@ impl Args {
         &self,
         session: &Session,
         output: &Output,
-        nics: &mut [Box<dyn Nic>],
+        nics: &mut [Nic],
         report: &mut Report,
         until: &Until,
         duration: Option<Duration>,

@@ -257,7 +257,7 @@ impl Session {
     /// # Errors
     /// What reading the counters of a card meets.
     pub fn missed(&mut self) -> Result<u64> {
-        let missed = |(port, tap): (&mut Port, &Option<Tap>)| counters(tap.as_ref(), port.nic.as_mut());
+        let missed = |(port, tap): (&mut Port, &Option<Tap>)| counters(tap.as_ref(), &mut port.nic);
         self.ports
             .iter_mut()
             .zip(&self.taps)
@@ -288,7 +288,7 @@ impl Session {
 
     /// The counters of port `i`. Where its device keeps no count of what it lost,
     /// an emulated one's model is asked, which knows.
-    pub fn stats(&self, i: usize, nic: &mut dyn Nic) -> Result<Stats> {
+    pub fn stats(&self, i: usize, nic: &mut Nic) -> Result<Stats> {
         counters(self.taps.get(i).and_then(Option::as_ref), nic)
     }
 
@@ -322,7 +322,7 @@ impl Session {
 }
 
 /// The counters of a port, emulated if there is a tap.
-fn counters(tap: Option<&Tap>, nic: &mut dyn Nic) -> Result<Stats> {
+fn counters(tap: Option<&Tap>, nic: &mut Nic) -> Result<Stats> {
     let stats = nic.stats()?;
     Ok(Stats { rx_missed: stats.rx_missed.or_else(|| tap.map(|tap| tap.wire().drops)), ..stats })
 }

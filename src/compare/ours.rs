@@ -17,7 +17,7 @@ pub struct Ours<'p> {
     /// Whether all that the card said of a packet is copied into a header, as
     /// DPDK does, or decoded when somebody asks.
     pub all_metadata: bool,
-    nic: Box<dyn driver::Nic>,
+    nic: driver::Nic,
 }
 
 impl<'p> Ours<'p> {

@@ -182,13 +182,13 @@ macro_rules! commands {
                 order: $crate::driver::mailbox::Order::$order,
             };
             /// Fields of the request.
-            #[allow(missing_docs, dead_code)] // as in the interface
+            #[allow(missing_docs, dead_code, unused_imports)] // as in the interface
             pub mod input {
                 use $crate::driver::mailbox::Field;
                 $(pub const $in_field: Field = Field { offset: $in_at, bytes: $in_size };)*
             }
             /// Fields of the answer.
-            #[allow(missing_docs, dead_code)] // as in the interface
+            #[allow(missing_docs, dead_code, unused_imports)] // as in the interface
             pub mod output {
                 use $crate::driver::mailbox::Field;
                 $(pub const $out_field: Field = Field { offset: $out_at, bytes: $out_size };)*

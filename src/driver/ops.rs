@@ -86,7 +86,6 @@ pub struct Description {
     pub max_tx_queues: u16,
 }
 
-
 impl Description {
     /// Of a card of which nothing more is known yet: no address, stamps by the
     /// processor, one queue of each kind.

@@ -274,7 +274,16 @@ pub struct Pending<R> {
 impl<R: Shadows> Pending<R> {
     /// Nothing yet in a `ring` of `card`.
     pub fn new(ring: R, card: &Arc<dyn Function>) -> Self {
-        Pending { ring, next: 0, clean: 0, marked: 0, bare: 0, kept: 0, supply: Supply::new(card), tally: Arc::default() }
+        Pending {
+            ring,
+            next: 0,
+            clean: 0,
+            marked: 0,
+            bare: 0,
+            kept: 0,
+            supply: Supply::new(card),
+            tally: Arc::default(),
+        }
     }
 
     /// Descriptors in the ring.

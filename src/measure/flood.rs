@@ -25,7 +25,7 @@ use super::search::Trial;
 use super::seen::{Came, Seen};
 use super::{Clock, Histogram, Idle, Pace, Patience, Ticks};
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Pool};
-use crate::driver::pair::{Loop, Receive, Transmit};
+use crate::driver::queue::{Loop, Receive, Transmit};
 use crate::error::{Error, Kind, Result};
 use std::time::Duration;
 

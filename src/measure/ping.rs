@@ -13,13 +13,13 @@
 //! time they would have waited (no coordinated omission). Both are kept.
 //!
 //! While packets flow the loop makes no system call; it allocates nothing and is
-//! compiled for the family of the queues ([`crate::driver::pair`]).
+//! compiled for the family of the queues ([`crate::driver::queue`]).
 
 use super::flights::{Arrival, Flight, Flights, Origin};
 use super::probe::{MIN_LEN, Probes};
 use super::{Clock, Histogram, Idle, Pace, Patience, Ticks};
 use crate::dma::{BUFFER_SIZE, Batch, Pool};
-use crate::driver::pair::{Loop, Receive, Transmit};
+use crate::driver::queue::{Loop, Receive, Transmit};
 use crate::error::{Error, Kind, Result};
 use std::ops::Range;
 use std::time::Duration;

@@ -219,7 +219,7 @@ mod tests {
             engine.advance(MILLISECOND);
             engine.step();
         }
-        let mut times = Times::beside(nic.as_mut(), || engine.now() / 1000);
+        let mut times = Times::beside(&mut nic, || engine.now() / 1000);
         assert!(times.by_card());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");

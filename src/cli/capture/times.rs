@@ -55,7 +55,7 @@ pub struct Times {
 }
 
 /// The quickest of several readings; none if no clock of the card's stamps packets.
-fn read(nic: &mut dyn Nic, clock: &Clock) -> Result<Option<(Point, u32)>> {
+fn read(nic: &mut Nic, clock: &Clock) -> Result<Option<(Point, u32)>> {
     let mut best: Option<(Point, u32)> = None;
     for _ in 0..TRIES {
         let Some(reading) = nic.clock(&mut || clock.now_ordered())? else { return Ok(None) };
@@ -74,7 +74,7 @@ fn read(nic: &mut dyn Nic, clock: &Clock) -> Result<Option<(Point, u32)>> {
 impl Gauge {
     /// Reads the card's clock for the first time: a gauge for the thread that owns
     /// the card, and what the one that captures works with.
-    pub fn new(nic: &mut dyn Nic, clock: Clock) -> Result<(Gauge, Times)> {
+    pub fn new(nic: &mut Nic, clock: Clock) -> Result<(Gauge, Times)> {
         let (sender, points) = sync_channel(ON_THE_WAY);
         let first = read(nic, &clock)?;
         let kind = if first.is_some() { TimestampSource::Hardware } else { TimestampSource::Tsc };
@@ -90,7 +90,7 @@ impl Gauge {
     }
 
     /// Reads it again. For about once a second.
-    pub fn read(&mut self, nic: &mut dyn Nic) -> Result<()> {
+    pub fn read(&mut self, nic: &mut Nic) -> Result<()> {
         self.clock.refine();
         if let Some((point, _)) = read(nic, &self.clock)? {
             // If the other side is behind it has newer ones than it uses.
@@ -103,7 +103,7 @@ impl Gauge {
 impl Times {
     /// Times by the card's clock and another one that stands still meanwhile.
     #[cfg(test)]
-    pub fn beside(nic: &mut dyn Nic, now: impl Fn() -> u64) -> Times {
+    pub fn beside(nic: &mut Nic, now: impl Fn() -> u64) -> Times {
         let reading = nic.clock(&mut || now()).unwrap().expect("a card with a clock");
         let (card, wall) = (reading.time.0.as_nanos() as u64, reading.after);
         let (_, points) = sync_channel(1);

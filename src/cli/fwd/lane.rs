@@ -292,7 +292,7 @@ mod tests {
         far: Port,
         pool: Pool,
         taps: Vec<Tap>,
-        nics: Vec<Box<dyn driver::Nic>>,
+        nics: Vec<driver::Nic>,
         lane: Lane,
     }
 

@@ -54,7 +54,7 @@ impl Report {
     /// rings of a port hold up to `rings` packets.
     pub fn new(
         session: &Session,
-        nics: &mut [Box<dyn Nic>],
+        nics: &mut [Nic],
         ways: Vec<Way>,
         rings: usize,
         started: Instant,
@@ -77,7 +77,7 @@ impl Report {
     }
 
     /// Reads the counters of all ports.
-    pub fn sample(&mut self, session: &Session, nics: &mut [Box<dyn Nic>]) -> Result<()> {
+    pub fn sample(&mut self, session: &Session, nics: &mut [Nic]) -> Result<()> {
         let now = read(session, nics)?;
         let stats = now.iter().zip(&self.earlier).map(|(now, earlier)| now.since(earlier)).collect();
         let now = Sample { at: self.started.elapsed(), stats };
@@ -87,7 +87,7 @@ impl Report {
 
     /// Reads the counters for the last time; those of a card may be a moment
     /// behind what it has sent.
-    pub fn close(&mut self, session: &Session, nics: &mut [Box<dyn Nic>]) -> Result<()> {
+    pub fn close(&mut self, session: &Session, nics: &mut [Nic]) -> Result<()> {
         let patience = Instant::now() + Duration::from_millis(100);
         self.sample(session, nics)?;
         while self.unsent() > 0 && Instant::now() < patience {
@@ -330,8 +330,8 @@ fn letter(i: usize) -> char {
 }
 
 /// The counters of all ports.
-fn read(session: &Session, nics: &mut [Box<dyn Nic>]) -> Result<Vec<Stats>> {
-    nics.iter_mut().enumerate().map(|(i, nic)| session.stats(i, nic.as_mut())).collect()
+fn read(session: &Session, nics: &mut [Nic]) -> Result<Vec<Stats>> {
+    nics.iter_mut().enumerate().map(|(i, nic)| session.stats(i, nic)).collect()
 }
 
 /// Packets and bytes (without FCS) over some time.

@@ -4,9 +4,9 @@
 //! description (MCDI), which the vendor publishes with its drivers. Only commands
 //! that this driver gives are here; [`commands!`] says how a line is read.
 
+use crate::driver::mailbox::commands;
 #[cfg(test)]
 use crate::driver::mailbox::{Command, Field};
-use crate::driver::mailbox::commands;
 
 commands! {
     Little;

@@ -12,8 +12,9 @@ use super::cmd::{
 use super::hw::{Capability, Hw};
 use super::setup;
 use crate::dma::L4;
+use crate::driver::config::Rss;
 use crate::driver::mailbox::{Field, Request};
-use crate::driver::{FlowRule, Rss};
+use crate::driver::ops::FlowRule;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use std::net::IpAddr;
@@ -64,7 +65,8 @@ pub struct Filters {
     groups: Vec<Filter>,
     /// Everything else: unicast, multicast.
     promiscuous: Vec<Filter>,
-    rules: Vec<(FlowRule, Filter)>,
+    /// Those of flows, by slot.
+    rules: Vec<Option<Filter>>,
 }
 
 impl Filters {
@@ -155,15 +157,12 @@ impl Filters {
 
     /// These groups, and no others.
     pub fn set_multicast(&mut self, hw: &Hw, groups: &[MacAddr]) -> Result<()> {
-        if let Some(wrong) = groups.iter().find(|group| group.0[0] & 1 == 0) {
-            return Err(hw.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
-        }
         while let Some(filter) = self.groups.pop() {
             Self::remove(hw, filter)?;
         }
-        for (i, &group) in groups.iter().enumerate() {
-            // Broadcast is always in, and a group that is named twice is in once.
-            if group.0 != [0xff; 6] && !groups[..i].contains(&group) {
+        for &group in groups {
+            // Broadcast is always in.
+            if group.0 != [0xff; 6] {
                 self.groups.push(self.insert(hw, op::SUBSCRIBE, self.to(group))?);
             }
         }
@@ -172,11 +171,6 @@ impl Filters {
 
     /// Another address of our own.
     pub fn set_mac(&mut self, hw: &Hw, mac: MacAddr, max_frame: u16) -> Result<()> {
-        if mac.0[0] & 1 != 0 || mac == MacAddr::default() {
-            return Err(
-                hw.error(Kind::Usage, format!("{mac} cannot be a card's own address: it names a group or nobody"))
-            );
-        }
         if let Some(filter) = self.own.take() {
             Self::remove(hw, filter)?;
         }
@@ -223,12 +217,6 @@ impl Filters {
     /// Writes the redirection table, repeated to the card's length.
     pub fn set_rss_table(&self, hw: &Hw, table: &[u16]) -> Result<()> {
         let queues = self.rx_queues;
-        if let Some(wrong) = table.iter().find(|&&queue| queue >= queues) {
-            return Err(hw.error(
-                Kind::Usage,
-                format!("the redirection table names queue {wrong} but there are {queues}, counted from 0"),
-            ));
-        }
         let Some(context) = self.rss else { return Ok(()) };
         let entry = |i: usize| (if table.is_empty() { i as u16 % queues } else { table[i % table.len()] }) as u8;
         let entries: [u8; TABLE] = std::array::from_fn(entry);
@@ -239,44 +227,29 @@ impl Filters {
         Ok(())
     }
 
-    /// Steers a flow to a queue. A rule for the same flow is replaced.
-    pub fn steer(&mut self, hw: &Hw, rule: &FlowRule) -> Result<()> {
-        if rule.queue >= self.rx_queues {
-            return Err(hw.error(
-                Kind::Usage,
-                format!(
-                    "a flow cannot be steered to queue {}: there are {}, counted from 0",
-                    rule.queue, self.rx_queues
-                ),
-            ));
-        }
-        let (fields, request) = self.flow(hw, rule)?;
+    /// Steers a flow to a queue, by the filter in `slot`.
+    pub fn steer(&mut self, hw: &Hw, slot: usize, rule: &FlowRule) -> Result<()> {
+        let (fields, request) = self.flow(rule);
         if !self.supported.contains(&fields) {
             let text = format!(
                 "its firmware cannot match this combination of fields ({fields:#x}); name the destination's address and port, with both or none of the source's"
             );
             return Err(hw.error(Kind::Unsupported, text));
         }
-        let same_flow = |(other, _): &(FlowRule, Filter)| FlowRule { queue: rule.queue, ..*other } == *rule;
-        if let Some(slot) = self.rules.iter().position(same_flow) {
-            Self::remove(hw, self.rules.swap_remove(slot).1)?;
+        self.rules.resize(self.rules.len().max(slot + 1), None);
+        if let Some(replaced) = self.rules[slot].take() {
+            Self::remove(hw, replaced)?;
         }
         let to_group = rule.destination.is_some_and(|address| address.is_multicast());
-        let filter = self.insert(hw, if to_group { op::SUBSCRIBE } else { op::INSERT }, request)?;
-        self.rules.push((*rule, filter));
+        self.rules[slot] = Some(self.insert(hw, if to_group { op::SUBSCRIBE } else { op::INSERT }, request)?);
         Ok(())
     }
 
     /// The filter that a rule is, and the fields it compares.
-    fn flow(&self, hw: &Hw, rule: &FlowRule) -> Result<(u64, Request)> {
+    fn flow(&self, rule: &FlowRule) -> (u64, Request) {
         use filter_op::input;
-        let version = match (rule.source, rule.destination) {
-            (Some(IpAddr::V4(_)), Some(IpAddr::V6(_))) | (Some(IpAddr::V6(_)), Some(IpAddr::V4(_))) => {
-                return Err(hw.error(Kind::Usage, "a flow is of IPv4 or of IPv6, its addresses are of both"));
-            }
-            (Some(IpAddr::V6(_)), _) | (_, Some(IpAddr::V6(_))) => 0x86dd_u16,
-            _ => 0x0800,
-        };
+        let v6 = [rule.source, rule.destination].into_iter().flatten().any(|address| address.is_ipv6());
+        let version: u16 = if v6 { 0x86dd } else { 0x0800 };
         let protocol = match rule.protocol {
             L4::Tcp => 6,
             L4::Udp => 17,
@@ -301,12 +274,12 @@ impl Filters {
             }
         }
         let request = self.request(fields, rule.queue);
-        Ok((fields, values.iter().fold(request, |request, (field, value)| request.with_bytes(*field, value))))
+        (fields, values.iter().fold(request, |request, (field, value)| request.with_bytes(*field, value)))
     }
 
     /// Removes all of them.
     pub fn stop(&mut self, hw: &Hw) -> Result<()> {
-        let rules = self.rules.drain(..).map(|(_, filter)| filter);
+        let rules = self.rules.drain(..).flatten();
         let all = rules.chain(self.groups.drain(..)).chain(self.promiscuous.drain(..));
         all.chain(self.own.take()).chain(self.broadcast.take()).try_for_each(|filter| Self::remove(hw, filter))
     }

@@ -52,18 +52,18 @@ mod tx;
 pub use rx::RxQueue;
 pub use tx::TxQueue;
 
+use super::config::{Config, TxPath};
 use super::irq::Interrupts;
 use super::limits::Limits;
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, TimestampSource, no_driver};
 use super::pieces::Pieces;
-use super::supply::Supply;
-use super::tally::Tally;
-use super::{Anomalies, ClockReading, Config, Description, FlowRule, Link, Nic, Port, Stats, TimestampSource, TxPath};
+use super::slots::Stock;
+use super::stats::Stats;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use filters::Filters;
 use hw::{Capability, Hw};
-use ids::Model;
 use setup::{Clock, Direction, Queue, rxq, txq};
 use std::sync::Arc;
 
@@ -82,6 +82,9 @@ const MAX_TX_RING: u16 = 2048;
 /// Events that a frame which is sent can cause: done, and twice when.
 const TX_EVENTS: u32 = 3;
 
+/// Transmit paths.
+pub const PATHS: &[&str] = &["dma", "push", "pio", "ctpio"];
+
 /// Whether `id` is one of this family.
 pub fn supports(id: pci::Id) -> bool {
     ids::find(id).is_some()
@@ -94,10 +97,12 @@ pub fn supports(id: pci::Id) -> bool {
 /// [`Kind::Usage`] for a configuration the card cannot have,
 /// [`Kind::Unsupported`] for one that its firmware cannot, [`Kind::Gone`] if it
 /// does not answer, [`Kind::Timeout`] if a step does not end.
-pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
-    let Some(model) = ids::find(function.id()) else {
-        return Err(super::unsupported(&*function));
-    };
+pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
+where
+    R: From<RxQueue>,
+    T: From<TxQueue>,
+{
+    let model = ids::find(function.id()).ok_or_else(|| no_driver(&*function))?;
     LIMITS.check(function.name(), config)?;
     if config.tx_ring > MAX_TX_RING {
         let (name, asked) = (function.name(), config.tx_ring);
@@ -116,11 +121,12 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
         }
     };
     let attached = setup::attach(&mut hw);
+    let mut description = Description::new(&*function, "efvi", model.name);
     // From here on a failure stops the card again: Card's drop does.
-    let mut card = Card::new(function, Arc::new(hw), model, config);
+    let mut card = Card::new(function, Arc::new(hw), config);
     attached?;
     let hw = Arc::clone(&card.hw);
-    card.description.mac = setup::mac(&hw)?;
+    description.mac = setup::mac(&hw)?;
     let clock = if config.timestamps { setup::clock(&hw)? } else { None };
     if let TxPath::Ctpio { .. } = config.tx_path {
         setup::check_ctpio(&hw)?;
@@ -135,12 +141,16 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
         filters.set_rss(&hw, &config.rss)?;
     }
     let (rx, tx) = card.queues(config, &mut memory, clock, filters.spreads())?;
+    if card.clock.is_some() {
+        description.timestamps = TimestampSource::Hardware;
+    }
+    (description.max_rx_queues, description.max_tx_queues) = (MAX_QUEUES, MAX_QUEUES);
     let filters = card.filters.insert(filters);
-    filters.start(&hw, card.description.mac)?;
+    filters.start(&hw, description.mac)?;
     filters.set_promiscuous(&hw, config.promiscuous)?;
     // Last, so that no frame comes to half of the filters.
-    setup::mac_unit(&hw, card.description.mac, config.max_frame)?;
-    Ok(Port { rx, tx, nic: Box::new(card) })
+    setup::mac_unit(&hw, description.mac, config.max_frame)?;
+    Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
 /// Bytes of a ring and of its events.
@@ -162,7 +172,6 @@ fn memory(function: &dyn Function, config: &Config) -> Result<Pieces> {
 struct Card {
     function: Arc<dyn Function>,
     hw: Arc<Hw>,
-    description: Description,
     max_frame: u16,
     filters: Option<Filters>,
     counters: Option<stats::Counters>,
@@ -171,65 +180,45 @@ struct Card {
     queues: Vec<Queue>,
     /// Packet memory: of which queue, which.
     packet_memory: Vec<(u16, u64)>,
-    tallies: Vec<Arc<Tally>>,
     interrupts: Option<Interrupts>,
 }
 
 impl Card {
-    fn new(function: Arc<dyn Function>, hw: Arc<Hw>, model: &'static Model, config: &Config) -> Self {
-        let description = Description {
-            device: function.name().to_owned(),
-            model: model.name,
-            driver: "efvi",
-            kind: function.kind(),
-            mac: MacAddr::default(),
-            timestamps: TimestampSource::Tsc,
-            max_rx_queues: MAX_QUEUES,
-            max_tx_queues: MAX_QUEUES,
-        };
+    fn new(function: Arc<dyn Function>, hw: Arc<Hw>, config: &Config) -> Self {
         Card {
             function,
             hw,
-            description,
             max_frame: config.max_frame,
             filters: None,
             counters: None,
             clock: None,
             queues: Vec::new(),
             packet_memory: Vec::new(),
-            tallies: Vec::new(),
             interrupts: None,
         }
     }
 
     /// Makes the queues: receive queues have the first virtual interfaces,
     /// transmit queues those behind.
-    fn queues(
+    fn queues<R: From<RxQueue>, T: From<TxQueue>>(
         &mut self,
         config: &Config,
         memory: &mut Pieces,
         clock: Option<Clock>,
         hashed: bool,
-    ) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
+    ) -> Result<(Vec<R>, Vec<T>)> {
         if config.interrupts {
             self.interrupts = Some(Interrupts::new(&self.function, config.rx_queues, 0, MAX_QUEUES)?);
         }
         let mut rx = Vec::new();
         for n in 0..config.rx_queues {
-            let queue = self.receive_queue(n, config, memory, clock, hashed)?;
-            self.tallies.push(queue.tally());
-            rx.push(super::RxQueue::Efvi(queue));
+            rx.push(self.receive_queue(n, config, memory, clock, hashed)?.into());
         }
         // Only where every receive queue is told the time.
-        if let Some(clock) = clock.filter(|_| self.queues.iter().all(|queue| queue.timed)) {
-            self.clock = Some(clock.format);
-            self.description.timestamps = TimestampSource::Hardware;
-        }
+        self.clock = clock.filter(|_| self.queues.iter().all(|queue| queue.timed)).map(|clock| clock.format);
         let mut tx = Vec::new();
         for n in 0..config.tx_queues {
-            let queue = self.transmit_queue(config.rx_queues + n, config, memory, clock)?;
-            self.tallies.push(queue.tally());
-            tx.push(super::TxQueue::Efvi(queue));
+            tx.push(self.transmit_queue(config.rx_queues + n, config, memory, clock)?.into());
         }
         Ok((rx, tx))
     }
@@ -267,8 +256,8 @@ impl Card {
             Some(clock) => clock.begun(&self.hw, clock.rx)?,
             None => time::Sync::default(),
         };
-        let supply = Supply::new(&self.function);
-        Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, supply, format, sync, interrupt))
+        let stock = Stock::new(&self.function, interrupt);
+        Ok(RxQueue::new(Arc::clone(&self.hw), queue, tail, stock, format, sync))
     }
 
     fn transmit_queue(
@@ -304,8 +293,8 @@ impl Card {
             Some(clock) => Some((clock.format, clock.begun(&self.hw, clock.tx)?)),
             None => None,
         };
-        let supply = Supply::new(&self.function);
-        Ok(TxQueue::new(Arc::clone(&self.hw), queue, supply, path, u32::from(config.tx_ring), tags, clock))
+        let (hw, window) = (Arc::clone(&self.hw), u32::from(config.tx_ring));
+        Ok(TxQueue::new(hw, queue, &self.function, path, window, tags, clock))
     }
 
     /// Starts a queue, and remembers to stop it.
@@ -324,11 +313,7 @@ impl Card {
     }
 }
 
-impl Nic for Card {
-    fn describe(&self) -> &Description {
-        &self.description
-    }
-
+impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
         setup::link(&self.hw)
     }
@@ -345,9 +330,7 @@ impl Nic for Card {
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
         let (hw, max_frame) = (Arc::clone(&self.hw), self.max_frame);
-        self.filters()?.set_mac(&hw, mac, max_frame)?;
-        self.description.mac = mac;
-        Ok(())
+        self.filters()?.set_mac(&hw, mac, max_frame)
     }
 
     fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
@@ -355,21 +338,16 @@ impl Nic for Card {
         self.filters()?.set_rss_table(&hw, table)
     }
 
-    fn steer(&mut self, rule: &FlowRule) -> Result<()> {
+    fn steer(&mut self, slot: usize, rule: &FlowRule) -> Result<()> {
         let hw = Arc::clone(&self.hw);
-        self.filters()?.steer(&hw, rule)
+        self.filters()?.steer(&hw, slot, rule)
     }
 
     fn stats(&mut self) -> Result<Stats> {
-        let mut stats = match &self.counters {
-            Some(counters) => counters.update(&self.hw)?,
-            None => Stats::default(),
-        };
-        stats.anomalies = Anomalies::default();
-        for tally in &self.tallies {
-            stats.anomalies.add(&tally.read());
+        match &self.counters {
+            Some(counters) => counters.update(&self.hw),
+            None => Ok(Stats::default()),
         }
-        Ok(stats)
     }
 
     fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {

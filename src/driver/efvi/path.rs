@@ -15,10 +15,10 @@
 //! on the wire because the processor was held up, the card fetches and sends it.
 
 use super::desc;
-use super::regs::{self, APERTURE, PUSH};
 use super::hw::Hw;
+use super::regs::{self, APERTURE, PUSH};
 use crate::dma::barrier;
-use crate::driver::TxPath;
+use crate::driver::config::TxPath;
 use crate::error::Result;
 use crate::pci::{Doorbell, Window};
 

@@ -87,14 +87,7 @@ pub struct RxQueue {
 
 impl RxQueue {
     /// A queue that the card has started, empty.
-    pub(super) fn new(
-        hw: Arc<Hw>,
-        queue: Queue,
-        tail: Doorbell,
-        stock: Stock,
-        format: Format,
-        sync: Sync,
-    ) -> Self {
+    pub(super) fn new(hw: Arc<Hw>, queue: Queue, tail: Doorbell, stock: Stock, format: Format, sync: Sync) -> Self {
         let longest = format.max_frame + TAGS;
         let descriptors = queue.ring.words64().len() as u32;
         RxQueue {

@@ -14,7 +14,7 @@ use super::cmd::{EVB_PORT_ID_ASSIGNED, mac_stats};
 use super::hw::Hw;
 use crate::dma::Region;
 use crate::driver::mailbox::Request;
-use crate::driver::Stats;
+use crate::driver::stats::Stats;
 use crate::error::{Kind, Result};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

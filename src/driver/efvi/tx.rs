@@ -187,7 +187,9 @@ impl TxQueue {
         let index = (event.0 & Event::INDEX) as u32;
         let ahead = self.pending.ring.index(index.wrapping_sub(self.pending.clean));
         let last = self.pending.clean.wrapping_add(ahead);
-        let new = ahead < self.pending.used() && ahead >= end.wrapping_sub(self.pending.clean) && index < self.pending.ring.len();
+        let new = ahead < self.pending.used()
+            && ahead >= end.wrapping_sub(self.pending.clean)
+            && index < self.pending.ring.len();
         if new && (self.pending.plain() || self.pending.ring.buffer(last).get() & INNER == 0) {
             return last.wrapping_add(1);
         }

@@ -12,7 +12,8 @@
 //! once, into a value; whatever is then asked of the value is arithmetic.
 
 use crate::dma::{Decode, Header, L4, Offload, RawMeta};
-use crate::driver::{rx, tx};
+use crate::driver::rx;
+use crate::driver::tx;
 use std::sync::atomic::AtomicU64;
 
 /// A transmit or a short receive descriptor in memory.

@@ -24,8 +24,9 @@ use super::setup::{self, Allocation, Receive};
 use super::vsi::{self, Vsi};
 use super::{filters, irq};
 use crate::dma::{Arena, BUFFER_SIZE, L4, Region};
+use crate::driver::ops::FlowRule;
 use crate::driver::ring::Ring;
-use crate::driver::{FlowRule, wait};
+use crate::driver::wait;
 use crate::error::{Kind, Result};
 use crate::pci::Function;
 use std::net::{IpAddr, Ipv4Addr};
@@ -44,7 +45,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a status is waited for after that: there may be none if all is well.
 const STATUS_PATIENCE: Duration = Duration::from_millis(10);
 
-/// The queue pair that programs filters, and the rules that it has programmed.
+/// The queue pair that programs filters.
 pub struct Steering {
     /// The pair's number.
     pub queue: u16,
@@ -54,7 +55,8 @@ pub struct Steering {
     buffer: Region,
     next_tx: u32,
     next_rx: u32,
-    rules: Vec<FlowRule>,
+    /// For each transport that there are rules for, the fields that they compare.
+    compared: Vec<(L4, u64)>,
 }
 
 impl Steering {
@@ -97,7 +99,7 @@ impl Steering {
             buffer,
             next_tx: 0,
             next_rx: 0,
-            rules: Vec::new(),
+            compared: Vec::new(),
         };
         // A status has no data: one buffer serves all.
         for n in 0..u32::from(RING) {
@@ -112,25 +114,18 @@ impl Steering {
         self.rx.at(position)[1].store(0, Ordering::Release);
     }
 
-    /// Steers a flow of `main` to one of its `queues`. A rule for the same flow
-    /// is replaced.
-    pub fn add(&mut self, hw: &Hw, aq: &mut AdminQueue, main: &Vsi, rule: &FlowRule, queues: u16) -> Result<()> {
+    /// Steers a flow of `main` to one of its queues, by the rule in `slot`.
+    pub fn add(&mut self, hw: &Hw, aq: &mut AdminQueue, main: &Vsi, slot: usize, rule: &FlowRule) -> Result<()> {
         let (source, destination) = (ipv4(hw, rule.source)?, ipv4(hw, rule.destination)?);
-        if rule.queue >= queues {
-            return Err(hw.error(
-                Kind::Usage,
-                format!("a flow cannot be steered to queue {}: there are {queues}, counted from 0", rule.queue),
-            ));
-        }
         let fields = compared(rule);
-        match self.rules.iter().find(|other| other.protocol == rule.protocol) {
+        match self.compared.iter().find(|(protocol, _)| *protocol == rule.protocol) {
             None => {
                 for packet_type in packet_types(hw.mac, rule.protocol) {
                     filters::write(aq, hw, regs::PRTQF_FD_INSET_HIGH.at(*packet_type), (fields >> 32) as u32)?;
                     filters::write(aq, hw, regs::PRTQF_FD_INSET_LOW.at(*packet_type), fields as u32)?;
                 }
             }
-            Some(other) if compared(other) == fields => {}
+            Some((_, same)) if *same == fields => {}
             Some(_) => {
                 return Err(hw.error(
                     Kind::Usage,
@@ -143,16 +138,11 @@ impl Steering {
         for (slot, byte) in self.packet.bytes().iter().zip(bytes) {
             slot.store(byte, Ordering::Relaxed);
         }
-        let same_flow = |other: &FlowRule| FlowRule { queue: rule.queue, ..*other } == *rule;
-        let slot = self.rules.iter().position(same_flow).unwrap_or(self.rules.len());
         for packet_type in packet_types(hw.mac, rule.protocol) {
             self.program(hw, *packet_type, main.number, rule.queue, slot as u32)?;
         }
-        if slot == self.rules.len() {
-            self.rules.push(*rule);
-        } else {
-            self.rules[slot] = *rule;
-        }
+        self.compared.retain(|(protocol, _)| *protocol != rule.protocol);
+        self.compared.push((rule.protocol, fields));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::hw::Hw;
 use super::ids::Mac;
 use super::regs::{self, Reg, pfqf};
 use super::vsi::Vsi;
-use crate::driver::Rss;
+use crate::driver::config::Rss;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 
@@ -57,7 +57,6 @@ impl Addresses {
     /// filter of its own for that after a reset, for untagged frames, which
     /// would outlive a change of address.
     pub fn new(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, own: MacAddr) -> Result<Self> {
-        check(hw, own)?;
         change(aq, hw, vsi, Change::RemoveUntagged, &[own])?;
         change(aq, hw, vsi, Change::Add, &[own])?;
         Ok(Addresses { own, groups: Vec::new() })
@@ -65,7 +64,6 @@ impl Addresses {
 
     /// Replaces the card's own address.
     pub fn set_own(&mut self, aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, own: MacAddr) -> Result<()> {
-        check(hw, own)?;
         if own == self.own {
             return Ok(());
         }
@@ -80,29 +78,15 @@ impl Addresses {
 
     /// Receives these groups, and no others.
     pub fn set_groups(&mut self, aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, groups: &[MacAddr]) -> Result<()> {
-        if let Some(wrong) = groups.iter().find(|group| group.0[0] & 1 == 0) {
-            return Err(hw.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
-        }
-        let mut wanted = groups.to_vec();
-        wanted.sort_unstable();
-        wanted.dedup();
         let not_in = |these: &[MacAddr], those: &[MacAddr]| {
             these.iter().filter(|mac| !those.contains(mac)).copied().collect::<Vec<_>>()
         };
-        let (new, old) = (not_in(&wanted, &self.groups), not_in(&self.groups, &wanted));
+        let (new, old) = (not_in(groups, &self.groups), not_in(&self.groups, groups));
         change(aq, hw, vsi, Change::Remove, &old)?;
         change(aq, hw, vsi, Change::Add, &new)?;
-        self.groups = wanted;
+        self.groups = groups.to_vec();
         Ok(())
     }
-}
-
-/// Refuses what is no address of a card.
-fn check(hw: &Hw, mac: MacAddr) -> Result<()> {
-    if mac.0[0] & 1 != 0 || mac == MacAddr::default() {
-        return Err(hw.error(Kind::Usage, format!("{mac} cannot be a card's own address: it names a group or nobody")));
-    }
-    Ok(())
 }
 
 /// Adds or removes perfect filters for addresses (commands 0250, 0251).
@@ -218,12 +202,6 @@ pub fn set_rss(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, rss: &Rss, queues: u16, 
 
 /// Writes the redirection table, repeated to the card's `entries`.
 pub fn set_rss_table(aq: &mut AdminQueue, hw: &Hw, vsi: &Vsi, table: &[u16], queues: u16, entries: u32) -> Result<()> {
-    if let Some(wrong) = table.iter().find(|&&queue| queue >= queues) {
-        return Err(hw.error(
-            Kind::Usage,
-            format!("the redirection table names queue {wrong} but there are {queues}, counted from 0"),
-        ));
-    }
     let entry = |i: usize| (if table.is_empty() { i as u16 % queues } else { table[i % table.len()] }) as u8;
     let bytes: Vec<u8> = (0..entries as usize).map(entry).collect();
     match hw.mac {

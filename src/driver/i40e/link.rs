@@ -2,7 +2,7 @@
 
 use super::adminq::{AdminQueue, Buffer, Event, le16, le32};
 use super::hw::Hw;
-use crate::driver::Link;
+use crate::driver::ops::Link;
 use crate::error::{Kind, Result};
 use std::time::{Duration, Instant};
 

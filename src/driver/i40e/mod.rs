@@ -45,12 +45,14 @@ mod setup;
 mod stats;
 mod vsi;
 
+use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
+use super::ops::{Description, FlowRule, Link, NicOps, Opened, no_driver};
 use super::rings::Rings;
-use super::supply::Supply;
-use super::tally::Tally;
-use super::{Anomalies, Config, Description, FlowRule, Link, Nic, Port, Stats, TimestampSource, rx, tx};
+use super::slots::{Stock, TAGS};
+use super::stats::Stats;
+use super::{rx, tx};
 use crate::dma::Decoder;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
@@ -61,7 +63,6 @@ use filters::Addresses;
 use firmware::{Capabilities, Place};
 use hmc::Contexts;
 use hw::Hw;
-use ids::Model;
 use setup::{Allocation, Running};
 use std::sync::Arc;
 use vsi::{Vsi, Wishes};
@@ -78,12 +79,9 @@ const MAX_FRAME: u16 = MAX_LENGTH - FCS;
 /// Bytes of the FCS.
 const FCS: u16 = 4;
 
-/// Bytes that may come on top of the longest frame: two VLAN tags.
-const TAGS: u16 = 8;
-
 /// Longest frame with FCS and tags that a queue is to take in.
 fn longest(config: &Config) -> u16 {
-    (config.max_frame + TAGS + FCS).min(MAX_LENGTH)
+    (config.max_frame + TAGS as u16 + FCS).min(MAX_LENGTH)
 }
 
 /// A receive queue with descriptors of 16 bytes.
@@ -94,6 +92,9 @@ pub type LongRxQueue = rx::Queue<desc::ReceivedLong>;
 
 /// A transmit queue.
 pub type TxQueue = tx::Queue<desc::ToSend>;
+
+/// Transmit paths.
+pub const PATHS: &[&str] = &["dma"];
 
 /// Whether `id` is one of this family.
 pub fn supports(id: pci::Id) -> bool {
@@ -107,30 +108,34 @@ pub fn supports(id: pci::Id) -> bool {
 /// [`Kind::Usage`] for a configuration the card cannot have, [`Kind::Gone`] if
 /// it does not answer, [`Kind::Timeout`] if a step does not end,
 /// [`Kind::Unsupported`] if its firmware is too old or its NVM is damaged.
-pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
-    let Some(model) = ids::find(function.id()) else {
-        return Err(super::unsupported(&*function));
-    };
+pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
+where
+    R: From<RxQueue> + From<LongRxQueue>,
+    T: From<TxQueue>,
+{
+    let model = ids::find(function.id()).ok_or_else(|| no_driver(&*function))?;
     let most = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: MAX_FRAME };
     most.check(function.name(), config)?;
-    let hw = Arc::new(Hw::new(&*function, model)?);
+    let hw = Arc::new(Hw::new(&function, model)?);
     let allocation = setup::allocation(&hw)?;
     setup::reset(&hw, allocation)?; // §4.2
+    let mut description = Description::new(&*function, "i40e", model.name);
 
     // From here on a failure stops the card again: Card's drop does.
-    let mut card = Card::new(function, hw, allocation, model, config)?; // §7.10.4, §7.9
-    card.ask_firmware()?; // §7.10
-    card.limits().check(&card.description.device, config)?;
-    card.set_up_port(config)?; // §7.4, §7.1, §3.2
+    let mut card = Card::new(function, hw, allocation, config)?; // §7.10.4, §7.9
+    description.mac = card.ask_firmware()?; // §7.10
+    let limits = card.limits();
+    limits.check(&description.device, config)?;
+    (description.max_rx_queues, description.max_tx_queues) = (limits.rx_queues, limits.tx_queues);
+    card.set_up_port(config, description.mac)?; // §7.4, §7.1, §3.2
     let (rx, tx) = card.queues(config)?; // §8.3, §8.4
-    Ok(Port { rx, tx, nic: Box::new(card) })
+    Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
 /// The control plane of an opened card. Dropped, it stops the card.
 struct Card {
     function: Arc<dyn Function>,
     hw: Arc<Hw>,
-    description: Description,
     allocation: Allocation,
     capabilities: Capabilities,
     place: Place,
@@ -146,18 +151,11 @@ struct Card {
     watch: link::Watch,
     counters: stats::Counters,
     running: Running,
-    tallies: Vec<Arc<Tally>>,
     interrupts: Option<Interrupts>,
 }
 
 impl Card {
-    fn new(
-        function: Arc<dyn Function>,
-        hw: Arc<Hw>,
-        allocation: Allocation,
-        model: &'static Model,
-        config: &Config,
-    ) -> Result<Self> {
+    fn new(function: Arc<dyn Function>, hw: Arc<Hw>, allocation: Allocation, config: &Config) -> Result<Self> {
         let spare = config.rx_queues.max(config.tx_queues).next_power_of_two();
         function.set_bus_master(true)?;
         let memory = AdminQueue::new(&*function, &hw)
@@ -167,20 +165,9 @@ impl Card {
                 let _ = function.set_bus_master(false);
             });
         let (aq, contexts) = memory?;
-        let description = Description {
-            device: function.name().to_owned(),
-            model: model.name,
-            driver: "i40e",
-            kind: function.kind(),
-            mac: MacAddr::default(),
-            timestamps: TimestampSource::Tsc,
-            max_rx_queues: MAX_QUEUES,
-            max_tx_queues: MAX_QUEUES,
-        };
         Ok(Card {
             function,
             hw,
-            description,
             allocation,
             capabilities: Capabilities::default(),
             place: Place::default(),
@@ -195,25 +182,20 @@ impl Card {
             watch: link::Watch::new(),
             counters: stats::Counters::default(),
             running: Running::default(),
-            tallies: Vec::new(),
             interrupts: None,
         })
     }
 
-    /// What the firmware says of itself and of the card.
-    fn ask_firmware(&mut self) -> Result<()> {
+    /// What the firmware says of itself and of the card, whose address is returned.
+    fn ask_firmware(&mut self) -> Result<MacAddr> {
         let (aq, hw) = (&mut self.aq, &self.hw);
         firmware::check_version(aq, hw)?;
         firmware::check_nvm(aq, hw)?; // §6.3
         firmware::introduce(aq)?;
         firmware::leave_boot_mode(aq, hw)?;
         self.capabilities = firmware::capabilities(aq, hw)?;
-        self.description.mac = firmware::mac(aq, hw)?;
         self.place = firmware::place(aq, hw)?;
-        let limits = self.limits();
-        self.description.max_rx_queues = limits.rx_queues;
-        self.description.max_tx_queues = limits.tx_queues;
-        Ok(())
+        firmware::mac(aq, hw)
     }
 
     /// What this function of this card can have.
@@ -227,11 +209,11 @@ impl Card {
     }
 
     /// Interface, filters, link.
-    fn set_up_port(&mut self, config: &Config) -> Result<()> {
+    fn set_up_port(&mut self, config: &Config, mac: MacAddr) -> Result<()> {
         let (aq, hw) = (&mut self.aq, &self.hw);
         let wishes = Wishes { queues: self.spare, vlan_strip: config.vlan_strip };
         self.vsi = vsi::configure(aq, hw, self.place, wishes)?;
-        self.addresses = Addresses::new(aq, hw, &self.vsi, self.description.mac)?;
+        self.addresses = Addresses::new(aq, hw, &self.vsi, mac)?;
         filters::set_promiscuous(aq, &self.vsi, config.promiscuous)?;
         let entries = self.capabilities.rss_entries;
         filters::enable(aq, hw, entries, self.capabilities.flow_filters != 0)?;
@@ -245,7 +227,11 @@ impl Card {
     }
 
     /// Makes the rings, in one arena, and tells the card of them.
-    fn queues(&mut self, config: &Config) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
+    fn queues<R, T>(&mut self, config: &Config) -> Result<(Vec<R>, Vec<T>)>
+    where
+        R: From<RxQueue> + From<LongRxQueue>,
+        T: From<TxQueue>,
+    {
         let long = config.long_descriptors;
         let rx_bytes = if long { size_of::<desc::Long>() } else { size_of::<desc::Short>() };
         let rings = Rings::new(&*self.function, config, rx_bytes, size_of::<desc::Short>())?;
@@ -277,16 +263,12 @@ impl Card {
                 None => irq::route_polled(hw, n),
             }
             let (tail, len) = (hw.doorbell(regs::QRX_TAIL.at(n))?, u32::from(config.rx_ring));
-            let supply = Supply::new(&self.function);
-            if long {
-                let queue = LongRxQueue::new(ring, len, tail, supply, &reading, interrupt);
-                self.tallies.push(queue.tally());
-                rx.push(super::RxQueue::I40eLong(queue));
+            let stock = Stock::new(&self.function, interrupt);
+            rx.push(if long {
+                LongRxQueue::new(ring, len, tail, stock, &reading).into()
             } else {
-                let queue = RxQueue::new(ring, len, tail, supply, &reading, interrupt);
-                self.tallies.push(queue.tally());
-                rx.push(super::RxQueue::I40e(queue));
-            }
+                RxQueue::new(ring, len, tail, stock, &reading).into()
+            });
         }
         let mut tx = Vec::new();
         for n in 0..config.tx_queues {
@@ -294,16 +276,13 @@ impl Card {
             self.running.tx = 0..n + 1;
             setup::transmit_queue(hw, contexts, allocation, n, &ring, &self.vsi, false)?;
             let tail = hw.doorbell(regs::QTX_TAIL.at(n))?;
-            let queue = TxQueue::new(ring, u32::from(config.tx_ring), tail, Supply::new(&self.function));
-            self.tallies.push(queue.tally());
-            tx.push(super::TxQueue::I40e(queue));
+            tx.push(TxQueue::new(ring, u32::from(config.tx_ring), tail, &self.function).into());
         }
         Ok((rx, tx))
     }
 
-    /// Takes in what the firmware has to tell. Whoever has a card open asks
-    /// for its link or its statistics now and then, and so does this. Fails if
-    /// the card is gone.
+    /// Takes in what the firmware has to tell. It is called whenever the link or
+    /// the statistics are asked for. Fails if the card is gone.
     fn events(&mut self) -> Result<()> {
         self.hw.alive()?;
         let mut changed = self.aq.overflowed();
@@ -318,11 +297,7 @@ impl Card {
     }
 }
 
-impl Nic for Card {
-    fn describe(&self) -> &Description {
-        &self.description
-    }
-
+impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
         self.events()?;
         Ok(self.watch.state())
@@ -340,9 +315,7 @@ impl Nic for Card {
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
         self.hw.alive()?;
-        self.addresses.set_own(&mut self.aq, &self.hw, &self.vsi, mac)?;
-        self.description.mac = mac;
-        Ok(())
+        self.addresses.set_own(&mut self.aq, &self.hw, &self.vsi, mac)
     }
 
     fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
@@ -351,7 +324,7 @@ impl Nic for Card {
         filters::set_rss_table(&mut self.aq, &self.hw, &self.vsi, table, self.rx_queues, entries)
     }
 
-    fn steer(&mut self, rule: &FlowRule) -> Result<()> {
+    fn steer(&mut self, slot: usize, rule: &FlowRule) -> Result<()> {
         self.hw.alive()?;
         let (hw, aq, queue) = (&self.hw, &mut self.aq, self.spare);
         if self.capabilities.flow_filters == 0 || queue >= self.allocation.count {
@@ -366,18 +339,13 @@ impl Nic for Card {
                 none.insert(Steering::new(&*self.function, hw, aq, contexts, self.allocation, place, queue)?)
             }
         };
-        steering.add(hw, aq, &self.vsi, rule, self.rx_queues)
+        steering.add(hw, aq, &self.vsi, slot, rule)
     }
 
     fn stats(&mut self) -> Result<Stats> {
         // Before the counters: all ones would be added up.
         self.events()?;
-        let mut stats = self.counters.update(&self.hw, &self.vsi);
-        stats.anomalies = Anomalies::default();
-        for tally in &self.tallies {
-            stats.anomalies.add(&tally.read());
-        }
-        Ok(stats)
+        Ok(self.counters.update(&self.hw, &self.vsi))
     }
 }
 

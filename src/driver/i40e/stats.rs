@@ -7,8 +7,8 @@
 use super::hw::Hw;
 use super::regs::{self, Reg};
 use super::vsi::Vsi;
-use crate::driver::Stats;
 use crate::driver::regs::Regs;
+use crate::driver::stats::Stats;
 
 /// Registers of one sort whose sum is one figure.
 struct Group {

@@ -12,7 +12,8 @@
 //! arithmetic. All words are little-endian, as are the machines this runs on.
 
 use crate::dma::{Decode, Header, L4, Offload, RawMeta, Timestamp};
-use crate::driver::{rx, tx};
+use crate::driver::rx;
+use crate::driver::tx;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 

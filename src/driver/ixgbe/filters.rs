@@ -4,7 +4,8 @@ use super::hw::Hw;
 use super::ids::Mac;
 use super::regs::{self, fctrl, ftqf, l34timir, mcstctrl, mrqc, rah};
 use crate::dma::L4;
-use crate::driver::{FlowRule, Rss};
+use crate::driver::config::Rss;
+use crate::driver::ops::FlowRule;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use std::net::IpAddr;
@@ -100,9 +101,7 @@ const FLOW_FILTERS: usize = 128;
 pub fn steer(hw: &Hw, slot: usize, rule: &FlowRule) -> Result<()> {
     let (source, destination) = (ipv4(hw, rule.source)?, ipv4(hw, rule.destination)?);
     if slot >= FLOW_FILTERS {
-        return Err(
-            hw.error(Kind::Usage, "all 128 of its flow filters are in use; merge rules or leave fields open")
-        );
+        return Err(hw.error(Kind::Usage, "all 128 of its flow filters are in use; merge rules or leave fields open"));
     }
     let n = slot as u16;
     let any = |open: bool, bit| if open { bit } else { 0 };

@@ -4,7 +4,7 @@ use super::hw::Hw;
 use super::ids::{Mac, Media};
 use super::regs::{self, Reg, anlp1, autoc, autoc2, esdp, hlreg0, links, macc, msca};
 use super::sfp::{self, Module};
-use crate::driver::Link;
+use crate::driver::ops::Link;
 use crate::error::{Kind, Result};
 use std::time::Duration;
 

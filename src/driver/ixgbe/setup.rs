@@ -8,7 +8,7 @@ use super::regs::{
     srrctl, status, tsauxc, tsyncrxctl, vlnctrl, xdctl,
 };
 use crate::dma::Region;
-use crate::driver::Config;
+use crate::driver::config::Config;
 use crate::error::{Kind, Result};
 use std::time::Duration;
 

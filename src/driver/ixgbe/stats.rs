@@ -4,7 +4,7 @@
 
 use super::hw::Hw;
 use super::regs::{self, Reg};
-use crate::driver::Stats;
+use crate::driver::stats::Stats;
 
 /// What the registers have counted so far.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What device and driver agree on (VIRTIO 1.2 §2.2, §5.1.3, §6).
 
-use crate::driver::Config;
+use crate::driver::config::Config;
 
 /// A set of features, by bit number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

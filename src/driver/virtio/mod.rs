@@ -41,12 +41,13 @@ mod split;
 mod stats;
 mod tx;
 
+use super::config::{Config, MIN_RING};
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::supply::Supply;
-use super::tally::Tally;
-use super::{Anomalies, Config, Description, FlowRule, Link, Nic, Port, Stats, TimestampSource};
-use crate::dma::{Arena, Batch, Pool, Region};
+use super::ops::{Description, FlowRule, Link, NicOps, Opened, no_driver};
+use super::slots::Stock;
+use super::stats::Stats;
+use crate::dma::{Arena, Region};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
@@ -58,7 +59,6 @@ use ring::{Format, Notifier};
 use split::Split;
 use stats::Counters;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// PCI ids (§4.1.2): of a device that is only modern, and of one that is also
 /// a legacy device.
@@ -73,6 +73,21 @@ const MAX_FRAME: u16 = 15_872;
 /// Descriptors in a control queue: one command at a time needs two.
 const CONTROL_RING: u32 = 16;
 
+/// Transmit paths.
+pub const PATHS: &[&str] = &["dma"];
+
+/// A receive queue on a split virtqueue.
+pub type SplitRxQueue = rx::Queue<Split>;
+
+/// A receive queue on a packed one.
+pub type PackedRxQueue = rx::Queue<Packed>;
+
+/// A transmit queue on a split virtqueue.
+pub type SplitTxQueue = tx::Queue<Split>;
+
+/// A transmit queue on a packed one.
+pub type PackedTxQueue = tx::Queue<Packed>;
+
 /// Whether `id` is one of this family.
 pub fn supports(id: pci::Id) -> bool {
     id.vendor == VENDOR && (id.device == MODERN || id.device == TRANSITIONAL)
@@ -86,9 +101,13 @@ pub fn supports(id: pci::Id) -> bool {
 ///
 /// Queues come in pairs, and the device may deliver to each pair's receive queue
 /// (§5.1.5): so there are as many of those as transmit queues, if fewer were asked for.
-pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
+pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
+where
+    R: From<SplitRxQueue> + From<PackedRxQueue>,
+    T: From<SplitTxQueue> + From<PackedTxQueue>,
+{
     if !supports(function.id()) {
-        return Err(super::unsupported(&*function));
+        return Err(no_driver(&*function));
     }
     let hw = Arc::new(Hw::new(&*function)?);
     hw.reset()?; // §3.1.1 step 1
@@ -102,9 +121,9 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let features = agree(hw, &config)?; // steps 4 to 6
     config.rx_queues = config.rx_queues.max(config.tx_queues);
     if features.has(features::RING_PACKED) {
-        start::<Packed>(device, features, &config)
+        start::<Packed, R, T>(device, features, &config)
     } else {
-        start::<Split>(device, features, &config)
+        start::<Split, R, T>(device, features, &config)
     }
 }
 
@@ -138,8 +157,19 @@ fn agree(hw: &Hw, config: &Config) -> Result<Features> {
 }
 
 /// Steps 7 and 8: queues, then everything that is told through the control queue.
-fn start<F: Family>(device: Device, features: Features, config: &Config) -> Result<Port> {
-    let mut card = Card::<F>::new(device, features)?;
+fn start<F, R, T>(device: Device, features: Features, config: &Config) -> Result<Opened<R, T>>
+where
+    F: Format + 'static,
+    R: From<rx::Queue<F>>,
+    T: From<tx::Queue<F>>,
+{
+    let packed = features.has(features::RING_PACKED);
+    let model = if packed { "virtio-net, packed rings" } else { "virtio-net" };
+    let mut description = Description::new(&*device.function, "virtio", model);
+    description.mac = if features.has(features::MAC) { device.hw.mac()? } else { MacAddr([2, 0, 0, 0, 0, 1]) };
+    let most = if features.has(features::MQ) { device.hw.max_pairs() } else { 1 };
+    (description.max_rx_queues, description.max_tx_queues) = (most, most);
+    let mut card = Card::<F>::new(device, features);
     let (rx, tx) = card.queues(features, config)?;
     card.device.function.set_bus_master(true)?;
     card.device.hw.go()?;
@@ -149,7 +179,7 @@ fn start<F: Family>(device: Device, features: Features, config: &Config) -> Resu
     if features.has(features::CTRL_RX) {
         card.set_promiscuous(config.promiscuous)?;
     }
-    Ok(Port { rx, tx, nic: Box::new(card) })
+    Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
 /// A device that was reset and may be working. Dropped, it works no more.
@@ -165,107 +195,6 @@ impl Drop for Device {
         self.hw.stop();
         // A device that is gone cannot be told; one that is there was stopped above.
         let _ = self.function.set_bus_master(false);
-    }
-}
-
-/// A format, and which variants of the queues are of it.
-trait Family: Format + 'static {
-    fn rx(queue: rx::Queue<Self>) -> RxQueue;
-    fn tx(queue: tx::Queue<Self>) -> TxQueue;
-}
-
-/// A receive queue of a virtio device.
-#[derive(Debug)]
-pub enum RxQueue {
-    /// On a split virtqueue.
-    Split(rx::Queue<Split>),
-    /// On a packed one.
-    Packed(rx::Queue<Packed>),
-}
-
-/// A transmit queue of a virtio device.
-#[derive(Debug)]
-pub enum TxQueue {
-    /// On a split virtqueue.
-    Split(tx::Queue<Split>),
-    /// On a packed one.
-    Packed(tx::Queue<Packed>),
-}
-
-impl Family for Split {
-    fn rx(queue: rx::Queue<Self>) -> RxQueue {
-        RxQueue::Split(queue)
-    }
-
-    fn tx(queue: tx::Queue<Self>) -> TxQueue {
-        TxQueue::Split(queue)
-    }
-}
-
-impl Family for Packed {
-    fn rx(queue: rx::Queue<Self>) -> RxQueue {
-        RxQueue::Packed(queue)
-    }
-
-    fn tx(queue: tx::Queue<Self>) -> TxQueue {
-        TxQueue::Packed(queue)
-    }
-}
-
-/// Does something with the queue of whichever format it is.
-macro_rules! of_its_format {
-    ($kind:ident, $any:expr, $queue:ident => $what:expr) => {
-        match $any {
-            $kind::Split($queue) => $what,
-            $kind::Packed($queue) => $what,
-        }
-    };
-}
-
-impl RxQueue {
-    #[inline]
-    pub(in crate::driver) fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        of_its_format!(RxQueue, self, queue => queue.recv(batch))
-    }
-
-    pub(in crate::driver) fn fill(&mut self, pool: &Pool) -> Result<()> {
-        of_its_format!(RxQueue, self, queue => queue.fill(pool))
-    }
-
-    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
-        of_its_format!(RxQueue, self, queue => queue.release(pool))
-    }
-
-    pub(in crate::driver) fn wait(&mut self, patience: Duration) -> Result<bool> {
-        of_its_format!(RxQueue, self, queue => queue.wait(patience))
-    }
-
-    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
-        of_its_format!(RxQueue, self, queue => queue.anomalies())
-    }
-}
-
-impl TxQueue {
-    #[inline]
-    pub(in crate::driver) fn send(&mut self, batch: &mut Batch<'_>) -> usize {
-        of_its_format!(TxQueue, self, queue => queue.send(batch))
-    }
-
-    pub(in crate::driver) fn adopt(&mut self, pool: &Pool) -> Result<()> {
-        of_its_format!(TxQueue, self, queue => queue.adopt(pool))
-    }
-
-    #[inline]
-    pub(in crate::driver) fn reclaim(&mut self, pool: &Pool) -> usize {
-        of_its_format!(TxQueue, self, queue => queue.reclaim(pool))
-    }
-
-    pub(in crate::driver) fn release(&mut self, pool: &Pool) {
-        of_its_format!(TxQueue, self, queue => queue.release(pool))
-    }
-
-    pub(in crate::driver) fn anomalies(&self) -> Anomalies {
-        of_its_format!(TxQueue, self, queue => queue.anomalies())
     }
 }
 
@@ -288,42 +217,33 @@ impl Plan {
 /// The control plane of an opened device.
 struct Card<F> {
     control: Option<Control<F>>,
-    description: Description,
     features: Features,
-    rx: Vec<(Arc<Tally>, Arc<Counters>)>,
-    tx: Vec<(Arc<Tally>, Arc<Counters>)>,
+    rx: Vec<Arc<Counters>>,
+    tx: Vec<Arc<Counters>>,
     /// Declared before the device: no eventfd is signalled that is not there.
     interrupts: Option<Interrupts>,
     /// Declared last: dropped, it stops the device.
     device: Device,
 }
 
-impl<F: Family> Card<F> {
-    fn new(device: Device, features: Features) -> Result<Self> {
-        let (function, hw) = (&device.function, &device.hw);
-        let most = if features.has(features::MQ) { hw.max_pairs() } else { 1 };
-        let description = Description {
-            device: function.name().to_owned(),
-            model: if features.has(features::RING_PACKED) { "virtio-net, packed rings" } else { "virtio-net" },
-            driver: "virtio",
-            kind: function.kind(),
-            mac: if features.has(features::MAC) { hw.mac()? } else { MacAddr([2, 0, 0, 0, 0, 1]) },
-            timestamps: TimestampSource::Tsc,
-            max_rx_queues: most,
-            max_tx_queues: most,
-        };
-        Ok(Card { control: None, description, features, rx: Vec::new(), tx: Vec::new(), interrupts: None, device })
+impl<F: Format + 'static> Card<F> {
+    fn new(device: Device, features: Features) -> Self {
+        Card { control: None, features, rx: Vec::new(), tx: Vec::new(), interrupts: None, device }
     }
 
     /// Makes all queues, in one arena, and turns them on. Each pair of a device
     /// is one receive queue and one transmit queue, whether that is used or not.
-    fn queues(&mut self, features: Features, config: &Config) -> Result<(Vec<super::RxQueue>, Vec<super::TxQueue>)> {
+    fn queues<R, T>(&mut self, features: Features, config: &Config) -> Result<(Vec<R>, Vec<T>)>
+    where
+        R: From<rx::Queue<F>>,
+        T: From<tx::Queue<F>>,
+    {
         let (function, hw) = (&self.device.function, &self.device.hw);
         let mut plan = Plan::default();
         let mut queues = Vec::new();
         for queue in 0..2 * config.rx_queues {
             let wanted = if queue % 2 == 0 { config.rx_ring } else { config.tx_ring };
-            let len = ring_len(hw, queue, u32::from(wanted), u32::from(super::MIN_RING))?;
+            let len = ring_len(hw, queue, u32::from(wanted), u32::from(MIN_RING))?;
             queues.push((len, plan.add(F::bytes(len)), plan.add(tx::header_bytes(len))));
         }
         let control = if features.has(features::CTRL_VQ) {
@@ -358,22 +278,17 @@ impl<F: Family> Card<F> {
                 // The mask is in the ring, not in a register: the queue lifts it.
                 let interrupt = interrupt.map(|interrupts| interrupts.of(n, || ()));
                 let mergeable = features.has(features::MRG_RXBUF);
-                let queue =
-                    rx::Queue::new(ring, notifier, Supply::new(function), config.max_frame, mergeable, interrupt);
-                self.rx.push(queue.watched());
-                rx.push(super::RxQueue::Virtio(F::rx(queue)));
+                let stock = Stock::new(function, interrupt);
+                let queue = rx::Queue::new(ring, notifier, stock, config.max_frame, mergeable);
+                self.rx.push(queue.counters());
+                rx.push(queue.into());
             } else {
                 let (ring, notifier) = start(queue, len, place, None)?;
                 if n < config.tx_queues {
-                    let queue = tx::Queue::new(
-                        ring,
-                        notifier,
-                        Supply::new(function),
-                        &region(headers),
-                        features.has(features::CSUM),
-                    );
-                    self.tx.push(queue.watched());
-                    tx.push(super::TxQueue::Virtio(F::tx(queue)));
+                    let checksums = features.has(features::CSUM);
+                    let queue = tx::Queue::new(ring, notifier, function, &region(headers), checksums);
+                    self.tx.push(queue.counters());
+                    tx.push(queue.into());
                 }
             }
         }
@@ -420,11 +335,7 @@ fn ring_len(hw: &Hw, queue: u16, wanted: u32, least: u32) -> Result<u32> {
     Ok(wanted.min(most))
 }
 
-impl<F: Family> Nic for Card<F> {
-    fn describe(&self) -> &Description {
-        &self.description
-    }
-
+impl<F: Format + 'static> NicOps for Card<F> {
     fn link(&mut self) -> Result<Link> {
         let hw = &self.device.hw;
         hw.alive()?;
@@ -441,9 +352,6 @@ impl<F: Family> Nic for Card<F> {
 
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
         let hw = &self.device.hw;
-        if let Some(wrong) = groups.iter().find(|group| group.0[0] & 1 == 0) {
-            return Err(hw.error(Kind::Usage, format!("{wrong} is no multicast address: the first byte is even")));
-        }
         if groups.len() > Command::MOST_GROUPS {
             let most = Command::MOST_GROUPS;
             return Err(hw.error(Kind::Usage, format!("{} groups; at most {most} can be set", groups.len())));
@@ -453,14 +361,8 @@ impl<F: Family> Nic for Card<F> {
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
-        if mac.0[0] & 1 != 0 || mac == MacAddr::default() {
-            let text = format!("{mac} cannot be a card's own address: it names a group or nobody");
-            return Err(self.device.hw.error(Kind::Usage, text));
-        }
         self.needs(features::CTRL_MAC_ADDR, "an address")?;
-        self.command(&Command::address(mac))?;
-        self.description.mac = mac;
-        Ok(())
+        self.command(&Command::address(mac))
     }
 
     fn set_rss_table(&mut self, _table: &[u16]) -> Result<()> {
@@ -468,7 +370,7 @@ impl<F: Family> Nic for Card<F> {
         Err(self.device.hw.error(Kind::Unsupported, text))
     }
 
-    fn steer(&mut self, _rule: &FlowRule) -> Result<()> {
+    fn steer(&mut self, _slot: usize, _rule: &FlowRule) -> Result<()> {
         let text = "a virtio device has no flow filters; filter in software";
         Err(self.device.hw.error(Kind::Unsupported, text))
     }
@@ -476,18 +378,16 @@ impl<F: Family> Nic for Card<F> {
     fn stats(&mut self) -> Result<Stats> {
         self.device.hw.alive()?;
         let mut stats = Stats::default();
-        for (tally, counters) in &self.rx {
+        for counters in &self.rx {
             let (packets, bytes, oversize) = counters.read();
             stats.rx_packets += packets;
             stats.rx_bytes += bytes;
             stats.rx_oversize += oversize;
-            stats.anomalies.add(&tally.read());
         }
-        for (tally, counters) in &self.tx {
+        for counters in &self.tx {
             let (packets, bytes, _) = counters.read();
             stats.tx_packets += packets;
             stats.tx_bytes += bytes;
-            stats.anomalies.add(&tally.read());
         }
         Ok(stats)
     }
