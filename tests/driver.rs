@@ -321,7 +321,7 @@ fn rss_spreads_flows_over_the_queues_and_reports_its_hash() {
             rig.port.rx[queue].recv(&mut batch);
             assert!(batch.len() >= 4, "{model}: queue {queue} got {} of 64 flows", batch.len());
             for i in 0..batch.len() {
-                let hash = batch.meta(i).rss_hash.expect("a hash");
+                let hash = batch.meta(i).rss_hash().expect("a hash");
                 assert_eq!(hash as usize % 4, queue, "the table is 0 1 2 3 0 1 ...");
             }
             total += batch.len();
@@ -438,11 +438,11 @@ fn checksums_and_tags_are_filled_in_and_what_arrives_is_judged() {
         for (i, vlan) in [(0, Some(0x2064)), (1, Some(0x2064)), (2, None)] {
             assert_eq!(batch.frame(i), right, "{model}: the card's checksums are not etherparse's");
             let meta = batch.meta(i);
-            assert_eq!(meta.vlan, vlan);
-            assert_eq!((meta.checksums.ip, meta.checksums.l4), (Checksum::Good, Checksum::Good));
+            assert_eq!(meta.vlan(), vlan);
+            assert_eq!((meta.checksums().ip, meta.checksums().l4), (Checksum::Good, Checksum::Good));
         }
         assert_eq!(batch.frame(3), bare, "nothing was asked for, nothing was done");
-        let wrong = batch.meta(3).checksums;
+        let wrong = batch.meta(3).checksums();
         assert_eq!(wrong.ip, Checksum::Bad);
         let l4 = if model.udp_erratum { Checksum::Unknown } else { Checksum::Bad };
         assert_eq!(wrong.l4, l4, "{model}: the erratum of the 82599, and only its");
@@ -461,7 +461,7 @@ fn a_tag_stays_in_the_frame_unless_it_is_to_be_stripped() {
             rig.send(&[tagged.clone()]);
             let mut batch = Batch::new(&rig.pool);
             assert_eq!(rig.port.rx[0].recv(&mut batch), 1);
-            assert_eq!(batch.meta(0).vlan, strip.then_some(0x2064));
+            assert_eq!(batch.meta(0).vlan(), strip.then_some(0x2064));
             let mut expected = tagged.clone();
             if strip {
                 expected.drain(12..16);

@@ -313,8 +313,8 @@ fn a_tag_is_taken_out_and_the_rest_is_still_told() {
     let mut batch = Batch::new(&rig.pool);
     assert_eq!(rig.port.rx[0].recv(&mut batch), 1);
     let meta = batch.meta(0);
-    assert_eq!((meta.vlan, meta.rss_hash), (Some(0x2064), Some(0xdead_beef)));
-    assert_eq!(meta.checksums.ip, bmnic::dma::Checksum::Bad);
+    assert_eq!((meta.vlan(), meta.rss_hash()), (Some(0x2064), Some(0xdead_beef)));
+    assert_eq!(meta.checksums().ip, bmnic::dma::Checksum::Bad);
     frame.drain(12..16);
     assert_eq!(batch.frame(0), frame);
 }

@@ -1,7 +1,7 @@
 //! bmnic's driver as a contender.
 
 use super::Contender;
-use crate::dma::{BATCH_MAX, Batch, Header, Pool};
+use crate::dma::{BATCH_MAX, Batch, Meta, Pool};
 use crate::driver::{self, Config, Port, RxQueue, TxQueue};
 use crate::error::Result;
 use crate::pci::Function;
@@ -13,9 +13,9 @@ pub struct Ours<'p> {
     rx: RxQueue,
     tx: TxQueue,
     batch: Batch<'p>,
-    headers: [Header; BATCH_MAX],
-    /// Whether all that the card said of a packet is copied into a header, as
-    /// DPDK does, or decoded when somebody asks.
+    metas: [Meta; BATCH_MAX],
+    /// Whether all that the card said of a packet is decoded at once, as DPDK does
+    /// into its header, or when somebody asks.
     pub all_metadata: bool,
     nic: driver::Nic,
 }
@@ -28,7 +28,7 @@ impl<'p> Ours<'p> {
         let Port { mut rx, mut tx, nic } = driver::open(function, &config)?;
         let (mut rx, tx) = (rx.remove(0), tx.remove(0));
         rx.fill(pool)?;
-        Ok(Ours { rx, tx, batch: Batch::new(pool), headers: [Header::default(); BATCH_MAX], all_metadata: false, nic })
+        Ok(Ours { rx, tx, batch: Batch::new(pool), metas: [Meta::default(); BATCH_MAX], all_metadata: false, nic })
     }
 
     /// Frames received and sent, as the driver has them of the card.
@@ -44,7 +44,7 @@ impl Contender for Ours<'_> {
         self.batch.set_limit(burst);
         let n = self.rx.recv(&mut self.batch);
         if self.all_metadata {
-            black_box(self.batch.headers(&mut self.headers));
+            black_box(self.batch.metas(&mut self.metas));
         }
         n
     }

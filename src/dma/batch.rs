@@ -1,9 +1,7 @@
 //! Batches: the packets an application holds.
 
-#![allow(unsafe_code)]
-
-use super::{BUFFER_SIZE, Pool};
-use std::time::Duration;
+use super::{BUFFER_SIZE, Decoder, Meta, Nothing, Offload, Pool, RawMeta};
+use std::ops::Range;
 
 /// Buffers a batch can hold.
 pub const BATCH_MAX: usize = 64;
@@ -62,6 +60,13 @@ impl Span {
     #[inline]
     pub(crate) fn start(self) -> u8 {
         (self.0 >> 16) as u8
+    }
+
+    /// The bytes in the buffer, cut to it whatever the device said.
+    #[inline(always)]
+    fn range(self) -> Range<usize> {
+        let start = usize::from(self.start());
+        start..(start + usize::from(self.len())).min(BUFFER_SIZE)
     }
 
     /// Whether the next entry belongs to the same packet.
@@ -144,10 +149,8 @@ impl<'p> Batch<'p> {
     /// If `i` is not below [`Batch::len`].
     #[inline]
     pub fn frame(&self, i: usize) -> &[u8] {
-        let (pointer, len) = self.place(i);
-        // SAFETY: place is inside the buffer, which this entry owns; &self bars
-        // writing to it through the batch.
-        unsafe { std::slice::from_raw_parts(pointer, len) }
+        let entry = &self.entries()[i];
+        &self.buffer(entry)[entry.span.range()]
     }
 
     /// Entry `i`'s bytes, to change.
@@ -156,19 +159,25 @@ impl<'p> Batch<'p> {
     /// If `i` is not below [`Batch::len`].
     #[inline]
     pub fn frame_mut(&mut self, i: usize) -> &mut [u8] {
-        let (pointer, len) = self.place(i);
-        // SAFETY: as in frame, and &mut self bars any other view of it.
-        unsafe { std::slice::from_raw_parts_mut(pointer, len) }
+        let range = self.entries()[i].span.range();
+        &mut self.buffer_mut(i)[range]
     }
 
-    /// First byte and length of entry `i`, cut to its buffer whatever the device said.
-    #[inline]
-    fn place(&self, i: usize) -> (*mut u8, usize) {
-        let Entry { buffer, span, .. } = self.entries()[i];
-        let start = usize::from(span.start());
-        let len = usize::from(span.len()).min(BUFFER_SIZE - start);
-        // SAFETY: start is at most 255, within the buffer.
-        (unsafe { self.pool.pointer(buffer).as_ptr().add(start) }, len)
+    /// The buffer of an entry that this batch holds.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn buffer(&self, entry: &Entry) -> &[u8; BUFFER_SIZE] {
+        // SAFETY: the whole buffer is inside the pool and owned by this entry;
+        // &self bars writing to it through the batch.
+        unsafe { self.pool.pointer(entry.buffer).cast().as_ref() }
+    }
+
+    /// The buffer of entry `i`, to change.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn buffer_mut(&mut self, i: usize) -> &mut [u8; BUFFER_SIZE] {
+        // SAFETY: as in buffer, and &mut self bars any other view of it.
+        unsafe { self.pool.pointer(self.entries()[i].buffer).cast().as_mut() }
     }
 
     /// Whether entry `i + 1` is a further part of entry `i`'s frame.
@@ -192,26 +201,23 @@ impl<'p> Batch<'p> {
 
     /// What the device said of the packet that *ends* in entry `i`.
     pub fn meta(&self, i: usize) -> Meta {
-        (self.decoder.one)(&self.raw(&self.entries()[i]))
+        self.decoder.decode(&self.raw(&self.entries()[i]))
     }
 
-    /// Writes down what the device said of every packet, in one pass: for who
-    /// wants all of it, of all of them. Returns what was written, one an entry;
+    /// Writes down what the device said of every packet, in one pass: for a caller
+    /// that wants all of it, of all of them. Returns what was written, one an entry;
     /// for a frame of several buffers it is in the entry in which the frame ends.
     #[inline]
-    pub fn headers<'h>(&self, into: &'h mut [Header; BATCH_MAX]) -> &'h [Header] {
-        (self.decoder.all)(self, into);
+    pub fn metas<'m>(&self, into: &'m mut [Meta; BATCH_MAX]) -> &'m [Meta] {
+        self.decoder.decode_all(self, into);
         &into[..self.len]
     }
 
-    /// What there is to decode of an entry of this batch.
+    /// What there is to decode of an entry that this batch holds.
     #[inline(always)]
-    fn raw(&self, entry: &Entry) -> RawMeta<'_> {
-        let Entry { buffer, span, words } = *entry;
-        let end = (usize::from(span.start()) + usize::from(span.len())).min(BUFFER_SIZE);
-        // SAFETY: the whole buffer is inside the pool and owned by this entry.
-        let buffer = unsafe { std::slice::from_raw_parts(self.pool.pointer(buffer).as_ptr(), BUFFER_SIZE) };
-        RawMeta { words, before: &buffer[..usize::from(span.start())], after: &buffer[end..] }
+    pub(super) fn raw(&self, entry: &Entry) -> RawMeta<'_> {
+        let (buffer, Range { start, end }) = (self.buffer(entry), entry.span.range());
+        RawMeta { words: entry.words, before: &buffer[..start], after: &buffer[end..] }
     }
 
     /// Appends an empty buffer as a frame of `len` bytes whose content is
@@ -317,12 +323,9 @@ impl<'p> Batch<'p> {
     /// If the frame starts closer to the buffer's start than that.
     #[inline]
     pub(crate) fn prepend<const N: usize>(&mut self, i: usize, bytes: [u8; N]) {
-        let Entry { buffer, span, .. } = self.entries()[i];
-        let start = usize::from(span.start());
+        let start = usize::from(self.entries()[i].span.start());
         assert!(start >= N);
-        // SAFETY: start is at most 255, so the N bytes before it are in the
-        // buffer, which this entry owns.
-        unsafe { self.pool.pointer(buffer).as_ptr().add(start - N).cast::<[u8; N]>().write_unaligned(bytes) };
+        self.buffer_mut(i)[start - N..start].copy_from_slice(&bytes);
     }
 
     /// Takes the VLAN tag out of the frame that starts in entry `i`, if there is
@@ -381,241 +384,6 @@ impl Drop for Batch<'_> {
 impl std::fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Batch({} of {})", self.len, self.limit)
-    }
-}
-
-/// What a device wrote about a packet, undecoded.
-pub struct RawMeta<'a> {
-    /// The words of its write-back or completion.
-    pub words: [u64; 2],
-    /// The buffer before the frame, where some cards write a prefix.
-    pub before: &'a [u8],
-    /// The buffer after the frame, where some cards append a timestamp.
-    pub after: &'a [u8],
-}
-
-/// How a family's words are decoded.
-pub trait Decode: 'static {
-    /// What they say, but for the length, which stays 0. Without branches, if that can be.
-    fn header(raw: &RawMeta<'_>) -> Header;
-
-    /// When the packet came, if the card has a clock for that.
-    fn timestamp(_: &RawMeta<'_>) -> Option<Timestamp> {
-        None
-    }
-}
-
-/// A [`Decode`], chosen when a port is opened.
-#[derive(Clone, Copy)]
-pub struct Decoder {
-    one: fn(&RawMeta<'_>) -> Meta,
-    all: fn(&Batch<'_>, &mut [Header; BATCH_MAX]),
-}
-
-impl Decoder {
-    /// That decodes as `D` does.
-    pub const fn of<D: Decode>() -> Self {
-        Decoder { one: decode::<D>, all: decode_all::<D> }
-    }
-
-    /// What the words say.
-    pub fn decode(self, raw: &RawMeta<'_>) -> Meta {
-        (self.one)(raw)
-    }
-}
-
-impl std::fmt::Debug for Decoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Decoder")
-    }
-}
-
-fn decode<D: Decode>(raw: &RawMeta<'_>) -> Meta {
-    D::header(raw).meta(D::timestamp(raw))
-}
-
-/// A loop of each family's own, so that its decoding is a part of it.
-fn decode_all<D: Decode>(batch: &Batch<'_>, into: &mut [Header; BATCH_MAX]) {
-    for (entry, header) in batch.entries().iter().zip(into) {
-        *header = Header { len: entry.span.len(), ..D::header(&batch.raw(entry)) };
-    }
-}
-
-/// Of devices that say nothing.
-pub struct Nothing;
-
-impl Decode for Nothing {
-    #[inline(always)]
-    fn header(_: &RawMeta<'_>) -> Header {
-        Header::default()
-    }
-}
-
-/// What a device said of a received packet, in 12 bytes ([`Batch::headers`]).
-/// Timestamps are not in it ([`Batch::meta`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Header {
-    /// RSS hash, if the flags say so.
-    pub rss_hash: u32,
-    /// Bytes in this buffer.
-    pub len: u16,
-    /// VLAN tag control information that was taken out, if the flags say so.
-    pub vlan: u16,
-    /// What there is, and the verdict on the checksums.
-    pub flags: u32,
-}
-
-impl Header {
-    /// In [`Header::flags`]: `rss_hash` is a hash.
-    pub const HASHED: u32 = 1 << 0;
-    /// A tag was taken out.
-    pub const TAGGED: u32 = 1 << 1;
-    /// The IPv4 header's checksum is right, or wrong.
-    pub const IP_GOOD: u32 = 1 << 2;
-    /// See [`Header::IP_GOOD`].
-    pub const IP_BAD: u32 = 1 << 3;
-    /// The checksum of TCP, UDP or SCTP is right, or wrong.
-    pub const L4_GOOD: u32 = 1 << 4;
-    /// See [`Header::L4_GOOD`].
-    pub const L4_BAD: u32 = 1 << 5;
-    /// A filter chose the queue.
-    pub const FILTERED: u32 = 1 << 6;
-
-    /// The same as [`Meta`] has it, but for the timestamp.
-    #[inline(always)]
-    pub(crate) fn of(meta: &Meta) -> Self {
-        let when = |is: bool, flag: u32| if is { flag } else { 0 };
-        let verdict = |c, good, bad| when(c == Checksum::Good, good) | when(c == Checksum::Bad, bad);
-        Header {
-            rss_hash: meta.rss_hash.unwrap_or(0),
-            len: 0,
-            vlan: meta.vlan.unwrap_or(0),
-            flags: when(meta.rss_hash.is_some(), Self::HASHED)
-                | when(meta.vlan.is_some(), Self::TAGGED)
-                | verdict(meta.checksums.ip, Self::IP_GOOD, Self::IP_BAD)
-                | verdict(meta.checksums.l4, Self::L4_GOOD, Self::L4_BAD)
-                | when(meta.filtered, Self::FILTERED),
-        }
-    }
-
-    /// The same as [`Meta`].
-    fn meta(self, timestamp: Option<Timestamp>) -> Meta {
-        let is = |flag: u32| self.flags & flag != 0;
-        let verdict = |good, bad| match (is(good), is(bad)) {
-            (_, true) => Checksum::Bad,
-            (true, false) => Checksum::Good,
-            (false, false) => Checksum::Unknown,
-        };
-        Meta {
-            rss_hash: is(Self::HASHED).then_some(self.rss_hash),
-            vlan: is(Self::TAGGED).then_some(self.vlan),
-            checksums: Checksums { ip: verdict(Self::IP_GOOD, Self::IP_BAD), l4: verdict(Self::L4_GOOD, Self::L4_BAD) },
-            timestamp,
-            filtered: is(Self::FILTERED),
-        }
-    }
-}
-
-/// What a device said about a received packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
-    /// RSS hash, if the card computed one.
-    pub rss_hash: Option<u32>,
-    /// VLAN tag control information, if the card took a tag out of the frame.
-    pub vlan: Option<u16>,
-    /// The card's verdict on the checksums.
-    pub checksums: Checksums,
-    /// When the card received it, if it has a clock for that.
-    pub timestamp: Option<Timestamp>,
-    /// Whether a filter (5-tuple, flow director) chose the queue.
-    pub filtered: bool,
-}
-
-/// The card's verdict on one checksum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Checksum {
-    /// Not looked at.
-    #[default]
-    Unknown,
-    /// Right.
-    Good,
-    /// Wrong.
-    Bad,
-}
-
-/// The card's verdict on a packet's checksums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Checksums {
-    /// IPv4 header.
-    pub ip: Checksum,
-    /// TCP, UDP or SCTP.
-    pub l4: Checksum,
-}
-
-/// A time that a card's clock put on a packet, since that clock's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(pub Duration);
-
-/// What a card is asked to do to a frame it sends. Lengths in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offload {
-    /// Length of the Ethernet header with any VLAN tags, at most 127.
-    pub l2_len: u8,
-    /// Length of the IP header with options or extensions, at most 511.
-    pub l3_len: u16,
-    /// Fill in the IPv4 header checksum.
-    pub ip_checksum: bool,
-    /// Fill in the transport checksum; the field must hold the checksum of the
-    /// pseudo-header.
-    pub l4_checksum: Option<L4>,
-    /// The packet is IPv6.
-    pub ipv6: bool,
-    /// Put this VLAN tag control information into the frame.
-    pub vlan: Option<u16>,
-}
-
-/// A transport protocol whose checksum a card can fill in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum L4 {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl Offload {
-    fn pack(self) -> u64 {
-        let l4 = match self.l4_checksum {
-            None => 0,
-            Some(L4::Tcp) => 1,
-            Some(L4::Udp) => 2,
-            Some(L4::Sctp) => 3,
-        };
-        u64::from(self.l2_len & 0x7f)
-            | u64::from(self.l3_len & 0x1ff) << 8
-            | u64::from(self.ip_checksum) << 20
-            | u64::from(self.ipv6) << 21
-            | l4 << 22
-            | self.vlan.map_or(0, |tci| 1 << 24 | u64::from(tci) << 32)
-    }
-
-    fn unpack(word: u64) -> Self {
-        Offload {
-            l2_len: (word & 0x7f) as u8,
-            l3_len: (word >> 8 & 0x1ff) as u16,
-            ip_checksum: word >> 20 & 1 != 0,
-            ipv6: word >> 21 & 1 != 0,
-            l4_checksum: match word >> 22 & 3 {
-                1 => Some(L4::Tcp),
-                2 => Some(L4::Udp),
-                3 => Some(L4::Sctp),
-                _ => None,
-            },
-            vlan: (word >> 24 & 1 != 0).then_some((word >> 32) as u16),
-        }
     }
 }
 
@@ -706,21 +474,5 @@ mod tests {
         batch.entries[0].span = Span::new(200, u16::MAX, false);
         assert_eq!(batch.frame(0).len(), BUFFER_SIZE - 200);
         assert_eq!(batch.meta(0), Meta::default());
-    }
-
-    #[test]
-    fn an_offload_survives_its_word() {
-        let all = Offload {
-            l2_len: 18,
-            l3_len: 60,
-            ip_checksum: true,
-            l4_checksum: Some(L4::Udp),
-            ipv6: false,
-            vlan: Some(0xefff),
-        };
-        let sctp = Offload { l4_checksum: Some(L4::Sctp), ipv6: true, l3_len: 511, l2_len: 127, ..Offload::default() };
-        for offload in [all, sctp, Offload::default(), Offload { vlan: Some(0), ..all }] {
-            assert_eq!(Offload::unpack(offload.pack()), offload);
-        }
     }
 }

@@ -19,13 +19,15 @@ mod arena;
 pub mod barrier;
 mod batch;
 pub mod hugepages;
+mod meta;
+mod offload;
 mod pool;
 
 pub use arena::{Addressing, Arena, Descriptor, PageSize, Region};
-pub use batch::{
-    BATCH_MAX, Batch, Checksum, Checksums, Decode, Decoder, Header, L4, Meta, Nothing, Offload, RawMeta, Timestamp,
-};
+pub use batch::{BATCH_MAX, Batch};
 pub(crate) use batch::{Entry, Span};
+pub use meta::{Checksum, Checksums, Decode, Decoder, Meta, Nothing, RawMeta, Timestamp};
+pub use offload::{L4, Offload};
 pub(crate) use pool::PoolId;
 pub use pool::{BUFFER_SIZE, Pool};
 

@@ -1,31 +1,29 @@
 //! What it means when the kernel refuses a card to VFIO, and what to do about it.
 
 use super::discover;
-use super::iommu::Nodes;
 use super::uapi::Window;
 use crate::error::{Error, Kind as ErrorKind};
 use std::io;
 use std::path::Path;
 
 /// The card is with VFIO, and VFIO is not there.
-pub(super) fn no_node(nodes: &Nodes<'_>, node: &Path) -> Error {
+pub(super) fn no_node(name: &str, node: &Path) -> Error {
     Error::new(
         ErrorKind::NotFound,
         format!(
-            "{}: it is bound to VFIO, but there is no {} to open it by; load the modules (`modprobe vfio-pci`), and in a container pass /dev/vfio through",
-            nodes.name,
+            "{name}: it is bound to VFIO, but there is no {} to open it by; load the modules (`modprobe vfio-pci`), and in a container pass /dev/vfio through",
             node.display()
         ),
     )
 }
 
 /// A node could not be opened.
-pub(super) fn open(nodes: &Nodes<'_>, node: &Path, error: io::Error) -> Error {
+pub(super) fn open(name: &str, node: &Path, error: io::Error) -> Error {
     let error_code = error.raw_os_error();
-    let told = Error::io(format!("{}: opening {}", nodes.name, node.display()), error);
+    let told = Error::io(format!("{name}: opening {}", node.display()), error);
     match error_code {
         Some(libc::EACCES | libc::EPERM) => {
-            told.hint(format!("run `sudo bmnic bind --user $USER {}`, or run this as root", nodes.name))
+            told.hint(format!("run `sudo bmnic bind --user $USER {name}`, or run this as root"))
         }
         Some(libc::EBUSY) => told
             .with_kind(ErrorKind::Refused)
@@ -110,13 +108,12 @@ mod tests {
 
     #[test]
     fn each_refusal_says_what_to_do() {
-        let dev = Path::new("/dev");
-        let nodes = Nodes { name: "0000:03:00.0", group: 9, device: None, dev, strangers: &String::new };
+        let name = "0000:03:00.0";
         let node = Path::new("/dev/vfio/9");
-        let permission = open(&nodes, node, errno(libc::EACCES));
+        let permission = open(name, node, errno(libc::EACCES));
         assert_eq!(permission.kind(), ErrorKind::Permission);
         assert!(permission.to_string().contains("bmnic bind --user"), "{permission}");
-        let busy = open(&nodes, node, errno(libc::EBUSY));
+        let busy = open(name, node, errno(libc::EBUSY));
         assert_eq!(busy.kind(), ErrorKind::Refused);
         assert!(busy.to_string().contains("fuser -v /dev/vfio/9"), "{busy}");
         assert!(attach("x", errno(libc::EPERM)).to_string().contains("allow_unsafe_interrupts"));

@@ -170,7 +170,7 @@ impl Space {
     }
 
     fn with_iommufd(nodes: &Nodes<'_>, node: &Path) -> Result<(Space, File)> {
-        let iommufd = open_node(&nodes.iommufd()).map_err(|e| explain::open(nodes, &nodes.iommufd(), e))?;
+        let iommufd = open_node(&nodes.iommufd()).map_err(|e| explain::open(nodes.name, &nodes.iommufd(), e))?;
         let (device, ioas) = open_bound(nodes, node, &iommufd, uapi::ioas_alloc)?;
         let state = State { members: [(nodes.name.to_string(), nodes.group)].into(), ..State::default() };
         Ok((Space { backend: Backend::Iommufd { iommufd, ioas }, state: state.into() }, device))
@@ -179,7 +179,7 @@ impl Space {
     fn with_container(nodes: &Nodes<'_>) -> Result<(Space, File)> {
         let (group, translates) = open_group(nodes)?;
         let node = nodes.dev.join("vfio/vfio");
-        let container = open_node(&node).map_err(|e| explain::open(nodes, &node, e))?;
+        let container = open_node(&node).map_err(|e| explain::open(nodes.name, &node, e))?;
         let asking = |e| Error::io(format!("{}: asking {}", nodes.name, node.display()), e);
         let model = if translates { uapi::TYPE1V2_IOMMU } else { uapi::NOIOMMU_IOMMU };
         let version = uapi::api_version(&container).map_err(asking)?;
@@ -204,8 +204,10 @@ impl Space {
         let mut state = lock(&self.state);
         let device = match &self.backend {
             Backend::Iommufd { iommufd, ioas } => {
-                let node =
-                    nodes.device.as_deref().ok_or_else(|| explain::no_node(nodes, &nodes.dev.join("vfio/devices")))?;
+                let node = nodes
+                    .device
+                    .as_deref()
+                    .ok_or_else(|| explain::no_node(nodes.name, &nodes.dev.join("vfio/devices")))?;
                 open_bound(nodes, node, iommufd, |_| Ok(*ioas))?.0
             }
             Backend::Container { container, translates } => {
@@ -327,11 +329,11 @@ fn open_bound(
     iommufd: &File,
     ioas: impl FnOnce(&File) -> io::Result<u32>,
 ) -> Result<(File, u32)> {
-    let device = open_node(node).map_err(|e| explain::open(nodes, node, e))?;
+    let device = open_node(node).map_err(|e| explain::open(nodes.name, node, e))?;
     uapi::device_bind(&device, iommufd).map_err(|e| {
         // The kernel's answer to a second opening by file is EINVAL.
         let busy = e.raw_os_error() == Some(libc::EINVAL);
-        explain::open(nodes, node, if busy { io::Error::from_raw_os_error(libc::EBUSY) } else { e })
+        explain::open(nodes.name, node, if busy { io::Error::from_raw_os_error(libc::EBUSY) } else { e })
     })?;
     let ioas = ioas(iommufd).map_err(|e| Error::io(format!("{}: making an I/O address space", nodes.name), e))?;
     uapi::device_attach(&device, ioas).map_err(|e| explain::attach(nodes.name, e))?;
@@ -342,9 +344,9 @@ fn open_bound(
 fn open_group(nodes: &Nodes<'_>) -> Result<(File, bool)> {
     let (node, translates) = nodes.group_node();
     if !node.exists() {
-        return Err(explain::no_node(nodes, &node));
+        return Err(explain::no_node(nodes.name, &node));
     }
-    let group = open_node(&node).map_err(|e| explain::open(nodes, &node, e))?;
+    let group = open_node(&node).map_err(|e| explain::open(nodes.name, &node, e))?;
     let status =
         uapi::group_status(&group).map_err(|e| Error::io(format!("{}: asking {}", nodes.name, node.display()), e))?;
     if status.viable() {

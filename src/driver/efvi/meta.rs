@@ -11,7 +11,7 @@
 
 use super::ev::{Event, class};
 use super::time::{Format as TimeFormat, Sync};
-use crate::dma::{Checksum, Checksums, Decode, Decoder, Header, Meta, RawMeta, Timestamp};
+use crate::dma::{Decode, Decoder, Meta, RawMeta, Timestamp};
 use std::time::Duration;
 
 /// In an entry's second word: the words are [`cooked`], not the event and [`Sync`].
@@ -57,108 +57,90 @@ struct Words<const HASHED: bool, const TIME: u8>;
 
 impl<const HASHED: bool, const TIME: u8> Decode for Words<HASHED, TIME> {
     #[inline(always)]
-    fn header(raw: &RawMeta<'_>) -> Header {
-        Header::of(&decode::<HASHED, TIME>(raw))
+    fn meta(raw: &RawMeta<'_>) -> Meta {
+        let [event, notes] = raw.words;
+        if notes & COOKED != 0 {
+            return uncooked(event, notes);
+        }
+        let event = Event(event);
+        let word = |at: usize| {
+            let bytes = raw.before.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+            bytes.map(u32::from_le_bytes)
+        };
+        let format = match TIME {
+            0 => None,
+            1 => Some(TimeFormat::QuarterNanoseconds),
+            2 => Some(TimeFormat::Fraction27),
+            _ => Some(TimeFormat::Nanoseconds),
+        };
+        let timestamp = format.and_then(|format| Sync(notes).received(format, word(10)?));
+        let hash = if HASHED && is_ip(event) { word(0) } else { None };
+        let hashed = if hash.is_some() { Meta::HASHED } else { 0 };
+        Meta { hash: hash.unwrap_or(0), tag: 0, flags: checksums(event) | hashed, timestamp }
     }
-
-    fn timestamp(raw: &RawMeta<'_>) -> Option<Timestamp> {
-        decode::<HASHED, TIME>(raw).timestamp
-    }
-}
-
-#[inline(always)]
-fn decode<const HASHED: bool, const TIME: u8>(raw: &RawMeta<'_>) -> Meta {
-    let [event, notes] = raw.words;
-    if notes & COOKED != 0 {
-        return uncooked(event, notes);
-    }
-    let event = Event(event);
-    let word = |at: usize| {
-        let bytes = raw.before.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        bytes.map(u32::from_le_bytes)
-    };
-    let format = match TIME {
-        0 => None,
-        1 => Some(TimeFormat::QuarterNanoseconds),
-        2 => Some(TimeFormat::Fraction27),
-        _ => Some(TimeFormat::Nanoseconds),
-    };
-    let timestamp = format.and_then(|format| Sync(notes).received(format, word(10)?));
-    let rss_hash = if HASHED && is_ip(event) { word(0) } else { None };
-    Meta { rss_hash, vlan: None, checksums: checksums(event), timestamp, filtered: false }
 }
 
 fn is_ip(event: Event) -> bool {
     matches!(event.l3_class(), class::IPV4 | class::IPV6 | class::IPV4_FRAGMENT | class::IPV6_FRAGMENT)
 }
 
-/// The card's verdict.
-fn checksums(event: Event) -> Checksums {
-    let verdict = |looked_at, wrong| match (looked_at && event.0 & Event::PARSE_INCOMPLETE == 0, event.0 & wrong != 0) {
-        (false, _) => Checksum::Unknown,
-        (true, false) => Checksum::Good,
-        (true, true) => Checksum::Bad,
+/// The card's verdict, as flags.
+#[inline(always)]
+fn checksums(event: Event) -> u8 {
+    let verdict = |looked_at, wrong, good, bad| match (looked_at, event.0 & wrong != 0) {
+        (false, _) => 0,
+        (true, false) => good,
+        (true, true) => bad,
     };
+    let complete = event.0 & Event::PARSE_INCOMPLETE == 0;
     let ipv4 = matches!(event.l3_class(), class::IPV4 | class::IPV4_FRAGMENT);
     let l4 =
         matches!(event.l4_class(), class::TCP | class::UDP) && matches!(event.l3_class(), class::IPV4 | class::IPV6);
-    Checksums { ip: verdict(ipv4, Event::IP_CHECKSUM), l4: verdict(l4, Event::L4_CHECKSUM) }
+    verdict(complete && ipv4, Event::IP_CHECKSUM, Meta::IP_GOOD, Meta::IP_BAD)
+        | verdict(complete && l4, Event::L4_CHECKSUM, Meta::L4_GOOD, Meta::L4_BAD)
 }
 
 /// What [`uncooked`] gives back: words for a frame whose prefix is out of reach.
 ///
-/// The first has the hash in bits 31:0, classes and VLAN tag above, the verdicts
-/// in between; the second has seconds, nanoseconds, and what there is.
-pub fn cooked(event: Event, meta: &Meta, vlan: Option<u16>) -> [u64; 2] {
-    let flag = |on: bool, bit: u32| u64::from(on) << bit;
+/// ```text
+///   first    [ VLAN tag:16 | 8 | flags:8 | hash:32 ]
+///   second   [ cooked:1 | stamped:1 | nanoseconds:30 | seconds:32 ]
+/// ```
+pub fn cooked(meta: &Meta, vlan: Option<u16>) -> [u64; 2] {
+    let flags = meta.flags | if vlan.is_some() { Meta::TAGGED } else { 0 };
+    let first = u64::from(meta.hash) | u64::from(flags) << 32 | u64::from(vlan.unwrap_or(0)) << 48;
     let time = meta
         .timestamp
         .map_or(0, |Timestamp(time)| 1 << 62 | time.as_secs() & 0xffff_ffff | u64::from(time.subsec_nanos()) << 32);
-    let first = u64::from(meta.rss_hash.unwrap_or(0))
-        | flag(event.0 & Event::IP_CHECKSUM != 0, 32)
-        | flag(event.0 & Event::L4_CHECKSUM != 0, 33)
-        | flag(event.0 & Event::PARSE_INCOMPLETE != 0, 34)
-        | flag(meta.rss_hash.is_some(), 35)
-        | flag(vlan.is_some(), 36)
-        | event.0 & 0x1f << 42
-        | u64::from(vlan.unwrap_or(0)) << 48;
     [first, time | COOKED]
 }
 
 /// Reads the words that [`cooked`] made.
 fn uncooked(first: u64, second: u64) -> Meta {
-    let is = |bit: u32| first >> bit & 1 != 0;
-    let moved = |on: bool, bit: u64| if on { bit } else { 0 };
-    let event = Event(
-        first & 0x1f << 42
-            | moved(is(32), Event::IP_CHECKSUM)
-            | moved(is(33), Event::L4_CHECKSUM)
-            | moved(is(34), Event::PARSE_INCOMPLETE),
-    );
     let time = Duration::from_secs(second & 0xffff_ffff) + Duration::from_nanos(second >> 32 & 0x3fff_ffff);
     Meta {
-        rss_hash: is(35).then_some(first as u32),
-        vlan: is(36).then_some((first >> 48) as u16),
-        checksums: checksums(event),
+        hash: first as u32,
+        tag: (first >> 48) as u16,
+        flags: (first >> 32) as u8,
         timestamp: (second >> 62 & 1 != 0).then_some(Timestamp(time)),
-        filtered: false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma::{Checksum, Checksums};
 
     #[test]
     fn what_was_cooked_reads_as_it_was() {
         let udp = Event(class::IPV4 << 42 | class::UDP << 45 | Event::L4_CHECKSUM);
         let stamp = Some(Timestamp(Duration::new(4_000_000_000, 999_999_999)));
-        let meta = Meta { rss_hash: Some(0xdead_beef), timestamp: stamp, ..Meta::default() };
-        let [first, second] = cooked(udp, &meta, Some(0x2064));
+        let meta = Meta { hash: 0xdead_beef, tag: 0, flags: Meta::HASHED | checksums(udp), timestamp: stamp };
+        let [first, second] = cooked(&meta, Some(0x2064));
         let read = uncooked(first, second);
-        assert_eq!((read.rss_hash, read.vlan, read.timestamp), (Some(0xdead_beef), Some(0x2064), stamp));
-        assert_eq!(read.checksums, Checksums { ip: Checksum::Good, l4: Checksum::Bad });
-        let [first, second] = cooked(Event(0), &Meta::default(), None);
+        assert_eq!((read.rss_hash(), read.vlan(), read.timestamp), (Some(0xdead_beef), Some(0x2064), stamp));
+        assert_eq!(read.checksums(), Checksums { ip: Checksum::Good, l4: Checksum::Bad });
+        let [first, second] = cooked(&Meta::default(), None);
         assert_eq!(uncooked(first, second), Meta::default());
     }
 
@@ -171,9 +153,9 @@ mod tests {
         let sync = Sync::new(0).at(5 | 3 << 36);
         let read = |decoder: Decoder| decoder.decode(&RawMeta { words: [event, sync.0], before: &before, after: &[] });
         let meta = read(Decoder::of::<Words<true, 1>>());
-        assert_eq!(meta.rss_hash, Some(0x1122_3344));
+        assert_eq!(meta.rss_hash(), Some(0x1122_3344));
         assert_eq!(meta.timestamp, Some(Timestamp(Duration::new(5, 10))));
-        assert_eq!(meta.checksums, Checksums { ip: Checksum::Unknown, l4: Checksum::Good });
-        assert_eq!(read(Decoder::of::<Words<false, 0>>()).rss_hash, None);
+        assert_eq!(meta.checksums(), Checksums { ip: Checksum::Unknown, l4: Checksum::Good });
+        assert_eq!(read(Decoder::of::<Words<false, 0>>()).rss_hash(), None);
     }
 }

@@ -251,7 +251,7 @@ impl RxQueue {
             let meta = batch.meta(first);
             let vlan = if tagged { batch.take_tag(first) } else { None };
             for entry in &mut batch.entries_mut()[first..entry] {
-                entry.words = cooked(event, &meta, vlan);
+                entry.words = cooked(&meta, vlan);
             }
         }
         self.begin();

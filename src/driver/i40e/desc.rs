@@ -11,9 +11,8 @@
 //! in memory is atomic words that the card may write at any time. It is read
 //! once, into a value; whatever is then asked of the value is arithmetic.
 
-use crate::dma::{Decode, Header, L4, Offload, RawMeta};
-use crate::driver::rx;
-use crate::driver::tx;
+use crate::dma::{Decode, L4, Meta, Offload, RawMeta};
+use crate::driver::{rx, tx};
 use std::sync::atomic::AtomicU64;
 
 /// A transmit or a short receive descriptor in memory.
@@ -109,19 +108,19 @@ pub struct Words<const STRIPPED: bool>;
 
 impl<const STRIPPED: bool> Decode for Words<STRIPPED> {
     #[inline(always)]
-    fn header(raw: &RawMeta<'_>) -> Header {
+    fn meta(raw: &RawMeta<'_>) -> Meta {
         let [first, word] = raw.words;
-        let all = |bits: u64, flag: u32| if word & bits == bits { flag } else { 0 };
-        let seen = const { &SEEN }[(word >> status::PTYPE) as u8 as usize] & all(status::L3L4P, !0) as u8;
+        let all = |bits: u64, flag: u8| if word & bits == bits { flag } else { 0 };
+        let seen = const { &SEEN }[(word >> status::PTYPE) as u8 as usize] & all(status::L3L4P, !0);
         // What was seen is good or, one bit above, bad.
-        let wrong = seen & (all(status::IPE, Header::IP_GOOD) | all(status::L4E, Header::L4_GOOD)) as u8;
+        let wrong = seen & (all(status::IPE, Meta::IP_GOOD) | all(status::L4E, Meta::L4_GOOD));
         let verdicts = (seen ^ wrong) | wrong << 1;
-        let tag = if STRIPPED { all(status::L2TAG1P, Header::TAGGED) } else { 0 };
-        Header {
-            rss_hash: (first >> 32) as u32,
-            len: 0,
-            vlan: (first >> 16) as u16,
-            flags: u32::from(verdicts) | all(status::HASHED, Header::HASHED) | tag | all(status::FLM, Header::FILTERED),
+        let tag = if STRIPPED { all(status::L2TAG1P, Meta::TAGGED) } else { 0 };
+        Meta {
+            hash: (first >> 32) as u32,
+            tag: (first >> 16) as u16,
+            flags: verdicts | all(status::HASHED, Meta::HASHED) | tag | all(status::FLM, Meta::FILTERED),
+            timestamp: None,
         }
     }
 }
@@ -133,17 +132,15 @@ const SEEN: [u8; 256] = {
     let mut ptype = 0;
     while ptype < table.len() {
         table[ptype] = match ptype {
-            24 | 26 | 27 => Header::IP_GOOD | Header::L4_GOOD,
-            22 | 23 | 28 => Header::IP_GOOD,
-            90 | 92 | 93 => Header::L4_GOOD,
+            24 | 26 | 27 => Meta::IP_GOOD | Meta::L4_GOOD,
+            22 | 23 | 28 => Meta::IP_GOOD,
+            90 | 92 | 93 => Meta::L4_GOOD,
             _ => 0,
-        } as u8;
+        };
         ptype += 1;
     }
     table
 };
-
-const _: () = assert!(Header::IP_BAD == Header::IP_GOOD << 1 && Header::L4_BAD == Header::L4_GOOD << 1);
 
 /// Second word of a transmit data descriptor (§8.4.2.1).
 pub mod data {
@@ -245,11 +242,11 @@ mod tests {
         assert_eq!((ReceivedShort::len(word), ReceivedLong::len(word)), (60, 60));
         let raw = RawMeta { words: [first, word], before: &[], after: &[] };
         let seen = Decoder::of::<Words<true>>().decode(&raw);
-        assert_eq!((seen.rss_hash, seen.vlan, seen.filtered), (Some(0xdead_beef), Some(0x123), false));
-        assert_eq!(seen.checksums, Checksums { ip: Checksum::Good, l4: Checksum::Bad });
-        assert_eq!(Decoder::of::<Words<false>>().decode(&raw).vlan, None, "the tag is still in the frame");
+        assert_eq!((seen.rss_hash(), seen.vlan(), seen.filtered()), (Some(0xdead_beef), Some(0x123), false));
+        assert_eq!(seen.checksums(), Checksums { ip: Checksum::Good, l4: Checksum::Bad });
+        assert_eq!(Decoder::of::<Words<false>>().decode(&raw).vlan(), None, "the tag is still in the frame");
         let not_looked_at = RawMeta { words: [first, word & !status::L3L4P], before: &[], after: &[] };
-        assert_eq!(Decoder::of::<Words<true>>().decode(&not_looked_at).checksums, Checksums::default());
+        assert_eq!(Decoder::of::<Words<true>>().decode(&not_looked_at).checksums(), Checksums::default());
     }
 
     #[test]

@@ -11,9 +11,8 @@
 //! time. It is read once, into a value; whatever is then asked of the value is
 //! arithmetic. All words are little-endian, as are the machines this runs on.
 
-use crate::dma::{Decode, Header, L4, Offload, RawMeta, Timestamp};
-use crate::driver::rx;
-use crate::driver::tx;
+use crate::dma::{Decode, L4, Meta, Offload, RawMeta, Timestamp};
+use crate::driver::{rx, tx};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -86,22 +85,22 @@ const fn flags<const ERRATUM: bool>() -> [u8; 1024] {
         let [l4_wrong, ip_wrong, udp, hashed, matched, tagged, udp_seen, l4_seen, ip_seen, ether_type] = bits;
         let mut flags = 0;
         if ip_seen {
-            flags |= if ip_wrong { Header::IP_BAD } else { Header::IP_GOOD };
+            flags |= if ip_wrong { Meta::IP_BAD } else { Meta::IP_GOOD };
         }
         if (l4_seen || udp_seen) && !(ERRATUM && udp && l4_wrong) {
-            flags |= if l4_wrong { Header::L4_BAD } else { Header::L4_GOOD };
+            flags |= if l4_wrong { Meta::L4_BAD } else { Meta::L4_GOOD };
         }
         // A match of flow director has its own number where the hash would be.
         if hashed && !matched {
-            flags |= Header::HASHED;
+            flags |= Meta::HASHED;
         }
         if matched || ether_type {
-            flags |= Header::FILTERED;
+            flags |= Meta::FILTERED;
         }
         if tagged {
-            flags |= Header::TAGGED;
+            flags |= Meta::TAGGED;
         }
-        table[index] = flags as u8;
+        table[index] = flags;
         index += 1;
     }
     table
@@ -147,19 +146,15 @@ impl<const ERRATUM: bool, const STRIPPED: bool> Words<ERRATUM, STRIPPED> {
 
 impl<const ERRATUM: bool, const STRIPPED: bool> Decode for Words<ERRATUM, STRIPPED> {
     #[inline(always)]
-    fn header(raw: &RawMeta<'_>) -> Header {
+    fn meta(raw: &RawMeta<'_>) -> Meta {
         let done = RxDone(raw.words[0], raw.words[1]);
-        let flags = u32::from(const { &Self::FLAGS }[done.index() & 0x3ff]);
-        Header {
-            rss_hash: (done.0 >> 32) as u32,
-            len: 0,
-            vlan: (done.1 >> 48) as u16,
-            flags: if STRIPPED { flags } else { flags & !Header::TAGGED },
+        let flags = const { &Self::FLAGS }[done.index() & 0x3ff];
+        Meta {
+            hash: (done.0 >> 32) as u32,
+            tag: (done.1 >> 48) as u16,
+            flags: if STRIPPED { flags } else { flags & !Meta::TAGGED },
+            timestamp: if done.1 & RxDone::TSIP != 0 { stamp(raw.after) } else { None },
         }
-    }
-
-    fn timestamp(raw: &RawMeta<'_>) -> Option<Timestamp> {
-        if raw.words[1] & RxDone::TSIP != 0 { stamp(raw.after) } else { None }
     }
 }
 
@@ -255,7 +250,7 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dma::{Checksum, Checksums, Decoder, Meta};
+    use crate::dma::{Checksum, Checksums, Decoder};
 
     fn meta<const E: bool, const S: bool>(w0: u64, w1: u64) -> Meta {
         Decoder::of::<Words<E, S>>().decode(&RawMeta { words: [w0, w1], before: &[], after: &[] })
@@ -268,17 +263,17 @@ mod tests {
         let w1 = 0x0123_003c_0000_0000 | RxDone::TCPE | 0b0110_1011;
         assert_eq!(<Received as rx::Format>::len(w1), 60);
         let seen = meta::<true, true>(w0, w1);
-        assert_eq!((seen.rss_hash, seen.vlan), (Some(0xdead_beef), Some(0x123)));
-        assert_eq!(seen.checksums, Checksums { ip: Checksum::Good, l4: Checksum::Bad });
-        assert_eq!(meta::<true, false>(w0, w1).vlan, None, "the tag is still in the frame");
+        assert_eq!((seen.rss_hash(), seen.vlan()), (Some(0xdead_beef), Some(0x123)));
+        assert_eq!(seen.checksums(), Checksums { ip: Checksum::Good, l4: Checksum::Bad });
+        assert_eq!(meta::<true, false>(w0, w1).vlan(), None, "the tag is still in the frame");
     }
 
     #[test]
     fn the_82599_cannot_be_believed_about_a_udp_checksum() {
         let (w0, w1) = (0x0210, RxDone::TCPE | RxDone::L4CS | RxDone::DD);
-        assert_eq!(meta::<true, false>(w0, w1).checksums.l4, Checksum::Unknown);
-        assert_eq!(meta::<false, false>(w0, w1).checksums.l4, Checksum::Bad);
-        assert_eq!(meta::<true, false>(w0, RxDone::L4CS).checksums.l4, Checksum::Good);
+        assert_eq!(meta::<true, false>(w0, w1).checksums().l4, Checksum::Unknown);
+        assert_eq!(meta::<false, false>(w0, w1).checksums().l4, Checksum::Bad);
+        assert_eq!(meta::<true, false>(w0, RxDone::L4CS).checksums().l4, Checksum::Good);
     }
 
     #[test]
