@@ -7,7 +7,7 @@
 //! has to be the same each time, or be named as the tester's.
 
 use bmnic::dma::{Addressing, Batch, Pool};
-use bmnic::driver::queue::{self, Loop, Receive, Transmit};
+use bmnic::driver::queue::{Loop, Receive, Transmit};
 use bmnic::driver::{self, Config, Port};
 use bmnic::emu::wire::{BURST, Random, Sizes, Source, SourceSpec, Wire};
 use bmnic::emu::{Drive, Engine, Spec};
@@ -162,7 +162,7 @@ impl Tester {
         self.world.borrow_mut().card_held = 0;
         let body = Flood::new(&self.clock, &self.pool, plan, || false).unwrap();
         let Port { rx, tx, nic, .. } = &mut self.port;
-        let report = pair::with_pair(&mut rx[0], &mut tx[0], InTime { body, world: &self.world });
+        let report = driver::with_pair(&mut rx[0], &mut tx[0], InTime { body, world: &self.world });
         let missed = nic.stats().unwrap().rx_missed.unwrap() - missed;
         let held_up = report.held_up + Duration::from_nanos(self.world.borrow().card_held);
         let trial = Trial { missed, held_up, ..report.trial(rate.unwrap_or(0.0)) };
