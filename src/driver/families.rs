@@ -74,7 +74,7 @@ macro_rules! families {
             }
         })*
 
-        /// Does something with the receive queue of whichever family it is.
+        /// Does something with a receive queue, compiled for each family.
         macro_rules! rx_of_its_family {
             ($any:expr, $queue:ident => $what:expr) => {
                 match $any {

@@ -39,7 +39,6 @@ mod pieces;
 pub mod queue;
 mod regs;
 pub mod ring;
-mod rings;
 pub mod rx;
 pub mod slots;
 mod stats;

@@ -78,7 +78,7 @@ impl Capabilities {
         word >> bit & 1 != 0
     }
 
-    /// From the firmware's answer, in whichever of its lengths.
+    /// From the firmware's answer, which older firmware makes shorter.
     pub fn read(reply: &Reply) -> Option<Capabilities> {
         use get_capabilities::output;
         let optional = |field, default| reply.optional(field).unwrap_or(default);

@@ -162,7 +162,7 @@ fn ring_bytes(descriptors: u16, events_each: u32) -> (usize, usize) {
 
 /// Memory for all that the card reads and writes but frames.
 fn memory(function: &dyn Function, config: &Config) -> Result<Pieces> {
-    let rings = |count: u16, (ring, events): (usize, usize)| [usize::from(count) * ring, usize::from(count) * events];
+    let rings = |count: u16, (ring, events)| (0..count).flat_map(move |_| [ring, events]);
     let rx = rings(config.rx_queues, ring_bytes(config.rx_ring, 1));
     let tx = rings(config.tx_queues, ring_bytes(config.tx_ring, TX_EVENTS));
     Pieces::new(function, [mcdi::BUFFER, stats::MAX * 8].into_iter().chain(rx).chain(tx))

@@ -275,7 +275,7 @@ impl RxQueue {
     fn other(&mut self, event: Event) {
         match (event.code(), event.mcdi_code()) {
             (code::MCDI, mcdi::PTP_TIME) => self.sync = self.sync.at(event.0),
-            // All that the card was told is forgotten; control says so to whoever asks.
+            // The card has forgotten all that it was told; control reports that when it is asked.
             (code::MCDI, mcdi::REBOOT | mcdi::MC_REBOOT) => self.stock.count(Anomaly::QueueReset),
             (code::MCDI | code::DRIVER | 7, _) => {}
             _ => self.stock.count(Anomaly::BadIndex),
@@ -322,13 +322,13 @@ impl RxQueue {
 
     /// Sets the queue up anew: events were lost, so nothing is known of the
     /// buffers that the card has, but that they are ours again once it has
-    /// stopped. This takes milliseconds and happens to nobody who polls.
+    /// stopped. This takes milliseconds, and does not happen to a queue that is polled.
     #[cold]
     fn reset(&mut self, pool: &Pool) {
         self.stock.count(Anomaly::BadIndex);
         self.stock.count(Anomaly::QueueReset);
         self.hole = (0, 0);
-        // What fails here is asked of the controller, which tells whoever asks for the link.
+        // A failure here also shows in the controller: the next question about the link tells.
         self.dead = self.queue.stop(&self.hw).and_then(|()| self.queue.start(&self.hw)).is_err();
         self.events.restart();
         self.begin();

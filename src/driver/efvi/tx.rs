@@ -219,7 +219,7 @@ impl TxQueue {
                     clock.sync = clock.sync.at(event.0);
                 }
             }
-            // All that the card was told is forgotten; control says so to whoever asks.
+            // The card has forgotten all that it was told; control reports that when it is asked.
             (code::MCDI, mcdi::REBOOT | mcdi::MC_REBOOT, _) => self.pending.count(Anomaly::QueueReset),
             (code::MCDI | code::DRIVER | 7, ..) => {}
             _ => self.pending.count(Anomaly::BadIndex),

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The card has no room for the contexts of all its queues, so they lie in host
-//! memory, in an address space of the function's own that a table of segments
-//! of 2 MiB maps. Ours all fit in one.
+//! memory, in an address space that belongs to the function and that a table of
+//! segments of 2 MiB maps. Ours all fit in one.
 
 use super::hw::Hw;
 use super::regs::{self, sdcmd, sddatalow};

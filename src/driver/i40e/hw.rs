@@ -51,7 +51,7 @@ impl Hw {
             u32::MAX => Err(wait::gone(self, regs::PF_ATQLEN.name)),
             state if state & aqlen::ENABLE == 0 => Err(self.error(
                 Kind::Device,
-                "it was reset under this driver, by its firmware or by whoever has its other ports; run the command again",
+                "it was reset under this driver, by its firmware or by a driver of its other ports; run the command again",
             )),
             _ => Ok(()),
         }

@@ -17,15 +17,15 @@
 //!
 //! The first half is as in every family of Intel's ([`rx`], [`tx`]). The rest is
 //! new with this one: most of the card belongs to its firmware, which is asked
-//! through a pair of queues (`adminq`), and what a queue is stands in memory of
-//! the host's (`hmc`).
+//! through a pair of queues (`adminq`), and the contexts of its queues lie in host
+//! memory (`hmc`).
 //!
 //! A card is brought up in the order of the datasheet (332464): reset (§4),
 //! admin queue (§7.10), host memory cache (§7.9), switch (§7.4), filters (§7.1),
 //! link (§3.2), queues (§8). See [`open`]. No step waits without a bound.
 //!
-//! Received packets have no timestamps of the card's: it stamps PTP event
-//! messages alone, into four registers, and no data path here reads a register.
+//! The card does not stamp received packets: it stamps PTP event messages alone,
+//! into four registers, and no data path here reads a register.
 //!
 //! Not here: virtual functions, traffic classes (DCB), iWARP, FCoE, segmentation
 //! offload.
@@ -49,7 +49,7 @@ use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::ops::{Description, FlowRule, Link, NicOps, Opened, no_driver};
-use super::rings::Rings;
+use super::pieces::Pieces;
 use super::slots::{Stock, TAGS};
 use super::stats::Stats;
 use super::{rx, tx};
@@ -234,7 +234,9 @@ impl Card {
     {
         let long = config.long_descriptors;
         let rx_bytes = if long { size_of::<desc::Long>() } else { size_of::<desc::Short>() };
-        let rings = Rings::new(&*self.function, config, rx_bytes, size_of::<desc::Short>())?;
+        let (rx_ring, tx_ring) =
+            (usize::from(config.rx_ring) * rx_bytes, usize::from(config.tx_ring) * size_of::<desc::Short>());
+        let mut rings = Pieces::rings(&*self.function, config, rx_ring, tx_ring)?;
         if config.interrupts {
             self.interrupts = Some(Interrupts::new(&self.function, config.rx_queues, irq::FIRST, irq::MOST)?);
         }
@@ -250,7 +252,7 @@ impl Card {
         let (hw, contexts, allocation) = (&self.hw, &self.contexts, self.allocation);
         let mut rx = Vec::new();
         for n in 0..config.rx_queues {
-            let ring = rings.rx(n);
+            let ring = rings.take(rx_ring);
             let wanted = setup::Receive { ring: &ring, len: config.rx_ring, long, longest: u32::from(longest(config)) };
             self.running.rx = 0..n + 1;
             setup::receive_queue(hw, contexts, n, &wanted)?;
@@ -272,7 +274,7 @@ impl Card {
         }
         let mut tx = Vec::new();
         for n in 0..config.tx_queues {
-            let ring = rings.tx(n);
+            let ring = rings.take(tx_ring);
             self.running.tx = 0..n + 1;
             setup::transmit_queue(hw, contexts, allocation, n, &ring, &self.vsi, false)?;
             let tail = hw.doorbell(regs::QTX_TAIL.at(n))?;

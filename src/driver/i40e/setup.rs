@@ -38,8 +38,7 @@ pub fn allocation(hw: &Hw) -> Result<Allocation> {
     Ok(Allocation { first: first as u16, count: (last - first + 1) as u16 })
 }
 
-/// Resets the function (§4.1, §4.2): whoever had the card before, nothing of it
-/// runs afterwards.
+/// Resets the function (§4.1, §4.2): nothing of an earlier driver runs afterwards.
 pub fn reset(hw: &Hw, queues: Allocation) -> Result<()> {
     // No interrupts, no queues that could write while the reset goes on.
     irq::clear(hw);

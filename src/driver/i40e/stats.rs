@@ -2,7 +2,7 @@
 //! all drivers since power-on; differences are added up in 64 bits (§10.2.2.25).
 //!
 //! A 32-bit counter of errors wraps after 2^32 of them; a 48-bit one of bytes
-//! at 40 Gbit/s after 15 hours. Whoever wants exact figures asks more often.
+//! at 40 Gbit/s after 15 hours. Exact figures need to be asked for more often.
 
 use super::hw::Hw;
 use super::regs::{self, Reg};

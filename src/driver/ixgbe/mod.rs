@@ -41,7 +41,7 @@ use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, TimestampSource, no_driver};
-use super::rings::Rings;
+use super::pieces::Pieces;
 use super::slots::Stock;
 use super::stats::Stats;
 use super::{rx, tx};
@@ -161,7 +161,9 @@ impl Card {
 
     /// Makes the rings, in one arena, and tells the card of them.
     fn queues<R: From<RxQueue>, T: From<TxQueue>>(&mut self, config: &Config) -> Result<(Vec<R>, Vec<T>)> {
-        let rings = Rings::new(&*self.function, config, size_of::<Descriptor>(), size_of::<Descriptor>())?;
+        let [rx_ring, tx_ring] =
+            [config.rx_ring, config.tx_ring].map(|ring| usize::from(ring) * size_of::<Descriptor>());
+        let mut rings = Pieces::rings(&*self.function, config, rx_ring, tx_ring)?;
         if config.interrupts {
             self.interrupts = Some(Interrupts::new(&self.function, config.rx_queues, 0, irq::MAX_VECTORS)?);
             irq::route(&self.hw, config.rx_queues);
@@ -179,7 +181,7 @@ impl Card {
         let hw = &self.hw;
         let mut rx = Vec::new();
         for n in 0..config.rx_queues {
-            let ring = rings.rx(n);
+            let ring = rings.take(rx_ring);
             setup::receive_queue(hw, n, &ring, config)?;
             let interrupt = self.interrupts.as_ref().map(|interrupts| {
                 let hw = Arc::clone(hw);
@@ -191,7 +193,7 @@ impl Card {
         }
         let mut tx = Vec::new();
         for n in 0..config.tx_queues {
-            let ring = rings.tx(n);
+            let ring = rings.take(tx_ring);
             setup::transmit_queue(hw, n, &ring)?;
             let tail = hw.doorbell(regs::TDT.at(n))?;
             tx.push(TxQueue::new(ring, u32::from(config.tx_ring), tail, &self.function).into());

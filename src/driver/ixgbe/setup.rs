@@ -17,7 +17,7 @@ const QUEUE_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Resets the function and waits until it has read its EEPROM (82599 §4.6.3).
 pub fn reset(hw: &Hw) -> Result<()> {
-    // §4.6.3.1: no interrupts from here on, whoever had the card before.
+    // §4.6.3.1: no interrupts from here on, nor any that an earlier driver asked for.
     irq::mask(hw);
     // §5.2.5.3.2: what that driver left running must not write any more.
     let quiet = master_off(hw);

@@ -19,9 +19,9 @@
 //! memory, by a flag or by the index it waits for. Both formats of virtqueue
 //! are one trait (`ring`), and receive and transmit are written once for both.
 //!
-//! What a virtio device has not is not pretended: no FCS and so no broken
-//! frames, no line rate, no statistics (packets are counted here), no RSS that
-//! could be set up, no filters for flows. A checksum that the device cannot
+//! The driver does not pretend what a virtio device lacks: it has no FCS and so no
+//! broken frames, no line rate, no statistics (packets are counted here), no RSS
+//! that could be set up, no filters for flows. A checksum that the device cannot
 //! complete is completed in software.
 //!
 //! A device is brought up in the order of VIRTIO 1.2, §3.1.1. Not here: the
@@ -45,9 +45,9 @@ use super::config::{Config, MIN_RING};
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::ops::{Description, FlowRule, Link, NicOps, Opened, no_driver};
+use super::pieces::Pieces;
 use super::slots::Stock;
 use super::stats::Stats;
-use crate::dma::{Arena, Region};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
@@ -198,22 +198,6 @@ impl Drop for Device {
     }
 }
 
-/// Where pieces of an arena lie: each at a multiple of a power of two that is
-/// no less than its length, so that none crosses a page of physical memory.
-#[derive(Default)]
-struct Plan {
-    len: usize,
-}
-
-impl Plan {
-    /// Room for `bytes` more, and where.
-    fn add(&mut self, bytes: usize) -> (usize, usize) {
-        let start = self.len.next_multiple_of(bytes.next_power_of_two());
-        self.len = start + bytes;
-        (start, bytes)
-    }
-}
-
 /// The control plane of an opened device.
 struct Card<F> {
     control: Option<Control<F>>,
@@ -239,42 +223,39 @@ impl<F: Format + 'static> Card<F> {
         T: From<tx::Queue<F>>,
     {
         let (function, hw) = (&self.device.function, &self.device.hw);
-        let mut plan = Plan::default();
         let mut queues = Vec::new();
         for queue in 0..2 * config.rx_queues {
             let wanted = if queue % 2 == 0 { config.rx_ring } else { config.tx_ring };
-            let len = ring_len(hw, queue, u32::from(wanted), u32::from(MIN_RING))?;
-            queues.push((len, plan.add(F::bytes(len)), plan.add(tx::header_bytes(len))));
+            queues.push(ring_len(hw, queue, u32::from(wanted), u32::from(MIN_RING))?);
         }
         let control = if features.has(features::CTRL_VQ) {
             // Behind all pairs that there could be (§5.1.2).
             let index = if features.has(features::MQ) { 2 * hw.max_pairs() } else { 2 };
-            let len = ring_len(hw, index, CONTROL_RING, 4)?;
-            Some((index, len, plan.add(F::bytes(len)), plan.add(control::MEMORY)))
+            Some((index, ring_len(hw, index, CONTROL_RING, 4)?))
         } else {
             None
         };
-        let arena = Arena::new(plan.len, function.addressing())?;
-        function.map(&arena)?;
-        let region = |(start, bytes): (usize, usize)| Region::new(&arena, start, bytes);
+        let of_queues = queues.iter().flat_map(|&len| [F::bytes(len), tx::header_bytes(len)]);
+        let of_control = control.iter().flat_map(|&(_, len)| [F::bytes(len), control::MEMORY]);
+        let mut memory = Pieces::new(&**function, of_queues.chain(of_control))?;
         if config.interrupts {
             self.interrupts = Some(Interrupts::new(function, config.rx_queues, 0, u16::MAX)?);
         }
 
         hw.no_config_interrupt();
         let event_index = features.has(features::EVENT_IDX);
-        let start = |queue: u16, len: u32, place, vector| -> Result<(F, Notifier)> {
-            let (ring, places) = F::new(&region(place), len, event_index);
+        let start = |memory: &mut Pieces, queue: u16, len: u32, vector| -> Result<(F, Notifier)> {
+            let (ring, places) = F::new(&memory.take(F::bytes(len)), len, event_index);
             let notifier = Notifier::new(hw.bell(queue, features)?);
             hw.start_queue(queue, len, places, vector)?;
             Ok((ring, notifier))
         };
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
-        for (queue, (len, place, headers)) in (0..).zip(queues) {
+        for (queue, len) in (0..).zip(queues) {
             let n = queue / 2;
             if queue % 2 == 0 {
                 let interrupt = self.interrupts.as_ref();
-                let (ring, notifier) = start(queue, len, place, interrupt.map(|_| n))?;
+                let (ring, notifier) = start(&mut memory, queue, len, interrupt.map(|_| n))?;
                 // The mask is in the ring, not in a register: the queue lifts it.
                 let interrupt = interrupt.map(|interrupts| interrupts.of(n, || ()));
                 let mergeable = features.has(features::MRG_RXBUF);
@@ -283,18 +264,19 @@ impl<F: Format + 'static> Card<F> {
                 self.rx.push(queue.counters());
                 rx.push(queue.into());
             } else {
-                let (ring, notifier) = start(queue, len, place, None)?;
+                let (ring, notifier) = start(&mut memory, queue, len, None)?;
                 if n < config.tx_queues {
                     let checksums = features.has(features::CSUM);
-                    let queue = tx::Queue::new(ring, notifier, function, &region(headers), checksums);
+                    let queue =
+                        tx::Queue::new(ring, notifier, function, &memory.take(tx::header_bytes(len)), checksums);
                     self.tx.push(queue.counters());
                     tx.push(queue.into());
                 }
             }
         }
-        if let Some((index, len, place, memory)) = control {
-            let (ring, notifier) = start(index, len, place, None)?;
-            self.control = Some(Control::new(ring, notifier, region(memory)));
+        if let Some((index, len)) = control {
+            let (ring, notifier) = start(&mut memory, index, len, None)?;
+            self.control = Some(Control::new(ring, notifier, memory.take(control::MEMORY)));
         }
         Ok((rx, tx))
     }

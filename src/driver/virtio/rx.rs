@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Turns between `head` and `tail` are the device's; `order` says which chain id
-//! each of them is. A device that uses them in order, as all do that are known,
+//! each of them is. A device that uses them in order, as all known ones do,
 //! names at each turn the id that `order` holds; one that does not has its ids
 //! exchanged there. An id that is not the device's to name is an anomaly: the
 //! oldest is taken for it and its packet dropped, so each completion returns
