@@ -50,7 +50,7 @@
 //!
 //! [`pci::Function`] is an opened card. [`pci::open`] gives one through VFIO or
 //! through the files of sysfs; [`emu::Engine`] gives one that a device model
-//! plays. Control goes through [`pci::Bar`], mapped or emulated; a data path
+//! plays. Control goes through [`pci::Bar`], mapped or served; a data path
 //! holds a [`pci::Doorbell`] and nothing else: the same store on silicon and
 //! into the page that a model polls. No data path reads a register, makes a
 //! system call or allocates, and tests hold them to it.

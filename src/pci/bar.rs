@@ -10,27 +10,28 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32};
 
-/// The registers of an emulated card, as its model serves them.
+/// The registers of a BAR that cannot be mapped as a whole: an emulated card's,
+/// served by its model, or a real function's, served by parts.
 pub trait Registers: Send + Sync {
     /// Reads `size` bytes (1, 2, 4 or 8) at `offset`.
     fn read(&self, offset: u64, size: u8) -> u64;
     /// Writes `size` bytes (1, 2, 4 or 8) at `offset`.
     fn write(&self, offset: u64, size: u8, value: u64);
-    /// The memory the model polls for the 32-bit doorbell at `offset`, with the
-    /// rest of its page, and what keeps it alive.
+    /// The memory of the 32-bit doorbell at `offset`, with the rest of its page, and
+    /// what keeps it alive: a mapped register, or memory that a model polls.
     fn doorbell(&self, offset: u64) -> Option<Doorbell>;
 }
 
-/// A memory BAR: mapped from a real card, or served by a model.
+/// A memory BAR: mapped, or served access by access.
 ///
 /// Only set-up, link and statistics go through here; a data path holds a
 /// [`Doorbell`]. Offsets are in bytes and must be aligned to the access.
 #[derive(Clone)]
 pub enum Bar {
-    /// Registers of a real card.
+    /// All of it is one mapping of a real function's registers.
     Mapped(Mapped),
-    /// Registers of an emulated one, and the size of the BAR.
-    Emulated(Arc<dyn Registers>, u64),
+    /// Each access goes through [`Registers`]; and the size of the BAR in bytes.
+    Served(Arc<dyn Registers>, u64),
 }
 
 /// A mapping of a real BAR.
@@ -72,7 +73,7 @@ impl Bar {
     pub fn size(&self) -> u64 {
         match self {
             Bar::Mapped(mapped) => mapped.len,
-            Bar::Emulated(_, size) => *size,
+            Bar::Served(_, size) => *size,
         }
     }
 
@@ -96,7 +97,7 @@ impl Bar {
         match self {
             // SAFETY: register checks bounds and alignment.
             Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 4) as u32,
+            Bar::Served(registers, _) => registers.read(offset, 4) as u32,
         }
     }
 
@@ -105,7 +106,7 @@ impl Bar {
         match self {
             // SAFETY: register checks bounds and alignment.
             Bar::Mapped(mapped) => unsafe { mapped.register::<u64>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 8),
+            Bar::Served(registers, _) => registers.read(offset, 8),
         }
     }
 
@@ -114,7 +115,7 @@ impl Bar {
         match self {
             // SAFETY: register checks bounds and alignment.
             Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).write_volatile(value) },
-            Bar::Emulated(registers, _) => registers.write(offset, 4, u64::from(value)),
+            Bar::Served(registers, _) => registers.write(offset, 4, u64::from(value)),
         }
     }
 
@@ -123,7 +124,7 @@ impl Bar {
         match self {
             // SAFETY: register checks bounds and alignment.
             Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 1) as u8,
+            Bar::Served(registers, _) => registers.read(offset, 1) as u8,
         }
     }
 
@@ -132,7 +133,7 @@ impl Bar {
         match self {
             // SAFETY: register checks bounds and alignment.
             Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).write_volatile(value) },
-            Bar::Emulated(registers, _) => registers.write(offset, 1, u64::from(value)),
+            Bar::Served(registers, _) => registers.write(offset, 1, u64::from(value)),
         }
     }
 
@@ -141,7 +142,7 @@ impl Bar {
         match self {
             // SAFETY: register checks bounds and alignment.
             Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 2) as u16,
+            Bar::Served(registers, _) => registers.read(offset, 2) as u16,
         }
     }
 
@@ -150,7 +151,7 @@ impl Bar {
         match self {
             // SAFETY: register checks bounds and alignment.
             Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).write_volatile(value) },
-            Bar::Emulated(registers, _) => registers.write(offset, 2, u64::from(value)),
+            Bar::Served(registers, _) => registers.write(offset, 2, u64::from(value)),
         }
     }
 
@@ -163,8 +164,11 @@ impl Bar {
                 // SAFETY: inside the mapping, which the owner keeps; not null, as base is not.
                 Ok(unsafe { Doorbell::with_room(NonNull::new_unchecked(register), room, Arc::clone(&mapped.owner)) })
             }
-            Bar::Emulated(registers, _) => registers.doorbell(offset).ok_or_else(|| {
-                Error::new(Kind::Unsupported, format!("the emulated card has no doorbell at register {offset:#x}"))
+            Bar::Served(registers, _) => registers.doorbell(offset).ok_or_else(|| {
+                Error::new(
+                    Kind::Unsupported,
+                    format!("there is no memory behind register {offset:#x}, so it can be no doorbell"),
+                )
             }),
         }
     }
@@ -184,7 +188,7 @@ impl Bar {
                 let register = unsafe { NonNull::new_unchecked(register) };
                 Ok(ShortDoorbell::Mapped(register, Arc::clone(&mapped.owner)))
             }
-            Bar::Emulated(..) => self.doorbell(offset).map(ShortDoorbell::Polled),
+            Bar::Served(..) => self.doorbell(offset).map(ShortDoorbell::Polled),
         }
     }
 }
@@ -193,7 +197,7 @@ impl fmt::Debug for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
             Bar::Mapped(_) => "mapped",
-            Bar::Emulated(..) => "emulated",
+            Bar::Served(..) => "served",
         };
         write!(f, "Bar({kind}, {:#x} bytes)", self.size())
     }
