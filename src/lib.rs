@@ -88,8 +88,9 @@
 //!
 //! # Errors
 //!
-//! Below the command line there is one [`Error`]: a line that says what was
-//! wrong, why it matters and what to do, and a [`Kind`] that becomes the exit code.
+//! Below the command line there is one [`Error`]: a line that says what was wrong
+//! and why it matters, a [`Kind`] that becomes the exit code, and a [`Remedy`] that
+//! the command line words, as only it knows its flags.
 
 pub mod cli;
 #[cfg(target_arch = "x86_64")]
@@ -107,4 +108,4 @@ pub mod sys;
 #[cfg(test)]
 mod testing;
 
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Remedy, Result};

@@ -15,6 +15,7 @@ use super::Context;
 use super::account;
 use super::args::{Limits, RunLength};
 use super::output::{self, Output};
+use super::remedy;
 use super::signal::{Interrupted, Stop};
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, Stats};
@@ -368,8 +369,8 @@ fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolved> 
             Ok(true) => cards.push(Card::Pci(device.address)),
             Ok(false) => strangers.push(format!("{} is bound to {VFIO}, but not by bmnic", device.address)),
             Err(error) => {
-                let address = device.address;
-                strangers.push(format!("{address} is bound to {VFIO}, and whether by bmnic is not known ({error})"));
+                let (address, why) = (device.address, remedy::line(&error));
+                strangers.push(format!("{address} is bound to {VFIO}, and whether by bmnic is not known ({why})"));
             }
         }
     }

@@ -12,7 +12,7 @@
 //! below what is in use: Linux would turn such pages into surplus ones that
 //! vanish from under the pool when their process ends.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::collections::BTreeSet;
 use std::fs;
@@ -310,10 +310,7 @@ fn missing(roots: &Roots, page: u64, node: Option<u16>) -> Error {
 /// Pages that hold `bytes`.
 fn pages(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Result<u64> {
     if page == 0 || bytes == 0 {
-        return Err(Error::new(
-            Kind::Usage,
-            "no huge pages asked for; write a size like 512M, or use --clear to free them",
-        ));
+        return Err(Error::new(Kind::Usage, "no huge pages asked for").with_remedy(Remedy::PagesOrNone));
     }
     count(roots, page, node)?;
     Ok(bytes.div_ceil(page))

@@ -17,7 +17,7 @@
 //! and memory is taken for one packet at a time.
 
 use super::pcapng::Pcapng;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use pcap_file::DataLink;
 use std::fmt;
 use std::io::{self, BufReader, Read};
@@ -155,7 +155,7 @@ impl<R: Read> Reader<R> {
         let mut magic = [0; 4];
         let got = input.fill(&mut magic).map_err(reading)?;
         if got < 4 {
-            return Err(bad(format!("{got} bytes are no capture file; record one with `bmnic capture`")));
+            return Err(bad(format!("{got} bytes are no capture file")).with_remedy(Remedy::Record));
         }
         let layout = if u32::from_be_bytes(magic) == PCAPNG {
             let first = Pcapng::begin(&mut input);
@@ -165,7 +165,7 @@ impl<R: Read> Reader<R> {
         } else {
             let mut rest = [0; 20];
             let Some((big, magic)) = Pcap::order(magic) else {
-                return Err(bad("it is neither pcap nor pcapng; record one with `bmnic capture`".into()));
+                return Err(bad("it is neither pcap nor pcapng".into()).with_remedy(Remedy::Record));
             };
             if input.fill(&mut rest).map_err(reading)? < rest.len() {
                 return Err(bad("it ends within its header; record it again".into()));

@@ -14,7 +14,7 @@ use super::Address;
 use super::discover::{self, Device};
 use super::kernel::Kernel;
 use super::network::Network;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fs::{self, File, Permissions, TryLockError};
@@ -90,13 +90,9 @@ impl Journal {
         };
         let parsed = serde_json::from_str(&text).ok().and_then(|value| Self::from_json(&value));
         parsed.filter(|journal| journal.address == address).map(Some).ok_or_else(|| {
-            Error::new(
-                Kind::Io,
-                format!(
-                    "the journal {} makes no sense; put {address} right by hand (`bmnic bind -b DRIVER {address}`) after removing it",
-                    path.display()
-                ),
-            )
+            let text =
+                format!("the journal {} makes no sense; remove it, then put {address} right by hand", path.display());
+            Error::new(Kind::Io, text).with_remedy(Remedy::BindByHand(address.to_string()))
         })
     }
 
@@ -191,10 +187,9 @@ pub fn lock(roots: &Roots) -> Result<File> {
     let opened = File::open(&directory).map_err(|e| Error::io(format!("opening {}", directory.display()), e))?;
     match opened.try_lock() {
         Ok(()) => Ok(opened),
-        Err(TryLockError::WouldBlock) => Err(Error::new(
-            Kind::Io,
-            "another `bmnic bind` is changing drivers at this moment; try again when it has ended",
-        )),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::new(Kind::Io, "another bmnic is changing drivers at this moment; try again when it has ended"))
+        }
         Err(TryLockError::Error(e)) => Err(Error::io(format!("locking {}", directory.display()), e)),
     }
 }

@@ -13,6 +13,7 @@
 use super::{Args, GRACE};
 use crate::cli::circuit;
 use crate::cli::output::{self, Output};
+use crate::cli::remedy;
 use crate::cli::session::Session;
 use crate::cli::{Context, Outcome};
 use crate::dma::{Batch, Pool};
@@ -88,7 +89,7 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
             // A way that this card does not have is no failure, if it has another.
             Err(error) => match error.downcast::<Error>() {
                 Ok(error) if !devices.is_empty() && error.kind() == Kind::Unsupported => {
-                    missing.push(error.to_string());
+                    missing.push(remedy::line(&error));
                     continue;
                 }
                 Ok(error) => return Err(error.into()),
