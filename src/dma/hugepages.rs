@@ -8,9 +8,9 @@
 //!       resv_hugepages   of these, promised to a mapping (machine only)
 //! ```
 //!
-//! The pool is only grown by [`setup`] and only shrunk by [`clear`], never
-//! below what is in use: Linux would turn such pages into surplus ones that
-//! vanish from under the pool when their process ends.
+//! Only [`setup`] grows the pool and only [`clear`] shrinks it, never below what
+//! is in use: Linux would turn such pages into surplus ones, which leave the pool
+//! when their process ends.
 
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
