@@ -28,7 +28,7 @@ use std::path::PathBuf;
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Driver to have the card; none takes it from whoever has it.
+    /// Driver to have the card; none takes it from the driver that has it.
     pub driver: Option<String>,
     /// Go on although the card is in use or its group is shared.
     pub force: bool,

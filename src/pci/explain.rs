@@ -1,4 +1,4 @@
-//! What it means when the kernel refuses a card to VFIO, and what to do about it.
+//! What it means when VFIO refuses a card, and what to do about it.
 
 use super::discover;
 use super::uapi::Window;

@@ -3,12 +3,12 @@
 //! One file a card, `/run/bmnic/0000:03:00.0.json`, written whole (temporary
 //! file, sync, rename) before anything is changed and removed after everything
 //! was put back. It says how things *were*, never how far a change has come: to
-//! restore is to make the machine equal to the journal again, from whatever
+//! restore is to make the machine equal to the journal again, from any
 //! state a killed process left it in. `/run` ends with the boot, and so does
 //! what was bound; where it does not, the journal names the boot it is of.
 //!
-//! It also tells the cards that bmnic handed over from those that somebody else
-//! did, a virtual machine's for one ([`handed_over`]).
+//! It also tells the cards that bmnic handed over from those that another program
+//! did, for a virtual machine for example ([`handed_over`]).
 
 use super::Address;
 use super::discover::{self, Device};

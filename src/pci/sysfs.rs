@@ -15,7 +15,7 @@
 //! kernel does so where `uio_pci_generic` has the card, because we hold its
 //! `/dev/uioN` open. Where no driver has it the card goes on writing: into huge
 //! pages, which went back to their pool and to nobody else, until the card is
-//! opened again. Hence "no driver" is for trying things, and VFIO for all else.
+//! opened again. So "no driver" is for trying things, and VFIO for all else.
 
 #![allow(unsafe_code)]
 

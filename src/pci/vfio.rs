@@ -215,7 +215,7 @@ fn map_file(file: &File, offset: u64, len: u64) -> io::Result<MmapRaw> {
 }
 
 /// A region of which only parts can be mapped, because the kernel keeps the
-/// MSI-X table to itself or whoever serves the device must see each access:
+/// MSI-X table to itself or the program that serves the device must see each access:
 /// the rest is read and written through the device's file.
 struct Patchwork {
     file: Arc<File>,
