@@ -10,8 +10,8 @@
 //! nanoseconds and with Kuznetzov's longer records, in either byte order, with the
 //! two lengths of a record the other way round as before version 2.3; pcapng with
 //! enhanced, simple and obsolete packet blocks, any number of sections and
-//! interfaces. What does not bear on a frame is not looked at: names, comments,
-//! reserved fields. A frame check sequence that a file says it has is taken off.
+//! interfaces. Names, comments and reserved fields say nothing about a frame and are
+//! not looked at. A frame check sequence that a file says it has is taken off.
 //!
 //! A file is not trusted: no length in it is believed before its bytes are there,
 //! and memory is taken for one packet at a time.

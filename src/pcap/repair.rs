@@ -1,10 +1,10 @@
 //! Mending a capture file whose last record is torn.
 //!
 //! A program that was killed, or a disk that was full, leaves the beginning of a
-//! record at a file's end. That is cut off, and nothing else ever is: where a
+//! record at a file's end. That is cut off, and nothing else ever is. Where a
 //! record says that it goes on behind the end of the file, either the file is torn
-//! or that length is damaged, and then whole records may follow. Whatever speaks for
-//! the second is reason to leave the file alone.
+//! or that length is damaged, and then whole records may follow. Any sign of the
+//! second is reason to leave the file alone.
 //!
 //! ```text
 //!   file ──read──> whole records | torn one     everything else: refused, unchanged
@@ -486,7 +486,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         drop(writer);
         assert_eq!(repair(&path, &|| false).unwrap().packets, 2);
-        // Whoever opens it while it is copied is seen too.
+        // A program that opens it while it is copied is seen too.
         fs::write(&path, torn).unwrap();
         let (looks, late) = (Cell::new(0), Cell::new(None));
         let open = || {
