@@ -41,7 +41,7 @@ pub struct Defaults<'a> {
 /// The driver that a card is handed to, for bmnic or for a virtual machine.
 const VFIO: &str = "vfio-pci";
 
-/// Link speed to reckon with where a card does not know its own, or there is none.
+/// Link speed to assume where a card does not know its own, or there is none.
 pub const NOMINAL_SPEED: u64 = 10_000_000_000;
 
 /// How long a command runs on the emulated default, unless it is told.

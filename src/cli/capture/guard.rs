@@ -1,4 +1,4 @@
-//! The guard of a capture file: what is left to do if the capture is killed.
+//! The guard of a capture file: a process that mends it if the capture is killed.
 //!
 //! ```text
 //!   capture  ──"whole up to byte n"──> guard        (a pipe; the same program)

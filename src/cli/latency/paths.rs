@@ -5,10 +5,10 @@
 //!       the model's stage clock, of an emulated card         measured here
 //! ```
 //!
-//! The card is opened anew for each way. What the emulated card notes of each
-//! frame is reckoned by its model from how often silicon would have to go to
-//! memory, and from the line rate: it shows how the ways differ, and is no
-//! measurement of a card.
+//! The card is opened once more for each way. The model of an emulated card computes
+//! what it notes of each frame from the line rate and from how often silicon would
+//! have to go to memory: that shows how the ways differ, and is no measurement of a
+//! card.
 
 use super::{Args, GRACE};
 use crate::cli::circuit;
