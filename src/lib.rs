@@ -57,7 +57,7 @@
 //!
 //! # Who judges whom
 //!
-//! A driver that only ever met a model by the same hand proves nothing. So models
+//! A driver that has only met a model by the same author proves nothing. So models
 //! are written from the datasheet, with registers as rows of a table and
 //! descriptors as bytes, and are strict: what a driver must not do is counted by
 //! name ([`emu::Violations`]). Then `scripts/lab` gives them to Linux's own
