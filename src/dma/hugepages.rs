@@ -68,18 +68,18 @@ pub struct Who {
     pub unseen: usize,
 }
 
-/// What [`setup`] came to.
+/// What [`setup`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// Free pages asked for.
     pub asked: u64,
     /// Pages in the pool before and after.
     pub total: (u64, u64),
-    /// Free pages that nobody was promised.
+    /// Free pages that no mapping was promised.
     pub available: u64,
 }
 
-/// What [`clear`] came to for one page size.
+/// What [`clear`] did to one page size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cleared {
     /// Bytes in a page.

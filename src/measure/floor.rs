@@ -69,8 +69,8 @@ impl Floor {
     }
 }
 
-/// Nanoseconds a call of `f`, the best of several runs: whoever interrupts
-/// only ever makes it slower.
+/// Nanoseconds a call of `f`, the best of several runs: an interruption only makes
+/// one slower.
 fn per_round(clock: &Clock, rounds: u32, mut f: impl FnMut()) -> f64 {
     let run = |f: &mut dyn FnMut()| {
         let start = clock.now_ordered();

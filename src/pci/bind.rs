@@ -99,7 +99,7 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// How it ended for one card.
+/// How binding ended for one card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The driver asked for has it.
@@ -116,7 +116,7 @@ pub enum State {
     Stuck,
 }
 
-/// The end of it for one card.
+/// How one card stands in the end.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The card.
@@ -290,7 +290,7 @@ pub fn restore(kernel: &dyn Kernel, roots: &Roots, address: Address, force: bool
     }
 }
 
-/// What restoring a card comes to.
+/// What restoring a card takes.
 #[derive(Debug)]
 pub enum Restore {
     /// There is nothing to put back.

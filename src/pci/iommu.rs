@@ -50,8 +50,8 @@ enum Backend {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Functions that are open, and their groups. The kernel would open one
-    /// twice for one process.
+    /// Functions that are open, and their groups. The kernel would let one process
+    /// open a function twice.
     members: BTreeMap<String, u32>,
     /// Groups that are open, where devices are opened through them.
     groups: BTreeMap<u32, File>,

@@ -132,9 +132,9 @@ impl Journal {
     }
 }
 
-/// Whether `device` has the driver it has from bmnic: there is a journal of it, of
-/// this boot, and nobody has changed it since in a way that shows. Whoever binds
-/// a card with `driver_override`, as libvirt and driverctl do, leaves it set;
+/// Whether bmnic gave `device` the driver that it has: there is a journal of this
+/// boot about it, and nobody has changed it since in a way that shows. A program that
+/// binds a card with `driver_override`, as libvirt and driverctl do, leaves that set;
 /// bmnic puts it back.
 ///
 /// # Errors
