@@ -146,7 +146,7 @@ impl Error {
         self
     }
 
-    /// Whether it came of output that nobody reads any more (`bmnic list | head -1`),
+    /// Whether it came of output that nobody reads any more (a pipe that was closed),
     /// which is no failure.
     pub fn reader_left(&self) -> bool {
         self.reader_left

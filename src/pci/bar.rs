@@ -68,6 +68,29 @@ impl Mapped {
     }
 }
 
+/// Reading and writing registers of one width.
+macro_rules! accesses {
+    ($word:ty: $read:ident, $write:ident) => {
+        #[doc = concat!("Reads a register as a `", stringify!($word), "`, in one access.")]
+        pub fn $read(&self, offset: u64) -> $word {
+            match self {
+                // SAFETY: register checks bounds and alignment.
+                Bar::Mapped(mapped) => unsafe { mapped.register::<$word>(offset).read_volatile() },
+                Bar::Served(registers, _) => registers.read(offset, size_of::<$word>() as u8) as $word,
+            }
+        }
+
+        #[doc = concat!("Writes a register as a `", stringify!($word), "`, in one access.")]
+        pub fn $write(&self, offset: u64, value: $word) {
+            match self {
+                // SAFETY: register checks bounds and alignment.
+                Bar::Mapped(mapped) => unsafe { mapped.register::<$word>(offset).write_volatile(value) },
+                Bar::Served(registers, _) => registers.write(offset, size_of::<$word>() as u8, u64::from(value)),
+            }
+        }
+    };
+}
+
 impl Bar {
     /// Size in bytes.
     pub fn size(&self) -> u64 {
@@ -92,68 +115,10 @@ impl Bar {
         ))
     }
 
-    /// Reads a 32-bit register.
-    pub fn read32(&self, offset: u64) -> u32 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).read_volatile() },
-            Bar::Served(registers, _) => registers.read(offset, 4) as u32,
-        }
-    }
-
-    /// Reads a 64-bit register in one access.
-    pub fn read64(&self, offset: u64) -> u64 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u64>(offset).read_volatile() },
-            Bar::Served(registers, _) => registers.read(offset, 8),
-        }
-    }
-
-    /// Writes a 32-bit register.
-    pub fn write32(&self, offset: u64, value: u32) {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).write_volatile(value) },
-            Bar::Served(registers, _) => registers.write(offset, 4, u64::from(value)),
-        }
-    }
-
-    /// Reads an 8-bit register.
-    pub fn read8(&self, offset: u64) -> u8 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).read_volatile() },
-            Bar::Served(registers, _) => registers.read(offset, 1) as u8,
-        }
-    }
-
-    /// Writes an 8-bit register.
-    pub fn write8(&self, offset: u64, value: u8) {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).write_volatile(value) },
-            Bar::Served(registers, _) => registers.write(offset, 1, u64::from(value)),
-        }
-    }
-
-    /// Reads a 16-bit register.
-    pub fn read16(&self, offset: u64) -> u16 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).read_volatile() },
-            Bar::Served(registers, _) => registers.read(offset, 2) as u16,
-        }
-    }
-
-    /// Writes a 16-bit register.
-    pub fn write16(&self, offset: u64, value: u16) {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).write_volatile(value) },
-            Bar::Served(registers, _) => registers.write(offset, 2, u64::from(value)),
-        }
-    }
+    accesses!(u8: read8, write8);
+    accesses!(u16: read16, write16);
+    accesses!(u32: read32, write32);
+    accesses!(u64: read64, write64);
 
     /// The doorbell at `offset`, for a queue to keep.
     pub fn doorbell(&self, offset: u64) -> Result<Doorbell> {

@@ -1,7 +1,7 @@
 //! Binding: handing a card from one driver to another, and back.
 //!
 //! ```text
-//!   plan      look, check, refuse; nothing is changed     -> steps, as printed by --dry-run
+//!   plan      look, check, refuse; nothing is changed     -> steps, which can be printed
 //!   execute   journal, then step by step                  -> bound | unchanged
 //!                 any step fails: make it equal to the journal again -> rolled back
 //!   restore   make it equal to the journal, then drop it  -> restored | unchanged
