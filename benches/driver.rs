@@ -19,6 +19,10 @@
 
 #![allow(unsafe_code)]
 
+#[path = "support/efvi.rs"]
+mod efvi;
+#[path = "../tests/support/efvi_card.rs"]
+mod efvi_card;
 #[path = "../tests/support/i40e_card.rs"]
 mod i40e_card;
 #[path = "../tests/support/ixgbe_card.rs"]
@@ -52,7 +56,7 @@ struct Family {
     minimal: fn(usize) -> Box<dyn Variant>,
 }
 
-static FAMILIES: [Family; 4] = [
+static FAMILIES: [Family; 5] = [
     Family {
         name: "ixgbe",
         open: |config| {
@@ -85,6 +89,17 @@ static FAMILIES: [Family; 4] = [
         open: |config| virtqueues(config, true),
         // Of split queues too: what is to be beaten is the least of both.
         minimal: |burst| Box::new(virtio::Minimal::new(burst)),
+    },
+    Family {
+        name: "efvi",
+        open: |config| {
+            let card = efvi_card::Card::new(efvi_card::Fault::None);
+            let function = card.function();
+            let port = driver::open(Arc::clone(&function), config).expect("the card has no fault");
+            // Virtual interface 0 receives, 1 transmits.
+            (function, port, Box::new([card.rx(0), card.tx(1)]))
+        },
+        minimal: |burst| Box::new(efvi::Minimal::new(burst)),
     },
 ];
 
