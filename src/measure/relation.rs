@@ -54,7 +54,7 @@ impl Line {
     fn at(&self, card: u64) -> u64 {
         let passed = card.wrapping_sub(self.card) as i64;
         let scaled = |passed: i64, slope: i64| ((i128::from(passed) * i128::from(slope)) >> FRACTION) as i64;
-        // A line that is asked for what was before it has no past of its own.
+        // Before its start a line has no slew.
         let slewed = scaled(passed.clamp(0, SLEW_NS), self.slew);
         self.wall.wrapping_add_signed(passed.wrapping_add(scaled(passed, self.rate)).wrapping_add(slewed))
     }
@@ -85,9 +85,9 @@ impl Relation {
         if card < self.now.card { self.before.at(card) } else { self.now.at(card) }
     }
 
-    /// Takes another reading in. Times of the card's up to `told` were asked for
-    /// already and keep what they were told. Whether it goes on: if not, one of the
-    /// clocks was set and a new relation begins.
+    /// Takes in another reading. Times of the card's up to `told` were asked for
+    /// already and keep their answers. False if one of the clocks was set, so that a
+    /// new relation begins.
     pub fn follow(&mut self, point: Point, told: u64) -> bool {
         let start = point.card.max(told);
         let off = point.wall.wrapping_sub(self.wall(point.card)) as i64;

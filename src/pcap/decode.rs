@@ -215,8 +215,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads one record or block, for those who must not be kept long: as
-    /// [`Reader::next`], which reads on to the next packet.
+    /// Reads one record or block, for a caller that must not wait long;
+    /// [`Reader::next`] reads on to the next packet.
     pub fn step(&mut self, bytes: &mut Vec<u8>) -> Step {
         if self.over {
             return Step::End;

@@ -159,7 +159,7 @@ impl Recorder {
         self.put(&Record { time, wire_len, parts })
     }
 
-    /// Whether the next packet would be dropped. For those who can wait.
+    /// Whether the next packet would be dropped, for a caller that can wait.
     pub fn is_full(&mut self) -> bool {
         let most = self.format.record_len(self.snaplen);
         if self.chunk.as_ref().is_some_and(|chunk| chunk.bytes.len() + most > CHUNK) {

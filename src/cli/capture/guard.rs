@@ -66,8 +66,8 @@ impl Teller {
     }
 }
 
-/// The guard's side: waits until nobody tells anything any more, and cuts what is
-/// torn behind the last place that was told.
+/// The guard's side: waits until the pipe ends, and cuts what is torn behind the last
+/// place that it was told.
 pub fn stand(path: &Path, format: Format) -> Result<()> {
     let mut whole = [0; 8];
     let mut pipe = std::io::stdin().lock();
