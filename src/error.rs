@@ -1,8 +1,9 @@
 //! The one error type of the crate below the command line.
 //!
-//! An [`Error`] says what was being done, on which device, and what to do
-//! about it, in one line. Its [`Kind`] is the machine's half of the same
-//! answer: the command line turns it into a stable exit code.
+//! An [`Error`] says what was being done and on which device, in one line. Its
+//! [`Kind`] is the machine's half of the same answer: the command line turns it
+//! into a stable exit code. What a user can do about it with the program itself is
+//! a [`Remedy`]: a value, which the command line words with its flags.
 
 use std::fmt;
 use std::io;
@@ -40,19 +41,61 @@ pub enum Kind {
     Io,
 }
 
-/// What was wrong, why it matters, what to do: one line.
+/// What a user of the program can do about an error. Nothing here knows how that
+/// is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// See which cards this machine has.
+    ListCards,
+    /// See which cards can be emulated.
+    ListModels,
+    /// Hand this card over.
+    Bind(String),
+    /// Hand this card over to this user, or be root.
+    BindForUser(String),
+    /// Give this card the driver that it should have.
+    BindByHand(String),
+    /// Put this card back once more.
+    Restore(String),
+    /// Load this driver of the kernel, or let it be loaded.
+    LoadDriver(String),
+    /// Insist.
+    Force,
+    /// Take another card, or insist.
+    AnotherCard,
+    /// Switch the IOMMU on, or insist on none.
+    Iommu,
+    /// Put the card back to its kernel driver and take it again, which resets it.
+    Reset,
+    /// Poll instead of waiting for interrupts.
+    Poll,
+    /// Have more interrupts, or need fewer.
+    Interrupts,
+    /// Send by [`TxPath::Push`](crate::driver::TxPath::Push).
+    Push,
+    /// Reserve so many bytes of huge pages.
+    HugePages(u64),
+    /// Ask for some huge pages, or free them all.
+    PagesOrNone,
+    /// Record a capture file.
+    Record,
+}
+
+/// What was wrong, why it matters, what to do: one line, and a [`Remedy`] if the
+/// program has one.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
     message: String,
     source: Option<io::Error>,
+    remedy: Option<Remedy>,
     reader_left: bool,
 }
 
 impl Error {
     /// An error of `kind` with its whole line of text.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, reader_left: false }
+        Self { kind, message: message.into(), source: None, remedy: None, reader_left: false }
     }
 
     /// An operating-system error with what was being done when it came.
@@ -67,13 +110,27 @@ impl Error {
             Some(libc::ENOMEM) => Kind::Memory,
             _ => Kind::Io,
         };
-        Self { kind, message: doing.into(), source: Some(source), reader_left: false }
+        Self { kind, message: doing.into(), source: Some(source), remedy: None, reader_left: false }
     }
 
     /// The same error as another kind, where the caller knows better.
     #[must_use]
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// The same error with what can be done about it.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: Remedy) -> Self {
+        self.remedy = Some(remedy);
+        self
+    }
+
+    /// The same error as another reports it: behind its name and a colon.
+    #[must_use]
+    pub fn of(mut self, whose: impl fmt::Display) -> Self {
+        self.message = format!("{whose}: {}", self.message);
         self
     }
 
@@ -89,10 +146,15 @@ impl Error {
         self
     }
 
-    /// Whether it came of output that nobody reads any more (`bmnic list | head -1`),
+    /// Whether it came of output that nobody reads any more (a pipe that was closed),
     /// which is no failure.
     pub fn reader_left(&self) -> bool {
         self.reader_left
+    }
+
+    /// What can be done about it with the program, besides what it says.
+    pub fn remedy(&self) -> Option<&Remedy> {
+        self.remedy.as_ref()
     }
 
     /// What sort of failure this is.
@@ -142,9 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_follows_the_reason() {
-        let error = Error::io("mapping", io::Error::from_raw_os_error(libc::ENOMEM)).hint("run `bmnic hugepages`");
-        assert_eq!(error.kind(), Kind::Memory);
-        assert_eq!(error.to_string(), "mapping: Cannot allocate memory (os error 12); run `bmnic hugepages`");
+    fn a_hint_follows_the_reason_and_a_remedy_is_a_value() {
+        let refused = io::Error::from_raw_os_error(libc::ENOMEM);
+        let error = Error::io("mapping", refused).with_remedy(Remedy::HugePages(64)).hint("use less").of("a card");
+        assert_eq!((error.kind(), error.remedy()), (Kind::Memory, Some(&Remedy::HugePages(64))));
+        assert_eq!(error.to_string(), "a card: mapping: Cannot allocate memory (os error 12); use less");
     }
 }

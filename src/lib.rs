@@ -50,14 +50,14 @@
 //!
 //! [`pci::Function`] is an opened card. [`pci::open`] gives one through VFIO or
 //! through the files of sysfs; [`emu::Engine`] gives one that a device model
-//! plays. Control goes through [`pci::Bar`], mapped or emulated; a data path
+//! plays. Control goes through [`pci::Bar`], mapped or served; a data path
 //! holds a [`pci::Doorbell`] and nothing else: the same store on silicon and
 //! into the page that a model polls. No data path reads a register, makes a
 //! system call or allocates, and tests hold them to it.
 //!
 //! # Who judges whom
 //!
-//! A driver that only ever met a model by the same hand proves nothing. So models
+//! A driver that has only met a model by the same author proves nothing. So models
 //! are written from the datasheet, with registers as rows of a table and
 //! descriptors as bytes, and are strict: what a driver must not do is counted by
 //! name ([`emu::Violations`]). Then `scripts/lab` gives them to Linux's own
@@ -88,8 +88,9 @@
 //!
 //! # Errors
 //!
-//! Below the command line there is one [`Error`]: a line that says what was
-//! wrong, why it matters and what to do, and a [`Kind`] that becomes the exit code.
+//! Below the command line there is one [`Error`]: a line that says what was wrong
+//! and why it matters, a [`Kind`] that becomes the exit code, and a [`Remedy`] that
+//! the command line words, as only it knows its flags.
 
 pub mod cli;
 #[cfg(target_arch = "x86_64")]
@@ -107,4 +108,4 @@ pub mod sys;
 #[cfg(test)]
 mod testing;
 
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Remedy, Result};

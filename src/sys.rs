@@ -331,7 +331,7 @@ pub fn memory_file(len: u64) -> io::Result<File> {
 }
 
 /// Maps `len` bytes of a file from `offset`, shared, for reading and writing.
-/// Whoever unmaps them must be sure that nobody uses them any more.
+/// The caller makes sure that nobody uses them any more.
 pub fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
     let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;

@@ -8,8 +8,8 @@
 //!   came = kept + left out + lost by a named cause, or `unaccounted`
 //! ```
 //!
-//! What a command counts begins when its rings take packets and ends when it
-//! stops to take them: what a card drops before or after that is nobody's loss.
+//! A command begins to count when its rings take packets and ends when it stops
+//! taking them: what a card drops before or after that is no loss.
 
 use super::output::{self, Output};
 use super::units;
@@ -99,7 +99,7 @@ impl Losses {
     }
 }
 
-/// Prints what is nobody's loss but is said: what wires did on purpose, and what
+/// Prints what is no loss but is said: what wires did on purpose, and what
 /// they could not play of a file.
 pub fn print_meant(notes: &[Note], output: &Output) -> io::Result<()> {
     for note in notes.iter().filter(|note| note.frames > 0) {

@@ -1,7 +1,7 @@
 //! `bmnic bind`: hands cards to bmnic and gives them back.
 //!
-//! What is checked and done is in [`crate::pci::bind`]; here it is asked for
-//! and told. Every run ends with one line a card that says how it stands now.
+//! [`crate::pci::bind`] checks and does it; this asks for it and prints. Every run
+//! ends with one line a card that says how it stands now.
 
 use super::{Context, Outcome, list, output::Output};
 use crate::error::{Error, Kind};
@@ -84,7 +84,7 @@ fn take(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
         let machine = Machine::read(roots, ssh.as_deref());
         Ok(bind::plan(roots, &machine, &named(roots, &args.devices)?, &request)?)
     };
-    // The first look refuses what must be refused, whoever asks; the second is
+    // The first look refuses what must be refused to every user; the second is
     // made while nobody else can change anything.
     let plans = look()?;
     for plan in &plans {

@@ -1,5 +1,5 @@
-//! `bmnic emulate`: the emulated cards and how they are named; and some of them
-//! for another program.
+//! `bmnic emulate`: lists the emulated cards and how they are named, or serves some
+//! of them to another program.
 
 #[cfg(target_arch = "x86_64")]
 mod program;

@@ -19,6 +19,7 @@ mod latency;
 mod list;
 pub mod output;
 mod pktgen;
+mod remedy;
 pub mod session;
 pub mod signal;
 mod throughput;
@@ -249,11 +250,14 @@ fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
         eprintln!("bmnic: {error:#}");
         return Outcome::Signal(*signal).into();
     }
-    let code = error.downcast_ref::<Error>().map_or(exit::FAILURE, |error| exit::code(error.kind()));
+    let known = error.downcast_ref::<Error>();
+    let code = known.map_or(exit::FAILURE, |error| exit::code(error.kind()));
+    let remedy = known.and_then(Error::remedy).map_or(String::new(), |remedy| format!("; {}", remedy::words(remedy)));
+    let line = format!("{error:#}{remedy}");
     if json {
-        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit": code }));
+        eprintln!("{}", serde_json::json!({ "error": line, "exit": code }));
     } else {
-        eprintln!("bmnic: {error:#}");
+        eprintln!("bmnic: {line}");
     }
     ExitCode::from(code)
 }

@@ -268,7 +268,7 @@ fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyho
 }
 
 impl Args {
-    /// Whether the run kept its limits: what was sent reached somebody, and at the
+    /// Whether the run kept its limits: what was sent arrived somewhere, and at the
     /// rate that was asked for.
     fn judge(&self, report: &Report) -> Result<()> {
         self.loss.check(report.losses().total(), report.sent())?;

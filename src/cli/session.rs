@@ -15,6 +15,7 @@ use super::Context;
 use super::account;
 use super::args::{Limits, RunLength};
 use super::output::{self, Output};
+use super::remedy;
 use super::signal::{Interrupted, Stop};
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, Stats};
@@ -40,7 +41,7 @@ pub struct Defaults<'a> {
 /// The driver that a card is handed to, for bmnic or for a virtual machine.
 const VFIO: &str = "vfio-pci";
 
-/// Link speed to reckon with where a card does not know its own, or there is none.
+/// Link speed to assume where a card does not know its own, or there is none.
 pub const NOMINAL_SPEED: u64 = 10_000_000_000;
 
 /// How long a command runs on the emulated default, unless it is told.
@@ -368,8 +369,8 @@ fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolved> 
             Ok(true) => cards.push(Card::Pci(device.address)),
             Ok(false) => strangers.push(format!("{} is bound to {VFIO}, but not by bmnic", device.address)),
             Err(error) => {
-                let address = device.address;
-                strangers.push(format!("{address} is bound to {VFIO}, and whether by bmnic is not known ({error})"));
+                let (address, why) = (device.address, remedy::line(&error));
+                strangers.push(format!("{address} is bound to {VFIO}, and whether by bmnic is not known ({why})"));
             }
         }
     }

@@ -67,7 +67,7 @@ impl Stop {
     }
 
     /// How a run that printed its summary ended, given whether it kept its limits.
-    /// Whoever ends it by a signal has read the summary: the signal's code stays.
+    /// A user who ends it by a signal has read the summary: the signal's code stays.
     pub fn judge(&self, limits: Result<()>) -> anyhow::Result<Outcome> {
         match limits {
             Err(passed) if self.signal().is_none() => Err(passed.into()),

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Iova;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys;
 use std::fs::File;
 use std::io;
@@ -84,7 +84,7 @@ impl Arena {
                 let pages = huge_len / PageSize::Huge.bytes();
                 return Err(Error::io(format!("mapping {pages} huge pages of 2 MiB"), error)
                     .with_kind(Kind::Memory)
-                    .hint(format!("run `sudo bmnic hugepages --setup {}M`", 2 * pages)));
+                    .with_remedy(Remedy::HugePages(huge_len as u64)));
             }
             (Err(_), Addressing::Translated) => {
                 let small_len = len.next_multiple_of(PageSize::Small.bytes());

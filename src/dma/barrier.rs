@@ -2,7 +2,7 @@
 //!
 //! x86 keeps stores in order, also from write-back to uncached memory, so three
 //! of the five only bind the compiler there. On aarch64 a device is in the outer
-//! shareable domain, while Rust's `fence` is for the inner one: hence `asm!`.
+//! shareable domain and Rust's `fence` is for the inner one, so it takes `asm!`.
 
 #![allow(unsafe_code)]
 

@@ -204,9 +204,9 @@ impl<'p> Batch<'p> {
         self.decoder.decode(&self.raw(&self.entries()[i]))
     }
 
-    /// Writes down what the device said of every packet, in one pass: for a caller
-    /// that wants all of it, of all of them. Returns what was written, one an entry;
-    /// for a frame of several buffers it is in the entry in which the frame ends.
+    /// Decodes what the device said of every packet, in one pass. Returns it, one an
+    /// entry; for a frame of several buffers it is in the entry in which the frame
+    /// ends.
     #[inline]
     pub fn metas<'m>(&self, into: &'m mut [Meta; BATCH_MAX]) -> &'m [Meta] {
         self.decoder.decode_all(self, into);

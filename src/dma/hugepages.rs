@@ -8,11 +8,11 @@
 //!       resv_hugepages   of these, promised to a mapping (machine only)
 //! ```
 //!
-//! The pool is only grown by [`setup`] and only shrunk by [`clear`], never
-//! below what is in use: Linux would turn such pages into surplus ones that
-//! vanish from under the pool when their process ends.
+//! Only [`setup`] grows the pool and only [`clear`] shrinks it, never below what
+//! is in use: Linux would turn such pages into surplus ones, which leave the pool
+//! when their process ends.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,18 +68,18 @@ pub struct Who {
     pub unseen: usize,
 }
 
-/// What [`setup`] came to.
+/// What [`setup`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// Free pages asked for.
     pub asked: u64,
     /// Pages in the pool before and after.
     pub total: (u64, u64),
-    /// Free pages that nobody was promised.
+    /// Free pages that no mapping was promised.
     pub available: u64,
 }
 
-/// What [`clear`] came to for one page size.
+/// What [`clear`] did to one page size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cleared {
     /// Bytes in a page.
@@ -310,10 +310,7 @@ fn missing(roots: &Roots, page: u64, node: Option<u16>) -> Error {
 /// Pages that hold `bytes`.
 fn pages(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Result<u64> {
     if page == 0 || bytes == 0 {
-        return Err(Error::new(
-            Kind::Usage,
-            "no huge pages asked for; write a size like 512M, or use --clear to free them",
-        ));
+        return Err(Error::new(Kind::Usage, "no huge pages asked for").with_remedy(Remedy::PagesOrNone));
     }
     count(roots, page, node)?;
     Ok(bytes.div_ceil(page))

@@ -97,7 +97,7 @@ impl Pool {
         debug_assert!(at.is_multiple_of(2) && at + 2 <= BUFFER_SIZE);
         #[allow(unsafe_code)]
         // SAFETY: inside the buffer and aligned, as buffers are; an atomic, as
-        // whoever else touches the word is a device.
+        // only a device touches the word besides us.
         unsafe {
             self.pointer(index)
                 .as_ptr()

@@ -9,7 +9,7 @@
 //!
 //! How a cause is routed and unmasked is the family's; the rest is here.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::pci::Function;
 use crate::sys::EventFd;
 use std::fmt;
@@ -59,12 +59,8 @@ impl Interrupts {
         let name = function.name();
         let vectors = function.irq_vectors().min(most).saturating_sub(first);
         if queues > vectors {
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!(
-                    "{name}: {queues} receive interrupts wanted but {vectors} can be had here; bind it to vfio-pci, use fewer queues, or poll (`--wait poll`)"
-                ),
-            ));
+            let text = format!("{name}: {queues} receive interrupts wanted but there are {vectors} here");
+            return Err(Error::new(Kind::Unsupported, text).with_remedy(Remedy::Interrupts));
         }
         let events = (0..first + queues)
             .map(|_| EventFd::new().map(Arc::new))

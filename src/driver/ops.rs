@@ -2,7 +2,7 @@
 
 use super::stats::Stats;
 use crate::dma::{L4, Timestamp};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use std::fmt;
@@ -151,11 +151,6 @@ pub struct Opened<R, T> {
 /// The error for a card that no family knows.
 pub fn no_driver(function: &dyn Function) -> Error {
     let (name, id) = (function.name(), function.id());
-    Error::new(
-        Kind::Unsupported,
-        format!(
-            "{name}: no driver for PCI id {:04x}:{:04x}; `bmnic list` shows the cards that can be driven",
-            id.vendor, id.device
-        ),
-    )
+    let text = format!("{name}: no driver for PCI id {:04x}:{:04x}", id.vendor, id.device);
+    Error::new(Kind::Unsupported, text).with_remedy(Remedy::ListCards)
 }

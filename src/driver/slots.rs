@@ -8,7 +8,7 @@ use super::stats::Anomalies;
 use super::supply::Supply;
 use super::tally::{Anomaly, Tally};
 use crate::dma::{BUFFER_SIZE, Batch, Descriptor, Iova, Offload, Pool};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::pci::Function;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -176,10 +176,8 @@ pub trait Slots {
     /// See [`super::RxQueue::wait`].
     fn wait(&mut self, patience: Duration) -> Result<bool> {
         let Some(interrupt) = &self.stock().interrupt else {
-            return Err(Error::new(
-                Kind::Usage,
-                "this queue was opened without interrupts; open it with them, or poll (`--wait poll`)",
-            ));
+            let text = "this queue was opened without interrupts, so it cannot be waited for";
+            return Err(Error::new(Kind::Usage, text).with_remedy(Remedy::Poll));
         };
         // Unmask first, look then: a packet that came before is not slept over.
         interrupt.unmask();

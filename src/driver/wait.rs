@@ -1,6 +1,6 @@
 //! Bounded waits for a register.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -30,13 +30,9 @@ pub fn wait_until(
             return Err(if value == u32::MAX {
                 gone(device, register)
             } else {
-                Error::new(
-                    Kind::Timeout,
-                    format!(
-                        "{device}: {what} did not finish in {} ms ({register} = {value:#010x}); reset the card (`bmnic bind --restore`, then bind it again) or try another",
-                        patience.as_millis()
-                    ),
-                )
+                let waited = patience.as_millis();
+                let text = format!("{device}: {what} did not finish in {waited} ms ({register} = {value:#010x})");
+                Error::new(Kind::Timeout, text).with_remedy(Remedy::Reset)
             });
         }
         if elapsed > Duration::from_micros(100) {

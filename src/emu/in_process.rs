@@ -449,7 +449,7 @@ impl Function for Slot {
     fn bar(&self, index: u8) -> Result<Bar> {
         match self.0.port.bars.get(usize::from(index)) {
             Some(&size) if size > 0 => {
-                Ok(Bar::Emulated(Arc::new(View { slot: Slot(Arc::clone(&self.0)), bar: index }), size))
+                Ok(Bar::Served(Arc::new(View { slot: Slot(Arc::clone(&self.0)), bar: index }), size))
             }
             _ => Err(Error::new(Kind::NotFound, format!("{}: there is no memory BAR {index}", self.name()))),
         }

@@ -13,7 +13,7 @@
 use super::Picos;
 use super::fault::Fault;
 use super::wire::{self, Impairment, MIN_SPEED, Patch, Speed, Wire, WireSpec};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use std::fmt;
 use std::str::FromStr;
 
@@ -120,9 +120,8 @@ impl FromStr for Spec {
         let mut words = split(text, ',');
         let model = words.next().unwrap_or_default().to_ascii_lowercase();
         if model.is_empty() || !model.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(usage(format!(
-                "emu: '{model}' is not the name of a card; write one like emu:82599 (`bmnic emulate --list` names all)"
-            )));
+            return Err(usage(format!("emu: '{model}' is not the name of a card; write one like emu:82599"))
+                .with_remedy(Remedy::ListModels));
         }
         let mut spec = Spec::new(model);
         let mut seen = Vec::new();

@@ -9,8 +9,8 @@
 //! Reading the counter costs some 10 ns and no system call. What a tick is worth
 //! is found by reading both clocks twice, half a millisecond apart: enough for
 //! 100 ppm at once, and every later [`Clock::refine`] measures over the whole time
-//! since the start, so the error falls with its length. Time of day never steps
-//! back by refining: what it is off is made up over the following second.
+//! since the start, so the error falls with its length. Refining never sets time of
+//! day back: what it is off is made up over the following second.
 //!
 //! The counter is used only if the processor says that it ticks at one rate in
 //! all power states (x86: invariant TSC; aarch64: always so). Otherwise, and if

@@ -16,9 +16,9 @@
 //! core whose frequency changes. What the calls wait for (cache lines that the
 //! device, or the thread that plays it, has just written) is in the figure.
 //!
-//! A thread that the machine puts aside neither sends nor receives: rounds of the
-//! loop that took too long ([`Plan::patience`]) are added up, so that who reads the
-//! figures can tell what is the device's ([`Trial::verdict`]).
+//! A thread that the machine puts aside neither sends nor receives. Rounds of the
+//! loop that took too long ([`Plan::patience`]) are added up, so that a reader of
+//! the figures can tell which loss is the device's ([`Trial::verdict`]).
 
 use super::probe::{MIN_LEN, Probes, wire_bits};
 use super::search::Trial;

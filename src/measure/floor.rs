@@ -1,9 +1,9 @@
 //! What this machine takes with no card and no driver at all.
 //!
-//! An emulated card is a thread on another core, and a real card with cache
-//! injection is not much different from the reader's side: a packet is *handed
-//! over* through memory that the other side has just written. No driver can be
-//! faster than that, so a latency is printed beside it.
+//! An emulated card is a thread on another core, and to the reader a real card with
+//! cache injection is not much different: a packet is *handed over* through memory
+//! that the other side has just written. No driver can be faster than that, so a
+//! latency is printed beside it.
 //!
 //! ```text
 //!   line       core 1 |--- one cache line --->| core 0     and back; half of it
@@ -69,8 +69,8 @@ impl Floor {
     }
 }
 
-/// Nanoseconds a call of `f`, the best of several runs: whoever interrupts
-/// only ever makes it slower.
+/// Nanoseconds a call of `f`, the best of several runs: an interruption only makes
+/// one slower.
 fn per_round(clock: &Clock, rounds: u32, mut f: impl FnMut()) -> f64 {
     let run = |f: &mut dyn FnMut()| {
         let start = clock.now_ordered();

@@ -1,4 +1,4 @@
-//! The one object that every printed figure comes out of.
+//! The histogram that every printed figure comes out of.
 //!
 //! A thin layer over HdrHistogram: three significant digits from 1 to 2^36
 //! (1 ns to 68 s), 26 x 1024 counters, nothing allocated after it is made. It adds

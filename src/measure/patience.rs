@@ -1,9 +1,9 @@
 //! A deadline that only runs while somebody is looking.
 //!
-//! A poll loop that gives a device a second means a second of looking. If its
-//! thread was put aside for most of that second, so perhaps was the thread that
-//! plays the device, and nothing has been seen of either: between two looks at
-//! most a millisecond counts.
+//! A poll loop that gives a device a second means a second of looking. If the loop's
+//! thread was put aside for most of that second, the thread that plays the device
+//! perhaps was too, and nothing was seen of either. So between two looks at most a
+//! millisecond counts.
 
 use super::{Clock, Ticks};
 use std::time::Duration;

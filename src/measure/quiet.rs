@@ -1,10 +1,11 @@
 //! Figures of a few nanoseconds, on a machine that is not ours alone.
 //!
-//! Whoever else runs on the other thread of our core, or in another guest, slows
-//! us in phases of seconds, and no counter tells. But a loop that only computes,
-//! and that fills the processor's ports, takes the same time whenever it has the
-//! core to itself: [`Probe`] runs one before and after a stretch, and a stretch
-//! beside a slow one is no figure.
+//! A program on the other thread of our core, or in another guest, slows us for
+//! seconds at a time, and no counter tells. But a loop that only computes, and that
+//! fills the processor's ports, takes the same time whenever it has the core to
+//! itself: [`Probe`] runs one before and after a stretch, and a stretch beside a slow
+//! one is no figure.
+//!
 //! Within a stretch a burst that was interrupted is much longer than all others, and
 //! longer than what a driver does now and then for many packets at once: [`mean`]
 //! leaves it out.

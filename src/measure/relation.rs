@@ -9,14 +9,14 @@
 //!           readings: card, wall, +- half of how long the reading took
 //! ```
 //!
-//! Between two readings the relation is a line; at the next it goes on from where
-//! it is, never from elsewhere: to a later time of the card's belongs a later time
-//! of day, and to the same always the same. What the card's clock drifts is
-//! followed by the slope, and what was off is made up over the following second.
+//! Between two readings the relation is a line. At the next reading it goes on from
+//! where it is, so a later time of the card's is a later time of day, and the same is
+//! always the same. The slope follows the drift of the card's clock, and what was off
+//! is made up over the following second.
 //!
 //! Someone may set either clock. Forward steps of the time of day are followed at
 //! once, backward ones of up to a second at [`MAX_SLEW`]; larger ones, and steps
-//! of the card's clock, begin the relation anew.
+//! of the card's clock, start a new relation.
 
 /// One moment on both clocks, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Point {
 const SLEW_NS: i64 = 1_000_000_000;
 /// More than this is a time of day that was set, not a clock that drifts.
 const STEP_NS: i64 = 10_000_000;
-/// More than this is a clock that was set anew.
+/// More than this is a clock that was set.
 pub const SLIP_NS: u64 = 1_000_000_000;
 /// Most that is made up in a second: 500 ppm, as by the kernel.
 const MAX_SLEW: i64 = 500_000;
@@ -54,7 +54,7 @@ impl Line {
     fn at(&self, card: u64) -> u64 {
         let passed = card.wrapping_sub(self.card) as i64;
         let scaled = |passed: i64, slope: i64| ((i128::from(passed) * i128::from(slope)) >> FRACTION) as i64;
-        // A line that is asked for what was before it has no past of its own.
+        // Before its start a line has no slew.
         let slewed = scaled(passed.clamp(0, SLEW_NS), self.slew);
         self.wall.wrapping_add_signed(passed.wrapping_add(scaled(passed, self.rate)).wrapping_add(slewed))
     }
@@ -85,9 +85,9 @@ impl Relation {
         if card < self.now.card { self.before.at(card) } else { self.now.at(card) }
     }
 
-    /// Takes another reading in. Times of the card's up to `told` were asked for
-    /// already and keep what they were told. Whether it goes on: if not, one of the
-    /// clocks was set and the relation begins anew.
+    /// Takes in another reading. Times of the card's up to `told` were asked for
+    /// already and keep their answers. False if one of the clocks was set, so that a
+    /// new relation begins.
     pub fn follow(&mut self, point: Point, told: u64) -> bool {
         let start = point.card.max(told);
         let off = point.wall.wrapping_sub(self.wall(point.card)) as i64;

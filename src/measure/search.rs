@@ -29,8 +29,8 @@
 //!
 //! Its result is the highest rate that passed, as it was offered, and what bounds it
 //! from above ([`Bound`]). It is the device's rate only if a rate not further above
-//! than the precision failed. At the tester's own ceiling it is a lower bound, and
-//! where the search came to no end it is one too, of less worth.
+//! than the precision failed. At the tester's own ceiling it is a lower bound. Where
+//! the search came to no end it is one too, and a weaker one.
 //!
 //! The top of the search is [`HEADROOM`] of what the sender offers unpaced: a sender
 //! at its limit has no time left to make up for anything, and its trials would all
@@ -190,7 +190,7 @@ impl Found {
     }
 }
 
-/// The search whose rate is the median of those that came to an end, the lower of the
+/// The search with the median rate among those that came to an end, the lower of the
 /// two in the middle; `None` unless more than half of all did.
 pub fn median(searches: &[Found]) -> Option<&Found> {
     let mut ended: Vec<&Found> = searches.iter().filter(|found| found.is_conclusive()).collect();

@@ -413,7 +413,7 @@ fn family(recipe: &Recipe) -> Result<bool> {
         (a, b) => a.or(b).unwrap_or(false),
     };
     if v6 && recipe.proto == Proto::Arp {
-        return Err(usage("ARP asks for IPv4 addresses only; give IPv4 addresses, or --proto icmp".into()));
+        return Err(usage("ARP asks for IPv4 addresses only; give IPv4 addresses, or ask by ICMP".into()));
     }
     Ok(v6)
 }

@@ -5,8 +5,8 @@
 //!   |<--- l2_len --->|<--- l3_len --->| field: pseudo-header    |         | zeroes  |
 //! ```
 //!
-//! A card sums from the transport header to the end of the *frame*, or of the
-//! *packet*: one may do either, so the two must sum to the same.
+//! A card sums from the transport header to the end of the *frame*, or to that of
+//! the *packet*. Cards may do either, so both must give the same sum.
 
 use super::parse::ethertype;
 use crate::dma::{L4, Offload};

@@ -10,9 +10,9 @@
 //! As in the virtual machine that filters were invented for, a load from beyond
 //! the end of a frame rejects the frame, even under `not`; arithmetic is of
 //! unsigned 32-bit numbers; a division by zero rejects. The end is that of the
-//! whole frame, however many buffers it lies in. `and` and `or` have the
-//! same precedence and group to the left; `not` binds tighter. `vlan` moves what
-//! stands to its right four bytes on.
+//! whole frame, in however many buffers it lies. `and` and `or` have the same
+//! precedence and group to the left; `not` binds tighter. What stands to the right
+//! of `vlan` looks four bytes further on.
 
 mod arithmetic;
 mod lexer;

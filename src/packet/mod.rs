@@ -8,9 +8,9 @@
 //!
 //! [`complete`] asks a card for what a frame lacks: its checksums.
 //!
-//! Nothing here knows a card. Frames are byte slices without FCS. Whatever runs
-//! once a packet ([`build::Builder::write`], [`Filter::matches`])
-//! allocates nothing and calls no system.
+//! Nothing here knows a card. Frames are byte slices without FCS. What runs once a
+//! packet ([`build::Builder::write`], [`Filter::matches`]) allocates nothing and
+//! makes no system call.
 
 pub mod build;
 pub mod complete;

@@ -10,14 +10,14 @@
 //! nanoseconds and with Kuznetzov's longer records, in either byte order, with the
 //! two lengths of a record the other way round as before version 2.3; pcapng with
 //! enhanced, simple and obsolete packet blocks, any number of sections and
-//! interfaces. What does not bear on a frame is not looked at: names, comments,
-//! reserved fields. A frame check sequence that a file says it has is taken off.
+//! interfaces. Names, comments and reserved fields say nothing about a frame and are
+//! not looked at. A frame check sequence that a file says it has is taken off.
 //!
 //! A file is not trusted: no length in it is believed before its bytes are there,
 //! and memory is taken for one packet at a time.
 
 use super::pcapng::Pcapng;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use pcap_file::DataLink;
 use std::fmt;
 use std::io::{self, BufReader, Read};
@@ -155,7 +155,7 @@ impl<R: Read> Reader<R> {
         let mut magic = [0; 4];
         let got = input.fill(&mut magic).map_err(reading)?;
         if got < 4 {
-            return Err(bad(format!("{got} bytes are no capture file; record one with `bmnic capture`")));
+            return Err(bad(format!("{got} bytes are no capture file")).with_remedy(Remedy::Record));
         }
         let layout = if u32::from_be_bytes(magic) == PCAPNG {
             let first = Pcapng::begin(&mut input);
@@ -165,7 +165,7 @@ impl<R: Read> Reader<R> {
         } else {
             let mut rest = [0; 20];
             let Some((big, magic)) = Pcap::order(magic) else {
-                return Err(bad("it is neither pcap nor pcapng; record one with `bmnic capture`".into()));
+                return Err(bad("it is neither pcap nor pcapng".into()).with_remedy(Remedy::Record));
             };
             if input.fill(&mut rest).map_err(reading)? < rest.len() {
                 return Err(bad("it ends within its header; record it again".into()));
@@ -215,8 +215,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads one record or block, for those who must not be kept long: as
-    /// [`Reader::next`], which reads on to the next packet.
+    /// Reads one record or block, for a caller that must not wait long;
+    /// [`Reader::next`] reads on to the next packet.
     pub fn step(&mut self, bytes: &mut Vec<u8>) -> Step {
         if self.over {
             return Step::End;

@@ -1,7 +1,7 @@
 //! Blocks of pcapng files (draft-ietf-opsawg-pcapng), as a reader needs them.
 //!
-//! A block has its length at both ends: where they differ nothing behind it can
-//! be found, and reading stops. Where only what is in a packet's block makes no
+//! A block has its length at both ends: where they differ, nothing behind it can
+//! be found, and reading stops. Where only the content of a packet's block makes no
 //! sense, the packet is left out and the next block is read.
 
 use super::decode::{Account, ETHERNET, Frame, Input, LONGER, LONGEST, Step, Stop, without_fcs, word, words};

@@ -1,9 +1,9 @@
 //! Capture files in memory.
 //!
 //! A file is read whole, so that a replay neither waits for a disk nor calls the
-//! system; what is kept beside the packets is 24 bytes a packet. Of
-//! packets too short for a header only the number is kept: their bytes do not bound it. A file that was
-//! cut short gives the packets that are whole, and says where it broke.
+//! system; beside the packets it keeps 24 bytes a packet. Packets too short for a
+//! header are only counted, because their bytes do not bound their number. A file
+//! that was cut short gives the packets that are whole, and says where it broke.
 
 use super::decode::{ETHERNET, Reader, link_name};
 use super::{Damage, LeftOut, SHORTEST};

@@ -5,10 +5,10 @@
 //!   pcapng   section | interface | packet block: ..., bytes, padding | ... | statistics
 //! ```
 //!
-//! Both are written little endian for Ethernet. A [`Format`] only appends to a
-//! buffer; [`whole`](Format::whole) finds the last place in bytes that it wrote
-//! where a file may end, which is what a writer needs that was stopped in the
-//! middle (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
+//! Both are written little endian for Ethernet (draft-ietf-opsawg-pcap,
+//! draft-ietf-opsawg-pcapng). A [`Format`] only appends to a buffer. A writer that
+//! was stopped in the middle asks [`whole`](Format::whole) for the last place where
+//! the file may end.
 
 use super::decode::ETHERNET;
 use std::fmt;

@@ -1,10 +1,10 @@
 //! Mending a capture file whose last record is torn.
 //!
 //! A program that was killed, or a disk that was full, leaves the beginning of a
-//! record at a file's end. That is cut off, and nothing else ever is: where a
+//! record at a file's end. That is cut off, and nothing else ever is. Where a
 //! record says that it goes on behind the end of the file, either the file is torn
-//! or that length is damaged, and then whole records may follow. Whatever speaks for
-//! the second is reason to leave the file alone.
+//! or that length is damaged, and then whole records may follow. Any sign of the
+//! second is reason to leave the file alone.
 //!
 //! ```text
 //!   file ──read──> whole records | torn one     everything else: refused, unchanged
@@ -91,7 +91,7 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
     if let Some(doubt) = doubt {
         return Err(refused(&format!("record at byte {} goes on behind the file's end, but {doubt}", damage.at)));
     }
-    // Root may write anything, and is not to overlook that this was not meant to be.
+    // Root may write any file, so the mode says whether this one is meant to be changed.
     if found.mode() & 0o222 == 0 {
         let line = format!("{shown} is torn and for reading only; `chmod u+w` it to have it mended");
         return Err(Error::new(Kind::Permission, line));
@@ -129,8 +129,8 @@ impl Tail {
         self.followed(|at| at.is_multiple_of(4) && follows(at))
     }
 
-    /// What speaks against its being a torn pcap record, behind records of which the
-    /// first and the last were recorded at `seconds`.
+    /// A sign that this is no torn pcap record. It stands behind records, the first and
+    /// the last of which were recorded at `seconds`.
     fn doubt_record(&self, big: bool, seconds: Option<(u32, u32)>) -> Option<String> {
         let tail = &self.0[..];
         let record = Record::at(tail, big)?;
@@ -441,7 +441,7 @@ mod tests {
         let (mut bytes, starts) = files(6)[0].clone();
         bytes[starts[0] + 8] -= 1;
         assert_refused(&bytes, "it was recorded a year or more from the one before");
-        // In a longer file it swallows a hundred others, and what comes then is no more to be trusted.
+        // In a longer file it swallows a hundred others, and what follows cannot be trusted.
         let (mut bytes, starts) = files(190)[0].clone();
         bytes[starts[0] + 8] -= 1;
         assert_refused(&bytes, "nothing was changed");
@@ -486,7 +486,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         drop(writer);
         assert_eq!(repair(&path, &|| false).unwrap().packets, 2);
-        // Whoever opens it while it is copied is seen too.
+        // A program that opens it while it is copied is seen too.
         fs::write(&path, torn).unwrap();
         let (looks, late) = (Cell::new(0), Cell::new(None));
         let open = || {

@@ -1,4 +1,4 @@
-//! Capture files byte by byte, for tests: also such as no program should write.
+//! Capture files byte by byte, for tests, among them some that no program should write.
 
 use super::decode::{Damage, Frame, LeftOut, Reader};
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Writing capture files, without ever stopping the one who receives.
+//! Writing capture files, without ever stopping the thread that receives.
 //!
 //! ```text
 //!   poll thread                               writer thread
@@ -12,10 +12,10 @@
 //! slower than the traffic and all chunks are on their way, packets are counted
 //! as dropped, and receiving goes on.
 //!
-//! Chunks end where records end, so the file is whole between any two writes; a
-//! process that is killed within one needs somebody else to mend the file, who is
-//! told of every write. A write that fails in the middle (no space, an I/O error) is taken back to the
-//! last whole record. What is counted as written is what is in the file.
+//! Chunks end where records end, so the file is whole between any two writes. Where
+//! a process is killed within one, another must mend the file, and so it hears of
+//! every write. A write that fails in the middle (no space, an I/O error) is taken
+//! back to the last whole record. What is counted as written is what is in the file.
 
 use super::record::{Format, Record, Totals};
 use crate::error::{Error, Result};
@@ -159,7 +159,7 @@ impl Recorder {
         self.put(&Record { time, wire_len, parts })
     }
 
-    /// Whether the next packet would be dropped. For those who can wait.
+    /// Whether the next packet would be dropped, for a caller that can wait.
     pub fn is_full(&mut self) -> bool {
         let most = self.format.record_len(self.snaplen);
         if self.chunk.as_ref().is_some_and(|chunk| chunk.bytes.len() + most > CHUNK) {

@@ -10,27 +10,28 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32};
 
-/// The registers of an emulated card, as its model serves them.
+/// The registers of a BAR that cannot be mapped as a whole: an emulated card's,
+/// served by its model, or a real function's, served by parts.
 pub trait Registers: Send + Sync {
     /// Reads `size` bytes (1, 2, 4 or 8) at `offset`.
     fn read(&self, offset: u64, size: u8) -> u64;
     /// Writes `size` bytes (1, 2, 4 or 8) at `offset`.
     fn write(&self, offset: u64, size: u8, value: u64);
-    /// The memory the model polls for the 32-bit doorbell at `offset`, with the
-    /// rest of its page, and what keeps it alive.
+    /// The memory of the 32-bit doorbell at `offset`, with the rest of its page, and
+    /// what keeps it alive: a mapped register, or memory that a model polls.
     fn doorbell(&self, offset: u64) -> Option<Doorbell>;
 }
 
-/// A memory BAR: mapped from a real card, or served by a model.
+/// A memory BAR: mapped, or served access by access.
 ///
 /// Only set-up, link and statistics go through here; a data path holds a
 /// [`Doorbell`]. Offsets are in bytes and must be aligned to the access.
 #[derive(Clone)]
 pub enum Bar {
-    /// Registers of a real card.
+    /// All of it is one mapping of a real function's registers.
     Mapped(Mapped),
-    /// Registers of an emulated one, and the size of the BAR.
-    Emulated(Arc<dyn Registers>, u64),
+    /// Each access goes through [`Registers`]; and the size of the BAR in bytes.
+    Served(Arc<dyn Registers>, u64),
 }
 
 /// A mapping of a real BAR.
@@ -67,12 +68,35 @@ impl Mapped {
     }
 }
 
+/// Reading and writing registers of one width.
+macro_rules! accesses {
+    ($word:ty: $read:ident, $write:ident) => {
+        #[doc = concat!("Reads a register as a `", stringify!($word), "`, in one access.")]
+        pub fn $read(&self, offset: u64) -> $word {
+            match self {
+                // SAFETY: register checks bounds and alignment.
+                Bar::Mapped(mapped) => unsafe { mapped.register::<$word>(offset).read_volatile() },
+                Bar::Served(registers, _) => registers.read(offset, size_of::<$word>() as u8) as $word,
+            }
+        }
+
+        #[doc = concat!("Writes a register as a `", stringify!($word), "`, in one access.")]
+        pub fn $write(&self, offset: u64, value: $word) {
+            match self {
+                // SAFETY: register checks bounds and alignment.
+                Bar::Mapped(mapped) => unsafe { mapped.register::<$word>(offset).write_volatile(value) },
+                Bar::Served(registers, _) => registers.write(offset, size_of::<$word>() as u8, u64::from(value)),
+            }
+        }
+    };
+}
+
 impl Bar {
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         match self {
             Bar::Mapped(mapped) => mapped.len,
-            Bar::Emulated(_, size) => *size,
+            Bar::Served(_, size) => *size,
         }
     }
 
@@ -91,68 +115,10 @@ impl Bar {
         ))
     }
 
-    /// Reads a 32-bit register.
-    pub fn read32(&self, offset: u64) -> u32 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 4) as u32,
-        }
-    }
-
-    /// Reads a 64-bit register in one access.
-    pub fn read64(&self, offset: u64) -> u64 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u64>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 8),
-        }
-    }
-
-    /// Writes a 32-bit register.
-    pub fn write32(&self, offset: u64, value: u32) {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u32>(offset).write_volatile(value) },
-            Bar::Emulated(registers, _) => registers.write(offset, 4, u64::from(value)),
-        }
-    }
-
-    /// Reads an 8-bit register.
-    pub fn read8(&self, offset: u64) -> u8 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 1) as u8,
-        }
-    }
-
-    /// Writes an 8-bit register.
-    pub fn write8(&self, offset: u64, value: u8) {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u8>(offset).write_volatile(value) },
-            Bar::Emulated(registers, _) => registers.write(offset, 1, u64::from(value)),
-        }
-    }
-
-    /// Reads a 16-bit register.
-    pub fn read16(&self, offset: u64) -> u16 {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).read_volatile() },
-            Bar::Emulated(registers, _) => registers.read(offset, 2) as u16,
-        }
-    }
-
-    /// Writes a 16-bit register.
-    pub fn write16(&self, offset: u64, value: u16) {
-        match self {
-            // SAFETY: register checks bounds and alignment.
-            Bar::Mapped(mapped) => unsafe { mapped.register::<u16>(offset).write_volatile(value) },
-            Bar::Emulated(registers, _) => registers.write(offset, 2, u64::from(value)),
-        }
-    }
+    accesses!(u8: read8, write8);
+    accesses!(u16: read16, write16);
+    accesses!(u32: read32, write32);
+    accesses!(u64: read64, write64);
 
     /// The doorbell at `offset`, for a queue to keep.
     pub fn doorbell(&self, offset: u64) -> Result<Doorbell> {
@@ -163,8 +129,11 @@ impl Bar {
                 // SAFETY: inside the mapping, which the owner keeps; not null, as base is not.
                 Ok(unsafe { Doorbell::with_room(NonNull::new_unchecked(register), room, Arc::clone(&mapped.owner)) })
             }
-            Bar::Emulated(registers, _) => registers.doorbell(offset).ok_or_else(|| {
-                Error::new(Kind::Unsupported, format!("the emulated card has no doorbell at register {offset:#x}"))
+            Bar::Served(registers, _) => registers.doorbell(offset).ok_or_else(|| {
+                Error::new(
+                    Kind::Unsupported,
+                    format!("there is no memory behind register {offset:#x}, so it can be no doorbell"),
+                )
             }),
         }
     }
@@ -184,7 +153,7 @@ impl Bar {
                 let register = unsafe { NonNull::new_unchecked(register) };
                 Ok(ShortDoorbell::Mapped(register, Arc::clone(&mapped.owner)))
             }
-            Bar::Emulated(..) => self.doorbell(offset).map(ShortDoorbell::Polled),
+            Bar::Served(..) => self.doorbell(offset).map(ShortDoorbell::Polled),
         }
     }
 }
@@ -193,7 +162,7 @@ impl fmt::Debug for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
             Bar::Mapped(_) => "mapped",
-            Bar::Emulated(..) => "emulated",
+            Bar::Served(..) => "served",
         };
         write!(f, "Bar({kind}, {:#x} bytes)", self.size())
     }

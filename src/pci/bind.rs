@@ -1,7 +1,7 @@
 //! Binding: handing a card from one driver to another, and back.
 //!
 //! ```text
-//!   plan      look, check, refuse; nothing is changed     -> steps, as printed by --dry-run
+//!   plan      look, check, refuse; nothing is changed     -> steps, which can be printed
 //!   execute   journal, then step by step                  -> bound | unchanged
 //!                 any step fails: make it equal to the journal again -> rolled back
 //!   restore   make it equal to the journal, then drop it  -> restored | unchanged
@@ -19,7 +19,7 @@ use super::discover::{self, Device};
 use super::guard::{self, Machine, Use};
 use super::journal::{self, Journal};
 use super::kernel::Kernel;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::fmt;
 use std::fs::OpenOptions;
@@ -28,7 +28,7 @@ use std::path::PathBuf;
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Driver to have the card; none takes it from whoever has it.
+    /// Driver to have the card; none takes it from the driver that has it.
     pub driver: Option<String>,
     /// Go on although the card is in use or its group is shared.
     pub force: bool,
@@ -99,7 +99,7 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// How it ended for one card.
+/// How binding ended for one card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The driver asked for has it.
@@ -116,7 +116,7 @@ pub enum State {
     Stuck,
 }
 
-/// The end of it for one card.
+/// How one card stands in the end.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The card.
@@ -147,7 +147,7 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
     let (address, target) = (device.address, request.driver.as_deref());
     if !device.is_network() {
         let what = format!("{address} is not a network card (PCI class {:06x})", device.class);
-        return Err(refused(format!("{what}; bmnic leaves everything else alone; `bmnic list` shows the cards")));
+        return Err(refused(format!("{what}; bmnic leaves everything else alone")).with_remedy(Remedy::ListCards));
     }
     // An earlier run's journal knows better what the card was, unless the card
     // was put back by other means or replaced since.
@@ -183,10 +183,7 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
     if let Some(driver) = target.filter(|driver| !roots.pci().join("drivers").join(driver).exists()) {
         if request.no_modprobe {
             let what = format!("the driver {driver} is not loaded");
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!("{what}; run `modprobe {driver}`, or leave out --no-modprobe"),
-            ));
+            return Err(Error::new(Kind::Unsupported, what).with_remedy(Remedy::LoadDriver(driver.into())));
         }
         steps.push(Step::LoadModule(driver.to_string()));
     }
@@ -286,14 +283,14 @@ pub fn restore(kernel: &dyn Kernel, roots: &Roots, address: Address, force: bool
         }
         Restore::Steps(device, journal, steps) => {
             run(kernel, roots, &journal, &steps)
-                .map_err(|e| e.hint(format!("the journal is kept: `bmnic bind --restore {address}` tries again")))?;
+                .map_err(|e| e.hint("the journal is kept").with_remedy(Remedy::Restore(address.to_string())))?;
             let (driver, commands) = (journal.driver, journal.commands);
             Ok(Report { address, state: State::Restored, driver, before: device.driver, commands, note: None })
         }
     }
 }
 
-/// What restoring a card comes to.
+/// What restoring a card takes.
 #[derive(Debug)]
 pub enum Restore {
     /// There is nothing to put back.
@@ -396,9 +393,10 @@ fn check_group(roots: &Roots, plan: &Plan, taken: &[Address], force: bool) -> Re
         })
         .collect();
     Err(refused(format!(
-        "{address} cannot be used alone: its IOMMU group {group} also holds {}; bind these too, or use a slot with a group of its own; nothing changed (--force binds it all the same)",
+        "{address} cannot be used alone: its IOMMU group {group} also holds {}; bind these too, or use a slot with a group of its own; nothing changed",
         named.join(", ")
-    )))
+    ))
+    .with_remedy(Remedy::Force))
 }
 
 /// Refuses VFIO without an IOMMU, unless asked for; then returns the switch to set.
@@ -406,25 +404,25 @@ fn check_iommu(roots: &Roots, plan: &mut Plan, request: &Request) -> Result<Opti
     let address = plan.device.address;
     if plan.device.iommu_group.is_some() {
         if request.noiommu {
-            plan.warnings.push(format!("{address} has an IOMMU, which is used; --noiommu changes nothing"));
+            plan.warnings.push(format!("{address} has an IOMMU, which is used all the same"));
         }
         return Ok(None);
     }
-    let unsupported = |text: String| Err(Error::new(Kind::Unsupported, text));
+    let unsupported = |text: String| Error::new(Kind::Unsupported, text);
     if !request.noiommu {
-        return unsupported(format!(
-            "{address} is behind no IOMMU, so nothing would keep it to its own memory; switch VT-d or AMD-Vi on in the firmware and boot with intel_iommu=on iommu=pt, or accept the risk with --noiommu"
-        ));
+        let text = format!("{address} is behind no IOMMU, so nothing would keep it to its own memory");
+        return Err(unsupported(text).with_remedy(Remedy::Iommu));
     }
     if let Some(level) = lockdown(roots) {
-        return unsupported(format!(
+        return Err(unsupported(format!(
             "the kernel is locked down ({level}, as secure boot does) and cards without an IOMMU could write any memory; switch the IOMMU or secure boot's lockdown setting in the firmware"
-        ));
+        )));
     }
     let switch = noiommu_switch(roots);
     let vfio_is_loaded = roots.sys.join("module/vfio").exists();
     if vfio_is_loaded && !switch.exists() {
-        return unsupported("this kernel has VFIO but not its mode without an IOMMU (CONFIG_VFIO_NOIOMMU)".into());
+        let text = "this kernel has VFIO but not its mode without an IOMMU (CONFIG_VFIO_NOIOMMU)";
+        return Err(unsupported(text.into()));
     }
     plan.warnings.push(format!(
         "{address} WITHOUT AN IOMMU: the card, and whoever drives it, can read and write ALL memory of this machine; the kernel is tainted until it boots again"
@@ -485,11 +483,8 @@ fn refused(text: String) -> Error {
 
 fn in_use(device: &Device, uses: &[Use]) -> Error {
     let uses: Vec<String> = uses.iter().map(Use::to_string).collect();
-    refused(format!(
-        "{} is in use: {}; nothing changed (another card: `bmnic list`; let these die: --force)",
-        device.address,
-        uses.join(", ")
-    ))
+    refused(format!("{} is in use: {}; nothing changed", device.address, uses.join(", ")))
+        .with_remedy(Remedy::AnotherCard)
 }
 
 fn not_taken(address: Address, wanted: Option<&str>, has: Option<&str>) -> Error {

@@ -15,7 +15,7 @@
 //! network namespace do not show (sysfs hides them).
 
 use super::{Address, Id};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -180,22 +180,16 @@ pub fn group_members(roots: &Roots, group: u32) -> Vec<Device> {
 pub fn find(roots: &Roots, name: &str) -> Result<Device> {
     if let Ok(address) = name.parse::<Address>() {
         return Device::read(roots, address).ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!("{address}: this machine has no such PCI device; `bmnic list` shows what it has"),
-            )
+            Error::new(Kind::NotFound, format!("{address}: this machine has no such PCI device"))
+                .with_remedy(Remedy::ListCards)
         });
     }
     let interface = roots.sys.join("class/net").join(name);
     // A name with a slash or dots would leave the directory.
     let plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
     if !plain || !interface.exists() {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!(
-                "'{name}' is neither a PCI address (0000:03:00.0) nor a network interface here; `bmnic list` shows both"
-            ),
-        ));
+        let text = format!("'{name}' is neither a PCI address (0000:03:00.0) nor a network interface here");
+        return Err(Error::new(Kind::NotFound, text).with_remedy(Remedy::ListCards));
     }
     // The interface's device link leads to the function or to something on it
     // (virtio2), so the nearest ancestor with an address is the function.
@@ -226,10 +220,8 @@ pub fn find_matching(roots: &Roots, pattern: &str) -> Result<Vec<Device>> {
     };
     let found: Vec<Device> = network(roots).into_iter().filter(matches).collect();
     if found.is_empty() {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!("no network card's PCI address matches '{pattern}'; `bmnic list` shows what this machine has"),
-        ));
+        let text = format!("no network card's PCI address matches '{pattern}'");
+        return Err(Error::new(Kind::NotFound, text).with_remedy(Remedy::ListCards));
     }
     Ok(found)
 }

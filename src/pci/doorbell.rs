@@ -72,7 +72,7 @@ impl Doorbell {
     pub fn ring(&self, value: u32) {
         crate::dma::barrier::io_wmb();
         // SAFETY: valid and aligned while the owner lives. A register that a
-        // device or another thread reads at any time: hence an atomic.
+        // device or another thread reads at any time, so it is an atomic.
         unsafe { self.register.as_ref() }.store(value, Ordering::Release);
     }
 }

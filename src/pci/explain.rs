@@ -1,8 +1,8 @@
-//! What it means when the kernel refuses a card to VFIO, and what to do about it.
+//! What it means when VFIO refuses a card, and what to do about it.
 
 use super::discover;
 use super::uapi::Window;
-use crate::error::{Error, Kind as ErrorKind};
+use crate::error::{Error, Kind as ErrorKind, Remedy};
 use std::io;
 use std::path::Path;
 
@@ -22,9 +22,7 @@ pub(super) fn open(name: &str, node: &Path, error: io::Error) -> Error {
     let error_code = error.raw_os_error();
     let told = Error::io(format!("{name}: opening {}", node.display()), error);
     match error_code {
-        Some(libc::EACCES | libc::EPERM) => {
-            told.hint(format!("run `sudo bmnic bind --user $USER {name}`, or run this as root"))
-        }
+        Some(libc::EACCES | libc::EPERM) => told.with_remedy(Remedy::BindForUser(name.into())),
         Some(libc::EBUSY) => told
             .with_kind(ErrorKind::Refused)
             .hint(format!("another program has the card or one of its group; `fuser -v {}` names it", node.display())),
@@ -60,7 +58,8 @@ pub(super) fn map(name: &str, error: io::Error, len: usize, locked: usize, limit
         ),
         (Some(libc::ENOSPC), _) => Error::io(format!("{name}: mapping {len} bytes for the card"), error)
             .with_kind(ErrorKind::Memory)
-            .hint("the IOMMU's table is full; use huge pages (`sudo bmnic hugepages --setup 64M`), or raise /sys/module/vfio_iommu_type1/parameters/dma_entry_limit"),
+            .hint("the IOMMU's table is full; raise /sys/module/vfio_iommu_type1/parameters/dma_entry_limit, or use huge pages")
+            .with_remedy(Remedy::HugePages(64 << 20)),
         _ => Error::io(format!("{name}: mapping {len} bytes for the card"), error),
     }
 }
@@ -112,7 +111,7 @@ mod tests {
         let node = Path::new("/dev/vfio/9");
         let permission = open(name, node, errno(libc::EACCES));
         assert_eq!(permission.kind(), ErrorKind::Permission);
-        assert!(permission.to_string().contains("bmnic bind --user"), "{permission}");
+        assert_eq!(permission.remedy(), Some(&Remedy::BindForUser(name.into())), "{permission}");
         let busy = open(name, node, errno(libc::EBUSY));
         assert_eq!(busy.kind(), ErrorKind::Refused);
         assert!(busy.to_string().contains("fuser -v /dev/vfio/9"), "{busy}");

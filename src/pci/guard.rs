@@ -1,13 +1,13 @@
 //! The guard: what would die if a card were taken from the kernel.
 //!
-//! A card is taken away from everything that uses it at once: its addresses and
-//! routes go, bonds and bridges lose a port, and if it carries the login of
-//! whoever typed the command, nobody is left to undo it. So each use is found
-//! and named before anything is touched, and binding is refused unless the user
-//! says that these may go.
+//! Taking a card ends everything that uses it at once: its addresses and routes
+//! go, bonds and bridges lose a port, and if it carries the login of the user who
+//! typed the command, nobody is left to undo it. So each use is found and named
+//! before anything is touched, and binding is refused unless the user says that
+//! these may go.
 //!
-//! What cannot be seen from here is treated as a use: a card whose driver shows
-//! no interface may have it in another network namespace.
+//! What cannot be seen from here counts as a use: a card whose driver shows no
+//! interface may have it in another network namespace.
 
 use super::Address;
 use super::discover::{self, Device, entries, text};

@@ -6,10 +6,10 @@
 //!   /dev/vfio/noiommu-N     no IOMMU at all: devices are given physical addresses
 //! ```
 //!
-//! All cards of a process share one address space where their IOMMUs agree to
-//! it. Memory that two of them use is then pinned, and counted against the
-//! user's limit, once; and functions of one IOMMU group, as two ports of one
-//! card often are, could not be parted anyway.
+//! All cards of a process share one address space where their IOMMUs allow it.
+//! Memory that two of them use is then pinned once, and counted once against the
+//! user's limit. Functions of one IOMMU group, as two ports of one card often are,
+//! cannot be told apart anyway.
 
 #![allow(unsafe_code)]
 
@@ -50,8 +50,8 @@ enum Backend {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Functions that are open, and their groups. The kernel would open one
-    /// twice for one process.
+    /// Functions that are open, and their groups. The kernel would let one process
+    /// open a function twice.
     members: BTreeMap<String, u32>,
     /// Groups that are open, where devices are opened through them.
     groups: BTreeMap<u32, File>,

@@ -3,18 +3,18 @@
 //! One file a card, `/run/bmnic/0000:03:00.0.json`, written whole (temporary
 //! file, sync, rename) before anything is changed and removed after everything
 //! was put back. It says how things *were*, never how far a change has come: to
-//! restore is to make the machine equal to the journal again, from whatever
+//! restore is to make the machine equal to the journal again, from any
 //! state a killed process left it in. `/run` ends with the boot, and so does
 //! what was bound; where it does not, the journal names the boot it is of.
 //!
-//! It also tells the cards that bmnic handed over from those that somebody else
-//! did, a virtual machine's for one ([`handed_over`]).
+//! It also tells the cards that bmnic handed over from those that another program
+//! did, for a virtual machine for example ([`handed_over`]).
 
 use super::Address;
 use super::discover::{self, Device};
 use super::kernel::Kernel;
 use super::network::Network;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fs::{self, File, Permissions, TryLockError};
@@ -90,13 +90,9 @@ impl Journal {
         };
         let parsed = serde_json::from_str(&text).ok().and_then(|value| Self::from_json(&value));
         parsed.filter(|journal| journal.address == address).map(Some).ok_or_else(|| {
-            Error::new(
-                Kind::Io,
-                format!(
-                    "the journal {} makes no sense; put {address} right by hand (`bmnic bind -b DRIVER {address}`) after removing it",
-                    path.display()
-                ),
-            )
+            let text =
+                format!("the journal {} makes no sense; remove it, then put {address} right by hand", path.display());
+            Error::new(Kind::Io, text).with_remedy(Remedy::BindByHand(address.to_string()))
         })
     }
 
@@ -136,9 +132,9 @@ impl Journal {
     }
 }
 
-/// Whether `device` has the driver it has from bmnic: there is a journal of it, of
-/// this boot, and nobody has changed it since in a way that shows. Whoever binds
-/// a card with `driver_override`, as libvirt and driverctl do, leaves it set;
+/// Whether bmnic gave `device` the driver that it has: there is a journal of this
+/// boot about it, and nobody has changed it since in a way that shows. A program that
+/// binds a card with `driver_override`, as libvirt and driverctl do, leaves that set;
 /// bmnic puts it back.
 ///
 /// # Errors
@@ -191,10 +187,9 @@ pub fn lock(roots: &Roots) -> Result<File> {
     let opened = File::open(&directory).map_err(|e| Error::io(format!("opening {}", directory.display()), e))?;
     match opened.try_lock() {
         Ok(()) => Ok(opened),
-        Err(TryLockError::WouldBlock) => Err(Error::new(
-            Kind::Io,
-            "another `bmnic bind` is changing drivers at this moment; try again when it has ended",
-        )),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::new(Kind::Io, "another bmnic is changing drivers at this moment; try again when it has ended"))
+        }
         Err(TryLockError::Error(e)) => Err(Error::io(format!("locking {}", directory.display()), e)),
     }
 }

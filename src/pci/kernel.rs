@@ -1,4 +1,4 @@
-//! The acts by which cards change hands: each call is one, and cannot be taken back by itself.
+//! The calls by which cards change hands. Each is one act, and none undoes itself.
 //!
 //! [`super::bind`] decides what to do and in which order; it reaches the machine
 //! through [`Kernel`] alone. A test puts its own kernel behind it, one that

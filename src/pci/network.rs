@@ -1,5 +1,5 @@
 //! What the kernel's network stack does with each interface: addresses,
-//! routes, and what is stacked upon it.
+//! routes, and what is stacked on it.
 //!
 //! ```text
 //!   /proc/net/fib_trie    IPv4 addresses, without their interface
@@ -110,7 +110,7 @@ impl Network {
         stack
     }
 
-    /// The interface that has `address`, be it a link-local one.
+    /// The interface that has `address`, which may be a link-local one.
     pub fn holder(&self, address: IpAddr) -> Option<&str> {
         let mut all = self.addresses.iter().chain(&self.automatic);
         all.find(|a| a.address == address).map(|a| a.interface.as_str())

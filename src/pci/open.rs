@@ -10,7 +10,7 @@ use super::discover;
 use super::sysfs::{self, Sysfs};
 use super::vfio::Vfio;
 use super::{Address, Function};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::sync::Arc;
 
@@ -25,10 +25,8 @@ pub fn open(roots: &Roots, address: Address) -> Result<Arc<dyn Function>> {
     let function: Arc<dyn Function> = match device.driver.as_deref() {
         Some(driver) if driver.contains("vfio") => Arc::new(Vfio::open(roots, &device)?),
         Some(driver) if !sysfs::is_offered_by(driver) => {
-            return Err(Error::new(
-                Kind::Refused,
-                format!("{address}: the kernel's {driver} has it; bind it first: `sudo bmnic bind {address}`"),
-            ));
+            let text = format!("{address}: the kernel's {driver} has it");
+            return Err(Error::new(Kind::Refused, text).with_remedy(Remedy::Bind(address.to_string())));
         }
         _ => Arc::new(Sysfs::open(roots, &device)?),
     };
@@ -80,7 +78,7 @@ mod tests {
         let (_temp, roots, address) = tree(Some("ixgbe"), [0; 64]);
         let error = open(&roots, address).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
-        assert!(error.to_string().contains("bmnic bind 0000:03:00.0"), "{error}");
+        assert_eq!(error.remedy(), Some(&Remedy::Bind("0000:03:00.0".into())), "{error}");
         assert!(!roots.run.exists(), "nothing was touched");
     }
 

@@ -15,7 +15,7 @@
 //! kernel does so where `uio_pci_generic` has the card, because we hold its
 //! `/dev/uioN` open. Where no driver has it the card goes on writing: into huge
 //! pages, which went back to their pool and to nobody else, until the card is
-//! opened again. Hence "no driver" is for trying things, and VFIO for all else.
+//! opened again. So "no driver" is for trying things, and VFIO for all else.
 
 #![allow(unsafe_code)]
 
@@ -25,7 +25,7 @@ use super::discover::{self, Device, Resource};
 use super::iommu::require_addressing;
 use super::{Bar, Function, Id, Kind};
 use crate::dma::{Addressing, Arena};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind as ErrorKind, Remedy, Result};
 use crate::sys::Roots;
 use memmap2::MmapOptions;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -53,6 +53,9 @@ pub(super) struct Sysfs {
     _lock: Lock,
 }
 
+/// What a user who is not root is told.
+const NEEDS_ROOT: &str = "without VFIO a card needs root";
+
 impl Sysfs {
     /// Opens a device that has no driver, or one that only offers it to us.
     pub(super) fn open(roots: &Roots, device: &Device) -> Result<Sysfs> {
@@ -64,10 +67,7 @@ impl Sysfs {
         let config = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| {
             let denied = matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM));
             let error = Error::io(format!("{name}: opening {}", path.display()), e);
-            let hint = format!(
-                "without VFIO a card needs root; `sudo bmnic bind --user $USER {name}` gives it to you through VFIO"
-            );
-            if denied { error.hint(hint) } else { error }
+            if denied { error.hint(NEEDS_ROOT).with_remedy(Remedy::BindForUser(name.clone())) } else { error }
         })?;
         let lock = lock(&roots.run, &name)?;
         let uio = match discover::entries(&directory.join("uio")).first().map(|node| roots.dev.join(node)) {
@@ -112,7 +112,7 @@ impl Sysfs {
     fn explain_map(&self, index: u8, error: io::Error) -> Error {
         let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
         let told = Error::io(format!("{}: mapping resource{index}", self.name), error);
-        if denied { told.hint("without VFIO a card needs root") } else { told }
+        if denied { told.hint(NEEDS_ROOT) } else { told }
     }
 }
 
@@ -179,8 +179,8 @@ impl Function for Sysfs {
         if fds.is_empty() {
             return Ok(());
         }
-        let text = format!("{}: no interrupts without VFIO; poll (`--wait poll`), or bind it to vfio-pci", self.name);
-        Err(Error::new(ErrorKind::Unsupported, text))
+        let text = format!("{}: no interrupts without VFIO", self.name);
+        Err(Error::new(ErrorKind::Unsupported, text).with_remedy(Remedy::Interrupts))
     }
 
     fn numa_node(&self) -> Option<u16> {
@@ -218,12 +218,10 @@ fn refuse_translated(roots: &Roots, device: &Device, name: &str) -> Result<()> {
     if domain.is_empty() || domain == "identity" || read("name") == "vfio-noiommu" {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "{name}: an IOMMU translates its addresses (group {group}, {domain}), so without VFIO it could not reach memory; run `sudo bmnic bind {name}`"
-        ),
-    ))
+    let text = format!(
+        "{name}: an IOMMU translates its addresses (group {group}, {domain}), so without VFIO it could not reach memory"
+    );
+    Err(Error::new(ErrorKind::Unsupported, text).with_remedy(Remedy::Bind(name.into())))
 }
 
 /// The lock of a card. It ends with the file, however we end; but a process that we
@@ -263,12 +261,10 @@ fn refuse_locked_down(roots: &Roots, name: &str) -> Result<()> {
     if !modes.contains("[integrity]") && !modes.contains("[confidentiality]") {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Permission,
-        format!(
-            "{name}: the kernel is locked down (Secure Boot), and lets nobody at a card's registers without an IOMMU; run `sudo bmnic bind {name}`"
-        ),
-    ))
+    let text = format!(
+        "{name}: the kernel is locked down (Secure Boot), and lets nobody at a card's registers without an IOMMU"
+    );
+    Err(Error::new(ErrorKind::Permission, text).with_remedy(Remedy::Bind(name.into())))
 }
 
 /// Whether a driver only offers its card to programs, through these same files.

@@ -124,7 +124,7 @@ impl Function for Vfio {
             parts.push((offset, len, Bar::Mapped(unsafe { Mapped::new(base, len, mapping) })));
         }
         let region = Patchwork { file: Arc::clone(&self.file), start: info.offset, parts };
-        Ok(Bar::Emulated(Arc::new(region), info.size))
+        Ok(Bar::Served(Arc::new(region), info.size))
     }
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
@@ -215,7 +215,7 @@ fn map_file(file: &File, offset: u64, len: u64) -> io::Result<MmapRaw> {
 }
 
 /// A region of which only parts can be mapped, because the kernel keeps the
-/// MSI-X table to itself or whoever serves the device must see each access:
+/// MSI-X table to itself or the program that serves the device must see each access:
 /// the rest is read and written through the device's file.
 struct Patchwork {
     file: Arc<File>,
@@ -300,7 +300,7 @@ mod tests {
         // SAFETY: the mapping has 4096 bytes and is the owner.
         let part = Bar::Mapped(unsafe { Mapped::new(base, 0x1000, mapping) });
         let patchwork = Patchwork { file: Arc::clone(&file), start: 0x1000, parts: vec![(0x1000, 0x1000, part)] };
-        let bar = Bar::Emulated(Arc::new(patchwork), 0x2000);
+        let bar = Bar::Served(Arc::new(patchwork), 0x2000);
         bar.write32(0x10, 0x1122_3344);
         bar.write32(0x1010, 0x5566_7788);
         let mut word = [0; 4];

@@ -62,7 +62,7 @@ impl Window {
         let to = self.at(offset, 16);
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         // SAFETY: `at` checked that the bytes are in the mapping, which the
-        // owner keeps; whoever else sees them sees atomics.
+        // owner keeps; all other users of them see atomics.
         unsafe {
             std::arch::asm!(
                 "movq {x}, {low}",

@@ -76,7 +76,7 @@ pub struct PacketSocket {
     ring: MmapRaw,
     /// The slot that is filled next.
     next: usize,
-    /// What was counted by the readings so far: a reading starts the count anew.
+    /// What earlier readings counted: a reading sets the kernel's count to zero.
     counted: Statistics,
 }
 

@@ -469,7 +469,7 @@ impl Function for Card {
         assert_eq!(index, 0);
         let small = *self.0.fault.lock().unwrap() == Fault::SmallBar;
         let len = if small { STRIDE } else { STRIDE * WINDOWS };
-        Ok(Bar::Emulated(Arc::clone(&self.0) as Arc<dyn Registers>, len))
+        Ok(Bar::Served(Arc::clone(&self.0) as Arc<dyn Registers>, len))
     }
 
     fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {

@@ -194,7 +194,7 @@ impl<S: Silicon> Function for Shell<S> {
 
     fn bar(&self, index: u8) -> Result<Bar> {
         assert_eq!(index, 0);
-        Ok(Bar::Emulated(Arc::new(self.clone()), S::BAR_LEN))
+        Ok(Bar::Served(Arc::new(self.clone()), S::BAR_LEN))
     }
 
     fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {

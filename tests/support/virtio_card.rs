@@ -432,7 +432,7 @@ impl Function for Card {
 
     fn bar(&self, index: u8) -> Result<Bar> {
         assert_eq!(index, 0);
-        Ok(Bar::Emulated(Arc::clone(&self.0) as Arc<dyn Registers>, BAR_LEN))
+        Ok(Bar::Served(Arc::clone(&self.0) as Arc<dyn Registers>, BAR_LEN))
     }
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {

@@ -1,4 +1,4 @@
-//! The guard of a capture file: what is left to do if the capture is killed.
+//! The guard of a capture file: a process that mends it if the capture is killed.
 //!
 //! ```text
 //!   capture  ──"whole up to byte n"──> guard        (a pipe; the same program)
@@ -66,8 +66,8 @@ impl Teller {
     }
 }
 
-/// The guard's side: waits until nobody tells anything any more, and cuts what is
-/// torn behind the last place that was told.
+/// The guard's side: waits until the pipe ends, and cuts what is torn behind the last
+/// place that it was told.
 pub fn stand(path: &Path, format: Format) -> Result<()> {
     let mut whole = [0; 8];
     let mut pipe = std::io::stdin().lock();

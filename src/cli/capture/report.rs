@@ -99,7 +99,7 @@ impl Report {
     }
 
     /// Whether the reader of a pipe, named or not, has what it wanted: what came
-    /// after that is lost to nobody.
+    /// after that is no loss.
     pub fn reader_left(&self) -> bool {
         self.written.error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }

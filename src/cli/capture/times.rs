@@ -128,7 +128,7 @@ impl Times {
         self.batch = now;
     }
 
-    /// Takes in what was read of the card's clock meanwhile. Asks nobody.
+    /// Takes in the readings of the card's clock that have come meanwhile; waits for none.
     pub fn follow(&mut self) {
         while let Ok(point) = self.points.try_recv() {
             if let Some(relation) = &mut self.relation

@@ -1,8 +1,8 @@
 //! The process that has both drivers in it.
 //!
-//! It is told what to measure by lines on standard input and answers each with a
-//! JSON document on a line of standard output. When there are no more lines it
-//! ends, and with it all that it has made.
+//! Lines on standard input tell it what to measure, and it answers each with a JSON
+//! document on a line of standard output. When there are no more lines it ends, and
+//! with it all that it has made.
 //!
 //! ```text
 //!   (start)                        {"dpdk": "DPDK 22.11.11", "path": "...", ...}

@@ -49,7 +49,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// What it takes besides DPDK.
+/// Fails unless this machine has what the comparison needs besides DPDK.
 fn require(nic: &nics::Nic, context: &Context) -> Result<()> {
     if sys::effective_user() != 0 {
         return Err(Error::new(

@@ -7,7 +7,7 @@
 //!       child   both drivers, each on a card of the same model    (compare)
 //!     report    medians, spreads, ratios
 //!
-//!   whole       --testpmd and --pci: whole programs in turn, and what came of it
+//!   whole       --testpmd and --pci: whole programs in turn, and their figures
 //!     programs  stock dpdk-testpmd and bmnic: how to start them, what they say
 //!     seat      one runs, on an emulated card or on a real one
 //! ```

@@ -114,7 +114,7 @@ fn turn(program: Program, job: Job, place: &Place, args: &Args, cpus: &[usize]) 
         }
         Place::Real(address) => seat::real(program.command(job, address, "", cpus), args.duration),
     };
-    let named = |e: Error| Error::new(e.kind(), format!("{}: {e}", program.name(job)));
+    let named = |e: Error| e.of(program.name(job));
     let turn = turn.map_err(named)?;
     let all = if program == Program::Testpmd { turn.errors + &turn.output } else { turn.output };
     let said = program

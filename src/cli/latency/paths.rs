@@ -5,14 +5,15 @@
 //!       the model's stage clock, of an emulated card         measured here
 //! ```
 //!
-//! The card is opened anew for each way. What the emulated card notes of each
-//! frame is reckoned by its model from how often silicon would have to go to
-//! memory, and from the line rate: it shows how the ways differ, and is no
-//! measurement of a card.
+//! The card is opened once more for each way. The model of an emulated card computes
+//! what it notes of each frame from the line rate and from how often silicon would
+//! have to go to memory: that shows how the ways differ, and is no measurement of a
+//! card.
 
 use super::{Args, GRACE};
 use crate::cli::circuit;
 use crate::cli::output::{self, Output};
+use crate::cli::remedy;
 use crate::cli::session::Session;
 use crate::cli::{Context, Outcome};
 use crate::dma::{Batch, Pool};
@@ -88,7 +89,7 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
             // A way that this card does not have is no failure, if it has another.
             Err(error) => match error.downcast::<Error>() {
                 Ok(error) if !devices.is_empty() && error.kind() == Kind::Unsupported => {
-                    missing.push(error.to_string());
+                    missing.push(remedy::line(&error));
                     continue;
                 }
                 Ok(error) => return Err(error.into()),

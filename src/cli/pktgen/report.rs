@@ -20,7 +20,7 @@ pub struct Report {
     bytes: u64,
     stuck: usize,
     skipped: u64,
-    /// Share of the time by which a recording was moved as the sender was held up.
+    /// Share of the time by which a recording was late because the sender was held up.
     slipped: f64,
     seconds: f64,
     /// Packets a second, never more than the link carries.

@@ -15,7 +15,7 @@ use crate::dma::Region;
 use crate::driver::mailbox::Request;
 use crate::driver::ops::Link;
 use crate::driver::wait;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -255,10 +255,10 @@ impl Queue {
                 }
                 if started.is_none() {
                     let path = if flags & txq::CTPIO != 0 { " that frames are stored into (CTPIO)" } else { "" };
-                    return Err(hw.error(
-                        Kind::Permission,
-                        format!("its firmware refuses a transmit queue{path} with EPERM: the card may lack the licence, or this function the privilege; try --tx-path push"),
-                    ));
+                    let text = format!(
+                        "its firmware refuses a transmit queue{path} with EPERM: the card may lack the licence, or this function the privilege"
+                    );
+                    return Err(hw.error(Kind::Permission, text).with_remedy(Remedy::Push));
                 }
             }
         }
@@ -394,7 +394,8 @@ pub fn clock(hw: &Hw) -> Result<Option<Clock>> {
 /// Packet memory of a transmit queue.
 pub fn packet_memory(hw: &Hw, vi: u16) -> Result<u64> {
     let none = |why: &str| -> Error {
-        hw.error(Kind::Unsupported, format!("no packet memory (PIO) for its transmit queue: {why}; use --tx-path push"))
+        hw.error(Kind::Unsupported, format!("no packet memory (PIO) for its transmit queue: {why}"))
+            .with_remedy(Remedy::Push)
     };
     if hw.caps.pio_buffers == 0 || usize::from(hw.caps.pio_bytes) < super::path::PIO_SLICE {
         return Err(none("its firmware offers none"));
@@ -427,10 +428,8 @@ pub fn check_ctpio(hw: &Hw) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(hw.error(
-        Kind::Unsupported,
-        format!("frames cannot be stored into its transmitter (CTPIO): {why}; use --tx-path push"),
-    ))
+    let text = format!("frames cannot be stored into its transmitter (CTPIO): {why}");
+    Err(hw.error(Kind::Unsupported, text).with_remedy(Remedy::Push))
 }
 
 /// Gives the function up. What fails is passed over: the caller turns bus

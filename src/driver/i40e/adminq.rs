@@ -13,7 +13,7 @@ use super::hw::Hw;
 use super::regs::{self, Reg, aqlen};
 use crate::dma::{Arena, Region};
 use crate::driver::wait;
-use crate::error::{Kind, Result};
+use crate::error::{Kind, Remedy, Result};
 use crate::pci::Function;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -207,10 +207,12 @@ impl AdminQueue {
         match self.hw.read(reg) {
             u32::MAX => Err(wait::gone(&*self.hw, reg.name)),
             head if head & aqlen::LEN < u32::from(RING) => Ok((head & aqlen::LEN) as u16),
-            head => Err(self.hw.error(
-                Kind::Device,
-                format!("its firmware points outside the admin queue ({} = {head:#x}, {RING} descriptors); reset the card (`bmnic bind --restore`, then bind it again)", reg.name),
-            )),
+            head => {
+                let name = reg.name;
+                let text =
+                    format!("its firmware points outside the admin queue ({name} = {head:#x}, {RING} descriptors)");
+                Err(self.hw.error(Kind::Device, text).with_remedy(Remedy::Reset))
+            }
         }
     }
 
@@ -248,10 +250,8 @@ impl AdminQueue {
 
     fn ask_once(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
         if self.broken {
-            let text = format!(
-                "its firmware answers no more, so {what} (command {opcode:#06x}) cannot be asked for; reset the card (`bmnic bind --restore`, then bind it again)"
-            );
-            return Err(self.hw.error(Kind::Device, text));
+            let text = format!("its firmware answers no more, so {what} (command {opcode:#06x}) cannot be asked for");
+            return Err(self.hw.error(Kind::Device, text).with_remedy(Remedy::Reset));
         }
         let answer = self.exchange(what, opcode, params, buffer);
         self.broken = answer.is_err();
@@ -289,9 +289,8 @@ impl AdminQueue {
         self.await_head(what, opcode)?;
         let [first, cookie, low, high] = self.load(&ring, slot);
         let (echo, length, retval) = ((first >> 16) as u16, (first >> 32) as u16, (first >> 48) as u16);
-        let lie = |text: String| {
-            Err(self.hw.error(Kind::Device, format!("its firmware {text}; reset the card (`bmnic bind --restore`, then bind it again), and update its NVM if this goes on")))
-        };
+        let lie =
+            |text: String| Err(self.hw.error(Kind::Device, format!("its firmware {text}")).with_remedy(Remedy::Reset));
         if first & flag::DD == 0 {
             return lie(format!("moved past {what} (command {opcode:#06x}) without an answer"));
         }
@@ -323,13 +322,11 @@ impl AdminQueue {
             if elapsed >= PATIENCE {
                 let state = self.hw.read(regs::PF_ATQLEN);
                 let why = if state & aqlen::CRITICAL != 0 { "has met a critical error at" } else { "did not answer" };
-                return Err(self.hw.error(
-                    Kind::Timeout,
-                    format!(
-                        "its firmware {why} {what} (command {opcode:#06x}) in {} ms (PF_ATQH = {head:#x}, PF_ATQLEN = {state:#010x}); reset the card (`bmnic bind --restore`, then bind it again) or update its NVM",
-                        PATIENCE.as_millis()
-                    ),
-                ));
+                let text = format!(
+                    "its firmware {why} {what} (command {opcode:#06x}) in {} ms (PF_ATQH = {head:#x}, PF_ATQLEN = {state:#010x})",
+                    PATIENCE.as_millis()
+                );
+                return Err(self.hw.error(Kind::Timeout, text).with_remedy(Remedy::Reset));
             }
             if elapsed > Duration::from_micros(100) {
                 std::thread::sleep(Duration::from_micros(20));

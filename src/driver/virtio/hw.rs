@@ -5,7 +5,7 @@ use super::features::{self, Features};
 use super::regs::{NO_VECTOR, Reg, common, net, status};
 use super::ring::{Bell, Places};
 use crate::driver::wait;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
 use crate::pci::Function;
 use std::fmt;
@@ -164,9 +164,8 @@ impl Hw {
         let wanted = vector.map_or(NO_VECTOR, u32::from);
         self.write(common::QUEUE_MSIX_VECTOR, wanted);
         if self.read(common::QUEUE_MSIX_VECTOR) != wanted {
-            return Err(
-                self.error(Kind::Device, format!("it has no interrupt vector for queue {queue}; poll (`--wait poll`)"))
-            );
+            let text = format!("it has no interrupt vector for queue {queue}");
+            return Err(self.error(Kind::Device, text).with_remedy(Remedy::Poll));
         }
         let halves = [
             (common::QUEUE_DESC_LO, common::QUEUE_DESC_HI, places.descriptors),

@@ -41,7 +41,7 @@ pub use tree::{HUGE_PAGES, RUNTIME};
 
 use super::in_process::Slot;
 use super::{Drive, Engine, Spec, Tap, Translation};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use config::Config;
 use decode::{Cpu, Unknown};
 use memory::Memory;
@@ -276,7 +276,7 @@ impl decode::Memory for Bar<'_> {
 /// Fails unless the machine has `pages` free huge pages of 2 MiB.
 ///
 /// # Errors
-/// [`Kind::Missing`], with the command that makes them.
+/// [`Kind::Missing`], with [`Remedy::HugePages`].
 pub fn require_huge_pages(roots: &crate::sys::Roots, pages: u64) -> Result<()> {
     let page = 2 << 20;
     let pools = crate::dma::hugepages::pools(roots);
@@ -287,9 +287,7 @@ pub fn require_huge_pages(roots: &crate::sys::Roots, pages: u64) -> Result<()> {
     }
     Err(Error::new(
         Kind::Missing,
-        format!(
-            "{pages} free huge pages of 2 MiB are needed for the program's memory, and {free} are free; run `sudo bmnic hugepages --setup {}M`",
-            2 * pages
-        ),
-    ))
+        format!("{pages} free huge pages of 2 MiB are needed for the program's memory, and {free} are free"),
+    )
+    .with_remedy(Remedy::HugePages(pages * page)))
 }

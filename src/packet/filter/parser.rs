@@ -1,4 +1,4 @@
-//! From words to tests.
+//! The parser: from words to tests.
 
 use super::lexer::{Token, place, tokens};
 use super::{Operator, Relation, Test, Value};
