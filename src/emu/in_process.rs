@@ -190,7 +190,7 @@ impl Engine {
 
     /// Moves virtual time on.
     pub fn advance(&self, by: Picos) {
-        self.shared.clock.moved.fetch_add(by, Ordering::Relaxed);
+        self.shared.clock.advance(by);
     }
 
     /// Counts from now on how long the engine's thread was kept from its cards:
@@ -230,19 +230,20 @@ impl Shared {
         let mut seen = None;
         let mut idle_since = None;
         // When the next step may be, at the latest, counted from here.
-        let mut since = self.clock.now();
+        let mut since = self.clock.real();
         while !self.stop.load(Ordering::Acquire) {
             let version = self.version.load(Ordering::Acquire);
             if seen != Some(version) {
                 seen = Some(version);
                 ports = lock(&self.ports).clone();
             }
-            let now = self.clock.now();
-            let gap = now.saturating_sub(since);
+            let real = self.clock.real();
+            let gap = real.saturating_sub(since);
             if gap > self.patience.load(Ordering::Relaxed) {
                 self.held_up.fetch_add(gap, Ordering::Relaxed);
             }
-            since = now;
+            since = real;
+            let now = self.clock.now();
             let mut work = 0;
             let mut asked = false;
             for port in &ports {
@@ -256,7 +257,7 @@ impl Shared {
                 idle_since = None;
                 continue;
             }
-            let idle = now - *idle_since.get_or_insert(now);
+            let idle = real - *idle_since.get_or_insert(real);
             if asked {
                 thread::yield_now();
             } else if idle < SPIN || self.spin.load(Ordering::Relaxed) {
@@ -264,7 +265,7 @@ impl Shared {
             } else if idle < NAP_AFTER && !ports.is_empty() {
                 thread::yield_now();
             } else {
-                since = now + NAP_TAKES;
+                since = real + NAP_TAKES;
                 thread::sleep(NAP);
             }
         }
@@ -505,6 +506,11 @@ impl Function for Slot {
         const DEVICE_CONTROL: u16 = 0xa8;
         self.config_write(DEVICE_CONTROL, 2, 0x8000).map(|()| true)
     }
+
+    /// Moves the time of the card, and of all others of its engine, without a sleep.
+    fn wait(&self, time: Duration) {
+        self.0.engine.clock.advance(time.as_nanos().min(u128::from(u64::MAX / 1000)) as u64 * 1000);
+    }
 }
 
 /// One BAR of a card, for a driver.
@@ -540,14 +546,23 @@ struct Clock {
 impl Clock {
     #[inline]
     fn now(&self) -> Picos {
-        let real = self.real.map_or(0, |start| sys::monotonic_raw_ns().saturating_sub(start) * 1000);
-        real + self.moved.load(Ordering::Relaxed)
+        self.real() + self.moved.load(Ordering::Relaxed)
+    }
+
+    /// The part of it that passed by itself.
+    #[inline]
+    fn real(&self) -> Picos {
+        self.real.map_or(0, |start| sys::monotonic_raw_ns().saturating_sub(start) * 1000)
+    }
+
+    fn advance(&self, by: Picos) {
+        self.moved.fetch_add(by, Ordering::Relaxed);
     }
 
     /// The time of a register access, which takes time itself if time is virtual.
     fn access(&self) -> Picos {
         if self.real.is_none() {
-            self.moved.fetch_add(ACCESS, Ordering::Relaxed);
+            self.advance(ACCESS);
         }
         self.now()
     }
@@ -595,6 +610,20 @@ mod tests {
         assert_eq!(engine.now(), before + 7);
         function.bar(0).unwrap().read32(8);
         assert_eq!(engine.now(), before + 7 + ACCESS);
+    }
+
+    #[test]
+    fn a_driver_that_waits_moves_the_time_and_does_not_sleep() {
+        for drive in [Drive::Manual, Drive::Thread] {
+            let engine = Engine::new(drive);
+            let (function, _tap) = open(&engine, "82599,link=100s");
+            let (start, before) = (Instant::now(), engine.now());
+            function.wait(Duration::from_secs(100));
+            assert!(engine.now() - before >= 100_000_000_000_000, "{drive:?}");
+            assert!(start.elapsed() < Duration::from_secs(100));
+            assert!(engine.held_up() < 100_000_000_000_000, "time that is moved holds nobody up");
+            assert_ne!(function.bar(0).unwrap().read32(LINKS) & LINK_UP, 0);
+        }
     }
 
     #[test]

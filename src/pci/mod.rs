@@ -44,6 +44,7 @@ use crate::error::Result;
 use std::fmt;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What stands behind an opened function. Printed beside every figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,20 @@ pub trait Function: Send + Sync {
 
     /// Resets the function (FLR) if it can; false if it cannot.
     fn reset(&self) -> Result<bool>;
+
+    /// Waits until `time` has passed for the function: what is analogue in it
+    /// settles meanwhile. An emulated one lets its time pass at once.
+    fn wait(&self, time: Duration) {
+        // The kernel may add some 50 us to a sleep: too much for a bus by hand.
+        if time >= Duration::from_micros(200) {
+            std::thread::sleep(time);
+            return;
+        }
+        let start = Instant::now();
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
 }
 
 impl dyn Function + '_ {
