@@ -50,7 +50,7 @@ pub use self::models::{Kind, MODELS};
 use self::regs::Effect;
 use self::rx::RxQueue;
 use self::sfp::Sfp;
-use self::stats::Good;
+use self::stats::{Good, Shown};
 use self::tx::{Outgoing, TxQueue};
 use super::access::{self, Words};
 use super::card::factory_address;
@@ -109,6 +109,7 @@ pub struct Ixgbe {
     out: Outgoing,
     rx_good: Good,
     tx_good: Good,
+    shown: Shown,
 
     /// The packet being sent, the segment cut from it, a received frame that is
     /// changed on its way, and one that is padded.
@@ -155,6 +156,7 @@ impl Ixgbe {
             out: Outgoing::default(),
             rx_good: Good::default(),
             tx_good: Good::default(),
+            shown: Shown::default(),
             packet: Vec::with_capacity(2048),
             segment: Vec::new(),
             received: Vec::new(),
@@ -178,7 +180,7 @@ impl Ixgbe {
         self.tx_active.clear();
         self.out.busy = false;
         (self.unflushed, self.tx_reported) = (0, 0);
-        (self.rx_good, self.tx_good) = (Good::default(), Good::default());
+        (self.rx_good, self.tx_good, self.shown) = (Good::default(), Good::default(), Shown::default());
         while !self.loop_queue.is_empty() {
             self.loop_queue.pop();
         }
@@ -308,11 +310,9 @@ impl Words for Ixgbe {
             Effect::Swsm => self.read_swsm(),
             Effect::Hicr => self.read_hicr(),
             Effect::SecStat => 1,
-            Effect::StatsBegin | Effect::StatsEnd if self.mapped => {
-                if hit.effect == Effect::StatsBegin {
-                    self.show_queue_counters()
-                } else {
-                    self.clear_queue_counters()
+            Effect::Counter => {
+                if self.mapped {
+                    self.show_queue_counters(offset);
                 }
                 self.regs.read(offset)
             }

@@ -63,7 +63,7 @@ pub struct RxQueue {
     /// Filled descriptors that were not written back: those before `head`.
     pending: [[u64; 2]; 4],
     pended: u32,
-    good: QueueGood,
+    pub good: QueueGood,
 }
 
 /// Offset of a receive queue's registers.
@@ -304,7 +304,7 @@ impl Ixgbe {
         };
         match fate {
             Fate::Taken => self.unflushed |= 1 << route.queue,
-            Fate::Refused => stats::count_no_descriptor(&self.regs, route.queue),
+            Fate::Refused => self.count_no_descriptor(route.queue),
             Fate::Full => return self.no_descriptor(route.queue, looped, now),
         }
         self.done_with_frame(looped, matches!(fate, Fate::Refused));
@@ -329,7 +329,7 @@ impl Ixgbe {
             return false;
         }
         if self.rx[usize::from(q)].drop {
-            stats::count_no_descriptor(&self.regs, q);
+            self.count_no_descriptor(q);
         } else if !looped && self.board.mac.overrun(now) {
             stats::count_missed(&self.regs);
         } else {
