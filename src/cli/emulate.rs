@@ -9,7 +9,7 @@ mod serve;
 use super::output::{self, Output};
 use super::{Context, Outcome};
 use crate::emu::wire::check_files;
-use crate::emu::{FaultKind, MODELS, Spec};
+use crate::emu::{self, FaultKind, Spec};
 use crate::error::{Error, Kind, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -119,10 +119,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     output.facts(&context.roots, "emulate", document())?;
     let mut cards = output::table(&["card", "PCI id", "queues", "what it is"], 4);
-    for model in MODELS {
+    for model in emu::models() {
         cards.add_row([
-            format!("emu:{}", model.name),
-            format!("{:04x}:{:04x}", model.id.0, model.id.1),
+            format!("emu:{}", model.profile.name),
+            format!("{:04x}:{:04x}", model.profile.id.vendor, model.profile.id.device),
             model.queues.to_string(),
             model.text.to_string(),
         ]);
@@ -145,14 +145,13 @@ fn document() -> Value {
     let parts = |parts: &[Part]| -> Value {
         parts.iter().map(|p| json!({ "name": p.name, "example": p.example, "text": p.text })).collect()
     };
-    let models: Value = MODELS
-        .iter()
+    let models: Value = emu::models()
         .map(|model| {
             json!({
-                "name": format!("emu:{}", model.name),
+                "name": format!("emu:{}", model.profile.name),
                 "kind": crate::pci::Kind::Emulated.to_string(),
-                "vendor": format!("{:04x}", model.id.0),
-                "device": format!("{:04x}", model.id.1),
+                "vendor": format!("{:04x}", model.profile.id.vendor),
+                "device": format!("{:04x}", model.profile.id.device),
                 "queues": model.queues,
                 "text": model.text,
                 "faults": model.faults.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
@@ -204,7 +203,7 @@ mod tests {
     #[test]
     fn the_document_names_every_model() {
         let document = document();
-        assert_eq!(document["models"].as_array().unwrap().len(), MODELS.len());
+        assert_eq!(document["models"].as_array().unwrap().len(), emu::models().count());
         assert_eq!(document["models"][0]["name"], "emu:82599");
     }
 }

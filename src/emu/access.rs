@@ -2,10 +2,10 @@
 //! the X710 take them: aligned words, and pairs of them where the card has such.
 //! Whatever else a driver does is a violation.
 
-use super::Violations;
+use super::Model;
 
 /// A card whose BAR 0 is 32-bit registers.
-pub(super) trait Words {
+pub(super) trait Words: Model {
     /// Bytes of registers in BAR 0.
     const SIZE: u32;
     /// Whether one write of 8 aligned bytes sets two registers.
@@ -13,51 +13,37 @@ pub(super) trait Words {
 
     fn read_register(&mut self, offset: u32) -> u32;
     fn write_register(&mut self, offset: u32, value: u32);
-    fn violations(&mut self) -> &mut Violations;
-    /// Whether a violation has killed the card: it reads as ones.
-    fn poisoned(&self) -> bool;
-    /// Kills a strict card that has a violation.
-    fn condemn(&mut self);
 }
 
 /// [`Model::read`](super::Model::read) for such a card.
 pub(super) fn read<C: Words>(card: &mut C, bar: u8, offset: u64, size: u8) -> u64 {
-    if card.poisoned() {
-        return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
-    }
     if bar != 0 || offset >= u64::from(C::SIZE) {
-        card.violations().note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
+        card.board_mut().violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
         return 0;
     }
     let offset = offset as u32;
-    let value = match size {
+    match size {
         4 if offset.is_multiple_of(4) => u64::from(card.read_register(offset)),
         8 if offset.is_multiple_of(8) => {
             u64::from(card.read_register(offset)) | u64::from(card.read_register(offset + 4)) << 32
         }
         _ => {
-            card.violations().note("register read that is not of 4 or 8 aligned bytes");
+            card.board_mut().violations.note("register read that is not of 4 or 8 aligned bytes");
             u64::from(card.read_register(offset & !3)) >> (8 * (offset & 3))
         }
-    };
-    card.condemn();
-    value
+    }
 }
 
 /// [`Model::write`](super::Model::write) for such a card.
 pub(super) fn write<C: Words>(card: &mut C, bar: u8, offset: u64, size: u8, value: u64) {
-    if card.poisoned() {
-        return;
-    }
     if bar != 0 || offset >= u64::from(C::SIZE) {
-        card.violations().note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
+        card.board_mut().violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
     } else if size == 4 && offset.is_multiple_of(4) {
         card.write_register(offset as u32, value as u32);
     } else if C::WIDE_WRITES && size == 8 && offset.is_multiple_of(8) {
         card.write_register(offset as u32, value as u32);
         card.write_register(offset as u32 + 4, (value >> 32) as u32);
     } else {
-        card.violations().note("register write that is not of 4 aligned bytes");
+        card.board_mut().violations.note("register write that is not of 4 aligned bytes");
     }
-    card.condemn();
 }

@@ -7,22 +7,9 @@
 //!                  +-- registers --------> Model
 //! ```
 
-use super::{ConfigSpace, Interrupts, Model, Picos, Profile, Translation};
-
-/// What a function has on its bus side.
-pub struct Bus {
-    /// Memory it can reach.
-    pub memory: Translation,
-    /// Interrupts it can send.
-    pub interrupts: Interrupts,
-}
-
-impl Bus {
-    /// No memory and `vectors` vectors.
-    pub fn new(vectors: u16) -> Self {
-        Self { memory: Translation::new(), interrupts: Interrupts::new(vectors) }
-    }
-}
+use super::board::{Board, Bus};
+use super::wire::Note;
+use super::{ConfigSpace, Model, Picos, Profile};
 
 /// One emulated function.
 pub struct Card {
@@ -33,13 +20,18 @@ pub struct Card {
 impl Card {
     /// A model, powered on.
     pub fn new(model: Box<dyn Model>) -> Self {
-        let config = ConfigSpace::new(model.profile(), &model.capabilities());
+        let config = ConfigSpace::new(&model.board().profile, &model.capabilities());
         Self { model, config }
     }
 
     /// What it looks like.
     pub fn profile(&self) -> &Profile {
-        self.model.profile()
+        &self.board().profile
+    }
+
+    /// What it has in common with all cards.
+    pub fn board(&self) -> &Board {
+        self.model.board()
     }
 
     /// The model.
@@ -49,12 +41,35 @@ impl Card {
 
     /// Its memory and interrupts.
     pub fn bus(&mut self) -> &mut Bus {
-        self.model.bus()
+        &mut self.model.board_mut().bus
     }
 
-    /// Lets the model work.
+    /// What its wire itself did to frames, or saw.
+    pub fn wire_report(&mut self) -> Vec<Note> {
+        self.model.board_mut().mac.report()
+    }
+
+    /// Lets the model work; how much it did, and 0 is idle.
     pub fn step(&mut self, now: Picos) -> usize {
-        self.model.step(now)
+        if self.board().poisoned() {
+            return 0;
+        }
+        self.tick(now);
+        let board = self.model.board_mut();
+        board.mac.tick(board.now);
+        let work = self.model.step();
+        let board = self.model.board_mut();
+        board.condemn();
+        // What was lost because the driver gave no descriptors is no work: the
+        // driver needs the processor more.
+        work.saturating_sub(std::mem::take(&mut board.starved))
+    }
+
+    /// Time passes; it never goes back.
+    fn tick(&mut self, now: Picos) {
+        let board = self.model.board_mut();
+        board.now = board.now.max(now);
+        self.model.tick();
     }
 
     /// Reads `size` bytes of a BAR.
@@ -63,8 +78,13 @@ impl Card {
             Some(Msix::Table(at)) => u64::from(self.bus().interrupts.table_read(at)),
             Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
             None => {
-                self.model.tick(now);
-                self.model.read(bar, offset, size)
+                self.tick(now);
+                if self.board().poisoned() {
+                    return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
+                }
+                let value = self.model.read(bar, offset, size);
+                self.model.board_mut().condemn();
+                value
             }
         }
     }
@@ -75,8 +95,11 @@ impl Card {
             Some(Msix::Table(at)) => self.bus().interrupts.table_write(at, value as u32),
             Some(Msix::Pending(_)) => {}
             None => {
-                self.model.tick(now);
-                self.model.write(bar, offset, size, value);
+                self.tick(now);
+                if !self.board().poisoned() {
+                    self.model.write(bar, offset, size, value);
+                    self.model.board_mut().condemn();
+                }
             }
         }
     }
@@ -90,10 +113,9 @@ impl Card {
     pub fn config_write(&mut self, offset: u16, size: u8, value: u32) {
         let effects = self.config.write(offset, size, value);
         if effects.reset {
-            self.model.reset();
-            self.model.bus().interrupts.reset();
+            self.reset_model();
         }
-        let bus = self.model.bus();
+        let bus = self.bus();
         if let Some(on) = effects.bus_master {
             bus.memory.set_bus_master(on);
         }
@@ -105,21 +127,25 @@ impl Card {
     /// Power-on: configuration space, registers, interrupts. Mapped memory stays.
     pub fn reset(&mut self) {
         self.config.reset();
+        self.reset_model();
+        self.bus().memory.set_bus_master(false);
+    }
+
+    fn reset_model(&mut self) {
+        self.model.board_mut().revive();
         self.model.reset();
-        let bus = self.model.bus();
-        bus.memory.set_bus_master(false);
-        bus.interrupts.reset();
+        self.bus().interrupts.reset();
     }
 
     /// What the driver did wrong so far: each name and how often.
-    pub fn violations(&mut self) -> Vec<(String, u64)> {
-        let own = self.model.violations().clone();
-        let memory = self.model.bus().memory.violations();
-        own.iter().chain(memory.iter()).map(|(name, count)| (name.to_string(), count)).collect()
+    pub fn violations(&self) -> Vec<(String, u64)> {
+        let board = self.board();
+        let memory = board.bus.memory.violations();
+        board.violations.iter().chain(memory.iter()).map(|(name, count)| (name.to_string(), count)).collect()
     }
 
     fn msix(&self, bar: u8, offset: u64) -> Option<Msix> {
-        let profile = self.model.profile();
+        let profile = self.profile();
         let (msix_bar, table, pending) = profile.msix;
         if bar != msix_bar {
             return None;

@@ -158,7 +158,7 @@ impl Engine {
     pub(super) fn plug(&self, spec: &Spec) -> Result<(Slot, Tap)> {
         let wire = spec.open_wire(&mut lock(&self.shared.patch))?;
         let mut card = Card::new(build(spec, wire)?);
-        let profile = card.profile().clone();
+        let profile = *card.profile();
         let port = Arc::new(Port {
             name: format!("emu:{spec}"),
             id: profile.id,
@@ -307,8 +307,8 @@ impl Port {
         let mut state = lock(&self.state);
         if let Some(mut card) = state.card.take() {
             state.violations = card.violations();
-            state.wire = card.model().wire_counters();
-            state.notes = card.model().wire_report();
+            state.wire = card.board().mac.counters();
+            state.notes = card.wire_report();
             card.reset();
             card.bus().memory.clear();
         }
@@ -335,13 +335,13 @@ impl Tap {
 
     /// What has passed on the wire.
     pub fn wire(&self) -> Counters {
-        let open = self.port.with(|card, _| card.model().wire_counters());
+        let open = self.port.with(|card, _| card.board().mac.counters());
         open.unwrap_or_else(|| lock(&self.port.state).wire)
     }
 
     /// What its wire itself did to frames, or saw.
     pub fn wire_report(&self) -> Vec<Note> {
-        let open = self.port.with(|card, _| card.model().wire_report());
+        let open = self.port.with(|card, _| card.wire_report());
         open.unwrap_or_else(|| lock(&self.port.state).notes.clone())
     }
 
@@ -361,7 +361,7 @@ impl Tap {
 
     /// Offloads that the driver has used; none once closed.
     pub fn offloads_used(&self) -> Used {
-        self.port.with(|card, _| card.model().offloads_used()).unwrap_or_default()
+        self.port.with(|card, _| card.board().used).unwrap_or_default()
     }
 
     /// Messages that an MSI-X vector has sent; 0 once closed.

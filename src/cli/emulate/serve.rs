@@ -24,8 +24,8 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
     server.run(|| stop.requested())?;
 
     let card = server.card();
-    let (wire, notes) = (card.model().wire_counters(), card.model().wire_report());
-    let Used { summed, segmented, tagged, untagged } = card.model().offloads_used();
+    let (wire, notes) = (card.board().mac.counters(), card.wire_report());
+    let Used { summed, segmented, tagged, untagged } = card.board().used;
     let violations = card.violations();
     output.document(&json!({
         "command": "emulate",

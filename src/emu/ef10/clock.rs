@@ -205,9 +205,9 @@ impl Ef10 {
 
     /// PTP SYNCHRONIZE: says so in memory, and waits for the host's time.
     pub(super) fn start_synchronising(&mut self, sets: u32, start: Iova) -> bool {
-        let Some(word) = self.bus.memory.word32(start) else { return false };
+        let Some(word) = self.board.bus.memory.word32(start) else { return false };
         word.store(1, Ordering::Release);
-        self.clock.synchronising = Some(Synchronising { sets, start, written: 0, until: self.now + PATIENCE });
+        self.clock.synchronising = Some(Synchronising { sets, start, written: 0, until: self.board.now + PATIENCE });
         true
     }
 
@@ -220,12 +220,12 @@ impl Ef10 {
         }
         let Synchronising { sets, start, .. } = *synchronising;
         self.clock.synchronising = None;
-        let (seconds, minor) = self.clock.parts(self.now);
+        let (seconds, minor) = self.clock.parts(self.board.now);
         // When the host wrote, what the time is here, when it wrote again.
         let set = [host, seconds, minor, host.wrapping_add(300), 0];
         let bytes = set.iter().flat_map(|word| word.to_le_bytes());
         let answer: Vec<u8> = bytes.collect::<Vec<_>>().repeat(sets as usize);
-        if let Some(word) = self.bus.memory.word32(start) {
+        if let Some(word) = self.board.bus.memory.word32(start) {
             word.store(0, Ordering::Release);
         }
         self.mcdi_answer(Ok(answer));

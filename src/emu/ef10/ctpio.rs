@@ -44,7 +44,7 @@ impl Ef10 {
         let aperture = &mut window.aperture;
         if !matches!(size, 4 | 8) {
             aperture.failed.get_or_insert(stats::CTPIO_INVALID_WR_FAIL);
-            self.violations.note("CTPIO write that is not of 4 or 8 bytes");
+            self.board.violations.note("CTPIO write that is not of 4 or 8 bytes");
             return;
         }
         if offset == 0 {
@@ -52,11 +52,11 @@ impl Ef10 {
             *aperture = Aperture::default();
             if clobbered {
                 aperture.failed = Some(stats::CTPIO_FRM_CLOBBER_FAIL);
-                self.violations.note("CTPIO frame begun before the doorbell of the last one");
+                self.board.violations.note("CTPIO frame begun before the doorbell of the last one");
             }
         } else if offset != aperture.written {
             aperture.failed.get_or_insert(stats::CTPIO_NONCONTIG_WRITE_FAIL);
-            self.violations.note("CTPIO write that does not follow the one before");
+            self.board.violations.note("CTPIO write that does not follow the one before");
         }
         aperture.written = offset + usize::from(size);
         for (n, word) in [value as u32, (value >> 32) as u32].into_iter().take(usize::from(size / 4)).enumerate() {
@@ -94,13 +94,13 @@ impl Ef10 {
             return false;
         }
         if header.len != self.packet.len() && aperture.written != 0 {
-            self.violations.note("CTPIO frame of another length than its descriptor");
+            self.board.violations.note("CTPIO frame of another length than its descriptor");
         }
         let seen = aperture.written != 0;
         let failed = if aperture.failed.is_some() {
             aperture.failed
         } else if seen && aperture.written < 4 + header.len {
-            self.violations.note("doorbell before the end of a CTPIO frame");
+            self.board.violations.note("doorbell before the end of a CTPIO frame");
             Some(stats::CTPIO_MISSING_DBELL_FAIL)
         } else if header.len > LONGEST || !same(&window.ctpio, &self.packet, header.len) {
             // In a mapped aperture the next frame may be there already.
@@ -118,7 +118,7 @@ impl Ef10 {
             self.stats.one(stats::CTPIO_FALLBACK);
             return false;
         }
-        if self.nasty && self.random.number().is_multiple_of(4) {
+        if self.board.nasty && self.board.random.number().is_multiple_of(4) {
             // Another function was sending.
             self.stats.one(stats::CTPIO_VI_CLOBBER_FALLBACK);
             self.stats.one(stats::CTPIO_FALLBACK);

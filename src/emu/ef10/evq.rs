@@ -193,14 +193,14 @@ impl Ef10 {
     /// Writes an event to a queue; lost if there is none.
     #[inline]
     pub(super) fn post(&mut self, evq: u16, event: u64) {
-        let tear = self.nasty && self.random.number().is_multiple_of(4);
+        let tear = self.board.nasty && self.board.random.number().is_multiple_of(4);
         let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) else { return };
-        let announce = queue.write(&self.bus.memory, event, tear, &mut self.violations);
+        let announce = queue.write(&self.board.bus.memory, event, tear, &mut self.board.violations);
         if tear {
             self.torn.push(evq);
         }
         if announce && let Some(vector) = queue.irq {
-            self.bus.interrupts.signal(vector);
+            self.board.bus.interrupts.signal(vector);
         }
     }
 
@@ -208,7 +208,7 @@ impl Ef10 {
     pub(super) fn mend_events(&mut self) {
         for evq in std::mem::take(&mut self.torn) {
             if let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) {
-                queue.mend(&self.bus.memory);
+                queue.mend(&self.board.bus.memory);
             }
         }
     }
@@ -217,20 +217,20 @@ impl Ef10 {
     pub(super) fn read_pointer(&mut self, evq: u16, value: u32) {
         let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) else {
             if !self.mc.unnoticed() {
-                self.violations.note("EVQ_RPTR of an event queue that was not initialised");
+                self.board.violations.note("EVQ_RPTR of an event queue that was not initialised");
             }
             return;
         };
         let read = value & 0x7fff;
         if read > queue.mask {
-            self.violations.note("EVQ_RPTR is outside the ring");
+            self.board.violations.note("EVQ_RPTR is outside the ring");
         }
-        queue.mend(&self.bus.memory);
+        queue.mend(&self.board.bus.memory);
         queue.armed = read & queue.mask == queue.write & queue.mask;
         if !queue.armed
             && let Some(vector) = queue.irq
         {
-            self.bus.interrupts.signal(vector);
+            self.board.bus.interrupts.signal(vector);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::Picos;
-use super::{Ef10, Kind, evq};
+use super::{Ef10, evq};
 
 /// PHY capabilities, as bits.
 const CAP_10G: u32 = 1 << 7;
@@ -33,8 +33,8 @@ const OFF: u32 = 0xe;
 pub const DELAY: Picos = 2_000_000_000;
 
 /// What the PHY of a card can do.
-pub fn capabilities(kind: Kind) -> u32 {
-    let speed = if kind.speed() > 10_000_000_000 { CAP_40G } else { CAP_10G };
+pub fn capabilities(speed: u64) -> u32 {
+    let speed = if speed > 10_000_000_000 { CAP_40G } else { CAP_10G };
     speed | ALWAYS
 }
 
@@ -76,8 +76,7 @@ pub struct State {
 impl Ef10 {
     /// The link starts over: down now, up after the delay.
     pub(super) fn restart_link(&mut self) {
-        let late = if self.nasty { self.random.number() % (4 * self.link_delay.max(1)) } else { 0 };
-        self.link.ready = Some(self.now + self.link_delay + late);
+        self.link.ready = Some(self.board.link_ready());
         self.change_link(false);
     }
 
@@ -95,8 +94,8 @@ impl Ef10 {
 
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
-        let light = self.mac.carrier() && !self.link.off;
-        let up = self.link.loopback || light && self.link.ready.is_none_or(|ready| self.now >= ready);
+        let light = self.board.mac.carrier() && !self.link.off;
+        let up = self.link.loopback || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
             if !light {
                 self.link.ready = None;
@@ -123,12 +122,12 @@ impl Ef10 {
 
     /// What GET_LINK says.
     pub(super) fn link_state(&self) -> State {
-        let own = capabilities(self.kind);
+        let own = capabilities(self.board.profile.speed);
         let up = self.link.up;
         State {
             capabilities: if self.link.wanted == 0 { own } else { self.link.wanted },
             partner: if up { own } else { 0 },
-            megabits: if up { (self.kind.speed() / 1_000_000) as u32 } else { 0 },
+            megabits: if up { (self.board.profile.speed / 1_000_000) as u32 } else { 0 },
             loopback: if self.link.loopback { LOOPBACK_DATA } else { LOOPBACK_NONE },
             flags: if up { UP | FULL_DUPLEX } else { 0 },
             flow: self.link.flow,

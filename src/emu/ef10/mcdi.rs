@@ -101,22 +101,22 @@ impl Ef10 {
             return;
         }
         if self.mcdi.pending.is_some() || self.mcdi.current.is_some() {
-            self.violations.note("MC_DB_HWRD written before the last command was answered");
+            self.board.violations.note("MC_DB_HWRD written before the last command was answered");
             return;
         }
         let Some(high) = self.mcdi.high.take() else {
-            self.violations.note("MC_DB_HWRD written before MC_DB_LWRD");
+            self.board.violations.note("MC_DB_HWRD written before MC_DB_LWRD");
             return;
         };
         let iova = u64::from(high) << 32 | u64::from(value);
         if iova & 0xff != 0 {
-            self.violations.note("command that is not aligned to 256 bytes");
+            self.board.violations.note("command that is not aligned to 256 bytes");
         }
         if iova >> 48 != 0 {
-            self.violations.note("command at an address of more than 48 bits");
+            self.board.violations.note("command at an address of more than 48 bits");
         }
-        let late = if self.nasty { self.random.number() % LATE } else { 0 };
-        self.mcdi.pending = Some((iova, self.now + late));
+        let late = if self.board.nasty { self.board.random.number() % LATE } else { 0 };
+        self.mcdi.pending = Some((iova, self.board.now + late));
         self.mcdi_tick();
     }
 
@@ -134,19 +134,19 @@ impl Ef10 {
 
     /// Answers the command whose time has come.
     pub(super) fn mcdi_tick(&mut self) {
-        if self.clock.overdue(self.now) {
+        if self.clock.overdue(self.board.now) {
             self.clock.abandon();
             self.mcdi_answer(Err(No::Code(mc::errno::ETIME)));
         }
         let Some((iova, due)) = self.mcdi.pending else { return };
-        if due > self.now {
+        if due > self.board.now {
             return;
         }
         self.mcdi.pending = None;
         let Some(request) = self.read_request(iova) else { return };
         let seq = request.seq();
         if self.mcdi.seq.is_some_and(|last| (last + 1) & 0xf != seq) {
-            self.violations.note("command whose sequence number does not follow the last one's");
+            self.board.violations.note("command whose sequence number does not follow the last one's");
         }
         self.mcdi.seq = Some(seq);
         let code = request.code;
@@ -193,7 +193,7 @@ impl Ef10 {
 
     fn read_request(&mut self, iova: Iova) -> Option<Request> {
         let mut words = [0; 8];
-        if !self.bus.memory.read(iova, &mut words) {
+        if !self.board.bus.memory.read(iova, &mut words) {
             return None;
         }
         let (header, second) = (bytes::u32_at(&words, 0), bytes::u32_at(&words, 4));
@@ -203,16 +203,16 @@ impl Ef10 {
             false => ((header & 0x7f) as u16, (header >> 8 & 0xff) as usize, 4, V1_MAX),
         };
         if header & RESYNC == 0 {
-            self.violations.note("command without RESYNC");
+            self.board.violations.note("command without RESYNC");
         }
         if header & (ERROR | RESPONSE) != 0 {
-            self.violations.note("command with the bits of a reply");
+            self.board.violations.note("command with the bits of a reply");
         }
         if len > most {
-            self.violations.note("command that is longer than its version allows");
+            self.board.violations.note("command that is longer than its version allows");
         }
         let mut input = vec![0; len.min(most)];
-        self.bus.memory.read(iova + at, &mut input).then_some(Request { iova, header, second, code, input })
+        self.board.bus.memory.read(iova + at, &mut input).then_some(Request { iova, header, second, code, input })
     }
 
     /// Writes the reply to the current command, then what events follow it.
@@ -230,7 +230,7 @@ impl Ef10 {
         if error.is_some() {
             header |= ERROR;
         }
-        let memory = &self.bus.memory;
+        let memory = &self.board.bus.memory;
         if version2 {
             memory.write(request.iova + 8, &output);
             if let Some(word) = memory.word32(request.iova + 4) {

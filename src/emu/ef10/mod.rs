@@ -31,6 +31,7 @@ mod link;
 mod mc;
 mod mcdi;
 mod model;
+mod models;
 mod offload;
 mod pio;
 mod regs;
@@ -46,89 +47,19 @@ use self::evq::EventQueue;
 use self::filter::Filters;
 use self::link::Link;
 use self::mcdi::Transport;
+pub use self::models::{Kind, MODELS};
 use self::pio::PioBuffers;
 use self::regs::Effect;
 use self::rx::RxQueue;
 use self::stats::Statistics;
 use self::tx::{Outgoing, TxQueue};
 use super::card::factory_address;
-use super::offload::Used;
 use super::stages::StageLog;
-use super::wire::{FrameQueue, MAX_FRAME, Mac, Random};
-use super::{Bus, Fault, FaultKind, Model, Picos, Profile, RegisterFile, Spec, Violations};
+use super::wire::{FrameQueue, MAX_FRAME};
+use super::{Board, Fault, Model, RegisterFile, Spec};
 use crate::dma::Iova;
-use crate::pci::{Id, Page};
+use crate::pci::Page;
 use std::sync::atomic::Ordering;
-
-/// Which card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Huntington, 10 Gbit/s.
-    Sfc9120,
-    /// Huntington, 40 Gbit/s.
-    Sfc9140,
-    /// Medford.
-    Sfc9220,
-    /// Medford2.
-    X2522,
-}
-
-impl Kind {
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Sfc9120 => "sfc9120",
-            Kind::Sfc9140 => "sfc9140",
-            Kind::Sfc9220 => "sfc9220",
-            Kind::X2522 => "x2522",
-        }
-    }
-
-    fn device(self) -> u16 {
-        match self {
-            Kind::Sfc9120 => 0x0903,
-            Kind::Sfc9140 => 0x0923,
-            Kind::Sfc9220 => 0x0a03,
-            Kind::X2522 => 0x0b03,
-        }
-    }
-
-    /// Line rate in bits a second.
-    pub fn speed(self) -> u64 {
-        if self == Kind::Sfc9140 { 40_000_000_000 } else { 10_000_000_000 }
-    }
-
-    /// Whether it is of the first generation.
-    pub fn huntington(self) -> bool {
-        matches!(self, Kind::Sfc9120 | Kind::Sfc9140)
-    }
-
-    fn ctpio(self) -> bool {
-        self == Kind::X2522
-    }
-
-    fn event_cut_through(self) -> bool {
-        self == Kind::X2522
-    }
-
-    /// The BAR that windows are in.
-    fn bar(self) -> u8 {
-        if self == Kind::X2522 { 0 } else { 2 }
-    }
-
-    /// How GET_CAPABILITIES calls the distance between windows.
-    fn window_mode(self) -> u8 {
-        u8::from(self == Kind::X2522)
-    }
-
-    fn stride(self) -> u64 {
-        0x2000 << self.window_mode()
-    }
-}
-
-/// What its firmware can do wrong.
-pub const FAULTS: &[FaultKind] =
-    &[FaultKind::Timeout, FaultKind::Crash, FaultKind::Opcode, FaultKind::Short, FaultKind::Error];
 
 /// Virtual interfaces of the function: an event queue, a receive and a transmit
 /// queue each.
@@ -140,14 +71,8 @@ const TSO_CONTEXTS: u16 = 64;
 /// MSI-X vectors.
 const VECTORS: u16 = 64;
 
-/// Ports of the older cards' first BAR.
-const IO_PORTS: u64 = 256;
-
 /// Longest frame that SET_MAC may allow.
 const LONGEST: usize = MAX_FRAME;
-
-/// How often the wire is asked for its carrier.
-const LINK_POLL: Picos = 100_000_000;
 
 /// A ring of descriptors, in pages.
 pub struct Ring {
@@ -206,25 +131,14 @@ impl Firmware {
 
 /// One emulated function.
 pub struct Ef10 {
+    board: Board,
     kind: Kind,
-    profile: Profile,
     windows: Vec<Window>,
-    bus: Bus,
-    mac: Mac,
-    violations: Violations,
-    strict: bool,
-    /// Strict, and something was violated: the card is dead.
-    poisoned: bool,
-    nasty: bool,
-    random: Random,
     fault: Option<Fault>,
-    now: Picos,
 
     mc: Firmware,
     mcdi: Transport,
     link: Link,
-    link_delay: Picos,
-    link_polled: Picos,
     clock: Clock,
     stats: Statistics,
     filters: Filters,
@@ -236,8 +150,6 @@ pub struct Ef10 {
     rxqs: Vec<Option<RxQueue>>,
     /// Receive queues whose packets wait for more to share an event.
     rx_merged: Vec<u16>,
-    /// Frames lost in this step because a queue had no descriptor.
-    starved: usize,
     txqs: Vec<Option<TxQueue>>,
     tx_active: Vec<u16>,
     /// Whose turn it is among them.
@@ -245,7 +157,6 @@ pub struct Ef10 {
     tx_merged: Vec<u16>,
     out: Outgoing,
     stages: Option<StageLog>,
-    used: Used,
 
     /// The packet being sent, the segments cut from it, a frame being received,
     /// where it goes and the events about it.
@@ -259,20 +170,8 @@ pub struct Ef10 {
 }
 
 impl Ef10 {
-    /// A card at the end of a wire, powered on.
-    pub fn new(kind: Kind, spec: &Spec, mac: Mac) -> Self {
-        let size = (u64::from(VIS) * kind.stride()).next_power_of_two();
-        let mut bars = [0, 0, 0, 0, 16 << 10, 0];
-        bars[usize::from(kind.bar())] = size;
-        let profile = Profile {
-            name: kind.name(),
-            id: Id { vendor: 0x1924, device: kind.device(), subsystem_vendor: 0x1924, subsystem: 0x8000, revision: 1 },
-            bars,
-            io: if kind == Kind::X2522 { 0 } else { IO_PORTS },
-            vectors: VECTORS,
-            msix: (4, 0, 0x2000),
-            speed: kind.speed(),
-        };
+    /// A card, powered on.
+    pub fn new(kind: Kind, board: Board, spec: &Spec) -> Self {
         let pages = Page::row(2 * usize::from(VIS));
         let page = |n: u16| pages[usize::from(n)].clone();
         let window = |n: u16| Window {
@@ -283,23 +182,13 @@ impl Ef10 {
         };
         let factory = spec.mac.unwrap_or_else(solarflare_address);
         let mut card = Ef10 {
+            board,
             kind,
-            profile,
             windows: (0..VIS).map(window).collect(),
-            bus: Bus::new(VECTORS),
-            mac,
-            violations: Violations::default(),
-            strict: spec.strict,
-            poisoned: false,
-            nasty: spec.nasty,
-            random: Random::new(spec.seed),
             fault: spec.fault,
-            now: 0,
             mc: Firmware { factory, ..Firmware::default() },
             mcdi: Transport::default(),
             link: Link::default(),
-            link_delay: spec.link.unwrap_or(link::DELAY),
-            link_polled: 0,
             clock: Clock::new(kind),
             stats: Statistics::new(kind),
             filters: Filters::default(),
@@ -308,14 +197,12 @@ impl Ef10 {
             torn: Vec::new(),
             rxqs: (0..VIS).map(|_| None).collect(),
             rx_merged: Vec::new(),
-            starved: 0,
             txqs: (0..VIS).map(|_| None).collect(),
             tx_active: Vec::new(),
             tx_turn: 0,
             tx_merged: Vec::new(),
             out: Outgoing::default(),
             stages: None,
-            used: Used::default(),
             packet: Vec::with_capacity(2048),
             segments: Vec::new(),
             received: Vec::new(),
@@ -345,7 +232,7 @@ impl Ef10 {
         self.filters = Filters::default();
         self.pio = PioBuffers::default();
         self.clock.release();
-        self.stats.repeat(None, self.now);
+        self.stats.repeat(None, self.board.now);
         while !self.loop_queue.is_empty() {
             self.loop_queue.pop();
         }

@@ -1,27 +1,25 @@
 //! What an attachment sees of the card: windows in a BAR, time, resets.
 
-use super::super::offload::Used;
 use super::super::stages::StageLog;
-use super::super::wire::{Counters, Note};
-use super::super::{Bus, DoorbellPage, Model, Page, Picos, Profile, Violations};
+use super::super::{Board, DoorbellPage, Model, Page};
 use super::regs::{self, Effect};
-use super::{Ef10, Firmware, LINK_POLL, Link, VIS, evq, pio};
+use super::{Ef10, Firmware, Link, VIS, evq, pio};
 use std::sync::atomic::Ordering;
 
 impl Ef10 {
     fn write_register(&mut self, vi: u16, offset: u32, value: u32) {
         if vi != 0 && vi >= self.mc.vis && !self.mc.unnoticed() {
-            self.violations.note("register of a VI that was not allocated written");
+            self.board.violations.note("register of a VI that was not allocated written");
         }
         let registers = &self.windows[usize::from(vi)].registers;
-        let Some(hit) = registers.find(offset, &mut self.violations) else { return };
+        let Some(hit) = registers.find(offset, &mut self.board.violations) else { return };
         match hit.effect {
             // These leave nothing in the page that the doorbell is polled in.
             Effect::McdiHigh => self.mcdi_high(value),
             Effect::McdiLow => self.mcdi_low(value),
             Effect::ReadPointer => {
                 if self.mc.bug35388 || value > 0xffff {
-                    self.violations.note("EVQ_RPTR with reserved bits, or past the workaround for bug 35388");
+                    self.board.violations.note("EVQ_RPTR with reserved bits, or past the workaround for bug 35388");
                 }
                 self.read_pointer(vi, value);
             }
@@ -31,9 +29,9 @@ impl Ef10 {
                     self.check_push(vi, value & 0xfff);
                 }
                 if effect == Effect::RxIndex && self.rxqs[usize::from(vi)].is_none() && !self.mc.unnoticed() {
-                    self.violations.note("RX_DESC_UPD of a queue that was not initialised");
+                    self.board.violations.note("RX_DESC_UPD of a queue that was not initialised");
                 }
-                self.windows[usize::from(vi)].registers.write(offset, value, &mut self.violations);
+                self.windows[usize::from(vi)].registers.write(offset, value, &mut self.board.violations);
             }
         }
     }
@@ -49,7 +47,7 @@ impl Ef10 {
                 self.read_pointer(vi, high | low);
             }
             0xc..=0xf => {}
-            _ => self.violations.note("code of the bug 35388 workaround that is not known"),
+            _ => self.board.violations.note("code of the bug 35388 workaround that is not known"),
         }
     }
 
@@ -58,14 +56,14 @@ impl Ef10 {
         match at {
             0x1000..0x2000 => {
                 if !self.pio.linked(vi) && !self.mc.unnoticed() {
-                    self.violations.note("PIO write through a window without a buffer");
+                    self.board.violations.note("PIO write through a window without a buffer");
                 }
                 if !matches!(size, 4 | 8) || !at.is_multiple_of(usize::from(size)) {
-                    self.violations.note("PIO write that is not of 4 or 8 aligned bytes");
+                    self.board.violations.note("PIO write that is not of 4 or 8 aligned bytes");
                     return;
                 }
                 if at - 0x1000 + usize::from(size) > pio::SIZE {
-                    self.violations.note("PIO write behind the end of the buffer");
+                    self.board.violations.note("PIO write behind the end of the buffer");
                     return;
                 }
                 for window in self.pio.sharing(vi) {
@@ -78,7 +76,7 @@ impl Ef10 {
                 }
             }
             0x3000..0x4000 if self.kind.ctpio() => self.ctpio_written(vi, at - 0x3000, size, value),
-            _ => self.violations.note(format!("write to a hole in a window, at {at:#x}")),
+            _ => self.board.violations.note(format!("write to a hole in a window, at {at:#x}")),
         }
     }
 
@@ -88,93 +86,74 @@ impl Ef10 {
         let inside = bar == self.kind.bar() && vi < u64::from(VIS);
         inside.then_some((vi as u16, (offset % self.kind.stride()) as usize))
     }
-
-    fn condemn(&mut self) {
-        let total = self.violations.total() + self.bus.memory.violations_total();
-        self.poisoned = self.strict && total > 0;
-    }
 }
 
 impl Model for Ef10 {
-    fn profile(&self) -> &Profile {
-        &self.profile
+    fn board(&self) -> &Board {
+        &self.board
+    }
+
+    fn board_mut(&mut self) -> &mut Board {
+        &mut self.board
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
-        if self.poisoned {
-            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
-        }
-        if bar == 0 && self.profile.io != 0 {
+        if bar == 0 && self.board.profile.io != 0 {
             return 0;
         }
         let Some((vi, at)) = self.place(bar, offset) else {
-            self.violations.note(format!("read outside the windows: BAR {bar} at {offset:#x}"));
+            self.board.violations.note(format!("read outside the windows: BAR {bar} at {offset:#x}"));
             return 0;
         };
         if at >= regs::PAGE as usize {
-            self.violations.note("read of a buffer that is for writing");
+            self.board.violations.note("read of a buffer that is for writing");
             return 0;
         }
         if size != 4 || !at.is_multiple_of(4) {
-            self.violations.note("register read that is not of 4 aligned bytes");
+            self.board.violations.note("register read that is not of 4 aligned bytes");
         }
         let registers = &self.windows[usize::from(vi)].registers;
         let at = at as u32 & !3;
-        registers.find(at, &mut self.violations);
-        let value = registers.read(at);
-        self.condemn();
-        u64::from(value)
+        registers.find(at, &mut self.board.violations);
+        u64::from(registers.read(at))
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        if self.poisoned || bar == 0 && self.profile.io != 0 {
+        if bar == 0 && self.board.profile.io != 0 {
             return;
         }
         match self.place(bar, offset) {
-            None => self.violations.note(format!("write outside the windows: BAR {bar} at {offset:#x}")),
+            None => self.board.violations.note(format!("write outside the windows: BAR {bar} at {offset:#x}")),
             Some((vi, at)) if at >= regs::PAGE as usize => self.write_buffer(vi, at, size, value),
             Some((vi, at)) if size == 4 && at.is_multiple_of(4) => self.write_register(vi, at as u32, value as u32),
             Some((vi, at)) if size == 8 && at.is_multiple_of(8) => {
                 self.write_register(vi, at as u32, value as u32);
                 self.write_register(vi, at as u32 + 4, (value >> 32) as u32);
             }
-            Some(_) => self.violations.note("register write that is not of 4 aligned bytes"),
+            Some(_) => self.board.violations.note("register write that is not of 4 aligned bytes"),
         }
-        self.condemn();
     }
 
-    fn tick(&mut self, now: Picos) {
-        self.now = self.now.max(now);
-        if !self.link_up() || self.now - self.link_polled >= LINK_POLL {
-            self.link_polled = self.now;
+    fn tick(&mut self) {
+        if self.board.link_is_due(self.link_up()) {
             self.poll_link();
         }
         self.mcdi_tick();
     }
 
-    fn step(&mut self, now: Picos) -> usize {
-        if self.poisoned {
-            return 0;
-        }
-        self.tick(now);
-        let now = self.now;
+    fn step(&mut self) -> usize {
+        let now = self.board.now;
         if !self.torn.is_empty() {
             self.mend_events();
         }
-        self.mac.tick(now);
         let work = self.transmit(now) + self.receive(now);
         self.tell_time(now);
         if self.stats.repeats()
-            && let Some(generation) = self.stats.tick(&self.bus.memory, now)
+            && let Some(generation) = self.stats.tick(&self.board.bus.memory, now)
         {
             self.post(self.mc.log.unwrap_or(0), evq::statistics(generation));
         }
-        if self.strict {
-            self.condemn();
-        }
-        // What was lost because the driver gave no descriptors is no work: the
-        // driver needs the processor more.
-        work.saturating_sub(std::mem::take(&mut self.starved))
+        work
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
@@ -193,7 +172,6 @@ impl Model for Ef10 {
     }
 
     fn reset(&mut self) {
-        self.poisoned = false;
         self.drop_resources();
         self.mcdi = self.mcdi.afresh();
         let Firmware { boots, factory, .. } = self.mc;
@@ -204,14 +182,6 @@ impl Model for Ef10 {
         self.show_boots();
     }
 
-    fn bus(&mut self) -> &mut Bus {
-        &mut self.bus
-    }
-
-    fn violations(&self) -> &Violations {
-        &self.violations
-    }
-
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
         let (vi, at) = self.place(bar, offset)?;
         let name = match at {
@@ -220,18 +190,6 @@ impl Model for Ef10 {
             _ => format!("CTPIO+{:#x}", at.checked_sub(0x3000)?),
         };
         Some(format!("VI{vi}.{name}"))
-    }
-
-    fn wire_counters(&self) -> Counters {
-        self.mac.counters()
-    }
-
-    fn wire_report(&mut self) -> Vec<Note> {
-        self.mac.report()
-    }
-
-    fn offloads_used(&self) -> Used {
-        self.used
     }
 
     fn stages(&mut self) -> Option<&mut Option<StageLog>> {

@@ -216,7 +216,7 @@ impl Ef10 {
         }
         self.received = buffer;
         // Late: in some other step (nasty).
-        if !(self.rx_merged.is_empty() || self.nasty && self.random.number().is_multiple_of(4)) {
+        if !(self.rx_merged.is_empty() || self.board.nasty && self.board.random.number().is_multiple_of(4)) {
             self.flush_merged();
         }
         frames
@@ -237,7 +237,7 @@ impl Ef10 {
     #[inline]
     fn receive_one(&mut self, buffer: &mut Vec<u8>, now: Picos) -> bool {
         let looped = self.looped();
-        let offered = if looped { self.loop_queue.front() } else { self.mac.peek(now) };
+        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
         let Some((frame, at)) = offered else { return false };
         buffer.clear();
         buffer.resize(PREFIX, 0);
@@ -279,8 +279,8 @@ impl Ef10 {
         match (looped, lost && !taken) {
             (true, _) => self.loop_queue.pop(),
             // What no filter wants was received all the same.
-            (false, false) => self.mac.advance(),
-            (false, true) => self.mac.drop_frame(),
+            (false, false) => self.board.mac.advance(),
+            (false, true) => self.board.mac.drop_frame(),
         }
         true
     }
@@ -288,7 +288,7 @@ impl Ef10 {
     /// Puts a frame into a queue's buffers: all of it or nothing.
     #[inline]
     fn deliver(&mut self, q: u16, buffer: &mut [u8], headers: &Parsed, bits: u64, hash: u32, at: Picos) -> Fate {
-        let waits = !self.looped() && self.mac.waits();
+        let waits = !self.looped() && self.board.mac.waits();
         let Some(Some(queue)) = self.rxqs.get_mut(usize::from(q)) else {
             self.stats.one(stats::RX_NODESC_DROPS);
             return Fate::Dropped;
@@ -296,11 +296,11 @@ impl Ef10 {
         let evq = queue.ring.evq;
         let Some(Some(events)) = self.evqs.get(usize::from(evq)) else { return Fate::Dropped };
         let mut around = Surroundings {
-            memory: &self.bus.memory,
+            memory: &self.board.bus.memory,
             window: &self.windows[usize::from(q)].registers,
-            violations: &mut self.violations,
-            strict: self.strict,
-            nasty: self.nasty,
+            violations: &mut self.board.violations,
+            strict: self.board.strict,
+            nasty: self.board.nasty,
             boot_rom: self.mc.boot_rom,
         };
         let packet = if queue.prefix {
@@ -315,7 +315,7 @@ impl Ef10 {
                 return Fate::Waits;
             }
             self.stats.one(stats::RX_NODESC_DROPS);
-            self.starved += 1;
+            self.board.starved += 1;
             return Fate::Dropped;
         };
         let mut written = std::mem::take(&mut self.written);

@@ -209,7 +209,7 @@ impl Ef10 {
         }
         self.tx_turn = (self.tx_turn + 1) % queues;
         // Late: in some other step (nasty).
-        if !(self.tx_merged.is_empty() || self.nasty && self.random.number().is_multiple_of(4)) {
+        if !(self.tx_merged.is_empty() || self.board.nasty && self.board.random.number().is_multiple_of(4)) {
             self.flush_completions();
         }
         work
@@ -239,12 +239,12 @@ impl Ef10 {
         let pushed = u64::from(word(0)) | u64::from(word(4)) << 32;
         let Some(queue) = &mut self.txqs[usize::from(q)] else { return };
         if index > queue.ring.mask {
-            self.violations.note("TX_DESC_UPD is outside the ring");
+            self.board.violations.note("TX_DESC_UPD is outside the ring");
             window.poke(TX_INDEX, queue.tail);
             return;
         }
         let same = |at| {
-            let slot = self.bus.memory.word64(queue.ring.slot(at));
+            let slot = self.board.bus.memory.word64(queue.ring.slot(at));
             slot.is_some_and(|slot| slot.load(Ordering::Acquire) == pushed)
         };
         queue.pushed = (pushed != 0 && same(queue.tail)).then_some(queue.tail);
@@ -261,16 +261,16 @@ impl Ef10 {
         let first = window.peek(TX_INDEX);
         let Some(Some(queue)) = self.txqs.get(usize::from(q)) else {
             if !self.mc.unnoticed() {
-                self.violations.note("TX_DESC_UPD of a queue that was not initialised");
+                self.board.violations.note("TX_DESC_UPD of a queue that was not initialised");
             }
             return;
         };
         if pushed == 0 || first == index || first > queue.ring.mask {
             return;
         }
-        let slot = self.bus.memory.word64(queue.ring.slot(first));
+        let slot = self.board.bus.memory.word64(queue.ring.slot(first));
         if slot.is_some_and(|slot| slot.load(Ordering::Acquire) != pushed) {
-            self.violations.note("pushed descriptor that is not the one in the ring");
+            self.board.violations.note("pushed descriptor that is not the one in the ring");
         }
     }
 
@@ -278,7 +278,7 @@ impl Ef10 {
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
         let Some(queue) = &mut self.txqs[usize::from(q)] else { return Next::Nothing };
-        let memory = &self.bus.memory;
+        let memory = &self.board.bus.memory;
         self.packet.clear();
         let mut at = queue.head;
         let mut path = if queue.pushed == Some(at) { Path::Push } else { Path::Dma };
@@ -295,7 +295,7 @@ impl Ef10 {
             let more = if descriptor & OPTION == 0 {
                 let (address, len) = (descriptor & 0xffff_ffff_ffff, (descriptor >> 48 & 0x3fff) as usize);
                 if len == 0 || self.packet.len() + len > TSO_MAX {
-                    self.violations.note("transmit descriptor without data, or a packet without end");
+                    self.board.violations.note("transmit descriptor without data, or a packet without end");
                     bad = true;
                 } else {
                     bad |= !memory.append(address, len, &mut self.packet);
@@ -305,10 +305,10 @@ impl Ef10 {
                 let (offset, len) = ((descriptor & 0xfff) as usize, (descriptor >> 32 & 0xfff) as usize);
                 path = Path::Pio;
                 if !self.pio.linked(q) {
-                    self.violations.note("PIO descriptor of a queue without a buffer");
+                    self.board.violations.note("PIO descriptor of a queue without a buffer");
                     bad = true;
                 } else if len == 0 || offset + len > pio::SIZE {
-                    self.violations.note("PIO descriptor outside the buffer");
+                    self.board.violations.note("PIO descriptor outside the buffer");
                     bad = true;
                 } else {
                     read_page(&self.windows[usize::from(q)].pio, offset, len, &mut self.packet);
@@ -316,12 +316,12 @@ impl Ef10 {
                 descriptor & PIO_CONT != 0
             } else {
                 if this != queue.head {
-                    self.violations.note("option descriptor inside a packet");
+                    self.board.violations.note("option descriptor inside a packet");
                 } else {
                     queue.head = at;
                 }
                 if let Err(rule) = queue.option(descriptor) {
-                    self.violations.note(rule);
+                    self.board.violations.note(rule);
                 }
                 return Next::Other;
             };
@@ -363,7 +363,7 @@ impl Ef10 {
         let packet = &mut self.packet;
         if bad || packet.len() < 14 {
             if !bad {
-                self.violations.note("frame shorter than its header");
+                self.board.violations.note("frame shorter than its header");
             }
             self.complete(None);
             return Next::Other;
@@ -371,27 +371,27 @@ impl Ef10 {
         if self.out.path == Path::Ctpio {
             // Goes out as written.
         } else if tso.mss != 0 {
-            self.used.segmented += 1;
-            self.used.tagged += u64::from(!tags.is_empty());
+            self.board.used.segmented += 1;
+            self.board.used.tagged += u64::from(!tags.is_empty());
             offload::tag(packet, tags);
             self.segments.clear();
             if offload::segments(packet, tso, &mut self.segments, &mut self.out.frames).is_none() {
-                self.violations.note("segmentation of a packet that is not TCP over IP");
+                self.board.violations.note("segmentation of a packet that is not TCP over IP");
                 self.complete(None);
                 return Next::Other;
             }
             self.out.cut = true;
             return Next::Packet;
         } else {
-            self.used.tagged += u64::from(!tags.is_empty());
+            self.board.used.tagged += u64::from(!tags.is_empty());
             offload::tag(packet, tags);
             if queue.ip || queue.transport {
-                self.used.summed += 1;
+                self.board.used.summed += 1;
                 offload::checksums(packet, queue.ip, queue.transport);
             }
         }
         if packet.len() > MAX_FRAME {
-            self.violations.note("frame longer than 16 KiB");
+            self.board.violations.note("frame longer than 16 KiB");
             self.complete(None);
             return Next::Other;
         }
@@ -415,7 +415,7 @@ impl Ef10 {
                     return false;
                 }
             } else {
-                match self.mac.send(frame, now) {
+                match self.board.mac.send(frame, now) {
                     Sent::Done(at) => wire = at,
                     Sent::Busy | Sent::Paused => return false,
                 }
@@ -439,7 +439,7 @@ impl Ef10 {
         if wire.is_some() {
             self.note_stages(path, rung);
         }
-        if path != Path::Ctpio && !stamped && (self.merges(evq) || self.nasty) {
+        if path != Path::Ctpio && !stamped && (self.merges(evq) || self.board.nasty) {
             // Without leave to merge, nasty only delays.
             let merges = self.merges(evq);
             let Some(queue) = &mut self.txqs[usize::from(q)] else { return };
@@ -499,7 +499,7 @@ impl Ef10 {
                 Path::Ctpio => ("CTPIO", 0),
             };
             let bytes: usize = self.out.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
-            let on_wire = (bytes as u64 * 8).saturating_mul(1_000_000_000_000) / self.kind.speed();
+            let on_wire = (bytes as u64 * 8).saturating_mul(1_000_000_000_000) / self.board.profile.speed;
             log.note(Stages::reckon(name, rung, reads, on_wire));
         }
     }

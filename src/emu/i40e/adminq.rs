@@ -102,19 +102,19 @@ impl I40e {
     pub(super) fn admin_written(&mut self, offset: u32) {
         match offset {
             _ if offset == TAIL + COMMANDS => {
-                let late = if self.nasty { self.random.below(3_000_000_000) } else { 0 };
-                self.firmware.due = Some(self.now + late);
+                let late = if self.board.nasty { self.board.random.below(3_000_000_000) } else { 0 };
+                self.firmware.due = Some(self.board.now + late);
                 self.serve_commands();
             }
             _ if offset == TAIL + EVENTS => {
                 let length = self.regs.peek(LEN + EVENTS);
                 if length & ENABLE != 0 && self.regs.peek(offset) >= length & COUNT {
-                    self.violations.note("ARQT is outside the ring");
+                    self.board.violations.note("ARQT is outside the ring");
                     self.regs.poke(offset, 0);
                 }
             }
             _ if matches!(offset & !EVENTS, BAL) && !self.regs.peek(offset).is_multiple_of(64) => {
-                self.violations.note("admin queue that is not aligned to 64 bytes");
+                self.board.violations.note("admin queue that is not aligned to 64 bytes");
             }
             _ => {}
         }
@@ -122,7 +122,7 @@ impl I40e {
 
     /// Answers the commands that were given, if it is time to.
     pub(super) fn serve_commands(&mut self) {
-        if self.firmware.due.is_none_or(|due| self.now < due) {
+        if self.firmware.due.is_none_or(|due| self.board.now < due) {
             return;
         }
         self.firmware.due = None;
@@ -134,10 +134,10 @@ impl I40e {
             }
             let count = length & COUNT;
             if length & ENABLE == 0 {
-                return self.violations.note("command given to a disabled admin queue");
+                return self.board.violations.note("command given to a disabled admin queue");
             }
             if tail >= count || head >= count {
-                self.violations.note("ATQH or ATQT is outside the ring");
+                self.board.violations.note("ATQH or ATQT is outside the ring");
                 return self.regs.poke(TAIL, head);
             }
             let at = self.ring(COMMANDS).wrapping_add(32 * Iova::from(head));
@@ -155,19 +155,19 @@ impl I40e {
     /// Answers the command in the descriptor at `at`; false if firmware died of it.
     fn serve(&mut self, at: Iova) -> bool {
         let mut bytes = [0; 32];
-        if !self.bus.memory.read(at, &mut bytes) {
+        if !self.board.bus.memory.read(at, &mut bytes) {
             return false;
         }
         let word = |n: usize| u16::from_le_bytes([bytes[2 * n], bytes[2 * n + 1]]);
         let (flags, opcode, room) = (word(0), word(1), usize::from(word(2)));
         if flags & (DD | CMP | ERR) != 0 {
-            self.violations.note("command descriptor that says it is done");
+            self.board.violations.note("command descriptor that says it is done");
         }
         if flags & BUF != 0 && room > LARGE && flags & LB == 0 {
-            self.violations.note("command buffer of more than 512 bytes without LB");
+            self.board.violations.note("command buffer of more than 512 bytes without LB");
         }
         if room > BUFFER_MAX || flags & BUF == 0 && room != 0 {
-            self.violations.note("command with a length that makes no sense");
+            self.board.violations.note("command with a length that makes no sense");
         }
         let room = if flags & BUF != 0 { room.min(BUFFER_MAX) } else { 0 };
         let mut params = [0; 16];
@@ -176,7 +176,7 @@ impl I40e {
         let low = Iova::from(u32::from_le_bytes([params[12], params[13], params[14], params[15]]));
         let address = high << 32 | low;
         let mut buffer = Vec::new();
-        if flags & RD != 0 && !self.bus.memory.append(address, room, &mut buffer) {
+        if flags & RD != 0 && !self.board.bus.memory.append(address, room, &mut buffer) {
             return false;
         }
 
@@ -201,7 +201,7 @@ impl I40e {
             let whole = data.len().min(room);
             let part = if short { whole / 2 } else { whole };
             length = if short { part as u16 } else { length };
-            self.bus.memory.write(address, &data[..part]);
+            self.board.bus.memory.write(address, &data[..part]);
         } else if short {
             params[..8].fill(0);
         }
@@ -214,7 +214,8 @@ impl I40e {
 
     /// Writes a descriptor; its flags become visible last.
     fn write_back(&mut self, at: Iova, head: [u16; 4], cookie: u64, params: [u8; 16]) {
-        let (first, second) = (self.bus.memory.descriptor(at), self.bus.memory.descriptor(at.wrapping_add(16)));
+        let (first, second) =
+            (self.board.bus.memory.descriptor(at), self.board.bus.memory.descriptor(at.wrapping_add(16)));
         if let (Some(first), Some(second)) = (first, second) {
             let params = u128::from_le_bytes(params);
             second[0].store(params as u64, Ordering::Relaxed);
@@ -239,11 +240,11 @@ impl I40e {
         }
         let at = self.ring(EVENTS).wrapping_add(32 * Iova::from(head));
         let mut posted = [0; 2];
-        if !self.bus.memory.read(at, &mut posted) {
+        if !self.board.bus.memory.read(at, &mut posted) {
             return false;
         }
         if u16::from_le_bytes(posted) & BUF == 0 {
-            self.violations.note("event descriptor without a buffer");
+            self.board.violations.note("event descriptor without a buffer");
         }
         self.write_back(at, [DD | CMP, opcode, 0, 0], 0, params);
         self.regs.poke(HEAD + EVENTS, (head + 1) % count);
@@ -254,8 +255,8 @@ impl I40e {
     /// A flood of events: as many as there are buffers, again and again.
     pub(super) fn flood(&mut self) {
         let floods = self.firmware.fault.is_some_and(|fault| fault.kind == FaultKind::Flood);
-        if floods && self.now >= self.firmware.flood_at {
-            self.firmware.flood_at = self.now + 20_000_000;
+        if floods && self.board.now >= self.firmware.flood_at {
+            self.firmware.flood_at = self.board.now + 20_000_000;
             while self.post_event(LAN_OVERFLOW, [0; 16]) {}
         }
     }

@@ -56,7 +56,7 @@ impl I40e {
     pub(super) fn read_clock(&mut self, offset: u32) -> u32 {
         match offset {
             TIME_L => {
-                let time = self.clock.time(self.kind, self.now);
+                let time = self.clock.time(self.kind, self.board.now);
                 self.clock.latched = (time >> 32) as u32;
                 time as u32
             }
@@ -70,12 +70,12 @@ impl I40e {
         let pair = |low: u32| u64::from(self.regs.peek(low)) | u64::from(value) << 32;
         match offset {
             INC_H => {
-                let (base, increment) = (self.clock.time(self.kind, self.now), pair(INC_L));
-                (self.clock.base, self.clock.since, self.clock.increment) = (base, self.now, increment);
+                let (base, increment) = (self.clock.time(self.kind, self.board.now), pair(INC_L));
+                (self.clock.base, self.clock.since, self.clock.increment) = (base, self.board.now, increment);
             }
             TIME_H => {
                 let base = pair(TIME_L);
-                (self.clock.base, self.clock.since) = (base, self.now);
+                (self.clock.base, self.clock.since) = (base, self.board.now);
             }
             ADJ => {
                 let by = u64::from(value & !ENABLE);

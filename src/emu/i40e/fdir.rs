@@ -184,7 +184,7 @@ impl I40e {
             _ => Action::Other,
         };
         if matches!(action, Action::Queue(..)) && self.switch.by_number(vsi).is_none() {
-            self.violations.note("flow director filter for a VSI that there is not");
+            self.board.violations.note("flow director filter for a VSI that there is not");
         }
         let id = (second >> 13 & 3 != 0).then_some((second >> 32) as u32);
         let counter = (second >> 11 & 1 == 1).then_some((second >> 20 & 0x1ff) as u16);
@@ -202,7 +202,7 @@ impl I40e {
                 self.fdir.filters.remove(&flow).ok_or(Refusal::Missing)?;
                 *used -= 1;
             }
-            _ => self.violations.note("flow director command that there is not"),
+            _ => self.board.violations.note("flow director command that there is not"),
         }
         Ok(())
     }

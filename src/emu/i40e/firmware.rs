@@ -103,7 +103,7 @@ impl I40e {
             0xff03 => return self.read_control(command, reply, 12),
             0xff04 => return self.write_control(command, 12),
             opcode => {
-                self.violations.note(format!("unknown admin command {opcode:#06x}"));
+                self.board.violations.note(format!("unknown admin command {opcode:#06x}"));
                 return Err(ECODE_ESRCH);
             }
         }
@@ -130,7 +130,7 @@ impl I40e {
             return Err(ECODE_EINVAL);
         }
         // Another function has it now and then.
-        if self.nasty && self.random.below(8) == 0 {
+        if self.board.nasty && self.board.random.below(8) == 0 {
             reply.set32(4, 10);
             return Err(ECODE_EBUSY);
         }
@@ -193,7 +193,7 @@ impl I40e {
         let [a, b] = high;
         let [c, d, e, f] = low;
         if a & 1 == 1 {
-            self.violations.note("group address given to a function");
+            self.board.violations.note("group address given to a function");
         }
         self.address = [a, b, c, d, e, f];
     }
@@ -247,7 +247,7 @@ impl I40e {
                 Ok(())
             }
             opcode => {
-                self.violations.note(format!("unknown admin command {opcode:#06x}"));
+                self.board.violations.note(format!("unknown admin command {opcode:#06x}"));
                 Err(ECODE_ESRCH)
             }
         }

@@ -110,11 +110,11 @@ impl I40e {
         }
         let (low, high) = (self.regs.peek(SDDATALOW), self.regs.peek(SDDATAHIGH));
         if low & VALID != 0 && low >> 2 & 0x3ff == 0 {
-            self.violations.note("segment descriptor without backing pages");
+            self.board.violations.note("segment descriptor without backing pages");
         }
         let queues = self.tx.iter().any(|q| q.enabled) || self.rx.iter().any(|q| q.enabled);
         if low & VALID == 0 && self.hmc.segments[index].0 & VALID != 0 && queues {
-            self.violations.note("segment descriptor taken away from enabled queues");
+            self.board.violations.note("segment descriptor taken away from enabled queues");
         }
         self.hmc.segments[index] = (low, high);
         self.hmc.used |= low & VALID != 0;
@@ -135,14 +135,14 @@ impl I40e {
         let at = u64::from(self.regs.peek(base)) * 512 + u64::from(q) * size as u64;
         let inside = u32::from(q) < self.regs.peek(count);
         let mut context = [0; TX_CONTEXT];
-        let found = if inside { self.hmc.find(&self.bus.memory, at) } else { None };
-        let read = found.is_some_and(|iova| self.bus.memory.read(iova, &mut context[..size]));
+        let found = if inside { self.hmc.find(&self.board.bus.memory, at) } else { None };
+        let read = found.is_some_and(|iova| self.board.bus.memory.read(iova, &mut context[..size]));
         if !read {
             // Type 4: no valid segment or page; type 5 would be an object out of bounds.
             let kind = if inside { 4 } else { 5 };
             self.regs.poke(ERRORINFO, DETECTED | kind << 8 | u32::from(way == Way::Rx) << 16);
             self.regs.poke(ERRORDATA, (at >> 9) as u32);
-            self.violations.note("queue context that no memory backs");
+            self.board.violations.note("queue context that no memory backs");
             self.cause(HMC_ERR);
             return false;
         }
@@ -168,11 +168,11 @@ impl I40e {
             _ => None,
         });
         let Some((context, enabled)) = context else {
-            self.violations.note("context access to a queue that there is not");
+            self.board.violations.note("context access to a queue that there is not");
             return self.regs.poke(CTXSTAT, DONE | MISS);
         };
         let Some(bytes) = context.get_mut(line..line + 16) else {
-            self.violations.note("context access outside of the context");
+            self.board.violations.note("context access outside of the context");
             return self.regs.poke(CTXSTAT, DONE | MISS);
         };
         for (chunk, n) in bytes.chunks_exact_mut(4).zip(0..) {
@@ -184,7 +184,7 @@ impl I40e {
             }
         }
         if writes && enabled {
-            self.violations.note("context of an enabled queue written");
+            self.board.violations.note("context of an enabled queue written");
         }
         self.regs.poke(CTXSTAT, DONE);
     }

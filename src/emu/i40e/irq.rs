@@ -134,7 +134,7 @@ impl I40e {
         let Some(Cause { vector, itr, icr0, named }) = cause else { return };
         if !named {
             // Not before now: while lists are being written they may be wrong.
-            self.violations.note("event of a queue that names another vector than the one in whose list it is");
+            self.board.violations.note("event of a queue that names another vector than the one in whose list it is");
         }
         self.irq.due |= 1 << vector;
         self.irq.itr[usize::from(vector)] = itr;
@@ -222,7 +222,7 @@ impl I40e {
             }
             self.irq.next[at] = now + self.interval(vector, self.irq.itr[at]);
             self.irq.due &= !bit;
-            self.bus.interrupts.signal(vector);
+            self.board.bus.interrupts.signal(vector);
             const DIS_AUTOMASK_N: u32 = 1 << 2;
             if vector == 0 || self.regs.peek(GLINT_CTL) & DIS_AUTOMASK_N == 0 {
                 self.irq.enabled &= !bit;

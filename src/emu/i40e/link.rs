@@ -95,7 +95,7 @@ impl I40e {
             0x0603 => {
                 let longest = command.u16(0);
                 if !(64..=MFS_MAX).contains(&longest) {
-                    self.violations.note("maximum frame size that the MAC does not have");
+                    self.board.violations.note("maximum frame size that the MAC does not have");
                     return Err(ECODE_EINVAL);
                 }
                 self.link.longest = longest;
@@ -123,7 +123,7 @@ impl I40e {
             // Debug set-up of the PHY.
             0x0622 => {}
             opcode => {
-                self.violations.note(format!("unknown admin command {opcode:#06x}"));
+                self.board.violations.note(format!("unknown admin command {opcode:#06x}"));
                 return Err(ECODE_ESRCH);
             }
         }
@@ -174,7 +174,7 @@ impl I40e {
         const QUALIFIED: u8 = 0x80;
         let port = self.kind.port();
         let (up, fits) = (self.link.up, !self.firmware.has(FaultKind::Media));
-        let light = if self.mac.carrier() { SIGNAL } else { 0 };
+        let light = if self.board.mac.carrier() { SIGNAL } else { 0 };
         let pause = if up { (self.link.abilities & PAUSE) << 5 } else { 0 };
         let longest = self.link.longest.to_le_bytes();
         let mut status = [0; 16];
@@ -201,8 +201,7 @@ impl I40e {
 
     /// The link starts over: down now, up after the delay.
     fn restart_link(&mut self) {
-        let late = if self.nasty { self.random.below(4 * self.link_delay.max(1)) } else { 0 };
-        self.link.ready = Some(self.now + self.link_delay + late);
+        self.link.ready = Some(self.board.link_ready());
         self.set_link(false);
     }
 
@@ -219,8 +218,8 @@ impl I40e {
             && (self.link.types != 0 || self.kind == Kind::Xxv710)
             && self.link.speeds & self.kind.port().speed != 0
             && !self.firmware.has(FaultKind::Media);
-        let light = self.mac.carrier() && able;
-        let ready = self.link.ready.is_none_or(|ready| self.now >= ready);
+        let light = self.board.mac.carrier() && able;
+        let ready = self.link.ready.is_none_or(|ready| self.board.now >= ready);
         let up = self.loops() || light && ready;
         if self.link.up != up {
             if !light && !self.loops() {

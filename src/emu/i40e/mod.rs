@@ -31,6 +31,7 @@ mod firmware;
 mod hmc;
 mod irq;
 mod link;
+mod models;
 mod nvm;
 mod regs;
 mod rx;
@@ -47,6 +48,7 @@ use self::firmware::Firmware;
 use self::hmc::Hmc;
 use self::irq::Irq;
 use self::link::Link;
+pub use self::models::{Kind, MODELS};
 use self::regs::Effect;
 use self::rx::RxQueue;
 use self::stats::Good;
@@ -54,23 +56,8 @@ use self::switch::Switch;
 use self::tx::{Outgoing, TxQueue};
 use super::access::{self, Words};
 use super::card::factory_address;
-use super::offload::Used;
-use super::wire::{Counters, FrameQueue, Mac, Note, Random};
-use super::{Bus, DoorbellPage, FaultKind, Model, Picos, Profile, RegisterFile, Spec, Violations};
-use crate::pci::Id;
-
-/// Which card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// X710, 10 Gbit/s SFP+.
-    X710,
-    /// XL710, 40 Gbit/s QSFP+.
-    Xl710,
-    /// XXV710, 25 Gbit/s SFP28.
-    Xxv710,
-    /// X722, 10 Gbit/s SFP+.
-    X722,
-}
+use super::wire::FrameQueue;
+use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Spec};
 
 /// Queues each way that the function has.
 const QUEUES: u16 = 128;
@@ -80,9 +67,6 @@ const VECTORS: u16 = 128;
 
 /// Pages that hold nothing but tails of rings: transmit, receive.
 const DOORBELL_PAGES: [u32; 2] = [0x108000, 0x128000];
-
-/// How often the wire is asked for its carrier.
-const LINK_POLL: Picos = 100_000_000;
 
 /// PFLAN_QALLOC, PFGEN_CTRL, GLGEN_RTRIG, PRTMAC_MACC.
 const QALLOC: u32 = 0x1c0400;
@@ -94,18 +78,9 @@ const GRST: u32 = 1 << 20;
 
 /// One emulated function.
 pub struct I40e {
+    board: Board,
     kind: Kind,
-    profile: Profile,
     regs: RegisterFile<Effect>,
-    bus: Bus,
-    mac: Mac,
-    violations: Violations,
-    strict: bool,
-    /// Strict, and something was violated: the card is dead.
-    poisoned: bool,
-    nasty: bool,
-    random: Random,
-    now: Picos,
     /// Absolute number of the function's first queue.
     first_queue: u16,
 
@@ -115,8 +90,6 @@ pub struct I40e {
     /// The function's address: the factory's, or what the driver set.
     address: [u8; 6],
     link: Link,
-    link_delay: Picos,
-    link_polled: Picos,
     clock: Clock,
     irq: Irq,
     hmc: Hmc,
@@ -137,8 +110,6 @@ pub struct I40e {
     rx: Vec<RxQueue>,
     /// Receive queues with something to write back, as bits.
     unflushed: u128,
-    /// Frames lost in this step because a queue had no descriptor.
-    starved: usize,
     tx: Vec<TxQueue>,
     tx_active: Vec<u16>,
     /// Whose turn it is among them.
@@ -147,7 +118,6 @@ pub struct I40e {
     out: Outgoing,
     rx_good: Good,
     tx_good: Good,
-    used: Used,
 
     /// The packet being sent, the segment cut from it, a received frame, and
     /// the same changed on its way.
@@ -160,52 +130,24 @@ pub struct I40e {
 }
 
 impl I40e {
-    /// A card at the end of a wire, powered on.
-    pub fn new(kind: Kind, spec: &Spec, mac: Mac) -> Self {
-        let (name, device, speed) = match kind {
-            Kind::X710 => ("x710", 0x1572, 10_000_000_000),
-            Kind::Xl710 => ("xl710", 0x1583, 40_000_000_000),
-            Kind::Xxv710 => ("xxv710", 0x158b, 25_000_000_000),
-            Kind::X722 => ("x722", 0x37d0, 10_000_000_000),
-        };
-        let id = Id { vendor: 0x8086, device, subsystem_vendor: 0x8086, subsystem: 0x0001, revision: 2 };
-        let profile = Profile {
-            name,
-            id,
-            bars: [u64::from(regs::SIZE), 0, 0, 32 << 10, 0, 0],
-            io: 0,
-            vectors: VECTORS,
-            msix: (3, 0, 0x1000),
-            speed,
-        };
+    /// A card, powered on.
+    pub fn new(kind: Kind, mut board: Board, spec: &Spec) -> Self {
         let regs = RegisterFile::new(regs::TABLE, regs::SIZE);
         let factory = spec.mac.unwrap_or_else(factory_address);
-        let mut random = Random::new(spec.seed);
         // A function of a larger card need not have the first queues.
-        let first_queue = if spec.nasty { 128 * random.below(8) as u16 } else { 0 };
-        let link_delay = spec.link.unwrap_or(link::DELAY);
+        let first_queue = if spec.nasty { 128 * board.random.below(8) as u16 } else { 0 };
         let firmware = Firmware::new(spec.fault);
         let mut card = I40e {
             kind,
-            profile,
             filters: Filters::new(),
             regs,
-            bus: Bus::new(VECTORS),
-            mac,
-            violations: Violations::default(),
-            strict: spec.strict,
-            poisoned: false,
-            nasty: spec.nasty,
-            random,
-            now: 0,
             first_queue,
             nvm: nvm::image(firmware.has(FaultKind::Nvm)),
             firmware,
             factory,
             address: factory,
-            link: Link::new(kind, link_delay),
-            link_delay,
-            link_polled: 0,
+            link: Link::new(kind, board.link_delay),
+            board,
             clock: Clock::default(),
             irq: Irq::new(),
             hmc: Hmc::new(),
@@ -219,7 +161,6 @@ impl I40e {
             receiving: false,
             rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
             unflushed: 0,
-            starved: 0,
             tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
             tx_active: Vec::new(),
             tx_turn: 0,
@@ -227,7 +168,6 @@ impl I40e {
             out: Outgoing::default(),
             rx_good: Good::default(),
             tx_good: Good::default(),
-            used: Used::default(),
             packet: Vec::with_capacity(2048),
             segment: Vec::new(),
             received: Vec::with_capacity(2048),
@@ -262,7 +202,7 @@ impl I40e {
         self.fdir = FlowDirector::new();
         self.link.reset_function();
         self.reset_admin();
-        if self.nasty {
+        if self.board.nasty {
             self.undefined_values();
         }
         self.stale = true;
@@ -272,11 +212,11 @@ impl I40e {
     /// Registers whose value after a reset the datasheet leaves open.
     fn undefined_values(&mut self) {
         for n in 0..13 {
-            self.regs.poke(0x244800 + 128 * n, self.random.number() as u32);
+            self.regs.poke(0x244800 + 128 * n, self.board.random.number() as u32);
         }
         for q in 0..u32::from(QUEUES) {
-            self.regs.poke(DOORBELL_PAGES[0] + 4 * q, self.random.number() as u32 & 0x1fff);
-            self.regs.poke(DOORBELL_PAGES[1] + 4 * q, self.random.number() as u32 & 0x1fff);
+            self.regs.poke(DOORBELL_PAGES[0] + 4 * q, self.board.random.number() as u32 & 0x1fff);
+            self.regs.poke(DOORBELL_PAGES[1] + 4 * q, self.board.random.number() as u32 & 0x1fff);
         }
     }
 
@@ -311,9 +251,9 @@ impl I40e {
             return;
         }
         self.reset_function();
-        if self.nasty {
+        if self.board.nasty {
             self.regs.poke(PFGEN_CTRL, 1);
-            self.resetting = Some(self.now + self.random.below(20_000_000_000));
+            self.resetting = Some(self.board.now + self.board.random.below(20_000_000_000));
         }
     }
 
@@ -329,9 +269,9 @@ impl Words for I40e {
     const WIDE_WRITES: bool = false;
 
     fn read_register(&mut self, offset: u32) -> u32 {
-        let Some(hit) = self.regs.find(offset, &mut self.violations) else { return self.regs.read(offset) };
+        let Some(hit) = self.regs.find(offset, &mut self.board.violations) else { return self.regs.read(offset) };
         match hit.effect {
-            Effect::Timer => (self.now / 1_000_000) as u32,
+            Effect::Timer => (self.board.now / 1_000_000) as u32,
             Effect::Icr0 => self.read_icr0(),
             Effect::TxHead => self.tx_head(hit.number),
             Effect::FdCount => self.filter_counts(offset),
@@ -346,13 +286,13 @@ impl Words for I40e {
     }
 
     fn write_register(&mut self, offset: u32, value: u32) {
-        let hit = self.regs.find(offset, &mut self.violations);
+        let hit = self.regs.find(offset, &mut self.board.violations);
         match hit.map(|hit| (hit.effect, hit.number)) {
             Some((Effect::TxPreQdis, block)) => return self.announced(block, value),
             Some((Effect::FdCount, _)) => return self.regs.poke(offset, 0),
             _ => {}
         }
-        self.regs.write(offset, value, &mut self.violations);
+        self.regs.write(offset, value, &mut self.board.violations);
         let Some(hit) = hit else { return };
         match hit.effect {
             Effect::Config => self.stale = true,
@@ -373,24 +313,15 @@ impl Words for I40e {
             _ => {}
         }
     }
-
-    fn condemn(&mut self) {
-        let total = self.violations.total() + self.bus.memory.violations_total();
-        self.poisoned = self.strict && total > 0;
-    }
-
-    fn violations(&mut self) -> &mut Violations {
-        &mut self.violations
-    }
-
-    fn poisoned(&self) -> bool {
-        self.poisoned
-    }
 }
 
 impl Model for I40e {
-    fn profile(&self) -> &Profile {
-        &self.profile
+    fn board(&self) -> &Board {
+        &self.board
+    }
+
+    fn board_mut(&mut self) -> &mut Board {
+        &mut self.board
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
@@ -401,10 +332,8 @@ impl Model for I40e {
         access::write(self, bar, offset, size, value);
     }
 
-    fn tick(&mut self, now: Picos) {
-        self.now = self.now.max(now);
-        if !self.link.up || self.now - self.link_polled >= LINK_POLL {
-            self.link_polled = self.now;
+    fn tick(&mut self) {
+        if self.board.link_is_due(self.link.up) {
             self.poll_link();
         }
         if self.firmware.due.is_some() {
@@ -416,17 +345,13 @@ impl Model for I40e {
         if !self.following.is_empty() {
             self.follow_up();
         }
-        if self.resetting.is_some_and(|until| self.now >= until) {
+        if self.resetting.is_some_and(|until| self.board.now >= until) {
             self.resetting = None;
             self.regs.poke(PFGEN_CTRL, 0);
         }
     }
 
-    fn step(&mut self, now: Picos) -> usize {
-        if self.poisoned {
-            return 0;
-        }
-        self.tick(now);
+    fn step(&mut self) -> usize {
         if self.stale {
             self.load();
         }
@@ -434,8 +359,7 @@ impl Model for I40e {
             self.load_causes();
         }
         (self.stamping, self.looping) = (self.stamps(), self.loops());
-        let now = self.now;
-        self.mac.tick(now);
+        let now = self.board.now;
         let work = self.transmit(now) + self.receive(now);
         if work != 0 {
             self.flush_stats();
@@ -443,12 +367,7 @@ impl Model for I40e {
         if !self.irq.idle() {
             self.deliver(now);
         }
-        if self.strict {
-            self.condemn();
-        }
-        // What was lost because the driver gave no descriptors is no work: the
-        // driver needs the processor more.
-        work - std::mem::take(&mut self.starved)
+        work
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
@@ -457,34 +376,13 @@ impl Model for I40e {
     }
 
     fn reset(&mut self) {
-        self.poisoned = false;
         self.resetting = None;
         self.regs.reset(|_| true);
         self.power_on();
     }
 
-    fn bus(&mut self) -> &mut Bus {
-        &mut self.bus
-    }
-
-    fn violations(&self) -> &Violations {
-        &self.violations
-    }
-
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
         let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
         self.regs.name(offset)
-    }
-
-    fn wire_counters(&self) -> Counters {
-        self.mac.counters()
-    }
-
-    fn wire_report(&mut self) -> Vec<Note> {
-        self.mac.report()
-    }
-
-    fn offloads_used(&self) -> Used {
-        self.used
     }
 }

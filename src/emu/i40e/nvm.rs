@@ -76,8 +76,8 @@ impl I40e {
         let address = (value >> 14 & 0x7fff) as usize;
         match self.nvm.get(address) {
             Some(word) if value & WRITE == 0 => self.regs.poke(SRDATA, u32::from(*word) << 16),
-            Some(_) => self.violations.note("shadow RAM written by register"),
-            None => self.violations.note("shadow RAM read outside of it"),
+            Some(_) => self.board.violations.note("shadow RAM written by register"),
+            None => self.board.violations.note("shadow RAM read outside of it"),
         }
         self.regs.poke(SRCTL, value & !START | DONE);
     }

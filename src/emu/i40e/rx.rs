@@ -283,7 +283,7 @@ impl I40e {
     #[inline]
     fn receive_one(&mut self, now: Picos) -> bool {
         let looped = self.looping;
-        let offered = if looped { self.loop_queue.front() } else { self.mac.peek(now) };
+        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
         let Some((offered, at)) = offered else { return false };
         // The frame is copied: what follows changes the card.
         let mut frame = std::mem::take(&mut self.received);
@@ -344,7 +344,7 @@ impl I40e {
         }
         self.rx_good.count(frame);
         if takers == 0 && !looped {
-            self.mac.pass_over();
+            self.board.mac.pass_over();
         } else {
             self.done_with_frame(looped, !taken);
         }
@@ -384,17 +384,17 @@ impl I40e {
         }
         let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
         // A strict card looks each time, to catch a tail that moves backwards.
-        let look = if self.strict { u32::MAX } else { need };
-        if queue.free(look, q, &self.regs, &mut self.violations) < need {
+        let look = if self.board.strict { u32::MAX } else { need };
+        if queue.free(look, q, &self.regs, &mut self.board.violations) < need {
             return Fate::Full;
         }
         let words = queue.describe(frame, headers, &found);
         if queue.strip_crc && !strip {
-            queue.deliver(&self.bus.memory, frame, words, &mut self.violations);
+            queue.deliver(&self.board.bus.memory, frame, words, &mut self.board.violations);
         } else {
             let changed = &mut self.changed;
             changed.clear();
-            self.used.untagged += u64::from(strip);
+            self.board.used.untagged += u64::from(strip);
             if strip {
                 changed.extend_from_slice(&frame[..12]);
                 changed.extend_from_slice(&frame[16..]);
@@ -404,7 +404,7 @@ impl I40e {
             if !queue.strip_crc {
                 changed.extend_from_slice(&frame::crc32(frame).to_le_bytes());
             }
-            queue.deliver(&self.bus.memory, changed, words, &mut self.violations);
+            queue.deliver(&self.board.bus.memory, changed, words, &mut self.board.violations);
         }
         self.switch.vsis[vsi].rx.count(frame);
         self.unflushed |= 1 << q;
@@ -415,8 +415,8 @@ impl I40e {
     fn done_with_frame(&mut self, looped: bool, dropped: bool) {
         match (looped, dropped) {
             (true, _) => self.loop_queue.pop(),
-            (false, true) => self.mac.drop_frame(),
-            (false, false) => self.mac.advance(),
+            (false, true) => self.board.mac.drop_frame(),
+            (false, false) => self.board.mac.advance(),
         }
     }
 
@@ -426,13 +426,13 @@ impl I40e {
     fn no_descriptor(&mut self, vsi: usize, frame: &[u8], looped: bool, now: Picos) -> bool {
         if looped {
             self.count_no_descriptor(vsi, frame);
-        } else if self.mac.overrun(now) {
+        } else if self.board.mac.overrun(now) {
             self.count_missed();
         } else {
             return false;
         }
         self.done_with_frame(looped, true);
-        self.starved += 1;
+        self.board.starved += 1;
         true
     }
 
@@ -444,11 +444,11 @@ impl I40e {
             queues &= queues - 1;
             // Without an interval that runs, only whole cache lines are written
             // back (and in any case late, now and then).
-            if self.nasty && (!self.writes_back(q) || self.random.below(4) == 0) {
+            if self.board.nasty && (!self.writes_back(q) || self.board.random.below(4) == 0) {
                 self.unflushed |= u128::from(self.rx[usize::from(q)].pended != 0) << q;
                 continue;
             }
-            self.rx[usize::from(q)].flush(&self.bus.memory);
+            self.rx[usize::from(q)].flush(&self.board.bus.memory);
             self.rx_event(q);
         }
     }
@@ -459,10 +459,10 @@ impl I40e {
         let on = self.regs.peek(at) & REQUEST != 0;
         let enabled = self.rx[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Rx, q) {
-            self.rx[usize::from(q)].enable(&mut self.violations);
+            self.rx[usize::from(q)].enable(&mut self.board.violations);
         } else if !on && enabled {
             let queue = &mut self.rx[usize::from(q)];
-            queue.flush(&self.bus.memory);
+            queue.flush(&self.board.bus.memory);
             *queue = RxQueue { context: queue.context, ..RxQueue::default() };
             self.unflushed &= !(1 << q);
         }
@@ -475,10 +475,10 @@ impl I40e {
         let value = self.regs.peek(at);
         let shown = value & STATUS != 0;
         if self.following.iter().any(|(register, _, last)| *register == at && *last != on) {
-            self.violations.note("QENA_REQ changed while the queue had not followed the last change");
+            self.board.violations.note("QENA_REQ changed while the queue had not followed the last change");
         }
-        if self.nasty && shown != on {
-            self.following.push((at, self.now + self.random.below(1_000_000_000), on));
+        if self.board.nasty && shown != on {
+            self.following.push((at, self.board.now + self.board.random.below(1_000_000_000), on));
         } else {
             self.regs.poke(at, value & !STATUS | if on { STATUS } else { 0 });
         }
@@ -486,7 +486,7 @@ impl I40e {
 
     /// Shows those changes whose time has come.
     pub(super) fn follow_up(&mut self) {
-        let (now, regs) = (self.now, &self.regs);
+        let (now, regs) = (self.board.now, &self.regs);
         self.following.retain(|&(at, when, on)| {
             if when <= now {
                 regs.poke(at, regs.peek(at) & !STATUS | if on { STATUS } else { 0 });
@@ -502,9 +502,9 @@ impl I40e {
         const FD: u64 = 1 << 2;
         let Some(q) = self.switch.vsis[vsi].queue(0) else { return };
         let queue = &mut self.rx[usize::from(q)];
-        if queue.enabled && queue.free(1, q, &self.regs, &mut self.violations) > 0 {
+        if queue.enabled && queue.free(1, q, &self.regs, &mut self.board.violations) > 0 {
             let status = DD | FD | PROGRAMMING | (refusal as u64) << 19;
-            queue.complete(&self.bus.memory, [u64::from(id) << 32, status, 0, 0]);
+            queue.complete(&self.board.bus.memory, [u64::from(id) << 32, status, 0, 0]);
             self.unflushed |= 1 << q;
         }
     }

@@ -286,7 +286,7 @@ impl I40e {
             0x0254 => self.promiscuous(command),
             0x025a | 0x025b => self.control_filter(command),
             opcode => {
-                self.violations.note(format!("unknown admin command {opcode:#06x}"));
+                self.board.violations.note(format!("unknown admin command {opcode:#06x}"));
                 Err(ECODE_ESRCH)
             }
         }
@@ -323,7 +323,7 @@ impl I40e {
         let uplink = command.u16(0) & 0x3ff;
         let known = uplink == PORT || self.switch.vebs.contains(&uplink);
         if !known {
-            self.violations.note("VSI added to an element that there is not");
+            self.board.violations.note("VSI added to an element that there is not");
             return Err(ECODE_ENOENT);
         }
         let number = (FIRST_NUMBER..).find(|n| self.switch.by_number(*n).is_none()).unwrap_or(FIRST_NUMBER);
@@ -343,7 +343,7 @@ impl I40e {
         let properties = command.buffer.get(..PROPERTIES).ok_or(ECODE_EINVAL)?;
         self.switch.vsis[at].update(properties);
         if self.switch.vsis[at].queue(0).is_none() {
-            self.violations.note("VSI without a queue of the function");
+            self.board.violations.note("VSI without a queue of the function");
         }
         self.switch.refresh();
         self.stale = true;
@@ -392,7 +392,7 @@ impl I40e {
     fn known_vsi(&mut self, seid: u16) -> Result<usize, u16> {
         let at = self.switch.by_seid(seid);
         if at.is_none() {
-            self.violations.note("command for a VSI that there is not");
+            self.board.violations.note("command for a VSI that there is not");
         }
         at.ok_or(ECODE_ENOENT)
     }

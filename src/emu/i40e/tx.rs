@@ -203,7 +203,7 @@ impl I40e {
         let queues = self.tx_active.len();
         for turn in 0..queues {
             let q = self.tx_active[(self.tx_turn + turn) % queues];
-            self.tx[usize::from(q)].look(q, &self.regs, &mut self.violations);
+            self.tx[usize::from(q)].look(q, &self.regs, &mut self.board.violations);
             for _ in 0..STEP {
                 match self.fetch(q) {
                     Next::Nothing => break,
@@ -219,7 +219,7 @@ impl I40e {
             }
         }
         self.tx_turn = (self.tx_turn + 1) % queues;
-        if work != 0 || self.nasty {
+        if work != 0 || self.board.nasty {
             self.finish_transmit();
         }
         work
@@ -229,7 +229,7 @@ impl I40e {
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
         let queue = &self.tx[usize::from(q)];
-        let memory = &self.bus.memory;
+        let memory = &self.board.bus.memory;
         self.packet.clear();
         let mut at = queue.head;
         let (mut descriptors, mut reports) = (0u32, 0u64);
@@ -285,7 +285,7 @@ impl I40e {
         self.out.descriptors = descriptors;
         self.out.reports = reports;
         if let Some(wrong) = wrong {
-            self.violations.note(wrong);
+            self.board.violations.note(wrong);
             return self.refuse();
         }
         self.out.busy = true;
@@ -318,12 +318,12 @@ impl I40e {
         let segment = command >> 4 & TSO != 0;
         self.out.stamp = command >> 4 & TSYN != 0 && self.tx[usize::from(self.out.queue)].stamps;
         if parts.buffers > BUFFERS_MAX && !segment {
-            self.violations.note("packet of more than 8 buffers");
+            self.board.violations.note("packet of more than 8 buffers");
         }
         let longest = usize::from(self.link.longest) - 4;
         if self.packet.len() < 17 || !segment && self.packet.len() > longest {
             if !self.packet.is_empty() {
-                self.violations.note("packet shorter than 17 bytes or longer than the MAC takes");
+                self.board.violations.note("packet shorter than 17 bytes or longer than the MAC takes");
             }
             return self.refuse();
         }
@@ -360,7 +360,7 @@ impl I40e {
             tag(command >> 4 & IL2TAG2 != 0, 0x88a8, context >> 32),
         ];
         let (iipt, l4t) = (first >> 9 & 3, first >> 12 & 3);
-        self.used.tagged += u64::from(tags != [None; 2]);
+        self.board.used.tagged += u64::from(tags != [None; 2]);
         if iipt == 0 && l4t == 0 && !segment {
             return Some(Offload { tags, segmentation: None });
         }
@@ -377,10 +377,10 @@ impl I40e {
             protocol: [None, Some(Transport::Tcp), Some(Transport::Sctp), Some(Transport::Udp)][l4t as usize],
         };
         let sums = Sums { ip: iipt == IPV4_SUM, transport: l4t != 0 };
-        self.used.summed += u64::from(sums != Sums::default());
-        self.used.segmented += u64::from(segment);
+        self.board.used.summed += u64::from(sums != Sums::default());
+        self.board.used.segmented += u64::from(segment);
         if iipt == 0 || headers.mac_len < 14 || headers.ip_len < 20 || l4t != 0 && headers.l4_len == 0 {
-            self.violations.note("offload without the lengths of the headers");
+            self.board.violations.note("offload without the lengths of the headers");
             return None;
         }
         if segment {
@@ -391,7 +391,7 @@ impl I40e {
             let segmentation = Segmentation::new(&self.packet, headers, mss, sums, masks);
             let lengths = segmentation.as_ref().is_some_and(|tso| payload == self.packet.len() - tso.header_len());
             if !(least..=MSS_MAX).contains(&mss) || !lengths {
-                self.violations.note("segmentation of no TCP packet, or with a wrong MSS or length");
+                self.board.violations.note("segmentation of no TCP packet, or with a wrong MSS or length");
                 return None;
             }
             // Outer headers of segments are not modelled.
@@ -403,7 +403,7 @@ impl I40e {
             outer.fill(&mut self.packet, Sums { ip: true, transport: false })?;
         }
         if headers.fill(&mut self.packet, sums).is_none() {
-            self.violations.note("header lengths do not fit the packet");
+            self.board.violations.note("header lengths do not fit the packet");
             return None;
         }
         Some(Offload { tags, segmentation: None })
@@ -414,10 +414,10 @@ impl I40e {
     fn program_filter(&mut self, parts: &Parts) {
         let q = self.out.queue;
         let Some(program) = parts.program else {
-            return self.violations.note("dummy packet without a filter descriptor before it");
+            return self.board.violations.note("dummy packet without a filter descriptor before it");
         };
         if !self.tx[usize::from(q)].directs {
-            return self.violations.note("filter descriptor on a queue without fd_ena");
+            return self.board.violations.note("filter descriptor on a queue without fd_ena");
         }
         let template = std::mem::take(&mut self.packet);
         if let Err(refusal) = self.program(program, &template) {
@@ -444,7 +444,7 @@ impl I40e {
                 }
                 now
             } else {
-                let Sent::Done(at) = self.mac.send(frame, now) else { return false };
+                let Sent::Done(at) = self.board.mac.send(frame, now) else { return false };
                 at
             };
             self.tx_good.count(frame);
@@ -475,11 +475,11 @@ impl I40e {
         while reports != 0 {
             let at = queue.after(first, reports.trailing_zeros());
             reports &= reports - 1;
-            if self.nasty {
+            if self.board.nasty {
                 queue.late.push(at);
                 continue;
             }
-            report(&self.bus.memory, queue.base, at);
+            report(&self.board.bus.memory, queue.base, at);
         }
     }
 
@@ -488,10 +488,10 @@ impl I40e {
         for at in 0..self.tx_active.len() {
             let q = self.tx_active[at];
             let queue = &mut self.tx[usize::from(q)];
-            let late = self.nasty && self.random.below(4) != 0;
+            let late = self.board.nasty && self.board.random.below(4) != 0;
             if let Some(iova) = queue.head_write_back {
                 if queue.told != queue.head && !late {
-                    if let Some(word) = self.bus.memory.word32(iova) {
+                    if let Some(word) = self.board.bus.memory.word32(iova) {
                         word.store(queue.head, Ordering::Release);
                     }
                     queue.told = queue.head;
@@ -499,7 +499,7 @@ impl I40e {
                 }
             } else if !queue.late.is_empty() && !late {
                 for at in queue.late.drain(..) {
-                    report(&self.bus.memory, queue.base, at);
+                    report(&self.board.bus.memory, queue.base, at);
                 }
                 self.tx_reported |= 1 << q;
             }
@@ -521,7 +521,7 @@ impl I40e {
         let absolute = if index < 128 { 128 * u32::from(block) + index } else { index };
         let queue = absolute.checked_sub(u32::from(self.first_queue)).filter(|q| *q < u32::from(QUEUES));
         let Some(queue) = queue.map(|q| &mut self.tx[q as usize]) else {
-            return self.violations.note("GLLAN_TXPRE_QDIS for a queue that is not the function's");
+            return self.board.violations.note("GLLAN_TXPRE_QDIS for a queue that is not the function's");
         };
         match value & (SET | CLEAR) {
             SET => (queue.may_start, queue.may_stop) = (false, true),
@@ -540,10 +540,10 @@ impl I40e {
         let enabled = self.tx[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Tx, q) {
             if self.regs.peek(CTL + 4 * u32::from(q)) & 0x3f != PF_QUEUE {
-                self.violations.note("transmit queue enabled that QTX_CTL does not give to the function");
+                self.board.violations.note("transmit queue enabled that QTX_CTL does not give to the function");
             }
             let queue = &mut self.tx[usize::from(q)];
-            queue.enable(&mut self.violations);
+            queue.enable(&mut self.board.violations);
             // What the queue announced in a former life is over: Linux enables it
             // again without a word to its tail.
             self.regs.poke(TAIL + 4 * u32::from(q), queue.head);
@@ -553,7 +553,7 @@ impl I40e {
         } else if !on && enabled {
             let queue = &mut self.tx[usize::from(q)];
             if !queue.may_stop {
-                self.violations.note("transmit queue disabled without GLLAN_TXPRE_QDIS.SET_QDIS");
+                self.board.violations.note("transmit queue disabled without GLLAN_TXPRE_QDIS.SET_QDIS");
             }
             *queue = TxQueue { context: queue.context, ..TxQueue::default() };
             self.tx_active.retain(|active| *active != q);

@@ -123,7 +123,7 @@ impl Ixgbe {
     }
 
     pub(super) fn read_clock(&mut self, offset: u32) -> u32 {
-        let now = self.clock.parts(self.now);
+        let now = self.clock.parts(self.board.now);
         match offset {
             SYSTIMR => {
                 self.clock.held = Some(now);
@@ -141,8 +141,8 @@ impl Ixgbe {
     pub(super) fn write_clock(&mut self, offset: u32, value: u32) {
         match offset {
             TIMINCA => {
-                self.clock.base = self.clock.counter(self.now);
-                self.clock.since = self.now;
+                self.clock.base = self.clock.counter(self.board.now);
+                self.clock.since = self.board.now;
                 self.clock.increment = value;
             }
             SYSTIMH => {
@@ -151,7 +151,7 @@ impl Ixgbe {
                     Kind::X550 => high * 1_000_000_000 + low,
                     Kind::I82599 | Kind::X540 => low | high << 32,
                 };
-                self.clock.since = self.now;
+                self.clock.since = self.board.now;
             }
             _ => {}
         }

@@ -225,7 +225,7 @@ impl Ixgbe {
                 self.irq.due |= bit;
                 continue;
             }
-            self.bus.interrupts.signal(vector);
+            self.board.bus.interrupts.signal(vector);
             self.sent_message(bit, other);
         }
     }
@@ -237,7 +237,7 @@ impl Ixgbe {
             self.irq.due = 0;
         } else if !self.throttled(0, now) {
             self.irq.due = 0;
-            self.bus.interrupts.signal(0);
+            self.board.bus.interrupts.signal(0);
         }
     }
 
@@ -282,8 +282,8 @@ impl Ixgbe {
     pub(super) fn check_ivar(&mut self, offset: u32) {
         let entries = self.regs.peek(offset).to_le_bytes();
         let msix = self.regs.peek(GPIE) & MSIX_MODE != 0;
-        if msix && entries.iter().any(|e| e & VALID != 0 && u16::from(e & 63) >= self.bus.interrupts.count()) {
-            self.violations.note("IVAR names a vector that there is not");
+        if msix && entries.iter().any(|e| e & VALID != 0 && u16::from(e & 63) >= self.board.bus.interrupts.count()) {
+            self.board.violations.note("IVAR names a vector that there is not");
         }
     }
 }

@@ -51,8 +51,7 @@ pub struct Link {
 impl Ixgbe {
     /// The link starts over: down now, up after the delay.
     pub(super) fn restart_link(&mut self) {
-        let late = if self.nasty { self.random.number() % (4 * self.link_delay.max(1)) } else { 0 };
-        self.link.ready = Some(self.now + self.link_delay + late);
+        self.link.ready = Some(self.board.link_ready());
         self.set_link(false);
     }
 
@@ -65,8 +64,8 @@ impl Ixgbe {
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
         let forced = self.loopback && self.link_forced();
-        let light = self.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2) & LINK_DISABLE == 0;
-        let up = forced || light && self.link.ready.is_none_or(|ready| self.now >= ready);
+        let light = self.board.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2) & LINK_DISABLE == 0;
+        let up = forced || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
             if !light && !forced {
                 // When light comes back the link is negotiated again.

@@ -29,6 +29,7 @@ mod fdir;
 mod filter;
 mod irq;
 mod link;
+mod models;
 mod nvm;
 mod offload;
 mod regs;
@@ -45,29 +46,17 @@ use self::fdir::FlowDirector;
 use self::filter::Filters;
 use self::irq::Irq;
 use self::link::Link;
+pub use self::models::{Kind, MODELS};
 use self::regs::Effect;
 use self::rx::RxQueue;
 use self::sfp::Sfp;
-use self::stats::Good;
+use self::stats::{Good, Shown};
 use self::tx::{Outgoing, TxQueue};
 use super::access::{self, Words};
 use super::card::factory_address;
-use super::offload::Used;
-use super::wire::{Counters, FrameQueue, MIN_FRAME, Mac, Note, Random};
-use super::{Bus, DoorbellPage, Model, Picos, Profile, RegisterFile, Spec, Violations};
-use crate::pci::Id;
+use super::wire::{FrameQueue, MIN_FRAME};
+use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Spec};
 use std::collections::BTreeMap;
-
-/// Which card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// 82599 with an SFP+ cage.
-    I82599,
-    /// X540, copper.
-    X540,
-    /// X550, copper.
-    X550,
-}
 
 /// Queues each way.
 const QUEUES: u16 = 128;
@@ -79,24 +68,11 @@ const VECTORS: u16 = 64;
 /// transmit queues likewise.
 const DOORBELL_PAGES: [u32; 4] = [0x01000, 0x0d000, 0x06000, 0x07000];
 
-/// How often the wire is asked for its carrier.
-const LINK_POLL: Picos = 100_000_000;
-
 /// One emulated function.
 pub struct Ixgbe {
+    board: Board,
     kind: Kind,
-    profile: Profile,
     regs: RegisterFile<Effect>,
-    bus: Bus,
-    mac: Mac,
-    violations: Violations,
-    used: Used,
-    strict: bool,
-    /// Strict, and something was violated: the card is dead.
-    poisoned: bool,
-    nasty: bool,
-    random: Random,
-    now: Picos,
     /// A driver has the doorbell pages mapped.
     mapped: bool,
 
@@ -105,8 +81,6 @@ pub struct Ixgbe {
     /// What was written to the PHY, by device and register.
     phy: BTreeMap<(u8, u16), u16>,
     link: Link,
-    link_delay: Picos,
-    link_polled: Picos,
     clock: Clock,
     irq: Irq,
 
@@ -127,8 +101,6 @@ pub struct Ixgbe {
     rx: Vec<RxQueue>,
     /// Receive queues with something to write back, as bits.
     unflushed: u128,
-    /// Frames lost in this step because a queue had no descriptor.
-    starved: usize,
     tx: Vec<TxQueue>,
     tx_active: Vec<u16>,
     /// Whose turn it is among them.
@@ -137,6 +109,7 @@ pub struct Ixgbe {
     out: Outgoing,
     rx_good: Good,
     tx_good: Good,
+    shown: Shown,
 
     /// The packet being sent, the segment cut from it, a received frame that is
     /// changed on its way, and one that is padded.
@@ -149,44 +122,17 @@ pub struct Ixgbe {
 }
 
 impl Ixgbe {
-    /// A card at the end of a wire, powered on.
-    pub fn new(kind: Kind, spec: &Spec, mac: Mac) -> Self {
-        let (name, device) = match kind {
-            Kind::I82599 => ("82599", 0x10fb),
-            Kind::X540 => ("x540", 0x1528),
-            Kind::X550 => ("x550", 0x1563),
-        };
-        let id = Id { vendor: 0x8086, device, subsystem_vendor: 0x8086, subsystem: 0x000c, revision: 1 };
-        let registers = if kind == Kind::I82599 { 512 << 10 } else { 2 << 20 };
-        let profile = Profile {
-            name,
-            id,
-            bars: [registers, 0, 0, 0, 16 << 10, 0],
-            io: 0,
-            vectors: VECTORS,
-            msix: (4, 0, 0x2000),
-            speed: 10_000_000_000,
-        };
+    /// A card, powered on.
+    pub fn new(kind: Kind, board: Board, spec: &Spec) -> Self {
         let mut card = Ixgbe {
+            board,
             kind,
-            profile,
             regs: RegisterFile::new(regs::TABLE, regs::SIZE),
-            bus: Bus::new(VECTORS),
-            mac,
-            violations: Violations::default(),
-            used: Used::default(),
-            strict: spec.strict,
-            poisoned: false,
-            nasty: spec.nasty,
-            random: Random::new(spec.seed),
-            now: 0,
             eeprom: Eeprom::new(kind, spec.mac.unwrap_or_else(factory_address)),
             mapped: false,
             sfp: (kind == Kind::I82599).then(Sfp::new),
             phy: BTreeMap::new(),
             link: Link::default(),
-            link_delay: spec.link.unwrap_or(link::DELAY),
-            link_polled: 0,
             clock: Clock::new(kind),
             irq: Irq::new(),
             stale: true,
@@ -203,7 +149,6 @@ impl Ixgbe {
             receiving: false,
             rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
             unflushed: 0,
-            starved: 0,
             tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
             tx_active: Vec::new(),
             tx_turn: 0,
@@ -211,6 +156,7 @@ impl Ixgbe {
             out: Outgoing::default(),
             rx_good: Good::default(),
             tx_good: Good::default(),
+            shown: Shown::default(),
             packet: Vec::with_capacity(2048),
             segment: Vec::new(),
             received: Vec::new(),
@@ -225,8 +171,8 @@ impl Ixgbe {
     /// the semaphores and the EEPROM's interface stay (§4.2.1.6).
     fn software_reset(&mut self) {
         let pending = self.tx.iter().any(TxQueue::pending);
-        if pending && self.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0 {
-            self.violations.note("reset with packets to send and master access not disabled");
+        if pending && self.board.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0 {
+            self.board.violations.note("reset with packets to send and master access not disabled");
         }
         self.regs.reset(|row| !stays(row.effect, row.name));
         self.rx.iter_mut().for_each(|queue| *queue = RxQueue::default());
@@ -234,7 +180,7 @@ impl Ixgbe {
         self.tx_active.clear();
         self.out.busy = false;
         (self.unflushed, self.tx_reported) = (0, 0);
-        (self.rx_good, self.tx_good) = (Good::default(), Good::default());
+        (self.rx_good, self.tx_good, self.shown) = (Good::default(), Good::default(), Shown::default());
         while !self.loop_queue.is_empty() {
             self.loop_queue.pop();
         }
@@ -245,7 +191,7 @@ impl Ixgbe {
         if self.kind != Kind::I82599 {
             self.regs.poke(0x03c00, 0x60000);
         }
-        if self.nasty {
+        if self.board.nasty {
             self.undefined_values();
         }
         self.stale = true;
@@ -269,13 +215,13 @@ impl Ixgbe {
     fn undefined_values(&mut self) {
         for q in 0..QUEUES {
             for register in [0x00, 0x04] {
-                self.regs.poke(rx::registers(q) + register, self.random.number() as u32);
-                self.regs.poke(tx::registers(q) + register, self.random.number() as u32);
+                self.regs.poke(rx::registers(q) + register, self.board.random.number() as u32);
+                self.regs.poke(tx::registers(q) + register, self.board.random.number() as u32);
             }
         }
         for n in 0..128 {
             for filter in [0x0e000, 0x0e200, 0x0e400] {
-                self.regs.poke(filter + 4 * n, self.random.number() as u32);
+                self.regs.poke(filter + 4 * n, self.board.random.number() as u32);
             }
         }
     }
@@ -309,7 +255,7 @@ impl Ixgbe {
     /// STATUS: bus mastering is on and was not told to stop; port 0.
     fn status(&self) -> u32 {
         const GIO: u32 = 1 << 19;
-        let master = self.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0;
+        let master = self.board.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0;
         if master { GIO } else { 0 }
     }
 
@@ -348,10 +294,10 @@ impl Words for Ixgbe {
     const WIDE_WRITES: bool = true;
 
     fn read_register(&mut self, offset: u32) -> u32 {
-        let Some(hit) = self.regs.find(offset, &mut self.violations) else { return self.regs.read(offset) };
+        let Some(hit) = self.regs.find(offset, &mut self.board.violations) else { return self.regs.read(offset) };
         match hit.effect {
             Effect::Status => self.status(),
-            Effect::Timer => (self.now / 1_000_000) as u32,
+            Effect::Timer => (self.board.now / 1_000_000) as u32,
             Effect::Esdp => self.read_esdp(),
             Effect::I2c => self.read_i2c(offset),
             Effect::Links => self.read_links(),
@@ -364,11 +310,9 @@ impl Words for Ixgbe {
             Effect::Swsm => self.read_swsm(),
             Effect::Hicr => self.read_hicr(),
             Effect::SecStat => 1,
-            Effect::StatsBegin | Effect::StatsEnd if self.mapped => {
-                if hit.effect == Effect::StatsBegin {
-                    self.show_queue_counters()
-                } else {
-                    self.clear_queue_counters()
+            Effect::Counter => {
+                if self.mapped {
+                    self.show_queue_counters(offset);
                 }
                 self.regs.read(offset)
             }
@@ -390,7 +334,7 @@ impl Words for Ixgbe {
     }
 
     fn write_register(&mut self, offset: u32, value: u32) {
-        let hit = self.regs.find(offset, &mut self.violations);
+        let hit = self.regs.find(offset, &mut self.board.violations);
         match hit.map(|hit| (hit.effect, hit.number)) {
             Some((Effect::Eicr, _)) => return self.clear_causes(value),
             Some((Effect::Eics, _)) => return self.write_eics(value),
@@ -403,7 +347,7 @@ impl Words for Ixgbe {
             Some((Effect::I2c, _)) => return self.write_i2c(offset, value),
             _ => {}
         }
-        self.regs.write(offset, value, &mut self.violations);
+        self.regs.write(offset, value, &mut self.board.violations);
         let Some(hit) = hit else { return };
         match hit.effect {
             Effect::Config => {
@@ -425,24 +369,15 @@ impl Words for Ixgbe {
             _ => {}
         }
     }
-
-    fn condemn(&mut self) {
-        let total = self.violations.total() + self.bus.memory.violations_total();
-        self.poisoned = self.strict && total > 0;
-    }
-
-    fn violations(&mut self) -> &mut Violations {
-        &mut self.violations
-    }
-
-    fn poisoned(&self) -> bool {
-        self.poisoned
-    }
 }
 
 impl Model for Ixgbe {
-    fn profile(&self) -> &Profile {
-        &self.profile
+    fn board(&self) -> &Board {
+        &self.board
+    }
+
+    fn board_mut(&mut self) -> &mut Board {
+        &mut self.board
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
@@ -453,24 +388,17 @@ impl Model for Ixgbe {
         access::write(self, bar, offset, size, value);
     }
 
-    fn tick(&mut self, now: Picos) {
-        self.now = self.now.max(now);
-        if !self.link_up() || self.now - self.link_polled >= LINK_POLL {
-            self.link_polled = self.now;
+    fn tick(&mut self) {
+        if self.board.link_is_due(self.link_up()) {
             self.poll_link();
         }
     }
 
-    fn step(&mut self, now: Picos) -> usize {
-        if self.poisoned {
-            return 0;
-        }
-        self.tick(now);
+    fn step(&mut self) -> usize {
         if self.stale {
             self.load();
         }
-        let now = self.now;
-        self.mac.tick(now);
+        let now = self.board.now;
         let work = self.transmit(now) + self.receive(now);
         if work != 0 {
             self.flush_stats();
@@ -478,12 +406,7 @@ impl Model for Ixgbe {
         if !self.irq.idle() {
             self.deliver(now);
         }
-        if self.strict {
-            self.condemn();
-        }
-        // What was lost because the driver gave no descriptors is no work: the
-        // driver needs the processor more.
-        work - std::mem::take(&mut self.starved)
+        work
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
@@ -497,34 +420,13 @@ impl Model for Ixgbe {
     }
 
     fn reset(&mut self) {
-        self.poisoned = false;
         self.regs.reset(|_| true);
         self.software_reset();
         self.link_reset();
     }
 
-    fn bus(&mut self) -> &mut Bus {
-        &mut self.bus
-    }
-
-    fn violations(&self) -> &Violations {
-        &self.violations
-    }
-
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
         let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
         self.regs.name(offset)
-    }
-
-    fn wire_counters(&self) -> Counters {
-        self.mac.counters()
-    }
-
-    fn wire_report(&mut self) -> Vec<Note> {
-        self.mac.report()
-    }
-
-    fn offloads_used(&self) -> Used {
-        self.used
     }
 }

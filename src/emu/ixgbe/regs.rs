@@ -63,10 +63,8 @@ pub enum Effect {
     FdirCmd,
     /// Security block status: the data path is empty.
     SecStat,
-    /// The statistic that drivers read first, before those of queues.
-    StatsBegin,
-    /// One that they read after those of queues.
-    StatsEnd,
+    /// Statistics.
+    Counter,
     /// The IEEE 1588 clock.
     Clock,
     /// A stamp that unlocks the next when it was read.
@@ -88,7 +86,7 @@ const fn config(name: &'static str, offset: u32) -> R {
 }
 
 const fn stat(name: &'static str, offset: u32) -> R {
-    Row::new(name, offset, Rc, Plain)
+    Row::new(name, offset, Rc, Counter)
 }
 
 const fn rx(name: &'static str, offset: u32) -> R {
@@ -382,7 +380,7 @@ pub const TABLE: &[R] = &[
     reg("FCRECTL", 0x0ed00),
     reg("FCRETA", 0x0ed10).array(8, 4),
     // Statistics.
-    Row::new("CRCERRS", 0x04000, Rc, StatsBegin),
+    stat("CRCERRS", 0x04000),
     stat("ILLERRC", 0x04004),
     stat("ERRBC", 0x04008),
     stat("MSPDC", 0x04010),
@@ -410,7 +408,7 @@ pub const TABLE: &[R] = &[
     stat("GPRC", 0x04074),
     stat("BPRC", 0x04078),
     stat("MPRC", 0x0407c),
-    Row::new("GPTC", 0x04080, Rc, StatsEnd),
+    stat("GPTC", 0x04080),
     stat("GORCL", 0x04088),
     stat("GORCH", 0x0408c),
     stat("GOTCL", 0x04090),

@@ -63,7 +63,7 @@ pub struct RxQueue {
     /// Filled descriptors that were not written back: those before `head`.
     pending: [[u64; 2]; 4],
     pended: u32,
-    good: QueueGood,
+    pub good: QueueGood,
 }
 
 /// Offset of a receive queue's registers.
@@ -243,7 +243,7 @@ impl Ixgbe {
     #[inline]
     fn receive_one(&mut self, now: Picos) -> bool {
         let looped = self.loopback;
-        let offered = if looped { self.loop_queue.front() } else { self.mac.peek(now) };
+        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
         let Some((frame, at)) = offered else { return false };
         let frame = if frame.len() < MIN_FRAME {
             // Some wires carry what a sending MAC would have padded.
@@ -264,7 +264,7 @@ impl Ixgbe {
             } else if looped {
                 self.loop_queue.pop();
             } else {
-                self.mac.pass_over();
+                self.board.mac.pass_over();
             }
             return true;
         }
@@ -277,26 +277,26 @@ impl Ixgbe {
         } else {
             let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
             // A strict card looks each time, to catch a tail that moves backwards.
-            let look = if self.strict { u32::MAX } else { need };
-            if queue.free(look, route.queue, &self.regs, &mut self.violations) < need {
+            let look = if self.board.strict { u32::MAX } else { need };
+            if queue.free(look, route.queue, &self.regs, &mut self.board.violations) < need {
                 Fate::Full
             } else {
                 let words =
                     describe(self.kind, frame, &headers, &route, queue, self.filters.hash_in_descriptor, looped);
                 let plain = trailer == 0 && !(queue.strip_vlan && headers.vlan.is_some()) && !route.time;
                 if plain {
-                    queue.deliver(&self.bus.memory, frame, words);
+                    queue.deliver(&self.board.bus.memory, frame, words);
                 } else {
                     let changed = Change {
                         strip: queue.strip_vlan && headers.vlan.is_some(),
                         crc: !self.strip_crc,
                         stamp: self.stamp_all.then(|| self.clock.stamp(at)),
                     };
-                    self.used.untagged += u64::from(changed.strip);
+                    self.board.used.untagged += u64::from(changed.strip);
                     changed.apply(frame, &mut self.received);
                     let latched = route.time && self.clock.latch_rx(at, &self.regs);
                     let status = changed.status() | if latched { TS } else { 0 };
-                    queue.deliver(&self.bus.memory, &self.received, [words[0], words[1] | u64::from(status)]);
+                    queue.deliver(&self.board.bus.memory, &self.received, [words[0], words[1] | u64::from(status)]);
                 }
                 self.rx_good.count(frame, frame.len());
                 Fate::Taken
@@ -304,7 +304,7 @@ impl Ixgbe {
         };
         match fate {
             Fate::Taken => self.unflushed |= 1 << route.queue,
-            Fate::Refused => stats::count_no_descriptor(&self.regs, route.queue),
+            Fate::Refused => self.count_no_descriptor(route.queue),
             Fate::Full => return self.no_descriptor(route.queue, looped, now),
         }
         self.done_with_frame(looped, matches!(fate, Fate::Refused));
@@ -315,8 +315,8 @@ impl Ixgbe {
     fn done_with_frame(&mut self, looped: bool, dropped: bool) {
         match (looped, dropped) {
             (true, _) => self.loop_queue.pop(),
-            (false, true) => self.mac.drop_frame(),
-            (false, false) => self.mac.advance(),
+            (false, true) => self.board.mac.drop_frame(),
+            (false, false) => self.board.mac.advance(),
         }
     }
 
@@ -324,20 +324,20 @@ impl Ixgbe {
     /// once if the queue is set to drop, or when the packet buffer is full.
     #[cold]
     fn no_descriptor(&mut self, q: u16, looped: bool, now: Picos) -> bool {
-        let waits = if looped { false } else { self.mac.waits() };
+        let waits = if looped { false } else { self.board.mac.waits() };
         if waits {
             return false;
         }
         if self.rx[usize::from(q)].drop {
-            stats::count_no_descriptor(&self.regs, q);
-        } else if !looped && self.mac.overrun(now) {
+            self.count_no_descriptor(q);
+        } else if !looped && self.board.mac.overrun(now) {
             stats::count_missed(&self.regs);
         } else {
             return false;
         }
         self.cause(RX_MISS);
         self.done_with_frame(looped, true);
-        self.starved += 1;
+        self.board.starved += 1;
         true
     }
 
@@ -347,13 +347,13 @@ impl Ixgbe {
         while queues != 0 {
             let q = queues.trailing_zeros() as u16;
             queues &= queues - 1;
-            if self.nasty && self.random.number().is_multiple_of(4) {
+            if self.board.nasty && self.board.random.number().is_multiple_of(4) {
                 // Late write-back: in some later step.
                 self.unflushed |= 1 << q;
                 continue;
             }
             let queue = &mut self.rx[usize::from(q)];
-            queue.flush(&self.bus.memory);
+            queue.flush(&self.board.bus.memory);
             if !self.mapped {
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
             }
@@ -367,15 +367,15 @@ impl Ixgbe {
         let queue = &mut self.rx[usize::from(q)];
         match (queue.enabled, on) {
             (false, true) => {
-                queue.enable(q, &self.regs, self.kind, &mut self.violations);
+                queue.enable(q, &self.regs, self.kind, &mut self.board.violations);
                 // In a page that is mapped, nobody knows which came first.
                 let [head, tail] = [0x10, 0x18].map(|register| self.regs.peek(registers(q) + register));
                 if tail != head && !self.mapped {
-                    self.violations.note("RDT written before the queue was enabled");
+                    self.board.violations.note("RDT written before the queue was enabled");
                 }
             }
             (true, false) => {
-                queue.flush(&self.bus.memory);
+                queue.flush(&self.board.bus.memory);
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
                 self.regs.poke(registers(q) + 0x10, 0);
                 self.regs.poke(registers(q) + 0x18, 0);
@@ -383,9 +383,9 @@ impl Ixgbe {
             }
             (true, true) => {
                 match offset.wrapping_sub(registers(q)) {
-                    0..0x0c => self.violations.note("base or length of an enabled receive queue written"),
+                    0..0x0c => self.board.violations.note("base or length of an enabled receive queue written"),
                     // DPDK writes the head once more behind the enable bit.
-                    0x10 => queue.rewind(self.regs.peek(offset), &mut self.violations),
+                    0x10 => queue.rewind(self.regs.peek(offset), &mut self.board.violations),
                     _ => {}
                 }
                 queue.update(q, &self.regs);

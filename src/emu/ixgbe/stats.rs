@@ -4,6 +4,7 @@
 use super::super::RegisterFile;
 use super::Ixgbe;
 use super::regs::Effect;
+use std::collections::BTreeSet;
 
 /// MPC: frames that no packet buffer had room for.
 const MPC: u32 = 0x03fa0;
@@ -56,6 +57,15 @@ pub struct QueueGood {
     pub frames: u32,
     /// Bytes without FCS.
     pub bytes: u64,
+    /// Received frames that found no descriptor.
+    pub lost: u32,
+}
+
+/// Since when queue counters in mapped pages stand as they do.
+#[derive(Default)]
+pub struct Shown {
+    /// Counters elsewhere that were read since then.
+    by: BTreeSet<u32>,
 }
 
 impl Ixgbe {
@@ -86,18 +96,28 @@ impl Ixgbe {
     }
 
     /// A driver that has the receive queues' pages mapped reads their counters
-    /// without the card noticing, so reading cannot clear them. They are brought
-    /// up to date when it begins to read statistics, with the first of them...
-    pub(super) fn show_queue_counters(&mut self) {
-        for (q, queue) in self.rx.iter_mut().enumerate().filter(|(_, queue)| queue.enabled) {
+    /// without the card noticing, so reading cannot clear them. They show what came
+    /// up to the moment when the driver began to read its counters: with the first
+    /// other one that it reads, and anew with the first that it reads again.
+    pub(super) fn show_queue_counters(&mut self, read: u32) {
+        if self.shown.by.insert(read) && self.shown.by.len() > 1 {
+            return;
+        }
+        self.shown.by = BTreeSet::from([read]);
+        for register in (0..16).flat_map(|n| [QPRC, QBRC, QBRC + 4, QPRDC].map(|at| at + 0x40 * n)) {
+            self.regs.poke(register, 0);
+        }
+        for (q, queue) in self.rx.iter_mut().enumerate() {
             count_rx_queue(&self.regs, q as u16, queue.take_good());
         }
     }
 
-    /// ... and cleared when it is past them.
-    pub(super) fn clear_queue_counters(&mut self) {
-        for register in (0..16).flat_map(|n| [QPRC, QBRC, QBRC + 4].map(|at| at + 0x40 * n)) {
-            self.regs.poke(register, 0);
+    /// A frame found no descriptor in queue `q` and was dropped.
+    pub(super) fn count_no_descriptor(&mut self, q: u16) {
+        let queue = &mut self.rx[usize::from(q)];
+        queue.good.lost += 1;
+        if !self.mapped {
+            count_rx_queue(&self.regs, q, queue.take_good());
         }
     }
 
@@ -124,6 +144,7 @@ pub fn count_rx_queue(regs: &RegisterFile<Effect>, q: u16, good: QueueGood) {
     let n = counter(regs, RQSMR, q);
     regs.count(QPRC + 0x40 * n, good.frames);
     regs.count36(QBRC + 0x40 * n, good.bytes);
+    regs.count(QPRDC + 0x40 * n, good.lost);
 }
 
 /// Adds a transmit queue's step to its counter.
@@ -131,11 +152,6 @@ pub fn count_tx_queue(regs: &RegisterFile<Effect>, q: u16, good: QueueGood) {
     let n = counter(regs, TQSM, q);
     regs.count(QPTC + 4 * n, good.frames);
     regs.count36(QBTC + 8 * n, good.bytes);
-}
-
-/// A frame found no descriptor in queue `q` and was dropped.
-pub fn count_no_descriptor(regs: &RegisterFile<Effect>, q: u16) {
-    regs.count(QPRDC + 0x40 * counter(regs, RQSMR, q), 1);
 }
 
 /// A frame found the packet buffer full.

@@ -1,6 +1,7 @@
 //! The model driven by hand: offsets and bytes as they stand in the datasheet.
 
 use crate::dma::{Addressing, Arena};
+use crate::emu::in_process::Slot;
 use crate::emu::{Drive, Engine, Spec, Tap};
 use crate::pci::{Bar, Doorbell, Function};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ const TX_BUFFERS: usize = 0x100000;
 /// A card on a wire and a driver that writes what a test tells it to.
 struct Bench {
     engine: Engine,
+    slot: Arc<Slot>,
     function: Arc<dyn Function>,
     bar: Bar,
     tap: Tap,
@@ -43,7 +45,9 @@ impl Bench {
 
     fn unlinked(spec: &str) -> Bench {
         let engine = Engine::new(Drive::Manual);
-        let (function, tap) = engine.open(&spec.parse::<Spec>().unwrap()).unwrap();
+        let (slot, tap) = engine.plug(&spec.parse::<Spec>().unwrap()).unwrap();
+        let slot = Arc::new(slot);
+        let function: Arc<dyn Function> = slot.clone();
         let arena = Arena::new(4 << 20, Addressing::Translated).unwrap();
         function.map(&arena).unwrap();
         function.set_bus_master(true).unwrap();
@@ -52,7 +56,7 @@ impl Bench {
         let rx_bell = (0..4).map(|q| bell(0x1018 + 0x40 * q)).collect();
         let tx_bell = (0..4).map(|q| bell(0x6018 + 0x40 * q)).collect();
         let (rx_next, tx_next, buffer) = ([0; 4], [0; 4], 2048);
-        let bench = Bench { engine, function, bar, tap, arena, buffer, rx_next, tx_next, rx_bell, tx_bell };
+        let bench = Bench { engine, slot, function, bar, tap, arena, buffer, rx_next, tx_next, rx_bell, tx_bell };
         bench.write(0x00000, 0x0400_0008);
         assert_eq!(bench.read(0x00000) & 0x0400_0008, 0);
         bench

@@ -168,7 +168,7 @@ impl Ixgbe {
         let queues = self.tx_active.len();
         for turn in 0..queues {
             let q = self.tx_active[(self.tx_turn + turn) % queues];
-            self.tx[usize::from(q)].look(q, &self.regs, &mut self.violations);
+            self.tx[usize::from(q)].look(q, &self.regs, &mut self.board.violations);
             for _ in 0..STEP {
                 match self.fetch(q) {
                     Next::Nothing => break,
@@ -184,7 +184,7 @@ impl Ixgbe {
             }
         }
         self.tx_turn = (self.tx_turn + 1) % queues;
-        if work != 0 || self.nasty {
+        if work != 0 || self.board.nasty {
             self.finish_transmit();
         }
         work
@@ -194,7 +194,7 @@ impl Ixgbe {
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
         let queue = &mut self.tx[usize::from(q)];
-        let memory = &self.bus.memory;
+        let memory = &self.board.bus.memory;
         self.packet.clear();
         let mut at = queue.head;
         let (mut descriptors, mut reports) = (0u32, 0u64);
@@ -216,7 +216,7 @@ impl Ixgbe {
                 first = command;
             }
             if len == 0 || self.packet.len() + len > TSO_MAX {
-                self.violations.note("transmit descriptor without data, or a packet without end");
+                self.board.violations.note("transmit descriptor without data, or a packet without end");
             } else {
                 // Where memory is not mapped the driver is told that it is done;
                 // the violation is counted.
@@ -233,7 +233,7 @@ impl Ixgbe {
             }
         }
         if descriptors > DESCRIPTORS_MAX {
-            self.violations.note("packet of more than 40 descriptors");
+            self.board.violations.note("packet of more than 40 descriptors");
         }
         self.out.busy = true;
         self.out.queue = q;
@@ -255,9 +255,9 @@ impl Ixgbe {
         // The driver's own FCS; a wire here carries none.
         packet.truncate(packet.len().saturating_sub(fcs));
         if first & DEXT != 0 && first & (TSE | VLE | POPTS) != 0 {
-            self.used.summed += u64::from(first & POPTS != 0);
-            self.used.segmented += u64::from(first & TSE != 0);
-            self.used.tagged += u64::from(first & VLE != 0);
+            self.board.used.summed += u64::from(first & POPTS != 0);
+            self.board.used.segmented += u64::from(first & TSE != 0);
+            self.board.used.tagged += u64::from(first & VLE != 0);
         }
         self.out.offload = if first & DEXT == 0 {
             let offload = offload::legacy(first >> 48, first & VLE != 0, self.vlan_type);
@@ -272,13 +272,13 @@ impl Ixgbe {
                 vlan: first & VLE != 0,
                 payload: payload.saturating_sub(fcs),
             };
-            offload::prepare(packet, wanted, slot, self.tcp_flags, self.vlan_type, &mut self.violations)
+            offload::prepare(packet, wanted, slot, self.tcp_flags, self.vlan_type, &mut self.board.violations)
         };
         if !self.out.offload.segments() {
             let len = packet.len() + self.out.offload.tag_len();
             if packet.len() < 17 || len > MAX_FRAME {
                 if !packet.is_empty() {
-                    self.violations.note("frame shorter than 17 bytes or longer than 16 KiB");
+                    self.board.violations.note("frame shorter than 17 bytes or longer than 16 KiB");
                 }
                 self.complete();
                 return Next::Other;
@@ -296,12 +296,12 @@ impl Ixgbe {
     fn not_data(&mut self, q: u16, words: [u64; 2], before: u32) -> Next {
         if words[1] >> 20 & 0xf == 2 {
             if before != 0 {
-                self.violations.note("context descriptor inside a packet");
+                self.board.violations.note("context descriptor inside a packet");
             }
             let context = Context::decode(words);
             self.tx[usize::from(q)].contexts[context.slot] = Some(context);
         } else {
-            self.violations.note("transmit descriptor of an unknown type");
+            self.board.violations.note("transmit descriptor of an unknown type");
         }
         self.out.queue = q;
         self.out.descriptors = before + 1;
@@ -326,7 +326,7 @@ impl Ixgbe {
                 }
                 now
             } else {
-                let Sent::Done(at) = self.mac.send(frame, now) else { return false };
+                let Sent::Done(at) = self.board.mac.send(frame, now) else { return false };
                 at
             };
             self.tx_good.count(frame, frame.len());
@@ -357,7 +357,7 @@ impl Ixgbe {
         }
         self.tx_reported |= 1 << self.out.queue;
         if let Some(iova) = queue.head_write_back {
-            if let Some(word) = self.bus.memory.word32(iova) {
+            if let Some(word) = self.board.bus.memory.word32(iova) {
                 word.store(queue.head, Ordering::Release);
             }
             return;
@@ -365,11 +365,11 @@ impl Ixgbe {
         while reports != 0 {
             let at = queue.after(first, reports.trailing_zeros());
             reports &= reports - 1;
-            if self.nasty {
+            if self.board.nasty {
                 queue.late.push(at);
                 continue;
             }
-            report(&self.bus.memory, queue.base, at);
+            report(&self.board.bus.memory, queue.base, at);
         }
     }
 
@@ -381,9 +381,9 @@ impl Ixgbe {
             if queue.good.frames != 0 {
                 stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
             }
-            if !queue.late.is_empty() && self.random.number().is_multiple_of(4) {
+            if !queue.late.is_empty() && self.board.random.number().is_multiple_of(4) {
                 for at in queue.late.drain(..) {
-                    report(&self.bus.memory, queue.base, at);
+                    report(&self.board.bus.memory, queue.base, at);
                 }
                 self.tx_reported |= 1 << q;
             }
@@ -401,7 +401,7 @@ impl Ixgbe {
         let queue = &mut self.tx[usize::from(q)];
         match (queue.enabled, on) {
             (false, true) => {
-                queue.enable(q, &self.regs, &mut self.violations);
+                queue.enable(q, &self.regs, &mut self.board.violations);
                 self.tx_active.push(q);
             }
             (true, false) => {
@@ -413,8 +413,8 @@ impl Ixgbe {
                 self.out.busy &= self.out.queue != q;
             }
             (true, true) => match offset.wrapping_sub(registers(q)) {
-                0..0x0c => self.violations.note("base or length of an enabled transmit queue written"),
-                0x10 => queue.rewind(self.regs.peek(offset), &mut self.violations),
+                0..0x0c => self.board.violations.note("base or length of an enabled transmit queue written"),
+                0x10 => queue.rewind(self.regs.peek(offset), &mut self.board.violations),
                 _ => {}
             },
             (false, false) => {}

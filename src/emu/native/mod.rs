@@ -112,7 +112,7 @@ impl Machine {
         let mut cards = Vec::new();
         let mut configs = Vec::new();
         for (number, (slot, tap)) in plugged.into_iter().enumerate() {
-            let profile = slot.with(|card| card.profile().clone())?;
+            let profile = slot.with(|card| *card.profile())?;
             let place = tree::seat(number, &profile)?;
             configs.push(Config::new(place.config.clone(), &slot));
             cards.push(Seated { slot, tap, place });

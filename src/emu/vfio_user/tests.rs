@@ -32,7 +32,7 @@ impl Served {
         let thread = thread::spawn(move || {
             let stopped = || stopping.load(Ordering::Relaxed);
             server.run(stopped).unwrap();
-            server.card().model().wire_counters()
+            server.card().board().mac.counters()
         });
         Served { stop, thread: Some(thread), path, seen, _directory: directory }
     }

@@ -24,7 +24,7 @@ impl Virtio {
                 self.read_device(offset - regs::DEVICE_AT, size)
             }
             _ => {
-                self.violations.note(format!("read outside the structures: {offset:#x}"));
+                self.board.violations.note(format!("read outside the structures: {offset:#x}"));
                 0
             }
         }
@@ -33,7 +33,7 @@ impl Virtio {
     fn read_common(&mut self, offset: u32, size: u8) -> u64 {
         let Some(&(at, width, name, field, _)) = regs::row(offset) else { return 0 };
         if at != offset || width != size {
-            self.violations.note(format!("read of {name} that is not of {width} bytes"));
+            self.board.violations.note(format!("read of {name} that is not of {width} bytes"));
         }
         let half = |value: u64, n: u32| if n < 2 { value >> (32 * n) & 0xffff_ffff } else { 0 };
         let queue = self.queues.get(usize::from(self.select));
@@ -64,7 +64,7 @@ impl Virtio {
         bytes[12..16].copy_from_slice(&self.megabits.to_le_bytes());
         bytes[16] = 1;
         if size > 4 || !offset.is_multiple_of(u32::from(size)) {
-            self.violations.note("read of the device's configuration that is not aligned");
+            self.board.violations.note("read of the device's configuration that is not aligned");
         }
         bytes[offset as usize..].iter().take(usize::from(size)).rev().fold(0, |v, b| v << 8 | u64::from(*b))
     }
@@ -73,19 +73,19 @@ impl Virtio {
         match offset {
             0..regs::COMMON_LEN => self.write_common(offset, size, value),
             NOTIFY_AT.. if u64::from(offset) < regs::BAR_LEN => self.notified(offset, size, value as u32),
-            regs::DEVICE_AT..NOTIFY_AT => self.violations.note("write to the device's configuration"),
-            _ => self.violations.note(format!("write outside the structures: {offset:#x}")),
+            regs::DEVICE_AT..NOTIFY_AT => self.board.violations.note("write to the device's configuration"),
+            _ => self.board.violations.note(format!("write outside the structures: {offset:#x}")),
         }
     }
 
     fn write_common(&mut self, offset: u32, size: u8, value: u64) {
         let Some(&(at, width, name, field, writable)) = regs::row(offset) else { return };
         if at != offset || width != size {
-            self.violations.note(format!("write to {name} that is not of {width} bytes"));
+            self.board.violations.note(format!("write to {name} that is not of {width} bytes"));
             return;
         }
         if !writable {
-            self.violations.note(format!("write to read-only {name}"));
+            self.board.violations.note(format!("write to read-only {name}"));
             return;
         }
         match field {
@@ -101,12 +101,12 @@ impl Virtio {
 
     fn take_features(&mut self, half: u32) {
         if self.status & status::FEATURES_OK != 0 {
-            self.violations.note("features written after FEATURES_OK");
+            self.board.violations.note("features written after FEATURES_OK");
         } else if self.driver_select < 2 {
             let shift = 32 * self.driver_select;
             self.taken = self.taken & !(0xffff_ffff << shift) | u64::from(half) << shift;
         } else if half != 0 {
-            self.violations.note("features written that do not exist");
+            self.board.violations.note("features written that do not exist");
         }
     }
 
@@ -118,11 +118,11 @@ impl Virtio {
         }
         let value = value & !NEEDS_RESET | self.status & NEEDS_RESET;
         if self.status & !value != 0 {
-            self.violations.note("device_status bit cleared without a reset");
+            self.board.violations.note("device_status bit cleared without a reset");
         }
         for (step, before) in [(DRIVER, ACKNOWLEDGE), (FEATURES_OK, DRIVER), (DRIVER_OK, FEATURES_OK)] {
             if value & step != 0 && value & before == 0 {
-                self.violations.note("device_status out of order");
+                self.board.violations.note("device_status out of order");
             }
         }
         let mut accepted = value;
@@ -130,7 +130,7 @@ impl Virtio {
             accepted &= !(FEATURES_OK | DRIVER_OK);
         }
         if accepted & DRIVER_OK != 0 && self.status & DRIVER_OK == 0 {
-            self.reset_at.get_or_insert(self.now);
+            self.reset_at.get_or_insert(self.board.now);
         }
         self.status = accepted;
     }
@@ -140,7 +140,7 @@ impl Virtio {
         let taken = self.taken;
         let mut agreed = true;
         let mut refuse = |rule: &'static str| {
-            self.violations.note(rule);
+            self.board.violations.note(rule);
             agreed = false;
         };
         if taken & !self.offered != 0 {
@@ -159,20 +159,20 @@ impl Virtio {
 
     fn write_queue(&mut self, field: Field, value: u64) {
         let Some(queue) = self.queues.get_mut(usize::from(self.select)) else {
-            self.violations.note("field of a queue that does not exist written");
+            self.board.violations.note("field of a queue that does not exist written");
             return;
         };
         if queue.ring.is_some() {
             // Its vector may change.
             if field != Field::QueueVector {
-                self.violations.note("field of a queue that is on written");
+                self.board.violations.note("field of a queue that is on written");
                 return;
             }
         }
         match field {
             Field::QueueSize => {
                 if value == 0 || value > u64::from(queue.size) {
-                    self.violations.note("queue_size of 0 or more than there are");
+                    self.board.violations.note("queue_size of 0 or more than there are");
                 } else {
                     queue.size = value as u16;
                 }
@@ -216,7 +216,7 @@ impl Virtio {
             None => {
                 queue.ring = Some(Ring::new(agreed, queue.size, queue.addresses));
                 if running {
-                    self.violations.note("queue turned on after DRIVER_OK");
+                    self.board.violations.note("queue turned on after DRIVER_OK");
                 }
             }
         }

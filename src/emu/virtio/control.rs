@@ -67,11 +67,11 @@ impl Virtio {
             let answer = self.command(&chain);
             let written = match chain.writable.last() {
                 Some(&(address, len)) => {
-                    self.bus.memory.write(address + u64::from(len) - 1, &[answer]);
+                    self.board.bus.memory.write(address + u64::from(len) - 1, &[answer]);
                     chain.writable_len() as u32
                 }
                 None => {
-                    self.violations.note("command without room for its answer");
+                    self.board.violations.note("command without room for its answer");
                     0
                 }
             };
@@ -84,9 +84,12 @@ impl Virtio {
     fn command(&mut self, chain: &Chain) -> u8 {
         let mut bytes = Vec::new();
         let whole = chain.readable_len() <= LONGEST
-            && chain.readable.iter().all(|&(address, len)| self.bus.memory.append(address, len as usize, &mut bytes));
+            && chain
+                .readable
+                .iter()
+                .all(|&(address, len)| self.board.bus.memory.append(address, len as usize, &mut bytes));
         let [class, number, data @ ..] = &bytes[..] else {
-            self.violations.note("command of less than two bytes");
+            self.board.violations.note("command of less than two bytes");
             return ERR;
         };
         if !whole {
@@ -100,7 +103,7 @@ impl Virtio {
             _ => 0,
         };
         if needed != 0 && !self.has(needed) {
-            self.violations.note("command that was not agreed on");
+            self.board.violations.note("command that was not agreed on");
             return ERR;
         }
         match (class, number, data) {
@@ -114,13 +117,13 @@ impl Virtio {
             (4, 0, [low, high]) => {
                 let pairs = u16::from_le_bytes([*low, *high]);
                 if !(1..=PAIRS).contains(&pairs) {
-                    self.violations.note("a number of queues that there are not");
+                    self.board.violations.note("a number of queues that there are not");
                     return ERR;
                 }
                 self.pairs = pairs;
             }
             _ => {
-                self.violations.note(format!("command {class}.{number} that is unknown or of the wrong length"));
+                self.board.violations.note(format!("command {class}.{number} that is unknown or of the wrong length"));
                 return ERR;
             }
         }
@@ -145,7 +148,7 @@ impl Virtio {
     }
 
     fn bad_tables(&mut self) -> u8 {
-        self.violations.note("address tables shorter than they say");
+        self.board.violations.note("address tables shorter than they say");
         ERR
     }
 }

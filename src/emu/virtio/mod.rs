@@ -26,6 +26,7 @@
 mod config;
 mod control;
 mod features;
+mod models;
 mod receive;
 mod regs;
 mod ring;
@@ -35,15 +36,15 @@ mod transmit;
 
 use self::config::status;
 use self::control::Filter;
-use self::features::{MQ, MRG_RXBUF, NOTIFICATION_DATA, OFFERED, RING_PACKED};
+use self::features::{MQ, NOTIFICATION_DATA};
+pub use self::models::MODELS;
 use self::regs::{NOTIFY_AT, NOTIFY_STEP};
 use self::ring::{Agreed, Broken, Chain, Ring};
 use self::transmit::Outgoing;
 use super::card::factory_address;
-use super::wire::{Counters, Mac, Note, Random, Speed};
-use super::{Bus, DoorbellPage, Model, Page, Picos, Profile, Spec, Violations};
+use super::wire::Speed;
+use super::{Board, DoorbellPage, Model, Page, Picos, Spec};
 use crate::dma::Iova;
-use crate::pci::Id;
 use std::sync::atomic::Ordering;
 
 /// Pairs of queues.
@@ -63,10 +64,6 @@ const VECTORS: u16 = QUEUES + 1;
 
 /// No vector.
 const NO_VECTOR: u16 = 0xffff;
-
-/// Line rate of its wire, unless the specification says another. The device
-/// itself has none.
-pub const SPEED: u64 = 10_000_000_000;
 
 /// What a word of the notification page holds until a driver writes there.
 const SILENT: u32 = u32::MAX;
@@ -101,16 +98,7 @@ impl Queue {
 
 /// One emulated device.
 pub struct Virtio {
-    profile: Profile,
-    bus: Bus,
-    mac: Mac,
-    violations: Violations,
-    strict: bool,
-    /// Strict, and something was violated: the device is dead.
-    poisoned: bool,
-    nasty: bool,
-    random: Random,
-    now: Picos,
+    board: Board,
     offered: u64,
     notify: Page,
 
@@ -132,7 +120,6 @@ pub struct Virtio {
     factory: [u8; 6],
     megabits: u32,
     link: bool,
-    link_delay: Picos,
     reset_at: Option<Picos>,
     filter: Filter,
     pairs: u16,
@@ -141,65 +128,19 @@ pub struct Virtio {
     chains: Vec<Chain>,
     packet: Vec<u8>,
     out: Outgoing,
-    /// Frames lost in this step because a queue had no buffer.
-    starved: usize,
-}
-
-/// What a device offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Split rings only.
-    Split,
-    /// Packed rings as well.
-    Packed,
-    /// Split rings, and each received packet in a single buffer.
-    Single,
-}
-
-impl Kind {
-    /// Name of the card.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Split => "virtio",
-            Kind::Packed => "virtio-packed",
-            Kind::Single => "virtio-single",
-        }
-    }
 }
 
 impl Virtio {
-    /// A device at the end of a wire, powered on.
-    pub fn new(kind: Kind, spec: &Spec, mac: Mac) -> Self {
-        let id = Id { vendor: 0x1af4, device: 0x1041, subsystem_vendor: 0x1af4, subsystem: 0x1100, revision: 1 };
-        let (megabits, bits) = match spec.speed.unwrap_or(Speed::Bits(SPEED)) {
-            Speed::Bits(bits) => ((bits / 1_000_000).min(0x7fff_ffff) as u32, bits),
-            Speed::Max => (u32::MAX, 0),
-        };
-        let profile = Profile {
-            name: kind.name(),
-            id,
-            bars: [regs::BAR_LEN, 0, 0, 0, 16 << 10, 0],
-            io: 0,
-            vectors: VECTORS,
-            msix: (4, 0, 0x2000),
-            speed: bits,
+    /// A device that offers these features, powered on.
+    pub fn new(offered: u64, board: Board, spec: &Spec) -> Self {
+        let megabits = match spec.speed.unwrap_or(Speed::Bits(board.profile.speed)) {
+            Speed::Bits(bits) => (bits / 1_000_000).min(0x7fff_ffff) as u32,
+            Speed::Max => u32::MAX,
         };
         let factory = spec.mac.unwrap_or_else(factory_address);
         let mut device = Virtio {
-            profile,
-            bus: Bus::new(VECTORS),
-            mac,
-            violations: Violations::default(),
-            strict: spec.strict,
-            poisoned: false,
-            nasty: spec.nasty,
-            random: Random::new(spec.seed),
-            now: 0,
-            offered: match kind {
-                Kind::Split => OFFERED,
-                Kind::Packed => OFFERED | RING_PACKED,
-                Kind::Single => OFFERED & !MRG_RXBUF,
-            },
+            board,
+            offered,
             notify: Page::row(1)[0].clone(),
             device_select: 0,
             driver_select: 0,
@@ -215,7 +156,6 @@ impl Virtio {
             factory,
             megabits,
             link: false,
-            link_delay: spec.link.unwrap_or(0),
             reset_at: None,
             filter: Filter::default(),
             pairs: 1,
@@ -223,7 +163,6 @@ impl Virtio {
             chains: Vec::new(),
             packet: Vec::with_capacity(2048),
             out: Outgoing::new(),
-            starved: 0,
         };
         device.restart();
         device
@@ -257,7 +196,7 @@ impl Virtio {
 
     /// A rule was broken that a device cannot go on after (§2.1.2).
     fn stop(&mut self, rule: Broken) {
-        self.violations.note(rule);
+        self.board.violations.note(rule);
         self.status |= status::NEEDS_RESET;
         self.config_changed();
     }
@@ -266,7 +205,7 @@ impl Virtio {
         self.generation = self.generation.wrapping_add(1);
         if self.status & status::DRIVER_OK != 0 {
             self.isr |= 2;
-            self.bus.interrupts.signal(self.config_vector);
+            self.board.bus.interrupts.signal(self.config_vector);
         }
     }
 
@@ -278,10 +217,10 @@ impl Virtio {
                 continue;
             }
             let Some(ring) = &mut queue.ring else { continue };
-            match ring.wants_interrupt(&self.bus.memory, &mut self.violations) {
+            match ring.wants_interrupt(&self.board.bus.memory, &mut self.board.violations) {
                 Ok(true) => {
                     self.isr |= 1;
-                    self.bus.interrupts.signal(queue.vector);
+                    self.board.bus.interrupts.signal(queue.vector);
                 }
                 Ok(false) => {}
                 Err(rule) => self.stop(rule),
@@ -296,7 +235,7 @@ impl Virtio {
         let place = (offset - NOTIFY_AT) / NOTIFY_STEP;
         let with_data = self.has(NOTIFICATION_DATA);
         let Some(queue) = self.queues.get_mut(place as usize) else {
-            self.violations.note("notification of a queue that does not exist");
+            self.board.violations.note("notification of a queue that does not exist");
             return;
         };
         let data = (value >> 16) as u16;
@@ -315,10 +254,10 @@ impl Virtio {
         };
         queue.busy = wrong.is_none();
         match (wrong, &queue.ring) {
-            (Some(rule), _) => self.violations.note(rule),
+            (Some(rule), _) => self.board.violations.note(rule),
             (None, Some(ring)) => {
                 // It is looked at from here on, until it is found empty.
-                if let Err(rule) = ring.want_notice(&self.bus.memory, false) {
+                if let Err(rule) = ring.want_notice(&self.board.bus.memory, false) {
                     self.stop(rule);
                 }
             }
@@ -340,17 +279,12 @@ impl Virtio {
     }
 
     fn poll_link(&mut self) {
-        let waited = self.reset_at.is_some_and(|since| self.now - since >= self.link_delay);
-        let link = waited && self.mac.carrier();
+        let waited = self.reset_at.is_some_and(|since| self.board.now - since >= self.board.link_delay);
+        let link = waited && self.board.mac.carrier();
         if link != self.link {
             self.link = link;
             self.config_changed();
         }
-    }
-
-    fn condemn(&mut self) {
-        let total = self.violations.total() + self.bus.memory.violations_total();
-        self.poisoned = self.strict && total > 0;
     }
 }
 
@@ -360,8 +294,12 @@ fn known_vector(vector: u16) -> u16 {
 }
 
 impl Model for Virtio {
-    fn profile(&self) -> &Profile {
-        &self.profile
+    fn board(&self) -> &Board {
+        &self.board
+    }
+
+    fn board_mut(&mut self) -> &mut Board {
+        &mut self.board
     }
 
     fn capabilities(&self) -> Vec<Vec<u8>> {
@@ -369,32 +307,22 @@ impl Model for Virtio {
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
-        if self.poisoned {
-            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
-        }
         if bar != 0 || offset >= regs::BAR_LEN {
-            self.violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
+            self.board.violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
             return 0;
         }
-        let value = self.read_register(offset as u32, size);
-        self.condemn();
-        value
+        self.read_register(offset as u32, size)
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        if self.poisoned {
-            return;
-        }
         if bar != 0 || offset >= regs::BAR_LEN {
-            self.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
+            self.board.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
         } else {
             self.write_register(offset as u32, size, value);
         }
-        self.condemn();
     }
 
-    fn tick(&mut self, now: Picos) {
-        self.now = self.now.max(now);
+    fn tick(&mut self) {
         self.poll_link();
         // Commands move no packet, and are carried out at once.
         self.look();
@@ -403,13 +331,8 @@ impl Model for Virtio {
         }
     }
 
-    fn step(&mut self, now: Picos) -> usize {
-        if self.poisoned {
-            return 0;
-        }
-        self.tick(now);
-        let now = self.now;
-        self.mac.tick(now);
+    fn step(&mut self) -> usize {
+        let now = self.board.now;
         let mut work = 0;
         if self.running() {
             work = self.transmit(now) + self.receive(now);
@@ -417,12 +340,7 @@ impl Model for Virtio {
                 self.interrupt();
             }
         }
-        if self.strict {
-            self.condemn();
-        }
-        // What was lost because the driver gave no buffers is no work: the
-        // driver needs the processor more.
-        work - std::mem::take(&mut self.starved)
+        work
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
@@ -430,16 +348,7 @@ impl Model for Virtio {
     }
 
     fn reset(&mut self) {
-        self.poisoned = false;
         self.restart();
-    }
-
-    fn bus(&mut self) -> &mut Bus {
-        &mut self.bus
-    }
-
-    fn violations(&self) -> &Violations {
-        &self.violations
     }
 
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
@@ -455,13 +364,5 @@ impl Model for Virtio {
             NOTIFY_AT.. => Some(format!("notify({})", (offset - NOTIFY_AT) / NOTIFY_STEP)),
             _ => None,
         }
-    }
-
-    fn wire_counters(&self) -> Counters {
-        self.mac.counters()
-    }
-
-    fn wire_report(&mut self) -> Vec<Note> {
-        self.mac.report()
     }
 }

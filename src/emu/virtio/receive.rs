@@ -32,18 +32,18 @@ impl Virtio {
             if !self.link {
                 return work;
             }
-            let Some((frame, _)) = self.mac.peek(now) else { break };
+            let Some((frame, _)) = self.board.mac.peek(now) else { break };
             if !self.filter.accepts(frame) {
-                self.mac.pass_over();
+                self.board.mac.pass_over();
                 work += 1;
                 continue;
             }
             let q = 2 * (flow(frame) % u32::from(self.pairs)) as u16;
             match self.deliver(q, now) {
-                Fate::Received => self.mac.advance(),
+                Fate::Received => self.board.mac.advance(),
                 Fate::Lost => {
-                    self.mac.drop_frame();
-                    self.starved += 1;
+                    self.board.mac.drop_frame();
+                    self.board.starved += 1;
                 }
                 Fate::Waits => break,
             }
@@ -55,7 +55,7 @@ impl Virtio {
     /// Writes the frame that `peek` shows into buffers of queue `q`.
     fn deliver(&mut self, q: u16, now: Picos) -> Fate {
         let merging = self.has(MRG_RXBUF);
-        let needed = HEADER + self.mac.peek(now).map_or(0, |(frame, _)| frame.len());
+        let needed = HEADER + self.board.mac.peek(now).map_or(0, |(frame, _)| frame.len());
         let mut chains = std::mem::take(&mut self.chains);
         let mut count = 0;
         let mut room = 0;
@@ -64,7 +64,7 @@ impl Virtio {
                 break Fate::Received;
             }
             if count == MOST {
-                self.violations.note("receive buffers so short that a frame takes more than 64");
+                self.board.violations.note("receive buffers so short that a frame takes more than 64");
                 break Fate::Lost;
             }
             if count == chains.len() {
@@ -72,7 +72,7 @@ impl Virtio {
             }
             match self.fetch(q, &mut chains[count]) {
                 Ok(true) => {}
-                Ok(false) if self.mac.waits() || !self.mac.overrun(now) => break Fate::Waits,
+                Ok(false) if self.board.mac.waits() || !self.board.mac.overrun(now) => break Fate::Waits,
                 Ok(false) => break Fate::Lost,
                 Err(rule) => {
                     self.stop(rule);
@@ -81,13 +81,13 @@ impl Virtio {
             }
             let len = chains[count].writable_len();
             if !chains[count].readable.is_empty() {
-                self.violations.note("receive chain with a readable descriptor");
+                self.board.violations.note("receive chain with a readable descriptor");
             }
             if !merging && len < WHOLE_FRAME {
-                self.violations.note("receive buffer shorter than a frame and its header");
+                self.board.violations.note("receive buffer shorter than a frame and its header");
             }
             if len < HEADER {
-                self.violations.note("receive buffer shorter than a header");
+                self.board.violations.note("receive buffer shorter than a header");
             }
             room += len;
             count += 1;
@@ -110,7 +110,7 @@ impl Virtio {
 
     fn write_frame(&mut self, q: u16, chains: &[Chain], now: Picos) {
         let verify = self.has(GUEST_CSUM);
-        let Some((frame, _)) = self.mac.peek(now) else { return };
+        let Some((frame, _)) = self.board.mac.peek(now) else { return };
         let mut header = [0; HEADER];
         const DATA_VALID: u8 = 2;
         if verify && Parsed::of(frame).l4_checksum(frame) == Verdict::Good {
@@ -127,7 +127,7 @@ impl Virtio {
                     let piece = if left[0].is_empty() { &mut left[1] } else { &mut left[0] };
                     let here = piece.len().min(len as usize - at);
                     // Where memory is not mapped the bytes are lost, and counted.
-                    self.bus.memory.write(address + at as u64, &piece[..here]);
+                    self.board.bus.memory.write(address + at as u64, &piece[..here]);
                     *piece = &piece[here..];
                     at += here;
                 }

@@ -75,7 +75,7 @@ impl Virtio {
         let early = used.len();
         let mut chain = std::mem::take(&mut self.chain);
         for _ in 0..STEP {
-            if !self.out.drain(&mut self.mac, now) {
+            if !self.out.drain(&mut self.board.mac, now) {
                 break;
             }
             match self.fetch(q, &mut chain) {
@@ -92,7 +92,7 @@ impl Virtio {
         }
         self.chain = chain;
         let work = used.len() - early;
-        if self.nasty {
+        if self.board.nasty {
             self.shuffle(q, &mut used);
         }
         self.put_back(q, &used);
@@ -102,16 +102,16 @@ impl Virtio {
     /// Nothing says that a device uses buffers in order, or at once.
     fn shuffle(&mut self, q: u16, used: &mut Vec<(u16, u16, u32)>) {
         for n in (1..used.len()).rev() {
-            used.swap(n, self.random.below(n as u64 + 1) as usize);
+            used.swap(n, self.board.random.below(n as u64 + 1) as usize);
         }
-        let keep = self.random.below(used.len() as u64 + 1) as usize;
+        let keep = self.board.random.below(used.len() as u64 + 1) as usize;
         self.queues[usize::from(q)].late = used.split_off(used.len() - keep.min(used.len()) / 2);
     }
 
     /// The next chain of a queue that is being worked off. When there is none
     /// the driver is asked to notify, and the queue rests until it does.
     pub(super) fn fetch(&mut self, q: u16, chain: &mut super::Chain) -> Result<bool, super::Broken> {
-        let memory = &self.bus.memory;
+        let memory = &self.board.bus.memory;
         let queue = &mut self.queues[usize::from(q)];
         let Some(ring) = &mut queue.ring else {
             queue.busy = false;
@@ -137,7 +137,7 @@ impl Virtio {
         let queue = &mut self.queues[usize::from(q)];
         let Some(ring) = &mut queue.ring else { return };
         queue.used = true;
-        if let Err(rule) = ring.put_back(&self.bus.memory, used) {
+        if let Err(rule) = ring.put_back(&self.board.bus.memory, used) {
             self.stop(rule);
         }
     }
@@ -146,14 +146,14 @@ impl Virtio {
     fn send_chain(&mut self, chain: &super::Chain, now: Picos) {
         self.packet.clear();
         if !chain.writable.is_empty() {
-            self.violations.note("transmit chain with a writable descriptor");
+            self.board.violations.note("transmit chain with a writable descriptor");
         }
         if chain.readable_len() > LARGEST || chain.readable_len() < HEADER + 14 {
-            self.violations.note("packet shorter than its headers or longer than 64 KiB");
+            self.board.violations.note("packet shorter than its headers or longer than 64 KiB");
             return;
         }
         for &(address, len) in &chain.readable {
-            if !self.bus.memory.append(address, len as usize, &mut self.packet) {
+            if !self.board.bus.memory.append(address, len as usize, &mut self.packet) {
                 return; // counted
             }
         }
@@ -161,31 +161,31 @@ impl Virtio {
         let asked = Asked::of(header);
         if header.iter().all(|byte| *byte == 0) {
             if frame.len() > MAX_FRAME {
-                self.violations.note("frame longer than 16 KiB");
+                self.board.violations.note("frame longer than 16 KiB");
                 return;
             }
             let frame = &self.packet[HEADER..];
-            return send_padded(&mut self.out, &mut self.mac, frame, now, &mut self.violations);
+            return send_padded(&mut self.out, &mut self.board.mac, frame, now, &mut self.board.violations);
         }
         if asked.buffers != 0 {
             // §5.1.6.2.1; no device looks at it.
-            self.violations.note("num_buffers of a transmitted packet is not 0");
+            self.board.violations.note("num_buffers of a transmitted packet is not 0");
         }
         if let Err(rule) = asked.check(self.features) {
-            self.violations.note(rule);
+            self.board.violations.note(rule);
             return;
         }
         let done = if asked.gso == 0 {
             asked.fill(frame).map(|()| {
                 let frame = &self.packet[HEADER..];
-                send_padded(&mut self.out, &mut self.mac, frame, now, &mut self.violations);
+                send_padded(&mut self.out, &mut self.board.mac, frame, now, &mut self.board.violations);
             })
         } else {
-            let (out, mac, violations) = (&mut self.out, &mut self.mac, &mut self.violations);
+            let (out, mac, violations) = (&mut self.out, &mut self.board.mac, &mut self.board.violations);
             asked.split(frame, |segment| out.send(mac, segment, now, violations))
         };
         if done.is_none() {
-            self.violations.note("header that does not fit its packet");
+            self.board.violations.note("header that does not fit its packet");
         }
     }
 }

@@ -60,7 +60,7 @@ pub fn version(_: &mut Ef10, _: &[u8]) -> Answer {
 
 pub fn board_config(card: &mut Ef10, _: &[u8]) -> Answer {
     let mut bytes = reply(0x60, &[(0x38, 1), (0x40, 1)]);
-    put(&mut bytes, 4, card.kind.name().as_bytes());
+    put(&mut bytes, 4, card.board.profile.name.as_bytes());
     put(&mut bytes, 0x2c, &card.mc.factory);
     Ok(bytes)
 }
@@ -141,7 +141,7 @@ pub fn privileges(_: &mut Ef10, _: &[u8]) -> Answer {
 
 pub fn vadaptor_alloc(card: &mut Ef10, input: &[u8]) -> Answer {
     if u32_at(input, 0) != ASSIGNED {
-        card.violations.note("VADAPTOR_ALLOC on a port that the function does not have");
+        card.board.violations.note("VADAPTOR_ALLOC on a port that the function does not have");
         return Err(No::Code(ENOENT));
     }
     card.mc.vadaptor = true;

@@ -19,7 +19,7 @@ pub fn operate(card: &mut Ef10, input: &[u8]) -> Answer {
     let (operation, handle) = (u32_at(input, 0), u64_at(input, 4));
     let handle = match operation {
         INSERT | SUBSCRIBE | REPLACE if input.len() < DESCRIBED => {
-            card.violations.note("FILTER_OP without a description of the filter");
+            card.board.violations.note("FILTER_OP without a description of the filter");
             return Err(No::Code(EINVAL));
         }
         INSERT | SUBSCRIBE => {
@@ -27,7 +27,9 @@ pub fn operate(card: &mut Ef10, input: &[u8]) -> Answer {
             card.filters.insert(input, target, operation == INSERT).map_err(|refused| {
                 No::Code(match refused {
                     Refused::Unsupported => {
-                        card.violations.note(format!("filter of kind {:#x}, which is not listed", u32_at(input, 0x10)));
+                        card.board
+                            .violations
+                            .note(format!("filter of kind {:#x}, which is not listed", u32_at(input, 0x10)));
                         EINVAL
                     }
                     Refused::Taken => EBUSY,
@@ -68,7 +70,7 @@ fn target(card: &mut Ef10, input: &[u8]) -> Result<Target, No> {
     }
     if queue >= u32::from(card.mc.vis) {
         if !card.mc.unnoticed() {
-            card.violations.note("filter to a queue on a VI that was not allocated");
+            card.board.violations.note("filter to a queue on a VI that was not allocated");
         }
         return Err(No::Code(ENOENT));
     }
@@ -76,7 +78,7 @@ fn target(card: &mut Ef10, input: &[u8]) -> Result<Target, No> {
         return Ok(Target::Queue(queue as u16));
     }
     if card.filters.context(context).is_none() {
-        card.violations.note("filter by an RSS context that was not allocated");
+        card.board.violations.note("filter by an RSS context that was not allocated");
         return Err(No::Code(ENOENT));
     }
     Ok(Target::Spread(queue as u16, context))
@@ -108,7 +110,7 @@ pub fn rss_alloc(card: &mut Ef10, input: &[u8]) -> Answer {
 pub fn rss_free(card: &mut Ef10, input: &[u8]) -> Answer {
     let id = u32_at(input, 0);
     if card.filters.context_in_use(id) {
-        card.violations.note("RSS_CONTEXT_FREE of a context that filters use");
+        card.board.violations.note("RSS_CONTEXT_FREE of a context that filters use");
         return Err(No::Code(EBUSY));
     }
     if card.filters.free_context(id) { Ok(Vec::new()) } else { Err(No::Code(ENOENT)) }
@@ -133,7 +135,7 @@ pub fn rss_set_table(card: &mut Ef10, input: &[u8]) -> Answer {
     let context = context(card, input)?;
     let table: [u8; 128] = field(input, 4);
     if table.iter().any(|offset| u32::from(*offset) >= context.queues) {
-        card.violations.note("RSS table names a queue that the context does not have");
+        card.board.violations.note("RSS table names a queue that the context does not have");
         return Err(No::Code(EINVAL));
     }
     context.table = table;

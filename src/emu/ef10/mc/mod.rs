@@ -147,11 +147,11 @@ pub fn run(card: &mut Ef10, code: u16, input: &[u8]) -> Answer {
         return Err(No::Code(errno::ENOSYS));
     };
     if input.len() < usize::from(command.least) {
-        card.violations.note(format!("{} of {} bytes, too few", command.name, input.len()));
+        card.board.violations.note(format!("{} of {} bytes, too few", command.name, input.len()));
         return Err(No::Code(errno::EINVAL));
     }
     if !card.mc.attached && !command.early && !card.mc.unnoticed() {
-        card.violations.note(format!("{} before DRV_ATTACH", command.name));
+        card.board.violations.note(format!("{} before DRV_ATTACH", command.name));
     }
     (command.run)(card, input)
 }

@@ -9,8 +9,8 @@ pub fn phy_config(card: &mut Ef10, _: &[u8]) -> Answer {
     const PRESENT: u32 = 1;
     const SFP_PLUS: u32 = 5;
     const QSFP_PLUS: u32 = 7;
-    let media = if card.kind.speed() > 10_000_000_000 { QSFP_PLUS } else { SFP_PLUS };
-    let supported = link::capabilities(card.kind);
+    let media = if card.board.profile.speed > 10_000_000_000 { QSFP_PLUS } else { SFP_PLUS };
+    let supported = link::capabilities(card.board.profile.speed);
     let mut bytes = reply(0x48, &[(0, PRESENT), (4, 1), (8, supported), (0x2c, media)]);
     put(&mut bytes, 0x18, b"emulated");
     put(&mut bytes, 0x34, b"1");
@@ -51,15 +51,15 @@ pub fn link(card: &mut Ef10, _: &[u8]) -> Answer {
         ],
     );
     if len > 0x1c {
-        put(&mut bytes, 0x1c, &link::capabilities(card.kind).to_le_bytes());
+        put(&mut bytes, 0x1c, &link::capabilities(card.board.profile.speed).to_le_bytes());
     }
     Ok(bytes)
 }
 
 pub fn set_link(card: &mut Ef10, input: &[u8]) -> Answer {
     let (wanted, flags, loopback) = (u32_at(input, 0), u32_at(input, 4), u32_at(input, 8));
-    if wanted & !(link::capabilities(card.kind) | link::ALWAYS) != 0 {
-        card.violations.note("SET_LINK advertises what the PHY cannot do");
+    if wanted & !(link::capabilities(card.board.profile.speed) | link::ALWAYS) != 0 {
+        card.board.violations.note("SET_LINK advertises what the PHY cannot do");
     }
     if loopback != link::LOOPBACK_NONE && loopback != link::LOOPBACK_DATA {
         return Err(No::Code(EINVAL));
@@ -101,17 +101,17 @@ pub fn mac_stats(card: &mut Ef10, input: &[u8]) -> Answer {
     // DPDK asks for images by the clock without asking for one now.
     let by_the_clock = command & PERIODIC_CHANGE != 0 && command & PERIODIC_ENABLE != 0;
     if (by_the_clock || command & DMA != 0) && (address % 8 != 0 || len as usize / 8 < super::super::stats::BASE) {
-        card.violations.note("MAC_STATS with memory that is too short or not aligned");
+        card.board.violations.note("MAC_STATS with memory that is too short or not aligned");
         return Err(No::Code(EINVAL));
     }
     if command & PERIODIC_CHANGE != 0 {
         let period = u64::from(u16_at(input, 10)) * 1_000_000_000;
         let event = command & PERIODIC_NOEVENT == 0;
         let repeat = by_the_clock && period != 0;
-        card.stats.repeat(repeat.then_some((address, len, period, event)), card.now);
+        card.stats.repeat(repeat.then_some((address, len, period, event)), card.board.now);
     }
     if command & DMA != 0 {
-        card.stats.write(&card.bus.memory, address, len);
+        card.stats.write(&card.board.bus.memory, address, len);
     }
     Ok(Vec::new())
 }

@@ -22,7 +22,7 @@ pub fn run(card: &mut Ef10, input: &[u8]) -> Answer {
     const TIME_EVENT_SUBSCRIBE: u32 = 0x18;
     const TIME_EVENT_UNSUBSCRIBE: u32 = 0x19;
     const SET_SYNC_STATUS: u32 = 0x1b;
-    let now = card.now;
+    let now = card.board.now;
     let word = |at| u32_at(input, at);
     match word(0) {
         ENABLE | DISABLE => Ok(Vec::new()),

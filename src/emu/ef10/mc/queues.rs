@@ -28,12 +28,12 @@ const PAGES: usize = 0x1c;
 fn pages(card: &mut Ef10, input: &[u8], at: usize, size: u32) -> Result<Vec<Iova>, No> {
     let count = (size as usize * 8).div_ceil(4096);
     if input.len() < at + 8 * count {
-        card.violations.note("ring with fewer pages than its size needs");
+        card.board.violations.note("ring with fewer pages than its size needs");
         return Err(No::Code(EINVAL));
     }
     let pages: Vec<Iova> = (0..count).map(|n| u64_at(input, at + 8 * n)).collect();
     if pages.iter().any(|page| page % 4096 != 0 || page >> 48 != 0) {
-        card.violations.note("page of a ring that is not aligned to 4 KiB or beyond 48 bits");
+        card.board.violations.note("page of a ring that is not aligned to 4 KiB or beyond 48 bits");
         return Err(No::Code(EINVAL));
     }
     Ok(pages)
@@ -45,7 +45,7 @@ fn instance(card: &mut Ef10, number: u32) -> Result<u16, No> {
         return Ok(number as u16);
     }
     if !card.mc.unnoticed() {
-        card.violations.note("queue on a VI that was not allocated");
+        card.board.violations.note("queue on a VI that was not allocated");
     }
     Err(No::Code(ENOENT))
 }
@@ -68,7 +68,7 @@ pub fn free_vis(card: &mut Ef10, _: &[u8]) -> Answer {
         return Err(No::Code(EALREADY));
     }
     if card.evqs.iter().any(Option::is_some) {
-        card.violations.note("FREE_VIS with queues on them");
+        card.board.violations.note("FREE_VIS with queues on them");
         return Err(No::Code(EBUSY));
     }
     card.mc.vis = 0;
@@ -78,7 +78,7 @@ pub fn free_vis(card: &mut Ef10, _: &[u8]) -> Answer {
 pub fn init_evq(card: &mut Ef10, input: &[u8]) -> Answer {
     let (size, flags, vector) = (u32_at(input, 0), u32_at(input, 0x10), u32_at(input, 0x18));
     if !size.is_power_of_two() || !SIZES.contains(&size) {
-        card.violations.note("INIT_EVQ of a size that is not 512 to 32768, a power of two");
+        card.board.violations.note("INIT_EVQ of a size that is not 512 to 32768, a power of two");
         return Err(No::Code(EINVAL));
     }
     let evq = instance(card, u32_at(input, 4))?;
@@ -88,12 +88,12 @@ pub fn init_evq(card: &mut Ef10, input: &[u8]) -> Answer {
     let pages = pages(card, input, EVQ_PAGES, size)?;
     let interrupts = flags & INTERRUPTING != 0;
     if interrupts && vector >= u32::from(super::super::VECTORS) {
-        card.violations.note("INIT_EVQ with a vector that the function does not have");
+        card.board.violations.note("INIT_EVQ with a vector that the function does not have");
         return Err(No::Code(EINVAL));
     }
     let mut queue = EventQueue::new(size, pages, interrupts.then_some(vector as u16));
-    if !queue.clean(&card.bus.memory) {
-        card.violations.note("INIT_EVQ of a ring that is not all ones");
+    if !queue.clean(&card.board.bus.memory) {
+        card.board.violations.note("INIT_EVQ of a ring that is not all ones");
     }
     let kind = if card.kind.huntington() { 0 } else { flags >> 7 & 0xf };
     let (cut, rx, tx) = match kind {
@@ -113,7 +113,7 @@ pub fn fini_evq(card: &mut Ef10, input: &[u8]) -> Answer {
     let evq = u32_at(input, 0) as usize;
     match card.evqs.get(evq) {
         Some(Some(queue)) if queue.users > 0 => {
-            card.violations.note("FINI_EVQ of a queue that others report to");
+            card.board.violations.note("FINI_EVQ of a queue that others report to");
             Err(No::Code(EBUSY))
         }
         Some(Some(_)) => {
@@ -130,16 +130,16 @@ pub fn fini_evq(card: &mut Ef10, input: &[u8]) -> Answer {
 fn ring(card: &mut Ef10, input: &[u8], sizes: std::ops::RangeInclusive<u32>) -> Result<(u16, Ring), No> {
     let (size, evq, label) = (u32_at(input, 0), u32_at(input, 4), u32_at(input, 8));
     if !size.is_power_of_two() || !sizes.contains(&size) {
-        card.violations.note("descriptor ring of a size that is not a power of two, or outside the limits");
+        card.board.violations.note("descriptor ring of a size that is not a power of two, or outside the limits");
         return Err(No::Code(EINVAL));
     }
     let queue = instance(card, u32_at(input, 0xc))?;
     if u16::try_from(evq).ok().and_then(|evq| card.evq(evq)).is_none() {
-        card.violations.note("descriptor ring on an event queue that was not initialised");
+        card.board.violations.note("descriptor ring on an event queue that was not initialised");
         return Err(No::Code(ENOENT));
     }
     if label > 31 {
-        card.violations.note("label of a queue that is above 31");
+        card.board.violations.note("label of a queue that is above 31");
         return Err(No::Code(EINVAL));
     }
     let pages = pages(card, input, PAGES, size)?;
@@ -231,7 +231,7 @@ pub fn driver_event(card: &mut Ef10, input: &[u8]) -> Answer {
 }
 
 pub fn trigger_interrupt(card: &mut Ef10, input: &[u8]) -> Answer {
-    card.bus.interrupts.signal(u32_at(input, 0) as u16);
+    card.board.bus.interrupts.signal(u32_at(input, 0) as u16);
     Ok(Vec::new())
 }
 

@@ -239,7 +239,7 @@ fn ipxe_sends_and_receives_with_legacy_descriptors() {
 #[test]
 fn no_descriptor_brings_the_card_down() {
     // Random words between random contexts: the card neither panics nor stops.
-    let mut random = super::super::Random::new(5);
+    let mut random = super::super::super::wire::Random::new(5);
     for seed in 0..20u64 {
         let mut bench = Bench::new("82599");
         bench.receive_on(1);

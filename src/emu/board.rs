@@ -1,0 +1,110 @@
+//! What every model stands on, and [`Card`](super::Card) works with: its place on
+//! the bus, the MAC, the time, the rules that were broken.
+
+use super::offload::Used;
+use super::wire::{Mac, Random};
+use super::{Interrupts, ModelInfo, Picos, Profile, Spec, Translation, Violations};
+
+/// How often a wire is asked for its carrier while the link is up.
+const LINK_POLL: Picos = 100_000_000;
+
+/// What a function has on its bus side.
+pub struct Bus {
+    /// Memory it can reach.
+    pub memory: Translation,
+    /// Interrupts it can send.
+    pub interrupts: Interrupts,
+}
+
+impl Bus {
+    /// No memory and `vectors` vectors.
+    pub fn new(vectors: u16) -> Self {
+        Self { memory: Translation::new(), interrupts: Interrupts::new(vectors) }
+    }
+}
+
+/// The part of a model that is the same in every family.
+pub struct Board {
+    /// What it looks like on the PCI bus.
+    pub profile: Profile,
+    /// The memory and the interrupt vectors that an attachment gives it.
+    pub bus: Bus,
+    /// Its end of the wire.
+    pub mac: Mac,
+    /// What the driver did wrong so far, not counting what `bus` saw.
+    pub violations: Violations,
+    /// Offloads that the driver has used.
+    pub used: Used,
+    /// The first violation kills the card.
+    pub strict: bool,
+    /// Does late, in odd order or with odd values whatever the datasheet leaves open.
+    pub nasty: bool,
+    /// Chance, the same in each run with the same seed.
+    pub random: Random,
+    /// The time; [`Card`](super::Card) moves it on before it calls the model.
+    pub now: Picos,
+    /// Frames lost in this step because a queue had no descriptor.
+    pub starved: usize,
+    /// How long the link takes to come up.
+    pub link_delay: Picos,
+    link_polled: Picos,
+    /// Strict, and something was violated: the card is dead.
+    poisoned: bool,
+}
+
+impl Board {
+    /// The board of a card at the end of a wire.
+    pub(super) fn new(model: &ModelInfo, spec: &Spec, mac: Mac) -> Self {
+        Board {
+            profile: model.profile,
+            bus: Bus::new(model.profile.vectors),
+            mac,
+            violations: Violations::default(),
+            used: Used::default(),
+            strict: spec.strict,
+            nasty: spec.nasty,
+            random: Random::new(spec.seed),
+            now: 0,
+            starved: 0,
+            link_delay: spec.link.unwrap_or(model.link_delay),
+            link_polled: 0,
+            poisoned: false,
+        }
+    }
+
+    /// Whether a violation has killed the card: it reads as ones and does nothing.
+    #[inline]
+    pub fn poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// Kills a strict card that has a violation.
+    #[inline]
+    pub(super) fn condemn(&mut self) {
+        if self.strict {
+            self.poisoned = self.violations.total() + self.bus.memory.violations_total() > 0;
+        }
+    }
+
+    /// A reset brings a dead card back.
+    pub(super) fn revive(&mut self) {
+        self.poisoned = false;
+    }
+
+    /// When a link that starts over now is up: after the delay, or later (nasty).
+    pub fn link_ready(&mut self) -> Picos {
+        let late = if self.nasty { self.random.below(4 * self.link_delay.max(1)) } else { 0 };
+        self.now + self.link_delay + late
+    }
+
+    /// Whether it is time to look at the wire's carrier: a link that is down is
+    /// looked after each time.
+    #[inline]
+    pub fn link_is_due(&mut self, up: bool) -> bool {
+        let due = !up || self.now - self.link_polled >= LINK_POLL;
+        if due {
+            self.link_polled = self.now;
+        }
+        due
+    }
+}

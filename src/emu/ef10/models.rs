@@ -1,0 +1,99 @@
+//! The cards of this family.
+
+use super::super::{Board, FaultKind, Model, ModelInfo, Profile, Spec};
+use super::{Ef10, VECTORS, VIS, link};
+use crate::pci::Id;
+
+/// Which card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Huntington, 10 Gbit/s.
+    Sfc9120,
+    /// Huntington, 40 Gbit/s.
+    Sfc9140,
+    /// Medford.
+    Sfc9220,
+    /// Medford2.
+    X2522,
+}
+
+impl Kind {
+    /// Whether it is of the first generation.
+    pub fn huntington(self) -> bool {
+        matches!(self, Kind::Sfc9120 | Kind::Sfc9140)
+    }
+
+    /// Whether frames may be written into the card as they are sent.
+    pub const fn ctpio(self) -> bool {
+        matches!(self, Kind::X2522)
+    }
+
+    /// Whether an event queue may report a packet before its end.
+    pub fn event_cut_through(self) -> bool {
+        self == Kind::X2522
+    }
+
+    /// The BAR that windows are in.
+    pub const fn bar(self) -> u8 {
+        if matches!(self, Kind::X2522) { 0 } else { 2 }
+    }
+
+    /// How GET_CAPABILITIES calls the distance between windows.
+    pub const fn window_mode(self) -> u8 {
+        if matches!(self, Kind::X2522) { 1 } else { 0 }
+    }
+
+    /// Bytes between windows.
+    pub const fn stride(self) -> u64 {
+        0x2000 << self.window_mode()
+    }
+}
+
+/// What their firmware can do wrong.
+const FAULTS: &[FaultKind] =
+    &[FaultKind::Timeout, FaultKind::Crash, FaultKind::Opcode, FaultKind::Short, FaultKind::Error];
+
+/// Pairs of queues that an RSS context spreads over.
+const QUEUES: u16 = 64;
+
+/// Ports of the older cards' first BAR.
+const IO_PORTS: u64 = 256;
+
+/// All of them.
+pub const MODELS: &[ModelInfo] = &[
+    model(Kind::X2522, "x2522", 0x0b03, 10, "Solarflare X2522 10 GbE (SFC9250), with PIO and CTPIO", |board, spec| {
+        Box::new(Ef10::new(Kind::X2522, board, spec))
+    }),
+    model(Kind::Sfc9220, "sfc9220", 0x0a03, 10, "Solarflare SFC9220 10 GbE (SFN8522)", |board, spec| {
+        Box::new(Ef10::new(Kind::Sfc9220, board, spec))
+    }),
+    model(Kind::Sfc9120, "sfc9120", 0x0903, 10, "Solarflare SFC9120 10 GbE (SFN7122F)", |board, spec| {
+        Box::new(Ef10::new(Kind::Sfc9120, board, spec))
+    }),
+    model(Kind::Sfc9140, "sfc9140", 0x0923, 40, "Solarflare SFC9140 40 GbE (SFN7142Q)", |board, spec| {
+        Box::new(Ef10::new(Kind::Sfc9140, board, spec))
+    }),
+];
+
+/// A card with a line rate of `gigabits` a second.
+const fn model(
+    kind: Kind,
+    name: &'static str,
+    device: u16,
+    gigabits: u64,
+    text: &'static str,
+    build: fn(Board, &Spec) -> Box<dyn Model>,
+) -> ModelInfo {
+    let mut bars = [0, 0, 0, 0, 16 << 10, 0];
+    bars[kind.bar() as usize] = (VIS as u64 * kind.stride()).next_power_of_two();
+    let profile = Profile {
+        name,
+        id: Id { vendor: 0x1924, device, subsystem_vendor: 0x1924, subsystem: 0x8000, revision: 1 },
+        bars,
+        io: if kind.bar() == 0 { 0 } else { IO_PORTS },
+        vectors: VECTORS,
+        msix: (4, 0, 0x2000),
+        speed: gigabits * 1_000_000_000,
+    };
+    ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, link_delay: link::DELAY, build }
+}

@@ -1,0 +1,54 @@
+//! The cards of this family.
+
+use super::super::{Board, FaultKind, Model, ModelInfo, Profile, Spec};
+use super::{I40e, QUEUES, VECTORS, link, regs};
+use crate::pci::Id;
+
+/// Which card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// X710, 10 Gbit/s SFP+.
+    X710,
+    /// XL710, 40 Gbit/s QSFP+.
+    Xl710,
+    /// XXV710, 25 Gbit/s SFP28.
+    Xxv710,
+    /// X722, 10 Gbit/s SFP+.
+    X722,
+}
+
+/// All of them.
+pub const MODELS: &[ModelInfo] = &[
+    model("x710", 0x1572, 10, "Intel X710 10 GbE, SFP+ cage with a short-range module", |board, spec| {
+        Box::new(I40e::new(Kind::X710, board, spec))
+    }),
+    model("xl710", 0x1583, 40, "Intel XL710 40 GbE, QSFP+", |board, spec| {
+        Box::new(I40e::new(Kind::Xl710, board, spec))
+    }),
+    model("xxv710", 0x158b, 25, "Intel XXV710 25 GbE, SFP28", |board, spec| {
+        Box::new(I40e::new(Kind::Xxv710, board, spec))
+    }),
+    model("x722", 0x37d0, 10, "Intel X722 10 GbE, SFP+, in a chipset", |board, spec| {
+        Box::new(I40e::new(Kind::X722, board, spec))
+    }),
+];
+
+/// A card with a line rate of `gigabits` a second.
+const fn model(
+    name: &'static str,
+    device: u16,
+    gigabits: u64,
+    text: &'static str,
+    build: fn(Board, &Spec) -> Box<dyn Model>,
+) -> ModelInfo {
+    let profile = Profile {
+        name,
+        id: Id { vendor: 0x8086, device, subsystem_vendor: 0x8086, subsystem: 0x0001, revision: 2 },
+        bars: [regs::SIZE as u64, 0, 0, 32 << 10, 0, 0],
+        io: 0,
+        vectors: VECTORS,
+        msix: (3, 0, 0x1000),
+        speed: gigabits * 1_000_000_000,
+    };
+    ModelInfo { profile, text, queues: QUEUES, faults: &FaultKind::ALL, link_delay: link::DELAY, build }
+}

@@ -1,0 +1,51 @@
+//! The cards of this family.
+
+use super::super::{Board, Model, ModelInfo, Profile, Spec};
+use super::{Ixgbe, QUEUES, VECTORS, link};
+use crate::pci::Id;
+
+/// Which card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 82599 with an SFP+ cage.
+    I82599,
+    /// X540, copper.
+    X540,
+    /// X550, copper.
+    X550,
+}
+
+/// All of them.
+pub const MODELS: &[ModelInfo] = &[
+    model(
+        "82599",
+        0x10fb,
+        512 << 10,
+        "Intel 82599 10 GbE, SFP+ cage with a short-range module (X520)",
+        |board, spec| Box::new(Ixgbe::new(Kind::I82599, board, spec)),
+    ),
+    model("x540", 0x1528, 2 << 20, "Intel X540 10GBASE-T", |board, spec| Box::new(Ixgbe::new(Kind::X540, board, spec))),
+    model("x550", 0x1563, 2 << 20, "Intel X550 10GBASE-T, with a timestamp in every received packet", |board, spec| {
+        Box::new(Ixgbe::new(Kind::X550, board, spec))
+    }),
+];
+
+/// A card with `registers` bytes in BAR 0.
+const fn model(
+    name: &'static str,
+    device: u16,
+    registers: u64,
+    text: &'static str,
+    build: fn(Board, &Spec) -> Box<dyn Model>,
+) -> ModelInfo {
+    let profile = Profile {
+        name,
+        id: Id { vendor: 0x8086, device, subsystem_vendor: 0x8086, subsystem: 0x000c, revision: 1 },
+        bars: [registers, 0, 0, 0, 16 << 10, 0],
+        io: 0,
+        vectors: VECTORS,
+        msix: (4, 0, 0x2000),
+        speed: 10_000_000_000,
+    };
+    ModelInfo { profile, text, queues: QUEUES, faults: &[], link_delay: link::DELAY, build }
+}

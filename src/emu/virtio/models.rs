@@ -1,0 +1,33 @@
+//! The devices of this family: they differ in what they offer.
+
+use super::super::{Board, Model, ModelInfo, Profile, Spec};
+use super::features::{MRG_RXBUF, OFFERED, RING_PACKED};
+use super::{PAIRS, VECTORS, Virtio, regs};
+use crate::pci::Id;
+
+/// All of them.
+pub const MODELS: &[ModelInfo] = &[
+    model("virtio", "virtio network device (VIRTIO 1.2), split rings", |board, spec| {
+        Box::new(Virtio::new(OFFERED, board, spec))
+    }),
+    model("virtio-packed", "virtio network device (VIRTIO 1.2), packed rings offered", |board, spec| {
+        Box::new(Virtio::new(OFFERED | RING_PACKED, board, spec))
+    }),
+    model("virtio-single", "virtio network device (VIRTIO 1.2), split rings, no mergeable buffers", |board, spec| {
+        Box::new(Virtio::new(OFFERED & !MRG_RXBUF, board, spec))
+    }),
+];
+
+/// A device; its line rate is that of its wire, as it has none itself.
+const fn model(name: &'static str, text: &'static str, build: fn(Board, &Spec) -> Box<dyn Model>) -> ModelInfo {
+    let profile = Profile {
+        name,
+        id: Id { vendor: 0x1af4, device: 0x1041, subsystem_vendor: 0x1af4, subsystem: 0x1100, revision: 1 },
+        bars: [regs::BAR_LEN, 0, 0, 0, 16 << 10, 0],
+        io: 0,
+        vectors: VECTORS,
+        msix: (4, 0, 0x2000),
+        speed: 10_000_000_000,
+    };
+    ModelInfo { profile, text, queues: PAIRS, faults: &[], link_delay: 0, build }
+}
