@@ -1,39 +1,35 @@
 //! What an attachment sees of the card: windows in a BAR, time, resets.
 
 use super::super::stages::StageLog;
-use super::super::{Board, DoorbellPage, Model, Page};
-use super::regs::{self, Effect};
+use super::super::{Board, DoorbellPage, Model, Page, RegisterFile, Registers, Violations};
+use super::regs;
 use super::{Ef10, Firmware, Link, VIS, evq, pio};
 use std::sync::atomic::Ordering;
 
 impl Ef10 {
-    fn write_register(&mut self, vi: u16, offset: u32, value: u32) {
-        if vi != 0 && vi >= self.mc.vis && !self.mc.unnoticed() {
-            self.board.violations.note("register of a VI that was not allocated written");
+    /// EVQ_RPTR of a window was written.
+    pub(super) fn rptr_written(&mut self, vi: u16, value: u32) {
+        if self.mc.bug35388 {
+            self.board.violations.note("EVQ_RPTR written past the workaround for bug 35388");
         }
-        let registers = &self.windows[usize::from(vi)].registers;
-        let Some(hit) = registers.find(offset, &mut self.board.violations) else { return };
-        match hit.effect {
-            // These leave nothing in the page that the doorbell is polled in.
-            Effect::McdiHigh => self.mcdi_high(value),
-            Effect::McdiLow => self.mcdi_low(value),
-            Effect::ReadPointer => {
-                if self.mc.bug35388 || value > 0xffff {
-                    self.board.violations.note("EVQ_RPTR with reserved bits, or past the workaround for bug 35388");
-                }
-                self.read_pointer(vi, value);
-            }
-            Effect::TxIndex if self.mc.bug35388 && value & 0x800 != 0 => self.indirect_write(vi, value),
-            effect => {
-                if effect == Effect::TxIndex {
-                    self.check_push(vi, value & 0xfff);
-                }
-                if effect == Effect::RxIndex && self.rxqs[usize::from(vi)].is_none() && !self.mc.unnoticed() {
-                    self.board.violations.note("RX_DESC_UPD of a queue that was not initialised");
-                }
-                self.windows[usize::from(vi)].registers.write(offset, value, &mut self.board.violations);
-            }
+        self.read_pointer(vi, value);
+    }
+
+    /// RX_DESC_UPD of a window was written.
+    pub(super) fn rx_written(&mut self, vi: u16) {
+        if self.rxqs[usize::from(vi)].is_none() && !self.mc.unnoticed() {
+            self.board.violations.note("RX_DESC_UPD of a queue that was not initialised");
         }
+    }
+
+    /// The index behind TX_DESC_UPD of a window was written.
+    pub(super) fn tx_written(&mut self, vi: u16, value: u32) {
+        if self.mc.bug35388 && value & 0x800 != 0 {
+            return self.indirect_write(vi, value);
+        }
+        let index = value & 0xfff;
+        self.check_push(vi, index);
+        self.window(vi).poke(regs::TX_DESC_UPD_INDEX.at, index);
     }
 
     /// The workaround for bug 35388: event read pointers, in two halves, and
@@ -41,9 +37,9 @@ impl Ef10 {
     fn indirect_write(&mut self, vi: u16, value: u32) {
         let low = value & 0xff;
         match value >> 8 & 0xf {
-            8 => self.window(vi).poke(regs::EVQ_RPTR, low << 8),
+            8 => self.window(vi).poke(regs::EVQ_RPTR.at, low << 8),
             9 => {
-                let high = self.window(vi).peek(regs::EVQ_RPTR) & 0xff00;
+                let high = self.window(vi).peek(regs::EVQ_RPTR.at) & 0xff00;
                 self.read_pointer(vi, high | low);
             }
             0xc..=0xf => {}
@@ -88,6 +84,12 @@ impl Ef10 {
     }
 }
 
+impl Registers for Ef10 {
+    fn registers(&mut self, vi: u16) -> (&RegisterFile<Self>, &mut Violations) {
+        (&self.windows[usize::from(vi)].registers, &mut self.board.violations)
+    }
+}
+
 impl Model for Ef10 {
     fn board(&self) -> &Board {
         &self.board
@@ -112,10 +114,7 @@ impl Model for Ef10 {
         if size != 4 || !at.is_multiple_of(4) {
             self.board.violations.note("register read that is not of 4 aligned bytes");
         }
-        let registers = &self.windows[usize::from(vi)].registers;
-        let at = at as u32 & !3;
-        registers.find(at, &mut self.board.violations);
-        u64::from(registers.read(at))
+        u64::from(self.read_register(vi, at as u32 & !3))
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
@@ -125,10 +124,14 @@ impl Model for Ef10 {
         match self.place(bar, offset) {
             None => self.board.violations.note(format!("write outside the windows: BAR {bar} at {offset:#x}")),
             Some((vi, at)) if at >= regs::PAGE as usize => self.write_buffer(vi, at, size, value),
-            Some((vi, at)) if size == 4 && at.is_multiple_of(4) => self.write_register(vi, at as u32, value as u32),
-            Some((vi, at)) if size == 8 && at.is_multiple_of(8) => {
+            Some((vi, at)) if matches!(size, 4 | 8) && at.is_multiple_of(size.into()) => {
+                if vi != 0 && vi >= self.mc.vis && !self.mc.unnoticed() {
+                    self.board.violations.note("register of a VI that was not allocated written");
+                }
                 self.write_register(vi, at as u32, value as u32);
-                self.write_register(vi, at as u32 + 4, (value >> 32) as u32);
+                if size == 8 {
+                    self.write_register(vi, at as u32 + 4, (value >> 32) as u32);
+                }
             }
             Some(_) => self.board.violations.note("register write that is not of 4 aligned bytes"),
         }
@@ -176,7 +179,7 @@ impl Model for Ef10 {
         self.mcdi = self.mcdi.afresh();
         let Firmware { boots, factory, .. } = self.mc;
         self.mc = Firmware { boots, factory, ..Firmware::default() };
-        self.windows.iter().for_each(|window| window.registers.reset(|_| true));
+        self.windows.iter().for_each(|window| window.registers.power_on());
         self.link = Link::default();
         self.restart_link();
         self.show_boots();
