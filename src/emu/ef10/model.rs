@@ -2,9 +2,12 @@
 
 use super::super::stages::StageLog;
 use super::super::{Board, DoorbellPage, Model, Page, RegisterFile, Registers, Violations};
-use super::regs;
+use super::regs::{self, CTPIO, PAGE, PIO};
 use super::{Ef10, Firmware, Link, VIS, evq, pio};
 use std::sync::atomic::Ordering;
+
+const PIO_END: usize = PIO + PAGE;
+const CTPIO_END: usize = CTPIO + PAGE;
 
 impl Ef10 {
     /// EVQ_RPTR of a window was written.
@@ -50,7 +53,7 @@ impl Ef10 {
     /// A write behind a window's registers.
     fn write_buffer(&mut self, vi: u16, at: usize, size: u8, value: u64) {
         match at {
-            0x1000..0x2000 => {
+            PIO..PIO_END => {
                 if !self.pio.linked(vi) && !self.mc.unnoticed() {
                     self.board.violations.note("PIO write through a window without a buffer");
                 }
@@ -58,20 +61,20 @@ impl Ef10 {
                     self.board.violations.note("PIO write that is not of 4 or 8 aligned bytes");
                     return;
                 }
-                if at - 0x1000 + usize::from(size) > pio::SIZE {
+                if at - PIO + usize::from(size) > pio::SIZE {
                     self.board.violations.note("PIO write behind the end of the buffer");
                     return;
                 }
                 for window in self.pio.sharing(vi) {
                     let page = &self.windows[usize::from(window)].pio;
-                    let first = (at - 0x1000) / 4;
+                    let first = (at - PIO) / 4;
                     page[first].store(value as u32, Ordering::Relaxed);
                     if size == 8 {
                         page[first + 1].store((value >> 32) as u32, Ordering::Relaxed);
                     }
                 }
             }
-            0x3000..0x4000 if self.kind.ctpio() => self.ctpio_written(vi, at - 0x3000, size, value),
+            CTPIO..CTPIO_END if self.kind.ctpio() => self.ctpio_written(vi, at - CTPIO, size, value),
             _ => self.board.violations.note(format!("write to a hole in a window, at {at:#x}")),
         }
     }
@@ -107,7 +110,7 @@ impl Model for Ef10 {
             self.board.violations.note(format!("read outside the windows: BAR {bar} at {offset:#x}"));
             return 0;
         };
-        if at >= regs::PAGE as usize {
+        if at >= PAGE {
             self.board.violations.note("read of a buffer that is for writing");
             return 0;
         }
@@ -123,7 +126,7 @@ impl Model for Ef10 {
         }
         match self.place(bar, offset) {
             None => self.board.violations.note(format!("write outside the windows: BAR {bar} at {offset:#x}")),
-            Some((vi, at)) if at >= regs::PAGE as usize => self.write_buffer(vi, at, size, value),
+            Some((vi, at)) if at >= PAGE => self.write_buffer(vi, at, size, value),
             Some((vi, at)) if matches!(size, 4 | 8) && at.is_multiple_of(size.into()) => {
                 if vi != 0 && vi >= self.mc.vis && !self.mc.unnoticed() {
                     self.board.violations.note("register of a VI that was not allocated written");
@@ -164,8 +167,8 @@ impl Model for Ef10 {
         let page = |at: u64, words: &Page| DoorbellPage { bar, offset: at, words: words.clone() };
         let windows = self.windows.iter().zip(0..).flat_map(|(window, n)| {
             let at = n * self.kind.stride();
-            let aperture = self.kind.ctpio().then(|| page(at + 0x3000, &window.ctpio));
-            [page(at, window.registers.page(0)), page(at + 0x1000, &window.pio)].into_iter().chain(aperture)
+            let aperture = self.kind.ctpio().then(|| page(at + CTPIO as u64, &window.ctpio));
+            [page(at, window.registers.page(0)), page(at + PIO as u64, &window.pio)].into_iter().chain(aperture)
         });
         windows.collect()
     }
@@ -188,9 +191,9 @@ impl Model for Ef10 {
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
         let (vi, at) = self.place(bar, offset)?;
         let name = match at {
-            0..0x1000 => self.window(vi).name(at as u32)?,
-            0x1000..0x2000 => format!("PIO+{:#x}", at - 0x1000),
-            _ => format!("CTPIO+{:#x}", at.checked_sub(0x3000)?),
+            0..PAGE => self.window(vi).name(at as u32)?,
+            PIO..PIO_END => format!("PIO+{:#x}", at - PIO),
+            _ => format!("CTPIO+{:#x}", at.checked_sub(CTPIO)?),
         };
         Some(format!("VI{vi}.{name}"))
     }

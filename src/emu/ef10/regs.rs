@@ -12,8 +12,11 @@
 use super::super::{Mode, Row, registers};
 use super::Ef10;
 
-/// Bytes of a window's registers.
-pub const PAGE: u32 = 0x1000;
+/// Bytes of a window's registers, and of each buffer behind them.
+pub const PAGE: usize = 0x1000;
+/// Where the buffers are in a window.
+pub const PIO: usize = 0x1000;
+pub const CTPIO: usize = 0x3000;
 
 /// A doorbell: which of its bits are defined.
 const fn doorbell(at: u32, bits: u32) -> Row<Ef10> {

@@ -84,7 +84,8 @@ registers! { Ixgbe;
         EICS = reg(0x00808).bits(!0).gives(|card, _| card.read_eics()).takes(|card, _, bits| card.write_eics(bits));
         // Linux and DPDK name more causes than can be cleared.
         EIAC = reg(0x00810).bits(!0);
-        EITR = reg(0x00820).array(128, 4).rest(24, 0x12300).bits(0xffff_8ff8);
+        // Linux sets bits 2:0.
+        EITR = reg(0x00820).array(128, 4).rest(24, 0x12300).bits(0xffff_8fff);
         EIMS = reg(0x00880).bits(!0).gives(|card, _| card.read_eims()).takes(|card, _, bits| card.write_eims(bits));
         EIMC = R::new(0x00888, Wo).bits(!0).takes(|card, _, bits| card.write_eimc(bits));
         EIAM = reg(0x00890).bits(!0);
