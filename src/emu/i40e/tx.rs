@@ -18,7 +18,7 @@ use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
 use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
 use super::fdir::Program;
 use super::hmc::{TX_CONTEXT, Way, field};
-use super::regs::Effect;
+use super::regs::{self, QTX_ENA, QTX_TAIL};
 use super::{I40e, QUEUES};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -32,13 +32,6 @@ const DESCRIPTORS_MAX: u32 = 64;
 const TSO_MAX: usize = 256 * 1024;
 const MSS_MAX: usize = 9674;
 
-const ENA: u32 = 0x100000;
-const CTL: u32 = 0x104000;
-const TAIL: u32 = 0x108000;
-const HEAD: u32 = 0xe4000;
-const PRE_QDIS: u32 = 0xe6500;
-const MSSMIN: u32 = 0xe64dc;
-const TSOMSK: [u32; 3] = [0x442d8, 0x442dc, 0x442e0];
 const REQUEST: u32 = 1;
 
 /// Descriptor types.
@@ -156,8 +149,8 @@ impl TxQueue {
 
     /// Looks at the doorbell.
     #[inline]
-    fn look(&mut self, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) {
-        let tail = regs.peek(TAIL + 4 * u32::from(q));
+    fn look(&mut self, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) {
+        let tail = regs.peek(QTX_TAIL.nth(q.into()));
         if tail != self.tail {
             if tail < self.count {
                 self.tail = tail;
@@ -385,9 +378,10 @@ impl I40e {
         }
         if segment {
             let mss = (command >> 50) as usize;
-            let least = (self.regs.peek(MSSMIN) >> 16 & 0x3ff) as usize;
+            let least = (self.regs.peek(regs::GLLAN_MSSMIN.at) >> 16 & 0x3ff) as usize;
             let payload = (command >> 30 & 0x3ffff) as usize;
-            let masks = TSOMSK.map(|register| !self.regs.peek(register) as u16);
+            let masks = [regs::GLLAN_TSOMSK_F, regs::GLLAN_TSOMSK_M, regs::GLLAN_TSOMSK_L];
+            let masks = masks.map(|register| !self.regs.peek(register.at) as u16);
             let segmentation = Segmentation::new(&self.packet, headers, mss, sums, masks);
             let lengths = segmentation.as_ref().is_some_and(|tso| payload == self.packet.len() - tso.header_len());
             if !(least..=MSS_MAX).contains(&mss) || !lengths {
@@ -529,24 +523,24 @@ impl I40e {
             _ => {}
         }
         let status = if value & SET != 0 { STATUS } else { 0 };
-        self.regs.poke(PRE_QDIS + 4 * u32::from(block), value & 0x7ff | status);
+        self.regs.poke(regs::GLLAN_TXPRE_QDIS.nth(block.into()), value & 0x7ff | status);
     }
 
     /// QTX_ENA of queue `q` was written.
     pub(super) fn tx_enable_written(&mut self, q: u16) {
         const PF_QUEUE: u32 = 2;
-        let at = ENA + 4 * u32::from(q);
+        let at = QTX_ENA.nth(q.into());
         let on = self.regs.peek(at) & REQUEST != 0;
         let enabled = self.tx[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Tx, q) {
-            if self.regs.peek(CTL + 4 * u32::from(q)) & 0x3f != PF_QUEUE {
+            if self.regs.peek(regs::QTX_CTL.nth(q.into())) & 0x3f != PF_QUEUE {
                 self.board.violations.note("transmit queue enabled that QTX_CTL does not give to the function");
             }
             let queue = &mut self.tx[usize::from(q)];
             queue.enable(&mut self.board.violations);
             // What the queue announced in a former life is over: Linux enables it
             // again without a word to its tail.
-            self.regs.poke(TAIL + 4 * u32::from(q), queue.head);
+            self.regs.poke(QTX_TAIL.nth(q.into()), queue.head);
             if queue.enabled {
                 self.tx_active.push(q);
             }
@@ -565,7 +559,7 @@ impl I40e {
     /// QTX_HEAD reads the head of a queue that sends.
     pub(super) fn tx_head(&self, q: u16) -> u32 {
         let queue = &self.tx[usize::from(q)];
-        if queue.enabled { queue.head } else { self.regs.peek(HEAD + 4 * u32::from(q)) }
+        if queue.enabled { queue.head } else { self.regs.peek(regs::QTX_HEAD.nth(q.into())) }
     }
 }
 
