@@ -4,8 +4,9 @@
 //! Time is virtual and moves only when a test says so.
 
 use bmnic::dma::L4;
-use bmnic::driver::{self, Config, FlowRule, MacAddr, Rss};
+use bmnic::driver::{self, Config, FlowRule, Rss};
 use bmnic::emu::{self, Drive, Engine, Row};
+use bmnic::net::MacAddr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
