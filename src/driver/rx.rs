@@ -15,7 +15,7 @@
 //! told of refilled slots in steps (`STEP`), never of all: head equal to tail
 //! would mean an empty ring.
 //!
-//! How the words of a descriptor read is the family's ([`Format`]), known when
+//! How the words of a descriptor read is the family's ([`RxFormat`]), known when
 //! the loop is compiled.
 
 use super::config::MIN_RING;
@@ -34,7 +34,7 @@ const STEP: u32 = 16;
 /// How a family writes a received packet down. Given, a descriptor's first word
 /// is the buffer's address and its second zero; returned, the second is the
 /// status.
-pub trait Format: Debug + 'static {
+pub trait RxFormat: Debug + 'static {
     /// A descriptor in memory.
     type Descriptor: Descriptor + Debug;
 
@@ -44,7 +44,7 @@ pub trait Format: Debug + 'static {
     const LAST: u64;
     /// Status: the frame is broken.
     const BROKEN: u64;
-    /// Status: a timestamp of [`Format::STAMP_LEN`] bytes follows the frame; 0
+    /// Status: a timestamp of [`RxFormat::STAMP_LEN`] bytes follows the frame; 0
     /// if that never is so.
     const STAMPED: u64;
     /// Bytes of a timestamp.
@@ -59,24 +59,24 @@ pub trait Format: Debug + 'static {
 
 /// What a plain descriptor shows in the bits that are looked at: done, end of
 /// packet, no error, no timestamp.
-const fn plain<F: Format>() -> u64 {
+const fn plain<F: RxFormat>() -> u64 {
     F::DONE | F::LAST
 }
 
-const fn looked_at<F: Format>() -> u64 {
+const fn looked_at<F: RxFormat>() -> u64 {
     plain::<F>() | F::BROKEN | F::STAMPED
 }
 
 /// Descriptors in a cache line. As one begins, the one after the next is fetched:
 /// it comes from the core or the cache that the card has written it into, and while
 /// it is on its way there is a whole line to deal with.
-const fn per_line<F: Format>() -> u32 {
+const fn per_line<F: RxFormat>() -> u32 {
     64 / size_of::<F::Descriptor>() as u32
 }
 
 /// A receive queue.
 #[derive(Debug)]
-pub struct Queue<F: Format> {
+pub struct Queue<F: RxFormat> {
     ring: BufferRing<F::Descriptor>,
     tail: Doorbell,
     /// Position that is read next. Runs freely.
@@ -106,7 +106,7 @@ pub struct Reading {
     pub decoder: Decoder,
 }
 
-impl<F: Format> Queue<F> {
+impl<F: RxFormat> Queue<F> {
     /// A queue on a ring of `len` zeroed descriptors that the card already
     /// knows, empty.
     pub fn new(region: Region, len: u32, tail: Doorbell, stock: Stock, reading: &Reading) -> Self {
@@ -231,7 +231,7 @@ impl<F: Format> Queue<F> {
     }
 }
 
-impl<F: Format> Receive for Queue<F> {
+impl<F: RxFormat> Receive for Queue<F> {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
@@ -245,7 +245,7 @@ impl<F: Format> Receive for Queue<F> {
     }
 }
 
-impl<F: Format> Slots for Queue<F> {
+impl<F: RxFormat> Slots for Queue<F> {
     fn stock(&self) -> &Stock {
         &self.stock
     }

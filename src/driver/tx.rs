@@ -14,7 +14,7 @@
 //! one copy. Descriptors between marks are never read, so nothing that a card
 //! writes into them matters.
 //!
-//! What the words of a descriptor are is the family's ([`Format`]), known when
+//! What the words of a descriptor are is the family's ([`TxFormat`]), known when
 //! the loop is compiled.
 
 use super::queue::Transmit;
@@ -36,7 +36,7 @@ type Descriptor = [AtomicU64; 2];
 
 /// How a family writes down what is to be sent. A data descriptor's first word
 /// is the buffer's address.
-pub trait Format: Debug + 'static {
+pub trait TxFormat: Debug + 'static {
     /// Shortest frame the card may be given; it pads to 60 itself.
     const MIN_FRAME: u32;
     /// Longest frame it sends, without FCS but with an inserted tag.
@@ -61,7 +61,7 @@ pub trait Format: Debug + 'static {
 
 /// A transmit queue.
 #[derive(Debug)]
-pub struct Queue<F: Format> {
+pub struct Queue<F: TxFormat> {
     pending: Pending<BufferRing<Descriptor>>,
     tail: Doorbell,
     /// Where the next position was when sent ones were last looked for.
@@ -73,7 +73,7 @@ pub struct Queue<F: Format> {
     _format: PhantomData<F>,
 }
 
-impl<F: Format> Queue<F> {
+impl<F: TxFormat> Queue<F> {
     const SENDABLE: Sendable = Sendable { min: F::MIN_FRAME, max: F::MAX_FRAME, parts: F::MAX_PARTS, pads: true };
 
     /// A queue of `card` on a ring of `len` zeroed descriptors that it already knows.
@@ -97,7 +97,7 @@ impl<F: Format> Queue<F> {
     }
 }
 
-impl<F: Format> Transmit for Queue<F> {
+impl<F: TxFormat> Transmit for Queue<F> {
     #[inline]
     fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
@@ -130,7 +130,7 @@ impl<F: Format> Transmit for Queue<F> {
     }
 }
 
-impl<F: Format> Sends for Queue<F> {
+impl<F: TxFormat> Sends for Queue<F> {
     type Ring = BufferRing<Descriptor>;
 
     #[inline(always)]

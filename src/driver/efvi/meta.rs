@@ -10,7 +10,7 @@
 //! in other words.
 
 use super::ev::{Event, class};
-use super::time::{Format as TimeFormat, Sync};
+use super::time::{Sync, TimeFormat};
 use crate::dma::{Decode, Decoder, Meta, RawMeta, Timestamp};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const COOKED: u64 = 1 << 63;
 
 /// How the frames of a queue are to be read.
 #[derive(Clone, Copy)]
-pub struct Format {
+pub struct PrefixFormat {
     /// Descriptors that the card is to have, at most.
     pub window: u32,
     /// Longest frame without FCS and tags.
@@ -32,7 +32,7 @@ pub struct Format {
     pub stamped: Option<TimeFormat>,
 }
 
-impl Format {
+impl PrefixFormat {
     /// What reads it.
     pub fn decoder(self) -> Decoder {
         const NONE: u8 = 0;

@@ -64,7 +64,7 @@ use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use filters::Filters;
 use hw::{Capability, Hw};
-use setup::{Clock, Direction, Queue, rxq, txq};
+use setup::{Direction, Queue, StampClock, rxq, txq};
 use std::sync::Arc;
 
 /// Most queues of each kind: of the first, so many have vectors on all cards.
@@ -176,7 +176,7 @@ struct Card {
     filters: Option<Filters>,
     counters: Option<stats::Counters>,
     /// Format of the clock that stamps received frames, if one does.
-    clock: Option<time::Format>,
+    clock: Option<time::TimeFormat>,
     queues: Vec<Queue>,
     /// Packet memory: of which queue, which.
     packet_memory: Vec<(u16, u64)>,
@@ -204,7 +204,7 @@ impl Card {
         &mut self,
         config: &Config,
         memory: &mut Pieces,
-        clock: Option<Clock>,
+        clock: Option<StampClock>,
         hashed: bool,
     ) -> Result<(Vec<R>, Vec<T>)> {
         if config.interrupts {
@@ -228,7 +228,7 @@ impl Card {
         vi: u16,
         config: &Config,
         memory: &mut Pieces,
-        clock: Option<Clock>,
+        clock: Option<StampClock>,
         hashed: bool,
     ) -> Result<RxQueue> {
         let (ring, events) = ring_bytes(config.rx_ring, 1);
@@ -242,7 +242,7 @@ impl Card {
             timed: clock.is_some(),
         })?;
         let clock = clock.filter(|_| queue.timed);
-        let format = meta::Format {
+        let format = meta::PrefixFormat {
             window: u32::from(config.rx_ring),
             max_frame: u32::from(config.max_frame),
             strip: config.vlan_strip,
@@ -265,7 +265,7 @@ impl Card {
         vi: u16,
         config: &Config,
         memory: &mut Pieces,
-        clock: Option<Clock>,
+        clock: Option<StampClock>,
     ) -> Result<TxQueue> {
         let (ring, events) = ring_bytes(config.tx_ring, TX_EVENTS);
         let stamped = clock.is_some() && self.hw.caps.has(Capability::TxTimestamp);

@@ -24,7 +24,7 @@
 use super::desc::{self, PREFIX};
 use super::ev::{EMPTY, Event, EventQueue, code, mcdi};
 use super::hw::Hw;
-use super::meta::{Format, cooked};
+use super::meta::{PrefixFormat, cooked};
 use super::setup::Queue;
 use super::time::Sync;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
@@ -80,14 +80,21 @@ pub struct RxQueue {
     hole: (u32, u32),
     /// It could not be started again.
     dead: bool,
-    format: Format,
+    format: PrefixFormat,
     hw: Arc<Hw>,
     queue: Queue,
 }
 
 impl RxQueue {
     /// A queue that the card has started, empty.
-    pub(super) fn new(hw: Arc<Hw>, queue: Queue, tail: Doorbell, stock: Stock, format: Format, sync: Sync) -> Self {
+    pub(super) fn new(
+        hw: Arc<Hw>,
+        queue: Queue,
+        tail: Doorbell,
+        stock: Stock,
+        format: PrefixFormat,
+        sync: Sync,
+    ) -> Self {
         let longest = format.max_frame + TAGS;
         let descriptors = queue.ring.words64().len() as u32;
         RxQueue {

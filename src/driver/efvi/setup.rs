@@ -10,7 +10,7 @@ use super::cmd::{
 use super::ev::{self, Event, code};
 use super::hw::{Capabilities, Capability, Hw};
 use super::ids::Generation;
-use super::time::{Format, Sync};
+use super::time::{Sync, TimeFormat};
 use crate::dma::Region;
 use crate::driver::mailbox::Request;
 use crate::driver::ops::Link;
@@ -343,16 +343,16 @@ pub fn time(hw: &Hw) -> Result<Option<(u64, u64)>> {
 
 /// How a card's stamps are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
+pub struct StampClock {
     /// Format of fractions.
-    pub format: Format,
+    pub format: TimeFormat,
     /// No time yet, and what to add to stamps of received frames.
     pub rx: Sync,
     /// The same for sent frames.
     pub tx: Sync,
 }
 
-impl Clock {
+impl StampClock {
     /// `sync` as it is now: frames that come before the first time event belong to
     /// this second.
     pub fn begun(&self, hw: &Hw, sync: Sync) -> Result<Sync> {
@@ -362,7 +362,7 @@ impl Clock {
 }
 
 /// The clock, if the card has one and a licence for it.
-pub fn clock(hw: &Hw) -> Result<Option<Clock>> {
+pub fn clock(hw: &Hw) -> Result<Option<StampClock>> {
     if !hw.caps.has(Capability::RxTimestamp) {
         return Ok(None);
     }
@@ -370,7 +370,7 @@ pub fn clock(hw: &Hw) -> Result<Option<Clock>> {
     let Some(attributes) = hw.ask_optional(attributes)? else {
         return Ok(None);
     };
-    let Some(format) = Format::find(attributes.get(ptp_get_attributes::output::TIME_FORMAT)) else {
+    let Some(format) = TimeFormat::find(attributes.get(ptp_get_attributes::output::TIME_FORMAT)) else {
         return Ok(None);
     };
     // A clock that does not tell the time can be related to no other.
@@ -388,7 +388,7 @@ pub fn clock(hw: &Hw) -> Result<Option<Clock>> {
     use ptp_get_corrections::output;
     let rx = read(output::GENERAL_RX, output::PTP_RX);
     let tx = read(output::GENERAL_TX, output::PTP_TX);
-    Ok(Some(Clock { format, rx, tx }))
+    Ok(Some(StampClock { format, rx, tx }))
 }
 
 /// Packet memory of a transmit queue.

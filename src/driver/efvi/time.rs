@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// How a fraction of a second is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum TimeFormat {
     /// Nanoseconds.
     Nanoseconds,
     /// 2⁻²⁷ s.
@@ -25,13 +25,13 @@ pub enum Format {
     QuarterNanoseconds,
 }
 
-impl Format {
+impl TimeFormat {
     /// By its number in the firmware's attributes.
-    pub fn find(number: u64) -> Option<Format> {
+    pub fn find(number: u64) -> Option<TimeFormat> {
         match number {
-            0 => Some(Format::Nanoseconds),
-            2 => Some(Format::Fraction27),
-            3 => Some(Format::QuarterNanoseconds),
+            0 => Some(TimeFormat::Nanoseconds),
+            2 => Some(TimeFormat::Fraction27),
+            3 => Some(TimeFormat::QuarterNanoseconds),
             _ => None,
         }
     }
@@ -39,26 +39,26 @@ impl Format {
     /// Units in a second.
     const fn second(self) -> i64 {
         match self {
-            Format::Nanoseconds => 1_000_000_000,
-            Format::Fraction27 => 1 << 27,
-            Format::QuarterNanoseconds => 4_000_000_000,
+            TimeFormat::Nanoseconds => 1_000_000_000,
+            TimeFormat::Fraction27 => 1 << 27,
+            TimeFormat::QuarterNanoseconds => 4_000_000_000,
         }
     }
 
     /// Whether a word says that there is no stamp.
     const fn absent(self, word: u32) -> bool {
         match self {
-            Format::Fraction27 => word >> 31 != 0,
-            Format::Nanoseconds | Format::QuarterNanoseconds => word == u32::MAX,
+            TimeFormat::Fraction27 => word >> 31 != 0,
+            TimeFormat::Nanoseconds | TimeFormat::QuarterNanoseconds => word == u32::MAX,
         }
     }
 
     /// Position of the upper six bits of a fraction, of which time events have only these.
     const fn sync_shift(self) -> u32 {
         match self {
-            Format::Fraction27 => 21,
-            Format::Nanoseconds => 24,
-            Format::QuarterNanoseconds => 26,
+            TimeFormat::Fraction27 => 21,
+            TimeFormat::Nanoseconds => 24,
+            TimeFormat::QuarterNanoseconds => 26,
         }
     }
 
@@ -75,9 +75,9 @@ impl Format {
 
     const fn nanoseconds(self, fraction: i64) -> u32 {
         (match self {
-            Format::Nanoseconds => fraction,
-            Format::Fraction27 => (fraction * 1_000_000_000) >> 27,
-            Format::QuarterNanoseconds => fraction >> 2,
+            TimeFormat::Nanoseconds => fraction,
+            TimeFormat::Fraction27 => (fraction * 1_000_000_000) >> 27,
+            TimeFormat::QuarterNanoseconds => fraction >> 2,
         }) as u32
     }
 }
@@ -110,7 +110,7 @@ impl Sync {
 
     /// After the controller told the time.
     #[must_use]
-    pub fn told(self, format: Format, seconds: u64, fraction: u64) -> Self {
+    pub fn told(self, format: TimeFormat, seconds: u64, fraction: u64) -> Self {
         self.last(seconds, fraction >> format.sync_shift())
     }
 
@@ -127,7 +127,7 @@ impl Sync {
     }
 
     /// The time of a received frame with `word` before it.
-    pub fn received(self, format: Format, word: u32) -> Option<Timestamp> {
+    pub fn received(self, format: TimeFormat, word: u32) -> Option<Timestamp> {
         if self.0 & Self::VALID == 0 || format.absent(word) {
             return None;
         }
@@ -149,7 +149,7 @@ impl Sync {
     /// The time at which a sent frame left, of which its events tell `word` and
     /// `high`: 32 bits of seconds from the oldest generation, else 16 with flags
     /// above.
-    pub fn sent(self, format: Format, generation: Generation, word: u32, high: u32) -> Option<Timestamp> {
+    pub fn sent(self, format: TimeFormat, generation: Generation, word: u32, high: u32) -> Option<Timestamp> {
         const INVALID: u32 = 1 << 31;
         let seconds = if generation == Generation::Huntington {
             i64::from(high)
@@ -169,7 +169,7 @@ impl Sync {
     }
 }
 
-fn stamp(format: Format, seconds: i64, fraction: i64) -> Option<Timestamp> {
+fn stamp(format: TimeFormat, seconds: i64, fraction: i64) -> Option<Timestamp> {
     let seconds = u64::try_from(seconds).ok()?;
     Some(Timestamp(Duration::new(seconds, format.nanoseconds(fraction))))
 }
@@ -190,15 +190,15 @@ mod tests {
     fn stamps_are_those_that_linux_shows() {
         // A sent frame's 2886941909 quarters with +400, and 53667040 27ths with +400.
         let quarters = Sync::new(400).at(event(10, 0));
-        let sent = quarters.sent(Format::QuarterNanoseconds, Generation::Medford2, 2_886_941_909, 10);
+        let sent = quarters.sent(TimeFormat::QuarterNanoseconds, Generation::Medford2, 2_886_941_909, 10);
         assert_eq!(sent, at(10, 721_735_577));
         let sevenths = Sync::new(400).at(event(10, 0));
-        assert_eq!(sevenths.sent(Format::Fraction27, Generation::Medford, 53_667_040, 10), at(10, 399_853_587));
+        assert_eq!(sevenths.sent(TimeFormat::Fraction27, Generation::Medford, 53_667_040, 10), at(10, 399_853_587));
     }
 
     #[test]
     fn a_frame_belongs_to_the_second_of_the_last_event_or_its_neighbour() {
-        let quarter = Format::QuarterNanoseconds;
+        let quarter = TimeFormat::QuarterNanoseconds;
         // The last event was late in second 100.
         let late = Sync::new(0).at(event(100, 58));
         let last = 58u32 << 26;
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn the_time_that_the_controller_tells_serves_until_the_first_event() {
         for (format, fraction) in [
-            (Format::QuarterNanoseconds, 3_900_000_000),
-            (Format::Fraction27, 130_000_000),
-            (Format::Nanoseconds, 975_000_000),
+            (TimeFormat::QuarterNanoseconds, 3_900_000_000),
+            (TimeFormat::Fraction27, 130_000_000),
+            (TimeFormat::Nanoseconds, 975_000_000),
         ] {
             let told = Sync::new(0).told(format, 41, fraction);
             let second = format.second() as u32;
@@ -230,21 +230,21 @@ mod tests {
             assert_eq!(told.received(format, second / 2), None, "too long ago");
             assert_eq!(format.time(41, format.second() as u64 + 8), format.time(42, 8));
         }
-        assert_eq!(Format::QuarterNanoseconds.step_ps(), 250);
-        assert_eq!(Format::Fraction27.step_ps(), 7450);
+        assert_eq!(TimeFormat::QuarterNanoseconds.step_ps(), 250);
+        assert_eq!(TimeFormat::Fraction27.step_ps(), 7450);
     }
 
     #[test]
     fn an_event_has_a_time_whatever_the_bits_below_its_fraction() {
         for low in 0..4 {
             let sync = Sync::new(0).at(event(9, 14) | low << 36);
-            assert_eq!(sync.received(Format::QuarterNanoseconds, 1_000_000_000), at(9, 250_000_000));
+            assert_eq!(sync.received(TimeFormat::QuarterNanoseconds, 1_000_000_000), at(9, 250_000_000));
         }
     }
 
     #[test]
     fn a_correction_may_carry_into_the_next_second_or_the_last() {
-        let quarter = Format::QuarterNanoseconds;
+        let quarter = TimeFormat::QuarterNanoseconds;
         let sync = Sync::new(-48).at(event(7, 0));
         assert_eq!(sync.received(quarter, 40), at(6, 999_999_998));
         assert_eq!(sync.received(quarter, 48), at(7, 0));
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn sixteen_bits_of_seconds_are_those_around_the_last_event() {
         let sync = Sync::new(0).at(event(0x1_0000, 0));
-        let sent = |high| sync.sent(Format::Fraction27, Generation::Medford, 0, high);
+        let sent = |high| sync.sent(TimeFormat::Fraction27, Generation::Medford, 0, high);
         assert_eq!(sent(0xffff), at(0xffff, 0));
         assert_eq!(sent(0x0000), at(0x1_0000, 0));
         assert_eq!(sent(0x0001), at(0x1_0001, 0));

@@ -24,7 +24,7 @@ use super::hw::Hw;
 use super::ids::Generation;
 use super::path::{Path, Ready};
 use super::setup::Queue;
-use super::time::{Format as TimeFormat, Sync};
+use super::time::{Sync, TimeFormat};
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::BufferRing;
@@ -63,7 +63,7 @@ pub struct TxQueue {
     tags: bool,
     /// Frames laid ready.
     ready: Vec<Ready>,
-    clock: Option<Clock>,
+    clock: Option<SentClock>,
     /// It could not be started again.
     dead: bool,
     hw: Arc<Hw>,
@@ -72,7 +72,7 @@ pub struct TxQueue {
 
 /// When frames left.
 #[derive(Clone, Copy)]
-struct Clock {
+struct SentClock {
     format: TimeFormat,
     generation: Generation,
     sync: Sync,
@@ -102,7 +102,7 @@ impl TxQueue {
             options: Options::default(),
             tags,
             ready: Vec::new(),
-            clock: clock.map(|(format, sync)| Clock { format, generation, sync, low: 0, last: None }),
+            clock: clock.map(|(format, sync)| SentClock { format, generation, sync, low: 0, last: None }),
             dead: false,
             hw,
             queue,

@@ -62,7 +62,7 @@ fn length(word: u64) -> u32 {
     (word >> status::LENGTH) as u32 & 0x3fff
 }
 
-impl rx::Format for ReceivedShort {
+impl rx::RxFormat for ReceivedShort {
     type Descriptor = Short;
 
     const DONE: u64 = status::DD;
@@ -82,7 +82,7 @@ impl rx::Format for ReceivedShort {
     }
 }
 
-impl rx::Format for ReceivedLong {
+impl rx::RxFormat for ReceivedLong {
     type Descriptor = Long;
 
     const DONE: u64 = status::DD;
@@ -184,7 +184,7 @@ pub mod data {
 #[derive(Debug)]
 pub struct ToSend;
 
-impl tx::Format for ToSend {
+impl tx::TxFormat for ToSend {
     /// §8.4.1: the card pads from 17 bytes on.
     const MIN_FRAME: u32 = 17;
     /// 9728 bytes with FCS.
@@ -231,8 +231,8 @@ impl tx::Format for ToSend {
 mod tests {
     use super::*;
     use crate::dma::{Checksum, Checksums, Decoder};
-    use crate::driver::rx::Format as _;
-    use crate::driver::tx::Format as _;
+    use crate::driver::rx::RxFormat as _;
+    use crate::driver::tx::TxFormat as _;
 
     #[test]
     fn a_written_back_descriptor_reads_as_the_datasheet_draws_it() {

@@ -110,7 +110,7 @@ const fn flags<const ERRATUM: bool>() -> [u8; 1024] {
 #[derive(Debug)]
 pub struct Received;
 
-impl rx::Format for Received {
+impl rx::RxFormat for Received {
     type Descriptor = Descriptor;
 
     const DONE: u64 = RxDone::DD;
@@ -189,7 +189,7 @@ mod data {
 #[derive(Debug)]
 pub struct ToSend;
 
-impl tx::Format for ToSend {
+impl tx::TxFormat for ToSend {
     /// §7.2.3.3.
     const MIN_FRAME: u32 = 17;
     /// §7.2.1: 15.5 KiB with FCS.
@@ -261,7 +261,7 @@ mod tests {
         // RSS over IPv4/TCP, hash 0xdeadbeef; 60 bytes, VLAN 0x123, IP good, L4 bad.
         let w0 = 0xdead_beef_0000_0111;
         let w1 = 0x0123_003c_0000_0000 | RxDone::TCPE | 0b0110_1011;
-        assert_eq!(<Received as rx::Format>::len(w1), 60);
+        assert_eq!(<Received as rx::RxFormat>::len(w1), 60);
         let seen = meta::<true, true>(w0, w1);
         assert_eq!((seen.rss_hash(), seen.vlan()), (Some(0xdead_beef), Some(0x123)));
         assert_eq!(seen.checksums(), Checksums { ip: Checksum::Good, l4: Checksum::Bad });

@@ -5,7 +5,7 @@
 //! ```
 
 use super::hw::Hw;
-use super::ring::{Format, Notifier, Part};
+use super::ring::{Notifier, Part, Virtqueue};
 use crate::dma::Region;
 use crate::driver::wait;
 use crate::error::{Kind, Result};
@@ -85,7 +85,7 @@ pub struct Control<F> {
     lost: bool,
 }
 
-impl<F: Format> Control<F> {
+impl<F: Virtqueue> Control<F> {
     /// The queue of `ring`, with [`MEMORY`] bytes for commands.
     pub fn new(ring: F, notifier: Notifier, memory: Region) -> Self {
         Control { ring, notifier, memory, turn: 0, position: 0, lost: false }

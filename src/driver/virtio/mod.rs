@@ -55,7 +55,7 @@ use control::{Command, Control};
 use features::Features;
 use hw::Hw;
 use packed::Packed;
-use ring::{Format, Notifier};
+use ring::{Notifier, Virtqueue};
 use split::Split;
 use stats::Counters;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ fn agree(hw: &Hw, config: &Config) -> Result<Features> {
 /// Steps 7 and 8: queues, then everything that is told through the control queue.
 fn start<F, R, T>(device: Device, features: Features, config: &Config) -> Result<Opened<R, T>>
 where
-    F: Format + 'static,
+    F: Virtqueue + 'static,
     R: From<rx::Queue<F>>,
     T: From<tx::Queue<F>>,
 {
@@ -210,7 +210,7 @@ struct Card<F> {
     device: Device,
 }
 
-impl<F: Format + 'static> Card<F> {
+impl<F: Virtqueue + 'static> Card<F> {
     fn new(device: Device, features: Features) -> Self {
         Card { control: None, features, rx: Vec::new(), tx: Vec::new(), interrupts: None, device }
     }
@@ -317,7 +317,7 @@ fn ring_len(hw: &Hw, queue: u16, wanted: u32, least: u32) -> Result<u32> {
     Ok(wanted.min(most))
 }
 
-impl<F: Format + 'static> NicOps for Card<F> {
+impl<F: Virtqueue + 'static> NicOps for Card<F> {
     fn link(&mut self) -> Result<Link> {
         let hw = &self.device.hw;
         hw.alive()?;

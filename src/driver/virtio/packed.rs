@@ -11,7 +11,7 @@
 //! opposite; taken back, both are the wrap counter. The counter is 1 on the
 //! first lap, and so follows from a position.
 
-use super::ring::{Completion, Format, NEXT, Part, Places, WRITE, Words, passed, piece, write};
+use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece, write};
 use crate::dma::{Iova, Region};
 use crate::driver::ring::Ring;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -67,7 +67,7 @@ fn word(len: u32, id: u32, flags: u16) -> u64 {
     u64::from(len) | u64::from(id as u16) << 32 | u64::from(flags) << 48
 }
 
-impl Format for Packed {
+impl Virtqueue for Packed {
     const PUBLISHED_BY_INDEX: bool = false;
 
     fn bytes(len: u32) -> usize {

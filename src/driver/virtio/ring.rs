@@ -55,8 +55,8 @@ pub struct Completion {
 }
 
 /// One format of virtqueue. What is given is not trusted to come back.
-pub trait Format: std::fmt::Debug + Send + Sized {
-    /// Whether the device sees what is given only once [`Format::publish`] says
+pub trait Virtqueue: std::fmt::Debug + Send + Sized {
+    /// Whether the device sees what is given only once [`Virtqueue::publish`] says
     /// so; otherwise at once.
     const PUBLISHED_BY_INDEX: bool;
 
@@ -104,7 +104,7 @@ pub trait Format: std::fmt::Debug + Send + Sized {
 pub enum Bell {
     /// By its index.
     Index(ShortDoorbell, u16),
-    /// By its index, and what [`Format::notice_data`] says above it.
+    /// By its index, and what [`Virtqueue::notice_data`] says above it.
     Data(Doorbell, u16),
 }
 
@@ -130,7 +130,7 @@ impl Notifier {
 
     /// Says that everything up to here was given and published.
     #[inline]
-    pub fn tell<F: Format>(&mut self, ring: &F, turn: u32, position: u32) {
+    pub fn tell<F: Virtqueue>(&mut self, ring: &F, turn: u32, position: u32) {
         dma_mb();
         if ring.wants_notice([self.turn, turn], [self.position, position]) {
             match &self.bell {

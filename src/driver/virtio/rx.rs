@@ -18,7 +18,7 @@
 //! id, so a full ring is written in the cache line that was just read.
 
 use super::header::{HEADER, NUM_BUFFERS};
-use super::ring::{Completion, Format, Notifier};
+use super::ring::{Completion, Notifier, Virtqueue};
 use super::stats::Counters;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Nothing, Pool, Span};
 use crate::driver::config::MIN_RING;
@@ -59,7 +59,7 @@ pub struct Queue<F> {
     counters: Arc<Counters>,
 }
 
-impl<F: Format> Queue<F> {
+impl<F: Virtqueue> Queue<F> {
     /// A queue on an empty ring that the device already knows.
     pub(super) fn new(ring: F, notifier: Notifier, stock: Stock, max_frame: u16, mergeable: bool) -> Self {
         let cells = |value: fn(u32) -> u32| (0..ring.len()).map(|n| Cell::new(value(n))).collect();
@@ -229,7 +229,7 @@ impl<F: Format> Queue<F> {
     }
 }
 
-impl<F: Format> Receive for Queue<F> {
+impl<F: Virtqueue> Receive for Queue<F> {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
@@ -243,7 +243,7 @@ impl<F: Format> Receive for Queue<F> {
     }
 }
 
-impl<F: Format> Slots for Queue<F> {
+impl<F: Virtqueue> Slots for Queue<F> {
     fn stock(&self) -> &Stock {
         &self.stock
     }

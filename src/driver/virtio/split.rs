@@ -9,7 +9,7 @@
 //! The two rings start 4 bytes before a cache line, so that their entries start
 //! with one: `idx`, which the other side polls, is in the line before.
 
-use super::ring::{Completion, Format, NEXT, Part, Places, WRITE, Words, passed, piece, write};
+use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece, write};
 use crate::dma::{Iova, Region};
 use crate::driver::ring::Ring;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -61,7 +61,7 @@ impl Split {
     }
 }
 
-impl Format for Split {
+impl Virtqueue for Split {
     const PUBLISHED_BY_INDEX: bool = true;
 
     fn bytes(len: u32) -> usize {

@@ -16,7 +16,7 @@
 //! chain that is not done: each completion ends one, whatever it says.
 
 use super::header::{self, HEADER};
-use super::ring::{Completion, Format, Notifier, Part, Words, piece};
+use super::ring::{Completion, Notifier, Part, Virtqueue, Words, piece};
 use super::stats::Counters;
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, Region};
 use crate::driver::queue::Transmit;
@@ -68,7 +68,7 @@ pub fn header_bytes(len: u32) -> usize {
     (len as usize + 1) * size_of::<Words>()
 }
 
-impl<F: Format> Queue<F> {
+impl<F: Virtqueue> Queue<F> {
     /// A queue on an empty ring that the device already knows, with zeroed
     /// memory for its headers.
     pub(super) fn new(
@@ -192,7 +192,7 @@ impl<F: Format> Queue<F> {
     }
 }
 
-impl<F: Format> Transmit for Queue<F> {
+impl<F: Virtqueue> Transmit for Queue<F> {
     #[inline]
     fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
@@ -244,7 +244,7 @@ impl<F: Format> Transmit for Queue<F> {
     }
 }
 
-impl<F: Format> Sends for Queue<F> {
+impl<F: Virtqueue> Sends for Queue<F> {
     type Ring = Buffers;
 
     #[inline(always)]
