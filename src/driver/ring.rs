@@ -108,6 +108,12 @@ impl Buffers {
         self.0.len() as u32
     }
 
+    /// All of them, in the order of the ring.
+    #[inline(always)]
+    pub fn cells(&self) -> &[Cell<u32>] {
+        &self.0
+    }
+
     /// The buffer at `position`.
     #[inline]
     pub fn at(&self, position: u32) -> &Cell<u32> {

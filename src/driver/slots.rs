@@ -308,19 +308,21 @@ impl<R: Shadows> Pending<R> {
         self.supply.is(pool)
     }
 
-    /// Writes down what the descriptor at `position` holds.
-    #[inline(always)]
-    pub fn note(&mut self, position: u32, shadow: u32) {
-        self.ring.shadow(position).set(shadow);
-        self.marked += u32::from(shadow >= NO_BUFFER);
-        self.bare += u32::from(shadow == BARE);
-    }
-
-    /// As [`Pending::note`], of the next descriptor, and moves past it.
+    /// Writes down what the next descriptor holds, and moves past it.
     #[inline(always)]
     pub fn push(&mut self, shadow: u32) {
-        self.note(self.next, shadow);
+        self.ring.shadow(self.next).set(shadow);
+        self.marked += u32::from(shadow >= NO_BUFFER);
+        self.bare += u32::from(shadow == BARE);
         self.next = self.next.wrapping_add(1);
+    }
+
+    /// Moves to `position`: the shadows up to it are set, `bare` of them to [`BARE`].
+    #[inline(always)]
+    pub fn pushed(&mut self, position: u32, bare: u32) {
+        self.next = position;
+        self.marked += bare;
+        self.bare += bare;
     }
 
     /// Counts what went wrong.
@@ -337,27 +339,34 @@ impl<R: Shadows> Pending<R> {
     }
 
     /// Gives the buffers of `clean..end` back.
-    #[inline]
+    #[inline(always)]
     pub fn give_back(&mut self, pool: &Pool, end: u32) {
-        let (first, rest) = self.ring.runs(self.clean, end.wrapping_sub(self.clean));
         if self.marked == 0 {
+            let (first, rest) = self.ring.runs(self.clean, end.wrapping_sub(self.clean));
             pool.give_slice(first);
             pool.give_slice(rest);
         } else {
-            for shadow in first.iter().chain(rest).map(Cell::get) {
-                if shadow < NO_BUFFER {
-                    pool.give(shadow);
-                    continue;
-                }
-                self.marked -= 1;
-                if shadow == BARE {
-                    self.bare -= 1;
-                } else if shadow != NO_BUFFER {
-                    pool.give(shadow & !INNER);
-                }
-            }
+            self.give_marked_back(pool, end);
         }
         self.clean = end;
+    }
+
+    /// As [`Pending::give_back`], where some shadows are more than a buffer.
+    #[inline(never)]
+    fn give_marked_back(&mut self, pool: &Pool, end: u32) {
+        let (first, rest) = self.ring.runs(self.clean, end.wrapping_sub(self.clean));
+        for shadow in first.iter().chain(rest).map(Cell::get) {
+            if shadow < NO_BUFFER {
+                pool.give(shadow);
+                continue;
+            }
+            self.marked -= 1;
+            if shadow == BARE {
+                self.bare -= 1;
+            } else if shadow != NO_BUFFER {
+                pool.give(shadow & !INNER);
+            }
+        }
     }
 }
 

@@ -268,6 +268,8 @@ impl<F: Virtqueue> Sends for Queue<F> {
         let (mut position, mut turn, mut free) = (self.pending.next, self.turn, self.free());
         let mut sent = from;
         let mut bytes = 0;
+        let mut bare = 0;
+        let (shadows, chains) = (&self.pending.ring.cells()[..n], &self.chains[..n]);
         while sent < batch.len() {
             let Entry { buffer, span, .. } = batch.entries()[sent];
             let (length, start) = (u32::from(span.len()), u32::from(span.start()));
@@ -280,23 +282,25 @@ impl<F: Virtqueue> Sends for Queue<F> {
             let parts = if start >= HEADER {
                 batch.prepend(sent, header::PLAIN);
                 self.ring.give_one(turn, position, address - u64::from(HEADER), length + HEADER);
-                self.pending.ring.at(position).set(buffer);
+                shadows[at].set(buffer);
                 1
             } else {
                 let header = Part { address: self.plain, len: HEADER, write: false };
                 self.ring.give_chain(turn, position, &[header, Part { address, len: length, write: false }]);
-                self.pending.note(position, BARE);
-                self.pending.note(position.wrapping_add(1), buffer);
+                shadows[at].set(BARE);
+                shadows[(at + 1) & (n - 1)].set(buffer);
+                bare += 1;
                 2
             };
-            self.chains[..n][at].set(parts);
+            chains[at].set(parts);
             position = position.wrapping_add(parts);
             turn = turn.wrapping_add(1);
             free -= parts;
             bytes += u64::from(length);
             sent += 1;
         }
-        (self.pending.next, self.turn) = (position, turn);
+        self.pending.pushed(position, bare);
+        self.turn = turn;
         if sent > from {
             self.counters.add(sent - from, bytes);
         }
