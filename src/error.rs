@@ -57,14 +57,14 @@ pub enum Remedy {
     BindByHand(String),
     /// Put this card back once more.
     Restore(String),
-    /// Load this driver of the kernel, or let it be loaded.
-    LoadDriver(String),
+    /// Let the kernel's driver be loaded.
+    Modprobe,
     /// Insist.
     Force,
     /// Take another card, or insist.
     AnotherCard,
-    /// Switch the IOMMU on, or insist on none.
-    Iommu,
+    /// Do without an IOMMU.
+    NoIommu,
     /// Put the card back to its kernel driver and take it again, which resets it.
     Reset,
     /// Poll instead of waiting for interrupts.

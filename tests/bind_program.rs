@@ -94,7 +94,7 @@ fn an_unknown_card_is_one_clear_line_and_changes_nothing() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output.stderr),
-        "bmnic: 0000:01:00.0: this machine has no such PCI device; `bmnic list` shows what it has\n"
+        "bmnic: 0000:01:00.0: this machine has no such PCI device; `bmnic list` shows the cards of this machine\n"
     );
     assert_eq!(tree.snapshot(), before);
 }

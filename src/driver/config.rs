@@ -101,7 +101,7 @@ pub enum TxPath {
 }
 
 impl TxPath {
-    /// Name on the command line.
+    /// Its name, as it is read and printed.
     pub fn name(self) -> &'static str {
         match self {
             TxPath::Auto => "auto",

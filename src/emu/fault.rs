@@ -46,7 +46,7 @@ impl FaultKind {
         FaultKind::Media,
     ];
 
-    /// Its name on the command line.
+    /// Its name, as it is read and printed.
     pub fn name(self) -> &'static str {
         match self {
             FaultKind::Timeout => "timeout",

@@ -322,7 +322,7 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// The card's name, as written on the command line.
+    /// The card's name, as it was asked for.
     pub fn name(&self) -> &str {
         &self.port.name
     }

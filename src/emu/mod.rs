@@ -168,7 +168,7 @@ pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
 /// What a function looks like on the PCI bus.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    /// Name on the command line, without `emu:`.
+    /// Name of the model, as in a [`Spec`].
     pub name: &'static str,
     /// Vendor, device, subsystem, revision.
     pub id: Id,

@@ -182,8 +182,8 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
     let mut steps = Vec::new();
     if let Some(driver) = target.filter(|driver| !roots.pci().join("drivers").join(driver).exists()) {
         if request.no_modprobe {
-            let what = format!("the driver {driver} is not loaded");
-            return Err(Error::new(Kind::Unsupported, what).with_remedy(Remedy::LoadDriver(driver.into())));
+            let text = format!("the driver {driver} is not loaded; run `modprobe {driver}`");
+            return Err(Error::new(Kind::Unsupported, text).with_remedy(Remedy::Modprobe));
         }
         steps.push(Step::LoadModule(driver.to_string()));
     }
@@ -410,8 +410,10 @@ fn check_iommu(roots: &Roots, plan: &mut Plan, request: &Request) -> Result<Opti
     }
     let unsupported = |text: String| Error::new(Kind::Unsupported, text);
     if !request.noiommu {
-        let text = format!("{address} is behind no IOMMU, so nothing would keep it to its own memory");
-        return Err(unsupported(text).with_remedy(Remedy::Iommu));
+        let text = format!(
+            "{address} is behind no IOMMU, so nothing would keep it to its own memory; switch VT-d or AMD-Vi on in the firmware and boot with intel_iommu=on iommu=pt"
+        );
+        return Err(unsupported(text).with_remedy(Remedy::NoIommu));
     }
     if let Some(level) = lockdown(roots) {
         return Err(unsupported(format!(

@@ -29,7 +29,7 @@ const FULL_DUPLEX: u32 = 1 << 1;
 /// SET_LINK: power off, transmitter off, link down.
 const OFF: u32 = 0xe;
 
-/// How long the link takes, unless the command line says.
+/// How long the link takes, unless the specification says.
 pub const DELAY: Picos = 2_000_000_000;
 
 /// What the PHY of a card can do.

@@ -21,7 +21,7 @@ const ENABLE_LINK: u8 = 8;
 const ENABLE_AN: u8 = 0x10;
 const ATOMIC: u8 = 0x20;
 
-/// How long the link takes, unless the command line says.
+/// How long the link takes, unless the specification says.
 pub const DELAY: Picos = 2_000_000_000;
 
 /// Longest frame with FCS that the MAC may be set to.

@@ -25,7 +25,7 @@ const SDP3: u32 = 1 << 3;
 /// MSCA: command bit, cleared when done; opcodes.
 const MDI_CMD: u32 = 1 << 30;
 
-/// How long the link takes after a reset, unless the command line says.
+/// How long the link takes after a reset, unless the specification says.
 pub const DELAY: Picos = 2_000_000_000;
 
 /// State of the link.
