@@ -365,7 +365,7 @@ fn a_random_device_loses_no_buffer(rings: &Rings) {
                     assert!(batch.frames().all(|frame| (1..=2048).contains(&frame.len())));
                     port.tx[0].send(&mut batch);
                     kept.push_back(batch);
-                    if kept.len() > 4 {
+                    if kept.len() > 2 {
                         kept.pop_front();
                     }
                 }

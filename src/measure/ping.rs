@@ -432,7 +432,7 @@ mod tests {
         assert_eq!((report.duplicated, report.reordered, report.foreign, report.skipped), (0, 0, 0, 0));
         // Nothing can be faster than the line, and the sender looks every two calls.
         assert!(report.service.min() >= 30_000, "{}", report.service.min());
-        assert!(report.service.quantile(1.0).unwrap() < 31_000, "{:?}", report.service.quantile(1.0));
+        assert!(report.service.max() < 31_000, "{}", report.service.max());
         assert_eq!(report.intended.count(), 2_000);
         assert!(report.intended.mean() >= report.service.mean());
         assert_eq!(report.raw.len(), 10);
