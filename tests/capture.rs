@@ -1,13 +1,13 @@
 //! `bmnic capture` as a program: exact counts, and a file that is whole whatever
 //! happens to the program or the disk.
 
-#[path = "common/models.rs"]
-mod models;
+#[path = "common/families.rs"]
+mod families;
 #[path = "common/namespaces.rs"]
 mod namespaces;
 
 use bmnic::pcap::read::Recording;
-use models::MODELS;
+use families::EACH;
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
@@ -69,7 +69,7 @@ fn adds_up(document: &Value) {
 fn the_file_holds_what_is_counted_in_both_formats() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out");
-    for (model, format) in MODELS.iter().flat_map(|model| ["pcap", "pcapng"].map(|format| (model, format))) {
+    for (model, format) in EACH.iter().flat_map(|model| ["pcap", "pcapng"].map(|format| (model, format))) {
         let card = format!("emu:{model},wire=source");
         let words =
             ["capture", path.to_str().unwrap(), "-i", &card, "--format", format, "-c", "5000", "--json", "--strict"];
@@ -94,7 +94,7 @@ fn the_file_holds_what_is_counted_in_both_formats() {
 fn flows_are_spread_over_the_queues_and_each_queues_packets_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
-    for model in MODELS {
+    for model in EACH {
         let card = format!("emu:{model},wire=source:flows=256");
         let words = ["capture", path.to_str().unwrap(), "-i", &card, "--rxq", "4", "-c", "20000", "--json", "--strict"];
         let output = lenient(&words).output().unwrap();
@@ -128,7 +128,8 @@ fn stamps_of_the_cards_tell_packets_apart_and_queues_are_merged_by_them() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
     let file = path.to_str().unwrap();
-    for (model, step_ns) in [("x2522", 1.0), ("x550", 12.5)] {
+    for model in ["x2522", "x550"].map(families::card) {
+        let step_ns = model.step_ns;
         for (queues, card) in [("1", "rate=10k"), ("4", "rate=10k:flows=64")] {
             let card = format!("emu:{model},wire=source:{card}");
             let words =
@@ -142,8 +143,9 @@ fn stamps_of_the_cards_tell_packets_apart_and_queues_are_merged_by_them() {
             assert_eq!(count(&document, "/timestamps/unstamped"), 0, "{card}");
             let (mut times, late) = times(&path);
             assert_eq!(late, count(&document, "/timestamps/late"), "{card}: what is out of order is said");
-            // A machine that stops the card for long within a step can make it late.
-            assert!(late < 200, "{card}: {late} of 4000 out of order");
+            // A machine that stops the card for long within a step can make it late;
+            // queues that are not merged leave most out of order.
+            assert!(late < 1_000, "{card}: {late} of 4000 out of order");
             times.sort_unstable();
             assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{card}: two packets of one time");
         }
@@ -166,7 +168,7 @@ fn a_filter_sees_a_frame_beyond_its_first_buffer() {
     let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1, 1, 0, 4000, 4000];
     let head: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     std::fs::write(&jumbo, [&head[..], &frame].concat()).unwrap();
-    for model in MODELS.iter().filter(|model| !model.starts_with("virtio")) {
+    for model in EACH.iter().filter(|card| card.limits_frames) {
         let card = format!("emu:{model},wire=pcap:{}", jumbo.display());
         for (filter, wanted) in [
             ("ether[2500] = 0xaa", true),
@@ -239,7 +241,8 @@ fn a_loss_is_named_and_ends_with_its_own_code_unless_it_is_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
     let file = path.to_str().unwrap();
-    for (model, long) in [("82599", true), ("x710", true), ("x2522", true), ("virtio", false)] {
+    for model in EACH {
+        let long = model.limits_frames;
         // Every other frame is too long for the port, whatever the machine does.
         let size = if long { "64/1518" } else { "64" };
         let card = format!("emu:{model},wire=source:size={size}:rate=10k:count=400");
@@ -264,7 +267,7 @@ fn a_loss_is_named_and_ends_with_its_own_code_unless_it_is_allowed() {
 fn what_came_before_the_rings_took_packets_is_no_loss() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
-    for model in MODELS {
+    for model in EACH {
         let card = format!("emu:{model},wire=source:rate=10000");
         for _ in 0..5 {
             // A ring that bridges 400 ms never fills.

@@ -1,9 +1,12 @@
 //! `bmnic compare-dpdk` against the DPDK of this machine: both drivers run, what
 //! they count is what the cards count, and nothing is left behind.
 
+#[path = "common/families.rs"]
+mod families;
 #[path = "common/native.rs"]
 mod native;
 
+use families::{Dpdk, EACH};
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -16,9 +19,9 @@ fn compare(words: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// What holds of a comparison, however noisy the machine was. `known` are rules
-/// that DPDK's driver is known to break.
-fn check(nic: &str, known: &[&str]) {
+/// What holds of a comparison, however noisy the machine was.
+fn check(nic: &str) {
+    let Dpdk { breaks, reads_registers, .. } = families::card(nic).dpdk;
     let Some(_turn) = native::dpdk() else { return };
     let document = compare(&["--nic", nic, "--rounds", "1", "--batch", "32"]);
     let ways = document["ways"].as_array().unwrap();
@@ -26,12 +29,12 @@ fn check(nic: &str, known: &[&str]) {
     for way in ways {
         assert!(way["dpdk"]["dpdk"].as_str().unwrap().starts_with("DPDK "), "{way:#}");
         let counted = &way["counted"];
-        // What is timed never traps; net_i40e asks for its events by the clock.
+        // What is timed never traps, but for what a driver reads by the clock.
         let (traps, sent) = (counted["traps"].as_u64().unwrap(), counted["drivers"][0]["card"]["tx"].as_u64().unwrap());
-        assert!(if nic == "x710" { 10 * traps < sent } else { traps == 0 }, "{traps} traps: {way:#}");
+        assert!(if reads_registers { 10 * traps < sent } else { traps == 0 }, "{traps} traps: {way:#}");
         let [theirs, ours] = [0, 1].map(|driver| &counted["drivers"][driver]);
         let broken = theirs["violations"].as_array().unwrap().iter().map(|rule| rule["rule"].as_str().unwrap());
-        assert_eq!(broken.collect::<Vec<_>>(), known, "{theirs:#}");
+        assert_eq!(broken.collect::<Vec<_>>(), breaks, "{theirs:#}");
         assert_eq!(ours["violations"].as_array().unwrap().len(), 0, "{ours:#}");
         for driver in [theirs, ours] {
             // Stretches and counting have passed so many at least.
@@ -56,23 +59,22 @@ fn check(nic: &str, known: &[&str]) {
 
 #[test]
 fn net_ixgbe_and_ixgbe_run_on_an_82599() {
-    check("82599", &[]);
+    check("82599");
 }
 
 #[test]
 fn net_i40e_and_i40e_run_on_an_x710() {
-    check("x710", &[]);
+    check("x710");
 }
 
 #[test]
 fn net_virtio_and_virtio_run_on_a_virtio_net() {
-    // It sends the header that it has received, but for what offloads need.
-    check("virtio", &["num_buffers of a transmitted packet is not 0"]);
+    check("virtio");
 }
 
 #[test]
 fn net_sfc_and_efvi_run_on_an_x2522() {
-    check("x2522", &[]);
+    check("x2522");
 }
 
 /// Processes that any thread of `parent` has started.
@@ -129,21 +131,23 @@ fn check_programs(job: &Value, names: [&str; 2], forwards: bool) {
 fn whole_programs_take_turns_on_an_emulated_card() {
     let Some(_turn) = native::dpdk() else { return };
     let free = native::free_pages();
-    for nic in ["82599", "x710", "virtio", "x2522"] {
+    for card in EACH.iter().filter(|card| card.dpdk.compared) {
+        let nic = card.name;
         let document = compare(&["--testpmd", "--nic", nic, "--rounds", "1", "-d", "500ms"]);
         let job = &document["jobs"][0];
         check_programs(job, ["dpdk-testpmd io", "bmnic fwd"], true);
         for program in job["programs"].as_array().unwrap() {
-            let card = &program["rounds"][0]["card"];
-            let count = |field: &str| card[field].as_u64().unwrap();
+            let counted = &program["rounds"][0]["card"];
+            let count = |field: &str| counted[field].as_u64().unwrap();
             // What is sent was received, before the count or in it.
-            assert!(count("sent") > 1_000 && count("sent") < count("received") + 2_000, "{nic}: {card:#}");
+            assert!(count("sent") > 1_000 && count("sent") < count("received") + 2_000, "{nic}: {counted:#}");
         }
-        // DPDK's own telemetry agrees with the card; net_sfc's is a second old.
+        // DPDK's own telemetry counts packets too, over a time that the machine may
+        // stretch or shorten; a driver whose counts lag may have none of that time's.
         let turn = &job["programs"][0]["rounds"][0];
         let said = turn["telemetry_sent"].as_u64().unwrap() as f64;
         let ratio = said / turn["card"]["sent"].as_f64().unwrap();
-        assert!(nic == "x2522" || (0.8..1.25).contains(&ratio), "{nic}: {turn:#}");
+        assert!(!card.dpdk.lag.is_zero() || (0.2..5.0).contains(&ratio), "{nic}: {turn:#}");
         assert_eq!(native::free_pages(), free, "{nic}");
     }
 }

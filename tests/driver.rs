@@ -3,93 +3,18 @@
 //! Time is virtual and moves only when a test says so. Every model is strict:
 //! a test that ends with a violation of the datasheet fails.
 
+#[path = "common/families.rs"]
+mod families;
+
 use bmnic::dma::{Addressing, BUFFER_SIZE, Batch, Checksum, L4, Offload, Pool};
 use bmnic::driver::{self, Config, FlowRule, Port, Rss, TimestampSource};
 use bmnic::emu::{Drive, Engine, Spec, Tap};
 use bmnic::net::MacAddr;
 use bmnic::pci::Function;
+use families::{Card, FAMILIES, IXGBE, MODELS, PLAIN};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// An emulated card, and where it differs from the others.
-#[derive(Clone, Copy)]
-struct Model {
-    name: &'static str,
-    /// Bits a second.
-    speed: u64,
-    /// Longest frame without FCS, with a tag if the card inserts one.
-    longest: usize,
-    /// Every received packet is stamped.
-    stamps: bool,
-    /// The stamp stands behind the frame, so one that fills its buffer has none.
-    stamps_behind: bool,
-    /// Flows of IPv6 can be steered.
-    ipv6_flows: bool,
-    /// Descriptors that a full receive ring keeps back.
-    withheld: u64,
-    /// It calls a UDP checksum wrong that only might be.
-    udp_erratum: bool,
-    /// Interrupt vector of the first receive queue.
-    vector: u16,
-    /// Most queues of either kind.
-    queues: [u16; 2],
-}
-
-const IXGBE: Model = Model {
-    name: "82599",
-    speed: 10_000_000_000,
-    longest: 15_868,
-    stamps: false,
-    stamps_behind: true,
-    ipv6_flows: false,
-    withheld: 1,
-    udp_erratum: false,
-    vector: 0,
-    queues: [16, 64],
-};
-
-const X710: Model = Model { name: "x710", longest: 9_724, vector: 1, queues: [64, 64], ..IXGBE };
-
-const EF10: Model = Model {
-    name: "x2522",
-    speed: 10_000_000_000,
-    longest: 9216,
-    stamps: true,
-    stamps_behind: false,
-    ipv6_flows: true,
-    withheld: 8,
-    udp_erratum: false,
-    vector: 0,
-    queues: [32, 32],
-};
-
-const MODELS: [Model; 10] = [
-    Model { udp_erratum: true, ..IXGBE },
-    Model { name: "x540", ..IXGBE },
-    Model { name: "x550", stamps: true, ..IXGBE },
-    X710,
-    Model { name: "xl710", speed: 40_000_000_000, ..X710 },
-    Model { name: "xxv710", speed: 25_000_000_000, ..X710 },
-    Model { name: "x722", ..X710 },
-    EF10,
-    Model { name: "sfc9220", ..EF10 },
-    Model { name: "sfc9120", ..EF10 },
-];
-
-const VIRTIO: Model = Model { name: "virtio", longest: 15_872, queues: [8, 8], ..IXGBE };
-
-/// Cards that move packets and do nothing else: no hashes, stamps, tags, rules.
-const PLAIN: [Model; 2] = [VIRTIO, Model { name: "virtio-packed", ..VIRTIO }];
-
-/// One card of each family, where its generations do not differ.
-const FAMILIES: [Model; 3] = [MODELS[0], X710, EF10];
-
-impl std::fmt::Display for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
 
 /// A card on a loop: what it sends, it receives.
 struct Rig {
@@ -101,7 +26,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(model: Model, config: &Config) -> Rig {
+    fn new(model: Card, config: &Config) -> Rig {
         let engine = Engine::new(Drive::Manual);
         let spec: Spec = format!("{model},strict,link=2ms").parse().unwrap();
         let (function, tap) = engine.open(&spec).unwrap();

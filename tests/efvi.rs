@@ -1,15 +1,17 @@
 //! The EF10 driver against a card that a test plays by hand: controllers and
 //! events that lie, and what each transmit path stores where.
 
-#[path = "support/efvi_card.rs"]
-mod efvi_card;
+#[path = "common/families.rs"]
+mod families;
+#[path = "support/silicon/mod.rs"]
+mod silicon;
 
 use bmnic::Kind;
 use bmnic::dma::{Addressing, Batch, L4, Offload, Pool, Timestamp};
 use bmnic::driver::{self, Config, Port, TxPath};
 use bmnic::net::MacAddr;
 use bmnic::pci::Function;
-use efvi_card::{Card, Fault, Queue, rx_event, tx_event};
+use silicon::efvi::{self, Card, Fault, Queue, rx_event, tx_event};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ const RX: u16 = 0;
 const TX: u16 = 1;
 
 fn refused(fault: Fault, config: &Config) -> (Card, bmnic::Error) {
-    let card = Card::new(fault);
+    let card = efvi::card(fault);
     let error = driver::open(card.function(), config).err().expect("such a card cannot be opened");
     assert_eq!(error.to_string().lines().count(), 1, "{error}");
     assert!(error.to_string().starts_with("test:x2522: "), "{error}");
@@ -47,51 +49,51 @@ fn a_controller_that_does_not_run_is_given_up_with_what_its_register_held() {
 #[test]
 fn a_command_that_is_never_answered_is_given_up_by_name_and_nothing_more_is_asked() {
     let start = Instant::now();
-    let (card, error) = refused(Fault::Silent(efvi_card::INIT_EVQ), &Config::default());
+    let (card, error) = refused(Fault::Silent(efvi::INIT_EVQ), &Config::default());
     assert_eq!(error.kind(), Kind::Timeout);
     assert!(error.to_string().contains("the management command INIT_EVQ (0x80) did not finish in 5000 ms"), "{error}");
-    assert_eq!(card.asked().last(), Some(&efvi_card::INIT_EVQ));
+    assert_eq!(card.asked().last(), Some(&efvi::INIT_EVQ));
     assert!(start.elapsed() < Duration::from_secs(30), "one patience, not one for each step of closing");
 }
 
 #[test]
 fn an_answer_that_is_too_short_is_not_read() {
-    says(Fault::Short(efvi_card::GET_CAPABILITIES), Kind::Device, "GET_CAPABILITIES has 4 bytes, 20 are needed");
+    says(Fault::Short(efvi::GET_CAPABILITIES), Kind::Device, "GET_CAPABILITIES has 4 bytes, 20 are needed");
 }
 
 #[test]
 fn a_refusal_is_told_with_its_name() {
-    let enospc = Fault::Refuses(efvi_card::FILTER_OP, 0x1c);
+    let enospc = Fault::Refuses(efvi::FILTER_OP, 0x1c);
     says(enospc, Kind::Device, "its firmware refused FILTER_OP (0x8a) with ENOSPC (0x1c)");
-    let eperm = Fault::Refuses(efvi_card::FILTER_OP, 0x1);
+    let eperm = Fault::Refuses(efvi::FILTER_OP, 0x1);
     says(eperm, Kind::Permission, "EPERM (0x1); this function may lack the privilege or the card a licence");
-    says(Fault::Refuses(efvi_card::FILTER_OP, 0xdead), Kind::Device, "an unknown error (0xdead)");
+    says(Fault::Refuses(efvi::FILTER_OP, 0xdead), Kind::Device, "an unknown error (0xdead)");
 }
 
 #[test]
 fn an_answer_to_another_question_ends_the_conversation() {
-    says(Fault::WrongSequence(efvi_card::ALLOC_VIS), Kind::Device, "answers another question than ALLOC_VIS");
-    says(Fault::WrongCommand(efvi_card::ALLOC_VIS), Kind::Device, "answers another question than ALLOC_VIS");
+    says(Fault::WrongSequence(efvi::ALLOC_VIS), Kind::Device, "answers another question than ALLOC_VIS");
+    says(Fault::WrongCommand(efvi::ALLOC_VIS), Kind::Device, "answers another question than ALLOC_VIS");
 }
 
 #[test]
 fn a_controller_that_restarts_in_the_middle_is_noticed() {
-    says(Fault::Restarts(efvi_card::INIT_TXQ), Kind::Device, "restarted while it was asked INIT_TXQ");
+    says(Fault::Restarts(efvi::INIT_TXQ), Kind::Device, "restarted while it was asked INIT_TXQ");
 }
 
 #[test]
 fn an_answer_longer_than_any_is_read_no_further_than_its_buffer() {
-    let card = Card::new(Fault::None);
+    let card = efvi::card(Fault::None);
     let mut port = driver::open(card.function(), &Config::default()).unwrap();
-    card.break_it(Fault::Endless(efvi_card::GET_LINK));
+    card.break_it(Fault::Endless(efvi::GET_LINK));
     assert!(port.nic.link().unwrap().up);
 }
 
 #[test]
 fn a_controller_that_restarts_while_the_card_is_open_is_told_by_whatever_is_asked() {
-    let card = Card::new(Fault::None);
+    let card = efvi::card(Fault::None);
     let mut port = driver::open(card.function(), &Config::default()).unwrap();
-    card.break_it(Fault::Restarts(efvi_card::GET_LINK));
+    card.break_it(Fault::Restarts(efvi::GET_LINK));
     for error in [port.nic.link().unwrap_err(), port.nic.stats().unwrap_err()] {
         assert_eq!(error.kind(), Kind::Device, "{error}");
         assert!(error.to_string().contains("all queues are lost; open the card again"), "{error}");
@@ -110,23 +112,23 @@ fn what_firmware_or_card_lack_is_said_in_a_line() {
     says(Fault::NoCapabilities, Kind::Unsupported, "cannot put a prefix before received frames");
     says(Fault::SmallBar, Kind::Unsupported, "windows for 1 queues but 2 are wanted");
     let with = |tx_path| Config { tx_path, ..Config::default() };
-    let (_, error) = refused(Fault::Refuses(efvi_card::ALLOC_PIOBUF, 0x1c), &with(TxPath::Pio));
+    let (_, error) = refused(Fault::Refuses(efvi::ALLOC_PIOBUF, 0x1c), &with(TxPath::Pio));
     assert!(error.to_string().contains("no packet memory (PIO)"), "{error}");
-    let (_, error) = refused(Fault::Refuses(efvi_card::INIT_TXQ, 0x1), &with(TxPath::Ctpio { threshold: None }));
+    let (_, error) = refused(Fault::Refuses(efvi::INIT_TXQ, 0x1), &with(TxPath::Ctpio { threshold: None }));
     assert_eq!(error.kind(), Kind::Permission);
     assert!(error.to_string().contains("licence"), "{error}");
 }
 
 #[test]
 fn a_card_without_a_licence_for_its_clock_is_opened_without_time() {
-    let card = Card::new(Fault::Refuses(efvi_card::PTP, 0x1));
+    let card = efvi::card(Fault::Refuses(efvi::PTP, 0x1));
     let port = driver::open(card.function(), &Config { timestamps: true, ..Config::default() }).unwrap();
     assert_eq!(port.nic.describe().timestamps, driver::TimestampSource::Tsc);
 }
 
 #[test]
 fn a_card_that_puts_no_time_among_its_events_says_so_and_stamps_nothing() {
-    let card = Card::new(Fault::NoTimeEvents);
+    let card = efvi::card(Fault::NoTimeEvents);
     let mut port = driver::open(card.function(), &Config { timestamps: true, ..Config::default() }).unwrap();
     assert_eq!(port.nic.describe().timestamps, driver::TimestampSource::Tsc);
     assert_eq!(port.nic.clock(&mut || 0).unwrap(), None);
@@ -144,7 +146,7 @@ struct Rig {
 
 impl Rig {
     fn new(config: &Config) -> Rig {
-        let card = Card::new(Fault::None);
+        let card = efvi::card(Fault::None);
         let pool = Pool::new(2048, Addressing::Translated).unwrap();
         card.map(pool.arena()).unwrap();
         let mut port = driver::open(card.function(), config).unwrap();
@@ -327,7 +329,7 @@ fn a_pushed_descriptor_is_that_of_the_ring() {
     rig.send(100, 3);
     let first = rig.tx.descriptor(1).load(Ordering::Acquire);
     assert_eq!(first >> 48, 100);
-    let pushed = [0xa10, 0xa14, 0xa18, 0xa1c].map(|offset| rig.card.get(TX, offset));
+    let pushed = [0xa10, 0xa14, 0xa18, 0xa1c].map(|offset| rig.card.word(TX, offset));
     assert_eq!(pushed, [first as u32, (first >> 32) as u32, 4, 0]);
     assert_eq!(rig.tx.owned(), 3);
     rig.tx.transmit(false);
@@ -339,7 +341,7 @@ fn a_pushed_descriptor_is_that_of_the_ring() {
 fn a_plain_doorbell_names_the_index_alone() {
     let mut rig = Rig::over(TxPath::Dma);
     rig.send(100, 3);
-    assert_eq!([0xa10, 0xa18].map(|offset| rig.card.get(TX, offset)), [0, 4]);
+    assert_eq!([0xa10, 0xa18].map(|offset| rig.card.word(TX, offset)), [0, 4]);
     rig.done();
 }
 
@@ -350,9 +352,9 @@ fn packet_memory_takes_what_fits_and_the_rest_is_fetched() {
     rig.send(90, 10);
     for slice in 0..8 {
         let at = 0x1000 + 256 * u64::from(slice);
-        assert_eq!(rig.card.get(TX, at), 0x0101_0101 * (slice + 1));
-        assert_eq!(rig.card.get(TX, at + 88) & 0xffff, 0x0101 * (slice + 1), "and zeroes behind it");
-        assert_eq!(rig.card.get(TX, at + 92), 0);
+        assert_eq!(rig.card.word(TX, at), 0x0101_0101 * (slice + 1));
+        assert_eq!(rig.card.word(TX, at + 88) & 0xffff, 0x0101 * (slice + 1), "and zeroes behind it");
+        assert_eq!(rig.card.word(TX, at + 92), 0);
         let descriptor = rig.tx.descriptor(slice + 1).load(Ordering::Acquire);
         assert_eq!(descriptor, 9 << 60 | 90 << 32 | u64::from(256 * slice));
     }
@@ -381,7 +383,7 @@ fn a_frame_alone_is_stored_into_the_transmitter_with_its_fallback_behind_it() {
         assert!(stored[1..26].iter().all(|&word| word == 0x0101_0101));
         assert!(stored[26..].iter().all(|&word| word == 0), "filled up to the line");
         assert_eq!(rig.tx.descriptor(1).load(Ordering::Acquire) >> 48, 100);
-        assert_eq!(rig.card.get(TX, 0xa18), 2);
+        assert_eq!(rig.card.word(TX, 0xa18), 2);
         // While it is out there is no other way than by descriptors.
         rig.send(60, 1);
         assert_eq!(rig.card.direct(TX, 1), [head], "the transmitter was left alone");

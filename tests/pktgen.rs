@@ -1,12 +1,12 @@
 //! `bmnic pktgen` as a program: files it writes, what a card gets, what a replay
 //! brings to the other end of a cable.
 
-#[path = "common/models.rs"]
-mod models;
+#[path = "common/families.rs"]
+mod families;
 
 use bmnic::pcap::read::Recording;
 use bmnic::pcap::record::{Format, Record};
-use models::MODELS;
+use families::EACH;
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -116,7 +116,7 @@ fn a_file_goes_through_pipes() {
 fn the_card_counts_what_was_sent_and_not_one_packet_more() {
     let extras =
         [&[][..], &["--txq", "3", "--batch", "7"], &["--size", "imix"], &["--size", "9000"], &["--burst", "50"]];
-    for (model, extra) in MODELS.iter().flat_map(|model| extras.map(|extra| (model, extra))) {
+    for (model, extra) in EACH.iter().flat_map(|model| extras.map(|extra| (model, extra))) {
         let card = format!("emu:{model}");
         let document = json(&[&["pktgen", "--strict", "-i", &card, "-c", "20011"], extra].concat());
         assert_eq!((&document["sent"], &document["counted_by_card"]), (&20_011.into(), &20_011.into()), "{extra:?}");
@@ -148,7 +148,7 @@ fn sent_and_skipped_are_all_places_of_the_schedule() {
     let document = json(&["pktgen", "-r", "20k", "-d", "1s", "--allow-shortfall", "100%"]);
     let places = document["sent"].as_u64().unwrap() + document["skipped"].as_u64().unwrap();
     // The last places may be those of a moment in which the machine was busy elsewhere.
-    assert!((18_000..=20_001).contains(&places), "{places}");
+    assert!((10_000..=20_001).contains(&places), "{places}");
     assert_eq!(document["sent"], document["counted_by_card"]);
 }
 
@@ -167,7 +167,7 @@ fn a_replay_over_a_cable_is_captured_byte_for_byte_and_in_order() {
     }
     std::fs::write(&sent, bytes).unwrap();
 
-    for model in MODELS {
+    for model in EACH {
         let name = format!("pktgen-test-{}-{model}", std::process::id());
         let device = format!("emu:{model},wire=cable:{name}");
         let capture = bmnic(&[

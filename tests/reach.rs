@@ -4,7 +4,7 @@
 //! Time is virtual and moves only when a test says so.
 
 mod common {
-    pub mod models;
+    pub mod families;
 }
 
 use bmnic::Kind;
@@ -13,7 +13,7 @@ use bmnic::dma::{Addressing, Batch, Pool};
 use bmnic::driver::{self, Config, Port};
 use bmnic::emu::{Drive, Engine, Tap};
 use bmnic::pci::{self, Bar, Function};
-use common::models::MODELS;
+use common::families::{self, Card, EACH};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(model: &str) -> Rig {
+    fn new(model: Card) -> Rig {
         let engine = Engine::new(Drive::Manual);
         let (function, tap) = engine.open(&format!("{model},strict,wire=loop,link=2ms").parse().unwrap()).unwrap();
         Rig::driven(model, engine, function, tap)
     }
 
-    fn driven(model: &str, engine: Engine, function: Arc<dyn Function>, tap: Tap) -> Rig {
+    fn driven(model: Card, engine: Engine, function: Arc<dyn Function>, tap: Tap) -> Rig {
         let port = driver::open(Arc::clone(&function), &Config::default()).unwrap();
         let mut rig = Rig { engine, function, tap, port };
         for _ in 0..1000 {
@@ -59,7 +59,7 @@ fn pool() -> Pool {
 
 #[test]
 fn a_pool_that_was_not_mapped_is_refused_and_moves_nothing() {
-    for model in MODELS {
+    for model in EACH {
         let mut rig = Rig::new(model);
         let pool = pool();
         let free = pool.available();
@@ -100,7 +100,7 @@ fn a_pool_that_was_not_mapped_is_refused_and_moves_nothing() {
 
 #[test]
 fn a_pool_is_mapped_for_each_card_that_is_to_see_it() {
-    for model in MODELS {
+    for model in EACH {
         let (mut near, mut far) = (Rig::new(model), Rig::new(model));
         let pool = pool();
         near.function.map(pool.arena()).unwrap();
@@ -115,7 +115,7 @@ fn a_pool_is_mapped_for_each_card_that_is_to_see_it() {
 
 #[test]
 fn another_pool_is_looked_at_as_the_first_was() {
-    for model in MODELS {
+    for model in EACH {
         let mut rig = Rig::new(model);
         let (mapped, forgotten) = (pool(), pool());
         rig.function.map(mapped.arena()).unwrap();
@@ -138,7 +138,7 @@ fn another_pool_is_looked_at_as_the_first_was() {
 
 #[test]
 fn frames_are_not_laid_ready_in_memory_out_of_reach() {
-    let mut rig = Rig::new("x2522");
+    let mut rig = Rig::new(families::card("x2522"));
     let pool = pool();
     let mut batch = Batch::new(&pool);
     assert!(batch.push_frame(&[1; 60]));
@@ -150,7 +150,7 @@ fn frames_are_not_laid_ready_in_memory_out_of_reach() {
 
 #[test]
 fn a_card_that_was_taken_out_takes_no_buffers() {
-    for model in MODELS {
+    for model in EACH {
         let Rig { engine, function, tap, port } = Rig::new(model);
         let pool = pool();
         function.map(pool.arena()).unwrap();
@@ -223,7 +223,7 @@ impl Function for Liar {
 
 #[test]
 fn an_emulated_card_that_is_given_memory_out_of_reach_says_so() {
-    for model in MODELS {
+    for model in EACH {
         // Not strict: such a card falls silent after the first.
         let engine = Engine::new(Drive::Manual);
         let (function, tap) = engine.open(&format!("{model},wire=loop,link=2ms").parse().unwrap()).unwrap();

@@ -9,12 +9,12 @@
 //! carry any frame that a network stack makes, unchanged and in order. It does
 //! not show how fast, nor what silicon would do.
 
-#[path = "common/models.rs"]
-mod models;
+#[path = "common/families.rs"]
+mod families;
 #[path = "common/namespaces.rs"]
 mod namespaces;
 
-use models::MODELS;
+use families::{Card, EACH};
 use namespaces::{Namespace, Running, obstacle};
 use pcap_file::pcap::PcapReader;
 use std::fs::File;
@@ -119,13 +119,13 @@ fn a_recording_comes_out_of_three_processes_as_it_went_in() {
     let sent = frames(&recording);
     assert_recording_is_rich(&recording, &sent);
 
-    for model in MODELS {
+    for model in EACH {
         comes_out_as_it_went_in(model, &recording, &sent, &result);
     }
 }
 
 /// Replays a recording through three processes, each with a card of this model.
-fn comes_out_as_it_went_in(model: &str, recording: &Path, sent: &[Vec<u8>], result: &Path) {
+fn comes_out_as_it_went_in(model: Card, recording: &Path, sent: &[Vec<u8>], result: &Path) {
     let name = |cable: &str| format!("test-{}-{cable}", std::process::id());
     let port = |cable: &str| format!("emu:{model},strict,wire=cable:{}", name(cable));
     let bmnic = || Command::new(env!("CARGO_BIN_EXE_bmnic"));
@@ -187,7 +187,7 @@ fn two_namespaces_ping_and_fetch_through_a_forwarder_between_them() {
     }
     let _server = right.helper("http");
     let scratch = tempfile::tempdir().unwrap();
-    for model in MODELS {
+    for model in EACH {
         let mut forward = middle.command(env!("CARGO_BIN_EXE_bmnic"));
         let port = |interface| format!("emu:{model},strict,wire=packet:{interface}");
         let forward = Running::spawn(forward.args(["fwd", &port("l1"), &port("r1")]));

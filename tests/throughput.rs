@@ -1,9 +1,9 @@
 //! `bmnic throughput` as a user runs it, on emulated cards.
 
-#[path = "common/models.rs"]
-mod models;
+#[path = "common/families.rs"]
+mod families;
 
-use models::MODELS;
+use families::EACH;
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
@@ -68,7 +68,7 @@ fn a_packet_that_comes_twice_makes_up_for_none_that_is_lost() {
 
 #[test]
 fn two_ports_joined_by_a_cable_pass_packets_one_way() {
-    for card in MODELS.iter().map(|model| format!("emu:{model}")) {
+    for card in EACH.iter().map(|model| format!("emu:{model}")) {
         let document = json(&[&card, &card, "-t", "50ms", "-s", "64"]);
         assert!(document["rows"][0]["received"].as_u64().unwrap() > 0);
     }

@@ -333,8 +333,9 @@ mod tests {
         let ours = clock.ns(clock.now_ordered() - first) as f64;
         let outer = outer.elapsed().as_nanos() as f64;
         // Whatever interrupts the thread, our reading lies between the two; the
-        // kernel's clock may run 500 ppm off its hardware.
-        assert!(inner * 0.998 <= ours && ours <= outer * 1.002, "{inner} {ours} {outer}");
+        // kernel's clock may run 500 ppm off its hardware, and a rate that was
+        // measured on a busy machine is a little off.
+        assert!(inner * 0.99 <= ours && ours <= outer * 1.01, "{inner} {ours} {outer}");
     }
 
     #[test]
@@ -362,9 +363,11 @@ mod tests {
     #[test]
     fn wall_time_is_the_systems() {
         let clock = Clock::new();
+        let before = SystemTime::now();
         let ours = clock.wall(clock.now());
-        let off = SystemTime::now().duration_since(ours).unwrap_or_else(|early| early.duration());
-        assert!(off < Duration::from_millis(500), "{off:?}");
+        let after = SystemTime::now();
+        let off = Duration::from_millis(500);
+        assert!(before - off < ours && ours < after + off, "{before:?} {ours:?} {after:?}");
         assert!(clock.wall_ns(0) <= clock.wall_ns(clock.now()), "readings before the clock was made");
     }
 

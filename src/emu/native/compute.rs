@@ -34,12 +34,6 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// By its number in the opcodes from 00 to 3F, and behind 80 to 83.
-    pub fn numbered(number: u8) -> Self {
-        use Operation::*;
-        [Add, Or, AddCarry, SubtractCarry, And, Subtract, Xor, Compare][usize::from(number & 7)]
-    }
-
     /// Whether the result goes anywhere but into the flags.
     pub fn is_kept(self) -> bool {
         !matches!(self, Operation::Compare | Operation::Test)

@@ -1,20 +1,14 @@
 //! The x86-64 instructions that load from and store to memory, and what they do
-//! (Intel SDM volume 2; opcode maps in appendix A).
-//!
-//! ```text
-//!   [66 F2 F3 segment 67]*  [REX]  opcode        ModRM  [SIB]  [displacement]  [immediate]
-//!                                  one byte, or
-//!                                  0F xx, 0F 38 xx, 0F 3A xx
-//! ```
+//! (Intel SDM volume 2).
 //!
 //! A driver that touches a register of an emulated card is stopped at the
-//! instruction. Where in memory it points is known then, from the fault; so all
-//! that is left to find out is how long the instruction is, how many bytes it
-//! moves, which way, and which register is the other end. That is a row of
-//! [`ROWS`], or for what computes with memory in one go ([`arithmetic`]) the pattern
-//! in its opcode.
+//! instruction. Where in memory it points is known then, from the fault. What is
+//! left to find out is how long the instruction is, how many bytes it moves, which
+//! way, and what the other end is. The `iced-x86` crate decodes it; [`action`] says
+//! what it does, or that it is none of those that are done here.
 
 use super::compute::Operation;
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind, Register};
 use std::fmt;
 
 /// Longest instruction there is.
@@ -104,386 +98,107 @@ impl fmt::Display for Unknown {
     }
 }
 
-/// Which opcode map a row is in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Map {
-    /// One byte.
-    One,
-    /// 0F.
-    Two,
-    /// 0F 38.
-    Three38,
-    /// 0F 3A.
-    Three3a,
-}
-
-/// What must stand before the opcode.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prefix {
-    /// 66 is an operand size, F2 and F3 are not meant.
-    Plain,
-    /// None of them.
-    No,
-    /// This one.
-    Is(u8),
-}
-
-/// How many bytes are moved.
-#[derive(Clone, Copy)]
-enum Size {
-    Fixed(u8),
-    /// 2 with 66, 8 with REX.W, else 4.
-    Operand,
-    /// 8 with REX.W, else 4.
-    Wide,
-}
-
-/// What a row's instruction is.
-#[derive(Clone, Copy)]
-enum Form {
-    /// Memory into as many bytes of a register.
-    Load(Size),
-    /// Into a register of the operand's size, with zeroes or the sign above.
-    LoadWide(Size),
-    LoadSigned(Size),
-    LoadSwapped,
-    Store(Size),
-    StoreSwapped,
-    /// The constant behind it, sign-extended; ModRM's register field is 0.
-    StoreConstant(Size),
-    Exchange(Size),
-    /// With a register, to memory or not.
-    Compute(Operation, Size, bool),
-    /// With the constant of so many bytes behind it, as ModRM's register field says.
-    ComputeConstant(Size, u8),
-    /// Test, invert; or increment, decrement: as that field says.
-    Unary(Size),
-    Step(Size),
-    /// Between rax and an address that stands in the instruction.
-    LoadFar(Size),
-    StoreFar(Size),
-    LoadVector(Size, u8, Rest),
-    StoreVector(Size, u8),
-    /// One lane, whose number is the constant behind it.
-    InsertLane(Size),
-    ExtractLane(Size),
-}
-
-struct Row(Map, Prefix, u8, Form);
-
-/// Every instruction that is known.
-#[rustfmt::skip]
-const ROWS: &[Row] = &{
-    use Form::*;
-    use Map::*;
-    use Prefix::*;
-    use Rest::*;
-    use Size::*;
-    [
-        // mov
-        Row(One, Plain, 0x88, Store(Fixed(1))),
-        Row(One, Plain, 0x89, Store(Operand)),
-        Row(One, Plain, 0x8a, Load(Fixed(1))),
-        Row(One, Plain, 0x8b, Load(Operand)),
-        Row(One, Plain, 0xa0, LoadFar(Fixed(1))),
-        Row(One, Plain, 0xa1, LoadFar(Operand)),
-        Row(One, Plain, 0xa2, StoreFar(Fixed(1))),
-        Row(One, Plain, 0xa3, StoreFar(Operand)),
-        Row(One, Plain, 0xc6, StoreConstant(Fixed(1))),
-        Row(One, Plain, 0xc7, StoreConstant(Operand)),
-        // movsxd, movzx, movsx
-        Row(One, Plain, 0x63, LoadSigned(Fixed(4))),
-        Row(Two, Plain, 0xb6, LoadWide(Fixed(1))),
-        Row(Two, Plain, 0xb7, LoadWide(Fixed(2))),
-        Row(Two, Plain, 0xbe, LoadSigned(Fixed(1))),
-        Row(Two, Plain, 0xbf, LoadSigned(Fixed(2))),
-        // xchg
-        Row(One, Plain, 0x86, Exchange(Fixed(1))),
-        Row(One, Plain, 0x87, Exchange(Operand)),
-        // movnti, movbe, movdiri
-        Row(Two, No, 0xc3, Store(Wide)),
-        Row(Three38, Plain, 0xf0, LoadSwapped),
-        Row(Three38, Plain, 0xf1, StoreSwapped),
-        Row(Three38, No, 0xf9, Store(Wide)),
-        // movd, movq
-        Row(Two, Is(0x66), 0x6e, LoadVector(Wide, 0, Zero)),
-        Row(Two, Is(0x66), 0x7e, StoreVector(Wide, 0)),
-        Row(Two, Is(0xf3), 0x7e, LoadVector(Fixed(8), 0, Zero)),
-        Row(Two, Is(0x66), 0xd6, StoreVector(Fixed(8), 0)),
-        // movss, movsd
-        Row(Two, Is(0xf3), 0x10, LoadVector(Fixed(4), 0, Zero)),
-        Row(Two, Is(0xf3), 0x11, StoreVector(Fixed(4), 0)),
-        Row(Two, Is(0xf2), 0x10, LoadVector(Fixed(8), 0, Zero)),
-        Row(Two, Is(0xf2), 0x11, StoreVector(Fixed(8), 0)),
-        // movups, movupd, movaps, movapd
-        Row(Two, No,       0x10, LoadVector(Fixed(16), 0, Zero)),
-        Row(Two, No,       0x11, StoreVector(Fixed(16), 0)),
-        Row(Two, Is(0x66), 0x10, LoadVector(Fixed(16), 0, Zero)),
-        Row(Two, Is(0x66), 0x11, StoreVector(Fixed(16), 0)),
-        Row(Two, No,       0x28, LoadVector(Fixed(16), 0, Zero)),
-        Row(Two, No,       0x29, StoreVector(Fixed(16), 0)),
-        Row(Two, Is(0x66), 0x28, LoadVector(Fixed(16), 0, Zero)),
-        Row(Two, Is(0x66), 0x29, StoreVector(Fixed(16), 0)),
-        // movdqa, movdqu, lddqu
-        Row(Two, Is(0x66), 0x6f, LoadVector(Fixed(16), 0, Zero)),
-        Row(Two, Is(0x66), 0x7f, StoreVector(Fixed(16), 0)),
-        Row(Two, Is(0xf3), 0x6f, LoadVector(Fixed(16), 0, Zero)),
-        Row(Two, Is(0xf3), 0x7f, StoreVector(Fixed(16), 0)),
-        Row(Two, Is(0xf2), 0xf0, LoadVector(Fixed(16), 0, Zero)),
-        // movntps, movntpd, movntdq, movntdqa
-        Row(Two, No,       0x2b, StoreVector(Fixed(16), 0)),
-        Row(Two, Is(0x66), 0x2b, StoreVector(Fixed(16), 0)),
-        Row(Two, Is(0x66), 0xe7, StoreVector(Fixed(16), 0)),
-        Row(Three38, Is(0x66), 0x2a, LoadVector(Fixed(16), 0, Zero)),
-        // movlps, movlpd, movhps, movhpd
-        Row(Two, No,       0x12, LoadVector(Fixed(8), 0, Stays)),
-        Row(Two, No,       0x13, StoreVector(Fixed(8), 0)),
-        Row(Two, Is(0x66), 0x12, LoadVector(Fixed(8), 0, Stays)),
-        Row(Two, Is(0x66), 0x13, StoreVector(Fixed(8), 0)),
-        Row(Two, No,       0x16, LoadVector(Fixed(8), 8, Stays)),
-        Row(Two, No,       0x17, StoreVector(Fixed(8), 8)),
-        Row(Two, Is(0x66), 0x16, LoadVector(Fixed(8), 8, Stays)),
-        Row(Two, Is(0x66), 0x17, StoreVector(Fixed(8), 8)),
-        // pinsrb, pinsrw, pinsrd, pinsrq, and pextr of each
-        Row(Three3a, Is(0x66), 0x20, InsertLane(Fixed(1))),
-        Row(Two,     Is(0x66), 0xc4, InsertLane(Fixed(2))),
-        Row(Three3a, Is(0x66), 0x22, InsertLane(Wide)),
-        Row(Three3a, Is(0x66), 0x14, ExtractLane(Fixed(1))),
-        Row(Three3a, Is(0x66), 0x15, ExtractLane(Fixed(2))),
-        Row(Three3a, Is(0x66), 0x16, ExtractLane(Wide)),
-    ]
-};
-
-/// The bytes of an instruction, taken one after the other.
-struct Bytes<'a> {
-    code: &'a [u8],
-    at: usize,
-}
-
-impl Bytes<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let byte = *self.code.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    /// A number of `len` bytes, sign-extended.
-    fn number(&mut self, len: u8) -> Option<u64> {
-        let mut bytes = [0; 8];
-        let len = usize::from(len);
-        bytes[..len].copy_from_slice(self.code.get(self.at..self.at + len)?);
-        self.at += len;
-        let unused = 64 - 8 * len as u32;
-        Some((i64::from_le_bytes(bytes) << unused >> unused) as u64)
-    }
-}
-
-/// Prefixes and opcode.
-#[derive(Default)]
-struct Head {
-    /// The last of 66, F2, F3 that decides what the opcode means.
-    mandatory: Option<u8>,
-    operand_16: bool,
-    address_32: bool,
-    rex: Option<u8>,
-}
-
-impl Head {
-    fn bit(&self, bit: u8) -> u8 {
-        self.rex.map_or(0, |rex| rex >> bit & 1)
-    }
-
-    fn size(&self, size: Size) -> u8 {
-        match size {
-            Size::Fixed(size) => size,
-            _ if self.bit(3) == 1 => 8,
-            Size::Operand if self.operand_16 => 2,
-            _ => 4,
-        }
-    }
-
-    /// General register `number` as one of `width` bytes.
-    fn general(&self, number: u8, width: u8) -> General {
-        let high = width == 1 && self.rex.is_none() && (4..8).contains(&number);
-        General { number: if high { number - 4 } else { number }, width, high }
-    }
-}
-
 /// Decodes the instruction that `code` begins with.
 ///
 /// # Errors
-/// [`Unknown`] if it is none of the table's, or if its operand is no memory.
+/// [`Unknown`] if it does something else than [`Action`] knows, or if its operand
+/// is no memory.
 pub fn decode(code: &[u8]) -> Result<Instruction, Unknown> {
     let code = &code[..code.len().min(LONGEST)];
-    try_decode(code).ok_or_else(|| Unknown(code.to_vec()))
+    let decoded = Decoder::new(64, code, DecoderOptions::NONE).decode();
+    match action(&decoded) {
+        Some(action) => Ok(Instruction { len: decoded.len() as u8, action }),
+        None => Err(Unknown(code.to_vec())),
+    }
 }
 
-fn try_decode(code: &[u8]) -> Option<Instruction> {
-    let mut bytes = Bytes { code, at: 0 };
-    let mut head = Head::default();
-    let mut opcode = loop {
-        match bytes.next()? {
-            0x66 => {
-                head.operand_16 = true;
-                head.mandatory = head.mandatory.or(Some(0x66));
-            }
-            byte @ (0xf2 | 0xf3) => head.mandatory = Some(byte),
-            0x67 => head.address_32 = true,
-            0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 => {}
-            byte => break byte,
-        }
-    };
-    if opcode & 0xf0 == 0x40 {
-        head.rex = Some(opcode);
-        opcode = bytes.next()?;
-    }
-    let mut map = Map::One;
-    if opcode == 0x0f {
-        opcode = bytes.next()?;
-        map = match opcode {
-            0x38 => Map::Three38,
-            0x3a => Map::Three3a,
-            _ => Map::Two,
-        };
-        if map != Map::Two {
-            opcode = bytes.next()?;
-        }
-    }
-    let meant = |prefix| match prefix {
-        Prefix::Plain => matches!(head.mandatory, None | Some(0x66)),
-        Prefix::No => head.mandatory.is_none(),
-        Prefix::Is(byte) => head.mandatory == Some(byte),
-    };
-    let row = ROWS.iter().find(|row| row.0 == map && row.2 == opcode && meant(row.1));
-    let plain = map == Map::One && meant(Prefix::Plain);
-    let form = row.map(|row| row.3).or_else(|| if plain { arithmetic(opcode) } else { None })?;
-    let action = operands(&mut bytes, &head, form)?;
-    Some(Instruction { len: bytes.at as u8, action })
+/// What an operand is that is not memory.
+enum Other {
+    General(General),
+    Vector(u8),
+    Constant(u64),
 }
 
-/// The opcodes that compute: bit 0 is the operand's size, bit 1 of those up to 3F
-/// which way, and bits 5:3 what.
-fn arithmetic(opcode: u8) -> Option<Form> {
-    let size = if opcode & 1 == 0 { Size::Fixed(1) } else { Size::Operand };
-    Some(match opcode {
-        0x00..=0x3f if opcode & 7 < 4 => Form::Compute(Operation::numbered(opcode >> 3), size, opcode & 2 == 0),
-        0x80 => Form::ComputeConstant(size, 1),
-        0x81 => Form::ComputeConstant(size, 4),
-        0x83 => Form::ComputeConstant(size, 1),
-        0x84 | 0x85 => Form::Compute(Operation::Test, size, true),
-        0xf6 | 0xf7 => Form::Unary(size),
-        0xfe | 0xff => Form::Step(size),
+fn other(decoded: &iced_x86::Instruction, operand: u32) -> Option<Other> {
+    if decoded.op_kind(operand) != OpKind::Register {
+        return decoded.try_immediate(operand).ok().map(Other::Constant);
+    }
+    let register = decoded.op_register(operand);
+    if register.is_gpr() {
+        return Some(Other::General(General::of(register)));
+    }
+    register.is_xmm().then(|| Other::Vector(register.number() as u8))
+}
+
+/// What a decoded instruction does with its memory operand.
+fn action(decoded: &iced_x86::Instruction) -> Option<Action> {
+    use Mnemonic::*;
+    let place = (0..decoded.op_count().min(2)).find(|&operand| decoded.op_kind(operand) == OpKind::Memory)?;
+    if decoded.has_lock_prefix() {
+        return None;
+    }
+    let size = decoded.memory_size().size() as u8;
+    let to_memory = place == 0;
+    let other = match decoded.mnemonic() {
+        Inc | Dec => Other::Constant(1),
+        Not => Other::Constant(u64::MAX),
+        _ => other(decoded, 1 - place)?,
+    };
+    // A vector's part that is moved: a lane by its number, or its upper half.
+    let at = match decoded.mnemonic() {
+        Pinsrb | Pinsrw | Pinsrd | Pinsrq | Pextrb | Pextrw | Pextrd | Pextrq => {
+            (decoded.immediate8() & (16 / size - 1)) * size
+        }
+        Movhps | Movhpd => 8,
+        _ => 0,
+    };
+    Some(match (decoded.mnemonic(), other) {
+        (Mov | Movnti | Movdiri, Other::General(from)) if to_memory => Action::Store { size, from, swapped: false },
+        (Mov, Other::Constant(value)) => Action::StoreConstant { size, value },
+        (Mov | Movzx, Other::General(into)) => Action::Load { size, into, signed: false, swapped: false },
+        (Movsx | Movsxd, Other::General(into)) => Action::Load { size, into, signed: true, swapped: false },
+        (Movbe, Other::General(from)) if to_memory => Action::Store { size, from, swapped: true },
+        (Movbe, Other::General(into)) => Action::Load { size, into, signed: false, swapped: true },
+        (Xchg, Other::General(with)) => Action::Exchange { size, with },
+        (
+            Movd | Movq | Movss | Movsd | Movups | Movupd | Movaps | Movapd | Movdqa | Movdqu | Movntps | Movntpd
+            | Movntdq | Movlps | Movlpd | Movhps | Movhpd | Pextrb | Pextrw | Pextrd | Pextrq,
+            Other::Vector(from),
+        ) if to_memory => Action::StoreVector { size, from, at },
+        (
+            Movd | Movq | Movss | Movsd | Movups | Movupd | Movaps | Movapd | Movdqa | Movdqu | Lddqu | Movntdqa,
+            Other::Vector(into),
+        ) => Action::LoadVector { size, into, at, rest: Rest::Zero },
+        (Movlps | Movlpd | Movhps | Movhpd | Pinsrb | Pinsrw | Pinsrd | Pinsrq, Other::Vector(into)) => {
+            Action::LoadVector { size, into, at, rest: Rest::Stays }
+        }
+        (mnemonic, other) => {
+            let with = match other {
+                Other::General(register) => With::Register(register),
+                Other::Constant(value) => With::Constant(value),
+                Other::Vector(_) => return None,
+            };
+            Action::Compute { operation: operation(mnemonic)?, size, with, to_memory }
+        }
+    })
+}
+
+fn operation(mnemonic: Mnemonic) -> Option<Operation> {
+    Some(match mnemonic {
+        Mnemonic::Add => Operation::Add,
+        Mnemonic::Or => Operation::Or,
+        Mnemonic::Adc => Operation::AddCarry,
+        Mnemonic::Sbb => Operation::SubtractCarry,
+        Mnemonic::And => Operation::And,
+        Mnemonic::Sub => Operation::Subtract,
+        Mnemonic::Xor => Operation::Xor,
+        Mnemonic::Cmp => Operation::Compare,
+        Mnemonic::Test => Operation::Test,
+        Mnemonic::Inc => Operation::Increment,
+        Mnemonic::Dec => Operation::Decrement,
+        Mnemonic::Not => Operation::Invert,
         _ => return None,
     })
-}
-
-/// What follows the opcode.
-fn operands(bytes: &mut Bytes<'_>, head: &Head, form: Form) -> Option<Action> {
-    if let Form::LoadFar(size) | Form::StoreFar(size) = form {
-        bytes.number(if head.address_32 { 4 } else { 8 })?;
-        let size = head.size(size);
-        let rax = General { number: 0, width: size, high: false };
-        return Some(match form {
-            Form::LoadFar(_) => Action::Load { size, into: rax, signed: false, swapped: false },
-            _ => Action::Store { size, from: rax, swapped: false },
-        });
-    }
-    let field = skip_address(bytes)?;
-    let register = field | head.bit(2) << 3;
-    let operand = head.size(Size::Operand);
-    Some(match form {
-        Form::Load(size) => {
-            let size = head.size(size);
-            Action::Load { size, into: head.general(register, size), signed: false, swapped: false }
-        }
-        Form::LoadWide(size) => {
-            Action::Load { size: head.size(size), into: head.general(register, operand), signed: false, swapped: false }
-        }
-        Form::LoadSigned(size) => {
-            Action::Load { size: head.size(size), into: head.general(register, operand), signed: true, swapped: false }
-        }
-        Form::LoadSwapped => {
-            Action::Load { size: operand, into: head.general(register, operand), signed: false, swapped: true }
-        }
-        Form::Store(size) => {
-            let size = head.size(size);
-            Action::Store { size, from: head.general(register, size), swapped: false }
-        }
-        Form::StoreSwapped => Action::Store { size: operand, from: head.general(register, operand), swapped: true },
-        Form::StoreConstant(size) => {
-            let size = head.size(size);
-            let value = bytes.number(size.min(4))?;
-            if field != 0 {
-                return None;
-            }
-            Action::StoreConstant { size, value }
-        }
-        Form::Exchange(size) => {
-            let size = head.size(size);
-            Action::Exchange { size, with: head.general(register, size) }
-        }
-        Form::Compute(operation, size, to_memory) => {
-            let size = head.size(size);
-            Action::Compute { operation, size, with: With::Register(head.general(register, size)), to_memory }
-        }
-        Form::ComputeConstant(size, len) => {
-            let size = head.size(size);
-            let with = With::Constant(bytes.number(len.min(size))?);
-            Action::Compute { operation: Operation::numbered(field), size, with, to_memory: true }
-        }
-        Form::Unary(size) => {
-            let size = head.size(size);
-            let (operation, constant) = match field {
-                0 | 1 => (Operation::Test, bytes.number(size.min(4))?),
-                2 => (Operation::Invert, u64::MAX),
-                _ => return None,
-            };
-            Action::Compute { operation, size, with: With::Constant(constant), to_memory: true }
-        }
-        Form::Step(size) => {
-            let operation = match field {
-                0 => Operation::Increment,
-                1 => Operation::Decrement,
-                _ => return None,
-            };
-            Action::Compute { operation, size: head.size(size), with: With::Constant(1), to_memory: true }
-        }
-        Form::LoadVector(size, at, rest) => Action::LoadVector { size: head.size(size), into: register, at, rest },
-        Form::StoreVector(size, at) => Action::StoreVector { size: head.size(size), from: register, at },
-        Form::InsertLane(size) | Form::ExtractLane(size) => {
-            let size = head.size(size);
-            let at = (bytes.next()? & (16 / size - 1)) * size;
-            match form {
-                Form::InsertLane(_) => Action::LoadVector { size, into: register, at, rest: Rest::Stays },
-                _ => Action::StoreVector { size, from: register, at },
-            }
-        }
-        Form::LoadFar(_) | Form::StoreFar(_) => return None,
-    })
-}
-
-/// Skips ModRM, SIB and displacement; returns ModRM's register field. None if
-/// the operand is a register.
-fn skip_address(bytes: &mut Bytes<'_>) -> Option<u8> {
-    let modrm = bytes.next()?;
-    let (mode, low) = (modrm >> 6, modrm & 7);
-    let base = match (mode, low) {
-        (3, _) => return None,
-        (_, 4) => bytes.next()? & 7,
-        (0, 5) => {
-            // Relative to rip.
-            bytes.number(4)?;
-            return Some(modrm >> 3 & 7);
-        }
-        _ => low,
-    };
-    match mode {
-        0 if low == 4 && base == 5 => bytes.number(4)?,
-        0 => 0,
-        1 => bytes.number(1)?,
-        _ => bytes.number(4)?,
-    };
-    Some(modrm >> 3 & 7)
 }
 
 impl Instruction {
@@ -562,6 +277,11 @@ fn mask(size: u8) -> u64 {
 }
 
 impl General {
+    fn of(register: Register) -> General {
+        let high = matches!(register, Register::AH | Register::CH | Register::DH | Register::BH);
+        General { number: register.full_register().number() as u8, width: register.size() as u8, high }
+    }
+
     fn get(self, cpu: &Cpu) -> u64 {
         let value = cpu.general[usize::from(self.number)];
         (if self.high { value >> 8 } else { value }) & mask(self.width)

@@ -1,10 +1,9 @@
 //! A card of the X710 family that is all rings: enough registers, and enough of
 //! a firmware behind its admin queue, to be brought up.
 
-#![allow(dead_code)]
-
-use crate::shell::{Ring, Shell, Silicon};
+use super::{InPlace, Opened, Ring, Shell, Silicon, WritesBack};
 use bmnic::dma::Region;
+use bmnic::driver::Config;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
@@ -18,10 +17,6 @@ const ARQH: u64 = 0x80380;
 const ARQT: u64 = 0x80480;
 const PFGEN_CTRL: u64 = 0x92400;
 const SRCTL: u64 = 0xb6110;
-
-/// Second word of a transmit descriptor: report, and reported.
-pub const REPORT: u64 = 0x2 << 4;
-pub const REPORTED: u64 = 0xf;
 
 /// The counter set of the function's interface.
 pub const COUNTERS: u64 = 3;
@@ -63,8 +58,8 @@ pub enum Fault {
     UnfitModule,
 }
 
+#[derive(Default)]
 pub struct X710 {
-    fault: Mutex<Fault>,
     /// Opcodes of the commands that have come.
     commands: Mutex<Vec<u16>>,
     /// Queues that were on when the driver said good-bye.
@@ -75,14 +70,15 @@ pub type Card = Shell<X710>;
 
 impl Silicon for X710 {
     const NAME: &'static str = "test:x710";
-    const DEVICE: u16 = 0x1572;
+    const ID: [u16; 2] = [0x8086, 0x1572];
     const BAR_LEN: u64 = 0x39_0008;
 
-    fn read(&self, offset: u64, value: u32) -> u32 {
-        let fault = *self.fault.lock().unwrap();
+    type Fault = Fault;
+    const ALL_ONES: Fault = Fault::AllOnes;
+
+    fn read(&self, fault: Fault, offset: u64, value: u32) -> u32 {
         let queues = matches!(offset, 0x10_0000..0x10_1800 | 0x12_0000..0x12_1800);
         match (fault, offset) {
-            (Fault::AllOnes, _) => u32::MAX,
             (Fault::EndlessReset, PFGEN_CTRL) => value,
             (_, PFGEN_CTRL) => 0,
             (_, SRCTL) => value | 1 << 31,
@@ -93,7 +89,7 @@ impl Silicon for X710 {
         }
     }
 
-    fn written(&self, card: &Card, offset: u64) {
+    fn written(&self, card: &Card, offset: u64, _value: u32) {
         if offset == ATQT {
             self.serve(card);
         }
@@ -102,7 +98,7 @@ impl Silicon for X710 {
 
 impl X710 {
     fn serve(&self, card: &Card) {
-        let fault = *self.fault.lock().unwrap();
+        let fault = card.fault();
         let len = card.get(ATQLEN) & 0x3ff;
         if fault == Fault::Silence || len == 0 {
             return;
@@ -223,7 +219,7 @@ fn pair(card: &Card, low: u64) -> u64 {
 
 /// A card that is up to its link.
 pub fn card(fault: Fault) -> Card {
-    let card = Shell::new(X710 { fault: Mutex::new(fault), commands: Mutex::default(), at_the_end: Mutex::default() });
+    let card = Shell::new(X710::default(), fault);
     card.set(0xb6108, if fault == Fault::Blank { 0 } else { 0x40 }); // GLNVM_FLA: protected
     card.set(0xb6008, 0x18); // GLNVM_ULD: loaded
     card.set(0x83048, if fault == Fault::Recovery { 0x30 << 16 } else { 0 }); // GL_FWSTS
@@ -234,11 +230,6 @@ pub fn card(fault: Fault) -> Card {
     card.set(0xc2008, 1536); // LANQMAX
     card.set(0xc200c, 5); // LANRXOBJSZ
     card
-}
-
-/// Gives it another fault.
-pub fn break_it(card: &Card, fault: Fault) {
-    *card.silicon().fault.lock().unwrap() = fault;
 }
 
 /// Opcodes of the commands that have come.
@@ -273,21 +264,33 @@ pub fn event_head(card: &Card, head: u32) {
     card.set(ARQH, head);
 }
 
-/// Receive ring `queue`, from its context.
-pub fn rx(card: &Card, queue: u64) -> Ring {
-    let context = context(card, card.get(0xc6400), 32 * queue, 32);
-    let long = context[1] >> 52 & 1;
-    let len = (context[1] >> 25 & 0x1fff) << (4 + long);
-    let mut ring = card.ring(base(&context), len as usize, 0x12_8000 + 4 * queue);
-    ring.size = 16 << long;
-    ring
+impl WritesBack for X710 {
+    /// From the contexts of the first queues.
+    fn rings(card: &Card) -> [Ring; 2] {
+        let rx = context(card, card.get(0xc6400), 32);
+        let long = rx[1] >> 52 & 1;
+        let mut rx_ring = card.ring(base(&rx), ((rx[1] >> 25 & 0x1fff) << (4 + long)) as usize, 0x12_8000);
+        rx_ring.size = 16 << long;
+        let tx = context(card, card.get(0xc6200), 128);
+        [rx_ring, card.ring(base(&tx), ((tx[2] >> 33 & 0x1fff) * 16) as usize, 0x10_8000)]
+    }
+
+    /// UDP over IPv4, done.
+    fn received(len: u64, last: bool) -> [u64; 2] {
+        [0, (len & 0x3fff) << 38 | 24 << 30 | u64::from(last) << 1 | 1]
+    }
+
+    const REPORT: u64 = 0x2 << 4;
+    const REPORTED: u64 = 0xf;
 }
 
-/// Transmit ring `queue`, from its context.
-pub fn tx(card: &Card, queue: u64) -> Ring {
-    let context = context(card, card.get(0xc6200), 128 * queue, 128);
-    let len = (context[2] >> 33 & 0x1fff) * 16;
-    card.ring(base(&context), len as usize, 0x10_8000 + 4 * queue)
+pub fn open(config: &Config) -> Opened {
+    InPlace::open(&card(Fault::None), config)
+}
+
+/// With receive descriptors of 32 bytes.
+pub fn open_long(config: &Config) -> Opened {
+    open(&Config { long_descriptors: true, ..config.clone() })
 }
 
 /// A ring's address: 57 bits from bit 32 on, in 128 bytes.
@@ -295,13 +298,8 @@ fn base(context: &[u64]) -> u64 {
     ((context[0] >> 32 | context[1] << 32) & ((1 << 57) - 1)) * 128
 }
 
-fn context(card: &Card, base: u32, at: u64, len: usize) -> Vec<u64> {
+fn context(card: &Card, base: u32, len: usize) -> Vec<u64> {
     let segment = u64::from(card.get(0xc0100) & !0xfff) | u64::from(card.get(0xc0200)) << 32;
-    let memory = card.memory(segment + 512 * u64::from(base) + at, len);
+    let memory = card.memory(segment + 512 * u64::from(base), len);
     memory.words64().iter().map(|word| word.load(Ordering::Acquire)).collect()
-}
-
-/// The words of a received frame, or of a part of one: UDP over IPv4, done.
-pub fn received(len: u64, last: bool) -> [u64; 2] {
-    [0, (len & 0x3fff) << 38 | 24 << 30 | u64::from(last) << 1 | 1]
 }

@@ -1,21 +1,13 @@
 //! A virtio network device that is all rings: enough registers to be brought up,
 //! and virtqueues that a test or a bench uses by hand.
-//!
-//! It is no model: it checks nothing, and does whatever it is told, which is
-//! what a hostile device does and what a bench can afford.
 
-#![allow(unsafe_code, dead_code)]
-
-use bmnic::Result;
-use bmnic::dma::{Addressing, Arena, Region};
-use bmnic::pci::{Bar, Doorbell, Function, Id, Kind, Registers};
+use super::{Opened, Played, Shell, Silicon};
+use bmnic::dma::{Arena, Region};
+use bmnic::driver::Config;
 use std::cell::RefCell;
-use std::os::fd::RawFd;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-const BAR_LEN: u64 = 0x4000;
 const DEVICE: u64 = 0x2000;
 const NOTIFY: u64 = 0x3000;
 
@@ -49,19 +41,13 @@ pub enum Fault {
     NeedsReset,
 }
 
-/// The device: clone it to keep a hand on what was opened.
-#[derive(Clone)]
-pub struct Card(Arc<State>);
-
-struct State {
+pub struct Net {
     config: Vec<u8>,
-    command: AtomicU32,
-    fault: Mutex<Fault>,
     features: u64,
     registers: Mutex<Fields>,
-    notify: Arc<[AtomicU32; 1024]>,
-    arenas: Mutex<Vec<Arc<Arena>>>,
 }
+
+pub type Card = Shell<Net>;
 
 #[derive(Clone, Copy, Default)]
 struct Queue {
@@ -78,63 +64,51 @@ struct Fields {
     queues: [Queue; 3],
 }
 
+/// A device with split or with packed virtqueues.
+pub fn card(packed: bool, fault: Fault) -> Card {
+    let mut config = vec![0; 256];
+    config[0x06] = if fault == Fault::Legacy { 0 } else { 0x10 };
+    config[0x34] = 0x40;
+    let (mut at, kinds) = (0x40, [(1, 0, 56), (2, NOTIFY, 0x1000), (3, 0x1000, 1), (4, DEVICE, 64)]);
+    for (n, (kind, offset, len)) in kinds.into_iter().enumerate() {
+        let next = if n == 3 { 0 } else { at + 20 };
+        config[at..at + 5].copy_from_slice(&[9, next as u8, 20, kind, 0]);
+        config[at + 8..at + 12].copy_from_slice(&(offset as u32).to_le_bytes());
+        config[at + 12..at + 16].copy_from_slice(&(len as u32).to_le_bytes());
+        config[at + 16] = 4;
+        at += 20;
+    }
+    if fault == Fault::Loop {
+        config[0x40] = 0x10;
+        config[0x41] = 0x40;
+    }
+    let features = if packed { FEATURES | RING_PACKED } else { FEATURES };
+    let features = if fault == Fault::Old { features & !(1 << 32) } else { features };
+    Shell::new(Net { config, features, registers: Mutex::default() }, fault)
+}
+
+/// A device without a fault, opened, with what only its rings have.
+pub fn opened(packed: bool, config: &Config) -> Opened<Rings> {
+    let card = card(packed, Fault::None);
+    card.opened(config, Box::new(Rings { card: card.clone(), rings: None, parts: 0 }))
+}
+
 impl Card {
-    pub fn new(packed: bool, fault: Fault) -> Card {
-        let mut config = vec![0; 256];
-        config[0x06] = if fault == Fault::Legacy { 0 } else { 0x10 };
-        config[0x34] = 0x40;
-        let (mut at, kinds) = (0x40, [(1, 0, 56), (2, NOTIFY, 0x1000), (3, 0x1000, 1), (4, DEVICE, 64)]);
-        for (n, (kind, offset, len)) in kinds.into_iter().enumerate() {
-            let next = if n == 3 { 0 } else { at + 20 };
-            config[at..at + 5].copy_from_slice(&[9, next as u8, 20, kind, 0]);
-            config[at + 8..at + 12].copy_from_slice(&(offset as u32).to_le_bytes());
-            config[at + 12..at + 16].copy_from_slice(&(len as u32).to_le_bytes());
-            config[at + 16] = 4;
-            at += 20;
-        }
-        if fault == Fault::Loop {
-            config[0x40] = 0x10;
-            config[0x41] = 0x40;
-        }
-        let features = if packed { FEATURES | RING_PACKED } else { FEATURES };
-        Card(Arc::new(State {
-            config,
-            command: AtomicU32::new(0),
-            fault: Mutex::new(fault),
-            features: if fault == Fault::Old { features & !(1 << 32) } else { features },
-            registers: Mutex::default(),
-            notify: Arc::new([const { AtomicU32::new(0) }; 1024]),
-            arenas: Mutex::default(),
-        }))
-    }
-
-    pub fn function(&self) -> Arc<dyn Function> {
-        Arc::new(self.clone())
-    }
-
-    pub fn break_it(&self, fault: Fault) {
-        *self.0.fault.lock().unwrap() = fault;
-    }
-
-    pub fn bus_master(&self) -> bool {
-        self.0.command.load(Ordering::Relaxed) & 4 != 0
-    }
-
     pub fn status(&self) -> u32 {
-        self.0.registers.lock().unwrap().status
+        self.silicon().registers.lock().unwrap().status
     }
 
     /// Queue `index` as the driver has set it up: 0 receives, 1 transmits.
-    pub fn ring(&self, index: usize) -> Ring {
-        let Queue { size, addresses, .. } = self.0.registers.lock().unwrap().queues[index];
-        let arenas = self.0.arenas.lock().unwrap().clone();
+    fn queue(&self, index: usize) -> Ring {
+        let Queue { size, addresses, .. } = self.silicon().registers.lock().unwrap().queues[index];
+        let arenas = self.arenas().clone();
         let (memory, start) = arenas
             .iter()
             .find_map(|arena| Some((Region::new(arena, 0, arena.len()), offset(arena, addresses[0])?)))
             .expect("the queue is in mapped memory");
         let place = |n: usize| start + (addresses[n] - addresses[0]) as usize;
         Ring {
-            packed: self.0.features & RING_PACKED != 0,
+            packed: self.silicon().features & RING_PACKED != 0,
             size,
             places: [place(0), place(1), place(2)],
             memory,
@@ -354,15 +328,18 @@ impl Ring {
     }
 }
 
-impl Registers for State {
-    fn read(&self, offset: u64, size: u8) -> u64 {
-        let fault = *self.fault.lock().unwrap();
-        if fault == Fault::AllOnes {
-            return u64::MAX >> (64 - 8 * u32::from(size));
-        }
+impl Silicon for Net {
+    const NAME: &'static str = "test:virtio";
+    const ID: [u16; 2] = [0x1af4, 0x1041];
+    const BAR_LEN: u64 = 0x4000;
+
+    type Fault = Fault;
+    const ALL_ONES: Fault = Fault::AllOnes;
+
+    fn read(&self, fault: Fault, offset: u64, _value: u32) -> u32 {
         let fields = self.registers.lock().unwrap();
         let queue = fields.queues.get(fields.select).copied();
-        u64::from(match offset {
+        match offset {
             0x04 if fields.feature_select < 2 => (self.features >> (32 * fields.feature_select)) as u32,
             0x12 if fault == Fault::OneQueue => 1,
             0x12 => 3,
@@ -378,16 +355,16 @@ impl Registers for State {
             0x2004 => 0x0100,
             0x2006 => 1,
             _ => 0,
-        })
+        }
     }
 
-    fn write(&self, offset: u64, _size: u8, value: u64) {
+    fn written(&self, _card: &Card, offset: u64, value: u32) {
         let mut fields = self.registers.lock().unwrap();
         let select = fields.select;
         match offset {
-            0x00 => fields.feature_select = value as u32,
+            0x00 => fields.feature_select = value,
             0x14 => {
-                fields.status = value as u32;
+                fields.status = value;
                 if value == 0 {
                     let unused = Queue { size: 4096, ..Queue::default() };
                     fields.queues = [unused; 3];
@@ -397,12 +374,12 @@ impl Registers for State {
             _ => {
                 let Some(queue) = fields.queues.get_mut(select) else { return };
                 match offset {
-                    0x18 => queue.size = value as u32,
-                    0x1c => queue.enabled = value as u32,
+                    0x18 => queue.size = value,
+                    0x1c => queue.enabled = value,
                     0x20..0x38 => {
                         let address = &mut queue.addresses[(offset as usize - 0x20) / 8];
                         let shift = 8 * (offset & 4);
-                        *address = *address & !(0xffff_ffff << shift) | value << shift;
+                        *address = *address & !(0xffff_ffff << shift) | u64::from(value) << shift;
                     }
                     _ => {}
                 }
@@ -410,70 +387,85 @@ impl Registers for State {
         }
     }
 
-    fn doorbell(&self, offset: u64) -> Option<Doorbell> {
-        let word = NonNull::from(&self.notify[offset.checked_sub(NOTIFY)? as usize / 4]);
-        // SAFETY: the word is in the page that the owner keeps.
-        Some(unsafe { Doorbell::new(word, Arc::clone(&self.notify) as _) })
+    fn config(&self) -> &[u8] {
+        &self.config
     }
 }
 
-impl Function for Card {
-    fn name(&self) -> &str {
-        "test:virtio"
+/// The first queue of each kind.
+pub struct Rings {
+    card: Card,
+    rings: Option<[Ring; 2]>,
+    /// Parts of an unfinished frame that were completed so far.
+    parts: u16,
+}
+
+impl Rings {
+    pub fn rx(&mut self) -> &mut Ring {
+        &mut self.rings.as_mut().unwrap()[0]
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Emulated
+    pub fn tx(&mut self) -> &mut Ring {
+        &mut self.rings.as_mut().unwrap()[1]
+    }
+}
+
+impl Played for Rings {
+    fn attach(&mut self) {
+        self.rings = Some([self.card.queue(0), self.card.queue(1)]);
     }
 
-    fn id(&self) -> Id {
-        Id { vendor: 0x1af4, device: 0x1041, ..Id::default() }
+    fn rx_owned(&self) -> u32 {
+        self.rings.as_ref().unwrap()[0].owned()
     }
 
-    fn bar(&self, index: u8) -> Result<Bar> {
-        assert_eq!(index, 0);
-        Ok(Bar::Served(Arc::clone(&self.0) as Arc<dyn Registers>, BAR_LEN))
-    }
-
-    fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
-        if offset == 4 {
-            return Ok(self.0.command.load(Ordering::Relaxed));
+    /// Only the first buffer of a frame has a header, which says how many there are.
+    fn rx_complete(&mut self, ahead: u32, len: u32, last: bool) {
+        let header = if self.parts == 0 { HEADER } else { 0 };
+        self.parts += 1;
+        if last {
+            let parts = std::mem::take(&mut self.parts);
+            self.rx().set_buffers(ahead.saturating_sub(u32::from(parts) - 1), parts);
         }
-        let bytes = &self.0.config[usize::from(offset)..usize::from(offset) + usize::from(size)];
-        Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
+        self.rx().complete(ahead, len + header);
     }
 
-    fn config_write(&self, _offset: u16, _size: u8, value: u32) -> Result<()> {
-        self.0.command.store(value, Ordering::Relaxed);
-        Ok(())
+    fn rx_advance(&mut self, n: u32) {
+        self.rx().advance(n);
     }
 
-    fn addressing(&self) -> Addressing {
-        Addressing::Translated
+    fn rx_resume(&mut self, received: &mut dyn FnMut() -> bool) {
+        self.parts = 0;
+        self.rx().resume(60 + HEADER, received);
     }
 
-    fn map(&self, arena: &Arc<Arena>) -> Result<()> {
-        self.0.arenas.lock().unwrap().push(Arc::clone(arena));
-        Ok(())
+    fn tx_owned(&self) -> u32 {
+        self.rings.as_ref().unwrap()[1].owned()
     }
 
-    fn reaches(&self, arena: &Arc<Arena>) -> bool {
-        self.0.arenas.lock().unwrap().iter().any(|known| Arc::ptr_eq(known, arena))
+    fn tx_complete(&mut self, ahead: u32) {
+        self.tx().complete(ahead, 0);
     }
 
-    fn irq_vectors(&self) -> u16 {
-        0
+    fn tx_advance(&mut self, n: u32) {
+        self.tx().advance(n);
     }
 
-    fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {
-        Err(bmnic::Error::new(bmnic::Kind::Unsupported, "no interrupts here"))
+    fn corrupt(&mut self, noise: &mut dyn FnMut() -> u64) {
+        self.rx().corrupt(noise);
+        self.tx().corrupt(noise);
     }
 
-    fn numa_node(&self) -> Option<u16> {
-        None
+    fn play(&mut self, burst: u32, len: u32) {
+        turn(self.rings.as_mut().unwrap(), burst, len);
     }
+}
 
-    fn reset(&self) -> Result<bool> {
-        Ok(false)
-    }
+/// An honest turn.
+pub fn turn([rx, tx]: &mut [Ring; 2], burst: u32, len: u32) {
+    (0..burst).for_each(|ahead| rx.complete(ahead, len + HEADER));
+    rx.advance(burst);
+    let sent = tx.owned();
+    (0..sent).for_each(|ahead| tx.complete(ahead, 0));
+    tx.advance(sent);
 }

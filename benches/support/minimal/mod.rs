@@ -1,0 +1,121 @@
+//! The least that a family's rings permit: no pool identity, no checks, no
+//! statistics, raw pointers.
+
+mod efvi;
+mod in_place;
+mod virtio;
+
+use crate::families::Rings;
+use crate::silicon::{i40e::X710, ixgbe::I82599};
+use crate::{FRAME, RING, Variant};
+use bmnic::dma::{Addressing, Arena, BUFFER_SIZE};
+use std::sync::Arc;
+
+/// The loop on such rings, for bursts of `burst`.
+pub fn of(rings: &Rings, burst: usize) -> Box<dyn Variant> {
+    match rings.name {
+        "ixgbe" => Box::new(in_place::Minimal::<I82599>::new(burst)),
+        "i40e" | "i40e-long" => Box::new(in_place::Minimal::<X710>::new(burst)),
+        // Of split queues both: what is to be beaten is the least.
+        "virtio" | "virtio-packed" => Box::new(virtio::Minimal::new(burst)),
+        "efvi" => Box::new(efvi::Minimal::new(burst)),
+        other => panic!("no minimal loop for {other}"),
+    }
+}
+
+const MASK: u32 = RING as u32 - 1;
+const SIZE: usize = RING as usize;
+const BUFFERS: usize = 2048;
+
+/// The buffers of a loop: those of its rings by slot, those that it holds, and
+/// those that are free.
+struct Buffers {
+    base: *mut u8,
+    iova: u64,
+    rx: [u32; SIZE],
+    tx: [u32; SIZE],
+    free: [u32; BUFFERS],
+    top: usize,
+    /// Buffer and length.
+    held: [(u32, u32); 64],
+    count: usize,
+    burst: usize,
+    _arena: Arc<Arena>,
+}
+
+impl Buffers {
+    /// The first are in the receive ring, slot by slot.
+    fn new(burst: usize) -> Box<Buffers> {
+        let arena = Arena::new(BUFFERS * BUFFER_SIZE, Addressing::Translated).expect("4 MiB");
+        assert!(burst <= 64);
+        Box::new(Buffers {
+            base: arena.as_ptr().as_ptr(),
+            iova: arena.iova(0),
+            rx: std::array::from_fn(|slot| slot as u32),
+            tx: [0; SIZE],
+            free: std::array::from_fn(|n| (BUFFERS - 1 - n) as u32),
+            top: BUFFERS - SIZE,
+            held: [(0, 0); 64],
+            count: 0,
+            burst,
+            _arena: arena,
+        })
+    }
+
+    fn address(&self, buffer: u32) -> u64 {
+        self.iova + u64::from(buffer) * BUFFER_SIZE as u64
+    }
+
+    /// Holds the buffer of a receive slot as packet `n` of the burst and gives the
+    /// slot a free one; its address.
+    ///
+    /// # Safety
+    /// `n` is below the burst, `slot` in the ring, and a buffer free: there are
+    /// more than both rings and a burst take.
+    #[inline(always)]
+    unsafe fn receive(&mut self, n: usize, slot: usize, length: u32) -> u64 {
+        // SAFETY: the caller's.
+        unsafe {
+            let buffer = self.rx.get_unchecked_mut(slot);
+            *self.held.get_unchecked_mut(n) = (*buffer, length);
+            self.top -= 1;
+            *buffer = *self.free.get_unchecked(self.top);
+            let buffer = *buffer;
+            self.address(buffer)
+        }
+    }
+
+    /// Changes a byte of each packet, `start` bytes into its buffer.
+    #[inline(always)]
+    fn touch(&mut self, start: usize) {
+        for &(buffer, _) in &self.held[..self.count] {
+            // SAFETY: the buffer is in the arena and nothing else uses it.
+            unsafe { *self.base.add(buffer as usize * BUFFER_SIZE + start) ^= 1 };
+        }
+    }
+
+    /// Puts packet `n` of the burst into a transmit slot; its buffer and length.
+    ///
+    /// # Safety
+    /// As [`Buffers::receive`].
+    #[inline(always)]
+    unsafe fn send(&mut self, n: usize, slot: usize) -> (u32, u32) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (buffer, length) = *self.held.get_unchecked(n);
+            *self.tx.get_unchecked_mut(slot) = buffer;
+            (buffer, length)
+        }
+    }
+
+    /// The buffer of a transmit slot is free again.
+    ///
+    /// # Safety
+    /// `slot` is in the ring, and was not given back before.
+    #[inline(always)]
+    unsafe fn sent(&mut self, slot: usize) {
+        // SAFETY: the caller's.
+        unsafe { *self.free.get_unchecked_mut(self.top) = *self.tx.get_unchecked(slot) };
+        self.top += 1;
+    }
+}

@@ -1,0 +1,188 @@
+//! The cards that tests drive, and where they differ: one table for all of them.
+//!
+//! To add a family: a card with its generations, its rings, and their device side
+//! in `support/silicon`.
+
+#![allow(dead_code)] // each test program uses a part
+
+use std::fmt;
+use std::time::Duration;
+
+/// An emulated card, and where it differs from the others.
+#[derive(Clone, Copy)]
+pub struct Card {
+    /// As after `emu:`.
+    pub name: &'static str,
+    /// Bits a second.
+    pub speed: u64,
+    /// Longest frame without FCS, with a tag if the card inserts one.
+    pub longest: usize,
+    /// Every received packet is stamped.
+    pub stamps: bool,
+    /// The stamp stands behind the frame, so one that fills its buffer has none.
+    pub stamps_behind: bool,
+    /// A step of the clock that stamps, in nanoseconds.
+    pub step_ns: f64,
+    /// Flows of IPv6 can be steered.
+    pub ipv6_flows: bool,
+    /// Frames longer than the port was set up for are dropped by the card, and a
+    /// frame may fill several buffers.
+    pub limits_frames: bool,
+    /// Packets can be laid ready at the card.
+    pub lays_ready: bool,
+    /// Descriptors that a full receive ring keeps back.
+    pub withheld: u64,
+    /// It calls a UDP checksum wrong that only might be.
+    pub udp_erratum: bool,
+    /// Interrupt vector of the first receive queue.
+    pub vector: u16,
+    /// Most queues of either kind.
+    pub queues: [u16; 2],
+    /// What its rings can look like.
+    pub rings: &'static [Rings],
+    pub dpdk: Dpdk,
+}
+
+impl fmt::Display for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Rings of a card that a test plays by hand.
+#[derive(Clone, Copy)]
+pub struct Rings {
+    /// Of the driver, and their shape where there are several.
+    pub name: &'static str,
+    /// Descriptors of a transmit ring for each of a receive ring, where a frame
+    /// takes several.
+    pub tx_factor: u16,
+    /// Descriptors of a receive ring that a driver keeps back at least.
+    pub withheld: u32,
+    /// Bytes of the first buffer that are no frame.
+    pub before: u32,
+    /// Descriptor whose completion reports a frame of five buffers as sent.
+    pub report: u32,
+    /// Each completion has a place of its own, and a frame of several buffers ends
+    /// where one says so. Virtqueues have ids and a count of buffers instead.
+    pub by_place: bool,
+}
+
+/// What DPDK's driver for a card is like.
+#[derive(Clone, Copy)]
+pub struct Dpdk {
+    /// Rules that it is known to break.
+    pub breaks: &'static [&'static str],
+    /// How long its counts may lag behind the card's.
+    pub lag: Duration,
+    /// It reads registers now and then while packets flow.
+    pub reads_registers: bool,
+    /// `compare-dpdk` has this card.
+    pub compared: bool,
+}
+
+const IN_PLACE: Rings = Rings { name: "ixgbe", tx_factor: 1, withheld: 1, before: 0, report: 4, by_place: true };
+
+const VIRTQUEUES: Rings = Rings { name: "virtio", tx_factor: 2, withheld: 0, before: 12, report: 0, by_place: false };
+
+pub const IXGBE: Card = Card {
+    name: "82599",
+    speed: 10_000_000_000,
+    longest: 15_868,
+    stamps: false,
+    stamps_behind: true,
+    step_ns: 12.5,
+    ipv6_flows: false,
+    limits_frames: true,
+    lays_ready: false,
+    withheld: 1,
+    udp_erratum: true,
+    vector: 0,
+    queues: [16, 64],
+    rings: &[IN_PLACE],
+    dpdk: Dpdk { breaks: &[], lag: Duration::ZERO, reads_registers: false, compared: true },
+};
+
+const X540: Card = Card { name: "x540", udp_erratum: false, ..IXGBE };
+
+const X710: Card = Card {
+    name: "x710",
+    longest: 9_724,
+    vector: 1,
+    queues: [64, 64],
+    rings: &[Rings { name: "i40e", ..IN_PLACE }, Rings { name: "i40e-long", ..IN_PLACE }],
+    // It asks for events of the firmware by the clock.
+    dpdk: Dpdk { reads_registers: true, ..IXGBE.dpdk },
+    ..X540
+};
+
+const VIRTIO: Card = Card {
+    name: "virtio",
+    longest: 15_872,
+    queues: [8, 8],
+    limits_frames: false,
+    rings: &[VIRTQUEUES],
+    // It sends the header that it has received, but for what offloads need.
+    dpdk: Dpdk { breaks: &["num_buffers of a transmitted packet is not 0"], ..IXGBE.dpdk },
+    ..X540
+};
+
+const EF10: Card = Card {
+    name: "x2522",
+    longest: 9216,
+    stamps: true,
+    stamps_behind: false,
+    step_ns: 1.0,
+    ipv6_flows: true,
+    lays_ready: true,
+    withheld: 8,
+    queues: [32, 32],
+    rings: &[Rings { name: "efvi", withheld: 8, before: 14, ..IN_PLACE }],
+    // It has the card write them once a second.
+    dpdk: Dpdk { lag: Duration::from_millis(1_100), ..IXGBE.dpdk },
+    ..X540
+};
+
+/// Cards that do all that there is.
+pub const MODELS: [Card; 10] = [
+    IXGBE,
+    X540,
+    Card { name: "x550", stamps: true, ..X540 },
+    X710,
+    Card { name: "xl710", speed: 40_000_000_000, ..X710 },
+    Card { name: "xxv710", speed: 25_000_000_000, ..X710 },
+    Card { name: "x722", ..X710 },
+    EF10,
+    Card { name: "sfc9220", ..EF10 },
+    Card { name: "sfc9120", ..EF10 },
+];
+
+const VIRTIO_PACKED: Card = Card {
+    name: "virtio-packed",
+    rings: &[Rings { name: "virtio-packed", ..VIRTQUEUES }],
+    dpdk: Dpdk { compared: false, ..VIRTIO.dpdk },
+    ..VIRTIO
+};
+
+/// Cards that move packets and do nothing else: no hashes, stamps, tags, rules.
+pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
+
+/// One of each family of [`MODELS`], where its generations do not differ.
+pub const FAMILIES: [Card; 3] = [IXGBE, X710, EF10];
+
+/// One of each family: what holds for a command must hold on all.
+pub const EACH: [Card; 5] = [IXGBE, X710, EF10, PLAIN[0], PLAIN[1]];
+
+/// The card of that name.
+pub fn card(name: &str) -> Card {
+    let found = MODELS.into_iter().chain(PLAIN).find(|card| card.name == name);
+    found.unwrap_or_else(|| panic!("no card {name}"))
+}
+
+/// The rings of that name.
+pub fn rings(name: &str) -> &'static Rings {
+    EACH.iter()
+        .flat_map(|card| card.rings)
+        .find(|rings| rings.name == name)
+        .unwrap_or_else(|| panic!("no rings {name}"))
+}
