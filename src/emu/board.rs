@@ -3,7 +3,7 @@
 
 use super::offload::Used;
 use super::wire::{Mac, Random};
-use super::{Interrupts, ModelInfo, Picos, Profile, Spec, Translation, Violations};
+use super::{Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Translation, Violations};
 
 /// How often a wire is asked for its carrier while the link is up.
 const LINK_POLL: Picos = 100_000_000;
@@ -29,8 +29,8 @@ pub struct Board {
     pub profile: Profile,
     /// The memory and the interrupt vectors that an attachment gives it.
     pub bus: Bus,
-    /// Its end of the wire.
-    pub mac: Mac,
+    /// Where its frames leave it and come from.
+    pub port: MacPort,
     /// What the driver did wrong so far, not counting what `bus` saw.
     pub violations: Violations,
     /// Offloads that the driver has used.
@@ -58,7 +58,7 @@ impl Board {
         Board {
             profile: model.profile,
             bus: Bus::new(model.profile.vectors),
-            mac,
+            port: MacPort::new(mac),
             violations: Violations::default(),
             used: Used::default(),
             strict: spec.strict,

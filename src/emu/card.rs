@@ -46,7 +46,7 @@ impl Card {
 
     /// What its wire itself did to frames, or saw.
     pub fn wire_report(&mut self) -> Vec<Note> {
-        self.model.board_mut().mac.report()
+        self.model.board_mut().port.mac.report()
     }
 
     /// Lets the model work; how much it did, and 0 is idle.
@@ -56,7 +56,7 @@ impl Card {
         }
         self.tick(now);
         let board = self.model.board_mut();
-        board.mac.tick(board.now);
+        board.port.mac.tick(board.now);
         let work = self.model.step();
         let board = self.model.board_mut();
         board.condemn();

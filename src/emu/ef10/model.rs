@@ -1,6 +1,7 @@
 //! What an attachment sees of the card: windows in a BAR, time, resets.
 
 use super::super::stages::StageLog;
+use super::super::transmit::transmit;
 use super::super::{Board, DoorbellPage, Model, Page};
 use super::regs::{self, Effect};
 use super::{Ef10, Firmware, Link, VIS, evq, pio};
@@ -28,7 +29,7 @@ impl Ef10 {
                 if effect == Effect::TxIndex {
                     self.check_push(vi, value & 0xfff);
                 }
-                if effect == Effect::RxIndex && self.rxqs[usize::from(vi)].is_none() && !self.mc.unnoticed() {
+                if effect == Effect::RxIndex && self.rx.queues[usize::from(vi)].is_none() && !self.mc.unnoticed() {
                     self.board.violations.note("RX_DESC_UPD of a queue that was not initialised");
                 }
                 self.windows[usize::from(vi)].registers.write(offset, value, &mut self.board.violations);
@@ -142,11 +143,12 @@ impl Model for Ef10 {
     }
 
     fn step(&mut self) -> usize {
-        let now = self.board.now;
+        self.board.port.looping = self.looped();
         if !self.torn.is_empty() {
             self.mend_events();
         }
-        let work = self.transmit(now) + self.receive(now);
+        let now = self.board.now;
+        let work = if self.link_up() { transmit(self) } else { 0 } + self.receive();
         self.tell_time(now);
         if self.stats.repeats()
             && let Some(generation) = self.stats.tick(&self.board.bus.memory, now)
@@ -193,6 +195,6 @@ impl Model for Ef10 {
     }
 
     fn stages(&mut self) -> Option<&mut Option<StageLog>> {
-        Some(&mut self.stages)
+        Some(&mut self.tx.stages)
     }
 }

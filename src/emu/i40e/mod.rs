@@ -50,13 +50,12 @@ use self::irq::Irq;
 use self::link::Link;
 pub use self::models::{Kind, MODELS};
 use self::regs::Effect;
-use self::rx::RxQueue;
-use self::stats::Good;
+use self::rx::Receive;
 use self::switch::Switch;
-use self::tx::{Outgoing, TxQueue};
+use self::tx::Transmit;
 use super::access::{self, Words};
 use super::card::factory_address;
-use super::wire::FrameQueue;
+use super::transmit::transmit;
 use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Spec};
 
 /// Queues each way that the function has.
@@ -100,33 +99,12 @@ pub struct I40e {
     /// QENA_STAT that changes later (nasty): register, when, to what.
     following: Vec<(u32, Picos, bool)>,
 
-    /// What the registers below were read into is out of date.
+    /// What registers were read into is out of date.
     stale: bool,
     filters: Filters,
-    stamping: bool,
-    looping: bool,
-    receiving: bool,
 
-    rx: Vec<RxQueue>,
-    /// Receive queues with something to write back, as bits.
-    unflushed: u128,
-    tx: Vec<TxQueue>,
-    tx_active: Vec<u16>,
-    /// Whose turn it is among them.
-    tx_turn: usize,
-    tx_reported: u128,
-    out: Outgoing,
-    rx_good: Good,
-    tx_good: Good,
-
-    /// The packet being sent, the segment cut from it, a received frame, and
-    /// the same changed on its way.
-    packet: Vec<u8>,
-    segment: Vec<u8>,
-    received: Vec<u8>,
-    changed: Vec<u8>,
-    /// Frames that loop inside the card.
-    loop_queue: FrameQueue,
+    rx: Receive,
+    tx: Transmit,
 }
 
 impl I40e {
@@ -156,23 +134,8 @@ impl I40e {
             resetting: None,
             following: Vec::new(),
             stale: true,
-            stamping: false,
-            looping: false,
-            receiving: false,
-            rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
-            unflushed: 0,
-            tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
-            tx_active: Vec::new(),
-            tx_turn: 0,
-            tx_reported: 0,
-            out: Outgoing::default(),
-            rx_good: Good::default(),
-            tx_good: Good::default(),
-            packet: Vec::with_capacity(2048),
-            segment: Vec::new(),
-            received: Vec::with_capacity(2048),
-            changed: Vec::new(),
-            loop_queue: FrameQueue::new(64 << 10),
+            rx: Receive::new(),
+            tx: Transmit::new(),
         };
         card.reset();
         card
@@ -186,15 +149,9 @@ impl I40e {
         self.regs.reset(|row| !regs::outlives_function(row.name));
         let first = u32::from(self.first_queue);
         self.regs.poke(QALLOC, 1 << 31 | (first + u32::from(QUEUES) - 1) << 16 | first);
-        self.rx.iter_mut().for_each(|queue| *queue = RxQueue::default());
-        self.tx.iter_mut().for_each(|queue| *queue = TxQueue::default());
-        self.tx_active.clear();
-        self.out.busy = false;
-        (self.unflushed, self.tx_reported, self.tx_turn) = (0, 0, 0);
+        (self.rx, self.tx) = (Receive::new(), Transmit::new());
+        self.board.port.empty_loop();
         self.following.clear();
-        while !self.loop_queue.is_empty() {
-            self.loop_queue.pop();
-        }
         self.irq = Irq::new();
         self.hmc = Hmc::new();
         self.address = self.factory;
@@ -358,14 +315,13 @@ impl Model for I40e {
         if self.irq.stale {
             self.load_causes();
         }
-        (self.stamping, self.looping) = (self.stamps(), self.loops());
-        let now = self.board.now;
-        let work = self.transmit(now) + self.receive(now);
+        (self.rx.stamping, self.board.port.looping) = (self.stamps(), self.loops());
+        let work = if self.link.up { transmit(self) } else { 0 } + self.receive();
         if work != 0 {
             self.flush_stats();
         }
         if !self.irq.idle() {
-            self.deliver(now);
+            self.deliver(self.board.now);
         }
         work
     }

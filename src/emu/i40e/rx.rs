@@ -16,7 +16,8 @@ use super::super::{Picos, RegisterFile, STEP, Translation, Violations, frame};
 use super::fdir::{Action, Filter, Refusal};
 use super::hmc::{RX_CONTEXT, Way, field};
 use super::regs::Effect;
-use super::{I40e, filter};
+use super::stats::Good;
+use super::{I40e, QUEUES, filter};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -69,6 +70,38 @@ pub struct RxQueue {
     /// Filled descriptors that were not written back: those before `head`.
     pending: [[u64; 4]; 4],
     pended: u32,
+}
+
+/// All that receives.
+pub struct Receive {
+    /// The queues.
+    pub queues: Vec<RxQueue>,
+    /// Some queue is on.
+    pub on: bool,
+    /// Some frames are stamped.
+    pub stamping: bool,
+    /// What was received in this step.
+    pub good: Good,
+    /// Queues with something to write back, as bits.
+    unflushed: u128,
+    /// The frame, and the same changed on its way.
+    frame: Vec<u8>,
+    changed: Vec<u8>,
+}
+
+impl Receive {
+    /// Queues that are off.
+    pub fn new() -> Self {
+        Receive {
+            queues: (0..QUEUES).map(|_| RxQueue::default()).collect(),
+            on: false,
+            stamping: false,
+            good: Good::default(),
+            unflushed: 0,
+            frame: Vec::with_capacity(2048),
+            changed: Vec::new(),
+        }
+    }
 }
 
 /// What became of a frame.
@@ -264,16 +297,16 @@ impl RxQueue {
 }
 
 impl I40e {
-    /// Receives what has arrived by `now`; how many frames that was.
-    pub(super) fn receive(&mut self, now: Picos) -> usize {
-        if !self.receiving || !self.link.up {
+    /// Receives what has arrived by now; how many frames that was.
+    pub(super) fn receive(&mut self) -> usize {
+        if !self.rx.on || !self.link.up {
             return 0;
         }
         let mut frames = 0;
-        while frames < STEP && self.receive_one(now) {
+        while frames < STEP && self.receive_one() {
             frames += 1;
         }
-        if frames != 0 || self.unflushed != 0 {
+        if frames != 0 || self.rx.unflushed != 0 {
             self.finish_receive();
         }
         frames
@@ -281,29 +314,28 @@ impl I40e {
 
     /// Receives or drops one frame; false if there is none, or it has to wait.
     #[inline]
-    fn receive_one(&mut self, now: Picos) -> bool {
-        let looped = self.looping;
-        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
-        let Some((offered, at)) = offered else { return false };
+    fn receive_one(&mut self) -> bool {
+        let Some((offered, at)) = self.board.port.peek(self.board.now) else { return false };
         // The frame is copied: what follows changes the card.
-        let mut frame = std::mem::take(&mut self.received);
+        let mut frame = std::mem::take(&mut self.rx.frame);
         frame.clear();
         frame.extend_from_slice(offered);
         if frame.len() < MIN_FRAME {
             // Some wires carry what a sending MAC would have padded.
             frame.resize(MIN_FRAME, 0);
         }
-        let done = self.switch_frame(&frame, looped, at, now);
-        self.received = frame;
+        let done = self.switch_frame(&frame, at);
+        self.rx.frame = frame;
         done
     }
 
     /// Gives a frame to the VSIs that want it.
     #[inline]
-    fn switch_frame(&mut self, frame: &[u8], looped: bool, at: Picos, now: Picos) -> bool {
+    fn switch_frame(&mut self, frame: &[u8], at: Picos) -> bool {
+        let looped = self.board.port.looping;
         if frame.len() + 4 > usize::from(self.link.longest) {
             self.count_oversize();
-            self.done_with_frame(looped, true);
+            self.board.port.done(true);
             return true;
         }
         let headers = Parsed::of(frame);
@@ -314,7 +346,7 @@ impl I40e {
         } else {
             None
         };
-        let stamp = if takers != 0 && self.stamping { self.stamp_received(frame, &headers, at) } else { None };
+        let stamp = if takers != 0 && self.rx.stamping { self.stamp_received(frame, &headers, at) } else { None };
         let mut taken = false;
         let mut rest = if filter.is_some_and(|filter| filter.action == Action::Drop) { 0 } else { takers };
         while rest != 0 {
@@ -338,15 +370,15 @@ impl I40e {
                 Fate::Refused => self.count_no_descriptor(vsi, frame),
                 Fate::TooLong => self.count_too_long(),
                 // A frame for several is not kept waiting by one of them.
-                Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, frame, looped, now),
+                Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, frame),
                 Fate::Full => self.count_no_descriptor(vsi, frame),
             }
         }
-        self.rx_good.count(frame);
+        self.rx.good.count(frame);
         if takers == 0 && !looped {
-            self.board.mac.pass_over();
+            self.board.port.pass_over();
         } else {
-            self.done_with_frame(looped, !taken);
+            self.board.port.done(!taken);
         }
         true
     }
@@ -373,7 +405,7 @@ impl I40e {
     /// Puts a frame into queue `q`.
     #[inline]
     fn fill(&mut self, q: u16, vsi: usize, frame: &[u8], headers: &Parsed, found: Found) -> Fate {
-        let queue = &mut self.rx[usize::from(q)];
+        let queue = &mut self.rx.queues[usize::from(q)];
         let strip = found.strip && headers.vlan.is_some();
         let len = frame.len() + if queue.strip_crc { 0 } else { 4 } - if strip { 4 } else { 0 };
         if !queue.enabled {
@@ -392,7 +424,7 @@ impl I40e {
         if queue.strip_crc && !strip {
             queue.deliver(&self.board.bus.memory, frame, words, &mut self.board.violations);
         } else {
-            let changed = &mut self.changed;
+            let changed = &mut self.rx.changed;
             changed.clear();
             self.board.used.untagged += u64::from(strip);
             if strip {
@@ -407,48 +439,39 @@ impl I40e {
             queue.deliver(&self.board.bus.memory, changed, words, &mut self.board.violations);
         }
         self.switch.vsis[vsi].rx.count(frame);
-        self.unflushed |= 1 << q;
+        self.rx.unflushed |= 1 << q;
         Fate::Taken
-    }
-
-    #[inline]
-    fn done_with_frame(&mut self, looped: bool, dropped: bool) {
-        match (looped, dropped) {
-            (true, _) => self.loop_queue.pop(),
-            (false, true) => self.board.mac.drop_frame(),
-            (false, false) => self.board.mac.advance(),
-        }
     }
 
     /// A frame waits on a wire that honours pause frames; else it is lost when
     /// the packet buffer is full. In a loop inside the card it is lost at once.
     #[cold]
-    fn no_descriptor(&mut self, vsi: usize, frame: &[u8], looped: bool, now: Picos) -> bool {
-        if looped {
+    fn no_descriptor(&mut self, vsi: usize, frame: &[u8]) -> bool {
+        if self.board.port.looping {
             self.count_no_descriptor(vsi, frame);
-        } else if self.board.mac.overrun(now) {
+        } else if self.board.port.overrun(self.board.now) {
             self.count_missed();
         } else {
             return false;
         }
-        self.done_with_frame(looped, true);
+        self.board.port.done(true);
         self.board.starved += 1;
         true
     }
 
     /// Write-backs and interrupts of the queues that received.
     fn finish_receive(&mut self) {
-        let mut queues = std::mem::take(&mut self.unflushed);
+        let mut queues = std::mem::take(&mut self.rx.unflushed);
         while queues != 0 {
             let q = queues.trailing_zeros() as u16;
             queues &= queues - 1;
             // Without an interval that runs, only whole cache lines are written
             // back (and in any case late, now and then).
             if self.board.nasty && (!self.writes_back(q) || self.board.random.below(4) == 0) {
-                self.unflushed |= u128::from(self.rx[usize::from(q)].pended != 0) << q;
+                self.rx.unflushed |= u128::from(self.rx.queues[usize::from(q)].pended != 0) << q;
                 continue;
             }
-            self.rx[usize::from(q)].flush(&self.board.bus.memory);
+            self.rx.queues[usize::from(q)].flush(&self.board.bus.memory);
             self.rx_event(q);
         }
     }
@@ -457,17 +480,17 @@ impl I40e {
     pub(super) fn rx_enable_written(&mut self, q: u16) {
         let at = ENA + 4 * u32::from(q);
         let on = self.regs.peek(at) & REQUEST != 0;
-        let enabled = self.rx[usize::from(q)].enabled;
+        let enabled = self.rx.queues[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Rx, q) {
-            self.rx[usize::from(q)].enable(&mut self.board.violations);
+            self.rx.queues[usize::from(q)].enable(&mut self.board.violations);
         } else if !on && enabled {
-            let queue = &mut self.rx[usize::from(q)];
+            let queue = &mut self.rx.queues[usize::from(q)];
             queue.flush(&self.board.bus.memory);
             *queue = RxQueue { context: queue.context, ..RxQueue::default() };
-            self.unflushed &= !(1 << q);
+            self.rx.unflushed &= !(1 << q);
         }
         self.follow(at, on);
-        self.receiving = self.rx.iter().any(|queue| queue.enabled);
+        self.rx.on = self.rx.queues.iter().any(|queue| queue.enabled);
     }
 
     /// QENA_STAT follows QENA_REQ: at once, or a little later.
@@ -501,11 +524,11 @@ impl I40e {
         const PROGRAMMING: u64 = 1 << 63;
         const FD: u64 = 1 << 2;
         let Some(q) = self.switch.vsis[vsi].queue(0) else { return };
-        let queue = &mut self.rx[usize::from(q)];
+        let queue = &mut self.rx.queues[usize::from(q)];
         if queue.enabled && queue.free(1, q, &self.regs, &mut self.board.violations) > 0 {
             let status = DD | FD | PROGRAMMING | (refusal as u64) << 19;
             queue.complete(&self.board.bus.memory, [u64::from(id) << 32, status, 0, 0]);
-            self.unflushed |= 1 << q;
+            self.rx.unflushed |= 1 << q;
         }
     }
 }

@@ -48,13 +48,12 @@ use self::irq::Irq;
 use self::link::Link;
 pub use self::models::{Kind, MODELS};
 use self::regs::Effect;
-use self::rx::RxQueue;
+use self::rx::Receive;
 use self::sfp::Sfp;
-use self::stats::{Good, Shown};
-use self::tx::{Outgoing, TxQueue};
+use self::tx::Transmit;
 use super::access::{self, Words};
 use super::card::factory_address;
-use super::wire::{FrameQueue, MIN_FRAME};
+use super::transmit::transmit;
 use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Spec};
 use std::collections::BTreeMap;
 
@@ -84,41 +83,13 @@ pub struct Ixgbe {
     clock: Clock,
     irq: Irq,
 
-    /// What the registers below were read into is out of date.
+    /// What registers were read into, here and in the two parts below, is out of date.
     stale: bool,
     filters: Filters,
     fdir: FlowDirector,
-    longest: usize,
-    strip_crc: bool,
-    pad: bool,
-    loopback: bool,
-    stamp_all: bool,
-    vlan_type: u16,
-    tcp_flags: [u16; 3],
-    sending: bool,
-    receiving: bool,
 
-    rx: Vec<RxQueue>,
-    /// Receive queues with something to write back, as bits.
-    unflushed: u128,
-    tx: Vec<TxQueue>,
-    tx_active: Vec<u16>,
-    /// Whose turn it is among them.
-    tx_turn: usize,
-    tx_reported: u128,
-    out: Outgoing,
-    rx_good: Good,
-    tx_good: Good,
-    shown: Shown,
-
-    /// The packet being sent, the segment cut from it, a received frame that is
-    /// changed on its way, and one that is padded.
-    packet: Vec<u8>,
-    segment: Vec<u8>,
-    received: Vec<u8>,
-    padded: [u8; MIN_FRAME],
-    /// Frames that loop inside the card.
-    loop_queue: FrameQueue,
+    rx: Receive,
+    tx: Transmit,
 }
 
 impl Ixgbe {
@@ -138,30 +109,8 @@ impl Ixgbe {
             stale: true,
             filters: Filters::default(),
             fdir: FlowDirector::default(),
-            longest: 0,
-            strip_crc: true,
-            pad: true,
-            loopback: false,
-            stamp_all: false,
-            vlan_type: 0x8100,
-            tcp_flags: [0; 3],
-            sending: false,
-            receiving: false,
-            rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
-            unflushed: 0,
-            tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
-            tx_active: Vec::new(),
-            tx_turn: 0,
-            tx_reported: 0,
-            out: Outgoing::default(),
-            rx_good: Good::default(),
-            tx_good: Good::default(),
-            shown: Shown::default(),
-            packet: Vec::with_capacity(2048),
-            segment: Vec::new(),
-            received: Vec::new(),
-            padded: [0; MIN_FRAME],
-            loop_queue: FrameQueue::new(64 << 10),
+            rx: Receive::new(),
+            tx: Transmit::new(),
         };
         card.reset();
         card
@@ -170,20 +119,12 @@ impl Ixgbe {
     /// CTRL.RST: queues, filters, interrupts and statistics start over; the link,
     /// the semaphores and the EEPROM's interface stay (§4.2.1.6).
     fn software_reset(&mut self) {
-        let pending = self.tx.iter().any(TxQueue::pending);
-        if pending && self.board.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0 {
+        if self.tx.pending() && self.board.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0 {
             self.board.violations.note("reset with packets to send and master access not disabled");
         }
         self.regs.reset(|row| !stays(row.effect, row.name));
-        self.rx.iter_mut().for_each(|queue| *queue = RxQueue::default());
-        self.tx.iter_mut().for_each(|queue| *queue = TxQueue::default());
-        self.tx_active.clear();
-        self.out.busy = false;
-        (self.unflushed, self.tx_reported) = (0, 0);
-        (self.rx_good, self.tx_good, self.shown) = (Good::default(), Good::default(), Shown::default());
-        while !self.loop_queue.is_empty() {
-            self.loop_queue.pop();
-        }
+        (self.rx, self.tx) = (Receive::new(), Transmit::new());
+        self.board.port.empty_loop();
         self.irq = Irq::new();
         self.fdir = FlowDirector::default();
         self.clock = Clock::new(self.kind);
@@ -238,16 +179,16 @@ impl Ixgbe {
         let hlreg0 = self.regs.peek(0x04240);
         // Both lengths count the FCS.
         let jumbo = (self.regs.peek(0x04268) >> 16) as usize;
-        self.longest = if hlreg0 & JUMBOEN != 0 { jumbo.saturating_sub(4) } else { 1514 };
-        self.strip_crc = hlreg0 & RXCRCSTRP != 0;
-        self.pad = hlreg0 & TXPADEN != 0;
+        self.rx.longest = if hlreg0 & JUMBOEN != 0 { jumbo.saturating_sub(4) } else { 1514 };
+        self.rx.strip_crc = hlreg0 & RXCRCSTRP != 0;
+        self.tx.pad = hlreg0 & TXPADEN != 0;
         let dmatxctl = self.regs.peek(0x04a80);
-        self.vlan_type = (dmatxctl >> 16) as u16;
-        self.sending = dmatxctl & TE != 0;
+        self.tx.vlan_type = (dmatxctl >> 16) as u16;
+        self.tx.on = dmatxctl & TE != 0;
         let flags = self.regs.peek(0x04a88);
-        self.tcp_flags = [flags as u16, (flags >> 16) as u16, self.regs.peek(0x04a8c) as u16];
-        self.stamp_all = self.stamps_all();
-        self.receiving = self.receive_enabled();
+        self.tx.tcp_flags = [flags as u16, (flags >> 16) as u16, self.regs.peek(0x04a8c) as u16];
+        self.rx.stamp_all = self.stamps_all();
+        self.rx.on = self.receive_enabled();
         self.load_ivar();
         self.load_loopback();
     }
@@ -263,11 +204,11 @@ impl Ixgbe {
     fn look_at_pages(&mut self) {
         for q in 0..QUEUES {
             let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
-            if enabled(rx::registers(q)) != self.rx[usize::from(q)].enabled {
+            if enabled(rx::registers(q)) != self.rx.queues[usize::from(q)].enabled {
                 self.rx_queue_written(q, rx::registers(q) + 0x28);
             }
             let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
-            if enabled(tx::registers(q)) != self.tx[usize::from(q)].enabled {
+            if enabled(tx::registers(q)) != self.tx.queues[usize::from(q)].enabled {
                 self.tx_queue_written(q, tx::registers(q) + 0x28);
             }
         }
@@ -322,12 +263,12 @@ impl Words for Ixgbe {
                 self.regs.read(offset)
             }
             Effect::RxQueue if self.regs.stored(offset) == rx::registers(hit.number) + 0x10 => {
-                let queue = &self.rx[usize::from(hit.number)];
+                let queue = &self.rx.queues[usize::from(hit.number)];
                 if queue.enabled { queue.head } else { self.regs.read(offset) }
             }
             Effect::TxQueue if offset == tx::registers(hit.number) + 0x10 => {
-                let queue = &self.tx[usize::from(hit.number)];
-                if queue.enabled { queue.head } else { self.regs.read(offset) }
+                let queue = &self.tx.queues[usize::from(hit.number)];
+                if queue.enabled { queue.ring.head } else { self.regs.read(offset) }
             }
             _ => self.regs.read(offset),
         }
@@ -398,13 +339,12 @@ impl Model for Ixgbe {
         if self.stale {
             self.load();
         }
-        let now = self.board.now;
-        let work = self.transmit(now) + self.receive(now);
+        let work = if self.tx.on && self.link_up() { transmit(self) } else { 0 } + self.receive();
         if work != 0 {
             self.flush_stats();
         }
         if !self.irq.idle() {
-            self.deliver(now);
+            self.deliver(self.board.now);
         }
         work
     }

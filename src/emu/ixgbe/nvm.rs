@@ -85,7 +85,7 @@ impl Ixgbe {
             // Driver information, PHY and link requests, RX disable: status 1, success.
             0xde => {
                 self.regs.poke(0x03000, self.regs.peek(0x03000) & !1);
-                self.receiving = self.receive_enabled();
+                self.rx.on = self.receive_enabled();
                 self.host_success();
             }
             _ => self.host_success(),

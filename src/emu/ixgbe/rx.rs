@@ -17,8 +17,8 @@ use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
 use super::filter::Route;
 use super::irq::RX_MISS;
 use super::regs::Effect;
-use super::stats::{self, QueueGood};
-use super::{Ixgbe, Kind};
+use super::stats::{self, Good, QueueGood, Shown};
+use super::{Ixgbe, Kind, QUEUES};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -64,6 +64,46 @@ pub struct RxQueue {
     pending: [[u64; 2]; 4],
     pended: u32,
     pub good: QueueGood,
+}
+
+/// All that receives.
+pub struct Receive {
+    /// The queues.
+    pub queues: Vec<RxQueue>,
+    /// Frames are taken in, and some queue is on.
+    pub on: bool,
+    /// Longest frame without FCS and tag.
+    pub longest: usize,
+    /// The FCS stays out of memory.
+    pub strip_crc: bool,
+    /// Each packet has its time behind its last byte.
+    pub stamp_all: bool,
+    /// What was received in this step, and what of it mapped pages show.
+    pub good: Good,
+    pub shown: Shown,
+    /// Queues with something to write back, as bits.
+    unflushed: u128,
+    /// A frame that is changed on its way, and one that is padded.
+    changed: Vec<u8>,
+    padded: [u8; MIN_FRAME],
+}
+
+impl Receive {
+    /// Queues that are off.
+    pub fn new() -> Self {
+        Receive {
+            queues: (0..QUEUES).map(|_| RxQueue::default()).collect(),
+            on: false,
+            longest: 0,
+            strip_crc: true,
+            stamp_all: false,
+            good: Good::default(),
+            shown: Shown::default(),
+            unflushed: 0,
+            changed: Vec::new(),
+            padded: [0; MIN_FRAME],
+        }
+    }
 }
 
 /// Offset of a receive queue's registers.
@@ -224,16 +264,17 @@ fn write_back(words: [u64; 2], len: usize, last: bool, legacy: bool) -> [u64; 2]
 }
 
 impl Ixgbe {
-    /// Receives what has arrived by `now`; how many frames that was.
-    pub(super) fn receive(&mut self, now: Picos) -> usize {
-        if !self.receiving || !self.link_up() {
+    /// Receives what has arrived by now; how many frames that was.
+    pub(super) fn receive(&mut self) -> usize {
+        if !self.rx.on || !self.link_up() {
             return 0;
         }
+        let now = self.board.now;
         let mut frames = 0;
         while frames < STEP && self.receive_one(now) {
             frames += 1;
         }
-        if frames != 0 || self.unflushed != 0 {
+        if frames != 0 || self.rx.unflushed != 0 {
             self.finish_receive();
         }
         frames
@@ -242,35 +283,32 @@ impl Ixgbe {
     /// Receives or drops one frame; false if there is none, or it has to wait.
     #[inline]
     fn receive_one(&mut self, now: Picos) -> bool {
-        let looped = self.loopback;
-        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
-        let Some((frame, at)) = offered else { return false };
+        let looped = self.board.port.looping;
+        let Some((frame, at)) = self.board.port.peek(now) else { return false };
         let frame = if frame.len() < MIN_FRAME {
             // Some wires carry what a sending MAC would have padded.
-            self.padded[..frame.len()].copy_from_slice(frame);
-            self.padded[frame.len()..].fill(0);
-            &self.padded[..]
+            self.rx.padded[..frame.len()].copy_from_slice(frame);
+            self.rx.padded[frame.len()..].fill(0);
+            &self.rx.padded[..]
         } else {
             frame
         };
 
         let headers = Parsed::of(frame);
-        let long = frame.len() > self.longest + if headers.vlan.is_some() { 4 } else { 0 };
+        let long = frame.len() > self.rx.longest + if headers.vlan.is_some() { 4 } else { 0 };
         let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(headers.vlan);
         if !accepted {
             if long {
                 self.regs.count(stats::ROC, 1);
-                self.done_with_frame(looped, true);
-            } else if looped {
-                self.loop_queue.pop();
+                self.board.port.done(true);
             } else {
-                self.board.mac.pass_over();
+                self.board.port.pass_over();
             }
             return true;
         }
         let route = self.filters.route(frame, &headers, &mut self.fdir);
-        let queue = &mut self.rx[usize::from(route.queue)];
-        let trailer = if self.stamp_all { 8 } else { 0 } + if self.strip_crc { 0 } else { 4 };
+        let queue = &mut self.rx.queues[usize::from(route.queue)];
+        let trailer = if self.rx.stamp_all { 8 } else { 0 } + if self.rx.strip_crc { 0 } else { 4 };
         let len = frame.len() + trailer;
         let fate = if route.drop || !queue.enabled || len as u32 > queue.longest {
             Fate::Refused
@@ -289,70 +327,60 @@ impl Ixgbe {
                 } else {
                     let changed = Change {
                         strip: queue.strip_vlan && headers.vlan.is_some(),
-                        crc: !self.strip_crc,
-                        stamp: self.stamp_all.then(|| self.clock.stamp(at)),
+                        crc: !self.rx.strip_crc,
+                        stamp: self.rx.stamp_all.then(|| self.clock.stamp(at)),
                     };
                     self.board.used.untagged += u64::from(changed.strip);
-                    changed.apply(frame, &mut self.received);
+                    changed.apply(frame, &mut self.rx.changed);
                     let latched = route.time && self.clock.latch_rx(at, &self.regs);
                     let status = changed.status() | if latched { TS } else { 0 };
-                    queue.deliver(&self.board.bus.memory, &self.received, [words[0], words[1] | u64::from(status)]);
+                    queue.deliver(&self.board.bus.memory, &self.rx.changed, [words[0], words[1] | u64::from(status)]);
                 }
-                self.rx_good.count(frame, frame.len());
+                self.rx.good.count(frame, frame.len());
                 Fate::Taken
             }
         };
         match fate {
-            Fate::Taken => self.unflushed |= 1 << route.queue,
+            Fate::Taken => self.rx.unflushed |= 1 << route.queue,
             Fate::Refused => self.count_no_descriptor(route.queue),
-            Fate::Full => return self.no_descriptor(route.queue, looped, now),
+            Fate::Full => return self.no_descriptor(route.queue),
         }
-        self.done_with_frame(looped, matches!(fate, Fate::Refused));
+        self.board.port.done(matches!(fate, Fate::Refused));
         true
-    }
-
-    #[inline]
-    fn done_with_frame(&mut self, looped: bool, dropped: bool) {
-        match (looped, dropped) {
-            (true, _) => self.loop_queue.pop(),
-            (false, true) => self.board.mac.drop_frame(),
-            (false, false) => self.board.mac.advance(),
-        }
     }
 
     /// A frame waits on a wire that honours pause frames; else it is lost, at
     /// once if the queue is set to drop, or when the packet buffer is full.
     #[cold]
-    fn no_descriptor(&mut self, q: u16, looped: bool, now: Picos) -> bool {
-        let waits = if looped { false } else { self.board.mac.waits() };
-        if waits {
+    fn no_descriptor(&mut self, q: u16) -> bool {
+        if self.board.port.waits() {
             return false;
         }
-        if self.rx[usize::from(q)].drop {
+        if self.rx.queues[usize::from(q)].drop {
             self.count_no_descriptor(q);
-        } else if !looped && self.board.mac.overrun(now) {
+        } else if self.board.port.overrun(self.board.now) {
             stats::count_missed(&self.regs);
         } else {
             return false;
         }
         self.cause(RX_MISS);
-        self.done_with_frame(looped, true);
+        self.board.port.done(true);
         self.board.starved += 1;
         true
     }
 
     /// Write-backs, counters and interrupts of the queues that received.
     fn finish_receive(&mut self) {
-        let mut queues = std::mem::take(&mut self.unflushed);
+        let mut queues = std::mem::take(&mut self.rx.unflushed);
         while queues != 0 {
             let q = queues.trailing_zeros() as u16;
             queues &= queues - 1;
             if self.board.nasty && self.board.random.number().is_multiple_of(4) {
                 // Late write-back: in some later step.
-                self.unflushed |= 1 << q;
+                self.rx.unflushed |= 1 << q;
                 continue;
             }
-            let queue = &mut self.rx[usize::from(q)];
+            let queue = &mut self.rx.queues[usize::from(q)];
             queue.flush(&self.board.bus.memory);
             if !self.mapped {
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
@@ -364,7 +392,7 @@ impl Ixgbe {
     /// RXDCTL or another register of queue `q` was written.
     pub(super) fn rx_queue_written(&mut self, q: u16, offset: u32) {
         let on = self.regs.peek(registers(q) + 0x28) & ENABLE != 0;
-        let queue = &mut self.rx[usize::from(q)];
+        let queue = &mut self.rx.queues[usize::from(q)];
         match (queue.enabled, on) {
             (false, true) => {
                 queue.enable(q, &self.regs, self.kind, &mut self.board.violations);
@@ -392,7 +420,7 @@ impl Ixgbe {
             }
             (false, false) => {}
         }
-        self.receiving = self.receive_enabled();
+        self.rx.on = self.receive_enabled();
     }
 
     /// RXCTRL.RXEN, and some queue to receive.
@@ -401,7 +429,7 @@ impl Ixgbe {
         const RX_DIS: u32 = 2;
         self.regs.peek(0x03000) & RXEN != 0
             && self.regs.peek(0x08d00) & RX_DIS == 0
-            && self.rx.iter().any(|queue| queue.enabled)
+            && self.rx.queues.iter().any(|queue| queue.enabled)
     }
 }
 

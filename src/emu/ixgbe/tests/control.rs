@@ -205,7 +205,7 @@ fn counters_in_mapped_pages_are_up_to_date_whatever_is_read_first() {
         bench.slot.with(|card| card.model().mapped()).unwrap();
         let page = bench.slot.doorbells().iter().find(|page| page.offset == 0x1000).unwrap().words.clone();
         // As the program does: the page is memory.
-        let seen = |at: usize| page[at / 4].load(Ordering::Relaxed);
+        let seen = |at: usize| page[(at - 0x1000) / 4].load(Ordering::Relaxed);
         for (frames, lost) in [(3, 0), (5, 0), (RING + 6, 7), (0, 0)] {
             for _ in 0..frames {
                 bench.send(0, &frame(100));
