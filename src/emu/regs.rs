@@ -79,7 +79,7 @@ pub struct Row<M: 'static> {
     stride: u32,
     count: u16,
     /// The array's second piece: the number of its first, and where it is.
-    rest: (u16, u32),
+    rest: (u32, u32),
     /// How many of them have a second address, where, and the distance there.
     also: (u16, u32, u32),
     mode: Mode,
@@ -100,7 +100,7 @@ impl<M> Row<M> {
             at,
             stride: 4,
             count: 1,
-            rest: (u16::MAX, 0),
+            rest: (u32::MAX, 0),
             also: (0, 0, 0),
             mode,
             reset: 0,
@@ -125,7 +125,7 @@ impl<M> Row<M> {
     }
 
     /// From number `first` on, the array goes on at another offset.
-    pub const fn rest(mut self, first: u16, at: u32) -> Self {
+    pub const fn rest(mut self, first: u32, at: u32) -> Self {
         self.rest = (first, at);
         self
     }
@@ -183,7 +183,7 @@ impl<M> Row<M> {
     /// Offset of number `n`.
     #[inline]
     pub const fn nth(&self, n: u32) -> u32 {
-        let (first, rest) = (self.rest.0 as u32, self.rest.1);
+        let (first, rest) = self.rest;
         if n < first { self.at + self.stride * n } else { rest + self.stride * (n - first) }
     }
 
