@@ -51,7 +51,7 @@ pub use fault::{Fault, FaultKind};
 pub use in_process::{Access, Drive, Engine, Tap};
 pub use interrupts::Interrupts;
 use regs::registers;
-pub use regs::{Mode, RegisterFile, Registers, Reset, Row};
+pub use regs::{Mode, Place, RegisterFile, Registers, Reset, Row};
 pub use spec::{Share, Spec};
 pub use stages::{StageLog, Stages};
 pub use violations::Violations;

@@ -125,7 +125,8 @@ registers! { I40e;
         GLNVM_GENS = fact(0xb6100, 1 | super::nvm::SIZE << 5);
         GLNVM_FLA = fact(0xb6108, 1 << 6);
         GLNVM_ULD = fact(0xb6008, 0x1ff);
-        GLNVM_SRCTL = shared(0xb6110).reset(1 << 31).bits(0xffff_c001).status(1 << 31).then(|card, _, _| card.shadow_ram());
+        GLNVM_SRCTL = shared(0xb6110).reset(1 << 31).bits(0xffff_c001).status(1 << 31)
+            .then(|card, _, _| card.shadow_ram());
         GLNVM_SRDATA = shared(0xb6114).bits(!0);
     }
     // Host memory cache.
@@ -160,7 +161,8 @@ registers! { I40e;
         QTX_CTL = queue(reg(0x104000)).bits(0xffff);
         QTX_TAIL = queue(reg(0x108000)).bits(0x1fff);
         QTX_HEAD = queue(reg(0xe4000)).bits(0x1_1fff).gives(|card, q| card.tx_head(q.n));
-        GLLAN_TXPRE_QDIS = reg(0xe6500).array(12, 4).bits(0xc001_07ff).takes(|card, block, value| card.announced(block.n, value));
+        GLLAN_TXPRE_QDIS = reg(0xe6500).array(12, 4).bits(0xc001_07ff)
+            .takes(|card, block, value| card.announced(block.n, value));
         QRX_ENA = queue(reg(0x120000)).bits(7).then(|card, q, _| card.rx_enable_written(q.n));
         QRX_TAIL = queue(reg(0x128000)).bits(0x1fff);
         GLLAN_RCTL_0 = reg(0x12a500).bits(1);
@@ -182,7 +184,8 @@ registers! { I40e;
         PFINT_ICR0 = reg(0x38780).bits(!0).gives(|card, _| card.read_icr0());
         PFINT_ICR0_ENA = reg(0x38800).bits(0xffff_01ff).then(|card, _, _| card.causes_enabled());
         PFINT_DYN_CTL0 = reg(0x38480).bits(0xc701_ffff).then(|card, _, value| card.control_written(0, value));
-        PFINT_DYN_CTLN = vector(reg(0x34800)).bits(0xc701_ffff).then(|card, place, value| card.control_written(place.n + 1, value));
+        PFINT_DYN_CTLN = vector(reg(0x34800)).bits(0xc701_ffff)
+            .then(|card, place, value| card.control_written(place.n + 1, value));
         PFINT_LNKLST0 = causes(0x38500).reset(0x7ff).bits(0x1fff);
         PFINT_LNKLSTN = vector(causes(0x35000)).reset(0x7ff).bits(0x1fff);
         QINT_RQCTL = queue(causes(0x3a000)).bits(0xdfff_f8ff);
@@ -258,7 +261,9 @@ registers! { I40e;
         PRTTSYN_INC_L = shared(0x1e4040).bits(!0);
         PRTTSYN_INC_H = shared(0x1e4060).bits(0x3f).then(|card, _, high| card.set_rate(high));
         PRTTSYN_TIME_L = shared(0x1e4100).bits(!0).gives(|card, _| card.read_time());
-        PRTTSYN_TIME_H = shared(0x1e4120).bits(!0).gives(|card, _| card.read_time_high()).then(|card, _, high| card.set_time(high));
+        PRTTSYN_TIME_H = shared(0x1e4120).bits(!0)
+            .gives(|card, _| card.read_time_high())
+            .then(|card, _, high| card.set_time(high));
         PRTTSYN_ADJ = shared(0x1e4280).bits(!0).then(|card, _, by| card.adjust_time(by));
         PRTTSYN_TXTIME_L = shared(0x1e41c0).bits(!0);
         PRTTSYN_TXTIME_H = shared(0x1e41e0).bits(!0);

@@ -44,8 +44,12 @@ registers! { Ixgbe;
         CTRL = reg(0x00000).bits(0x0400_000c).then(|card, _, _| card.control_written());
         STATUS = R::new(0x00008, Ro).gives(|card, _| card.status());
         CTRL_EXT = reg(0x00018).bits(0x1403_4000);
-        ESDP = reg(0x00020).bits(0x00ff_ffff).until(Power).gives(|card, _| card.read_esdp()).then(|card, _, _| card.poll_link());
-        I2CCTL = reg(0x00028).bits(0xf).until(Power).gives(|card, _| card.read_i2c()).takes(|card, _, value| card.write_i2c(value));
+        ESDP = reg(0x00020).bits(0x00ff_ffff).until(Power)
+            .gives(|card, _| card.read_esdp())
+            .then(|card, _, _| card.poll_link());
+        I2CCTL = reg(0x00028).bits(0xf).until(Power)
+            .gives(|card, _| card.read_i2c())
+            .takes(|card, _, value| card.write_i2c(value));
         EODSDP = reg(0x0002c);
         TSSDP = reg(0x0003c);
         FRTIMER = R::new(0x00048, Ro).gives(|card, _| (card.board.now / 1_000_000) as u32);
@@ -94,7 +98,9 @@ registers! { Ixgbe;
         IVAR = reg(0x00900).array(64, 4).bits(0xbfbf_bfbf).then(|card, _, entries| card.ivar_written(entries));
         IVAR_MISC = reg(0x00a00).bits(0xbfbf).then(|card, _, entries| card.ivar_written(entries));
         EICS_EX = R::new(0x00a90, Wo).array(2, 4).bits(!0).takes(|card, half, bits| card.write_eics_ex(half.n, bits));
-        EIMS_EX = reg(0x00aa0).array(2, 4).bits(!0).gives(|card, half| card.read_eims_ex(half.n)).takes(|card, half, bits| card.write_eims_ex(half.n, bits));
+        EIMS_EX = reg(0x00aa0).array(2, 4).bits(!0)
+            .gives(|card, half| card.read_eims_ex(half.n))
+            .takes(|card, half, bits| card.write_eims_ex(half.n, bits));
         EIMC_EX = R::new(0x00ab0, Wo).array(2, 4).bits(!0).takes(|card, half, bits| card.write_eimc_ex(half.n, bits));
         EIAM_EX = reg(0x00ad0).array(2, 4).bits(!0);
     }
@@ -137,7 +143,9 @@ registers! { Ixgbe;
         RDLEN = rx(0x01008).bits(0x000f_ff80).then(|card, place, _| card.rx_base_written(place.n));
         // Bit 12 spoils packets.
         DCA_RXCTRL = rx(0x0100c).also(0x02200, 16, 4).bits(0xffff_aae0);
-        RDH = rx(0x01010).bits(0xffff).gives(|card, place| card.rx_head(place.n)).then(|card, place, head| card.rx_head_written(place.n, head));
+        RDH = rx(0x01010).bits(0xffff)
+            .gives(|card, place| card.rx_head(place.n))
+            .then(|card, place, head| card.rx_head_written(place.n, head));
         SRRCTL = rx(0x01014).also(0x02100, 16, 4).bits(0x1fc0_3fff);
         RDT = rx(0x01018).bits(0xffff);
         RXDCTL = rx(0x01028).bits(0x4600_bfff);
@@ -155,7 +163,9 @@ registers! { Ixgbe;
         TDBAH = tx(0x06004).bits(!0).then(|card, place, _| card.tx_base_written(place.n));
         TDLEN = tx(0x06008).bits(0x000f_ff80).then(|card, place, _| card.tx_base_written(place.n));
         DCA_TXCTRL = tx(0x0600c).bits(0xffff_ffe0);
-        TDH = tx(0x06010).bits(0xffff).gives(|card, place| card.tx_head(place.n)).then(|card, place, head| card.tx_head_written(place.n, head));
+        TDH = tx(0x06010).bits(0xffff)
+            .gives(|card, place| card.tx_head(place.n))
+            .then(|card, place, head| card.tx_head_written(place.n, head));
         TDT = tx(0x06018).bits(0xffff);
         TXDCTL = tx(0x06028).bits(0x067f_7f7f);
         TDWBAL = tx(0x06038).bits(!0);
@@ -320,7 +330,9 @@ registers! { Ixgbe;
     // Firmware, IPsec, FCoE, MACsec.
     "§8.2.3" {
         FLEX_MNG = reg(0x15800).array(448, 4).bits(!0);
-        HICR = reg(0x15f00).bits(0xc7).until(Power).gives(|card, _| card.read_hicr()).then(|card, _, _| card.host_command());
+        HICR = reg(0x15f00).bits(0xc7).until(Power)
+            .gives(|card, _| card.read_hicr())
+            .then(|card, _, _| card.host_command());
         FWSTS = reg(0x15f0c);
         IPSTXIDX = reg(0x08900).bits(0xc000_1fff);
         IPSTXSALT = reg(0x08904).bits(!0);
