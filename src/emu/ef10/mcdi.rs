@@ -124,9 +124,9 @@ impl Ef10 {
     pub(super) fn mcdi_mapped(&mut self) {
         let words = self.windows[0].registers.page(0);
         let word = |offset: u32| &words[(offset / 4) as usize];
-        let low = word(regs::MC_DB_HWRD).swap(0, Ordering::AcqRel);
+        let low = word(regs::MC_DB_HWRD.at).swap(0, Ordering::AcqRel);
         if low != 0 {
-            let high = word(regs::MC_DB_LWRD).load(Ordering::Relaxed);
+            let high = word(regs::MC_DB_LWRD.at).load(Ordering::Relaxed);
             self.mcdi_high(high);
             self.mcdi_low(low);
         }

@@ -49,7 +49,7 @@ use self::link::Link;
 use self::mcdi::Transport;
 pub use self::models::{Kind, MODELS};
 use self::pio::PioBuffers;
-use self::regs::Effect;
+pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::stats::Statistics;
 use self::tx::Transmit;
@@ -93,7 +93,7 @@ impl Ring {
 
 /// A VI's window.
 struct Window {
-    registers: RegisterFile<Effect>,
+    registers: RegisterFile<Ef10>,
     pio: Page,
     ctpio: Page,
     aperture: Aperture,
@@ -156,7 +156,7 @@ impl Ef10 {
         let pages = Page::row(2 * usize::from(VIS));
         let page = |n: u16| pages[usize::from(n)].clone();
         let window = |n: u16| Window {
-            registers: RegisterFile::new(if n == 0 { regs::FIRST } else { regs::OTHER }, regs::PAGE),
+            registers: RegisterFile::new(if n == 0 { regs::TABLE } else { regs::QUEUES }, regs::PAGE as u32),
             pio: page(2 * n),
             ctpio: page(2 * n + 1),
             aperture: Aperture::default(),
@@ -184,7 +184,7 @@ impl Ef10 {
     }
 
     /// A window's registers.
-    fn window(&self, vi: u16) -> &RegisterFile<Effect> {
+    fn window(&self, vi: u16) -> &RegisterFile<Ef10> {
         &self.windows[usize::from(vi)].registers
     }
 
@@ -223,7 +223,7 @@ impl Ef10 {
 
     /// BIU_MC_SFT_STATUS: the firmware runs, and how often it has started.
     fn show_boots(&mut self) {
-        self.window(0).poke(regs::SFT_STATUS, 0xb007_0000 | u32::from(self.mc.boots));
+        self.window(0).poke(regs::BIU_MC_SFT_STATUS.at, 0xb007_0000 | u32::from(self.mc.boots));
     }
 }
 

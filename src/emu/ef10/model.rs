@@ -2,39 +2,38 @@
 
 use super::super::stages::StageLog;
 use super::super::transmit::transmit;
-use super::super::{Board, DoorbellPage, Model, Page};
-use super::regs::{self, Effect};
+use super::super::{Board, DoorbellPage, Model, Page, RegisterFile, Registers, Violations};
+use super::regs::{self, CTPIO, PAGE, PIO};
 use super::{Ef10, Firmware, Link, VIS, evq, pio};
 use std::sync::atomic::Ordering;
 
+const PIO_END: usize = PIO + PAGE;
+const CTPIO_END: usize = CTPIO + PAGE;
+
 impl Ef10 {
-    fn write_register(&mut self, vi: u16, offset: u32, value: u32) {
-        if vi != 0 && vi >= self.mc.vis && !self.mc.unnoticed() {
-            self.board.violations.note("register of a VI that was not allocated written");
+    /// EVQ_RPTR of a window was written.
+    pub(super) fn rptr_written(&mut self, vi: u16, value: u32) {
+        if self.mc.bug35388 {
+            self.board.violations.note("EVQ_RPTR written past the workaround for bug 35388");
         }
-        let registers = &self.windows[usize::from(vi)].registers;
-        let Some(hit) = registers.find(offset, &mut self.board.violations) else { return };
-        match hit.effect {
-            // These leave nothing in the page that the doorbell is polled in.
-            Effect::McdiHigh => self.mcdi_high(value),
-            Effect::McdiLow => self.mcdi_low(value),
-            Effect::ReadPointer => {
-                if self.mc.bug35388 || value > 0xffff {
-                    self.board.violations.note("EVQ_RPTR with reserved bits, or past the workaround for bug 35388");
-                }
-                self.read_pointer(vi, value);
-            }
-            Effect::TxIndex if self.mc.bug35388 && value & 0x800 != 0 => self.indirect_write(vi, value),
-            effect => {
-                if effect == Effect::TxIndex {
-                    self.check_push(vi, value & 0xfff);
-                }
-                if effect == Effect::RxIndex && self.rx.queues[usize::from(vi)].is_none() && !self.mc.unnoticed() {
-                    self.board.violations.note("RX_DESC_UPD of a queue that was not initialised");
-                }
-                self.windows[usize::from(vi)].registers.write(offset, value, &mut self.board.violations);
-            }
+        self.read_pointer(vi, value);
+    }
+
+    /// RX_DESC_UPD of a window was written.
+    pub(super) fn rx_written(&mut self, vi: u16) {
+        if self.rx.queues[usize::from(vi)].is_none() && !self.mc.unnoticed() {
+            self.board.violations.note("RX_DESC_UPD of a queue that was not initialised");
         }
+    }
+
+    /// The index behind TX_DESC_UPD of a window was written.
+    pub(super) fn tx_written(&mut self, vi: u16, value: u32) {
+        if self.mc.bug35388 && value & 0x800 != 0 {
+            return self.indirect_write(vi, value);
+        }
+        let index = value & 0xfff;
+        self.check_push(vi, index);
+        self.window(vi).poke(regs::TX_DESC_UPD_INDEX.at, index);
     }
 
     /// The workaround for bug 35388: event read pointers, in two halves, and
@@ -42,9 +41,9 @@ impl Ef10 {
     fn indirect_write(&mut self, vi: u16, value: u32) {
         let low = value & 0xff;
         match value >> 8 & 0xf {
-            8 => self.window(vi).poke(regs::EVQ_RPTR, low << 8),
+            8 => self.window(vi).poke(regs::EVQ_RPTR.at, low << 8),
             9 => {
-                let high = self.window(vi).peek(regs::EVQ_RPTR) & 0xff00;
+                let high = self.window(vi).peek(regs::EVQ_RPTR.at) & 0xff00;
                 self.read_pointer(vi, high | low);
             }
             0xc..=0xf => {}
@@ -55,7 +54,7 @@ impl Ef10 {
     /// A write behind a window's registers.
     fn write_buffer(&mut self, vi: u16, at: usize, size: u8, value: u64) {
         match at {
-            0x1000..0x2000 => {
+            PIO..PIO_END => {
                 if !self.pio.linked(vi) && !self.mc.unnoticed() {
                     self.board.violations.note("PIO write through a window without a buffer");
                 }
@@ -63,20 +62,20 @@ impl Ef10 {
                     self.board.violations.note("PIO write that is not of 4 or 8 aligned bytes");
                     return;
                 }
-                if at - 0x1000 + usize::from(size) > pio::SIZE {
+                if at - PIO + usize::from(size) > pio::SIZE {
                     self.board.violations.note("PIO write behind the end of the buffer");
                     return;
                 }
                 for window in self.pio.sharing(vi) {
                     let page = &self.windows[usize::from(window)].pio;
-                    let first = (at - 0x1000) / 4;
+                    let first = (at - PIO) / 4;
                     page[first].store(value as u32, Ordering::Relaxed);
                     if size == 8 {
                         page[first + 1].store((value >> 32) as u32, Ordering::Relaxed);
                     }
                 }
             }
-            0x3000..0x4000 if self.kind.ctpio() => self.ctpio_written(vi, at - 0x3000, size, value),
+            CTPIO..CTPIO_END if self.kind.ctpio() => self.ctpio_written(vi, at - CTPIO, size, value),
             _ => self.board.violations.note(format!("write to a hole in a window, at {at:#x}")),
         }
     }
@@ -86,6 +85,12 @@ impl Ef10 {
         let vi = offset / self.kind.stride();
         let inside = bar == self.kind.bar() && vi < u64::from(VIS);
         inside.then_some((vi as u16, (offset % self.kind.stride()) as usize))
+    }
+}
+
+impl Registers for Ef10 {
+    fn registers(&mut self, vi: u16) -> (&RegisterFile<Self>, &mut Violations) {
+        (&self.windows[usize::from(vi)].registers, &mut self.board.violations)
     }
 }
 
@@ -106,17 +111,14 @@ impl Model for Ef10 {
             self.board.violations.note(format!("read outside the windows: BAR {bar} at {offset:#x}"));
             return 0;
         };
-        if at >= regs::PAGE as usize {
+        if at >= PAGE {
             self.board.violations.note("read of a buffer that is for writing");
             return 0;
         }
         if size != 4 || !at.is_multiple_of(4) {
             self.board.violations.note("register read that is not of 4 aligned bytes");
         }
-        let registers = &self.windows[usize::from(vi)].registers;
-        let at = at as u32 & !3;
-        registers.find(at, &mut self.board.violations);
-        u64::from(registers.read(at))
+        u64::from(self.read_register(vi, at as u32 & !3))
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
@@ -125,11 +127,15 @@ impl Model for Ef10 {
         }
         match self.place(bar, offset) {
             None => self.board.violations.note(format!("write outside the windows: BAR {bar} at {offset:#x}")),
-            Some((vi, at)) if at >= regs::PAGE as usize => self.write_buffer(vi, at, size, value),
-            Some((vi, at)) if size == 4 && at.is_multiple_of(4) => self.write_register(vi, at as u32, value as u32),
-            Some((vi, at)) if size == 8 && at.is_multiple_of(8) => {
+            Some((vi, at)) if at >= PAGE => self.write_buffer(vi, at, size, value),
+            Some((vi, at)) if matches!(size, 4 | 8) && at.is_multiple_of(size.into()) => {
+                if vi != 0 && vi >= self.mc.vis && !self.mc.unnoticed() {
+                    self.board.violations.note("register of a VI that was not allocated written");
+                }
                 self.write_register(vi, at as u32, value as u32);
-                self.write_register(vi, at as u32 + 4, (value >> 32) as u32);
+                if size == 8 {
+                    self.write_register(vi, at as u32 + 4, (value >> 32) as u32);
+                }
             }
             Some(_) => self.board.violations.note("register write that is not of 4 aligned bytes"),
         }
@@ -163,8 +169,8 @@ impl Model for Ef10 {
         let page = |at: u64, words: &Page| DoorbellPage { bar, offset: at, words: words.clone() };
         let windows = self.windows.iter().zip(0..).flat_map(|(window, n)| {
             let at = n * self.kind.stride();
-            let aperture = self.kind.ctpio().then(|| page(at + 0x3000, &window.ctpio));
-            [page(at, window.registers.page(0)), page(at + 0x1000, &window.pio)].into_iter().chain(aperture)
+            let aperture = self.kind.ctpio().then(|| page(at + CTPIO as u64, &window.ctpio));
+            [page(at, window.registers.page(0)), page(at + PIO as u64, &window.pio)].into_iter().chain(aperture)
         });
         windows.collect()
     }
@@ -178,7 +184,7 @@ impl Model for Ef10 {
         self.mcdi = self.mcdi.afresh();
         let Firmware { boots, factory, .. } = self.mc;
         self.mc = Firmware { boots, factory, ..Firmware::default() };
-        self.windows.iter().for_each(|window| window.registers.reset(|_| true));
+        self.windows.iter().for_each(|window| window.registers.power_on());
         self.link = Link::default();
         self.restart_link();
         self.show_boots();
@@ -187,9 +193,9 @@ impl Model for Ef10 {
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
         let (vi, at) = self.place(bar, offset)?;
         let name = match at {
-            0..0x1000 => self.window(vi).name(at as u32)?,
-            0x1000..0x2000 => format!("PIO+{:#x}", at - 0x1000),
-            _ => format!("CTPIO+{:#x}", at.checked_sub(0x3000)?),
+            0..PAGE => self.window(vi).name(at as u32)?,
+            PIO..PIO_END => format!("PIO+{:#x}", at - PIO),
+            _ => format!("CTPIO+{:#x}", at.checked_sub(CTPIO)?),
         };
         Some(format!("VI{vi}.{name}"))
     }

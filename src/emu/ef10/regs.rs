@@ -9,69 +9,38 @@
 //! The management controller's doorbell and the interrupt cause are in window 0
 //! alone.
 
-use super::super::{Mode, Row};
+use super::super::{Mode, Row, registers};
+use super::Ef10;
 
-/// Bytes of a window's registers.
-pub const PAGE: u32 = 0x1000;
+/// Bytes of a window's registers, and of each buffer behind them.
+pub const PAGE: usize = 0x1000;
+/// Where the buffers are in a window.
+pub const PIO: usize = 0x1000;
+pub const CTPIO: usize = 0x3000;
 
-/// Offsets in a window.
-pub const SFT_STATUS: u32 = 0x010;
-pub const MC_DB_LWRD: u32 = 0x200;
-pub const MC_DB_HWRD: u32 = 0x204;
-pub const EVQ_RPTR: u32 = 0x400;
-pub const RX_DESC_UPD: u32 = 0x830;
-pub const TX_DESC_UPD: u32 = 0xa10;
-/// Third word of TX_DESC_UPD: the write index.
-pub const TX_INDEX: u32 = 0xa18;
-
-/// What an access does besides moving bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing.
-    Plain,
-    /// Upper half of the address of a command.
-    McdiHigh,
-    /// Lower half; the management controller starts.
-    McdiLow,
-    /// The driver has read events up to here.
-    ReadPointer,
-    /// Interrupt moderation.
-    Timer,
-    /// Receive descriptors were added.
-    RxIndex,
-    /// A descriptor on its way with its index.
-    TxPush,
-    /// Transmit descriptors were added (and see bug 35388).
-    TxIndex,
+/// A doorbell: which of its bits are defined.
+const fn doorbell(at: u32, bits: u32) -> Row<Ef10> {
+    Row::new(at, Mode::Wo).bits(bits)
 }
 
-const fn doorbell(name: &'static str, offset: u32, bits: u32, effect: Effect) -> Row<Effect> {
-    Row::new(name, offset, Mode::Wo, effect).bits(bits)
+registers! { Ef10;
+    "ef10_regs.h" {
+        BIU_HW_REV_ID = Row::new(0x000, Mode::Ro).reset(0xeb14_face);
+        BIU_MC_SFT_STATUS = Row::new(0x010, Mode::Ro);
+        BIU_INT_ISR = Row::new(0x090, Mode::Rc);
+        // The management controller: upper half of a command's address, then the lower.
+        MC_DB_LWRD = doorbell(0x200, !0).takes(|card, _, value| card.mcdi_high(value));
+        MC_DB_HWRD = doorbell(0x204, !0).takes(|card, _, value| card.mcdi_low(value));
+        // The window's event, receive and transmit queue. TX_DESC_UPD is a descriptor on
+        // its way with its index.
+        EVQ_RPTR = doorbell(0x400, 0xffff).takes(|card, vi, value| card.rptr_written(vi.n, value));
+        EVQ_TMR = doorbell(0x420, 0x3fff_ffff);
+        RX_DESC_UPD = doorbell(0x830, 0xfff).then(|card, vi, _| card.rx_written(vi.n));
+        TX_DESC_UPD = doorbell(0xa10, !0).array(2, 4);
+        TX_DESC_UPD_INDEX = doorbell(0xa18, 0xfff).takes(|card, vi, value| card.tx_written(vi.n, value));
+        TX_DESC_UPD_RSVD = doorbell(0xa1c, 0);
+    }
 }
 
-const QUEUES: [Row<Effect>; 6] = [
-    doorbell("EVQ_RPTR", EVQ_RPTR, 0xffff, Effect::ReadPointer),
-    doorbell("EVQ_TMR", 0x420, 0x3fff_ffff, Effect::Timer),
-    doorbell("RX_DESC_UPD", RX_DESC_UPD, 0xfff, Effect::RxIndex),
-    doorbell("TX_DESC_UPD", TX_DESC_UPD, !0, Effect::TxPush).array(2, 4),
-    doorbell("TX_DESC_UPD.INDEX", TX_INDEX, 0xfff, Effect::TxIndex),
-    doorbell("TX_DESC_UPD.RSVD", 0xa1c, 0, Effect::Plain),
-];
-
-/// The first window.
-pub const FIRST: &[Row<Effect>] = &[
-    Row::new("BIU_HW_REV_ID", 0x000, Mode::Ro, Effect::Plain).reset(0xeb14_face),
-    Row::new("BIU_MC_SFT_STATUS", SFT_STATUS, Mode::Ro, Effect::Plain),
-    Row::new("BIU_INT_ISR", 0x090, Mode::Rc, Effect::Plain),
-    doorbell("MC_DB_LWRD", MC_DB_LWRD, !0, Effect::McdiHigh),
-    doorbell("MC_DB_HWRD", MC_DB_HWRD, !0, Effect::McdiLow),
-    QUEUES[0],
-    QUEUES[1],
-    QUEUES[2],
-    QUEUES[3],
-    QUEUES[4],
-    QUEUES[5],
-];
-
-/// All others.
-pub const OTHER: &[Row<Effect>] = &QUEUES;
+/// Those of all windows but the first.
+pub const QUEUES: &[Row<Ef10>] = &[EVQ_RPTR, EVQ_TMR, RX_DESC_UPD, TX_DESC_UPD, TX_DESC_UPD_INDEX, TX_DESC_UPD_RSVD];

@@ -16,7 +16,7 @@
 use super::super::frame::{L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
 use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
-use super::regs::{self, Effect};
+use super::regs;
 use super::{Ef10, Ring, VIS, stats};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -86,7 +86,7 @@ impl RxQueue {
     /// boot ROM does not mind is known.
     fn look(&mut self, around: &mut Surroundings) {
         let violations = &mut *around.violations;
-        let index = around.window.peek(regs::RX_DESC_UPD) & 0xfff;
+        let index = around.window.peek(regs::RX_DESC_UPD.at) & 0xfff;
         if index > self.ring.mask {
             violations.note("RX_DESC_UPD is outside the ring");
             return;
@@ -211,7 +211,7 @@ impl Receive {
 /// What a queue works with.
 struct Surroundings<'a> {
     memory: &'a Translation,
-    window: &'a RegisterFile<Effect>,
+    window: &'a RegisterFile<Ef10>,
     violations: &'a mut Violations,
     strict: bool,
     nasty: bool,

@@ -17,7 +17,7 @@ use super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::super::{Picos, StageLog, Stages};
 use super::evq::{self, CAN_MERGE};
 use super::offload::{self, Tso};
-use super::regs::{TX_DESC_UPD, TX_INDEX};
+use super::regs::{TX_DESC_UPD, TX_DESC_UPD_INDEX};
 use super::{Ef10, Ring, VIS, pio};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -198,12 +198,12 @@ impl Ef10 {
         let frame = if self.kind.ctpio() { self.ctpio_take(q) } else { None };
         let window = &self.windows[usize::from(q)].registers;
         let words = window.page(0);
-        let word = |at: u32| words[((TX_DESC_UPD + at) / 4) as usize].swap(0, Ordering::Relaxed);
-        let pushed = u64::from(word(0)) | u64::from(word(4)) << 32;
+        let word = |n: u32| words[(TX_DESC_UPD.nth(n) / 4) as usize].swap(0, Ordering::Relaxed);
+        let pushed = u64::from(word(0)) | u64::from(word(1)) << 32;
         let Some(queue) = &mut self.tx.queues[usize::from(q)] else { return };
         if index > queue.ring.mask {
             self.board.violations.note("TX_DESC_UPD is outside the ring");
-            window.poke(TX_INDEX, queue.tail);
+            window.poke(TX_DESC_UPD_INDEX.at, queue.tail);
             return;
         }
         let same = |at| {
@@ -220,8 +220,8 @@ impl Ef10 {
     /// the first new one of the ring.
     pub(super) fn check_push(&mut self, q: u16, index: u32) {
         let window = &self.windows[usize::from(q)].registers;
-        let pushed = u64::from(window.peek(TX_DESC_UPD)) | u64::from(window.peek(TX_DESC_UPD + 4)) << 32;
-        let first = window.peek(TX_INDEX);
+        let pushed = u64::from(window.peek(TX_DESC_UPD.nth(0))) | u64::from(window.peek(TX_DESC_UPD.nth(1))) << 32;
+        let first = window.peek(TX_DESC_UPD_INDEX.at);
         let Some(Some(queue)) = self.tx.queues.get(usize::from(q)) else {
             if !self.mc.unnoticed() {
                 self.board.violations.note("TX_DESC_UPD of a queue that was not initialised");
@@ -373,7 +373,7 @@ impl Transmitter for Ef10 {
 
     #[inline]
     fn look(&mut self, q: u16) {
-        let index = self.windows[usize::from(q)].registers.peek(TX_INDEX);
+        let index = self.windows[usize::from(q)].registers.peek(TX_DESC_UPD_INDEX.at);
         let Some(queue) = &self.tx.queues[usize::from(q)] else { return };
         if index != queue.tail && !self.indirect(index) {
             self.rung(q, index);

@@ -13,19 +13,13 @@
 //! look at the one, some at the other. What the commands mean is in `firmware`.
 
 use super::super::FaultKind;
-use super::I40e;
 use super::firmware::{ECODE_EIO, LAN_OVERFLOW};
+use super::regs::{
+    PF_ARQBAH, PF_ARQBAL, PF_ARQH, PF_ARQLEN, PF_ARQT, PF_ATQBAH, PF_ATQBAL, PF_ATQH, PF_ATQLEN, PF_ATQT,
+};
+use super::{I40e, Row};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
-
-/// Registers of the queue for commands; the one for events is 0x80 further.
-const BAL: u32 = 0x80000;
-const BAH: u32 = 0x80100;
-const LEN: u32 = 0x80200;
-const HEAD: u32 = 0x80300;
-const TAIL: u32 = 0x80400;
-const COMMANDS: u32 = 0;
-const EVENTS: u32 = 0x80;
 
 /// Length registers.
 const COUNT: u32 = 0x3ff;
@@ -98,25 +92,35 @@ impl Reply {
 }
 
 impl I40e {
-    /// A register of an admin queue was written.
-    pub(super) fn admin_written(&mut self, offset: u32) {
-        match offset {
-            _ if offset == TAIL + COMMANDS => {
-                let late = if self.board.nasty { self.board.random.below(3_000_000_000) } else { 0 };
-                self.firmware.due = Some(self.board.now + late);
-                self.serve_commands();
-            }
-            _ if offset == TAIL + EVENTS => {
-                let length = self.regs.peek(LEN + EVENTS);
-                if length & ENABLE != 0 && self.regs.peek(offset) >= length & COUNT {
-                    self.board.violations.note("ARQT is outside the ring");
-                    self.regs.poke(offset, 0);
-                }
-            }
-            _ if matches!(offset & !EVENTS, BAL) && !self.regs.peek(offset).is_multiple_of(64) => {
-                self.board.violations.note("admin queue that is not aligned to 64 bytes");
-            }
-            _ => {}
+    /// ATQBAL was written.
+    pub(super) fn commands_placed(&mut self) {
+        self.placed(&PF_ATQBAL);
+    }
+
+    /// ARQBAL was written.
+    pub(super) fn events_placed(&mut self) {
+        self.placed(&PF_ARQBAL);
+    }
+
+    fn placed(&mut self, base: &Row<Self>) {
+        if !self.regs.peek(base.at).is_multiple_of(64) {
+            self.board.violations.note("admin queue that is not aligned to 64 bytes");
+        }
+    }
+
+    /// ATQT was written.
+    pub(super) fn commands_given(&mut self) {
+        let late = if self.board.nasty { self.board.random.below(3_000_000_000) } else { 0 };
+        self.firmware.due = Some(self.board.now + late);
+        self.serve_commands();
+    }
+
+    /// ARQT was written.
+    pub(super) fn buffers_given(&mut self) {
+        let length = self.regs.peek(PF_ARQLEN.at);
+        if length & ENABLE != 0 && self.regs.peek(PF_ARQT.at) >= length & COUNT {
+            self.board.violations.note("ARQT is outside the ring");
+            self.regs.poke(PF_ARQT.at, 0);
         }
     }
 
@@ -127,8 +131,8 @@ impl I40e {
         }
         self.firmware.due = None;
         loop {
-            let length = self.regs.peek(LEN);
-            let (head, tail) = (self.regs.peek(HEAD), self.regs.peek(TAIL));
+            let length = self.regs.peek(PF_ATQLEN.at);
+            let (head, tail) = (self.regs.peek(PF_ATQH.at), self.regs.peek(PF_ATQT.at));
             if head == tail || self.firmware.dead {
                 return;
             }
@@ -138,18 +142,18 @@ impl I40e {
             }
             if tail >= count || head >= count {
                 self.board.violations.note("ATQH or ATQT is outside the ring");
-                return self.regs.poke(TAIL, head);
+                return self.regs.poke(PF_ATQT.at, head);
             }
-            let at = self.ring(COMMANDS).wrapping_add(32 * Iova::from(head));
+            let at = self.ring(&PF_ATQBAL, &PF_ATQBAH).wrapping_add(32 * Iova::from(head));
             if !self.serve(at) {
                 return;
             }
-            self.regs.poke(HEAD, (head + 1) % count);
+            self.regs.poke(PF_ATQH.at, (head + 1) % count);
         }
     }
 
-    fn ring(&self, which: u32) -> Iova {
-        Iova::from(self.regs.peek(BAL + which)) | Iova::from(self.regs.peek(BAH + which)) << 32
+    fn ring(&self, low: &Row<Self>, high: &Row<Self>) -> Iova {
+        Iova::from(self.regs.peek(low.at)) | Iova::from(self.regs.peek(high.at)) << 32
     }
 
     /// Answers the command in the descriptor at `at`; false if firmware died of it.
@@ -188,7 +192,7 @@ impl I40e {
         if timeout || crash {
             self.firmware.dead = true;
             let critical = if crash { CRITICAL } else { 0 };
-            self.regs.poke(LEN, self.regs.peek(LEN) | critical);
+            self.regs.poke(PF_ATQLEN.at, self.regs.peek(PF_ATQLEN.at) | critical);
             return false;
         }
         let command = Command { opcode, params, buffer, room };
@@ -228,17 +232,17 @@ impl I40e {
 
     /// Sends an event; false if the driver has no buffer for it, and it is lost.
     pub(super) fn post_event(&mut self, opcode: u16, params: [u8; 16]) -> bool {
-        let length = self.regs.peek(LEN + EVENTS);
+        let length = self.regs.peek(PF_ARQLEN.at);
         let count = length & COUNT;
-        let (head, tail) = (self.regs.peek(HEAD + EVENTS), self.regs.peek(TAIL + EVENTS));
+        let (head, tail) = (self.regs.peek(PF_ARQH.at), self.regs.peek(PF_ARQT.at));
         if length & ENABLE == 0 || self.firmware.dead {
             return false;
         }
         if head == tail || head >= count {
-            self.regs.poke(LEN + EVENTS, length | OVERFLOW);
+            self.regs.poke(PF_ARQLEN.at, length | OVERFLOW);
             return false;
         }
-        let at = self.ring(EVENTS).wrapping_add(32 * Iova::from(head));
+        let at = self.ring(&PF_ARQBAL, &PF_ARQBAH).wrapping_add(32 * Iova::from(head));
         let mut posted = [0; 2];
         if !self.board.bus.memory.read(at, &mut posted) {
             return false;
@@ -247,7 +251,7 @@ impl I40e {
             self.board.violations.note("event descriptor without a buffer");
         }
         self.write_back(at, [DD | CMP, opcode, 0, 0], 0, params);
-        self.regs.poke(HEAD + EVENTS, (head + 1) % count);
+        self.regs.poke(PF_ARQH.at, (head + 1) % count);
         self.cause(ADMINQ);
         true
     }

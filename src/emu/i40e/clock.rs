@@ -6,21 +6,8 @@
 
 use super::super::Picos;
 use super::super::frame::Parsed;
+use super::regs::{self, PRTTSYN_CTL0, PRTTSYN_CTL1, PRTTSYN_RXTIME_H, PRTTSYN_STAT_0, PRTTSYN_STAT_1};
 use super::{I40e, Kind};
-
-const CTL0: u32 = 0x1e4200;
-const CTL1: u32 = 0x85020;
-const INC_L: u32 = 0x1e4040;
-const INC_H: u32 = 0x1e4060;
-const TIME_L: u32 = 0x1e4100;
-const TIME_H: u32 = 0x1e4120;
-const ADJ: u32 = 0x1e4280;
-const TXTIME_L: u32 = 0x1e41c0;
-const TXTIME_H: u32 = 0x1e41e0;
-const RXTIME_L: u32 = 0x850c0;
-const RXTIME_H: u32 = 0x85040;
-const STAT_0: u32 = 0x1e4220;
-const STAT_1: u32 = 0x85140;
 
 const ENABLE: u32 = 1 << 31;
 /// CTL0: a stamp of a sent packet is an interrupt.
@@ -53,62 +40,60 @@ impl Clock {
 }
 
 impl I40e {
-    pub(super) fn read_clock(&mut self, offset: u32) -> u32 {
-        match offset {
-            TIME_L => {
-                let time = self.clock.time(self.kind, self.board.now);
-                self.clock.latched = (time >> 32) as u32;
-                time as u32
-            }
-            TIME_H => self.clock.latched,
-            _ => self.regs.peek(offset),
-        }
+    /// TIME_L holds the upper half for TIME_H.
+    pub(super) fn read_time(&mut self) -> u32 {
+        let time = self.clock.time(self.kind, self.board.now);
+        self.clock.latched = (time >> 32) as u32;
+        time as u32
     }
 
-    /// The upper halves make the lower ones take effect.
-    pub(super) fn write_clock(&mut self, offset: u32, value: u32) {
-        let pair = |low: u32| u64::from(self.regs.peek(low)) | u64::from(value) << 32;
-        match offset {
-            INC_H => {
-                let (base, increment) = (self.clock.time(self.kind, self.board.now), pair(INC_L));
-                (self.clock.base, self.clock.since, self.clock.increment) = (base, self.board.now, increment);
-            }
-            TIME_H => {
-                let base = pair(TIME_L);
-                (self.clock.base, self.clock.since) = (base, self.board.now);
-            }
-            ADJ => {
-                let by = u64::from(value & !ENABLE);
-                let by = if value & ENABLE != 0 { by.wrapping_neg() } else { by };
-                self.clock.base = self.clock.base.wrapping_add(by);
-                self.regs.poke(ADJ, 0);
-            }
-            _ => {}
-        }
+    pub(super) fn read_time_high(&self) -> u32 {
+        self.clock.latched
+    }
+
+    /// INC_H makes INC_L take effect.
+    pub(super) fn set_rate(&mut self, high: u32) {
+        self.clock.base = self.clock.time(self.kind, self.board.now);
+        self.clock.since = self.board.now;
+        self.clock.increment = u64::from(self.regs.peek(regs::PRTTSYN_INC_L.at)) | u64::from(high) << 32;
+    }
+
+    /// TIME_H makes TIME_L take effect.
+    pub(super) fn set_time(&mut self, high: u32) {
+        self.clock.base = u64::from(self.regs.peek(regs::PRTTSYN_TIME_L.at)) | u64::from(high) << 32;
+        self.clock.since = self.board.now;
+    }
+
+    /// ADJ: a sign and nanoseconds.
+    pub(super) fn adjust_time(&mut self, value: u32) {
+        let by = u64::from(value & !ENABLE);
+        let by = if value & ENABLE != 0 { by.wrapping_neg() } else { by };
+        self.clock.base = self.clock.base.wrapping_add(by);
+        self.regs.poke(regs::PRTTSYN_ADJ.at, 0);
     }
 
     /// A packet that asked for it left at this time.
     pub(super) fn stamp_sent(&mut self, at: Picos) {
-        if self.regs.peek(CTL0) & ENABLE == 0 || self.regs.peek(STAT_0) & TXTIME != 0 {
+        if self.regs.peek(PRTTSYN_CTL0.at) & ENABLE == 0 || self.regs.peek(PRTTSYN_STAT_0.at) & TXTIME != 0 {
             return;
         }
         let time = self.clock.time(self.kind, at);
-        self.regs.poke(TXTIME_L, time as u32);
-        self.regs.poke(TXTIME_H, (time >> 32) as u32);
-        self.regs.poke(STAT_0, self.regs.peek(STAT_0) | TXTIME);
-        if self.regs.peek(CTL0) & TXTIME_INT != 0 {
+        self.regs.poke(regs::PRTTSYN_TXTIME_L.at, time as u32);
+        self.regs.poke(regs::PRTTSYN_TXTIME_H.at, (time >> 32) as u32);
+        self.regs.poke(PRTTSYN_STAT_0.at, self.regs.peek(PRTTSYN_STAT_0.at) | TXTIME);
+        if self.regs.peek(PRTTSYN_CTL0.at) & TXTIME_INT != 0 {
             self.cause(TIMESYNC);
         }
     }
 
     /// Whether received packets are looked at for stamps at all.
     pub(super) fn stamps(&self) -> bool {
-        self.regs.peek(CTL0) & ENABLE != 0 && self.regs.peek(CTL1) & ENABLE != 0
+        self.regs.peek(PRTTSYN_CTL0.at) & ENABLE != 0 && self.regs.peek(PRTTSYN_CTL1.at) & ENABLE != 0
     }
 
     /// Stamps an event message that came at this time, if a slot is free; which one.
     pub(super) fn stamp_received(&mut self, frame: &[u8], headers: &Parsed, at: Picos) -> Option<u8> {
-        let control = self.regs.peek(CTL1);
+        let control = self.regs.peek(PRTTSYN_CTL1.at);
         let message = self.message(frame, headers, control)?;
         let wanted = match control >> 24 & 3 {
             // Version 2: one of two message types, or all event messages.
@@ -117,12 +102,12 @@ impl I40e {
             // Version 1, by its control field.
             _ => [control & 0xff, control >> 8 & 0xff].contains(&u32::from(message)),
         };
-        let taken = self.regs.peek(STAT_1);
+        let taken = self.regs.peek(PRTTSYN_STAT_1.at);
         let slot = (0..4).find(|slot| taken >> slot & 1 == 0).filter(|_| wanted)?;
         let time = self.clock.time(self.kind, at);
-        self.regs.poke(RXTIME_L + 32 * slot, time as u32);
-        self.regs.poke(RXTIME_H + 32 * slot, (time >> 32) as u32);
-        self.regs.poke(STAT_1, taken | 1 << slot);
+        self.regs.poke(regs::PRTTSYN_RXTIME_L.nth(slot), time as u32);
+        self.regs.poke(PRTTSYN_RXTIME_H.nth(slot), (time >> 32) as u32);
+        self.regs.poke(PRTTSYN_STAT_1.at, taken | 1 << slot);
         Some(slot as u8)
     }
 
@@ -142,8 +127,9 @@ impl I40e {
         frame.get(if first_version { at + 32 } else { at }).copied()
     }
 
-    /// A stamp's upper half was read: its slot is free.
-    pub(super) fn free_stamp(&mut self, slot: u16) {
-        self.regs.poke(STAT_1, self.regs.peek(STAT_1) & !(1 << slot));
+    /// A stamp's upper half is read: its slot is free.
+    pub(super) fn take_stamp(&mut self, slot: u16) -> u32 {
+        self.regs.poke(PRTTSYN_STAT_1.at, self.regs.peek(PRTTSYN_STAT_1.at) & !(1 << slot));
+        self.regs.peek(PRTTSYN_RXTIME_H.nth(slot.into()))
     }
 }

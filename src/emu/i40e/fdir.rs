@@ -13,15 +13,9 @@
 use super::super::RegisterFile;
 use super::super::frame::{L3, Parsed};
 use super::firmware::{FD_BEST_EFFORT, FD_GUARANTEED};
-use super::regs::Effect;
+use super::regs::{self, PFQF_CTL_1, PRTQF_FD_INSET};
 use super::{I40e, filter};
 use std::collections::HashMap;
-
-const FD_INSET: u32 = 0x250000;
-const PCNT: u32 = 0x266800;
-const FDSTAT: u32 = 0x246380;
-const FDCNT: u32 = 0x269bac;
-const CTL_1: u32 = 0x245d80;
 
 /// Input set: fields as bits.
 const SRC4: u64 = 3 << 47;
@@ -101,8 +95,8 @@ pub enum Refusal {
 
 /// The fields of a frame that the input set names. `swap` reads both sides the
 /// other way round, as a template has them.
-fn flow(regs: &RegisterFile<Effect>, frame: &[u8], headers: &Parsed, pctype: u8, swap: bool) -> Flow {
-    let half = |j: u32| u64::from(regs.peek(FD_INSET + 64 * u32::from(pctype & 63) + 32 * j));
+fn flow(regs: &RegisterFile<I40e>, frame: &[u8], headers: &Parsed, pctype: u8, swap: bool) -> Flow {
+    let half = |j: u32| u64::from(regs.peek(PRTQF_FD_INSET.nth(2 * u32::from(pctype & 63) + j)));
     let set = half(0) | half(1) << 32;
     let mut flow = Flow { pctype, ..Flow::default() };
     let (src_bits, dst_bits) = if matches!(headers.l3, Some(L3::V6 { .. })) { (SRC6, DST6) } else { (SRC4, DST4) };
@@ -133,7 +127,7 @@ fn flow(regs: &RegisterFile<Effect>, frame: &[u8], headers: &Parsed, pctype: u8,
 }
 
 /// Input sets after a reset: addresses, and ports where there are some.
-pub fn default_sets(regs: &RegisterFile<Effect>) {
+pub fn default_sets(regs: &RegisterFile<I40e>) {
     let ports = L4_SRC | L4_DST;
     let (v4, v6) = (SRC4 | DST4, SRC6 | DST6);
     for (pctype, set) in [
@@ -154,8 +148,8 @@ pub fn default_sets(regs: &RegisterFile<Effect>) {
         (filter::OTHER4 + filter::V6, v6),
         (filter::FRAGMENT4 + filter::V6, v6),
     ] {
-        regs.poke(FD_INSET + 64 * u32::from(pctype), set as u32);
-        regs.poke(FD_INSET + 64 * u32::from(pctype) + 32, (set >> 32) as u32);
+        regs.poke(PRTQF_FD_INSET.nth(2 * u32::from(pctype)), set as u32);
+        regs.poke(PRTQF_FD_INSET.nth(2 * u32::from(pctype) + 1), (set >> 32) as u32);
     }
 }
 
@@ -166,7 +160,7 @@ impl I40e {
         let flow = flow(&self.regs, frame, headers, pctype, false);
         let filter = *self.fdir.filters.get(&flow)?;
         if let Some(counter) = filter.counter {
-            self.regs.count(PCNT + 4 * u32::from(counter), 1);
+            self.regs.count(regs::GLQF_PCNT.nth(counter.into()), 1);
         }
         Some(filter)
     }
@@ -209,20 +203,16 @@ impl I40e {
 
     /// PFQF_CTL_1.CLEARFDTABLE: all filters go, at once.
     pub(super) fn clear_filters(&mut self) {
-        if self.regs.peek(CTL_1) & 1 == 1 {
+        if self.regs.peek(PFQF_CTL_1.at) & 1 == 1 {
             self.fdir = FlowDirector::new();
-            self.regs.poke(CTL_1, 0);
+            self.regs.poke(PFQF_CTL_1.at, 0);
         }
     }
 
-    /// Filters in use, of the function and of the device: guaranteed ones first.
-    pub(super) fn filter_counts(&self, offset: u32) -> u32 {
+    /// Filters in use: guaranteed ones, and from bit `best` on those beyond.
+    pub(super) fn filters_used(&self, best: u32) -> u32 {
         let all = self.fdir.filters.len() as u32;
         let guaranteed = all.min(u32::from(FD_GUARANTEED));
-        match offset {
-            FDSTAT => guaranteed | (all - guaranteed) << 16,
-            FDCNT => guaranteed | (all - guaranteed) << 13,
-            _ => self.regs.peek(offset),
-        }
+        guaranteed | (all - guaranteed) << best
     }
 }

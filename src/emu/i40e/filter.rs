@@ -10,13 +10,8 @@
 
 use super::super::RegisterFile;
 use super::super::frame::{L3, L4, Parsed, Toeplitz};
-use super::Kind;
-use super::regs::Effect;
+use super::{I40e, Kind, regs};
 
-const CTL_0: u32 = 0x1c0ac0;
-const HKEY: u32 = 0x244800;
-const HLUT: u32 = 0x240000;
-const HENA: u32 = 0x245900;
 /// PFQF_CTL_0: 512 entries in the table, else 128; flow director on.
 const HASHLUTSIZE: u32 = 1 << 16;
 const FD_ENA: u32 = 1 << 17;
@@ -55,20 +50,21 @@ impl Filters {
     }
 
     /// Reads the registers again.
-    pub fn load(&mut self, regs: &RegisterFile<Effect>) {
-        let control = regs.peek(CTL_0);
+    pub fn load(&mut self, regs: &RegisterFile<I40e>) {
+        let control = regs.peek(regs::PFQF_CTL_0.at);
         self.directs = control & FD_ENA != 0;
-        self.hashed = u64::from(regs.peek(HENA)) | u64::from(regs.peek(HENA + 128)) << 32;
+        self.hashed = u64::from(regs.peek(regs::PFQF_HENA.at)) | u64::from(regs.peek(regs::PFQF_HENA.nth(1))) << 32;
         let mut key = [0; 40];
         for (bytes, n) in key.chunks_exact_mut(4).zip(0..) {
-            bytes.copy_from_slice(&regs.peek(HKEY + 128 * n).to_le_bytes());
+            bytes.copy_from_slice(&regs.peek(regs::PFQF_HKEY.nth(n)).to_le_bytes());
         }
         if *self.toeplitz.key() != key {
             self.toeplitz = Toeplitz::new(key);
         }
         let words = if control & HASHLUTSIZE != 0 { 128 } else { 32 };
         self.table.clear();
-        self.table.extend((0..words).flat_map(|n| regs.peek(HLUT + 128 * n).to_le_bytes()).map(|entry| entry & 0x3f));
+        self.table
+            .extend((0..words).flat_map(|n| regs.peek(regs::PFQF_HLUT.nth(n)).to_le_bytes()).map(|entry| entry & 0x3f));
     }
 
     /// The hash of a frame, if its type is hashed, and the table's entry for it.

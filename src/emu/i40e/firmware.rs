@@ -3,8 +3,9 @@
 //! What it does not know it refuses with ESRCH, and the strict model counts it.
 
 use super::adminq::{Command, Reply};
+use super::regs::{PFQF_HKEY, PFQF_HLUT};
 use super::{I40e, Kind, QUEUES, VECTORS};
-use crate::emu::access::Words;
+use crate::emu::Registers;
 use crate::emu::{Fault, FaultKind, Picos};
 
 /// Result codes.
@@ -200,13 +201,13 @@ impl I40e {
 
     /// A register read through firmware: address at 4.
     fn read_control(&mut self, command: &Command, reply: &mut Reply, at: usize) -> Result<(), u16> {
-        let value = self.read_register(self.control_address(command)?);
+        let value = self.read_register(0, self.control_address(command)?);
         reply.set32(at, value);
         Ok(())
     }
 
     fn write_control(&mut self, command: &Command, at: usize) -> Result<(), u16> {
-        self.write_register(self.control_address(command)?, command.u32(at));
+        self.write_register(0, self.control_address(command)?, command.u32(at));
         Ok(())
     }
 
@@ -267,16 +268,14 @@ impl I40e {
 
     /// X722: RSS key (52 bytes) and table by command.
     fn rss_command(&mut self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
-        const HKEY: u32 = 0x244800;
-        const HLUT: u32 = 0x240000;
-        let (base, words) = if command.opcode & 1 == 0 { (HKEY, 13) } else { (HLUT, 128) };
+        let (row, words) = if command.opcode & 1 == 0 { (PFQF_HKEY, 13) } else { (PFQF_HLUT, 128) };
         if command.opcode <= 0x0b03 {
             for (word, n) in command.buffer.chunks_exact(4).take(words).zip(0..) {
-                self.regs.poke(base + 128 * n, u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+                self.regs.poke(row.nth(n), u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
             }
             self.stale = true;
         } else {
-            let word = |n: u32| self.regs.peek(base + 128 * n).to_le_bytes();
+            let word = |n: u32| self.regs.peek(row.nth(n)).to_le_bytes();
             reply.data = Some((0..words as u32).flat_map(word).take(command.room).collect());
         }
         Ok(())

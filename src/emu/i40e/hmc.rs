@@ -12,22 +12,8 @@
 //! through registers instead, a line of 16 bytes at a time.
 
 use super::super::Translation;
-use super::I40e;
+use super::{I40e, regs};
 use crate::dma::Iova;
-
-const SDCMD: u32 = 0xc0000;
-const SDDATALOW: u32 = 0xc0100;
-const SDDATAHIGH: u32 = 0xc0200;
-const ERRORINFO: u32 = 0xc0400;
-const ERRORDATA: u32 = 0xc0500;
-/// Bases in units of 512 bytes, and counts, of the objects of function 0.
-const LANTXBASE: u32 = 0xc6200;
-const LANTXCNT: u32 = 0xc6300;
-const LANRXBASE: u32 = 0xc6400;
-const LANRXCNT: u32 = 0xc6500;
-const CTXDATA: u32 = 0x10c100;
-const CTXCTL: u32 = 0x10c300;
-const CTXSTAT: u32 = 0x10c380;
 
 /// PFHMC_SDCMD: write, else read.
 const WRITE: u32 = 1 << 31;
@@ -100,15 +86,15 @@ pub fn field(context: &[u8], lsb: usize, width: usize) -> u64 {
 impl I40e {
     /// PFHMC_SDCMD was written: a segment descriptor is read or written.
     pub(super) fn segment_command(&mut self) {
-        let command = self.regs.peek(SDCMD);
+        let command = self.regs.peek(regs::PFHMC_SDCMD.at);
         let index = (command & 0xfff) as usize;
         if command & WRITE == 0 {
             let (low, high) = self.hmc.segments[index];
-            self.regs.poke(SDDATALOW, low);
-            self.regs.poke(SDDATAHIGH, high);
+            self.regs.poke(regs::PFHMC_SDDATALOW.at, low);
+            self.regs.poke(regs::PFHMC_SDDATAHIGH.at, high);
             return;
         }
-        let (low, high) = (self.regs.peek(SDDATALOW), self.regs.peek(SDDATAHIGH));
+        let (low, high) = (self.regs.peek(regs::PFHMC_SDDATALOW.at), self.regs.peek(regs::PFHMC_SDDATAHIGH.at));
         if low & VALID != 0 && low >> 2 & 0x3ff == 0 {
             self.board.violations.note("segment descriptor without backing pages");
         }
@@ -118,7 +104,7 @@ impl I40e {
         }
         self.hmc.segments[index] = (low, high);
         self.hmc.used |= low & VALID != 0;
-        self.regs.poke(SDCMD, command & !WRITE);
+        self.regs.poke(regs::PFHMC_SDCMD.at, command & !WRITE);
     }
 
     /// Reads a queue's context from host memory into the one that is kept; false
@@ -128,20 +114,21 @@ impl I40e {
             // Written through PFCM_LANCTXDATA, or never.
             return true;
         }
+        // A base in units of 512 bytes, and a count, of the objects of function 0.
         let (base, count, size) = match way {
-            Way::Tx => (LANTXBASE, LANTXCNT, TX_CONTEXT),
-            Way::Rx => (LANRXBASE, LANRXCNT, RX_CONTEXT),
+            Way::Tx => (regs::GLHMC_LANTXBASE, regs::GLHMC_LANTXCNT, TX_CONTEXT),
+            Way::Rx => (regs::GLHMC_LANRXBASE, regs::GLHMC_LANRXCNT, RX_CONTEXT),
         };
-        let at = u64::from(self.regs.peek(base)) * 512 + u64::from(q) * size as u64;
-        let inside = u32::from(q) < self.regs.peek(count);
+        let at = u64::from(self.regs.peek(base.at)) * 512 + u64::from(q) * size as u64;
+        let inside = u32::from(q) < self.regs.peek(count.at);
         let mut context = [0; TX_CONTEXT];
         let found = if inside { self.hmc.find(&self.board.bus.memory, at) } else { None };
         let read = found.is_some_and(|iova| self.board.bus.memory.read(iova, &mut context[..size]));
         if !read {
             // Type 4: no valid segment or page; type 5 would be an object out of bounds.
             let kind = if inside { 4 } else { 5 };
-            self.regs.poke(ERRORINFO, DETECTED | kind << 8 | u32::from(way == Way::Rx) << 16);
-            self.regs.poke(ERRORDATA, (at >> 9) as u32);
+            self.regs.poke(regs::PFHMC_ERRORINFO.at, DETECTED | kind << 8 | u32::from(way == Way::Rx) << 16);
+            self.regs.poke(regs::PFHMC_ERRORDATA.at, (at >> 9) as u32);
             self.board.violations.note("queue context that no memory backs");
             self.cause(HMC_ERR);
             return false;
@@ -158,7 +145,7 @@ impl I40e {
         const WRITE_LINE: u32 = 1;
         const DONE: u32 = 1;
         const MISS: u32 = 2;
-        let command = self.regs.peek(CTXCTL);
+        let command = self.regs.peek(regs::PFCM_LANCTXCTL.at);
         let line = (command >> 12 & 7) as usize * 16;
         let writes = command >> 17 & 3 == WRITE_LINE;
         let q = self.queue_of(command & 0xfff);
@@ -169,14 +156,14 @@ impl I40e {
         });
         let Some((context, enabled)) = context else {
             self.board.violations.note("context access to a queue that there is not");
-            return self.regs.poke(CTXSTAT, DONE | MISS);
+            return self.regs.poke(regs::PFCM_LANCTXSTAT.at, DONE | MISS);
         };
         let Some(bytes) = context.get_mut(line..line + 16) else {
             self.board.violations.note("context access outside of the context");
-            return self.regs.poke(CTXSTAT, DONE | MISS);
+            return self.regs.poke(regs::PFCM_LANCTXSTAT.at, DONE | MISS);
         };
         for (chunk, n) in bytes.chunks_exact_mut(4).zip(0..) {
-            let data = CTXDATA + 128 * n;
+            let data = regs::PFCM_LANCTXDATA.nth(n);
             if writes {
                 chunk.copy_from_slice(&self.regs.peek(data).to_le_bytes());
             } else {
@@ -186,7 +173,7 @@ impl I40e {
         if writes && enabled {
             self.board.violations.note("context of an enabled queue written");
         }
-        self.regs.poke(CTXSTAT, DONE);
+        self.regs.poke(regs::PFCM_LANCTXSTAT.at, DONE);
     }
 
     /// The function's number of an absolute queue number.

@@ -9,22 +9,8 @@
 //! A message clears INTENA, and the driver sets it again. What happened
 //! meanwhile is remembered and fires then.
 
-use super::{I40e, Picos, QUEUES, VECTORS};
-
-const ICR0: u32 = 0x38780;
-const ICR0_ENA: u32 = 0x38800;
-const DYN_CTL0: u32 = 0x38480;
-const DYN_CTLN: u32 = 0x34800;
-const LNKLST0: u32 = 0x38500;
-const LNKLSTN: u32 = 0x35000;
-const RQCTL: u32 = 0x3a000;
-const TQCTL: u32 = 0x3c000;
-const ITR0: u32 = 0x38000;
-const ITRN: u32 = 0x30000;
-const RATE0: u32 = 0x38580;
-const RATEN: u32 = 0x35800;
-const STAT_CTL0: u32 = 0x38400;
-const GLINT_CTL: u32 = 0x3f800;
+use super::regs::{self, PFINT_ICR0, PFINT_ICR0_ENA};
+use super::{I40e, Picos, QUEUES, Row, VECTORS};
 
 /// DYN_CTL.
 const INTENA: u32 = 1;
@@ -96,15 +82,14 @@ impl I40e {
         self.irq.rx.fill(None);
         self.irq.tx.fill(None);
         for vector in 0..VECTORS {
-            let start = if vector == 0 { LNKLST0 } else { LNKLSTN + 4 * (u32::from(vector) - 1) };
-            let first = self.regs.peek(start);
+            let first = self.regs.peek(of_vector(vector, &regs::PFINT_LNKLST0, &regs::PFINT_LNKLSTN));
             let (mut q, mut sends) = (first & END, first >> 11 & 3 == 1);
             // A list has each queue twice at most; one that goes round ends here.
             for _ in 0..2 * QUEUES {
                 if q >= u32::from(QUEUES) {
                     break;
                 }
-                let control = self.regs.peek(if sends { TQCTL } else { RQCTL } + 4 * q);
+                let control = self.regs.peek(if sends { regs::QINT_TQCTL } else { regs::QINT_RQCTL }.nth(q));
                 if control & CAUSE_ENA != 0 {
                     let icr0 = if vector == 0 { 2 << (control >> 13 & 7) } else { 0 };
                     let named = control & 0xff == u32::from(vector);
@@ -139,7 +124,7 @@ impl I40e {
         self.irq.due |= 1 << vector;
         self.irq.itr[usize::from(vector)] = itr;
         if icr0 != 0 {
-            self.regs.poke(ICR0, self.regs.peek(ICR0) | icr0);
+            self.regs.poke(PFINT_ICR0.at, self.regs.peek(PFINT_ICR0.at) | icr0);
         }
     }
 
@@ -152,20 +137,20 @@ impl I40e {
 
     /// A cause of vector 0.
     pub(super) fn cause(&mut self, bits: u32) {
-        self.regs.poke(ICR0, self.regs.peek(ICR0) | bits);
-        if self.regs.peek(ICR0_ENA) & bits != 0 {
+        self.regs.poke(PFINT_ICR0.at, self.regs.peek(PFINT_ICR0.at) | bits);
+        if self.regs.peek(PFINT_ICR0_ENA.at) & bits != 0 {
             self.other_event();
         }
     }
 
     fn other_event(&mut self) {
         self.irq.due |= 1;
-        self.irq.itr[0] = (self.regs.peek(STAT_CTL0) >> 2 & 3) as u8;
+        self.irq.itr[0] = (self.regs.peek(regs::PFINT_STAT_CTL0.at) >> 2 & 3) as u8;
     }
 
     /// ICR0_ENA was written: causes that are set and now enabled are events.
     pub(super) fn causes_enabled(&mut self) {
-        if self.regs.peek(ICR0) & self.regs.peek(ICR0_ENA) & !INTEVENT != 0 {
+        if self.regs.peek(PFINT_ICR0.at) & self.regs.peek(PFINT_ICR0_ENA.at) & !INTEVENT != 0 {
             self.other_event();
         }
     }
@@ -173,10 +158,10 @@ impl I40e {
     /// Reading ICR0 clears it.
     pub(super) fn read_icr0(&mut self) -> u32 {
         const QUEUE_CAUSES: u32 = 0x1fe;
-        let causes = self.regs.peek(ICR0) & !INTEVENT;
-        self.regs.poke(ICR0, 0);
+        let causes = self.regs.peek(PFINT_ICR0.at) & !INTEVENT;
+        self.regs.poke(PFINT_ICR0.at, 0);
         self.irq.due &= !1;
-        let live = causes & (self.regs.peek(ICR0_ENA) | QUEUE_CAUSES | SWINT);
+        let live = causes & (self.regs.peek(PFINT_ICR0_ENA.at) | QUEUE_CAUSES | SWINT);
         causes | if live != 0 { INTEVENT } else { 0 }
     }
 
@@ -196,7 +181,7 @@ impl I40e {
             self.irq.due |= bit;
             self.irq.itr[usize::from(vector)] = if value >> 24 & 1 == 1 { (value >> 25 & 3) as u8 } else { NO_ITR };
             if vector == 0 {
-                self.regs.poke(ICR0, self.regs.peek(ICR0) | SWINT);
+                self.regs.poke(PFINT_ICR0.at, self.regs.peek(PFINT_ICR0.at) | SWINT);
             }
         }
         self.show_control(vector);
@@ -204,7 +189,7 @@ impl I40e {
 
     /// DYN_CTL reads INTENA and what was written otherwise, less the triggers.
     fn show_control(&self, vector: u16) {
-        let at = if vector == 0 { DYN_CTL0 } else { DYN_CTLN + 4 * (u32::from(vector) - 1) };
+        let at = of_vector(vector, &regs::PFINT_DYN_CTL0, &regs::PFINT_DYN_CTLN);
         let enabled = (self.irq.enabled >> vector & 1) as u32;
         self.regs.poke(at, self.regs.peek(at) & !(INTENA | SWINT_TRIG | 2 | INTENA_MSK) | enabled);
     }
@@ -224,7 +209,7 @@ impl I40e {
             self.irq.due &= !bit;
             self.board.bus.interrupts.signal(vector);
             const DIS_AUTOMASK_N: u32 = 1 << 2;
-            if vector == 0 || self.regs.peek(GLINT_CTL) & DIS_AUTOMASK_N == 0 {
+            if vector == 0 || self.regs.peek(regs::GLINT_CTL.at) & DIS_AUTOMASK_N == 0 {
                 self.irq.enabled &= !bit;
                 self.show_control(vector);
             }
@@ -237,16 +222,23 @@ impl I40e {
         const UNIT: Picos = 2_000_000;
         const LIMITED: u32 = 1 << 6;
         let itr = if index == NO_ITR { 0 } else { Picos::from(self.regs.peek(interval(vector, index))) * UNIT };
-        let rate = self.regs.peek(if vector == 0 { RATE0 } else { RATEN + 4 * (u32::from(vector) - 1) });
+        let rate = self.regs.peek(of_vector(vector, &regs::PFINT_RATE0, &regs::PFINT_RATEN));
         let limit = if rate & LIMITED != 0 { Picos::from(rate & 0x3f) * 2 * UNIT } else { 0 };
         itr.max(limit)
     }
 }
 
+/// A register of a vector: the first has its own, the others have an array.
+fn of_vector(vector: u16, first: &Row<I40e>, others: &Row<I40e>) -> u32 {
+    if vector == 0 { first.at } else { others.nth(u32::from(vector) - 1) }
+}
+
 /// The interval register of a vector: 0 receive, 1 transmit, 2 software.
 fn interval(vector: u16, index: u8) -> u32 {
-    match vector {
-        0 => ITR0 + 128 * u32::from(index),
-        _ => ITRN + 2048 * u32::from(index) + 4 * (u32::from(vector) - 1),
-    }
+    let others = match index {
+        0 => regs::PFINT_ITRN_RX,
+        1 => regs::PFINT_ITRN_TX,
+        _ => regs::PFINT_ITRN_SW,
+    };
+    if vector == 0 { regs::PFINT_ITR0.nth(index.into()) } else { others.nth(u32::from(vector) - 1) }
 }

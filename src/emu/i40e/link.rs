@@ -8,10 +8,9 @@
 
 use super::adminq::{Command, Reply};
 use super::firmware::{ECODE_EINVAL, ECODE_ESRCH};
+use super::regs::PRTMAC_LINKSTA;
 use super::{I40e, Kind};
 use crate::emu::{FaultKind, Picos};
-
-const LINKSTA: u32 = 0x1e2420;
 
 /// Event and command: link status.
 const LINK_STATUS: u16 = 0x0607;
@@ -196,7 +195,7 @@ impl I40e {
             Kind::Xl710 | Kind::Xxv710 => 3,
             Kind::X722 => 4,
         };
-        self.regs.peek(LINKSTA) | if self.link.up { UP | speed << 27 } else { 0 }
+        self.regs.peek(PRTMAC_LINKSTA.at) | if self.link.up { UP | speed << 27 } else { 0 }
     }
 
     /// The link starts over: down now, up after the delay.

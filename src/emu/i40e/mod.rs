@@ -49,14 +49,14 @@ use self::hmc::Hmc;
 use self::irq::Irq;
 use self::link::Link;
 pub use self::models::{Kind, MODELS};
-use self::regs::Effect;
+pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::switch::Switch;
 use self::tx::Transmit;
 use super::access::{self, Words};
 use super::card::factory_address;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Spec};
+use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Row, Spec, Violations};
 
 /// Queues each way that the function has.
 const QUEUES: u16 = 128;
@@ -65,13 +65,8 @@ const QUEUES: u16 = 128;
 const VECTORS: u16 = 128;
 
 /// Pages that hold nothing but tails of rings: transmit, receive.
-const DOORBELL_PAGES: [u32; 2] = [0x108000, 0x128000];
+const DOORBELL_PAGES: [u32; 2] = [regs::QTX_TAIL.at, regs::QRX_TAIL.at];
 
-/// PFLAN_QALLOC, PFGEN_CTRL, GLGEN_RTRIG, PRTMAC_MACC.
-const QALLOC: u32 = 0x1c0400;
-const PFGEN_CTRL: u32 = 0x92400;
-const RTRIG: u32 = 0xb8190;
-const MACC: u32 = 0x1e24e0;
 /// ICR0.GRST: the device was reset as a whole.
 const GRST: u32 = 1 << 20;
 
@@ -79,7 +74,7 @@ const GRST: u32 = 1 << 20;
 pub struct I40e {
     board: Board,
     kind: Kind,
-    regs: RegisterFile<Effect>,
+    regs: RegisterFile<I40e>,
     /// Absolute number of the function's first queue.
     first_queue: u16,
 
@@ -146,9 +141,9 @@ impl I40e {
     /// so do the port's statistics.
     fn reset_function(&mut self) {
         self.flush_stats();
-        self.regs.reset(|row| !regs::outlives_function(row.name));
+        self.regs.reset(Reset::Function);
         let first = u32::from(self.first_queue);
-        self.regs.poke(QALLOC, 1 << 31 | (first + u32::from(QUEUES) - 1) << 16 | first);
+        self.regs.poke(regs::PFLAN_QALLOC.at, 1 << 31 | (first + u32::from(QUEUES) - 1) << 16 | first);
         (self.rx, self.tx) = (Receive::new(), Transmit::new());
         self.board.port.empty_loop();
         self.following.clear();
@@ -169,47 +164,46 @@ impl I40e {
     /// Registers whose value after a reset the datasheet leaves open.
     fn undefined_values(&mut self) {
         for n in 0..13 {
-            self.regs.poke(0x244800 + 128 * n, self.board.random.number() as u32);
+            self.regs.poke(regs::PFQF_HKEY.nth(n), self.board.random.number() as u32);
         }
         for q in 0..u32::from(QUEUES) {
-            self.regs.poke(DOORBELL_PAGES[0] + 4 * q, self.board.random.number() as u32 & 0x1fff);
-            self.regs.poke(DOORBELL_PAGES[1] + 4 * q, self.board.random.number() as u32 & 0x1fff);
+            self.regs.poke(regs::QTX_TAIL.nth(q), self.board.random.number() as u32 & 0x1fff);
+            self.regs.poke(regs::QRX_TAIL.nth(q), self.board.random.number() as u32 & 0x1fff);
         }
     }
 
     /// GLGEN_RTRIG: the whole device. Statistics start over.
     fn reset_device(&mut self) {
-        const RSTAT: u32 = 0xb8188;
-        let kind = match self.regs.peek(RTRIG) {
+        let kind = match self.regs.peek(regs::GLGEN_RTRIG.at) {
             0 => return,
             trigger if trigger & 1 != 0 => 1,
             trigger if trigger & 2 != 0 => 2,
             _ => 3,
         };
-        self.regs.reset(|_| true);
+        self.regs.power_on();
         self.power_on();
         // What kind it was, and how many there were of it.
-        self.regs.poke(RSTAT, kind << 2 | 1 << (4 + 2 * kind));
+        self.regs.poke(regs::GLGEN_RSTAT.at, kind << 2 | 1 << (4 + 2 * kind));
         self.cause(GRST);
     }
 
     fn power_on(&mut self) {
         fdir::default_sets(&self.regs);
         if self.kind == Kind::Xxv710 {
-            self.regs.poke(MACC, 1 << 17);
+            self.regs.poke(regs::PRTMAC_MACC.at, 1 << 17);
         }
         self.clock = Clock::default();
         self.reset_function();
     }
 
     /// PFGEN_CTRL was written.
-    fn control_written_function(&mut self) {
-        if self.regs.peek(PFGEN_CTRL) & 1 == 0 {
+    fn reset_written(&mut self) {
+        if self.regs.peek(regs::PFGEN_CTRL.at) & 1 == 0 {
             return;
         }
         self.reset_function();
         if self.board.nasty {
-            self.regs.poke(PFGEN_CTRL, 1);
+            self.regs.poke(regs::PFGEN_CTRL.at, 1);
             self.resetting = Some(self.board.now + self.board.random.below(20_000_000_000));
         }
     }
@@ -221,55 +215,15 @@ impl I40e {
     }
 }
 
+impl Registers for I40e {
+    fn registers(&mut self, _: u16) -> (&RegisterFile<Self>, &mut Violations) {
+        (&self.regs, &mut self.board.violations)
+    }
+}
+
 impl Words for I40e {
     const SIZE: u32 = regs::SIZE;
     const WIDE_WRITES: bool = false;
-
-    fn read_register(&mut self, offset: u32) -> u32 {
-        let Some(hit) = self.regs.find(offset, &mut self.board.violations) else { return self.regs.read(offset) };
-        match hit.effect {
-            Effect::Timer => (self.board.now / 1_000_000) as u32,
-            Effect::Icr0 => self.read_icr0(),
-            Effect::TxHead => self.tx_head(hit.number),
-            Effect::FdCount => self.filter_counts(offset),
-            Effect::LinkSta => self.read_link_register(),
-            Effect::Clock => self.read_clock(offset),
-            Effect::RxStamp => {
-                self.free_stamp(hit.number);
-                self.regs.read(offset)
-            }
-            _ => self.regs.read(offset),
-        }
-    }
-
-    fn write_register(&mut self, offset: u32, value: u32) {
-        let hit = self.regs.find(offset, &mut self.board.violations);
-        match hit.map(|hit| (hit.effect, hit.number)) {
-            Some((Effect::TxPreQdis, block)) => return self.announced(block, value),
-            Some((Effect::FdCount, _)) => return self.regs.poke(offset, 0),
-            _ => {}
-        }
-        self.regs.write(offset, value, &mut self.board.violations);
-        let Some(hit) = hit else { return };
-        match hit.effect {
-            Effect::Config => self.stale = true,
-            Effect::Causes => self.irq.stale = true,
-            Effect::Admin => self.admin_written(offset),
-            Effect::PfReset => self.control_written_function(),
-            Effect::GlobalReset => self.reset_device(),
-            Effect::SrCtl => self.shadow_ram(),
-            Effect::SdCmd => self.segment_command(),
-            Effect::ContextCtl => self.context_command(),
-            Effect::TxEna => self.tx_enable_written(hit.number),
-            Effect::RxEna => self.rx_enable_written(hit.number),
-            Effect::Icr0Ena => self.causes_enabled(),
-            Effect::DynCtl0 => self.control_written(0, value),
-            Effect::DynCtlN => self.control_written(hit.number + 1, value),
-            Effect::ClearFd => self.clear_filters(),
-            Effect::Clock => self.write_clock(offset, value),
-            _ => {}
-        }
-    }
 }
 
 impl Model for I40e {
@@ -304,7 +258,7 @@ impl Model for I40e {
         }
         if self.resetting.is_some_and(|until| self.board.now >= until) {
             self.resetting = None;
-            self.regs.poke(PFGEN_CTRL, 0);
+            self.regs.poke(regs::PFGEN_CTRL.at, 0);
         }
     }
 
@@ -333,7 +287,7 @@ impl Model for I40e {
 
     fn reset(&mut self) {
         self.resetting = None;
-        self.regs.reset(|_| true);
+        self.regs.power_on();
         self.power_on();
     }
 

@@ -14,6 +14,7 @@
 //! by word.
 
 use super::I40e;
+use super::regs::{GLNVM_SRCTL, GLNVM_SRDATA};
 
 /// Words, and their size as GLNVM_GENS says it: 1024 << n bytes.
 pub const SIZE: u32 = 2;
@@ -26,8 +27,6 @@ const ALTERNATE: usize = 0x600;
 /// Words of each of the modules that the checksum leaves out.
 const MODULE: usize = 512;
 
-const SRCTL: u32 = 0xb6110;
-const SRDATA: u32 = 0xb6114;
 const START: u32 = 1 << 30;
 const WRITE: u32 = 1 << 29;
 const DONE: u32 = 1 << 31;
@@ -69,17 +68,17 @@ impl I40e {
     /// GLNVM_SRCTL was written: a word is read, at once. Who owns the NVM is not
     /// asked: Linux reads words of the LLDP settings without, and silicon lets it.
     pub(super) fn shadow_ram(&mut self) {
-        let value = self.regs.peek(SRCTL);
+        let value = self.regs.peek(GLNVM_SRCTL.at);
         if value & START == 0 {
             return;
         }
         let address = (value >> 14 & 0x7fff) as usize;
         match self.nvm.get(address) {
-            Some(word) if value & WRITE == 0 => self.regs.poke(SRDATA, u32::from(*word) << 16),
+            Some(word) if value & WRITE == 0 => self.regs.poke(GLNVM_SRDATA.at, u32::from(*word) << 16),
             Some(_) => self.board.violations.note("shadow RAM written by register"),
             None => self.board.violations.note("shadow RAM read outside of it"),
         }
-        self.regs.poke(SRCTL, value & !START | DONE);
+        self.regs.poke(GLNVM_SRCTL.at, value & !START | DONE);
     }
 }
 

@@ -15,7 +15,7 @@ use super::super::wire::MIN_FRAME;
 use super::super::{Picos, RegisterFile, STEP, Translation, Violations, frame};
 use super::fdir::{Action, Filter, Refusal};
 use super::hmc::{RX_CONTEXT, Way, field};
-use super::regs::Effect;
+use super::regs::{QRX_ENA, QRX_TAIL};
 use super::stats::Good;
 use super::{I40e, QUEUES, filter};
 use crate::dma::Iova;
@@ -24,8 +24,6 @@ use std::sync::atomic::Ordering;
 /// Buffers that a frame may lie in.
 const CHAIN_MAX: u32 = 5;
 
-const TAIL: u32 = 0x128000;
-const ENA: u32 = 0x120000;
 const REQUEST: u32 = 1;
 const STATUS: u32 = 1 << 2;
 
@@ -158,14 +156,14 @@ impl RxQueue {
 
     /// Free descriptors; looks at the tail if fewer than `need` are known.
     #[inline]
-    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
+    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) -> u32 {
         let known = self.distance(self.tail);
         if known >= need { known } else { self.look(known, q, regs, violations) }
     }
 
     #[cold]
-    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
-        let tail = regs.peek(TAIL + 4 * u32::from(q));
+    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) -> u32 {
+        let tail = regs.peek(QRX_TAIL.nth(q.into()));
         if tail >= self.count {
             violations.note("QRX_TAIL is outside the ring");
             return known;
@@ -478,7 +476,7 @@ impl I40e {
 
     /// QRX_ENA of queue `q` was written.
     pub(super) fn rx_enable_written(&mut self, q: u16) {
-        let at = ENA + 4 * u32::from(q);
+        let at = QRX_ENA.nth(q.into());
         let on = self.regs.peek(at) & REQUEST != 0;
         let enabled = self.rx.queues[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Rx, q) {

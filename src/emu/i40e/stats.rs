@@ -3,21 +3,16 @@
 //!
 //! A port counts what its MAC saw, with FCS; a VSI what it got and gave.
 
-use super::I40e;
+use super::{I40e, Row, regs};
 
-const PORT_RX: [u32; 5] = [0x300000, 0x3005a0, 0x3005c0, 0x3005e0, 0x300480];
-const PORT_TX: [u32; 5] = [0x300680, 0x3009c0, 0x3009e0, 0x300a00, 0x3006a0];
-const VSI_RX: [u32; 4] = [0x358000, 0x36c000, 0x36cc00, 0x36d800];
-const VSI_TX: [u32; 4] = [0x328000, 0x33c000, 0x33cc00, 0x33d800];
-/// Frames that found no descriptor, and packets that could not be sent.
-const GLV_RDPC: u32 = 0x310000;
-const GLV_TEPC: u32 = 0x344000;
-/// Frames that were too long: for the MAC, and for their queue. The latter is
-/// counted by function: those of ports come behind 128 virtual ones.
-const GLPRT_ROC: u32 = 0x300120;
-const GL_RXERR1: u32 = 0x318000 + 8 * 128;
-/// Frames that the packet buffer had no room for.
-const GLPRT_RDPC: u32 = 0x300600;
+/// Bytes, unicasts, multicasts, broadcasts, and of ports the first of the sizes.
+type Counters<const N: usize> = [Row<I40e>; N];
+const PORT_RX: Counters<5> =
+    [regs::GLPRT_GORC, regs::GLPRT_UPRC, regs::GLPRT_MPRC, regs::GLPRT_BPRC, regs::GLPRT_PRC64];
+const PORT_TX: Counters<5> =
+    [regs::GLPRT_GOTC, regs::GLPRT_UPTC, regs::GLPRT_MPTC, regs::GLPRT_BPTC, regs::GLPRT_PTC64];
+const VSI_RX: Counters<4> = [regs::GLV_GORC, regs::GLV_UPRC, regs::GLV_MPRC, regs::GLV_BPRC];
+const VSI_TX: Counters<4> = [regs::GLV_GOTC, regs::GLV_UPTC, regs::GLV_MPTC, regs::GLV_BPTC];
 
 /// Largest frame with FCS of each class but the last.
 const CLASSES: [usize; 6] = [64, 127, 255, 511, 1023, 1522];
@@ -80,10 +75,10 @@ impl I40e {
             if good.all.is_empty() {
                 continue;
             }
-            for (register, by) in at.into_iter().zip(good.all.parts()) {
-                self.regs.count48(register, by);
+            for (register, by) in at.iter().zip(good.all.parts()) {
+                self.regs.count48(register.at, by);
             }
-            for (register, by) in (at[4]..).step_by(0x20).zip(good.sizes) {
+            for (register, by) in (at[4].at..).step_by(0x20).zip(good.sizes) {
                 self.regs.count48(register, by);
             }
         }
@@ -93,8 +88,8 @@ impl I40e {
                 if good.is_empty() {
                     continue;
                 }
-                for (register, by) in at.into_iter().zip(good.parts()) {
-                    self.regs.count48(register + 8 * u32::from(vsi.stat), by);
+                for (register, by) in at.iter().zip(good.parts()) {
+                    self.regs.count48(register.nth(2 * u32::from(vsi.stat)), by);
                 }
             }
         }
@@ -103,26 +98,27 @@ impl I40e {
     /// A frame reached its VSI, which counts it, and found no descriptor.
     pub(super) fn count_no_descriptor(&mut self, vsi: usize, frame: &[u8]) {
         self.switch.vsis[vsi].rx.count(frame);
-        self.regs.count(GLV_RDPC + 8 * u32::from(self.switch.vsis[vsi].stat), 1);
+        self.regs.count(regs::GLV_RDPC.nth(2 * u32::from(self.switch.vsis[vsi].stat)), 1);
     }
 
-    /// A frame was longer than its queue takes.
+    /// A frame was longer than its queue takes. That is counted by function: those
+    /// of ports come behind 128 virtual ones.
     pub(super) fn count_too_long(&self) {
-        self.regs.count(GL_RXERR1, 1);
+        self.regs.count(regs::GL_RXERR1.nth(2 * 128), 1);
     }
 
     /// A packet could not be sent.
     pub(super) fn count_not_sent(&self, vsi: usize) {
-        self.regs.count(GLV_TEPC + 8 * u32::from(self.switch.vsis[vsi].stat), 1);
+        self.regs.count(regs::GLV_TEPC.nth(2 * u32::from(self.switch.vsis[vsi].stat)), 1);
     }
 
     /// A frame was longer than the MAC takes.
     pub(super) fn count_oversize(&self) {
-        self.regs.count(GLPRT_ROC, 1);
+        self.regs.count(regs::GLPRT_ROC.at, 1);
     }
 
     /// A frame found the packet buffer full.
     pub(super) fn count_missed(&self) {
-        self.regs.count(GLPRT_RDPC, 1);
+        self.regs.count(regs::GLPRT_RDPC.at, 1);
     }
 }

@@ -20,6 +20,7 @@ use super::super::tx_ring::{Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::fdir::Program;
 use super::hmc::{TX_CONTEXT, Way, field};
+use super::regs::{self, QTX_ENA, QTX_TAIL};
 use super::stats::Good;
 use super::{I40e, QUEUES};
 
@@ -29,13 +30,6 @@ const BUFFERS_MAX: u32 = 8;
 /// The longest payload of a segment.
 const MSS_MAX: usize = 9674;
 
-const ENA: u32 = 0x100000;
-const CTL: u32 = 0x104000;
-const TAIL: u32 = 0x108000;
-const HEAD: u32 = 0xe4000;
-const PRE_QDIS: u32 = 0xe6500;
-const MSSMIN: u32 = 0xe64dc;
-const TSOMSK: [u32; 3] = [0x442d8, 0x442dc, 0x442e0];
 const REQUEST: u32 = 1;
 
 /// Descriptor types.
@@ -247,9 +241,10 @@ impl I40e {
         }
         if segment {
             let mss = (command >> 50) as usize;
-            let least = (self.regs.peek(MSSMIN) >> 16 & 0x3ff) as usize;
+            let least = (self.regs.peek(regs::GLLAN_MSSMIN.at) >> 16 & 0x3ff) as usize;
             let payload = (command >> 30 & 0x3ffff) as usize;
-            let masks = TSOMSK.map(|register| !self.regs.peek(register) as u16);
+            let masks = [regs::GLLAN_TSOMSK_F, regs::GLLAN_TSOMSK_M, regs::GLLAN_TSOMSK_L];
+            let masks = masks.map(|register| !self.regs.peek(register.at) as u16);
             let segmentation = Segmentation::new(&self.tx.out.packet, headers, mss, sums, masks);
             let lengths =
                 segmentation.as_ref().is_some_and(|tso| payload == self.tx.out.packet.len() - tso.header_len());
@@ -320,24 +315,24 @@ impl I40e {
             _ => {}
         }
         let status = if value & SET != 0 { STATUS } else { 0 };
-        self.regs.poke(PRE_QDIS + 4 * u32::from(block), value & 0x7ff | status);
+        self.regs.poke(regs::GLLAN_TXPRE_QDIS.nth(block.into()), value & 0x7ff | status);
     }
 
     /// QTX_ENA of queue `q` was written.
     pub(super) fn tx_enable_written(&mut self, q: u16) {
         const PF_QUEUE: u32 = 2;
-        let at = ENA + 4 * u32::from(q);
+        let at = QTX_ENA.nth(q.into());
         let on = self.regs.peek(at) & REQUEST != 0;
         let enabled = self.tx.queues[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Tx, q) {
-            if self.regs.peek(CTL + 4 * u32::from(q)) & 0x3f != PF_QUEUE {
+            if self.regs.peek(regs::QTX_CTL.nth(q.into())) & 0x3f != PF_QUEUE {
                 self.board.violations.note("transmit queue enabled that QTX_CTL does not give to the function");
             }
             let queue = &mut self.tx.queues[usize::from(q)];
             queue.enable(&mut self.board.violations);
             // What the queue announced in a former life is over: Linux enables it
             // again without a word to its tail.
-            self.regs.poke(TAIL + 4 * u32::from(q), queue.ring.head);
+            self.regs.poke(QTX_TAIL.nth(q.into()), queue.ring.head);
             if queue.enabled {
                 self.tx.turns.start(q);
             }
@@ -355,7 +350,7 @@ impl I40e {
     /// QTX_HEAD reads the head of a queue that sends.
     pub(super) fn tx_head(&self, q: u16) -> u32 {
         let queue = &self.tx.queues[usize::from(q)];
-        if queue.enabled { queue.ring.head } else { self.regs.peek(HEAD + 4 * u32::from(q)) }
+        if queue.enabled { queue.ring.head } else { self.regs.peek(regs::QTX_HEAD.nth(q.into())) }
     }
 }
 
@@ -367,7 +362,7 @@ impl Transmitter for I40e {
 
     #[inline]
     fn look(&mut self, q: u16) {
-        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(TAIL + 4 * u32::from(q))) {
+        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(QTX_TAIL.nth(q.into()))) {
             self.board.violations.note("QTX_TAIL is outside the ring");
         }
     }

@@ -8,20 +8,14 @@
 
 use super::super::{Picos, RegisterFile};
 use super::irq::TIMESYNC;
-use super::regs::Effect;
+use super::regs::{RXSTMPH, RXSTMPL, SYSTIML, TSICR, TSYNCRXCTL, TSYNCTXCTL, TXSTMPH, TXSTMPL};
 use super::{Ixgbe, Kind};
 
-const TSYNCRXCTL: u32 = 0x05188;
-const TSYNCTXCTL: u32 = 0x08c00;
-const RXSTMPL: u32 = 0x051e8;
-const RXSTMPH: u32 = 0x051a4;
-const TXSTMPL: u32 = 0x08c04;
-const TXSTMPH: u32 = 0x08c08;
-const SYSTIML: u32 = 0x08c0c;
-const SYSTIMH: u32 = 0x08c10;
-const TIMINCA: u32 = 0x08c14;
-const SYSTIMR: u32 = 0x08c58;
-const TSICR: u32 = 0x08c60;
+/// Where a stamp is held: its control register, its lower and its upper half.
+type Stamp = [u32; 3];
+/// A received packet's, and a sent one's.
+pub const RX_STAMP: Stamp = [TSYNCRXCTL.at, RXSTMPL.at, RXSTMPH.at];
+pub const TX_STAMP: Stamp = [TSYNCTXCTL.at, TXSTMPL.at, TXSTMPH.at];
 /// A stamp is held; stamping is on.
 const VALID: u32 = 1;
 const ENABLE: u32 = 1 << 4;
@@ -89,12 +83,8 @@ impl Clock {
         }
     }
 
-    /// Holds the stamp of a packet that came at this time, unless one is held.
-    pub fn latch_rx(&self, at: Picos, regs: &RegisterFile<Effect>) -> bool {
-        self.latch(at, regs, [TSYNCRXCTL, RXSTMPL, RXSTMPH])
-    }
-
-    fn latch(&self, at: Picos, regs: &RegisterFile<Effect>, [control, low, high]: [u32; 3]) -> bool {
+    /// Holds the stamp of a packet that passed at this time, unless one is held.
+    pub fn latch(&self, at: Picos, regs: &RegisterFile<Ixgbe>, [control, low, high]: Stamp) -> bool {
         let value = regs.peek(control);
         let free = value & (ENABLE | VALID) == ENABLE;
         if free {
@@ -110,56 +100,60 @@ impl Clock {
 impl Ixgbe {
     /// A packet with TSTAMP left at this time.
     pub(super) fn stamp_sent(&mut self, at: Picos) {
-        if self.clock.latch(at, &self.regs, [TSYNCTXCTL, TXSTMPL, TXSTMPH]) {
-            self.regs.poke(TSICR, self.regs.peek(TSICR) | 2);
+        if self.clock.latch(at, &self.regs, TX_STAMP) {
+            self.regs.poke(TSICR.at, self.regs.peek(TSICR.at) | 2);
             self.cause(TIMESYNC);
         }
     }
 
     /// Whether every received packet carries its stamp.
     pub(super) fn stamps_all(&self) -> bool {
-        let control = self.regs.peek(TSYNCRXCTL);
+        let control = self.regs.peek(TSYNCRXCTL.at);
         self.kind == Kind::X550 && control & ENABLE != 0 && control & 0xe == TYPE_ALL && control & TSIP_UT_EN != 0
     }
 
-    pub(super) fn read_clock(&mut self, offset: u32) -> u32 {
+    /// X550: reading the fraction holds the time.
+    pub(super) fn read_systimr(&mut self) -> u32 {
+        self.clock.held = Some(self.clock.parts(self.board.now));
+        0
+    }
+
+    pub(super) fn read_systiml(&mut self) -> u32 {
         let now = self.clock.parts(self.board.now);
-        match offset {
-            SYSTIMR => {
-                self.clock.held = Some(now);
-                0
-            }
-            SYSTIML if self.kind == Kind::X550 => *self.clock.held.get_or_insert(now) as u32,
-            SYSTIMH if self.kind == Kind::X550 => (self.clock.held.take().unwrap_or(now) >> 32) as u32,
-            SYSTIML => now as u32,
-            SYSTIMH => (now >> 32) as u32,
-            _ => self.regs.peek(offset),
+        match self.kind {
+            Kind::X550 => *self.clock.held.get_or_insert(now) as u32,
+            Kind::I82599 | Kind::X540 => now as u32,
         }
     }
 
-    /// Setting the time takes effect with SYSTIMH, the rate at once.
-    pub(super) fn write_clock(&mut self, offset: u32, value: u32) {
-        match offset {
-            TIMINCA => {
-                self.clock.base = self.clock.counter(self.board.now);
-                self.clock.since = self.board.now;
-                self.clock.increment = value;
-            }
-            SYSTIMH => {
-                let (low, high) = (u64::from(self.regs.peek(SYSTIML)), u64::from(value));
-                self.clock.base = match self.kind {
-                    Kind::X550 => high * 1_000_000_000 + low,
-                    Kind::I82599 | Kind::X540 => low | high << 32,
-                };
-                self.clock.since = self.board.now;
-            }
-            _ => {}
+    pub(super) fn read_systimh(&mut self) -> u32 {
+        let now = self.clock.parts(self.board.now);
+        match self.kind {
+            Kind::X550 => (self.clock.held.take().unwrap_or(now) >> 32) as u32,
+            Kind::I82599 | Kind::X540 => (now >> 32) as u32,
         }
     }
 
-    /// Reading the upper half lets the next stamp in.
-    pub(super) fn unlock_stamp(&self, received: bool) {
-        let control = if received { TSYNCRXCTL } else { TSYNCTXCTL };
+    /// TIMINCA takes effect at once.
+    pub(super) fn set_rate(&mut self, rate: u32) {
+        self.clock.base = self.clock.counter(self.board.now);
+        self.clock.since = self.board.now;
+        self.clock.increment = rate;
+    }
+
+    /// Setting the time takes effect with SYSTIMH.
+    pub(super) fn set_clock(&mut self, high: u32) {
+        let (low, high) = (u64::from(self.regs.peek(SYSTIML.at)), u64::from(high));
+        self.clock.base = match self.kind {
+            Kind::X550 => high * 1_000_000_000 + low,
+            Kind::I82599 | Kind::X540 => low | high << 32,
+        };
+        self.clock.since = self.board.now;
+    }
+
+    /// Reading the upper half of a stamp lets the next one in.
+    pub(super) fn take_stamp(&self, [control, _, high]: Stamp) -> u32 {
         self.regs.poke(control, self.regs.peek(control) & !VALID);
+        self.regs.peek(high)
     }
 }

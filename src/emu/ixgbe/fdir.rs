@@ -8,13 +8,7 @@
 
 use super::super::frame::{L3, L4, Parsed};
 use super::Ixgbe;
-
-const FDIRCTRL: u32 = 0x0ee00;
-const FDIRHASH: u32 = 0x0ee28;
-const FDIRCMD: u32 = 0x0ee2c;
-const FDIRFREE: u32 = 0x0ee38;
-const FDIRUSTAT: u32 = 0x0ee50;
-const FDIRFSTAT: u32 = 0x0ee54;
+use super::regs::{self, FDIRCMD, FDIRCTRL, FDIRFREE, FDIRFSTAT, FDIRUSTAT};
 
 /// FDIRCTRL.
 const INIT_DONE: u32 = 1 << 3;
@@ -150,7 +144,7 @@ impl Masks {
 impl Ixgbe {
     /// FDIRCTRL was written: the table is initialised, at once.
     pub(super) fn fdir_control(&mut self) {
-        let control = self.regs.peek(FDIRCTRL);
+        let control = self.regs.peek(FDIRCTRL.at);
         let size = control & 3;
         self.fdir.on = size != 0 && control & PERFECT != 0;
         // 64 KiB of packet buffer hold 2048 perfect or 8192 signature filters,
@@ -158,14 +152,14 @@ impl Ixgbe {
         let unit = if control & PERFECT != 0 { 1024 } else { 4096 };
         self.fdir.room = if size == 0 { 0 } else { (unit << size) - 2 };
         self.fdir.filters.clear();
-        self.regs.poke(FDIRFREE, self.fdir.room as u32);
-        self.regs.poke(FDIRCTRL, if size == 0 { control & !INIT_DONE } else { control | INIT_DONE });
+        self.regs.poke(FDIRFREE.at, self.fdir.room as u32);
+        self.regs.poke(FDIRCTRL.at, if size == 0 { control & !INIT_DONE } else { control | INIT_DONE });
     }
 
     /// The mask registers as they are at this moment.
     fn fdir_masks(&self) -> Masks {
         const DEFAULT_IGNORES: [u32; 4] = [0x01, 0x02, 0x08, 0x10];
-        let ignore = self.regs.peek(0x0ee70);
+        let ignore = self.regs.peek(regs::FDIRM.at);
         let [vlan_id, vlan_priority, protocol, flex] = DEFAULT_IGNORES.map(|bit| ignore & bit != 0);
         // Each half of a port mask has its bits reversed.
         let ports = |at: u32| {
@@ -173,9 +167,9 @@ impl Ixgbe {
             !(u32::from(((mask >> 16) as u16).reverse_bits()) << 16 | u32::from((mask as u16).reverse_bits()))
         };
         Masks {
-            src: !self.regs.peek(0x0ee40).swap_bytes(),
-            dst: !self.regs.peek(0x0ee3c).swap_bytes(),
-            ports: [ports(0x0ee44), ports(0x0ee48), ports(0x0ee78)],
+            src: !self.regs.peek(regs::FDIRSIP4M.at).swap_bytes(),
+            dst: !self.regs.peek(regs::FDIRDIP4M.at).swap_bytes(),
+            ports: [regs::FDIRTCPM.at, regs::FDIRUDPM.at, regs::FDIRSCTPM.at].map(ports),
             vlan: if vlan_id { 0 } else { 0x0fff } | if vlan_priority { 0 } else { 0xe000 },
             protocol: !protocol,
             flex: !flex,
@@ -184,41 +178,41 @@ impl Ixgbe {
 
     /// FDIRCMD was written: add, remove or query; done at once (CMD reads 0).
     pub(super) fn fdir_command(&mut self) {
-        let command = self.regs.peek(FDIRCMD);
+        let command = self.regs.peek(FDIRCMD.at);
         if command & CLEARHT != 0 {
             self.fdir.filters.clear();
         }
-        let signature = self.regs.peek(FDIRCTRL) & PERFECT == 0;
+        let signature = self.regs.peek(FDIRCTRL.at) & PERFECT == 0;
         self.fdir.masks = self.fdir_masks();
         let flow = self.fdir_flow(command);
         let known = self.fdir.filters.iter().position(|filter| filter.flow == flow);
         let mut valid = false;
         match command & 3 {
-            1 if signature => self.regs.count(FDIRUSTAT, 1),
-            2 if signature => self.regs.count(FDIRUSTAT, 1 << 16),
+            1 if signature => self.regs.count(FDIRUSTAT.at, 1),
+            2 if signature => self.regs.count(FDIRUSTAT.at, 1 << 16),
             1 => self.fdir_add(command, flow, known),
             2 => match known {
                 Some(at) => {
                     self.fdir.filters.remove(at);
-                    self.regs.count(FDIRUSTAT, 1 << 16);
+                    self.regs.count(FDIRUSTAT.at, 1 << 16);
                 }
-                None => self.regs.count(FDIRFSTAT, 1 << 16),
+                None => self.regs.count(FDIRFSTAT.at, 1 << 16),
             },
             3 => valid = known.is_some(),
             _ => {}
         }
         let free = self.fdir.room.saturating_sub(self.fdir.filters.len());
-        self.regs.poke(FDIRFREE, free as u32);
+        self.regs.poke(FDIRFREE.at, free as u32);
         let answer = if valid { FILTER_VALID } else { 0 };
-        self.regs.poke(FDIRCMD, command & !(3 | FILTER_VALID) | answer);
+        self.regs.poke(FDIRCMD.at, command & !(3 | FILTER_VALID) | answer);
     }
 
     fn fdir_add(&mut self, command: u32, flow: Flow, known: Option<usize>) {
         if known.is_none() && self.fdir.filters.len() >= self.fdir.room {
-            self.regs.count(FDIRFSTAT, 1);
+            self.regs.count(FDIRFSTAT.at, 1);
             return;
         }
-        let hash = self.regs.peek(FDIRHASH);
+        let hash = self.regs.peek(regs::FDIRHASH.at);
         let filter = Filter {
             flow,
             queue: (command & QUEUE_EN != 0).then_some((command >> 16 & 0x7f) as u16),
@@ -230,16 +224,16 @@ impl Ixgbe {
             Some(at) => self.fdir.filters[at] = filter,
             None => self.fdir.filters.push(filter),
         }
-        self.regs.count(FDIRUSTAT, 1);
+        self.regs.count(FDIRUSTAT.at, 1);
     }
 
     fn fdir_flow(&self, command: u32) -> Flow {
-        let vlan = self.regs.peek(0x0ee24);
+        let vlan = self.regs.peek(regs::FDIRVLAN.at);
         Flow {
             kind: (command >> 5 & 3) as u8,
-            src: self.regs.peek(0x0ee18).swap_bytes(),
-            dst: self.regs.peek(0x0ee1c).swap_bytes(),
-            ports: self.regs.peek(0x0ee20),
+            src: self.regs.peek(regs::FDIRIPSA.at).swap_bytes(),
+            dst: self.regs.peek(regs::FDIRIPDA.at).swap_bytes(),
+            ports: self.regs.peek(regs::FDIRPORT.at),
             vlan: vlan as u16,
             flex: (vlan >> 16) as u16,
         }

@@ -7,27 +7,10 @@
 //!
 //! The registers are read into this form when they change, not for each frame.
 
-use super::super::RegisterFile;
 use super::super::frame::{L3, L4, Parsed, Toeplitz};
-use super::Kind;
+use super::super::{RegisterFile, Row};
 use super::fdir::{Directed, FlowDirector};
-use super::regs::Effect;
-
-const FCTRL: u32 = 0x05080;
-const VLNCTRL: u32 = 0x05088;
-const MCSTCTRL: u32 = 0x05090;
-const RXCSUM: u32 = 0x05000;
-const MTA: u32 = 0x05200;
-const UTA: u32 = 0x0f400;
-const VFTA: u32 = 0x0a000;
-const RAL: u32 = 0x0a200;
-const MRQC: u32 = 0x05818;
-const RETA: u32 = 0x05c00;
-const ERETA: u32 = 0x0ee80;
-const RSSRK: u32 = 0x05c80;
-const ETQF: u32 = 0x05128;
-const ETQS: u32 = 0x0ec00;
-const FTQF: u32 = 0x0e600;
+use super::{Ixgbe, Kind, regs};
 
 /// What the filters are set to.
 #[derive(Default)]
@@ -99,13 +82,13 @@ pub struct Route {
 
 impl Filters {
     /// What the registers say. `old` is reused where nothing changed.
-    pub fn load(regs: &RegisterFile<Effect>, kind: Kind, old: Option<Self>) -> Self {
-        let fctrl = regs.peek(FCTRL);
-        let vlnctrl = regs.peek(VLNCTRL);
-        let mcst = regs.peek(MCSTCTRL);
-        let table = |base: u32| {
+    pub fn load(regs: &RegisterFile<Ixgbe>, kind: Kind, old: Option<Self>) -> Self {
+        let fctrl = regs.peek(regs::FCTRL.at);
+        let vlnctrl = regs.peek(regs::VLNCTRL.at);
+        let mcst = regs.peek(regs::MCSTCTRL.at);
+        let table = |row: &Row<Ixgbe>| {
             let mut table = Box::new([0; 128]);
-            table.iter_mut().zip(0..).for_each(|(word, n)| *word = regs.peek(base + 4 * n));
+            table.iter_mut().zip(0..).for_each(|(word, n)| *word = regs.peek(row.nth(n)));
             table
         };
         let hashed = mcst & 4 != 0;
@@ -116,14 +99,14 @@ impl Filters {
             multicast_all: fctrl & 0x100 != 0,
             broadcast: fctrl & 0x400 != 0,
             addresses: (0..128).filter_map(|n| address(regs, n)).collect(),
-            multicast: hashed.then(|| table(MTA)),
-            unicast: hashed.then(|| table(UTA)),
+            multicast: hashed.then(|| table(&regs::MTA)),
+            unicast: hashed.then(|| table(&regs::UTA)),
             hash_shift: 36 - (mcst & 3),
-            vlans: (vlnctrl & 1 << 30 != 0).then(|| table(VFTA)),
+            vlans: (vlnctrl & 1 << 30 != 0).then(|| table(&regs::VFTA)),
             ether_types: (0..8).filter_map(|n| EtherType::load(regs, n)).collect(),
             tuples,
             rss: Rss::load(regs, kind, old.and_then(|old| old.rss)),
-            hash_in_descriptor: regs.peek(RXCSUM) & 0x2000 != 0,
+            hash_in_descriptor: regs.peek(regs::RXCSUM.at) & 0x2000 != 0,
         }
     }
 
@@ -201,14 +184,14 @@ impl Filters {
 }
 
 /// An exact address, if its valid bit is set.
-fn address(regs: &RegisterFile<Effect>, n: u32) -> Option<u64> {
-    let high = regs.peek(RAL + 8 * n + 4);
-    (high >> 31 == 1).then(|| u64::from(regs.peek(RAL + 8 * n)) | u64::from(high & 0xffff) << 32)
+fn address(regs: &RegisterFile<Ixgbe>, n: u32) -> Option<u64> {
+    let high = regs.peek(regs::RAH.nth(n));
+    (high >> 31 == 1).then(|| u64::from(regs.peek(regs::RAL.nth(n))) | u64::from(high & 0xffff) << 32)
 }
 
 impl EtherType {
-    fn load(regs: &RegisterFile<Effect>, n: u32) -> Option<Self> {
-        let (filter, select) = (regs.peek(ETQF + 4 * n), regs.peek(ETQS + 4 * n));
+    fn load(regs: &RegisterFile<Ixgbe>, n: u32) -> Option<Self> {
+        let (filter, select) = (regs.peek(regs::ETQF.nth(n)), regs.peek(regs::ETQS.nth(n)));
         (filter >> 31 == 1).then(|| EtherType {
             ethertype: filter as u16,
             index: n as u8,
@@ -220,19 +203,19 @@ impl EtherType {
 
 impl Tuple {
     /// FTQF: a set mask bit leaves the field out (§8.2.3.7.16 to .20).
-    fn load(regs: &RegisterFile<Effect>, n: u32) -> Option<Self> {
-        let at = |base: u32| regs.peek(base + 4 * n);
-        let ftqf = at(FTQF);
+    fn load(regs: &RegisterFile<Ixgbe>, n: u32) -> Option<Self> {
+        let at = |row: &Row<Ixgbe>| regs.peek(row.nth(n));
+        let ftqf = at(&regs::FTQF);
         let wanted = |bit: u32| ftqf >> bit & 1 == 0;
-        let ports = at(0x0e400).to_le_bytes();
+        let ports = at(&regs::SDPQF).to_le_bytes();
         (ftqf >> 31 == 1).then(|| Tuple {
             priority: ftqf >> 2 & 7,
-            src: wanted(25).then(|| at(0x0e000).to_le_bytes()),
-            dst: wanted(26).then(|| at(0x0e200).to_le_bytes()),
+            src: wanted(25).then(|| at(&regs::SAQF).to_le_bytes()),
+            dst: wanted(26).then(|| at(&regs::DAQF).to_le_bytes()),
             sport: wanted(27).then_some([ports[0], ports[1]]),
             dport: wanted(28).then_some([ports[2], ports[3]]),
             protocol: wanted(29).then(|| [Some(L4::Tcp), Some(L4::Udp), Some(L4::Sctp), None][(ftqf & 3) as usize]),
-            queue: (at(0x0e800) >> 21 & 0x7f) as u16,
+            queue: (at(&regs::L34T_IMIR) >> 21 & 0x7f) as u16,
         })
     }
 
@@ -248,19 +231,19 @@ impl Tuple {
 }
 
 impl Rss {
-    fn load(regs: &RegisterFile<Effect>, kind: Kind, old: Option<Self>) -> Option<Self> {
-        let mrqc = regs.peek(MRQC);
+    fn load(regs: &RegisterFile<Ixgbe>, kind: Kind, old: Option<Self>) -> Option<Self> {
+        let mrqc = regs.peek(regs::MRQC.at);
         if !matches!(mrqc & 0xf, 1 | 4 | 5 | 0xa | 0xb) {
             return None;
         }
         let mut key = [0; 40];
         for (bytes, n) in key.chunks_exact_mut(4).zip(0..) {
-            bytes.copy_from_slice(&regs.peek(RSSRK + 4 * n).to_le_bytes());
+            bytes.copy_from_slice(&regs.peek(regs::RSSRK.nth(n)).to_le_bytes());
         }
         // X550: 512 entries of 6 bits; before, 128 of 4.
         let x550 = kind == Kind::X550;
         let more = if x550 { 96 } else { 0 };
-        let words = (0..32).map(|n| RETA + 4 * n).chain((0..more).map(|n| ERETA + 4 * n));
+        let words = (0..32).map(|n| regs::RETA.nth(n)).chain((0..more).map(|n| regs::ERETA.nth(n)));
         let mask = if x550 { 0x3f } else { 0x0f };
         let table = words.flat_map(|at| regs.peek(at).to_le_bytes()).map(|entry| entry & mask).collect();
         let toeplitz = match old {

@@ -10,6 +10,7 @@
 //! EICR's. A cause fires on its edge: when it is set while enabled, or enabled
 //! while set. What EITR holds back fires when its interval is over.
 
+use super::regs::{self, EIAC, EIAM, EIAM_EX, GPIE};
 use super::{Ixgbe, Picos};
 
 /// A frame was dropped for want of descriptors.
@@ -25,12 +26,6 @@ const OTHER: u32 = 1 << 31;
 /// The queue causes of EICR.
 const QUEUES: u32 = 0xffff;
 
-const EIAC: u32 = 0x00810;
-const EIAM: u32 = 0x00890;
-const EIAM_EX: u32 = 0x00ad0;
-const GPIE: u32 = 0x00898;
-const IVAR: u32 = 0x00900;
-const IVAR_MISC: u32 = 0x00a00;
 /// GPIE: MSI-X mode, and masking by EIAM when a message is sent.
 const MSIX_MODE: u32 = 1 << 4;
 const EIAME: u32 = 1 << 30;
@@ -80,11 +75,11 @@ impl Ixgbe {
     /// Reads IVAR into vectors; which of them exist is the driver's affair.
     pub(super) fn load_ivar(&mut self) {
         for q in 0..128usize {
-            let entry = self.regs.peek(IVAR + 2 * (q as u32 & !1)) >> (16 * (q & 1));
+            let entry = self.regs.peek(regs::IVAR.nth(q as u32 / 2)) >> (16 * (q & 1));
             self.irq.rx[q] = entry as u8;
             self.irq.tx[q] = (entry >> 8) as u8;
         }
-        let misc = self.regs.peek(IVAR_MISC);
+        let misc = self.regs.peek(regs::IVAR_MISC.at);
         (self.irq.timer, self.irq.misc) = (misc as u8, (misc >> 8) as u8);
     }
 
@@ -120,7 +115,7 @@ impl Ixgbe {
     /// The vector of other causes: IVAR_MISC in MSI-X mode, else the only one.
     fn vector_of(&self, bits: u32) -> u64 {
         let entry = if bits & TCP_TIMER != 0 { self.irq.timer } else { self.irq.misc };
-        match self.regs.peek(GPIE) & MSIX_MODE != 0 {
+        match self.regs.peek(GPIE.at) & MSIX_MODE != 0 {
             true if entry & VALID != 0 => 1 << (entry & 63),
             true => 0,
             false => 1,
@@ -130,9 +125,9 @@ impl Ixgbe {
     /// Reading EICR clears it and masks what EIAM names (§8.2.3.5.1).
     pub(super) fn read_eicr(&mut self) -> u32 {
         let causes = self.irq.eicr();
-        let cleared = if self.regs.peek(GPIE) & OCD != 0 { 0x3fff_0000 } else { !0 };
+        let cleared = if self.regs.peek(GPIE.at) & OCD != 0 { 0x3fff_0000 } else { !0 };
         self.clear_causes(cleared);
-        self.mask_off(u64::from(self.regs.peek(EIAM) & causes & QUEUES), self.regs.peek(EIAM) & causes);
+        self.mask_off(u64::from(self.regs.peek(EIAM.at) & causes & QUEUES), self.regs.peek(EIAM.at) & causes);
         causes
     }
 
@@ -156,7 +151,7 @@ impl Ixgbe {
 
     /// Software sets causes (§8.2.3.5.2). With EIAM they are enabled too.
     pub(super) fn write_eics(&mut self, bits: u32) {
-        let named = self.regs.peek(EIAM) & bits;
+        let named = self.regs.peek(EIAM.at) & bits;
         self.irq.queue_mask |= u64::from(named & QUEUES);
         self.irq.other_mask |= named & !QUEUES;
         self.set_queues(u64::from(bits & QUEUES));
@@ -164,7 +159,7 @@ impl Ixgbe {
     }
 
     pub(super) fn write_eics_ex(&mut self, half: u16, bits: u32) {
-        let named = self.regs.peek(EIAM_EX + 4 * u32::from(half)) & bits;
+        let named = self.regs.peek(EIAM_EX.nth(half.into())) & bits;
         self.irq.queue_mask |= u64::from(named) << (32 * half);
         self.set_queues(u64::from(bits) << (32 * half));
     }
@@ -208,7 +203,7 @@ impl Ixgbe {
 
     /// Sends what is due.
     pub(super) fn deliver(&mut self, now: Picos) {
-        if self.regs.peek(GPIE) & MSIX_MODE == 0 {
+        if self.regs.peek(GPIE.at) & MSIX_MODE == 0 {
             self.deliver_single(now);
             return;
         }
@@ -252,15 +247,15 @@ impl Ixgbe {
     /// A message clears what EIAC lists, and with EIAME masks what EIAM lists.
     /// Vectors above 15 have no bit in EICR: they always clear (§7.3.1.4).
     fn sent_message(&mut self, vector: u64, other: u32) {
-        let clear = self.regs.peek(EIAC);
+        let clear = self.regs.peek(EIAC.at);
         let above = if vector > u64::from(QUEUES) { vector } else { 0 };
         self.irq.queues &= !(vector & (u64::from(clear & QUEUES) | above));
         self.irq.other &= !(other & clear);
-        if self.regs.peek(GPIE) & EIAME != 0 {
-            let ex = u64::from(self.regs.peek(EIAM_EX)) | u64::from(self.regs.peek(EIAM_EX + 4)) << 32;
-            let named = ex | u64::from(self.regs.peek(EIAM) & QUEUES);
+        if self.regs.peek(GPIE.at) & EIAME != 0 {
+            let ex = u64::from(self.regs.peek(EIAM_EX.at)) | u64::from(self.regs.peek(EIAM_EX.nth(1))) << 32;
+            let named = ex | u64::from(self.regs.peek(EIAM.at) & QUEUES);
             let queue = if self.irq.queues & vector != 0 || other == 0 { vector } else { 0 };
-            self.mask_off(queue & named, other & self.regs.peek(EIAM));
+            self.mask_off(queue & named, other & self.regs.peek(EIAM.at));
         }
     }
 
@@ -268,8 +263,7 @@ impl Ixgbe {
     /// (§8.2.3.5.12: bits 11:3 in units of 2 us).
     fn throttled(&mut self, vector: u16, now: Picos) -> bool {
         const UNIT: Picos = 2_000_000;
-        let eitr = if vector < 24 { 0x00820 + 4 * u32::from(vector) } else { 0x12300 + 4 * (u32::from(vector) - 24) };
-        let interval = Picos::from(self.regs.peek(eitr) >> 3 & 0x1ff) * UNIT;
+        let interval = Picos::from(self.regs.peek(regs::EITR.nth(vector.into())) >> 3 & 0x1ff) * UNIT;
         let next = &mut self.irq.next[usize::from(vector)];
         if interval != 0 && now < *next {
             return true;
@@ -278,12 +272,13 @@ impl Ixgbe {
         false
     }
 
-    /// IVAR entries that name a vector the function does not have.
-    pub(super) fn check_ivar(&mut self, offset: u32) {
-        let entries = self.regs.peek(offset).to_le_bytes();
-        let msix = self.regs.peek(GPIE) & MSIX_MODE != 0;
-        if msix && entries.iter().any(|e| e & VALID != 0 && u16::from(e & 63) >= self.board.bus.interrupts.count()) {
+    /// IVAR was written; an entry may name a vector that the function does not have.
+    pub(super) fn ivar_written(&mut self, entries: u32) {
+        let msix = self.regs.peek(GPIE.at) & MSIX_MODE != 0;
+        let beyond = |e: u8| e & VALID != 0 && u16::from(e & 63) >= self.board.bus.interrupts.count();
+        if msix && entries.to_le_bytes().into_iter().any(beyond) {
             self.board.violations.note("IVAR names a vector that there is not");
         }
+        self.load_ivar();
     }
 }

@@ -8,17 +8,9 @@
 //! ```
 
 use super::irq::LSC;
+use super::regs::{AUTOC, AUTOC2, CTRL, ESDP, HLREG0, I2CCTL, I2CCTL_X550, MACC, MSCA, MSRWD};
 use super::sfp::Lines;
 use super::{Ixgbe, Kind, Picos};
-
-const CTRL: u32 = 0x00000;
-const ESDP: u32 = 0x00020;
-const HLREG0: u32 = 0x04240;
-const MSCA: u32 = 0x0425c;
-const MSRWD: u32 = 0x04260;
-const AUTOC: u32 = 0x042a0;
-const AUTOC2: u32 = 0x042a8;
-const MACC: u32 = 0x04330;
 
 /// AUTOC: force link up, restart auto-negotiation.
 const FLU: u32 = 1;
@@ -64,7 +56,7 @@ impl Ixgbe {
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
         let forced = self.board.port.looping && self.link_forced();
-        let light = self.board.port.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2) & LINK_DISABLE == 0;
+        let light = self.board.port.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2.at) & LINK_DISABLE == 0;
         let up = forced || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
             if !light && !forced {
@@ -77,13 +69,13 @@ impl Ixgbe {
 
     fn link_forced(&self) -> bool {
         match self.kind {
-            Kind::I82599 => self.regs.peek(AUTOC) & FLU != 0,
-            Kind::X540 | Kind::X550 => self.regs.peek(MACC) & FLU != 0,
+            Kind::I82599 => self.regs.peek(AUTOC.at) & FLU != 0,
+            Kind::X540 | Kind::X550 => self.regs.peek(MACC.at) & FLU != 0,
         }
     }
 
     fn laser_on(&self) -> bool {
-        self.kind != Kind::I82599 || self.regs.peek(ESDP) & (SDP3 | SDP3 << 8) != SDP3 | SDP3 << 8
+        self.kind != Kind::I82599 || self.regs.peek(ESDP.at) & (SDP3 | SDP3 << 8) != SDP3 | SDP3 << 8
     }
 
     fn set_link(&mut self, up: bool) {
@@ -103,11 +95,11 @@ impl Ixgbe {
         if self.link.up && !lost { UP | SPEED_10G | ALIGNED } else { 0 }
     }
 
-    /// AUTOC, AUTOC2, MACC were written.
-    pub(super) fn link_written(&mut self, offset: u32) {
-        let value = self.regs.peek(offset);
-        if offset == AUTOC && value & AN_RESTART != 0 {
-            self.regs.poke(AUTOC, value & !AN_RESTART);
+    /// AUTOC was written.
+    pub(super) fn autoc_written(&mut self) {
+        let value = self.regs.peek(AUTOC.at);
+        if value & AN_RESTART != 0 {
+            self.regs.poke(AUTOC.at, value & !AN_RESTART);
             self.restart_link();
         }
         self.poll_link();
@@ -115,7 +107,7 @@ impl Ixgbe {
 
     /// ESDP as it reads: outputs as written, inputs as the board drives them.
     pub(super) fn read_esdp(&self) -> u32 {
-        let value = self.regs.peek(ESDP);
+        let value = self.regs.peek(ESDP.at);
         let outputs = value >> 8 & 0xff;
         // A module sits in the cage; the other inputs are low.
         let inputs = if self.kind == Kind::I82599 { SDP2 } else { 0 };
@@ -123,29 +115,29 @@ impl Ixgbe {
     }
 
     /// I2CCTL: both lines, as driven and as they are.
-    pub(super) fn write_i2c(&mut self, offset: u32, value: u32) {
-        self.regs.poke(offset, value);
-        let Some(sfp) = &mut self.sfp else { return };
-        if offset == 0x28 {
+    pub(super) fn write_i2c(&mut self, value: u32) {
+        self.regs.poke(I2CCTL.at, value);
+        if let Some(sfp) = &mut self.sfp {
             sfp.drive(Lines { clock: value & 2 != 0, data: value & 8 != 0 });
         }
     }
 
-    pub(super) fn read_i2c(&self, offset: u32) -> u32 {
-        let value = self.regs.peek(offset);
+    pub(super) fn read_i2c(&self) -> u32 {
+        let value = self.regs.peek(I2CCTL.at);
         let data = self.sfp.as_ref().is_none_or(|sfp| sfp.data());
-        if offset == 0x28 {
-            let clock = value >> 1 & 1;
-            value & !5 | clock | u32::from(data && value & 8 != 0) << 2
-        } else {
-            // X550: clock in 14, clock out 9, data in 12, data out 10; nobody on the bus.
-            value & !0x5000 | (value & 0x200) << 5 | (value & 0x400) << 2
-        }
+        let clock = value >> 1 & 1;
+        value & !5 | clock | u32::from(data && value & 8 != 0) << 2
+    }
+
+    /// X550: clock in 14, clock out 9, data in 12, data out 10; nobody on the bus.
+    pub(super) fn read_i2c_x550(&self) -> u32 {
+        let value = self.regs.peek(I2CCTL_X550.at);
+        value & !0x5000 | (value & 0x200) << 5 | (value & 0x400) << 2
     }
 
     /// MDIO, clause 45 (§3.7.2.2): address cycle, then read or write.
     pub(super) fn write_msca(&mut self, value: u32) {
-        self.regs.poke(MSCA, value & !MDI_CMD);
+        self.regs.poke(MSCA.at, value & !MDI_CMD);
         if value & MDI_CMD == 0 {
             return;
         }
@@ -153,12 +145,12 @@ impl Ixgbe {
         match value >> 26 & 3 {
             0 => self.link.mdio = value as u16,
             1 => {
-                let data = self.regs.peek(MSRWD) as u16;
+                let data = self.regs.peek(MSRWD.at) as u16;
                 self.phy_write(phy, device, self.link.mdio, data);
             }
             2 | 3 => {
                 let data = self.phy_read(phy, device, self.link.mdio);
-                self.regs.poke(MSRWD, self.regs.peek(MSRWD) & 0xffff | u32::from(data) << 16);
+                self.regs.poke(MSRWD.at, self.regs.peek(MSRWD.at) & 0xffff | u32::from(data) << 16);
             }
             _ => {}
         }
@@ -210,19 +202,19 @@ impl Ixgbe {
     pub(super) fn control_written(&mut self) {
         const RST: u32 = 1 << 26;
         const LNK_RST: u32 = 1 << 3;
-        let value = self.regs.peek(CTRL);
+        let value = self.regs.peek(CTRL.at);
         if value & RST != 0 {
             self.software_reset();
         }
         if value & LNK_RST != 0 {
             self.link_reset();
         }
-        self.regs.poke(CTRL, value & !(RST | LNK_RST));
+        self.regs.poke(CTRL.at, value & !(RST | LNK_RST));
     }
 
     /// HLREG0.LPBK decides where frames go.
     pub(super) fn load_loopback(&mut self) {
-        self.board.port.looping = self.regs.peek(HLREG0) & LPBK != 0;
+        self.board.port.looping = self.regs.peek(HLREG0.at) & LPBK != 0;
         self.poll_link();
     }
 }

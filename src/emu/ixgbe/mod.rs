@@ -47,14 +47,14 @@ use self::filter::Filters;
 use self::irq::Irq;
 use self::link::Link;
 pub use self::models::{Kind, MODELS};
-use self::regs::Effect;
+pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::sfp::Sfp;
 use self::tx::Transmit;
 use super::access::{self, Words};
 use super::card::factory_address;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Spec};
+use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Registers, Reset, Spec, Violations};
 use std::collections::BTreeMap;
 
 /// Queues each way.
@@ -65,13 +65,13 @@ const VECTORS: u16 = 64;
 
 /// Pages that hold rings' registers: receive queues 0 to 63 and 64 to 127,
 /// transmit queues likewise.
-const DOORBELL_PAGES: [u32; 4] = [0x01000, 0x0d000, 0x06000, 0x07000];
+const DOORBELL_PAGES: [u32; 4] = [regs::RDBAL.at, regs::RDBAL.nth(64), regs::TDBAL.at, regs::TDBAL.nth(64)];
 
 /// One emulated function.
 pub struct Ixgbe {
     board: Board,
     kind: Kind,
-    regs: RegisterFile<Effect>,
+    regs: RegisterFile<Ixgbe>,
     /// A driver has the doorbell pages mapped.
     mapped: bool,
 
@@ -119,10 +119,10 @@ impl Ixgbe {
     /// CTRL.RST: queues, filters, interrupts and statistics start over; the link,
     /// the semaphores and the EEPROM's interface stay (§4.2.1.6).
     fn software_reset(&mut self) {
-        if self.tx.pending() && self.board.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0 {
+        if self.tx.pending() && self.board.bus.memory.bus_master() && self.regs.peek(regs::CTRL.at) & GIO_DIS == 0 {
             self.board.violations.note("reset with packets to send and master access not disabled");
         }
-        self.regs.reset(|row| !stays(row.effect, row.name));
+        self.regs.reset(Reset::Function);
         (self.rx, self.tx) = (Receive::new(), Transmit::new());
         self.board.port.empty_loop();
         self.irq = Irq::new();
@@ -130,7 +130,7 @@ impl Ixgbe {
         self.clock = Clock::new(self.kind);
         self.load_address();
         if self.kind != Kind::I82599 {
-            self.regs.poke(0x03c00, 0x60000);
+            self.regs.poke(regs::RXPBSIZE.at, 0x60000);
         }
         if self.board.nasty {
             self.undefined_values();
@@ -141,28 +141,27 @@ impl Ixgbe {
 
     /// CTRL.LNK_RST: the link starts over with its defaults.
     fn link_reset(&mut self) {
-        self.regs.reset(|row| stays_link(row.effect));
+        self.regs.reset(Reset::Link);
         self.restart_link();
     }
 
     /// The factory address comes from the EEPROM (§6.2.3).
     fn load_address(&mut self) {
         let [a, b, c, d, e, f] = self.eeprom.mac();
-        self.regs.poke(0x0a200, u32::from_le_bytes([a, b, c, d]));
-        self.regs.poke(0x0a204, u32::from_le_bytes([e, f, 0, 0x80]));
+        self.regs.poke(regs::RAL.at, u32::from_le_bytes([a, b, c, d]));
+        self.regs.poke(regs::RAH.at, u32::from_le_bytes([e, f, 0, 0x80]));
     }
 
     /// Registers whose value after reset the datasheet leaves open.
     fn undefined_values(&mut self) {
-        for q in 0..QUEUES {
-            for register in [0x00, 0x04] {
-                self.regs.poke(rx::registers(q) + register, self.board.random.number() as u32);
-                self.regs.poke(tx::registers(q) + register, self.board.random.number() as u32);
+        for n in 0..u32::from(QUEUES) {
+            for register in [regs::RDBAL, regs::TDBAL, regs::RDBAH, regs::TDBAH] {
+                self.regs.poke(register.nth(n), self.board.random.number() as u32);
             }
         }
         for n in 0..128 {
-            for filter in [0x0e000, 0x0e200, 0x0e400] {
-                self.regs.poke(filter + 4 * n, self.board.random.number() as u32);
+            for filter in [regs::SAQF, regs::DAQF, regs::SDPQF] {
+                self.regs.poke(filter.nth(n), self.board.random.number() as u32);
             }
         }
     }
@@ -176,17 +175,17 @@ impl Ixgbe {
         self.stale = false;
         let old = std::mem::take(&mut self.filters);
         self.filters = Filters::load(&self.regs, self.kind, Some(old));
-        let hlreg0 = self.regs.peek(0x04240);
+        let hlreg0 = self.regs.peek(regs::HLREG0.at);
         // Both lengths count the FCS.
-        let jumbo = (self.regs.peek(0x04268) >> 16) as usize;
+        let jumbo = (self.regs.peek(regs::MAXFRS.at) >> 16) as usize;
         self.rx.longest = if hlreg0 & JUMBOEN != 0 { jumbo.saturating_sub(4) } else { 1514 };
         self.rx.strip_crc = hlreg0 & RXCRCSTRP != 0;
         self.tx.pad = hlreg0 & TXPADEN != 0;
-        let dmatxctl = self.regs.peek(0x04a80);
+        let dmatxctl = self.regs.peek(regs::DMATXCTL.at);
         self.tx.vlan_type = (dmatxctl >> 16) as u16;
         self.tx.on = dmatxctl & TE != 0;
-        let flags = self.regs.peek(0x04a88);
-        self.tx.tcp_flags = [flags as u16, (flags >> 16) as u16, self.regs.peek(0x04a8c) as u16];
+        let flags = self.regs.peek(regs::DTXTCPFLGL.at);
+        self.tx.tcp_flags = [flags as u16, (flags >> 16) as u16, self.regs.peek(regs::DTXTCPFLGH.at) as u16];
         self.rx.stamp_all = self.stamps_all();
         self.rx.on = self.receive_enabled();
         self.load_ivar();
@@ -196,20 +195,18 @@ impl Ixgbe {
     /// STATUS: bus mastering is on and was not told to stop; port 0.
     fn status(&self) -> u32 {
         const GIO: u32 = 1 << 19;
-        let master = self.board.bus.memory.bus_master() && self.regs.peek(0) & GIO_DIS == 0;
+        let master = self.board.bus.memory.bus_master() && self.regs.peek(regs::CTRL.at) & GIO_DIS == 0;
         if master { GIO } else { 0 }
     }
 
     /// Queues that were enabled or disabled by a store to a mapped page.
     fn look_at_pages(&mut self) {
         for q in 0..QUEUES {
-            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
-            if enabled(rx::registers(q)) != self.rx.queues[usize::from(q)].enabled {
-                self.rx_queue_written(q, rx::registers(q) + 0x28);
+            if self.rx_wanted(q) != self.rx.queues[usize::from(q)].enabled {
+                self.rx_queue_written(q);
             }
-            let enabled = |at: u32| self.regs.peek(at + 0x28) & rx::ENABLE != 0;
-            if enabled(tx::registers(q)) != self.tx.queues[usize::from(q)].enabled {
-                self.tx_queue_written(q, tx::registers(q) + 0x28);
+            if self.tx_wanted(q) != self.tx.queues[usize::from(q)].enabled {
+                self.tx_queue_written(q);
             }
         }
     }
@@ -218,98 +215,15 @@ impl Ixgbe {
 /// CTRL.GIO_DIS: no new master accesses.
 const GIO_DIS: u32 = 1 << 2;
 
-/// What CTRL.RST does not touch.
-fn stays(effect: Effect, name: &str) -> bool {
-    stays_link(effect)
-        || matches!(effect, Effect::Eec | Effect::Swsm | Effect::Esdp | Effect::I2c | Effect::Hicr)
-        || matches!(name, "GSSR" | "FWSM" | "FACTPS" | "FLA" | "ANLP1" | "MMNGC" | "WUS" | "EEMNGCTL")
-}
-
-/// What only CTRL.LNK_RST touches.
-fn stays_link(effect: Effect) -> bool {
-    matches!(effect, Effect::Autoc | Effect::Links)
+impl Registers for Ixgbe {
+    fn registers(&mut self, _: u16) -> (&RegisterFile<Self>, &mut Violations) {
+        (&self.regs, &mut self.board.violations)
+    }
 }
 
 impl Words for Ixgbe {
     const SIZE: u32 = regs::SIZE;
     const WIDE_WRITES: bool = true;
-
-    fn read_register(&mut self, offset: u32) -> u32 {
-        let Some(hit) = self.regs.find(offset, &mut self.board.violations) else { return self.regs.read(offset) };
-        match hit.effect {
-            Effect::Status => self.status(),
-            Effect::Timer => (self.board.now / 1_000_000) as u32,
-            Effect::Esdp => self.read_esdp(),
-            Effect::I2c => self.read_i2c(offset),
-            Effect::Links => self.read_links(),
-            Effect::Eicr => self.read_eicr(),
-            Effect::Eics => self.read_eics(),
-            Effect::Eims => self.read_eims(),
-            Effect::EimsEx => self.read_eims_ex(hit.number),
-            Effect::Eimc | Effect::EimcEx | Effect::EicsEx => 0,
-            Effect::Eec => self.read_eec(),
-            Effect::Swsm => self.read_swsm(),
-            Effect::Hicr => self.read_hicr(),
-            Effect::SecStat => 1,
-            Effect::Counter => {
-                if self.mapped {
-                    self.show_queue_counters(offset);
-                }
-                self.regs.read(offset)
-            }
-            Effect::Clock => self.read_clock(offset),
-            Effect::RxStamp | Effect::TxStamp => {
-                self.unlock_stamp(hit.effect == Effect::RxStamp);
-                self.regs.read(offset)
-            }
-            Effect::RxQueue if self.regs.stored(offset) == rx::registers(hit.number) + 0x10 => {
-                let queue = &self.rx.queues[usize::from(hit.number)];
-                if queue.enabled { queue.head } else { self.regs.read(offset) }
-            }
-            Effect::TxQueue if offset == tx::registers(hit.number) + 0x10 => {
-                let queue = &self.tx.queues[usize::from(hit.number)];
-                if queue.enabled { queue.ring.head } else { self.regs.read(offset) }
-            }
-            _ => self.regs.read(offset),
-        }
-    }
-
-    fn write_register(&mut self, offset: u32, value: u32) {
-        let hit = self.regs.find(offset, &mut self.board.violations);
-        match hit.map(|hit| (hit.effect, hit.number)) {
-            Some((Effect::Eicr, _)) => return self.clear_causes(value),
-            Some((Effect::Eics, _)) => return self.write_eics(value),
-            Some((Effect::Eims, _)) => return self.write_eims(value),
-            Some((Effect::Eimc, _)) => return self.write_eimc(value),
-            Some((Effect::EicsEx, half)) => return self.write_eics_ex(half, value),
-            Some((Effect::EimsEx, half)) => return self.write_eims_ex(half, value),
-            Some((Effect::EimcEx, half)) => return self.write_eimc_ex(half, value),
-            Some((Effect::Msca, _)) => return self.write_msca(value),
-            Some((Effect::I2c, _)) => return self.write_i2c(offset, value),
-            _ => {}
-        }
-        self.regs.write(offset, value, &mut self.board.violations);
-        let Some(hit) = hit else { return };
-        match hit.effect {
-            Effect::Config => {
-                self.stale = true;
-                if (0x900..0xa04).contains(&offset) {
-                    self.check_ivar(offset);
-                    self.load_ivar();
-                }
-            }
-            Effect::RxQueue => self.rx_queue_written(hit.number, self.regs.stored(offset)),
-            Effect::TxQueue => self.tx_queue_written(hit.number, offset),
-            Effect::Ctrl => self.control_written(),
-            Effect::Autoc | Effect::Esdp => self.link_written(offset),
-            Effect::Eerd | Effect::Eewr => self.eeprom_written(offset),
-            Effect::Hicr => self.host_command(),
-            Effect::FdirCtrl => self.fdir_control(),
-            Effect::FdirCmd => self.fdir_command(),
-            Effect::Clock => self.write_clock(offset, value),
-            _ => {}
-        }
-    }
 }
 
 impl Model for Ixgbe {
@@ -360,7 +274,7 @@ impl Model for Ixgbe {
     }
 
     fn reset(&mut self) {
-        self.regs.reset(|_| true);
+        self.regs.power_on();
         self.software_reset();
         self.link_reset();
     }

@@ -1,14 +1,8 @@
 //! Access to the EEPROM and to the firmware (82599 §6.3, §8.2.3.2; X550 reads
 //! its EEPROM through the firmware's command buffer only).
 
+use super::regs::{EEC, EERD, EEWR, FLEX_MNG, HICR, RXCTRL, SWSM};
 use super::{Ixgbe, Kind};
-
-const EEC: u32 = 0x10010;
-const EERD: u32 = 0x10014;
-const EEWR: u32 = 0x10018;
-const HICR: u32 = 0x15f00;
-const FLEX_MNG: u32 = 0x15800;
-const SWSM: u32 = 0x10140;
 
 /// EEC: request and grant; present and auto-read done; size in words, 1 << (n + 6).
 const REQUEST: u32 = 1 << 6;
@@ -28,50 +22,51 @@ const VALID: u32 = 4;
 
 impl Ixgbe {
     pub(super) fn read_eec(&self) -> u32 {
-        let value = self.regs.peek(EEC);
+        let value = self.regs.peek(EEC.at);
         let grant = if value & REQUEST != 0 { GRANT } else { 0 };
         let done = if value & UPDATE != 0 { UPDATE_DONE } else { 0 };
         value & 0xf | value & REQUEST | grant | PRESENT | SIZE | done
     }
 
-    /// A word is read or written through EERD or EEWR, at once.
-    pub(super) fn eeprom_written(&mut self, offset: u32) {
-        let value = self.regs.peek(offset);
-        if value & START == 0 {
-            return;
+    /// A word is read through EERD, at once.
+    pub(super) fn eerd_written(&mut self) {
+        let value = self.regs.peek(EERD.at);
+        if value & START != 0 {
+            let data = self.eeprom.word(address(value));
+            self.regs.poke(EERD.at, value & 0xffff & !START | DONE | u32::from(data) << 16);
         }
-        let address = (value >> 2 & 0x3fff) as usize;
-        let data = match offset {
-            EERD => self.eeprom.word(address),
-            _ => (value >> 16) as u16,
-        };
-        if offset == EEWR {
-            self.eeprom.set_word(address, data);
+    }
+
+    /// A word is written through EEWR, at once.
+    pub(super) fn eewr_written(&mut self) {
+        let value = self.regs.peek(EEWR.at);
+        if value & START != 0 {
+            self.eeprom.set_word(address(value), (value >> 16) as u16);
+            self.regs.poke(EEWR.at, value & !START | DONE);
         }
-        self.regs.poke(offset, value & 0xffff & !START | DONE | u32::from(data) << 16);
     }
 
     /// SWSM.SMBI is set by reading it (§10.5.4): who read a zero owns it.
     pub(super) fn read_swsm(&mut self) -> u32 {
-        let value = self.regs.peek(SWSM);
-        self.regs.poke(SWSM, value | 1);
+        let value = self.regs.peek(SWSM.at);
+        self.regs.poke(SWSM.at, value | 1);
         value
     }
 
     pub(super) fn read_hicr(&self) -> u32 {
         let enabled = if self.kind == Kind::X550 { ENABLED } else { 0 };
-        self.regs.peek(HICR) & !ENABLED | enabled
+        self.regs.peek(HICR.at) & !ENABLED | enabled
     }
 
     /// HICR.C: the firmware takes the command in FLEX_MNG, and answers there.
     pub(super) fn host_command(&mut self) {
-        let control = self.regs.peek(HICR);
+        let control = self.regs.peek(HICR.at);
         if control & COMMAND == 0 || self.kind != Kind::X550 {
             return;
         }
         let mut buffer = [0; 16];
         for (bytes, n) in buffer.chunks_exact_mut(4).zip(0..) {
-            bytes.copy_from_slice(&self.regs.peek(FLEX_MNG + 4 * n).to_le_bytes());
+            bytes.copy_from_slice(&self.regs.peek(FLEX_MNG.nth(n)).to_le_bytes());
         }
         match buffer[0] {
             // Read EEPROM: byte address and length, big-endian.
@@ -84,18 +79,18 @@ impl Ixgbe {
             }
             // Driver information, PHY and link requests, RX disable: status 1, success.
             0xde => {
-                self.regs.poke(0x03000, self.regs.peek(0x03000) & !1);
+                self.regs.poke(RXCTRL.at, self.regs.peek(RXCTRL.at) & !1);
                 self.rx.on = self.receive_enabled();
                 self.host_success();
             }
             _ => self.host_success(),
         }
-        self.regs.poke(HICR, control & !COMMAND | VALID);
+        self.regs.poke(HICR.at, control & !COMMAND | VALID);
     }
 
     fn host_success(&mut self) {
         // Byte 2 is the return status: 1, success.
-        self.regs.poke(FLEX_MNG, self.regs.peek(FLEX_MNG) & 0xff00_ffff | 1 << 16);
+        self.regs.poke(FLEX_MNG.at, self.regs.peek(FLEX_MNG.at) & 0xff00_ffff | 1 << 16);
     }
 
     /// The data follows the 12 bytes of command.
@@ -105,7 +100,12 @@ impl Ixgbe {
         for (at, n) in (0..words).step_by(2).zip(0..) {
             let low = u32::from(self.eeprom.word(address + at));
             let high = if at + 1 < words { u32::from(self.eeprom.word(address + at + 1)) } else { 0 };
-            self.regs.poke(FLEX_MNG + 12 + 4 * n, low | high << 16);
+            self.regs.poke(FLEX_MNG.nth(3 + n), low | high << 16);
         }
     }
+}
+
+/// The word's address in EERD and EEWR.
+fn address(value: u32) -> usize {
+    (value >> 2 & 0x3fff) as usize
 }

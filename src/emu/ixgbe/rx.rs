@@ -13,10 +13,11 @@
 
 use super::super::frame::{self, L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
+use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations};
+use super::clock::RX_STAMP;
 use super::filter::Route;
 use super::irq::RX_MISS;
-use super::regs::Effect;
+use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
 use super::stats::{self, Good, QueueGood, Shown};
 use super::{Ixgbe, Kind, QUEUES};
 use crate::dma::Iova;
@@ -106,11 +107,6 @@ impl Receive {
     }
 }
 
-/// Offset of a receive queue's registers.
-pub fn registers(q: u16) -> u32 {
-    if q < 64 { 0x01000 + 0x40 * u32::from(q) } else { 0x0d000 + 0x40 * (u32::from(q) - 64) }
-}
-
 /// What became of a frame.
 enum Fate {
     Taken,
@@ -122,11 +118,11 @@ enum Fate {
 
 impl RxQueue {
     /// Reads the queue's registers as it is enabled (§4.6.7.1).
-    pub fn enable(&mut self, q: u16, regs: &RegisterFile<Effect>, kind: Kind, violations: &mut Violations) {
-        let at = |register: u32| regs.peek(registers(q) + register);
-        let (srrctl, rxdctl) = (at(0x14), at(0x28));
+    pub fn enable(&mut self, q: u16, regs: &RegisterFile<Ixgbe>, kind: Kind, violations: &mut Violations) {
+        let at = |register: &Row<Ixgbe>| regs.peek(register.nth(q.into()));
+        let (srrctl, rxdctl) = (at(&SRRCTL), at(&RXDCTL));
         let buffer = (srrctl & 0x1f) * 1024;
-        if at(8) == 0 || at(8) % 128 != 0 {
+        if at(&RDLEN) == 0 || at(&RDLEN) % 128 != 0 {
             violations.note("RDLEN is not a multiple of 128");
         }
         if !matches!(srrctl >> 25 & 7, 0 | 1 | 2 | 5) {
@@ -134,10 +130,10 @@ impl RxQueue {
         }
         *self = RxQueue {
             enabled: true,
-            base: u64::from(at(0) & !0x7f) | u64::from(at(4)) << 32,
-            count: at(8) / 16,
-            head: at(0x10),
-            tail: at(0x10),
+            base: u64::from(at(&RDBAL) & !0x7f) | u64::from(at(&RDBAH)) << 32,
+            count: at(&RDLEN) / 16,
+            head: at(&RDH),
+            tail: at(&RDH),
             // 0 is 2 KiB, as legacy drivers leave it.
             buffer: if buffer == 0 { 2048 } else { buffer },
             legacy: srrctl >> 25 & 7 == 0,
@@ -170,21 +166,21 @@ impl RxQueue {
     }
 
     /// Registers that may change while it is enabled.
-    pub fn update(&mut self, q: u16, regs: &RegisterFile<Effect>) {
-        self.drop = regs.peek(registers(q) + 0x14) & DROP_EN != 0;
-        self.strip_vlan = regs.peek(registers(q) + 0x28) & VME != 0;
+    pub fn update(&mut self, q: u16, regs: &RegisterFile<Ixgbe>) {
+        self.drop = regs.peek(SRRCTL.nth(q.into())) & DROP_EN != 0;
+        self.strip_vlan = regs.peek(RXDCTL.nth(q.into())) & VME != 0;
     }
 
     /// Free descriptors; looks at the tail if fewer than `need` are known.
     #[inline]
-    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
+    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) -> u32 {
         let known = self.distance(self.tail);
         if known >= need { known } else { self.look(known, q, regs, violations) }
     }
 
     #[cold]
-    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) -> u32 {
-        let tail = regs.peek(registers(q) + 0x18) & 0xffff;
+    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) -> u32 {
+        let tail = regs.peek(RDT.nth(q.into())) & 0xffff;
         if tail >= self.count {
             violations.note("RDT is outside the ring");
             return known;
@@ -299,7 +295,7 @@ impl Ixgbe {
         let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(headers.vlan);
         if !accepted {
             if long {
-                self.regs.count(stats::ROC, 1);
+                self.regs.count(regs::ROC.at, 1);
                 self.board.port.done(true);
             } else {
                 self.board.port.pass_over();
@@ -332,7 +328,7 @@ impl Ixgbe {
                     };
                     self.board.used.untagged += u64::from(changed.strip);
                     changed.apply(frame, &mut self.rx.changed);
-                    let latched = route.time && self.clock.latch_rx(at, &self.regs);
+                    let latched = route.time && self.clock.latch(at, &self.regs, RX_STAMP);
                     let status = changed.status() | if latched { TS } else { 0 };
                     queue.deliver(&self.board.bus.memory, &self.rx.changed, [words[0], words[1] | u64::from(status)]);
                 }
@@ -389,15 +385,42 @@ impl Ixgbe {
         }
     }
 
+    /// RDH of queue `q`.
+    pub(super) fn rx_head(&mut self, q: u16) -> u32 {
+        let queue = &self.rx.queues[usize::from(q)];
+        if queue.enabled { queue.head } else { self.regs.peek(RDH.nth(q.into())) }
+    }
+
+    /// Whether RXDCTL enables queue `q`, which it may do before the card knows.
+    pub(super) fn rx_wanted(&self, q: u16) -> bool {
+        self.regs.peek(RXDCTL.nth(q.into())) & ENABLE != 0
+    }
+
+    /// Base or length of queue `q` was written.
+    pub(super) fn rx_base_written(&mut self, q: u16) {
+        if self.rx.queues[usize::from(q)].enabled && self.rx_wanted(q) {
+            self.board.violations.note("base or length of an enabled receive queue written");
+        }
+        self.rx_queue_written(q);
+    }
+
+    /// RDH of queue `q` was written. DPDK writes it once more behind the enable bit.
+    pub(super) fn rx_head_written(&mut self, q: u16, head: u32) {
+        if self.rx.queues[usize::from(q)].enabled && self.rx_wanted(q) {
+            self.rx.queues[usize::from(q)].rewind(head & 0xffff, &mut self.board.violations);
+        }
+        self.rx_queue_written(q);
+    }
+
     /// RXDCTL or another register of queue `q` was written.
-    pub(super) fn rx_queue_written(&mut self, q: u16, offset: u32) {
-        let on = self.regs.peek(registers(q) + 0x28) & ENABLE != 0;
+    pub(super) fn rx_queue_written(&mut self, q: u16) {
+        let on = self.rx_wanted(q);
         let queue = &mut self.rx.queues[usize::from(q)];
         match (queue.enabled, on) {
             (false, true) => {
                 queue.enable(q, &self.regs, self.kind, &mut self.board.violations);
                 // In a page that is mapped, nobody knows which came first.
-                let [head, tail] = [0x10, 0x18].map(|register| self.regs.peek(registers(q) + register));
+                let [head, tail] = [RDH, RDT].map(|register| self.regs.peek(register.nth(q.into())));
                 if tail != head && !self.mapped {
                     self.board.violations.note("RDT written before the queue was enabled");
                 }
@@ -405,19 +428,11 @@ impl Ixgbe {
             (true, false) => {
                 queue.flush(&self.board.bus.memory);
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
-                self.regs.poke(registers(q) + 0x10, 0);
-                self.regs.poke(registers(q) + 0x18, 0);
+                self.regs.poke(RDH.nth(q.into()), 0);
+                self.regs.poke(RDT.nth(q.into()), 0);
                 *queue = RxQueue::default();
             }
-            (true, true) => {
-                match offset.wrapping_sub(registers(q)) {
-                    0..0x0c => self.board.violations.note("base or length of an enabled receive queue written"),
-                    // DPDK writes the head once more behind the enable bit.
-                    0x10 => queue.rewind(self.regs.peek(offset), &mut self.board.violations),
-                    _ => {}
-                }
-                queue.update(q, &self.regs);
-            }
+            (true, true) => queue.update(q, &self.regs),
             (false, false) => {}
         }
         self.rx.on = self.receive_enabled();
@@ -427,8 +442,8 @@ impl Ixgbe {
     pub(super) fn receive_enabled(&self) -> bool {
         const RXEN: u32 = 1;
         const RX_DIS: u32 = 2;
-        self.regs.peek(0x03000) & RXEN != 0
-            && self.regs.peek(0x08d00) & RX_DIS == 0
+        self.regs.peek(RXCTRL.at) & RXEN != 0
+            && self.regs.peek(SECRXCTRL.at) & RX_DIS == 0
             && self.rx.queues.iter().any(|queue| queue.enabled)
     }
 }

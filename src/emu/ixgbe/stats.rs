@@ -1,22 +1,10 @@
 //! Statistics (82599 §7.11, §8.2.3.23): counted for a step, then added to the
 //! registers, which clear when they are read.
 
-use super::super::RegisterFile;
+use super::super::{RegisterFile, Row};
 use super::Ixgbe;
-use super::regs::Effect;
+use super::regs::{self, QBRC_H, QBRC_L, QPRC, QPRDC, RQSMR, TQSM};
 use std::collections::BTreeSet;
-
-/// MPC: frames that no packet buffer had room for.
-const MPC: u32 = 0x03fa0;
-const QPRDC: u32 = 0x01430;
-const QPRC: u32 = 0x01030;
-const QBRC: u32 = 0x01034;
-const QPTC: u32 = 0x08680;
-const QBTC: u32 = 0x08700;
-const RQSMR: u32 = 0x02300;
-const TQSM: u32 = 0x08600;
-/// Frames that were too long.
-pub const ROC: u32 = 0x040ac;
 
 /// Good frames of one direction in one step.
 #[derive(Default)]
@@ -75,36 +63,44 @@ impl Ixgbe {
         if rx.frames != 0 {
             // Received octets leave the FCS out when it is stripped.
             let octets = if self.rx.strip_crc { rx.bytes - 4 * u64::from(rx.frames) } else { rx.bytes };
-            self.add(&rx, [0x04074, 0x04078, 0x0407c, 0x0405c], 0x04088, octets);
-            self.regs.count(0x040d0, rx.frames);
-            self.regs.count36(0x040c0, rx.bytes);
-            self.regs.count(0x02f50, rx.frames);
-            self.regs.count36(0x02f54, octets);
+            self.add(&rx, [&regs::GPRC, &regs::BPRC, &regs::MPRC, &regs::PRC64], &regs::GORCL, octets);
+            self.regs.count(regs::TPR.at, rx.frames);
+            self.regs.count36(regs::TORL.at, rx.bytes);
+            self.regs.count(regs::RXDGPC.at, rx.frames);
+            self.regs.count36(regs::RXDGBCL.at, octets);
         }
         let tx = std::mem::take(&mut self.tx.good);
         if tx.frames != 0 {
-            self.add(&tx, [0x04080, 0x040f4, 0x040f0, 0x040d8], 0x04090, tx.bytes);
-            self.regs.count(0x040d4, tx.frames);
-            self.regs.count(0x087a0, tx.frames);
-            self.regs.count36(0x087a4, tx.bytes);
+            self.add(&tx, [&regs::GPTC, &regs::BPTC, &regs::MPTC, &regs::PTC64], &regs::GOTCL, tx.bytes);
+            self.regs.count(regs::TPT.at, tx.frames);
+            self.regs.count(regs::TXDGPC.at, tx.frames);
+            self.regs.count36(regs::TXDGBCL.at, tx.bytes);
         }
         let (matched, missed) = (std::mem::take(&mut self.fdir.matched), std::mem::take(&mut self.fdir.missed));
         if matched | missed != 0 {
-            self.regs.count(0x0ee58, matched);
-            self.regs.count(0x0ee5c, missed);
+            self.regs.count(regs::FDIRMATCH.at, matched);
+            self.regs.count(regs::FDIRMISS.at, missed);
         }
+    }
+
+    /// A counter is read, and with that begins anew.
+    pub(super) fn read_counter(&mut self, at: u32) -> u32 {
+        if self.mapped {
+            self.show_queue_counters(at);
+        }
+        self.regs.take(at)
     }
 
     /// A driver that has the receive queues' pages mapped reads their counters
     /// without the card noticing, so reading cannot clear them. They show what came
     /// up to the moment when the driver began to read its counters: with the first
     /// other one that it reads, and anew with the first that it reads again.
-    pub(super) fn show_queue_counters(&mut self, read: u32) {
+    fn show_queue_counters(&mut self, read: u32) {
         if self.rx.shown.by.insert(read) && self.rx.shown.by.len() > 1 {
             return;
         }
         self.rx.shown.by = BTreeSet::from([read]);
-        for register in (0..16).flat_map(|n| [QPRC, QBRC, QBRC + 4, QPRDC].map(|at| at + 0x40 * n)) {
+        for register in (0..16).flat_map(|n| [QPRC, QBRC_L, QBRC_H, QPRDC].map(|row| row.nth(n))) {
             self.regs.poke(register, 0);
         }
         for (q, queue) in self.rx.queues.iter_mut().enumerate() {
@@ -121,40 +117,40 @@ impl Ixgbe {
         }
     }
 
-    /// Frames, broadcasts, multicasts and sizes to registers `at`.
-    fn add(&mut self, good: &Good, at: [u32; 4], octets_at: u32, octets: u64) {
-        let [frames, broadcast, multicast, sizes] = at;
-        self.regs.count(frames, good.frames);
-        self.regs.count(broadcast, good.broadcast);
-        self.regs.count(multicast, good.multicast);
-        for (count, register) in good.sizes.iter().zip((sizes..).step_by(4)) {
+    /// Frames, broadcasts, multicasts and sizes to the registers `to`.
+    fn add(&mut self, good: &Good, to: [&Row<Self>; 4], octets_to: &Row<Self>, octets: u64) {
+        let [frames, broadcast, multicast, sizes] = to;
+        self.regs.count(frames.at, good.frames);
+        self.regs.count(broadcast.at, good.broadcast);
+        self.regs.count(multicast.at, good.multicast);
+        for (count, register) in good.sizes.iter().zip((sizes.at..).step_by(4)) {
             self.regs.count(register, *count);
         }
-        self.regs.count36(octets_at, octets);
+        self.regs.count36(octets_to.at, octets);
     }
 }
 
 /// The counter that queue `q` is mapped to: 4 queues in a register, 8 bits each.
-fn counter(regs: &RegisterFile<Effect>, map: u32, q: u16) -> u32 {
-    regs.peek(map + u32::from(q & !3)) >> (8 * (q & 3)) & 0xf
+fn counter(regs: &RegisterFile<Ixgbe>, map: &Row<Ixgbe>, q: u16) -> u32 {
+    regs.peek(map.nth(u32::from(q / 4))) >> (8 * (q & 3)) & 0xf
 }
 
 /// Adds a receive queue's step to its counter.
-pub fn count_rx_queue(regs: &RegisterFile<Effect>, q: u16, good: QueueGood) {
-    let n = counter(regs, RQSMR, q);
-    regs.count(QPRC + 0x40 * n, good.frames);
-    regs.count36(QBRC + 0x40 * n, good.bytes);
-    regs.count(QPRDC + 0x40 * n, good.lost);
+pub fn count_rx_queue(regs: &RegisterFile<Ixgbe>, q: u16, good: QueueGood) {
+    let n = counter(regs, &RQSMR, q);
+    regs.count(QPRC.nth(n), good.frames);
+    regs.count36(QBRC_L.nth(n), good.bytes);
+    regs.count(QPRDC.nth(n), good.lost);
 }
 
 /// Adds a transmit queue's step to its counter.
-pub fn count_tx_queue(regs: &RegisterFile<Effect>, q: u16, good: QueueGood) {
-    let n = counter(regs, TQSM, q);
-    regs.count(QPTC + 4 * n, good.frames);
-    regs.count36(QBTC + 8 * n, good.bytes);
+pub fn count_tx_queue(regs: &RegisterFile<Ixgbe>, q: u16, good: QueueGood) {
+    let n = counter(regs, &TQSM, q);
+    regs.count(regs::QPTC.nth(n), good.frames);
+    regs.count36(regs::QBTC_L.nth(n), good.bytes);
 }
 
 /// A frame found the packet buffer full.
-pub fn count_missed(regs: &RegisterFile<Effect>) {
-    regs.count(MPC, 1);
+pub fn count_missed(regs: &RegisterFile<Ixgbe>) {
+    regs.count(regs::MPC.at, 1);
 }

@@ -15,9 +15,9 @@ use super::super::offload::Sums;
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::tx_ring::{Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::{RegisterFile, Violations};
+use super::super::{RegisterFile, Row, Violations};
 use super::offload::{self, Context};
-use super::regs::Effect;
+use super::regs::{TDBAH, TDBAL, TDH, TDLEN, TDT, TDWBAH, TDWBAL, TXDCTL};
 use super::stats::{self, Good, QueueGood};
 use super::{Ixgbe, QUEUES};
 
@@ -96,21 +96,16 @@ impl Transmit {
     }
 }
 
-/// Offset of a transmit queue's registers.
-pub fn registers(q: u16) -> u32 {
-    0x06000 + 0x40 * u32::from(q)
-}
-
 impl TxQueue {
-    fn enable(&mut self, q: u16, regs: &RegisterFile<Effect>, violations: &mut Violations) {
-        let at = |register: u32| regs.peek(registers(q) + register);
-        let write_back = at(0x38);
-        if at(8) == 0 || at(8) % 128 != 0 {
+    fn enable(&mut self, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) {
+        let at = |register: &Row<Ixgbe>| regs.peek(register.nth(q.into()));
+        let write_back = at(&TDWBAL);
+        if at(&TDLEN) == 0 || at(&TDLEN) % 128 != 0 {
             violations.note("TDLEN is not a multiple of 128");
         }
-        let address = u64::from(write_back & !3) | u64::from(at(0x3c)) << 32;
-        let base = u64::from(at(0) & !0x7f) | u64::from(at(4)) << 32;
-        let ring = TxRing::new(base, at(8) / 16, at(0x10), (write_back & 1 == 1).then_some(address));
+        let address = u64::from(write_back & !3) | u64::from(at(&TDWBAH)) << 32;
+        let base = u64::from(at(&TDBAL) & !0x7f) | u64::from(at(&TDBAH)) << 32;
+        let ring = TxRing::new(base, at(&TDLEN) / 16, at(&TDH), (write_back & 1 == 1).then_some(address));
         *self = TxQueue { enabled: true, ring, ..TxQueue::default() };
         if self.ring.head >= self.ring.count {
             violations.note("TDH is outside the ring");
@@ -212,9 +207,36 @@ impl Ixgbe {
         }
     }
 
+    /// TDH of queue `q`.
+    pub(super) fn tx_head(&mut self, q: u16) -> u32 {
+        let queue = &self.tx.queues[usize::from(q)];
+        if queue.enabled { queue.ring.head } else { self.regs.peek(TDH.nth(q.into())) }
+    }
+
+    /// Whether TXDCTL enables queue `q`, which it may do before the card knows.
+    pub(super) fn tx_wanted(&self, q: u16) -> bool {
+        self.regs.peek(TXDCTL.nth(q.into())) & ENABLE != 0
+    }
+
+    /// Base or length of queue `q` was written.
+    pub(super) fn tx_base_written(&mut self, q: u16) {
+        if self.tx.queues[usize::from(q)].enabled && self.tx_wanted(q) {
+            self.board.violations.note("base or length of an enabled transmit queue written");
+        }
+        self.tx_queue_written(q);
+    }
+
+    /// TDH of queue `q` was written.
+    pub(super) fn tx_head_written(&mut self, q: u16, head: u32) {
+        if self.tx.queues[usize::from(q)].enabled && self.tx_wanted(q) {
+            self.tx.queues[usize::from(q)].rewind(head & 0xffff, &mut self.board.violations);
+        }
+        self.tx_queue_written(q);
+    }
+
     /// TXDCTL or another register of queue `q` was written.
-    pub(super) fn tx_queue_written(&mut self, q: u16, offset: u32) {
-        let on = self.regs.peek(registers(q) + 0x28) & ENABLE != 0;
+    pub(super) fn tx_queue_written(&mut self, q: u16) {
+        let on = self.tx_wanted(q);
         let queue = &mut self.tx.queues[usize::from(q)];
         match (queue.enabled, on) {
             (false, true) => {
@@ -223,17 +245,12 @@ impl Ixgbe {
             }
             (true, false) => {
                 stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
-                self.regs.poke(registers(q) + 0x10, 0);
-                self.regs.poke(registers(q) + 0x18, 0);
+                self.regs.poke(TDH.nth(q.into()), 0);
+                self.regs.poke(TDT.nth(q.into()), 0);
                 *queue = TxQueue::default();
                 self.tx.turns.stop(q);
             }
-            (true, true) => match offset.wrapping_sub(registers(q)) {
-                0..0x0c => self.board.violations.note("base or length of an enabled transmit queue written"),
-                0x10 => queue.rewind(self.regs.peek(offset), &mut self.board.violations),
-                _ => {}
-            },
-            (false, false) => {}
+            (true, true) | (false, false) => {}
         }
     }
 }
@@ -246,7 +263,7 @@ impl Transmitter for Ixgbe {
 
     #[inline]
     fn look(&mut self, q: u16) {
-        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(registers(q) + 0x18)) {
+        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(TDT.nth(q.into()))) {
             self.board.violations.note("TDT is outside the ring");
         }
     }

@@ -2,7 +2,7 @@
 //! device configuration; features are agreed on here, and queues turned on.
 
 use super::features::{ACCESS_PLATFORM, EVENT_IDX, INDIRECT_DESC, NEEDS, RING_PACKED, VERSION_1};
-use super::regs::{self, Field, NOTIFY_AT};
+use super::regs::{self, Field, NOTIFY_AT, QueueField};
 use super::{Agreed, NO_VECTOR, PAIRS, QUEUES, Queue, Ring, Virtio, known_vector};
 
 /// Bits of device_status (§2.1).
@@ -65,7 +65,7 @@ impl Virtio {
     }
 
     fn read_common(&mut self, offset: u32, size: u8) -> u64 {
-        let Some(&(at, width, name, field, _)) = regs::row(offset) else { return 0 };
+        let Some(&(at, width, name, field)) = regs::row(offset) else { return 0 };
         if at != offset || width != size {
             self.board.violations.note(format!("read of {name} that is not of {width} bytes"));
         }
@@ -82,11 +82,13 @@ impl Virtio {
             Field::Status => u64::from(self.common.status),
             Field::Generation => u64::from(self.common.generation),
             Field::QueueSelect => u64::from(self.common.select),
-            Field::QueueSize => of(|queue| u64::from(queue.size)),
-            Field::QueueVector => queue.map_or(u64::from(NO_VECTOR), |queue| u64::from(queue.vector)),
-            Field::QueueEnable => of(|queue| u64::from(queue.ring.is_some())),
+            Field::Queue(QueueField::Size) => of(|queue| u64::from(queue.size)),
+            Field::Queue(QueueField::Vector) => queue.map_or(u64::from(NO_VECTOR), |queue| u64::from(queue.vector)),
+            Field::Queue(QueueField::Enable) => of(|queue| u64::from(queue.ring.is_some())),
+            Field::Queue(QueueField::Address(n, upper)) => {
+                queue.map_or(0, |queue| half(queue.addresses[usize::from(n)], upper.into()))
+            }
             Field::NotifyOff => u64::from(self.common.select),
-            Field::Address(n, upper) => queue.map_or(0, |queue| half(queue.addresses[usize::from(n)], upper.into())),
         }
     }
 
@@ -113,13 +115,9 @@ impl Virtio {
     }
 
     fn write_common(&mut self, offset: u32, size: u8, value: u64) {
-        let Some(&(at, width, name, field, writable)) = regs::row(offset) else { return };
+        let Some(&(at, width, name, field)) = regs::row(offset) else { return };
         if at != offset || width != size {
             self.board.violations.note(format!("write to {name} that is not of {width} bytes"));
-            return;
-        }
-        if !writable {
-            self.board.violations.note(format!("write to read-only {name}"));
             return;
         }
         match field {
@@ -129,7 +127,10 @@ impl Virtio {
             Field::ConfigVector => self.common.config_vector = known_vector(value as u16),
             Field::Status => self.write_status(value as u8),
             Field::QueueSelect => self.common.select = value as u16,
-            _ => self.write_queue(field, value),
+            Field::Queue(field) => self.write_queue(field, value),
+            Field::DeviceFeature | Field::NumQueues | Field::Generation | Field::NotifyOff => {
+                self.board.violations.note(format!("write to read-only {name}"));
+            }
         }
     }
 
@@ -191,34 +192,33 @@ impl Virtio {
         agreed
     }
 
-    fn write_queue(&mut self, field: Field, value: u64) {
+    fn write_queue(&mut self, field: QueueField, value: u64) {
         let Some(queue) = self.queues.get_mut(usize::from(self.common.select)) else {
             self.board.violations.note("field of a queue that does not exist written");
             return;
         };
         if queue.ring.is_some() {
             // Its vector may change.
-            if field != Field::QueueVector {
+            if field != QueueField::Vector {
                 self.board.violations.note("field of a queue that is on written");
                 return;
             }
         }
         match field {
-            Field::QueueSize => {
+            QueueField::Size => {
                 if value == 0 || value > u64::from(queue.size) {
                     self.board.violations.note("queue_size of 0 or more than there are");
                 } else {
                     queue.size = value as u16;
                 }
             }
-            Field::QueueVector => queue.vector = known_vector(value as u16),
-            Field::Address(n, upper) => {
+            QueueField::Vector => queue.vector = known_vector(value as u16),
+            QueueField::Address(n, upper) => {
                 let shift = 32 * u32::from(upper);
                 let address = &mut queue.addresses[usize::from(n)];
                 *address = *address & !(0xffff_ffff << shift) | value << shift;
             }
-            Field::QueueEnable => self.enable(value),
-            _ => {}
+            QueueField::Enable => self.enable(value),
         }
     }
 

@@ -2,6 +2,8 @@
 //! a field. An access that is not to a whole field at its own width is a
 //! violation (§4.1.3.1).
 
+use QueueField::{Address, Enable, Size, Vector};
+
 /// What a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -23,42 +25,49 @@ pub enum Field {
     Generation,
     /// Which queue the rest is of.
     QueueSelect,
-    /// Its size.
-    QueueSize,
-    /// Its vector.
-    QueueVector,
-    /// Whether it is on.
-    QueueEnable,
+    /// Something of that queue.
+    Queue(QueueField),
     /// Its place among notifications.
     NotifyOff,
+}
+
+/// What a field of a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueField {
+    /// Its size.
+    Size,
+    /// Its vector.
+    Vector,
+    /// Whether it is on.
+    Enable,
     /// A half of one of its addresses: which address, which half.
     Address(u8, u8),
 }
 
-/// Offset, bytes, name, field, whether the driver may write it.
-pub type Row = (u32, u8, &'static str, Field, bool);
+/// Offset, bytes, name, field.
+pub type Row = (u32, u8, &'static str, Field);
 
 /// The common structure.
 pub const COMMON: &[Row] = &[
-    (0x00, 4, "device_feature_select", Field::DeviceFeatureSelect, true),
-    (0x04, 4, "device_feature", Field::DeviceFeature, false),
-    (0x08, 4, "driver_feature_select", Field::DriverFeatureSelect, true),
-    (0x0c, 4, "driver_feature", Field::DriverFeature, true),
-    (0x10, 2, "config_msix_vector", Field::ConfigVector, true),
-    (0x12, 2, "num_queues", Field::NumQueues, false),
-    (0x14, 1, "device_status", Field::Status, true),
-    (0x15, 1, "config_generation", Field::Generation, false),
-    (0x16, 2, "queue_select", Field::QueueSelect, true),
-    (0x18, 2, "queue_size", Field::QueueSize, true),
-    (0x1a, 2, "queue_msix_vector", Field::QueueVector, true),
-    (0x1c, 2, "queue_enable", Field::QueueEnable, true),
-    (0x1e, 2, "queue_notify_off", Field::NotifyOff, false),
-    (0x20, 4, "queue_desc", Field::Address(0, 0), true),
-    (0x24, 4, "queue_desc+4", Field::Address(0, 1), true),
-    (0x28, 4, "queue_driver", Field::Address(1, 0), true),
-    (0x2c, 4, "queue_driver+4", Field::Address(1, 1), true),
-    (0x30, 4, "queue_device", Field::Address(2, 0), true),
-    (0x34, 4, "queue_device+4", Field::Address(2, 1), true),
+    (0x00, 4, "device_feature_select", Field::DeviceFeatureSelect),
+    (0x04, 4, "device_feature", Field::DeviceFeature),
+    (0x08, 4, "driver_feature_select", Field::DriverFeatureSelect),
+    (0x0c, 4, "driver_feature", Field::DriverFeature),
+    (0x10, 2, "config_msix_vector", Field::ConfigVector),
+    (0x12, 2, "num_queues", Field::NumQueues),
+    (0x14, 1, "device_status", Field::Status),
+    (0x15, 1, "config_generation", Field::Generation),
+    (0x16, 2, "queue_select", Field::QueueSelect),
+    (0x18, 2, "queue_size", Field::Queue(Size)),
+    (0x1a, 2, "queue_msix_vector", Field::Queue(Vector)),
+    (0x1c, 2, "queue_enable", Field::Queue(Enable)),
+    (0x1e, 2, "queue_notify_off", Field::NotifyOff),
+    (0x20, 4, "queue_desc", Field::Queue(Address(0, 0))),
+    (0x24, 4, "queue_desc+4", Field::Queue(Address(0, 1))),
+    (0x28, 4, "queue_driver", Field::Queue(Address(1, 0))),
+    (0x2c, 4, "queue_driver+4", Field::Queue(Address(1, 1))),
+    (0x30, 4, "queue_device", Field::Queue(Address(2, 0))),
+    (0x34, 4, "queue_device+4", Field::Queue(Address(2, 1))),
 ];
 
 /// Bytes of the common structure.
@@ -124,7 +133,7 @@ mod tests {
     #[test]
     fn the_fields_fill_the_structure_without_a_gap() {
         let mut at = 0;
-        for (offset, bytes, name, ..) in COMMON {
+        for (offset, bytes, name, _) in COMMON {
             assert_eq!(*offset, at, "{name}");
             at += u32::from(*bytes);
         }

@@ -160,7 +160,7 @@ pub fn init_rxq(card: &mut Ef10, input: &[u8]) -> Answer {
     if let Some(evq) = card.evq(ring.evq) {
         evq.users += 1;
     }
-    card.window(queue).poke(super::super::regs::RX_DESC_UPD, 0);
+    card.window(queue).poke(super::super::regs::RX_DESC_UPD.at, 0);
     card.rx.queues[usize::from(queue)] = Some(RxQueue::new(ring, flags));
     Ok(Vec::new())
 }
@@ -186,7 +186,7 @@ pub fn init_txq(card: &mut Ef10, input: &[u8]) -> Answer {
     }
     let window = card.window(queue);
     for word in 0..4 {
-        window.poke(super::super::regs::TX_DESC_UPD + 4 * word, 0);
+        window.poke(super::super::regs::TX_DESC_UPD.at + 4 * word, 0);
     }
     let ctpio = card.kind.ctpio();
     card.tx.queues[usize::from(queue)] = Some(TxQueue::new(ring, flags, ctpio));
