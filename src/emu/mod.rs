@@ -36,6 +36,7 @@ pub mod native;
 pub mod offload;
 mod port;
 mod regs;
+mod rx_ring;
 pub mod segment;
 mod spec;
 mod stages;

@@ -19,7 +19,7 @@
 //! [`Row::gives`] for reads, [`Row::takes`] and [`Row::then`] for writes. Everything
 //! else, reserved bits and access modes included, is the same for all and lives here.
 
-use super::Violations;
+use super::{DoorbellPage, Violations};
 use crate::pci::Page;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -273,6 +273,16 @@ impl<M> RegisterFile<M> {
         let file = Self { rows, pages: Page::row(words.div_ceil(1024)), index };
         file.power_on();
         file
+    }
+
+    /// Bytes of registers.
+    pub fn size(&self) -> u64 {
+        4096 * self.pages.len() as u64
+    }
+
+    /// Pages of them at these offsets of a BAR, for a driver to have mapped.
+    pub fn doorbells(&self, bar: u8, at: &[u32]) -> Vec<DoorbellPage> {
+        at.iter().map(|&at| DoorbellPage { bar, offset: at.into(), words: self.page(at).clone() }).collect()
     }
 
     /// The page of registers that `offset` lies in.

@@ -53,7 +53,7 @@ pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::switch::Switch;
 use self::tx::Transmit;
-use super::access::{self, Words};
+use super::access;
 use super::card::factory_address;
 use super::transmit::transmit;
 use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Row, Spec, Violations};
@@ -221,11 +221,6 @@ impl Registers for I40e {
     }
 }
 
-impl Words for I40e {
-    const SIZE: u32 = regs::SIZE;
-    const WIDE_WRITES: bool = false;
-}
-
 impl Model for I40e {
     fn board(&self) -> &Board {
         &self.board
@@ -240,7 +235,7 @@ impl Model for I40e {
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        access::write(self, bar, offset, size, value);
+        access::write(self, false, bar, offset, size, value);
     }
 
     fn tick(&mut self) {
@@ -281,8 +276,7 @@ impl Model for I40e {
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
-        let page = |&at: &u32| DoorbellPage { bar: 0, offset: u64::from(at), words: self.regs.page(at).clone() };
-        DOORBELL_PAGES.iter().map(page).collect()
+        self.regs.doorbells(0, &DOORBELL_PAGES)
     }
 
     fn reset(&mut self) {
@@ -292,7 +286,6 @@ impl Model for I40e {
     }
 
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
-        let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
-        self.regs.name(offset)
+        access::name(&self.regs, bar, offset)
     }
 }

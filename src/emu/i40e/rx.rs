@@ -7,10 +7,10 @@
 //!                                 interval is over; the status word last, with Release
 //! ```
 //!
-//! The tail is only looked at when the known free descriptors run out, as a
-//! cache line that the driver writes costs both sides.
+//! The ring itself is in `rx_ring`.
 
 use super::super::frame::{L3, L4, Parsed, Verdict};
+use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
 use super::super::{Picos, RegisterFile, STEP, Translation, Violations, frame};
 use super::fdir::{Action, Filter, Refusal};
@@ -18,8 +18,6 @@ use super::hmc::{RX_CONTEXT, Way, field};
 use super::regs::{QRX_ENA, QRX_TAIL};
 use super::stats::Good;
 use super::{I40e, QUEUES, filter};
-use crate::dma::Iova;
-use std::sync::atomic::Ordering;
 
 /// Buffers that a frame may lie in.
 const CHAIN_MAX: u32 = 5;
@@ -52,22 +50,11 @@ pub struct RxQueue {
     pub enabled: bool,
     /// The context's bytes.
     pub context: [u8; RX_CONTEXT],
-    base: Iova,
-    count: u32,
-    /// Next descriptor to fill, and the first that is the driver's.
-    head: u32,
-    tail: u32,
-    /// Bytes that a buffer holds.
-    buffer: u32,
-    /// Descriptors of 32 bytes, else 16.
-    wide: bool,
+    ring: RxRing<4>,
     strip_crc: bool,
     /// A tag that is taken out goes where L2TAG1 is, else L2TAG2.
     first_tag: bool,
     longest: u32,
-    /// Filled descriptors that were not written back: those before `head`.
-    pending: [[u64; 4]; 4],
-    pended: u32,
 }
 
 /// All that receives.
@@ -127,122 +114,44 @@ impl RxQueue {
     fn enable(&mut self, violations: &mut Violations) {
         let context = self.context;
         let at = |lsb, width| field(&context, lsb, width);
+        let buffer = at(102, 7) as u32 * 128;
         *self = RxQueue {
             enabled: true,
             context,
-            base: at(32, 57) << 7,
-            count: at(89, 13) as u32,
-            head: at(0, 13) as u32,
-            tail: at(0, 13) as u32,
-            buffer: at(102, 7) as u32 * 128,
-            wide: at(116, 1) == 1,
+            ring: RxRing::new(at(32, 57) << 7, at(89, 13) as u32, at(0, 13) as u32, buffer, at(116, 1) == 1),
             strip_crc: at(117, 1) == 1,
             first_tag: at(119, 1) == 1,
             longest: at(174, 14) as u32,
             ..RxQueue::default()
         };
-        let sane = self.count >= 32 && self.count.is_multiple_of(32) && self.base != 0 && self.head < self.count;
-        if !sane || self.buffer < 1024 || self.longest == 0 {
+        let (count, head) = (self.ring.count, self.ring.head);
+        let sane = count >= 32 && count.is_multiple_of(32) && at(32, 57) != 0 && head < count;
+        if !sane || buffer < 1024 || self.longest == 0 {
             violations.note("receive queue context without ring, buffer size or maximum");
             self.enabled = false;
         }
         if at(114, 2) != 0 {
             violations.note("receive queue context with header split, which is not modelled");
         }
-        if self.longest > CHAIN_MAX * self.buffer {
+        if self.longest > CHAIN_MAX * buffer {
             violations.note("receive queue context with a maximum of more than five buffers");
         }
+    }
+
+    /// Puts a packet into buffers: all of it or nothing. What belongs to the whole
+    /// packet stands in its last descriptor.
+    #[inline]
+    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 4], violations: &mut Violations) {
+        self.ring.deliver(memory, packet, violations, |len, last| match last {
+            true => [words[0], words[1] | len << 38, words[2], words[3]],
+            false => [0, DD | len << 38, 0, 0],
+        });
     }
 
     /// Free descriptors; looks at the tail if fewer than `need` are known.
     #[inline]
     fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) -> u32 {
-        let known = self.distance(self.tail);
-        if known >= need { known } else { self.look(known, q, regs, violations) }
-    }
-
-    #[cold]
-    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) -> u32 {
-        let tail = regs.peek(QRX_TAIL.nth(q.into()));
-        if tail >= self.count {
-            violations.note("QRX_TAIL is outside the ring");
-            return known;
-        }
-        let free = self.distance(tail);
-        if free < known {
-            violations.note("QRX_TAIL moved backwards over descriptors that the card owns");
-        }
-        self.tail = tail;
-        free
-    }
-
-    #[inline]
-    fn distance(&self, tail: u32) -> u32 {
-        if tail >= self.head { tail - self.head } else { tail + self.count - self.head }
-    }
-
-    #[inline]
-    fn at(&self, n: u32) -> Iova {
-        self.base.wrapping_add(Iova::from(n) << if self.wide { 5 } else { 4 })
-    }
-
-    /// Puts a packet into buffers: all of it or nothing.
-    #[inline]
-    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 4], violations: &mut Violations) {
-        let mut rest = packet;
-        loop {
-            let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
-            if let Some(descriptor) = memory.descriptor(self.at(self.head)) {
-                let buffer = descriptor[0].load(Ordering::Relaxed);
-                if buffer == 0 {
-                    violations.note("receive descriptor without a buffer");
-                } else {
-                    memory.write(buffer, part);
-                }
-            }
-            // What belongs to the whole packet stands in its last descriptor.
-            let length = (part.len() as u64) << 38;
-            let last = more.is_empty();
-            let words = if last { [words[0], words[1] | length, words[2], words[3]] } else { [0, DD | length, 0, 0] };
-            self.complete(memory, words);
-            if last {
-                break;
-            }
-            rest = more;
-        }
-    }
-
-    /// Done with the descriptor at head.
-    #[inline]
-    fn complete(&mut self, memory: &Translation, words: [u64; 4]) {
-        self.pending[self.pended as usize] = words;
-        self.pended += 1;
-        self.head += 1;
-        if self.head == self.count {
-            self.head = 0;
-        }
-        if self.head.is_multiple_of(4) {
-            self.flush(memory);
-        }
-    }
-
-    /// Writes back what was filled; the status words last.
-    #[inline]
-    fn flush(&mut self, memory: &Translation) {
-        let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
-        for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
-            if self.wide
-                && let Some(second) = memory.descriptor(self.at(n).wrapping_add(16))
-            {
-                second[0].store(words[2], Ordering::Relaxed);
-                second[1].store(words[3], Ordering::Relaxed);
-            }
-            if let Some(first) = memory.descriptor(self.at(n)) {
-                first[0].store(words[0], Ordering::Relaxed);
-                first[1].store(words[1], Ordering::Release);
-            }
-        }
-        self.pended = 0;
+        self.ring.free(need, QRX_TAIL.name, || regs.peek(QRX_TAIL.nth(q.into())), violations)
     }
 
     /// The write-back of a packet, without its length.
@@ -258,7 +167,7 @@ impl RxQueue {
             if self.first_tag {
                 words[1] |= L2TAG1P;
                 words[0] |= u64::from(tag) << 16;
-            } else if self.wide {
+            } else if self.ring.wide {
                 words[2] |= L2TAG2P | u64::from(tag) << 48;
             }
         }
@@ -269,7 +178,7 @@ impl RxQueue {
         if let Some(filter) = found.filter {
             words[1] |= FLM;
             match filter.id {
-                Some(id) if self.wide => {
+                Some(id) if self.ring.wide => {
                     words[2] |= FLEXBH_FD;
                     words[3] |= u64::from(id) << 32;
                 }
@@ -409,10 +318,10 @@ impl I40e {
         if !queue.enabled {
             return Fate::Refused;
         }
-        if len as u32 > queue.longest || len as u32 > CHAIN_MAX * queue.buffer {
+        if len as u32 > queue.longest || len as u32 > CHAIN_MAX * queue.ring.buffer {
             return Fate::TooLong;
         }
-        let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
+        let need = queue.ring.buffers(len as u32);
         // A strict card looks each time, to catch a tail that moves backwards.
         let look = if self.board.strict { u32::MAX } else { need };
         if queue.free(look, q, &self.regs, &mut self.board.violations) < need {
@@ -466,10 +375,10 @@ impl I40e {
             // Without an interval that runs, only whole cache lines are written
             // back (and in any case late, now and then).
             if self.board.nasty && (!self.writes_back(q) || self.board.random.below(4) == 0) {
-                self.rx.unflushed |= u128::from(self.rx.queues[usize::from(q)].pended != 0) << q;
+                self.rx.unflushed |= u128::from(self.rx.queues[usize::from(q)].ring.is_pending()) << q;
                 continue;
             }
-            self.rx.queues[usize::from(q)].flush(&self.board.bus.memory);
+            self.rx.queues[usize::from(q)].ring.flush(&self.board.bus.memory);
             self.rx_event(q);
         }
     }
@@ -483,7 +392,7 @@ impl I40e {
             self.rx.queues[usize::from(q)].enable(&mut self.board.violations);
         } else if !on && enabled {
             let queue = &mut self.rx.queues[usize::from(q)];
-            queue.flush(&self.board.bus.memory);
+            queue.ring.flush(&self.board.bus.memory);
             *queue = RxQueue { context: queue.context, ..RxQueue::default() };
             self.rx.unflushed &= !(1 << q);
         }
@@ -525,7 +434,7 @@ impl I40e {
         let queue = &mut self.rx.queues[usize::from(q)];
         if queue.enabled && queue.free(1, q, &self.regs, &mut self.board.violations) > 0 {
             let status = DD | FD | PROGRAMMING | (refusal as u64) << 19;
-            queue.complete(&self.board.bus.memory, [u64::from(id) << 32, status, 0, 0]);
+            queue.ring.complete(&self.board.bus.memory, [u64::from(id) << 32, status, 0, 0]);
             self.rx.unflushed |= 1 << q;
         }
     }

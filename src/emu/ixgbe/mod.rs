@@ -51,7 +51,7 @@ pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::sfp::Sfp;
 use self::tx::Transmit;
-use super::access::{self, Words};
+use super::access;
 use super::card::factory_address;
 use super::transmit::transmit;
 use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Registers, Reset, Spec, Violations};
@@ -221,11 +221,6 @@ impl Registers for Ixgbe {
     }
 }
 
-impl Words for Ixgbe {
-    const SIZE: u32 = regs::SIZE;
-    const WIDE_WRITES: bool = true;
-}
-
 impl Model for Ixgbe {
     fn board(&self) -> &Board {
         &self.board
@@ -240,7 +235,7 @@ impl Model for Ixgbe {
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        access::write(self, bar, offset, size, value);
+        access::write(self, true, bar, offset, size, value);
     }
 
     fn tick(&mut self) {
@@ -264,8 +259,7 @@ impl Model for Ixgbe {
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
-        let page = |&at: &u32| DoorbellPage { bar: 0, offset: u64::from(at), words: self.regs.page(at).clone() };
-        DOORBELL_PAGES.iter().map(page).collect()
+        self.regs.doorbells(0, &DOORBELL_PAGES)
     }
 
     fn mapped(&mut self) {
@@ -280,7 +274,6 @@ impl Model for Ixgbe {
     }
 
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
-        let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
-        self.regs.name(offset)
+        access::name(&self.regs, bar, offset)
     }
 }

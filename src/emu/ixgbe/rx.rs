@@ -7,11 +7,10 @@
 //!                                     status word last, with Release
 //! ```
 //!
-//! The tail is only looked at when the known free descriptors run out: on
-//! silicon it is a register write away, here it is a cache line that the driver
-//! writes, and each look costs both sides.
+//! The ring itself is in `rx_ring`.
 
 use super::super::frame::{self, L3, L4, Parsed, Verdict};
+use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
 use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations};
 use super::clock::RX_STAMP;
@@ -20,8 +19,6 @@ use super::irq::RX_MISS;
 use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
 use super::stats::{self, Good, QueueGood, Shown};
 use super::{Ixgbe, Kind, QUEUES};
-use crate::dma::Iova;
-use std::sync::atomic::Ordering;
 
 /// Status bits of the write-back (§7.1.6.2).
 const DD: u32 = 1;
@@ -50,20 +47,11 @@ const DROP_EN: u32 = 1 << 28;
 pub struct RxQueue {
     /// Receives.
     pub enabled: bool,
-    base: Iova,
-    count: u32,
-    /// Next descriptor to fill, and the first that is the driver's.
-    pub head: u32,
-    tail: u32,
-    /// Bytes that a buffer holds.
-    buffer: u32,
+    ring: RxRing<2>,
     legacy: bool,
     drop: bool,
     strip_vlan: bool,
     longest: u32,
-    /// Filled descriptors that were not written back: those before `head`.
-    pending: [[u64; 2]; 4],
-    pended: u32,
     pub good: QueueGood,
 }
 
@@ -128,36 +116,34 @@ impl RxQueue {
         if !matches!(srrctl >> 25 & 7, 0 | 1 | 2 | 5) {
             violations.note("SRRCTL.DESCTYPE is reserved");
         }
+        let base = u64::from(at(&RDBAL) & !0x7f) | u64::from(at(&RDBAH)) << 32;
+        // 0 is 2 KiB, as legacy drivers leave it.
+        let buffer = if buffer == 0 { 2048 } else { buffer };
         *self = RxQueue {
             enabled: true,
-            base: u64::from(at(&RDBAL) & !0x7f) | u64::from(at(&RDBAH)) << 32,
-            count: at(&RDLEN) / 16,
-            head: at(&RDH),
-            tail: at(&RDH),
-            // 0 is 2 KiB, as legacy drivers leave it.
-            buffer: if buffer == 0 { 2048 } else { buffer },
+            ring: RxRing::new(base, at(&RDLEN) / 16, at(&RDH), buffer, false),
             legacy: srrctl >> 25 & 7 == 0,
             drop: srrctl & DROP_EN != 0,
             strip_vlan: rxdctl & VME != 0,
             longest: if kind != Kind::I82599 && rxdctl & RLPML_EN != 0 { rxdctl & 0x3fff } else { !0 },
             ..RxQueue::default()
         };
-        if self.head >= self.count {
+        if self.ring.head >= self.ring.count {
             violations.note("RDH is outside the ring");
-            self.head = 0;
+            self.ring.head = 0;
         }
     }
 
     /// The head is written while the queue is enabled: fine while it is empty.
     fn rewind(&mut self, head: u32, violations: &mut Violations) {
-        if head == self.head {
+        if head == self.ring.head {
             return;
         }
-        if self.head != self.tail || head >= self.count {
+        if !self.ring.is_empty() || head >= self.ring.count {
             violations.note("RDH of a queue in use written");
             return;
         }
-        (self.head, self.tail) = (head, head);
+        self.ring.rewind(head);
     }
 
     /// What it received since this was last asked.
@@ -171,86 +157,20 @@ impl RxQueue {
         self.strip_vlan = regs.peek(RXDCTL.nth(q.into())) & VME != 0;
     }
 
-    /// Free descriptors; looks at the tail if fewer than `need` are known.
-    #[inline]
-    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) -> u32 {
-        let known = self.distance(self.tail);
-        if known >= need { known } else { self.look(known, q, regs, violations) }
-    }
-
-    #[cold]
-    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) -> u32 {
-        let tail = regs.peek(RDT.nth(q.into())) & 0xffff;
-        if tail >= self.count {
-            violations.note("RDT is outside the ring");
-            return known;
-        }
-        let free = self.distance(tail);
-        if free < known {
-            violations.note("RDT moved backwards over descriptors that the card owns");
-        }
-        self.tail = tail;
-        free
-    }
-
-    #[inline]
-    fn distance(&self, tail: u32) -> u32 {
-        if tail >= self.head { tail - self.head } else { tail + self.count - self.head }
-    }
-
     /// Puts a packet into buffers: all of it or nothing.
     #[inline]
-    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2]) {
-        let mut rest = packet;
-        loop {
-            let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
-            let descriptor = memory.descriptor(self.base + 16 * u64::from(self.head));
-            if let Some(descriptor) = descriptor {
-                memory.write(descriptor[0].load(Ordering::Relaxed), part);
-            }
-            self.complete(memory, write_back(words, part.len(), more.is_empty(), self.legacy));
-            if more.is_empty() {
-                break;
-            }
-            rest = more;
-        }
+    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2], violations: &mut Violations) {
+        let legacy = self.legacy;
+        self.ring.deliver(memory, packet, violations, |len, last| write_back(words, len, last, legacy));
         self.good.frames += 1;
         self.good.bytes += packet.len() as u64;
-    }
-
-    /// Done with the descriptor at head.
-    #[inline]
-    fn complete(&mut self, memory: &Translation, words: [u64; 2]) {
-        self.pending[self.pended as usize] = words;
-        self.pended += 1;
-        self.head += 1;
-        if self.head == self.count {
-            self.head = 0;
-        }
-        if self.head.is_multiple_of(4) {
-            self.flush(memory);
-        }
-    }
-
-    /// Writes back what was filled; the status words last.
-    #[inline]
-    pub fn flush(&mut self, memory: &Translation) {
-        let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
-        for (at, words) in (first..).zip(&self.pending[..self.pended as usize]) {
-            if let Some(descriptor) = memory.descriptor(self.base + 16 * u64::from(at)) {
-                descriptor[0].store(words[0], Ordering::Relaxed);
-                descriptor[1].store(words[1], Ordering::Release);
-            }
-        }
-        self.pended = 0;
     }
 }
 
 /// A descriptor's two words. What belongs to the whole packet stands in its last
 /// descriptor; the others have their length and DD.
 #[inline]
-fn write_back(words: [u64; 2], len: usize, last: bool, legacy: bool) -> [u64; 2] {
-    let len = len as u64;
+fn write_back(words: [u64; 2], len: u64, last: bool, legacy: bool) -> [u64; 2] {
     match (legacy, last) {
         (false, true) => [words[0], words[1] | len << 32],
         (false, false) => [0, u64::from(DD) | len << 32],
@@ -309,17 +229,18 @@ impl Ixgbe {
         let fate = if route.drop || !queue.enabled || len as u32 > queue.longest {
             Fate::Refused
         } else {
-            let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
+            let need = queue.ring.buffers(len as u32);
+            let doorbell = || self.regs.peek(RDT.nth(route.queue.into())) & 0xffff;
             // A strict card looks each time, to catch a tail that moves backwards.
             let look = if self.board.strict { u32::MAX } else { need };
-            if queue.free(look, route.queue, &self.regs, &mut self.board.violations) < need {
+            if queue.ring.free(look, RDT.name, doorbell, &mut self.board.violations) < need {
                 Fate::Full
             } else {
                 let words =
                     describe(self.kind, frame, &headers, &route, queue, self.filters.hash_in_descriptor, looped);
                 let plain = trailer == 0 && !(queue.strip_vlan && headers.vlan.is_some()) && !route.time;
                 if plain {
-                    queue.deliver(&self.board.bus.memory, frame, words);
+                    queue.deliver(&self.board.bus.memory, frame, words, &mut self.board.violations);
                 } else {
                     let changed = Change {
                         strip: queue.strip_vlan && headers.vlan.is_some(),
@@ -330,7 +251,8 @@ impl Ixgbe {
                     changed.apply(frame, &mut self.rx.changed);
                     let latched = route.time && self.clock.latch(at, &self.regs, RX_STAMP);
                     let status = changed.status() | if latched { TS } else { 0 };
-                    queue.deliver(&self.board.bus.memory, &self.rx.changed, [words[0], words[1] | u64::from(status)]);
+                    let words = [words[0], words[1] | u64::from(status)];
+                    queue.deliver(&self.board.bus.memory, &self.rx.changed, words, &mut self.board.violations);
                 }
                 self.rx.good.count(frame, frame.len());
                 Fate::Taken
@@ -377,7 +299,7 @@ impl Ixgbe {
                 continue;
             }
             let queue = &mut self.rx.queues[usize::from(q)];
-            queue.flush(&self.board.bus.memory);
+            queue.ring.flush(&self.board.bus.memory);
             if !self.mapped {
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
             }
@@ -388,7 +310,7 @@ impl Ixgbe {
     /// RDH of queue `q`.
     pub(super) fn rx_head(&mut self, q: u16) -> u32 {
         let queue = &self.rx.queues[usize::from(q)];
-        if queue.enabled { queue.head } else { self.regs.peek(RDH.nth(q.into())) }
+        if queue.enabled { queue.ring.head } else { self.regs.peek(RDH.nth(q.into())) }
     }
 
     /// Whether RXDCTL enables queue `q`, which it may do before the card knows.
@@ -426,7 +348,7 @@ impl Ixgbe {
                 }
             }
             (true, false) => {
-                queue.flush(&self.board.bus.memory);
+                queue.ring.flush(&self.board.bus.memory);
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
                 self.regs.poke(RDH.nth(q.into()), 0);
                 self.regs.poke(RDT.nth(q.into()), 0);
