@@ -5,13 +5,20 @@
 //!        |  registers, doorbells          ^ interrupts
 //!        v                                |
 //!   attach: in this process | ...         |
-//!        |  read write step               |
+//!        |                                |
 //!        v                                |
-//!     Model  one card family  ---- Bus: memory (Translation), interrupts
+//!     Card   configuration space, MSI-X, time, the death of a strict card
+//!        |  read write tick step          |
+//!        v                                |
+//!     Model  one card family, on a Board: Bus: memory (Translation), interrupts
 //!        |  frames
 //!        v
-//!     wire::Mac  line rate, time  ---- wire::Wire: loop, peer, cable, source, tap, ...
+//!     MacPort, wire::Mac  line rate, time  ---- wire::Wire: loop, peer, cable, source, tap, ...
 //! ```
+//!
+//! What a family implements is [`Model`] and a table of its cards. What families
+//! share it takes from here: the [`Board`], register tables, the turns of transmit
+//! queues ([`transmit`]), offloads, frames.
 //!
 //! A model is written from the datasheet's side and never imports the driver:
 //! registers are rows of a table, descriptors are bytes. Whatever a driver does
