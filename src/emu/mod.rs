@@ -150,6 +150,16 @@ pub struct ModelInfo {
 /// of its queues sends: as many one way as the other, like the line.
 const STEP: usize = 64;
 
+/// Numbers of the bits that are set, lowest first.
+#[inline]
+fn bits(mut set: u128) -> impl Iterator<Item = u16> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros() as u16)?;
+        set &= set - 1;
+        Some(lowest)
+    })
+}
+
 /// The cards of each family.
 const FAMILIES: [&[ModelInfo]; 4] = [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, virtio::MODELS];
 

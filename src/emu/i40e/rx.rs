@@ -12,7 +12,7 @@
 use super::super::frame::{L3, L4, Parsed, Verdict};
 use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, STEP, Translation, Violations, frame};
+use super::super::{Picos, RegisterFile, STEP, Translation, Violations, bits, frame};
 use super::fdir::{Action, Filter, Refusal};
 use super::hmc::{RX_CONTEXT, Way, field};
 use super::regs::{QRX_ENA, QRX_TAIL};
@@ -368,10 +368,7 @@ impl I40e {
 
     /// Write-backs and interrupts of the queues that received.
     fn finish_receive(&mut self) {
-        let mut queues = std::mem::take(&mut self.rx.unflushed);
-        while queues != 0 {
-            let q = queues.trailing_zeros() as u16;
-            queues &= queues - 1;
+        for q in bits(std::mem::take(&mut self.rx.unflushed)) {
             // Without an interval that runs, only whole cache lines are written
             // back (and in any case late, now and then).
             if self.board.nasty && (!self.writes_back(q) || self.board.random.below(4) == 0) {

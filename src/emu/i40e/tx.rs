@@ -12,12 +12,12 @@
 //! A context descriptor belongs to the one packet behind it. The ring itself is in
 //! `tx_ring`, whose turn it is in `transmit`.
 
-use super::super::Violations;
 use super::super::offload::{Headers, Offload, Segmentation, Sums, Tag};
 use super::super::segment::Transport;
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::tx_ring::{Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
+use super::super::{Violations, bits};
 use super::fdir::Program;
 use super::hmc::{TX_CONTEXT, Way, field};
 use super::regs::{self, QTX_ENA, QTX_TAIL};
@@ -445,10 +445,8 @@ impl Transmitter for I40e {
                 self.tx.reported |= 1 << q;
             }
         }
-        let mut queues = std::mem::take(&mut self.tx.reported);
-        while queues != 0 {
-            self.tx_event(queues.trailing_zeros() as u16);
-            queues &= queues - 1;
+        for q in bits(std::mem::take(&mut self.tx.reported)) {
+            self.tx_event(q);
         }
     }
 }

@@ -12,7 +12,7 @@
 use super::super::frame::{self, L3, L4, Parsed, Verdict};
 use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations};
+use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations, bits};
 use super::clock::RX_STAMP;
 use super::filter::Route;
 use super::irq::RX_MISS;
@@ -289,10 +289,7 @@ impl Ixgbe {
 
     /// Write-backs, counters and interrupts of the queues that received.
     fn finish_receive(&mut self) {
-        let mut queues = std::mem::take(&mut self.rx.unflushed);
-        while queues != 0 {
-            let q = queues.trailing_zeros() as u16;
-            queues &= queues - 1;
+        for q in bits(std::mem::take(&mut self.rx.unflushed)) {
             if self.board.nasty && self.board.random.number().is_multiple_of(4) {
                 // Late write-back: in some later step.
                 self.rx.unflushed |= 1 << q;

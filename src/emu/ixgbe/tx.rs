@@ -15,7 +15,7 @@ use super::super::offload::Sums;
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::tx_ring::{Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::{RegisterFile, Row, Violations};
+use super::super::{RegisterFile, Row, Violations, bits};
 use super::offload::{self, Context};
 use super::regs::{TDBAH, TDBAL, TDH, TDLEN, TDT, TDWBAH, TDWBAL, TXDCTL};
 use super::stats::{self, Good, QueueGood};
@@ -332,10 +332,8 @@ impl Transmitter for Ixgbe {
                 self.tx.reported |= 1 << q;
             }
         }
-        let mut queues = std::mem::take(&mut self.tx.reported);
-        while queues != 0 {
-            self.tx_event(queues.trailing_zeros() as u16);
-            queues &= queues - 1;
+        for q in bits(std::mem::take(&mut self.tx.reported)) {
+            self.tx_event(q);
         }
     }
 }
