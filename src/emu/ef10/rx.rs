@@ -184,6 +184,7 @@ impl RxQueue {
 }
 
 /// All that receives.
+#[derive(Default)]
 pub struct Receive {
     /// The queues that are initialised, by VI.
     pub queues: Vec<Option<RxQueue>>,
@@ -198,13 +199,7 @@ pub struct Receive {
 impl Receive {
     /// No queues.
     pub fn new() -> Self {
-        Receive {
-            queues: (0..VIS).map(|_| None).collect(),
-            merged: Vec::new(),
-            frame: Vec::new(),
-            targets: Vec::new(),
-            written: Vec::new(),
-        }
+        Receive { queues: (0..VIS).map(|_| None).collect(), ..Receive::default() }
     }
 }
 

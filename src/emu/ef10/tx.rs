@@ -103,6 +103,7 @@ pub struct Outgoing {
 }
 
 /// All that sends.
+#[derive(Default)]
 pub struct Transmit {
     /// The queues that are initialised, by VI.
     pub queues: Vec<Option<TxQueue>>,
@@ -119,13 +120,7 @@ pub struct Transmit {
 impl Transmit {
     /// No queues; who asked for stages still wants them.
     pub fn new(stages: Option<StageLog>) -> Self {
-        Transmit {
-            queues: (0..VIS).map(|_| None).collect(),
-            turns: Turns::default(),
-            out: Outgoing::default(),
-            stages,
-            merged: Vec::new(),
-        }
+        Transmit { queues: (0..VIS).map(|_| None).collect(), stages, ..Transmit::default() }
     }
 }
 

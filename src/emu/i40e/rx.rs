@@ -58,6 +58,7 @@ pub struct RxQueue {
 }
 
 /// All that receives.
+#[derive(Default)]
 pub struct Receive {
     /// The queues.
     pub queues: Vec<RxQueue>,
@@ -77,15 +78,7 @@ pub struct Receive {
 impl Receive {
     /// Queues that are off.
     pub fn new() -> Self {
-        Receive {
-            queues: (0..QUEUES).map(|_| RxQueue::default()).collect(),
-            on: false,
-            stamping: false,
-            good: Good::default(),
-            unflushed: 0,
-            frame: Vec::with_capacity(2048),
-            changed: Vec::new(),
-        }
+        Receive { queues: (0..QUEUES).map(|_| RxQueue::default()).collect(), ..Receive::default() }
     }
 }
 

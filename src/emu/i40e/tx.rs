@@ -81,6 +81,7 @@ impl Default for TxQueue {
 }
 
 /// All that sends.
+#[derive(Default)]
 pub struct Transmit {
     /// The queues.
     pub queues: Vec<TxQueue>,
@@ -95,13 +96,7 @@ pub struct Transmit {
 impl Transmit {
     /// Queues that are off.
     pub fn new() -> Self {
-        Transmit {
-            queues: (0..QUEUES).map(|_| TxQueue::default()).collect(),
-            good: Good::default(),
-            turns: Turns::default(),
-            out: Outgoing::default(),
-            reported: 0,
-        }
+        Transmit { queues: (0..QUEUES).map(|_| TxQueue::default()).collect(), ..Transmit::default() }
     }
 }
 

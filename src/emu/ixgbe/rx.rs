@@ -56,6 +56,7 @@ pub struct RxQueue {
 }
 
 /// All that receives.
+#[derive(Default)]
 pub struct Receive {
     /// The queues.
     pub queues: Vec<RxQueue>,
@@ -74,24 +75,13 @@ pub struct Receive {
     unflushed: u128,
     /// A frame that is changed on its way, and one that is padded.
     changed: Vec<u8>,
-    padded: [u8; MIN_FRAME],
+    padded: Vec<u8>,
 }
 
 impl Receive {
     /// Queues that are off.
     pub fn new() -> Self {
-        Receive {
-            queues: (0..QUEUES).map(|_| RxQueue::default()).collect(),
-            on: false,
-            longest: 0,
-            strip_crc: true,
-            stamp_all: false,
-            good: Good::default(),
-            shown: Shown::default(),
-            unflushed: 0,
-            changed: Vec::new(),
-            padded: [0; MIN_FRAME],
-        }
+        Receive { queues: (0..QUEUES).map(|_| RxQueue::default()).collect(), ..Receive::default() }
     }
 }
 
@@ -203,8 +193,9 @@ impl Ixgbe {
         let Some((frame, at)) = self.board.port.peek(now) else { return false };
         let frame = if frame.len() < MIN_FRAME {
             // Some wires carry what a sending MAC would have padded.
-            self.rx.padded[..frame.len()].copy_from_slice(frame);
-            self.rx.padded[frame.len()..].fill(0);
+            self.rx.padded.clear();
+            self.rx.padded.extend_from_slice(frame);
+            self.rx.padded.resize(MIN_FRAME, 0);
             &self.rx.padded[..]
         } else {
             frame

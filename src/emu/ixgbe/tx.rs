@@ -55,6 +55,7 @@ pub struct TxQueue {
 }
 
 /// All that sends.
+#[derive(Default)]
 pub struct Transmit {
     /// The queues.
     pub queues: Vec<TxQueue>,
@@ -77,17 +78,7 @@ pub struct Transmit {
 impl Transmit {
     /// Queues that are off.
     pub fn new() -> Self {
-        Transmit {
-            queues: (0..QUEUES).map(|_| TxQueue::default()).collect(),
-            on: false,
-            pad: true,
-            vlan_type: 0x8100,
-            tcp_flags: [0; 3],
-            good: Good::default(),
-            turns: Turns::default(),
-            out: Outgoing::default(),
-            reported: 0,
-        }
+        Transmit { queues: (0..QUEUES).map(|_| TxQueue::default()).collect(), ..Transmit::default() }
     }
 
     /// Whether any queue has something to send.

@@ -15,6 +15,7 @@ pub mod status {
 }
 
 /// What the common structure's fields hold that are not a queue's.
+#[derive(Default)]
 pub struct Common {
     /// Which half of the features is shown, and written.
     pub device_select: u32,
@@ -32,19 +33,10 @@ pub struct Common {
     pub isr: u8,
 }
 
-impl Default for Common {
+impl Common {
     /// As after power-on.
-    fn default() -> Self {
-        Common {
-            device_select: 0,
-            driver_select: 0,
-            taken: 0,
-            status: 0,
-            config_vector: NO_VECTOR,
-            generation: 0,
-            select: 0,
-            isr: 0,
-        }
+    pub fn new() -> Self {
+        Common { config_vector: NO_VECTOR, ..Common::default() }
     }
 }
 

@@ -134,7 +134,7 @@ impl Virtio {
             board,
             offered,
             notify: Page::row(1)[0].clone(),
-            common: Common::default(),
+            common: Common::new(),
             features: 0,
             queues: Vec::new(),
             address: factory,
@@ -153,7 +153,7 @@ impl Virtio {
 
     /// Everything as after power-on (§2.4).
     fn restart(&mut self) {
-        (self.common, self.features) = (Common::default(), 0);
+        (self.common, self.features) = (Common::new(), 0);
         self.queues = (0..QUEUES).map(Queue::new).collect();
         self.notify.iter().for_each(|word| word.store(SILENT, Ordering::Relaxed));
         self.address = self.factory;
