@@ -657,7 +657,7 @@ mod tests {
             assert_eq!(lock(&engine.shared.ports).len(), 2);
             drop(function);
             assert_eq!(lock(&engine.shared.ports).len(), 1);
-            assert_eq!(tap.violations(), [("write to read-only STATUS".to_string(), 1)]);
+            assert_eq!(tap.violations(), [("write to read-only STATUS (§8.2.3.1)".to_string(), 1)]);
             assert_eq!(other.bar(0).unwrap().read32(8), 0);
         }
     }

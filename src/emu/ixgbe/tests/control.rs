@@ -311,7 +311,7 @@ type Crime = (&'static str, fn(&mut Bench));
 fn each_violation_has_its_name() {
     let crimes: [Crime; 20] = [
         ("unknown register 0x1fff0", |b| b.write(0x1fff0, 1)),
-        ("write to read-only STATUS", |b| b.write(0x0008, 1)),
+        ("write to read-only STATUS (§8.2.3.1)", |b| b.write(0x0008, 1)),
         ("register write that is not of 4 aligned bytes", |b| b.bar.write16(0x5080, 1)),
         ("reserved bits 0x10 of RXCTRL written", |b| b.write(0x3000, 0x10)),
         ("RDT is outside the ring", |b| {
