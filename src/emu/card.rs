@@ -162,14 +162,6 @@ enum Msix {
     Pending(u32),
 }
 
-/// Factory addresses in the order in which cards are made: 00:1b:21:e0:00:00 on.
-pub(super) fn factory_address() -> [u8; 6] {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    [0x00, 0x1b, 0x21, 0xe0, high, low]
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{build, models};

@@ -141,9 +141,11 @@ pub struct ModelInfo {
     pub queues: u16,
     /// What can go wrong in its firmware; empty if it has none that drivers speak to.
     pub faults: &'static [FaultKind],
+    /// The maker's number, in front of its address.
+    oui: [u8; 3],
     /// How long its link takes to come up, unless the specification says.
     link_delay: Picos,
-    build: fn(Board, &Spec) -> Box<dyn Model>,
+    build: fn(Board) -> Box<dyn Model>,
 }
 
 /// Frames that a card receives in one step, while its lock is held, and that each
@@ -183,8 +185,7 @@ pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
         let line = format!("emu: the {} cannot have the fault '{fault}'; its faults are {known}", info.profile.name);
         return Err(Error::new(Kind::Usage, line));
     }
-    let speed = spec.speed.unwrap_or(wire::Speed::Bits(info.profile.speed));
-    Ok((info.build)(Board::new(info, spec, wire::Mac::new(wire, speed)), spec))
+    Ok((info.build)(Board::new(info, spec, wire)))
 }
 
 /// What a function looks like on the PCI bus.

@@ -53,9 +53,8 @@ pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::stats::Statistics;
 use self::tx::Transmit;
-use super::card::factory_address;
 use super::wire::MAX_FRAME;
-use super::{Board, Fault, Model, RegisterFile, Spec};
+use super::{Board, Model, RegisterFile};
 use crate::dma::Iova;
 use crate::pci::Page;
 use std::sync::atomic::Ordering;
@@ -117,7 +116,6 @@ struct Firmware {
     longest: usize,
     /// Nothing is received.
     drain: bool,
-    factory: [u8; 6],
 }
 
 impl Firmware {
@@ -133,7 +131,6 @@ pub struct Ef10 {
     board: Board,
     kind: Kind,
     windows: Vec<Window>,
-    fault: Option<Fault>,
 
     mc: Firmware,
     mcdi: Transport,
@@ -152,7 +149,7 @@ pub struct Ef10 {
 
 impl Ef10 {
     /// A card, powered on.
-    pub fn new(kind: Kind, board: Board, spec: &Spec) -> Self {
+    pub fn new(kind: Kind, board: Board) -> Self {
         let pages = Page::row(2 * usize::from(VIS));
         let page = |n: u16| pages[usize::from(n)].clone();
         let window = |n: u16| Window {
@@ -161,13 +158,11 @@ impl Ef10 {
             ctpio: page(2 * n + 1),
             aperture: Aperture::default(),
         };
-        let factory = spec.mac.unwrap_or_else(solarflare_address);
         let mut card = Ef10 {
             board,
             kind,
             windows: (0..VIS).map(window).collect(),
-            fault: spec.fault,
-            mc: Firmware { factory, ..Firmware::default() },
+            mc: Firmware::default(),
             mcdi: Transport::default(),
             link: Link::default(),
             clock: Clock::new(kind),
@@ -216,8 +211,7 @@ impl Ef10 {
         self.post(log, evq::rebooted());
         self.mend_events();
         self.drop_resources();
-        let Firmware { boots, factory, .. } = self.mc;
-        self.mc = Firmware { boots: boots.wrapping_add(1), factory, ..Firmware::default() };
+        self.mc = Firmware { boots: self.mc.boots.wrapping_add(1), ..Firmware::default() };
         self.show_boots();
     }
 
@@ -225,10 +219,4 @@ impl Ef10 {
     fn show_boots(&mut self) {
         self.window(0).poke(regs::BIU_MC_SFT_STATUS.at, 0xb007_0000 | u32::from(self.mc.boots));
     }
-}
-
-/// The next card's factory address, with Solarflare's number in front.
-fn solarflare_address() -> [u8; 6] {
-    let [.., a, b, c] = factory_address();
-    [0x00, 0x0f, 0x53, a, b, c]
 }

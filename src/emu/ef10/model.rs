@@ -182,8 +182,7 @@ impl Model for Ef10 {
     fn reset(&mut self) {
         self.drop_resources();
         self.mcdi = self.mcdi.afresh();
-        let Firmware { boots, factory, .. } = self.mc;
-        self.mc = Firmware { boots, factory, ..Firmware::default() };
+        self.mc = Firmware { boots: self.mc.boots, ..Firmware::default() };
         self.windows.iter().for_each(|window| window.registers.power_on());
         self.link = Link::default();
         self.restart_link();

@@ -54,9 +54,8 @@ use self::rx::Receive;
 use self::switch::Switch;
 use self::tx::Transmit;
 use super::access;
-use super::card::factory_address;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Row, Spec, Violations};
+use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Row, Violations};
 
 /// Queues each way that the function has.
 const QUEUES: u16 = 128;
@@ -80,7 +79,6 @@ pub struct I40e {
 
     firmware: Firmware,
     nvm: Vec<u16>,
-    factory: [u8; 6],
     /// The function's address: the factory's, or what the driver set.
     address: [u8; 6],
     link: Link,
@@ -104,12 +102,11 @@ pub struct I40e {
 
 impl I40e {
     /// A card, powered on.
-    pub fn new(kind: Kind, mut board: Board, spec: &Spec) -> Self {
+    pub fn new(kind: Kind, mut board: Board) -> Self {
         let regs = RegisterFile::new(regs::TABLE, regs::SIZE);
-        let factory = spec.mac.unwrap_or_else(factory_address);
         // A function of a larger card need not have the first queues.
-        let first_queue = if spec.nasty { 128 * board.random.below(8) as u16 } else { 0 };
-        let firmware = Firmware::new(spec.fault);
+        let first_queue = if board.nasty { 128 * board.random.below(8) as u16 } else { 0 };
+        let firmware = Firmware::new(board.fault);
         let mut card = I40e {
             kind,
             filters: Filters::new(),
@@ -117,19 +114,18 @@ impl I40e {
             first_queue,
             nvm: nvm::image(firmware.has(FaultKind::Nvm)),
             firmware,
-            factory,
-            address: factory,
+            address: board.factory,
             link: Link::new(kind, board.link_delay),
-            board,
             clock: Clock::default(),
             irq: Irq::new(),
             hmc: Hmc::new(),
-            switch: Switch::new(factory),
+            switch: Switch::new(board.factory),
             fdir: FlowDirector::new(),
             resetting: None,
             following: Vec::new(),
             stale: true,
             rx: Receive::new(),
+            board,
             tx: Transmit::new(),
         };
         card.reset();
@@ -149,8 +145,8 @@ impl I40e {
         self.following.clear();
         self.irq = Irq::new();
         self.hmc = Hmc::new();
-        self.address = self.factory;
-        self.switch = Switch::new(self.factory);
+        self.address = self.board.factory;
+        self.switch = Switch::new(self.board.factory);
         self.fdir = FlowDirector::new();
         self.link.reset_function();
         self.reset_admin();

@@ -52,9 +52,8 @@ use self::rx::Receive;
 use self::sfp::Sfp;
 use self::tx::Transmit;
 use super::access;
-use super::card::factory_address;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Registers, Reset, Spec, Violations};
+use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Registers, Reset, Violations};
 use std::collections::BTreeMap;
 
 /// Queues each way.
@@ -94,12 +93,12 @@ pub struct Ixgbe {
 
 impl Ixgbe {
     /// A card, powered on.
-    pub fn new(kind: Kind, board: Board, spec: &Spec) -> Self {
+    pub fn new(kind: Kind, board: Board) -> Self {
         let mut card = Ixgbe {
-            board,
             kind,
             regs: RegisterFile::new(regs::TABLE, regs::SIZE),
-            eeprom: Eeprom::new(kind, spec.mac.unwrap_or_else(factory_address)),
+            eeprom: Eeprom::new(kind, board.factory),
+            board,
             mapped: false,
             sfp: (kind == Kind::I82599).then(Sfp::new),
             phy: BTreeMap::new(),

@@ -41,10 +41,9 @@ pub use self::models::MODELS;
 use self::regs::{NOTIFY_AT, NOTIFY_STEP};
 use self::ring::{Agreed, Broken, Chain, Ring};
 use self::transmit::Transmit;
-use super::card::factory_address;
 use super::transmit::transmit;
 use super::wire::Speed;
-use super::{Board, DoorbellPage, Model, Page, Picos, Spec};
+use super::{Board, DoorbellPage, Model, Page, Picos};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -108,9 +107,8 @@ pub struct Virtio {
     features: u64,
     queues: Vec<Queue>,
 
-    /// Its address, and what that is after reset.
+    /// Its address.
     address: [u8; 6],
-    factory: [u8; 6],
     megabits: u32,
     link: bool,
     reset_at: Option<Picos>,
@@ -124,21 +122,19 @@ pub struct Virtio {
 
 impl Virtio {
     /// A device that offers these features, powered on.
-    pub fn new(offered: u64, board: Board, spec: &Spec) -> Self {
-        let megabits = match spec.speed.unwrap_or(Speed::Bits(board.profile.speed)) {
+    pub fn new(offered: u64, board: Board) -> Self {
+        let megabits = match board.speed {
             Speed::Bits(bits) => (bits / 1_000_000).min(0x7fff_ffff) as u32,
             Speed::Max => u32::MAX,
         };
-        let factory = spec.mac.unwrap_or_else(factory_address);
         let mut device = Virtio {
+            address: board.factory,
             board,
             offered,
             notify: Page::row(1)[0].clone(),
             common: Common::new(),
             features: 0,
             queues: Vec::new(),
-            address: factory,
-            factory,
             megabits,
             link: false,
             reset_at: None,
@@ -156,7 +152,7 @@ impl Virtio {
         (self.common, self.features) = (Common::new(), 0);
         self.queues = (0..QUEUES).map(Queue::new).collect();
         self.notify.iter().for_each(|word| word.store(SILENT, Ordering::Relaxed));
-        self.address = self.factory;
+        self.address = self.board.factory;
         self.filter = Filter::new(self.address);
         (self.link, self.reset_at) = (false, None);
         self.tx = Transmit::new(1);
