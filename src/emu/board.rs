@@ -2,8 +2,8 @@
 //! the bus, the MAC, the time, the rules that were broken.
 
 use super::offload::Used;
-use super::wire::{Mac, Random};
-use super::{Interrupts, ModelInfo, Picos, Profile, Spec, Translation, Violations};
+use super::wire::{Mac, Random, Speed, Wire};
+use super::{Fault, Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Translation, Violations};
 
 /// How often a wire is asked for its carrier while the link is up.
 const LINK_POLL: Picos = 100_000_000;
@@ -29,8 +29,14 @@ pub struct Board {
     pub profile: Profile,
     /// The memory and the interrupt vectors that an attachment gives it.
     pub bus: Bus,
-    /// Its end of the wire.
-    pub mac: Mac,
+    /// Where its frames leave it and come from.
+    pub port: MacPort,
+    /// Its address, as it left the factory.
+    pub factory: [u8; 6],
+    /// Line rate of its wire.
+    pub speed: Speed,
+    /// What goes wrong in its firmware.
+    pub fault: Option<Fault>,
     /// What the driver did wrong so far, not counting what `bus` saw.
     pub violations: Violations,
     /// Offloads that the driver has used.
@@ -54,11 +60,15 @@ pub struct Board {
 
 impl Board {
     /// The board of a card at the end of a wire.
-    pub(super) fn new(model: &ModelInfo, spec: &Spec, mac: Mac) -> Self {
+    pub(super) fn new(model: &ModelInfo, spec: &Spec, wire: Box<dyn Wire>) -> Self {
+        let speed = spec.speed.unwrap_or(Speed::Bits(model.profile.speed));
         Board {
             profile: model.profile,
             bus: Bus::new(model.profile.vectors),
-            mac,
+            port: MacPort::new(Mac::new(wire, speed)),
+            factory: spec.mac.unwrap_or_else(|| factory_address(model.oui)),
+            speed,
+            fault: spec.fault,
             violations: Violations::default(),
             used: Used::default(),
             strict: spec.strict,
@@ -107,4 +117,12 @@ impl Board {
         }
         due
     }
+}
+
+/// Factory addresses in the order in which cards are made: 00:1b:21:e0:00:00 on.
+fn factory_address([a, b, c]: [u8; 3]) -> [u8; 6] {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    [a, b, c, 0xe0, high, low]
 }

@@ -46,7 +46,7 @@ impl Card {
 
     /// What its wire itself did to frames, or saw.
     pub fn wire_report(&mut self) -> Vec<Note> {
-        self.model.board_mut().mac.report()
+        self.model.board_mut().port.mac.report()
     }
 
     /// Lets the model work; how much it did, and 0 is idle.
@@ -56,7 +56,7 @@ impl Card {
         }
         self.tick(now);
         let board = self.model.board_mut();
-        board.mac.tick(board.now);
+        board.port.mac.tick(board.now);
         let work = self.model.step();
         let board = self.model.board_mut();
         board.condemn();
@@ -162,10 +162,60 @@ enum Msix {
     Pending(u32),
 }
 
-/// Factory addresses in the order in which cards are made: 00:1b:21:e0:00:00 on.
-pub(super) fn factory_address() -> [u8; 6] {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    [0x00, 0x1b, 0x21, 0xe0, high, low]
+#[cfg(test)]
+mod tests {
+    use super::super::{build, models};
+    use super::*;
+
+    /// A new card of each row of the families' tables.
+    fn cards() -> impl Iterator<Item = (&'static super::super::ModelInfo, Card)> {
+        models().map(|info| {
+            let spec = info.profile.name.parse::<super::super::Spec>().unwrap();
+            (info, Card::new(build(&spec, spec.open_wire(&mut Default::default()).unwrap()).unwrap()))
+        })
+    }
+
+    #[test]
+    fn every_card_is_what_its_row_says() {
+        let mut names = std::collections::BTreeSet::new();
+        for (info, card) in cards() {
+            let Profile { name, id, bars, msix, vectors, .. } = info.profile;
+            assert!(names.insert(name), "{name} stands there twice");
+            assert_eq!(card.profile().name, name);
+            let ids = [(0, id.vendor), (2, id.device), (0x2c, id.subsystem_vendor), (0x2e, id.subsystem)];
+            for (at, id) in ids {
+                assert_eq!(card.config_read(at, 2), u32::from(id), "{name} at {at:#x}");
+            }
+            assert!(bars.iter().all(|size| *size == 0 || size.is_power_of_two()), "{name}");
+            let table = u64::from(msix.1) + 16 * u64::from(vectors);
+            assert!(table <= msix.2.into() && u64::from(msix.2) < bars[usize::from(msix.0)], "{name}: MSI-X");
+        }
+    }
+
+    #[test]
+    fn pages_that_may_be_mapped_lie_in_their_bars() {
+        for (info, mut card) in cards() {
+            let pages = card.model().doorbells();
+            assert!(!pages.is_empty(), "{}", info.profile.name);
+            for page in pages {
+                assert!(page.offset % 4096 == 0, "{}: {:#x}", info.profile.name, page.offset);
+                assert!(page.offset < info.profile.bar(page.bar.into()), "{}: {:#x}", info.profile.name, page.offset);
+            }
+        }
+    }
+
+    #[test]
+    fn a_strict_card_is_dead_from_its_first_violation_on() {
+        for info in models() {
+            let spec = format!("{},strict", info.profile.name).parse().unwrap();
+            let model = build(&spec, spec.open_wire(&mut Default::default()).unwrap()).unwrap();
+            let mut card = Card::new(model);
+            card.read(1, 5, 0, 4);
+            assert_eq!(card.violations().len(), 1, "{}: there is no BAR 5", info.profile.name);
+            assert_eq!(card.read(2, 5, 0, 2), 0xffff, "{}", info.profile.name);
+            assert_eq!(card.step(3), 0);
+            assert_eq!(card.violations().len(), 1, "the dead do no wrong");
+            assert!(card.board().poisoned(), "{}", info.profile.name);
+        }
+    }
 }

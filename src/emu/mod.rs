@@ -5,13 +5,20 @@
 //!        |  registers, doorbells          ^ interrupts
 //!        v                                |
 //!   attach: in this process | ...         |
-//!        |  read write step               |
+//!        |                                |
 //!        v                                |
-//!     Model  one card family  ---- Bus: memory (Translation), interrupts
+//!     Card   configuration space, MSI-X, time, the death of a strict card
+//!        |  read write tick step          |
+//!        v                                |
+//!     Model  one card family, on a Board: Bus: memory (Translation), interrupts
 //!        |  frames
 //!        v
-//!     wire::Mac  line rate, time  ---- wire::Wire: loop, peer, cable, source, tap, ...
+//!     MacPort, wire::Mac  line rate, time  ---- wire::Wire: loop, peer, cable, source, tap, ...
 //! ```
+//!
+//! What a family implements is [`Model`] and a table of its cards. What families
+//! share it takes from here: the [`Board`], register tables, the turns of transmit
+//! queues ([`transmit`]), offloads, frames.
 //!
 //! A model is written from the datasheet's side and never imports the driver:
 //! registers are rows of a table, descriptors are bytes. Whatever a driver does
@@ -34,10 +41,14 @@ pub mod ixgbe;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 pub mod offload;
+mod port;
 mod regs;
+mod rx_ring;
 pub mod segment;
 mod spec;
 mod stages;
+mod transmit;
+mod tx_ring;
 pub mod vfio_user;
 mod violations;
 pub mod virtio;
@@ -50,8 +61,9 @@ pub use dma::Translation;
 pub use fault::{Fault, FaultKind};
 pub use in_process::{Access, Drive, Engine, Tap};
 pub use interrupts::Interrupts;
+pub use port::MacPort;
 use regs::registers;
-pub use regs::{Mode, RegisterFile, Registers, Reset, Row};
+pub use regs::{Mode, Place, RegisterFile, Registers, Reset, Row};
 pub use spec::{Share, Spec};
 pub use stages::{StageLog, Stages};
 pub use violations::Violations;
@@ -129,14 +141,26 @@ pub struct ModelInfo {
     pub queues: u16,
     /// What can go wrong in its firmware; empty if it has none that drivers speak to.
     pub faults: &'static [FaultKind],
+    /// The maker's number, in front of its address.
+    oui: [u8; 3],
     /// How long its link takes to come up, unless the specification says.
     link_delay: Picos,
-    build: fn(Board, &Spec) -> Box<dyn Model>,
+    build: fn(Board) -> Box<dyn Model>,
 }
 
 /// Frames that a card receives in one step, while its lock is held, and that each
 /// of its queues sends: as many one way as the other, like the line.
 const STEP: usize = 64;
+
+/// Numbers of the bits that are set, lowest first.
+#[inline]
+fn bits(mut set: u128) -> impl Iterator<Item = u16> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros() as u16)?;
+        set &= set - 1;
+        Some(lowest)
+    })
+}
 
 /// The cards of each family.
 const FAMILIES: [&[ModelInfo]; 4] = [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, virtio::MODELS];
@@ -161,8 +185,7 @@ pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
         let line = format!("emu: the {} cannot have the fault '{fault}'; its faults are {known}", info.profile.name);
         return Err(Error::new(Kind::Usage, line));
     }
-    let speed = spec.speed.unwrap_or(wire::Speed::Bits(info.profile.speed));
-    Ok((info.build)(Board::new(info, spec, wire::Mac::new(wire, speed)), spec))
+    Ok((info.build)(Board::new(info, spec, wire)))
 }
 
 /// What a function looks like on the PCI bus.

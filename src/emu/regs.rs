@@ -19,7 +19,7 @@
 //! [`Row::gives`] for reads, [`Row::takes`] and [`Row::then`] for writes. Everything
 //! else, reserved bits and access modes included, is the same for all and lives here.
 
-use super::Violations;
+use super::{DoorbellPage, Violations};
 use crate::pci::Page;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -79,7 +79,7 @@ pub struct Row<M: 'static> {
     stride: u32,
     count: u16,
     /// The array's second piece: the number of its first, and where it is.
-    rest: (u16, u32),
+    rest: (u32, u32),
     /// How many of them have a second address, where, and the distance there.
     also: (u16, u32, u32),
     mode: Mode,
@@ -100,7 +100,7 @@ impl<M> Row<M> {
             at,
             stride: 4,
             count: 1,
-            rest: (u16::MAX, 0),
+            rest: (u32::MAX, 0),
             also: (0, 0, 0),
             mode,
             reset: 0,
@@ -125,7 +125,7 @@ impl<M> Row<M> {
     }
 
     /// From number `first` on, the array goes on at another offset.
-    pub const fn rest(mut self, first: u16, at: u32) -> Self {
+    pub const fn rest(mut self, first: u32, at: u32) -> Self {
         self.rest = (first, at);
         self
     }
@@ -183,7 +183,7 @@ impl<M> Row<M> {
     /// Offset of number `n`.
     #[inline]
     pub const fn nth(&self, n: u32) -> u32 {
-        let (first, rest) = (self.rest.0 as u32, self.rest.1);
+        let (first, rest) = self.rest;
         if n < first { self.at + self.stride * n } else { rest + self.stride * (n - first) }
     }
 
@@ -273,6 +273,16 @@ impl<M> RegisterFile<M> {
         let file = Self { rows, pages: Page::row(words.div_ceil(1024)), index };
         file.power_on();
         file
+    }
+
+    /// Bytes of registers.
+    pub fn size(&self) -> u64 {
+        4096 * self.pages.len() as u64
+    }
+
+    /// Pages of them at these offsets of a BAR, for a driver to have mapped.
+    pub fn doorbells(&self, bar: u8, at: &[u32]) -> Vec<DoorbellPage> {
+        at.iter().map(|&at| DoorbellPage { bar, offset: at.into(), words: self.page(at).clone() }).collect()
     }
 
     /// The page of registers that `offset` lies in.

@@ -24,7 +24,7 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
     server.run(|| stop.requested())?;
 
     let card = server.card();
-    let (wire, notes) = (card.board().mac.counters(), card.wire_report());
+    let (wire, notes) = (card.board().port.mac.counters(), card.wire_report());
     let Used { summed, segmented, tagged, untagged } = card.board().used;
     let violations = card.violations();
     output.document(&json!({

@@ -93,7 +93,7 @@ impl Ef10 {
             self.stats.one(stats::CTPIO_FALLBACK);
             return false;
         }
-        if header.len != self.packet.len() && aperture.written != 0 {
+        if header.len != self.tx.out.packet.len() && aperture.written != 0 {
             self.board.violations.note("CTPIO frame of another length than its descriptor");
         }
         let seen = aperture.written != 0;
@@ -102,7 +102,7 @@ impl Ef10 {
         } else if seen && aperture.written < 4 + header.len {
             self.board.violations.note("doorbell before the end of a CTPIO frame");
             Some(stats::CTPIO_MISSING_DBELL_FAIL)
-        } else if header.len > LONGEST || !same(&window.ctpio, &self.packet, header.len) {
+        } else if header.len > LONGEST || !same(&window.ctpio, &self.tx.out.packet, header.len) {
             // In a mapped aperture the next frame may be there already.
             Some(stats::CTPIO_FRM_CLOBBER_FAIL)
         } else {

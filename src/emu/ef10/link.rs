@@ -94,7 +94,7 @@ impl Ef10 {
 
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
-        let light = self.board.mac.carrier() && !self.link.off;
+        let light = self.board.port.mac.carrier() && !self.link.off;
         let up = self.link.loopback || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
             if !light {

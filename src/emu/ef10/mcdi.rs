@@ -153,7 +153,7 @@ impl Ef10 {
         let input = request.input.clone();
         self.mcdi.current = Some(request);
         self.mcdi.commands += 1;
-        let answer = match self.fault.filter(|fault| fault.strikes(fault.kind, self.mcdi.commands)) {
+        let answer = match self.board.fault.filter(|fault| fault.strikes(fault.kind, self.mcdi.commands)) {
             Some(fault) => self.fail(fault.kind, code, &input),
             None => mc::run(self, code, &input),
         };

@@ -50,13 +50,11 @@ use self::mcdi::Transport;
 pub use self::models::{Kind, MODELS};
 use self::pio::PioBuffers;
 pub use self::regs::TABLE as REGISTERS;
-use self::rx::RxQueue;
+use self::rx::Receive;
 use self::stats::Statistics;
-use self::tx::{Outgoing, TxQueue};
-use super::card::factory_address;
-use super::stages::StageLog;
-use super::wire::{FrameQueue, MAX_FRAME};
-use super::{Board, Fault, Model, RegisterFile, Spec};
+use self::tx::Transmit;
+use super::wire::MAX_FRAME;
+use super::{Board, Model, RegisterFile};
 use crate::dma::Iova;
 use crate::pci::Page;
 use std::sync::atomic::Ordering;
@@ -118,7 +116,6 @@ struct Firmware {
     longest: usize,
     /// Nothing is received.
     drain: bool,
-    factory: [u8; 6],
 }
 
 impl Firmware {
@@ -134,7 +131,6 @@ pub struct Ef10 {
     board: Board,
     kind: Kind,
     windows: Vec<Window>,
-    fault: Option<Fault>,
 
     mc: Firmware,
     mcdi: Transport,
@@ -147,31 +143,13 @@ pub struct Ef10 {
     evqs: Vec<Option<EventQueue>>,
     /// Event queues with half an event (nasty).
     torn: Vec<u16>,
-    rxqs: Vec<Option<RxQueue>>,
-    /// Receive queues whose packets wait for more to share an event.
-    rx_merged: Vec<u16>,
-    txqs: Vec<Option<TxQueue>>,
-    tx_active: Vec<u16>,
-    /// Whose turn it is among them.
-    tx_turn: usize,
-    tx_merged: Vec<u16>,
-    out: Outgoing,
-    stages: Option<StageLog>,
-
-    /// The packet being sent, the segments cut from it, a frame being received,
-    /// where it goes and the events about it.
-    packet: Vec<u8>,
-    segments: Vec<u8>,
-    received: Vec<u8>,
-    targets: Vec<(u16, u32)>,
-    written: Vec<u64>,
-    /// Frames that loop inside the card.
-    loop_queue: FrameQueue,
+    rx: Receive,
+    tx: Transmit,
 }
 
 impl Ef10 {
     /// A card, powered on.
-    pub fn new(kind: Kind, board: Board, spec: &Spec) -> Self {
+    pub fn new(kind: Kind, board: Board) -> Self {
         let pages = Page::row(2 * usize::from(VIS));
         let page = |n: u16| pages[usize::from(n)].clone();
         let window = |n: u16| Window {
@@ -180,13 +158,11 @@ impl Ef10 {
             ctpio: page(2 * n + 1),
             aperture: Aperture::default(),
         };
-        let factory = spec.mac.unwrap_or_else(solarflare_address);
         let mut card = Ef10 {
             board,
             kind,
             windows: (0..VIS).map(window).collect(),
-            fault: spec.fault,
-            mc: Firmware { factory, ..Firmware::default() },
+            mc: Firmware::default(),
             mcdi: Transport::default(),
             link: Link::default(),
             clock: Clock::new(kind),
@@ -195,20 +171,8 @@ impl Ef10 {
             pio: PioBuffers::default(),
             evqs: (0..VIS).map(|_| None).collect(),
             torn: Vec::new(),
-            rxqs: (0..VIS).map(|_| None).collect(),
-            rx_merged: Vec::new(),
-            txqs: (0..VIS).map(|_| None).collect(),
-            tx_active: Vec::new(),
-            tx_turn: 0,
-            tx_merged: Vec::new(),
-            out: Outgoing::default(),
-            stages: None,
-            packet: Vec::with_capacity(2048),
-            segments: Vec::new(),
-            received: Vec::new(),
-            targets: Vec::new(),
-            written: Vec::new(),
-            loop_queue: FrameQueue::new(64 << 10),
+            rx: Receive::new(),
+            tx: Transmit::new(None),
         };
         card.reset();
         card
@@ -222,20 +186,14 @@ impl Ef10 {
     /// ENTITY_RESET: all queues, filters and VIs of the function are gone.
     fn drop_resources(&mut self) {
         self.evqs.iter_mut().for_each(|queue| *queue = None);
-        self.rxqs.iter_mut().for_each(|queue| *queue = None);
-        self.txqs.iter_mut().for_each(|queue| *queue = None);
-        self.tx_active.clear();
-        self.tx_merged.clear();
-        self.rx_merged.clear();
+        self.rx = Receive::new();
+        self.tx = Transmit::new(self.tx.stages.take());
         self.torn.clear();
-        self.out = Outgoing::default();
         self.filters = Filters::default();
         self.pio = PioBuffers::default();
         self.clock.release();
         self.stats.repeat(None, self.board.now);
-        while !self.loop_queue.is_empty() {
-            self.loop_queue.pop();
-        }
+        self.board.port.empty_loop();
         for window in &mut self.windows {
             window.aperture = Aperture::default();
             window.ctpio[0].store(0, Ordering::Relaxed);
@@ -253,8 +211,7 @@ impl Ef10 {
         self.post(log, evq::rebooted());
         self.mend_events();
         self.drop_resources();
-        let Firmware { boots, factory, .. } = self.mc;
-        self.mc = Firmware { boots: boots.wrapping_add(1), factory, ..Firmware::default() };
+        self.mc = Firmware { boots: self.mc.boots.wrapping_add(1), ..Firmware::default() };
         self.show_boots();
     }
 
@@ -262,10 +219,4 @@ impl Ef10 {
     fn show_boots(&mut self) {
         self.window(0).poke(regs::BIU_MC_SFT_STATUS.at, 0xb007_0000 | u32::from(self.mc.boots));
     }
-}
-
-/// The next card's factory address, with Solarflare's number in front.
-fn solarflare_address() -> [u8; 6] {
-    let [.., a, b, c] = factory_address();
-    [0x00, 0x0f, 0x53, a, b, c]
 }

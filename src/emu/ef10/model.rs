@@ -1,6 +1,7 @@
 //! What an attachment sees of the card: windows in a BAR, time, resets.
 
 use super::super::stages::StageLog;
+use super::super::transmit::transmit;
 use super::super::{Board, DoorbellPage, Model, Page, RegisterFile, Registers, Violations};
 use super::regs::{self, CTPIO, PAGE, PIO};
 use super::{Ef10, Firmware, Link, VIS, evq, pio};
@@ -20,7 +21,7 @@ impl Ef10 {
 
     /// RX_DESC_UPD of a window was written.
     pub(super) fn rx_written(&mut self, vi: u16) {
-        if self.rxqs[usize::from(vi)].is_none() && !self.mc.unnoticed() {
+        if self.rx.queues[usize::from(vi)].is_none() && !self.mc.unnoticed() {
             self.board.violations.note("RX_DESC_UPD of a queue that was not initialised");
         }
     }
@@ -148,11 +149,12 @@ impl Model for Ef10 {
     }
 
     fn step(&mut self) -> usize {
-        let now = self.board.now;
+        self.board.port.looping = self.looped();
         if !self.torn.is_empty() {
             self.mend_events();
         }
-        let work = self.transmit(now) + self.receive(now);
+        let now = self.board.now;
+        let work = if self.link_up() { transmit(self) } else { 0 } + self.receive();
         self.tell_time(now);
         if self.stats.repeats()
             && let Some(generation) = self.stats.tick(&self.board.bus.memory, now)
@@ -180,8 +182,7 @@ impl Model for Ef10 {
     fn reset(&mut self) {
         self.drop_resources();
         self.mcdi = self.mcdi.afresh();
-        let Firmware { boots, factory, .. } = self.mc;
-        self.mc = Firmware { boots, factory, ..Firmware::default() };
+        self.mc = Firmware { boots: self.mc.boots, ..Firmware::default() };
         self.windows.iter().for_each(|window| window.registers.power_on());
         self.link = Link::default();
         self.restart_link();
@@ -199,6 +200,6 @@ impl Model for Ef10 {
     }
 
     fn stages(&mut self) -> Option<&mut Option<StageLog>> {
-        Some(&mut self.stages)
+        Some(&mut self.tx.stages)
     }
 }

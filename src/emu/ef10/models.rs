@@ -1,6 +1,6 @@
 //! The cards of this family.
 
-use super::super::{Board, FaultKind, Model, ModelInfo, Profile, Spec};
+use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
 use super::{Ef10, VECTORS, VIS, link};
 use crate::pci::Id;
 
@@ -61,17 +61,17 @@ const IO_PORTS: u64 = 256;
 
 /// All of them.
 pub const MODELS: &[ModelInfo] = &[
-    model(Kind::X2522, "x2522", 0x0b03, 10, "Solarflare X2522 10 GbE (SFC9250), with PIO and CTPIO", |board, spec| {
-        Box::new(Ef10::new(Kind::X2522, board, spec))
+    model(Kind::X2522, "x2522", 0x0b03, 10, "Solarflare X2522 10 GbE (SFC9250), with PIO and CTPIO", |board| {
+        Box::new(Ef10::new(Kind::X2522, board))
     }),
-    model(Kind::Sfc9220, "sfc9220", 0x0a03, 10, "Solarflare SFC9220 10 GbE (SFN8522)", |board, spec| {
-        Box::new(Ef10::new(Kind::Sfc9220, board, spec))
+    model(Kind::Sfc9220, "sfc9220", 0x0a03, 10, "Solarflare SFC9220 10 GbE (SFN8522)", |board| {
+        Box::new(Ef10::new(Kind::Sfc9220, board))
     }),
-    model(Kind::Sfc9120, "sfc9120", 0x0903, 10, "Solarflare SFC9120 10 GbE (SFN7122F)", |board, spec| {
-        Box::new(Ef10::new(Kind::Sfc9120, board, spec))
+    model(Kind::Sfc9120, "sfc9120", 0x0903, 10, "Solarflare SFC9120 10 GbE (SFN7122F)", |board| {
+        Box::new(Ef10::new(Kind::Sfc9120, board))
     }),
-    model(Kind::Sfc9140, "sfc9140", 0x0923, 40, "Solarflare SFC9140 40 GbE (SFN7142Q)", |board, spec| {
-        Box::new(Ef10::new(Kind::Sfc9140, board, spec))
+    model(Kind::Sfc9140, "sfc9140", 0x0923, 40, "Solarflare SFC9140 40 GbE (SFN7142Q)", |board| {
+        Box::new(Ef10::new(Kind::Sfc9140, board))
     }),
 ];
 
@@ -82,7 +82,7 @@ const fn model(
     device: u16,
     gigabits: u64,
     text: &'static str,
-    build: fn(Board, &Spec) -> Box<dyn Model>,
+    build: fn(Board) -> Box<dyn Model>,
 ) -> ModelInfo {
     let mut bars = [0, 0, 0, 0, 16 << 10, 0];
     bars[kind.bar() as usize] = (VIS as u64 * kind.stride()).next_power_of_two();
@@ -95,5 +95,5 @@ const fn model(
         msix: (4, 0, 0x2000),
         speed: gigabits * 1_000_000_000,
     };
-    ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, link_delay: link::DELAY, build }
+    ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, oui: [0x00, 0x0f, 0x53], link_delay: link::DELAY, build }
 }

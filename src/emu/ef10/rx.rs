@@ -17,7 +17,7 @@ use super::super::frame::{L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
 use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
 use super::regs;
-use super::{Ef10, Ring, stats};
+use super::{Ef10, Ring, VIS, stats};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -183,6 +183,26 @@ impl RxQueue {
     }
 }
 
+/// All that receives.
+#[derive(Default)]
+pub struct Receive {
+    /// The queues that are initialised, by VI.
+    pub queues: Vec<Option<RxQueue>>,
+    /// Queues whose packets wait for more to share an event.
+    merged: Vec<u16>,
+    /// A frame, where it goes, and the events about it.
+    frame: Vec<u8>,
+    targets: Vec<(u16, u32)>,
+    written: Vec<u64>,
+}
+
+impl Receive {
+    /// No queues.
+    pub fn new() -> Self {
+        Receive { queues: (0..VIS).map(|_| None).collect(), ..Receive::default() }
+    }
+}
+
 /// What a queue works with.
 struct Surroundings<'a> {
     memory: &'a Translation,
@@ -203,20 +223,20 @@ enum Fate {
 }
 
 impl Ef10 {
-    /// Receives what has arrived by `now`; how many frames that was.
-    pub(super) fn receive(&mut self, now: Picos) -> usize {
+    /// Receives what has arrived by now; how many frames that was.
+    pub(super) fn receive(&mut self) -> usize {
         // No frame ends up anywhere before the MAC was told how long they are.
         if !self.link_up() || self.mc.longest == 0 {
             return 0;
         }
         let mut frames = 0;
-        let mut buffer = std::mem::take(&mut self.received);
-        while frames < STEP && self.receive_one(&mut buffer, now) {
+        let mut buffer = std::mem::take(&mut self.rx.frame);
+        while frames < STEP && self.receive_one(&mut buffer) {
             frames += 1;
         }
-        self.received = buffer;
+        self.rx.frame = buffer;
         // Late: in some other step (nasty).
-        if !(self.rx_merged.is_empty() || self.board.nasty && self.board.random.number().is_multiple_of(4)) {
+        if !(self.rx.merged.is_empty() || self.board.nasty && self.board.random.number().is_multiple_of(4)) {
             self.flush_merged();
         }
         frames
@@ -224,21 +244,19 @@ impl Ef10 {
 
     /// Writes the events that wait for more packets.
     pub(super) fn flush_merged(&mut self) {
-        for at in 0..self.rx_merged.len() {
-            let queue = self.rxqs[usize::from(self.rx_merged[at])].as_mut();
+        for at in 0..self.rx.merged.len() {
+            let queue = self.rx.queues[usize::from(self.rx.merged[at])].as_mut();
             if let Some((evq, event)) = queue.and_then(|queue| Some((queue.ring.evq, queue.merged_event()?))) {
                 self.post(evq, event);
             }
         }
-        self.rx_merged.clear();
+        self.rx.merged.clear();
     }
 
     /// Receives or drops one frame; false if there is none, or it has to wait.
     #[inline]
-    fn receive_one(&mut self, buffer: &mut Vec<u8>, now: Picos) -> bool {
-        let looped = self.looped();
-        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
-        let Some((frame, at)) = offered else { return false };
+    fn receive_one(&mut self, buffer: &mut Vec<u8>) -> bool {
+        let Some((frame, at)) = self.board.port.peek(self.board.now) else { return false };
         buffer.clear();
         buffer.resize(PREFIX, 0);
         buffer.extend_from_slice(frame);
@@ -252,7 +270,7 @@ impl Ef10 {
         let (mut taken, mut lost) = (false, long);
         if !long && !self.mc.drain {
             let headers = Parsed::of(frame);
-            let mut queues = std::mem::take(&mut self.targets);
+            let mut queues = std::mem::take(&mut self.rx.targets);
             self.filters.route(frame, &headers, &mut queues);
             let mut fate = Fate::Dropped;
             if !queues.is_empty() {
@@ -266,7 +284,7 @@ impl Ef10 {
                     }
                 }
             }
-            self.targets = queues;
+            self.rx.targets = queues;
             if fate == Fate::Waits && !taken {
                 return false;
             }
@@ -276,20 +294,16 @@ impl Ef10 {
         } else {
             self.stats.received(&buffer[PREFIX..]);
         }
-        match (looped, lost && !taken) {
-            (true, _) => self.loop_queue.pop(),
-            // What no filter wants was received all the same.
-            (false, false) => self.board.mac.advance(),
-            (false, true) => self.board.mac.drop_frame(),
-        }
+        // What no filter wants was received all the same.
+        self.board.port.done(lost && !taken);
         true
     }
 
     /// Puts a frame into a queue's buffers: all of it or nothing.
     #[inline]
     fn deliver(&mut self, q: u16, buffer: &mut [u8], headers: &Parsed, bits: u64, hash: u32, at: Picos) -> Fate {
-        let waits = !self.looped() && self.board.mac.waits();
-        let Some(Some(queue)) = self.rxqs.get_mut(usize::from(q)) else {
+        let waits = self.board.port.waits();
+        let Some(Some(queue)) = self.rx.queues.get_mut(usize::from(q)) else {
             self.stats.one(stats::RX_NODESC_DROPS);
             return Fate::Dropped;
         };
@@ -318,15 +332,15 @@ impl Ef10 {
             self.board.starved += 1;
             return Fate::Dropped;
         };
-        let mut written = std::mem::take(&mut self.written);
+        let mut written = std::mem::take(&mut self.rx.written);
         queue.fill(packet, need, bits, events.rx_merge, &around, &mut written);
         if queue.merged.packets == 1 {
-            self.rx_merged.push(q);
+            self.rx.merged.push(q);
         }
         for event in written.drain(..) {
             self.post(evq, event);
         }
-        self.written = written;
+        self.rx.written = written;
         Fate::Taken
     }
 }

@@ -184,7 +184,7 @@ impl I40e {
         const PORT_VALID: u16 = 0x40;
         reply.set16(0, LAN_VALID | PORT_VALID);
         let none = [0xff; 6];
-        reply.data = Some([self.address, none, self.factory, self.factory].concat());
+        reply.data = Some([self.address, none, self.board.factory, self.board.factory].concat());
     }
 
     /// Bytes 0 and 1, then 2 to 5, each big-endian in a little-endian field.

@@ -98,7 +98,7 @@ impl I40e {
         if low & VALID != 0 && low >> 2 & 0x3ff == 0 {
             self.board.violations.note("segment descriptor without backing pages");
         }
-        let queues = self.tx.iter().any(|q| q.enabled) || self.rx.iter().any(|q| q.enabled);
+        let queues = self.tx.queues.iter().any(|q| q.enabled) || self.rx.queues.iter().any(|q| q.enabled);
         if low & VALID == 0 && self.hmc.segments[index].0 & VALID != 0 && queues {
             self.board.violations.note("segment descriptor taken away from enabled queues");
         }
@@ -134,8 +134,8 @@ impl I40e {
             return false;
         }
         match way {
-            Way::Tx => self.tx[usize::from(q)].context.copy_from_slice(&context),
-            Way::Rx => self.rx[usize::from(q)].context.copy_from_slice(&context[..RX_CONTEXT]),
+            Way::Tx => self.tx.queues[usize::from(q)].context.copy_from_slice(&context),
+            Way::Rx => self.rx.queues[usize::from(q)].context.copy_from_slice(&context[..RX_CONTEXT]),
         }
         true
     }
@@ -150,8 +150,8 @@ impl I40e {
         let writes = command >> 17 & 3 == WRITE_LINE;
         let q = self.queue_of(command & 0xfff);
         let context: Option<(&mut [u8], bool)> = q.and_then(|q| match command >> 15 & 3 {
-            0 => self.rx.get_mut(usize::from(q)).map(|q| (&mut q.context[..], q.enabled)),
-            1 => self.tx.get_mut(usize::from(q)).map(|q| (&mut q.context[..], q.enabled)),
+            0 => self.rx.queues.get_mut(usize::from(q)).map(|q| (&mut q.context[..], q.enabled)),
+            1 => self.tx.queues.get_mut(usize::from(q)).map(|q| (&mut q.context[..], q.enabled)),
             _ => None,
         });
         let Some((context, enabled)) = context else {

@@ -9,6 +9,7 @@
 //! A message clears INTENA, and the driver sets it again. What happened
 //! meanwhile is remembered and fires then.
 
+use super::super::bits;
 use super::regs::{self, PFINT_ICR0, PFINT_ICR0_ENA};
 use super::{I40e, Picos, QUEUES, Row, VECTORS};
 
@@ -196,11 +197,8 @@ impl I40e {
 
     /// Sends what is due.
     pub(super) fn deliver(&mut self, now: Picos) {
-        let mut ready = self.irq.due & self.irq.enabled;
-        while ready != 0 {
-            let vector = ready.trailing_zeros() as u16;
+        for vector in bits(self.irq.due & self.irq.enabled) {
             let bit = 1u128 << vector;
-            ready &= !bit;
             let at = usize::from(vector);
             if now < self.irq.next[at] {
                 continue;

@@ -173,7 +173,7 @@ impl I40e {
         const QUALIFIED: u8 = 0x80;
         let port = self.kind.port();
         let (up, fits) = (self.link.up, !self.firmware.has(FaultKind::Media));
-        let light = if self.board.mac.carrier() { SIGNAL } else { 0 };
+        let light = if self.board.port.mac.carrier() { SIGNAL } else { 0 };
         let pause = if up { (self.link.abilities & PAUSE) << 5 } else { 0 };
         let longest = self.link.longest.to_le_bytes();
         let mut status = [0; 16];
@@ -217,7 +217,7 @@ impl I40e {
             && (self.link.types != 0 || self.kind == Kind::Xxv710)
             && self.link.speeds & self.kind.port().speed != 0
             && !self.firmware.has(FaultKind::Media);
-        let light = self.board.mac.carrier() && able;
+        let light = self.board.port.mac.carrier() && able;
         let ready = self.link.ready.is_none_or(|ready| self.board.now >= ready);
         let up = self.loops() || light && ready;
         if self.link.up != up {

@@ -50,14 +50,12 @@ use self::irq::Irq;
 use self::link::Link;
 pub use self::models::{Kind, MODELS};
 pub use self::regs::TABLE as REGISTERS;
-use self::rx::RxQueue;
-use self::stats::Good;
+use self::rx::Receive;
 use self::switch::Switch;
-use self::tx::{Outgoing, TxQueue};
-use super::access::{self, Words};
-use super::card::factory_address;
-use super::wire::FrameQueue;
-use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Row, Spec, Violations};
+use self::tx::Transmit;
+use super::access;
+use super::transmit::transmit;
+use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Row, Violations};
 
 /// Queues each way that the function has.
 const QUEUES: u16 = 128;
@@ -81,7 +79,6 @@ pub struct I40e {
 
     firmware: Firmware,
     nvm: Vec<u16>,
-    factory: [u8; 6],
     /// The function's address: the factory's, or what the driver set.
     address: [u8; 6],
     link: Link,
@@ -95,43 +92,21 @@ pub struct I40e {
     /// QENA_STAT that changes later (nasty): register, when, to what.
     following: Vec<(u32, Picos, bool)>,
 
-    /// What the registers below were read into is out of date.
+    /// What registers were read into is out of date.
     stale: bool,
     filters: Filters,
-    stamping: bool,
-    looping: bool,
-    receiving: bool,
 
-    rx: Vec<RxQueue>,
-    /// Receive queues with something to write back, as bits.
-    unflushed: u128,
-    tx: Vec<TxQueue>,
-    tx_active: Vec<u16>,
-    /// Whose turn it is among them.
-    tx_turn: usize,
-    tx_reported: u128,
-    out: Outgoing,
-    rx_good: Good,
-    tx_good: Good,
-
-    /// The packet being sent, the segment cut from it, a received frame, and
-    /// the same changed on its way.
-    packet: Vec<u8>,
-    segment: Vec<u8>,
-    received: Vec<u8>,
-    changed: Vec<u8>,
-    /// Frames that loop inside the card.
-    loop_queue: FrameQueue,
+    rx: Receive,
+    tx: Transmit,
 }
 
 impl I40e {
     /// A card, powered on.
-    pub fn new(kind: Kind, mut board: Board, spec: &Spec) -> Self {
+    pub fn new(kind: Kind, mut board: Board) -> Self {
         let regs = RegisterFile::new(regs::TABLE, regs::SIZE);
-        let factory = spec.mac.unwrap_or_else(factory_address);
         // A function of a larger card need not have the first queues.
-        let first_queue = if spec.nasty { 128 * board.random.below(8) as u16 } else { 0 };
-        let firmware = Firmware::new(spec.fault);
+        let first_queue = if board.nasty { 128 * board.random.below(8) as u16 } else { 0 };
+        let firmware = Firmware::new(board.fault);
         let mut card = I40e {
             kind,
             filters: Filters::new(),
@@ -139,35 +114,19 @@ impl I40e {
             first_queue,
             nvm: nvm::image(firmware.has(FaultKind::Nvm)),
             firmware,
-            factory,
-            address: factory,
+            address: board.factory,
             link: Link::new(kind, board.link_delay),
-            board,
             clock: Clock::default(),
             irq: Irq::new(),
             hmc: Hmc::new(),
-            switch: Switch::new(factory),
+            switch: Switch::new(board.factory),
             fdir: FlowDirector::new(),
             resetting: None,
             following: Vec::new(),
             stale: true,
-            stamping: false,
-            looping: false,
-            receiving: false,
-            rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
-            unflushed: 0,
-            tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
-            tx_active: Vec::new(),
-            tx_turn: 0,
-            tx_reported: 0,
-            out: Outgoing::default(),
-            rx_good: Good::default(),
-            tx_good: Good::default(),
-            packet: Vec::with_capacity(2048),
-            segment: Vec::new(),
-            received: Vec::with_capacity(2048),
-            changed: Vec::new(),
-            loop_queue: FrameQueue::new(64 << 10),
+            rx: Receive::new(),
+            board,
+            tx: Transmit::new(),
         };
         card.reset();
         card
@@ -181,19 +140,13 @@ impl I40e {
         self.regs.reset(Reset::Function);
         let first = u32::from(self.first_queue);
         self.regs.poke(regs::PFLAN_QALLOC.at, 1 << 31 | (first + u32::from(QUEUES) - 1) << 16 | first);
-        self.rx.iter_mut().for_each(|queue| *queue = RxQueue::default());
-        self.tx.iter_mut().for_each(|queue| *queue = TxQueue::default());
-        self.tx_active.clear();
-        self.out.busy = false;
-        (self.unflushed, self.tx_reported, self.tx_turn) = (0, 0, 0);
+        (self.rx, self.tx) = (Receive::new(), Transmit::new());
+        self.board.port.empty_loop();
         self.following.clear();
-        while !self.loop_queue.is_empty() {
-            self.loop_queue.pop();
-        }
         self.irq = Irq::new();
         self.hmc = Hmc::new();
-        self.address = self.factory;
-        self.switch = Switch::new(self.factory);
+        self.address = self.board.factory;
+        self.switch = Switch::new(self.board.factory);
         self.fdir = FlowDirector::new();
         self.link.reset_function();
         self.reset_admin();
@@ -264,11 +217,6 @@ impl Registers for I40e {
     }
 }
 
-impl Words for I40e {
-    const SIZE: u32 = regs::SIZE;
-    const WIDE_WRITES: bool = false;
-}
-
 impl Model for I40e {
     fn board(&self) -> &Board {
         &self.board
@@ -283,7 +231,7 @@ impl Model for I40e {
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        access::write(self, bar, offset, size, value);
+        access::write(self, false, bar, offset, size, value);
     }
 
     fn tick(&mut self) {
@@ -312,21 +260,19 @@ impl Model for I40e {
         if self.irq.stale {
             self.load_causes();
         }
-        (self.stamping, self.looping) = (self.stamps(), self.loops());
-        let now = self.board.now;
-        let work = self.transmit(now) + self.receive(now);
+        (self.rx.stamping, self.board.port.looping) = (self.stamps(), self.loops());
+        let work = if self.link.up { transmit(self) } else { 0 } + self.receive();
         if work != 0 {
             self.flush_stats();
         }
         if !self.irq.idle() {
-            self.deliver(now);
+            self.deliver(self.board.now);
         }
         work
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
-        let page = |&at: &u32| DoorbellPage { bar: 0, offset: u64::from(at), words: self.regs.page(at).clone() };
-        DOORBELL_PAGES.iter().map(page).collect()
+        self.regs.doorbells(0, &DOORBELL_PAGES)
     }
 
     fn reset(&mut self) {
@@ -336,7 +282,6 @@ impl Model for I40e {
     }
 
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
-        let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
-        self.regs.name(offset)
+        access::name(&self.regs, bar, offset)
     }
 }

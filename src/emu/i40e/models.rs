@@ -1,6 +1,6 @@
 //! The cards of this family.
 
-use super::super::{Board, FaultKind, Model, ModelInfo, Profile, Spec};
+use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
 use super::{I40e, QUEUES, VECTORS, link, regs};
 use crate::pci::Id;
 
@@ -19,18 +19,12 @@ pub enum Kind {
 
 /// All of them.
 pub const MODELS: &[ModelInfo] = &[
-    model("x710", 0x1572, 10, "Intel X710 10 GbE, SFP+ cage with a short-range module", |board, spec| {
-        Box::new(I40e::new(Kind::X710, board, spec))
+    model("x710", 0x1572, 10, "Intel X710 10 GbE, SFP+ cage with a short-range module", |board| {
+        Box::new(I40e::new(Kind::X710, board))
     }),
-    model("xl710", 0x1583, 40, "Intel XL710 40 GbE, QSFP+", |board, spec| {
-        Box::new(I40e::new(Kind::Xl710, board, spec))
-    }),
-    model("xxv710", 0x158b, 25, "Intel XXV710 25 GbE, SFP28", |board, spec| {
-        Box::new(I40e::new(Kind::Xxv710, board, spec))
-    }),
-    model("x722", 0x37d0, 10, "Intel X722 10 GbE, SFP+, in a chipset", |board, spec| {
-        Box::new(I40e::new(Kind::X722, board, spec))
-    }),
+    model("xl710", 0x1583, 40, "Intel XL710 40 GbE, QSFP+", |board| Box::new(I40e::new(Kind::Xl710, board))),
+    model("xxv710", 0x158b, 25, "Intel XXV710 25 GbE, SFP28", |board| Box::new(I40e::new(Kind::Xxv710, board))),
+    model("x722", 0x37d0, 10, "Intel X722 10 GbE, SFP+, in a chipset", |board| Box::new(I40e::new(Kind::X722, board))),
 ];
 
 /// A card with a line rate of `gigabits` a second.
@@ -39,7 +33,7 @@ const fn model(
     device: u16,
     gigabits: u64,
     text: &'static str,
-    build: fn(Board, &Spec) -> Box<dyn Model>,
+    build: fn(Board) -> Box<dyn Model>,
 ) -> ModelInfo {
     let profile = Profile {
         name,
@@ -50,5 +44,13 @@ const fn model(
         msix: (3, 0, 0x1000),
         speed: gigabits * 1_000_000_000,
     };
-    ModelInfo { profile, text, queues: QUEUES, faults: &FaultKind::ALL, link_delay: link::DELAY, build }
+    ModelInfo {
+        profile,
+        text,
+        queues: QUEUES,
+        faults: &FaultKind::ALL,
+        oui: [0x00, 0x1b, 0x21],
+        link_delay: link::DELAY,
+        build,
+    }
 }

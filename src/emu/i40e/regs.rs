@@ -88,7 +88,7 @@ registers! { I40e;
         PRTDCB_GENS = shared(0x83020);
         PFGEN_CTRL = reg(0x92400).bits(1).then(|card, _, _| card.reset_written());
         PFGEN_DRUN = reg(0x92500).bits(1);
-        PFGEN_STATE = reg(0x88000);
+        PFGEN_STATE = reg(0x88000).bits(0xf);
         GLGEN_RSTCTL = shared(0xb8180).reset(2).bits(0x13f);
         GLGEN_RSTAT = fact(0xb8188, 0);
         GLGEN_RTRIG = shared(0xb8190).bits(7).then(|card, _, _| card.reset_device());
@@ -97,21 +97,22 @@ registers! { I40e;
         // Port 0 is there, the other three are not.
         PRTGEN_CNF = fact(0xb8120, 0);
         PRTGEN_CNF_OTHERS = fact(0xb8124, 1).array(3, 4);
-        PRTGEN_CNF2 = shared(0xb8160);
+        PRTGEN_CNF2 = shared(0xb8160).bits(1);
         PFGEN_PORTNUM = fact(0x1c0480, 0);
         GLGEN_PCIFCNCNT = fact(0x1c0ab4, 1);
         GLVFGEN_TIMER = fact(0x881bc, 0).gives(|card, _| (card.board.now / 1_000_000) as u32);
         GLGEN_MSCA = shared(0x8818c).array(4, 4).bits(!0);
         GLGEN_MSRWD = shared(0x8819c).array(4, 4).bits(!0);
-        GLGEN_GPIO_CTL = shared(0x88100).array(30, 4);
+        // Linux sets bit 2 too.
+        GLGEN_GPIO_CTL = shared(0x88100).array(30, 4).bits(!0);
         GLGEN_LED_CTL = shared(0x88178);
-        GLGEN_MDIO_I2C_SEL = shared(0x881c0).array(4, 4);
+        GLGEN_MDIO_I2C_SEL = shared(0x881c0).array(4, 4).bits(0x9fff_ffff);
     }
     // PCIe and what the function was given.
     "§10.2.2" {
         PF_FUNC_RID = fact(0x9c000, 0);
-        PF_PCI_CIAA = reg(0x9c080);
-        PF_PCI_CIAD = reg(0x9c100);
+        PF_PCI_CIAA = reg(0x9c080).bits(0x0007_ffff);
+        PF_PCI_CIAD = reg(0x9c100).bits(!0);
         GLPCI_CAPSUP = fact(0xbe4a8, 0);
         GLPCI_CNF2 = fact(0xbe494, (VECTORS as u32) << 2 | 2 << 13);
         GLPCI_LBARCTRL = fact(0xbe484, 0);
@@ -124,18 +125,19 @@ registers! { I40e;
         GLNVM_GENS = fact(0xb6100, 1 | super::nvm::SIZE << 5);
         GLNVM_FLA = fact(0xb6108, 1 << 6);
         GLNVM_ULD = fact(0xb6008, 0x1ff);
-        GLNVM_SRCTL = shared(0xb6110).reset(1 << 31).bits(0xffff_c000).status(1 << 31).then(|card, _, _| card.shadow_ram());
+        GLNVM_SRCTL = shared(0xb6110).reset(1 << 31).bits(0xffff_c001).status(1 << 31)
+            .then(|card, _, _| card.shadow_ram());
         GLNVM_SRDATA = shared(0xb6114).bits(!0);
     }
     // Host memory cache.
     "§7.9" {
-        PFHMC_SDCMD = reg(0xc0000).bits(0x8000_0fff).then(|card, _, _| card.segment_command());
+        PFHMC_SDCMD = reg(0xc0000).bits(0x8000_8fff).then(|card, _, _| card.segment_command());
         PFHMC_SDDATALOW = reg(0xc0100).bits(!0);
         PFHMC_SDDATAHIGH = reg(0xc0200).bits(!0);
-        PFHMC_PDINV = reg(0xc0300).bits(0x01ff_0fff);
+        PFHMC_PDINV = reg(0xc0300).bits(0x01ff_8fff);
         PFHMC_ERRORINFO = reg(0xc0400).bits(0x801f_0f9f);
         PFHMC_ERRORDATA = reg(0xc0500).bits(0x3fff_ffff);
-        GLHMC_SDPART = shared(0xc0800).array(16, 4).reset(0x1000_0000);
+        GLHMC_SDPART = shared(0xc0800).array(16, 4).reset(0x1000_0000).bits(0x1fff_0fff);
         GLHMC_PFASSIGN = shared(0xc0c00).array(16, 4);
         GLHMC_LANTXOBJSZ = fact(0xc2004, 7);
         GLHMC_LANQMAX = fact(0xc2008, QUEUES as u32);
@@ -159,7 +161,8 @@ registers! { I40e;
         QTX_CTL = queue(reg(0x104000)).bits(0xffff);
         QTX_TAIL = queue(reg(0x108000)).bits(0x1fff);
         QTX_HEAD = queue(reg(0xe4000)).bits(0x1_1fff).gives(|card, q| card.tx_head(q.n));
-        GLLAN_TXPRE_QDIS = reg(0xe6500).array(12, 4).bits(0xc001_07ff).takes(|card, block, value| card.announced(block.n, value));
+        GLLAN_TXPRE_QDIS = reg(0xe6500).array(12, 4).bits(0xc001_07ff)
+            .takes(|card, block, value| card.announced(block.n, value));
         QRX_ENA = queue(reg(0x120000)).bits(7).then(|card, q, _| card.rx_enable_written(q.n));
         QRX_TAIL = queue(reg(0x128000)).bits(0x1fff);
         GLLAN_RCTL_0 = reg(0x12a500).bits(1);
@@ -173,15 +176,16 @@ registers! { I40e;
         PF_MDET_RX = reg(0x12a400).bits(!0);
         PFCM_LANCTXDATA = reg(0x10c100).array(4, 128).bits(!0);
         PFCM_LANCTXCTL = reg(0x10c300).bits(0x7_ffff).then(|card, _, _| card.context_command());
-        PFCM_LANCTXSTAT = reg(0x10c380);
-        VSILAN_QBASE = reg(0x20c800).array(384, 4);
+        PFCM_LANCTXSTAT = reg(0x10c380).bits(3);
+        VSILAN_QBASE = reg(0x20c800).array(384, 4).bits(0xfff);
     }
     // Interrupts.
     "§7.5" {
         PFINT_ICR0 = reg(0x38780).bits(!0).gives(|card, _| card.read_icr0());
         PFINT_ICR0_ENA = reg(0x38800).bits(0xffff_01ff).then(|card, _, _| card.causes_enabled());
         PFINT_DYN_CTL0 = reg(0x38480).bits(0xc701_ffff).then(|card, _, value| card.control_written(0, value));
-        PFINT_DYN_CTLN = vector(reg(0x34800)).bits(0xc701_ffff).then(|card, place, value| card.control_written(place.n + 1, value));
+        PFINT_DYN_CTLN = vector(reg(0x34800)).bits(0xc701_ffff)
+            .then(|card, place, value| card.control_written(place.n + 1, value));
         PFINT_LNKLST0 = causes(0x38500).reset(0x7ff).bits(0x1fff);
         PFINT_LNKLSTN = vector(causes(0x35000)).reset(0x7ff).bits(0x1fff);
         QINT_RQCTL = queue(causes(0x3a000)).bits(0xdfff_f8ff);
@@ -210,12 +214,12 @@ registers! { I40e;
         GLQF_CTL = shared(0x269ba4).bits(!0);
         GLQF_SWAP = shared(0x267e00).array(128, 4).bits(!0);
         GLQF_HSYM = shared(0x269d00).array(64, 4).bits(1);
-        GLQF_FD_MSK = shared(0x267200).array(128, 4).bits(!0);
+        GLQF_FD_MSK = shared(0x267200).array(128, 4).bits(0x003f_ffff);
         GLQF_HASH_INSET = shared(0x267600).array(128, 4).bits(!0);
         GLQF_HASH_MSK = shared(0x267a00).array(128, 4).bits(0x003f_ffff);
-        GLQF_PCNT = shared(0x266800).array(512, 4).takes(|card, place, _| card.regs.poke(place.at, 0));
+        GLQF_PCNT = shared(0x266800).array(512, 4).bits(!0).takes(|card, place, _| card.regs.poke(place.at, 0));
         GLQF_FDCNT_0 = shared(0x269bac).gives(|card, _| card.filters_used(13)).takes(|_, _, _| ());
-        GLQF_FDEVICTENA = shared(0x270384).array(2, 4);
+        GLQF_FDEVICTENA = shared(0x270384).array(2, 4).bits(!0);
         PRTQF_FD_INSET = config(0x250000).array(128, 32).bits(!0).until(Power);
         PRTQF_FD_FLXINSET = shared(0x253800).array(64, 32).bits(0xff);
         PRTQF_FD_MSK = shared(0x252000).array(128, 32).bits(0x003f_ffff);
@@ -225,13 +229,13 @@ registers! { I40e;
         GLQF_L3_MAP = shared(0x26c700).array(64, 4);
         GL_SWR_PM_UP_THR = shared(0x269fbc);
         GL_SWR_PRI_JOIN_MAP = shared(0x26ce00).array(3, 4);
-        GL_SWR_DEF_ACT = shared(0x270200).array(36, 4);
-        GL_SWR_DEF_ACT_EN = shared(0x26cfb8).array(2, 4);
-        GL_PRS_FVBM = shared(0x269760).array(4, 4);
+        GL_SWR_DEF_ACT = shared(0x270200).array(36, 4).bits(!0);
+        GL_SWR_DEF_ACT_EN = shared(0x26cfb8).array(2, 4).bits(!0);
+        GL_PRS_FVBM = shared(0x269760).array(4, 4).bits(0x8000_3f7f);
         VSI_TSR = reg(0x50800).array(384, 4);
         VSI_L2TAGSTXVALID = reg(0x42800).array(384, 4);
         GL_SWT_L2TAGCTRL = shared(0x1c0a70).array(8, 4);
-        PRT_L2TAGSEN = shared(0x1c0b20);
+        PRT_L2TAGSEN = shared(0x1c0b20).bits(0xff);
     }
     // Port.
     "§10.2.2" {
@@ -257,21 +261,23 @@ registers! { I40e;
         PRTTSYN_INC_L = shared(0x1e4040).bits(!0);
         PRTTSYN_INC_H = shared(0x1e4060).bits(0x3f).then(|card, _, high| card.set_rate(high));
         PRTTSYN_TIME_L = shared(0x1e4100).bits(!0).gives(|card, _| card.read_time());
-        PRTTSYN_TIME_H = shared(0x1e4120).bits(!0).gives(|card, _| card.read_time_high()).then(|card, _, high| card.set_time(high));
+        PRTTSYN_TIME_H = shared(0x1e4120).bits(!0)
+            .gives(|card, _| card.read_time_high())
+            .then(|card, _, high| card.set_time(high));
         PRTTSYN_ADJ = shared(0x1e4280).bits(!0).then(|card, _, by| card.adjust_time(by));
-        PRTTSYN_TXTIME_L = shared(0x1e41c0);
-        PRTTSYN_TXTIME_H = shared(0x1e41e0);
-        PRTTSYN_RXTIME_L = shared(0x850c0).array(4, 32);
-        PRTTSYN_RXTIME_H = shared(0x85040).array(4, 32).gives(|card, slot| card.take_stamp(slot.n));
+        PRTTSYN_TXTIME_L = shared(0x1e41c0).bits(!0);
+        PRTTSYN_TXTIME_H = shared(0x1e41e0).bits(!0);
+        PRTTSYN_RXTIME_L = shared(0x850c0).array(4, 32).bits(!0);
+        PRTTSYN_RXTIME_H = shared(0x85040).array(4, 32).bits(!0).gives(|card, slot| card.take_stamp(slot.n));
         PRTTSYN_STAT_0 = R::new(0x1e4220, Rc).until(Power);
-        PRTTSYN_STAT_1 = shared(0x85140);
-        PRTTSYN_AUX_0 = shared(0x1e42a0).array(2, 32);
-        PRTTSYN_AUX_1 = shared(0x1e42e0).array(2, 32);
-        PRTTSYN_TGT_L = shared(0x1e4140).array(2, 32);
-        PRTTSYN_TGT_H = shared(0x1e4180).array(2, 32);
-        PRTTSYN_EVNT_L = shared(0x1e4080).array(2, 32);
-        PRTTSYN_EVNT_H = shared(0x1e40c0).array(2, 32);
-        PRTTSYN_CLKO = shared(0x1e4240).array(2, 32);
+        PRTTSYN_STAT_1 = shared(0x85140).bits(0xf);
+        PRTTSYN_AUX_0 = shared(0x1e42a0).array(2, 32).bits(0x0003_0f0f);
+        PRTTSYN_AUX_1 = shared(0x1e42e0).array(2, 32).bits(3);
+        PRTTSYN_TGT_L = shared(0x1e4140).array(2, 32).bits(!0);
+        PRTTSYN_TGT_H = shared(0x1e4180).array(2, 32).bits(!0);
+        PRTTSYN_EVNT_L = shared(0x1e4080).array(2, 32).bits(!0);
+        PRTTSYN_EVNT_H = shared(0x1e40c0).array(2, 32).bits(!0);
+        PRTTSYN_CLKO = shared(0x1e4240).array(2, 32).bits(!0);
     }
     // Statistics: they count up, wrap, and nothing clears them.
     "§10.2.2.19" {
@@ -346,6 +352,6 @@ registers! { I40e;
         GLVEBTC_TPC = veb_tc(0x338000);
         GLVEBTC_RBC = veb_tc(0x364000);
         GLVEBTC_RPC = veb_tc(0x368000);
-        GLGEN_STAT_CLEAR = shared(0x390004);
+        GLGEN_STAT_CLEAR = shared(0x390004).bits(1);
     }
 }

@@ -7,18 +7,17 @@
 //!                                 interval is over; the status word last, with Release
 //! ```
 //!
-//! The tail is only looked at when the known free descriptors run out, as a
-//! cache line that the driver writes costs both sides.
+//! The ring itself is in `rx_ring`.
 
 use super::super::frame::{L3, L4, Parsed, Verdict};
+use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, STEP, Translation, Violations, frame};
+use super::super::{Picos, RegisterFile, STEP, Translation, Violations, bits, frame};
 use super::fdir::{Action, Filter, Refusal};
 use super::hmc::{RX_CONTEXT, Way, field};
 use super::regs::{QRX_ENA, QRX_TAIL};
-use super::{I40e, filter};
-use crate::dma::Iova;
-use std::sync::atomic::Ordering;
+use super::stats::Good;
+use super::{I40e, QUEUES, filter};
 
 /// Buffers that a frame may lie in.
 const CHAIN_MAX: u32 = 5;
@@ -51,22 +50,36 @@ pub struct RxQueue {
     pub enabled: bool,
     /// The context's bytes.
     pub context: [u8; RX_CONTEXT],
-    base: Iova,
-    count: u32,
-    /// Next descriptor to fill, and the first that is the driver's.
-    head: u32,
-    tail: u32,
-    /// Bytes that a buffer holds.
-    buffer: u32,
-    /// Descriptors of 32 bytes, else 16.
-    wide: bool,
+    ring: RxRing<4>,
     strip_crc: bool,
     /// A tag that is taken out goes where L2TAG1 is, else L2TAG2.
     first_tag: bool,
     longest: u32,
-    /// Filled descriptors that were not written back: those before `head`.
-    pending: [[u64; 4]; 4],
-    pended: u32,
+}
+
+/// All that receives.
+#[derive(Default)]
+pub struct Receive {
+    /// The queues.
+    pub queues: Vec<RxQueue>,
+    /// Some queue is on.
+    pub on: bool,
+    /// Some frames are stamped.
+    pub stamping: bool,
+    /// What was received in this step.
+    pub good: Good,
+    /// Queues with something to write back, as bits.
+    unflushed: u128,
+    /// The frame, and the same changed on its way.
+    frame: Vec<u8>,
+    changed: Vec<u8>,
+}
+
+impl Receive {
+    /// Queues that are off.
+    pub fn new() -> Self {
+        Receive { queues: (0..QUEUES).map(|_| RxQueue::default()).collect(), ..Receive::default() }
+    }
 }
 
 /// What became of a frame.
@@ -94,122 +107,44 @@ impl RxQueue {
     fn enable(&mut self, violations: &mut Violations) {
         let context = self.context;
         let at = |lsb, width| field(&context, lsb, width);
+        let buffer = at(102, 7) as u32 * 128;
         *self = RxQueue {
             enabled: true,
             context,
-            base: at(32, 57) << 7,
-            count: at(89, 13) as u32,
-            head: at(0, 13) as u32,
-            tail: at(0, 13) as u32,
-            buffer: at(102, 7) as u32 * 128,
-            wide: at(116, 1) == 1,
+            ring: RxRing::new(at(32, 57) << 7, at(89, 13) as u32, at(0, 13) as u32, buffer, at(116, 1) == 1),
             strip_crc: at(117, 1) == 1,
             first_tag: at(119, 1) == 1,
             longest: at(174, 14) as u32,
             ..RxQueue::default()
         };
-        let sane = self.count >= 32 && self.count.is_multiple_of(32) && self.base != 0 && self.head < self.count;
-        if !sane || self.buffer < 1024 || self.longest == 0 {
+        let (count, head) = (self.ring.count, self.ring.head);
+        let sane = count >= 32 && count.is_multiple_of(32) && at(32, 57) != 0 && head < count;
+        if !sane || buffer < 1024 || self.longest == 0 {
             violations.note("receive queue context without ring, buffer size or maximum");
             self.enabled = false;
         }
         if at(114, 2) != 0 {
             violations.note("receive queue context with header split, which is not modelled");
         }
-        if self.longest > CHAIN_MAX * self.buffer {
+        if self.longest > CHAIN_MAX * buffer {
             violations.note("receive queue context with a maximum of more than five buffers");
         }
+    }
+
+    /// Puts a packet into buffers: all of it or nothing. What belongs to the whole
+    /// packet stands in its last descriptor.
+    #[inline]
+    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 4], violations: &mut Violations) {
+        self.ring.deliver(memory, packet, violations, |len, last| match last {
+            true => [words[0], words[1] | len << 38, words[2], words[3]],
+            false => [0, DD | len << 38, 0, 0],
+        });
     }
 
     /// Free descriptors; looks at the tail if fewer than `need` are known.
     #[inline]
     fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) -> u32 {
-        let known = self.distance(self.tail);
-        if known >= need { known } else { self.look(known, q, regs, violations) }
-    }
-
-    #[cold]
-    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) -> u32 {
-        let tail = regs.peek(QRX_TAIL.nth(q.into()));
-        if tail >= self.count {
-            violations.note("QRX_TAIL is outside the ring");
-            return known;
-        }
-        let free = self.distance(tail);
-        if free < known {
-            violations.note("QRX_TAIL moved backwards over descriptors that the card owns");
-        }
-        self.tail = tail;
-        free
-    }
-
-    #[inline]
-    fn distance(&self, tail: u32) -> u32 {
-        if tail >= self.head { tail - self.head } else { tail + self.count - self.head }
-    }
-
-    #[inline]
-    fn at(&self, n: u32) -> Iova {
-        self.base.wrapping_add(Iova::from(n) << if self.wide { 5 } else { 4 })
-    }
-
-    /// Puts a packet into buffers: all of it or nothing.
-    #[inline]
-    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 4], violations: &mut Violations) {
-        let mut rest = packet;
-        loop {
-            let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
-            if let Some(descriptor) = memory.descriptor(self.at(self.head)) {
-                let buffer = descriptor[0].load(Ordering::Relaxed);
-                if buffer == 0 {
-                    violations.note("receive descriptor without a buffer");
-                } else {
-                    memory.write(buffer, part);
-                }
-            }
-            // What belongs to the whole packet stands in its last descriptor.
-            let length = (part.len() as u64) << 38;
-            let last = more.is_empty();
-            let words = if last { [words[0], words[1] | length, words[2], words[3]] } else { [0, DD | length, 0, 0] };
-            self.complete(memory, words);
-            if last {
-                break;
-            }
-            rest = more;
-        }
-    }
-
-    /// Done with the descriptor at head.
-    #[inline]
-    fn complete(&mut self, memory: &Translation, words: [u64; 4]) {
-        self.pending[self.pended as usize] = words;
-        self.pended += 1;
-        self.head += 1;
-        if self.head == self.count {
-            self.head = 0;
-        }
-        if self.head.is_multiple_of(4) {
-            self.flush(memory);
-        }
-    }
-
-    /// Writes back what was filled; the status words last.
-    #[inline]
-    fn flush(&mut self, memory: &Translation) {
-        let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
-        for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
-            if self.wide
-                && let Some(second) = memory.descriptor(self.at(n).wrapping_add(16))
-            {
-                second[0].store(words[2], Ordering::Relaxed);
-                second[1].store(words[3], Ordering::Relaxed);
-            }
-            if let Some(first) = memory.descriptor(self.at(n)) {
-                first[0].store(words[0], Ordering::Relaxed);
-                first[1].store(words[1], Ordering::Release);
-            }
-        }
-        self.pended = 0;
+        self.ring.free(need, QRX_TAIL.name, || regs.peek(QRX_TAIL.nth(q.into())), violations)
     }
 
     /// The write-back of a packet, without its length.
@@ -225,7 +160,7 @@ impl RxQueue {
             if self.first_tag {
                 words[1] |= L2TAG1P;
                 words[0] |= u64::from(tag) << 16;
-            } else if self.wide {
+            } else if self.ring.wide {
                 words[2] |= L2TAG2P | u64::from(tag) << 48;
             }
         }
@@ -236,7 +171,7 @@ impl RxQueue {
         if let Some(filter) = found.filter {
             words[1] |= FLM;
             match filter.id {
-                Some(id) if self.wide => {
+                Some(id) if self.ring.wide => {
                     words[2] |= FLEXBH_FD;
                     words[3] |= u64::from(id) << 32;
                 }
@@ -262,16 +197,16 @@ impl RxQueue {
 }
 
 impl I40e {
-    /// Receives what has arrived by `now`; how many frames that was.
-    pub(super) fn receive(&mut self, now: Picos) -> usize {
-        if !self.receiving || !self.link.up {
+    /// Receives what has arrived by now; how many frames that was.
+    pub(super) fn receive(&mut self) -> usize {
+        if !self.rx.on || !self.link.up {
             return 0;
         }
         let mut frames = 0;
-        while frames < STEP && self.receive_one(now) {
+        while frames < STEP && self.receive_one() {
             frames += 1;
         }
-        if frames != 0 || self.unflushed != 0 {
+        if frames != 0 || self.rx.unflushed != 0 {
             self.finish_receive();
         }
         frames
@@ -279,29 +214,28 @@ impl I40e {
 
     /// Receives or drops one frame; false if there is none, or it has to wait.
     #[inline]
-    fn receive_one(&mut self, now: Picos) -> bool {
-        let looped = self.looping;
-        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
-        let Some((offered, at)) = offered else { return false };
+    fn receive_one(&mut self) -> bool {
+        let Some((offered, at)) = self.board.port.peek(self.board.now) else { return false };
         // The frame is copied: what follows changes the card.
-        let mut frame = std::mem::take(&mut self.received);
+        let mut frame = std::mem::take(&mut self.rx.frame);
         frame.clear();
         frame.extend_from_slice(offered);
         if frame.len() < MIN_FRAME {
             // Some wires carry what a sending MAC would have padded.
             frame.resize(MIN_FRAME, 0);
         }
-        let done = self.switch_frame(&frame, looped, at, now);
-        self.received = frame;
+        let done = self.switch_frame(&frame, at);
+        self.rx.frame = frame;
         done
     }
 
     /// Gives a frame to the VSIs that want it.
     #[inline]
-    fn switch_frame(&mut self, frame: &[u8], looped: bool, at: Picos, now: Picos) -> bool {
+    fn switch_frame(&mut self, frame: &[u8], at: Picos) -> bool {
+        let looped = self.board.port.looping;
         if frame.len() + 4 > usize::from(self.link.longest) {
             self.count_oversize();
-            self.done_with_frame(looped, true);
+            self.board.port.done(true);
             return true;
         }
         let headers = Parsed::of(frame);
@@ -312,7 +246,7 @@ impl I40e {
         } else {
             None
         };
-        let stamp = if takers != 0 && self.stamping { self.stamp_received(frame, &headers, at) } else { None };
+        let stamp = if takers != 0 && self.rx.stamping { self.stamp_received(frame, &headers, at) } else { None };
         let mut taken = false;
         let mut rest = if filter.is_some_and(|filter| filter.action == Action::Drop) { 0 } else { takers };
         while rest != 0 {
@@ -336,15 +270,15 @@ impl I40e {
                 Fate::Refused => self.count_no_descriptor(vsi, frame),
                 Fate::TooLong => self.count_too_long(),
                 // A frame for several is not kept waiting by one of them.
-                Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, frame, looped, now),
+                Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, frame),
                 Fate::Full => self.count_no_descriptor(vsi, frame),
             }
         }
-        self.rx_good.count(frame);
+        self.rx.good.count(frame);
         if takers == 0 && !looped {
-            self.board.mac.pass_over();
+            self.board.port.pass_over();
         } else {
-            self.done_with_frame(looped, !taken);
+            self.board.port.done(!taken);
         }
         true
     }
@@ -371,16 +305,16 @@ impl I40e {
     /// Puts a frame into queue `q`.
     #[inline]
     fn fill(&mut self, q: u16, vsi: usize, frame: &[u8], headers: &Parsed, found: Found) -> Fate {
-        let queue = &mut self.rx[usize::from(q)];
+        let queue = &mut self.rx.queues[usize::from(q)];
         let strip = found.strip && headers.vlan.is_some();
         let len = frame.len() + if queue.strip_crc { 0 } else { 4 } - if strip { 4 } else { 0 };
         if !queue.enabled {
             return Fate::Refused;
         }
-        if len as u32 > queue.longest || len as u32 > CHAIN_MAX * queue.buffer {
+        if len as u32 > queue.longest || len as u32 > CHAIN_MAX * queue.ring.buffer {
             return Fate::TooLong;
         }
-        let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
+        let need = queue.ring.buffers(len as u32);
         // A strict card looks each time, to catch a tail that moves backwards.
         let look = if self.board.strict { u32::MAX } else { need };
         if queue.free(look, q, &self.regs, &mut self.board.violations) < need {
@@ -390,7 +324,7 @@ impl I40e {
         if queue.strip_crc && !strip {
             queue.deliver(&self.board.bus.memory, frame, words, &mut self.board.violations);
         } else {
-            let changed = &mut self.changed;
+            let changed = &mut self.rx.changed;
             changed.clear();
             self.board.used.untagged += u64::from(strip);
             if strip {
@@ -405,48 +339,36 @@ impl I40e {
             queue.deliver(&self.board.bus.memory, changed, words, &mut self.board.violations);
         }
         self.switch.vsis[vsi].rx.count(frame);
-        self.unflushed |= 1 << q;
+        self.rx.unflushed |= 1 << q;
         Fate::Taken
-    }
-
-    #[inline]
-    fn done_with_frame(&mut self, looped: bool, dropped: bool) {
-        match (looped, dropped) {
-            (true, _) => self.loop_queue.pop(),
-            (false, true) => self.board.mac.drop_frame(),
-            (false, false) => self.board.mac.advance(),
-        }
     }
 
     /// A frame waits on a wire that honours pause frames; else it is lost when
     /// the packet buffer is full. In a loop inside the card it is lost at once.
     #[cold]
-    fn no_descriptor(&mut self, vsi: usize, frame: &[u8], looped: bool, now: Picos) -> bool {
-        if looped {
+    fn no_descriptor(&mut self, vsi: usize, frame: &[u8]) -> bool {
+        if self.board.port.looping {
             self.count_no_descriptor(vsi, frame);
-        } else if self.board.mac.overrun(now) {
+        } else if self.board.port.overrun(self.board.now) {
             self.count_missed();
         } else {
             return false;
         }
-        self.done_with_frame(looped, true);
+        self.board.port.done(true);
         self.board.starved += 1;
         true
     }
 
     /// Write-backs and interrupts of the queues that received.
     fn finish_receive(&mut self) {
-        let mut queues = std::mem::take(&mut self.unflushed);
-        while queues != 0 {
-            let q = queues.trailing_zeros() as u16;
-            queues &= queues - 1;
+        for q in bits(std::mem::take(&mut self.rx.unflushed)) {
             // Without an interval that runs, only whole cache lines are written
             // back (and in any case late, now and then).
             if self.board.nasty && (!self.writes_back(q) || self.board.random.below(4) == 0) {
-                self.unflushed |= u128::from(self.rx[usize::from(q)].pended != 0) << q;
+                self.rx.unflushed |= u128::from(self.rx.queues[usize::from(q)].ring.is_pending()) << q;
                 continue;
             }
-            self.rx[usize::from(q)].flush(&self.board.bus.memory);
+            self.rx.queues[usize::from(q)].ring.flush(&self.board.bus.memory);
             self.rx_event(q);
         }
     }
@@ -455,17 +377,17 @@ impl I40e {
     pub(super) fn rx_enable_written(&mut self, q: u16) {
         let at = QRX_ENA.nth(q.into());
         let on = self.regs.peek(at) & REQUEST != 0;
-        let enabled = self.rx[usize::from(q)].enabled;
+        let enabled = self.rx.queues[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Rx, q) {
-            self.rx[usize::from(q)].enable(&mut self.board.violations);
+            self.rx.queues[usize::from(q)].enable(&mut self.board.violations);
         } else if !on && enabled {
-            let queue = &mut self.rx[usize::from(q)];
-            queue.flush(&self.board.bus.memory);
+            let queue = &mut self.rx.queues[usize::from(q)];
+            queue.ring.flush(&self.board.bus.memory);
             *queue = RxQueue { context: queue.context, ..RxQueue::default() };
-            self.unflushed &= !(1 << q);
+            self.rx.unflushed &= !(1 << q);
         }
         self.follow(at, on);
-        self.receiving = self.rx.iter().any(|queue| queue.enabled);
+        self.rx.on = self.rx.queues.iter().any(|queue| queue.enabled);
     }
 
     /// QENA_STAT follows QENA_REQ: at once, or a little later.
@@ -499,11 +421,11 @@ impl I40e {
         const PROGRAMMING: u64 = 1 << 63;
         const FD: u64 = 1 << 2;
         let Some(q) = self.switch.vsis[vsi].queue(0) else { return };
-        let queue = &mut self.rx[usize::from(q)];
+        let queue = &mut self.rx.queues[usize::from(q)];
         if queue.enabled && queue.free(1, q, &self.regs, &mut self.board.violations) > 0 {
             let status = DD | FD | PROGRAMMING | (refusal as u64) << 19;
-            queue.complete(&self.board.bus.memory, [u64::from(id) << 32, status, 0, 0]);
-            self.unflushed |= 1 << q;
+            queue.ring.complete(&self.board.bus.memory, [u64::from(id) << 32, status, 0, 0]);
+            self.rx.unflushed |= 1 << q;
         }
     }
 }

@@ -70,7 +70,7 @@ impl Good {
 impl I40e {
     /// Adds what a step counted to the registers.
     pub(super) fn flush_stats(&mut self) {
-        for (good, at) in [(&mut self.rx_good, PORT_RX), (&mut self.tx_good, PORT_TX)] {
+        for (good, at) in [(&mut self.rx.good, PORT_RX), (&mut self.tx.good, PORT_TX)] {
             let good = std::mem::take(good);
             if good.all.is_empty() {
                 continue;

@@ -9,27 +9,25 @@
 //!   type 0xf in each descriptor with RS, or the head in memory <-+
 //! ```
 //!
-//! A context descriptor belongs to the one packet behind it. A packet that the
-//! wire has no time for yet goes on in the next step.
+//! A context descriptor belongs to the one packet behind it. The ring itself is in
+//! `tx_ring`, whose turn it is in `transmit`.
 
 use super::super::offload::{Headers, Offload, Segmentation, Sums, Tag};
 use super::super::segment::Transport;
-use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
-use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
+use super::super::transmit::{Next, Transmitter, Turns};
+use super::super::tx_ring::{Outgoing, Part, TxRing};
+use super::super::wire::{MAX_FRAME, MIN_FRAME};
+use super::super::{Violations, bits};
 use super::fdir::Program;
 use super::hmc::{TX_CONTEXT, Way, field};
 use super::regs::{self, QTX_ENA, QTX_TAIL};
+use super::stats::Good;
 use super::{I40e, QUEUES};
-use crate::dma::Iova;
-use std::sync::atomic::Ordering;
 
 /// Data descriptors of a packet that is not segmented (§8.4.1).
 const BUFFERS_MAX: u32 = 8;
-/// All descriptors of a packet: what the reports are kept for.
-const DESCRIPTORS_MAX: u32 = 64;
 
-/// Largest packet to segment, and the longest payload of a segment.
-const TSO_MAX: usize = 256 * 1024;
+/// The longest payload of a segment.
 const MSS_MAX: usize = 9674;
 
 const REQUEST: u32 = 1;
@@ -57,12 +55,7 @@ pub struct TxQueue {
     pub enabled: bool,
     /// The context's bytes.
     pub context: [u8; TX_CONTEXT],
-    base: Iova,
-    count: u32,
-    /// Next descriptor to send.
-    head: u32,
-    tail: u32,
-    head_write_back: Option<Iova>,
+    ring: TxRing,
     /// Head as it was last written there.
     told: u32,
     stamps: bool,
@@ -70,8 +63,6 @@ pub struct TxQueue {
     /// What GLLAN_TXPRE_QDIS announced: it may be enabled, or disabled.
     may_start: bool,
     may_stop: bool,
-    /// Descriptors written back late (nasty).
-    late: Vec<u32>,
 }
 
 impl Default for TxQueue {
@@ -79,41 +70,34 @@ impl Default for TxQueue {
         TxQueue {
             enabled: false,
             context: [0; TX_CONTEXT],
-            base: 0,
-            count: 0,
-            head: 0,
-            tail: 0,
-            head_write_back: None,
+            ring: TxRing::default(),
             told: 0,
             stamps: false,
             directs: false,
             may_start: false,
             may_stop: false,
-            late: Vec::new(),
         }
     }
 }
 
-/// A packet between descriptors and wire.
+/// All that sends.
 #[derive(Default)]
-pub struct Outgoing {
-    /// There is one.
-    pub busy: bool,
-    queue: u16,
-    /// Its descriptors: from the queue's head, so many.
-    descriptors: u32,
-    /// Those of them with RS, as bits.
-    reports: u64,
-    stamp: bool,
-    offload: Offload,
+pub struct Transmit {
+    /// The queues.
+    pub queues: Vec<TxQueue>,
+    /// What was sent in this step.
+    pub good: Good,
+    turns: Turns,
+    out: Outgoing,
+    /// Queues that reported something in this step, as bits.
+    reported: u128,
 }
 
-/// What is at a queue's head.
-enum Next {
-    Nothing,
-    Packet,
-    /// Something that is not sent was passed over.
-    Other,
+impl Transmit {
+    /// Queues that are off.
+    pub fn new() -> Self {
+        Transmit { queues: (0..QUEUES).map(|_| TxQueue::default()).collect(), ..Transmit::default() }
+    }
 }
 
 impl TxQueue {
@@ -122,21 +106,19 @@ impl TxQueue {
         let context = self.context;
         let at = |lsb, width| field(&context, lsb, width);
         let head = at(0, 13) as u32;
+        let write_back = (at(160, 1) == 1).then(|| at(192, 64));
         *self = TxQueue {
             enabled: true,
             context,
-            base: at(32, 57) << 7,
-            count: at(161, 13) as u32,
-            head,
-            tail: head,
+            ring: TxRing::new(at(32, 57) << 7, at(161, 13) as u32, head, write_back),
             told: head,
-            head_write_back: (at(160, 1) == 1).then(|| at(192, 64)),
             stamps: at(90, 1) == 1,
             directs: at(91, 1) == 1,
             may_start: self.may_start,
             ..TxQueue::default()
         };
-        let sane = self.count >= 32 && self.count.is_multiple_of(32) && self.base != 0 && head < self.count;
+        let count = self.ring.count;
+        let sane = count >= 32 && count.is_multiple_of(32) && at(32, 57) != 0 && head < count;
         if !sane || at(30, 1) != 1 {
             violations.note("transmit queue context without ring, or not a new one");
             self.enabled = sane;
@@ -145,25 +127,6 @@ impl TxQueue {
             violations.note("transmit queue enabled without GLLAN_TXPRE_QDIS.CLEAR_QDIS");
         }
         self.may_start = false;
-    }
-
-    /// Looks at the doorbell.
-    #[inline]
-    fn look(&mut self, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) {
-        let tail = regs.peek(QTX_TAIL.nth(q.into()));
-        if tail != self.tail {
-            if tail < self.count {
-                self.tail = tail;
-            } else {
-                violations.note("QTX_TAIL is outside the ring");
-            }
-        }
-    }
-
-    #[inline]
-    fn after(&self, at: u32, by: u32) -> u32 {
-        let at = at + by;
-        if at >= self.count { at - self.count } else { at }
     }
 }
 
@@ -180,115 +143,10 @@ struct Parts {
 }
 
 impl I40e {
-    /// Sends what the doorbells announced, as far as the wire has time; how
-    /// many packets that was.
-    pub(super) fn transmit(&mut self, now: Picos) -> usize {
-        if self.tx_active.is_empty() || !self.link.up {
-            return 0;
-        }
-        let mut work = 0;
-        if self.out.busy {
-            if !self.emit(now) {
-                return 1;
-            }
-            work += 1;
-        }
-        let queues = self.tx_active.len();
-        for turn in 0..queues {
-            let q = self.tx_active[(self.tx_turn + turn) % queues];
-            self.tx[usize::from(q)].look(q, &self.regs, &mut self.board.violations);
-            for _ in 0..STEP {
-                match self.fetch(q) {
-                    Next::Nothing => break,
-                    Next::Other => {}
-                    Next::Packet if self.emit(now) => {}
-                    Next::Packet => {
-                        self.tx_turn = (self.tx_turn + turn) % queues;
-                        self.finish_transmit();
-                        return work + 1;
-                    }
-                }
-                work += 1;
-            }
-        }
-        self.tx_turn = (self.tx_turn + 1) % queues;
-        if work != 0 || self.board.nasty {
-            self.finish_transmit();
-        }
-        work
-    }
-
-    /// Gathers the packet at a queue's head.
-    #[inline]
-    fn fetch(&mut self, q: u16) -> Next {
-        let queue = &self.tx[usize::from(q)];
-        let memory = &self.board.bus.memory;
-        self.packet.clear();
-        let mut at = queue.head;
-        let (mut descriptors, mut reports) = (0u32, 0u64);
-        let mut parts = Parts::default();
-        let mut wrong = None;
-        loop {
-            if at == queue.tail {
-                // A packet without its end: the rest is still to come.
-                return Next::Nothing;
-            }
-            let Some(descriptor) = memory.descriptor(queue.base.wrapping_add(16 * u64::from(at))) else {
-                return Next::Nothing;
-            };
-            let words = [descriptor[0].load(Ordering::Relaxed), descriptor[1].load(Ordering::Relaxed)];
-            let command = words[1] >> 4 & 0xfff;
-            descriptors += 1;
-            at = queue.after(at, 1);
-            match words[1] & 0xf {
-                DATA => {
-                    reports |= (command & RS) >> 1 << (descriptors - 1);
-                    if parts.buffers == 0 {
-                        parts.first = words[1];
-                    }
-                    parts.buffers += 1;
-                    let len = (words[1] >> 34 & 0x3fff) as usize;
-                    if len == 0 || self.packet.len() + len > TSO_MAX {
-                        wrong = Some("transmit descriptor without data, or a packet without end");
-                    } else {
-                        // Where memory is not mapped the driver is told that it
-                        // is done; the violation is counted.
-                        memory.append(words[0], len, &mut self.packet);
-                    }
-                    if command & EOP != 0 {
-                        parts.dummy = command & DUMMY != 0;
-                        parts.crc = command & ICRC != 0;
-                        break;
-                    }
-                }
-                CONTEXT if parts.buffers == 0 && parts.context.is_none() => parts.context = Some(words),
-                CONTEXT => wrong = Some("context descriptor inside a packet, or two in a row"),
-                FILTER if parts.buffers == 0 && parts.program.is_none() => parts.program = Some(Program { words }),
-                FILTER => wrong = Some("filter descriptor inside a packet, or two in a row"),
-                _ => wrong = Some("transmit descriptor of an unknown type"),
-            }
-            if descriptors == DESCRIPTORS_MAX {
-                wrong = wrong.or(Some("packet of more descriptors than any has"));
-            }
-            if wrong.is_some() {
-                break;
-            }
-        }
-        self.out.queue = q;
-        self.out.descriptors = descriptors;
-        self.out.reports = reports;
-        if let Some(wrong) = wrong {
-            self.board.violations.note(wrong);
-            return self.refuse();
-        }
-        self.out.busy = true;
-        self.prepare(&parts)
-    }
-
     /// The packet is not sent: silicon calls it malicious.
     #[cold]
     fn refuse(&mut self) -> Next {
-        self.count_not_sent(usize::from(self.switch.owners[usize::from(self.out.queue)]));
+        self.count_not_sent(usize::from(self.switch.owners[usize::from(self.tx.turns.queue)]));
         self.complete();
         Next::Other
     }
@@ -305,17 +163,17 @@ impl I40e {
         }
         if !parts.crc {
             // The driver's own; a wire here carries none.
-            self.packet.truncate(self.packet.len().saturating_sub(4));
+            self.tx.out.packet.truncate(self.tx.out.packet.len().saturating_sub(4));
         }
         let [context, command] = parts.context.unwrap_or_default();
         let segment = command >> 4 & TSO != 0;
-        self.out.stamp = command >> 4 & TSYN != 0 && self.tx[usize::from(self.out.queue)].stamps;
+        self.tx.out.stamp = command >> 4 & TSYN != 0 && self.tx.queues[usize::from(self.tx.turns.queue)].stamps;
         if parts.buffers > BUFFERS_MAX && !segment {
             self.board.violations.note("packet of more than 8 buffers");
         }
         let longest = usize::from(self.link.longest) - 4;
-        if self.packet.len() < 17 || !segment && self.packet.len() > longest {
-            if !self.packet.is_empty() {
+        if self.tx.out.packet.len() < 17 || !segment && self.tx.out.packet.len() > longest {
+            if !self.tx.out.packet.is_empty() {
                 self.board.violations.note("packet shorter than 17 bytes or longer than the MAC takes");
             }
             return self.refuse();
@@ -326,12 +184,12 @@ impl I40e {
         }
         let Some(offload) = self.offload(parts.first, context, command, segment) else { return self.refuse() };
         if !segment {
-            offload.tag(&mut self.packet);
-            if self.packet.len() < MIN_FRAME {
-                self.packet.resize(MIN_FRAME, 0);
+            offload.tag(&mut self.tx.out.packet);
+            if self.tx.out.packet.len() < MIN_FRAME {
+                self.tx.out.packet.resize(MIN_FRAME, 0);
             }
         }
-        self.out.offload = offload;
+        self.tx.out.offload = offload;
         Next::Packet
     }
 
@@ -339,7 +197,7 @@ impl I40e {
     #[inline]
     fn blocked(&self) -> bool {
         let blocked = &self.switch.blocked[0];
-        !blocked.is_empty() && blocked.contains(&u16::from_be_bytes([self.packet[12], self.packet[13]]))
+        !blocked.is_empty() && blocked.contains(&u16::from_be_bytes([self.tx.out.packet[12], self.tx.out.packet[13]]))
     }
 
     /// Does what concerns the packet as a whole; what is left is for its
@@ -382,8 +240,9 @@ impl I40e {
             let payload = (command >> 30 & 0x3ffff) as usize;
             let masks = [regs::GLLAN_TSOMSK_F, regs::GLLAN_TSOMSK_M, regs::GLLAN_TSOMSK_L];
             let masks = masks.map(|register| !self.regs.peek(register.at) as u16);
-            let segmentation = Segmentation::new(&self.packet, headers, mss, sums, masks);
-            let lengths = segmentation.as_ref().is_some_and(|tso| payload == self.packet.len() - tso.header_len());
+            let segmentation = Segmentation::new(&self.tx.out.packet, headers, mss, sums, masks);
+            let lengths =
+                segmentation.as_ref().is_some_and(|tso| payload == self.tx.out.packet.len() - tso.header_len());
             if !(least..=MSS_MAX).contains(&mss) || !lengths {
                 self.board.violations.note("segmentation of no TCP packet, or with a wrong MSS or length");
                 return None;
@@ -394,9 +253,9 @@ impl I40e {
         }
         if context & 3 == IPV4_SUM {
             let outer = Headers { mac_len, ip_len: outer, l4_len: 0, v4: true, protocol: None };
-            outer.fill(&mut self.packet, Sums { ip: true, transport: false })?;
+            outer.fill(&mut self.tx.out.packet, Sums { ip: true, transport: false })?;
         }
-        if headers.fill(&mut self.packet, sums).is_none() {
+        if headers.fill(&mut self.tx.out.packet, sums).is_none() {
             self.board.violations.note("header lengths do not fit the packet");
             return None;
         }
@@ -406,102 +265,30 @@ impl I40e {
     /// A filter descriptor, with the packet behind it as its template.
     #[cold]
     fn program_filter(&mut self, parts: &Parts) {
-        let q = self.out.queue;
+        let q = self.tx.turns.queue;
         let Some(program) = parts.program else {
             return self.board.violations.note("dummy packet without a filter descriptor before it");
         };
-        if !self.tx[usize::from(q)].directs {
+        if !self.tx.queues[usize::from(q)].directs {
             return self.board.violations.note("filter descriptor on a queue without fd_ena");
         }
-        let template = std::mem::take(&mut self.packet);
+        let template = std::mem::take(&mut self.tx.out.packet);
         if let Err(refusal) = self.program(program, &template) {
             let vsi = usize::from(self.switch.owners[usize::from(q)]);
             self.filter_status(vsi, (program.words[1] >> 32) as u32, refusal);
         }
-        self.packet = template;
+        self.tx.out.packet = template;
     }
 
-    /// Sends the packet's frames, or what is left of them; false if the wire
-    /// has no time.
-    #[inline]
-    fn emit(&mut self, now: Picos) -> bool {
-        let vsi = usize::from(self.switch.owners[usize::from(self.out.queue)]);
-        let left = loop {
-            let frame = if self.out.offload.segments() {
-                self.out.offload.segment(&self.packet, &mut self.segment)
-            } else {
-                &self.packet[..]
-            };
-            let left = if self.looping {
-                if !self.loop_queue.push(frame, now) {
-                    return false;
-                }
-                now
-            } else {
-                let Sent::Done(at) = self.board.mac.send(frame, now) else { return false };
-                at
-            };
-            self.tx_good.count(frame);
-            self.switch.vsis[vsi].tx.count(frame);
-            if !self.out.offload.segments() || self.out.offload.next_segment(&self.packet) {
-                break left;
-            }
-        };
-        if self.out.stamp {
-            self.stamp_sent(left);
-        }
-        self.complete();
-        true
-    }
-
-    /// All of a packet's descriptors are done: report those that ask for it.
+    /// All of a packet's descriptors are done.
     #[inline]
     fn complete(&mut self) {
-        let queue = &mut self.tx[usize::from(self.out.queue)];
-        self.out.busy = false;
-        let first = queue.head;
-        queue.head = queue.after(first, self.out.descriptors);
-        let mut reports = self.out.reports;
-        if reports == 0 || queue.head_write_back.is_some() {
-            return;
-        }
-        self.tx_reported |= 1 << self.out.queue;
-        while reports != 0 {
-            let at = queue.after(first, reports.trailing_zeros());
-            reports &= reports - 1;
-            if self.board.nasty {
-                queue.late.push(at);
-                continue;
-            }
-            report(&self.board.bus.memory, queue.base, at);
-        }
-    }
-
-    /// Head write-backs and interrupts of the queues that sent.
-    fn finish_transmit(&mut self) {
-        for at in 0..self.tx_active.len() {
-            let q = self.tx_active[at];
-            let queue = &mut self.tx[usize::from(q)];
-            let late = self.board.nasty && self.board.random.below(4) != 0;
-            if let Some(iova) = queue.head_write_back {
-                if queue.told != queue.head && !late {
-                    if let Some(word) = self.board.bus.memory.word32(iova) {
-                        word.store(queue.head, Ordering::Release);
-                    }
-                    queue.told = queue.head;
-                    self.tx_reported |= 1 << q;
-                }
-            } else if !queue.late.is_empty() && !late {
-                for at in queue.late.drain(..) {
-                    report(&self.board.bus.memory, queue.base, at);
-                }
-                self.tx_reported |= 1 << q;
-            }
-        }
-        let mut queues = std::mem::take(&mut self.tx_reported);
-        while queues != 0 {
-            self.tx_event(queues.trailing_zeros() as u16);
-            queues &= queues - 1;
+        let q = self.tx.turns.queue;
+        let ring = &mut self.tx.queues[usize::from(q)].ring;
+        self.tx.turns.busy = false;
+        let reported = ring.complete(self.tx.out.gathered, &self.board.bus.memory, self.board.nasty, done);
+        if reported && ring.head_write_back.is_none() {
+            self.tx.reported |= 1 << q;
         }
     }
 
@@ -514,7 +301,7 @@ impl I40e {
         let index = value & 0x7ff;
         let absolute = if index < 128 { 128 * u32::from(block) + index } else { index };
         let queue = absolute.checked_sub(u32::from(self.first_queue)).filter(|q| *q < u32::from(QUEUES));
-        let Some(queue) = queue.map(|q| &mut self.tx[q as usize]) else {
+        let Some(queue) = queue.map(|q| &mut self.tx.queues[q as usize]) else {
             return self.board.violations.note("GLLAN_TXPRE_QDIS for a queue that is not the function's");
         };
         match value & (SET | CLEAR) {
@@ -531,43 +318,135 @@ impl I40e {
         const PF_QUEUE: u32 = 2;
         let at = QTX_ENA.nth(q.into());
         let on = self.regs.peek(at) & REQUEST != 0;
-        let enabled = self.tx[usize::from(q)].enabled;
+        let enabled = self.tx.queues[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Tx, q) {
             if self.regs.peek(regs::QTX_CTL.nth(q.into())) & 0x3f != PF_QUEUE {
                 self.board.violations.note("transmit queue enabled that QTX_CTL does not give to the function");
             }
-            let queue = &mut self.tx[usize::from(q)];
+            let queue = &mut self.tx.queues[usize::from(q)];
             queue.enable(&mut self.board.violations);
             // What the queue announced in a former life is over: Linux enables it
             // again without a word to its tail.
-            self.regs.poke(QTX_TAIL.nth(q.into()), queue.head);
+            self.regs.poke(QTX_TAIL.nth(q.into()), queue.ring.head);
             if queue.enabled {
-                self.tx_active.push(q);
+                self.tx.turns.start(q);
             }
         } else if !on && enabled {
-            let queue = &mut self.tx[usize::from(q)];
+            let queue = &mut self.tx.queues[usize::from(q)];
             if !queue.may_stop {
                 self.board.violations.note("transmit queue disabled without GLLAN_TXPRE_QDIS.SET_QDIS");
             }
             *queue = TxQueue { context: queue.context, ..TxQueue::default() };
-            self.tx_active.retain(|active| *active != q);
-            self.out.busy &= self.out.queue != q;
+            self.tx.turns.stop(q);
         }
         self.follow(at, on);
     }
 
     /// QTX_HEAD reads the head of a queue that sends.
     pub(super) fn tx_head(&self, q: u16) -> u32 {
-        let queue = &self.tx[usize::from(q)];
-        if queue.enabled { queue.head } else { self.regs.peek(regs::QTX_HEAD.nth(q.into())) }
+        let queue = &self.tx.queues[usize::from(q)];
+        if queue.enabled { queue.ring.head } else { self.regs.peek(regs::QTX_HEAD.nth(q.into())) }
     }
 }
 
-/// Marks a descriptor as done.
-#[inline]
-fn report(memory: &Translation, base: Iova, at: u32) {
-    if let Some(descriptor) = memory.descriptor(base.wrapping_add(16 * u64::from(at))) {
-        let word = descriptor[1].load(Ordering::Relaxed);
-        descriptor[1].store(word | DONE, Ordering::Release);
+impl Transmitter for I40e {
+    #[inline]
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.tx.turns
     }
+
+    #[inline]
+    fn look(&mut self, q: u16) {
+        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(QTX_TAIL.nth(q.into()))) {
+            self.board.violations.note("QTX_TAIL is outside the ring");
+        }
+    }
+
+    #[inline]
+    fn fetch(&mut self, q: u16) -> Next {
+        let queue = &self.tx.queues[usize::from(q)];
+        let mut parts = Parts::default();
+        let mut wrong = None;
+        let gathered = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
+            let command = words[1] >> 4 & 0xfff;
+            match words[1] & 0xf {
+                DATA => {
+                    if parts.buffers == 0 {
+                        parts.first = words[1];
+                    }
+                    parts.buffers += 1;
+                    let end = command & EOP != 0;
+                    if end {
+                        (parts.dummy, parts.crc) = (command & DUMMY != 0, command & ICRC != 0);
+                    }
+                    let len = (words[1] >> 34 & 0x3fff) as usize;
+                    return Part::Data { address: words[0], len, report: command & RS != 0, end };
+                }
+                CONTEXT if parts.buffers == 0 && parts.context.is_none() => parts.context = Some(words),
+                CONTEXT => wrong = Some("context descriptor inside a packet, or two in a row"),
+                FILTER if parts.buffers == 0 && parts.program.is_none() => parts.program = Some(Program { words }),
+                FILTER => wrong = Some("filter descriptor inside a packet, or two in a row"),
+                _ => wrong = Some("transmit descriptor of an unknown type"),
+            }
+            if wrong.is_some() { Part::Stop } else { Part::Other }
+        });
+        let Some(gathered) = gathered else { return Next::Nothing };
+        self.tx.turns.queue = q;
+        self.tx.out.gathered = gathered;
+        let flaw = gathered.flawed.then_some("transmit descriptor without data, or a packet without end");
+        if let Some(wrong) = wrong.or(flaw) {
+            self.board.violations.note(wrong);
+            return self.refuse();
+        }
+        self.tx.turns.busy = true;
+        self.prepare(&parts)
+    }
+
+    #[inline]
+    fn emit(&mut self) -> bool {
+        let now = self.board.now;
+        let vsi = &mut self.switch.vsis[usize::from(self.switch.owners[usize::from(self.tx.turns.queue)])].tx;
+        let left = self.tx.out.emit(|frame| {
+            let left = self.board.port.send(frame, now)?;
+            self.tx.good.count(frame);
+            vsi.count(frame);
+            Some(left)
+        });
+        let Some(left) = left else { return false };
+        if self.tx.out.stamp {
+            self.stamp_sent(left);
+        }
+        self.complete();
+        true
+    }
+
+    /// Head write-backs and interrupts of the queues that sent.
+    fn finish(&mut self, work: usize) {
+        if work == 0 && !self.board.nasty {
+            return;
+        }
+        let memory = &self.board.bus.memory;
+        for &q in self.tx.turns.active() {
+            let queue = &mut self.tx.queues[usize::from(q)];
+            if self.board.nasty && self.board.random.below(4) != 0 {
+                continue;
+            }
+            let moved = queue.ring.head_write_back.is_some() && queue.told != queue.ring.head;
+            if moved {
+                queue.ring.write_head(memory);
+                queue.told = queue.ring.head;
+            }
+            if moved || queue.ring.report_late(memory, done) {
+                self.tx.reported |= 1 << q;
+            }
+        }
+        for q in bits(std::mem::take(&mut self.tx.reported)) {
+            self.tx_event(q);
+        }
+    }
+}
+
+/// A descriptor's second word, marked as done.
+fn done(word: u64) -> u64 {
+    word | DONE
 }

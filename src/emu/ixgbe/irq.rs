@@ -10,6 +10,7 @@
 //! EICR's. A cause fires on its edge: when it is set while enabled, or enabled
 //! while set. What EITR holds back fires when its interval is over.
 
+use super::super::bits;
 use super::regs::{self, EIAC, EIAM, EIAM_EX, GPIE};
 use super::{Ixgbe, Picos};
 
@@ -207,11 +208,8 @@ impl Ixgbe {
             self.deliver_single(now);
             return;
         }
-        let mut due = std::mem::take(&mut self.irq.due);
-        while due != 0 {
-            let vector = due.trailing_zeros() as u16;
+        for vector in bits(std::mem::take(&mut self.irq.due).into()) {
             let bit = 1 << vector;
-            due &= !bit;
             let other = self.others_of(bit);
             if self.irq.queues & self.irq.queue_mask & bit == 0 && other == 0 {
                 continue;

@@ -55,8 +55,8 @@ impl Ixgbe {
 
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
-        let forced = self.loopback && self.link_forced();
-        let light = self.board.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2.at) & LINK_DISABLE == 0;
+        let forced = self.board.port.looping && self.link_forced();
+        let light = self.board.port.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2.at) & LINK_DISABLE == 0;
         let up = forced || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
             if !light && !forced {
@@ -214,7 +214,7 @@ impl Ixgbe {
 
     /// HLREG0.LPBK decides where frames go.
     pub(super) fn load_loopback(&mut self) {
-        self.loopback = self.regs.peek(HLREG0.at) & LPBK != 0;
+        self.board.port.looping = self.regs.peek(HLREG0.at) & LPBK != 0;
         self.poll_link();
     }
 }

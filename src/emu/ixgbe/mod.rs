@@ -48,14 +48,12 @@ use self::irq::Irq;
 use self::link::Link;
 pub use self::models::{Kind, MODELS};
 pub use self::regs::TABLE as REGISTERS;
-use self::rx::RxQueue;
+use self::rx::Receive;
 use self::sfp::Sfp;
-use self::stats::{Good, Shown};
-use self::tx::{Outgoing, TxQueue};
-use super::access::{self, Words};
-use super::card::factory_address;
-use super::wire::{FrameQueue, MIN_FRAME};
-use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Registers, Reset, Spec, Violations};
+use self::tx::Transmit;
+use super::access;
+use super::transmit::transmit;
+use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Registers, Reset, Violations};
 use std::collections::BTreeMap;
 
 /// Queues each way.
@@ -84,51 +82,23 @@ pub struct Ixgbe {
     clock: Clock,
     irq: Irq,
 
-    /// What the registers below were read into is out of date.
+    /// What registers were read into, here and in the two parts below, is out of date.
     stale: bool,
     filters: Filters,
     fdir: FlowDirector,
-    longest: usize,
-    strip_crc: bool,
-    pad: bool,
-    loopback: bool,
-    stamp_all: bool,
-    vlan_type: u16,
-    tcp_flags: [u16; 3],
-    sending: bool,
-    receiving: bool,
 
-    rx: Vec<RxQueue>,
-    /// Receive queues with something to write back, as bits.
-    unflushed: u128,
-    tx: Vec<TxQueue>,
-    tx_active: Vec<u16>,
-    /// Whose turn it is among them.
-    tx_turn: usize,
-    tx_reported: u128,
-    out: Outgoing,
-    rx_good: Good,
-    tx_good: Good,
-    shown: Shown,
-
-    /// The packet being sent, the segment cut from it, a received frame that is
-    /// changed on its way, and one that is padded.
-    packet: Vec<u8>,
-    segment: Vec<u8>,
-    received: Vec<u8>,
-    padded: [u8; MIN_FRAME],
-    /// Frames that loop inside the card.
-    loop_queue: FrameQueue,
+    rx: Receive,
+    tx: Transmit,
 }
 
 impl Ixgbe {
     /// A card, powered on.
-    pub fn new(kind: Kind, board: Board, spec: &Spec) -> Self {
+    pub fn new(kind: Kind, board: Board) -> Self {
         let mut card = Ixgbe {
-            board,
             kind,
             regs: RegisterFile::new(regs::TABLE, regs::SIZE),
-            eeprom: Eeprom::new(kind, spec.mac.unwrap_or_else(factory_address)),
+            eeprom: Eeprom::new(kind, board.factory),
+            board,
             mapped: false,
             sfp: (kind == Kind::I82599).then(Sfp::new),
             phy: BTreeMap::new(),
@@ -138,30 +108,8 @@ impl Ixgbe {
             stale: true,
             filters: Filters::default(),
             fdir: FlowDirector::default(),
-            longest: 0,
-            strip_crc: true,
-            pad: true,
-            loopback: false,
-            stamp_all: false,
-            vlan_type: 0x8100,
-            tcp_flags: [0; 3],
-            sending: false,
-            receiving: false,
-            rx: (0..QUEUES).map(|_| RxQueue::default()).collect(),
-            unflushed: 0,
-            tx: (0..QUEUES).map(|_| TxQueue::default()).collect(),
-            tx_active: Vec::new(),
-            tx_turn: 0,
-            tx_reported: 0,
-            out: Outgoing::default(),
-            rx_good: Good::default(),
-            tx_good: Good::default(),
-            shown: Shown::default(),
-            packet: Vec::with_capacity(2048),
-            segment: Vec::new(),
-            received: Vec::new(),
-            padded: [0; MIN_FRAME],
-            loop_queue: FrameQueue::new(64 << 10),
+            rx: Receive::new(),
+            tx: Transmit::new(),
         };
         card.reset();
         card
@@ -170,20 +118,12 @@ impl Ixgbe {
     /// CTRL.RST: queues, filters, interrupts and statistics start over; the link,
     /// the semaphores and the EEPROM's interface stay (§4.2.1.6).
     fn software_reset(&mut self) {
-        let pending = self.tx.iter().any(TxQueue::pending);
-        if pending && self.board.bus.memory.bus_master() && self.regs.peek(regs::CTRL.at) & GIO_DIS == 0 {
+        if self.tx.pending() && self.board.bus.memory.bus_master() && self.regs.peek(regs::CTRL.at) & GIO_DIS == 0 {
             self.board.violations.note("reset with packets to send and master access not disabled");
         }
         self.regs.reset(Reset::Function);
-        self.rx.iter_mut().for_each(|queue| *queue = RxQueue::default());
-        self.tx.iter_mut().for_each(|queue| *queue = TxQueue::default());
-        self.tx_active.clear();
-        self.out.busy = false;
-        (self.unflushed, self.tx_reported) = (0, 0);
-        (self.rx_good, self.tx_good, self.shown) = (Good::default(), Good::default(), Shown::default());
-        while !self.loop_queue.is_empty() {
-            self.loop_queue.pop();
-        }
+        (self.rx, self.tx) = (Receive::new(), Transmit::new());
+        self.board.port.empty_loop();
         self.irq = Irq::new();
         self.fdir = FlowDirector::default();
         self.clock = Clock::new(self.kind);
@@ -237,16 +177,16 @@ impl Ixgbe {
         let hlreg0 = self.regs.peek(regs::HLREG0.at);
         // Both lengths count the FCS.
         let jumbo = (self.regs.peek(regs::MAXFRS.at) >> 16) as usize;
-        self.longest = if hlreg0 & JUMBOEN != 0 { jumbo.saturating_sub(4) } else { 1514 };
-        self.strip_crc = hlreg0 & RXCRCSTRP != 0;
-        self.pad = hlreg0 & TXPADEN != 0;
+        self.rx.longest = if hlreg0 & JUMBOEN != 0 { jumbo.saturating_sub(4) } else { 1514 };
+        self.rx.strip_crc = hlreg0 & RXCRCSTRP != 0;
+        self.tx.pad = hlreg0 & TXPADEN != 0;
         let dmatxctl = self.regs.peek(regs::DMATXCTL.at);
-        self.vlan_type = (dmatxctl >> 16) as u16;
-        self.sending = dmatxctl & TE != 0;
+        self.tx.vlan_type = (dmatxctl >> 16) as u16;
+        self.tx.on = dmatxctl & TE != 0;
         let flags = self.regs.peek(regs::DTXTCPFLGL.at);
-        self.tcp_flags = [flags as u16, (flags >> 16) as u16, self.regs.peek(regs::DTXTCPFLGH.at) as u16];
-        self.stamp_all = self.stamps_all();
-        self.receiving = self.receive_enabled();
+        self.tx.tcp_flags = [flags as u16, (flags >> 16) as u16, self.regs.peek(regs::DTXTCPFLGH.at) as u16];
+        self.rx.stamp_all = self.stamps_all();
+        self.rx.on = self.receive_enabled();
         self.load_ivar();
         self.load_loopback();
     }
@@ -261,10 +201,10 @@ impl Ixgbe {
     /// Queues that were enabled or disabled by a store to a mapped page.
     fn look_at_pages(&mut self) {
         for q in 0..QUEUES {
-            if self.rx_wanted(q) != self.rx[usize::from(q)].enabled {
+            if self.rx_wanted(q) != self.rx.queues[usize::from(q)].enabled {
                 self.rx_queue_written(q);
             }
-            if self.tx_wanted(q) != self.tx[usize::from(q)].enabled {
+            if self.tx_wanted(q) != self.tx.queues[usize::from(q)].enabled {
                 self.tx_queue_written(q);
             }
         }
@@ -278,11 +218,6 @@ impl Registers for Ixgbe {
     fn registers(&mut self, _: u16) -> (&RegisterFile<Self>, &mut Violations) {
         (&self.regs, &mut self.board.violations)
     }
-}
-
-impl Words for Ixgbe {
-    const SIZE: u32 = regs::SIZE;
-    const WIDE_WRITES: bool = true;
 }
 
 impl Model for Ixgbe {
@@ -299,7 +234,7 @@ impl Model for Ixgbe {
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        access::write(self, bar, offset, size, value);
+        access::write(self, true, bar, offset, size, value);
     }
 
     fn tick(&mut self) {
@@ -312,20 +247,18 @@ impl Model for Ixgbe {
         if self.stale {
             self.load();
         }
-        let now = self.board.now;
-        let work = self.transmit(now) + self.receive(now);
+        let work = if self.tx.on && self.link_up() { transmit(self) } else { 0 } + self.receive();
         if work != 0 {
             self.flush_stats();
         }
         if !self.irq.idle() {
-            self.deliver(now);
+            self.deliver(self.board.now);
         }
         work
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
-        let page = |&at: &u32| DoorbellPage { bar: 0, offset: u64::from(at), words: self.regs.page(at).clone() };
-        DOORBELL_PAGES.iter().map(page).collect()
+        self.regs.doorbells(0, &DOORBELL_PAGES)
     }
 
     fn mapped(&mut self) {
@@ -340,7 +273,6 @@ impl Model for Ixgbe {
     }
 
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
-        let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
-        self.regs.name(offset)
+        access::name(&self.regs, bar, offset)
     }
 }

@@ -80,7 +80,7 @@ impl Ixgbe {
             // Driver information, PHY and link requests, RX disable: status 1, success.
             0xde => {
                 self.regs.poke(RXCTRL.at, self.regs.peek(RXCTRL.at) & !1);
-                self.receiving = self.receive_enabled();
+                self.rx.on = self.receive_enabled();
                 self.host_success();
             }
             _ => self.host_success(),

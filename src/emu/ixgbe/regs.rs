@@ -44,12 +44,16 @@ registers! { Ixgbe;
         CTRL = reg(0x00000).bits(0x0400_000c).then(|card, _, _| card.control_written());
         STATUS = R::new(0x00008, Ro).gives(|card, _| card.status());
         CTRL_EXT = reg(0x00018).bits(0x1403_4000);
-        ESDP = reg(0x00020).bits(0x00ff_ffff).until(Power).gives(|card, _| card.read_esdp()).then(|card, _, _| card.poll_link());
-        I2CCTL = reg(0x00028).bits(0xf).until(Power).gives(|card, _| card.read_i2c()).takes(|card, _, value| card.write_i2c(value));
+        ESDP = reg(0x00020).bits(0x00ff_ffff).until(Power)
+            .gives(|card, _| card.read_esdp())
+            .then(|card, _, _| card.poll_link());
+        I2CCTL = reg(0x00028).bits(0xf).until(Power)
+            .gives(|card, _| card.read_i2c())
+            .takes(|card, _, value| card.write_i2c(value));
         EODSDP = reg(0x0002c);
         TSSDP = reg(0x0003c);
         FRTIMER = R::new(0x00048, Ro).gives(|card, _| (card.board.now / 1_000_000) as u32);
-        TCPTIMER = reg(0x0004c);
+        TCPTIMER = reg(0x0004c).bits(0xfff);
         LEDCTL = reg(0x00200);
         I2CCTL_X550 = reg(0x15f5c).until(Power).gives(|card, _| card.read_i2c_x550());
     }
@@ -60,7 +64,7 @@ registers! { Ixgbe;
         EEWR = reg(0x10018).bits(!0).then(|card, _, _| card.eewr_written());
         FLA = reg(0x1001c).until(Power);
         EEMNGCTL = reg(0x10110).reset(0x000c_0000).until(Power);
-        GRC = reg(0x10200);
+        GRC = reg(0x10200).bits(3);
     }
     // Semaphores.
     "§10.5.4" {
@@ -76,7 +80,7 @@ registers! { Ixgbe;
         PCIE_CTRL = reg(0x11064);
         PBACL = reg(0x11068).array(4, 4).rest(1, 0x110c4);
         DCA_ID = reg(0x11070);
-        DCA_CTRL = reg(0x11074);
+        DCA_CTRL = reg(0x11074).bits(0x1f);
     }
     // Interrupts.
     "§8.2.3.5" {
@@ -94,7 +98,9 @@ registers! { Ixgbe;
         IVAR = reg(0x00900).array(64, 4).bits(0xbfbf_bfbf).then(|card, _, entries| card.ivar_written(entries));
         IVAR_MISC = reg(0x00a00).bits(0xbfbf).then(|card, _, entries| card.ivar_written(entries));
         EICS_EX = R::new(0x00a90, Wo).array(2, 4).bits(!0).takes(|card, half, bits| card.write_eics_ex(half.n, bits));
-        EIMS_EX = reg(0x00aa0).array(2, 4).bits(!0).gives(|card, half| card.read_eims_ex(half.n)).takes(|card, half, bits| card.write_eims_ex(half.n, bits));
+        EIMS_EX = reg(0x00aa0).array(2, 4).bits(!0)
+            .gives(|card, half| card.read_eims_ex(half.n))
+            .takes(|card, half, bits| card.write_eims_ex(half.n, bits));
         EIMC_EX = R::new(0x00ab0, Wo).array(2, 4).bits(!0).takes(|card, half, bits| card.write_eimc_ex(half.n, bits));
         EIAM_EX = reg(0x00ad0).array(2, 4).bits(!0);
     }
@@ -103,7 +109,7 @@ registers! { Ixgbe;
         RXCSUM = config(0x05000).bits(0x3000);
         RFCTL = config(0x05008).bits(0x0003_ffff);
         // Bits 15:12 are the 82598's; drivers set PMCF and DPF.
-        FCTRL = config(0x05080).bits(0xf702);
+        FCTRL = config(0x05080).bits(0xf782);
         VLNCTRL = config(0x05088).reset(0x8100).bits(0xf000_ffff);
         MCSTCTRL = config(0x05090).bits(7);
         EXVET = config(0x05078).bits(0xffff_0000);
@@ -137,7 +143,9 @@ registers! { Ixgbe;
         RDLEN = rx(0x01008).bits(0x000f_ff80).then(|card, place, _| card.rx_base_written(place.n));
         // Bit 12 spoils packets.
         DCA_RXCTRL = rx(0x0100c).also(0x02200, 16, 4).bits(0xffff_aae0);
-        RDH = rx(0x01010).bits(0xffff).gives(|card, place| card.rx_head(place.n)).then(|card, place, head| card.rx_head_written(place.n, head));
+        RDH = rx(0x01010).bits(0xffff)
+            .gives(|card, place| card.rx_head(place.n))
+            .then(|card, place, head| card.rx_head_written(place.n, head));
         SRRCTL = rx(0x01014).also(0x02100, 16, 4).bits(0x1fc0_3fff);
         RDT = rx(0x01018).bits(0xffff);
         RXDCTL = rx(0x01028).bits(0x4600_bfff);
@@ -155,7 +163,9 @@ registers! { Ixgbe;
         TDBAH = tx(0x06004).bits(!0).then(|card, place, _| card.tx_base_written(place.n));
         TDLEN = tx(0x06008).bits(0x000f_ff80).then(|card, place, _| card.tx_base_written(place.n));
         DCA_TXCTRL = tx(0x0600c).bits(0xffff_ffe0);
-        TDH = tx(0x06010).bits(0xffff).gives(|card, place| card.tx_head(place.n)).then(|card, place, head| card.tx_head_written(place.n, head));
+        TDH = tx(0x06010).bits(0xffff)
+            .gives(|card, place| card.tx_head(place.n))
+            .then(|card, place, head| card.tx_head_written(place.n, head));
         TDT = tx(0x06018).bits(0xffff);
         TXDCTL = tx(0x06028).bits(0x067f_7f7f);
         TDWBAL = tx(0x06038).bits(!0);
@@ -191,7 +201,7 @@ registers! { Ixgbe;
         SECRXSTAT = R::new(0x08d04, Ro).reset(1);
         SECTXCTRL = config(0x08800).bits(7);
         SECTXSTAT = R::new(0x08804, Ro).reset(1);
-        SECTXBUFFAF = reg(0x08808);
+        SECTXBUFFAF = reg(0x08808).bits(0x3ff);
         SECTXMINIFG = reg(0x08810).bits(0x1fff);
     }
     // Flow director.
@@ -229,7 +239,7 @@ registers! { Ixgbe;
         PCS1GANLP = reg(0x0421c);
         HLREG0 = config(0x04240).reset(0x403).bits(0x18f3_8c07);
         HLREG1 = reg(0x04244);
-        PAP = reg(0x04248);
+        PAP = reg(0x04248).bits(0xffff);
         MSCA = reg(0x0425c).bits(!0).takes(|card, _, value| card.write_msca(value));
         MSRWD = reg(0x04260).bits(!0);
         MAXFRS = config(0x04268).reset(0x05ee_0000).bits(0xffff_0000);
@@ -297,12 +307,12 @@ registers! { Ixgbe;
         VT_CTL = config(0x051b0).bits(0xe000_1f81);
         VFRE = reg(0x051e0).array(2, 4).bits(!0);
         VFTE = reg(0x08110).array(2, 4).bits(!0);
-        VMOLR = reg(0x0f000).array(64, 4);
+        VMOLR = reg(0x0f000).array(64, 4).bits(0x1fc0_0000);
         VLVF = reg(0x0f100).array(64, 4).bits(0x8000_0fff);
         VLVFB = reg(0x0f200).array(128, 4).bits(!0);
-        MRCTL = reg(0x0f600).array(4, 4);
-        VMRVLAN = reg(0x0f610).array(8, 4);
-        VMRVM = reg(0x0f630).array(8, 4);
+        MRCTL = reg(0x0f600).array(4, 4).bits(0x1f0f);
+        VMRVLAN = reg(0x0f610).array(8, 4).bits(!0);
+        VMRVM = reg(0x0f630).array(8, 4).bits(!0);
         VMVIR = reg(0x08000).array(64, 4).bits(0xc000_ffff);
         VMECM = reg(0x08790).array(2, 4);
         VMTXSW = reg(0x05180).array(2, 4);
@@ -319,19 +329,21 @@ registers! { Ixgbe;
     }
     // Firmware, IPsec, FCoE, MACsec.
     "§8.2.3" {
-        FLEX_MNG = reg(0x15800).array(448, 4);
-        HICR = reg(0x15f00).until(Power).gives(|card, _| card.read_hicr()).then(|card, _, _| card.host_command());
+        FLEX_MNG = reg(0x15800).array(448, 4).bits(!0);
+        HICR = reg(0x15f00).bits(0xc7).until(Power)
+            .gives(|card, _| card.read_hicr())
+            .then(|card, _, _| card.host_command());
         FWSTS = reg(0x15f0c);
-        IPSTXIDX = reg(0x08900);
+        IPSTXIDX = reg(0x08900).bits(0xc000_1fff);
         IPSTXSALT = reg(0x08904).bits(!0);
         IPSTXKEY = reg(0x08908).array(4, 4).bits(!0);
-        IPSRXIDX = reg(0x08e00);
+        IPSRXIDX = reg(0x08e00).bits(0xc000_1fff);
         IPSRXIPADDR = reg(0x08e04).array(4, 4).bits(!0);
         IPSRXSPI = reg(0x08e14).bits(!0);
-        IPSRXIPIDX = reg(0x08e18);
+        IPSRXIPIDX = reg(0x08e18).bits(0x7f);
         IPSRXKEY = reg(0x08e1c).array(4, 4).bits(!0);
         IPSRXSALT = reg(0x08e2c).bits(!0);
-        IPSRXMOD = reg(0x08e30);
+        IPSRXMOD = reg(0x08e30).bits(0x1f);
         FCOE = reg(0x05100);
         FCRXCTRL = reg(0x05108).array(2, 4);
         FCBUFF = reg(0x02418);
@@ -342,8 +354,8 @@ registers! { Ixgbe;
         TSOFF = reg(0x04a98);
         RSOFF = reg(0x051f8);
         FCDDC = reg(0x0241c);
-        FCRECTL = reg(0x0ed00);
-        FCRETA = reg(0x0ed10).array(8, 4);
+        FCRECTL = reg(0x0ed00).bits(1);
+        FCRETA = reg(0x0ed10).array(8, 4).bits(0x007f_007f);
         LSECTXUT = stat(0x08a3c);
         LSECTXPKTE = stat(0x08a40);
         LSECTXPKTP = stat(0x08a44);

@@ -7,21 +7,18 @@
 //!                                     status word last, with Release
 //! ```
 //!
-//! The tail is only looked at when the known free descriptors run out: on
-//! silicon it is a register write away, here it is a cache line that the driver
-//! writes, and each look costs both sides.
+//! The ring itself is in `rx_ring`.
 
 use super::super::frame::{self, L3, L4, Parsed, Verdict};
+use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations};
+use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations, bits};
 use super::clock::RX_STAMP;
 use super::filter::Route;
 use super::irq::RX_MISS;
 use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
-use super::stats::{self, QueueGood};
-use super::{Ixgbe, Kind};
-use crate::dma::Iova;
-use std::sync::atomic::Ordering;
+use super::stats::{self, Good, QueueGood, Shown};
+use super::{Ixgbe, Kind, QUEUES};
 
 /// Status bits of the write-back (§7.1.6.2).
 const DD: u32 = 1;
@@ -50,21 +47,42 @@ const DROP_EN: u32 = 1 << 28;
 pub struct RxQueue {
     /// Receives.
     pub enabled: bool,
-    base: Iova,
-    count: u32,
-    /// Next descriptor to fill, and the first that is the driver's.
-    pub head: u32,
-    tail: u32,
-    /// Bytes that a buffer holds.
-    buffer: u32,
+    ring: RxRing<2>,
     legacy: bool,
     drop: bool,
     strip_vlan: bool,
     longest: u32,
-    /// Filled descriptors that were not written back: those before `head`.
-    pending: [[u64; 2]; 4],
-    pended: u32,
     pub good: QueueGood,
+}
+
+/// All that receives.
+#[derive(Default)]
+pub struct Receive {
+    /// The queues.
+    pub queues: Vec<RxQueue>,
+    /// Frames are taken in, and some queue is on.
+    pub on: bool,
+    /// Longest frame without FCS and tag.
+    pub longest: usize,
+    /// The FCS stays out of memory.
+    pub strip_crc: bool,
+    /// Each packet has its time behind its last byte.
+    pub stamp_all: bool,
+    /// What was received in this step, and what of it mapped pages show.
+    pub good: Good,
+    pub shown: Shown,
+    /// Queues with something to write back, as bits.
+    unflushed: u128,
+    /// A frame that is changed on its way, and one that is padded.
+    changed: Vec<u8>,
+    padded: Vec<u8>,
+}
+
+impl Receive {
+    /// Queues that are off.
+    pub fn new() -> Self {
+        Receive { queues: (0..QUEUES).map(|_| RxQueue::default()).collect(), ..Receive::default() }
+    }
 }
 
 /// What became of a frame.
@@ -88,36 +106,34 @@ impl RxQueue {
         if !matches!(srrctl >> 25 & 7, 0 | 1 | 2 | 5) {
             violations.note("SRRCTL.DESCTYPE is reserved");
         }
+        let base = u64::from(at(&RDBAL) & !0x7f) | u64::from(at(&RDBAH)) << 32;
+        // 0 is 2 KiB, as legacy drivers leave it.
+        let buffer = if buffer == 0 { 2048 } else { buffer };
         *self = RxQueue {
             enabled: true,
-            base: u64::from(at(&RDBAL) & !0x7f) | u64::from(at(&RDBAH)) << 32,
-            count: at(&RDLEN) / 16,
-            head: at(&RDH),
-            tail: at(&RDH),
-            // 0 is 2 KiB, as legacy drivers leave it.
-            buffer: if buffer == 0 { 2048 } else { buffer },
+            ring: RxRing::new(base, at(&RDLEN) / 16, at(&RDH), buffer, false),
             legacy: srrctl >> 25 & 7 == 0,
             drop: srrctl & DROP_EN != 0,
             strip_vlan: rxdctl & VME != 0,
             longest: if kind != Kind::I82599 && rxdctl & RLPML_EN != 0 { rxdctl & 0x3fff } else { !0 },
             ..RxQueue::default()
         };
-        if self.head >= self.count {
+        if self.ring.head >= self.ring.count {
             violations.note("RDH is outside the ring");
-            self.head = 0;
+            self.ring.head = 0;
         }
     }
 
     /// The head is written while the queue is enabled: fine while it is empty.
     fn rewind(&mut self, head: u32, violations: &mut Violations) {
-        if head == self.head {
+        if head == self.ring.head {
             return;
         }
-        if self.head != self.tail || head >= self.count {
+        if !self.ring.is_empty() || head >= self.ring.count {
             violations.note("RDH of a queue in use written");
             return;
         }
-        (self.head, self.tail) = (head, head);
+        self.ring.rewind(head);
     }
 
     /// What it received since this was last asked.
@@ -131,86 +147,20 @@ impl RxQueue {
         self.strip_vlan = regs.peek(RXDCTL.nth(q.into())) & VME != 0;
     }
 
-    /// Free descriptors; looks at the tail if fewer than `need` are known.
-    #[inline]
-    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) -> u32 {
-        let known = self.distance(self.tail);
-        if known >= need { known } else { self.look(known, q, regs, violations) }
-    }
-
-    #[cold]
-    fn look(&mut self, known: u32, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) -> u32 {
-        let tail = regs.peek(RDT.nth(q.into())) & 0xffff;
-        if tail >= self.count {
-            violations.note("RDT is outside the ring");
-            return known;
-        }
-        let free = self.distance(tail);
-        if free < known {
-            violations.note("RDT moved backwards over descriptors that the card owns");
-        }
-        self.tail = tail;
-        free
-    }
-
-    #[inline]
-    fn distance(&self, tail: u32) -> u32 {
-        if tail >= self.head { tail - self.head } else { tail + self.count - self.head }
-    }
-
     /// Puts a packet into buffers: all of it or nothing.
     #[inline]
-    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2]) {
-        let mut rest = packet;
-        loop {
-            let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
-            let descriptor = memory.descriptor(self.base + 16 * u64::from(self.head));
-            if let Some(descriptor) = descriptor {
-                memory.write(descriptor[0].load(Ordering::Relaxed), part);
-            }
-            self.complete(memory, write_back(words, part.len(), more.is_empty(), self.legacy));
-            if more.is_empty() {
-                break;
-            }
-            rest = more;
-        }
+    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2], violations: &mut Violations) {
+        let legacy = self.legacy;
+        self.ring.deliver(memory, packet, violations, |len, last| write_back(words, len, last, legacy));
         self.good.frames += 1;
         self.good.bytes += packet.len() as u64;
-    }
-
-    /// Done with the descriptor at head.
-    #[inline]
-    fn complete(&mut self, memory: &Translation, words: [u64; 2]) {
-        self.pending[self.pended as usize] = words;
-        self.pended += 1;
-        self.head += 1;
-        if self.head == self.count {
-            self.head = 0;
-        }
-        if self.head.is_multiple_of(4) {
-            self.flush(memory);
-        }
-    }
-
-    /// Writes back what was filled; the status words last.
-    #[inline]
-    pub fn flush(&mut self, memory: &Translation) {
-        let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
-        for (at, words) in (first..).zip(&self.pending[..self.pended as usize]) {
-            if let Some(descriptor) = memory.descriptor(self.base + 16 * u64::from(at)) {
-                descriptor[0].store(words[0], Ordering::Relaxed);
-                descriptor[1].store(words[1], Ordering::Release);
-            }
-        }
-        self.pended = 0;
     }
 }
 
 /// A descriptor's two words. What belongs to the whole packet stands in its last
 /// descriptor; the others have their length and DD.
 #[inline]
-fn write_back(words: [u64; 2], len: usize, last: bool, legacy: bool) -> [u64; 2] {
-    let len = len as u64;
+fn write_back(words: [u64; 2], len: u64, last: bool, legacy: bool) -> [u64; 2] {
     match (legacy, last) {
         (false, true) => [words[0], words[1] | len << 32],
         (false, false) => [0, u64::from(DD) | len << 32],
@@ -220,16 +170,17 @@ fn write_back(words: [u64; 2], len: usize, last: bool, legacy: bool) -> [u64; 2]
 }
 
 impl Ixgbe {
-    /// Receives what has arrived by `now`; how many frames that was.
-    pub(super) fn receive(&mut self, now: Picos) -> usize {
-        if !self.receiving || !self.link_up() {
+    /// Receives what has arrived by now; how many frames that was.
+    pub(super) fn receive(&mut self) -> usize {
+        if !self.rx.on || !self.link_up() {
             return 0;
         }
+        let now = self.board.now;
         let mut frames = 0;
         while frames < STEP && self.receive_one(now) {
             frames += 1;
         }
-        if frames != 0 || self.unflushed != 0 {
+        if frames != 0 || self.rx.unflushed != 0 {
             self.finish_receive();
         }
         frames
@@ -238,118 +189,105 @@ impl Ixgbe {
     /// Receives or drops one frame; false if there is none, or it has to wait.
     #[inline]
     fn receive_one(&mut self, now: Picos) -> bool {
-        let looped = self.loopback;
-        let offered = if looped { self.loop_queue.front() } else { self.board.mac.peek(now) };
-        let Some((frame, at)) = offered else { return false };
+        let looped = self.board.port.looping;
+        let Some((frame, at)) = self.board.port.peek(now) else { return false };
         let frame = if frame.len() < MIN_FRAME {
             // Some wires carry what a sending MAC would have padded.
-            self.padded[..frame.len()].copy_from_slice(frame);
-            self.padded[frame.len()..].fill(0);
-            &self.padded[..]
+            self.rx.padded.clear();
+            self.rx.padded.extend_from_slice(frame);
+            self.rx.padded.resize(MIN_FRAME, 0);
+            &self.rx.padded[..]
         } else {
             frame
         };
 
         let headers = Parsed::of(frame);
-        let long = frame.len() > self.longest + if headers.vlan.is_some() { 4 } else { 0 };
+        let long = frame.len() > self.rx.longest + if headers.vlan.is_some() { 4 } else { 0 };
         let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(headers.vlan);
         if !accepted {
             if long {
                 self.regs.count(regs::ROC.at, 1);
-                self.done_with_frame(looped, true);
-            } else if looped {
-                self.loop_queue.pop();
+                self.board.port.done(true);
             } else {
-                self.board.mac.pass_over();
+                self.board.port.pass_over();
             }
             return true;
         }
         let route = self.filters.route(frame, &headers, &mut self.fdir);
-        let queue = &mut self.rx[usize::from(route.queue)];
-        let trailer = if self.stamp_all { 8 } else { 0 } + if self.strip_crc { 0 } else { 4 };
+        let queue = &mut self.rx.queues[usize::from(route.queue)];
+        let trailer = if self.rx.stamp_all { 8 } else { 0 } + if self.rx.strip_crc { 0 } else { 4 };
         let len = frame.len() + trailer;
         let fate = if route.drop || !queue.enabled || len as u32 > queue.longest {
             Fate::Refused
         } else {
-            let need = if len as u32 <= queue.buffer { 1 } else { (len as u32).div_ceil(queue.buffer) };
+            let need = queue.ring.buffers(len as u32);
+            let doorbell = || self.regs.peek(RDT.nth(route.queue.into())) & 0xffff;
             // A strict card looks each time, to catch a tail that moves backwards.
             let look = if self.board.strict { u32::MAX } else { need };
-            if queue.free(look, route.queue, &self.regs, &mut self.board.violations) < need {
+            if queue.ring.free(look, RDT.name, doorbell, &mut self.board.violations) < need {
                 Fate::Full
             } else {
                 let words =
                     describe(self.kind, frame, &headers, &route, queue, self.filters.hash_in_descriptor, looped);
                 let plain = trailer == 0 && !(queue.strip_vlan && headers.vlan.is_some()) && !route.time;
                 if plain {
-                    queue.deliver(&self.board.bus.memory, frame, words);
+                    queue.deliver(&self.board.bus.memory, frame, words, &mut self.board.violations);
                 } else {
                     let changed = Change {
                         strip: queue.strip_vlan && headers.vlan.is_some(),
-                        crc: !self.strip_crc,
-                        stamp: self.stamp_all.then(|| self.clock.stamp(at)),
+                        crc: !self.rx.strip_crc,
+                        stamp: self.rx.stamp_all.then(|| self.clock.stamp(at)),
                     };
                     self.board.used.untagged += u64::from(changed.strip);
-                    changed.apply(frame, &mut self.received);
+                    changed.apply(frame, &mut self.rx.changed);
                     let latched = route.time && self.clock.latch(at, &self.regs, RX_STAMP);
                     let status = changed.status() | if latched { TS } else { 0 };
-                    queue.deliver(&self.board.bus.memory, &self.received, [words[0], words[1] | u64::from(status)]);
+                    let words = [words[0], words[1] | u64::from(status)];
+                    queue.deliver(&self.board.bus.memory, &self.rx.changed, words, &mut self.board.violations);
                 }
-                self.rx_good.count(frame, frame.len());
+                self.rx.good.count(frame, frame.len());
                 Fate::Taken
             }
         };
         match fate {
-            Fate::Taken => self.unflushed |= 1 << route.queue,
+            Fate::Taken => self.rx.unflushed |= 1 << route.queue,
             Fate::Refused => self.count_no_descriptor(route.queue),
-            Fate::Full => return self.no_descriptor(route.queue, looped, now),
+            Fate::Full => return self.no_descriptor(route.queue),
         }
-        self.done_with_frame(looped, matches!(fate, Fate::Refused));
+        self.board.port.done(matches!(fate, Fate::Refused));
         true
-    }
-
-    #[inline]
-    fn done_with_frame(&mut self, looped: bool, dropped: bool) {
-        match (looped, dropped) {
-            (true, _) => self.loop_queue.pop(),
-            (false, true) => self.board.mac.drop_frame(),
-            (false, false) => self.board.mac.advance(),
-        }
     }
 
     /// A frame waits on a wire that honours pause frames; else it is lost, at
     /// once if the queue is set to drop, or when the packet buffer is full.
     #[cold]
-    fn no_descriptor(&mut self, q: u16, looped: bool, now: Picos) -> bool {
-        let waits = if looped { false } else { self.board.mac.waits() };
-        if waits {
+    fn no_descriptor(&mut self, q: u16) -> bool {
+        if self.board.port.waits() {
             return false;
         }
-        if self.rx[usize::from(q)].drop {
+        if self.rx.queues[usize::from(q)].drop {
             self.count_no_descriptor(q);
-        } else if !looped && self.board.mac.overrun(now) {
+        } else if self.board.port.overrun(self.board.now) {
             stats::count_missed(&self.regs);
         } else {
             return false;
         }
         self.cause(RX_MISS);
-        self.done_with_frame(looped, true);
+        self.board.port.done(true);
         self.board.starved += 1;
         true
     }
 
     /// Write-backs, counters and interrupts of the queues that received.
     fn finish_receive(&mut self) {
-        let mut queues = std::mem::take(&mut self.unflushed);
-        while queues != 0 {
-            let q = queues.trailing_zeros() as u16;
-            queues &= queues - 1;
+        for q in bits(std::mem::take(&mut self.rx.unflushed)) {
             if self.board.nasty && self.board.random.number().is_multiple_of(4) {
                 // Late write-back: in some later step.
-                self.unflushed |= 1 << q;
+                self.rx.unflushed |= 1 << q;
                 continue;
             }
-            let queue = &mut self.rx[usize::from(q)];
-            queue.flush(&self.board.bus.memory);
+            let queue = &mut self.rx.queues[usize::from(q)];
+            queue.ring.flush(&self.board.bus.memory);
             if !self.mapped {
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
             }
@@ -359,8 +297,8 @@ impl Ixgbe {
 
     /// RDH of queue `q`.
     pub(super) fn rx_head(&mut self, q: u16) -> u32 {
-        let queue = &self.rx[usize::from(q)];
-        if queue.enabled { queue.head } else { self.regs.peek(RDH.nth(q.into())) }
+        let queue = &self.rx.queues[usize::from(q)];
+        if queue.enabled { queue.ring.head } else { self.regs.peek(RDH.nth(q.into())) }
     }
 
     /// Whether RXDCTL enables queue `q`, which it may do before the card knows.
@@ -370,7 +308,7 @@ impl Ixgbe {
 
     /// Base or length of queue `q` was written.
     pub(super) fn rx_base_written(&mut self, q: u16) {
-        if self.rx[usize::from(q)].enabled && self.rx_wanted(q) {
+        if self.rx.queues[usize::from(q)].enabled && self.rx_wanted(q) {
             self.board.violations.note("base or length of an enabled receive queue written");
         }
         self.rx_queue_written(q);
@@ -378,8 +316,8 @@ impl Ixgbe {
 
     /// RDH of queue `q` was written. DPDK writes it once more behind the enable bit.
     pub(super) fn rx_head_written(&mut self, q: u16, head: u32) {
-        if self.rx[usize::from(q)].enabled && self.rx_wanted(q) {
-            self.rx[usize::from(q)].rewind(head & 0xffff, &mut self.board.violations);
+        if self.rx.queues[usize::from(q)].enabled && self.rx_wanted(q) {
+            self.rx.queues[usize::from(q)].rewind(head & 0xffff, &mut self.board.violations);
         }
         self.rx_queue_written(q);
     }
@@ -387,7 +325,7 @@ impl Ixgbe {
     /// RXDCTL or another register of queue `q` was written.
     pub(super) fn rx_queue_written(&mut self, q: u16) {
         let on = self.rx_wanted(q);
-        let queue = &mut self.rx[usize::from(q)];
+        let queue = &mut self.rx.queues[usize::from(q)];
         match (queue.enabled, on) {
             (false, true) => {
                 queue.enable(q, &self.regs, self.kind, &mut self.board.violations);
@@ -398,7 +336,7 @@ impl Ixgbe {
                 }
             }
             (true, false) => {
-                queue.flush(&self.board.bus.memory);
+                queue.ring.flush(&self.board.bus.memory);
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
                 self.regs.poke(RDH.nth(q.into()), 0);
                 self.regs.poke(RDT.nth(q.into()), 0);
@@ -407,7 +345,7 @@ impl Ixgbe {
             (true, true) => queue.update(q, &self.regs),
             (false, false) => {}
         }
-        self.receiving = self.receive_enabled();
+        self.rx.on = self.receive_enabled();
     }
 
     /// RXCTRL.RXEN, and some queue to receive.
@@ -416,7 +354,7 @@ impl Ixgbe {
         const RX_DIS: u32 = 2;
         self.regs.peek(RXCTRL.at) & RXEN != 0
             && self.regs.peek(SECRXCTRL.at) & RX_DIS == 0
-            && self.rx.iter().any(|queue| queue.enabled)
+            && self.rx.queues.iter().any(|queue| queue.enabled)
     }
 }
 

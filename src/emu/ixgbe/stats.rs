@@ -59,17 +59,17 @@ pub struct Shown {
 impl Ixgbe {
     /// Adds what a step counted to the registers.
     pub(super) fn flush_stats(&mut self) {
-        let rx = std::mem::take(&mut self.rx_good);
+        let rx = std::mem::take(&mut self.rx.good);
         if rx.frames != 0 {
             // Received octets leave the FCS out when it is stripped.
-            let octets = if self.strip_crc { rx.bytes - 4 * u64::from(rx.frames) } else { rx.bytes };
+            let octets = if self.rx.strip_crc { rx.bytes - 4 * u64::from(rx.frames) } else { rx.bytes };
             self.add(&rx, [&regs::GPRC, &regs::BPRC, &regs::MPRC, &regs::PRC64], &regs::GORCL, octets);
             self.regs.count(regs::TPR.at, rx.frames);
             self.regs.count36(regs::TORL.at, rx.bytes);
             self.regs.count(regs::RXDGPC.at, rx.frames);
             self.regs.count36(regs::RXDGBCL.at, octets);
         }
-        let tx = std::mem::take(&mut self.tx_good);
+        let tx = std::mem::take(&mut self.tx.good);
         if tx.frames != 0 {
             self.add(&tx, [&regs::GPTC, &regs::BPTC, &regs::MPTC, &regs::PTC64], &regs::GOTCL, tx.bytes);
             self.regs.count(regs::TPT.at, tx.frames);
@@ -96,21 +96,21 @@ impl Ixgbe {
     /// up to the moment when the driver began to read its counters: with the first
     /// other one that it reads, and anew with the first that it reads again.
     fn show_queue_counters(&mut self, read: u32) {
-        if self.shown.by.insert(read) && self.shown.by.len() > 1 {
+        if self.rx.shown.by.insert(read) && self.rx.shown.by.len() > 1 {
             return;
         }
-        self.shown.by = BTreeSet::from([read]);
+        self.rx.shown.by = BTreeSet::from([read]);
         for register in (0..16).flat_map(|n| [QPRC, QBRC_L, QBRC_H, QPRDC].map(|row| row.nth(n))) {
             self.regs.poke(register, 0);
         }
-        for (q, queue) in self.rx.iter_mut().enumerate() {
+        for (q, queue) in self.rx.queues.iter_mut().enumerate() {
             count_rx_queue(&self.regs, q as u16, queue.take_good());
         }
     }
 
     /// A frame found no descriptor in queue `q` and was dropped.
     pub(super) fn count_no_descriptor(&mut self, q: u16) {
-        let queue = &mut self.rx[usize::from(q)];
+        let queue = &mut self.rx.queues[usize::from(q)];
         queue.good.lost += 1;
         if !self.mapped {
             count_rx_queue(&self.regs, q, queue.take_good());

@@ -9,24 +9,20 @@
 //!   DD in each descriptor with RS, or the head in memory <--- all sent --+
 //! ```
 //!
-//! A packet that the wire has no time for yet stays where it is, half sent
-//! perhaps, and goes on in the next step.
+//! The ring itself is in `tx_ring`, whose turn it is in `transmit`.
 
-use super::super::offload::{Offload, Sums};
-use super::super::wire::{MAX_FRAME, MIN_FRAME, Sent};
-use super::super::{Picos, RegisterFile, Row, STEP, Violations};
-use super::Ixgbe;
+use super::super::offload::Sums;
+use super::super::transmit::{Next, Transmitter, Turns};
+use super::super::tx_ring::{Outgoing, Part, TxRing};
+use super::super::wire::{MAX_FRAME, MIN_FRAME};
+use super::super::{RegisterFile, Row, Violations, bits};
 use super::offload::{self, Context};
 use super::regs::{TDBAH, TDBAL, TDH, TDLEN, TDT, TDWBAH, TDWBAL, TXDCTL};
-use super::stats::{self, QueueGood};
-use crate::dma::Iova;
-use std::sync::atomic::Ordering;
+use super::stats::{self, Good, QueueGood};
+use super::{Ixgbe, QUEUES};
 
 /// Data descriptors of one packet (the datasheet's 40, less write-back threshold).
 const DESCRIPTORS_MAX: u32 = 40;
-
-/// Largest packet to segment.
-const TSO_MAX: usize = 256 * 1024;
 
 /// Command bits, in the second word's lower half.
 const EOP: u64 = 1 << 24;
@@ -52,38 +48,43 @@ const ENABLE: u32 = 1 << 25;
 pub struct TxQueue {
     /// Sends.
     pub enabled: bool,
-    base: Iova,
-    count: u32,
-    /// Next descriptor to send.
-    pub head: u32,
-    tail: u32,
-    head_write_back: Option<Iova>,
+    /// Its ring.
+    pub ring: TxRing,
     contexts: [Option<Context>; 2],
-    /// Descriptors written back late (nasty).
-    late: Vec<u32>,
     good: QueueGood,
 }
 
-/// A packet between descriptors and wire.
+/// All that sends.
 #[derive(Default)]
-pub struct Outgoing {
-    /// There is one.
-    pub busy: bool,
-    queue: u16,
-    /// Its descriptors: from the queue's head, so many.
-    descriptors: u32,
-    /// Those of them with RS, as bits.
-    reports: u64,
-    stamp: bool,
-    offload: Offload,
+pub struct Transmit {
+    /// The queues.
+    pub queues: Vec<TxQueue>,
+    /// DMATXCTL.TE: any of them may.
+    pub on: bool,
+    /// Frames are padded to their least length.
+    pub pad: bool,
+    /// EtherType of inserted tags.
+    pub vlan_type: u16,
+    /// Masks of the TCP flags of a first, middle and last segment.
+    pub tcp_flags: [u16; 3],
+    /// What was sent in this step.
+    pub good: Good,
+    turns: Turns,
+    out: Outgoing,
+    /// Queues that reported something in this step, as bits.
+    reported: u128,
 }
 
-/// What is at a queue's head.
-enum Next {
-    Nothing,
-    Packet,
-    /// Something that is not sent was passed over.
-    Other,
+impl Transmit {
+    /// Queues that are off.
+    pub fn new() -> Self {
+        Transmit { queues: (0..QUEUES).map(|_| TxQueue::default()).collect(), ..Transmit::default() }
+    }
+
+    /// Whether any queue has something to send.
+    pub fn pending(&self) -> bool {
+        self.queues.iter().any(|queue| queue.enabled && queue.ring.pending())
+    }
 }
 
 impl TxQueue {
@@ -94,157 +95,38 @@ impl TxQueue {
             violations.note("TDLEN is not a multiple of 128");
         }
         let address = u64::from(write_back & !3) | u64::from(at(&TDWBAH)) << 32;
-        *self = TxQueue {
-            enabled: true,
-            base: u64::from(at(&TDBAL) & !0x7f) | u64::from(at(&TDBAH)) << 32,
-            count: at(&TDLEN) / 16,
-            head: at(&TDH),
-            tail: at(&TDH),
-            head_write_back: (write_back & 1 == 1).then_some(address),
-            ..TxQueue::default()
-        };
-        if self.head >= self.count {
+        let base = u64::from(at(&TDBAL) & !0x7f) | u64::from(at(&TDBAH)) << 32;
+        let ring = TxRing::new(base, at(&TDLEN) / 16, at(&TDH), (write_back & 1 == 1).then_some(address));
+        *self = TxQueue { enabled: true, ring, ..TxQueue::default() };
+        if self.ring.head >= self.ring.count {
             violations.note("TDH is outside the ring");
-            self.head = 0;
+            self.ring.head = 0;
         }
     }
 
     /// The head is written while the queue is enabled: fine while it is empty.
     fn rewind(&mut self, head: u32, violations: &mut Violations) {
-        if head == self.head {
+        let ring = &mut self.ring;
+        if head == ring.head {
             return;
         }
-        if self.head != self.tail || head >= self.count {
+        if ring.pending() || head >= ring.count {
             violations.note("TDH of a queue in use written");
             return;
         }
-        (self.head, self.tail) = (head, head);
-    }
-
-    /// Looks at the doorbell.
-    #[inline]
-    fn look(&mut self, q: u16, regs: &RegisterFile<Ixgbe>, violations: &mut Violations) {
-        let tail = regs.peek(TDT.nth(q.into()));
-        if tail != self.tail {
-            if tail < self.count {
-                self.tail = tail;
-            } else {
-                violations.note("TDT is outside the ring");
-            }
-        }
-    }
-
-    /// Whether there is something to send.
-    pub fn pending(&self) -> bool {
-        self.enabled && self.head != self.tail
-    }
-
-    #[inline]
-    fn after(&self, at: u32, by: u32) -> u32 {
-        let at = at + by;
-        if at >= self.count { at - self.count } else { at }
+        (ring.head, ring.tail) = (head, head);
     }
 }
 
 impl Ixgbe {
-    /// Sends what the doorbells announced, as far as the wire has time; how
-    /// many packets and other descriptors that were.
-    pub(super) fn transmit(&mut self, now: Picos) -> usize {
-        if self.tx_active.is_empty() || !self.sending || !self.link_up() {
-            return 0;
-        }
-        let mut work = 0;
-        if self.out.busy {
-            if !self.emit(now) {
-                return 1;
-            }
-            work += 1;
-        }
-        let queues = self.tx_active.len();
-        for turn in 0..queues {
-            let q = self.tx_active[(self.tx_turn + turn) % queues];
-            self.tx[usize::from(q)].look(q, &self.regs, &mut self.board.violations);
-            for _ in 0..STEP {
-                match self.fetch(q) {
-                    Next::Nothing => break,
-                    Next::Other => {}
-                    Next::Packet if self.emit(now) => {}
-                    Next::Packet => {
-                        self.tx_turn = (self.tx_turn + turn) % queues;
-                        self.finish_transmit();
-                        return work + 1;
-                    }
-                }
-                work += 1;
-            }
-        }
-        self.tx_turn = (self.tx_turn + 1) % queues;
-        if work != 0 || self.board.nasty {
-            self.finish_transmit();
-        }
-        work
-    }
-
-    /// Gathers the packet at a queue's head.
-    #[inline]
-    fn fetch(&mut self, q: u16) -> Next {
-        let queue = &mut self.tx[usize::from(q)];
-        let memory = &self.board.bus.memory;
-        self.packet.clear();
-        let mut at = queue.head;
-        let (mut descriptors, mut reports) = (0u32, 0u64);
-        let mut first = 0;
-        loop {
-            if at == queue.tail {
-                // A packet without its end: the rest is still to come.
-                return Next::Nothing;
-            }
-            let Some(descriptor) = memory.descriptor(queue.base + 16 * u64::from(at)) else { return Next::Nothing };
-            let words = [descriptor[0].load(Ordering::Relaxed), descriptor[1].load(Ordering::Relaxed)];
-            let command = words[1];
-            let data = command & DEXT == 0 || command >> 20 & 0xf == 3;
-            if !data {
-                return self.not_data(q, words, descriptors);
-            }
-            let len = (command & 0xffff) as usize;
-            if descriptors == 0 {
-                first = command;
-            }
-            if len == 0 || self.packet.len() + len > TSO_MAX {
-                self.board.violations.note("transmit descriptor without data, or a packet without end");
-            } else {
-                // Where memory is not mapped the driver is told that it is done;
-                // the violation is counted.
-                memory.append(words[0], len, &mut self.packet);
-            }
-            reports |= (command & RS) >> 27 << (descriptors & 63);
-            descriptors += 1;
-            at = queue.after(at, 1);
-            if command & EOP != 0 {
-                break;
-            }
-            if descriptors == 64 {
-                break;
-            }
-        }
-        if descriptors > DESCRIPTORS_MAX {
-            self.board.violations.note("packet of more than 40 descriptors");
-        }
-        self.out.busy = true;
-        self.out.queue = q;
-        self.out.descriptors = descriptors;
-        self.out.reports = reports;
-        self.prepare(first)
-    }
-
     /// What the packet's first descriptor asks for (§7.2.3.2.4: later ones may
     /// carry zeroes).
     #[inline]
     fn prepare(&mut self, first: u64) -> Next {
-        let queue = &self.tx[usize::from(self.out.queue)];
+        let queue = &self.tx.queues[usize::from(self.tx.turns.queue)];
         let slot = queue.contexts[(first >> 36 & 1) as usize];
-        self.out.stamp = first & DEXT != 0 && first & TSTAMP != 0;
-        let packet = &mut self.packet;
+        self.tx.out.stamp = first & DEXT != 0 && first & TSTAMP != 0;
+        let packet = &mut self.tx.out.packet;
         let payload = (first >> 46) as usize;
         let fcs = if first & IFCS == 0 { 4 } else { 0 };
         // The driver's own FCS; a wire here carries none.
@@ -254,8 +136,8 @@ impl Ixgbe {
             self.board.used.segmented += u64::from(first & TSE != 0);
             self.board.used.tagged += u64::from(first & VLE != 0);
         }
-        self.out.offload = if first & DEXT == 0 {
-            let offload = offload::legacy(first >> 48, first & VLE != 0, self.vlan_type);
+        self.tx.out.offload = if first & DEXT == 0 {
+            let offload = offload::legacy(first >> 48, first & VLE != 0, self.tx.vlan_type);
             if first & IC != 0 {
                 offload::insert_sum(packet, (first >> 40 & 0xff) as usize, (first >> 16 & 0xff) as usize);
             }
@@ -267,10 +149,10 @@ impl Ixgbe {
                 vlan: first & VLE != 0,
                 payload: payload.saturating_sub(fcs),
             };
-            offload::prepare(packet, wanted, slot, self.tcp_flags, self.vlan_type, &mut self.board.violations)
+            offload::prepare(packet, wanted, slot, self.tx.tcp_flags, self.tx.vlan_type, &mut self.board.violations)
         };
-        if !self.out.offload.segments() {
-            let len = packet.len() + self.out.offload.tag_len();
+        if !self.tx.out.offload.segments() {
+            let len = packet.len() + self.tx.out.offload.tag_len();
             if packet.len() < 17 || len > MAX_FRAME {
                 if !packet.is_empty() {
                     self.board.violations.note("frame shorter than 17 bytes or longer than 16 KiB");
@@ -278,8 +160,8 @@ impl Ixgbe {
                 self.complete();
                 return Next::Other;
             }
-            self.out.offload.tag(packet);
-            if packet.len() < MIN_FRAME && self.pad {
+            self.tx.out.offload.tag(packet);
+            if packet.len() < MIN_FRAME && self.tx.pad {
                 packet.resize(MIN_FRAME, 0);
             }
         }
@@ -288,112 +170,38 @@ impl Ixgbe {
 
     /// A context descriptor, or one that makes no sense.
     #[cold]
-    fn not_data(&mut self, q: u16, words: [u64; 2], before: u32) -> Next {
+    fn not_data(&mut self, words: [u64; 2]) -> Next {
+        let last = self.tx.out.gathered.descriptors - 1;
         if words[1] >> 20 & 0xf == 2 {
-            if before != 0 {
+            if last != 0 {
                 self.board.violations.note("context descriptor inside a packet");
             }
             let context = Context::decode(words);
-            self.tx[usize::from(q)].contexts[context.slot] = Some(context);
+            self.tx.queues[usize::from(self.tx.turns.queue)].contexts[context.slot] = Some(context);
         } else {
             self.board.violations.note("transmit descriptor of an unknown type");
         }
-        self.out.queue = q;
-        self.out.descriptors = before + 1;
-        self.out.reports = (words[1] & RS) >> 27 << before;
+        self.tx.out.gathered.reports |= (words[1] & RS) >> 27 << last;
         self.complete();
         Next::Other
     }
 
-    /// Sends the packet's frames, or what is left of them; false if the wire
-    /// has no time.
-    #[inline]
-    fn emit(&mut self, now: Picos) -> bool {
-        let left = loop {
-            let frame = if self.out.offload.segments() {
-                self.out.offload.segment(&self.packet, &mut self.segment)
-            } else {
-                &self.packet[..]
-            };
-            let left = if self.loopback {
-                if !self.loop_queue.push(frame, now) {
-                    return false;
-                }
-                now
-            } else {
-                let Sent::Done(at) = self.board.mac.send(frame, now) else { return false };
-                at
-            };
-            self.tx_good.count(frame, frame.len());
-            let good = &mut self.tx[usize::from(self.out.queue)].good;
-            good.frames += 1;
-            good.bytes += frame.len() as u64;
-            if !self.out.offload.segments() || self.out.offload.next_segment(&self.packet) {
-                break left;
-            }
-        };
-        if self.out.stamp {
-            self.stamp_sent(left);
-        }
-        self.complete();
-        true
-    }
-
-    /// All of a packet's descriptors are done: report those that ask for it.
+    /// All of a packet's descriptors are done.
     #[inline]
     fn complete(&mut self) {
-        let queue = &mut self.tx[usize::from(self.out.queue)];
-        self.out.busy = false;
-        let first = queue.head;
-        queue.head = queue.after(first, self.out.descriptors);
-        let mut reports = self.out.reports;
-        if reports == 0 {
-            return;
-        }
-        self.tx_reported |= 1 << self.out.queue;
-        if let Some(iova) = queue.head_write_back {
-            if let Some(word) = self.board.bus.memory.word32(iova) {
-                word.store(queue.head, Ordering::Release);
-            }
-            return;
-        }
-        while reports != 0 {
-            let at = queue.after(first, reports.trailing_zeros());
-            reports &= reports - 1;
-            if self.board.nasty {
-                queue.late.push(at);
-                continue;
-            }
-            report(&self.board.bus.memory, queue.base, at);
-        }
-    }
-
-    /// Counters and interrupts of the queues that sent.
-    fn finish_transmit(&mut self) {
-        for at in 0..self.tx_active.len() {
-            let q = self.tx_active[at];
-            let queue = &mut self.tx[usize::from(q)];
-            if queue.good.frames != 0 {
-                stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
-            }
-            if !queue.late.is_empty() && self.board.random.number().is_multiple_of(4) {
-                for at in queue.late.drain(..) {
-                    report(&self.board.bus.memory, queue.base, at);
-                }
-                self.tx_reported |= 1 << q;
-            }
-        }
-        let mut queues = std::mem::take(&mut self.tx_reported);
-        while queues != 0 {
-            self.tx_event(queues.trailing_zeros() as u16);
-            queues &= queues - 1;
+        let q = self.tx.turns.queue;
+        let (ring, memory) = (&mut self.tx.queues[usize::from(q)].ring, &self.board.bus.memory);
+        self.tx.turns.busy = false;
+        if ring.complete(self.tx.out.gathered, memory, self.board.nasty, done) {
+            self.tx.reported |= 1 << q;
+            ring.write_head(memory);
         }
     }
 
     /// TDH of queue `q`.
     pub(super) fn tx_head(&mut self, q: u16) -> u32 {
-        let queue = &self.tx[usize::from(q)];
-        if queue.enabled { queue.head } else { self.regs.peek(TDH.nth(q.into())) }
+        let queue = &self.tx.queues[usize::from(q)];
+        if queue.enabled { queue.ring.head } else { self.regs.peek(TDH.nth(q.into())) }
     }
 
     /// Whether TXDCTL enables queue `q`, which it may do before the card knows.
@@ -403,7 +211,7 @@ impl Ixgbe {
 
     /// Base or length of queue `q` was written.
     pub(super) fn tx_base_written(&mut self, q: u16) {
-        if self.tx[usize::from(q)].enabled && self.tx_wanted(q) {
+        if self.tx.queues[usize::from(q)].enabled && self.tx_wanted(q) {
             self.board.violations.note("base or length of an enabled transmit queue written");
         }
         self.tx_queue_written(q);
@@ -411,8 +219,8 @@ impl Ixgbe {
 
     /// TDH of queue `q` was written.
     pub(super) fn tx_head_written(&mut self, q: u16, head: u32) {
-        if self.tx[usize::from(q)].enabled && self.tx_wanted(q) {
-            self.tx[usize::from(q)].rewind(head & 0xffff, &mut self.board.violations);
+        if self.tx.queues[usize::from(q)].enabled && self.tx_wanted(q) {
+            self.tx.queues[usize::from(q)].rewind(head & 0xffff, &mut self.board.violations);
         }
         self.tx_queue_written(q);
     }
@@ -420,30 +228,108 @@ impl Ixgbe {
     /// TXDCTL or another register of queue `q` was written.
     pub(super) fn tx_queue_written(&mut self, q: u16) {
         let on = self.tx_wanted(q);
-        let queue = &mut self.tx[usize::from(q)];
+        let queue = &mut self.tx.queues[usize::from(q)];
         match (queue.enabled, on) {
             (false, true) => {
                 queue.enable(q, &self.regs, &mut self.board.violations);
-                self.tx_active.push(q);
+                self.tx.turns.start(q);
             }
             (true, false) => {
                 stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
                 self.regs.poke(TDH.nth(q.into()), 0);
                 self.regs.poke(TDT.nth(q.into()), 0);
                 *queue = TxQueue::default();
-                self.tx_active.retain(|active| *active != q);
-                self.out.busy &= self.out.queue != q;
+                self.tx.turns.stop(q);
             }
             (true, true) | (false, false) => {}
         }
     }
 }
 
-/// Sets DD in a descriptor.
-#[inline]
-fn report(memory: &super::super::Translation, base: Iova, at: u32) {
-    if let Some(descriptor) = memory.descriptor(base + 16 * u64::from(at)) {
-        let words = descriptor[1].load(Ordering::Relaxed);
-        descriptor[1].store(words & !(0xf << 32) | DD, Ordering::Release);
+impl Transmitter for Ixgbe {
+    #[inline]
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.tx.turns
     }
+
+    #[inline]
+    fn look(&mut self, q: u16) {
+        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(TDT.nth(q.into()))) {
+            self.board.violations.note("TDT is outside the ring");
+        }
+    }
+
+    #[inline]
+    fn fetch(&mut self, q: u16) -> Next {
+        let queue = &self.tx.queues[usize::from(q)];
+        let (mut first, mut other) = (None, None);
+        let gathered = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
+            let command = words[1];
+            if command & DEXT != 0 && command >> 20 & 0xf != 3 {
+                other = Some(words);
+                return Part::Stop;
+            }
+            first.get_or_insert(command);
+            let len = (command & 0xffff) as usize;
+            Part::Data { address: words[0], len, report: command & RS != 0, end: command & EOP != 0 }
+        });
+        let Some(gathered) = gathered else { return Next::Nothing };
+        self.tx.turns.queue = q;
+        self.tx.out.gathered = gathered;
+        if let Some(words) = other {
+            return self.not_data(words);
+        }
+        if gathered.flawed {
+            self.board.violations.note("transmit descriptor without data, or a packet without end");
+        }
+        if gathered.descriptors > DESCRIPTORS_MAX {
+            self.board.violations.note("packet of more than 40 descriptors");
+        }
+        self.tx.turns.busy = true;
+        self.prepare(first.unwrap_or_default())
+    }
+
+    #[inline]
+    fn emit(&mut self) -> bool {
+        let now = self.board.now;
+        let queue = &mut self.tx.queues[usize::from(self.tx.turns.queue)].good;
+        let left = self.tx.out.emit(|frame| {
+            let left = self.board.port.send(frame, now)?;
+            self.tx.good.count(frame, frame.len());
+            queue.frames += 1;
+            queue.bytes += frame.len() as u64;
+            Some(left)
+        });
+        let Some(left) = left else { return false };
+        if self.tx.out.stamp {
+            self.stamp_sent(left);
+        }
+        self.complete();
+        true
+    }
+
+    /// Counters and interrupts of the queues that sent.
+    fn finish(&mut self, work: usize) {
+        if work == 0 && !self.board.nasty {
+            return;
+        }
+        for &q in self.tx.turns.active() {
+            let queue = &mut self.tx.queues[usize::from(q)];
+            if queue.good.frames != 0 {
+                stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
+            }
+            let late = self.board.nasty && self.board.random.below(4) == 0;
+            if late && queue.ring.report_late(&self.board.bus.memory, done) {
+                self.tx.reported |= 1 << q;
+            }
+        }
+        for q in bits(std::mem::take(&mut self.tx.reported)) {
+            self.tx_event(q);
+        }
+    }
+}
+
+/// A descriptor's second word with DD.
+fn done(word: u64) -> u64 {
+    word & !(0xf << 32) | DD
 }

@@ -32,7 +32,7 @@ impl Served {
         let thread = thread::spawn(move || {
             let stopped = || stopping.load(Ordering::Relaxed);
             server.run(stopped).unwrap();
-            server.card().board().mac.counters()
+            server.card().board().port.mac.counters()
         });
         Served { stop, thread: Some(thread), path, seen, _directory: directory }
     }

@@ -14,12 +14,38 @@ pub mod status {
     pub const NEEDS_RESET: u8 = 0x40;
 }
 
+/// What the common structure's fields hold that are not a queue's.
+#[derive(Default)]
+pub struct Common {
+    /// Which half of the features is shown, and written.
+    pub device_select: u32,
+    pub driver_select: u32,
+    /// Features that the driver takes, as written.
+    pub taken: u64,
+    /// See [`status`].
+    pub status: u8,
+    /// Vector of changes of the configuration, and how many there were.
+    pub config_vector: u16,
+    pub generation: u8,
+    /// Whose fields are shown.
+    pub select: u16,
+    /// The interrupt's cause: a queue, or the configuration (bit 1).
+    pub isr: u8,
+}
+
+impl Common {
+    /// As after power-on.
+    pub fn new() -> Self {
+        Common { config_vector: NO_VECTOR, ..Common::default() }
+    }
+}
+
 impl Virtio {
     /// A read of what is not a queue's doorbell, at its offset in the BAR.
     pub(super) fn read_register(&mut self, offset: u32, size: u8) -> u64 {
         match offset {
             0..regs::COMMON_LEN => self.read_common(offset, size),
-            regs::ISR_AT if size == 1 => u64::from(std::mem::take(&mut self.isr)),
+            regs::ISR_AT if size == 1 => u64::from(std::mem::take(&mut self.common.isr)),
             regs::DEVICE_AT..NOTIFY_AT if offset + u32::from(size) <= regs::DEVICE_AT + regs::DEVICE_LEN => {
                 self.read_device(offset - regs::DEVICE_AT, size)
             }
@@ -36,25 +62,25 @@ impl Virtio {
             self.board.violations.note(format!("read of {name} that is not of {width} bytes"));
         }
         let half = |value: u64, n: u32| if n < 2 { value >> (32 * n) & 0xffff_ffff } else { 0 };
-        let queue = self.queues.get(usize::from(self.select));
+        let queue = self.queues.get(usize::from(self.common.select));
         let of = |value: fn(&Queue) -> u64| queue.map_or(0, value);
         match field {
-            Field::DeviceFeatureSelect => u64::from(self.device_select),
-            Field::DeviceFeature => half(self.offered, self.device_select),
-            Field::DriverFeatureSelect => u64::from(self.driver_select),
-            Field::DriverFeature => half(self.taken, self.driver_select),
-            Field::ConfigVector => u64::from(self.config_vector),
+            Field::DeviceFeatureSelect => u64::from(self.common.device_select),
+            Field::DeviceFeature => half(self.offered, self.common.device_select),
+            Field::DriverFeatureSelect => u64::from(self.common.driver_select),
+            Field::DriverFeature => half(self.common.taken, self.common.driver_select),
+            Field::ConfigVector => u64::from(self.common.config_vector),
             Field::NumQueues => u64::from(QUEUES),
-            Field::Status => u64::from(self.status),
-            Field::Generation => u64::from(self.generation),
-            Field::QueueSelect => u64::from(self.select),
+            Field::Status => u64::from(self.common.status),
+            Field::Generation => u64::from(self.common.generation),
+            Field::QueueSelect => u64::from(self.common.select),
             Field::Queue(QueueField::Size) => of(|queue| u64::from(queue.size)),
             Field::Queue(QueueField::Vector) => queue.map_or(u64::from(NO_VECTOR), |queue| u64::from(queue.vector)),
             Field::Queue(QueueField::Enable) => of(|queue| u64::from(queue.ring.is_some())),
             Field::Queue(QueueField::Address(n, upper)) => {
                 queue.map_or(0, |queue| half(queue.addresses[usize::from(n)], upper.into()))
             }
-            Field::NotifyOff => u64::from(self.select),
+            Field::NotifyOff => u64::from(self.common.select),
         }
     }
 
@@ -87,12 +113,12 @@ impl Virtio {
             return;
         }
         match field {
-            Field::DeviceFeatureSelect => self.device_select = value as u32,
-            Field::DriverFeatureSelect => self.driver_select = value as u32,
+            Field::DeviceFeatureSelect => self.common.device_select = value as u32,
+            Field::DriverFeatureSelect => self.common.driver_select = value as u32,
             Field::DriverFeature => self.take_features(value as u32),
-            Field::ConfigVector => self.config_vector = known_vector(value as u16),
+            Field::ConfigVector => self.common.config_vector = known_vector(value as u16),
             Field::Status => self.write_status(value as u8),
-            Field::QueueSelect => self.select = value as u16,
+            Field::QueueSelect => self.common.select = value as u16,
             Field::Queue(field) => self.write_queue(field, value),
             Field::DeviceFeature | Field::NumQueues | Field::Generation | Field::NotifyOff => {
                 self.board.violations.note(format!("write to read-only {name}"));
@@ -101,11 +127,11 @@ impl Virtio {
     }
 
     fn take_features(&mut self, half: u32) {
-        if self.status & status::FEATURES_OK != 0 {
+        if self.common.status & status::FEATURES_OK != 0 {
             self.board.violations.note("features written after FEATURES_OK");
-        } else if self.driver_select < 2 {
-            let shift = 32 * self.driver_select;
-            self.taken = self.taken & !(0xffff_ffff << shift) | u64::from(half) << shift;
+        } else if self.common.driver_select < 2 {
+            let shift = 32 * self.common.driver_select;
+            self.common.taken = self.common.taken & !(0xffff_ffff << shift) | u64::from(half) << shift;
         } else if half != 0 {
             self.board.violations.note("features written that do not exist");
         }
@@ -117,8 +143,8 @@ impl Virtio {
         if value == 0 {
             return self.restart();
         }
-        let value = value & !NEEDS_RESET | self.status & NEEDS_RESET;
-        if self.status & !value != 0 {
+        let value = value & !NEEDS_RESET | self.common.status & NEEDS_RESET;
+        if self.common.status & !value != 0 {
             self.board.violations.note("device_status bit cleared without a reset");
         }
         for (step, before) in [(DRIVER, ACKNOWLEDGE), (FEATURES_OK, DRIVER), (DRIVER_OK, FEATURES_OK)] {
@@ -127,18 +153,18 @@ impl Virtio {
             }
         }
         let mut accepted = value;
-        if value & FEATURES_OK != 0 && self.status & FEATURES_OK == 0 && !self.agree() {
+        if value & FEATURES_OK != 0 && self.common.status & FEATURES_OK == 0 && !self.agree() {
             accepted &= !(FEATURES_OK | DRIVER_OK);
         }
-        if accepted & DRIVER_OK != 0 && self.status & DRIVER_OK == 0 {
+        if accepted & DRIVER_OK != 0 && self.common.status & DRIVER_OK == 0 {
             self.reset_at.get_or_insert(self.board.now);
         }
-        self.status = accepted;
+        self.common.status = accepted;
     }
 
     /// Whether these features can be had together.
     fn agree(&mut self) -> bool {
-        let taken = self.taken;
+        let taken = self.common.taken;
         let mut agreed = true;
         let mut refuse = |rule: &'static str| {
             self.board.violations.note(rule);
@@ -159,7 +185,7 @@ impl Virtio {
     }
 
     fn write_queue(&mut self, field: QueueField, value: u64) {
-        let Some(queue) = self.queues.get_mut(usize::from(self.select)) else {
+        let Some(queue) = self.queues.get_mut(usize::from(self.common.select)) else {
             self.board.violations.note("field of a queue that does not exist written");
             return;
         };
@@ -189,13 +215,14 @@ impl Virtio {
     }
 
     fn enable(&mut self, value: u64) {
-        let (features, running) = (self.status & status::FEATURES_OK != 0, self.status & status::DRIVER_OK != 0);
+        let (features, running) =
+            (self.common.status & status::FEATURES_OK != 0, self.common.status & status::DRIVER_OK != 0);
         let agreed = Agreed {
             packed: self.has(RING_PACKED),
             indirect: self.has(INDIRECT_DESC),
             event_index: self.has(EVENT_IDX),
         };
-        let queue = &mut self.queues[usize::from(self.select)];
+        let queue = &mut self.queues[usize::from(self.common.select)];
         let alignment = if agreed.packed { [16, 4, 4] } else { [16, 2, 4] };
         let aligned = queue.addresses.iter().zip(alignment).all(|(at, to)| at.is_multiple_of(to));
         let wrong = if value != 1 {

@@ -55,7 +55,7 @@ impl Virtio {
         let mut chain = std::mem::take(&mut self.chain);
         let mut work = 0;
         loop {
-            match self.fetch(q, &mut chain) {
+            match self.next_chain(q, &mut chain) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(rule) => {
@@ -120,7 +120,7 @@ impl Virtio {
                     self.board.violations.note("a number of queues that there are not");
                     return ERR;
                 }
-                self.pairs = pairs;
+                self.tx.set_pairs(pairs);
             }
             _ => {
                 self.board.violations.note(format!("command {class}.{number} that is unknown or of the wrong length"));

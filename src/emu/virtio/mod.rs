@@ -34,16 +34,16 @@ mod ring;
 mod tests;
 mod transmit;
 
-use self::config::status;
+use self::config::{Common, status};
 use self::control::Filter;
 use self::features::{MQ, NOTIFICATION_DATA};
 pub use self::models::MODELS;
 use self::regs::{NOTIFY_AT, NOTIFY_STEP};
 use self::ring::{Agreed, Broken, Chain, Ring};
-use self::transmit::Outgoing;
-use super::card::factory_address;
+use self::transmit::Transmit;
+use super::transmit::transmit;
 use super::wire::Speed;
-use super::{Board, DoorbellPage, Model, Page, Picos, Spec};
+use super::{Board, DoorbellPage, Model, Page, Picos};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -78,8 +78,8 @@ struct Queue {
     busy: bool,
     /// Something was put back since the driver was last interrupted.
     used: bool,
-    /// Put back later (nasty).
-    late: Vec<(u16, u16, u32)>,
+    /// Chains that were sent, to be put back: with this step, or later (nasty).
+    sent: Vec<(u16, u16, u32)>,
 }
 
 impl Queue {
@@ -91,7 +91,7 @@ impl Queue {
             ring: None,
             busy: false,
             used: false,
-            late: Vec::new(),
+            sent: Vec::new(),
         }
     }
 }
@@ -102,67 +102,46 @@ pub struct Virtio {
     offered: u64,
     notify: Page,
 
-    device_select: u32,
-    driver_select: u32,
-    /// What the driver takes, as written.
-    taken: u64,
+    common: Common,
     /// What was agreed on.
     features: u64,
-    status: u8,
-    config_vector: u16,
-    generation: u8,
-    isr: u8,
-    select: u16,
     queues: Vec<Queue>,
 
-    /// Its address, and what that is after reset.
+    /// Its address.
     address: [u8; 6],
-    factory: [u8; 6],
     megabits: u32,
     link: bool,
     reset_at: Option<Picos>,
     filter: Filter,
-    pairs: u16,
 
+    tx: Transmit,
+    /// The chain that is worked on, and those of a received frame.
     chain: Chain,
-    chains: Vec<Chain>,
-    packet: Vec<u8>,
-    out: Outgoing,
+    rx_chains: Vec<Chain>,
 }
 
 impl Virtio {
     /// A device that offers these features, powered on.
-    pub fn new(offered: u64, board: Board, spec: &Spec) -> Self {
-        let megabits = match spec.speed.unwrap_or(Speed::Bits(board.profile.speed)) {
+    pub fn new(offered: u64, board: Board) -> Self {
+        let megabits = match board.speed {
             Speed::Bits(bits) => (bits / 1_000_000).min(0x7fff_ffff) as u32,
             Speed::Max => u32::MAX,
         };
-        let factory = spec.mac.unwrap_or_else(factory_address);
         let mut device = Virtio {
+            address: board.factory,
             board,
             offered,
             notify: Page::row(1)[0].clone(),
-            device_select: 0,
-            driver_select: 0,
-            taken: 0,
+            common: Common::new(),
             features: 0,
-            status: 0,
-            config_vector: NO_VECTOR,
-            generation: 0,
-            isr: 0,
-            select: 0,
             queues: Vec::new(),
-            address: factory,
-            factory,
             megabits,
             link: false,
             reset_at: None,
             filter: Filter::default(),
-            pairs: 1,
             chain: Chain::default(),
-            chains: Vec::new(),
-            packet: Vec::with_capacity(2048),
-            out: Outgoing::new(),
+            rx_chains: Vec::new(),
+            tx: Transmit::new(1),
         };
         device.restart();
         device
@@ -170,14 +149,13 @@ impl Virtio {
 
     /// Everything as after power-on (§2.4).
     fn restart(&mut self) {
-        (self.device_select, self.driver_select, self.taken, self.features) = (0, 0, 0, 0);
-        (self.status, self.config_vector, self.generation, self.isr, self.select) = (0, NO_VECTOR, 0, 0, 0);
+        (self.common, self.features) = (Common::new(), 0);
         self.queues = (0..QUEUES).map(Queue::new).collect();
         self.notify.iter().for_each(|word| word.store(SILENT, Ordering::Relaxed));
-        self.address = self.factory;
+        self.address = self.board.factory;
         self.filter = Filter::new(self.address);
-        (self.pairs, self.link, self.reset_at) = (1, false, None);
-        self.out = Outgoing::new();
+        (self.link, self.reset_at) = (false, None);
+        self.tx = Transmit::new(1);
     }
 
     fn has(&self, feature: u64) -> bool {
@@ -186,7 +164,7 @@ impl Virtio {
 
     /// Whether queues are served.
     fn running(&self) -> bool {
-        self.status & (status::DRIVER_OK | status::NEEDS_RESET) == status::DRIVER_OK
+        self.common.status & (status::DRIVER_OK | status::NEEDS_RESET) == status::DRIVER_OK
     }
 
     /// Index of the control queue (§5.1.2).
@@ -197,15 +175,15 @@ impl Virtio {
     /// A rule was broken that a device cannot go on after (§2.1.2).
     fn stop(&mut self, rule: Broken) {
         self.board.violations.note(rule);
-        self.status |= status::NEEDS_RESET;
+        self.common.status |= status::NEEDS_RESET;
         self.config_changed();
     }
 
     fn config_changed(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
-        if self.status & status::DRIVER_OK != 0 {
-            self.isr |= 2;
-            self.board.bus.interrupts.signal(self.config_vector);
+        self.common.generation = self.common.generation.wrapping_add(1);
+        if self.common.status & status::DRIVER_OK != 0 {
+            self.common.isr |= 2;
+            self.board.bus.interrupts.signal(self.common.config_vector);
         }
     }
 
@@ -219,7 +197,7 @@ impl Virtio {
             let Some(ring) = &mut queue.ring else { continue };
             match ring.wants_interrupt(&self.board.bus.memory, &mut self.board.violations) {
                 Ok(true) => {
-                    self.isr |= 1;
+                    self.common.isr |= 1;
                     self.board.bus.interrupts.signal(queue.vector);
                 }
                 Ok(false) => {}
@@ -243,7 +221,7 @@ impl Virtio {
             Some("notification of the wrong size or place")
         } else if value & 0xffff != place || !with_data && data != 0 {
             Some("notification with the wrong queue index")
-        } else if self.status & status::DRIVER_OK == 0 {
+        } else if self.common.status & status::DRIVER_OK == 0 {
             Some("notification before DRIVER_OK")
         } else if with_data && queue.ring.as_ref().is_some_and(|ring| !ring.data_is_sane(data)) {
             Some("notification with an index outside the queue")
@@ -266,7 +244,7 @@ impl Virtio {
     }
 
     /// Looks for notifications in the page.
-    fn look(&mut self) {
+    fn look_at_page(&mut self) {
         for place in 0..QUEUES {
             let word = &self.notify[usize::from(place)];
             if word.load(Ordering::Relaxed) != SILENT {
@@ -280,7 +258,7 @@ impl Virtio {
 
     fn poll_link(&mut self) {
         let waited = self.reset_at.is_some_and(|since| self.board.now - since >= self.board.link_delay);
-        let link = waited && self.board.mac.carrier();
+        let link = waited && self.board.port.mac.carrier();
         if link != self.link {
             self.link = link;
             self.config_changed();
@@ -325,17 +303,16 @@ impl Model for Virtio {
     fn tick(&mut self) {
         self.poll_link();
         // Commands move no packet, and are carried out at once.
-        self.look();
+        self.look_at_page();
         if self.running() && self.commands() != 0 {
             self.interrupt();
         }
     }
 
     fn step(&mut self) -> usize {
-        let now = self.board.now;
         let mut work = 0;
         if self.running() {
-            work = self.transmit(now) + self.receive(now);
+            work = transmit(self) + self.receive();
             if work != 0 {
                 self.interrupt();
             }

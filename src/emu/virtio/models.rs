@@ -1,25 +1,23 @@
 //! The devices of this family: they differ in what they offer.
 
-use super::super::{Board, Model, ModelInfo, Profile, Spec};
+use super::super::{Board, Model, ModelInfo, Profile};
 use super::features::{MRG_RXBUF, OFFERED, RING_PACKED};
 use super::{PAIRS, VECTORS, Virtio, regs};
 use crate::pci::Id;
 
 /// All of them.
 pub const MODELS: &[ModelInfo] = &[
-    model("virtio", "virtio network device (VIRTIO 1.2), split rings", |board, spec| {
-        Box::new(Virtio::new(OFFERED, board, spec))
+    model("virtio", "virtio network device (VIRTIO 1.2), split rings", |board| Box::new(Virtio::new(OFFERED, board))),
+    model("virtio-packed", "virtio network device (VIRTIO 1.2), packed rings offered", |board| {
+        Box::new(Virtio::new(OFFERED | RING_PACKED, board))
     }),
-    model("virtio-packed", "virtio network device (VIRTIO 1.2), packed rings offered", |board, spec| {
-        Box::new(Virtio::new(OFFERED | RING_PACKED, board, spec))
-    }),
-    model("virtio-single", "virtio network device (VIRTIO 1.2), split rings, no mergeable buffers", |board, spec| {
-        Box::new(Virtio::new(OFFERED & !MRG_RXBUF, board, spec))
+    model("virtio-single", "virtio network device (VIRTIO 1.2), split rings, no mergeable buffers", |board| {
+        Box::new(Virtio::new(OFFERED & !MRG_RXBUF, board))
     }),
 ];
 
 /// A device; its line rate is that of its wire, as it has none itself.
-const fn model(name: &'static str, text: &'static str, build: fn(Board, &Spec) -> Box<dyn Model>) -> ModelInfo {
+const fn model(name: &'static str, text: &'static str, build: fn(Board) -> Box<dyn Model>) -> ModelInfo {
     let profile = Profile {
         name,
         id: Id { vendor: 0x1af4, device: 0x1041, subsystem_vendor: 0x1af4, subsystem: 0x1100, revision: 1 },
@@ -29,5 +27,5 @@ const fn model(name: &'static str, text: &'static str, build: fn(Board, &Spec) -
         msix: (4, 0, 0x2000),
         speed: 10_000_000_000,
     };
-    ModelInfo { profile, text, queues: PAIRS, faults: &[], link_delay: 0, build }
+    ModelInfo { profile, text, queues: PAIRS, faults: &[], oui: [0x00, 0x1b, 0x21], link_delay: 0, build }
 }

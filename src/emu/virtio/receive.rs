@@ -26,23 +26,24 @@ enum Fate {
 
 impl Virtio {
     /// Receives what has arrived, as far as there are buffers; how many frames.
-    pub(super) fn receive(&mut self, now: Picos) -> usize {
+    pub(super) fn receive(&mut self) -> usize {
+        let now = self.board.now;
         let mut work = 0;
         while work < STEP {
             if !self.link {
                 return work;
             }
-            let Some((frame, _)) = self.board.mac.peek(now) else { break };
+            let Some((frame, _)) = self.board.port.peek(now) else { break };
             if !self.filter.accepts(frame) {
-                self.board.mac.pass_over();
+                self.board.port.pass_over();
                 work += 1;
                 continue;
             }
-            let q = 2 * (flow(frame) % u32::from(self.pairs)) as u16;
+            let q = 2 * (flow(frame) % u32::from(self.tx.pairs())) as u16;
             match self.deliver(q, now) {
-                Fate::Received => self.board.mac.advance(),
+                Fate::Received => self.board.port.done(false),
                 Fate::Lost => {
-                    self.board.mac.drop_frame();
+                    self.board.port.done(true);
                     self.board.starved += 1;
                 }
                 Fate::Waits => break,
@@ -55,8 +56,8 @@ impl Virtio {
     /// Writes the frame that `peek` shows into buffers of queue `q`.
     fn deliver(&mut self, q: u16, now: Picos) -> Fate {
         let merging = self.has(MRG_RXBUF);
-        let needed = HEADER + self.board.mac.peek(now).map_or(0, |(frame, _)| frame.len());
-        let mut chains = std::mem::take(&mut self.chains);
+        let needed = HEADER + self.board.port.peek(now).map_or(0, |(frame, _)| frame.len());
+        let mut chains = std::mem::take(&mut self.rx_chains);
         let mut count = 0;
         let mut room = 0;
         let fate = loop {
@@ -70,9 +71,9 @@ impl Virtio {
             if count == chains.len() {
                 chains.push(Chain::default());
             }
-            match self.fetch(q, &mut chains[count]) {
+            match self.next_chain(q, &mut chains[count]) {
                 Ok(true) => {}
-                Ok(false) if self.board.mac.waits() || !self.board.mac.overrun(now) => break Fate::Waits,
+                Ok(false) if self.board.port.waits() || !self.board.port.overrun(now) => break Fate::Waits,
                 Ok(false) => break Fate::Lost,
                 Err(rule) => {
                     self.stop(rule);
@@ -104,13 +105,13 @@ impl Virtio {
                 }
             }
         }
-        self.chains = chains;
+        self.rx_chains = chains;
         fate
     }
 
     fn write_frame(&mut self, q: u16, chains: &[Chain], now: Picos) {
         let verify = self.has(GUEST_CSUM);
-        let Some((frame, _)) = self.board.mac.peek(now) else { return };
+        let Some((frame, _)) = self.board.port.peek(now) else { return };
         let mut header = [0; HEADER];
         const DATA_VALID: u8 = 2;
         if verify && Parsed::of(frame).l4_checksum(frame) == Verdict::Good {

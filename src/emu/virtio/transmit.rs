@@ -9,10 +9,11 @@
 
 use super::super::frame::{Parsed, sum};
 use super::super::segment::{Layout, Transport, fill_l4_checksum, split};
-use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME, Mac, Sent};
-use super::super::{Picos, STEP, Violations};
-use super::Virtio;
+use super::super::transmit::{Next, Transmitter, Turns};
+use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME};
+use super::super::{MacPort, Picos, Violations};
 use super::features::{CSUM, HOST_TSO4, HOST_TSO6};
+use super::{Broken, Chain, PAIRS, Virtio};
 
 /// Bytes of the header, which VERSION_1 fixes (§5.1.6).
 pub const HEADER: usize = 12;
@@ -20,97 +21,112 @@ pub const HEADER: usize = 12;
 /// Largest packet to segment, with its header.
 const LARGEST: usize = 65_536 + 18 + HEADER;
 
-/// Frames that the wire has no time for yet: the segments of a packet.
-pub struct Outgoing {
-    frames: FrameQueue,
+/// All that sends.
+pub struct Transmit {
     /// Whose turn it is.
-    turn: u16,
+    turns: Turns,
+    /// Frames that the wire has no time for yet: the segments of a packet.
+    frames: FrameQueue,
+    packet: Vec<u8>,
 }
 
-impl Outgoing {
-    /// Nothing.
-    pub fn new() -> Self {
-        Outgoing { frames: FrameQueue::new(256 << 10), turn: 0 }
+impl Transmit {
+    /// So many pairs' queues.
+    pub fn new(pairs: u16) -> Self {
+        let frames = FrameQueue::new(256 << 10);
+        let mut transmit = Transmit { turns: Turns::default(), frames, packet: Vec::with_capacity(2048) };
+        transmit.set_pairs(pairs);
+        transmit
     }
 
-    /// Sends what waits, as far as the wire has time: whether that was all.
-    fn drain(&mut self, mac: &mut Mac, now: Picos) -> bool {
-        while let Some((frame, _)) = self.frames.front() {
-            if !matches!(mac.send(frame, now), Sent::Done(_)) {
+    /// Pairs in use.
+    pub fn pairs(&self) -> u16 {
+        self.turns.active().len() as u16
+    }
+
+    /// So many pairs are in use from now on. What is on its way still leaves.
+    pub fn set_pairs(&mut self, pairs: u16) {
+        self.turns.restart((0..pairs).map(|pair| 2 * pair + 1));
+    }
+}
+
+/// Sends a frame, or keeps it.
+fn send(frames: &mut FrameQueue, port: &mut MacPort, frame: &[u8], now: Picos, violations: &mut Violations) {
+    let sent = frames.is_empty() && port.send(frame, now).is_some();
+    if !sent && !frames.push(frame, now) {
+        violations.note("packet of more segments than the device can hold");
+    }
+}
+
+impl Transmitter for Virtio {
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.tx.turns
+    }
+
+    fn look(&mut self, _: u16) {}
+
+    /// Reads the next chain, and sends of it what the wire has time for.
+    fn fetch(&mut self, q: u16) -> Next {
+        if !self.queues[usize::from(q)].busy {
+            return Next::Nothing;
+        }
+        let mut chain = std::mem::take(&mut self.chain);
+        let next = match self.next_chain(q, &mut chain) {
+            Ok(true) => {
+                self.send_chain(&chain);
+                self.queues[usize::from(q)].sent.push((chain.id, chain.slots, 0));
+                self.tx.turns.busy = true;
+                Next::Packet
+            }
+            Ok(false) => Next::Nothing,
+            Err(rule) => {
+                self.stop(rule);
+                Next::Nothing
+            }
+        };
+        self.chain = chain;
+        next
+    }
+
+    fn emit(&mut self) -> bool {
+        while let Some((frame, _)) = self.tx.frames.front() {
+            if self.board.port.send(frame, self.board.now).is_none() {
                 return false;
             }
-            self.frames.pop();
+            self.tx.frames.pop();
         }
+        self.tx.turns.busy = false;
         true
     }
 
-    /// Sends a frame, or keeps it.
-    fn send(&mut self, mac: &mut Mac, frame: &[u8], now: Picos, violations: &mut Violations) {
-        if self.frames.is_empty() && matches!(mac.send(frame, now), Sent::Done(_)) {
-            return;
-        }
-        if !self.frames.push(frame, now) {
-            violations.note("packet of more segments than the device can hold");
+    /// Gives back what was read.
+    fn finish(&mut self, _: usize) {
+        for q in (1..2 * PAIRS).step_by(2) {
+            let mut sent = std::mem::take(&mut self.queues[usize::from(q)].sent);
+            if sent.is_empty() {
+                continue;
+            }
+            if self.board.nasty {
+                self.shuffle(q, &mut sent);
+            }
+            self.put_back(q, &sent);
         }
     }
 }
 
 impl Virtio {
-    /// Sends what was made available, as far as the wire has time; how much that was.
-    pub(super) fn transmit(&mut self, now: Picos) -> usize {
-        let mut work = 0;
-        for n in 0..self.pairs {
-            let q = 2 * ((self.out.turn + n) % self.pairs) + 1;
-            if !self.queues[usize::from(q)].busy && self.queues[usize::from(q)].late.is_empty() {
-                continue;
-            }
-            work += self.transmit_queue(q, now);
-        }
-        self.out.turn = (self.out.turn + 1) % self.pairs;
-        work
-    }
-
-    fn transmit_queue(&mut self, q: u16, now: Picos) -> usize {
-        let mut used = std::mem::take(&mut self.queues[usize::from(q)].late);
-        let early = used.len();
-        let mut chain = std::mem::take(&mut self.chain);
-        for _ in 0..STEP {
-            if !self.out.drain(&mut self.board.mac, now) {
-                break;
-            }
-            match self.fetch(q, &mut chain) {
-                Ok(true) => {
-                    self.send_chain(&chain, now);
-                    used.push((chain.id, chain.slots, 0));
-                }
-                Ok(false) => break,
-                Err(rule) => {
-                    self.stop(rule);
-                    break;
-                }
-            }
-        }
-        self.chain = chain;
-        let work = used.len() - early;
-        if self.board.nasty {
-            self.shuffle(q, &mut used);
-        }
-        self.put_back(q, &used);
-        work
-    }
-
     /// Nothing says that a device uses buffers in order, or at once.
     fn shuffle(&mut self, q: u16, used: &mut Vec<(u16, u16, u32)>) {
         for n in (1..used.len()).rev() {
             used.swap(n, self.board.random.below(n as u64 + 1) as usize);
         }
         let keep = self.board.random.below(used.len() as u64 + 1) as usize;
-        self.queues[usize::from(q)].late = used.split_off(used.len() - keep.min(used.len()) / 2);
+        self.queues[usize::from(q)].sent = used.split_off(used.len() - keep.min(used.len()) / 2);
     }
 
     /// The next chain of a queue that is being worked off. When there is none
     /// the driver is asked to notify, and the queue rests until it does.
-    pub(super) fn fetch(&mut self, q: u16, chain: &mut super::Chain) -> Result<bool, super::Broken> {
+    pub(super) fn next_chain(&mut self, q: u16, chain: &mut Chain) -> Result<bool, Broken> {
         let memory = &self.board.bus.memory;
         let queue = &mut self.queues[usize::from(q)];
         let Some(ring) = &mut queue.ring else {
@@ -143,8 +159,9 @@ impl Virtio {
     }
 
     /// Sends the packet of one chain.
-    fn send_chain(&mut self, chain: &super::Chain, now: Picos) {
-        self.packet.clear();
+    fn send_chain(&mut self, chain: &Chain) {
+        let now = self.board.now;
+        self.tx.packet.clear();
         if !chain.writable.is_empty() {
             self.board.violations.note("transmit chain with a writable descriptor");
         }
@@ -153,19 +170,19 @@ impl Virtio {
             return;
         }
         for &(address, len) in &chain.readable {
-            if !self.board.bus.memory.append(address, len as usize, &mut self.packet) {
+            if !self.board.bus.memory.append(address, len as usize, &mut self.tx.packet) {
                 return; // counted
             }
         }
-        let (header, frame) = self.packet.split_at_mut(HEADER);
+        let (header, frame) = self.tx.packet.split_at_mut(HEADER);
         let asked = Asked::of(header);
         if header.iter().all(|byte| *byte == 0) {
             if frame.len() > MAX_FRAME {
                 self.board.violations.note("frame longer than 16 KiB");
                 return;
             }
-            let frame = &self.packet[HEADER..];
-            return send_padded(&mut self.out, &mut self.board.mac, frame, now, &mut self.board.violations);
+            let frame = &self.tx.packet[HEADER..];
+            return send_padded(&mut self.tx.frames, &mut self.board.port, frame, now, &mut self.board.violations);
         }
         if asked.buffers != 0 {
             // §5.1.6.2.1; no device looks at it.
@@ -177,12 +194,12 @@ impl Virtio {
         }
         let done = if asked.gso == 0 {
             asked.fill(frame).map(|()| {
-                let frame = &self.packet[HEADER..];
-                send_padded(&mut self.out, &mut self.board.mac, frame, now, &mut self.board.violations);
+                let frame = &self.tx.packet[HEADER..];
+                send_padded(&mut self.tx.frames, &mut self.board.port, frame, now, &mut self.board.violations);
             })
         } else {
-            let (out, mac, violations) = (&mut self.out, &mut self.board.mac, &mut self.board.violations);
-            asked.split(frame, |segment| out.send(mac, segment, now, violations))
+            let (frames, port, violations) = (&mut self.tx.frames, &mut self.board.port, &mut self.board.violations);
+            asked.split(frame, |segment| send(frames, port, segment, now, violations))
         };
         if done.is_none() {
             self.board.violations.note("header that does not fit its packet");
@@ -191,13 +208,13 @@ impl Virtio {
 }
 
 /// Sends a frame, padded as every MAC does.
-fn send_padded(out: &mut Outgoing, mac: &mut Mac, frame: &[u8], now: Picos, violations: &mut Violations) {
+fn send_padded(frames: &mut FrameQueue, port: &mut MacPort, frame: &[u8], now: Picos, violations: &mut Violations) {
     if frame.len() >= MIN_FRAME {
-        return out.send(mac, frame, now, violations);
+        return send(frames, port, frame, now, violations);
     }
     let mut padded = [0; MIN_FRAME];
     padded[..frame.len()].copy_from_slice(frame);
-    out.send(mac, &padded, now, violations);
+    send(frames, port, &padded, now, violations);
 }
 
 /// What a header asks for.

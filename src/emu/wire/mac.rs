@@ -239,7 +239,7 @@ impl Mac {
             self.owed = (self.owed + (now - self.now)).min(self.buffer);
         }
         // What a driver offers after a step in which it offered nothing came since
-        // then, nobody knows when: it leaves now, lest it leaves before it came.
+        // then, nobody knows when: it leaves now, so that it cannot leave before it came.
         let offered = if self.sending { self.now - self.owed.min(self.now) } else { now };
         self.tx_free = self.tx_free.not_before(offered.max(now.saturating_sub(self.buffer)));
         self.sending = false;

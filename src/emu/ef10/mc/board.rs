@@ -61,7 +61,7 @@ pub fn version(_: &mut Ef10, _: &[u8]) -> Answer {
 pub fn board_config(card: &mut Ef10, _: &[u8]) -> Answer {
     let mut bytes = reply(0x60, &[(0x38, 1), (0x40, 1)]);
     put(&mut bytes, 4, card.board.profile.name.as_bytes());
-    put(&mut bytes, 0x2c, &card.mc.factory);
+    put(&mut bytes, 0x2c, &card.board.factory);
     Ok(bytes)
 }
 
@@ -125,13 +125,13 @@ pub fn partitions(_: &mut Ef10, _: &[u8]) -> Answer {
 
 pub fn addresses(card: &mut Ef10, _: &[u8]) -> Answer {
     let mut bytes = reply(0x10, &[(8, 1), (0xc, 1)]);
-    put(&mut bytes, 0, &card.mc.factory);
+    put(&mut bytes, 0, &card.board.factory);
     Ok(bytes)
 }
 
 pub fn vport_addresses(card: &mut Ef10, _: &[u8]) -> Answer {
     let mut bytes = reply(10, &[(0, 1)]);
-    put(&mut bytes, 4, &card.mc.factory);
+    put(&mut bytes, 4, &card.board.factory);
     Ok(bytes)
 }
 

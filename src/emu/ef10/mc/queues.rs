@@ -154,14 +154,14 @@ pub fn init_rxq(card: &mut Ef10, input: &[u8]) -> Answer {
         return Err(No::Code(ENOTSUP));
     }
     let (queue, ring) = ring(card, input, 512..=4096)?;
-    if card.rxqs[usize::from(queue)].is_some() {
+    if card.rx.queues[usize::from(queue)].is_some() {
         return Err(No::Code(EALREADY));
     }
     if let Some(evq) = card.evq(ring.evq) {
         evq.users += 1;
     }
     card.window(queue).poke(super::super::regs::RX_DESC_UPD.at, 0);
-    card.rxqs[usize::from(queue)] = Some(RxQueue::new(ring, flags));
+    card.rx.queues[usize::from(queue)] = Some(RxQueue::new(ring, flags));
     Ok(Vec::new())
 }
 
@@ -174,10 +174,10 @@ pub fn init_txq(card: &mut Ef10, input: &[u8]) -> Answer {
     // Bit 11 of the index is another register's where the workaround is on.
     let most = if card.kind.huntington() && !card.mc.bug35388 { 4096 } else { 2048 };
     let (queue, ring) = ring(card, input, 512..=most)?;
-    if card.txqs[usize::from(queue)].is_some() {
+    if card.tx.queues[usize::from(queue)].is_some() {
         return Err(No::Code(EALREADY));
     }
-    let contexts = card.txqs.iter().flatten().filter(|queue| queue.segments).count();
+    let contexts = card.tx.queues.iter().flatten().filter(|queue| queue.segments).count();
     if flags & FLAG_TSOV2 != 0 && contexts >= usize::from(super::super::TSO_CONTEXTS) {
         return Err(No::Code(ENOSPC));
     }
@@ -189,15 +189,15 @@ pub fn init_txq(card: &mut Ef10, input: &[u8]) -> Answer {
         window.poke(super::super::regs::TX_DESC_UPD.at + 4 * word, 0);
     }
     let ctpio = card.kind.ctpio();
-    card.txqs[usize::from(queue)] = Some(TxQueue::new(ring, flags, ctpio));
-    card.tx_active.push(queue);
+    card.tx.queues[usize::from(queue)] = Some(TxQueue::new(ring, flags, ctpio));
+    card.tx.turns.start(queue);
     Ok(Vec::new())
 }
 
 pub fn fini_rxq(card: &mut Ef10, input: &[u8]) -> Answer {
     let queue = u32_at(input, 0);
     card.flush_merged();
-    let ring = card.rxqs.get_mut(queue as usize).and_then(Option::take).ok_or(No::Code(EALREADY))?.ring;
+    let ring = card.rx.queues.get_mut(queue as usize).and_then(Option::take).ok_or(No::Code(EALREADY))?.ring;
     retire(card, ring.evq, queue as u16, true);
     Ok(Vec::new())
 }
@@ -205,9 +205,8 @@ pub fn fini_rxq(card: &mut Ef10, input: &[u8]) -> Answer {
 pub fn fini_txq(card: &mut Ef10, input: &[u8]) -> Answer {
     let queue = u32_at(input, 0);
     card.flush_completions();
-    let ring = card.txqs.get_mut(queue as usize).and_then(Option::take).ok_or(No::Code(EALREADY))?.ring;
-    card.tx_active.retain(|active| u32::from(*active) != queue);
-    card.out.forget(queue as u16);
+    let ring = card.tx.queues.get_mut(queue as usize).and_then(Option::take).ok_or(No::Code(EALREADY))?.ring;
+    card.tx.turns.stop(queue as u16);
     retire(card, ring.evq, queue as u16, false);
     Ok(Vec::new())
 }

@@ -62,7 +62,7 @@ fn what_the_datasheet_forbids_is_named() {
         bench.run(10_000_000);
         bench.violations()
     };
-    assert_eq!(wrong(|b| b.write(0x300000, 0)), ["write to read-only GLPRT_GORC(0)"]);
+    assert_eq!(wrong(|b| b.write(0x300000, 0)), ["write to read-only GLPRT_GORC(0) (§10.2.2.19)"]);
     assert_eq!(wrong(|b| b.write(0x7_0000, 0)), ["unknown register 0x70000"]);
     let unbacked = wrong(|b| {
         b.back_contexts();

@@ -205,7 +205,7 @@ fn counters_in_mapped_pages_are_up_to_date_whatever_is_read_first() {
         bench.slot.with(|card| card.model().mapped()).unwrap();
         let page = bench.slot.doorbells().iter().find(|page| page.offset == 0x1000).unwrap().words.clone();
         // As the program does: the page is memory.
-        let seen = |at: usize| page[at / 4].load(Ordering::Relaxed);
+        let seen = |at: usize| page[(at - 0x1000) / 4].load(Ordering::Relaxed);
         for (frames, lost) in [(3, 0), (5, 0), (RING + 6, 7), (0, 0)] {
             for _ in 0..frames {
                 bench.send(0, &frame(100));
@@ -311,7 +311,7 @@ type Crime = (&'static str, fn(&mut Bench));
 fn each_violation_has_its_name() {
     let crimes: [Crime; 20] = [
         ("unknown register 0x1fff0", |b| b.write(0x1fff0, 1)),
-        ("write to read-only STATUS", |b| b.write(0x0008, 1)),
+        ("write to read-only STATUS (§8.2.3.1)", |b| b.write(0x0008, 1)),
         ("register write that is not of 4 aligned bytes", |b| b.bar.write16(0x5080, 1)),
         ("reserved bits 0x10 of RXCTRL written", |b| b.write(0x3000, 0x10)),
         ("RDT is outside the ring", |b| {

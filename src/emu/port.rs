@@ -1,0 +1,75 @@
+//! A card's port: its MAC, and the loop inside the card in front of it.
+
+use super::Picos;
+use super::wire::{FrameQueue, Mac, Sent};
+
+/// Bytes of frames that loop inside a card.
+const LOOP: usize = 64 << 10;
+
+/// Where a card's frames leave it and come from.
+pub struct MacPort {
+    /// Its end of the wire.
+    pub mac: Mac,
+    /// What is sent comes back inside the card: neither way passes the wire.
+    pub looping: bool,
+    looped: FrameQueue,
+}
+
+impl MacPort {
+    pub(super) fn new(mac: Mac) -> Self {
+        MacPort { mac, looping: false, looped: FrameQueue::new(LOOP) }
+    }
+
+    /// Sends a frame: when its last bit leaves, or nothing if there is no time
+    /// for it yet.
+    #[inline]
+    pub fn send(&mut self, frame: &[u8], now: Picos) -> Option<Picos> {
+        if self.looping {
+            return self.looped.push(frame, now).then_some(now);
+        }
+        match self.mac.send(frame, now) {
+            Sent::Done(at) => Some(at),
+            Sent::Busy | Sent::Paused => None,
+        }
+    }
+
+    /// The next frame that has arrived, and when.
+    #[inline]
+    pub fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+        if self.looping { self.looped.front() } else { self.mac.peek(now) }
+    }
+
+    /// That frame was received, or lost.
+    #[inline]
+    pub fn done(&mut self, lost: bool) {
+        match (self.looping, lost) {
+            (true, _) => self.looped.pop(),
+            (false, true) => self.mac.drop_frame(),
+            (false, false) => self.mac.advance(),
+        }
+    }
+
+    /// No filter wanted that frame.
+    #[inline]
+    pub fn pass_over(&mut self) {
+        if self.looping { self.looped.pop() } else { self.mac.pass_over() }
+    }
+
+    /// Whether a frame that cannot be received yet may wait on the wire.
+    pub fn waits(&self) -> bool {
+        !self.looping && self.mac.waits()
+    }
+
+    /// Whether the packet buffer is too full for that frame to wait in.
+    #[inline]
+    pub fn overrun(&self, now: Picos) -> bool {
+        !self.looping && self.mac.overrun(now)
+    }
+
+    /// Forgets what loops inside the card.
+    pub fn empty_loop(&mut self) {
+        while !self.looped.is_empty() {
+            self.looped.pop();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A receive ring of descriptors that the card fills and writes back: that of the
+//! 82599 and of the X710.
+//!
+//! ```text
+//!   | done | filled | free free free | driver's |
+//!            ^ written back up to four at once, when a cache line is full or the
+//!              queue's turn is over; the status word last, with Release
+//!                     ^ head          ^ tail
+//! ```
+//!
+//! The tail is only looked at when the known free descriptors run out: on silicon
+//! it is a register write away, here it is a cache line that the driver writes,
+//! and each look costs both sides.
+
+use super::{Translation, Violations};
+use crate::dma::Iova;
+use std::sync::atomic::Ordering;
+
+/// Descriptors that are written back at once at most.
+const LINE: usize = 4;
+
+/// A ring of descriptors that are written back as `WORDS` words, 2 or 4.
+pub struct RxRing<const WORDS: usize> {
+    base: Iova,
+    /// How many descriptors.
+    pub count: u32,
+    /// Next descriptor to fill.
+    pub head: u32,
+    tail: u32,
+    /// Bytes that a buffer holds.
+    pub buffer: u32,
+    /// Descriptors of 32 bytes, else of 16, which take two words only.
+    pub wide: bool,
+    /// Filled descriptors that were not written back: those before `head`.
+    pending: [[u64; WORDS]; LINE],
+    pended: u32,
+}
+
+impl<const WORDS: usize> Default for RxRing<WORDS> {
+    fn default() -> Self {
+        RxRing::new(0, 0, 0, 0, false)
+    }
+}
+
+impl<const WORDS: usize> RxRing<WORDS> {
+    /// A ring of `count` descriptors without one that is free.
+    pub fn new(base: Iova, count: u32, head: u32, buffer: u32, wide: bool) -> Self {
+        RxRing { base, count, head, tail: head, buffer, wide, pending: [[0; WORDS]; LINE], pended: 0 }
+    }
+
+    /// Whether nothing is free, as far as is known.
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// An empty ring goes on from this descriptor.
+    pub fn rewind(&mut self, head: u32) {
+        (self.head, self.tail) = (head, head);
+    }
+
+    /// Buffers that a packet of `len` bytes takes.
+    #[inline]
+    pub fn buffers(&self, len: u32) -> u32 {
+        if len <= self.buffer { 1 } else { len.div_ceil(self.buffer) }
+    }
+
+    /// Free descriptors; looks at the doorbell, a register's name and value, if
+    /// fewer than `need` are known.
+    #[inline]
+    pub fn free(
+        &mut self,
+        need: u32,
+        name: &'static str,
+        doorbell: impl FnOnce() -> u32,
+        violations: &mut Violations,
+    ) -> u32 {
+        let known = self.distance(self.tail);
+        if known >= need { known } else { self.look(known, name, doorbell(), violations) }
+    }
+
+    #[cold]
+    fn look(&mut self, known: u32, name: &str, tail: u32, violations: &mut Violations) -> u32 {
+        if tail >= self.count {
+            violations.note(format!("{name} is outside the ring"));
+            return known;
+        }
+        let free = self.distance(tail);
+        if free < known {
+            violations.note(format!("{name} moved backwards over descriptors that the card owns"));
+        }
+        self.tail = tail;
+        free
+    }
+
+    #[inline]
+    fn distance(&self, tail: u32) -> u32 {
+        if tail >= self.head { tail - self.head } else { tail + self.count - self.head }
+    }
+
+    #[inline]
+    fn at(&self, n: u32) -> Iova {
+        self.base.wrapping_add(Iova::from(n) << if self.wide { 5 } else { 4 })
+    }
+
+    /// Puts a packet into buffers that are free. `words` says what is written back
+    /// for a buffer with so many of its bytes, its last or not.
+    #[inline]
+    pub fn deliver(
+        &mut self,
+        memory: &Translation,
+        packet: &[u8],
+        violations: &mut Violations,
+        words: impl Fn(u64, bool) -> [u64; WORDS],
+    ) {
+        let mut rest = packet;
+        loop {
+            let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
+            if let Some(descriptor) = memory.descriptor(self.at(self.head)) {
+                match descriptor[0].load(Ordering::Relaxed) {
+                    0 => violations.note("receive descriptor without a buffer"),
+                    buffer => _ = memory.write(buffer, part),
+                }
+            }
+            self.complete(memory, words(part.len() as u64, more.is_empty()));
+            if more.is_empty() {
+                break;
+            }
+            rest = more;
+        }
+    }
+
+    /// Done with the descriptor at head.
+    #[inline]
+    pub fn complete(&mut self, memory: &Translation, words: [u64; WORDS]) {
+        self.pending[self.pended as usize] = words;
+        self.pended += 1;
+        self.head += 1;
+        if self.head == self.count {
+            self.head = 0;
+        }
+        if self.head.is_multiple_of(LINE as u32) {
+            self.flush(memory);
+        }
+    }
+
+    /// Whether something was filled and not written back.
+    pub fn is_pending(&self) -> bool {
+        self.pended != 0
+    }
+
+    /// Writes back what was filled; the status words last.
+    #[inline]
+    pub fn flush(&mut self, memory: &Translation) {
+        let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
+        for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
+            if WORDS == 4
+                && self.wide
+                && let Some(second) = memory.descriptor(self.at(n).wrapping_add(16))
+            {
+                second[0].store(words[2], Ordering::Relaxed);
+                second[1].store(words[3], Ordering::Relaxed);
+            }
+            if let Some(first) = memory.descriptor(self.at(n)) {
+                first[0].store(words[0], Ordering::Relaxed);
+                first[1].store(words[1], Ordering::Release);
+            }
+        }
+        self.pended = 0;
+    }
+}

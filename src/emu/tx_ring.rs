@@ -1,0 +1,210 @@
+//! A transmit ring of descriptors of 16 bytes that the card writes back, or
+//! whose head it writes to memory: that of the 82599 and of the X710.
+//!
+//! ```text
+//!   | reported | sent, to be reported | data data+end | ... |    head .. tail: the card's
+//!                ^ late (nasty)         ^ gathered into one packet
+//! ```
+
+use super::offload::Offload;
+use super::{Picos, Translation};
+use crate::dma::Iova;
+use std::sync::atomic::Ordering;
+
+/// Largest packet to segment.
+const LARGEST: usize = 256 * 1024;
+
+/// Descriptors of a packet at most: what the reports are kept for.
+pub const DESCRIPTORS_MAX: u32 = 64;
+
+/// A ring, as the queue's registers or its context were when it was enabled.
+#[derive(Default)]
+pub struct TxRing {
+    base: Iova,
+    /// How many descriptors.
+    pub count: u32,
+    /// Next descriptor to send.
+    pub head: u32,
+    /// First descriptor that is the driver's.
+    pub tail: u32,
+    /// Where the head is written to, if no descriptor is written back.
+    pub head_write_back: Option<Iova>,
+    /// Descriptors that are written back late (nasty).
+    late: Vec<u32>,
+}
+
+/// What a descriptor is.
+pub enum Part {
+    /// Bytes of the packet; it is to be reported; it is the packet's last.
+    Data { address: Iova, len: usize, report: bool, end: bool },
+    /// Something that belongs to the packet.
+    Other,
+    /// The packet ends with it, for it does not belong there.
+    Stop,
+}
+
+/// A packet as it was gathered.
+#[derive(Clone, Copy, Default)]
+pub struct Gathered {
+    /// Its descriptors: from the ring's head, so many.
+    pub descriptors: u32,
+    /// Those of them that are to be reported, as bits.
+    pub reports: u64,
+    /// It had a descriptor without data, or no end.
+    pub flawed: bool,
+}
+
+impl TxRing {
+    /// An empty ring of `count` descriptors.
+    pub fn new(base: Iova, count: u32, head: u32, head_write_back: Option<Iova>) -> Self {
+        TxRing { base, count, head, tail: head, head_write_back, late: Vec::new() }
+    }
+
+    /// The doorbell says `tail`; false if that is outside the ring.
+    #[inline]
+    pub fn look(&mut self, tail: u32) -> bool {
+        let inside = tail == self.tail || tail < self.count;
+        if inside {
+            self.tail = tail;
+        }
+        inside
+    }
+
+    /// Whether there is something to send.
+    pub fn pending(&self) -> bool {
+        self.head != self.tail
+    }
+
+    #[inline]
+    fn after(&self, at: u32, by: u32) -> u32 {
+        let at = at + by;
+        if at >= self.count { at - self.count } else { at }
+    }
+
+    #[inline]
+    fn at(&self, at: u32) -> Iova {
+        self.base.wrapping_add(16 * u64::from(at))
+    }
+
+    /// Gathers the packet at the head into `packet`: `part` says of each
+    /// descriptor's words what it is. None as long as the packet has no end.
+    #[inline]
+    pub fn gather(
+        &self,
+        memory: &Translation,
+        packet: &mut Vec<u8>,
+        mut part: impl FnMut([u64; 2]) -> Part,
+    ) -> Option<Gathered> {
+        packet.clear();
+        let mut all = Gathered::default();
+        let mut at = self.head;
+        loop {
+            if at == self.tail {
+                return None;
+            }
+            let descriptor = memory.descriptor(self.at(at))?;
+            let words = [descriptor[0].load(Ordering::Relaxed), descriptor[1].load(Ordering::Relaxed)];
+            let what = part(words);
+            let place = all.descriptors;
+            all.descriptors += 1;
+            at = self.after(at, 1);
+            match what {
+                Part::Data { address, len, report, end } => {
+                    all.reports |= u64::from(report) << place;
+                    if len == 0 || packet.len() + len > LARGEST {
+                        all.flawed = true;
+                    } else {
+                        // Where memory is not mapped the driver is told that it
+                        // is done; the violation is counted.
+                        memory.append(address, len, packet);
+                    }
+                    if end {
+                        return Some(all);
+                    }
+                }
+                Part::Other => {}
+                Part::Stop => return Some(all),
+            }
+            if all.descriptors == DESCRIPTORS_MAX {
+                all.flawed = true;
+                return Some(all);
+            }
+        }
+    }
+
+    /// The packet at the head is done. Those of its descriptors that ask for it are
+    /// reported, now or late, unless the head is: whether there were any.
+    #[inline]
+    pub fn complete(&mut self, packet: Gathered, memory: &Translation, late: bool, done: fn(u64) -> u64) -> bool {
+        let first = self.head;
+        self.head = self.after(first, packet.descriptors);
+        let mut reports = packet.reports;
+        if self.head_write_back.is_some() {
+            return reports != 0;
+        }
+        while reports != 0 {
+            let at = self.after(first, reports.trailing_zeros());
+            reports &= reports - 1;
+            if late {
+                self.late.push(at);
+            } else {
+                self.report(at, memory, done);
+            }
+        }
+        packet.reports != 0
+    }
+
+    /// Marks a descriptor as done.
+    #[inline]
+    fn report(&self, at: u32, memory: &Translation, done: fn(u64) -> u64) {
+        if let Some(descriptor) = memory.descriptor(self.at(at)) {
+            descriptor[1].store(done(descriptor[1].load(Ordering::Relaxed)), Ordering::Release);
+        }
+    }
+
+    /// Reports what is late; whether there was any.
+    pub fn report_late(&mut self, memory: &Translation, done: fn(u64) -> u64) -> bool {
+        let late = std::mem::take(&mut self.late);
+        late.iter().for_each(|&at| self.report(at, memory, done));
+        !late.is_empty()
+    }
+
+    /// Writes the head to memory, where the driver wants it.
+    #[inline]
+    pub fn write_head(&self, memory: &Translation) {
+        if let Some(word) = self.head_write_back.and_then(|iova| memory.word32(iova)) {
+            word.store(self.head, Ordering::Release);
+        }
+    }
+}
+
+/// A packet between descriptors and wire.
+#[derive(Default)]
+pub struct Outgoing {
+    /// Its bytes.
+    pub packet: Vec<u8>,
+    /// Its descriptors.
+    pub gathered: Gathered,
+    /// When it leaves is to be told.
+    pub stamp: bool,
+    /// What each of its frames is still to gain.
+    pub offload: Offload,
+    segment: Vec<u8>,
+}
+
+impl Outgoing {
+    /// Sends its frames, or what is left of them, as `send` says when each left;
+    /// when the last one did, or nothing if the wire has no time.
+    #[inline]
+    pub fn emit(&mut self, mut send: impl FnMut(&[u8]) -> Option<Picos>) -> Option<Picos> {
+        if !self.offload.segments() {
+            return send(&self.packet);
+        }
+        loop {
+            let left = send(self.offload.segment(&self.packet, &mut self.segment))?;
+            if self.offload.next_segment(&self.packet) {
+                return Some(left);
+            }
+        }
+    }
+}
