@@ -1,13 +1,12 @@
 //! Register files: how a family writes down the registers it uses.
 //!
 //! ```text
-//!   registers! {                         bits! {
-//!       /// Device control.                  /// Device control.
-//!       CTRL = 0x00000;                      ctrl {
-//!       /// Tail.                                /// Reset.
-//!       RDT[64] = 0x01018 + 0x40;                RST = 1 << 26;
-//!   }                                        }
-//!                                        }
+//!   registers! {                                       bits! {
+//!       CTRL    = 0x00000,        "Device control.";       /// Device control.
+//!       RDT[64] = 0x01018 + 0x40, "Tail.";                 ctrl {
+//!   }                                                          RST = 1 << 26, "Reset.";
+//!                                                          }
+//!                                                      }
 //!   hw.set(regs::CTRL, ctrl::RST);       hw.doorbell(regs::RDT.at(queue))
 //! ```
 //!
@@ -52,10 +51,11 @@ impl Regs {
     }
 }
 
-/// Declares registers, one a line: `NAME = offset` or `NAME[count] = offset + stride`.
+/// Declares registers, one a line: `NAME = offset, "what"` or
+/// `NAME[count] = offset + stride, "what"`.
 macro_rules! registers {
-    ($($(#[$doc:meta])* $name:ident $([$count:literal])? = $offset:literal $(+ $stride:literal)?;)*) => {
-        $($crate::driver::regs::registers!(@one $(#[$doc])* $name $([$count])? = $offset $(+ $stride)?);)*
+    ($($name:ident $([$count:literal])? = $offset:literal $(+ $stride:literal)?, $doc:literal;)*) => {
+        $($crate::driver::regs::registers!(@one $doc $name $([$count])? = $offset $(+ $stride)?);)*
 
         /// Every register declared here: name, offset, stride, count.
         #[cfg(test)]
@@ -63,13 +63,13 @@ macro_rules! registers {
             stringify!($name), $offset, 0 $(+ $stride)?, $crate::driver::regs::registers!(@count $($count)?)
         )),*];
     };
-    (@one $(#[$doc:meta])* $name:ident = $offset:literal) => {
-        $(#[$doc])*
+    (@one $doc:literal $name:ident = $offset:literal) => {
+        #[doc = $doc]
         pub const $name: $crate::driver::regs::Reg =
             $crate::driver::regs::Reg { name: stringify!($name), offset: $offset };
     };
-    (@one $(#[$doc:meta])* $name:ident [$count:literal] = $offset:literal + $stride:literal) => {
-        $(#[$doc])*
+    (@one $doc:literal $name:ident [$count:literal] = $offset:literal + $stride:literal) => {
+        #[doc = $doc]
         pub const $name: $crate::driver::regs::Regs =
             $crate::driver::regs::Regs::new(stringify!($name), $offset, $stride, $count);
     };
@@ -80,10 +80,10 @@ pub(crate) use registers;
 
 /// Bits of a register, named as in the datasheet.
 macro_rules! bits {
-    ($($(#[$doc:meta])* $register:ident { $($(#[$bit_doc:meta])* $name:ident = $value:expr;)* })*) => {
+    ($($(#[$doc:meta])* $register:ident { $($name:ident = $value:expr, $bit_doc:literal;)* })*) => {
         $($(#[$doc])*
         pub mod $register {
-            $($(#[$bit_doc])* pub const $name: u32 = $value;)*
+            $(#[doc = $bit_doc] pub const $name: u32 = $value;)*
         })*
     };
 }

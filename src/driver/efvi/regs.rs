@@ -13,39 +13,27 @@
 use crate::driver::regs::{bits, registers};
 
 registers! {
-    /// State of the management controller, and how often it has started.
-    BIU_MC_SFT_STATUS = 0x010;
-    /// Upper half of the address of a question, written first.
-    MC_DB_LWRD = 0x200;
-    /// Lower half: asks it.
-    MC_DB_HWRD = 0x204;
-    /// Events read, and: interrupt when there are more.
-    EVQ_RPTR = 0x400;
-    /// Receive descriptors given, in steps of 8.
-    RX_DESC_UPD = 0x830;
-    /// Transmit descriptor that goes with the index: 16 bytes with it.
-    TX_DESC_PUSH = 0xa10;
-    /// Transmit descriptors given.
-    TX_DESC_UPD = 0xa18;
-    /// Packet memory.
-    PIO = 0x1000;
-    /// The transmitter.
-    CTPIO = 0x3000;
+    BIU_MC_SFT_STATUS = 0x010,  "State of the management controller, and how often it has started.";
+    MC_DB_LWRD        = 0x200,  "Upper half of the address of a question, written first.";
+    MC_DB_HWRD        = 0x204,  "Lower half: asks it.";
+    EVQ_RPTR          = 0x400,  "Events read, and: interrupt when there are more.";
+    RX_DESC_UPD       = 0x830,  "Receive descriptors given, in steps of 8.";
+    TX_DESC_PUSH      = 0xa10,  "Transmit descriptor that goes with the index: 16 bytes with it.";
+    TX_DESC_UPD       = 0xa18,  "Transmit descriptors given.";
+    PIO               = 0x1000, "Packet memory.";
+    CTPIO             = 0x3000, "The transmitter.";
 }
 
 bits! {
     /// BIU_MC_SFT_STATUS.
     sft_status {
-        /// The upper half, while the controller runs.
-        RUNS = 0xb007;
+        RUNS = 0xb007, "The upper half, while the controller runs.";
     }
     /// EVQ_RPTR written through TX_DESC_UPD, in two pieces, where the silicon
     /// may lose a write to the register itself (bug 35388).
     indirect {
-        /// With bits 14:8.
-        RPTR_HIGH = 0x800;
-        /// With bits 7:0: takes effect.
-        RPTR_LOW = 0x900;
+        RPTR_HIGH = 0x800, "With bits 14:8.";
+        RPTR_LOW  = 0x900, "With bits 7:0: takes effect.";
     }
 }
 
