@@ -23,13 +23,16 @@ pub struct Port {
     pub nic: Nic,
 }
 
+/// How a family opens a card.
+type OpenFn = fn(Arc<dyn Function>, &Config) -> Result<Opened<RxQueue, TxQueue>>;
+
 /// A family of cards, and how to open one of them.
 struct Family {
     name: &'static str,
     /// Transmit paths besides [`TxPath::Auto`].
     paths: &'static [&'static str],
     supports: fn(pci::Id) -> bool,
-    open: fn(Arc<dyn Function>, &Config) -> Result<Opened<RxQueue, TxQueue>>,
+    open: OpenFn,
 }
 
 /// Declares the families and the types of their queues; each type of receive
