@@ -14,7 +14,7 @@
 //!   measure  clock, histogram, pacing, machine       packet  build, parse, filter
 //!    |                                                  |
 //!    v                                                  v
-//!   driver   Nic (control, dyn)   RxQueue, TxQueue (data, enum)      <- all that commands see
+//!   driver   Nic (control)   RxQueue, TxQueue (data, enum)           <- all that commands see
 //!    |          ixgbe, i40e, efvi, virtio
 //!    v
 //!   dma, pci    arenas, pools, batches | sysfs, vfio, BARs, doorbells  <- the unsafe floor
@@ -85,6 +85,31 @@
 //! the register ([`driver::wait`]). The peer behind a cable or a socket. The
 //! files that are replayed. The machine: a figure is printed with what it was
 //! measured on and what disturbed it ([`measure`]).
+//!
+//! # To add a family
+//!
+//! A driver is a folder of `src/driver`. Its `open` brings a card up and returns
+//! queues of its own types: their fast loops are [`driver::queue::Receive`] and
+//! [`driver::queue::Transmit`], what every ring of slots does is in
+//! [`driver::slots`], and what only this family can do for a [`driver::Nic`] is its
+//! `NicOps`. Commands to firmware are tables ([`driver::mailbox`]). A model is a
+//! folder of `src/emu`: an [`emu::Model`] on an [`emu::Board`], its registers as rows,
+//! its cards as `MODELS`. Outside of both a family stands in these places:
+//!
+//! ```text
+//!    1  src/driver/mod.rs             the folder
+//!    2  src/driver/families.rs        its name, and the types of its queues
+//!    3  src/emu/mod.rs                the folder, and its MODELS
+//!    4  src/cli/compare_dpdk/nics.rs  DPDK's driver for it
+//!    5  src/lib.rs                    the picture above
+//!    6  tests/common/families.rs      its cards, and where they differ from others
+//!    7  tests/support/silicon/        its rings, played by hand
+//!    8  tests/hostile.rs              the same rings, played by an enemy
+//!    9  tests/registers.rs            its rows: they cover what the driver writes
+//!   10  benches/driver.rs             the least that its rings permit
+//!   11  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
+//!   12  README.md, CHANGELOG.md       the list of cards
+//! ```
 //!
 //! # Errors
 //!
