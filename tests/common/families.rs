@@ -144,7 +144,7 @@ const EF10: Card = Card {
 };
 
 /// Cards that do all that there is.
-pub const MODELS: [Card; 10] = [
+pub const MODELS: [Card; 11] = [
     IXGBE,
     X540,
     Card { name: "x550", stamps: true, ..X540 },
@@ -155,6 +155,7 @@ pub const MODELS: [Card; 10] = [
     EF10,
     Card { name: "sfc9220", ..EF10 },
     Card { name: "sfc9120", ..EF10 },
+    Card { name: "sfc9140", speed: 40_000_000_000, ..EF10 },
 ];
 
 const VIRTIO_PACKED: Card = Card {
@@ -166,6 +167,9 @@ const VIRTIO_PACKED: Card = Card {
 
 /// Cards that move packets and do nothing else: no hashes, stamps, tags, rules.
 pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
+
+/// As [`PLAIN`], and takes no frame of several buffers.
+pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
 
 /// One of each family of [`MODELS`], where its generations do not differ.
 pub const FAMILIES: [Card; 3] = [IXGBE, X710, EF10];
