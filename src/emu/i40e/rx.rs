@@ -115,7 +115,6 @@ impl RxQueue {
             strip_crc: at(117, 1) == 1,
             first_tag: at(119, 1) == 1,
             longest: at(174, 14) as u32,
-            ..RxQueue::default()
         };
         let (count, head) = (self.ring.count, self.ring.head);
         let sane = count >= 32 && count.is_multiple_of(32) && at(32, 57) != 0 && head < count;
