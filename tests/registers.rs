@@ -54,7 +54,7 @@ fn written(model: &str) -> BTreeSet<String> {
 /// Checks that `rows` say what is reserved in the registers with these names.
 fn assert_said<M>(model: &str, rows: &[Row<M>]) {
     let names = written(model);
-    assert!(names.len() > 4, "{model}: {names:?}");
+    assert!(names.len() > 1, "{model}: {names:?}");
     let row_of = |name: &str| {
         let name = name.rsplit_once('.').map_or(name, |(_, name)| name).split('(').next().unwrap();
         rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{model}: no row {name}"))

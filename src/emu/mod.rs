@@ -17,8 +17,8 @@
 //! ```
 //!
 //! What a family implements is [`Model`] and a table of its cards. What families
-//! share it takes from here: the [`Board`], register tables, the turns of transmit
-//! queues ([`transmit`]), offloads, frames.
+//! share it takes from here: the [`Board`], register tables, rings, the turns of
+//! transmit queues, offloads, frames.
 //!
 //! A model is written from the datasheet's side and never imports the driver:
 //! registers are rows of a table, descriptors are bytes. Whatever a driver does

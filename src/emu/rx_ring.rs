@@ -102,24 +102,21 @@ impl<const WORDS: usize> RxRing<WORDS> {
         self.base.wrapping_add(Iova::from(n) << if self.wide { 5 } else { 4 })
     }
 
-    /// Puts a packet into buffers that are free. `words` says what is written back
-    /// for a buffer with so many of its bytes, its last or not.
+    /// Puts a packet into buffers that are free: `put` each part at its address.
+    /// `words` says what is written back for a part of so many bytes, the last or not.
     #[inline]
     pub fn deliver(
         &mut self,
         memory: &Translation,
         packet: &[u8],
-        violations: &mut Violations,
+        mut put: impl FnMut(Iova, &[u8]),
         words: impl Fn(u64, bool) -> [u64; WORDS],
     ) {
         let mut rest = packet;
         loop {
             let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
             if let Some(descriptor) = memory.descriptor(self.at(self.head)) {
-                match descriptor[0].load(Ordering::Relaxed) {
-                    0 => violations.note("receive descriptor without a buffer"),
-                    buffer => _ = memory.write(buffer, part),
-                }
+                put(descriptor[0].load(Ordering::Relaxed), part);
             }
             self.complete(memory, words(part.len() as u64, more.is_empty()));
             if more.is_empty() {

@@ -134,7 +134,11 @@ impl RxQueue {
     /// packet stands in its last descriptor.
     #[inline]
     fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 4], violations: &mut Violations) {
-        self.ring.deliver(memory, packet, violations, |len, last| match last {
+        let put = |buffer, part: &[u8]| match buffer {
+            0 => violations.note("receive descriptor without a buffer"),
+            _ => _ = memory.write(buffer, part),
+        };
+        self.ring.deliver(memory, packet, put, |len, last| match last {
             true => [words[0], words[1] | len << 38, words[2], words[3]],
             false => [0, DD | len << 38, 0, 0],
         });

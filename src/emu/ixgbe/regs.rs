@@ -260,7 +260,8 @@ registers! { Ixgbe;
     // Flow control.
     "§8.2.3.3" {
         FCTTV = reg(0x03200).array(4, 4).bits(!0);
-        FCRTL = reg(0x03220).array(8, 4).bits(0x8007_ffe0);
+        // Linux tests bit 4 too.
+        FCRTL = reg(0x03220).array(8, 4).bits(0x8007_fff0);
         // Where flow control is off, drivers write RXPBSIZE - 24 KiB, of empty buffers too.
         FCRTH = reg(0x03260).array(8, 4).bits(!0);
         FCRTV = reg(0x032a0).bits(0xffff);

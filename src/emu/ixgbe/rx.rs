@@ -149,9 +149,11 @@ impl RxQueue {
 
     /// Puts a packet into buffers: all of it or nothing.
     #[inline]
-    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2], violations: &mut Violations) {
+    fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2]) {
         let legacy = self.legacy;
-        self.ring.deliver(memory, packet, violations, |len, last| write_back(words, len, last, legacy));
+        // Where memory is not mapped the bytes are lost, and counted.
+        let put = |buffer, part: &[u8]| _ = memory.write(buffer, part);
+        self.ring.deliver(memory, packet, put, |len, last| write_back(words, len, last, legacy));
         self.good.frames += 1;
         self.good.bytes += packet.len() as u64;
     }
@@ -231,7 +233,7 @@ impl Ixgbe {
                     describe(self.kind, frame, &headers, &route, queue, self.filters.hash_in_descriptor, looped);
                 let plain = trailer == 0 && !(queue.strip_vlan && headers.vlan.is_some()) && !route.time;
                 if plain {
-                    queue.deliver(&self.board.bus.memory, frame, words, &mut self.board.violations);
+                    queue.deliver(&self.board.bus.memory, frame, words);
                 } else {
                     let changed = Change {
                         strip: queue.strip_vlan && headers.vlan.is_some(),
@@ -243,7 +245,7 @@ impl Ixgbe {
                     let latched = route.time && self.clock.latch(at, &self.regs, RX_STAMP);
                     let status = changed.status() | if latched { TS } else { 0 };
                     let words = [words[0], words[1] | u64::from(status)];
-                    queue.deliver(&self.board.bus.memory, &self.rx.changed, words, &mut self.board.violations);
+                    queue.deliver(&self.board.bus.memory, &self.rx.changed, words);
                 }
                 self.rx.good.count(frame, frame.len());
                 Fate::Taken

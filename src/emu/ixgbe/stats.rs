@@ -52,8 +52,9 @@ pub struct QueueGood {
 /// Since when queue counters in mapped pages stand as they do.
 #[derive(Default)]
 pub struct Shown {
-    /// Counters elsewhere that were read since then.
+    /// Counters elsewhere that were read since then, and the latest of them.
     by: BTreeSet<u32>,
+    last: u32,
 }
 
 impl Ixgbe {
@@ -94,9 +95,12 @@ impl Ixgbe {
     /// A driver that has the receive queues' pages mapped reads their counters
     /// without the card noticing, so reading cannot clear them. They show what came
     /// up to the moment when the driver began to read its counters: with the first
-    /// other one that it reads, and anew with the first that it reads again.
+    /// other one that it reads, and anew with the first that it reads again. Twice in
+    /// a row is once: DPDK takes the halves of FDIRUSTAT like that.
     fn show_queue_counters(&mut self, read: u32) {
-        if self.rx.shown.by.insert(read) && self.rx.shown.by.len() > 1 {
+        let shown = &mut self.rx.shown;
+        let again = std::mem::replace(&mut shown.last, read) == read;
+        if (shown.by.insert(read) || again) && shown.by.len() > 1 {
             return;
         }
         self.rx.shown.by = BTreeSet::from([read]);
