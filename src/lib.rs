@@ -91,7 +91,7 @@
 //! A driver is a folder of `src/driver`. Its `open` brings a card up and returns
 //! queues of its own types: their fast loops are [`driver::queue::Receive`] and
 //! [`driver::queue::Transmit`], what every ring of slots does is in
-//! [`driver::slots`], and what only this family can do for a [`driver::Nic`] is its
+//! `driver::slots`, and what only this family can do for a [`driver::Nic`] is its
 //! `NicOps`. Commands to firmware are tables ([`driver::mailbox`]). A model is a
 //! folder of `src/emu`: an [`emu::Model`] on an [`emu::Board`], its registers as rows,
 //! its cards as `MODELS`. Outside of both a family stands in these places:
@@ -106,7 +106,7 @@
 //!    7  tests/support/silicon/        its rings, played by hand
 //!    8  tests/hostile.rs              the same rings, played by an enemy
 //!    9  tests/registers.rs            its rows: they cover what the driver writes
-//!   10  benches/driver.rs             the least that its rings permit
+//!   10  benches/support/minimal/      the least that its rings permit
 //!   11  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
 //!   12  README.md, CHANGELOG.md       the list of cards
 //! ```

@@ -9,6 +9,11 @@ use std::fmt;
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
+    /// Whether it can be a card's own: it names neither a group nor nobody.
+    pub fn is_unicast(self) -> bool {
+        !self.is_group() && self != MacAddr::default()
+    }
+
     /// Whether it names a group: multicast or broadcast.
     pub fn is_group(self) -> bool {
         self.0[0] & 1 != 0

@@ -58,23 +58,8 @@ fn check(nic: &str) {
 }
 
 #[test]
-fn net_ixgbe_and_ixgbe_run_on_an_82599() {
-    check("82599");
-}
-
-#[test]
-fn net_i40e_and_i40e_run_on_an_x710() {
-    check("x710");
-}
-
-#[test]
-fn net_virtio_and_virtio_run_on_a_virtio_net() {
-    check("virtio");
-}
-
-#[test]
-fn net_sfc_and_efvi_run_on_an_x2522() {
-    check("x2522");
+fn both_drivers_run_on_a_card_of_each_family() {
+    EACH.iter().filter(|card| card.dpdk.compared).for_each(|card| check(card.name));
 }
 
 /// Processes that any thread of `parent` has started.

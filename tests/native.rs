@@ -218,7 +218,7 @@ fn bmnic_drives_the_cards_that_it_emulates_as_it_does_cards_in_sysfs() {
         return;
     }
     let free = native::huge_pages(24);
-    for card in ["82599", "x540", "x710", "x722", "virtio", "virtio-packed", "x2522", "sfc9120"] {
+    for card in families::MODELS.iter().chain(&families::PLAIN).map(|card| card.name) {
         let words = ["--strict", "emulate", card, "--", env!("CARGO_BIN_EXE_bmnic"), "--json", "latency"];
         let words = [&words[..], &["0000:99:00.0", "-c", "500", "--allow-shortfall", "100%"]].concat();
         let output = bmnic(&words).output().unwrap();

@@ -16,6 +16,7 @@ use bmnic::pci::{self, Bar, Function};
 use common::families::{self, Card, EACH};
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A card on a loop whose link is up, and which knows no pool yet.
 struct Rig {
@@ -174,6 +175,10 @@ impl Function for Liar {
 
     fn kind(&self) -> pci::Kind {
         self.0.kind()
+    }
+
+    fn wait(&self, time: Duration) {
+        self.0.wait(time);
     }
 
     fn id(&self) -> pci::Id {

@@ -1,6 +1,7 @@
 //! What a device said about a received packet, and how it is decoded.
 
 use super::{BATCH_MAX, Batch};
+use std::fmt;
 use std::time::Duration;
 
 /// What a device wrote about a packet, undecoded.
@@ -43,8 +44,8 @@ impl Decoder {
     }
 }
 
-impl std::fmt::Debug for Decoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Decoder")
     }
 }
@@ -70,7 +71,7 @@ impl Decode for Nothing {
 ///
 /// It is kept as devices say it, in words and flags, so that neither decoding
 /// nor copying it has branches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub struct Meta {
     /// RSS hash, if [`Meta::HASHED`].
     pub(crate) hash: u32,
@@ -125,6 +126,26 @@ impl Meta {
 
     fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// All that it says; what there is not is left out, whatever its words hold.
+    fn said(&self) -> (Option<u32>, Option<u16>, Checksums, bool, Option<Timestamp>) {
+        (self.rss_hash(), self.vlan(), self.checksums(), self.filtered(), self.timestamp)
+    }
+}
+
+impl PartialEq for Meta {
+    fn eq(&self, other: &Self) -> bool {
+        self.said() == other.said()
+    }
+}
+
+impl Eq for Meta {}
+
+impl fmt::Debug for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (hash, vlan, checksums, filtered, timestamp) = self.said();
+        write!(f, "Meta({hash:?}, {vlan:?}, {checksums:?}, {filtered}, {timestamp:?})")
     }
 }
 

@@ -47,7 +47,7 @@ impl Limits {
     }
 }
 
-/// Refuses a redirection table that names a queue which `device` does not have.
+/// Refuses a redirection table that names a queue beyond the last of `device`.
 pub fn check_table(device: &str, table: &[u16], queues: u16) -> Result<()> {
     match table.iter().find(|&&queue| queue >= queues) {
         Some(wrong) => Err(Error::new(

@@ -40,7 +40,7 @@ pub mod queue;
 mod regs;
 pub mod ring;
 pub mod rx;
-pub mod slots;
+mod slots;
 mod stats;
 pub mod supply;
 pub mod tally;

@@ -18,7 +18,7 @@ pub struct Nic {
     description: Description,
     /// Receive queues that frames can be sent to.
     rx_queues: u16,
-    /// The flow filters in use, by slot.
+    /// The flows that were asked for, by slot of the filters.
     rules: Vec<FlowRule>,
     /// What the device did wrong, a queue each.
     tallies: Vec<Arc<Tally>>,
@@ -93,7 +93,7 @@ impl Nic {
     /// # Errors
     /// [`Kind::Usage`] for one that names a group or nobody.
     pub fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
-        if mac.is_group() || mac == MacAddr::default() {
+        if !mac.is_unicast() {
             return Err(
                 self.error(Kind::Usage, format!("{mac} cannot be a card's own address: it names a group or nobody"))
             );
@@ -106,7 +106,7 @@ impl Nic {
     /// Changes the redirection table while running.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if it names a queue that there is not.
+    /// [`Kind::Usage`] if it names a queue beyond the last.
     pub fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
         limits::check_table(&self.description.device, table, self.rx_queues)?;
         self.ops.set_rss_table(table)
@@ -115,8 +115,8 @@ impl Nic {
     /// Steers a flow to a queue. A rule for the same flow is replaced.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a queue that there is not, addresses of two families,
-    /// or a rule that the card's filters have no room for.
+    /// [`Kind::Usage`] for a queue beyond the last, addresses of two families, or
+    /// a rule that the card's filters have no room for.
     pub fn steer(&mut self, rule: &FlowRule) -> Result<()> {
         if rule.queue >= self.rx_queues {
             let (queue, queues) = (rule.queue, self.rx_queues);

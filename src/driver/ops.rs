@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// State of the link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub trait NicOps: Send {
     /// Changes the card's own address to `mac`, which is a unicast address.
     fn set_mac(&mut self, mac: MacAddr) -> Result<()>;
 
-    /// Changes the redirection table; it names no queue that there is not.
+    /// Changes the redirection table; all queues that it names are there.
     fn set_rss_table(&mut self, table: &[u16]) -> Result<()>;
 
     /// Puts `rule` into slot `slot` of the flow filters: that of a rule for the
@@ -146,6 +146,24 @@ pub struct Opened<R, T> {
     pub description: Description,
     /// Its control plane.
     pub ops: Box<dyn NicOps>,
+}
+
+impl FlowRule {
+    /// Source and destination, for a card whose filters compare nothing but IPv4.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if one is of IPv6.
+    pub fn ipv4(&self, device: impl fmt::Display) -> Result<[Option<Ipv4Addr>; 2]> {
+        let ipv4 = |address| match address {
+            Some(IpAddr::V6(address)) => Err(Error::new(
+                Kind::Unsupported,
+                format!("{device}: its flow filters are for IPv4 only, not for {address}"),
+            )),
+            Some(IpAddr::V4(address)) => Ok(Some(address)),
+            None => Ok(None),
+        };
+        Ok([ipv4(self.source)?, ipv4(self.destination)?])
+    }
 }
 
 /// The error for a card that no family knows.

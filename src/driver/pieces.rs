@@ -6,31 +6,33 @@ use crate::dma::{Arena, Region};
 use crate::error::Result;
 use crate::pci::Function;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Pieces of one arena that is mapped for a card, each at a multiple of its own
 /// size rounded up to a power of two: so none crosses a page of physical memory.
 pub struct Pieces {
     arena: Arc<Arena>,
-    /// Where the next piece of each rounded size lies.
-    next: BTreeMap<usize, usize>,
+    /// For each rounded size, where the next piece of it lies, and where the last ends.
+    places: BTreeMap<usize, Range<usize>>,
 }
 
 impl Pieces {
     /// Room for pieces of `sizes` bytes, to be taken in any order.
     pub fn new(function: &dyn Function, sizes: impl IntoIterator<Item = usize>) -> Result<Self> {
-        let mut next = BTreeMap::new();
-        for size in sizes {
-            *next.entry(size.next_power_of_two()).or_insert(0) += size.next_power_of_two();
+        let mut places: BTreeMap<_, Range<usize>> = BTreeMap::new();
+        for size in sizes.into_iter().map(usize::next_power_of_two) {
+            places.entry(size).or_default().end += size;
         }
         // The largest first: then all begin where they are to begin.
         let mut total = 0;
-        for bytes in next.values_mut().rev() {
-            total += std::mem::replace(bytes, total);
+        for place in places.values_mut().rev() {
+            *place = total..total + place.end;
+            total = place.end;
         }
         let arena = Arena::new(total, function.addressing())?;
         function.map(&arena)?;
-        Ok(Pieces { arena, next })
+        Ok(Pieces { arena, places })
     }
 
     /// Room for the rings of all queues that `config` asks for, of `rx` and `tx`
@@ -45,10 +47,10 @@ impl Pieces {
     /// # Panics
     /// If it was not counted in [`Pieces::new`].
     pub fn take(&mut self, size: usize) -> Region {
-        let rounded = size.next_power_of_two();
-        let next = self.next.get_mut(&rounded).expect("a piece that was counted");
-        let start = *next;
-        *next += rounded;
+        let place = self.places.get_mut(&size.next_power_of_two()).filter(|place| place.start < place.end);
+        let place = place.expect("a piece that was counted");
+        let start = place.start;
+        place.start += size.next_power_of_two();
         Region::new(&self.arena, start, size)
     }
 }

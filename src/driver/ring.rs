@@ -176,8 +176,8 @@ impl<D: Descriptor> BufferRing<D> {
     /// compiler must read a ring's fields anew after each acquiring load, but
     /// not those of a local.
     #[inline]
-    pub fn slots(&self) -> Slots<'_, D> {
-        Slots { base: self.ring.base, buffers: &self.buffers.0, mask: self.ring.mask }
+    pub fn slots(&self) -> RingView<'_, D> {
+        RingView { base: self.ring.base, buffers: &self.buffers.0, mask: self.ring.mask }
     }
 
     /// As [`Buffers::runs`].
@@ -189,13 +189,13 @@ impl<D: Descriptor> BufferRing<D> {
 
 /// Descriptors and buffers of a [`BufferRing`], borrowed.
 #[derive(Debug)]
-pub struct Slots<'a, D> {
+pub struct RingView<'a, D> {
     base: NonNull<D>,
     buffers: &'a [Cell<u32>],
     mask: u32,
 }
 
-impl<'a, D: Descriptor> Slots<'a, D> {
+impl<'a, D: Descriptor> RingView<'a, D> {
     /// Fetches the line of the descriptor at `position` to be written, while
     /// something else is done.
     #[inline(always)]
@@ -278,11 +278,6 @@ impl Marks {
     pub fn pop(&mut self) {
         self.first = self.first.wrapping_add(u32::from(self.first != self.next));
     }
-
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.first = self.next;
-    }
 }
 
 #[cfg(test)]
@@ -341,8 +336,6 @@ mod tests {
         // A group that is over does not grow.
         marks.push(94, 94);
         assert_eq!(marks.first(), Some(94));
-        marks.clear();
-        assert_eq!(marks.first(), None);
     }
 
     #[test]

@@ -125,19 +125,6 @@ impl<F: RxFormat> Queue<F> {
         }
     }
 
-    /// Receives from a ring whose slots all hold a buffer.
-    #[inline(always)]
-    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
-        let before = batch.len();
-        while self.recv_plain(batch, iova) & F::DONE != 0 {
-            if self.recv_odd(batch) == Received::Waits {
-                break;
-            }
-        }
-        self.give();
-        batch.len() - before
-    }
-
     /// Moves frames of one buffer into `batch` until it is full or something
     /// else comes: then returns the second word of that descriptor, else 0.
     #[inline(always)]
@@ -234,14 +221,10 @@ impl<F: RxFormat> Queue<F> {
 impl<F: RxFormat> Receive for Queue<F> {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
-        if !self.stock.is(pool) || self.armed != self.ring.len() {
+        if !self.stock.is(batch.pool()) || self.armed != self.ring.len() {
             return self.recv_unfilled(batch);
         }
-        match pool.linear() {
-            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
-            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
-        }
+        self.recv_full(batch)
     }
 }
 
@@ -283,6 +266,18 @@ impl<F: RxFormat> Slots for Queue<F> {
             self.given = last;
             self.tail.ring(self.ring.index(last));
         }
+    }
+
+    #[inline(always)]
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
+        let before = batch.len();
+        while self.recv_plain(batch, iova) & F::DONE != 0 {
+            if self.recv_odd(batch) == Received::Waits {
+                break;
+            }
+        }
+        self.give();
+        batch.len() - before
     }
 
     /// Deals with a frame that is not plain: of several buffers, stamped,

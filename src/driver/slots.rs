@@ -81,6 +81,9 @@ pub trait Slots {
     /// Tells the card of all slots that it may have.
     fn offer(&mut self);
 
+    /// Receives from a ring whose slots all hold a buffer; free ones lie at `iova`.
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize;
+
     /// Deals with what is at the oldest slot: with any frame, whole or not.
     fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Received;
 
@@ -112,6 +115,16 @@ pub trait Slots {
             self.arm(buffer, pool);
         }
         self.offer();
+    }
+
+    /// Receives from a ring whose slots all hold a buffer.
+    #[inline(always)]
+    fn recv_full(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        match pool.linear() {
+            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
+            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
+        }
     }
 
     /// Receives from a ring that has slots without a buffer: the pool was not
@@ -176,7 +189,7 @@ pub trait Slots {
     /// See [`super::RxQueue::wait`].
     fn wait(&mut self, patience: Duration) -> Result<bool> {
         let Some(interrupt) = &self.stock().interrupt else {
-            let text = "this queue was opened without interrupts, so it cannot be waited for";
+            let text = "this queue was opened without interrupts; open it with them (Config::interrupts)";
             return Err(Error::new(Kind::Usage, text).with_remedy(Remedy::Poll));
         };
         // Unmask first, look then: a packet that came before is not slept over.
@@ -334,8 +347,10 @@ impl<R: Shadows> Pending<R> {
     /// Makes sure that buffers which are about to go back are of `pool`.
     #[inline(always)]
     pub fn check(&self, pool: &Pool) {
-        let empty = self.used() == self.bare && self.kept == 0;
-        assert!(empty || self.supply.is(pool), "a transmit ring holds buffers of one pool at a time");
+        assert!(
+            self.used() == self.bare || self.supply.is(pool),
+            "a transmit ring holds buffers of one pool at a time"
+        );
     }
 
     /// Gives the buffers of `clean..end` back.
@@ -504,6 +519,7 @@ pub trait Sends {
             return Ok(());
         }
         pending.check(pool);
+        assert!(pending.kept == 0, "packets laid ready are of one pool");
         pending.supply.adopt(pool)
     }
 

@@ -1,6 +1,6 @@
 //! Counting what a device did wrong, where control and data plane both see it.
 
-use super::Anomalies;
+use super::stats::Anomalies;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The [`Anomalies`] of one queue, counted by the queue and read by anyone.

@@ -404,7 +404,7 @@ fn check_iommu(roots: &Roots, plan: &mut Plan, request: &Request) -> Result<Opti
     let address = plan.device.address;
     if plan.device.iommu_group.is_some() {
         if request.noiommu {
-            plan.warnings.push(format!("{address} has an IOMMU, which is used all the same"));
+            plan.warnings.push(format!("{address} has an IOMMU, so it is not bound without one"));
         }
         return Ok(None);
     }

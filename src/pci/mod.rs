@@ -132,17 +132,22 @@ pub trait Function: Send + Sync {
     fn reset(&self) -> Result<bool>;
 
     /// Waits until `time` has passed for the function: what is analogue in it
-    /// settles meanwhile. An emulated one lets its time pass at once.
+    /// settles meanwhile. Virtual time is moved on.
     fn wait(&self, time: Duration) {
-        // The kernel may add some 50 us to a sleep: too much for a bus by hand.
-        if time >= Duration::from_micros(200) {
-            std::thread::sleep(time);
-            return;
-        }
-        let start = Instant::now();
-        while start.elapsed() < time {
-            std::hint::spin_loop();
-        }
+        pass(time);
+    }
+}
+
+/// Waits until `time` has passed.
+pub(crate) fn pass(time: Duration) {
+    // The kernel may add some 50 us to a sleep: too much for a bus by hand.
+    if time >= Duration::from_micros(200) {
+        std::thread::sleep(time);
+        return;
+    }
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 

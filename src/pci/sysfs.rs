@@ -180,7 +180,7 @@ impl Function for Sysfs {
             return Ok(());
         }
         let text = format!("{}: no interrupts without VFIO", self.name);
-        Err(Error::new(ErrorKind::Unsupported, text).with_remedy(Remedy::Interrupts))
+        Err(Error::new(ErrorKind::Unsupported, text).with_remedy(Remedy::Poll))
     }
 
     fn numa_node(&self) -> Option<u16> {

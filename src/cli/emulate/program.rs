@@ -3,6 +3,7 @@
 use super::record::Record;
 use crate::cli::account;
 use crate::cli::output::Output;
+use crate::cli::remedy;
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome};
 use crate::emu::native::{self, Ended, Machine};
@@ -24,7 +25,7 @@ pub fn run(specs: &[Spec], command: &[String], trace: Option<&Path>, context: &C
         output.info(format_args!("emu:{spec} is {address}, in place of all devices of this machine"))?;
     }
     if let Err(error) = native::require_huge_pages(&context.roots, 1) {
-        output.warn(error);
+        output.warn(remedy::line(&error));
     }
     let taps: Vec<&Tap> = (0..specs.len()).map(|card| machine.tap(card)).collect();
     taps.iter().for_each(|tap| tap.trace(record.is_some()));

@@ -20,7 +20,7 @@ use super::regs::{self, sft_status};
 use crate::dma::Region;
 use crate::driver::mailbox::{Command, Failure, Reply, Request};
 use crate::driver::wait;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Remedy, Result};
 use crate::pci::Bar;
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -55,7 +55,7 @@ pub struct Mcdi {
     /// Times it had started when we first saw it.
     boots: u32,
     /// What ended the conversation for good.
-    ended: Option<(Kind, String)>,
+    ended: Option<(Kind, String, Option<Remedy>)>,
 }
 
 impl Mcdi {
@@ -81,8 +81,12 @@ impl Mcdi {
     /// Fails if the card does not answer any more, or its controller has
     /// restarted since.
     pub fn check(&mut self) -> Result<()> {
-        if let Some((kind, text)) = &self.ended {
-            return Err(Error::new(*kind, text.clone()));
+        if let Some((kind, text, remedy)) = &self.ended {
+            let error = Error::new(*kind, text.clone());
+            return Err(match remedy {
+                Some(remedy) => error.with_remedy(remedy.clone()),
+                None => error,
+            });
         }
         match self.bar.read32(u64::from(regs::BIU_MC_SFT_STATUS.offset)) {
             u32::MAX => Err(wait::gone(&self.device, regs::BIU_MC_SFT_STATUS.name)),
@@ -177,7 +181,7 @@ impl Mcdi {
         let waited = wait::wait_until(&self.device, &what, "its header", PATIENCE, read, done);
         if let Err(error) = waited {
             // Whatever it still answers would be taken for another answer.
-            self.ended = Some((error.kind(), error.to_string()));
+            self.ended = Some((error.kind(), error.to_string(), error.remedy().cloned()));
             return Err(error);
         }
         if restarted.get() {
@@ -188,7 +192,7 @@ impl Mcdi {
 
     /// Ends the conversation.
     fn end(&mut self, kind: Kind, text: String) -> Error {
-        self.ended = Some((kind, text.clone()));
+        self.ended = Some((kind, text.clone(), None));
         Error::new(kind, text)
     }
 

@@ -121,29 +121,6 @@ impl RxQueue {
         }
     }
 
-    /// Receives from a ring whose slots all hold a buffer.
-    #[inline(always)]
-    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
-        let before = batch.len();
-        // A card that reports without end is left alone after one round.
-        for _ in 0..self.events.len() {
-            if !self.recv_plain(batch, iova).present() {
-                break;
-            }
-            if self.recv_odd(batch) == Received::Waits {
-                break;
-            }
-        }
-        if batch.len() == before && self.events.holed() {
-            self.miss(batch.pool());
-        } else if self.next == self.given {
-            // All that the card has; what it reports beyond is not its own.
-            self.recv_odd(batch);
-        }
-        self.give();
-        batch.len() - before
-    }
-
     /// Moves frames of one buffer into `batch` until it is full or something
     /// else comes: then returns that event, else an empty one.
     #[inline(always)]
@@ -351,14 +328,10 @@ impl RxQueue {
 impl Receive for RxQueue {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
-        if !self.stock.is(pool) || self.armed != self.buffers.len() || self.events.lapped() {
+        if !self.stock.is(batch.pool()) || self.armed != self.buffers.len() || self.events.lapped() {
             return self.recv_unready(batch);
         }
-        match pool.linear() {
-            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
-            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
-        }
+        self.recv_full(batch)
     }
 }
 
@@ -401,6 +374,28 @@ impl Slots for RxQueue {
             self.given = end;
             self.tail.ring(self.ring.index(end));
         }
+    }
+
+    #[inline(always)]
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
+        let before = batch.len();
+        // A card that reports without end is left alone after one round.
+        for _ in 0..self.events.len() {
+            if !self.recv_plain(batch, iova).present() {
+                break;
+            }
+            if self.recv_odd(batch) == Received::Waits {
+                break;
+            }
+        }
+        if batch.len() == before && self.events.holed() {
+            self.miss(batch.pool());
+        } else if self.next == self.given {
+            // All that the card has; what it reports beyond is not its own.
+            self.recv_odd(batch);
+        }
+        self.give();
+        batch.len() - before
     }
 
     /// Deals with an event that is not of a plain frame, if it is there.

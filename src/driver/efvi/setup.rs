@@ -113,7 +113,7 @@ pub fn mac(hw: &Hw) -> Result<MacAddr> {
     let reply = hw.ask(Request::new(get_mac_addresses::COMMAND))?;
     let mut mac = MacAddr::default();
     mac.0.copy_from_slice(reply.bytes(get_mac_addresses::output::MAC_ADDR_BASE));
-    if mac == MacAddr::default() || mac.0[0] & 1 != 0 {
+    if !mac.is_unicast() {
         let text = format!("its firmware gives it no valid address ({mac}); its configuration may be lost");
         return Err(hw.error(Kind::Device, text));
     }

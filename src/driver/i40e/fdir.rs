@@ -29,7 +29,7 @@ use crate::driver::ring::Ring;
 use crate::driver::wait;
 use crate::error::{Kind, Result};
 use crate::pci::Function;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,7 @@ impl Steering {
 
     /// Steers a flow of `main` to one of its queues, by the rule in `slot`.
     pub fn add(&mut self, hw: &Hw, aq: &mut AdminQueue, main: &Vsi, slot: usize, rule: &FlowRule) -> Result<()> {
-        let (source, destination) = (ipv4(hw, rule.source)?, ipv4(hw, rule.destination)?);
+        let [source, destination] = rule.ipv4(hw)?;
         let fields = compared(rule);
         match self.compared.iter().find(|(protocol, _)| *protocol == rule.protocol) {
             None => {
@@ -270,17 +270,6 @@ fn flow_packet(rule: &FlowRule, source: Ipv4Addr, destination: Ipv4Addr) -> [u8;
         L4::Sctp => {}
     }
     packet
-}
-
-/// An address as the filter compares it.
-fn ipv4(hw: &Hw, address: Option<IpAddr>) -> Result<Option<Ipv4Addr>> {
-    match address {
-        None => Ok(None),
-        Some(IpAddr::V4(address)) => Ok(Some(address)),
-        Some(IpAddr::V6(address)) => {
-            Err(hw.error(Kind::Unsupported, format!("flow filters here are for IPv4 only, not for {address}")))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::driver::config::Rss;
 use crate::driver::ops::FlowRule;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 /// The address in slot 0: the EEPROM's after reset.
 pub fn mac(hw: &Hw) -> Result<MacAddr> {
@@ -16,7 +16,7 @@ pub fn mac(hw: &Hw) -> Result<MacAddr> {
     let [a, b, c, d] = low.to_le_bytes();
     let [e, f, ..] = high.to_le_bytes();
     let mac = MacAddr([a, b, c, d, e, f]);
-    if high & rah::AV == 0 || mac == MacAddr::default() || a & 1 != 0 {
+    if high & rah::AV == 0 || !mac.is_unicast() {
         return Err(
             hw.error(Kind::Device, format!("its EEPROM gives it no valid address ({mac}); it may be blank or broken"))
         );
@@ -99,7 +99,8 @@ const FLOW_FILTERS: usize = 128;
 
 /// Steers a flow to a queue, by the filter in `slot`.
 pub fn steer(hw: &Hw, slot: usize, rule: &FlowRule) -> Result<()> {
-    let (source, destination) = (ipv4(hw, rule.source)?, ipv4(hw, rule.destination)?);
+    let any = |address: Option<Ipv4Addr>| address.map_or(0, |address| u32::from_le_bytes(address.octets()));
+    let [source, destination] = rule.ipv4(hw)?.map(any);
     if slot >= FLOW_FILTERS {
         return Err(hw.error(Kind::Usage, "all 128 of its flow filters are in use; merge rules or leave fields open"));
     }
@@ -130,17 +131,6 @@ pub fn steer(hw: &Hw, slot: usize, rule: &FlowRule) -> Result<()> {
             | ftqf::ENABLE,
     );
     Ok(())
-}
-
-/// An address as the filter compares it; 0 for any.
-fn ipv4(hw: &Hw, address: Option<IpAddr>) -> Result<u32> {
-    match address {
-        None => Ok(0),
-        Some(IpAddr::V4(address)) => Ok(u32::from_le_bytes(address.octets())),
-        Some(IpAddr::V6(address)) => {
-            Err(hw.error(Kind::Unsupported, format!("its flow filters are for IPv4 only, not for {address}")))
-        }
-    }
 }
 
 #[cfg(test)]

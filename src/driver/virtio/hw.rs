@@ -235,7 +235,7 @@ impl Hw {
         let (low, high) = words.unwrap_or_default();
         let ([a, b, c, d], [e, f, ..]) = (low.to_le_bytes(), high.to_le_bytes());
         let mac = MacAddr([a, b, c, d, e, f]);
-        if mac == MacAddr::default() || a & 1 != 0 {
+        if !mac.is_unicast() {
             return Err(self.error(Kind::Device, format!("it has no valid address ({mac}); give it one (`mac=`)")));
         }
         Ok(mac)

@@ -85,26 +85,6 @@ impl<F: Virtqueue> Queue<F> {
         self.tail.wrapping_sub(self.head)
     }
 
-    /// Receives from a ring whose ids all have a buffer.
-    #[inline(always)]
-    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
-        let before = batch.len();
-        let first = self.head;
-        loop {
-            let ready = self.ready();
-            if !self.recv_plain(batch, ready, iova) || self.recv_odd(batch) == Received::Waits {
-                break;
-            }
-        }
-        if self.head != first {
-            self.publish();
-            if self.notifier.unsaid(self.tail) >= STEP {
-                self.notifier.tell(&self.ring, self.tail, self.tail);
-            }
-        }
-        batch.len() - before
-    }
-
     /// Completions that there may be: never more than buffers were given.
     #[inline(always)]
     fn ready(&mut self) -> u32 {
@@ -173,7 +153,7 @@ impl<F: Virtqueue> Queue<F> {
     /// The length that the completion `ahead` of the next one names, and
     /// whether it is of a chain that is the device's. Its id is then that of its
     /// turn.
-    fn settle(&mut self, ahead: u32) -> Option<(u32, bool)> {
+    fn named(&mut self, ahead: u32) -> Option<(u32, bool)> {
         let turn = self.head.wrapping_add(ahead);
         if ahead >= self.owned() || self.ring.completed(self.head).is_some_and(|ready| ready <= ahead) {
             return None;
@@ -211,7 +191,7 @@ impl<F: Virtqueue> Queue<F> {
         let pool = batch.pool();
         let had = batch.len();
         for part in 0..parts {
-            let (len, _) = self.settle(0).unwrap_or_default();
+            let (len, _) = self.named(0).unwrap_or_default();
             // Once more, as the device could have written it anew.
             let start = if part == 0 { HEADER } else { 0 };
             let len = len.clamp(start + 1, BUFFER_SIZE as u32) - start;
@@ -232,14 +212,10 @@ impl<F: Virtqueue> Queue<F> {
 impl<F: Virtqueue> Receive for Queue<F> {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        let pool = batch.pool();
-        if !self.stock.is(pool) || self.owned() != self.ring.len() {
+        if !self.stock.is(batch.pool()) || self.owned() != self.ring.len() {
             return self.recv_unfilled(batch);
         }
-        match pool.linear() {
-            Some(base) => self.recv_from(batch, |buffer| base + u64::from(buffer) * BUFFER_SIZE as u64),
-            None => self.recv_from(batch, |buffer| pool.iova(buffer)),
-        }
+        self.recv_full(batch)
     }
 }
 
@@ -281,6 +257,25 @@ impl<F: Virtqueue> Slots for Queue<F> {
         }
     }
 
+    #[inline(always)]
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
+        let before = batch.len();
+        let first = self.head;
+        loop {
+            let ready = self.ready();
+            if !self.recv_plain(batch, ready, iova) || self.recv_odd(batch) == Received::Waits {
+                break;
+            }
+        }
+        if self.head != first {
+            self.publish();
+            if self.notifier.unsaid(self.tail) >= STEP {
+                self.notifier.tell(&self.ring, self.tail, self.tail);
+            }
+        }
+        batch.len() - before
+    }
+
     /// Deals with a frame that is not plain: of several buffers, out of order,
     /// or with words that make no sense.
     #[cold]
@@ -290,7 +285,7 @@ impl<F: Virtqueue> Slots for Queue<F> {
         if self.ready() == 0 {
             return Received::Waits;
         }
-        let Some((first, known)) = self.settle(0) else { return Received::Waits };
+        let Some((first, known)) = self.named(0) else { return Received::Waits };
         if !known {
             return self.drop_slots(pool, 1);
         }
@@ -307,7 +302,7 @@ impl<F: Virtqueue> Slots for Queue<F> {
         let mut total = u64::from(first).wrapping_sub(u64::from(HEADER));
         let mut wrong = first <= HEADER || first > BUFFER_SIZE as u32;
         for ahead in 1..parts {
-            let Some((len, known)) = self.settle(ahead) else { return Received::Waits };
+            let Some((len, known)) = self.named(ahead) else { return Received::Waits };
             wrong |= !known || !(1..=BUFFER_SIZE as u32).contains(&len);
             total = total.wrapping_add(u64::from(len));
         }

@@ -22,6 +22,7 @@ use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What a driver has opened of a card, and the card's side of its first queues.
 pub struct Opened<D: ?Sized = dyn Played> {
@@ -449,4 +450,7 @@ impl<S: Silicon> Function for Shell<S> {
     fn reset(&self) -> Result<bool> {
         Ok(false)
     }
+
+    /// Nothing in it takes time.
+    fn wait(&self, _time: Duration) {}
 }
