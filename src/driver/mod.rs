@@ -19,9 +19,9 @@
 //! in memory is asked through `mailbox`.
 //!
 //! Queues own descriptor rings, not packets: buffers come from the
-//! [`Pool`] of the batch that is passed in, and go back to
-//! it. A queue and its pool can move to another thread together. A queue takes
-//! buffers that its card can reach ([`Function::map`]) and no others.
+//! [`Pool`](crate::dma::Pool) of the batch that is passed in, and go back to it. A
+//! queue and its pool can move to another thread together. A queue takes buffers
+//! that its card can reach ([`Function::map`](crate::pci::Function::map)) and no others.
 //!
 //! The device is not trusted. Every length, index and count it writes is
 //! checked before it is used; a bad one is counted in [`Anomalies`], the packet

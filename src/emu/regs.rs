@@ -113,7 +113,7 @@ impl<M> Row<M> {
         }
     }
 
-    /// What [`registers!`] knows of it.
+    /// What `registers!` knows of it.
     pub const fn called(mut self, name: &'static str, section: &'static str) -> Self {
         (self.name, self.section) = (name, section);
         self
