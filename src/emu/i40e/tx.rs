@@ -421,7 +421,7 @@ impl Transmitter for I40e {
     }
 
     /// Head write-backs and interrupts of the queues that sent.
-    fn finish(&mut self, work: usize) {
+    fn finish(&mut self, work: usize, _: bool) {
         if work == 0 && !self.board.nasty {
             return;
         }

@@ -309,7 +309,7 @@ impl Transmitter for Ixgbe {
     }
 
     /// Counters and interrupts of the queues that sent.
-    fn finish(&mut self, work: usize) {
+    fn finish(&mut self, work: usize, _: bool) {
         if work == 0 && !self.board.nasty {
             return;
         }
