@@ -207,7 +207,7 @@ registers! { Ixgbe;
     // Flow director.
     "§7.1.2.7" {
         FDIRCTRL = reg(0x0ee00).bits(0xffff_ffbb).then(|card, _, _| card.fdir_control());
-        FDIRSIPV6 = reg(0x0ee0c).array(3, 4).bits(!0);
+        FDIRSIPV6("FDIRSIPv6") = reg(0x0ee0c).array(3, 4).bits(!0);
         FDIRIPSA = reg(0x0ee18).bits(!0);
         FDIRIPDA = reg(0x0ee1c).bits(!0);
         FDIRPORT = reg(0x0ee20).bits(!0);
