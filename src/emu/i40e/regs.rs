@@ -65,6 +65,9 @@ const fn veb_tc(at: u32) -> R {
     fact(at, 0).array(256, 4)
 }
 
+/// Size of the shadow RAM as GLNVM_GENS says it: 1024 << n bytes.
+pub const SHADOW_RAM: u32 = 2;
+
 /// Bytes of the BAR that are registers: all of it.
 pub const SIZE: u32 = 4 << 20;
 
@@ -121,7 +124,7 @@ registers! { I40e;
     }
     // Shadow RAM.
     "§6" {
-        GLNVM_GENS = fact(0xb6100, 1 | super::nvm::SIZE << 5);
+        GLNVM_GENS = fact(0xb6100, 1 | SHADOW_RAM << 5);
         GLNVM_FLA = fact(0xb6108, 1 << 6);
         GLNVM_ULD = fact(0xb6008, 0x1ff);
         GLNVM_SRCTL = shared(0xb6110).reset(1 << 31).bits(0xffff_c001).status(1 << 31)

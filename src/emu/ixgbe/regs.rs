@@ -8,7 +8,6 @@ use super::super::Mode::{Rc, Ro, Rw, W1c, Wo};
 use super::super::Reset::{Link, Power};
 use super::super::{Row, registers};
 use super::Ixgbe;
-use super::clock::{RX_STAMP, TX_STAMP};
 
 type R = Row<Ixgbe>;
 
@@ -34,6 +33,12 @@ const fn rx(at: u32) -> R {
 const fn tx(at: u32) -> R {
     reg(at).array(128, 0x40).then(|card, place, _| card.tx_queue_written(place.n))
 }
+
+/// Where a stamp is held: its control register, its lower and its upper half.
+pub type Stamp = [u32; 3];
+/// A received packet's, and a sent one's.
+pub const RX_STAMP: Stamp = [TSYNCRXCTL.at, RXSTMPL.at, RXSTMPH.at];
+pub const TX_STAMP: Stamp = [TSYNCTXCTL.at, TXSTMPL.at, TXSTMPH.at];
 
 /// Registers end here: the highest any driver touches is below.
 pub const SIZE: u32 = 0x20000;
