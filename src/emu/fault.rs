@@ -4,10 +4,7 @@
 //! back, at any command of its own choice. So a fault strikes every command, or
 //! with a number behind it the one of that number, counted from power-on.
 
-use crate::error::Result;
 use std::fmt;
-
-use super::spec::Setting;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +59,7 @@ impl FaultKind {
     }
 
     /// Whether it strikes single commands, and so can have a number.
-    fn counts(self) -> bool {
+    pub(super) fn counts(self) -> bool {
         !matches!(self, FaultKind::Flood | FaultKind::Old | FaultKind::Nvm | FaultKind::Media)
     }
 }
@@ -80,26 +77,6 @@ impl Fault {
     /// Whether the `number`th command meets this.
     pub fn strikes(self, kind: FaultKind, number: u32) -> bool {
         self.kind == kind && self.at.is_none_or(|at| at == number)
-    }
-
-    /// `KIND` or `KIND:NUMBER`.
-    pub(super) fn parse(setting: &Setting) -> Result<Self> {
-        let names = FaultKind::ALL.map(FaultKind::name).join(", ");
-        let value = setting.value()?;
-        let (name, number) = value.split_once(':').map_or((value, None), |(name, at)| (name, Some(at)));
-        let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
-        let kind = kind.ok_or_else(|| setting.bad(format_args!("one of {names}")))?;
-        let at = match number {
-            None => None,
-            Some(_) if !kind.counts() => {
-                return Err(setting.bad(format_args!("no number with {name}, which is not of a command")));
-            }
-            Some(number) => {
-                let number = number.parse().ok().filter(|n| *n > 0);
-                Some(number.ok_or_else(|| setting.bad("the number of a command from 1 on, as in error:7"))?)
-            }
-        };
-        Ok(Fault { kind, at })
     }
 }
 

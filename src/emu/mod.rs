@@ -106,7 +106,8 @@ pub trait Model: Send {
 
     /// Does what the card would have done by now: fetches descriptors that
     /// doorbells announce, moves frames, writes back, raises interrupts.
-    /// Returns how much it did, lost frames among that; 0 is idle.
+    /// Returns how much it did, lost frames among that, and a packet that waits for
+    /// time on the wire; 0 is idle.
     fn step(&mut self) -> usize;
 
     /// Pages of a BAR that hold nothing but plain memory and doorbells, which

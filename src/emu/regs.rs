@@ -202,10 +202,14 @@ impl<M> Row<M> {
     }
 }
 
-/// Makes a constant of each row of a card, and `TABLE` of them all.
+/// Makes a constant of each row of a card, and `TABLE` of them all. A name that can
+/// be no constant's stands behind it: `FDIRSIPV6("FDIRSIPv6")`.
 macro_rules! registers {
-    ($model:ty; $($section:literal { $($name:ident = $row:expr;)* })*) => {
-        $($(pub const $name: $crate::emu::Row<$model> = $row.called(stringify!($name), $section);)*)*
+    (@called $name:ident) => { stringify!($name) };
+    (@called $name:ident $called:literal) => { $called };
+    ($model:ty; $($section:literal { $($name:ident $(($called:literal))? = $row:expr;)* })*) => {
+        $($(pub const $name: $crate::emu::Row<$model> =
+            $row.called($crate::emu::registers!(@called $name $($called)?), $section);)*)*
 
         /// All registers.
         pub const TABLE: &[$crate::emu::Row<$model>] = &[$($($name,)*)*];

@@ -11,7 +11,7 @@
 //! Whatever [`Spec`] prints, it reads back as the same.
 
 use super::Picos;
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::wire::{self, Impairment, MIN_SPEED, Patch, Speed, Wire, WireSpec};
 use crate::error::{Error, Kind, Remedy, Result};
 use std::fmt;
@@ -99,7 +99,7 @@ impl Spec {
             "mac" => self.mac = Some(setting.mac()?),
             "link" => self.link = Some(setting.time()?),
             "speed" => self.speed = Some(setting.speed()?),
-            "fault" => self.fault = Some(Fault::parse(&setting)?),
+            "fault" => self.fault = Some(setting.fault()?),
             "loss" => self.impairment.loss = setting.share()?,
             "limit" => self.impairment.limit = setting.limit()?,
             "dup" => self.impairment.duplicate = setting.share()?,
@@ -288,6 +288,26 @@ impl Setting<'_> {
         };
         let share = share.and_then(|billionths| u32::try_from(billionths).ok()).map(Share);
         share.filter(|&share| share <= Share::ALL).ok_or_else(|| self.bad("a share like 0.1% or 0.001, at most 100%"))
+    }
+
+    /// `KIND` or `KIND:NUMBER`.
+    fn fault(&self) -> Result<Fault> {
+        let names = FaultKind::ALL.map(FaultKind::name).join(", ");
+        let value = self.value()?;
+        let (name, number) = value.split_once(':').map_or((value, None), |(name, at)| (name, Some(at)));
+        let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
+        let kind = kind.ok_or_else(|| self.bad(format_args!("one of {names}")))?;
+        let at = match number {
+            None => None,
+            Some(_) if !kind.counts() => {
+                return Err(self.bad(format_args!("no number with {name}, which is not of a command")));
+            }
+            Some(number) => {
+                let number = number.parse().ok().filter(|n| *n > 0);
+                Some(number.ok_or_else(|| self.bad("the number of a command from 1 on, as in error:7"))?)
+            }
+        };
+        Ok(Fault { kind, at })
     }
 
     fn mac(&self) -> Result<[u8; 6]> {

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! A packet that the wire has no time for yet stays where it is, half sent
-//! perhaps, and goes on in the next step before any other.
+//! perhaps, and goes on in the next step before any other. That counts as work:
+//! nothing but the next step gets it on its way again, and it may be due in less
+//! time than a nap takes.
 
 use super::STEP;
 
@@ -73,12 +75,14 @@ pub trait Transmitter {
     /// if the wire has no time.
     fn emit(&mut self) -> bool;
 
-    /// After `work` packets and the like: reports and interrupts.
-    fn finish(&mut self, work: usize);
+    /// After `work` packets and the like: reports and interrupts. The wire may be
+    /// `full`, for as long as its other end pauses it: packets that were sent do
+    /// not wait for the next one.
+    fn finish(&mut self, work: usize, full: bool);
 }
 
 /// Sends what the doorbells announced, as far as the wire has time; how many
-/// packets and other descriptors that were.
+/// packets and other descriptors that were, and one that waits for the wire.
 #[inline]
 pub fn transmit(card: &mut impl Transmitter) -> usize {
     let queues = card.turns().active.len();
@@ -88,6 +92,7 @@ pub fn transmit(card: &mut impl Transmitter) -> usize {
     let mut work = 0;
     if card.turns().busy {
         if !card.emit() {
+            card.finish(0, true);
             return 1;
         }
         work += 1;
@@ -104,7 +109,7 @@ pub fn transmit(card: &mut impl Transmitter) -> usize {
                 Next::Packet if card.emit() => {}
                 Next::Packet => {
                     card.turns().at = at;
-                    card.finish(work + 1);
+                    card.finish(work + 1, true);
                     return work + 1;
                 }
             }
@@ -112,6 +117,6 @@ pub fn transmit(card: &mut impl Transmitter) -> usize {
         }
     }
     card.turns().at = (first + 1) % queues;
-    card.finish(work);
+    card.finish(work, false);
     work
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 const LARGEST: usize = 256 * 1024;
 
 /// Descriptors of a packet at most: what the reports are kept for.
-pub const DESCRIPTORS_MAX: u32 = 64;
+const DESCRIPTORS_MAX: u32 = 64;
 
 /// A ring, as the queue's registers or its context were when it was enabled.
 #[derive(Default)]
@@ -43,15 +43,25 @@ pub enum Part {
     Stop,
 }
 
-/// A packet as it was gathered.
+/// The descriptors of a packet.
 #[derive(Clone, Copy, Default)]
 pub struct Gathered {
-    /// Its descriptors: from the ring's head, so many.
+    /// From the ring's head, so many.
     pub descriptors: u32,
     /// Those of them that are to be reported, as bits.
     pub reports: u64,
-    /// It had a descriptor without data, or no end.
-    pub flawed: bool,
+}
+
+/// What is at a ring's head.
+pub enum Head {
+    /// Nothing, or a packet whose end is still to come.
+    Open,
+    /// A packet.
+    Packet(Gathered),
+    /// A packet up to a descriptor without data, or with more than any packet has.
+    Empty(Gathered),
+    /// A packet of more descriptors than any has, up to the last that it may have.
+    Endless(Gathered),
 }
 
 impl TxRing {
@@ -87,22 +97,17 @@ impl TxRing {
     }
 
     /// Gathers the packet at the head into `packet`: `part` says of each
-    /// descriptor's words what it is. None as long as the packet has no end.
+    /// descriptor's words what it is.
     #[inline]
-    pub fn gather(
-        &self,
-        memory: &Translation,
-        packet: &mut Vec<u8>,
-        mut part: impl FnMut([u64; 2]) -> Part,
-    ) -> Option<Gathered> {
+    pub fn gather(&self, memory: &Translation, packet: &mut Vec<u8>, mut part: impl FnMut([u64; 2]) -> Part) -> Head {
         packet.clear();
         let mut all = Gathered::default();
         let mut at = self.head;
         loop {
             if at == self.tail {
-                return None;
+                return Head::Open;
             }
-            let descriptor = memory.descriptor(self.at(at))?;
+            let Some(descriptor) = memory.descriptor(self.at(at)) else { return Head::Open };
             let words = [descriptor[0].load(Ordering::Relaxed), descriptor[1].load(Ordering::Relaxed)];
             let what = part(words);
             let place = all.descriptors;
@@ -112,22 +117,20 @@ impl TxRing {
                 Part::Data { address, len, report, end } => {
                     all.reports |= u64::from(report) << place;
                     if len == 0 || packet.len() + len > LARGEST {
-                        all.flawed = true;
-                    } else {
-                        // Where memory is not mapped the driver is told that it
-                        // is done; the violation is counted.
-                        memory.append(address, len, packet);
+                        return Head::Empty(all);
                     }
+                    // Where memory is not mapped the driver is told that it is
+                    // done; the violation is counted.
+                    memory.append(address, len, packet);
                     if end {
-                        return Some(all);
+                        return Head::Packet(all);
                     }
                 }
                 Part::Other => {}
-                Part::Stop => return Some(all),
+                Part::Stop => return Head::Packet(all),
             }
             if all.descriptors == DESCRIPTORS_MAX {
-                all.flawed = true;
-                return Some(all);
+                return Head::Endless(all);
             }
         }
     }
@@ -206,5 +209,39 @@ impl Outgoing {
                 return Some(left);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::{Addressing, Arena, Region};
+
+    /// What is at the head of a ring with these descriptors: bytes, whether it ends.
+    fn head(descriptors: &[(usize, bool)]) -> Head {
+        let arena = Arena::new(8192, Addressing::Translated).unwrap();
+        let mut memory = Translation::new();
+        memory.map_arena(&arena).unwrap();
+        memory.set_bus_master(true);
+        let words = Region::new(&arena, 0, 4096);
+        for (n, (len, end)) in descriptors.iter().enumerate() {
+            words.words64()[2 * n].store(*len as u64 | u64::from(*end) << 32, Ordering::Relaxed);
+        }
+        let mut ring = TxRing::new(arena.iova(0), 128, 0, None);
+        assert!(ring.look(descriptors.len() as u32));
+        ring.gather(&memory, &mut Vec::new(), |[word, _]| {
+            let address = arena.iova(4096);
+            Part::Data { address, len: word as u32 as usize, report: false, end: word >> 32 != 0 }
+        })
+    }
+
+    #[test]
+    fn what_no_packet_may_have_is_found_before_its_end() {
+        let part = (1, false);
+        assert!(matches!(head(&[part, part]), Head::Open));
+        assert!(matches!(head(&[part, (1, true), part]), Head::Packet(all) if all.descriptors == 2));
+        assert!(matches!(head(&[part, (0, false)]), Head::Empty(all) if all.descriptors == 2));
+        assert!(matches!(head(&[part; 63]), Head::Open));
+        assert!(matches!(head(&[part; 64]), Head::Endless(all) if all.descriptors == 64));
     }
 }

@@ -28,8 +28,6 @@ pub struct Card {
     /// Frames longer than the port was set up for are dropped by the card, and a
     /// frame may fill several buffers.
     pub limits_frames: bool,
-    /// Packets can be laid ready at the card.
-    pub lays_ready: bool,
     /// Descriptors that a full receive ring keeps back.
     pub withheld: u64,
     /// It calls a UDP checksum wrong that only might be.
@@ -94,7 +92,6 @@ pub const IXGBE: Card = Card {
     step_ns: 12.5,
     ipv6_flows: false,
     limits_frames: true,
-    lays_ready: false,
     withheld: 1,
     udp_erratum: true,
     vector: 0,
@@ -134,7 +131,6 @@ const EF10: Card = Card {
     stamps_behind: false,
     step_ns: 1.0,
     ipv6_flows: true,
-    lays_ready: true,
     withheld: 8,
     queues: [32, 32],
     rings: &[Rings { name: "efvi", withheld: 8, before: 14, ..IN_PLACE }],
@@ -179,7 +175,7 @@ pub const EACH: [Card; 5] = [IXGBE, X710, EF10, PLAIN[0], PLAIN[1]];
 
 /// The card of that name.
 pub fn card(name: &str) -> Card {
-    let found = MODELS.into_iter().chain(PLAIN).find(|card| card.name == name);
+    let found = MODELS.into_iter().chain(PLAIN).chain([SINGLE]).find(|card| card.name == name);
     found.unwrap_or_else(|| panic!("no card {name}"))
 }
 

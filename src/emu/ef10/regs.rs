@@ -37,8 +37,8 @@ registers! { Ef10;
         EVQ_TMR = doorbell(0x420, 0x3fff_ffff);
         RX_DESC_UPD = doorbell(0x830, 0xfff).then(|card, vi, _| card.rx_written(vi.n));
         TX_DESC_UPD = doorbell(0xa10, !0).array(2, 4);
-        TX_DESC_UPD_INDEX = doorbell(0xa18, 0xfff).takes(|card, vi, value| card.tx_written(vi.n, value));
-        TX_DESC_UPD_RSVD = doorbell(0xa1c, 0);
+        TX_DESC_UPD_INDEX("TX_DESC_UPD.INDEX") = doorbell(0xa18, 0xfff).takes(|card, vi, value| card.tx_written(vi.n, value));
+        TX_DESC_UPD_RSVD("TX_DESC_UPD.RSVD") = doorbell(0xa1c, 0);
     }
 }
 

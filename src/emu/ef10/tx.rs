@@ -470,8 +470,12 @@ impl Transmitter for Ef10 {
     }
 
     /// Events that packets shared, late perhaps: in some other step (nasty).
-    fn finish(&mut self, _: usize) {
-        if !(self.tx.merged.is_empty() || self.board.nasty && self.board.random.number().is_multiple_of(4)) {
+    fn finish(&mut self, _: usize, full: bool) {
+        if self.tx.merged.is_empty() {
+            return;
+        }
+        let late = self.board.nasty && !full && self.board.random.number().is_multiple_of(4);
+        if !late {
             self.flush_completions();
         }
     }

@@ -13,13 +13,32 @@
 //! look at the one, some at the other. What the commands mean is in `firmware`.
 
 use super::super::FaultKind;
-use super::firmware::{ECODE_EIO, LAN_OVERFLOW};
 use super::regs::{
     PF_ARQBAH, PF_ARQBAL, PF_ARQH, PF_ARQLEN, PF_ARQT, PF_ATQBAH, PF_ATQBAL, PF_ATQH, PF_ATQLEN, PF_ATQT,
 };
 use super::{I40e, Row};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
+
+/// Result codes.
+pub const ECODE_ENOENT: u16 = 2;
+/// See ECODE_ENOENT.
+pub const ECODE_ESRCH: u16 = 3;
+/// See ECODE_ENOENT.
+pub const ECODE_EIO: u16 = 5;
+/// See ECODE_ENOENT.
+pub const ECODE_ENOMEM: u16 = 9;
+/// See ECODE_ENOENT.
+pub const ECODE_EBUSY: u16 = 12;
+/// See ECODE_ENOENT.
+pub const ECODE_EEXIST: u16 = 13;
+/// See ECODE_ENOENT.
+pub const ECODE_EINVAL: u16 = 14;
+/// See ECODE_ENOENT.
+pub const ECODE_ENOSPC: u16 = 16;
+
+/// Event: a receive queue overflowed.
+pub const LAN_OVERFLOW: u16 = 0x1001;
 
 /// Length registers.
 const COUNT: u32 = 0x3ff;

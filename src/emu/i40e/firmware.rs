@@ -2,31 +2,11 @@
 //!
 //! What it does not know it refuses with ESRCH, and the strict model counts it.
 
-use super::adminq::{Command, Reply};
+use super::adminq::{Command, ECODE_EBUSY, ECODE_EINVAL, ECODE_ENOENT, ECODE_ENOMEM, ECODE_ESRCH, Reply};
 use super::regs::{PFQF_HKEY, PFQF_HLUT};
 use super::{I40e, Kind, QUEUES, VECTORS};
 use crate::emu::Registers;
 use crate::emu::{Fault, FaultKind, Picos};
-
-/// Result codes.
-pub const ECODE_ENOENT: u16 = 2;
-/// See ECODE_ENOENT.
-pub const ECODE_ESRCH: u16 = 3;
-/// See ECODE_ENOENT.
-pub const ECODE_EIO: u16 = 5;
-/// See ECODE_ENOENT.
-pub const ECODE_ENOMEM: u16 = 9;
-/// See ECODE_ENOENT.
-pub const ECODE_EBUSY: u16 = 12;
-/// See ECODE_ENOENT.
-pub const ECODE_EEXIST: u16 = 13;
-/// See ECODE_ENOENT.
-pub const ECODE_EINVAL: u16 = 14;
-/// See ECODE_ENOENT.
-pub const ECODE_ENOSPC: u16 = 16;
-
-/// Event: a receive queue overflowed.
-pub const LAN_OVERFLOW: u16 = 0x1001;
 
 /// Filters that flow director guarantees, and those it has besides.
 pub const FD_GUARANTEED: u16 = 512;

@@ -234,9 +234,9 @@ fn of_vector(vector: u16, first: &Row<I40e>, others: &Row<I40e>) -> u32 {
 /// The interval register of a vector: 0 receive, 1 transmit, 2 software.
 fn interval(vector: u16, index: u8) -> u32 {
     let others = match index {
-        0 => regs::PFINT_ITRN_RX,
-        1 => regs::PFINT_ITRN_TX,
-        _ => regs::PFINT_ITRN_SW,
+        0 => &regs::PFINT_ITRN_RX,
+        1 => &regs::PFINT_ITRN_TX,
+        _ => &regs::PFINT_ITRN_SW,
     };
     if vector == 0 { regs::PFINT_ITR0.nth(index.into()) } else { others.nth(u32::from(vector) - 1) }
 }

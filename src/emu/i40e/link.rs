@@ -6,8 +6,7 @@
 //!   0607 with events on --> armed |  each change: one event, then disarmed
 //! ```
 
-use super::adminq::{Command, Reply};
-use super::firmware::{ECODE_EINVAL, ECODE_ESRCH};
+use super::adminq::{Command, ECODE_EINVAL, ECODE_ESRCH, Reply};
 use super::regs::PRTMAC_LINKSTA;
 use super::{I40e, Kind};
 use crate::emu::{FaultKind, Picos};

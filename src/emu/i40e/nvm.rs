@@ -14,11 +14,9 @@
 //! by word.
 
 use super::I40e;
-use super::regs::{GLNVM_SRCTL, GLNVM_SRDATA};
+use super::regs::{GLNVM_SRCTL, GLNVM_SRDATA, SHADOW_RAM};
 
-/// Words, and their size as GLNVM_GENS says it: 1024 << n bytes.
-pub const SIZE: u32 = 2;
-const WORDS: usize = 512 << SIZE;
+const WORDS: usize = 512 << SHADOW_RAM;
 
 const CHECKSUM: usize = 0x3f;
 const EMP: usize = 0x300;

@@ -65,6 +65,9 @@ const fn veb_tc(at: u32) -> R {
     fact(at, 0).array(256, 4)
 }
 
+/// Size of the shadow RAM as GLNVM_GENS says it: 1024 << n bytes.
+pub const SHADOW_RAM: u32 = 2;
+
 /// Bytes of the BAR that are registers: all of it.
 pub const SIZE: u32 = 4 << 20;
 
@@ -95,8 +98,7 @@ registers! { I40e;
         GLGEN_STAT = fact(0xb612c, 0);
         PRTGEN_STATUS = fact(0xb8100, 3);
         // Port 0 is there, the other three are not.
-        PRTGEN_CNF = fact(0xb8120, 0);
-        PRTGEN_CNF_OTHERS = fact(0xb8124, 1).array(3, 4);
+        PRTGEN_CNF = fact(0xb8120, 0).array(4, 4).gives(|_, port| u32::from(port.n != 0));
         PRTGEN_CNF2 = shared(0xb8160).bits(1);
         PFGEN_PORTNUM = fact(0x1c0480, 0);
         GLGEN_PCIFCNCNT = fact(0x1c0ab4, 1);
@@ -122,7 +124,7 @@ registers! { I40e;
     }
     // Shadow RAM.
     "§6" {
-        GLNVM_GENS = fact(0xb6100, 1 | super::nvm::SIZE << 5);
+        GLNVM_GENS = fact(0xb6100, 1 | SHADOW_RAM << 5);
         GLNVM_FLA = fact(0xb6108, 1 << 6);
         GLNVM_ULD = fact(0xb6008, 0x1ff);
         GLNVM_SRCTL = shared(0xb6110).reset(1 << 31).bits(0xffff_c001).status(1 << 31)
@@ -207,7 +209,7 @@ registers! { I40e;
         PFQF_HLUT = config(0x240000).array(128, 128).bits(0x3f3f_3f3f);
         PFQF_HENA = config(0x245900).array(2, 128).bits(!0);
         PFQF_HREGION = reg(0x245400).array(8, 128).bits(!0);
-        PFQF_FDSTAT = reg(0x246380).gives(|card, _| card.filters_used(16)).takes(|_, _, _| ());
+        PFQF_FDSTAT = R::new(0x246380, Ro).gives(|card, _| card.filters_used(16));
         PFQF_FDALLOC = reg(0x246280).bits(0xffff);
         PRTQF_CTL_0 = shared(0x256e60).bits(1);
         GLQF_HKEY = shared(0x270140).array(13, 4).bits(!0);
@@ -218,7 +220,7 @@ registers! { I40e;
         GLQF_HASH_INSET = shared(0x267600).array(128, 4).bits(!0);
         GLQF_HASH_MSK = shared(0x267a00).array(128, 4).bits(0x003f_ffff);
         GLQF_PCNT = shared(0x266800).array(512, 4).bits(!0).takes(|card, place, _| card.regs.poke(place.at, 0));
-        GLQF_FDCNT_0 = shared(0x269bac).gives(|card, _| card.filters_used(13)).takes(|_, _, _| ());
+        GLQF_FDCNT_0 = fact(0x269bac, 0).gives(|card, _| card.filters_used(13));
         GLQF_FDEVICTENA = shared(0x270384).array(2, 4).bits(!0);
         PRTQF_FD_INSET = config(0x250000).array(128, 32).bits(!0).until(Power);
         PRTQF_FD_FLXINSET = shared(0x253800).array(64, 32).bits(0xff);

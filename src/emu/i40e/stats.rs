@@ -6,13 +6,13 @@
 use super::{I40e, Row, regs};
 
 /// Bytes, unicasts, multicasts, broadcasts, and of ports the first of the sizes.
-type Counters<const N: usize> = [Row<I40e>; N];
+type Counters<const N: usize> = [&'static Row<I40e>; N];
 const PORT_RX: Counters<5> =
-    [regs::GLPRT_GORC, regs::GLPRT_UPRC, regs::GLPRT_MPRC, regs::GLPRT_BPRC, regs::GLPRT_PRC64];
+    [&regs::GLPRT_GORC, &regs::GLPRT_UPRC, &regs::GLPRT_MPRC, &regs::GLPRT_BPRC, &regs::GLPRT_PRC64];
 const PORT_TX: Counters<5> =
-    [regs::GLPRT_GOTC, regs::GLPRT_UPTC, regs::GLPRT_MPTC, regs::GLPRT_BPTC, regs::GLPRT_PTC64];
-const VSI_RX: Counters<4> = [regs::GLV_GORC, regs::GLV_UPRC, regs::GLV_MPRC, regs::GLV_BPRC];
-const VSI_TX: Counters<4> = [regs::GLV_GOTC, regs::GLV_UPTC, regs::GLV_MPTC, regs::GLV_BPTC];
+    [&regs::GLPRT_GOTC, &regs::GLPRT_UPTC, &regs::GLPRT_MPTC, &regs::GLPRT_BPTC, &regs::GLPRT_PTC64];
+const VSI_RX: Counters<4> = [&regs::GLV_GORC, &regs::GLV_UPRC, &regs::GLV_MPRC, &regs::GLV_BPRC];
+const VSI_TX: Counters<4> = [&regs::GLV_GOTC, &regs::GLV_UPTC, &regs::GLV_MPTC, &regs::GLV_BPTC];
 
 /// Largest frame with FCS of each class but the last.
 const CLASSES: [usize; 6] = [64, 127, 255, 511, 1023, 1522];

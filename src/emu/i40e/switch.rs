@@ -10,8 +10,7 @@
 //! besides, by which descriptors do, and an index for its statistics. They are
 //! told apart here, so that a driver that mixes them up is found out.
 
-use super::adminq::{Command, Reply};
-use super::firmware::{ECODE_EEXIST, ECODE_EINVAL, ECODE_ENOENT, ECODE_ENOSPC, ECODE_ESRCH};
+use super::adminq::{Command, ECODE_EEXIST, ECODE_EINVAL, ECODE_ENOENT, ECODE_ENOSPC, ECODE_ESRCH, Reply};
 use super::stats::VsiGood;
 use super::{I40e, QUEUES};
 

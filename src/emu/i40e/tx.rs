@@ -15,7 +15,7 @@
 use super::super::offload::{Headers, Offload, Segmentation, Sums, Tag};
 use super::super::segment::Transport;
 use super::super::transmit::{Next, Transmitter, Turns};
-use super::super::tx_ring::{Outgoing, Part, TxRing};
+use super::super::tx_ring::{Head, Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::super::{Violations, bits};
 use super::fdir::Program;
@@ -367,7 +367,7 @@ impl Transmitter for I40e {
         let queue = &self.tx.queues[usize::from(q)];
         let mut parts = Parts::default();
         let mut wrong = None;
-        let gathered = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
+        let head = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
             let command = words[1] >> 4 & 0xfff;
             match words[1] & 0xf {
                 DATA => {
@@ -390,10 +390,14 @@ impl Transmitter for I40e {
             }
             if wrong.is_some() { Part::Stop } else { Part::Other }
         });
-        let Some(gathered) = gathered else { return Next::Nothing };
+        let (gathered, flaw) = match head {
+            Head::Open => return Next::Nothing,
+            Head::Packet(gathered) => (gathered, None),
+            Head::Empty(gathered) => (gathered, Some("transmit descriptor without data, or a packet without end")),
+            Head::Endless(gathered) => (gathered, Some("packet of more descriptors than any has")),
+        };
         self.tx.turns.queue = q;
         self.tx.out.gathered = gathered;
-        let flaw = gathered.flawed.then_some("transmit descriptor without data, or a packet without end");
         if let Some(wrong) = wrong.or(flaw) {
             self.board.violations.note(wrong);
             return self.refuse();
@@ -421,7 +425,7 @@ impl Transmitter for I40e {
     }
 
     /// Head write-backs and interrupts of the queues that sent.
-    fn finish(&mut self, work: usize) {
+    fn finish(&mut self, work: usize, _: bool) {
         if work == 0 && !self.board.nasty {
             return;
         }

@@ -8,14 +8,9 @@
 
 use super::super::{Picos, RegisterFile};
 use super::irq::TIMESYNC;
-use super::regs::{RXSTMPH, RXSTMPL, SYSTIML, TSICR, TSYNCRXCTL, TSYNCTXCTL, TXSTMPH, TXSTMPL};
+use super::regs::{SYSTIML, Stamp, TSICR, TSYNCRXCTL, TX_STAMP};
 use super::{Ixgbe, Kind};
 
-/// Where a stamp is held: its control register, its lower and its upper half.
-type Stamp = [u32; 3];
-/// A received packet's, and a sent one's.
-pub const RX_STAMP: Stamp = [TSYNCRXCTL.at, RXSTMPL.at, RXSTMPH.at];
-pub const TX_STAMP: Stamp = [TSYNCTXCTL.at, TXSTMPL.at, TXSTMPH.at];
 /// A stamp is held; stamping is on.
 const VALID: u32 = 1;
 const ENABLE: u32 = 1 << 4;

@@ -8,7 +8,6 @@ use super::super::Mode::{Rc, Ro, Rw, W1c, Wo};
 use super::super::Reset::{Link, Power};
 use super::super::{Row, registers};
 use super::Ixgbe;
-use super::clock::{RX_STAMP, TX_STAMP};
 
 type R = Row<Ixgbe>;
 
@@ -34,6 +33,12 @@ const fn rx(at: u32) -> R {
 const fn tx(at: u32) -> R {
     reg(at).array(128, 0x40).then(|card, place, _| card.tx_queue_written(place.n))
 }
+
+/// Where a stamp is held: its control register, its lower and its upper half.
+pub type Stamp = [u32; 3];
+/// A received packet's, and a sent one's.
+pub const RX_STAMP: Stamp = [TSYNCRXCTL.at, RXSTMPL.at, RXSTMPH.at];
+pub const TX_STAMP: Stamp = [TSYNCTXCTL.at, TXSTMPL.at, TXSTMPH.at];
 
 /// Registers end here: the highest any driver touches is below.
 pub const SIZE: u32 = 0x20000;
@@ -168,7 +173,7 @@ registers! { Ixgbe;
             .then(|card, place, head| card.tx_head_written(place.n, head));
         TDT = tx(0x06018).bits(0xffff);
         TXDCTL = tx(0x06028).bits(0x067f_7f7f);
-        TDWBAL = tx(0x06038).bits(!0);
+        TDWBAL = tx(0x06038).bits(0xffff_fffd);
         TDWBAH = tx(0x0603c).bits(!0);
         DMATXCTL = config(0x04a80).reset(0x8100_0000).bits(0xffff_007f);
         DTXMXSZRQ = reg(0x08100).bits(0xfff);
@@ -207,7 +212,7 @@ registers! { Ixgbe;
     // Flow director.
     "§7.1.2.7" {
         FDIRCTRL = reg(0x0ee00).bits(0xffff_ffbb).then(|card, _, _| card.fdir_control());
-        FDIRSIPV6 = reg(0x0ee0c).array(3, 4).bits(!0);
+        FDIRSIPV6("FDIRSIPv6") = reg(0x0ee0c).array(3, 4).bits(!0);
         FDIRIPSA = reg(0x0ee18).bits(!0);
         FDIRIPDA = reg(0x0ee1c).bits(!0);
         FDIRPORT = reg(0x0ee20).bits(!0);
@@ -246,12 +251,14 @@ registers! { Ixgbe;
         MFLCN = config(0x04294).bits(0xfff);
         AUTOC = reg(0x042a0).reset(0x6000).bits(!0).until(Link).then(|card, _, _| card.autoc_written());
         LINKS = R::new(0x042a4, Ro).until(Link).gives(|card, _| card.read_links());
-        AUTOC2 = reg(0x042a8).reset(2 << 16).bits(!0).until(Link).then(|card, _, _| card.poll_link());
+        // Drivers write back what they read, with the serial kind of 10 Gbit/s and
+        // the link-disable bits changed.
+        AUTOC2 = reg(0x042a8).reset(2 << 16).bits(0x7007_0000).until(Link).then(|card, _, _| card.poll_link());
         ANLP1 = reg(0x042b0).reset(0x0001_0c00).until(Power);
         ANLP2 = reg(0x042b4);
         MMNGC = reg(0x042d0).until(Power);
         LINKS2 = reg(0x04324);
-        MACC = reg(0x04330).bits(!0).until(Link).then(|card, _, _| card.poll_link());
+        MACC = reg(0x04330).bits(0x0007_0003).until(Link).then(|card, _, _| card.poll_link());
         MACS = reg(0x0429c);
         EEER = reg(0x043a0);
         EEE_SU = reg(0x04380);

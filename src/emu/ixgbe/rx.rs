@@ -13,10 +13,9 @@ use super::super::frame::{self, L3, L4, Parsed, Verdict};
 use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
 use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations, bits};
-use super::clock::RX_STAMP;
 use super::filter::Route;
 use super::irq::RX_MISS;
-use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
+use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RX_STAMP, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
 use super::stats::{self, Good, QueueGood, Shown};
 use super::{Ixgbe, Kind, QUEUES};
 

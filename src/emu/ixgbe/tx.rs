@@ -13,7 +13,7 @@
 
 use super::super::offload::Sums;
 use super::super::transmit::{Next, Transmitter, Turns};
-use super::super::tx_ring::{Outgoing, Part, TxRing};
+use super::super::tx_ring::{Head, Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::super::{RegisterFile, Row, Violations, bits};
 use super::offload::{self, Context};
@@ -263,7 +263,7 @@ impl Transmitter for Ixgbe {
     fn fetch(&mut self, q: u16) -> Next {
         let queue = &self.tx.queues[usize::from(q)];
         let (mut first, mut other) = (None, None);
-        let gathered = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
+        let head = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
             let command = words[1];
             if command & DEXT != 0 && command >> 20 & 0xf != 3 {
                 other = Some(words);
@@ -273,14 +273,21 @@ impl Transmitter for Ixgbe {
             let len = (command & 0xffff) as usize;
             Part::Data { address: words[0], len, report: command & RS != 0, end: command & EOP != 0 }
         });
-        let Some(gathered) = gathered else { return Next::Nothing };
+        let (gathered, empty) = match head {
+            Head::Open => return Next::Nothing,
+            // The rule of 40 is below.
+            Head::Packet(gathered) | Head::Endless(gathered) => (gathered, false),
+            Head::Empty(gathered) => (gathered, true),
+        };
         self.tx.turns.queue = q;
         self.tx.out.gathered = gathered;
+        if empty {
+            self.board.violations.note("transmit descriptor without data, or a packet without end");
+            self.complete();
+            return Next::Other;
+        }
         if let Some(words) = other {
             return self.not_data(words);
-        }
-        if gathered.flawed {
-            self.board.violations.note("transmit descriptor without data, or a packet without end");
         }
         if gathered.descriptors > DESCRIPTORS_MAX {
             self.board.violations.note("packet of more than 40 descriptors");
@@ -309,7 +316,7 @@ impl Transmitter for Ixgbe {
     }
 
     /// Counters and interrupts of the queues that sent.
-    fn finish(&mut self, work: usize) {
+    fn finish(&mut self, work: usize, _: bool) {
         if work == 0 && !self.board.nasty {
             return;
         }

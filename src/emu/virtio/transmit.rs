@@ -100,7 +100,7 @@ impl Transmitter for Virtio {
     }
 
     /// Gives back what was read.
-    fn finish(&mut self, _: usize) {
+    fn finish(&mut self, _: usize, _: bool) {
         for q in (1..2 * PAIRS).step_by(2) {
             let mut sent = std::mem::take(&mut self.queues[usize::from(q)].sent);
             if sent.is_empty() {

@@ -262,6 +262,31 @@ fn a_late_firmware_is_late_and_the_rest_works() {
     bench.assert_clean();
 }
 
+#[test]
+fn a_paused_wire_does_not_hold_back_the_events_of_what_was_sent() {
+    const SENT: u64 = 480;
+    for seed in 1..20 {
+        let mut bench = Bench::new(&format!("x2522,strict,nasty,seed={seed},wire=loop:pause=on"), 1);
+        bench.start();
+        // More than the receive ring and the loop take.
+        let descriptor = bench.data(0, 0, &frame(9000));
+        for _ in 0..SENT {
+            bench.push(0, descriptor);
+        }
+        bench.ring_tx(0);
+        let mut events = Vec::new();
+        for _ in 0..60 {
+            bench.run(100_000_000);
+            events.extend(bench.events(0));
+        }
+        let last = events.iter().rfind(|event| **event >> 60 == 2).unwrap();
+        let sent = bench.tap.wire().tx_frames;
+        assert!(sent < SENT);
+        assert_eq!((last & 0xffff) + 1, sent, "seed {seed}");
+        bench.assert_clean();
+    }
+}
+
 fn prefix_of(frame: &[u8]) -> [u8; 14] {
     let mut prefix = [0; 14];
     prefix[8..10].copy_from_slice(&(frame.len() as u16).to_le_bytes());

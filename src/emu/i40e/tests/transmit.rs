@@ -168,7 +168,12 @@ fn malicious_descriptors_are_named_and_not_sent() {
     let empty = |b: &mut Bench| {
         b.push_data(0, &[], EOP_RS_ICRC, 0);
     };
-    assert_eq!(wrong(empty), ["transmit descriptor without data, or a packet without end"]);
+    let text = "transmit descriptor without data, or a packet without end";
+    assert_eq!(wrong(empty), [text]);
+    let open = |b: &mut Bench| {
+        b.push_data(0, &[], 0, 0);
+    };
+    assert_eq!(wrong(open), [text], "before its end is there");
     let short = |b: &mut Bench| {
         b.push_data(0, &frame(16), EOP_RS_ICRC, 0);
     };

@@ -277,3 +277,25 @@ fn no_descriptor_brings_the_card_down() {
         assert_eq!(bench.tap.wire().tx_frames, sent + 1);
     }
 }
+
+#[test]
+fn a_descriptor_without_data_is_named_before_the_end_of_its_packet_and_passed_over() {
+    let mut bench = Bench::new("82599");
+    bench.receive_on(1);
+    bench.transmit_on(1);
+    let address = bench.data(0, 0, &[]);
+    bench.push(0, [address, 0x2230_0000]);
+    bench.ring_tx(0);
+    bench.run(20_000_000);
+    let text = "transmit descriptor without data, or a packet without end";
+    assert_eq!(bench.violations(), [text]);
+    bench.send(0, &frame(100));
+    bench.run(20_000_000);
+    assert_eq!(bench.receive(0).unwrap().0, frame(100));
+    // A context behind it does not hide it.
+    bench.push(0, [address, 0x2230_0000]);
+    bench.push(0, context(0, 14, 20, 20, 0, IPV4));
+    bench.ring_tx(0);
+    bench.run(20_000_000);
+    assert_eq!(bench.tap.violations(), [(text.to_string(), 2)]);
+}

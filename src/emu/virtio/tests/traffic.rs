@@ -68,6 +68,23 @@ fn a_frame_waits_for_a_buffer_and_one_that_is_too_long_is_lost() {
     }
 }
 
+#[test]
+fn a_paused_wire_does_not_hold_back_what_was_read() {
+    for seed in 1..20 {
+        let mut bench = Bench::up(&format!("virtio,strict,nasty,seed={seed},wire=loop:pause=on"), MAC);
+        let used = |bench: &Bench| usize::from(bench.half(QUEUE + DEVICE + 2));
+        bench.put(BUFFERS, &PLAIN);
+        bench.put(BUFFERS + 64, &frame(9000));
+        // Nobody receives: the loop fills up, and one more packet is read.
+        while used(&bench) == bench.turn[1] {
+            (0..4).for_each(|_| bench.give(1, &[(BUFFERS, 12, false), (BUFFERS + 64, 9000, false)]));
+            bench.notify(1);
+        }
+        assert_eq!(used(&bench) as u64, bench.tap.wire().tx_frames + 1, "seed {seed}");
+        assert_eq!(bench.tap.violations(), []);
+    }
+}
+
 /// A UDP frame whose checksum field holds the pseudo-header's sum, and the same
 /// with its checksum.
 fn half_done() -> (Vec<u8>, Vec<u8>) {
