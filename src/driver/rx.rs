@@ -233,10 +233,6 @@ impl<F: RxFormat> Slots for Queue<F> {
         &self.stock
     }
 
-    fn stock_mut(&mut self) -> &mut Stock {
-        &mut self.stock
-    }
-
     fn slots(&self) -> u32 {
         self.ring.len()
     }

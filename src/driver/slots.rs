@@ -62,9 +62,6 @@ pub trait Slots {
     /// What the queue has besides the ring.
     fn stock(&self) -> &Stock;
 
-    /// As [`Slots::stock`].
-    fn stock_mut(&mut self) -> &mut Stock;
-
     /// Slots that are to hold a buffer.
     fn slots(&self) -> u32;
 
@@ -101,7 +98,7 @@ pub trait Slots {
     fn fill(&mut self, pool: &Pool) -> Result<()> {
         if !self.stock().is(pool) {
             assert!(self.armed() == 0, "a receive queue takes buffers of one pool only");
-            self.stock_mut().supply.adopt(pool)?;
+            self.stock().supply.adopt(pool)?;
         }
         self.top_up(pool);
         Ok(())
@@ -182,7 +179,7 @@ pub trait Slots {
             while self.armed() > 0 {
                 pool.give(self.pass());
             }
-            self.stock_mut().supply.end();
+            self.stock().supply.end();
         }
     }
 

@@ -9,12 +9,13 @@
 use crate::dma::{Pool, PoolId};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Function;
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 
 /// The pool of the buffers in a ring.
 #[derive(Debug)]
 pub struct Supply {
-    pool: Option<PoolId>,
+    pool: Cell<Option<PoolId>>,
     /// Weak, as a queue must not keep a card open.
     card: Weak<dyn Function>,
 }
@@ -22,13 +23,13 @@ pub struct Supply {
 impl Supply {
     /// Of a ring of `card`: no pool yet.
     pub fn new(card: &Arc<dyn Function>) -> Self {
-        Supply { pool: None, card: Arc::downgrade(card) }
+        Supply { pool: Cell::new(None), card: Arc::downgrade(card) }
     }
 
     /// Whether `pool` is the one.
     #[inline(always)]
     pub fn is(&self, pool: &Pool) -> bool {
-        self.pool == Some(pool.id())
+        self.pool.get() == Some(pool.id())
     }
 
     /// Takes to `pool`, once no buffer of another is in the ring.
@@ -37,7 +38,7 @@ impl Supply {
     /// [`Kind::Usage`] if the card cannot reach its memory, [`Kind::Gone`] if
     /// the card was closed.
     #[cold]
-    pub fn adopt(&mut self, pool: &Pool) -> Result<()> {
+    pub fn adopt(&self, pool: &Pool) -> Result<()> {
         let Some(card) = self.card.upgrade() else {
             return Err(Error::new(Kind::Gone, "the card of this queue was closed; open it again"));
         };
@@ -48,12 +49,12 @@ impl Supply {
             );
             return Err(Error::new(Kind::Usage, text));
         }
-        self.pool = Some(pool.id());
+        self.pool.set(Some(pool.id()));
         Ok(())
     }
 
     /// Forgets the pool: the ring has no buffers any more.
-    pub fn end(&mut self) {
-        self.pool = None;
+    pub fn end(&self) {
+        self.pool.set(None);
     }
 }

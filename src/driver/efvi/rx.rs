@@ -340,10 +340,6 @@ impl Slots for RxQueue {
         &self.stock
     }
 
-    fn stock_mut(&mut self) -> &mut Stock {
-        &mut self.stock
-    }
-
     fn slots(&self) -> u32 {
         self.buffers.len()
     }

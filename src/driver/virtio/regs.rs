@@ -12,10 +12,10 @@ pub struct Reg {
     pub width: u8,
 }
 
-/// Declares registers, one a line: `NAME = offset, width in bits`.
+/// Declares registers, one a line: `NAME = offset, width in bits, "what"`.
 macro_rules! registers {
-    ($($(#[$doc:meta])* $name:ident = $offset:literal, $bits:literal;)*) => {
-        $($(#[$doc])* pub const $name: Reg =
+    ($($name:ident = $offset:literal, $bits:literal, $doc:literal;)*) => {
+        $(#[doc = $doc] pub const $name: Reg =
             Reg { name: stringify!($name), offset: $offset, width: $bits / 8 };)*
     };
 }
@@ -25,44 +25,25 @@ pub mod common {
     use super::Reg;
 
     registers! {
-        /// Which 32 of the device's features are shown.
-        DEVICE_FEATURE_SELECT = 0, 32;
-        /// Features that the device offers.
-        DEVICE_FEATURE = 4, 32;
-        /// Which 32 of the driver's features are written.
-        DRIVER_FEATURE_SELECT = 8, 32;
-        /// Features that the driver takes.
-        DRIVER_FEATURE = 12, 32;
-        /// Vector of configuration changes.
-        CONFIG_MSIX_VECTOR = 16, 16;
-        /// Queues that the device has.
-        NUM_QUEUES = 18, 16;
-        /// How far the driver has come.
-        DEVICE_STATUS = 20, 8;
-        /// Changes with the device's configuration.
-        CONFIG_GENERATION = 21, 8;
-        /// Which queue the following are of.
-        QUEUE_SELECT = 22, 16;
-        /// Its size: the most on reset.
-        QUEUE_SIZE = 24, 16;
-        /// Its vector.
-        QUEUE_MSIX_VECTOR = 26, 16;
-        /// Whether it is on.
-        QUEUE_ENABLE = 28, 16;
-        /// Its place among the notifications.
-        QUEUE_NOTIFY_OFF = 30, 16;
-        /// Its descriptors, low half.
-        QUEUE_DESC_LO = 32, 32;
-        /// High half.
-        QUEUE_DESC_HI = 36, 32;
-        /// What the driver writes, low half.
-        QUEUE_DRIVER_LO = 40, 32;
-        /// High half.
-        QUEUE_DRIVER_HI = 44, 32;
-        /// What the device writes, low half.
-        QUEUE_DEVICE_LO = 48, 32;
-        /// High half.
-        QUEUE_DEVICE_HI = 52, 32;
+        DEVICE_FEATURE_SELECT = 0, 32,  "Which 32 of the device's features are shown.";
+        DEVICE_FEATURE        = 4, 32,  "Features that the device offers.";
+        DRIVER_FEATURE_SELECT = 8, 32,  "Which 32 of the driver's features are written.";
+        DRIVER_FEATURE        = 12, 32, "Features that the driver takes.";
+        CONFIG_MSIX_VECTOR    = 16, 16, "Vector of configuration changes.";
+        NUM_QUEUES            = 18, 16, "Queues that the device has.";
+        DEVICE_STATUS         = 20, 8,  "How far the driver has come.";
+        CONFIG_GENERATION     = 21, 8,  "Changes with the device's configuration.";
+        QUEUE_SELECT          = 22, 16, "Which queue the following are of.";
+        QUEUE_SIZE            = 24, 16, "Its size: the most on reset.";
+        QUEUE_MSIX_VECTOR     = 26, 16, "Its vector.";
+        QUEUE_ENABLE          = 28, 16, "Whether it is on.";
+        QUEUE_NOTIFY_OFF      = 30, 16, "Its place among the notifications.";
+        QUEUE_DESC_LO         = 32, 32, "Its descriptors, low half.";
+        QUEUE_DESC_HI         = 36, 32, "High half.";
+        QUEUE_DRIVER_LO       = 40, 32, "What the driver writes, low half.";
+        QUEUE_DRIVER_HI       = 44, 32, "High half.";
+        QUEUE_DEVICE_LO       = 48, 32, "What the device writes, low half.";
+        QUEUE_DEVICE_HI       = 52, 32, "High half.";
     }
 }
 
@@ -71,16 +52,11 @@ pub mod net {
     use super::Reg;
 
     registers! {
-        /// Its address, bytes 0 to 3.
-        MAC_LO = 0, 32;
-        /// Bytes 4 and 5.
-        MAC_HI = 4, 16;
-        /// Its link.
-        STATUS = 6, 16;
-        /// Pairs of queues it can have.
-        MAX_VIRTQUEUE_PAIRS = 8, 16;
-        /// Speed in Mbit/s, all ones if not known.
-        SPEED = 12, 32;
+        MAC_LO              = 0, 32,  "Its address, bytes 0 to 3.";
+        MAC_HI              = 4, 16,  "Bytes 4 and 5.";
+        STATUS              = 6, 16,  "Its link.";
+        MAX_VIRTQUEUE_PAIRS = 8, 16,  "Pairs of queues it can have.";
+        SPEED               = 12, 32, "Speed in Mbit/s, all ones if not known.";
     }
 
     /// The link is up, in STATUS.

@@ -224,10 +224,6 @@ impl<F: Virtqueue> Slots for Queue<F> {
         &self.stock
     }
 
-    fn stock_mut(&mut self) -> &mut Stock {
-        &mut self.stock
-    }
-
     fn slots(&self) -> u32 {
         self.ring.len()
     }
