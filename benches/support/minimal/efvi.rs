@@ -19,7 +19,7 @@ pub struct Minimal {
     tx: *const AtomicU64,
     rx_events: *const AtomicU64,
     tx_events: *const AtomicU64,
-    buffers: Box<Buffers>,
+    buffers: Buffers,
     next_rx: u32,
     next_rx_event: u32,
     next_tx: u32,
@@ -71,7 +71,7 @@ fn minimal_rx(m: &mut Minimal) -> usize {
             slot.store(EMPTY, Ordering::Relaxed);
             m.next_rx_event = m.next_rx_event.wrapping_add(1);
             let at = (m.next_rx & MASK) as usize;
-            let address = m.buffers.receive(n, at, (event & 0x3fff) as u32 - PREFIX);
+            let address = m.buffers.receive(n, at, (event & 0x3fff) as u16 - PREFIX as u16);
             (*m.rx.add(at)).store(address | (BUFFER_SIZE as u64) << 48, Ordering::Relaxed);
             m.next_rx = m.next_rx.wrapping_add(1);
             n += 1;

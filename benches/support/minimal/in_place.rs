@@ -48,7 +48,7 @@ pub struct Minimal<W> {
     device: [Ring; 2],
     rx: *const [AtomicU64; 2],
     tx: *const [AtomicU64; 2],
-    buffers: Box<Buffers>,
+    buffers: Buffers,
     next_rx: u32,
     next_tx: u32,
     clean_tx: u32,
@@ -82,7 +82,7 @@ fn minimal_rx<W: Words>(m: &mut Minimal<W>) -> usize {
             if status & W::DONE == 0 {
                 break;
             }
-            let address = m.buffers.receive(n, slot, (status >> W::LENGTH) as u16 as u32);
+            let address = m.buffers.receive(n, slot, (status >> W::LENGTH) as u16);
             descriptor[0].store(address, Ordering::Relaxed);
             descriptor[1].store(0, Ordering::Relaxed);
         }

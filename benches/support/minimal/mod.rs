@@ -28,16 +28,17 @@ const SIZE: usize = RING as usize;
 const BUFFERS: usize = 2048;
 
 /// The buffers of a loop: those of its rings by slot, those that it holds, and
-/// those that are free.
+/// those that are free. A part of the loop's own value: then the compiler knows
+/// that no buffer number is written over `top`, and keeps that in a register.
 struct Buffers {
     base: *mut u8,
     iova: u64,
-    rx: [u32; SIZE],
-    tx: [u32; SIZE],
-    free: [u32; BUFFERS],
+    rx: Vec<u32>,
+    tx: Vec<u32>,
+    free: Vec<u32>,
     top: usize,
     /// Buffer and length.
-    held: [(u32, u32); 64],
+    held: [(u32, u16); 64],
     count: usize,
     burst: usize,
     _arena: Arc<Arena>,
@@ -45,21 +46,21 @@ struct Buffers {
 
 impl Buffers {
     /// The first are in the receive ring, slot by slot.
-    fn new(burst: usize) -> Box<Buffers> {
+    fn new(burst: usize) -> Buffers {
         let arena = Arena::new(BUFFERS * BUFFER_SIZE, Addressing::Translated).expect("4 MiB");
         assert!(burst <= 64);
-        Box::new(Buffers {
+        Buffers {
             base: arena.as_ptr().as_ptr(),
             iova: arena.iova(0),
-            rx: std::array::from_fn(|slot| slot as u32),
-            tx: [0; SIZE],
-            free: std::array::from_fn(|n| (BUFFERS - 1 - n) as u32),
+            rx: (0..u32::from(RING)).collect(),
+            tx: vec![0; SIZE],
+            free: (0..BUFFERS as u32).rev().collect(),
             top: BUFFERS - SIZE,
             held: [(0, 0); 64],
             count: 0,
             burst,
             _arena: arena,
-        })
+        }
     }
 
     fn address(&self, buffer: u32) -> u64 {
@@ -73,7 +74,7 @@ impl Buffers {
     /// `n` is below the burst, `slot` in the ring, and a buffer free: there are
     /// more than both rings and a burst take.
     #[inline(always)]
-    unsafe fn receive(&mut self, n: usize, slot: usize, length: u32) -> u64 {
+    unsafe fn receive(&mut self, n: usize, slot: usize, length: u16) -> u64 {
         // SAFETY: the caller's.
         unsafe {
             let buffer = self.rx.get_unchecked_mut(slot);
@@ -99,7 +100,7 @@ impl Buffers {
     /// # Safety
     /// As [`Buffers::receive`].
     #[inline(always)]
-    unsafe fn send(&mut self, n: usize, slot: usize) -> (u32, u32) {
+    unsafe fn send(&mut self, n: usize, slot: usize) -> (u32, u16) {
         // SAFETY: the caller's.
         unsafe {
             let (buffer, length) = *self.held.get_unchecked(n);

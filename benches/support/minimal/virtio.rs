@@ -37,7 +37,7 @@ pub struct Minimal {
     device: [Ring; 2],
     rx: Queue,
     tx: Queue,
-    buffers: Box<Buffers>,
+    buffers: Buffers,
     next_rx: u32,
     next_tx: u32,
     clean_tx: u32,
@@ -82,7 +82,7 @@ fn minimal_rx(m: &mut Minimal) -> usize {
             let slot = (m.next_rx & MASK) as usize;
             let entry = (*used.add(slot)).load(Ordering::Relaxed);
             let length = (entry >> 32) as u32 - HEADER;
-            let address = m.buffers.receive(n, (entry as u32 & MASK) as usize, length);
+            let address = m.buffers.receive(n, (entry as u32 & MASK) as usize, length as u16);
             (*descriptors.add(slot))[0].store(address, Ordering::Relaxed);
             m.next_rx = m.next_rx.wrapping_add(1);
             n += 1;
@@ -121,7 +121,7 @@ fn minimal_tx(m: &mut Minimal) -> usize {
                 .write_unaligned([0; HEADER as usize]);
             let descriptor = &*descriptors.add(slot);
             descriptor[0].store(m.buffers.address(buffer), Ordering::Relaxed);
-            descriptor[1].store(u64::from(length + HEADER), Ordering::Relaxed);
+            descriptor[1].store(u64::from(u32::from(length) + HEADER), Ordering::Relaxed);
             m.next_tx = m.next_tx.wrapping_add(1);
         }
         (*available.sub(1)).store(m.next_tx as u16, Ordering::Release);
