@@ -412,6 +412,8 @@ pub struct OddFrame {
     pub parts: usize,
     /// Bytes, without a tag that is to be inserted.
     pub total: u32,
+    /// Bytes of that tag, or 0.
+    pub tag: u32,
     /// What is to be done with it.
     pub offload: Option<Offload>,
 }
@@ -495,7 +497,7 @@ pub trait Sends {
         if parts > what.parts as usize {
             return Err(self.refuse(batch, from, parts, Anomaly::BadChain));
         }
-        Ok(OddFrame { parts, total, offload })
+        Ok(OddFrame { parts, total, tag, offload })
     }
 
     /// Counts and drops a frame of `parts` entries that cannot be sent.

@@ -184,7 +184,7 @@ impl<F: TxFormat> Sends for Queue<F> {
     #[cold]
     #[inline(never)]
     fn send_odd(&mut self, batch: &mut Batch<'_>, from: usize) -> Sent {
-        let OddFrame { parts, total, offload } = match self.odd_frame(batch, from, Self::SENDABLE) {
+        let OddFrame { parts, total, offload, .. } = match self.odd_frame(batch, from, Self::SENDABLE) {
             Ok(frame) => frame,
             Err(refused) => return refused,
         };

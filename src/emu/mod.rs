@@ -77,10 +77,10 @@ pub type Picos = u64;
 
 /// A device model: one emulated PCI function of some card family.
 ///
-/// Whoever attaches it (a thread of this process, a vfio-user client, a program
-/// whose register accesses are trapped) does so through a [`Card`], which keeps
-/// the time, and calls `read` and `write` for registers and `step` as often as
-/// it can, unless the card is dead.
+/// A thread of this process, a vfio-user client, or a program whose register
+/// accesses are trapped attaches it through a [`Card`], which keeps the time, and
+/// calls `read` and `write` for registers and `step` as often as it can, unless the
+/// card is dead.
 pub trait Model: Send {
     /// What it has in common with all models.
     fn board(&self) -> &Board;

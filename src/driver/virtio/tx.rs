@@ -21,7 +21,7 @@ use super::stats::Counters;
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, Region};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::{Buffers, Ring};
-use crate::driver::slots::{BARE, OddFrame, Pending, Sendable, Sends, Sent, TAG};
+use crate::driver::slots::{BARE, OddFrame, Pending, Sendable, Sends, Sent};
 use crate::driver::tally::Anomaly;
 use crate::net::Sum;
 use crate::pci::Function;
@@ -100,14 +100,15 @@ impl<F: Virtqueue> Queue<F> {
         (position & (self.ring.len() - 1)) as usize
     }
 
-    /// The header that asks for what of `offload` the device can do; the rest
-    /// is done here. `None` if it does not fit the frame.
+    /// The header that asks for what of `offload`, with its tag of `tag` bytes, the
+    /// device can do; the rest is done here. `None` if it does not fit the frame.
     fn header_for(
         &self,
         batch: &mut Batch<'_>,
         from: usize,
         parts: usize,
         offload: Offload,
+        tag: u16,
     ) -> Option<[u8; HEADER as usize]> {
         let (l3, l4) = (usize::from(offload.l2_len), usize::from(offload.l2_len) + usize::from(offload.l3_len));
         if offload.ip_checksum && !offload.ipv6 {
@@ -116,14 +117,13 @@ impl<F: Virtqueue> Queue<F> {
             let sum = !Sum::of(header).fold();
             header[10..12].copy_from_slice(&sum.to_be_bytes());
         }
-        let tag = offload.vlan.map_or(0, |_| 4);
         let header = match offload.l4_checksum {
             None => header::PLAIN,
             Some(l4_kind @ (L4::Tcp | L4::Udp)) => {
                 let field = if l4_kind == L4::Tcp { 16 } else { 6 };
                 batch.frame(from).get(l4 + field..l4 + field + 2)?;
                 if self.checksums {
-                    header::with_checksum((l4 + tag) as u16, field as u16)
+                    header::with_checksum(l4 as u16 + tag, field as u16)
                 } else {
                     fill_checksum(batch, from, parts, l4, field, l4_kind == L4::Udp);
                     header::PLAIN
@@ -313,7 +313,7 @@ impl<F: Virtqueue> Sends for Queue<F> {
     fn send_odd(&mut self, batch: &mut Batch<'_>, from: usize) -> Sent {
         let longest = self.ring.len() - 1;
         let what = Sendable { min: MIN_FRAME, max: u32::from(super::MAX_FRAME), parts: longest, pads: false };
-        let OddFrame { parts, total, offload } = match self.odd_frame(batch, from, what) {
+        let OddFrame { parts, total, tag, offload } = match self.odd_frame(batch, from, what) {
             Ok(frame) => frame,
             Err(refused) => return refused,
         };
@@ -321,13 +321,12 @@ impl<F: Virtqueue> Sends for Queue<F> {
             return Sent::Waits;
         }
         let asked = match offload {
-            Some(offload) => self.header_for(batch, from, parts, offload),
+            Some(offload) => self.header_for(batch, from, parts, offload, tag as u16),
             None => Some(header::PLAIN),
         };
         let Some(asked) = asked else {
             return self.refuse(batch, from, parts, Anomaly::BadLength);
         };
-        let tag = if offload.is_some_and(|offload| offload.vlan.is_some()) { TAG } else { 0 };
 
         let first = self.pending.next;
         let slot = self.headers.at(first);

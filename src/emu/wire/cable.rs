@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   /dev/shm/bmnic-cable-NAME        byte-range locks (open file description)
-//!   0     magic, version, size       0  held by whoever has end 0
-//!   64    end 0: generation, pid     1  held by whoever has end 1
+//!   0     magic, version, size       0  held by the process at end 0
+//!   64    end 0: generation, pid     1  held by the process at end 1
 //!   128   end 1: generation, pid     2  held while an end comes or goes
 //!   4096  lane 0: end 0 -> end 1
 //!   ...   lane 1: end 1 -> end 0
@@ -297,7 +297,7 @@ impl Wire for Cable {
 impl Drop for Cable {
     fn drop(&mut self) {
         Header(&self.map).generation(self.end).store(0, Ordering::Release);
-        // Without the door the file stays; whoever comes next takes it over.
+        // Without the door the file stays, and the next process takes it over.
         let Ok(_door) = Door::enter(&self.file, "") else { return };
         if matches!(sys::byte_is_locked(&self.file, 1 - self.end as u64), Ok(false)) {
             let _ = fs::remove_file(&self.path);

@@ -5,8 +5,8 @@
 //!                 <--peek--  [finish]          <-- in at IFACE
 //! ```
 //!
-//! With one end of a veth pair the port talks to whoever has the other end, a
-//! network namespace for one. The kernel's own stack sees the frames of IFACE
+//! With one end of a veth pair the port talks to the other end, in a network
+//! namespace for one. The kernel's own stack sees the frames of IFACE
 //! too, so IFACE should have no address. Offloads stay on at the other end:
 //! what they leave undone is [`finish`](super::finish)ed here.
 
