@@ -134,7 +134,7 @@ fn stamps_of_the_cards_tell_packets_apart_and_queues_are_merged_by_them() {
             let card = format!("emu:{model},wire=source:{card}");
             let words =
                 ["capture", file, "-i", &card, "--rxq", queues, "-c", "4000", "-d", "60s", "--json", "--strict"];
-            let output = bmnic(&words).output().unwrap();
+            let output = lenient(&words).output().unwrap();
             assert!(output.status.success(), "{}", text(&output.stderr));
             let document = document(&output);
             let stamps = &document["timestamps"];
@@ -245,20 +245,19 @@ fn a_loss_is_named_and_ends_with_its_own_code_unless_it_is_allowed() {
         let long = model.limits_frames;
         // Every other frame is too long for the port, whatever the machine does.
         let size = if long { "64/1518" } else { "64" };
-        let card = format!("emu:{model},wire=source:size={size}:rate=10k:count=400");
-        let words = ["capture", file, "-i", &card, "--max-frame", "100", "-d", "500ms", "--rxd", "4096", "--json"];
+        let card = format!("emu:{model},wire=source:size={size}:rate=10k");
+        let words = ["capture", file, "-i", &card, "--max-frame", "100", "-c", "100", "--rxd", "4096", "--json"];
         let output = bmnic(&words).output().unwrap();
         let document = document(&output);
         let (captured, lost) = (count(&document, "/captured"), count(&document, "/lost/total"));
-        // A few came before the rings took packets.
-        assert!((200..=400).contains(&(captured + lost)), "{document}");
+        assert_eq!(captured, 100, "{document}");
         assert_eq!(lost > 0, long, "{document}");
         assert_eq!(count(&document, "/lost/missed_by_card"), 0, "{document}");
         assert_eq!(output.status.code(), Some(if long { 3 } else { 0 }), "{document}");
         if long {
             let said = format!("{lost} of {} packets were lost", captured + lost);
             assert!(text(&output.stderr).contains(&said), "{}", text(&output.stderr));
-            assert!(bmnic(&[&words[..], &["--allow-loss", "60%"]].concat()).status().unwrap().success());
+            assert!(bmnic(&[&words[..], &["--allow-loss", "90%"]].concat()).status().unwrap().success());
         }
     }
 }
