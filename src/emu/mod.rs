@@ -26,7 +26,9 @@
 //! (all tests) treat the first as fatal.
 
 mod access;
+mod bnxt;
 mod board;
+mod bytes;
 mod card;
 mod config;
 mod dma;
@@ -49,6 +51,7 @@ mod spec;
 mod stages;
 mod transmit;
 mod tx_ring;
+mod unaided;
 pub mod vfio_user;
 mod violations;
 pub mod virtio;
