@@ -27,11 +27,21 @@ pub enum FaultKind {
     Nvm,
     /// A module that the card does not support is in its cage.
     Media,
+    /// The second half of a completion never comes.
+    Half,
+    /// A buffer is reported twice.
+    Opaque,
+    /// A doorbell is lost, and an event says so.
+    Doorbell,
+    /// The function may not receive everything.
+    Promiscuous,
+    /// Tags are taken off frames, whatever a driver asks for.
+    Vlan,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 9] = [
+    pub const ALL: [FaultKind; 14] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -41,6 +51,11 @@ impl FaultKind {
         FaultKind::Old,
         FaultKind::Nvm,
         FaultKind::Media,
+        FaultKind::Half,
+        FaultKind::Opaque,
+        FaultKind::Doorbell,
+        FaultKind::Promiscuous,
+        FaultKind::Vlan,
     ];
 
     /// Its name, as it is read and printed.
@@ -55,12 +70,26 @@ impl FaultKind {
             FaultKind::Old => "old",
             FaultKind::Nvm => "nvm",
             FaultKind::Media => "media",
+            FaultKind::Half => "half",
+            FaultKind::Opaque => "opaque",
+            FaultKind::Doorbell => "doorbell",
+            FaultKind::Promiscuous => "promiscuous",
+            FaultKind::Vlan => "vlan",
         }
     }
 
-    /// Whether it strikes single commands, and so can have a number.
+    /// Whether it strikes single commands, frames or doorbells, and so can have a
+    /// number.
     pub(super) fn counts(self) -> bool {
-        !matches!(self, FaultKind::Flood | FaultKind::Old | FaultKind::Nvm | FaultKind::Media)
+        !matches!(
+            self,
+            FaultKind::Flood
+                | FaultKind::Old
+                | FaultKind::Nvm
+                | FaultKind::Media
+                | FaultKind::Promiscuous
+                | FaultKind::Vlan
+        )
     }
 }
 
