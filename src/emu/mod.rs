@@ -27,6 +27,7 @@
 
 mod access;
 mod board;
+mod bytes;
 mod card;
 mod config;
 mod dma;

@@ -22,7 +22,6 @@
 //! and on Huntington a bug whose workaround sends event read pointers and
 //! timers through the transmit index's register.
 
-mod bytes;
 mod clock;
 mod ctpio;
 mod evq;
@@ -54,7 +53,7 @@ use self::rx::Receive;
 use self::stats::Statistics;
 use self::tx::Transmit;
 use super::wire::MAX_FRAME;
-use super::{Board, Model, RegisterFile};
+use super::{Board, Model, RegisterFile, bytes};
 use crate::dma::Iova;
 use crate::pci::Page;
 use std::sync::atomic::Ordering;
