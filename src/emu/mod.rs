@@ -26,6 +26,7 @@
 //! (all tests) treat the first as fatal.
 
 mod access;
+mod bnxt;
 mod board;
 mod bytes;
 mod card;
@@ -50,6 +51,7 @@ mod spec;
 mod stages;
 mod transmit;
 mod tx_ring;
+mod unaided;
 pub mod vfio_user;
 mod violations;
 pub mod virtio;
@@ -114,6 +116,15 @@ pub trait Model: Send {
     /// Pages of a BAR that hold nothing but plain memory and doorbells, which
     /// the model polls in `step`: an attachment may map them to the driver.
     fn doorbells(&self) -> Vec<DoorbellPage>;
+
+    /// A word of memory that stands for the register at `offset` of `bar` and is
+    /// its asker's alone, with the rest of its page; its number in the page. For
+    /// cards whose queues all store to one address: a model that polls one word for
+    /// them would see the last store only. None where each doorbell has a place of
+    /// its own, in [`Model::doorbells`].
+    fn lane(&mut self, _bar: u8, _offset: u64) -> Option<(Page, usize)> {
+        None
+    }
 
     /// Called now and then by an attachment that maps [`Model::doorbells`] to a
     /// driver: control bits in those pages may have been stored to.

@@ -16,8 +16,8 @@ use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::super::{Picos, StageLog, Stages};
 use super::evq::{self, CAN_MERGE};
-use super::offload::{self, Tso};
 use super::regs::{TX_DESC_UPD, TX_DESC_UPD_INDEX};
+use super::unaided::{self, Tso};
 use super::{Ef10, Ring, VIS, pio};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -253,9 +253,9 @@ impl Ef10 {
         } else if tso.mss != 0 {
             self.board.used.segmented += 1;
             self.board.used.tagged += u64::from(!tags.is_empty());
-            offload::tag(packet, tags);
+            unaided::tag(packet, tags);
             self.tx.out.segments.clear();
-            if offload::segments(packet, tso, &mut self.tx.out.segments, &mut self.tx.out.frames).is_none() {
+            if unaided::segments(packet, tso, &mut self.tx.out.segments, &mut self.tx.out.frames).is_none() {
                 self.board.violations.note("segmentation of a packet that is not TCP over IP");
                 self.complete(None);
                 return Next::Other;
@@ -264,10 +264,10 @@ impl Ef10 {
             return Next::Packet;
         } else {
             self.board.used.tagged += u64::from(!tags.is_empty());
-            offload::tag(packet, tags);
+            unaided::tag(packet, tags);
             if queue.ip || queue.transport {
                 self.board.used.summed += 1;
-                offload::checksums(packet, queue.ip, queue.transport);
+                unaided::checksums(packet, queue.ip, queue.transport);
             }
         }
         if packet.len() > MAX_FRAME {

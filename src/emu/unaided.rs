@@ -1,12 +1,11 @@
-//! What a frame gains on its way out: checksums, VLAN tags, or being cut into
-//! segments.
+//! What a frame gains on its way out of a card that finds the headers by itself:
+//! checksums, VLAN tags, or being cut into segments.
 //!
-//! The card finds the headers by itself: descriptors say what is wanted, not
-//! where. So checksums are made from nothing; whatever a driver left in the
-//! field does not count.
+//! Descriptors say what is wanted, not where. So checksums are made from nothing;
+//! whatever a driver left in the field does not count.
 
-use super::super::frame::{L3, L4, Parsed, sum};
-use super::super::segment::{self, Layout, Transport, fill_ip_checksum, fill_l4_checksum, insert_vlan};
+use super::frame::{L3, L4, Parsed, sum};
+use super::segment::{self, Layout, Transport, fill_ip_checksum, fill_l4_checksum, insert_vlan};
 use std::ops::Range;
 
 /// Segmentation, as two option descriptors ask for it (version 2).

@@ -1,0 +1,6 @@
+//! The emulated Broadcom NetXtreme-E.
+
+#![allow(dead_code)]
+
+mod chip;
+mod plane;
