@@ -26,7 +26,7 @@
 //! (all tests) treat the first as fatal.
 
 mod access;
-mod bnxt;
+pub mod bnxt;
 mod board;
 mod bytes;
 mod card;
@@ -176,7 +176,7 @@ fn bits(mut set: u128) -> impl Iterator<Item = u16> {
 }
 
 /// The cards of each family.
-const FAMILIES: [&[ModelInfo]; 4] = [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, virtio::MODELS];
+const FAMILIES: [&[ModelInfo]; 5] = [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, bnxt::MODELS, virtio::MODELS];
 
 /// All cards that can be emulated.
 pub fn models() -> impl Iterator<Item = &'static ModelInfo> {
