@@ -47,10 +47,13 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
     pin(&cpus[..1])?;
     let spec = spec(nic)?;
     // DPDK's threads and the handler may use it for as long as the process lives.
-    let machine: &'static Machine = Box::leak(Box::new(Machine::enter(Drive::Manual, std::slice::from_ref(&spec))?));
+    let mut machine = Machine::enter(Drive::Manual, std::slice::from_ref(&spec))?;
+    machine.overlook()?;
+    let machine: &'static Machine = Box::leak(Box::new(machine));
     Trap::install(machine)?;
     let address = machine.addresses().next().unwrap_or_default().to_string() + way.arguments;
-    let setup = compare::Setup { device: &address, cpu: cpus[0], vectors: way.vectors, ring: RING };
+    let setup =
+        compare::Setup { device: &address, cpu: cpus[0], vectors: way.vectors, ring: RING, tx_queue: nic.tx_queue };
     let mut dpdk = stepped(machine.engine(), Some(machine), || Dpdk::start(&setup))?;
     // It leaves the thread where DPDK wants it: there.
     pin(&cpus[..1])?;
