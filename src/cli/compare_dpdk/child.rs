@@ -77,6 +77,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
         bench: Bench::new(),
         other: cpus.get(1).copied(),
         least: way.least,
+        crowded: nic.crowded,
     };
     let traps = machine.traps();
     for line in io::stdin().lock().lines() {
@@ -137,6 +138,8 @@ struct Served<'a, 'p> {
     other: Option<usize>,
     /// Fewest frames that DPDK's path receives at a time.
     least: usize,
+    /// All queues of the cards have one doorbell.
+    crowded: bool,
 }
 
 impl Served<'_, '_> {
@@ -146,7 +149,7 @@ impl Served<'_, '_> {
         burst: usize,
         mut act: impl FnMut(&mut Bench, &mut dyn Turn, &Card<'_>) -> Result<R>,
     ) -> Result<Vec<Option<R>>> {
-        let [theirs, mine] = self.cards.map(|(engine, tap)| Card { engine, tap });
+        let [theirs, mine] = self.cards.map(|(engine, tap)| Card { engine, tap, crowded: self.crowded });
         let mut results = Vec::with_capacity(CONTENDERS);
         results.push(if burst >= self.least { Some(act(&mut self.bench, self.dpdk, &theirs)?) } else { None });
         for all_metadata in [false, true] {
