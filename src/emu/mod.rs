@@ -126,6 +126,10 @@ pub trait Model: Send {
         None
     }
 
+    /// A driver is going to store to [`DoorbellPage::crowded`] pages: of several stores
+    /// to one word the model sees the last, and concludes what it can of the others.
+    fn overlook(&mut self) {}
+
     /// Called now and then by an attachment that maps [`Model::doorbells`] to a
     /// driver: control bits in those pages may have been stored to.
     fn mapped(&mut self) {}
@@ -239,4 +243,7 @@ pub struct DoorbellPage {
     pub offset: u64,
     /// Its 1024 words.
     pub words: Page,
+    /// Several queues may store to one of them, so that who polls it can miss a
+    /// store. It is mapped only where that is asked for ([`Model::overlook`]).
+    pub crowded: bool,
 }
