@@ -59,7 +59,7 @@ pub mod wire;
 
 pub use board::{Board, Bus};
 pub use card::Card;
-pub use config::{CONFIG_SIZE, ConfigSpace, Effects};
+pub use config::{CONFIG_SIZE, ConfigSpace, Effects, Layout};
 pub use dma::Translation;
 pub use fault::{Fault, FaultKind};
 pub use in_process::{Access, Drive, Engine, Tap};
@@ -95,6 +95,11 @@ pub trait Model: Send {
     /// its id in byte 0; byte 1, which points to the next, is filled in.
     fn capabilities(&self) -> Vec<Vec<u8>> {
         Vec::new()
+    }
+
+    /// Where its capabilities are in configuration space.
+    fn layout(&self) -> Layout {
+        Layout::INTEL
     }
 
     /// A register read of `size` bytes (1, 2, 4 or 8), outside the MSI-X table.

@@ -21,8 +21,7 @@ pub const DELAY: Picos = 2_000_000_000;
 const NOT_READY: Picos = 3_000_000_000_000;
 
 /// Speeds in units of 100 Mbit/s, by the bit that stands for each.
-const SPEEDS: [(u16, u16); 7] =
-    [(1, 1), (3, 0x0a), (6, 0x64), (8, 0xfa), (9, 0x190), (10, 0x1f4), (11, 0x3e8)];
+const SPEEDS: [(u16, u16); 7] = [(1, 1), (3, 0x0a), (6, 0x64), (8, 0xfa), (9, 0x190), (10, 0x1f4), (11, 0x3e8)];
 /// The same for signals of four levels.
 const PAM4_SPEEDS: [(u16, u16); 3] = [(0, 0x1f4), (1, 0x3e8), (2, 0x7d0)];
 

@@ -1,7 +1,7 @@
 //! What an attachment sees of the card: its BARs, time, resets.
 
 use super::super::stages::StageLog;
-use super::super::{Board, DoorbellPage, Model, RegisterFile, Registers, Violations};
+use super::super::{Board, DoorbellPage, Layout, Model, RegisterFile, Registers, Violations};
 use super::{Bnxt, regs};
 use crate::pci::Page;
 
@@ -42,6 +42,10 @@ impl Model for Bnxt {
 
     fn board_mut(&mut self) -> &mut Board {
         &mut self.board
+    }
+
+    fn layout(&self) -> Layout {
+        self.kind.layout()
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {

@@ -1,6 +1,6 @@
 //! The cards of this family.
 
-use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
+use super::super::{Board, FaultKind, Layout, Model, ModelInfo, Profile};
 use super::chip::Chip;
 use super::{Bnxt, link};
 use crate::pci::Id;
@@ -59,8 +59,7 @@ static BCM57412: Kind = p4(0x16d6, G1 | G10, Media::Sfp);
 static BCM57414: Kind = p4(0x16d7, G1 | G10 | G25, Media::Sfp);
 static BCM57416: Kind = p4(0x16d8, M100 | G1 | G10, Media::BaseT);
 static BCM58802: Kind = Kind { short: true, ..p4(0xd802, G1 | G10 | G25, Media::Sfp) };
-static BCM57508: Kind =
-    p5(0x1750, Media::Qsfp, G10 | G25 | G40 | G50 | G100, PAM4_50 | PAM4_100 | PAM4_200);
+static BCM57508: Kind = p5(0x1750, Media::Qsfp, G10 | G25 | G40 | G50 | G100, PAM4_50 | PAM4_100 | PAM4_200);
 static BCM57504: Kind = p5(0x1751, Media::Sfp, G10 | G25 | G50, PAM4_50);
 static BCM57502: Kind = p5(0x1752, Media::Qsfp, G10 | G25 | G40 | G50 | G100, PAM4_50 | PAM4_100);
 
@@ -153,4 +152,50 @@ const fn model(
         speed: gigabits * 1_000_000_000,
     };
     ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, oui: [0x00, 0x0a, 0xf7], link_delay: link::DELAY, build }
+}
+
+/// Vital product data: name, part number, serial number.
+const VPD: &[u8] = b"\x82\x1b\x00Broadcom NetXtreme-E (bnxt)\x90\x13\x00PN\x08EMULATEDSN\x05 0001\x78";
+
+/// Configuration space as dumps of cards show it; the list of extended capabilities goes
+/// back at its end.
+const P4_LAYOUT: Layout = Layout {
+    power: 0x48,
+    vpd: Some((0x50, VPD)),
+    msi: 0x58,
+    msix: 0xa0,
+    pcie: 0xac,
+    // No soft reset, PME from D0, D3hot and D3cold.
+    power_can: 0xc803,
+    power_rest: 0x0008,
+    // Eight vectors, 64-bit addresses, no masking.
+    msi_can: 0x0086,
+    // 512 bytes, extended tags, function level reset; 8 GT/s x8; LTR, OBFF.
+    device: 0x1000_8da2,
+    link: 0x0004_0083,
+    device2: 0x0008_081f,
+    link_target: 1,
+    extended: &[
+        (0x100, 0x0001_0001),
+        (0x13c, 0x0001_0003),
+        (0x150, 0x0001_0004),
+        (0x160, 0x0001_0002),
+        (0x180, 0x0001_000b),
+        (0x1b0, 0x0001_0018),
+        (0x1b8, 0x0001_000e),
+        (0x230, 0x0001_0017),
+        (0x300, 0x0001_0019),
+        (0x200, 0x0001_001f),
+    ],
+    serial: [0xfe11_2233, 0x000a_f7ff],
+};
+
+/// The same, with a link of 16 GT/s x16.
+const P5_LAYOUT: Layout = Layout { link: 0x0004_0104, ..P4_LAYOUT };
+
+impl Kind {
+    /// Where the capabilities are in configuration space.
+    pub fn layout(&self) -> Layout {
+        if self.chip.p5() { P5_LAYOUT } else { P4_LAYOUT }
+    }
 }

@@ -48,9 +48,7 @@ pub fn configure(card: &mut Bnxt, request: &Request) -> Answer {
 
 pub fn configuration(card: &mut Bnxt, request: &Request) -> Answer {
     let state = card.plane.vnic(request.u32(0x14))?;
-    Ok(Reply::new(32)
-        .u16s(0x08, &[state.group, state.rss, state.cos, state.lb, state.mru])
-        .u32(0x14, state.flags))
+    Ok(Reply::new(32).u16s(0x08, &[state.group, state.rss, state.cos, state.lb, state.mru]).u32(0x14, state.flags))
 }
 
 /// VNIC_TPA_CFG: packets are not aggregated, whatever it says.

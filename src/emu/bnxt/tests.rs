@@ -1,0 +1,1 @@
+//! The model driven by hand.
