@@ -59,8 +59,6 @@ pub enum FaultKind {
     HotReset,
     /// Firmware asks whether the driver lives, and gives up if it does not.
     Echo,
-    /// The function may not receive what is not for it.
-    NoPromisc,
     /// The function has two multicast addresses.
     FewGroups,
     /// The function has no address.
@@ -73,11 +71,21 @@ pub enum FaultKind {
     PtpTaken,
     /// Frames are of the usual length at most.
     SmallMtu,
+    /// The second half of a completion never comes.
+    Half,
+    /// A buffer is reported twice.
+    Opaque,
+    /// A doorbell is lost, and an event says so.
+    Doorbell,
+    /// The function may not receive everything.
+    Promiscuous,
+    /// Tags are taken off frames, whatever a driver asks for.
+    Vlan,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 32] = [
+    pub const ALL: [FaultKind; 36] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -103,13 +111,17 @@ impl FaultKind {
         FaultKind::LinkHeld,
         FaultKind::HotReset,
         FaultKind::Echo,
-        FaultKind::NoPromisc,
         FaultKind::FewGroups,
         FaultKind::NoMac,
         FaultKind::MacLocked,
         FaultKind::NoNtuple,
         FaultKind::PtpTaken,
         FaultKind::SmallMtu,
+        FaultKind::Half,
+        FaultKind::Opaque,
+        FaultKind::Doorbell,
+        FaultKind::Promiscuous,
+        FaultKind::Vlan,
     ];
 
     /// Its name, as it is read and printed.
@@ -140,17 +152,22 @@ impl FaultKind {
             FaultKind::LinkHeld => "link-held",
             FaultKind::HotReset => "hot-reset",
             FaultKind::Echo => "echo",
-            FaultKind::NoPromisc => "no-promisc",
             FaultKind::FewGroups => "few-groups",
             FaultKind::NoMac => "no-mac",
             FaultKind::MacLocked => "mac-locked",
             FaultKind::NoNtuple => "no-ntuple",
             FaultKind::PtpTaken => "ptp-taken",
             FaultKind::SmallMtu => "small-mtu",
+            FaultKind::Half => "half",
+            FaultKind::Opaque => "opaque",
+            FaultKind::Doorbell => "doorbell",
+            FaultKind::Promiscuous => "promiscuous",
+            FaultKind::Vlan => "vlan",
         }
     }
 
-    /// Whether it strikes single commands, and so can have a number.
+    /// Whether it strikes single commands, frames or doorbells, and so can have a
+    /// number.
     pub(super) fn counts(self) -> bool {
         let single = [
             FaultKind::Timeout,
@@ -159,6 +176,9 @@ impl FaultKind {
             FaultKind::Short,
             FaultKind::Error,
             FaultKind::Busy,
+            FaultKind::Half,
+            FaultKind::Opaque,
+            FaultKind::Doorbell,
         ];
         single.contains(&self)
     }

@@ -111,8 +111,13 @@ impl Bnxt {
 
     /// Tells the driver of something, if it has asked for that.
     fn notify(&mut self, id: u16, data1: u32, data2: u32) {
-        if self.function.wants(id) {
-            self.plane.post_async(&mut self.board, AsyncEvent { id, data1, data2 });
+        self.tell(AsyncEvent { id, data1, data2, ..AsyncEvent::default() });
+    }
+
+    /// The same, where there is more to say.
+    fn tell(&mut self, event: AsyncEvent) {
+        if self.function.wants(event.id) {
+            self.plane.post_async(&mut self.board, event);
         }
     }
 }
