@@ -61,6 +61,8 @@ pub enum FaultKind {
     Echo,
     /// The function has two multicast addresses.
     FewGroups,
+    /// The first queue of the scheduler is none that a NIC may use.
+    FarQueue,
     /// The function has no address.
     NoMac,
     /// The function may have no address but its own.
@@ -85,7 +87,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 36] = [
+    pub const ALL: [FaultKind; 37] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -112,6 +114,7 @@ impl FaultKind {
         FaultKind::HotReset,
         FaultKind::Echo,
         FaultKind::FewGroups,
+        FaultKind::FarQueue,
         FaultKind::NoMac,
         FaultKind::MacLocked,
         FaultKind::NoNtuple,
@@ -153,6 +156,7 @@ impl FaultKind {
             FaultKind::HotReset => "hot-reset",
             FaultKind::Echo => "echo",
             FaultKind::FewGroups => "few-groups",
+            FaultKind::FarQueue => "far-queue",
             FaultKind::NoMac => "no-mac",
             FaultKind::MacLocked => "mac-locked",
             FaultKind::NoNtuple => "no-ntuple",

@@ -95,9 +95,9 @@ impl Bnxt {
     /// What belongs to the function is gone: rings, reservations, filters, the
     /// driver's registration, the contexts' memory. The port stays as it is.
     fn drop_function(&mut self) {
+        self.function = Function::new(self.kind, &self.board);
         self.plane.reset(&mut self.board);
         self.plane.set_queues(&self.function.queues());
-        self.function = Function::new(self.kind, &self.board);
         self.store.release();
     }
 

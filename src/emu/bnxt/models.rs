@@ -94,6 +94,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Promiscuous,
     FaultKind::Vlan,
     FaultKind::FewGroups,
+    FaultKind::FarQueue,
     FaultKind::NoMac,
     FaultKind::MacLocked,
     FaultKind::NoNtuple,
