@@ -237,7 +237,7 @@ impl Bnxt {
     /// goes with one that is too long.
     fn fetch(&mut self) -> Option<(Request, bool)> {
         let mut window: Vec<u8> = (0..WINDOW as u32 / 4)
-            .flat_map(|word| self.registers.peek(regs::HWRM_REQUEST.nth(word)).to_le_bytes())
+            .flat_map(|word| self.registers.peek(regs::HWRM_WINDOW.nth(word)).to_le_bytes())
             .collect();
         if u16_at(&window, 2) != SHORT {
             window.truncate(fw::known_length(u16_at(&window, 0)));
