@@ -7,7 +7,7 @@ use crate::emu::{Engine, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Histogram, Idle, Ticks, quiet};
 use crate::sys;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -35,11 +35,18 @@ pub struct Card<'a> {
     pub engine: &'a Engine,
     /// Counts what it received.
     pub tap: &'a Tap,
+    /// All its queues have one doorbell, so it has to see what was stored there by a
+    /// receive before the next send.
+    pub crowded: bool,
 }
 
 impl Card<'_> {
-    /// Lets the card receive `frames` and send for as long.
+    /// Lets the card receive `frames` and send for as long; of none, it only looks at
+    /// its doorbells.
     fn play(&self, frames: usize) {
+        if frames == 0 {
+            self.engine.step();
+        }
         for _ in 0..frames {
             self.engine.advance(GAP);
             self.engine.step();
@@ -128,13 +135,15 @@ impl Bench {
         let bursts = PACKETS / burst;
         let before = self.probe.is_quiet(&self.clock);
         match stage {
-            Stage::Hot => self.time(contender, burst, bursts, || {
-                card.play(burst);
+            Stage::Hot => self.time(contender, burst, bursts, card.crowded, |frames| {
+                card.play(frames);
                 true
             }),
-            Stage::LockStep(cpu) => {
-                together(cpu, || card.play(burst), |baton| self.time(contender, burst, bursts, || baton.lend()))
-            }
+            Stage::LockStep(cpu) => together(
+                cpu,
+                |frames| card.play(frames),
+                |baton| self.time(contender, burst, bursts, card.crowded, |frames| baton.lend(frames)),
+            ),
         }?;
         let after = self.probe.is_quiet(&self.clock);
         let [rx, tx] = &mut self.samples;
@@ -147,25 +156,33 @@ impl Bench {
         contender: &mut impl Contender,
         burst: usize,
         bursts: usize,
-        mut play: impl FnMut() -> bool,
+        crowded: bool,
+        mut play: impl FnMut(usize) -> bool,
     ) -> Result<()> {
         self.samples.iter_mut().for_each(Vec::clear);
         drain(contender);
         let (mut missed, mut warm) = (0, WARM / burst);
         while self.samples[0].len() < bursts {
-            if !play() {
+            if !play(burst) {
                 return Err(not_running());
             }
             let start = self.clock.now_ordered();
             let received = contender.receive(burst);
             let middle = self.clock.now_ordered();
+            let mut resumed = middle;
+            if crowded {
+                if !play(0) {
+                    return Err(not_running());
+                }
+                resumed = self.clock.now_ordered();
+            }
             let sent = contender.send();
             let end = self.clock.now_ordered();
             if warm > 0 {
                 warm -= 1;
             } else if received == burst && sent == burst {
                 self.samples[0].push(middle - start);
-                self.samples[1].push(end - middle);
+                self.samples[1].push(end - resumed);
             } else {
                 missed += 1;
             }
@@ -184,6 +201,9 @@ impl Bench {
             card.play(burst);
             let mut received = 0;
             let took = steps.count(|| received = contender.receive(burst));
+            if card.crowded {
+                card.play(0);
+            }
             let sending = steps.count(|| {
                 contender.send();
             });
@@ -207,7 +227,10 @@ impl Bench {
         let mut times = Histogram::new();
         together(
             cpu,
-            || {
+            |frames| {
+                if frames == 0 {
+                    return card.play(0);
+                }
                 // The driver is polling by then.
                 let from = clock.now();
                 while clock.now() - from < clock.ticks(Duration::from_nanos(500)) {
@@ -220,7 +243,7 @@ impl Bench {
                     // A packet that is there already would take no time, and so would
                     // each after it, received while the card plays the next.
                     drain(contender);
-                    baton.pass(DRIVER, CARD);
+                    baton.start(1);
                     let mut idle = Idle::with_spins(1 << 20);
                     let mut received = contender.receive(32);
                     let deadline = clock.now() + clock.ticks(PATIENCE);
@@ -232,10 +255,10 @@ impl Bench {
                         received = contender.receive(32);
                     }
                     let end = clock.now_ordered();
-                    contender.send();
-                    if !baton.take(DRIVER) {
+                    if !baton.take(DRIVER) || (card.crowded && !baton.lend(0)) {
                         return Err(not_running());
                     }
+                    contender.send();
                     times.record(clock.ns(end.saturating_sub(started.load(Ordering::Acquire))));
                 }
                 Ok(())
@@ -271,18 +294,28 @@ const OVER: u32 = 2;
 
 /// One of two threads runs, the other waits.
 #[repr(align(128))]
-struct Baton(AtomicU32);
+struct Baton {
+    turn: AtomicU32,
+    /// Frames that the card is to play in its turn.
+    frames: AtomicUsize,
+}
 
 impl Baton {
     /// Gives the turn, unless it is over.
     fn pass(&self, from: u32, to: u32) {
         // What fails here is that the other has ended it.
-        let _ = self.0.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed);
+        let _ = self.turn.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed);
     }
 
-    /// Lets the card have its turn; false if it does not come back.
-    fn lend(&self) -> bool {
+    /// Gives the card its turn, to play so many frames.
+    fn start(&self, frames: usize) {
+        self.frames.store(frames, Ordering::Relaxed);
         self.pass(DRIVER, CARD);
+    }
+
+    /// The same, and waits for its end; false if it does not come.
+    fn lend(&self, frames: usize) -> bool {
+        self.start(frames);
         self.take(DRIVER)
     }
 
@@ -291,7 +324,7 @@ impl Baton {
         let deadline = sys::monotonic_raw_ns() + PATIENCE.as_nanos() as u64;
         let mut idle = Idle::with_spins(1 << 14);
         loop {
-            match self.0.load(Ordering::Acquire) {
+            match self.turn.load(Ordering::Acquire) {
                 turn if turn == mine => return true,
                 OVER => return false,
                 _ => idle.polled(0),
@@ -304,19 +337,19 @@ impl Baton {
 }
 
 /// Runs `card` on core `cpu` each time that `driver` passes the baton.
-fn together<R>(cpu: usize, card: impl Fn() + Sync, driver: impl FnOnce(&Baton) -> Result<R>) -> Result<R> {
-    let baton = Baton(AtomicU32::new(DRIVER));
+fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Baton) -> Result<R>) -> Result<R> {
+    let baton = Baton { turn: AtomicU32::new(DRIVER), frames: AtomicUsize::new(0) };
     thread::scope(|scope| {
         scope.spawn(|| {
             // Where it may not run there, it shares a core, and the noise shows.
             let _ = sys::set_affinity(&[cpu]);
             while baton.take(CARD) {
-                card();
+                card(baton.frames.load(Ordering::Relaxed));
                 baton.pass(CARD, DRIVER);
             }
         });
         let result = driver(&baton);
-        baton.0.store(OVER, Ordering::Release);
+        baton.turn.store(OVER, Ordering::Release);
         result
     })
 }

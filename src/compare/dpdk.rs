@@ -144,6 +144,8 @@ pub struct Setup<'a> {
     pub vectors: Option<u16>,
     /// Descriptors in each ring.
     pub ring: u16,
+    /// The transmit queue that is used; those before it only stand there.
+    pub tx_queue: u16,
 }
 
 /// A port of DPDK's with one receive and one transmit queue.
@@ -185,13 +187,13 @@ impl Dpdk {
         // SAFETY: DPDK has been started.
         let ports = unsafe { count() };
         log.explain(if ports == 1 { 0 } else { -libc::ENODEV }, "finding a driver for the card")?;
-        let fast_free = match configure(&library, FAST_FREE)? {
+        let fast_free = match configure(&library, FAST_FREE, setup)? {
             0 => true,
             // Not every driver has it; then it refuses.
-            _ => log.explain(configure(&library, 0)?, "configuring the port").map(|()| false)?,
+            _ => log.explain(configure(&library, 0, setup)?, "configuring the port").map(|()| false)?,
         };
-        log.explain(start_queues(&library, setup.ring)?, "setting up its queues")?;
-        let path = path(&library, &log)?;
+        log.explain(start_queues(&library, setup)?, "setting up its queues")?;
+        let path = path(&library, &log, setup.tx_queue)?;
 
         let row = library.symbol(c"rte_eth_fp_ops")?.cast::<u8>();
         // SAFETY: the symbol is an array of rows, this is port 0's; members are
@@ -205,14 +207,14 @@ impl Dpdk {
             // SAFETY: so are these declared (`eth_rx_burst_t`, `eth_tx_burst_t`).
             unsafe { mem::transmute::<*mut c_void, Burst>(function) }
         };
-        // SAFETY: `data` is an array with the queue of each number; 0 was set up.
-        let queue = |offset: usize| unsafe { member(offset).cast::<*mut c_void>().read() };
+        // SAFETY: `data` is an array with the queue of each number; these were set up.
+        let queue = |offset: usize, n: u16| unsafe { member(offset).cast::<*mut c_void>().add(n.into()).read() };
         let Abi { rx, rx_queues, tx, tx_queues } = *library.layout;
         Ok(Dpdk {
             rx: burst(rx),
-            rx_queue: queue(rx_queues),
+            rx_queue: queue(rx_queues, 0),
             tx: burst(tx),
-            tx_queue: queue(tx_queues),
+            tx_queue: queue(tx_queues, setup.tx_queue),
             free: function!(library, c"rte_pktmbuf_free_bulk", fn(*mut *mut c_void, c_uint) -> ()),
             stats: function!(library, c"rte_eth_stats_get", fn(u16, *mut u64) -> c_int),
             stop: function!(library, c"rte_eth_dev_stop", fn(u16) -> c_int),
@@ -302,15 +304,16 @@ fn init(library: &Library, setup: &Setup<'_>) -> c_int {
     unsafe { init(words.len() as c_int, words.as_mut_ptr()) }.min(0)
 }
 
-fn configure(library: &Library, tx_offloads: u64) -> Result<c_int> {
+fn configure(library: &Library, tx_offloads: u64, setup: &Setup<'_>) -> Result<c_int> {
     let configure = function!(library, c"rte_eth_dev_configure", fn(u16, u16, u16, *const u64) -> c_int);
     let mut conf = [0; CONF];
     conf[TX_OFFLOADS] = tx_offloads;
     // SAFETY: the configuration is zeroes of more than its size, but for one word.
-    Ok(unsafe { configure(0, 1, 1, conf.as_ptr()) })
+    Ok(unsafe { configure(0, 1, setup.tx_queue + 1, conf.as_ptr()) })
 }
 
-fn start_queues(library: &Library, ring: u16) -> Result<c_int> {
+fn start_queues(library: &Library, setup: &Setup<'_>) -> Result<c_int> {
+    let ring = setup.ring;
     let pool = function!(
         library,
         c"rte_pktmbuf_pool_create",
@@ -322,15 +325,16 @@ fn start_queues(library: &Library, ring: u16) -> Result<c_int> {
     let promiscuous = function!(library, c"rte_eth_promiscuous_enable", fn(u16) -> c_int);
     let start = function!(library, c"rte_eth_dev_start", fn(u16) -> c_int);
     // SAFETY: the name is a string; no configuration means the driver's own; the
-    // pool is checked before it is used. The port was configured with a queue each way.
+    // pool is checked before it is used. The port was configured with these queues.
     unsafe {
         let pool = pool(c"bmnic".as_ptr(), BUFFERS, CACHE, 0, ROOM, ANY_SOCKET);
         if pool.is_null() {
             return Ok(-libc::ENOMEM);
         }
+        let senders = || (0..=setup.tx_queue).map(|n| tx(0, n, ring, ANY_SOCKET, ptr::null()));
         let steps: [&dyn Fn() -> c_int; 4] = [
             &|| rx(0, 0, ring, ANY_SOCKET, ptr::null(), pool),
-            &|| tx(0, 0, ring, ANY_SOCKET, ptr::null()),
+            &|| senders().find(|&code| code != 0).unwrap_or(0),
             &|| start(0),
             // Some cards cannot, and receive all the same.
             &|| promiscuous(0).max(0),
@@ -340,21 +344,21 @@ fn start_queues(library: &Library, ring: u16) -> Result<c_int> {
 }
 
 /// The path that the driver took: as it answers, or else as it has logged.
-fn path(library: &Library, log: &Log) -> Result<String> {
+fn path(library: &Library, log: &Log, tx_queue: u16) -> Result<String> {
     type Mode = unsafe extern "C" fn(u16, u16, *mut [u8; 2048]) -> c_int;
-    let ask = |name: &CStr| -> Result<Option<String>> {
+    let ask = |name: &CStr, queue: u16| -> Result<Option<String>> {
         let symbol = library.symbol(name)?;
         // SAFETY: both are declared so; `struct rte_eth_burst_mode` is 8 bytes of
         // flags and 1024 of text.
         let mode = unsafe { mem::transmute::<*mut c_void, Mode>(symbol) };
         let mut answer = [0; 2048];
         // SAFETY: the port and the queue are there, the buffer is longer than the structure.
-        let code = unsafe { mode(0, 0, &raw mut answer) };
+        let code = unsafe { mode(0, queue, &raw mut answer) };
         let text = CStr::from_bytes_until_nul(&answer[8..]).unwrap_or_default().to_string_lossy().into_owned();
         Ok((code == 0 && !text.is_empty()).then_some(text))
     };
-    let rx = ask(c"rte_eth_rx_burst_mode_get")?;
-    let tx = ask(c"rte_eth_tx_burst_mode_get")?;
+    let rx = ask(c"rte_eth_rx_burst_mode_get", 0)?;
+    let tx = ask(c"rte_eth_tx_burst_mode_get", tx_queue)?;
     Ok(match (rx, tx) {
         (Some(rx), Some(tx)) => format!("rx {rx}, tx {tx}"),
         _ => said_of_paths(&log.read()),

@@ -9,7 +9,7 @@
 
 use super::board::{Board, Bus};
 use super::wire::Note;
-use super::{ConfigSpace, Model, Picos, Profile};
+use super::{ConfigSpace, Layout, Model, Picos, Profile};
 
 /// One emulated function.
 pub struct Card {
@@ -20,7 +20,7 @@ pub struct Card {
 impl Card {
     /// A model, powered on.
     pub fn new(model: Box<dyn Model>) -> Self {
-        let config = ConfigSpace::new(&model.board().profile, &model.capabilities());
+        let config = ConfigSpace::new(&model.board().profile, model.layout(), &model.capabilities());
         Self { model, config }
     }
 
@@ -102,6 +102,11 @@ impl Card {
                 }
             }
         }
+    }
+
+    /// Where its capabilities are.
+    pub fn layout(&self) -> &Layout {
+        self.config.layout()
     }
 
     /// Reads configuration space.

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The capabilities stand where Intel's cards have them, because DPDK reads the
-//! PCIe one at fixed offsets. Those of a vendor's own take MSI's place and the
-//! room between the others: a function that has them does without MSI.
+//! PCIe one at fixed offsets, unless a model has a [`Layout`] of its own. Those of a
+//! vendor's own take MSI's place and the room between the others: a function that has
+//! them does without MSI.
 
 use super::Profile;
 
@@ -17,21 +18,100 @@ pub const CONFIG_SIZE: usize = 4096;
 
 const COMMAND: usize = 0x04;
 const BAR: usize = 0x10;
-const POWER: usize = 0x40;
-const MSI: usize = 0x50;
-const MSIX: usize = 0x70;
-const PCIE: usize = 0xa0;
-const AER: usize = 0x100;
-const SERIAL: usize = 0x140;
+
+/// Where a function's capabilities stand, and what they say that differs.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Offsets of power management, MSI, MSI-X and PCIe, which are in the list in
+    /// this order.
+    pub power: u8,
+    /// See `power`.
+    pub msi: u8,
+    /// See `power`.
+    pub msix: u8,
+    /// See `power`.
+    pub pcie: u8,
+    /// Vital product data behind power management: where, and what.
+    pub vpd: Option<(u8, &'static [u8])>,
+    /// What power management can do, and how its control is at rest.
+    pub power_can: u16,
+    /// See `power_can`.
+    pub power_rest: u16,
+    /// Control of MSI at rest; with bit 8 vectors can be masked.
+    pub msi_can: u16,
+    /// PCIe: capabilities of the device, of the link, and more of the device's.
+    pub device: u32,
+    /// See `device`.
+    pub link: u32,
+    /// See `device`.
+    pub device2: u32,
+    /// Speed that the link is to have, as at rest.
+    pub link_target: u16,
+    /// Extended capabilities in the order of their list: offset, and word of id and
+    /// version. The first is error reporting, the second the serial number.
+    pub extended: &'static [(u16, u32)],
+    /// The serial number.
+    pub serial: [u32; 2],
+}
+
+impl Layout {
+    /// That of Intel's cards.
+    pub const INTEL: Layout = Layout {
+        power: 0x40,
+        msi: 0x50,
+        msix: 0x70,
+        pcie: 0xa0,
+        vpd: None,
+        // Version 3; D0 and D3hot, no soft reset.
+        power_can: 0x0003,
+        power_rest: 0x0008,
+        // 64-bit addresses and per-vector masking.
+        msi_can: 0x0180,
+        // Function level reset; 5 GT/s x8.
+        device: 0x1000_8cc2,
+        link: 0x0000_0482,
+        device2: 0x0000_001f,
+        link_target: 0,
+        extended: &[(0x100, 0x0001_0001), (0x140, 0x0001_0003)],
+        serial: [0xff11_2233, 0x001b_21ff],
+    };
+
+    /// Offset of MSI-X control.
+    pub fn msix_control(&self) -> u16 {
+        u16::from(self.msix) + 2
+    }
+
+    /// Offset of PCIe device control, in which [`FLR`] starts a reset.
+    pub fn device_control(&self) -> u16 {
+        u16::from(self.pcie) + 8
+    }
+
+    fn power(&self) -> usize {
+        self.power.into()
+    }
+
+    fn msi(&self) -> usize {
+        self.msi.into()
+    }
+
+    fn msix(&self) -> usize {
+        self.msix.into()
+    }
+
+    fn pcie(&self) -> usize {
+        self.pcie.into()
+    }
+}
 
 /// Bus master enable in the command register.
 const BUS_MASTER: u32 = 1 << 2;
 /// Initiate function level reset in PCIe device control.
-const FLR: u32 = 1 << 15;
+pub const FLR: u32 = 1 << 15;
 
 /// A function's configuration space: bytes, and which bits can be written.
 #[derive(Debug)]
 pub struct ConfigSpace {
+    layout: Layout,
     bytes: Box<[u8; CONFIG_SIZE]>,
     writable: Box<[u8; CONFIG_SIZE]>,
     initial: Box<[u8; CONFIG_SIZE]>,
@@ -54,9 +134,9 @@ impl ConfigSpace {
     ///
     /// # Panics
     /// If there is no room for them: models are built of constants.
-    pub fn new(profile: &Profile, vendor: &[Vec<u8>]) -> Self {
+    pub fn new(profile: &Profile, layout: Layout, vendor: &[Vec<u8>]) -> Self {
         let zeroes = || Box::new([0; CONFIG_SIZE]);
-        let mut space = Self { bytes: zeroes(), writable: zeroes(), initial: zeroes() };
+        let mut space = Self { layout, bytes: zeroes(), writable: zeroes(), initial: zeroes() };
         space.header(profile);
         space.capabilities(profile);
         space.vendor(vendor);
@@ -86,47 +166,67 @@ impl ConfigSpace {
         }
         self.put(0x2c, 2, u32::from(id.subsystem_vendor), 0);
         self.put(0x2e, 2, u32::from(id.subsystem), 0);
-        self.put(0x34, 1, POWER as u32, 0);
+        self.put(0x34, 1, self.layout.power.into(), 0);
         self.put(0x3c, 1, 0, 0xff);
         self.put(0x3d, 1, 1, 0);
     }
 
     fn capabilities(&mut self, profile: &Profile) {
-        // Power management 1.2; D0 and D3hot, no soft reset.
-        self.put(POWER, 4, 0x0003_0001 | (MSI as u32) << 8, 0);
-        self.put(POWER + 4, 2, 0x0008, 0x0003);
+        let layout = self.layout;
+        let (power, msi, msix, pcie) = (layout.power(), layout.msi(), layout.msix(), layout.pcie());
+        let next = |at: u8| u32::from(at) << 8;
 
-        // MSI with 64-bit addresses and per-vector masking.
-        self.put(MSI, 4, 0x0180_0005 | (MSIX as u32) << 8, 0x0071_0000);
-        self.put(MSI + 4, 4, 0, !3);
-        self.put(MSI + 8, 4, 0, !0);
-        self.put(MSI + 12, 2, 0, 0xffff);
-        self.put(MSI + 16, 4, 0, 1);
+        let behind = layout.vpd.map_or(layout.msi, |(at, _)| at);
+        self.put(power, 4, 0x01 | next(behind) | u32::from(layout.power_can) << 16, 0);
+        self.put(power + 4, 2, layout.power_rest.into(), 0x0003);
+
+        if let Some((at, _)) = layout.vpd {
+            // Address, which a read is started by, and data.
+            self.put(at.into(), 4, 0x03 | next(layout.msi), 0xffff_0000);
+            self.put(usize::from(at) + 4, 4, 0, !0);
+        }
+
+        let maskable = layout.msi_can & 0x100 != 0;
+        self.put(msi, 4, 0x05 | next(layout.msix) | u32::from(layout.msi_can) << 16, 0x0071_0000);
+        self.put(msi + 4, 4, 0, !3);
+        self.put(msi + 8, 4, 0, !0);
+        self.put(msi + 12, 2, 0, 0xffff);
+        if maskable {
+            self.put(msi + 16, 4, 0, 1);
+        }
 
         let (bar, table, pba) = profile.msix;
         let last = u32::from(profile.vectors.max(1) - 1);
-        self.put(MSIX, 4, 0x0000_0011 | (PCIE as u32) << 8 | last << 16, 0xc000_0000);
-        self.put(MSIX + 4, 4, table | u32::from(bar), 0);
-        self.put(MSIX + 8, 4, pba | u32::from(bar), 0);
+        self.put(msix, 4, 0x11 | next(layout.pcie) | last << 16, 0xc000_0000);
+        self.put(msix + 4, 4, table | u32::from(bar), 0);
+        self.put(msix + 8, 4, pba | u32::from(bar), 0);
 
-        // PCIe endpoint, version 2; function level reset; 5 GT/s x8.
-        self.put(PCIE, 4, 0x0002_0010, 0);
-        self.put(PCIE + 0x04, 4, 0x1000_8cc2, 0);
-        self.put(PCIE + 0x08, 2, 0x2810, 0x7fff);
-        self.put(PCIE + 0x0c, 4, 0x0000_0482, 0);
-        self.put(PCIE + 0x10, 2, 0, 0x00c3);
-        self.put(PCIE + 0x12, 2, 0x1082, 0);
-        self.put(PCIE + 0x24, 4, 0x0000_001f, 0);
-        self.put(PCIE + 0x28, 2, 0, 0x001f);
+        // PCIe endpoint, version 2; the link runs as fast and as wide as it can.
+        self.put(pcie, 4, 0x0002_0010, 0);
+        self.put(pcie + 0x04, 4, layout.device, 0);
+        self.put(pcie + 0x08, 2, 0x2810, 0x7fff);
+        self.put(pcie + 0x0c, 4, layout.link, 0);
+        self.put(pcie + 0x10, 2, 0, 0x00c3);
+        self.put(pcie + 0x12, 2, 0x1000 | layout.link & 0x3ff, 0);
+        self.put(pcie + 0x24, 4, layout.device2, 0);
+        self.put(pcie + 0x28, 2, 0, 0x001f);
+        if layout.link_target != 0 {
+            self.put(pcie + 0x30, 2, layout.link_target.into(), 0x000f);
+        }
 
+        let behind = layout.extended.iter().skip(1).map(|(at, _)| u32::from(*at)).chain([0]);
+        for (&(at, header), next) in layout.extended.iter().zip(behind) {
+            self.put(at.into(), 4, header | next << 20, 0);
+        }
         // Advanced error reporting: mask and severity words can be written.
-        self.put(AER, 4, 0x0001_0001 | (SERIAL as u32) << 20, 0);
-        self.put(AER + 0x08, 4, 0, 0x003f_f030);
-        self.put(AER + 0x0c, 4, 0x0006_2030, 0x003f_f030);
-        self.put(AER + 0x14, 4, 0x0000_2000, 0x0000_f1c1);
-        self.put(SERIAL, 4, 0x0001_0003, 0);
-        self.put(SERIAL + 4, 4, 0xff11_2233, 0);
-        self.put(SERIAL + 8, 4, 0x001b_21ff, 0);
+        if let [(aer, _), (serial, _), ..] = *layout.extended {
+            let (aer, serial) = (usize::from(aer), usize::from(serial));
+            self.put(aer + 0x08, 4, 0, 0x003f_f030);
+            self.put(aer + 0x0c, 4, 0x0006_2030, 0x003f_f030);
+            self.put(aer + 0x14, 4, 0x0000_2000, 0x0000_f1c1);
+            self.put(serial + 4, 4, layout.serial[0], 0);
+            self.put(serial + 8, 4, layout.serial[1], 0);
+        }
     }
 
     /// Hangs the vendor's capabilities into the list, behind power management.
@@ -134,10 +234,11 @@ impl ConfigSpace {
         if capabilities.is_empty() {
             return;
         }
-        self.bytes[MSI..MSIX].fill(0);
-        self.writable[MSI..MSIX].fill(0);
-        let mut gaps = [MSI..MSIX, MSIX + 12..PCIE, PCIE + 0x3c..AER];
-        let mut next = MSIX;
+        let (power, msi, msix, pcie) = (self.layout.power(), self.layout.msi(), self.layout.msix(), self.layout.pcie());
+        self.bytes[msi..msix].fill(0);
+        self.writable[msi..msix].fill(0);
+        let mut gaps = [msi..msix, msix + 12..pcie, pcie + 0x3c..0x100];
+        let mut next = msix;
         for capability in capabilities.iter().rev() {
             let gap = gaps.iter_mut().find(|gap| gap.len() >= capability.len());
             let gap = gap.expect("a model's capabilities fit");
@@ -147,7 +248,7 @@ impl ConfigSpace {
             self.bytes[at + 1] = next as u8;
             next = at;
         }
-        self.bytes[POWER + 1] = next as u8;
+        self.bytes[power + 1] = next as u8;
     }
 
     fn put(&mut self, offset: usize, size: usize, value: u32, writable: u32) {
@@ -179,18 +280,39 @@ impl ConfigSpace {
             self.bytes[at] = self.bytes[at] & !mask | byte & mask;
         }
         let touched = |at: usize| (start..start + size).contains(&at);
+        if let Some((at, content)) = self.layout.vpd.filter(|(at, _)| touched(usize::from(*at) + 3)) {
+            self.read_vpd(at.into(), content);
+        }
+        let (pcie, msix) = (self.layout.pcie(), self.layout.msix());
         // The bit that starts a reset reads as zero at all times.
-        let control = value.checked_shl(8 * start.saturating_sub(PCIE + 8) as u32).unwrap_or(0);
-        let reset = touched(PCIE + 9) && start >= PCIE + 8 && control & FLR != 0;
+        let control = value.checked_shl(8 * start.saturating_sub(pcie + 8) as u32).unwrap_or(0);
+        let reset = touched(pcie + 9) && start >= pcie + 8 && control & FLR != 0;
         if reset {
             self.reset();
         }
-        let msix = touched(MSIX + 3) || reset;
+        let msix_control = touched(msix + 3) || reset;
         Effects {
             bus_master: (self.bus_master() != master).then(|| self.bus_master()),
-            msix: msix.then(|| (self.bytes[MSIX + 3] & 0x80 != 0, self.bytes[MSIX + 3] & 0x40 != 0)),
+            msix: msix_control.then(|| (self.bytes[msix + 3] & 0x80 != 0, self.bytes[msix + 3] & 0x40 != 0)),
             reset,
         }
+    }
+
+    /// An address without the flag starts a read of vital product data, which the flag
+    /// ends; one with it would start a write, which the flag going ends, of nothing.
+    fn read_vpd(&mut self, at: usize, content: &[u8]) {
+        let address = u16::from_le_bytes([self.bytes[at + 2], self.bytes[at + 3]]);
+        self.bytes[at + 3] ^= 0x80;
+        if address & 0x8000 == 0 {
+            for (n, byte) in self.bytes[at + 4..at + 8].iter_mut().enumerate() {
+                *byte = content.get(usize::from(address) + n).copied().unwrap_or(0);
+            }
+        }
+    }
+
+    /// Where the capabilities are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Whether the function may reach memory.
@@ -222,13 +344,13 @@ mod tests {
     }
 
     fn space() -> ConfigSpace {
-        ConfigSpace::new(&profile(), &[])
+        ConfigSpace::new(&profile(), Layout::INTEL, &[])
     }
 
     #[test]
     fn a_vendors_capabilities_are_in_the_list_in_their_order() {
         let vendor: Vec<Vec<u8>> = [16, 16, 16, 20].iter().map(|len| vec![9; *len]).collect();
-        let space = ConfigSpace::new(&profile(), &vendor);
+        let space = ConfigSpace::new(&profile(), Layout::INTEL, &vendor);
         let mut found = Vec::new();
         let mut at = space.read(0x34, 1) as u16;
         while at != 0 {

@@ -27,6 +27,52 @@ pub enum FaultKind {
     Nvm,
     /// A module that the card does not support is in its cage.
     Media,
+    /// Firmware has no time for a command, but for the same one at a second try.
+    Busy,
+    /// Firmware says for ever that it is not ready, and is.
+    NotReady,
+    /// The contexts' memory is not ready for the first second.
+    StoreBusy,
+    /// Requests are of 128 bytes at most.
+    ShortRequests,
+    /// Firmware from before what is there of each resource could be asked.
+    OldResources,
+    /// Whatever is reserved is granted not at all.
+    NoResources,
+    /// The function is one of several of its port, and may not touch the link.
+    Npar,
+    /// A driver that does not know of partitions without VLANs is turned away.
+    Npar12,
+    /// The PHY cannot negotiate.
+    NoAutoneg,
+    /// The port is switched off.
+    PortDisabled,
+    /// The other port runs at a speed that excludes this one's.
+    OtherPort,
+    /// The other side wants FEC, and at power-on there is none here.
+    Fec,
+    /// There is no module in the cage.
+    NoModule,
+    /// Somebody else keeps the link up.
+    LinkHeld,
+    /// Firmware announces that it starts over, and does.
+    HotReset,
+    /// Firmware asks whether the driver lives, and gives up if it does not.
+    Echo,
+    /// The function has two multicast addresses.
+    FewGroups,
+    /// The first queue of the scheduler is none that a NIC may use.
+    FarQueue,
+    /// The function has no address.
+    NoMac,
+    /// The function may have no address but its own.
+    MacLocked,
+    /// Flows cannot be steered.
+    NoNtuple,
+    /// Another function has the clock.
+    PtpTaken,
+    /// Frames are of the usual length at most.
+    SmallMtu,
     /// The second half of a completion never comes.
     Half,
     /// A buffer is reported twice.
@@ -41,7 +87,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 14] = [
+    pub const ALL: [FaultKind; 37] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -51,6 +97,29 @@ impl FaultKind {
         FaultKind::Old,
         FaultKind::Nvm,
         FaultKind::Media,
+        FaultKind::Busy,
+        FaultKind::NotReady,
+        FaultKind::StoreBusy,
+        FaultKind::ShortRequests,
+        FaultKind::OldResources,
+        FaultKind::NoResources,
+        FaultKind::Npar,
+        FaultKind::Npar12,
+        FaultKind::NoAutoneg,
+        FaultKind::PortDisabled,
+        FaultKind::OtherPort,
+        FaultKind::Fec,
+        FaultKind::NoModule,
+        FaultKind::LinkHeld,
+        FaultKind::HotReset,
+        FaultKind::Echo,
+        FaultKind::FewGroups,
+        FaultKind::FarQueue,
+        FaultKind::NoMac,
+        FaultKind::MacLocked,
+        FaultKind::NoNtuple,
+        FaultKind::PtpTaken,
+        FaultKind::SmallMtu,
         FaultKind::Half,
         FaultKind::Opaque,
         FaultKind::Doorbell,
@@ -70,6 +139,29 @@ impl FaultKind {
             FaultKind::Old => "old",
             FaultKind::Nvm => "nvm",
             FaultKind::Media => "media",
+            FaultKind::Busy => "busy",
+            FaultKind::NotReady => "not-ready",
+            FaultKind::StoreBusy => "store-busy",
+            FaultKind::ShortRequests => "short-requests",
+            FaultKind::OldResources => "old-resources",
+            FaultKind::NoResources => "no-resources",
+            FaultKind::Npar => "npar",
+            FaultKind::Npar12 => "npar12",
+            FaultKind::NoAutoneg => "no-autoneg",
+            FaultKind::PortDisabled => "port-disabled",
+            FaultKind::OtherPort => "other-port",
+            FaultKind::Fec => "fec",
+            FaultKind::NoModule => "no-module",
+            FaultKind::LinkHeld => "link-held",
+            FaultKind::HotReset => "hot-reset",
+            FaultKind::Echo => "echo",
+            FaultKind::FewGroups => "few-groups",
+            FaultKind::FarQueue => "far-queue",
+            FaultKind::NoMac => "no-mac",
+            FaultKind::MacLocked => "mac-locked",
+            FaultKind::NoNtuple => "no-ntuple",
+            FaultKind::PtpTaken => "ptp-taken",
+            FaultKind::SmallMtu => "small-mtu",
             FaultKind::Half => "half",
             FaultKind::Opaque => "opaque",
             FaultKind::Doorbell => "doorbell",
@@ -81,15 +173,18 @@ impl FaultKind {
     /// Whether it strikes single commands, frames or doorbells, and so can have a
     /// number.
     pub(super) fn counts(self) -> bool {
-        !matches!(
-            self,
-            FaultKind::Flood
-                | FaultKind::Old
-                | FaultKind::Nvm
-                | FaultKind::Media
-                | FaultKind::Promiscuous
-                | FaultKind::Vlan
-        )
+        let single = [
+            FaultKind::Timeout,
+            FaultKind::Crash,
+            FaultKind::Opcode,
+            FaultKind::Short,
+            FaultKind::Error,
+            FaultKind::Busy,
+            FaultKind::Half,
+            FaultKind::Opaque,
+            FaultKind::Doorbell,
+        ];
+        single.contains(&self)
     }
 }
 

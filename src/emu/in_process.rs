@@ -18,7 +18,7 @@
 
 use super::offload::Used;
 use super::wire::{Counters, Note, Patch};
-use super::{Card, Picos, Spec, StageLog, Stages, build};
+use super::{Card, Picos, Spec, StageLog, Stages, build, config};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Bar, Doorbell, Function, Id, Registers};
@@ -368,6 +368,12 @@ impl Tap {
         self.port.with(|card, _| card.bus().interrupts.sent(vector)).unwrap_or(0)
     }
 
+    /// Takes all memory away from the card, as when a driver's process ends.
+    #[cfg(test)]
+    pub(super) fn unmap_all(&self) {
+        self.port.with(|card, _| card.bus().memory.clear());
+    }
+
     /// Starts or stops recording register accesses.
     pub fn trace(&self, on: bool) {
         self.port.tracing.store(on, Ordering::Relaxed);
@@ -480,7 +486,6 @@ impl Function for Slot {
 
     /// What the kernel does for VFIO: unmasks the vectors and turns MSI-X on.
     fn set_irqs(&self, fds: &[RawFd]) -> Result<()> {
-        const MSIX_CONTROL: u16 = 0x72;
         if fds.len() > usize::from(self.irq_vectors()) {
             let (asked, has) = (fds.len(), self.irq_vectors());
             return Err(Error::new(Kind::Unsupported, format!("{}: {asked} vectors asked, it has {has}", self.name())));
@@ -493,7 +498,7 @@ impl Function for Slot {
                 card.bus().interrupts.mask(vector, fd.is_none());
                 card.bus().interrupts.connect(vector, fd);
             }
-            card.config_write(MSIX_CONTROL, 2, if fds.is_empty() { 0 } else { 0x8000 });
+            card.config_write(card.layout().msix_control(), 2, if fds.is_empty() { 0 } else { 0x8000 });
         })
     }
 
@@ -502,8 +507,7 @@ impl Function for Slot {
     }
 
     fn reset(&self) -> Result<bool> {
-        const DEVICE_CONTROL: u16 = 0xa8;
-        self.config_write(DEVICE_CONTROL, 2, 0x8000).map(|()| true)
+        self.with(|card| card.config_write(card.layout().device_control(), 2, config::FLR)).map(|()| true)
     }
 
     /// Virtual time is moved on. Real time passes for all cards of the engine, and

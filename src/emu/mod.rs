@@ -26,7 +26,7 @@
 //! (all tests) treat the first as fatal.
 
 mod access;
-mod bnxt;
+pub mod bnxt;
 mod board;
 mod bytes;
 mod card;
@@ -59,7 +59,7 @@ pub mod wire;
 
 pub use board::{Board, Bus};
 pub use card::Card;
-pub use config::{CONFIG_SIZE, ConfigSpace, Effects};
+pub use config::{CONFIG_SIZE, ConfigSpace, Effects, Layout};
 pub use dma::Translation;
 pub use fault::{Fault, FaultKind};
 pub use in_process::{Access, Drive, Engine, Tap};
@@ -97,6 +97,11 @@ pub trait Model: Send {
         Vec::new()
     }
 
+    /// Where its capabilities are in configuration space.
+    fn layout(&self) -> Layout {
+        Layout::INTEL
+    }
+
     /// A register read of `size` bytes (1, 2, 4 or 8), outside the MSI-X table.
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64;
 
@@ -125,6 +130,10 @@ pub trait Model: Send {
     fn lane(&mut self, _bar: u8, _offset: u64) -> Option<(Page, usize)> {
         None
     }
+
+    /// A driver is going to store to [`DoorbellPage::crowded`] pages: of several stores
+    /// to one word the model sees the last, and concludes what it can of the others.
+    fn overlook(&mut self) {}
 
     /// Called now and then by an attachment that maps [`Model::doorbells`] to a
     /// driver: control bits in those pages may have been stored to.
@@ -176,7 +185,7 @@ fn bits(mut set: u128) -> impl Iterator<Item = u16> {
 }
 
 /// The cards of each family.
-const FAMILIES: [&[ModelInfo]; 4] = [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, virtio::MODELS];
+const FAMILIES: [&[ModelInfo]; 5] = [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, bnxt::MODELS, virtio::MODELS];
 
 /// All cards that can be emulated.
 pub fn models() -> impl Iterator<Item = &'static ModelInfo> {
@@ -239,4 +248,7 @@ pub struct DoorbellPage {
     pub offset: u64,
     /// Its 1024 words.
     pub words: Page,
+    /// Several queues may store to one of them, so that who polls it can miss a
+    /// store. It is mapped only where that is asked for ([`Model::overlook`]).
+    pub crowded: bool,
 }

@@ -292,7 +292,8 @@ impl<M> RegisterFile<M> {
 
     /// Pages of them at these offsets of a BAR, for a driver to have mapped.
     pub fn doorbells(&self, bar: u8, at: &[u32]) -> Vec<DoorbellPage> {
-        at.iter().map(|&at| DoorbellPage { bar, offset: at.into(), words: self.page(at).clone() }).collect()
+        let page = |at: u32| DoorbellPage { bar, offset: at.into(), words: self.page(at).clone(), crowded: false };
+        at.iter().map(|&at| page(at)).collect()
     }
 
     /// The page of registers that `offset` lies in.

@@ -47,10 +47,13 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
     pin(&cpus[..1])?;
     let spec = spec(nic)?;
     // DPDK's threads and the handler may use it for as long as the process lives.
-    let machine: &'static Machine = Box::leak(Box::new(Machine::enter(Drive::Manual, std::slice::from_ref(&spec))?));
+    let mut machine = Machine::enter(Drive::Manual, std::slice::from_ref(&spec))?;
+    machine.overlook()?;
+    let machine: &'static Machine = Box::leak(Box::new(machine));
     Trap::install(machine)?;
     let address = machine.addresses().next().unwrap_or_default().to_string() + way.arguments;
-    let setup = compare::Setup { device: &address, cpu: cpus[0], vectors: way.vectors, ring: RING };
+    let setup =
+        compare::Setup { device: &address, cpu: cpus[0], vectors: way.vectors, ring: RING, tx_queue: nic.tx_queue };
     let mut dpdk = stepped(machine.engine(), Some(machine), || Dpdk::start(&setup))?;
     // It leaves the thread where DPDK wants it: there.
     pin(&cpus[..1])?;
@@ -74,6 +77,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
         bench: Bench::new(),
         other: cpus.get(1).copied(),
         least: way.least,
+        crowded: nic.crowded,
     };
     let traps = machine.traps();
     for line in io::stdin().lock().lines() {
@@ -134,6 +138,8 @@ struct Served<'a, 'p> {
     other: Option<usize>,
     /// Fewest frames that DPDK's path receives at a time.
     least: usize,
+    /// All queues of the cards have one doorbell.
+    crowded: bool,
 }
 
 impl Served<'_, '_> {
@@ -143,7 +149,7 @@ impl Served<'_, '_> {
         burst: usize,
         mut act: impl FnMut(&mut Bench, &mut dyn Turn, &Card<'_>) -> Result<R>,
     ) -> Result<Vec<Option<R>>> {
-        let [theirs, mine] = self.cards.map(|(engine, tap)| Card { engine, tap });
+        let [theirs, mine] = self.cards.map(|(engine, tap)| Card { engine, tap, crowded: self.crowded });
         let mut results = Vec::with_capacity(CONTENDERS);
         results.push(if burst >= self.least { Some(act(&mut self.bench, self.dpdk, &theirs)?) } else { None });
         for all_metadata in [false, true] {

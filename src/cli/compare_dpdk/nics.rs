@@ -13,6 +13,11 @@ pub struct Nic {
     pub model: &'static str,
     /// Name of DPDK's driver.
     pub pmd: &'static str,
+    /// All queues have one doorbell.
+    pub crowded: bool,
+    /// The transmit queue that DPDK sends by: one whose doorbell no other queue in use
+    /// has too.
+    pub tx_queue: u16,
     /// DPDK's ways, the best first.
     pub ways: &'static [Way],
 }
@@ -34,25 +39,33 @@ const BEST: Way = Way { name: "vector", arguments: "", vectors: None, least: 4 }
 const SCALAR: Way = Way { name: "scalar", arguments: "", vectors: Some(64), least: 1 };
 
 /// All of them; the first is the default.
-pub static NICS: [Nic; 4] = [
-    Nic { name: "82599", model: "82599", pmd: "net_ixgbe", ways: &[BEST, SCALAR] },
-    Nic { name: "x710", model: "x710", pmd: "net_i40e", ways: &[BEST, SCALAR] },
+pub static NICS: [Nic; 6] = [
+    Nic { name: "82599", model: "82599", pmd: "net_ixgbe", crowded: false, tx_queue: 0, ways: &[BEST, SCALAR] },
+    Nic { name: "x710", model: "x710", pmd: "net_i40e", crowded: false, tx_queue: 0, ways: &[BEST, SCALAR] },
     Nic {
         name: "virtio",
         // DPDK's vector path takes no mergeable buffers.
         model: "virtio-single",
         pmd: "net_virtio",
+        crowded: false,
+        tx_queue: 0,
         ways: &[Way { name: "vector", arguments: ",vectorized=1", vectors: None, least: 8 }, SCALAR],
     },
     Nic {
         name: "x2522",
         model: "x2522",
         pmd: "net_sfc",
+        crowded: false,
+        tx_queue: 0,
         ways: &[
             Way { name: "simple", arguments: ",tx_datapath=ef10_simple", vectors: None, least: 1 },
             Way { name: "full", arguments: "", vectors: None, least: 1 },
         ],
     },
+    // Rings of one number share a doorbell: the receive ring has 0, its completion
+    // queue 1. On the newer generation all rings share one.
+    Nic { name: "bcm57414", model: "bcm57414", pmd: "net_bnxt", crowded: false, tx_queue: 2, ways: &[BEST, SCALAR] },
+    Nic { name: "bcm57508", model: "bcm57508", pmd: "net_bnxt", crowded: true, tx_queue: 0, ways: &[BEST, SCALAR] },
 ];
 
 /// Cards that cannot be compared on a model, and why.

@@ -86,7 +86,8 @@ fn on_emulated(
     make: impl FnOnce(&str) -> Command,
     sent: impl Fn() -> Option<u64> + Send + Sync,
 ) -> Result<Turn> {
-    let machine = Machine::enter(Drive::Thread, std::slice::from_ref(spec))?;
+    let mut machine = Machine::enter(Drive::Thread, std::slice::from_ref(spec))?;
+    machine.overlook()?;
     let address = machine.addresses().next().unwrap_or_default();
     let mut command = make(address);
     let readers = listen(&mut command)?;

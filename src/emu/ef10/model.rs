@@ -166,7 +166,7 @@ impl Model for Ef10 {
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
         let bar = self.kind.bar();
-        let page = |at: u64, words: &Page| DoorbellPage { bar, offset: at, words: words.clone() };
+        let page = |at: u64, words: &Page| DoorbellPage { bar, offset: at, words: words.clone(), crowded: false };
         let windows = self.windows.iter().zip(0..).flat_map(|(window, n)| {
             let at = n * self.kind.stride();
             let aperture = self.kind.ctpio().then(|| page(at + CTPIO as u64, &window.ctpio));

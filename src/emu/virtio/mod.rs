@@ -321,7 +321,7 @@ impl Model for Virtio {
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
-        vec![DoorbellPage { bar: 0, offset: u64::from(NOTIFY_AT), words: self.notify.clone() }]
+        vec![DoorbellPage { bar: 0, offset: u64::from(NOTIFY_AT), words: self.notify.clone(), crowded: false }]
     }
 
     fn reset(&mut self) {
