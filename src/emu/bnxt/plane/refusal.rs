@@ -13,10 +13,6 @@ impl Refusal {
     pub const DENIED: Refusal = Refusal(3);
     /// There is no more of it.
     pub const ALLOC: Refusal = Refusal(4);
-    /// A flag that is not known.
-    pub const FLAGS: Refusal = Refusal(5);
-    /// An enable that is not known.
-    pub const ENABLES: Refusal = Refusal(6);
     /// Not supported in this form.
     pub const UNSUPPORTED: Refusal = Refusal(9);
 }

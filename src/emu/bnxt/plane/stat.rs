@@ -71,14 +71,30 @@ pub struct Context {
 }
 
 impl Context {
+    /// The counters as a driver sees them: from where they started, and no wider than
+    /// they are.
+    fn shown(&self) -> Counters {
+        let start = self.start;
+        let show = |value: u64| if start == 0 { value } else { start.wrapping_add(value) & WIDTH };
+        let own = &self.counters;
+        Counters {
+            rx_packets: own.rx_packets.map(show),
+            rx_discards: show(own.rx_discards),
+            rx_errors: show(own.rx_errors),
+            rx_bytes: own.rx_bytes.map(show),
+            tx_packets: own.tx_packets.map(show),
+            tx_errors: show(own.tx_errors),
+            tx_discards: show(own.tx_discards),
+            tx_bytes: own.tx_bytes.map(show),
+        }
+    }
+
     /// Writes the counters, or now and then zeros in their place (nasty).
     fn write(&self, memory: &Translation, blank: bool) {
-        let words = self.counters.words();
+        let words = if blank { [0; 16] } else { self.shown().words() };
         for at in 0..self.length / 8 {
-            let value = words.get(at).map_or(0, |value| self.start.wrapping_add(*value));
-            let value = if self.start != 0 { value & WIDTH } else { value };
             if let Some(word) = memory.word64(self.address + 8 * at as u64) {
-                word.store(if blank { 0 } else { value }, Ordering::Release);
+                word.store(words.get(at).copied().unwrap_or(0), Ordering::Release);
             }
         }
     }
@@ -214,7 +230,7 @@ impl Plane {
     /// STAT_CTX_QUERY.
     pub fn stat(&self, stat: u32) -> Outcome<Counters> {
         let id = u16::try_from(stat).map_err(|_| Refusal::INVALID)?;
-        self.stats.get(id).map(|context| context.counters).ok_or(Refusal::INVALID)
+        self.stats.get(id).map(Context::shown).ok_or(Refusal::INVALID)
     }
 
     /// The function's counters: of all contexts, those that are freed too.

@@ -126,8 +126,8 @@ fn each_holder_of_a_doorbell_has_a_lane_and_no_store_is_lost() {
         bench.put_words(set.tx.at + 16 * (n % RING) as usize, descriptor);
         // All of them before the card looks.
         store(&tx, u64::from((n + 1) % RING), false);
-        store(&cq, u64::from(0x2c00_0000 | set.tx_cq.next % (2 * RING)), false);
-        store(&rx, u64::from(0x1000_0000 | (RING - 1 + n) % RING), false);
+        store(&cq, u64::from(0x2c00_0000 | (set.tx_cq.next % (2 * RING))), false);
+        store(&rx, u64::from(0x1000_0000 | ((RING - 1 + n) % RING)), false);
         bench.run(5 * MICROSECOND);
         assert_eq!(bench.poll(&mut set.tx_cq).len(), 1, "{n}");
         assert_eq!(bench.read(&mut set.rx_cq).len(), 2, "{n}");

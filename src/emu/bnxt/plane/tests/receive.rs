@@ -131,7 +131,8 @@ fn hashes_spread_over_groups_or_pairs_of_rings() {
             let mut rx = bench.rx_ring(cq.slot, set.stat);
             groups.push(if chip.p5() { 0 } else { bench.group(cq, rx, None, set.stat) });
             bench.post(&mut rx, RING - 1, 2048, 0x04);
-            (cqs.push(cq), rings.push(rx));
+            cqs.push(cq);
+            rings.push(rx);
         }
         let context = bench.plane.alloc_context(&mut bench.board).unwrap();
         let entry = |n: usize| match chip {
@@ -262,4 +263,21 @@ fn counters_are_written_as_often_as_asked() {
     bench.plane.clear_stat(stat.into()).unwrap();
     assert_eq!(bench.plane.stat(stat.into()).unwrap(), Counters::default());
     bench.assert_clean();
+}
+
+#[test]
+fn counters_start_anywhere_and_wrap_on_a_nasty_card() {
+    let mut bench = Bench::new(Chip::P5, ",nasty");
+    let mut set = bench.start();
+    let before = bench.plane.stat(set.stat.into()).unwrap();
+    assert!(before.rx_packets[0] > 1 << 39);
+    for _ in 0..20 {
+        round(&mut bench, &mut set, &frame(9000));
+    }
+    let after = bench.plane.stat(set.stat.into()).unwrap();
+    let grown = |now: u64, then: u64| now.wrapping_sub(then) & ((1 << 40) - 1);
+    assert_eq!(grown(after.tx_packets[0], before.tx_packets[0]), 20);
+    assert!(after.tx_bytes[0] < before.tx_bytes[0]);
+    bench.plane.clear_stat(set.stat.into()).unwrap();
+    assert_eq!(bench.plane.stat(set.stat.into()).unwrap(), Counters::default());
 }
