@@ -19,6 +19,7 @@
 
 mod clock;
 mod completion;
+mod describe;
 mod doorbell;
 mod entries;
 mod filter;

@@ -12,14 +12,17 @@
 //! A frame that its buffers cannot hold is reported with an error. On P4 the ring is
 //! dead then, until firmware resets it; on P5 it goes on.
 
-use super::super::super::frame::{L3, L4, Parsed, Verdict};
+use super::super::super::frame::{L3, Parsed};
 use super::super::super::wire::MIN_FRAME;
 use super::super::super::{Board, Fault, FaultKind, Picos, STEP};
+use super::describe::{describe, ptp, tag};
 use super::filter::Target;
 use super::record::{self, Entry, Part, Received};
+use super::ring::{Receive, Role};
 use super::slab::Handle;
 use super::vnic::{Destination, Vnic};
 use super::{Plane, RxStamps};
+use crate::dma::Iova;
 
 /// Types of buffer descriptors, and their flags.
 const PACKET: u64 = 4;
@@ -32,9 +35,6 @@ const PAD: usize = 2;
 
 /// Aggregation buffers of a frame: five bits count them.
 const BUFFERS: usize = 31;
-
-/// TPIDs of tags that are taken off.
-const TPIDS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
 /// VNIC_CFG: a frame waits for a buffer while there is room in the card.
 const BD_STALL: u32 = 1 << 2;
@@ -75,6 +75,50 @@ struct Shape {
     spills: bool,
     /// It waits for buffers.
     stalls: bool,
+}
+
+/// The first buffer of a frame.
+struct Buffer {
+    address: Iova,
+    room: usize,
+    opaque: u32,
+    /// What is behind a frame may be written to, up to the end of a cache line.
+    open: bool,
+    /// Its descriptor makes no sense.
+    bad: bool,
+}
+
+impl Buffer {
+    /// The one at a ring's head.
+    #[inline]
+    fn next(ring: &Receive, board: &mut Board) -> Option<Buffer> {
+        let [first, address] = ring.entries.read(ring.consumer, &board.bus.memory)?;
+        let len = (first >> 16 & 0xffff) as usize;
+        let bad = first & 0x3f != PACKET || len == 0;
+        if bad {
+            board.violations.note("receive descriptor of another type, or without length");
+        }
+        let pad = if ring.padded || first & SOP_PAD != 0 { PAD } else { 0 };
+        Some(Buffer {
+            address: address + pad as u64,
+            room: len.saturating_sub(pad),
+            opaque: (first >> 32) as u32,
+            open: first & EOP_PAD != 0,
+            bad,
+        })
+    }
+
+    /// Puts the beginning of a frame there; false if it is not memory.
+    #[inline]
+    fn write(&self, part: &[u8], board: &Board) -> bool {
+        let memory = &board.bus.memory;
+        let len = part.len();
+        if board.nasty && self.open {
+            let end = len.next_multiple_of(64).min(self.room);
+            memory.write(self.address + len as u64, &[0xa5; 64][..end - len]);
+        }
+        memory.write(self.address, part)
+    }
 }
 
 /// What became of a frame at one VNIC.
@@ -161,7 +205,7 @@ impl Plane {
                 (group.rx, group.agg, group.cq, group.stat)
             }
             Destination::Rings(rx, cq) => {
-                let super::ring::Role::Receive(ring) = &self.rings.get(rx.id)?.role else { return None };
+                let Role::Receive(ring) = &self.rings.get(rx.id)?.role else { return None };
                 (rx, ring.agg, cq, ring.stat)
             }
         };
@@ -236,101 +280,92 @@ impl Plane {
         if ring.posted() == 0 {
             return if waits { Fate::Waits } else { self.discard(board, place.stat) };
         }
-        let (consumer, padded, last) = (ring.consumer, ring.padded, ring.opaque);
-        let Some([first, address]) = ring.entries.read(consumer, &board.bus.memory) else { return Fate::Dropped };
-        if first & 0x3f != PACKET || first >> 16 & 0xffff == 0 {
-            board.violations.note("receive descriptor of another type, or without length");
-            received.errors = record::RX_BAD_FORMAT;
-        }
-        let pad = if padded || first & SOP_PAD != 0 { PAD } else { 0 };
-        let room = ((first >> 16 & 0xffff) as usize).saturating_sub(pad);
-        received.opaque = (first >> 32) as u32;
-        received.length = data.len().min(room);
-        let (part, rest) = data.split_at(received.length);
-
-        let mut record = std::mem::take(&mut self.rx.record);
-        record.clear();
-        let buffers = if rest.is_empty() || received.errors & record::RX_BAD_FORMAT != 0 {
-            Some(0)
+        let Some(buffer) = Buffer::next(ring, board) else { return Fate::Dropped };
+        let (part, rest) = data.split_at(data.len().min(buffer.room));
+        self.rx.record.clear();
+        let agg = place.agg.filter(|_| shape.spills);
+        let fatal = if buffer.bad {
+            record::RX_BAD_FORMAT
+        } else if rest.is_empty() || agg.is_some_and(|agg| self.plan(board, agg, rest.len())) {
+            0
         } else {
-            place.agg.filter(|_| shape.spills).and_then(|agg| self.plan(board, agg, rest.len(), &mut record))
+            self.rx.record.clear();
+            record::RX_DID_NOT_FIT
         };
-        if buffers.is_none() {
-            received.errors = record::RX_DID_NOT_FIT;
-        }
-        let entries = 2 + buffers.unwrap_or(0) as u32;
-        let room_for_it = self.reserve(board, place.cq, entries);
-        if room_for_it {
-            let memory = &board.bus.memory;
-            if !memory.write(address + pad as u64, part) {
-                received.errors = record::RX_BAD_FORMAT;
-            } else if board.nasty && first & EOP_PAD != 0 {
-                let end = (pad + part.len()).next_multiple_of(64).min(pad + room);
-                memory.write(address + (pad + part.len()) as u64, &[0xa5; 64][..end - pad - part.len()]);
-            }
-            if let (Some(buffers @ 1..), Some(agg)) = (buffers, place.agg) {
-                (received.jumbo, received.buffers) = (true, buffers);
-                self.spill(board, agg, rest, buffers);
-            }
-            self.rx.count += 1;
-            let n = self.rx.count;
-            if strikes(board, FaultKind::Opaque, n, SELDOM) {
-                received.opaque = last;
-            }
-            let [low, mut high] = record::receive(&received);
-            if strikes(board, FaultKind::Half, n, HALVES) {
-                high.part = Part::Never;
-            }
-            record.splice(0..0, [low, high]);
-            self.post(board, place.cq, &record, false);
-        }
-        self.rx.record = record;
-        if !room_for_it {
+        if !self.reserve(board, place.cq, 2 + self.rx.record.len() as u32) {
             return self.discard(board, place.stat);
         }
-        let fatal = received.errors & (record::RX_DID_NOT_FIT | record::RX_BAD_FORMAT) != 0;
-        let kills = fatal && !self.chip.p5();
+        let fatal = if buffer.write(part, board) { fatal } else { record::RX_BAD_FORMAT };
+        received.errors = if fatal != 0 { fatal } else { received.errors };
+        (received.length, received.opaque) = (part.len(), buffer.opaque);
+        received.buffers = self.rx.record.len();
+        received.jumbo = received.buffers != 0;
+        if let Some(agg) = agg.filter(|_| received.jumbo) {
+            self.spill(board, agg, rest);
+        }
+        self.report(board, place, received);
         if let Some(ring) = self.rx_ring(place.rx) {
-            ring.consumer = consumer.wrapping_add(1);
-            (ring.opaque, ring.dead) = (received.opaque, kills);
+            ring.consumer = ring.consumer.wrapping_add(1);
         }
-        if fatal {
-            self.count(place.stat, |counters| counters.rx_errors += 1);
-            return Fate::Dropped;
+        if fatal == 0 {
+            return Fate::Taken;
         }
-        Fate::Taken
+        self.count(place.stat, |counters| counters.rx_errors += 1);
+        let p5 = self.chip.p5();
+        if let Some(ring) = self.rx_ring(place.rx) {
+            ring.dead = !p5;
+        }
+        Fate::Dropped
     }
 
-    /// How many aggregation buffers `len` bytes take, with an entry for each; none if
-    /// there are not so many.
-    fn plan(&mut self, board: &mut Board, agg: u16, mut len: usize, record: &mut Vec<Entry>) -> Option<usize> {
-        let ring = self.rx_ring(agg)?;
-        while len > 0 {
+    /// Completes a frame; entries for its aggregation buffers are there already.
+    #[inline]
+    fn report(&mut self, board: &mut Board, place: Place, mut received: Received) {
+        self.rx.count += 1;
+        let n = self.rx.count;
+        let Some(ring) = self.rx_ring(place.rx) else { return };
+        let last = std::mem::replace(&mut ring.opaque, received.opaque);
+        if strikes(board, FaultKind::Opaque, n, SELDOM) {
+            received.opaque = last;
+        }
+        let [low, mut high] = record::receive(&received);
+        if strikes(board, FaultKind::Half, n, HALVES) {
+            high.part = Part::Never;
+        }
+        let mut record = std::mem::take(&mut self.rx.record);
+        record.splice(0..0, [low, high]);
+        self.post(board, place.cq, &record, false);
+        self.rx.record = record;
+    }
+
+    /// Makes an entry for each aggregation buffer that `len` bytes take; false if there
+    /// are not so many.
+    fn plan(&mut self, board: &mut Board, agg: u16, mut len: usize) -> bool {
+        let mut record = std::mem::take(&mut self.rx.record);
+        while let Some(ring) = self.rx_ring(agg).filter(|_| len > 0) {
             let n = record.len();
-            if n == BUFFERS || n >= ring.posted() as usize {
-                record.clear();
-                return None;
-            }
-            let [first, _] = ring.entries.read(ring.consumer.wrapping_add(n as u32), &board.bus.memory)?;
+            let there = n < BUFFERS && n < ring.posted() as usize;
+            let at = ring.consumer.wrapping_add(n as u32);
+            let Some([first, _]) = ring.entries.read(at, &board.bus.memory).filter(|_| there) else { break };
             let size = (first >> 16 & 0xffff) as usize;
             if first & 0x3f != AGGREGATION || size == 0 {
                 board.violations.note("aggregation descriptor of another type, or without length");
-                record.clear();
-                return None;
+                break;
             }
             record.push(record::aggregation(len.min(size), (first >> 32) as u32));
             len -= len.min(size);
         }
-        Some(record.len())
+        self.rx.record = record;
+        len == 0
     }
 
     /// Puts the rest of a frame into aggregation buffers, as planned.
-    fn spill(&mut self, board: &Board, agg: u16, mut rest: &[u8], buffers: usize) {
+    fn spill(&mut self, board: &Board, agg: u16, mut rest: &[u8]) {
         let memory = &board.bus.memory;
         let Some(ring) = self.rx_ring(agg) else { return };
-        for _ in 0..buffers {
+        while !rest.is_empty() {
             let Some([first, address]) = ring.entries.read(ring.consumer, memory) else { return };
-            let (part, more) = rest.split_at(rest.len().min((first >> 16 & 0xffff) as usize));
+            let (part, more) = rest.split_at(rest.len().min((first >> 16 & 0xffff).max(1) as usize));
             memory.write(address, part);
             rest = more;
             ring.consumer = ring.consumer.wrapping_add(1);
@@ -355,58 +390,4 @@ impl Plane {
             self.rx.stamp = Some((time, sequence));
         }
     }
-}
-
-/// TPID and TCI of the outer tag.
-#[inline]
-fn tag(frame: &[u8]) -> Option<(u16, u16)> {
-    let [a, b, c, d] = *frame.get(12..16)?.first_chunk()?;
-    let tpid = u16::from_be_bytes([a, b]);
-    TPIDS.contains(&tpid).then_some((tpid, u16::from_be_bytes([c, d])))
-}
-
-/// The sequence number of an event message of PTP.
-pub fn ptp(frame: &[u8], headers: &Parsed) -> Option<u16> {
-    const ETHERTYPE: u16 = 0x88f7;
-    const EVENT_PORT: u16 = 319;
-    let udp = headers.l4 == Some(L4::Udp) && headers.ports(frame).is_some_and(|(_, to)| to == EVENT_PORT);
-    let at = match headers.ethertype {
-        ETHERTYPE => headers.l3_at,
-        _ if udp => headers.l4_at + 8,
-        _ => return None,
-    };
-    let message = frame.get(at..at + 34).filter(|message| message[0] & 0xf < 8)?;
-    Some(u16::from_be_bytes([message[30], message[31]]))
-}
-
-/// What a completion says of a frame's headers and checksums.
-#[inline]
-fn describe(frame: &[u8], headers: &Parsed) -> Received {
-    let itype = match (headers.l3, headers.l4, headers.protocol) {
-        (None, ..) if headers.ethertype == 0x8906 => 4,
-        (None, ..) if headers.ethertype == 0x88f7 => 8,
-        (None, ..) => 0,
-        (_, Some(L4::Tcp), _) => 2,
-        (_, Some(L4::Udp), _) => 3,
-        (_, _, Some(1 | 58)) => 7,
-        _ => 1,
-    };
-    let (mut checked, mut errors) = (0, 0);
-    let ip = headers.ip_checksum(frame);
-    if ip != Verdict::None {
-        checked |= record::RX_IP_CHECKED;
-    }
-    if ip == Verdict::Bad {
-        errors |= record::RX_IP_CHECKSUM;
-    }
-    if matches!(headers.l4, Some(L4::Tcp | L4::Udp)) {
-        let l4 = headers.l4_checksum(frame);
-        if l4 != Verdict::None {
-            checked |= record::RX_L4_CHECKED;
-        }
-        if l4 == Verdict::Bad {
-            errors |= record::RX_L4_CHECKSUM;
-        }
-    }
-    Received { itype, checked, errors, ..Received::default() }
 }

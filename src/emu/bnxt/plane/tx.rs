@@ -16,7 +16,7 @@ use super::super::super::segment::insert_vlan;
 use super::super::super::transmit::{Next, Transmitter, Turns};
 use super::super::super::unaided::{self, Tso};
 use super::super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::super::{Board, Picos, Stages};
+use super::super::super::{Board, Picos, Stages, Translation};
 use super::entries::Words;
 use super::record::{self, TX_BAD_FORMAT, TX_DMA, TX_EXCESS, TX_ZERO_LENGTH};
 use super::ring::transmit_ring;
@@ -108,24 +108,19 @@ pub struct Sender<'a> {
 }
 
 impl Wishes {
-    fn of([first, second]: Words) -> Self {
+    /// What an extension asks for.
+    fn of([first, second]: Words) -> Result<Self, Fault> {
         let on = |bit: u64| first & bit != 0;
+        // Without segmentation its fields may hold what was there before.
+        let fields = if on(LSO) { first } else { 0 };
+        let (header, mss) = (2 * (fields >> 16 & 0xff) as usize, (fields >> 32 & 0x7fff) as u16);
+        if on(LSO) && (header == 0 || mss == 0) {
+            return Err(Fault::format("transmit descriptor with half of what segmentation needs"));
+        }
         let meta = second >> 32;
         let tag = (meta >> 28 == 1).then(|| (TPIDS[(meta >> 16 & 7).min(4) as usize], meta as u16));
-        Wishes {
-            sums: Sums { ip: on(IP_CSUM), transport: on(TCP_UDP_CSUM) },
-            stamp: on(STAMP),
-            mss: if on(LSO) { (first >> 32 & 0x7fff) as u16 } else { 0 },
-            header: if on(LSO) { 2 * (first >> 16 & 0xff) as usize } else { 0 },
-            tag,
-        }
-    }
-
-    /// Whether fields of segmentation are set without it, or it without them.
-    fn odd([first, _]: Words) -> bool {
-        let fields = first >> 16 & 0xff != 0 && first >> 32 & 0x7fff != 0;
-        let any = first >> 16 & 0xff != 0 || first >> 32 & 0x7fff != 0;
-        if first & LSO != 0 { !fields } else { any }
+        let sums = Sums { ip: on(IP_CSUM), transport: on(TCP_UDP_CSUM) };
+        Ok(Wishes { sums, stamp: on(STAMP), mss, header, tag })
     }
 }
 
@@ -150,6 +145,79 @@ impl Plane {
     }
 }
 
+/// A packet's first descriptor.
+#[derive(Clone, Copy)]
+struct Head(u64);
+
+impl Head {
+    fn kind(self) -> u64 {
+        self.0 & 0x3f
+    }
+
+    /// Descriptors of the packet, the extension among them.
+    fn count(self) -> u32 {
+        match self.0 >> 8 & 0x1f {
+            0 => 32,
+            count => count as u32,
+        }
+    }
+
+    /// Those of the first `most` descriptors that are of data.
+    fn data(self, most: u32) -> impl Iterator<Item = u32> {
+        (0..most).filter(move |n| *n != 1 || self.kind() != LONG)
+    }
+
+    /// Where the packet ends by its last descriptor, if that is among the first
+    /// `posted`, and the flags of all of them.
+    fn end(self, posted: u32, read: impl Fn(u32) -> Option<Words>) -> Option<(Option<u32>, u64)> {
+        let mut flags = 0;
+        for n in self.data(posted.min(self.count())) {
+            flags |= read(n)?[0];
+            if flags & PACKET_END != 0 {
+                let least = if self.kind() == LONG { 2 } else { 1 };
+                return Some((Some(least.max(n + 1)), flags));
+            }
+        }
+        Some((None, flags))
+    }
+}
+
+/// Why a packet is not sent: the rule that was broken, unless that was counted where
+/// it was seen, and what becomes of it.
+struct Fault(Option<&'static str>, End);
+
+impl Fault {
+    fn format(rule: &'static str) -> Self {
+        Fault(Some(rule), End::Failed(TX_BAD_FORMAT, false))
+    }
+}
+
+/// Copies a packet's data.
+fn copy(head: Head, read: impl Fn(u32) -> Option<Words>, memory: &Translation, to: &mut Vec<u8>) -> Result<(), Fault> {
+    for n in head.data(head.count()) {
+        let dma = || Fault(None, End::Failed(TX_DMA, false));
+        let [word, address] = read(n).ok_or_else(dma)?;
+        let len = (word >> 16 & 0xffff) as usize;
+        if n > 0 && word & 0x3f != 0 {
+            return Err(Fault::format("transmit descriptor of a type that has no place inside a packet"));
+        }
+        if len == 0 {
+            return Err(Fault(Some("transmit descriptor without length"), End::Failed(TX_ZERO_LENGTH, true)));
+        }
+        if to.len() + len > PACKET {
+            return Err(Fault(Some("packet longer than 256 KiB"), End::Failed(TX_EXCESS, true)));
+        }
+        if !memory.append(address, len, to) {
+            return Err(dma());
+        }
+    }
+    if hint(to.len()) > head.0 >> 13 & 3 {
+        let rule = "length hint of a transmit descriptor that is less than the length";
+        return Err(Fault(Some(rule), End::Dropped));
+    }
+    Ok(())
+}
+
 impl Sender<'_> {
     /// The packet at a ring's head, whole, in the buffer; why not, if it cannot be
     /// sent. None while the rest of it is still to come.
@@ -161,80 +229,31 @@ impl Sender<'_> {
         }
         let memory = &self.board.bus.memory;
         let read = |n: u32| ring.entries.read(consumer.wrapping_add(n), memory);
-        let first = read(0)?;
-        let kind = first[0] & 0x3f;
-        let count = match first[0] >> 8 & 0x1f {
-            0 => 32,
-            count => count as u32,
-        };
-        // Where the packet ends, by its last descriptor or by the count of the first.
-        let mut end = None;
-        let mut flags = 0;
-        for n in (0..posted.min(count.max(1))).filter(|n| *n != 1 || kind != LONG) {
-            let [word, _] = read(n)?;
-            flags |= word;
-            if word & PACKET_END != 0 {
-                end = Some(if n == 0 && kind == LONG { 2 } else { n + 1 });
-                break;
-            }
-        }
-        if end.is_none_or(|end| end > posted) && posted < count {
+        let head = Head(read(0)?[0]);
+        let (end, flags) = head.end(posted, read)?;
+        if end.is_none_or(|end| end > posted) && posted < head.count() {
             return None;
         }
-        let mut wishes = Wishes::default();
-        let mut rule = match (kind, end) {
-            (0 | LONG, Some(end)) if end == count => None,
-            (0 | LONG, _) => Some("transmit descriptors that are not as many as the first says"),
-            _ => Some("transmit descriptor of a type that there is not"),
-        };
-        if kind == LONG && rule.is_none() {
-            let extension = read(1)?;
-            wishes = Wishes::of(extension);
-            if Wishes::odd(extension) {
-                rule = Some("transmit descriptor with half of what segmentation needs");
-            }
-        }
-        let packet = &mut self.plane.tx.out.packet;
-        packet.clear();
-        let mut failed = None;
-        let data = (0..count).filter(|n| *n != 1 || kind != LONG);
-        for n in data {
-            if rule.is_some() {
-                break;
-            }
-            let [word, address] = read(n)?;
-            let len = (word >> 16 & 0xffff) as usize;
-            if n > 0 && word & 0x3f != 0 {
-                rule = Some("transmit descriptor of a type that has no place inside a packet");
-            } else if len == 0 {
-                rule = Some("transmit descriptor without length");
-                failed = Some(End::Failed(TX_ZERO_LENGTH, true));
-            } else if packet.len() + len > PACKET {
-                rule = Some("packet longer than 256 KiB");
-                failed = Some(End::Failed(TX_EXCESS, true));
-            } else if !memory.append(address, len, packet) {
-                // What memory it is not was counted there.
-                failed = Some(End::Failed(TX_DMA, false));
-                break;
-            }
-        }
         let out = &mut self.plane.tx.out;
-        out.next = consumer.wrapping_add(count.min(posted));
-        out.opaque = (first[0] >> 32) as u32;
-        out.silent = first[0] & NO_CMPL != 0;
+        out.packet.clear();
+        out.next = consumer.wrapping_add(head.count().min(posted));
+        out.opaque = (head.0 >> 32) as u32;
+        out.silent = head.0 & NO_CMPL != 0;
         out.at_once = flags & COAL_NOW != 0;
-        if let Some(rule) = rule {
-            self.board.violations.note(rule);
-            return Some(Err(failed.unwrap_or(End::Failed(TX_BAD_FORMAT, false))));
-        }
-        if let Some(failed) = failed {
-            return Some(Err(failed));
-        }
-        if hint(out.packet.len()) > first[0] >> 13 & 3 {
-            self.board.violations.note("length hint of a transmit descriptor that is less than the length");
-            return Some(Err(End::Dropped));
-        }
-        Some(Ok(wishes))
+        let wishes = if !matches!(head.kind(), 0 | LONG) {
+            Err(Fault::format("transmit descriptor of a type that there is not"))
+        } else if end != Some(head.count()) {
+            Err(Fault::format("transmit descriptors that are not as many as the first says"))
+        } else if head.kind() == LONG {
+            Wishes::of(read(1)?)
+        } else {
+            Ok(Wishes::default())
+        };
+        let gathered = wishes.and_then(|wishes| copy(head, read, memory, &mut out.packet).map(|()| wishes));
+        Some(gathered.map_err(|Fault(rule, end)| {
+            rule.into_iter().for_each(|rule| self.board.violations.note(rule));
+            end
+        }))
     }
 
     /// Does to the packet what it asks for.
