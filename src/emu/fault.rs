@@ -73,11 +73,19 @@ pub enum FaultKind {
     PtpTaken,
     /// Frames are of the usual length at most.
     SmallMtu,
+    /// The second half of a completion never comes.
+    Half,
+    /// A buffer is reported twice.
+    Opaque,
+    /// A doorbell is lost, and an event says so.
+    Doorbell,
+    /// Tags are taken off frames, whatever a driver asks for.
+    Vlan,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 32] = [
+    pub const ALL: [FaultKind; 36] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -110,6 +118,10 @@ impl FaultKind {
         FaultKind::NoNtuple,
         FaultKind::PtpTaken,
         FaultKind::SmallMtu,
+        FaultKind::Half,
+        FaultKind::Opaque,
+        FaultKind::Doorbell,
+        FaultKind::Vlan,
     ];
 
     /// Its name, as it is read and printed.
@@ -147,10 +159,15 @@ impl FaultKind {
             FaultKind::NoNtuple => "no-ntuple",
             FaultKind::PtpTaken => "ptp-taken",
             FaultKind::SmallMtu => "small-mtu",
+            FaultKind::Half => "half",
+            FaultKind::Opaque => "opaque",
+            FaultKind::Doorbell => "doorbell",
+            FaultKind::Vlan => "vlan",
         }
     }
 
-    /// Whether it strikes single commands, and so can have a number.
+    /// Whether it strikes single commands, frames or doorbells, and so can have a
+    /// number.
     pub(super) fn counts(self) -> bool {
         let single = [
             FaultKind::Timeout,
@@ -159,6 +176,9 @@ impl FaultKind {
             FaultKind::Short,
             FaultKind::Error,
             FaultKind::Busy,
+            FaultKind::Half,
+            FaultKind::Opaque,
+            FaultKind::Doorbell,
         ];
         single.contains(&self)
     }

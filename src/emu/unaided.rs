@@ -8,13 +8,13 @@ use super::frame::{L3, L4, Parsed, sum};
 use super::segment::{self, Layout, Transport, fill_ip_checksum, fill_l4_checksum, insert_vlan};
 use std::ops::Range;
 
-/// Segmentation, as two option descriptors ask for it (version 2).
+/// Segmentation as a descriptor asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tso {
     /// First sequence number and IP identification.
     pub sequence: u32,
     pub id: u16,
-    /// Payload of a segment; 0 until the second descriptor has come.
+    /// Payload of a segment; 0 is no segmentation.
     pub mss: u16,
 }
 

@@ -89,6 +89,11 @@ impl<T> Slab<T> {
         items.filter_map(|(id, item)| item.as_ref().map(|(_, item)| (id as u16, item)))
     }
 
+    /// All of them, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items.iter_mut().flatten().map(|(_, item)| item)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count

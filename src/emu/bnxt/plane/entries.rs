@@ -1,0 +1,109 @@
+//! The memory of a ring: entries of 16 bytes, in one piece or in pages.
+
+use super::super::super::Translation;
+use super::{Outcome, Refusal, RingSpec};
+use crate::dma::Iova;
+use std::sync::atomic::Ordering;
+
+/// An entry as two words.
+pub type Words = [u64; 2];
+
+/// Rings are this long.
+const LENGTHS: std::ops::RangeInclusive<u32> = 16..=1 << 16;
+
+/// Pages of rings are aligned to this, and rings in one piece too.
+const ALIGNMENT: u64 = 4096;
+
+/// Where a ring's entries are.
+pub struct Entries {
+    pages: Vec<Iova>,
+    /// Logarithm of the entries in a page.
+    shift: u32,
+    mask: u32,
+}
+
+impl Entries {
+    /// Those of a request. A ring in one piece (depth 0) has no pages, whatever size
+    /// of them the request names.
+    pub fn of(spec: &RingSpec, memory: &Translation) -> Outcome<Entries> {
+        let aligned = spec.address.is_multiple_of(ALIGNMENT) && spec.address != 0;
+        if !LENGTHS.contains(&spec.length) || !spec.length.is_power_of_two() || !aligned {
+            return Err(Refusal::INVALID);
+        }
+        let mask = spec.length - 1;
+        if spec.depth == 0 {
+            let entries = Entries { pages: vec![spec.address], shift: 31, mask };
+            return if entries.reached(memory) { Ok(entries) } else { Err(Refusal::INVALID) };
+        }
+        if spec.depth > 1 || !(12..=30).contains(&spec.page_size) {
+            return Err(Refusal::INVALID);
+        }
+        let shift = u32::from(spec.page_size) - 4;
+        let count = spec.length.div_ceil(1 << shift);
+        let page = |n: u32| {
+            let page = memory.word64(spec.address + 8 * u64::from(n))?.load(Ordering::Acquire);
+            (page != 0 && page.is_multiple_of(ALIGNMENT)).then_some(page)
+        };
+        let pages = (0..count).map(page).collect::<Option<Vec<_>>>().ok_or(Refusal::INVALID)?;
+        let entries = Entries { pages, shift, mask };
+        if entries.reached(memory) { Ok(entries) } else { Err(Refusal::INVALID) }
+    }
+
+    /// Whether the first entry of each page, and the very last one, is memory.
+    fn reached(&self, memory: &Translation) -> bool {
+        let last = self.slot(self.mask);
+        self.pages.iter().chain([&last]).all(|page| memory.descriptor(*page).is_some())
+    }
+
+    /// Bits of an index that count.
+    #[inline]
+    pub fn mask(&self) -> u32 {
+        self.mask
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.mask + 1
+    }
+
+    /// Where an entry is.
+    #[inline]
+    pub fn slot(&self, at: u32) -> Iova {
+        let at = at & self.mask;
+        self.pages[(at >> self.shift) as usize] + 16 * u64::from(at & ((1 << self.shift) - 1))
+    }
+
+    /// An entry.
+    #[inline]
+    pub fn read(&self, at: u32, memory: &Translation) -> Option<Words> {
+        let [first, second] = memory.descriptor(self.slot(at))?;
+        Some([first.load(Ordering::Acquire), second.load(Ordering::Acquire)])
+    }
+
+    /// Bit 0 of the second word of an entry: it toggles from pass to pass.
+    #[inline]
+    pub fn phase(&self, at: u32) -> u64 {
+        u64::from(at & self.len() == 0)
+    }
+
+    /// Writes an entry: the word with the valid bit last.
+    #[inline]
+    pub fn write(&self, at: u32, words: Words, memory: &Translation) {
+        write(self.slot(at), [words[0], words[1] | self.phase(at)], memory);
+    }
+
+    /// Whether no entry looks like one of the first pass.
+    pub fn clean(&self, memory: &Translation) -> bool {
+        (0..self.len()).all(|at| self.read(at, memory).is_some_and(|[_, second]| second & 1 == 0))
+    }
+}
+
+/// Writes an entry: the word with the valid bit last.
+#[inline]
+pub fn write(at: Iova, words: Words, memory: &Translation) {
+    if let Some([first, second]) = memory.descriptor(at) {
+        first.store(words[0], Ordering::Relaxed);
+        second.store(words[1], Ordering::Release);
+    }
+}
