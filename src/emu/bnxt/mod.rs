@@ -112,7 +112,7 @@ impl Bnxt {
     /// Tells the driver of something, if it has asked for that.
     fn notify(&mut self, id: u16, data1: u32, data2: u32) {
         if self.function.wants(id) {
-            self.plane.post_async(&mut self.board, AsyncEvent { id, data1, data2 });
+            self.plane.post_async(&mut self.board, AsyncEvent { id, data1, data2, least: 0, most: 0 });
         }
     }
 }
