@@ -230,7 +230,9 @@ impl Sender<'_> {
         if let Some(failed) = failed {
             return Some(Err(failed));
         }
-        if hint(out.packet.len()) > first[0] >> 13 & 3 {
+        // What is cut is hinted by the length of a segment.
+        let longest = if wishes.mss == 0 { out.packet.len() } else { wishes.header + usize::from(wishes.mss) };
+        if hint(longest) > first[0] >> 13 & 3 {
             self.board.violations.note("length hint of a transmit descriptor that is less than the length");
             return Some(Err(End::Dropped));
         }
