@@ -368,6 +368,12 @@ impl Tap {
         self.port.with(|card, _| card.bus().interrupts.sent(vector)).unwrap_or(0)
     }
 
+    /// Takes all memory away from the card, as when a driver's process ends.
+    #[cfg(test)]
+    pub(super) fn unmap_all(&self) {
+        self.port.with(|card, _| card.bus().memory.clear());
+    }
+
     /// Starts or stops recording register accesses.
     pub fn trace(&self, on: bool) {
         self.port.tracing.store(on, Ordering::Relaxed);

@@ -10,6 +10,7 @@
 
 use super::super::{Board, FaultKind, Picos};
 use super::Bnxt;
+use super::plane::AsyncEvent;
 
 const MILLISECOND: Picos = 1_000_000_000;
 
@@ -37,7 +38,7 @@ const CRASHED: u32 = 0x44_8100;
 const RESET_NOTIFY: u16 = 8;
 const ECHO_REQUEST: u16 = 0x42;
 /// RESET_NOTIFY: the driver is to be down, because firmware met an error that is not
-/// fatal. How long it has is in the event's time, 0 for what is usual.
+/// fatal.
 const NOT_FATAL: u32 = 2 | 3 << 8;
 /// What an echo is to say.
 pub const ECHO_DATA: [u32; 2] = [0x0bad_cafe, 0x1234_5678];
@@ -175,7 +176,8 @@ impl Bnxt {
         let Some((plan, _)) = self.health.plan.take_if(|&mut (_, due)| due <= now) else { return };
         match plan {
             Plan::Notify => {
-                self.notify(RESET_NOTIFY, NOT_FATAL, 0);
+                let (least, most) = ((GRACE / BEAT) as u8, (GRACE * 2 / BEAT) as u16);
+                self.tell(AsyncEvent { id: RESET_NOTIFY, data1: NOT_FATAL, data2: 0, least, most });
                 self.health.plan = Some((Plan::StartOver, now + GRACE));
             }
             Plan::AskForEcho if self.function.wants(ECHO_REQUEST) => {

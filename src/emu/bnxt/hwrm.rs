@@ -177,12 +177,19 @@ pub struct Transport {
     tried: Option<u16>,
     /// One was never answered (fault).
     silent: bool,
+    /// The last one that was sent.
+    code: Option<u16>,
 }
 
 impl Transport {
     /// As after a reset: commands are counted from power-on.
     pub fn afresh(&self) -> Self {
         Transport { commands: self.commands, ..Transport::default() }
+    }
+
+    /// The command that was sent last.
+    pub fn code(&self) -> Option<u16> {
+        self.code
     }
 
     /// Since when a command has been on its way, if one is.
@@ -209,6 +216,7 @@ impl Bnxt {
             return;
         }
         let Some((request, overlong)) = self.fetch() else { return };
+        self.hwrm.code = Some(request.code());
         let answer_to = request.answer_to();
         if answer_to == 0 || !answer_to.is_multiple_of(8) {
             self.board.violations.note("HWRM command whose answer has no aligned address");
@@ -229,7 +237,7 @@ impl Bnxt {
     /// goes with one that is too long.
     fn fetch(&mut self) -> Option<(Request, bool)> {
         let mut window: Vec<u8> = (0..WINDOW as u32 / 4)
-            .flat_map(|word| self.registers.peek(regs::HWRM_REQUEST.nth(word)).to_le_bytes())
+            .flat_map(|word| self.registers.peek(regs::HWRM_WINDOW.nth(word)).to_le_bytes())
             .collect();
         if u16_at(&window, 2) != SHORT {
             window.truncate(fw::known_length(u16_at(&window, 0)));
@@ -275,11 +283,13 @@ impl Bnxt {
         if code == fw::VER_GET { due } else { due.max(self.health.ready()) }
     }
 
-    /// A nasty card may send its last answer once more, which has another number.
+    /// A nasty card may send its last answer once more, which has another number; one
+    /// that is no longer than any is.
     fn stale_answer(&mut self, to: Iova) {
         if self.board.nasty
             && let Some((last, bytes)) = &self.hwrm.last
             && *last == to
+            && bytes.len() <= HEADER
             && self.board.random.below(16) == 0
         {
             self.board.bus.memory.write(to, bytes);
@@ -322,10 +332,12 @@ impl Bnxt {
     }
 
     /// Whether a command meets firmware that has no time for it: each at its first
-    /// try (fault), or one in a hundred (nasty). VER_GET always finds it.
+    /// try (fault), or one in ten of those that drivers try again (nasty). VER_GET
+    /// always finds it.
     fn refused_as_busy(&mut self, code: u16) -> bool {
         let again = self.hwrm.tried.take() == Some(code);
-        let busy = self.struck(FaultKind::Busy) || self.board.nasty && self.board.random.below(100) == 0;
+        let odd = self.board.nasty && fw::is_tried_again(code) && self.board.random.below(10) == 0;
+        let busy = self.struck(FaultKind::Busy) || odd;
         let refused = busy && !again && code != fw::VER_GET;
         if refused {
             self.hwrm.tried = Some(code);

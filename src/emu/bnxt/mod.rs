@@ -95,9 +95,9 @@ impl Bnxt {
     /// What belongs to the function is gone: rings, reservations, filters, the
     /// driver's registration, the contexts' memory. The port stays as it is.
     fn drop_function(&mut self) {
+        self.function = Function::new(self.kind, &self.board);
         self.plane.reset(&mut self.board);
         self.plane.set_queues(&self.function.queues());
-        self.function = Function::new(self.kind, &self.board);
         self.store.release();
     }
 
@@ -111,8 +111,13 @@ impl Bnxt {
 
     /// Tells the driver of something, if it has asked for that.
     fn notify(&mut self, id: u16, data1: u32, data2: u32) {
-        if self.function.wants(id) {
-            self.plane.post_async(&mut self.board, AsyncEvent { id, data1, data2, least: 0, most: 0 });
+        self.tell(AsyncEvent { id, data1, data2, ..AsyncEvent::default() });
+    }
+
+    /// The same, where there is more to say.
+    fn tell(&mut self, event: AsyncEvent) {
+        if self.function.wants(event.id) {
+            self.plane.post_async(&mut self.board, event);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::stages::StageLog;
 use super::super::{Board, DoorbellPage, Layout, Model, RegisterFile, Registers, Violations};
-use super::{Bnxt, regs};
+use super::{Bnxt, fw, regs};
 use crate::pci::Page;
 
 /// The BARs: registers and windows, doorbells. BAR 4 has the MSI-X table and nothing else.
@@ -105,6 +105,10 @@ impl Model for Bnxt {
 
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
         match bar {
+            // The command that it started last: so a trace lists commands.
+            REGISTERS if offset == u64::from(regs::HWRM_TRIGGER.at) => {
+                Some(self.hwrm.code().map_or_else(|| "HWRM_TRIGGER".into(), |code| format!("HWRM_{}", fw::name(code))))
+            }
             REGISTERS if offset < u64::from(regs::SIZE) => self.registers.name(offset as u32),
             REGISTERS => Some(format!("GRC{}+{:#x}", offset >> 12, offset & 0xfff)),
             DOORBELLS => Some(format!("DB+{offset:#x}")),

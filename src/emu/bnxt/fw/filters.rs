@@ -32,11 +32,7 @@ pub fn free(card: &mut Bnxt, request: &Request) -> Answer {
 /// CFA_L2_SET_RX_MASK.
 pub fn mask(card: &mut Bnxt, request: &Request) -> Answer {
     const LISTED: u32 = 1 << 1;
-    const PROMISCUOUS: u32 = 1 << 4;
     let spec = MaskSpec::of(&request.bytes);
-    if spec.mask & PROMISCUOUS != 0 && card.faulty(FaultKind::NoPromisc) {
-        return Err(Refusal::DENIED);
-    }
     let most = if card.faulty(FaultKind::FewGroups) { FEW_GROUPS } else { GROUPS };
     if spec.mask & LISTED != 0 && spec.count as usize > most {
         return Err(Refusal::ALLOC);

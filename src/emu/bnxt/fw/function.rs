@@ -18,6 +18,9 @@ use super::{BUSY, Refusal, UNKNOWN};
 const FID: u16 = 1;
 const SELF: u16 = 0xffff;
 
+/// What a nasty card grants of anything: no driver gets on with less.
+const LEAST: u16 = 2;
+
 /// Longest payload of a frame.
 pub const MTU: u16 = 9500;
 const SMALL_MTU: u16 = 1500;
@@ -127,7 +130,7 @@ impl Function {
             mtu: 1500,
             mru: 1518,
             mac,
-            queues: scheduler(board.nasty),
+            queues: scheduler(board.nasty, fault(FaultKind::FarQueue)),
             asked_for_queues: false,
         }
     }
@@ -177,12 +180,19 @@ const FOR_ROCE: u8 = 1;
 const FOR_NIC: u8 = 2;
 const FOR_CNP: u8 = 4;
 
-/// The queues; on a nasty card the first that a NIC can use is not the first.
-fn scheduler(nasty: bool) -> [(u8, u8, u8); 8] {
+/// The queues. The first is one for a NIC, on a nasty card one that never drops, which
+/// will do, and if that was asked for (fault) one that a NIC may not use.
+fn scheduler(nasty: bool, far: bool) -> [(u8, u8, u8); 8] {
     let mut queues = [(NO_QUEUE, 0xff, 0); 8];
-    let used = [(4, LOSSY, FOR_NIC), (5, CNP, FOR_CNP), (6, LOSSLESS, FOR_ROCE)];
-    let order: &[usize] = if nasty { &[3, 0, 2] } else { &[0, 1, 2] };
-    for (&slot, queue) in order.iter().zip(used) {
+    let lossy = (4, LOSSY, FOR_NIC);
+    let cnp = (5, CNP, FOR_CNP);
+    let lossless = (6, LOSSLESS, FOR_ROCE);
+    let used = match (far, nasty) {
+        (true, _) => [(0, cnp), (1, lossless), (3, lossy)],
+        (false, true) => [(0, lossless), (1, cnp), (3, lossy)],
+        (false, false) => [(0, lossy), (1, cnp), (2, lossless)],
+    };
+    for (slot, queue) in used {
         queues[slot] = queue;
     }
     queues
@@ -222,9 +232,8 @@ impl Bnxt {
             }
             let mut granted = asked.min(pool);
             if self.board.nasty && self.board.random.below(2) == 0 {
-                let least = if thing == Completions { 2 } else { 1 };
                 let share = 1 + self.board.random.below(70);
-                granted = granted.min(least).max((u64::from(granted) * share / 100) as u16);
+                granted = granted.min(LEAST).max((u64::from(granted) * share / 100) as u16);
             }
             self.function.granted[thing as usize] = granted;
         }
@@ -323,7 +332,7 @@ pub fn register(card: &mut Bnxt, request: &Request) -> Answer {
         }
     }
     if card.board.nasty {
-        let wait = 200 + card.board.random.below(800);
+        let wait = 50 + card.board.random.below(400);
         function.not_before = Some(card.board.now + wait * 1_000_000_000);
     }
     card.plane.set_unnoticed(false);
@@ -386,6 +395,7 @@ pub fn configure(card: &mut Bnxt, request: &Request) -> Answer {
     }
     if enables & MRU_SET != 0 {
         card.function.mru = request.u16(0x1e);
+        card.plane.set_mru(card.function.mru);
     }
     if enables & MAC_SET != 0 {
         card.function.mac = std::array::from_fn(|n| request.u8(0x30 + n));

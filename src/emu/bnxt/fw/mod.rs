@@ -169,6 +169,11 @@ pub fn may_be_slow(code: u16) -> bool {
     matches!(code, 0x11 | 0x50 | 0x193)
 }
 
+/// Whether this is a command that drivers try again later, or go on without.
+pub fn is_tried_again(code: u16) -> bool {
+    optional(code) || matches!(code, 0x0d | 0x20 | 0x23 | 0x53 | 0xb3)
+}
+
 /// Whether this is a command that a driver can do without, and not all firmware has.
 fn optional(code: u16) -> bool {
     matches!(code, 0x2f | 0xc8 | 0xe0 | 0xfff1 | 0xfff6 | 0x200)
@@ -188,4 +193,9 @@ pub fn run(card: &mut Bnxt, request: &Request) -> Answer {
         card.board.violations.note(format!("{} before FUNC_DRV_RGTR", command.name));
     }
     (command.run)(card, request)
+}
+
+/// The name of a command, for a trace.
+pub fn name(code: u16) -> String {
+    find(code).map_or_else(|| format!("{code:X}"), |command| command.name.into())
 }

@@ -279,3 +279,6 @@ impl Plane {
         work
     }
 }
+
+#[cfg(test)]
+mod tests;

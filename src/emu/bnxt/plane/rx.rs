@@ -36,6 +36,9 @@ const BUFFERS: usize = 31;
 /// TPIDs of tags that are taken off.
 const TPIDS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
+/// VNIC_CFG: a frame waits for a buffer while there is room in the card.
+const BD_STALL: u32 = 1 << 2;
+
 /// VNIC_CFG: the hash is reported, but the default ring taken.
 const RSS_DFLT_CR: u32 = 1 << 5;
 
@@ -63,6 +66,15 @@ struct Place {
     agg: Option<u16>,
     cq: u16,
     stat: Option<Handle>,
+}
+
+/// How a VNIC wants a frame placed.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// It may go on in aggregation buffers.
+    spills: bool,
+    /// It waits for buffers.
+    stalls: bool,
 }
 
 /// What became of a frame at one VNIC.
@@ -180,7 +192,7 @@ impl Plane {
             return Fate::Dropped;
         }
         let hash = self.hash(vnic, frame, headers);
-        let spills = vnic.spills(frame.len());
+        let (spills, stalls) = (vnic.spills(frame.len()), vnic.state.flags & BD_STALL != 0);
         let strips = vnic.strips() || board.fault.is_some_and(|fault| fault.kind == FaultKind::Vlan);
         let Some(place) = self.choose(vnic, target, hash) else { return self.discard(board, None) };
         let tag = strips.then(|| tag(frame)).flatten();
@@ -196,7 +208,7 @@ impl Plane {
         } else {
             frame
         };
-        let fate = self.fill(board, data, spills, place, received);
+        let fate = self.fill(board, data, Shape { spills, stalls }, place, received);
         if fate == Fate::Taken {
             board.used.untagged += u64::from(tag.is_some());
             self.count(place.stat, |counters| counters.received(frame));
@@ -215,8 +227,8 @@ impl Plane {
 
     /// Fills buffers with a frame and says so.
     #[inline]
-    fn fill(&mut self, board: &mut Board, data: &[u8], spills: bool, place: Place, mut received: Received) -> Fate {
-        let waits = board.port.waits();
+    fn fill(&mut self, board: &mut Board, data: &[u8], shape: Shape, place: Place, mut received: Received) -> Fate {
+        let waits = board.port.waits() || shape.stalls && !board.port.overrun(board.now);
         let Some(ring) = self.rx_ring(place.rx) else { return Fate::Dropped };
         if ring.dead {
             return self.discard(board, place.stat);
@@ -241,7 +253,7 @@ impl Plane {
         let buffers = if rest.is_empty() || received.errors & record::RX_BAD_FORMAT != 0 {
             Some(0)
         } else {
-            place.agg.filter(|_| spills).and_then(|agg| self.plan(board, agg, rest.len(), &mut record))
+            place.agg.filter(|_| shape.spills).and_then(|agg| self.plan(board, agg, rest.len(), &mut record))
         };
         if buffers.is_none() {
             received.errors = record::RX_DID_NOT_FIT;
