@@ -59,10 +59,10 @@ pub enum FaultKind {
     HotReset,
     /// Firmware asks whether the driver lives, and gives up if it does not.
     Echo,
-    /// The function may not receive what is not for it.
-    NoPromisc,
     /// The function has two multicast addresses.
     FewGroups,
+    /// The first queue of the scheduler is none that a NIC may use.
+    FarQueue,
     /// The function has no address.
     NoMac,
     /// The function may have no address but its own.
@@ -79,13 +79,15 @@ pub enum FaultKind {
     Opaque,
     /// A doorbell is lost, and an event says so.
     Doorbell,
+    /// The function may not receive everything.
+    Promiscuous,
     /// Tags are taken off frames, whatever a driver asks for.
     Vlan,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 36] = [
+    pub const ALL: [FaultKind; 37] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -111,8 +113,8 @@ impl FaultKind {
         FaultKind::LinkHeld,
         FaultKind::HotReset,
         FaultKind::Echo,
-        FaultKind::NoPromisc,
         FaultKind::FewGroups,
+        FaultKind::FarQueue,
         FaultKind::NoMac,
         FaultKind::MacLocked,
         FaultKind::NoNtuple,
@@ -121,6 +123,7 @@ impl FaultKind {
         FaultKind::Half,
         FaultKind::Opaque,
         FaultKind::Doorbell,
+        FaultKind::Promiscuous,
         FaultKind::Vlan,
     ];
 
@@ -152,8 +155,8 @@ impl FaultKind {
             FaultKind::LinkHeld => "link-held",
             FaultKind::HotReset => "hot-reset",
             FaultKind::Echo => "echo",
-            FaultKind::NoPromisc => "no-promisc",
             FaultKind::FewGroups => "few-groups",
+            FaultKind::FarQueue => "far-queue",
             FaultKind::NoMac => "no-mac",
             FaultKind::MacLocked => "mac-locked",
             FaultKind::NoNtuple => "no-ntuple",
@@ -162,6 +165,7 @@ impl FaultKind {
             FaultKind::Half => "half",
             FaultKind::Opaque => "opaque",
             FaultKind::Doorbell => "doorbell",
+            FaultKind::Promiscuous => "promiscuous",
             FaultKind::Vlan => "vlan",
         }
     }
