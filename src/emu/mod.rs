@@ -114,6 +114,15 @@ pub trait Model: Send {
     /// the model polls in `step`: an attachment may map them to the driver.
     fn doorbells(&self) -> Vec<DoorbellPage>;
 
+    /// A word of memory that stands for the register at `offset` of `bar` and is
+    /// its asker's alone, with the rest of its page; its number in the page. For
+    /// cards whose queues all store to one address: a model that polls one word for
+    /// them would see the last store only. None where each doorbell has a place of
+    /// its own, in [`Model::doorbells`].
+    fn lane(&mut self, _bar: u8, _offset: u64) -> Option<(Page, usize)> {
+        None
+    }
+
     /// Called now and then by an attachment that maps [`Model::doorbells`] to a
     /// driver: control bits in those pages may have been stored to.
     fn mapped(&mut self) {}

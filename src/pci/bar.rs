@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Doorbell, ShortDoorbell, Window};
+use super::{Doorbell, LongDoorbell, ShortDoorbell, Window};
 use crate::error::{Error, Kind, Result};
 use std::any::Any;
 use std::fmt;
@@ -142,6 +142,11 @@ impl Bar {
     /// not cross a page of 4 KiB.
     pub fn window(&self, offset: u64, len: usize) -> Result<Window> {
         Window::new(&self.doorbell(offset)?, len)
+    }
+
+    /// The doorbell of 64 bits at `offset`, for a queue to keep.
+    pub fn long_doorbell(&self, offset: u64) -> Result<LongDoorbell> {
+        LongDoorbell::new(self.doorbell(offset)?)
     }
 
     /// The doorbell of 16 bits at `offset`, for a queue to keep.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Page;
+use crate::error::{Error, Kind, Result};
 use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
@@ -109,6 +110,44 @@ impl ShortDoorbell {
     }
 }
 
+/// A doorbell of 64 bits, written by one store.
+///
+/// Where a model polls for it, it is two words of a page, the low one first.
+#[derive(Clone)]
+pub struct LongDoorbell(Doorbell);
+
+impl LongDoorbell {
+    /// The 64 bits from `first` on.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if they do not all belong to the mapping, or are not
+    /// aligned to their size.
+    pub(super) fn new(first: Doorbell) -> Result<LongDoorbell> {
+        let (register, room, _) = first.memory();
+        if room < 8 || !register.cast::<u64>().is_aligned() {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "there are no 64 bits behind this register that one store reaches",
+            ));
+        }
+        Ok(LongDoorbell(first))
+    }
+
+    /// Writes `value`, as [`Doorbell::ring`] does.
+    #[inline(always)]
+    pub fn ring(&self, value: u64) {
+        crate::dma::barrier::io_wmb();
+        // SAFETY: `new` checked room and alignment; valid while the owner lives.
+        unsafe { super::window::store_whole(self.0.register.as_ptr(), value) };
+    }
+}
+
+impl fmt::Debug for LongDoorbell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Long{:?}", self.0)
+    }
+}
+
 impl fmt::Debug for ShortDoorbell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,5 +160,22 @@ impl fmt::Debug for ShortDoorbell {
 impl fmt::Debug for Doorbell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Doorbell({:p})", self.register)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_doorbell_is_two_words_at_an_aligned_place() {
+        let page = Page::row(1)[0].clone();
+        let long = |index| LongDoorbell::new(Doorbell::in_page(&page, index));
+        long(2).unwrap().ring(0x0123_4567_89ab_cdef);
+        let words: Vec<u32> = page[..5].iter().map(|word| word.load(Ordering::Acquire)).collect();
+        assert_eq!(words, [0, 0, 0x89ab_cdef, 0x0123_4567, 0]);
+        for index in [1, 1023] {
+            assert_eq!(long(index).unwrap_err().kind(), Kind::Unsupported);
+        }
     }
 }

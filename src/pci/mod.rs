@@ -32,7 +32,7 @@ mod window;
 
 pub use address::Address;
 pub use bar::{Bar, Registers};
-pub use doorbell::{Doorbell, ShortDoorbell};
+pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
 pub use open::open;
 pub use page::Page;
 pub use window::Window;

@@ -126,20 +126,41 @@ impl Window {
 /// Stores 64-bit word `n` of those at `to`, which the caller has checked.
 #[inline(always)]
 fn store64(to: *mut AtomicU32, n: usize, value: u64) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: in the window, as the callers checked.
+    unsafe { store_whole(to.add(2 * n), value) };
+}
+
+/// Stores 64 bits at once: as one store wherever the machine has one.
+///
+/// # Safety
+/// `to` must be valid for stores of 8 bytes, aligned to them, and all other users
+/// of them must see atomics.
+#[inline(always)]
+pub(super) unsafe fn store_whole(to: *mut AtomicU32, value: u64) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as the caller promised.
     unsafe {
         std::arch::asm!(
             "mov [{to}], {value}",
-            to = in(reg) to.add(2 * n),
+            to = in(reg) to,
             value = in(reg) value,
             options(nostack, preserves_flags),
         );
     }
-    #[cfg(any(not(target_arch = "x86_64"), miri))]
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as the caller promised.
+    unsafe {
+        std::arch::asm!(
+            "str {value}, [{to}]",
+            to = in(reg) to,
+            value = in(reg) value,
+            options(nostack, preserves_flags),
+        );
+    }
+    #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri))]
     for (half, word) in [value, value >> 32].into_iter().enumerate() {
-        // SAFETY: as above.
-        unsafe { &*to.add(2 * n + half) }.store(word as u32, std::sync::atomic::Ordering::Release);
+        // SAFETY: as the caller promised.
+        unsafe { &*to.add(half) }.store(word as u32, std::sync::atomic::Ordering::Release);
     }
 }
 
