@@ -53,6 +53,16 @@ fn grown(path: &Path, bytes: u64) {
     }
 }
 
+/// Waits until the file at `path` has not grown for a while.
+fn settled(path: &Path) {
+    let len = || std::fs::metadata(path).map_or(0, |file| file.len());
+    let mut before = None;
+    while before != Some(len()) {
+        before = Some(len());
+        std::thread::sleep(Duration::from_secs(2));
+    }
+}
+
 /// Every packet that was seen is in the file, filtered, or lost by a named cause.
 fn adds_up(document: &Value) {
     assert_eq!(count(document, "/lost/unaccounted"), 0, "{document}");
@@ -288,7 +298,7 @@ fn what_a_kernel_interface_was_sent_is_all_captured_or_named() {
     let path = dir.path().join("out.pcap");
     let namespace = namespaces::Namespace::new("capture");
     namespace.must("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
-    let capture = ["capture", path.to_str().unwrap(), "-i", "emu:82599,wire=packet:v1", "-d", "8s"];
+    let capture = ["capture", path.to_str().unwrap(), "-i", "emu:82599,wire=packet:v1", "-d", "0"];
     let capture = namespace
         .command(env!("CARGO_BIN_EXE_bmnic"))
         .args(capture)
@@ -301,6 +311,8 @@ fn what_a_kernel_interface_was_sent_is_all_captured_or_named() {
     let send = ["pktgen", "-i", "emu:82599,wire=packet:v0", "-c", "300000", "-r", "100k"];
     let mut sender = namespace.command(env!("CARGO_BIN_EXE_bmnic"));
     let sender = sender.args(send).args(["--json", "--allow-shortfall", "100%"]).output().unwrap();
+    settled(&path);
+    signal(&capture, "INT");
     let (sent, seen) = (document(&sender), document(&capture.wait_with_output().unwrap()));
     assert!(sender.status.success(), "{}", text(&sender.stderr));
     assert_eq!((count(&sent, "/sent"), count(&sent, "/lost/total")), (300_000, 0), "{sent}");
