@@ -47,6 +47,7 @@ pub mod tally;
 pub mod tx;
 pub mod wait;
 
+mod bnxt;
 pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;

@@ -1,0 +1,1 @@
+//! Descriptors and completions: 16 bytes each.
