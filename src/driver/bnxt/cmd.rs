@@ -203,7 +203,10 @@ commands! {
     /// What can be said about that.
     ring_aggint_qcaps RING_AGGINT_QCAPS 0x54
         in 0x10 {}
-        out 0x30 { CMPL_PARAMS 0x08/4 }
+        out 0x30 {
+            CMPL_PARAMS 0x08/4  NUM_DMA_AGGR_MIN 0x10/2  NUM_DMA_AGGR_DURING_INT_MIN 0x14/2  DMA_TMR_MIN 0x18/2
+            DMA_TMR_DURING_INT_MIN 0x1c/2  LAT_MIN_MIN 0x20/2  LAT_MAX_MIN 0x24/2  NUM_AGGR_INT_MIN 0x28/2
+        }
 
     /// A receive ring with the rings that go with it.
     ring_grp_alloc RING_GRP_ALLOC 0x60

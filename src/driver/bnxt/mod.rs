@@ -1,6 +1,6 @@
 //! Driver for Broadcom NetXtreme-E: BCM574xx, BCM588xx, BCM575xx.
 
-#![allow(dead_code)] // until the control plane uses it
+#![allow(dead_code, unused_imports)] // until the control plane uses it
 
 pub mod bell;
 pub mod cq;
