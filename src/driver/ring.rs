@@ -53,6 +53,14 @@ impl<D: Descriptor> Ring<D> {
         unsafe { &*self.base.as_ptr().add((position & self.mask) as usize) }
     }
 
+    /// The descriptors from `position` to the end of the ring.
+    #[inline]
+    pub fn to_end(&self, position: u32) -> &[D] {
+        let index = position & self.mask;
+        // SAFETY: as at, and as many as new checked to be there from the first on.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(index as usize), (self.len() - index) as usize) }
+    }
+
     /// The descriptors as a value, which a loop keeps in registers: see
     /// [`BufferRing::slots`].
     #[inline]

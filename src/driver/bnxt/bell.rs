@@ -120,3 +120,97 @@ impl fmt::Debug for AckBell {
         write!(f, "Ack{:?}", self.silent)
     }
 }
+
+/// Doorbells that are words of memory.
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+    use crate::pci::{Bar, Page, Registers};
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    /// A page of doorbells.
+    #[derive(Clone)]
+    pub struct Cells(Page);
+
+    impl Registers for Cells {
+        fn read(&self, _: u64, _: u8) -> u64 {
+            0
+        }
+
+        fn write(&self, _: u64, _: u8, _: u64) {}
+
+        fn doorbell(&self, offset: u64) -> Option<Doorbell> {
+            Some(Doorbell::in_page(&self.0, offset as usize / 4))
+        }
+    }
+
+    impl Cells {
+        pub fn new() -> Self {
+            Cells(Page::row(1)[0].clone())
+        }
+
+        /// What was last said at `offset`.
+        pub fn word(&self, offset: usize) -> u32 {
+            self.0[offset / 4].load(Ordering::Acquire)
+        }
+
+        /// The same, of 64 bits.
+        pub fn long(&self, offset: usize) -> u64 {
+            u64::from(self.word(offset)) | u64::from(self.word(offset + 4)) << 32
+        }
+
+        fn bar(&self) -> Bar {
+            Bar::Served(Arc::new(self.clone()), 4096)
+        }
+    }
+
+    /// A slot of P4.
+    pub fn short(cells: &Cells, offset: u64) -> Register {
+        Register::Slot(cells.bar().doorbell(offset).unwrap())
+    }
+
+    /// P5's doorbell of ring `ring`.
+    pub fn long(cells: &Cells, offset: u64, ring: u16) -> Register {
+        Register::Shared(cells.bar().long_doorbell(offset).unwrap(), ring)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Cells, long, short};
+    use super::*;
+
+    #[test]
+    fn values_of_p4_are_those_that_other_drivers_were_seen_to_write() {
+        let cells = Cells::new();
+        Bell::transmit(short(&cells, 0)).ring(7);
+        Bell::receive(short(&cells, 0x80)).ring(511);
+        let ack = AckBell::completions(short(&cells, 0x100));
+        ack.ack(3);
+        assert_eq!([0, 0x80, 0x100].map(|at| cells.word(at)), [0x0000_0007, 0x1000_01ff, 0x2c00_0003]);
+        ack.arm(4);
+        assert_eq!(cells.word(0x100), 0x2400_0004);
+    }
+
+    #[test]
+    fn values_of_p5_are_those_that_other_drivers_were_seen_to_write() {
+        let cells = Cells::new();
+        let said = || cells.long(0);
+        Bell::transmit(long(&cells, 0, 3)).ring(2);
+        assert_eq!(said(), 0x0100_0003_0000_0002);
+        Bell::receive(long(&cells, 0, 4)).ring(511);
+        assert_eq!(said(), 0x2100_0004_0000_01ff);
+        let ack = AckBell::completions(long(&cells, 0, 2));
+        ack.arm(0);
+        assert_eq!(said(), 0x6100_0002_0000_0000);
+        ack.ack(9);
+        assert_eq!(said(), 0x4100_0002_0000_0009);
+        let Register::Shared(shared, _) = long(&cells, 0, 0) else { unreachable!() };
+        let queue = AckBell::notifications(shared, 1);
+        queue.ack(0);
+        assert_eq!(said(), 0xa100_0001_0000_0000);
+        queue.arm(5);
+        assert_eq!(said(), 0xb100_0001_0000_0005);
+    }
+}

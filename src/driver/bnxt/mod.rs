@@ -5,6 +5,7 @@
 pub mod bell;
 pub mod cq;
 mod desc;
+mod feed;
 pub mod meta;
 pub mod rx;
 pub mod tx;
