@@ -207,7 +207,12 @@ pub fn give(function: &dyn Function, hw: &Hw, queues: u8) -> Result<()> {
     let mut end = 0;
     for shape in [wants.qp, wants.srq, wants.cq, wants.vnic, wants.stat].into_iter().chain(wants.tqm.iter().copied()) {
         let pages = Pages::of(shape, end).map_err(|bytes| {
-            hw.error(Kind::Device, format!("its firmware wants {bytes} bytes of memory for one kind of context, more than it can be told of"))
+            hw.error(
+                Kind::Device,
+                format!(
+                    "its firmware wants {bytes} bytes of memory for one kind of context, more than it can be told of"
+                ),
+            )
         })?;
         end = pages.map_or(end, |pages| pages.end());
         kinds.push((shape, pages));
@@ -353,7 +358,9 @@ mod tests {
     #[test]
     fn a_kind_without_size_is_left_out_and_nine_rings_have_places() {
         use qcaps::output;
-        for (count, rings, expected) in [(8, FAST_RINGS, 0x3fe0), (9, FAST_RINGS, 0x1_3fe0), (9, OLD_FAST_RINGS, 0x3fe0)] {
+        for (count, rings, expected) in
+            [(8, FAST_RINGS, 0x3fe0), (9, FAST_RINGS, 0x1_3fe0), (9, OLD_FAST_RINGS, 0x3fe0)]
+        {
             let reply = answer(&[(output::SRQ_ENTRY_SIZE, 0), (output::TQM_FP_RINGS_COUNT, count)]);
             let wants = Wants::of(&reply, 1, rings);
             let kinds = kinds(&wants);
@@ -397,7 +404,9 @@ mod tests {
             let page = table.words64()[n % ENTRIES].load(Ordering::Relaxed);
             assert_eq!(page, arena.iova(pages.data_at(n) * PAGE) | VALID);
         }
-        let byte = |at: usize| Region::new(&arena, pages.data_at(at / PAGE) * PAGE, PAGE).bytes()[at % PAGE].load(Ordering::Relaxed);
+        let byte = |at: usize| {
+            Region::new(&arena, pages.data_at(at / PAGE) * PAGE, PAGE).bytes()[at % PAGE].load(Ordering::Relaxed)
+        };
         for n in [0usize, 1, 30, 15_999] {
             assert_eq!((byte(n * 136 + 11), byte(n * 136 + 12), byte(n * 136 + 13)), (0, 0x55, 0), "entry {n}");
         }

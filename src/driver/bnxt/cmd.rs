@@ -171,11 +171,6 @@ commands! {
         in 0x28 { FLAGS 0x10/4  ENABLES 0x14/4  VNIC_ID 0x18/4  JUMBO_THRESH 0x1c/2 }
         out 0x10 {}
 
-    /// What places for frames can do.
-    vnic_qcaps VNIC_QCAPS 0x4a
-        in 0x18 {}
-        out 0x18 { MRU 0x08/2  FLAGS 0x0c/4  MAX_AGGS 0x10/2 }
-
     /// Starts a ring.
     ring_alloc RING_ALLOC 0x50
         in 0x58 {
@@ -328,4 +323,20 @@ commands! {
             TQM_RING8_LEVEL 0x100/1  TQM_RING8_NUM_ENTRIES 0x104/4  TQM_RING8_PAGE_DIR 0x108/8
         }
         out 0x10 {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_a_request_lies_within_it_and_behind_its_header() {
+        let end = |fields: &[Field]| fields.iter().map(|field| field.offset + field.bytes).max().unwrap_or(0);
+        for (command, input, output) in TABLE {
+            assert!(end(input) <= command.input, "{}", command.name);
+            assert!(input.iter().all(|field| field.offset >= 0x10), "{}", command.name);
+            assert!(output.iter().all(|field| field.offset >= 0x08), "{}", command.name);
+            assert!(command.input >= 0x10 && command.output >= 0x10, "{}", command.name);
+        }
+    }
 }

@@ -70,8 +70,6 @@ pub mod func {
     pub const VNICS: u64 = 1 << 7;
     /// Counters.
     pub const STAT: u64 = 1 << 8;
-    /// The address.
-    pub const MAC: u64 = 1 << 9;
     /// Ring for events.
     pub const ASYNC_RING: u64 = 1 << 14;
     /// Groups of rings.

@@ -201,9 +201,9 @@ impl Delivery {
             .with(vnic_rss_qcfg::input::RSS_CTX_IDX, u64::from(spread.context))
             .with(vnic_rss_qcfg::input::VNIC_ID, u64::from(place));
         match hw.ask_optional(request)? {
-            Some(reply) if reply.get(vnic_rss_qcfg::output::HASH_TYPE) == 0 => {
-                Err(hw.error(Kind::Unsupported, "its firmware spreads no kind of frame over queues; use one receive queue"))
-            }
+            Some(reply) if reply.get(vnic_rss_qcfg::output::HASH_TYPE) == 0 => Err(
+                hw.error(Kind::Unsupported, "its firmware spreads no kind of frame over queues; use one receive queue")
+            ),
             _ => Ok(()),
         }
     }

@@ -221,10 +221,9 @@ impl Filters {
         };
         match hw.try_ask(&request)? {
             Ok(reply) => Ok(reply.get(cfa_ntuple_filter_alloc::output::NTUPLE_FILTER_ID)),
-            Err(refusal::ALLOC_ERROR | refusal::NO_BUFFER) => Err(hw.error(
-                Kind::Usage,
-                "its filters have no room for another flow; steer fewer",
-            )),
+            Err(refusal::ALLOC_ERROR | refusal::NO_BUFFER) => {
+                Err(hw.error(Kind::Usage, "its filters have no room for another flow; steer fewer"))
+            }
             Err(refusal::CMD_NOT_SUPPORTED) => Err(refuse("its firmware does not know how; update it")),
             Err(code) => Err(hw.refused(&request, code)),
         }

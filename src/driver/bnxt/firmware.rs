@@ -9,7 +9,8 @@ use super::cmd::{
 use super::codes::{SELF, if_change, refusal, register, version};
 use super::events;
 use super::hw::{Capabilities, Firmware, Hw, Resources};
-use super::hwrm::Manner;
+use super::hwrm::{Manner, explain};
+use super::regs::fw_status;
 use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::error::{Kind, Remedy, Result};
 use crate::net::MacAddr;
@@ -167,7 +168,8 @@ pub struct PortQueues {
 /// any.
 pub fn port_queues(hw: &Hw) -> Result<PortQueues> {
     use queue_qportcfg::output;
-    let reply = hw.ask(Request::new(queue_qportcfg::COMMAND).with(queue_qportcfg::input::PORT_ID, u64::from(hw.caps.port)))?;
+    let reply =
+        hw.ask(Request::new(queue_qportcfg::COMMAND).with(queue_qportcfg::input::PORT_ID, u64::from(hw.caps.port)))?;
     let count = reply.get(output::MAX_CONFIGURABLE_QUEUES).min(8) as u8;
     match find_queue(reply.bytes(output::QUEUES), usize::from(count)) {
         Some(queue) => Ok(PortQueues { queue, count }),
@@ -184,7 +186,8 @@ fn find_queue(pairs: &[u8], count: usize) -> Option<u8> {
     const LOSSLESS: u8 = 1;
     const UNUSED: u8 = 0xff;
     // Unused places may lie between others, so they are all looked at.
-    let of = |profile| pairs.as_chunks::<2>().0.iter().find(|[id, of]| *id != UNUSED && *of == profile).map(|pair| pair[0]);
+    let of =
+        |profile| pairs.as_chunks::<2>().0.iter().find(|[id, of]| *id != UNUSED && *of == profile).map(|pair| pair[0]);
     if count == 0 { None } else { of(LOSSY).or_else(|| of(LOSSLESS)) }
 }
 
@@ -231,9 +234,37 @@ pub fn interface(hw: &Hw, up: bool) -> Result<Changed> {
     })
 }
 
-/// Signs the driver off.
-pub fn sign_off(hw: &Hw) -> Result<()> {
-    hw.ask_optional(Request::new(func_drv_unrgtr::COMMAND)).map(drop)
+/// Gives the function up: signs off and has everything dropped. Where the firmware
+/// says nothing any more, `reset` is what is left.
+pub fn leave(hw: &Hw, tells_interface: bool, reset: impl FnOnce()) {
+    let silent = hw.check().is_err();
+    if !silent {
+        if tells_interface {
+            let _ = interface(hw, false);
+        }
+        let _ = hw.ask_optional(Request::new(func_drv_unrgtr::COMMAND));
+    }
+    let dropped = match silent {
+        false => self::reset(hw).is_ok(),
+        // It may be slow and not dead; that is not waited for long.
+        true => hw.hwrm().ask_once(&Request::new(func_reset::COMMAND), START_PATIENCE).is_ok(),
+    };
+    if !dropped {
+        reset();
+    }
+    // Queues that live on must not have rings started anew.
+    let closed = hw.error(Kind::Gone, "the card was closed; open it again");
+    hw.hwrm().end(&closed);
+}
+
+/// Fails if the firmware has stopped or restarted, where it says what it does.
+pub fn check_state(hw: &Hw) -> Result<()> {
+    let state = hw.hwrm().state().unwrap_or(0);
+    match state & fw_status::CODE {
+        // Some do not say.
+        0 | fw_status::HEALTHY => Ok(()),
+        _ => Err(hw.lost(format_args!("its firmware does not run any more ({})", explain(state)))),
+    }
 }
 
 /// What the function is configured to, and what it has.
@@ -271,7 +302,8 @@ pub fn configured(hw: &Hw) -> Result<Configured> {
             groups: count(output::ALLOC_HW_RING_GRPS),
             notifications: count(output::ALLOC_MSIX),
         },
-        shared: !matches!(count(output::PORT_PARTITION_TYPE), 0 | 0xff) || reply.get(output::FLAGS) & func::MULTI_HOST != 0,
+        shared: !matches!(count(output::PORT_PARTITION_TYPE), 0 | 0xff)
+            || reply.get(output::FLAGS) & func::MULTI_HOST != 0,
         max_frame: mtu + ETHERNET,
     })
 }
@@ -283,9 +315,10 @@ pub fn mac(hw: &Hw) -> MacAddr {
         return mac;
     }
     // Locally administered, and of this function for as long as it has its name.
-    let digest = hw.to_string().bytes().fold(0xcbf2_9ce4_8422_2325u64, |digest, byte| {
-        (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let digest = hw
+        .to_string()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let [a, b, c, d, e, ..] = digest.to_le_bytes();
     MacAddr([0x02, a, b, c, d, e])
 }

@@ -177,7 +177,10 @@ mod tests {
         assert_eq!((plan.stats, plan.events, plan.places), (1, false, false));
         let long = Need { long: true, shorter: true, ..need };
         assert!(!long.fit(&Resources { rx: 7, ..long.wish() }).unwrap().long, "an odd ring is none");
-        assert_eq!(Need { shorter: false, ..long }.fit(&Resources { rx: 7, ..long.wish() }), Err(("receive rings", 7, 8)));
+        assert_eq!(
+            Need { shorter: false, ..long }.fit(&Resources { rx: 7, ..long.wish() }),
+            Err(("receive rings", 7, 8))
+        );
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! A card as the control plane holds it: its firmware, and what it said of itself.
 
 use super::Generation;
-use super::codes::refusal;
 use super::hwrm::Hwrm;
 use super::regs;
 use crate::dma::Region;
@@ -107,15 +106,6 @@ impl Hw {
         }
     }
 
-    /// Asks the firmware, which may refuse with one of `codes`: then `None`.
-    pub fn ask_if(&self, request: Request, codes: &[u32]) -> Result<Option<Reply>> {
-        match self.try_ask(&request)? {
-            Ok(reply) => Ok(Some(reply)),
-            Err(code) if codes.contains(&code) => Ok(None),
-            Err(code) => Err(self.hwrm().refused(request.command(), code)),
-        }
-    }
-
     /// Asks for something that it can do without: whatever the refusal, `None`.
     pub fn ask_optional(&self, request: Request) -> Result<Option<Reply>> {
         Ok(self.try_ask(&request)?.ok())
@@ -158,17 +148,6 @@ impl Hw {
         self.hwrm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Refusals of what a function may not do or a firmware does not know.
-pub const NOT_FOR_US: &[u32] = &[
-    refusal::FAIL,
-    refusal::INVALID_PARAMS,
-    refusal::ACCESS_DENIED,
-    refusal::INVALID_FLAGS,
-    refusal::INVALID_ENABLES,
-    refusal::UNSUPPORTED_OPTION,
-    refusal::CMD_NOT_SUPPORTED,
-];
 
 impl fmt::Display for Hw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,8 +19,8 @@
 //! before a field of it is looked at.
 
 use super::Generation;
-use super::codes::{refusal, version};
 use super::cmd::{func_backing_store_cfg, func_reset, ver_get};
+use super::codes::{refusal, version};
 use super::regs::{self, STATUS_PLACE, STATUS_SIGNATURE, STATUS_WINDOW, fw_status};
 use crate::dma::Region;
 use crate::driver::mailbox::{Command, Failure, Reply, Request};
@@ -76,8 +76,7 @@ pub struct Manner {
 
 impl Manner {
     /// Of a firmware that has not been asked yet.
-    pub const FIRST: Manner =
-        Manner { window: 128, longest: 0, memory: false, patience: PATIENCE, slow_start: false };
+    pub const FIRST: Manner = Manner { window: 128, longest: 0, memory: false, patience: PATIENCE, slow_start: false };
 
     /// As the firmware wants it.
     pub fn of(reply: &Reply) -> Manner {
@@ -327,7 +326,9 @@ impl Hwrm {
         let location = match self.bar.read32(place) {
             u32::MAX => return None,
             signature if signature & STATUS_SIGNATURE.1 == STATUS_SIGNATURE.0 => self.bar.read32(place + 4),
-            _ => return (self.generation == Generation::P5).then(|| self.bar.read32(u64::from(regs::FW_STATUS.offset))),
+            _ => {
+                return (self.generation == Generation::P5).then(|| self.bar.read32(u64::from(regs::FW_STATUS.offset)));
+            }
         };
         /// Where a location lies: its lowest two bits.
         const GRC: u32 = 1;
@@ -365,17 +366,21 @@ impl Hwrm {
             RESOURCE_LOCKED,
         };
         let (kind, advice) = match code {
-            ACCESS_DENIED => {
-                (Kind::Permission, "; this function may not do that: another host, partition or the port's owner decides")
-            }
-            ALLOC_ERROR | NO_BUFFER => {
-                (Kind::Unsupported, "; it has nothing left of what is asked for: use fewer queues, or free other functions' of the card")
-            }
+            ACCESS_DENIED => (
+                Kind::Permission,
+                "; this function may not do that: another host, partition or the port's owner decides",
+            ),
+            ALLOC_ERROR | NO_BUFFER => (
+                Kind::Unsupported,
+                "; it has nothing left of what is asked for: use fewer queues, or free other functions' of the card",
+            ),
             CMD_NOT_SUPPORTED => (Kind::Unsupported, "; its firmware is too old: update it"),
             BUSY | HOT_RESET_PROGRESS => {
                 (Kind::Device, "; it is busy or being recovered: wait some seconds and open the card again")
             }
-            RESOURCE_LOCKED | PF_UNAVAILABLE => (Kind::Device, "; somebody else holds what it needs: open the card again"),
+            RESOURCE_LOCKED | PF_UNAVAILABLE => {
+                (Kind::Device, "; somebody else holds what it needs: open the card again")
+            }
             _ => (Kind::Device, ""),
         };
         let text = format!(

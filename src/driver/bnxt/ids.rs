@@ -65,9 +65,9 @@ pub fn why_not(id: pci::Id) -> Option<&'static str> {
         return None;
     }
     match id.device {
-        0x16c8..=0x16ca | 0x16cd..=0x16cf | 0x16d0..=0x16d2 | 0x16d4 | 0x16d5 | 0x16df | 0x16e7..=0x16ea => {
-            Some("NetXtreme-C and the first NetXtreme-E cards lose single doorbells; only BCM574xx from 57412 on and BCM575xx are driven")
-        }
+        0x16c8..=0x16ca | 0x16cd..=0x16cf | 0x16d0..=0x16d2 | 0x16d4 | 0x16d5 | 0x16df | 0x16e7..=0x16ea => Some(
+            "NetXtreme-C and the first NetXtreme-E cards lose single doorbells; only BCM574xx from 57412 on and BCM575xx are driven",
+        ),
         0x1760..=0x1763 => Some("BCM576xx has completions of another form; only BCM574xx and BCM575xx are driven"),
         0x16c1 | 0x16cb | 0x16d3 | 0x16dc | 0x16e1 | 0x16e5 | 0x1606 | 0x1609 | 0x1806..=0x1809 | 0xd800 => {
             Some("this is a virtual function, which may not bring a link up; use the physical one")

@@ -50,15 +50,8 @@ mod phy {
 }
 
 /// Speeds by bit of a mask, in units.
-const SPEEDS: [(u64, u64); 7] = [
-    (1 << 11, 1000),
-    (1 << 10, 500),
-    (1 << 9, 400),
-    (1 << 8, 250),
-    (1 << 6, 100),
-    (1 << 3, 10),
-    (1 << 1, 1),
-];
+const SPEEDS: [(u64, u64); 7] =
+    [(1 << 11, 1000), (1 << 10, 500), (1 << 9, 400), (1 << 8, 250), (1 << 6, 100), (1 << 3, 10), (1 << 1, 1)];
 
 /// What the PHY can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,9 +120,7 @@ impl Ability {
         if self.auto | self.auto_pam4 != 0 {
             return Some(Setting::Auto(self.auto, self.auto_pam4));
         }
-        let of = |mask: u64, pam4: bool| {
-            speeds(mask, pam4).into_iter().map(move |speed| Setting::Force(speed, pam4))
-        };
+        let of = |mask: u64, pam4: bool| speeds(mask, pam4).into_iter().map(move |speed| Setting::Force(speed, pam4));
         let all: Vec<_> = of(self.force_pam4, true).chain(of(self.force, false)).collect();
         all.get(n % all.len().max(1)).copied()
     }
@@ -309,7 +300,10 @@ fn turn_round(hw: &Hw, ability: &Ability) -> Result<Loopback> {
     if hw.ask_optional(phy_loopback(port, phy::LOCAL))?.is_some() {
         return Ok(Loopback::Phy);
     }
-    Err(hw.error(Kind::Unsupported, "its firmware turns frames round neither in the MAC nor in the PHY; use a loopback plug"))
+    Err(hw.error(
+        Kind::Unsupported,
+        "its firmware turns frames round neither in the MAC nor in the PHY; use a loopback plug",
+    ))
 }
 
 #[cfg(test)]

@@ -146,8 +146,7 @@ impl Common {
     /// Gives the contexts back.
     pub fn uncount(&mut self, hw: &Hw) {
         for id in self.stats.drain(..) {
-            let request =
-                Request::new(stat_ctx_free::COMMAND).with(stat_ctx_free::input::STAT_CTX_ID, u64::from(id));
+            let request = Request::new(stat_ctx_free::COMMAND).with(stat_ctx_free::input::STAT_CTX_ID, u64::from(id));
             let _ = hw.ask(request);
         }
     }
@@ -353,8 +352,8 @@ impl RxRings {
         let ids = std::mem::take(&mut self.ids);
         let mut outcome = Ok(());
         if let Some(group) = ids.group {
-            let request = Request::new(ring_grp_free::COMMAND)
-                .with(ring_grp_free::input::RING_GROUP_ID, u64::from(group));
+            let request =
+                Request::new(ring_grp_free::COMMAND).with(ring_grp_free::input::RING_GROUP_ID, u64::from(group));
             outcome = hw.ask(request).map(drop);
         }
         let rings = [ids.receive, ids.aggregation, ids.completions, ids.notifications];
@@ -364,8 +363,7 @@ impl RxRings {
     /// Their doorbells.
     pub fn bells(&self, hw: &Hw, common: &Common) -> Result<RxBells> {
         let none = || hw.error(Kind::Device, "a receive queue was not started to the end");
-        let (receive, completions) =
-            (self.ids.receive.ok_or_else(none)?, self.ids.completions.ok_or_else(none)?);
+        let (receive, completions) = (self.ids.receive.ok_or_else(none)?, self.ids.completions.ok_or_else(none)?);
         Ok(RxBells {
             receive: Bell::receive(register(hw, self.n, receive)?),
             aggregation: match self.ids.aggregation {

@@ -84,7 +84,8 @@ impl Counters {
             let masks = context(hw, id, true)?.unwrap_or_default();
             let whole = if hw.generation == Generation::P5 { (1 << 48) - 1 } else { u64::MAX };
             // Firmware that does not know the question answers with counts.
-            let masks = masks.map(|mask| if mask & mask.wrapping_add(1) == 0 && mask >> 32 != 0 { mask } else { whole });
+            let masks =
+                masks.map(|mask| if mask & mask.wrapping_add(1) == 0 && mask >> 32 != 0 { mask } else { whole });
             Ok((id, Block::new(masks, context(hw, id, false)?.unwrap_or_default())))
         });
         let contexts = contexts.collect::<Result<Vec<_>>>()?;

@@ -50,8 +50,8 @@ impl PortClock {
         if hw.generation != Generation::P5 || !able || !hw.speaks(WITH_CLOCK) {
             return Ok(None);
         }
-        let ask = Request::new(port_mac_ptp_qcfg::COMMAND)
-            .with(port_mac_ptp_qcfg::input::PORT_ID, u64::from(hw.caps.port));
+        let ask =
+            Request::new(port_mac_ptp_qcfg::COMMAND).with(port_mac_ptp_qcfg::input::PORT_ID, u64::from(hw.caps.port));
         let Some(reply) = hw.ask_optional(ask)? else { return Ok(None) };
         let flags = reply.get(output::FLAGS);
         if flags & BY_FIRMWARE == 0 {
@@ -60,7 +60,9 @@ impl PortClock {
         let address = |field| reply.optional(field).map(|address| address as u32).filter(|&address| address != 0);
         let registers = match (address(output::TS_REF_CLOCK_LOWER), address(output::TS_REF_CLOCK_UPPER)) {
             // Both are read through one window.
-            (Some(lower), Some(upper)) if flags & BY_REGISTERS != 0 && lower >> 12 == upper >> 12 => Some([lower, upper]),
+            (Some(lower), Some(upper)) if flags & BY_REGISTERS != 0 && lower >> 12 == upper >> 12 => {
+                Some([lower, upper])
+            }
             _ => None,
         };
         let tx = hw.caps.flags_ext2 & caps::TX_STAMP_COMPLETIONS != 0;
