@@ -328,6 +328,7 @@ commands! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::mailbox::Request;
 
     #[test]
     fn every_field_of_a_request_lies_within_it_and_behind_its_header() {
@@ -338,5 +339,135 @@ mod tests {
             assert!(output.iter().all(|field| field.offset >= 0x08), "{}", command.name);
             assert!(command.input >= 0x10 && command.output >= 0x10, "{}", command.name);
         }
+    }
+
+    /// What a request says behind its header, without zeros at the end.
+    fn says(request: &Request) -> String {
+        let body = &request.body()[0x10..];
+        let end = body.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        body[..end].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn requests_are_those_that_other_drivers_were_seen_to_send() {
+        let ask = Request::new;
+        let mac = [0x00, 0x0a, 0xf7, 0x01, 0x02, 0x03];
+        let ver = ask(ver_get::COMMAND).with(ver_get::input::INTF_MAJ, 1).with(ver_get::input::INTF_MIN, 10);
+        let reset = ask(func_reset::COMMAND).with(func_reset::input::LEVEL, 1);
+        let cfg = {
+            use func_cfg::input::*;
+            let request = ask(func_cfg::COMMAND).with(FID, 0xffff).with(ENABLES, 0x801bc);
+            let request = request.with(NUM_RSSCOS_CTXS, 1).with(NUM_CMPL_RINGS, 1).with(NUM_TX_RINGS, 1);
+            request.with(NUM_RX_RINGS, 2).with(NUM_VNICS, 1).with(NUM_STAT_CTXS, 1).with(NUM_HW_RING_GRPS, 1)
+        };
+        let thor = {
+            use func_cfg::input::*;
+            let request = ask(func_cfg::COMMAND).with(FID, 0xffff).with(NUM_MSIX, 1).with(ENABLES, 0x2001bc);
+            let request = request.with(NUM_RSSCOS_CTXS, 1).with(NUM_CMPL_RINGS, 2).with(NUM_TX_RINGS, 1);
+            request.with(NUM_RX_RINGS, 2).with(NUM_VNICS, 1).with(NUM_STAT_CTXS, 1)
+        };
+        let events = {
+            use func_cfg::input::*;
+            ask(func_cfg::COMMAND).with(FID, 0xffff).with(ENABLES, 0x4000).with(ASYNC_EVENT_CR, 1)
+        };
+        let stat = {
+            use stat_ctx_alloc::input::*;
+            let request = ask(stat_ctx_alloc::COMMAND).with(STATS_DMA_ADDR, 0x25e_3000);
+            request.with(UPDATE_PERIOD_MS, 1000).with(STATS_DMA_LENGTH, 160)
+        };
+        let transmit = {
+            use ring_alloc::input::*;
+            let request = ask(ring_alloc::COMMAND).with(RING_TYPE, 1).with(PAGE_TBL_ADDR, 0x367_0000);
+            let request = request.with(PAGE_SIZE, 12).with(PAGE_TBL_DEPTH, 1).with(LENGTH, 512);
+            request.with(CMPL_RING_ID, 1).with(STAT_CTX_ID, 1)
+        };
+        let aggregation = {
+            use ring_alloc::input::*;
+            let request = ask(ring_alloc::COMMAND).with(ENABLES, 0x1c0).with(RING_TYPE, 4);
+            let request = request.with(PAGE_TBL_ADDR, 0x2c5_a000).with(PAGE_SIZE, 12).with(PAGE_TBL_DEPTH, 1);
+            let request = request.with(LENGTH, 2048).with(LOGICAL_ID, 1).with(RX_BUF_SIZE, 4096);
+            request.with(RX_RING_ID, 4).with(NQ_RING_ID, 1).with(STAT_CTX_ID, 1)
+        };
+        let completions = {
+            use ring_alloc::input::*;
+            let request = ask(ring_alloc::COMMAND).with(ENABLES, 0x80).with(PAGE_TBL_ADDR, 0x32a_7000);
+            let request = request.with(PAGE_SIZE, 12).with(PAGE_TBL_DEPTH, 1).with(LENGTH, 4096);
+            request.with(NQ_RING_ID, 1).with(CQ_HANDLE, 0x100_0001)
+        };
+        let group = {
+            use ring_grp_alloc::input::*;
+            ask(ring_grp_alloc::COMMAND).with(CR, 1).with(RR, 3).with(AR, 4).with(SC, 1)
+        };
+        let place = {
+            use vnic_cfg::input::*;
+            let request = ask(vnic_cfg::COMMAND).with(FLAGS, 2).with(ENABLES, 0x13).with(DFLT_RING_GRP, 1);
+            request.with(RSS_RULE, 1).with(COS_RULE, 0xffff).with(LB_RULE, 0xffff).with(MRU, 1518)
+        };
+        let pair = {
+            use vnic_cfg::input::*;
+            let request = ask(vnic_cfg::COMMAND).with(FLAGS, 2).with(ENABLES, 0x60).with(MRU, 1518);
+            request.with(DEFAULT_RX_RING_ID, 4).with(DEFAULT_CMPL_RING_ID, 5)
+        };
+        let spread = {
+            use vnic_rss_cfg::input::*;
+            let request = ask(vnic_rss_cfg::COMMAND).with(HASH_TYPE, 0x3f).with(HASH_MODE_FLAGS, 1);
+            request.with(TABLE_ADDR, 0x25e_9000).with(KEY_ADDR, 0x25e_9100).with(RSS_CTX_IDX, 1)
+        };
+        let placement = {
+            use vnic_plcmodes_cfg::input::*;
+            ask(vnic_plcmodes_cfg::COMMAND).with(FLAGS, 2).with(ENABLES, 1).with(JUMBO_THRESH, 2048)
+        };
+        let filter = {
+            use cfa_l2_filter_alloc::input::*;
+            let request = ask(cfa_l2_filter_alloc::COMMAND).with(FLAGS, 9).with(ENABLES, 0x8003);
+            request.with_bytes(L2_ADDR, &mac).with_bytes(L2_ADDR_MASK, &[0xff; 6])
+        };
+        let mask = {
+            use cfa_l2_set_rx_mask::input::*;
+            let request = ask(cfa_l2_set_rx_mask::COMMAND).with(MASK, 0xa).with(MC_TBL_ADDR, 0x25e_4000);
+            request.with(NUM_MC_ENTRIES, 1)
+        };
+        let timers = {
+            use ring_cmpl_ring_cfg_aggint_params::{COMMAND, input::*};
+            let request = ask(COMMAND).with(RING_ID, 1).with(FLAGS, 3).with(NUM_CMPL_DMA_AGGR, 0x1e);
+            let request = request.with(NUM_CMPL_DMA_AGGR_DURING_INT, 2).with(CMPL_AGGR_DMA_TMR, 0x1f);
+            let request = request.with(CMPL_AGGR_DMA_TMR_DURING_INT, 0xc).with(INT_LAT_TMR_MIN, 0x3e);
+            request.with(INT_LAT_TMR_MAX, 0x7d).with(NUM_CMPL_AGGR_INT, 0x1e).with(ENABLES, 0x3f)
+        };
+        let free = ask(ring_free::COMMAND).with(ring_free::input::RING_TYPE, 2).with(ring_free::input::RING_ID, 4);
+        let down = ask(port_phy_cfg::COMMAND).with(port_phy_cfg::input::FLAGS, 0x4000);
+        for (request, seen) in [
+            (ver, "010a"),
+            (reset, "00000000000001"),
+            (ask(func_qcaps::COMMAND).with(func_qcaps::input::FID, 0xffff), "ffff"),
+            (cfg, "ffff000000000000bc01080000000000010001000100020000000100010001"),
+            (thor, "ffff010000000000bc0120000000000001000200010002000000010001"),
+            (stat, "00305e0200000000e80300000000a0"),
+            (
+                transmit,
+                "00000000010000000000670300000000000000000c01000000020000000001000000000000000000000000000000000001",
+            ),
+            (
+                aggregation,
+                "c00100000400000000a0c50200000000000000000c01000000080000010000000000001004000100000000000000000001",
+            ),
+            (group, "01000300040001"),
+            (ask(vnic_alloc::COMMAND).with(vnic_alloc::input::FLAGS, 1), "01"),
+            (place, "0200000013000000000001000100ffffffffee05"),
+            (pair, "020000006000000000000000000000000000ee05040005"),
+            (spread, "3f0000000000000100905e020000000000915e020000000001"),
+            (placement, "0200000001000000000000000008"),
+            (filter, "0900000003800000000af70102030000ffffffffffff"),
+            (mask, "000000000a00000000405e020000000001"),
+            (timers, "010003001e0002001f000c003e007d001e003f"),
+            (free, "020004"),
+            (down, "0040"),
+        ] {
+            assert_eq!(says(&request), seen, "{}", request.command().name);
+        }
+        // These are longer: what stands at their end is looked at alone.
+        assert!(says(&events).starts_with("ffff0000000000000040") && says(&events).len() == 2 * 0x41);
+        assert!(says(&completions).starts_with("800000000000000000702a0300000000000000000c01000000100000"));
+        assert!(says(&completions).ends_with("01000001"));
     }
 }

@@ -229,15 +229,15 @@ impl Delivery {
         }
     }
 
+    /// Whether each queue has a place.
+    pub fn has_places(&self) -> bool {
+        self.spread.is_none() || !self.own.is_empty()
+    }
+
     /// The first entry of the table that names queue `n`.
     pub fn entry(&self, n: u16) -> Option<u16> {
         let spread = self.spread.as_ref()?;
         spread.queues.iter().position(|&queue| queue == n).map(|entry| entry as u16)
-    }
-
-    /// Whether frames are spread, and so have a hash.
-    pub fn spreads(&self) -> bool {
-        self.spread.is_some()
     }
 
     /// Frees all places, in the order that the generation wants: on a BCM575xx the

@@ -130,8 +130,8 @@ mod tests {
     fn events_are_read_once_in_each_lap() {
         let arena = Arena::new(4096, Addressing::Translated).unwrap();
         let region = Region::new(&arena, 0, ENTRIES as usize * 16);
-        let page = Page::new(1024);
-        let bell = AckBell::completions(Register::Slot(Doorbell::in_page(&page, 4)));
+        let page = &Page::row(1)[0];
+        let bell = AckBell::completions(Register::Slot(Doorbell::in_page(page, 4)));
         let mut watch = Watch::new(region.clone(), bell);
         let put = |n: usize, first: u64, second: u64| {
             region.words64()[2 * n].store(first, Ordering::Relaxed);

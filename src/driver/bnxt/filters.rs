@@ -30,16 +30,16 @@ mod mask {
     pub const PROMISCUOUS: u64 = 1 << 4;
 }
 
-/// How a flow is sent to a queue.
+/// How a flow is sent to a queue that has no place of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
-    /// To the place of the queue.
+    /// By no other way.
     Place,
     /// To an entry of the default place's table, in the field for destinations.
     Entry,
     /// The same in a field of its own.
     OldEntry,
-    /// Not at all: why.
+    /// Nor to one that has a place: why.
     None(&'static str),
 }
 
@@ -183,41 +183,33 @@ impl Filters {
         Ok(())
     }
 
-    /// Whether flows lead to entries of the table.
-    pub fn by_entry(&self) -> bool {
-        matches!(self.steering, Steering::Entry | Steering::OldEntry)
-    }
-
     fn insert_flow(&self, hw: &Hw, delivery: &Delivery, rule: &FlowRule) -> Result<u64> {
         use cfa_ntuple_filter_alloc::input;
         const DEST_ENTRY: u64 = 1 << 5;
         const ENTRY: u64 = 1 << 19;
         let refuse = |why: &str| hw.error(Kind::Unsupported, format!("flows cannot be steered: {why}"));
         let (fields, request) = flow(rule, self.own.map_or(0, |(_, filter)| filter));
-        // A place leads to its queue only; an entry is found if the table names the queue.
-        let entry = delivery.entry(rule.queue).filter(|_| delivery.spreads());
         let place = u64::from(delivery.default());
-        let request = match (self.steering, entry) {
-            (Steering::None(why), _) => return Err(refuse(why)),
-            (Steering::Entry, Some(entry)) => request
+        // A place leads to its queue whatever the table says; an entry only if it names it.
+        let request = match (self.steering, delivery.own(rule.queue), delivery.entry(rule.queue)) {
+            (Steering::None(why), ..) => return Err(refuse(why)),
+            (_, Some(own), _) => request.with(input::ENABLES, fields).with(input::DST_ID, u64::from(own)),
+            (Steering::Entry, None, Some(entry)) => request
                 .with(input::FLAGS, DEST_ENTRY)
                 .with(input::ENABLES, fields)
                 .with(input::DST_ID, u64::from(entry)),
-            (Steering::OldEntry, Some(entry)) => request
+            (Steering::OldEntry, None, Some(entry)) => request
                 .with(input::ENABLES, fields | ENTRY)
                 .with(input::DST_ID, place)
                 .with(input::RFS_RING_TBL_IDX, u64::from(entry)),
-            (Steering::Entry | Steering::OldEntry, None) if delivery.spreads() => {
+            (Steering::Entry | Steering::OldEntry, None, None) => {
                 return Err(refuse("no entry of the redirection table names the queue; have one that does"));
             }
-            _ => match delivery.own(rule.queue) {
-                Some(own) => request.with(input::ENABLES, fields).with(input::DST_ID, u64::from(own)),
-                None => {
-                    return Err(refuse(
-                        "its firmware grants this function no place of its own for each receive queue; use fewer queues",
-                    ));
-                }
-            },
+            (Steering::Place, None, _) => {
+                return Err(refuse(
+                    "its firmware grants this function no place of its own for each receive queue; use fewer queues",
+                ));
+            }
         };
         match hw.try_ask(&request)? {
             Ok(reply) => Ok(reply.get(cfa_ntuple_filter_alloc::output::NTUPLE_FILTER_ID)),

@@ -274,7 +274,7 @@ pub struct Configured {
     pub has: Resources,
     /// The port is shared, by partitions or hosts.
     pub shared: bool,
-    /// Longest frame without FCS.
+    /// Longest frame without FCS, with its tag.
     pub max_frame: u16,
 }
 
@@ -282,9 +282,9 @@ pub struct Configured {
 pub fn configured(hw: &Hw) -> Result<Configured> {
     use super::codes::func;
     use func_qcfg::output;
-    /// Longest packet of cards that do not tell theirs, and the header before it.
+    /// Longest packet of cards that do not tell theirs, and the header before it, with a tag.
     const MTU: u16 = 9500;
-    const ETHERNET: u16 = 14;
+    const ETHERNET: u16 = 18;
     let reply = hw.ask(Request::new(func_qcfg::COMMAND).with(func_qcfg::input::FID, SELF))?;
     let count = |field| reply.get(field).min(u64::from(u16::MAX)) as u16;
     let mtu = match count(output::MAX_MTU_CONFIGURED) {

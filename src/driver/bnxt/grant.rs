@@ -30,8 +30,6 @@ pub struct Need {
     pub shorter: bool,
     /// Receive queues interrupt.
     pub interrupts: bool,
-    /// Flows are steered by a place for frames of each queue, not by a table.
-    pub places: bool,
 }
 
 /// What is done with what was granted.
@@ -54,7 +52,7 @@ type Short = (&'static str, u16, u16);
 
 impl Need {
     /// Of `config` on a card of `generation`.
-    pub fn new(config: &Config, generation: Generation, places: bool) -> Need {
+    pub fn new(config: &Config, generation: Generation) -> Need {
         Need {
             generation,
             rx: config.rx_queues,
@@ -62,7 +60,6 @@ impl Need {
             long: u32::from(config.max_frame) + TAGS > BUFFER_SIZE as u32,
             shorter: config.shorter_frames,
             interrupts: config.interrupts,
-            places: places && config.rx_queues > 1,
         }
     }
 
@@ -73,7 +70,8 @@ impl Need {
             rx: self.rx * (1 + u16::from(self.long)),
             tx: self.tx,
             completions: self.rx + self.tx + u16::from(!p5),
-            vnics: 1 + if self.places { self.rx } else { 0 },
+            // Places of their own, for flows that are steered.
+            vnics: 1 + if self.rx > 1 { self.rx } else { 0 },
             stats: self.rx.max(self.tx),
             spreads: 1,
             groups: if p5 { 0 } else { self.rx },
@@ -108,7 +106,7 @@ impl Need {
             stats: wish.stats.min(has.stats),
             events: p5 || has.completions > queues,
             own_notifications: p5 && self.interrupts,
-            places: self.places && has.vnics >= wish.vnics,
+            places: self.rx > 1 && has.vnics >= wish.vnics,
         })
     }
 }
@@ -152,7 +150,7 @@ mod tests {
 
     fn need(generation: Generation) -> Need {
         let config = Config { rx_queues: 4, tx_queues: 2, ..Config::default() };
-        Need::new(&config, generation, true)
+        Need::new(&config, generation)
     }
 
     #[test]

@@ -66,6 +66,8 @@ mod port;
 mod regs;
 mod rings;
 mod rx;
+#[cfg(test)]
+mod scripted;
 mod stats;
 mod time;
 mod tx;
@@ -100,7 +102,7 @@ use time::PortClock;
 const MAX_QUEUES: u16 = 64;
 
 /// What any of these cards can be configured to.
-const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9514 };
+const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9518 };
 
 /// Entries of a notification queue of a receive queue: it is armed for one at a time.
 const NOTIFICATIONS: u32 = 256;
@@ -336,7 +338,7 @@ impl Card {
         }
         rings::check_doorbells(&hw, config.rx_queues, config.tx_queues)?;
         let steering = Steering::of(&hw)?;
-        let need = Need::new(&config, hw.generation, steering == Steering::Place);
+        let need = Need::new(&config, hw.generation);
         let plan = grant::reserve(&hw, &need, base.most.as_ref())?;
         if need.long && !plan.long {
             config.max_frame = BUFFER_SIZE as u16 - TAGS as u16;
@@ -346,7 +348,12 @@ impl Card {
         let lengths =
             Lengths { rx: rx::Lengths::of(config.rx_ring, config.max_frame), tx: tx::Lengths::of(config.tx_ring) };
         let mut memory = Memory::new(&*self.function, &config, &plan, lengths)?;
-        let shared = self.start(&config, base, &plan, &mut memory, lengths)?;
+        let handling = Handling {
+            longest: (config.max_frame + TAGS as u16).min(configured.max_frame),
+            strip: config.vlan_strip,
+            long: lengths.rx.aggregation > 0,
+        };
+        let shared = self.start(&config, base, &plan, &mut memory, lengths, handling)?;
         let queues = self.queues(&config, &shared)?;
         let filters = self.filters.insert(Filters::new(steering, memory.groups.clone()));
         let port = shared.lock();
@@ -363,15 +370,11 @@ impl Card {
         plan: &Plan,
         memory: &mut Memory,
         lengths: Lengths,
+        handling: Handling,
     ) -> Result<Shared> {
         let hw = &self.hw;
         let tx_stamps = self.clock.as_ref().is_some_and(|clock| clock.tx);
         let common = Common::new(hw, config.rx_queues, config.tx_queues, base.queues.queue, tx_stamps)?;
-        let handling = Handling {
-            longest: config.max_frame + TAGS as u16,
-            strip: config.vlan_strip,
-            long: lengths.rx.aggregation > 0,
-        };
         let port = Port { common, events: None, rx: Vec::new(), tx: Vec::new(), delivery: Delivery::new(handling) };
         // What was started when a step fails is freed by Card's drop.
         let shared = self.port.insert(Shared::new(port)).clone();
@@ -507,7 +510,7 @@ impl NicOps for Card {
         self.with_filters(|filters, hw, port| {
             port.delivery.set_table(hw, &port.rx, table)?;
             // Flows that lead to entries would lead elsewhere now.
-            if filters.by_entry() { filters.renew(hw, &port.delivery) } else { Ok(()) }
+            if port.delivery.has_places() { Ok(()) } else { filters.renew(hw, &port.delivery) }
         })
     }
 
