@@ -179,6 +179,12 @@ impl Completions {
         self.begin();
     }
 
+    /// As after so many entries.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, position: u32) {
+        (self.next, self.acked) = (position, position);
+    }
+
     /// A card is told of a new ring before anything is in it.
     fn begin(&mut self) {
         self.half = (u32::MAX, 0);

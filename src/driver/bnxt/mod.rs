@@ -8,6 +8,8 @@ mod desc;
 mod feed;
 pub mod meta;
 pub mod rx;
+#[cfg(test)]
+mod tests;
 pub mod tx;
 
 pub use rx::RxQueue;

@@ -370,6 +370,15 @@ impl RxQueue {
         self.offer();
     }
 
+    /// As after so many frames and completions, without a buffer.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, position: u32) {
+        for feed in std::iter::once(&mut self.feed).chain(&mut self.more) {
+            (feed.next, feed.given) = (position, position);
+        }
+        self.completions.begin_at(position);
+    }
+
     /// Receives from a queue that is not ready: it is dead, or slots have no buffer.
     #[cold]
     #[inline(never)]

@@ -223,6 +223,13 @@ impl TxQueue {
         }
     }
 
+    /// As after so many descriptors and completions.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, position: u32) {
+        (self.pending.next, self.pending.clean) = (position, position);
+        self.completions.begin_at(position);
+    }
+
     /// Sets the rings up anew: the card has stopped at a frame. Those behind it are
     /// lost. The buffers are ours again once the card has given the rings up.
     #[cold]
