@@ -99,10 +99,16 @@ impl Completions {
         self.ring.len() - self.ring.index(self.next)
     }
 
-    /// Records of two entries from the next one on, as far as one lap has them.
+    /// The entries from the next one on, as far as one lap has them.
+    #[inline(always)]
+    pub fn entries(&self) -> &[Words] {
+        self.ring.to_end(self.next)
+    }
+
+    /// The same, as records of two.
     #[inline(always)]
     pub fn records(&self) -> &[[Words; 2]] {
-        self.ring.to_end(self.next).as_chunks().0
+        self.entries().as_chunks().0
     }
 
     /// The entry `ahead` of the next, if it is there.
