@@ -99,10 +99,16 @@ impl Completions {
         self.ring.len() - self.ring.index(self.next)
     }
 
-    /// Records of two entries from the next one on, as far as one lap has them.
+    /// The entries from the next one on, as far as one lap has them.
+    #[inline(always)]
+    pub fn entries(&self) -> &[Words] {
+        self.ring.to_end(self.next)
+    }
+
+    /// The same, as records of two.
     #[inline(always)]
     pub fn records(&self) -> &[[Words; 2]] {
-        self.ring.to_end(self.next).as_chunks().0
+        self.entries().as_chunks().0
     }
 
     /// The entry `ahead` of the next, if it is there.
@@ -177,6 +183,12 @@ impl Completions {
         self.bell = bell;
         self.next = 0;
         self.begin();
+    }
+
+    /// As after so many entries.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, position: u32) {
+        (self.next, self.acked) = (position, position);
     }
 
     /// A card is told of a new ring before anything is in it.

@@ -166,6 +166,8 @@ pub mod rx {
     pub const MORE_SHIFT: u32 = 1;
     /// Second word of the second entry: the frame found no buffers.
     pub const NO_BUFFER: u64 = 7 << 1;
+    /// The same: checksums are wrong.
+    pub const CHECKSUMS: u64 = 0xf << 4;
     /// The same: its FCS is wrong.
     pub const CRC: u64 = 1 << 8;
 }

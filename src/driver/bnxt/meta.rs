@@ -1,7 +1,7 @@
 //! What a card said of a received frame: in both entries of its completion.
 //!
 //! ```text
-//!   without stamps   [ TPID:16 . TCI:16 | checksums:32 ]   [ hash:32 | flags:16 . errors:16 ]
+//!   without stamps   [ TPID:16 . TCI:16 | checksums:32 ]   [ hash:32 | 0:16 . flags:10 . 1:2 . errors:4 ]
 //!   with stamps      [ hash:32 | TCI:16 . said:16 ]        [ nanoseconds:64, 0: none ]
 //! ```
 //!
@@ -12,7 +12,7 @@
 //! A checksum that the card did not work out is neither right nor wrong, and an
 //! error bit beside it says nothing.
 
-use super::desc::rx;
+use super::desc::{kind, rx};
 use crate::dma::{Decode, Decoder, Meta, RawMeta, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -34,7 +34,7 @@ mod said {
     pub const TAG: u64 = 1 << 4;
 }
 
-/// Where the error of what is said in [`said`] stands in the second word.
+/// Where errors of what [`said`] has stand in the second word, in the same order.
 const ERRORS_SHIFT: u32 = 4;
 
 /// A completion's four words: of the first entry, of the second.
@@ -46,7 +46,7 @@ impl Report {
     #[inline(always)]
     fn checksums(said: u64, errors: u64) -> u8 {
         let worked_out = said & (said::IP | said::L4 | said::OUTER_IP | said::OUTER_L4);
-        let wrong = errors >> ERRORS_SHIFT & worked_out;
+        let wrong = errors & worked_out;
         let verdict = |bits: u64, good: u8, bad: u8| match (worked_out & bits != 0, wrong & bits != 0) {
             (false, _) => 0,
             (true, false) => good,
@@ -63,18 +63,26 @@ impl Report {
         Self::checksums(said, errors) | hashed | tagged
     }
 
-    /// The words to keep of it without stamps.
+    /// The words to keep without stamps of one with no wrong checksum: `a` is of
+    /// kind [`RECEIVED`](kind::RECEIVED), which is no news, so that errors are
+    /// kept in its place, as differences from it.
     #[inline(always)]
+    pub fn right(a: u64, b: u64, c: u64) -> [u64; 2] {
+        [c, b & !0xffff | a & 0xffff]
+    }
+
+    /// The words to keep of it without stamps.
     pub fn raw(self) -> [u64; 2] {
         let [a, b, c, d] = self.0;
-        [c, b & !0xffff_ffff | (a & 0xffff) << 16 | d & 0xffff]
+        let [said, rest] = Self::right(a, b, c);
+        [said, rest ^ d >> ERRORS_SHIFT & 0xf]
     }
 
     /// The words to keep of it with stamps; `now` is close to the card's time.
     #[inline(always)]
     pub fn stamped(self, now: Now) -> [u64; 2] {
         let [a, b, c, d] = self.0;
-        let said = u64::from(Self::flags(a, c, d)) | (c >> 32 & 0xffff) << 16;
+        let said = u64::from(Self::flags(a, c, d >> ERRORS_SHIFT)) | (c >> 32 & 0xffff) << 16;
         // Where there is no time, something else may stand.
         let time = if a & rx::TYPE == rx::PTP_STAMPED || a & rx::NO_TIME == 0 { (d >> 32) as u32 } else { 0 };
         [b & !0xffff_ffff | said, if time == 0 { 0 } else { now.whole(u64::from(time), 32) }]
@@ -88,7 +96,7 @@ impl Decode for Raw {
     #[inline(always)]
     fn meta(raw: &RawMeta<'_>) -> Meta {
         let [said, rest] = raw.words;
-        let flags = Report::flags(rest >> 16, said, rest);
+        let flags = Report::flags(rest, said, rest ^ kind::RECEIVED);
         Meta { hash: (rest >> 32) as u32, tag: (said >> 32) as u16, flags, timestamp: None }
     }
 }

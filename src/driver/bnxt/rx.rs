@@ -130,6 +130,8 @@ pub struct RxQueue {
     restart: Restart<RxBells>,
     /// It could not be set up again.
     dead: bool,
+    /// It is not, and each slot holds a buffer.
+    ready: bool,
 }
 
 /// What ended a run of plain frames.
@@ -137,15 +139,17 @@ pub struct RxQueue {
 enum Ended {
     /// Nothing more is there, or there is no place for more.
     Done,
-    /// The end of the completion ring: it goes on at its start.
+    /// The end of a ring: it goes on at its start.
     Lap,
     /// Something that is no plain frame, or not all there.
     Odd,
 }
 
 /// What is looked at of a completion, and is as expected in that of a whole good
-/// frame in one buffer: kind and position; no more buffers, there; no error, there.
-const LOOKED_AT: [u64; 3] = [u64::MAX << OPAQUE | kind::MASK, rx::MORE | VALID, rx::NO_BUFFER | rx::CRC | VALID];
+/// frame in one buffer: kind and position; no more buffers, there; no error, not
+/// even of a checksum, there.
+const LOOKED_AT: [u64; 3] =
+    [u64::MAX << OPAQUE | kind::MASK, rx::MORE | VALID, rx::NO_BUFFER | rx::CHECKSUMS | rx::CRC | VALID];
 
 impl RxQueue {
     /// A queue on rings that the card has, empty.
@@ -167,13 +171,14 @@ impl RxQueue {
             generation: parts.generation,
             restart: parts.restart,
             dead: false,
+            ready: false,
         }
     }
 
     /// Moves frames of one buffer into `batch`.
     ///
-    /// The run ends with the completion ring at the latest: up to there one V
-    /// holds for all entries, and they lie side by side.
+    /// The run ends where one of the rings does: up to there one V holds for all
+    /// entries, and all that is read and written lies side by side.
     #[inline(always)]
     fn recv_plain<const STAMPED: bool>(
         &mut self,
@@ -185,52 +190,51 @@ impl RxQueue {
         let had = batch.len();
         let wanted = batch.room().min(self.feed.owned() as usize);
         let records = self.completions.records();
-        let lap = records.len();
-        let fresh = pool.top(wanted.min(lap));
-        let ring = self.feed.ring.slots();
+        let first = self.feed.next;
+        let (slots, buffers) = self.feed.ring.slots().run(first, records.len());
+        let limit = slots.len();
+        let fresh = pool.top(wanted.min(limit));
+        // All of one length, so that one comparison ends the loop.
+        let most = fresh.len();
+        let (records, slots, buffers) = (&records[..most], &slots[..most], &buffers[..most]);
+        let places = &mut batch.entries_mut()[had..][..most];
         let longest = self.longest.min(BUFFER_SIZE as u32);
         let valid = self.completions.valid(self.completions.next);
-        let mut position = self.feed.next;
-        let mut expected = u64::from(position) << OPAQUE | kind::RECEIVED;
+        let expected = u64::from(first) << OPAQUE | kind::RECEIVED;
         // From there to the descriptor of the same slot one round later.
         let rearm = (u64::from(self.feed.len()) << OPAQUE | self.feed.kind).wrapping_sub(kind::RECEIVED);
         let mut odd = false;
+        let mut n = 0;
 
-        let places = batch.entries_mut()[had..].iter_mut();
-        for ((entry, fresh), [low, high]) in places.zip(fresh.iter().rev()).zip(records) {
+        while n < most {
+            let [low, high] = &records[n];
             let b = low[1].load(Ordering::Acquire); // <-- acquire: the rest of it, and the frame, is now seen
             let d = high[1].load(Ordering::Acquire);
             let a = low[0].load(Ordering::Relaxed);
+            let expected = expected.wrapping_add((n as u64) << OPAQUE);
             let wrong = (a ^ expected) & LOOKED_AT[0] | (b ^ valid) & LOOKED_AT[1] | (d ^ valid) & LOOKED_AT[2];
             let len = u32::from((a >> 16) as u16);
             if wrong != 0 || len.wrapping_sub(1) >= longest {
                 odd = (b ^ valid) & VALID == 0;
                 break;
             }
-            let report = Report([a, b, high[0].load(Ordering::Relaxed), d]);
-            let words = if STAMPED { report.stamped(now) } else { report.raw() };
-            let (slot, buffer) = ring.at(position);
-            *entry = Entry { words, buffer: buffer.replace(fresh.get()), span: Span::new(0, len as u16, false) };
-            slot[0].store(expected.wrapping_add(rearm), Ordering::Relaxed);
-            slot[1].store(iova(fresh.get()), Ordering::Relaxed);
-            position = position.wrapping_add(1);
-            expected = expected.wrapping_add(1 << OPAQUE);
+            let c = high[0].load(Ordering::Relaxed);
+            let words = if STAMPED { Report([a, b, c, d]).stamped(now) } else { Report::right(a, b, c) };
+            let fresh = fresh[most - 1 - n].get();
+            places[n] = Entry { words, buffer: buffers[n].replace(fresh), span: Span::new(0, len as u16, false) };
+            slots[n][0].store(expected.wrapping_add(rearm), Ordering::Relaxed);
+            slots[n][1].store(iova(fresh), Ordering::Relaxed);
+            n += 1;
         }
-        let n = position.wrapping_sub(self.feed.next);
-        self.feed.next = position;
-        self.completions.take(2 * n);
-        pool.took(n as usize);
-        batch.filled(had + n as usize, decoder(STAMPED));
-        match (odd, n as usize == lap && wanted > lap) {
+        self.feed.next = first.wrapping_add(n as u32);
+        self.completions.take(2 * n as u32);
+        pool.took(n);
+        batch.filled(had + n, decoder(STAMPED));
+        match (odd, n == limit && wanted > limit) {
             (true, _) => Ended::Odd,
             // A record that is astride the end of the ring is no plain one.
-            (false, true) => {
-                if self.completions.lap() == 1 {
-                    Ended::Odd
-                } else {
-                    Ended::Lap
-                }
-            }
+            (false, true) if self.completions.lap() == 1 => Ended::Odd,
+            (false, true) => Ended::Lap,
             (false, false) => Ended::Done,
         }
     }
@@ -347,7 +351,7 @@ impl RxQueue {
             Ok(bells) => self.begin(bells, pool),
             // A failure here also shows in control: the next question about the link tells.
             Err(_) => {
-                self.dead = true;
+                (self.dead, self.ready) = (true, false);
                 self.feed.given = self.feed.next;
             }
         }
@@ -368,6 +372,15 @@ impl RxQueue {
             self.arm(buffer, pool);
         }
         self.offer();
+    }
+
+    /// As after so many frames and completions, without a buffer.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, position: u32) {
+        for feed in std::iter::once(&mut self.feed).chain(&mut self.more) {
+            (feed.next, feed.given) = (position, position);
+        }
+        self.completions.begin_at(position);
     }
 
     /// Receives from a queue that is not ready: it is dead, or slots have no buffer.
@@ -399,7 +412,7 @@ struct Parts {
 impl Receive for RxQueue {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        if !self.stock.is(batch.pool()) || self.armed() != self.slots() || self.dead {
+        if !self.stock.is(batch.pool()) || !self.ready {
             return self.recv_unready(batch);
         }
         self.recv_full(batch)
@@ -411,12 +424,10 @@ impl Slots for RxQueue {
         &self.stock
     }
 
-    #[inline(always)]
     fn slots(&self) -> u32 {
         self.feed.len() + self.more.as_ref().map_or(0, Feed::len)
     }
 
-    #[inline(always)]
     fn armed(&self) -> u32 {
         self.feed.armed + self.more.as_ref().map_or(0, |more| more.armed)
     }
@@ -428,9 +439,11 @@ impl Slots for RxQueue {
         let behind = |more: &&mut Feed| full || !more.full() && more.armed * len < armed * more.len();
         let feed = self.more.as_mut().filter(behind).unwrap_or(&mut self.feed);
         feed.arm(buffer, pool.iova(buffer));
+        self.ready = self.armed() == self.slots() && !self.dead;
     }
 
     fn pass(&mut self) -> u32 {
+        self.ready = false;
         let rest = self.more.as_mut().filter(|more| more.armed > 0);
         rest.unwrap_or(&mut self.feed).pass()
     }

@@ -156,6 +156,29 @@ impl TxQueue {
         self.pending.push(shadow);
     }
 
+    /// Takes completions of frames of one descriptor, as long as nothing else lies
+    /// between them; the end of what is sent.
+    #[inline(always)]
+    fn plain_done(&mut self, mut end: u32) -> u32 {
+        let entries = if self.pending.plain() { self.completions.entries() } else { &[] };
+        let valid = self.completions.valid(self.completions.next);
+        let next = self.pending.next;
+        let mut n = 0;
+        for entry in entries {
+            // Acquire: the next owner of the buffer writes to it after the card has read it.
+            let second = entry[1].load(Ordering::Acquire);
+            let first = entry[0].load(Ordering::Relaxed);
+            let new = (first >> OPAQUE) as u32;
+            let ours = new.wrapping_sub(end).wrapping_sub(1) < next.wrapping_sub(end);
+            if first & LOOKED_AT | (second ^ valid) & (sent::ERRORS | VALID) != 0 || !ours {
+                break;
+            }
+            (end, n) = (new, n + 1);
+        }
+        self.completions.take(n);
+        end
+    }
+
     /// The end of what is sent, after a completion that says `new`: `end` if that
     /// makes no sense.
     #[inline(always)]
@@ -223,6 +246,13 @@ impl TxQueue {
         }
     }
 
+    /// As after so many descriptors and completions.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, position: u32) {
+        (self.pending.next, self.pending.clean) = (position, position);
+        self.completions.begin_at(position);
+    }
+
     /// Sets the rings up anew: the card has stopped at a frame. Those behind it are
     /// lost. The buffers are ours again once the card has given the rings up.
     #[cold]
@@ -272,18 +302,18 @@ impl Transmit for TxQueue {
         let mut stopped = false;
         // A card that reports without end is left alone after one round.
         for _ in 0..self.completions.len() {
+            end = self.plain_done(end);
             let Some([first, second]) = self.completions.peek(0) else { break };
+            let entries;
             if first & LOOKED_AT | second & sent::ERRORS == 0 {
-                end = self.done((first >> OPAQUE) as u32, end);
-                self.completions.take(1);
+                (end, entries) = (self.done((first >> OPAQUE) as u32, end), 1);
             } else if first & 1 == 0 || self.completions.peek(1).is_some() {
-                let entries;
                 (end, entries, stopped) = self.other([first, second], end);
-                self.completions.take(entries);
-                if stopped {
-                    break;
-                }
             } else {
+                break;
+            }
+            self.completions.take(entries);
+            if stopped {
                 break;
             }
         }
@@ -319,29 +349,29 @@ impl Sends for TxQueue {
         if self.stamping {
             return 0;
         }
-        let to = batch.len().min(from + self.free() as usize);
-        let ring = self.pending.ring.slots();
-        let mut position = self.pending.next;
-        let mut end = u64::from(position) << OPAQUE;
-        for entry in &batch.entries()[from..to] {
+        let most = (batch.len() - from).min(self.free() as usize);
+        let first = self.pending.next;
+        // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
+        let (slots, buffers) = self.pending.ring.slots().run(first, most);
+        let entries = &batch.entries()[from..][..slots.len()];
+        let mut n = 0;
+        for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
             if length.wrapping_sub(PAD) > BUFFER_SIZE as u32 - PAD {
                 break;
             }
-            let (slot, buffer) = ring.at(position);
-            end = end.wrapping_add(1 << OPAQUE);
+            n += 1;
+            let end = u64::from(first.wrapping_add(n)) << OPAQUE;
             slot[0].store(desc::plain(length) | end, Ordering::Relaxed);
             slot[1].store(iova(entry.buffer), Ordering::Relaxed);
             buffer.set(entry.buffer);
-            position = position.wrapping_add(1);
         }
-        let n = position.wrapping_sub(self.pending.next) as usize;
-        self.pending.next = position;
+        self.pending.next = first.wrapping_add(n);
         if n > 0 {
             self.behind = 0;
         }
-        n
+        n as usize
     }
 
     #[cold]
