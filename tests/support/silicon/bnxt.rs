@@ -16,9 +16,6 @@ const TRIGGER: u64 = 0x100;
 const DOORBELLS: u64 = 0x1_0000;
 const SLOT: u64 = 0x80;
 
-/// Doorbells that a driver can hold.
-const CELLS: usize = 4096;
-
 /// Commands that a test names.
 pub const VER_GET: u16 = 0x00;
 pub const FUNC_QCAPS: u16 = 0x15;
@@ -63,7 +60,9 @@ struct Inside {
     rings: Vec<Allocated>,
     /// Numbers given out.
     ids: u16,
-    cells: Cells,
+    /// Doorbells that the driver holds, the newest last: each has memory of its own,
+    /// wherever it is.
+    cells: Vec<(u64, Arc<Words>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -74,17 +73,8 @@ struct Allocated {
     logical: u16,
 }
 
-/// Memory behind doorbells: each that a driver holds has its own, wherever it is.
-struct Cells {
-    words: Arc<[AtomicU32]>,
-    offsets: Vec<u64>,
-}
-
-impl Default for Cells {
-    fn default() -> Self {
-        Cells { words: (0..2 * CELLS).map(|_| AtomicU32::new(0)).collect(), offsets: Vec::new() }
-    }
-}
+/// Memory behind a doorbell.
+type Words = [AtomicU32; 2];
 
 /// A card that is up to its link.
 pub fn card(fault: Fault) -> Card {
@@ -123,26 +113,18 @@ impl Card {
     /// The newest doorbell of a slot that was last told something of `key`.
     fn bell(&self, logical: u16, key: u32) -> Bell {
         let inside = self.inside();
-        let words = Arc::clone(&inside.cells.words);
-        let cells = inside.cells.offsets.iter().enumerate().rev();
-        let at = |offset: u64| offset == u64::from(logical) * SLOT;
-        let told = |n: usize| words[2 * n].load(Ordering::Acquire) >> 28 == key;
-        let found = cells.filter(|(_, offset)| at(**offset)).map(|(n, _)| n).find(|&n| told(n));
-        let word = 2 * found.expect("a doorbell");
-        drop(inside);
-        Bell { words, word }
+        let offset = u64::from(logical) * SLOT;
+        let is_it = |(at, words): &&(u64, Arc<Words>)| *at == offset && words[0].load(Ordering::Acquire) >> 28 == key;
+        Bell(Arc::clone(&inside.cells.iter().rfind(is_it).expect("a doorbell").1))
     }
 }
 
 /// A doorbell, seen from the card.
-struct Bell {
-    words: Arc<[AtomicU32]>,
-    word: usize,
-}
+struct Bell(Arc<Words>);
 
 impl Bell {
     fn index(&self) -> u32 {
-        self.words[self.word].load(Ordering::Acquire) & 0xff_ffff
+        self.0[0].load(Ordering::Acquire) & 0xff_ffff
     }
 }
 
@@ -165,12 +147,11 @@ fn received(len: u64, opaque: u64, more: u64) -> [[u64; 2]; 2] {
 impl Queue {
     /// A queue outside any card, for a loop that has no driver. Its tail is a word of its own.
     pub fn bare(descriptors: Region, reports: Region) -> Queue {
-        let bell = Bell { words: (0..1).map(|_| AtomicU32::new(0)).collect(), word: 0 };
-        Queue { descriptors, reports, bell, head: 0, at: 0 }
+        Queue { descriptors, reports, bell: Bell(Arc::default()), head: 0, at: 0 }
     }
 
     pub fn tail_word(&self) -> &AtomicU32 {
-        &self.bell.words[self.bell.word]
+        &self.bell.0[0]
     }
 
     pub fn len(&self) -> u32 {
@@ -373,11 +354,12 @@ impl Registers for Bells {
 
     fn doorbell(&self, offset: u64) -> Option<Doorbell> {
         let mut inside = self.0.inside();
-        let Inside { cells: Cells { words, offsets }, .. } = &mut *inside;
-        let word = NonNull::from(words.get(2 * offsets.len())?);
-        offsets.push(offset);
-        // SAFETY: two words of the slice that the owner keeps.
-        Some(unsafe { Doorbell::with_room(word, 8, Arc::new(Arc::clone(words))) })
+        // Those that nobody holds any more are gone.
+        inside.cells.retain(|(_, words)| Arc::strong_count(words) > 1);
+        let words: Arc<Words> = Arc::default();
+        inside.cells.push((offset, Arc::clone(&words)));
+        // SAFETY: the words live as long as their owner.
+        Some(unsafe { Doorbell::with_room(NonNull::from(&words[0]), 8, Arc::clone(&words) as _) })
     }
 }
 
