@@ -231,6 +231,12 @@ impl RxQueue {
         rx_of_its_family!(self, queue => queue.wait(patience))
     }
 
+    /// Buffers that it holds, once filled: as many as its ring has descriptors, or
+    /// more where a card takes those that a frame goes on in from another ring.
+    pub fn buffers(&self) -> usize {
+        rx_of_its_family!(self, queue => queue.slots() as usize)
+    }
+
     /// What the device did wrong on this queue.
     pub fn anomalies(&self) -> Anomalies {
         rx_of_its_family!(self, queue => queue.anomalies())

@@ -59,6 +59,9 @@ pub struct Rings {
     pub withheld: u32,
     /// Bytes of the first buffer that are no frame.
     pub before: u32,
+    /// Buffers that a receive queue holds for each descriptor, where frames of 9000
+    /// bytes are received.
+    pub buffers: usize,
     /// Descriptor whose completion reports a frame of five buffers as sent.
     pub report: u32,
     /// Each completion has a place of its own, and a frame of several buffers ends
@@ -79,9 +82,11 @@ pub struct Dpdk {
     pub compared: bool,
 }
 
-const IN_PLACE: Rings = Rings { name: "ixgbe", tx_factor: 1, withheld: 1, before: 0, report: 4, by_place: true };
+const IN_PLACE: Rings =
+    Rings { name: "ixgbe", tx_factor: 1, withheld: 1, before: 0, buffers: 1, report: 4, by_place: true };
 
-const VIRTQUEUES: Rings = Rings { name: "virtio", tx_factor: 2, withheld: 0, before: 12, report: 0, by_place: false };
+const VIRTQUEUES: Rings =
+    Rings { name: "virtio", tx_factor: 2, withheld: 0, before: 12, buffers: 1, report: 0, by_place: false };
 
 pub const IXGBE: Card = Card {
     name: "82599",
@@ -139,6 +144,16 @@ const EF10: Card = Card {
     ..X540
 };
 
+/// As [`EACH`], with no model yet.
+pub const NETXTREME: Card = Card {
+    name: "57414",
+    speed: 25_000_000_000,
+    longest: 9518,
+    queues: [64, 64],
+    rings: &[Rings { name: "bnxt", buffers: 5, report: 0, by_place: false, ..IN_PLACE }],
+    ..X540
+};
+
 /// Cards that do all that there is.
 pub const MODELS: [Card; 11] = [
     IXGBE,
@@ -182,6 +197,7 @@ pub fn card(name: &str) -> Card {
 /// The rings of that name.
 pub fn rings(name: &str) -> &'static Rings {
     EACH.iter()
+        .chain([&NETXTREME])
         .flat_map(|card| card.rings)
         .find(|rings| rings.name == name)
         .unwrap_or_else(|| panic!("no rings {name}"))

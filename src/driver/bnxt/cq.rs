@@ -21,7 +21,7 @@
 use super::bell::AckBell;
 use super::desc::{VALID, Words};
 use crate::dma::Region;
-use crate::driver::ring::{Ring, View};
+use crate::driver::ring::Ring;
 use std::sync::atomic::Ordering;
 
 pub use super::desc::ENTRY;
@@ -79,12 +79,6 @@ impl Completions {
     #[allow(clippy::len_without_is_empty)] // of the ring, not of what is in it
     pub fn len(&self) -> u32 {
         self.ring.len()
-    }
-
-    /// The ring for a loop.
-    #[inline(always)]
-    pub fn view(&self) -> View<'_, Words> {
-        self.ring.view()
     }
 
     /// V of an entry at `position` that is there.

@@ -64,6 +64,7 @@ mod hwrm;
 mod ids;
 mod link;
 mod meta;
+mod parts;
 mod port;
 mod regs;
 mod rings;

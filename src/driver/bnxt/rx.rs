@@ -22,97 +22,22 @@
 //! or never had one: nothing is known any more of what it writes to. Then the
 //! rings are set up anew, in place ([`Restart`]).
 
-use super::bell::{AckBell, Bell, Generation};
-use super::cq::{self, Completions};
+use super::bell::Generation;
+use super::cq::Completions;
 use super::desc::{self, OPAQUE, VALID, kind, rx};
 use super::feed::Feed;
 use super::meta::{Clock, Now, Report, decoder};
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Region, Span};
+pub use super::parts::{MAX_RX_RING_WITH_MORE as MAX_RING_WITH_MORE, Restart, RxBells, RxLengths as Lengths, RxParts};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
 use crate::driver::config::MIN_RING;
 use crate::driver::queue::Receive;
 use crate::driver::slots::{Received, Slots, Stock, TAGS};
 use crate::driver::tally::Anomaly;
-use crate::error::Result;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
 /// Refilled slots that are worth a doorbell.
 const STEP: u32 = 16;
-
-/// Most descriptors of a receive ring whose frames may span buffers.
-pub const MAX_RING_WITH_MORE: u16 = 2048;
-
-/// Entries of the rings of a queue; [`cq::ENTRY`] bytes each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lengths {
-    /// Receive descriptors.
-    pub receive: u32,
-    /// Descriptors of the buffers that a frame goes on in; 0: no such ring.
-    pub aggregation: u32,
-    /// Completions.
-    pub completions: u32,
-}
-
-impl Lengths {
-    /// For a ring of `descriptors` (`Config::rx_ring`) and frames of up to
-    /// `max_frame` bytes without FCS.
-    ///
-    /// A card that has a receive descriptor and no buffer to go on with breaks
-    /// off, and some then stop: so there are as many of these as all frames
-    /// can need.
-    pub fn of(descriptors: u16, max_frame: u16) -> Self {
-        let receive = u32::from(descriptors);
-        let more = (u32::from(max_frame) + TAGS).div_ceil(BUFFER_SIZE as u32) - 1;
-        let aggregation = if more == 0 { 0 } else { (receive * more).next_power_of_two() };
-        Lengths { receive, aggregation, completions: cq::ring_len(2 * receive + aggregation) }
-    }
-}
-
-/// Doorbells of a receive queue.
-#[derive(Clone, Debug)]
-pub struct RxBells {
-    /// Of the receive ring.
-    pub receive: Bell,
-    /// Of the aggregation ring, if there is one.
-    pub aggregation: Option<Bell>,
-    /// Of the completion ring.
-    pub completions: AckBell,
-    /// Of the notification queue, if there is one.
-    pub notifications: Option<AckBell>,
-}
-
-/// Frees the rings of a queue, empties its completions (and notifications) with
-/// [`cq::clear`], allocates the rings again and says where their doorbells are
-/// now; all that names the rings (groups, VNICs, tables of RSS) is told of the
-/// new ones. Called by a queue whose card has lost its place, on its own thread.
-/// After a failure the queue is dead and its buffers stay where they are.
-pub type Restart<Bells> = Box<dyn FnMut() -> Result<Bells> + Send>;
-
-/// What control makes a receive queue of: rings that the card knows already,
-/// zeroed.
-pub struct RxParts {
-    /// Which the chip is.
-    pub generation: Generation,
-    /// Receive ring, all of it.
-    pub descriptors: Region,
-    /// Aggregation ring, if [`Lengths`] asks for one.
-    pub aggregation: Option<Region>,
-    /// Completion ring.
-    pub completions: Region,
-    /// Notification queue of this ring alone, if it is to interrupt and is P5.
-    pub notifications: Option<Region>,
-    /// Doorbells of all these.
-    pub bells: RxBells,
-    /// Tally and interrupt; [`Slots::listen`] arms, so the interrupt's own
-    /// `unmask` has nothing to do.
-    pub stock: Stock,
-    /// Longest frame without FCS and tags.
-    pub max_frame: u32,
-    /// Set if the card stamps every frame.
-    pub clock: Option<Clock>,
-    /// Sets the rings up anew.
-    pub restart: Restart<RxBells>,
-}
 
 /// A receive queue.
 pub struct RxQueue {

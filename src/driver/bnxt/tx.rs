@@ -20,12 +20,13 @@
 //!
 //! A time is asked of one frame at a time, as cards can keep few.
 
-use super::bell::{AckBell, Bell};
-use super::cq::{self, Completions};
+use super::bell::Bell;
+use super::cq::Completions;
 use super::desc::{self, ENTRY, More, OPAQUE, VALID, Words, kind, sent, tx};
 use super::meta::Clock;
-use super::rx::Restart;
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Region, Timestamp};
+use super::parts::Restart;
+pub use super::parts::{MAX_TX_RING as MAX_RING, TxBells, TxLengths as Lengths, TxParts};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::BufferRing;
 use crate::driver::slots::{BARE, INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
@@ -45,52 +46,6 @@ const PAD: u32 = 60;
 
 /// What the card sends; an extension takes one descriptor more.
 const SENDABLE: Sendable = Sendable { min: 17, max: 9518, parts: tx::MOST - 1, pads: true };
-
-/// Most descriptors of a transmit ring.
-pub const MAX_RING: u16 = 2048;
-
-/// Entries of the rings of a queue; [`cq::ENTRY`] bytes each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lengths {
-    /// Transmit descriptors.
-    pub transmit: u32,
-    /// Completions.
-    pub completions: u32,
-}
-
-impl Lengths {
-    /// For a ring of `descriptors` (`Config::tx_ring`).
-    pub fn of(descriptors: u16) -> Self {
-        let transmit = u32::from(descriptors);
-        Lengths { transmit, completions: cq::ring_len(transmit) }
-    }
-}
-
-/// Doorbells of a transmit queue.
-#[derive(Clone, Debug)]
-pub struct TxBells {
-    /// Of the transmit ring.
-    pub transmit: Bell,
-    /// Of the completion ring.
-    pub completions: AckBell,
-}
-
-/// What control makes a transmit queue of: rings that the card knows already,
-/// zeroed.
-pub struct TxParts {
-    /// Transmit ring, all of it.
-    pub descriptors: Region,
-    /// Completion ring.
-    pub completions: Region,
-    /// Doorbells of both.
-    pub bells: TxBells,
-    /// The card puts VLAN tags in (QCAPS without VLAN_ACCEL_TX_DISABLED).
-    pub tags: bool,
-    /// Set if the card reports when a frame left (TX_PKT_TS_CMPL) and is to.
-    pub clock: Option<Clock>,
-    /// Sets the rings up anew.
-    pub restart: Restart<TxBells>,
-}
 
 /// A transmit queue.
 pub struct TxQueue {
