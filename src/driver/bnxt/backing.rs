@@ -77,16 +77,19 @@ impl Wants {
     fn of(reply: &Reply, queues: u8, rings: usize) -> Wants {
         use qcaps::output;
         let get = |field| reply.get(field) as u32;
-        let fill = |kind: usize, offset| {
+        let fill = |kind: usize, offset, size| {
             let (value, mask) = (get(output::CTX_KIND_INITIALIZER) as u8, get(output::CTX_INIT_MASK));
             match (mask, mask >> kind & 1) {
                 // Old firmware does not say where, and so means everywhere.
                 (0, _) => Fill::All(value),
                 (_, 0) => Fill::Zero,
+                // One that is in no entry (0xff) means everywhere, too.
+                _ if get(offset) * 4 >= get(size) => Fill::All(value),
                 _ => Fill::At(get(offset) as usize * 4, value),
             }
         };
-        let shape = |kind, entries, size, offset| Shape { entries, size: get(size) as u16, fill: fill(kind, offset) };
+        let shape =
+            |kind, entries, size, offset| Shape { entries, size: get(size) as u16, fill: fill(kind, offset, size) };
         let (qp1, l2) = (get(output::QP_MIN_QP1_ENTRIES), get(output::QP_MAX_L2_ENTRIES));
         let vnics = get(output::VNIC_MAX_VNIC_ENTRIES);
         let tqm = |entries, least: u32| {
@@ -181,11 +184,10 @@ impl Pages {
         match shape.fill {
             Fill::Zero | Fill::All(0) | Fill::At(_, 0) => {}
             Fill::All(value) => (0..self.data * PAGE).for_each(|at| set(at, value)),
-            Fill::At(offset, value) if offset < usize::from(shape.size) => {
+            Fill::At(offset, value) => {
                 let entries = 0..shape.entries as usize;
                 entries.for_each(|n| set(n * usize::from(shape.size) + offset, value));
             }
-            Fill::At(..) => {}
         }
     }
 }
@@ -420,6 +422,8 @@ mod tests {
             (wants.qp.fill, wants.vnic.fill, wants.tqm[0].fill)
         };
         assert_eq!(fills(&[(CTX_KIND_INITIALIZER, 0x99)]), (Fill::All(0x99), Fill::All(0x99), Fill::Zero));
+        let nowhere = fills(&[(CTX_KIND_INITIALIZER, 0x99), (CTX_INIT_MASK, 0x8), (VNIC_INIT_OFFSET, 0xff)]);
+        assert_eq!(nowhere.1, Fill::All(0x99));
         let masked = fills(&[(CTX_KIND_INITIALIZER, 0x99), (CTX_INIT_MASK, 0x8), (VNIC_INIT_OFFSET, 3)]);
         assert_eq!(masked, (Fill::Zero, Fill::At(12, 0x99), Fill::Zero));
     }

@@ -9,7 +9,7 @@ use super::cmd::{
 use super::codes::{SELF, if_change, refusal, register, version};
 use super::events;
 use super::hw::{Capabilities, Firmware, Hw, Resources};
-use super::hwrm::{Manner, explain};
+use super::hwrm::{Manner, explain, has_failed};
 use super::regs::fw_status;
 use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::error::{Kind, Remedy, Result};
@@ -262,7 +262,8 @@ pub fn check_state(hw: &Hw) -> Result<()> {
     let state = hw.hwrm().state().unwrap_or(0);
     match state & fw_status::CODE {
         // Some do not say.
-        0 | fw_status::HEALTHY => Ok(()),
+        0 => Ok(()),
+        fw_status::HEALTHY if !has_failed(state) => Ok(()),
         _ => Err(hw.lost(format_args!("its firmware does not run any more ({})", explain(state)))),
     }
 }

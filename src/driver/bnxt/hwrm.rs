@@ -30,7 +30,7 @@ use crate::pci::{Bar, Function};
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes for requests and answers.
 pub const BUFFER: usize = LONGEST * (1 + ANSWERS);
@@ -266,6 +266,8 @@ impl Hwrm {
     fn wait(&self, command: &Command, answer: &Region, patience: Duration) -> Result<u64> {
         /// Polls back to back, and the pause between later ones.
         const EAGER: u32 = 64;
+        /// Polls between two looks at what the firmware does.
+        const LOOK: u32 = 256;
         const BREATH: Duration = Duration::from_micros(20);
         let polls = Cell::new(0u32);
         let ours = u64::from(command.code) | u64::from(self.sequence) << 16;
@@ -280,10 +282,13 @@ impl Hwrm {
             let poll = polls.get();
             polls.set(poll.saturating_add(1));
             if whole(answer.words64()[0].load(Ordering::Acquire)) {
-                return 1;
+                return WHOLE;
             }
             if poll % 16 == 15 && !self.alive() {
                 return u32::MAX;
+            }
+            if poll % LOOK == LOOK - 1 && self.state().is_some_and(has_failed) {
+                return FAILED;
             }
             if poll > EAGER {
                 self.pause(BREATH);
@@ -291,10 +296,12 @@ impl Hwrm {
             0
         };
         let what = format!("the firmware command {} ({:#x})", command.name, command.code);
-        let waited = wait::wait_until(&self.device, &what, "its answer", patience, read, |answered| answered == 1);
+        let begun = Instant::now();
+        let waited = wait::wait_until(&self.device, &what, "its answer", patience, read, |answered| answered != 0);
         match waited {
-            Ok(_) => Ok(answer.words64()[0].load(Ordering::Acquire)),
-            Err(error) if error.kind() == Kind::Timeout => {
+            Ok(WHOLE) => Ok(answer.words64()[0].load(Ordering::Acquire)),
+            Err(error) if error.kind() != Kind::Timeout => Err(error),
+            _ => {
                 let state = match self.state() {
                     Some(state) => format!(" ({})", explain(state)),
                     None => String::new(),
@@ -304,11 +311,10 @@ impl Hwrm {
                     self.device,
                     command.name,
                     command.code,
-                    patience.as_millis()
+                    begun.elapsed().as_millis()
                 );
                 Err(Error::new(Kind::Timeout, text).with_remedy(Remedy::Reset))
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -392,6 +398,16 @@ impl Hwrm {
         );
         Error::new(kind, text)
     }
+}
+
+/// What a poll for an answer finds: all of it, or that there will be none.
+const WHOLE: u32 = 1;
+const FAILED: u32 = 2;
+
+/// Whether a firmware in that state answers no more. One that starts may yet.
+pub fn has_failed(state: u32) -> bool {
+    let stopped = fw_status::RECOVERING | fw_status::CRASHED | fw_status::SHUTDOWN;
+    state != u32::MAX && (state & stopped != 0 || state & fw_status::CODE > fw_status::HEALTHY)
 }
 
 /// Length of the answer that begins with `first`.
