@@ -295,7 +295,7 @@ impl Plane {
             (2, Role::Receive(_)) => (self.rx_rank(ring), None),
             (4, Role::Completion(_)) => (CQ_RANK, Some(false)),
             (5 | 6, Role::Completion(_)) => (CQ_RANK, Some(true)),
-            (0xa, Role::Notification(_)) => (CQ_RANK, Some(false)),
+            (0xa | 0xe, Role::Notification(_)) => (CQ_RANK, Some(false)),
             (0xb, Role::Notification(_)) => (CQ_RANK, Some(true)),
             (0xf, _) => return Ok(None),
             _ => return Err("doorbell of a type that its ring does not have"),

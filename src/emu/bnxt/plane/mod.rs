@@ -173,7 +173,7 @@ impl Plane {
             groups: Slab::new(1),
             vnics: Slab::new(0),
             contexts: Slab::new(1),
-            stats: Slab::new(0),
+            stats: Slab::new(1),
             filters: Filters::default(),
             bells: Bells::new(),
             calls: Vec::new(),

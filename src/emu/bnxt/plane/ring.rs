@@ -122,7 +122,7 @@ impl Plane {
             return Err(Refusal::INVALID);
         }
         self.check_references(kind, spec)?;
-        let entries = Entries::of(spec, &board.bus.memory)?;
+        let entries = Entries::of(self.chip, spec, &board.bus.memory)?;
         let vector = Some(spec.logical_id).filter(|_| spec.interrupt == MSIX);
         let told = matches!(kind, RingKind::Completion | RingKind::Notification);
         if told && !entries.clean(&board.bus.memory) {
@@ -206,7 +206,7 @@ impl Plane {
         self.mend(board, Some(id));
         match kind {
             RingKind::Completion if self.rings.iter().any(|(_, ring)| ring.reports_to(id)) => {
-                board.violations.note("completion queue freed while a transmit ring reports to it");
+                board.violations.note("completion queue freed while a ring reports to it");
             }
             RingKind::Notification if self.rings.iter().any(|(_, ring)| ring.notifies(id)) => {
                 board.violations.note("notification queue freed while a completion queue uses it");
@@ -234,9 +234,13 @@ impl Plane {
 }
 
 impl Ring {
-    /// Whether it is a transmit ring with this completion queue.
+    /// Whether it is a transmit or receive ring with this completion queue.
     fn reports_to(&self, cq: u16) -> bool {
-        matches!(&self.role, Role::Transmit(ring) if ring.cq == cq)
+        match &self.role {
+            Role::Transmit(ring) => ring.cq == cq,
+            Role::Receive(ring) => ring.cq == Some(cq),
+            _ => false,
+        }
     }
 
     /// Whether it is a completion queue with this notification queue.

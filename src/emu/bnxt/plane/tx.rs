@@ -121,11 +121,11 @@ impl Wishes {
         }
     }
 
-    /// Whether fields of segmentation are set without it, or it without them.
+    /// Whether a field of segmentation is missing, or its header's length there
+    /// without it. Linux leaves an earlier packet's segment size there.
     fn odd([first, _]: Words) -> bool {
-        let fields = first >> 16 & 0xff != 0 && first >> 32 & 0x7fff != 0;
-        let any = first >> 16 & 0xff != 0 || first >> 32 & 0x7fff != 0;
-        if first & LSO != 0 { !fields } else { any }
+        let (header, mss) = (first >> 16 & 0xff, first >> 32 & 0x7fff);
+        if first & LSO != 0 { header == 0 || mss == 0 } else { header != 0 }
     }
 }
 
@@ -230,7 +230,9 @@ impl Sender<'_> {
         if let Some(failed) = failed {
             return Some(Err(failed));
         }
-        if hint(out.packet.len()) > first[0] >> 13 & 3 {
+        // What is cut is hinted by the length of a segment.
+        let longest = if wishes.mss == 0 { out.packet.len() } else { wishes.header + usize::from(wishes.mss) };
+        if hint(longest) > first[0] >> 13 & 3 {
             self.board.violations.note("length hint of a transmit descriptor that is less than the length");
             return Some(Err(End::Dropped));
         }

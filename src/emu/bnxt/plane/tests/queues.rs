@@ -217,3 +217,24 @@ fn a_half_that_never_comes_is_a_fault() {
     assert_eq!(bench.poll(&mut set.rx_cq).len(), 3);
     bench.assert_clean();
 }
+
+#[test]
+fn a_nasty_card_loses_nothing_of_a_driver_that_waits() {
+    for chip in CHIPS {
+        for seed in 0..4 {
+            let mut bench = Bench::new(chip, &format!(",nasty,seed={seed}"));
+            let mut set = bench.start();
+            for n in 0..300usize {
+                let sent = frame(60 + n);
+                bench.send(&mut set.tx, &sent);
+                bench.run(10 * MICROSECOND);
+                assert_eq!(bench.read(&mut set.tx_cq).len(), 1);
+                let record = bench.read(&mut set.rx_cq);
+                assert_eq!((record.len(), record[0][0] >> 16 & 0xffff), (2, 60 + n as u64));
+                assert_eq!(bench.buffer(set.rx, n as u32, sent.len()), sent);
+                bench.post(&mut set.rx, 1, 2048, 0x84);
+            }
+            bench.assert_clean();
+        }
+    }
+}

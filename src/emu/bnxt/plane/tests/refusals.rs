@@ -101,7 +101,7 @@ fn freeing_is_of_what_there_is_and_in_order() {
         if let Some(nq) = set.nq {
             plane.free_ring(board, RingKind::Notification, nq.id).unwrap();
         }
-        bench.assert_violated("completion queue freed while a transmit ring reports");
+        bench.assert_violated("completion queue freed while a ring reports");
         bench.assert_violated("statistics context freed while a ring counts");
         assert_eq!(bench.violations().len(), if chip.p5() { 3 } else { 2 });
     }
