@@ -18,7 +18,7 @@ use super::output::{self, Output};
 use super::remedy;
 use super::signal::{Interrupted, Stop};
 use crate::dma::{Addressing, BATCH_MAX, Pool};
-use crate::driver::{self, Config, Description, Nic, Port, Stats};
+use crate::driver::{self, Config, Description, Nic, Port, RxQueue, Stats};
 use crate::emu::wire::{Note, WireSpec, check_files};
 use crate::emu::{Drive, Engine, Spec, Stages, Tap};
 use crate::error::{Error, Kind, Result};
@@ -164,7 +164,8 @@ impl Session {
             }
         };
         let port = driver::open(Arc::clone(&function), &config)?;
-        self.buffers += usize::from(config.rx_ring) * port.rx.len() + usize::from(config.tx_ring) * port.tx.len();
+        self.buffers +=
+            port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(config.tx_ring) * port.tx.len();
         self.devices.push(port.nic.describe().clone());
         self.functions.push(function);
         self.ports.push(port);

@@ -6,7 +6,7 @@ use super::ops::{Opened, no_driver};
 use super::queue::{Loop, Receive, Transmit};
 use super::slots::{Sends, Slots};
 use super::stats::Anomalies;
-use super::{efvi, i40e, ixgbe, virtio};
+use super::{bnxt, efvi, i40e, ixgbe, virtio};
 use crate::dma::{Batch, Pool, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Function};
@@ -107,7 +107,7 @@ macro_rules! families {
 }
 
 families! {
-    families { ixgbe i40e virtio efvi }
+    families { ixgbe i40e virtio efvi bnxt }
     receive {
         /// Intel 82599, X540, X550.
         Ixgbe(ixgbe::RxQueue) with Ixgbe;
@@ -121,6 +121,8 @@ families! {
         VirtioPacked(virtio::PackedRxQueue) with VirtioPacked;
         /// Solarflare EF10.
         Efvi(efvi::RxQueue) with Efvi;
+        /// Broadcom NetXtreme-E.
+        Bnxt(bnxt::RxQueue) with Bnxt;
     }
     transmit {
         /// Intel 82599, X540, X550.
@@ -133,6 +135,8 @@ families! {
         VirtioPacked(virtio::PackedTxQueue);
         /// Solarflare EF10.
         Efvi(efvi::TxQueue);
+        /// Broadcom NetXtreme-E.
+        Bnxt(bnxt::TxQueue);
     }
 }
 
@@ -151,7 +155,8 @@ pub fn driver_for(id: pci::Id) -> Option<&'static str> {
 /// [`Kind::Unsupported`] if there is none or the card lacks what `config` asks
 /// for, otherwise what the driver met.
 pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
-    let family = family(function.id()).ok_or_else(|| no_driver(&*function))?;
+    let nobody = || bnxt::refusal(&*function).unwrap_or_else(|| no_driver(&*function));
+    let family = family(function.id()).ok_or_else(nobody)?;
     let path = config.tx_path.name();
     if config.tx_path != TxPath::Auto && !family.paths.contains(&path) {
         let (name, driver, paths) = (function.name(), family.name, family.paths.join(", "));
@@ -224,6 +229,12 @@ impl RxQueue {
     /// true if it said so. Needs [`Config::interrupts`].
     pub fn wait(&mut self, patience: Duration) -> Result<bool> {
         rx_of_its_family!(self, queue => queue.wait(patience))
+    }
+
+    /// Buffers that it holds, once filled: as many as its ring has descriptors, or
+    /// more where a card takes those that a frame goes on in from another ring.
+    pub fn buffers(&self) -> usize {
+        rx_of_its_family!(self, queue => queue.slots() as usize)
     }
 
     /// What the device did wrong on this queue.

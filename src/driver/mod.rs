@@ -9,7 +9,7 @@
 //!
 //!   families   the list of families; the enums and all that is made of the list
 //!      |
-//!   ixgbe  i40e  virtio  efvi      each returns queues of its own types
+//!   ixgbe  i40e  virtio  efvi  bnxt  each returns queues of its own types
 //!      |
 //!   ops  slots  queue  config      what a family implements and is given
 //! ```
@@ -47,6 +47,7 @@ pub mod tally;
 pub mod tx;
 pub mod wait;
 
+pub mod bnxt;
 pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;

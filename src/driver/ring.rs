@@ -53,6 +53,14 @@ impl<D: Descriptor> Ring<D> {
         unsafe { &*self.base.as_ptr().add((position & self.mask) as usize) }
     }
 
+    /// The descriptors from `position` to the end of the ring.
+    #[inline]
+    pub fn to_end(&self, position: u32) -> &[D] {
+        let index = position & self.mask;
+        // SAFETY: as at, and as many as new checked to be there from the first on.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(index as usize), (self.len() - index) as usize) }
+    }
+
     /// The descriptors as a value, which a loop keeps in registers: see
     /// [`BufferRing::slots`].
     #[inline]
@@ -196,6 +204,21 @@ pub struct RingView<'a, D> {
 }
 
 impl<'a, D: Descriptor> RingView<'a, D> {
+    /// The descriptors from `position` on and their buffers, `most` of them or up
+    /// to the end of the ring: slices of one length, in which a loop that counts
+    /// needs no mask.
+    #[inline(always)]
+    pub fn run(&self, position: u32, most: usize) -> (&'a [D], &'a [Cell<u32>]) {
+        let index = (position & self.mask) as usize;
+        let count = most.min(self.mask as usize + 1 - index);
+        // SAFETY: as at; count ends where the ring does.
+        // JUSTIFICATION: the length was checked when the ring was made.
+        unsafe {
+            let descriptors = std::slice::from_raw_parts(self.base.as_ptr().add(index), count);
+            (descriptors, self.buffers.get_unchecked(index..index + count))
+        }
+    }
+
     /// Fetches the line of the descriptor at `position` to be written, while
     /// something else is done.
     #[inline(always)]

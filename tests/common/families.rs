@@ -59,6 +59,9 @@ pub struct Rings {
     pub withheld: u32,
     /// Bytes of the first buffer that are no frame.
     pub before: u32,
+    /// Buffers that a receive queue holds for each descriptor, where frames of 9000
+    /// bytes are received.
+    pub buffers: usize,
     /// Descriptor whose completion reports a frame of five buffers as sent.
     pub report: u32,
     /// Each completion has a place of its own, and a frame of several buffers ends
@@ -79,9 +82,11 @@ pub struct Dpdk {
     pub compared: bool,
 }
 
-const IN_PLACE: Rings = Rings { name: "ixgbe", tx_factor: 1, withheld: 1, before: 0, report: 4, by_place: true };
+const IN_PLACE: Rings =
+    Rings { name: "ixgbe", tx_factor: 1, withheld: 1, before: 0, buffers: 1, report: 4, by_place: true };
 
-const VIRTQUEUES: Rings = Rings { name: "virtio", tx_factor: 2, withheld: 0, before: 12, report: 0, by_place: false };
+const VIRTQUEUES: Rings =
+    Rings { name: "virtio", tx_factor: 2, withheld: 0, before: 12, buffers: 1, report: 0, by_place: false };
 
 pub const IXGBE: Card = Card {
     name: "82599",
@@ -139,8 +144,29 @@ const EF10: Card = Card {
     ..X540
 };
 
+const P4: Card = Card {
+    name: "bcm57414",
+    speed: 25_000_000_000,
+    longest: 9518,
+    queues: [64, 64],
+    ipv6_flows: true,
+    rings: &[Rings { name: "bnxt", buffers: 5, report: 0, by_place: false, ..IN_PLACE }],
+    ..X540
+};
+
+const P5: Card = Card {
+    name: "bcm57508",
+    speed: 100_000_000_000,
+    stamps: true,
+    stamps_behind: false,
+    step_ns: 1.0,
+    // Their records are those of the older generation.
+    rings: &[],
+    ..P4
+};
+
 /// Cards that do all that there is.
-pub const MODELS: [Card; 11] = [
+pub const MODELS: [Card; 18] = [
     IXGBE,
     X540,
     Card { name: "x550", stamps: true, ..X540 },
@@ -152,6 +178,13 @@ pub const MODELS: [Card; 11] = [
     Card { name: "sfc9220", ..EF10 },
     Card { name: "sfc9120", ..EF10 },
     Card { name: "sfc9140", speed: 40_000_000_000, ..EF10 },
+    P4,
+    Card { name: "bcm57412", speed: 10_000_000_000, ..P4 },
+    Card { name: "bcm57416", speed: 10_000_000_000, ..P4 },
+    Card { name: "bcm58802", ..P4 },
+    P5,
+    Card { name: "bcm57504", speed: 25_000_000_000, ..P5 },
+    Card { name: "bcm57502", speed: 50_000_000_000, ..P5 },
 ];
 
 const VIRTIO_PACKED: Card = Card {
@@ -168,10 +201,10 @@ pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
 
 /// One of each family of [`MODELS`], where its generations do not differ.
-pub const FAMILIES: [Card; 3] = [IXGBE, X710, EF10];
+pub const FAMILIES: [Card; 5] = [IXGBE, X710, EF10, P4, P5];
 
-/// One of each family: what holds for a command must hold on all.
-pub const EACH: [Card; 5] = [IXGBE, X710, EF10, PLAIN[0], PLAIN[1]];
+/// One of each family, and of each generation where they are driven in other ways: what holds for a command must hold on all.
+pub const EACH: [Card; 7] = [IXGBE, X710, EF10, P4, P5, PLAIN[0], PLAIN[1]];
 
 /// The card of that name.
 pub fn card(name: &str) -> Card {

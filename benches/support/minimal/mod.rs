@@ -1,6 +1,7 @@
 //! The least that a family's rings permit: no pool identity, no checks, no
 //! statistics, raw pointers.
 
+mod bnxt;
 mod efvi;
 mod in_place;
 mod virtio;
@@ -19,6 +20,7 @@ pub fn of(rings: &Rings, burst: usize) -> Box<dyn Variant> {
         // Of split queues both: what is to be beaten is the least.
         "virtio" | "virtio-packed" => Box::new(virtio::Minimal::new(burst)),
         "efvi" => Box::new(efvi::Minimal::new(burst)),
+        "bnxt" => Box::new(bnxt::Minimal::new(burst)),
         other => panic!("no minimal loop for {other}"),
     }
 }

@@ -71,7 +71,7 @@ fn qsfp(page: u16, at: usize) -> u8 {
     match at {
         0 => 0x11,
         1 => 0x07,
-        ..128 => measured(at, 22, 26),
+        2..128 => measured(at, 22, 26),
         _ if page == 0 => upper.get(at - 128).copied().unwrap_or(0),
         _ => 0,
     }

@@ -243,7 +243,7 @@ impl Bench {
         let nq = if p5 { self.ring(5, 64, &[(0x4c, &[2])]) } else { 0 };
         let enables: &[u8] = if p5 { &[0x80] } else { &[0] };
         let cq = self.ring(0, 64, &[(0x10, enables), (0x36, &nq.to_le_bytes()), (0x4c, &[3])]);
-        Queue { stat, nq, cq }
+        Queue { stat, cq }
     }
 
     /// A ring in pages of its own: its id.
@@ -279,7 +279,6 @@ impl Bench {
 /// Ids of what a ring needs.
 struct Queue {
     stat: u16,
-    nq: u16,
     cq: u16,
 }
 

@@ -168,8 +168,11 @@ fn maps_without_a_file_are_accepted_and_unknown_ranges_unmapped() {
 
 #[test]
 fn transfers_are_cut_into_aligned_accesses() {
-    let cut = |offset, count| pieces(offset, count).collect::<Vec<_>>();
-    assert_eq!(cut(0, 8), [(0, 4), (4, 4)]);
+    let cut = |offset, count| pieces(0, offset, count).collect::<Vec<_>>();
+    assert_eq!(cut(0, 8), [(0, 8)]);
+    assert_eq!(cut(4, 8), [(4, 4), (8, 4)]);
+    assert_eq!(cut(0, 12), [(0, 4), (4, 4), (8, 4)]);
+    assert_eq!(pieces(CONFIG_REGION, 0, 8).collect::<Vec<_>>(), [(0, 4), (4, 4)]);
     assert_eq!(cut(1, 6), [(1, 1), (2, 2), (4, 2), (6, 1)]);
     assert_eq!(cut(4, 0), []);
 }

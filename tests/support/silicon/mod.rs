@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code, dead_code)]
 
+pub mod bnxt;
 pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;
@@ -40,6 +41,7 @@ pub fn open(rings: &Rings, config: &Config) -> Opened {
         "virtio" => virtio::opened(false, config).boxed(),
         "virtio-packed" => virtio::opened(true, config).boxed(),
         "efvi" => efvi::open(config),
+        "bnxt" => bnxt::open(config),
         other => panic!("no silicon with rings of {other}"),
     }
 }
@@ -100,6 +102,11 @@ pub trait Silicon: Send + Sync + Sized + 'static {
     /// Bytes of the BAR.
     fn bar_len(&self, _fault: Self::Fault) -> u64 {
         Self::BAR_LEN
+    }
+
+    /// A BAR besides the first.
+    fn other_bar(&self, _card: &Shell<Self>, index: u8) -> Bar {
+        panic!("no BAR {index}")
     }
 
     /// Configuration space but for the command register.
@@ -403,7 +410,9 @@ impl<S: Silicon> Function for Shell<S> {
     }
 
     fn bar(&self, index: u8) -> Result<Bar> {
-        assert_eq!(index, 0);
+        if index > 0 {
+            return Ok(self.0.silicon.other_bar(self, index));
+        }
         Ok(Bar::Served(Arc::new(self.clone()), self.0.silicon.bar_len(self.fault())))
     }
 

@@ -3,7 +3,7 @@
 use super::super::Bnxt;
 use super::super::hwrm::{Answer, Reply, Request};
 use super::super::plane::Counters;
-use super::{Refusal, UNKNOWN};
+use super::Refusal;
 
 /// A flag of all queries: not the counters, but how wide they are.
 const WIDTHS: u8 = 1;
@@ -68,9 +68,6 @@ pub fn port_extended(card: &mut Bnxt, request: &Request) -> Answer {
     const TX: u16 = 264;
     const RX: u16 = 280;
     const QUEUES: u16 = 1;
-    if !card.chip().p5() {
-        return Err(UNKNOWN);
-    }
     let (tx, rx) = (request.u16(0x12).min(TX), request.u16(0x14).min(RX));
     for (at, len) in [(request.u64(0x18), tx), (request.u64(0x20), rx)] {
         if len > 0 && !card.board.bus.memory.write(at, &vec![0; len.into()]) {

@@ -261,6 +261,9 @@ pub fn capabilities(card: &mut Bnxt, request: &Request) -> Answer {
     const RECOVERY: u32 = 1 << 22 | 1 << 23;
     const EXTENDED_STATISTICS: u32 = 1 << 24;
     const ECHO: u32 = 1 << 15;
+    /// Every received frame can be stamped, and a sent one in its completion.
+    const ALL_STAMPED: u32 = 1;
+    const STAMPS_IN_COMPLETIONS: u32 = 1 << 9;
     card.own(request)?;
     let mut flags = 0;
     if card.chip().p5() {
@@ -269,6 +272,7 @@ pub fn capabilities(card: &mut Bnxt, request: &Request) -> Answer {
     if card.recovers() {
         flags |= RECOVERY;
     }
+    let stamps = if card.has_clock() { ALL_STAMPED | STAMPS_IN_COMPLETIONS } else { 0 };
     let extended = if card.faulty(FaultKind::Echo) { ECHO } else { 0 };
     let [contexts, completions, transmit, receive, filters, vnics, statistics, groups, _] = card.function.pool;
     Ok(Reply::new(144)
@@ -279,6 +283,7 @@ pub fn capabilities(card: &mut Bnxt, request: &Request) -> Answer {
         .u32(0x40, super::filters::GROUPS as u32)
         .u32(0x48, groups.into())
         .u32(0x50, extended)
+        .u32(0x58, stamps)
         .bytes(0x60, &card.board.factory))
 }
 

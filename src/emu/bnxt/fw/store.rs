@@ -49,8 +49,8 @@ struct Caps {
     entry: u16,
     least: u32,
     most: u32,
-    /// Entries begin with the initialiser at this offset in words; 0xff: all of them is that.
-    init: u8,
+    /// Entries have the initialiser at this offset in words; none: they are all of it.
+    init: Option<u8>,
 }
 
 /// The memory.
@@ -82,7 +82,7 @@ impl Store {
     /// What this firmware wants; nasty cards have odd sizes and one kind less. An old
     /// one does not say how many rings there are, nor what entries begin with.
     pub fn new(board: &mut Board, old: bool) -> Self {
-        let caps = |entry, least, most| Caps { entry, least, most, init: 0 };
+        let caps = |entry, least, most| Caps { entry, least, most, init: None };
         let tqm = caps(64, TQM_LEAST, TQM_MOST);
         let mut all = [tqm; KINDS];
         all[QP] = caps(256, 2, 1024);
@@ -95,7 +95,7 @@ impl Store {
         if board.nasty {
             for (kind, caps) in all[..=STATISTICS].iter_mut().enumerate() {
                 caps.entry += 8 * board.random.below(4) as u16;
-                caps.init = if kind == CQ { 0xff } else { board.random.below(4) as u8 };
+                caps.init = (kind != CQ).then(|| board.random.below(4) as u8);
             }
             all[SRQ].entry = 0;
             initialiser = if old { 0 } else { 0xa5 };
@@ -200,7 +200,7 @@ impl Bnxt {
         if initialiser == 0 || kind > STATISTICS {
             return;
         }
-        let at = if caps.init == 0xff { 0 } else { 4 * u64::from(caps.init) };
+        let at = 4 * u64::from(caps.init.unwrap_or(0));
         let mut byte = [0];
         if self.board.bus.memory.read(first + at, &mut byte) && byte[0] != initialiser {
             self.board.violations.note("backing store without its initial values");
@@ -214,7 +214,9 @@ pub fn capabilities(card: &mut Bnxt, _: &Request) -> Answer {
     }
     let store = &card.store;
     let [qp, srq, cq, vnic, statistics, tqm] = [QP, SRQ, CQ, VNIC, STATISTICS, TQM].map(|kind| store.caps[kind]);
-    let mask = if store.initialiser == 0 { 0 } else { 0x1f };
+    let told = |kind: usize| store.caps[kind].init.map_or(0, |_| 1 << kind);
+    let mask: u16 = (QP..=STATISTICS).map(told).sum();
+    let init = |kind: usize| store.caps[kind].init.unwrap_or(0);
     Ok(Reply::new(104)
         .u32(0x08, qp.most)
         .u16s(0x0c, &[qp.least as u16, L2_QUEUES, qp.entry, 64])
@@ -228,7 +230,7 @@ pub fn capabilities(card: &mut Bnxt, _: &Request) -> Answer {
         .u32(0x34, tqm.most)
         .bytes(0x46, &[TQM_MULTIPLE as u8, store.initialiser])
         .u16(0x48, mask)
-        .bytes(0x4a, &[qp.init, srq.init, cq.init, vnic.init, store.tqm_rings as u8, statistics.init]))
+        .bytes(0x4a, &[init(QP), init(SRQ), init(CQ), init(VNIC), store.tqm_rings as u8, init(STATISTICS)]))
 }
 
 /// Where the number of entries, and the size of one, of each kind is in CFG.

@@ -1,6 +1,7 @@
 //! The memory of a ring: entries of 16 bytes, in one piece or in pages.
 
 use super::super::super::Translation;
+use super::super::chip::Chip;
 use super::{Outcome, Refusal, RingSpec};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,11 @@ const LENGTHS: std::ops::RangeInclusive<u32> = 16..=1 << 16;
 /// Pages of rings are aligned to this, and rings in one piece too.
 const ALIGNMENT: u64 = 4096;
 
+/// Bits of an entry of a page table of the newer generation: it is valid, and which
+/// of a ring's last two pages it is. Linux sets them, others leave them out.
+const VALID: u64 = 1;
+const FLAGS: u64 = 7;
+
 /// Where a ring's entries are.
 pub struct Entries {
     pages: Vec<Iova>,
@@ -25,8 +31,9 @@ pub struct Entries {
 impl Entries {
     /// Those of a request. A ring in one piece (depth 0) has no pages, whatever size
     /// of them the request names.
-    pub fn of(spec: &RingSpec, memory: &Translation) -> Outcome<Entries> {
-        let aligned = spec.address.is_multiple_of(ALIGNMENT) && spec.address != 0;
+    pub fn of(chip: Chip, spec: &RingSpec, memory: &Translation) -> Outcome<Entries> {
+        let alignment = if spec.depth == 0 { ALIGNMENT } else { 8 };
+        let aligned = spec.address.is_multiple_of(alignment) && spec.address != 0;
         if !LENGTHS.contains(&spec.length) || !spec.length.is_power_of_two() || !aligned {
             return Err(Refusal::INVALID);
         }
@@ -42,6 +49,7 @@ impl Entries {
         let count = spec.length.div_ceil(1 << shift);
         let page = |n: u32| {
             let page = memory.word64(spec.address + 8 * u64::from(n))?.load(Ordering::Acquire);
+            let page = if chip.p5() && page & VALID != 0 { page & !FLAGS } else { page };
             (page != 0 && page.is_multiple_of(ALIGNMENT)).then_some(page)
         };
         let pages = (0..count).map(page).collect::<Option<Vec<_>>>().ok_or(Refusal::INVALID)?;

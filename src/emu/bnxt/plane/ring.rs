@@ -122,7 +122,7 @@ impl Plane {
             return Err(Refusal::INVALID);
         }
         self.check_references(kind, spec)?;
-        let entries = Entries::of(spec, &board.bus.memory)?;
+        let entries = Entries::of(self.chip, spec, &board.bus.memory)?;
         let vector = Some(spec.logical_id).filter(|_| spec.interrupt == MSIX);
         let told = matches!(kind, RingKind::Completion | RingKind::Notification);
         if told && !entries.clean(&board.bus.memory) {

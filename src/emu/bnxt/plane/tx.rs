@@ -111,7 +111,8 @@ impl Wishes {
     /// What an extension asks for.
     fn of([first, second]: Words) -> Result<Self, Fault> {
         let on = |bit: u64| first & bit != 0;
-        // Without segmentation its fields may hold what was there before.
+        // Without segmentation its fields may hold what was there before: Linux and DPDK
+        // leave it.
         let fields = if on(LSO) { first } else { 0 };
         let (header, mss) = (2 * (fields >> 16 & 0xff) as usize, (fields >> 32 & 0x7fff) as u16);
         if on(LSO) && (header == 0 || mss == 0) {

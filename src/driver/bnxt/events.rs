@@ -1,0 +1,153 @@
+//! Events of the firmware: the link, and that everything is lost.
+//!
+//! ```text
+//!   [ 2e | event:16 | data2:32 | valid:1 | data1:32 ]
+//! ```
+//!
+//! They come in a ring that nothing else is reported in, and are looked at whenever
+//! the control plane is asked something. Whoever signs on is sent those that it
+//! names; others are passed over.
+
+use super::bell::AckBell;
+use crate::dma::Region;
+use crate::driver::ring::Ring;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Entries of the ring.
+pub const ENTRIES: u32 = 256;
+
+/// Kind of an entry that is an event.
+const EVENT: u64 = 0x2e;
+
+/// Events by number.
+mod event {
+    pub const LINK_STATUS_CHANGE: u64 = 0x00;
+    pub const LINK_SPEED_CHANGE: u64 = 0x02;
+    pub const PORT_CONN_NOT_ALLOWED: u64 = 0x04;
+    pub const LINK_SPEED_CFG_CHANGE: u64 = 0x06;
+    pub const PORT_PHY_CFG_CHANGE: u64 = 0x07;
+    pub const RESET_NOTIFY: u64 = 0x08;
+
+    /// Those that are understood here.
+    pub const ALL: [u64; 6] = [
+        LINK_STATUS_CHANGE,
+        LINK_SPEED_CHANGE,
+        PORT_CONN_NOT_ALLOWED,
+        LINK_SPEED_CFG_CHANGE,
+        PORT_PHY_CFG_CHANGE,
+        RESET_NOTIFY,
+    ];
+}
+
+/// A bit for each event that is understood.
+pub fn wanted() -> [u8; 32] {
+    let mut bits = [0; 32];
+    for event in event::ALL {
+        bits[event as usize / 8] |= 1 << (event % 8);
+    }
+    bits
+}
+
+/// What is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Something about the PHY: what it can may have changed.
+    pub phy: bool,
+    /// The firmware restarts: data of its notice.
+    pub reset: Option<u32>,
+}
+
+/// The ring of events.
+pub struct Watch {
+    ring: Ring<[AtomicU64; 2]>,
+    bell: AckBell,
+    /// Position that is read next. Runs freely.
+    next: u32,
+}
+
+impl Watch {
+    /// Of a ring that the card has.
+    pub fn new(region: Region, bell: AckBell) -> Watch {
+        // The first index tells the card that there is a reader.
+        bell.ack(0);
+        Watch { ring: Ring::new(region, ENTRIES), bell, next: 0 }
+    }
+
+    /// Reads all that has come, and gives the entries back.
+    pub fn read(&mut self) -> News {
+        let before = self.next;
+        let mut news = News::default();
+        // One round at most: a ring that never ends is none.
+        for _ in 0..ENTRIES {
+            let entry = self.ring.at(self.next);
+            let second = entry[1].load(Ordering::Acquire);
+            // Valid is 1 on the first lap, and changes with each.
+            if second & 1 != u64::from(self.next & ENTRIES == 0) {
+                break;
+            }
+            let first = entry[0].load(Ordering::Relaxed);
+            if first & 0x3f == EVENT {
+                news.take(first >> 16 & 0xffff, (second >> 32) as u32);
+            }
+            self.next = self.next.wrapping_add(1);
+        }
+        if self.next != before {
+            self.bell.ack(self.next % ENTRIES);
+        }
+        news
+    }
+}
+
+impl News {
+    fn take(&mut self, event: u64, data: u32) {
+        match event {
+            event::RESET_NOTIFY => self.reset = Some(data),
+            event if event::ALL.contains(&event) => self.phy = true,
+            _ => {}
+        }
+    }
+}
+
+/// What a notice of a reset says: who, and how bad.
+pub fn explain(data: u32) -> &'static str {
+    match data >> 8 & 0xff {
+        1 => "as its management asked for it",
+        2 => "as it has crashed",
+        3 => "as it can recover from an error only so",
+        4 => "as a new one is started",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bell::Register;
+    use super::*;
+    use crate::dma::{Addressing, Arena};
+    use crate::pci::{Doorbell, Page};
+
+    #[test]
+    fn events_are_read_once_in_each_lap() {
+        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        let region = Region::new(&arena, 0, ENTRIES as usize * 16);
+        let page = &Page::row(1)[0];
+        let bell = AckBell::completions(Register::Slot(Doorbell::in_page(page, 4)));
+        let mut watch = Watch::new(region.clone(), bell);
+        let put = |n: usize, first: u64, second: u64| {
+            region.words64()[2 * n].store(first, Ordering::Relaxed);
+            region.words64()[2 * n + 1].store(second, Ordering::Release);
+        };
+        assert_eq!(watch.read(), News::default());
+        put(0, 0x2e, 1 | 1 << 32);
+        assert_eq!(watch.read(), News { phy: true, reset: None });
+        assert_eq!(watch.read(), News::default(), "once");
+        assert_eq!(page[4].load(Ordering::Relaxed), 0x2c00_0001);
+        for n in 1..256 {
+            put(n, 0x45 << 16 | 0x2e, 1);
+        }
+        assert_eq!(watch.read(), News::default(), "none that is understood");
+        put(0, 0x08 << 16 | 0x2e, 0x0200 << 32);
+        assert_eq!(watch.read(), News { phy: false, reset: Some(0x200) }, "the second lap");
+        assert_eq!(wanted()[..2], [0b1101_0101, 1]);
+    }
+}

@@ -1,0 +1,262 @@
+//! What a card said of a received frame: in both entries of its completion.
+//!
+//! ```text
+//!   without stamps   [ TPID:16 . TCI:16 | checksums:32 ]   [ hash:32 | 0:16 . flags:10 . 1:2 . errors:4 ]
+//!   with stamps      [ hash:32 | TCI:16 . said:16 ]        [ nanoseconds:64, 0: none ]
+//! ```
+//!
+//! A completion has twice the room that a packet has for it here. Without stamps
+//! all that is of use fits as it is, and is decoded when it is asked for. A stamp
+//! takes the place of what can be said shorter, and that is done at once.
+//!
+//! A checksum that the card did not work out is neither right nor wrong, and an
+//! error bit beside it says nothing.
+
+use super::desc::{kind, rx};
+use crate::dma::{Decode, Decoder, Meta, RawMeta, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// First word of the second entry: what was worked out, and what there is.
+mod said {
+    /// The checksum of the IPv4 header, or of the inner one.
+    pub const IP: u64 = 1 << 0;
+    /// Of what is in it.
+    pub const L4: u64 = 1 << 1;
+    /// Of the outer header, if there are two.
+    pub const OUTER_IP: u64 = 1 << 2;
+    /// Of what is in that.
+    pub const OUTER_L4: u64 = 1 << 3;
+    /// What the upper half is: bits 7:4.
+    pub const FORMAT: u64 = 0xf << 4;
+    /// A VLAN tag, which was taken out.
+    pub const TAG: u64 = 1 << 4;
+}
+
+/// Where errors of what [`said`] has stand in the second word, in the same order.
+const ERRORS_SHIFT: u32 = 4;
+
+/// A completion's four words: of the first entry, of the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report(pub [u64; 4]);
+
+impl Report {
+    /// Flags of [`Meta`] but for the hash's and the tag's.
+    #[inline(always)]
+    fn checksums(said: u64, errors: u64) -> u8 {
+        let worked_out = said & (said::IP | said::L4 | said::OUTER_IP | said::OUTER_L4);
+        let wrong = errors & worked_out;
+        let verdict = |bits: u64, good: u8, bad: u8| match (worked_out & bits != 0, wrong & bits != 0) {
+            (false, _) => 0,
+            (true, false) => good,
+            (true, true) => bad,
+        };
+        verdict(said::IP | said::OUTER_IP, Meta::IP_GOOD, Meta::IP_BAD)
+            | verdict(said::L4 | said::OUTER_L4, Meta::L4_GOOD, Meta::L4_BAD)
+    }
+
+    #[inline(always)]
+    fn flags(flags: u64, said: u64, errors: u64) -> u8 {
+        let hashed = if flags & rx::HASHED != 0 { Meta::HASHED } else { 0 };
+        let tagged = if said & said::FORMAT == said::TAG { Meta::TAGGED } else { 0 };
+        Self::checksums(said, errors) | hashed | tagged
+    }
+
+    /// The words to keep without stamps of one with no wrong checksum: `a` is of
+    /// kind [`RECEIVED`](kind::RECEIVED), which is no news, so that errors are
+    /// kept in its place, as differences from it.
+    #[inline(always)]
+    pub fn right(a: u64, b: u64, c: u64) -> [u64; 2] {
+        [c, b & !0xffff | a & 0xffff]
+    }
+
+    /// The words to keep of it without stamps.
+    pub fn raw(self) -> [u64; 2] {
+        let [a, b, c, d] = self.0;
+        let [said, rest] = Self::right(a, b, c);
+        [said, rest ^ d >> ERRORS_SHIFT & 0xf]
+    }
+
+    /// The words to keep of it with stamps; `now` is close to the card's time.
+    #[inline(always)]
+    pub fn stamped(self, now: Now) -> [u64; 2] {
+        let [a, b, c, d] = self.0;
+        let said = u64::from(Self::flags(a, c, d >> ERRORS_SHIFT)) | (c >> 32 & 0xffff) << 16;
+        // Where there is no time, something else may stand.
+        let time = if a & rx::TYPE == rx::PTP_STAMPED || a & rx::NO_TIME == 0 { (d >> 32) as u32 } else { 0 };
+        [b & !0xffff_ffff | said, if time == 0 { 0 } else { now.whole(u64::from(time), 32) }]
+    }
+}
+
+/// What [`Report::raw`] kept.
+struct Raw;
+
+impl Decode for Raw {
+    #[inline(always)]
+    fn meta(raw: &RawMeta<'_>) -> Meta {
+        let [said, rest] = raw.words;
+        let flags = Report::flags(rest, said, rest ^ kind::RECEIVED);
+        Meta { hash: (rest >> 32) as u32, tag: (said >> 32) as u16, flags, timestamp: None }
+    }
+}
+
+/// What [`Report::stamped`] kept.
+struct Stamped;
+
+impl Decode for Stamped {
+    #[inline(always)]
+    fn meta(raw: &RawMeta<'_>) -> Meta {
+        let [said, time] = raw.words;
+        let timestamp = (time != 0).then(|| Timestamp(Duration::from_nanos(time)));
+        Meta { hash: (said >> 32) as u32, tag: (said >> 16) as u16, flags: said as u8, timestamp }
+    }
+}
+
+/// What reads the words of a queue.
+pub fn decoder(stamped: bool) -> Decoder {
+    if stamped { Decoder::of::<Stamped>() } else { Decoder::of::<Raw>() }
+}
+
+/// The card's time, as far as it is known without asking: by how much it is
+/// ahead of our own.
+///
+/// A stamp is the lower bits of the card's time, which come round in seconds.
+/// The upper ones are those that bring it closest to what the card's time must
+/// be now: the two clocks need hours to part so far that this goes wrong, and
+/// each stamp, and each time that control reads the clock, brings them together
+/// again.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    start: Instant,
+    ahead: Arc<AtomicI64>,
+}
+
+/// The card's time in nanoseconds, more or less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now(u64);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock { start: Instant::now(), ahead: Arc::default() }
+    }
+}
+
+impl Clock {
+    /// The card's clock stands at `nanoseconds`. To be said once before queues are
+    /// made, and whenever control has read it for another reason.
+    pub fn told(&self, nanoseconds: u64) {
+        self.ahead.store((nanoseconds as i64).wrapping_sub(self.ours()), Ordering::Relaxed);
+    }
+
+    fn ours(&self) -> i64 {
+        self.start.elapsed().as_nanos() as i64
+    }
+
+    /// What it must stand at.
+    pub fn now(&self) -> Now {
+        Now(self.ours().wrapping_add(self.ahead.load(Ordering::Relaxed)).max(0) as u64)
+    }
+}
+
+impl Now {
+    /// The time whose lower `bits` are `low`.
+    #[inline(always)]
+    pub fn whole(self, low: u64, bits: u32) -> u64 {
+        let up = u64::BITS - bits;
+        // As far ahead, or behind, as the difference of these bits says.
+        let apart = (low.wrapping_sub(self.0) << up) as i64 >> up;
+        let time = self.0.wrapping_add_signed(apart);
+        // Before the clock's start there is nothing: it is the round after.
+        if time > i64::MAX as u64 { time.wrapping_add(1 << bits) } else { time }
+    }
+
+    /// Whether `time` shows that the two clocks have begun to part.
+    pub fn is_off(self, time: u64) -> bool {
+        const FAR: u64 = 1 << 29;
+        time.abs_diff(self.0) > FAR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::{Checksum, Checksums};
+
+    const HASH: u64 = 0xdead_beef << 32;
+
+    fn read(stamped: bool, words: [u64; 2]) -> Meta {
+        decoder(stamped).decode(&RawMeta { words, before: &[], after: &[] })
+    }
+
+    /// Both ways of keeping a report, which must not differ.
+    fn meta(report: [u64; 4]) -> Meta {
+        let raw = read(false, Report(report).raw());
+        let stamped = read(true, Report(report).stamped(Now(0)));
+        assert_eq!(raw, Meta { timestamp: None, ..stamped });
+        raw
+    }
+
+    #[test]
+    fn a_report_says_what_it_says_and_no_more() {
+        let nothing = meta([0x11, HASH | 1, 0x8100_2064 << 32, 1]);
+        assert_eq!((nothing.rss_hash(), nothing.vlan()), (None, None), "neither is said to be there");
+        assert_eq!(nothing.checksums(), Checksums::default());
+        let all = meta([0x11 | rx::HASHED, HASH | 1, 0x8100_2064 << 32 | 0x13, 1]);
+        assert_eq!((all.rss_hash(), all.vlan()), (Some(0xdead_beef), Some(0x2064)));
+        assert_eq!(all.checksums(), Checksums { ip: Checksum::Good, l4: Checksum::Good });
+        // Another format is no tag.
+        assert_eq!(meta([0x11, 1, 0x8100_2064 << 32 | 0x20, 1]).vlan(), None);
+    }
+
+    #[test]
+    fn what_was_not_worked_out_is_neither_right_nor_wrong() {
+        use Checksum::{Bad, Good, Unknown};
+        let verdict = |said, errors: u64| {
+            let Checksums { ip, l4 } = meta([0x11, 1, said, 1 | errors << 4]).checksums();
+            (ip, l4)
+        };
+        assert_eq!(verdict(0, 0xf), (Unknown, Unknown));
+        assert_eq!(verdict(0x1, 0x2), (Good, Unknown));
+        assert_eq!(verdict(0x3, 0x1), (Bad, Good));
+        assert_eq!(verdict(0x3, 0x2), (Good, Bad));
+        // Two headers: both must be right.
+        assert_eq!(verdict(0xf, 0), (Good, Good));
+        assert_eq!(verdict(0xf, 0x4), (Bad, Good));
+        assert_eq!(verdict(0xf, 0x8), (Good, Bad));
+        assert_eq!(verdict(0xc, 0x3), (Good, Good), "errors of what was not looked at");
+    }
+
+    #[test]
+    fn a_time_is_there_unless_something_else_is() {
+        let stamp = |a, d: u64| read(true, Report([0x11 | a, 1, 0, 1 | d << 32]).stamped(Now(1 << 40))).timestamp;
+        let at = |nanos| Some(Timestamp(Duration::from_nanos(nanos)));
+        assert_eq!(stamp(0, 5), at((1 << 40) + 5));
+        assert_eq!(stamp(0, 0), None);
+        assert_eq!(stamp(rx::NO_TIME, 5), None);
+        assert_eq!(stamp(rx::NO_TIME | rx::PTP_STAMPED, 5), at((1 << 40) + 5));
+    }
+
+    #[test]
+    fn the_upper_bits_are_those_closest_to_now() {
+        let now = Now(0x7_8000_0000);
+        assert_eq!(now.whole(0x8000_0010, 32), 0x7_8000_0010);
+        assert_eq!(now.whole(0xffff_ffff, 32), 0x7_ffff_ffff);
+        assert_eq!(now.whole(1, 32), 0x7_0000_0001);
+        assert_eq!(Now(0x7_0000_0001).whole(0xffff_fff0, 32), 0x6_ffff_fff0, "from just before");
+        assert_eq!(Now(0x7_ffff_fff0).whole(2, 32), 0x8_0000_0002, "it came round");
+        assert_eq!(Now(5).whole(0xffff_ffff, 32), 0xffff_ffff, "never before the start");
+        assert_eq!(Now(0x1_ffff_ffff_fff0).whole(2, 48), 0x2_0000_0000_0002);
+        assert!(now.is_off(0x7_0000_0000) && !now.is_off(0x7_8000_0010));
+    }
+
+    #[test]
+    fn a_clock_goes_on_from_what_it_was_told() {
+        let clock = Clock::default();
+        clock.told(1 << 50);
+        let Now(now) = clock.clone().now();
+        assert!((1 << 50..(1 << 50) + 60_000_000_000).contains(&now), "{now}");
+        clock.told(0);
+        assert!(clock.now().0 < 60_000_000_000);
+    }
+}

@@ -1,0 +1,196 @@
+//! Statistics: of contexts, which count frames of rings, and of the port.
+//!
+//! ```text
+//!   contexts   unicast, multicast, broadcast; found no descriptor    asked one by one
+//!   port       bad, short, too long; no room in the chip             written to memory
+//! ```
+//!
+//! Counters have some 40 or 48 bits, run on while nobody has the card open, and now
+//! and then read as zero: so differences are added up, under a mask, and a block
+//! that reads as zero after it did not is passed over.
+
+use super::Generation;
+use super::cmd::{port_qstats, stat_ctx_query};
+use super::hw::Hw;
+use crate::dma::Region;
+use crate::driver::mailbox::{Field, Request};
+use crate::driver::stats::Stats;
+use crate::error::Result;
+use std::sync::atomic::Ordering;
+
+/// Bytes for the port's counters: sent ones, and received ones from the middle on.
+pub const PORT_BYTES: usize = 2048;
+
+/// Counters of a context that are read.
+const CONTEXT: usize = 13;
+
+/// Of the port.
+const PORT: usize = 6;
+
+/// The port's counters, bytes into the received ones.
+mod port {
+    pub const FCS_ERR: usize = 0x78;
+    pub const OVERSIZE: usize = 0xd0;
+    pub const JABBER: usize = 0xd8;
+    pub const MTU_ERR: usize = 0xe0;
+    pub const RUNT: usize = 0x1f8;
+    pub const DISCARD: usize = 0x200;
+    /// Bytes of all of them.
+    pub const RECEIVED: usize = 0x210;
+    /// Bytes of those sent.
+    pub const SENT: usize = 0x198;
+    /// Those that are read, in order.
+    pub const ALL: [usize; super::PORT] = [FCS_ERR, OVERSIZE, JABBER, MTU_ERR, RUNT, DISCARD];
+}
+
+/// Counters that are read together.
+#[derive(Clone, Copy, Debug)]
+struct Block<const N: usize> {
+    masks: [u64; N],
+    last: [u64; N],
+    sums: [u64; N],
+}
+
+impl<const N: usize> Block<N> {
+    /// Counts from `now` on.
+    fn new(masks: [u64; N], now: [u64; N]) -> Self {
+        Block { masks, last: now, sums: [0; N] }
+    }
+
+    /// Adds what was counted since.
+    fn update(&mut self, now: [u64; N]) {
+        if now == [0; N] && self.last != [0; N] {
+            return;
+        }
+        for (n, value) in now.into_iter().enumerate() {
+            self.sums[n] += value.wrapping_sub(self.last[n]) & self.masks[n];
+        }
+        self.last = now;
+    }
+}
+
+/// What a port has counted since it was opened.
+pub struct Counters {
+    contexts: Vec<(u32, Block<CONTEXT>)>,
+    port: Option<Block<PORT>>,
+    region: Region,
+}
+
+impl Counters {
+    /// Counts from now on, in `contexts`.
+    pub fn start(hw: &Hw, contexts: &[u32], region: Region) -> Result<Counters> {
+        const PORT_BITS: u64 = (1 << 40) - 1;
+        let contexts = contexts.iter().map(|&id| {
+            let masks = context(hw, id, true)?.unwrap_or_default();
+            let whole = if hw.generation == Generation::P5 { (1 << 48) - 1 } else { u64::MAX };
+            // Firmware that does not know the question answers with counts.
+            let masks =
+                masks.map(|mask| if mask & mask.wrapping_add(1) == 0 && mask >> 32 != 0 { mask } else { whole });
+            Ok((id, Block::new(masks, context(hw, id, false)?.unwrap_or_default())))
+        });
+        let contexts = contexts.collect::<Result<Vec<_>>>()?;
+        let port = read_port(hw, &region)?.map(|now| Block::new([PORT_BITS; PORT], now));
+        Ok(Counters { contexts, port, region })
+    }
+
+    /// What was counted since the start.
+    pub fn update(&mut self, hw: &Hw) -> Result<Stats> {
+        for (id, block) in &mut self.contexts {
+            if let Some(now) = context(hw, *id, false)? {
+                block.update(now);
+            }
+        }
+        if let Some(block) = &mut self.port
+            && let Some(now) = read_port(hw, &self.region)?
+        {
+            block.update(now);
+        }
+        let sum = |counters: &[usize]| {
+            self.contexts.iter().map(|(_, block)| counters.iter().map(|&n| block.sums[n]).sum::<u64>()).sum::<u64>()
+        };
+        let [fcs, oversize, jabber, mtu, runt, discard] = self.port.map_or([0; PORT], |block| block.sums);
+        let missed = sum(&[12]);
+        Ok(Stats {
+            rx_packets: sum(&[0, 1, 2]),
+            rx_bytes: sum(&[3, 4, 5]),
+            tx_packets: sum(&[6, 7, 8]),
+            tx_bytes: sum(&[9, 10, 11]),
+            rx_missed: Some(missed),
+            // The port's count has those that found no descriptor, too.
+            rx_overflow: discard.saturating_sub(missed),
+            rx_errors: fcs + runt,
+            rx_oversize: oversize + jabber + mtu,
+            by_device: true,
+            ..Stats::default()
+        })
+    }
+}
+
+/// The counters of context `id`, or which bits of each count.
+fn context(hw: &Hw, id: u32, masks: bool) -> Result<Option<[u64; CONTEXT]>> {
+    use stat_ctx_query::{input, output};
+    const MASKS: u64 = 1;
+    const FIELDS: [Field; CONTEXT] = [
+        output::RX_UCAST_PKTS,
+        output::RX_MCAST_PKTS,
+        output::RX_BCAST_PKTS,
+        output::RX_UCAST_BYTES,
+        output::RX_MCAST_BYTES,
+        output::RX_BCAST_BYTES,
+        output::TX_UCAST_PKTS,
+        output::TX_MCAST_PKTS,
+        output::TX_BCAST_PKTS,
+        output::TX_UCAST_BYTES,
+        output::TX_MCAST_BYTES,
+        output::TX_BCAST_BYTES,
+        output::RX_DISCARD_PKTS,
+    ];
+    let request = Request::new(stat_ctx_query::COMMAND)
+        .with(input::STAT_CTX_ID, u64::from(id))
+        .with(input::FLAGS, if masks { MASKS } else { 0 });
+    Ok(hw.ask_optional(request)?.map(|reply| FIELDS.map(|field| reply.get(field))))
+}
+
+/// The port's counters, if this function may read them. Those that the firmware
+/// does not have stay zero.
+fn read_port(hw: &Hw, region: &Region) -> Result<Option<[u64; PORT]>> {
+    use port_qstats::{input, output};
+    let (sent, received) = (region.part(0, port::SENT), region.part(PORT_BYTES / 2, port::RECEIVED));
+    for word in received.words64() {
+        word.store(0, Ordering::Relaxed);
+    }
+    let request = Request::new(port_qstats::COMMAND)
+        .with(input::PORT_ID, u64::from(hw.caps.port))
+        .with(input::TX_STAT_HOST_ADDR, sent.iova())
+        .with(input::RX_STAT_HOST_ADDR, received.iova());
+    let Some(reply) = hw.ask_optional(request)? else { return Ok(None) };
+    let size = (reply.get(output::RX_STAT_SIZE) as usize).min(port::RECEIVED);
+    let mut counters = [0; PORT];
+    for (counter, offset) in counters.iter_mut().zip(port::ALL) {
+        if offset + 8 <= size {
+            *counter = received.words64()[offset / 8].load(Ordering::Acquire);
+        }
+    }
+    Ok(Some(counters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_wrap_and_zeros_that_are_none_are_passed_over() {
+        let mask = (1 << 40) - 1;
+        let mut block = Block::new([mask; 2], [mask - 1, 5]);
+        block.update([3, 9]);
+        assert_eq!(block.sums, [5, 4]);
+        block.update([0, 0]);
+        assert_eq!(block.sums, [5, 4], "no such time ever was");
+        block.update([10, 9]);
+        assert_eq!(block.sums, [12, 4]);
+        let mut fresh = Block::new([u64::MAX; 1], [0]);
+        fresh.update([0]);
+        fresh.update([2]);
+        assert_eq!(fresh.sums, [2]);
+    }
+}

@@ -1,0 +1,661 @@
+//! What a receive queue makes of what a card says.
+
+use super::*;
+use crate::dma::{BUFFER_SIZE, Checksum};
+use crate::driver::Anomalies;
+use crate::driver::queue::Receive;
+use crate::testing::allocations;
+use std::time::Duration;
+
+/// A receive queue and the card's side of it.
+struct Rig {
+    pool: Pool,
+    rx: RxQueue,
+    cells: Cells,
+    restarts: Restarts,
+    clock: Option<Clock>,
+    descriptors: Region,
+    more: Region,
+    reports: Reports,
+    notifications: Reports,
+    /// Descriptors used, of either ring.
+    head: u32,
+    more_head: u32,
+    /// A queue holds it weakly.
+    _card: Arc<dyn Function>,
+}
+
+/// How it is set up.
+#[derive(Clone, Copy)]
+struct Setup {
+    generation: Generation,
+    ring: u16,
+    max_frame: u16,
+    stamps: bool,
+    interrupts: bool,
+}
+
+const PLAIN: Setup = Setup { generation: Generation::P4, ring: 64, max_frame: 1518, stamps: false, interrupts: false };
+const JUMBO: Setup = Setup { max_frame: 9000, ..PLAIN };
+
+/// A record of a frame: two entries.
+fn record(len: u16, opaque: u32, more: u8) -> [[u8; 16]; 2] {
+    let mut low = [0; 16];
+    low[0] = 0x11;
+    low[2..4].copy_from_slice(&len.to_le_bytes());
+    low[4..8].copy_from_slice(&opaque.to_le_bytes());
+    low[8] = more << 1;
+    [low, [0; 16]]
+}
+
+/// An entry of another buffer of it.
+fn goes_on(len: u16, opaque: u32) -> [u8; 16] {
+    let [mut entry, _] = record(len, opaque, 0);
+    entry[0] = 0x12;
+    entry
+}
+
+impl Rig {
+    fn new(setup: Setup) -> Self {
+        let lengths = Lengths::of(setup.ring, setup.max_frame);
+        let more_len = lengths.aggregation.max(1);
+        let [descriptors, more, completions, notifications] =
+            regions([lengths.receive, more_len, lengths.completions, 64]);
+        let (cells, restarts) = (Cells::new(), Restarts::default());
+        let at = |at| register(setup.generation, &cells, at);
+        let queue = match at(NQ) {
+            Register::Shared(shared, ring) if setup.interrupts => Some(AckBell::notifications(shared, ring)),
+            _ => None,
+        };
+        let bells = RxBells {
+            receive: Bell::receive(at(RX)),
+            aggregation: (lengths.aggregation > 0).then(|| Bell::receive(at(MORE))),
+            completions: AckBell::completions(at(CQ)),
+            notifications: queue,
+        };
+        let card: Arc<dyn Function> = Arc::new(Card);
+        let clock = setup.stamps.then(Clock::default);
+        let rx = RxQueue::new(RxParts {
+            generation: setup.generation,
+            descriptors: descriptors.clone(),
+            aggregation: (lengths.aggregation > 0).then(|| more.clone()),
+            completions: completions.clone(),
+            notifications: setup.interrupts.then(|| notifications.clone()),
+            bells: bells.clone(),
+            stock: Stock::new(&card, None),
+            max_frame: u32::from(setup.max_frame),
+            clock: clock.clone(),
+            restart: restarts.closure(vec![completions.clone(), notifications.clone()], bells),
+        });
+        let reports = Reports { ring: completions, at: 0 };
+        let notifications = Reports { ring: notifications, at: 0 };
+        let mut rig = Rig {
+            pool: pool(),
+            rx,
+            cells,
+            restarts,
+            clock,
+            descriptors,
+            more,
+            reports,
+            notifications,
+            head: 0,
+            more_head: 0,
+            _card: card,
+        };
+        rig.rx.fill(&rig.pool).unwrap();
+        rig
+    }
+
+    fn opaque(ring: &Region, n: u32) -> u32 {
+        u32_at(&bytes(ring, n % (ring.len() as u32 / 16)), 4)
+    }
+
+    /// A frame in one buffer.
+    fn frame(&mut self, len: u16) {
+        let record = record(len, Self::opaque(&self.descriptors, self.head), 0);
+        self.push(record);
+    }
+
+    fn push(&mut self, record: [[u8; 16]; 2]) {
+        record.into_iter().for_each(|entry| self.reports.push(entry));
+        self.head = self.head.wrapping_add(1);
+    }
+
+    /// A frame in several.
+    fn chain(&mut self, lengths: &[u16]) {
+        let [low, high] = record(lengths[0], Self::opaque(&self.descriptors, self.head), lengths.len() as u8 - 1);
+        self.push([low, high]);
+        for &len in &lengths[1..] {
+            self.reports.push(goes_on(len, Self::opaque(&self.more, self.more_head)));
+            self.more_head = self.more_head.wrapping_add(1);
+        }
+    }
+
+    fn recv(&mut self) -> Vec<usize> {
+        let mut batch = Batch::new(&self.pool);
+        self.rx.recv(&mut batch);
+        batch.frames().map(<[u8]>::len).collect()
+    }
+
+    fn wrong(&self) -> Anomalies {
+        self.rx.anomalies()
+    }
+
+    /// The card has been given new rings.
+    fn restarted(&mut self, times: u32) {
+        assert_eq!((self.restarts.count(), self.wrong().queue_reset), (times, u64::from(times)));
+        (self.reports.at, self.head, self.more_head) = (0, 0, 0);
+    }
+
+    /// All is as ever, and no buffer was lost.
+    fn goes_on(mut self) {
+        for len in 100..400 {
+            self.frame(len);
+            assert_eq!(self.recv(), [usize::from(len)]);
+        }
+        self.conserved();
+    }
+
+    fn conserved(mut self) {
+        assert_eq!(self.pool.capacity() - self.pool.available(), self.rx.slots() as usize);
+        self.rx.release(&self.pool);
+        assert_eq!(self.pool.available(), self.pool.capacity());
+    }
+}
+
+#[test]
+fn a_ring_is_as_long_as_its_completions_need() {
+    let lengths = |ring, max_frame| {
+        let Lengths { receive, aggregation, completions } = Lengths::of(ring, max_frame);
+        (receive, aggregation, completions)
+    };
+    assert_eq!(lengths(64, 1518), (64, 0, 256));
+    assert_eq!(lengths(512, 1518), (512, 0, 2048));
+    assert_eq!(lengths(4096, 2040), (4096, 0, 16384));
+    assert_eq!(lengths(512, 2041), (512, 512, 2048));
+    assert_eq!(lengths(2048, 9216), (2048, 8192, 16384));
+}
+
+#[test]
+fn descriptors_hold_buffer_length_and_position() {
+    let rig = Rig::new(JUMBO);
+    for (ring, kind, len) in [(&rig.descriptors, 4, 64), (&rig.more, 6, 256)] {
+        for n in 0..len {
+            let descriptor = bytes(ring, n);
+            assert_eq!((u16_at(&descriptor, 0), u16_at(&descriptor, 2)), (kind, 2048));
+            assert_eq!(u32_at(&descriptor, 4), n);
+            assert!((u64_at(&descriptor, 8) - rig.pool.arena().iova(0)).is_multiple_of(2048));
+        }
+    }
+    assert_eq!(rig.cells.word(RX as usize), 0x1000_003f, "all but one");
+    assert_eq!(rig.cells.word(MORE as usize), 0x1000_00ff);
+    assert_eq!(rig.cells.word(CQ as usize), 0x2c00_0000);
+}
+
+#[test]
+fn frames_come_in_order_over_many_laps_whatever_lies_between_them() {
+    let mut rig = Rig::new(PLAIN);
+    let mut len = 60;
+    for round in 0..2000_u32 {
+        let mut expected = Vec::new();
+        for n in 0..1 + round % 40 {
+            // Entries that are of no frame put records astride the end of the ring.
+            if (round + n) % 7 == 0 {
+                let mut event = [0; 16];
+                event[0] = [0x20, 0x2e, 0x22, 0x24, 0x1a][round as usize % 5];
+                rig.reports.push(event);
+            }
+            rig.frame(len);
+            expected.push(usize::from(len));
+            len = 60 + (len + 1) % 1400;
+        }
+        assert_eq!(rig.recv(), expected, "round {round}");
+    }
+    assert_eq!(rig.wrong(), Anomalies::default());
+    rig.goes_on();
+}
+
+#[test]
+fn a_record_astride_the_end_of_the_ring_has_a_v_of_each_lap() {
+    let mut rig = Rig::new(PLAIN);
+    rig.reports.push([0x20; 16]);
+    let last = rig.reports.len() - 1;
+    while rig.reports.at < last {
+        rig.frame(60);
+        assert_eq!(rig.recv(), [60]);
+    }
+    let [low, high] = record(61, Rig::opaque(&rig.descriptors, rig.head), 0);
+    rig.reports.put(0, low);
+    assert!(rig.recv().is_empty(), "half of it");
+    rig.reports.put(1, high);
+    assert_eq!([last, 0].map(|n| bytes(&rig.reports.ring, n)[8] & 1), [1, 0]);
+    assert_eq!(rig.recv(), [61]);
+    (rig.reports.at, rig.head) = (rig.reports.at + 2, rig.head + 1);
+    rig.goes_on();
+}
+
+#[test]
+fn nothing_is_believed_before_all_of_a_record_is_there() {
+    let mut rig = Rig::new(JUMBO);
+    let [low, high] = record(2048, 0, 2);
+    let parts = [low, high, goes_on(2048, 0), goes_on(5, 1)];
+    // In any order but the whole.
+    for missing in 0..4 {
+        for (n, part) in parts.into_iter().enumerate().filter(|&(n, _)| n != missing) {
+            rig.reports.put(n as u32, part);
+        }
+        assert!(rig.recv().is_empty(), "without entry {missing}");
+        cq::clear(&rig.reports.ring);
+    }
+    parts.into_iter().for_each(|part| rig.reports.push(part));
+    assert_eq!(rig.recv(), [2048, 2048, 5]);
+    assert_eq!(rig.wrong(), Anomalies::default());
+    (rig.head, rig.more_head) = (1, 2);
+    rig.goes_on();
+}
+
+#[test]
+fn a_record_that_stays_half_there_is_waited_for_and_then_given_up() {
+    for (setup, present) in [(PLAIN, 1), (JUMBO, 2), (JUMBO, 3)] {
+        let mut rig = Rig::new(setup);
+        let [low, high] = record(2048, 0, if present == 1 { 0 } else { 2 });
+        for (n, part) in [low, high, goes_on(2048, 0)].into_iter().take(present).enumerate() {
+            rig.reports.put(n as u32, part);
+        }
+        for _ in 0..1000 {
+            assert!(rig.recv().is_empty());
+        }
+        assert_eq!(rig.restarts.count(), 0, "not so soon");
+        while rig.restarts.count() == 0 {
+            rig.recv();
+        }
+        assert_eq!(rig.wrong().bad_chain, 1);
+        rig.restarted(1);
+        rig.goes_on();
+    }
+}
+
+#[test]
+fn a_completion_of_any_other_descriptor_sets_the_rings_up_anew() {
+    for (consumed, opaque) in [(0, 1), (0, 63), (0, u32::MAX), (5, 4), (5, 0), (5, 69), (5, 5_u32.wrapping_sub(64))] {
+        let mut rig = Rig::new(PLAIN);
+        for _ in 0..consumed {
+            rig.frame(60);
+        }
+        rig.recv();
+        rig.push(record(60, opaque, 0));
+        rig.frame(60);
+        assert!(rig.recv().is_empty(), "{opaque} after {consumed}");
+        assert_eq!(rig.wrong().bad_index, 1);
+        rig.restarted(1);
+        rig.goes_on();
+    }
+}
+
+#[test]
+fn a_completion_twice_is_taken_once() {
+    let mut rig = Rig::new(PLAIN);
+    rig.frame(60);
+    rig.push(record(60, 0, 0));
+    assert_eq!(rig.recv(), [60]);
+    assert_eq!(rig.wrong().bad_index, 1);
+    rig.restarted(1);
+    rig.goes_on();
+}
+
+#[test]
+fn what_was_never_given_is_not_received() {
+    let mut rig = Rig::new(PLAIN);
+    for _ in 0..64 {
+        rig.frame(60);
+    }
+    assert_eq!(rig.recv().len(), 63);
+    assert_eq!(rig.wrong().bad_index, 1, "the withheld one");
+    rig.restarted(1);
+    rig.goes_on();
+}
+
+#[test]
+fn a_queue_that_cannot_be_set_up_again_is_dead_and_keeps_its_buffers() {
+    let mut rig = Rig::new(PLAIN);
+    rig.restarts.fails.store(true, Ordering::Relaxed);
+    rig.push(record(60, 9, 0));
+    let said = rig.cells.word(RX as usize);
+    for _ in 0..10 {
+        assert!(rig.recv().is_empty());
+        rig.frame(60);
+    }
+    assert_eq!((rig.restarts.count(), rig.cells.word(RX as usize)), (1, said), "left alone");
+    assert!(!rig.rx.listen() || rig.restarts.count() == 1);
+    rig.conserved();
+}
+
+#[test]
+fn lengths_are_those_of_buffers_and_frames() {
+    let mut rig = Rig::new(JUMBO);
+    for len in [60, 0, 2048, 2049, 0xffff, 1, 61] {
+        rig.frame(len);
+    }
+    assert_eq!(rig.recv(), [60, 2048, 1, 61]);
+    assert_eq!((rig.wrong().bad_length, rig.restarts.count()), (3, 0));
+    let mut rig = Rig::new(PLAIN);
+    for len in [1518, 1526, 1527, 2048, 60] {
+        rig.frame(len);
+    }
+    assert_eq!(rig.recv(), [1518, 1526, 60]);
+    assert_eq!(rig.wrong().bad_length, 2);
+    rig.goes_on();
+}
+
+#[test]
+fn frames_of_several_buffers_are_whole_or_nothing() {
+    let mut rig = Rig::new(JUMBO);
+    rig.chain(&[2048, 2048, 2048, 2048, 816]);
+    rig.frame(60);
+    rig.chain(&[2048, 1]);
+    // The headers apart from what follows them.
+    rig.chain(&[54, 2048, 100]);
+    let mut batch = Batch::new(&rig.pool);
+    assert_eq!(rig.rx.recv(&mut batch), 11);
+    let continued: Vec<bool> = (0..11).map(|i| batch.continues(i)).collect();
+    let (t, f) = (true, false);
+    assert_eq!(continued, [t, t, t, t, f, f, t, f, t, t, f]);
+    assert_eq!(batch.frames().map(<[u8]>::len).take(5).sum::<usize>(), 9008);
+    drop(batch);
+    assert_eq!(rig.wrong(), Anomalies::default());
+    // Too long by a byte; a hole in the middle; nothing in the first, in the last; beyond a buffer.
+    let lies: [&[u16]; 6] =
+        [&[2048, 2048, 2048, 2048, 817], &[2048, 100, 900], &[0, 60], &[2048, 0], &[2048, 2049], &[2049, 5]];
+    for (n, lie) in lies.into_iter().enumerate() {
+        rig.chain(lie);
+        rig.frame(60);
+        assert_eq!(rig.recv(), [60], "{lie:?}");
+        assert_eq!(rig.wrong().bad_length, n as u64 + 1);
+    }
+    assert_eq!(rig.restarts.count(), 0);
+    for _ in 0..500 {
+        rig.chain(&[2048, 2048, 1000]);
+        assert_eq!(rig.recv(), [2048, 2048, 1000]);
+    }
+    rig.goes_on();
+}
+
+#[test]
+fn lies_about_further_buffers_set_the_rings_up_anew() {
+    type Lie = fn(&mut Rig);
+    let lies: [(&str, Lie); 6] = [
+        ("none were given", |rig| rig.push(record(2048, 0, 31))),
+        ("one that is no further buffer", |rig| {
+            rig.push(record(2048, 0, 1));
+            rig.frame(60);
+        }),
+        ("out of turn", |rig| {
+            rig.push(record(2048, 0, 1));
+            rig.reports.push(goes_on(60, 1));
+        }),
+        ("of an earlier round", |rig| {
+            rig.push(record(2048, 0, 1));
+            rig.reports.push(goes_on(60, 0_u32.wrapping_sub(256)));
+        }),
+        ("twice", |rig| {
+            rig.push(record(2048, 0, 2));
+            rig.reports.push(goes_on(2048, 0));
+            rig.reports.push(goes_on(60, 0));
+        }),
+        ("of no frame", |rig| rig.reports.push(goes_on(60, 0))),
+    ];
+    for (what, lie) in lies {
+        // 31 more are of the ring's: then it waits for them.
+        let mut rig = Rig::new(if what == "none were given" { PLAIN } else { JUMBO });
+        lie(&mut rig);
+        assert!(rig.recv().is_empty(), "{what}");
+        assert_eq!(rig.wrong().bad_chain + rig.wrong().bad_index, 1, "{what}");
+        rig.restarted(1);
+        rig.goes_on();
+    }
+}
+
+#[test]
+fn unknown_records_set_the_rings_up_anew() {
+    for kind in (0..64_u8).filter(|kind| ![0x11, 0x1a, 0x20, 0x22, 0x24, 0x2e].contains(kind)) {
+        let mut rig = Rig::new(PLAIN);
+        let [mut low, high] = record(60, 0, 0);
+        low[0] = kind;
+        rig.push([low, high]);
+        assert!(rig.recv().is_empty());
+        rig.restarted(1);
+        rig.goes_on();
+    }
+}
+
+#[test]
+fn broken_frames_are_dropped_and_stop_older_chips() {
+    // did not fit, not on chip, bad format, flush; CRC in the byte above.
+    for (generation, errors, stops) in [
+        (Generation::P4, 1 << 1, true),
+        (Generation::P4, 2 << 1, true),
+        (Generation::P5, 5 << 1, false),
+        (Generation::P5, 3 << 1, false),
+        (Generation::P4, 1 << 8, false),
+    ] {
+        let mut rig = Rig::new(Setup { generation, ..PLAIN });
+        let [low, mut high] = record(0, 0, 0);
+        high[8..10].copy_from_slice(&(errors as u16).to_le_bytes());
+        rig.push([low, high]);
+        assert!(rig.recv().is_empty());
+        assert_eq!((rig.wrong().frame_error, rig.restarts.count()), (1, u32::from(stops)));
+        if stops {
+            rig.restarted(1);
+        }
+        rig.goes_on();
+    }
+}
+
+#[test]
+fn a_wrong_checksum_is_reported_and_not_dropped() {
+    let mut rig = Rig::new(PLAIN);
+    for errors in [0, 1 << 4, 1 << 5] {
+        let [mut low, mut high] = record(60, rig.head, 0);
+        // An error of any kind is flagged in the first half too.
+        low[0] |= if errors == 0 { 0 } else { 1 << 6 };
+        high[0] = 0x3;
+        high[8] = errors;
+        rig.push([low, high]);
+    }
+    let mut batch = Batch::new(&rig.pool);
+    assert_eq!(rig.rx.recv(&mut batch), 3);
+    use Checksum::{Bad, Good};
+    let verdicts = [0, 1, 2].map(|i| (batch.meta(i).checksums().ip, batch.meta(i).checksums().l4));
+    assert_eq!(verdicts, [(Good, Good), (Bad, Good), (Good, Bad)]);
+    drop(batch);
+    rig.goes_on();
+}
+
+#[test]
+fn every_frame_of_any_kind_has_what_was_said_of_it() {
+    for stamps in [false, true] {
+        let mut rig = Rig::new(Setup { stamps, ..JUMBO });
+        if let Some(clock) = &rig.clock {
+            clock.told(1 << 40);
+        }
+        let say = |[mut low, mut high]: [[u8; 16]; 2], n: u32| {
+            low[1] |= 1 << 2;
+            low[12..16].copy_from_slice(&n.to_le_bytes());
+            high[0] = 1 << 4;
+            high[4..8].copy_from_slice(&(0x8100_0000 | 0x100 + n).to_le_bytes());
+            high[12..16].copy_from_slice(&(1000 * n).to_le_bytes());
+            [low, high]
+        };
+        rig.push(say(record(60, 0, 0), 1));
+        rig.push(say(record(2048, 1, 1), 2));
+        rig.reports.push(goes_on(7, 0));
+        rig.more_head += 1;
+        let mut batch = Batch::new(&rig.pool);
+        assert_eq!(rig.rx.recv(&mut batch), 3);
+        for (i, n) in [(0, 1), (2, 2)] {
+            let meta = batch.meta(i);
+            assert_eq!((meta.rss_hash(), meta.vlan()), (Some(n), Some(0x100 + n as u16)));
+            let time = Duration::from_nanos((1 << 40) + 1000 * u64::from(n));
+            assert_eq!(meta.timestamp.map(|stamp| stamp.0), stamps.then_some(time));
+        }
+        drop(batch);
+        rig.goes_on();
+    }
+}
+
+#[test]
+fn positions_go_on_where_32_bits_end() {
+    let mut rig = Rig::new(JUMBO);
+    // As after four thousand million frames: all that the card has is of now.
+    rig.rx.release(&rig.pool);
+    let start = 0_u32.wrapping_sub(7 * 1024);
+    rig.rx.begin_at(start);
+    (rig.head, rig.more_head, rig.reports.at) = (start, start, start);
+    cq::clear(&rig.reports.ring);
+    rig.rx.fill(&rig.pool).unwrap();
+    for n in 0..300 {
+        for len in 0..40 {
+            rig.frame(60 + len);
+        }
+        assert_eq!(rig.recv(), (60..100).collect::<Vec<_>>(), "round {n}");
+        rig.chain(&[2048, 5]);
+        assert_eq!(rig.recv(), [2048, 5]);
+    }
+    assert!(rig.head < start, "it wrapped");
+    assert_eq!(rig.wrong(), Anomalies::default());
+    rig.goes_on();
+}
+
+#[test]
+fn doorbells_are_rung_in_steps_and_completions_first() {
+    let mut rig = Rig::new(PLAIN);
+    let said = |rig: &Rig| (rig.cells.word(RX as usize), rig.cells.word(CQ as usize));
+    for n in 1..=100_u32 {
+        rig.frame(60);
+        rig.recv();
+        let given = (n / 16 * 16 + 63) & 63;
+        assert_eq!(said(&rig).0, 0x1000_0000 | given, "after {n}");
+        // 256 entries, of which frames need 128 and others 64.
+        let acked = if n < 48 { 0 } else { 96 + (n - 48) / 48 * 96 };
+        assert_eq!(said(&rig).1, 0x2c00_0000 | acked & 255, "after {n}");
+    }
+    rig.goes_on();
+}
+
+#[test]
+fn a_pool_too_small_for_both_rings_feeds_both() {
+    let mut rig = Rig::new(JUMBO);
+    rig.rx.release(&rig.pool);
+    let others: Vec<u32> = (100..rig.pool.capacity()).filter_map(|_| rig.pool.take()).collect();
+    rig.rx.begin_at(0);
+    rig.rx.fill(&rig.pool).unwrap();
+    assert_eq!(rig.rx.armed(), 100);
+    assert_eq!(rig.cells.word(RX as usize), 0x1000_0014, "a fifth of them");
+    assert_eq!(rig.cells.word(MORE as usize), 0x1000_0050);
+    for _ in 0..30 {
+        rig.chain(&[2048, 2048, 100]);
+        assert_eq!(rig.recv(), [2048, 2048, 100]);
+        rig.frame(60);
+        assert_eq!(rig.recv(), [60]);
+    }
+    rig.pool.give_many(others.into_iter());
+    rig.recv();
+    rig.goes_on();
+}
+
+#[test]
+fn an_interrupt_is_asked_for_and_called_off() {
+    let mut rig = Rig::new(PLAIN);
+    rig.frame(60);
+    rig.recv();
+    assert!(!rig.rx.listen());
+    assert_eq!(rig.cells.word(CQ as usize), 0x2400_0002);
+    rig.frame(60);
+    rig.rx.silence();
+    assert_eq!(rig.cells.word(CQ as usize), 0x2c00_0002);
+    assert!(rig.rx.listen(), "there already");
+    rig.recv();
+    rig.goes_on();
+
+    let mut rig = Rig::new(Setup { generation: Generation::P5, interrupts: true, ..PLAIN });
+    assert!(!rig.rx.listen());
+    assert_eq!(rig.cells.long(CQ as usize), 0x6100_0030_0000_0000);
+    assert_eq!(rig.cells.long(NQ as usize), 0xb100_0040_0000_0000);
+    for round in 1..=200 {
+        rig.frame(60);
+        let mut entry = [0; 16];
+        entry[0] = 0x30;
+        rig.notifications.push(entry);
+        rig.rx.silence();
+        assert_eq!(rig.cells.long(NQ as usize), 0xa100_0040_0000_0000 | round % 64, "consumed and said so");
+        assert_eq!(rig.recv(), [60]);
+        assert!(!rig.rx.listen());
+        assert_eq!(rig.cells.long(CQ as usize), 0x6100_0030_0000_0000 | 2 * round % 256);
+    }
+    rig.goes_on();
+}
+
+#[test]
+fn receiving_allocates_nothing() {
+    let mut rig = Rig::new(JUMBO);
+    for _ in 0..20 {
+        rig.frame(60);
+        rig.chain(&[2048, 7]);
+    }
+    let Rig { pool, rx, .. } = &mut rig;
+    assert_eq!(
+        allocations(|| {
+            let mut batch = Batch::new(pool);
+            assert_eq!(rx.recv(&mut batch), 60);
+        }),
+        0
+    );
+}
+
+/// Ten thousand cards that say anything: what is received fits, and every buffer is
+/// somewhere.
+#[test]
+fn a_random_card_loses_no_buffer() {
+    let mut state = 7_u64;
+    let mut dice = move || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    };
+    for seed in 0..200 {
+        let mut rig = Rig::new(Setup { stamps: seed % 2 == 0, ..JUMBO });
+        for _ in 0..2000 {
+            let roll = dice();
+            match roll % 8 {
+                0..=3 => rig.frame(60 + (roll >> 32) as u16 % 1400),
+                4 => rig.chain(&[2048, 2048, 1 + (roll >> 32) as u16 % 2048][..1 + (roll >> 20) as usize % 3]),
+                5 if roll >> 60 == 0 => {
+                    // Any field of either half is anything.
+                    let mut record = record(60, Rig::opaque(&rig.descriptors, rig.head), 0);
+                    record[(roll >> 8) as usize % 2][(roll >> 16) as usize % 16] ^= (roll >> 24) as u8;
+                    rig.push(record);
+                }
+                6 if roll >> 56 == 0 => {
+                    for word in rig.reports.ring.words64() {
+                        word.store(dice(), Ordering::Relaxed);
+                    }
+                }
+                _ => {
+                    let before = rig.restarts.count();
+                    let mut batch = Batch::with_limit(&rig.pool, 1 + (roll >> 40) as usize % 64);
+                    rig.rx.recv(&mut batch);
+                    assert!(batch.frames().all(|frame| (1..=BUFFER_SIZE).contains(&frame.len())));
+                    let held = rig.pool.capacity() - rig.pool.available();
+                    assert_eq!(held, rig.rx.slots() as usize + batch.len());
+                    drop(batch);
+                    if rig.restarts.count() != before {
+                        (rig.reports.at, rig.head, rig.more_head) = (0, 0, 0);
+                    }
+                }
+            }
+        }
+        rig.conserved();
+    }
+}

@@ -1,0 +1,454 @@
+//! Transmit queue.
+//!
+//! ```text
+//!   descriptors        the card's                                ours
+//!            +-----------------------------------------------+------------
+//!     ... -> | sent | sent | frame + more | frame | frame NOW | free | ... -> ...
+//!            +-----------------------------------------------+------------
+//!              ^ clean                                         ^ next
+//!
+//!   completions  | sent up to 2 | sent up to 5 | ...
+//!                  ^ next
+//! ```
+//!
+//! A frame is one descriptor, or one with an extension where there is something to
+//! say, and one for each further buffer. Of the frames that are announced together
+//! the last asks for a completion, at once, and the others for none: a card that
+//! gathers completions would keep us waiting. What the card returns with it is the
+//! position where that frame ends, and stands for all before; it is believed if
+//! it is one of ours and ends a frame.
+//!
+//! A time is asked of one frame at a time, as cards can keep few.
+
+use super::bell::Bell;
+use super::cq::Completions;
+use super::desc::{self, ENTRY, More, OPAQUE, VALID, Words, kind, sent, tx};
+use super::meta::Clock;
+use super::parts::Restart;
+pub use super::parts::{MAX_TX_RING as MAX_RING, TxBells, TxLengths as Lengths, TxParts};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
+use crate::driver::queue::Transmit;
+use crate::driver::ring::BufferRing;
+use crate::driver::slots::{BARE, INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
+use crate::driver::tally::Anomaly;
+use crate::error::{Error, Kind, Result};
+use crate::pci::Function;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Descriptors in the ring from which on `send` looks for sent ones.
+const RECLAIM_AT: u32 = 32;
+
+/// Frames are padded to this, as loops inside the card do not.
+const PAD: u32 = 60;
+
+/// What the card sends; an extension takes one descriptor more.
+const SENDABLE: Sendable = Sendable { min: 17, max: 9518, parts: tx::MOST - 1, pads: true };
+
+/// A transmit queue.
+pub struct TxQueue {
+    pending: Pending<BufferRing<Words>>,
+    completions: Completions,
+    bell: Bell,
+    /// Descriptors that the card may have; all that it has, once it is dead.
+    window: u32,
+    /// Descriptors of the newest frame besides its first.
+    behind: u32,
+    /// The card puts VLAN tags in.
+    tags: bool,
+    stamps: Option<Stamps>,
+    /// The next frame is to be stamped.
+    stamping: bool,
+    /// Frames laid ready.
+    ready: Vec<Ready>,
+    restart: Restart<TxBells>,
+    /// It could not be set up again.
+    dead: bool,
+}
+
+/// When frames left.
+struct Stamps {
+    clock: Clock,
+    /// Where the frame ends that a stamp is to come of.
+    wanted: Option<u32>,
+    /// Where the last one ended that one came of, and the stamp.
+    last: Option<(u32, Timestamp)>,
+}
+
+/// A frame laid ready: its descriptor, but for its end.
+struct Ready {
+    words: [u64; 2],
+    buffer: u32,
+}
+
+impl TxQueue {
+    /// A queue on rings that `card` has, empty.
+    pub fn new(card: &Arc<dyn Function>, parts: TxParts) -> Self {
+        let len = (parts.descriptors.len() / ENTRY) as u32;
+        TxQueue {
+            pending: Pending::new(BufferRing::new(parts.descriptors, len), card),
+            completions: Completions::new(parts.completions, len, parts.bells.completions),
+            bell: parts.bells.transmit,
+            // One stays free, or a full ring would look like an empty one.
+            window: len - 1,
+            behind: 0,
+            tags: parts.tags,
+            stamping: parts.clock.is_some(),
+            stamps: parts.clock.map(|clock| Stamps { clock, wanted: None, last: None }),
+            ready: Vec::new(),
+            restart: parts.restart,
+            dead: false,
+        }
+    }
+
+    /// Writes the next descriptor, with what the shadow is to say of it.
+    fn write(&mut self, words: [u64; 2], shadow: u32) {
+        let slot = self.pending.ring.at(self.pending.next);
+        slot[0].store(words[0], Ordering::Relaxed);
+        slot[1].store(words[1], Ordering::Relaxed);
+        self.pending.push(shadow);
+    }
+
+    /// Takes completions of frames of one descriptor, as long as nothing else lies
+    /// between them; the end of what is sent.
+    #[inline(always)]
+    fn plain_done(&mut self, mut end: u32) -> u32 {
+        let entries = if self.pending.plain() { self.completions.entries() } else { &[] };
+        let valid = self.completions.valid(self.completions.next);
+        let next = self.pending.next;
+        let mut n = 0;
+        for entry in entries {
+            // Acquire: the next owner of the buffer writes to it after the card has read it.
+            let second = entry[1].load(Ordering::Acquire);
+            let first = entry[0].load(Ordering::Relaxed);
+            let new = (first >> OPAQUE) as u32;
+            let ours = new.wrapping_sub(end).wrapping_sub(1) < next.wrapping_sub(end);
+            if first & LOOKED_AT | (second ^ valid) & (sent::ERRORS | VALID) != 0 || !ours {
+                break;
+            }
+            (end, n) = (new, n + 1);
+        }
+        self.completions.take(n);
+        end
+    }
+
+    /// The end of what is sent, after a completion that says `new`: `end` if that
+    /// makes no sense.
+    #[inline(always)]
+    fn done(&self, new: u32, end: u32) -> u32 {
+        let ours = new.wrapping_sub(end).wrapping_sub(1) < self.pending.next.wrapping_sub(end);
+        if ours && (self.pending.plain() || self.pending.ring.buffer(new.wrapping_sub(1)).get() & INNER == 0) {
+            return new;
+        }
+        self.pending.count(Anomaly::BadIndex);
+        end
+    }
+
+    /// Deals with a completion that is not plain, as [`TxQueue::done`]; how many
+    /// entries it is of, and whether the card has stopped.
+    #[cold]
+    #[inline(never)]
+    fn other(&mut self, [first, second]: [u64; 2], end: u32) -> (u32, u32, bool) {
+        let opaque = (first >> OPAQUE) as u32;
+        match first & kind::MASK {
+            // A frame that could not be sent, and perhaps the last that the card looks at.
+            kind::SENT => {
+                self.pending.count(Anomaly::FrameError);
+                return (self.done(opaque, end), 1, true);
+            }
+            kind::SENT_TO => {
+                let index = (second >> 32 & sent::INDEX) as u32;
+                let ahead = self.pending.ring.index(index.wrapping_sub(end));
+                if index < self.pending.ring.len() && ahead > 0 {
+                    return (self.done(end.wrapping_add(ahead), end), 1, false);
+                }
+                self.pending.count(Anomaly::BadIndex);
+            }
+            kind::SENT_AT => self.stamped(opaque, [first, second]),
+            kind::STATISTICS | kind::COMMAND_DONE | kind::FORWARDED | kind::ANSWERED | kind::EVENT => {}
+            _ => self.pending.count(Anomaly::BadIndex),
+        }
+        // Odd kinds are of two entries.
+        (end, 1 + (first & 1) as u32, false)
+    }
+
+    /// Notes when the frame that ends at `end` left.
+    fn stamped(&mut self, end: u32, [first, second]: [u64; 2]) {
+        let Some(stamps) = self.stamps.as_mut().filter(|stamps| stamps.wanted == Some(end)) else {
+            return self.pending.count(Anomaly::BadIndex);
+        };
+        stamps.wanted = None;
+        self.stamping = true;
+        if first & sent::ERROR == 0 && second & sent::NO_TIME == 0 {
+            let low = second >> 32 | (first >> 16 & 0xffff) << 32;
+            let time = stamps.clock.now().whole(low, 48);
+            stamps.last = Some((end, Timestamp(Duration::from_nanos(time))));
+        }
+    }
+
+    /// Takes back what is before `end`.
+    #[inline]
+    fn give_back(&mut self, pool: &Pool, end: u32) {
+        self.pending.give_back(pool, end);
+        if let Some(Stamps { wanted, .. }) = &mut self.stamps {
+            // A stamp that is a round late comes no more.
+            let late = |&mut at: &mut u32| end.wrapping_sub(at) < u32::MAX / 2 && end.wrapping_sub(at) > self.window;
+            if wanted.take_if(late).is_some() {
+                self.stamping = true;
+            }
+        }
+    }
+
+    /// As after so many descriptors and completions.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, position: u32) {
+        (self.pending.next, self.pending.clean) = (position, position);
+        self.completions.begin_at(position);
+    }
+
+    /// Sets the rings up anew: the card has stopped at a frame. Those behind it are
+    /// lost. The buffers are ours again once the card has given the rings up.
+    #[cold]
+    #[inline(never)]
+    fn reset(&mut self, pool: &Pool) {
+        self.pending.count(Anomaly::QueueReset);
+        let Ok(bells) = (self.restart)() else {
+            // Also shows in control: the next question about the link tells.
+            self.dead = true;
+            self.window = self.pending.used();
+            return;
+        };
+        self.pending.give_back(pool, self.pending.next);
+        (self.pending.next, self.pending.clean, self.behind) = (0, 0, 0);
+        self.completions.restart(bells.completions);
+        self.bell = bells.transmit;
+        self.stamping = self.stamps.is_some();
+        if let Some(stamps) = &mut self.stamps {
+            (stamps.wanted, stamps.last) = (None, None);
+        }
+    }
+}
+
+/// What is looked at of a completion of frames that were sent: nothing of it is set.
+const LOOKED_AT: u64 = kind::MASK | sent::ERROR;
+
+impl Transmit for TxQueue {
+    #[inline]
+    fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+        let pool = batch.pool();
+        if !self.pending.is(pool) && !self.admits(pool) {
+            return 0;
+        }
+        if self.pending.used() >= RECLAIM_AT {
+            self.reclaim(pool);
+        }
+        self.send_all(batch)
+    }
+
+    #[inline]
+    fn reclaim(&mut self, pool: &Pool) -> usize {
+        self.pending.check(pool);
+        if self.dead {
+            return self.pending.frames() as usize;
+        }
+        let mut end = self.pending.clean;
+        let mut stopped = false;
+        // A card that reports without end is left alone after one round.
+        for _ in 0..self.completions.len() {
+            end = self.plain_done(end);
+            let Some([first, second]) = self.completions.peek(0) else { break };
+            let entries;
+            if first & LOOKED_AT | second & sent::ERRORS == 0 {
+                (end, entries) = (self.done((first >> OPAQUE) as u32, end), 1);
+            } else if first & 1 == 0 || self.completions.peek(1).is_some() {
+                (end, entries, stopped) = self.other([first, second], end);
+            } else {
+                break;
+            }
+            self.completions.take(entries);
+            if stopped {
+                break;
+            }
+        }
+        self.give_back(pool, end);
+        self.completions.give_back();
+        if stopped {
+            self.reset(pool);
+        }
+        self.pending.frames() as usize
+    }
+}
+
+impl Sends for TxQueue {
+    type Ring = BufferRing<Words>;
+
+    #[inline(always)]
+    fn pending(&self) -> &Pending<Self::Ring> {
+        &self.pending
+    }
+
+    #[inline(always)]
+    fn pending_mut(&mut self) -> &mut Pending<Self::Ring> {
+        &mut self.pending
+    }
+
+    #[inline(always)]
+    fn free(&self) -> u32 {
+        self.window - self.pending.used()
+    }
+
+    #[inline(always)]
+    fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: impl Fn(u32) -> Iova) -> usize {
+        if self.stamping {
+            return 0;
+        }
+        let most = (batch.len() - from).min(self.free() as usize);
+        let first = self.pending.next;
+        // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
+        let (slots, buffers) = self.pending.ring.slots().run(first, most);
+        let entries = &batch.entries()[from..][..slots.len()];
+        let mut n = 0;
+        for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
+            // Flags and start are above the length: a word in this range has none.
+            let length = entry.span.word();
+            if length.wrapping_sub(PAD) > BUFFER_SIZE as u32 - PAD {
+                break;
+            }
+            n += 1;
+            let end = u64::from(first.wrapping_add(n)) << OPAQUE;
+            slot[0].store(desc::plain(length) | end, Ordering::Relaxed);
+            slot[1].store(iova(entry.buffer), Ordering::Relaxed);
+            buffer.set(entry.buffer);
+        }
+        self.pending.next = first.wrapping_add(n);
+        if n > 0 {
+            self.behind = 0;
+        }
+        n as usize
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_odd(&mut self, batch: &mut Batch<'_>, from: usize) -> Sent {
+        if !batch.frame(from).is_empty() && !batch.continues(from) {
+            batch.pad(from, PAD as usize);
+        }
+        let OddFrame { parts, mut total, tag, offload } = match self.odd_frame(batch, from, SENDABLE) {
+            Ok(frame) => frame,
+            Err(refused) => return refused,
+        };
+        let mut offload = offload.unwrap_or_default();
+        // Firmware that keeps tags to itself has it done here.
+        let by_hand = offload.vlan.take_if(|_| !self.tags);
+        let Some(mut more) = More::of(&offload) else {
+            return self.refuse(batch, from, parts, Anomaly::BadLength);
+        };
+        if self.stamping {
+            more = more.stamped();
+        }
+        let count = (parts + usize::from(more.says())) as u32;
+        if self.free() < count {
+            return Sent::Waits;
+        }
+        if let Some(tci) = by_hand {
+            if !batch.insert_tag(from, tci) {
+                return self.refuse(batch, from, parts, Anomaly::BadLength);
+            }
+            total += tag;
+        }
+        let end = self.pending.next.wrapping_add(count);
+        for i in from..from + parts {
+            let length = batch.frame(i).len() as u64;
+            let Entry { buffer, span, .. } = batch.entries()[i];
+            let address = batch.pool().iova(buffer) + u64::from(span.start());
+            let (ends, inner) = if i + 1 == from + parts { (tx::END, 0) } else { (0, INNER) };
+            let data = length << 16 | ends;
+            if i > from {
+                self.write([data, address], buffer | inner);
+                continue;
+            }
+            let first = desc::transmit(total, count) | data | tx::QUIET | u64::from(end) << OPAQUE;
+            if more.says() {
+                // The buffer is noted with the extension, which may end the frame.
+                self.write([first | tx::LONG, address], BARE);
+                self.write(more.words(), buffer | inner);
+            } else {
+                self.write([first, address], buffer | inner);
+            }
+        }
+        self.behind = count - 1;
+        if let Some(stamps) = self.stamps.as_mut().filter(|_| self.stamping) {
+            stamps.wanted = Some(end);
+            self.stamping = false;
+        }
+        Sent::Done(parts)
+    }
+
+    /// Asks for a completion of the last frame, and rings.
+    #[inline(always)]
+    fn announce(&mut self, _first: u32) {
+        let last = self.pending.next.wrapping_sub(1 + self.behind);
+        let word = &self.pending.ring.at(last)[0];
+        word.store(word.load(Ordering::Relaxed) & !tx::QUIET | tx::NOW, Ordering::Relaxed);
+        self.bell.ring(self.pending.ring.index(self.pending.next));
+    }
+
+    fn release(&mut self, pool: &Pool) {
+        if self.pending.is(pool) {
+            self.pending.give_back(pool, self.pending.next);
+            pool.give_many(self.ready.drain(..).map(|ready| ready.buffer));
+        }
+    }
+
+    fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
+        let pool = batch.pool();
+        self.adopt(pool)?;
+        let laid = batch.len();
+        for i in 0..laid {
+            if !batch.entries()[i].span.special() && !batch.frame(i).is_empty() {
+                batch.pad(i, PAD as usize);
+            }
+            let len = batch.frame(i).len() as u32;
+            if batch.entries()[i].span.special() || !(SENDABLE.min..=BUFFER_SIZE as u32).contains(&len) {
+                let text = "a packet to be laid ready is one buffer of 1 byte or more, without offload";
+                return Err(Error::new(Kind::Usage, text));
+            }
+        }
+        for entry in batch.entries() {
+            let first = desc::plain(u32::from(entry.span.len())) & !tx::QUIET | tx::NOW;
+            let address = pool.iova(entry.buffer) + u64::from(entry.span.start());
+            self.ready.push(Ready { words: [first, address], buffer: entry.buffer });
+        }
+        self.pending.kept = self.ready.len() as u32;
+        batch.taken(laid);
+        Ok(laid)
+    }
+
+    #[inline]
+    fn launch(&mut self, n: usize) -> bool {
+        let Some(&Ready { words: [first, address], .. }) = self.ready.get(n) else { return false };
+        if self.free() == 0 {
+            return false;
+        }
+        let end = self.pending.next.wrapping_add(1);
+        self.write([first | u64::from(end) << OPAQUE, address], NO_BUFFER);
+        self.behind = 0;
+        self.bell.ring(self.pending.ring.index(end));
+        true
+    }
+
+    fn last_sent(&self) -> Option<Timestamp> {
+        let (end, time) = self.stamps.as_ref()?.last?;
+        (end == self.pending.clean).then_some(time)
+    }
+}
+
+impl fmt::Debug for TxQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TxQueue({:?}, next {}, clean {})", self.bell, self.pending.next, self.pending.clean)
+    }
+}
+
+const _: () = assert!(VALID & sent::ERRORS == 0);
