@@ -451,3 +451,9 @@ pub fn queues(card: &mut Bnxt, _: &Request) -> Answer {
     }
     Ok(reply)
 }
+
+/// QUEUE_PRI2COS_QCFG: which queue frames of each priority go to. All go to one.
+pub fn priorities(card: &mut Bnxt, _: &Request) -> Answer {
+    let queue = card.function.queues().first().map_or(NO_QUEUE, |queue| *queue as u8);
+    Ok(Reply::new(24).bytes(0x08, &[queue; 8]))
+}

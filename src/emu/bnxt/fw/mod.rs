@@ -104,6 +104,7 @@ const COMMANDS: &[Command] = &[
     early(0x2c, "PORT_PHY_I2C_READ", 40, port::module),
     early(0x2f, "PORT_LED_QCAPS", 24, board::leds),
     early(0x30, "QUEUE_QPORTCFG", 24, function::queues).once(32),
+    early(0x37, "QUEUE_PRI2COS_QCFG", 24, function::priorities),
     registered(0x40, "VNIC_ALLOC", 24, vnics::alloc),
     registered(0x41, "VNIC_FREE", 24, vnics::free),
     registered(0x42, "VNIC_CFG", 48, vnics::configure),
