@@ -72,7 +72,7 @@ pub struct RxParts {
     pub notifications: Option<Region>,
     /// Doorbells of all these.
     pub bells: RxBells,
-    /// Tally and interrupt; [`Slots::listen`] arms, so the interrupt's own
+    /// Tally and interrupt; [`Slots::listen`](crate::driver::slots::Slots::listen) arms, so the interrupt's own
     /// `unmask` has nothing to do.
     pub stock: Stock,
     /// Longest frame without FCS and tags.
