@@ -92,13 +92,13 @@ impl Wants {
             |kind, entries, size, offset| Shape { entries, size: get(size) as u16, fill: fill(kind, offset, size) };
         let (qp1, l2) = (get(output::QP_MIN_QP1_ENTRIES), get(output::QP_MAX_L2_ENTRIES));
         let vnics = get(output::VNIC_MAX_VNIC_ENTRIES);
-        let tqm = |entries, least: u32| {
+        let tqm = |entries: u32, least: u32| {
             let multiple = get(output::TQM_ENTRIES_MULTIPLE).max(1);
             let most = match get(output::TQM_MAX_ENTRIES_PER_RING) / multiple * multiple {
                 0 => u32::MAX,
                 most => most,
             };
-            let entries = (entries as u32).max(least).checked_next_multiple_of(multiple).unwrap_or(most);
+            let entries = entries.max(least).checked_next_multiple_of(multiple).unwrap_or(most);
             Shape { entries: entries.min(most), size: get(output::TQM_ENTRY_SIZE) as u16, fill: Fill::Zero }
         };
         let least = get(output::TQM_MIN_ENTRIES_PER_RING);

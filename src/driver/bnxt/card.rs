@@ -256,7 +256,7 @@ impl Card {
         hw.check()?;
         let news = self.events.as_mut().map(events::Watch::read).unwrap_or_default();
         if let Some(data) = news.reset {
-            return Err(hw.lost(format_args!("its firmware restarts {}", events::explain(data))));
+            return Err(hw.lost(format_args!("its firmware restarts{}", events::explain(data))));
         }
         firmware::check_state(hw)?;
         if news.phy

@@ -108,13 +108,13 @@ impl News {
     }
 }
 
-/// What a notice of a reset says: who, and how bad.
+/// What a notice of a reset says: why, to go behind "its firmware restarts".
 pub fn explain(data: u32) -> &'static str {
     match data >> 8 & 0xff {
-        1 => "as its management asked for it",
-        2 => "as it has crashed",
-        3 => "as it can recover from an error only so",
-        4 => "as a new one is started",
+        1 => " as management asked for it",
+        2 => " as it has crashed",
+        3 => " after an error",
+        5 => " as another version takes over",
         _ => "",
     }
 }

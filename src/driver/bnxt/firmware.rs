@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// less than a second.
 const START: Duration = Duration::from_secs(6);
 
+/// How long the card may not answer at all after a reset.
+const ABSENCE: Duration = Duration::from_secs(1);
+
 /// Patience with each question while it starts.
 const START_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -36,18 +39,23 @@ pub fn identify(hw: &mut Hw) -> Result<()> {
         .with(ver_get::input::INTF_MAJ, 1)
         .with(ver_get::input::INTF_MIN, 10)
         .with(ver_get::input::INTF_UPD, 2);
-    let deadline = Instant::now() + START;
+    let begun = Instant::now();
     let mut passed = Duration::ZERO;
     let reply = loop {
         let mut hwrm = hw.hwrm();
         hwrm.begin();
-        let late = Instant::now() >= deadline || passed >= START;
+        let late = begun.elapsed() >= START || passed >= START;
         let outcome = hwrm.ask_once(&request, START_PATIENCE);
         drop(hwrm);
         match outcome {
             // Some old firmware says for ever that it is not ready, and is.
             Ok(reply) if late || reply.get(ver_get::output::FLAGS) & version::NOT_READY == 0 => break reply,
-            Err(Failure::Broken(error)) if late || error.kind() != Kind::Timeout => return Err(error),
+            Err(Failure::Broken(error)) if late => return Err(error),
+            // A chip that is being reset does not answer at all for a moment.
+            Err(Failure::Broken(error)) if error.kind() == Kind::Gone && begun.elapsed() > ABSENCE => {
+                return Err(error);
+            }
+            Err(Failure::Broken(error)) if !matches!(error.kind(), Kind::Timeout | Kind::Gone) => return Err(error),
             Err(Failure::Refused(code)) if late => return Err(hw.refused(&request, code)),
             _ => {}
         }
@@ -247,7 +255,11 @@ pub fn leave(hw: &Hw, tells_interface: bool, reset: impl FnOnce()) {
     let dropped = match silent {
         false => self::reset(hw).is_ok(),
         // It may be slow and not dead; that is not waited for long.
-        true => hw.hwrm().ask_once(&Request::new(func_reset::COMMAND), START_PATIENCE).is_ok(),
+        true => {
+            let mut hwrm = hw.hwrm();
+            !hwrm.state().is_some_and(has_failed)
+                && hwrm.ask_once(&Request::new(func_reset::COMMAND), START_PATIENCE).is_ok()
+        }
     };
     if !dropped {
         reset();

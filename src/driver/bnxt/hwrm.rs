@@ -158,7 +158,7 @@ impl Hwrm {
                 None => error,
             });
         }
-        if self.alive() { Ok(()) } else { Err(wait::gone(&self.device, regs::GRC_BASE.at(STATUS_WINDOW - 1).name)) }
+        if self.alive() { Ok(()) } else { Err(self.gone()) }
     }
 
     /// Ends the conversation: everything that the firmware was told is lost.
@@ -269,7 +269,7 @@ impl Hwrm {
         /// Polls between two looks at what the firmware does.
         const LOOK: u32 = 256;
         const BREATH: Duration = Duration::from_micros(20);
-        let polls = Cell::new(0u32);
+        let (polls, absent) = (Cell::new(0u32), Cell::new(None));
         let ours = u64::from(command.code) | u64::from(self.sequence) << 16;
         let whole = |first: u64| {
             let (words, len) = (answer.bytes(), length(first));
@@ -284,8 +284,12 @@ impl Hwrm {
             if whole(answer.words64()[0].load(Ordering::Acquire)) {
                 return WHOLE;
             }
-            if poll % 16 == 15 && !self.alive() {
-                return u32::MAX;
+            if poll % 16 == 15 {
+                let since = if self.alive() { None } else { absent.get().or_else(|| Some(Instant::now())) };
+                absent.set(since);
+                if since.is_some_and(|since| since.elapsed() > ABSENCE) {
+                    return GONE;
+                }
             }
             if poll % LOOK == LOOK - 1 && self.state().is_some_and(has_failed) {
                 return FAILED;
@@ -300,6 +304,7 @@ impl Hwrm {
         let waited = wait::wait_until(&self.device, &what, "its answer", patience, read, |answered| answered != 0);
         match waited {
             Ok(WHOLE) => Ok(answer.words64()[0].load(Ordering::Acquire)),
+            Ok(GONE) => Err(self.gone()),
             Err(error) if error.kind() != Kind::Timeout => Err(error),
             _ => {
                 let state = match self.state() {
@@ -321,6 +326,10 @@ impl Hwrm {
     /// Whether the card is there: a register that this driver writes is not all ones.
     fn alive(&self) -> bool {
         self.bar.read32(u64::from(regs::GRC_BASE.at(STATUS_WINDOW - 1).offset)) != u32::MAX
+    }
+
+    fn gone(&self) -> Error {
+        wait::gone(&self.device, regs::GRC_BASE.at(STATUS_WINDOW - 1).name)
     }
 
     /// What the firmware is doing, where there is a register that says so.
@@ -403,6 +412,10 @@ impl Hwrm {
 /// What a poll for an answer finds: all of it, or that there will be none.
 const WHOLE: u32 = 1;
 const FAILED: u32 = 2;
+const GONE: u32 = 3;
+
+/// How long a card may read as all ones: one that was just reset does for a moment.
+const ABSENCE: Duration = Duration::from_millis(100);
 
 /// Whether a firmware in that state answers no more. One that starts may yet.
 pub fn has_failed(state: u32) -> bool {

@@ -428,7 +428,11 @@ impl TxRings {
     /// As [`RxRings::stop`].
     pub fn stop(&mut self, hw: &Hw) -> Result<()> {
         let ids = std::mem::take(&mut self.ids);
-        ids.into_iter().flatten().fold(Ok(()), |outcome, ring| ring.stop(hw).and(outcome))
+        let mut outcome = Ok(());
+        for ring in ids.into_iter().flatten() {
+            outcome = ring.stop(hw).and(outcome);
+        }
+        outcome
     }
 
     /// Their doorbells.
