@@ -200,10 +200,11 @@ pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
 /// As [`PLAIN`], and takes no frame of several buffers.
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
 
-/// One of each family of [`MODELS`], where its generations do not differ.
+/// One of each family of [`MODELS`], or generation that is driven in another way.
 pub const FAMILIES: [Card; 5] = [IXGBE, X710, EF10, P4, P5];
 
-/// One of each family, and of each generation where they are driven in other ways: what holds for a command must hold on all.
+/// One of each family, and of each generation that is driven in another way: what
+/// holds for a command must hold on all.
 pub const EACH: [Card; 7] = [IXGBE, X710, EF10, P4, P5, PLAIN[0], PLAIN[1]];
 
 /// The card of that name.
