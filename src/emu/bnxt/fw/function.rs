@@ -12,6 +12,7 @@
 use super::super::super::{Board, FaultKind, Picos};
 use super::super::hwrm::{Answer, Reply, Request};
 use super::super::{Bnxt, Kind};
+use super::scheduler::Scheduler;
 use super::{BUSY, Refusal, UNKNOWN};
 
 /// The function's own number, and how it may call itself too.
@@ -103,9 +104,9 @@ pub struct Function {
     mtu: u16,
     mru: u16,
     mac: [u8; 6],
-    /// Queues of the scheduler: number, profile, and whom they are for.
-    queues: [(u8, u8, u8); 8],
-    asked_for_queues: bool,
+    /// Queues of the scheduler, and whether the driver has asked for them.
+    pub(super) queues: Scheduler,
+    pub(super) asked_for_queues: bool,
 }
 
 impl Function {
@@ -130,7 +131,7 @@ impl Function {
             mtu: 1500,
             mru: 1518,
             mac,
-            queues: scheduler(board.nasty, fault(FaultKind::FarQueue)),
+            queues: Scheduler::new(board.nasty, fault(FaultKind::FarQueue)),
             asked_for_queues: false,
         }
     }
@@ -153,8 +154,7 @@ impl Function {
 
     /// Numbers of the queues that transmit rings may name.
     pub fn queues(&self) -> Vec<u16> {
-        let usable = self.queues.iter().filter(|(id, profile, _)| *id != NO_QUEUE && *profile != CNP);
-        usable.map(|(id, ..)| u16::from(*id)).collect()
+        self.queues.usable()
     }
 
     /// Whether receive and transmit rings may be made: a driver that takes part in
@@ -167,35 +167,6 @@ impl Function {
     pub fn room(&self, thing: Thing, used: usize) -> Result<(), Refusal> {
         if used < usize::from(self.granted[thing as usize]) { Ok(()) } else { Err(Refusal::ALLOC) }
     }
-}
-
-/// Profiles of queues: drops when full, for congestion notifications of RoCE, never drops.
-const LOSSY: u8 = 0;
-const LOSSLESS: u8 = 1;
-const CNP: u8 = 2;
-/// There is no queue there.
-const NO_QUEUE: u8 = 0xff;
-/// Whom a queue is for: RoCE, the NIC, congestion notifications.
-const FOR_ROCE: u8 = 1;
-const FOR_NIC: u8 = 2;
-const FOR_CNP: u8 = 4;
-
-/// The queues. The first is one for a NIC, on a nasty card one that never drops, which
-/// will do, and if that was asked for (fault) one that a NIC may not use.
-fn scheduler(nasty: bool, far: bool) -> [(u8, u8, u8); 8] {
-    let mut queues = [(NO_QUEUE, 0xff, 0); 8];
-    let lossy = (4, LOSSY, FOR_NIC);
-    let cnp = (5, CNP, FOR_CNP);
-    let lossless = (6, LOSSLESS, FOR_ROCE);
-    let used = match (far, nasty) {
-        (true, _) => [(0, cnp), (1, lossless), (3, lossy)],
-        (false, true) => [(0, lossless), (1, cnp), (3, lossy)],
-        (false, false) => [(0, lossy), (1, cnp), (2, lossless)],
-    };
-    for (slot, queue) in used {
-        queues[slot] = queue;
-    }
-    queues
 }
 
 impl Bnxt {
@@ -434,26 +405,4 @@ pub fn vf_config(card: &mut Bnxt, request: &Request) -> Answer {
         card.set_event_ring(request.u16(0x18))?;
     }
     Ok(Reply::done())
-}
-
-/// QUEUE_QPORTCFG: the same for both directions.
-pub fn queues(card: &mut Bnxt, _: &Request) -> Answer {
-    card.function.asked_for_queues = true;
-    let queues = card.function.queues;
-    let slots = queues.iter().rposition(|(id, ..)| *id != NO_QUEUE).map_or(0, |last| last as u8 + 1);
-    let pairs: Vec<u8> = queues.iter().flat_map(|(id, profile, _)| [*id, *profile]).collect();
-    let mut reply = Reply::new(168).bytes(0x08, &[slots, 1]).bytes(0x0f, &pairs).u8(0x1f, queues[0].2);
-    for (n, (id, _, whose)) in queues.iter().enumerate().filter(|(_, (id, ..))| *id != NO_QUEUE) {
-        reply = reply.bytes(0x20 + 16 * n, format!("queue {id}").as_bytes());
-        if n > 0 {
-            reply = reply.u8(0xa0 + n - 1, *whose);
-        }
-    }
-    Ok(reply)
-}
-
-/// QUEUE_PRI2COS_QCFG: which queue frames of each priority go to. All go to one.
-pub fn priorities(card: &mut Bnxt, _: &Request) -> Answer {
-    let queue = card.function.queues().first().map_or(NO_QUEUE, |queue| *queue as u8);
-    Ok(Reply::new(24).bytes(0x08, &[queue; 8]))
 }

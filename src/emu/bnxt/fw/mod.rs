@@ -7,7 +7,8 @@
 //!   board    who it is, what is optional     function  limits, reservations, drivers
 //!   store    memory of its contexts (P5)     rings     rings, groups, statistics
 //!   vnics    VNICs and RSS                   filters   where frames go
-//!   port     PHY, MAC, module                counters  what was counted     ptp  time
+//!   port     PHY, MAC, module                counters  what was counted
+//!   ptp      time                            scheduler  queues of transmit rings
 //! ```
 //!
 //! A command that is not in the table is answered as firmware answers what it does
@@ -20,6 +21,7 @@ mod function;
 mod port;
 mod ptp;
 mod rings;
+mod scheduler;
 mod store;
 mod vnics;
 
@@ -103,8 +105,8 @@ const COMMANDS: &[Command] = &[
     early(0x2a, "PORT_PHY_QCAPS", 24, port::capabilities).once(32),
     early(0x2c, "PORT_PHY_I2C_READ", 40, port::module),
     early(0x2f, "PORT_LED_QCAPS", 24, board::leds),
-    early(0x30, "QUEUE_QPORTCFG", 24, function::queues).once(32),
-    early(0x37, "QUEUE_PRI2COS_QCFG", 24, function::priorities),
+    early(0x30, "QUEUE_QPORTCFG", 24, scheduler::queues).once(32),
+    early(0x37, "QUEUE_PRI2COS_QCFG", 24, scheduler::priorities),
     registered(0x40, "VNIC_ALLOC", 24, vnics::alloc),
     registered(0x41, "VNIC_FREE", 24, vnics::free),
     registered(0x42, "VNIC_CFG", 48, vnics::configure),
