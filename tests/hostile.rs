@@ -82,7 +82,7 @@ fn no_rings_are_left_out() {
     let names: Vec<&str> = all().map(|rings| rings.name).collect();
     assert_eq!(
         names,
-        ["ixgbe", "i40e", "i40e-long", "efvi", "virtio", "virtio-packed"],
+        ["ixgbe", "i40e", "i40e-long", "efvi", "bnxt", "virtio", "virtio-packed"],
         "name them in the cases above"
     );
     let by_place: Vec<&str> = all().filter(|rings| rings.by_place).map(|rings| rings.name).collect();

@@ -21,7 +21,7 @@ const WINDOWS: u16 = 16;
 
 registers! { Bnxt;
     "bnxt_hsi.h" {
-        HWRM_WINDOW = Row::new(0x000, Mode::Wo).array(super::hwrm::WINDOW as u16 / 4, 4);
+        HWRM_WINDOW = Row::new(0x000, Mode::Wo).array(super::hwrm::WINDOW as u16 / 4, 4).bits(!0);
         HWRM_TRIGGER = Row::new(0x100, Mode::Wo).bits(1).takes(|card: &mut Bnxt, _, value| card.hwrm_trigger(value));
         // Bits below a page are not looked at.
         GRC_WINDOW = Row::new(0x400, Mode::Rw).array(WINDOWS, 4).bits(!0);
