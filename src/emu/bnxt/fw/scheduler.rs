@@ -20,12 +20,15 @@ pub struct Scheduler([(u8, u8, u8); 8]);
 
 impl Scheduler {
     /// The queues. The first is one for a NIC, on a nasty card one that never drops, which
-    /// will do, and if that was asked for (fault) one that a NIC may not use.
+    /// will do, and if that was asked for (fault) one that a NIC may not use. Then numbers
+    /// do not begin at 0 either, as they do on other cards: iPXE of 2025 names queue 0
+    /// and has not asked for any.
     pub fn new(nasty: bool, far: bool) -> Self {
         let mut queues = [(NO_QUEUE, 0xff, 0); 8];
-        let lossy = (4, LOSSY, FOR_NIC);
-        let cnp = (5, CNP, FOR_CNP);
-        let lossless = (6, LOSSLESS, FOR_ROCE);
+        let first = if nasty || far { 4 } else { 0 };
+        let lossy = (first, LOSSY, FOR_NIC);
+        let cnp = (first + 1, CNP, FOR_CNP);
+        let lossless = (first + 2, LOSSLESS, FOR_ROCE);
         let used = match (far, nasty) {
             (true, _) => [(0, cnp), (1, lossless), (3, lossy)],
             (false, true) => [(0, lossless), (1, cnp), (3, lossy)],

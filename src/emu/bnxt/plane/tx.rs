@@ -194,7 +194,13 @@ impl Fault {
 }
 
 /// Copies a packet's data.
-fn copy(head: Head, read: impl Fn(u32) -> Option<Words>, memory: &Translation, to: &mut Vec<u8>) -> Result<(), Fault> {
+fn copy(
+    head: Head,
+    wishes: Wishes,
+    read: impl Fn(u32) -> Option<Words>,
+    memory: &Translation,
+    to: &mut Vec<u8>,
+) -> Result<(), Fault> {
     for n in head.data(head.count()) {
         let dma = || Fault(None, End::Failed(TX_DMA, false));
         let [word, address] = read(n).ok_or_else(dma)?;
@@ -212,7 +218,9 @@ fn copy(head: Head, read: impl Fn(u32) -> Option<Words>, memory: &Translation, t
             return Err(dma());
         }
     }
-    if hint(to.len()) > head.0 >> 13 & 3 {
+    // What is cut is hinted by the length of a segment.
+    let longest = if wishes.mss == 0 { to.len() } else { wishes.header + usize::from(wishes.mss) };
+    if hint(longest) > head.0 >> 13 & 3 {
         let rule = "length hint of a transmit descriptor that is less than the length";
         return Err(Fault(Some(rule), End::Dropped));
     }
@@ -250,7 +258,7 @@ impl Sender<'_> {
         } else {
             Ok(Wishes::default())
         };
-        let gathered = wishes.and_then(|wishes| copy(head, read, memory, &mut out.packet).map(|()| wishes));
+        let gathered = wishes.and_then(|wishes| copy(head, wishes, read, memory, &mut out.packet).map(|()| wishes));
         Some(gathered.map_err(|Fault(rule, end)| {
             rule.into_iter().for_each(|rule| self.board.violations.note(rule));
             end

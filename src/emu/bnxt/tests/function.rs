@@ -135,13 +135,13 @@ fn queues_of_the_scheduler_have_numbers_and_profiles_of_their_own() {
     let answer = bench.must(QPORTCFG, &[], 24);
     assert_eq!(
         (answer[8], &answer[0xf..0x1f]),
-        (3, &hex("0400050206 01ffffffffffffffffffff".replace(' ', "").as_str())[..])
+        (3, &hex("0000010202 01ffffffffffffffffffff".replace(' ', "").as_str())[..])
     );
     assert_eq!((answer[0x1f], &answer[0xa0..0xa3]), (2, &[4, 1, 0][..]));
-    assert_eq!(bench.must(0x37, &[], 24)[8..16], [4; 8], "of each priority");
+    assert_eq!(bench.must(0x37, &[], 24)[8..16], [0; 8], "of each priority");
     let queue = bench.queue();
     // One that is not there, and that for congestion notifications.
-    assert_eq!([0, 5].map(|number| bench.tx(&queue, number)), [Err(INVALID); 2]);
+    assert_eq!([1, 3].map(|number| bench.tx(&queue, number)), [Err(INVALID); 2]);
     bench.tx(&queue, LOSSY).unwrap();
 
     let far = Bench::registered("bcm57414,fault=far-queue", 0).must(QPORTCFG, &[], 24);
