@@ -12,8 +12,10 @@ pub type Words = [u64; 2];
 /// Rings are this long.
 const LENGTHS: std::ops::RangeInclusive<u32> = 16..=1 << 16;
 
-/// Pages of rings are aligned to this, and rings in one piece too.
+/// Pages of rings are aligned to this.
 const ALIGNMENT: u64 = 4096;
+/// Rings in one piece are aligned to this: iPXE's are no better.
+const PIECE: u64 = 256;
 
 /// Bits of an entry of a page table of the newer generation: it is valid, and which
 /// of a ring's last two pages it is. Linux sets them, others leave them out.
@@ -32,7 +34,7 @@ impl Entries {
     /// Those of a request. A ring in one piece (depth 0) has no pages, whatever size
     /// of them the request names.
     pub fn of(chip: Chip, spec: &RingSpec, memory: &Translation) -> Outcome<Entries> {
-        let alignment = if spec.depth == 0 { ALIGNMENT } else { 8 };
+        let alignment = if spec.depth == 0 { PIECE } else { 8 };
         let aligned = spec.address.is_multiple_of(alignment) && spec.address != 0;
         if !LENGTHS.contains(&spec.length) || !spec.length.is_power_of_two() || !aligned {
             return Err(Refusal::INVALID);
