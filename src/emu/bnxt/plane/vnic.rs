@@ -86,7 +86,8 @@ impl Plane {
         let (Some(rx), Some(cq), true) = (self.rings.handle(spec.rx), self.rings.handle(spec.cq), fits) else {
             return Err(Refusal::INVALID);
         };
-        if self.chip.p5() || stat.is_none() && spec.stat != NONE {
+        // Nobody counts for a group whose statistics context is none: iPXE names 0.
+        if self.chip.p5() {
             return Err(Refusal::INVALID);
         }
         let group = Group { cq, rx, agg: agg.and_then(|agg| self.rings.handle(agg)), stat };
