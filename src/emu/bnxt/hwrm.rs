@@ -206,6 +206,8 @@ impl Bnxt {
             self.board.violations.note("HWRM trigger written with another value than 1");
             return;
         }
+        // Stores to doorbells came before this one: a command may free their rings.
+        self.plane.catch_up(&mut self.board);
         if self.hwrm.silent || !self.health.listens() {
             return;
         }

@@ -96,6 +96,11 @@ impl Bells {
         self.slots[slot][key] = Some(ring);
     }
 
+    /// A ring goes: what was stored for it is of no effect on one that gets its id.
+    pub fn forget(&mut self, ring: u16) {
+        self.kept.retain(|call| call.ring != ring);
+    }
+
     /// That doorbell has no ring.
     pub fn detach(&mut self, kind: RingKind, slot: u16) {
         if let (Some(key), Some(slot)) = (key(kind), self.slots.get_mut(usize::from(slot))) {
@@ -219,6 +224,16 @@ impl Plane {
         }
         self.calls = calls;
         count
+    }
+
+    /// Takes all that was stored to lanes by now, as when a store to a register
+    /// follows, which does not overtake them.
+    pub fn catch_up(&mut self, board: &mut Board) {
+        self.poll(board);
+        for call in std::mem::take(&mut self.bells.kept) {
+            self.answer(board, call);
+        }
+        self.serve_queues(board);
     }
 
     /// Looks at all lanes once.
