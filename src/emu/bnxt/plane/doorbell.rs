@@ -384,7 +384,7 @@ fn advance(mask: u32, producer: &mut u32, consumer: u32, index: Option<u32>) -> 
     let Some(index) = index.filter(|index| *index <= mask) else { return false };
     let posted = producer.wrapping_sub(consumer);
     let more = index.wrapping_sub(*producer) & mask;
-    if posted + more > mask {
+    if posted.checked_add(more).is_none_or(|all| all > mask) {
         return false;
     }
     *producer = producer.wrapping_add(more);
