@@ -377,7 +377,7 @@ impl Bnxt {
             self.hwrm.last = Some((to, bytes));
             let late = if self.board.nasty { self.board.random.below(LATE_SETTLE) } else { 0 };
             let due = self.board.now + SETTLE + late;
-            self.hwrm.settling = Some((Job { due, ..job }, to + len as u64 - 4));
+            self.hwrm.settling = Some((Job { due, ..job }, to.wrapping_add(len as u64 - 4)));
         }
     }
 

@@ -202,7 +202,7 @@ impl Bnxt {
         let memory = &self.board.bus.memory;
         let whole = pages.iter().zip(0..).all(|(&at, n)| {
             let used = bytes.saturating_sub(n * page).clamp(8, page);
-            at != 0 && memory.read(at, &mut [0; 8]) && memory.read(at + used - 8, &mut [0; 8])
+            at != 0 && memory.read(at, &mut [0; 8]) && memory.read(at.wrapping_add(used - 8), &mut [0; 8])
         });
         if whole && pages.len() as u64 * page >= bytes { Ok(pages) } else { Err(Refusal::INVALID) }
     }
@@ -215,7 +215,7 @@ impl Bnxt {
         }
         let at = 4 * u64::from(caps.init.unwrap_or(0));
         let mut byte = [0];
-        if self.board.bus.memory.read(first + at, &mut byte) && byte[0] != initialiser {
+        if self.board.bus.memory.read(first.wrapping_add(at), &mut byte) && byte[0] != initialiser {
             self.board.violations.note("backing store without its initial values");
         }
     }
