@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 pub struct Translation {
     ranges: Vec<Range>,
     bus_master: bool,
+    stops: u64,
     descriptors: Cell<usize>,
     data: Cell<usize>,
     violations: RefCell<Violations>,
@@ -123,7 +124,14 @@ impl Translation {
 
     /// Lets the card reach memory, or stops it (command register, bit 2).
     pub fn set_bus_master(&mut self, on: bool) {
+        self.stops += u64::from(self.bus_master && !on);
         self.bus_master = on;
+    }
+
+    /// How often the card was stopped: however short that was, it then has no
+    /// access under way any more.
+    pub fn stops(&self) -> u64 {
+        self.stops
     }
 
     /// Whether the card may reach memory.

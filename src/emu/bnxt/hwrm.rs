@@ -206,6 +206,8 @@ impl Bnxt {
             self.board.violations.note("HWRM trigger written with another value than 1");
             return;
         }
+        // Stores to doorbells came before this one: a command may free their rings.
+        self.plane.catch_up(&mut self.board);
         if self.hwrm.silent || !self.health.listens() {
             return;
         }
@@ -375,7 +377,7 @@ impl Bnxt {
             self.hwrm.last = Some((to, bytes));
             let late = if self.board.nasty { self.board.random.below(LATE_SETTLE) } else { 0 };
             let due = self.board.now + SETTLE + late;
-            self.hwrm.settling = Some((Job { due, ..job }, to + len as u64 - 4));
+            self.hwrm.settling = Some((Job { due, ..job }, to.wrapping_add(len as u64 - 4)));
         }
     }
 

@@ -100,6 +100,7 @@ impl Model for Bnxt {
     }
 
     fn reset(&mut self) {
+        self.store.stop();
         self.start();
     }
 

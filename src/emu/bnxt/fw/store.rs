@@ -7,11 +7,12 @@
 //!             level 2   a table of those
 //! ```
 //!
-//! The card reads and writes that memory whenever it likes, until bus mastering is
-//! off: it goes on after FUNC_RESET, and if the memory is gone by then it shows.
+//! The card reads and writes that memory whenever it likes, until a reset of the
+//! function or until bus mastering goes off, however shortly: it goes on after
+//! FUNC_RESET, and if the memory is gone by then it shows.
 
 use super::super::super::bytes::u64_at;
-use super::super::super::{Board, FaultKind, Picos};
+use super::super::super::{Board, FaultKind, Picos, Translation};
 use super::super::Bnxt;
 use super::super::hwrm::{Answer, Reply, Request};
 use super::{Refusal, UNKNOWN};
@@ -62,6 +63,8 @@ pub struct Store {
     tqm_rings: usize,
     /// Pages of each kind, which are touched until bus mastering is off.
     pages: [Vec<Iova>; KINDS],
+    /// How often bus mastering had gone off when it looked last.
+    stops: u64,
     next_touch: Picos,
     /// Kinds that were given since FUNC_RESET.
     given: u32,
@@ -109,6 +112,7 @@ impl Store {
                 (false, false) => TQM_RINGS,
             },
             pages: std::array::from_fn(|_| Vec::new()),
+            stops: 0,
             next_touch: 0,
             given: 0,
             preboot: false,
@@ -121,6 +125,18 @@ impl Store {
     pub fn release(&mut self) {
         (self.given, self.preboot) = (0, false);
         self.configured.clear();
+    }
+
+    /// The function was reset: nothing is touched any more.
+    pub fn stop(&mut self) {
+        self.pages.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The same, if bus mastering was off since this was called last.
+    fn heed(&mut self, memory: &Translation) {
+        if std::mem::replace(&mut self.stops, memory.stops()) != memory.stops() {
+            self.stop();
+        }
     }
 
     /// Whether this kind must be there: the card has it, or as many rings of them.
@@ -150,12 +166,9 @@ impl Bnxt {
             return;
         }
         self.store.next_touch = self.board.now + TOUCH;
-        let (memory, pages) = (&self.board.bus.memory, &mut self.store.pages);
-        for pages in pages.iter_mut().filter(|pages| !pages.is_empty()) {
-            if !memory.bus_master() {
-                pages.clear();
-                continue;
-            }
+        let memory = &self.board.bus.memory;
+        self.store.heed(memory);
+        for pages in self.store.pages.iter().filter(|pages| !pages.is_empty()) {
             let any = self.board.random.below(pages.len() as u64) as usize;
             memory.read(pages[any], &mut [0; 8]);
         }
@@ -189,7 +202,7 @@ impl Bnxt {
         let memory = &self.board.bus.memory;
         let whole = pages.iter().zip(0..).all(|(&at, n)| {
             let used = bytes.saturating_sub(n * page).clamp(8, page);
-            at != 0 && memory.read(at, &mut [0; 8]) && memory.read(at + used - 8, &mut [0; 8])
+            at != 0 && memory.read(at, &mut [0; 8]) && memory.read(at.wrapping_add(used - 8), &mut [0; 8])
         });
         if whole && pages.len() as u64 * page >= bytes { Ok(pages) } else { Err(Refusal::INVALID) }
     }
@@ -202,7 +215,7 @@ impl Bnxt {
         }
         let at = 4 * u64::from(caps.init.unwrap_or(0));
         let mut byte = [0];
-        if self.board.bus.memory.read(first + at, &mut byte) && byte[0] != initialiser {
+        if self.board.bus.memory.read(first.wrapping_add(at), &mut byte) && byte[0] != initialiser {
             self.board.violations.note("backing store without its initial values");
         }
     }
@@ -266,6 +279,7 @@ pub fn configure(card: &mut Bnxt, request: &Request) -> Answer {
     if !card.function.asked_for_queues() {
         return Err(Refusal::INVALID);
     }
+    card.store.heed(&card.board.bus.memory);
     for kind in (0..KINDS).filter(|kind| enables >> kind & 1 == 1) {
         let caps = card.store.caps[kind];
         let (entries, size) = counts(request, kind);

@@ -39,7 +39,8 @@ pub fn free(card: &mut Bnxt, request: &Request) -> Answer {
 pub fn configure(card: &mut Bnxt, request: &Request) -> Answer {
     const MRU: u32 = 1 << 4;
     let spec = VnicSpec::of(&request.bytes);
-    if spec.enables & MRU != 0 && spec.mru > card.longest_frame().min(LONGEST) {
+    let told = spec.enables & MRU != 0 || card.chip().p5();
+    if told && spec.mru > card.longest_frame().min(LONGEST) {
         return Err(Refusal::INVALID);
     }
     card.plane.configure_vnic(&spec)?;

@@ -96,6 +96,11 @@ impl Bells {
         self.slots[slot][key] = Some(ring);
     }
 
+    /// A ring goes: what was stored for it is of no effect on one that gets its id.
+    pub fn forget(&mut self, ring: u16) {
+        self.kept.retain(|call| call.ring != ring);
+    }
+
     /// That doorbell has no ring.
     pub fn detach(&mut self, kind: RingKind, slot: u16) {
         if let (Some(key), Some(slot)) = (key(kind), self.slots.get_mut(usize::from(slot))) {
@@ -219,6 +224,16 @@ impl Plane {
         }
         self.calls = calls;
         count
+    }
+
+    /// Takes all that was stored to lanes by now, as when a store to a register
+    /// follows, which does not overtake them.
+    pub fn catch_up(&mut self, board: &mut Board) {
+        self.poll(board);
+        for call in std::mem::take(&mut self.bells.kept) {
+            self.answer(board, call);
+        }
+        self.serve_queues(board);
     }
 
     /// Looks at all lanes once.
@@ -369,7 +384,7 @@ fn advance(mask: u32, producer: &mut u32, consumer: u32, index: Option<u32>) -> 
     let Some(index) = index.filter(|index| *index <= mask) else { return false };
     let posted = producer.wrapping_sub(consumer);
     let more = index.wrapping_sub(*producer) & mask;
-    if posted + more > mask {
+    if posted.checked_add(more).is_none_or(|all| all > mask) {
         return false;
     }
     *producer = producer.wrapping_add(more);

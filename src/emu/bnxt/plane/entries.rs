@@ -50,7 +50,7 @@ impl Entries {
         let shift = u32::from(spec.page_size) - 4;
         let count = spec.length.div_ceil(1 << shift);
         let page = |n: u32| {
-            let page = memory.word64(spec.address + 8 * u64::from(n))?.load(Ordering::Acquire);
+            let page = memory.word64(spec.address.wrapping_add(8 * u64::from(n)))?.load(Ordering::Acquire);
             let page = if chip.p5() && page & VALID != 0 { page & !FLAGS } else { page };
             (page != 0 && page.is_multiple_of(ALIGNMENT)).then_some(page)
         };
@@ -77,11 +77,12 @@ impl Entries {
         self.mask + 1
     }
 
-    /// Where an entry is.
+    /// Where an entry is: nowhere that is mapped if that is past the end of addresses.
     #[inline]
     pub fn slot(&self, at: u32) -> Iova {
         let at = at & self.mask;
-        self.pages[(at >> self.shift) as usize] + 16 * u64::from(at & ((1 << self.shift) - 1))
+        let within = 16 * u64::from(at & ((1 << self.shift) - 1));
+        self.pages[(at >> self.shift) as usize].wrapping_add(within)
     }
 
     /// An entry.

@@ -216,6 +216,7 @@ impl Plane {
             _ => {}
         }
         self.bells.detach(kind, slot);
+        self.bells.forget(id);
         self.rings.remove(id);
         Ok(())
     }

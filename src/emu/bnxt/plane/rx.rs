@@ -53,6 +53,9 @@ pub struct Receiving {
     stripped: Vec<u8>,
     targets: Vec<Target>,
     record: Vec<Entry>,
+    /// Aggregation buffers for the frame at hand: where, and how many bytes of it.
+    /// Descriptors are read once, for a driver may change them meanwhile.
+    rest: Vec<(Iova, usize)>,
     /// Frames that came into buffers.
     count: u64,
     /// Time and sequence number of the last PTP message that was stamped.
@@ -100,7 +103,7 @@ impl Buffer {
         }
         let pad = if ring.padded || first & SOP_PAD != 0 { PAD } else { 0 };
         Some(Buffer {
-            address: address + pad as u64,
+            address: address.wrapping_add(pad as u64),
             room: len.saturating_sub(pad),
             opaque: (first >> 32) as u32,
             open: first & EOP_PAD != 0,
@@ -115,7 +118,7 @@ impl Buffer {
         let len = part.len();
         if board.nasty && self.open {
             let end = len.next_multiple_of(64).min(self.room);
-            memory.write(self.address + len as u64, &[0xa5; 64][..end - len]);
+            memory.write(self.address.wrapping_add(len as u64), &[0xa5; 64][..end - len]);
         }
         memory.write(self.address, part)
     }
@@ -338,37 +341,43 @@ impl Plane {
         self.rx.record = record;
     }
 
-    /// Makes an entry for each aggregation buffer that `len` bytes take; false if there
-    /// are not so many.
+    /// Finds aggregation buffers for `len` bytes, and makes an entry for each; false
+    /// if there are not so many.
     fn plan(&mut self, board: &mut Board, agg: u16, mut len: usize) -> bool {
         let mut record = std::mem::take(&mut self.rx.record);
+        let mut buffers = std::mem::take(&mut self.rx.rest);
+        buffers.clear();
         while let Some(ring) = self.rx_ring(agg).filter(|_| len > 0) {
             let n = record.len();
             let there = n < BUFFERS && n < ring.posted() as usize;
             let at = ring.consumer.wrapping_add(n as u32);
-            let Some([first, _]) = ring.entries.read(at, &board.bus.memory).filter(|_| there) else { break };
+            if !there {
+                break;
+            }
+            let Some([first, address]) = ring.entries.read(at, &board.bus.memory) else { break };
             let size = (first >> 16 & 0xffff) as usize;
             if first & 0x3f != AGGREGATION || size == 0 {
                 board.violations.note("aggregation descriptor of another type, or without length");
                 break;
             }
             record.push(record::aggregation(len.min(size), (first >> 32) as u32));
+            buffers.push((address, len.min(size)));
             len -= len.min(size);
         }
-        self.rx.record = record;
+        (self.rx.record, self.rx.rest) = (record, buffers);
         len == 0
     }
 
-    /// Puts the rest of a frame into aggregation buffers, as planned.
+    /// Puts the rest of a frame into the aggregation buffers that were found.
     fn spill(&mut self, board: &Board, agg: u16, mut rest: &[u8]) {
-        let memory = &board.bus.memory;
-        let Some(ring) = self.rx_ring(agg) else { return };
-        while !rest.is_empty() {
-            let Some([first, address]) = ring.entries.read(ring.consumer, memory) else { return };
-            let (part, more) = rest.split_at(rest.len().min((first >> 16 & 0xffff).max(1) as usize));
-            memory.write(address, part);
+        for &(address, len) in &self.rx.rest {
+            let (part, more) = rest.split_at(len.min(rest.len()));
+            board.bus.memory.write(address, part);
             rest = more;
-            ring.consumer = ring.consumer.wrapping_add(1);
+        }
+        let used = self.rx.rest.len() as u32;
+        if let Some(ring) = self.rx_ring(agg) {
+            ring.consumer = ring.consumer.wrapping_add(used);
         }
     }
 

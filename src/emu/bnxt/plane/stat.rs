@@ -93,7 +93,7 @@ impl Context {
     fn write(&self, memory: &Translation, blank: bool) {
         let words = if blank { [0; 16] } else { self.shown().words() };
         for at in 0..self.length / 8 {
-            if let Some(word) = memory.word64(self.address + 8 * at as u64) {
+            if let Some(word) = memory.word64(self.address.wrapping_add(8 * at as u64)) {
                 word.store(words.get(at).copied().unwrap_or(0), Ordering::Release);
             }
         }

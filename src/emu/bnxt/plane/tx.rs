@@ -197,6 +197,7 @@ impl Fault {
 fn copy(
     head: Head,
     wishes: Wishes,
+    hinted: bool,
     read: impl Fn(u32) -> Option<Words>,
     memory: &Translation,
     to: &mut Vec<u8>,
@@ -218,9 +219,10 @@ fn copy(
             return Err(dma());
         }
     }
-    // What is cut is hinted by the length of a segment.
+    // What is cut is hinted by the length of a segment. P5 does without hints: there
+    // are drivers that give it none.
     let longest = if wishes.mss == 0 { to.len() } else { wishes.header + usize::from(wishes.mss) };
-    if hint(longest) > head.0 >> 13 & 3 {
+    if hinted && hint(longest) > head.0 >> 13 & 3 {
         let rule = "length hint of a transmit descriptor that is less than the length";
         return Err(Fault(Some(rule), End::Dropped));
     }
@@ -236,6 +238,7 @@ impl Sender<'_> {
         if posted == 0 {
             return None;
         }
+        let hinted = !self.plane.chip.p5();
         let memory = &self.board.bus.memory;
         let read = |n: u32| ring.entries.read(consumer.wrapping_add(n), memory);
         let head = Head(read(0)?[0]);
@@ -258,7 +261,8 @@ impl Sender<'_> {
         } else {
             Ok(Wishes::default())
         };
-        let gathered = wishes.and_then(|wishes| copy(head, wishes, read, memory, &mut out.packet).map(|()| wishes));
+        let gathered =
+            wishes.and_then(|wishes| copy(head, wishes, hinted, read, memory, &mut out.packet).map(|()| wishes));
         Some(gathered.map_err(|Fault(rule, end)| {
             rule.into_iter().for_each(|rule| self.board.violations.note(rule));
             end

@@ -163,7 +163,9 @@ impl Plane {
         }
         let context = self.contexts.handle(spec.rss);
         let bound = on(RSS_RULE) && spec.rss != NONE && !self.chip.p5();
-        if bound && context.is_none() || on(MRU) && spec.mru > MRU_MOST {
+        // P5 takes the field as it is: Linux sets it there without its enable.
+        let mru = on(MRU) || self.chip.p5() && spec.mru != 0;
+        if bound && context.is_none() || mru && spec.mru > MRU_MOST {
             return Err(Refusal::INVALID);
         }
         let vnic = self.vnic_of(spec.vnic.into())?;
@@ -184,7 +186,7 @@ impl Plane {
         if on(LB_RULE) {
             vnic.state.lb = spec.lb;
         }
-        if on(MRU) {
+        if mru {
             vnic.state.mru = spec.mru;
         }
         Ok(())

@@ -111,6 +111,24 @@ fn a_card_goes_on_reading_it_until_bus_mastering_is_off() {
 }
 
 #[test]
+fn a_reset_or_a_moment_without_bus_mastering_ends_that_at_once() {
+    for reset in [true, false] {
+        let mut bench = ready("bcm57508");
+        bench.must(QPORTCFG, &[], 24);
+        bench.give_store(336);
+        if reset {
+            bench.function.reset().unwrap();
+        } else {
+            bench.function.set_bus_master(false).unwrap();
+        }
+        bench.tap.unmap_all();
+        bench.function.set_bus_master(true).unwrap();
+        bench.run(10 * MILLISECOND);
+        assert_eq!(bench.violations(), [""; 0], "reset: {reset}");
+    }
+}
+
+#[test]
 fn nasty_sizes_are_odd_and_entries_have_to_begin_as_told() {
     let mut odd = 0;
     for seed in 0..8 {
