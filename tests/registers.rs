@@ -96,7 +96,7 @@ const I40E: Whole = &[
     ("fields that fill the word", &["PFHMC_SDDATALOW"]),
 ];
 
-const BNXT: Whole = &[("words of a command", &["HWRM_WINDOW"])];
+const BNXT: Whole = &[("addresses", &["GRC_WINDOW"]), ("words of a command", &["HWRM_WINDOW"])];
 
 const EF10: Whole = &[("addresses", &["MC_DB_HWRD", "MC_DB_LWRD"])];
 

@@ -22,7 +22,7 @@ use super::session::{DEFAULT_DURATION, Defaults, Session};
 use super::signal::{Interrupted, Stop};
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
-use crate::driver::{Config, Nic, Port, Stats};
+use crate::driver::{Config, Nic, Port, RxQueue, Stats};
 use crate::emu::wire::Note;
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
@@ -138,7 +138,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     clock.refine();
     let limits = session.limits(&args.length);
-    let rings = usize::from(args.rings.rxd) * rx.len();
+    let rings: usize = rx.iter().map(RxQueue::buffers).sum();
     let (mut gauge, times) = Gauge::new(&mut nic, clock.clone())?;
     // All that is in memory: in the rings, held by the merge, and in hand.
     let buffers = rings + (merge::HELD * rx.len() + 1) * BATCH_MAX;

@@ -8,9 +8,8 @@
 //!             n-tuple filters: the first that matches sends it where it says
 //! ```
 
-use super::super::super::Board;
-use super::super::super::FaultKind;
 use super::super::super::frame::Parsed;
+use super::super::super::{Board, FaultKind, Picos};
 use super::slab::Handle;
 use super::vnic::Destination;
 use super::{L2Spec, MaskSpec, NtupleSpec, Outcome, Plane, Refusal};
@@ -87,7 +86,12 @@ pub struct Filters {
     l2: Vec<L2>,
     ntuples: Vec<Ntuple>,
     serial: u64,
+    /// When the first filter by address was set.
+    since: Picos,
 }
+
+/// How long a driver may take from its first filter to its mask.
+const RIGHT_BEHIND: Picos = 1_000_000_000;
 
 /// Ids of the two kinds of filters.
 const L2_IDS: u64 = 1 << 32;
@@ -169,15 +173,27 @@ impl Filters {
 
 impl Plane {
     /// CFA_L2_FILTER_ALLOC: the filter's id. The VNIC must lead somewhere.
-    pub fn alloc_l2_filter(&mut self, _board: &mut Board, spec: &L2Spec) -> Outcome<u64> {
+    pub fn alloc_l2_filter(&mut self, board: &mut Board, spec: &L2Spec) -> Outcome<u64> {
         let vnic = self.vnics.handle(spec.vnic).ok_or(Refusal::INVALID)?;
         let leads = self.vnics.get(spec.vnic).is_some_and(|vnic| !matches!(vnic.default, Destination::None));
         if !leads {
             return Err(Refusal::INVALID);
         }
+        if self.filters.l2.is_empty() {
+            self.filters.since = board.now;
+        }
         let id = self.filters.next_id(L2_IDS);
         self.filters.l2.push(L2 { id, spec: *spec, vnic });
         Ok(id)
+    }
+
+    /// Whether frames are taken from the wire. Until a driver has said what it wants,
+    /// they lie there, so that the first of a played file are not lost: drivers set a
+    /// filter for their own address, and the mask for all others right behind.
+    pub(super) fn listens(&self, now: Picos) -> bool {
+        self.looping
+            || self.vnics.iter().any(|(_, vnic)| vnic.mask.bits != 0)
+            || !self.filters.l2.is_empty() && now >= self.filters.since + RIGHT_BEHIND
     }
 
     /// CFA_L2_FILTER_FREE.

@@ -150,7 +150,7 @@ impl Plane {
 
     /// Receives what has arrived by now; how many frames that was.
     pub(super) fn receive(&mut self, board: &mut Board) -> usize {
-        if !self.link {
+        if !self.link || !self.listens(board.now) {
             return 0;
         }
         let mut frames = 0;

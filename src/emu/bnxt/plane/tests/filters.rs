@@ -70,6 +70,8 @@ fn masks_and_filters_decide_what_is_received() {
         bench.mask(set.vnic, mask).unwrap();
         if filter {
             bench.plane.alloc_l2_filter(&mut bench.board, &l2(set.vnic)).unwrap();
+            // A mask could still follow.
+            bench.run(1_000 * MICROSECOND);
         }
         assert_eq!(all.map(|to| reach(&mut bench, &mut set, to)), expected, "{mask:#x}");
         assert_eq!(bench.board.port.mac.counters().drops, 0);
@@ -100,6 +102,7 @@ fn a_filter_may_look_at_the_tag() {
     bench.mask(set.vnic, 0).unwrap();
     let spec = L2Spec { enables: 0x800f, vlan: 5, vlan_mask: 0xfff, ..l2(set.vnic) };
     let filter = bench.plane.alloc_l2_filter(&mut bench.board, &spec).unwrap();
+    bench.run(1_000 * MICROSECOND);
     let mut count = |bench: &mut Bench, tag: Option<u8>| {
         let mut sent = frame(60);
         if let Some(tag) = tag {
