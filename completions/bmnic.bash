@@ -244,7 +244,7 @@ _bmnic() {
             fi
             case "${prev}" in
                 --nic)
-                    COMPREPLY=($(compgen -W "82599 x710 virtio x2522 mlx5" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "82599 x710 virtio x2522 bcm57414 bcm57508 mlx5" -- "${cur}"))
                     return 0
                     ;;
                 --rounds)

@@ -204,6 +204,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l nic -d 'Emu
 x710\t''
 virtio\t''
 x2522\t''
+bcm57414\t''
+bcm57508\t''
 mlx5\t''"
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l rounds -d 'Rounds, in each of which all take their turns' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l pci -d 'Compare whole programs on this card, which must be bound to vfio-pci' -r
