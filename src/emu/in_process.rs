@@ -539,7 +539,8 @@ impl Registers for View {
         if let Ok(Some((page, index))) = self.slot.with(|card| card.model().lane(self.bar, offset)) {
             return Some(Doorbell::in_page(&page, index));
         }
-        let page = |page: &&super::DoorbellPage| page.bar == self.bar && page.offset == offset & !0xfff;
+        let page =
+            |page: &&super::DoorbellPage| !page.crowded && page.bar == self.bar && page.offset == offset & !0xfff;
         let page = self.slot.doorbells().iter().find(page)?;
         offset.is_multiple_of(4).then(|| Doorbell::in_page(&page.words, (offset & 0xfff) as usize / 4))
     }

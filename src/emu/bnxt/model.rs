@@ -99,6 +99,14 @@ impl Model for Bnxt {
         if bar == DOORBELLS { self.plane.lane(offset) } else { None }
     }
 
+    fn overlook(&mut self) {
+        self.plane.overlook();
+    }
+
+    fn mapped(&mut self) {
+        self.plane.glance(&mut self.board);
+    }
+
     fn reset(&mut self) {
         self.store.stop();
         self.start();

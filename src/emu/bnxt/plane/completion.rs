@@ -109,7 +109,19 @@ impl Completion {
     /// Entries that there is room for.
     #[inline]
     pub fn room(&self) -> u32 {
-        self.entries.len().saturating_sub(self.pending() + self.held.len() as u32)
+        self.entries.len().saturating_sub(self.unread())
+    }
+
+    /// Entries that the driver has not read, written or not.
+    pub fn unread(&self) -> u32 {
+        self.pending() + self.held.len() as u32
+    }
+
+    /// The driver has read so much that there is room for `entries`: as much as was
+    /// written, at most.
+    fn presume_read(&mut self, entries: u32) {
+        let missing = entries.saturating_sub(self.room());
+        self.acked = self.acked.wrapping_add(missing.min(self.pending()));
     }
 
     /// Whether what is held is to be written.
@@ -186,7 +198,11 @@ impl Plane {
         }
         // The driver may have read on since this step began.
         self.poll(board);
+        let concludes = self.concludes();
         let Some(queue) = self.cq(id) else { return false };
+        if concludes {
+            queue.presume_read(entries);
+        }
         if queue.room() < entries {
             queue.dead = true;
             board.violations.note("completion queue overflow: more entries than were read");

@@ -20,13 +20,13 @@ use crate::pci::Page;
 use std::sync::atomic::Ordering;
 
 /// Bytes between the slots of P4.
-const STRIDE: u64 = 0x80;
+pub const STRIDE: u64 = 0x80;
 
 /// Where doorbells are on P5, of the physical function.
-const P5_PAGE: u64 = 0x1_0000;
+pub const P5_PAGE: u64 = 0x1_0000;
 
 /// What a lane of P4 holds that was not stored to: there is no such key.
-const NOTHING: u32 = u32::MAX;
+pub const NOTHING: u32 = u32::MAX;
 
 /// One doorbell in so many is dropped (fault), and the event that says so.
 const DROPPED: u64 = 10_000;
@@ -51,12 +51,13 @@ pub struct Bells {
     count: u64,
 }
 
-struct Lane {
-    page: Page,
-    word: usize,
+/// A word or two that stand for a doorbell.
+pub struct Lane {
+    pub page: Page,
+    pub word: usize,
     /// Offset in the BAR that it stands for.
-    offset: u64,
-    long: bool,
+    pub offset: u64,
+    pub long: bool,
 }
 
 /// What a doorbell says.
@@ -108,6 +109,12 @@ impl Bells {
         }
     }
 
+    /// Slots that rings have had (P4).
+    #[inline]
+    pub fn used(&self) -> usize {
+        self.slots.len()
+    }
+
     /// A lane more for that doorbell.
     fn lane(&mut self, offset: u64, long: bool) -> (Page, usize) {
         let (page, word) = match self.page.take() {
@@ -137,7 +144,7 @@ fn key(kind: RingKind) -> Option<usize> {
 impl Lane {
     /// What was stored since the last look.
     #[inline]
-    fn take(&self) -> Option<Store> {
+    pub fn take(&self) -> Option<Store> {
         if !self.long {
             let word = &self.page[self.word];
             if word.load(Ordering::Relaxed) == NOTHING {
@@ -223,6 +230,9 @@ impl Plane {
             self.answer(board, call);
         }
         self.calls = calls;
+        if count > 0 && self.concludes() {
+            self.conclude(board);
+        }
         count
     }
 
@@ -245,10 +255,13 @@ impl Plane {
                 calls.extend(self.hear(board, offset, value));
             }
         }
+        if self.crowd.is_overlooked() {
+            self.look_at_pages(board, calls);
+        }
     }
 
     /// Understands a store; none if it is of no effect, or lost (fault).
-    fn hear(&mut self, board: &mut Board, offset: u64, value: Store) -> Option<Call> {
+    pub(super) fn hear(&mut self, board: &mut Board, offset: u64, value: Store) -> Option<Call> {
         let call = if self.chip.p5() { self.hear_p5(offset, value) } else { self.hear_p4(offset, value as u32) };
         let call = match call {
             Ok(call) => call?,
@@ -356,7 +369,7 @@ impl Plane {
                 fine
             }
         };
-        if !fine {
+        if !fine && !self.concludes() {
             self.blame(&mut board.violations, "doorbell with an index outside the ring, or past its other end");
         }
     }

@@ -24,6 +24,7 @@ mod doorbell;
 mod entries;
 mod filter;
 mod notification;
+mod overlook;
 mod record;
 mod refusal;
 mod ring;
@@ -39,6 +40,7 @@ pub use self::clock::Clock;
 use self::completion::Late;
 use self::doorbell::{Bells, Call};
 use self::filter::Filters;
+use self::overlook::Crowd;
 pub use self::refusal::{Outcome, Refusal};
 use self::ring::Ring;
 use self::rx::Receiving;
@@ -51,7 +53,7 @@ use self::stat::Port;
 use self::tx::{Sender, Sending};
 use self::vnic::{Group, MRU_DEFAULT, Vnic};
 use super::super::transmit::transmit;
-use super::super::{Board, DoorbellPage, Picos, StageLog};
+use super::super::{Board, Picos, StageLog};
 use super::chip::Chip;
 
 /// How many objects of each kind there are.
@@ -140,6 +142,7 @@ pub struct Plane {
     filters: Filters,
 
     bells: Bells,
+    crowd: Crowd,
     /// Doorbells of one look, to save an allocation.
     calls: Vec<Call>,
     tx: Sending,
@@ -166,6 +169,10 @@ pub struct Plane {
 impl Plane {
     /// Nothing in it.
     pub fn new(chip: Chip) -> Self {
+        Plane::with(chip, Crowd::new(chip))
+    }
+
+    fn with(chip: Chip, crowd: Crowd) -> Self {
         Plane {
             chip,
             clock: Clock::default(),
@@ -177,6 +184,7 @@ impl Plane {
             stats: Slab::new(1),
             filters: Filters::default(),
             bells: Bells::new(),
+            crowd,
             calls: Vec::new(),
             tx: Sending::default(),
             rx: Receiving::default(),
@@ -196,11 +204,11 @@ impl Plane {
     }
 
     /// FUNC_RESET, function-level reset: all objects are gone. What is the port's
-    /// stays: link, loopback, clock, counters; and lanes, as doorbells do.
+    /// stays: link, loopback, clock, counters; and lanes and pages, as doorbells do.
     pub fn reset(&mut self, board: &mut Board) {
         self.mend(board, None);
         board.port.empty_loop();
-        let fresh = Plane::new(self.chip);
+        let fresh = Plane::with(self.chip, std::mem::take(&mut self.crowd));
         let old = std::mem::replace(self, fresh);
         (self.clock, self.stages, self.link, self.looping) = (old.clock, old.stages, old.link, old.looping);
         (self.total, self.port, self.queues, self.stamps) = (old.total, old.port, old.queues, old.stamps);
@@ -250,12 +258,6 @@ impl Plane {
             l2,
             ntuples,
         }
-    }
-
-    /// Pages of BAR 2 that can be polled: none. A page holds the last store to an
-    /// address, and here several rings share one (see [`Plane::lane`]).
-    pub fn pages(&self) -> Vec<DoorbellPage> {
-        Vec::new()
     }
 
     /// Does what is to be done by now; how much that was.

@@ -11,6 +11,7 @@ mod aggregation;
 mod doorbells;
 mod filters;
 mod golden;
+mod overlook;
 mod queues;
 mod receive;
 mod refusals;
