@@ -38,6 +38,9 @@ pub struct Way {
 const BEST: Way = Way { name: "vector", arguments: "", vectors: None, least: 4 };
 const SCALAR: Way = Way { name: "scalar", arguments: "", vectors: Some(64), least: 1 };
 
+/// Its vectors take eight frames at a time.
+const BNXT: [Way; 2] = [Way { least: 8, ..BEST }, SCALAR];
+
 /// All of them; the first is the default.
 pub static NICS: [Nic; 6] = [
     Nic { name: "82599", model: "82599", pmd: "net_ixgbe", crowded: false, tx_queue: 0, ways: &[BEST, SCALAR] },
@@ -64,8 +67,8 @@ pub static NICS: [Nic; 6] = [
     },
     // Rings of one number share a doorbell: the receive ring has 0, its completion
     // queue 1. On the newer generation all rings share one.
-    Nic { name: "bcm57414", model: "bcm57414", pmd: "net_bnxt", crowded: false, tx_queue: 2, ways: &[BEST, SCALAR] },
-    Nic { name: "bcm57508", model: "bcm57508", pmd: "net_bnxt", crowded: true, tx_queue: 0, ways: &[BEST, SCALAR] },
+    Nic { name: "bcm57414", model: "bcm57414", pmd: "net_bnxt", crowded: false, tx_queue: 2, ways: &BNXT },
+    Nic { name: "bcm57508", model: "bcm57508", pmd: "net_bnxt", crowded: true, tx_queue: 0, ways: &BNXT },
 ];
 
 /// Cards that cannot be compared on a model, and why.

@@ -55,6 +55,8 @@ pub struct Completion {
     under_way: bool,
     /// It ran over.
     pub dead: bool,
+    /// Nothing is held, whatever was set.
+    pub at_once: bool,
     hold: Hold,
     /// It is on the list of those that have something to do.
     listed: bool,
@@ -96,6 +98,7 @@ impl Completion {
             unannounced: None,
             under_way: false,
             dead: false,
+            at_once: false,
             hold: Hold { count: [COUNT; 2], timer: [TIMER; 2], latency: 0, interrupt: 1, idle: false },
             listed: false,
         }
@@ -127,7 +130,8 @@ impl Completion {
     /// Whether what is held is to be written.
     fn due(&self, now: Picos) -> bool {
         let now_on = usize::from(self.under_way);
-        self.records >= self.hold.count[now_on]
+        self.at_once
+            || self.records >= self.hold.count[now_on]
             || now >= self.since + Picos::from(self.hold.timer[now_on]) * UNIT
             || self.hold.idle && self.pending() == 0
     }

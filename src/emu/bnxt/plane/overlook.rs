@@ -21,6 +21,10 @@
 //! - A driver reads a completion queue before it posts what more completions come of,
 //!   so a queue never runs over.
 //!
+//! Completions are not held meanwhile, whatever a driver has set: it is timed between
+//! moments at which the card's time stands still, and how long a queue holds them that
+//! was never told is not known of cards.
+//!
 //! What was concluded may be more than what a doorbell says that is seen later: such a
 //! doorbell tells nothing new, and breaks no rule.
 

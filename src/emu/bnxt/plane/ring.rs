@@ -130,10 +130,14 @@ impl Plane {
         }
         let stat = u16::try_from(spec.stat).ok().and_then(|stat| self.stats.handle(stat));
         let role = match kind {
-            RingKind::Completion if self.chip.p5() => {
-                Role::Completion(Completion::new(entries, None, Some(spec.nq), spec.handle))
+            RingKind::Completion => {
+                let mut queue = match self.chip.p5() {
+                    true => Completion::new(entries, None, Some(spec.nq), spec.handle),
+                    false => Completion::new(entries, vector, None, 0),
+                };
+                queue.at_once = self.crowd.is_overlooked();
+                Role::Completion(queue)
             }
-            RingKind::Completion => Role::Completion(Completion::new(entries, vector, None, 0)),
             RingKind::Notification => Role::Notification(Notification::new(entries, vector)),
             RingKind::Transmit => Role::Transmit(Transmit {
                 entries,
