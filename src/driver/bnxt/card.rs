@@ -183,7 +183,8 @@ impl Card {
         let mut port = shared.lock();
         let Port { common, events, rx, tx, delivery } = &mut *port;
         if plan.events {
-            let events = events.insert(Events::start(hw, common, memory.events.clone())?);
+            let taken = if plan.own_notifications { config.rx_queues } else { 0 };
+            let events = events.insert(Events::start(hw, common, memory.events.clone(), taken)?);
             let (region, bell) = events.parts(hw)?;
             self.events = Some(events::Watch::new(region, bell));
             events.subscribe(hw)?;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A place names a group of rings (BCM574xx) or a receive ring and its completions
-//! (BCM575xx). After a ring was started anew everything that names it is told.
+//! (BCM575xx). While a ring is started anew the places that lead to it take no
+//! frames, and then all that names it is told.
 
 use super::Generation;
 use super::cmd::{
@@ -102,8 +103,36 @@ impl Delivery {
         self.read_back(hw)
     }
 
-    /// Tells all places of the rings of `rx` as they are now.
-    pub fn point(&self, hw: &Hw, rx: &[RxRings]) -> Result<()> {
+    /// Lets no frame in that could be for queue `n`, whose rings are about to be freed:
+    /// none is as short as a place then takes. Best effort, as the rings stop anyhow.
+    pub fn hold(&self, hw: &Hw, rx: &[RxRings], n: usize) -> Result<()> {
+        for (place, rings, context) in self.leading_to(rx, n) {
+            hw.ask_optional(self.rule(hw, place, rings, context, 0))?;
+        }
+        Ok(())
+    }
+
+    /// Tells what names the rings of queue `n` of those that it has now, and lets
+    /// frames in again.
+    pub fn renew(&self, hw: &Hw, rx: &[RxRings], n: usize) -> Result<()> {
+        self.point(hw, rx)?;
+        match (self.own.get(n), rx.get(n)) {
+            (Some(&place), Some(rings)) => self.configure(hw, place, rings, None),
+            _ => Ok(()),
+        }
+    }
+
+    /// The places that hand frames to queue `n`: the default one, which spreads over
+    /// all, and its own; with the rings and the context that they have.
+    fn leading_to<'a>(&self, rx: &'a [RxRings], n: usize) -> Vec<(u16, &'a RxRings, Option<u16>)> {
+        let context = self.spread.as_ref().map(|spread| spread.context);
+        let default = self.default.zip(rx.first()).map(|(place, rings)| (place, rings, context));
+        let own = self.own.get(n).copied().zip(rx.get(n)).map(|(place, rings)| (place, rings, None));
+        default.into_iter().chain(own).collect()
+    }
+
+    /// Tells the default place, and its table, of the rings of `rx` as they are now.
+    fn point(&self, hw: &Hw, rx: &[RxRings]) -> Result<()> {
         let (Some(place), Some(first)) = (self.default, rx.first()) else { return Ok(()) };
         let context = self.spread.as_ref().map(|spread| spread.context);
         // A BCM575xx wants to know the rings before the place that spreads over them.
@@ -114,11 +143,16 @@ impl Delivery {
         if hw.generation == Generation::P4 {
             self.spread(hw, rx)?;
         }
-        self.own.iter().zip(rx).try_for_each(|(&place, queue)| self.configure(hw, place, queue, None))
+        Ok(())
     }
 
     /// Says which rings a place hands frames to; `context`: those that it spreads over.
     fn configure(&self, hw: &Hw, place: u16, rings: &RxRings, context: Option<u16>) -> Result<()> {
+        hw.ask(self.rule(hw, place, rings, context, self.handling.longest)).map(drop)
+    }
+
+    /// The request for it; `longest`: the longest frame that the place takes.
+    fn rule(&self, hw: &Hw, place: u16, rings: &RxRings, context: Option<u16>, longest: u16) -> Request {
         use vnic_cfg::input;
         const GROUP: u64 = 1 << 0;
         const RSS_RULE: u64 = 1 << 1;
@@ -130,8 +164,8 @@ impl Delivery {
         let request = Request::new(vnic_cfg::COMMAND)
             .with(input::FLAGS, if self.handling.strip { STRIP } else { 0 })
             .with(input::VNIC_ID, u64::from(place))
-            .with(input::MRU, u64::from(self.handling.longest));
-        let request = match hw.generation {
+            .with(input::MRU, u64::from(longest));
+        match hw.generation {
             Generation::P4 => request
                 .with(input::ENABLES, GROUP | MRU | if context.is_some() { RSS_RULE } else { 0 })
                 .with(input::DFLT_RING_GRP, u64::from(rings.group()))
@@ -142,8 +176,7 @@ impl Delivery {
                 .with(input::ENABLES, RINGS | MRU)
                 .with(input::DEFAULT_RX_RING_ID, u64::from(receive))
                 .with(input::DEFAULT_CMPL_RING_ID, u64::from(completions)),
-        };
-        hw.ask(request).map(drop)
+        }
     }
 
     /// Has frames of a place put into buffers as they come, and none put together.

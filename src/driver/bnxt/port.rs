@@ -8,7 +8,7 @@ use super::hw::Hw;
 use super::rings::{Common, Events, RxRings, TxRings};
 use super::rx::{Restart, RxBells};
 use super::tx::TxBells;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,12 +50,7 @@ impl Shared {
         let (shared, hw) = (self.clone(), Arc::clone(hw));
         Box::new(move || {
             let mut port = shared.lock();
-            let Port { common, rx, delivery, .. } = &mut *port;
-            rx[n].stop(&hw)?;
-            hw.pause(LATE_WRITES);
-            rx[n].start(&hw, common)?;
-            delivery.point(&hw, rx)?;
-            rx[n].bells(&hw, common)
+            port.renew_rx(&hw, n).map_err(|error| given_up(&hw, &error))
         })
     }
 
@@ -64,16 +59,33 @@ impl Shared {
         let (shared, hw) = (self.clone(), Arc::clone(hw));
         Box::new(move || {
             let mut port = shared.lock();
-            let Port { common, tx, .. } = &mut *port;
-            tx[n].stop(&hw)?;
-            hw.pause(LATE_WRITES);
-            tx[n].start(&hw, common)?;
-            tx[n].bells(&hw, common)
+            port.renew_tx(&hw, n).map_err(|error| given_up(&hw, &error))
         })
     }
 }
 
 impl Port {
+    /// Frees the rings of receive queue `n`, and starts them again. No frame is on its
+    /// way to them meanwhile.
+    fn renew_rx(&mut self, hw: &Hw, n: usize) -> Result<RxBells> {
+        let Port { common, rx, delivery, .. } = self;
+        delivery.hold(hw, rx, n)?;
+        rx[n].stop(hw)?;
+        hw.pause(LATE_WRITES);
+        rx[n].start(hw, common)?;
+        delivery.renew(hw, rx, n)?;
+        rx[n].bells(hw, common)
+    }
+
+    /// The same of transmit queue `n`.
+    fn renew_tx(&mut self, hw: &Hw, n: usize) -> Result<TxBells> {
+        let Port { common, tx, .. } = self;
+        tx[n].stop(hw)?;
+        hw.pause(LATE_WRITES);
+        tx[n].start(hw, common)?;
+        tx[n].bells(hw, common)
+    }
+
     /// Frees everything, what was made last first.
     pub fn stop(&mut self, hw: &Hw) -> Result<()> {
         self.delivery.stop(hw);
@@ -90,6 +102,17 @@ impl Port {
         self.common.uncount(hw);
         outcome
     }
+}
+
+/// A queue's rings could not be started anew: control says so from now on, as the
+/// queue has nobody to tell. A card that is lost already says why itself.
+fn given_up(hw: &Hw, error: &Error) -> Error {
+    if let Err(lost) = hw.check() {
+        return lost;
+    }
+    let (text, name) = (error.to_string(), format!("{hw}: "));
+    let why = text.strip_prefix(&name).unwrap_or(&text);
+    hw.lost(format_args!("a queue had to be set up anew and could not be ({why})"))
 }
 
 /// Bytes of a ring of so many entries: whole pages, as the card wants it to begin

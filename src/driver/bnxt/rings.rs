@@ -181,16 +181,17 @@ pub struct Events {
 
 impl Events {
     /// Starts it, and has the firmware's events put there.
-    pub fn start(hw: &Hw, common: &mut Common, region: Region) -> Result<Events> {
+    /// Vectors before its own are `taken`, by receive queues.
+    pub fn start(hw: &Hw, common: &mut Common, region: Region, taken: u16) -> Result<Events> {
         cq::clear(&region);
         let kind = match hw.generation {
             Generation::P4 => kind::COMPLETIONS,
             Generation::P5 => kind::NOTIFICATIONS,
         };
-        // Vectors of receive queues come first.
         let logical = match hw.generation {
             Generation::P4 => common.rx + common.tx,
-            Generation::P5 => common.rx,
+            // Of a notification queue it is the vector, and must be one that is reserved.
+            Generation::P5 => taken,
         };
         let ring = start(hw, kind, &region, logical, |request| request.with(ring_alloc::input::INT_MODE, mode::POLL))?;
         if hw.generation == Generation::P5 {

@@ -274,7 +274,7 @@ impl RxQueue {
         self.stock.count(Anomaly::QueueReset);
         match (self.restart)() {
             Ok(bells) => self.begin(bells, pool),
-            // A failure here also shows in control: the next question about the link tells.
+            // What starts them has told control, which says why at the next question.
             Err(_) => {
                 (self.dead, self.ready) = (true, false);
                 self.feed.given = self.feed.next;
@@ -426,6 +426,10 @@ impl Slots for RxQueue {
     }
 
     fn listen(&mut self) -> bool {
+        // Rings whose numbers were given back may be another queue's by now.
+        if self.dead {
+            return false;
+        }
         if let Some(queue) = &mut self.notifications {
             queue.drain();
             let there = self.completions.arm();
@@ -436,6 +440,9 @@ impl Slots for RxQueue {
     }
 
     fn silence(&mut self) {
+        if self.dead {
+            return;
+        }
         match &mut self.notifications {
             Some(queue) => {
                 queue.drain();

@@ -1,13 +1,15 @@
 //! For tests: a card whose firmware answers what a test says.
 
 use super::Generation;
+use super::bell::testing::Cells;
+use super::hw::Hw;
 use super::hwrm::{self, Hwrm};
 use crate::dma::{Addressing, Arena, Region};
 use crate::error::Result;
 use crate::pci::{self, Bar, Doorbell, Function, Registers};
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// What firmware does with a request, header included: what it writes where the
@@ -16,6 +18,7 @@ pub type Script = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
 
 /// A card of nothing but firmware.
 pub struct Scripted {
+    this: Weak<Scripted>,
     arenas: Mutex<Vec<Arc<Arena>>>,
     inside: Mutex<Inside>,
 }
@@ -39,14 +42,31 @@ impl Scripted {
     pub fn new(script: Script) -> (Arc<Scripted>, Hwrm) {
         let inside =
             Inside { window: [0; 256], script, answer: 0, pending: Vec::new(), asked: Vec::new(), gone: false };
-        let card = Arc::new(Scripted { arenas: Mutex::default(), inside: Mutex::new(inside) });
-        let arena = Arena::new(hwrm::BUFFER, Addressing::Translated).unwrap();
-        card.map(&arena).unwrap();
+        let card = Arc::new_cyclic(|this| Scripted {
+            this: Weak::clone(this),
+            arenas: Mutex::default(),
+            inside: Mutex::new(inside),
+        });
         let function: Arc<dyn Function> = Arc::clone(&card) as _;
-        let bar = Bar::Served(Arc::new(Window(Arc::clone(&card))), 0x1_0000);
-        let buffer = Region::new(&arena, 0, hwrm::BUFFER);
+        let buffer = card.region(hwrm::BUFFER);
         // The way to the firmware holds the card weakly: the caller keeps it.
-        (card, Hwrm::new(&function, bar, buffer, Generation::P5))
+        let hwrm = Hwrm::new(&function, card.bar(0).unwrap(), buffer, Generation::P5);
+        (card, hwrm)
+    }
+
+    /// The same, as the control plane holds it.
+    pub fn held(generation: Generation, script: Script) -> (Arc<Scripted>, Hw) {
+        let (card, _) = Scripted::new(script);
+        let function: Arc<dyn Function> = Arc::clone(&card) as _;
+        let hw = Hw::new(&function, generation, card.region(hwrm::BUFFER)).unwrap();
+        (card, hw)
+    }
+
+    /// Memory that the card reaches.
+    pub fn region(&self, len: usize) -> Region {
+        let arena = Arena::new(len, Addressing::Translated).unwrap();
+        self.map(&arena).unwrap();
+        Region::new(&arena, 0, len)
     }
 
     /// What was asked so far, and whether it lay in memory.
@@ -120,6 +140,21 @@ impl Registers for Window {
     }
 }
 
+/// BAR 2 of a card: the doorbells of a page, over and over.
+struct Doorbells(Cells);
+
+impl Registers for Doorbells {
+    fn read(&self, _offset: u64, _size: u8) -> u64 {
+        0
+    }
+
+    fn write(&self, _offset: u64, _size: u8, _value: u64) {}
+
+    fn doorbell(&self, offset: u64) -> Option<Doorbell> {
+        self.0.doorbell(offset % 4096)
+    }
+}
+
 impl Function for Scripted {
     fn name(&self) -> &str {
         "a card"
@@ -133,8 +168,12 @@ impl Function for Scripted {
         pci::Id { vendor: 0x14e4, device: 0x1750, ..pci::Id::default() }
     }
 
-    fn bar(&self, _index: u8) -> Result<Bar> {
-        Err(crate::Error::new(crate::Kind::Unsupported, "none"))
+    fn bar(&self, index: u8) -> Result<Bar> {
+        let registers: Arc<dyn Registers> = match index {
+            0 => Arc::new(Window(self.this.upgrade().expect("a card that is held"))),
+            _ => Arc::new(Doorbells(Cells::new())),
+        };
+        Ok(Bar::Served(registers, 0x10_0000))
     }
 
     fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Counters have some 40 or 48 bits, run on while nobody has the card open, and now
-//! and then read as zero: so differences are added up, under a mask, and a block
-//! that reads as zero after it did not is passed over.
+//! and then read as zero: so differences are added up, under a mask, and one
+//! that reads as zero is passed over.
 
 use super::Generation;
 use super::cmd::{port_qstats, stat_ctx_query};
@@ -59,13 +59,13 @@ impl<const N: usize> Block<N> {
 
     /// Adds what was counted since.
     fn update(&mut self, now: [u64; N]) {
-        if now == [0; N] && self.last != [0; N] {
-            return;
-        }
         for (n, value) in now.into_iter().enumerate() {
-            self.sums[n] += value.wrapping_sub(self.last[n]) & self.masks[n];
+            // That it came round to just zero is less likely, and then made good the next time.
+            if value != 0 {
+                self.sums[n] = self.sums[n].wrapping_add(value.wrapping_sub(self.last[n]) & self.masks[n]);
+                self.last[n] = value;
+            }
         }
-        self.last = now;
     }
 }
 
@@ -188,6 +188,14 @@ mod tests {
         assert_eq!(block.sums, [5, 4], "no such time ever was");
         block.update([10, 9]);
         assert_eq!(block.sums, [12, 4]);
+        let mut one = Block::new([(1 << 48) - 1; 2], [100, 5]);
+        one.update([0, 9]);
+        one.update([110, 9]);
+        assert_eq!(one.sums, [10, 4], "a zero of one counter alone");
+        let mut whole = Block::new([u64::MAX; 1], [5]);
+        whole.update([4]);
+        whole.update([6]);
+        assert_eq!(whole.sums, [1], "a count that goes back is no panic");
         let mut fresh = Block::new([u64::MAX; 1], [0]);
         fresh.update([0]);
         fresh.update([2]);

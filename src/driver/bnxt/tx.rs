@@ -215,7 +215,7 @@ impl TxQueue {
     fn reset(&mut self, pool: &Pool) {
         self.pending.count(Anomaly::QueueReset);
         let Ok(bells) = (self.restart)() else {
-            // Also shows in control: the next question about the link tells.
+            // What starts them has told control, which says why at the next question.
             self.dead = true;
             self.window = self.pending.used();
             return;
