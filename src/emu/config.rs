@@ -81,7 +81,7 @@ impl Layout {
         u16::from(self.msix) + 2
     }
 
-    /// Offset of PCIe device control, in which [`FLR`] starts a reset.
+    /// Offset of PCIe device control, in which bit 15 starts a reset of the function.
     pub fn device_control(&self) -> u16 {
         u16::from(self.pcie) + 8
     }
