@@ -80,6 +80,8 @@ pub struct Dpdk {
     pub reads_registers: bool,
     /// `compare-dpdk` has this card.
     pub compared: bool,
+    /// Whole programs too: its queues share no doorbells.
+    pub whole: bool,
 }
 
 const IN_PLACE: Rings =
@@ -102,7 +104,7 @@ pub const IXGBE: Card = Card {
     vector: 0,
     queues: [16, 64],
     rings: &[IN_PLACE],
-    dpdk: Dpdk { breaks: &[], lag: Duration::ZERO, reads_registers: false, compared: true },
+    dpdk: Dpdk { breaks: &[], lag: Duration::ZERO, reads_registers: false, compared: true, whole: true },
 };
 
 const X540: Card = Card { name: "x540", udp_erratum: false, ..IXGBE };
@@ -150,6 +152,7 @@ const P4: Card = Card {
     longest: 9518,
     queues: [64, 64],
     ipv6_flows: true,
+    dpdk: Dpdk { whole: false, ..IXGBE.dpdk },
     rings: &[Rings { name: "bnxt", buffers: 5, report: 0, by_place: false, ..IN_PLACE }],
     ..X540
 };

@@ -13,6 +13,8 @@ pub struct Nic {
     pub model: &'static str,
     /// Name of DPDK's driver.
     pub pmd: &'static str,
+    /// Whole programs can be compared on it: no two queues share a doorbell.
+    pub whole: bool,
     /// All queues have one doorbell.
     pub crowded: bool,
     /// The transmit queue that DPDK sends by: one whose doorbell no other queue in use
@@ -43,13 +45,30 @@ const BNXT: [Way; 2] = [Way { least: 8, ..BEST }, SCALAR];
 
 /// All of them; the first is the default.
 pub static NICS: [Nic; 6] = [
-    Nic { name: "82599", model: "82599", pmd: "net_ixgbe", crowded: false, tx_queue: 0, ways: &[BEST, SCALAR] },
-    Nic { name: "x710", model: "x710", pmd: "net_i40e", crowded: false, tx_queue: 0, ways: &[BEST, SCALAR] },
+    Nic {
+        name: "82599",
+        model: "82599",
+        pmd: "net_ixgbe",
+        whole: true,
+        crowded: false,
+        tx_queue: 0,
+        ways: &[BEST, SCALAR],
+    },
+    Nic {
+        name: "x710",
+        model: "x710",
+        pmd: "net_i40e",
+        whole: true,
+        crowded: false,
+        tx_queue: 0,
+        ways: &[BEST, SCALAR],
+    },
     Nic {
         name: "virtio",
         // DPDK's vector path takes no mergeable buffers.
         model: "virtio-single",
         pmd: "net_virtio",
+        whole: true,
         crowded: false,
         tx_queue: 0,
         ways: &[Way { name: "vector", arguments: ",vectorized=1", vectors: None, least: 8 }, SCALAR],
@@ -58,6 +77,7 @@ pub static NICS: [Nic; 6] = [
         name: "x2522",
         model: "x2522",
         pmd: "net_sfc",
+        whole: true,
         crowded: false,
         tx_queue: 0,
         ways: &[
@@ -67,8 +87,16 @@ pub static NICS: [Nic; 6] = [
     },
     // Rings of one number share a doorbell: the receive ring has 0, its completion
     // queue 1. On the newer generation all rings share one.
-    Nic { name: "bcm57414", model: "bcm57414", pmd: "net_bnxt", crowded: false, tx_queue: 2, ways: &BNXT },
-    Nic { name: "bcm57508", model: "bcm57508", pmd: "net_bnxt", crowded: true, tx_queue: 0, ways: &BNXT },
+    Nic {
+        name: "bcm57414",
+        model: "bcm57414",
+        pmd: "net_bnxt",
+        whole: false,
+        crowded: false,
+        tx_queue: 2,
+        ways: &BNXT,
+    },
+    Nic { name: "bcm57508", model: "bcm57508", pmd: "net_bnxt", whole: false, crowded: true, tx_queue: 0, ways: &BNXT },
 ];
 
 /// Cards that cannot be compared on a model, and why.

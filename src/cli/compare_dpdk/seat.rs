@@ -86,8 +86,7 @@ fn on_emulated(
     make: impl FnOnce(&str) -> Command,
     sent: impl Fn() -> Option<u64> + Send + Sync,
 ) -> Result<Turn> {
-    let mut machine = Machine::enter(Drive::Thread, std::slice::from_ref(spec))?;
-    machine.overlook()?;
+    let machine = Machine::enter(Drive::Thread, std::slice::from_ref(spec))?;
     let address = machine.addresses().next().unwrap_or_default();
     let mut command = make(address);
     let readers = listen(&mut command)?;
