@@ -17,6 +17,7 @@ use super::ring::Role;
 use super::rx::strikes;
 use super::{AsyncEvent, Plane, RingKind};
 use crate::pci::Page;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 /// Bytes between the slots of P4.
@@ -36,6 +37,9 @@ const DOORBELL_DROP: u32 = 4;
 /// Kinds of doorbells in a slot of P4.
 const KEYS: usize = 3;
 
+/// Stands for a key where rings are told apart by id (P5).
+const P5_ID: usize = KEYS;
+
 /// A store to a doorbell, or what is left of it.
 type Store = u64;
 
@@ -47,6 +51,9 @@ pub struct Bells {
     page: Option<(Page, usize)>,
     /// Stores to lanes whose turn is the next time.
     kept: Vec<Call>,
+    /// Doorbells of rings that were freed: slot and key (P4), or id (P5). Linux rings
+    /// them still, as its interrupts are off only after its rings are gone.
+    gone: BTreeSet<(u16, usize)>,
     /// Stores seen.
     count: u64,
 }
@@ -74,13 +81,14 @@ pub struct Call {
 impl Bells {
     /// No rings, no lanes.
     pub fn new() -> Self {
-        Bells { slots: Vec::new(), lanes: Vec::new(), page: None, kept: Vec::new(), count: 0 }
+        Bells { slots: Vec::new(), lanes: Vec::new(), page: None, kept: Vec::new(), gone: BTreeSet::new(), count: 0 }
     }
 
     /// All rings are gone; lanes stay, as their holders do.
     pub fn clear(&mut self) {
         self.slots.clear();
         self.kept.clear();
+        self.gone.clear();
     }
 
     /// The ring with that doorbell (P4).
@@ -100,13 +108,20 @@ impl Bells {
     /// A ring goes: what was stored for it is of no effect on one that gets its id.
     pub fn forget(&mut self, ring: u16) {
         self.kept.retain(|call| call.ring != ring);
+        self.gone.insert((ring, P5_ID));
     }
 
     /// That doorbell has no ring.
     pub fn detach(&mut self, kind: RingKind, slot: u16) {
-        if let (Some(key), Some(slot)) = (key(kind), self.slots.get_mut(usize::from(slot))) {
-            slot[key] = None;
+        if let (Some(key), Some(rings)) = (key(kind), self.slots.get_mut(usize::from(slot))) {
+            rings[key] = None;
+            self.gone.insert((slot, key));
         }
+    }
+
+    /// A doorbell of no ring does nothing; of one that there never was, it is wrong.
+    fn of_none(&self, slot: u16, key: usize) -> Result<Option<Call>, &'static str> {
+        if self.gone.contains(&(slot, key)) { Ok(None) } else { Err("doorbell of a ring that there is not") }
     }
 
     /// Slots that rings have had (P4).
@@ -297,8 +312,9 @@ impl Plane {
             2 => 2,
             _ => return Err("doorbell with a key that there is not"),
         };
-        let ring =
-            self.bells.slots.get(slot).and_then(|slot| slot[key]).ok_or("doorbell of a ring that there is not")?;
+        let Some(ring) = self.bells.slots.get(slot).and_then(|slot| slot[key]) else {
+            return self.bells.of_none(slot as u16, key);
+        };
         let (index, off, valid) = (value & 0xff_ffff, value >> 27 & 1 == 1, value >> 26 & 1 == 1);
         let call = match key {
             0 => Call { rank: TX_RANK, ring, index: Some(index), arm: None },
@@ -317,7 +333,9 @@ impl Plane {
         }
         let (ring, index) = ((value >> 32 & 0xf_ffff) as u32, (value & 0xff_ffff) as u32);
         let ring = u16::try_from(ring).map_err(|_| "doorbell of a ring that there is not")?;
-        let role = self.rings.get(ring).map(|ring| &ring.role).ok_or("doorbell of a ring that there is not")?;
+        let Some(role) = self.rings.get(ring).map(|ring| &ring.role) else {
+            return self.bells.of_none(ring, P5_ID);
+        };
         let (rank, arm) = match (value >> 60, role) {
             (0, Role::Transmit(_)) => (TX_RANK, None),
             (2, Role::Receive(_)) => (self.rx_rank(ring), None),

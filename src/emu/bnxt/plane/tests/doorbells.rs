@@ -194,3 +194,15 @@ fn a_dropped_doorbell_is_told() {
     bench.push(&mut tx, &[]);
     assert_eq!(bench.plane.tx_ring(tx.id).unwrap().producer, 2);
 }
+
+#[test]
+fn a_doorbell_of_a_ring_that_was_freed_does_nothing() {
+    for chip in [Chip::P4, Chip::P5] {
+        let mut bench = Bench::new(chip, "");
+        let set = bench.start();
+        bench.plane.free_ring(&mut bench.board, RingKind::Transmit, set.tx.id).unwrap();
+        bench.bell(set.tx, SQ, 1);
+        bench.run(MICROSECOND);
+        bench.assert_clean();
+    }
+}
