@@ -3,13 +3,15 @@
 //!
 //! ```text
 //!   up                         nothing is changed
-//!   down, it may negotiate     all speeds that it can, from anew
+//!   down, it may negotiate     all speeds that it can; then, as the other end may
+//!                              not negotiate, one after the other; then from anew
 //!   down, it may not           one speed after the other, the fastest first
 //! ```
 //!
-//! A port can be left down by whoever had it before, and stays so through resets. A
-//! PHY that is not ready yet refuses, and is asked again each second; a setting that
-//! was taken is given five. What a partition or another host decides is only looked at.
+//! A port can be left down by whoever had it before, and stays so through resets; it
+//! can be left turning frames round, too. A PHY that is not ready yet refuses, and is
+//! asked again each second. A setting that was taken is given time: training takes
+//! seconds, and begins anew with each setting, so the same one is not sent again. What a partition or another host decides is only looked at.
 
 use super::cmd::{port_mac_cfg, port_phy_cfg, port_phy_qcaps, port_phy_qcfg};
 use super::hw::Hw;
@@ -21,8 +23,12 @@ use std::time::{Duration, Instant};
 /// Pause before a PHY that refused is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a setting that was taken has for a link.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Refusals of one setting before the next is tried.
+const REFUSALS: u32 = 5;
+
+/// How long a setting that was taken has for a link, and a link that was lost to
+/// come back.
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// Units of speeds.
 const MEGABITS: u64 = 100;
@@ -62,6 +68,8 @@ struct Ability {
     /// Speeds that can be set.
     force: u64,
     force_pam4: u64,
+    /// Twisted pair, which has no speed without negotiation.
+    twisted: bool,
     /// Another function's setting may be changed.
     shared: bool,
 }
@@ -81,12 +89,24 @@ pub struct Watch {
     shared: bool,
     loopback: Option<Loopback>,
     ability: Ability,
-    /// When the PHY was told last, and whether it took it.
-    told: Option<(Instant, bool)>,
-    /// Settings that were tried.
+    told: Option<Told>,
+    /// Settings that were given up.
     tries: usize,
+    /// How often the present one was refused.
+    refusals: u32,
     /// A module that the firmware does not accept was already spoken of.
     unfit: bool,
+}
+
+/// What the PHY was told last, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    /// When that was, or the link was last seen up.
+    when: Instant,
+    /// The setting, if it was taken.
+    taken: Option<Setting>,
+    /// There is something to wait for.
+    settles: bool,
 }
 
 /// Where frames are turned round.
@@ -98,15 +118,18 @@ enum Loopback {
 
 impl Ability {
     /// From the firmware's answer; `supported`: all speeds, as PORT_PHY_QCFG says.
-    fn of(caps: Option<&Reply>, supported: u64, tells_off: bool) -> Ability {
+    fn of(caps: Option<&Reply>, supported: u64, twisted: bool, tells_off: bool) -> Ability {
         use port_phy_qcaps::output;
         const SHARED: u64 = 1 << 3;
-        let Some(caps) = caps else { return Ability { auto: supported, force: supported, ..Ability::default() } };
+        let Some(caps) = caps else {
+            return Ability { auto: supported, force: supported, twisted, ..Ability::default() };
+        };
         let mut ability = Ability {
             auto: caps.get(output::AUTO_SPEEDS),
             auto_pam4: caps.get(output::PAM4_AUTO_SPEEDS),
             force: caps.get(output::FORCE_SPEEDS),
             force_pam4: caps.get(output::PAM4_FORCE_SPEEDS),
+            twisted,
             shared: caps.get(output::FLAGS) & SHARED != 0,
         };
         if ability.force | ability.force_pam4 == 0 && !tells_off {
@@ -117,11 +140,11 @@ impl Ability {
 
     /// What is tried the `n`th time; nothing if the port has no speed now.
     fn setting(&self, n: usize) -> Option<Setting> {
-        if self.auto | self.auto_pam4 != 0 {
-            return Some(Setting::Auto(self.auto, self.auto_pam4));
-        }
+        let negotiates = self.auto | self.auto_pam4 != 0;
+        let auto = negotiates.then_some(Setting::Auto(self.auto, self.auto_pam4));
         let of = |mask: u64, pam4: bool| speeds(mask, pam4).into_iter().map(move |speed| Setting::Force(speed, pam4));
-        let all: Vec<_> = of(self.force_pam4, true).chain(of(self.force, false)).collect();
+        let forced = of(self.force_pam4, true).chain(of(self.force, false)).filter(|_| !(negotiates && self.twisted));
+        let all: Vec<_> = auto.into_iter().chain(forced).collect();
         all.get(n % all.len().max(1)).copied()
     }
 }
@@ -164,13 +187,23 @@ impl Watch {
     /// Brings the link up if it is down, on its own time; `shared`: the port is also
     /// another's; `loopback`: to itself.
     pub fn start(hw: &Hw, shared: bool, loopback: bool) -> Result<Watch> {
-        let mut watch =
-            Watch { shared, loopback: None, ability: Ability::default(), told: None, tries: 0, unfit: false };
-        let state = ask(hw)?;
+        let mut watch = Watch {
+            shared,
+            loopback: None,
+            ability: Ability::default(),
+            told: None,
+            tries: 0,
+            refusals: 0,
+            unfit: false,
+        };
+        let mut state = ask(hw)?;
         watch.learn(hw, &state)?;
         if loopback {
             watch.loopback = Some(turn_round(hw, &watch.ability)?);
         } else {
+            if !shared && straighten(hw, &state)? {
+                state = ask(hw)?;
+            }
             watch.bring_up(hw, &state)?;
         }
         Ok(watch)
@@ -178,11 +211,17 @@ impl Watch {
 
     /// Asks what the PHY can do.
     fn learn(&mut self, hw: &Hw, state: &Reply) -> Result<()> {
+        const TWISTED: u64 = 1;
         let request =
             Request::new(port_phy_qcaps::COMMAND).with(port_phy_qcaps::input::PORT_ID, u64::from(hw.caps.port));
         let caps = hw.ask_optional(request)?;
         let supported = state.get(port_phy_qcfg::output::SUPPORT_SPEEDS);
-        self.ability = Ability::of(caps.as_ref(), supported, hw.speaks(TELLS_OFF));
+        let twisted = state.get(port_phy_qcfg::output::MEDIA_TYPE) == TWISTED;
+        let ability = Ability::of(caps.as_ref(), supported, twisted, hw.speaks(TELLS_OFF));
+        // Another module: what was tried with the one before says nothing.
+        if std::mem::replace(&mut self.ability, ability) != ability {
+            (self.told, self.tries, self.refusals) = (None, 0, 0);
+        }
         Ok(())
     }
 
@@ -201,7 +240,9 @@ impl Watch {
         if self.loopback.is_some() {
             return Ok(Link { up: true, speed });
         }
-        if !up {
+        if up {
+            self.seen_up();
+        } else {
             self.bring_up(hw, &state)?;
             self.module(hw, state.get(output::MODULE_STATUS))?;
         }
@@ -210,24 +251,45 @@ impl Watch {
 
     /// Tells the PHY what is wanted, if it is time to.
     fn bring_up(&mut self, hw: &Hw, state: &Reply) -> Result<()> {
-        let wait = match self.told {
-            Some((when, taken)) => when + if taken { SETTLE } else { AGAIN },
-            None => Instant::now(),
-        };
-        if is_up(state) || self.shared && !self.ability.shared || Instant::now() < wait {
+        /// Nothing is plugged in.
+        const NO_MODULE: u64 = 4;
+        if is_up(state) {
+            self.seen_up();
+            return Ok(());
+        }
+        let now = Instant::now();
+        let wait = self.told.map_or(now, |told| told.when + if told.settles { SETTLE } else { AGAIN });
+        if self.shared && !self.ability.shared || now < wait {
             return Ok(());
         }
         if self.told.is_some() {
             self.learn(hw, state)?;
         }
-        let taken = match self.ability.setting(self.tries) {
+        let bare = state.get(port_phy_qcfg::output::MODULE_STATUS) == NO_MODULE;
+        let before = self.told.and_then(|told| told.taken);
+        // What was taken stays while there is nothing to be better with.
+        self.tries += usize::from(before.is_some() && !bare);
+        let setting = self.ability.setting(self.tries);
+        let taken = match setting {
+            Some(setting) if before == Some(setting) => true,
             // Its refusal is no reason not to open: it may be ready later.
             Some(setting) => hw.ask_optional(setting.request(hw))?.is_some(),
             None => false,
         };
-        self.tries += usize::from(taken);
-        self.told = Some((Instant::now(), taken));
+        self.refusals = if taken { 0 } else { self.refusals + 1 };
+        if self.refusals == REFUSALS {
+            (self.tries, self.refusals) = (self.tries + 1, 0);
+        }
+        self.told = Some(Told { when: now, taken: setting.filter(|_| taken), settles: taken });
         Ok(())
+    }
+
+    /// The link is up: should it be lost, the setting that it came with is the one to
+    /// wait for.
+    fn seen_up(&mut self) {
+        let taken = self.told.and_then(|told| told.taken);
+        self.told = Some(Told { when: Instant::now(), taken, settles: true });
+        self.refusals = 0;
     }
 
     /// Speaks once of a module that will give no link.
@@ -287,6 +349,18 @@ fn phy_loopback(port: u64, mode: u64) -> Request {
         .with(port_phy_cfg::input::LPBK, mode)
 }
 
+/// Ends what a driver that was killed may have left: frames that are turned round,
+/// in the MAC, which does not tell, or in the PHY; whether it was the PHY.
+fn straighten(hw: &Hw, state: &Reply) -> Result<bool> {
+    let port = u64::from(hw.caps.port);
+    hw.ask_optional(mac_loopback(port, 0))?;
+    let turns = state.get(port_phy_qcfg::output::LPBK) != 0;
+    if turns {
+        hw.ask_optional(phy_loopback(port, 0))?;
+    }
+    Ok(turns)
+}
+
 /// Has what is sent received: in the MAC, or, where that will not, in the PHY, which
 /// must not negotiate then.
 fn turn_round(hw: &Hw, ability: &Ability) -> Result<Loopback> {
@@ -320,16 +394,21 @@ mod tests {
 
     #[test]
     fn what_can_be_negotiated_is_and_else_one_speed_after_the_other_is_tried() {
-        let of = |auto, force, pam4| Ability::of(Some(&caps(auto, force, pam4)), 0x140, true);
-        assert_eq!(of(0x140, 0x140, 0).setting(3), Some(Setting::Auto(0x140, 0)));
+        let of = |auto, force, pam4| Ability::of(Some(&caps(auto, force, pam4)), 0x140, false, true);
+        let both = of(0x140, 0x140, 0);
+        let auto = Some(Setting::Auto(0x140, 0));
+        let forced = [250, 100].map(|speed| Some(Setting::Force(speed, false)));
+        assert_eq!([0, 1, 2, 3].map(|n| both.setting(n)), [auto, forced[0], forced[1], auto]);
+        let twisted = Ability { twisted: true, ..both };
+        assert_eq!([0, 1].map(|n| twisted.setting(n)), [auto, auto]);
         let fixed = of(0, 0x140, 0);
         let tried: Vec<_> = (0..3).map(|n| fixed.setting(n)).collect();
         let force = |speed, pam4| Some(Setting::Force(speed, pam4));
         assert_eq!(tried, [force(250, false), force(100, false), force(250, false)]);
         assert_eq!(of(0, 0x40, 0x4).setting(0), force(2000, true));
         assert_eq!(of(0, 0, 0).setting(0), None, "no module");
-        let old = Ability::of(Some(&caps(0, 0, 0)), 0x40, false);
+        let old = Ability::of(Some(&caps(0, 0, 0)), 0x40, false, false);
         assert_eq!(old.setting(0), force(100, false), "old firmware does not say");
-        assert_eq!(Ability::of(None, 0x40, true).setting(0), Some(Setting::Auto(0x40, 0)));
+        assert_eq!(Ability::of(None, 0x40, false, true).setting(0), Some(Setting::Auto(0x40, 0)));
     }
 }
