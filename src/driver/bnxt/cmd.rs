@@ -161,11 +161,6 @@ commands! {
         }
         out 0x10 {}
 
-    /// How they are spread, as the firmware sees it.
-    vnic_rss_qcfg VNIC_RSS_QCFG 0x47
-        in 0x18 { RSS_CTX_IDX 0x10/2  VNIC_ID 0x12/2 }
-        out 0x40 { HASH_TYPE 0x08/4  HASH_KEY 0x10/40 }
-
     /// How frames are placed in buffers.
     vnic_plcmodes_cfg VNIC_PLCMODES_CFG 0x48
         in 0x28 { FLAGS 0x10/4  ENABLES 0x14/4  VNIC_ID 0x18/4  JUMBO_THRESH 0x1c/2 }
