@@ -51,6 +51,7 @@ pub struct RxQueue {
     longest: u32,
     /// The card stamps every frame.
     clock: Option<Clock>,
+    port_counts: bool,
     generation: Generation,
     restart: Restart<RxBells>,
     /// It could not be set up again.
@@ -93,6 +94,7 @@ impl RxQueue {
             stock: parts.stock,
             longest: parts.max_frame + TAGS,
             clock: parts.clock,
+            port_counts: parts.port_counts,
             generation: parts.generation,
             restart: parts.restart,
             dead: false,
@@ -206,7 +208,12 @@ impl RxQueue {
         let lengths = &left.lengths[..=count as usize];
         let broken = high[1] & (rx::NO_BUFFER | rx::CRC) != 0;
         if broken || !self.fits(lengths) {
-            self.stock.count(if broken { Anomaly::FrameError } else { Anomaly::BadLength });
+            match (broken, high[1] & rx::NO_BUFFER != 0) {
+                // The wire's doing, and in the port's counters already.
+                (true, false) if self.port_counts => {}
+                (true, _) => self.stock.count(Anomaly::FrameError),
+                (false, _) => self.stock.count(Anomaly::BadLength),
+            }
             self.completions.take(2 + count);
             self.feed.skip(pool);
             (0..count).for_each(|_| self.more.iter_mut().for_each(|more| more.skip(pool)));
