@@ -11,7 +11,8 @@
 //! A port can be left down by whoever had it before, and stays so through resets; it
 //! can be left turning frames round, too. A PHY that is not ready yet refuses, and is
 //! asked again each second. A setting that was taken is given time: training takes
-//! seconds, and begins anew with each setting, so the same one is not sent again. What a partition or another host decides is only looked at.
+//! seconds, and begins anew with each setting, so the same one is not sent again. What
+//! a partition or another host decides is only looked at.
 
 use super::cmd::{port_mac_cfg, port_phy_cfg, port_phy_qcaps, port_phy_qcfg};
 use super::hw::Hw;
