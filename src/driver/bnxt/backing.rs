@@ -36,6 +36,9 @@ const FAST_RINGS: usize = 9;
 /// Rings that the oldest form of the request has places for.
 const OLD_FAST_RINGS: usize = 8;
 
+/// Most memory that is given. Cards want some megabytes.
+const MOST: usize = 256 << 20;
+
 /// Bytes of a request with places for all.
 const LONG_REQUEST: usize = 0x110;
 
@@ -107,7 +110,12 @@ impl Wants {
             0 => usize::from(queues),
             count => count,
         };
-        let slow = tqm(vnics + each + least, least);
+        // Those that old requests have no places for are counted apart.
+        let fast = match fast.min(OLD_FAST_RINGS) {
+            OLD_FAST_RINGS => OLD_FAST_RINGS + get(output::TQM_FP_RINGS_COUNT_EXT) as usize,
+            few => few,
+        };
+        let slow = tqm(least.saturating_add(vnics + each), least);
         Wants {
             qp: shape(0, qp1 + l2, output::QP_ENTRY_SIZE, output::QP_INIT_OFFSET),
             srq: shape(1, get(output::SRQ_MAX_L2_ENTRIES), output::SRQ_ENTRY_SIZE, output::SRQ_INIT_OFFSET),
@@ -121,6 +129,18 @@ impl Wants {
             stat: shape(4, get(output::STAT_MAX_ENTRIES), output::STAT_ENTRY_SIZE, output::STAT_INIT_OFFSET),
             tqm: std::iter::once(slow).chain((0..fast.min(rings)).map(|_| tqm(each, least))).collect(),
         }
+    }
+
+    /// All of them, in the order of their pages.
+    fn named(&self) -> impl Iterator<Item = (&'static str, Shape)> {
+        let first = [
+            ("queue pairs", self.qp),
+            ("shared receive queues", self.srq),
+            ("completion queues", self.cq),
+            ("VNICs", self.vnic),
+            ("statistics", self.stat),
+        ];
+        first.into_iter().chain(self.tqm.iter().map(|&shape| ("the traffic manager", shape)))
     }
 }
 
@@ -183,7 +203,11 @@ impl Pages {
         };
         match shape.fill {
             Fill::Zero | Fill::All(0) | Fill::At(_, 0) => {}
-            Fill::All(value) => (0..self.data * PAGE).for_each(|at| set(at, value)),
+            Fill::All(value) => {
+                let word = u64::from_le_bytes([value; 8]);
+                let data = Region::new(arena, self.data_at(0) * PAGE, self.data * PAGE);
+                data.words64().iter().for_each(|to| to.store(word, Ordering::Relaxed));
+            }
             Fill::At(offset, value) => {
                 let entries = 0..shape.entries as usize;
                 entries.for_each(|n| set(n * usize::from(shape.size) + offset, value));
@@ -196,7 +220,7 @@ impl Pages {
 /// each reset, which takes it away.
 ///
 /// # Errors
-/// [`Kind::Device`] if it wants more than can be told of.
+/// [`Kind::Device`] if it wants more than can be told of, or than is given.
 pub fn give(function: &dyn Function, hw: &Hw, queues: u8) -> Result<()> {
     if hw.generation != Generation::P5 {
         return Ok(());
@@ -207,15 +231,11 @@ pub fn give(function: &dyn Function, hw: &Hw, queues: u8) -> Result<()> {
     let wants = Wants::of(&reply, queues, rings);
     let mut kinds = Vec::new();
     let mut end = 0;
-    for shape in [wants.qp, wants.srq, wants.cq, wants.vnic, wants.stat].into_iter().chain(wants.tqm.iter().copied()) {
-        let pages = Pages::of(shape, end).map_err(|bytes| {
-            hw.error(
-                Kind::Device,
-                format!(
-                    "its firmware wants {bytes} bytes of memory for one kind of context, more than it can be told of"
-                ),
-            )
-        })?;
+    for (name, shape) in wants.named() {
+        let pages = match Pages::of(shape, end) {
+            Ok(pages) if pages.is_none_or(|pages| pages.end() <= MOST / PAGE) => pages,
+            _ => return Err(hw.error(Kind::Device, too_much(name, shape))),
+        };
         end = pages.map_or(end, |pages| pages.end());
         kinds.push((shape, pages));
     }
@@ -230,6 +250,16 @@ pub fn give(function: &dyn Function, hw: &Hw, queues: u8) -> Result<()> {
         }
     }
     hw.ask(request(&wants, &reply, &kinds, |page| arena.iova(page * PAGE))).map(drop)
+}
+
+/// Why a chip does not get what it wants.
+fn too_much(name: &str, shape: Shape) -> String {
+    format!(
+        "its firmware wants {} entries of {} bytes each in memory for {name}, and all that it wants is more than {} MiB; update the firmware",
+        shape.entries,
+        shape.size,
+        MOST >> 20
+    )
 }
 
 /// The request that tells of `kinds`, whose pages are at addresses.
@@ -333,8 +363,7 @@ mod tests {
 
     fn kinds(wants: &Wants) -> Vec<(Shape, Option<Pages>)> {
         let mut end = 0;
-        let shapes = [wants.qp, wants.srq, wants.cq, wants.vnic, wants.stat].into_iter();
-        let all = shapes.chain(wants.tqm.iter().copied()).map(|shape| {
+        let all = wants.named().map(|(_, shape)| {
             let pages = Pages::of(shape, end).unwrap();
             end = pages.map_or(end, |pages| pages.end());
             (shape, pages)
@@ -355,15 +384,23 @@ mod tests {
         assert_eq!(capped.tqm[1].entries, 96, "at most, and a multiple");
         let none = Wants::of(&answer(&[(qcaps::output::TQM_ENTRIES_MULTIPLE, 0)]), 1, FAST_RINGS);
         assert_eq!(none.tqm[1].entries, 260);
+        let (least, most) = (qcaps::output::TQM_MIN_ENTRIES_PER_RING, qcaps::output::TQM_MAX_ENTRIES_PER_RING);
+        let absurd = Wants::of(&answer(&[(least, u64::from(u32::MAX)), (most, 0)]), 1, FAST_RINGS);
+        assert_eq!(absurd.tqm[0].entries, u32::MAX, "refused later, and no panic");
     }
 
     #[test]
     fn a_kind_without_size_is_left_out_and_nine_rings_have_places() {
         use qcaps::output;
-        for (count, rings, expected) in
-            [(8, FAST_RINGS, 0x3fe0), (9, FAST_RINGS, 0x1_3fe0), (9, OLD_FAST_RINGS, 0x3fe0)]
-        {
-            let reply = answer(&[(output::SRQ_ENTRY_SIZE, 0), (output::TQM_FP_RINGS_COUNT, count)]);
+        for (count, more, rings, expected) in [
+            (8, 0, FAST_RINGS, 0x3fe0),
+            (9, 0, FAST_RINGS, 0x3fe0),
+            (8, 1, FAST_RINGS, 0x1_3fe0),
+            (8, 5, FAST_RINGS, 0x1_3fe0),
+            (8, 1, OLD_FAST_RINGS, 0x3fe0),
+        ] {
+            let counts = [(output::TQM_FP_RINGS_COUNT, count), (output::TQM_FP_RINGS_COUNT_EXT, more)];
+            let reply = answer(&[&[(output::SRQ_ENTRY_SIZE, 0)], &counts[..]].concat());
             let wants = Wants::of(&reply, 1, rings);
             let kinds = kinds(&wants);
             let request = request(&wants, &reply, &kinds, |page| 0x1000_0000 + (page * PAGE) as u64);

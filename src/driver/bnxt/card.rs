@@ -156,10 +156,11 @@ impl Card {
             long: lengths.rx.aggregation > 0,
         };
         let shared = self.start(&config, base, &plan, &mut memory, lengths, handling)?;
+        let contexts = shared.lock().common.stats.clone();
+        self.counters = Some(stats::Counters::start(&hw, &contexts, memory.port_stats, configured.shared)?);
         let queues = self.queues(&config, &shared)?;
         let filters = self.filters.insert(Filters::new(steering, memory.groups.clone()));
         let port = shared.lock();
-        self.counters = Some(stats::Counters::start(&hw, &port.common.stats, memory.port_stats)?);
         filters.start(&hw, &port.delivery, mac, config.promiscuous)?;
         Ok(queues)
     }
@@ -217,6 +218,7 @@ impl Card {
             self.interrupts = Some(Interrupts::new(&self.function, config.rx_queues, 0, MAX_QUEUES)?);
         }
         let clock = self.clock.as_ref().map(|clock| clock.clock.clone());
+        let port_counts = self.counters.as_ref().is_some_and(stats::Counters::has_port);
         let port = shared.lock();
         let mut rx = Vec::new();
         for (n, rings) in port.rx.iter().enumerate() {
@@ -232,6 +234,7 @@ impl Card {
                 stock: Stock::new(&self.function, interrupt),
                 max_frame: u32::from(config.max_frame),
                 clock: clock.clone(),
+                port_counts,
                 restart: shared.restart_rx(hw, n),
             };
             rx.push(RxQueue::new(parts).into());

@@ -161,11 +161,6 @@ commands! {
         }
         out 0x10 {}
 
-    /// How they are spread, as the firmware sees it.
-    vnic_rss_qcfg VNIC_RSS_QCFG 0x47
-        in 0x18 { RSS_CTX_IDX 0x10/2  VNIC_ID 0x12/2 }
-        out 0x40 { HASH_TYPE 0x08/4  HASH_KEY 0x10/40 }
-
     /// How frames are placed in buffers.
     vnic_plcmodes_cfg VNIC_PLCMODES_CFG 0x48
         in 0x28 { FLAGS 0x10/4  ENABLES 0x14/4  VNIC_ID 0x18/4  JUMBO_THRESH 0x1c/2 }
@@ -303,7 +298,7 @@ commands! {
             TQM_ENTRY_SIZE 0x2e/2  TQM_MIN_ENTRIES_PER_RING 0x30/4  TQM_MAX_ENTRIES_PER_RING 0x34/4
             TQM_ENTRIES_MULTIPLE 0x46/1  CTX_KIND_INITIALIZER 0x47/1  CTX_INIT_MASK 0x48/2
             QP_INIT_OFFSET 0x4a/1  SRQ_INIT_OFFSET 0x4b/1  CQ_INIT_OFFSET 0x4c/1  VNIC_INIT_OFFSET 0x4d/1
-            TQM_FP_RINGS_COUNT 0x4e/1  STAT_INIT_OFFSET 0x4f/1
+            TQM_FP_RINGS_COUNT 0x4e/1  STAT_INIT_OFFSET 0x4f/1  TQM_FP_RINGS_COUNT_EXT 0x51/1
         }
 
     /// Gives it that memory.

@@ -13,7 +13,7 @@
 use super::Generation;
 use super::cmd::{
     vnic_alloc, vnic_cfg, vnic_free, vnic_plcmodes_cfg, vnic_rss_cfg, vnic_rss_cos_lb_ctx_alloc,
-    vnic_rss_cos_lb_ctx_free, vnic_rss_qcfg, vnic_tpa_cfg,
+    vnic_rss_cos_lb_ctx_free, vnic_tpa_cfg,
 };
 use super::codes::NONE;
 use super::hw::Hw;
@@ -21,7 +21,7 @@ use super::rings::RxRings;
 use crate::dma::{BUFFER_SIZE, Region};
 use crate::driver::config::Rss;
 use crate::driver::mailbox::Request;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use std::sync::atomic::Ordering;
 
 /// Bytes of a table of rings, on either generation.
@@ -100,7 +100,7 @@ impl Delivery {
                 self.settle(hw, place)?;
             }
         }
-        self.read_back(hw)
+        Ok(())
     }
 
     /// Lets no frame in that could be for queue `n`, whose rings are about to be freed:
@@ -224,21 +224,6 @@ impl Delivery {
             .with(input::KEY_ADDR, spread.key.iova())
             .with(input::RSS_CTX_IDX, u64::from(spread.context));
         hw.ask(request).map(drop)
-    }
-
-    /// Makes sure that frames are spread: which of the kinds it can tell apart, the
-    /// card decides, but not that it tells none.
-    fn read_back(&self, hw: &Hw) -> Result<()> {
-        let (Some(spread), Some(place)) = (&self.spread, self.default) else { return Ok(()) };
-        let request = Request::new(vnic_rss_qcfg::COMMAND)
-            .with(vnic_rss_qcfg::input::RSS_CTX_IDX, u64::from(spread.context))
-            .with(vnic_rss_qcfg::input::VNIC_ID, u64::from(place));
-        match hw.ask_optional(request)? {
-            Some(reply) if reply.get(vnic_rss_qcfg::output::HASH_TYPE) == 0 => Err(
-                hw.error(Kind::Unsupported, "its firmware spreads no kind of frame over queues; use one receive queue")
-            ),
-            _ => Ok(()),
-        }
     }
 
     /// Changes the redirection table.

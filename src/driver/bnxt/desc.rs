@@ -13,7 +13,7 @@
 //!
 //! Of what the card returns unchanged (`opaque`) we make the free-running
 //! position of the descriptor, or of the end of a frame that is sent: 32 bits
-//! that no other descriptor of the last four thousand million has, so a
+//! that no other of the last 2^32 descriptors has, so a
 //! completion of an earlier round is not taken for one of this.
 
 use crate::dma::{L4, Offload};

@@ -9,15 +9,12 @@
 //! names; others are passed over.
 
 use super::bell::AckBell;
+use super::cq::Completions;
+use super::desc::kind;
 use crate::dma::Region;
-use crate::driver::ring::Ring;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries of the ring.
 pub const ENTRIES: u32 = 256;
-
-/// Kind of an entry that is an event.
-const EVENT: u64 = 0x2e;
 
 /// Events by number.
 mod event {
@@ -58,42 +55,26 @@ pub struct News {
 }
 
 /// The ring of events.
-pub struct Watch {
-    ring: Ring<[AtomicU64; 2]>,
-    bell: AckBell,
-    /// Position that is read next. Runs freely.
-    next: u32,
-}
+pub struct Watch(Completions);
 
 impl Watch {
     /// Of a ring that the card has.
     pub fn new(region: Region, bell: AckBell) -> Watch {
-        // The first index tells the card that there is a reader.
-        bell.ack(0);
-        Watch { ring: Ring::new(region, ENTRIES), bell, next: 0 }
+        Watch(Completions::new(region, 0, bell))
     }
 
     /// Reads all that has come, and gives the entries back.
     pub fn read(&mut self) -> News {
-        let before = self.next;
         let mut news = News::default();
         // One round at most: a ring that never ends is none.
         for _ in 0..ENTRIES {
-            let entry = self.ring.at(self.next);
-            let second = entry[1].load(Ordering::Acquire);
-            // Valid is 1 on the first lap, and changes with each.
-            if second & 1 != u64::from(self.next & ENTRIES == 0) {
-                break;
-            }
-            let first = entry[0].load(Ordering::Relaxed);
-            if first & 0x3f == EVENT {
+            let Some([first, second]) = self.0.peek(0) else { break };
+            if first & kind::MASK == kind::EVENT {
                 news.take(first >> 16 & 0xffff, (second >> 32) as u32);
             }
-            self.next = self.next.wrapping_add(1);
+            self.0.take(1);
         }
-        if self.next != before {
-            self.bell.ack(self.next % ENTRIES);
-        }
+        self.0.ack();
         news
     }
 }
@@ -125,6 +106,7 @@ mod tests {
     use super::*;
     use crate::dma::{Addressing, Arena};
     use crate::pci::{Doorbell, Page};
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn events_are_read_once_in_each_lap() {

@@ -11,7 +11,7 @@ use super::hw::Hw;
 use crate::dma::{L4, Region};
 use crate::driver::mailbox::Request;
 use crate::driver::ops::FlowRule;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -88,36 +88,48 @@ impl Filters {
     pub fn start(&mut self, hw: &Hw, delivery: &Delivery, mac: MacAddr, promiscuous: bool) -> Result<()> {
         self.own = Some((mac, insert(hw, delivery, mac)?));
         self.promiscuous = promiscuous;
-        if !self.apply(hw, delivery)? {
+        let mut refusal = self.apply(hw, delivery)?;
+        if refusal.is_some() && promiscuous {
             // A partition that may not sees what is sent to it all the same.
             self.promiscuous = false;
-            self.apply(hw, delivery)?;
+            refusal = self.apply(hw, delivery)?;
         }
-        Ok(())
+        refusal.map_or(Ok(()), |code| Err(refused(hw, code)))
     }
 
     /// Any address, or only those asked for.
     pub fn set_promiscuous(&mut self, hw: &Hw, delivery: &Delivery, on: bool) -> Result<()> {
         let before = std::mem::replace(&mut self.promiscuous, on);
-        if self.apply(hw, delivery)? {
-            return Ok(());
-        }
+        let error = match self.apply(hw, delivery) {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) if on => hw.error(
+                Kind::Permission,
+                "its firmware lets this function receive no frames for other addresses; use the card's physical function, or leave promiscuous mode off",
+            ),
+            Ok(Some(code)) => refused(hw, code),
+            Err(error) => error,
+        };
+        // A card that refuses leaves everything as it was.
         self.promiscuous = before;
-        Err(hw.error(
-            Kind::Permission,
-            "its firmware lets this function receive no frames for other addresses; use the card's physical function, or leave promiscuous mode off",
-        ))
+        Err(error)
     }
 
     /// These groups; more than can be named are received with all others.
     pub fn set_multicast(&mut self, hw: &Hw, delivery: &Delivery, groups: &[MacAddr]) -> Result<()> {
         // Broadcast is always in.
-        self.groups = groups.iter().copied().filter(|group| group.0 != [0xff; 6]).collect();
-        self.apply(hw, delivery).map(drop)
+        let groups = groups.iter().copied().filter(|group| group.0 != [0xff; 6]).collect();
+        let before = std::mem::replace(&mut self.groups, groups);
+        let error = match self.apply(hw, delivery) {
+            Ok(None) => return Ok(()),
+            Ok(Some(code)) => refused(hw, code),
+            Err(error) => error,
+        };
+        self.groups = before;
+        Err(error)
     }
 
-    /// Tells the card; false if it may not receive everything.
-    fn apply(&self, hw: &Hw, delivery: &Delivery) -> Result<bool> {
+    /// Tells the card; its code if it refuses.
+    fn apply(&self, hw: &Hw, delivery: &Delivery) -> Result<Option<u32>> {
         use cfa_l2_set_rx_mask::input;
         let request = |mask: u64| {
             let everything = if self.promiscuous { mask::PROMISCUOUS } else { 0 };
@@ -126,7 +138,7 @@ impl Filters {
                 .with(input::MASK, mask | mask::BROADCAST | everything)
         };
         let all = request(mask::ALL_GROUPS);
-        let mut outcome = match self.groups.len() {
+        let outcome = match self.groups.len() {
             0 => hw.try_ask(&request(0))?,
             named @ 1..=MAX_GROUPS => {
                 for (to, from) in self.table.bytes().iter().zip(self.groups.iter().flat_map(|group| group.0)) {
@@ -143,11 +155,7 @@ impl Filters {
             }
             _ => hw.try_ask(&all)?,
         };
-        match outcome.as_mut() {
-            Ok(_) => Ok(true),
-            Err(_) if self.promiscuous => Ok(false),
-            Err(code) => Err(hw.refused(&all, *code)),
-        }
+        Ok(outcome.err())
     }
 
     /// Another address of our own.
@@ -175,12 +183,14 @@ impl Filters {
 
     /// Inserts all flows anew, as what they lead to has changed.
     pub fn renew(&mut self, hw: &Hw, delivery: &Delivery) -> Result<()> {
+        let mut outcome = Ok(());
         for slot in 0..self.rules.len() {
             if let Some((rule, _)) = self.rules[slot] {
-                self.steer(hw, delivery, slot, &rule)?;
+                // One that is refused takes no other with it.
+                outcome = outcome.and(self.steer(hw, delivery, slot, &rule));
             }
         }
-        Ok(())
+        outcome
     }
 
     fn insert_flow(&self, hw: &Hw, delivery: &Delivery, rule: &FlowRule) -> Result<u64> {
@@ -235,6 +245,11 @@ impl Filters {
     }
 }
 
+/// What the refusal to receive such frames means.
+fn refused(hw: &Hw, code: u32) -> Error {
+    hw.refused(&Request::new(cfa_l2_set_rx_mask::COMMAND), code)
+}
+
 /// Delivers frames for `mac` to the default place.
 fn insert(hw: &Hw, delivery: &Delivery, mac: MacAddr) -> Result<u64> {
     use cfa_l2_filter_alloc::{input, output};
@@ -270,8 +285,8 @@ fn forget(hw: &Hw, filter: u64) -> Result<()> {
     hw.ask_optional(request).map(drop)
 }
 
-/// The filter that a rule is, yet without destination, and the fields that it says.
-/// What is in network order on the wire is here too.
+/// The filter that a rule is, still without a destination, and the fields that it sets.
+/// What is in network order on the wire is in network order here.
 fn flow(rule: &FlowRule, address_filter: u64) -> (u64, Request) {
     use cfa_ntuple_filter_alloc::input;
     const L2_FILTER: u64 = 1 << 0;

@@ -1,5 +1,8 @@
 //! The firmware: finding it awake, having it forget what was before, learning what
 //! the function can, and signing on and off.
+//!
+//! The port's queues are asked for before memory is given: the question has the
+//! firmware map them, relative to the memory that follows.
 
 use super::Generation;
 use super::cmd::{
@@ -105,20 +108,24 @@ pub fn reset(hw: &Hw) -> Result<()> {
     hw.ask(Request::new(func_reset::COMMAND)).map(drop)
 }
 
+/// A count of zero is one that is not told, which is no limit.
+fn told(count: u16) -> u16 {
+    if count == 0 { u16::MAX } else { count }
+}
+
 /// Learns what the function is and can have.
 pub fn capabilities(hw: &mut Hw) -> Result<()> {
     use func_qcaps::output;
     let reply = hw.ask(Request::new(func_qcaps::COMMAND).with(func_qcaps::input::FID, SELF))?;
-    let count = |field| reply.get(field) as u16;
+    let count = |field| reply.get(field).min(u64::from(u16::MAX)) as u16;
     let mut mac = [0; 6];
     mac.copy_from_slice(reply.bytes(output::MAC_ADDRESS));
     let tx = count(output::MAX_TX_RINGS);
-    // Counts that are not told are no limit; groups go with transmit rings then.
+    // Groups that are not told go with transmit rings.
     let groups = match reply.get(output::MAX_HW_RING_GRPS) {
         0 => tx,
-        groups => groups.min(u64::from(u16::MAX)) as u16,
+        _ => count(output::MAX_HW_RING_GRPS),
     };
-    let told = |count: u16| if count == 0 { u16::MAX } else { count };
     hw.caps = Capabilities {
         port: count(output::PORT_ID),
         flags: reply.get(output::FLAGS),
@@ -145,7 +152,6 @@ pub fn reservable(hw: &Hw) -> Result<Option<Resources>> {
     let request = Request::new(func_resource_qcaps::COMMAND).with(func_resource_qcaps::input::FID, SELF);
     let Some(reply) = hw.ask_optional(request)? else { return Ok(None) };
     let count = |field| reply.get(field) as u16;
-    let told = |count: u16| if count == 0 { u16::MAX } else { count };
     let tx = match count(output::MAX_TX_SCHED) {
         0 => count(output::MAX_TX_RINGS),
         inputs => count(output::MAX_TX_RINGS).min(inputs),

@@ -106,9 +106,13 @@ impl Hw {
         }
     }
 
-    /// Asks for something that it can do without: whatever the refusal, `None`.
+    /// Asks for something that it can do without: `None` whatever the refusal, and
+    /// where the firmware is too old to take all of the question, or answer all of it.
     pub fn ask_optional(&self, request: Request) -> Result<Option<Reply>> {
-        Ok(self.try_ask(&request)?.ok())
+        match self.try_ask(&request) {
+            Err(error) if error.kind() == Kind::Unsupported => Ok(None),
+            outcome => Ok(outcome?.ok()),
+        }
     }
 
     /// What a refusal means.

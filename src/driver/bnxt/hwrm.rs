@@ -166,6 +166,11 @@ impl Hwrm {
         self.ended.get_or_insert_with(|| (error.kind(), error.to_string(), error.remedy().cloned()));
     }
 
+    /// The card has come up: what is busy from now on does not stay so for long.
+    pub fn started(&mut self) {
+        self.manner.slow_start = false;
+    }
+
     /// Begins it again, with a firmware that has started anew.
     pub fn begin(&mut self) {
         self.ended = None;
@@ -261,7 +266,8 @@ impl Hwrm {
         Ok(())
     }
 
-    /// Waits until a whole answer to the last question is there; its first word. A
+    /// Waits until a whole answer to the last question is there; its first word, as it
+    /// was when it was found right. A
     /// look at the card now and then tells whether there is still one.
     fn wait(&self, command: &Command, answer: &Region, patience: Duration) -> Result<u64> {
         /// Polls back to back, and the pause between later ones.
@@ -269,7 +275,7 @@ impl Hwrm {
         /// Polls between two looks at what the firmware does.
         const LOOK: u32 = 256;
         const BREATH: Duration = Duration::from_micros(20);
-        let (polls, absent) = (Cell::new(0u32), Cell::new(None));
+        let (polls, absent, checked) = (Cell::new(0u32), Cell::new(None), Cell::new(0));
         let ours = u64::from(command.code) | u64::from(self.sequence) << 16;
         let whole = |first: u64| {
             let (words, len) = (answer.bytes(), length(first));
@@ -281,7 +287,9 @@ impl Hwrm {
         let read = || {
             let poll = polls.get();
             polls.set(poll.saturating_add(1));
-            if whole(answer.words64()[0].load(Ordering::Acquire)) {
+            let first = answer.words64()[0].load(Ordering::Acquire);
+            if whole(first) {
+                checked.set(first);
                 return WHOLE;
             }
             if poll % 16 == 15 {
@@ -303,7 +311,8 @@ impl Hwrm {
         let begun = Instant::now();
         let waited = wait::wait_until(&self.device, &what, "its answer", patience, read, |answered| answered != 0);
         match waited {
-            Ok(WHOLE) => Ok(answer.words64()[0].load(Ordering::Acquire)),
+            // What stands there now may be another's.
+            Ok(WHOLE) => Ok(checked.get()),
             Ok(GONE) => Err(self.gone()),
             Err(error) if error.kind() != Kind::Timeout => Err(error),
             _ => {

@@ -121,11 +121,11 @@ pub fn decoder(stamped: bool) -> Decoder {
 /// The card's time, as far as it is known without asking: by how much it is
 /// ahead of our own.
 ///
-/// A stamp is the lower bits of the card's time, which come round in seconds.
-/// The upper ones are those that bring it closest to what the card's time must
-/// be now: the two clocks need hours to part so far that this goes wrong, and
-/// each stamp, and each time that control reads the clock, brings them together
-/// again.
+/// A stamp is the lower bits of the card's time, which come round in seconds. It
+/// was taken before now, so the upper bits are those that bring it before what the
+/// card's time must be now, or so little after it as the two clocks may have
+/// parted. Each time that control reads the clock brings them together again. So
+/// does a stamp that is ahead of now; one that is behind it may just be old.
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: Instant,
@@ -163,18 +163,18 @@ impl Now {
     /// The time whose lower `bits` are `low`.
     #[inline(always)]
     pub fn whole(self, low: u64, bits: u32) -> u64 {
-        let up = u64::BITS - bits;
-        // As far ahead, or behind, as the difference of these bits says.
-        let apart = (low.wrapping_sub(self.0) << up) as i64 >> up;
-        let time = self.0.wrapping_add_signed(apart);
+        // As far as the clocks may part until control is asked again: a sixteenth of a
+        // round, which is a quarter of a second with 32 bits. What is not in it is old.
+        let latest = self.0.wrapping_add(1 << (bits - 4));
+        let time = latest.wrapping_sub(latest.wrapping_sub(low) & (u64::MAX >> (u64::BITS - bits)));
         // Before the clock's start there is nothing: it is the round after.
         if time > i64::MAX as u64 { time.wrapping_add(1 << bits) } else { time }
     }
 
-    /// Whether `time` shows that the two clocks have begun to part.
-    pub fn is_off(self, time: u64) -> bool {
-        const FAR: u64 = 1 << 29;
-        time.abs_diff(self.0) > FAR
+    /// Whether `time`, which is over, shows that this is behind the card's clock.
+    pub fn is_behind(self, time: u64) -> bool {
+        const SOME: u64 = 1_000_000;
+        time > self.0.saturating_add(SOME)
     }
 }
 
@@ -238,16 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn the_upper_bits_are_those_closest_to_now() {
+    fn the_upper_bits_are_those_of_a_time_before_now_or_hardly_after_it() {
         let now = Now(0x7_8000_0000);
         assert_eq!(now.whole(0x8000_0010, 32), 0x7_8000_0010);
-        assert_eq!(now.whole(0xffff_ffff, 32), 0x7_ffff_ffff);
+        assert_eq!(now.whole(0x8000_0000 + 260_000_000, 32), now.0 + 260_000_000, "clocks part");
+        assert_eq!(now.whole(0x8000_0000 + 301_000_000, 32), now.0 + 301_000_000 - (1 << 32), "4 s old");
+        assert_eq!(now.whole(0xffff_ffff, 32), 0x6_ffff_ffff);
         assert_eq!(now.whole(1, 32), 0x7_0000_0001);
         assert_eq!(Now(0x7_0000_0001).whole(0xffff_fff0, 32), 0x6_ffff_fff0, "from just before");
         assert_eq!(Now(0x7_ffff_fff0).whole(2, 32), 0x8_0000_0002, "it came round");
         assert_eq!(Now(5).whole(0xffff_ffff, 32), 0xffff_ffff, "never before the start");
         assert_eq!(Now(0x1_ffff_ffff_fff0).whole(2, 48), 0x2_0000_0000_0002);
-        assert!(now.is_off(0x7_0000_0000) && !now.is_off(0x7_8000_0010));
+        assert!(now.is_behind(now.0 + 2_000_000) && !now.is_behind(now.0 + 10), "a little is nothing");
+        assert!(!now.is_behind(0x7_0000_0000), "one that is old says nothing");
     }
 
     #[test]

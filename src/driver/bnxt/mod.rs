@@ -31,7 +31,7 @@
 //! bound. Firmware that restarts says so in an event, or is found out by its state;
 //! all is then lost, and said so.
 //!
-//! What the generations have apart:
+//! How the generations differ:
 //!
 //! ```text
 //!                       P4                              P5
@@ -151,6 +151,7 @@ where
     description.max_rx_queues = MAX_QUEUES.min(most.rx).min(most.completions.saturating_sub(1)).max(1);
     description.max_tx_queues = MAX_QUEUES.min(most.tx).min(most.completions.saturating_sub(1)).max(1);
     let (rx, tx) = card.set_up(config, &base, description.mac)?;
+    hw.hwrm().started();
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
     }

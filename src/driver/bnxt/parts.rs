@@ -79,6 +79,8 @@ pub struct RxParts {
     pub max_frame: u32,
     /// Set if the card stamps every frame.
     pub clock: Option<Clock>,
+    /// The port's counters tell of frames whose FCS is wrong; else the queue does.
+    pub port_counts: bool,
     /// Sets the rings up anew.
     pub restart: Restart<RxBells>,
 }

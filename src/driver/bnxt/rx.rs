@@ -51,6 +51,7 @@ pub struct RxQueue {
     longest: u32,
     /// The card stamps every frame.
     clock: Option<Clock>,
+    port_counts: bool,
     generation: Generation,
     restart: Restart<RxBells>,
     /// It could not be set up again.
@@ -93,6 +94,7 @@ impl RxQueue {
             stock: parts.stock,
             longest: parts.max_frame + TAGS,
             clock: parts.clock,
+            port_counts: parts.port_counts,
             generation: parts.generation,
             restart: parts.restart,
             dead: false,
@@ -167,12 +169,15 @@ impl RxQueue {
     /// As [`RxQueue::recv_plain`], of a card that stamps every frame.
     #[inline(never)]
     fn recv_stamped(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> Ended {
-        let Some(clock) = self.clock.clone().filter(|_| self.completions.peek(0).is_some()) else { return Ended::Done };
-        let now = clock.now();
+        // Reading the time is not free, and most often nothing is there.
+        if self.completions.peek(0).is_none() {
+            return Ended::Done;
+        }
+        let now = self.clock.as_ref().map(Clock::now).unwrap_or_default();
         let ended = self.recv_plain::<true>(batch, iova, now);
         // The clocks part slowly; the newest stamp brings them together again.
         let newest = batch.entries().last().map_or(0, |entry| entry.words[1]);
-        if newest != 0 && now.is_off(newest) {
+        if let Some(clock) = self.clock.as_ref().filter(|_| now.is_behind(newest)) {
             clock.told(newest);
         }
         ended
@@ -203,7 +208,12 @@ impl RxQueue {
         let lengths = &left.lengths[..=count as usize];
         let broken = high[1] & (rx::NO_BUFFER | rx::CRC) != 0;
         if broken || !self.fits(lengths) {
-            self.stock.count(if broken { Anomaly::FrameError } else { Anomaly::BadLength });
+            match (broken, high[1] & rx::NO_BUFFER != 0) {
+                // The wire's doing, and in the port's counters already.
+                (true, false) if self.port_counts => {}
+                (true, _) => self.stock.count(Anomaly::FrameError),
+                (false, _) => self.stock.count(Anomaly::BadLength),
+            }
             self.completions.take(2 + count);
             self.feed.skip(pool);
             (0..count).for_each(|_| self.more.iter_mut().for_each(|more| more.skip(pool)));

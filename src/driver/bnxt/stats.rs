@@ -72,13 +72,17 @@ impl<const N: usize> Block<N> {
 /// What a port has counted since it was opened.
 pub struct Counters {
     contexts: Vec<(u32, Block<CONTEXT>)>,
+    /// Of a port that is nobody else's.
     port: Option<Block<PORT>>,
     region: Region,
+    /// Frames that the chip had no room for, as they were last told.
+    overflow: u64,
 }
 
 impl Counters {
-    /// Counts from now on, in `contexts`.
-    pub fn start(hw: &Hw, contexts: &[u32], region: Region) -> Result<Counters> {
+    /// Counts from now on, in `contexts`; `shared`: the port also counts others' frames,
+    /// and says nothing of this function's.
+    pub fn start(hw: &Hw, contexts: &[u32], region: Region, shared: bool) -> Result<Counters> {
         const PORT_BITS: u64 = (1 << 40) - 1;
         let contexts = contexts.iter().map(|&id| {
             let masks = context(hw, id, true)?.unwrap_or_default();
@@ -89,35 +93,44 @@ impl Counters {
             Ok((id, Block::new(masks, context(hw, id, false)?.unwrap_or_default())))
         });
         let contexts = contexts.collect::<Result<Vec<_>>>()?;
-        let port = read_port(hw, &region)?.map(|now| Block::new([PORT_BITS; PORT], now));
-        Ok(Counters { contexts, port, region })
+        let port = if shared { None } else { read_port(hw, &region)? };
+        let port = port.map(|now| Block::new([PORT_BITS; PORT], now));
+        Ok(Counters { contexts, port, region, overflow: 0 })
+    }
+
+    /// Whether the port's counters are among them.
+    pub fn has_port(&self) -> bool {
+        self.port.is_some()
     }
 
     /// What was counted since the start.
     pub fn update(&mut self, hw: &Hw) -> Result<Stats> {
-        for (id, block) in &mut self.contexts {
-            if let Some(now) = context(hw, *id, false)? {
-                block.update(now);
-            }
-        }
+        // The port first: what it has counted by then, contexts have too.
         if let Some(block) = &mut self.port
             && let Some(now) = read_port(hw, &self.region)?
         {
             block.update(now);
+        }
+        for (id, block) in &mut self.contexts {
+            if let Some(now) = context(hw, *id, false)? {
+                block.update(now);
+            }
         }
         let sum = |counters: &[usize]| {
             self.contexts.iter().map(|(_, block)| counters.iter().map(|&n| block.sums[n]).sum::<u64>()).sum::<u64>()
         };
         let [fcs, oversize, jabber, mtu, runt, discard] = self.port.map_or([0; PORT], |block| block.sums);
         let missed = sum(&[12]);
+        // The port's count has those that found no descriptor, too. Contexts are read
+        // later, and may be ahead of it: what was told once stays told.
+        self.overflow = self.overflow.max(discard.saturating_sub(missed));
         Ok(Stats {
             rx_packets: sum(&[0, 1, 2]),
             rx_bytes: sum(&[3, 4, 5]),
             tx_packets: sum(&[6, 7, 8]),
             tx_bytes: sum(&[9, 10, 11]),
             rx_missed: Some(missed),
-            // The port's count has those that found no descriptor, too.
-            rx_overflow: discard.saturating_sub(missed),
+            rx_overflow: self.overflow,
             rx_errors: fcs + runt,
             rx_oversize: oversize + jabber + mtu,
             by_device: true,

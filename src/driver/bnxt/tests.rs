@@ -3,6 +3,7 @@
 //! The card's side is written from the layouts and not from `desc`: fields at byte
 //! offsets, so that a slip in one is not a slip in both.
 
+mod control;
 mod lies;
 mod rx;
 mod tx;

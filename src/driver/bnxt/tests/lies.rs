@@ -165,6 +165,15 @@ fn broken_frames_are_dropped_and_stop_older_chips() {
         }
         rig.goes_on();
     }
+    for (errors, counted) in [(1 << 8, 0), (5 << 1, 1)] {
+        let mut rig = Rig::new(Setup { generation: Generation::P5, port_counts: true, ..PLAIN });
+        let [low, mut high] = record(0, 0, 0);
+        high[8..10].copy_from_slice(&(errors as u16).to_le_bytes());
+        rig.push([low, high]);
+        assert!(rig.recv().is_empty());
+        assert_eq!(rig.wrong().frame_error, counted, "a wrong FCS is in the port's counters");
+        rig.goes_on();
+    }
 }
 
 /// Ten thousand cards that say anything: what is received fits, and every buffer is

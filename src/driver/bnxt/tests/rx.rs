@@ -33,10 +33,17 @@ pub struct Setup {
     pub max_frame: u16,
     pub stamps: bool,
     pub interrupts: bool,
+    pub port_counts: bool,
 }
 
-pub const PLAIN: Setup =
-    Setup { generation: Generation::P4, ring: 64, max_frame: 1518, stamps: false, interrupts: false };
+pub const PLAIN: Setup = Setup {
+    generation: Generation::P4,
+    ring: 64,
+    max_frame: 1518,
+    stamps: false,
+    interrupts: false,
+    port_counts: false,
+};
 pub const JUMBO: Setup = Setup { max_frame: 9000, ..PLAIN };
 
 /// A record of a frame: two entries.
@@ -86,6 +93,7 @@ impl Rig {
             stock: Stock::new(&card, None),
             max_frame: u32::from(setup.max_frame),
             clock: clock.clone(),
+            port_counts: setup.port_counts,
             restart: restarts.closure(vec![completions.clone(), notifications.clone()], bells),
         });
         let reports = Reports { ring: completions, at: 0 };
