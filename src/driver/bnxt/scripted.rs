@@ -2,6 +2,7 @@
 
 use super::Generation;
 use super::bell::testing::Cells;
+use super::hw::Hw;
 use super::hwrm::{self, Hwrm};
 use crate::dma::{Addressing, Arena, Region};
 use crate::error::Result;
@@ -51,6 +52,14 @@ impl Scripted {
         // The way to the firmware holds the card weakly: the caller keeps it.
         let hwrm = Hwrm::new(&function, card.bar(0).unwrap(), buffer, Generation::P5);
         (card, hwrm)
+    }
+
+    /// The same, as the control plane holds it.
+    pub fn held(generation: Generation, script: Script) -> (Arc<Scripted>, Hw) {
+        let (card, _) = Scripted::new(script);
+        let function: Arc<dyn Function> = Arc::clone(&card) as _;
+        let hw = Hw::new(&function, generation, card.region(hwrm::BUFFER)).unwrap();
+        (card, hw)
     }
 
     /// Memory that the card reaches.
