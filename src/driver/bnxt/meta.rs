@@ -37,52 +37,67 @@ mod said {
 /// Where errors of what [`said`] has stand in the second word, in the same order.
 const ERRORS_SHIFT: u32 = 4;
 
+/// Flags of [`Meta`] by what [`said`] has, where nothing is wrong; the hash's apart.
+static FLAGS: [u8; 256] = {
+    let mut flags = [0; 256];
+    let mut said = 0;
+    while said < 256 {
+        let word = said as u64;
+        let ip = if word & (said::IP | said::OUTER_IP) != 0 { Meta::IP_GOOD } else { 0 };
+        let l4 = if word & (said::L4 | said::OUTER_L4) != 0 { Meta::L4_GOOD } else { 0 };
+        let tag = if word & said::FORMAT == said::TAG { Meta::TAGGED } else { 0 };
+        flags[said] = ip | l4 | tag;
+        said += 1;
+    }
+    flags
+};
+
+const _: () = {
+    let turned = Meta::IP_GOOD | Meta::IP_BAD | Meta::L4_GOOD | Meta::L4_BAD;
+    assert!(turned as u64 & !kind::MASK == 0, "they have place where a kind stands");
+};
+
 /// A completion's four words: of the first entry, of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report(pub [u64; 4]);
 
 impl Report {
-    /// Flags of [`Meta`] but for the hash's and the tag's.
+    /// Flags of [`Meta`] but for the hash's.
     #[inline(always)]
-    fn checksums(said: u64, errors: u64) -> u8 {
-        let worked_out = said & (said::IP | said::L4 | said::OUTER_IP | said::OUTER_L4);
-        let wrong = errors & worked_out;
-        let verdict = |bits: u64, good: u8, bad: u8| match (worked_out & bits != 0, wrong & bits != 0) {
-            (false, _) => 0,
-            (true, false) => good,
-            (true, true) => bad,
-        };
-        verdict(said::IP | said::OUTER_IP, Meta::IP_GOOD, Meta::IP_BAD)
-            | verdict(said::L4 | said::OUTER_L4, Meta::L4_GOOD, Meta::L4_BAD)
+    fn flags(said: u64, errors: u64) -> u8 {
+        FLAGS[(said & 0xff) as usize] ^ Self::wrong(said, errors)
     }
 
+    /// What differs in the flags where one checksum at least is wrong.
     #[inline(always)]
-    fn flags(flags: u64, said: u64, errors: u64) -> u8 {
-        let hashed = if flags & rx::HASHED != 0 { Meta::HASHED } else { 0 };
-        let tagged = if said & said::FORMAT == said::TAG { Meta::TAGGED } else { 0 };
-        Self::checksums(said, errors) | hashed | tagged
+    fn wrong(said: u64, errors: u64) -> u8 {
+        let wrong = errors & said;
+        let verdict = |bits: u64, turned: u8| if wrong & bits != 0 { turned } else { 0 };
+        verdict(said::IP | said::OUTER_IP, Meta::IP_GOOD | Meta::IP_BAD)
+            | verdict(said::L4 | said::OUTER_L4, Meta::L4_GOOD | Meta::L4_BAD)
     }
 
     /// The words to keep without stamps of one with no wrong checksum: `a` is of
-    /// kind [`RECEIVED`](kind::RECEIVED), which is no news, so that errors are
-    /// kept in its place, as differences from it.
+    /// kind [`RECEIVED`](kind::RECEIVED), which is no news.
     #[inline(always)]
     pub fn right(a: u64, b: u64, c: u64) -> [u64; 2] {
         [c, b & !0xffff | a & 0xffff]
     }
 
-    /// The words to keep of it without stamps.
+    /// The words to keep of it without stamps: in the kind's place, as differences
+    /// from it, the flags that are not as of one with no wrong checksum.
     pub fn raw(self) -> [u64; 2] {
         let [a, b, c, d] = self.0;
         let [said, rest] = Self::right(a, b, c);
-        [said, rest ^ d >> ERRORS_SHIFT & 0xf]
+        [said, rest ^ u64::from(Self::wrong(said, d >> ERRORS_SHIFT))]
     }
 
     /// The words to keep of it with stamps; `now` is close to the card's time.
     #[inline(always)]
     pub fn stamped(self, now: Now) -> [u64; 2] {
         let [a, b, c, d] = self.0;
-        let said = u64::from(Self::flags(a, c, d >> ERRORS_SHIFT)) | (c >> 32 & 0xffff) << 16;
+        let hashed = if a & rx::HASHED != 0 { Meta::HASHED } else { 0 };
+        let said = u64::from(Self::flags(c, d >> ERRORS_SHIFT) | hashed) | (c >> 32 & 0xffff) << 16;
         // Where there is no time, something else may stand.
         let time = if a & rx::TYPE == rx::PTP_STAMPED || a & rx::NO_TIME == 0 { (d >> 32) as u32 } else { 0 };
         [b & !0xffff_ffff | said, if time == 0 { 0 } else { now.whole(u64::from(time), 32) }]
@@ -96,7 +111,9 @@ impl Decode for Raw {
     #[inline(always)]
     fn meta(raw: &RawMeta<'_>) -> Meta {
         let [said, rest] = raw.words;
-        let flags = Report::flags(rest, said, rest ^ kind::RECEIVED);
+        let hashed = if rest & rx::HASHED != 0 { Meta::HASHED } else { 0 };
+        let turned = (rest ^ kind::RECEIVED) as u8 & kind::MASK as u8;
+        let flags = FLAGS[(said & 0xff) as usize] ^ turned | hashed;
         Meta { hash: (rest >> 32) as u32, tag: (said >> 32) as u16, flags, timestamp: None }
     }
 }

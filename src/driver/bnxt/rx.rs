@@ -127,10 +127,9 @@ impl RxQueue {
         let places = &mut batch.entries_mut()[had..][..most];
         let longest = self.longest.min(BUFFER_SIZE as u32);
         let valid = self.completions.valid(self.completions.next);
-        let expected = u64::from(first) << OPAQUE | kind::RECEIVED;
+        let mut expected = u64::from(first) << OPAQUE | kind::RECEIVED;
         // From there to the descriptor of the same slot one round later.
         let rearm = (u64::from(self.feed.len()) << OPAQUE | self.feed.kind).wrapping_sub(kind::RECEIVED);
-        let mut odd = false;
         let mut n = 0;
 
         while n < most {
@@ -138,28 +137,32 @@ impl RxQueue {
             let b = low[1].load(Ordering::Acquire); // <-- acquire: the rest of it, and the frame, is now seen
             let d = high[1].load(Ordering::Acquire);
             let a = low[0].load(Ordering::Relaxed);
-            let expected = expected.wrapping_add((n as u64) << OPAQUE);
-            let wrong = (a ^ expected) & LOOKED_AT[0] | (b ^ valid) & LOOKED_AT[1] | (d ^ valid) & LOOKED_AT[2];
+            let what = a & LOOKED_AT[0];
             let len = u32::from((a >> 16) as u16);
-            if wrong != 0 || len.wrapping_sub(1) >= longest {
-                odd = (b ^ valid) & VALID == 0;
+            if b & LOOKED_AT[1] != valid
+                || d & LOOKED_AT[2] != valid
+                || what != expected
+                || len.wrapping_sub(1) >= longest
+            {
                 break;
             }
             let c = high[0].load(Ordering::Relaxed);
             let words = if STAMPED { Report([a, b, c, d]).stamped(now) } else { Report::right(a, b, c) };
             let fresh = fresh[most - 1 - n].get();
             places[n] = Entry { words, buffer: buffers[n].replace(fresh), span: Span::new(0, len as u16, false) };
-            slots[n][0].store(expected.wrapping_add(rearm), Ordering::Relaxed);
+            slots[n][0].store(what.wrapping_add(rearm), Ordering::Relaxed);
             slots[n][1].store(iova(fresh), Ordering::Relaxed);
+            expected = expected.wrapping_add(1 << OPAQUE);
             n += 1;
         }
         self.feed.next = first.wrapping_add(n as u32);
         self.completions.take(2 * n as u32);
         pool.took(n);
         batch.filled(had + n, decoder(STAMPED));
+        // Something is there that ended the loop, or is astride the end of its ring.
+        let odd = n < most && self.completions.peek(0).is_some();
         match (odd, n == limit && wanted > limit) {
             (true, _) => Ended::Odd,
-            // A record that is astride the end of the ring is no plain one.
             (false, true) if self.completions.lap() == 1 => Ended::Odd,
             (false, true) => Ended::Lap,
             (false, false) => Ended::Done,
