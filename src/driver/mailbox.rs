@@ -56,6 +56,55 @@ pub struct Field {
     pub bytes: usize,
 }
 
+/// Where bits lie in a request or an answer whose numbers have their highest byte
+/// first: those from `high` to `low` of the word at `offset`, which has 32 of them,
+/// or 64 if there are so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bits {
+    /// Offset of the word in bytes.
+    pub offset: usize,
+    /// The highest of them.
+    pub high: u8,
+    /// The lowest.
+    pub low: u8,
+}
+
+impl Bits {
+    /// From the first to the last of `ends`, which are one or two.
+    pub const fn of(offset: usize, ends: &[u8]) -> Bits {
+        Bits { offset, high: ends[0], low: ends[ends.len() - 1] }
+    }
+
+    /// The same in a structure that begins at `base`.
+    #[must_use]
+    pub const fn at(self, base: usize) -> Bits {
+        Bits { offset: base + self.offset, ..self }
+    }
+
+    /// Bytes of the word.
+    pub const fn bytes(self) -> usize {
+        if self.high < 32 { 4 } else { 8 }
+    }
+
+    /// The word's bits that these are.
+    pub const fn mask(self) -> u64 {
+        (u64::MAX >> (63 - self.high)) & (u64::MAX << self.low)
+    }
+
+    /// Their value in `body`, if it has them.
+    pub fn read(self, body: &[u8]) -> Option<u64> {
+        let word = body.get(self.offset..self.offset + self.bytes())?;
+        Some((Order::Big.read(word) & self.mask()) >> self.low)
+    }
+
+    /// Sets them in `body`, which has them.
+    pub fn write(self, body: &mut [u8], value: u64) {
+        let word = &mut body[self.offset..self.offset + self.bytes()];
+        let others = Order::Big.read(word) & !self.mask();
+        Order::Big.write(word, others | value << self.low & self.mask());
+    }
+}
+
 impl Order {
     /// Writes `value` into a field of 1 to 8 bytes.
     fn write(self, field: &mut [u8], value: u64) {
@@ -114,6 +163,27 @@ impl Request {
         self
     }
 
+    /// Sets bits.
+    #[must_use]
+    pub fn with_bits(mut self, bits: Bits, value: u64) -> Self {
+        bits.write(&mut self.body, value);
+        self
+    }
+
+    /// Appends bytes.
+    #[must_use]
+    pub fn with_more(mut self, bytes: &[u8]) -> Self {
+        self.body.extend(bytes);
+        self
+    }
+
+    /// Has an answer of so many bytes.
+    #[must_use]
+    pub fn with_output(mut self, bytes: usize) -> Self {
+        self.command.output = bytes;
+        self
+    }
+
     /// Appends the addresses of the pages of `region`, 4 KiB each.
     #[must_use]
     pub fn with_pages(mut self, region: &Region) -> Self {
@@ -148,6 +218,16 @@ impl Reply {
     pub fn optional(&self, field: Field) -> Option<u64> {
         let bytes = field.bytes.min(8);
         Some(self.order.read(self.body.get(field.offset..field.offset + bytes)?))
+    }
+
+    /// Bits; 0 where the answer is too short for them.
+    pub fn bits(&self, bits: Bits) -> u64 {
+        bits.read(&self.body).unwrap_or(0)
+    }
+
+    /// All of it.
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// The bytes of a field, as far as the answer has them.
@@ -225,6 +305,20 @@ mod tests {
         };
         assert_eq!(body(Order::Little), [0, 3, 2, 1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
         assert_eq!(body(Order::Big), [0, 1, 2, 3, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88]);
+    }
+
+    #[test]
+    fn bits_are_those_of_a_word_whose_highest_byte_is_first() {
+        let mut body = [0xff; 12];
+        Bits::of(4, &[23, 8]).write(&mut body, 0x1_1234);
+        assert_eq!(body[3..9], [0xff, 0xff, 0x12, 0x34, 0xff, 0xff]);
+        Bits::of(0, &[4]).at(8).write(&mut body, 0);
+        assert_eq!(body[8..], [0xff, 0xff, 0xff, 0xef]);
+        Bits::of(0, &[63, 0]).write(&mut body, 0x0123_4567_89ab_cdef);
+        assert_eq!(body[..4], [0x01, 0x23, 0x45, 0x67]);
+        assert_eq!(Bits::of(0, &[31, 24]).read(&body), Some(1));
+        assert_eq!(Bits::of(4, &[40, 32]).read(&body), Some(0xab));
+        assert_eq!(Bits::of(12, &[0]).read(&body), None);
     }
 
     #[test]

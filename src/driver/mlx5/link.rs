@@ -1,0 +1,71 @@
+//! The link, and how long frames on it may be.
+//!
+//! Firmware trains the link by itself once the port is wanted up; a port that an
+//! earlier driver has left down stays so until then. Whether there is a link is asked
+//! for, as an event may come early, twice or not at all.
+
+use super::hw::Hw;
+use super::{ports, vport};
+use crate::driver::config::Config;
+use crate::driver::ops::Link;
+use crate::driver::slots::TAGS;
+use crate::error::{Kind, Result};
+
+/// Bytes of a frame's check sequence.
+const FCS: u32 = 4;
+
+/// What is known of the link.
+pub struct Watch {
+    /// Frames are turned round in the port.
+    turned: bool,
+}
+
+impl Watch {
+    /// Has the port come up, on its own time; `loopback`: to itself.
+    pub fn start(hw: &Hw, loopback: bool) -> Result<Watch> {
+        // A port that is somebody else's is as they have it.
+        ports::no_pauses(hw)?;
+        let taken = ports::turn_round(hw, loopback)?;
+        if loopback && !taken {
+            return Err(hw.error(Kind::Unsupported, "its port does not turn frames round; use a loopback plug"));
+        }
+        vport::set_local_loopback(hw, false)?;
+        ports::up(hw)?;
+        Ok(Watch { turned: loopback })
+    }
+
+    /// The state of the link now.
+    pub fn state(&self, hw: &Hw) -> Result<Link> {
+        let up = self.turned || vport::has_link(hw)?;
+        Ok(Link { up, speed: if up { ports::speed(hw)? } else { 0 } })
+    }
+
+    /// Lets frames out to the wire again. The link stays as it is.
+    pub fn stop(&self, hw: &Hw) {
+        if self.turned && hw.check().is_ok() {
+            let _ = ports::turn_round(hw, false);
+        }
+    }
+}
+
+/// Has frames pass that are as long as `config` wants; how long they may be without FCS.
+/// What was granted is read back, as less may be, and nothing said.
+pub fn longest_frame(hw: &Hw, config: &Config) -> Result<u16> {
+    let wanted = u32::from(config.max_frame) + TAGS + FCS;
+    let most = ports::mtu(hw)?.map_or(0, |(most, _)| most);
+    let asked = if most == 0 { wanted } else { wanted.min(most) };
+    ports::set_mtu(hw, asked)?;
+    vport::set_mtu(hw, asked)?;
+    let port = ports::mtu(hw)?.map_or(0, |(_, now)| now);
+    // What is not told is no limit.
+    let granted = [port, vport::mtu(hw)?].into_iter().filter(|bytes| *bytes != 0).min().unwrap_or(asked);
+    let longest = granted.saturating_sub(FCS).min(u32::from(config.max_frame)) as u16;
+    if longest < config.max_frame && !config.shorter_frames {
+        let text = format!(
+            "the longest frame cannot be {}; this card lets frames of up to {longest} bytes pass",
+            config.max_frame
+        );
+        return Err(hw.error(Kind::Usage, text));
+    }
+    Ok(longest)
+}

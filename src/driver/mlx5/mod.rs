@@ -1,0 +1,145 @@
+//! Driver for NVIDIA (Mellanox) ConnectX-4, ConnectX-4 Lx, ConnectX-5, ConnectX-6,
+//! ConnectX-6 Dx, ConnectX-6 Lx, ConnectX-7.
+//!
+//! ```text
+//!                      memory                                    card
+//!
+//!   Pool --buffer--> [ work queue entries ] --record in memory--> fetches, fills
+//!    ^                                                            the buffer, and
+//!    |               [ completions ] <--------------------------- reports
+//!    |                     |
+//!    |                     v
+//!    |     Batch <-- recv: buffer out, free buffer in, same slot
+//!    |       |
+//!    |       v
+//!    |     Batch --> send: buffer in
+//!    |                     |
+//!    |               [ work queue entries ] --record, doorbell---> fetches, sends,
+//!    |                                                             and reports
+//!    +--- reclaim <- [ completions ] <---------------------------- up to which
+//! ```
+//!
+//! Entries are written by the driver alone, completions by the card alone, which says
+//! with a bit that changes each lap which ones are new. Each queue has a completion
+//! queue and a page of doorbells to itself: so queues share nothing, and each can be
+//! polled by a thread of its own. Every number has its highest byte first.
+//!
+//! Everything else is asked of the card's firmware in commands through memory (`cmdq`,
+//! `cmd`, `ctx`). It has no memory of its own, so it is given pages, before it starts
+//! and whenever it wants more, also while a command is waited for (`hca`, `pages`). What
+//! a card can do it tells (`caps`), and refuses everything else. Frames come to a place
+//! at its switch (`vport`), are looked up in tables (`filters`, `flow`), and go to
+//! queues (`delivery`, `queues`). No step waits without a bound, and each wait ends
+//! early if the card says that it is dead (`health`).
+//!
+//! Not here: virtual functions, RDMA, switchdev, striding receive queues, aggregation of
+//! a flow's frames (LRO), segmentation, setting the clock.
+
+mod bell;
+mod caps;
+mod card;
+mod clock;
+mod cmd;
+mod cmdq;
+mod codes;
+mod cq;
+mod cqe;
+mod ctx;
+mod delivery;
+mod eq;
+mod feed;
+mod filters;
+mod flow;
+mod hca;
+mod health;
+mod hw;
+mod ids;
+mod layout;
+mod link;
+mod meta;
+mod mini;
+mod objects;
+mod pages;
+mod parts;
+mod ports;
+mod queues;
+mod regs;
+mod rx;
+#[cfg(test)]
+mod scripted;
+mod setup;
+mod sq;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod time;
+mod tx;
+mod vport;
+mod wqe;
+
+pub use rx::RxQueue;
+pub use tx::TxQueue;
+
+use super::config::Config;
+use super::limits::Limits;
+use super::ops::{Description, Opened, TimestampSource, no_driver};
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Function};
+use card::Card;
+use hw::Hw;
+use std::sync::Arc;
+
+/// Most queues of each kind.
+const MAX_QUEUES: u16 = 64;
+
+/// What any of these cards can be configured to.
+const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9978 };
+
+/// Transmit paths.
+pub const PATHS: &[&str] = &["dma"];
+
+/// Whether `id` is one of this family.
+pub fn supports(id: pci::Id) -> bool {
+    ids::find(id).is_some()
+}
+
+/// The error for a card of the same maker that is not driven.
+pub fn refusal(function: &dyn Function) -> Option<Error> {
+    let id = function.id();
+    ids::why_not(id).map(|why| {
+        let text = format!("{}: no driver for PCI id {:04x}:{:04x}: {why}", function.name(), id.vendor, id.device);
+        Error::new(Kind::Unsupported, text)
+    })
+}
+
+/// Opens the card: everything set up and receiving into empty rings; the link
+/// comes up on its own time.
+///
+/// # Errors
+/// [`Kind::Usage`] for a configuration the card cannot have, [`Kind::Unsupported`]
+/// for one that its firmware grants too little for or is too old for, or a port of
+/// InfiniBand, [`Kind::Gone`] if the card does not answer, [`Kind::Timeout`] if its
+/// firmware does not.
+pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
+where
+    R: From<RxQueue>,
+    T: From<TxQueue>,
+{
+    let model = ids::find(function.id()).ok_or_else(|| no_driver(&*function))?;
+    LIMITS.check(function.name(), config)?;
+    let mut hw = Hw::new(&function)?;
+    let base = setup::bring_up(&*function, &mut hw);
+    let mut description = Description::new(&*function, "mlx5", model.name);
+    // From here on a failure stops the card again: Card's drop does.
+    let mut card = Card::new(function, Arc::new(hw));
+    base?;
+    let found = vport::look(card.hw())?;
+    description.mac = found.mac;
+    description.max_rx_queues = MAX_QUEUES;
+    description.max_tx_queues = MAX_QUEUES;
+    let (rx, tx) = card.set_up(config, found)?;
+    if card.clock.is_some() {
+        description.timestamps = TimestampSource::Hardware;
+    }
+    Ok(Opened { rx, tx, description, ops: Box::new(card) })
+}

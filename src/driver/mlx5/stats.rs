@@ -1,0 +1,158 @@
+//! Statistics: of the function's place at the switch, of its receive queues, and of the
+//! port.
+//!
+//! ```text
+//!   port       bad, too long; no room in the chip     may be refused: somebody else's
+//!   vport      frames and bytes, each way             those that found no buffer, too
+//!   counter    found no buffer                        not on all cards
+//! ```
+//!
+//! Counters run on while nobody has the card open, so differences are added up.
+
+use super::cmd::{query_q_counter, query_vport_counter};
+use super::hw::Hw;
+use super::ports::{self, ieee_802_3, rfc_2863};
+use crate::driver::mailbox::{Bits, Request};
+use crate::driver::stats::Stats;
+use crate::error::Result;
+
+/// Counters that are read together.
+#[derive(Clone, Copy, Debug)]
+struct Block<const N: usize> {
+    mask: u64,
+    last: [u64; N],
+    sums: [u64; N],
+}
+
+impl<const N: usize> Block<N> {
+    /// Counts from `now` on, in counters of the bits of `mask`.
+    fn new(mask: u64, now: [u64; N]) -> Self {
+        Block { mask, last: now, sums: [0; N] }
+    }
+
+    /// Adds what was counted since.
+    fn update(&mut self, now: [u64; N]) {
+        for (n, value) in now.into_iter().enumerate() {
+            self.sums[n] = self.sums[n].wrapping_add(value.wrapping_sub(self.last[n]) & self.mask);
+        }
+        self.last = now;
+    }
+}
+
+/// What of the port is read: discarded, wrong, and too long.
+const PORT: usize = 4;
+
+/// What a port has counted since it was opened.
+pub struct Counters {
+    vport: Option<Block<12>>,
+    /// The number of the counters of receive queues, and what they say.
+    queues: Option<(u32, Block<1>)>,
+    port: Option<Block<PORT>>,
+}
+
+impl Counters {
+    /// Counts from now on; `counter`: of receive queues, if there is one.
+    pub fn start(hw: &Hw, counter: Option<u32>) -> Result<Counters> {
+        let port = port(hw)?.map(|now| Block::new(u64::MAX, now));
+        let vport = vport(hw)?.map(|now| Block::new(u64::MAX, now));
+        let queues = match counter {
+            Some(number) => no_buffer(hw, number)?.map(|now| (number, Block::new(u64::from(u32::MAX), [now]))),
+            None => None,
+        };
+        Ok(Counters { vport, queues, port })
+    }
+
+    /// What was counted since the start.
+    pub fn update(&mut self, hw: &Hw) -> Result<Stats> {
+        if let Some(block) = &mut self.port
+            && let Some(now) = port(hw)?
+        {
+            block.update(now);
+        }
+        // First what was lost on the way to memory: then no more was lost than had come.
+        if let Some((number, block)) = &mut self.queues
+            && let Some(now) = no_buffer(hw, *number)?
+        {
+            block.update([now]);
+        }
+        if let Some(block) = &mut self.vport
+            && let Some(now) = vport(hw)?
+        {
+            block.update(now);
+        }
+        let missed = self.queues.map(|(_, block)| block.sums[0]);
+        let vport = self.vport.map_or([0; 12], |block| block.sums);
+        let [discards, fcs, alignment, long] = self.port.map_or([0; PORT], |block| block.sums);
+        let sum = |first: usize| vport[first] + vport[first + 4] + vport[first + 8];
+        Ok(Stats {
+            rx_packets: sum(0).saturating_sub(missed.unwrap_or(0)),
+            rx_bytes: sum(1),
+            tx_packets: sum(2),
+            tx_bytes: sum(3),
+            rx_missed: missed,
+            rx_overflow: discards,
+            rx_errors: fcs + alignment,
+            rx_oversize: long,
+            by_device: true,
+            ..Stats::default()
+        })
+    }
+}
+
+/// Frames and bytes: received, sent; of each sort of address.
+fn vport(hw: &Hw) -> Result<Option<[u64; 12]>> {
+    use query_vport_counter::output;
+    const FIELDS: [Bits; 12] = [
+        output::RECEIVED_UNICAST_PACKETS,
+        output::RECEIVED_UNICAST_OCTETS,
+        output::TRANSMITTED_UNICAST_PACKETS,
+        output::TRANSMITTED_UNICAST_OCTETS,
+        output::RECEIVED_MULTICAST_PACKETS,
+        output::RECEIVED_MULTICAST_OCTETS,
+        output::TRANSMITTED_MULTICAST_PACKETS,
+        output::TRANSMITTED_MULTICAST_OCTETS,
+        output::RECEIVED_BROADCAST_PACKETS,
+        output::RECEIVED_BROADCAST_OCTETS,
+        output::TRANSMITTED_BROADCAST_PACKETS,
+        output::TRANSMITTED_BROADCAST_OCTETS,
+    ];
+    let reply = hw.ask_optional(Request::new(query_vport_counter::COMMAND))?;
+    Ok(reply.map(|reply| FIELDS.map(|field| reply.bits(field))))
+}
+
+/// Frames that found no buffer.
+fn no_buffer(hw: &Hw, number: u32) -> Result<Option<u64>> {
+    let request = Request::new(query_q_counter::COMMAND)
+        .with_bits(query_q_counter::input::COUNTER_SET_ID, u64::from(number));
+    Ok(hw.ask_optional(request)?.map(|reply| reply.bits(query_q_counter::output::OUT_OF_BUFFER)))
+}
+
+/// The port's, if this function may read them. Counters begin behind the register's head.
+fn port(hw: &Hw) -> Result<Option<[u64; PORT]>> {
+    const IEEE_802_3: u64 = 0;
+    const RFC_2863: u64 = 1;
+    let Some(mac) = ports::counters(hw, IEEE_802_3)? else { return Ok(None) };
+    let Some(rfc) = ports::counters(hw, RFC_2863)? else { return Ok(None) };
+    Ok(Some([
+        rfc.get(rfc_2863::IN_DISCARDS),
+        mac.get(ieee_802_3::FRAME_CHECK_SEQUENCE_ERRORS),
+        mac.get(ieee_802_3::ALIGNMENT_ERRORS),
+        mac.get(ieee_802_3::FRAME_TOO_LONG_ERRORS),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_32_bits_wrap_and_all_begin_where_they_were_found() {
+        let mut block = Block::new(u64::from(u32::MAX), [u64::from(u32::MAX) - 1]);
+        block.update([3]);
+        block.update([3]);
+        assert_eq!(block.sums, [5]);
+        let mut whole = Block::new(u64::MAX, [7, 9]);
+        whole.update([8, 19]);
+        assert_eq!(whole.sums, [1, 10]);
+    }
+}
