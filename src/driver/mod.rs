@@ -51,6 +51,8 @@ pub mod bnxt;
 pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;
+#[allow(dead_code)] // until the control plane makes queues
+pub mod mlx5;
 pub mod virtio;
 
 pub use config::{Config, MAX_RING, MIN_RING, Rss, TxPath};
