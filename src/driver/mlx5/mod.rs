@@ -4,4 +4,14 @@ mod bell;
 mod clock;
 mod cq;
 mod cqe;
+mod feed;
+mod meta;
+mod mini;
 mod parts;
+mod rx;
+mod sq;
+mod tx;
+mod wqe;
+
+pub use rx::RxQueue;
+pub use tx::TxQueue;

@@ -174,6 +174,8 @@ pub struct TxParts {
     pub sqn: u32,
     /// Key of all memory that packets may lie in.
     pub lkey: u32,
+    /// Longest frame that the port sends, without FCS and with tags.
+    pub max_frame: u32,
     /// What must be inline.
     pub inline: Inline,
     /// The card puts VLAN tags in (capability `wqe_vlan_insert`).
