@@ -15,7 +15,7 @@
 //!    |                                                  |
 //!    v                                                  v
 //!   driver   Nic (control)   RxQueue, TxQueue (data, enum)           <- all that commands see
-//!    |          ixgbe, i40e, efvi, bnxt, virtio
+//!    |          ixgbe, i40e, efvi, bnxt, mlx5, virtio
 //!    v
 //!   dma, pci    arenas, pools, batches | sysfs, vfio, BARs, doorbells  <- the unsafe floor
 //!    |                                   \
@@ -42,7 +42,7 @@
 //! when it is asked for ([`dma::Batch::meta`]), never for one that only passes.
 //!
 //! Where a card reports in a ring of its own, of events or completions, apart
-//! from the descriptors ([`driver::efvi`], [`driver::bnxt`]), each queue has such a ring to itself
+//! from the descriptors ([`driver::efvi`], [`driver::bnxt`], [`driver::mlx5`]), each queue has such a ring to itself
 //! and reads it in its own `recv` or `send`: then queues still share nothing, and
 //! the same two calls are all that there is.
 //!

@@ -6,7 +6,7 @@ use super::ops::{Opened, no_driver};
 use super::queue::{Loop, Receive, Transmit};
 use super::slots::{Sends, Slots};
 use super::stats::Anomalies;
-use super::{bnxt, efvi, i40e, ixgbe, virtio};
+use super::{bnxt, efvi, i40e, ixgbe, mlx5, virtio};
 use crate::dma::{Batch, Pool, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Function};
@@ -107,7 +107,7 @@ macro_rules! families {
 }
 
 families! {
-    families { ixgbe i40e virtio efvi bnxt }
+    families { ixgbe i40e virtio efvi bnxt mlx5 }
     receive {
         /// Intel 82599, X540, X550.
         Ixgbe(ixgbe::RxQueue) with Ixgbe;
@@ -123,6 +123,8 @@ families! {
         Efvi(efvi::RxQueue) with Efvi;
         /// Broadcom NetXtreme-E.
         Bnxt(bnxt::RxQueue) with Bnxt;
+        /// NVIDIA ConnectX.
+        Mlx5(mlx5::RxQueue) with Mlx5;
     }
     transmit {
         /// Intel 82599, X540, X550.
@@ -137,6 +139,8 @@ families! {
         Efvi(efvi::TxQueue);
         /// Broadcom NetXtreme-E.
         Bnxt(bnxt::TxQueue);
+        /// NVIDIA ConnectX.
+        Mlx5(mlx5::TxQueue);
     }
 }
 
@@ -155,7 +159,8 @@ pub fn driver_for(id: pci::Id) -> Option<&'static str> {
 /// [`Kind::Unsupported`] if there is none or the card lacks what `config` asks
 /// for, otherwise what the driver met.
 pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
-    let nobody = || bnxt::refusal(&*function).unwrap_or_else(|| no_driver(&*function));
+    let refusal = || bnxt::refusal(&*function).or_else(|| mlx5::refusal(&*function));
+    let nobody = || refusal().unwrap_or_else(|| no_driver(&*function));
     let family = family(function.id()).ok_or_else(nobody)?;
     let path = config.tx_path.name();
     if config.tx_path != TxPath::Auto && !family.paths.contains(&path) {

@@ -9,7 +9,7 @@
 //!
 //!   families   the list of families; the enums and all that is made of the list
 //!      |
-//!   ixgbe  i40e  virtio  efvi  bnxt  each returns queues of its own types
+//!   ixgbe  i40e  virtio  efvi  bnxt  mlx5  each returns queues of its own types
 //!      |
 //!   ops  slots  queue  config      what a family implements and is given
 //! ```
@@ -51,6 +51,7 @@ pub mod bnxt;
 pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;
+pub mod mlx5;
 pub mod virtio;
 
 pub use config::{Config, MAX_RING, MIN_RING, Rss, TxPath};

@@ -13,7 +13,7 @@ use super::objects::{Common, Objects, Uar, event_queue};
 use super::parts::{Inline, RxLengths, RxParts, TxLengths, TxParts};
 use super::queues::{self, Numbers, Receiving, Renewal, Rings, Sending};
 use super::stats::Counters;
-use super::vport::{self, Found};
+use super::vport::Found;
 use super::{MAX_QUEUES, RxQueue, TxQueue, time};
 use crate::driver::config::Config;
 use crate::driver::irq::Interrupts;
@@ -92,7 +92,8 @@ impl Card {
     ) -> Result<(Vec<R>, Vec<T>)> {
         let hw = Arc::clone(&self.hw);
         let mut config = config.clone();
-        config.max_frame = link::longest_frame(&hw, &config)?;
+        let longest = link::longest_frame(&hw, &config)?;
+        config.max_frame = longest.received;
         let (rx, tx) = (RxLengths::of(config.rx_ring, config.max_frame), TxLengths::of(config.tx_ring));
         check(&hw, &config, rx.wqes, tx.wqes)?;
         self.link = Some(link::Watch::start(&hw, config.loopback)?);
@@ -134,7 +135,7 @@ impl Card {
         let filters = Filters::start(&hw, objects, delivery, found.mac, config.promiscuous)?;
         self.filters = Some(filters);
         self.clock = if config.timestamps { time::clock(&hw, general::RQ_TS_FORMAT) } else { None };
-        Ok((self.receive_queues(&config, &rx, &common, received)?, self.send_queues(&common, sent, how)?))
+        Ok((self.receive_queues(&config, &rx, &common, received)?, self.send_queues(longest.sent, &common, sent, how)?))
     }
 
     fn receive_queues<R: From<RxQueue>>(
@@ -176,7 +177,13 @@ impl Card {
         Ok(queues)
     }
 
-    fn send_queues<T: From<TxQueue>>(&mut self, common: &Common, made: Vec<Sent>, how: Sending) -> Result<Vec<T>> {
+    fn send_queues<T: From<TxQueue>>(
+        &mut self,
+        max_frame: u32,
+        common: &Common,
+        made: Vec<Sent>,
+        how: Sending,
+    ) -> Result<Vec<T>> {
         let hw = &self.hw;
         let mut queues = Vec::new();
         for Sent { rings, uar, numbers } in made {
@@ -193,6 +200,7 @@ impl Card {
                 inline: how.inline,
                 tags: hw.caps.ethernet(ethernet::WQE_VLAN_INSERT) != 0,
                 multi: how.multi,
+                max_frame,
                 clock: self.clock.and_then(|_| time::clock(hw, general::SQ_TS_FORMAT)),
                 fault,
                 restart: Renewal::transmit(hw, numbers.queue),

@@ -17,10 +17,9 @@ structures! {
 
 commands! {
     /// What the function can do; the modifier says of which kind, and the most or what is set.
-    query_hca_cap QUERY_HCA_CAP 0x100
+    query_hca_cap QUERY_HCA_CAP 0x100 at CAPABILITY 0x10
         in 0x10 {}
         out 0x1010 {}
-        at CAPABILITY 0x10
 
     /// Starts it, once it has the pages that it wants.
     init_hca INIT_HCA 0x102
@@ -35,12 +34,12 @@ commands! {
     /// Takes the function into use.
     enable_hca ENABLE_HCA 0x104
         in 0x10 { FUNCTION_ID 0x08[15:0] }
-        out 0x0c {}
+        out 0x10 {}
 
     /// Gives it up.
     disable_hca DISABLE_HCA 0x105
         in 0x10 { FUNCTION_ID 0x08[15:0] }
-        out 0x0c {}
+        out 0x10 {}
 
     /// How many pages it wants; the modifier says for what.
     query_pages QUERY_PAGES 0x107
@@ -48,16 +47,14 @@ commands! {
         out 0x10 { EMBEDDED_CPU 0x08[31]  FUNCTION_ID 0x08[15:0]  NUM_PAGES 0x0c[31:0] }
 
     /// Gives pages, takes them back, or says that there are none.
-    manage_pages MANAGE_PAGES 0x108
+    manage_pages MANAGE_PAGES 0x108 at PAS 0x10
         in 0x10 { EMBEDDED_CPU 0x08[31]  FUNCTION_ID 0x08[15:0]  INPUT_NUM_ENTRIES 0x0c[31:0] }
         out 0x10 { OUTPUT_NUM_ENTRIES 0x08[31:0] }
-        at PAS 0x10
 
     /// Changes what the function can do.
-    set_hca_cap SET_HCA_CAP 0x109
+    set_hca_cap SET_HCA_CAP 0x109 at CAPABILITY 0x10
         in 0x1010 {}
         out 0x10 {}
-        at CAPABILITY 0x10
 
     /// Which forms of the interface it speaks.
     query_issi QUERY_ISSI 0x10a
@@ -70,10 +67,9 @@ commands! {
         out 0x10 {}
 
     /// Makes a key to memory.
-    create_mkey CREATE_MKEY 0x200
+    create_mkey CREATE_MKEY 0x200 at CONTEXT 0x10
         in 0x110 {}
         out 0x10 { MKEY_INDEX 0x08[23:0] }
-        at CONTEXT 0x10
 
     /// Takes it back.
     destroy_mkey DESTROY_MKEY 0x202
@@ -81,10 +77,9 @@ commands! {
         out 0x10 {}
 
     /// Makes an event queue; pages follow.
-    create_eq CREATE_EQ 0x301
+    create_eq CREATE_EQ 0x301 at CONTEXT 0x10
         in 0x110 { EVENT_BITMASK 0x58[63:0] }
         out 0x10 { EQ_NUMBER 0x08[7:0] }
-        at CONTEXT 0x10
 
     /// Takes it back.
     destroy_eq DESTROY_EQ 0x302
@@ -92,10 +87,9 @@ commands! {
         out 0x10 {}
 
     /// Makes a completion queue; pages follow.
-    create_cq CREATE_CQ 0x400
+    create_cq CREATE_CQ 0x400 at CONTEXT 0x10
         in 0x110 {}
         out 0x10 { CQN 0x08[23:0] }
-        at CONTEXT 0x10
 
     /// Takes it back.
     destroy_cq DESTROY_CQ 0x401
@@ -108,16 +102,14 @@ commands! {
         out 0x10 { ADMIN_STATE 0x0c[7:4]  STATE 0x0c[3:0] }
 
     /// The function's place at the card's switch.
-    query_nic_vport_context QUERY_NIC_VPORT_CONTEXT 0x754
+    query_nic_vport_context QUERY_NIC_VPORT_CONTEXT 0x754 at CONTEXT 0x10
         in 0x10 { ALLOWED_LIST_TYPE 0x0c[26:24] }
         out 0x110 {}
-        at CONTEXT 0x10
 
     /// Changes what FIELD_SELECT names of it; a list of addresses may follow.
-    modify_nic_vport_context MODIFY_NIC_VPORT_CONTEXT 0x755
+    modify_nic_vport_context MODIFY_NIC_VPORT_CONTEXT 0x755 at CONTEXT 0x100
         in 0x200 { FIELD_SELECT 0x0c[31:0] }
         out 0x10 {}
-        at CONTEXT 0x100
 
     /// What has passed the function's place at the switch.
     query_vport_counter QUERY_VPORT_COUNTER 0x770
@@ -167,10 +159,9 @@ commands! {
         out 0x10 {}
 
     /// Reads or writes a register of the port; its data follow.
-    access_register ACCESS_REGISTER 0x805
+    access_register ACCESS_REGISTER 0x805 at DATA 0x10
         in 0x10 { REGISTER_ID 0x08[15:0]  ARGUMENT 0x0c[31:0] }
         out 0x10 {}
-        at DATA 0x10
 
     /// Makes a transport domain.
     alloc_transport_domain ALLOC_TRANSPORT_DOMAIN 0x816
@@ -193,10 +184,9 @@ commands! {
         out 0x10 {}
 
     /// Makes a place that frames are received at.
-    create_tir CREATE_TIR 0x900
+    create_tir CREATE_TIR 0x900 at CONTEXT 0x20
         in 0x110 {}
         out 0x10 { TIRN 0x08[23:0] }
-        at CONTEXT 0x20
 
     /// Takes it back.
     destroy_tir DESTROY_TIR 0x902
@@ -204,17 +194,14 @@ commands! {
         out 0x10 {}
 
     /// Makes a send queue; pages follow.
-    create_sq CREATE_SQ 0x904
+    create_sq CREATE_SQ 0x904 at CONTEXT 0x20 at WQ 0x50
         in 0x110 {}
         out 0x10 { SQN 0x08[23:0] }
-        at CONTEXT 0x20
-        at WQ 0x50
 
     /// Changes its state.
-    modify_sq MODIFY_SQ 0x905
+    modify_sq MODIFY_SQ 0x905 at CONTEXT 0x20
         in 0x110 { SQ_STATE 0x08[31:28]  SQN 0x08[23:0]  MODIFY_BITMASK 0x10[63:0] }
         out 0x10 {}
-        at CONTEXT 0x20
 
     /// Takes it back.
     destroy_sq DESTROY_SQ 0x906
@@ -222,23 +209,19 @@ commands! {
         out 0x10 {}
 
     /// Its context.
-    query_sq QUERY_SQ 0x907
+    query_sq QUERY_SQ 0x907 at CONTEXT 0x20
         in 0x10 { SQN 0x08[23:0] }
         out 0x110 {}
-        at CONTEXT 0x20
 
     /// Makes a receive queue; pages follow.
-    create_rq CREATE_RQ 0x908
+    create_rq CREATE_RQ 0x908 at CONTEXT 0x20 at WQ 0x50
         in 0x110 {}
         out 0x10 { RQN 0x08[23:0] }
-        at CONTEXT 0x20
-        at WQ 0x50
 
     /// Changes its state.
-    modify_rq MODIFY_RQ 0x909
+    modify_rq MODIFY_RQ 0x909 at CONTEXT 0x20
         in 0x110 { RQ_STATE 0x08[31:28]  RQN 0x08[23:0]  MODIFY_BITMASK 0x10[63:0] }
         out 0x10 {}
-        at CONTEXT 0x20
 
     /// Takes it back.
     destroy_rq DESTROY_RQ 0x90a
@@ -246,16 +229,14 @@ commands! {
         out 0x10 {}
 
     /// Its context.
-    query_rq QUERY_RQ 0x90b
+    query_rq QUERY_RQ 0x90b at CONTEXT 0x20
         in 0x10 { RQN 0x08[23:0] }
         out 0x110 {}
-        at CONTEXT 0x20
 
     /// Makes a place that frames are sent from.
-    create_tis CREATE_TIS 0x912
+    create_tis CREATE_TIS 0x912 at CONTEXT 0x20
         in 0xc0 {}
         out 0x10 { TISN 0x08[23:0] }
-        at CONTEXT 0x20
 
     /// Takes it back.
     destroy_tis DESTROY_TIS 0x914
@@ -263,16 +244,14 @@ commands! {
         out 0x10 {}
 
     /// Makes a table of receive queues; their numbers follow.
-    create_rqt CREATE_RQT 0x916
+    create_rqt CREATE_RQT 0x916 at CONTEXT 0x20
         in 0x110 {}
         out 0x10 { RQTN 0x08[23:0] }
-        at CONTEXT 0x20
 
     /// Changes its queues; their numbers follow.
-    modify_rqt MODIFY_RQT 0x917
+    modify_rqt MODIFY_RQT 0x917 at CONTEXT 0x20
         in 0x110 { RQTN 0x08[23:0]  RQN_LIST 0x14[0] }
         out 0x10 {}
-        at CONTEXT 0x20
 
     /// Takes it back.
     destroy_rqt DESTROY_RQT 0x918
@@ -295,13 +274,12 @@ commands! {
         out 0x10 {}
 
     /// Makes a group of entries that match the same fields.
-    create_flow_group CREATE_FLOW_GROUP 0x933
+    create_flow_group CREATE_FLOW_GROUP 0x933 at MATCH_CRITERIA 0x40
         in 0x400 {
             TABLE_TYPE 0x10[31:24]  TABLE_ID 0x14[23:0]  START_FLOW_INDEX 0x1c[31:0]  END_FLOW_INDEX 0x24[31:0]
             MATCH_CRITERIA_ENABLE 0x3c[7:0]
         }
         out 0x10 { GROUP_ID 0x08[23:0] }
-        at MATCH_CRITERIA 0x40
 
     /// Takes it back.
     destroy_flow_group DESTROY_FLOW_GROUP 0x934
@@ -309,13 +287,12 @@ commands! {
         out 0x10 {}
 
     /// Makes an entry; destinations follow.
-    set_flow_table_entry SET_FLOW_TABLE_ENTRY 0x936
+    set_flow_table_entry SET_FLOW_TABLE_ENTRY 0x936 at MATCH_VALUE 0x80
         in 0x340 {
             TABLE_TYPE 0x10[31:24]  TABLE_ID 0x14[23:0]  MODIFY_ENABLE_MASK 0x18[7:0]  FLOW_INDEX 0x20[31:0]
             GROUP_ID 0x44[31:0]  FLOW_TAG 0x48[23:0]  ACTION 0x4c[15:0]  DESTINATION_LIST_SIZE 0x50[23:0]
         }
         out 0x10 {}
-        at MATCH_VALUE 0x80
 
     /// Takes it back.
     delete_flow_table_entry DELETE_FLOW_TABLE_ENTRY 0x938

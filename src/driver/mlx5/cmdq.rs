@@ -320,9 +320,8 @@ impl CommandQueue {
     pub fn dead(&self, dead: Dead) -> Error {
         match dead {
             Dead::Gone => wait::gone(&self.device, regs::CMDQ_ADDR_LOW.name),
-            dead => {
-                Error::new(Kind::Device, format!("{}: {dead}", self.device)).hint("open the card again, which resets it")
-            }
+            dead => Error::new(Kind::Device, format!("{}: {dead}", self.device))
+                .hint("open the card again, which resets it"),
         }
     }
 
@@ -417,7 +416,8 @@ mod tests {
         let data: Vec<u8> = (0..1100).map(|n| n as u8).collect();
         assert_eq!(fill(&memory, &data, 9), memory.iova());
         for n in 0..3 {
-            let bytes: Vec<u8> = memory.part(n * MAILBOX, 0x240).bytes().iter().map(|b| b.load(Ordering::Relaxed)).collect();
+            let bytes: Vec<u8> =
+                memory.part(n * MAILBOX, 0x240).bytes().iter().map(|b| b.load(Ordering::Relaxed)).collect();
             let next = u64::from_be_bytes(bytes[0x230..0x238].try_into().unwrap());
             assert_eq!(next, if n < 2 { memory.iova() + (n as u64 + 1) * 4096 } else { 0 });
             assert_eq!(bytes[0x238..0x23e], [0, 0, 0, n as u8, 0, 9]);

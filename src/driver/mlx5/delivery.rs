@@ -62,10 +62,8 @@ impl Delivery {
     /// Makes places for `queues`, and has frames spread if there are several.
     pub fn start(hw: &Hw, objects: &mut Objects, common: &Common, queues: Vec<u32>, rss: &Rss) -> Result<Delivery> {
         let context = |bits: Bits| bits.at(create_tir::CONTEXT);
-        let place = || {
-            Request::new(create_tir::COMMAND)
-                .with_bits(context(tirc::TRANSPORT_DOMAIN), u64::from(common.domain))
-        };
+        let place =
+            || Request::new(create_tir::COMMAND).with_bits(context(tirc::TRANSPORT_DOMAIN), u64::from(common.domain));
         let mut own = Vec::new();
         for queue in &queues {
             own.push(objects.make(hw, place().with_bits(context(tirc::INLINE_RQN), u64::from(*queue)), TIR)?);

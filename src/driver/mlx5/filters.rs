@@ -116,7 +116,8 @@ impl Filters {
     fn apply(&mut self, hw: &Hw, delivery: &Delivery) -> Result<()> {
         vport::tell(hw, &self.wanted)?;
         let wanted = self.entries();
-        let gone: Vec<_> = self.set.iter().filter(|(at, what)| wanted.get(at) != Some(what)).map(|(at, _)| *at).collect();
+        let gone: Vec<_> =
+            self.set.iter().filter(|(at, what)| wanted.get(at) != Some(what)).map(|(at, _)| *at).collect();
         for index in gone {
             hw.ask(self.root.without_entry(index))?;
             self.set.remove(&index);
@@ -218,9 +219,7 @@ fn flow_of(hw: &Hw, rule: &FlowRule) -> Result<Match> {
     ] {
         what = match address {
             // The last word of the field.
-            Some(IpAddr::V4(address)) => {
-                what.under(low, u64::from(u32::MAX), u64::from(u32::from(address)))
-            }
+            Some(IpAddr::V4(address)) => what.under(low, u64::from(u32::MAX), u64::from(u32::from(address))),
             Some(IpAddr::V6(address)) => {
                 let bits = u128::from(address);
                 what.with(high, (bits >> 64) as u64).with(low, bits as u64)

@@ -6,11 +6,11 @@
 //!   entry   index, values of those fields   where frames go
 //! ```
 
+use super::cmd::header;
 use super::cmd::{
     create_flow_group, create_flow_table, delete_flow_table_entry, destroy_flow_group, destroy_flow_table,
     set_flow_table_entry, set_flow_table_root,
 };
-use super::cmd::header;
 use super::ctx::{destination, headers};
 use super::hw::Hw;
 use super::objects::{Objects, Way, way};

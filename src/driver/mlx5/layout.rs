@@ -2,25 +2,25 @@
 //! the reference manual has them, word and bits.
 //!
 //! ```text
-//!   commands! {                              structures! {
-//!       /// What it does.                        /// What it is.
-//!       create_cq CREATE_CQ 0x400                cqc {
-//!           in 0x110 {}                              OI 0x00[17]  LOG_CQ_SIZE 0x0c[28:24]
-//!           out 0x10 { CQN 0x08[23:0] }          }
-//!   }                                        }
+//!   commands! {                                  structures! {
+//!       /// What it does.                            /// What it is.
+//!       create_cq CREATE_CQ 0x400 at CONTEXT 0x10    cqc 0x40 {
+//!           in 0x110 {}                                  OI 0x00[17]  LOG_CQ_SIZE 0x0c[28:24]
+//!           out 0x10 { CQN 0x08[23:0] }              }
+//!   }                                            }
 //!
 //!   Request::new(create_cq::COMMAND).with_bits(cqc::OI.at(create_cq::CONTEXT), 1)
 //! ```
 //!
-//! Offsets count from where the command, structure or register begins. A length is
-//! the least of a request, or of the answer that is asked for.
+//! Offsets count from where the command, structure or register begins; `at` is where a
+//! structure lies in a command. A length is the least of a request, or of the answer
+//! that is asked for.
 
 /// Declares commands; see the page of this module.
 macro_rules! commands {
-    ($($(#[$doc:meta])* $module:ident $name:ident $code:literal
+    ($($(#[$doc:meta])* $module:ident $name:ident $code:literal $(at $part:ident $part_at:literal)*
         in $in_len:literal { $($in_field:ident $in_at:literal [$($in_end:literal):*])* }
-        out $out_len:literal { $($out_field:ident $out_at:literal [$($out_end:literal):*])* }
-        $(at $part:ident $part_at:literal)*)*) => {
+        out $out_len:literal { $($out_field:ident $out_at:literal [$($out_end:literal):*])* })*) => {
         $($(#[$doc])*
         pub mod $module {
             /// The command.

@@ -48,9 +48,18 @@ impl Watch {
     }
 }
 
-/// Has frames pass that are as long as `config` wants; how long they may be without FCS.
-/// What was granted is read back, as less may be, and nothing said.
-pub fn longest_frame(hw: &Hw, config: &Config) -> Result<u16> {
+/// How long frames may be, without FCS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Longest {
+    /// Received, without tags: at most what was asked for.
+    pub received: u16,
+    /// Sent, with tags.
+    pub sent: u32,
+}
+
+/// Has frames pass that are as long as `config` wants. What was granted is read back, as
+/// less may be, and nothing said.
+pub fn longest_frame(hw: &Hw, config: &Config) -> Result<Longest> {
     let wanted = u32::from(config.max_frame) + TAGS + FCS;
     let most = ports::mtu(hw)?.map_or(0, |(most, _)| most);
     let asked = if most == 0 { wanted } else { wanted.min(most) };
@@ -59,13 +68,14 @@ pub fn longest_frame(hw: &Hw, config: &Config) -> Result<u16> {
     let port = ports::mtu(hw)?.map_or(0, |(_, now)| now);
     // What is not told is no limit.
     let granted = [port, vport::mtu(hw)?].into_iter().filter(|bytes| *bytes != 0).min().unwrap_or(asked);
-    let longest = granted.saturating_sub(FCS).min(u32::from(config.max_frame)) as u16;
-    if longest < config.max_frame && !config.shorter_frames {
+    let sent = granted.saturating_sub(FCS);
+    let received = sent.min(u32::from(config.max_frame)) as u16;
+    if received < config.max_frame && !config.shorter_frames {
         let text = format!(
-            "the longest frame cannot be {}; this card lets frames of up to {longest} bytes pass",
+            "the longest frame cannot be {}; this card lets frames of up to {received} bytes pass",
             config.max_frame
         );
         return Err(hw.error(Kind::Usage, text));
     }
-    Ok(longest)
+    Ok(Longest { received, sent })
 }

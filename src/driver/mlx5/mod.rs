@@ -63,6 +63,8 @@ mod pages;
 mod parts;
 mod ports;
 mod queues;
+#[cfg(test)]
+mod recorded;
 mod regs;
 mod rx;
 #[cfg(test)]
@@ -70,8 +72,6 @@ mod scripted;
 mod setup;
 mod sq;
 mod stats;
-#[cfg(test)]
-mod tests;
 mod time;
 mod tx;
 mod vport;

@@ -76,11 +76,8 @@ const DOMAIN: Way = way(
     dealloc_transport_domain::input::TRANSPORT_DOMAIN,
 );
 const TIS: Way = way(create_tis::output::TISN, destroy_tis::COMMAND, destroy_tis::input::TISN);
-const COUNTER: Way = way(
-    alloc_q_counter::output::COUNTER_SET_ID,
-    dealloc_q_counter::COMMAND,
-    dealloc_q_counter::input::COUNTER_SET_ID,
-);
+const COUNTER: Way =
+    way(alloc_q_counter::output::COUNTER_SET_ID, dealloc_q_counter::COMMAND, dealloc_q_counter::input::COUNTER_SET_ID);
 
 /// A page of doorbells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,8 @@ impl Pages {
     pub fn take(&mut self, function: &dyn Function, count: usize) -> Result<Vec<Iova>> {
         let missing = count.saturating_sub(self.free.len());
         if self.given.len() + count > MOST {
-            let text = format!("{}: its firmware wants {count} more pages of memory, which makes no sense", function.name());
+            let text =
+                format!("{}: its firmware wants {count} more pages of memory, which makes no sense", function.name());
             return Err(crate::Error::new(Kind::Device, text));
         }
         if missing > 0 {

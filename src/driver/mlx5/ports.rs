@@ -162,8 +162,7 @@ const SPEEDS: [u16; 32] = {
 };
 
 /// The same of the longer list, which cards have that can more than 100 Gbit/s.
-const LONG_SPEEDS: [u16; 17] =
-    [1, 10, 25, 50, 100, 400, 250, 500, 500, 1000, 1000, 1000, 2000, 2000, 2000, 4000, 4000];
+const LONG_SPEEDS: [u16; 17] = [1, 10, 25, 50, 100, 400, 250, 500, 500, 1000, 1000, 1000, 2000, 2000, 2000, 4000, 4000];
 
 /// Bits a second of a port that has a link; 0 for a speed that is not known.
 pub fn speed(hw: &Hw) -> Result<u64> {

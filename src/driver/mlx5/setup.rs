@@ -93,7 +93,8 @@ fn connect(function: &dyn Function, hw: &Hw) -> Result<()> {
     wait_started(function, hw, START)?;
     let revision = hw.segment.read(regs::CMDIF_REV) >> 16;
     if revision != INTERFACE {
-        let text = format!("its firmware speaks command interface {revision}, this driver {INTERFACE}; update the firmware");
+        let text =
+            format!("its firmware speaks command interface {revision}, this driver {INTERFACE}; update the firmware");
         return Err(hw.error(Kind::Unsupported, text));
     }
     match (hw.segment.read(regs::CMDQ_ADDR_LOW) & cmdq::NIC_INTERFACE) >> 8 {
@@ -148,7 +149,8 @@ fn choose_interface(hw: &Hw) -> Result<()> {
     let supported = reply.map_or(0, |reply| reply.bits(query_issi::output::SUPPORTED_ISSI_DW0));
     if supported >> ISSI & 1 == 0 {
         let (major, minor) = version(hw);
-        let text = format!("its firmware {major}.{minor} does not know interface step 1 (ISSI), which is needed; update it");
+        let text =
+            format!("its firmware {major}.{minor} does not know interface step 1 (ISSI), which is needed; update it");
         return Err(hw.error(Kind::Unsupported, text));
     }
     hw.ask(Request::new(set_issi::COMMAND).with_bits(set_issi::input::CURRENT_ISSI, ISSI)).map(drop)

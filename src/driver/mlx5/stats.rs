@@ -122,8 +122,8 @@ fn vport(hw: &Hw) -> Result<Option<[u64; 12]>> {
 
 /// Frames that found no buffer.
 fn no_buffer(hw: &Hw, number: u32) -> Result<Option<u64>> {
-    let request = Request::new(query_q_counter::COMMAND)
-        .with_bits(query_q_counter::input::COUNTER_SET_ID, u64::from(number));
+    let request =
+        Request::new(query_q_counter::COMMAND).with_bits(query_q_counter::input::COUNTER_SET_ID, u64::from(number));
     Ok(hw.ask_optional(request)?.map(|reply| reply.bits(query_q_counter::output::OUT_OF_BUFFER)))
 }
 

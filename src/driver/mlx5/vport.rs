@@ -134,7 +134,9 @@ pub fn tell(hw: &Hw, wanted: &Wanted) -> Result<()> {
     let room = 1usize << hw.caps.general(general::LOG_MAX_CURRENT_MC_LIST);
     let groups = &wanted.groups[..wanted.groups.len().min(room)];
     let whole = groups.len() == wanted.groups.len();
-    let listed = addresses(hw, list::UNICAST, &[wanted.own])? & addresses(hw, list::MULTICAST, groups)?;
+    // The table of addresses leads frames for our own here, too.
+    addresses(hw, list::UNICAST, &[wanted.own])?;
+    let listed = addresses(hw, list::MULTICAST, groups)?;
     let all_groups = wanted.promiscuous || !whole || !listed;
     let flag = |bits: Bits| bits.at(modify::CONTEXT);
     let request = change(select::PROMISC)
@@ -179,8 +181,8 @@ fn manager_entry(hw: &Hw, mac: MacAddr) -> Result<()> {
 pub fn leave(hw: &Hw) {
     let _ = hw.ask_optional(change(select::PROMISC));
     if hw.caps.general(general::VPORT_GROUP_MANAGER) != 0 {
-        let request = Request::new(delete_l2_table_entry::COMMAND)
-            .with_bits(delete_l2_table_entry::input::TABLE_INDEX, L2_INDEX);
+        let request =
+            Request::new(delete_l2_table_entry::COMMAND).with_bits(delete_l2_table_entry::input::TABLE_INDEX, L2_INDEX);
         let _ = hw.ask_optional(request);
     }
 }

@@ -1,0 +1,402 @@
+//! Receive queue.
+//!
+//! ```text
+//!   work queue            the card's
+//!            +------------------------------------+
+//!     ... -> | filled | filled | empty | ...      | -> ...
+//!            +------------------------------------+
+//!              ^ next                               ^ given
+//!
+//!   completions  | frame | frame | error | title | minis | - | - | frame | ...
+//!                  ^ next
+//! ```
+//!
+//! Each entry of the work queue takes one frame, in one buffer or over several, and each
+//! is reported by one completion, which counts entries: it is believed if it names the
+//! one that comes next. Several that differ in little may be reported in short
+//! (`mini`).
+//!
+//! A frame that is longer than its buffers uses its entry up, and the queue goes on.
+//! Other errors stop it, and a completion of any other entry means that the card has lost
+//! its place: then the queue is set up anew, in place ([`Restart`]).
+
+use super::clock::Clock;
+use super::cq::Completions;
+use super::cqe::{COMPRESSED, Fault, Syndrome, Tail, Words, opcode, upper, word};
+use super::feed::Feed;
+use super::meta::{Report, decoder};
+use super::mini::Session;
+use super::parts::{Restart, RxParts};
+use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
+use crate::driver::config::MIN_RING;
+use crate::driver::queue::Receive;
+use crate::driver::slots::{Received, Slots, Stock, TAGS};
+use crate::driver::tally::Anomaly;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+/// Refilled entries that are worth telling the card of.
+const STEP: u32 = 16;
+
+/// A receive queue.
+pub struct RxQueue {
+    pub(super) feed: Feed,
+    pub(super) completions: Completions,
+    stock: Stock,
+    /// Longest frame, with tags.
+    pub(super) longest: u32,
+    /// Frames have the time that the card stamps on them.
+    clock: Option<Clock>,
+    /// The card may report several frames in short.
+    compressed: bool,
+    /// It is doing so, and this is where we are in it.
+    pub(super) session: Option<Session>,
+    fault: Fault,
+    restart: Box<dyn Restart>,
+    /// It could not be set up again.
+    dead: bool,
+    /// It is not, and each entry has its buffers.
+    ready: bool,
+}
+
+/// What ended a run of plain frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Nothing more is there, or there is no place for more.
+    Done,
+    /// The end of a ring: it goes on at its start.
+    Lap,
+    /// Something that is no plain frame.
+    Odd,
+}
+
+impl RxQueue {
+    /// A queue on memory that the card has been told of.
+    pub fn new(parts: RxParts) -> Self {
+        let longest = parts.max_frame + TAGS;
+        RxQueue {
+            feed: Feed::new(parts.wqes, parts.segments, longest, parts.record, parts.lkey),
+            completions: Completions::new(parts.completions, parts.bell),
+            stock: parts.stock,
+            longest: longest.min(parts.segments * BUFFER_SIZE as u32),
+            compressed: parts.compressed && parts.clock.is_none(),
+            clock: parts.clock,
+            session: None,
+            fault: parts.fault,
+            restart: parts.restart,
+            dead: false,
+            ready: false,
+        }
+    }
+
+    /// Moves frames of one buffer into `batch`.
+    ///
+    /// The run ends where one of the rings does: up to there one owner bit holds for all
+    /// completions, and all that is read and written lies side by side.
+    #[inline(always)]
+    fn recv_plain<const STAMPED: bool, const LISTS: bool>(
+        &mut self,
+        batch: &mut Batch<'_>,
+        iova: impl Fn(u32) -> Iova,
+        clock: Clock,
+    ) -> Ended {
+        let pool = batch.pool();
+        let had = batch.len();
+        let shift = if LISTS { self.feed.shift } else { 0 };
+        let wanted = batch.room().min(self.feed.owned() as usize);
+        let entries = self.completions.entries();
+        let first = self.feed.next;
+        let (segments, buffers) = self.feed.ring.slots().run(first << shift, entries.len() << shift);
+        let limit = segments.len() >> shift;
+        let fresh = pool.top(wanted.min(limit));
+        // All of one length, so that one comparison ends the loop.
+        let most = fresh.len();
+        let (entries, segments, buffers) = (&entries[..most], &segments[..most << shift], &buffers[..most << shift]);
+        let places = &mut batch.entries_mut()[had..][..most];
+        let longest = self.longest.min(BUFFER_SIZE as u32);
+        // The counter in it comes round by itself.
+        let mut expected = Tail::expected(first, opcode::RECEIVED, self.completions.owner(self.completions.next));
+        let mut n = 0;
+
+        while n < most {
+            let entry = &entries[n];
+            let last = entry[word::TAIL].load(Ordering::Acquire); // <-- acquire: the rest of it, and the frame, is now seen
+            let len = upper(entry[word::BYTES].load(Ordering::Relaxed));
+            if Tail::of(last).0 & Tail::LOOKED_AT != expected || len.wrapping_sub(1) >= longest {
+                break;
+            }
+            let report = Report::of(entry, last);
+            let words = if STAMPED { report.stamped(entry, clock) } else { report.0 };
+            let fresh = fresh[most - 1 - n].get();
+            let slot = n << shift;
+            places[n] = Entry { words, buffer: buffers[slot].replace(fresh), span: Span::new(0, len as u16, false) };
+            // Length and key are those of every buffer.
+            segments[slot][1].store(iova(fresh).to_be(), Ordering::Relaxed);
+            expected = expected.wrapping_add(1 << 16);
+            n += 1;
+        }
+        self.feed.next = first.wrapping_add(n as u32);
+        self.completions.take(n as u32);
+        pool.took(n);
+        batch.filled(had + n, decoder(STAMPED));
+        if n < most {
+            // Something may be there that ended the loop.
+            return if self.completions.peek().is_some() { Ended::Odd } else { Ended::Done };
+        }
+        if n == limit && wanted > limit { Ended::Lap } else { Ended::Done }
+    }
+
+    /// As [`RxQueue::recv_plain`], of a queue with stamps or with scatter lists.
+    #[inline(never)]
+    fn recv_other(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> Ended {
+        match (self.clock, self.feed.shift) {
+            (None, _) => self.recv_plain::<false, true>(batch, iova, Clock::RealTime),
+            (Some(clock), 0) => self.recv_plain::<true, false>(batch, iova, clock),
+            (Some(clock), _) => self.recv_plain::<true, true>(batch, iova, clock),
+        }
+    }
+
+    /// Deals with the frame that the next completion, which is good, reports.
+    fn frame(&mut self, tail: Tail, batch: &mut Batch<'_>) -> Received {
+        let pool = batch.pool();
+        if tail.counter() != self.feed.next as u16 || self.feed.owned() == 0 {
+            return self.lost(Anomaly::BadIndex, pool);
+        }
+        let entry = self.completions.at(0);
+        let len = upper(entry[word::BYTES].load(Ordering::Relaxed));
+        let report = Report::of(entry, entry[word::TAIL].load(Ordering::Relaxed));
+        let words = self.clock.map_or(report.0, |clock| report.stamped(entry, clock));
+        let received = self.take_frame(words, len, batch);
+        if received == Received::Gone {
+            self.completions.take(1);
+        }
+        received
+    }
+
+    /// Moves the oldest frame, of `len` bytes as the card says, into `batch`.
+    pub(super) fn take_frame(&mut self, words: [u64; 2], len: u32, batch: &mut Batch<'_>) -> Received {
+        let pool = batch.pool();
+        if len.wrapping_sub(1) >= self.longest {
+            self.stock.count(Anomaly::BadLength);
+            self.feed.skip(pool);
+            return Received::Gone;
+        }
+        let parts = len.div_ceil(BUFFER_SIZE as u32);
+        if !self.has_place(batch, parts) {
+            return Received::Waits;
+        }
+        let first = batch.len();
+        let places = batch.entries_mut();
+        self.feed.pass(pool, parts, |n, buffer| {
+            let left = len - n * BUFFER_SIZE as u32;
+            let span = Span::new(0, left.min(BUFFER_SIZE as u32) as u16, n + 1 < parts);
+            places[first + n as usize] = Entry { words, buffer, span };
+        });
+        batch.filled(first + parts as usize, decoder(self.clock.is_some()));
+        Received::Gone
+    }
+
+    /// Deals with an error that the next completion reports.
+    fn error(&mut self, tail: Tail, pool: &Pool) -> Received {
+        let syndrome = Syndrome::of(self.completions.at(0));
+        if tail.counter() != self.feed.next as u16 || self.feed.owned() == 0 {
+            return self.lost(Anomaly::BadIndex, pool);
+        }
+        if syndrome.code == Syndrome::LENGTH {
+            self.stock.count(Anomaly::BadLength);
+        } else {
+            self.stock.count(Anomaly::FrameError);
+            self.fault.tell(syndrome);
+        }
+        if syndrome.stops() {
+            self.reset(pool);
+            return Received::Waits;
+        }
+        self.completions.take(1);
+        self.feed.skip(pool);
+        Received::Gone
+    }
+
+    /// The card is not where we are.
+    pub(super) fn lost(&mut self, wrong: Anomaly, pool: &Pool) -> Received {
+        self.stock.count(wrong);
+        self.reset(pool);
+        Received::Waits
+    }
+
+    /// Sets the queue up anew: nothing is known of the buffers that the card has, but
+    /// that they are ours again once it has stopped. This takes milliseconds, and does not
+    /// happen with a card that works.
+    #[cold]
+    #[inline(never)]
+    fn reset(&mut self, pool: &Pool) {
+        self.stock.count(Anomaly::QueueReset);
+        self.session = None;
+        match self.stop_and_start() {
+            Ok(()) => self.refill(pool),
+            // What starts it has told control, which says why at the next question.
+            Err(_) => {
+                (self.dead, self.ready) = (true, false);
+                self.feed.given = self.feed.next;
+            }
+        }
+    }
+
+    fn stop_and_start(&mut self) -> crate::error::Result<()> {
+        let Self { feed, completions, restart, .. } = self;
+        let newest = feed.given.wrapping_sub(1) as u16;
+        let mut all = feed.owned() == 0;
+        let mut flushed = || {
+            let before = completions.next;
+            // A card that reports without end is left alone after one round.
+            while let Some(tail) = completions.peek()
+                && completions.next.wrapping_sub(before) < completions.len()
+            {
+                all |= tail.opcode() == opcode::RECEIVE_ERROR && tail.counter() == newest;
+                let several = tail.opcode() == opcode::RECEIVED && tail.format() == COMPRESSED;
+                let count = if several { upper(completions.at(0)[word::BYTES].load(Ordering::Relaxed)) } else { 1 };
+                (0..count.clamp(1, completions.len())).for_each(|_| completions.take_unwritten());
+            }
+            all
+        };
+        restart.stop(&mut flushed)?;
+        flushed();
+        completions.give_back();
+        feed.clear();
+        restart.start()
+    }
+
+    /// Begins anew with the buffers that it has.
+    fn refill(&mut self, pool: &Pool) {
+        let buffers: Vec<u32> = (0..self.armed()).map(|_| self.pass()).collect();
+        self.feed.restart();
+        // The oldest first, as they were.
+        for buffer in buffers.into_iter().rev() {
+            self.arm(buffer, pool);
+        }
+        self.offer();
+    }
+
+    /// As after so many frames, without a buffer.
+    #[cfg(test)]
+    pub fn begin_at(&mut self, frames: u32, completions: u32) {
+        (self.feed.next, self.feed.given) = (frames, frames);
+        self.completions.begin_at(completions);
+    }
+
+    /// Receives from a queue that is not ready: it is dead, or entries have no buffer.
+    #[cold]
+    #[inline(never)]
+    fn recv_unready(&mut self, batch: &mut Batch<'_>) -> usize {
+        if self.dead { 0 } else { self.recv_unfilled(batch) }
+    }
+
+    /// Tells the card of refilled entries, if there are enough of them.
+    #[inline(always)]
+    fn give(&mut self) {
+        if self.feed.due() >= STEP && !self.dead {
+            self.offer();
+        }
+    }
+}
+
+impl Receive for RxQueue {
+    #[inline]
+    fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        if !self.stock.is(batch.pool()) || !self.ready {
+            return self.recv_unready(batch);
+        }
+        self.recv_full(batch)
+    }
+}
+
+impl Slots for RxQueue {
+    fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
+    fn slots(&self) -> u32 {
+        self.feed.buffers()
+    }
+
+    fn armed(&self) -> u32 {
+        self.feed.armed
+    }
+
+    fn arm(&mut self, buffer: u32, pool: &Pool) {
+        self.feed.arm(buffer, pool.iova(buffer));
+        self.ready = self.feed.full() && !self.dead;
+    }
+
+    /// The newest first: an entry that has been filled is passed as a whole
+    /// ([`Feed::pass`]), and this is for buffers that the card does not have.
+    fn pass(&mut self) -> u32 {
+        self.ready = false;
+        self.feed.disarm()
+    }
+
+    /// First the completions, so that there are some for what is posted.
+    fn offer(&mut self) {
+        if self.dead {
+            return;
+        }
+        self.completions.give_back();
+        self.feed.offer();
+    }
+
+    #[inline(always)]
+    fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
+        let before = batch.len();
+        let plain = self.clock.is_none() && self.feed.shift == 0;
+        // A card that reports without end is left alone after one round.
+        for _ in 0..self.completions.len() {
+            let ended = if plain {
+                self.recv_plain::<false, false>(batch, iova, Clock::RealTime)
+            } else {
+                self.recv_other(batch, iova)
+            };
+            let odd = ended == Ended::Odd || ended == Ended::Done && self.feed.owned() == 0;
+            if ended == Ended::Done && !odd || odd && self.recv_odd(batch) == Received::Waits {
+                break;
+            }
+        }
+        self.give();
+        batch.len() - before
+    }
+
+    /// Deals with a completion that is not of a plain frame, if it is there.
+    #[cold]
+    #[inline(never)]
+    fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Received {
+        if self.session.is_some() {
+            return self.recv_minis(batch);
+        }
+        let Some(tail) = self.completions.peek().filter(|_| !self.dead) else { return Received::Waits };
+        match (tail.opcode(), tail.format()) {
+            (opcode::RECEIVED, 0) => self.frame(tail, batch),
+            (opcode::RECEIVED, COMPRESSED) if self.compressed => self.begin_session(tail, batch),
+            (opcode::SEND_ERROR | opcode::RECEIVE_ERROR, _) => self.error(tail, batch.pool()),
+            // Nobody asked for it, so what follows it cannot be told from what does not.
+            _ => self.lost(Anomaly::BadIndex, batch.pool()),
+        }
+    }
+
+    fn listen(&mut self) -> bool {
+        !self.dead && self.completions.arm()
+    }
+
+    fn silence(&mut self) {
+        self.completions.fired();
+    }
+}
+
+impl fmt::Debug for RxQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RxQueue({:?}, {:?})", self.feed, self.completions)
+    }
+}
+
+/// What is read of a completion lies in one line of the cache.
+const _: () = assert!(size_of::<Words>() == 64);
+
+const _: () = assert!(MIN_RING as u32 > 2 * STEP, "a card must own most of its ring");
