@@ -10,6 +10,8 @@ mod mini;
 mod parts;
 mod rx;
 mod sq;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod wqe;
 
