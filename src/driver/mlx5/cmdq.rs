@@ -347,12 +347,6 @@ impl CommandQueue {
         );
         Error::new(Kind::Timeout, text).with_remedy(Remedy::Reset)
     }
-
-    /// Gives up sooner; for tests.
-    #[cfg(test)]
-    pub fn hurry(&mut self, patience: Duration) {
-        self.patience = patience;
-    }
 }
 
 /// In the last word of an entry: it is the card's.

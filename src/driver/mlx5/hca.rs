@@ -189,7 +189,9 @@ impl Hca {
             // Pages for other functions are not ours to give.
             match if ours { self.take_pages(some).ok() } else { None } {
                 Some(pages) => {
-                    self.wanted.push_front(PageEvent { count: (count - some) as i32, ..wish });
+                    if count > some {
+                        self.wanted.push_front(PageEvent { count: (count - some) as i32, ..wish });
+                    }
                     (give(wish.function, &pages), Job::Give(pages))
                 }
                 None => (cannot_give(&wish), Job::CannotGive),
@@ -275,8 +277,8 @@ impl Hca {
             let count = before.min(PAGES_TAKEN);
             let request = take(self.number, count);
             let reply = self.manage(&request).map_err(|failure| self.explain(&request, failure))?;
-            let pages = returned(&reply);
-            if pages.len() > count || !self.pages.put(&pages) {
+            let told = reply.bits(manage_pages::output::OUTPUT_NUM_ENTRIES) as usize;
+            if told > count || !self.pages.put(&returned(&reply)) {
                 return Err(self.error(Kind::Device, "its firmware returned pages that it was not given"));
             }
             if self.pages.given() < before {

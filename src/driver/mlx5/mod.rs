@@ -72,6 +72,8 @@ mod scripted;
 mod setup;
 mod sq;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod time;
 mod tx;
 mod vport;

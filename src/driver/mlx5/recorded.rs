@@ -94,7 +94,7 @@ impl Firmware {
             (0x108, 2) => {
                 let count = usize::from(at(0x0e)).min(self.returns.unwrap_or(usize::MAX));
                 let pages: Vec<u64> = self.pages.iter().copied().take(count).collect();
-                pages.iter().for_each(|page| drop(self.pages.remove(page)));
+                self.pages.retain(|page| !pages.contains(page));
                 let pages: Vec<u64> = pages.into_iter().chain(self.strange).collect();
                 let mut said = answer(&[(8, pages.len() as u32), (0xc, 0)]);
                 said.output.extend(pages.iter().flat_map(|page| page.to_be_bytes()));
@@ -153,11 +153,11 @@ impl Rig {
     }
 
     fn refuse(&self, code: u16, status: u8, syndrome: u32) -> &Rig {
-        self.set(|firmware| drop(firmware.refuses.insert(code, (status, syndrome))))
+        self.set(|firmware| firmware.refuses.extend([(code, (status, syndrome))]))
     }
 
     fn says(&self, code: (u16, u16), said: Vec<Said>) -> &Rig {
-        self.set(|firmware| drop(firmware.says.insert(code, said)))
+        self.set(|firmware| firmware.says.extend([(code, said)]))
     }
 
     fn open(&self, config: &Config) -> Result<Opened<RxQueue, TxQueue>> {

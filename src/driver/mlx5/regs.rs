@@ -48,8 +48,7 @@ bits! {
     }
     /// Health, as it is polled.
     counter {
-        SYNDROME = 0xff00_0000, "What it is.";
-        COUNT    = 0x00ff_ffff, "Goes on while the firmware runs.";
+        COUNT = 0x00ff_ffff, "Goes on while the firmware runs.";
     }
 }
 

@@ -54,11 +54,11 @@ impl Counters {
     /// Counts from now on; `counter`: of receive queues, if there is one.
     pub fn start(hw: &Hw, counter: Option<u32>) -> Result<Counters> {
         let port = port(hw)?.map(|now| Block::new(u64::MAX, now));
-        let vport = vport(hw)?.map(|now| Block::new(u64::MAX, now));
         let queues = match counter {
             Some(number) => no_buffer(hw, number)?.map(|now| (number, Block::new(u64::from(u32::MAX), [now]))),
             None => None,
         };
+        let vport = vport(hw)?.map(|now| Block::new(u64::MAX, now));
         Ok(Counters { vport, queues, port })
     }
 

@@ -1,0 +1,235 @@
+//! Queues at rings that a test plays by hand, in bytes.
+//!
+//! The card's side is written from the layouts and not from `cqe` and `wqe`: fields at
+//! byte offsets, so that a slip in one is not a slip in both.
+
+mod lies;
+mod rx;
+mod tx;
+
+use super::bell::CqBell;
+use super::bell::testing::{Uar, words};
+use super::clock::Clock;
+use super::cq;
+use super::cqe::{Fault, Syndrome};
+use super::parts::{Inline, RECORD, Restart, RxLengths, RxParts, TxLengths, TxParts};
+use super::rx::RxQueue;
+use super::tx::TxQueue;
+use crate::dma::{Addressing, Arena, Batch, Pool, Region};
+use crate::driver::slots::{Sends, Slots, Stock};
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Bar, Function, Id};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A card that is nothing but reachable.
+struct Card;
+
+impl Function for Card {
+    fn name(&self) -> &str {
+        "test:mlx5"
+    }
+
+    fn kind(&self) -> pci::Kind {
+        pci::Kind::Emulated
+    }
+
+    fn id(&self) -> Id {
+        Id::default()
+    }
+
+    fn bar(&self, _index: u8) -> Result<Bar> {
+        Err(nothing())
+    }
+
+    fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {
+        Ok(0)
+    }
+
+    fn config_write(&self, _offset: u16, _size: u8, _value: u32) -> Result<()> {
+        Ok(())
+    }
+
+    fn addressing(&self) -> Addressing {
+        Addressing::Translated
+    }
+
+    fn map(&self, _arena: &Arc<Arena>) -> Result<()> {
+        Ok(())
+    }
+
+    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
+        true
+    }
+
+    fn irq_vectors(&self) -> u16 {
+        0
+    }
+
+    fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {
+        Ok(())
+    }
+
+    fn numa_node(&self) -> Option<u16> {
+        None
+    }
+
+    fn reset(&self) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+fn nothing() -> Error {
+    Error::new(Kind::Unsupported, "not here")
+}
+
+/// Memory for rings and records, one after the other.
+fn regions<const N: usize>(bytes: [usize; N]) -> [Region; N] {
+    let mut at = 0;
+    let arena = Arena::new(bytes.iter().sum::<usize>(), Addressing::Translated).unwrap();
+    bytes.map(|bytes| {
+        at += bytes;
+        Region::new(&arena, at - bytes, bytes)
+    })
+}
+
+/// The `N` bytes at `at`.
+fn bytes<const N: usize>(region: &Region, at: usize) -> [u8; N] {
+    std::array::from_fn(|n| region.bytes()[at + n].load(Ordering::Relaxed))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+/// A completion, but for its owner bit.
+type Cqe = [u8; 64];
+
+/// One of `opcode` for entry `counter` of a work queue.
+fn cqe(opcode: u8, counter: u32) -> Cqe {
+    let mut cqe = [0; 64];
+    cqe[0x3c..0x3e].copy_from_slice(&(counter as u16).to_be_bytes());
+    cqe[0x3f] = opcode << 4;
+    cqe
+}
+
+/// One that reports an error.
+fn failed(opcode: u8, counter: u32, syndrome: u8) -> Cqe {
+    let mut cqe = cqe(opcode, counter);
+    (cqe[0x36], cqe[0x37]) = (0x52, syndrome);
+    cqe
+}
+
+/// The card's end of a completion queue.
+#[derive(Clone)]
+struct Reports {
+    ring: Region,
+    /// Entries written.
+    at: Arc<AtomicU32>,
+}
+
+impl Reports {
+    fn new(ring: Region) -> Self {
+        cq::prepare(&ring);
+        Reports { ring, at: Arc::default() }
+    }
+
+    fn len(&self) -> u32 {
+        self.ring.len() as u32 / 64
+    }
+
+    fn at(&self) -> u32 {
+        self.at.load(Ordering::Relaxed)
+    }
+
+    /// Writes words `which` of an entry `ahead` of the next, with the owner bit of its lap.
+    fn put(&self, ahead: u32, mut cqe: Cqe, which: std::ops::Range<usize>) {
+        let at = self.at().wrapping_add(ahead);
+        cqe[0x3f] = cqe[0x3f] & !1 | (at / self.len() % 2) as u8;
+        let words = &self.ring.words64()[8 * (at % self.len()) as usize..];
+        for n in which {
+            let word = u64::from_le_bytes(cqe[8 * n..8 * n + 8].try_into().unwrap());
+            words[n].store(word, Ordering::Release);
+        }
+    }
+
+    fn push(&self, cqe: Cqe) {
+        self.put(0, cqe, 0..8);
+        self.skip(1);
+    }
+
+    /// Moves on without a word.
+    fn skip(&self, count: u32) {
+        self.at.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// Setting up anew: what was done, and what the card does meanwhile.
+#[derive(Clone)]
+struct Restarts {
+    stops: Arc<AtomicU32>,
+    fails: Arc<AtomicBool>,
+    /// What the card flushes, one each time that it is asked whether that was all.
+    flushes: Arc<Mutex<Vec<Cqe>>>,
+    reports: Reports,
+    /// Of the work queue, and what it said when the queue was started again.
+    record: Region,
+    started: Arc<Mutex<Vec<[u32; 2]>>>,
+}
+
+impl Restarts {
+    fn new(reports: &Reports, record: &Region) -> Self {
+        Restarts {
+            stops: Arc::default(),
+            fails: Arc::default(),
+            flushes: Arc::default(),
+            reports: reports.clone(),
+            record: record.clone(),
+            started: Arc::default(),
+        }
+    }
+
+    fn count(&self) -> u32 {
+        let stops = self.stops.load(Ordering::Relaxed);
+        let started = self.started.lock().unwrap();
+        assert!(started.iter().all(|&record| record == [0, 0]), "a record that says what is no more");
+        assert!(started.len() == stops as usize || self.fails.load(Ordering::Relaxed));
+        stops
+    }
+}
+
+impl Restart for Restarts {
+    fn stop(&mut self, flushed: &mut dyn FnMut() -> bool) -> Result<()> {
+        self.stops.fetch_add(1, Ordering::Relaxed);
+        let flushes: Vec<Cqe> = self.flushes.lock().unwrap().drain(..).collect();
+        let asked = !flushes.is_empty();
+        for cqe in flushes {
+            assert!(!flushed(), "there is more to come");
+            self.reports.push(cqe);
+        }
+        assert!(!asked || flushed(), "that was all");
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(nothing());
+        }
+        self.started.lock().unwrap().push(words(&self.record));
+        Ok(())
+    }
+}
+
+/// A pool that the card reaches.
+fn pool() -> Pool {
+    Pool::new(1024, Addressing::Translated).unwrap()
+}
+
+const LKEY: u32 = 0x0001_0100;
+const CQN: u32 = 0x0b_1234;
+const SQN: u32 = 0x0a_4321;
