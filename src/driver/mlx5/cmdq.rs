@@ -295,7 +295,7 @@ impl CommandQueue {
         const EAGER: u32 = 64;
         const SOON: u32 = 1024;
         posted.polls = posted.polls.saturating_add(1);
-        if posted.polls % 16 == 0
+        if posted.polls.is_multiple_of(16)
             && let Some(dead) = health::sense(&self.segment)
         {
             return Err(self.dead(dead));
@@ -305,8 +305,8 @@ impl CommandQueue {
         }
         posted.late = posted.begun.elapsed().max(posted.passed) >= self.patience;
         let pause = match posted.polls {
-            ..=EAGER => Duration::ZERO,
-            ..=SOON => Duration::from_micros(20),
+            0..EAGER => Duration::ZERO,
+            EAGER..SOON => Duration::from_micros(20),
             _ => Duration::from_micros(200),
         };
         if !pause.is_zero() {

@@ -78,8 +78,8 @@ impl Filters {
         let (root, entries) = root(hw, objects)?;
         let any_group = MacAddr([1, 0, 0, 0, 0, 0]);
         let ranges = [
-            (entries / 2..=entries - 3, Match::any().to(mac)),
-            (entries - 2..=entries - 2, Match::any().to_under(any_group, any_group)),
+            (entries / 2..=entries - 3, Match::any().addressed(mac)),
+            (entries - 2..=entries - 2, Match::any().addressed_under(any_group, any_group)),
             (entries - 1..=entries - 1, Match::any()),
         ];
         let mut groups = [0; 3];
@@ -101,10 +101,10 @@ impl Filters {
         let own = [self.wanted.own, MacAddr([0xff; 6])];
         let named = own.len() + self.wanted.groups.len() <= room;
         let groups = if named { self.wanted.groups.as_slice() } else { &[] };
-        let addresses = own.iter().chain(groups).map(|mac| Match::any().to(*mac));
+        let addresses = own.iter().chain(groups).map(|mac| Match::any().addressed(*mac));
         let mut entries: BTreeMap<_, _> = (first..).zip(addresses).collect();
         if !named {
-            entries.insert(self.entries - 2, Match::any().to_under(any_group, any_group));
+            entries.insert(self.entries - 2, Match::any().addressed_under(any_group, any_group));
         }
         if self.wanted.promiscuous {
             entries.insert(self.entries - 1, Match::any());

@@ -57,13 +57,13 @@ impl Match {
 
     /// One to an address.
     #[must_use]
-    pub fn to(self, mac: MacAddr) -> Match {
-        self.to_under(MacAddr([0xff; 6]), mac)
+    pub fn addressed(self, mac: MacAddr) -> Match {
+        self.addressed_under(MacAddr([0xff; 6]), mac)
     }
 
     /// One to an address under a mask.
     #[must_use]
-    pub fn to_under(self, mask: MacAddr, mac: MacAddr) -> Match {
+    pub fn addressed_under(self, mask: MacAddr, mac: MacAddr) -> Match {
         let parts = |MacAddr([a, b, c, d, e, f])| {
             (u64::from(u32::from_be_bytes([a, b, c, d])), u64::from(u16::from_be_bytes([e, f])))
         };
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn headers_are_matched_where_they_are() {
-        let what = Match::any().to(MacAddr([1, 2, 3, 4, 5, 6])).with(headers::ETHERTYPE, 0x0800);
+        let what = Match::any().addressed(MacAddr([1, 2, 3, 4, 5, 6])).with(headers::ETHERTYPE, 0x0800);
         assert_eq!((what.mask[4..8].to_vec(), what.value[4..8].to_vec()), (vec![0, 0, 0xff, 0xff], vec![0, 0, 8, 0]));
         assert_eq!(what.value[8..0x10], [1, 2, 3, 4, 5, 6, 0, 0]);
         assert_eq!(what.mask[8..0x10], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);

@@ -150,7 +150,7 @@ impl Scripted {
         const ENTRIES: usize = 128;
         let (pages, count) = inside.events.as_mut().expect("an event queue");
         let at = *count % ENTRIES * 64;
-        event[63] = (*count / ENTRIES & 1) as u8;
+        event[63] = (*count / ENTRIES % 2) as u8;
         *count += 1;
         let iova = pages[at / 4096] + (at % 4096) as u64;
         self.write(iova, &event);
