@@ -14,6 +14,8 @@
 //!   Request::new(set_mac::COMMAND).with(set_mac::input::MTU, 1518)
 //! ```
 //!
+//! Where fields are bits of words, as in the interface of ConnectX, they are [`Bits`].
+//!
 //! A length is the least that a request must have, or that an answer must have
 //! to be of use. An answer may be longer: fields beyond `out` are then optional.
 //! How a request gets to the firmware, and how its answer comes back, is the

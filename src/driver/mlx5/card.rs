@@ -95,7 +95,7 @@ impl Card {
         let longest = link::longest_frame(&hw, &config)?;
         config.max_frame = longest.received;
         let (rx, tx) = (RxLengths::of(config.rx_ring, config.max_frame), TxLengths::of(config.tx_ring));
-        check(&hw, &config, rx.wqes, tx.wqes)?;
+        check(&hw, &config, &rx, tx.wqes)?;
         self.link = Some(link::Watch::start(&hw, config.loopback)?);
         let own_events = if config.interrupts { config.rx_queues } else { 0 };
         let sizes = |count: u16, sizes: [usize; 4]| (0..count).flat_map(move |_| sizes);
@@ -247,9 +247,14 @@ impl Card {
 }
 
 /// Refuses what this card has no room for.
-fn check(hw: &Hw, config: &Config, rx: u32, tx: u32) -> Result<()> {
-    queues::check(hw, "receive ring", rx)?;
+fn check(hw: &Hw, config: &Config, rx: &RxLengths, tx: u32) -> Result<()> {
+    queues::check(hw, "receive ring", rx.wqes)?;
     queues::check(hw, "transmit ring", tx)?;
+    let [least, most] = [general::LOG_MIN_STRIDE_SZ_RQ, general::LOG_MAX_STRIDE_SZ_RQ].map(|log| hw.caps.general(log));
+    if most != 0 && !(least..=most).contains(&rx.stride) {
+        let text = format!("frames of {} bytes take more buffers than it can be given for one", config.max_frame);
+        return Err(hw.error(Kind::Unsupported, text));
+    }
     let events = 1 + if config.interrupts { u32::from(config.rx_queues) } else { 0 };
     if events > hw.caps.event_queues() {
         let text = format!("it has {} event queues, {events} are needed; use fewer queues", hw.caps.event_queues());

@@ -89,6 +89,7 @@ impl Filters {
         }
         let wanted = Wanted { own: mac, groups: Vec::new(), promiscuous };
         let mut filters = Filters { root, entries, groups, wanted, set: BTreeMap::new(), rules: Vec::new() };
+        // A function that may not see everything sees what is let through to it all the same.
         filters.apply(hw, delivery)?;
         root.make_root(hw, objects)?;
         Ok(filters)
@@ -112,9 +113,10 @@ impl Filters {
         entries
     }
 
-    /// Tells the switch, and changes the entries that are to be others.
-    fn apply(&mut self, hw: &Hw, delivery: &Delivery) -> Result<()> {
-        vport::tell(hw, &self.wanted)?;
+    /// Tells the switch, and changes the entries that are to be others; whether the switch
+    /// lets everything through, if that is wanted.
+    fn apply(&mut self, hw: &Hw, delivery: &Delivery) -> Result<bool> {
+        let taken = vport::tell(hw, &self.wanted)?;
         let wanted = self.entries();
         let gone: Vec<_> =
             self.set.iter().filter(|(at, what)| wanted.get(at) != Some(what)).map(|(at, _)| *at).collect();
@@ -134,11 +136,11 @@ impl Filters {
             hw.ask(self.root.entry(group, index, &what, 0, delivery.all()))?;
             self.set.insert(index, what);
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Changes what is wanted; a card that refuses is told again what was before.
-    fn change(&mut self, hw: &Hw, delivery: &Delivery, wanted: Wanted) -> Result<()> {
+    fn change(&mut self, hw: &Hw, delivery: &Delivery, wanted: Wanted) -> Result<bool> {
         let before = std::mem::replace(&mut self.wanted, wanted);
         let outcome = self.apply(hw, delivery);
         if outcome.is_err() {
@@ -150,19 +152,27 @@ impl Filters {
 
     /// Any address, or only those asked for.
     pub fn set_promiscuous(&mut self, hw: &Hw, delivery: &Delivery, on: bool) -> Result<()> {
-        self.change(hw, delivery, Wanted { promiscuous: on, ..self.wanted.clone() })
+        let before = self.wanted.clone();
+        if self.change(hw, delivery, Wanted { promiscuous: on, ..before.clone() })? {
+            return Ok(());
+        }
+        self.change(hw, delivery, before)?;
+        Err(hw.error(
+            Kind::Permission,
+            "its firmware lets this function receive no frames for other addresses; use the card's physical function, or leave promiscuous mode off",
+        ))
     }
 
     /// These groups; more than there is room for are received with all others.
     pub fn set_multicast(&mut self, hw: &Hw, delivery: &Delivery, groups: &[MacAddr]) -> Result<()> {
         // Broadcast is always in.
         let groups = groups.iter().copied().filter(|group| group.0 != [0xff; 6]).collect();
-        self.change(hw, delivery, Wanted { groups, ..self.wanted.clone() })
+        self.change(hw, delivery, Wanted { groups, ..self.wanted.clone() }).map(drop)
     }
 
     /// Another address of our own.
     pub fn set_mac(&mut self, hw: &Hw, delivery: &Delivery, mac: MacAddr) -> Result<()> {
-        self.change(hw, delivery, Wanted { own: mac, ..self.wanted.clone() })
+        self.change(hw, delivery, Wanted { own: mac, ..self.wanted.clone() }).map(drop)
     }
 
     /// Steers a flow to a queue, by the entry `slot`.

@@ -319,7 +319,7 @@ impl Function for Scripted {
     }
 
     fn irq_vectors(&self) -> u16 {
-        0
+        8
     }
 
     fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {

@@ -18,7 +18,7 @@ use super::ctx::nic_vport_context as context;
 use super::hw::Hw;
 use super::parts::Inline;
 use crate::driver::mailbox::{Bits, Reply, Request};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::net::MacAddr;
 
 /// What a change is of.
@@ -128,9 +128,8 @@ pub fn set_local_loopback(hw: &Hw, on: bool) -> Result<()> {
     Ok(())
 }
 
-/// Tells the switch what is wanted. That it lets nothing else through than it did is
-/// only an error where everything was wanted.
-pub fn tell(hw: &Hw, wanted: &Wanted) -> Result<()> {
+/// Tells the switch what is wanted; whether it lets everything through, if that was.
+pub fn tell(hw: &Hw, wanted: &Wanted) -> Result<bool> {
     let room = 1usize << hw.caps.general(general::LOG_MAX_CURRENT_MC_LIST);
     let groups = &wanted.groups[..wanted.groups.len().min(room)];
     let whole = groups.len() == wanted.groups.len();
@@ -143,14 +142,9 @@ pub fn tell(hw: &Hw, wanted: &Wanted) -> Result<()> {
         .with_bits(flag(context::PROMISC_UC), u64::from(wanted.promiscuous))
         .with_bits(flag(context::PROMISC_MC), u64::from(all_groups))
         .with_bits(flag(context::PROMISC_ALL), u64::from(wanted.promiscuous));
-    let outcome = hw.try_ask(&request)?;
-    if let (Err(_), true) = (outcome, wanted.promiscuous) {
-        return Err(hw.error(
-            Kind::Permission,
-            "its firmware lets this function receive no frames for other addresses; use the card's physical function, or leave promiscuous mode off",
-        ));
-    }
-    manager_entry(hw, wanted.own)
+    let taken = hw.ask_optional(request)?.is_some();
+    manager_entry(hw, wanted.own)?;
+    Ok(taken || !wanted.promiscuous)
 }
 
 /// Gives the vport a list of addresses; whether it was taken.
