@@ -240,6 +240,7 @@ fn promiscuous_mode_that_is_refused_is_an_error_only_where_it_is_asked_for_by_it
     rig.refuse(0x755, 3, 0);
     let mut opened = rig.opened();
     opened.ops.set_multicast(&[]).unwrap();
+    drop(opened);
     let plain = Config { promiscuous: false, ..Config::default() };
     let mut opened = rig.open(&plain).unwrap();
     assert_eq!(opened.ops.set_promiscuous(true).unwrap_err().kind(), Kind::Permission);
