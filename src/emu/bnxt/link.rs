@@ -85,13 +85,12 @@ pub struct Link {
 impl Link {
     /// What power-on makes of it; a nasty card was left with its link down.
     pub fn new(kind: &Kind, board: &mut Board) -> Self {
-        let fault = |kind| board.fault.is_some_and(|fault| fault.kind == kind);
         let own = units(board.profile.speed);
         let line = match board.speed {
             Speed::Bits(bits) if bit(units(bits), false).is_some_and(|bit| kind.speeds & bit != 0) => units(bits),
             Speed::Bits(_) | Speed::Max => own,
         };
-        let auto = !fault(FaultKind::NoAutoneg);
+        let auto = !board.faulty(FaultKind::NoAutoneg);
         let phy = Phy {
             down: board.nasty,
             auto,
@@ -101,7 +100,7 @@ impl Link {
             mask_pam4: if auto { kind.pam4 } else { 0 },
             pause: 7,
             force_pause: 3,
-            fec: if fault(FaultKind::Fec) { 0 } else { FEC_AUTO },
+            fec: if board.faulty(FaultKind::Fec) { 0 } else { FEC_AUTO },
             loopback: 0,
         };
         let refusals = if board.nasty { 1 + board.random.below(4) } else { 0 };

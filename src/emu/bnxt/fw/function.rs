@@ -113,13 +113,12 @@ impl Function {
     /// One that nobody drives.
     pub fn new(kind: &Kind, board: &Board) -> Self {
         let vectors = board.profile.vectors;
-        let fault = |kind| board.fault.is_some_and(|fault| fault.kind == kind);
         let groups = if kind.chip.p5() { 0 } else { 64 };
-        let pool = match fault(FaultKind::NoResources) {
+        let pool = match board.faulty(FaultKind::NoResources) {
             true => [0; 9],
             false => [64, 128, 64, 128, 64, 64, 128, groups, vectors],
         };
-        let mac = if fault(FaultKind::NoMac) { [0; 6] } else { board.factory };
+        let mac = if board.faulty(FaultKind::NoMac) { [0; 6] } else { board.factory };
         Function {
             pool,
             granted: pool,
@@ -131,7 +130,7 @@ impl Function {
             mtu: 1500,
             mru: 1518,
             mac,
-            queues: Scheduler::new(board.nasty, fault(FaultKind::FarQueue)),
+            queues: Scheduler::new(board.nasty, board.faulty(FaultKind::FarQueue)),
             asked_for_queues: false,
         }
     }
