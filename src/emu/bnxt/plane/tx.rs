@@ -39,6 +39,11 @@ const LSO: u64 = 1 << 5;
 const FRAME: usize = 9600;
 const PACKET: usize = 256 * 1024;
 
+/// Least payload of a segment: what Linux's least, of 48 bytes, leaves behind 40 bytes of
+/// options. And the most segments of a packet: 64 KiB in such pieces.
+const LEAST_MSS: u16 = 8;
+const SEGMENTS: usize = 8192;
+
 /// What a frame takes on the wire besides itself (IEEE 802.3 §4.4.2).
 const OVERHEAD: usize = 24;
 
@@ -99,6 +104,8 @@ enum End {
     Dropped,
     /// It was not sent for these reasons; the ring stops or goes on.
     Failed(u64, bool),
+    /// Its first descriptor is not memory: there is nothing to complete, and no going on.
+    Lost,
 }
 
 /// The data plane on its board, while it sends.
@@ -169,17 +176,17 @@ impl Head {
     }
 
     /// Where the packet ends by its last descriptor, if that is among the first
-    /// `posted`, and the flags of all of them.
-    fn end(self, posted: u32, read: impl Fn(u32) -> Option<Words>) -> Option<(Option<u32>, u64)> {
+    /// `posted`, and the flags of all of them; an error if one is not memory.
+    fn end(self, posted: u32, read: impl Fn(u32) -> Result<Words, Fault>) -> Result<(Option<u32>, u64), Fault> {
         let mut flags = 0;
         for n in self.data(posted.min(self.count())) {
             flags |= read(n)?[0];
             if flags & PACKET_END != 0 {
                 let least = if self.kind() == LONG { 2 } else { 1 };
-                return Some((Some(least.max(n + 1)), flags));
+                return Ok((Some(least.max(n + 1)), flags));
             }
         }
-        Some((None, flags))
+        Ok((None, flags))
     }
 }
 
@@ -198,13 +205,12 @@ fn copy(
     head: Head,
     wishes: Wishes,
     hinted: bool,
-    read: impl Fn(u32) -> Option<Words>,
+    read: impl Fn(u32) -> Result<Words, Fault>,
     memory: &Translation,
     to: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     for n in head.data(head.count()) {
-        let dma = || Fault(None, End::Failed(TX_DMA, false));
-        let [word, address] = read(n).ok_or_else(dma)?;
+        let [word, address] = read(n)?;
         let len = (word >> 16 & 0xffff) as usize;
         if n > 0 && word & 0x3f != 0 {
             return Err(Fault::format("transmit descriptor of a type that has no place inside a packet"));
@@ -216,7 +222,7 @@ fn copy(
             return Err(Fault(Some("packet longer than 256 KiB"), End::Failed(TX_EXCESS, true)));
         }
         if !memory.append(address, len, to) {
-            return Err(dma());
+            return Err(Fault(None, End::Failed(TX_DMA, false)));
         }
     }
     // What is cut is hinted by the length of a segment. P5 does without hints: there
@@ -240,13 +246,25 @@ impl Sender<'_> {
         }
         let hinted = !self.plane.chip.p5();
         let memory = &self.board.bus.memory;
-        let read = |n: u32| ring.entries.read(consumer.wrapping_add(n), memory);
-        let head = Head(read(0)?[0]);
-        let (end, flags) = head.end(posted, read)?;
+        // A ring stops where its descriptors are not memory.
+        let read = |n: u32| {
+            let words = ring.entries.read(consumer.wrapping_add(n), memory);
+            words.ok_or(Fault(None, End::Failed(TX_DMA, true)))
+        };
+        let out = &mut self.plane.tx.out;
+        out.next = consumer;
+        let Ok([first, _]) = read(0) else { return Some(Err(End::Lost)) };
+        let head = Head(first);
+        let (end, flags) = match head.end(posted, read) {
+            Ok(end) => end,
+            Err(Fault(_, end)) => {
+                out.opaque = (head.0 >> 32) as u32;
+                return Some(Err(end));
+            }
+        };
         if end.is_none_or(|end| end > posted) && posted < head.count() {
             return None;
         }
-        let out = &mut self.plane.tx.out;
         out.packet.clear();
         out.next = consumer.wrapping_add(head.count().min(posted));
         out.opaque = (head.0 >> 32) as u32;
@@ -257,7 +275,7 @@ impl Sender<'_> {
         } else if end != Some(head.count()) {
             Err(Fault::format("transmit descriptors that are not as many as the first says"))
         } else if head.kind() == LONG {
-            Wishes::of(read(1)?)
+            read(1).and_then(Wishes::of)
         } else {
             Ok(Wishes::default())
         };
@@ -293,6 +311,11 @@ impl Sender<'_> {
         if wishes.mss != 0 {
             used.segmented += 1;
             out.segments.clear();
+            let payload = out.packet.len().saturating_sub(header);
+            if wishes.mss < LEAST_MSS || payload.div_ceil(wishes.mss.into()) > SEGMENTS {
+                violations.note("segmentation into smaller or more segments than there may be");
+                return Err(End::Failed(TX_BAD_FORMAT, false));
+            }
             let tso = own_numbers(&out.packet, header, wishes.mss);
             let cut = tso.and_then(|tso| unaided::segments(&mut out.packet, tso, &mut out.segments, &mut out.frames));
             if cut.is_none() {
@@ -329,6 +352,10 @@ impl Sender<'_> {
         let (cq, stat, stamps, rung) = (ring.cq, ring.stat, ring.stamps, ring.rung);
         let mut errors = 0;
         match end {
+            End::Lost => {
+                ring.dead = true;
+                return plane.count(stat, |counters| counters.tx_errors += 1);
+            }
             End::Sent(at) => {
                 plane.note_stages(board, rung);
                 if stamped {
