@@ -252,6 +252,11 @@ impl Plane {
         there.then(|| self.bells.lane(offset, self.chip.p5()))
     }
 
+    /// What has happened at the doorbells, for a driver that wants to hear of it.
+    pub fn take_report(&mut self) -> Option<AsyncEvent> {
+        self.report.take()
+    }
+
     /// A write to the doorbell BAR (BAR 2).
     pub fn doorbell(&mut self, board: &mut Board, offset: u64, size: u8, value: u64) {
         if size != if self.chip.p5() { 8 } else { 4 } {
@@ -338,8 +343,7 @@ impl Plane {
         };
         self.bells.count += 1;
         if strikes(board, FaultKind::Doorbell, self.bells.count, DROPPED) {
-            let dropped = AsyncEvent { id: ERROR_REPORT, data1: DOORBELL_DROP, ..AsyncEvent::default() };
-            self.post_async(board, dropped);
+            self.report = Some(AsyncEvent { id: ERROR_REPORT, data1: DOORBELL_DROP, ..AsyncEvent::default() });
             return None;
         }
         Some(call)

@@ -161,6 +161,8 @@ pub struct Plane {
     link: bool,
     looping: bool,
     unnoticed: bool,
+    /// An event that the driver may want to hear of.
+    report: Option<AsyncEvent>,
     queues: Vec<u16>,
     mru: u16,
     stamps: RxStamps,
@@ -201,6 +203,7 @@ impl Plane {
             mru: MRU_DEFAULT,
             stamps: RxStamps::None,
         }
+            report: None,
     }
 
     /// FUNC_RESET, function-level reset: all objects are gone. What is the port's
