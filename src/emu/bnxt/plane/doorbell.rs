@@ -450,7 +450,8 @@ impl Plane {
     /// Completions of all that is posted must have room (nasty).
     fn check_credit(&mut self, board: &mut Board, ring: u16) {
         let Some(ring) = self.rx_ring(ring) else { return };
-        let Some((cq, posted)) = ring.cq.map(|cq| (cq, ring.posted())) else { return };
+        let (cq, posted) = (ring.cq, ring.posted());
+        let Some(cq) = self.live(cq) else { return };
         if self.cq(cq).is_some_and(|queue| queue.room() < 2 * posted) {
             board.violations.note("receive doorbell before the completion queue has room for what is posted");
         }

@@ -369,9 +369,7 @@ impl Sender<'_> {
                 plane.count(stat, |counters| counters.tx_errors += 1);
             }
         }
-        if silent && errors == 0 {
-            return;
-        }
+        let Some(cq) = plane.live(Some(cq)).filter(|_| !silent || errors != 0) else { return };
         let stamp = match end {
             End::Sent(at) if stamped && stamps => Some(plane.clock.time(at)),
             _ => None,
@@ -417,7 +415,8 @@ impl Transmitter for Sender<'_> {
 
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
-        let Some(cq) = self.plane.tx_ring(q).map(|ring| ring.cq) else { return Next::Nothing };
+        let cq = self.plane.tx_ring(q).map(|ring| ring.cq);
+        let Some(cq) = self.plane.live(cq) else { return Next::Nothing };
         if self.plane.cq(cq).is_none_or(|queue| queue.dead) {
             return Next::Nothing;
         }

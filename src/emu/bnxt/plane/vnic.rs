@@ -94,7 +94,7 @@ impl Plane {
         let handle = group.agg;
         let id = self.groups.insert(group, board.nasty.then_some(&mut board.random)).ok_or(Refusal::ALLOC)?;
         if let Some(ring) = self.rx_ring(spec.rx) {
-            (ring.agg, ring.cq) = (handle, Some(spec.cq));
+            (ring.agg, ring.cq) = (handle, Some(cq));
         }
         if let Some(ring) = agg.and_then(|agg| self.rx_ring(agg)) {
             ring.is_agg = true;
@@ -158,7 +158,7 @@ impl Plane {
             };
             default = Destination::Rings(rx, cq);
             if let Some(ring) = self.rx_ring(spec.rx) {
-                ring.cq = Some(spec.cq);
+                ring.cq = Some(cq);
             }
         }
         let context = self.contexts.handle(spec.rss);
