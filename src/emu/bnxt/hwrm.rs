@@ -170,6 +170,8 @@ pub struct Transport {
     settling: Option<(Job, Iova)>,
     /// The last answer: where it went, and what it was.
     last: Option<(Iova, Vec<u8>)>,
+    /// When it goes there once more, while the next one is waited for (nasty).
+    stale: Option<Picos>,
     sequence: Option<u16>,
     /// Commands since power-on.
     commands: u32,
@@ -231,7 +233,7 @@ impl Bnxt {
         let due = self.due(request.code());
         self.hwrm.settling = None;
         self.hwrm.current = Some(Job { request, overlong, since: self.board.now, due });
-        self.stale_answer(answer_to);
+        self.plan_stale_answer(answer_to, due);
         self.hwrm_tick();
     }
 
@@ -285,17 +287,12 @@ impl Bnxt {
         if code == fw::VER_GET { due } else { due.max(self.health.ready()) }
     }
 
-    /// A nasty card may send its last answer once more, which has another number; one
-    /// that is no longer than any is.
-    fn stale_answer(&mut self, to: Iova) {
-        if self.board.nasty
-            && let Some((last, bytes)) = &self.hwrm.last
-            && *last == to
-            && bytes.len() <= HEADER
-            && self.board.random.below(16) == 0
-        {
-            self.board.bus.memory.write(to, bytes);
-        }
+    /// A nasty card may send its last answer once more, which has another number, at
+    /// any time before the next one; one that is no longer than any is.
+    fn plan_stale_answer(&mut self, to: Iova, due: Picos) {
+        let fits = self.hwrm.last.as_ref().is_some_and(|(last, bytes)| *last == to && bytes.len() <= HEADER);
+        let comes = self.board.nasty && fits && self.board.random.below(16) == 0;
+        self.hwrm.stale = comes.then(|| self.board.now + self.board.random.below(due - self.board.now));
     }
 
     /// Answers the command whose time has come.
@@ -305,6 +302,11 @@ impl Bnxt {
             self.hwrm.commands += 1;
             if let Some(answer) = self.answer(&job) {
                 self.write_answer(job, answer);
+        if self.hwrm.stale.take_if(|due| *due <= now).is_some()
+            && let Some((to, bytes)) = &self.hwrm.last
+        {
+            self.board.bus.memory.write(*to, bytes);
+        }
             }
         }
         if let Some((job, last)) = self.hwrm.settling.take_if(|(job, _)| job.due <= now) {
@@ -390,4 +392,5 @@ impl Bnxt {
             self.plane.post_done(&mut self.board, request.ring(), request.sequence());
         }
     }
+        self.plane.answered(&mut self.board);
 }

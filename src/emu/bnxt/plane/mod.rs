@@ -23,6 +23,7 @@ mod describe;
 mod doorbell;
 mod entries;
 mod filter;
+mod linger;
 mod notification;
 mod overlook;
 mod record;
@@ -41,6 +42,8 @@ use self::completion::Late;
 use self::doorbell::{Bells, Call};
 use self::filter::Filters;
 use self::overlook::Crowd;
+pub use self::filter::GROUPS;
+use self::linger::Lingering;
 pub use self::refusal::{Outcome, Refusal};
 use self::ring::Ring;
 use self::rx::Receiving;
@@ -154,6 +157,8 @@ pub struct Plane {
     events: Option<Handle>,
 
     total: Counters,
+    /// Buffers that are written to though their rings are gone (nasty).
+    lingering: Lingering,
     port: Port,
     /// When counters are to be written next.
     stats_due: Picos,
@@ -196,6 +201,7 @@ impl Plane {
             total: Counters::default(),
             port: Port::new(),
             stats_due: 0,
+            lingering: Lingering::default(),
             link: false,
             looping: false,
             unnoticed: false,
@@ -280,10 +286,11 @@ impl Plane {
         if !board.nasty {
             work += self.receive(board);
         }
+        self.linger(board);
         self.serve_queues(board);
         self.write_stats(board);
         // Records that wait for their time are work: nobody may sleep over them.
-        work + self.busy.len() + self.late.len()
+        work + self.busy.len() + self.late.len() + usize::from(self.lingering.is_active())
     }
 }
 

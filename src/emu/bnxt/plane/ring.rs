@@ -213,6 +213,7 @@ impl Plane {
     /// RING_FREE.
     pub fn free_ring(&mut self, board: &mut Board, kind: RingKind, id: u16) -> Outcome<()> {
         let slot = self.rings.get(id).filter(|ring| ring.kind == kind).ok_or(Refusal::INVALID)?.slot;
+        let own = self.rings.handle(id).ok_or(Refusal::INVALID)?;
         // What it still has to write comes before the answer.
         self.mend(board, Some(id));
         match kind {
@@ -223,26 +224,14 @@ impl Plane {
                 board.violations.note("notification queue freed while a completion queue uses it");
             }
             RingKind::Transmit => self.tx.stop(id),
-            RingKind::Receive | RingKind::Aggregation if board.nasty => self.scribble(board, id),
+            RingKind::Receive | RingKind::Aggregation if board.nasty => self.start_lingering(board, id),
             _ => {}
         }
         self.bells.detach(kind, slot);
         self.bells.forget(id);
-        self.rings.remove(id);
         self.busy.retain(|busy| *busy != id);
+        self.rings.remove(id);
         Ok(())
-    }
-
-    /// A receive ring is used until it is gone: its buffers may be written to (nasty).
-    fn scribble(&mut self, board: &Board, id: u16) {
-        let memory = &board.bus.memory;
-        let Some(ring) = self.rx_ring(id) else { return };
-        for n in 0..ring.posted().min(4) {
-            if let Some([first, address]) = ring.entries.read(ring.consumer.wrapping_add(n), memory) {
-                let length = (first >> 16 & 0xffff).min(64) as usize;
-                memory.write(address, &[0x5a; 64][..length]);
-            }
-        }
     }
 }
 
