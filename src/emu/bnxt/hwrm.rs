@@ -244,6 +244,10 @@ impl Bnxt {
             .flat_map(|word| self.registers.peek(regs::HWRM_WINDOW.nth(word)).to_le_bytes())
             .collect();
         if u16_at(&window, 2) != SHORT {
+            if self.kind.short && u16_at(&window, 0) != fw::VER_GET {
+                self.board.violations.note("HWRM command in the window of a card that wants it by way of memory");
+                return None;
+            }
             window.truncate(fw::known_length(u16_at(&window, 0)));
             return Some((Request { bytes: window }, false));
         }
@@ -298,15 +302,15 @@ impl Bnxt {
     /// Answers the command whose time has come.
     pub(super) fn hwrm_tick(&mut self) {
         let now = self.board.now;
-        if let Some(job) = self.hwrm.current.take_if(|job| job.due <= now) {
-            self.hwrm.commands += 1;
-            if let Some(answer) = self.answer(&job) {
-                self.write_answer(job, answer);
         if self.hwrm.stale.take_if(|due| *due <= now).is_some()
             && let Some((to, bytes)) = &self.hwrm.last
         {
             self.board.bus.memory.write(*to, bytes);
         }
+        if let Some(job) = self.hwrm.current.take_if(|job| job.due <= now) {
+            self.hwrm.commands += 1;
+            if let Some(answer) = self.answer(&job) {
+                self.write_answer(job, answer);
             }
         }
         if let Some((job, last)) = self.hwrm.settling.take_if(|(job, _)| job.due <= now) {
@@ -388,9 +392,9 @@ impl Bnxt {
         if let Some(word) = self.board.bus.memory.word32(last) {
             word.fetch_or(1 << 24, Ordering::Release);
         }
+        self.plane.answered(&mut self.board);
         if request.ring() != NO_RING {
             self.plane.post_done(&mut self.board, request.ring(), request.sequence());
         }
     }
-        self.plane.answered(&mut self.board);
 }
