@@ -39,6 +39,7 @@ mod vnic;
 
 pub use self::clock::Clock;
 use self::completion::Late;
+pub use self::doorbell::STRIDE;
 use self::doorbell::{Bells, Call};
 use self::filter::Filters;
 use self::overlook::Crowd;
