@@ -157,6 +157,7 @@ impl Bnxt {
         let resets = self.health.resets + 1;
         self.drop_function();
         self.plane.set_unnoticed(true);
+        self.plane.forget_port();
         self.registers.power_on();
         self.hwrm = self.hwrm.afresh();
         let (began, ready) = (self.board.now, self.board.now + RESTART);

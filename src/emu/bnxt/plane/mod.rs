@@ -229,6 +229,13 @@ impl Plane {
     /// The function's rings are gone and its driver does not know yet (`true`):
     /// doorbells of rings that are not there are no fault of its own.
     pub fn set_unnoticed(&mut self, unnoticed: bool) {
+    /// Firmware started over, and forgot of the port's affairs what it keeps itself:
+    /// which frames are stamped, and what was counted.
+    pub fn forget_port(&mut self) {
+        self.stamps = RxStamps::None;
+        self.clear_port();
+    }
+
         self.unnoticed = unnoticed;
     }
 
