@@ -45,7 +45,7 @@ impl Model for Bnxt {
     }
 
     fn layout(&self) -> Layout {
-        self.kind.layout()
+        self.kind.layout(self.board.factory)
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {

@@ -209,7 +209,8 @@ fn the_modules_memory_can_be_read() {
 
 #[test]
 fn configuration_space_is_as_dumps_of_cards_show_it() {
-    let bench = Bench::bare("bcm57416");
+    let mut bench = Bench::bare("bcm57416");
+    let mac = bench.must(FUNC_QCAPS, &[(0x10, &[0xff, 0xff])], 24)[0x10..0x16].to_vec();
     let read = |at: u16, size: u8| bench.function.config_read(at, size).unwrap();
     assert_eq!((read(0, 4), read(8, 1)), (0x16d8_14e4, 1));
     let mut found = Vec::new();
@@ -232,3 +233,6 @@ fn configuration_space_is_as_dumps_of_cards_show_it() {
     bench.function.config_write(0x52, 2, 0).unwrap();
     assert_eq!((read(0x52, 2), read(0x54, 4)), (0x8000, u32::from_le_bytes([0x82, 0x1b, 0, b'B'])));
 }
+    let serial = [read(0x140, 4), read(0x144, 4)];
+    assert_eq!(serial.map(u32::to_be_bytes), [[0xfe, mac[3], mac[4], mac[5]], [mac[0], mac[1], mac[2], 0xff]]);
+    assert_eq!((read(0x184, 4), read(0xb6, 2), read(0x110, 4)), (0x0200_0000, 0x19, 0x2000));
