@@ -86,6 +86,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Fec,
     FaultKind::NoModule,
     FaultKind::LinkHeld,
+    FaultKind::Partner,
     FaultKind::HotReset,
     FaultKind::Echo,
     FaultKind::Half,
@@ -177,9 +178,9 @@ const P4_LAYOUT: Layout = Layout {
     msi_can: 0x0086,
     // 512 bytes, extended tags, function level reset; 8 GT/s x8; LTR, OBFF.
     device: 0x1000_8da2,
-    link: 0x0004_0083,
     // Errors corrected, unsupported requests, auxiliary power: so cards are found.
     device_rest: 0x0019,
+    link: 0x0004_0083,
     device2: 0x0008_081f,
     link_target: 1,
     extended: &[
