@@ -11,6 +11,7 @@
 
 use super::super::super::{Board, FaultKind, Picos};
 use super::super::hwrm::{Answer, Reply, Request};
+use super::super::plane::GROUPS;
 use super::super::{Bnxt, Kind};
 use super::scheduler::Scheduler;
 use super::{BUSY, Refusal, UNKNOWN};
@@ -250,7 +251,7 @@ pub fn capabilities(card: &mut Bnxt, request: &Request) -> Answer {
         .u32(0x0c, flags)
         .bytes(0x10, &card.function.mac)
         .u16s(0x16, &[contexts, completions, transmit, receive, filters, vnics, 0, 0, statistics])
-        .u32(0x40, super::filters::GROUPS as u32)
+        .u32(0x40, GROUPS)
         .u32(0x48, groups.into())
         .u32(0x50, extended)
         .u32(0x58, stamps)

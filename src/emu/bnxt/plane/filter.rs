@@ -15,7 +15,7 @@ use super::vnic::Destination;
 use super::{L2Spec, MaskSpec, NtupleSpec, Outcome, Plane, Refusal};
 
 /// Addresses of groups that a VNIC may list.
-const GROUPS: u32 = 16;
+pub const GROUPS: u32 = 16;
 
 /// N-tuple filters of a function.
 const NTUPLES: usize = 256;

@@ -42,9 +42,9 @@ use self::completion::Late;
 pub use self::doorbell::STRIDE;
 use self::doorbell::{Bells, Call};
 use self::filter::Filters;
-use self::overlook::Crowd;
 pub use self::filter::GROUPS;
 use self::linger::Lingering;
+use self::overlook::Crowd;
 pub use self::refusal::{Outcome, Refusal};
 use self::ring::Ring;
 use self::rx::Receiving;
@@ -52,13 +52,16 @@ use self::slab::{Handle, Slab};
 pub use self::spec::{
     Coalescing, GroupSpec, L2Spec, MaskSpec, NtupleSpec, Placement, RingKind, RingSpec, RssSpec, VnicSpec,
 };
-pub use self::stat::Counters;
 use self::stat::Port;
+pub use self::stat::{Counters, WIDTH};
 use self::tx::{Sender, Sending};
 use self::vnic::{Group, MRU_DEFAULT, Vnic};
 use super::super::transmit::transmit;
 use super::super::{Board, Picos, StageLog};
 use super::chip::Chip;
+
+/// The longest frame, sent or received, whatever it is told.
+pub const LONGEST_FRAME: u16 = 9600;
 
 /// How many objects of each kind there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,12 +157,14 @@ pub struct Plane {
     /// Completion queues that have something to do, and parts of records that are late.
     busy: Vec<u16>,
     late: Vec<Late>,
-    /// The ring that events go to.
-    events: Option<Handle>,
-
-    total: Counters,
     /// Buffers that are written to though their rings are gone (nasty).
     lingering: Lingering,
+    /// The ring that events go to.
+    events: Option<Handle>,
+    /// An event that the driver may want to hear of.
+    report: Option<AsyncEvent>,
+
+    total: Counters,
     port: Port,
     /// When counters are to be written next.
     stats_due: Picos,
@@ -167,8 +172,6 @@ pub struct Plane {
     link: bool,
     looping: bool,
     unnoticed: bool,
-    /// An event that the driver may want to hear of.
-    report: Option<AsyncEvent>,
     queues: Vec<u16>,
     mru: u16,
     stamps: RxStamps,
@@ -198,11 +201,12 @@ impl Plane {
             rx: Receiving::default(),
             busy: Vec::new(),
             late: Vec::new(),
+            lingering: Lingering::default(),
             events: None,
+            report: None,
             total: Counters::default(),
             port: Port::new(),
             stats_due: 0,
-            lingering: Lingering::default(),
             link: false,
             looping: false,
             unnoticed: false,
@@ -210,7 +214,6 @@ impl Plane {
             mru: MRU_DEFAULT,
             stamps: RxStamps::None,
         }
-            report: None,
     }
 
     /// FUNC_RESET, function-level reset: all objects are gone. What is the port's
@@ -226,9 +229,6 @@ impl Plane {
         self.bells.clear();
     }
 
-    /// The function's rings are gone and its driver does not know yet (`true`):
-    /// doorbells of rings that are not there are no fault of its own.
-    pub fn set_unnoticed(&mut self, unnoticed: bool) {
     /// Firmware started over, and forgot of the port's affairs what it keeps itself:
     /// which frames are stamped, and what was counted.
     pub fn forget_port(&mut self) {
@@ -236,6 +236,9 @@ impl Plane {
         self.clear_port();
     }
 
+    /// The function's rings are gone and its driver does not know yet (`true`):
+    /// doorbells of rings that are not there are no fault of its own.
+    pub fn set_unnoticed(&mut self, unnoticed: bool) {
         self.unnoticed = unnoticed;
     }
 
@@ -283,6 +286,7 @@ impl Plane {
         if !self.late.is_empty() {
             self.mend(board, None);
         }
+        self.linger(board);
         let mut work = self.poll(board);
         // Completions of both ways may share a queue, and which come first is open.
         if board.nasty {
@@ -294,7 +298,6 @@ impl Plane {
         if !board.nasty {
             work += self.receive(board);
         }
-        self.linger(board);
         self.serve_queues(board);
         self.write_stats(board);
         // Records that wait for their time are work: nobody may sleep over them.

@@ -17,10 +17,11 @@ use super::super::super::transmit::{Next, Transmitter, Turns};
 use super::super::super::unaided::{self, Tso};
 use super::super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::super::super::{Board, Picos, Stages, Translation};
+use super::describe::TPIDS;
 use super::entries::Words;
 use super::record::{self, TX_BAD_FORMAT, TX_DMA, TX_EXCESS, TX_ZERO_LENGTH};
 use super::ring::transmit_ring;
-use super::{Plane, stat};
+use super::{LONGEST_FRAME, Plane, stat};
 use std::ops::Range;
 
 /// Flags of a first descriptor.
@@ -35,8 +36,7 @@ const IP_CSUM: u64 = 1 << 1;
 const STAMP: u64 = 1 << 3;
 const LSO: u64 = 1 << 5;
 
-/// Longest frame, and longest packet to segment.
-const FRAME: usize = 9600;
+/// Longest packet to segment.
 const PACKET: usize = 256 * 1024;
 
 /// Least payload of a segment: what Linux's least, of 48 bytes, leaves behind 40 bytes of
@@ -49,9 +49,6 @@ const OVERHEAD: usize = 24;
 
 /// Stamps of sent messages that wait to be asked for.
 const STAMPS: usize = 4;
-
-/// Tags by the number in an extension.
-const TPIDS: [u16; 5] = [0x88a8, 0x8100, 0x9100, 0x9200, 0x9300];
 
 /// A packet between descriptors and wire.
 #[derive(Default)]
@@ -297,7 +294,7 @@ impl Sender<'_> {
             violations.note("frame shorter than its header");
             return Err(End::Failed(TX_BAD_FORMAT, false));
         }
-        if wishes.mss == 0 && out.packet.len() > FRAME {
+        if wishes.mss == 0 && out.packet.len() > usize::from(LONGEST_FRAME) {
             violations.note("frame longer than 9600 bytes");
             return Err(End::Failed(TX_EXCESS, true));
         }
