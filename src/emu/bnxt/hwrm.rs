@@ -244,10 +244,8 @@ impl Bnxt {
             .flat_map(|word| self.registers.peek(regs::HWRM_WINDOW.nth(word)).to_le_bytes())
             .collect();
         if u16_at(&window, 2) != SHORT {
-            if self.kind.short && u16_at(&window, 0) != fw::VER_GET {
-                self.board.violations.note("HWRM command in the window of a card that wants it by way of memory");
-                return None;
-            }
+            // Also where VER_GET says that commands have to come by way of memory: iPXE
+            // takes the window for all that it has room for.
             window.truncate(fw::known_length(u16_at(&window, 0)));
             return Some((Request { bytes: window }, false));
         }

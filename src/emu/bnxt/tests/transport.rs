@@ -130,21 +130,6 @@ fn wrong_use_of_the_channel_is_noted() {
 }
 
 #[test]
-fn a_card_that_wants_commands_by_way_of_memory_hears_no_others() {
-    for card in ["bcm57508", "bcm58802"] {
-        let mut bench = Bench::bare(card);
-        bench.must(VER_GET, &[], 24);
-        bench.assert_clean();
-        bench.short = false;
-        let request = bench.request(FUNC_RESET, &[], 24);
-        assert_eq!(bench.send(&request), None);
-        assert_eq!(bench.violations(), ["HWRM command in the window of a card that wants it by way of memory"]);
-        bench.short = true;
-        bench.must(FUNC_RESET, &[], 24);
-    }
-}
-
-#[test]
 fn a_new_driver_may_begin_with_the_old_ones_number() {
     let mut bench = Bench::bare("bcm57414");
     for _ in 0..2 {
