@@ -13,6 +13,7 @@ use super::link;
 use super::port::{Port, Shared, ring_bytes};
 use super::rings::{self, Common, Events, RxRings, TxRings};
 use super::rx::{self, RxQueue};
+use super::standstill::Lookout;
 use super::stats;
 use super::time::PortClock;
 use super::tx::{self, TxQueue};
@@ -28,6 +29,7 @@ use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::Function;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Entries of a notification queue of a receive queue: it is armed for one at a time.
 const NOTIFICATIONS: u32 = 256;
@@ -47,6 +49,7 @@ pub struct Card {
     /// The clock that stamps received frames, if one does.
     pub clock: Option<PortClock>,
     interrupts: Option<Interrupts>,
+    lookout: Lookout,
 }
 
 /// Memory for all that the card reads and writes but frames.
@@ -117,6 +120,7 @@ impl Card {
             counters: None,
             clock: None,
             interrupts: None,
+            lookout: Lookout::default(),
         }
     }
 
@@ -236,6 +240,7 @@ impl Card {
                 clock: clock.clone(),
                 port_counts,
                 restart: shared.restart_rx(hw, n),
+                recall: self.lookout.rx(),
             };
             rx.push(RxQueue::new(parts).into());
         }
@@ -248,6 +253,7 @@ impl Card {
                 tags: hw.caps.flags & codes::caps::TX_VLAN_DISABLED == 0,
                 clock: clock.clone().filter(|_| port.common.tx_stamps),
                 restart: shared.restart_tx(hw, n),
+                recall: self.lookout.tx(),
             };
             tx.push(TxQueue::new(&self.function, parts).into());
         }
@@ -268,7 +274,18 @@ impl Card {
         {
             link.changed(hw)?;
         }
-        Ok(())
+        self.look_at_queues(news.doorbells)
+    }
+
+    /// Sees to queues whose doorbells were lost, and fails if one does not go on.
+    fn look_at_queues(&mut self, lost_doorbells: Option<u32>) -> Result<()> {
+        let now = Instant::now();
+        if let Some(report) = lost_doorbells {
+            self.events.iter().for_each(events::Watch::ring_again);
+            self.lookout.lost_doorbells(report, now);
+        }
+        let Some(port) = &self.port else { return Ok(()) };
+        self.lookout.look(&self.hw, &port.lock().tx, now, || link::is_up_now(&self.hw))
     }
 
     /// What filters are changed with.

@@ -56,6 +56,11 @@ commands! {
             MAX_MTU_CONFIGURED 0x2e/2  ALLOC_HW_RING_GRPS 0x40/4  ALLOC_STAT_CTX 0x46/2  ALLOC_MSIX 0x48/2
         }
 
+    /// Doorbells that were lost have been rung again.
+    func_dbr_recovery_completed FUNC_DBR_RECOVERY_COMPLETED 0x1aa
+        in 0x18 { EPOCH 0x10/4 }
+        out 0x10 {}
+
     /// Reserves what it is to have.
     func_cfg FUNC_CFG 0x17
         in 0x58 {

@@ -26,6 +26,8 @@ pub mod caps {
     pub const TX_VLAN_DISABLED: u64 = 1 << 27;
     /// In the second word of extensions: every received frame can be stamped.
     pub const RX_ALL_STAMPS: u64 = 1 << 0;
+    /// Also there: it wants to be told when lost doorbells were rung again.
+    pub const DOORBELL_RECOVERY: u64 = 1 << 4;
     /// When a frame left comes with its completion.
     pub const TX_STAMP_COMPLETIONS: u64 = 1 << 9;
 }

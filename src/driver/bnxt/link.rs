@@ -330,6 +330,11 @@ fn ask(hw: &Hw) -> Result<Reply> {
     hw.ask(Request::new(port_phy_qcfg::COMMAND).with(port_phy_qcfg::input::PORT_ID, u64::from(hw.caps.port)))
 }
 
+/// Whether there is a link now.
+pub fn is_up_now(hw: &Hw) -> Result<bool> {
+    ask(hw).map(|state| is_up(&state))
+}
+
 fn is_up(state: &Reply) -> bool {
     const LINK: u64 = 2;
     state.get(port_phy_qcfg::output::LINK) == LINK

@@ -66,11 +66,13 @@ mod link;
 mod meta;
 mod parts;
 mod port;
+mod recall;
 mod regs;
 mod rings;
 mod rx;
 #[cfg(test)]
 mod scripted;
+mod standstill;
 mod stats;
 #[cfg(test)]
 mod tests;
