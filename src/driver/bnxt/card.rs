@@ -8,6 +8,7 @@ use super::events;
 use super::filters::{self, Filters, Steering};
 use super::firmware;
 use super::grant::{self, Need, Plan};
+use super::health::Pulse;
 use super::hw::Hw;
 use super::link;
 use super::port::{Port, Shared, ring_bytes};
@@ -50,6 +51,7 @@ pub struct Card {
     pub clock: Option<PortClock>,
     interrupts: Option<Interrupts>,
     lookout: Lookout,
+    pulse: Option<Pulse>,
 }
 
 /// Memory for all that the card reads and writes but frames.
@@ -121,6 +123,7 @@ impl Card {
             clock: None,
             interrupts: None,
             lookout: Lookout::default(),
+            pulse: None,
         }
     }
 
@@ -132,6 +135,7 @@ impl Card {
         mac: MacAddr,
     ) -> Result<(Vec<R>, Vec<T>)> {
         let hw = Arc::clone(&self.hw);
+        self.pulse = Pulse::find(&hw, Instant::now())?;
         let configured = firmware::configured(&hw)?;
         let mut config = config.clone();
         if config.max_frame > configured.max_frame {
@@ -269,6 +273,9 @@ impl Card {
             return Err(hw.lost(format_args!("its firmware restarts{}", events::explain(data))));
         }
         firmware::check_state(hw)?;
+        if let Some(pulse) = &mut self.pulse {
+            pulse.check(hw, Instant::now())?;
+        }
         if news.phy
             && let Some(link) = &mut self.link
         {

@@ -25,6 +25,11 @@ commands! {
             FW_MAJOR 0x88/2  FW_MINOR 0x8a/2  FW_BUILD 0x8c/2  MAX_EXT_REQ_LEN 0xa8/2
         }
 
+    /// Where the firmware shows whether it is well.
+    error_recovery_qcfg ERROR_RECOVERY_QCFG 0xc
+        in 0x18 {}
+        out 0x30 { DRIVER_POLLING_FREQ 0x0c/4  FW_HEARTBEAT_REG 0x24/4  FW_RESET_CNT_REG 0x28/4 }
+
     /// Says that the function's rings are about to be used, or are not any more.
     func_drv_if_change FUNC_DRV_IF_CHANGE 0xd
         in 0x18 { FLAGS 0x10/4 }

@@ -22,6 +22,8 @@ pub mod version {
 pub mod caps {
     /// It has a clock.
     pub const PTP: u64 = 1 << 2;
+    /// It names registers that tell whether it is well.
+    pub const ERROR_RECOVERY: u64 = 1 << 23;
     /// Tags are left to the firmware on the way out.
     pub const TX_VLAN_DISABLED: u64 = 1 << 27;
     /// In the second word of extensions: every received frame can be stamped.

@@ -59,6 +59,7 @@ mod feed;
 mod filters;
 mod firmware;
 mod grant;
+mod health;
 mod hw;
 mod hwrm;
 mod ids;

@@ -1,12 +1,13 @@
 //! What control asks of firmware, and what it makes of refusals.
 
 use super::super::cmd::{
-    cfa_l2_set_rx_mask, func_dbr_recovery_completed, port_mac_cfg, port_phy_cfg, port_phy_qcaps,
+    cfa_l2_set_rx_mask, error_recovery_qcfg, func_dbr_recovery_completed, port_mac_cfg, port_phy_cfg, port_phy_qcaps,
     port_phy_qcfg, ring_alloc, ring_free, vnic_cfg, vnic_rss_cfg,
 };
 use super::super::codes::caps;
 use super::super::delivery::{Delivery, Handling, KEY_BYTES, TABLE_BYTES};
 use super::super::filters::{Filters, GROUPS_BYTES, Steering};
+use super::super::health::Pulse;
 use super::super::hw::Hw;
 use super::super::link;
 use super::super::port::{Port, Shared};
@@ -213,6 +214,38 @@ fn an_answer_that_is_cut_short_is_none_where_one_can_do_without() {
     let request = || Request::new(port_phy_qcaps::COMMAND);
     assert!(rig.hw.ask_optional(request()).unwrap().is_none());
     assert_eq!(rig.hw.ask(request()).unwrap_err().kind(), Kind::Unsupported);
+}
+
+#[test]
+fn firmware_that_restarted_without_a_word_or_hangs_is_found_out() {
+    use error_recovery_qcfg::output;
+    /// In BAR 0.
+    const BEAT: u64 = 0x600;
+    const RESETS: u64 = 0x604;
+    let begun = Instant::now();
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    let found = || {
+        let mut rig = Rig::new(Generation::P5);
+        assert!(Pulse::find(&rig.hw, begun).unwrap().is_none(), "it tells of no such thing");
+        rig.caps().flags = caps::ERROR_RECOVERY;
+        rig.says(error_recovery_qcfg::COMMAND, output::DRIVER_POLLING_FREQ, 20);
+        rig.says(error_recovery_qcfg::COMMAND, output::FW_HEARTBEAT_REG, BEAT as u32 | 2);
+        rig.says(error_recovery_qcfg::COMMAND, output::FW_RESET_CNT_REG, RESETS as u32 | 2);
+        let pulse = Pulse::find(&rig.hw, begun).unwrap().unwrap();
+        (rig, pulse)
+    };
+    let (rig, mut pulse) = found();
+    rig.card.set(RESETS, 1);
+    assert!(pulse.check(&rig.hw, after(1)).is_ok(), "it is not looked at so often");
+    let error = pulse.check(&rig.hw, after(2)).unwrap_err();
+    assert!(error.to_string().starts_with("a card: its firmware has restarted and did not say so, so all"), "{error}");
+    assert!(rig.hw.check().is_err(), "it stays so");
+    let (rig, mut pulse) = found();
+    assert!(pulse.check(&rig.hw, after(2)).is_ok(), "a pulse that never was is none");
+    rig.card.set(BEAT, 9);
+    assert!(pulse.check(&rig.hw, after(4)).is_ok());
+    let error = pulse.check(&rig.hw, after(6)).unwrap_err();
+    assert!(error.to_string().contains("its pulse stands still for 2s"), "{error}");
 }
 
 /// One transmit queue, at which a frame waits.
