@@ -351,6 +351,9 @@ impl NicOps for Card {
     fn stats(&mut self) -> Result<Stats> {
         self.attend()?;
         self.tell_time()?;
+        if let Some(link) = &mut self.link {
+            link.poll(&self.hw, Instant::now())?;
+        }
         match &mut self.counters {
             Some(counters) => counters.update(&self.hw),
             None => Ok(Stats::default()),

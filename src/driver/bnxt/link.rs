@@ -97,6 +97,8 @@ pub struct Watch {
     refusals: u32,
     /// A module that the firmware does not accept was already spoken of.
     unfit: bool,
+    /// When the state was asked for last.
+    asked: Option<Instant>,
 }
 
 /// What the PHY was told last, and what became of it.
@@ -196,6 +198,7 @@ impl Watch {
             tries: 0,
             refusals: 0,
             unfit: false,
+            asked: None,
         };
         let mut state = ask(hw)?;
         watch.learn(hw, &state)?;
@@ -232,9 +235,18 @@ impl Watch {
         self.learn(hw, &state)
     }
 
+    /// Sees to a link whose events were lost, once a second.
+    pub fn poll(&mut self, hw: &Hw, now: Instant) -> Result<()> {
+        if self.asked.is_some_and(|asked| now < asked + AGAIN) {
+            return Ok(());
+        }
+        self.state(hw).map(drop)
+    }
+
     /// The state of the link now.
     pub fn state(&mut self, hw: &Hw) -> Result<Link> {
         use port_phy_qcfg::output;
+        self.asked = Some(Instant::now());
         let state = ask(hw)?;
         let speed = state.get(output::LINK_SPEED) * MEGABITS * 1_000_000;
         let up = is_up(&state);

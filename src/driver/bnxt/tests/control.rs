@@ -176,6 +176,22 @@ fn a_setting_of_the_phy_that_was_taken_is_not_sent_again() {
 }
 
 #[test]
+fn the_state_of_the_link_is_asked_for_once_a_second_without_events() {
+    let rig = Rig::new(Generation::P4);
+    rig.says(port_phy_qcfg::COMMAND, port_phy_qcfg::output::LINK, 2);
+    rig.says(port_phy_qcaps::COMMAND, port_phy_qcaps::output::AUTO_SPEEDS, 0x140);
+    let mut watch = link::Watch::start(&rig.hw, false, false).unwrap();
+    rig.take();
+    watch.poll(&rig.hw, Instant::now()).unwrap();
+    watch.poll(&rig.hw, Instant::now()).unwrap();
+    assert_eq!(rig.asked(port_phy_qcfg::COMMAND).len(), 1);
+    // It was lost, and no event said so.
+    rig.says(port_phy_qcfg::COMMAND, port_phy_qcfg::output::LINK, 0);
+    watch.poll(&rig.hw, Instant::now() + Duration::from_secs(2)).unwrap();
+    assert_eq!(rig.asked(port_phy_qcfg::COMMAND).len(), 2);
+}
+
+#[test]
 fn a_loopback_that_was_left_is_ended_unless_the_port_is_shared() {
     for (shared, mac, phy) in [(false, 1, 1), (true, 0, 0)] {
         let rig = Rig::new(Generation::P4);
