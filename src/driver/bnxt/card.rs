@@ -324,6 +324,10 @@ impl NicOps for Card {
         }
     }
 
+    fn why_down(&mut self) -> Option<String> {
+        link::why_down(&self.hw).ok()
+    }
+
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
         self.with_filters(|filters, hw, port| filters.set_promiscuous(hw, &port.delivery, on))
     }

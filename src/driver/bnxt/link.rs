@@ -342,6 +342,11 @@ fn ask(hw: &Hw) -> Result<Reply> {
     hw.ask(Request::new(port_phy_qcfg::COMMAND).with(port_phy_qcfg::input::PORT_ID, u64::from(hw.caps.port)))
 }
 
+/// What the firmware says of a link that is down.
+pub fn why_down(hw: &Hw) -> Result<String> {
+    ask(hw).map(|state| super::phy::why(&state))
+}
+
 /// Whether there is a link now.
 pub fn is_up_now(hw: &Hw) -> Result<bool> {
     ask(hw).map(|state| is_up(&state))

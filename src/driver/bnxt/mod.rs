@@ -66,6 +66,7 @@ mod ids;
 mod link;
 mod meta;
 mod parts;
+mod phy;
 mod port;
 mod recall;
 mod regs;
