@@ -308,7 +308,7 @@ mod tests {
         }));
         let Err(Failure::Broken(error)) = hwrm.ask_once(&alloc(), SOON) else { panic!("an answer") };
         assert_eq!(error.kind(), Kind::Timeout);
-        assert!(error.to_string().starts_with("a card: its firmware did not answer RING_ALLOC (0x50) in 2"), "{error}");
+        assert!(error.to_string().starts_with("a card: its firmware did not answer RING_ALLOC (0x50) in "), "{error}");
         let asked = card.asked().len();
         let again = hwrm.ask(&Request::new(func_qcaps::COMMAND));
         assert!(matches!(again, Err(Failure::Broken(error)) if error.kind() == Kind::Timeout));
