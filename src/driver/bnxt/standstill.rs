@@ -35,6 +35,10 @@ const CALL: Duration = Duration::from_millis(1);
 /// How long a frame may wait while there is a link.
 const MOST: Duration = Duration::from_secs(1);
 
+/// What counts at most of the time between two looks: this machine may have been
+/// stopped, and with it a card that is emulated.
+const GAP: Duration = Duration::from_millis(250);
+
 /// What control keeps an eye on.
 #[derive(Default)]
 pub struct Lookout {
@@ -52,7 +56,8 @@ pub struct Lookout {
 struct Waiting {
     /// Where it begins.
     at: u32,
-    since: Instant,
+    /// Since it was first seen.
+    time: Duration,
     /// Its queue was called.
     called: bool,
 }
@@ -92,7 +97,7 @@ impl Lookout {
         if self.looked.is_some_and(|last| now < last + CALL) {
             return Ok(());
         }
-        self.looked = Some(now);
+        let passed = self.looked.replace(now).map_or(Duration::ZERO, |last| (now - last).min(GAP));
         self.answer(hw, now)?;
         for (n, (waiting, rings)) in self.waiting.iter_mut().zip(rings).enumerate() {
             let Some(at) = unsent(&rings.descriptors, &rings.completions) else {
@@ -100,22 +105,22 @@ impl Lookout {
                 continue;
             };
             let before = waiting.filter(|before| before.at == at);
-            let this = waiting.insert(before.unwrap_or(Waiting { at, since: now, called: false }));
-            if now >= this.since + CALL && !this.called && hw.generation == Generation::P5 {
+            let before = before.map(|before| Waiting { time: before.time + passed, ..before });
+            let this = waiting.insert(before.unwrap_or(Waiting { at, time: Duration::ZERO, called: false }));
+            if this.time >= CALL && !this.called && hw.generation == Generation::P5 {
                 this.called = true;
                 self.tx[n].call();
             }
-            if now < this.since + MOST {
+            if this.time < MOST {
                 continue;
             }
             if up()? {
                 let text = format!(
-                    "transmit queue {n} has packets to send and sends none for {:.1} s, though there is a link; open the card again",
-                    (now - this.since).as_secs_f64()
+                    "transmit queue {n} has packets to send and has sent none for a second, though there is a link; open the card again"
                 );
                 return Err(hw.error(Kind::Device, text));
             }
-            this.since = now;
+            this.time = Duration::ZERO;
         }
         Ok(())
     }
