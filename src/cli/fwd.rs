@@ -168,7 +168,7 @@ impl Args {
                         format!("{device} has fewer queues than the port it forwards for; give both the same"),
                     ));
                 };
-                let rings = usize::from(self.rings.rxd) + usize::from(self.rings.txd);
+                let rings = queue.buffers() + usize::from(self.rings.txd);
                 let pool = session.pool_of(rings + 2 * BATCH_MAX)?;
                 let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite)?;
                 ways.push(Way { from, to, counts: lane.counts() });

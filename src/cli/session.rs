@@ -133,7 +133,7 @@ impl Session {
                     Err(_) if left > SLICE && !self.stop.requested() => {}
                     Err(_) => match self.stop.signal() {
                         Some(signal) => return Err(Interrupted(signal).into()),
-                        None => return Err(no_link(&port.nic.describe().device, patience).into()),
+                        None => return Err(port.nic.no_link(patience).into()),
                     },
                 }
             };
@@ -327,14 +327,6 @@ impl Session {
 fn counters(tap: Option<&Tap>, nic: &mut Nic) -> Result<Stats> {
     let stats = nic.stats()?;
     Ok(Stats { rx_missed: stats.rx_missed.or_else(|| tap.map(|tap| tap.wire().drops)), ..stats })
-}
-
-fn no_link(device: &str, patience: Duration) -> Error {
-    let seconds = patience.as_secs_f64();
-    Error::new(
-        Kind::Timeout,
-        format!("{device}: no link after {seconds:.1} s; is a cable or module plugged in, and is the far end up?"),
-    )
 }
 
 /// The cards to use.

@@ -36,6 +36,14 @@ pub struct Pool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolId(u32);
 
+impl PoolId {
+    /// As a number that no other pool has.
+    #[inline(always)]
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// The next unused [`PoolId`].
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 

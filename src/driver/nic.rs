@@ -56,16 +56,19 @@ impl Nic {
                 return Ok(link);
             }
             if Instant::now() >= deadline {
-                return Err(self.error(
-                    Kind::Timeout,
-                    format!(
-                        "no link after {:.1} s; is a cable or module plugged in, and is the far end up?",
-                        patience.as_secs_f64()
-                    ),
-                ));
+                return Err(self.no_link(patience));
             }
             std::thread::sleep(Duration::from_micros(200));
         }
+    }
+
+    /// The error for a link that did not come up in `patience`, with what the card says
+    /// of it.
+    pub fn no_link(&mut self, patience: Duration) -> Error {
+        let said = self.ops.why_down().map_or(String::new(), |why| format!(" (its firmware says: {why})"));
+        let seconds = patience.as_secs_f64();
+        let ask = "is a cable or module plugged in, and is the far end up?";
+        self.error(Kind::Timeout, format!("no link after {seconds:.1} s{said}; {ask}"))
     }
 
     /// Receive frames for any address, or only for those asked for.

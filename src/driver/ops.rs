@@ -110,6 +110,11 @@ pub trait NicOps: Send {
     /// State of the link now.
     fn link(&mut self) -> Result<Link>;
 
+    /// What the card says of a link that does not come up, to go into a line.
+    fn why_down(&mut self) -> Option<String> {
+        None
+    }
+
     /// Receive frames for any address, or only for those asked for.
     fn set_promiscuous(&mut self, on: bool) -> Result<()>;
 

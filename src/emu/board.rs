@@ -3,7 +3,7 @@
 
 use super::offload::Used;
 use super::wire::{Mac, Random, Speed, Wire};
-use super::{Fault, Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Translation, Violations};
+use super::{Fault, FaultKind, Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Translation, Violations};
 
 /// How often a wire is asked for its carrier while the link is up.
 const LINK_POLL: Picos = 100_000_000;
@@ -80,6 +80,12 @@ impl Board {
             link_polled: 0,
             poisoned: false,
         }
+    }
+
+    /// Whether this is what goes wrong with the card.
+    #[inline]
+    pub fn faulty(&self, kind: FaultKind) -> bool {
+        self.fault.is_some_and(|fault| fault.kind == kind)
     }
 
     /// Whether a violation has killed the card: it reads as ones and does nothing.

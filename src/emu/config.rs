@@ -41,6 +41,8 @@ pub struct Layout {
     pub msi_can: u16,
     /// PCIe: capabilities of the device, of the link, and more of the device's.
     pub device: u32,
+    /// Status of the device at rest.
+    pub device_rest: u16,
     /// See `device`.
     pub link: u32,
     /// See `device`.
@@ -50,6 +52,8 @@ pub struct Layout {
     /// Extended capabilities in the order of their list: offset, and word of id and
     /// version. The first is error reporting, the second the serial number.
     pub extended: &'static [(u16, u32)],
+    /// Header of a vendor's own capability in that list, if there is one: id and length.
+    pub vendor: u32,
     /// The serial number.
     pub serial: [u32; 2],
 }
@@ -69,10 +73,12 @@ impl Layout {
         msi_can: 0x0180,
         // Function level reset; 5 GT/s x8.
         device: 0x1000_8cc2,
+        device_rest: 0,
         link: 0x0000_0482,
         device2: 0x0000_001f,
         link_target: 0,
         extended: &[(0x100, 0x0001_0001), (0x140, 0x0001_0003)],
+        vendor: 0,
         serial: [0xff11_2233, 0x001b_21ff],
     };
 
@@ -105,6 +111,10 @@ impl Layout {
 
 /// Bus master enable in the command register.
 const BUS_MASTER: u32 = 1 << 2;
+/// Id of a vendor's own extended capability.
+const VENDOR: u16 = 0x000b;
+/// An error was corrected, in the status of the device.
+const CORRECTED: u16 = 1;
 /// Initiate function level reset in PCIe device control.
 pub const FLR: u32 = 1 << 15;
 
@@ -205,6 +215,7 @@ impl ConfigSpace {
         self.put(pcie, 4, 0x0002_0010, 0);
         self.put(pcie + 0x04, 4, layout.device, 0);
         self.put(pcie + 0x08, 2, 0x2810, 0x7fff);
+        self.put(pcie + 0x0a, 2, layout.device_rest.into(), 0);
         self.put(pcie + 0x0c, 4, layout.link, 0);
         self.put(pcie + 0x10, 2, 0, 0x00c3);
         self.put(pcie + 0x12, 2, 0x1000 | layout.link & 0x3ff, 0);
@@ -217,12 +228,18 @@ impl ConfigSpace {
         let behind = layout.extended.iter().skip(1).map(|(at, _)| u32::from(*at)).chain([0]);
         for (&(at, header), next) in layout.extended.iter().zip(behind) {
             self.put(at.into(), 4, header | next << 20, 0);
+            if header as u16 == VENDOR {
+                self.put(usize::from(at) + 4, 4, layout.vendor, 0);
+            }
         }
         // Advanced error reporting: mask and severity words can be written.
         if let [(aer, _), (serial, _), ..] = *layout.extended {
             let (aer, serial) = (usize::from(aer), usize::from(serial));
             self.put(aer + 0x08, 4, 0, 0x003f_f030);
             self.put(aer + 0x0c, 4, 0x0006_2030, 0x003f_f030);
+            if layout.device_rest & CORRECTED != 0 {
+                self.put(aer + 0x10, 4, 0x0000_2000, 0);
+            }
             self.put(aer + 0x14, 4, 0x0000_2000, 0x0000_f1c1);
             self.put(serial + 4, 4, layout.serial[0], 0);
             self.put(serial + 8, 4, layout.serial[1], 0);

@@ -53,6 +53,8 @@ pub enum FaultKind {
     Fec,
     /// There is no module in the cage.
     NoModule,
+    /// The other side negotiates, and takes no speed that is not negotiated.
+    Partner,
     /// Somebody else keeps the link up.
     LinkHeld,
     /// Firmware announces that it starts over, and does.
@@ -87,7 +89,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 37] = [
+    pub const ALL: [FaultKind; 38] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -110,6 +112,7 @@ impl FaultKind {
         FaultKind::OtherPort,
         FaultKind::Fec,
         FaultKind::NoModule,
+        FaultKind::Partner,
         FaultKind::LinkHeld,
         FaultKind::HotReset,
         FaultKind::Echo,
@@ -152,6 +155,7 @@ impl FaultKind {
             FaultKind::OtherPort => "other-port",
             FaultKind::Fec => "fec",
             FaultKind::NoModule => "no-module",
+            FaultKind::Partner => "partner-negotiates",
             FaultKind::LinkHeld => "link-held",
             FaultKind::HotReset => "hot-reset",
             FaultKind::Echo => "echo",

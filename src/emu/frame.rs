@@ -361,6 +361,16 @@ fn be16(frame: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]))
 }
 
+/// Whom a frame is for, as a number. Unicast, multicast, broadcast: 0, 1, 2.
+#[inline]
+pub fn cast(frame: &[u8]) -> usize {
+    match frame.first_chunk::<6>() {
+        Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => 2,
+        Some([first, ..]) if first & 1 == 1 => 1,
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

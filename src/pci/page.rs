@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// Bytes in a page.
 const BYTES: usize = 4096;
@@ -25,6 +25,8 @@ pub struct Page {
     words: NonNull<[AtomicU32; 1024]>,
     number: usize,
     mapping: Arc<Mapping>,
+    /// See [`Page::lend`].
+    _lease: Option<Arc<()>>,
 }
 
 // SAFETY: a page is atomics that live as long as its mapping.
@@ -86,7 +88,7 @@ impl Page {
         let page = |number| {
             // SAFETY: number < count, and count pages are mapped at base.
             let words = unsafe { mapping.base.add(number * BYTES) }.cast();
-            Page { words, number, mapping: Arc::clone(&mapping) }
+            Page { words, number, mapping: Arc::clone(&mapping), _lease: None }
         };
         (0..count).map(page).collect()
     }
@@ -96,7 +98,15 @@ impl Page {
         file.set_len(BYTES as u64)?;
         let base = sys::map_shared(&file, 0, BYTES)?;
         let mapping = Arc::new(Mapping { base, len: BYTES, file: Arc::new(file), offset: 0, ours: false });
-        Ok(Page { words: base.cast(), number: 0, mapping })
+        Ok(Page { words: base.cast(), number: 0, mapping, _lease: None })
+    }
+
+    /// Another handle of the page, and what tells whether it, or a clone of it, is
+    /// still there.
+    pub fn lend(&self) -> (Page, Weak<()>) {
+        let lease = Arc::new(());
+        let told = Arc::downgrade(&lease);
+        (Page { _lease: Some(lease), ..self.clone() }, told)
     }
 
     /// The memory file that it lies in, and where.

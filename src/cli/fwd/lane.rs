@@ -224,8 +224,9 @@ impl Running<'_> {
     }
 }
 
-/// How long packets in the transmit rings may take to leave at the end.
-const DRAIN: Duration = Duration::from_millis(100);
+/// How long packets in the transmit rings may take to leave at the end: most take
+/// microseconds, but an emulated card gets its turn when a busy machine has one.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long an interrupt is waited for before the lane looks by itself, and at
 /// whether it is to end.

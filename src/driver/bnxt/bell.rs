@@ -160,6 +160,11 @@ pub mod testing {
             u64::from(self.word(offset)) | u64::from(self.word(offset + 4)) << 32
         }
 
+        /// Forgets what was said.
+        pub fn clear(&self) {
+            self.0.iter().for_each(|word| word.store(0, Ordering::Release));
+        }
+
         fn bar(&self) -> Bar {
             Bar::Served(Arc::new(self.clone()), 4096)
         }

@@ -8,11 +8,13 @@ use super::events;
 use super::filters::{self, Filters, Steering};
 use super::firmware;
 use super::grant::{self, Need, Plan};
+use super::health::Pulse;
 use super::hw::Hw;
 use super::link;
 use super::port::{Port, Shared, ring_bytes};
 use super::rings::{self, Common, Events, RxRings, TxRings};
 use super::rx::{self, RxQueue};
+use super::standstill::Lookout;
 use super::stats;
 use super::time::PortClock;
 use super::tx::{self, TxQueue};
@@ -28,6 +30,7 @@ use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::Function;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Entries of a notification queue of a receive queue: it is armed for one at a time.
 const NOTIFICATIONS: u32 = 256;
@@ -47,6 +50,8 @@ pub struct Card {
     /// The clock that stamps received frames, if one does.
     pub clock: Option<PortClock>,
     interrupts: Option<Interrupts>,
+    lookout: Lookout,
+    pulse: Option<Pulse>,
 }
 
 /// Memory for all that the card reads and writes but frames.
@@ -117,6 +122,8 @@ impl Card {
             counters: None,
             clock: None,
             interrupts: None,
+            lookout: Lookout::default(),
+            pulse: None,
         }
     }
 
@@ -128,6 +135,7 @@ impl Card {
         mac: MacAddr,
     ) -> Result<(Vec<R>, Vec<T>)> {
         let hw = Arc::clone(&self.hw);
+        self.pulse = Pulse::find(&hw, Instant::now())?;
         let configured = firmware::configured(&hw)?;
         let mut config = config.clone();
         if config.max_frame > configured.max_frame {
@@ -236,6 +244,7 @@ impl Card {
                 clock: clock.clone(),
                 port_counts,
                 restart: shared.restart_rx(hw, n),
+                recall: self.lookout.rx(),
             };
             rx.push(RxQueue::new(parts).into());
         }
@@ -248,6 +257,7 @@ impl Card {
                 tags: hw.caps.flags & codes::caps::TX_VLAN_DISABLED == 0,
                 clock: clock.clone().filter(|_| port.common.tx_stamps),
                 restart: shared.restart_tx(hw, n),
+                recall: self.lookout.tx(),
             };
             tx.push(TxQueue::new(&self.function, parts).into());
         }
@@ -263,12 +273,26 @@ impl Card {
             return Err(hw.lost(format_args!("its firmware restarts{}", events::explain(data))));
         }
         firmware::check_state(hw)?;
+        if let Some(pulse) = &mut self.pulse {
+            pulse.check(hw, Instant::now())?;
+        }
         if news.phy
             && let Some(link) = &mut self.link
         {
             link.changed(hw)?;
         }
-        Ok(())
+        self.look_at_queues(news.doorbells)
+    }
+
+    /// Sees to queues whose doorbells were lost, and fails if one does not go on.
+    fn look_at_queues(&mut self, lost_doorbells: Option<u32>) -> Result<()> {
+        let now = Instant::now();
+        if let Some(report) = lost_doorbells {
+            self.events.iter().for_each(events::Watch::ring_again);
+            self.lookout.lost_doorbells(report, now);
+        }
+        let Some(port) = &self.port else { return Ok(()) };
+        self.lookout.look(&self.hw, &port.lock().tx, now, || link::is_up_now(&self.hw))
     }
 
     /// What filters are changed with.
@@ -300,6 +324,10 @@ impl NicOps for Card {
         }
     }
 
+    fn why_down(&mut self) -> Option<String> {
+        link::why_down(&self.hw).ok()
+    }
+
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
         self.with_filters(|filters, hw, port| filters.set_promiscuous(hw, &port.delivery, on))
     }
@@ -327,6 +355,9 @@ impl NicOps for Card {
     fn stats(&mut self) -> Result<Stats> {
         self.attend()?;
         self.tell_time()?;
+        if let Some(link) = &mut self.link {
+            link.poll(&self.hw, Instant::now())?;
+        }
         match &mut self.counters {
             Some(counters) => counters.update(&self.hw),
             None => Ok(Stats::default()),

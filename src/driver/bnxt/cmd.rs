@@ -25,6 +25,11 @@ commands! {
             FW_MAJOR 0x88/2  FW_MINOR 0x8a/2  FW_BUILD 0x8c/2  MAX_EXT_REQ_LEN 0xa8/2
         }
 
+    /// Where the firmware shows whether it is well.
+    error_recovery_qcfg ERROR_RECOVERY_QCFG 0xc
+        in 0x18 {}
+        out 0x30 { DRIVER_POLLING_FREQ 0x0c/4  FW_HEARTBEAT_REG 0x24/4  FW_RESET_CNT_REG 0x28/4 }
+
     /// Says that the function's rings are about to be used, or are not any more.
     func_drv_if_change FUNC_DRV_IF_CHANGE 0xd
         in 0x18 { FLAGS 0x10/4 }
@@ -55,6 +60,11 @@ commands! {
             ALLOC_VNICS 0x22/2  ADMIN_MTU 0x24/2  MRU 0x26/2  PORT_PARTITION_TYPE 0x2a/1  PORT_PF_CNT 0x2b/1
             MAX_MTU_CONFIGURED 0x2e/2  ALLOC_HW_RING_GRPS 0x40/4  ALLOC_STAT_CTX 0x46/2  ALLOC_MSIX 0x48/2
         }
+
+    /// Doorbells that were lost have been rung again.
+    func_dbr_recovery_completed FUNC_DBR_RECOVERY_COMPLETED 0x1aa
+        in 0x18 { EPOCH 0x10/4 }
+        out 0x10 {}
 
     /// Reserves what it is to have.
     func_cfg FUNC_CFG 0x17

@@ -22,10 +22,14 @@ pub mod version {
 pub mod caps {
     /// It has a clock.
     pub const PTP: u64 = 1 << 2;
+    /// It names registers that tell whether it is well.
+    pub const ERROR_RECOVERY: u64 = 1 << 23;
     /// Tags are left to the firmware on the way out.
     pub const TX_VLAN_DISABLED: u64 = 1 << 27;
     /// In the second word of extensions: every received frame can be stamped.
     pub const RX_ALL_STAMPS: u64 = 1 << 0;
+    /// Also there: it wants to be told when lost doorbells were rung again.
+    pub const DOORBELL_RECOVERY: u64 = 1 << 4;
     /// When a frame left comes with its completion.
     pub const TX_STAMP_COMPLETIONS: u64 = 1 << 9;
 }

@@ -140,6 +140,11 @@ impl Completions {
         }
     }
 
+    /// Gives back once more what was, as the card may have missed it.
+    pub fn ring_again(&self) {
+        self.bell.ack(self.ring.index(self.acked));
+    }
+
     /// Lets the card interrupt for the next entry; whether it is there already.
     pub fn arm(&mut self) -> bool {
         self.acked = self.next;

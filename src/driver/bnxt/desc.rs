@@ -72,6 +72,14 @@ pub fn transmit(total: u32, count: u32) -> u64 {
     hint(total) | u64::from(count % tx::MOST) << 8
 }
 
+/// The `count` that the first word of a frame's first descriptor says.
+pub fn count(word: u64) -> u32 {
+    match (word >> 8) as u32 % tx::MOST {
+        0 => tx::MOST,
+        count => count,
+    }
+}
+
 /// First word of the one descriptor of a whole frame that is to be reported
 /// with a later one, but for its end.
 #[inline(always)]

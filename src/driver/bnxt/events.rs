@@ -24,15 +24,17 @@ mod event {
     pub const LINK_SPEED_CFG_CHANGE: u64 = 0x06;
     pub const PORT_PHY_CFG_CHANGE: u64 = 0x07;
     pub const RESET_NOTIFY: u64 = 0x08;
+    pub const ERROR_REPORT: u64 = 0x45;
 
     /// Those that are understood here.
-    pub const ALL: [u64; 6] = [
+    pub const ALL: [u64; 7] = [
         LINK_STATUS_CHANGE,
         LINK_SPEED_CHANGE,
         PORT_CONN_NOT_ALLOWED,
         LINK_SPEED_CFG_CHANGE,
         PORT_PHY_CFG_CHANGE,
         RESET_NOTIFY,
+        ERROR_REPORT,
     ];
 }
 
@@ -52,6 +54,8 @@ pub struct News {
     pub phy: bool,
     /// The firmware restarts: data of its notice.
     pub reset: Option<u32>,
+    /// Doorbells were lost: the number of that report.
+    pub doorbells: Option<u32>,
 }
 
 /// The ring of events.
@@ -77,12 +81,24 @@ impl Watch {
         self.0.ack();
         news
     }
+
+    /// Gives entries back once more, as the card may have missed it.
+    pub fn ring_again(&self) {
+        self.0.ring_again();
+    }
 }
 
 impl News {
     fn take(&mut self, event: u64, data: u32) {
         match event {
             event::RESET_NOTIFY => self.reset = Some(data),
+            event::ERROR_REPORT => {
+                /// What is reported: more doorbells were lost than is usual.
+                const DOORBELLS: u32 = 4;
+                if data & 0xff == DOORBELLS {
+                    self.doorbells = Some(data >> 8);
+                }
+            }
             event if event::ALL.contains(&event) => self.phy = true,
             _ => {}
         }
@@ -121,15 +137,19 @@ mod tests {
         };
         assert_eq!(watch.read(), News::default());
         put(0, 0x2e, 1 | 1 << 32);
-        assert_eq!(watch.read(), News { phy: true, reset: None });
+        assert_eq!(watch.read(), News { phy: true, ..News::default() });
         assert_eq!(watch.read(), News::default(), "once");
         assert_eq!(page[4].load(Ordering::Relaxed), 0x2c00_0001);
         for n in 1..256 {
-            put(n, 0x45 << 16 | 0x2e, 1);
+            put(n, 0x43 << 16 | 0x2e, 1);
         }
         assert_eq!(watch.read(), News::default(), "none that is understood");
         put(0, 0x08 << 16 | 0x2e, 0x0200 << 32);
-        assert_eq!(watch.read(), News { phy: false, reset: Some(0x200) }, "the second lap");
-        assert_eq!(wanted()[..2], [0b1101_0101, 1]);
+        assert_eq!(watch.read(), News { reset: Some(0x200), ..News::default() }, "the second lap");
+        put(1, 0x45 << 16 | 0x2e, 0x0704 << 32);
+        assert_eq!(watch.read(), News { doorbells: Some(7), ..News::default() });
+        put(2, 0x45 << 16 | 0x2e, 0x01 << 32);
+        assert_eq!(watch.read(), News::default(), "another report");
+        assert_eq!((&wanted()[..2], wanted()[8]), (&[0b1101_0101, 1][..], 1 << 5));
     }
 }

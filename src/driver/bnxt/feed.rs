@@ -112,6 +112,13 @@ impl Feed {
         }
     }
 
+    /// Tells the card once more, as it may have missed it.
+    pub fn ring_again(&self) {
+        if self.owned() > 0 {
+            self.bell.ring(self.ring.index(self.given));
+        }
+    }
+
     /// Begins anew, on a new ring of the card: no slot holds a buffer.
     pub fn restart(&mut self, bell: Bell) {
         (self.bell, self.next, self.given, self.armed) = (bell, 0, 0, 0);

@@ -11,8 +11,9 @@ use super::cmd::{
 };
 use super::codes::{SELF, if_change, refusal, register, version};
 use super::events;
+use super::health::{explain, has_failed};
 use super::hw::{Capabilities, Firmware, Hw, Resources};
-use super::hwrm::{Manner, explain, has_failed};
+use super::hwrm::Manner;
 use super::regs::fw_status;
 use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::error::{Kind, Remedy, Result};

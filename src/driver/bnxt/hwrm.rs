@@ -21,7 +21,8 @@
 use super::Generation;
 use super::cmd::{func_backing_store_cfg, func_reset, ver_get};
 use super::codes::{refusal, version};
-use super::regs::{self, STATUS_PLACE, STATUS_SIGNATURE, STATUS_WINDOW, fw_status};
+use super::health::{explain, has_failed};
+use super::regs::{self, STATUS_PLACE, STATUS_SIGNATURE, STATUS_WINDOW};
 use crate::dma::Region;
 use crate::driver::mailbox::{Command, Failure, Reply, Request};
 use crate::driver::wait;
@@ -354,12 +355,17 @@ impl Hwrm {
                 return (self.generation == Generation::P5).then(|| self.bar.read32(u64::from(regs::FW_STATUS.offset)));
             }
         };
-        /// Where a location lies: its lowest two bits.
+        self.register(location)
+    }
+
+    /// A register that the firmware has named by where it lies, if it can be read here.
+    pub fn register(&self, location: u32) -> Option<u32> {
+        /// Where it lies: the lowest two bits.
         const GRC: u32 = 1;
         const BAR0: u32 = 2;
         let address = location & !3;
         match location & 3 {
-            GRC => Some(self.bar.read32(show(address))),
+            GRC => Some(self.bar.read32(self.show(STATUS_WINDOW, address))),
             BAR0 if u64::from(address) + 4 <= self.bar.size() => Some(self.bar.read32(u64::from(address))),
             _ => None,
         }
@@ -426,12 +432,6 @@ const GONE: u32 = 3;
 /// How long a card may read as all ones: one that was just reset does for a moment.
 const ABSENCE: Duration = Duration::from_millis(100);
 
-/// Whether a firmware in that state answers no more. One that starts may yet.
-pub fn has_failed(state: u32) -> bool {
-    let stopped = fw_status::RECOVERING | fw_status::CRASHED | fw_status::SHUTDOWN;
-    state != u32::MAX && (state & stopped != 0 || state & fw_status::CODE > fw_status::HEALTHY)
-}
-
 /// Length of the answer that begins with `first`.
 fn length(first: u64) -> usize {
     (first >> 48) as usize
@@ -440,27 +440,4 @@ fn length(first: u64) -> usize {
 /// Up to eight bytes as a word.
 fn little(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
-}
-
-/// What the firmware's state means.
-pub fn explain(state: u32) -> String {
-    let code = state & fw_status::CODE;
-    let what = if state == u32::MAX {
-        "the card does not answer"
-    } else if state & fw_status::RECOVERING != 0 {
-        "it is being recovered"
-    } else if state & fw_status::CRASHED != 0 {
-        "it has crashed"
-    } else if state & fw_status::SHUTDOWN != 0 {
-        "it was stopped"
-    } else if code == fw_status::HEALTHY {
-        "it says that it runs"
-    } else if code == 0 {
-        "it does not say what it does"
-    } else if code < fw_status::HEALTHY {
-        "it is starting"
-    } else {
-        "it has failed"
-    };
-    format!("{what}: state {state:#010x}")
 }

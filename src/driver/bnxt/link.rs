@@ -97,6 +97,8 @@ pub struct Watch {
     refusals: u32,
     /// A module that the firmware does not accept was already spoken of.
     unfit: bool,
+    /// When the state was asked for last.
+    asked: Option<Instant>,
 }
 
 /// What the PHY was told last, and what became of it.
@@ -196,6 +198,7 @@ impl Watch {
             tries: 0,
             refusals: 0,
             unfit: false,
+            asked: None,
         };
         let mut state = ask(hw)?;
         watch.learn(hw, &state)?;
@@ -232,9 +235,18 @@ impl Watch {
         self.learn(hw, &state)
     }
 
+    /// Sees to a link whose events were lost, once a second.
+    pub fn poll(&mut self, hw: &Hw, now: Instant) -> Result<()> {
+        if self.asked.is_some_and(|asked| now < asked + AGAIN) {
+            return Ok(());
+        }
+        self.state(hw).map(drop)
+    }
+
     /// The state of the link now.
     pub fn state(&mut self, hw: &Hw) -> Result<Link> {
         use port_phy_qcfg::output;
+        self.asked = Some(Instant::now());
         let state = ask(hw)?;
         let speed = state.get(output::LINK_SPEED) * MEGABITS * 1_000_000;
         let up = is_up(&state);
@@ -328,6 +340,16 @@ impl Watch {
 /// State of PHY and link.
 fn ask(hw: &Hw) -> Result<Reply> {
     hw.ask(Request::new(port_phy_qcfg::COMMAND).with(port_phy_qcfg::input::PORT_ID, u64::from(hw.caps.port)))
+}
+
+/// What the firmware says of a link that is down.
+pub fn why_down(hw: &Hw) -> Result<String> {
+    ask(hw).map(|state| super::phy::why(&state))
+}
+
+/// Whether there is a link now.
+pub fn is_up_now(hw: &Hw) -> Result<bool> {
+    ask(hw).map(|state| is_up(&state))
 }
 
 fn is_up(state: &Reply) -> bool {

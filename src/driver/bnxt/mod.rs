@@ -59,18 +59,22 @@ mod feed;
 mod filters;
 mod firmware;
 mod grant;
+mod health;
 mod hw;
 mod hwrm;
 mod ids;
 mod link;
 mod meta;
 mod parts;
+mod phy;
 mod port;
+mod recall;
 mod regs;
 mod rings;
 mod rx;
 #[cfg(test)]
 mod scripted;
+mod standstill;
 mod stats;
 #[cfg(test)]
 mod tests;

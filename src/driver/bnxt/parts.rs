@@ -4,9 +4,11 @@
 use super::bell::{AckBell, Bell, Generation};
 use super::cq;
 use super::meta::Clock;
+use super::recall::Recall;
 use crate::dma::{BUFFER_SIZE, Region};
 use crate::driver::slots::{Stock, TAGS};
 use crate::error::Result;
+use std::sync::Arc;
 
 /// Most descriptors of a receive ring whose frames may span buffers.
 pub const MAX_RX_RING_WITH_MORE: u16 = 2048;
@@ -83,6 +85,8 @@ pub struct RxParts {
     pub port_counts: bool,
     /// Sets the rings up anew.
     pub restart: Restart<RxBells>,
+    /// Control calls the queue by it.
+    pub recall: Arc<Recall>,
 }
 
 /// Most descriptors of a transmit ring.
@@ -129,4 +133,6 @@ pub struct TxParts {
     pub clock: Option<Clock>,
     /// Sets the rings up anew.
     pub restart: Restart<TxBells>,
+    /// Control calls the queue by it.
+    pub recall: Arc<Recall>,
 }

@@ -412,6 +412,8 @@ impl TxRings {
         use ring_alloc::input;
         /// Report when frames left.
         const STAMPS: u64 = 1 << 3;
+        // What was sent before does not wait any more.
+        cq::clear(&self.descriptors);
         let completions = common.completions(hw, &self.completions, common.rx + self.n, None, false)?;
         self.ids[1] = Some(completions);
         let ring = start(hw, kind::TRANSMIT, &self.descriptors, self.n, |request| {

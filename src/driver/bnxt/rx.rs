@@ -22,18 +22,22 @@
 //! or never had one: nothing is known any more of what it writes to. Then the
 //! rings are set up anew, in place ([`Restart`]).
 
+mod anew;
+
 use super::bell::Generation;
 use super::cq::Completions;
 use super::desc::{self, OPAQUE, VALID, kind, rx};
 use super::feed::Feed;
 use super::meta::{Clock, Now, Report, decoder};
 pub use super::parts::{MAX_RX_RING_WITH_MORE as MAX_RING_WITH_MORE, Restart, RxBells, RxLengths as Lengths, RxParts};
+use super::recall::Recall;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
 use crate::driver::config::MIN_RING;
 use crate::driver::queue::Receive;
 use crate::driver::slots::{Received, Slots, Stock, TAGS};
 use crate::driver::tally::Anomaly;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Refilled slots that are worth a doorbell.
@@ -54,6 +58,7 @@ pub struct RxQueue {
     port_counts: bool,
     generation: Generation,
     restart: Restart<RxBells>,
+    recall: Arc<Recall>,
     /// It could not be set up again.
     dead: bool,
     /// It is not, and each slot holds a buffer.
@@ -97,6 +102,7 @@ impl RxQueue {
             port_counts: parts.port_counts,
             generation: parts.generation,
             restart: parts.restart,
+            recall: parts.recall,
             dead: false,
             ready: false,
         }
@@ -278,40 +284,6 @@ impl RxQueue {
         Received::Waits
     }
 
-    /// Sets the rings up anew: nothing is known of the buffers that the card has,
-    /// but that they are ours again once it has given the rings up. This takes
-    /// milliseconds, and does not happen with a card that works.
-    #[cold]
-    #[inline(never)]
-    fn reset(&mut self, pool: &Pool) {
-        self.stock.count(Anomaly::QueueReset);
-        match (self.restart)() {
-            Ok(bells) => self.begin(bells, pool),
-            // What starts them has told control, which says why at the next question.
-            Err(_) => {
-                (self.dead, self.ready) = (true, false);
-                self.feed.given = self.feed.next;
-            }
-        }
-    }
-
-    /// Begins anew on rings that the card has just been given.
-    fn begin(&mut self, bells: RxBells, pool: &Pool) {
-        let buffers: Vec<u32> = (0..self.armed()).map(|_| self.pass()).collect();
-        self.feed.restart(bells.receive);
-        if let Some((more, bell)) = self.more.as_mut().zip(bells.aggregation) {
-            more.restart(bell);
-        }
-        self.completions.restart(bells.completions);
-        if let Some((queue, bell)) = self.notifications.as_mut().zip(bells.notifications) {
-            queue.restart(bell);
-        }
-        for buffer in buffers {
-            self.arm(buffer, pool);
-        }
-        self.offer();
-    }
-
     /// As after so many frames and completions, without a buffer.
     #[cfg(test)]
     pub fn begin_at(&mut self, position: u32) {
@@ -350,7 +322,7 @@ struct Parts {
 impl Receive for RxQueue {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        if !self.stock.is(batch.pool()) || !self.ready {
+        if !self.recall.lets(batch.pool()) && !self.called(batch.pool()) {
             return self.recv_unready(batch);
         }
         self.recv_full(batch)
@@ -382,6 +354,7 @@ impl Slots for RxQueue {
 
     fn pass(&mut self) -> u32 {
         self.ready = false;
+        self.recall.close();
         let rest = self.more.as_mut().filter(|more| more.armed > 0);
         rest.unwrap_or(&mut self.feed).pass()
     }

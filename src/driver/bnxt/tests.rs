@@ -12,6 +12,7 @@ use super::bell::testing::{Cells, long, short};
 use super::bell::{AckBell, Bell, Generation, Register};
 use super::cq;
 use super::meta::Clock;
+use super::recall::Recall;
 use super::rx::{Lengths, RxBells, RxParts, RxQueue};
 use super::tx::{TxBells, TxParts, TxQueue};
 use crate::dma::{Addressing, Arena, Batch, Pool, Region};

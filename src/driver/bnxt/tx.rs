@@ -20,12 +20,15 @@
 //!
 //! A time is asked of one frame at a time, as cards can keep few.
 
+mod anew;
+
 use super::bell::Bell;
 use super::cq::Completions;
 use super::desc::{self, ENTRY, More, OPAQUE, VALID, Words, kind, sent, tx};
 use super::meta::Clock;
 use super::parts::Restart;
 pub use super::parts::{MAX_TX_RING as MAX_RING, TxBells, TxLengths as Lengths, TxParts};
+use super::recall::Recall;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::BufferRing;
@@ -64,6 +67,7 @@ pub struct TxQueue {
     /// Frames laid ready.
     ready: Vec<Ready>,
     restart: Restart<TxBells>,
+    recall: Arc<Recall>,
     /// It could not be set up again.
     dead: bool,
 }
@@ -99,6 +103,7 @@ impl TxQueue {
             stamps: parts.clock.map(|clock| Stamps { clock, wanted: None, last: None }),
             ready: Vec::new(),
             restart: parts.restart,
+            recall: parts.recall,
             dead: false,
         }
     }
@@ -207,28 +212,6 @@ impl TxQueue {
         (self.pending.next, self.pending.clean) = (position, position);
         self.completions.begin_at(position);
     }
-
-    /// Sets the rings up anew: the card has stopped at a frame. Those behind it are
-    /// lost. The buffers are ours again once the card has given the rings up.
-    #[cold]
-    #[inline(never)]
-    fn reset(&mut self, pool: &Pool) {
-        self.pending.count(Anomaly::QueueReset);
-        let Ok(bells) = (self.restart)() else {
-            // What starts them has told control, which says why at the next question.
-            self.dead = true;
-            self.window = self.pending.used();
-            return;
-        };
-        self.pending.give_back(pool, self.pending.next);
-        (self.pending.next, self.pending.clean, self.behind) = (0, 0, 0);
-        self.completions.restart(bells.completions);
-        self.bell = bells.transmit;
-        self.stamping = self.stamps.is_some();
-        if let Some(stamps) = &mut self.stamps {
-            (stamps.wanted, stamps.last) = (None, None);
-        }
-    }
 }
 
 /// What is looked at of a completion of frames that were sent: nothing of it is set.
@@ -238,7 +221,7 @@ impl Transmit for TxQueue {
     #[inline]
     fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let pool = batch.pool();
-        if !self.pending.is(pool) && !self.admits(pool) {
+        if !self.recall.lets(pool) && !self.called(pool) {
             return 0;
         }
         if self.pending.used() >= RECLAIM_AT {
@@ -249,8 +232,7 @@ impl Transmit for TxQueue {
 
     #[inline]
     fn reclaim(&mut self, pool: &Pool) -> usize {
-        self.pending.check(pool);
-        if self.dead {
+        if !self.recall.lets(pool) && !self.reclaims(pool) {
             return self.pending.frames() as usize;
         }
         let mut end = self.pending.clean;
@@ -404,6 +386,7 @@ impl Sends for TxQueue {
 
     fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
         let pool = batch.pool();
+        self.recall.close();
         self.adopt(pool)?;
         let laid = batch.len();
         for i in 0..laid {

@@ -71,7 +71,7 @@ pub struct Health {
 impl Health {
     /// The function was reset, or powered on.
     pub fn start(&mut self, board: &mut Board) {
-        let stuck = board.fault.is_some_and(|fault| fault.kind == FaultKind::NotReady);
+        let stuck = board.faulty(FaultKind::NotReady);
         let late = match (stuck, board.nasty) {
             (true, _) => 0,
             (false, false) => START,
@@ -157,6 +157,7 @@ impl Bnxt {
         let resets = self.health.resets + 1;
         self.drop_function();
         self.plane.set_unnoticed(true);
+        self.plane.forget_port();
         self.registers.power_on();
         self.hwrm = self.hwrm.afresh();
         let (began, ready) = (self.board.now, self.board.now + RESTART);

@@ -170,6 +170,8 @@ pub struct Transport {
     settling: Option<(Job, Iova)>,
     /// The last answer: where it went, and what it was.
     last: Option<(Iova, Vec<u8>)>,
+    /// When it goes there once more, while the next one is waited for (nasty).
+    stale: Option<Picos>,
     sequence: Option<u16>,
     /// Commands since power-on.
     commands: u32,
@@ -231,7 +233,7 @@ impl Bnxt {
         let due = self.due(request.code());
         self.hwrm.settling = None;
         self.hwrm.current = Some(Job { request, overlong, since: self.board.now, due });
-        self.stale_answer(answer_to);
+        self.plan_stale_answer(answer_to, due);
         self.hwrm_tick();
     }
 
@@ -242,6 +244,8 @@ impl Bnxt {
             .flat_map(|word| self.registers.peek(regs::HWRM_WINDOW.nth(word)).to_le_bytes())
             .collect();
         if u16_at(&window, 2) != SHORT {
+            // Also where VER_GET says that commands have to come by way of memory: iPXE
+            // takes the window for all that it has room for.
             window.truncate(fw::known_length(u16_at(&window, 0)));
             return Some((Request { bytes: window }, false));
         }
@@ -285,22 +289,22 @@ impl Bnxt {
         if code == fw::VER_GET { due } else { due.max(self.health.ready()) }
     }
 
-    /// A nasty card may send its last answer once more, which has another number; one
-    /// that is no longer than any is.
-    fn stale_answer(&mut self, to: Iova) {
-        if self.board.nasty
-            && let Some((last, bytes)) = &self.hwrm.last
-            && *last == to
-            && bytes.len() <= HEADER
-            && self.board.random.below(16) == 0
-        {
-            self.board.bus.memory.write(to, bytes);
-        }
+    /// A nasty card may send its last answer once more, which has another number, at
+    /// any time before the next one; one that is no longer than any is.
+    fn plan_stale_answer(&mut self, to: Iova, due: Picos) {
+        let fits = self.hwrm.last.as_ref().is_some_and(|(last, bytes)| *last == to && bytes.len() <= HEADER);
+        let comes = self.board.nasty && fits && self.board.random.below(16) == 0;
+        self.hwrm.stale = comes.then(|| self.board.now + self.board.random.below(due - self.board.now));
     }
 
     /// Answers the command whose time has come.
     pub(super) fn hwrm_tick(&mut self) {
         let now = self.board.now;
+        if self.hwrm.stale.take_if(|due| *due <= now).is_some()
+            && let Some((to, bytes)) = &self.hwrm.last
+        {
+            self.board.bus.memory.write(*to, bytes);
+        }
         if let Some(job) = self.hwrm.current.take_if(|job| job.due <= now) {
             self.hwrm.commands += 1;
             if let Some(answer) = self.answer(&job) {
@@ -386,6 +390,7 @@ impl Bnxt {
         if let Some(word) = self.board.bus.memory.word32(last) {
             word.fetch_or(1 << 24, Ordering::Release);
         }
+        self.plane.answered(&mut self.board);
         if request.ring() != NO_RING {
             self.plane.post_done(&mut self.board, request.ring(), request.sequence());
         }

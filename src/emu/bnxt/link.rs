@@ -85,23 +85,22 @@ pub struct Link {
 impl Link {
     /// What power-on makes of it; a nasty card was left with its link down.
     pub fn new(kind: &Kind, board: &mut Board) -> Self {
-        let fault = |kind| board.fault.is_some_and(|fault| fault.kind == kind);
         let own = units(board.profile.speed);
         let line = match board.speed {
             Speed::Bits(bits) if bit(units(bits), false).is_some_and(|bit| kind.speeds & bit != 0) => units(bits),
             Speed::Bits(_) | Speed::Max => own,
         };
-        let auto = !fault(FaultKind::NoAutoneg);
+        let auto = !board.faulty(FaultKind::NoAutoneg);
         let phy = Phy {
             down: board.nasty,
             auto,
             force: line,
             force_pam4: false,
-            mask: if auto { kind.speeds } else { 0 },
-            mask_pam4: if auto { kind.pam4 } else { 0 },
+            mask: if auto { kind.negotiable().0 } else { 0 },
+            mask_pam4: if auto { kind.negotiable().1 } else { 0 },
             pause: 7,
             force_pause: 3,
-            fec: if fault(FaultKind::Fec) { 0 } else { FEC_AUTO },
+            fec: if board.faulty(FaultKind::Fec) { 0 } else { FEC_AUTO },
             loopback: 0,
         };
         let refusals = if board.nasty { 1 + board.random.below(4) } else { 0 };
@@ -145,7 +144,9 @@ impl Bnxt {
         let speed = if phy.auto {
             bit(line, false).is_some_and(|bit| phy.mask & bit != 0)
         } else {
-            phy.force == line && !phy.force_pam4 && self.kind.media != Media::BaseT
+            // A partner that negotiates, here a fault, does not hear of a speed.
+            let heard = self.kind.media != Media::BaseT && !self.faulty(FaultKind::Partner);
+            phy.force == line && !phy.force_pam4 && heard
         };
         let refused = [FaultKind::Media, FaultKind::NoModule, FaultKind::PortDisabled].map(|kind| self.faulty(kind));
         let fec = !self.faulty(FaultKind::Fec) || phy.fec & (FEC_AUTO | FEC_CL74) != 0;

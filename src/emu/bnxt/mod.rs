@@ -89,7 +89,7 @@ impl Bnxt {
 
     /// Whether this is what goes wrong with the card.
     fn faulty(&self, kind: FaultKind) -> bool {
-        self.board.fault.is_some_and(|fault| fault.kind == kind)
+        self.board.faulty(kind)
     }
 
     /// What belongs to the function is gone: rings, reservations, filters, the

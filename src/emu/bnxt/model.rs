@@ -45,7 +45,7 @@ impl Model for Bnxt {
     }
 
     fn layout(&self) -> Layout {
-        self.kind.layout()
+        self.kind.layout(self.board.factory)
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
@@ -88,7 +88,11 @@ impl Model for Bnxt {
     fn step(&mut self) -> usize {
         self.board.port.looping = self.looped();
         self.touch_store();
-        self.plane.step(&mut self.board)
+        let work = self.plane.step(&mut self.board);
+        if let Some(event) = self.plane.take_report() {
+            self.tell(event);
+        }
+        work
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {

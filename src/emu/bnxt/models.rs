@@ -86,6 +86,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Fec,
     FaultKind::NoModule,
     FaultKind::LinkHeld,
+    FaultKind::Partner,
     FaultKind::HotReset,
     FaultKind::Echo,
     FaultKind::Half,
@@ -177,6 +178,8 @@ const P4_LAYOUT: Layout = Layout {
     msi_can: 0x0086,
     // 512 bytes, extended tags, function level reset; 8 GT/s x8; LTR, OBFF.
     device: 0x1000_8da2,
+    // Errors corrected, unsupported requests, auxiliary power: so cards are found.
+    device_rest: 0x0019,
     link: 0x0004_0083,
     device2: 0x0008_081f,
     link_target: 1,
@@ -192,15 +195,24 @@ const P4_LAYOUT: Layout = Layout {
         (0x300, 0x0001_0019),
         (0x200, 0x0001_001f),
     ],
-    serial: [0xfe11_2233, 0x000a_f7ff],
+    vendor: 0x0200_0000,
+    serial: [0; 2],
 };
 
 /// The same, with a link of 16 GT/s x16.
 const P5_LAYOUT: Layout = Layout { link: 0x0004_0104, ..P4_LAYOUT };
 
 impl Kind {
-    /// Where the capabilities are in configuration space.
-    pub fn layout(&self) -> Layout {
-        if self.chip.p5() { P5_LAYOUT } else { P4_LAYOUT }
+    /// Where the capabilities are in configuration space. The serial number is the
+    /// address with ff fe in its middle.
+    pub fn layout(&self, [a, b, c, d, e, f]: [u8; 6]) -> Layout {
+        let serial = [[0xfe, d, e, f], [a, b, c, 0xff]].map(u32::from_be_bytes);
+        Layout { serial, ..if self.chip.p5() { P5_LAYOUT } else { P4_LAYOUT } }
+    }
+
+    /// Speeds that can be negotiated, as bits: the highest of four levels and 40 Gbit/s on
+    /// the newer generation can be forced only.
+    pub const fn negotiable(&self) -> (u16, u16) {
+        (if self.chip.p5() { self.speeds & !G40 } else { self.speeds }, self.pam4 & !PAM4_200)
     }
 }

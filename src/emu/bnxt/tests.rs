@@ -163,6 +163,10 @@ impl Bench {
         request
     }
 
+    fn is_p5(&self) -> bool {
+        self.function.id().device & 0xfff0 == 0x1750
+    }
+
     /// Starts a request, by way of the window or of memory.
     fn start(&self, request: &[u8]) {
         self.put(ANSWER, &[0; 1024]);
@@ -239,7 +243,7 @@ impl Bench {
     fn queue(&mut self) -> Queue {
         let stat = self.must(STAT_ALLOC, &[], 32);
         let stat = u16_at(&stat, 8);
-        let p5 = self.function.id().device & 0xfff0 == 0x1750;
+        let p5 = self.is_p5();
         let nq = if p5 { self.ring(5, 64, &[(0x4c, &[2])]) } else { 0 };
         let enables: &[u8] = if p5 { &[0x80] } else { &[0] };
         let cq = self.ring(0, 64, &[(0x10, enables), (0x36, &nq.to_le_bytes()), (0x4c, &[3])]);

@@ -9,6 +9,7 @@
 //! A reader takes the last word first: if both generations are equal, what is
 //! between them is of one moment.
 
+use super::super::frame::cast;
 use super::super::{Picos, Translation};
 use super::Kind;
 use crate::dma::Iova;
@@ -144,16 +145,6 @@ impl Statistics {
     #[inline]
     pub fn repeats(&self) -> bool {
         self.repeat.is_some()
-    }
-}
-
-/// Unicast, multicast, broadcast: 0, 1, 2.
-#[inline]
-fn cast(frame: &[u8]) -> usize {
-    match frame.first_chunk::<6>() {
-        Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => 2,
-        Some([first, ..]) if first & 1 == 1 => 1,
-        _ => 0,
     }
 }
 

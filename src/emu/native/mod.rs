@@ -165,8 +165,9 @@ impl Machine {
         for (config, card) in state.configs.iter_mut().zip(&self.cards) {
             config.sync(&card.slot);
         }
-        if state.memory.is_stale() {
-            state.memory.scan(&mut |each| self.each_memory(each))?;
+        let State { configs, memory, .. } = state;
+        if memory.is_stale() {
+            memory.scan(&mut |each| self.each_memory(configs, each))?;
         }
         for card in &self.cards {
             card.slot.with(|card| card.model().mapped())?;
@@ -174,8 +175,12 @@ impl Machine {
         Ok(())
     }
 
-    fn each_memory(&self, each: &mut dyn FnMut(&mut Translation)) {
-        for card in &self.cards {
+    /// Does something with the memory of each card. A program ends a card's access
+    /// before it gives memory up, and both are seen only when somebody looks: so
+    /// what is in configuration space comes first.
+    fn each_memory(&self, configs: &mut [Config], each: &mut dyn FnMut(&mut Translation)) {
+        for (config, card) in configs.iter_mut().zip(&self.cards) {
+            config.sync(&card.slot);
             // A card that was taken out has no memory to map.
             let _ = card.slot.with(|card| each(&mut card.bus().memory));
         }
@@ -184,7 +189,8 @@ impl Machine {
     /// Gives the cards the huge pages that a process has mapped without a file, and
     /// takes back those that it has no longer.
     fn notice_huge_pages(&self, process: i32) -> Result<()> {
-        self.lock().memory.scan_process(process, &mut |each| self.each_memory(each))
+        let State { configs, memory, .. } = &mut *self.lock();
+        memory.scan_process(process, &mut |each| self.each_memory(configs, each))
     }
 
     /// Whether `address` of a process is in a BAR that it has mapped.
@@ -245,9 +251,9 @@ impl Machine {
 
     /// Forgets the regions of a process, and its memory.
     fn forget(&self, process: i32) {
-        let mut state = self.lock();
-        state.regions.retain(|region| region.process != process);
-        state.memory.forget(process, &mut |each| self.each_memory(each));
+        let State { configs, memory, regions, .. } = &mut *self.lock();
+        regions.retain(|region| region.process != process);
+        memory.forget(process, &mut |each| self.each_memory(configs, each));
     }
 
     /// Does the access of the instruction that begins with `code` to `address`

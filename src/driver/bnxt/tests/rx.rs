@@ -13,6 +13,7 @@ pub struct Rig {
     pub rx: RxQueue,
     pub cells: Cells,
     pub restarts: Restarts,
+    recall: Arc<Recall>,
     pub clock: Option<Clock>,
     pub descriptors: Region,
     pub more: Region,
@@ -69,7 +70,7 @@ impl Rig {
         let more_len = lengths.aggregation.max(1);
         let [descriptors, more, completions, notifications] =
             regions([lengths.receive, more_len, lengths.completions, 64]);
-        let (cells, restarts) = (Cells::new(), Restarts::default());
+        let (cells, restarts, recall) = (Cells::new(), Restarts::default(), Arc::<Recall>::default());
         let at = |at| register(setup.generation, &cells, at);
         let queue = match at(NQ) {
             Register::Shared(shared, ring) if setup.interrupts => Some(AckBell::notifications(shared, ring)),
@@ -95,6 +96,7 @@ impl Rig {
             clock: clock.clone(),
             port_counts: setup.port_counts,
             restart: restarts.closure(vec![completions.clone(), notifications.clone()], bells),
+            recall: Arc::clone(&recall),
         });
         let reports = Reports { ring: completions, at: 0 };
         let notifications = Reports { ring: notifications, at: 0 };
@@ -103,6 +105,7 @@ impl Rig {
             rx,
             cells,
             restarts,
+            recall,
             clock,
             descriptors,
             more,
@@ -456,4 +459,25 @@ fn receiving_allocates_nothing() {
         }),
         0
     );
+}
+
+#[test]
+fn doorbells_that_were_lost_are_rung_again_when_the_queue_is_called() {
+    let mut rig = Rig::new(Setup { generation: Generation::P5, interrupts: true, ..JUMBO });
+    rig.frame(60);
+    assert_eq!(rig.recv(), [60]);
+    let rings = [RX, MORE, CQ, NQ].map(|at| at as usize);
+    let said = rings.map(|at| rig.cells.long(at));
+    rig.cells.clear();
+    assert!(rig.recv().is_empty() && rings.iter().all(|&at| rig.cells.long(at) == 0), "it was not called");
+    rig.recall.call();
+    assert!(rig.recv().is_empty());
+    assert_eq!(rings.map(|at| rig.cells.long(at)), said);
+    assert!(!rig.recall.waits());
+    rig.cells.clear();
+    rig.frame(60);
+    rig.recall.call();
+    assert_eq!(rig.recv(), [60], "what is there is received all the same");
+    assert_eq!(rig.cells.long(RX as usize), said[0]);
+    rig.goes_on();
 }

@@ -13,6 +13,7 @@ struct Rig {
     tx: TxQueue,
     cells: Cells,
     restarts: Restarts,
+    recall: Arc<Recall>,
     descriptors: Region,
     reports: Reports,
     clock: Option<Clock>,
@@ -42,7 +43,7 @@ impl Rig {
     fn new(ring: u16, tags: bool, stamps: bool) -> Self {
         let lengths = super::super::tx::Lengths::of(ring);
         let [descriptors, completions] = regions([lengths.transmit, lengths.completions]);
-        let (cells, restarts) = (Cells::new(), Restarts::default());
+        let (cells, restarts, recall) = (Cells::new(), Restarts::default(), Arc::<Recall>::default());
         let bells = TxBells {
             transmit: Bell::transmit(short(&cells, TX)),
             completions: AckBell::completions(short(&cells, CQ)),
@@ -58,10 +59,11 @@ impl Rig {
                 tags,
                 clock: clock.clone(),
                 restart: restarts.closure(vec![completions.clone()], bells),
+                recall: Arc::clone(&recall),
             },
         );
         let reports = Reports { ring: completions, at: 0 };
-        let mut rig = Rig { pool: pool(), tx, cells, restarts, descriptors, reports, clock, _card: card };
+        let mut rig = Rig { pool: pool(), tx, cells, restarts, recall, descriptors, reports, clock, _card: card };
         rig.tx.adopt(&rig.pool).unwrap();
         rig
     }
@@ -438,4 +440,30 @@ fn sending_allocates_nothing() {
         }),
         0
     );
+}
+
+#[test]
+fn a_doorbell_that_was_lost_is_rung_again_when_the_queue_is_called() {
+    let mut rig = Rig::plain();
+    rig.send(&[60, 60]);
+    rig.cells.clear();
+    rig.reclaim();
+    assert_eq!(rig.cells.word(TX as usize), 0, "it was not called");
+    rig.recall.call();
+    rig.reclaim();
+    assert_eq!((rig.cells.word(TX as usize), rig.cells.word(CQ as usize)), (2, 0x2c00_0000));
+    assert!(!rig.recall.waits());
+    rig.cells.clear();
+    rig.reports.push(done(2));
+    assert_eq!((rig.reclaim(), rig.cells.word(TX as usize)), (0, 0), "once");
+    // With nothing to send there is nothing to ring.
+    rig.recall.call();
+    rig.reclaim();
+    assert_eq!(rig.cells.word(TX as usize), 0);
+    rig.recall.call();
+    rig.send(&[60]);
+    assert_eq!((rig.cells.word(TX as usize), rig.recall.waits()), (3, false));
+    rig.reports.push(done(3));
+    assert_eq!(rig.reclaim(), 0);
+    rig.conserved();
 }

@@ -2,12 +2,11 @@
 
 use super::super::Bnxt;
 use super::super::hwrm::{Answer, Reply, Request};
-use super::super::plane::Counters;
+use super::super::plane::{Counters, WIDTH};
 use super::Refusal;
 
 /// A flag of all queries: not the counters, but how wide they are.
 const WIDTHS: u8 = 1;
-const WIDTH: u64 = (1 << 48) - 1;
 
 /// STAT_CTX_QUERY and FUNC_QSTATS: what was sent comes first.
 fn answer(counters: &Counters, masks: bool) -> Reply {

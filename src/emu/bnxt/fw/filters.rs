@@ -3,13 +3,12 @@
 use super::super::super::FaultKind;
 use super::super::Bnxt;
 use super::super::hwrm::{Answer, Reply, Request};
-use super::super::plane::{L2Spec, MaskSpec, NtupleSpec};
+use super::super::plane::{GROUPS, L2Spec, MaskSpec, NtupleSpec};
 use super::function::Thing;
 use super::{Refusal, UNKNOWN};
 
-/// Multicast addresses of a function, and of one that has few (fault).
-pub const GROUPS: usize = 16;
-const FEW_GROUPS: usize = 2;
+/// Multicast addresses of a function that has few (fault).
+const FEW_GROUPS: u32 = 2;
 
 /// CFA_L2_FILTER_ALLOC.
 pub fn alloc(card: &mut Bnxt, request: &Request) -> Answer {
@@ -34,7 +33,7 @@ pub fn mask(card: &mut Bnxt, request: &Request) -> Answer {
     const LISTED: u32 = 1 << 1;
     let spec = MaskSpec::of(&request.bytes);
     let most = if card.faulty(FaultKind::FewGroups) { FEW_GROUPS } else { GROUPS };
-    if spec.mask & LISTED != 0 && spec.count as usize > most {
+    if spec.mask & LISTED != 0 && spec.count > most {
         return Err(Refusal::ALLOC);
     }
     card.plane.set_rx_mask(&mut card.board, &spec)?;

@@ -11,6 +11,7 @@
 
 use super::super::super::{Board, FaultKind, Picos};
 use super::super::hwrm::{Answer, Reply, Request};
+use super::super::plane::GROUPS;
 use super::super::{Bnxt, Kind};
 use super::scheduler::Scheduler;
 use super::{BUSY, Refusal, UNKNOWN};
@@ -113,13 +114,12 @@ impl Function {
     /// One that nobody drives.
     pub fn new(kind: &Kind, board: &Board) -> Self {
         let vectors = board.profile.vectors;
-        let fault = |kind| board.fault.is_some_and(|fault| fault.kind == kind);
         let groups = if kind.chip.p5() { 0 } else { 64 };
-        let pool = match fault(FaultKind::NoResources) {
+        let pool = match board.faulty(FaultKind::NoResources) {
             true => [0; 9],
             false => [64, 128, 64, 128, 64, 64, 128, groups, vectors],
         };
-        let mac = if fault(FaultKind::NoMac) { [0; 6] } else { board.factory };
+        let mac = if board.faulty(FaultKind::NoMac) { [0; 6] } else { board.factory };
         Function {
             pool,
             granted: pool,
@@ -131,7 +131,7 @@ impl Function {
             mtu: 1500,
             mru: 1518,
             mac,
-            queues: Scheduler::new(board.nasty, fault(FaultKind::FarQueue)),
+            queues: Scheduler::new(board.nasty, board.faulty(FaultKind::FarQueue)),
             asked_for_queues: false,
         }
     }
@@ -251,7 +251,7 @@ pub fn capabilities(card: &mut Bnxt, request: &Request) -> Answer {
         .u32(0x0c, flags)
         .bytes(0x10, &card.function.mac)
         .u16s(0x16, &[contexts, completions, transmit, receive, filters, vnics, 0, 0, statistics])
-        .u32(0x40, super::filters::GROUPS as u32)
+        .u32(0x40, GROUPS)
         .u32(0x48, groups.into())
         .u32(0x50, extended)
         .u32(0x58, stamps)

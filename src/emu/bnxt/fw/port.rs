@@ -41,7 +41,7 @@ impl Bnxt {
     /// Speeds that can be negotiated.
     fn negotiable(&self) -> (u16, u16) {
         let none = [FaultKind::NoAutoneg, FaultKind::PortDisabled, FaultKind::NoModule].map(|kind| self.faulty(kind));
-        if none.contains(&true) { (0, 0) } else { (self.kind.speeds, self.kind.pam4) }
+        if none.contains(&true) { (0, 0) } else { self.kind.negotiable() }
     }
 
     /// Speeds that can be forced.

@@ -3,9 +3,25 @@
 use super::super::super::FaultKind;
 use super::super::Bnxt;
 use super::super::hwrm::{Answer, Reply, Request};
-use super::super::plane::{Coalescing, GroupSpec, RingKind, RingSpec};
+use super::super::plane::{Coalescing, GroupSpec, RingKind, RingSpec, STRIDE};
 use super::function::Thing;
 use super::{BUSY, Refusal, UNKNOWN};
+
+/// Modes of interrupts.
+const MSIX: u8 = 2;
+
+impl Bnxt {
+    /// Whether a ring's number is that of a doorbell (P4), and if it interrupts that of
+    /// a vector which the driver was granted. A queue that is polled has any number.
+    fn is_numbered(&self, spec: &RingSpec) -> bool {
+        let p5 = self.chip().p5();
+        let doorbell = u64::from(spec.logical_id) * STRIDE;
+        let told = if p5 { RingKind::Notification } else { RingKind::Completion };
+        let interrupts = spec.kind == Some(told) && spec.interrupt == MSIX;
+        (p5 || doorbell < self.board.profile.bar(2))
+            && (!interrupts || self.function.room(Thing::Vectors, spec.logical_id.into()).is_ok())
+    }
+}
 
 /// RING_ALLOC.
 pub fn alloc(card: &mut Bnxt, request: &Request) -> Answer {
@@ -27,6 +43,9 @@ pub fn alloc(card: &mut Bnxt, request: &Request) -> Answer {
         Some(RingKind::Transmit) => card.function.room(Thing::Transmit, counts.tx)?,
         Some(RingKind::Receive | RingKind::Aggregation) => card.function.room(Thing::Receive, counts.rx)?,
         None => return Err(Refusal::INVALID),
+    }
+    if !card.is_numbered(&spec) {
+        return Err(Refusal::INVALID);
     }
     let id = card.plane.alloc_ring(&mut card.board, &spec)?;
     Ok(Reply::new(16).u16s(8, &[id, spec.logical_id]))

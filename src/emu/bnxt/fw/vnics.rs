@@ -2,12 +2,9 @@
 
 use super::super::Bnxt;
 use super::super::hwrm::{Answer, Reply, Request};
-use super::super::plane::{Placement, RssSpec, VnicSpec};
+use super::super::plane::{LONGEST_FRAME, Placement, RssSpec, VnicSpec};
 use super::function::Thing;
 use super::{BUSY, Refusal};
-
-/// VNIC_QCAPS: longest frame.
-const LONGEST: u16 = 9600;
 
 pub fn capabilities(card: &mut Bnxt, _: &Request) -> Answer {
     const VLAN_STRIP: u32 = 1 << 1;
@@ -16,7 +13,7 @@ pub fn capabilities(card: &mut Bnxt, _: &Request) -> Answer {
     let aggregations = if card.chip().p5() { 16 } else { 0 };
     // Firmware that strips tags does not always say so.
     let flags = if card.board.nasty { 0 } else { VLAN_STRIP | DEFAULT_RING_RSS };
-    Ok(Reply::new(24).u16(0x08, LONGEST).u32(0x0c, flags).u16(0x10, aggregations))
+    Ok(Reply::new(24).u16(0x08, LONGEST_FRAME).u32(0x0c, flags).u16(0x10, aggregations))
 }
 
 pub fn alloc(card: &mut Bnxt, _: &Request) -> Answer {
@@ -40,7 +37,7 @@ pub fn configure(card: &mut Bnxt, request: &Request) -> Answer {
     const MRU: u32 = 1 << 4;
     let spec = VnicSpec::of(&request.bytes);
     let told = spec.enables & MRU != 0 || card.chip().p5();
-    if told && spec.mru > card.longest_frame().min(LONGEST) {
+    if told && spec.mru > card.longest_frame().min(LONGEST_FRAME) {
         return Err(Refusal::INVALID);
     }
     card.plane.configure_vnic(&spec)?;

@@ -15,6 +15,7 @@ use super::super::super::{Board, Picos, bits};
 use super::entries::{Entries, Words, write};
 use super::record::{Entry, Part};
 use super::ring::Role;
+use super::slab::Handle;
 use super::{Coalescing, Outcome, Plane, Refusal, record};
 use crate::dma::Iova;
 
@@ -38,7 +39,7 @@ pub struct Completion {
     /// MSI-X vector (P4), if it interrupts.
     pub vector: Option<u16>,
     /// Notification queue, and what it calls this one (P5).
-    pub nq: Option<u16>,
+    pub nq: Option<Handle>,
     pub handle: u64,
     /// Entries that were written, and that the driver has read.
     written: u32,
@@ -83,7 +84,7 @@ pub struct Late {
 
 impl Completion {
     /// An empty queue.
-    pub fn new(entries: Entries, vector: Option<u16>, nq: Option<u16>, handle: u64) -> Self {
+    pub fn new(entries: Entries, vector: Option<u16>, nq: Option<Handle>, handle: u64) -> Self {
         Completion {
             entries,
             vector,
@@ -304,7 +305,7 @@ impl Plane {
         let Some(queue) = self.cq(id) else { return false };
         if queue.tells(now) {
             let (vector, nq, handle) = (queue.vector, queue.nq, queue.handle);
-            let told = match (vector, nq) {
+            let told = match (vector, self.live(nq)) {
                 (_, Some(nq)) => self.notify(board, nq, record::notification(handle)),
                 (Some(vector), None) => {
                     board.bus.interrupts.signal(vector);

@@ -4,15 +4,17 @@
 use super::super::super::frame::{L4, Parsed, Verdict};
 use super::record::{self, Received};
 
-/// TPIDs of tags that are taken off.
-const TPIDS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// TPIDs by the number in an extension of a transmit descriptor; tags with one of the
+/// first are taken off.
+pub const TPIDS: [u16; 5] = [0x88a8, 0x8100, 0x9100, 0x9200, 0x9300];
+const TAKEN_OFF: usize = 3;
 
 /// TPID and TCI of the outer tag.
 #[inline]
 pub fn tag(frame: &[u8]) -> Option<(u16, u16)> {
     let [a, b, c, d] = *frame.get(12..16)?.first_chunk()?;
     let tpid = u16::from_be_bytes([a, b]);
-    TPIDS.contains(&tpid).then_some((tpid, u16::from_be_bytes([c, d])))
+    TPIDS[..TAKEN_OFF].contains(&tpid).then_some((tpid, u16::from_be_bytes([c, d])))
 }
 
 /// The sequence number of an event message of PTP.

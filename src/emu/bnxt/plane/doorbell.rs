@@ -18,7 +18,8 @@ use super::rx::strikes;
 use super::{AsyncEvent, Plane, RingKind};
 use crate::pci::Page;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::Weak;
+use std::sync::atomic::{Ordering, fence};
 
 /// Bytes between the slots of P4.
 pub const STRIDE: u64 = 0x80;
@@ -47,8 +48,10 @@ type Store = u64;
 pub struct Bells {
     /// Rings by slot and key (P4).
     slots: Vec<[Option<u16>; KEYS]>,
-    lanes: Vec<Lane>,
+    lanes: Vec<(Lane, Weak<()>)>,
     page: Option<(Page, usize)>,
+    /// Words of lanes whose holders are gone.
+    spare: Vec<(Page, usize)>,
     /// Stores to lanes whose turn is the next time.
     kept: Vec<Call>,
     /// Doorbells of rings that were freed: slot and key (P4), or id (P5). Linux rings
@@ -81,7 +84,15 @@ pub struct Call {
 impl Bells {
     /// No rings, no lanes.
     pub fn new() -> Self {
-        Bells { slots: Vec::new(), lanes: Vec::new(), page: None, kept: Vec::new(), gone: BTreeSet::new(), count: 0 }
+        Bells {
+            slots: Vec::new(),
+            lanes: Vec::new(),
+            page: None,
+            spare: Vec::new(),
+            kept: Vec::new(),
+            gone: BTreeSet::new(),
+            count: 0,
+        }
     }
 
     /// All rings are gone; lanes stay, as their holders do.
@@ -130,8 +141,28 @@ impl Bells {
         self.slots.len()
     }
 
-    /// A lane more for that doorbell.
-    fn lane(&mut self, offset: u64, long: bool) -> (Page, usize) {
+    /// Gives back lanes whose holders are gone, once what they stored last was taken.
+    fn reclaim(&mut self) {
+        let spare = &mut self.spare;
+        self.lanes.retain(|(lane, holder)| {
+            if holder.strong_count() > 0 {
+                return true;
+            }
+            // A holder's last store is no later than its end.
+            fence(Ordering::Acquire);
+            let done = lane.is_idle();
+            if done {
+                spare.push((lane.page.clone(), lane.word));
+            }
+            !done
+        });
+    }
+
+    /// Words for one more lane.
+    fn words(&mut self, long: bool) -> (Page, usize) {
+        if let Some(words) = self.spare.pop() {
+            return words;
+        }
         let (page, word) = match self.page.take() {
             Some((page, word)) if word < page.len() => (page, word),
             _ => {
@@ -141,8 +172,22 @@ impl Bells {
             }
         };
         self.page = Some((page.clone(), word + 1 + usize::from(long)));
-        self.lanes.push(Lane { page: page.clone(), word, offset, long });
         (page, word)
+    }
+
+    /// A lane more for that doorbell.
+    fn lane(&mut self, offset: u64, long: bool) -> (Page, usize) {
+        self.reclaim();
+        let (page, word) = self.words(long);
+        let (lent, holder) = page.lend();
+        self.lanes.push((Lane { page, word, offset, long }, holder));
+        (lent, word)
+    }
+
+    /// How many lanes are looked at.
+    #[cfg(test)]
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 }
 
@@ -157,6 +202,12 @@ fn key(kind: RingKind) -> Option<usize> {
 }
 
 impl Lane {
+    /// Whether nothing was stored since the last look.
+    fn is_idle(&self) -> bool {
+        let (word, idle) = if self.long { (self.word + 1, 0) } else { (self.word, NOTHING) };
+        self.page[word].load(Ordering::Acquire) == idle
+    }
+
     /// What was stored since the last look.
     #[inline]
     pub fn take(&self) -> Option<Store> {
@@ -199,6 +250,11 @@ impl Plane {
     pub fn lane(&mut self, offset: u64) -> Option<(Page, usize)> {
         let there = if self.chip.p5() { offset == P5_PAGE } else { offset.is_multiple_of(STRIDE) };
         there.then(|| self.bells.lane(offset, self.chip.p5()))
+    }
+
+    /// What has happened at the doorbells, for a driver that wants to hear of it.
+    pub fn take_report(&mut self) -> Option<AsyncEvent> {
+        self.report.take()
     }
 
     /// A write to the doorbell BAR (BAR 2).
@@ -264,7 +320,7 @@ impl Plane {
     /// Looks at all lanes once.
     fn look(&mut self, board: &mut Board, calls: &mut Vec<Call>) {
         for at in 0..self.bells.lanes.len() {
-            let lane = &self.bells.lanes[at];
+            let lane = &self.bells.lanes[at].0;
             if let Some(value) = lane.take() {
                 let offset = lane.offset;
                 calls.extend(self.hear(board, offset, value));
@@ -287,8 +343,7 @@ impl Plane {
         };
         self.bells.count += 1;
         if strikes(board, FaultKind::Doorbell, self.bells.count, DROPPED) {
-            let dropped = AsyncEvent { id: ERROR_REPORT, data1: DOORBELL_DROP, ..AsyncEvent::default() };
-            self.post_async(board, dropped);
+            self.report = Some(AsyncEvent { id: ERROR_REPORT, data1: DOORBELL_DROP, ..AsyncEvent::default() });
             return None;
         }
         Some(call)
@@ -395,7 +450,8 @@ impl Plane {
     /// Completions of all that is posted must have room (nasty).
     fn check_credit(&mut self, board: &mut Board, ring: u16) {
         let Some(ring) = self.rx_ring(ring) else { return };
-        let Some((cq, posted)) = ring.cq.map(|cq| (cq, ring.posted())) else { return };
+        let (cq, posted) = (ring.cq, ring.posted());
+        let Some(cq) = self.live(cq) else { return };
         if self.cq(cq).is_some_and(|queue| queue.room() < 2 * posted) {
             board.violations.note("receive doorbell before the completion queue has room for what is posted");
         }

@@ -15,7 +15,7 @@ use super::vnic::Destination;
 use super::{L2Spec, MaskSpec, NtupleSpec, Outcome, Plane, Refusal};
 
 /// Addresses of groups that a VNIC may list.
-const GROUPS: u32 = 16;
+pub const GROUPS: u32 = 16;
 
 /// N-tuple filters of a function.
 const NTUPLES: usize = 256;
@@ -206,7 +206,7 @@ impl Plane {
     /// CFA_L2_SET_RX_MASK.
     pub fn set_rx_mask(&mut self, board: &mut Board, spec: &MaskSpec) -> Outcome<()> {
         let vnic = self.vnics.get_mut(spec.vnic).ok_or(Refusal::INVALID)?;
-        if spec.mask & PROMISC != 0 && board.fault.is_some_and(|fault| fault.kind == FaultKind::Promiscuous) {
+        if spec.mask & PROMISC != 0 && board.faulty(FaultKind::Promiscuous) {
             return Err(Refusal::DENIED);
         }
         let count = if spec.mask & MCAST != 0 { spec.count } else { 0 };

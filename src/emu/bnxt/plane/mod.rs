@@ -23,6 +23,7 @@ mod describe;
 mod doorbell;
 mod entries;
 mod filter;
+mod linger;
 mod notification;
 mod overlook;
 mod record;
@@ -38,8 +39,11 @@ mod vnic;
 
 pub use self::clock::Clock;
 use self::completion::Late;
+pub use self::doorbell::STRIDE;
 use self::doorbell::{Bells, Call};
 use self::filter::Filters;
+pub use self::filter::GROUPS;
+use self::linger::Lingering;
 use self::overlook::Crowd;
 pub use self::refusal::{Outcome, Refusal};
 use self::ring::Ring;
@@ -48,13 +52,16 @@ use self::slab::{Handle, Slab};
 pub use self::spec::{
     Coalescing, GroupSpec, L2Spec, MaskSpec, NtupleSpec, Placement, RingKind, RingSpec, RssSpec, VnicSpec,
 };
-pub use self::stat::Counters;
 use self::stat::Port;
+pub use self::stat::{Counters, WIDTH};
 use self::tx::{Sender, Sending};
 use self::vnic::{Group, MRU_DEFAULT, Vnic};
 use super::super::transmit::transmit;
 use super::super::{Board, Picos, StageLog};
 use super::chip::Chip;
+
+/// The longest frame, sent or received, whatever it is told.
+pub const LONGEST_FRAME: u16 = 9600;
 
 /// How many objects of each kind there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,8 +157,12 @@ pub struct Plane {
     /// Completion queues that have something to do, and parts of records that are late.
     busy: Vec<u16>,
     late: Vec<Late>,
+    /// Buffers that are written to though their rings are gone (nasty).
+    lingering: Lingering,
     /// The ring that events go to.
     events: Option<Handle>,
+    /// An event that the driver may want to hear of.
+    report: Option<AsyncEvent>,
 
     total: Counters,
     port: Port,
@@ -190,7 +201,9 @@ impl Plane {
             rx: Receiving::default(),
             busy: Vec::new(),
             late: Vec::new(),
+            lingering: Lingering::default(),
             events: None,
+            report: None,
             total: Counters::default(),
             port: Port::new(),
             stats_due: 0,
@@ -214,6 +227,13 @@ impl Plane {
         (self.total, self.port, self.queues, self.stamps) = (old.total, old.port, old.queues, old.stamps);
         self.bells = old.bells;
         self.bells.clear();
+    }
+
+    /// Firmware started over, and forgot of the port's affairs what it keeps itself:
+    /// which frames are stamped, and what was counted.
+    pub fn forget_port(&mut self) {
+        self.stamps = RxStamps::None;
+        self.clear_port();
     }
 
     /// The function's rings are gone and its driver does not know yet (`true`):
@@ -266,6 +286,7 @@ impl Plane {
         if !self.late.is_empty() {
             self.mend(board, None);
         }
+        self.linger(board);
         let mut work = self.poll(board);
         // Completions of both ways may share a queue, and which come first is open.
         if board.nasty {
@@ -280,7 +301,7 @@ impl Plane {
         self.serve_queues(board);
         self.write_stats(board);
         // Records that wait for their time are work: nobody may sleep over them.
-        work + self.busy.len() + self.late.len()
+        work + self.busy.len() + self.late.len() + usize::from(self.lingering.is_active())
     }
 }
 

@@ -113,6 +113,9 @@ impl Plane {
             board.violations.note("command that names a completion queue that there is not");
             return;
         }
+        if self.lingering.is_active() {
+            return self.tell_later(cq, sequence);
+        }
         self.tell(board, cq, record::done(sequence));
     }
 

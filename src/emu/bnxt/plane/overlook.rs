@@ -139,7 +139,7 @@ impl Plane {
             return (address != 0).then_some(half);
         }
         let cq = if ring.is_agg { self.owner(ring)?.cq? } else { ring.cq? };
-        let Role::Completion(queue) = &self.rings.get(cq)?.role else { return None };
+        let Role::Completion(queue) = &self.rings.get(self.live(Some(cq))?)?.role else { return None };
         // A record has two entries, and one for each buffer from an aggregation ring.
         let unread = if ring.is_agg { queue.unread() } else { queue.unread().div_ceil(2) };
         let producer = ring.consumer.wrapping_sub(unread).wrapping_add(half);

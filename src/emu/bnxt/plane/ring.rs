@@ -45,7 +45,7 @@ pub enum Role {
 /// A transmit ring.
 pub struct Transmit {
     pub entries: Entries,
-    pub cq: u16,
+    pub cq: Handle,
     pub stat: Option<Handle>,
     /// Stamps come in completions.
     pub stamps: bool,
@@ -66,7 +66,7 @@ pub struct Receive {
     pub is_agg: bool,
     pub stat: Option<Handle>,
     /// Completion queue, as far as it is known.
-    pub cq: Option<u16>,
+    pub cq: Option<Handle>,
     /// Two bytes are left free in front of a frame.
     pub padded: bool,
     /// First descriptor that is not the card's, and first that is not filled.
@@ -114,6 +114,12 @@ impl Plane {
         }
     }
 
+    /// The id of a ring that another one names, if it is still that ring.
+    #[inline]
+    pub(super) fn live(&self, ring: Option<Handle>) -> Option<u16> {
+        ring.filter(|ring| self.rings.holds(*ring)).map(|ring| ring.id)
+    }
+
     /// RING_ALLOC: the ring's id.
     pub fn alloc_ring(&mut self, board: &mut Board, spec: &RingSpec) -> Outcome<u16> {
         let kind = spec.kind.ok_or(Refusal::INVALID)?;
@@ -128,11 +134,12 @@ impl Plane {
         if told && !entries.clean(&board.bus.memory) {
             board.violations.note("completion or notification queue whose memory is not zero");
         }
+        let (cq, nq) = (self.rings.handle(spec.cq), self.rings.handle(spec.nq));
         let stat = u16::try_from(spec.stat).ok().and_then(|stat| self.stats.handle(stat));
         let role = match kind {
             RingKind::Completion => {
                 let mut queue = match self.chip.p5() {
-                    true => Completion::new(entries, None, Some(spec.nq), spec.handle),
+                    true => Completion::new(entries, None, nq, spec.handle),
                     false => Completion::new(entries, vector, None, 0),
                 };
                 queue.at_once = self.crowd.is_overlooked();
@@ -141,7 +148,7 @@ impl Plane {
             RingKind::Notification => Role::Notification(Notification::new(entries, vector)),
             RingKind::Transmit => Role::Transmit(Transmit {
                 entries,
-                cq: spec.cq,
+                cq: cq.ok_or(Refusal::INVALID)?,
                 stat,
                 stamps: self.chip.p5() && spec.flags & TX_STAMPS != 0,
                 producer: 0,
@@ -206,41 +213,31 @@ impl Plane {
     /// RING_FREE.
     pub fn free_ring(&mut self, board: &mut Board, kind: RingKind, id: u16) -> Outcome<()> {
         let slot = self.rings.get(id).filter(|ring| ring.kind == kind).ok_or(Refusal::INVALID)?.slot;
+        let own = self.rings.handle(id).ok_or(Refusal::INVALID)?;
         // What it still has to write comes before the answer.
         self.mend(board, Some(id));
         match kind {
-            RingKind::Completion if self.rings.iter().any(|(_, ring)| ring.reports_to(id)) => {
+            RingKind::Completion if self.rings.iter().any(|(_, ring)| ring.reports_to(own)) => {
                 board.violations.note("completion queue freed while a ring reports to it");
             }
-            RingKind::Notification if self.rings.iter().any(|(_, ring)| ring.notifies(id)) => {
+            RingKind::Notification if self.rings.iter().any(|(_, ring)| ring.notifies(own)) => {
                 board.violations.note("notification queue freed while a completion queue uses it");
             }
             RingKind::Transmit => self.tx.stop(id),
-            RingKind::Receive | RingKind::Aggregation if board.nasty => self.scribble(board, id),
+            RingKind::Receive | RingKind::Aggregation if board.nasty => self.start_lingering(board, id),
             _ => {}
         }
         self.bells.detach(kind, slot);
         self.bells.forget(id);
+        self.busy.retain(|busy| *busy != id);
         self.rings.remove(id);
         Ok(())
-    }
-
-    /// A receive ring is used until it is gone: its buffers may be written to (nasty).
-    fn scribble(&mut self, board: &Board, id: u16) {
-        let memory = &board.bus.memory;
-        let Some(ring) = self.rx_ring(id) else { return };
-        for n in 0..ring.posted().min(4) {
-            if let Some([first, address]) = ring.entries.read(ring.consumer.wrapping_add(n), memory) {
-                let length = (first >> 16 & 0xffff).min(64) as usize;
-                memory.write(address, &[0x5a; 64][..length]);
-            }
-        }
     }
 }
 
 impl Ring {
     /// Whether it is a transmit or receive ring with this completion queue.
-    fn reports_to(&self, cq: u16) -> bool {
+    fn reports_to(&self, cq: Handle) -> bool {
         match &self.role {
             Role::Transmit(ring) => ring.cq == cq,
             Role::Receive(ring) => ring.cq == Some(cq),
@@ -249,7 +246,7 @@ impl Ring {
     }
 
     /// Whether it is a completion queue with this notification queue.
-    fn notifies(&self, nq: u16) -> bool {
+    fn notifies(&self, nq: Handle) -> bool {
         matches!(&self.role, Role::Completion(queue) if queue.nq == Some(nq))
     }
 

@@ -131,12 +131,17 @@ impl Plane {
         }
         let mut pair = |[rx, cq]: [u16; 2]| {
             let fits = self.cq(cq).is_some();
-            let ring = self.rx_ring(rx).filter(|ring| !ring.is_agg && fits)?;
-            ring.cq = Some(cq);
+            self.rx_ring(rx).filter(|ring| !ring.is_agg && fits)?;
             Some((self.rings.handle(rx)?, self.rings.handle(cq)?))
         };
         let pairs = ids.as_chunks::<2>().0.iter().map(|ids| pair(*ids)).collect::<Option<Vec<_>>>();
-        pairs.map(Table::Pairs).ok_or(Refusal::INVALID)
+        let pairs = pairs.ok_or(Refusal::INVALID)?;
+        for (rx, cq) in &pairs {
+            if let Some(ring) = self.rx_ring(rx.id) {
+                ring.cq = Some(*cq);
+            }
+        }
+        Ok(Table::Pairs(pairs))
     }
 
     /// VNIC_RSS_QCFG: what a context hashes, and its key.

@@ -52,6 +52,7 @@ pub struct Receiving {
     frame: Vec<u8>,
     stripped: Vec<u8>,
     targets: Vec<Target>,
+    courses: Vec<Course>,
     record: Vec<Entry>,
     /// Aggregation buffers for the frame at hand: where, and how many bytes of it.
     /// Descriptors are read once, for a driver may change them meanwhile.
@@ -71,12 +72,29 @@ struct Place {
     stat: Option<Handle>,
 }
 
-/// How a VNIC wants a frame placed.
+/// What is to become of a frame at one VNIC.
 #[derive(Clone, Copy)]
-struct Shape {
+enum Course {
+    /// The VNIC is gone.
+    Gone,
+    /// The VNIC takes no frames of that length.
+    TooLong,
+    /// The VNIC leads to no ring that is there.
+    Nowhere,
+    /// Into the buffers of these rings.
+    Into(Way),
+}
+
+/// How a frame goes into buffers.
+#[derive(Clone, Copy)]
+struct Way {
+    place: Place,
+    hash: Option<(u32, u64)>,
     /// It may go on in aggregation buffers.
     spills: bool,
-    /// It waits for buffers.
+    /// Its tag is taken off.
+    strips: bool,
+    /// It waits for buffers while there is room in the card.
     stalls: bool,
 }
 
@@ -124,15 +142,6 @@ impl Buffer {
     }
 }
 
-/// What became of a frame at one VNIC.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Taken,
-    Dropped,
-    /// No buffers, and the frame may wait.
-    Waits,
-}
-
 /// Whether a fault that is seldom strikes the `n`th frame, or whatever is counted.
 pub fn strikes(board: &mut Board, kind: FaultKind, n: u64, one_in: u64) -> bool {
     match board.fault {
@@ -176,22 +185,28 @@ impl Plane {
         let headers = Parsed::of(frame);
         let mut targets = std::mem::take(&mut self.rx.targets);
         self.route(frame, &headers, &mut targets);
-        let (mut taken, mut fate) = (false, None);
-        for target in &targets {
-            let this = self.deliver(board, frame, &headers, *target, at);
-            if this == Fate::Waits && !taken {
-                self.rx.targets = targets;
-                return false;
-            }
-            taken |= this == Fate::Taken;
-            fate = Some(this);
-        }
+        let mut courses = std::mem::take(&mut self.rx.courses);
+        courses.clear();
+        courses.extend(targets.iter().map(|target| self.plot(board, frame, &headers, *target)));
         self.rx.targets = targets;
+        // All copies or none: what was delivered or counted already would be so again.
+        let waits = courses.iter().any(|course| self.waits(board, course));
+        let mut taken = false;
+        if !waits {
+            for course in &courses {
+                taken |= self.deliver(board, frame, &headers, *course, at);
+            }
+        }
+        let wanted = !courses.is_empty();
+        self.rx.courses = courses;
+        if waits {
+            return false;
+        }
         self.port.received(frame);
-        if fate.is_none() {
-            board.port.pass_over();
-        } else {
+        if wanted {
             board.port.done(!taken);
+        } else {
+            board.port.pass_over();
         }
         true
     }
@@ -228,23 +243,46 @@ impl Plane {
         Some(place)
     }
 
-    /// Puts a frame into the buffers of one VNIC: all of it, or an error, or nothing.
+    /// Where a frame goes that a VNIC wants.
     #[inline]
-    fn deliver(&mut self, board: &mut Board, frame: &[u8], headers: &Parsed, target: Target, at: Picos) -> Fate {
+    fn plot(&self, board: &Board, frame: &[u8], headers: &Parsed, target: Target) -> Course {
         let Some(vnic) = self.vnics.get(target.vnic.id).filter(|_| self.vnics.holds(target.vnic)) else {
-            return Fate::Dropped;
+            return Course::Gone;
         };
         if frame.len() > usize::from(vnic.state.mru) {
-            self.port.too_long();
-            return Fate::Dropped;
+            return Course::TooLong;
         }
         let hash = self.hash(vnic, frame, headers);
+        let Some(place) = self.choose(vnic, target, hash) else { return Course::Nowhere };
         let (spills, stalls) = (vnic.spills(frame.len()), vnic.state.flags & BD_STALL != 0);
-        let strips = vnic.strips() || board.fault.is_some_and(|fault| fault.kind == FaultKind::Vlan);
-        let Some(place) = self.choose(vnic, target, hash) else { return self.discard(board, None) };
-        let tag = strips.then(|| tag(frame)).flatten();
-        let mut received =
-            Received { hash, tag, v6: matches!(headers.l3, Some(L3::V6 { .. })), ..describe(frame, headers) };
+        Course::Into(Way { place, hash, spills, strips: vnic.strips() || board.faulty(FaultKind::Vlan), stalls })
+    }
+
+    /// Whether a frame has to wait for a buffer there, and may.
+    #[inline]
+    fn waits(&self, board: &Board, course: &Course) -> bool {
+        let Course::Into(Way { place, stalls, .. }) = course else { return false };
+        let ring = self.rings.get(place.rx).map(|ring| &ring.role);
+        let empty = matches!(ring, Some(Role::Receive(ring)) if !ring.dead && ring.posted() == 0);
+        empty && (board.port.waits() || *stalls && !board.port.overrun(board.now))
+    }
+
+    /// Puts a frame into the buffers of one VNIC: all of it, or an error, or nothing.
+    /// True if it is there.
+    #[inline]
+    fn deliver(&mut self, board: &mut Board, frame: &[u8], headers: &Parsed, course: Course, at: Picos) -> bool {
+        let way = match course {
+            Course::Gone => return false,
+            Course::TooLong => {
+                self.port.too_long();
+                return false;
+            }
+            Course::Nowhere => return self.discard(board, None),
+            Course::Into(way) => way,
+        };
+        let tag = way.strips.then(|| tag(frame)).flatten();
+        let v6 = matches!(headers.l3, Some(L3::V6 { .. }));
+        let mut received = Received { hash: way.hash, tag, v6, ..describe(frame, headers) };
         self.stamp(frame, headers, at, &mut received);
         let mut stripped = std::mem::take(&mut self.rx.stripped);
         let data = if tag.is_some() {
@@ -255,39 +293,48 @@ impl Plane {
         } else {
             frame
         };
-        let fate = self.fill(board, data, Shape { spills, stalls }, place, received);
-        if fate == Fate::Taken {
+        let taken = self.fill(board, data, way, received);
+        if taken {
             board.used.untagged += u64::from(tag.is_some());
-            self.count(place.stat, |counters| counters.received(frame));
+            self.count(way.place.stat, |counters| counters.received(frame));
         }
         self.rx.stripped = stripped;
-        fate
+        taken
     }
 
     /// A frame is lost for want of a buffer.
-    fn discard(&mut self, board: &mut Board, stat: Option<Handle>) -> Fate {
+    fn discard(&mut self, board: &mut Board, stat: Option<Handle>) -> bool {
         self.count(stat, |counters| counters.rx_discards += 1);
         self.port.discarded();
         board.starved += 1;
-        Fate::Dropped
+        false
+    }
+
+    /// A frame is lost because of its buffer. The ring is dead then, on P5 only if it
+    /// cannot go on.
+    fn spoil(&mut self, place: Place, ends: bool) -> bool {
+        self.count(place.stat, |counters| counters.rx_errors += 1);
+        let dead = ends || !self.chip.p5();
+        if let Some(ring) = self.rx_ring(place.rx) {
+            ring.dead |= dead;
+        }
+        false
     }
 
     /// Fills buffers with a frame and says so.
     #[inline]
-    fn fill(&mut self, board: &mut Board, data: &[u8], shape: Shape, place: Place, mut received: Received) -> Fate {
-        let waits = board.port.waits() || shape.stalls && !board.port.overrun(board.now);
-        let Some(ring) = self.rx_ring(place.rx) else { return Fate::Dropped };
-        if ring.dead {
+    fn fill(&mut self, board: &mut Board, data: &[u8], way: Way, mut received: Received) -> bool {
+        let place = way.place;
+        let Some(ring) = self.rx_ring(place.rx) else { return false };
+        if ring.dead || ring.posted() == 0 {
             return self.discard(board, place.stat);
         }
-        if ring.posted() == 0 {
-            return if waits { Fate::Waits } else { self.discard(board, place.stat) };
-        }
-        let Some(buffer) = Buffer::next(ring, board) else { return Fate::Dropped };
+        // Nothing can be said of a buffer whose descriptor is not memory.
+        let Some(buffer) = Buffer::next(ring, board) else { return self.spoil(place, true) };
         let (part, rest) = data.split_at(data.len().min(buffer.room));
         self.rx.record.clear();
-        let agg = place.agg.filter(|_| shape.spills);
-        let fatal = if buffer.bad {
+        let agg = place.agg.filter(|_| way.spills);
+        let mut fatal = if buffer.bad {
             record::RX_BAD_FORMAT
         } else if rest.is_empty() || agg.is_some_and(|agg| self.plan(board, agg, rest.len())) {
             0
@@ -298,27 +345,20 @@ impl Plane {
         if !self.reserve(board, place.cq, 2 + self.rx.record.len() as u32) {
             return self.discard(board, place.stat);
         }
-        let fatal = if buffer.write(part, board) { fatal } else { record::RX_BAD_FORMAT };
+        let agg = agg.filter(|_| !self.rx.record.is_empty());
+        let written = buffer.write(part, board) & agg.is_none_or(|agg| self.spill(board, agg, rest));
+        if !written {
+            fatal = record::RX_BAD_FORMAT;
+        }
         received.errors = if fatal != 0 { fatal } else { received.errors };
         (received.length, received.opaque) = (part.len(), buffer.opaque);
         received.buffers = self.rx.record.len();
         received.jumbo = received.buffers != 0;
-        if let Some(agg) = agg.filter(|_| received.jumbo) {
-            self.spill(board, agg, rest);
-        }
         self.report(board, place, received);
         if let Some(ring) = self.rx_ring(place.rx) {
             ring.consumer = ring.consumer.wrapping_add(1);
         }
-        if fatal == 0 {
-            return Fate::Taken;
-        }
-        self.count(place.stat, |counters| counters.rx_errors += 1);
-        let p5 = self.chip.p5();
-        if let Some(ring) = self.rx_ring(place.rx) {
-            ring.dead = !p5;
-        }
-        Fate::Dropped
+        fatal == 0 || self.spoil(place, false)
     }
 
     /// Completes a frame; entries for its aggregation buffers are there already.
@@ -368,17 +408,20 @@ impl Plane {
         len == 0
     }
 
-    /// Puts the rest of a frame into the aggregation buffers that were found.
-    fn spill(&mut self, board: &Board, agg: u16, mut rest: &[u8]) {
+    /// Puts the rest of a frame into the aggregation buffers that were found; false if
+    /// one is not memory.
+    fn spill(&mut self, board: &Board, agg: u16, mut rest: &[u8]) -> bool {
+        let mut written = true;
         for &(address, len) in &self.rx.rest {
             let (part, more) = rest.split_at(len.min(rest.len()));
-            board.bus.memory.write(address, part);
+            written &= board.bus.memory.write(address, part);
             rest = more;
         }
         let used = self.rx.rest.len() as u32;
         if let Some(ring) = self.rx_ring(agg) {
             ring.consumer = ring.consumer.wrapping_add(used);
         }
+        written
     }
 
     /// Stamps a frame, if its kind is stamped (P5).

@@ -3,6 +3,7 @@
 //! A context's counters are written to a driver's memory now and then: every so many
 //! milliseconds, if it asked for that.
 
+use super::super::super::frame::cast;
 use super::super::super::{Board, Picos, Translation};
 use super::slab::{Handle, Slab};
 use super::{Outcome, Plane, Refusal};
@@ -11,8 +12,8 @@ use std::sync::atomic::Ordering;
 
 const MILLISECOND: Picos = 1_000_000_000;
 
-/// Counters are this wide on a nasty card.
-const WIDTH: u64 = (1 << 40) - 1;
+/// How wide counters are: firmware says so, and a nasty card's wrap there.
+pub const WIDTH: u64 = (1 << 40) - 1;
 
 /// The counters of one context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,16 +152,6 @@ impl Port {
     /// It was lost for want of a buffer.
     pub fn discarded(&mut self) {
         self.rx[DISCARD_RX] += 1;
-    }
-}
-
-/// Unicast, multicast, broadcast: 0, 1, 2.
-#[inline]
-fn cast(frame: &[u8]) -> usize {
-    match frame.first_chunk::<6>() {
-        Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => 2,
-        Some([first, ..]) if first & 1 == 1 => 1,
-        _ => 0,
     }
 }
 

@@ -119,6 +119,20 @@ impl Bench {
         at
     }
 
+    /// Memory besides, which can be taken away.
+    fn elsewhere(&mut self) -> Arc<Arena> {
+        let arena = Arena::new(1 << 16, Addressing::Translated).unwrap();
+        self.board.bus.memory.map_arena(&arena).unwrap();
+        arena
+    }
+
+    /// Takes it away.
+    fn forget(&mut self, arena: &Arc<Arena>) {
+        for (_, iova, len) in arena.runs() {
+            assert_eq!(self.board.bus.memory.unmap(iova, len as u64), 1);
+        }
+    }
+
     fn iova(&self, at: usize) -> Iova {
         self.arena.iova(at)
     }

@@ -17,10 +17,11 @@ use super::super::super::transmit::{Next, Transmitter, Turns};
 use super::super::super::unaided::{self, Tso};
 use super::super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::super::super::{Board, Picos, Stages, Translation};
+use super::describe::TPIDS;
 use super::entries::Words;
 use super::record::{self, TX_BAD_FORMAT, TX_DMA, TX_EXCESS, TX_ZERO_LENGTH};
 use super::ring::transmit_ring;
-use super::{Plane, stat};
+use super::{LONGEST_FRAME, Plane, stat};
 use std::ops::Range;
 
 /// Flags of a first descriptor.
@@ -35,18 +36,19 @@ const IP_CSUM: u64 = 1 << 1;
 const STAMP: u64 = 1 << 3;
 const LSO: u64 = 1 << 5;
 
-/// Longest frame, and longest packet to segment.
-const FRAME: usize = 9600;
+/// Longest packet to segment.
 const PACKET: usize = 256 * 1024;
+
+/// Least payload of a segment: what Linux's least, of 48 bytes, leaves behind 40 bytes of
+/// options. And the most segments of a packet: 64 KiB in such pieces.
+const LEAST_MSS: u16 = 8;
+const SEGMENTS: usize = 8192;
 
 /// What a frame takes on the wire besides itself (IEEE 802.3 §4.4.2).
 const OVERHEAD: usize = 24;
 
 /// Stamps of sent messages that wait to be asked for.
 const STAMPS: usize = 4;
-
-/// Tags by the number in an extension.
-const TPIDS: [u16; 5] = [0x88a8, 0x8100, 0x9100, 0x9200, 0x9300];
 
 /// A packet between descriptors and wire.
 #[derive(Default)]
@@ -99,6 +101,8 @@ enum End {
     Dropped,
     /// It was not sent for these reasons; the ring stops or goes on.
     Failed(u64, bool),
+    /// Its first descriptor is not memory: there is nothing to complete, and no going on.
+    Lost,
 }
 
 /// The data plane on its board, while it sends.
@@ -169,17 +173,17 @@ impl Head {
     }
 
     /// Where the packet ends by its last descriptor, if that is among the first
-    /// `posted`, and the flags of all of them.
-    fn end(self, posted: u32, read: impl Fn(u32) -> Option<Words>) -> Option<(Option<u32>, u64)> {
+    /// `posted`, and the flags of all of them; an error if one is not memory.
+    fn end(self, posted: u32, read: impl Fn(u32) -> Result<Words, Fault>) -> Result<(Option<u32>, u64), Fault> {
         let mut flags = 0;
         for n in self.data(posted.min(self.count())) {
             flags |= read(n)?[0];
             if flags & PACKET_END != 0 {
                 let least = if self.kind() == LONG { 2 } else { 1 };
-                return Some((Some(least.max(n + 1)), flags));
+                return Ok((Some(least.max(n + 1)), flags));
             }
         }
-        Some((None, flags))
+        Ok((None, flags))
     }
 }
 
@@ -198,13 +202,12 @@ fn copy(
     head: Head,
     wishes: Wishes,
     hinted: bool,
-    read: impl Fn(u32) -> Option<Words>,
+    read: impl Fn(u32) -> Result<Words, Fault>,
     memory: &Translation,
     to: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     for n in head.data(head.count()) {
-        let dma = || Fault(None, End::Failed(TX_DMA, false));
-        let [word, address] = read(n).ok_or_else(dma)?;
+        let [word, address] = read(n)?;
         let len = (word >> 16 & 0xffff) as usize;
         if n > 0 && word & 0x3f != 0 {
             return Err(Fault::format("transmit descriptor of a type that has no place inside a packet"));
@@ -216,7 +219,7 @@ fn copy(
             return Err(Fault(Some("packet longer than 256 KiB"), End::Failed(TX_EXCESS, true)));
         }
         if !memory.append(address, len, to) {
-            return Err(dma());
+            return Err(Fault(None, End::Failed(TX_DMA, false)));
         }
     }
     // What is cut is hinted by the length of a segment. P5 does without hints: there
@@ -240,13 +243,25 @@ impl Sender<'_> {
         }
         let hinted = !self.plane.chip.p5();
         let memory = &self.board.bus.memory;
-        let read = |n: u32| ring.entries.read(consumer.wrapping_add(n), memory);
-        let head = Head(read(0)?[0]);
-        let (end, flags) = head.end(posted, read)?;
+        // A ring stops where its descriptors are not memory.
+        let read = |n: u32| {
+            let words = ring.entries.read(consumer.wrapping_add(n), memory);
+            words.ok_or(Fault(None, End::Failed(TX_DMA, true)))
+        };
+        let out = &mut self.plane.tx.out;
+        out.next = consumer;
+        let Ok([first, _]) = read(0) else { return Some(Err(End::Lost)) };
+        let head = Head(first);
+        let (end, flags) = match head.end(posted, read) {
+            Ok(end) => end,
+            Err(Fault(_, end)) => {
+                out.opaque = (head.0 >> 32) as u32;
+                return Some(Err(end));
+            }
+        };
         if end.is_none_or(|end| end > posted) && posted < head.count() {
             return None;
         }
-        let out = &mut self.plane.tx.out;
         out.packet.clear();
         out.next = consumer.wrapping_add(head.count().min(posted));
         out.opaque = (head.0 >> 32) as u32;
@@ -257,7 +272,7 @@ impl Sender<'_> {
         } else if end != Some(head.count()) {
             Err(Fault::format("transmit descriptors that are not as many as the first says"))
         } else if head.kind() == LONG {
-            Wishes::of(read(1)?)
+            read(1).and_then(Wishes::of)
         } else {
             Ok(Wishes::default())
         };
@@ -279,7 +294,7 @@ impl Sender<'_> {
             violations.note("frame shorter than its header");
             return Err(End::Failed(TX_BAD_FORMAT, false));
         }
-        if wishes.mss == 0 && out.packet.len() > FRAME {
+        if wishes.mss == 0 && out.packet.len() > usize::from(LONGEST_FRAME) {
             violations.note("frame longer than 9600 bytes");
             return Err(End::Failed(TX_EXCESS, true));
         }
@@ -293,6 +308,11 @@ impl Sender<'_> {
         if wishes.mss != 0 {
             used.segmented += 1;
             out.segments.clear();
+            let payload = out.packet.len().saturating_sub(header);
+            if wishes.mss < LEAST_MSS || payload.div_ceil(wishes.mss.into()) > SEGMENTS {
+                violations.note("segmentation into smaller or more segments than there may be");
+                return Err(End::Failed(TX_BAD_FORMAT, false));
+            }
             let tso = own_numbers(&out.packet, header, wishes.mss);
             let cut = tso.and_then(|tso| unaided::segments(&mut out.packet, tso, &mut out.segments, &mut out.frames));
             if cut.is_none() {
@@ -329,6 +349,10 @@ impl Sender<'_> {
         let (cq, stat, stamps, rung) = (ring.cq, ring.stat, ring.stamps, ring.rung);
         let mut errors = 0;
         match end {
+            End::Lost => {
+                ring.dead = true;
+                return plane.count(stat, |counters| counters.tx_errors += 1);
+            }
             End::Sent(at) => {
                 plane.note_stages(board, rung);
                 if stamped {
@@ -342,9 +366,7 @@ impl Sender<'_> {
                 plane.count(stat, |counters| counters.tx_errors += 1);
             }
         }
-        if silent && errors == 0 {
-            return;
-        }
+        let Some(cq) = plane.live(Some(cq)).filter(|_| !silent || errors != 0) else { return };
         let stamp = match end {
             End::Sent(at) if stamped && stamps => Some(plane.clock.time(at)),
             _ => None,
@@ -390,7 +412,8 @@ impl Transmitter for Sender<'_> {
 
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
-        let Some(cq) = self.plane.tx_ring(q).map(|ring| ring.cq) else { return Next::Nothing };
+        let cq = self.plane.tx_ring(q).map(|ring| ring.cq);
+        let Some(cq) = self.plane.live(cq) else { return Next::Nothing };
         if self.plane.cq(cq).is_none_or(|queue| queue.dead) {
             return Next::Nothing;
         }

@@ -5,7 +5,7 @@ use super::super::super::Board;
 use super::filter::Mask;
 use super::ring::Role;
 use super::slab::Handle;
-use super::{GroupSpec, Outcome, Placement, Plane, Refusal, VnicSpec, VnicState};
+use super::{GroupSpec, LONGEST_FRAME, Outcome, Placement, Plane, Refusal, VnicSpec, VnicState};
 
 /// Enables of VNIC_CFG.
 const DFLT_RING_GRP: u32 = 1 << 0;
@@ -23,9 +23,8 @@ const VLAN_STRIP: u32 = 1 << 1;
 const JUMBO: u32 = 1 << 1;
 const HDS: u32 = 3 << 2;
 
-/// The longest frame until a VNIC or the function is told, and at all.
+/// The longest frame until a VNIC or the function is told.
 pub const MRU_DEFAULT: u16 = 1518;
-const MRU_MOST: u16 = 9600;
 
 /// No object.
 const NONE: u16 = 0xffff;
@@ -94,7 +93,7 @@ impl Plane {
         let handle = group.agg;
         let id = self.groups.insert(group, board.nasty.then_some(&mut board.random)).ok_or(Refusal::ALLOC)?;
         if let Some(ring) = self.rx_ring(spec.rx) {
-            (ring.agg, ring.cq) = (handle, Some(spec.cq));
+            (ring.agg, ring.cq) = (handle, Some(cq));
         }
         if let Some(ring) = agg.and_then(|agg| self.rx_ring(agg)) {
             ring.is_agg = true;
@@ -158,14 +157,14 @@ impl Plane {
             };
             default = Destination::Rings(rx, cq);
             if let Some(ring) = self.rx_ring(spec.rx) {
-                ring.cq = Some(spec.cq);
+                ring.cq = Some(cq);
             }
         }
         let context = self.contexts.handle(spec.rss);
         let bound = on(RSS_RULE) && spec.rss != NONE && !self.chip.p5();
         // P5 takes the field as it is: Linux sets it there without its enable.
         let mru = on(MRU) || self.chip.p5() && spec.mru != 0;
-        if bound && context.is_none() || mru && spec.mru > MRU_MOST {
+        if bound && context.is_none() || mru && spec.mru > LONGEST_FRAME {
             return Err(Refusal::INVALID);
         }
         let vnic = self.vnic_of(spec.vnic.into())?;

@@ -292,6 +292,51 @@ fn what_is_told_of_vnics_may_be_nothing() {
 }
 
 #[test]
+fn a_dropped_doorbell_is_told_to_who_asked() {
+    for (asked, wanted) in [(0, 0), (1 << 5, 0x2e)] {
+        let mut bench = Bench::bare("bcm57414,fault=doorbell:1");
+        bench.must(VER_GET, &[], 24);
+        bench.must(RGTR, &[(0x10, &4u32.to_le_bytes()), (0x14, &[0x10]), (0x50, &[asked])], 112);
+        let at = bench.pages(1);
+        let address = bench.arena.iova(at).to_le_bytes();
+        let cq = bench.must(RING_ALLOC, &[(0x18, &address), (0x28, &[64]), (0x4c, &[3])], 88);
+        bench.must(FUNC_CFG, &[(0x10, &[0xff; 2]), (0x18, &[0, 0x40]), (0x50, &cq[8..10])], 88);
+        bench.function.bar(2).unwrap().write32(0, 0x2c00_0000);
+        bench.run(MILLISECOND);
+        let entry = bench.bytes(at, 16);
+        let told = (entry[0] & 0x3f, u16_at(&entry, 2), u32_at(&entry, 12));
+        assert_eq!(told, if wanted == 0 { (0, 0, 0) } else { (wanted, 0x45, 4) });
+    }
+}
+
+#[test]
+fn rings_have_numbers_of_doorbells_and_of_vectors_that_were_granted() {
+    let mut bench = Bench::registered("bcm57414", 0);
+    let cq =
+        |bench: &mut Bench, id: u16, mode: u8| bench.try_ring(0, 64, &[(0x2c, &id.to_le_bytes()), (0x4c, &[mode])]);
+    for (id, mode, taken) in [(73, 2, true), (74, 2, false), (74, 3, true), (0x1fff, 3, true), (0x2000, 3, false)] {
+        let outcome = cq(&mut bench, id, mode).map(|_| ());
+        assert_eq!(outcome, if taken { Ok(()) } else { Err(INVALID) }, "{id:#x}");
+    }
+    let mut bench = Bench::bare("bcm57508");
+    bench.must(VER_GET, &[], 24);
+    bench.must(FUNC_RESET, &[], 24);
+    bench.must(QPORTCFG, &[], 24);
+    bench.give_store(336);
+    bench.register(0);
+    bench.must(FUNC_CFG, &[(0x10, &[0xff, 0xff, 1, 0]), (0x18, &(1u32 << 21).to_le_bytes())], 88);
+    let nq = |bench: &mut Bench, id: u16, mode: u8| {
+        let id = bench.try_ring(5, 64, &[(0x2c, &id.to_le_bytes()), (0x4c, &[mode])])?;
+        bench.must(RING_FREE, &[(0x10, &[5]), (0x12, &id.to_le_bytes())], 32);
+        Ok(())
+    };
+    for (id, mode, outcome) in [(1, 2, Err(INVALID)), (0xffff, 2, Err(INVALID)), (0xffff, 3, Ok(())), (0, 2, Ok(()))] {
+        assert_eq!(nq(&mut bench, id, mode), outcome, "{id:#x}");
+    }
+    bench.assert_clean();
+}
+
+#[test]
 fn a_freed_ring_is_unknown_to_every_command() {
     let mut bench = Bench::registered("bcm57414", 0);
     let queue = bench.queue();

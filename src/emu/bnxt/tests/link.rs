@@ -150,6 +150,17 @@ fn there_is_a_link_only_if_both_sides_agree() {
 }
 
 #[test]
+fn a_partner_that_negotiates_does_not_hear_of_a_speed_that_is_forced() {
+    let mut bench = Bench::registered("bcm57414,fault=partner-negotiates", 0);
+    force(&mut bench, G25).unwrap();
+    bench.run(100 * MILLISECOND);
+    assert!(!bench.link());
+    offer(&mut bench, 0x140).unwrap();
+    bench.run(100 * MILLISECOND);
+    assert!(bench.link());
+}
+
+#[test]
 fn fec_and_the_other_port_have_a_say() {
     let mut bench = Bench::registered("bcm57414,fault=fec", 0);
     assert!(!bench.link());
@@ -167,7 +178,8 @@ fn fec_and_the_other_port_have_a_say() {
 fn four_level_speeds_are_the_newer_cards() {
     let mut bench = Bench::registered("bcm57508", 0);
     let caps = bench.must(PHY_QCAPS, &[], 24);
-    assert_eq!((u16_at(&caps, 0xa), u16_at(&caps, 0x18), u16_at(&caps, 0x1a)), (0xf40, 7, 7));
+    assert_eq!((u16_at(&caps, 0xa), u16_at(&caps, 0x18), u16_at(&caps, 0x1a)), (0xf40, 3, 7));
+    assert_eq!(u16_at(&caps, 0xc), 0xd40, "40 Gbit/s is forced only, as the highest of four levels is");
     assert!(bench.link());
     phy(&mut bench, FORCE | RESET, 0x800, &[(0x2e, &0x7d0_u16.to_le_bytes())]).unwrap();
     bench.run(100 * MILLISECOND);
@@ -209,7 +221,8 @@ fn the_modules_memory_can_be_read() {
 
 #[test]
 fn configuration_space_is_as_dumps_of_cards_show_it() {
-    let bench = Bench::bare("bcm57416");
+    let mut bench = Bench::bare("bcm57416");
+    let mac = bench.must(FUNC_QCAPS, &[(0x10, &[0xff, 0xff])], 24)[0x10..0x16].to_vec();
     let read = |at: u16, size: u8| bench.function.config_read(at, size).unwrap();
     assert_eq!((read(0, 4), read(8, 1)), (0x16d8_14e4, 1));
     let mut found = Vec::new();
@@ -228,6 +241,9 @@ fn configuration_space_is_as_dumps_of_cards_show_it() {
         at = (read(at, 4) >> 20) as u16;
     }
     assert_eq!(extended, [0x100, 0x13c, 0x150, 0x160, 0x180, 0x1b0, 0x1b8, 0x230, 0x300, 0x200]);
+    let serial = [read(0x140, 4), read(0x144, 4)];
+    assert_eq!(serial.map(u32::to_be_bytes), [[0xfe, mac[3], mac[4], mac[5]], [mac[0], mac[1], mac[2], 0xff]]);
+    assert_eq!((read(0x184, 4), read(0xb6, 2), read(0x110, 4)), (0x0200_0000, 0x19, 0x2000));
     // Vital product data: the name's length and its first letter.
     bench.function.config_write(0x52, 2, 0).unwrap();
     assert_eq!((read(0x52, 2), read(0x54, 4)), (0x8000, u32::from_le_bytes([0x82, 0x1b, 0, b'B'])));

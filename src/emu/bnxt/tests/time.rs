@@ -58,7 +58,7 @@ fn counters_start_at_zero_and_say_how_wide_they_are() {
     let stat = bench.must(STAT_ALLOC, &[], 32)[8..12].to_vec();
     assert!(bench.must(0xb2, &[(0x10, &stat)], 24)[8..175].iter().all(|byte| *byte == 0));
     let widths = bench.must(0xb2, &[(0x10, &stat), (0x14, &[1])], 24);
-    assert_eq!(&widths[8..16], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+    assert_eq!(&widths[8..16], &[0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0], "as wide as they wrap");
     assert_eq!(bench.must(0x18, &[(0x10, &[0xff; 2])], 24).len(), 176);
     bench.must(0xb3, &[(0x10, &stat)], 24);
     bench.must(0xb1, &[(0x10, &stat)], 24);

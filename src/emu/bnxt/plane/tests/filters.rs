@@ -198,3 +198,31 @@ fn groups_come_to_every_vnic_that_wants_them() {
     assert_eq!(bench.read(&mut cq).len(), 2);
     assert_eq!((reach(&mut bench, &mut set, OWN), bench.read(&mut cq).len()), (2, 0));
 }
+
+/// What a VNIC without a buffer makes of frames: it loses them, or they wait for it.
+#[test]
+fn copies_are_delivered_and_counted_once_whoever_waits() {
+    let mut bench = Bench::new(Chip::P4, "");
+    let mut set = bench.start();
+    let mut add = |flags: u32| {
+        let stat = bench.plane.alloc_stat(&mut bench.board, 0, 0, 0).unwrap();
+        let cq = bench.cq(128, None);
+        let rx = bench.rx_ring(cq.slot, stat);
+        let group = bench.group(cq, rx, None, stat);
+        let vnic = bench.vnic(group, rx, cq);
+        bench.plane.configure_vnic(&VnicSpec { flags, ..vnic_spec(vnic, 0) }).unwrap();
+        bench.mask(vnic, 8).unwrap();
+        (stat, cq, rx)
+    };
+    let ((lossy, mut empty, _), (_, mut cq, mut rx)) = (add(0), add(4));
+    assert_eq!(reach(&mut bench, &mut set, [0xff; 6]), 0, "all wait for the one that waits");
+    bench.run(100 * MICROSECOND);
+    assert_eq!(bench.plane.stat(lossy.into()).unwrap().rx_discards, 0);
+    bench.post(&mut rx, 4, 2048, 0x04);
+    bench.run(20 * MICROSECOND);
+    let got = [bench.read(&mut set.rx_cq), bench.read(&mut empty), bench.read(&mut cq)].map(|entries| entries.len());
+    assert_eq!(got, [2, 0, 2]);
+    assert_eq!(bench.plane.stat(lossy.into()).unwrap().rx_discards, 1);
+    assert_eq!(bench.plane.stat(set.stat.into()).unwrap().rx_packets, [0, 0, 1]);
+    bench.assert_clean();
+}

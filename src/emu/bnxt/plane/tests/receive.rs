@@ -119,6 +119,59 @@ fn a_frame_too_long_for_its_buffer_kills_the_ring_on_p4_only() {
 }
 
 #[test]
+fn a_ring_whose_descriptors_are_gone_counts_an_error_and_is_dead() {
+    for chip in CHIPS {
+        let mut bench = Bench::new(chip, "");
+        let mut set = bench.start();
+        let arena = bench.elsewhere();
+        let (cq, stat) = (set.rx_cq, set.stat);
+        let p5 = chip.p5();
+        let rx = bench.ring(RingKind::Receive, RING, |spec| {
+            (spec.address, spec.logical_id) = (arena.iova(4096), 9);
+            if p5 {
+                (spec.enables, spec.buffer, spec.stat) = (BUFFER, 2048, stat.into());
+            }
+        });
+        let group = if p5 { 0 } else { bench.group(cq, rx, None, stat) };
+        let to = VnicSpec { group, rx: rx.id, cq: cq.id, ..vnic_spec(set.vnic, if p5 { 0x60 } else { 1 }) };
+        bench.plane.configure_vnic(&to).unwrap();
+        bench.bell(rx, SRQ, 4);
+        bench.forget(&arena);
+        for _ in 0..2 {
+            assert!(round(&mut bench, &mut set, &frame(60)).is_empty());
+        }
+        let counters = bench.plane.stat(stat.into()).unwrap();
+        assert_eq!((counters.rx_errors, counters.rx_discards), (1, 1));
+        bench.assert_violated("outside mapped memory");
+    }
+}
+
+#[test]
+fn a_frame_whose_buffers_are_no_memory_is_an_error() {
+    // At the very end of addresses, where a length wraps.
+    for address in [0xdead_0000, u64::MAX, u64::MAX - 63] {
+        for (size, flags) in [(2048, 0x04), (2048, 0x44)] {
+            let mut bench = Bench::new(Chip::P5, "");
+            let mut set = bench.start();
+            bench.put_words(set.rx.at, [flags | size << 16, address]);
+            let record = round(&mut bench, &mut set, &frame(60));
+            assert_eq!((record[0][0] & 0xff, record[1][1]), (0x51, 7), "{address:#x}");
+            assert_eq!(bench.plane.stat(set.stat.into()).unwrap().rx_errors, 1);
+        }
+        // The same of a buffer for the rest of a frame.
+        let mut bench = Bench::new(Chip::P5, "");
+        let mut set = bench.start_with(true);
+        let mut agg = set.agg.unwrap();
+        bench.post(&mut agg, 8, 2048, 0x06);
+        bench.put_words(agg.at, [0x06 | 2048 << 16, address]);
+        let jumbo = Placement { flags: 2, jumbo: 1000, ..Placement::default() };
+        bench.plane.set_placement(set.vnic.into(), 1, jumbo).unwrap();
+        let record = round(&mut bench, &mut set, &frame(3000));
+        assert_eq!((record.len(), record[0][0] & 0xff, record[1][1]), (3, 0xd1, 7));
+    }
+}
+
+#[test]
 fn hashes_spread_over_groups_or_pairs_of_rings() {
     for chip in CHIPS {
         let mut bench = Bench::new(chip, "");

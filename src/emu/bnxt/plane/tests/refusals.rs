@@ -269,6 +269,68 @@ fn buffers_of_a_ring_are_written_to_until_it_is_gone() {
 }
 
 #[test]
+fn buffers_of_a_ring_that_is_gone_are_written_to_until_that_is_told() {
+    for seed in 0..20 {
+        let mut bench = Bench::new(Chip::P4, &format!(",nasty,seed={seed}"));
+        let mut set = bench.start();
+        bench.plane.free_ring(&mut bench.board, RingKind::Receive, set.rx.id).unwrap();
+        let [_, address] = bench.words(set.rx.at);
+        let at = (address - bench.iova(0)) as usize;
+        // The answer, and what a completion queue is told of it.
+        bench.plane.answered(&mut bench.board);
+        bench.plane.post_done(&mut bench.board, set.tx_cq.id, 7);
+        let mut told = 0;
+        while bench.poll(&mut set.tx_cq).is_empty() {
+            bench.put(at, &[1; 4]);
+            bench.run(MICROSECOND);
+            told += 1;
+        }
+        assert!(told <= 101, "{told}");
+        assert_eq!(bench.bytes(at, 4), [1; 4], "none is written to when that is told");
+        bench.put(at, &[2; 4]);
+        bench.run(100 * MICROSECOND);
+        assert_eq!(bench.bytes(at, 4), [2; 4]);
+        bench.assert_clean();
+    }
+}
+
+#[test]
+fn a_queue_with_the_id_of_one_that_was_freed_is_another() {
+    for chip in CHIPS {
+        let mut bench = Bench::new(chip, "");
+        let mut set = bench.start();
+        bench.plane.free_ring(&mut bench.board, RingKind::Completion, set.tx_cq.id).unwrap();
+        let mut cq = bench.cq(2 * RING, set.nq.map(|nq| nq.id));
+        assert_eq!(cq.id, set.tx_cq.id);
+        bench.send(&mut set.tx, &frame(60));
+        bench.run(100 * MICROSECOND);
+        assert!(bench.read(&mut cq).is_empty(), "the ring has no queue any more");
+        let Some(old) = set.nq else { continue };
+        bench.plane.free_ring(&mut bench.board, RingKind::Notification, old.id).unwrap();
+        let mut nq = bench.nq(1);
+        assert_eq!(nq.id, old.id);
+        bench.bell(set.rx_cq, CQ_ARM, 0);
+        let mut tx = bench.tx_ring(cq, set.stat);
+        bench.send(&mut tx, &frame(60));
+        bench.run(100 * MICROSECOND);
+        assert_eq!((bench.read(&mut set.rx_cq).len(), bench.read(&mut nq).len()), (2, 0));
+    }
+}
+
+#[test]
+fn firmware_that_starts_over_forgets_stamps_and_the_ports_counters() {
+    let mut bench = Bench::new(Chip::P5, "");
+    let mut set = bench.start();
+    bench.plane.set_rx_stamps(RxStamps::All);
+    bench.send(&mut set.tx, &frame(60));
+    let sent = |bench: &Bench| bench.plane.port().0.iter().sum::<u64>();
+    bench.plane.reset(&mut bench.board);
+    assert_eq!((sent(&bench) > 0, bench.plane.stamps), (true, RxStamps::All));
+    bench.plane.forget_port();
+    assert_eq!((sent(&bench), bench.plane.stamps), (0, RxStamps::None));
+}
+
+#[test]
 fn buffers_are_posted_after_their_completions_were_read() {
     let mut bench = Bench::new(Chip::P4, ",nasty");
     let mut set = bench.start();

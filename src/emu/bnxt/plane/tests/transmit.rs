@@ -89,16 +89,27 @@ fn checksums_and_tags_are_put_in() {
     bench.assert_clean();
 }
 
+/// A TCP packet with so many bytes of payload, behind 54 of headers.
+fn tcp(payload: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 9);
+    builder.tcp(1, 2, 1000, 512).psh().write(&mut packet, payload).unwrap();
+    packet
+}
+
+/// A packet to be cut, and its extension.
+fn cut(bench: &mut Bench, hint: u64, mss: u64, payload: &[u8]) -> [[u64; 2]; 2] {
+    let first = bench.data(0x10 | 0x40 | 2 << 8 | hint << 13, 9, &tcp(payload));
+    [first, [0x23 | 27 << 16 | mss << 32, 0]]
+}
+
 #[test]
 fn a_super_frame_leaves_in_segments() {
     let mut bench = Bench::new(Chip::P4, "");
     let mut set = bench.start();
-    let mut packet = Vec::new();
     let payload: Vec<u8> = (0..4000).map(|n| (n * 7 % 251) as u8).collect();
-    let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 9);
-    builder.tcp(1, 2, 1000, 512).psh().write(&mut packet, &payload).unwrap();
-    let first = bench.data(0x10 | 0x40 | 2 << 8 | 3 << 13, 9, &packet);
-    bench.push(&mut set.tx, &[first, [0x23 | 27 << 16 | 1448 << 32, 0]]);
+    let packet = cut(&mut bench, 3, 1448, &payload);
+    bench.push(&mut set.tx, &packet);
     bench.run(20 * MICROSECOND);
     assert_eq!(bench.read(&mut set.tx_cq), [[9 << 32, 1]]);
     let mut got = Vec::new();
@@ -112,6 +123,91 @@ fn a_super_frame_leaves_in_segments() {
     assert_eq!(got, payload);
     assert_eq!(bench.plane.stat(set.stat.into()).unwrap().tx_packets, [3, 0, 0]);
     bench.assert_clean();
+}
+
+#[test]
+fn what_is_cut_is_hinted_by_the_length_of_a_segment() {
+    for (given, lost) in [(2, 0), (1, 1)] {
+        let mut bench = Bench::new(Chip::P4, "");
+        let mut set = bench.start();
+        let packet = cut(&mut bench, given, 1448, &[1; 4096 - 54]);
+        bench.push(&mut set.tx, &packet);
+        bench.run(20 * MICROSECOND);
+        assert_eq!(bench.read(&mut set.tx_cq), [[9 << 32, 1]]);
+        let counters = bench.plane.stat(set.stat.into()).unwrap();
+        assert_eq!((counters.tx_packets[0], counters.tx_discards), (3 * (1 - lost), lost));
+        assert_eq!(bench.violations().len() as u64, lost);
+    }
+}
+
+#[test]
+fn segments_are_neither_too_small_nor_too_many() {
+    // Segment's payload, packet's payload, whether it is sent.
+    for (mss, len, sent) in [(8, 800, true), (7, 800, false), (1, 2, false), (8, 65_000, true), (8, 65_481, true)] {
+        let mut bench = Bench::new(Chip::P5, ",nasty,seed=3");
+        let mut set = bench.start();
+        let packet = cut(&mut bench, 3, mss, &vec![1; len]);
+        bench.push(&mut set.tx, &packet);
+        bench.run(1000 * MICROSECOND);
+        let expected = if sent { [9 << 32, 1] } else { [0x40 | 9 << 32, 5] };
+        assert_eq!(bench.read(&mut set.tx_cq), [expected], "{len} in pieces of {mss}");
+        assert_eq!(bench.violations().is_empty(), sent);
+    }
+}
+
+#[test]
+fn p5_does_without_hints() {
+    let mut bench = Bench::new(Chip::P5, "");
+    let mut set = bench.start();
+    let descriptor = bench.data(0x8140, 0, &frame(1500));
+    bench.push(&mut set.tx, &[descriptor]);
+    bench.run(20 * MICROSECOND);
+    assert_eq!(bench.plane.stat(set.stat.into()).unwrap().tx_packets, [1, 0, 0]);
+    bench.assert_clean();
+}
+
+#[test]
+fn a_packet_whose_bytes_are_no_memory_is_an_error() {
+    for address in [0xdead_0000, u64::MAX, u64::MAX - 63] {
+        let mut bench = Bench::new(Chip::P5, "");
+        let mut set = bench.start();
+        bench.push(&mut set.tx, &[[0x8140 | 100 << 16 | 7 << 32, address]]);
+        bench.run(20 * MICROSECOND);
+        assert_eq!(bench.read(&mut set.tx_cq), [[0x40 | 7 << 32, 0x41]], "{address:#x}");
+        bench.send(&mut set.tx, &frame(60));
+        assert_eq!(bench.read(&mut set.tx_cq), [[1 << 32, 1]], "the ring goes on");
+    }
+}
+
+#[test]
+fn a_ring_whose_descriptors_are_gone_is_dead() {
+    // Of the packet in the last entry of the first page: all, or the second descriptor.
+    for whole in [true, false] {
+        let mut bench = Bench::new(Chip::P5, "");
+        let mut set = bench.start();
+        let (cq, stat, arena) = (set.tx_cq, set.stat, bench.elsewhere());
+        let table = bench.take(4096);
+        let first = bench.iova(bench.free);
+        bench.put(table, &[first, arena.iova(4096)].map(u64::to_le_bytes).concat());
+        let address = bench.iova(table);
+        set.tx = bench.ring(RingKind::Transmit, 512, |spec| {
+            (spec.cq, spec.stat) = (cq.id, stat.into());
+            (spec.address, spec.depth, spec.page_size) = (address, 1, 12);
+        });
+        let small = bench.data(0xc1c0, 5, &frame(60));
+        let before = if whole { 256 } else { 255 };
+        bench.push(&mut set.tx, &vec![small; before]);
+        bench.run(400 * MICROSECOND);
+        bench.forget(&arena);
+        bench.push(&mut set.tx, &[[0x8200 | 30 << 16 | 9 << 32, small[1]], [0x40 | 30 << 16, small[1]]]);
+        bench.run(20 * MICROSECOND);
+        let expected = if whole { vec![] } else { vec![[0x40 | 9 << 32, 0x41]] };
+        assert_eq!(bench.read(&mut set.tx_cq), expected);
+        assert!(bench.plane.tx_ring(set.tx.id).unwrap().dead);
+        let counters = bench.plane.stat(stat.into()).unwrap();
+        assert_eq!((counters.tx_packets[0], counters.tx_errors), (before as u64, 1));
+        bench.assert_violated("outside mapped memory");
+    }
 }
 
 #[test]
