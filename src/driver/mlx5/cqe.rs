@@ -116,12 +116,6 @@ pub fn upper(word: u64) -> u32 {
     ((word >> 32) as u32).swap_bytes()
 }
 
-/// The lower half of a word, as a number.
-#[inline(always)]
-pub fn lower(word: u64) -> u32 {
-    (word as u32).swap_bytes()
-}
-
 /// What a card says of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Syndrome {

@@ -130,7 +130,7 @@ impl TxQueue {
         let entries = &batch.entries()[from..][..shadows.len()];
         let position = self.work.next;
         let key = wqe::key(wqe::opcode::SEND, self.work.number, if HEADS { 4 } else { 3 });
-        let longest = self.sendable.max.clamp(PAD, BUFFER_SIZE as u32);
+        let (longest, lkey) = (self.sendable.max.clamp(PAD, BUFFER_SIZE as u32), self.lkey);
         let mut n = 0;
         for ((block, shadow), entry) in blocks.iter().zip(shadows).zip(entries) {
             // Flags and start are above the length: a word in this range has none.
@@ -148,11 +148,11 @@ impl TxQueue {
                 block[3].store(a, Ordering::Relaxed);
                 block[4].store(b, Ordering::Relaxed);
                 block[5].store(c, Ordering::Relaxed);
-                block[6].store(wqe::data(length - HEAD as u32, self.lkey), Ordering::Relaxed);
+                block[6].store(wqe::data(length - HEAD as u32, lkey), Ordering::Relaxed);
                 block[7].store((address + HEAD as u64).to_be(), Ordering::Relaxed);
             } else {
                 block[3].store(0, Ordering::Relaxed);
-                block[4].store(wqe::data(length, self.lkey), Ordering::Relaxed);
+                block[4].store(wqe::data(length, lkey), Ordering::Relaxed);
                 block[5].store(address.to_be(), Ordering::Relaxed);
             }
             block[0].store(wqe::at(position.wrapping_add(n), key), Ordering::Relaxed);
@@ -178,8 +178,7 @@ impl TxQueue {
         let (shadows, _) = self.pending.ring.runs(self.pending.next, most as u32);
         let shadows = &shadows[..shadows.len().min(self.shadows_free())];
         let entries = &batch.entries()[from..][..shadows.len()];
-        let longest = self.sendable.max.clamp(PAD, BUFFER_SIZE as u32);
-        let lkey = self.lkey;
+        let (longest, lkey) = (self.sendable.max.clamp(PAD, BUFFER_SIZE as u32), self.lkey);
         let mut n = 0;
         for ((segment, shadow), entry) in segments.iter().zip(shadows).zip(entries) {
             // As in send_each.
