@@ -8,6 +8,7 @@ mod feed;
 mod meta;
 mod mini;
 mod parts;
+mod plan;
 mod rx;
 mod sq;
 #[cfg(test)]
