@@ -94,12 +94,11 @@ impl TxQueue {
         let most = (batch.len() - from).min(blocks.len());
         let (shadows, _) = self.pending.ring.runs(self.pending.next, most as u32);
         let shadows = &shadows[..shadows.len().min(self.shadows_free())];
-        let entries = &batch.entries()[from..][..shadows.len()];
         let position = self.work.next;
         let key = wqe::key(wqe::opcode::SEND, self.work.number, if HEADS { 4 } else { 3 });
         let (longest, lkey) = (self.sendable.max.clamp(PAD, BUFFER_SIZE as u32), self.card.lkey);
         let mut n = 0;
-        for ((block, shadow), entry) in blocks.iter().zip(shadows).zip(entries) {
+        for ((block, shadow), (entry, head)) in blocks.iter().zip(shadows).zip(batch.heads(from)) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
             if length.wrapping_sub(PAD) > longest - PAD {
@@ -107,7 +106,6 @@ impl TxQueue {
             }
             let address = iova(entry.buffer);
             if HEADS {
-                let Some(head) = batch.frame(from + n as usize).first_chunk::<HEAD>() else { break };
                 if wqe::has_two_tags(head) {
                     break;
                 }
