@@ -83,7 +83,7 @@ impl Queue {
     /// Sends all there is, and reports it where that is asked for; how many blocks.
     pub fn transmit(&mut self) -> u32 {
         /// In the second word, as it is in memory.
-        const REPORT: u64 = (0x08 << 32_u64).to_be();
+        const REPORT: u64 = (0x08_u64 << 32).to_be();
         let n = self.owned();
         let mut left = n;
         while left > 0 {
