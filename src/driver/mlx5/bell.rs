@@ -184,7 +184,7 @@ mod tests {
         for (sequence, byte) in [0x00, 0x10, 0x20, 0x30, 0x00].into_iter().enumerate() {
             bell.arm(0x100_0102 + sequence as u32);
             assert_eq!(uar.bytes(0x20), [byte, 0, 1, 2 + sequence as u8, 0, 0x40, 0x01, 0x23]);
-            assert_eq!(words(&record), [0x102 + sequence as u32, u32::from(byte) << 24 | 0x102 + sequence as u32]);
+            assert_eq!(words(&record), [0x102 + sequence as u32, (u32::from(byte) << 24) | (0x102 + sequence as u32)]);
             bell.fired();
         }
     }

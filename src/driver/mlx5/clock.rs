@@ -32,7 +32,7 @@ impl Clock {
     #[inline(always)]
     pub fn nanoseconds(self, stamp: u64) -> u64 {
         match self {
-            Clock::Ticks(length) => (u128::from(stamp) * u128::from(length) >> SHIFT) as u64,
+            Clock::Ticks(length) => ((u128::from(stamp) * u128::from(length)) >> SHIFT) as u64,
             Clock::RealTime => (stamp >> 32) * 1_000_000_000 + (stamp & 0xffff_ffff),
         }
     }
@@ -40,7 +40,7 @@ impl Clock {
     /// Picoseconds of a step of it.
     pub fn step_ps(self) -> u32 {
         match self {
-            Clock::Ticks(length) => (u128::from(length) * 1000 >> SHIFT) as u32,
+            Clock::Ticks(length) => ((u128::from(length) * 1000) >> SHIFT) as u32,
             Clock::RealTime => 1000,
         }
     }
