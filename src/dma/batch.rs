@@ -280,6 +280,14 @@ impl<'p> Batch<'p> {
         &self.entries[..self.len]
     }
 
+    /// What it holds from entry `from` on, each with the first bytes of its buffer: those
+    /// of the frame, if it starts there.
+    #[inline(always)]
+    pub(crate) fn heads<const N: usize>(&self, from: usize) -> impl ExactSizeIterator<Item = (&Entry, &[u8; N])> {
+        const { assert!(N <= BUFFER_SIZE) };
+        self.entries()[from..].iter().map(|entry| (entry, self.buffer(entry).first_chunk().unwrap_or(&[0; N])))
+    }
+
     /// All entries; those from [`Batch::len`] on are free to be filled in.
     #[inline]
     pub(crate) fn entries_mut(&mut self) -> &mut [Entry; BATCH_MAX] {

@@ -4,6 +4,7 @@
 mod bnxt;
 mod efvi;
 mod in_place;
+mod mlx5;
 mod virtio;
 
 use crate::families::Rings;
@@ -21,6 +22,7 @@ pub fn of(rings: &Rings, burst: usize) -> Box<dyn Variant> {
         "virtio" | "virtio-packed" => Box::new(virtio::Minimal::new(burst)),
         "efvi" => Box::new(efvi::Minimal::new(burst)),
         "bnxt" => Box::new(bnxt::Minimal::new(burst)),
+        "mlx5" => Box::new(mlx5::Minimal::new(burst)),
         other => panic!("no minimal loop for {other}"),
     }
 }

@@ -61,6 +61,7 @@ mod mini;
 mod objects;
 mod pages;
 mod parts;
+mod plan;
 mod ports;
 mod queues;
 #[cfg(test)]

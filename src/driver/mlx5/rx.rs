@@ -294,7 +294,7 @@ impl RxQueue {
     /// Tells the card of refilled entries, if there are enough of them.
     #[inline(always)]
     fn give(&mut self) {
-        if self.feed.due() >= STEP && !self.dead {
+        if self.feed.due() >= STEP {
             self.offer();
         }
     }
@@ -335,9 +335,10 @@ impl Slots for RxQueue {
         self.feed.disarm()
     }
 
-    /// First the completions, so that there are some for what is posted.
+    /// First the completions, so that there are some for what is posted: not while they
+    /// are in use for frames in short, of which some were taken already.
     fn offer(&mut self) {
-        if self.dead {
+        if self.dead || self.session.is_some() {
             return;
         }
         self.completions.give_back();

@@ -5,6 +5,7 @@
 
 mod lies;
 mod rx;
+mod sent;
 mod tx;
 
 use super::bell::CqBell;

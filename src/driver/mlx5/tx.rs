@@ -20,9 +20,10 @@ use super::clock::Clock;
 use super::cq::Completions;
 use super::cqe::{Fault, Syndrome, Tail, opcode, word};
 use super::parts::{Inline, Restart, TxParts};
+use super::plan::{MOST_PARTS, PAD, Plan, Wants};
 use super::sq::WorkQueue;
-use super::wqe::{self, BEFORE_DATA, Ethernet, HEAD, MOST_INLINE, MOST_SEGMENTS, SEGMENTS};
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
+use super::wqe::{self, BEFORE_DATA, HEAD, MOST_SEGMENTS, SEGMENTS};
+use crate::dma::{BUFFER_SIZE, Batch, Iova, Pool, Timestamp};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::Buffers;
 use crate::driver::slots::{INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
@@ -37,13 +38,6 @@ use std::time::Duration;
 /// Blocks or buffers in the ring from which on `send` looks for sent ones.
 const RECLAIM_AT: u32 = 32;
 
-/// Frames are padded to this, as not every card does.
-const PAD: u32 = 60;
-
-/// Most buffers of a frame: what an entry has segments for, if it begins with the longest
-/// headers.
-const MOST_PARTS: u32 = MOST_SEGMENTS - 14;
-
 /// Most frames of one entry.
 const MOST_FRAMES: usize = MOST_SEGMENTS as usize - 2;
 
@@ -52,10 +46,7 @@ pub struct TxQueue {
     pending: Pending<Buffers>,
     work: WorkQueue,
     completions: Completions,
-    lkey: u32,
-    inline: Inline,
-    /// The card puts VLAN tags in.
-    tags: bool,
+    card: Wants,
     /// It takes several frames in one entry.
     multi: bool,
     sendable: Sendable,
@@ -76,28 +67,6 @@ struct Ready {
     buffer: u32,
 }
 
-/// What is to be written of a frame.
-struct Plan {
-    /// Checksums.
-    flags: u64,
-    /// A tag that the card puts in.
-    tag: Option<u16>,
-    /// What stands inline.
-    head: [u8; MOST_INLINE],
-    inline: usize,
-    /// Bytes of the frame that are in it.
-    taken: usize,
-    /// Segments of the entry.
-    segments: u32,
-}
-
-impl Plan {
-    /// Basic blocks.
-    fn blocks(&self) -> u32 {
-        self.segments.div_ceil(SEGMENTS)
-    }
-}
-
 impl TxQueue {
     /// A queue on memory that `card` has been told of.
     pub fn new(card: &Arc<dyn Function>, parts: TxParts) -> Self {
@@ -106,9 +75,7 @@ impl TxQueue {
             pending: Pending::new(Buffers::new(work.len()), card),
             work,
             completions: Completions::new(parts.completions, parts.bell),
-            lkey: parts.lkey,
-            inline: parts.inline,
-            tags: parts.tags && parts.inline == Inline::Nothing,
+            card: Wants { lkey: parts.lkey, inline: parts.inline, tags: parts.tags && parts.inline == Inline::Nothing },
             multi: parts.multi && parts.inline == Inline::Nothing,
             sendable: Sendable { min: 1, max: parts.max_frame, parts: MOST_PARTS, pads: false },
             clock: parts.clock,
@@ -127,12 +94,11 @@ impl TxQueue {
         let most = (batch.len() - from).min(blocks.len());
         let (shadows, _) = self.pending.ring.runs(self.pending.next, most as u32);
         let shadows = &shadows[..shadows.len().min(self.shadows_free())];
-        let entries = &batch.entries()[from..][..shadows.len()];
         let position = self.work.next;
         let key = wqe::key(wqe::opcode::SEND, self.work.number, if HEADS { 4 } else { 3 });
-        let longest = self.sendable.max.clamp(PAD, BUFFER_SIZE as u32);
+        let (longest, lkey) = (self.sendable.max.clamp(PAD, BUFFER_SIZE as u32), self.card.lkey);
         let mut n = 0;
-        for ((block, shadow), entry) in blocks.iter().zip(shadows).zip(entries) {
+        for ((block, shadow), (entry, head)) in blocks.iter().zip(shadows).zip(batch.heads(from)) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
             if length.wrapping_sub(PAD) > longest - PAD {
@@ -140,7 +106,6 @@ impl TxQueue {
             }
             let address = iova(entry.buffer);
             if HEADS {
-                let Some(head) = batch.frame(from + n as usize).first_chunk::<HEAD>() else { break };
                 if wqe::has_two_tags(head) {
                     break;
                 }
@@ -148,11 +113,11 @@ impl TxQueue {
                 block[3].store(a, Ordering::Relaxed);
                 block[4].store(b, Ordering::Relaxed);
                 block[5].store(c, Ordering::Relaxed);
-                block[6].store(wqe::data(length - HEAD as u32, self.lkey), Ordering::Relaxed);
+                block[6].store(wqe::data(length - HEAD as u32, lkey), Ordering::Relaxed);
                 block[7].store((address + HEAD as u64).to_be(), Ordering::Relaxed);
             } else {
                 block[3].store(0, Ordering::Relaxed);
-                block[4].store(wqe::data(length, self.lkey), Ordering::Relaxed);
+                block[4].store(wqe::data(length, lkey), Ordering::Relaxed);
                 block[5].store(address.to_be(), Ordering::Relaxed);
             }
             block[0].store(wqe::at(position.wrapping_add(n), key), Ordering::Relaxed);
@@ -178,8 +143,7 @@ impl TxQueue {
         let (shadows, _) = self.pending.ring.runs(self.pending.next, most as u32);
         let shadows = &shadows[..shadows.len().min(self.shadows_free())];
         let entries = &batch.entries()[from..][..shadows.len()];
-        let longest = self.sendable.max.clamp(PAD, BUFFER_SIZE as u32);
-        let lkey = self.lkey;
+        let (longest, lkey) = (self.sendable.max.clamp(PAD, BUFFER_SIZE as u32), self.card.lkey);
         let mut n = 0;
         for ((segment, shadow), entry) in segments.iter().zip(shadows).zip(entries) {
             // As in send_each.
@@ -209,84 +173,6 @@ impl TxQueue {
     #[inline(always)]
     fn shadows_free(&self) -> usize {
         (self.work.len() - self.pending.used()) as usize
-    }
-
-    /// What is to be written of the frame of `frame.parts` entries from `from` on; `None`
-    /// if that cannot be done.
-    fn plan(&self, batch: &Batch<'_>, from: usize, frame: &OddFrame) -> Option<Plan> {
-        let offload = frame.offload.unwrap_or_default();
-        let flags = wqe::checksums(&offload)?;
-        let short = frame.total + frame.tag < PAD;
-        // What is short stands inline as a whole, with what it is padded by.
-        let by_card = self.tags && !short;
-        let by_hand = offload.vlan.filter(|_| !by_card);
-        let mut plan = Plan {
-            flags,
-            tag: offload.vlan.filter(|_| by_card),
-            head: [0; MOST_INLINE],
-            inline: 0,
-            taken: 0,
-            segments: 0,
-        };
-        const TAG: usize = 4;
-        const ADDRESSES: usize = 12;
-        const ETHERNET: usize = 14;
-        let room = MOST_INLINE - TAG;
-        if short || by_hand.is_some() || self.inline != Inline::Nothing {
-            for part in batch.frames().skip(from).take(frame.parts) {
-                let part = &part[..part.len().min(room - plan.inline)];
-                plan.head[plan.inline..][..part.len()].copy_from_slice(part);
-                plan.inline += part.len();
-            }
-            let header = if by_hand.is_some() { ETHERNET.min(plan.inline) } else { 0 };
-            let needed =
-                if short { plan.inline } else { wqe::headers(&plan.head[..plan.inline], self.inline).max(header) };
-            plan.head[needed..].fill(0);
-            (plan.inline, plan.taken) = (needed, needed);
-        }
-        if let Some(tci) = by_hand {
-            if plan.inline < ADDRESSES {
-                return None;
-            }
-            plan.head.copy_within(ADDRESSES..plan.inline, ADDRESSES + TAG);
-            let [a, b] = tci.to_be_bytes();
-            plan.head[ADDRESSES..ADDRESSES + TAG].copy_from_slice(&[0x81, 0, a, b]);
-            plan.inline += TAG;
-        }
-        if short {
-            plan.inline = PAD as usize;
-        }
-        let mut left = plan.taken;
-        let rest = batch.frames().skip(from).take(frame.parts).filter(|part| {
-            let inside = left.min(part.len());
-            left -= inside;
-            inside < part.len()
-        });
-        plan.segments = wqe::segments_before_data(plan.inline) + rest.count() as u32;
-        Some(plan)
-    }
-
-    /// Writes the entry that is planned for `parts` of `batch`, but for its first word.
-    fn write(&self, words: &[AtomicU64], plan: &Plan, batch: &Batch<'_>, parts: std::ops::Range<usize>) {
-        words[1].store(0, Ordering::Relaxed);
-        let what = plan.tag.map_or(Ethernet::Inline(&plan.head[..plan.inline]), Ethernet::Tag);
-        let begin = wqe::write_ethernet(words, plan.flags, what);
-        let mut segments = words[begin..].as_chunks::<2>().0.iter();
-        let mut left = plan.taken;
-        for i in parts {
-            let len = batch.frame(i).len();
-            let inside = left.min(len);
-            left -= inside;
-            // A segment of no bytes would be one of all there are.
-            if inside < len
-                && let Some(segment) = segments.next()
-            {
-                let Entry { buffer, span, .. } = batch.entries()[i];
-                let address = batch.pool().iova(buffer) + u64::from(span.start()) + inside as u64;
-                segment[0].store(wqe::data((len - inside) as u32, self.lkey), Ordering::Relaxed);
-                segment[1].store(address.to_be(), Ordering::Relaxed);
-            }
-        }
     }
 
     /// Takes reports that come as expected; the end of what is sent.
@@ -455,7 +341,7 @@ impl Sends for TxQueue {
     fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: impl Fn(u32) -> Iova) -> usize {
         let mut sent = from;
         while sent < batch.len() && !self.dead {
-            let n = match (self.multi, self.inline) {
+            let n = match (self.multi, self.card.inline) {
                 (true, _) => self.send_several(batch, sent, &iova),
                 (_, Inline::Nothing) => self.send_each::<false>(batch, sent, &iova),
                 (_, Inline::L2) => self.send_each::<true>(batch, sent, &iova),
@@ -477,7 +363,7 @@ impl Sends for TxQueue {
             Ok(frame) => frame,
             Err(refused) => return refused,
         };
-        let Some(plan) = self.plan(batch, from, &frame) else {
+        let Some(plan) = Plan::of(batch, from, &frame, self.card) else {
             return self.refuse(batch, from, frame.parts, Anomaly::BadLength);
         };
         let parts = from..from + frame.parts;
@@ -489,7 +375,7 @@ impl Sends for TxQueue {
             return Sent::Waits;
         }
         let words = self.work.words(blocks);
-        self.write(words, &plan, batch, parts.clone());
+        plan.write(words, batch, parts.clone(), self.card.lkey);
         let begin = wqe::begin(self.work.next, wqe::opcode::SEND, self.work.number, plan.segments);
         words[0].store(begin, Ordering::Relaxed);
         self.work.wrote(blocks, blocks);
@@ -521,12 +407,12 @@ impl Sends for TxQueue {
             let total = batch.frame(i).len() as u32;
             let frame = OddFrame { parts: 1, total, tag: 0, offload: None };
             let plain = !batch.entries()[i].span.special() && (1..=self.sendable.max).contains(&total);
-            let Some(plan) = self.plan(batch, i, &frame).filter(|_| plain) else {
+            let Some(plan) = Plan::of(batch, i, &frame, self.card).filter(|_| plain) else {
                 let text = "a packet to be laid ready is one buffer of 1 byte or more, without offload";
                 return Err(Error::new(Kind::Usage, text));
             };
             let words: Vec<AtomicU64> = (0..8 * plan.blocks()).map(|_| AtomicU64::new(0)).collect();
-            self.write(&words, &plan, batch, i..i + 1);
+            plan.write(&words, batch, i..i + 1, self.card.lkey);
             let begin = wqe::begin(0, wqe::opcode::SEND, self.work.number, plan.segments);
             words[0].store(begin, Ordering::Relaxed);
             let words = words.into_iter().map(AtomicU64::into_inner).collect();

@@ -88,22 +88,25 @@ pub const HEAD: usize = 18;
 #[inline(always)]
 pub fn plain_head(head: &[u8; HEAD]) -> [u64; 3] {
     let [a, b, rest @ ..] = head;
-    let first = (HEAD as u64) << 16 | u64::from(*a) << 8 | u64::from(*b);
-    let ([c, d], _) = rest.as_chunks::<8>() else { return [first.to_be(), 0, 0] };
-    [first.to_be(), u64::from_le_bytes(*c), u64::from_le_bytes(*d)]
+    // Behind the count, which is big-endian, bytes as they are.
+    let first = (HEAD as u64) << 40 | u64::from(u16::from_le_bytes([*a, *b])) << 48;
+    let ([c, d], _) = rest.as_chunks::<8>() else { return [first, 0, 0] };
+    [first, u64::from_le_bytes(*c), u64::from_le_bytes(*d)]
 }
 
 /// Whether a plain frame's header is longer than `head`: it has two tags.
 #[inline(always)]
 pub fn has_two_tags(head: &[u8; HEAD]) -> bool {
-    let is_tag = |at: usize| tag_type(u16::from_be_bytes([head[at], head[at + 1]]));
+    let is_tag = |at: usize| TAGS.contains(&u16::from_le_bytes([head[at], head[at + 1]]));
     is_tag(12) && is_tag(16)
 }
 
+/// EtherTypes of tags, as they lie in memory.
+const TAGS: [u16; 3] = [0x8100_u16.to_be(), 0x88a8_u16.to_be(), 0x9100_u16.to_be()];
+
 /// Whether an EtherType is that of a tag.
-#[inline(always)]
 fn tag_type(ether: u16) -> bool {
-    matches!(ether, 0x8100 | 0x88a8 | 0x9100)
+    TAGS.contains(&ether.to_be())
 }
 
 /// What an offload needs of an Ethernet segment's first word; `None` if no card can do it.

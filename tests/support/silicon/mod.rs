@@ -12,6 +12,7 @@ pub mod bnxt;
 pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;
+pub mod mlx5;
 pub mod virtio;
 
 use crate::families::Rings;

@@ -436,6 +436,8 @@ fn frames_in_short_that_find_no_place_come_later() {
         while rig.rx.recv(&mut batch) > 0 {
             lengths.extend(batch.frames().map(<[u8]>::len));
             batch.clear();
+            let ahead = words(&rig.record)[0].wrapping_sub(words(&rig.read)[0]) & 0xffff;
+            assert!(ahead <= rig.reports.len(), "more may be reported than there is room for");
         }
         let frames = (0..30).flat_map(|n| if n < 14 { vec![2035 + n] } else { vec![2048, n - 13] });
         assert_eq!(lengths, frames.collect::<Vec<_>>(), "round {round}");
