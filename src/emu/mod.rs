@@ -40,6 +40,7 @@ pub mod i40e;
 mod in_process;
 mod interrupts;
 pub mod ixgbe;
+pub mod mlx5;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 pub mod offload;

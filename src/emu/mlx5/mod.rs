@@ -1,0 +1,3 @@
+//! The emulated NVIDIA ConnectX: its data plane.
+
+pub mod plane;
