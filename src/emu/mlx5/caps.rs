@@ -35,27 +35,32 @@ const ETS: Field = (0x34, 26, 26);
 pub const ESWITCH_MANAGER: Field = (0x34, 24, 24);
 pub const PCAM_REG: Field = (0x34, 21, 21);
 const PORT_MODULE_EVENT: Field = (0x34, 15, 15);
-const PORT_TYPE: Field = (0x34, 9, 8);
+pub const PORT_TYPE: Field = (0x34, 9, 8);
 const CQE_VERSION: Field = (0x3c, 3, 0);
 const CMDIF_CHECKSUM: Field = (0x40, 15, 14);
-const ROCE_CAP: Field = (0x40, 2, 2);
+pub const ROCE_CAP: Field = (0x40, 2, 2);
 const ATOMIC_CAP: Field = (0x40, 1, 1);
 const ETH_NET_OFFLOADS: Field = (0x40, 3, 3);
 const NIC_FLOW_TABLE: Field = (0x34, 25, 25);
-const DRIVER_VERSION: Field = (0x4c, 30, 30);
+pub const DRIVER_VERSION: Field = (0x4c, 30, 30);
 const PAD_TX: Field = (0x4c, 29, 29);
 const LOG_MAX_TRANSPORT_DOMAIN: Field = (0x64, 28, 24);
 const LOG_MAX_QUEUES: Field = (0x6c, 31, 0);
 const LOG_MAX_RQT: Field = (0x70, 20, 16);
 const LOG_MAX_WQ: Field = (0x78, 4, 0);
 const LOCAL_LB: Field = (0x7c, 30, 29);
-const TS_FORMATS: Field = (0x88, 31, 28);
+pub const TS_FORMATS: Field = (0x88, 31, 28);
 const MAX_NUM_EQS: Field = (0x8c, 15, 0);
+pub const LOG_MAX_L2_TABLE: Field = (0x90, 28, 24);
 pub const LOG_UAR_PAGE: Field = (0x90, 15, 0);
 const FREQUENCY_MHZ: Field = (0x98, 31, 0);
 const FREQUENCY_KHZ: Field = (0x9c, 31, 0);
+/// The longest lists: of unicast addresses, of groups, of tags.
+pub const LOG_MAX_LISTS: [Field; 3] = [(0x7c, 4, 0), (0x7c, 12, 8), (0x7c, 20, 16)];
+/// Loopback may be turned off: to one address, to many.
+pub const LOCAL_LB_OFF: [Field; 2] = [(0x7c, 30, 30), (0x7c, 29, 29)];
 /// Firmware may take all its pages for returned at once.
-pub const RELEASE_ALL_PAGES: Field = (0x28, 31, 31);
+pub const RELEASE_ALL_PAGES: Field = (0x28, 26, 26);
 
 /// What a driver may change of the general ones.
 const SETTABLE: [Field; 6] =
@@ -277,26 +282,29 @@ impl Caps {
         bytes
     }
 
-    /// SET_HCA_CAP, general: what it says beyond its end stays.
+    /// SET_HCA_CAP, general: what it says beyond its end stays, and what is veiled is not
+    /// looked at.
     ///
     /// # Errors
     /// A value above the most, or a change of what cannot be changed.
-    pub fn change(&mut self, wanted: &[u8]) -> Result<(), Refused> {
+    pub fn change(&mut self, wanted: &[u8], veiled: bool) -> Result<(), Refused> {
+        let shown = if veiled { self.veiled(GENERAL, &self.general) } else { self.general.clone() };
         let len = wanted.len().min(SIZE) & !3;
-        let mut changed = self.general.clone();
-        changed[..len].copy_from_slice(&wanted[..len]);
-        let mut rest = changed.clone();
-        for field in SETTABLE {
-            if get(&changed, field) > get(self.most(GENERAL), field) {
+        let mut rest = shown.clone();
+        rest[..len].copy_from_slice(&wanted[..len]);
+        let changes = SETTABLE.map(|field| (field, get(&rest, field)));
+        for (field, value) in changes {
+            if value > get(self.most(GENERAL), field) {
                 return Err(Refused);
             }
-            let before = get(&self.general, field);
-            set(&mut rest, field, before);
+            set(&mut rest, field, get(&shown, field));
         }
-        if rest != self.general {
+        if rest != shown {
             return Err(Refused);
         }
-        self.general = changed;
+        for (field, value) in changes {
+            self.force(field, value);
+        }
         Ok(())
     }
 

@@ -55,6 +55,8 @@ const TOO_LATE: Picos = 61 * SECOND;
 pub struct Request {
     /// All of them.
     pub bytes: Vec<u8>,
+    /// Bytes that there is room for in the answer.
+    pub room: usize,
 }
 
 impl Request {
@@ -119,13 +121,8 @@ struct Job {
     tell: bool,
     /// Its driver has given it up (fault).
     late: bool,
-}
-
-impl Job {
-    /// Bytes that the driver has room for.
-    fn room(&self) -> usize {
-        be::u32_at(&self.entry, 0x38) as usize
-    }
+    /// The driver had no pages for it.
+    starved: bool,
 }
 
 /// The card's end of the queue.
@@ -151,10 +148,10 @@ impl Channel {
         self.code
     }
 
-    /// What was waiting for pages goes on.
-    pub fn pages_came(&mut self, now: Picos) {
+    /// What was waiting for pages goes on: there are some, or there will be none.
+    pub fn pages_came(&mut self, now: Picos, starved: bool) {
         for job in self.jobs.iter_mut().filter(|job| job.until == Until::Pages) {
-            job.until = Until::Due(now + WORK);
+            (job.until, job.starved) = (Until::Due(now + WORK), starved);
         }
     }
 }
@@ -203,12 +200,13 @@ impl Mlx5 {
             slot,
             at,
             entry,
-            request: Request { bytes: entry[INPUT..OUTPUT].to_vec() },
+            request: Request { bytes: entry[INPUT..OUTPUT].to_vec(), room: be::u32_at(&entry, 0x38) as usize },
             delivery: Delivery::Fine,
             blocks: Vec::new(),
             until: Until::Never,
-            tell: self.plane.wants(COMPLETED),
+            tell: self.plane.subscribed(COMPLETED),
             late: false,
+            starved: false,
         };
         match self.fetch(&mut job) {
             Ok(()) => self.channel.code = Some(job.request.code()),
@@ -302,7 +300,9 @@ impl Mlx5 {
             }
         }
         let answer = if self.struck(FaultKind::Error) {
-            Err(Status { status: 1, syndrome: 0 })
+            Err(fw::INTERNAL)
+        } else if job.starved {
+            Err(Status::NO_RESOURCES)
         } else {
             fw::run(self, &job.request)
         };
@@ -311,7 +311,7 @@ impl Mlx5 {
         if job.tell && !lost {
             let mut data = [0; 28];
             data[..4].copy_from_slice(&(1_u32 << job.slot).to_be_bytes());
-            self.plane.post_event(&mut self.board, COMPLETED, 0, &data);
+            self.plane.event(&mut self.board, COMPLETED, 0, data);
         }
     }
 
@@ -343,7 +343,7 @@ impl Mlx5 {
                     bytes
                 }
             };
-            bytes.resize(job.room(), 0);
+            bytes.resize(job.request.room, 0);
             let inline = bytes.len().min(INLINE);
             entry[OUTPUT..OUTPUT + inline].copy_from_slice(&bytes[..inline]);
             mailbox::write(memory, &job.blocks, bytes.get(INLINE..).unwrap_or_default(), entry[CONTROL]);
