@@ -23,19 +23,46 @@ pub mod be;
 mod clock;
 mod command;
 mod counters;
+mod cq;
+mod cqe;
+mod doorbell;
+mod eq;
+mod fields;
 mod limits;
+mod owned;
+mod receive;
+mod ring;
+mod rq;
+mod send;
 mod slab;
 mod spec;
+mod sq;
 mod status;
-mod stubs;
+mod steer;
+mod tir;
 mod vport;
+mod work;
+mod wqe;
 
 pub use self::clock::Clock;
 pub use self::counters::{Counters, Port, Traffic};
+use self::cq::{Cq, Late};
+use self::doorbell::Bells;
+use self::eq::Eq;
 pub use self::limits::Limits;
+use self::owned::Mkey;
+use self::receive::Receiving;
+use self::rq::Rq;
+use self::send::{Sender, Sending};
+use self::slab::Slab;
+use self::sq::{Sq, Tis};
 pub use self::status::{Outcome, Status};
+use self::steer::Steering;
+use self::tir::{Rqt, Tir};
 pub use self::vport::Vport;
+use super::super::transmit::transmit;
 use super::super::{Board, StageLog};
+use std::collections::VecDeque;
 
 /// The key of all memory, for queues that may use it.
 pub const RESERVED_LKEY: u32 = 0x0000_7f00;
@@ -95,9 +122,35 @@ pub struct Plane {
     pub counters: Counters,
     /// What is counted of the port.
     pub port: Port,
+
+    uars: Slab<()>,
+    pds: Slab<()>,
+    tds: Slab<()>,
+    mkeys: Slab<Mkey>,
+    /// Counters of receive queues: frames that found no buffer.
+    drops: Slab<u32>,
+    eqs: Slab<Eq>,
+    cqs: Slab<Cq>,
+    tises: Slab<Tis>,
+    sqs: Slab<Sq>,
+    rqs: Slab<Rq>,
+    rqts: Slab<Rqt>,
+    tirs: Slab<Tir>,
+    steering: Steering,
+
+    bells: Bells,
+    tx: Sending,
+    rx: Receiving,
+    /// Completions whose owner is still to come.
+    late: VecDeque<Late>,
+    /// Completion queues that hold an event back.
+    moderated: Vec<u32>,
+
     link: bool,
     looping: bool,
     trouble: Option<u8>,
+    /// What a packet comes to that lacks inline headers: an error, or nothing at all.
+    short_inline_fails: bool,
 }
 
 impl Plane {
@@ -110,9 +163,28 @@ impl Plane {
             stages: None,
             counters: Counters::default(),
             port: Port::default(),
+            uars: Slab::new(FIRST_UAR),
+            pds: Slab::new(1),
+            tds: Slab::new(1),
+            mkeys: Slab::new(0x101),
+            drops: Slab::new(1),
+            eqs: Slab::new(0x10),
+            cqs: Slab::new(0x400),
+            tises: Slab::new(1),
+            sqs: Slab::new(0x1012),
+            rqs: Slab::new(0x2012),
+            rqts: Slab::new(1),
+            tirs: Slab::new(1),
+            steering: Steering::new(),
+            bells: Bells::default(),
+            tx: Sending::default(),
+            rx: Receiving::default(),
+            late: VecDeque::new(),
+            moderated: Vec::new(),
             link: false,
             looping: false,
             trouble: None,
+            short_inline_fails: board.nasty && board.random.below(2) == 0,
         }
     }
 
@@ -120,8 +192,11 @@ impl Plane {
     /// the port's stays: link, loopback, clocks, counters; and lanes, as doorbells do.
     pub fn reset(&mut self, board: &mut Board) {
         board.port.empty_loop();
-        self.vport = Vport { mac: board.factory, ..Vport::default() };
-        self.trouble = None;
+        let fresh = Plane::new(self.limits, board);
+        let old = std::mem::replace(self, fresh);
+        (self.clock, self.stages, self.link, self.looping) = (old.clock, old.stages, old.link, old.looping);
+        (self.counters, self.port, self.bells) = (old.counters, old.port, old.bells);
+        self.bells.clear();
     }
 
     /// The link is up: frames pass. What is sent while it is down waits.
@@ -142,16 +217,46 @@ impl Plane {
 
     /// Takes all that was stored to lanes by now, as when a store to a register
     /// follows, which does not overtake them.
-    pub fn catch_up(&mut self, _board: &mut Board) {}
+    pub fn catch_up(&mut self, board: &mut Board) {
+        self.poll_bells(board);
+    }
 
     /// How many objects there are.
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        Counts {
+            uars: self.uars.count(),
+            pds: self.pds.count(),
+            tds: self.tds.count(),
+            mkeys: self.mkeys.count(),
+            eqs: self.eqs.count(),
+            cqs: self.cqs.count(),
+            tises: self.tises.count(),
+            sqs: self.sqs.count(),
+            rqs: self.rqs.count(),
+            rqts: self.rqts.count(),
+            tirs: self.tirs.count(),
+            tables: self.steering.count(),
+            counters: self.drops.count(),
+        }
     }
 
     /// Does what is to be done by now; how much that was.
     pub fn step(&mut self, board: &mut Board) -> usize {
         board.port.looping = self.looping;
-        0
+        self.mend(board, None);
+        let mut work = self.poll_bells(board);
+        // Completions of both ways may share a queue, and which come first is open.
+        if board.nasty {
+            work += self.receive(board);
+        }
+        if self.link {
+            work += transmit(&mut Sender { plane: self, board });
+        }
+        if !board.nasty {
+            work += self.receive(board);
+        }
+        work += self.flush_sqs(board) + self.flush_rqs(board);
+        // What waits for its time is work: nobody may sleep over it.
+        work + self.tell_moderated(board) + self.late.len()
     }
 }
