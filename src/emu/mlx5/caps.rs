@@ -33,6 +33,7 @@ const PKEY_TABLE_SIZE: Field = (0x30, 3, 0);
 pub const VPORT_GROUP_MANAGER: Field = (0x34, 31, 31);
 const ETS: Field = (0x34, 26, 26);
 pub const ESWITCH_MANAGER: Field = (0x34, 24, 24);
+pub const MCAM_REG: Field = (0x34, 22, 22);
 pub const PCAM_REG: Field = (0x34, 21, 21);
 const PORT_MODULE_EVENT: Field = (0x34, 15, 15);
 pub const PORT_TYPE: Field = (0x34, 9, 8);
@@ -126,6 +127,7 @@ pub const CX5: Differences = &[
 /// The same with stamps of both kinds and a faster clock.
 #[rustfmt::skip]
 pub const CX6DX: Differences = &[
+    (GENERAL, MCAM_REG, 1),
     (GENERAL, TS_FORMATS, 0b1010),
     (GENERAL, FREQUENCY_MHZ, 1000),
     (GENERAL, FREQUENCY_KHZ, 1_000_000),
@@ -220,7 +222,7 @@ impl Caps {
     /// A function that is not the card's first: nothing of the port or of others is
     /// its to decide, and it has few event queues.
     pub fn virtual_function(&mut self) {
-        for field in [VPORT_GROUP_MANAGER, ESWITCH_MANAGER, PCAM_REG, PORT_MODULE_EVENT] {
+        for field in [VPORT_GROUP_MANAGER, ESWITCH_MANAGER, MCAM_REG, PCAM_REG, PORT_MODULE_EVENT] {
             self.limit(GENERAL, field, 0);
         }
         self.limit(GENERAL, MAX_NUM_EQS, 8);

@@ -85,11 +85,6 @@ impl Request {
         be::id_at(&self.bytes, at)
     }
 
-    /// The number of the object that it is about, where most commands have it.
-    pub fn object(&self) -> u32 {
-        self.id(8)
-    }
-
     /// What follows from `at` on.
     pub fn rest(&self, at: usize) -> &[u8] {
         self.bytes.get(at..).unwrap_or_default()

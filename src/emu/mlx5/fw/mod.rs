@@ -7,6 +7,7 @@
 //!   hca    enable, ISSI, init, teardown      pages    memory that firmware works with
 //!   caps   what there is                     vport    address, lists, MTU, state
 //!   ports  registers of the port             counters what was counted
+//!   time   registers of the clock
 //!   and objects of the data plane, which are the data plane's affair
 //! ```
 //!
@@ -18,6 +19,7 @@ mod counters;
 mod hca;
 mod pages;
 mod ports;
+mod time;
 mod vport;
 
 pub use self::hca::{Hca, LOG_QP};
@@ -234,7 +236,7 @@ pub fn run(card: &mut Mlx5, request: &Request) -> Answer {
 
 /// A command on an object of the data plane.
 fn object_command(card: &mut Mlx5, request: &Request, code: u16) -> Answer {
-    // Bits of a reset function: 0x98afbb was seen where virtual functions existed.
+    // Seen where virtual functions existed.
     const BUSY_TABLES: Status = Status::BAD_RESOURCE_STATE.with(0x98_afbb);
     let no_counters = !card.kind.counts_drops && (0x771..=0x773).contains(&code);
     if needs_issi(code) && !card.hca.issi || no_counters {

@@ -5,6 +5,7 @@
 //!   5003 PMTU  MTU         5007 PFCC  pause          5023 PPLM  FEC
 //!   5004 PTYS  speeds      5008 PPCNT counters       507f PCAM  what there is of these
 //!   9014 MCIA  module's memory                       7004 byte order of the host
+//!   9055 MTUTC time of day 907f MCAM  what there is of these
 //! ```
 //!
 //! Data that is short reads as zero beyond its end. A register that is not in the table,
@@ -15,7 +16,7 @@ use super::super::Mlx5;
 use super::super::caps::PCAM_REG;
 use super::super::cmd::Request;
 use super::super::plane::{Status, be};
-use super::{Answer, Reply, counters};
+use super::{Answer, Reply, counters, time};
 
 /// Longest frame of all, with tag and check sequence.
 pub const MOST_MTU: u16 = 10_000;
@@ -43,17 +44,20 @@ impl PortSettings {
 }
 
 /// A register: its data, in and out.
-struct Access<'a> {
-    write: bool,
+pub struct Access<'a> {
+    /// It is written.
+    pub write: bool,
     data: &'a mut Vec<u8>,
 }
 
 impl Access<'_> {
-    fn get(&self, at: usize, high: u32, low: u32) -> u32 {
+    /// Bits of a word.
+    pub fn get(&self, at: usize, high: u32, low: u32) -> u32 {
         be::bits(self.data, at, high, low)
     }
 
-    fn set(&mut self, at: usize, high: u32, low: u32, value: u32) {
+    /// Sets bits of a word.
+    pub fn set(&mut self, at: usize, high: u32, low: u32, value: u32) {
         be::set_bits(self.data, at, high, low, value);
     }
 }
@@ -92,6 +96,8 @@ const REGISTERS: &[Register] = &[
     port(0x5023, 0x78, Writer::Owner, fec),
     port(0x507f, 0x50, Writer::Nobody, known),
     Register { number: 0x7004, bytes: 0x10, port: false, writer: Writer::Anybody, run: endianness },
+    Register { number: 0x9055, bytes: 0x1c, port: false, writer: Writer::Owner, run: time::adjust },
+    Register { number: 0x907f, bytes: 0x48, port: false, writer: Writer::Nobody, run: time::known },
     Register { number: 0x9014, bytes: 0x90, port: false, writer: Writer::Nobody, run: memory },
 ];
 

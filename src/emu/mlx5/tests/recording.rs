@@ -147,13 +147,20 @@ fn a_connectx_4_lx_answers_the_recorded_commands_as_the_recorded_card_did() {
     assert_eq!(commands.len(), 32);
     let mut found = Vec::new();
     for command in &commands {
-        assert_eq!(sum(&command.entry(&command.sent).iter().copied().enumerate()
-            .map(|(at, byte)| if (0x20..0x30).contains(&at) { 0 } else { byte }).collect::<Vec<u8>>()), 0xff);
+        assert_eq!(
+            sum(&command
+                .entry(&command.sent)
+                .iter()
+                .copied()
+                .enumerate()
+                .map(|(at, byte)| if (0x20..0x30).contains(&at) { 0 } else { byte })
+                .collect::<Vec<u8>>()),
+            0xff
+        );
         found.extend(bench.replay(command).into_iter().map(|line| (command.number, line)));
     }
-    let explained = |number: usize, line: &str| {
-        DIFFERENCES.iter().any(|(of, word, _)| *of == number && line.starts_with(word))
-    };
+    let explained =
+        |number: usize, line: &str| DIFFERENCES.iter().any(|(of, word, _)| *of == number && line.starts_with(word));
     let silent: Vec<_> = found.iter().filter(|(number, line)| !explained(*number, line)).collect();
     assert!(silent.is_empty(), "{silent:#?}");
     bench.assert_clean();
