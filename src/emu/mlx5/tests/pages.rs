@@ -7,7 +7,7 @@ fn pages_follow_the_queue_pairs_that_are_planned() {
     let bench = Bench::booted("cx4lx");
     assert_eq!((bench.wants(1), bench.wants(2), bench.wants(3)), (0, 4232, 0));
     let mut caps = bench.caps(0, true);
-    for (log_qp, pages) in [(17, 12_868), (10, 3075), (14, 4232)] {
+    for (log_qp, pages) in [(17, 12_868), (10, 3076), (14, 4232)] {
         caps[0x13] = log_qp;
         bench.set_caps(&caps).unwrap();
         assert_eq!(bench.wants(2), pages);

@@ -45,7 +45,7 @@ fn recorded() -> Vec<Recorded> {
     let mut commands: Vec<Recorded> = Vec::new();
     let mut to_output = false;
     for line in RECORDING.lines().filter(|line| !line.starts_with('#')) {
-        let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (key, rest) = line.trim_start().split_once(' ').unwrap_or((line, ""));
         match key {
             "cmd" => commands.push(Recorded { number: rest.parse().unwrap(), ..Recorded::default() }),
             _ => {
@@ -90,8 +90,19 @@ impl Bench {
         for n in 0..count {
             let page = self.pages(size)[0];
             request[at + 8 * n..at + 8 * n + 8].copy_from_slice(&page.to_be_bytes());
+            if command.code() == CREATE_EQ {
+                self.fill_events(page, size * 4096 / 64);
+            }
         }
         request
+    }
+
+    /// Entries of an event queue that are the card's.
+    fn fill_events(&self, page: u64, count: usize) {
+        let at = (page - self.arena.iova(0)) as usize;
+        let mut entry = [0; 64];
+        entry[63] = 1;
+        (0..count).for_each(|n| self.put(at + 64 * n, &entry));
     }
 
     /// Sends a recorded command and compares what comes back; words that differ.

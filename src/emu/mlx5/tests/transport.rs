@@ -146,7 +146,7 @@ fn wrong_use_of_the_queue_is_noted() {
     bench.start(0, &request, 0xc);
     bench.write(0x18, 1);
     bench.wait(0, SECOND).unwrap();
-    let swapped = [4_u8, 1].iter().chain(&[0; 14]).copied().collect::<Vec<u8>>();
+    let swapped = [0x0a_u8, 1].iter().chain(&[0; 14]).copied().collect::<Vec<u8>>();
     bench.start(0, &swapped, 0xc);
     assert_eq!(bench.wait(0, SECOND).unwrap().bytes[0], BAD_OPERATION);
     let noted = bench.violations();
