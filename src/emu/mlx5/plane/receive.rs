@@ -56,11 +56,6 @@ impl Receiving {
             self.looped.push_back((td, frame.to_vec()));
         }
     }
-
-    /// What was on its way back is lost.
-    pub fn clear(&mut self) {
-        self.looped.clear();
-    }
 }
 
 /// Whether somebody in that domain receives own frames like this one.
@@ -130,6 +125,7 @@ impl Plane {
             frames += 1;
         }
         self.rx.frame = frame;
+        self.end_sessions(board);
         frames
     }
 
