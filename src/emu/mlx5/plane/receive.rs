@@ -162,7 +162,7 @@ impl Plane {
         }
         let frame = &buffer[..];
         // A nasty port lets through what others of the same port may have.
-        let too_long = frame.len() + 4 > usize::from(self.vport.mtu) && !board.nasty;
+        let too_long = self.vport.too_long(frame.len()) && !board.nasty;
         if too_long || !self.vport.takes(frame) {
             self.port.received(frame);
             self.port.too_long += u64::from(too_long);
