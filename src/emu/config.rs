@@ -22,10 +22,14 @@ const BAR: usize = 0x10;
 /// Where a function's capabilities stand, and what they say that differs.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
+    /// Class and subclass.
+    pub class: u16,
+    /// Where the list of capabilities goes, in its order; empty: as they are named here.
+    pub list: &'static [u8],
     /// Offsets of power management, MSI, MSI-X and PCIe, which are in the list in
     /// this order.
     pub power: u8,
-    /// See `power`.
+    /// See `power`; 0 where there is none.
     pub msi: u8,
     /// See `power`.
     pub msix: u8,
@@ -33,6 +37,9 @@ pub struct Layout {
     pub pcie: u8,
     /// Vital product data behind power management: where, and what.
     pub vpd: Option<(u8, &'static [u8])>,
+    /// A capability of the vendor's own that has its place: where, and what, its id first.
+    /// It is in the list only if `list` names it.
+    pub vendor: Option<(u8, &'static [u8])>,
     /// What power management can do, and how its control is at rest.
     pub power_can: u16,
     /// See `power_can`.
@@ -57,11 +64,14 @@ pub struct Layout {
 impl Layout {
     /// That of Intel's cards.
     pub const INTEL: Layout = Layout {
+        class: 0x0200,
+        list: &[],
         power: 0x40,
         msi: 0x50,
         msix: 0x70,
         pcie: 0xa0,
         vpd: None,
+        vendor: None,
         // Version 3; D0 and D3hot, no soft reset.
         power_can: 0x0003,
         power_rest: 0x0008,
@@ -152,7 +162,7 @@ impl ConfigSpace {
         self.put(COMMAND, 2, 0, 0x0546);
         // A capability list.
         self.put(0x06, 2, 0x0010, 0);
-        self.put(0x08, 4, 0x0200_0000 | u32::from(id.revision), 0);
+        self.put(0x08, 4, u32::from(self.layout.class) << 16 | u32::from(id.revision), 0);
         self.put(0x0c, 1, 0, 0xff);
         for (index, &size) in profile.bars.iter().enumerate().filter(|(_, size)| **size != 0) {
             // 64-bit, prefetchable.
@@ -166,7 +176,7 @@ impl ConfigSpace {
         }
         self.put(0x2c, 2, u32::from(id.subsystem_vendor), 0);
         self.put(0x2e, 2, u32::from(id.subsystem), 0);
-        self.put(0x34, 1, self.layout.power.into(), 0);
+        self.put(0x34, 1, self.layout.list.first().copied().unwrap_or(self.layout.power).into(), 0);
         self.put(0x3c, 1, 0, 0xff);
         self.put(0x3d, 1, 1, 0);
     }
@@ -186,13 +196,15 @@ impl ConfigSpace {
             self.put(usize::from(at) + 4, 4, 0, !0);
         }
 
-        let maskable = layout.msi_can & 0x100 != 0;
-        self.put(msi, 4, 0x05 | next(layout.msix) | u32::from(layout.msi_can) << 16, 0x0071_0000);
-        self.put(msi + 4, 4, 0, !3);
-        self.put(msi + 8, 4, 0, !0);
-        self.put(msi + 12, 2, 0, 0xffff);
-        if maskable {
-            self.put(msi + 16, 4, 0, 1);
+        if msi != 0 {
+            let maskable = layout.msi_can & 0x100 != 0;
+            self.put(msi, 4, 0x05 | next(layout.msix) | u32::from(layout.msi_can) << 16, 0x0071_0000);
+            self.put(msi + 4, 4, 0, !3);
+            self.put(msi + 8, 4, 0, !0);
+            self.put(msi + 12, 2, 0, 0xffff);
+            if maskable {
+                self.put(msi + 16, 4, 0, 1);
+            }
         }
 
         let (bar, table, pba) = profile.msix;
@@ -212,6 +224,13 @@ impl ConfigSpace {
         self.put(pcie + 0x28, 2, 0, 0x001f);
         if layout.link_target != 0 {
             self.put(pcie + 0x30, 2, layout.link_target.into(), 0x000f);
+        }
+
+        if let Some((at, content)) = layout.vendor {
+            self.bytes[usize::from(at)..usize::from(at) + content.len()].copy_from_slice(content);
+        }
+        for (n, &at) in layout.list.iter().enumerate() {
+            self.bytes[usize::from(at) + 1] = layout.list.get(n + 1).copied().unwrap_or(0);
         }
 
         let behind = layout.extended.iter().skip(1).map(|(at, _)| u32::from(*at)).chain([0]);

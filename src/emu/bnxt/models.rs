@@ -193,6 +193,7 @@ const P4_LAYOUT: Layout = Layout {
         (0x200, 0x0001_001f),
     ],
     serial: [0xfe11_2233, 0x000a_f7ff],
+    ..Layout::INTEL
 };
 
 /// The same, with a link of 16 GT/s x16.

@@ -19,7 +19,7 @@
 //!
 //! An object that others name stays: a command to destroy it finds it busy.
 
-mod be;
+pub mod be;
 mod clock;
 mod command;
 mod compress;
