@@ -3,11 +3,6 @@
 
 use super::super::super::bytes::field;
 
-/// A byte.
-pub fn u8_at(bytes: &[u8], at: usize) -> u8 {
-    field::<1>(bytes, at)[0]
-}
-
 /// A 16-bit field.
 pub fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes(field(bytes, at))

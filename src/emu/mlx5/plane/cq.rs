@@ -59,6 +59,8 @@ pub struct Cq {
     since: Picos,
     urgent: bool,
     pub dead: bool,
+    /// Entries that wait for company, to be compressed.
+    pub session: Vec<[u8; 64]>,
     context: Vec<u8>,
 }
 
@@ -69,16 +71,22 @@ pub struct Late {
     at: Iova,
     owner: u8,
     solicited: bool,
+    count: u32,
 }
 
 impl Cq {
-    /// Whether one more entry has room.
+    /// Where the entry so many places further is.
+    pub fn slot(&self, further: u32) -> Iova {
+        self.ring.slot(self.producer.wrapping_add(further))
+    }
+
+    /// Whether so many more entries have room.
     #[inline]
-    fn has_room(&mut self, board: &Board) -> bool {
+    pub fn has_room(&mut self, board: &Board, count: u32) -> bool {
         if self.spec.ignores_overrun {
             return true;
         }
-        let full = |cq: &Cq| cq.producer.wrapping_sub(cq.consumer) & POSITION >= cq.ring.len();
+        let full = |cq: &Cq| (cq.producer.wrapping_sub(cq.consumer) & POSITION) + count > cq.ring.len();
         if full(self)
             && let Some(consumer) = ring::record(self.spec.record, &board.bus.memory)
         {
@@ -115,7 +123,8 @@ impl Plane {
         let beyond = spec.place.log_size > limits.log_cq
             || spec.entry_size > 2
             || spec.ignores_overrun && !limits.cq_oi
-            || spec.compresses && !limits.compression
+            || spec.compresses && (!limits.compression || spec.mini_format == 2)
+            || spec.compresses && (spec.entry_size != 0 || spec.collapsed)
             || (spec.period != 0 || spec.max_count != 0) && !limits.moderation
             || spec.period_mode != 0 && !limits.period_from_cqe
             || !spec.record.is_multiple_of(8);
@@ -143,6 +152,7 @@ impl Plane {
             since: 0,
             urgent: false,
             dead: false,
+            session: Vec::new(),
             context: context(request, 0x10, CONTEXT),
         };
         self.cqs.insert(cq, board.nasty.then_some(&mut board.random)).ok_or(Status::NO_RESOURCES)
@@ -187,25 +197,41 @@ impl Plane {
 
     /// Puts an entry into a queue; false if it has no room, or is dead.
     #[inline]
-    pub(super) fn complete(&mut self, board: &mut Board, cqn: u32, mut entry: [u8; 64], solicited: bool) -> bool {
+    pub(super) fn complete(&mut self, board: &mut Board, cqn: u32, entry: [u8; 64], solicited: bool) -> bool {
+        if self.cqs.get(cqn).is_some_and(|cq| cq.spec.compresses) {
+            return self.complete_compressed(board, cqn, entry, solicited);
+        }
+        self.write_entry(board, cqn, entry, solicited, 1)
+    }
+
+    /// Writes an entry that takes `count` places.
+    #[inline]
+    pub(super) fn write_entry(
+        &mut self,
+        board: &mut Board,
+        cqn: u32,
+        mut entry: [u8; 64],
+        solicited: bool,
+        count: u32,
+    ) -> bool {
         let Some(cq) = self.cqs.get_mut(cqn).filter(|cq| !cq.dead) else { return false };
-        if !cq.has_room(board) {
+        if !cq.has_room(board, count) {
             cq.dead = true;
             self.cq_error(board, cqn);
             return false;
         }
-        let at = if cq.spec.collapsed { 0 } else { cq.producer };
+        let at = if cq.spec.collapsed { cq.ring.slot(0) } else { cq.slot(0) };
         // Entries of 128 bytes have what matters in their second half.
-        let at = cq.ring.slot(at).wrapping_add((1 << cq.log_entry) - 64);
+        let at = at.wrapping_add((1 << cq.log_entry) - 64);
         entry[0x3f] |= cq.ring.lap(cq.producer);
-        cq.producer = (cq.producer + 1) & POSITION;
+        cq.producer = (cq.producer + count) & POSITION;
         ring::write(at, &entry, board.nasty, &board.bus.memory);
         if board.nasty {
             let last = self.late.back().map_or(0, |late| late.due);
             let due = last.max(board.now + board.random.below(LATE));
-            self.late.push_back(Late { due, cqn, at, owner: entry[0x3f], solicited });
+            self.late.push_back(Late { due, cqn, at, owner: entry[0x3f], solicited, count });
         } else {
-            self.shown(board, cqn, solicited);
+            self.shown(board, cqn, solicited, count);
         }
         true
     }
@@ -217,22 +243,22 @@ impl Plane {
             let due = late.due <= board.now || whole == Some(late.cqn);
             if due {
                 ring::write_owner(late.at, late.owner, &board.bus.memory);
-                self.shown(board, late.cqn, late.solicited);
+                self.shown(board, late.cqn, late.solicited, late.count);
             }
             !due
         });
         self.late = late;
     }
 
-    /// A driver can see one more entry.
+    /// A driver can see so many more entries.
     #[inline]
-    fn shown(&mut self, board: &mut Board, cqn: u32, solicited: bool) {
+    fn shown(&mut self, board: &mut Board, cqn: u32, solicited: bool, count: u32) {
         let Some(cq) = self.cqs.get_mut(cqn) else { return };
-        cq.visible = (cq.visible + 1) & POSITION;
+        cq.visible = (cq.visible + count) & POSITION;
         if cq.waiting == 0 {
             cq.since = board.now;
         }
-        cq.waiting = cq.waiting.saturating_add(1);
+        cq.waiting = cq.waiting.saturating_add(count as u16);
         cq.urgent |= solicited;
         if cq.arm.is_some() {
             self.tell(board, cqn);

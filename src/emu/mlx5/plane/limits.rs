@@ -141,6 +141,7 @@ impl Limits {
     }
 
     /// Those of a ConnectX-4 Lx.
+    #[cfg(test)]
     pub const CX4LX: Limits = Limits {
         log_cq: 22,
         log_eq: 22,

@@ -22,6 +22,7 @@
 pub mod be;
 mod clock;
 mod command;
+mod compress;
 mod counters;
 mod cq;
 mod cqe;
@@ -145,6 +146,8 @@ pub struct Plane {
     late: VecDeque<Late>,
     /// Completion queues that hold an event back.
     moderated: Vec<u32>,
+    /// Completion queues with entries that wait for company.
+    sessions: Vec<u32>,
 
     link: bool,
     looping: bool,
@@ -181,6 +184,7 @@ impl Plane {
             rx: Receiving::default(),
             late: VecDeque::new(),
             moderated: Vec::new(),
+            sessions: Vec::new(),
             link: false,
             looping: false,
             trouble: None,
@@ -260,3 +264,6 @@ impl Plane {
         work + self.tell_moderated(board) + self.late.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,11 +56,6 @@ impl Receiving {
             self.looped.push_back((td, frame.to_vec()));
         }
     }
-
-    /// What was on its way back is lost.
-    pub fn clear(&mut self) {
-        self.looped.clear();
-    }
 }
 
 /// Whether somebody in that domain receives own frames like this one.
@@ -130,6 +125,7 @@ impl Plane {
             frames += 1;
         }
         self.rx.frame = frame;
+        self.end_sessions(board);
         frames
     }
 
@@ -166,7 +162,7 @@ impl Plane {
         }
         let frame = &buffer[..];
         // A nasty port lets through what others of the same port may have.
-        let too_long = frame.len() + 4 > usize::from(self.vport.mtu) && !board.nasty;
+        let too_long = self.vport.too_long(frame.len()) && !board.nasty;
         if too_long || !self.vport.takes(frame) {
             self.port.received(frame);
             self.port.too_long += u64::from(too_long);

@@ -267,7 +267,7 @@ impl Sender<'_> {
             let _ = insert_vlan(&mut out.packet, ethertype, tci);
         }
         let len = out.packet.len() - start;
-        if len + 4 > usize::from(vport.mtu) {
+        if vport.too_long(len) {
             counters.tx_errors += 1;
             return if len > MAX_FRAME { Err(Fault(None, End::Dropped)) } else { Ok(()) };
         }
@@ -301,9 +301,8 @@ impl Sender<'_> {
             return Err(Fault::bad("segmentation of what is not TCP over IP with headers of that length"));
         }
         out.cut = true;
-        let most = usize::from(self.plane.vport.mtu);
-        let count = out.frames.len();
-        out.frames.retain(|frame| frame.len() + 4 <= most);
+        let (vport, count) = (&self.plane.vport, out.frames.len());
+        out.frames.retain(|frame| !vport.too_long(frame.len()));
         self.plane.counters.tx_errors += (count - out.frames.len()) as u64;
         Ok(())
     }

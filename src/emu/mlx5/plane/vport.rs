@@ -23,7 +23,8 @@ pub struct Vport {
     pub shared: bool,
     /// The function is not trusted: it may say that it is promiscuous, and is not.
     pub distrusted: bool,
-    /// Longest frame with tag and check sequence, 22 bytes more than the payload.
+    /// Longest frame with tag and check sequence, 22 bytes more than the payload; 0 is
+    /// as long as the port's.
     pub mtu: u16,
     /// Own frames do not come back: to one address, to many.
     pub no_loopback: [bool; 2],
@@ -49,6 +50,13 @@ impl Default for Vport {
 }
 
 impl Vport {
+    /// Whether a frame is longer than it may be.
+    #[inline]
+    pub fn too_long(&self, frame: usize) -> bool {
+        const FCS: usize = 4;
+        self.mtu != 0 && frame + FCS > usize::from(self.mtu)
+    }
+
     /// Whether a frame from the wire reaches the function.
     #[inline]
     pub fn takes(&self, frame: &[u8]) -> bool {
