@@ -99,6 +99,8 @@ pub enum FaultKind {
     Late,
     /// The event that says that a command is complete is lost.
     LoseEqe,
+    /// Interrupts are lost.
+    LoseIrq,
     /// The function is a virtual one.
     Vf,
     /// The same, and it may receive its own address only.
@@ -127,7 +129,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 57] = [
+    pub const ALL: [FaultKind; 58] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -173,6 +175,7 @@ impl FaultKind {
         FaultKind::SlowCmd,
         FaultKind::Late,
         FaultKind::LoseEqe,
+        FaultKind::LoseIrq,
         FaultKind::Vf,
         FaultKind::VfUntrusted,
         FaultKind::DpuHost,
@@ -235,6 +238,7 @@ impl FaultKind {
             FaultKind::SlowCmd => "slow-cmd",
             FaultKind::Late => "late",
             FaultKind::LoseEqe => "lose-eqe",
+            FaultKind::LoseIrq => "lose-irq",
             FaultKind::Vf => "vf",
             FaultKind::VfUntrusted => "vf-untrusted",
             FaultKind::DpuHost => "dpu-host",

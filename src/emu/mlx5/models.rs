@@ -103,6 +103,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::SlowCmd,
     FaultKind::Late,
     FaultKind::LoseEqe,
+    FaultKind::LoseIrq,
     FaultKind::Vf,
     FaultKind::VfUntrusted,
     FaultKind::DpuHost,

@@ -68,6 +68,17 @@ fn an_armed_queue_tells_once_and_an_armed_event_queue_interrupts() {
 }
 
 #[test]
+fn an_interrupt_may_be_lost_and_its_event_is_there() {
+    let mut bench = Bench::new(",fault=lose-irq");
+    let mut set = bench.start();
+    bench.arm_eq(set.eq);
+    bench.arm(set.tx_cq, 0);
+    bench.send(&mut set.sq, &frame(60));
+    assert_eq!((bench.poll(&mut set.eq).len(), bench.sent(3)), (1, 0));
+    bench.assert_clean();
+}
+
+#[test]
 fn events_come_to_the_queues_that_asked_for_them() {
     let mut bench = Bench::new("");
     let mut port = bench.eq(LOG, 1, 1 << 9);
