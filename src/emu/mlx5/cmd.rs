@@ -167,7 +167,7 @@ impl Mlx5 {
     pub(super) fn ring_commands(&mut self, slots: u32) {
         // Stores to doorbells came before this one: a command may free their queues.
         self.plane.catch_up(&mut self.board);
-        if !self.health.listens() {
+        if !self.health.listens() || self.initializing() {
             return;
         }
         for slot in bits(slots.into()) {

@@ -30,6 +30,8 @@ fn the_function_initialises_for_a_while_or_for_ever() {
     assert_eq!((quick.read(0x1fc), quick.read(0x04) >> 16, quick.read(0x14) & 0xfff), (0, 5, 0x056));
     let late = Bench::cold("cx5,nasty");
     assert_eq!(late.read(0x1fc) >> 31, 1);
+    late.start(0, &request(ENABLE_HCA, 0, &[], 0x10), 0xc);
+    assert!(late.wait(0, 1100 * MILLISECOND).is_none(), "nobody hears it yet");
     late.run(1100 * MILLISECOND);
     assert_eq!(late.read(0x1fc) >> 31, 0);
     late.function.reset().unwrap();
