@@ -28,11 +28,6 @@ impl Clock {
         Clock { khz, ticks, base: 0, since: board.now, ppb: 0 }
     }
 
-    /// How fast the free-running one is.
-    pub fn set_khz(&mut self, khz: u32) {
-        self.khz = khz;
-    }
-
     /// What the free-running one shows at that time.
     pub fn ticks(&self, at: Picos) -> u64 {
         let gone = u128::from(at) * u128::from(self.khz) / 1_000_000_000;

@@ -12,6 +12,7 @@
 //! is received.
 
 use super::super::super::Board;
+use super::super::super::frame::Parsed;
 use super::be::{bits, id_at, set_bits, u16_at, u32_at};
 use super::fields::{self, Header, LEN, masked, words};
 use super::owned::context;
@@ -103,8 +104,10 @@ impl Steering {
         let Some(table) = self.tables.get(table) else { return };
         let groups = table.groups.iter().filter_map(|id| self.groups.get(*id));
         let mut matches = groups.filter_map(|group| {
-            let place = group.places.get(&masked(header, &group.mask))?;
-            group.entries.get(place)
+            if group.mask == [0; 8] {
+                return group.entries.values().next();
+            }
+            group.entries.get(group.places.get(&masked(header, &group.mask))?)
         });
         match matches.next() {
             Some(entry) => {
@@ -345,7 +348,7 @@ impl Plane {
 
     /// The TIRs that a received frame goes to.
     #[inline]
-    pub(super) fn route(&self, frame: &[u8], headers: &super::super::super::frame::Parsed, to: &mut Vec<(u32, u32)>) {
+    pub(super) fn route(&self, frame: &[u8], headers: &Parsed, to: &mut Vec<(u32, u32)>) {
         self.steering.route(&fields::header(frame, headers), to);
     }
 }

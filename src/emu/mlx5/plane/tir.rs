@@ -48,7 +48,11 @@ impl Tir {
     /// The hash of a frame: zero of one that has not the headers.
     #[inline]
     fn hash(&self, frame: &[u8], headers: &Parsed) -> Hashed {
+        const ALL: u32 = SOURCE | DESTINATION | SOURCE_PORT | DESTINATION_PORT;
         let fields = self.spec.outer;
+        if fields & ALL == 0 {
+            return (0, 0);
+        }
         let v6 = fields & V6 != 0;
         let layer = match headers.l3 {
             Some(L3::V4 { .. }) if !v6 => 1,
