@@ -105,8 +105,8 @@ const RECORDED_FLOW: Words = &[
 /// What a chip has otherwise: types, fields, values.
 pub type Differences = &'static [(u16, Field, u32)];
 
-/// No switch of its own, no RDMA, no bandwidth by class, free-running stamps alone, one
-/// receive merge; no inline headers, tags are inserted, several packets in an entry.
+/// No switch of its own, no RDMA, no bandwidth by class, packets are not merged; headers
+/// need not be inline, tags are inserted, an entry may hold several packets.
 #[rustfmt::skip]
 pub const CX5: Differences = &[
     (GENERAL, ESWITCH_MANAGER, 0),

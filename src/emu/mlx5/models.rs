@@ -159,7 +159,7 @@ const fn model(
 }
 
 /// Vital product data: name, part number, serial number.
-const VPD: &[u8] = b"\x82\x15\x00ConnectX (mlx5), emul\x90\x13\x00PN\x08EMULATEDSN\x05 0001\x78";
+const VPD: &[u8] = b"\x82\x12\x00ConnectX, emulated\x90\x13\x00PN\x08EMULATEDSN\x05 0001\x78";
 
 /// The vendor's own capability: a gateway to the chip's registers, which is not there.
 const GATEWAY: &[u8] = &[0x09, 0, 0x18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -179,7 +179,7 @@ const LAYOUT: Layout = Layout {
     power_rest: 0x0008,
     // 512 bytes, extended tags, any latency, function level reset.
     device: 0x1000_8fe2,
-    // Routing and ordering are of no interest; completion timeouts A to D.
+    // Completion timeouts A to D, and none.
     device2: 0x0000_001f,
     link_target: 3,
     extended: &[(0x100, 0x0001_0001), (0x150, 0x0001_000e), (0x1c0, 0x0001_0019), (0x230, 0x0001_000d)],
