@@ -22,10 +22,14 @@ const BAR: usize = 0x10;
 /// Where a function's capabilities stand, and what they say that differs.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
+    /// Class and subclass.
+    pub class: u16,
+    /// Where the list of capabilities goes, in its order; empty: as they are named here.
+    pub list: &'static [u8],
     /// Offsets of power management, MSI, MSI-X and PCIe, which are in the list in
     /// this order.
     pub power: u8,
-    /// See `power`.
+    /// See `power`; 0 where there is none.
     pub msi: u8,
     /// See `power`.
     pub msix: u8,
@@ -33,6 +37,9 @@ pub struct Layout {
     pub pcie: u8,
     /// Vital product data behind power management: where, and what.
     pub vpd: Option<(u8, &'static [u8])>,
+    /// A capability of the vendor's own that has its place: where, and what, its id first.
+    /// It is in the list only if `list` names it.
+    pub vendor: Option<(u8, &'static [u8])>,
     /// What power management can do, and how its control is at rest.
     pub power_can: u16,
     /// See `power_can`.
@@ -53,7 +60,7 @@ pub struct Layout {
     /// version. The first is error reporting, the second the serial number.
     pub extended: &'static [(u16, u32)],
     /// Header of a vendor's own capability in that list, if there is one: id and length.
-    pub vendor: u32,
+    pub vsec: u32,
     /// The serial number.
     pub serial: [u32; 2],
 }
@@ -61,11 +68,14 @@ pub struct Layout {
 impl Layout {
     /// That of Intel's cards.
     pub const INTEL: Layout = Layout {
+        class: 0x0200,
+        list: &[],
         power: 0x40,
         msi: 0x50,
         msix: 0x70,
         pcie: 0xa0,
         vpd: None,
+        vendor: None,
         // Version 3; D0 and D3hot, no soft reset.
         power_can: 0x0003,
         power_rest: 0x0008,
@@ -78,7 +88,7 @@ impl Layout {
         device2: 0x0000_001f,
         link_target: 0,
         extended: &[(0x100, 0x0001_0001), (0x140, 0x0001_0003)],
-        vendor: 0,
+        vsec: 0,
         serial: [0xff11_2233, 0x001b_21ff],
     };
 
@@ -162,7 +172,7 @@ impl ConfigSpace {
         self.put(COMMAND, 2, 0, 0x0546);
         // A capability list.
         self.put(0x06, 2, 0x0010, 0);
-        self.put(0x08, 4, 0x0200_0000 | u32::from(id.revision), 0);
+        self.put(0x08, 4, u32::from(self.layout.class) << 16 | u32::from(id.revision), 0);
         self.put(0x0c, 1, 0, 0xff);
         for (index, &size) in profile.bars.iter().enumerate().filter(|(_, size)| **size != 0) {
             // 64-bit, prefetchable.
@@ -176,7 +186,7 @@ impl ConfigSpace {
         }
         self.put(0x2c, 2, u32::from(id.subsystem_vendor), 0);
         self.put(0x2e, 2, u32::from(id.subsystem), 0);
-        self.put(0x34, 1, self.layout.power.into(), 0);
+        self.put(0x34, 1, self.layout.list.first().copied().unwrap_or(self.layout.power).into(), 0);
         self.put(0x3c, 1, 0, 0xff);
         self.put(0x3d, 1, 1, 0);
     }
@@ -196,13 +206,15 @@ impl ConfigSpace {
             self.put(usize::from(at) + 4, 4, 0, !0);
         }
 
-        let maskable = layout.msi_can & 0x100 != 0;
-        self.put(msi, 4, 0x05 | next(layout.msix) | u32::from(layout.msi_can) << 16, 0x0071_0000);
-        self.put(msi + 4, 4, 0, !3);
-        self.put(msi + 8, 4, 0, !0);
-        self.put(msi + 12, 2, 0, 0xffff);
-        if maskable {
-            self.put(msi + 16, 4, 0, 1);
+        if msi != 0 {
+            let maskable = layout.msi_can & 0x100 != 0;
+            self.put(msi, 4, 0x05 | next(layout.msix) | u32::from(layout.msi_can) << 16, 0x0071_0000);
+            self.put(msi + 4, 4, 0, !3);
+            self.put(msi + 8, 4, 0, !0);
+            self.put(msi + 12, 2, 0, 0xffff);
+            if maskable {
+                self.put(msi + 16, 4, 0, 1);
+            }
         }
 
         let (bar, table, pba) = profile.msix;
@@ -225,11 +237,18 @@ impl ConfigSpace {
             self.put(pcie + 0x30, 2, layout.link_target.into(), 0x000f);
         }
 
+        if let Some((at, content)) = layout.vendor {
+            self.bytes[usize::from(at)..usize::from(at) + content.len()].copy_from_slice(content);
+        }
+        for (n, &at) in layout.list.iter().enumerate() {
+            self.bytes[usize::from(at) + 1] = layout.list.get(n + 1).copied().unwrap_or(0);
+        }
+
         let behind = layout.extended.iter().skip(1).map(|(at, _)| u32::from(*at)).chain([0]);
         for (&(at, header), next) in layout.extended.iter().zip(behind) {
             self.put(at.into(), 4, header | next << 20, 0);
             if header as u16 == VENDOR {
-                self.put(usize::from(at) + 4, 4, layout.vendor, 0);
+                self.put(usize::from(at) + 4, 4, layout.vsec, 0);
             }
         }
         // Advanced error reporting: mask and severity words can be written.

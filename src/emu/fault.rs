@@ -85,11 +85,53 @@ pub enum FaultKind {
     Promiscuous,
     /// Tags are taken off frames, whatever a driver asks for.
     Vlan,
+    /// The function takes longer to initialise than a driver waits.
+    InitSlow,
+    /// The function's interface is disabled: from power-on, or at a command.
+    NicDisabled,
+    /// The function is as a driver that died left it, until it is reset.
+    Dirty,
+    /// Firmware from before interfaces had numbers.
+    Issi0,
+    /// Firmware takes all its pages for returned.
+    ReleaseAll,
+    /// Enabling, initialising and tearing down take seconds.
+    SlowCmd,
+    /// An answer comes when its driver does not wait for it any more.
+    Late,
+    /// The event that says that a command is complete is lost.
+    LoseEqe,
+    /// Interrupts are lost.
+    LoseIrq,
+    /// The function is a virtual one.
+    Vf,
+    /// The same, and it may receive its own address only.
+    VfUntrusted,
+    /// The port belongs to processors on the card.
+    DpuHost,
+    /// The port is an InfiniBand one.
+    Ib,
+    /// There is no flow table of more than one entry left.
+    FtPool,
+    /// No flow table can be made.
+    FtBusy,
+    /// The function cannot be torn down.
+    TeardownFail,
+    /// Firmware does not give its pages back.
+    TakeStuck,
+    /// The module in the cage does not answer.
+    I2cStuck,
+    /// The counter that says that firmware lives stands still.
+    HealthFrozen,
+    /// The function is gone from its bus: a while after it was initialised, or at a command.
+    Gone,
+    /// Another function resets the card.
+    ResetByPeer,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 38] = [
+    pub const ALL: [FaultKind; 59] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -128,6 +170,27 @@ impl FaultKind {
         FaultKind::Doorbell,
         FaultKind::Promiscuous,
         FaultKind::Vlan,
+        FaultKind::InitSlow,
+        FaultKind::NicDisabled,
+        FaultKind::Dirty,
+        FaultKind::Issi0,
+        FaultKind::ReleaseAll,
+        FaultKind::SlowCmd,
+        FaultKind::Late,
+        FaultKind::LoseEqe,
+        FaultKind::LoseIrq,
+        FaultKind::Vf,
+        FaultKind::VfUntrusted,
+        FaultKind::DpuHost,
+        FaultKind::Ib,
+        FaultKind::FtPool,
+        FaultKind::FtBusy,
+        FaultKind::TeardownFail,
+        FaultKind::TakeStuck,
+        FaultKind::I2cStuck,
+        FaultKind::HealthFrozen,
+        FaultKind::Gone,
+        FaultKind::ResetByPeer,
     ];
 
     /// Its name, as it is read and printed.
@@ -171,6 +234,27 @@ impl FaultKind {
             FaultKind::Doorbell => "doorbell",
             FaultKind::Promiscuous => "promiscuous",
             FaultKind::Vlan => "vlan",
+            FaultKind::InitSlow => "init-slow",
+            FaultKind::NicDisabled => "nic-disabled",
+            FaultKind::Dirty => "dirty",
+            FaultKind::Issi0 => "issi0",
+            FaultKind::ReleaseAll => "release-all",
+            FaultKind::SlowCmd => "slow-cmd",
+            FaultKind::Late => "late",
+            FaultKind::LoseEqe => "lose-eqe",
+            FaultKind::LoseIrq => "lose-irq",
+            FaultKind::Vf => "vf",
+            FaultKind::VfUntrusted => "vf-untrusted",
+            FaultKind::DpuHost => "dpu-host",
+            FaultKind::Ib => "ib",
+            FaultKind::FtPool => "ft-pool",
+            FaultKind::FtBusy => "ft-busy",
+            FaultKind::TeardownFail => "teardown-fail",
+            FaultKind::TakeStuck => "take-stuck",
+            FaultKind::I2cStuck => "i2c-stuck",
+            FaultKind::HealthFrozen => "health-frozen",
+            FaultKind::Gone => "gone",
+            FaultKind::ResetByPeer => "reset-by-peer",
         }
     }
 
@@ -187,6 +271,10 @@ impl FaultKind {
             FaultKind::Half,
             FaultKind::Opaque,
             FaultKind::Doorbell,
+            FaultKind::NicDisabled,
+            FaultKind::Late,
+            FaultKind::LoseEqe,
+            FaultKind::Gone,
         ];
         single.contains(&self)
     }

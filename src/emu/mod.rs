@@ -40,6 +40,8 @@ pub mod i40e;
 mod in_process;
 mod interrupts;
 pub mod ixgbe;
+pub mod mlx5;
+mod module;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 pub mod offload;
@@ -185,7 +187,8 @@ fn bits(mut set: u128) -> impl Iterator<Item = u16> {
 }
 
 /// The cards of each family.
-const FAMILIES: [&[ModelInfo]; 5] = [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, bnxt::MODELS, virtio::MODELS];
+const FAMILIES: [&[ModelInfo]; 6] =
+    [ixgbe::MODELS, i40e::MODELS, ef10::MODELS, bnxt::MODELS, mlx5::MODELS, virtio::MODELS];
 
 /// All cards that can be emulated.
 pub fn models() -> impl Iterator<Item = &'static ModelInfo> {

@@ -29,7 +29,6 @@ mod hwrm;
 mod link;
 mod model;
 mod models;
-mod module;
 mod plane;
 mod regs;
 #[cfg(test)]

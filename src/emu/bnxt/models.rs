@@ -195,8 +195,9 @@ const P4_LAYOUT: Layout = Layout {
         (0x300, 0x0001_0019),
         (0x200, 0x0001_001f),
     ],
-    vendor: 0x0200_0000,
+    vsec: 0x0200_0000,
     serial: [0; 2],
+    ..Layout::INTEL
 };
 
 /// The same, with a link of 16 GT/s x16.

@@ -1,11 +1,11 @@
 //! The port: PHY, MAC, the module's memory.
 
 use super::super::super::FaultKind;
+use super::super::super::module::Module;
 use super::super::Bnxt;
 use super::super::hwrm::{Answer, Reply, Request};
 use super::super::link::{self, FEC_AUTO, FEC_CL74, FEC_CL91, Phy};
 use super::super::models::Media;
-use super::super::module;
 use super::super::plane::RxStamps;
 use super::{BUSY, Refusal};
 
@@ -266,7 +266,9 @@ pub fn module(card: &mut Bnxt, request: &Request) -> Answer {
     if card.faulty(FaultKind::NoModule) {
         return Err(Refusal::FAIL);
     }
-    let bytes = (offset..offset + usize::from(len)).map(|at| module::byte(card.kind.media, slave, page, at));
+    let cage = Module { vendor: *b"Broadcom        ", oui: [0x00, 0x0a, 0xf7], wide: card.kind.media == Media::Qsfp };
+    let there = card.kind.media != Media::BaseT;
+    let bytes = (offset..offset + usize::from(len)).map(|at| cage.byte(slave, page, at).filter(|_| there));
     let bytes: Option<Vec<u8>> = bytes.collect();
     Ok(Reply::new(80).bytes(8, &bytes.ok_or(Refusal::FAIL)?))
 }

@@ -1,0 +1,314 @@
+//! Doorbells: pages of the BAR through which a driver tells how far it is.
+//!
+//! ```text
+//!   0x020  completion queue: sequence, command, consumer | number       8 bytes
+//!   0x040  event queue, armed: number, consumer                         4 bytes
+//!   0x048  event queue, not armed                                       4 bytes
+//!   0x800, 0x900 ... send queue: the first 8 bytes of its last entry,   8 bytes
+//!          or all of the entry
+//! ```
+//!
+//! Queues share these places. So a word that is polled would hold the last store only,
+//! and each holder of a doorbell has a lane, two words that it stores to alone. Between
+//! two looks at a lane its holder may store often: positions are absolute, and the last
+//! one counts.
+//!
+//! 64 bits are stored whole, or their first half and then their second, with nothing
+//! else in between. An entry is taken from its doorbell if it came by one store, and
+//! from memory otherwise; a nasty card puts it together from several, and the memory is
+//! not read. A nasty card also misses a doorbell now and then, and finds what was posted
+//! by the doorbell record some time later.
+
+use super::super::super::{Board, Picos};
+use super::Plane;
+use super::be::{u32_at, u64_at};
+use super::ring;
+use super::sq::RECORD;
+use super::work::State;
+use super::wqe::{BLOCK, Ctrl};
+use crate::pci::Page;
+use std::sync::atomic::Ordering;
+
+/// Places in a page.
+const CQ: u16 = 0x020;
+const CQ_SECOND: u16 = 0x024;
+const EQ_ARM: u16 = 0x040;
+const EQ: u16 = 0x048;
+const SEND: u16 = 0x800;
+
+/// Bytes of a place for entries of send queues.
+const BUFFER: u16 = 0x100;
+
+/// One doorbell in so many is missed (nasty), and so long.
+const MISSED: u64 = 64;
+const DEAF: Picos = 50_000_000;
+
+/// Lanes, and what came in parts.
+#[derive(Default)]
+pub struct Bells {
+    lanes: Vec<Lane>,
+    page: Option<(Page, usize)>,
+    half: Option<Half>,
+    push: Option<Push>,
+}
+
+/// Two words that stand for a doorbell.
+struct Lane {
+    page: Page,
+    word: usize,
+    uar: u32,
+    at: u16,
+}
+
+/// The first half of a doorbell of 64 bits.
+struct Half {
+    uar: u32,
+    at: u16,
+    bytes: [u8; 4],
+}
+
+/// An entry that comes in parts (nasty).
+struct Push {
+    uar: u32,
+    at: u16,
+    bytes: Vec<u8>,
+}
+
+impl Lane {
+    /// What was stored since the last look: no store leaves the half that is looked at
+    /// zero, as there is a number in it.
+    #[inline]
+    fn take(&self) -> Option<[u8; 8]> {
+        let [first, second] = [&self.page[self.word], &self.page[self.word + 1]];
+        if !matches!(self.at, CQ | SEND..) {
+            let value = first.load(Ordering::Relaxed);
+            if value == 0 {
+                return None;
+            }
+            let [a, b, c, d] = first.swap(0, Ordering::AcqRel).to_le_bytes();
+            return Some([a, b, c, d, 0, 0, 0, 0]);
+        }
+        loop {
+            let number = second.load(Ordering::Acquire);
+            if number == 0 {
+                return None;
+            }
+            let before = first.load(Ordering::Acquire);
+            if second.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            // A store just before the half was cleared had the same number in it.
+            let latest = first.load(Ordering::Acquire);
+            let again = second.load(Ordering::Acquire) != 0;
+            let position = if again { before } else { latest };
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&position.to_le_bytes());
+            bytes[4..].copy_from_slice(&number.to_le_bytes());
+            return Some(bytes);
+        }
+    }
+}
+
+impl Bells {
+    /// What came in parts is lost; lanes stay, as their holders do.
+    pub fn clear(&mut self) {
+        (self.half, self.push) = (None, None);
+    }
+}
+
+impl Plane {
+    /// Memory for a doorbell at `at` of a UAR page that its holder has for itself: two
+    /// words.
+    pub fn lane(&mut self, uar: u32, at: u16) -> Option<(Page, usize)> {
+        let send = at >= SEND && at < 0x1000 && at.is_multiple_of(BUFFER);
+        if uar < super::FIRST_UAR || !send && !matches!(at, CQ | EQ_ARM | EQ) {
+            return None;
+        }
+        let (page, word) = match self.bells.page.take() {
+            Some((page, word)) if word + 2 <= page.len() => (page, word),
+            _ => (Page::row(1)[0].clone(), 0),
+        };
+        self.bells.page = Some((page.clone(), word + 2));
+        self.bells.lanes.push(Lane { page: page.clone(), word, uar, at });
+        Some((page, word))
+    }
+
+    /// A write of these bytes to a UAR page, as one store.
+    pub fn doorbell(&mut self, board: &mut Board, uar: u32, at: u16, bytes: &[u8]) {
+        if !self.uars.holds(uar) {
+            board.violations.note("write to a UAR page that was not allocated");
+            return;
+        }
+        self.pushed(board, uar, at, bytes);
+        match (at, bytes.len()) {
+            (EQ_ARM | EQ, 4) => self.ring_eq(board, uar, at, u32_at(bytes, 0)),
+            (CQ | CQ_SECOND | SEND.., 4) if at < SEND || at % BUFFER < 8 => self.halved(board, uar, at, bytes),
+            (CQ, 8) => self.ring_cq(board, uar, u64_at(bytes, 0), true),
+            (SEND.., 8..) if at % BUFFER == 0 => {
+                self.lose_half();
+                self.ring_sq(board, uar, bytes, true);
+            }
+            // The rest of an entry, which is in memory as well.
+            (SEND.., _) => {}
+            _ => board.violations.note("write to a place of a UAR page where there is none"),
+        }
+    }
+
+    /// Whatever else is rung, half a doorbell is lost.
+    fn lose_half(&mut self) {
+        if self.bells.half.take().is_some() {
+            self.counters.lost_doorbells += 1;
+        }
+    }
+
+    /// Half of a doorbell of 64 bits.
+    fn halved(&mut self, board: &mut Board, uar: u32, at: u16, bytes: &[u8]) {
+        let Some(new) = bytes.first_chunk::<4>() else { return };
+        if at.is_multiple_of(8) {
+            self.lose_half();
+            self.bells.half = Some(Half { uar, at, bytes: *new });
+            return;
+        }
+        match self.bells.half.take() {
+            Some(half) if (half.uar, half.at + 4) == (uar, at) => {
+                let mut whole = [0; 8];
+                whole[..4].copy_from_slice(&half.bytes);
+                whole[4..].copy_from_slice(new);
+                match half.at {
+                    CQ => self.ring_cq(board, uar, u64_at(&whole, 0), true),
+                    _ => self.ring_sq(board, uar, &whole, true),
+                }
+            }
+            _ => self.counters.lost_doorbells += 1,
+        }
+    }
+
+    /// Stores that make up an entry, one behind the other (nasty). Stores of two entries
+    /// that mix spoil both.
+    fn pushed(&mut self, board: &mut Board, uar: u32, at: u16, bytes: &[u8]) {
+        if !board.nasty || at < SEND || bytes.len() >= BLOCK {
+            return;
+        }
+        let begins = at % BUFFER == 0;
+        if let Some(push) = self.bells.push.as_mut().filter(|push| push.uar == uar && !begins) {
+            if at != push.at + push.bytes.len() as u16 {
+                board.violations.note("stores of entries to a UAR page that come mixed");
+                self.bells.push = None;
+                return;
+            }
+            push.bytes.extend_from_slice(bytes);
+            if push.bytes.len() >= BLOCK && push.bytes.len().is_multiple_of(BLOCK) {
+                let bytes = push.bytes.clone();
+                self.keep_pushed(&bytes);
+            }
+        } else if begins {
+            self.bells.push = Some(Push { uar, at, bytes: bytes.to_vec() });
+        }
+    }
+
+    /// An entry came with its doorbell.
+    fn keep_pushed(&mut self, bytes: &[u8]) {
+        let ctrl = Ctrl::of(bytes);
+        if let Some(sq) = self.sqs.get_mut(ctrl.sqn).filter(|sq| sq.state == State::Ready) {
+            sq.pushed = Some((ctrl.index, bytes.to_vec()));
+        }
+    }
+
+    fn ring_eq(&mut self, board: &mut Board, uar: u32, at: u16, word: u32) {
+        let eqn = word >> 24;
+        if self.eqs.get(eqn).is_some_and(|eq| eq.spec.uar != uar) {
+            board.violations.note("doorbell of an event queue in another UAR page than its own");
+        }
+        self.acknowledge_events(board, eqn, word & 0xff_ffff, at == EQ_ARM);
+    }
+
+    fn ring_cq(&mut self, board: &mut Board, uar: u32, value: u64, trapped: bool) {
+        self.lose_half();
+        let (word, cqn) = ((value >> 32) as u32, value as u32 & 0xff_ffff);
+        if self.cqs.get(cqn).is_some_and(|cq| cq.spec.uar != uar) {
+            board.violations.note("doorbell of a completion queue in another UAR page than its own");
+        }
+        self.arm_cq(board, cqn, word, trapped);
+    }
+
+    /// The last entry that was posted to a send queue, or its first bytes.
+    fn ring_sq(&mut self, board: &mut Board, uar: u32, bytes: &[u8], trapped: bool) {
+        let ctrl = Ctrl::of(bytes);
+        if bytes.len() >= BLOCK {
+            self.keep_pushed(bytes);
+        }
+        let Some(sq) = self.sqs.get_mut(ctrl.sqn) else {
+            board.violations.note("doorbell of a send queue that there is not");
+            return;
+        };
+        if sq.spec.wq.uar != uar {
+            board.violations.note("doorbell of a send queue in another UAR page than its own");
+        }
+        if sq.state != State::Ready {
+            self.counters.lost_doorbells += 1;
+            return;
+        }
+        sq.rung = board.now;
+        let Some(record) = ring::record(sq.spec.wq.record + RECORD, &board.bus.memory) else { return };
+        let (record, end) = (record as u16, ctrl.index.wrapping_add(ctrl.blocks()));
+        // A driver that is polled may be further meanwhile.
+        let ahead = record.wrapping_sub(end);
+        if ahead != 0 && (trapped || u32::from(ahead) > sq.ring.len()) {
+            board.violations.note("doorbell of a send queue that differs from its record");
+        }
+        if sq.deaf.is_none() && board.nasty && board.random.below(MISSED) == 0 {
+            sq.deaf = Some(board.now + DEAF);
+            return;
+        }
+        sq.deaf = None;
+        advance(sq, end, board);
+    }
+
+    /// Looks at all lanes, and at records whose doorbells were missed; how much there was.
+    pub(super) fn poll_bells(&mut self, board: &mut Board) -> usize {
+        let mut work = 0;
+        for n in 0..self.bells.lanes.len() {
+            let lane = &self.bells.lanes[n];
+            let (uar, at) = (lane.uar, lane.at);
+            let Some(bytes) = lane.take() else { continue };
+            work += 1;
+            match at {
+                CQ => self.ring_cq(board, uar, u64_at(&bytes, 0), false),
+                EQ_ARM | EQ => self.ring_eq(board, uar, at, u32_at(&bytes, 0)),
+                _ => self.ring_sq(board, uar, &bytes, false),
+            }
+        }
+        if board.nasty {
+            work += self.hear_late(board);
+        }
+        work
+    }
+
+    /// Doorbells that were missed: their queues go by the record when it is time.
+    fn hear_late(&mut self, board: &mut Board) -> usize {
+        let mut waiting = 0;
+        for n in 0..self.tx.turns.active().len() {
+            let id = self.tx.turns.active()[n];
+            let Some(sq) = self.sqs.get_mut(id.into()) else { continue };
+            let Some(due) = sq.deaf else { continue };
+            waiting += 1;
+            if due <= board.now
+                && let Some(record) = ring::record(sq.spec.wq.record + RECORD, &board.bus.memory)
+            {
+                sq.deaf = None;
+                advance(sq, record as u16, board);
+            }
+        }
+        waiting
+    }
+}
+
+/// Moves a send queue on to `end`, unless that is more than its ring has.
+fn advance(sq: &mut super::sq::Sq, end: u16, board: &mut Board) {
+    let (old, new) = (sq.posted(), end.wrapping_sub(sq.consumer));
+    if u32::from(new) > sq.ring.len() {
+        board.violations.note("doorbell of a send queue with more than its ring has");
+    } else if new >= old {
+        sq.producer = end;
+    }
+}

@@ -1,0 +1,100 @@
+//! Where entries of a ring lie.
+//!
+//! ```text
+//!   entry i --> byte = offset + (i mod entries) * stride --> page[byte / page size] + rest
+//! ```
+//!
+//! A page is where its address says, and as long as the context says: addresses are of
+//! 4 KiB, whatever the size of pages.
+
+use super::super::super::Translation;
+use super::spec::Place;
+use super::{Outcome, Status};
+use crate::dma::Iova;
+use std::sync::atomic::Ordering;
+
+/// A ring in the host's memory.
+pub struct Ring {
+    pages: Vec<Iova>,
+    shift: u32,
+    offset: u64,
+    log_stride: u32,
+    mask: u32,
+}
+
+impl Ring {
+    /// A ring there, of entries of `1 << log_stride` bytes.
+    pub fn new(place: &Place, log_stride: u32) -> Outcome<Ring> {
+        let offset = 64 * u64::from(place.page_offset);
+        let bytes = offset + (1 << (u32::from(place.log_size) + log_stride));
+        if place.page_shift >= 48 || (place.pages.len() as u64) < bytes.div_ceil(1 << place.page_shift) {
+            return Err(Status::BAD_INPUT_LENGTH);
+        }
+        let mask = (1_u32 << place.log_size) - 1;
+        Ok(Ring { pages: place.pages.clone(), shift: place.page_shift, offset, log_stride, mask })
+    }
+
+    /// How many entries there are.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.mask + 1
+    }
+
+    /// Bytes of an entry.
+    #[inline]
+    pub fn stride(&self) -> usize {
+        1 << self.log_stride
+    }
+
+    /// Where the entry with this position is.
+    #[inline]
+    pub fn slot(&self, at: u32) -> Iova {
+        let byte = self.offset + (u64::from(at & self.mask) << self.log_stride);
+        let page = self.pages[(byte >> self.shift) as usize];
+        page.wrapping_add(byte & ((1 << self.shift) - 1))
+    }
+
+    /// Which lap a position is of: 0 and 1 by turns.
+    #[inline]
+    pub fn lap(&self, at: u32) -> u8 {
+        u8::from(at & self.len() != 0)
+    }
+
+    /// Whether the last byte of each entry says that software has it.
+    pub fn is_softwares(&self, memory: &Translation) -> bool {
+        (0..self.len()).all(|at| {
+            let mut last = [0];
+            memory.read(self.slot(at) + self.stride() as u64 - 1, &mut last) && last[0] & 1 == 1
+        })
+    }
+}
+
+/// Writes an entry of 64 bytes: the word with the owner in it last. The last byte stays
+/// what it was if it is to come later.
+#[inline]
+pub fn write(at: Iova, entry: &[u8; 64], later: bool, memory: &Translation) {
+    let (parts, _) = entry.as_chunks::<16>();
+    for (n, part) in parts.iter().enumerate() {
+        let Some([first, second]) = memory.descriptor(at.wrapping_add(16 * n as u64)) else { return };
+        let [low, mut high] = [0, 8].map(|at| u64::from_le_bytes(*part[at..].first_chunk().unwrap_or(&[0; 8])));
+        if later && n == 3 {
+            high = high << 8 >> 8 | second.load(Ordering::Relaxed) >> 56 << 56;
+        }
+        first.store(low, Ordering::Relaxed);
+        second.store(high, if n == 3 { Ordering::Release } else { Ordering::Relaxed });
+    }
+}
+
+/// Writes the last byte of such an entry.
+#[inline]
+pub fn write_owner(at: Iova, owner: u8, memory: &Translation) {
+    if let Some(word) = memory.word64(at.wrapping_add(56)) {
+        word.store(word.load(Ordering::Relaxed) << 8 >> 8 | u64::from(owner) << 56, Ordering::Release);
+    }
+}
+
+/// A word of a doorbell record.
+#[inline]
+pub fn record(at: Iova, memory: &Translation) -> Option<u32> {
+    Some(u32::from_be(memory.word32(at)?.load(Ordering::Acquire)))
+}
