@@ -49,7 +49,7 @@ impl Plane {
             0x401 => self.destroy_cq(board, id).map(done),
             0x402 => self.query_cq(id).map(|cq| context(NEAR, &cq)),
             0x403 => self.modify_cq(request).map(done),
-            0x771 => self.alloc_counter(board).map(number),
+            0x771 => self.alloc_counter().map(number),
             0x772 => self.dealloc_counter(id & 0xff).map(done),
             0x773 => self.query_counter(bits(request, 0x1c, 7, 0), bits(request, 0x18, 31, 31) == 1),
             0x800 => self.alloc_pd(board).map(number),

@@ -29,6 +29,7 @@ mod cqe;
 mod doorbell;
 mod eq;
 mod fields;
+mod flows;
 mod limits;
 mod owned;
 mod receive;

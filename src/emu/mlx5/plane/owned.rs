@@ -127,8 +127,7 @@ impl Plane {
     }
 
     /// ALLOC_Q_COUNTER.
-    pub fn alloc_counter(&mut self, board: &mut Board) -> Outcome<u32> {
-        let _ = board;
+    pub fn alloc_counter(&mut self) -> Outcome<u32> {
         let id = self.drops.insert(0, None).ok_or(Status::NO_RESOURCES)?;
         if id > 0xff {
             self.drops.remove(id);

@@ -34,6 +34,9 @@ const END: u32 = 0x100;
 const SEGMENT: u8 = 4;
 const STRIDES_ENTRY: u8 = 5;
 
+/// Logarithm of the longest entry, where a card does not say.
+const LONGEST: u32 = 9;
+
 /// A length of zero stands for this.
 const TWO_GIB: usize = 1 << 31;
 
@@ -146,7 +149,7 @@ impl Plane {
         let spec = RqSpec::of(request);
         let limits = &self.limits;
         check_stamps(spec.ts_format, limits.rq_stamps)?;
-        check_wq(&spec.wq, limits, SEGMENT, limits.rq_entry.ilog2() as u8)?;
+        check_wq(&spec.wq, limits, SEGMENT, limits.rq_entry.checked_ilog2().unwrap_or(LONGEST) as u8)?;
         let kind = match spec.wq.kind {
             CYCLIC => true,
             LINKED_STRIDES | CYCLIC_STRIDES => limits.striding,

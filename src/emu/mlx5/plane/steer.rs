@@ -15,15 +15,18 @@ use super::super::super::Board;
 use super::super::super::frame::Parsed;
 use super::be::{bits, id_at, set_bits, u16_at, u32_at};
 use super::fields::{self, Header, LEN, masked, words};
+use super::flows::{EntrySpec, GroupSpec, TableSpec};
 use super::owned::context;
 use super::slab::Slab;
-use super::spec::{EntrySpec, GroupSpec, TableSpec};
 use super::{Outcome, Plane, Status};
 use std::collections::{BTreeMap, HashMap};
 
 /// Kinds of tables.
 const RECEIVE: u8 = 0;
 const KINDS: usize = 8;
+
+/// Tables that a frame passes at most: several destinations each would be without end.
+const STEPS: u32 = 1024;
 
 /// Actions of entries.
 const ALLOW: u16 = 1;
@@ -96,12 +99,13 @@ impl Steering {
     pub fn route(&self, header: &Header, to: &mut Vec<(u32, u32)>) {
         to.clear();
         if let Some(root) = self.roots[usize::from(RECEIVE)] {
-            self.walk(root, header, 0, to);
+            self.walk(root, header, 0, &mut { STEPS }, to);
         }
     }
 
-    fn walk(&self, table: u32, header: &Header, tag: u32, to: &mut Vec<(u32, u32)>) {
-        let Some(table) = self.tables.get(table) else { return };
+    fn walk(&self, table: u32, header: &Header, tag: u32, steps: &mut u32, to: &mut Vec<(u32, u32)>) {
+        let Some(table) = self.tables.get(table).filter(|_| *steps != 0) else { return };
+        *steps -= 1;
         let groups = table.groups.iter().filter_map(|id| self.groups.get(*id));
         let mut matches = groups.filter_map(|group| {
             if group.mask == [0; 8] {
@@ -115,11 +119,11 @@ impl Steering {
                 for target in entry.to.iter().filter(|_| entry.action & DROP == 0) {
                     match *target {
                         To::Tir(tir) => to.push((tir, tag)),
-                        To::Table(next) => self.walk(next, header, tag, to),
+                        To::Table(next) => self.walk(next, header, tag, steps, to),
                     }
                 }
             }
-            None if table.spec.miss == 1 => self.walk(table.spec.miss_table, header, tag, to),
+            None if table.spec.miss == 1 => self.walk(table.spec.miss_table, header, tag, steps, to),
             None => {}
         }
     }
@@ -250,7 +254,7 @@ impl Plane {
         let others = spec.mask[LEN..].iter().any(|byte| *byte != 0);
         let outer = spec.mask[..LEN].iter().any(|byte| *byte != 0);
         if spec.first > spec.last
-            || spec.last >> table.spec.log_size != 0
+            || spec.last.checked_shr(table.spec.log_size.into()).unwrap_or(0) != 0
             || table.groups.iter().any(overlaps)
             || others
             || outer && spec.criteria & OUTER == 0

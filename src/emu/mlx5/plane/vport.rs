@@ -6,6 +6,8 @@
 //!        --> lists of groups --> flow tables
 //! ```
 
+use super::super::super::wire::MAX_FRAME;
+
 /// What firmware is told of the port; the data plane looks at it for each frame.
 #[derive(Clone, Debug)]
 pub struct Vport {
@@ -54,7 +56,7 @@ impl Vport {
     #[inline]
     pub fn too_long(&self, frame: usize) -> bool {
         const FCS: usize = 4;
-        self.mtu != 0 && frame + FCS > usize::from(self.mtu)
+        frame > MAX_FRAME || self.mtu != 0 && frame + FCS > usize::from(self.mtu)
     }
 
     /// Whether a frame from the wire reaches the function.
