@@ -444,7 +444,9 @@ fn a_torn_file_is_repaired_on_request() {
     let path = dir.path().join("torn");
     let file = path.to_str().unwrap();
     for format in ["pcap", "pcapng"] {
-        assert!(bmnic(&["capture", file, "--format", format, "-c", "10"]).status().unwrap().success());
+        // A busy machine may lose packets; here it is about those that it keeps.
+        let words = ["capture", file, "--format", format, "-c", "10", "--allow-loss", "100%"];
+        assert!(bmnic(&words).status().unwrap().success());
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         assert!(Recording::open(&path).unwrap().damage().is_some());

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! They come in a ring that nothing else is reported in, and are looked at whenever
-//! the control plane is asked something. Whoever signs on is sent those that it
+//! the control plane is asked something. A driver that signs on is sent those that it
 //! names; others are passed over.
 
 use super::bell::AckBell;

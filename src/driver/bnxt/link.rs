@@ -8,7 +8,7 @@
 //!   down, it may not           one speed after the other, the fastest first
 //! ```
 //!
-//! A port can be left down by whoever had it before, and stays so through resets; it
+//! A port can be left down by the driver before, and stays so through resets; it
 //! can be left turning frames round, too. A PHY that is not ready yet refuses, and is
 //! asked again each second. A setting that was taken is given time: training takes
 //! seconds, and begins anew with each setting, so the same one is not sent again. What

@@ -385,7 +385,7 @@ impl Bnxt {
         }
     }
 
-    /// The answer's last byte says that it is valid, and whoever waits is told.
+    /// The answer's last byte says that it is valid, and a driver that waits is told.
     fn settle(&mut self, request: &Request, last: Iova) {
         if let Some(word) = self.board.bus.memory.word32(last) {
             word.fetch_or(1 << 24, Ordering::Release);
