@@ -168,8 +168,25 @@ const P5: Card = Card {
     ..P4
 };
 
+const CX5: Card = Card {
+    name: "cx5",
+    speed: 100_000_000_000,
+    longest: 9996,
+    udp_erratum: true,
+    stamps: true,
+    stamps_behind: false,
+    step_ns: 12.8,
+    withheld: 0,
+    queues: [64, 64],
+    ipv6_flows: true,
+    // Its driver sends through the kernel's, and through libraries for RDMA.
+    dpdk: Dpdk { compared: false, ..IXGBE.dpdk },
+    rings: &[],
+    ..X540
+};
+
 /// Cards that do all that there is.
-pub const MODELS: [Card; 18] = [
+pub const MODELS: [Card; 22] = [
     IXGBE,
     X540,
     Card { name: "x550", stamps: true, ..X540 },
@@ -188,6 +205,11 @@ pub const MODELS: [Card; 18] = [
     P5,
     Card { name: "bcm57504", speed: 25_000_000_000, ..P5 },
     Card { name: "bcm57502", speed: 50_000_000_000, ..P5 },
+    CX5,
+    // Its firmware does not tell how fast its clock is.
+    Card { name: "cx4lx", speed: 25_000_000_000, stamps: false, ..CX5 },
+    Card { name: "cx6dx", step_ns: 1.0, ..CX5 },
+    Card { name: "cx7", step_ns: 1.0, speed: 200_000_000_000, ..CX5 },
 ];
 
 const VIRTIO_PACKED: Card = Card {
@@ -204,11 +226,11 @@ pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
 
 /// One of each family of [`MODELS`], or generation that is driven in another way.
-pub const FAMILIES: [Card; 5] = [IXGBE, X710, EF10, P4, P5];
+pub const FAMILIES: [Card; 6] = [IXGBE, X710, EF10, P4, P5, CX5];
 
 /// One of each family, and of each generation that is driven in another way: what
 /// holds for a command must hold on all.
-pub const EACH: [Card; 7] = [IXGBE, X710, EF10, P4, P5, PLAIN[0], PLAIN[1]];
+pub const EACH: [Card; 8] = [IXGBE, X710, EF10, P4, P5, CX5, PLAIN[0], PLAIN[1]];
 
 /// The card of that name.
 pub fn card(name: &str) -> Card {

@@ -295,7 +295,7 @@ impl NicOps for Card {
     fn stats(&mut self) -> Result<Stats> {
         self.attend()?;
         match &mut self.counters {
-            Some(counters) => counters.update(&self.hw),
+            Some(counters) => counters.update(&self.hw, self.faults.iter().map(Fault::frames_too_long).sum()),
             None => Ok(Stats::default()),
         }
     }

@@ -57,12 +57,12 @@ pub struct Longest {
     pub sent: u32,
 }
 
-/// Has frames pass that are as long as `config` wants. What was granted is read back, as
-/// less may be, and nothing said.
+/// Has frames pass that are as long as the port can: what is received is held to what
+/// `config` wants by its buffers. What was granted is read back, as less may be, and
+/// nothing said.
 pub fn longest_frame(hw: &Hw, config: &Config) -> Result<Longest> {
-    let wanted = u32::from(config.max_frame) + TAGS + FCS;
     let most = ports::mtu(hw)?.map_or(0, |(most, _)| most);
-    let asked = if most == 0 { wanted } else { wanted.min(most) };
+    let asked = if most == 0 { u32::from(config.max_frame) + TAGS + FCS } else { most };
     ports::set_mtu(hw, asked)?;
     vport::set_mtu(hw, asked)?;
     let port = ports::mtu(hw)?.map_or(0, |(_, now)| now);

@@ -96,7 +96,7 @@ use std::sync::Arc;
 const MAX_QUEUES: u16 = 64;
 
 /// What any of these cards can be configured to.
-const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9978 };
+const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9996 };
 
 /// Transmit paths.
 pub const PATHS: &[&str] = &["dma"];

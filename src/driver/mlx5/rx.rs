@@ -203,7 +203,7 @@ impl RxQueue {
             return self.lost(Anomaly::BadIndex, pool);
         }
         if syndrome.code == Syndrome::LENGTH {
-            self.stock.count(Anomaly::BadLength);
+            self.fault.too_long();
         } else {
             self.stock.count(Anomaly::FrameError);
             self.fault.tell(syndrome);

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   port       bad, too long; no room in the chip     may be refused: somebody else's
-//!   vport      frames and bytes, each way             those that found no buffer, too
+//!   vport      frames and bytes, each way             those that are lost behind it, too
 //!   counter    found no buffer                        not on all cards
+//!   queues     longer than their buffers              counted by the driver
 //! ```
 //!
 //! Counters run on while nobody has the card open, so differences are added up.
@@ -62,8 +63,9 @@ impl Counters {
         Ok(Counters { vport, queues, port })
     }
 
-    /// What was counted since the start.
-    pub fn update(&mut self, hw: &Hw) -> Result<Stats> {
+    /// What was counted since the start; `too_long`: of that, what was longer than its
+    /// buffers.
+    pub fn update(&mut self, hw: &Hw, too_long: u64) -> Result<Stats> {
         if let Some(block) = &mut self.port
             && let Some(now) = port(hw)?
         {
@@ -85,14 +87,14 @@ impl Counters {
         let [discards, fcs, alignment, long] = self.port.map_or([0; PORT], |block| block.sums);
         let sum = |first: usize| vport[first] + vport[first + 4] + vport[first + 8];
         Ok(Stats {
-            rx_packets: sum(0).saturating_sub(missed.unwrap_or(0)),
+            rx_packets: sum(0).saturating_sub(missed.unwrap_or(0) + too_long),
             rx_bytes: sum(1),
             tx_packets: sum(2),
             tx_bytes: sum(3),
             rx_missed: missed,
             rx_overflow: discards,
             rx_errors: fcs + alignment,
-            rx_oversize: long,
+            rx_oversize: long + too_long,
             by_device: true,
             ..Stats::default()
         })

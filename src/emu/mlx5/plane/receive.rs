@@ -191,6 +191,8 @@ impl Plane {
             return false;
         }
         self.port.received(frame);
+        // What the switch lets through counts there, whatever becomes of it behind.
+        self.counters.rx.count(frame);
         if unwanted {
             self.counters.unwanted += 1;
             board.port.pass_over();
@@ -215,15 +217,12 @@ impl Plane {
         let mut data = std::mem::take(&mut self.rx.data);
         let fate = self.fill(board, frame, rqn, arrived, &mut data);
         self.rx.data = data;
-        if fate == Fate::Taken {
-            self.counters.rx.count(frame);
-        }
         fate
     }
 
-    /// A frame is lost for want of a buffer.
+    /// A frame is lost for want of a buffer: the counter of its queue says so, if it has
+    /// one, and no other.
     fn discard(&mut self, board: &mut Board, rqn: u32) -> Fate {
-        self.counters.rx_discards += 1;
         let counter = self.rqs.get(rqn).map_or(0, |rq| rq.spec.counter);
         if let Some(drops) = self.drops.get_mut(counter.into()) {
             *drops = drops.wrapping_add(1);
