@@ -14,7 +14,7 @@ use super::parts::{Inline, RxLengths, RxParts, TxLengths, TxParts};
 use super::queues::{self, Numbers, Receiving, Renewal, Rings, Sending};
 use super::stats::Counters;
 use super::vport::Found;
-use super::{MAX_QUEUES, RxQueue, TxQueue, time};
+use super::{MAX_QUEUES, RxQueue, TxQueue, time, why};
 use crate::driver::config::Config;
 use crate::driver::irq::Interrupts;
 use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps};
@@ -270,6 +270,10 @@ impl NicOps for Card {
             Some(link) => link.state(&self.hw),
             None => Ok(Link::default()),
         }
+    }
+
+    fn why_down(&mut self) -> Option<String> {
+        why::why_down(&self.hw).ok().flatten()
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

@@ -78,6 +78,7 @@ mod tests;
 mod time;
 mod tx;
 mod vport;
+mod why;
 mod wqe;
 
 pub use rx::RxQueue;

@@ -117,11 +117,12 @@ fn tcp_kind(frame: &[u8], headers: &Parsed) -> u8 {
 }
 
 impl Plane {
-    /// Receives what has arrived by now; how many frames that was.
+    /// Receives what has arrived by now; how many frames that was. Without a root the
+    /// wire keeps them, as it does for other cards that do not receive yet.
     pub(super) fn receive(&mut self, board: &mut Board) -> usize {
         let mut frame = std::mem::take(&mut self.rx.frame);
         let mut frames = self.receive_own(board);
-        while self.link && frames < STEP && self.receive_one(board, &mut frame) {
+        while self.link && self.steering.listens() && frames < STEP && self.receive_one(board, &mut frame) {
             frames += 1;
         }
         self.rx.frame = frame;
