@@ -15,7 +15,8 @@ use super::super::super::{Board, Picos, STEP};
 use super::Plane;
 use super::cqe::{self, Failure, Received};
 use super::owned::Owner;
-use super::rq::Segment;
+use super::ring;
+use super::rq::{Rq, Segment};
 use super::slab::Slab;
 use super::tir::{Hashed, Tir};
 use super::work::{State, stamp};
@@ -47,6 +48,8 @@ pub struct Receiving {
     segments: Vec<Segment>,
     /// Own frames that come back: their transport domain, and bytes.
     looped: VecDeque<(u32, Vec<u8>)>,
+    /// Frames are taken from the wire.
+    listening: bool,
 }
 
 impl Receiving {
@@ -117,17 +120,28 @@ fn tcp_kind(frame: &[u8], headers: &Parsed) -> u8 {
 }
 
 impl Plane {
-    /// Receives what has arrived by now; how many frames that was. Without a root the
-    /// wire keeps them, as it does for other cards that do not receive yet.
+    /// Receives what has arrived by now; how many frames that was.
     pub(super) fn receive(&mut self, board: &mut Board) -> usize {
         let mut frame = std::mem::take(&mut self.rx.frame);
         let mut frames = self.receive_own(board);
-        while self.link && self.steering.listens() && frames < STEP && self.receive_one(board, &mut frame) {
+        while self.link && frames < STEP && self.listens(board) && self.receive_one(board, &mut frame) {
             frames += 1;
         }
         self.rx.frame = frame;
         self.end_sessions(board);
         frames
+    }
+
+    /// Whether frames are taken from the wire. Until a driver has had a root, and has posted
+    /// to a queue, they lie there, so that the first of a played file are not lost; but not
+    /// for a nasty card.
+    #[inline]
+    fn listens(&mut self, board: &Board) -> bool {
+        let posted =
+            |rq: &Rq| rq.state == State::Ready && ring::record(rq.spec.wq.record, &board.bus.memory) != Some(0);
+        self.rx.listening =
+            self.rx.listening || board.nasty || self.steering.listens() && self.rqs.iter().any(|(_, rq)| posted(rq));
+        self.rx.listening
     }
 
     /// Own frames that come back.
