@@ -74,7 +74,7 @@ fn send_queues_that_there_cannot_be_are_refused() {
         (|request| request.with(0x20, 23, 20, 1), Status::BAD_PARAMETER),
         (|request| request.with(0x20, 17, 17, 1), Status::BAD_PARAMETER),
         (|request| request.with(0x50, 31, 28, 0), Status::BAD_PARAMETER),
-        (|request| request.with(0x40, 31, 16, 0), Status::BAD_PARAMETER),
+        (|request| request.with(0x40, 31, 16, 2), Status::BAD_PARAMETER),
         (|request| request.with(0x70, 19, 16, 5), Status::BAD_PARAMETER),
         (|request| request.with(0x70, 4, 0, 16), Status::EXCEEDS_LIMIT),
         (|request| request.with(0x70, 4, 0, 15), Status::BAD_INPUT_LENGTH),
