@@ -233,6 +233,11 @@ impl ConfigSpace {
         self.put(pcie + 0x12, 2, 0x1000 | layout.link & 0x3ff, 0);
         self.put(pcie + 0x24, 4, layout.device2, 0);
         self.put(pcie + 0x28, 2, 0, 0x001f);
+        // From 8 GT/s on there is a list of the speeds that there are.
+        let fastest = layout.link & 0xf;
+        if fastest >= 3 {
+            self.put(pcie + 0x2c, 4, ((1 << fastest) - 1) << 1, 0);
+        }
         if layout.link_target != 0 {
             self.put(pcie + 0x30, 2, layout.link_target.into(), 0x000f);
         }

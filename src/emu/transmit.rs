@@ -100,7 +100,8 @@ pub fn transmit(card: &mut impl Transmitter) -> usize {
     let first = card.turns().at;
     for turn in 0..queues {
         let at = (first + turn) % queues;
-        let queue = card.turns().active[at];
+        // A queue that fails leaves the list at once: the others' turn comes in the next step.
+        let Some(&queue) = card.turns().active.get(at) else { break };
         card.look(queue);
         for _ in 0..STEP {
             match card.fetch(queue) {

@@ -229,10 +229,9 @@ impl Caps {
     }
 
     /// Less than the recorded card had, and time-of-day stamps alone where there are
-    /// such; short frames are not filled up; the clock's rate is not told (nasty).
+    /// such; the clock's rate is not told (nasty).
     pub fn meagre(&mut self) {
         self.limit(GENERAL, LOG_MAX_QP, 17);
-        self.limit(GENERAL, PAD_TX, 0);
         self.limit(GENERAL, FREQUENCY_KHZ, 0);
         if get(self.most(GENERAL), TS_FORMATS) != 0 {
             self.limit(GENERAL, TS_FORMATS, 0b0101);

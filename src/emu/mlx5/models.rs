@@ -25,7 +25,8 @@ pub struct Kind {
     pub speeds: [u32; 2],
     /// The cage is of the wide kind.
     pub wide: bool,
-    /// It reports drops by queue (Q counters).
+    /// It reports what the port drops; one that does not has no counters by queue either
+    /// (nasty).
     pub counts_drops: bool,
     /// A software reset by nic_interface is survived.
     pub bears_reset: bool,

@@ -150,6 +150,8 @@ const COMMANDS: &[Command] = &[
     control(0x80d, "NOP", Stage::Enabled, 0x08, hca::nop),
     object(0x816, "ALLOC_TRANSPORT_DOMAIN"),
     object(0x817, "DEALLOC_TRANSPORT_DOMAIN"),
+    control(0x827, "ADD_VXLAN_UDP_DPORT", Stage::Running, 0x10, vport::add_tunnel_port),
+    control(0x828, "DELETE_VXLAN_UDP_DPORT", Stage::Running, 0x10, vport::delete_tunnel_port),
     control(0x829, "SET_L2_TABLE_ENTRY", Stage::Running, 0x28, vport::set_l2_entry),
     control(0x82a, "QUERY_L2_TABLE_ENTRY", Stage::Running, 0x18, vport::query_l2_entry),
     control(0x82b, "DELETE_L2_TABLE_ENTRY", Stage::Running, 0x18, vport::delete_l2_entry),
@@ -238,7 +240,8 @@ pub fn run(card: &mut Mlx5, request: &Request) -> Answer {
 fn object_command(card: &mut Mlx5, request: &Request, code: u16) -> Answer {
     // Seen where virtual functions existed.
     const BUSY_TABLES: Status = Status::BAD_RESOURCE_STATE.with(0x98_afbb);
-    let no_counters = !card.kind.counts_drops && (0x771..=0x773).contains(&code);
+    // The older card has 255 of them by its capabilities, yet one driver found none.
+    let no_counters = !card.kind.counts_drops && card.board.nasty && (0x771..=0x773).contains(&code);
     if needs_issi(code) && !card.hca.issi || no_counters {
         return Err(Status::BAD_OPERATION);
     }

@@ -160,17 +160,28 @@ impl Plane {
 
     /// MODIFY_CQ: moderation.
     pub fn modify_cq(&mut self, request: &[u8]) -> Outcome<()> {
-        const MODERATION: u32 = 1;
+        const PERIOD: u32 = 1 << 0;
+        const COUNT: u32 = 1 << 1;
+        const PERIOD_MODE: u32 = 1 << 4;
+        let limits = self.limits;
         let cq = self.cqs.get_mut(super::be::id_at(request, 0x08)).ok_or(Status::BAD_RESOURCE)?;
         let what = super::be::u32_at(request, 0x0c);
-        if what & !MODERATION != 0 || u16_at(request, 0x06) != 0 {
+        let changed = CqSpec::of(request);
+        let mode = what & PERIOD_MODE != 0 && (changed.period_mode > 1 || !limits.period_from_cqe);
+        if what & !(PERIOD | COUNT | PERIOD_MODE) != 0 || u16_at(request, 0x06) != 0 || mode {
             return Err(Status::BAD_PARAMETER);
         }
-        if what != 0 {
-            let changed = CqSpec::of(request);
-            (cq.spec.period, cq.spec.max_count) = (changed.period, changed.max_count);
+        if what & PERIOD != 0 {
+            cq.spec.period = changed.period;
             set_bits(&mut cq.context, 0x10, 27, 16, changed.period.into());
+        }
+        if what & COUNT != 0 {
+            cq.spec.max_count = changed.max_count;
             set_bits(&mut cq.context, 0x10, 15, 0, changed.max_count.into());
+        }
+        if what & PERIOD_MODE != 0 {
+            cq.spec.period_mode = changed.period_mode;
+            set_bits(&mut cq.context, 0x00, 16, 15, changed.period_mode.into());
         }
         Ok(())
     }
@@ -289,16 +300,17 @@ impl Plane {
     }
 
     /// A driver wants to be told of entries from `word`'s position on.
-    pub(super) fn arm_cq(&mut self, board: &mut Board, cqn: u32, word: u32, trapped: bool) {
+    pub(super) fn arm_cq(&mut self, board: &mut Board, cqn: u32, word: u32) {
         let Some(cq) = self.cqs.get_mut(cqn) else {
             board.violations.note("doorbell of a completion queue that there is not");
             return;
         };
         let record = ring::record(cq.spec.record.wrapping_add(4), &board.bus.memory);
-        if trapped && record.is_some_and(|record| record != word) {
-            board.violations.note("completion queue armed by a doorbell that differs from its record");
-        }
         let (consumer, sequence) = (word & POSITION, (word >> 28 & 3) as u8);
+        // Stores to the card are posted: a driver may be further meanwhile.
+        if record.is_some_and(|record| record.wrapping_sub(consumer) & POSITION > cq.ring.len()) {
+            board.violations.note("completion queue armed by a doorbell that is ahead of its record");
+        }
         if cq.producer.wrapping_sub(consumer) & POSITION > cq.ring.len() && !cq.spec.ignores_overrun {
             board.violations.note("completion queue armed at a position that was not reached yet");
             return;

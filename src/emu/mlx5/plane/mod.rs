@@ -204,7 +204,7 @@ impl Plane {
         self.bells.clear();
     }
 
-    /// The link is up: frames pass. What is sent while it is down waits.
+    /// The link is up: frames pass. Packets to send wait while it is down.
     pub fn set_link(&mut self, up: bool) {
         self.link = up;
     }
@@ -254,9 +254,7 @@ impl Plane {
         if board.nasty {
             work += self.receive(board);
         }
-        if self.link {
-            work += transmit(&mut Sender { plane: self, board });
-        }
+        work += transmit(&mut Sender { plane: self, board });
         if !board.nasty {
             work += self.receive(board);
         }

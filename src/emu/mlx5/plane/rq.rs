@@ -161,7 +161,9 @@ impl Plane {
         }
         let strides = strides(&spec, limits.few_strides)?;
         let counter = spec.counter == 0 || self.drops.holds(spec.counter.into());
-        if !self.cqs.holds(spec.cqn) || !self.pds.holds(spec.wq.pd) || !counter {
+        // One of no domain has nowhere to put a frame: Linux makes it to drop what comes.
+        let domain = spec.wq.pd == 0 || self.pds.holds(spec.wq.pd);
+        if !self.cqs.holds(spec.cqn) || !domain || !counter {
             return Err(Status::BAD_RESOURCE);
         }
         let rq = Rq {

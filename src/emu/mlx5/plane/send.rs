@@ -148,14 +148,18 @@ impl Sender<'_> {
         if !read_entry(sq, ctrl.segments, self.board, &mut out.entry) {
             return Some(Err(Fault(None, End::Failed(Failure::MEMORY))));
         }
-        let (owner, multi) = (sq.owner(), sq.spec.multi_packet);
+        if ctrl.opcode != NOP && !self.plane.link {
+            return None;
+        }
+        let owner = sq.owner();
         let entry = std::mem::take(&mut out.entry);
         let prepared = match ctrl.opcode {
             NOP => Ok(()),
+            SEND | LSO | MULTI if sq.td.is_none() => Err(Fault::bad("packet in a send queue without a way out")),
             SEND | LSO if ctrl.segments < 2 => Err(Fault::bad("packet without an Ethernet segment")),
             SEND => self.single(&entry, owner),
             LSO if ctrl.modifier == 0 => self.segmented(&entry, owner),
-            MULTI if multi && self.plane.limits.enhanced_multi_packet => self.several(&entry, owner),
+            MULTI if self.plane.limits.enhanced_multi_packet => self.several(&entry, owner),
             _ => Err(Fault::bad("entry of a send queue with an opcode that there is not")),
         };
         self.plane.tx.out.entry = entry;
@@ -391,7 +395,10 @@ impl Transmitter for Sender<'_> {
     #[inline]
     fn emit(&mut self) -> bool {
         let q = u32::from(self.plane.tx.turns.queue);
-        let Some(td) = self.plane.sqs.get(q).map(|sq| sq.td) else { return true };
+        let Some(td) = self.plane.sqs.get(q).map(|sq| sq.td.unwrap_or(0)) else { return true };
+        if !self.plane.link && !self.plane.tx.out.frames.is_empty() {
+            return false;
+        }
         let mut left = self.board.now;
         while let Some(range) = self.plane.tx.out.frames.get(self.plane.tx.out.at).cloned() {
             let Some(at) = self.emit_one(&range, td) else { return false };

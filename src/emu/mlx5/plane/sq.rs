@@ -39,7 +39,8 @@ pub struct Sq {
     pub pushed: Option<(u16, Vec<u8>)>,
     /// A doorbell that was lost: until then, or another doorbell, it is not heard.
     pub deaf: Option<Picos>,
-    pub td: u32,
+    /// Transport domain; one without is for what is not sent.
+    pub td: Option<u32>,
     flush: Flush,
     context: Vec<u8>,
 }
@@ -83,7 +84,7 @@ impl Plane {
 
     /// DESTROY_TIS: no queue may name it.
     pub fn destroy_tis(&mut self, id: u32) -> Outcome<()> {
-        let used = self.sqs.iter().any(|(_, sq)| sq.spec.tisn == id);
+        let used = self.sqs.iter().any(|(_, sq)| sq.td.is_some() && sq.spec.tisn == id);
         let tises = &mut self.tises;
         free(used, || tises.remove(id).ok_or(Status::BAD_RESOURCE))
     }
@@ -95,11 +96,14 @@ impl Plane {
         check_stamps(spec.ts_format, limits.sq_stamps)?;
         check_wq(&spec.wq, limits, LOG_BLOCK, LOG_BLOCK)?;
         let multi_packet = limits.multi_packet || limits.enhanced_multi_packet;
-        let odd = spec.wq.kind != 1 || spec.state != 0 || spec.hairpin || spec.tis_count != 1;
+        let odd = spec.wq.kind != 1 || spec.state != 0 || spec.hairpin || spec.tis_count > 1;
         if odd || spec.multi_packet && !multi_packet || spec.inline_mode > 3 {
             return Err(Status::BAD_PARAMETER);
         }
-        let tis = self.tises.get(spec.tisn).ok_or(Status::BAD_RESOURCE)?;
+        let td = match spec.tis_count {
+            0 => None,
+            _ => Some(self.tises.get(spec.tisn).ok_or(Status::BAD_RESOURCE)?.spec.td),
+        };
         if !self.cqs.holds(spec.cqn) || !self.pds.holds(spec.wq.pd) || !self.uars.holds(spec.wq.uar) {
             return Err(Status::BAD_RESOURCE);
         }
@@ -111,7 +115,7 @@ impl Plane {
             rung: 0,
             pushed: None,
             deaf: None,
-            td: tis.spec.td,
+            td,
             flush: Flush::default(),
             context: context(request, 0x20, CONTEXT),
             spec,

@@ -102,8 +102,22 @@ fn what_there_is_no_bit_for_is_not_there() {
     bench.must(0x10d, 0, &[], 0x50, 0x10);
     let older = Bench::running("cx4lx");
     assert_eq!(older.command(0x10d, 0, &[], 0x50, 0x10), Err(BAD_OPERATION), "no driver's version");
-    assert_eq!(older.ask(ALLOC_Q_COUNTER, 0), Err(BAD_OPERATION), "no counters of drops");
     bench.must(ALLOC_Q_COUNTER, 0, &[], 0x10, 0x10);
+}
+
+#[test]
+fn cards_that_see_into_tunnels_are_told_their_ports() {
+    const ADD: u16 = 0x827;
+    const DELETE: u16 = 0x828;
+    let bench = Bench::running("cx4lx");
+    let port = |code, port| bench.command(code, 0, &[(0x0c, port)], 0x10, 0x10).map(drop);
+    for n in 0..4 {
+        assert_eq!(port(ADD, 4789 + n), Ok(()));
+    }
+    assert!(port(ADD, 1).is_err(), "there are four");
+    assert_eq!(port(DELETE, 4790), Ok(()));
+    assert!(port(DELETE, 4790).is_err());
+    assert_eq!(port(ADD, 1), Ok(()));
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn completions_are_moderated_by_count_and_by_time() {
     bench.run(100 * MICROSECOND);
     assert_eq!(bench.poll(&mut eq).len(), 1);
     // MODIFY_CQ takes it off.
-    let request = Request::new(0x403, 0x110).with(0x08, 23, 0, cq.id).with(0x0c, 31, 0, 1);
+    let request = Request::new(0x403, 0x110).with(0x08, 23, 0, cq.id).with(0x0c, 31, 0, 3);
     bench.done(&request);
     bench.read(&mut cq);
     bench.arm(cq, 2);

@@ -74,7 +74,7 @@ fn send_queues_that_there_cannot_be_are_refused() {
         (|request| request.with(0x20, 23, 20, 1), Status::BAD_PARAMETER),
         (|request| request.with(0x20, 17, 17, 1), Status::BAD_PARAMETER),
         (|request| request.with(0x50, 31, 28, 0), Status::BAD_PARAMETER),
-        (|request| request.with(0x40, 31, 16, 0), Status::BAD_PARAMETER),
+        (|request| request.with(0x40, 31, 16, 2), Status::BAD_PARAMETER),
         (|request| request.with(0x70, 19, 16, 5), Status::BAD_PARAMETER),
         (|request| request.with(0x70, 4, 0, 16), Status::EXCEEDS_LIMIT),
         (|request| request.with(0x70, 4, 0, 15), Status::BAD_INPUT_LENGTH),
@@ -119,6 +119,11 @@ fn receive_queues_that_there_cannot_be_are_refused() {
     for (n, (change, status)) in cases.into_iter().enumerate() {
         let (.., request) = bench.rq_request(set.rx_cq, 1, LOG, 4);
         assert_eq!(bench.command(&change(request)), Err(status), "{n}");
+    }
+    // One of no domain there may be.
+    for (domain, outcome) in [(0, Ok(())), (0x99, Err(Status::BAD_RESOURCE))] {
+        let (.., request) = bench.rq_request(set.rx_cq, 1, 0, 4);
+        assert_eq!(bench.command(&request.with(0x58, 23, 0, domain)).map(drop), outcome);
     }
     bench.assert_clean();
 }
@@ -176,7 +181,7 @@ fn the_rest_is_refused_where_it_makes_no_sense() {
     assert_eq!(bench.command(&key.with(0x1c, 23, 0, 99)), gone);
     let tis = Request::new(0x912, 0xc0).with(0x44, 23, 0, 99);
     assert_eq!(bench.command(&tis), gone);
-    let cq = Request::new(0x403, 0x110).with(0x08, 23, 0, set.rx_cq.id).with(0x0c, 31, 0, 2);
+    let cq = Request::new(0x403, 0x110).with(0x08, 23, 0, set.rx_cq.id).with(0x0c, 31, 0, 4);
     assert_eq!(bench.command(&cq), bad);
     assert_eq!(bench.change(0x909, set.rq.id, 3, 0), Err(Status::BAD_QUEUE_STATE));
     assert_eq!(bench.change(0x909, set.rq.id, 1, 2), bad);
