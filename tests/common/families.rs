@@ -179,6 +179,7 @@ const CX5: Card = Card {
     stamps: true,
     stamps_behind: false,
     withheld: 0,
+    udp_erratum: true,
     // As they are, with completions in short, and with an entry for each frame.
     rings: &[WHOLE, Rings { name: "mlx5-short", ..WHOLE }, Rings { name: "mlx5-each", ..WHOLE }],
     ..X540

@@ -61,9 +61,10 @@ pub type Card = Shell<ConnectX>;
 
 /// A card with such rings, opened.
 pub fn open(rings: &str, config: &Config) -> Opened {
-    let silicon = ConnectX { grants: Grants::of(rings), told: Mutex::default() };
-    let card = Shell::new(silicon, Fault::None);
-    card.opened(config, Box::new(Rings::of(card.clone())))
+    let grants = Grants::of(rings);
+    let card = Shell::new(ConnectX { grants, told: Mutex::default() }, Fault::None);
+    let config = Config { compressed_completions: grants.compression, ..config.clone() };
+    card.opened(&config, Box::new(Rings::of(card.clone())))
 }
 
 impl ConnectX {

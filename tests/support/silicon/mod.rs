@@ -43,7 +43,7 @@ pub fn open(rings: &Rings, config: &Config) -> Opened {
         "virtio-packed" => virtio::opened(true, config).boxed(),
         "efvi" => efvi::open(config),
         "bnxt" => bnxt::open(config),
-        "mlx5" | "mlx5-each" | "mlx5-short" | "mlx5-inline" => mlx5::open(rings.name, config),
+        name if name.starts_with("mlx5") => mlx5::open(rings.name, config),
         other => panic!("no silicon with rings of {other}"),
     }
 }
