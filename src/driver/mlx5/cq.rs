@@ -92,10 +92,14 @@ impl Completions {
     /// must not look like entries of the lap to come.
     #[inline(always)]
     pub fn take_unwritten(&mut self, count: u32) {
-        for n in 0..count {
-            self.at(n)[word::TAIL].store(NEVER, Ordering::Relaxed);
+        let mut left = count as usize;
+        while left > 0 {
+            let entries = self.entries();
+            let run = left.min(entries.len());
+            entries[..run].iter().for_each(|entry| entry[word::TAIL].store(NEVER, Ordering::Relaxed));
+            self.take(run as u32);
+            left -= run;
         }
-        self.take(count);
     }
 
     /// Gives back all that was taken.

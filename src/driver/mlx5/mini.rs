@@ -20,7 +20,7 @@ use super::rx::{Ended, RxQueue};
 use crate::dma::{Batch, Iova, Pool};
 use crate::driver::slots::Received;
 use crate::driver::tally::Anomaly;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Minis of an entry.
 const MINIS: u32 = 8;
@@ -63,14 +63,16 @@ impl RxQueue {
         let (most, limit) = (run.fresh.len(), run.limit);
         let longest = self.longest_plain();
         let mut n = 0;
-        while n < most {
-            let mini = mini(&self.completions, session.done.wrapping_add(n as u32));
-            let len = upper(mini);
-            if len.wrapping_sub(1) >= longest {
-                break;
+        'run: while n < most {
+            for mini in minis(&self.completions, session.done.wrapping_add(n as u32)) {
+                let mini = mini.load(Ordering::Relaxed);
+                let len = upper(mini);
+                if n >= most || len.wrapping_sub(1) >= longest {
+                    break 'run;
+                }
+                run.put(n, session.title.with_hash(mini).0, len, &iova);
+                n += 1;
             }
-            run.put(n, session.title.with_hash(mini).0, len, &iova);
-            n += 1;
         }
         self.ran(batch, n, false);
         self.go_on(session, n as u32);
@@ -85,7 +87,8 @@ impl RxQueue {
     /// Deals with the next frame of the session, whatever it is.
     pub(super) fn recv_odd_mini(&mut self, batch: &mut Batch<'_>) -> Received {
         let Some(session) = self.session else { return Received::Waits };
-        let mini = mini(&self.completions, session.done);
+        let [mini, ..] = minis(&self.completions, session.done) else { return Received::Waits };
+        let mini = mini.load(Ordering::Relaxed);
         let received = self.take_frame(session.title.with_hash(mini).0, upper(mini), batch);
         if received == Received::Gone {
             self.go_on(session, 1);
@@ -104,9 +107,10 @@ impl RxQueue {
     }
 }
 
-/// The `n`th mini of the session that the next completion begins: the first entry of them
-/// is behind the title, the others where they would be if it was the title.
+/// The minis from the `n`th on of the session that the next completion begins, as far as
+/// they lie side by side: the first entry of them is behind the title, the others where
+/// they would be if it was the title.
 #[inline(always)]
-fn mini(completions: &Completions, n: u32) -> u64 {
-    completions.at((n & !(MINIS - 1)).max(1))[(n % MINIS) as usize].load(Ordering::Relaxed)
+fn minis(completions: &Completions, n: u32) -> &[AtomicU64] {
+    &completions.at((n & !(MINIS - 1)).max(1))[(n % MINIS) as usize..]
 }
