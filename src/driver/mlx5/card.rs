@@ -115,7 +115,7 @@ impl Card {
                 false => (common.events, None),
             };
             let rings = Rings::new(Rings::receive(&rx), rx.bytes(), rx.completions, |size| pieces.take(size));
-            let how = Receiving { strip: config.vlan_strip, stride: rx.stride };
+            let how = Receiving { strip: config.vlan_strip, stride: rx.stride, compressed: compressed(&hw, &config) };
             let numbers = queues::receive(&hw, objects, &common, &rings, (uar, events), how)?;
             received.push(Received { rings, uar, numbers, events: own });
         }
@@ -168,7 +168,7 @@ impl Card {
                 stock: Stock::new(&self.function, interrupt),
                 max_frame: u32::from(config.max_frame),
                 clock: self.clock,
-                compressed: false,
+                compressed: compressed(hw, config),
                 fault,
                 restart: Renewal::receive(hw, numbers.queue),
             };
@@ -244,6 +244,11 @@ impl Card {
             _ => Err(self.hw.error(Kind::Device, "it was not opened to the end")),
         }
     }
+}
+
+/// Whether completions may come in short: stamps have no place in them.
+fn compressed(hw: &Hw, config: &Config) -> bool {
+    config.compressed_completions && !config.timestamps && hw.caps.general(general::CQE_COMPRESSION) != 0
 }
 
 /// Refuses what this card has no room for.
