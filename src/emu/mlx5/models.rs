@@ -44,7 +44,8 @@ const G100: u32 = 1 << 20 | 1 << 21 | 1 << 22;
 
 const MILLISECOND: Picos = 1_000_000_000;
 
-static CX4LX: Kind = Kind {
+/// ConnectX-4 Lx.
+pub static CX4LX: Kind = Kind {
     device: 0x1015,
     firmware: [14, 12, 1220],
     psid: b"MT_2430110027",
@@ -58,7 +59,8 @@ static CX4LX: Kind = Kind {
     pcie: 0x0040_0083,
 };
 
-static CX5: Kind = Kind {
+/// ConnectX-5.
+pub static CX5: Kind = Kind {
     device: 0x1017,
     firmware: [16, 35, 4030],
     psid: b"MT_0000000012",

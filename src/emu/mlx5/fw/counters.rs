@@ -2,7 +2,7 @@
 
 use super::super::Mlx5;
 use super::super::cmd::Request;
-use super::super::plane::{Counters, Traffic};
+use super::super::plane::{Counters, Port, Traffic};
 use super::{Answer, Reply};
 
 /// Unicast, multicast, broadcast, as they are counted.
@@ -39,9 +39,25 @@ fn octets(traffic: &Traffic) -> u64 {
     traffic.octets() + 4 * traffic.total()
 }
 
-/// A group of the port's counters (PPCNT); one that is not kept is all 0.
-pub fn group(card: &Mlx5, group: u32) -> Vec<(usize, u64)> {
-    let port = &card.plane.port;
+/// Groups of the port's counters that are kept.
+pub const GROUPS: usize = 3;
+
+/// A group of the port's counters (PPCNT) since it was cleared, which happens behind the
+/// reading; one that is not kept is all 0.
+pub fn group(card: &mut Mlx5, group: usize, clears: bool) -> Vec<(usize, u64)> {
+    let Some(cleared) = card.port.cleared.get_mut(group) else { return Vec::new() };
+    let mut values = values(&card.plane.port, group);
+    for ((_, value), (_, before)) in values.iter_mut().zip(self::values(cleared, group)) {
+        *value -= before;
+    }
+    if clears {
+        *cleared = card.plane.port;
+    }
+    values
+}
+
+/// A group of counters: where they stand, and what they say.
+fn values(port: &Port, group: usize) -> Vec<(usize, u64)> {
     let (rx, tx) = (&port.rx, &port.tx);
     match group {
         // IEEE 802.3.
@@ -61,22 +77,22 @@ pub fn group(card: &Mlx5, group: u32) -> Vec<(usize, u64)> {
         0x01 => vec![
             (0x00, octets(rx)),
             (0x08, rx.frames[UNICAST]),
-            (0x18, port.too_long + port.too_short),
+            (0x18, port.too_long),
             (0x28, octets(tx)),
             (0x30, tx.frames[UNICAST]),
+            (0x40, port.tx_errors),
             (0x48, rx.frames[MULTICAST]),
             (0x50, rx.frames[BROADCAST]),
             (0x58, tx.frames[MULTICAST]),
             (0x60, tx.frames[BROADCAST]),
         ],
-        // RFC 2819: by length from 0x60 on.
+        // RFC 2819, of all that came, right or not: by length from 0x58 on.
         0x02 => {
             let mut counters = vec![
-                (0x08, octets(rx)),
-                (0x10, rx.total()),
+                (0x08, port.came[1] + 4 * port.came[0]),
+                (0x10, port.came[0]),
                 (0x18, rx.frames[BROADCAST]),
                 (0x20, rx.frames[MULTICAST]),
-                (0x30, port.too_short),
                 (0x38, port.too_long),
             ];
             counters.extend(port.lengths.iter().enumerate().map(|(n, count)| (0x58 + 8 * n, *count)));

@@ -15,13 +15,11 @@ use super::super::super::{FaultKind, module};
 use super::super::Mlx5;
 use super::super::caps::PCAM_REG;
 use super::super::cmd::Request;
-use super::super::plane::{Status, be};
+use super::super::plane::{MTU, Port, Status, be};
 use super::{Answer, Reply, counters, time};
 
 /// Longest frame of all, with tag and check sequence.
 pub const MOST_MTU: u16 = 10_000;
-/// The same at the beginning.
-const MTU: u16 = 1522;
 /// Bytes of a module's memory in one read.
 const MCIA_MOST: u32 = 48;
 
@@ -34,12 +32,20 @@ pub struct PortSettings {
     classes: [u8; 2],
     /// FEC as it was asked for.
     fec: u32,
+    /// Counters as they were when a group of them was cleared last.
+    pub cleared: [Port; counters::GROUPS],
 }
 
 impl PortSettings {
     /// As at power-on: pause both ways.
     pub fn new() -> Self {
-        PortSettings { mtu: MTU, pause: [true; 2], classes: [0; 2], fec: 0 }
+        PortSettings {
+            mtu: MTU,
+            pause: [true; 2],
+            classes: [0; 2],
+            fec: 0,
+            cleared: [Port::default(); counters::GROUPS],
+        }
     }
 }
 
@@ -140,12 +146,12 @@ fn mtu(card: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
             return Err(Status::BAD_PARAMETER);
         }
         card.port.mtu = wanted;
+        // It may be taken and not granted.
+        card.plane.port_mtu = if card.board.nasty { wanted.min(MTU) } else { wanted };
     }
-    // It may be taken and not granted.
-    let granted = if card.board.nasty { card.port.mtu.min(MTU) } else { card.port.mtu };
     access.set(0x04, 31, 16, MOST_MTU.into());
     access.set(0x08, 31, 16, card.port.mtu.into());
-    access.set(0x0c, 31, 16, granted.into());
+    access.set(0x0c, 31, 16, card.plane.port_mtu.into());
     Ok(())
 }
 
@@ -230,7 +236,8 @@ fn count(card: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
         return Err(Status::BAD_PARAMETER);
     }
     access.data[8..].fill(0);
-    for (at, value) in counters::group(card, access.get(0x00, 5, 0)) {
+    let (group, clears) = (access.get(0x00, 5, 0) as usize, access.get(0x04, 31, 31) == 1);
+    for (at, value) in counters::group(card, group, clears) {
         access.data[8 + at..16 + at].copy_from_slice(&value.to_be_bytes());
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::super::super::FaultKind;
 use super::super::Mlx5;
 use super::super::caps::{self, ESWITCH_MANAGER, ETHERNET, VPORT_GROUP_MANAGER};
 use super::super::cmd::Request;
-use super::super::plane::{Status, be};
+use super::super::plane::{MTU, Status, be};
 use super::{Answer, Reply};
 
 /// Bytes of the context in front of its list.
@@ -27,8 +27,6 @@ const TAGS: u32 = 2;
 
 /// Whether headers must be inline: as the vport says.
 const AS_VPORT_SAYS: u32 = 1;
-/// MTU of the vport at the beginning: 1500 bytes, header, tag and check sequence.
-const MTU: u16 = 1522;
 /// State that a port is to be in by itself.
 const AUTOMATIC: u32 = 2;
 
@@ -60,8 +58,9 @@ impl Mlx5 {
             _ => 0,
         };
         let distrusted = self.faulty(FaultKind::VfUntrusted);
+        let shared = self.caps.get(ESWITCH_MANAGER) == 1;
         let vport = &mut self.plane.vport;
-        vport.distrusted = distrusted;
+        (vport.distrusted, vport.shared) = (distrusted, shared);
         if self.is_virtual() {
             self.plane.vport.mac = [0; 6];
         }

@@ -1,7 +1,5 @@
 //! What is counted: of the vport, of the port, of receive queues.
 
-use super::super::super::wire::MIN_FRAME;
-
 /// Frames and bytes of one way: to one, to many, to all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -62,24 +60,30 @@ const CLASSES: [usize; 9] = [64, 127, 255, 511, 1023, 1518, 2047, 4095, 8191];
 /// The counters of the port, which are the wire's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Port {
-    /// What came.
+    /// What came and was right.
     pub rx: Traffic,
+    /// What came at all: frames, bytes without check sequence.
+    pub came: [u64; 2],
     /// What left.
     pub tx: Traffic,
+    /// What was too long to leave.
+    pub tx_errors: u64,
     /// What came, by length: up to 64 bytes, 127, 255, 511, 1023, 1518, 2047, 4095, 8191,
     /// more.
     pub lengths: [u64; 10],
     /// What came too long.
     pub too_long: u64,
-    /// What came too short.
-    pub too_short: u64,
 }
 
 impl Port {
     #[inline]
-    pub(super) fn received(&mut self, frame: &[u8]) {
-        self.rx.count(frame);
-        self.too_short += u64::from(frame.len() < MIN_FRAME);
+    pub(super) fn received(&mut self, frame: &[u8], too_long: bool) {
+        if too_long {
+            self.too_long += 1;
+        } else {
+            self.rx.count(frame);
+        }
+        self.came = [self.came[0] + 1, self.came[1] + frame.len() as u64];
         let class = CLASSES.iter().position(|most| frame.len() + 4 <= *most).unwrap_or(CLASSES.len());
         self.lengths[class] += 1;
     }

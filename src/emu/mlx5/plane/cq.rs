@@ -57,7 +57,8 @@ pub struct Cq {
     /// Completions since the last event, and when the first of them was.
     waiting: u16,
     since: Picos,
-    urgent: bool,
+    /// Position of the last entry of an urgent packet.
+    urgent: Option<u32>,
     pub dead: bool,
     /// Entries that wait for company, to be compressed.
     pub session: Vec<[u8; 64]>,
@@ -105,7 +106,8 @@ impl Cq {
     fn calls(&self, now: Picos) -> bool {
         let Some(arm) = self.arm else { return false };
         if arm.solicited {
-            return self.urgent;
+            // Not of one that was read before it was armed.
+            return self.urgent.is_some_and(|at| at.wrapping_sub(arm.consumer) & POSITION <= POSITION / 2);
         }
         let unread = self.visible != arm.consumer;
         let ripe = !self.moderated()
@@ -118,12 +120,14 @@ impl Cq {
 impl Plane {
     /// CREATE_CQ: its number.
     pub fn create_cq(&mut self, board: &mut Board, request: &[u8]) -> Outcome<u32> {
-        let spec = CqSpec::of(request);
+        let mut spec = CqSpec::of(request);
         let limits = &self.limits;
         let beyond = spec.place.log_size > limits.log_cq
             || spec.entry_size > 2
+            || spec.entry_size == 2 && !limits.cqe_128_always
             || spec.ignores_overrun && !limits.cq_oi
             || spec.compresses && (!limits.compression || spec.mini_format == 2)
+            || spec.compresses && spec.mini_format == 3 && !limits.stride_index
             || spec.compresses && (spec.entry_size != 0 || spec.collapsed)
             || (spec.period != 0 || spec.max_count != 0) && !limits.moderation
             || spec.period_mode != 0 && !limits.period_from_cqe
@@ -135,7 +139,7 @@ impl Plane {
             return Err(Status::BAD_RESOURCE);
         }
         let log_entry = if spec.entry_size == 0 { 6 } else { 7 };
-        let ring = Ring::new(&spec.place, log_entry)?;
+        let ring = Ring::new(&mut spec.place, log_entry)?;
         if !ring.is_softwares(&board.bus.memory) {
             board.violations.note("completion queue whose entries do not all say that they are not valid yet");
         }
@@ -150,7 +154,7 @@ impl Plane {
             told: None,
             waiting: 0,
             since: 0,
-            urgent: false,
+            urgent: None,
             dead: false,
             session: Vec::new(),
             context: context(request, 0x10, CONTEXT),
@@ -158,17 +162,20 @@ impl Plane {
         self.cqs.insert(cq, board.nasty.then_some(&mut board.random)).ok_or(Status::NO_RESOURCES)
     }
 
-    /// MODIFY_CQ: moderation.
+    /// MODIFY_CQ: moderation, and whether unread entries may be written over.
     pub fn modify_cq(&mut self, request: &[u8]) -> Outcome<()> {
         const PERIOD: u32 = 1 << 0;
         const COUNT: u32 = 1 << 1;
+        const OVERRUN: u32 = 1 << 2;
         const PERIOD_MODE: u32 = 1 << 4;
         let limits = self.limits;
         let cq = self.cqs.get_mut(super::be::id_at(request, 0x08)).ok_or(Status::BAD_RESOURCE)?;
         let what = super::be::u32_at(request, 0x0c);
         let changed = CqSpec::of(request);
         let mode = what & PERIOD_MODE != 0 && (changed.period_mode > 1 || !limits.period_from_cqe);
-        if what & !(PERIOD | COUNT | PERIOD_MODE) != 0 || u16_at(request, 0x06) != 0 || mode {
+        let overrun = what & OVERRUN != 0 && !limits.cq_oi;
+        let unknown = what & !(PERIOD | COUNT | OVERRUN | PERIOD_MODE) != 0;
+        if unknown || u16_at(request, 0x06) != 0 || mode || overrun {
             return Err(Status::BAD_PARAMETER);
         }
         if what & PERIOD != 0 {
@@ -178,6 +185,10 @@ impl Plane {
         if what & COUNT != 0 {
             cq.spec.max_count = changed.max_count;
             set_bits(&mut cq.context, 0x10, 15, 0, changed.max_count.into());
+        }
+        if what & OVERRUN != 0 {
+            cq.spec.ignores_overrun = changed.ignores_overrun;
+            set_bits(&mut cq.context, 0x00, 17, 17, changed.ignores_overrun.into());
         }
         if what & PERIOD_MODE != 0 {
             cq.spec.period_mode = changed.period_mode;
@@ -270,7 +281,9 @@ impl Plane {
             cq.since = board.now;
         }
         cq.waiting = cq.waiting.saturating_add(count as u16);
-        cq.urgent |= solicited;
+        if solicited {
+            cq.urgent = Some(cq.visible.wrapping_sub(1) & POSITION);
+        }
         if cq.arm.is_some() {
             self.tell(board, cqn);
         }
@@ -281,7 +294,7 @@ impl Plane {
         let Some(cq) = self.cqs.get_mut(cqn) else { return };
         if cq.calls(board.now) {
             cq.told = cq.arm.take().map(|arm| arm.sequence);
-            (cq.waiting, cq.urgent) = (0, false);
+            cq.waiting = 0;
             let eqn = cq.spec.eqn;
             self.completion_event(board, eqn, cqn);
             return;

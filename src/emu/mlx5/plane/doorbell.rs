@@ -14,7 +14,7 @@
 //! one counts.
 //!
 //! 64 bits are stored whole, or their first half and then their second, with nothing
-//! else in between. An entry is taken from its doorbell if it came by one store, and
+//! else to the same page in between. An entry is taken from its doorbell if it came by one store, and
 //! from memory otherwise; a nasty card puts it together from several, and the memory is
 //! not read. A nasty card also misses a doorbell now and then, and finds what was posted
 //! by the doorbell record some time later.
@@ -22,11 +22,10 @@
 use super::super::super::{Board, Picos};
 use super::Plane;
 use super::be::{u32_at, u64_at};
-use super::ring;
-use super::sq::RECORD;
 use super::work::State;
 use super::wqe::{BLOCK, Ctrl};
 use crate::pci::Page;
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 /// Places in a page.
@@ -48,7 +47,8 @@ const DEAF: Picos = 50_000_000;
 pub struct Bells {
     lanes: Vec<Lane>,
     page: Option<(Page, usize)>,
-    half: Option<Half>,
+    /// At most one of each UAR page.
+    halves: Vec<Half>,
     push: Option<Push>,
 }
 
@@ -58,6 +58,8 @@ struct Lane {
     word: usize,
     uar: u32,
     at: u16,
+    /// Whether its holder is still there.
+    held: Weak<()>,
 }
 
 /// The first half of a doorbell of 64 bits.
@@ -75,6 +77,11 @@ struct Push {
 }
 
 impl Lane {
+    /// Whether something was stored since the last look.
+    fn waits(&self) -> bool {
+        self.page[self.word].load(Ordering::Acquire) != 0 || self.page[self.word + 1].load(Ordering::Acquire) != 0
+    }
+
     /// What was stored since the last look: no store leaves the half that is looked at
     /// zero, as there is a number in it.
     #[inline]
@@ -110,9 +117,14 @@ impl Lane {
 }
 
 impl Bells {
-    /// What came in parts is lost; lanes stay, as their holders do.
+    /// What came in parts is lost, and what nobody looked at; lanes stay, as their holders
+    /// do.
     pub fn clear(&mut self) {
-        (self.half, self.push) = (None, None);
+        self.push = None;
+        self.halves.clear();
+        for lane in &self.lanes {
+            lane.take();
+        }
     }
 }
 
@@ -129,8 +141,16 @@ impl Plane {
             _ => (Page::row(1)[0].clone(), 0),
         };
         self.bells.page = Some((page.clone(), word + 2));
-        self.bells.lanes.push(Lane { page: page.clone(), word, uar, at });
-        Some((page, word))
+        self.bells.lanes.retain(|lane| lane.held.strong_count() != 0 || lane.waits());
+        let (lent, held) = page.lend();
+        self.bells.lanes.push(Lane { page, word, uar, at, held });
+        Some((lent, word))
+    }
+
+    /// How many lanes there are.
+    #[cfg(test)]
+    pub(super) fn lanes(&self) -> usize {
+        self.bells.lanes.len()
     }
 
     /// A write of these bytes to a UAR page, as one store.
@@ -145,7 +165,7 @@ impl Plane {
             (CQ | CQ_SECOND | SEND.., 4) if at < SEND || at % BUFFER < 8 => self.halved(board, uar, at, bytes),
             (CQ, 8) => self.ring_cq(board, uar, u64_at(bytes, 0)),
             (SEND.., 8..) if at.is_multiple_of(BUFFER) => {
-                self.lose_half();
+                self.lose_half(uar);
                 self.ring_sq(board, uar, bytes);
             }
             // The rest of an entry, which is in memory as well.
@@ -154,9 +174,15 @@ impl Plane {
         }
     }
 
-    /// Whatever else is rung, half a doorbell is lost.
-    fn lose_half(&mut self) {
-        if self.bells.half.take().is_some() {
+    /// The half of a doorbell that came to this page.
+    fn take_half(&mut self, uar: u32) -> Option<Half> {
+        let at = self.bells.halves.iter().position(|half| half.uar == uar)?;
+        Some(self.bells.halves.swap_remove(at))
+    }
+
+    /// Whatever else is rung in its page, half a doorbell is lost.
+    fn lose_half(&mut self, uar: u32) {
+        if self.take_half(uar).is_some() {
             self.counters.lost_doorbells += 1;
         }
     }
@@ -165,12 +191,12 @@ impl Plane {
     fn halved(&mut self, board: &mut Board, uar: u32, at: u16, bytes: &[u8]) {
         let Some(new) = bytes.first_chunk::<4>() else { return };
         if at.is_multiple_of(8) {
-            self.lose_half();
-            self.bells.half = Some(Half { uar, at, bytes: *new });
+            self.lose_half(uar);
+            self.bells.halves.push(Half { uar, at, bytes: *new });
             return;
         }
-        match self.bells.half.take() {
-            Some(half) if (half.uar, half.at + 4) == (uar, at) => {
+        match self.take_half(uar) {
+            Some(half) if half.at + 4 == at => {
                 let mut whole = [0; 8];
                 whole[..4].copy_from_slice(&half.bytes);
                 whole[4..].copy_from_slice(new);
@@ -223,7 +249,7 @@ impl Plane {
     }
 
     fn ring_cq(&mut self, board: &mut Board, uar: u32, value: u64) {
-        self.lose_half();
+        self.lose_half(uar);
         let (word, cqn) = ((value >> 32) as u32, value as u32 & 0xff_ffff);
         if self.cqs.get(cqn).is_some_and(|cq| cq.spec.uar != uar) {
             board.violations.note("doorbell of a completion queue in another UAR page than its own");
@@ -249,8 +275,8 @@ impl Plane {
             return;
         }
         sq.rung = board.now;
-        let Some(record) = ring::record(sq.spec.wq.record + RECORD, &board.bus.memory) else { return };
-        let (record, end) = (record as u16, ctrl.index.wrapping_add(ctrl.blocks()));
+        let Some(record) = sq.record(&board.bus.memory) else { return };
+        let end = ctrl.index.wrapping_add(ctrl.blocks());
         // Stores to the card are posted: a driver may be further meanwhile.
         if u32::from(record.wrapping_sub(end)) > sq.ring.len() {
             board.violations.note("doorbell of a send queue that is ahead of its record");
@@ -292,10 +318,10 @@ impl Plane {
             let Some(due) = sq.deaf else { continue };
             waiting += 1;
             if due <= board.now
-                && let Some(record) = ring::record(sq.spec.wq.record + RECORD, &board.bus.memory)
+                && let Some(record) = sq.record(&board.bus.memory)
             {
                 sq.deaf = None;
-                advance(sq, record as u16, board);
+                advance(sq, record, board);
             }
         }
         waiting

@@ -67,7 +67,7 @@ impl Eq {
 impl Plane {
     /// CREATE_EQ: its number.
     pub fn create_eq(&mut self, board: &mut Board, request: &[u8]) -> Outcome<u32> {
-        let spec = EqSpec::of(request);
+        let mut spec = EqSpec::of(request);
         let [events, others @ ..] = spec.events;
         if events & !self.limits.events != 0 || others != [0; 3] {
             return Err(Status::BAD_PARAMETER.with(UNKNOWN_EVENT));
@@ -81,7 +81,7 @@ impl Plane {
         if self.eqs.count() >= self.limits.eqs {
             return Err(Status::EXCEEDS_LIMIT);
         }
-        let ring = Ring::new(&spec.place, 6)?;
+        let ring = Ring::new(&mut spec.place, 6)?;
         if !ring.is_softwares(&board.bus.memory) {
             board.violations.note("event queue whose entries do not all say that they are not valid yet");
         }

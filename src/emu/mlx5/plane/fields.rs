@@ -31,6 +31,47 @@ pub fn masked(header: &Header, mask: &Header) -> Header {
     out
 }
 
+/// Fields that may be matched: bit of the capability, word, highest and lowest bit.
+const FIELDS: [(u32, usize, u32, u32); 28] = [
+    (30, 0x00, 31, 0),
+    (30, 0x04, 31, 16),
+    (29, 0x04, 15, 0),
+    (31, 0x08, 31, 0),
+    (31, 0x0c, 31, 16),
+    (27, 0x0c, 15, 13),
+    (26, 0x0c, 12, 12),
+    (25, 0x0c, 11, 0),
+    (16, 0x10, 31, 24),
+    (14, 0x10, 23, 18),
+    (15, 0x10, 17, 16),
+    (25, 0x10, 15, 14),
+    (17, 0x10, 13, 13),
+    (28, 0x10, 12, 9),
+    (9, 0x10, 8, 0),
+    (11, 0x14, 31, 16),
+    (10, 0x14, 15, 0),
+    (24, 0x18, 7, 0),
+    (13, 0x1c, 31, 16),
+    (12, 0x1c, 15, 0),
+    (19, 0x20, 31, 0),
+    (19, 0x24, 31, 0),
+    (19, 0x28, 31, 0),
+    (19, 0x2c, 31, 0),
+    (18, 0x30, 31, 0),
+    (18, 0x34, 31, 0),
+    (18, 0x38, 31, 0),
+    (18, 0x3c, 31, 0),
+];
+
+/// Whether all bits of a mask are of fields that a card of this capability matches.
+pub fn fits(mask: &[u8], can: u32) -> bool {
+    let mut rest = mask.to_vec();
+    for (_, at, high, low) in FIELDS.iter().filter(|(bit, ..)| can >> bit & 1 == 1) {
+        set_bits(&mut rest, *at, *high, *low, 0);
+    }
+    rest.iter().all(|byte| *byte == 0)
+}
+
 /// The headers of a frame.
 #[inline]
 pub fn header(frame: &[u8], parsed: &Parsed) -> Header {

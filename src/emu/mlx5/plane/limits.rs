@@ -34,6 +34,10 @@ pub struct Limits {
     pub few_strides: bool,
     /// Completions may be compressed.
     pub compression: bool,
+    /// Their short forms may name strides.
+    pub stride_index: bool,
+    /// All completions may be of 128 bytes.
+    pub cqe_128_always: bool,
     /// Completion queues may ignore overrun, and be moderated.
     pub cq_oi: bool,
     /// See `cq_oi`.
@@ -78,8 +82,18 @@ pub struct Limits {
     pub modify_root: bool,
     /// Entries may count.
     pub flow_counters: bool,
+    /// Entries may be changed.
+    pub flow_modify: bool,
+    /// Tables may be changed.
+    pub table_modify: bool,
+    /// Logarithm of the most destinations of an entry.
+    pub log_destinations: u8,
+    /// Fields of headers that are matched, as bits of the capability.
+    pub fields: u32,
     /// Logarithms of the longest lists of unicast, multicast addresses and tags.
     pub log_lists: [u8; 3],
+    /// Logarithm of the distance of UAR pages, in 4 KiB.
+    pub log_uar_page: u8,
     /// Ticks of the clock in a millisecond; 0 is told where that is not known.
     pub khz: u32,
 }
@@ -110,6 +124,8 @@ impl Limits {
             striding: bit(general, 0x40, 30),
             few_strides: false,
             compression: bit(general, 0xb4, 0),
+            stride_index: bit(general, 0xb4, 3),
+            cqe_128_always: bit(general, 0xb4, 2),
             cq_oi: bit(general, 0x44, 31),
             moderation: bit(general, 0x44, 29),
             period_from_cqe: bit(general, 0x44, 20),
@@ -132,6 +148,11 @@ impl Limits {
             level: bits(flow, 0x44, 7, 0) as u8,
             modify_root: bit(flow, 0x40, 27),
             flow_counters: bit(flow, 0x40, 29),
+            flow_modify: bit(flow, 0x40, 28),
+            table_modify: bit(flow, 0x40, 25),
+            log_destinations: bits(flow, 0x50, 7, 0) as u8,
+            fields: bits(flow, 0x60, 31, 0),
+            log_uar_page: bits(general, 0x90, 15, 0).min(16) as u8,
             log_lists: [byte(0x7c, 4, 0), byte(0x7c, 12, 8), byte(0x7c, 20, 16)],
             khz: match (bits(general, 0x9c, 31, 0), bits(general, 0x98, 31, 0)) {
                 (0, mhz) => mhz * 1000,
@@ -156,6 +177,8 @@ impl Limits {
         striding: true,
         few_strides: false,
         compression: true,
+        stride_index: false,
+        cqe_128_always: false,
         cq_oi: true,
         moderation: true,
         period_from_cqe: true,
@@ -178,7 +201,12 @@ impl Limits {
         level: 255,
         modify_root: true,
         flow_counters: false,
+        flow_modify: false,
+        table_modify: false,
+        log_destinations: 10,
+        fields: 0xeeef_ffc1,
         log_lists: [10, 14, 12],
+        log_uar_page: 0,
         khz: 275_000,
     };
 }
@@ -215,6 +243,8 @@ mod tests {
         let flow = blob(&[
             (0x40, 0xc800_0000),
             (0x44, 0x1000_00ff),
+            (0x50, 0x0000_000a),
+            (0x60, 0xeeef_ffc1),
             (0xc0, 0xc800_0000),
             (0x100, 0x8800_0000),
             (0x180, 0xc800_0000),

@@ -72,6 +72,9 @@ pub const RESERVED_LKEY: u32 = 0x0000_7f00;
 /// Number of the first UAR page: those before are registers and the MSI-X table.
 pub const FIRST_UAR: u32 = 0x10;
 
+/// The longest frame at the beginning: 1500 bytes, header, tag and check sequence.
+pub const MTU: u16 = 1522;
+
 /// How many objects of each kind there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -116,6 +119,8 @@ pub struct Plane {
     pub limits: Limits,
     /// The virtual port.
     pub vport: Vport,
+    /// Longest frame that the port lets pass, with tag and check sequence.
+    pub port_mtu: u16,
     /// The clocks that stamps are taken from.
     pub clock: Clock,
     /// What stages packets passed, for who asked.
@@ -163,6 +168,7 @@ impl Plane {
         Plane {
             limits,
             vport: Vport { mac: board.factory, ..Vport::default() },
+            port_mtu: MTU,
             clock: Clock::new(limits.khz, board),
             stages: None,
             counters: Counters::default(),
@@ -194,19 +200,26 @@ impl Plane {
     }
 
     /// Function-level reset: all objects are gone, and what the vport was told. What is
-    /// the port's stays: link, loopback, clocks, counters; and lanes, as doorbells do.
+    /// the port's stays: link, loopback, MTU, clocks, counters; and lanes, as doorbells do.
     pub fn reset(&mut self, board: &mut Board) {
         board.port.empty_loop();
         let fresh = Plane::new(self.limits, board);
         let old = std::mem::replace(self, fresh);
         (self.clock, self.stages, self.link, self.looping) = (old.clock, old.stages, old.link, old.looping);
-        (self.counters, self.port, self.bells) = (old.counters, old.port, old.bells);
+        (self.counters, self.port, self.port_mtu, self.bells) = (old.counters, old.port, old.port_mtu, old.bells);
         self.bells.clear();
     }
 
     /// The link is up: frames pass. Packets to send wait while it is down.
     pub fn set_link(&mut self, up: bool) {
         self.link = up;
+    }
+
+    /// Whether a frame is longer than the port lets pass.
+    #[inline]
+    fn beyond_port(&self, frame: usize) -> bool {
+        const FCS: usize = 4;
+        frame + FCS > usize::from(self.port_mtu)
     }
 
     /// What is sent comes back inside the port (PPLR).

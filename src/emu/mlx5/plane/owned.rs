@@ -110,7 +110,8 @@ impl Plane {
     /// ALLOC_UAR: its number, which tells where it is in the BAR.
     pub fn alloc_uar(&mut self, board: &mut Board) -> Outcome<u32> {
         let uar = self.uars.insert((), board.nasty.then_some(&mut board.random)).ok_or(Status::NO_RESOURCES)?;
-        if u64::from(uar) >= board.profile.bar(0) >> 12 && board.profile.bar(0) != 0 {
+        let most = board.profile.bar(0) >> (12 + self.limits.log_uar_page);
+        if u64::from(uar) >= most && board.profile.bar(0) != 0 {
             self.uars.remove(uar);
             return Err(Status::NO_RESOURCES);
         }

@@ -176,11 +176,15 @@ impl Plane {
             buffer.resize(MIN_FRAME, 0);
         }
         let frame = &buffer[..];
+        if self.beyond_port(frame.len()) {
+            self.port.received(frame, true);
+            board.port.pass_over();
+            return true;
+        }
         // A nasty port lets through what others of the same port may have.
         let too_long = self.vport.too_long(frame.len()) && !board.nasty;
         if too_long || !self.vport.takes(frame) {
-            self.port.received(frame);
-            self.port.too_long += u64::from(too_long);
+            self.port.received(frame, false);
             self.counters.rx_errors += u64::from(too_long);
             self.counters.unwanted += u64::from(!too_long);
             board.port.pass_over();
@@ -205,7 +209,7 @@ impl Plane {
         if waits && !taken {
             return false;
         }
-        self.port.received(frame);
+        self.port.received(frame, false);
         // What the switch lets through counts there, whatever becomes of it behind.
         self.counters.rx.count(frame);
         if unwanted {

@@ -23,15 +23,18 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring there, of entries of `1 << log_stride` bytes.
-    pub fn new(place: &Place, log_stride: u32) -> Outcome<Ring> {
+    /// A ring there, of entries of `1 << log_stride` bytes. The place is left without its
+    /// pages: those beyond the ring are not kept.
+    pub fn new(place: &mut Place, log_stride: u32) -> Outcome<Ring> {
         let offset = 64 * u64::from(place.page_offset);
         let bytes = offset + (1 << (u32::from(place.log_size) + log_stride));
-        if place.page_shift >= 48 || (place.pages.len() as u64) < bytes.div_ceil(1 << place.page_shift) {
+        if place.page_shift >= 48 {
             return Err(Status::BAD_INPUT_LENGTH);
         }
+        let count = bytes.div_ceil(1 << place.page_shift) as usize;
+        let pages = std::mem::take(&mut place.pages).get(..count).ok_or(Status::BAD_INPUT_LENGTH)?.to_vec();
         let mask = (1_u32 << place.log_size) - 1;
-        Ok(Ring { pages: place.pages.clone(), shift: place.page_shift, offset, log_stride, mask })
+        Ok(Ring { pages, shift: place.page_shift, offset, log_stride, mask })
     }
 
     /// How many entries there are.
@@ -64,7 +67,7 @@ impl Ring {
     pub fn is_softwares(&self, memory: &Translation) -> bool {
         (0..self.len()).all(|at| {
             let mut last = [0];
-            memory.read(self.slot(at) + self.stride() as u64 - 1, &mut last) && last[0] & 1 == 1
+            memory.read(self.slot(at).wrapping_add(self.stride() as u64 - 1), &mut last) && last[0] & 1 == 1
         })
     }
 }

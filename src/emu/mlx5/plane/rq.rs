@@ -81,6 +81,18 @@ impl Rq {
         self.producer.wrapping_sub(self.consumer)
     }
 
+    /// Looks how much its record says is posted; false if that is more than its ring has.
+    #[inline]
+    fn see(&mut self, board: &Board) -> bool {
+        let record = ring::record(self.spec.wq.record, &board.bus.memory);
+        let end = record.map_or(self.producer, |record| record as u16);
+        let fits = u32::from(end.wrapping_sub(self.consumer)) <= self.ring.len();
+        if fits {
+            self.producer = end;
+        }
+        fits
+    }
+
     /// Whose memory its entries name.
     pub fn owner(&self) -> Owner {
         Owner { pd: self.spec.wq.pd, reserved: self.spec.reserved_lkey }
@@ -146,7 +158,7 @@ fn strides(spec: &RqSpec, few: bool) -> Outcome<Option<Strides>> {
 impl Plane {
     /// CREATE_RQ: its number.
     pub fn create_rq(&mut self, board: &mut Board, request: &[u8]) -> Outcome<u32> {
-        let spec = RqSpec::of(request);
+        let mut spec = RqSpec::of(request);
         let limits = &self.limits;
         check_stamps(spec.ts_format, limits.rq_stamps)?;
         check_wq(&spec.wq, limits, SEGMENT, limits.rq_entry.checked_ilog2().unwrap_or(LONGEST) as u8)?;
@@ -167,7 +179,7 @@ impl Plane {
             return Err(Status::BAD_RESOURCE);
         }
         let rq = Rq {
-            ring: Ring::new(&spec.wq.place, spec.wq.log_stride.into())?,
+            ring: Ring::new(&mut spec.wq.place, spec.wq.log_stride.into())?,
             state: State::Reset,
             strides,
             producer: 0,
@@ -207,18 +219,17 @@ impl Plane {
         }
         match (rq.state, state) {
             (State::Reset, State::Ready) => {
-                (rq.consumer, rq.head) = (0, 0);
+                rq.state = state;
                 // What the record holds counts at once, an old value too.
-                rq.producer = ring::record(rq.spec.wq.record, &board.bus.memory).unwrap_or(0) as u16;
+                self.look_at_rq(board, change.id);
             }
-            (State::Ready, State::Error) => rq.flush = Flush::start(board),
+            (State::Ready, State::Error) => self.fail_rq(board, change.id),
             (_, State::Reset) => {
-                (rq.producer, rq.consumer, rq.head) = (0, 0, 0);
+                (rq.producer, rq.consumer, rq.head, rq.state) = (0, 0, 0, state);
                 rq.strides.iter_mut().for_each(|strides| strides.taken = 0);
             }
             _ => {}
         }
-        rq.state = state;
         Ok(())
     }
 
@@ -246,14 +257,8 @@ impl Plane {
     #[inline]
     pub(super) fn look_at_rq(&mut self, board: &mut Board, id: u32) -> u16 {
         let Some(rq) = self.rqs.get_mut(id) else { return 0 };
-        if rq.posted() != 0 {
+        if rq.posted() != 0 || rq.see(board) {
             return rq.posted();
-        }
-        let Some(record) = ring::record(rq.spec.wq.record, &board.bus.memory) else { return 0 };
-        let posted = (record as u16).wrapping_sub(rq.consumer);
-        if u32::from(posted) <= rq.ring.len() {
-            rq.producer = record as u16;
-            return posted;
         }
         board.violations.note("record of a receive queue with more than its ring has");
         self.fail_rq(board, id);
@@ -261,11 +266,13 @@ impl Plane {
         0
     }
 
-    /// A receive queue fails: nothing more is received there.
+    /// A receive queue fails: nothing more is received there. All that was posted is
+    /// flushed, seen or not.
     pub(super) fn fail_rq(&mut self, board: &mut Board, id: u32) {
         if let Some(rq) = self.rqs.get_mut(id) {
             rq.state = State::Error;
             rq.flush = Flush::start(board);
+            rq.see(board);
         }
     }
 

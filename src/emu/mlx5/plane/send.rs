@@ -278,8 +278,9 @@ impl Sender<'_> {
         if len < MIN_FRAME {
             if !limits.pad_tx {
                 // It leaves short, and whoever receives it drops it.
-                port.too_short += 1;
-                counters.tx_errors += 1;
+                let frame = &out.packet[start..];
+                counters.tx.count(frame);
+                port.sent(frame);
                 return Ok(());
             }
             out.packet.resize(start + MIN_FRAME, 0);
@@ -308,6 +309,14 @@ impl Sender<'_> {
         let (vport, count) = (&self.plane.vport, out.frames.len());
         out.frames.retain(|frame| !vport.too_long(frame.len()));
         self.plane.counters.tx_errors += (count - out.frames.len()) as u64;
+        // A short tail is filled up as other short frames are.
+        let pads = self.plane.limits.pad_tx;
+        for frame in out.frames.iter_mut().filter(|frame| pads && frame.len() < MIN_FRAME) {
+            let start = out.segments.len();
+            out.segments.extend_from_within(frame.clone());
+            out.segments.resize(start + MIN_FRAME, 0);
+            *frame = start..start + MIN_FRAME;
+        }
         Ok(())
     }
 
@@ -357,8 +366,11 @@ impl Sender<'_> {
         let frame = &if out.cut { &out.segments } else { &out.packet }[range.clone()];
         let returns = !plane.looping && plane.vport.loops(frame) && receive::wants_own(&plane.tirs, td, frame);
         let stays = returns && frame[0] & 1 == 0;
-        let at = if stays { now } else { board.port.send(frame, now)? };
-        if !stays {
+        let beyond = !stays && plane.beyond_port(frame.len());
+        let at = if stays || beyond { now } else { board.port.send(frame, now)? };
+        if beyond {
+            plane.port.tx_errors += 1;
+        } else if !stays {
             plane.port.sent(frame);
         }
         plane.counters.tx.count(frame);

@@ -242,6 +242,10 @@ pub struct SqSpec {
     pub state: u8,
     /// Keys may be registered through it.
     pub registers: bool,
+    /// Software says where headers are.
+    pub parses: bool,
+    /// The rate that it sends at, as an index; 0 is any.
+    pub rate: u16,
     /// Connected to another queue inside the card.
     pub hairpin: bool,
     /// Stamps: 0 free-running, 1 as the card does, 2 time of day.
@@ -268,6 +272,8 @@ impl SqSpec {
             inline_mode: bits(request, 0x20, 26, 24) as u8,
             state: bits(request, 0x20, 23, 20) as u8,
             registers: bit(request, 0x20, 19),
+            parses: bit(request, 0x20, 18),
+            rate: u16_at(request, 0x3e),
             hairpin: bit(request, 0x20, 17),
             ts_format: bits(request, 0x20, 5, 4) as u8,
             user_index: id_at(request, 0x24),
@@ -395,6 +401,8 @@ pub struct TirSpec {
     pub tls: bool,
     /// Which packets are merged.
     pub merges: u8,
+    /// How long they wait for others, and how much they may come to.
+    pub merging: u32,
     /// Receive queue, if it does not spread.
     pub rqn: u32,
     /// Both ways of a flow hash alike.
@@ -424,6 +432,7 @@ impl TirSpec {
             indirect: bits(request, 0x24, 31, 28) == 1,
             tls: bit(request, 0x24, 27),
             merges: bits(request, 0x30, 11, 8) as u8,
+            merging: bits(request, 0x30, 27, 12) | bits(request, 0x30, 7, 0),
             rqn: id_at(request, 0x3c),
             symmetric: bit(request, 0x40, 31),
             tunneled: bit(request, 0x40, 29),

@@ -1,8 +1,9 @@
 //! Send queues and their transport interfaces: commands on them, states, flushing.
 
-use super::super::super::{Board, Picos};
-use super::be::{bits, id_at, set_bits};
+use super::super::super::{Board, Picos, Translation};
+use super::be::{bits, id_at, set_bits, u64_at};
 use super::cqe::{self, Failure};
+use super::eq::WQ_CATASTROPHE;
 use super::owned::{Owner, context, free};
 use super::ring::{self, Ring};
 use super::spec::{ChangeSpec, SqSpec, TisSpec};
@@ -17,7 +18,7 @@ const TIS: usize = 0xa0;
 const LOG_BLOCK: u8 = 6;
 
 /// Offset of the send counter in the doorbell record.
-pub const RECORD: u64 = 4;
+const RECORD: u64 = 4;
 
 /// A transport interface of send queues.
 pub struct Tis {
@@ -52,6 +53,12 @@ impl Sq {
         self.producer.wrapping_sub(self.consumer)
     }
 
+    /// What its doorbell record says is posted.
+    #[inline]
+    pub fn record(&self, memory: &Translation) -> Option<u16> {
+        ring::record(self.spec.wq.record.wrapping_add(RECORD), memory).map(|record| record as u16)
+    }
+
     /// Whose memory its entries name.
     pub fn owner(&self) -> Owner {
         Owner { pd: self.spec.wq.pd, reserved: self.spec.reserved_lkey }
@@ -71,7 +78,13 @@ impl Plane {
 
     /// MODIFY_TIS: its priority.
     pub fn modify_tis(&mut self, request: &[u8]) -> Outcome<()> {
+        const PRIORITY: u64 = 1 << 0;
         let tis = self.tises.get_mut(id_at(request, 0x08)).ok_or(Status::BAD_RESOURCE)?;
+        match u64_at(request, 0x10) {
+            0 => return Ok(()),
+            PRIORITY => {}
+            _ => return Err(Status::BAD_PARAMETER),
+        }
         tis.spec.priority = bits(request, 0x20, 19, 16) as u8;
         set_bits(&mut tis.context, 0, 19, 16, tis.spec.priority.into());
         Ok(())
@@ -91,13 +104,15 @@ impl Plane {
 
     /// CREATE_SQ: its number.
     pub fn create_sq(&mut self, board: &mut Board, request: &[u8]) -> Outcome<u32> {
-        let spec = SqSpec::of(request);
+        let mut spec = SqSpec::of(request);
         let limits = &self.limits;
         check_stamps(spec.ts_format, limits.sq_stamps)?;
         check_wq(&spec.wq, limits, LOG_BLOCK, LOG_BLOCK)?;
         let multi_packet = limits.multi_packet || limits.enhanced_multi_packet;
         let odd = spec.wq.kind != 1 || spec.state != 0 || spec.hairpin || spec.tis_count > 1;
-        if odd || spec.multi_packet && !multi_packet || spec.inline_mode > 3 {
+        // Of keys registered by a queue, parsing by software and a paced rate there is nothing.
+        let beyond = spec.registers || spec.parses || spec.rate != 0;
+        if odd || beyond || spec.multi_packet && !multi_packet || spec.inline_mode > 3 {
             return Err(Status::BAD_PARAMETER);
         }
         let td = match spec.tis_count {
@@ -108,7 +123,7 @@ impl Plane {
             return Err(Status::BAD_RESOURCE);
         }
         let sq = Sq {
-            ring: Ring::new(&spec.wq.place, LOG_BLOCK.into())?,
+            ring: Ring::new(&mut spec.wq.place, LOG_BLOCK.into())?,
             state: State::Reset,
             producer: 0,
             consumer: 0,
@@ -128,11 +143,21 @@ impl Plane {
         let change = ChangeSpec::of(request);
         let sq = self.sqs.get_mut(change.id).ok_or(Status::BAD_RESOURCE)?;
         let state = sq.state.change(change.from, change.to)?;
+        // There is a rate to change where there is pacing.
+        if change.mask != 0 {
+            return Err(Status::BAD_PARAMETER);
+        }
         match (sq.state, state) {
             (State::Reset, State::Ready) => {
-                sq.consumer = 0;
                 // What the record holds counts at once, an old value too.
-                sq.producer = ring::record(sq.spec.wq.record + RECORD, &board.bus.memory).unwrap_or(0) as u16;
+                (sq.consumer, sq.producer) = (0, sq.record(&board.bus.memory).unwrap_or(0));
+                if u32::from(sq.producer) > sq.ring.len() {
+                    sq.producer = 0;
+                    board.violations.note("record of a send queue with more than its ring has");
+                    self.fail_sq(board, change.id);
+                    self.queue_event(board, WQ_CATASTROPHE, 2, change.id);
+                    return Ok(());
+                }
                 self.tx.turns.start(change.id as u16);
             }
             (State::Ready, State::Error) => self.fail_sq(board, change.id),
@@ -172,9 +197,8 @@ impl Plane {
             sq.state = State::Error;
             sq.flush = Flush::start(board);
             // What was posted to memory is flushed too, rung or not.
-            if let Some(producer) = ring::record(sq.spec.wq.record + RECORD, &board.bus.memory) {
-                sq.producer = producer as u16;
-            }
+            let posted = |end: &u16| u32::from(end.wrapping_sub(sq.consumer)) <= sq.ring.len();
+            sq.producer = sq.record(&board.bus.memory).filter(posted).unwrap_or(sq.producer);
         }
     }
 

@@ -19,7 +19,7 @@ use super::flows::{EntrySpec, GroupSpec, TableSpec};
 use super::owned::context;
 use super::slab::Slab;
 use super::{Outcome, Plane, Status};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Kinds of tables.
 const RECEIVE: u8 = 0;
@@ -27,6 +27,9 @@ const KINDS: usize = 8;
 
 /// Tables that a frame passes at most: several destinations each would be without end.
 const STEPS: u32 = 1024;
+
+/// Places that a frame comes to at most.
+const TARGETS: usize = 1024;
 
 /// Actions of entries.
 const ALLOW: u16 = 1;
@@ -57,7 +60,7 @@ struct Group {
     mask: Header,
     entries: BTreeMap<u32, Entry>,
     /// Places by what is matched; the lowest counts.
-    places: HashMap<Header, u32>,
+    places: HashMap<Header, BTreeSet<u32>>,
 }
 
 struct Table {
@@ -117,14 +120,15 @@ impl Steering {
             if group.mask == [0; 8] {
                 return group.entries.values().next();
             }
-            group.entries.get(group.places.get(&masked(header, &group.mask))?)
+            group.entries.get(group.places.get(&masked(header, &group.mask))?.first()?)
         });
         match matches.next() {
             Some(entry) => {
                 let tag = if entry.tag != 0 { entry.tag } else { tag };
                 for target in entry.to.iter().filter(|_| entry.action & DROP == 0) {
                     match *target {
-                        To::Tir(tir) => to.push((tir, tag)),
+                        To::Tir(tir) if to.len() < TARGETS => to.push((tir, tag)),
+                        To::Tir(_) => {}
                         To::Table(next) => self.walk(next, header, tag, steps, to),
                     }
                 }
@@ -169,12 +173,21 @@ impl Steering {
 }
 
 impl Group {
-    /// Finds the places of values anew.
-    fn order(&mut self) {
-        self.places.clear();
-        for (place, entry) in self.entries.iter().rev() {
-            self.places.insert(entry.value, *place);
+    fn insert(&mut self, place: u32, entry: Entry) {
+        self.places.entry(entry.value).or_default().insert(place);
+        self.entries.insert(place, entry);
+    }
+
+    /// Forgets an entry; false if there is none.
+    fn remove(&mut self, place: u32) -> bool {
+        let Some(Entry { value, .. }) = self.entries.remove(&place) else { return false };
+        if let Some(places) = self.places.get_mut(&value) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.places.remove(&value);
+            }
         }
+        true
     }
 }
 
@@ -196,7 +209,7 @@ impl Plane {
     /// MODIFY_FLOW_TABLE: where frames go that match nothing.
     pub fn modify_table(&mut self, request: &[u8]) -> Outcome<()> {
         let (changed, id) = (TableSpec::of(request), id_at(request, 0x14));
-        if u16_at(request, 0x0e) & !1 != 0 {
+        if !self.limits.table_modify || u16_at(request, 0x0e) & !1 != 0 {
             return Err(Status::BAD_PARAMETER);
         }
         let mut spec = self.steering.table(id, changed.kind)?.spec;
@@ -263,6 +276,7 @@ impl Plane {
             || spec.last.checked_shr(table.spec.log_size.into()).unwrap_or(0) != 0
             || table.groups.iter().any(overlaps)
             || others
+            || !fields::fits(&spec.mask[..LEN], self.limits.fields)
             || outer && spec.criteria & OUTER == 0
         {
             return Err(Status::BAD_PARAMETER);
@@ -302,13 +316,23 @@ impl Plane {
 
     /// SET_FLOW_TABLE_ENTRY.
     pub fn set_entry(&mut self, board: &mut Board, request: &[u8]) -> Outcome<()> {
+        const ACTION: u8 = 1 << 0;
         const TAG: u8 = 1 << 1;
         const TO: u8 = 1 << 2;
         let spec = EntrySpec::of(request);
         let table = self.steering.table(spec.table, spec.kind)?.spec;
         let known = ALLOW | DROP | FORWARD | if self.limits.flow_counters { COUNT } else { 0 };
-        if spec.action & !known != 0 || (spec.action & FORWARD != 0) != (spec.count != 0) {
+        let decides = [ALLOW, DROP, FORWARD].contains(&(spec.action & !COUNT));
+        let what = spec.modify.unwrap_or(ACTION | TAG | TO);
+        let action = spec.action & !known != 0 || !decides || (spec.action & FORWARD != 0) != (spec.count != 0);
+        if what & !(ACTION | TAG | TO) != 0 || what & ACTION != 0 && action {
             return Err(Status::BAD_PARAMETER);
+        }
+        if spec.modify.is_some() && !self.limits.flow_modify {
+            return Err(Status::BAD_PARAMETER);
+        }
+        if spec.count > 1 << self.limits.log_destinations.min(24) {
+            return Err(Status::EXCEEDS_LIMIT);
         }
         let to = self.steering.destinations(&table, &spec, |tir| self.tirs.holds(tir))?;
         let group = self.steering.groups.get_mut(spec.group).filter(|group| group.table == spec.table);
@@ -323,11 +347,12 @@ impl Plane {
         match (spec.modify, group.entries.get_mut(&spec.index)) {
             (None, None) => {
                 let value = masked(&value, &group.mask);
-                group.entries.insert(spec.index, Entry { value, tag: spec.tag, action: spec.action, to });
-                group.order();
+                group.insert(spec.index, Entry { value, tag: spec.tag, action: spec.action, to });
             }
-            (Some(what), Some(entry)) => {
-                entry.action = spec.action;
+            (Some(_), Some(entry)) => {
+                if what & ACTION != 0 {
+                    entry.action = spec.action;
+                }
                 if what & TAG != 0 {
                     entry.tag = spec.tag;
                 }
@@ -347,9 +372,8 @@ impl Plane {
         let groups = self.steering.table(table, bits(request, 0x10, 31, 24) as u8)?.groups.clone();
         for id in groups {
             if let Some(group) = self.steering.groups.get_mut(id)
-                && group.entries.remove(&index).is_some()
+                && group.remove(index)
             {
-                group.order();
                 return Ok(());
             }
         }

@@ -10,6 +10,7 @@ use super::be::{bits, id_at, set_bits};
 use super::owned::{context, free};
 use super::spec::{RqtSpec, TirSpec};
 use super::{Outcome, Plane, Status};
+use std::cell::OnceCell;
 
 /// Bytes of a context, and of a table's before its list.
 const CONTEXT: usize = 0xf0;
@@ -37,7 +38,8 @@ pub struct Rqt {
 /// Where frames go.
 pub struct Tir {
     pub spec: TirSpec,
-    toeplitz: Toeplitz,
+    /// Made when it is needed: it is large.
+    toeplitz: OnceCell<Toeplitz>,
     context: Vec<u8>,
 }
 
@@ -70,7 +72,7 @@ impl Tir {
         let len = self.input(frame, headers, transport != 0, &mut input);
         let input = &input[..len];
         let hash = match self.spec.function {
-            TOEPLITZ => self.toeplitz.hash(input, &[]),
+            TOEPLITZ => self.toeplitz.get_or_init(|| Toeplitz::new(self.spec.key)).hash(input, &[]),
             XOR => u32::from(!input.iter().fold(0, |sum, byte| sum ^ byte)),
             _ => return (0, 0),
         };
@@ -177,7 +179,8 @@ impl Plane {
     /// Whether what a TIR asks for can be had.
     fn check_hash(&self, spec: &TirSpec) -> Outcome<()> {
         let limits = &self.limits;
-        let beyond = spec.tls || spec.merges != 0 && !limits.lro || spec.tunneled && !limits.tunnels;
+        let beyond =
+            spec.tls || (spec.merges != 0 || spec.merging != 0) && !limits.lro || spec.tunneled && !limits.tunnels;
         if beyond || spec.function > TOEPLITZ { Err(Status::BAD_PARAMETER) } else { Ok(()) }
     }
 
@@ -189,7 +192,7 @@ impl Plane {
         if !to || !self.tds.holds(spec.td) {
             return Err(Status::BAD_RESOURCE);
         }
-        let tir = Tir { spec, toeplitz: Toeplitz::new(spec.key), context: context(request, 0x20, CONTEXT) };
+        let tir = Tir { spec, toeplitz: OnceCell::new(), context: context(request, 0x20, CONTEXT) };
         self.tirs.insert(tir, board.nasty.then_some(&mut board.random)).ok_or(Status::NO_RESOURCES)
     }
 
@@ -214,7 +217,7 @@ impl Plane {
         }
         if what & HASH != 0 {
             (own.function, own.symmetric, own.key, own.outer) = (spec.function, spec.symmetric, spec.key, spec.outer);
-            tir.toeplitz = Toeplitz::new(spec.key);
+            tir.toeplitz = OnceCell::new();
             tir.context[0x28..0x50].copy_from_slice(&spec.key);
             set_bits(&mut tir.context, 0x20, 31, 31, spec.symmetric.into());
             set_bits(&mut tir.context, 0x24, 31, 28, spec.function.into());

@@ -7,6 +7,7 @@
 //! ```
 
 use super::super::super::wire::MAX_FRAME;
+use super::MTU;
 
 /// What firmware is told of the port; the data plane looks at it for each frame.
 #[derive(Clone, Debug)]
@@ -21,7 +22,8 @@ pub struct Vport {
     pub multicast: Vec<[u8; 6]>,
     /// Entries of the table of L2 addresses, by index.
     pub l2: Vec<(u32, [u8; 6])>,
-    /// There is such a table: a list of addresses alone brings no foreign frame.
+    /// The function looks after such a table: a list of addresses alone then brings no
+    /// foreign frame.
     pub shared: bool,
     /// The function is not trusted: it may say that it is promiscuous, and is not.
     pub distrusted: bool,
@@ -44,7 +46,7 @@ impl Default for Vport {
             l2: Vec::new(),
             shared: true,
             distrusted: false,
-            mtu: 1522,
+            mtu: MTU,
             no_loopback: [false; 2],
             inline: 1,
         }

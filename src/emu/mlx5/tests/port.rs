@@ -173,6 +173,23 @@ fn registers_and_ports_that_there_are_not_are_refused() {
 }
 
 #[test]
+fn a_group_of_counters_is_cleared_when_that_is_asked_for() {
+    // A nasty card takes frames from the wire before a driver listens.
+    let bench = Bench::booted("cx5,nasty,wire=source:rate=20k");
+    bench.init();
+    bench.set_up(true);
+    bench.run(8 * SECOND);
+    let received = |group, clear: u32, at: usize| {
+        let counters = bench.register(PPCNT, &[(0, PORT | group), (4, clear << 31)], 0x100);
+        be::u64_at(&counters, 8 + at)
+    };
+    let all = received(0, 1, 0x08);
+    assert!(all > 100, "{all}");
+    assert!(received(0, 0, 0x08) < all / 2);
+    assert!(received(2, 0, 0x10) >= all, "the others are not");
+}
+
+#[test]
 fn the_modules_memory_is_read_in_pieces_of_48_bytes() {
     let read = |bench: &Bench, slave: u32, offset: u32, len: u32| {
         let mcia = bench.access(1, MCIA, &[(0, 0), (4, slave << 24 | offset), (8, len)], 0x90)?;

@@ -1,5 +1,8 @@
 //! The virtual port: its context, what is received.
 
+use super::super::cmd::Request;
+use super::super::models::{CX4LX, CX5};
+use super::super::{Board, MODELS, Mlx5, fw};
 use super::*;
 
 const PROMISCUOUS: u32 = 1 << 4;
@@ -105,4 +108,38 @@ fn the_oldest_cards_count_no_discards() {
         let group = bench.register(0x5008, &[(0, 0x0001_0001)], 0x100);
         assert_eq!(be::u64_at(&group, 8 + 0x10), 0);
     }
+}
+
+#[test]
+fn a_list_of_addresses_is_enough_where_the_function_looks_after_no_table() {
+    for (spec, enough) in [("cx5", true), ("cx4lx", false), ("cx5,fault=vf-untrusted", true)] {
+        let mut card = card(spec);
+        let list = [(0xc, LIST), (0x1f0, 1), (0x200, 0x0200), (0x204, 9)];
+        set(&mut card, request(MODIFY_VPORT, 0, &list, 0x208));
+        assert_eq!(card.plane.vport.takes(&OTHER), enough, "{spec}");
+    }
+}
+
+#[test]
+fn a_function_that_is_trusted_receives_what_it_asks_for_and_another_does_not() {
+    for (spec, takes) in [("cx5", true), ("cx5,fault=vf", true), ("cx5,fault=vf-untrusted", false)] {
+        let mut card = card(spec);
+        set(&mut card, request(MODIFY_VPORT, 0, &[(0xc, PROMISCUOUS), (0x1f0, 7 << 29)], 0x200));
+        assert_eq!(card.plane.vport.takes(&OTHER), takes, "{spec}");
+    }
+}
+
+/// A card by itself, without a bus.
+fn card(spec: &str) -> Mlx5 {
+    let spec: Spec = spec.parse().unwrap();
+    let kind = if spec.model == "cx4lx" { &CX4LX } else { &CX5 };
+    let info = MODELS.iter().find(|info| info.profile.id.device == kind.device).unwrap();
+    let wire = spec.open_wire(&mut Default::default()).unwrap();
+    Mlx5::new(kind, Board::new(info, &spec, wire))
+}
+
+/// Does a command, as if somebody had initialised the function.
+fn set(card: &mut Mlx5, bytes: Vec<u8>) {
+    card.inherit();
+    fw::run(card, &Request { bytes, room: 0x10 }).unwrap();
 }

@@ -164,3 +164,45 @@ fn lanes_are_doorbells_of_their_holder_alone() {
     bench.plane.catch_up(&mut bench.board);
     bench.assert_clean();
 }
+
+#[test]
+fn halves_of_a_doorbell_are_not_lost_to_another_page() {
+    let mut bench = Bench::new("");
+    let mut set = bench.start();
+    let words = Bench::entry_of(set.sq, 0, 2, &[]);
+    let bell = bench.place(&mut set.sq, &words);
+    let other = bench.plane.alloc_uar(&mut bench.board).unwrap();
+    let cq = bench.cq_with(LOG, set.eq, |request| request.with(0x1c, 23, 0, other));
+    bench.bell(0x800, &bell[..4]);
+    bench.plane.doorbell(&mut bench.board, other, 0x20, &[[0; 4], cq.id.to_be_bytes()].concat());
+    bench.bell(0x804, &bell[4..]);
+    bench.run(20 * MICROSECOND);
+    assert_eq!((bench.read(&mut set.tx_cq).len(), bench.plane.counters.lost_doorbells), (1, 0));
+    bench.assert_clean();
+}
+
+#[test]
+fn lanes_go_with_their_holders() {
+    let mut bench = Bench::new("");
+    let mut set = bench.start();
+    let held = bench.plane.lane(bench.uar, 0x800).unwrap();
+    for _ in 0..100 {
+        bench.plane.lane(bench.uar, 0x800).unwrap();
+    }
+    // One that is gone had rung before.
+    let words = Bench::entry_of(set.sq, 0, 2, &[]);
+    let bell = bench.place(&mut set.sq, &words);
+    let (page, word) = bench.plane.lane(bench.uar, 0x800).unwrap();
+    for (n, half) in bell.as_chunks::<4>().0.iter().enumerate() {
+        page[word + n].store(u32::from_le_bytes(*half), Ordering::Release);
+    }
+    drop(page);
+    bench.plane.lane(bench.uar, 0x800).unwrap();
+    assert_eq!(bench.plane.lanes(), 3);
+    bench.run(20 * MICROSECOND);
+    assert_eq!(bench.read(&mut set.tx_cq).len(), 1);
+    drop(held);
+    bench.plane.lane(bench.uar, 0x800).unwrap();
+    assert_eq!(bench.plane.lanes(), 1);
+    bench.assert_clean();
+}

@@ -27,6 +27,7 @@ fn nothing_that_a_driver_does_brings_the_card_down() {
         let mut random = Random::new(seed);
         let mut bench = Bench::new(if seed % 2 == 0 { ",nasty" } else { "" });
         let mut set = bench.start();
+        let mut other = bench.sq(set.tx_cq, set.tis, |request| request);
         for _ in 0..2000 {
             let value = number(&mut random, &set);
             match random.below(8) {
@@ -51,6 +52,10 @@ fn nothing_that_a_driver_does_brings_the_card_down() {
                     bench.put_words(ring + 4 * random.below(64) as usize, &[value]);
                 }
                 3 => {
+                    // The other queue has its turn, too.
+                    if random.below(3) == 0 {
+                        std::mem::swap(&mut set.sq, &mut other);
+                    }
                     let frame = frame(18 + random.below(1600) as usize);
                     let rest = bench.packet(&frame, 18, value >> 24 & 0xff, value & 0x7ff);
                     let mut words = Bench::entry_of(set.sq, [0x0a, 0x0e, 0x29, 0][random.below(4) as usize], 2, &rest);

@@ -269,3 +269,72 @@ fn a_card_goes_on_writing_until_bus_mastering_is_off() {
     bench.run(MILLISECOND);
     assert_eq!(bench.poll(&mut set.rx_cq).len(), 0, "a reset forgets the queues");
 }
+
+#[test]
+fn a_completion_queue_is_changed_in_what_is_named() {
+    let mut bench = Bench::new("");
+    let eq = bench.eq(LOG, 1, 0);
+    let cq = bench.cq(1, eq);
+    let all =
+        Request::new(0x403, 0x110).with(0x08, 23, 0, cq.id).with(0x10, 17, 15, 0b101).with(0x20, 31, 0, 0x0005_0007);
+    let told = |bench: &mut Bench| {
+        let context = bench.on(0x402, cq.id).unwrap();
+        [(0x10, 17, 17), (0x10, 16, 15), (0x20, 27, 16), (0x20, 15, 0)]
+            .map(|(at, high, low)| bits(&context, at, high, low))
+    };
+    let mut expected = [0; 4];
+    for (bit, at, value) in [(0, 2, 5), (1, 3, 7), (2, 0, 1), (4, 1, 1)] {
+        bench.done(&all.clone().with(0x0c, 31, 0, 1 << bit));
+        expected[at] = value;
+        assert_eq!(told(&mut bench), expected);
+    }
+    // It now runs over as often as it likes.
+    let tis = bench.tis();
+    let mut sq = bench.sq(cq, tis, |request| request);
+    (0..5).for_each(|_| bench.send(&mut sq, &frame(60)));
+    assert_eq!(bench.state(0x907, sq.id), 1);
+    bench.plane.limits.cq_oi = false;
+    assert_eq!(bench.command(&all.with(0x0c, 31, 0, 4)), Err(Status::BAD_PARAMETER));
+    bench.assert_clean();
+}
+
+#[test]
+fn an_urgent_packet_that_was_read_tells_nobody() {
+    let mut bench = Bench::new("");
+    let mut set = bench.start();
+    for (urgent, events) in [(true, 0), (false, 0), (true, 1)] {
+        let words = Bench::entry_of(set.sq, 0, if urgent { 3 } else { 2 }, &[]);
+        bench.push(&mut set.sq, &words);
+        bench.run(20 * MICROSECOND);
+        if events == 0 {
+            bench.read(&mut set.tx_cq);
+        }
+        let word = 1 << 24 | set.tx_cq.next;
+        bench.put_words(set.tx_cq.record + 4, &[word]);
+        bench.bell(0x20, &[word.to_be_bytes(), set.tx_cq.id.to_be_bytes()].concat());
+        assert_eq!(bench.poll(&mut set.eq).len(), events);
+    }
+    bench.assert_clean();
+}
+
+#[test]
+fn records_at_the_end_of_all_addresses_are_not_there() {
+    let mut bench = Bench::new("");
+    let set = bench.start();
+    let (.., request) = bench.sq_request(set.tx_cq, set.tis);
+    let id = bench.made(&request.address(0x60, u64::MAX - 3));
+    bench.ready(0x905, id);
+    bench.bell(0x800, &[[0, 0, 0, 10], (id << 8 | 1).to_be_bytes()].concat());
+    bench.change(0x905, id, 1, 3).unwrap();
+}
+
+#[test]
+fn a_queue_keeps_none_of_the_pages_beyond_its_ring() {
+    let mut bench = Bench::new("");
+    let set = bench.start();
+    let (.., mut request) = bench.cq_request(2, set.eq);
+    request.0.resize(0x110 + 8 * 100_000, 1);
+    let id = bench.made(&request);
+    assert_eq!(bench.plane.cqs.get(id).unwrap().spec.place.pages.capacity(), 0);
+    bench.assert_clean();
+}

@@ -185,6 +185,32 @@ fn a_record_with_more_than_the_ring_has_is_a_catastrophe() {
     assert_eq!((got.len(), got[0][1], u32_at(&got[0], 0x38)), (1, 5, rq.id));
     assert_eq!(bench.state(0x90b, rq.id), 3);
     bench.assert_violated("more than its ring has");
+    // Of one that becomes ready, too.
+    for (opcode, query, of) in [(0x908, 0x90b, 1), (0x904, 0x907, 2)] {
+        let (_, record, request) = match opcode {
+            0x908 => bench.rq_request(set.rx_cq, 1, LOG, 4),
+            _ => bench.sq_request(set.tx_cq, set.tis),
+        };
+        bench.put_words(record, &[60_000, 60_000]);
+        let id = bench.made(&request);
+        bench.ready(opcode + 1, id);
+        bench.run(MICROSECOND);
+        let got = bench.poll(&mut errors);
+        assert_eq!((got.len(), got[0][1], got[0][0x34], u32_at(&got[0], 0x38)), (1, 5, of, id));
+        assert_eq!((bench.state(query, id), bench.read(&mut set.tx_cq).len()), (3, 0));
+    }
+}
+
+#[test]
+fn what_was_posted_is_flushed_seen_or_not() {
+    let mut bench = Bench::new("");
+    let mut set = bench.start();
+    assert_eq!(round(&mut bench, &mut set, &[frame(60)]).len(), 1);
+    bench.post(&mut set.rq, 8, 2048);
+    bench.change(0x909, set.rq.id, 1, 3).unwrap();
+    bench.run(MILLISECOND);
+    assert_eq!(bench.read(&mut set.rx_cq).len(), 23);
+    bench.assert_clean();
 }
 
 #[test]
@@ -208,7 +234,7 @@ fn frames_longer_than_the_vports_are_dropped_but_not_by_a_nasty_card() {
     for nasty in [false, true] {
         let mut bench = Bench::new(if nasty { ",nasty" } else { "" });
         let mut set = bench.start();
-        bench.plane.vport.mtu = 9500;
+        (bench.plane.vport.mtu, bench.plane.port_mtu) = (9500, 9500);
         let rest = bench.packet(&frame(9000), 18, 0, 0);
         let words = Bench::entry_of(set.sq, 0x0a, 2, &rest);
         bench.push(&mut set.sq, &words);
@@ -219,7 +245,33 @@ fn frames_longer_than_the_vports_are_dropped_but_not_by_a_nasty_card() {
         let got = bench.read(&mut set.rx_cq);
         let verdicts: Vec<_> = got.iter().map(|entry| verdict(entry)).collect();
         assert_eq!(verdicts, if nasty { vec![(0xe, 1)] } else { vec![] });
-        assert_eq!(bench.plane.port.too_long, u64::from(!nasty));
+        assert_eq!(
+            (bench.plane.counters.rx_errors, bench.plane.port.too_long),
+            (1, 0),
+            "too long for vport, or buffer"
+        );
+    }
+}
+
+#[test]
+fn frames_longer_than_the_ports_are_dropped_by_every_card() {
+    for options in ["", ",nasty"] {
+        let mut bench = Bench::new(options);
+        let mut set = bench.start();
+        (bench.plane.vport.mtu, bench.plane.port_mtu) = (9500, 9500);
+        let rest = bench.packet(&frame(1519), 18, 0, 0);
+        let words = Bench::entry_of(set.sq, 0x0a, 2, &rest);
+        bench.push(&mut set.sq, &words);
+        while bench.plane.port.tx.total() == 0 {
+            bench.plane.step(&mut bench.board);
+            bench.board.now += MICROSECOND / 10;
+        }
+        bench.plane.port_mtu = 1522;
+        bench.run(100 * MICROSECOND);
+        assert_eq!(bench.read(&mut set.rx_cq).len(), 0);
+        let port = bench.plane.port;
+        assert_eq!((port.too_long, port.rx.total(), port.came), (1, 0, [1, 1519]));
+        assert_eq!((bench.plane.counters.rx.total(), bench.plane.counters.rx_errors), (0, 0));
     }
 }
 

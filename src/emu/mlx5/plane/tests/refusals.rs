@@ -36,7 +36,9 @@ fn event_queues_that_there_cannot_be_are_refused() {
 fn completion_queues_that_there_cannot_be_are_refused() {
     let mut bench = Bench::new("");
     let eq = bench.eq(LOG, 1, 0);
-    let cases: [(Change, Status); 7] = [
+    let cases: [(Change, Status); 9] = [
+        (|request| request.with(0x10, 23, 21, 2), Status::BAD_PARAMETER),
+        (|request| request.with(0x10, 14, 12, 7), Status::BAD_PARAMETER),
         (|request| request.with(0x24, 7, 0, 0x99), Status::BAD_RESOURCE),
         (|request| request.with(0x1c, 23, 0, 0x99), Status::BAD_RESOURCE),
         (|request| request.with(0x1c, 28, 24, 23), Status::BAD_PARAMETER),
@@ -68,7 +70,10 @@ fn send_queues_that_there_cannot_be_are_refused() {
     let mut bench = Bench::new("");
     let set = bench.start();
     let stamps = Status::BAD_PARAMETER.with(0x43_d98f);
-    let cases: [(Change, Status); 13] = [
+    let cases: [(Change, Status); 16] = [
+        (|request| request.with(0x20, 19, 19, 1), Status::BAD_PARAMETER),
+        (|request| request.with(0x20, 18, 18, 1), Status::BAD_PARAMETER),
+        (|request| request.with(0x3c, 15, 0, 1), Status::BAD_PARAMETER),
         (|request| request.with(0x20, 5, 4, 1), stamps),
         (|request| request.with(0x20, 5, 4, 2), stamps),
         (|request| request.with(0x20, 23, 20, 1), Status::BAD_PARAMETER),
@@ -165,7 +170,9 @@ fn the_rest_is_refused_where_it_makes_no_sense() {
     assert_eq!(bench.command(&tir.clone().with(0x24, 31, 28, 1)), gone);
     assert_eq!(bench.command(&tir.clone().with(0x44, 23, 0, 0x999)), gone);
     bench.plane.limits.lro = false;
-    assert_eq!(bench.command(&tir.clone().with(0x30, 11, 8, 1)), bad, "merging without the capability");
+    for (high, low) in [(11, 8), (27, 12), (7, 0)] {
+        assert_eq!(bench.command(&tir.clone().with(0x30, high, low, 1)), bad, "merging without the capability");
+    }
     bench.plane.limits.tunnels = false;
     assert_eq!(bench.command(&tir.with(0x40, 29, 29, 1)), bad);
     let table = bench.table_request(0);
@@ -179,9 +186,19 @@ fn the_rest_is_refused_where_it_makes_no_sense() {
     let key = Request::new(0x200, 0x110).with(0x1c, 23, 0, bench.pd);
     assert_eq!(bench.command(&key.clone().with(0x10, 9, 8, 1)), bad);
     assert_eq!(bench.command(&key.with(0x1c, 23, 0, 99)), gone);
+    let sq = Request::new(0x905, 0x110).with(0x08, 31, 28, 1).with(0x08, 23, 0, set.sq.id).with(0x20, 23, 20, 1);
+    assert_eq!(bench.command(&sq.clone().with(0x14, 31, 0, 1)), bad, "a rate without pacing");
+    bench.done(&sq);
+    let tis = Request::new(0x913, 0xc0).with(0x08, 23, 0, set.tis).with(0x20, 19, 16, 3);
+    let priority = |bench: &mut Bench| bits(&bench.on(0x915, set.tis).unwrap(), 0x10, 19, 16);
+    assert_eq!(bench.command(&tis.clone().with(0x14, 31, 0, 2)), bad);
+    bench.done(&tis);
+    assert_eq!(priority(&mut bench), 0, "what is not named stays");
+    bench.done(&tis.with(0x14, 31, 0, 1));
+    assert_eq!(priority(&mut bench), 3);
     let tis = Request::new(0x912, 0xc0).with(0x44, 23, 0, 99);
     assert_eq!(bench.command(&tis), gone);
-    let cq = Request::new(0x403, 0x110).with(0x08, 23, 0, set.rx_cq.id).with(0x0c, 31, 0, 4);
+    let cq = Request::new(0x403, 0x110).with(0x08, 23, 0, set.rx_cq.id).with(0x0c, 31, 0, 8);
     assert_eq!(bench.command(&cq), bad);
     assert_eq!(bench.change(0x909, set.rq.id, 3, 0), Err(Status::BAD_QUEUE_STATE));
     assert_eq!(bench.change(0x909, set.rq.id, 1, 2), bad);

@@ -120,6 +120,7 @@ fn tables_pass_frames_on_to_higher_levels_and_to_several_places() {
     bench.entry(first, group, 0, (1, miss), &[]);
     bench.root(first);
     assert_eq!(spread.send(&mut bench, &[frame(60)]), [(0, 0)]);
+    (bench.plane.limits.flow_modify, bench.plane.limits.table_modify) = (true, true);
     // Two destinations, and a table whose misses are dropped again.
     let request = Request::new(0x936, 0x340 + 16).modifier(1).with(0x14, 23, 0, first).with(0x18, 7, 0, 7);
     let request = request.with(0x44, 31, 0, group).with(0x4c, 15, 0, 4).with(0x50, 23, 0, 2);
@@ -166,6 +167,8 @@ fn groups_and_entries_have_their_places() {
     assert_eq!(bench.command(&entry(8)), Err(Status::BAD_INDEX));
     bench.done(&entry(0));
     assert_eq!(bench.command(&entry(0)), Err(Status::BAD_RESOURCE_STATE));
+    assert_eq!(bench.command(&entry(0).modifier(1)), Err(Status::BAD_PARAMETER), "entries do not change");
+    bench.plane.limits.flow_modify = true;
     assert_eq!(bench.command(&entry(1).modifier(1)), Err(Status::BAD_INDEX));
     assert_eq!(bench.command(&entry(1).with(0x4c, 15, 0, 0x80)), Err(Status::BAD_PARAMETER));
     bench.assert_clean();
@@ -250,4 +253,73 @@ fn tables_of_queues_have_a_power_of_two_of_entries() {
     assert_eq!(bench.command(&rqt_request(0x916, 1, &[0x999])), Err(Status::BAD_RESOURCE));
     bench.made(&rqt_request(0x916, 512, &rqns[..512]));
     bench.assert_clean();
+}
+
+#[test]
+fn only_fields_that_the_card_knows_are_matched() {
+    let mut bench = Bench::new("");
+    let table = bench.table(0);
+    let group = |mask: (usize, u32)| Bench::group_request(table, 0, 0, &[mask]);
+    let version = (0x10, 0xf << 9);
+    for mask in [version, (0x18, 0xff), (0x18, 1 << 8)] {
+        assert_eq!(bench.command(&group(mask)), Err(Status::BAD_PARAMETER), "{mask:x?}");
+    }
+    bench.plane.limits.fields |= 1 << 28;
+    bench.made(&group(version));
+    let modify = Request::new(0x93c, 0x40).with(0x0c, 15, 0, 1).with(0x14, 23, 0, table);
+    assert_eq!(bench.command(&modify), Err(Status::BAD_PARAMETER), "tables do not change");
+    bench.assert_clean();
+}
+
+#[test]
+fn an_entry_does_one_thing_and_has_an_end() {
+    let mut bench = Bench::new("");
+    let set = bench.start();
+    let entry = Bench::entry_request(set.table, set.group, 6, (2, set.tir), &[]);
+    for (action, count) in [(0, 0), (6, 1), (3, 0), (8, 0)] {
+        let request = entry.clone().with(0x4c, 15, 0, action).with(0x50, 23, 0, count);
+        assert_eq!(bench.command(&request), Err(Status::BAD_PARAMETER), "{action}");
+    }
+    let many = |count: u32| {
+        let request = entry.clone().with(0x50, 23, 0, count);
+        let list = [2 << 24 | set.tir].repeat(count as usize);
+        let list = list.iter().flat_map(|to| [*to, 0]).flat_map(u32::to_be_bytes);
+        Request(request.0[..0x340].iter().copied().chain(list).collect())
+    };
+    assert_eq!(bench.command(&many(1025)), Err(Status::EXCEEDS_LIMIT));
+    bench.done(&many(1024));
+    bench.assert_clean();
+}
+
+#[test]
+fn of_many_entries_alike_the_lowest_counts() {
+    let mut bench = Bench::new("");
+    let mut spread = Spread::new(&mut bench);
+    let tirs: Vec<u32> = (0..2).map(|n| spread.direct(&mut bench, n)).collect();
+    let table = bench.made(&bench.table_request(0).with(0x18, 7, 0, 16));
+    let group = bench.group(table, 0, 0xffff, &[(0x04, 0xffff), (0x1c, 0xffff)]);
+    for n in 0..10_000 {
+        bench.entry(table, group, 100 + n, (2, tirs[0]), &[(0x04, 0x0800), (0x1c, n)]);
+    }
+    let web = [(0x04, 0x0800), (0x1c, 80)];
+    bench.entry(table, group, 50_000, (2, tirs[0]), &web);
+    bench.entry(table, group, 7, (2, tirs[1]), &web);
+    bench.root(table);
+    for (forgotten, to) in [(7, [(1, 0)]), (180, [(0, 0)]), (50_000, [(0, 0)])] {
+        assert_eq!(spread.send(&mut bench, &[udp([10, 0, 0, 2], 80, &[])]), to);
+        bench.done(&Request::new(0x938, 0x40).with(0x14, 23, 0, table).with(0x20, 31, 0, forgotten));
+    }
+    assert_eq!(spread.send(&mut bench, &[udp([10, 0, 0, 2], 80, &[])]), []);
+    bench.assert_clean();
+}
+
+#[test]
+fn places_that_hash_nothing_are_cheap() {
+    let mut bench = Bench::new("");
+    let set = bench.start();
+    let request = bench.tir_request(set.rq.id);
+    for _ in 0..2000 {
+        bench.made(&request);
+    }
+    assert_eq!(bench.plane.counts().tirs, 2001);
 }
