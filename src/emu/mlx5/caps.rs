@@ -37,6 +37,7 @@ pub const MCAM_REG: Field = (0x34, 22, 22);
 pub const PCAM_REG: Field = (0x34, 21, 21);
 const PORT_MODULE_EVENT: Field = (0x34, 15, 15);
 pub const PORT_TYPE: Field = (0x34, 9, 8);
+const GENERAL_NOTIFICATION: Field = (0x38, 13, 13);
 const CQE_VERSION: Field = (0x3c, 3, 0);
 const CMDIF_CHECKSUM: Field = (0x40, 15, 14);
 pub const ROCE_CAP: Field = (0x40, 2, 2);
@@ -113,6 +114,7 @@ pub const CX5: Differences = &[
     (GENERAL, ETS, 0),
     (GENERAL, PCAM_REG, 1),
     (GENERAL, PORT_MODULE_EVENT, 1),
+    (GENERAL, GENERAL_NOTIFICATION, 1),
     (GENERAL, ROCE_CAP, 0),
     (GENERAL, ATOMIC_CAP, 0),
     (GENERAL, DRIVER_VERSION, 1),
@@ -309,7 +311,7 @@ impl Caps {
         Ok(())
     }
 
-    /// Whether signatures of commands are checked and made.
+    /// Whether entries that are given back are signed. Those that come are not checked.
     pub fn signs(&self) -> bool {
         self.get(CMDIF_CHECKSUM) != 0
     }

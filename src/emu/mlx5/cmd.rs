@@ -133,9 +133,10 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// As after a reset: commands are counted from power-on.
+    /// Without what was under way: commands are counted from power-on, and firmware that
+    /// answers none goes on so.
     pub fn afresh(&self) -> Self {
-        Channel { commands: self.commands, ..Channel::default() }
+        Channel { commands: self.commands, silent: self.silent, ..Channel::default() }
     }
 
     /// The command that was sent last.

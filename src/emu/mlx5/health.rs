@@ -4,7 +4,7 @@
 //!   alive     counter moves, syndrome 0
 //!   crashed   counter stands, syndrome, recovery wanted; no command is answered
 //!   gone      all registers read as ones, until a reset (fault)
-//!   reset by another function: announced, gone for a second, back as after power-on
+//!   reset by another function: announced twice, gone for a second, back as after power-on
 //! ```
 
 use super::super::{FaultKind, Picos};
@@ -22,9 +22,12 @@ const GRACE: Picos = 200 * MILLISECOND;
 const AWAY: Picos = 1000 * MILLISECOND;
 const INITIALISING: Picos = 300 * MILLISECOND;
 
-/// The event of general notifications, and the subtype that announces a reset.
+/// The event of general notifications, the subtype that is about resets, and what it says
+/// in its fourth byte: that one is asked for, that it comes now.
 const NOTIFICATION: u8 = 0x22;
-const RESET_REQUEST: u8 = 0x09;
+const RESET: u8 = 0x08;
+const REQUESTED: u8 = 0;
+const NOW: u8 = 1;
 
 /// Syndromes.
 const INTERNAL: u8 = 1;
@@ -79,6 +82,9 @@ impl Mlx5 {
     /// The function is gone from its bus.
     pub(super) fn vanish(&mut self) {
         self.health.gone = true;
+        // It reaches no memory any more: nothing is told of this.
+        self.pages.stop();
+        self.plane.reset(&mut self.board);
         self.drop_link();
     }
 
@@ -108,11 +114,12 @@ impl Mlx5 {
             Plan::Freeze => self.health.stopped = Some(now),
             Plan::Vanish => self.vanish(),
             Plan::Announce => {
-                self.plane.event(&mut self.board, NOTIFICATION, RESET_REQUEST, [0; 28]);
+                self.announce_reset(REQUESTED);
                 self.health.plan = Some((Plan::Reset, now + GRACE));
             }
             Plan::Reset => {
                 self.health.was_reset = true;
+                self.announce_reset(NOW);
                 self.vanish();
                 self.health.plan = Some((Plan::Return, now + AWAY));
             }
@@ -122,6 +129,12 @@ impl Mlx5 {
             }
             Plan::ReleasePages => self.release_all_pages(),
         }
+    }
+
+    fn announce_reset(&mut self, state: u8) {
+        let mut data = [0; 28];
+        data[3] = state;
+        self.plane.event(&mut self.board, NOTIFICATION, RESET, data);
     }
 
     /// The counter, and in front of it the syndrome.

@@ -102,9 +102,11 @@ impl Mlx5 {
     }
 
     /// What belongs to the function is gone: objects, settings of the vport, the state
-    /// that commands had brought it to. The port stays as it is.
+    /// that commands had brought it to, firmware's pages. The port stays as it is, and
+    /// firmware that is dead is so still.
     fn drop_function(&mut self) {
-        self.hca = Hca::default();
+        self.pages.stop();
+        self.hca = self.hca.dropped();
         self.channel = self.channel.afresh();
         self.plane.reset(&mut self.board);
         self.start_vport();
@@ -118,10 +120,16 @@ impl Mlx5 {
 
     /// The function starts over; the port does not.
     fn start(&mut self) {
-        self.pages.stop();
-        self.drop_function();
+        self.restart();
         self.registers.power_on();
         self.start_segment();
+    }
+
+    /// Firmware starts over, whatever had become of it.
+    fn restart(&mut self) {
+        self.drop_function();
+        self.hca = Hca::default();
+        self.channel.silent = false;
         self.health.start();
     }
 

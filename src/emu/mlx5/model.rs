@@ -104,6 +104,9 @@ impl Model for Mlx5 {
     }
 
     fn step(&mut self) -> usize {
+        if !self.health.listens() {
+            return 0;
+        }
         self.touch_pages();
         self.plane.step(&mut self.board)
     }

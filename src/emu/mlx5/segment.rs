@@ -107,7 +107,7 @@ impl Mlx5 {
                 self.registers.poke(regs::CMDQ_LOW.at, value & !0xfff);
             }
             RESET => {
-                self.drop_function();
+                self.restart();
                 self.segment.reset = Some(self.board.now);
                 self.segment.hung = !self.kind.bears_reset;
                 self.drop_link();

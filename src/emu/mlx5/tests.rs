@@ -351,7 +351,7 @@ impl Bench {
     }
 
     /// An event queue of 64 entries for these events; its number.
-    fn event_queue(&self, events: u32) -> u32 {
+    fn event_queue(&self, events: u64) -> u32 {
         for n in 0..64 {
             let mut entry = [0; 64];
             entry[63] = 1;
@@ -361,7 +361,8 @@ impl Bench {
         let uar = be::id_at(&self.must(ALLOC_UAR, 0, &[], 0x10, 0x10), 8);
         let at = self.arena.iova(EVENTS);
         let place = [(0x110, (at >> 32) as u32), (0x114, at as u32)];
-        let fields = [(0x10, 1 << 17), (0x1c, 6 << 24 | uar), (0x5c, events), place[0], place[1]];
+        let events = [(0x58, (events >> 32) as u32), (0x5c, events as u32)];
+        let fields = [(0x10, 1 << 17), (0x1c, 6 << 24 | uar), events[0], events[1], place[0], place[1]];
         be::u32_at(&self.must(CREATE_EQ, 0, &fields, 0x118, 0x10), 8)
     }
 

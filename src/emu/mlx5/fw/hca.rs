@@ -52,6 +52,12 @@ impl Hca {
     pub fn running(&self) -> bool {
         self.running
     }
+
+    /// As when the function is taken from its driver: only a reset cleans what another
+    /// left.
+    pub fn dropped(self) -> Hca {
+        Hca { dirty: self.dirty, ..Hca::default() }
+    }
 }
 
 impl Mlx5 {
@@ -159,6 +165,9 @@ pub fn init(card: &mut Mlx5, _: &Request) -> Answer {
 
 /// TEARDOWN_HCA: of the ways to do it there is the graceful one.
 pub fn teardown(card: &mut Mlx5, request: &Request) -> Answer {
+    if card.hca.dirty {
+        return Err(Status::BAD_SYSTEM_STATE);
+    }
     if request.bits(0x08, 15, 0) != 0 {
         return Err(Status::BAD_PARAMETER);
     }
@@ -172,6 +181,7 @@ pub fn teardown(card: &mut Mlx5, request: &Request) -> Answer {
     card.plane.reset(&mut card.board);
     card.start_vport();
     card.hca = Hca { enabled: true, issi, ..Hca::default() };
+    card.forget_wanted_pages();
     Ok(Reply::done())
 }
 

@@ -130,8 +130,8 @@ impl Mlx5 {
     /// card, if there is a queue to ask in. Then it may ask twice, for another function,
     /// and to have some taken back.
     pub(in super::super) fn asks_for_pages(&mut self, code: u16) -> bool {
-        let possible = self.board.nasty && makes_much(code) && self.hca.running() && self.plane.subscribed(REQUEST);
-        if !possible || self.board.random.below(3) != 0 {
+        let asks = self.board.nasty && self.needs_pages() && makes_much(code);
+        if !asks || !self.hca.running() || !self.plane.subscribed(REQUEST) || self.board.random.below(3) != 0 {
             return false;
         }
         if self.board.random.below(4) == 0 {
@@ -146,6 +146,12 @@ impl Mlx5 {
             self.ask_pages(0, 0, count as i32);
         }
         true
+    }
+
+    /// There will be no pages for commands that wait for them: they fail.
+    pub(super) fn forget_wanted_pages(&mut self) {
+        self.pages.awaited = 0;
+        self.channel.pages_came(self.board.now, true);
     }
 
     /// All pages are the driver's again, without a command, if it knows of that.
@@ -181,8 +187,7 @@ pub fn manage(card: &mut Mlx5, request: &Request) -> Answer {
     let count = request.u32(0x0c) as usize;
     match request.modifier() {
         0 => {
-            card.pages.awaited = 0;
-            card.channel.pages_came(card.board.now, true);
+            card.forget_wanted_pages();
             Ok(Reply::done())
         }
         1 => give(card, request, count),
@@ -204,7 +209,7 @@ fn give(card: &mut Mlx5, request: &Request, count: usize) -> Answer {
     if count == 0 || distinct.len() < count || !pages.iter().all(fit) {
         return Err(Status::BAD_PARAMETER);
     }
-    if !pages.iter().all(|page| memory.read(page + PAGE - 8, &mut [0; 8])) {
+    if !pages.iter().all(|page| memory.read(page.wrapping_add(PAGE - 8), &mut [0; 8])) {
         return Err(Status::BAD_PARAMETER);
     }
     card.pages.heed(memory);

@@ -38,6 +38,12 @@ fn a_function_that_a_driver_left_is_clean_after_a_reset() {
     assert_eq!(bench.command(ENABLE_HCA, 0, &[], 0x10, 0xc), Err(BAD_SYSTEM_STATE));
     assert_eq!(bench.command(SET_ISSI, 0, &[(8, 1)], 0x10, 0x10), Err(BAD_SYSTEM_STATE));
     assert_eq!(bench.command(SET_HCA_CAP, 0, &[], 0x1010, 0x10), Err(BAD_SYSTEM_STATE));
+    // Nothing but a reset cleans it.
+    assert_eq!(bench.ask(TEARDOWN_HCA, 0), Err(BAD_SYSTEM_STATE));
+    assert_eq!(bench.ask(DISABLE_HCA, 0), Err(BAD_SYSTEM_STATE));
+    bench.write(0x14, 1 << 8);
+    bench.place_queue();
+    assert_eq!(bench.command(ENABLE_HCA, 0, &[], 0x10, 0xc), Err(BAD_SYSTEM_STATE));
     bench.function.reset().unwrap();
     bench.function.set_bus_master(true).unwrap();
     bench.place_queue();
@@ -199,6 +205,14 @@ fn a_nasty_cards_uar_pages_are_far_apart_until_a_driver_says_otherwise() {
     bench.set_caps(&caps).unwrap();
     assert_eq!(be::u32_at(&bench.caps(0, true), 0x90) & 0xffff, 0);
     assert_eq!(be::u32_at(&Bench::booted("cx5").caps(0, true), 0x90) & 0xffff, 0);
+    // All that there are have their place in the BAR: one in 1 MiB, from the 16th on.
+    let bench = Bench::booted("cx5");
+    let mut caps = bench.caps(0, true);
+    caps[0x93] = 8;
+    bench.set_caps(&caps).unwrap();
+    bench.init();
+    let given: Vec<u32> = std::iter::from_fn(|| Some(be::id_at(&bench.ask(ALLOC_UAR, 0).ok()?, 8))).collect();
+    assert_eq!(given, (16..32).collect::<Vec<_>>());
 }
 
 #[test]

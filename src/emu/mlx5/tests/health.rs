@@ -56,9 +56,44 @@ fn firmware_that_crashed_says_so_and_answers_nothing() {
 }
 
 #[test]
+fn an_interface_that_is_disabled_revives_no_firmware_but_a_reset_of_the_chip_does() {
+    for (interface, revives) in [(1, false), (7, true)] {
+        let bench = Bench::ready("cx4lx,fault=crash:2");
+        bench.must(ENABLE_HCA, 0, &[], 0x10, 0xc);
+        bench.start(0, &request(QUERY_ISSI, 0, &[], 0x10), 0x70);
+        assert!(bench.wait(0, SECOND).is_none());
+        bench.write(0x14, interface << 8);
+        bench.run(2 * SECOND);
+        bench.place_queue();
+        assert_eq!(bench.read(0x1fc) >> 31, 0);
+        bench.start(0, &request(ENABLE_HCA, 0, &[], 0x10), 0xc);
+        assert_eq!(bench.wait(0, SECOND).is_some(), revives, "{interface}");
+        assert_eq!(counter(&bench).0, u32::from(!revives));
+    }
+}
+
+#[test]
+fn a_card_that_is_not_its_drivers_writes_to_no_memory() {
+    for interface in [1, 7] {
+        let bench = Bench::running("cx5");
+        bench.write(0x14, interface << 8);
+        pages::clear(&bench);
+        bench.run(SECOND);
+        assert_eq!(pages::written(&bench), 0, "{interface}");
+    }
+}
+
+#[test]
 fn a_card_that_is_gone_reads_as_ones() {
     let bench = Bench::running("cx5,fault=gone");
+    bench.event_queue(1 << 9);
+    bench.run(400 * MILLISECOND);
+    while bench.event().is_some() {}
     bench.run(SECOND);
+    assert_eq!(bench.event(), None, "of the link neither");
+    pages::clear(&bench);
+    bench.run(SECOND);
+    assert_eq!(pages::written(&bench), 0);
     assert_eq!((bench.read(0x230), bench.read(0x1fc), bench.read(0x14)), (!0, !0, !0));
     bench.start(0, &request(ALLOC_PD, 0, &[], 0x10), 0x10);
     assert!(bench.wait(0, SECOND).is_none());
@@ -72,7 +107,12 @@ fn a_card_that_is_gone_reads_as_ones() {
 #[test]
 fn a_card_that_another_function_resets_is_gone_for_a_while_and_starts_over() {
     let bench = Bench::running("cx5,fault=reset-by-peer");
-    bench.run(1200 * MILLISECOND);
+    bench.event_queue(1 << 0x22);
+    let announced = || bench.event().map(|(kind, subtype, data)| (kind, subtype, data[3]));
+    bench.run(600 * MILLISECOND);
+    assert_eq!((announced(), announced()), (Some((0x22, 8, 0)), None), "asked for");
+    bench.run(600 * MILLISECOND);
+    assert_eq!((announced(), announced()), (Some((0x22, 8, 1)), None), "now, and of the link nothing");
     assert_eq!(bench.read(0x230), !0);
     bench.run(700 * MILLISECOND);
     assert_eq!(bench.read(0x1fc) >> 31, 1);

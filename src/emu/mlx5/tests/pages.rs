@@ -38,6 +38,7 @@ fn only_pages_of_its_own_that_are_aligned_are_taken() {
     foreign[0xb] = 3;
     assert_eq!(bench.send(&foreign, 0x10).unwrap(), Err(BAD_PARAMETER), "for another function");
     bench.assert_clean();
+    assert_eq!(bench.give(&[0xffff_ffff_ffff_f000]), Err(BAD_PARAMETER), "nothing is there");
 }
 
 #[test]
@@ -79,24 +80,31 @@ fn firmware_may_never_give_them_back() {
 fn firmware_writes_to_its_pages_until_bus_mastering_is_off() {
     let bench = Bench::running("cx5");
     bench.assert_clean();
-    let at = FIRST_PAGE;
-    let written = || (0..118).filter(|n| bench.bytes(at + 4096 * n, 8) != [0; 8]).count();
     for _ in 0..50 {
         bench.run(20 * MILLISECOND);
     }
-    assert!(written() > 20);
+    assert!(written(&bench) > 20);
     // Its driver is gone, and so is its memory for this process's use.
-    let clear = || (0..118).for_each(|n| bench.put(at + 4096 * n, &[0; 8]));
-    clear();
+    clear(&bench);
     bench.run(100 * MILLISECOND);
-    assert!(written() > 0);
+    assert!(written(&bench) > 0);
     bench.function.set_bus_master(false).unwrap();
     bench.function.set_bus_master(true).unwrap();
     bench.run(2 * MILLISECOND);
-    clear();
+    clear(&bench);
     bench.run(100 * MILLISECOND);
-    assert_eq!(written(), 0);
+    assert_eq!(written(&bench), 0);
     bench.assert_clean();
+}
+
+/// How many pages were written to since they were cleared.
+pub fn written(bench: &Bench) -> usize {
+    (0..118).filter(|n| bench.bytes(FIRST_PAGE + 4096 * n, 8) != [0; 8]).count()
+}
+
+/// Clears what is written to pages.
+pub fn clear(bench: &Bench) {
+    (0..118).for_each(|n| bench.put(FIRST_PAGE + 4096 * n, &[0; 8]));
 }
 
 /// A page request, if that is the next event: function, count.
@@ -172,5 +180,36 @@ fn all_pages_are_released_at_once_only_if_the_driver_knows_of_that() {
         assert_eq!(told, knows.then_some((0x0b, 0x4000)));
         bench.must(TEARDOWN_HCA, 0, &[], 0x10, 0x10);
         assert_eq!(bench.take(16).is_empty(), knows);
+    }
+}
+
+#[test]
+fn what_waits_for_pages_fails_when_the_function_is_torn_down() {
+    let bench = Bench::booted("cx5,nasty");
+    bench.init();
+    bench.event_queue(1 << 0x0b);
+    for _ in 0..30 {
+        bench.start(0, &request(CREATE_FLOW_TABLE, 0, &[(0x10, 0x6300_0000)], 0x40), 0x10);
+        if bench.wait(0, 50 * MILLISECOND).is_none() {
+            bench.start(31, &request(TEARDOWN_HCA, 0, &[], 0x10), 0x10);
+            assert_eq!(bench.wait(31, SECOND).unwrap().bytes[0], 0);
+            assert_eq!(bench.wait(0, SECOND).unwrap().bytes[0], NO_RESOURCES);
+            return;
+        }
+    }
+    panic!("it never asked");
+}
+
+#[test]
+fn a_card_with_processors_asks_its_host_for_none() {
+    for seed in 1..4 {
+        let bench = Bench::booted(&format!("cx6dx,nasty,fault=dpu-host,seed={seed}"));
+        bench.init();
+        bench.event_queue(1 << 0x0b);
+        for _ in 0..20 {
+            bench.start(0, &request(CREATE_FLOW_TABLE, 0, &[(0x10, 0x6300_0000)], 0x40), 0x10);
+            assert!(bench.wait(0, 50 * MILLISECOND).is_some());
+        }
+        assert_eq!(bench.event(), None);
     }
 }
