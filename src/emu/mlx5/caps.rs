@@ -106,6 +106,10 @@ const RECORDED_FLOW: Words = &[
 /// What a chip has otherwise: types, fields, values.
 pub type Differences = &'static [(u16, Field, u32)];
 
+/// Of what the recorded card can, this one has neither offloads inside of tunnels nor the
+/// older form of several packets in one entry, and so it does not tell of them.
+pub const CX4LX: Differences = &[(ETHERNET, (0x00, 4, 0), 0), (ETHERNET, (0x00, 15, 14), 0)];
+
 /// No switch of its own, no RDMA, no bandwidth by class, packets are not merged; headers
 /// need not be inline, tags are inserted, an entry may hold several packets.
 #[rustfmt::skip]

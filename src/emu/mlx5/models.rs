@@ -49,7 +49,7 @@ pub static CX4LX: Kind = Kind {
     device: 0x1015,
     firmware: [14, 12, 1220],
     psid: b"MT_2430110027",
-    caps: &[],
+    caps: &[caps::CX4LX],
     pages: [4232, 12_868],
     init_time: 189 * MILLISECOND,
     speeds: [G1 | G10 | G25, 0],

@@ -350,8 +350,13 @@ impl Bench {
         Ok(answer[0x10..].to_vec())
     }
 
-    /// An event queue of 64 entries for these events; its number.
+    /// An event queue of 64 entries for these events, which may be written over; its number.
     fn event_queue(&self, events: u64) -> u32 {
+        self.event_queue_with(events, 1 << 17)
+    }
+
+    /// The same with these flags.
+    fn event_queue_with(&self, events: u64, flags: u32) -> u32 {
         for n in 0..64 {
             let mut entry = [0; 64];
             entry[63] = 1;
@@ -362,7 +367,7 @@ impl Bench {
         let at = self.arena.iova(EVENTS);
         let place = [(0x110, (at >> 32) as u32), (0x114, at as u32)];
         let events = [(0x58, (events >> 32) as u32), (0x5c, events as u32)];
-        let fields = [(0x10, 1 << 17), (0x1c, 6 << 24 | uar), events[0], events[1], place[0], place[1]];
+        let fields = [(0x10, flags), (0x1c, 6 << 24 | uar), events[0], events[1], place[0], place[1]];
         be::u32_at(&self.must(CREATE_EQ, 0, &fields, 0x118, 0x10), 8)
     }
 

@@ -150,8 +150,6 @@ const COMMANDS: &[Command] = &[
     control(0x80d, "NOP", Stage::Enabled, 0x08, hca::nop),
     object(0x816, "ALLOC_TRANSPORT_DOMAIN"),
     object(0x817, "DEALLOC_TRANSPORT_DOMAIN"),
-    control(0x827, "ADD_VXLAN_UDP_DPORT", Stage::Running, 0x10, vport::add_tunnel_port),
-    control(0x828, "DELETE_VXLAN_UDP_DPORT", Stage::Running, 0x10, vport::delete_tunnel_port),
     control(0x829, "SET_L2_TABLE_ENTRY", Stage::Running, 0x28, vport::set_l2_entry),
     control(0x82a, "QUERY_L2_TABLE_ENTRY", Stage::Running, 0x18, vport::query_l2_entry),
     control(0x82b, "DELETE_L2_TABLE_ENTRY", Stage::Running, 0x18, vport::delete_l2_entry),

@@ -41,8 +41,6 @@ pub struct VportSettings {
     tags: Vec<u16>,
     /// The number that a driver gave the node.
     node: u64,
-    /// UDP ports that VXLAN is on.
-    tunnel_ports: Vec<u16>,
 }
 
 impl Mlx5 {
@@ -244,27 +242,4 @@ pub fn delete_l2_entry(card: &mut Mlx5, request: &Request) -> Answer {
     let index = l2_index(card, request)?;
     card.plane.vport.l2.retain(|(at, _)| *at != index);
     Ok(Reply::done())
-}
-
-/// VXLAN is on another UDP port; of them there are four, where a card does not say.
-pub fn add_tunnel_port(card: &mut Mlx5, request: &Request) -> Answer {
-    const MOST: usize = 4;
-    let (port, ports) = (tunnel_port(card, request)?, &mut card.vport.tunnel_ports);
-    if ports.len() == MOST {
-        return Err(Status::NO_RESOURCES);
-    }
-    ports.push(port);
-    Ok(Reply::done())
-}
-
-pub fn delete_tunnel_port(card: &mut Mlx5, request: &Request) -> Answer {
-    let (port, ports) = (tunnel_port(card, request)?, &mut card.vport.tunnel_ports);
-    let at = ports.iter().position(|known| *known == port).ok_or(Status::BAD_PARAMETER)?;
-    ports.swap_remove(at);
-    Ok(Reply::done())
-}
-
-/// The UDP port of a request, where headers inside tunnels are seen at all.
-fn tunnel_port(card: &Mlx5, request: &Request) -> Result<u16, Status> {
-    if card.plane.limits.tunnels { Ok(request.bits(0x0c, 15, 0) as u16) } else { Err(Status::BAD_OPERATION) }
 }

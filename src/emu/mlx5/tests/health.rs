@@ -127,3 +127,17 @@ fn a_card_that_another_function_resets_is_gone_for_a_while_and_starts_over() {
     bench.run(5 * SECOND);
     bench.must(ALLOC_PD, 0, &[], 0x10, 0x10);
 }
+
+#[test]
+fn the_health_buffer_says_that_a_queue_of_events_ran_over() {
+    let bench = Bench::running("cx5");
+    bench.event_queue_with(1 << 0x0a, 0);
+    for n in 1..=65 {
+        assert_eq!((syndrome(&bench), counter(&bench).0), ((0, 0), 0), "after {n} commands");
+        bench.must(0x80d, 0, &[], 0x10, 0x10);
+    }
+    bench.run(MILLISECOND);
+    assert_eq!((syndrome(&bench), counter(&bench).0), ((1, 0x0c), 0x0c));
+    bench.start(0, &request(0x80d, 0, &[], 0x10), 0x10);
+    assert!(bench.wait(0, SECOND).is_none());
+}

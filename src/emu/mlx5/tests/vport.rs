@@ -104,9 +104,7 @@ fn a_nasty_vport_says_no_mtu_and_wants_more_inline() {
 fn the_oldest_cards_count_no_discards() {
     for (model, counts) in [("cx4lx,nasty", false), ("cx4lx", true), ("cx5", true)] {
         let bench = Bench::running(model);
-        assert_eq!(bench.ask(ALLOC_Q_COUNTER, 0).is_ok(), counts);
-        let group = bench.register(0x5008, &[(0, 0x0001_0001)], 0x100);
-        assert_eq!(be::u64_at(&group, 8 + 0x10), 0);
+        assert_eq!(bench.ask(ALLOC_Q_COUNTER, 0).map(drop), if counts { Ok(()) } else { Err(BAD_OPERATION) });
     }
 }
 

@@ -122,6 +122,18 @@ fn frames_without_a_buffer_are_lost_and_counted() {
 }
 
 #[test]
+fn a_frame_without_a_buffer_is_in_no_counter_but_its_queues() {
+    let mut bench = Bench::new("");
+    let mut set = bench.start();
+    let frames: Vec<_> = (0..18).map(|_| frame(60)).collect();
+    assert_eq!(round(&mut bench, &mut set, &frames).len(), 16);
+    let (counters, port) = (bench.plane.counters, bench.plane.port);
+    assert_eq!((counters.rx.total(), port.rx.total()), (18, 18), "it came");
+    assert_eq!((counters.rx_errors, counters.unwanted, port.too_long), (0, 0, 0));
+    bench.assert_clean();
+}
+
+#[test]
 fn memory_that_is_not_there_stops_the_queue_which_is_flushed() {
     for nasty in [false, true] {
         let mut bench = Bench::new(if nasty { ",nasty" } else { "" });

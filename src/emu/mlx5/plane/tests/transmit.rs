@@ -494,3 +494,15 @@ fn frames_longer_than_the_ports_do_not_leave() {
     assert_eq!(bench.plane.port.tx.total(), 2);
     bench.assert_clean();
 }
+
+#[test]
+fn headers_of_a_packet_that_is_cut_have_a_limit() {
+    for (inline, rule) in [(192, "headers of that length"), (193, "without what it needs")] {
+        let mut bench = Bench::new("");
+        let mut set = bench.start();
+        let rest = bench.packet(&tcp(&[5; 400]), inline, 0xc0, 100);
+        let words = Bench::entry_of(set.sq, 0x0e, 2, &rest);
+        assert_eq!(outcome(&mut bench, &mut set, &words), Some((0xd, 2, 0x68)));
+        bench.assert_violated(rule);
+    }
+}
