@@ -19,6 +19,7 @@
 //! bit is that of the lap, and its opcode is not the one that says that it never was:
 //! memory begins so, and entries that a card skips are left so.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -183,6 +184,18 @@ impl Fault {
         let word = self.0.last.load(Ordering::Relaxed);
         let [vendor, code, ..] = word.to_le_bytes();
         (word & Self::SAID != 0).then_some(Syndrome { code, vendor })
+    }
+}
+
+impl fmt::Display for Fault {
+    /// To go behind what became of it; nothing if there was none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.last() {
+            Some(Syndrome { code, vendor }) => {
+                write!(f, " (last error of a queue: syndrome {code:#x}, vendor {vendor:#x})")
+            }
+            None => Ok(()),
+        }
     }
 }
 
