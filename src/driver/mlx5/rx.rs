@@ -393,8 +393,9 @@ impl Slots for RxQueue {
     fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let before = batch.len();
         let plain = self.clock.is_none() && self.feed.shift == 0;
-        // A card that reports without end is left alone after one round.
-        for _ in 0..self.completions.len() {
+        // A card that reports without end is left alone after one round; a title is a step
+        // of its own.
+        for _ in 0..2 * self.completions.len() {
             let ended = if plain && self.session.is_none() {
                 self.recv_plain::<false, false>(batch, iova, Clock::RealTime)
             } else {
