@@ -51,8 +51,6 @@ pub struct News {
     pub port: bool,
     /// A completion queue is lost: its number and why.
     pub cq: Option<(u32, u8)>,
-    /// A work queue is lost: its number and the kind of event.
-    pub queue: Option<(u32, u8)>,
 }
 
 /// A request about pages that the firmware has.
@@ -152,8 +150,8 @@ impl Hca {
                 Event::Pages(pages) => wanted.push_back(pages),
                 Event::Port => news.port = true,
                 Event::CqError(number, why) => news.cq = Some((number, why)),
-                Event::QueueError(number, kind) => news.queue = Some((number, kind)),
-                Event::Completion | Event::Other => {}
+                // A queue that failed learns it by itself, from what is flushed.
+                Event::QueueError(..) | Event::Completion | Event::Other => {}
             });
         }
         if let Some((mut posted, job)) = self.job.take() {
