@@ -47,8 +47,6 @@ mod way {
 /// What the firmware told of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// Something about the link.
-    pub port: bool,
     /// A completion queue is lost: its number and why.
     pub cq: Option<(u32, u8)>,
 }
@@ -148,10 +146,10 @@ impl Hca {
         if let Some(events) = events {
             events.drain(|event| match event {
                 Event::Pages(pages) => wanted.push_back(pages),
-                Event::Port => news.port = true,
                 Event::CqError(number, why) => news.cq = Some((number, why)),
-                // A queue that failed learns it by itself, from what is flushed.
-                Event::QueueError(..) | Event::Completion | Event::Other => {}
+                // The link is asked for each time; a queue that failed learns it from what
+                // is flushed.
+                Event::Port | Event::QueueError(..) | Event::Completion | Event::Other => {}
             });
         }
         if let Some((mut posted, job)) = self.job.take() {
