@@ -84,6 +84,12 @@ impl Tail {
         self.0 >> 2 & 3
     }
 
+    /// Whether it stands for several frames.
+    #[inline(always)]
+    pub fn is_title(self) -> bool {
+        (self.opcode(), self.format()) == (opcode::RECEIVED, COMPRESSED)
+    }
+
     /// Whether it is there, where the owner bit of the lap is `owner`.
     #[inline(always)]
     pub fn is_there(self, owner: u32) -> bool {
@@ -106,7 +112,7 @@ pub mod opcode {
 }
 
 /// Several frames in one entry and what follows it.
-pub const COMPRESSED: u32 = 3;
+const COMPRESSED: u32 = 3;
 
 /// Last word of an entry that is not there, whatever the lap.
 pub const NEVER: u64 = 0xf1 << 56;
