@@ -19,6 +19,7 @@
 //! bit is that of the lap, and its opcode is not the one that says that it never was:
 //! memory begins so, and entries that a card skips are left so.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -83,6 +84,12 @@ impl Tail {
         self.0 >> 2 & 3
     }
 
+    /// Whether it stands for several frames.
+    #[inline(always)]
+    pub fn is_title(self) -> bool {
+        (self.opcode(), self.format()) == (opcode::RECEIVED, COMPRESSED)
+    }
+
     /// Whether it is there, where the owner bit of the lap is `owner`.
     #[inline(always)]
     pub fn is_there(self, owner: u32) -> bool {
@@ -105,7 +112,7 @@ pub mod opcode {
 }
 
 /// Several frames in one entry and what follows it.
-pub const COMPRESSED: u32 = 3;
+const COMPRESSED: u32 = 3;
 
 /// Last word of an entry that is not there, whatever the lap.
 pub const NEVER: u64 = 0xf1 << 56;
@@ -183,6 +190,18 @@ impl Fault {
         let word = self.0.last.load(Ordering::Relaxed);
         let [vendor, code, ..] = word.to_le_bytes();
         (word & Self::SAID != 0).then_some(Syndrome { code, vendor })
+    }
+}
+
+impl fmt::Display for Fault {
+    /// To go behind what became of it; nothing if there was none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.last() {
+            Some(Syndrome { code, vendor }) => {
+                write!(f, " (last error of a queue: syndrome {code:#x}, vendor {vendor:#x})")
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Filters {
 /// Makes the root table, with as many entries as the card has room for.
 fn root(hw: &Hw, objects: &mut Objects) -> Result<(Table, u32)> {
     let mut log = LOG_ENTRIES.min(hw.caps.flow(limits::LOG_MAX_FT_SIZE));
+    if log < LEAST_LOG_ENTRIES {
+        return Err(hw.error(Kind::Unsupported, "its flow tables have no room for the filters of a port"));
+    }
     loop {
         let request = flow::table(0, log as u8);
         match hw.try_ask(&request)? {

@@ -14,7 +14,6 @@
 use super::cmd::{disable_hca, enable_hca, header, init_hca, manage_pages, query_pages, teardown_hca};
 use super::cmdq::{CommandQueue, Failure, Outcome, PAGES_GIVEN, PAGES_TAKEN, Posted, Slot};
 use super::eq::{Event, EventQueue, PageEvent};
-use super::health;
 use super::pages::Pages;
 use crate::dma::Iova;
 use crate::driver::mailbox::{Reply, Request};
@@ -35,6 +34,9 @@ pub enum Stage {
     Regular = 3,
 }
 
+/// Pages that a firmware may want at once: 4 GiB.
+const MOST_PAGES: usize = 1 << 20;
+
 /// What is done with pages (MANAGE_PAGES).
 mod way {
     pub const CANNOT_GIVE: u64 = 0;
@@ -45,12 +47,8 @@ mod way {
 /// What the firmware told of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// Something about the link.
-    pub port: bool,
     /// A completion queue is lost: its number and why.
     pub cq: Option<(u32, u8)>,
-    /// A work queue is lost: its number and the kind of event.
-    pub queue: Option<(u32, u8)>,
 }
 
 /// A request about pages that the firmware has.
@@ -132,7 +130,7 @@ impl Hca {
     /// Takes events in, and sees to pages. Fails if the card is dead, or was before.
     pub fn attend(&mut self) -> Result<News> {
         self.queue.check()?;
-        let outcome = match health::sense(self.queue.segment()) {
+        let outcome = match self.queue.sense() {
             Some(dead) => Err(self.queue.dead(dead)),
             None => self.step(),
         };
@@ -148,10 +146,10 @@ impl Hca {
         if let Some(events) = events {
             events.drain(|event| match event {
                 Event::Pages(pages) => wanted.push_back(pages),
-                Event::Port => news.port = true,
                 Event::CqError(number, why) => news.cq = Some((number, why)),
-                Event::QueueError(number, kind) => news.queue = Some((number, kind)),
-                Event::Completion | Event::Other => {}
+                // The link is asked for each time; a queue that failed learns it from what
+                // is flushed.
+                Event::Port | Event::QueueError(..) | Event::Completion | Event::Other => {}
             });
         }
         if let Some((mut posted, job)) = self.job.take() {
@@ -238,6 +236,10 @@ impl Hca {
         self.number = reply.bits(output::FUNCTION_ID) as u16;
         // Less than none are offers to return some, which they need not.
         let count = (reply.bits(output::NUM_PAGES) as u32 as i32).max(0) as usize;
+        if count > MOST_PAGES {
+            return Err(self
+                .error(Kind::Device, format!("its firmware wants {count} pages of memory, more than any card needs")));
+        }
         let mut left = count;
         while left > 0 {
             let some = left.min(PAGES_GIVEN);
@@ -246,6 +248,10 @@ impl Hca {
             if let Err(failure) = self.manage(&request) {
                 if matches!(failure, Failure::Refused(_)) {
                     self.pages.put(&pages);
+                    // What it only would like is no need.
+                    if stage == Stage::Regular {
+                        return Ok(count - left);
+                    }
                 }
                 return Err(self.explain(&request, failure));
             }

@@ -137,7 +137,7 @@ where
     // From here on a failure stops the card again: Card's drop does.
     let mut card = Card::new(function, Arc::new(hw));
     base?;
-    let found = vport::look(card.hw())?;
+    let found = vport::look(card.hw(), model.wants_headers())?;
     description.mac = found.mac;
     description.max_rx_queues = MAX_QUEUES;
     description.max_tx_queues = MAX_QUEUES;

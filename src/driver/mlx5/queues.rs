@@ -12,6 +12,7 @@ use super::caps::{ethernet, general};
 use super::cmd::{
     create_cq, create_rq, create_sq, destroy_cq, destroy_rq, destroy_sq, modify_rq, modify_sq, query_rq, query_sq,
 };
+use super::cqe::Fault;
 use super::ctx::{cqc, rqc, sqc, wq};
 use super::hw::Hw;
 use super::objects::{Common, Objects, Uar, Way, way};
@@ -188,7 +189,6 @@ pub fn transmit(
     let inline = if says { how.inline as u64 } else { 0 };
     let blocks = rings.wqes.len() >> LOG_BLOCK;
     let request = Request::new(create_sq::COMMAND)
-        .with_bits(context(sqc::FRE), 1)
         .with_bits(context(sqc::FLUSH_IN_ERROR_EN), 1)
         .with_bits(context(sqc::ALLOW_MULTI_PKT_SEND_WQE), u64::from(how.multi))
         .with_bits(context(sqc::MIN_WQE_INLINE_MODE), inline)
@@ -276,17 +276,18 @@ pub struct Renewal {
     hw: Arc<Hw>,
     kind: Kinds,
     queue: u32,
+    fault: Fault,
 }
 
 impl Renewal {
     /// Of a receive queue.
-    pub fn receive(hw: &Arc<Hw>, queue: u32) -> Box<dyn Restart> {
-        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::RECEIVE, queue })
+    pub fn receive(hw: &Arc<Hw>, queue: u32, fault: &Fault) -> Box<dyn Restart> {
+        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::RECEIVE, queue, fault: fault.clone() })
     }
 
     /// Of a send queue.
-    pub fn transmit(hw: &Arc<Hw>, queue: u32) -> Box<dyn Restart> {
-        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::TRANSMIT, queue })
+    pub fn transmit(hw: &Arc<Hw>, queue: u32, fault: &Fault) -> Box<dyn Restart> {
+        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::TRANSMIT, queue, fault: fault.clone() })
     }
 
     /// The queue could not be set up anew: control says so from now on, as the queue has
@@ -297,7 +298,7 @@ impl Renewal {
         }
         let (text, name) = (error.to_string(), format!("{}: ", self.hw));
         let why = text.strip_prefix(&name).unwrap_or(&text);
-        self.hw.lost(format_args!("a queue had to be set up anew and could not be ({why})"))
+        self.hw.lost(format_args!("a queue had to be set up anew and could not be ({why}){}", self.fault))
     }
 }
 

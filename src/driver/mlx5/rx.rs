@@ -22,7 +22,7 @@
 
 use super::clock::Clock;
 use super::cq::Completions;
-use super::cqe::{COMPRESSED, Fault, Syndrome, Tail, Words, opcode, upper, word};
+use super::cqe::{Fault, Syndrome, Tail, Words, opcode, upper, word};
 use super::feed::{Feed, Segment};
 use super::meta::{Report, decoder};
 use super::mini::Session;
@@ -187,16 +187,23 @@ impl RxQueue {
         if n == limit && wanted > limit { Ended::Lap } else { Ended::Done }
     }
 
-    /// As [`RxQueue::recv_plain`], of a queue with stamps or with scatter lists, or that is
-    /// told of frames in short.
+    /// As [`RxQueue::recv_plain`], of a queue with stamps or with scatter lists, or that may
+    /// be told of frames in short.
     #[inline(never)]
     fn recv_other(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> Ended {
-        match (self.clock, self.feed.shift) {
-            (None, 0) => self.recv_minis::<false>(batch, iova),
-            (None, _) if self.session.is_some() => self.recv_minis::<true>(batch, iova),
-            (None, _) => self.recv_plain::<false, true>(batch, iova, Clock::RealTime),
-            (Some(clock), 0) => self.recv_plain::<true, false>(batch, iova, clock),
-            (Some(clock), _) => self.recv_plain::<true, true>(batch, iova, clock),
+        if self.compressed
+            && self.session.is_none()
+            && let Some(tail) = self.completions.peek().filter(|tail| tail.is_title())
+        {
+            self.begin_session(tail, batch.pool());
+        }
+        match (self.session.is_some(), self.clock, self.feed.shift) {
+            (true, _, 0) => self.recv_minis::<false>(batch, iova),
+            (true, _, _) => self.recv_minis::<true>(batch, iova),
+            (_, None, 0) => self.recv_plain::<false, false>(batch, iova, Clock::RealTime),
+            (_, None, _) => self.recv_plain::<false, true>(batch, iova, Clock::RealTime),
+            (_, Some(clock), 0) => self.recv_plain::<true, false>(batch, iova, clock),
+            (_, Some(clock), _) => self.recv_plain::<true, true>(batch, iova, clock),
         }
     }
 
@@ -297,8 +304,8 @@ impl RxQueue {
                 && completions.next.wrapping_sub(before) < completions.len()
             {
                 all |= tail.opcode() == opcode::RECEIVE_ERROR && tail.counter() == newest;
-                let several = tail.opcode() == opcode::RECEIVED && tail.format() == COMPRESSED;
-                let count = if several { upper(completions.at(0)[word::BYTES].load(Ordering::Relaxed)) } else { 1 };
+                let count =
+                    if tail.is_title() { upper(completions.at(0)[word::BYTES].load(Ordering::Relaxed)) } else { 1 };
                 completions.take_unwritten(count.clamp(1, completions.len()));
             }
             all
@@ -392,10 +399,11 @@ impl Slots for RxQueue {
     #[inline(always)]
     fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let before = batch.len();
-        let plain = self.clock.is_none() && self.feed.shift == 0;
-        // A card that reports without end is left alone after one round.
-        for _ in 0..self.completions.len() {
-            let ended = if plain && self.session.is_none() {
+        let plain = self.clock.is_none() && self.feed.shift == 0 && !self.compressed;
+        // A card that reports without end is left alone after one round; a title is a step
+        // of its own.
+        for _ in 0..2 * self.completions.len() {
+            let ended = if plain {
                 self.recv_plain::<false, false>(batch, iova, Clock::RealTime)
             } else {
                 self.recv_other(batch, iova)
@@ -419,7 +427,7 @@ impl Slots for RxQueue {
         let Some(tail) = self.completions.peek().filter(|_| !self.dead) else { return Received::Waits };
         match (tail.opcode(), tail.format()) {
             (opcode::RECEIVED, 0) => self.frame(tail, batch),
-            (opcode::RECEIVED, COMPRESSED) if self.compressed => self.begin_session(tail, batch.pool()),
+            _ if self.compressed && tail.is_title() => self.begin_session(tail, batch.pool()),
             (opcode::SEND_ERROR | opcode::RECEIVE_ERROR, _) => self.error(tail, batch.pool()),
             // Nobody asked for it, so what follows it cannot be told from what does not.
             _ => self.lost(Anomaly::BadIndex, batch.pool()),

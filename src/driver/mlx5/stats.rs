@@ -34,7 +34,10 @@ impl<const N: usize> Block<N> {
     /// Adds what was counted since.
     fn update(&mut self, now: [u64; N]) {
         for (n, value) in now.into_iter().enumerate() {
-            self.sums[n] = self.sums[n].wrapping_add(value.wrapping_sub(self.last[n]) & self.mask);
+            // One of 64 bits that is less than before begins anew: it was cleared, by another
+            // function of the port maybe.
+            let new = if self.mask == u64::MAX && value < self.last[n] { 0 } else { value.wrapping_sub(self.last[n]) };
+            self.sums[n] = self.sums[n].saturating_add(new & self.mask);
         }
         self.last = now;
     }
@@ -85,7 +88,7 @@ impl Counters {
         let missed = self.queues.map(|(_, block)| block.sums[0]);
         let vport = self.vport.map_or([0; 12], |block| block.sums);
         let [discards, fcs, alignment, long] = self.port.map_or([0; PORT], |block| block.sums);
-        let sum = |first: usize| vport[first] + vport[first + 4] + vport[first + 8];
+        let sum = |first: usize| vport[first].saturating_add(vport[first + 4]).saturating_add(vport[first + 8]);
         Ok(Stats {
             rx_packets: sum(0).saturating_sub(missed.unwrap_or(0) + too_long),
             rx_bytes: sum(1),
@@ -93,8 +96,8 @@ impl Counters {
             tx_bytes: sum(3),
             rx_missed: missed,
             rx_overflow: discards,
-            rx_errors: fcs + alignment,
-            rx_oversize: long + too_long,
+            rx_errors: fcs.saturating_add(alignment),
+            rx_oversize: long.saturating_add(too_long),
             by_device: true,
             ..Stats::default()
         })
@@ -156,5 +159,9 @@ mod tests {
         let mut whole = Block::new(u64::MAX, [7, 9]);
         whole.update([8, 19]);
         assert_eq!(whole.sums, [1, 10]);
+        whole.update([3, 20]);
+        whole.update([5, u64::MAX]);
+        whole.update([6, 0]);
+        assert_eq!(whole.sums[0], 1 + 2 + 1, "one that was cleared");
     }
 }

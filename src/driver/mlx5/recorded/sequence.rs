@@ -62,6 +62,7 @@ fn after_the_start_it_asks_for_what_linux_asks_for_and_no_more_than_it_needs() {
     let made: Vec<u16> = codes[after..].iter().map(|code| code.0).collect();
     let order = [
         0x107, 0x100, 0x100, 0x100, 0x754, // firmware, capabilities, vport
+        0x805, 0x805, // the port as it was found
         0x805, 0x805, 0x755, 0x805, 0x754, // frames: most, asked for, what was granted
         0x805, 0x805, 0x805, // pauses, loopback, link
         0x802, 0x301, 0x800, 0x816, 0x200, 0x912, 0x771, // what queues have in common
@@ -73,7 +74,7 @@ fn after_the_start_it_asks_for_what_linux_asks_for_and_no_more_than_it_needs() {
     assert_eq!(made[..order.len()], order);
     let queue = &rig.card.asked_for(0x301)[0];
     assert_eq!(word(queue, 0x5c), 0x0003_0a30, "events that every card has");
-    assert_eq!(word(queue, 0x1c) >> 24, 7);
+    assert_eq!(word(queue, 0x1c) >> 24, 12);
 }
 
 #[test]
@@ -85,7 +86,9 @@ fn everything_that_was_made_is_taken_back_the_latest_first_and_then_the_pages() 
     drop(opened);
     let codes: Vec<u16> = rig.codes().iter().map(|code| code.0).collect();
     let order = [
-        0x755, 0x82b, 0x938, 0x938, 0x938, 0x92f, 0x934, 0x934, 0x934, 0x931, // flows
+        0x755, 0x82b, 0x938, 0x938, 0x938, // nothing more is received
+        0x805, 0x805, // the port as it was found
+        0x92f, 0x934, 0x934, 0x934, 0x931, // flows
         0x902, 0x906, 0x401, 0x803, 0x90a, 0x401, 0x803, // queues
         0x772, 0x914, 0x202, 0x817, 0x801, 0x302, 0x803, 0x103,
     ];
