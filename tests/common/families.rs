@@ -172,7 +172,7 @@ const P5: Card = Card {
 const WHOLE: Rings =
     Rings { name: "mlx5", withheld: 0, longest: 9008, buffers: 5, report: 0, by_place: false, ..IN_PLACE };
 
-const CX5: Card = Card {
+pub const CX5: Card = Card {
     name: "cx5",
     speed: 100_000_000_000,
     longest: 9996,
@@ -190,7 +190,7 @@ const CX5: Card = Card {
     ..X540
 };
 
-const CX4LX: Card = Card {
+pub const CX4LX: Card = Card {
     name: "cx4lx",
     speed: 25_000_000_000,
     // Its firmware does not tell how fast its clock is.
