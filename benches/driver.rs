@@ -29,7 +29,7 @@ mod silicon;
 use bmnic::dma::{Addressing, Batch, Pool};
 use bmnic::driver::{Config, Nic, RxQueue, TxQueue};
 use bmnic::measure::{Clock, quiet};
-use families::{EACH, Rings};
+use families::{Rings, all_rings};
 use silicon::{Opened, Played};
 use std::hint::black_box;
 use std::process::Command;
@@ -211,7 +211,7 @@ fn main() -> Result<(), String> {
     // cargo bench adds --bench.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let all: Vec<&Rings> = EACH.iter().flat_map(|card| card.rings).collect();
+    let all: Vec<&Rings> = all_rings().collect();
     let named = words.first().and_then(|name| all.iter().position(|rings| rings.name == *name));
     let (chosen, words) = match named {
         Some(n) => (&all[n..=n], &words[1..]),

@@ -42,9 +42,9 @@
 //! when it is asked for ([`dma::Batch::meta`]), never for one that only passes.
 //!
 //! Where a card reports in a ring of its own, of events or completions, apart
-//! from the descriptors ([`driver::efvi`], [`driver::bnxt`], [`driver::mlx5`]), each queue has such a ring to itself
-//! and reads it in its own `recv` or `send`: then queues still share nothing, and
-//! the same two calls are all that there is.
+//! from the descriptors ([`driver::efvi`], [`driver::bnxt`], [`driver::mlx5`]), each
+//! queue has such a ring to itself and reads it in its own `recv` or `send`: then queues
+//! still share nothing, and the same two calls are all that there is.
 //!
 //! # Three things behind one interface
 //!

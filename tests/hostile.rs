@@ -25,7 +25,7 @@ mod silicon;
 
 use bmnic::dma::{Addressing, Batch, Pool};
 use bmnic::driver::{Anomalies, Config};
-use families::{EACH, Rings, rings};
+use families::{Rings, all_rings, rings};
 use rig::{RING, Rig, random};
 use silicon::Opened;
 use std::collections::VecDeque;
@@ -43,7 +43,8 @@ macro_rules! cases {
 }
 
 cases! {
-    ixgbe: "ixgbe", i40e: "i40e", i40e_long: "i40e-long", virtio: "virtio", virtio_packed: "virtio-packed", efvi: "efvi", bnxt: "bnxt";
+    ixgbe: "ixgbe", i40e: "i40e", i40e_long: "i40e-long", virtio: "virtio", virtio_packed: "virtio-packed", efvi: "efvi", bnxt: "bnxt",
+    mlx5: "mlx5", mlx5_short: "mlx5-short", mlx5_each: "mlx5-each", mlx5_inline: "mlx5-inline";
     {
         rx_normal
         rx_beyond_what_was_given
@@ -62,8 +63,8 @@ cases! {
 }
 
 // A virtqueue has ids and a count of buffers instead of places of their own for
-// completions and chains that end nowhere, and a completion of bnxt's that count:
-// `virtio.rs`, and unit tests of bnxt's queues, have what stands for these.
+// completions and chains that end nowhere, a completion of bnxt's that count, and mlx5's
+// a length: `virtio.rs`, and unit tests of the queues of these, have what stands for these.
 mod by_place {
     cases! {
         ixgbe: "ixgbe", i40e: "i40e", i40e_long: "i40e-long", efvi: "efvi";
@@ -78,14 +79,25 @@ mod by_place {
 
 #[test]
 fn no_rings_are_left_out() {
-    let all = || EACH.iter().flat_map(|card| card.rings);
-    let names: Vec<&str> = all().map(|rings| rings.name).collect();
+    let names: Vec<&str> = all_rings().map(|rings| rings.name).collect();
     assert_eq!(
         names,
-        ["ixgbe", "i40e", "i40e-long", "efvi", "bnxt", "virtio", "virtio-packed"],
+        [
+            "ixgbe",
+            "i40e",
+            "i40e-long",
+            "efvi",
+            "bnxt",
+            "mlx5",
+            "mlx5-short",
+            "mlx5-each",
+            "virtio",
+            "virtio-packed",
+            "mlx5-inline"
+        ],
         "name them in the cases above"
     );
-    let by_place: Vec<&str> = all().filter(|rings| rings.by_place).map(|rings| rings.name).collect();
+    let by_place: Vec<&str> = all_rings().filter(|rings| rings.by_place).map(|rings| rings.name).collect();
     assert_eq!(by_place, ["ixgbe", "i40e", "i40e-long", "efvi"], "name them in the cases by place");
 }
 
@@ -197,13 +209,14 @@ fn rx_corrupted_ring(rings: &Rings) {
 
 fn rx_length_zero_or_beyond_the_buffer(rings: &Rings) {
     let mut rig = Rig::new(rings, 9000);
-    let first = 2048 - rings.before;
-    let lengths = [60, 0, first, first + 1, 0xffff, 61];
+    let most = rings.longest;
+    let lengths = [60, 0, most, most + 1, 0xffff, 61];
     for (i, len) in lengths.into_iter().enumerate() {
         rig.device.rx_complete(i as u32, len, true);
     }
     rig.device.rx_advance(lengths.len() as u32);
-    assert_eq!(rig.recv(), [60, first as usize, 61]);
+    let parts = (0..most).step_by(2048).map(|from| 2048.min(most - from) as usize);
+    assert_eq!(rig.recv(), [60].into_iter().chain(parts).chain([61]).collect::<Vec<_>>());
     assert_eq!(rig.rx_wrong().bad_length, 3);
     rig.goes_on();
     rig.conserved();

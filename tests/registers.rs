@@ -98,6 +98,12 @@ const I40E: Whole = &[
 
 const BNXT: Whole = &[("addresses", &["GRC_WINDOW"]), ("words of a command", &["HWRM_WINDOW"])];
 
+const MLX5: Whole = &[
+    ("addresses", &["CMDQ_HIGH"]),
+    ("a bit for each of many", &["COMMAND_DOORBELL"]),
+    ("drivers write back what they read", &["CMDQ_LOW"]),
+];
+
 const EF10: Whole = &[("addresses", &["MC_DB_HWRD", "MC_DB_LWRD"])];
 
 #[test]
@@ -106,4 +112,5 @@ fn of_each_register_that_a_driver_writes_it_is_said_which_bits_are_reserved() {
     assert_said("i40e", emu::i40e::REGISTERS, I40E);
     assert_said("efvi", emu::ef10::REGISTERS, EF10);
     assert_said("bnxt", emu::bnxt::REGISTERS, BNXT);
+    assert_said("mlx5", emu::mlx5::REGISTERS, MLX5);
 }

@@ -326,7 +326,10 @@ impl Session {
 /// The counters of a port, emulated if there is a tap.
 fn counters(tap: Option<&Tap>, nic: &mut Nic) -> Result<Stats> {
     let stats = nic.stats()?;
-    Ok(Stats { rx_missed: stats.rx_missed.or_else(|| tap.map(|tap| tap.wire().drops)), ..stats })
+    let (None, Some(tap)) = (stats.rx_missed, tap) else { return Ok(stats) };
+    let drops = tap.wire().drops;
+    let counted = if stats.by_device { drops } else { 0 };
+    Ok(Stats { rx_missed: Some(drops), rx_packets: stats.rx_packets.saturating_sub(counted), ..stats })
 }
 
 /// The cards to use.

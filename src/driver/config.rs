@@ -40,6 +40,9 @@ pub struct Config {
     /// Receive descriptors of 32 bytes where a family has them and shorter ones:
     /// fewer to a cache line, so a card that writes whole lines writes sooner.
     pub long_descriptors: bool,
+    /// Let the card report several received frames in one completion where it can:
+    /// less to write over the bus, but it may wait for company, and nothing is stamped.
+    pub compressed_completions: bool,
     /// Take VLAN tags out of received frames and report them in
     /// [`Meta::vlan`](crate::dma::Meta::vlan).
     pub vlan_strip: bool,
@@ -64,6 +67,7 @@ impl Default for Config {
             interrupts: false,
             timestamps: false,
             long_descriptors: false,
+            compressed_completions: false,
             vlan_strip: false,
             tx_path: TxPath::Auto,
             link_wait: Duration::from_secs(10),

@@ -319,7 +319,7 @@ mod tests {
         Bits::of(0, &[63, 0]).write(&mut body, 0x0123_4567_89ab_cdef);
         assert_eq!(body[..4], [0x01, 0x23, 0x45, 0x67]);
         assert_eq!(Bits::of(0, &[31, 24]).read(&body), Some(1));
-        assert_eq!(Bits::of(4, &[40, 32]).read(&body), Some(0xab));
+        assert_eq!(Bits::of(4, &[39, 32]).read(&body), Some(0xef));
         assert_eq!(Bits::of(12, &[0]).read(&body), None);
     }
 

@@ -4,7 +4,8 @@
 /// Counters of a port since it was opened. Bytes without FCS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Frames received into memory.
+    /// Frames received into memory. Where a device counts these and not `rx_missed`,
+    /// those that it lost are among them.
     pub rx_packets: u64,
     /// Bytes received into memory.
     pub rx_bytes: u64,

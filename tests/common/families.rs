@@ -57,8 +57,8 @@ pub struct Rings {
     pub tx_factor: u16,
     /// Descriptors of a receive ring that a driver keeps back at least.
     pub withheld: u32,
-    /// Bytes of the first buffer that are no frame.
-    pub before: u32,
+    /// Most bytes that one completion can report, where frames of 9000 bytes are received.
+    pub longest: u32,
     /// Buffers that a receive queue holds for each descriptor, where frames of 9000
     /// bytes are received.
     pub buffers: usize,
@@ -85,10 +85,10 @@ pub struct Dpdk {
 }
 
 const IN_PLACE: Rings =
-    Rings { name: "ixgbe", tx_factor: 1, withheld: 1, before: 0, buffers: 1, report: 4, by_place: true };
+    Rings { name: "ixgbe", tx_factor: 1, withheld: 1, longest: 2048, buffers: 1, report: 4, by_place: true };
 
 const VIRTQUEUES: Rings =
-    Rings { name: "virtio", tx_factor: 2, withheld: 0, before: 12, buffers: 1, report: 0, by_place: false };
+    Rings { name: "virtio", tx_factor: 2, withheld: 0, longest: 2036, buffers: 1, report: 0, by_place: false };
 
 pub const IXGBE: Card = Card {
     name: "82599",
@@ -140,7 +140,7 @@ const EF10: Card = Card {
     ipv6_flows: true,
     withheld: 8,
     queues: [32, 32],
-    rings: &[Rings { name: "efvi", withheld: 8, before: 14, ..IN_PLACE }],
+    rings: &[Rings { name: "efvi", withheld: 8, longest: 2034, ..IN_PLACE }],
     // It has the card write them once a second.
     dpdk: Dpdk { lag: Duration::from_millis(1_100), ..IXGBE.dpdk },
     ..X540
@@ -168,8 +168,40 @@ const P5: Card = Card {
     ..P4
 };
 
+/// The rings of a ConnectX on which a frame is an entry and a completion, however long it is.
+const WHOLE: Rings =
+    Rings { name: "mlx5", withheld: 0, longest: 9008, buffers: 5, report: 0, by_place: false, ..IN_PLACE };
+
+const CX5: Card = Card {
+    name: "cx5",
+    speed: 100_000_000_000,
+    longest: 9996,
+    udp_erratum: true,
+    stamps: true,
+    stamps_behind: false,
+    step_ns: 12.8,
+    withheld: 0,
+    queues: [64, 64],
+    ipv6_flows: true,
+    // Its driver sends through the kernel's, and through libraries for RDMA.
+    dpdk: Dpdk { compared: false, ..IXGBE.dpdk },
+    // As they are, with completions in short, and with an entry for each frame.
+    rings: &[WHOLE, Rings { name: "mlx5-short", ..WHOLE }, Rings { name: "mlx5-each", ..WHOLE }],
+    ..X540
+};
+
+const CX4LX: Card = Card {
+    name: "cx4lx",
+    speed: 25_000_000_000,
+    // Its firmware does not tell how fast its clock is.
+    stamps: false,
+    // With headers inline.
+    rings: &[Rings { name: "mlx5-inline", ..WHOLE }],
+    ..CX5
+};
+
 /// Cards that do all that there is.
-pub const MODELS: [Card; 18] = [
+pub const MODELS: [Card; 22] = [
     IXGBE,
     X540,
     Card { name: "x550", stamps: true, ..X540 },
@@ -188,6 +220,10 @@ pub const MODELS: [Card; 18] = [
     P5,
     Card { name: "bcm57504", speed: 25_000_000_000, ..P5 },
     Card { name: "bcm57502", speed: 50_000_000_000, ..P5 },
+    CX5,
+    CX4LX,
+    Card { name: "cx6dx", step_ns: 1.0, ..CX5 },
+    Card { name: "cx7", step_ns: 1.0, speed: 200_000_000_000, ..CX5 },
 ];
 
 const VIRTIO_PACKED: Card = Card {
@@ -204,11 +240,11 @@ pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
 
 /// One of each family of [`MODELS`], or generation that is driven in another way.
-pub const FAMILIES: [Card; 5] = [IXGBE, X710, EF10, P4, P5];
+pub const FAMILIES: [Card; 6] = [IXGBE, X710, EF10, P4, P5, CX5];
 
 /// One of each family, and of each generation that is driven in another way: what
 /// holds for a command must hold on all.
-pub const EACH: [Card; 7] = [IXGBE, X710, EF10, P4, P5, PLAIN[0], PLAIN[1]];
+pub const EACH: [Card; 8] = [IXGBE, X710, EF10, P4, P5, CX5, PLAIN[0], PLAIN[1]];
 
 /// The card of that name.
 pub fn card(name: &str) -> Card {
@@ -216,10 +252,12 @@ pub fn card(name: &str) -> Card {
     found.unwrap_or_else(|| panic!("no card {name}"))
 }
 
+/// All rings that a test plays by hand.
+pub fn all_rings() -> impl Iterator<Item = &'static Rings> {
+    EACH.into_iter().chain([CX4LX]).flat_map(|card| card.rings)
+}
+
 /// The rings of that name.
 pub fn rings(name: &str) -> &'static Rings {
-    EACH.iter()
-        .flat_map(|card| card.rings)
-        .find(|rings| rings.name == name)
-        .unwrap_or_else(|| panic!("no rings {name}"))
+    all_rings().find(|rings| rings.name == name).unwrap_or_else(|| panic!("no rings {name}"))
 }

@@ -8,7 +8,7 @@ mod mlx5;
 mod virtio;
 
 use crate::families::Rings;
-use crate::silicon::{i40e::X710, ixgbe::I82599};
+use crate::silicon::{i40e::X710, ixgbe::I82599, mlx5::Grants};
 use crate::{FRAME, RING, Variant};
 use bmnic::dma::{Addressing, Arena, BUFFER_SIZE};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub fn of(rings: &Rings, burst: usize) -> Box<dyn Variant> {
         "virtio" | "virtio-packed" => Box::new(virtio::Minimal::new(burst)),
         "efvi" => Box::new(efvi::Minimal::new(burst)),
         "bnxt" => Box::new(bnxt::Minimal::new(burst)),
-        "mlx5" => Box::new(mlx5::Minimal::new(burst)),
+        name if name.starts_with("mlx5") => Box::new(mlx5::Minimal::new(Grants::of(name), burst)),
         other => panic!("no minimal loop for {other}"),
     }
 }

@@ -14,7 +14,7 @@ use super::parts::{Inline, RxLengths, RxParts, TxLengths, TxParts};
 use super::queues::{self, Numbers, Receiving, Renewal, Rings, Sending};
 use super::stats::Counters;
 use super::vport::Found;
-use super::{MAX_QUEUES, RxQueue, TxQueue, time};
+use super::{MAX_QUEUES, RxQueue, TxQueue, time, why};
 use crate::driver::config::Config;
 use crate::driver::irq::Interrupts;
 use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps};
@@ -92,30 +92,32 @@ impl Card {
     ) -> Result<(Vec<R>, Vec<T>)> {
         let hw = Arc::clone(&self.hw);
         let mut config = config.clone();
+        let found_port = link::Found::look(&hw)?;
         let longest = link::longest_frame(&hw, &config)?;
         config.max_frame = longest.received;
         let (rx, tx) = (RxLengths::of(config.rx_ring, config.max_frame), TxLengths::of(config.tx_ring));
         check(&hw, &config, &rx, tx.wqes)?;
-        self.link = Some(link::Watch::start(&hw, config.loopback)?);
+        self.link = Some(link::Watch::start(&hw, found_port, config.loopback)?);
         let own_events = if config.interrupts { config.rx_queues } else { 0 };
         let sizes = |count: u16, sizes: [usize; 4]| (0..count).flat_map(move |_| sizes);
-        let all = sizes(config.rx_queues, Rings::receive(&rx)).chain(sizes(config.tx_queues, Rings::transmit(&tx)));
-        let mut pieces = Pieces::new(&*self.function, all.chain((0..=own_events).map(|_| eq::BYTES)))?;
+        let rings = sizes(config.rx_queues, Rings::receive(&rx)).chain(sizes(config.tx_queues, Rings::transmit(&tx)));
+        let events = [eq::FIRMWARE_BYTES].into_iter().chain((0..own_events).map(|_| eq::COMPLETION_BYTES));
+        let mut pieces = Pieces::new(&*self.function, rings.chain(events))?;
         let objects = &mut self.objects;
         let uar = Uar::new(&hw, objects)?;
-        let common = Common::new(&hw, objects, uar, pieces.take(eq::BYTES))?;
+        let common = Common::new(&hw, objects, uar, pieces.take(eq::FIRMWARE_BYTES))?;
         let mut received = Vec::new();
         for n in 0..config.rx_queues {
             let uar = Uar::new(&hw, objects)?;
             let (events, own) = match config.interrupts {
                 true => {
-                    let (number, queue) = event_queue(&hw, objects, pieces.take(eq::BYTES), uar, 0, n)?;
+                    let (number, queue) = event_queue(&hw, objects, pieces.take(eq::COMPLETION_BYTES), uar, 0, n)?;
                     (number, Some(queue))
                 }
                 false => (common.events, None),
             };
             let rings = Rings::new(Rings::receive(&rx), rx.bytes(), rx.completions, |size| pieces.take(size));
-            let how = Receiving { strip: config.vlan_strip, stride: rx.stride };
+            let how = Receiving { strip: config.vlan_strip, stride: rx.stride, compressed: compressed(&hw, &config) };
             let numbers = queues::receive(&hw, objects, &common, &rings, (uar, events), how)?;
             received.push(Received { rings, uar, numbers, events: own });
         }
@@ -168,9 +170,9 @@ impl Card {
                 stock: Stock::new(&self.function, interrupt),
                 max_frame: u32::from(config.max_frame),
                 clock: self.clock,
-                compressed: false,
+                compressed: compressed(hw, config),
+                restart: Renewal::receive(hw, numbers.queue, &fault),
                 fault,
-                restart: Renewal::receive(hw, numbers.queue),
             };
             queues.push(RxQueue::new(parts).into());
         }
@@ -202,8 +204,8 @@ impl Card {
                 multi: how.multi,
                 max_frame,
                 clock: self.clock.and_then(|_| time::clock(hw, general::SQ_TS_FORMAT)),
+                restart: Renewal::transmit(hw, numbers.queue, &fault),
                 fault,
-                restart: Renewal::transmit(hw, numbers.queue),
             };
             queues.push(TxQueue::new(&self.function, parts).into());
         }
@@ -228,12 +230,7 @@ impl Card {
 
     /// What the card said last of an error of a queue.
     fn fault(&self) -> String {
-        match self.faults.iter().find_map(Fault::last) {
-            Some(syndrome) => {
-                format!(" (last error of a queue: syndrome {:#x}, vendor {:#x})", syndrome.code, syndrome.vendor)
-            }
-            None => String::new(),
-        }
+        self.faults.iter().map(Fault::to_string).find(|said| !said.is_empty()).unwrap_or_default()
     }
 
     /// What filters are changed with.
@@ -244,6 +241,11 @@ impl Card {
             _ => Err(self.hw.error(Kind::Device, "it was not opened to the end")),
         }
     }
+}
+
+/// Whether completions may come in short: stamps have no place in them.
+fn compressed(hw: &Hw, config: &Config) -> bool {
+    config.compressed_completions && !config.timestamps && hw.caps.general(general::CQE_COMPRESSION) != 0
 }
 
 /// Refuses what this card has no room for.
@@ -272,6 +274,10 @@ impl NicOps for Card {
         }
     }
 
+    fn why_down(&mut self) -> Option<String> {
+        why::why_down(&self.hw).ok().flatten()
+    }
+
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
         self.with_filters(|filters, hw, delivery| filters.set_promiscuous(hw, delivery, on))
     }
@@ -295,7 +301,7 @@ impl NicOps for Card {
     fn stats(&mut self) -> Result<Stats> {
         self.attend()?;
         match &mut self.counters {
-            Some(counters) => counters.update(&self.hw),
+            Some(counters) => counters.update(&self.hw, self.faults.iter().map(Fault::frames_too_long).sum()),
             None => Ok(Stats::default()),
         }
     }
@@ -312,8 +318,9 @@ impl Drop for Card {
     /// The function keeps what it has mapped until it is closed.
     fn drop(&mut self) {
         let hw = &self.hw;
-        // A firmware that says nothing is not asked again; a step that fails leaves
-        // what it was for to the reset.
+        // A firmware that says nothing is not asked again, and not waited for as long as
+        // otherwise; a step that fails leaves what it was for to the reset.
+        hw.hca().queue.hurry();
         if let Some(filters) = &mut self.filters {
             filters.stop(hw);
         }

@@ -60,6 +60,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take whatever the card says.
 const MOST_PATIENCE: Duration = Duration::from_secs(600);
 
+/// How long it may take when the card is closed, as a reset comes next.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Which entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -115,6 +118,8 @@ pub struct CommandQueue {
     shape: (u32, u32),
     token: u8,
     patience: Duration,
+    /// Where the card says that commands are, once it was told.
+    told: Option<u32>,
     /// What ended the conversation.
     ended: Option<(Kind, String, Option<Remedy>)>,
 }
@@ -140,6 +145,7 @@ impl CommandQueue {
             shape: (0, 0),
             token: 0,
             patience: PATIENCE,
+            told: None,
             ended: None,
         })
     }
@@ -160,7 +166,20 @@ impl CommandQueue {
         let address = self.entries.iova();
         self.segment.write(regs::CMDQ_ADDR_HIGH, (address >> 32) as u32);
         self.segment.write(regs::CMDQ_ADDR_LOW, address as u32);
+        // A card that did not say it again could not be seen to forget it.
+        let said = self.segment.read(regs::CMDQ_ADDR_LOW) & cmdq::ADDRESS;
+        self.told = Some(said).filter(|said| *said == address as u32);
         Ok(())
+    }
+
+    /// What the sensors of the card say.
+    pub fn sense(&self) -> Option<Dead> {
+        health::sense(&self.segment, self.told)
+    }
+
+    /// The card is about to be reset: nothing is waited for as long as before.
+    pub fn hurry(&mut self) {
+        self.patience = self.patience.min(LAST_PATIENCE);
     }
 
     /// Fails if the firmware is not to be asked any more.
@@ -180,15 +199,10 @@ impl CommandQueue {
 
     /// Begins it anew, with a function that was reset.
     pub fn begin(&mut self) {
-        self.ended = None;
+        (self.ended, self.told) = (None, None);
         for word in self.entries.words32() {
             word.store(0, Ordering::Relaxed);
         }
-    }
-
-    /// The segment of registers.
-    pub fn segment(&self) -> &Segment {
-        &self.segment
     }
 
     /// Lets time pass for the card.
@@ -296,7 +310,7 @@ impl CommandQueue {
         const SOON: u32 = 1024;
         posted.polls = posted.polls.saturating_add(1);
         if posted.polls.is_multiple_of(16)
-            && let Some(dead) = health::sense(&self.segment)
+            && let Some(dead) = self.sense()
         {
             return Err(self.dead(dead));
         }

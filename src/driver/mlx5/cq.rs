@@ -88,12 +88,18 @@ impl Completions {
         self.next = self.next.wrapping_add(count);
     }
 
-    /// Takes the next entry, which the card did not write: what is in it must not look
-    /// like one of the lap to come.
+    /// Takes the next `count` entries, which the card did not all write: what is in them
+    /// must not look like entries of the lap to come.
     #[inline(always)]
-    pub fn take_unwritten(&mut self) {
-        self.at(0)[word::TAIL].store(NEVER, Ordering::Relaxed);
-        self.take(1);
+    pub fn take_unwritten(&mut self, count: u32) {
+        let mut left = count as usize;
+        while left > 0 {
+            let entries = self.entries();
+            let run = left.min(entries.len());
+            entries[..run].iter().for_each(|entry| entry[word::TAIL].store(NEVER, Ordering::Relaxed));
+            self.take(run as u32);
+            left -= run;
+        }
     }
 
     /// Gives back all that was taken.
@@ -183,8 +189,7 @@ mod tests {
         completions.begin_at(2);
         write(&region, 0, 0x20);
         assert_eq!(completions.peek(), None, "of the lap before");
-        completions.take_unwritten();
-        completions.take_unwritten();
+        completions.take_unwritten(2);
         assert_eq!(completions.peek(), None);
     }
 

@@ -19,6 +19,7 @@
 //! bit is that of the lap, and its opcode is not the one that says that it never was:
 //! memory begins so, and entries that a card skips are left so.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -149,7 +150,13 @@ impl Syndrome {
 /// What a card has said last of an error of one queue: written by the queue, read by
 /// control when it reports.
 #[derive(Clone, Debug, Default)]
-pub struct Fault(Arc<AtomicU32>);
+pub struct Fault(Arc<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    last: AtomicU32,
+    too_long: AtomicU64,
+}
 
 impl Fault {
     const SAID: u32 = 1 << 16;
@@ -158,15 +165,37 @@ impl Fault {
     pub fn tell(&self, what: Syndrome) {
         if what.code != Syndrome::FLUSHED || self.last().is_none() {
             let word = Self::SAID | u32::from(what.code) << 8 | u32::from(what.vendor);
-            self.0.store(word, Ordering::Relaxed);
+            self.0.last.store(word, Ordering::Relaxed);
         }
+    }
+
+    /// A frame was longer than its buffers: its sender's fault.
+    pub fn too_long(&self) {
+        self.0.too_long.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frames that were.
+    pub fn frames_too_long(&self) -> u64 {
+        self.0.too_long.load(Ordering::Relaxed)
     }
 
     /// What it has said last.
     pub fn last(&self) -> Option<Syndrome> {
-        let word = self.0.load(Ordering::Relaxed);
+        let word = self.0.last.load(Ordering::Relaxed);
         let [vendor, code, ..] = word.to_le_bytes();
         (word & Self::SAID != 0).then_some(Syndrome { code, vendor })
+    }
+}
+
+impl fmt::Display for Fault {
+    /// To go behind what became of it; nothing if there was none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.last() {
+            Some(Syndrome { code, vendor }) => {
+                write!(f, " (last error of a queue: syndrome {code:#x}, vendor {vendor:#x})")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -202,7 +231,8 @@ mod tests {
         assert_eq!(fault.last(), Some(flushed));
         fault.tell(seen);
         fault.tell(flushed);
-        assert_eq!(fault.clone().last(), Some(seen));
+        fault.too_long();
+        assert_eq!((fault.clone().last(), fault.frames_too_long()), (Some(seen), 1));
         let stops = |code| Syndrome { code, vendor: 0 }.stops();
         assert_eq!([0, 1, 2, 3, 4, 5, 6, 0x22].map(stops), [false, false, true, false, true, true, false, false]);
     }

@@ -16,17 +16,20 @@ use crate::dma::Region;
 use crate::pci::Doorbell;
 use std::sync::atomic::Ordering;
 
-/// log2 of the entries.
-pub const LOG_ENTRIES: u32 = 7;
-
-/// Entries.
-const ENTRIES: u32 = 1 << LOG_ENTRIES;
-
 /// Bytes of an entry.
 const ENTRY: usize = 64;
 
-/// Bytes of a queue.
-pub const BYTES: usize = ENTRIES as usize * ENTRY;
+/// Bytes of the queue of the firmware: it is read only when control is asked something,
+/// and what a lap that was not read had is lost.
+pub const FIRMWARE_BYTES: usize = 4096 * ENTRY;
+
+/// Bytes of a queue of completions, of which there is one at a time.
+pub const COMPLETION_BYTES: usize = 128 * ENTRY;
+
+/// log2 of the entries of a queue in `region`.
+pub fn log_entries(region: &Region) -> u32 {
+    (region.len() / ENTRY).ilog2()
+}
 
 /// Where doorbells are in a page of them.
 pub mod bell {
@@ -115,7 +118,7 @@ impl EventQueue {
     /// back; true if there were any.
     pub fn drain(&mut self, mut take: impl FnMut(Event)) -> bool {
         let first = self.read;
-        for _ in 0..ENTRIES {
+        for _ in 0..1 << log_entries(&self.region) {
             let Some(event) = self.next() else { break };
             take(event);
         }
@@ -138,10 +141,11 @@ impl EventQueue {
     }
 
     fn next(&mut self) -> Option<Event> {
-        let at = (self.read % ENTRIES) as usize * ENTRY;
+        let log = log_entries(&self.region);
+        let at = (self.read & ((1 << log) - 1)) as usize * ENTRY;
         let entry = self.region.part(at, ENTRY);
         let last = u32::from_be(entry.words32()[ENTRY / 4 - 1].load(Ordering::Acquire));
-        if last & 1 != self.read >> LOG_ENTRIES & 1 {
+        if last & 1 != self.read >> log & 1 {
             return None;
         }
         self.read = self.read.wrapping_add(1);
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn events_are_read_once_in_each_lap_and_given_back() {
-        let region = Region::new(&Arena::new(BYTES, Addressing::Translated).unwrap(), 0, BYTES);
+        let region = Region::new(&Arena::new(COMPLETION_BYTES, Addressing::Translated).unwrap(), 0, COMPLETION_BYTES);
         prepare(&region);
         let page = &Page::row(1)[0];
         let bell = |offset: u64| Doorbell::in_page(page, offset as usize / 4);

@@ -25,7 +25,7 @@ use crate::driver::ring::BufferRing;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A segment of an entry in memory.
-type Segment = [AtomicU64; 2];
+pub type Segment = [AtomicU64; 2];
 
 /// First word of what ends a list that does not fill its entry.
 const END: u64 = 0x100;

@@ -50,6 +50,9 @@ pub struct Filters {
 /// Makes the root table, with as many entries as the card has room for.
 fn root(hw: &Hw, objects: &mut Objects) -> Result<(Table, u32)> {
     let mut log = LOG_ENTRIES.min(hw.caps.flow(limits::LOG_MAX_FT_SIZE));
+    if log < LEAST_LOG_ENTRIES {
+        return Err(hw.error(Kind::Unsupported, "its flow tables have no room for the filters of a port"));
+    }
     loop {
         let request = flow::table(0, log as u8);
         match hw.try_ask(&request)? {
@@ -89,9 +92,11 @@ impl Filters {
         }
         let wanted = Wanted { own: mac, groups: Vec::new(), promiscuous };
         let mut filters = Filters { root, entries, groups, wanted, set: BTreeMap::new(), rules: Vec::new() };
-        // A function that may not see everything sees what is let through to it all the same.
-        filters.apply(hw, delivery)?;
+        filters.lay(hw, delivery)?;
         root.make_root(hw, objects)?;
+        // Only now, as the switch counts what it lets through. A function that may not see
+        // everything sees what is let through to it all the same.
+        vport::tell(hw, &filters.wanted)?;
         Ok(filters)
     }
 
@@ -113,10 +118,15 @@ impl Filters {
         entries
     }
 
-    /// Tells the switch, and changes the entries that are to be others; whether the switch
-    /// lets everything through, if that is wanted.
+    /// Changes the entries that are to be others, and tells the switch; whether that lets
+    /// everything through, if it is wanted.
     fn apply(&mut self, hw: &Hw, delivery: &Delivery) -> Result<bool> {
-        let taken = vport::tell(hw, &self.wanted)?;
+        self.lay(hw, delivery)?;
+        vport::tell(hw, &self.wanted)
+    }
+
+    /// Changes the entries that are to be others.
+    fn lay(&mut self, hw: &Hw, delivery: &Delivery) -> Result<()> {
         let wanted = self.entries();
         let gone: Vec<_> =
             self.set.iter().filter(|(at, what)| wanted.get(at) != Some(what)).map(|(at, _)| *at).collect();
@@ -136,7 +146,7 @@ impl Filters {
             hw.ask(self.root.entry(group, index, &what, 0, delivery.all()))?;
             self.set.insert(index, what);
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Changes what is wanted; a card that refuses is told again what was before.

@@ -14,7 +14,6 @@
 use super::cmd::{disable_hca, enable_hca, header, init_hca, manage_pages, query_pages, teardown_hca};
 use super::cmdq::{CommandQueue, Failure, Outcome, PAGES_GIVEN, PAGES_TAKEN, Posted, Slot};
 use super::eq::{Event, EventQueue, PageEvent};
-use super::health;
 use super::pages::Pages;
 use crate::dma::Iova;
 use crate::driver::mailbox::{Reply, Request};
@@ -34,6 +33,9 @@ pub enum Stage {
     /// To run.
     Regular = 3,
 }
+
+/// Pages that a firmware may want at once: 4 GiB.
+const MOST_PAGES: usize = 1 << 20;
 
 /// What is done with pages (MANAGE_PAGES).
 mod way {
@@ -132,7 +134,7 @@ impl Hca {
     /// Takes events in, and sees to pages. Fails if the card is dead, or was before.
     pub fn attend(&mut self) -> Result<News> {
         self.queue.check()?;
-        let outcome = match health::sense(self.queue.segment()) {
+        let outcome = match self.queue.sense() {
             Some(dead) => Err(self.queue.dead(dead)),
             None => self.step(),
         };
@@ -238,6 +240,10 @@ impl Hca {
         self.number = reply.bits(output::FUNCTION_ID) as u16;
         // Less than none are offers to return some, which they need not.
         let count = (reply.bits(output::NUM_PAGES) as u32 as i32).max(0) as usize;
+        if count > MOST_PAGES {
+            return Err(self
+                .error(Kind::Device, format!("its firmware wants {count} pages of memory, more than any card needs")));
+        }
         let mut left = count;
         while left > 0 {
             let some = left.min(PAGES_GIVEN);
@@ -246,6 +252,10 @@ impl Hca {
             if let Err(failure) = self.manage(&request) {
                 if matches!(failure, Failure::Refused(_)) {
                     self.pages.put(&pages);
+                    // What it only would like is no need.
+                    if stage == Stage::Regular {
+                        return Ok(count - left);
+                    }
                 }
                 return Err(self.explain(&request, failure));
             }

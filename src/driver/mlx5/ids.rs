@@ -12,6 +12,13 @@ pub struct Model {
     pub name: &'static str,
 }
 
+impl Model {
+    /// Its silicon reads L2 headers from the entry, whatever its firmware says.
+    pub fn wants_headers(&self) -> bool {
+        matches!(self.device, 0x1013 | 0x1015)
+    }
+}
+
 const fn model(device: u16, name: &'static str) -> Model {
     Model { device, name }
 }

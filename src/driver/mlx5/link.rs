@@ -5,6 +5,7 @@
 //! for, as an event may come early, twice or not at all.
 
 use super::hw::Hw;
+use super::ports::{Register, pfcc, pmtu, register};
 use super::{ports, vport};
 use crate::driver::config::Config;
 use crate::driver::ops::Link;
@@ -18,11 +19,34 @@ const FCS: u32 = 4;
 pub struct Watch {
     /// Frames are turned round in the port.
     turned: bool,
+    found: Found,
+}
+
+/// Settings of the port as they were found: they outlive a driver, and a reset.
+pub struct Found(Vec<Register>);
+
+impl Found {
+    /// Reads them, as far as this function may.
+    pub fn look(hw: &Hw) -> Result<Found> {
+        let registers = [(register::PMTU, pmtu::BYTES), (register::PFCC, pfcc::BYTES)];
+        let mut found = Vec::new();
+        for (number, bytes) in registers {
+            found.extend(Register::new(number, bytes).read(hw)?);
+        }
+        Ok(Found(found))
+    }
+
+    /// Has them as they were.
+    fn restore(&self, hw: &Hw) {
+        for register in &self.0 {
+            let _ = register.write(hw);
+        }
+    }
 }
 
 impl Watch {
     /// Has the port come up, on its own time; `loopback`: to itself.
-    pub fn start(hw: &Hw, loopback: bool) -> Result<Watch> {
+    pub fn start(hw: &Hw, found: Found, loopback: bool) -> Result<Watch> {
         // A port that is somebody else's is as they have it.
         ports::no_pauses(hw)?;
         let taken = ports::turn_round(hw, loopback)?;
@@ -31,7 +55,7 @@ impl Watch {
         }
         vport::set_local_loopback(hw, false)?;
         ports::up(hw)?;
-        Ok(Watch { turned: loopback })
+        Ok(Watch { turned: loopback, found })
     }
 
     /// The state of the link now.
@@ -40,11 +64,16 @@ impl Watch {
         Ok(Link { up, speed: if up { ports::speed(hw)? } else { 0 } })
     }
 
-    /// Lets frames out to the wire again. The link stays as it is.
+    /// Lets frames out to the wire again, and leaves the port as it was found. The link
+    /// stays as it is.
     pub fn stop(&self, hw: &Hw) {
-        if self.turned && hw.check().is_ok() {
+        if hw.check().is_err() {
+            return;
+        }
+        if self.turned {
             let _ = ports::turn_round(hw, false);
         }
+        self.found.restore(hw);
     }
 }
 
@@ -57,12 +86,12 @@ pub struct Longest {
     pub sent: u32,
 }
 
-/// Has frames pass that are as long as `config` wants. What was granted is read back, as
-/// less may be, and nothing said.
+/// Has frames pass that are as long as the port can: what is received is held to what
+/// `config` wants by its buffers. What was granted is read back, as less may be, and
+/// nothing said.
 pub fn longest_frame(hw: &Hw, config: &Config) -> Result<Longest> {
-    let wanted = u32::from(config.max_frame) + TAGS + FCS;
     let most = ports::mtu(hw)?.map_or(0, |(most, _)| most);
-    let asked = if most == 0 { wanted } else { wanted.min(most) };
+    let asked = if most == 0 { u32::from(config.max_frame) + TAGS + FCS } else { most };
     ports::set_mtu(hw, asked)?;
     vport::set_mtu(hw, asked)?;
     let port = ports::mtu(hw)?.map_or(0, |(_, now)| now);

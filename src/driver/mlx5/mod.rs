@@ -78,6 +78,7 @@ mod tests;
 mod time;
 mod tx;
 mod vport;
+mod why;
 mod wqe;
 
 pub use rx::RxQueue;
@@ -96,7 +97,7 @@ use std::sync::Arc;
 const MAX_QUEUES: u16 = 64;
 
 /// What any of these cards can be configured to.
-const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9978 };
+const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9996 };
 
 /// Transmit paths.
 pub const PATHS: &[&str] = &["dma"];
@@ -136,7 +137,7 @@ where
     // From here on a failure stops the card again: Card's drop does.
     let mut card = Card::new(function, Arc::new(hw));
     base?;
-    let found = vport::look(card.hw())?;
+    let found = vport::look(card.hw(), model.wants_headers())?;
     description.mac = found.mac;
     description.max_rx_queues = MAX_QUEUES;
     description.max_tx_queues = MAX_QUEUES;

@@ -136,7 +136,7 @@ pub fn event_queue(
     eq::prepare(&region);
     let request = Request::new(create_eq::COMMAND)
         .with_bits(context(eqc::OI), 1)
-        .with_bits(context(eqc::LOG_EQ_SIZE), u64::from(eq::LOG_ENTRIES))
+        .with_bits(context(eqc::LOG_EQ_SIZE), u64::from(eq::log_entries(&region)))
         .with_bits(context(eqc::UAR_PAGE), u64::from(uar.number))
         .with_bits(context(eqc::INTR), u64::from(vector))
         .with_bits(create_eq::input::EVENT_BITMASK, mask)
@@ -157,8 +157,7 @@ impl Common {
         let domain = objects.make(hw, Request::new(alloc_transport_domain::COMMAND), DOMAIN)?;
         let lkey = key(hw, objects, pd)?;
         let tis = Request::new(create_tis::COMMAND)
-            .with_bits(tisc::TRANSPORT_DOMAIN.at(create_tis::CONTEXT), u64::from(domain))
-            .with_bits(tisc::PD.at(create_tis::CONTEXT), u64::from(pd));
+            .with_bits(tisc::TRANSPORT_DOMAIN.at(create_tis::CONTEXT), u64::from(domain));
         let tis = objects.make(hw, tis, TIS)?;
         Ok(Common { events: number, pd, domain, lkey, tis, counter: counter(hw, objects)? })
     }

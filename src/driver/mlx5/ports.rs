@@ -20,7 +20,7 @@ structures! {
 
     /// Which speeds the port can, is allowed, and has.
     ptys 0x40 {
-        PROTO_MASK 0x00[2:0]
+        AN_DISABLE_ADMIN 0x00[30]  PROTO_MASK 0x00[2:0]
         EXT_ETH_PROTO_CAPABILITY 0x08[31:0]  ETH_PROTO_CAPABILITY 0x0c[31:0]
         EXT_ETH_PROTO_OPER 0x20[31:0]  ETH_PROTO_OPER 0x24[31:0]
     }
@@ -44,6 +44,19 @@ structures! {
 
     /// Where frames are turned round.
     pplr 0x08 { LB_CAP 0x04[23:16]  LB_EN 0x04[7:0] }
+
+    /// Which module the port's first lane goes to.
+    pmlp 0x40 { MODULE 0x04[7:0] }
+
+    /// Forward error correction: what is asked for at each speed, 0 if the firmware
+    /// chooses.
+    pplm 0x78 { FEC_OVERRIDE_ADMIN 0x14[31:0] }
+
+    /// A part of a module's memory, behind the head.
+    mcia 0x90 {
+        MODULE 0x00[23:16]  STATUS 0x00[7:0]  I2C_DEVICE_ADDRESS 0x04[31:24]  PAGE_NUMBER 0x04[23:16]
+        DEVICE_ADDRESS 0x04[15:0]  SIZE 0x08[15:0]
+    }
 }
 
 /// Registers by number, and what is done with them.
@@ -52,6 +65,8 @@ pub mod register {
     pub const WRITE: u64 = 0;
     /// To read.
     pub const READ: u64 = 1;
+    /// Modules of the port's lanes.
+    pub const PMLP: u64 = 0x5002;
     /// How long frames may be.
     pub const PMTU: u64 = 0x5003;
     /// Speeds.
@@ -64,8 +79,12 @@ pub mod register {
     pub const PPCNT: u64 = 0x5008;
     /// Where frames are turned round.
     pub const PPLR: u64 = 0x5018;
+    /// Forward error correction.
+    pub const PPLM: u64 = 0x5023;
     /// In which order this machine has the bytes of numbers.
     pub const HOST_ENDIANNESS: u64 = 0x7004;
+    /// A module's memory.
+    pub const MCIA: u64 = 0x9014;
 }
 
 /// A register's contents, of this function's port.
@@ -91,6 +110,11 @@ impl Register {
     /// A field.
     pub fn get(&self, bits: Bits) -> u64 {
         bits.read(&self.data).unwrap_or(0)
+    }
+
+    /// Bytes of it.
+    pub fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        self.data.get(at..at + len).unwrap_or_default()
     }
 
     /// What it holds, asked for with what is set here; `None` if this function may not.

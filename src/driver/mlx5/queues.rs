@@ -12,6 +12,7 @@ use super::caps::{ethernet, general};
 use super::cmd::{
     create_cq, create_rq, create_sq, destroy_cq, destroy_rq, destroy_sq, modify_rq, modify_sq, query_rq, query_sq,
 };
+use super::cqe::Fault;
 use super::ctx::{cqc, rqc, sqc, wq};
 use super::hw::Hw;
 use super::objects::{Common, Objects, Uar, Way, way};
@@ -96,12 +97,21 @@ pub fn check(hw: &Hw, what: &str, entries: u32) -> Result<()> {
 }
 
 /// Makes a completion queue that reports to event queue `events`.
-fn completions(hw: &Hw, objects: &mut Objects, rings: &Rings, uar: Uar, events: u32) -> Result<u32> {
+fn completions(
+    hw: &Hw,
+    objects: &mut Objects,
+    rings: &Rings,
+    (uar, events): (Uar, u32),
+    compressed: bool,
+) -> Result<u32> {
+    const HASHES: u64 = 0;
     let context = |bits: Bits| bits.at(create_cq::CONTEXT);
     let entries = rings.completions.len() / completion_bytes(1);
     cq::prepare(&rings.completions);
     let request = Request::new(create_cq::COMMAND)
         .with_bits(context(cqc::OI), u64::from(hw.caps.general(general::CQ_OI)))
+        .with_bits(context(cqc::CQE_COMP_EN), u64::from(compressed))
+        .with_bits(context(cqc::MINI_CQE_RES_FORMAT), HASHES)
         .with_bits(context(cqc::LOG_CQ_SIZE), u64::from(entries.ilog2()))
         .with_bits(context(cqc::UAR_PAGE), u64::from(uar.number))
         .with_bits(context(cqc::C_EQN), u64::from(events))
@@ -117,6 +127,8 @@ pub struct Receiving {
     pub strip: bool,
     /// log2 of the bytes of an entry.
     pub stride: u32,
+    /// Completions of several frames may come in short.
+    pub compressed: bool,
 }
 
 /// Makes a receive queue, and takes it to RDY.
@@ -125,13 +137,13 @@ pub fn receive(
     objects: &mut Objects,
     common: &Common,
     rings: &Rings,
-    (uar, events): (Uar, u32),
+    place: (Uar, u32),
     how: Receiving,
 ) -> Result<Numbers> {
     if how.strip && hw.caps.ethernet(ethernet::VLAN_CAP) == 0 {
         return Err(hw.error(Kind::Unsupported, "it cannot take VLAN tags out of frames; leave them in"));
     }
-    let completions = completions(hw, objects, rings, uar, events)?;
+    let completions = completions(hw, objects, rings, place, how.compressed)?;
     let context = |bits: Bits| bits.at(create_rq::CONTEXT);
     let ring = |bits: Bits| bits.at(create_rq::WQ);
     let request = Request::new(create_rq::COMMAND)
@@ -170,14 +182,13 @@ pub fn transmit(
     how: Sending,
 ) -> Result<Numbers> {
     const BY_VPORT: u32 = 1;
-    let completions = completions(hw, objects, rings, uar, common.events)?;
+    let completions = completions(hw, objects, rings, (uar, common.events), false)?;
     let context = |bits: Bits| bits.at(create_sq::CONTEXT);
     let ring = |bits: Bits| bits.at(create_sq::WQ);
     let says = hw.caps.ethernet(ethernet::WQE_INLINE_MODE) == BY_VPORT;
     let inline = if says { how.inline as u64 } else { 0 };
     let blocks = rings.wqes.len() >> LOG_BLOCK;
     let request = Request::new(create_sq::COMMAND)
-        .with_bits(context(sqc::FRE), 1)
         .with_bits(context(sqc::FLUSH_IN_ERROR_EN), 1)
         .with_bits(context(sqc::ALLOW_MULTI_PKT_SEND_WQE), u64::from(how.multi))
         .with_bits(context(sqc::MIN_WQE_INLINE_MODE), inline)
@@ -265,17 +276,18 @@ pub struct Renewal {
     hw: Arc<Hw>,
     kind: Kinds,
     queue: u32,
+    fault: Fault,
 }
 
 impl Renewal {
     /// Of a receive queue.
-    pub fn receive(hw: &Arc<Hw>, queue: u32) -> Box<dyn Restart> {
-        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::RECEIVE, queue })
+    pub fn receive(hw: &Arc<Hw>, queue: u32, fault: &Fault) -> Box<dyn Restart> {
+        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::RECEIVE, queue, fault: fault.clone() })
     }
 
     /// Of a send queue.
-    pub fn transmit(hw: &Arc<Hw>, queue: u32) -> Box<dyn Restart> {
-        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::TRANSMIT, queue })
+    pub fn transmit(hw: &Arc<Hw>, queue: u32, fault: &Fault) -> Box<dyn Restart> {
+        Box::new(Renewal { hw: Arc::clone(hw), kind: Kinds::TRANSMIT, queue, fault: fault.clone() })
     }
 
     /// The queue could not be set up anew: control says so from now on, as the queue has
@@ -286,7 +298,7 @@ impl Renewal {
         }
         let (text, name) = (error.to_string(), format!("{}: ", self.hw));
         let why = text.strip_prefix(&name).unwrap_or(&text);
-        self.hw.lost(format_args!("a queue had to be set up anew and could not be ({why})"))
+        self.hw.lost(format_args!("a queue had to be set up anew and could not be ({why}){}", self.fault))
     }
 }
 

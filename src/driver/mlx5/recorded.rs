@@ -9,6 +9,7 @@ use crate::error::Result;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+mod hostile;
 mod queues;
 mod refusals;
 mod sequence;

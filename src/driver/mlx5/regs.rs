@@ -34,6 +34,7 @@ registers! {
 bits! {
     /// Address of the command queue.
     cmdq {
+        ADDRESS       = 0xffff_f000, "The lower half of its address.";
         NIC_INTERFACE = 0x700, "Who may use the function.";
         LOG_SIZE      = 0x0f0, "log2 of the entries.";
         LOG_STRIDE    = 0x00f, "log2 of the bytes from one to the next.";

@@ -23,7 +23,7 @@
 use super::clock::Clock;
 use super::cq::Completions;
 use super::cqe::{COMPRESSED, Fault, Syndrome, Tail, Words, opcode, upper, word};
-use super::feed::Feed;
+use super::feed::{Feed, Segment};
 use super::meta::{Report, decoder};
 use super::mini::Session;
 use super::parts::{Restart, RxParts};
@@ -32,6 +32,7 @@ use crate::driver::config::MIN_RING;
 use crate::driver::queue::Receive;
 use crate::driver::slots::{Received, Slots, Stock, TAGS};
 use crate::driver::tally::Anomaly;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -59,9 +60,35 @@ pub struct RxQueue {
     ready: bool,
 }
 
+/// Places of frames of one buffer.
+pub(super) struct Run<'a> {
+    segments: &'a [Segment],
+    buffers: &'a [Cell<u32>],
+    /// Free buffers, which take the places of those that were filled.
+    pub(super) fresh: &'a [Cell<u32>],
+    places: &'a mut [Entry],
+    /// How many lie side by side.
+    pub(super) limit: usize,
+    /// Segments of each are `1 << shift`.
+    shift: u32,
+}
+
+impl Run<'_> {
+    /// Takes frame `n`, and gives its entry a fresh buffer.
+    #[inline(always)]
+    pub(super) fn put(&mut self, n: usize, words: [u64; 2], len: u32, iova: impl Fn(u32) -> Iova) {
+        let fresh = self.fresh[self.fresh.len() - 1 - n].get();
+        let slot = n << self.shift;
+        let buffer = self.buffers[slot].replace(fresh);
+        self.places[n] = Entry { words, buffer, span: Span::new(0, len as u16, false) };
+        // Length and key are those of every buffer.
+        self.segments[slot][1].store(iova(fresh).to_be(), Ordering::Relaxed);
+    }
+}
+
 /// What ended a run of plain frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
+pub(super) enum Ended {
     /// Nothing more is there, or there is no place for more.
     Done,
     /// The end of a ring: it goes on at its start.
@@ -89,10 +116,38 @@ impl RxQueue {
         }
     }
 
+    /// The places of frames to come, `wanted` at most: as far as what is read and written of
+    /// them lies side by side, and there are buffers for them.
+    #[inline(always)]
+    pub(super) fn run<'a>(&'a self, batch: &'a mut Batch<'_>, wanted: usize, shift: u32) -> Run<'a> {
+        let (pool, had) = (batch.pool(), batch.len());
+        let (segments, buffers) = self.feed.ring.slots().run(self.feed.next << shift, wanted << shift);
+        let limit = segments.len() >> shift;
+        let fresh = pool.top(wanted.min(limit));
+        // All of one length, so that one comparison ends the loop.
+        let most = fresh.len();
+        let (segments, buffers) = (&segments[..most << shift], &buffers[..most << shift]);
+        Run { segments, buffers, fresh, places: &mut batch.entries_mut()[had..][..most], limit, shift }
+    }
+
+    /// Of a run, `n` frames have come.
+    #[inline(always)]
+    pub(super) fn ran(&mut self, batch: &mut Batch<'_>, n: usize, stamped: bool) {
+        self.feed.next = self.feed.next.wrapping_add(n as u32);
+        batch.pool().took(n);
+        batch.filled(batch.len() + n, decoder(stamped));
+    }
+
+    /// Most bytes of a frame in one buffer.
+    #[inline(always)]
+    pub(super) fn longest_plain(&self) -> u32 {
+        self.longest.min(BUFFER_SIZE as u32)
+    }
+
     /// Moves frames of one buffer into `batch`.
     ///
     /// The run ends where one of the rings does: up to there one owner bit holds for all
-    /// completions, and all that is read and written lies side by side.
+    /// completions.
     #[inline(always)]
     fn recv_plain<const STAMPED: bool, const LISTS: bool>(
         &mut self,
@@ -100,22 +155,15 @@ impl RxQueue {
         iova: impl Fn(u32) -> Iova,
         clock: Clock,
     ) -> Ended {
-        let pool = batch.pool();
-        let had = batch.len();
-        let shift = if LISTS { self.feed.shift } else { 0 };
         let wanted = batch.room().min(self.feed.owned() as usize);
         let entries = self.completions.entries();
-        let first = self.feed.next;
-        let (segments, buffers) = self.feed.ring.slots().run(first << shift, entries.len() << shift);
-        let limit = segments.len() >> shift;
-        let fresh = pool.top(wanted.min(limit));
-        // All of one length, so that one comparison ends the loop.
-        let most = fresh.len();
-        let (entries, segments, buffers) = (&entries[..most], &segments[..most << shift], &buffers[..most << shift]);
-        let places = &mut batch.entries_mut()[had..][..most];
-        let longest = self.longest.min(BUFFER_SIZE as u32);
+        let mut run = self.run(batch, wanted.min(entries.len()), if LISTS { self.feed.shift } else { 0 });
+        let (most, limit) = (run.fresh.len(), run.limit);
+        let entries = &entries[..most];
+        let longest = self.longest_plain();
         // The counter in it comes round by itself.
-        let mut expected = Tail::expected(first, opcode::RECEIVED, self.completions.owner(self.completions.next));
+        let owner = self.completions.owner(self.completions.next);
+        let mut expected = Tail::expected(self.feed.next, opcode::RECEIVED, owner);
         let mut n = 0;
 
         while n < most {
@@ -126,19 +174,12 @@ impl RxQueue {
                 break;
             }
             let report = Report::of(entry, last);
-            let words = if STAMPED { report.stamped(entry, clock) } else { report.0 };
-            let fresh = fresh[most - 1 - n].get();
-            let slot = n << shift;
-            places[n] = Entry { words, buffer: buffers[slot].replace(fresh), span: Span::new(0, len as u16, false) };
-            // Length and key are those of every buffer.
-            segments[slot][1].store(iova(fresh).to_be(), Ordering::Relaxed);
+            run.put(n, if STAMPED { report.stamped(entry, clock) } else { report.0 }, len, &iova);
             expected = expected.wrapping_add(1 << 16);
             n += 1;
         }
-        self.feed.next = first.wrapping_add(n as u32);
         self.completions.take(n as u32);
-        pool.took(n);
-        batch.filled(had + n, decoder(STAMPED));
+        self.ran(batch, n, STAMPED);
         if n < most {
             // Something may be there that ended the loop.
             return if self.completions.peek().is_some() { Ended::Odd } else { Ended::Done };
@@ -146,10 +187,13 @@ impl RxQueue {
         if n == limit && wanted > limit { Ended::Lap } else { Ended::Done }
     }
 
-    /// As [`RxQueue::recv_plain`], of a queue with stamps or with scatter lists.
+    /// As [`RxQueue::recv_plain`], of a queue with stamps or with scatter lists, or that is
+    /// told of frames in short.
     #[inline(never)]
     fn recv_other(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> Ended {
         match (self.clock, self.feed.shift) {
+            (None, 0) => self.recv_minis::<false>(batch, iova),
+            (None, _) if self.session.is_some() => self.recv_minis::<true>(batch, iova),
             (None, _) => self.recv_plain::<false, true>(batch, iova, Clock::RealTime),
             (Some(clock), 0) => self.recv_plain::<true, false>(batch, iova, clock),
             (Some(clock), _) => self.recv_plain::<true, true>(batch, iova, clock),
@@ -203,7 +247,7 @@ impl RxQueue {
             return self.lost(Anomaly::BadIndex, pool);
         }
         if syndrome.code == Syndrome::LENGTH {
-            self.stock.count(Anomaly::BadLength);
+            self.fault.too_long();
         } else {
             self.stock.count(Anomaly::FrameError);
             self.fault.tell(syndrome);
@@ -255,7 +299,7 @@ impl RxQueue {
                 all |= tail.opcode() == opcode::RECEIVE_ERROR && tail.counter() == newest;
                 let several = tail.opcode() == opcode::RECEIVED && tail.format() == COMPRESSED;
                 let count = if several { upper(completions.at(0)[word::BYTES].load(Ordering::Relaxed)) } else { 1 };
-                (0..count.clamp(1, completions.len())).for_each(|_| completions.take_unwritten());
+                completions.take_unwritten(count.clamp(1, completions.len()));
             }
             all
         };
@@ -349,9 +393,10 @@ impl Slots for RxQueue {
     fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let before = batch.len();
         let plain = self.clock.is_none() && self.feed.shift == 0;
-        // A card that reports without end is left alone after one round.
-        for _ in 0..self.completions.len() {
-            let ended = if plain {
+        // A card that reports without end is left alone after one round; a title is a step
+        // of its own.
+        for _ in 0..2 * self.completions.len() {
+            let ended = if plain && self.session.is_none() {
                 self.recv_plain::<false, false>(batch, iova, Clock::RealTime)
             } else {
                 self.recv_other(batch, iova)
@@ -370,12 +415,12 @@ impl Slots for RxQueue {
     #[inline(never)]
     fn recv_odd(&mut self, batch: &mut Batch<'_>) -> Received {
         if self.session.is_some() {
-            return self.recv_minis(batch);
+            return self.recv_odd_mini(batch);
         }
         let Some(tail) = self.completions.peek().filter(|_| !self.dead) else { return Received::Waits };
         match (tail.opcode(), tail.format()) {
             (opcode::RECEIVED, 0) => self.frame(tail, batch),
-            (opcode::RECEIVED, COMPRESSED) if self.compressed => self.begin_session(tail, batch),
+            (opcode::RECEIVED, COMPRESSED) if self.compressed => self.begin_session(tail, batch.pool()),
             (opcode::SEND_ERROR | opcode::RECEIVE_ERROR, _) => self.error(tail, batch.pool()),
             // Nobody asked for it, so what follows it cannot be told from what does not.
             _ => self.lost(Anomaly::BadIndex, batch.pool()),

@@ -147,10 +147,10 @@ impl Scripted {
     }
 
     fn put_event(&self, inside: &mut Inside, mut event: [u8; 64]) {
-        const ENTRIES: usize = 128;
         let (pages, count) = inside.events.as_mut().expect("an event queue");
-        let at = *count % ENTRIES * 64;
-        event[63] = (*count / ENTRIES % 2) as u8;
+        let entries = pages.len() * 4096 / 64;
+        let at = *count % entries * 64;
+        event[63] = (*count / entries % 2) as u8;
         *count += 1;
         let iova = pages[at / 4096] + (at % 4096) as u64;
         self.write(iova, &event);

@@ -34,6 +34,7 @@ const INTERFACE: u32 = 5;
 /// How long firmware may take to start, and to take note of the command queue.
 const START: Duration = Duration::from_secs(120);
 const NOTE: Duration = Duration::from_secs(2);
+const TAKE_NOTE: Duration = Duration::from_millis(10);
 
 /// Brings the firmware to where queues can be made.
 pub fn bring_up(function: &dyn Function, hw: &mut Hw) -> Result<()> {
@@ -106,6 +107,8 @@ fn connect(function: &dyn Function, hw: &Hw) -> Result<()> {
         state => return Err(hw.hca().queue.dead(health::Dead::Disabled(state as u8))),
     }
     hw.hca().queue.connect()?;
+    // A command that comes right behind the address was seen to be overlooked.
+    function.wait(TAKE_NOTE);
     wait_started(function, hw, NOTE)
 }
 

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   port       bad, too long; no room in the chip     may be refused: somebody else's
-//!   vport      frames and bytes, each way             those that found no buffer, too
+//!   vport      frames and bytes, each way             those that are lost behind it, too
 //!   counter    found no buffer                        not on all cards
+//!   queues     longer than their buffers              counted by the driver
 //! ```
 //!
 //! Counters run on while nobody has the card open, so differences are added up.
@@ -33,7 +34,10 @@ impl<const N: usize> Block<N> {
     /// Adds what was counted since.
     fn update(&mut self, now: [u64; N]) {
         for (n, value) in now.into_iter().enumerate() {
-            self.sums[n] = self.sums[n].wrapping_add(value.wrapping_sub(self.last[n]) & self.mask);
+            // One of 64 bits that is less than before begins anew: it was cleared, by another
+            // function of the port maybe.
+            let new = if self.mask == u64::MAX && value < self.last[n] { 0 } else { value.wrapping_sub(self.last[n]) };
+            self.sums[n] = self.sums[n].saturating_add(new & self.mask);
         }
         self.last = now;
     }
@@ -62,8 +66,9 @@ impl Counters {
         Ok(Counters { vport, queues, port })
     }
 
-    /// What was counted since the start.
-    pub fn update(&mut self, hw: &Hw) -> Result<Stats> {
+    /// What was counted since the start; `too_long`: of that, what was longer than its
+    /// buffers.
+    pub fn update(&mut self, hw: &Hw, too_long: u64) -> Result<Stats> {
         if let Some(block) = &mut self.port
             && let Some(now) = port(hw)?
         {
@@ -83,16 +88,16 @@ impl Counters {
         let missed = self.queues.map(|(_, block)| block.sums[0]);
         let vport = self.vport.map_or([0; 12], |block| block.sums);
         let [discards, fcs, alignment, long] = self.port.map_or([0; PORT], |block| block.sums);
-        let sum = |first: usize| vport[first] + vport[first + 4] + vport[first + 8];
+        let sum = |first: usize| vport[first].saturating_add(vport[first + 4]).saturating_add(vport[first + 8]);
         Ok(Stats {
-            rx_packets: sum(0).saturating_sub(missed.unwrap_or(0)),
+            rx_packets: sum(0).saturating_sub(missed.unwrap_or(0) + too_long),
             rx_bytes: sum(1),
             tx_packets: sum(2),
             tx_bytes: sum(3),
             rx_missed: missed,
             rx_overflow: discards,
-            rx_errors: fcs + alignment,
-            rx_oversize: long,
+            rx_errors: fcs.saturating_add(alignment),
+            rx_oversize: long.saturating_add(too_long),
             by_device: true,
             ..Stats::default()
         })
@@ -154,5 +159,9 @@ mod tests {
         let mut whole = Block::new(u64::MAX, [7, 9]);
         whole.update([8, 19]);
         assert_eq!(whole.sums, [1, 10]);
+        whole.update([3, 20]);
+        whole.update([5, u64::MAX]);
+        whole.update([6, 0]);
+        assert_eq!(whole.sums[0], 1 + 2 + 1, "one that was cleared");
     }
 }

@@ -67,8 +67,8 @@ fn field(reply: &Reply, bits: Bits) -> u64 {
     reply.bits(bits.at(query_nic_vport_context::CONTEXT))
 }
 
-/// Looks at the vport.
-pub fn look(hw: &Hw) -> Result<Found> {
+/// Looks at the vport; `headers`: L2 must be inline at least.
+pub fn look(hw: &Hw, headers: bool) -> Result<Found> {
     /// Where the mode is told: always L2, as the vport says, nothing needed.
     const BY_VPORT: u32 = 1;
     const NOTHING: u32 = 2;
@@ -76,7 +76,12 @@ pub fn look(hw: &Hw) -> Result<Found> {
     let get = |bits| reply.as_ref().map(|reply| field(reply, bits));
     let inline = match hw.caps.ethernet(ethernet::WQE_INLINE_MODE) {
         NOTHING => Inline::Nothing,
-        BY_VPORT => get(context::MIN_WQE_INLINE_MODE).map_or(Inline::L2, |mode| Inline::of(mode as u8)),
+        // Only a vport of a card that shares itself out knows.
+        BY_VPORT => match get(context::MIN_WQE_INLINE_MODE).map(|mode| Inline::of(mode as u8)) {
+            Some(mode) if mode != Inline::Nothing => mode,
+            Some(nothing) if !headers && hw.caps.general(general::ETH_VIRT) != 0 => nothing,
+            _ => Inline::L2,
+        },
         _ => Inline::L2,
     };
     let high = get(context::PERMANENT_ADDRESS_47_32).unwrap_or(0);
@@ -130,7 +135,9 @@ pub fn set_local_loopback(hw: &Hw, on: bool) -> Result<()> {
 
 /// Tells the switch what is wanted; whether it lets everything through, if that was.
 pub fn tell(hw: &Hw, wanted: &Wanted) -> Result<bool> {
-    let room = 1usize << hw.caps.general(general::LOG_MAX_CURRENT_MC_LIST);
+    /// As many as a request certainly has room for.
+    const MOST: usize = 512;
+    let room = MOST.min(1 << hw.caps.general(general::LOG_MAX_CURRENT_MC_LIST).min(31));
     let groups = &wanted.groups[..wanted.groups.len().min(room)];
     let whole = groups.len() == wanted.groups.len();
     // The table of addresses leads frames for our own here, too.

@@ -43,6 +43,7 @@ pub fn open(rings: &Rings, config: &Config) -> Opened {
         "virtio-packed" => virtio::opened(true, config).boxed(),
         "efvi" => efvi::open(config),
         "bnxt" => bnxt::open(config),
+        name if name.starts_with("mlx5") => mlx5::open(rings.name, config),
         other => panic!("no silicon with rings of {other}"),
     }
 }

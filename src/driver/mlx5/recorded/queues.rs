@@ -1,5 +1,6 @@
 //! Queues: what the firmware is told of them, and how they are set up anew.
 
+use super::super::cqe::Fault;
 use super::super::hw::Hw;
 use super::super::queues::Renewal;
 use super::super::setup;
@@ -22,7 +23,7 @@ fn a_queue_in_error_is_flushed_before_it_is_reset() {
     let rig = Rig::new();
     let hw = running(&rig);
     rig.says((0x90b, 0), vec![answer(&[(0x20, 3 << 20)])]);
-    let mut renewal = Renewal::receive(&hw, 0x123);
+    let mut renewal = Renewal::receive(&hw, 0x123, &Fault::default());
     let mut times = 0;
     let mut flushed = || {
         times += 1;
@@ -43,7 +44,7 @@ fn a_queue_that_lost_its_place_is_reset_and_one_that_is_refused_ends_the_card() 
     let rig = Rig::new();
     let hw = running(&rig);
     rig.says((0x907, 0), vec![answer(&[(0x20, 1 << 20)])]);
-    let mut renewal = Renewal::transmit(&hw, 7);
+    let mut renewal = Renewal::transmit(&hw, 7, &Fault::default());
     renewal.stop(&mut || panic!("nothing is flushed")).unwrap();
     rig.refuse(0x905, 0x10, 0);
     assert!(renewal.start().is_err());
@@ -94,7 +95,7 @@ fn tags_must_be_inline_with_what_the_vport_wants() {
     let rig = Rig::new();
     drop(rig.opened());
     let queue = &rig.card.asked_for(0x904)[0];
-    assert_eq!(word(queue, 0x20), 0x3100_0000, "headers of Ethernet, one frame an entry");
+    assert_eq!(word(queue, 0x20), 0x1100_0000, "headers of Ethernet, one frame an entry");
     assert_eq!((word(queue, 0x50), word(queue, 0x70)), (1 << 28, (6 << 16) | 9));
     let rig = Rig::new();
     rig.set(|firmware| {
@@ -104,5 +105,5 @@ fn tags_must_be_inline_with_what_the_vport_wants() {
         }
     });
     drop(rig.opened());
-    assert_eq!(word(&rig.card.asked_for(0x904)[0], 0x20), 0x3800_0000);
+    assert_eq!(word(&rig.card.asked_for(0x904)[0], 0x20), 0x1800_0000);
 }

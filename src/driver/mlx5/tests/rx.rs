@@ -313,7 +313,7 @@ fn every_frame_has_what_was_said_of_it() {
                 cqe[0xf] = 10 + n as u8;
                 cqe[0x10] = 0x44;
                 cqe[0x1c..0x20].copy_from_slice(
-                    &[[7, 0x28], [3, 0x28]][n % 2].into_iter().chain([0, n as u8]).collect::<Vec<_>>(),
+                    &[[7, 0x28], [3, 0x38]][n % 2].into_iter().chain([0, n as u8]).collect::<Vec<_>>(),
                 );
                 cqe[0x33] = 1 + n as u8;
                 cqe[0x37] = 9;

@@ -288,9 +288,9 @@ fn endianness(_: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
 
 /// MCIA: the module's memory. What goes wrong on its bus is in a byte of the register.
 fn memory(card: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
-    const NO_MODULE: u32 = 2;
+    const NO_ANSWER: u32 = 1;
+    const NO_MODULE: u32 = 3;
     const STUCK: u32 = 9;
-    const NO_DEVICE: u32 = 3;
     let (module, slave, page) = (access.get(0, 23, 16), access.get(4, 31, 24), access.get(4, 23, 16));
     let (offset, len) = (access.get(4, 15, 0), access.get(8, 15, 0));
     if module != 0 || len == 0 || len > MCIA_MOST || offset + len > 256 {
@@ -302,7 +302,7 @@ fn memory(card: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
     let status = match bytes {
         _ if card.faulty(FaultKind::NoModule) => NO_MODULE,
         _ if card.faulty(FaultKind::I2cStuck) => STUCK,
-        None => NO_DEVICE,
+        None => NO_ANSWER,
         Some(bytes) => {
             access.data[0x10..0x10 + bytes.len()].copy_from_slice(&bytes);
             0

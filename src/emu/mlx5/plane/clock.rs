@@ -45,7 +45,7 @@ impl Clock {
     pub fn real(&self, at: Picos) -> u64 {
         const SECOND: u64 = 1_000_000_000;
         let time = self.time(at);
-        (time / SECOND) << 32 | time % SECOND
+        ((time / SECOND) << 32) | (time % SECOND)
     }
 
     /// Sets the time of day.

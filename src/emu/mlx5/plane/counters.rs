@@ -38,7 +38,7 @@ impl Traffic {
 /// The counters of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// What came to the function.
+    /// What the switch let through to the function.
     pub rx: Traffic,
     /// What it sent.
     pub tx: Traffic,
@@ -46,8 +46,6 @@ pub struct Counters {
     pub rx_errors: u64,
     /// What could not be sent.
     pub tx_errors: u64,
-    /// What was lost for want of a buffer.
-    pub rx_discards: u64,
     /// What nobody wanted: no address, no flow.
     pub unwanted: u64,
     /// Packets that lacked inline headers and did not leave.

@@ -120,7 +120,7 @@ impl Plane {
     /// Memory for a doorbell at `at` of a UAR page that its holder has for itself: two
     /// words.
     pub fn lane(&mut self, uar: u32, at: u16) -> Option<(Page, usize)> {
-        let send = at >= SEND && at < 0x1000 && at.is_multiple_of(BUFFER);
+        let send = (SEND..0x1000).contains(&at) && at.is_multiple_of(BUFFER);
         if uar < super::FIRST_UAR || !send && !matches!(at, CQ | EQ_ARM | EQ) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Plane {
             (EQ_ARM | EQ, 4) => self.ring_eq(board, uar, at, u32_at(bytes, 0)),
             (CQ | CQ_SECOND | SEND.., 4) if at < SEND || at % BUFFER < 8 => self.halved(board, uar, at, bytes),
             (CQ, 8) => self.ring_cq(board, uar, u64_at(bytes, 0)),
-            (SEND.., 8..) if at % BUFFER == 0 => {
+            (SEND.., 8..) if at.is_multiple_of(BUFFER) => {
                 self.lose_half();
                 self.ring_sq(board, uar, bytes);
             }
@@ -189,7 +189,7 @@ impl Plane {
         if !board.nasty || at < SEND || bytes.len() >= BLOCK {
             return;
         }
-        let begins = at % BUFFER == 0;
+        let begins = at.is_multiple_of(BUFFER);
         if let Some(push) = self.bells.push.as_mut().filter(|push| push.uar == uar && !begins) {
             if at != push.at + push.bytes.len() as u16 {
                 board.violations.note("stores of entries to a UAR page that come mixed");

@@ -15,7 +15,8 @@ use super::super::super::{Board, Picos, STEP};
 use super::Plane;
 use super::cqe::{self, Failure, Received};
 use super::owned::Owner;
-use super::rq::Segment;
+use super::ring;
+use super::rq::{Rq, Segment};
 use super::slab::Slab;
 use super::tir::{Hashed, Tir};
 use super::work::{State, stamp};
@@ -47,6 +48,8 @@ pub struct Receiving {
     segments: Vec<Segment>,
     /// Own frames that come back: their transport domain, and bytes.
     looped: VecDeque<(u32, Vec<u8>)>,
+    /// Frames are taken from the wire.
+    listening: bool,
 }
 
 impl Receiving {
@@ -121,12 +124,24 @@ impl Plane {
     pub(super) fn receive(&mut self, board: &mut Board) -> usize {
         let mut frame = std::mem::take(&mut self.rx.frame);
         let mut frames = self.receive_own(board);
-        while self.link && frames < STEP && self.receive_one(board, &mut frame) {
+        while self.link && frames < STEP && self.listens(board) && self.receive_one(board, &mut frame) {
             frames += 1;
         }
         self.rx.frame = frame;
         self.end_sessions(board);
         frames
+    }
+
+    /// Whether frames are taken from the wire. Until a driver has had a root, and has posted
+    /// to a queue, they lie there, so that the first of a played file are not lost; but not
+    /// for a nasty card.
+    #[inline]
+    fn listens(&mut self, board: &Board) -> bool {
+        let posted =
+            |rq: &Rq| rq.state == State::Ready && ring::record(rq.spec.wq.record, &board.bus.memory) != Some(0);
+        self.rx.listening =
+            self.rx.listening || board.nasty || self.steering.listens() && self.rqs.iter().any(|(_, rq)| posted(rq));
+        self.rx.listening
     }
 
     /// Own frames that come back.
@@ -191,6 +206,8 @@ impl Plane {
             return false;
         }
         self.port.received(frame);
+        // What the switch lets through counts there, whatever becomes of it behind.
+        self.counters.rx.count(frame);
         if unwanted {
             self.counters.unwanted += 1;
             board.port.pass_over();
@@ -215,15 +232,12 @@ impl Plane {
         let mut data = std::mem::take(&mut self.rx.data);
         let fate = self.fill(board, frame, rqn, arrived, &mut data);
         self.rx.data = data;
-        if fate == Fate::Taken {
-            self.counters.rx.count(frame);
-        }
         fate
     }
 
-    /// A frame is lost for want of a buffer.
+    /// A frame is lost for want of a buffer: the counter of its queue says so, if it has
+    /// one, and no other.
     fn discard(&mut self, board: &mut Board, rqn: u32) -> Fate {
-        self.counters.rx_discards += 1;
         let counter = self.rqs.get(rqn).map_or(0, |rq| rq.spec.counter);
         if let Some(drops) = self.drops.get_mut(counter.into()) {
             *drops = drops.wrapping_add(1);

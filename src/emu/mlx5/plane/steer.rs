@@ -94,6 +94,12 @@ impl Steering {
         self.groups.iter().any(|(_, group)| group.entries.values().any(|entry| entry.to.contains(&to)))
     }
 
+    /// Whether there is a root that received frames are looked up in.
+    #[inline]
+    pub(super) fn listens(&self) -> bool {
+        self.roots[usize::from(RECEIVE)].is_some()
+    }
+
     /// The TIRs that a received frame goes to, and its flow's tag.
     #[inline]
     pub fn route(&self, header: &Header, to: &mut Vec<(u32, u32)>) {

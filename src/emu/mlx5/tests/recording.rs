@@ -4,7 +4,7 @@
 use super::*;
 
 /// The recording.
-const RECORDING: &str = include_str!("cx4lx.txt");
+const RECORDING: &str = include_str!("../../../../tests/recordings/connectx-4-lx.txt");
 
 /// Words of an entry that differ, and all that does: where this test has its mailboxes,
 /// and the signature over that, whose rule is held against the card's by itself.
@@ -34,7 +34,7 @@ impl Recorded {
 }
 
 fn words(text: &str) -> Vec<u32> {
-    text.split_whitespace().map(|word| u32::from_str_radix(word, 16).unwrap()).collect()
+    text.split_whitespace().filter(|word| *word != "|").map(|word| u32::from_str_radix(word, 16).unwrap()).collect()
 }
 
 /// Takes the recording apart.
@@ -42,27 +42,27 @@ fn recorded() -> Vec<Recorded> {
     let mut commands: Vec<Recorded> = Vec::new();
     let mut to_output = false;
     for line in RECORDING.lines().filter(|line| !line.starts_with('#')) {
-        let (key, rest) = line.trim_start().split_once(' ').unwrap_or((line, ""));
+        let (key, rest) = line.trim_start().split_once(' ').unwrap_or((line.trim_start(), ""));
+        if key == "cmd" {
+            commands.push(Recorded { number: rest[..2].parse().unwrap(), ..Recorded::default() });
+            continue;
+        }
+        let command = commands.last_mut().unwrap();
         match key {
-            "cmd" => commands.push(Recorded { number: rest.parse().unwrap(), ..Recorded::default() }),
-            _ => {
-                let command = commands.last_mut().unwrap();
-                match key {
-                    "sent" => {
-                        command.sent = words(rest);
-                        command.input = vec![0; command.sent[1].max(16) as usize];
-                        command.output = vec![0; command.sent[6].max(16) as usize];
-                    }
-                    "back" => command.back = words(rest),
-                    "in" | "out" => to_output = key == "out",
-                    at => {
-                        let at = usize::from_str_radix(at.trim_end_matches(':'), 16).unwrap();
-                        let to = if to_output { &mut command.output } else { &mut command.input };
-                        let bytes: Vec<u8> = words(rest).iter().flat_map(|word| word.to_be_bytes()).collect();
-                        let len = bytes.len().min(to.len() - at);
-                        to[at..at + len].copy_from_slice(&bytes[..len]);
-                    }
-                }
+            "entry.in" => {
+                command.sent = words(rest);
+                command.input = vec![0; command.sent[1].max(16) as usize];
+                command.output = vec![0; command.sent[6].max(16) as usize];
+            }
+            "entry.out" => command.back = words(rest),
+            "in" | "out" => to_output = key == "out",
+            "(all" => {}
+            at => {
+                let at = usize::from_str_radix(at.trim_end_matches(':'), 16).unwrap();
+                let to = if to_output { &mut command.output } else { &mut command.input };
+                let bytes: Vec<u8> = words(rest).iter().flat_map(|word| word.to_be_bytes()).collect();
+                let len = bytes.len().min(to.len() - at);
+                to[at..at + len].copy_from_slice(&bytes[..len]);
             }
         }
     }

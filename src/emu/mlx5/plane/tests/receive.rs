@@ -115,7 +115,7 @@ fn frames_without_a_buffer_are_lost_and_counted() {
     let query = |clear| Request::new(0x773, 0x20).with(0x18, 31, 31, clear).with(0x1c, 7, 0, counter);
     assert_eq!(u32_at(&bench.command(&query(1)).unwrap(), 0x30), 2);
     assert_eq!(u32_at(&bench.command(&query(0)).unwrap(), 0x30), 0);
-    assert_eq!((bench.plane.counters.rx_discards, bench.on(0x772, counter)), (2, Err(Status::RESOURCE_BUSY)));
+    assert_eq!((bench.plane.counters.rx.total(), bench.on(0x772, counter)), (18, Err(Status::RESOURCE_BUSY)));
     bench.post(&mut set.rq, 1, 2048);
     assert_eq!(round(&mut bench, &mut set, &[frame(60)]).len(), 1);
     bench.assert_clean();

@@ -110,7 +110,7 @@ fn an_entry_may_hold_its_packet_and_go_round_the_end_of_the_ring() {
         let mut rest = bench.packet(&packet[..18], 18, 0, 0);
         rest.push(0x8000_0064);
         rest.extend(packet[18..].as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word)));
-        while rest.len() % 4 != 0 {
+        while !rest.len().is_multiple_of(4) {
             rest.push(0);
         }
         let words = Bench::entry_of(set.sq, 0x0a, 2, &rest);
