@@ -328,12 +328,14 @@ impl Plane {
     }
 }
 
-/// Moves a send queue on to `end`, unless that is more than its ring has.
+/// Moves a send queue on to `end`, unless that is more than its ring has. A doorbell may
+/// come after its record was gone by.
 fn advance(sq: &mut super::sq::Sq, end: u16, board: &mut Board) {
-    let (old, new) = (sq.posted(), end.wrapping_sub(sq.consumer));
-    if u32::from(new) > sq.ring.len() {
+    let (old, new, gone) = (sq.posted(), end.wrapping_sub(sq.consumer), sq.consumer.wrapping_sub(end));
+    let room = sq.ring.len();
+    if u32::from(new) > room && u32::from(gone) > room {
         board.violations.note("doorbell of a send queue with more than its ring has");
-    } else if new >= old {
+    } else if u32::from(new) <= room && new >= old {
         sq.producer = end;
     }
 }
