@@ -14,10 +14,10 @@
 //! one counts.
 //!
 //! 64 bits are stored whole, or their first half and then their second, with nothing
-//! else to the same page in between. An entry is taken from its doorbell if it came by one store, and
-//! from memory otherwise; a nasty card puts it together from several, and the memory is
-//! not read. A nasty card also misses a doorbell now and then, and finds what was posted
-//! by the doorbell record some time later.
+//! else to the same page in between. An entry is taken from its doorbell if it came by one
+//! store, and from memory otherwise; a nasty card puts it together from several, and the
+//! memory is not read. A nasty card also misses a doorbell now and then, and finds what was
+//! posted by the doorbell record some time later.
 
 use super::super::super::{Board, Picos};
 use super::Plane;

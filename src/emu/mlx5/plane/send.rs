@@ -258,7 +258,7 @@ impl Sender<'_> {
 
     /// Does to the frame from `start` on what the entry asks for.
     fn finish_frame(&mut self, eth: &Eth, start: usize) -> Result<(), Fault> {
-        let Plane { tx, limits, vport, counters, port, .. } = &mut *self.plane;
+        let Plane { tx, limits, vport, counters, .. } = &mut *self.plane;
         let out = &mut tx.out;
         let sums = Sums { ip: eth.l3_sum, transport: eth.l4_sum };
         if sums.ip || sums.transport {
@@ -275,14 +275,7 @@ impl Sender<'_> {
             counters.tx_errors += 1;
             return Ok(());
         }
-        if len < MIN_FRAME {
-            if !limits.pad_tx {
-                // It leaves short, and whoever receives it drops it.
-                let frame = &out.packet[start..];
-                counters.tx.count(frame);
-                port.sent(frame);
-                return Ok(());
-            }
+        if len < MIN_FRAME && limits.pad_tx {
             out.packet.resize(start + MIN_FRAME, 0);
         }
         out.frames.push(start..out.packet.len());
@@ -364,10 +357,13 @@ impl Sender<'_> {
         let now = board.now;
         let out = &plane.tx.out;
         let frame = &if out.cut { &out.segments } else { &out.packet }[range.clone()];
-        let returns = !plane.looping && plane.vport.loops(frame) && receive::wants_own(&plane.tirs, td, frame);
+        // What is too short leaves, and whoever receives it drops it.
+        let short = frame.len() < MIN_FRAME;
+        let returns =
+            !short && !plane.looping && plane.vport.loops(frame) && receive::wants_own(&plane.tirs, td, frame);
         let stays = returns && frame[0] & 1 == 0;
         let beyond = !stays && plane.beyond_port(frame.len());
-        let at = if stays || beyond { now } else { board.port.send(frame, now)? };
+        let at = if stays || beyond || short { now } else { board.port.send(frame, now)? };
         if beyond {
             plane.port.tx_errors += 1;
         } else if !stays {

@@ -13,6 +13,7 @@ mod hostile;
 mod queues;
 mod receive;
 mod refusals;
+mod segments;
 mod steering;
 mod transmit;
 
