@@ -44,6 +44,8 @@ mod slots;
 mod stats;
 pub mod supply;
 pub mod tally;
+#[cfg(test)]
+mod testing;
 pub mod tx;
 pub mod wait;
 

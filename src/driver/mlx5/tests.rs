@@ -16,84 +16,13 @@ use super::cqe::{Fault, Syndrome};
 use super::parts::{Inline, RECORD, Restart, RxLengths, RxParts, TxLengths, TxParts};
 use super::rx::RxQueue;
 use super::tx::TxQueue;
-use crate::dma::{Addressing, Arena, Batch, Pool, Region};
+use crate::dma::{Addressing, Batch, Pool, Region};
 use crate::driver::slots::{Sends, Slots, Stock};
-use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Bar, Function, Id};
-use std::os::fd::RawFd;
+use crate::driver::testing::{Card, nothing, regions};
+use crate::error::{Kind, Result};
+use crate::pci::Function;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-
-/// A card that is nothing but reachable.
-struct Card;
-
-impl Function for Card {
-    fn name(&self) -> &str {
-        "test:mlx5"
-    }
-
-    fn kind(&self) -> pci::Kind {
-        pci::Kind::Emulated
-    }
-
-    fn id(&self) -> Id {
-        Id::default()
-    }
-
-    fn bar(&self, _index: u8) -> Result<Bar> {
-        Err(nothing())
-    }
-
-    fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {
-        Ok(0)
-    }
-
-    fn config_write(&self, _offset: u16, _size: u8, _value: u32) -> Result<()> {
-        Ok(())
-    }
-
-    fn addressing(&self) -> Addressing {
-        Addressing::Translated
-    }
-
-    fn map(&self, _arena: &Arc<Arena>) -> Result<()> {
-        Ok(())
-    }
-
-    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
-        true
-    }
-
-    fn irq_vectors(&self) -> u16 {
-        0
-    }
-
-    fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {
-        Ok(())
-    }
-
-    fn numa_node(&self) -> Option<u16> {
-        None
-    }
-
-    fn reset(&self) -> Result<bool> {
-        Ok(false)
-    }
-}
-
-fn nothing() -> Error {
-    Error::new(Kind::Unsupported, "not here")
-}
-
-/// Memory for rings and records, one after the other.
-fn regions<const N: usize>(bytes: [usize; N]) -> [Region; N] {
-    let mut at = 0;
-    let arena = Arena::new(bytes.iter().sum::<usize>(), Addressing::Translated).unwrap();
-    bytes.map(|bytes| {
-        at += bytes;
-        Region::new(&arena, at - bytes, bytes)
-    })
-}
 
 /// The `N` bytes at `at`.
 fn bytes<const N: usize>(region: &Region, at: usize) -> [u8; N] {

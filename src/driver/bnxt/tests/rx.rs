@@ -69,7 +69,7 @@ impl Rig {
         let lengths = Lengths::of(setup.ring, setup.max_frame);
         let more_len = lengths.aggregation.max(1);
         let [descriptors, more, completions, notifications] =
-            regions([lengths.receive, more_len, lengths.completions, 64]);
+            regions([lengths.receive, more_len, lengths.completions, 64].map(|entries| entries as usize * 16));
         let (cells, restarts, recall) = (Cells::new(), Restarts::default(), Arc::<Recall>::default());
         let at = |at| register(setup.generation, &cells, at);
         let queue = match at(NQ) {

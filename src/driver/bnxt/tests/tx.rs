@@ -42,7 +42,8 @@ fn done(opaque: u32) -> [u8; 16] {
 impl Rig {
     fn new(ring: u16, tags: bool, stamps: bool) -> Self {
         let lengths = super::super::tx::Lengths::of(ring);
-        let [descriptors, completions] = regions([lengths.transmit, lengths.completions]);
+        let [descriptors, completions] =
+            regions([lengths.transmit, lengths.completions].map(|entries| entries as usize * 16));
         let (cells, restarts, recall) = (Cells::new(), Restarts::default(), Arc::<Recall>::default());
         let bells = TxBells {
             transmit: Bell::transmit(short(&cells, TX)),
