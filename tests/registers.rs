@@ -64,8 +64,12 @@ fn assert_said<M>(family: &str, rows: &[Row<M>], whole: Whole) {
     let row_of = |name: &str| {
         let name = name.split_once('.').map_or(name, |(_, name)| name).split('(').next().unwrap();
         // A command's doorbell has the command's name.
-        let name =
-            if family == "bnxt" && name != "HWRM_WINDOW" && name.starts_with("HWRM_") { "HWRM_TRIGGER" } else { name };
+        let is_row = rows.iter().any(|row| row.name == name);
+        let name = match family {
+            "bnxt" if name != "HWRM_WINDOW" && name.starts_with("HWRM_") => "HWRM_TRIGGER",
+            "mlx5" if !is_row => "COMMAND_DOORBELL",
+            _ => name,
+        };
         rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{family}: no row {name}"))
     };
     let those = |reserved| names.iter().map(|name| row_of(name)).filter(move |row| row.reserved() == reserved);
