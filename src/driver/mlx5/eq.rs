@@ -1,7 +1,7 @@
 //! Event queues: entries that the card writes, with a bit that changes each lap.
 //!
 //! ```text
-//!   events of the firmware    pages wanted, the link, a queue that failed     read by whoever waits
+//!   events of the firmware    pages wanted, the link, a queue that failed     read by the one that waits
 //!   completions               of a receive queue that interrupts, one each     read when it is armed
 //!
 //!   UAR + 0x040   read up to, and interrupt at the next   [ queue:8 | read:24 ]

@@ -5,7 +5,7 @@
 //!   ask ----> entry for commands ---------------------------> answer
 //!               |  meanwhile
 //!               +--> events: pages wanted --> entry for pages
-//!                            the rest     --> kept for whoever asks for news
+//!                            the rest     --> kept until news is asked for
 //! ```
 //!
 //! A firmware that wants pages may answer nothing else before it has them, so they go

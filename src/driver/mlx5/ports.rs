@@ -1,4 +1,4 @@
-//! Registers of the port, which the firmware reads and writes for whoever asks: how
+//! Registers of the port, which the firmware reads and writes for any function: how
 //! long frames may be, speeds, the link, pauses, counters. As tables; see `layout`.
 //!
 //! A port may be somebody else's: another host's, a virtual machine's, the processor's

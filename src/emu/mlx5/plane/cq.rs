@@ -101,7 +101,7 @@ impl Cq {
         self.spec.period != 0 && self.spec.max_count > 1
     }
 
-    /// Whether whoever armed it is to be told now.
+    /// Whether the one that armed it is to be told now.
     #[inline]
     fn calls(&self, now: Picos) -> bool {
         let Some(arm) = self.arm else { return false };
@@ -289,7 +289,7 @@ impl Plane {
         }
     }
 
-    /// Tells whoever armed a queue, if it is time.
+    /// Tells the one that armed a queue, if it is time.
     fn tell(&mut self, board: &mut Board, cqn: u32) {
         let Some(cq) = self.cqs.get_mut(cqn) else { return };
         if cq.calls(board.now) {

@@ -124,7 +124,8 @@ impl Plane {
     pub(super) fn receive(&mut self, board: &mut Board) -> usize {
         let mut frame = std::mem::take(&mut self.rx.frame);
         let mut frames = self.receive_own(board);
-        while self.link && frames < STEP && self.listens(board) && self.receive_one(board, &mut frame) {
+        let open = self.link && self.listens(board);
+        while open && frames < STEP && self.receive_one(board, &mut frame) {
             frames += 1;
         }
         self.rx.frame = frame;
