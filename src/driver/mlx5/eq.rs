@@ -1,7 +1,7 @@
 //! Event queues: entries that the card writes, with a bit that changes each lap.
 //!
 //! ```text
-//!   events of the firmware    pages wanted, the link, a queue that failed     read by the one that waits
+//!   events of the firmware    pages wanted, a completion queue that is lost  read by the one that waits
 //!   completions               of a receive queue that interrupts, one each     read when it is armed
 //!
 //!   UAR + 0x040   read up to, and interrupt at the next   [ queue:8 | read:24 ]
@@ -41,38 +41,23 @@ pub mod bell {
 
 /// Events by number.
 mod kind {
-    pub const COMPLETION: u64 = 0x00;
     pub const CQ_ERROR: u64 = 0x04;
-    pub const WQ_CATASTROPHIC: u64 = 0x05;
-    pub const PORT: u64 = 0x09;
     pub const PAGES: u64 = 0x0b;
-    pub const WQ_INVALID: u64 = 0x10;
-    pub const WQ_ACCESS: u64 = 0x11;
 }
 
 /// The events that the firmware is asked for: none that a card could lack, as it
-/// refuses those.
-pub const WANTED: u64 = 1 << kind::CQ_ERROR
-    | 1 << kind::WQ_CATASTROPHIC
-    | 1 << kind::PORT
-    | 1 << kind::PAGES
-    | 1 << kind::WQ_INVALID
-    | 1 << kind::WQ_ACCESS;
+/// refuses those, and none that is learnt otherwise. The link is asked for each time; a
+/// work queue that failed says so in its completions.
+pub const WANTED: u64 = 1 << kind::CQ_ERROR | 1 << kind::PAGES;
 
 /// What an event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Pages are wanted, or offered back if there are less than none.
     Pages(PageEvent),
-    /// Something about the link.
-    Port,
     /// A completion queue is lost: its number and why.
     CqError(u32, u8),
-    /// A work queue is lost: its number and the kind of event.
-    QueueError(u32, u8),
-    /// A completion queue has something.
-    Completion,
-    /// Nothing that is understood here.
+    /// Nothing that is acted on here: of completions it is enough that it came.
     Other,
 }
 
@@ -166,12 +151,7 @@ fn decode(entry: &[u8]) -> Event {
             count: get(eqe::PAGES_NUM) as u32 as i32,
             release_all: get(eqe::PAGES_RELEASE_ALL) != 0,
         }),
-        kind::PORT => Event::Port,
         kind::CQ_ERROR => Event::CqError(get(eqe::CQ_ERROR_CQN) as u32, get(eqe::CQ_ERROR_SYNDROME) as u8),
-        kind @ (kind::WQ_CATASTROPHIC | kind::WQ_INVALID | kind::WQ_ACCESS) => {
-            Event::QueueError(get(eqe::QUEUE_NUMBER) as u32, kind as u8)
-        }
-        kind::COMPLETION => Event::Completion,
         _ => Event::Other,
     }
 }
@@ -206,14 +186,11 @@ mod tests {
         assert_eq!(page[0x48 / 4].load(Ordering::Relaxed).to_be(), 0x1300_0001);
         put(1, &[(1, 0x09), (3, 4)], 0);
         put(2, &[(1, 0x04), (0x23, 0x44), (0x2b, 2)], 0);
-        put(3, &[(1, 0x05), (0x3b, 0x12)], 0);
-        put(4, &[(1, 0x77)], 0);
-        let events = [Event::Port, Event::CqError(0x44, 2), Event::QueueError(0x12, 5), Event::Other];
-        assert_eq!(all(&mut queue), events);
-        for n in 5..128 {
+        assert_eq!(all(&mut queue), [Event::Other, Event::CqError(0x44, 2)]);
+        for n in 3..128 {
             put(n, &[(1, 0)], 0);
         }
-        assert_eq!(all(&mut queue).len(), 123);
+        assert_eq!(all(&mut queue).len(), 125);
         assert_eq!(all(&mut queue), [], "of the lap before");
         put(0, &[(1, 0)], 1);
         queue.rearm();

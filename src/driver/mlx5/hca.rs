@@ -147,9 +147,7 @@ impl Hca {
             events.drain(|event| match event {
                 Event::Pages(pages) => wanted.push_back(pages),
                 Event::CqError(number, why) => news.cq = Some((number, why)),
-                // The link is asked for each time; a queue that failed learns it from what
-                // is flushed.
-                Event::Port | Event::QueueError(..) | Event::Completion | Event::Other => {}
+                Event::Other => {}
             });
         }
         if let Some((mut posted, job)) = self.job.take() {
