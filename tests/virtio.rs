@@ -9,10 +9,15 @@ mod rig;
 mod silicon;
 
 use bmnic::Kind;
-use bmnic::driver::{self, Anomalies, Config};
+use bmnic::dma::{Addressing, Batch, Pool};
+use bmnic::driver::{self, Anomalies, Config, Port};
+use bmnic::emu::{Drive, Engine, Tap};
+use bmnic::pci::Function;
 use rig::{RING, Rig, config};
 use silicon::Played;
 use silicon::virtio::{self, Fault, Rings, card};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn rig(packed: bool, max_frame: u16) -> Rig<Rings> {
     Rig::of(virtio::opened(packed, &config(families::rings("virtio"), max_frame)))
@@ -118,4 +123,111 @@ fn a_closed_virtio_device_was_reset_and_is_no_bus_master() {
     assert_eq!(port.nic.stats().unwrap_err().kind(), Kind::Device);
     drop(port);
     assert_eq!((card.status(), card.bus_master()), (0, false));
+}
+
+/// A device of a host that has its own ways, and what opening it comes to.
+struct Host {
+    _engine: Engine,
+    function: Arc<dyn Function>,
+    tap: Tap,
+    opened: bmnic::Result<Port>,
+}
+
+impl Host {
+    fn new(card: &str, config: &Config) -> Host {
+        let engine = Engine::new(Drive::Thread);
+        let (function, tap) = engine.open(&format!("{card},strict,link=1ms").parse().unwrap()).unwrap();
+        let opened = driver::open(function.clone(), config);
+        Host { _engine: engine, function, tap, opened }
+    }
+
+    fn port(&mut self) -> &mut Port {
+        self.opened.as_mut().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Sends frames of `lengths` to itself; the lengths of those that came back.
+    fn turn_round(&mut self, lengths: &[usize]) -> Vec<usize> {
+        let pool = Pool::new(2048, Addressing::Translated).unwrap();
+        self.function.map(pool.arena()).unwrap();
+        let port = self.port();
+        port.rx[0].fill(&pool).unwrap();
+        let patience = Instant::now() + Duration::from_secs(20);
+        while !port.nic.link().unwrap().up {
+            assert!(Instant::now() < patience, "no link");
+        }
+        let mut came = Vec::new();
+        let mut batch = Batch::new(&pool);
+        for length in lengths {
+            let mut frame = vec![0; *length];
+            frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8]);
+            frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+            assert!(batch.push_frame(&frame));
+        }
+        assert_eq!(port.tx[0].send(&mut batch), lengths.len());
+        // Frames of one queue stay in order: the last one is short, and comes.
+        while came.last() != lengths.last() {
+            assert!(Instant::now() < patience, "{came:?} of {lengths:?}");
+            port.rx[0].recv(&mut batch);
+            came.extend((0..batch.len()).map(|n| batch.frame(n).len()));
+            batch.clear();
+        }
+        drop(batch);
+        let refused = lengths.len() - came.len();
+        assert_eq!(self.port().tx[0].anomalies().bad_length, refused as u64);
+        self.opened = Err(bmnic::Error::new(Kind::Gone, "closed"));
+        assert_eq!(self.tap.violations(), []);
+        came
+    }
+}
+
+/// Such a device would take addresses that its IOMMU should translate for places in the
+/// machine's memory, and write there (VIRTIO 1.2 §6.1).
+#[test]
+fn a_device_that_goes_past_the_iommu_is_refused_before_it_is_told_an_address() {
+    for model in ["virtio", "virtio-packed"] {
+        let host = Host::new(&format!("{model},fault=past-iommu"), &Config::default());
+        let error = host.opened.err().expect("it must not be opened");
+        assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+        assert!(error.to_string().contains("iommu_platform=on"), "{error}");
+        assert_eq!(host.tap.violations(), []);
+    }
+}
+
+/// QEMU's `modern-pio-notify=on`: a capability that names an I/O BAR comes first.
+#[test]
+fn notifications_in_a_bar_that_cannot_be_reached_are_passed_over() {
+    let mut host = Host::new("virtio,fault=pio-notify", &Config::default());
+    assert_eq!(host.turn_round(&[200, 60]), [200, 60]);
+}
+
+#[test]
+fn a_device_that_refuses_to_receive_everything_receives_its_own() {
+    let mut host = Host::new("virtio,fault=promiscuous", &Config::default());
+    assert_eq!(host.port().nic.set_promiscuous(true).unwrap_err().kind(), Kind::Unsupported);
+    assert_eq!(host.turn_round(&[60]), [60]);
+}
+
+#[test]
+fn a_queue_whose_size_is_fixed_is_used_as_long_as_it_is() {
+    for model in ["virtio", "virtio-packed"] {
+        let config = Config { rx_ring: 128, tx_ring: 128, ..Config::default() };
+        let mut host = Host::new(&format!("{model},fault=fixed-size"), &config);
+        let lengths: Vec<usize> = (0..60).map(|n| 60 + n).rev().collect();
+        assert_eq!(host.turn_round(&lengths), lengths);
+    }
+}
+
+#[test]
+fn devices_without_addresses_get_two_that_differ() {
+    let macs = [0, 1].map(|_| Host::new("virtio,fault=no-mac", &Config::default()).port().nic.describe().mac);
+    assert!(macs.iter().all(|mac| mac.is_unicast() && mac.0[0] & 2 != 0), "{macs:?}");
+    assert_ne!(macs[0], macs[1]);
+}
+
+/// A network of a cloud drops without a word what is longer than it takes.
+#[test]
+fn a_frame_longer_than_the_network_takes_is_never_called_sent() {
+    let mut host = Host::new("virtio,fault=small-mtu", &Config::default());
+    assert_eq!(host.port().nic.describe().longest_sent, Some(1464));
+    assert_eq!(host.turn_round(&[1464, 1465, 1518, 60]), [1464, 60]);
 }

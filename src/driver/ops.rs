@@ -84,7 +84,16 @@ pub struct Description {
     pub max_rx_queues: u16,
     /// Most transmit queues it can have.
     pub max_tx_queues: u16,
+    /// Bytes of the longest frame that the network behind it takes, without FCS and tags,
+    /// where the device says so: what is longer is not sent.
+    pub longest_sent: Option<u16>,
+    /// What was asked for and cannot be had, a few words each, where the rest can be done
+    /// without it.
+    pub lacks: Vec<&'static str>,
 }
+
+/// For [`Description::lacks`]: frames for other addresses.
+pub const NOT_PROMISCUOUS: &str = "it may receive no frames for other addresses than its own and those of groups";
 
 impl Description {
     /// Of a card of which nothing more is known yet: no address, stamps by the
@@ -99,6 +108,8 @@ impl Description {
             timestamps: TimestampSource::Tsc,
             max_rx_queues: 1,
             max_tx_queues: 1,
+            longest_sent: None,
+            lacks: Vec::new(),
         }
     }
 }

@@ -127,11 +127,17 @@ pub enum FaultKind {
     Gone,
     /// Another function resets the card.
     ResetByPeer,
+    /// The device goes past the IOMMU: whatever address it is given is the machine's.
+    PastIommu,
+    /// Queues are as long as they are.
+    FixedSize,
+    /// Notifications can be given through a port, too, which is named first.
+    PioNotify,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 59] = [
+    pub const ALL: [FaultKind; 62] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -191,6 +197,9 @@ impl FaultKind {
         FaultKind::HealthFrozen,
         FaultKind::Gone,
         FaultKind::ResetByPeer,
+        FaultKind::PastIommu,
+        FaultKind::FixedSize,
+        FaultKind::PioNotify,
     ];
 
     /// Its name, as it is read and printed.
@@ -255,6 +264,9 @@ impl FaultKind {
             FaultKind::HealthFrozen => "health-frozen",
             FaultKind::Gone => "gone",
             FaultKind::ResetByPeer => "reset-by-peer",
+            FaultKind::PastIommu => "past-iommu",
+            FaultKind::FixedSize => "fixed-size",
+            FaultKind::PioNotify => "pio-notify",
         }
     }
 

@@ -1,7 +1,8 @@
 //! The structures that a driver configures the device by (§4.1.4): common, ISR and
 //! device configuration; features are agreed on here, and queues turned on.
 
-use super::features::{ACCESS_PLATFORM, EVENT_IDX, INDIRECT_DESC, NEEDS, RING_PACKED, VERSION_1};
+use super::super::FaultKind;
+use super::features::{EVENT_IDX, INDIRECT_DESC, NEEDED, NEEDS, RING_PACKED};
 use super::regs::{self, Field, NOTIFY_AT, QueueField};
 use super::{Agreed, NO_VECTOR, PAIRS, QUEUES, Queue, Ring, Virtio, known_vector};
 
@@ -89,6 +90,9 @@ impl Virtio {
         bytes[..6].copy_from_slice(&self.address);
         bytes[6..8].copy_from_slice(&u16::from(self.link).to_le_bytes());
         bytes[8..10].copy_from_slice(&PAIRS.to_le_bytes());
+        if let Some(mtu) = self.mtu {
+            bytes[10..12].copy_from_slice(&mtu.to_le_bytes());
+        }
         bytes[12..16].copy_from_slice(&self.megabits.to_le_bytes());
         bytes[16] = 1;
         if size > 4 || !offset.is_multiple_of(u32::from(size)) {
@@ -177,7 +181,7 @@ impl Virtio {
             refuse("feature taken without one that it needs");
         }
         // These a driver may leave, and the device may refuse it (§6.1, §6.2).
-        agreed &= taken & VERSION_1 != 0 && taken & ACCESS_PLATFORM != 0;
+        agreed &= NEEDED & self.offered & !taken == 0;
         if agreed {
             self.features = taken;
         }
@@ -200,7 +204,7 @@ impl Virtio {
             QueueField::Size => {
                 if value == 0 || value > u64::from(queue.size) {
                     self.board.violations.note("queue_size of 0 or more than there are");
-                } else {
+                } else if !self.board.faulty(FaultKind::FixedSize) {
                     queue.size = value as u16;
                 }
             }

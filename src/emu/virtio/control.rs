@@ -1,6 +1,7 @@
 //! The control queue: what is received, and by how many queues (VIRTIO 1.2
 //! §5.1.6.5).
 
+use super::super::FaultKind;
 use super::features::{CTRL_MAC_ADDR, CTRL_RX, CTRL_VQ, MQ};
 use super::{Chain, PAIRS, Virtio};
 
@@ -107,6 +108,7 @@ impl Virtio {
             return ERR;
         }
         match (class, number, data) {
+            (0, ..) if self.board.faulty(FaultKind::Promiscuous) => return ERR,
             (0, 0, [on]) => self.filter.promiscuous = *on != 0,
             (0, 1, [on]) => self.filter.all_multicast = *on != 0,
             (1, 0, _) => return self.tables(data),

@@ -2,6 +2,7 @@
 
 pub const CSUM: u64 = 1 << 0;
 pub const GUEST_CSUM: u64 = 1 << 1;
+pub const MTU: u64 = 1 << 3;
 pub const MAC: u64 = 1 << 5;
 pub const HOST_TSO4: u64 = 1 << 11;
 pub const HOST_TSO6: u64 = 1 << 12;
@@ -38,6 +39,9 @@ pub const OFFERED: u64 = CSUM
     | ORDER_PLATFORM
     | NOTIFICATION_DATA
     | SPEED_DUPLEX;
+
+/// Features that a driver has to take where they are offered.
+pub const NEEDED: u64 = VERSION_1 | ACCESS_PLATFORM;
 
 /// Features, and those that each of them needs (§5.1.3.1).
 pub const NEEDS: &[(u64, u64)] =

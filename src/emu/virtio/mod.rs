@@ -36,14 +36,14 @@ mod transmit;
 
 use self::config::{Common, status};
 use self::control::Filter;
-use self::features::{MQ, NOTIFICATION_DATA};
+use self::features::{ACCESS_PLATFORM, MQ, NOTIFICATION_DATA};
 pub use self::models::MODELS;
 use self::regs::{NOTIFY_AT, NOTIFY_STEP};
 use self::ring::{Agreed, Broken, Chain, Ring};
 use self::transmit::Transmit;
 use super::transmit::transmit;
 use super::wire::Speed;
-use super::{Board, DoorbellPage, Model, Page, Picos};
+use super::{Board, DoorbellPage, FaultKind, Model, Page, Picos};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -61,6 +61,9 @@ const CONTROL_SIZE: u16 = 64;
 
 /// MSI-X vectors: configuration, and one for each queue.
 const VECTORS: u16 = QUEUES + 1;
+
+/// What a cloud's network takes of a packet: a header of its own goes before it.
+const SMALL_MTU: u16 = 1450;
 
 /// No vector.
 const NO_VECTOR: u16 = 0xffff;
@@ -110,6 +113,8 @@ pub struct Virtio {
     /// Its address.
     address: [u8; 6],
     megabits: u32,
+    /// Bytes of a packet that the network behind it takes, where it says so.
+    mtu: Option<u16>,
     link: bool,
     reset_at: Option<Picos>,
     filter: Filter,
@@ -127,6 +132,16 @@ impl Virtio {
             Speed::Bits(bits) => (bits / 1_000_000).min(0x7fff_ffff) as u32,
             Speed::Max => u32::MAX,
         };
+        let mut offered = offered;
+        for (kind, feature) in [(FaultKind::PastIommu, ACCESS_PLATFORM), (FaultKind::NoMac, features::MAC)] {
+            if board.faulty(kind) {
+                offered &= !feature;
+            }
+        }
+        let mtu = board.faulty(FaultKind::SmallMtu).then_some(SMALL_MTU);
+        if mtu.is_some() {
+            offered |= features::MTU;
+        }
         let mut device = Virtio {
             address: board.factory,
             board,
@@ -136,6 +151,7 @@ impl Virtio {
             features: 0,
             queues: Vec::new(),
             megabits,
+            mtu,
             link: false,
             reset_at: None,
             filter: Filter::default(),
@@ -281,7 +297,7 @@ impl Model for Virtio {
     }
 
     fn capabilities(&self) -> Vec<Vec<u8>> {
-        regs::capabilities()
+        regs::capabilities(self.board.faulty(FaultKind::PioNotify))
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {

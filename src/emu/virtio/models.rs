@@ -1,6 +1,6 @@
 //! The devices of this family: they differ in what they offer.
 
-use super::super::{Board, Model, ModelInfo, Profile};
+use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
 use super::features::{MRG_RXBUF, OFFERED, RING_PACKED};
 use super::{PAIRS, VECTORS, Virtio, regs};
 use crate::pci::Id;
@@ -16,6 +16,16 @@ pub const MODELS: &[ModelInfo] = &[
     }),
 ];
 
+/// What can go wrong with a host.
+const FAULTS: &[FaultKind] = &[
+    FaultKind::PastIommu,
+    FaultKind::FixedSize,
+    FaultKind::PioNotify,
+    FaultKind::NoMac,
+    FaultKind::Promiscuous,
+    FaultKind::SmallMtu,
+];
+
 /// A device; its line rate is that of its wire, as it has none itself.
 const fn model(name: &'static str, text: &'static str, build: fn(Board) -> Box<dyn Model>) -> ModelInfo {
     let profile = Profile {
@@ -27,5 +37,5 @@ const fn model(name: &'static str, text: &'static str, build: fn(Board) -> Box<d
         msix: (4, 0, 0x2000),
         speed: 10_000_000_000,
     };
-    ModelInfo { profile, text, queues: PAIRS, faults: &[], oui: [0x00, 0x1b, 0x21], link_delay: 0, build }
+    ModelInfo { profile, text, queues: PAIRS, faults: FAULTS, oui: [0x00, 0x1b, 0x21], link_delay: 0, build }
 }

@@ -105,25 +105,31 @@ pub fn row(offset: u32) -> Option<&'static Row> {
     COMMON.iter().find(|row| (row.0..row.0 + u32::from(row.1)).contains(&offset))
 }
 
-/// A capability of the vendor's (§4.1.4): type, offset in BAR 0, bytes, and for
+/// A capability of the vendor's (§4.1.4): type, BAR, offset in it, bytes, and for
 /// notifications the step.
-fn capability(kind: u8, offset: u32, len: u32, step: Option<u32>) -> Vec<u8> {
+fn capability(kind: u8, bar: u8, offset: u32, len: u32, step: Option<u32>) -> Vec<u8> {
     let bytes = if step.is_some() { 20 } else { 16 };
-    let mut capability = vec![0x09, 0, bytes, kind, 0, 0, 0, 0];
+    let mut capability = vec![0x09, 0, bytes, kind, bar, 0, 0, 0];
     capability.extend_from_slice(&offset.to_le_bytes());
     capability.extend_from_slice(&len.to_le_bytes());
     capability.extend(step.map(u32::to_le_bytes).into_iter().flatten());
     capability
 }
 
-/// Where the structures are, for configuration space.
-pub fn capabilities() -> Vec<Vec<u8>> {
-    vec![
-        capability(1, COMMON_AT, COMMON_LEN, None),
-        capability(3, ISR_AT, 1, None),
-        capability(4, DEVICE_AT, DEVICE_LEN, None),
-        capability(2, NOTIFY_AT, 0x1000, Some(NOTIFY_STEP)),
-    ]
+/// Where the structures are, for configuration space. `port`: a driver may notify through
+/// a port as well, in an I/O BAR that not everybody can reach (§4.1.4.4).
+pub fn capabilities(port: bool) -> Vec<Vec<u8>> {
+    let mut capabilities = vec![
+        capability(1, 0, COMMON_AT, COMMON_LEN, None),
+        capability(3, 0, ISR_AT, 1, None),
+        capability(4, 0, DEVICE_AT, DEVICE_LEN, None),
+        capability(2, 0, NOTIFY_AT, 0x1000, Some(NOTIFY_STEP)),
+    ];
+    if port {
+        const PORTS: u8 = 2;
+        capabilities.insert(3, capability(2, PORTS, 0, 4, Some(0)));
+    }
+    capabilities
 }
 
 #[cfg(test)]

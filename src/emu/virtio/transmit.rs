@@ -12,7 +12,7 @@ use super::super::segment::{Layout, Transport, fill_l4_checksum, split};
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME};
 use super::super::{MacPort, Picos, Violations};
-use super::features::{CSUM, HOST_TSO4, HOST_TSO6};
+use super::features::{CSUM, HOST_TSO4, HOST_TSO6, MTU};
 use super::{Broken, Chain, PAIRS, Virtio};
 
 /// Bytes of the header, which VERSION_1 fixes (§5.1.6).
@@ -174,6 +174,9 @@ impl Virtio {
                 return; // counted
             }
         }
+        if self.too_long_for_the_network() {
+            return;
+        }
         let (header, frame) = self.tx.packet.split_at_mut(HEADER);
         let asked = Asked::of(header);
         if header.iter().all(|byte| *byte == 0) {
@@ -204,6 +207,24 @@ impl Virtio {
         if done.is_none() {
             self.board.violations.note("header that does not fit its packet");
         }
+    }
+}
+
+impl Virtio {
+    /// Whether the network behind the device drops what is to be sent, as it does without a
+    /// word: with a tag 4 bytes more may pass, and what is to be segmented is looked at by
+    /// nobody.
+    fn too_long_for_the_network(&mut self) -> bool {
+        let (header, frame) = self.tx.packet.split_at(HEADER);
+        let tag = if frame[12..14] == [0x81, 0] { 4 } else { 0 };
+        let Some(mtu) = self.mtu.filter(|mtu| frame.len() > 14 + tag + usize::from(*mtu)) else { return false };
+        if Asked::of(header).gso != 0 {
+            return false;
+        }
+        if self.has(MTU) {
+            self.board.violations.note(format!("frame longer than the MTU of {mtu} that was agreed on"));
+        }
+        true
     }
 }
 
