@@ -165,6 +165,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut session = args.circuit.open(context, &config, Some(DEFAULT_DURATION))?;
     let stop = session.stop.clone();
     session.announce(&output)?;
+    session.may_send(frame)?;
     let limits = session.limits(&args.length);
     let rate = rate(&args, circuit::speed(&session))?;
     let plan = Plan {

@@ -223,6 +223,7 @@ pub fn device(device: &Description) -> Value {
         "driver": device.driver,
         "mac": device.mac.to_string(),
         "timestamps": device.timestamps.to_string(),
+        "lacks": device.lacks,
     })
 }
 

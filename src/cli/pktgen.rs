@@ -166,6 +166,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
     session.announce(output)?;
+    session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tag()))?;
     let mut limits = session.limits(&args.length);
     if replay.is_some() && args.length.duration.is_none() {
         // A replay ends where its file does.
@@ -318,11 +319,22 @@ impl Args {
         }
     }
 
-    fn config(&self, replay: Option<&Replay>) -> Config {
-        let longest = match replay {
+    /// Bytes of the longest frame that is sent, without FCS.
+    fn longest(&self, replay: Option<&Replay>) -> usize {
+        match replay {
             Some(replay) => replay.longest(),
             None => Builder::new(&self.recipe(None)).map_or(0, |builder| builder.longest()),
-        };
+        }
+    }
+
+    /// Bytes of a tag in it: those of a file may have one, and each is looked at when it is
+    /// sent.
+    fn tag(&self) -> usize {
+        if self.vlan.is_some() || self.pcap.is_some() { 4 } else { 0 }
+    }
+
+    fn config(&self, replay: Option<&Replay>) -> Config {
+        let longest = self.longest(replay);
         Config {
             tx_queues: self.queues.unwrap_or(self.rings.txq),
             max_frame: longest.clamp(1518, crate::packet::build::MAX_FRAME) as u16,

@@ -209,7 +209,27 @@ impl Session {
 
     /// Says what is used: the first line of output.
     pub fn announce(&self, output: &Output) -> std::io::Result<()> {
-        output.info(self.headline())
+        output.info(self.headline())?;
+        for Description { device, lacks, .. } in &self.devices {
+            lacks.iter().for_each(|what| output.warn(format_args!("{device}: {what}")));
+        }
+        Ok(())
+    }
+
+    /// Refuses to send frames of up to `longest` bytes, without FCS and tags, where the network
+    /// behind a card is known to drop them.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] with the longest that it takes.
+    pub fn may_send(&self, longest: usize) -> Result<()> {
+        let too_long = |device: &&Description| device.longest_sent.is_some_and(|most| longest > usize::from(most));
+        let Some(Description { device, longest_sent: Some(most), .. }) = self.devices.iter().find(too_long) else {
+            return Ok(());
+        };
+        let text = format!(
+            "{device}: the network behind it takes frames of up to {most} bytes without FCS, and drops those of {longest} without a word; send shorter ones"
+        );
+        Err(Error::new(Kind::Usage, text))
     }
 
     /// `device: emu:82599 (emulated, Intel 82599, driver ixgbe, 10 Gbit/s)`.

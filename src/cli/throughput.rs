@@ -133,6 +133,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut session = args.circuit.open(context, &config, None)?;
     let stop = session.stop.clone();
     session.announce(&output)?;
+    session.may_send(longest)?;
     output.info(scope(&args, session.is_emulated()))?;
 
     let pool = circuit::filled_pool(&mut session)?;

@@ -98,6 +98,7 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
         };
         if devices.is_empty() {
             session.announce(output)?;
+            session.may_send(frame)?;
             devices.clone_from(&session.devices);
         }
         let stop = session.stop.clone();

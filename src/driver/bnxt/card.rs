@@ -43,7 +43,7 @@ pub struct Card {
     /// The firmware wants to be told when rings are about to be used.
     pub tells_interface: bool,
     port: Option<Shared>,
-    filters: Option<Filters>,
+    pub(super) filters: Option<Filters>,
     events: Option<events::Watch>,
     link: Option<link::Watch>,
     counters: Option<stats::Counters>,

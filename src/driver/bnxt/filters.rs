@@ -73,6 +73,8 @@ pub struct Filters {
     table: Region,
     groups: Vec<MacAddr>,
     promiscuous: bool,
+    /// Everything was asked for at the start, and may not be received.
+    pub refused: bool,
     own: Option<(MacAddr, u64)>,
     /// Flows by slot, with their filters.
     rules: Vec<Option<(FlowRule, u64)>>,
@@ -81,7 +83,15 @@ pub struct Filters {
 impl Filters {
     /// None yet.
     pub fn new(steering: Steering, table: Region) -> Filters {
-        Filters { steering, table, groups: Vec::new(), promiscuous: false, own: None, rules: Vec::new() }
+        Filters {
+            steering,
+            table,
+            groups: Vec::new(),
+            promiscuous: false,
+            refused: false,
+            own: None,
+            rules: Vec::new(),
+        }
     }
 
     /// Receives frames for `mac`, and broadcast; everything if it may and is to.
@@ -92,6 +102,7 @@ impl Filters {
         if refusal.is_some() && promiscuous {
             // A partition that may not sees what is sent to it all the same.
             self.promiscuous = false;
+            self.refused = true;
             refusal = self.apply(hw, delivery)?;
         }
         refusal.map_or(Ok(()), |code| Err(refused(hw, code)))

@@ -87,7 +87,7 @@ pub use tx::TxQueue;
 
 use super::config::Config;
 use super::limits::Limits;
-use super::ops::{Description, Opened, TimestampSource, no_driver};
+use super::ops::{Description, NOT_PROMISCUOUS, Opened, TimestampSource, no_driver};
 use super::pieces::Pieces;
 use super::slots::TAGS;
 use crate::dma::BUFFER_SIZE;
@@ -158,6 +158,9 @@ where
     hw.hwrm().started();
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
+    }
+    if card.filters.as_ref().is_some_and(|filters| filters.refused) {
+        description.lacks.push(NOT_PROMISCUOUS);
     }
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }

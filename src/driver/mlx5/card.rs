@@ -38,7 +38,7 @@ pub struct Card {
     hw: Arc<Hw>,
     objects: Objects,
     delivery: Option<Delivery>,
-    filters: Option<Filters>,
+    pub(super) filters: Option<Filters>,
     link: Option<link::Watch>,
     counters: Option<Counters>,
     /// The clock that stamps received frames, if they are to be.

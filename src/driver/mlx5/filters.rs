@@ -45,6 +45,8 @@ pub struct Filters {
     set: BTreeMap<u32, Match>,
     /// Flows by slot, with their groups.
     rules: Vec<Option<(FlowRule, u32)>>,
+    /// Everything was asked for at the start, and may not be received.
+    pub refused: bool,
 }
 
 /// Makes the root table, with as many entries as the card has room for.
@@ -91,12 +93,13 @@ impl Filters {
             objects.will(root.without_group(*group));
         }
         let wanted = Wanted { own: mac, groups: Vec::new(), promiscuous };
-        let mut filters = Filters { root, entries, groups, wanted, set: BTreeMap::new(), rules: Vec::new() };
+        let mut filters =
+            Filters { root, entries, groups, wanted, set: BTreeMap::new(), rules: Vec::new(), refused: false };
         filters.lay(hw, delivery)?;
         root.make_root(hw, objects)?;
         // Only now, as the switch counts what it lets through. A function that may not see
         // everything sees what is let through to it all the same.
-        vport::tell(hw, &filters.wanted)?;
+        filters.refused = !vport::tell(hw, &filters.wanted)?;
         Ok(filters)
     }
 

@@ -86,7 +86,7 @@ pub use tx::TxQueue;
 
 use super::config::Config;
 use super::limits::Limits;
-use super::ops::{Description, Opened, TimestampSource, no_driver};
+use super::ops::{Description, NOT_PROMISCUOUS, Opened, TimestampSource, no_driver};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Function};
 use card::Card;
@@ -144,6 +144,9 @@ where
     let (rx, tx) = card.set_up(config, found)?;
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
+    }
+    if card.filters.as_ref().is_some_and(|filters| filters.refused) {
+        description.lacks.push(NOT_PROMISCUOUS);
     }
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }

@@ -8,6 +8,8 @@ pub struct Features(pub u64);
 
 /// The device completes transport checksums.
 pub const CSUM: u8 = 0;
+/// The device tells the longest packet that its network takes.
+pub const MTU: u8 = 3;
 /// The device has an address.
 pub const MAC: u8 = 5;
 /// A frame may fill several receive buffers.
@@ -53,6 +55,7 @@ impl Features {
     pub fn taken(offers: Features, config: &Config, one_buffer: u16) -> Features {
         let always = [
             CSUM,
+            MTU,
             MAC,
             STATUS,
             CTRL_VQ,

@@ -157,10 +157,17 @@ impl Hw {
         self.read(common::QUEUE_SIZE)
     }
 
-    /// Step 7, for one queue of `len` descriptors (§4.1.5.1.3): turns it on.
-    pub fn start_queue(&self, queue: u16, len: u32, places: Places, vector: Option<u16>) -> Result<()> {
+    /// Descriptors that a queue has if `len` are asked for: a device may know one size only,
+    /// as a legacy one did.
+    pub fn settle_queue(&self, queue: u16, len: u32) -> u32 {
         self.write(common::QUEUE_SELECT, u32::from(queue));
         self.write(common::QUEUE_SIZE, len);
+        self.read(common::QUEUE_SIZE)
+    }
+
+    /// Step 7, for one queue whose size is settled (§4.1.5.1.3): turns it on.
+    pub fn start_queue(&self, queue: u16, places: Places, vector: Option<u16>) -> Result<()> {
+        self.write(common::QUEUE_SELECT, u32::from(queue));
         let wanted = vector.map_or(NO_VECTOR, u32::from);
         self.write(common::QUEUE_MSIX_VECTOR, wanted);
         if self.read(common::QUEUE_MSIX_VECTOR) != wanted {
@@ -252,6 +259,12 @@ impl Hw {
             None | Some(u32::MAX) => 0,
             Some(megabits) => u64::from(megabits) * 1_000_000,
         }
+    }
+
+    /// Bytes of the longest packet that its network takes, without an Ethernet header.
+    pub fn mtu(&self) -> Option<u16> {
+        // Less than 68 is none that a network may have (RFC 791).
+        self.config(net::MTU).map(|mtu| mtu as u16).filter(|mtu| *mtu >= 68)
     }
 
     /// Pairs of queues that it can have, as far as their indices have 16 bits.

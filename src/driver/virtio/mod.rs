@@ -44,10 +44,11 @@ mod tx;
 use super::config::{Config, MIN_RING};
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{Description, FlowRule, Link, NicOps, Opened, no_driver};
+use super::ops::{Description, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Opened, no_driver};
 use super::pieces::Pieces;
 use super::slots::Stock;
 use super::stats::Stats;
+use crate::dma::Addressing;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
@@ -58,6 +59,7 @@ use packed::Packed;
 use ring::{Notifier, Virtqueue};
 use split::Split;
 use stats::Counters;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// PCI ids (§4.1.2): of a device that is only modern, and of one that is also
@@ -118,7 +120,7 @@ where
     if config.shorter_frames && !hw.offers().has(features::MRG_RXBUF) {
         config.max_frame = config.max_frame.min(rx::ONE_BUFFER);
     }
-    let features = agree(hw, &config)?; // steps 4 to 6
+    let features = agree(hw, &config, device.function.addressing() == Addressing::Translated)?; // steps 4 to 6
     config.rx_queues = config.rx_queues.max(config.tx_queues);
     if features.has(features::RING_PACKED) {
         start::<Packed, R, T>(device, features, &config)
@@ -127,13 +129,29 @@ where
     }
 }
 
+/// An address for a device without one: of those that anybody may give, and another one
+/// each time, as two devices may stand at one network.
+fn any_address() -> MacAddr {
+    let number = RandomState::new().hash_one(0);
+    let [_, _, b, c, d, e, f, _] = number.to_le_bytes();
+    MacAddr([2, b, c, d, e, f])
+}
+
 /// Agrees with the device on features, or says what is missing.
-fn agree(hw: &Hw, config: &Config) -> Result<Features> {
+fn agree(hw: &Hw, config: &Config, translated: bool) -> Result<Features> {
     let offers = hw.offers();
     if !offers.has(features::VERSION_1) {
         return Err(hw.error(
             Kind::Unsupported,
             "it is a legacy virtio device (no VERSION_1); give it `disable-legacy=on`, or a newer host",
+        ));
+    }
+    // Without it the device takes an address that an IOMMU should translate for one of the
+    // machine's memory, and writes there (§6.1).
+    if translated && !offers.has(features::ACCESS_PLATFORM) {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "it goes past the IOMMU (no ACCESS_PLATFORM) and would write over memory that is not ours; give it `iommu_platform=on`",
         ));
     }
     let features = Features::taken(offers, config, rx::ONE_BUFFER);
@@ -166,7 +184,8 @@ where
     let packed = features.has(features::RING_PACKED);
     let model = if packed { "virtio-net, packed rings" } else { "virtio-net" };
     let mut description = Description::new(&*device.function, "virtio", model);
-    description.mac = if features.has(features::MAC) { device.hw.mac()? } else { MacAddr([2, 0, 0, 0, 0, 1]) };
+    description.mac = if features.has(features::MAC) { device.hw.mac()? } else { any_address() };
+    description.longest_sent = device.mtu(features).map(|mtu| mtu + 14);
     let most = if features.has(features::MQ) { device.hw.max_pairs() } else { 1 };
     (description.max_rx_queues, description.max_tx_queues) = (most, most);
     let mut card = Card::<F>::new(device, features);
@@ -177,7 +196,13 @@ where
         card.command(&Command::pairs(config.rx_queues))?;
     }
     if features.has(features::CTRL_RX) {
-        card.set_promiscuous(config.promiscuous)?;
+        // A device that refuses it receives what is for its own address, and what a host
+        // lets it see.
+        match card.set_promiscuous(config.promiscuous) {
+            Err(error) if error.kind() != Kind::Unsupported => return Err(error),
+            Err(_) if config.promiscuous => description.lacks.push(NOT_PROMISCUOUS),
+            _ => {}
+        }
     }
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
@@ -186,6 +211,13 @@ where
 struct Device {
     function: Arc<dyn Function>,
     hw: Arc<Hw>,
+}
+
+impl Device {
+    /// Bytes of the longest packet that the network behind it takes, where it says so.
+    fn mtu(&self, features: Features) -> Option<u16> {
+        if features.has(features::MTU) { self.hw.mtu() } else { None }
+    }
 }
 
 impl Drop for Device {
@@ -244,10 +276,11 @@ impl<F: Virtqueue + 'static> Card<F> {
 
         hw.no_config_interrupt();
         let event_index = features.has(features::EVENT_IDX);
+        let mtu = self.device.mtu(features);
         let start = |memory: &mut Pieces, queue: u16, len: u32, vector| -> Result<(F, Notifier)> {
             let (ring, places) = F::new(&memory.take(F::bytes(len)), len, event_index);
             let notifier = Notifier::new(hw.bell(queue, features)?);
-            hw.start_queue(queue, len, places, vector)?;
+            hw.start_queue(queue, places, vector)?;
             Ok((ring, notifier))
         };
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
@@ -268,7 +301,7 @@ impl<F: Virtqueue + 'static> Card<F> {
                 if n < config.tx_queues {
                     let checksums = features.has(features::CSUM);
                     let queue =
-                        tx::Queue::new(ring, notifier, function, &memory.take(tx::header_bytes(len)), checksums);
+                        tx::Queue::new(ring, notifier, function, &memory.take(tx::header_bytes(len)), checksums, mtu);
                     self.tx.push(queue.counters());
                     tx.push(queue.into());
                 }
@@ -299,7 +332,7 @@ impl<F: Virtqueue + 'static> Card<F> {
     }
 }
 
-/// Length of a queue: what is wanted, or the most that the device has.
+/// Length of a queue: what is wanted, the most that the device has, or the only one.
 fn ring_len(hw: &Hw, queue: u16, wanted: u32, least: u32) -> Result<u32> {
     let most = hw.queue_size(queue);
     if queue >= hw.queues() || most == 0 {
@@ -309,12 +342,11 @@ fn ring_len(hw: &Hw, queue: u16, wanted: u32, least: u32) -> Result<u32> {
         ));
     }
     let most = 1 << most.min(1 << 15).ilog2();
-    if most < least {
-        return Err(
-            hw.error(Kind::Unsupported, format!("its queue {queue} has {most} descriptors; {least} are needed"))
-        );
+    let len = hw.settle_queue(queue, wanted.min(most));
+    if len < least || !len.is_power_of_two() || len > 1 << 15 {
+        return Err(hw.error(Kind::Unsupported, format!("its queue {queue} has {len} descriptors; {least} are needed")));
     }
-    Ok(wanted.min(most))
+    Ok(len)
 }
 
 impl<F: Virtqueue + 'static> NicOps for Card<F> {

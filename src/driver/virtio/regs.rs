@@ -56,6 +56,7 @@ pub mod net {
         MAC_HI              = 4, 16,  "Bytes 4 and 5.";
         STATUS              = 6, 16,  "Its link.";
         MAX_VIRTQUEUE_PAIRS = 8, 16,  "Pairs of queues it can have.";
+        MTU                 = 10, 16, "Bytes of the longest packet that its network takes.";
         SPEED               = 12, 32, "Speed in Mbit/s, all ones if not known.";
     }
 

@@ -35,6 +35,10 @@ const RECLAIM_AT: u32 = 32;
 /// Shortest frame: an Ethernet header. A virtio device pads nothing.
 const MIN_FRAME: u32 = 14;
 
+/// Bytes of an Ethernet header, and of a tag in it.
+const ETHERNET: u32 = 14;
+const TAG: u32 = 4;
+
 /// The chain was reported done. Below it, its descriptors; 0 of a descriptor
 /// that starts none.
 const DONE: u32 = 1 << 16;
@@ -58,6 +62,8 @@ pub struct Queue<F> {
     seen_at: u32,
     /// The device completes checksums.
     checksums: bool,
+    /// Bytes of the longest frame without a tag: what the network behind takes.
+    longest: u32,
     /// A count of completions that made no sense: it is not counted twice.
     nonsense: u32,
     counters: Arc<Counters>,
@@ -77,6 +83,7 @@ impl<F: Virtqueue> Queue<F> {
         card: &Arc<dyn Function>,
         headers: &Region,
         checksums: bool,
+        mtu: Option<u16>,
     ) -> Self {
         let len = ring.len();
         Queue {
@@ -90,6 +97,7 @@ impl<F: Virtqueue> Queue<F> {
             seen: 0,
             seen_at: 0,
             checksums,
+            longest: mtu.map_or(u32::from(super::MAX_FRAME), |mtu| u32::from(mtu) + ETHERNET),
             nonsense: 0,
             counters: Arc::default(),
         }
@@ -269,13 +277,14 @@ impl<F: Virtqueue> Sends for Queue<F> {
         let mut sent = from;
         let mut bytes = 0;
         let mut bare = 0;
+        let longest = self.longest.min(BUFFER_SIZE as u32);
         let (shadows, chains) = (&self.pending.ring.cells()[..n], &self.chains[..n]);
         while sent < batch.len() {
             let Entry { buffer, span, .. } = batch.entries()[sent];
             let (length, start) = (u32::from(span.len()), u32::from(span.start()));
             let at = position as usize & (n - 1);
             let flagged = span.word() >> 24 != 0;
-            if flagged || length.wrapping_sub(MIN_FRAME) > BUFFER_SIZE as u32 - MIN_FRAME || free < 2 {
+            if flagged || length.wrapping_sub(MIN_FRAME) > longest - MIN_FRAME || free < 2 {
                 break;
             }
             let address = iova(buffer) + u64::from(start);
@@ -312,7 +321,10 @@ impl<F: Virtqueue> Sends for Queue<F> {
     #[inline(never)]
     fn send_odd(&mut self, batch: &mut Batch<'_>, from: usize) -> Sent {
         let longest = self.ring.len() - 1;
-        let what = Sendable { min: MIN_FRAME, max: u32::from(super::MAX_FRAME), parts: longest, pads: false };
+        // A tag is none of what a network counts, be it there or yet to be put in.
+        let tagged = is_tagged(batch.frame(from)) || batch.offload(from).is_some_and(|offload| offload.vlan.is_some());
+        let max = self.longest + if tagged { TAG } else { 0 };
+        let what = Sendable { min: MIN_FRAME, max, parts: longest, pads: false };
         let OddFrame { parts, total, tag, offload } = match self.odd_frame(batch, from, what) {
             Ok(frame) => frame,
             Err(refused) => return refused,
@@ -356,6 +368,11 @@ impl<F: Virtqueue> Sends for Queue<F> {
         self.ring.publish(self.turn);
         self.notifier.tell(&self.ring, self.turn, self.pending.next);
     }
+}
+
+/// Whether a frame has a VLAN tag.
+fn is_tagged(frame: &[u8]) -> bool {
+    matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]))
 }
 
 /// Completes the transport checksum of a frame of `parts` entries, whose
