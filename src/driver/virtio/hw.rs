@@ -11,8 +11,8 @@ use crate::pci::Function;
 use std::fmt;
 use std::time::Duration;
 
-/// Time for a device to be reset.
-const RESET_PATIENCE: Duration = Duration::from_secs(1);
+/// Time for a device to be reset: one that is a card of its own may have much to end.
+const RESET_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a piece of configuration is read that changes all the while.
 const GENERATIONS: u32 = 100;
@@ -218,7 +218,11 @@ impl Hw {
             return None;
         }
         let (bar, at) = self.layout.device.at(u64::from(reg.offset));
-        Some(if reg.width == 2 { u32::from(bar.read16(at)) } else { bar.read32(at) })
+        Some(match reg.width {
+            1 => u32::from(bar.read8(at)),
+            2 => u32::from(bar.read16(at)),
+            _ => bar.read32(at),
+        })
     }
 
     /// Reads what belongs together, again if it changed meanwhile (§2.5.1).
@@ -238,10 +242,8 @@ impl Hw {
 
     /// The device's address.
     pub fn mac(&self) -> Result<MacAddr> {
-        let words = self.steady(|| self.config(net::MAC_LO).zip(self.config(net::MAC_HI)));
-        let (low, high) = words.unwrap_or_default();
-        let ([a, b, c, d], [e, f, ..]) = (low.to_le_bytes(), high.to_le_bytes());
-        let mac = MacAddr([a, b, c, d, e, f]);
+        let byte = |n| self.config(Reg { offset: net::MAC.offset + n, ..net::MAC }).unwrap_or(0) as u8;
+        let mac = MacAddr(self.steady(|| [0, 1, 2, 3, 4, 5].map(byte)));
         if !mac.is_unicast() {
             return Err(self.error(Kind::Device, format!("it has no valid address ({mac}); give it one (`mac=`)")));
         }

@@ -52,8 +52,7 @@ pub mod net {
     use super::Reg;
 
     registers! {
-        MAC_LO              = 0, 32,  "Its address, bytes 0 to 3.";
-        MAC_HI              = 4, 16,  "Bytes 4 and 5.";
+        MAC                 = 0, 8,   "Its address, the first of 6 fields.";
         STATUS              = 6, 16,  "Its link.";
         MAX_VIRTQUEUE_PAIRS = 8, 16,  "Pairs of queues it can have.";
         MTU                 = 10, 16, "Bytes of the longest packet that its network takes.";

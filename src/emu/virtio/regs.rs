@@ -89,7 +89,12 @@ pub const NOTIFY_STEP: u32 = 4;
 
 /// A network device's fields (§5.1.4): offset, bytes, name.
 pub const DEVICE: &[(u32, u8, &str)] = &[
-    (0, 6, "mac"),
+    (0, 1, "mac"),
+    (1, 1, "mac"),
+    (2, 1, "mac"),
+    (3, 1, "mac"),
+    (4, 1, "mac"),
+    (5, 1, "mac"),
     (6, 2, "status"),
     (8, 2, "max_virtqueue_pairs"),
     (10, 2, "mtu"),

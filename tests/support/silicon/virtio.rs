@@ -352,7 +352,7 @@ impl Silicon for Net {
             0x1c => queue.map_or(0, |queue| queue.enabled),
             0x1e => fields.select as u32,
             DEVICE => 0x0000_0002,
-            0x2004 => 0x0100,
+            0x2005 => 1,
             0x2006 => 1,
             _ => 0,
         }
