@@ -7,7 +7,9 @@ mod silicon;
 
 use bmnic::Kind;
 use bmnic::driver::{self, Config};
+use bmnic::emu::{Drive, Engine};
 use silicon::ixgbe::{Fault, card};
+use std::time::Duration;
 
 fn open(fault: Fault) -> bmnic::Error {
     driver::open(card(fault).function(), &Config::default()).err().expect("such a card cannot be opened")
@@ -59,4 +61,20 @@ fn a_stopped_card_has_its_engines_off_and_is_no_bus_master() {
     assert_eq!((card.get(0x1028) | card.get(0x6028)) & 1 << 25, 0, "queues");
     assert_eq!(card.get(0x18) & 1 << 28, 0, "DRV_LOAD");
     assert!(!card.bus_master());
+}
+
+/// Linux powers the PHY down when it lets go of a card that is to wake nobody, and what was
+/// last offered stays: no reset of the function reaches it.
+#[test]
+fn a_copper_card_comes_up_however_the_last_driver_left_its_phy() {
+    for model in ["x540", "x550"] {
+        let engine = Engine::new(Drive::Thread);
+        let spec = format!("{model},strict,link=1ms,fault=phy-left").parse().unwrap();
+        let (function, tap) = engine.open(&spec).unwrap();
+        let mut port = driver::open(function, &Config::default()).unwrap();
+        let link = port.nic.wait_for_link(Duration::from_secs(20)).unwrap();
+        assert_eq!((link.up, link.speed), (true, 10_000_000_000), "{model}");
+        drop(port);
+        assert_eq!(tap.violations(), []);
+    }
 }

@@ -133,11 +133,13 @@ pub enum FaultKind {
     FixedSize,
     /// Notifications can be given through a port, too, which is named first.
     PioNotify,
+    /// The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.
+    PhyLeft,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 62] = [
+    pub const ALL: [FaultKind; 63] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -200,6 +202,7 @@ impl FaultKind {
         FaultKind::PastIommu,
         FaultKind::FixedSize,
         FaultKind::PioNotify,
+        FaultKind::PhyLeft,
     ];
 
     /// Its name, as it is read and printed.
@@ -267,6 +270,7 @@ impl FaultKind {
             FaultKind::PastIommu => "past-iommu",
             FaultKind::FixedSize => "fixed-size",
             FaultKind::PioNotify => "pio-notify",
+            FaultKind::PhyLeft => "phy-left",
         }
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use super::irq::LSC;
+use super::phy::Phy;
 use super::regs::{AUTOC, AUTOC2, CTRL, ESDP, HLREG0, I2CCTL, I2CCTL_X550, MACC, MSCA, MSRWD};
 use super::sfp::Lines;
 use super::{Ixgbe, Kind, Picos};
@@ -56,7 +57,10 @@ impl Ixgbe {
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
         let forced = self.board.port.looping && self.link_forced();
-        let light = self.board.port.mac.carrier() && self.laser_on() && self.regs.peek(AUTOC2.at) & LINK_DISABLE == 0;
+        let light = self.board.port.mac.carrier()
+            && self.laser_on()
+            && self.speed().is_some()
+            && self.regs.peek(AUTOC2.at) & LINK_DISABLE == 0;
         let up = forced || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
             if !light && !forced {
@@ -78,6 +82,11 @@ impl Ixgbe {
         self.kind != Kind::I82599 || self.regs.peek(ESDP.at) & (SDP3 | SDP3 << 8) != SDP3 | SDP3 << 8
     }
 
+    /// Megabits a second of a link, if there can be one.
+    fn speed(&self) -> Option<u32> {
+        self.phy.as_ref().map_or(Some(10_000), Phy::speed)
+    }
+
     fn set_link(&mut self, up: bool) {
         if self.link.up != up {
             self.link.up = up;
@@ -89,10 +98,18 @@ impl Ixgbe {
     /// LINKS: a loss shows on the next read, even if the link is back.
     pub(super) fn read_links(&mut self) -> u32 {
         const UP: u32 = 1 << 30;
-        const SPEED_10G: u32 = 3 << 28;
+        const NOT_STANDARD: u32 = 1 << 27;
         const ALIGNED: u32 = 1 << 17 | 0xf << 8;
         let lost = std::mem::take(&mut self.link.lost);
-        if self.link.up && !lost { UP | SPEED_10G | ALIGNED } else { 0 }
+        let speed = match self.speed() {
+            _ if self.link_forced() => 3 << 28,
+            Some(100) => 1 << 28,
+            Some(1_000) => 2 << 28,
+            Some(2_500) => 3 << 28 | NOT_STANDARD,
+            Some(5_000) => 1 << 28 | NOT_STANDARD,
+            _ => 3 << 28,
+        };
+        if self.link.up && !lost { UP | speed | ALIGNED } else { 0 }
     }
 
     /// AUTOC was written.
@@ -156,44 +173,15 @@ impl Ixgbe {
         }
     }
 
-    /// The copper PHY of X540 and X550. The 82599 here has none: all-ones.
+    /// Nobody answers at another address, and nobody at all on an 82599 with its cage.
     fn phy_read(&self, phy: u32, device: u32, register: u16) -> u16 {
-        let id: u32 = match self.kind {
-            Kind::X540 => 0x0154_0200,
-            Kind::X550 => 0x0154_0220,
-            Kind::I82599 => return 0xffff,
-        };
-        if phy != 0 {
-            return 0xffff;
-        }
-        match (device, register) {
-            (_, 2) => (id >> 16) as u16,
-            (_, 3) => id as u16,
-            // Device responds.
-            (1..=5, 8) => 0x8000,
-            // Speed ability: 10G, 1G.
-            (1, 4) => 0x0011,
-            // Extended ability: 10GBASE-T, 1000BASE-T, 100BASE-TX.
-            (1, 0xb) => 0x00a4,
-            // Link status of PMA and auto-negotiation.
-            (1 | 7, 1) => u16::from(self.link.up) << 2 | u16::from(self.link.up) << 5,
-            _ => self.phy.get(&(device as u8, register)).copied().unwrap_or(0),
-        }
+        let there = self.phy.as_ref().filter(|_| phy == 0);
+        there.map_or(0xffff, |phy| phy.read(device as u8, register, self.link.up))
     }
 
     fn phy_write(&mut self, phy: u32, device: u32, register: u16, data: u16) {
-        if phy != 0 || self.kind == Kind::I82599 {
-            return;
-        }
-        // Reset (4.0 bit 15) and restart (7.0 bit 9) clear themselves.
-        let own = match (device, register) {
-            (_, 0) => 0x8200,
-            _ => 0,
-        };
-        if self.phy.len() < 256 || self.phy.contains_key(&(device as u8, register)) {
-            self.phy.insert((device as u8, register), data & !own);
-        }
-        if (device, register) == (7, 0) && data & 0x200 != 0 {
+        let there = self.phy.as_mut().filter(|_| phy == 0);
+        if there.is_some_and(|phy| phy.write(device as u8, register, data)) {
             self.restart_link();
         }
     }

@@ -32,6 +32,7 @@ mod link;
 mod models;
 mod nvm;
 mod offload;
+mod phy;
 mod regs;
 mod rx;
 mod sfp;
@@ -47,14 +48,14 @@ use self::filter::Filters;
 use self::irq::Irq;
 use self::link::Link;
 pub use self::models::{Kind, MODELS};
+use self::phy::Phy;
 pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::sfp::Sfp;
 use self::tx::Transmit;
 use super::access;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, Model, Picos, RegisterFile, Registers, Reset, Violations};
-use std::collections::BTreeMap;
+use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Violations};
 
 /// Queues each way.
 const QUEUES: u16 = 128;
@@ -76,8 +77,7 @@ pub struct Ixgbe {
 
     eeprom: Eeprom,
     sfp: Option<Sfp>,
-    /// What was written to the PHY, by device and register.
-    phy: BTreeMap<(u8, u16), u16>,
+    phy: Option<Phy>,
     link: Link,
     clock: Clock,
     irq: Irq,
@@ -98,10 +98,10 @@ impl Ixgbe {
             kind,
             regs: RegisterFile::new(regs::TABLE, regs::SIZE),
             eeprom: Eeprom::new(kind, board.factory),
+            sfp: (kind == Kind::I82599).then(Sfp::new),
+            phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
             board,
             mapped: false,
-            sfp: (kind == Kind::I82599).then(Sfp::new),
-            phy: BTreeMap::new(),
             link: Link::default(),
             clock: Clock::new(kind),
             irq: Irq::new(),

@@ -1,6 +1,6 @@
 //! The cards of this family.
 
-use super::super::{Board, Model, ModelInfo, Profile};
+use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
 use super::{Ixgbe, QUEUES, VECTORS, link};
 use crate::pci::Id;
 
@@ -17,20 +17,31 @@ pub enum Kind {
 
 /// All of them.
 pub const MODELS: &[ModelInfo] = &[
-    model("82599", 0x10fb, 512 << 10, "Intel 82599 10 GbE, SFP+ cage with a short-range module (X520)", |board| {
+    model("82599", 0x10fb, 512 << 10, &[], "Intel 82599 10 GbE, SFP+ cage with a short-range module (X520)", |board| {
         Box::new(Ixgbe::new(Kind::I82599, board))
     }),
-    model("x540", 0x1528, 2 << 20, "Intel X540 10GBASE-T", |board| Box::new(Ixgbe::new(Kind::X540, board))),
-    model("x550", 0x1563, 2 << 20, "Intel X550 10GBASE-T, with a timestamp in every received packet", |board| {
-        Box::new(Ixgbe::new(Kind::X550, board))
+    model("x540", 0x1528, 2 << 20, COPPER_FAULTS, "Intel X540 10GBASE-T", |board| {
+        Box::new(Ixgbe::new(Kind::X540, board))
     }),
+    model(
+        "x550",
+        0x1563,
+        2 << 20,
+        COPPER_FAULTS,
+        "Intel X550 10GBASE-T, with a timestamp in every received packet",
+        |board| Box::new(Ixgbe::new(Kind::X550, board)),
+    ),
 ];
+
+/// What can go wrong with a PHY.
+const COPPER_FAULTS: &[FaultKind] = &[FaultKind::PhyLeft];
 
 /// A card with `registers` bytes in BAR 0.
 const fn model(
     name: &'static str,
     device: u16,
     registers: u64,
+    faults: &'static [FaultKind],
     text: &'static str,
     build: fn(Board) -> Box<dyn Model>,
 ) -> ModelInfo {
@@ -43,5 +54,5 @@ const fn model(
         msix: (4, 0, 0x2000),
         speed: 10_000_000_000,
     };
-    ModelInfo { profile, text, queues: QUEUES, faults: &[], oui: [0x00, 0x1b, 0x21], link_delay: link::DELAY, build }
+    ModelInfo { profile, text, queues: QUEUES, faults, oui: [0x00, 0x1b, 0x21], link_delay: link::DELAY, build }
 }
