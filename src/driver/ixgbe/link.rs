@@ -126,7 +126,18 @@ const AN_CONTROL: Phy = Phy(7, 0);
 /// Restart, and enable, auto-negotiation.
 const AN_RESTART: u16 = 1 << 9 | 1 << 12;
 
-/// Finds the PHY and lets it negotiate.
+/// Control of the PHY as a whole, and its low power: no reset of the card ends that.
+const POWER: Phy = Phy(0x1e, 0);
+const LOW_POWER: u16 = 1 << 11;
+/// What is offered to the partner: of 10GBASE-T, of 2.5 and 5 Gbit/s and 1000BASE-T, of
+/// 100BASE-TX in full duplex.
+const OFFERS_10G: (Phy, u16) = (Phy(7, 0x20), 1 << 12);
+const OFFERS_2G5_5G: u16 = 1 << 10 | 1 << 11;
+const OFFERS_1G: (Phy, u16) = (Phy(7, 0xc400), 1 << 15);
+const OFFERS_100M: (Phy, u16) = (Phy(7, 0x10), 1 << 8);
+
+/// Finds the PHY, has it on, and lets it negotiate all that it can: a driver that is gone may
+/// have switched it off, or left it with less.
 fn start_copper(hw: &Hw) -> Result<()> {
     hw.locked(hw.phy_lock(), |hw| {
         let mut found = None;
@@ -139,9 +150,21 @@ fn start_copper(hw: &Hw) -> Result<()> {
         let Some(address) = found else {
             return Err(hw.error(Kind::Device, "its PHY does not answer on MDIO; power the machine off and on"));
         };
+        mdio_change(hw, address, POWER, LOW_POWER, 0)?;
+        let nbase = if hw.mac == Mac::X550 { OFFERS_2G5_5G } else { 0 };
+        for (register, bits) in [OFFERS_10G, (OFFERS_1G.0, OFFERS_1G.1 | nbase), OFFERS_100M] {
+            mdio_change(hw, address, register, 0, bits)?;
+        }
         let control = mdio_read(hw, address, AN_CONTROL)?;
         mdio_write(hw, address, AN_CONTROL, control | AN_RESTART)
     })
+}
+
+/// Clears and sets bits of a register, where they are not so already.
+fn mdio_change(hw: &Hw, address: u32, register: Phy, clear: u16, set: u16) -> Result<()> {
+    let value = mdio_read(hw, address, register)?;
+    let wanted = value & !clear | set;
+    if wanted == value { Ok(()) } else { mdio_write(hw, address, register, wanted) }
 }
 
 /// One MDIO cycle.
