@@ -292,6 +292,9 @@ fn what_the_machine_lacks_is_explained_with_the_way_out() {
     tree.put(tree.roots.sys.join("kernel/security/lockdown"), "[none] integrity confidentiality\n");
     std::fs::remove_file(tree.roots.sys.join("module/vfio/parameters/enable_unsafe_noiommu_mode")).unwrap();
     assert!(told(&tree, &noiommu).contains("CONFIG_VFIO_NOIOMMU"));
+    // The node could be given away, and nobody but root could open it.
+    let given = Request { owner: Some((Some(1000), None)), ..noiommu };
+    assert!(told(&Tree::new(std::slice::from_ref(&bare)), &given).contains("CAP_SYS_RAWIO"));
     let tree = Tree::new(&[PORT]);
     std::fs::remove_dir_all(tree.roots.pci().join("drivers/vfio-pci")).unwrap();
     assert!(told(&tree, &Request { no_modprobe: true, ..to_vfio() }).contains("modprobe vfio-pci"));

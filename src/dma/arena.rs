@@ -203,7 +203,23 @@ fn map_anonymous(len: usize, page: PageSize) -> io::Result<NonNull<u8>> {
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+    // A control group, as of a container, counts huge pages when they are touched: the mapping
+    // is there and says nothing, and a page beyond the group's limit is not.
+    if page == PageSize::Huge && !is_populated(base, len) {
+        // SAFETY: mapped above, and given to nobody.
+        unsafe { libc::munmap(base.as_ptr().cast(), len) };
+        return Err(io::Error::other("a limit on huge pages (a control group's, as containers have) is in the way"));
+    }
+    Ok(base)
+}
+
+/// Whether there is a page behind every byte of a mapping.
+fn is_populated(base: NonNull<u8>, len: usize) -> bool {
+    let mut pages = vec![0_u8; len.div_ceil(PageSize::Small.bytes())];
+    // SAFETY: the mapping is len bytes long, and there is a byte for each of its pages.
+    let told = unsafe { libc::mincore(base.as_ptr().cast(), len, pages.as_mut_ptr()) };
+    told != 0 || pages.iter().all(|page| page & 1 != 0)
 }
 
 /// A piece of an arena that is contiguous for the device: a descriptor ring,
@@ -321,6 +337,19 @@ mod tests {
         assert!(region.words32().iter().all(|w| w.load(Ordering::Relaxed) == 0));
         region.words32()[3].store(7, Ordering::Relaxed);
         assert_eq!(region.bytes()[12].load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn a_page_that_is_not_there_is_seen_before_it_is_touched() {
+        let len = 3 * PageSize::Small.bytes();
+        let base = map_anonymous(len, PageSize::Small).unwrap();
+        let arena = Arena::mapped(base, len, PageSize::Small);
+        assert!(!is_populated(arena.base, len));
+        for page in 0..3 {
+            // SAFETY: in the mapping, which is this test's alone.
+            unsafe { arena.base.add(page * PageSize::Small.bytes()).write(1) };
+            assert_eq!(is_populated(arena.base, len), page == 2);
+        }
     }
 
     #[test]

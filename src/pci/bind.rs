@@ -16,6 +16,7 @@
 
 use super::Address;
 use super::discover::{self, Device};
+use super::explain;
 use super::guard::{self, Machine, Use};
 use super::journal::{self, Journal};
 use super::kernel::Kernel;
@@ -414,6 +415,9 @@ fn check_iommu(roots: &Roots, plan: &mut Plan, request: &Request) -> Result<Opti
             "{address} is behind no IOMMU, so nothing would keep it to its own memory; switch VT-d or AMD-Vi on in the firmware and boot with intel_iommu=on iommu=pt"
         );
         return Err(unsupported(text).with_remedy(Remedy::NoIommu));
+    }
+    if matches!(request.owner, Some((Some(user), _)) if user != 0) {
+        return Err(unsupported(format!("{address} is behind no IOMMU: {}, and leave --user out", explain::ONLY_ROOT)));
     }
     if let Some(level) = lockdown(roots) {
         return Err(unsupported(format!(

@@ -21,7 +21,10 @@ pub(super) fn no_node(name: &str, node: &Path) -> Error {
 pub(super) fn open(name: &str, node: &Path, error: io::Error) -> Error {
     let error_code = error.raw_os_error();
     let told = Error::io(format!("{name}: opening {}", node.display()), error);
+    let without_iommu = node.file_name().is_some_and(|name| name.to_string_lossy().starts_with("noiommu-"));
     match error_code {
+        // Whose the file is does not count then.
+        Some(libc::EPERM) if without_iommu => told.with_kind(ErrorKind::Permission).hint(ONLY_ROOT),
         Some(libc::EACCES | libc::EPERM) => told.with_remedy(Remedy::BindForUser(name.into())),
         Some(libc::EBUSY) => told
             .with_kind(ErrorKind::Refused)
@@ -30,10 +33,22 @@ pub(super) fn open(name: &str, node: &Path, error: io::Error) -> Error {
     }
 }
 
-/// A group or device could not be put behind an IOMMU.
-pub(super) fn attach(name: &str, error: io::Error) -> Error {
+/// Who may drive a card that is behind no IOMMU.
+pub(super) const ONLY_ROOT: &str =
+    "without an IOMMU root alone may drive a card (CAP_SYS_RAWIO), whoever owns its file; run as root";
+
+/// A group or device could not be put behind an IOMMU; `reserved`: the regions of its group
+/// that the firmware or the IOMMU keeps, a line each as sysfs has them.
+pub(super) fn attach(name: &str, error: io::Error, reserved: &str) -> Error {
     let denied = error.raw_os_error() == Some(libc::EPERM);
     let told = Error::io(format!("{name}: putting it behind the IOMMU"), error);
+    // The kernel says so in its log only.
+    if let Some(line) = reserved.lines().find(|line| line.trim_end().ends_with(" direct")) {
+        return told.with_kind(ErrorKind::Unsupported).hint(format!(
+            "the firmware keeps memory for this card (an RMRR: {}), so the kernel gives it to nobody; have the firmware leave it, as servers can for a slot or a card's own management, or use another slot",
+            line.trim_end()
+        ));
+    }
     if denied {
         return told.hint(
             "the IOMMU cannot remap interrupts, so a card could forge them; enable interrupt remapping in the firmware, or accept it with `echo 1 > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts`",
@@ -115,7 +130,15 @@ mod tests {
         let busy = open(name, node, errno(libc::EBUSY));
         assert_eq!(busy.kind(), ErrorKind::Refused);
         assert!(busy.to_string().contains("fuser -v /dev/vfio/9"), "{busy}");
-        assert!(attach("x", errno(libc::EPERM)).to_string().contains("allow_unsafe_interrupts"));
+        let without = open(name, Path::new("/dev/vfio/noiommu-9"), errno(libc::EPERM));
+        assert!(without.remedy().is_none() && without.to_string().contains("CAP_SYS_RAWIO"), "{without}");
+        let attached = |errno_code, regions| attach("x", errno(errno_code), regions).to_string();
+        assert!(attached(libc::EPERM, "0xfee00000 0xfeefffff msi\n").contains("allow_unsafe_interrupts"));
+        for code in [libc::EPERM, libc::EINVAL] {
+            let told = attached(code, "0x7a000000 0x7a3fffff direct\n0xfee00000 0xfeefffff msi\n");
+            assert!(told.contains("RMRR") && !told.contains("allow_unsafe_interrupts"), "{told}");
+        }
+        assert!(!attached(libc::EPERM, "0x0 0xffff direct-relaxable\n").contains("RMRR"), "VFIO may do without it");
         assert!(map("x", errno(libc::ENOSPC), 1, 0, None).to_string().contains("dma_entry_limit"));
     }
 

@@ -14,7 +14,7 @@
 #![allow(unsafe_code)]
 
 use super::uapi::{self, Window};
-use super::{Kind, explain};
+use super::{Kind, discover, explain};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::sys;
@@ -81,6 +81,8 @@ pub(super) struct Nodes<'a> {
     pub(super) device: Option<PathBuf>,
     /// `/dev`
     pub(super) dev: &'a Path,
+    /// `/sys`
+    pub(super) sys: &'a Path,
     /// Members of the group that are in the way, for the error.
     pub(super) strangers: &'a dyn Fn() -> String,
 }
@@ -91,6 +93,12 @@ impl Nodes<'_> {
         let plain = self.dev.join("vfio").join(self.group.to_string());
         let without = self.dev.join("vfio").join(format!("noiommu-{}", self.group));
         if !plain.exists() && without.exists() { (without, false) } else { (plain, true) }
+    }
+
+    /// What is reserved of the group's addresses, as sysfs tells it.
+    fn reserved(&self) -> String {
+        let group = self.sys.join("kernel/iommu_groups").join(self.group.to_string());
+        discover::text(&group.join("reserved_regions")).unwrap_or_default()
     }
 
     fn iommufd(&self) -> PathBuf {
@@ -183,13 +191,13 @@ impl Space {
         let asking = |e| Error::io(format!("{}: asking {}", nodes.name, node.display()), e);
         let model = if translates { uapi::TYPE1V2_IOMMU } else { uapi::NOIOMMU_IOMMU };
         let version = uapi::api_version(&container).map_err(asking)?;
-        uapi::group_set_container(&group, &container).map_err(|e| explain::attach(nodes.name, e))?;
+        uapi::group_set_container(&group, &container).map_err(|e| explain::attach(nodes.name, e, &nodes.reserved()))?;
         if version != uapi::API_VERSION || !uapi::has_extension(&container, model).map_err(asking)? {
             let text =
                 format!("{}: this kernel's VFIO has no IOMMU model {model}; is vfio_iommu_type1 loaded?", nodes.name);
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        uapi::set_iommu(&container, model).map_err(|e| explain::attach(nodes.name, e))?;
+        uapi::set_iommu(&container, model).map_err(|e| explain::attach(nodes.name, e, &nodes.reserved()))?;
         let device = group_device(nodes, &group)?;
         let state = State {
             members: [(nodes.name.to_string(), nodes.group)].into(),
@@ -336,7 +344,7 @@ fn open_bound(
         explain::open(nodes.name, node, if busy { io::Error::from_raw_os_error(libc::EBUSY) } else { e })
     })?;
     let ioas = ioas(iommufd).map_err(|e| Error::io(format!("{}: making an I/O address space", nodes.name), e))?;
-    uapi::device_attach(&device, ioas).map_err(|e| explain::attach(nodes.name, e))?;
+    uapi::device_attach(&device, ioas).map_err(|e| explain::attach(nodes.name, e, &nodes.reserved()))?;
     Ok((device, ioas))
 }
 
@@ -370,7 +378,7 @@ fn open_group_into(nodes: &Nodes<'_>, container: &File, translates: bool) -> Res
         let text = format!("{}: an IOMMU translates for some cards only", nodes.name);
         return Err(Error::new(ErrorKind::Unsupported, text));
     }
-    uapi::group_set_container(&group, container).map_err(|e| explain::attach(nodes.name, e))?;
+    uapi::group_set_container(&group, container).map_err(|e| explain::attach(nodes.name, e, &nodes.reserved()))?;
     Ok(group)
 }
 
@@ -400,7 +408,7 @@ mod tests {
     use std::fs;
 
     fn nodes<'a>(dev: &'a Path, group: u32, device: Option<PathBuf>) -> Nodes<'a> {
-        Nodes { name: "0000:03:00.0", group, device, dev, strangers: &String::new }
+        Nodes { name: "0000:03:00.0", group, device, dev, sys: dev, strangers: &String::new }
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Vfio {
             group,
             device: node.map(|node| roots.dev.join("vfio/devices").join(node)),
             dev: &roots.dev,
+            sys: &roots.sys,
             strangers: &|| explain::strangers(&discover::group_members(roots, group)),
         })?;
         let asking = |e: io::Error| Error::io(format!("{name}: asking VFIO what it is"), e);
