@@ -73,6 +73,8 @@ pub enum Remedy {
     Interrupts,
     /// Send by [`TxPath::Push`](crate::driver::TxPath::Push).
     Push,
+    /// Send by [`TxPath::Dma`](crate::driver::TxPath::Dma).
+    Dma,
     /// Reserve so many bytes of huge pages.
     HugePages(u64),
     /// Ask for some huge pages, or free them all.

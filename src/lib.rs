@@ -51,9 +51,11 @@
 //! [`pci::Function`] is an opened card. [`pci::open`] gives one through VFIO or
 //! through the files of sysfs; [`emu::Engine`] gives one that a device model
 //! plays. Control goes through [`pci::Bar`], mapped or served; a data path
-//! holds a [`pci::Doorbell`] and nothing else: the same store on silicon and
-//! into the page that a model polls. No data path reads a register, makes a
-//! system call or allocates, and tests hold them to it.
+//! holds a [`pci::Doorbell`], or a [`pci::Window`] for more than one word, and nothing
+//! else: the same stores on silicon and into the page that a model polls. Where a card
+//! takes a whole descriptor only if the processor combines what is stored
+//! ([`pci::Function::combining`]), that is asked for, or said to be missing. No data
+//! path reads a register, makes a system call or allocates, and tests hold them to it.
 //!
 //! # Who judges whom
 //!

@@ -7,7 +7,7 @@
 mod families;
 
 use bmnic::dma::{Addressing, BUFFER_SIZE, Batch, Checksum, L4, Offload, Pool};
-use bmnic::driver::{self, Config, FlowRule, Port, Rss, TimestampSource};
+use bmnic::driver::{self, Config, FlowRule, Port, Rss, TimestampSource, TxPath};
 use bmnic::emu::{Drive, Engine, Spec, Tap};
 use bmnic::net::MacAddr;
 use bmnic::pci::Function;
@@ -27,13 +27,21 @@ struct Rig {
 
 impl Rig {
     fn new(model: Card, config: &Config) -> Rig {
+        Rig::with(model, "", config)
+    }
+
+    fn with(model: Card, options: &str, config: &Config) -> Rig {
         let engine = Engine::new(Drive::Manual);
-        let spec: Spec = format!("{model},strict,link=2ms").parse().unwrap();
+        let spec: Spec = format!("{model},strict,link=2ms{options}").parse().unwrap();
         let (function, tap) = engine.open(&spec).unwrap();
         let pool = Pool::new(4096, Addressing::Translated).unwrap();
         function.map(pool.arena()).unwrap();
         let port = driver::open(Arc::clone(&function), config).unwrap_or_else(|e| panic!("{e}"));
         let mut rig = Rig { engine, function, tap, pool, port };
+        if options.contains("nasty") {
+            // The link of such a card takes seconds.
+            rig.engine.advance(6_000_000_000_000);
+        }
         rig.start();
         rig
     }
@@ -392,6 +400,82 @@ fn frames_that_are_reported_together_are_what_they_were() {
             assert_eq!(rig.recv(0), frames, "{model}");
         }
         rig.done();
+    }
+}
+
+#[test]
+fn what_goes_with_its_doorbell_is_what_is_sent() {
+    for (model, nasty) in [(CX5, ""), (CX5, ",nasty,seed=3"), (CX4LX, ""), (CX4LX, ",nasty,seed=3")] {
+        let config = Config { tx_path: TxPath::Push, ..Config::default() };
+        let mut rig = Rig::with(model, nasty, &config);
+        assert!(rig.tap.note_stages(true));
+        let frames: Vec<_> = (0..600).map(|n| raw(60 + n % 1400, n)).collect();
+        for frame in &frames {
+            rig.send(std::slice::from_ref(frame));
+            assert_eq!(rig.recv(0), std::slice::from_ref(frame), "{model}{nasty}");
+        }
+        let stages = rig.tap.take_stages();
+        let pushed = stages.iter().filter(|stages| stages.path == "push").count();
+        assert_eq!((stages.len(), pushed), (600, 600), "{model}{nasty}");
+        // Longer than a half of the register, and several at once.
+        for count in [2, 40] {
+            let frames = &frames[..count];
+            let mut batch = Batch::new(&rig.pool);
+            frames.iter().for_each(|frame| assert!(batch.push_frame(frame)));
+            rig.port.tx[0].send(&mut batch);
+            drop(batch);
+            (0..3).for_each(|_| rig.run());
+            assert_eq!(rig.recv(0), frames, "{model}{nasty}");
+        }
+        // None is lost where the card looks late, and sees the last of each half.
+        let mut batch = Batch::new(&rig.pool);
+        for frame in &frames[..30] {
+            assert!(batch.push_frame(frame));
+            rig.port.tx[0].send(&mut batch);
+        }
+        drop(batch);
+        (0..3).for_each(|_| rig.run());
+        assert_eq!(rig.recv(0), &frames[..30], "{model}{nasty}");
+        rig.done();
+    }
+}
+
+#[test]
+fn what_is_pushed_to_a_card_that_runs_on_by_itself_is_sent_once_and_in_order() {
+    const FRAMES: usize = 5_000;
+    const AHEAD: usize = 40;
+    for options in ["", ",nasty,seed=7"] {
+        let engine = Engine::new(Drive::Thread);
+        let spec: Spec = format!("{CX5},strict,link=2ms{options}").parse().unwrap();
+        let (function, tap) = engine.open(&spec).unwrap();
+        let pool = Pool::new(2048, Addressing::Translated).unwrap();
+        function.map(pool.arena()).unwrap();
+        let config = Config { tx_path: TxPath::Push, ..Config::default() };
+        let mut port = driver::open(function, &config).unwrap();
+        port.rx[0].fill(&pool).unwrap();
+        while !port.nic.link().unwrap().up {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (mut sent, mut received) = (0, 0);
+        let begun = std::time::Instant::now();
+        while received < FRAMES {
+            assert!(begun.elapsed() < Duration::from_secs(120), "{received} of {sent}{options}");
+            let mut batch = Batch::new(&pool);
+            // One by one, and now and then two at once.
+            let count = if sent % 7 == 0 { 2 } else { 1 };
+            if sent < FRAMES && sent + count - received < AHEAD {
+                (sent..sent + count).for_each(|n| assert!(batch.push_frame(&raw(60 + n % 900, n))));
+                sent += port.tx[0].send(&mut batch);
+                assert!(batch.is_empty());
+            }
+            port.rx[0].recv(&mut batch);
+            for i in 0..batch.len() {
+                assert_eq!(batch.frame(i), raw(60 + received % 900, received), "frame {received}{options}");
+                received += 1;
+            }
+        }
+        port.close([&pool]);
+        assert_eq!((tap.violations(), pool.available()), (vec![], pool.capacity()), "{options}");
     }
 }
 

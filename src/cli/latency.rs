@@ -53,7 +53,8 @@ pub struct Args {
     /// Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all
     ///
     /// dma: the card fetches descriptor and frame. push: the descriptor goes with
-    /// the doorbell. pio: the frame goes into memory on the card. ctpio: it goes
+    /// the doorbell (to a ConnectX not through VFIO, which maps its registers
+    /// uncached). pio: the frame goes into memory on the card. ctpio: it goes
     /// into the transmitter, which sends it when it has all of it, or as many
     /// bytes as are named. all: each that the card has, side by side, with the
     /// stages of a frame as an emulated card's model reckons them.

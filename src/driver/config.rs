@@ -91,7 +91,8 @@ pub enum TxPath {
     Auto,
     /// Descriptors and frames are fetched.
     Dma,
-    /// The first descriptor goes with the doorbell; frames are fetched.
+    /// The first descriptor goes with the doorbell, of a ConnectX one that is announced
+    /// alone; frames are fetched.
     Push,
     /// Frames that fit go into memory on the card.
     Pio,

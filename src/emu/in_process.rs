@@ -402,6 +402,10 @@ impl Drop for Plug {
 pub(super) struct Slot(Arc<Plug>);
 
 impl Slot {
+    fn view(&self, bar: u8, size: u64, combines: bool) -> Bar {
+        Bar::Served(Arc::new(View { slot: Slot(Arc::clone(&self.0)), bar, combines }), size)
+    }
+
     /// The pages that the card polls.
     pub(super) fn doorbells(&self) -> &[super::DoorbellPage] {
         &self.0.port.doorbells
@@ -453,11 +457,14 @@ impl Function for Slot {
 
     fn bar(&self, index: u8) -> Result<Bar> {
         match self.0.port.bars.get(usize::from(index)) {
-            Some(&size) if size > 0 => {
-                Ok(Bar::Served(Arc::new(View { slot: Slot(Arc::clone(&self.0)), bar: index }), size))
-            }
+            Some(&size) if size > 0 => Ok(self.view(index, size, false)),
             _ => Err(Error::new(Kind::NotFound, format!("{}: there is no memory BAR {index}", self.name()))),
         }
+    }
+
+    fn combining(&self, index: u8) -> Result<Option<Bar>> {
+        // All are prefetchable.
+        self.bar(index).map(|bar| Some(self.view(index, bar.size(), true)))
     }
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
@@ -524,6 +531,8 @@ impl Function for Slot {
 struct View {
     slot: Slot,
     bar: u8,
+    /// Its stores are combined.
+    combines: bool,
 }
 
 impl Registers for View {
@@ -536,7 +545,11 @@ impl Registers for View {
     }
 
     fn doorbell(&self, offset: u64) -> Option<Doorbell> {
-        if let Ok(Some((page, index))) = self.slot.with(|card| card.model().lane(self.bar, offset)) {
+        let own = self.slot.with(|card| {
+            let combined = if self.combines { card.model().combined(self.bar, offset) } else { None };
+            combined.or_else(|| card.model().lane(self.bar, offset))
+        });
+        if let Ok(Some((page, index))) = own {
             return Some(Doorbell::in_page(&page, index));
         }
         let page =

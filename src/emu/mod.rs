@@ -133,6 +133,13 @@ pub trait Model: Send {
         None
     }
 
+    /// As [`Model::lane`], for stores of 64 bytes and more that the driver's processor
+    /// combines into one: a page that stands for the one at `offset`, and the number of
+    /// the word. None where that is no other place.
+    fn combined(&mut self, _bar: u8, _offset: u64) -> Option<(Page, usize)> {
+        None
+    }
+
     /// A driver is going to store to [`DoorbellPage::crowded`] pages: of several stores
     /// to one word the model sees the last, and concludes what it can of the others.
     fn overlook(&mut self) {}

@@ -25,6 +25,7 @@ pub mod kernel;
 pub mod network;
 mod open;
 mod page;
+mod paged;
 mod sysfs;
 mod uapi;
 mod vfio;
@@ -99,6 +100,17 @@ pub trait Function: Send + Sync {
 
     /// Memory BAR `index` (0 to 5).
     fn bar(&self, index: u8) -> Result<Bar>;
+
+    /// The same BAR for stores that the processor may combine on their way, so that 64
+    /// bytes arrive as one write; [`Bar::window`] is what it is for. `None` where that
+    /// cannot be had: VFIO maps all registers uncached, and the kernel offers it only for
+    /// a BAR that is prefetchable.
+    ///
+    /// To be asked for before [`Function::bar`], and each page to be used one way only:
+    /// the way that a page is mapped in first is the one that it keeps.
+    fn combining(&self, _index: u8) -> Result<Option<Bar>> {
+        Ok(None)
+    }
 
     /// Reads 1, 2 or 4 bytes of configuration space.
     fn config_read(&self, offset: u16, size: u8) -> Result<u32>;

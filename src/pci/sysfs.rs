@@ -1,10 +1,11 @@
 //! A card through the files that sysfs offers: the way without an IOMMU.
 //!
 //! ```text
-//!   resourceN   a BAR, to be mapped
-//!   config      configuration space
-//!   enable      power and address decoding, where no driver has seen to them
-//!   reset       function-level reset
+//!   resourceN      a BAR, to be mapped
+//!   resourceN_wc   the same, with stores combined, if the BAR is prefetchable
+//!   config         configuration space
+//!   enable         power and address decoding, where no driver has seen to them
+//!   reset          function-level reset
 //! ```
 //!
 //! Needs root, and huge pages: the card is given physical addresses and nothing
@@ -23,11 +24,13 @@ use super::bar::Mapped;
 use super::config::Config;
 use super::discover::{self, Device, Resource};
 use super::iommu::require_addressing;
+use super::paged::{Paged, View};
 use super::{Bar, Function, Id, Kind};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Remedy, Result};
 use crate::sys::Roots;
 use memmap2::MmapOptions;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::RawFd;
@@ -47,6 +50,8 @@ pub(super) struct Sysfs {
     /// Whether we enabled it, and so must disable it.
     enabled: bool,
     mapped: Mutex<Vec<Arc<Arena>>>,
+    /// BARs that were asked for: by pages, or as a whole.
+    bars: Mutex<BTreeMap<u8, Option<Arc<Paged>>>>,
     /// `/dev/uioN`, held for what the kernel does when it is closed.
     _uio: Option<File>,
     /// Holds the lock; declared last, released last.
@@ -85,6 +90,7 @@ impl Sysfs {
             config,
             enabled: false,
             mapped: Mutex::default(),
+            bars: Mutex::default(),
             _uio: uio,
             _lock: lock,
             name,
@@ -109,6 +115,23 @@ impl Sysfs {
         Config { file: &self.config, base: 0, name: &self.name }
     }
 
+    fn no_bar(&self, index: u8) -> Error {
+        Error::new(ErrorKind::NotFound, format!("{}: it has no memory BAR {index}", self.name))
+    }
+
+    /// Bytes of a memory BAR.
+    fn bar_size(&self, index: u8) -> Result<usize> {
+        let bar = self.resources.iter().find(|resource| resource.index == index && resource.memory && index <= 5);
+        let there = self.directory.join(format!("resource{index}")).exists();
+        let size = bar.filter(|_| there).and_then(|bar| usize::try_from(bar.len).ok());
+        size.ok_or_else(|| self.no_bar(index))
+    }
+
+    /// The file of a BAR, to be mapped.
+    fn resource(&self, index: u8, way: &str) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(self.directory.join(format!("resource{index}{way}")))
+    }
+
     fn explain_map(&self, index: u8, error: io::Error) -> Error {
         let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
         let told = Error::io(format!("{}: mapping resource{index}", self.name), error);
@@ -130,19 +153,41 @@ impl Function for Sysfs {
     }
 
     fn bar(&self, index: u8) -> Result<Bar> {
-        let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no memory BAR {index}", self.name));
-        let bar = self.resources.iter().find(|resource| resource.index == index && resource.memory && index <= 5);
-        let size = bar.and_then(|bar| usize::try_from(bar.len).ok()).ok_or_else(none)?;
-        let path = self.directory.join(format!("resource{index}"));
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(none()),
-            result => result.map_err(|e| self.explain_map(index, e))?,
-        };
+        let size = self.bar_size(index)?;
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = bars.entry(index).or_default() {
+            let view = View { bar: Arc::clone(bar), combines: false };
+            return Ok(Bar::Served(Arc::new(view), size as u64));
+        }
+        let file = self.resource(index, "").map_err(|e| self.explain_map(index, e))?;
         let mapping = MmapOptions::new().len(size).map_raw(&file).map_err(|e| self.explain_map(index, e))?;
         let mapping = Arc::new(mapping);
-        let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(none)?;
+        let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(|| self.no_bar(index))?;
         // SAFETY: the mapping is the owner, for reading and writing, size bytes long.
         Ok(Bar::Mapped(unsafe { Mapped::new(base, size as u64, mapping) }))
+    }
+
+    /// By pages. None for a BAR that was mapped as a whole before.
+    fn combining(&self, index: u8) -> Result<Option<Bar>> {
+        let size = self.bar_size(index)?;
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = match bars.get(&index) {
+            Some(None) => return Ok(None),
+            Some(Some(bar)) => Arc::clone(bar),
+            None => {
+                let combining = match self.resource(index, "_wc") {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    result => result.map_err(|e| self.explain_map(index, e))?,
+                };
+                let plain = self.resource(index, "").map_err(|e| self.explain_map(index, e))?;
+                let bar = Paged::new(plain, combining);
+                // What forbids the one page forbids all.
+                bar.page(0, false).map_err(|e| self.explain_map(index, e))?;
+                bars.insert(index, Some(Arc::clone(&bar)));
+                bar
+            }
+        };
+        Ok(Some(Bar::Served(Arc::new(View { bar, combines: true }), size as u64)))
     }
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
@@ -331,6 +376,36 @@ mod tests {
         assert_eq!(file(&roots, address, "config")[4], 0x02, "bus mastering off");
         assert_eq!(file(&roots, address, "enable"), b"0");
         bar.write32(0, 1); // A BAR outlives the function that it came from.
+    }
+
+    #[test]
+    fn a_prefetchable_bar_has_pages_whose_stores_are_combined_and_others_have_none() {
+        let (_temp, roots, address) = tree();
+        let wc = discover::directory(&roots, address).join("resource0_wc");
+        let card = open(&roots, address).unwrap();
+        assert!(card.combining(0).unwrap().is_none(), "no such file");
+        File::create(&wc).unwrap().set_len(0x1_0000).unwrap();
+        let combining = card.combining(0).unwrap().unwrap();
+        let bar = card.bar(0).unwrap();
+        assert_eq!((bar.size(), combining.size()), (0x1_0000, 0x1_0000));
+        // Here the two are not the same memory, so that it shows which one was mapped.
+        let stored = |name: &str, at: usize| file(&roots, address, name)[at..at + 4].to_vec();
+        bar.write32(0x1004, 0x1122_3344);
+        combining.window(0x2800, 512).unwrap().copy(256, &[7; 64]);
+        assert_eq!(
+            (stored("resource0", 0x1004), stored("resource0_wc", 0x1004)),
+            (vec![0x44, 0x33, 0x22, 0x11], vec![0; 4])
+        );
+        assert_eq!((stored("resource0_wc", 0x2900), stored("resource0", 0x2900)), (vec![7; 4], vec![0; 4]));
+        // A page keeps the way that it was first mapped in.
+        assert!(bar.doorbell(0x2800).is_err() && combining.doorbell(0x1000).is_err());
+        bar.write64(0x2808, 9);
+        assert_eq!((stored("resource0_wc", 0x2808), bar.read32(0x2808)), (vec![9, 0, 0, 0], 9));
+        assert_eq!(card.combining(2).unwrap_err().kind(), ErrorKind::NotFound);
+        drop(card);
+        let card = open(&roots, address).unwrap();
+        card.bar(0).unwrap();
+        assert!(card.combining(0).unwrap().is_none(), "it is mapped uncached as a whole");
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!   Attachment  --map----------> arenas, at the IOVAs they name
 //! ```
 //!
+//! All of it is mapped uncached: stores to a card are not combined
+//! ([`Function::combining`]).
+//!
 //! Closing turns bus mastering off, then interrupts, and only then takes the
 //! memory away. If this process is killed the kernel does the same.
 

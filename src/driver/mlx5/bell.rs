@@ -3,6 +3,7 @@
 //! ```text
 //!   UAR + 0x020   completions   [ 0:2 . sequence:2 . 0:4 . read:24 | number:24 ]
 //!   UAR + 0x800   transmit      [ index:16 . opcode:8 | number:24 . size:8 ]       as the entry begins
+//!                               or all of the entry, in stores of 64 bytes
 //! ```
 //!
 //! A record is two words that the card reads when it wants to know: of a receive queue
@@ -12,10 +13,19 @@
 //!
 //! Doorbells are of 64 bits and written by one store: of two halves a card may see
 //! those of two queues.
+//!
+//! An entry that is all there is to announce may go with its doorbell (BlueFlame), so
+//! that the card need not fetch it. It goes by the entry only if it comes in writes of 64
+//! bytes, so the processor must combine what is stored; else by its first 8 bytes and by
+//! memory, and a driver cannot tell which (Linux finds out by a test, mlx5/core/wc.c). The
+//! register has two halves, which take turns, and what was stored into one is on its way
+//! before anything is stored into the other (rdma-core, providers/mlx5/qp.c,
+//! `post_send_db`): some processors mix the two otherwise.
 
+use super::wqe::Block;
 use crate::dma::{Region, barrier};
 use crate::driver::ring::Ring;
-use crate::pci::LongDoorbell;
+use crate::pci::{LongDoorbell, Window};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -90,32 +100,88 @@ const INDEX: u32 = 0xff_ffff;
 /// Record and doorbell of a transmit queue.
 pub struct SendBell {
     record: Record,
-    doorbell: LongDoorbell,
+    way: Way,
+}
+
+/// How the card is told.
+enum Way {
+    Doorbell(LongDoorbell),
+    Push(Flame),
+}
+
+/// A register that entries are stored into.
+struct Flame {
+    window: Window,
+    /// The half that is next.
+    at: usize,
+    /// The block behind what was announced.
+    told: u32,
 }
 
 impl SendBell {
     /// `doorbell` is at 0x800 of the UAR page of the queue, which no other queue uses.
     pub fn new(record: Region, doorbell: LongDoorbell) -> Self {
-        SendBell { record: Record::new(record), doorbell }
+        SendBell { record: Record::new(record), way: Way::Doorbell(doorbell) }
+    }
+
+    /// `window` is the register at 0x800 of that page, both halves, and its stores are
+    /// combined: an entry that is announced alone goes with the doorbell, if it fits.
+    pub fn pushing(record: Region, window: Window) -> Self {
+        SendBell { record: Record::new(record), way: Way::Push(Flame { window, at: 0, told: 0 }) }
     }
 
     /// Basic blocks up to `position` are written; `begin` is how the newest entry
-    /// begins, as it is in memory.
+    /// begins, as it is in memory, and `entry` all of it.
     #[inline(always)]
-    pub fn ring(&self, position: u32, begin: u64) {
+    pub fn ring<'a>(&mut self, position: u32, begin: u64, entry: impl FnOnce() -> &'a [Block]) {
         self.record.second(position & 0xffff);
-        self.doorbell.ring(begin);
+        match &mut self.way {
+            Way::Doorbell(doorbell) => doorbell.ring(begin),
+            Way::Push(flame) => flame.ring(position, begin, entry()),
+        }
     }
 
     /// Nothing is written.
-    pub fn clear(&self) {
+    pub fn clear(&mut self) {
+        self.begin_at(0);
         self.record.second(0);
+    }
+
+    /// What is before `position` was announced.
+    pub fn begin_at(&mut self, position: u32) {
+        if let Way::Push(flame) = &mut self.way {
+            flame.told = position;
+        }
+    }
+}
+
+impl Flame {
+    #[inline(never)]
+    fn ring(&mut self, position: u32, begin: u64, entry: &[Block]) {
+        let half = self.window.len() / 2;
+        let alone = position.wrapping_sub(self.told) as usize == entry.len();
+        self.told = position;
+        // The record is written before the register; both halves are apart.
+        barrier::wc_wmb();
+        if alone && BLOCK * entry.len() <= half {
+            for (n, block) in entry.iter().enumerate() {
+                let words: [_; 8] = std::array::from_fn(|n| block[n].load(Ordering::Relaxed).to_le_bytes());
+                self.window.copy(self.at + n * BLOCK, words.as_flattened());
+            }
+        } else {
+            self.window.copy(self.at, &begin.to_le_bytes());
+        }
+        barrier::wc_wmb();
+        self.at ^= half;
     }
 }
 
 impl fmt::Debug for SendBell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Send{:?}", self.doorbell)
+        match &self.way {
+            Way::Doorbell(doorbell) => write!(f, "Send{doorbell:?}"),
+            Way::Push(flame) => write!(f, "Push{:?}", flame.window),
+        }
     }
 }
 
@@ -157,6 +223,20 @@ pub mod testing {
         pub fn long(&self, offset: u64) -> LongDoorbell {
             Bar::Served(Arc::new(self.clone()), 4096).long_doorbell(offset).unwrap()
         }
+
+        /// A register of `len` bytes at 0x800.
+        pub fn register(&self, len: usize) -> Window {
+            Bar::Served(Arc::new(self.clone()), 4096).window(0x800, len).unwrap()
+        }
+
+        /// Words that were stored since the last time, by their offset.
+        pub fn take(&self) -> Vec<(usize, u64)> {
+            let stored = |n: &usize| self.0[2 * n..][..2].iter().any(|word| word.load(Ordering::Acquire) != 0);
+            let took: Vec<_> =
+                (0..512).filter(stored).map(|n| (8 * n, u64::from_le_bytes(self.bytes(8 * n)))).collect();
+            self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            took
+        }
     }
 
     /// The two words of a record.
@@ -189,14 +269,48 @@ mod tests {
         }
     }
 
+    /// An entry of so many blocks, each word with its number.
+    fn entry(blocks: usize, first: u64) -> Vec<Block> {
+        (0..blocks as u64).map(|n| std::array::from_fn(|m| (first + 8 * n + m as u64).into())).collect()
+    }
+
     #[test]
     fn a_transmit_doorbell_is_how_the_entry_begins() {
         let (record, uar) = (record(), Uar::new());
-        let bell = SendBell::new(record.clone(), uar.long(0x800));
+        let mut bell = SendBell::new(record.clone(), uar.long(0x800));
         let begin = [0, 0xff, 0xfe, 0x0a, 0, 0, 0x12, 4];
-        bell.ring(0x7_ffff, u64::from_le_bytes(begin));
+        let begins = u64::from_le_bytes(begin);
+        bell.ring(0x7_ffff, begins, || &[]);
         assert_eq!((words(&record), uar.bytes(0x800)), ([0, 0xffff], begin));
-        bell.ring(0x8_0000, u64::from_le_bytes(begin));
+        bell.ring(0x8_0000, begins, || &[]);
         assert_eq!(words(&record), [0, 0]);
+        assert_eq!(uar.take().len(), 1);
+    }
+
+    #[test]
+    fn an_entry_that_is_alone_and_fits_goes_with_its_doorbell_into_each_half_by_turns() {
+        let (record, uar) = (record(), Uar::new());
+        let mut bell = SendBell::pushing(record.clone(), uar.register(256));
+        let ring = |bell: &mut SendBell, position, blocks, first| {
+            let entry = entry(blocks, first);
+            bell.ring(position, first, || &entry);
+        };
+        let whole = |at: usize, blocks: usize, first: u64| -> Vec<_> {
+            (0..8 * blocks).map(|n| (at + 8 * n, first + n as u64)).collect()
+        };
+        ring(&mut bell, 1, 1, 100);
+        assert_eq!((words(&record), uar.take()), ([0, 1], whole(0x800, 1, 100)));
+        ring(&mut bell, 3, 2, 200);
+        assert_eq!((words(&record), uar.take()), ([0, 3], whole(0x880, 2, 200)));
+        // Longer than a half, and with another one before it.
+        ring(&mut bell, 6, 3, 300);
+        assert_eq!((words(&record), uar.take()), ([0, 6], vec![(0x800, 300)]));
+        ring(&mut bell, 8, 1, 400);
+        assert_eq!(uar.take(), [(0x880, 400)]);
+        ring(&mut bell, 9, 1, 500);
+        assert_eq!(uar.take(), whole(0x800, 1, 500));
+        bell.clear();
+        ring(&mut bell, 1, 1, 600);
+        assert_eq!((words(&record), uar.take()), ([0, 1], whole(0x880, 1, 600)));
     }
 }

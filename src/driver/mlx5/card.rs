@@ -21,9 +21,9 @@ use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps};
 use crate::driver::pieces::Pieces;
 use crate::driver::slots::Stock;
 use crate::driver::stats::Stats;
-use crate::error::{Kind, Result};
+use crate::error::{Kind, Remedy, Result};
 use crate::net::MacAddr;
-use crate::pci::Function;
+use crate::pci::{Bar, Function};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where doorbells are in a page of them.
@@ -84,11 +84,13 @@ impl Card {
         &self.hw
     }
 
-    /// Sets everything up, the filters last.
+    /// Sets everything up, the filters last. Entries are pushed where the registers are
+    /// given with stores `combining`.
     pub fn set_up<R: From<RxQueue>, T: From<TxQueue>>(
         &mut self,
         config: &Config,
         found: Found,
+        combining: Option<&Bar>,
     ) -> Result<(Vec<R>, Vec<T>)> {
         let hw = Arc::clone(&self.hw);
         let mut config = config.clone();
@@ -97,6 +99,10 @@ impl Card {
         config.max_frame = longest.received;
         let (rx, tx) = (RxLengths::of(config.rx_ring, config.max_frame), TxLengths::of(config.tx_ring));
         check(&hw, &config, &rx, tx.wqes)?;
+        let push = match combining {
+            Some(bar) => Some((bar, register(&hw)?)),
+            None => None,
+        };
         self.link = Some(link::Watch::start(&hw, found_port, config.loopback)?);
         let own_events = if config.interrupts { config.rx_queues } else { 0 };
         let sizes = |count: u16, sizes: [usize; 4]| (0..count).flat_map(move |_| sizes);
@@ -137,7 +143,10 @@ impl Card {
         let filters = Filters::start(&hw, objects, delivery, found.mac, config.promiscuous)?;
         self.filters = Some(filters);
         self.clock = if config.timestamps { time::clock(&hw, general::RQ_TS_FORMAT) } else { None };
-        Ok((self.receive_queues(&config, &rx, &common, received)?, self.send_queues(longest.sent, &common, sent, how)?))
+        Ok((
+            self.receive_queues(&config, &rx, &common, received)?,
+            self.send_queues(longest.sent, &common, sent, how, push)?,
+        ))
     }
 
     fn receive_queues<R: From<RxQueue>>(
@@ -185,16 +194,23 @@ impl Card {
         common: &Common,
         made: Vec<Sent>,
         how: Sending,
+        push: Option<(&Bar, usize)>,
     ) -> Result<Vec<T>> {
         let hw = &self.hw;
+        // One page is not to be used both ways.
+        let bar = push.map_or(hw.segment.bar(), |(bar, _)| bar);
         let mut queues = Vec::new();
         for Sent { rings, uar, numbers } in made {
             let fault = Fault::default();
             self.faults.push(fault.clone());
-            let doorbell = |offset| hw.segment.bar().long_doorbell(uar.offset + offset);
+            let doorbell = |offset| bar.long_doorbell(uar.offset + offset);
+            let send = match push {
+                Some((bar, bytes)) => SendBell::pushing(rings.record, bar.window(uar.offset + bell::SEND, bytes)?),
+                None => SendBell::new(rings.record, doorbell(bell::SEND)?),
+            };
             let parts = TxParts {
                 wqes: rings.wqes,
-                send: SendBell::new(rings.record, doorbell(bell::SEND)?),
+                send,
                 completions: rings.completions,
                 bell: CqBell::new(rings.read, doorbell(bell::COMPLETIONS)?, numbers.completions),
                 sqn: numbers.queue,
@@ -246,6 +262,18 @@ impl Card {
 /// Whether completions may come in short: stamps have no place in them.
 fn compressed(hw: &Hw, config: &Config) -> bool {
     config.compressed_completions && !config.timestamps && hw.caps.general(general::CQE_COMPRESSION) != 0
+}
+
+/// Bytes of the register that entries are pushed into, in two halves.
+fn register(hw: &Hw) -> Result<usize> {
+    /// A half has a block, and the register ends with its page.
+    const LOG_BYTES: std::ops::RangeInclusive<u32> = 7..=11;
+    let log = hw.caps.general(general::LOG_BF_REG_SIZE);
+    if hw.caps.general(general::BF) != 0 && LOG_BYTES.contains(&log) {
+        return Ok(1 << log);
+    }
+    let text = "entries cannot be pushed: its firmware offers this function no register for them (BlueFlame)";
+    Err(hw.error(Kind::Unsupported, text).with_remedy(Remedy::Dma))
 }
 
 /// Refuses what this card has no room for.

@@ -24,6 +24,9 @@
 //! queue and a page of doorbells to itself: so queues share nothing, and each can be
 //! polled by a thread of its own. Every number has its highest byte first.
 //!
+//! An entry that is announced alone may go with its doorbell (`TxPath::Push`, `bell`), where
+//! stores to the card are combined: then the card has it at once, and fetches the frame.
+//!
 //! Everything else is asked of the card's firmware in commands through memory (`cmdq`,
 //! `cmd`, `ctx`). It has no memory of its own, so it is given pages, before it starts
 //! and whenever it wants more, also while a command is waited for (`hca`, `pages`). What
@@ -84,11 +87,11 @@ mod wqe;
 pub use rx::RxQueue;
 pub use tx::TxQueue;
 
-use super::config::Config;
+use super::config::{Config, TxPath};
 use super::limits::Limits;
 use super::ops::{Description, NOT_PROMISCUOUS, Opened, TimestampSource, no_driver};
-use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Function};
+use crate::error::{Error, Kind, Remedy, Result};
+use crate::pci::{self, Bar, Function};
 use card::Card;
 use hw::Hw;
 use std::sync::Arc;
@@ -100,7 +103,7 @@ const MAX_QUEUES: u16 = 64;
 const LIMITS: Limits = Limits { rx_queues: MAX_QUEUES, tx_queues: MAX_QUEUES, max_frame: 9996 };
 
 /// Transmit paths.
-pub const PATHS: &[&str] = &["dma"];
+pub const PATHS: &[&str] = &["dma", "push"];
 
 /// Whether `id` is one of this family.
 pub fn supports(id: pci::Id) -> bool {
@@ -116,14 +119,36 @@ pub fn refusal(function: &dyn Function) -> Option<Error> {
     })
 }
 
+/// The registers with stores combined, for entries that go with their doorbell.
+fn combining(function: &dyn Function) -> Result<Bar> {
+    if let Some(bar) = function.combining(0)? {
+        return Ok(bar);
+    }
+    let (name, why) = (function.name(), why_uncombined(function.kind()));
+    let text =
+        format!("{name}: entries cannot be pushed: {why}, and the card ignores what is not one store of 64 bytes");
+    Err(Error::new(Kind::Unsupported, text).with_remedy(Remedy::Dma))
+}
+
+/// Why stores to a card are not combined.
+fn why_uncombined(kind: pci::Kind) -> &'static str {
+    match kind {
+        pci::Kind::Vfio | pci::Kind::VfioNoIommu => {
+            "VFIO maps registers uncached (the kernel combines stores only without it, through sysfs)"
+        }
+        _ => "the kernel offers no mapping of its registers that combines stores (resource0_wc)",
+    }
+}
+
 /// Opens the card: everything set up and receiving into empty rings; the link
 /// comes up on its own time.
 ///
 /// # Errors
 /// [`Kind::Usage`] for a configuration the card cannot have, [`Kind::Unsupported`]
-/// for one that its firmware grants too little for or is too old for, or a port of
-/// InfiniBand, [`Kind::Gone`] if the card does not answer, [`Kind::Timeout`] if its
-/// firmware does not.
+/// for one that its firmware grants too little for or is too old for, a port of
+/// InfiniBand, or entries to be pushed where stores to the card are not combined,
+/// [`Kind::Gone`] if the card does not answer, [`Kind::Timeout`] if its firmware does
+/// not.
 pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
 where
     R: From<RxQueue>,
@@ -131,6 +156,7 @@ where
 {
     let model = ids::find(function.id()).ok_or_else(|| no_driver(&*function))?;
     LIMITS.check(function.name(), config)?;
+    let combining = if config.tx_path == TxPath::Push { Some(combining(&*function)?) } else { None };
     let mut hw = Hw::new(&function)?;
     let base = setup::bring_up(&*function, &mut hw);
     let mut description = Description::new(&*function, "mlx5", model.name);
@@ -141,7 +167,7 @@ where
     description.mac = found.mac;
     description.max_rx_queues = MAX_QUEUES;
     description.max_tx_queues = MAX_QUEUES;
-    let (rx, tx) = card.set_up(config, found)?;
+    let (rx, tx) = card.set_up(config, found, combining.as_ref())?;
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
     }

@@ -134,7 +134,8 @@ impl WorkQueue {
         let index = self.next_mark as usize & (self.marks.len() - 1);
         self.marks[index] = Mark { entry: self.newest, blocks: self.next, buffers };
         self.next_mark = self.next_mark.wrapping_add(1);
-        self.bell.ring(self.next, block[0].load(Ordering::Relaxed));
+        let entry = || &self.ring.to_end(self.newest)[..self.next.wrapping_sub(self.newest) as usize];
+        self.bell.ring(self.next, block[0].load(Ordering::Relaxed), entry);
     }
 
     /// The oldest entry that is to be reported, by the counter that its report has, and
@@ -179,5 +180,6 @@ impl WorkQueue {
     #[cfg(test)]
     pub fn begin_at(&mut self, position: u32) {
         (self.next, self.clean, self.newest) = (position, position, position);
+        self.bell.begin_at(position);
     }
 }

@@ -163,3 +163,15 @@ fn pool() -> Pool {
 const LKEY: u32 = 0x0001_0100;
 const CQN: u32 = 0x0b_1234;
 const SQN: u32 = 0x0a_4321;
+
+#[test]
+fn where_stores_are_not_combined_entries_are_not_pushed_and_the_line_says_why() {
+    use crate::error::Remedy;
+    use crate::pci::Kind::{Sysfs, Vfio, VfioNoIommu};
+    let refusal = super::combining(&Card).unwrap_err();
+    assert_eq!((refusal.kind(), refusal.remedy()), (Kind::Unsupported, Some(&Remedy::Dma)));
+    let line = refusal.to_string();
+    assert!(line.starts_with("test:card: entries cannot be pushed: ") && line.contains("64 bytes"), "{line}");
+    assert!([Vfio, VfioNoIommu].map(super::why_uncombined).iter().all(|why| why.starts_with("VFIO maps")));
+    assert!(super::why_uncombined(Sysfs).contains("resource0_wc"));
+}

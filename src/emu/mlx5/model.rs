@@ -121,6 +121,11 @@ impl Model for Mlx5 {
         self.plane.lane(page, at)
     }
 
+    fn combined(&mut self, bar: u8, offset: u64) -> Option<(Page, usize)> {
+        let (page, at) = self.uar(offset).filter(|_| bar == 0)?;
+        self.plane.combined(page, at)
+    }
+
     fn reset(&mut self) {
         self.start();
     }

@@ -30,9 +30,11 @@ pub struct Setup {
     pub tags: bool,
     pub multi: bool,
     pub clock: Option<Clock>,
+    /// Entries go with their doorbell.
+    pub push: bool,
 }
 
-pub const PLAIN: Setup = Setup { inline: Inline::Nothing, tags: true, multi: false, clock: None };
+pub const PLAIN: Setup = Setup { inline: Inline::Nothing, tags: true, multi: false, clock: None, push: false };
 pub const MULTI: Setup = Setup { multi: true, ..PLAIN };
 pub const HEADS: Setup = Setup { inline: Inline::L2, ..PLAIN };
 
@@ -71,7 +73,10 @@ impl Rig {
             &card,
             TxParts {
                 wqes: wqes.clone(),
-                send: SendBell::new(record.clone(), uar.long(0x800)),
+                send: match setup.push {
+                    true => SendBell::pushing(record.clone(), uar.register(512)),
+                    false => SendBell::new(record.clone(), uar.long(0x800)),
+                },
                 completions,
                 bell: CqBell::new(read.clone(), uar.long(0x20), CQN),
                 sqn: SQN,
@@ -408,5 +413,33 @@ fn checksums_and_tags_are_put_in_by_who_can() {
         expected.resize(60, 0);
         assert_eq!(rig.sent(), [expected]);
         rig.conserved();
+    }
+}
+
+#[test]
+fn an_entry_goes_with_its_doorbell_as_it_is_in_the_ring_if_it_is_the_only_one() {
+    for setup in [PLAIN, MULTI, HEADS] {
+        let mut rig = Rig::new(Setup { push: true, ..setup });
+        let block = |rig: &Rig, n: usize| -> Vec<u64> {
+            rig.wqes.words64()[8 * n..8 * n + 8].iter().map(|word| word.load(Ordering::Relaxed)).collect()
+        };
+        for n in 0..4 {
+            rig.send(&[60 + n]);
+            let at = 0x800 + 0x100 * (n % 2);
+            let wanted: Vec<_> = block(&rig, n).into_iter().enumerate().map(|(m, word)| (at + 8 * m, word)).collect();
+            let wanted: Vec<_> = wanted.into_iter().filter(|(_, word)| *word != 0).collect();
+            assert_eq!(rig.uar.take(), wanted);
+            assert_eq!(words(&rig.record), [0, n as u32 + 1]);
+        }
+        // Several at once, of which the last one's beginning is told.
+        rig.send(&[5000, 5000]);
+        assert_eq!(rig.uar.take().len(), 1);
+        // What is laid ready goes the same way.
+        let mut batch = Batch::new(&rig.pool);
+        assert!(batch.push_frame(&frame(60)));
+        assert_eq!(rig.tx.prepare(&mut batch).unwrap(), 1);
+        drop(batch);
+        assert!(rig.tx.launch(0));
+        assert!(rig.uar.take().len() > 1);
     }
 }

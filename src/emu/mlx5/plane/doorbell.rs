@@ -15,13 +15,14 @@
 //!
 //! 64 bits are stored whole, or their first half and then their second, with nothing
 //! else to the same page in between. An entry is taken from its doorbell if it came by one
-//! store, and from memory otherwise; a nasty card puts it together from several, and the
-//! memory is not read. A nasty card also misses a doorbell now and then, and finds what was
+//! store of 64 bytes or more ([`Registers`]), and from memory otherwise; a nasty card puts
+//! it together from several, and the memory is not read. A nasty card also misses a doorbell now and then, and finds what was
 //! posted by the doorbell record some time later.
 
 use super::super::super::{Board, Picos};
 use super::Plane;
 use super::be::{u32_at, u64_at};
+use super::flame::Registers;
 use super::work::State;
 use super::wqe::{BLOCK, Ctrl};
 use crate::pci::Page;
@@ -33,10 +34,10 @@ const CQ: u16 = 0x020;
 const CQ_SECOND: u16 = 0x024;
 const EQ_ARM: u16 = 0x040;
 const EQ: u16 = 0x048;
-const SEND: u16 = 0x800;
+pub const SEND: u16 = 0x800;
 
-/// Bytes of a place for entries of send queues.
-const BUFFER: u16 = 0x100;
+/// Bytes of a page.
+pub const PAGE: usize = 0x1000;
 
 /// One doorbell in so many is missed (nasty), and so long.
 const MISSED: u64 = 64;
@@ -50,6 +51,8 @@ pub struct Bells {
     /// At most one of each UAR page.
     halves: Vec<Half>,
     push: Option<Push>,
+    /// What entries are stored into by combined stores.
+    pub registers: Registers,
 }
 
 /// Two words that stand for a doorbell.
@@ -122,6 +125,7 @@ impl Bells {
     pub fn clear(&mut self) {
         self.push = None;
         self.halves.clear();
+        self.registers.clear();
         for lane in &self.lanes {
             lane.take();
         }
@@ -129,10 +133,16 @@ impl Bells {
 }
 
 impl Plane {
+    /// Bytes of a place for entries of send queues: two make a register.
+    #[inline]
+    pub(super) fn buffer(&self) -> u16 {
+        1 << self.limits.log_bf.saturating_sub(1).min(11)
+    }
+
     /// Memory for a doorbell at `at` of a UAR page that its holder has for itself: two
     /// words.
     pub fn lane(&mut self, uar: u32, at: u16) -> Option<(Page, usize)> {
-        let send = (SEND..0x1000).contains(&at) && at.is_multiple_of(BUFFER);
+        let send = (SEND..PAGE as u16).contains(&at) && at.is_multiple_of(self.buffer());
         if uar < super::FIRST_UAR || !send && !matches!(at, CQ | EQ_ARM | EQ) {
             return None;
         }
@@ -162,9 +172,9 @@ impl Plane {
         self.pushed(board, uar, at, bytes);
         match (at, bytes.len()) {
             (EQ_ARM | EQ, 4) => self.ring_eq(board, uar, at, u32_at(bytes, 0)),
-            (CQ | CQ_SECOND | SEND.., 4) if at < SEND || at % BUFFER < 8 => self.halved(board, uar, at, bytes),
+            (CQ | CQ_SECOND | SEND.., 4) if at < SEND || at % self.buffer() < 8 => self.halved(board, uar, at, bytes),
             (CQ, 8) => self.ring_cq(board, uar, u64_at(bytes, 0)),
-            (SEND.., 8..) if at.is_multiple_of(BUFFER) => {
+            (SEND.., 8..) if at.is_multiple_of(self.buffer()) => {
                 self.lose_half(uar);
                 self.ring_sq(board, uar, bytes);
             }
@@ -215,7 +225,7 @@ impl Plane {
         if !board.nasty || at < SEND || bytes.len() >= BLOCK {
             return;
         }
-        let begins = at.is_multiple_of(BUFFER);
+        let begins = at.is_multiple_of(self.buffer());
         if let Some(push) = self.bells.push.as_mut().filter(|push| push.uar == uar && !begins) {
             if at != push.at + push.bytes.len() as u16 {
                 board.violations.note("stores of entries to a UAR page that come mixed");
@@ -232,10 +242,11 @@ impl Plane {
         }
     }
 
-    /// An entry came with its doorbell.
+    /// An entry came with its doorbell. One that was sent already is not kept.
     fn keep_pushed(&mut self, bytes: &[u8]) {
         let ctrl = Ctrl::of(bytes);
-        if let Some(sq) = self.sqs.get_mut(ctrl.sqn).filter(|sq| sq.state == State::Ready) {
+        let Some(sq) = self.sqs.get_mut(ctrl.sqn).filter(|sq| sq.state == State::Ready) else { return };
+        if u32::from(ctrl.index.wrapping_sub(sq.consumer)) < sq.ring.len() {
             sq.pushed = Some((ctrl.index, bytes.to_vec()));
         }
     }
@@ -258,7 +269,7 @@ impl Plane {
     }
 
     /// The last entry that was posted to a send queue, or its first bytes.
-    fn ring_sq(&mut self, board: &mut Board, uar: u32, bytes: &[u8]) {
+    pub(super) fn ring_sq(&mut self, board: &mut Board, uar: u32, bytes: &[u8]) {
         let ctrl = Ctrl::of(bytes);
         if bytes.len() >= BLOCK {
             self.keep_pushed(bytes);
@@ -303,6 +314,7 @@ impl Plane {
                 _ => self.ring_sq(board, uar, &bytes),
             }
         }
+        work += self.poll_registers(board);
         if board.nasty {
             work += self.hear_late(board);
         }

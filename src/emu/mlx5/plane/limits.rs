@@ -94,6 +94,8 @@ pub struct Limits {
     pub log_lists: [u8; 3],
     /// Logarithm of the distance of UAR pages, in 4 KiB.
     pub log_uar_page: u8,
+    /// Logarithm of the bytes of a register that entries are stored into.
+    pub log_bf: u8,
     /// Ticks of the clock in a millisecond; 0 is told where that is not known.
     pub khz: u32,
 }
@@ -153,6 +155,7 @@ impl Limits {
             log_destinations: bits(flow, 0x50, 7, 0) as u8,
             fields: bits(flow, 0x60, 31, 0),
             log_uar_page: bits(general, 0x90, 15, 0).min(16) as u8,
+            log_bf: byte(0x4c, 20, 16),
             log_lists: [byte(0x7c, 4, 0), byte(0x7c, 12, 8), byte(0x7c, 20, 16)],
             khz: match (bits(general, 0x9c, 31, 0), bits(general, 0x98, 31, 0)) {
                 (0, mhz) => mhz * 1000,
@@ -207,6 +210,7 @@ impl Limits {
         fields: 0xeeef_ffc1,
         log_lists: [10, 14, 12],
         log_uar_page: 0,
+        log_bf: 9,
         khz: 275_000,
     };
 }

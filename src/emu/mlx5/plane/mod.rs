@@ -29,6 +29,7 @@ mod cqe;
 mod doorbell;
 mod eq;
 mod fields;
+mod flame;
 mod flows;
 mod limits;
 mod owned;

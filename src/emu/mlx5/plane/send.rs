@@ -49,6 +49,8 @@ struct Outgoing {
     cut: bool,
     /// It came with its doorbell.
     pushed: bool,
+    /// Not all of its packet is in the entry itself.
+    fetched: bool,
 }
 
 /// All that sends.
@@ -121,7 +123,7 @@ impl Sender<'_> {
     fn gather(&mut self, q: u32) -> Option<Result<(), Fault>> {
         let sq = self.plane.sqs.get(q).filter(|sq| sq.state == State::Ready && sq.posted() != 0)?;
         let out = &mut self.plane.tx.out;
-        (out.at, out.cut) = (0, false);
+        (out.at, out.cut, out.fetched) = (0, false, false);
         out.frames.clear();
         out.packet.clear();
         out.pushed = sq.pushed.as_ref().is_some_and(|(at, _)| *at == sq.consumer);
@@ -182,6 +184,7 @@ impl Sender<'_> {
                     let rule = "data segment with a key that does not let the queue have it";
                     return Err(Fault(Some(rule), End::Failed(Failure::KEY)));
                 }
+                self.plane.tx.out.fetched = true;
                 if self.board.bus.memory.append(at, len, &mut self.plane.tx.out.packet) {
                     return Ok(());
                 }
@@ -317,7 +320,7 @@ impl Sender<'_> {
     fn finish_entry(&mut self, q: u32, end: End) {
         let Sender { plane, board } = self;
         plane.tx.turns.busy = false;
-        let (ctrl, pushed) = (plane.tx.out.ctrl, plane.tx.out.pushed);
+        let (ctrl, pushed, fetched) = (plane.tx.out.ctrl, plane.tx.out.pushed, plane.tx.out.fetched);
         let bytes: usize = plane.tx.out.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
         let Some(sq) = plane.sqs.get_mut(q) else { return };
         let counter = sq.consumer;
@@ -333,8 +336,8 @@ impl Sender<'_> {
         };
         if let (None, Some(log)) = (fails, &mut plane.stages) {
             let on_wire = (bytes as u64 * 8).saturating_mul(1_000_000_000_000) / board.profile.speed;
-            let (path, reads) = if pushed { ("BlueFlame", 1) } else { ("DMA", 2) };
-            log.note(Stages::reckon(path, rung, reads, on_wire));
+            let path = if pushed { "push" } else { "DMA" };
+            log.note(Stages::reckon(path, rung, u64::from(!pushed) + u64::from(fetched), on_wire));
         }
         let fits = if let Some(failure) = fails {
             plane.counters.tx_errors += 1;

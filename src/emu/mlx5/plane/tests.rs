@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 mod doorbells;
+mod flames;
 mod hostile;
 mod queues;
 mod receive;
