@@ -119,6 +119,7 @@ mod tests {
             timestamps: crate::driver::TimestampSource::Tsc,
             max_rx_queues: 1,
             max_tx_queues: 1,
+            lost: Vec::new(),
         };
         let one = std::slice::from_ref(&device);
         assert!(circuit(false).nothing_came(one, 7).to_string().contains("Use a loopback plug, --loop"));

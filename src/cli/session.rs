@@ -207,9 +207,11 @@ impl Session {
         self.emulated().next().is_some()
     }
 
-    /// Says what is used: the first line of output.
+    /// Says what is used, the first line of output, and warns of what that goes without.
     pub fn announce(&self, output: &Output) -> std::io::Result<()> {
-        output.info(self.headline())
+        output.info(self.headline())?;
+        self.devices.iter().flat_map(|device| &device.lost).for_each(|line| output.warn(line));
+        Ok(())
     }
 
     /// `device: emu:82599 (emulated, Intel 82599, driver ixgbe, 10 Gbit/s)`.

@@ -84,6 +84,8 @@ pub struct Description {
     pub max_rx_queues: u16,
     /// Most transmit queues it can have.
     pub max_tx_queues: u16,
+    /// What it was set up without, as its firmware refused it: a line each.
+    pub lost: Vec<String>,
 }
 
 impl Description {
@@ -99,6 +101,7 @@ impl Description {
             timestamps: TimestampSource::Tsc,
             max_rx_queues: 1,
             max_tx_queues: 1,
+            lost: Vec::new(),
         }
     }
 }
