@@ -5,7 +5,7 @@ use super::{InPlace, Opened, Ring, Shell, Silicon, WritesBack};
 use bmnic::dma::Region;
 use bmnic::driver::Config;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const ATQBAL: u64 = 0x80000;
 const ATQLEN: u64 = 0x80200;
@@ -56,6 +56,8 @@ pub enum Fault {
     DamagedNvm,
     /// A module that the firmware does not take.
     UnfitModule,
+    /// The card goes away when this register is read.
+    GoneFrom(u64),
 }
 
 #[derive(Default)]
@@ -64,6 +66,10 @@ pub struct X710 {
     commands: Mutex<Vec<u16>>,
     /// Queues that were on when the driver said good-bye.
     at_the_end: Mutex<Option<u32>>,
+    /// Properties that its interface was given.
+    properties: Mutex<Option<Vec<u8>>>,
+    /// It has gone away.
+    gone: AtomicBool,
 }
 
 pub type Card = Shell<X710>;
@@ -78,6 +84,12 @@ impl Silicon for X710 {
 
     fn read(&self, fault: Fault, offset: u64, value: u32) -> u32 {
         let queues = matches!(offset, 0x10_0000..0x10_1800 | 0x12_0000..0x12_1800);
+        if fault == Fault::GoneFrom(offset) {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+        if self.gone.load(Ordering::Relaxed) {
+            return u32::MAX;
+        }
         match (fault, offset) {
             (Fault::EndlessReset, PFGEN_CTRL) => value,
             (_, PFGEN_CTRL) => 0,
@@ -157,9 +169,15 @@ impl X710 {
             }
             0x0212 => {
                 params[0] = params[0] & 0xffff | 5 << 16;
-                let mut data = vec![0; 128];
+                let mut data = self.properties.lock().unwrap().clone().unwrap_or(vec![0; 128]);
                 data[112] = COUNTERS as u8;
                 data
+            }
+            0x0211 => {
+                let given = self.buffer(card, words[3], 128);
+                let given = given.bytes().iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+                *self.properties.lock().unwrap() = Some(given);
+                vec![]
             }
             // Filters: matched perfectly.
             0x0250 => {
