@@ -345,9 +345,8 @@ impl NicOps for Card {
     }
 
     fn stats(&mut self) -> Result<Stats> {
-        // Before the counters: all ones would be added up.
         self.events()?;
-        Ok(self.counters.update(&self.hw, &self.vsi))
+        self.counters.update(&self.hw, &self.vsi)
     }
 }
 
