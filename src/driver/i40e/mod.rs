@@ -144,6 +144,10 @@ struct Card {
     /// The queue pair that flow director may have.
     spare: u16,
     loopback: bool,
+    /// The vectors of queues that are polled may not be masked.
+    polled: bool,
+    /// That was not so before.
+    unmasked: bool,
     aq: AdminQueue,
     contexts: Contexts,
     addresses: Addresses,
@@ -175,6 +179,8 @@ impl Card {
             rx_queues: config.rx_queues,
             spare,
             loopback: config.loopback,
+            polled: false,
+            unmasked: false,
             aq,
             contexts,
             addresses: Addresses::default(),
@@ -249,6 +255,8 @@ impl Card {
                 Decoder::of::<desc::Words<false>>()
             },
         };
+        self.polled = !config.interrupts;
+        self.unmasked = self.polled && irq::stay_unmasked(&self.hw);
         let (hw, contexts, allocation) = (&self.hw, &self.contexts, self.allocation);
         let mut rx = Vec::new();
         for n in 0..config.rx_queues {
@@ -293,6 +301,11 @@ impl Card {
         for _ in 0..adminq::RING {
             let Some(event) = self.aq.event()? else { break };
             changed |= self.watch.event(&self.hw, &event)?;
+        }
+        // Another driver of the card may have changed it back when it ended.
+        if self.polled && irq::stay_unmasked(&self.hw) {
+            self.unmasked = true;
+            self.running.rx.clone().for_each(|queue| irq::unmask(&self.hw, queue));
         }
         // Only an answer lets the firmware tell of the next change.
         if changed || self.watch.doubtful() { self.watch.ask(&mut self.aq, &self.hw) } else { Ok(()) }
@@ -357,7 +370,13 @@ impl Drop for Card {
         if self.loopback {
             link::end_loopback(&mut self.aq);
         }
+        if let Some(steering) = &self.steering {
+            steering.restore(&self.hw, &mut self.aq);
+        }
         irq::clear(&self.hw);
+        if self.unmasked {
+            irq::mask_again(&self.hw);
+        }
         self.interrupts = None;
         setup::stop(&self.hw, self.allocation, &self.running, Some(&mut self.aq));
         // A card that is gone cannot be told; one that is there was stopped above.
