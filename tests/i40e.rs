@@ -101,6 +101,18 @@ fn the_link_follows_its_events_and_each_is_answered() {
 }
 
 #[test]
+fn pause_frames_are_turned_off_and_a_phy_that_is_left_off_on() {
+    // Pause: 3; the link is wanted: 8, and negotiated: 0x10; at once: 0x20.
+    for (found, set) in [(0x18, None), (0x1b, Some(0x38)), (0x1a, Some(0x38)), (0x10, Some(0x38))] {
+        let (card, port) = open(Fault::Phy(found));
+        assert_eq!(i40e::phy_abilities(&card), set, "{found:#x}");
+        let restarted = i40e::commands(&card).contains(&0x0605);
+        assert_eq!(restarted, found & 8 == 0, "a link that is up is not taken down twice");
+        drop(port);
+    }
+}
+
+#[test]
 fn a_module_that_is_swapped_for_one_that_does_not_fit_is_named_once() {
     let (card, mut port) = open(Fault::None);
     card.break_it(Fault::UnfitModule);

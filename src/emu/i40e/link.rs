@@ -63,15 +63,15 @@ impl Kind {
 }
 
 impl Link {
-    /// On its way up after `delay`.
-    pub fn new(kind: Kind, delay: Picos) -> Self {
+    /// On its way up after `delay`; `pauses`: its NVM asks for pause frames.
+    pub fn new(kind: Kind, delay: Picos, pauses: bool) -> Self {
         let Port { phy, speed, .. } = kind.port();
         let types = 1u32.checked_shl(u32::from(phy)).unwrap_or(0);
         Link {
             ready: Some(delay),
             up: false,
             armed: false,
-            abilities: ENABLE_LINK | ENABLE_AN,
+            abilities: ENABLE_LINK | ENABLE_AN | if pauses { PAUSE } else { 0 },
             speeds: speed,
             types,
             longest: MFS_MAX,
@@ -141,7 +141,7 @@ impl I40e {
         }
         let port = self.kind.port();
         let initial = command.params[0] & 2 != 0;
-        let fresh = Link::new(self.kind, 0);
+        let fresh = Link::new(self.kind, 0, self.board.nasty);
         let link = if initial { &fresh } else { &self.link };
         if command.room < 24 {
             return Err(ECODE_EINVAL);

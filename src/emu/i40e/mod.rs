@@ -118,7 +118,7 @@ impl I40e {
             ),
             firmware,
             address: board.factory,
-            link: Link::new(kind, board.link_delay),
+            link: Link::new(kind, board.link_delay, board.nasty),
             clock: Clock::default(),
             irq: Irq::new(),
             hmc: Hmc::new(),

@@ -56,6 +56,8 @@ pub enum Fault {
     DamagedNvm,
     /// A module that the firmware does not take.
     UnfitModule,
+    /// The PHY was left so by an earlier driver: its abilities, as command 0600 has them.
+    Phy(u8),
     /// The card goes away when this register is read.
     GoneFrom(u64),
 }
@@ -68,6 +70,8 @@ pub struct X710 {
     at_the_end: Mutex<Option<u32>>,
     /// Properties that its interface was given.
     properties: Mutex<Option<Vec<u8>>>,
+    /// Abilities that its PHY was given.
+    abilities: Mutex<Option<u8>>,
     /// It has gone away.
     gone: AtomicBool,
 }
@@ -190,7 +194,14 @@ impl X710 {
                 let mut data = vec![0; 0x218];
                 // 10GBASE-SR, 10 Gbit/s, link and negotiation on.
                 data[..6].copy_from_slice(&[0, 0, 0x10, 0, 8, 0x18]);
+                if let Fault::Phy(abilities) = fault {
+                    data[5] = abilities;
+                }
                 data
+            }
+            0x0601 => {
+                *self.abilities.lock().unwrap() = Some((words[2] >> 40) as u8);
+                vec![]
             }
             0x0607 => {
                 params = link_params(fault != Fault::UnfitModule);
@@ -253,6 +264,11 @@ pub fn card(fault: Fault) -> Card {
 /// Opcodes of the commands that have come.
 pub fn commands(card: &Card) -> Vec<u16> {
     card.silicon().commands.lock().unwrap().clone()
+}
+
+/// Abilities that the PHY was given, if it was set at all.
+pub fn phy_abilities(card: &Card) -> Option<u8> {
+    *card.silicon().abilities.lock().unwrap()
 }
 
 /// Queues that were on when the driver said good-bye, if it has.
