@@ -9,6 +9,8 @@
 //! the firmware writes is not trusted: an answer must be to the command that
 //! was sent, no longer than its buffer, and at the place where it belongs.
 
+use super::answer::UNTOUCHED;
+pub use super::answer::{Answer, Buffer, Code, Event, le16, le32};
 use super::hw::Hw;
 use super::regs::{self, Reg, aqlen};
 use crate::dma::{Arena, Region};
@@ -25,9 +27,6 @@ pub const RING: u16 = 32;
 
 /// Bytes of a buffer.
 pub const BUFFER: usize = 4096;
-
-/// What is in a buffer before the firmware writes to it.
-const UNTOUCHED: u8 = 0xff;
 
 /// Longest buffer that needs no LB flag.
 const SMALL: usize = 512;
@@ -54,75 +53,6 @@ mod flag {
     pub const RD: u64 = 1 << 10;
     pub const BUF: u64 = 1 << 12;
     pub const SI: u64 = 1 << 13;
-}
-
-/// Why the firmware refused a command (§7.10.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code(pub u8);
-
-impl Code {
-    pub const OK: Code = Code(0);
-    pub const EAGAIN: Code = Code(8);
-    pub const EBUSY: Code = Code(12);
-    pub const EEXIST: Code = Code(13);
-    pub const ENOSPC: Code = Code(16);
-
-    fn name(self) -> &'static str {
-        const NAMES: [&str; 23] = [
-            "OK", "EPERM", "ENOENT", "ESRCH", "EINTR", "EIO", "ENXIO", "E2BIG", "EAGAIN", "ENOMEM", "EACCES", "EFAULT",
-            "EBUSY", "EEXIST", "EINVAL", "ENOTTY", "ENOSPC", "ENOSYS", "ERANGE", "EFLUSHED", "BAD_ADDR", "EMODE",
-            "EFBIG",
-        ];
-        NAMES.get(usize::from(self.0)).copied().unwrap_or("unknown")
-    }
-}
-
-/// What goes with a command.
-#[derive(Clone, Copy, Debug)]
-pub enum Buffer<'a> {
-    /// Nothing.
-    None,
-    /// Data for the firmware, which may change it and return it.
-    Send(&'a [u8]),
-    /// Room for so many bytes from it.
-    Receive(usize),
-}
-
-/// The firmware's answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// Whether it did what it was told.
-    pub code: Code,
-    /// The 16 bytes of parameters.
-    pub params: [u8; 16],
-    /// What it left in the buffer.
-    pub data: Vec<u8>,
-}
-
-impl Answer {
-    /// The command and the code that it was answered with.
-    pub fn why(&self, opcode: u16) -> String {
-        format!("command {opcode:#06x}: {} {}", self.code.0, self.code.name())
-    }
-}
-
-/// An event.
-#[derive(Clone, Copy, Debug)]
-pub struct Event {
-    /// What happened.
-    pub opcode: u16,
-    /// The 16 bytes of parameters.
-    pub params: [u8; 16],
-}
-
-/// A little-endian number in a block of bytes; zero where the block has ended.
-pub fn le16(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
-}
-
-/// As [`le16`], of 32 bits.
-pub fn le32(bytes: &[u8], at: usize) -> u32 {
-    u32::from(le16(bytes, at)) | u32::from(le16(bytes, at + 2)) << 16
 }
 
 /// Both queues of a function.
@@ -301,7 +231,7 @@ impl AdminQueue {
     /// As [`AdminQueue::ask`], and a refusal is an error, as is an answer that is not there.
     pub fn tell(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
         let answer = self.ask(what, opcode, params, buffer)?;
-        match refusal(&answer, opcode, buffer) {
+        match answer.refusal(opcode, buffer) {
             None => Ok(answer),
             Some(why) => Err(self.refused(what, why)),
         }
@@ -318,7 +248,7 @@ impl AdminQueue {
         lost: &str,
     ) -> Result<Option<Answer>> {
         let answer = self.ask(what, opcode, params, buffer)?;
-        match refusal(&answer, opcode, buffer) {
+        match answer.refusal(opcode, buffer) {
             None => Ok(Some(answer)),
             Some(why) => {
                 self.lose(format!("its firmware refused {what} ({why}): {lost}"));
@@ -466,16 +396,6 @@ impl AdminQueue {
         for len in [regs::PF_ATQLEN, regs::PF_ARQLEN] {
             self.hw.write(len, 0);
         }
-    }
-}
-
-/// Why an answer is none: a code, or a buffer that is as it was given.
-fn refusal(answer: &Answer, opcode: u16, buffer: Buffer<'_>) -> Option<String> {
-    let (code, empty) = (answer.code, answer.data.iter().all(|byte| *byte == UNTOUCHED));
-    match buffer {
-        _ if code != Code::OK => Some(answer.why(opcode)),
-        Buffer::Receive(_) if empty => Some(format!("command {opcode:#06x}: answered with nothing")),
-        _ => None,
     }
 }
 

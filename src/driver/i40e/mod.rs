@@ -31,6 +31,7 @@
 //! offload.
 
 mod adminq;
+mod answer;
 mod desc;
 mod fdir;
 mod filters;
