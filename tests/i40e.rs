@@ -110,6 +110,11 @@ fn pause_frames_are_turned_off_and_a_phy_that_is_left_off_on() {
         assert_eq!(restarted, found & 8 == 0, "a link that is up is not taken down twice");
         drop(port);
     }
+    for (found, lost) in [(0x1b, "pause frames stay on"), (0x10, "its link may stay down")] {
+        let (_card, port) = open(Fault::LockedPhy(found));
+        let lines = &port.nic.describe().lost;
+        assert!(lines.len() == 1 && lines[0].contains(lost), "{lines:?}");
+    }
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub enum Fault {
     UnfitModule,
     /// The PHY was left so by an earlier driver: its abilities, as command 0600 has them.
     Phy(u8),
+    /// The same, and it may not be set.
+    LockedPhy(u8),
     /// The card goes away when this register is read.
     GoneFrom(u64),
 }
@@ -194,7 +196,7 @@ impl X710 {
                 let mut data = vec![0; 0x218];
                 // 10GBASE-SR, 10 Gbit/s, link and negotiation on.
                 data[..6].copy_from_slice(&[0, 0, 0x10, 0, 8, 0x18]);
-                if let Fault::Phy(abilities) = fault {
+                if let Fault::Phy(abilities) | Fault::LockedPhy(abilities) = fault {
                     data[5] = abilities;
                 }
                 data
@@ -215,6 +217,7 @@ impl X710 {
             Fault::Short(which) if which == opcode => length = length.min(20),
             Fault::Long(which) if which == opcode => length = 0xfff0,
             Fault::Refuses(which, with) if which == opcode => code = with,
+            Fault::LockedPhy(_) if opcode == 0x0601 => code = 1,
             _ => {}
         }
         if !data.is_empty() {
