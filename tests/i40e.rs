@@ -25,12 +25,12 @@ fn a_card_that_cannot_be_driven_is_refused_in_one_line_and_left_stopped() {
         (Fault::AllOnes, Kind::Gone, "does not answer"),
         (Fault::EndlessReset, Kind::Timeout, "PFGEN_CTRL = 0x"),
         (Fault::DeadQueues, Kind::Timeout, "QRX_ENA = 0x"),
-        (Fault::Silence, Kind::Timeout, "(command 0x0001) in 500 ms (PF_ATQH = 0x0"),
+        (Fault::Silence, Kind::Timeout, "(command 0x0001) in 250 ms (PF_ATQH = 0x0"),
         (Fault::NoAnswer, Kind::Device, "(command 0x0001) without an answer"),
         (Fault::Echoes(0x000a), Kind::Device, "(command 0x000a) with an answer to another (0x0fff)"),
         (Fault::Short(0x0212), Kind::Device, "in 20 bytes, not 128"),
         (Fault::Long(0x0107), Kind::Device, "with 65520 bytes where there is room for 24"),
-        (Fault::Refuses(0x0211, 14), Kind::Device, "14 EINVAL"),
+        (Fault::Refuses(0x0212, 14), Kind::Device, "14 EINVAL"),
         (Fault::HeadBeyondRing, Kind::Device, "PF_ATQH = 0x25, 32 descriptors"),
         (Fault::Version(1, 4), Kind::Unsupported, "too old: it speaks version 1.4"),
         (Fault::Version(2, 0), Kind::Unsupported, "too new: it speaks version 2.0"),
@@ -52,10 +52,31 @@ fn a_card_that_cannot_be_driven_is_refused_in_one_line_and_left_stopped() {
 #[test]
 fn a_firmware_that_is_busy_is_asked_again_and_one_that_stays_so_is_named() {
     const EBUSY: u8 = 12;
-    let card = i40e::card(Fault::Refuses(0x0008, EBUSY));
+    let card = i40e::card(Fault::Refuses(0x0212, EBUSY));
     let error = driver::open(card.function(), &Config::default()).err().unwrap();
     assert!(error.to_string().contains("12 EBUSY"), "{error}");
-    assert!(i40e::commands(&card).iter().filter(|&&command| command == 0x0008).count() > 10);
+    assert!(i40e::commands(&card).iter().filter(|&&command| command == 0x0212).count() > 10);
+}
+
+#[test]
+fn the_lock_of_the_nvm_is_asked_for_as_long_as_its_owner_has_time_left() {
+    const EBUSY: u8 = 12;
+    // What is left of it comes back as it was asked for: never less.
+    let (card, port) = open(Fault::Refuses(0x0008, EBUSY));
+    assert_eq!(i40e::commands(&card).iter().filter(|&&command| command == 0x0008).count(), 1800, "18 s");
+    let lost = &port.nic.describe().lacks;
+    assert!(lost.len() == 1 && lost[0].contains("the lock of its NVM (command 0x0008: 12 EBUSY)"), "{lost:?}");
+}
+
+#[test]
+fn one_register_of_nothing_but_ones_is_no_card_that_is_gone() {
+    // GLNVM_ULD, PF_FUNC_RID.
+    for register in [0xb6008, 0x9c000] {
+        let card = i40e::card(Fault::None);
+        card.set(register, u32::MAX);
+        let opened = driver::open(card.function(), &Config::default());
+        assert!(opened.is_ok(), "{register:#x}: {:?}", opened.err());
+    }
 }
 
 #[test]
@@ -77,6 +98,23 @@ fn the_link_follows_its_events_and_each_is_answered() {
     port.nic.stats().unwrap();
     assert_eq!(card.get(0x80380), 2, "head");
     assert_eq!(card.get(0x80480), 1, "both descriptors were given back");
+}
+
+#[test]
+fn pause_frames_are_turned_off_and_a_phy_that_is_left_off_on() {
+    // Pause: 3; the link is wanted: 8, and negotiated: 0x10; at once: 0x20.
+    for (found, set) in [(0x18, None), (0x1b, Some(0x38)), (0x1a, Some(0x38)), (0x10, Some(0x38))] {
+        let (card, port) = open(Fault::Phy(found));
+        assert_eq!(i40e::phy_abilities(&card), set, "{found:#x}");
+        let restarted = i40e::commands(&card).contains(&0x0605);
+        assert_eq!(restarted, found & 8 == 0, "a link that is up is not taken down twice");
+        drop(port);
+    }
+    for (found, lost) in [(0x1b, "pause frames stay on"), (0x10, "its link may stay down")] {
+        let (_card, port) = open(Fault::LockedPhy(found));
+        let lines = &port.nic.describe().lacks;
+        assert!(lines.len() == 1 && lines[0].contains(lost), "{lines:?}");
+    }
 }
 
 #[test]
@@ -118,6 +156,29 @@ fn a_card_that_goes_away_or_is_reset_while_open_is_told_and_can_still_be_closed(
     card.set(0x80200, 0);
     let error = port.nic.stats().unwrap_err();
     assert!(error.kind() == Kind::Device && error.to_string().contains("reset under"), "{error}");
+}
+
+#[test]
+fn what_a_card_reads_as_after_it_is_gone_is_not_counted() {
+    // While the counters are read.
+    for register in [0x36_c000 + 8 * COUNTERS, 0x30_0080, 0x30_0580] {
+        let (card, mut port) = open(Fault::None);
+        card.set(0x36_c000 + 8 * COUNTERS, 10);
+        assert_eq!(port.nic.stats().unwrap().rx_packets, 10);
+        card.break_it(Fault::GoneFrom(register));
+        assert_eq!(port.nic.stats().unwrap_err().kind(), Kind::Gone, "{register:#x}");
+    }
+}
+
+#[test]
+fn frames_too_long_are_counted_by_function_and_not_by_port() {
+    const TOO_LONG: u64 = 0x31_8000;
+    let card = i40e::card(Fault::None);
+    card.set(0x9c000, 1); // PF_FUNC_RID: function 1, of port 0
+    let mut port = driver::open(card.function(), &Config::default()).unwrap();
+    card.set(TOO_LONG + 8 * 128, 7);
+    card.set(TOO_LONG + 8 * 129, 5);
+    assert_eq!(port.nic.stats().unwrap().rx_oversize, 5);
 }
 
 #[test]

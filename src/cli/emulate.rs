@@ -83,7 +83,7 @@ const OPTIONS: &[Part] = &[
     Part {
         name: "fault=",
         example: "fault=error:7",
-        text: "firmware that fails, at every command or the one of that number",
+        text: "firmware that fails, at every command, the one of that number, or that of a code like 0x613",
     },
     Part { name: "nasty", example: "nasty", text: "do all that the datasheet allows and drivers do not expect" },
     Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },

@@ -207,7 +207,7 @@ impl Session {
         self.emulated().next().is_some()
     }
 
-    /// Says what is used: the first line of output.
+    /// Says what is used, the first line of output, and warns of what that goes without.
     pub fn announce(&self, output: &Output) -> std::io::Result<()> {
         output.info(self.headline())?;
         for Description { device, lacks, .. } in &self.devices {

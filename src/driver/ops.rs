@@ -89,7 +89,7 @@ pub struct Description {
     pub longest_sent: Option<u16>,
     /// What was asked for and cannot be had, a few words each, where the rest can be done
     /// without it.
-    pub lacks: Vec<&'static str>,
+    pub lacks: Vec<String>,
 }
 
 /// For [`Description::lacks`]: frames for other addresses.

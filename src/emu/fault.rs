@@ -1,8 +1,10 @@
-//! Faults of a card's firmware, on demand: `fault=timeout`, `fault=error:7`.
+//! Faults of a card's firmware, on demand: `fault=timeout`, `fault=error:7`,
+//! `fault=denied:0x613`.
 //!
 //! A driver speaks to firmware through a mailbox and must survive whatever comes
 //! back, at any command of its own choice. So a fault strikes every command, or
-//! with a number behind it the one of that number, counted from power-on.
+//! with a number behind it the one of that number, counted from power-on, or with
+//! the code of a command, which is written in hexadecimal, that command each time.
 
 use std::fmt;
 
@@ -19,14 +21,33 @@ pub enum FaultKind {
     Short,
     /// The answer is an error.
     Error,
+    /// The function may not give this command.
+    Denied,
+    /// Firmware does not know this command.
+    Unsupported,
+    /// A command with a buffer is answered as done, and nothing was done: in the
+    /// buffer is what the driver had left there.
+    Hollow,
     /// Events without end.
     Flood,
     /// Firmware from before the interface that drivers know.
     Old,
     /// The checksum over the non-volatile memory is wrong.
     Nvm,
+    /// The image in the non-volatile memory is of an earlier age.
+    OldNvm,
+    /// Another function has the lock of the non-volatile memory for the first second.
+    NvmHeld,
     /// A module that the card does not support is in its cage.
     Media,
+    /// The PHY cannot be asked for the first 0.3 seconds.
+    PhyBusy,
+    /// The PHY is none that firmware knows.
+    PhyUnknown,
+    /// Firmware does not see commands in the first 0.8 seconds after a reset.
+    SlowStart,
+    /// Another function has just reset the device, and resets take their time.
+    SlowReset,
     /// Firmware has no time for a command, but for the same one at a second try.
     Busy,
     /// Firmware says for ever that it is not ready, and is.
@@ -139,16 +160,25 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 63] = [
+    pub const ALL: [FaultKind; 72] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
         FaultKind::Short,
         FaultKind::Error,
+        FaultKind::Denied,
+        FaultKind::Unsupported,
+        FaultKind::Hollow,
         FaultKind::Flood,
         FaultKind::Old,
         FaultKind::Nvm,
+        FaultKind::OldNvm,
+        FaultKind::NvmHeld,
         FaultKind::Media,
+        FaultKind::PhyBusy,
+        FaultKind::PhyUnknown,
+        FaultKind::SlowStart,
+        FaultKind::SlowReset,
         FaultKind::Busy,
         FaultKind::NotReady,
         FaultKind::StoreBusy,
@@ -213,10 +243,19 @@ impl FaultKind {
             FaultKind::Opcode => "opcode",
             FaultKind::Short => "short",
             FaultKind::Error => "error",
+            FaultKind::Denied => "denied",
+            FaultKind::Unsupported => "unsupported",
+            FaultKind::Hollow => "hollow",
             FaultKind::Flood => "flood",
             FaultKind::Old => "old",
             FaultKind::Nvm => "nvm",
+            FaultKind::OldNvm => "old-nvm",
+            FaultKind::NvmHeld => "nvm-held",
             FaultKind::Media => "media",
+            FaultKind::PhyBusy => "phy-busy",
+            FaultKind::PhyUnknown => "phy-unknown",
+            FaultKind::SlowStart => "slow-start",
+            FaultKind::SlowReset => "slow-reset",
             FaultKind::Busy => "busy",
             FaultKind::NotReady => "not-ready",
             FaultKind::StoreBusy => "store-busy",
@@ -283,6 +322,9 @@ impl FaultKind {
             FaultKind::Opcode,
             FaultKind::Short,
             FaultKind::Error,
+            FaultKind::Denied,
+            FaultKind::Unsupported,
+            FaultKind::Hollow,
             FaultKind::Busy,
             FaultKind::Half,
             FaultKind::Opaque,
@@ -303,18 +345,28 @@ pub struct Fault {
     pub kind: FaultKind,
     /// The number of the command, the first being 1; `None` is every command.
     pub at: Option<u32>,
+    /// What the command is, in its family's numbers; `None` is any. Only cards that
+    /// can have [`FaultKind::Denied`] tell their commands apart.
+    pub code: Option<u32>,
 }
 
 impl Fault {
-    /// Whether the `number`th command meets this.
+    /// Whether the `number`th command meets this, of a card that does not tell its
+    /// commands apart.
     pub fn strikes(self, kind: FaultKind, number: u32) -> bool {
-        self.kind == kind && self.at.is_none_or(|at| at == number)
+        self.kind == kind && self.code.is_none() && self.at.is_none_or(|at| at == number)
+    }
+
+    /// Whether the `number`th command, which has this code, meets this.
+    pub fn strikes_command(self, kind: FaultKind, number: u32, code: u32) -> bool {
+        Fault { code: self.code.filter(|own| *own != code), ..self }.strikes(kind, number)
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
+        self.code.map_or(Ok(()), |code| write!(f, ":{code:#x}"))?;
         self.at.map_or(Ok(()), |at| write!(f, ":{at}"))
     }
 }
@@ -334,11 +386,25 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_a_code_strikes_that_command_each_time() {
+        let fault = "x710,fault=denied:0x0613".parse::<Spec>().unwrap().fault.unwrap();
+        assert!([1, 90].iter().all(|&number| fault.strikes_command(FaultKind::Denied, number, 0x613)));
+        assert!(!fault.strikes_command(FaultKind::Denied, 1, 0x603) && !fault.strikes(FaultKind::Denied, 1));
+        let numbered = "x710,fault=denied:2".parse::<Spec>().unwrap().fault.unwrap();
+        assert!(numbered.strikes_command(FaultKind::Denied, 2, 0x613));
+        assert!(!numbered.strikes_command(FaultKind::Denied, 3, 0x613));
+        let spec: Spec = "bcm57414,fault=busy:0x15".parse().unwrap();
+        let refused = super::super::build(&spec, spec.open_wire(&mut Default::default()).unwrap()).err().unwrap();
+        assert!(refused.to_string().contains("its commands have no codes"), "{refused}");
+    }
+
+    #[test]
     fn what_is_printed_reads_back_as_the_same() {
         for kind in FaultKind::ALL {
-            for at in [None, kind.counts().then_some(31)] {
+            let [at, code] = [31, 0x613].map(|value| kind.counts().then_some(value));
+            for (at, code) in [(None, None), (at, None), (None, code)] {
                 let mut spec = Spec::new("x710");
-                spec.fault = Some(Fault { kind, at });
+                spec.fault = Some(Fault { kind, at, code });
                 assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
             }
         }
@@ -346,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_fault_that_there_is_not_is_one_clear_line() {
-        for bad in ["bogus", "error:0", "error:x", "flood:3", ""] {
+        for bad in ["bogus", "error:0", "error:x", "error:0xg", "flood:3", ""] {
             let error = format!("x710,fault={bad}").parse::<Spec>().unwrap_err();
             assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Usage, 1), "{error}");
         }

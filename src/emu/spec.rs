@@ -290,24 +290,28 @@ impl Setting<'_> {
         share.filter(|&share| share <= Share::ALL).ok_or_else(|| self.bad("a share like 0.1% or 0.001, at most 100%"))
     }
 
-    /// `KIND` or `KIND:NUMBER`.
+    /// `KIND`, `KIND:NUMBER` or `KIND:0xCODE`.
     fn fault(&self) -> Result<Fault> {
         let names = FaultKind::ALL.map(FaultKind::name).join(", ");
         let value = self.value()?;
         let (name, number) = value.split_once(':').map_or((value, None), |(name, at)| (name, Some(at)));
         let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
         let kind = kind.ok_or_else(|| self.bad(format_args!("one of {names}")))?;
-        let at = match number {
-            None => None,
+        let (mut at, mut code) = (None, None);
+        match number {
+            None => {}
             Some(_) if !kind.counts() => {
                 return Err(self.bad(format_args!("no number with {name}, which is not of a command")));
             }
             Some(number) => {
-                let number = number.parse().ok().filter(|n| *n > 0);
-                Some(number.ok_or_else(|| self.bad("the number of a command from 1 on, as in error:7"))?)
+                let bad = || self.bad("the number of a command from 1 on or its code, as in error:7 or error:0x613");
+                match number.strip_prefix("0x") {
+                    Some(digits) => code = Some(u32::from_str_radix(digits, 16).map_err(|_| bad())?),
+                    None => at = Some(number.parse().ok().filter(|n| *n > 0).ok_or_else(bad)?),
+                }
             }
-        };
-        Ok(Fault { kind, at })
+        }
+        Ok(Fault { kind, at, code })
     }
 
     fn mac(&self) -> Result<[u8; 6]> {

@@ -160,7 +160,7 @@ where
         description.timestamps = TimestampSource::Hardware;
     }
     if card.filters.as_ref().is_some_and(|filters| filters.refused) {
-        description.lacks.push(NOT_PROMISCUOUS);
+        description.lacks.push(NOT_PROMISCUOUS.into());
     }
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }

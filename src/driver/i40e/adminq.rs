@@ -9,12 +9,15 @@
 //! the firmware writes is not trusted: an answer must be to the command that
 //! was sent, no longer than its buffer, and at the place where it belongs.
 
+use super::answer::UNTOUCHED;
+pub use super::answer::{Answer, Buffer, Code, Event, le16, le32};
 use super::hw::Hw;
 use super::regs::{self, Reg, aqlen};
 use crate::dma::{Arena, Region};
 use crate::driver::wait;
 use crate::error::{Kind, Remedy, Result};
 use crate::pci::Function;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -32,8 +35,16 @@ const SMALL: usize = 512;
 /// a quarter of a second.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often a firmware that is busy is asked again, a millisecond apart.
-const ATTEMPTS: u32 = 20;
+/// The same for its first command, which it does not see if it is still starting.
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How often the first command is given, and what lies between. Linux does the same.
+const FIRST_TRIES: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a firmware that is busy is asked again, a millisecond apart: a PHY
+/// that is starting has it say so for half a second.
+const ATTEMPTS: u32 = 500;
 
 /// Descriptor flags.
 mod flag {
@@ -42,69 +53,6 @@ mod flag {
     pub const RD: u64 = 1 << 10;
     pub const BUF: u64 = 1 << 12;
     pub const SI: u64 = 1 << 13;
-}
-
-/// Why the firmware refused a command (§7.10.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code(pub u8);
-
-impl Code {
-    pub const OK: Code = Code(0);
-    pub const ENOENT: Code = Code(2);
-    pub const EAGAIN: Code = Code(8);
-    pub const EBUSY: Code = Code(12);
-    pub const EEXIST: Code = Code(13);
-    pub const ENOSPC: Code = Code(16);
-
-    fn name(self) -> &'static str {
-        const NAMES: [&str; 23] = [
-            "OK", "EPERM", "ENOENT", "ESRCH", "EINTR", "EIO", "ENXIO", "E2BIG", "EAGAIN", "ENOMEM", "EACCES", "EFAULT",
-            "EBUSY", "EEXIST", "EINVAL", "ENOTTY", "ENOSPC", "ENOSYS", "ERANGE", "EFLUSHED", "BAD_ADDR", "EMODE",
-            "EFBIG",
-        ];
-        NAMES.get(usize::from(self.0)).copied().unwrap_or("unknown")
-    }
-}
-
-/// What goes with a command.
-#[derive(Clone, Copy, Debug)]
-pub enum Buffer<'a> {
-    /// Nothing.
-    None,
-    /// Data for the firmware, which may change it and return it.
-    Send(&'a [u8]),
-    /// Room for so many bytes from it.
-    Receive(usize),
-}
-
-/// The firmware's answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// Whether it did what it was told.
-    pub code: Code,
-    /// The 16 bytes of parameters.
-    pub params: [u8; 16],
-    /// What it left in the buffer.
-    pub data: Vec<u8>,
-}
-
-/// An event.
-#[derive(Clone, Copy, Debug)]
-pub struct Event {
-    /// What happened.
-    pub opcode: u16,
-    /// The 16 bytes of parameters.
-    pub params: [u8; 16],
-}
-
-/// A little-endian number in a block of bytes; zero where the block has ended.
-pub fn le16(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
-}
-
-/// As [`le16`], of 32 bits.
-pub fn le32(bytes: &[u8], at: usize) -> u32 {
-    u32::from(le16(bytes, at)) | u32::from(le16(bytes, at + 2)) << 16
 }
 
 /// Both queues of a function.
@@ -120,6 +68,10 @@ pub struct AdminQueue {
     /// A command was not answered, or wrongly: an answer that is late would be
     /// taken for that to the next.
     broken: bool,
+    /// How long the firmware may think about a command.
+    patience: Duration,
+    /// What was refused and is gone without, a line each.
+    lacks: Vec<String>,
     /// Events that made no sense.
     pub nonsense: u64,
 }
@@ -151,8 +103,25 @@ impl Memory {
 impl AdminQueue {
     /// Turns both queues on. The card must be a bus master.
     pub fn new(function: &dyn Function, hw: &Arc<Hw>) -> Result<Self> {
-        let memory = Memory::new(function)?;
-        let queue = AdminQueue { hw: Arc::clone(hw), memory, next: 0, clean: 0, cookie: 0, broken: false, nonsense: 0 };
+        let mut queue = AdminQueue {
+            hw: Arc::clone(hw),
+            memory: Memory::new(function)?,
+            next: 0,
+            clean: 0,
+            cookie: 0,
+            broken: false,
+            patience: PATIENCE,
+            lacks: Vec::new(),
+            nonsense: 0,
+        };
+        queue.start()?;
+        Ok(queue)
+    }
+
+    /// Both queues from their beginning.
+    fn start(&mut self) -> Result<()> {
+        (self.next, self.clean, self.broken) = (0, 0, false);
+        let (queue, hw) = (&*self, &self.hw);
         for n in 0..RING {
             queue.post(n);
         }
@@ -177,7 +146,7 @@ impl AdminQueue {
             }
         }
         queue.ring(regs::PF_ARQT, RING - 1);
-        Ok(queue)
+        Ok(())
     }
 
     /// Gives event descriptor `n` to the firmware, with its buffer.
@@ -202,11 +171,11 @@ impl AdminQueue {
         self.hw.write(tail, u32::from(value));
     }
 
-    /// The head of a queue, which must be within it.
-    fn head(&self, reg: Reg) -> Result<u16> {
+    /// The head of a queue, which must be within it; `None` if it cannot be read now.
+    fn head(&self, reg: Reg) -> Result<Option<u16>> {
         match self.hw.read(reg) {
-            u32::MAX => Err(wait::gone(&*self.hw, reg.name)),
-            head if head & aqlen::LEN < u32::from(RING) => Ok((head & aqlen::LEN) as u16),
+            u32::MAX => self.hw.answers(reg).map(|()| None),
+            head if head & aqlen::LEN < u32::from(RING) => Ok(Some((head & aqlen::LEN) as u16)),
             head => {
                 let name = reg.name;
                 let text =
@@ -225,30 +194,12 @@ impl AdminQueue {
             if !matches!(answer.code, Code::EAGAIN | Code::EBUSY) || attempt == ATTEMPTS {
                 return Ok(answer);
             }
-            std::thread::sleep(Duration::from_millis(1));
+            self.hw.settle(Duration::from_millis(1));
         }
     }
 
-    /// As [`AdminQueue::ask`], and a refusal is an error.
-    pub fn tell(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
-        let answer = self.ask(what, opcode, params, buffer)?;
-        match answer.code {
-            Code::OK => Ok(answer),
-            code => Err(self.refused(what, opcode, code)),
-        }
-    }
-
-    /// The error for a refusal.
-    pub fn refused(&self, what: &str, opcode: u16, code: Code) -> crate::Error {
-        let text = format!(
-            "its firmware refused {what} (command {opcode:#06x}: {} {}); update the card's NVM if this goes on",
-            code.0,
-            code.name()
-        );
-        self.hw.error(Kind::Device, text)
-    }
-
-    fn ask_once(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
+    /// As [`AdminQueue::ask`], once, of firmware that is busy or not.
+    pub fn ask_once(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
         if self.broken {
             let text = format!("its firmware answers no more, so {what} (command {opcode:#06x}) cannot be asked for");
             return Err(self.hw.error(Kind::Device, text).with_remedy(Remedy::Reset));
@@ -256,6 +207,74 @@ impl AdminQueue {
         let answer = self.exchange(what, opcode, params, buffer);
         self.broken = answer.is_err();
         answer
+    }
+
+    /// As [`AdminQueue::tell`], of firmware that may not have started: a command
+    /// that it did not see is given again, in queues that begin anew.
+    pub fn tell_first(&mut self, what: &str, opcode: u16) -> Result<Answer> {
+        self.patience = FIRST_PATIENCE;
+        let mut tries = 1;
+        let answer = loop {
+            match self.tell(what, opcode, &[], Buffer::None) {
+                Err(error) if error.kind() == Kind::Timeout && tries < FIRST_TRIES && !self.critical() => {
+                    tries += 1;
+                    self.hw.settle(FIRST_PAUSE);
+                    self.start()?;
+                }
+                answer => break answer,
+            }
+        };
+        self.patience = PATIENCE;
+        answer
+    }
+
+    /// As [`AdminQueue::ask`], and a refusal is an error, as is an answer that is not there.
+    pub fn tell(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
+        let answer = self.ask(what, opcode, params, buffer)?;
+        match answer.refusal(opcode, buffer) {
+            None => Ok(answer),
+            Some(why) => Err(self.refused(what, why)),
+        }
+    }
+
+    /// As [`AdminQueue::tell`], of what can be gone without: `lost` says in a few
+    /// words what that means, and `None` is returned.
+    pub fn try_tell(
+        &mut self,
+        what: &str,
+        opcode: u16,
+        params: &[u8],
+        buffer: Buffer<'_>,
+        lost: &str,
+    ) -> Result<Option<Answer>> {
+        let answer = self.ask(what, opcode, params, buffer)?;
+        match answer.refusal(opcode, buffer) {
+            None => Ok(Some(answer)),
+            Some(why) => {
+                self.lose(format!("its firmware refused {what} ({why}): {lost}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Notes what the card goes without.
+    pub fn lose(&mut self, line: impl fmt::Display) {
+        self.lacks.push(line.to_string());
+    }
+
+    /// What was noted.
+    pub fn lacks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lacks)
+    }
+
+    /// The error for a refusal.
+    pub fn refused(&self, what: &str, why: impl fmt::Display) -> crate::Error {
+        let text = format!("its firmware refused {what} ({why}); update the card's NVM if this goes on");
+        self.hw.error(Kind::Device, text)
+    }
+
+    fn critical(&self) -> bool {
+        self.hw.read(regs::PF_ATQLEN) & aqlen::CRITICAL != 0
     }
 
     fn exchange(&mut self, what: &str, opcode: u16, params: &[u8], buffer: Buffer<'_>) -> Result<Answer> {
@@ -273,7 +292,7 @@ impl AdminQueue {
         if room > 0 {
             let data = if let Buffer::Send(data) = buffer { data } else { &[] };
             for (i, byte) in self.memory.buffer.bytes()[..room].iter().enumerate() {
-                byte.store(data.get(i).copied().unwrap_or(0), Ordering::Relaxed);
+                byte.store(data.get(i).copied().unwrap_or(UNTOUCHED), Ordering::Relaxed);
             }
             flags |= flag::BUF | if room > SMALL { flag::LB } else { 0 } | if data.is_empty() { 0 } else { flag::RD };
             block[8..].copy_from_slice(&swapped(self.memory.buffer.iova()).to_le_bytes());
@@ -316,15 +335,15 @@ impl AdminQueue {
         loop {
             let elapsed = start.elapsed();
             let head = self.head(regs::PF_ATQH)?;
-            if head == self.next {
+            if head == Some(self.next) {
                 return Ok(());
             }
-            if elapsed >= PATIENCE {
-                let state = self.hw.read(regs::PF_ATQLEN);
+            if elapsed >= self.patience {
+                let [head, state] = [regs::PF_ATQH, regs::PF_ATQLEN].map(|reg| self.hw.read(reg));
                 let why = if state & aqlen::CRITICAL != 0 { "has met a critical error at" } else { "did not answer" };
                 let text = format!(
                     "its firmware {why} {what} (command {opcode:#06x}) in {} ms (PF_ATQH = {head:#x}, PF_ATQLEN = {state:#010x})",
-                    PATIENCE.as_millis()
+                    self.patience.as_millis()
                 );
                 return Err(self.hw.error(Kind::Timeout, text).with_remedy(Remedy::Reset));
             }
@@ -338,7 +357,7 @@ impl AdminQueue {
     pub fn event(&mut self) -> Result<Option<Event>> {
         // What makes no sense is passed over, a ring's worth at most.
         for _ in 0..RING {
-            if self.head(regs::PF_ARQH)? == self.clean {
+            if self.head(regs::PF_ARQH)?.is_none_or(|head| head == self.clean) {
                 return Ok(None);
             }
             let slot = self.clean;

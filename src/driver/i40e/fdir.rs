@@ -19,7 +19,7 @@ use super::firmware::Place;
 use super::hmc::Contexts;
 use super::hw::Hw;
 use super::ids::Mac;
-use super::regs;
+use super::regs::{self, Reg};
 use super::setup::{self, Allocation, Receive};
 use super::vsi::{self, Vsi};
 use super::{filters, irq};
@@ -57,6 +57,9 @@ pub struct Steering {
     next_rx: u32,
     /// For each transport that there are rules for, the fields that they compare.
     compared: Vec<(L4, u64)>,
+    /// What the registers that say so held before: they are the port's, and no
+    /// reset of a function changes them back.
+    found: Vec<(Reg, u32)>,
 }
 
 impl Steering {
@@ -100,6 +103,7 @@ impl Steering {
             next_tx: 0,
             next_rx: 0,
             compared: Vec::new(),
+            found: Vec::new(),
         };
         // A status has no data: one buffer serves all.
         for n in 0..u32::from(RING) {
@@ -121,8 +125,8 @@ impl Steering {
         match self.compared.iter().find(|(protocol, _)| *protocol == rule.protocol) {
             None => {
                 for packet_type in packet_types(hw.mac, rule.protocol) {
-                    filters::write(aq, hw, regs::PRTQF_FD_INSET_HIGH.at(*packet_type), (fields >> 32) as u32)?;
-                    filters::write(aq, hw, regs::PRTQF_FD_INSET_LOW.at(*packet_type), fields as u32)?;
+                    self.compare(hw, aq, regs::PRTQF_FD_INSET_HIGH.at(*packet_type), (fields >> 32) as u32)?;
+                    self.compare(hw, aq, regs::PRTQF_FD_INSET_LOW.at(*packet_type), fields as u32)?;
                 }
             }
             Some((_, same)) if *same == fields => {}
@@ -144,6 +148,23 @@ impl Steering {
         self.compared.retain(|(protocol, _)| *protocol != rule.protocol);
         self.compared.push((rule.protocol, fields));
         Ok(())
+    }
+
+    /// Writes half of an input set.
+    fn compare(&mut self, hw: &Hw, aq: &mut AdminQueue, reg: Reg, value: u32) -> Result<()> {
+        if self.found.iter().all(|(found, _)| found.offset != reg.offset) {
+            let found = filters::read(aq, hw, reg)?;
+            self.found.push((reg, found));
+        }
+        filters::write(aq, hw, reg, value)
+    }
+
+    /// Leaves the port's input sets as they were.
+    pub fn restore(&self, hw: &Hw, aq: &mut AdminQueue) {
+        for (reg, value) in &self.found {
+            // A card that does not take it is at its end anyway.
+            let _ = filters::write(aq, hw, *reg, *value);
+        }
     }
 
     /// Sends a filter down the queue and waits for what comes of it.

@@ -1,7 +1,7 @@
 //! What the firmware is asked at the start: who it is, what the card can do,
 //! where this function is in its switch (§7.4, §7.10.9, §7.10.10).
 
-use super::adminq::{AdminQueue, BUFFER, Buffer, Code, le16, le32};
+use super::adminq::{AdminQueue, Answer, BUFFER, Buffer, Code, le16, le32};
 use super::hw::Hw;
 use super::ids::Mac;
 use super::regs::{self, fla, fwsts, srctl, uld};
@@ -33,13 +33,13 @@ pub fn check_image(hw: &Hw) -> Result<()> {
         return Err(hw.error(Kind::Unsupported, format!("its NVM is blank; {UPDATE}")));
     }
     let loaded = uld::DONE;
-    hw.wait("loading the NVM", regs::GLNVM_ULD, loaded, loaded, Duration::from_secs(1))?;
+    hw.wait("loading the NVM", regs::GLNVM_ULD, loaded, loaded, Duration::from_secs(10))?;
     Ok(())
 }
 
 /// Refuses firmware of another age (command 0001).
 pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
-    let version = aq.tell("its version", 0x0001, &[], Buffer::None)?.params;
+    let version = aq.tell_first("its version", 0x0001)?.params;
     let [firmware, firmware_minor, major, minor] = [8, 10, 12, 14].map(|at| le16(&version, at));
     if major == API_MAJOR && minor >= API_MINOR {
         return Ok(());
@@ -52,28 +52,40 @@ pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
     ))
 }
 
-/// Refuses a card whose NVM does not say that it is valid: control word, bits
-/// 7:6 (§6.3.1).
-pub fn check_nvm(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
-    let control = nvm_word(aq, hw, 0)?;
-    if control >> 6 & 0b11 == 0b01 {
-        return Ok(());
+/// Refuses a card whose NVM does not say that it is valid: control word, bits 7:6
+/// (§6.3.1). Returns the version of its image, if it can be read.
+pub fn check_nvm(aq: &mut AdminQueue, hw: &Hw) -> Result<Option<u16>> {
+    const CONTROL: u16 = 0;
+    const VERSION: u16 = 0x18;
+    let mut damaged = 0;
+    // Twice, as what is read may be garbage once.
+    for _ in 0..2 {
+        let Some(control) = nvm_word(aq, hw, CONTROL)? else { return Ok(None) };
+        if control >> 6 & 0b11 == 0b01 {
+            return nvm_word(aq, hw, VERSION);
+        }
+        damaged = control;
     }
     Err(hw.error(
         Kind::Device,
         format!(
-            "its NVM is damaged (control word {control:#06x}); write it anew with Intel's update utility (nvmupdate64e)"
+            "its NVM is damaged (control word {damaged:#06x}); write it anew with Intel's update utility (nvmupdate64e)"
         ),
     ))
 }
 
 /// A word of the shadow RAM: by register, or of the X722 by command 0701. Both
-/// under the lock of the NVM, which ports and firmware share.
-fn nvm_word(aq: &mut AdminQueue, hw: &Hw, word: u16) -> Result<u16> {
-    // Resource 1, for reading, for 3 s.
-    const READ: [u8; 8] = [1, 0, 1, 0, 0xb8, 0x0b, 0, 0];
+/// under the lock of the NVM, which ports and firmware share. `None`, and a line,
+/// if the firmware does not let us.
+fn nvm_word(aq: &mut AdminQueue, hw: &Hw, word: u16) -> Result<Option<u16>> {
+    const LOST: &str = "whether its NVM is damaged was not checked";
     const LAST: u8 = 1;
-    aq.tell("the lock of its NVM", 0x0008, &READ, Buffer::None)?;
+    let lock = lock_nvm(aq, hw)?;
+    if lock.code != Code::OK {
+        let why = lock.why(0x0008);
+        aq.lose(format!("its firmware refused the lock of its NVM ({why}): {LOST}"));
+        return Ok(None);
+    }
     let read = match hw.mac {
         Mac::Xl710 => {
             let done = |hw: &Hw| {
@@ -82,37 +94,62 @@ fn nvm_word(aq: &mut AdminQueue, hw: &Hw, word: u16) -> Result<u16> {
             done(hw).and_then(|_| {
                 hw.write(regs::GLNVM_SRCTL, srctl::START | u32::from(word) << 14);
                 done(hw)?;
-                Ok((hw.read(regs::GLNVM_SRDATA) >> 16) as u16)
+                Ok(Some((hw.read(regs::GLNVM_SRDATA) >> 16) as u16))
             })
         }
         Mac::X722 => {
             let mut params = [LAST, 0, 2, 0, 0, 0, 0, 0];
             params[4..6].copy_from_slice(&(2 * word).to_le_bytes());
-            aq.tell("a read of the NVM", 0x0701, &params, Buffer::Receive(2)).map(|answer| le16(&answer.data, 0))
+            let answer = aq.try_tell("a read of the NVM", 0x0701, &params, Buffer::Receive(2), LOST);
+            answer.map(|answer| answer.map(|answer| le16(&answer.data, 0)))
         }
     };
     // The lock ends by itself after its time: a refusal changes nothing.
-    aq.ask("the lock of its NVM back", 0x0009, &READ, Buffer::None)?;
-    read
+    let back = aq.ask("the lock of its NVM back", 0x0009, &LOCK, Buffer::None);
+    read.and_then(|read| back.map(|_| read))
 }
 
-/// Tells the firmware who drives the card (command 0002).
+/// The lock of the NVM: resource 1, for reading, for 3 s.
+const LOCK: [u8; 8] = [1, 0, 1, 0, 0xb8, 0x0b, 0, 0];
+
+/// Asks for the lock of the NVM until whoever has it gives it back: another
+/// function that starts, or one whose driver died and that has it for the rest of
+/// its time. The answer says how long that may be.
+fn lock_nvm(aq: &mut AdminQueue, hw: &Hw) -> Result<Answer> {
+    const STEP: Duration = Duration::from_millis(10);
+    /// 18 s, which is what Intel's drivers wait.
+    const STEPS: u32 = 1800;
+    let mut step = 0;
+    loop {
+        let answer = aq.ask_once("the lock of its NVM", 0x0008, &LOCK, Buffer::None)?;
+        let left = le32(&answer.params, 4);
+        step += 1;
+        if answer.code != Code::EBUSY || left == 0 || step == STEPS {
+            return Ok(answer);
+        }
+        hw.settle(STEP);
+    }
+}
+
+/// Tells the firmware who drives the card (command 0002). It is told for its own
+/// records: a refusal changes nothing.
 pub fn introduce(aq: &mut AdminQueue) -> Result<()> {
     let number = |text: &str| text.parse().unwrap_or(0u8);
     let version =
         [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")].map(number);
     let name = concat!("bmnic ", env!("CARGO_PKG_VERSION"));
-    aq.tell("the driver's version", 0x0002, &version, Buffer::Send(name.as_bytes()))?;
+    aq.ask("the driver's version", 0x0002, &version, Buffer::Send(name.as_bytes()))?;
     Ok(())
 }
 
 /// Ends the boot agent's mode, in which descriptors are fetched one at a time
-/// (command 0110).
+/// (command 0110). It has ended already where no boot agent was.
 pub fn leave_boot_mode(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
     const RX_COUNT: u8 = 2;
     let answer = aq.ask("the end of boot mode", 0x0110, &[RX_COUNT], Buffer::None)?;
     if !matches!(answer.code, Code::OK | Code::EEXIST) {
-        return Err(aq.refused("the end of boot mode", 0x0110, answer.code));
+        let why = answer.why(0x0110);
+        aq.lose(format!("its firmware refused the end of boot mode ({why}): it may be slow after a boot from it"));
     }
     hw.set(regs::GLLAN_RCTL_0, regs::rctl::PXE_MODE);
     Ok(())

@@ -1,7 +1,7 @@
 //! A card's registers, and which part of the device this function is.
 
 use super::ids::{Mac, Model};
-use super::regs::{self, BAR_LEN, aqlen};
+use super::regs::{self, BAR_LEN, Reg, aqlen};
 use crate::driver::hw::Access;
 use crate::driver::wait;
 use crate::error::{Kind, Result};
@@ -9,6 +9,7 @@ use crate::pci::Function;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The control plane's hold on a card: its registers by name, and what it is.
 pub struct Hw {
@@ -37,7 +38,7 @@ impl Hw {
     pub fn new(function: &Arc<dyn Function>, model: &Model) -> Result<Hw> {
         const ARI: u32 = 1 << 4;
         let access = Access::new(function, BAR_LEN)?;
-        access.answers(regs::GLGEN_RSTAT)?;
+        answers(&access, regs::GLGEN_RSTAT)?;
         // With alternative routing ids there are no device numbers, only functions.
         let mask = if access.read(regs::GLPCI_CAPSUP) & ARI != 0 { 0xf } else { 0x7 };
         let number = (access.read(regs::PF_FUNC_RID) & mask) as u16;
@@ -47,14 +48,40 @@ impl Hw {
 
     /// Fails if the card does not answer any more, or has forgotten us.
     pub fn alive(&self) -> Result<()> {
+        self.answers(regs::PF_ATQLEN)?;
         match self.read(regs::PF_ATQLEN) {
-            u32::MAX => Err(wait::gone(self, regs::PF_ATQLEN.name)),
             state if state & aqlen::ENABLE == 0 => Err(self.error(
                 Kind::Device,
                 "it was reset under this driver, by its firmware or by a driver of its other ports; run the command again",
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Fails if the card does not answer any more: `reg` reads as all ones, and so
+    /// does another one.
+    pub fn answers(&self, reg: Reg) -> Result<()> {
+        answers(&self.access, reg)
+    }
+
+    /// Waits until the bits under `mask`, which are not all there are, are `value`.
+    /// A register of nothing but ones is believed if the card answers otherwise.
+    pub fn wait(&self, what: &str, reg: Reg, mask: u32, value: u32, patience: Duration) -> Result<u32> {
+        let beside = !(!mask & mask.wrapping_add(1));
+        let read = || match self.read(reg) {
+            // A bit that nobody waits for tells it from a card that is gone.
+            u32::MAX if self.answers(reg).is_ok() => beside,
+            value => value,
+        };
+        wait::wait_until(self, what, reg.name, patience, read, |word| word & mask == value)
+    }
+}
+
+fn answers(access: &Access, reg: Reg) -> Result<()> {
+    let witness = if reg.offset == regs::PF_FUNC_RID.offset { regs::GLGEN_RSTAT } else { regs::PF_FUNC_RID };
+    match access.answers(reg) {
+        Err(_) if access.answers(witness).is_ok() => Ok(()),
+        answer => answer,
     }
 }
 

@@ -47,16 +47,33 @@ pub fn route_waited(hw: &Hw, queue: u16) {
     route(hw, queue, 0);
 }
 
-/// Routes a queue that is polled: its vector fires over and over, unheard. That
-/// a message does not mask its vector is one setting for all ports of the card;
-/// a port that waits for interrupts gets more of them then than it asked for.
+/// Routes a queue that is polled: its vector fires over and over, unheard, where
+/// [`stay_unmasked`] was called.
 pub fn route_polled(hw: &Hw, queue: u16) {
     route(hw, queue, POLLED_INTERVAL);
-    hw.write(regs::GLINT_CTL, glint::DIS_AUTOMASK);
     unmask(hw, queue);
 }
 
-/// Lets receive queue `queue` interrupt once.
+/// Sees to it that a message does not mask its vector; true if that was not so.
+/// It is one setting for all ports of the card, which no reset of a function
+/// changes: whoever changes it must call [`mask_again`] in the end. A port that
+/// waits for interrupts gets more of them meanwhile than it asked for.
+pub fn stay_unmasked(hw: &Hw) -> bool {
+    let control = hw.read(regs::GLINT_CTL);
+    let change = control & glint::DIS_AUTOMASK == 0;
+    if change {
+        hw.write(regs::GLINT_CTL, control | glint::DIS_AUTOMASK);
+    }
+    change
+}
+
+/// A message masks its vector again.
+pub fn mask_again(hw: &Hw) {
+    hw.clear(regs::GLINT_CTL, glint::DIS_AUTOMASK);
+}
+
+/// Lets receive queue `queue` interrupt once. What is pending stays so: it may be
+/// of a packet that is not written back yet.
 pub fn unmask(hw: &Hw, queue: u16) {
-    hw.write(regs::PFINT_DYN_CTLN.at(queue), dyn_ctl::INTENA | dyn_ctl::CLEARPBA | dyn_ctl::ITR_NONE);
+    hw.write(regs::PFINT_DYN_CTLN.at(queue), dyn_ctl::INTENA | dyn_ctl::ITR_NONE);
 }

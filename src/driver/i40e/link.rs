@@ -1,7 +1,8 @@
 //! The link: the firmware drives PHY and module, and tells of changes (§3.2.4).
 
-use super::adminq::{AdminQueue, Buffer, Event, le16, le32};
+use super::adminq::{AdminQueue, Buffer, Code, Event, le16, le32};
 use super::hw::Hw;
+use super::ids::Mac;
 use crate::driver::ops::Link;
 use crate::error::{Kind, Result};
 use std::time::{Duration, Instant};
@@ -20,10 +21,20 @@ mod info {
     pub const QUALIFIED: u8 = 0x80;
 }
 
-/// Modes of loopback (command 0618).
+/// Modes of loopback (command 0618), which got other numbers with an NVM.
 mod loopback {
     pub const OFF: u16 = 0;
-    pub const MAC: u16 = 4;
+    pub const MAC: u16 = 1;
+    pub const OLD_MAC: u16 = 4;
+    /// Last version of the NVM with the old ones; those of the X722 keep them.
+    pub const LAST_OLD: u16 = 0x6000;
+}
+
+/// The mode in which frames come back from the MAC, of a card with this version of
+/// the NVM.
+pub fn loopback_mode(mac: Mac, version: Option<u16>) -> u16 {
+    let old = mac == Mac::X722 || version.is_some_and(|version| version <= loopback::LAST_OLD);
+    if old { loopback::OLD_MAC } else { loopback::MAC }
 }
 
 /// What is known of the link.
@@ -32,10 +43,14 @@ pub struct Watch {
     asked: Instant,
     /// The module that the firmware does not accept was already spoken of.
     unfit: bool,
+    /// Changes are events.
+    told: bool,
 }
 
 /// Bits of the PHY's abilities (commands 0600, 0601).
 mod ability {
+    /// Pause frames, either way.
+    pub const PAUSE: u8 = 0x03;
     pub const LINK_ENABLED: u8 = 0x08;
     pub const AN_ENABLED: u8 = 0x10;
     /// Take the new setting up at once.
@@ -44,13 +59,18 @@ mod ability {
 
 /// Brings the link up as the NVM says, for frames of any length that the card
 /// can send; what is too long to receive, each queue knows. It comes up on its
-/// own time.
-pub fn start(aq: &mut AdminQueue, loop_back: bool) -> Result<()> {
+/// own time. `looped`: the mode of loopback that is asked for.
+pub fn start(aq: &mut AdminQueue, looped: Option<u16>) -> Result<Watch> {
     const FCS: u8 = 4;
     let [low, high] = super::MAX_LENGTH.to_le_bytes();
-    aq.tell("the longest frame", 0x0603, &[low, high, FCS], Buffer::None)?;
-    let mode = if loop_back { loopback::MAC } else { loopback::OFF };
-    aq.tell("the loopback mode", 0x0618, &mode.to_le_bytes(), Buffer::None)?;
+    let lost = "frames longer than other drivers of its port allow are dropped";
+    aq.try_tell("the longest frame", 0x0603, &[low, high, FCS], Buffer::None, lost)?;
+    const LOOPBACK: &str = "the loopback mode";
+    match looped {
+        Some(mode) => aq.tell(LOOPBACK, 0x0618, &mode.to_le_bytes(), Buffer::None)?,
+        // It is off but for an earlier driver that died.
+        None => aq.ask(LOOPBACK, 0x0618, &loopback::OFF.to_le_bytes(), Buffer::None)?,
+    };
     enable(aq)?;
     // Events for a change of link, medium and module; no others.
     const LINK_UPDOWN: u16 = 0x0002;
@@ -59,42 +79,56 @@ pub fn start(aq: &mut AdminQueue, loop_back: bool) -> Result<()> {
     let masked = !(LINK_UPDOWN | MEDIA_NA | MODULE_QUALIFIED);
     let mut params = [0; 16];
     params[8..10].copy_from_slice(&masked.to_le_bytes());
-    aq.tell("the link events", 0x0613, &params, Buffer::None)?;
-    Ok(())
+    let told = aq.ask("the link events", 0x0613, &params, Buffer::None)?.code == Code::OK;
+    Ok(Watch { state: Link::default(), asked: Instant::now(), unfit: false, told })
 }
 
-/// Enables a PHY that an earlier driver has left off.
+/// Enables a PHY that an earlier driver has left off, and turns pause frames off,
+/// which would let whoever is at the far end hold up what is sent.
 fn enable(aq: &mut AdminQueue) -> Result<()> {
     const REPORT: usize = 0x218;
     const NVM_DEFAULT: u8 = 2;
     const RESTART: u8 = 0x02 | 0x04;
-    let phy = aq.tell("the abilities of its PHY", 0x0600, &[], Buffer::Receive(REPORT))?.data;
-    let (types, speeds, abilities) =
-        (le32(&phy, 0), phy.get(4).copied().unwrap_or(0), phy.get(5).copied().unwrap_or(0));
-    if types != 0 && speeds != 0 && abilities & ability::LINK_ENABLED != 0 {
+    const WHAT: &str = "the abilities of its PHY";
+    const AS_FOUND: &str = "the PHY stays as it was found";
+    let Some(now) = aq.try_tell(WHAT, 0x0600, &[], Buffer::Receive(REPORT), AS_FOUND)? else { return Ok(()) };
+    let mut phy = now.data;
+    let abilities = byte(&phy, 5);
+    let on = le32(&phy, 0) != 0 && byte(&phy, 4) != 0 && abilities & ability::LINK_ENABLED != 0;
+    if on && abilities & ability::PAUSE == 0 {
         return Ok(());
     }
-    let phy = aq.tell("the abilities of its PHY", 0x0600, &[NVM_DEFAULT], Buffer::Receive(REPORT))?.data;
-    let byte = |at: usize| phy.get(at).copied().unwrap_or(0);
+    if !on {
+        let default = aq.try_tell(WHAT, 0x0600, &[NVM_DEFAULT], Buffer::Receive(REPORT), AS_FOUND)?;
+        let Some(default) = default else { return Ok(()) };
+        phy = default.data;
+    }
     let mut wanted = [0; 16];
     wanted[..4].copy_from_slice(&le32(&phy, 0).to_le_bytes());
-    wanted[4] = byte(4);
-    // No pause frames: the low bits of the abilities.
-    wanted[5] = byte(5) & !0b11 | ability::LINK_ENABLED | ability::AN_ENABLED | ability::ATOMIC;
+    wanted[4] = byte(&phy, 4);
+    wanted[5] = byte(&phy, 5) & !ability::PAUSE | ability::LINK_ENABLED | ability::AN_ENABLED | ability::ATOMIC;
     wanted[6..8].copy_from_slice(&le16(&phy, 6).to_le_bytes());
     wanted[8..12].copy_from_slice(&le32(&phy, 8).to_le_bytes());
-    for (to, from) in [(12, 12), (13, 13), (14, 14)] {
-        wanted[to] = byte(from);
+    for at in [12, 13, 14] {
+        wanted[at] = byte(&phy, at);
     }
-    aq.tell("the setting of its PHY", 0x0601, &wanted, Buffer::None)?;
-    aq.tell("a restart of its link", 0x0605, &[RESTART], Buffer::None)?;
+    let lost = if on { "pause frames stay on" } else { "its link may stay down" };
+    let set = aq.try_tell("the setting of its PHY", 0x0601, &wanted, Buffer::None, lost)?;
+    if set.is_some() && !on {
+        aq.try_tell("a restart of its link", 0x0605, &[RESTART], Buffer::None, lost)?;
+    }
     Ok(())
+}
+
+/// A byte of a block; zero where it has ended.
+fn byte(block: &[u8], at: usize) -> u8 {
+    block.get(at).copied().unwrap_or(0)
 }
 
 impl Watch {
     /// Nothing is known yet.
     pub fn new() -> Self {
-        Watch { state: Link::default(), asked: Instant::now(), unfit: false }
+        Watch { state: Link::default(), asked: Instant::now(), unfit: false, told: true }
     }
 
     /// Takes an event in; true if it was of the link, and must be answered.
@@ -116,7 +150,7 @@ impl Watch {
 
     /// Whether it is time to ask without an event.
     pub fn doubtful(&self) -> bool {
-        !self.state.up && self.asked.elapsed() >= ASK_AGAIN
+        (!self.state.up || !self.told) && self.asked.elapsed() >= ASK_AGAIN
     }
 
     /// The state as last heard.

@@ -31,6 +31,7 @@
 //! offload.
 
 mod adminq;
+mod answer;
 mod desc;
 mod fdir;
 mod filters;
@@ -129,6 +130,7 @@ where
     (description.max_rx_queues, description.max_tx_queues) = (limits.rx_queues, limits.tx_queues);
     card.set_up_port(config, description.mac)?; // §7.4, §7.1, §3.2
     let (rx, tx) = card.queues(config)?; // §8.3, §8.4
+    description.lacks = card.aq.lacks();
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
@@ -144,6 +146,13 @@ struct Card {
     /// The queue pair that flow director may have.
     spare: u16,
     loopback: bool,
+    /// Version of the NVM, if it could be read.
+    nvm: Option<u16>,
+    promiscuous: bool,
+    /// The vectors of queues that are polled may not be masked.
+    polled: bool,
+    /// That was not so before.
+    unmasked: bool,
     aq: AdminQueue,
     contexts: Contexts,
     addresses: Addresses,
@@ -175,6 +184,10 @@ impl Card {
             rx_queues: config.rx_queues,
             spare,
             loopback: config.loopback,
+            nvm: None,
+            promiscuous: config.promiscuous,
+            polled: false,
+            unmasked: false,
             aq,
             contexts,
             addresses: Addresses::default(),
@@ -190,7 +203,7 @@ impl Card {
     fn ask_firmware(&mut self) -> Result<MacAddr> {
         let (aq, hw) = (&mut self.aq, &self.hw);
         firmware::check_version(aq, hw)?;
-        firmware::check_nvm(aq, hw)?; // §6.3
+        self.nvm = firmware::check_nvm(aq, hw)?; // §6.3
         firmware::introduce(aq)?;
         firmware::leave_boot_mode(aq, hw)?;
         self.capabilities = firmware::capabilities(aq, hw)?;
@@ -213,14 +226,19 @@ impl Card {
         let (aq, hw) = (&mut self.aq, &self.hw);
         let wishes = Wishes { queues: self.spare, vlan_strip: config.vlan_strip };
         self.vsi = vsi::configure(aq, hw, self.place, wishes)?;
-        self.addresses = Addresses::new(aq, hw, &self.vsi, mac)?;
-        filters::set_promiscuous(aq, &self.vsi, config.promiscuous)?;
+        self.addresses = Addresses::new(aq, &self.vsi, mac)?;
+        if let (Some(why), false) = (self.addresses.unfiltered(), self.promiscuous) {
+            aq.lose(format!("its address filters cannot take its own address ({why}): it receives all frames"));
+            self.promiscuous = true;
+        }
+        let lost = "it receives what its firmware has filters for";
+        self.promiscuous &= filters::set_promiscuous(aq, &self.vsi, self.promiscuous, Some(lost))?;
         let entries = self.capabilities.rss_entries;
         filters::enable(aq, hw, entries, self.capabilities.flow_filters != 0)?;
-        if config.rx_queues > 1 {
+        if config.rx_queues > 1 && self.vsi.spreads {
             filters::set_rss(aq, hw, &self.vsi, &config.rss, config.rx_queues, entries)?;
         }
-        link::start(aq, config.loopback)?;
+        self.watch = link::start(aq, config.loopback.then(|| link::loopback_mode(hw.mac, self.nvm)))?;
         self.watch.ask(aq, hw)?;
         self.counters = stats::Counters::new(hw, &self.vsi);
         Ok(())
@@ -249,6 +267,8 @@ impl Card {
                 Decoder::of::<desc::Words<false>>()
             },
         };
+        self.polled = !config.interrupts;
+        self.unmasked = self.polled && irq::stay_unmasked(&self.hw);
         let (hw, contexts, allocation) = (&self.hw, &self.contexts, self.allocation);
         let mut rx = Vec::new();
         for n in 0..config.rx_queues {
@@ -294,6 +314,11 @@ impl Card {
             let Some(event) = self.aq.event()? else { break };
             changed |= self.watch.event(&self.hw, &event)?;
         }
+        // Another driver of the card may have changed it back when it ended.
+        if self.polled && irq::stay_unmasked(&self.hw) {
+            self.unmasked = true;
+            self.running.rx.clone().for_each(|queue| irq::unmask(&self.hw, queue));
+        }
         // Only an answer lets the firmware tell of the next change.
         if changed || self.watch.doubtful() { self.watch.ask(&mut self.aq, &self.hw) } else { Ok(()) }
     }
@@ -307,23 +332,28 @@ impl NicOps for Card {
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
         self.hw.alive()?;
-        filters::set_promiscuous(&mut self.aq, &self.vsi, on)
+        if let (Some(why), false) = (self.addresses.unfiltered(), on) {
+            let text = format!("it must receive all frames, as no filter takes its own address: {why}");
+            return Err(self.hw.error(Kind::Unsupported, text));
+        }
+        self.promiscuous = filters::set_promiscuous(&mut self.aq, &self.vsi, on, None)? && on;
+        Ok(())
     }
 
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
         self.hw.alive()?;
-        self.addresses.set_groups(&mut self.aq, &self.hw, &self.vsi, groups)
+        self.addresses.set_groups(&mut self.aq, &self.hw, &self.vsi, groups, self.promiscuous)
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
         self.hw.alive()?;
-        self.addresses.set_own(&mut self.aq, &self.hw, &self.vsi, mac)
+        self.addresses.set_own(&mut self.aq, &self.hw, &self.vsi, mac, self.promiscuous)
     }
 
     fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
         self.hw.alive()?;
-        let entries = self.capabilities.rss_entries;
-        filters::set_rss_table(&mut self.aq, &self.hw, &self.vsi, table, self.rx_queues, entries)
+        let entries = filters::table(table, self.rx_queues, self.capabilities.rss_entries);
+        filters::set_rss_table(&mut self.aq, &self.hw, &self.vsi, &entries)
     }
 
     fn steer(&mut self, slot: usize, rule: &FlowRule) -> Result<()> {
@@ -345,9 +375,8 @@ impl NicOps for Card {
     }
 
     fn stats(&mut self) -> Result<Stats> {
-        // Before the counters: all ones would be added up.
         self.events()?;
-        Ok(self.counters.update(&self.hw, &self.vsi))
+        self.counters.update(&self.hw, &self.vsi)
     }
 }
 
@@ -358,7 +387,13 @@ impl Drop for Card {
         if self.loopback {
             link::end_loopback(&mut self.aq);
         }
+        if let Some(steering) = &self.steering {
+            steering.restore(&self.hw, &mut self.aq);
+        }
         irq::clear(&self.hw);
+        if self.unmasked {
+            irq::mask_again(&self.hw);
+        }
         self.interrupts = None;
         setup::stop(&self.hw, self.allocation, &self.running, Some(&mut self.aq));
         // A card that is gone cannot be told; one that is there was stopped above.

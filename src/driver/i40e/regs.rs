@@ -192,7 +192,6 @@ bits! {
     /// A vector.
     dyn_ctl {
         INTENA   = 1 << 0, "Messages are let through.";
-        CLEARPBA = 1 << 1, "Forget what is pending.";
         ITR_NONE = 3 << 3, "Change no throttling interval.";
     }
     /// A list of queues.

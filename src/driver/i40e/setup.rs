@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Time for a queue to start or stop.
 const QUEUE_PATIENCE: Duration = Duration::from_millis(20);
 
+/// Time for a reset of the function.
+const RESET_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Queues that a function has: those of the device from `first` on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
@@ -53,14 +56,29 @@ pub fn reset(hw: &Hw, queues: Allocation) -> Result<()> {
     }
     hw.settle(Duration::from_micros(50));
     // A reset of the whole device that is under way must end first.
-    let tenths = (hw.read(regs::GLGEN_RSTCTL) & rstctl::GRSTDEL).max(1);
-    let patience = Duration::from_millis(200) * tenths;
-    hw.wait("a reset of the device", regs::GLGEN_RSTAT, rstat::DEVSTATE, 0, patience)?;
+    device_reset(hw)?;
     super::firmware::check_image(hw)?;
     hw.set(regs::PFGEN_CTRL, pfgen_ctrl::PFSWR);
-    hw.wait("reset", regs::PFGEN_CTRL, pfgen_ctrl::PFSWR, 0, Duration::from_millis(200))?;
+    let reset = hw.wait("reset", regs::PFGEN_CTRL, pfgen_ctrl::PFSWR, 0, RESET_PATIENCE);
+    if hw.read(regs::GLGEN_RSTAT) & rstat::DEVSTATE != 0 {
+        // Another function resets the device, and so this one too.
+        device_reset(hw)?;
+        super::firmware::check_image(hw)?;
+    } else {
+        reset?;
+    }
     // What is pending from before: forgotten.
     hw.write(regs::PFHMC_ERRORINFO, hmc_error::DETECTED);
+    Ok(())
+}
+
+/// Waits for the end of a reset of the device. Intel's drivers give it twenty
+/// times the delay that it was set to, 16 s at most.
+fn device_reset(hw: &Hw) -> Result<()> {
+    const MOST: u32 = 160;
+    let delay = (hw.read(regs::GLGEN_RSTCTL) & rstctl::GRSTDEL).max(1);
+    let patience = Duration::from_millis(100) * (20 * delay).min(MOST);
+    hw.wait("a reset of the device", regs::GLGEN_RSTAT, rstat::DEVSTATE, 0, patience)?;
     Ok(())
 }
 
@@ -179,5 +197,5 @@ pub fn stop(hw: &Hw, allocation: Allocation, running: &Running, aq: Option<&mut 
     Contexts::close(hw);
     // Filters, interfaces, addresses: all as the next driver expects them.
     hw.set(regs::PFGEN_CTRL, pfgen_ctrl::PFSWR);
-    let _ = hw.wait("reset", regs::PFGEN_CTRL, pfgen_ctrl::PFSWR, 0, Duration::from_millis(200));
+    let _ = hw.wait("reset", regs::PFGEN_CTRL, pfgen_ctrl::PFSWR, 0, RESET_PATIENCE);
 }

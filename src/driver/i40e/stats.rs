@@ -9,6 +9,7 @@ use super::regs::{self, Reg};
 use super::vsi::Vsi;
 use crate::driver::regs::Regs;
 use crate::driver::stats::Stats;
+use crate::error::Result;
 
 /// Registers of one sort whose sum is one figure.
 struct Group {
@@ -24,8 +25,8 @@ enum Whose {
     Vsi,
     /// That of our port.
     Port,
-    /// As before, behind the entries of 128 virtual functions.
-    PortAfterVirtual,
+    /// That of our function, behind the entries of 128 virtual ones.
+    FunctionAfterVirtual,
 }
 
 const fn vsi(regs: &'static [Regs]) -> Group {
@@ -53,7 +54,7 @@ static GROUPS: [Group; 9] = [
         regs::GLPRT_RJC,
     ]),
     port(&[regs::GLPRT_ROC]),
-    Group { regs: &[regs::GL_RXERR1], bits: 48, whose: Whose::PortAfterVirtual },
+    Group { regs: &[regs::GL_RXERR1], bits: 48, whose: Whose::FunctionAfterVirtual },
 ];
 
 #[derive(Clone, Copy)]
@@ -74,6 +75,8 @@ enum Figure {
 pub struct Counters {
     /// Each register's value when it was last read.
     last: Vec<u64>,
+    /// The same now, before it is known that the card was there meanwhile.
+    now: Vec<u64>,
     /// Each group's sum.
     total: [u64; GROUPS.len()],
 }
@@ -81,26 +84,29 @@ pub struct Counters {
 impl Counters {
     /// Starts at what the registers hold now.
     pub fn new(hw: &Hw, vsi: &Vsi) -> Self {
-        let mut counters = Counters { last: Vec::new(), total: [0; GROUPS.len()] };
-        for (_, reg, bits) in registers(hw, vsi) {
-            counters.last.push(read(hw, reg, bits));
-        }
-        counters
+        let last: Vec<u64> = registers(hw, vsi).map(|(_, reg, bits)| read(hw, reg, bits)).collect();
+        Counters { now: last.clone(), last, total: [0; GROUPS.len()] }
     }
 
     /// Adds what has been counted since the last time. Allocates nothing.
-    pub fn update(&mut self, hw: &Hw, vsi: &Vsi) -> Stats {
-        for ((group, reg, bits), last) in registers(hw, vsi).zip(&mut self.last) {
-            let now = read(hw, reg, bits);
+    ///
+    /// # Errors
+    /// If the card is gone: what it then reads as is no count.
+    pub fn update(&mut self, hw: &Hw, vsi: &Vsi) -> Result<Stats> {
+        for ((_, reg, bits), now) in registers(hw, vsi).zip(&mut self.now) {
+            *now = read(hw, reg, bits);
+        }
+        hw.alive()?;
+        for (((group, _, bits), now), last) in registers(hw, vsi).zip(&self.now).zip(&mut self.last) {
             self.total[group] += now.wrapping_sub(*last) & mask(bits);
-            *last = now;
+            *last = *now;
         }
         let total = |figure: Figure| self.total[figure as usize];
         // A VSI counts what reached it, also when no descriptor was there for it.
         let missed = total(Figure::NoDescriptor);
         let packets = total(Figure::RxPackets);
         let (rx_packets, tx_packets) = (packets.saturating_sub(missed), total(Figure::TxPackets));
-        Stats {
+        Ok(Stats {
             rx_packets,
             rx_bytes: total(Figure::RxBytes).saturating_sub(4 * packets),
             tx_packets,
@@ -111,18 +117,18 @@ impl Counters {
             rx_oversize: total(Figure::RxOversize) + total(Figure::RxTooLong),
             by_device: true,
             anomalies: Default::default(),
-        }
+        })
     }
 }
 
 /// Every register, with its group and width.
 fn registers(hw: &Hw, vsi: &Vsi) -> impl Iterator<Item = (usize, Reg, u32)> {
-    let (port, set) = (hw.port, vsi.counters);
+    let (port, function, set) = (hw.port, hw.function, vsi.counters);
     GROUPS.iter().enumerate().flat_map(move |(n, group)| {
         let at = match group.whose {
             Whose::Vsi => set,
             Whose::Port => port,
-            Whose::PortAfterVirtual => 128 + port,
+            Whose::FunctionAfterVirtual => 128 + function,
         };
         group.regs.iter().map(move |regs| (n, regs.at(at), group.bits))
     })

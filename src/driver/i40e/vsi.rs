@@ -40,6 +40,8 @@ pub struct Vsi {
     pub qs_handle: u16,
     /// Its counter set.
     pub counters: u16,
+    /// Frames can be spread over all queues that were wished for.
+    pub spreads: bool,
 }
 
 /// What is asked of the function's own VSI.
@@ -53,7 +55,8 @@ pub struct Wishes {
 
 /// Sets the function's own VSI up (commands 0212, 0211).
 pub fn configure(aq: &mut AdminQueue, hw: &Hw, place: Place, wishes: Wishes) -> Result<Vsi> {
-    let (_, mut properties) = read(aq, hw, place.seid)?;
+    let (_, found) = read(aq, hw, place.seid)?;
+    let mut properties = found;
     put(&mut properties, at::SECTIONS, section::SWITCH | section::VLAN | section::QUEUE_MAP);
     // A frame with our own source address is received, as a tester must.
     const LOCAL_LOOPBACK: u16 = 0x4000;
@@ -64,11 +67,20 @@ pub fn configure(aq: &mut AdminQueue, hw: &Hw, place: Place, wishes: Wishes) -> 
     const LEAVE_TAG: u8 = 0b11 << 3;
     properties[at::PORT_VLAN] = ALL_FRAMES | if wishes.vlan_strip { 0 } else { LEAVE_TAG };
     map_queues(&mut properties, 0, wishes.queues);
-    let params = place.seid.to_le_bytes();
-    aq.tell("the properties of its interface", 0x0211, &params, Buffer::Send(&properties))?;
+    let (what, params) = ("the properties of its interface", place.seid.to_le_bytes());
+    let lost = "all frames come on its first queue, and tags stay or go as they did before";
+    let told = aq.try_tell(what, 0x0211, &params, Buffer::Send(&properties), lost)?;
 
+    let wanted = properties;
     let (number, properties) = read(aq, hw, place.seid)?;
-    describe(hw, place.seid, number, &properties)
+    // How the firmware shows what it was told is its own affair, if it shows
+    // something else than before.
+    let same = |a: &[u8], b: &[u8]| le16(a, at::CLASSES) == le16(b, at::CLASSES);
+    let spreads = same(&wanted, &found) || told.is_some() && !same(&properties, &found);
+    if told.is_some() && !spreads {
+        aq.lose(format!("its firmware did not do what it was told with {what}: {lost}"));
+    }
+    Ok(Vsi { spreads, ..describe(hw, place.seid, number, &properties)? })
 }
 
 /// Adds a VSI of one queue pair below `uplink` (command 0210).
@@ -117,8 +129,8 @@ fn read(aq: &mut AdminQueue, hw: &Hw, seid: u16) -> Result<(u16, [u8; BYTES])> {
 fn describe(hw: &Hw, seid: u16, number: u16, properties: &[u8]) -> Result<Vsi> {
     const NUMBERS: u16 = 512;
     const INVALID: u16 = 0xffff;
-    let vsi =
-        Vsi { seid, number, qs_handle: le16(properties, at::QS_HANDLES), counters: le16(properties, at::COUNTERS) };
+    let (qs_handle, counters) = (le16(properties, at::QS_HANDLES), le16(properties, at::COUNTERS));
+    let vsi = Vsi { seid, number, qs_handle, counters, spreads: true };
     if vsi.qs_handle == INVALID || vsi.counters >= COUNTER_SETS || vsi.number >= NUMBERS {
         return Err(hw.error(
             Kind::Device,

@@ -200,7 +200,7 @@ where
         // lets it see.
         match card.set_promiscuous(config.promiscuous) {
             Err(error) if error.kind() != Kind::Unsupported => return Err(error),
-            Err(_) if config.promiscuous => description.lacks.push(NOT_PROMISCUOUS),
+            Err(_) if config.promiscuous => description.lacks.push(NOT_PROMISCUOUS.into()),
             _ => {}
         }
     }

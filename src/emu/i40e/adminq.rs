@@ -18,23 +18,28 @@ use super::regs::{
 };
 use super::{I40e, Row};
 use crate::dma::Iova;
+use crate::emu::Picos;
 use std::sync::atomic::Ordering;
 
 /// Result codes.
+pub const ECODE_EPERM: u16 = 1;
+/// See ECODE_EPERM.
 pub const ECODE_ENOENT: u16 = 2;
-/// See ECODE_ENOENT.
+/// See ECODE_EPERM.
 pub const ECODE_ESRCH: u16 = 3;
-/// See ECODE_ENOENT.
+/// See ECODE_EPERM.
 pub const ECODE_EIO: u16 = 5;
-/// See ECODE_ENOENT.
+/// See ECODE_EPERM.
+pub const ECODE_EAGAIN: u16 = 8;
+/// See ECODE_EPERM.
 pub const ECODE_ENOMEM: u16 = 9;
-/// See ECODE_ENOENT.
+/// See ECODE_EPERM.
 pub const ECODE_EBUSY: u16 = 12;
-/// See ECODE_ENOENT.
+/// See ECODE_EPERM.
 pub const ECODE_EEXIST: u16 = 13;
-/// See ECODE_ENOENT.
+/// See ECODE_EPERM.
 pub const ECODE_EINVAL: u16 = 14;
-/// See ECODE_ENOENT.
+/// See ECODE_EPERM.
 pub const ECODE_ENOSPC: u16 = 16;
 
 /// Event: a receive queue overflowed.
@@ -129,6 +134,9 @@ impl I40e {
 
     /// ATQT was written.
     pub(super) fn commands_given(&mut self) {
+        if self.board.now < self.firmware.awake {
+            return;
+        }
         let late = if self.board.nasty { self.board.random.below(3_000_000_000) } else { 0 };
         self.firmware.due = Some(self.board.now + late);
         self.serve_commands();
@@ -204,9 +212,8 @@ impl I40e {
         }
 
         self.firmware.served = self.firmware.served.wrapping_add(1);
-        let number = self.firmware.served;
-        let fault = |kind| self.firmware.fault.is_some_and(|fault| fault.strikes(kind, number));
-        let [timeout, crash, error] = [FaultKind::Timeout, FaultKind::Crash, FaultKind::Error].map(fault);
+        let fault = |kind| self.firmware.struck(kind, opcode);
+        let [timeout, crash] = [FaultKind::Timeout, FaultKind::Crash].map(fault);
         let [short, wrong] = [FaultKind::Short, FaultKind::Opcode].map(fault);
         if timeout || crash {
             self.firmware.dead = true;
@@ -214,9 +221,7 @@ impl I40e {
             self.regs.poke(PF_ATQLEN.at, self.regs.peek(PF_ATQLEN.at) | critical);
             return false;
         }
-        let command = Command { opcode, params, buffer, room };
-        let reply =
-            if error { Reply { result: ECODE_EIO, params, data: None, length: None } } else { self.execute(command) };
+        let reply = self.execute(Command { opcode, params, buffer, room });
         let Reply { result, mut params, data, length } = reply;
         let told = length.or(data.as_ref().map(|data| data.len() as u16));
         let mut length = told.unwrap_or(word(2));
@@ -287,6 +292,8 @@ impl I40e {
     /// The queues as after a reset of the function; firmware goes on, or starts
     /// anew if it had stopped.
     pub(super) fn reset_admin(&mut self) {
+        const SLOW: Picos = 800_000_000_000;
+        self.firmware.awake = if self.firmware.has(FaultKind::SlowStart) { self.board.now + SLOW } else { 0 };
         self.firmware.dead = false;
         self.firmware.due = None;
     }

@@ -2,7 +2,9 @@
 //!
 //! What it does not know it refuses with ESRCH, and the strict model counts it.
 
-use super::adminq::{Command, ECODE_EBUSY, ECODE_EINVAL, ECODE_ENOENT, ECODE_ENOMEM, ECODE_ESRCH, Reply};
+use super::adminq::{
+    Command, ECODE_EBUSY, ECODE_EINVAL, ECODE_EIO, ECODE_ENOENT, ECODE_ENOMEM, ECODE_EPERM, ECODE_ESRCH, Reply,
+};
 use super::regs::{PFQF_HKEY, PFQF_HLUT};
 use super::{I40e, Kind, QUEUES, VECTORS};
 use crate::emu::Registers;
@@ -23,6 +25,10 @@ pub struct Firmware {
     pub served: u32,
     /// When the commands that were given are answered.
     pub due: Option<Picos>,
+    /// The command that it had no time for (fault).
+    tried: Option<u16>,
+    /// Commands given before that are not seen (fault).
+    pub awake: Picos,
     /// When the next flood of events comes.
     pub flood_at: Picos,
 }
@@ -30,7 +36,12 @@ pub struct Firmware {
 impl Firmware {
     /// Firmware with this fault.
     pub fn new(fault: Option<Fault>) -> Self {
-        Firmware { fault, dead: false, served: 0, due: None, flood_at: 0 }
+        Firmware { fault, dead: false, served: 0, due: None, tried: None, awake: 0, flood_at: 0 }
+    }
+
+    /// Whether this fault strikes the command that is being served.
+    pub fn struck(&self, kind: FaultKind, opcode: u16) -> bool {
+        self.fault.is_some_and(|fault| fault.strikes_command(kind, self.served, opcode.into()))
     }
 
     /// Whether it has this fault for good.
@@ -52,10 +63,36 @@ impl I40e {
     /// Does what a command asks for.
     pub(super) fn execute(&mut self, command: Command) -> Reply {
         let mut reply = Reply { result: 0, params: command.params, data: None, length: None };
-        if let Err(result) = self.dispatch(&command, &mut reply) {
+        if command.room > 0 && self.firmware.struck(FaultKind::Hollow, command.opcode) {
+            return reply;
+        }
+        let answer = self.refusal(command.opcode).map_or_else(|| self.dispatch(&command, &mut reply), Err);
+        if let Err(result) = answer {
             reply.result = result;
         }
         reply
+    }
+
+    /// Why a command is refused that is in order, if it is (fault).
+    fn refusal(&mut self, opcode: u16) -> Option<u16> {
+        // What changes the port is not for a function that shares it.
+        const OF_THE_PORT: [u16; 5] = [0x0601, 0x0603, 0x0605, 0x0613, 0x0618];
+        let struck = |kind| self.firmware.struck(kind, opcode);
+        let busy = struck(FaultKind::Busy) && self.firmware.tried != Some(opcode);
+        let code = if struck(FaultKind::Error) {
+            ECODE_EIO
+        } else if struck(FaultKind::Denied) || self.firmware.has(FaultKind::Npar) && OF_THE_PORT.contains(&opcode) {
+            ECODE_EPERM
+        } else if struck(FaultKind::Unsupported) {
+            ECODE_ENOENT
+        } else if busy {
+            ECODE_EBUSY
+        } else {
+            self.firmware.tried = None;
+            return None;
+        };
+        self.firmware.tried = Some(opcode);
+        Some(code)
     }
 
     fn dispatch(&mut self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
@@ -110,9 +147,15 @@ impl I40e {
         if command.u16(0) != 1 {
             return Err(ECODE_EINVAL);
         }
-        // Another function has it now and then.
-        if self.board.nasty && self.board.random.below(8) == 0 {
-            reply.set32(4, 10);
+        // Another function has it now and then, for so many milliseconds.
+        const MILLISECOND: Picos = 1_000_000_000;
+        let left = match self.board.nasty && self.board.random.below(8) == 0 {
+            _ if self.firmware.has(FaultKind::NvmHeld) => 1000u64.saturating_sub(self.board.now / MILLISECOND),
+            true => 10,
+            false => 0,
+        };
+        if left > 0 {
+            reply.set32(4, left as u32);
             return Err(ECODE_EBUSY);
         }
         reply.set32(4, 3000);

@@ -7,7 +7,10 @@
 //! ```
 //!
 //! A message clears INTENA, and the driver sets it again. What happened
-//! meanwhile is remembered and fires then.
+//! meanwhile is remembered and fires then, unless CLEARPBA has it forgotten.
+//!
+//! Drivers leave old lists in vectors that they do not use any more. So a queue in
+//! several lists belongs to the vector that it names itself.
 
 use super::super::bits;
 use super::regs::{self, PFINT_ICR0, PFINT_ICR0_ENA};
@@ -15,6 +18,7 @@ use super::{I40e, Picos, QUEUES, Row, VECTORS};
 
 /// DYN_CTL.
 const INTENA: u32 = 1;
+const CLEARPBA: u32 = 2;
 const SWINT_TRIG: u32 = 1 << 2;
 const WB_ON_ITR: u32 = 1 << 30;
 const INTENA_MSK: u32 = 1 << 31;
@@ -96,7 +100,10 @@ impl I40e {
                     let named = control & 0xff == u32::from(vector);
                     let cause = Cause { vector: vector as u8, itr: (control >> 11 & 3) as u8, icr0, named };
                     let causes = if sends { &mut self.irq.tx } else { &mut self.irq.rx };
-                    causes[q as usize] = Some(cause);
+                    let listed = &mut causes[q as usize];
+                    if named || listed.is_none() {
+                        *listed = Some(cause);
+                    }
                 }
                 (q, sends) = (control >> 16 & END, control >> 27 & 3 == 1);
             }
@@ -170,6 +177,10 @@ impl I40e {
     pub(super) fn control_written(&mut self, vector: u16, value: u32) {
         let bit = 1u128 << vector;
         let set = |word: &mut u128, on: bool| *word = *word & !bit | if on { bit } else { 0 };
+        // The causes of the first vector stay in ICR0.
+        if value & CLEARPBA != 0 && vector != 0 {
+            self.irq.due &= !bit;
+        }
         if value & INTENA_MSK == 0 {
             set(&mut self.irq.enabled, value & INTENA != 0);
         }
@@ -192,7 +203,7 @@ impl I40e {
     fn show_control(&self, vector: u16) {
         let at = of_vector(vector, &regs::PFINT_DYN_CTL0, &regs::PFINT_DYN_CTLN);
         let enabled = (self.irq.enabled >> vector & 1) as u32;
-        self.regs.poke(at, self.regs.peek(at) & !(INTENA | SWINT_TRIG | 2 | INTENA_MSK) | enabled);
+        self.regs.poke(at, self.regs.peek(at) & !(INTENA | SWINT_TRIG | CLEARPBA | INTENA_MSK) | enabled);
     }
 
     /// Sends what is due.

@@ -6,9 +6,10 @@
 //!   0607 with events on --> armed |  each change: one event, then disarmed
 //! ```
 
-use super::adminq::{Command, ECODE_EINVAL, ECODE_ESRCH, Reply};
+use super::adminq::{Command, ECODE_EAGAIN, ECODE_EINVAL, ECODE_EIO, ECODE_ESRCH, Reply};
 use super::regs::PRTMAC_LINKSTA;
 use super::{I40e, Kind};
+use crate::emu::module::Module;
 use crate::emu::{FaultKind, Picos};
 
 /// Event and command: link status.
@@ -62,15 +63,15 @@ impl Kind {
 }
 
 impl Link {
-    /// On its way up after `delay`.
-    pub fn new(kind: Kind, delay: Picos) -> Self {
+    /// On its way up after `delay`; `pauses`: its NVM asks for pause frames.
+    pub fn new(kind: Kind, delay: Picos, pauses: bool) -> Self {
         let Port { phy, speed, .. } = kind.port();
         let types = 1u32.checked_shl(u32::from(phy)).unwrap_or(0);
         Link {
             ready: Some(delay),
             up: false,
             armed: false,
-            abilities: ENABLE_LINK | ENABLE_AN,
+            abilities: ENABLE_LINK | ENABLE_AN | if pauses { PAUSE } else { 0 },
             speeds: speed,
             types,
             longest: MFS_MAX,
@@ -120,6 +121,7 @@ impl I40e {
             }
             // Debug set-up of the PHY.
             0x0622 => {}
+            0x0629 => return self.read_phy(command, reply),
             opcode => {
                 self.board.violations.note(format!("unknown admin command {opcode:#06x}"));
                 return Err(ECODE_ESRCH);
@@ -131,9 +133,15 @@ impl I40e {
     /// What the PHY can, or is set to: 24 bytes and room for 16 modules.
     fn abilities(&self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
         const BYTES: usize = 24 + 16 * 32;
+        if self.firmware.has(FaultKind::PhyBusy) && self.board.now < 300_000_000_000 {
+            return Err(ECODE_EAGAIN);
+        }
+        if self.firmware.has(FaultKind::PhyUnknown) {
+            return Err(ECODE_EIO);
+        }
         let port = self.kind.port();
         let initial = command.params[0] & 2 != 0;
-        let fresh = Link::new(self.kind, 0);
+        let fresh = Link::new(self.kind, 0, self.board.nasty);
         let link = if initial { &fresh } else { &self.link };
         if command.room < 24 {
             return Err(ECODE_EINVAL);
@@ -149,6 +157,18 @@ impl I40e {
         // Identifier; 10GBASE-SR.
         (data[20], data[21]) = (port.module, 0x10);
         reply.data = Some(data);
+        Ok(())
+    }
+
+    /// A register of the PHY, or a byte of the module behind it: of a QSFP+, the
+    /// device is a page.
+    fn read_phy(&self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
+        const MODULE: u8 = 2;
+        let [interface, device, ..] = command.params;
+        let module = Module { vendor: *b"Intel Corp      ", oui: [0x00, 0x1b, 0x21], wide: self.kind == Kind::Xl710 };
+        let (slave, page) = if module.wide { (0xa0, device) } else { (device, 0) };
+        let byte = module.byte(slave, page.into(), command.u32(4) as usize).filter(|_| interface == MODULE);
+        reply.set32(8, byte.ok_or(ECODE_EIO)?.into());
         Ok(())
     }
 
@@ -203,11 +223,16 @@ impl I40e {
         self.set_link(false);
     }
 
-    /// Whether frames go round inside the card.
+    /// Whether frames go round inside the card, at the MAC or at the PHY. The
+    /// modes got other numbers with version 6 of the NVM (Linux
+    /// i40e_aq_set_mac_loopback), but not on the X722 (DPDK).
     pub(super) fn loops(&self) -> bool {
-        const PHY_LOCAL: u8 = 1;
-        const MAC_LOCAL: u8 = 4;
-        self.link.loopback & (PHY_LOCAL | MAC_LOCAL) != 0
+        const MAC: u8 = 1;
+        const PHY: u8 = 5;
+        const OLD_PHY: u8 = 1;
+        const OLD_MAC: u8 = 4;
+        let modes = if self.old_loopback() { [OLD_MAC, OLD_PHY] } else { [MAC, PHY] };
+        modes.contains(&self.link.loopback)
     }
 
     /// Time passed, or the wire changed.

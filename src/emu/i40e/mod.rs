@@ -112,10 +112,13 @@ impl I40e {
             filters: Filters::new(),
             regs,
             first_queue,
-            nvm: nvm::image(firmware.has(FaultKind::Nvm)),
+            nvm: nvm::image(
+                kind,
+                nvm::Image { damaged: firmware.has(FaultKind::Nvm), old: firmware.has(FaultKind::OldNvm) },
+            ),
             firmware,
             address: board.factory,
-            link: Link::new(kind, board.link_delay),
+            link: Link::new(kind, board.link_delay, board.nasty),
             clock: Clock::default(),
             irq: Irq::new(),
             hmc: Hmc::new(),
@@ -198,10 +201,30 @@ impl I40e {
             return;
         }
         self.reset_function();
-        if self.board.nasty {
-            self.regs.poke(regs::PFGEN_CTRL.at, 1);
-            self.resetting = Some(self.board.now + self.board.random.below(20_000_000_000));
-        }
+        let takes = match self.board.nasty {
+            _ if self.board.faulty(FaultKind::SlowReset) => 400_000_000_000,
+            true => self.board.random.below(20_000_000_000),
+            false => return,
+        };
+        self.regs.poke(regs::PFGEN_CTRL.at, 1);
+        self.resetting = Some(self.board.now + takes);
+    }
+
+    /// Whether a reset of the device by another function is under way (fault).
+    fn in_reset(&self, until: Picos) -> bool {
+        self.board.faulty(FaultKind::SlowReset) && self.board.now < until
+    }
+
+    /// GLGEN_RSTAT: the device is in reset for a second.
+    fn reset_status(&self) -> u32 {
+        const IN_RESET: u32 = 1;
+        self.regs.peek(regs::GLGEN_RSTAT.at) | if self.in_reset(1_000_000_000_000) { IN_RESET } else { 0 }
+    }
+
+    /// GLNVM_ULD: core and global parts are loaded some time after that.
+    fn loaded(&self) -> u32 {
+        const CORE_AND_GLOBAL: u32 = 0b11 << 3;
+        self.regs.peek(regs::GLNVM_ULD.at) & if self.in_reset(2_500_000_000_000) { !CORE_AND_GLOBAL } else { !0 }
     }
 
     /// Reads the registers that frames depend on into the form they are used in.

@@ -17,6 +17,30 @@ pub enum Kind {
     X722,
 }
 
+/// What their firmware can do wrong.
+const FAULTS: &[FaultKind] = &[
+    FaultKind::Timeout,
+    FaultKind::Crash,
+    FaultKind::Opcode,
+    FaultKind::Short,
+    FaultKind::Error,
+    FaultKind::Denied,
+    FaultKind::Unsupported,
+    FaultKind::Hollow,
+    FaultKind::Busy,
+    FaultKind::Flood,
+    FaultKind::Old,
+    FaultKind::Nvm,
+    FaultKind::OldNvm,
+    FaultKind::NvmHeld,
+    FaultKind::Media,
+    FaultKind::PhyBusy,
+    FaultKind::PhyUnknown,
+    FaultKind::SlowStart,
+    FaultKind::SlowReset,
+    FaultKind::Npar,
+];
+
 /// All of them.
 pub const MODELS: &[ModelInfo] = &[
     model("x710", 0x1572, 10, "Intel X710 10 GbE, SFP+ cage with a short-range module", |board| {
@@ -44,13 +68,5 @@ const fn model(
         msix: (3, 0, 0x1000),
         speed: gigabits * 1_000_000_000,
     };
-    ModelInfo {
-        profile,
-        text,
-        queues: QUEUES,
-        faults: &FaultKind::ALL,
-        oui: [0x00, 0x1b, 0x21],
-        link_delay: link::DELAY,
-        build,
-    }
+    ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, oui: [0x00, 0x1b, 0x21], link_delay: link::DELAY, build }
 }

@@ -13,11 +13,12 @@
 //! It has 4 KiB, where a card of silicon has 64, as drivers read all of it word
 //! by word.
 
-use super::I40e;
 use super::regs::{GLNVM_SRCTL, GLNVM_SRDATA, SHADOW_RAM};
+use super::{I40e, Kind};
 
 const WORDS: usize = 512 << SHADOW_RAM;
 
+const VERSION: usize = 0x18;
 const CHECKSUM: usize = 0x3f;
 const EMP: usize = 0x300;
 const VPD: usize = 0x400;
@@ -29,8 +30,17 @@ const START: u32 = 1 << 30;
 const WRITE: u32 = 1 << 29;
 const DONE: u32 = 1 << 31;
 
-/// The image of a card; `damaged` has a wrong checksum.
-pub fn image(damaged: bool) -> Vec<u16> {
+/// Which image a card has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Image {
+    /// Its checksum is wrong.
+    pub damaged: bool,
+    /// It is of an earlier age.
+    pub old: bool,
+}
+
+/// The image of a card.
+pub fn image(kind: Kind, Image { damaged, old }: Image) -> Vec<u16> {
     let mut words = vec![0xffff; WORDS];
     words[..0x400].fill(0);
     words[0x00] = 0x40;
@@ -39,8 +49,12 @@ pub fn image(damaged: bool) -> Vec<u16> {
     words[0x16] = 0x180;
     words[0x180..0x186].copy_from_slice(&[6, 0x4839, 0x3136, 0x3135, 0x3030, 0x312d]);
     words[0x17] = 0x200;
-    // Version 9.20 of the image, eTrack 8000d83e.
-    words[0x18] = 0x9020;
+    // Version 9.20 of the image, of the X722's 6.20; eTrack 8000d83e.
+    words[VERSION] = match kind {
+        _ if old => 0x5004,
+        Kind::X722 => 0x6020,
+        _ => 0x9020,
+    };
     words[0x1b] = 0xffff;
     words[0x2d] = 0xd83e;
     words[0x2e] = 0x8000;
@@ -63,6 +77,13 @@ pub fn image(damaged: bool) -> Vec<u16> {
 }
 
 impl I40e {
+    /// Whether the image is older than the numbers that loopback modes have now,
+    /// or of the X722, where they have not changed.
+    pub(super) fn old_loopback(&self) -> bool {
+        const LAST: u16 = 0x6000;
+        self.kind == Kind::X722 || self.nvm[VERSION] <= LAST
+    }
+
     /// GLNVM_SRCTL was written: a word is read, at once. Who owns the NVM is not
     /// asked: Linux reads words of the LLDP settings without, and silicon lets it.
     pub(super) fn shadow_ram(&mut self) {
@@ -87,12 +108,12 @@ mod tests {
     #[test]
     fn the_image_sums_up_unless_it_is_damaged() {
         for damaged in [false, true] {
-            let words = image(damaged);
+            let words = image(Kind::X710, Image { damaged, old: false });
             let sum =
                 |range: std::ops::Range<usize>| words[range].iter().fold(0u16, |sum, word| sum.wrapping_add(*word));
             let all = sum(0..VPD).wrapping_add(sum(ALTERNATE + MODULE..WORDS));
             assert_eq!(all == 0xbaba, !damaged);
         }
-        assert_eq!(image(false)[0] & 0xc0, 0x40);
+        assert_eq!(image(Kind::X722, Image::default())[0] & 0xc0, 0x40);
     }
 }

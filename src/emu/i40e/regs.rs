@@ -93,10 +93,11 @@ registers! { I40e;
         PFGEN_DRUN = reg(0x92500).bits(1);
         PFGEN_STATE = reg(0x88000).bits(0xf);
         GLGEN_RSTCTL = shared(0xb8180).reset(2).bits(0x13f);
-        GLGEN_RSTAT = fact(0xb8188, 0);
+        GLGEN_RSTAT = fact(0xb8188, 0).gives(|card, _| card.reset_status());
         GLGEN_RTRIG = shared(0xb8190).bits(7).then(|card, _, _| card.reset_device());
         GLGEN_STAT = fact(0xb612c, 0);
-        PRTGEN_STATUS = fact(0xb8100, 3);
+        // Drivers write to it, to no effect that is known.
+        PRTGEN_STATUS = shared(0xb8100).reset(3).bits(!0).takes(|_, _, _| {});
         // Port 0 is there, the other three are not.
         PRTGEN_CNF = fact(0xb8120, 0).array(4, 4).gives(|_, port| u32::from(port.n != 0));
         PRTGEN_CNF2 = shared(0xb8160).bits(1);
@@ -126,7 +127,7 @@ registers! { I40e;
     "§6" {
         GLNVM_GENS = fact(0xb6100, 1 | SHADOW_RAM << 5);
         GLNVM_FLA = fact(0xb6108, 1 << 6);
-        GLNVM_ULD = fact(0xb6008, 0x1ff);
+        GLNVM_ULD = fact(0xb6008, 0x1ff).gives(|card, _| card.loaded());
         GLNVM_SRCTL = shared(0xb6110).reset(1 << 31).bits(0xffff_c001).status(1 << 31)
             .then(|card, _, _| card.shadow_ram());
         GLNVM_SRDATA = shared(0xb6114).bits(!0);

@@ -5,7 +5,7 @@ use super::{InPlace, Opened, Ring, Shell, Silicon, WritesBack};
 use bmnic::dma::Region;
 use bmnic::driver::Config;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const ATQBAL: u64 = 0x80000;
 const ATQLEN: u64 = 0x80200;
@@ -56,6 +56,12 @@ pub enum Fault {
     DamagedNvm,
     /// A module that the firmware does not take.
     UnfitModule,
+    /// The PHY was left so by an earlier driver: its abilities, as command 0600 has them.
+    Phy(u8),
+    /// The same, and it may not be set.
+    LockedPhy(u8),
+    /// The card goes away when this register is read.
+    GoneFrom(u64),
 }
 
 #[derive(Default)]
@@ -64,6 +70,12 @@ pub struct X710 {
     commands: Mutex<Vec<u16>>,
     /// Queues that were on when the driver said good-bye.
     at_the_end: Mutex<Option<u32>>,
+    /// Properties that its interface was given.
+    properties: Mutex<Option<Vec<u8>>>,
+    /// Abilities that its PHY was given.
+    abilities: Mutex<Option<u8>>,
+    /// It has gone away.
+    gone: AtomicBool,
 }
 
 pub type Card = Shell<X710>;
@@ -78,6 +90,12 @@ impl Silicon for X710 {
 
     fn read(&self, fault: Fault, offset: u64, value: u32) -> u32 {
         let queues = matches!(offset, 0x10_0000..0x10_1800 | 0x12_0000..0x12_1800);
+        if fault == Fault::GoneFrom(offset) {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+        if self.gone.load(Ordering::Relaxed) {
+            return u32::MAX;
+        }
         match (fault, offset) {
             (Fault::EndlessReset, PFGEN_CTRL) => value,
             (_, PFGEN_CTRL) => 0,
@@ -157,9 +175,15 @@ impl X710 {
             }
             0x0212 => {
                 params[0] = params[0] & 0xffff | 5 << 16;
-                let mut data = vec![0; 128];
+                let mut data = self.properties.lock().unwrap().clone().unwrap_or(vec![0; 128]);
                 data[112] = COUNTERS as u8;
                 data
+            }
+            0x0211 => {
+                let given = self.buffer(card, words[3], 128);
+                let given = given.bytes().iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+                *self.properties.lock().unwrap() = Some(given);
+                vec![]
             }
             // Filters: matched perfectly.
             0x0250 => {
@@ -172,7 +196,14 @@ impl X710 {
                 let mut data = vec![0; 0x218];
                 // 10GBASE-SR, 10 Gbit/s, link and negotiation on.
                 data[..6].copy_from_slice(&[0, 0, 0x10, 0, 8, 0x18]);
+                if let Fault::Phy(abilities) | Fault::LockedPhy(abilities) = fault {
+                    data[5] = abilities;
+                }
                 data
+            }
+            0x0601 => {
+                *self.abilities.lock().unwrap() = Some((words[2] >> 40) as u8);
+                vec![]
             }
             0x0607 => {
                 params = link_params(fault != Fault::UnfitModule);
@@ -186,6 +217,7 @@ impl X710 {
             Fault::Short(which) if which == opcode => length = length.min(20),
             Fault::Long(which) if which == opcode => length = 0xfff0,
             Fault::Refuses(which, with) if which == opcode => code = with,
+            Fault::LockedPhy(_) if opcode == 0x0601 => code = 1,
             _ => {}
         }
         if !data.is_empty() {
@@ -235,6 +267,11 @@ pub fn card(fault: Fault) -> Card {
 /// Opcodes of the commands that have come.
 pub fn commands(card: &Card) -> Vec<u16> {
     card.silicon().commands.lock().unwrap().clone()
+}
+
+/// Abilities that the PHY was given, if it was set at all.
+pub fn phy_abilities(card: &Card) -> Option<u8> {
+    *card.silicon().abilities.lock().unwrap()
 }
 
 /// Queues that were on when the driver said good-bye, if it has.

@@ -145,8 +145,8 @@ impl Buffer {
 /// Whether a fault that is seldom strikes the `n`th frame, or whatever is counted.
 pub fn strikes(board: &mut Board, kind: FaultKind, n: u64, one_in: u64) -> bool {
     match board.fault {
-        Some(Fault { kind: own, at: Some(at) }) => own == kind && u64::from(at) == n,
-        Some(Fault { kind: own, at: None }) => own == kind && board.random.below(one_in) == 0,
+        Some(Fault { kind: own, at: Some(at), .. }) => own == kind && u64::from(at) == n,
+        Some(Fault { kind: own, at: None, .. }) => own == kind && board.random.below(one_in) == 0,
         None => false,
     }
 }

@@ -172,3 +172,91 @@ fn misuse_of_the_admin_queue_is_named() {
         ["ATQH or ATQT is outside the ring", "command descriptor that says it is done", "unknown admin command 0x7777"]
     );
 }
+
+#[test]
+fn a_command_of_a_code_is_refused_each_time_and_no_other() {
+    for (fault, result) in [("denied", 1), ("unsupported", 2), ("error", 5)] {
+        let mut bench = Bench::unlinked(&format!("x710,strict,fault={fault}:0x0613"));
+        let masked = bench.ask(0x0613, [0; 16], None, 0).unwrap();
+        assert_eq!((masked.result, masked.flags & 7), (result, 7));
+        assert_eq!(bench.ask(0x0613, [0; 16], None, 0).unwrap().result, result);
+        bench.tell(0x0607, &[0]);
+    }
+    let mut bench = Bench::unlinked("x710,strict,fault=busy:0x0613");
+    for result in [12, 0, 12, 0] {
+        assert_eq!(bench.ask(0x0613, [0; 16], None, 0).unwrap().result, result);
+    }
+    let mut bench = Bench::unlinked("x710,strict,fault=hollow:0x0107");
+    let answer = bench.ask(0x0107, [0; 16], None, 24).unwrap();
+    assert_eq!((answer.result, answer.length, answer.u16(0)), (0, 24, 0));
+    bench.assert_clean();
+}
+
+#[test]
+fn a_function_that_shares_its_port_may_not_change_it() {
+    let mut bench = Bench::unlinked("x710,strict,fault=npar");
+    for opcode in [0x0601, 0x0603, 0x0605, 0x0613, 0x0618] {
+        assert_eq!(bench.ask(opcode, [0; 16], None, 0).unwrap().result, 1, "{opcode:#06x}");
+    }
+    bench.tell(0x0607, &[0]);
+    bench.assert_clean();
+}
+
+#[test]
+fn firmware_that_is_not_ready_says_so_or_says_nothing() {
+    let mut bench = Bench::unlinked("x710,strict,fault=nvm-held");
+    let lock = [1, 0, 1, 0, 0xb8, 0x0b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let held = bench.ask(0x0008, lock, None, 0).unwrap();
+    assert_eq!((held.result, held.u16(4)), (12, 1000), "the rest of its time");
+    bench.run(1_000_000_000_000);
+    assert_eq!(bench.ask(0x0008, lock, None, 0).unwrap().result, 0);
+
+    let mut bench = Bench::unlinked("x710,strict,fault=phy-busy");
+    assert_eq!(bench.ask(0x0600, [0; 16], None, 24).unwrap().result, 8);
+    bench.run(300_000_000_000);
+    assert_eq!(bench.ask(0x0600, [0; 16], None, 24).unwrap().result, 0);
+    assert_eq!(Bench::unlinked("x710,fault=phy-unknown").ask(0x0600, [0; 16], None, 24).unwrap().result, 5);
+
+    let mut bench = Bench::unlinked("x710,strict,fault=slow-start");
+    assert!(bench.ask(0x0001, [0; 16], None, 0).is_none());
+    bench.run(800_000_000_000);
+    assert_eq!(bench.read(0x80300), 0, "nor does it see it later by itself");
+    bench.asked = 0;
+    bench.open_admin();
+    bench.tell(0x0001, &[]);
+    bench.assert_clean();
+}
+
+#[test]
+fn a_device_that_is_reset_is_loaded_later_and_a_function_takes_its_time() {
+    let engine = Engine::new(Drive::Manual);
+    let (function, _) = engine.open(&"x710,strict,fault=slow-reset".parse::<Spec>().unwrap()).unwrap();
+    let bar = function.bar(0).unwrap();
+    let state = || (bar.read32(0xb8188) & 3, bar.read32(0xb6008) & 0x18);
+    assert_eq!(state(), (1, 0));
+    engine.advance(1_000_000_000_000);
+    assert_eq!(state(), (0, 0));
+    engine.advance(1_500_000_000_000);
+    assert_eq!(state(), (0, 0x18));
+    bar.write32(0x92400, 1);
+    assert_eq!(bar.read32(0x92400), 1);
+    engine.advance(400_000_000_000);
+    assert_eq!(bar.read32(0x92400), 0);
+}
+
+#[test]
+fn the_module_is_read_byte_by_byte() {
+    for (card, device, identifier) in [("x710", 0xa0, 0x03), ("xl710", 0, 0x11)] {
+        let mut bench = Bench::unlinked(&format!("{card},strict"));
+        let mut byte = |interface: u8, device: u8, at: u8| {
+            let mut params = [0; 16];
+            (params[0], params[1], params[4]) = (interface, device, at);
+            let answer = bench.ask(0x0629, params, None, 0).unwrap();
+            (answer.result, answer.params[8])
+        };
+        assert_eq!(byte(2, device, 0), (0, identifier));
+        assert_eq!(byte(0, device, 0).0, 5, "no PHY of the card's own");
+        let vendor = if card == "xl710" { 148 } else { 20 };
+        assert_eq!(byte(2, device, vendor), (0, b'I'));
+    }
+}

@@ -130,6 +130,50 @@ fn a_vector_fires_once_until_it_is_enabled_again() {
 }
 
 #[test]
+fn a_queue_interrupts_the_vector_that_it_names_whatever_old_lists_say() {
+    let mut bench = Bench::new("x710,strict");
+    let fd = EventFd::new().unwrap();
+    bench.function.set_irqs(&[fd.as_raw_fd(); 3]).unwrap();
+    bench.receive_on(1);
+    bench.transmit_on(1);
+    // Queue 0 is vector 1's. Vector 2 has none, and still the list of an earlier
+    // driver that leads into it.
+    bench.write(0x3a000, 1 | 1 << 27 | 1 << 30);
+    bench.write(0x3c000, 1 | 0x7ff << 16);
+    bench.write(0x35000, 0);
+    bench.write(0x35004, 0);
+    for vector in 0..2 {
+        bench.write(0x34800 + 4 * vector, 1 | 3 << 3);
+    }
+    bench.send(0, &frame(60));
+    bench.run(20_000_000);
+    assert_eq!((bench.tap.interrupts(1), bench.tap.interrupts(2)), (1, 0));
+    bench.assert_clean();
+}
+
+#[test]
+fn what_is_pending_is_forgotten_with_the_pending_bit() {
+    let mut bench = Bench::new("x710,strict");
+    let fd = EventFd::new().unwrap();
+    bench.function.set_irqs(&[fd.as_raw_fd(); 2]).unwrap();
+    bench.receive_on(1);
+    bench.transmit_on(1);
+    bench.write(0x3a000, 1 | 0x7ff << 16 | 1 << 30);
+    bench.write(0x35000, 0);
+    // Masked: what comes is pending, until CLEARPBA.
+    for (control, interrupts) in [(1 | 2 | 3 << 3, 0), (1 | 3 << 3, 1)] {
+        bench.write(0x34800, 3 << 3);
+        bench.send(0, &frame(60));
+        bench.run(20_000_000);
+        assert_eq!(bench.tap.interrupts(1), 0);
+        bench.write(0x34800, control);
+        bench.run(1_000_000);
+        assert_eq!(bench.tap.interrupts(1), interrupts);
+    }
+    bench.assert_clean();
+}
+
+#[test]
 fn vector_0_tells_its_causes_once() {
     let mut bench = Bench::unlinked("x710,strict,link=1ms");
     let fd = EventFd::new().unwrap();

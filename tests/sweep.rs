@@ -1,0 +1,201 @@
+//! The sweep: every command that a driver sends to its card's firmware goes wrong
+//! in turn, in each way that firmware is known to have.
+//!
+//! ```text
+//!   denied       the function may not give it          (EPERM)
+//!   unsupported  firmware does not know it             (ENOENT, ENOSYS)
+//!   busy         refused once, done at the second try  (EBUSY)
+//!   hollow       done, says the answer, and the buffer is as it was
+//!   timeout      never answered, nor is any after it
+//! ```
+//!
+//! The table of a family says what each does: the card cannot be opened, in one
+//! line, and is left stopped; or it is opened, frames pass, and one line says what
+//! it does without; or nothing at all is lost. What the kernel's driver survives,
+//! ours survives.
+//!
+//! A family joins with a table in `sweep/` and a card whose faults have codes:
+//! see [`bmnic::emu::Fault`].
+
+#[path = "common/families.rs"]
+mod families;
+#[path = "sweep/i40e.rs"]
+mod i40e;
+#[path = "support/silicon/mod.rs"]
+mod silicon;
+
+use bmnic::dma::{Addressing, Batch, Pool};
+use bmnic::driver::{self, Config, Port};
+use bmnic::emu::{Drive, Engine, Spec};
+use bmnic::{Error, Kind};
+use std::sync::Arc;
+
+/// What becomes of a card.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// Nothing is lost.
+    On,
+    /// It goes on, with one line of which this is a part.
+    Lost(&'static str),
+    /// It cannot be opened: a part of the line.
+    Fatal(&'static str),
+}
+
+/// A command, and what becomes of a card where it goes wrong.
+pub struct Command {
+    /// In the numbers of its family.
+    pub code: u32,
+    /// Part of the names of the cards that are given it; empty is all of the family.
+    pub of: &'static str,
+    /// What becomes of a card that denies it.
+    pub denied: End,
+    /// Of one that does not know it.
+    pub unsupported: End,
+    /// Of one that answers without having done it, if it has a buffer.
+    pub hollow: End,
+    /// Of one that never answers it.
+    pub timeout: End,
+    /// Why what is fatal must be.
+    pub why: &'static str,
+}
+
+/// A family's cards, and all its commands.
+pub struct Family {
+    /// One of each generation that is given other commands.
+    pub cards: &'static [&'static str],
+    /// A configuration that takes as many commands as there can be.
+    pub config: fn() -> Config,
+    /// All of them.
+    pub commands: &'static [Command],
+}
+
+/// One way for all of a family's commands.
+fn sweep(family: &Family, way: &str, end: impl Fn(&Command) -> End) {
+    for (n, card) in family.cards.iter().enumerate() {
+        // Where nothing is answered all generations are the same.
+        let swept =
+            |command: &&Command| card.contains(command.of) && (n == 0 || way != "timeout" || !command.of.is_empty());
+        for command in family.commands.iter().filter(swept) {
+            let name = format!("{card},strict,link=2ms,fault={way}:{:#x}", command.code);
+            let (played, end) = (play(&name, &(family.config)()), end(command));
+            match (&played, end) {
+                (Ok(lost), End::On) if lost.is_empty() => {}
+                (Ok(lost), End::Lost(part)) if lost.len() == 1 && lost[0].contains(part) => {}
+                (Err(error), End::Fatal(part)) => {
+                    let line = error.to_string();
+                    assert!(line.contains(part) && line.lines().count() == 1, "{name}: {line}");
+                    assert!(!command.why.is_empty(), "{name}: why?");
+                }
+                _ => panic!("{name}: {played:?}, and it should be {end:?}"),
+            }
+        }
+    }
+}
+
+/// Opens a card, sends frames to its own address on a loop, and closes it: the
+/// lines that it said, or why it cannot be opened.
+fn play(card: &str, config: &Config) -> Result<Vec<String>, Error> {
+    let engine = Engine::new(Drive::Manual);
+    let (function, tap) = engine.open(&card.parse::<Spec>().unwrap()).unwrap();
+    let pool = Pool::new(2048, Addressing::Translated).unwrap();
+    function.map(pool.arena()).unwrap();
+    let opened = driver::open(Arc::clone(&function), config);
+    let lost = opened.map(|port| {
+        let lost = port.nic.describe().lost.clone();
+        traffic(card, &engine, port, &pool);
+        lost
+    });
+    assert_eq!(function.config_read(4, 2).unwrap() & 4, 0, "{card}: it may still write to memory");
+    assert_eq!(tap.violations(), [], "{card}");
+    lost
+}
+
+fn traffic(card: &str, engine: &Engine, port: Port, pool: &Pool) {
+    const FRAMES: usize = 8;
+    let Port { mut rx, mut tx, mut nic } = port;
+    let run = || {
+        for _ in 0..50 {
+            engine.advance(2_000_000);
+            engine.step();
+        }
+    };
+    rx.iter_mut().for_each(|queue| queue.fill(pool).map(|_| ()).unwrap());
+    let up = (0..1000).any(|_| {
+        run();
+        nic.link().unwrap_or_else(|e| panic!("{card}: {e}")).up
+    });
+    assert!(up, "{card}: no link");
+    let mut frame = [0x5a; 100];
+    frame[..6].copy_from_slice(&nic.describe().mac.0);
+    frame[6..14].copy_from_slice(&[2, 0, 0, 0, 0, 8, 0x88, 0xb5]);
+    let mut batch = Batch::new(pool);
+    (0..FRAMES).for_each(|_| assert!(batch.push_frame(&frame)));
+    tx[0].send(&mut batch);
+    drop(batch);
+    (0..10).for_each(|_| run());
+    let mut got = Batch::new(pool);
+    let received: usize = rx.iter_mut().map(|queue| queue.recv(&mut got)).sum();
+    assert_eq!(received, FRAMES, "{card}");
+    let stats = nic.stats().unwrap_or_else(|e| panic!("{card}: {e}"));
+    assert_eq!((stats.rx_packets, stats.tx_packets), (FRAMES as u64, FRAMES as u64), "{card}");
+    drop(got);
+    Port { rx, tx, nic }.close([pool]);
+}
+
+/// Each way as a test of its own, for each family.
+macro_rules! ways {
+    ($($family:ident),*) => {
+        $(mod $family {
+            use crate::{End, $family::FAMILY as ALL, sweep};
+
+            #[test]
+            fn denied() {
+                sweep(&ALL, "denied", |command| command.denied);
+            }
+
+            #[test]
+            fn unsupported() {
+                sweep(&ALL, "unsupported", |command| command.unsupported);
+            }
+
+            #[test]
+            fn busy() {
+                sweep(&ALL, "busy", |_| End::On);
+            }
+
+            #[test]
+            fn hollow() {
+                sweep(&ALL, "hollow", |command| command.hollow);
+            }
+
+            #[test]
+            fn timeout() {
+                sweep(&ALL, "timeout", |command| command.timeout);
+            }
+        })*
+    };
+}
+
+mod swept {
+    ways!(i40e);
+}
+
+#[test]
+fn no_command_of_the_i40e_is_left_out() {
+    let card = silicon::i40e::card(silicon::i40e::Fault::None);
+    drop(driver::open(card.function(), &i40e::config()).unwrap());
+    let known: Vec<u32> = i40e::FAMILY.commands.iter().map(|command| command.code).collect();
+    for code in silicon::i40e::commands(&card) {
+        assert!(known.contains(&u32::from(code)), "{code:#06x} is not swept");
+    }
+}
+
+#[test]
+fn a_way_that_is_none_is_refused() {
+    let refused = |card: &str| {
+        let engine = Engine::new(Drive::Manual);
+        engine.open(&card.parse::<Spec>().unwrap()).err().unwrap().kind()
+    };
+    assert_eq!(refused("82599,fault=denied:0x613"), Kind::Usage, "a card without firmware");
+    assert_eq!(refused("x710,fault=vf"), Kind::Usage, "a fault that its firmware does not have");
+}
