@@ -101,7 +101,7 @@ fn play(card: &str, config: &Config) -> Result<Vec<String>, Error> {
     function.map(pool.arena()).unwrap();
     let opened = driver::open(Arc::clone(&function), config);
     let lost = opened.map(|port| {
-        let lost = port.nic.describe().lost.clone();
+        let lost = port.nic.describe().lacks.clone();
         traffic(card, &engine, port, &pool);
         lost
     });
