@@ -181,6 +181,11 @@ impl Ef10 {
         &self.windows[usize::from(vi)].registers
     }
 
+    /// Whether there is a receive or a transmit queue.
+    fn has_queues(&self) -> bool {
+        self.rx.queues.iter().any(Option::is_some) || self.tx.queues.iter().any(Option::is_some)
+    }
+
     /// ENTITY_RESET: all queues, filters and VIs of the function are gone.
     fn drop_resources(&mut self) {
         self.evqs.iter_mut().for_each(|queue| *queue = None);

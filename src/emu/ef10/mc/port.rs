@@ -95,6 +95,11 @@ pub fn mac_stats(card: &mut Ef10, input: &[u8]) -> Answer {
     const PERIODIC_ENABLE: u32 = 1 << 3;
     const PERIODIC_NOEVENT: u32 = 1 << 5;
     let (address, command, len) = (u64_at(input, 0), u32_at(input, 8), u32_at(input, 12));
+    // An image is one of a function that has queues. DPDK asks for images by the clock
+    // before it has any, and gets them afterwards.
+    if command & DMA != 0 && !card.has_queues() {
+        return Err(No::Code(ENOENT));
+    }
     if command & CLEAR != 0 {
         card.stats.clear();
     }

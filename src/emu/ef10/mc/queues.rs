@@ -87,6 +87,15 @@ pub fn init_evq(card: &mut Ef10, input: &[u8]) -> Answer {
     }
     let pages = pages(card, input, EVQ_PAGES, size)?;
     let interrupts = flags & INTERRUPTING != 0;
+    // What would wake the driver of a queue that does not interrupt goes to one that
+    // does, or that is still to come; never to itself.
+    let wakes = |target: u32| {
+        let queue = card.evqs.get(target as usize).and_then(Option::as_ref);
+        target != u32::from(evq) && queue.is_none_or(EventQueue::interrupts)
+    };
+    if !interrupts && !wakes(vector) {
+        return Err(No::Code(EINVAL));
+    }
     if interrupts && vector >= u32::from(super::super::VECTORS) {
         card.board.violations.note("INIT_EVQ with a vector that the function does not have");
         return Err(No::Code(EINVAL));
