@@ -134,13 +134,14 @@ where
     setup::interfaces(&hw, config.rx_queues + config.tx_queues)?;
     setup::link_up(&hw, config.loopback)?;
     let counters = memory.take(stats::MAX * 8);
-    card.counters = Some(stats::Counters::start(&hw, counters)?);
 
     let mut filters = Filters::new(&hw, config.rx_queues)?;
     if config.rx_queues > 1 {
         filters.set_rss(&hw, &config.rss)?;
     }
     let (rx, tx) = card.queues(config, &mut memory, clock, filters.spreads())?;
+    // The firmware counts for a function that has queues.
+    card.counters = Some(stats::Counters::start(&hw, counters)?);
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
     }

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// that it is flushed.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The virtual interface whose event queue always has a vector.
+const WAKES: u16 = 0;
+
 /// Takes the function: attaches, resets what it had, and learns what it can.
 pub fn attach(hw: &mut Hw) -> Result<()> {
     let take = |firmware| {
@@ -276,14 +279,16 @@ impl Queue {
         const TX_MERGE: u64 = 1 << 5;
         const LOW_LATENCY: u64 = 1 << 7;
         let kind = if hw.caps.has(Capability::InitEvqV2) { LOW_LATENCY } else { CUT_THROUGH | TX_MERGE };
-        let interrupting = if self.vector.is_some() { INTERRUPTING } else { 0 };
-        let mut request = Request::new(init_evq::COMMAND)
+        // A queue without a vector names one that has one, for its wake-ups, even if it
+        // is never to be woken: the first, which therefore always has. It stays silent,
+        // as no interrupt is asked for by its read pointer.
+        let vector = self.vector.or((self.vi == WAKES).then_some(0));
+        let (interrupting, target) = vector.map_or((0, WAKES), |vector| (INTERRUPTING, vector));
+        let request = Request::new(init_evq::COMMAND)
             .with(init_evq::input::SIZE, self.events.len() as u64 / 8)
             .with(init_evq::input::INSTANCE, u64::from(self.vi))
-            .with(init_evq::input::FLAGS, kind | interrupting);
-        if let Some(vector) = self.vector {
-            request = request.with(init_evq::input::IRQ_NUM, u64::from(vector));
-        }
+            .with(init_evq::input::FLAGS, kind | interrupting)
+            .with(init_evq::input::TARGET, u64::from(target));
         hw.ask(request.with_pages(&self.events))?;
         let what = format!("starting event queue {}", self.vi);
         wait::wait_until(
