@@ -127,11 +127,13 @@ pub enum FaultKind {
     Gone,
     /// Another function resets the card.
     ResetByPeer,
+    /// There is no licence for low latency.
+    Unlicensed,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 59] = [
+    pub const ALL: [FaultKind; 60] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -191,6 +193,7 @@ impl FaultKind {
         FaultKind::HealthFrozen,
         FaultKind::Gone,
         FaultKind::ResetByPeer,
+        FaultKind::Unlicensed,
     ];
 
     /// Its name, as it is read and printed.
@@ -255,6 +258,7 @@ impl FaultKind {
             FaultKind::HealthFrozen => "health-frozen",
             FaultKind::Gone => "gone",
             FaultKind::ResetByPeer => "reset-by-peer",
+            FaultKind::Unlicensed => "unlicensed",
         }
     }
 

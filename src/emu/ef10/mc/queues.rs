@@ -1,5 +1,6 @@
 //! Virtual interfaces, event and descriptor rings, PIO buffers.
 
+use super::super::super::FaultKind;
 use super::super::bytes::{reply, u32_at, u64_at};
 use super::super::evq::{EventQueue, SIZES, flushed, start_up};
 use super::super::rx::RxQueue;
@@ -105,7 +106,10 @@ pub fn init_evq(card: &mut Ef10, input: &[u8]) -> Answer {
         card.board.violations.note("INIT_EVQ of a ring that is not all ones");
     }
     let kind = if card.kind.huntington() { 0 } else { flags >> 7 & 0xf };
+    // Without the licence what is asked of Medford is done as is best for throughput.
+    let licensed = card.kind.huntington() || !card.board.faulty(FaultKind::Unlicensed);
     let (cut, rx, tx) = match kind {
+        _ if !licensed => (false, true, true),
         LOW_LATENCY => (true, false, false),
         THROUGHPUT | AUTO => (false, true, true),
         _ => (flags & CUT_THRU != 0, flags & RX_MERGE != 0, flags & TX_MERGE != 0),

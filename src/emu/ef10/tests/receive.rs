@@ -91,6 +91,20 @@ fn packets_share_events_where_that_is_allowed() {
 }
 
 #[test]
+fn without_a_licence_events_are_shared_whatever_is_asked_for() {
+    for (card, granted) in [("x2522", 6), ("sfc9220", 6), ("sfc9120", 0)] {
+        let mut bench = Bench::new(&format!("{card},strict,fault=unlicensed"), 1);
+        // Type low latency, which Huntington does not know; nothing.
+        for flags in [1 << 7, 0] {
+            let reply = bench.evq(0, flags);
+            assert_eq!(u32_of(&reply, 4), granted, "{card}");
+            bench.must(0x83, &words(&[0]));
+        }
+        bench.assert_clean();
+    }
+}
+
+#[test]
 fn early_events_leave_the_length_to_themselves() {
     let mut bench = Bench::new("x2522,strict", 1);
     // Type low latency.

@@ -1,0 +1,101 @@
+//! The EF10 driver on emulated cards whose firmware refuses, grants less than it is
+//! asked for, or was left as another driver had it: `tests/silicon/ef10.md` says
+//! where real ones do.
+//!
+//! Time is virtual, and every card is strict.
+
+use bmnic::dma::{Addressing, Batch, Pool};
+use bmnic::driver::{self, Config, Port};
+use bmnic::emu::{Drive, Engine, Tap};
+
+/// A card on a loop: what it sends, it receives.
+struct Rig {
+    engine: Engine,
+    tap: Tap,
+    pool: Pool,
+    port: Port,
+}
+
+impl Rig {
+    /// `card`: what stands behind `emu:`.
+    fn new(card: &str, config: &Config) -> Rig {
+        let engine = Engine::new(Drive::Manual);
+        let (function, tap) = engine.open(&format!("{card},strict,link=2ms").parse().unwrap()).unwrap();
+        let pool = Pool::new(2048, Addressing::Translated).unwrap();
+        function.map(pool.arena()).unwrap();
+        let mut port = driver::open(function, config).unwrap_or_else(|error| panic!("{card}: {error}"));
+        for queue in &mut port.rx {
+            queue.fill(&pool).unwrap();
+        }
+        let mut rig = Rig { engine, tap, pool, port };
+        for _ in 0..1000 {
+            rig.run();
+            if rig.port.nic.link().unwrap().up {
+                return rig;
+            }
+        }
+        panic!("{card}: no link; violations {:?}", rig.tap.violations());
+    }
+
+    /// Lets a tenth of a millisecond pass on the card.
+    fn run(&self) {
+        for _ in 0..50 {
+            self.engine.advance(2_000_000);
+            self.engine.step();
+        }
+    }
+
+    /// Sends frames at once.
+    fn send(&mut self, frames: &[Vec<u8>]) {
+        let mut batch = Batch::new(&self.pool);
+        frames.iter().for_each(|frame| assert!(batch.push_frame(frame)));
+        self.port.tx[0].send(&mut batch);
+        assert!(batch.is_empty());
+        drop(batch);
+        self.run();
+    }
+
+    /// What came, in batches of at most `limit`.
+    fn recv(&mut self, limit: usize) -> Vec<Vec<u8>> {
+        let mut frames = vec![];
+        let mut batch = Batch::with_limit(&self.pool, limit);
+        while self.port.rx[0].recv(&mut batch) != 0 {
+            frames.extend(batch.frames().map(<[u8]>::to_vec));
+            batch.clear();
+        }
+        frames
+    }
+
+    /// Ends the test: nothing forbidden was done, and no buffer is lost.
+    fn done(mut self) {
+        for queue in &mut self.port.tx {
+            assert_eq!(queue.reclaim(&self.pool), 0, "all was sent");
+        }
+        let stats = self.port.nic.stats().unwrap();
+        assert_eq!(stats.anomalies.total(), 0, "{:?}", stats.anomalies);
+        self.port.close([&self.pool]);
+        assert_eq!(self.tap.violations(), []);
+        assert_eq!(self.pool.available(), self.pool.capacity());
+    }
+}
+
+/// An Ethernet frame of `len` bytes, experimental type, whose bytes depend on `seed`.
+fn raw(len: usize, seed: usize) -> Vec<u8> {
+    let mut frame: Vec<u8> = (0..len).map(|n| (n * 7 + seed) as u8).collect();
+    frame[..14].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]);
+    frame
+}
+
+#[test]
+fn frames_that_share_an_event_are_what_they_were() {
+    for card in ["x2522,fault=unlicensed", "sfc9220,fault=unlicensed"] {
+        let mut rig = Rig::new(card, &Config { timestamps: true, ..Config::default() });
+        for round in 0..60 {
+            let frames: Vec<_> = (0..1 + round % 20).map(|n| raw(60 + 70 * n, n + round)).collect();
+            rig.send(&frames);
+            // A batch may end within an event.
+            assert_eq!(rig.recv(1 + round % 7), frames, "{card}");
+        }
+        rig.done();
+    }
+}
