@@ -241,6 +241,7 @@ impl Card {
             flags: rxq::PREFIX | if clock.is_some() { rxq::TIMESTAMP } else { 0 },
             vector: config.interrupts.then_some(vi),
             timed: clock.is_some(),
+            merges: false,
         })?;
         let clock = clock.filter(|_| queue.timed);
         let format = meta::PrefixFormat {
@@ -287,6 +288,7 @@ impl Card {
             flags: txq::IP_CSUM_DIS | txq::TCP_CSUM_DIS | direct | if stamped { txq::TIMESTAMP } else { 0 },
             vector: None,
             timed: stamped,
+            merges: false,
         })?;
         let path = path::Path::new(&self.hw, vi, config.tx_path, usize::from(self.hw.caps.pio_bytes))?;
         let tags = self.hw.caps.has(Capability::VlanInsert);

@@ -15,7 +15,12 @@
 //! stands in an event, in order, which names the lowest four bits of the next
 //! descriptor. As with the cards that write descriptors back, every slot holds
 //! a buffer at all times: a received frame's is replaced at the same moment, one
-//! round later. A ring on the card has at least 512 slots; a shorter one that was
+//! round later. Where the firmware has frames share an event, the event names the
+//! descriptor behind the last of them, and their lengths are in their prefixes. An
+//! event that is further on without such leave means that the place is lost: the
+//! queue is set up anew, as any guess might give a frame another's length.
+//!
+//! A ring on the card has at least 512 slots; a shorter one that was
 //! asked for is a window that moves over them.
 //!
 //! The card reads descriptors by eights, so it is told of multiples of eight,
@@ -76,6 +81,8 @@ pub struct RxQueue {
     bytes: u32,
     /// It is to be dropped when its end comes.
     wrong: Option<Anomaly>,
+    /// The next event is one of several frames, of which some were received.
+    shared: bool,
     /// Where an event was missing before one that was there, and how often in a row.
     hole: (u32, u32),
     /// It could not be started again.
@@ -113,6 +120,7 @@ impl RxQueue {
             parts: 0,
             bytes: 0,
             wrong: None,
+            shared: false,
             hole: (0, 0),
             dead: false,
             format,
@@ -210,6 +218,34 @@ impl RxQueue {
         Received::Gone
     }
 
+    /// Moves the `frames` that share an event into `batch`, each of one buffer; those
+    /// for which there is no place wait.
+    fn share(&mut self, event: Event, batch: &mut Batch<'_>, frames: u32) -> Received {
+        const LENGTH: usize = 8;
+        let pool = batch.pool();
+        for _ in 0..frames {
+            if !self.has_place(batch, 1) {
+                // Nothing is plain until the last of them is gone.
+                (self.shared, self.longest_plain) = (true, 0);
+                return Received::Waits;
+            }
+            let len = u32::from(pool.word16(self.buffers.at(self.next).get(), LENGTH));
+            let wrong = match len {
+                _ if event.0 & Event::BROKEN != 0 => Anomaly::FrameError,
+                len if len == 0 || len > self.longest.min(BUFFER_SIZE as u32 - PREFIX) => Anomaly::BadLength,
+                len => {
+                    self.take_frame(event, batch, len, 1);
+                    continue;
+                }
+            };
+            self.stock.count(wrong);
+            self.drop_slots(pool, 1);
+        }
+        self.events.take();
+        self.begin();
+        Received::Gone
+    }
+
     /// Moves a frame of `len` bytes in `parts` buffers into `batch`. `event` is
     /// the last of it.
     fn take_frame(&mut self, event: Event, batch: &mut Batch<'_>, len: u32, parts: u32) {
@@ -252,6 +288,7 @@ impl RxQueue {
         self.parts = 0;
         self.bytes = 0;
         self.wrong = None;
+        self.shared = false;
         self.longest_plain = self.longest.min(BUFFER_SIZE as u32 - PREFIX);
     }
 
@@ -410,11 +447,17 @@ impl Slots for RxQueue {
         let owned = self.given.wrapping_sub(self.next);
         let place = self.next.wrapping_add(self.parts);
         let step = (event.0 >> Event::NEXT_SHIFT).wrapping_sub(u64::from(place)) & 0xf;
-        if event.0 & (Event::LABEL | Event::DROP | Event::ROTATE) != 0 || step > 1 || self.parts >= owned {
-            // Another queue's, or of a descriptor that it does not come to next.
-            // Of four bits no more can be known than that it is wrong.
+        if event.0 & (Event::LABEL | Event::DROP | Event::ROTATE) != 0 || self.parts >= owned {
+            // Another queue's, or of a descriptor that the card does not have.
             self.stock.count(Anomaly::BadIndex);
             self.events.take();
+            return Received::Gone;
+        }
+        if step > 1 || self.shared {
+            if self.queue.merges && self.parts == 0 && event.0 & Event::CONT == 0 && step <= u64::from(owned) {
+                return self.share(event, batch, step as u32);
+            }
+            self.reset(batch.pool());
             return Received::Gone;
         }
         if step == 0 {

@@ -196,6 +196,8 @@ pub struct Queue {
     pub vector: Option<u16>,
     /// Has the time put among its events.
     pub timed: bool,
+    /// Frames may share an event: the firmware decides, by the card's licence.
+    pub merges: bool,
 }
 
 /// Flags of INIT_RXQ.
@@ -226,7 +228,7 @@ impl Queue {
     /// A card that has no licence to say when frames left is not asked to.
     pub fn start(&mut self, hw: &Hw) -> Result<()> {
         ev::clear(&self.events);
-        self.start_events(hw)?;
+        self.merges = self.start_events(hw)?;
         let size = self.ring.len() as u64 / 8;
         let (vi, flags) = (u64::from(self.vi), self.flags);
         match self.direction {
@@ -271,8 +273,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Starts the event queue: its first event says so.
-    fn start_events(&self, hw: &Hw) -> Result<()> {
+    /// Starts the event queue: its first event says so. Whether received frames may
+    /// share an event.
+    fn start_events(&self, hw: &Hw) -> Result<bool> {
         /// One event a frame, written as soon as can be.
         const INTERRUPTING: u64 = 1 << 0;
         const CUT_THROUGH: u64 = 1 << 3;
@@ -289,7 +292,10 @@ impl Queue {
             .with(init_evq::input::INSTANCE, u64::from(self.vi))
             .with(init_evq::input::FLAGS, kind | interrupting)
             .with(init_evq::input::TARGET, u64::from(target));
-        hw.ask(request.with_pages(&self.events))?;
+        // What was granted; older firmware does what it is asked.
+        const RX_MERGE: u64 = 1 << 1;
+        let reply = hw.ask(request.with_pages(&self.events))?;
+        let merges = reply.optional(init_evq::output::FLAGS).is_some_and(|granted| granted & RX_MERGE != 0);
         let what = format!("starting event queue {}", self.vi);
         wait::wait_until(
             hw,
@@ -300,7 +306,7 @@ impl Queue {
             |upper| u64::from(upper) >> 28 == code::DRIVER,
         )?;
         ev::begun(&self.events);
-        Ok(())
+        Ok(merges)
     }
 
     /// Stops the queue, waits until nothing of it is on its way, and stops its events.
