@@ -5,7 +5,7 @@
 //! Time is virtual, and every card is strict.
 
 use bmnic::dma::{Addressing, Batch, Pool};
-use bmnic::driver::{self, Config, Port};
+use bmnic::driver::{self, Config, Port, TimestampSource};
 use bmnic::emu::{Drive, Engine, Tap};
 
 /// A card on a loop: what it sends, it receives.
@@ -79,6 +79,19 @@ impl Rig {
     }
 }
 
+/// Where the times of packets come from.
+fn source(card: &str) -> TimestampSource {
+    let mut rig = Rig::new(card, &Config { timestamps: true, ..Config::default() });
+    rig.send(&[raw(60, 1)]);
+    let mut batch = Batch::new(&rig.pool);
+    assert_eq!(rig.port.rx[0].recv(&mut batch), 1, "{card}");
+    let (source, stamped) = (rig.port.nic.describe().timestamps, batch.meta(0).timestamp.is_some());
+    assert_eq!(stamped, source == TimestampSource::Hardware, "{card}");
+    drop(batch);
+    rig.done();
+    source
+}
+
 /// An Ethernet frame of `len` bytes, experimental type, whose bytes depend on `seed`.
 fn raw(len: usize, seed: usize) -> Vec<u8> {
     let mut frame: Vec<u8> = (0..len).map(|n| (n * 7 + seed) as u8).collect();
@@ -98,4 +111,15 @@ fn frames_that_share_an_event_are_what_they_were() {
         }
         rig.done();
     }
+}
+
+#[test]
+fn a_card_that_tells_another_function_the_time_in_another_way_tells_this_one_too() {
+    assert_eq!(source("x2522,fault=ptp-shared"), TimestampSource::Hardware);
+    assert_eq!(source("sfc9120,fault=ptp-shared"), TimestampSource::Hardware);
+}
+
+#[test]
+fn a_card_without_a_licence_for_its_clock_says_that_it_does_not_stamp() {
+    assert_eq!(source("x2522,fault=ptp-unlicensed"), TimestampSource::Tsc);
 }

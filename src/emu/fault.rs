@@ -129,11 +129,15 @@ pub enum FaultKind {
     ResetByPeer,
     /// There is no licence for low latency.
     Unlicensed,
+    /// There is no licence for the clock.
+    PtpUnlicensed,
+    /// Another function is told the time, and with it the state of the clock.
+    PtpShared,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 60] = [
+    pub const ALL: [FaultKind; 62] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -194,6 +198,8 @@ impl FaultKind {
         FaultKind::Gone,
         FaultKind::ResetByPeer,
         FaultKind::Unlicensed,
+        FaultKind::PtpUnlicensed,
+        FaultKind::PtpShared,
     ];
 
     /// Its name, as it is read and printed.
@@ -259,6 +265,8 @@ impl FaultKind {
             FaultKind::Gone => "gone",
             FaultKind::ResetByPeer => "reset-by-peer",
             FaultKind::Unlicensed => "unlicensed",
+            FaultKind::PtpUnlicensed => "ptp-unlicensed",
+            FaultKind::PtpShared => "ptp-shared",
         }
     }
 

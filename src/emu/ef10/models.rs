@@ -57,6 +57,8 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Short,
     FaultKind::Error,
     FaultKind::Unlicensed,
+    FaultKind::PtpUnlicensed,
+    FaultKind::PtpShared,
 ];
 
 /// Pairs of queues that an RSS context spreads over.

@@ -34,7 +34,7 @@ const MERGE: u32 = 16;
 /// Flags of INIT_TXQ.
 const FLAG_IP_CSUM_DIS: u32 = 1 << 1;
 const FLAG_TCP_CSUM_DIS: u32 = 1 << 2;
-const FLAG_TIMESTAMP: u32 = 1 << 8;
+pub const FLAG_TIMESTAMP: u32 = 1 << 8;
 pub const FLAG_TSOV2: u32 = 1 << 12;
 const FLAG_CTPIO: u32 = 1 << 13;
 const FLAG_CTPIO_UTHRESH: u32 = 1 << 14;

@@ -4,9 +4,9 @@ use super::super::super::FaultKind;
 use super::super::bytes::{reply, u32_at, u64_at};
 use super::super::evq::{EventQueue, SIZES, flushed, start_up};
 use super::super::rx::RxQueue;
-use super::super::tx::{FLAG_TSOV2, TxQueue};
+use super::super::tx::{FLAG_TIMESTAMP, FLAG_TSOV2, TxQueue};
 use super::super::{Ef10, Ring};
-use super::errno::{EALREADY, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTSUP};
+use super::errno::{EALREADY, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTSUP, EPERM};
 use super::{Answer, No};
 use crate::dma::Iova;
 
@@ -189,6 +189,9 @@ pub fn init_txq(card: &mut Ef10, input: &[u8]) -> Answer {
     let (queue, ring) = ring(card, input, 512..=most)?;
     if card.tx.queues[usize::from(queue)].is_some() {
         return Err(No::Code(EALREADY));
+    }
+    if flags & FLAG_TIMESTAMP != 0 && card.board.faulty(FaultKind::PtpUnlicensed) {
+        return Err(No::Code(EPERM));
     }
     let contexts = card.tx.queues.iter().flatten().filter(|queue| queue.segments).count();
     if flags & FLAG_TSOV2 != 0 && contexts >= usize::from(super::super::TSO_CONTEXTS) {
