@@ -134,6 +134,14 @@ fn a_card_that_puts_no_time_among_its_events_says_so_and_stamps_nothing() {
     assert_eq!(port.nic.clock(&mut || 0).unwrap(), None);
 }
 
+#[test]
+fn a_card_that_tells_others_the_time_alone_tells_it_alone() {
+    let card = efvi::card(Fault::TimeWithoutState);
+    let mut port = driver::open(card.function(), &Config { timestamps: true, ..Config::default() }).unwrap();
+    assert_eq!(port.nic.describe().timestamps, driver::TimestampSource::Hardware);
+    assert!(port.nic.clock(&mut || 0).unwrap().is_some());
+}
+
 // ---- a card that is up ----
 
 struct Rig {

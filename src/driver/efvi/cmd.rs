@@ -250,6 +250,8 @@ pub mod refusal {
     pub const EACCES: u32 = 0xd;
     /// There is no more of it.
     pub const ENOSPC: u32 = 0x1c;
+    /// Not as others have it.
+    pub const ERANGE: u32 = 0x22;
     /// Not known to this firmware.
     pub const ENOSYS: u32 = 0x26;
     /// Not supported.
@@ -274,7 +276,7 @@ pub mod refusal {
             0x13 => "ENODEV",
             0x16 => "EINVAL",
             ENOSPC => "ENOSPC",
-            0x22 => "ERANGE",
+            ERANGE => "ERANGE",
             ENOSYS => "ENOSYS",
             0x3e => "ETIME",
             ENOTSUP => "ENOTSUP",

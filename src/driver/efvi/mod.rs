@@ -33,6 +33,7 @@
 //! Not here: virtual functions, switches and virtual ports (EVB), packed
 //! streams, segmentation, encapsulations, setting the clock.
 
+mod clock;
 mod cmd;
 mod desc;
 mod ev;
@@ -62,9 +63,10 @@ use super::stats::Stats;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
+use clock::StampClock;
 use filters::Filters;
 use hw::{Capability, Hw};
-use setup::{Direction, Queue, StampClock, rxq, txq};
+use setup::{Direction, Queue, rxq, txq};
 use std::sync::Arc;
 
 /// Most queues of each kind: of the first, so many have vectors on all cards.
@@ -127,7 +129,7 @@ where
     attached?;
     let hw = Arc::clone(&card.hw);
     description.mac = setup::mac(&hw)?;
-    let clock = if config.timestamps { setup::clock(&hw)? } else { None };
+    let clock = if config.timestamps { clock::find(&hw)? } else { None };
     if let TxPath::Ctpio { .. } = config.tx_path {
         setup::check_ctpio(&hw)?;
     }
@@ -356,7 +358,7 @@ impl NicOps for Card {
     fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
         let Some(format) = self.clock else { return Ok(None) };
         let before = other();
-        let time = setup::time(&self.hw)?;
+        let time = clock::time(&self.hw)?;
         let after = other();
         Ok(time.map(|(seconds, fraction)| ClockReading {
             before,

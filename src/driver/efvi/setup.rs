@@ -1,16 +1,15 @@
 //! Bringing a function up and down, step by step.
 
+use super::clock;
 use super::cmd::{
     self, EVB_PORT_ID_ASSIGNED, alloc_piobuf, alloc_vis, attach, drv_attach, entity_reset, fini_evq, fini_rxq,
     fini_txq, free_piobuf, free_vis, get_capabilities, get_link, get_loopback_modes, get_mac_addresses, get_phy_cfg,
-    get_workarounds, init_evq, init_rxq, init_txq, link_piobuf, ptp, ptp_get_attributes, ptp_get_corrections,
-    ptp_read_time, ptp_subscribe, ptp_unsubscribe, refusal, set_link, set_mac, unlink_piobuf, vadaptor_alloc,
-    vadaptor_free, workaround,
+    get_workarounds, init_evq, init_rxq, init_txq, link_piobuf, refusal, set_link, set_mac, unlink_piobuf,
+    vadaptor_alloc, vadaptor_free, workaround,
 };
 use super::ev::{self, Event, code};
 use super::hw::{Capabilities, Capability, Hw};
 use super::ids::Generation;
-use super::time::{Sync, TimeFormat};
 use crate::dma::Region;
 use crate::driver::mailbox::Request;
 use crate::driver::ops::Link;
@@ -268,7 +267,7 @@ impl Queue {
             }
         }
         if self.timed {
-            self.timed = subscribe(hw, self.vi)?;
+            self.timed = clock::subscribe(hw, self.vi)?;
         }
         Ok(())
     }
@@ -313,10 +312,7 @@ impl Queue {
     pub fn stop(&self, hw: &Hw) -> Result<()> {
         let vi = u64::from(self.vi);
         if self.timed {
-            let request = Request::new(ptp_unsubscribe::COMMAND)
-                .with(ptp_unsubscribe::input::OP, ptp::TIME_EVENT_UNSUBSCRIBE)
-                .with(ptp_unsubscribe::input::QUEUE, vi);
-            hw.ask_optional(request)?;
+            clock::unsubscribe(hw, self.vi)?;
         }
         let (request, flushed) = match self.direction {
             Direction::Rx => (Request::new(fini_rxq::COMMAND).with(fini_rxq::input::INSTANCE, vi), ev::mcdi::RX_FLUSH),
@@ -333,73 +329,6 @@ impl Queue {
         hw.ask_if(request, &[refusal::EALREADY, refusal::ENOENT])?;
         Ok(())
     }
-}
-
-/// Has the time put into the event queue of `vi`; false if the firmware will not,
-/// for want of a licence.
-fn subscribe(hw: &Hw, vi: u16) -> Result<bool> {
-    let request = Request::new(ptp_subscribe::COMMAND)
-        .with(ptp_subscribe::input::OP, ptp::TIME_EVENT_SUBSCRIBE)
-        .with(ptp_subscribe::input::QUEUE, u64::from(vi));
-    Ok(hw.ask_optional(request)?.is_some())
-}
-
-/// The card's time: seconds, and the fraction in its own format; `None` if the
-/// firmware does not tell it.
-pub fn time(hw: &Hw) -> Result<Option<(u64, u64)>> {
-    use ptp_read_time::{input, output};
-    let request = Request::new(ptp_read_time::COMMAND).with(input::OP, ptp::READ_NIC_TIME);
-    Ok(hw.ask_optional(request)?.map(|reply| (reply.get(output::MAJOR), reply.get(output::MINOR))))
-}
-
-/// How a card's stamps are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StampClock {
-    /// Format of fractions.
-    pub format: TimeFormat,
-    /// No time yet, and what to add to stamps of received frames.
-    pub rx: Sync,
-    /// The same for sent frames.
-    pub tx: Sync,
-}
-
-impl StampClock {
-    /// `sync` as it is now: frames that come before the first time event belong to
-    /// this second.
-    pub fn begun(&self, hw: &Hw, sync: Sync) -> Result<Sync> {
-        let now = time(hw)?;
-        Ok(now.map_or(sync, |(seconds, fraction)| sync.told(self.format, seconds, fraction)))
-    }
-}
-
-/// The clock, if the card has one and a licence for it.
-pub fn clock(hw: &Hw) -> Result<Option<StampClock>> {
-    if !hw.caps.has(Capability::RxTimestamp) {
-        return Ok(None);
-    }
-    let attributes = Request::new(ptp_get_attributes::COMMAND).with(ptp_get_attributes::input::OP, ptp::GET_ATTRIBUTES);
-    let Some(attributes) = hw.ask_optional(attributes)? else {
-        return Ok(None);
-    };
-    let Some(format) = TimeFormat::find(attributes.get(ptp_get_attributes::output::TIME_FORMAT)) else {
-        return Ok(None);
-    };
-    // A clock that does not tell the time can be related to no other.
-    if time(hw)?.is_none() {
-        return Ok(None);
-    }
-    let request =
-        Request::new(ptp_get_corrections::COMMAND).with(ptp_get_corrections::input::OP, ptp::GET_TIMESTAMP_CORRECTIONS);
-    let corrections = hw.ask_optional(request)?;
-    let read = |general, ptp| {
-        let word = corrections.as_ref().and_then(|reply| reply.optional(general).or_else(|| reply.optional(ptp)));
-        // A correction is some hundred nanoseconds; one that is not is no correction.
-        Sync::new(i16::try_from(word.unwrap_or(0) as u32 as i32).unwrap_or(0))
-    };
-    use ptp_get_corrections::output;
-    let rx = read(output::GENERAL_RX, output::PTP_RX);
-    let tx = read(output::GENERAL_TX, output::PTP_TX);
-    Ok(Some(StampClock { format, rx, tx }))
 }
 
 /// Packet memory of a transmit queue.

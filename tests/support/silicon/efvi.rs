@@ -51,6 +51,8 @@ pub enum Fault {
     Refuses(u16, u32),
     /// It has no licence to put the time among events.
     NoTimeEvents,
+    /// It tells others the time without the state of its clock.
+    TimeWithoutState,
     /// It restarts while it is asked this.
     Restarts(u16),
     /// It answers it with another sequence number.
@@ -272,6 +274,9 @@ impl X2522 {
             Fault::Silent(which) if which == command => return,
             Fault::Short(which) if which == command => reply.truncate(4),
             Fault::Refuses(which, code) if which == command => refusal = Some(code),
+            Fault::TimeWithoutState if command == PTP && bytes[0] == 0x18 && bytes[11] & 0x80 != 0 => {
+                refusal = Some(0x22)
+            }
             Fault::NoTimeEvents if command == PTP && bytes[0] == 0x18 => refusal = Some(0x1),
             Fault::Restarts(which) if which == command => {
                 inside.boots += 1;
