@@ -123,3 +123,27 @@ fn a_card_that_tells_another_function_the_time_in_another_way_tells_this_one_too
 fn a_card_without_a_licence_for_its_clock_says_that_it_does_not_stamp() {
     assert_eq!(source("x2522,fault=ptp-unlicensed"), TimestampSource::Tsc);
 }
+
+#[test]
+fn tags_come_on_top_of_the_longest_frame_and_what_is_longer_is_counted() {
+    for card in ["x2522", "sfc9120"] {
+        let mut rig = Rig::new(card, &Config { max_frame: 1514, ..Config::default() });
+        let frames: Vec<_> = [1514, 1518, 1522, 1526, 1600, 1514].map(|len| raw(len, len)).to_vec();
+        rig.send(&frames);
+        assert_eq!(rig.recv(32), [&frames[..3], &frames[5..]].concat(), "{card}");
+        let stats = rig.port.nic.stats().unwrap();
+        assert_eq!((stats.rx_packets, stats.rx_bytes, stats.rx_lost()), (4, 2 * 1514 + 1518 + 1522, 2), "{card}");
+        rig.done();
+    }
+}
+
+#[test]
+fn the_longest_frames_of_all_come_in_several_buffers() {
+    let mut rig = Rig::new("x2522", &Config { max_frame: 9216, ..Config::default() });
+    rig.send(&[raw(9216, 1), raw(9228, 2), raw(9216, 3)]);
+    let mut batch = Batch::new(&rig.pool);
+    assert_eq!(rig.port.rx[0].recv(&mut batch), 10);
+    drop(batch);
+    assert_eq!(rig.port.nic.stats().unwrap().rx_lost(), 1);
+    rig.done();
+}

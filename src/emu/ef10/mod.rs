@@ -110,7 +110,7 @@ struct Firmware {
     vis: u16,
     vadaptor: bool,
     bug35388: bool,
-    /// Longest frame that is received; 0 is any.
+    /// Longest frame that is received, with its FCS; nothing is before it was set.
     longest: usize,
     /// Nothing is received.
     drain: bool,

@@ -76,7 +76,11 @@ pub fn set_mac(card: &mut Ef10, input: &[u8]) -> Answer {
         if mtu as usize > super::super::LONGEST {
             return Err(No::Code(EINVAL));
         }
-        card.mc.longest = mtu as usize;
+        // The MAC compares by eights.
+        if !mtu.is_multiple_of(8) {
+            card.board.violations.note("SET_MAC with an MTU that is not a multiple of 8");
+        }
+        card.mc.longest = mtu as usize & !7;
     }
     if control & 2 != 0 {
         card.mc.drain = u32_at(input, 4) != 0;

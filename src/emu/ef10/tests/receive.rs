@@ -143,6 +143,19 @@ fn a_long_frame_takes_several_descriptors_or_is_cut() {
 }
 
 #[test]
+fn the_mac_counts_the_check_sequence_and_goes_by_eights() {
+    let mut bench = Bench::new("x2522", 1);
+    bench.start();
+    for (mtu, len, passes) in [(1536, 1532, true), (1536, 1533, false), (1535, 1524, true), (1535, 1525, false)] {
+        bench.must(0x2c, &words(&[mtu, 0, 0, 0, 0, 2, 0]));
+        bench.send(0, &frame(len));
+        let events = bench.events(0);
+        assert_eq!(bench.packets(0, &events).len(), usize::from(passes), "{mtu} {len}");
+    }
+    assert_eq!(bench.violations(), ["SET_MAC with an MTU that is not a multiple of 8"]);
+}
+
+#[test]
 fn without_descriptors_frames_are_lost_and_counted() {
     let mut bench = Bench::new("x2522,strict", 1);
     bench.start();
