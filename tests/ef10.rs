@@ -139,8 +139,8 @@ fn tags_come_on_top_of_the_longest_frame_and_what_is_longer_is_counted() {
 
 #[test]
 fn the_longest_frames_of_all_come_in_several_buffers() {
-    let mut rig = Rig::new("x2522", &Config { max_frame: 9216, ..Config::default() });
-    rig.send(&[raw(9216, 1), raw(9228, 2), raw(9216, 3)]);
+    let mut rig = Rig::new("x2522", &Config { max_frame: 9000, ..Config::default() });
+    rig.send(&[raw(9000, 1), raw(9012, 2), raw(9008, 3)]);
     let mut batch = Batch::new(&rig.pool);
     assert_eq!(rig.port.rx[0].recv(&mut batch), 10);
     drop(batch);

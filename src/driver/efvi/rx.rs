@@ -30,7 +30,7 @@ use super::desc::{self, PREFIX};
 use super::ev::{EMPTY, Event, EventQueue, code, mcdi};
 use super::hw::Hw;
 use super::meta::{PrefixFormat, cooked};
-use super::setup::Queue;
+use super::setup::{self, Queue};
 use super::time::Sync;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
 use crate::driver::queue::Receive;
@@ -68,6 +68,8 @@ pub struct RxQueue {
     stock: Stock,
     /// Longest frame, with tags.
     longest: u32,
+    /// Longest that the MAC lets through, which is some bytes more.
+    limit: u32,
     /// Longest frame that one buffer holds; 0 within a frame of several, so that
     /// nothing is plain.
     longest_plain: u32,
@@ -114,6 +116,7 @@ impl RxQueue {
             armed: 0,
             stock,
             longest,
+            limit: longest.max(setup::mtu(format.max_frame) - setup::FCS),
             longest_plain: longest.min(BUFFER_SIZE as u32 - PREFIX),
             plain: PLAIN | if format.strip { Event::TAGS } else { 0 },
             sync,
@@ -174,17 +177,18 @@ impl RxQueue {
         let ends = event.0 & Event::CONT == 0;
         let prefix = if self.parts == 0 { PREFIX } else { 0 };
         let fits = if ends { prefix + 1..=BUFFER_SIZE as u32 } else { BUFFER_SIZE as u32..=BUFFER_SIZE as u32 };
-        let most = (self.longest + PREFIX).div_ceil(BUFFER_SIZE as u32);
+        let most = (self.limit + PREFIX).div_ceil(BUFFER_SIZE as u32);
         let total = self.bytes.saturating_add(bytes);
         let mut wrong = self.wrong;
         if !fits.contains(&bytes) {
             wrong = wrong.or(Some(Anomaly::BadLength));
         } else if event.0 & Event::BROKEN != 0 {
             wrong = wrong.or(Some(Anomaly::FrameError));
-        } else if ends && total > self.longest + PREFIX {
+        } else if ends && total > self.limit + PREFIX {
             wrong = wrong.or(Some(Anomaly::BadLength));
         }
-        if ends && wrong.is_none() {
+        let long = total > self.longest + PREFIX;
+        if ends && wrong.is_none() && !long {
             let parts = self.parts + 1;
             if !self.has_place(batch, parts) {
                 return Received::Waits;
@@ -200,6 +204,9 @@ impl RxQueue {
         self.longest_plain = 0;
         if ends {
             // A chain that did not end was counted when it did not.
+            if wrong.is_none() {
+                self.hw.too_long.count(total - PREFIX);
+            }
             if let Some(wrong) = wrong.filter(|&wrong| wrong != Anomaly::BadChain) {
                 self.stock.count(wrong);
             }
@@ -232,7 +239,12 @@ impl RxQueue {
             let len = u32::from(pool.word16(self.buffers.at(self.next).get(), LENGTH));
             let wrong = match len {
                 _ if event.0 & Event::BROKEN != 0 => Anomaly::FrameError,
-                len if len == 0 || len > self.longest.min(BUFFER_SIZE as u32 - PREFIX) => Anomaly::BadLength,
+                len if len == 0 || len > self.limit.min(BUFFER_SIZE as u32 - PREFIX) => Anomaly::BadLength,
+                len if len > self.longest => {
+                    self.hw.too_long.count(len);
+                    self.drop_slots(pool, 1);
+                    continue;
+                }
                 len => {
                     self.take_frame(event, batch, len, 1);
                     continue;

@@ -13,6 +13,7 @@ use super::ids::Generation;
 use crate::dma::Region;
 use crate::driver::mailbox::Request;
 use crate::driver::ops::Link;
+use crate::driver::slots::TAG;
 use crate::driver::wait;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
@@ -22,6 +23,9 @@ use std::time::Duration;
 /// How long an event queue may take to say that it has started, and a queue
 /// that it is flushed.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of the frame check sequence.
+pub const FCS: u32 = 4;
 
 /// The virtual interface whose event queue always has a vector.
 const WAKES: u16 = 0;
@@ -155,11 +159,18 @@ pub fn link(hw: &Hw) -> Result<Link> {
     Ok(Link { up, speed })
 }
 
+/// The MTU of a MAC for frames of up to `max_frame` bytes without tags and FCS: the
+/// longest frame with both, by eights, and the 16 bytes more that it may need to see
+/// where a frame ends.
+pub fn mtu(max_frame: u32) -> u32 {
+    (max_frame + TAG + FCS).next_multiple_of(8) + 16
+}
+
 /// Sets what the MAC lets through: frames of up to `max_frame` bytes without FCS.
 /// No flow control.
 pub fn mac_unit(hw: &Hw, mac: MacAddr, max_frame: u16) -> Result<()> {
     let request = Request::new(set_mac::COMMAND)
-        .with(set_mac::input::MTU, u64::from(max_frame) + 4)
+        .with(set_mac::input::MTU, mtu(max_frame.into()).into())
         .with_bytes(set_mac::input::ADDR, &mac.0);
     hw.ask(request)?;
     Ok(())
