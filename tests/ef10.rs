@@ -4,6 +4,7 @@
 //!
 //! Time is virtual, and every card is strict.
 
+use bmnic::Kind;
 use bmnic::dma::{Addressing, Batch, Pool};
 use bmnic::driver::{self, Config, Port, TimestampSource};
 use bmnic::emu::{Drive, Engine, Tap};
@@ -146,4 +147,27 @@ fn the_longest_frames_of_all_come_in_several_buffers() {
     drop(batch);
     assert_eq!(rig.port.nic.stats().unwrap().rx_lost(), 1);
     rig.done();
+}
+
+#[test]
+fn a_function_that_is_not_the_ports_first_takes_the_link_as_it_is() {
+    for card in ["x2522,fault=npar", "sfc9220,fault=npar", "sfc9120,fault=npar", "sfc9140,fault=npar"] {
+        let config = Config { interrupts: true, ..Config::default() };
+        let mut rig = Rig::new(card, &config);
+        let frames: Vec<_> = (0..20).map(|n| raw(60 + 70 * n, n)).collect();
+        rig.send(&frames);
+        assert_eq!(rig.recv(32), frames, "{card}");
+        // An event's interrupt is asked for by the way around, where there is one.
+        rig.port.rx[0].wait(std::time::Duration::ZERO).unwrap();
+        rig.done();
+    }
+}
+
+#[test]
+fn a_loop_in_the_card_is_not_had_where_the_link_is_anothers() {
+    let engine = Engine::new(Drive::Manual);
+    let (function, _) = engine.open(&"x2522,strict,fault=npar".parse().unwrap()).unwrap();
+    let error = driver::open(function, &Config { loopback: true, ..Config::default() }).err().unwrap();
+    assert_eq!(error.kind(), Kind::Permission);
+    assert!(error.to_string().contains("SET_LINK"), "{error}");
 }

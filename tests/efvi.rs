@@ -51,7 +51,7 @@ fn a_command_that_is_never_answered_is_given_up_by_name_and_nothing_more_is_aske
     let start = Instant::now();
     let (card, error) = refused(Fault::Silent(efvi::INIT_EVQ), &Config::default());
     assert_eq!(error.kind(), Kind::Timeout);
-    assert!(error.to_string().contains("the management command INIT_EVQ (0x80) did not finish in 5000 ms"), "{error}");
+    assert!(error.to_string().contains("the management command INIT_EVQ (0x80) did not finish in 10000 ms"), "{error}");
     assert_eq!(card.asked().last(), Some(&efvi::INIT_EVQ));
     assert!(start.elapsed() < Duration::from_secs(30), "one patience, not one for each step of closing");
 }
@@ -140,6 +140,13 @@ fn a_card_that_tells_others_the_time_alone_tells_it_alone() {
     let mut port = driver::open(card.function(), &Config { timestamps: true, ..Config::default() }).unwrap();
     assert_eq!(port.nic.describe().timestamps, driver::TimestampSource::Hardware);
     assert!(port.nic.clock(&mut || 0).unwrap().is_some());
+}
+
+#[test]
+fn the_events_of_a_queue_stay_until_it_is_flushed() {
+    let card = efvi::card(Fault::LateFlush);
+    drop(driver::open(card.function(), &Config::default()).unwrap());
+    assert!(!card.early());
 }
 
 // ---- a card that is up ----

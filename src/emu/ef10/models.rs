@@ -59,6 +59,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Unlicensed,
     FaultKind::PtpUnlicensed,
     FaultKind::PtpShared,
+    FaultKind::Npar,
 ];
 
 /// Pairs of queues that an RSS context spreads over.

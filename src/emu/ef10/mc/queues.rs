@@ -24,6 +24,9 @@ const AUTO: u32 = 3;
 const EVQ_PAGES: usize = 0x24;
 const PAGES: usize = 0x1c;
 
+/// First VI of a card's second function. Queues are numbered from 0 all the same.
+const SECOND_BASE: u32 = 1024;
+
 /// Reads the pages of a ring of `size` entries of 8 bytes; the list is as long
 /// as the request.
 fn pages(card: &mut Ef10, input: &[u8], at: usize, size: u32) -> Result<Vec<Iova>, No> {
@@ -61,7 +64,8 @@ pub fn alloc_vis(card: &mut Ef10, input: &[u8]) -> Answer {
         return Err(No::Code(ENOSPC));
     }
     card.mc.vis = count as u16;
-    Ok(reply(12, &[(0, count)]))
+    let base = if card.board.faulty(FaultKind::Npar) { SECOND_BASE } else { 0 };
+    Ok(reply(12, &[(0, count), (4, base)]))
 }
 
 pub fn free_vis(card: &mut Ef10, _: &[u8]) -> Answer {

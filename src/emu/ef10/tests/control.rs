@@ -233,6 +233,22 @@ fn firmware_fails_when_it_is_asked_to() {
 }
 
 #[test]
+fn a_function_that_is_not_the_ports_first_may_not_touch_the_link_or_choose() {
+    const EPERM: u32 = 1;
+    let mut bench = Bench::bare("sfc9120,strict,fault=npar");
+    assert_eq!(bench.command(0x1c, &words(&[1, 1, 1])), Err(EPERM));
+    // Trusted, and nothing else.
+    assert_eq!(bench.must(0x1c, &words(&[1, 1, u32::MAX])), words(&[0, 4]));
+    assert_eq!(bench.command(0x2a, &words(&[0x80, 0, 0, 0])), Err(EPERM));
+    assert_eq!(bench.command(0x2c, &words(&[9216, 0, 0, 0, 0, 2, 0])), Err(EPERM));
+    // On already, by the first.
+    assert_eq!(bench.must(0x59, &[]), words(&[4, 4]));
+    assert_eq!(bench.command(0x4a, &words(&[2, 1])), Err(EPERM));
+    assert_eq!(u32_of(&bench.must(0x8b, &words(&[1, 1])), 4), 1024);
+    bench.assert_clean();
+}
+
+#[test]
 fn statistics_are_written_once_or_again_and_again() {
     let mut bench = Bench::new("x2522,strict", 1);
     bench.start();
