@@ -20,9 +20,12 @@ use crate::net::MacAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long an event queue may take to say that it has started, and a queue
-/// that it is flushed.
+/// How long an event queue may take to say that it has started.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a queue may take to say that it is flushed. What is on its way to
+/// memory goes where its events were if they are taken away before.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes of the frame check sequence.
 pub const FCS: u32 = 4;
@@ -65,7 +68,8 @@ pub fn attach(hw: &mut Hw) -> Result<()> {
 }
 
 /// Huntington may lose a write to EVQ_RPTR (bug 35388): where the firmware has
-/// the way around, it is taken.
+/// the way around, it is taken. It is one setting for the port, which its first
+/// function may have made and no other may make.
 fn work_around(hw: &mut Hw) -> Result<()> {
     const BUG35388: u64 = 2;
     if hw.generation != Generation::Huntington {
@@ -74,7 +78,10 @@ fn work_around(hw: &mut Hw) -> Result<()> {
     let Some(reply) = hw.ask_optional(Request::new(get_workarounds::COMMAND))? else {
         return Ok(());
     };
-    if reply.get(get_workarounds::output::IMPLEMENTED) >> BUG35388 & 1 != 0 {
+    let has = |field| reply.get(field) >> BUG35388 & 1 != 0;
+    if has(get_workarounds::output::ENABLED) {
+        hw.indirect = true;
+    } else if has(get_workarounds::output::IMPLEMENTED) {
         let on = Request::new(workaround::COMMAND)
             .with(workaround::input::TYPE, BUG35388)
             .with(workaround::input::ENABLED, 1);
@@ -147,7 +154,12 @@ pub fn link_up(hw: &Hw, loopback: bool) -> Result<()> {
     let link = Request::new(set_link::COMMAND)
         .with(set_link::input::CAP, phy.get(get_phy_cfg::output::SUPPORTED_CAP) & !PAUSE)
         .with(set_link::input::LOOPBACK_MODE, mode);
-    hw.ask(link)?;
+    if loopback {
+        hw.ask(link)?;
+    } else {
+        // A function that is not its port's first takes the link as it is.
+        hw.ask_optional(link)?;
+    }
     Ok(())
 }
 
@@ -172,7 +184,8 @@ pub fn mac_unit(hw: &Hw, mac: MacAddr, max_frame: u16) -> Result<()> {
     let request = Request::new(set_mac::COMMAND)
         .with(set_mac::input::MTU, mtu(max_frame.into()).into())
         .with_bytes(set_mac::input::ADDR, &mac.0);
-    hw.ask(request)?;
+    // Only the port's first function may; another has the MAC as it is.
+    hw.ask_optional(request)?;
     Ok(())
 }
 
@@ -334,7 +347,7 @@ impl Queue {
                 |slot: &std::sync::atomic::AtomicU64| Event(slot.load(Ordering::Acquire)).flushed(flushed, self.vi);
             let read = || u32::from(self.events.words64().iter().any(is_it));
             // Late is no reason to go on differently: the events go next.
-            let _ = wait::wait_until(hw, "flushing a queue", "its event", QUEUE_PATIENCE / 10, read, |seen| seen != 0);
+            let _ = wait::wait_until(hw, "flushing a queue", "its event", FLUSH_PATIENCE, read, |seen| seen != 0);
         }
         let request = Request::new(fini_evq::COMMAND).with(fini_evq::input::INSTANCE, vi);
         hw.ask_if(request, &[refusal::EALREADY, refusal::ENOENT])?;
