@@ -156,11 +156,17 @@ pub enum FaultKind {
     PioNotify,
     /// The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.
     PhyLeft,
+    /// There is no licence for low latency.
+    Unlicensed,
+    /// There is no licence for the clock.
+    PtpUnlicensed,
+    /// Another function is told the time, and with it the state of the clock.
+    PtpShared,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 72] = [
+    pub const ALL: [FaultKind; 75] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -233,6 +239,9 @@ impl FaultKind {
         FaultKind::FixedSize,
         FaultKind::PioNotify,
         FaultKind::PhyLeft,
+        FaultKind::Unlicensed,
+        FaultKind::PtpUnlicensed,
+        FaultKind::PtpShared,
     ];
 
     /// Its name, as it is read and printed.
@@ -310,6 +319,9 @@ impl FaultKind {
             FaultKind::FixedSize => "fixed-size",
             FaultKind::PioNotify => "pio-notify",
             FaultKind::PhyLeft => "phy-left",
+            FaultKind::Unlicensed => "unlicensed",
+            FaultKind::PtpUnlicensed => "ptp-unlicensed",
+            FaultKind::PtpShared => "ptp-shared",
         }
     }
 

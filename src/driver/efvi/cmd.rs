@@ -71,9 +71,9 @@ commands! {
         in 0x0a { UPSTREAM_PORT_ID 0x00/4  MACADDR 0x04/6 }
         out 0x00 {}
 
-    /// Starts an event queue.
+    /// Starts an event queue. TARGET: its vector, or the event queue that is woken in its place.
     init_evq INIT_EVQ 0x80
-        in 0x24 { SIZE 0x00/4  INSTANCE 0x04/4  FLAGS 0x10/4  IRQ_NUM 0x18/4 }
+        in 0x24 { SIZE 0x00/4  INSTANCE 0x04/4  FLAGS 0x10/4  TARGET 0x18/4 }
         out 0x04 { IRQ 0x00/4  FLAGS 0x04/4 }
 
     /// Starts a receive queue.
@@ -250,6 +250,8 @@ pub mod refusal {
     pub const EACCES: u32 = 0xd;
     /// There is no more of it.
     pub const ENOSPC: u32 = 0x1c;
+    /// Not as others have it.
+    pub const ERANGE: u32 = 0x22;
     /// Not known to this firmware.
     pub const ENOSYS: u32 = 0x26;
     /// Not supported.
@@ -274,7 +276,7 @@ pub mod refusal {
             0x13 => "ENODEV",
             0x16 => "EINVAL",
             ENOSPC => "ENOSPC",
-            0x22 => "ERANGE",
+            ERANGE => "ERANGE",
             ENOSYS => "ENOSYS",
             0x3e => "ETIME",
             ENOTSUP => "ENOTSUP",

@@ -5,6 +5,7 @@ use super::cmd::{get_capabilities, refusal};
 use super::ids::{Generation, Model};
 use super::mcdi::Mcdi;
 use super::regs::{self, MIN_STRIDE};
+use super::stats::TooLong;
 use crate::dma::Region;
 use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::driver::regs::Reg;
@@ -23,6 +24,8 @@ pub struct Hw {
     pub caps: Capabilities,
     /// EVQ_RPTR must be written in a roundabout way.
     pub indirect: bool,
+    /// Frames that the queues dropped for their length.
+    pub too_long: TooLong,
     mcdi: Mutex<Mcdi>,
 }
 
@@ -108,7 +111,7 @@ impl Hw {
         let device = function.name().to_owned();
         let mcdi = Mutex::new(Mcdi::new(&device, bar.clone(), buffer)?);
         let caps = Capabilities::default();
-        Ok(Hw { device, bar, generation: model.generation, caps, indirect: false, mcdi })
+        Ok(Hw { device, bar, generation: model.generation, caps, indirect: false, too_long: TooLong::default(), mcdi })
     }
 
     /// Asks the controller, and takes no refusal.

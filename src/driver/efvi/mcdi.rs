@@ -33,8 +33,9 @@ pub const BUFFER: usize = 2048;
 const MAX_BODY: usize = 0x400;
 
 /// How long the controller may take to answer. Its answers take microseconds;
-/// those that move analogue parts, some ten milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// those that move analogue parts, some ten milliseconds; behind the other
+/// functions' questions, seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bits of word 0.
 const V2: u32 = 0x7f;

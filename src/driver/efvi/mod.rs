@@ -33,6 +33,7 @@
 //! Not here: virtual functions, switches and virtual ports (EVB), packed
 //! streams, segmentation, encapsulations, setting the clock.
 
+mod clock;
 mod cmd;
 mod desc;
 mod ev;
@@ -62,9 +63,10 @@ use super::stats::Stats;
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
+use clock::StampClock;
 use filters::Filters;
 use hw::{Capability, Hw};
-use setup::{Direction, Queue, StampClock, rxq, txq};
+use setup::{Direction, Queue, rxq, txq};
 use std::sync::Arc;
 
 /// Most queues of each kind: of the first, so many have vectors on all cards.
@@ -127,20 +129,21 @@ where
     attached?;
     let hw = Arc::clone(&card.hw);
     description.mac = setup::mac(&hw)?;
-    let clock = if config.timestamps { setup::clock(&hw)? } else { None };
+    let clock = if config.timestamps { clock::find(&hw)? } else { None };
     if let TxPath::Ctpio { .. } = config.tx_path {
         setup::check_ctpio(&hw)?;
     }
     setup::interfaces(&hw, config.rx_queues + config.tx_queues)?;
     setup::link_up(&hw, config.loopback)?;
     let counters = memory.take(stats::MAX * 8);
-    card.counters = Some(stats::Counters::start(&hw, counters)?);
 
     let mut filters = Filters::new(&hw, config.rx_queues)?;
     if config.rx_queues > 1 {
         filters.set_rss(&hw, &config.rss)?;
     }
     let (rx, tx) = card.queues(config, &mut memory, clock, filters.spreads())?;
+    // The firmware counts for a function that has queues.
+    card.counters = Some(stats::Counters::start(&hw, counters)?);
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
     }
@@ -240,6 +243,7 @@ impl Card {
             flags: rxq::PREFIX | if clock.is_some() { rxq::TIMESTAMP } else { 0 },
             vector: config.interrupts.then_some(vi),
             timed: clock.is_some(),
+            merges: false,
         })?;
         let clock = clock.filter(|_| queue.timed);
         let format = meta::PrefixFormat {
@@ -286,6 +290,7 @@ impl Card {
             flags: txq::IP_CSUM_DIS | txq::TCP_CSUM_DIS | direct | if stamped { txq::TIMESTAMP } else { 0 },
             vector: None,
             timed: stamped,
+            merges: false,
         })?;
         let path = path::Path::new(&self.hw, vi, config.tx_path, usize::from(self.hw.caps.pio_bytes))?;
         let tags = self.hw.caps.has(Capability::VlanInsert);
@@ -353,7 +358,7 @@ impl NicOps for Card {
     fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {
         let Some(format) = self.clock else { return Ok(None) };
         let before = other();
-        let time = setup::time(&self.hw)?;
+        let time = clock::time(&self.hw)?;
         let after = other();
         Ok(time.map(|(seconds, fraction)| ClockReading {
             before,

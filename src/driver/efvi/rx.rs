@@ -15,7 +15,12 @@
 //! stands in an event, in order, which names the lowest four bits of the next
 //! descriptor. As with the cards that write descriptors back, every slot holds
 //! a buffer at all times: a received frame's is replaced at the same moment, one
-//! round later. A ring on the card has at least 512 slots; a shorter one that was
+//! round later. Where the firmware has frames share an event, the event names the
+//! descriptor behind the last of them, and their lengths are in their prefixes. An
+//! event that is further on without such leave means that the place is lost: the
+//! queue is set up anew, as any guess might give a frame another's length.
+//!
+//! A ring on the card has at least 512 slots; a shorter one that was
 //! asked for is a window that moves over them.
 //!
 //! The card reads descriptors by eights, so it is told of multiples of eight,
@@ -25,7 +30,7 @@ use super::desc::{self, PREFIX};
 use super::ev::{EMPTY, Event, EventQueue, code, mcdi};
 use super::hw::Hw;
 use super::meta::{PrefixFormat, cooked};
-use super::setup::Queue;
+use super::setup::{self, Queue};
 use super::time::Sync;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
 use crate::driver::queue::Receive;
@@ -63,6 +68,8 @@ pub struct RxQueue {
     stock: Stock,
     /// Longest frame, with tags.
     longest: u32,
+    /// Longest that the MAC lets through, which is some bytes more.
+    limit: u32,
     /// Longest frame that one buffer holds; 0 within a frame of several, so that
     /// nothing is plain.
     longest_plain: u32,
@@ -76,6 +83,8 @@ pub struct RxQueue {
     bytes: u32,
     /// It is to be dropped when its end comes.
     wrong: Option<Anomaly>,
+    /// The next event is one of several frames, of which some were received.
+    shared: bool,
     /// Where an event was missing before one that was there, and how often in a row.
     hole: (u32, u32),
     /// It could not be started again.
@@ -107,12 +116,14 @@ impl RxQueue {
             armed: 0,
             stock,
             longest,
+            limit: longest.max(setup::mtu(format.max_frame) - setup::FCS),
             longest_plain: longest.min(BUFFER_SIZE as u32 - PREFIX),
             plain: PLAIN | if format.strip { Event::TAGS } else { 0 },
             sync,
             parts: 0,
             bytes: 0,
             wrong: None,
+            shared: false,
             hole: (0, 0),
             dead: false,
             format,
@@ -166,17 +177,18 @@ impl RxQueue {
         let ends = event.0 & Event::CONT == 0;
         let prefix = if self.parts == 0 { PREFIX } else { 0 };
         let fits = if ends { prefix + 1..=BUFFER_SIZE as u32 } else { BUFFER_SIZE as u32..=BUFFER_SIZE as u32 };
-        let most = (self.longest + PREFIX).div_ceil(BUFFER_SIZE as u32);
+        let most = (self.limit + PREFIX).div_ceil(BUFFER_SIZE as u32);
         let total = self.bytes.saturating_add(bytes);
         let mut wrong = self.wrong;
         if !fits.contains(&bytes) {
             wrong = wrong.or(Some(Anomaly::BadLength));
         } else if event.0 & Event::BROKEN != 0 {
             wrong = wrong.or(Some(Anomaly::FrameError));
-        } else if ends && total > self.longest + PREFIX {
+        } else if ends && total > self.limit + PREFIX {
             wrong = wrong.or(Some(Anomaly::BadLength));
         }
-        if ends && wrong.is_none() {
+        let long = total > self.longest + PREFIX;
+        if ends && wrong.is_none() && !long {
             let parts = self.parts + 1;
             if !self.has_place(batch, parts) {
                 return Received::Waits;
@@ -192,6 +204,9 @@ impl RxQueue {
         self.longest_plain = 0;
         if ends {
             // A chain that did not end was counted when it did not.
+            if wrong.is_none() {
+                self.hw.too_long.count(total - PREFIX);
+            }
             if let Some(wrong) = wrong.filter(|&wrong| wrong != Anomaly::BadChain) {
                 self.stock.count(wrong);
             }
@@ -207,6 +222,39 @@ impl RxQueue {
             self.longest_plain = 0;
             self.wrong = Some(Anomaly::BadChain);
         }
+        Received::Gone
+    }
+
+    /// Moves the `frames` that share an event into `batch`, each of one buffer; those
+    /// for which there is no place wait.
+    fn share(&mut self, event: Event, batch: &mut Batch<'_>, frames: u32) -> Received {
+        const LENGTH: usize = 8;
+        let pool = batch.pool();
+        for _ in 0..frames {
+            if !self.has_place(batch, 1) {
+                // Nothing is plain until the last of them is gone.
+                (self.shared, self.longest_plain) = (true, 0);
+                return Received::Waits;
+            }
+            let len = u32::from(pool.word16(self.buffers.at(self.next).get(), LENGTH));
+            let wrong = match len {
+                _ if event.0 & Event::BROKEN != 0 => Anomaly::FrameError,
+                len if len == 0 || len > self.limit.min(BUFFER_SIZE as u32 - PREFIX) => Anomaly::BadLength,
+                len if len > self.longest => {
+                    self.hw.too_long.count(len);
+                    self.drop_slots(pool, 1);
+                    continue;
+                }
+                len => {
+                    self.take_frame(event, batch, len, 1);
+                    continue;
+                }
+            };
+            self.stock.count(wrong);
+            self.drop_slots(pool, 1);
+        }
+        self.events.take();
+        self.begin();
         Received::Gone
     }
 
@@ -252,6 +300,7 @@ impl RxQueue {
         self.parts = 0;
         self.bytes = 0;
         self.wrong = None;
+        self.shared = false;
         self.longest_plain = self.longest.min(BUFFER_SIZE as u32 - PREFIX);
     }
 
@@ -410,11 +459,17 @@ impl Slots for RxQueue {
         let owned = self.given.wrapping_sub(self.next);
         let place = self.next.wrapping_add(self.parts);
         let step = (event.0 >> Event::NEXT_SHIFT).wrapping_sub(u64::from(place)) & 0xf;
-        if event.0 & (Event::LABEL | Event::DROP | Event::ROTATE) != 0 || step > 1 || self.parts >= owned {
-            // Another queue's, or of a descriptor that it does not come to next.
-            // Of four bits no more can be known than that it is wrong.
+        if event.0 & (Event::LABEL | Event::DROP | Event::ROTATE) != 0 || self.parts >= owned {
+            // Another queue's, or of a descriptor that the card does not have.
             self.stock.count(Anomaly::BadIndex);
             self.events.take();
+            return Received::Gone;
+        }
+        if step > 1 || self.shared {
+            if self.queue.merges && self.parts == 0 && event.0 & Event::CONT == 0 && step <= u64::from(owned) {
+                return self.share(event, batch, step as u32);
+            }
+            self.reset(batch.pool());
             return Received::Gone;
         }
         if step == 0 {

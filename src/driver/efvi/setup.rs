@@ -1,28 +1,37 @@
 //! Bringing a function up and down, step by step.
 
+use super::clock;
 use super::cmd::{
     self, EVB_PORT_ID_ASSIGNED, alloc_piobuf, alloc_vis, attach, drv_attach, entity_reset, fini_evq, fini_rxq,
     fini_txq, free_piobuf, free_vis, get_capabilities, get_link, get_loopback_modes, get_mac_addresses, get_phy_cfg,
-    get_workarounds, init_evq, init_rxq, init_txq, link_piobuf, ptp, ptp_get_attributes, ptp_get_corrections,
-    ptp_read_time, ptp_subscribe, ptp_unsubscribe, refusal, set_link, set_mac, unlink_piobuf, vadaptor_alloc,
-    vadaptor_free, workaround,
+    get_workarounds, init_evq, init_rxq, init_txq, link_piobuf, refusal, set_link, set_mac, unlink_piobuf,
+    vadaptor_alloc, vadaptor_free, workaround,
 };
 use super::ev::{self, Event, code};
 use super::hw::{Capabilities, Capability, Hw};
 use super::ids::Generation;
-use super::time::{Sync, TimeFormat};
 use crate::dma::Region;
 use crate::driver::mailbox::Request;
 use crate::driver::ops::Link;
+use crate::driver::slots::TAG;
 use crate::driver::wait;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long an event queue may take to say that it has started, and a queue
-/// that it is flushed.
+/// How long an event queue may take to say that it has started.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a queue may take to say that it is flushed. What is on its way to
+/// memory goes where its events were if they are taken away before.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes of the frame check sequence.
+pub const FCS: u32 = 4;
+
+/// The virtual interface whose event queue always has a vector.
+const WAKES: u16 = 0;
 
 /// Takes the function: attaches, resets what it had, and learns what it can.
 pub fn attach(hw: &mut Hw) -> Result<()> {
@@ -59,7 +68,8 @@ pub fn attach(hw: &mut Hw) -> Result<()> {
 }
 
 /// Huntington may lose a write to EVQ_RPTR (bug 35388): where the firmware has
-/// the way around, it is taken.
+/// the way around, it is taken. It is one setting for the port, which its first
+/// function may have made and no other may make.
 fn work_around(hw: &mut Hw) -> Result<()> {
     const BUG35388: u64 = 2;
     if hw.generation != Generation::Huntington {
@@ -68,7 +78,10 @@ fn work_around(hw: &mut Hw) -> Result<()> {
     let Some(reply) = hw.ask_optional(Request::new(get_workarounds::COMMAND))? else {
         return Ok(());
     };
-    if reply.get(get_workarounds::output::IMPLEMENTED) >> BUG35388 & 1 != 0 {
+    let has = |field| reply.get(field) >> BUG35388 & 1 != 0;
+    if has(get_workarounds::output::ENABLED) {
+        hw.indirect = true;
+    } else if has(get_workarounds::output::IMPLEMENTED) {
         let on = Request::new(workaround::COMMAND)
             .with(workaround::input::TYPE, BUG35388)
             .with(workaround::input::ENABLED, 1);
@@ -141,7 +154,12 @@ pub fn link_up(hw: &Hw, loopback: bool) -> Result<()> {
     let link = Request::new(set_link::COMMAND)
         .with(set_link::input::CAP, phy.get(get_phy_cfg::output::SUPPORTED_CAP) & !PAUSE)
         .with(set_link::input::LOOPBACK_MODE, mode);
-    hw.ask(link)?;
+    if loopback {
+        hw.ask(link)?;
+    } else {
+        // A function that is not its port's first takes the link as it is.
+        hw.ask_optional(link)?;
+    }
     Ok(())
 }
 
@@ -153,13 +171,21 @@ pub fn link(hw: &Hw) -> Result<Link> {
     Ok(Link { up, speed })
 }
 
+/// The MTU of a MAC for frames of up to `max_frame` bytes without tags and FCS: the
+/// longest frame with both, by eights, and the 16 bytes more that it may need to see
+/// where a frame ends.
+pub fn mtu(max_frame: u32) -> u32 {
+    (max_frame + TAG + FCS).next_multiple_of(8) + 16
+}
+
 /// Sets what the MAC lets through: frames of up to `max_frame` bytes without FCS.
 /// No flow control.
 pub fn mac_unit(hw: &Hw, mac: MacAddr, max_frame: u16) -> Result<()> {
     let request = Request::new(set_mac::COMMAND)
-        .with(set_mac::input::MTU, u64::from(max_frame) + 4)
+        .with(set_mac::input::MTU, mtu(max_frame.into()).into())
         .with_bytes(set_mac::input::ADDR, &mac.0);
-    hw.ask(request)?;
+    // Only the port's first function may; another has the MAC as it is.
+    hw.ask_optional(request)?;
     Ok(())
 }
 
@@ -193,6 +219,8 @@ pub struct Queue {
     pub vector: Option<u16>,
     /// Has the time put among its events.
     pub timed: bool,
+    /// Frames may share an event: the firmware decides, by the card's licence.
+    pub merges: bool,
 }
 
 /// Flags of INIT_RXQ.
@@ -223,7 +251,7 @@ impl Queue {
     /// A card that has no licence to say when frames left is not asked to.
     pub fn start(&mut self, hw: &Hw) -> Result<()> {
         ev::clear(&self.events);
-        self.start_events(hw)?;
+        self.merges = self.start_events(hw)?;
         let size = self.ring.len() as u64 / 8;
         let (vi, flags) = (u64::from(self.vi), self.flags);
         match self.direction {
@@ -263,28 +291,34 @@ impl Queue {
             }
         }
         if self.timed {
-            self.timed = subscribe(hw, self.vi)?;
+            self.timed = clock::subscribe(hw, self.vi)?;
         }
         Ok(())
     }
 
-    /// Starts the event queue: its first event says so.
-    fn start_events(&self, hw: &Hw) -> Result<()> {
+    /// Starts the event queue: its first event says so. Whether received frames may
+    /// share an event.
+    fn start_events(&self, hw: &Hw) -> Result<bool> {
         /// One event a frame, written as soon as can be.
         const INTERRUPTING: u64 = 1 << 0;
         const CUT_THROUGH: u64 = 1 << 3;
         const TX_MERGE: u64 = 1 << 5;
         const LOW_LATENCY: u64 = 1 << 7;
         let kind = if hw.caps.has(Capability::InitEvqV2) { LOW_LATENCY } else { CUT_THROUGH | TX_MERGE };
-        let interrupting = if self.vector.is_some() { INTERRUPTING } else { 0 };
-        let mut request = Request::new(init_evq::COMMAND)
+        // A queue without a vector names one that has one, for its wake-ups, even if it
+        // is never to be woken: the first, which therefore always has. It stays silent,
+        // as no interrupt is asked for by its read pointer.
+        let vector = self.vector.or((self.vi == WAKES).then_some(0));
+        let (interrupting, target) = vector.map_or((0, WAKES), |vector| (INTERRUPTING, vector));
+        let request = Request::new(init_evq::COMMAND)
             .with(init_evq::input::SIZE, self.events.len() as u64 / 8)
             .with(init_evq::input::INSTANCE, u64::from(self.vi))
-            .with(init_evq::input::FLAGS, kind | interrupting);
-        if let Some(vector) = self.vector {
-            request = request.with(init_evq::input::IRQ_NUM, u64::from(vector));
-        }
-        hw.ask(request.with_pages(&self.events))?;
+            .with(init_evq::input::FLAGS, kind | interrupting)
+            .with(init_evq::input::TARGET, u64::from(target));
+        // What was granted; older firmware does what it is asked.
+        const RX_MERGE: u64 = 1 << 1;
+        let reply = hw.ask(request.with_pages(&self.events))?;
+        let merges = reply.optional(init_evq::output::FLAGS).is_some_and(|granted| granted & RX_MERGE != 0);
         let what = format!("starting event queue {}", self.vi);
         wait::wait_until(
             hw,
@@ -295,17 +329,14 @@ impl Queue {
             |upper| u64::from(upper) >> 28 == code::DRIVER,
         )?;
         ev::begun(&self.events);
-        Ok(())
+        Ok(merges)
     }
 
     /// Stops the queue, waits until nothing of it is on its way, and stops its events.
     pub fn stop(&self, hw: &Hw) -> Result<()> {
         let vi = u64::from(self.vi);
         if self.timed {
-            let request = Request::new(ptp_unsubscribe::COMMAND)
-                .with(ptp_unsubscribe::input::OP, ptp::TIME_EVENT_UNSUBSCRIBE)
-                .with(ptp_unsubscribe::input::QUEUE, vi);
-            hw.ask_optional(request)?;
+            clock::unsubscribe(hw, self.vi)?;
         }
         let (request, flushed) = match self.direction {
             Direction::Rx => (Request::new(fini_rxq::COMMAND).with(fini_rxq::input::INSTANCE, vi), ev::mcdi::RX_FLUSH),
@@ -316,79 +347,12 @@ impl Queue {
                 |slot: &std::sync::atomic::AtomicU64| Event(slot.load(Ordering::Acquire)).flushed(flushed, self.vi);
             let read = || u32::from(self.events.words64().iter().any(is_it));
             // Late is no reason to go on differently: the events go next.
-            let _ = wait::wait_until(hw, "flushing a queue", "its event", QUEUE_PATIENCE / 10, read, |seen| seen != 0);
+            let _ = wait::wait_until(hw, "flushing a queue", "its event", FLUSH_PATIENCE, read, |seen| seen != 0);
         }
         let request = Request::new(fini_evq::COMMAND).with(fini_evq::input::INSTANCE, vi);
         hw.ask_if(request, &[refusal::EALREADY, refusal::ENOENT])?;
         Ok(())
     }
-}
-
-/// Has the time put into the event queue of `vi`; false if the firmware will not,
-/// for want of a licence.
-fn subscribe(hw: &Hw, vi: u16) -> Result<bool> {
-    let request = Request::new(ptp_subscribe::COMMAND)
-        .with(ptp_subscribe::input::OP, ptp::TIME_EVENT_SUBSCRIBE)
-        .with(ptp_subscribe::input::QUEUE, u64::from(vi));
-    Ok(hw.ask_optional(request)?.is_some())
-}
-
-/// The card's time: seconds, and the fraction in its own format; `None` if the
-/// firmware does not tell it.
-pub fn time(hw: &Hw) -> Result<Option<(u64, u64)>> {
-    use ptp_read_time::{input, output};
-    let request = Request::new(ptp_read_time::COMMAND).with(input::OP, ptp::READ_NIC_TIME);
-    Ok(hw.ask_optional(request)?.map(|reply| (reply.get(output::MAJOR), reply.get(output::MINOR))))
-}
-
-/// How a card's stamps are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StampClock {
-    /// Format of fractions.
-    pub format: TimeFormat,
-    /// No time yet, and what to add to stamps of received frames.
-    pub rx: Sync,
-    /// The same for sent frames.
-    pub tx: Sync,
-}
-
-impl StampClock {
-    /// `sync` as it is now: frames that come before the first time event belong to
-    /// this second.
-    pub fn begun(&self, hw: &Hw, sync: Sync) -> Result<Sync> {
-        let now = time(hw)?;
-        Ok(now.map_or(sync, |(seconds, fraction)| sync.told(self.format, seconds, fraction)))
-    }
-}
-
-/// The clock, if the card has one and a licence for it.
-pub fn clock(hw: &Hw) -> Result<Option<StampClock>> {
-    if !hw.caps.has(Capability::RxTimestamp) {
-        return Ok(None);
-    }
-    let attributes = Request::new(ptp_get_attributes::COMMAND).with(ptp_get_attributes::input::OP, ptp::GET_ATTRIBUTES);
-    let Some(attributes) = hw.ask_optional(attributes)? else {
-        return Ok(None);
-    };
-    let Some(format) = TimeFormat::find(attributes.get(ptp_get_attributes::output::TIME_FORMAT)) else {
-        return Ok(None);
-    };
-    // A clock that does not tell the time can be related to no other.
-    if time(hw)?.is_none() {
-        return Ok(None);
-    }
-    let request =
-        Request::new(ptp_get_corrections::COMMAND).with(ptp_get_corrections::input::OP, ptp::GET_TIMESTAMP_CORRECTIONS);
-    let corrections = hw.ask_optional(request)?;
-    let read = |general, ptp| {
-        let word = corrections.as_ref().and_then(|reply| reply.optional(general).or_else(|| reply.optional(ptp)));
-        // A correction is some hundred nanoseconds; one that is not is no correction.
-        Sync::new(i16::try_from(word.unwrap_or(0) as u32 as i32).unwrap_or(0))
-    };
-    use ptp_get_corrections::output;
-    let rx = read(output::GENERAL_RX, output::PTP_RX);
-    let tx = read(output::GENERAL_TX, output::PTP_TX);
-    Ok(Some(StampClock { format, rx, tx }))
 }
 
 /// Packet memory of a transmit queue.

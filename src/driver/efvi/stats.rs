@@ -12,11 +12,12 @@
 
 use super::cmd::{EVB_PORT_ID_ASSIGNED, mac_stats};
 use super::hw::Hw;
+use super::setup;
 use crate::dma::Region;
 use crate::driver::mailbox::Request;
 use crate::driver::stats::Stats;
 use crate::error::{Kind, Result};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Most counters that a card has.
@@ -38,12 +39,28 @@ mod counter {
 }
 
 /// Bytes of the frame check sequence, which the MAC counts.
-const FCS: u64 = 4;
+const FCS: u64 = setup::FCS as u64;
 
 /// Where the controller writes, and what the counters were at the start.
 pub struct Counters {
     region: Region,
     base: Raw,
+}
+
+/// Frames that the MAC let through and that are longer than what is received: of the
+/// few bytes that it is granted beyond.
+#[derive(Debug, Default)]
+pub struct TooLong {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl TooLong {
+    /// Counts one of `bytes` bytes.
+    pub fn count(&self, bytes: u32) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes.into(), Ordering::Relaxed);
+    }
 }
 
 /// What is read.
@@ -79,17 +96,18 @@ impl Counters {
         let (rx, tx) = (since(|raw| raw.rx_packets), since(|raw| raw.tx_packets));
         let bad = since(|raw| raw.bad);
         let oversize = since(|raw| raw.oversize).min(bad);
-        let received = rx.saturating_sub(bad + no_descriptor);
+        let [long, long_bytes] = [&hw.too_long.frames, &hw.too_long.bytes].map(|count| count.load(Ordering::Relaxed));
+        let received = rx.saturating_sub(bad + no_descriptor + long);
         Ok(Stats {
             rx_packets: received,
-            rx_bytes: since(|raw| raw.rx_bytes).saturating_sub(FCS * rx),
+            rx_bytes: since(|raw| raw.rx_bytes).saturating_sub(FCS * rx + long_bytes),
             tx_packets: tx,
             tx_bytes: since(|raw| raw.tx_bytes).saturating_sub(FCS * tx),
             rx_missed: Some(no_descriptor),
             rx_overflow: since(|raw| raw.overflow),
             by_device: true,
             rx_errors: bad - oversize,
-            rx_oversize: oversize,
+            rx_oversize: oversize + long,
             ..Stats::default()
         })
     }

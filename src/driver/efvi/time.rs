@@ -100,9 +100,8 @@ impl Sync {
 
     /// After a time event: its seconds, bits 31:0, and fraction, bits 43:38.
     ///
-    /// Bits 37:36 go on with the fraction; only a subscriber who asks for it is
-    /// told there whether the host has set the clock, which makes no difference to
-    /// a time since its start.
+    /// Bits 37:36 go on with the fraction, or say whether the host has set the clock,
+    /// which makes no difference to a time since its start.
     #[must_use]
     pub fn at(self, event: u64) -> Self {
         self.last(event, event >> 38)

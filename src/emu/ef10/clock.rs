@@ -161,6 +161,11 @@ impl Clock {
         self.subscribers.push((queue, state));
     }
 
+    /// Whether those who are told the time are told the clock's state, if there are any.
+    pub fn told(&self) -> Option<bool> {
+        self.subscribers.first().map(|(_, state)| *state)
+    }
+
     /// No longer.
     pub fn unsubscribe(&mut self, queue: u16) {
         self.subscribers.retain(|(subscriber, _)| *subscriber != queue);

@@ -82,6 +82,11 @@ impl EventQueue {
         }
     }
 
+    /// Whether it has a vector of its own.
+    pub fn interrupts(&self) -> bool {
+        self.irq.is_some()
+    }
+
     fn slot(&self, at: u32) -> Iova {
         let at = at & self.mask;
         self.pages[(at / PER_PAGE) as usize] + 8 * u64::from(at % PER_PAGE)

@@ -180,7 +180,7 @@ impl Ef10 {
                 output.truncate(output.len() / 2);
                 output
             }),
-            _ => {
+            FaultKind::Opcode => {
                 let answer = mc::run(self, code, input);
                 if let Some(request) = &mut self.mcdi.current {
                     // Bit 0 of the command, in either version.
@@ -188,6 +188,8 @@ impl Ef10 {
                 }
                 answer
             }
+            // Of single commands.
+            _ => mc::run(self, code, input),
         }
     }
 

@@ -52,7 +52,7 @@ use self::rx::Receive;
 use self::stats::Statistics;
 use self::tx::Transmit;
 use super::wire::MAX_FRAME;
-use super::{Board, Model, RegisterFile, bytes, unaided};
+use super::{Board, FaultKind, Model, RegisterFile, bytes, unaided};
 use crate::dma::Iova;
 use crate::pci::Page;
 use std::sync::atomic::Ordering;
@@ -110,7 +110,7 @@ struct Firmware {
     vis: u16,
     vadaptor: bool,
     bug35388: bool,
-    /// Longest frame that is received; 0 is any.
+    /// Longest frame that is received, with its FCS; nothing is before it was set.
     longest: usize,
     /// Nothing is received.
     drain: bool,
@@ -181,6 +181,22 @@ impl Ef10 {
         &self.windows[usize::from(vi)].registers
     }
 
+    /// Longest frame that the port's first function has set, if there is another.
+    fn set_by_others(&self) -> usize {
+        if self.board.faulty(FaultKind::Npar) { LONGEST & !7 } else { 0 }
+    }
+
+    /// The firmware after its start; the port's first function may be up already.
+    fn firmware(&self, boots: u16) -> Firmware {
+        let bug35388 = self.kind.huntington() && self.board.faulty(FaultKind::Npar);
+        Firmware { boots, bug35388, longest: self.set_by_others(), ..Firmware::default() }
+    }
+
+    /// Whether there is a receive or a transmit queue.
+    fn has_queues(&self) -> bool {
+        self.rx.queues.iter().any(Option::is_some) || self.tx.queues.iter().any(Option::is_some)
+    }
+
     /// ENTITY_RESET: all queues, filters and VIs of the function are gone.
     fn drop_resources(&mut self) {
         self.evqs.iter_mut().for_each(|queue| *queue = None);
@@ -198,7 +214,7 @@ impl Ef10 {
         }
         self.mcdi.after.clear();
         (self.mc.vis, self.mc.vadaptor, self.mc.log) = (0, false, None);
-        (self.mc.longest, self.mc.drain) = (0, false);
+        (self.mc.longest, self.mc.drain) = (self.set_by_others(), false);
         self.link.release();
     }
 
@@ -209,7 +225,7 @@ impl Ef10 {
         self.post(log, evq::rebooted());
         self.mend_events();
         self.drop_resources();
-        self.mc = Firmware { boots: self.mc.boots.wrapping_add(1), ..Firmware::default() };
+        self.mc = self.firmware(self.mc.boots.wrapping_add(1));
         self.show_boots();
     }
 

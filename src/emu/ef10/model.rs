@@ -4,7 +4,7 @@ use super::super::stages::StageLog;
 use super::super::transmit::transmit;
 use super::super::{Board, DoorbellPage, Model, Page, RegisterFile, Registers, Violations};
 use super::regs::{self, CTPIO, PAGE, PIO};
-use super::{Ef10, Firmware, Link, VIS, evq, pio};
+use super::{Ef10, Link, VIS, evq, pio};
 use std::sync::atomic::Ordering;
 
 const PIO_END: usize = PIO + PAGE;
@@ -182,7 +182,7 @@ impl Model for Ef10 {
     fn reset(&mut self) {
         self.drop_resources();
         self.mcdi = self.mcdi.afresh();
-        self.mc = Firmware { boots: self.mc.boots, ..Firmware::default() };
+        self.mc = self.firmware(self.mc.boots);
         self.windows.iter().for_each(|window| window.registers.power_on());
         self.link = Link::default();
         self.restart_link();

@@ -50,8 +50,17 @@ impl Kind {
 }
 
 /// What their firmware can do wrong.
-const FAULTS: &[FaultKind] =
-    &[FaultKind::Timeout, FaultKind::Crash, FaultKind::Opcode, FaultKind::Short, FaultKind::Error];
+const FAULTS: &[FaultKind] = &[
+    FaultKind::Timeout,
+    FaultKind::Crash,
+    FaultKind::Opcode,
+    FaultKind::Short,
+    FaultKind::Error,
+    FaultKind::Unlicensed,
+    FaultKind::PtpUnlicensed,
+    FaultKind::PtpShared,
+    FaultKind::Npar,
+];
 
 /// Pairs of queues that an RSS context spreads over.
 const QUEUES: u16 = 64;

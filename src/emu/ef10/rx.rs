@@ -24,6 +24,9 @@ use std::sync::atomic::Ordering;
 /// Bytes in front of a frame.
 pub const PREFIX: usize = 14;
 
+/// Bytes of the frame check sequence, which the MAC takes off.
+const FCS: usize = 4;
+
 /// Packets that share an event: four bits count them.
 const MERGE: u32 = 8;
 
@@ -266,7 +269,7 @@ impl Ef10 {
         }
         self.tell_time(at);
         let frame = &buffer[PREFIX..];
-        let long = frame.len() > self.mc.longest;
+        let long = frame.len() + FCS > self.mc.longest;
         let (mut taken, mut lost) = (false, long);
         if !long && !self.mc.drain {
             let headers = Parsed::of(frame);

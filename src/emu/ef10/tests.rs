@@ -159,14 +159,21 @@ impl Bench {
         (0..count).flat_map(|n| self.arena.iova(at + 4096 * n).to_le_bytes()).collect()
     }
 
+    /// An event queue with a vector of its own, and whatever else `flags` say.
     fn evq(&mut self, n: u32, flags: u32) -> Vec<u8> {
-        let at = EVENTS + 0x1000 * n as usize;
-        self.put(at, &[0xff; 4096]);
-        self.read[n as usize] = 0;
-        let input = [words(&[RING, n, 0, 0, flags, 0, n, 0, 0]), self.pages(at, 1)].concat();
+        let input = self.evq_input(n, flags | 1, n);
         let reply = self.must(0x80, &input);
         assert_eq!(self.events(n), [0x5200_0000_0000_0000 | u64::from(n)]);
         reply
+    }
+
+    /// INIT_EVQ's input for an empty ring; `target`: its vector, or the queue that is
+    /// woken in its place.
+    fn evq_input(&mut self, n: u32, flags: u32, target: u32) -> Vec<u8> {
+        let at = EVENTS + 0x1000 * n as usize;
+        self.put(at, &[0xff; 4096]);
+        self.read[n as usize] = 0;
+        [words(&[RING, n, 0, 0, flags, 0, target, 0, 0]), self.pages(at, 1)].concat()
     }
 
     fn rxq(&mut self, n: u32, evq: u32, flags: u32) {

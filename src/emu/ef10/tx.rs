@@ -14,7 +14,7 @@
 
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::{Picos, StageLog, Stages};
+use super::super::{Picos, RegisterFile, StageLog, Stages};
 use super::evq::{self, CAN_MERGE};
 use super::regs::{TX_DESC_UPD, TX_DESC_UPD_INDEX};
 use super::unaided::{self, Tso};
@@ -34,7 +34,7 @@ const MERGE: u32 = 16;
 /// Flags of INIT_TXQ.
 const FLAG_IP_CSUM_DIS: u32 = 1 << 1;
 const FLAG_TCP_CSUM_DIS: u32 = 1 << 2;
-const FLAG_TIMESTAMP: u32 = 1 << 8;
+pub const FLAG_TIMESTAMP: u32 = 1 << 8;
 pub const FLAG_TSOV2: u32 = 1 << 12;
 const FLAG_CTPIO: u32 = 1 << 13;
 const FLAG_CTPIO_UTHRESH: u32 = 1 << 14;
@@ -192,9 +192,7 @@ impl Ef10 {
     fn rung(&mut self, q: u16, index: u32) {
         let frame = if self.kind.ctpio() { self.ctpio_take(q) } else { None };
         let window = &self.windows[usize::from(q)].registers;
-        let words = window.page(0);
-        let word = |n: u32| words[(TX_DESC_UPD.nth(n) / 4) as usize].swap(0, Ordering::Relaxed);
-        let pushed = u64::from(word(0)) | u64::from(word(1)) << 32;
+        let pushed = take_pushed(window);
         let Some(queue) = &mut self.tx.queues[usize::from(q)] else { return };
         if index > queue.ring.mask {
             self.board.violations.note("TX_DESC_UPD is outside the ring");
@@ -205,19 +203,22 @@ impl Ef10 {
             let slot = self.board.bus.memory.word64(queue.ring.slot(at));
             slot.is_some_and(|slot| slot.load(Ordering::Acquire) == pushed)
         };
-        queue.pushed = (pushed != 0 && same(queue.tail)).then_some(queue.tail);
+        if pushed != 0 && same(queue.tail) {
+            queue.pushed = Some(queue.tail);
+        }
         queue.aperture = frame.map(|header| (header, queue.head == queue.tail));
         queue.tail = index;
         queue.rung = self.board.now;
     }
 
-    /// A descriptor was pushed through a window that is not mapped: it must be
-    /// the first new one of the ring.
+    /// The index was written through a window that is not mapped. A descriptor that
+    /// was pushed with it must be the first new one of the ring; it is gone then, as
+    /// the next index may come alone.
     pub(super) fn check_push(&mut self, q: u16, index: u32) {
         let window = &self.windows[usize::from(q)].registers;
-        let pushed = u64::from(window.peek(TX_DESC_UPD.nth(0))) | u64::from(window.peek(TX_DESC_UPD.nth(1))) << 32;
+        let pushed = take_pushed(window);
         let first = window.peek(TX_DESC_UPD_INDEX.at);
-        let Some(Some(queue)) = self.tx.queues.get(usize::from(q)) else {
+        let Some(Some(queue)) = self.tx.queues.get_mut(usize::from(q)) else {
             if !self.mc.unnoticed() {
                 self.board.violations.note("TX_DESC_UPD of a queue that was not initialised");
             }
@@ -227,8 +228,10 @@ impl Ef10 {
             return;
         }
         let slot = self.board.bus.memory.word64(queue.ring.slot(first));
-        if slot.is_some_and(|slot| slot.load(Ordering::Acquire) != pushed) {
-            self.board.violations.note("pushed descriptor that is not the one in the ring");
+        match slot {
+            Some(slot) if slot.load(Ordering::Acquire) == pushed => queue.pushed = Some(first),
+            Some(_) => self.board.violations.note("pushed descriptor that is not the one in the ring"),
+            None => {}
         }
     }
 
@@ -381,7 +384,7 @@ impl Transmitter for Ef10 {
         let memory = &self.board.bus.memory;
         self.tx.out.packet.clear();
         let mut at = queue.head;
-        let mut path = if queue.pushed == Some(at) { Path::Push } else { Path::Dma };
+        let mut path = if queue.pushed.take_if(|pushed| *pushed == at).is_some() { Path::Push } else { Path::Dma };
         let mut bad = false;
         let last = loop {
             if at == queue.tail {
@@ -479,6 +482,13 @@ impl Transmitter for Ef10 {
             self.flush_completions();
         }
     }
+}
+
+/// The descriptor that a window was written, if it was: none is all zeros.
+fn take_pushed(window: &RegisterFile<Ef10>) -> u64 {
+    let words = window.page(0);
+    let word = |n: u32| words[(TX_DESC_UPD.nth(n) / 4) as usize].swap(0, Ordering::Relaxed);
+    u64::from(word(0)) | u64::from(word(1)) << 32
 }
 
 /// Bytes of a page of words.

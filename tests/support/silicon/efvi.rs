@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Bytes that the card writes before a frame.
 pub const PREFIX: u32 = 14;
@@ -51,6 +52,8 @@ pub enum Fault {
     Refuses(u16, u32),
     /// It has no licence to put the time among events.
     NoTimeEvents,
+    /// It tells others the time without the state of its clock.
+    TimeWithoutState,
     /// It restarts while it is asked this.
     Restarts(u16),
     /// It answers it with another sequence number.
@@ -59,6 +62,8 @@ pub enum Fault {
     WrongCommand(u16),
     /// It says that its answer is longer than any can be.
     Endless(u16),
+    /// A queue says only after a while that it is flushed.
+    LateFlush,
     /// Event queues never say that they have started.
     DeadQueues,
     /// The firmware has none of the capabilities.
@@ -77,6 +82,9 @@ struct Inside {
     filters: u64,
     /// Commands in the order that they were given.
     asked: Vec<u16>,
+    /// Queues that are being flushed, and whether the events of one went before.
+    flushing: Arc<AtomicU32>,
+    early: bool,
     vis: HashMap<u16, Vi>,
 }
 
@@ -103,6 +111,11 @@ impl Card {
     /// Commands given since the last time.
     pub fn asked(&self) -> Vec<u16> {
         std::mem::take(&mut self.silicon().0.lock().unwrap().asked)
+    }
+
+    /// Whether the events of a queue were taken away while it was flushed.
+    pub fn early(&self) -> bool {
+        self.silicon().0.lock().unwrap().early
     }
 
     /// Filters that are in.
@@ -272,6 +285,9 @@ impl X2522 {
             Fault::Silent(which) if which == command => return,
             Fault::Short(which) if which == command => reply.truncate(4),
             Fault::Refuses(which, code) if which == command => refusal = Some(code),
+            Fault::TimeWithoutState if command == PTP && bytes[0] == 0x18 && bytes[11] & 0x80 != 0 => {
+                refusal = Some(0x22)
+            }
             Fault::NoTimeEvents if command == PTP && bytes[0] == 0x18 => refusal = Some(0x1),
             Fault::Restarts(which) if which == command => {
                 inside.boots += 1;
@@ -349,10 +365,25 @@ fn command_of(card: &Card, inside: &mut Inside, command: u16, input: &[u8]) -> V
             let vi = word(0);
             if let Some(queue) = inside.vis.get(&(vi as u16)) {
                 let events = card.memory(queue.events.0, queue.events.1);
-                let free = events.words64().iter().find(|slot| slot.load(Ordering::Acquire) == u64::MAX);
-                let slot = free.unwrap_or(&events.words64()[0]);
-                slot.store(12 << 60 | code << 44 | u64::from(vi), Ordering::Release);
+                let free = events.words64().iter().position(|slot| slot.load(Ordering::Acquire) == u64::MAX);
+                let at = free.unwrap_or(0);
+                let event = 12 << 60 | code << 44 | u64::from(vi);
+                if fault == Fault::LateFlush {
+                    let flushing = Arc::clone(&inside.flushing);
+                    flushing.fetch_add(1, Ordering::AcqRel);
+                    std::thread::spawn(move || {
+                        std::thread::sleep(Duration::from_millis(300));
+                        flushing.fetch_sub(1, Ordering::AcqRel);
+                        events.words64()[at].store(event, Ordering::Release);
+                    });
+                } else {
+                    events.words64()[at].store(event, Ordering::Release);
+                }
             }
+            vec![]
+        }
+        0x83 => {
+            inside.early |= inside.flushing.load(Ordering::Acquire) > 0;
             vec![]
         }
         FILTER_OP => {

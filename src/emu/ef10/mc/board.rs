@@ -1,13 +1,18 @@
 //! What the board is, who drives it, and what its firmware can do.
 
+use super::super::super::FaultKind;
 use super::super::bytes::{put, reply, u32_at};
 use super::super::{Ef10, Kind};
 use super::errno::{EALREADY, ENOENT, EPERM};
 use super::{Answer, No};
 
 /// What is said of the function when a driver attaches: primary of its port,
-/// controls the link, trusted.
+/// controls the link, trusted; of one of several, that it is trusted.
 const FUNCTION_FLAGS: u32 = 7;
+const PARTITION_FLAGS: u32 = 4;
+
+/// Firmware that a driver asks for if it takes any.
+const DONT_CARE: u32 = 0xffff_ffff;
 
 /// Workarounds, by the number of the bug's command type.
 const BUG35388: u32 = 2;
@@ -68,6 +73,11 @@ pub fn board_config(card: &mut Ef10, _: &[u8]) -> Answer {
 /// DRV_ATTACH: who drives the function, and with what firmware.
 pub fn attach(card: &mut Ef10, input: &[u8]) -> Answer {
     let (state, update) = (u32_at(input, 0), u32_at(input, 4));
+    // The first function of the port has chosen.
+    let partition = card.board.faulty(FaultKind::Npar);
+    if partition && u32_at(input, 8) != DONT_CARE {
+        return Err(No::Code(EPERM));
+    }
     let old = u32::from(card.mc.attached);
     if update != 0 {
         const ATTACH: u32 = 1;
@@ -75,7 +85,7 @@ pub fn attach(card: &mut Ef10, input: &[u8]) -> Answer {
         card.mc.attached = state & (ATTACH | PREBOOT) != 0;
         card.mc.boot_rom = state & PREBOOT != 0;
     }
-    Ok(reply(8, &[(0, old), (4, FUNCTION_FLAGS)]))
+    Ok(reply(8, &[(0, old), (4, if partition { PARTITION_FLAGS } else { FUNCTION_FLAGS })]))
 }
 
 pub fn entity_reset(card: &mut Ef10, _: &[u8]) -> Answer {
@@ -113,6 +123,9 @@ pub fn workarounds(card: &mut Ef10, _: &[u8]) -> Answer {
 pub fn workaround(card: &mut Ef10, input: &[u8]) -> Answer {
     if u32_at(input, 0) != BUG35388 || !card.kind.huntington() {
         return Err(No::Code(ENOENT));
+    }
+    if card.board.faulty(FaultKind::Npar) {
+        return Err(No::Code(EPERM));
     }
     card.mc.bug35388 = u32_at(input, 4) != 0;
     Ok(reply(4, &[]))

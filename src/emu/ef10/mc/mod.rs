@@ -27,6 +27,7 @@ pub mod errno {
     pub const EIO: u32 = 5;
     pub const EBUSY: u32 = 0x10;
     pub const EINVAL: u32 = 0x16;
+    pub const ERANGE: u32 = 0x22;
     pub const ENOSPC: u32 = 0x1c;
     pub const ENOSYS: u32 = 0x26;
     pub const ETIME: u32 = 0x3e;

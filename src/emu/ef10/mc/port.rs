@@ -1,8 +1,9 @@
 //! PHY, link, MAC and statistics of the port.
 
+use super::super::super::FaultKind;
 use super::super::bytes::{put, reply, u16_at, u32_at, u64_at};
 use super::super::{Ef10, link};
-use super::errno::{EINVAL, ENOENT};
+use super::errno::{EINVAL, ENOENT, EPERM};
 use super::{Answer, No};
 
 pub fn phy_config(card: &mut Ef10, _: &[u8]) -> Answer {
@@ -57,6 +58,9 @@ pub fn link(card: &mut Ef10, _: &[u8]) -> Answer {
 }
 
 pub fn set_link(card: &mut Ef10, input: &[u8]) -> Answer {
+    if card.board.faulty(FaultKind::Npar) {
+        return Err(No::Code(EPERM));
+    }
     let (wanted, flags, loopback) = (u32_at(input, 0), u32_at(input, 4), u32_at(input, 8));
     if wanted & !(link::capabilities(card.board.profile.speed) | link::ALWAYS) != 0 {
         card.board.violations.note("SET_LINK advertises what the PHY cannot do");
@@ -69,6 +73,9 @@ pub fn set_link(card: &mut Ef10, input: &[u8]) -> Answer {
 }
 
 pub fn set_mac(card: &mut Ef10, input: &[u8]) -> Answer {
+    if card.board.faulty(FaultKind::Npar) {
+        return Err(No::Code(EPERM));
+    }
     // Without the control word everything is set.
     let control = if input.len() >= 0x20 { u32_at(input, 0x1c) } else { 0x1f };
     let mtu = u32_at(input, 0);
@@ -76,7 +83,11 @@ pub fn set_mac(card: &mut Ef10, input: &[u8]) -> Answer {
         if mtu as usize > super::super::LONGEST {
             return Err(No::Code(EINVAL));
         }
-        card.mc.longest = mtu as usize;
+        // The MAC compares by eights.
+        if !mtu.is_multiple_of(8) {
+            card.board.violations.note("SET_MAC with an MTU that is not a multiple of 8");
+        }
+        card.mc.longest = mtu as usize & !7;
     }
     if control & 2 != 0 {
         card.mc.drain = u32_at(input, 4) != 0;
@@ -95,6 +106,11 @@ pub fn mac_stats(card: &mut Ef10, input: &[u8]) -> Answer {
     const PERIODIC_ENABLE: u32 = 1 << 3;
     const PERIODIC_NOEVENT: u32 = 1 << 5;
     let (address, command, len) = (u64_at(input, 0), u32_at(input, 8), u32_at(input, 12));
+    // An image is one of a function that has queues. DPDK asks for images by the clock
+    // before it has any, and gets them afterwards.
+    if command & DMA != 0 && !card.has_queues() {
+        return Err(No::Code(ENOENT));
+    }
     if command & CLEAR != 0 {
         card.stats.clear();
     }

@@ -1,8 +1,9 @@
 //! The clock, as commands.
 
+use super::super::super::FaultKind;
 use super::super::Ef10;
 use super::super::bytes::{reply, u32_at, u64_at};
-use super::errno::{EINVAL, ENOENT, ENOTSUP};
+use super::errno::{EINVAL, ENOENT, ENOTSUP, EPERM, ERANGE};
 use super::{Answer, No};
 
 /// Time sets that one synchronisation may ask for.
@@ -22,6 +23,9 @@ pub fn run(card: &mut Ef10, input: &[u8]) -> Answer {
     const TIME_EVENT_SUBSCRIBE: u32 = 0x18;
     const TIME_EVENT_UNSUBSCRIBE: u32 = 0x19;
     const SET_SYNC_STATUS: u32 = 0x1b;
+    if card.board.faulty(FaultKind::PtpUnlicensed) {
+        return Err(No::Code(EPERM));
+    }
     let now = card.board.now;
     let word = |at| u32_at(input, at);
     match word(0) {
@@ -69,8 +73,13 @@ pub fn run(card: &mut Ef10, input: &[u8]) -> Answer {
             if card.evq(queue).is_none() {
                 return Err(No::Code(ENOENT));
             }
-            // REPORT_SYNC_STATUS.
-            card.clock.subscribe(queue, word(8) >> 31 == 1);
+            // REPORT_SYNC_STATUS: all who are told are told the same.
+            let state = word(8) >> 31 == 1;
+            let others = card.board.faulty(FaultKind::PtpShared).then_some(true);
+            if card.clock.told().or(others).is_some_and(|told| told != state) {
+                return Err(No::Code(ERANGE));
+            }
+            card.clock.subscribe(queue, state);
             Ok(Vec::new())
         }
         TIME_EVENT_UNSUBSCRIBE => {

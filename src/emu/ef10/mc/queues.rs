@@ -1,11 +1,12 @@
 //! Virtual interfaces, event and descriptor rings, PIO buffers.
 
+use super::super::super::FaultKind;
 use super::super::bytes::{reply, u32_at, u64_at};
 use super::super::evq::{EventQueue, SIZES, flushed, start_up};
 use super::super::rx::RxQueue;
-use super::super::tx::{FLAG_TSOV2, TxQueue};
+use super::super::tx::{FLAG_TIMESTAMP, FLAG_TSOV2, TxQueue};
 use super::super::{Ef10, Ring};
-use super::errno::{EALREADY, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTSUP};
+use super::errno::{EALREADY, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTSUP, EPERM};
 use super::{Answer, No};
 use crate::dma::Iova;
 
@@ -22,6 +23,9 @@ const AUTO: u32 = 3;
 /// Where the page list of INIT_EVQ and of the others begins.
 const EVQ_PAGES: usize = 0x24;
 const PAGES: usize = 0x1c;
+
+/// First VI of a card's second function. Queues are numbered from 0 all the same.
+const SECOND_BASE: u32 = 1024;
 
 /// Reads the pages of a ring of `size` entries of 8 bytes; the list is as long
 /// as the request.
@@ -60,7 +64,8 @@ pub fn alloc_vis(card: &mut Ef10, input: &[u8]) -> Answer {
         return Err(No::Code(ENOSPC));
     }
     card.mc.vis = count as u16;
-    Ok(reply(12, &[(0, count)]))
+    let base = if card.board.faulty(FaultKind::Npar) { SECOND_BASE } else { 0 };
+    Ok(reply(12, &[(0, count), (4, base)]))
 }
 
 pub fn free_vis(card: &mut Ef10, _: &[u8]) -> Answer {
@@ -87,6 +92,15 @@ pub fn init_evq(card: &mut Ef10, input: &[u8]) -> Answer {
     }
     let pages = pages(card, input, EVQ_PAGES, size)?;
     let interrupts = flags & INTERRUPTING != 0;
+    // What would wake the driver of a queue that does not interrupt goes to one that
+    // does, or that is still to come; never to itself.
+    let wakes = |target: u32| {
+        let queue = card.evqs.get(target as usize).and_then(Option::as_ref);
+        target != u32::from(evq) && queue.is_none_or(EventQueue::interrupts)
+    };
+    if !interrupts && !wakes(vector) {
+        return Err(No::Code(EINVAL));
+    }
     if interrupts && vector >= u32::from(super::super::VECTORS) {
         card.board.violations.note("INIT_EVQ with a vector that the function does not have");
         return Err(No::Code(EINVAL));
@@ -96,7 +110,10 @@ pub fn init_evq(card: &mut Ef10, input: &[u8]) -> Answer {
         card.board.violations.note("INIT_EVQ of a ring that is not all ones");
     }
     let kind = if card.kind.huntington() { 0 } else { flags >> 7 & 0xf };
+    // Without the licence what is asked of Medford is done as is best for throughput.
+    let licensed = card.kind.huntington() || !card.board.faulty(FaultKind::Unlicensed);
     let (cut, rx, tx) = match kind {
+        _ if !licensed => (false, true, true),
         LOW_LATENCY => (true, false, false),
         THROUGHPUT | AUTO => (false, true, true),
         _ => (flags & CUT_THRU != 0, flags & RX_MERGE != 0, flags & TX_MERGE != 0),
@@ -176,6 +193,9 @@ pub fn init_txq(card: &mut Ef10, input: &[u8]) -> Answer {
     let (queue, ring) = ring(card, input, 512..=most)?;
     if card.tx.queues[usize::from(queue)].is_some() {
         return Err(No::Code(EALREADY));
+    }
+    if flags & FLAG_TIMESTAMP != 0 && card.board.faulty(FaultKind::PtpUnlicensed) {
+        return Err(No::Code(EPERM));
     }
     let contexts = card.tx.queues.iter().flatten().filter(|queue| queue.segments).count();
     if flags & FLAG_TSOV2 != 0 && contexts >= usize::from(super::super::TSO_CONTEXTS) {

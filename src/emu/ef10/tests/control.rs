@@ -45,7 +45,7 @@ fn what_a_driver_must_not_do_is_named() {
         }),
         ("INIT_EVQ of a ring that is not all ones", |bench| {
             *bench = Bench::new("x2522", 1);
-            let input = [words(&[512, 0, 0, 0, 0, 0, 0, 0, 0]), bench.pages(EVENTS, 1)].concat();
+            let input = [words(&[512, 0, 0, 0, 1, 0, 0, 0, 0]), bench.pages(EVENTS, 1)].concat();
             bench.must(0x80, &input);
         }),
         ("descriptor ring on an event queue that was not initialised", |bench| {
@@ -126,6 +126,23 @@ fn an_event_is_announced_once_for_each_time_the_driver_has_read() {
     assert_eq!(bench.tap.interrupts(0), 2);
     bench.write(0, 0x400, 3);
     assert_eq!(bench.tap.interrupts(0), 2);
+    bench.assert_clean();
+}
+
+#[test]
+fn an_event_queue_without_a_vector_wakes_one_that_has_one_or_is_still_to_come() {
+    let mut bench = Bench::new("x2522,strict", 4);
+    for (n, flags, target, wanted) in [
+        (0, 0, 0, Err(EINVAL)),
+        // One that is not there yet, and then has none itself.
+        (1, 0, 0, Ok(())),
+        (2, 0, 1, Err(EINVAL)),
+        (0, 1, 0, Ok(())),
+        (2, 0, 0, Ok(())),
+    ] {
+        let input = bench.evq_input(n, flags, target);
+        assert_eq!(bench.command(0x80, &input).map(|_| ()), wanted, "{n} {flags} {target}");
+    }
     bench.assert_clean();
 }
 
@@ -216,6 +233,22 @@ fn firmware_fails_when_it_is_asked_to() {
 }
 
 #[test]
+fn a_function_that_is_not_the_ports_first_may_not_touch_the_link_or_choose() {
+    const EPERM: u32 = 1;
+    let mut bench = Bench::bare("sfc9120,strict,fault=npar");
+    assert_eq!(bench.command(0x1c, &words(&[1, 1, 1])), Err(EPERM));
+    // Trusted, and nothing else.
+    assert_eq!(bench.must(0x1c, &words(&[1, 1, u32::MAX])), words(&[0, 4]));
+    assert_eq!(bench.command(0x2a, &words(&[0x80, 0, 0, 0])), Err(EPERM));
+    assert_eq!(bench.command(0x2c, &words(&[9216, 0, 0, 0, 0, 2, 0])), Err(EPERM));
+    // On already, by the first.
+    assert_eq!(bench.must(0x59, &[]), words(&[4, 4]));
+    assert_eq!(bench.command(0x4a, &words(&[2, 1])), Err(EPERM));
+    assert_eq!(u32_of(&bench.must(0x8b, &words(&[1, 1])), 4), 1024);
+    bench.assert_clean();
+}
+
+#[test]
 fn statistics_are_written_once_or_again_and_again() {
     let mut bench = Bench::new("x2522,strict", 1);
     bench.start();
@@ -244,6 +277,28 @@ fn statistics_are_written_once_or_again_and_again() {
     bench.put(STATS, &[0; 0x400]);
     bench.must(0x2e, &stats(3, 0x61 * 8));
     assert_eq!((word(&bench, 0), word(&bench, 0x60), word(&bench, 1)), (generation + 1, generation + 1, 0));
+    bench.assert_clean();
+}
+
+#[test]
+fn statistics_are_those_of_a_function_with_queues() {
+    let mut bench = Bench::new("x2522,strict", 1);
+    let address = bench.arena.iova(STATS);
+    let stats = |command| [&address.to_le_bytes()[..], &words(&[command, 0x79 * 8, 0])].concat();
+    // Once, and as Linux starts them.
+    for command in [1, 0x03e8_002d] {
+        assert_eq!(bench.command(0x2e, &stats(command)), Err(ENOENT));
+    }
+    // Cleared, and by the clock, as DPDK starts them; and none.
+    for command in [0x22, 0x03e8_002c, 0x24] {
+        bench.must(0x2e, &stats(command));
+    }
+    bench.evq(0, 0);
+    assert_eq!(bench.command(0x2e, &stats(1)), Err(ENOENT));
+    bench.txq(0, 0, 6);
+    bench.must(0x2e, &stats(1));
+    bench.must(0x85, &words(&[0]));
+    assert_eq!(bench.command(0x2e, &stats(1)), Err(ENOENT));
     bench.assert_clean();
 }
 

@@ -108,6 +108,9 @@ fn linux_is_answered_as_its_trace_has_it() {
 fn linux_reads_statistics_as_its_trace_has_it() {
     let mut bench = Bench::bare("x2522,strict");
     bench.must(0x1c, &words(&[1, 1, 1]));
+    bench.must(0x8b, &words(&[1, 1]));
+    bench.evq(0, 0);
+    bench.rxq(0, 0, 0x100);
     let address = bench.arena.iova(STATS);
     for (command, wanted) in [(0x03e8_002d_u32, 0), (0x20, 0), (0x24, 0)] {
         let input = [&address.to_le_bytes()[..], &words(&[command, 0x308, 0x0100_0000])].concat();

@@ -91,6 +91,20 @@ fn packets_share_events_where_that_is_allowed() {
 }
 
 #[test]
+fn without_a_licence_events_are_shared_whatever_is_asked_for() {
+    for (card, granted) in [("x2522", 6), ("sfc9220", 6), ("sfc9120", 0)] {
+        let mut bench = Bench::new(&format!("{card},strict,fault=unlicensed"), 1);
+        // Type low latency, which Huntington does not know; nothing.
+        for flags in [1 << 7, 0] {
+            let reply = bench.evq(0, flags);
+            assert_eq!(u32_of(&reply, 4), granted, "{card}");
+            bench.must(0x83, &words(&[0]));
+        }
+        bench.assert_clean();
+    }
+}
+
+#[test]
 fn early_events_leave_the_length_to_themselves() {
     let mut bench = Bench::new("x2522,strict", 1);
     // Type low latency.
@@ -126,6 +140,19 @@ fn a_long_frame_takes_several_descriptors_or_is_cut() {
     let rx = events.iter().find(|event| **event >> 60 == 0).unwrap();
     assert_eq!((rx & 0x3fff, rx >> 29 & 1), (256, 1));
     bench.assert_clean();
+}
+
+#[test]
+fn the_mac_counts_the_check_sequence_and_goes_by_eights() {
+    let mut bench = Bench::new("x2522", 1);
+    bench.start();
+    for (mtu, len, passes) in [(1536, 1532, true), (1536, 1533, false), (1535, 1524, true), (1535, 1525, false)] {
+        bench.must(0x2c, &words(&[mtu, 0, 0, 0, 0, 2, 0]));
+        bench.send(0, &frame(len));
+        let events = bench.events(0);
+        assert_eq!(bench.packets(0, &events).len(), usize::from(passes), "{mtu} {len}");
+    }
+    assert_eq!(bench.violations(), ["SET_MAC with an MTU that is not a multiple of 8"]);
 }
 
 #[test]

@@ -95,6 +95,35 @@ fn who_asks_for_it_is_told_whether_the_clock_was_set_in_place_of_the_lowest_bits
 }
 
 #[test]
+fn all_who_are_told_the_time_are_told_the_same() {
+    const ERANGE: u32 = 0x22;
+    for (card, first, second) in [("x2522,strict", 0, 1 << 31), ("x2522,strict,fault=ptp-shared", 1 << 31, 0)] {
+        let mut bench = Bench::new(card, 2);
+        bench.evq(0, 0);
+        bench.evq(1, 0);
+        bench.ptp(&[0x18, 0, first]);
+        assert_eq!(bench.command(0x0b, &words(&[0x18, 0, 1 | second])), Err(ERANGE), "{card}");
+        bench.ptp(&[0x18, 0, 1 | first]);
+        bench.assert_clean();
+    }
+}
+
+#[test]
+fn without_a_licence_there_is_no_time() {
+    const EPERM: u32 = 1;
+    let mut bench = Bench::new("x2522,strict,fault=ptp-unlicensed", 1);
+    bench.evq(0, 0);
+    for input in [&[4, 0][..], &[0x16, 0], &[0x17, 0], &[0x18, 0, 0]] {
+        assert_eq!(bench.command(0x0b, &words(input)), Err(EPERM), "{input:?}");
+    }
+    // A queue that is to stamp what it sends.
+    let input = [words(&[RING, 0, 0, 0, 0x106, 0, 0x0100_0000]), bench.pages(TX_RING, 1)].concat();
+    assert_eq!(bench.command(0x82, &input), Err(EPERM));
+    bench.txq(0, 0, 6);
+    bench.assert_clean();
+}
+
+#[test]
 fn the_clock_is_shifted_and_tuned() {
     let mut bench = Bench::new("x2522,strict", 1);
     let before = bench.time(4_000_000_000);

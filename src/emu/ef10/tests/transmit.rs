@@ -149,6 +149,29 @@ fn a_pushed_descriptor_must_be_the_one_in_the_ring() {
 }
 
 #[test]
+fn an_index_that_follows_a_push_at_once_pushes_nothing() {
+    let mut bench = Bench::new("x2522,strict", 1);
+    bench.start();
+    assert!(bench.tap.note_stages(true));
+    let descriptor = bench.data(0, bench.tx_next[0], &frame(60));
+    bench.push(0, descriptor);
+    for (at, word) in [(0xa10, descriptor as u32), (0xa14, (descriptor >> 32) as u32), (0xa18, 1), (0xa1c, 0)] {
+        bench.write(0, at, word);
+    }
+    // Before the card has looked.
+    for len in [70, 80] {
+        let descriptor = bench.data(0, bench.tx_next[0], &frame(len));
+        bench.push(0, descriptor);
+        bench.ring_tx(0);
+    }
+    bench.run(20_000_000);
+    assert_eq!(bench.back(), [frame(60), frame(70), frame(80)]);
+    let paths: Vec<_> = bench.tap.take_stages().iter().map(|stages| stages.path).collect();
+    assert_eq!(paths, ["push", "DMA", "DMA"]);
+    bench.assert_clean();
+}
+
+#[test]
 fn a_packet_goes_out_of_the_cards_own_memory() {
     let mut bench = Bench::new("x2522,strict", 6);
     bench.start();
