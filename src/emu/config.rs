@@ -24,6 +24,8 @@ const BAR: usize = 0x10;
 pub struct Layout {
     /// Class and subclass.
     pub class: u16,
+    /// BARs of memory are prefetchable.
+    pub prefetchable: bool,
     /// Where the list of capabilities goes, in its order; empty: as they are named here.
     pub list: &'static [u8],
     /// Offsets of power management, MSI, MSI-X and PCIe, which are in the list in
@@ -69,6 +71,7 @@ impl Layout {
     /// That of Intel's cards.
     pub const INTEL: Layout = Layout {
         class: 0x0200,
+        prefetchable: true,
         list: &[],
         power: 0x40,
         msi: 0x50,
@@ -175,9 +178,10 @@ impl ConfigSpace {
         self.put(0x08, 4, u32::from(self.layout.class) << 16 | u32::from(id.revision), 0);
         self.put(0x0c, 1, 0, 0xff);
         for (index, &size) in profile.bars.iter().enumerate().filter(|(_, size)| **size != 0) {
-            // 64-bit, prefetchable.
+            // 64-bit.
             let mask = !(size - 1);
-            self.put(BAR + 4 * index, 4, 0xc, mask as u32);
+            let kind = if self.layout.prefetchable { 0xc } else { 0x4 };
+            self.put(BAR + 4 * index, 4, kind, mask as u32);
             self.put(BAR + 4 * index + 4, 4, 0, (mask >> 32) as u32);
         }
         if profile.io != 0 {

@@ -23,6 +23,7 @@
 //! timers through the transmit index's register.
 
 mod clock;
+mod config;
 mod ctpio;
 mod evq;
 mod filter;
@@ -64,7 +65,7 @@ const VIS: u16 = 128;
 /// Transmit queues that can cut packets into segments.
 const TSO_CONTEXTS: u16 = 64;
 
-/// MSI-X vectors.
+/// MSI-X vectors; a card of four functions has half as many for each.
 const VECTORS: u16 = 64;
 
 /// Longest frame that SET_MAC may allow.

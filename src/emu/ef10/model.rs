@@ -1,5 +1,6 @@
 //! What an attachment sees of the card: windows in a BAR, time, resets.
 
+use super::super::Layout;
 use super::super::stages::StageLog;
 use super::super::transmit::transmit;
 use super::super::{Board, DoorbellPage, Model, Page, RegisterFile, Registers, Violations};
@@ -101,6 +102,10 @@ impl Model for Ef10 {
 
     fn board_mut(&mut self) -> &mut Board {
         &mut self.board
+    }
+
+    fn layout(&self) -> Layout {
+        super::config::LAYOUT
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {

@@ -1,7 +1,7 @@
 //! The cards of this family.
 
 use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
-use super::{Ef10, VECTORS, VIS, link};
+use super::{Ef10, VECTORS, link};
 use crate::pci::Id;
 
 /// Which card.
@@ -65,6 +65,9 @@ const FAULTS: &[FaultKind] = &[
 /// Pairs of queues that an RSS context spreads over.
 const QUEUES: u16 = 64;
 
+/// Bytes of the BAR of windows.
+const WINDOWS: u64 = 8 << 20;
+
 /// Ports of the older cards' first BAR.
 const IO_PORTS: u64 = 256;
 
@@ -93,15 +96,19 @@ const fn model(
     text: &'static str,
     build: fn(Board) -> Box<dyn Model>,
 ) -> ModelInfo {
-    let mut bars = [0, 0, 0, 0, 16 << 10, 0];
-    bars[kind.bar() as usize] = (VIS as u64 * kind.stride()).next_power_of_two();
+    // Windows for more VIs than a function is given; MSI-X behind them.
+    let mut bars = [0; 6];
+    bars[kind.bar() as usize] = WINDOWS;
+    bars[kind.bar() as usize + 2] = 16 << 10;
+    let medford = matches!(kind, Kind::Sfc9220);
+    let vectors = if matches!(kind, Kind::Sfc9140) { 32 } else { VECTORS };
     let profile = Profile {
         name,
-        id: Id { vendor: 0x1924, device, subsystem_vendor: 0x1924, subsystem: 0x8000, revision: 1 },
+        id: Id { vendor: 0x1924, device, subsystem_vendor: 0x1924, subsystem: 0x8000, revision: 1 + medford as u8 },
         bars,
         io: if kind.bar() == 0 { 0 } else { IO_PORTS },
-        vectors: VECTORS,
-        msix: (4, 0, 0x2000),
+        vectors,
+        msix: (kind.bar() + 2, 0, 0x2000),
         speed: gigabits * 1_000_000_000,
     };
     ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, oui: [0x00, 0x0f, 0x53], link_delay: link::DELAY, build }

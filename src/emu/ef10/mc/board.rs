@@ -186,8 +186,8 @@ pub fn port_assignment(_: &mut Ef10, _: &[u8]) -> Answer {
     Ok(reply(4, &[]))
 }
 
-pub fn vectors(_: &mut Ef10, _: &[u8]) -> Answer {
-    Ok(reply(12, &[(4, u32::from(super::super::VECTORS))]))
+pub fn vectors(card: &mut Ef10, _: &[u8]) -> Answer {
+    Ok(reply(12, &[(4, u32::from(card.board.profile.vectors))]))
 }
 
 /// How far past a frame its buffer may be written: 64 bytes' boundary.

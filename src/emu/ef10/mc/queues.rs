@@ -101,7 +101,7 @@ pub fn init_evq(card: &mut Ef10, input: &[u8]) -> Answer {
     if !interrupts && !wakes(vector) {
         return Err(No::Code(EINVAL));
     }
-    if interrupts && vector >= u32::from(super::super::VECTORS) {
+    if interrupts && vector >= u32::from(card.board.profile.vectors) {
         card.board.violations.note("INIT_EVQ with a vector that the function does not have");
         return Err(No::Code(EINVAL));
     }

@@ -347,3 +347,24 @@ fn prefix_of(frame: &[u8]) -> [u8; 14] {
     prefix[8..10].copy_from_slice(&(frame.len() as u16).to_le_bytes());
     prefix
 }
+
+#[test]
+fn configuration_space_is_as_dumps_of_cards_show_it() {
+    for (card, windows, vectors, revision) in [("x2522", 0, 64, 1), ("sfc9220", 2, 64, 2), ("sfc9140", 2, 32, 1)] {
+        let bench = Bench::bare(&format!("{card},strict"));
+        let read = |at, size| bench.function.config_read(at, size).unwrap();
+        assert_eq!(read(0x08, 1), revision, "{card}");
+        // Windows, then MSI-X: 64-bit, not prefetchable.
+        for bar in [windows, windows + 2] {
+            assert_eq!(read(0x10 + 4 * bar, 4) & 0xf, 4, "{card}");
+        }
+        assert_eq!(bench.bar.size(), 8 << 20);
+        let (mut at, mut list) = (read(0x34, 1), vec![]);
+        while at != 0 {
+            list.push((at, read(at as u16, 1)));
+            at = read(at as u16 + 1, 1);
+        }
+        assert_eq!(list, [(0x40, 0x01), (0x50, 0x05), (0x70, 0x10), (0xb0, 0x11), (0xd0, 0x03)], "{card}");
+        assert_eq!((read(0x52, 2) & 0x100, read(0xb2, 2), read(0xb4, 4)), (0, vectors - 1, u32::from(windows) + 2));
+    }
+}

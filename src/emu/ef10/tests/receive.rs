@@ -284,10 +284,10 @@ fn wrong_checksums_are_flagged() {
 fn frames_that_are_longer_than_the_mtu_are_not_received() {
     let mut bench = Bench::new("x2522,strict", 1);
     bench.start();
-    bench.must(0x2c, &words(&[1514, 0, 0, 0, 0, 2, 0]));
-    bench.send(0, &frame(1515));
+    bench.must(0x2c, &words(&[1520, 0, 0, 0, 0, 2, 0]));
+    bench.send(0, &frame(1517));
     assert!(bench.events(0).iter().all(|event| event >> 60 != 0));
-    bench.send(0, &frame(1514));
+    bench.send(0, &frame(1516));
     assert!(bench.events(0).iter().any(|event| event >> 60 == 0));
     bench.assert_clean();
 }
