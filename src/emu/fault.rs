@@ -350,36 +350,46 @@ impl FaultKind {
     }
 }
 
+/// Which command a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// That of this number, the first being 1.
+    Number(u32),
+    /// That of this code, in its family's numbers, each time. Only cards that can
+    /// have [`FaultKind::Denied`] tell their commands apart.
+    Code(u32),
+}
+
 /// A fault, and which command it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
-    /// The number of the command, the first being 1; `None` is every command.
-    pub at: Option<u32>,
-    /// What the command is, in its family's numbers; `None` is any. Only cards that
-    /// can have [`FaultKind::Denied`] tell their commands apart.
-    pub code: Option<u32>,
+    /// Which command; `None` is every one.
+    pub at: Option<At>,
 }
 
 impl Fault {
     /// Whether the `number`th command meets this, of a card that does not tell its
     /// commands apart.
     pub fn strikes(self, kind: FaultKind, number: u32) -> bool {
-        self.kind == kind && self.code.is_none() && self.at.is_none_or(|at| at == number)
+        self.kind == kind && self.at.is_none_or(|at| at == At::Number(number))
     }
 
     /// Whether the `number`th command, which has this code, meets this.
     pub fn strikes_command(self, kind: FaultKind, number: u32, code: u32) -> bool {
-        Fault { code: self.code.filter(|own| *own != code), ..self }.strikes(kind, number)
+        self.strikes(kind, number) || self.kind == kind && self.at == Some(At::Code(code))
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
-        self.code.map_or(Ok(()), |code| write!(f, ":{code:#x}"))?;
-        self.at.map_or(Ok(()), |at| write!(f, ":{at}"))
+        match self.at {
+            None => Ok(()),
+            Some(At::Number(number)) => write!(f, ":{number}"),
+            Some(At::Code(code)) => write!(f, ":{code:#x}"),
+        }
     }
 }
 
@@ -413,10 +423,10 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
         for kind in FaultKind::ALL {
-            let [at, code] = [31, 0x613].map(|value| kind.counts().then_some(value));
-            for (at, code) in [(None, None), (at, None), (None, code)] {
+            let at = [At::Number(31), At::Code(0x613)].map(Some).into_iter().filter(|_| kind.counts());
+            for at in at.chain([None]) {
                 let mut spec = Spec::new("x710");
-                spec.fault = Some(Fault { kind, at, code });
+                spec.fault = Some(Fault { kind, at });
                 assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
             }
         }

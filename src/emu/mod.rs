@@ -63,7 +63,7 @@ pub use board::{Board, Bus};
 pub use card::Card;
 pub use config::{CONFIG_SIZE, ConfigSpace, Effects, Layout};
 pub use dma::Translation;
-pub use fault::{Fault, FaultKind};
+pub use fault::{At, Fault, FaultKind};
 pub use in_process::{Access, Drive, Engine, Tap};
 pub use interrupts::Interrupts;
 pub use port::MacPort;
@@ -217,7 +217,7 @@ pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
         let line = format!("emu: the {} cannot have the fault '{fault}'; its faults are {known}", info.profile.name);
         return Err(Error::new(Kind::Usage, line));
     }
-    if spec.fault.is_some_and(|fault| fault.code.is_some()) && !info.faults.contains(&FaultKind::Denied) {
+    if matches!(spec.fault, Some(Fault { at: Some(At::Code(_)), .. })) && !info.faults.contains(&FaultKind::Denied) {
         let line =
             format!("emu: a fault of the {} has a number at most: its commands have no codes", info.profile.name);
         return Err(Error::new(Kind::Usage, line));

@@ -11,7 +11,7 @@
 //! Whatever [`Spec`] prints, it reads back as the same.
 
 use super::Picos;
-use super::fault::{Fault, FaultKind};
+use super::fault::{At, Fault, FaultKind};
 use super::wire::{self, Impairment, MIN_SPEED, Patch, Speed, Wire, WireSpec};
 use crate::error::{Error, Kind, Remedy, Result};
 use std::fmt;
@@ -297,21 +297,20 @@ impl Setting<'_> {
         let (name, number) = value.split_once(':').map_or((value, None), |(name, at)| (name, Some(at)));
         let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
         let kind = kind.ok_or_else(|| self.bad(format_args!("one of {names}")))?;
-        let (mut at, mut code) = (None, None);
-        match number {
-            None => {}
+        let at = match number {
+            None => None,
             Some(_) if !kind.counts() => {
                 return Err(self.bad(format_args!("no number with {name}, which is not of a command")));
             }
             Some(number) => {
                 let bad = || self.bad("the number of a command from 1 on or its code, as in error:7 or error:0x613");
-                match number.strip_prefix("0x") {
-                    Some(digits) => code = Some(u32::from_str_radix(digits, 16).map_err(|_| bad())?),
-                    None => at = Some(number.parse().ok().filter(|n| *n > 0).ok_or_else(bad)?),
-                }
+                Some(match number.strip_prefix("0x") {
+                    Some(digits) => At::Code(u32::from_str_radix(digits, 16).map_err(|_| bad())?),
+                    None => At::Number(number.parse().ok().filter(|n| *n > 0).ok_or_else(bad)?),
+                })
             }
-        }
-        Ok(Fault { kind, at, code })
+        };
+        Ok(Fault { kind, at })
     }
 
     fn mac(&self) -> Result<[u8; 6]> {

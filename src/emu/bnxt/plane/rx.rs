@@ -14,7 +14,7 @@
 
 use super::super::super::frame::{L3, Parsed};
 use super::super::super::wire::MIN_FRAME;
-use super::super::super::{Board, Fault, FaultKind, Picos, STEP};
+use super::super::super::{At, Board, Fault, FaultKind, Picos, STEP};
 use super::describe::{describe, ptp, tag};
 use super::filter::Target;
 use super::record::{self, Entry, Part, Received};
@@ -145,9 +145,9 @@ impl Buffer {
 /// Whether a fault that is seldom strikes the `n`th frame, or whatever is counted.
 pub fn strikes(board: &mut Board, kind: FaultKind, n: u64, one_in: u64) -> bool {
     match board.fault {
-        Some(Fault { kind: own, at: Some(at), .. }) => own == kind && u64::from(at) == n,
-        Some(Fault { kind: own, at: None, .. }) => own == kind && board.random.below(one_in) == 0,
-        None => false,
+        Some(Fault { kind: own, at: Some(At::Number(at)) }) => own == kind && u64::from(at) == n,
+        Some(Fault { kind: own, at: None }) => own == kind && board.random.below(one_in) == 0,
+        _ => false,
     }
 }
 
