@@ -135,11 +135,34 @@ pub enum FaultKind {
     PioNotify,
     /// The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.
     PhyLeft,
+    /// The module in the cage is one for 1 Gbit/s, and its partner negotiates (clause 37).
+    ModuleGigabit,
+    /// The module in the cage has two rates, and its partner the lower one.
+    ModuleDual,
+    /// The module in the cage is one for twisted pair, which has no code for what it is.
+    ModuleSilent,
+    /// The module in the cage is swapped for one of 1 Gbit/s soon after the link is up.
+    ModuleSwap,
+    /// The module in the cage acknowledges its first reads and answers them with rubbish.
+    ModuleBoots,
+    /// The pin that says that there is a module is not connected, and the last driver left
+    /// the laser off.
+    CageUnwired,
+    /// The module in the cage was left in the middle of a byte, and holds the data line.
+    I2cHeld,
+    /// What starts the link right after a reset leads nowhere.
+    LinkStuck,
+    /// A driver that is gone has left the locks taken that ports share.
+    LocksLeft,
+    /// The counters of good frames have 16 bits, and so are full in seconds, not minutes.
+    NarrowCounters,
+    /// The function is reset soon after its link is up, and nobody is told.
+    ResetBehind,
 }
 
 impl FaultKind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 63] = [
+    pub const ALL: [FaultKind; 74] = [
         FaultKind::Timeout,
         FaultKind::Crash,
         FaultKind::Opcode,
@@ -203,6 +226,17 @@ impl FaultKind {
         FaultKind::FixedSize,
         FaultKind::PioNotify,
         FaultKind::PhyLeft,
+        FaultKind::ModuleGigabit,
+        FaultKind::ModuleDual,
+        FaultKind::ModuleSilent,
+        FaultKind::ModuleSwap,
+        FaultKind::ModuleBoots,
+        FaultKind::CageUnwired,
+        FaultKind::I2cHeld,
+        FaultKind::LinkStuck,
+        FaultKind::LocksLeft,
+        FaultKind::NarrowCounters,
+        FaultKind::ResetBehind,
     ];
 
     /// Its name, as it is read and printed.
@@ -271,6 +305,17 @@ impl FaultKind {
             FaultKind::FixedSize => "fixed-size",
             FaultKind::PioNotify => "pio-notify",
             FaultKind::PhyLeft => "phy-left",
+            FaultKind::ModuleGigabit => "module-1g",
+            FaultKind::ModuleDual => "module-dual",
+            FaultKind::ModuleSilent => "module-10gbase-t",
+            FaultKind::ModuleSwap => "module-swap",
+            FaultKind::ModuleBoots => "module-boots",
+            FaultKind::CageUnwired => "cage-unwired",
+            FaultKind::I2cHeld => "i2c-held",
+            FaultKind::LinkStuck => "link-stuck",
+            FaultKind::LocksLeft => "locks-left",
+            FaultKind::NarrowCounters => "narrow-counters",
+            FaultKind::ResetBehind => "reset-behind",
         }
     }
 
