@@ -196,3 +196,13 @@ fn a_card_that_still_receives_is_quiet_before_its_reset() {
         assert_eq!(tap.violations(), [], "{model}");
     }
 }
+
+/// Whoever had the card before may have left the link off, and the cage is empty yet.
+#[test]
+fn a_link_that_was_left_off_is_let_on_with_an_empty_cage_too() {
+    let card = card(Fault::None);
+    card.set(0x42a8, 0x7000_0000);
+    let port = driver::open(card.function(), &Config::default()).unwrap();
+    assert_eq!(card.get(0x42a8) & 0x7000_0000, 0, "AUTOC2.LINK_DISABLE");
+    drop(port);
+}
