@@ -20,7 +20,7 @@ use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::dma::BATCH_MAX;
-use crate::driver::{Config, Port};
+use crate::driver::{Config, Nic, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine, Pace};
 use crate::net::MacAddr;
@@ -201,7 +201,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
         counts: Arc::default(),
     };
     let (before, noted) = (nic.stats()?, session.notes());
-    let sent = watch(sender, &session, output, line)?;
+    let sent = watch(sender, &mut nic, &session, output, line)?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
@@ -221,7 +221,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
 }
 
 /// Runs the sender in its thread and shows how it gets on.
-fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyhow::Result<Sent> {
+fn watch(sender: Sender, nic: &mut Nic, session: &Session, output: &Output, line: f64) -> anyhow::Result<Sent> {
     /// How long SIGUSR1 may wait for its answer.
     const SLICE: Duration = Duration::from_millis(50);
     /// A wait that is worth a word.
@@ -254,6 +254,9 @@ fn watch(sender: Sender, session: &Session, output: &Output, line: f64) -> anyho
         if !asked && elapsed < Duration::from_secs(1) {
             continue;
         }
+        // Counters of a card may stay at their maximum until they are read. A card that
+        // cannot say any more is told by who asks next.
+        let _ = nic.stats();
         let packets = Counts::packets(&counts);
         let rate = ((packets - before) as f64 / elapsed.as_secs_f64()).min(line);
         let text = format!("sent {} packets, {}", output::grouped(packets), output::pps(rate));

@@ -8,346 +8,127 @@
 
 use std::fmt;
 
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// A command is never answered, nor is any after it.
-    Timeout,
-    /// Firmware stops with its critical error flag up.
-    Crash,
-    /// The answer names another command.
-    Opcode,
-    /// The answer is shorter than it says.
-    Short,
-    /// The answer is an error.
-    Error,
-    /// The function may not give this command.
-    Denied,
-    /// Firmware does not know this command.
-    Unsupported,
-    /// A command with a buffer is answered as done, and nothing was done: in the
-    /// buffer is what the driver had left there.
-    Hollow,
-    /// Events without end.
-    Flood,
-    /// Firmware from before the interface that drivers know.
-    Old,
-    /// The checksum over the non-volatile memory is wrong.
-    Nvm,
-    /// The image in the non-volatile memory is of an earlier age.
-    OldNvm,
-    /// Another function has the lock of the non-volatile memory for the first second.
-    NvmHeld,
-    /// A module that the card does not support is in its cage.
-    Media,
-    /// The PHY cannot be asked for the first 0.3 seconds.
-    PhyBusy,
-    /// The PHY is none that firmware knows.
-    PhyUnknown,
-    /// Firmware does not see commands in the first 0.8 seconds after a reset.
-    SlowStart,
-    /// Another function has just reset the device, and resets take their time.
-    SlowReset,
-    /// Firmware has no time for a command, but for the same one at a second try.
-    Busy,
-    /// Firmware says for ever that it is not ready, and is.
-    NotReady,
-    /// The contexts' memory is not ready for the first second.
-    StoreBusy,
-    /// Requests are of 128 bytes at most.
-    ShortRequests,
-    /// Firmware from before what is there of each resource could be asked.
-    OldResources,
-    /// Whatever is reserved is granted not at all.
-    NoResources,
-    /// The function is one of several of its port, and may not touch the link.
-    Npar,
-    /// A driver that does not know of partitions without VLANs is turned away.
-    Npar12,
-    /// The PHY cannot negotiate.
-    NoAutoneg,
-    /// The port is switched off.
-    PortDisabled,
-    /// The other port runs at a speed that excludes this one's.
-    OtherPort,
-    /// The other side wants FEC, and at power-on there is none here.
-    Fec,
-    /// There is no module in the cage.
-    NoModule,
-    /// The other side negotiates, and takes no speed that is not negotiated.
-    Partner,
-    /// Somebody else keeps the link up.
-    LinkHeld,
-    /// Firmware announces that it starts over, and does.
-    HotReset,
-    /// Firmware asks whether the driver lives, and gives up if it does not.
-    Echo,
-    /// The function has two multicast addresses.
-    FewGroups,
-    /// The first queue of the scheduler is none that a NIC may use.
-    FarQueue,
-    /// The function has no address.
-    NoMac,
-    /// The function may have no address but its own.
-    MacLocked,
-    /// Flows cannot be steered.
-    NoNtuple,
-    /// Another function has the clock.
-    PtpTaken,
-    /// Frames are of the usual length at most.
-    SmallMtu,
-    /// The second half of a completion never comes.
-    Half,
-    /// A buffer is reported twice.
-    Opaque,
-    /// A doorbell is lost, and an event says so.
-    Doorbell,
-    /// The function may not receive everything.
-    Promiscuous,
-    /// Tags are taken off frames, whatever a driver asks for.
-    Vlan,
-    /// The function takes longer to initialise than a driver waits.
-    InitSlow,
-    /// The function's interface is disabled: from power-on, or at a command.
-    NicDisabled,
-    /// The function is as a driver that died left it, until it is reset.
-    Dirty,
-    /// Firmware from before interfaces had numbers.
-    Issi0,
-    /// Firmware takes all its pages for returned.
-    ReleaseAll,
-    /// Enabling, initialising and tearing down take seconds.
-    SlowCmd,
-    /// An answer comes when its driver does not wait for it any more.
-    Late,
-    /// The event that says that a command is complete is lost.
-    LoseEqe,
-    /// Interrupts are lost.
-    LoseIrq,
-    /// The function is a virtual one.
-    Vf,
-    /// The same, and it may receive its own address only.
-    VfUntrusted,
-    /// The port belongs to processors on the card.
-    DpuHost,
-    /// The port is an InfiniBand one.
-    Ib,
-    /// There is no flow table of more than one entry left.
-    FtPool,
-    /// No flow table can be made.
-    FtBusy,
-    /// The function cannot be torn down.
-    TeardownFail,
-    /// Firmware does not give its pages back.
-    TakeStuck,
-    /// The module in the cage does not answer.
-    I2cStuck,
-    /// The counter that says that firmware lives stands still.
-    HealthFrozen,
-    /// The function is gone from its bus: a while after it was initialised, or at a command.
-    Gone,
-    /// Another function resets the card.
-    ResetByPeer,
-    /// The device goes past the IOMMU: whatever address it is given is the machine's.
-    PastIommu,
-    /// Queues are as long as they are.
-    FixedSize,
-    /// Notifications can be given through a port, too, which is named first.
-    PioNotify,
-    /// The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.
-    PhyLeft,
-    /// There is no licence for low latency.
-    Unlicensed,
-    /// There is no licence for the clock.
-    PtpUnlicensed,
-    /// Another function is told the time, and with it the state of the clock.
-    PtpShared,
+/// Declares faults, one a line: `Name "as it is written" which: what goes wrong`, where
+/// `single` strikes single commands, frames or doorbells.
+macro_rules! faults {
+    (@counts single) => { true };
+    (@counts whole) => { false };
+    ($($kind:ident $name:literal $counts:ident: $doc:literal;)*) => {
+        /// What goes wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum FaultKind {
+            $(#[doc = $doc] $kind,)*
+        }
+
+        impl FaultKind {
+            /// All of them, in the order in which they are listed.
+            pub const ALL: [FaultKind; [$($name),*].len()] = [$(FaultKind::$kind,)*];
+
+            /// Its name, as it is read and printed.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(FaultKind::$kind => $name,)*
+                }
+            }
+
+            /// Whether it strikes single commands, frames or doorbells, and so can have a
+            /// number.
+            pub(super) fn counts(self) -> bool {
+                match self {
+                    $(FaultKind::$kind => faults!(@counts $counts),)*
+                }
+            }
+        }
+    };
 }
 
-impl FaultKind {
-    /// All of them, in the order in which they are listed.
-    pub const ALL: [FaultKind; 75] = [
-        FaultKind::Timeout,
-        FaultKind::Crash,
-        FaultKind::Opcode,
-        FaultKind::Short,
-        FaultKind::Error,
-        FaultKind::Denied,
-        FaultKind::Unsupported,
-        FaultKind::Hollow,
-        FaultKind::Flood,
-        FaultKind::Old,
-        FaultKind::Nvm,
-        FaultKind::OldNvm,
-        FaultKind::NvmHeld,
-        FaultKind::Media,
-        FaultKind::PhyBusy,
-        FaultKind::PhyUnknown,
-        FaultKind::SlowStart,
-        FaultKind::SlowReset,
-        FaultKind::Busy,
-        FaultKind::NotReady,
-        FaultKind::StoreBusy,
-        FaultKind::ShortRequests,
-        FaultKind::OldResources,
-        FaultKind::NoResources,
-        FaultKind::Npar,
-        FaultKind::Npar12,
-        FaultKind::NoAutoneg,
-        FaultKind::PortDisabled,
-        FaultKind::OtherPort,
-        FaultKind::Fec,
-        FaultKind::NoModule,
-        FaultKind::Partner,
-        FaultKind::LinkHeld,
-        FaultKind::HotReset,
-        FaultKind::Echo,
-        FaultKind::FewGroups,
-        FaultKind::FarQueue,
-        FaultKind::NoMac,
-        FaultKind::MacLocked,
-        FaultKind::NoNtuple,
-        FaultKind::PtpTaken,
-        FaultKind::SmallMtu,
-        FaultKind::Half,
-        FaultKind::Opaque,
-        FaultKind::Doorbell,
-        FaultKind::Promiscuous,
-        FaultKind::Vlan,
-        FaultKind::InitSlow,
-        FaultKind::NicDisabled,
-        FaultKind::Dirty,
-        FaultKind::Issi0,
-        FaultKind::ReleaseAll,
-        FaultKind::SlowCmd,
-        FaultKind::Late,
-        FaultKind::LoseEqe,
-        FaultKind::LoseIrq,
-        FaultKind::Vf,
-        FaultKind::VfUntrusted,
-        FaultKind::DpuHost,
-        FaultKind::Ib,
-        FaultKind::FtPool,
-        FaultKind::FtBusy,
-        FaultKind::TeardownFail,
-        FaultKind::TakeStuck,
-        FaultKind::I2cStuck,
-        FaultKind::HealthFrozen,
-        FaultKind::Gone,
-        FaultKind::ResetByPeer,
-        FaultKind::PastIommu,
-        FaultKind::FixedSize,
-        FaultKind::PioNotify,
-        FaultKind::PhyLeft,
-        FaultKind::Unlicensed,
-        FaultKind::PtpUnlicensed,
-        FaultKind::PtpShared,
-    ];
-
-    /// Its name, as it is read and printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            FaultKind::Timeout => "timeout",
-            FaultKind::Crash => "crash",
-            FaultKind::Opcode => "opcode",
-            FaultKind::Short => "short",
-            FaultKind::Error => "error",
-            FaultKind::Denied => "denied",
-            FaultKind::Unsupported => "unsupported",
-            FaultKind::Hollow => "hollow",
-            FaultKind::Flood => "flood",
-            FaultKind::Old => "old",
-            FaultKind::Nvm => "nvm",
-            FaultKind::OldNvm => "old-nvm",
-            FaultKind::NvmHeld => "nvm-held",
-            FaultKind::Media => "media",
-            FaultKind::PhyBusy => "phy-busy",
-            FaultKind::PhyUnknown => "phy-unknown",
-            FaultKind::SlowStart => "slow-start",
-            FaultKind::SlowReset => "slow-reset",
-            FaultKind::Busy => "busy",
-            FaultKind::NotReady => "not-ready",
-            FaultKind::StoreBusy => "store-busy",
-            FaultKind::ShortRequests => "short-requests",
-            FaultKind::OldResources => "old-resources",
-            FaultKind::NoResources => "no-resources",
-            FaultKind::Npar => "npar",
-            FaultKind::Npar12 => "npar12",
-            FaultKind::NoAutoneg => "no-autoneg",
-            FaultKind::PortDisabled => "port-disabled",
-            FaultKind::OtherPort => "other-port",
-            FaultKind::Fec => "fec",
-            FaultKind::NoModule => "no-module",
-            FaultKind::Partner => "partner-negotiates",
-            FaultKind::LinkHeld => "link-held",
-            FaultKind::HotReset => "hot-reset",
-            FaultKind::Echo => "echo",
-            FaultKind::FewGroups => "few-groups",
-            FaultKind::FarQueue => "far-queue",
-            FaultKind::NoMac => "no-mac",
-            FaultKind::MacLocked => "mac-locked",
-            FaultKind::NoNtuple => "no-ntuple",
-            FaultKind::PtpTaken => "ptp-taken",
-            FaultKind::SmallMtu => "small-mtu",
-            FaultKind::Half => "half",
-            FaultKind::Opaque => "opaque",
-            FaultKind::Doorbell => "doorbell",
-            FaultKind::Promiscuous => "promiscuous",
-            FaultKind::Vlan => "vlan",
-            FaultKind::InitSlow => "init-slow",
-            FaultKind::NicDisabled => "nic-disabled",
-            FaultKind::Dirty => "dirty",
-            FaultKind::Issi0 => "issi0",
-            FaultKind::ReleaseAll => "release-all",
-            FaultKind::SlowCmd => "slow-cmd",
-            FaultKind::Late => "late",
-            FaultKind::LoseEqe => "lose-eqe",
-            FaultKind::LoseIrq => "lose-irq",
-            FaultKind::Vf => "vf",
-            FaultKind::VfUntrusted => "vf-untrusted",
-            FaultKind::DpuHost => "dpu-host",
-            FaultKind::Ib => "ib",
-            FaultKind::FtPool => "ft-pool",
-            FaultKind::FtBusy => "ft-busy",
-            FaultKind::TeardownFail => "teardown-fail",
-            FaultKind::TakeStuck => "take-stuck",
-            FaultKind::I2cStuck => "i2c-stuck",
-            FaultKind::HealthFrozen => "health-frozen",
-            FaultKind::Gone => "gone",
-            FaultKind::ResetByPeer => "reset-by-peer",
-            FaultKind::PastIommu => "past-iommu",
-            FaultKind::FixedSize => "fixed-size",
-            FaultKind::PioNotify => "pio-notify",
-            FaultKind::PhyLeft => "phy-left",
-            FaultKind::Unlicensed => "unlicensed",
-            FaultKind::PtpUnlicensed => "ptp-unlicensed",
-            FaultKind::PtpShared => "ptp-shared",
-        }
-    }
-
-    /// Whether it strikes single commands, frames or doorbells, and so can have a
-    /// number.
-    pub(super) fn counts(self) -> bool {
-        let single = [
-            FaultKind::Timeout,
-            FaultKind::Crash,
-            FaultKind::Opcode,
-            FaultKind::Short,
-            FaultKind::Error,
-            FaultKind::Denied,
-            FaultKind::Unsupported,
-            FaultKind::Hollow,
-            FaultKind::Busy,
-            FaultKind::Half,
-            FaultKind::Opaque,
-            FaultKind::Doorbell,
-            FaultKind::NicDisabled,
-            FaultKind::Late,
-            FaultKind::LoseEqe,
-            FaultKind::Gone,
-        ];
-        single.contains(&self)
-    }
+faults! {
+    Timeout        "timeout"            single: "A command is never answered, nor is any after it.";
+    Crash          "crash"              single: "Firmware stops with its critical error flag up.";
+    Opcode         "opcode"             single: "The answer names another command.";
+    Short          "short"              single: "The answer is shorter than it says.";
+    Error          "error"              single: "The answer is an error.";
+    Denied         "denied"             single: "The function may not give this command.";
+    Unsupported    "unsupported"        single: "Firmware does not know this command.";
+    Hollow         "hollow"             single: "A command with a buffer is answered as done, and nothing was done: in the buffer is what the driver had left there.";
+    Flood          "flood"              whole: "Events without end.";
+    Old            "old"                whole: "Firmware from before the interface that drivers know.";
+    Nvm            "nvm"                whole: "The checksum over the non-volatile memory is wrong.";
+    OldNvm         "old-nvm"            whole: "The image in the non-volatile memory is of an earlier age.";
+    NvmHeld        "nvm-held"           whole: "Another function has the lock of the non-volatile memory for the first second.";
+    Media          "media"              whole: "A module that the card does not support is in its cage.";
+    PhyBusy        "phy-busy"           whole: "The PHY cannot be asked for the first 0.3 seconds.";
+    PhyUnknown     "phy-unknown"        whole: "The PHY is none that firmware knows.";
+    SlowStart      "slow-start"         whole: "Firmware does not see commands in the first 0.8 seconds after a reset.";
+    SlowReset      "slow-reset"         whole: "Another function has just reset the device, and resets take their time.";
+    Busy           "busy"               single: "Firmware has no time for a command, but for the same one at a second try.";
+    NotReady       "not-ready"          whole: "Firmware says for ever that it is not ready, and is.";
+    StoreBusy      "store-busy"         whole: "The contexts' memory is not ready for the first second.";
+    ShortRequests  "short-requests"     whole: "Requests are of 128 bytes at most.";
+    OldResources   "old-resources"      whole: "Firmware from before what is there of each resource could be asked.";
+    NoResources    "no-resources"       whole: "Whatever is reserved is granted not at all.";
+    Npar           "npar"               whole: "The function is one of several of its port, and may not touch the link.";
+    Npar12         "npar12"             whole: "A driver that does not know of partitions without VLANs is turned away.";
+    NoAutoneg      "no-autoneg"         whole: "The PHY cannot negotiate.";
+    PortDisabled   "port-disabled"      whole: "The port is switched off.";
+    OtherPort      "other-port"         whole: "The other port runs at a speed that excludes this one's.";
+    Fec            "fec"                whole: "The other side wants FEC, and at power-on there is none here.";
+    NoModule       "no-module"          whole: "There is no module in the cage.";
+    Partner        "partner-negotiates" whole: "The other side negotiates, and takes no speed that is not negotiated.";
+    LinkHeld       "link-held"          whole: "Somebody else keeps the link up.";
+    HotReset       "hot-reset"          whole: "Firmware announces that it starts over, and does.";
+    Echo           "echo"               whole: "Firmware asks whether the driver lives, and gives up if it does not.";
+    FewGroups      "few-groups"         whole: "The function has two multicast addresses.";
+    FarQueue       "far-queue"          whole: "The first queue of the scheduler is none that a NIC may use.";
+    NoMac          "no-mac"             whole: "The function has no address.";
+    MacLocked      "mac-locked"         whole: "The function may have no address but its own.";
+    NoNtuple       "no-ntuple"          whole: "Flows cannot be steered.";
+    PtpTaken       "ptp-taken"          whole: "Another function has the clock.";
+    SmallMtu       "small-mtu"          whole: "Frames are of the usual length at most.";
+    Half           "half"               single: "The second half of a completion never comes.";
+    Opaque         "opaque"             single: "A buffer is reported twice.";
+    Doorbell       "doorbell"           single: "A doorbell is lost, and an event says so.";
+    Promiscuous    "promiscuous"        whole: "The function may not receive everything.";
+    Vlan           "vlan"               whole: "Tags are taken off frames, whatever a driver asks for.";
+    InitSlow       "init-slow"          whole: "The function takes longer to initialise than a driver waits.";
+    NicDisabled    "nic-disabled"       single: "The function's interface is disabled: from power-on, or at a command.";
+    Dirty          "dirty"              whole: "The function is as a driver that died left it, until it is reset.";
+    Issi0          "issi0"              whole: "Firmware from before interfaces had numbers.";
+    ReleaseAll     "release-all"        whole: "Firmware takes all its pages for returned.";
+    SlowCmd        "slow-cmd"           whole: "Enabling, initialising and tearing down take seconds.";
+    Late           "late"               single: "An answer comes when its driver does not wait for it any more.";
+    LoseEqe        "lose-eqe"           single: "The event that says that a command is complete is lost.";
+    LoseIrq        "lose-irq"           whole: "Interrupts are lost.";
+    Vf             "vf"                 whole: "The function is a virtual one.";
+    VfUntrusted    "vf-untrusted"       whole: "The same, and it may receive its own address only.";
+    DpuHost        "dpu-host"           whole: "The port belongs to processors on the card.";
+    Ib             "ib"                 whole: "The port is an InfiniBand one.";
+    FtPool         "ft-pool"            whole: "There is no flow table of more than one entry left.";
+    FtBusy         "ft-busy"            whole: "No flow table can be made.";
+    TeardownFail   "teardown-fail"      whole: "The function cannot be torn down.";
+    TakeStuck      "take-stuck"         whole: "Firmware does not give its pages back.";
+    I2cStuck       "i2c-stuck"          whole: "The module in the cage does not answer.";
+    HealthFrozen   "health-frozen"      whole: "The counter that says that firmware lives stands still.";
+    Gone           "gone"               single: "The function is gone from its bus: a while after it was initialised, or at a command.";
+    ResetByPeer    "reset-by-peer"      whole: "Another function resets the card.";
+    PastIommu      "past-iommu"         whole: "The device goes past the IOMMU: whatever address it is given is the machine's.";
+    FixedSize      "fixed-size"         whole: "Queues are as long as they are.";
+    PioNotify      "pio-notify"         whole: "Notifications can be given through a port, too, which is named first.";
+    PhyLeft        "phy-left"           whole: "The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.";
+    Unlicensed     "unlicensed"         whole: "There is no licence for low latency.";
+    PtpUnlicensed  "ptp-unlicensed"     whole: "There is no licence for the clock.";
+    PtpShared      "ptp-shared"         whole: "Another function is told the time, and with it the state of the clock.";
+    ModuleGigabit  "module-1g"          whole: "The module in the cage is one for 1 Gbit/s, and its partner negotiates (clause 37).";
+    ModuleDual     "module-dual"        whole: "The module in the cage has two rates, and its partner the lower one.";
+    ModuleSilent   "module-10gbase-t"   whole: "The module in the cage is one for twisted pair, which has no code for what it is.";
+    ModuleSwap     "module-swap"        whole: "The module in the cage is swapped for one of 1 Gbit/s soon after the link is up.";
+    ModuleBoots    "module-boots"       whole: "The module in the cage acknowledges its first reads and answers them with rubbish.";
+    CageUnwired    "cage-unwired"       whole: "The pin that says that there is a module is not connected, and the last driver left the laser off.";
+    I2cHeld        "i2c-held"           whole: "The module in the cage was left in the middle of a byte, and holds the data line.";
+    LinkStuck      "link-stuck"         whole: "What starts the link right after a reset leads nowhere.";
+    LocksLeft      "locks-left"         whole: "A driver that is gone has left the locks taken that ports share.";
+    NarrowCounters "narrow-counters"    whole: "The counters of good frames have 16 bits, and so are full in seconds, not minutes.";
+    ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }
 
 /// Which command a fault strikes.

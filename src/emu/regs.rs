@@ -346,23 +346,29 @@ impl<M> RegisterFile<M> {
         self.poke(offset, self.peek(offset).wrapping_add(by));
     }
 
-    /// Counts up a pair of statistics registers, 36 bits wide.
+    /// Counts up a statistics register that stays at its maximum until it is read.
     #[inline]
-    pub fn count36(&self, low: u32, by: u64) {
-        self.count_pair(low, by, 0xf);
+    pub fn count_until_full(&self, offset: u32, by: u32) {
+        self.poke(offset, self.peek(offset).saturating_add(by));
+    }
+
+    /// Counts up a pair of statistics registers, 36 bits wide, that stays at its maximum
+    /// until it is read.
+    #[inline]
+    pub fn count36_until_full(&self, low: u32, by: u64) {
+        const FULL: u64 = (1 << 36) - 1;
+        let sum = u64::from(self.peek(low)) + (u64::from(self.peek(low + 4)) << 32);
+        let sum = sum.saturating_add(by).min(FULL);
+        self.poke(low, sum as u32);
+        self.poke(low + 4, (sum >> 32) as u32);
     }
 
     /// Counts up a pair of statistics registers, 48 bits wide.
     #[inline]
     pub fn count48(&self, low: u32, by: u64) {
-        self.count_pair(low, by, 0xffff);
-    }
-
-    #[inline]
-    fn count_pair(&self, low: u32, by: u64, high_bits: u32) {
         let sum = u64::from(self.peek(low)) + (u64::from(self.peek(low + 4)) << 32) + by;
         self.poke(low, sum as u32);
-        self.poke(low + 4, (sum >> 32) as u32 & high_bits);
+        self.poke(low + 4, (sum >> 32) as u32 & 0xffff);
     }
 
     fn hit(&self, offset: u32) -> Option<Hit<M>> {
@@ -501,12 +507,16 @@ mod tests {
     }
 
     #[test]
-    fn wide_counters_carry_and_wrap_at_their_width() {
+    fn wide_counters_carry_and_end_at_their_width() {
         let file = card().file;
         file.poke(0x20, 0xffff_fff0);
-        file.poke(0x24, 0xf);
-        file.count36(0x20, 0x20);
-        assert_eq!((file.peek(0x20), file.peek(0x24)), (0x10, 0));
+        file.poke(0x24, 0xe);
+        file.count36_until_full(0x20, 0x20);
+        assert_eq!((file.peek(0x20), file.peek(0x24)), (0x10, 0xf));
+        file.count36_until_full(0x20, 0xffff_ffff);
+        assert_eq!((file.peek(0x20), file.peek(0x24)), (0xffff_ffff, 0xf));
+        file.count_until_full(0x20, 1);
+        assert_eq!((file.take(0x20), file.peek(0x20)), (0xffff_ffff, 0));
         file.poke(0x20, 0xffff_fff0);
         file.poke(0x24, 0xffff);
         file.count48(0x20, 0xf);

@@ -109,8 +109,11 @@ impl Hw {
             wait::wait_until(self, "taking the semaphore from the firmware", regs::SWSM.name, patience, read, stuck)
                 .inspect_err(|_| self.clear(regs::SWSM, swsm::SMBI | swsm::SWESMBI))?;
         } else {
-            self.wait("taking the second semaphore", regs::GSSR, gssr::REGSMP, 0, patience)
-                .inspect_err(|_| self.clear(regs::SWSM, swsm::SMBI))?;
+            let second = || self.wait("taking the second semaphore", regs::GSSR, gssr::REGSMP, 0, patience);
+            if second().is_err() {
+                self.clear(regs::GSSR, gssr::REGSMP);
+                second().inspect_err(|_| self.clear(regs::SWSM, swsm::SMBI))?;
+            }
         }
         let result = work();
         if self.mac != Mac::I82599 {

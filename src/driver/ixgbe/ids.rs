@@ -26,6 +26,8 @@ pub enum Media {
     Backplane,
     /// An SFP+ cage.
     Sfp,
+    /// A laser on the board itself; the EEPROM says which mode.
+    Optics,
     /// A QSFP+ cage; the module is left to the firmware.
     Qsfp,
     /// A PHY for twisted pair, behind MDIO.
@@ -50,7 +52,7 @@ const fn model(device: u16, name: &'static str, mac: Mac, media: Media) -> Model
 
 static MODELS: [Model; 20] = {
     use Mac::{I82599, X540, X550};
-    use Media::{Backplane, Copper, Qsfp, Sfp};
+    use Media::{Backplane, Copper, Optics, Qsfp, Sfp};
     [
         model(0x10f7, "Intel 82599 KX4", I82599, Backplane),
         model(0x1514, "Intel 82599 KX4 mezzanine", I82599, Backplane),
@@ -65,7 +67,7 @@ static MODELS: [Model; 20] = {
         model(0x154d, "Intel 82599 SFP+ SF2", I82599, Sfp),
         model(0x154a, "Intel 82599 quad SFP+", I82599, Sfp),
         model(0x1557, "Intel 82599EN SFP+", I82599, Sfp),
-        model(0x154f, "Intel 82599 LS", I82599, Sfp),
+        model(0x154f, "Intel 82599 LS", I82599, Optics),
         model(0x1558, "Intel 82599 QSFP+", I82599, Qsfp),
         model(0x151c, "Intel 82599 10GBASE-T", I82599, Copper),
         model(0x1528, "Intel X540-T2", X540, Copper),

@@ -1,51 +1,52 @@
 //! The link: SFI, backplane, twisted pair, loopback; and its state.
 
+use super::cage::Cage;
 use super::hw::Hw;
 use super::ids::{Mac, Media};
 use super::regs::{self, Reg, anlp1, autoc, autoc2, esdp, hlreg0, links, macc, msca};
-use super::sfp::{self, Module};
+use super::sfp::{self, Module, Rate};
 use crate::driver::ops::Link;
 use crate::error::{Kind, Result};
 use std::time::Duration;
 
 /// Brings the link up after a reset, as the medium needs (82599 §4.6.4). It
-/// comes up on its own time: see [`state`].
-pub fn start(hw: &Hw, loopback: bool) -> Result<Module> {
+/// comes up on its own time: see [`state`]. The cage, where it is one with an SFP+ module,
+/// has to be looked after.
+pub fn start(hw: &Hw, loopback: bool) -> Result<Option<Cage>> {
     if loopback {
-        loop_back(hw)?;
-        return Ok(Module::Absent);
+        return loop_back(hw).map(|()| None);
     }
     match hw.media {
-        Media::Sfp => {
-            let module = sfp::identify(hw)?;
-            start_module(hw, module)?;
-            Ok(module)
-        }
+        Media::Sfp => Cage::open(hw).map(Some),
         // The mode is the EEPROM's: negotiate it.
-        Media::Backplane | Media::Qsfp => {
+        Media::Backplane | Media::Optics | Media::Qsfp => {
             hw.clear(regs::AUTOC2, autoc2::LINK_DISABLE);
             hw.set(regs::AUTOC, autoc::AN_RESTART);
-            Ok(Module::Absent)
+            Ok(None)
         }
-        Media::Copper => start_copper(hw).map(|()| Module::Absent),
+        Media::Copper => start_copper(hw).map(|()| None),
     }
 }
 
 /// Brings up the link over an SFP+ module, if there is one (82599 §4.6.4.2).
-pub fn start_module(hw: &Hw, module: Module) -> Result<()> {
+pub fn start_module(hw: &Hw, module: Module, rate: Rate) -> Result<()> {
+    // Whoever had the card before may have left the link off.
+    hw.clear(regs::AUTOC2, autoc2::LINK_DISABLE);
     if module == Module::Absent {
         return Ok(());
     }
     sfp::tune(hw, module)?;
-    // Laser on, rate as the module's.
-    let rate = if module == Module::Gigabit { 0 } else { esdp::SDP5 };
+    // Laser on, and the rate.
+    let (rate, mode) = match rate {
+        Rate::Ten => (esdp::SDP5, autoc::LMS_10G_SERIAL),
+        Rate::One => (0, autoc::LMS_1G_AN),
+    };
     let pins = esdp::SDP3 | esdp::SDP5 | esdp::SDP3_DIR | esdp::SDP5_DIR;
     hw.change(regs::ESDP, pins, rate | esdp::SDP3_DIR | esdp::SDP5_DIR);
     hw.settle(Duration::from_millis(100));
 
-    hw.change(regs::AUTOC2, autoc2::PMA_10G_SERIAL | autoc2::LINK_DISABLE, autoc2::PMA_10G_SFI);
-    let mode = if module == Module::Gigabit { 0 } else { autoc::LMS_10G_SERIAL };
-    change_mode(hw, hw.read(regs::AUTOC) & !(autoc::LMS | autoc::FLU) | mode)
+    hw.change(regs::AUTOC2, autoc2::PMA_10G_SERIAL, autoc2::PMA_10G_SFI);
+    change_mode(hw, hw.read(regs::AUTOC) & !(autoc::LMS | autoc::PMA_1G | autoc::FLU) | mode)
 }
 
 /// Writes AUTOC and resets the pipeline behind it, without which a change of
@@ -139,6 +140,10 @@ const OFFERS_100M: (Phy, u16) = (Phy(7, 0x10), 1 << 8);
 /// Finds the PHY, has it on, and lets it negotiate all that it can: a driver that is gone may
 /// have switched it off, or left it with less.
 fn start_copper(hw: &Hw) -> Result<()> {
+    // A reset of the function alone leaves a loopback's forced link.
+    if hw.mac != Mac::I82599 {
+        hw.clear(regs::MACC, macc::FLU | macc::FSV_10G | macc::FS);
+    }
     hw.locked(hw.phy_lock(), |hw| {
         let mut found = None;
         for address in 0..32 {

@@ -26,6 +26,7 @@
 //! Not here: virtual functions, traffic classes (DCB), coalescing (RSC),
 //! MACsec and IPsec, FCoE, flow director.
 
+mod cage;
 mod desc;
 mod filters;
 mod hw;
@@ -46,12 +47,13 @@ use super::slots::Stock;
 use super::stats::Stats;
 use super::{rx, tx};
 use crate::dma::{Decoder, Timestamp};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
+use cage::Cage;
 use desc::Descriptor;
 use hw::Hw;
-use ids::{Mac, Media};
+use ids::Mac;
 use sfp::Module;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +68,10 @@ const MAX_TX_QUEUES: u16 = 64;
 const MAX_FRAME: u16 = 15872 - 4;
 
 const LIMITS: Limits = Limits { rx_queues: MAX_RX_QUEUES, tx_queues: MAX_TX_QUEUES, max_frame: MAX_FRAME };
+
+/// For [`Description::lacks`]: what a module is.
+const UNKNOWN_MODULE: &str =
+    "its SFP+ module does not say what it is, as those for 10GBASE-T; it is taken as fibre of 10 Gbit/s";
 
 /// A receive queue of an 82599, X540 or X550.
 pub type RxQueue = rx::Queue<desc::Received>;
@@ -108,7 +114,10 @@ where
     let hw = Arc::clone(&card.hw);
     description.mac = filters::mac(&hw)?;
     setup::general(&hw); // §4.6.3
-    card.module = link::start(&hw, config.loopback)?; // §4.6.4
+    card.cage = link::start(&hw, config.loopback)?; // §4.6.4
+    if card.cage.as_ref().is_some_and(|cage| cage.module() == Module::Unknown) {
+        description.lacks.push(UNKNOWN_MODULE);
+    }
     stats::Counters::default().update(&hw, MAX_RX_QUEUES); // §4.6.5: reading clears
     filters::clear(&hw); // §4.6.7
     filters::set_mac(&hw, description.mac);
@@ -135,11 +144,10 @@ struct Card {
     hw: Arc<Hw>,
     rx_queues: u16,
     tx_queues: u16,
-    loopback: bool,
     /// The card stamps what it receives.
     stamped: bool,
-    /// What is in the SFP+ cage, as far as the link was brought up with it.
-    module: Module,
+    /// The SFP+ cage that the link goes through, if it is one.
+    cage: Option<Cage>,
     counters: stats::Counters,
     interrupts: Option<Interrupts>,
 }
@@ -151,12 +159,25 @@ impl Card {
             hw,
             rx_queues: config.rx_queues,
             tx_queues: config.tx_queues,
-            loopback: config.loopback,
             stamped,
-            module: Module::Absent,
+            cage: None,
             counters: stats::Counters::default(),
             interrupts: None,
         }
+    }
+
+    /// Fails if the card does not answer any more, or was reset by somebody else: then all
+    /// that was set up is gone.
+    fn running(&self) -> Result<()> {
+        self.hw.alive()?;
+        if self.hw.read(regs::CTRL_EXT) & regs::ctrl_ext::DRV_LOAD != 0 {
+            return Ok(());
+        }
+        // Not if it went away in between.
+        self.hw.alive()?;
+        Err(self
+            .hw
+            .error(Kind::Device, "it was reset behind bmnic's back, and is set up no more; run the command again"))
     }
 
     /// Makes the rings, in one arena, and tells the card of them.
@@ -204,12 +225,14 @@ impl Card {
 
 impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
-        // A module that was plugged in since.
-        if self.hw.media == Media::Sfp && self.module == Module::Absent && !self.loopback {
-            self.module = sfp::identify(&self.hw)?;
-            link::start_module(&self.hw, self.module)?;
+        self.running()?;
+        let link = link::state(&self.hw)?;
+        match &mut self.cage {
+            Some(cage) if link.up => cage.is_up(),
+            Some(cage) => cage.look_after(&self.hw)?,
+            None => {}
         }
-        link::state(&self.hw)
+        Ok(link)
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
@@ -239,7 +262,7 @@ impl NicOps for Card {
 
     fn stats(&mut self) -> Result<Stats> {
         // Before the counters: all ones would be added up.
-        self.hw.alive()?;
+        self.running()?;
         Ok(self.counters.update(&self.hw, self.rx_queues))
     }
 

@@ -162,7 +162,6 @@ bits! {
     }
     /// SFP+ pins.
     esdp {
-        SDP2     = 1 << 2,  "Module present.";
         SDP3     = 1 << 3,  "Laser off.";
         SDP5     = 1 << 5,  "Rate: 1 is 10 Gbit/s.";
         SDP3_DIR = 1 << 11, "SDP3 is an output.";
@@ -318,8 +317,10 @@ bits! {
     autoc {
         FLU            = 1 << 0,      "Force the link up.";
         AN_RESTART     = 1 << 12,     "Negotiate anew; clears itself.";
+        PMA_1G         = 1 << 9,      "Kind of 1 Gbit/s: 0 is over the module's lanes.";
         LMS            = 0b111 << 13, "Link mode select.";
         LMS_10G_NO_AN  = 1 << 13,     "10 Gbit/s without negotiation.";
+        LMS_1G_AN      = 2 << 13,     "1 Gbit/s with negotiation.";
         LMS_10G_SERIAL = 3 << 13,     "10 Gbit/s serial: SFI.";
         LMS_HIGH       = 1 << 15,     "Its highest bit, toggled by a pipeline reset.";
     }

@@ -19,9 +19,11 @@ const QUEUE_PATIENCE: Duration = Duration::from_millis(10);
 pub fn reset(hw: &Hw) -> Result<()> {
     // §4.6.3.1: no interrupts from here on, nor any that an earlier driver asked for.
     irq::mask(hw);
-    // §5.2.5.3.2: what that driver left running must not write any more.
+    // §5.2.5.3.2: what that driver left running must not write any more. While the card
+    // receives, its requests do not end.
+    receive_off(hw);
     let quiet = master_off(hw);
-    // §4.6.3.2: global reset, of function and link.
+    // §4.6.3.2: global reset.
     global_reset(hw)?;
     if quiet.is_err() {
         // 82599 erratum: with requests pending, the first reset may not be enough.
@@ -36,7 +38,9 @@ pub fn reset(hw: &Hw) -> Result<()> {
 }
 
 fn global_reset(hw: &Hw) -> Result<()> {
-    let bits = ctrl::RST | ctrl::LNK_RST;
+    // Function and link; the link of a card with its PHY inside may be its management
+    // controller's, too.
+    let bits = if hw.mac == Mac::I82599 { ctrl::RST | ctrl::LNK_RST } else { ctrl::RST };
     let reset = |hw: &Hw| {
         hw.set(regs::CTRL, bits);
         hw.settle(Duration::from_millis(1));
@@ -49,6 +53,17 @@ fn global_reset(hw: &Hw) -> Result<()> {
     };
     hw.settle(Duration::from_millis(if hw.mac == Mac::I82599 { 10 } else { 100 }));
     Ok(())
+}
+
+/// Lets no more packets in, into none of the queues that a driver may have left on.
+fn receive_off(hw: &Hw) {
+    hw.clear(regs::RXCTRL, rxctrl::RXEN);
+    for queue in regs::RXDCTL.all() {
+        if hw.read(queue) & xdctl::ENABLE != 0 {
+            hw.clear(queue, xdctl::ENABLE);
+        }
+    }
+    hw.settle(Duration::from_millis(2));
 }
 
 /// Stops requests on PCIe and waits for those on their way (82599 §5.2.5.3.2).

@@ -9,7 +9,7 @@
 //! ```
 
 use super::hw::Hw;
-use super::regs::{self, esdp, gssr, i2cctl};
+use super::regs::{self, gssr, i2cctl};
 use crate::error::{Kind, Result};
 use std::time::Duration;
 
@@ -32,54 +32,109 @@ pub enum Module {
     Fibre10G,
     /// Optics or copper for 1 Gbit/s.
     Gigabit,
+    /// Optics for either rate.
+    DualRate,
+    /// It does not say, as those for 10GBASE-T, for which there is no code.
+    Unknown,
+}
+
+/// What a module runs at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// 10 Gbit/s, serial.
+    Ten,
+    /// 1 Gbit/s, negotiated (IEEE 802.3 clause 37).
+    One,
+}
+
+impl Rate {
+    /// The one that it is not.
+    pub fn other(self) -> Rate {
+        match self {
+            Rate::Ten => Rate::One,
+            Rate::One => Rate::Ten,
+        }
+    }
+}
+
+/// How often a module is asked whose answer makes no sense: a controller that boots
+/// acknowledges before it knows what to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tries {
+    /// Until it has had half a second.
+    Patient,
+    /// Not again.
+    Once,
 }
 
 impl Module {
+    /// What it runs at, at first.
+    pub fn rate(self) -> Rate {
+        if self == Module::Gigabit { Rate::One } else { Rate::Ten }
+    }
+
     /// Id under which the EEPROM lists the words for it, on port 0; port 1's is
     /// one more. Active cables and 1 Gbit/s modules are tuned as fibre is.
     fn list_id(self) -> Option<u16> {
         match self {
             Module::Absent => None,
             Module::PassiveCable => Some(3),
-            Module::ActiveCable | Module::Fibre10G | Module::Gigabit => Some(5),
+            _ => Some(5),
+        }
+    }
+
+    /// What a module with these codes is (SFF-8472 tables 5-3, 5-6; byte 60).
+    fn of(codes: [u8; 4]) -> Module {
+        let [ten, one, cable, active] = codes;
+        match () {
+            () if cable & 0x04 != 0 => Module::PassiveCable,
+            () if cable & 0x08 != 0 && active & 0x04 != 0 => Module::ActiveCable,
+            // SR and SX, or LR and LX.
+            () if ten >> 4 & one & 0x3 != 0 => Module::DualRate,
+            () if ten & 0x30 != 0 => Module::Fibre10G,
+            () if one & 0x1b != 0 => Module::Gigabit,
+            () => Module::Unknown,
         }
     }
 }
 
-/// Asks the module who it is. No answer on the bus means that there is none.
-pub fn identify(hw: &Hw) -> Result<Module> {
-    if hw.read(regs::ESDP) & esdp::SDP2 == 0 {
-        return Ok(Module::Absent);
-    }
-    // Identifier, 10G codes, 1G codes, cable technology, active cable specification.
-    let page = hw.locked(hw.phy_lock(), |hw| {
-        let mut page = [None; 5];
-        for (byte, offset) in page.iter_mut().zip([0x00, 0x03, 0x06, 0x08, 0x3c]) {
-            *byte = read_byte(hw, offset);
-            if byte.is_none() {
-                break;
-            }
-        }
-        Ok(page)
-    })?;
-    let [Some(identifier), Some(ten), Some(one), Some(cable), Some(active)] = page else {
-        return Ok(Module::Absent);
-    };
+/// Offsets of the identifier and of the codes: for 10 Gbit/s, for 1 Gbit/s, the cable's
+/// technology, what an active cable complies with.
+const IDENTIFIER: u8 = 0x00;
+const CODES: [u8; 4] = [0x03, 0x06, 0x08, 0x3c];
+
+/// Asks the module who it is. No answer on the bus means that there is none, whatever the
+/// pin says that is to tell: not every board has it connected.
+pub fn identify(hw: &Hw, tries: Tries) -> Result<Module> {
     const SFP: u8 = 0x03;
-    match () {
-        () if identifier != SFP => Err(hw.error(
-            Kind::Unsupported,
-            format!("what is in its cage is no SFP or SFP+ module (identifier {identifier:#04x}); plug another in"),
-        )),
-        () if cable & 0x04 != 0 => Ok(Module::PassiveCable),
-        () if cable & 0x08 != 0 && active & 0x04 != 0 => Ok(Module::ActiveCable),
-        () if ten & 0x30 != 0 => Ok(Module::Fibre10G),
-        () if one & 0x1b != 0 => Ok(Module::Gigabit),
-        () => Err(hw.error(
-            Kind::Unsupported,
-            format!("its SFP+ module is of no kind the card supports (codes {ten:#04x} {one:#04x} {cable:#04x}); plug another in"),
-        )),
+    const MOST: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(100);
+    let most = if tries == Tries::Patient { MOST } else { 1 };
+    for tried in 1.. {
+        let found = hw.locked(hw.phy_lock(), |hw| {
+            let Some(identifier) = read_byte(hw, IDENTIFIER) else { return Ok(None) };
+            let mut codes = [0; CODES.len()];
+            for (code, offset) in codes.iter_mut().zip(CODES) {
+                let Some(byte) = read_byte(hw, offset) else { return Ok(None) };
+                *code = byte;
+            }
+            Ok(Some((identifier, codes)))
+        })?;
+        match found {
+            None => break,
+            Some((SFP, codes)) => return Ok(Module::of(codes)),
+            Some((identifier, _)) if tried == most => {
+                return Err(hw.error(
+                    Kind::Unsupported,
+                    format!(
+                        "what is in its cage is no SFP or SFP+ module (identifier {identifier:#04x}); plug another in"
+                    ),
+                ));
+            }
+            Some(_) => std::thread::sleep(PAUSE),
+        }
     }
+    Ok(Module::Absent)
 }
 
 /// Writes the words that the EEPROM holds for `module` (82599 §4.6.4.2, NVM word 0x2b).
@@ -140,8 +195,22 @@ fn read_byte(hw: &Hw, offset: u8) -> Option<u8> {
         };
         let byte = chosen.then(|| receive_last(hw));
         stop(hw);
+        if byte.is_none() {
+            clear_bus(hw);
+        }
         byte
     })
+}
+
+/// Gets a module out of the middle of a byte, in which a driver that is gone may have left
+/// it: nine clocks with the data line let go are the rest of any byte, and a refusal to
+/// read more (I2C §3.1.16).
+fn clear_bus(hw: &Hw) {
+    for _ in 0..9 {
+        clock(hw, true);
+    }
+    start(hw);
+    stop(hw);
 }
 
 fn pins(hw: &Hw, clock: bool, data: bool) {
@@ -199,4 +268,34 @@ fn receive_last(hw: &Hw) -> u8 {
     let byte = (0..8).fold(0, |byte, _| byte << 1 | u8::from(clock(hw, true)));
     clock(hw, true);
     byte
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Identification pages of real modules, as others read them out.
+    const MODULES: &str = include_str!("../../../tests/recordings/sfp-modules.txt");
+
+    #[test]
+    fn real_modules_are_what_they_are() {
+        let mut seen = 0;
+        for line in MODULES.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let [name, kind, page] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let byte = |offset: u8| u8::from_str_radix(&page[2 * usize::from(offset)..][..2], 16).unwrap();
+            assert_eq!(byte(IDENTIFIER), 0x03, "{name}");
+            assert_eq!(format!("{:?}", Module::of(CODES.map(byte))), kind, "{name}");
+            seen += 1;
+        }
+        assert_eq!(seen, 10);
+    }
+
+    #[test]
+    fn two_rates_are_of_one_wavelength() {
+        assert_eq!(Module::of([0x10, 0x01, 0, 0]), Module::DualRate);
+        assert_eq!(Module::of([0x20, 0x02, 0, 0]), Module::DualRate);
+        assert_eq!(Module::of([0x10, 0x02, 0, 0]), Module::Fibre10G);
+        assert_eq!(Module::of([0, 0, 0, 0]), Module::Unknown);
+        assert_eq!(Module::of([0, 0, 0x08, 0]), Module::Unknown);
+    }
 }

@@ -1,7 +1,8 @@
 //! Statistics: registers that reading clears, added up in 64 bits (82599 §8.2.3.23).
 //!
-//! A 32-bit packet counter of a full 10 Gbit/s link overflows after 288 s: exact
-//! figures need to be asked for more often than that.
+//! A 32-bit packet counter of a full 10 Gbit/s link is full after 288 s, one of bytes with
+//! 36 bits after 55 s, and then stays so until it is read: exact figures need to be asked
+//! for more often than that.
 
 use super::hw::Hw;
 use super::regs::{self, Reg};

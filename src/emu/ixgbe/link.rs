@@ -8,10 +8,10 @@
 //! ```
 
 use super::irq::LSC;
-use super::phy::Phy;
+use super::module::Module;
 use super::regs::{AUTOC, AUTOC2, CTRL, ESDP, HLREG0, I2CCTL, I2CCTL_X550, MACC, MSCA, MSRWD};
-use super::sfp::Lines;
-use super::{Ixgbe, Kind, Picos};
+use super::sfp::{Lines, Sfp};
+use super::{FaultKind, Ixgbe, Kind, Picos};
 
 /// AUTOC: force link up, restart auto-negotiation.
 const FLU: u32 = 1;
@@ -20,14 +20,20 @@ const AN_RESTART: u32 = 1 << 12;
 const LINK_DISABLE: u32 = 0x7000_0000;
 /// HLREG0: transmit to ourselves.
 pub const LPBK: u32 = 1 << 15;
-/// ESDP: module present, transmit laser off.
+/// ESDP: module present, transmit laser off, the module's higher rate.
 const SDP2: u32 = 1 << 2;
 const SDP3: u32 = 1 << 3;
+const SDP5: u32 = 1 << 5;
 /// MSCA: command bit, cleared when done; opcodes.
 const MDI_CMD: u32 = 1 << 30;
 
 /// How long the link takes after a reset, unless the specification says.
 pub const DELAY: Picos = 2_000_000_000;
+
+/// When a driver has had its link for so long, something happens to it, if something is to.
+const SOON: Picos = 20_000_000_000;
+/// How long after a reset a start may lead nowhere.
+const STUCK: Picos = 2_000_000_000_000;
 
 /// State of the link.
 #[derive(Debug, Default)]
@@ -37,13 +43,29 @@ pub struct Link {
     up: bool,
     /// A loss that LINKS has not shown yet.
     lost: bool,
+    /// When the function was last reset.
+    reset: Picos,
+    /// It was started, and that led nowhere.
+    stuck: bool,
+    /// Since when it is up and a driver receives.
+    since: Picos,
+    /// What was to happen to it happened.
+    happened: bool,
     /// Address that the last MDIO address cycle set.
     mdio: u16,
+}
+
+impl Link {
+    /// The function was reset.
+    pub(super) fn reset(&mut self, now: Picos) {
+        self.reset = now;
+    }
 }
 
 impl Ixgbe {
     /// The link starts over: down now, up after the delay.
     pub(super) fn restart_link(&mut self) {
+        self.link.stuck = self.board.faulty(FaultKind::LinkStuck) && self.board.now < self.link.reset + STUCK;
         self.link.ready = Some(self.board.link_ready());
         self.set_link(false);
     }
@@ -56,10 +78,16 @@ impl Ixgbe {
 
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
+        if !self.link.up || !self.receive_enabled() {
+            self.link.since = self.board.now;
+        } else if !self.link.happened && self.board.now >= self.link.since + SOON {
+            self.strike();
+        }
         let forced = self.board.port.looping && self.link_forced();
         let light = self.board.port.mac.carrier()
             && self.laser_on()
             && self.speed().is_some()
+            && !self.link.stuck
             && self.regs.peek(AUTOC2.at) & LINK_DISABLE == 0;
         let up = forced || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
@@ -71,11 +99,27 @@ impl Ixgbe {
         }
     }
 
+    /// The link has been up for a while: what is to happen then, happens.
+    fn strike(&mut self) {
+        self.link.happened = true;
+        if self.board.faulty(FaultKind::ModuleSwap) {
+            self.sfp = Some(Sfp::new(Module::Gigabit));
+        }
+        if self.board.faulty(FaultKind::ResetBehind) {
+            self.software_reset();
+        }
+    }
+
     fn link_forced(&self) -> bool {
         match self.kind {
             Kind::I82599 => self.regs.peek(AUTOC.at) & FLU != 0,
             Kind::X540 | Kind::X550 => self.regs.peek(MACC.at) & FLU != 0,
         }
+    }
+
+    /// The driver before switched the laser off.
+    pub(super) fn leave_laser_off(&mut self) {
+        self.regs.poke(ESDP.at, SDP3 | SDP3 << 8);
     }
 
     fn laser_on(&self) -> bool {
@@ -84,7 +128,14 @@ impl Ixgbe {
 
     /// Megabits a second of a link, if there can be one.
     fn speed(&self) -> Option<u32> {
-        self.phy.as_ref().map_or(Some(10_000), Phy::speed)
+        match (&self.phy, &self.sfp) {
+            (Some(phy), _) => phy.speed(),
+            (None, Some(sfp)) => {
+                let mode = self.regs.peek(AUTOC.at) >> 13 & 7;
+                sfp.module().speed(mode, self.regs.peek(ESDP.at) & SDP5 != 0)
+            }
+            (None, None) => Some(10_000),
+        }
     }
 
     fn set_link(&mut self, up: bool) {
@@ -127,7 +178,8 @@ impl Ixgbe {
         let value = self.regs.peek(ESDP.at);
         let outputs = value >> 8 & 0xff;
         // A module sits in the cage; the other inputs are low.
-        let inputs = if self.kind == Kind::I82599 { SDP2 } else { 0 };
+        let wired = self.kind == Kind::I82599 && !self.board.faulty(FaultKind::CageUnwired);
+        let inputs = if wired { SDP2 } else { 0 };
         value & !0xff | value & outputs | inputs & !outputs
     }
 
@@ -192,6 +244,7 @@ impl Ixgbe {
         const LNK_RST: u32 = 1 << 3;
         let value = self.regs.peek(CTRL.at);
         if value & RST != 0 {
+            self.check_quiet();
             self.software_reset();
         }
         if value & LNK_RST != 0 {

@@ -30,6 +30,7 @@ mod filter;
 mod irq;
 mod link;
 mod models;
+mod module;
 mod nvm;
 mod offload;
 mod phy;
@@ -98,7 +99,7 @@ impl Ixgbe {
             kind,
             regs: RegisterFile::new(regs::TABLE, regs::SIZE),
             eeprom: Eeprom::new(kind, board.factory),
-            sfp: (kind == Kind::I82599).then(Sfp::new),
+            sfp: (kind == Kind::I82599).then(|| Sfp::of(&board)),
             phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
             board,
             mapped: false,
@@ -112,15 +113,18 @@ impl Ixgbe {
             tx: Transmit::new(),
         };
         card.reset();
+        if card.board.faulty(FaultKind::LocksLeft) {
+            card.leave_locks();
+        }
+        if card.board.faulty(FaultKind::CageUnwired) {
+            card.leave_laser_off();
+        }
         card
     }
 
     /// CTRL.RST: queues, filters, interrupts and statistics start over; the link,
     /// the semaphores and the EEPROM's interface stay (§4.2.1.6).
     fn software_reset(&mut self) {
-        if self.tx.pending() && self.board.bus.memory.bus_master() && self.regs.peek(regs::CTRL.at) & GIO_DIS == 0 {
-            self.board.violations.note("reset with packets to send and master access not disabled");
-        }
         self.regs.reset(Reset::Function);
         (self.rx, self.tx) = (Receive::new(), Transmit::new());
         self.board.port.empty_loop();
@@ -136,6 +140,7 @@ impl Ixgbe {
         }
         self.stale = true;
         self.load();
+        self.link.reset(self.board.now);
     }
 
     /// CTRL.LNK_RST: the link starts over with its defaults.
@@ -191,11 +196,25 @@ impl Ixgbe {
         self.load_loopback();
     }
 
-    /// STATUS: bus mastering is on and was not told to stop; port 0.
+    /// STATUS: bus mastering is on, and was not told to stop or goes on for the sake of
+    /// what is received; port 0.
     fn status(&self) -> u32 {
         const GIO: u32 = 1 << 19;
-        let master = self.board.bus.memory.bus_master() && self.regs.peek(regs::CTRL.at) & GIO_DIS == 0;
-        if master { GIO } else { 0 }
+        let told = self.regs.peek(regs::CTRL.at) & GIO_DIS != 0;
+        if self.board.bus.memory.bus_master() && (!told || self.receive_enabled()) { GIO } else { 0 }
+    }
+
+    /// CTRL.RST is about to be written: notes what may still be on its way over PCIe.
+    fn check_quiet(&mut self) {
+        if !self.board.bus.memory.bus_master() {
+            return;
+        }
+        if self.tx.pending() && self.regs.peek(regs::CTRL.at) & GIO_DIS == 0 {
+            self.board.violations.note("reset with packets to send and master access not disabled");
+        }
+        if self.receive_enabled() {
+            self.board.violations.note("reset while packets are received");
+        }
     }
 
     /// Queues that were enabled or disabled by a store to a mapped page.

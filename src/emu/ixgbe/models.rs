@@ -17,9 +17,14 @@ pub enum Kind {
 
 /// All of them.
 pub const MODELS: &[ModelInfo] = &[
-    model("82599", 0x10fb, 512 << 10, &[], "Intel 82599 10 GbE, SFP+ cage with a short-range module (X520)", |board| {
-        Box::new(Ixgbe::new(Kind::I82599, board))
-    }),
+    model(
+        "82599",
+        0x10fb,
+        512 << 10,
+        CAGE_FAULTS,
+        "Intel 82599 10 GbE, SFP+ cage with a short-range module (X520)",
+        |board| Box::new(Ixgbe::new(Kind::I82599, board)),
+    ),
     model("x540", 0x1528, 2 << 20, COPPER_FAULTS, "Intel X540 10GBASE-T", |board| {
         Box::new(Ixgbe::new(Kind::X540, board))
     }),
@@ -33,8 +38,23 @@ pub const MODELS: &[ModelInfo] = &[
     ),
 ];
 
-/// What can go wrong with a PHY.
-const COPPER_FAULTS: &[FaultKind] = &[FaultKind::PhyLeft];
+/// What can go wrong with a cage and what is in it, and with any card.
+const CAGE_FAULTS: &[FaultKind] = &[
+    FaultKind::ModuleGigabit,
+    FaultKind::ModuleDual,
+    FaultKind::ModuleSilent,
+    FaultKind::ModuleSwap,
+    FaultKind::ModuleBoots,
+    FaultKind::CageUnwired,
+    FaultKind::I2cHeld,
+    FaultKind::LinkStuck,
+    FaultKind::LocksLeft,
+    FaultKind::NarrowCounters,
+    FaultKind::ResetBehind,
+];
+/// What can go wrong with a PHY, and with any card.
+const COPPER_FAULTS: &[FaultKind] =
+    &[FaultKind::PhyLeft, FaultKind::LocksLeft, FaultKind::NarrowCounters, FaultKind::ResetBehind];
 
 /// A card with `registers` bytes in BAR 0.
 const fn model(

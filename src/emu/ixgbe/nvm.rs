@@ -1,7 +1,7 @@
 //! Access to the EEPROM and to the firmware (82599 §6.3, §8.2.3.2; X550 reads
 //! its EEPROM through the firmware's command buffer only).
 
-use super::regs::{EEC, EERD, EEWR, FLEX_MNG, HICR, RXCTRL, SWSM};
+use super::regs::{EEC, EERD, EEWR, FLEX_MNG, GSSR, HICR, RXCTRL, SWSM};
 use super::{Ixgbe, Kind};
 
 /// EEC: request and grant; present and auto-read done; size in words, 1 << (n + 6).
@@ -12,6 +12,8 @@ const SIZE: u32 = 8 << 11;
 /// EEC: what the update of the flash needs: done at once.
 const UPDATE: u32 = 1 << 23;
 const UPDATE_DONE: u32 = 1 << 26;
+/// GSSR: the second semaphore.
+const SECOND: u32 = 1 << 31;
 /// EERD, EEWR.
 const START: u32 = 1;
 const DONE: u32 = 2;
@@ -51,6 +53,23 @@ impl Ixgbe {
         let value = self.regs.peek(SWSM.at);
         self.regs.poke(SWSM.at, value | 1);
         value
+    }
+
+    /// X540, X550: bit 31 of GSSR is a second semaphore, and is set by reading it.
+    pub(super) fn read_gssr(&mut self) -> u32 {
+        let value = self.regs.peek(GSSR.at);
+        if self.kind != Kind::I82599 {
+            self.regs.poke(GSSR.at, value | SECOND);
+        }
+        value
+    }
+
+    /// The driver before was killed where it held all locks there are: no reset of the
+    /// function frees them.
+    pub(super) fn leave_locks(&mut self) {
+        self.regs.poke(SWSM.at, 1);
+        let second = if self.kind == Kind::I82599 { 0 } else { SECOND };
+        self.regs.poke(GSSR.at, 0xf | second);
     }
 
     pub(super) fn read_hicr(&self) -> u32 {

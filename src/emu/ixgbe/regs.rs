@@ -69,6 +69,7 @@ registers! { Ixgbe;
         EEWR = reg(0x10018).bits(!0).then(|card, _, _| card.eewr_written());
         FLA = reg(0x1001c).until(Power);
         EEMNGCTL = reg(0x10110).reset(0x000c_0000).until(Power);
+        EEMNGDATA = reg(0x10114).until(Power);
         GRC = reg(0x10200).bits(3);
     }
     // Semaphores.
@@ -76,7 +77,7 @@ registers! { Ixgbe;
         SWSM = reg(0x10140).bits(0xf).until(Power).gives(|card, _| card.read_swsm());
         FWSM = reg(0x10148).reset(1 << 15).until(Power);
         FACTPS = reg(0x10150).until(Power);
-        GSSR = reg(0x10160).bits(!0).until(Power);
+        GSSR = reg(0x10160).bits(!0).until(Power).gives(|card, _| card.read_gssr());
     }
     // PCIe.
     "§8.2.3.4" {
@@ -157,6 +158,7 @@ registers! { Ixgbe;
         RSCCTL = rx(0x0102c).bits(0xf);
         RQSMR = reg(0x02300).array(32, 4).bits(0x0f0f_0f0f);
         RDRXCTL = config(0x02f00).reset(8).bits(0x3fff_00ff);
+        RXDSTATCTRL = reg(0x02f40);
         RSCDBU = reg(0x03028).bits(0xff);
         RXCTRL = config(0x03000).bits(3);
         RXPBSIZE = reg(0x03c00).array(8, 4).reset(0x80000).bits(0x000f_fc00);

@@ -207,7 +207,7 @@ impl Ixgbe {
         let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(headers.vlan);
         if !accepted {
             if long {
-                self.regs.count(regs::ROC.at, 1);
+                self.regs.count_until_full(regs::ROC.at, 1);
                 self.board.port.done(true);
             } else {
                 self.board.port.pass_over();

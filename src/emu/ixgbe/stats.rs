@@ -1,9 +1,9 @@
 //! Statistics (82599 §7.11, §8.2.3.23): counted for a step, then added to the
-//! registers, which clear when they are read.
+//! registers, which clear when they are read and stay at their maximum until then.
 
-use super::super::{RegisterFile, Row};
+use super::super::{FaultKind, RegisterFile, Row};
 use super::Ixgbe;
-use super::regs::{self, QBRC_H, QBRC_L, QPRC, QPRDC, RQSMR, TQSM};
+use super::regs::{self, GPRC, GPTC, QBRC_H, QBRC_L, QPRC, QPRDC, RQSMR, TQSM};
 use std::collections::BTreeSet;
 
 /// Good frames of one direction in one step.
@@ -65,22 +65,22 @@ impl Ixgbe {
             // Received octets leave the FCS out when it is stripped.
             let octets = if self.rx.strip_crc { rx.bytes - 4 * u64::from(rx.frames) } else { rx.bytes };
             self.add(&rx, [&regs::GPRC, &regs::BPRC, &regs::MPRC, &regs::PRC64], &regs::GORCL, octets);
-            self.regs.count(regs::TPR.at, rx.frames);
-            self.regs.count36(regs::TORL.at, rx.bytes);
-            self.regs.count(regs::RXDGPC.at, rx.frames);
-            self.regs.count36(regs::RXDGBCL.at, octets);
+            self.regs.count_until_full(regs::TPR.at, rx.frames);
+            self.regs.count36_until_full(regs::TORL.at, rx.bytes);
+            self.regs.count_until_full(regs::RXDGPC.at, rx.frames);
+            self.regs.count36_until_full(regs::RXDGBCL.at, octets);
         }
         let tx = std::mem::take(&mut self.tx.good);
         if tx.frames != 0 {
             self.add(&tx, [&regs::GPTC, &regs::BPTC, &regs::MPTC, &regs::PTC64], &regs::GOTCL, tx.bytes);
-            self.regs.count(regs::TPT.at, tx.frames);
-            self.regs.count(regs::TXDGPC.at, tx.frames);
-            self.regs.count36(regs::TXDGBCL.at, tx.bytes);
+            self.regs.count_until_full(regs::TPT.at, tx.frames);
+            self.regs.count_until_full(regs::TXDGPC.at, tx.frames);
+            self.regs.count36_until_full(regs::TXDGBCL.at, tx.bytes);
         }
         let (matched, missed) = (std::mem::take(&mut self.fdir.matched), std::mem::take(&mut self.fdir.missed));
         if matched | missed != 0 {
-            self.regs.count(regs::FDIRMATCH.at, matched);
-            self.regs.count(regs::FDIRMISS.at, missed);
+            self.regs.count_until_full(regs::FDIRMATCH.at, matched);
+            self.regs.count_until_full(regs::FDIRMISS.at, missed);
         }
     }
 
@@ -89,7 +89,9 @@ impl Ixgbe {
         if self.mapped {
             self.show_queue_counters(at);
         }
-        self.regs.take(at)
+        let value = self.regs.take(at);
+        let narrow = [GPTC.at, GPRC.at].contains(&at) && self.board.faulty(FaultKind::NarrowCounters);
+        if narrow { value.min(0xffff) } else { value }
     }
 
     /// A driver that has the receive queues' pages mapped reads their counters
@@ -124,13 +126,13 @@ impl Ixgbe {
     /// Frames, broadcasts, multicasts and sizes to the registers `to`.
     fn add(&mut self, good: &Good, to: [&Row<Self>; 4], octets_to: &Row<Self>, octets: u64) {
         let [frames, broadcast, multicast, sizes] = to;
-        self.regs.count(frames.at, good.frames);
-        self.regs.count(broadcast.at, good.broadcast);
-        self.regs.count(multicast.at, good.multicast);
+        self.regs.count_until_full(frames.at, good.frames);
+        self.regs.count_until_full(broadcast.at, good.broadcast);
+        self.regs.count_until_full(multicast.at, good.multicast);
         for (count, register) in good.sizes.iter().zip((sizes.at..).step_by(4)) {
-            self.regs.count(register, *count);
+            self.regs.count_until_full(register, *count);
         }
-        self.regs.count36(octets_to.at, octets);
+        self.regs.count36_until_full(octets_to.at, octets);
     }
 }
 
@@ -142,19 +144,19 @@ fn counter(regs: &RegisterFile<Ixgbe>, map: &Row<Ixgbe>, q: u16) -> u32 {
 /// Adds a receive queue's step to its counter.
 pub fn count_rx_queue(regs: &RegisterFile<Ixgbe>, q: u16, good: QueueGood) {
     let n = counter(regs, &RQSMR, q);
-    regs.count(QPRC.nth(n), good.frames);
-    regs.count36(QBRC_L.nth(n), good.bytes);
-    regs.count(QPRDC.nth(n), good.lost);
+    regs.count_until_full(QPRC.nth(n), good.frames);
+    regs.count36_until_full(QBRC_L.nth(n), good.bytes);
+    regs.count_until_full(QPRDC.nth(n), good.lost);
 }
 
 /// Adds a transmit queue's step to its counter.
 pub fn count_tx_queue(regs: &RegisterFile<Ixgbe>, q: u16, good: QueueGood) {
     let n = counter(regs, &TQSM, q);
-    regs.count(regs::QPTC.nth(n), good.frames);
-    regs.count36(regs::QBTC_L.nth(n), good.bytes);
+    regs.count_until_full(regs::QPTC.nth(n), good.frames);
+    regs.count36_until_full(regs::QBTC_L.nth(n), good.bytes);
 }
 
 /// A frame found the packet buffer full.
 pub fn count_missed(regs: &RegisterFile<Ixgbe>) {
-    regs.count(regs::MPC.at, 1);
+    regs.count_until_full(regs::MPC.at, 1);
 }

@@ -4,6 +4,7 @@ use super::{InPlace, Opened, Ring, Shell, Silicon, WritesBack};
 use bmnic::driver::Config;
 
 const CTRL: u64 = 0x0;
+const I2CCTL: u64 = 0x28;
 const CTRL_RST: u32 = 1 << 26;
 const CTRL_LNK_RST: u32 = 1 << 3;
 
@@ -35,6 +36,8 @@ impl Silicon for I82599 {
     fn read(&self, fault: Fault, offset: u64, value: u32) -> u32 {
         match (fault, offset) {
             (Fault::EndlessReset, CTRL) => value,
+            // Nobody is on the bus to the cage: both lines are as they are driven.
+            (_, I2CCTL) => value & !5 | value >> 1 & 5,
             (_, CTRL) => value & !(CTRL_RST | CTRL_LNK_RST),
             // RXDCTL and TXDCTL of the first queues.
             (Fault::DeadQueues, 0x1028 | 0x6028) => value & !(1 << 25),

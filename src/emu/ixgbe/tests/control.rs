@@ -136,6 +136,7 @@ fn a_reset_takes_queues_and_filters_and_leaves_the_link() {
     bench.write(0xa208, 1);
     bench.write(0x10160, 2);
     bench.write(0x5404, 0);
+    bench.write(0x3000, 0);
     bench.write(0x0000, 0x0400_0000);
     assert_eq!(bench.read(0x0000) & 0x0400_0000, 0);
     for offset in [0x1028, 0x6028, 0x3000, 0xa208, 0x4074, 0x5080, 0x800] {
@@ -309,7 +310,7 @@ type Crime = (&'static str, fn(&mut Bench));
 
 #[test]
 fn each_violation_has_its_name() {
-    let crimes: [Crime; 20] = [
+    let crimes: [Crime; 21] = [
         ("unknown register 0x1fff0", |b| b.write(0x1fff0, 1)),
         ("write to read-only STATUS (§8.2.3.1)", |b| b.write(0x0008, 1)),
         ("register write that is not of 4 aligned bytes", |b| b.bar.write16(0x5080, 1)),
@@ -391,6 +392,10 @@ fn each_violation_has_its_name() {
                 b.send(0, &frame(1514));
             }
             b.run(1_000_000);
+            b.write(0x0000, 0x0400_0000);
+        }),
+        ("reset while packets are received", |b| {
+            b.receive_on(1);
             b.write(0x0000, 0x0400_0000);
         }),
         ("frame shorter than 17 bytes or longer than 16 KiB", |b| {
