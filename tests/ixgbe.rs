@@ -81,7 +81,7 @@ fn a_copper_card_comes_up_however_the_last_driver_left_its_phy() {
 }
 
 /// An emulated card with a fault that comes up, its link's speed, and what it says it lacks.
-fn comes_up(spec: &str) -> (u64, Vec<&'static str>) {
+fn comes_up(spec: &str) -> (u64, Vec<String>) {
     let engine = Engine::new(Drive::Thread);
     let (function, tap) = engine.open(&spec.parse().unwrap()).unwrap();
     let mut port = driver::open(function, &Config::default()).unwrap();

@@ -116,7 +116,7 @@ where
     setup::general(&hw); // §4.6.3
     card.cage = link::start(&hw, config.loopback)?; // §4.6.4
     if card.cage.as_ref().is_some_and(|cage| cage.module() == Module::Unknown) {
-        description.lacks.push(UNKNOWN_MODULE);
+        description.lacks.push(UNKNOWN_MODULE.into());
     }
     stats::Counters::default().update(&hw, MAX_RX_QUEUES); // §4.6.5: reading clears
     filters::clear(&hw); // §4.6.7
