@@ -14,37 +14,44 @@ fn sources(directory: &Path) -> String {
     text.collect()
 }
 
-#[test]
-fn each_test_that_is_named_is_there() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let all = sources(&top.join("src")) + &sources(&top.join("tests"));
-    for list in fs::read_dir(top.join("tests/refusals")).unwrap() {
-        let list = fs::read_to_string(list.unwrap().path()).unwrap();
-        let rows: Vec<&str> = list.lines().filter_map(|line| line.rsplit_once(" | ").map(|(_, tests)| tests)).collect();
-        assert!(rows.len() > 20);
-        for test in rows.iter().skip(1).flat_map(|row| row.split('`').skip(1).step_by(2)) {
-            assert!(all.contains(&format!("fn {test}(")), "no test {test}");
-        }
-        assert!(rows.iter().skip(1).all(|row| row.contains('`')), "a row without a test");
-    }
+/// The cells of a row.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split(" | ").map(str::trim).collect()
+}
+
+/// What a list names as showing its rows: of each row, the words in its cell.
+fn shown_by(list: &str) -> Vec<Vec<&str>> {
+    let mut rows = list.lines().filter(|line| line.starts_with('|'));
+    let header = cells(rows.next().unwrap());
+    let column = header.iter().position(|title| *title == "shown by").expect("a list says what shows its rows");
+    let words = |row| cells(row)[column].split('`').skip(1).step_by(2).collect();
+    rows.skip(1).map(words).collect()
 }
 
 #[test]
-fn each_test_that_is_named_of_real_cards_is_there() {
+fn whatever_is_named_as_showing_a_row_is_there() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let all = sources(&top.join("src")) + &sources(&top.join("tests"));
-    for list in fs::read_dir(top.join("tests/silicon")).unwrap() {
-        let list = fs::read_to_string(list.unwrap().path()).unwrap();
-        let words = list.lines().filter(|line| line.starts_with('|')).flat_map(|row| row.split('`').skip(1).step_by(2));
-        // Tests have long names of small letters; whatever else is named has not.
-        let is_test = |word: &&str| {
-            word.matches('_').count() > 2
-                && word.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        };
-        let tests: Vec<&str> = words.filter(is_test).collect();
-        assert!(!tests.is_empty());
-        for test in tests {
-            assert!(all.contains(&format!("fn {test}(")), "no test {test}");
+    let scenarios: String = fs::read_dir(top.join("scripts/guest/scenarios"))
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    for directory in ["tests/refusals", "tests/silicon"] {
+        for list in fs::read_dir(top.join(directory)).unwrap() {
+            let path = list.unwrap().path();
+            let list = fs::read_to_string(&path).unwrap();
+            let rows = shown_by(&list);
+            assert!(rows.iter().filter(|row| !row.is_empty()).count() > 8, "{}", path.display());
+            // What firmware refuses is shown, all of it.
+            assert!(directory == "tests/silicon" || rows.iter().all(|row| !row.is_empty()), "a row without a test");
+            for name in rows.into_iter().flatten() {
+                // A test, a scenario of the lab, or a file of tests.
+                let scenario = format!("scenario_{}()", name.replace('-', "_"));
+                let there = all.contains(&format!("fn {name}("))
+                    || scenarios.contains(&scenario)
+                    || name.contains('/') && top.join(name).exists();
+                assert!(there, "{}: there is no {name}", path.display());
+            }
         }
     }
 }
