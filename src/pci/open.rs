@@ -90,7 +90,7 @@ mod tests {
             let (_temp, roots, address) = tree(driver, config);
             let function = open(&roots, address).unwrap();
             assert_eq!(function.kind(), crate::pci::Kind::Sysfs);
-            assert_eq!(function.config_read(4, 2).unwrap(), 0x02);
+            assert_eq!(function.config_read(4, 2).unwrap(), 0x402, "and with no interrupt by a line");
         }
     }
 
