@@ -95,12 +95,16 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --quiet --verbose --strict --help --version bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help"
+            opts="-q -v -h -V --json --quiet --verbose --strict --link-wait --help --version bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -109,7 +113,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__bind)
-            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --json --quiet --verbose --strict --help"
+            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,6 +135,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -139,7 +147,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -s -d -c -q -v -h --device --write --filter --format --snaplen --buffer --max-frame --repair --guard --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
+            opts="-i -w -f -s -d -c -q -v -h --device --write --filter --format --snaplen --buffer --max-frame --repair --guard --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -229,6 +237,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -237,7 +249,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__compare__subcmd__dpdk)
-            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --here --json --quiet --verbose --strict --help"
+            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --here --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -271,6 +283,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -279,12 +295,16 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__completions)
-            opts="-q -v -h --json --quiet --verbose --strict --help bash elvish fish powershell zsh"
+            opts="-q -v -h --json --quiet --verbose --strict --link-wait --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -293,7 +313,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__emulate)
-            opts="-l -q -v -h --list --vfio-user --trace --json --quiet --verbose --strict --help"
+            opts="-l -q -v -h --list --vfio-user --trace --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -307,6 +327,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -315,7 +339,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__fwd)
-            opts="-m -u -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --wait --cycles --interval --max-frame --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
+            opts="-m -u -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --wait --cycles --interval --max-frame --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -390,6 +414,10 @@ _bmnic() {
                     return 0
                     ;;
                 --batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -583,7 +611,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__hugepages)
-            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --dry-run --json --quiet --verbose --strict --help"
+            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --dry-run --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -645,6 +673,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -653,7 +685,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__latency)
-            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --tx-path --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --raw --json --quiet --verbose --strict --help"
+            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --tx-path --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --raw --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -723,6 +755,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -731,12 +767,16 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__list)
-            opts="-a -q -v -h --all --json --quiet --verbose --strict --help"
+            opts="-a -q -v -h --all --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -745,7 +785,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --ttl --seed --pcap --speed --loop --burst --print --write --format --queues --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --ttl --seed --pcap --speed --loop --burst --print --write --format --queues --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -895,6 +935,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -903,7 +947,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__throughput)
-            opts="-s -t -q -v -h --loop --sizes --trial --ndr --pdr --precision --runs --batch --rxd --txd --allow-loss --csv --json --quiet --verbose --strict --help"
+            opts="-s -t -q -v -h --loop --sizes --trial --ndr --pdr --precision --runs --batch --rxd --txd --allow-loss --csv --json --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -950,6 +994,10 @@ _bmnic() {
                     return 0
                     ;;
                 --allow-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

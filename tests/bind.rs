@@ -327,7 +327,7 @@ fn a_card_that_a_process_has_open_is_not_taken_from_under_it() {
 fn the_node_goes_to_the_user_and_never_to_everybody() {
     use std::os::unix::fs::MetadataExt;
     let tree = Tree::new(&[PORT]);
-    let kernel = FakeKernel::new(&tree, &[PORT]);
+    let kernel = FakeKernel::new(&tree, &[PORT]).with_late_nodes();
     let (user, group) = {
         let node = std::fs::metadata(tree.directory(BDF)).unwrap();
         (node.uid(), node.gid())

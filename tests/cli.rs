@@ -258,3 +258,16 @@ fn a_bare_number_of_huge_pages_is_asked_about() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("for 5 pages of 2 MiB 10M"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_link_is_waited_for_as_long_as_is_asked() {
+    let slow = ["fwd", "emu:82599,link=40s", "emu:82599", "-c", "1", "--link-wait", "200ms"];
+    let output = bmnic(&slow);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no link after 0.2 s"), "{}", stderr(&output));
+    // What takes long is said.
+    let slow = ["pktgen", "-i", "emu:82599,link=4s", "-c", "1", "--allow-shortfall", "100%"];
+    let output = bmnic(&slow);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("waiting for it up to 30s (--link-wait)"), "{}", stderr(&output));
+}

@@ -3,7 +3,7 @@
 //!
 //! `tests/silicon/i40e.md` says where each of these is known from.
 
-use bmnic::dma::{Addressing, Batch, Pool};
+use bmnic::dma::{Addressing, Batch, Checksum, Pool};
 use bmnic::driver::{self, Config, FlowRule, Port};
 use bmnic::emu::{Drive, Engine, Spec, Tap};
 use bmnic::pci::Function;
@@ -256,4 +256,58 @@ fn a_vector_is_unmasked_without_forgetting_what_is_pending() {
     let written: Vec<_> = trace.iter().filter(|access| access.write && access.offset == 0x34800).collect();
     assert!(!written.is_empty() && written.iter().all(|access| access.value & 3 == 1), "{written:?}");
     rig.done();
+}
+
+/// A UDP packet of IPv6 to port 9, behind a header with destination options or not.
+fn udp6(options: bool, right: bool) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x86, 0xdd, 0x60, 0, 0, 0];
+    let extension: &[u8] = if options { &[17, 0, 1, 4, 0, 0, 0, 0] } else { &[] };
+    let length = extension.len() as u8 + 8;
+    frame.extend([0, length, if options { 60 } else { 17 }, 64]);
+    let addresses: Vec<u8> = (0..32).collect();
+    frame.extend(&addresses);
+    frame.extend(extension);
+    let udp = [0, 9, 0, 9, 0, 8];
+    let words = addresses.chunks(2).chain(udp.chunks(2)).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum = words.sum::<u32>() + 8 + 17;
+    let sum = !(sum as u16 + (sum >> 16) as u16);
+    frame.extend(udp);
+    frame.extend((if right { sum } else { sum ^ 1 }).to_be_bytes());
+    frame
+}
+
+/// A header that may name another address makes the card's sum worthless, and a frame that
+/// came too fast was not summed: Linux believes neither (IPV6EXADD, PPRS).
+#[test]
+fn a_checksum_that_the_card_cannot_have_looked_at_is_not_judged() {
+    for (card, options, right, wanted) in [
+        ("x710", false, true, &[Checksum::Good][..]),
+        ("x710", false, false, &[Checksum::Bad]),
+        ("x710", true, true, &[Checksum::Unknown]),
+        ("x710", true, false, &[Checksum::Unknown]),
+        ("x710,nasty,seed=3", false, false, &[Checksum::Bad, Checksum::Unknown]),
+        ("x710,nasty,seed=3", false, true, &[Checksum::Good, Checksum::Unknown]),
+    ] {
+        let mut rig = Rig::driven(Drive::Thread, card, &Config::default(), |_| {});
+        rig.port.nic.wait_for_link(Duration::from_secs(20)).unwrap();
+        let frame = udp6(options, right);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut seen = Vec::new();
+        while seen.len() < 100 {
+            assert!(Instant::now() < deadline, "{card}: {} came", seen.len());
+            let mut batch = Batch::new(&rig.pool);
+            assert!(batch.push_frame(&frame));
+            rig.port.tx[0].send(&mut batch);
+            batch.clear();
+            rig.port.rx[0].recv(&mut batch);
+            seen.extend((0..batch.len()).map(|n| batch.meta(n).checksums().l4));
+        }
+        let odd = seen.iter().find(|verdict| !wanted.contains(verdict));
+        assert_eq!(
+            (odd, wanted.iter().all(|verdict| seen.contains(verdict))),
+            (None, true),
+            "{card} {options} {right}"
+        );
+        rig.done();
+    }
 }

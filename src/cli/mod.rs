@@ -33,7 +33,7 @@ use signal::Interrupted;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Drive network cards from user space
 #[derive(Debug, Parser)]
@@ -78,6 +78,11 @@ pub struct Global {
     /// Fail if the driver breaks a rule of an emulated card
     #[arg(long, global = true)]
     pub strict: bool,
+    /// How long a link may take to come up: 30s, 1m
+    ///
+    /// Twisted pair, and 25 Gbit/s with FEC to agree on, take several seconds.
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    pub link_wait: Duration,
 }
 
 /// The subcommands.

@@ -115,18 +115,28 @@ impl Session {
         for card in cards {
             session.plug(&context.roots, card, config)?;
         }
-        session.wait_for_links(config.link_wait)?;
+        session.wait_for_links(context.global.link_wait, &Output::new(&context.global))?;
         Ok(session)
     }
 
-    /// Waits for all links in turn, at most `patience` in all.
-    fn wait_for_links(&mut self, patience: Duration) -> anyhow::Result<()> {
+    /// Waits for all links in turn, at most `patience` in all. What takes long is said once,
+    /// as nothing else is to be seen meanwhile.
+    fn wait_for_links(&mut self, patience: Duration, output: &Output) -> anyhow::Result<()> {
         /// How long a signal may wait for its answer.
         const SLICE: Duration = Duration::from_millis(50);
-        let deadline = Instant::now() + patience;
+        /// A wait that is worth a word.
+        const LONG: Duration = Duration::from_secs(3);
+        let begun = Instant::now();
+        let deadline = begun + patience;
+        let mut said = patience <= LONG;
         for port in &mut self.ports {
             let link = loop {
                 let left = deadline.saturating_duration_since(Instant::now());
+                if !said && begun.elapsed() > LONG {
+                    said = true;
+                    let device = &port.nic.describe().device;
+                    output.warn(format_args!("{device}: no link yet; waiting for it up to {patience:?} (--link-wait)"));
+                }
                 match port.nic.wait_for_link(SLICE.min(left)) {
                     Ok(link) => break link,
                     Err(error) if error.kind() != Kind::Timeout => return Err(error.into()),

@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Kind, Result};
 use std::fmt;
-use std::time::Duration;
 
 /// Fewest descriptors in a ring.
 pub const MIN_RING: u16 = 64;
@@ -48,8 +47,6 @@ pub struct Config {
     pub vlan_strip: bool,
     /// Which way frames take to the card.
     pub tx_path: TxPath,
-    /// How long to wait for the link.
-    pub link_wait: Duration,
 }
 
 impl Default for Config {
@@ -70,7 +67,6 @@ impl Default for Config {
             compressed_completions: false,
             vlan_strip: false,
             tx_path: TxPath::Auto,
-            link_wait: Duration::from_secs(10),
         }
     }
 }

@@ -467,15 +467,18 @@ fn permitted(roots: &Roots, plan: &Plan) -> Result<()> {
 
 /// Gives the card's VFIO nodes away: the group's, and the newer one of its own.
 fn own(kernel: &dyn Kernel, roots: &Roots, address: Address, user: Option<u32>, group: Option<u32>) -> Result<()> {
-    let nodes = Device::read(roots, address).map(|device| guard::vfio_nodes(roots, &device)).unwrap_or_default();
-    let mut nodes = nodes.into_iter().filter(|node| node.exists()).peekable();
-    if nodes.peek().is_none() {
+    let nodes = || {
+        let nodes = Device::read(roots, address).map(|device| guard::vfio_nodes(roots, &device)).unwrap_or_default();
+        nodes.into_iter().filter(|node| node.exists()).collect::<Vec<_>>()
+    };
+    // devtmpfs and udev make them in their own time.
+    if !kernel.settled(&mut || !nodes().is_empty()) {
         return Err(Error::new(
             Kind::NotFound,
             format!("{address}: vfio made no device node that could be given to a user"),
         ));
     }
-    for node in nodes {
+    for node in nodes() {
         kernel
             .own(&node, user, group)
             .map_err(|e| Error::io(format!("changing the owner of {}", node.display()), e))?;

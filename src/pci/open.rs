@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::sync::Arc;
 
-/// Opens the function at `address`, memory decoding on, bus mastering off.
+/// Opens the function at `address`, memory decoding on, bus mastering and INTx off.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if there is no such function, [`Kind::Refused`] if a
@@ -41,6 +41,9 @@ fn wake(function: &dyn Function) -> Result<()> {
     const COMMAND: u16 = 0x04;
     const MEMORY_SPACE: u32 = 1 << 1;
     const BUS_MASTER: u32 = 1 << 2;
+    // A line that is asserted with MSI-X off would wake the kernel without end: nobody here
+    // listens to it, and whoever is next switches it on again.
+    const INTX_DISABLE: u32 = 1 << 10;
     if function.config_read(ID, 4)? == u32::MAX {
         return Err(Error::new(
             Kind::Gone,
@@ -48,7 +51,7 @@ fn wake(function: &dyn Function) -> Result<()> {
         ));
     }
     let command = function.config_read(COMMAND, 2)?;
-    function.config_write(COMMAND, 2, (command | MEMORY_SPACE) & !BUS_MASTER)
+    function.config_write(COMMAND, 2, (command | MEMORY_SPACE | INTX_DISABLE) & !BUS_MASTER)
 }
 
 #[cfg(test)]
@@ -90,7 +93,7 @@ mod tests {
             let (_temp, roots, address) = tree(driver, config);
             let function = open(&roots, address).unwrap();
             assert_eq!(function.kind(), crate::pci::Kind::Sysfs);
-            assert_eq!(function.config_read(4, 2).unwrap(), 0x02);
+            assert_eq!(function.config_read(4, 2).unwrap(), 0x402, "and with no interrupt by a line");
         }
     }
 

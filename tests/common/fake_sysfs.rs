@@ -158,6 +158,10 @@ pub struct FakeKernel {
     die_at: Option<usize>,
     /// A driver whose probe claims nothing, while the write succeeds.
     shy: Option<&'static str>,
+    /// Nodes below /dev/vfio appear a moment after their card was taken.
+    late: bool,
+    /// Those that are still to appear.
+    coming: RefCell<Vec<PathBuf>>,
     /// Paths and texts written, in order.
     pub written: RefCell<Vec<String>>,
 }
@@ -175,6 +179,8 @@ impl FakeKernel {
             for_good: false,
             die_at: None,
             shy: None,
+            late: false,
+            coming: RefCell::default(),
             written: RefCell::default(),
         }
     }
@@ -200,6 +206,12 @@ impl FakeKernel {
     /// The same, but the driver of this name takes no card.
     pub fn with_shy(mut self, driver: &'static str) -> Self {
         self.shy = Some(driver);
+        self
+    }
+
+    /// The same, but device nodes appear a moment later, as udev and devtmpfs make them.
+    pub fn with_late_nodes(mut self) -> Self {
+        self.late = true;
         self
     }
 
@@ -258,7 +270,12 @@ impl FakeKernel {
         if driver == "vfio-pci"
             && let Some(group) = device.iommu_group
         {
-            fs::write(self.roots.dev.join("vfio").join(group.to_string()), "").unwrap();
+            let node = self.roots.dev.join("vfio").join(group.to_string());
+            if self.late {
+                self.coming.borrow_mut().push(node);
+            } else {
+                fs::write(node, "").unwrap();
+            }
         }
     }
 }
@@ -300,6 +317,10 @@ impl Kernel for FakeKernel {
     }
 
     fn settled(&self, ready: &mut dyn FnMut() -> bool) -> bool {
+        if ready() {
+            return true;
+        }
+        self.coming.take().into_iter().for_each(|node| fs::write(node, "").unwrap());
         ready()
     }
 }

@@ -37,12 +37,17 @@ pub mod status {
     pub const FLM: u64 = 1 << 11;
     /// Both bits of FLTSTAT: the first word carries the hash.
     pub const HASHED: u64 = 0b11 << 12;
+    /// An IPv6 header names another address, which the sum should have been taken over
+    /// (IPV6EXADD).
+    pub const IPV6EXADD: u64 = 1 << 15;
     /// The frame is broken (RXE).
     pub const RXE: u64 = 1 << 19;
     /// The IPv4 header checksum is wrong (IPE).
     pub const IPE: u64 = 1 << 22;
     /// The transport checksum is wrong (L4E).
     pub const L4E: u64 = 1 << 23;
+    /// It came too fast to be looked into (PPRS).
+    pub const PPRS: u64 = 1 << 26;
     /// Where the packet type starts, 8 bits.
     pub const PTYPE: u32 = 30;
     /// Where the length starts, 14 bits.
@@ -111,7 +116,8 @@ impl<const STRIPPED: bool> Decode for Words<STRIPPED> {
     fn meta(raw: &RawMeta<'_>) -> Meta {
         let [first, word] = raw.words;
         let all = |bits: u64, flag: u8| if word & bits == bits { flag } else { 0 };
-        let seen = const { &SEEN }[(word >> status::PTYPE) as u8 as usize] & all(status::L3L4P, !0);
+        let judged = word & (status::L3L4P | status::IPV6EXADD | status::PPRS) == status::L3L4P;
+        let seen = const { &SEEN }[(word >> status::PTYPE) as u8 as usize] & if judged { !0 } else { 0 };
         // What was seen is good or, one bit above, bad.
         let wrong = seen & (all(status::IPE, Meta::IP_GOOD) | all(status::L4E, Meta::L4_GOOD));
         let verdicts = (seen ^ wrong) | wrong << 1;
@@ -245,8 +251,10 @@ mod tests {
         assert_eq!((seen.rss_hash(), seen.vlan(), seen.filtered()), (Some(0xdead_beef), Some(0x123), false));
         assert_eq!(seen.checksums(), Checksums { ip: Checksum::Good, l4: Checksum::Bad });
         assert_eq!(Decoder::of::<Words<false>>().decode(&raw).vlan(), None, "the tag is still in the frame");
-        let not_looked_at = RawMeta { words: [first, word & !status::L3L4P], before: &[], after: &[] };
-        assert_eq!(Decoder::of::<Words<true>>().decode(&not_looked_at).checksums(), Checksums::default());
+        for not_judged in [word & !status::L3L4P, word | status::PPRS, word | status::IPV6EXADD] {
+            let raw = RawMeta { words: [first, not_judged], before: &[], after: &[] };
+            assert_eq!(Decoder::of::<Words<true>>().decode(&raw).checksums(), Checksums::default());
+        }
     }
 
     #[test]
