@@ -29,7 +29,7 @@ fn json(args: &[&str]) -> Value {
 
 #[test]
 fn the_table_has_a_row_for_each_size_and_says_what_was_measured() {
-    let run = throughput(&["-t", "50ms"]);
+    let run = throughput(&["-t", "400ms"]);
     let out = text(&run.stdout);
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert!(out.lines().next().unwrap().contains("emu:82599"), "{out}");
