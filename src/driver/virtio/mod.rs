@@ -185,7 +185,7 @@ where
     let model = if packed { "virtio-net, packed rings" } else { "virtio-net" };
     let mut description = Description::new(&*device.function, "virtio", model);
     description.mac = if features.has(features::MAC) { device.hw.mac()? } else { any_address() };
-    description.longest_sent = device.mtu(features).map(|mtu| mtu + 14);
+    description.longest_sent = device.longest_sent(features);
     let most = if features.has(features::MQ) { device.hw.max_pairs() } else { 1 };
     (description.max_rx_queues, description.max_tx_queues) = (most, most);
     let mut card = Card::<F>::new(device, features);
@@ -214,9 +214,12 @@ struct Device {
 }
 
 impl Device {
-    /// Bytes of the longest packet that the network behind it takes, where it says so.
-    fn mtu(&self, features: Features) -> Option<u16> {
-        if features.has(features::MTU) { self.hw.mtu() } else { None }
+    /// Bytes of the longest frame without a tag that the network behind it takes, where it
+    /// says so.
+    fn longest_sent(&self, features: Features) -> Option<u16> {
+        const ETHERNET: u16 = 14;
+        let mtu = if features.has(features::MTU) { self.hw.mtu() } else { None };
+        mtu.map(|mtu| mtu.saturating_add(ETHERNET).min(MAX_FRAME))
     }
 }
 
@@ -276,7 +279,7 @@ impl<F: Virtqueue + 'static> Card<F> {
 
         hw.no_config_interrupt();
         let event_index = features.has(features::EVENT_IDX);
-        let mtu = self.device.mtu(features);
+        let longest = self.device.longest_sent(features).unwrap_or(MAX_FRAME);
         let start = |memory: &mut Pieces, queue: u16, len: u32, vector| -> Result<(F, Notifier)> {
             let (ring, places) = F::new(&memory.take(F::bytes(len)), len, event_index);
             let notifier = Notifier::new(hw.bell(queue, features)?);
@@ -300,8 +303,8 @@ impl<F: Virtqueue + 'static> Card<F> {
                 let (ring, notifier) = start(&mut memory, queue, len, None)?;
                 if n < config.tx_queues {
                     let checksums = features.has(features::CSUM);
-                    let queue =
-                        tx::Queue::new(ring, notifier, function, &memory.take(tx::header_bytes(len)), checksums, mtu);
+                    let headers = memory.take(tx::header_bytes(len));
+                    let queue = tx::Queue::new(ring, notifier, function, &headers, checksums, longest);
                     self.tx.push(queue.counters());
                     tx.push(queue.into());
                 }

@@ -21,7 +21,7 @@ use super::stats::Counters;
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, Region};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::{Buffers, Ring};
-use crate::driver::slots::{BARE, OddFrame, Pending, Sendable, Sends, Sent};
+use crate::driver::slots::{BARE, OddFrame, Pending, Sendable, Sends, Sent, TAG};
 use crate::driver::tally::Anomaly;
 use crate::net::Sum;
 use crate::pci::Function;
@@ -34,10 +34,6 @@ const RECLAIM_AT: u32 = 32;
 
 /// Shortest frame: an Ethernet header. A virtio device pads nothing.
 const MIN_FRAME: u32 = 14;
-
-/// Bytes of an Ethernet header, and of a tag in it.
-const ETHERNET: u32 = 14;
-const TAG: u32 = 4;
 
 /// The chain was reported done. Below it, its descriptors; 0 of a descriptor
 /// that starts none.
@@ -83,7 +79,7 @@ impl<F: Virtqueue> Queue<F> {
         card: &Arc<dyn Function>,
         headers: &Region,
         checksums: bool,
-        mtu: Option<u16>,
+        longest: u16,
     ) -> Self {
         let len = ring.len();
         Queue {
@@ -97,7 +93,7 @@ impl<F: Virtqueue> Queue<F> {
             seen: 0,
             seen_at: 0,
             checksums,
-            longest: mtu.map_or(u32::from(super::MAX_FRAME), |mtu| u32::from(mtu) + ETHERNET),
+            longest: longest.into(),
             nonsense: 0,
             counters: Arc::default(),
         }
@@ -323,7 +319,7 @@ impl<F: Virtqueue> Sends for Queue<F> {
         let longest = self.ring.len() - 1;
         // A tag is none of what a network counts, be it there or yet to be put in.
         let tagged = is_tagged(batch.frame(from)) || batch.offload(from).is_some_and(|offload| offload.vlan.is_some());
-        let max = self.longest + if tagged { TAG } else { 0 };
+        let max = (self.longest + if tagged { TAG } else { 0 }).min(super::MAX_FRAME.into());
         let what = Sendable { min: MIN_FRAME, max, parts: longest, pads: false };
         let OddFrame { parts, total, tag, offload } = match self.odd_frame(batch, from, what) {
             Ok(frame) => frame,
