@@ -42,7 +42,7 @@ fn wake(function: &dyn Function) -> Result<()> {
     const MEMORY_SPACE: u32 = 1 << 1;
     const BUS_MASTER: u32 = 1 << 2;
     // A line that is asserted with MSI-X off would wake the kernel without end: nobody here
-    // listens to it, and whoever is next switches it on again.
+    // listens to it, and the next driver switches it on again.
     const INTX_DISABLE: u32 = 1 << 10;
     if function.config_read(ID, 4)? == u32::MAX {
         return Err(Error::new(

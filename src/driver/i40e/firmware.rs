@@ -112,7 +112,7 @@ fn nvm_word(aq: &mut AdminQueue, hw: &Hw, word: u16) -> Result<Option<u16>> {
 /// The lock of the NVM: resource 1, for reading, for 3 s.
 const LOCK: [u8; 8] = [1, 0, 1, 0, 0xb8, 0x0b, 0, 0];
 
-/// Asks for the lock of the NVM until whoever has it gives it back: another
+/// Asks for the lock of the NVM until its owner gives it back: another
 /// function that starts, or one whose driver died and that has it for the rest of
 /// its time. The answer says how long that may be.
 fn lock_nvm(aq: &mut AdminQueue, hw: &Hw) -> Result<Answer> {

@@ -56,7 +56,7 @@ pub fn route_polled(hw: &Hw, queue: u16) {
 
 /// Sees to it that a message does not mask its vector; true if that was not so.
 /// It is one setting for all ports of the card, which no reset of a function
-/// changes: whoever changes it must call [`mask_again`] in the end. A port that
+/// changes: a driver that changes it must call [`mask_again`] in the end. A port that
 /// waits for interrupts gets more of them meanwhile than it asked for.
 pub fn stay_unmasked(hw: &Hw) -> bool {
     let control = hw.read(regs::GLINT_CTL);

@@ -84,7 +84,7 @@ pub fn start(aq: &mut AdminQueue, looped: Option<u16>) -> Result<Watch> {
 }
 
 /// Enables a PHY that an earlier driver has left off, and turns pause frames off,
-/// which would let whoever is at the far end hold up what is sent.
+/// which would let the far end hold up what is sent.
 fn enable(aq: &mut AdminQueue) -> Result<()> {
     const REPORT: usize = 0x218;
     const NVM_DEFAULT: u8 = 2;

@@ -30,7 +30,7 @@ pub fn start(hw: &Hw, loopback: bool) -> Result<Option<Cage>> {
 
 /// Brings up the link over an SFP+ module, if there is one (82599 §4.6.4.2).
 pub fn start_module(hw: &Hw, module: Module, rate: Rate) -> Result<()> {
-    // Whoever had the card before may have left the link off.
+    // An earlier driver may have left the link off.
     hw.clear(regs::AUTOC2, autoc2::LINK_DISABLE);
     if module == Module::Absent {
         return Ok(());
