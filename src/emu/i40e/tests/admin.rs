@@ -22,7 +22,7 @@ fn capabilities_ask_for_room_and_then_fit() {
     assert_eq!((answer.result, answer.data.len()), (0, room));
     let element = |id: u16| answer.data.chunks(32).find(|e| e[..2] == id.to_le_bytes()).unwrap();
     let number = |id| u32::from_le_bytes(element(id)[4..8].try_into().unwrap());
-    assert_eq!((number(0x40), number(0x41), number(0x42), number(0x43)), (512, 128, 128, 128));
+    assert_eq!((number(0x40), number(0x41), number(0x42), number(0x43)), (512, 128, 128, 129));
     bench.assert_clean();
 }
 
