@@ -220,7 +220,7 @@ fn bmnic_drives_the_cards_that_it_emulates_as_it_does_cards_in_sysfs() {
     let free = native::huge_pages(24);
     for card in families::MODELS.iter().chain(&families::PLAIN).map(|card| card.name) {
         let words = ["--strict", "emulate", card, "--", env!("CARGO_BIN_EXE_bmnic"), "--json", "latency"];
-        let words = [&words[..], &["0000:99:00.0", "-c", "500", "--allow-shortfall", "100%"]].concat();
+        let words = [&words[..], &["0000:99:00.0", "-c", "500", "--rate", "5k", "--allow-shortfall", "100%"]].concat();
         let output = bmnic(&words).output().unwrap();
         let said = text(&output.stderr);
         assert!(output.status.success(), "{card}: {said}");

@@ -102,7 +102,8 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
             devices.clone_from(&session.devices);
         }
         let stop = session.stop.clone();
-        rows.push(measure(args, path, &mut session, &clock)?);
+        let row = measure(args, path, &mut session, &clock);
+        rows.push(row.map_err(|error| session.blame(error))?);
         session.check(output)?;
         let over = stop.requested();
         outcome = Some(stop);
