@@ -234,3 +234,19 @@ fn bmnic_drives_the_cards_that_it_emulates_as_it_does_cards_in_sysfs() {
         assert_eq!(native::free_pages(), free, "{card}");
     }
 }
+
+/// Whose stages nobody reckons.
+#[test]
+fn the_ways_of_a_card_of_the_machine_are_told_without_a_model() {
+    if !can_run() {
+        return;
+    }
+    native::huge_pages(24);
+    let words = ["emulate", "cx5", "--", env!("CARGO_BIN_EXE_bmnic"), "latency", "0000:99:00.0", "--tx-path", "all"];
+    let limits = ["-d", "200ms", "--allow-loss", "100%", "--allow-shortfall", "100%"];
+    let output = bmnic(&[&words[..], &limits].concat()).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", text(&output.stderr));
+    assert!(said.contains("service p50") && said.contains("dma"), "{said}");
+    assert!(!said.contains("model") && !said.contains("emulated") && !said.contains("to wire"), "{said}");
+}
