@@ -192,7 +192,7 @@ impl I40e {
     }
 
     fn power_on(&mut self) {
-        fdir::default_sets(&self.regs);
+        fdir::default_sets(self.kind, &self.regs);
         if self.kind == Kind::Xxv710 {
             self.regs.poke(regs::PRTMAC_MACC.at, 1 << 17);
         }

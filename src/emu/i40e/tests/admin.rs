@@ -260,3 +260,15 @@ fn the_module_is_read_byte_by_byte() {
         assert_eq!(byte(2, device, vendor), (0, b'I'));
     }
 }
+
+/// As a driver logged them of real cards: a write of a register, and a command that found
+/// nothing, whose buffer stays what it was.
+#[test]
+fn descriptors_come_back_as_those_of_real_cards() {
+    let mut bench = Bench::unlinked("x710");
+    let write = bench.ask(0x0207, [0, 0, 0, 0, 0xe8, 0x29, 0x20, 0, 0, 0, 0, 0, 0xff, 7, 0xff, 7], None, 0).unwrap();
+    assert_eq!((write.flags, write.length, write.result), (0x2003, 0, 0));
+    assert_eq!(write.params, [0, 0, 0, 0, 0xe8, 0x29, 0x20, 0, 0, 0, 0, 0, 0xff, 7, 0xff, 7]);
+    let nothing = bench.ask(0x0a07, [0; 16], None, 0x20).unwrap();
+    assert_eq!((nothing.flags, nothing.length, nothing.result), (0x3007, 0x20, 2));
+}
