@@ -8,6 +8,7 @@
 pub mod net;
 pub mod packet;
 mod roots;
+pub mod signals;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 

@@ -271,7 +271,7 @@ fn rss_spreads_flows_over_the_queues_and_reports_its_hash() {
 
 #[test]
 fn a_multicast_group_and_port_are_steered_to_their_queue() {
-    for model in FAMILIES {
+    for model in MODELS {
         let table = Rss { table: vec![0], ..Rss::default() };
         let config = Config { rx_queues: 4, rss: table, promiscuous: false, ..Config::default() };
         let mut rig = Rig::new(model, &config);
@@ -288,9 +288,10 @@ fn a_multicast_group_and_port_are_steered_to_their_queue() {
         rig.steer(&rule).unwrap();
         let feed = udp(group_mac, ([10, 0, 0, 1], 4000), ([239, 1, 2, 3], 30001));
         let other_port = udp(group_mac, ([10, 0, 0, 1], 4000), ([239, 1, 2, 3], 30002));
-        rig.send(&[feed.clone(), other_port.clone()]);
-        assert_eq!(rig.recv(3), std::slice::from_ref(&feed));
-        assert_eq!(rig.recv(0), [other_port]);
+        let other_group = udp(group_mac, ([10, 0, 0, 1], 4000), ([239, 129, 2, 3], 30001));
+        rig.send(&[feed.clone(), other_port.clone(), other_group.clone()]);
+        assert_eq!(rig.recv(3), std::slice::from_ref(&feed), "{model}");
+        assert_eq!(rig.recv(0), [other_port, other_group], "{model}");
         // The same flow again replaces the rule.
         rig.steer(&FlowRule { queue: 1, ..rule }).unwrap();
         rig.send(std::slice::from_ref(&feed));

@@ -289,6 +289,18 @@ fn a_signal_ends_it_with_its_summary_and_the_signals_code() {
     }
 }
 
+/// `timeout` sends its signal to the program, and again to its group.
+#[test]
+fn signals_that_come_together_are_one_request() {
+    let running = Running::start(&["fwd", "-d", "0"]);
+    let line = format!("kill -s INT {0}; kill -s INT {0}; kill -s TERM {0}", running.0.id());
+    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    let (status, out, err) = running.end();
+    // Of two that are pending the kernel may let either handler run first.
+    assert!(matches!(status.code(), Some(130 | 143)), "{err}");
+    assert!(out.contains("frames forwarded"), "{out}");
+}
+
 #[test]
 fn usr1_prints_the_figures_and_the_run_goes_on() {
     let running = Running::start(&["fwd", "-d", "0"]);

@@ -220,14 +220,33 @@ fn bmnic_drives_the_cards_that_it_emulates_as_it_does_cards_in_sysfs() {
     let free = native::huge_pages(24);
     for card in families::MODELS.iter().chain(&families::PLAIN).map(|card| card.name) {
         let words = ["--strict", "emulate", card, "--", env!("CARGO_BIN_EXE_bmnic"), "--json", "latency"];
-        let words = [&words[..], &["0000:99:00.0", "-c", "500", "--allow-shortfall", "100%"]].concat();
+        let words =
+            [&words[..], &["0000:99:00.0", "-c", "500", "--allow-loss", "90%", "--allow-shortfall", "100%"]].concat();
         let output = bmnic(&words).output().unwrap();
         let said = text(&output.stderr);
         assert!(output.status.success(), "{card}: {said}");
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["devices"][0]["kind"], "sysfs", "{card}");
-        assert_eq!(document["received"], 500, "{card}: {document:#}");
+        // A busy machine may not give the program its turn before the ring is full.
+        let [received, lost] = ["received", "lost"].map(|of| document[of].as_u64().unwrap());
+        assert_eq!(received + lost, 500, "{card}: {document:#}");
         assert!(!said.contains("violation"), "{card}: {said}");
         assert_eq!(native::free_pages(), free, "{card}");
     }
+}
+
+/// Whose stages nobody reckons.
+#[test]
+fn the_ways_of_a_card_of_the_machine_are_told_without_a_model() {
+    if !can_run() {
+        return;
+    }
+    native::huge_pages(24);
+    let words = ["emulate", "cx5", "--", env!("CARGO_BIN_EXE_bmnic"), "latency", "0000:99:00.0", "--tx-path", "all"];
+    let limits = ["-d", "200ms", "--allow-loss", "100%", "--allow-shortfall", "100%"];
+    let output = bmnic(&[&words[..], &limits].concat()).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", text(&output.stderr));
+    assert!(said.contains("service p50") && said.contains("dma"), "{said}");
+    assert!(!said.contains("model") && !said.contains("emulated") && !said.contains("to wire"), "{said}");
 }

@@ -176,7 +176,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
     match gone.or(report.failure(&path)) {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(session.blame(error)),
         None => {
             session.check(&output)?;
             let lost = if report.reader_left() { 0 } else { report.lost() };

@@ -110,7 +110,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let limits = session.limits(&args.length);
     let ports = std::mem::take(&mut session.ports);
     let (mut nics, lanes, ways) = args.connect(&session, ports)?;
-    let report = args.forward(&session, context, &output, &mut nics, lanes, ways, limits)?;
+    let report = args
+        .forward(&session, context, &output, &mut nics, lanes, ways, limits)
+        .map_err(|error| session.blame(error))?;
     drop(nics);
     report.print(context, &output, &session)?;
     session.check(&output)?;

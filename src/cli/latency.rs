@@ -182,15 +182,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let pool = circuit::filled_pool(&mut session)?;
     let noted = session.notes();
     let ping = Ping::new(&clock, &pool, plan, || stop.requested())?;
-    let report = circuit::run(&mut session, ping)?;
+    let report = circuit::run(&mut session, ping).map_err(|error| session.blame(error))?;
 
     clock.refine();
     noise.end(&context.roots);
     if report.stuck {
-        return Err(no_room(&session.devices[0]).into());
+        return Err(session.blame(no_room(&session.devices[0])));
     }
     if report.received() == 0 && stop.signal().is_none() {
-        return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
+        return Err(session.blame(args.circuit.nothing_came(&session.devices, report.sent)));
     }
     let notes = account::notes_since(session.notes(), &noted);
     let view = View {

@@ -201,11 +201,11 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
         counts: Arc::default(),
     };
     let (before, noted) = (nic.stats()?, session.notes());
-    let sent = watch(sender, &mut nic, &session, output, line)?;
+    let sent = watch(sender, &mut nic, &session, output, line).map_err(|error| session.blame(error))?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
-    let mut stats = nic.stats()?;
+    let mut stats = nic.stats().map_err(|error| session.blame(error))?;
     while stats.tx_packets - before.tx_packets < sent.packets && Instant::now() < patience {
         thread::sleep(Duration::from_millis(1));
         stats = nic.stats()?;

@@ -1,11 +1,12 @@
 //! Signals: how a run is asked to end.
 //!
-//! The first SIGINT or SIGTERM asks for a clean end with its summary; a second
-//! one of either ends the program on the spot. SIGUSR1 asks for the figures now.
+//! The first SIGINT or SIGTERM asks for a clean end with its summary; one of either
+//! that comes later ends the program on the spot. SIGUSR1 asks for the figures now.
 //! The handlers only set flags; a poll loop reads one of them, relaxed.
 
 use super::Outcome;
 use crate::error::{Error, Result};
+use crate::sys::signals;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::fmt;
@@ -28,14 +29,7 @@ impl Stop {
     pub fn install() -> Result<Self> {
         let stop = Stop::default();
         let failed = |e| Error::io("installing signal handlers", e);
-        let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            // Handlers of one signal run in this order: the first signal finds
-            // the flag down and raises it, the second finds it up.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked)).map_err(failed)?;
-            flag::register(signal, Arc::clone(&asked)).map_err(failed)?;
-            flag::register_usize(signal, Arc::clone(&stop.why), signal as usize).map_err(failed)?;
-        }
+        signals::ends(&[SIGINT, SIGTERM], &stop.why).map_err(failed)?;
         flag::register(SIGUSR1, Arc::clone(&stop.print)).map_err(failed)?;
         Ok(stop)
     }

@@ -142,7 +142,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut rows = Vec::new();
     for size in &args.sizes {
         live.show(0, format!("{size} bytes ..."));
-        let row = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop }.row(size, &mut session)?;
+        let row = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop }.row(size, &mut session);
+        let row = row.map_err(|error| session.blame(error))?;
         // A flood that was cut short has a rate all the same, but not the one asked for.
         rows.extend(row.filter(|row| !stop.requested() || row.is_search()));
         if stop.requested() {

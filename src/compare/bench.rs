@@ -187,7 +187,7 @@ impl Bench {
                 missed += 1;
             }
             if missed > bursts {
-                let what = format!("of a burst of {burst} the driver received {received} and sent {sent}, most times");
+                let what = format!("of a burst of {burst} it received {received} and sent {sent}, most times");
                 return Err(Error::new(Kind::Device, what));
             }
         }
@@ -250,7 +250,7 @@ impl Bench {
                     while received == 0 {
                         idle.polled(0);
                         if idle.is_yielding() && clock.now() > deadline {
-                            return Err(Error::new(Kind::Timeout, "the driver never received the packet"));
+                            return Err(Error::new(Kind::Timeout, "it never received the packet"));
                         }
                         received = contender.receive(32);
                     }

@@ -79,7 +79,7 @@ impl Card {
             Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
             None => {
                 self.tick(now);
-                if self.board().poisoned() {
+                if self.board().poisoned() || self.config.asleep() {
                     return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
                 }
                 let value = self.model.read(bar, offset, size);
@@ -96,7 +96,7 @@ impl Card {
             Some(Msix::Pending(_)) => {}
             None => {
                 self.tick(now);
-                if !self.board().poisoned() {
+                if !self.board().poisoned() && !self.config.asleep() {
                     self.model.write(bar, offset, size, value);
                     self.model.board_mut().condemn();
                 }

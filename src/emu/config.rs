@@ -11,6 +11,11 @@
 //! vendor's own take MSI's place and the room between the others: a function that has
 //! them does without MSI.
 
+mod layout;
+#[cfg(test)]
+mod tests;
+
+pub use self::layout::Layout;
 use super::Profile;
 
 /// Bytes of a function's configuration space.
@@ -19,112 +24,13 @@ pub const CONFIG_SIZE: usize = 4096;
 const COMMAND: usize = 0x04;
 const BAR: usize = 0x10;
 
-/// Where a function's capabilities stand, and what they say that differs.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    /// Class and subclass.
-    pub class: u16,
-    /// BARs of memory are prefetchable.
-    pub prefetchable: bool,
-    /// Where the list of capabilities goes, in its order; empty: as they are named here.
-    pub list: &'static [u8],
-    /// Offsets of power management, MSI, MSI-X and PCIe, which are in the list in
-    /// this order.
-    pub power: u8,
-    /// See `power`; 0 where there is none.
-    pub msi: u8,
-    /// See `power`.
-    pub msix: u8,
-    /// See `power`.
-    pub pcie: u8,
-    /// Vital product data behind power management: where, and what.
-    pub vpd: Option<(u8, &'static [u8])>,
-    /// A capability of the vendor's own that has its place: where, and what, its id first.
-    /// It is in the list only if `list` names it.
-    pub vendor: Option<(u8, &'static [u8])>,
-    /// What power management can do, and how its control is at rest.
-    pub power_can: u16,
-    /// See `power_can`.
-    pub power_rest: u16,
-    /// Control of MSI at rest; with bit 8 vectors can be masked.
-    pub msi_can: u16,
-    /// PCIe: capabilities of the device, of the link, and more of the device's.
-    pub device: u32,
-    /// Status of the device at rest.
-    pub device_rest: u16,
-    /// See `device`.
-    pub link: u32,
-    /// See `device`.
-    pub device2: u32,
-    /// Speed that the link is to have, as at rest.
-    pub link_target: u16,
-    /// Extended capabilities in the order of their list: offset, and word of id and
-    /// version. The first is error reporting, the second the serial number.
-    pub extended: &'static [(u16, u32)],
-    /// Header of a vendor's own capability in that list, if there is one: id and length.
-    pub vsec: u32,
-    /// The serial number.
-    pub serial: [u32; 2],
-}
-
-impl Layout {
-    /// That of Intel's cards.
-    pub const INTEL: Layout = Layout {
-        class: 0x0200,
-        prefetchable: true,
-        list: &[],
-        power: 0x40,
-        msi: 0x50,
-        msix: 0x70,
-        pcie: 0xa0,
-        vpd: None,
-        vendor: None,
-        // Version 3; D0 and D3hot, no soft reset.
-        power_can: 0x0003,
-        power_rest: 0x0008,
-        // 64-bit addresses and per-vector masking.
-        msi_can: 0x0180,
-        // Function level reset; 5 GT/s x8.
-        device: 0x1000_8cc2,
-        device_rest: 0,
-        link: 0x0000_0482,
-        device2: 0x0000_001f,
-        link_target: 0,
-        extended: &[(0x100, 0x0001_0001), (0x140, 0x0001_0003)],
-        vsec: 0,
-        serial: [0xff11_2233, 0x001b_21ff],
-    };
-
-    /// Offset of MSI-X control.
-    pub fn msix_control(&self) -> u16 {
-        u16::from(self.msix) + 2
-    }
-
-    /// Offset of PCIe device control, in which bit 15 starts a reset of the function.
-    pub fn device_control(&self) -> u16 {
-        u16::from(self.pcie) + 8
-    }
-
-    fn power(&self) -> usize {
-        self.power.into()
-    }
-
-    fn msi(&self) -> usize {
-        self.msi.into()
-    }
-
-    fn msix(&self) -> usize {
-        self.msix.into()
-    }
-
-    fn pcie(&self) -> usize {
-        self.pcie.into()
-    }
-}
-
+/// Power state in power management's control.
+const D3HOT: u8 = 3;
 /// Bus master enable in the command register.
 const BUS_MASTER: u32 = 1 << 2;
-/// Id of a vendor's own extended capability.
+/// Extended capabilities: error reporting, serial number, a vendor's own.
+const ERRORS: u16 = 0x0001;
+const SERIAL: u16 = 0x0003;
 const VENDOR: u16 = 0x000b;
 /// An error was corrected, in the status of the device.
 const CORRECTED: u16 = 1;
@@ -147,7 +53,7 @@ pub struct Effects {
     pub bus_master: Option<bool>,
     /// MSI-X enable and function mask were written.
     pub msix: Option<(bool, bool)>,
-    /// Function level reset.
+    /// Function level reset, or one by the way back from D3hot.
     pub reset: bool,
 }
 
@@ -178,21 +84,23 @@ impl ConfigSpace {
         self.put(0x08, 4, u32::from(self.layout.class) << 16 | u32::from(id.revision), 0);
         self.put(0x0c, 1, 0, 0xff);
         for (index, &size) in profile.bars.iter().enumerate().filter(|(_, size)| **size != 0) {
-            // 64-bit.
             let mask = !(size - 1);
-            let kind = if self.layout.prefetchable { 0xc } else { 0x4 };
+            let kind = u32::from(self.layout.prefetchable) << 3 | u32::from(self.layout.wide) << 2;
             self.put(BAR + 4 * index, 4, kind, mask as u32);
-            self.put(BAR + 4 * index + 4, 4, 0, (mask >> 32) as u32);
+            if self.layout.wide {
+                self.put(BAR + 4 * index + 4, 4, 0, (mask >> 32) as u32);
+            }
         }
-        if profile.io != 0 {
+        let (index, ports) = profile.io;
+        if ports != 0 {
             self.put(COMMAND, 2, 0, 0x0547);
-            self.put(BAR, 4, 1, !(profile.io - 1) as u32);
+            self.put(BAR + 4 * usize::from(index), 4, 1, !(ports - 1) as u32);
         }
         self.put(0x2c, 2, u32::from(id.subsystem_vendor), 0);
         self.put(0x2e, 2, u32::from(id.subsystem), 0);
         self.put(0x34, 1, self.layout.list.first().copied().unwrap_or(self.layout.power).into(), 0);
         self.put(0x3c, 1, 0, 0xff);
-        self.put(0x3d, 1, 1, 0);
+        self.put(0x3d, 1, self.layout.pin.into(), 0);
     }
 
     fn capabilities(&mut self, profile: &Profile) {
@@ -256,21 +164,29 @@ impl ConfigSpace {
         let behind = layout.extended.iter().skip(1).map(|(at, _)| u32::from(*at)).chain([0]);
         for (&(at, header), next) in layout.extended.iter().zip(behind) {
             self.put(at.into(), 4, header | next << 20, 0);
-            if header as u16 == VENDOR {
-                self.put(usize::from(at) + 4, 4, layout.vsec, 0);
+        }
+        for &(at, header) in layout.extended {
+            let at = usize::from(at);
+            match header as u16 {
+                ERRORS => {
+                    // Masks and severities can be written.
+                    self.put(at + 0x08, 4, 0, 0x003f_f030);
+                    self.put(at + 0x0c, 4, layout.fatal, 0x003f_f030);
+                    if layout.device_rest & CORRECTED != 0 {
+                        self.put(at + 0x10, 4, 0x0000_2000, 0);
+                    }
+                    self.put(at + 0x14, 4, 0x0000_2000, 0x0000_f1c1);
+                }
+                SERIAL => {
+                    self.put(at + 4, 4, layout.serial[0], 0);
+                    self.put(at + 8, 4, layout.serial[1], 0);
+                }
+                VENDOR => self.put(at + 4, 4, layout.vsec, 0),
+                _ => {}
             }
         }
-        // Advanced error reporting: mask and severity words can be written.
-        if let [(aer, _), (serial, _), ..] = *layout.extended {
-            let (aer, serial) = (usize::from(aer), usize::from(serial));
-            self.put(aer + 0x08, 4, 0, 0x003f_f030);
-            self.put(aer + 0x0c, 4, 0x0006_2030, 0x003f_f030);
-            if layout.device_rest & CORRECTED != 0 {
-                self.put(aer + 0x10, 4, 0x0000_2000, 0);
-            }
-            self.put(aer + 0x14, 4, 0x0000_2000, 0x0000_f1c1);
-            self.put(serial + 4, 4, layout.serial[0], 0);
-            self.put(serial + 8, 4, layout.serial[1], 0);
+        for &(at, word) in layout.words {
+            self.put(at.into(), 4, word, 0);
         }
     }
 
@@ -319,7 +235,7 @@ impl ConfigSpace {
         if size > 4 || start + size > CONFIG_SIZE {
             return Effects::default();
         }
-        let master = self.bus_master();
+        let (master, asleep) = (self.bus_master(), self.asleep());
         for (at, byte) in (start..start + size).zip(value.to_le_bytes()) {
             let mask = self.writable[at];
             self.bytes[at] = self.bytes[at] & !mask | byte & mask;
@@ -331,7 +247,8 @@ impl ConfigSpace {
         let (pcie, msix) = (self.layout.pcie(), self.layout.msix());
         // The bit that starts a reset reads as zero at all times.
         let control = value.checked_shl(8 * start.saturating_sub(pcie + 8) as u32).unwrap_or(0);
-        let reset = touched(pcie + 9) && start >= pcie + 8 && control & FLR != 0;
+        let woken = asleep && !self.asleep() && self.layout.forgets();
+        let reset = woken || touched(pcie + 9) && start >= pcie + 8 && control & FLR != 0;
         if reset {
             self.reset();
         }
@@ -365,91 +282,13 @@ impl ConfigSpace {
         u32::from(self.bytes[COMMAND]) & BUS_MASTER != 0
     }
 
+    /// Whether the function is in D3hot, where it answers to configuration alone.
+    pub fn asleep(&self) -> bool {
+        self.bytes[self.layout.power() + 4] & D3HOT == D3HOT
+    }
+
     /// As after power-on.
     pub fn reset(&mut self) {
         self.bytes = self.initial.clone();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pci::Id;
-
-    fn profile() -> Profile {
-        Profile {
-            name: "test",
-            id: Id { vendor: 0x8086, device: 0x10fb, subsystem_vendor: 0x8086, subsystem: 0xc, revision: 1 },
-            bars: [512 << 10, 0, 0, 0, 16 << 10, 0],
-            io: 0,
-            vectors: 64,
-            msix: (4, 0, 0x2000),
-            speed: 10_000_000_000,
-        }
-    }
-
-    fn space() -> ConfigSpace {
-        ConfigSpace::new(&profile(), Layout::INTEL, &[])
-    }
-
-    #[test]
-    fn a_vendors_capabilities_are_in_the_list_in_their_order() {
-        let vendor: Vec<Vec<u8>> = [16, 16, 16, 20].iter().map(|len| vec![9; *len]).collect();
-        let space = ConfigSpace::new(&profile(), Layout::INTEL, &vendor);
-        let mut found = Vec::new();
-        let mut at = space.read(0x34, 1) as u16;
-        while at != 0 {
-            found.push(space.read(at, 1));
-            at = space.read(at + 1, 1) as u16;
-        }
-        assert_eq!(found, [1, 9, 9, 9, 9, 0x11, 0x10]);
-        assert_eq!(space.read(0xb2, 2), 0x1082, "PCIe stays where it is");
-    }
-
-    #[test]
-    fn the_capability_list_is_where_foreign_drivers_look() {
-        let space = space();
-        assert_eq!(space.read(0, 4), 0x10fb_8086);
-        assert_eq!(space.read(8, 4), 0x0200_0001);
-        let mut found = Vec::new();
-        let mut at = space.read(0x34, 1) as u16;
-        while at != 0 {
-            found.push((at, space.read(at, 1)));
-            at = space.read(at + 1, 1) as u16;
-        }
-        assert_eq!(found, [(0x40, 1), (0x50, 5), (0x70, 0x11), (0xa0, 0x10)]);
-        assert_eq!(space.read(0x72, 2) & 0x7ff, 63);
-        assert_eq!((space.read(0x74, 4), space.read(0x78, 4)), (4, 0x2004));
-        assert_eq!(space.read(0xb2, 2), 0x1082);
-        assert_eq!((space.read(0x100, 4), space.read(0x140, 4)), (0x1401_0001, 0x0001_0003));
-    }
-
-    #[test]
-    fn bars_tell_their_size_when_probed() {
-        let mut space = space();
-        let _ = space.write(0x10, 4, !0);
-        let _ = space.write(0x14, 4, !0);
-        assert_eq!((space.read(0x10, 4), space.read(0x14, 4)), (0xfff8_000c, 0xffff_ffff));
-        let _ = space.write(0x18, 4, !0);
-        assert_eq!(space.read(0x18, 4), 0);
-    }
-
-    #[test]
-    fn commands_have_effects_and_read_only_bits_none() {
-        let mut space = space();
-        assert_eq!(space.write(0, 4, 0), Effects::default());
-        assert_eq!(space.read(0, 2), 0x8086);
-        assert_eq!(space.write(4, 2, 6), Effects { bus_master: Some(true), ..Effects::default() });
-        assert_eq!(space.write(4, 2, 6), Effects::default());
-        assert_eq!(space.write(0x72, 2, 0x8000).msix, Some((true, false)));
-        // FLR written as a word, as a dword, and as the byte that Linux never writes.
-        for (offset, size, value) in [(0xa8, 2, 0x8000), (0xa8, 4, 0x8000), (0xa9, 1, 0x80)] {
-            let _ = space.write(4, 2, 6);
-            let effects = space.write(offset, size, value);
-            assert_eq!(effects, Effects { bus_master: Some(false), msix: Some((false, false)), reset: true });
-            assert_eq!(space.read(0xa8, 2) & 0x8000, 0);
-        }
-        assert_eq!(space.write(4095, 4, 0), Effects::default());
-        assert_eq!(space.read(4095, 4), !0);
     }
 }

@@ -233,10 +233,10 @@ pub struct Profile {
     /// Vendor, device, subsystem, revision.
     pub id: Id,
     /// Size in bytes of each memory BAR, a power of two; 0 where there is none.
-    /// BARs are 64-bit: index 0 takes 0 and 1.
+    /// One of 64 bits at index 0 takes 0 and 1.
     pub bars: [u64; 6],
-    /// Size in bytes of an I/O BAR at index 0, a power of two; 0 where there is none.
-    pub io: u64,
+    /// Index of an I/O BAR and its size in bytes, a power of two; 0 where there is none.
+    pub io: (u8, u64),
     /// MSI-X vectors.
     pub vectors: u16,
     /// BAR that holds the MSI-X table, and the offsets of table and PBA in it.
@@ -249,7 +249,7 @@ impl Profile {
     /// Size in bytes of the BAR at this index, of memory or of I/O ports; 0 if
     /// there is none.
     pub fn bar(&self, index: usize) -> u64 {
-        let io = if index == 0 { self.io } else { 0 };
+        let io = if index == usize::from(self.io.0) { self.io.1 } else { 0 };
         self.bars.get(index).copied().unwrap_or(0).max(io)
     }
 }

@@ -14,6 +14,7 @@
 mod address;
 mod bar;
 pub mod bind;
+mod capability;
 mod config;
 pub mod discover;
 mod doorbell;
@@ -33,6 +34,7 @@ mod window;
 
 pub use address::Address;
 pub use bar::{Bar, Registers};
+pub use capability::capabilities;
 pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
 pub use open::open;
 pub use page::Page;

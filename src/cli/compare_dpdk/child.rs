@@ -143,7 +143,8 @@ struct Served<'a, 'p> {
 }
 
 impl Served<'_, '_> {
-    /// Lets each contender do something in turn; None of one that cannot.
+    /// Lets each contender do something in turn; None of one that cannot. An error
+    /// names the driver that it is of.
     fn each<R>(
         &mut self,
         burst: usize,
@@ -151,10 +152,14 @@ impl Served<'_, '_> {
     ) -> Result<Vec<Option<R>>> {
         let [theirs, mine] = self.cards.map(|(engine, tap)| Card { engine, tap, crowded: self.crowded });
         let mut results = Vec::with_capacity(CONTENDERS);
-        results.push(if burst >= self.least { Some(act(&mut self.bench, self.dpdk, &theirs)?) } else { None });
+        results.push(if burst >= self.least {
+            Some(act(&mut self.bench, self.dpdk, &theirs).map_err(|error| error.of("DPDK"))?)
+        } else {
+            None
+        });
         for all_metadata in [false, true] {
             self.ours.all_metadata = all_metadata;
-            results.push(Some(act(&mut self.bench, self.ours, &mine)?));
+            results.push(Some(act(&mut self.bench, self.ours, &mine).map_err(|error| error.of("bmnic"))?));
         }
         Ok(results)
     }

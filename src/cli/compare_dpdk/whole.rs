@@ -200,13 +200,29 @@ fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output
     output.result(table.trim_fmt())?;
     output.info(format_args!("\n{}", equal()))?;
     output.info(format_args!("{READING}"))?;
-    let idle = found.iter().any(|(job, turns)| {
-        *job == Job::Forward && turns.iter().all(|turns| spread(turns, mpps).is_none_or(|s| s.median < 1e-6))
-    });
-    if idle {
-        output.warn("nothing came in by the card, so nothing was forwarded: send it traffic from another port");
+    for (_, turns) in found.iter().filter(|(job, _)| *job == Job::Forward) {
+        if let Some(warning) = idle(turns) {
+            output.warn(warning);
+        }
     }
     Ok(())
+}
+
+/// What there is to say where a program forwarded nothing, by its median.
+fn idle(turns: &[Turns; 2]) -> Option<String> {
+    let idle = |turns: &Turns| spread(turns, mpps).is_none_or(|spread| spread.median < 1e-6);
+    let names = PROGRAMS.map(|program| program.name(Job::Forward));
+    let (which, other) = match [idle(&turns[0]), idle(&turns[1])] {
+        [false, false] => return None,
+        [true, true] => {
+            let all = "nothing came in by the card, so nothing was forwarded: send it traffic from another port";
+            return Some(all.into());
+        }
+        [true, false] => (0, 1),
+        [false, true] => (1, 0),
+    };
+    let (which, other) = (names[which], names[other]);
+    Some(format!("{which} forwarded nothing, {other} did: what {which} says when it runs alone may tell why"))
 }
 
 fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
@@ -239,4 +255,23 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
         "reading": READING,
         "jobs": jobs.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(sent: u64) -> Turns {
+        let counted = Counted { seconds: 1.0, received: 1_000, sent, said_sent: None };
+        vec![Figures { counted: Some(counted), ..Figures::default() }]
+    }
+
+    #[test]
+    fn a_program_that_forwarded_nothing_is_named() {
+        assert_eq!(idle(&[turns(1_000), turns(900)]), None);
+        assert!(idle(&[turns(0), turns(0)]).unwrap().starts_with("nothing came in"));
+        let [theirs, ours] = PROGRAMS.map(|program| program.name(Job::Forward));
+        assert!(idle(&[turns(0), turns(900)]).unwrap().starts_with(&format!("{theirs} forwarded nothing, {ours} did")));
+        assert!(idle(&[turns(900), turns(0)]).unwrap().starts_with(&format!("{ours} forwarded nothing, {theirs} did")));
+    }
 }

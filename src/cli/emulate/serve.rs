@@ -1,5 +1,6 @@
 //! An emulated card for another program, over a socket.
 
+use super::kept;
 use super::record::Record;
 use crate::cli::account;
 use crate::cli::output::Output;
@@ -46,6 +47,9 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
     }
     for (rule, count) in &violations {
         output.result(format_args!("violation {count:>6} x {rule}"))?;
+    }
+    if spec.strict || context.global.strict {
+        kept(violations.len())?;
     }
     Ok(stop.outcome())
 }

@@ -81,6 +81,7 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
     let mut missing = Vec::new();
     let mut devices: Vec<Description> = Vec::new();
     let mut outcome = None;
+    let mut emulated = false;
     for path in PATHS {
         let frame = args.size - circuit::FCS;
         let config = Config { max_frame: frame.max(1_518) as u16, tx_path: path, ..Config::default() };
@@ -100,9 +101,11 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
             session.announce(output)?;
             session.may_send(frame)?;
             devices.clone_from(&session.devices);
+            emulated = session.is_emulated();
         }
         let stop = session.stop.clone();
-        rows.push(measure(args, path, &mut session, &clock)?);
+        let row = measure(args, path, &mut session, &clock);
+        rows.push(row.map_err(|error| session.blame(error))?);
         session.check(output)?;
         let over = stop.requested();
         outcome = Some(stop);
@@ -114,14 +117,14 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
     let machine = Machine::record(&context.roots, &clock);
     if output.is_json() {
         let result = json!({
-            "measured": SCOPE,
+            "measured": scope(emulated),
             "paths": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "missing": missing,
             "warnings": machine.warnings(),
         });
         output.document(&output::document("latency", &devices, &machine, result))?;
     } else {
-        print(output, &rows, &missing, &machine)?;
+        print(output, &rows, &missing, &machine, emulated)?;
     }
     match outcome {
         // A limit is passed by the first way that passes it.
@@ -130,8 +133,14 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
     }
 }
 
-/// What the stages are.
-const SCOPE: &str = "stages are reckoned by the emulated card's model, from reads of memory and line rate: no card was measured; poll and service are driver and model on this machine";
+/// What is measured.
+fn scope(emulated: bool) -> &'static str {
+    if emulated {
+        "stages are reckoned by the emulated card's model, from reads of memory and line rate: no card was measured; poll and service are driver and model on this machine"
+    } else {
+        "poll is the driver's, service is driver, card and wire; the stages inside a card cannot be seen from here"
+    }
+}
 
 /// Measures one way.
 fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> anyhow::Result<Row> {
@@ -229,41 +238,29 @@ impl Row {
     }
 }
 
-fn print(output: &Output, rows: &[Row], missing: &[String], machine: &Machine) -> anyhow::Result<()> {
-    output.info(format_args!("measured: {SCOPE}"))?;
+fn print(output: &Output, rows: &[Row], missing: &[String], machine: &Machine, emulated: bool) -> anyhow::Result<()> {
+    output.info(format_args!("measured: {}", scope(emulated)))?;
     output.info(format_args!("machine: {machine}"))?;
     output.result("")?;
-    let headers = [
-        "ns",
-        "doorbell to fetched",
-        "to wire",
-        "to written back",
-        "sum",
-        "poll",
-        "service p50",
-        "p99",
-        "sent",
-        "lost",
-    ];
+    let reckoned: &[&str] = if emulated { &["doorbell to fetched", "to wire", "to written back", "sum"] } else { &[] };
+    let headers = [&["ns"], reckoned, &["poll", "service p50", "p99", "sent", "lost"]].concat();
     let mut table = output::table(&headers, 1);
     for row in rows {
-        let stage = |pick: fn(&Reckoned) -> Picos| {
+        let stage = |pick: &fn(&Reckoned) -> Picos| {
             let ns = row.stages.as_ref().map(|stages| pick(stages) as f64 / 1e3);
             ns.map_or("-".into(), |ns| format!("{ns:.0}"))
         };
+        let picks: [fn(&Reckoned) -> Picos; 4] = [|s| s.fetch, |s| s.wire, |s| s.write_back, Reckoned::sum];
+        let stages = picks.iter().map(stage).take(reckoned.len());
         let quantile = |q| row.report.service.quantile(q).map_or("-".into(), output::grouped);
-        table.add_row([
-            row.path.to_string(),
-            stage(|s| s.fetch),
-            stage(|s| s.wire),
-            stage(|s| s.write_back),
-            stage(Reckoned::sum),
+        let measured = [
             format!("{:.1}", row.poll),
             quantile(0.5),
             quantile(0.99),
             output::grouped(row.report.sent),
             output::grouped(row.report.lost),
-        ]);
+        ];
+        table.add_row([row.path.to_string()].into_iter().chain(stages).chain(measured));
     }
     output.result(table.trim_fmt())?;
     for row in rows {

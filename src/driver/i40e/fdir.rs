@@ -39,8 +39,9 @@ const RING: u16 = 64;
 /// Bytes of the packet that stands for a flow.
 const PACKET: usize = 512;
 
-/// How long a filter may take to be programmed.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a filter may take to be programmed: DPDK gives it 10 ms, on a machine that has
+/// nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a status is waited for after that: there may be none if all is well.
 const STATUS_PATIENCE: Duration = Duration::from_millis(10);
@@ -121,7 +122,7 @@ impl Steering {
     /// Steers a flow of `main` to one of its queues, by the rule in `slot`.
     pub fn add(&mut self, hw: &Hw, aq: &mut AdminQueue, main: &Vsi, slot: usize, rule: &FlowRule) -> Result<()> {
         let [source, destination] = rule.ipv4(hw)?;
-        let fields = compared(rule);
+        let fields = compared(hw.mac, rule);
         match self.compared.iter().find(|(protocol, _)| *protocol == rule.protocol) {
             None => {
                 for packet_type in packet_types(hw.mac, rule.protocol) {
@@ -246,15 +247,19 @@ fn packet_types(mac: Mac, protocol: L4) -> &'static [u16] {
     }
 }
 
-/// The fields that a rule has compared (table 7-12): bits of the input set.
-fn compared(rule: &FlowRule) -> u64 {
-    const L3_SOURCE: u64 = 0b11 << 47;
-    const L3_DESTINATION: u64 = 0b11 << 35;
+/// The fields that a rule has compared (table 7-12): bits of the input set. The parser of
+/// an X722 puts the addresses elsewhere (DPDK, i40e_translate_input_set_reg; Linux has the
+/// two sets of bits for hashes, i40e_get_rss_hash_bits, and one for rules).
+fn compared(mac: Mac, rule: &FlowRule) -> u64 {
+    let [source, destination] = match mac {
+        Mac::Xl710 => [0b11 << 47, 0b11 << 35],
+        Mac::X722 => [0b11 << 49, 0b11 << 41],
+    };
     const L4_SOURCE: u64 = 1 << 34;
     const L4_DESTINATION: u64 = 1 << 33;
     let bits = |given: bool, bits: u64| if given { bits } else { 0 };
-    bits(rule.source.is_some(), L3_SOURCE)
-        | bits(rule.destination.is_some(), L3_DESTINATION)
+    bits(rule.source.is_some(), source)
+        | bits(rule.destination.is_some(), destination)
         | bits(rule.source_port.is_some(), L4_SOURCE)
         | bits(rule.destination_port.is_some(), L4_DESTINATION)
 }
@@ -307,7 +312,8 @@ mod tests {
             protocol: L4::Udp,
             queue: 3,
         };
-        assert_eq!(compared(&rule), 1 << 33 | 0b11 << 35);
+        assert_eq!(compared(Mac::Xl710, &rule), 1 << 33 | 0b11 << 35);
+        assert_eq!(compared(Mac::X722, &rule), 1 << 33 | 0b11 << 41);
         let packet = flow_packet(&rule, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 2, 3));
         assert_eq!(packet[12..15], [8, 0, 0x45]);
         assert_eq!(u16::from_be_bytes([packet[16], packet[17]]), 498, "the IP packet fills the frame");

@@ -2,22 +2,15 @@
 //! (VIRTIO 1.2 §4.1.4).
 //!
 //! ```text
-//!   0x34 -> [ 0x09 next len type | bar id . . | offset | length | multiplier ]
-//!                ^                     notification capability only ---^
+//!   [ 0x09 next len type | bar id . . | offset | length | multiplier ]
+//!                              notification capability only ---^
 //! ```
 
 use crate::error::{Error, Kind, Result};
-use crate::pci::{Bar, Function};
+use crate::pci::{Bar, Function, capabilities};
 
-/// Status register: bit 4 says that there is a capability list (PCI 3.0 §6.2.3).
-const STATUS: u16 = 0x06;
-const CAPABILITIES: u32 = 1 << 4;
-/// Where the list begins.
-const FIRST: u16 = 0x34;
 /// A capability of the vendor's own.
-const VENDOR: u32 = 0x09;
-/// Capabilities that fit into configuration space: a longer list is a loop.
-const MOST: usize = 48;
+const VENDOR: u8 = 0x09;
 
 /// A structure's type (§4.1.4).
 const COMMON: u32 = 1;
@@ -67,19 +60,11 @@ impl Layout {
     /// or none at all.
     pub fn find(function: &dyn Function) -> Result<Layout> {
         let mut found: [Option<(Window, u32)>; 5] = Default::default();
-        let listed = function.config_read(STATUS, 2)? & CAPABILITIES != 0;
-        let mut at = if listed { next(function, FIRST)? } else { 0 };
-        for _ in 0..MOST {
-            if at == 0 {
-                break;
+        for at in capabilities(function, VENDOR)? {
+            let kind = function.config_read(at + 3, 1)?;
+            if (COMMON..=DEVICE).contains(&kind) && found[kind as usize].is_none() {
+                found[kind as usize] = window(function, at, kind)?;
             }
-            if function.config_read(at, 1)? == VENDOR {
-                let kind = function.config_read(at + 3, 1)?;
-                if (COMMON..=DEVICE).contains(&kind) && found[kind as usize].is_none() {
-                    found[kind as usize] = window(function, at, kind)?;
-                }
-            }
-            at = next(function, at + 1)?;
         }
         let [_, common, notify, _, device] = found;
         let name = function.name();
@@ -100,11 +85,6 @@ impl Layout {
         }
         Ok(Layout { common, notify: (notify, multiplier), device })
     }
-}
-
-/// The pointer at `at`, whose lowest two bits mean nothing.
-fn next(function: &dyn Function, at: u16) -> Result<u16> {
-    Ok((function.config_read(at, 1)? & 0xfc) as u16)
 }
 
 /// The structure that the capability at `at` names, if it is there.

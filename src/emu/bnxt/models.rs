@@ -151,7 +151,7 @@ const fn model(
         name,
         id: Id { vendor: 0x14e4, device: kind.number, subsystem_vendor: 0x14e4, subsystem, revision },
         bars: [64 << 10, 0, doorbells, 0, table, 0],
-        io: 0,
+        io: (0, 0),
         vectors,
         // The pending bits are right behind the table.
         msix: (4, 0, 16 * vectors as u32),

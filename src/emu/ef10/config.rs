@@ -37,6 +37,5 @@ pub const LAYOUT: Layout = Layout {
         (0x180, 0x0001_0010),
         (0x1c0, 0x0001_0017),
     ],
-    serial: [0xff53_0001, 0x000f_53ff],
     ..Layout::INTEL
 };

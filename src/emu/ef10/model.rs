@@ -105,11 +105,11 @@ impl Model for Ef10 {
     }
 
     fn layout(&self) -> Layout {
-        super::config::LAYOUT
+        super::config::LAYOUT.of_card(self.board.factory)
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
-        if bar == 0 && self.board.profile.io != 0 {
+        if bar == 0 && self.board.profile.io.1 != 0 {
             return 0;
         }
         let Some((vi, at)) = self.place(bar, offset) else {
@@ -127,7 +127,7 @@ impl Model for Ef10 {
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        if bar == 0 && self.board.profile.io != 0 {
+        if bar == 0 && self.board.profile.io.1 != 0 {
             return;
         }
         match self.place(bar, offset) {

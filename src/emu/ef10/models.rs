@@ -106,7 +106,7 @@ const fn model(
         name,
         id: Id { vendor: 0x1924, device, subsystem_vendor: 0x1924, subsystem: 0x8000, revision: 1 + medford as u8 },
         bars,
-        io: if kind.bar() == 0 { 0 } else { IO_PORTS },
+        io: (0, if kind.bar() == 0 { 0 } else { IO_PORTS }),
         vectors,
         msix: (kind.bar() + 2, 0, 0x2000),
         speed: gigabits * 1_000_000_000,

@@ -14,17 +14,24 @@ use super::super::RegisterFile;
 use super::super::frame::{L3, Parsed};
 use super::firmware::{FD_BEST_EFFORT, FD_GUARANTEED};
 use super::regs::{self, PFQF_CTL_1, PRTQF_FD_INSET};
-use super::{I40e, filter};
+use super::{I40e, Kind, filter};
 use std::collections::HashMap;
 
 /// Input set: fields as bits.
-const SRC4: u64 = 3 << 47;
-const DST4: u64 = 3 << 35;
 const SRC6: u64 = 0xff << 43;
 const DST6: u64 = 0xff << 35;
 const L4_SRC: u64 = 1 << 34;
 const L4_DST: u64 = 1 << 33;
 const VLAN: u64 = 1 << 55;
+
+/// Source and destination address of IPv4 in an input set: the parser of an X722 puts them
+/// at other places (DPDK, i40e_translate_input_set_reg).
+fn v4_fields(kind: Kind) -> (u64, u64) {
+    match kind {
+        Kind::X722 => (3 << 49, 3 << 41),
+        _ => (3 << 47, 3 << 35),
+    }
+}
 
 /// What a flow is matched by; fields that do not count are zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -95,11 +102,12 @@ pub enum Refusal {
 
 /// The fields of a frame that the input set names. `swap` reads both sides the
 /// other way round, as a template has them.
-fn flow(regs: &RegisterFile<I40e>, frame: &[u8], headers: &Parsed, pctype: u8, swap: bool) -> Flow {
+fn flow(kind: Kind, regs: &RegisterFile<I40e>, frame: &[u8], headers: &Parsed, pctype: u8, swap: bool) -> Flow {
     let half = |j: u32| u64::from(regs.peek(PRTQF_FD_INSET.nth(2 * u32::from(pctype & 63) + j)));
     let set = half(0) | half(1) << 32;
     let mut flow = Flow { pctype, ..Flow::default() };
-    let (src_bits, dst_bits) = if matches!(headers.l3, Some(L3::V6 { .. })) { (SRC6, DST6) } else { (SRC4, DST4) };
+    let v6 = matches!(headers.l3, Some(L3::V6 { .. }));
+    let (src_bits, dst_bits) = if v6 { (SRC6, DST6) } else { v4_fields(kind) };
     if let Some((mut src, mut dst)) = headers.ip_addresses(frame) {
         if swap {
             std::mem::swap(&mut src, &mut dst);
@@ -126,30 +134,28 @@ fn flow(regs: &RegisterFile<I40e>, frame: &[u8], headers: &Parsed, pctype: u8, s
     flow
 }
 
-/// Input sets after a reset: addresses, and ports where there are some.
-pub fn default_sets(regs: &RegisterFile<I40e>) {
+/// What flow director compares and RSS hashes after power-on, as read from an X710 and an
+/// X722: addresses, ports where there are some, SCTP's tag; of other frames the type.
+pub fn default_sets(kind: Kind, regs: &RegisterFile<I40e>) {
+    const VERIFICATION_TAG: u64 = 3 << 31;
+    const ETHERTYPE: u64 = 1 << 14;
+    const OTHER: u8 = 63;
     let ports = L4_SRC | L4_DST;
-    let (v4, v6) = (SRC4 | DST4, SRC6 | DST6);
-    for (pctype, set) in [
-        (29, v4 | ports),
-        (30, v4 | ports),
-        (filter::UDP4, v4 | ports),
-        (filter::TCP4_SYN, v4 | ports),
-        (filter::TCP4, v4 | ports),
-        (filter::SCTP4, v4 | ports),
-        (filter::OTHER4, v4),
-        (filter::FRAGMENT4, v4),
-        (39, v6 | ports),
-        (40, v6 | ports),
-        (filter::UDP4 + filter::V6, v6 | ports),
-        (filter::TCP4_SYN + filter::V6, v6 | ports),
-        (filter::TCP4 + filter::V6, v6 | ports),
-        (filter::SCTP4 + filter::V6, v6 | ports),
-        (filter::OTHER4 + filter::V6, v6),
-        (filter::FRAGMENT4 + filter::V6, v6),
-    ] {
-        regs.poke(PRTQF_FD_INSET.nth(2 * u32::from(pctype)), set as u32);
-        regs.poke(PRTQF_FD_INSET.nth(2 * u32::from(pctype) + 1), (set >> 32) as u32);
+    let (src4, dst4) = v4_fields(kind);
+    let [v4, v6] = [src4 | dst4, SRC6 | DST6];
+    let extra: &[u8] = if kind == Kind::X722 { &[29, 30, filter::TCP4_SYN] } else { &[] };
+    let with_ports = extra.iter().chain(&[filter::UDP4, filter::TCP4]);
+    let sets = with_ports.map(|&pctype| (pctype, ports)).chain([
+        (filter::SCTP4, ports | VERIFICATION_TAG),
+        (filter::OTHER4, 0),
+        (filter::FRAGMENT4, 0),
+    ]);
+    let both = sets.flat_map(|(pctype, more)| [(pctype, v4 | more), (pctype + filter::V6, v6 | more)]);
+    for (pctype, set) in both.chain([(OTHER, ETHERTYPE)]) {
+        for of in [&PRTQF_FD_INSET, &regs::GLQF_HASH_INSET] {
+            regs.poke(of.nth(2 * u32::from(pctype)), set as u32);
+            regs.poke(of.nth(2 * u32::from(pctype) + 1), (set >> 32) as u32);
+        }
     }
 }
 
@@ -157,7 +163,7 @@ impl I40e {
     /// The filter that a received frame meets.
     #[inline]
     pub(super) fn directed(&mut self, frame: &[u8], headers: &Parsed, pctype: u8) -> Option<Filter> {
-        let flow = flow(&self.regs, frame, headers, pctype, false);
+        let flow = flow(self.kind, &self.regs, frame, headers, pctype, false);
         let filter = *self.fdir.filters.get(&flow)?;
         if let Some(counter) = filter.counter {
             self.regs.count(regs::GLQF_PCNT.nth(counter.into()), 1);
@@ -170,7 +176,7 @@ impl I40e {
         let [first, second] = program.words;
         let headers = Parsed::of(template);
         let pctype = (first >> 17 & 0x3f) as u8;
-        let flow = flow(&self.regs, template, &headers, pctype, true);
+        let flow = flow(self.kind, &self.regs, template, &headers, pctype, true);
         let (queue, vsi) = ((first & 0x7ff) as u16, (first >> 23 & 0x1ff) as u16);
         let action = match second >> 7 & 3 {
             0 => Action::Drop,

@@ -12,7 +12,6 @@
 //! Drivers leave old lists in vectors that they do not use any more. So a queue in
 //! several lists belongs to the vector that it names itself.
 
-use super::super::bits;
 use super::regs::{self, PFINT_ICR0, PFINT_ICR0_ENA};
 use super::{I40e, Picos, QUEUES, Row, VECTORS};
 
@@ -42,13 +41,33 @@ struct Cause {
     named: bool,
 }
 
+/// A set of vectors, of which there is one more than the longest word has bits.
+#[derive(Default)]
+struct Vectors([u64; VECTORS.div_ceil(64) as usize]);
+
+impl Vectors {
+    fn has(&self, vector: u16) -> bool {
+        self.0[usize::from(vector / 64)] >> (vector % 64) & 1 == 1
+    }
+
+    fn set(&mut self, vector: u16, on: bool) {
+        let word = &mut self.0[usize::from(vector / 64)];
+        *word = *word & !(1 << (vector % 64)) | u64::from(on) << (vector % 64);
+    }
+
+    /// Whether one is in both.
+    fn meets(&self, other: &Vectors) -> bool {
+        self.0.iter().zip(&other.0).any(|(ours, theirs)| ours & theirs != 0)
+    }
+}
+
 /// State of the interrupt block.
 pub struct Irq {
     /// Events that were not sent; vectors that may send; those that at least
     /// write descriptors back when their interval is over.
-    due: u128,
-    enabled: u128,
-    writes_back: u128,
+    due: Vectors,
+    enabled: Vectors,
+    writes_back: Vectors,
     /// Interval index of the latest event, and when the vector may send again.
     itr: Vec<u8>,
     next: Vec<Picos>,
@@ -62,9 +81,9 @@ impl Irq {
     /// Nothing pending, nothing enabled, nothing listed.
     pub fn new() -> Self {
         Irq {
-            due: 0,
-            enabled: 0,
-            writes_back: 0,
+            due: Vectors::default(),
+            enabled: Vectors::default(),
+            writes_back: Vectors::default(),
             itr: vec![NO_ITR; usize::from(VECTORS)],
             next: vec![0; usize::from(VECTORS)],
             rx: vec![None; usize::from(QUEUES)],
@@ -76,7 +95,7 @@ impl Irq {
     /// Whether there is nothing to send.
     #[inline]
     pub fn idle(&self) -> bool {
-        self.due & self.enabled == 0
+        !self.due.meets(&self.enabled)
     }
 }
 
@@ -129,7 +148,7 @@ impl I40e {
             // Not before now: while lists are being written they may be wrong.
             self.board.violations.note("event of a queue that names another vector than the one in whose list it is");
         }
-        self.irq.due |= 1 << vector;
+        self.irq.due.set(vector.into(), true);
         self.irq.itr[usize::from(vector)] = itr;
         if icr0 != 0 {
             self.regs.poke(PFINT_ICR0.at, self.regs.peek(PFINT_ICR0.at) | icr0);
@@ -139,8 +158,8 @@ impl I40e {
     /// Whether a receive queue that has few descriptors to write back does so
     /// when an interval is over: only if its vector has an interval that runs.
     pub(super) fn writes_back(&self, q: u16) -> bool {
-        let vectors = self.irq.enabled | self.irq.writes_back;
-        self.irq.rx[usize::from(q)].is_some_and(|cause| vectors >> cause.vector & 1 == 1)
+        let runs = |vector| self.irq.enabled.has(vector) || self.irq.writes_back.has(vector);
+        self.irq.rx[usize::from(q)].is_some_and(|cause| runs(cause.vector.into()))
     }
 
     /// A cause of vector 0.
@@ -152,7 +171,7 @@ impl I40e {
     }
 
     fn other_event(&mut self) {
-        self.irq.due |= 1;
+        self.irq.due.set(0, true);
         self.irq.itr[0] = (self.regs.peek(regs::PFINT_STAT_CTL0.at) >> 2 & 3) as u8;
     }
 
@@ -168,29 +187,27 @@ impl I40e {
         const QUEUE_CAUSES: u32 = 0x1fe;
         let causes = self.regs.peek(PFINT_ICR0.at) & !INTEVENT;
         self.regs.poke(PFINT_ICR0.at, 0);
-        self.irq.due &= !1;
+        self.irq.due.set(0, false);
         let live = causes & (self.regs.peek(PFINT_ICR0_ENA.at) | QUEUE_CAUSES | SWINT);
         causes | if live != 0 { INTEVENT } else { 0 }
     }
 
     /// DYN_CTL of a vector was written.
     pub(super) fn control_written(&mut self, vector: u16, value: u32) {
-        let bit = 1u128 << vector;
-        let set = |word: &mut u128, on: bool| *word = *word & !bit | if on { bit } else { 0 };
         // The causes of the first vector stay in ICR0.
         if value & CLEARPBA != 0 && vector != 0 {
-            self.irq.due &= !bit;
+            self.irq.due.set(vector, false);
         }
         if value & INTENA_MSK == 0 {
-            set(&mut self.irq.enabled, value & INTENA != 0);
+            self.irq.enabled.set(vector, value & INTENA != 0);
         }
-        set(&mut self.irq.writes_back, value & WB_ON_ITR != 0);
+        self.irq.writes_back.set(vector, value & WB_ON_ITR != 0);
         let index = (value >> 3 & 3) as u8;
         if index != NO_ITR {
             self.regs.poke(interval(vector, index), value >> 5 & 0xfff);
         }
         if value & SWINT_TRIG != 0 {
-            self.irq.due |= bit;
+            self.irq.due.set(vector, true);
             self.irq.itr[usize::from(vector)] = if value >> 24 & 1 == 1 { (value >> 25 & 3) as u8 } else { NO_ITR };
             if vector == 0 {
                 self.regs.poke(PFINT_ICR0.at, self.regs.peek(PFINT_ICR0.at) | SWINT);
@@ -202,24 +219,26 @@ impl I40e {
     /// DYN_CTL reads INTENA and what was written otherwise, less the triggers.
     fn show_control(&self, vector: u16) {
         let at = of_vector(vector, &regs::PFINT_DYN_CTL0, &regs::PFINT_DYN_CTLN);
-        let enabled = (self.irq.enabled >> vector & 1) as u32;
+        let enabled = u32::from(self.irq.enabled.has(vector));
         self.regs.poke(at, self.regs.peek(at) & !(INTENA | SWINT_TRIG | CLEARPBA | INTENA_MSK) | enabled);
     }
 
     /// Sends what is due.
     pub(super) fn deliver(&mut self, now: Picos) {
-        for vector in bits(self.irq.due & self.irq.enabled) {
-            let bit = 1u128 << vector;
+        for vector in 0..VECTORS {
+            if !(self.irq.due.has(vector) && self.irq.enabled.has(vector)) {
+                continue;
+            }
             let at = usize::from(vector);
             if now < self.irq.next[at] {
                 continue;
             }
             self.irq.next[at] = now + self.interval(vector, self.irq.itr[at]);
-            self.irq.due &= !bit;
+            self.irq.due.set(vector, false);
             self.board.bus.interrupts.signal(vector);
             const DIS_AUTOMASK_N: u32 = 1 << 2;
             if vector == 0 || self.regs.peek(regs::GLINT_CTL.at) & DIS_AUTOMASK_N == 0 {
-                self.irq.enabled &= !bit;
+                self.irq.enabled.set(vector, false);
                 self.show_control(vector);
             }
         }

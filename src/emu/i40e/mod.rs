@@ -25,6 +25,7 @@
 
 mod adminq;
 mod clock;
+mod config;
 mod fdir;
 mod filter;
 mod firmware;
@@ -55,13 +56,13 @@ use self::switch::Switch;
 use self::tx::Transmit;
 use super::access;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Row, Violations};
+use super::{Board, DoorbellPage, FaultKind, Layout, Model, Picos, RegisterFile, Registers, Reset, Row, Violations};
 
 /// Queues each way that the function has.
 const QUEUES: u16 = 128;
 
 /// MSI-X vectors of the function.
-const VECTORS: u16 = 128;
+const VECTORS: u16 = 129;
 
 /// Pages that hold nothing but tails of rings: transmit, receive.
 const DOORBELL_PAGES: [u32; 2] = [regs::QTX_TAIL.at, regs::QRX_TAIL.at];
@@ -107,6 +108,10 @@ impl I40e {
         // A function of a larger card need not have the first queues.
         let first_queue = if board.nasty { 128 * board.random.below(8) as u16 } else { 0 };
         let firmware = Firmware::new(board.fault);
+        if board.nasty && kind == Kind::X710 {
+            // As many cards have it as have not.
+            board.profile.bars[0] = 16 << 20;
+        }
         let mut card = I40e {
             kind,
             filters: Filters::new(),
@@ -187,7 +192,7 @@ impl I40e {
     }
 
     fn power_on(&mut self) {
-        fdir::default_sets(&self.regs);
+        fdir::default_sets(self.kind, &self.regs);
         if self.kind == Kind::Xxv710 {
             self.regs.poke(regs::PRTMAC_MACC.at, 1 << 17);
         }
@@ -247,6 +252,10 @@ impl Model for I40e {
 
     fn board_mut(&mut self) -> &mut Board {
         &mut self.board
+    }
+
+    fn layout(&self) -> Layout {
+        self.kind.layout().of_card(self.board.factory)
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {

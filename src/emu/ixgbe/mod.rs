@@ -24,6 +24,7 @@
 //! the size of the redirection table and in the clock.
 
 mod clock;
+mod config;
 mod eeprom;
 mod fdir;
 mod filter;
@@ -56,7 +57,7 @@ use self::sfp::Sfp;
 use self::tx::Transmit;
 use super::access;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, FaultKind, Model, Picos, RegisterFile, Registers, Reset, Violations};
+use super::{Board, DoorbellPage, FaultKind, Layout, Model, Picos, RegisterFile, Registers, Reset, Violations};
 
 /// Queues each way.
 const QUEUES: u16 = 128;
@@ -75,6 +76,8 @@ pub struct Ixgbe {
     regs: RegisterFile<Ixgbe>,
     /// A driver has the doorbell pages mapped.
     mapped: bool,
+    /// The address in the first of the two I/O ports.
+    ported: u64,
 
     eeprom: Eeprom,
     sfp: Option<Sfp>,
@@ -92,9 +95,15 @@ pub struct Ixgbe {
     tx: Transmit,
 }
 
+/// The port for an address; the register there is behind the other.
+const IOADDR: u64 = 0;
+
 impl Ixgbe {
     /// A card, powered on.
-    pub fn new(kind: Kind, board: Board) -> Self {
+    pub fn new(kind: Kind, mut board: Board) -> Self {
+        if board.nasty {
+            kind.less_usual(&mut board.profile);
+        }
         let mut card = Ixgbe {
             kind,
             regs: RegisterFile::new(regs::TABLE, regs::SIZE),
@@ -103,6 +112,7 @@ impl Ixgbe {
             phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
             board,
             mapped: false,
+            ported: 0,
             link: Link::default(),
             clock: Clock::new(kind),
             irq: Irq::new(),
@@ -120,6 +130,12 @@ impl Ixgbe {
             card.leave_laser_off();
         }
         card
+    }
+
+    /// Which of the ports is accessed: that of an address, or of the register there.
+    fn ported(&self, bar: u8, offset: u64) -> Option<u64> {
+        let (ports, size) = self.board.profile.io;
+        (bar == ports && offset < size).then_some(offset)
     }
 
     /// CTRL.RST: queues, filters, interrupts and statistics start over; the link,
@@ -248,12 +264,24 @@ impl Model for Ixgbe {
         &mut self.board
     }
 
+    fn layout(&self) -> Layout {
+        self.kind.layout(&self.board.profile).of_card(self.board.factory)
+    }
+
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
-        access::read(self, bar, offset, size)
+        match self.ported(bar, offset) {
+            Some(IOADDR) => self.ported,
+            Some(_) => access::read(self, 0, self.ported, size),
+            None => access::read(self, bar, offset, size),
+        }
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        access::write(self, true, bar, offset, size, value);
+        match self.ported(bar, offset) {
+            Some(IOADDR) => self.ported = value,
+            Some(_) => access::write(self, false, 0, self.ported, size, value),
+            None => access::write(self, true, bar, offset, size, value),
+        }
     }
 
     fn tick(&mut self) {

@@ -1,7 +1,7 @@
 //! The cards of this family.
 
 use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
-use super::{Ixgbe, QUEUES, VECTORS, link};
+use super::{Ixgbe, QUEUES, VECTORS, config, link};
 use crate::pci::Id;
 
 /// Which card.
@@ -31,7 +31,7 @@ pub const MODELS: &[ModelInfo] = &[
     model(
         "x550",
         0x1563,
-        2 << 20,
+        4 << 20,
         COPPER_FAULTS,
         "Intel X550 10GBASE-T, with a timestamp in every received packet",
         |board| Box::new(Ixgbe::new(Kind::X550, board)),
@@ -69,7 +69,8 @@ const fn model(
         name,
         id: Id { vendor: 0x8086, device, subsystem_vendor: 0x8086, subsystem: 0x000c, revision: 1 },
         bars: [registers, 0, 0, 0, 16 << 10, 0],
-        io: 0,
+        // Intel's own copper cards have no ports.
+        io: if registers == 512 << 10 { config::PORTS } else { (0, 0) },
         vectors: VECTORS,
         msix: (4, 0, 0x2000),
         speed: 10_000_000_000,

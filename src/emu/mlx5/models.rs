@@ -153,7 +153,7 @@ const fn model(
         name,
         id: Id { vendor: 0x15b3, device: kind.device, subsystem_vendor: 0x15b3, subsystem, revision: 0 },
         bars: [32 << 20, 0, 0, 0, 0, 0],
-        io: 0,
+        io: (0, 0),
         vectors: VECTORS,
         msix: (0, 0x2000, 0x3000),
         speed: gigabits * 1_000_000_000,

@@ -32,7 +32,7 @@ const fn model(name: &'static str, text: &'static str, build: fn(Board) -> Box<d
         name,
         id: Id { vendor: 0x1af4, device: 0x1041, subsystem_vendor: 0x1af4, subsystem: 0x1100, revision: 1 },
         bars: [regs::BAR_LEN, 0, 0, 0, 16 << 10, 0],
-        io: 0,
+        io: (0, 0),
         vectors: VECTORS,
         msix: (4, 0, 0x2000),
         speed: 10_000_000_000,

@@ -79,7 +79,7 @@ const INFO: ModelInfo = ModelInfo {
         name: "bnxt",
         id: Id { vendor: 0x14e4, device: 0x16d7, subsystem_vendor: 0x14e4, subsystem: 0, revision: 1 },
         bars: [0; 6],
-        io: 0,
+        io: (0, 0),
         vectors: 16,
         msix: (4, 0, 0x2000),
         speed: 25_000_000_000,

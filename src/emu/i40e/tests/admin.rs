@@ -22,7 +22,7 @@ fn capabilities_ask_for_room_and_then_fit() {
     assert_eq!((answer.result, answer.data.len()), (0, room));
     let element = |id: u16| answer.data.chunks(32).find(|e| e[..2] == id.to_le_bytes()).unwrap();
     let number = |id| u32::from_le_bytes(element(id)[4..8].try_into().unwrap());
-    assert_eq!((number(0x40), number(0x41), number(0x42), number(0x43)), (512, 128, 128, 128));
+    assert_eq!((number(0x40), number(0x41), number(0x42), number(0x43)), (512, 128, 128, 129));
     bench.assert_clean();
 }
 
@@ -259,4 +259,16 @@ fn the_module_is_read_byte_by_byte() {
         let vendor = if card == "xl710" { 148 } else { 20 };
         assert_eq!(byte(2, device, vendor), (0, b'I'));
     }
+}
+
+/// As a driver logged them of real cards: a write of a register, and a command that found
+/// nothing, whose buffer stays what it was.
+#[test]
+fn descriptors_come_back_as_those_of_real_cards() {
+    let mut bench = Bench::unlinked("x710");
+    let write = bench.ask(0x0207, [0, 0, 0, 0, 0xe8, 0x29, 0x20, 0, 0, 0, 0, 0, 0xff, 7, 0xff, 7], None, 0).unwrap();
+    assert_eq!((write.flags, write.length, write.result), (0x2003, 0, 0));
+    assert_eq!(write.params, [0, 0, 0, 0, 0xe8, 0x29, 0x20, 0, 0, 0, 0, 0, 0xff, 7, 0xff, 7]);
+    let nothing = bench.ask(0x0a07, [0; 16], None, 0x20).unwrap();
+    assert_eq!((nothing.flags, nothing.length, nothing.result), (0x3007, 0x20, 2));
 }

@@ -285,3 +285,45 @@ fn addresses_at_the_end_of_memory_bring_nobody_down() {
     assert!(!bench.violations().is_empty());
     bench.reset();
 }
+
+/// Read by the drivers of an X710 and of an X722, before any of them wrote there.
+#[test]
+fn input_sets_are_those_of_real_cards() {
+    const BOTH: [(u64, u64); 7] = [
+        (63, 0x4000),
+        (46, 0x0007_fff8_0000_0000),
+        (45, 0x0007_fff8_0000_0000),
+        (44, 0x0007_ffff_8000_0000),
+        (43, 0x0007_fffe_0000_0000),
+        (41, 0x0007_fffe_0000_0000),
+        (28, 0),
+    ];
+    const X710: [(u64, u64); 5] = [
+        (36, 0x0001_8018_0000_0000),
+        (35, 0x0001_8018_0000_0000),
+        (34, 0x0001_801f_8000_0000),
+        (33, 0x0001_801e_0000_0000),
+        (31, 0x0001_801e_0000_0000),
+    ];
+    const X722: [(u64, u64); 10] = [
+        (42, 0x0007_fffe_0000_0000),
+        (40, 0x0007_fffe_0000_0000),
+        (39, 0x0007_fffe_0000_0000),
+        (36, 0x0006_0600_0000_0000),
+        (34, 0x0006_0607_8000_0000),
+        (33, 0x0006_0606_0000_0000),
+        (32, 0x0006_0606_0000_0000),
+        (31, 0x0006_0606_0000_0000),
+        (30, 0x0006_0606_0000_0000),
+        (29, 0x0006_0606_0000_0000),
+    ];
+    for (card, own) in [("x710", &X710[..]), ("x722", &X722[..])] {
+        let bench = Bench::unlinked(&format!("{card},strict"));
+        for (pctype, set) in BOTH.iter().chain(own) {
+            let hashed = [0, 1].map(|half| bench.read(0x26_7600 + 8 * pctype + 4 * half));
+            let compared = [0, 1].map(|half| bench.read(0x25_0000 + 64 * pctype + 32 * half));
+            let set = [*set as u32, (set >> 32) as u32];
+            assert_eq!((hashed, compared), (set, set), "{card}, type {pctype}");
+        }
+    }
+}

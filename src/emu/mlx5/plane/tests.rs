@@ -114,7 +114,7 @@ const INFO: ModelInfo = ModelInfo {
         name: "mlx5",
         id: Id { vendor: 0x15b3, device: 0x1015, subsystem_vendor: 0x15b3, subsystem: 3, revision: 0 },
         bars: [0; 6],
-        io: 0,
+        io: (0, 0),
         vectors: 16,
         msix: (0, 0x2000, 0x3000),
         speed: 25_000_000_000,
