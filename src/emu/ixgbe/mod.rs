@@ -24,6 +24,7 @@
 //! the size of the redirection table and in the clock.
 
 mod clock;
+mod dump;
 mod eeprom;
 mod fdir;
 mod filter;
@@ -97,7 +98,7 @@ impl Ixgbe {
     pub fn new(kind: Kind, board: Board) -> Self {
         let mut card = Ixgbe {
             kind,
-            regs: RegisterFile::new(regs::TABLE, regs::SIZE),
+            regs: RegisterFile::new(&[regs::TABLE, dump::TABLE], regs::SIZE),
             eeprom: Eeprom::new(kind, board.factory),
             sfp: (kind == Kind::I82599).then(|| Sfp::of(&board)),
             phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
