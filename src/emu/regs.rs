@@ -219,7 +219,7 @@ pub(super) use registers;
 
 /// The registers of a function: storage and table.
 pub struct RegisterFile<M: 'static> {
-    rows: &'static [Row<M>],
+    rows: Box<[&'static Row<M>]>,
     pages: Box<[Page]>,
     /// For each dword of the BAR: row number + 1, and register number.
     index: Box<[(u16, u16)]>,
@@ -259,17 +259,18 @@ impl<M> Hit<M> {
 }
 
 impl<M> RegisterFile<M> {
-    /// The registers of `rows` in a BAR whose used part is `size` bytes.
+    /// The registers of these tables in a BAR whose used part is `size` bytes.
     ///
     /// # Panics
     /// For an error of the table's own: two rows with one offset or one name, a row
     /// outside or of no section, a reserved bit that is set.
-    pub fn new(rows: &'static [Row<M>], size: u32) -> Self {
+    pub fn new(tables: &[&'static [Row<M>]], size: u32) -> Self {
+        let rows: Box<[_]> = tables.iter().copied().flatten().collect();
         let words = (size / 4) as usize;
         let mut index = vec![(0, 0); words].into_boxed_slice();
         let names: HashSet<_> = rows.iter().map(|row| row.name).collect();
         assert_eq!(names.len(), rows.len(), "a name stands twice");
-        for (row, number) in rows.iter().zip(1..) {
+        for (&row, number) in rows.iter().zip(1..) {
             assert!(!row.section.is_empty(), "{} is of no section", row.name);
             assert_eq!((row.reset | row.status) & !row.defined(), 0, "{} has a reserved bit set", row.name);
             let (also, at, stride) = row.also;
@@ -373,7 +374,7 @@ impl<M> RegisterFile<M> {
 
     fn hit(&self, offset: u32) -> Option<Hit<M>> {
         let &(row, number) = self.index.get((offset / 4) as usize)?;
-        Some(Hit { row: &self.rows[usize::from(row).checked_sub(1)?], number })
+        Some(Hit { row: self.rows[usize::from(row).checked_sub(1)?], number })
     }
 
     /// What is at `offset` inside the registers; nothing there is a violation.
@@ -463,7 +464,7 @@ mod tests {
     }
 
     fn card() -> Card {
-        Card { file: RegisterFile::new(TABLE, 0x1000), violations: Violations::default(), seen: Vec::new() }
+        Card { file: RegisterFile::new(&[TABLE], 0x1000), violations: Violations::default(), seen: Vec::new() }
     }
 
     #[test]
@@ -503,7 +504,7 @@ mod tests {
     #[should_panic(expected = "CTRL has a reserved bit set")]
     fn a_row_that_comes_up_with_a_reserved_bit_is_no_row() {
         static ROWS: &[Row<Card>] = &[Row::new(0, Mode::Rw).called("CTRL", "§1.1").bits(7).reset(8)];
-        RegisterFile::new(ROWS, 0x1000);
+        RegisterFile::new(&[ROWS], 0x1000);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Bnxt {
         let old_answers = board.nasty && board.random.below(2) == 0;
         let mut card = Bnxt {
             kind,
-            registers: RegisterFile::new(regs::TABLE, regs::SIZE),
+            registers: RegisterFile::new(&[regs::TABLE], regs::SIZE),
             plane: Plane::new(kind.chip),
             hwrm: Transport::default(),
             function: Function::new(kind, &board),

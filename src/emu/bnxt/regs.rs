@@ -62,8 +62,13 @@ impl Bnxt {
 
     /// Reads through a window.
     pub(super) fn grc_read(&mut self, offset: u64) -> u32 {
+        self.bus_word(self.behind(offset))
+    }
+
+    /// What is at an address of the chip's bus.
+    pub(super) fn bus_word(&mut self, at: u32) -> u32 {
         let clock = || self.plane.clock.time(self.board.now);
-        match self.behind(offset) {
+        match at {
             SIGNATURE if !self.chip().p5() => 0x4843_5301,
             at if at == SIGNATURE + 4 && !self.chip().p5() => status_place(false),
             STATUS => self.status(),

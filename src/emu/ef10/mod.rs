@@ -152,7 +152,7 @@ impl Ef10 {
         let pages = Page::row(2 * usize::from(VIS));
         let page = |n: u16| pages[usize::from(n)].clone();
         let window = |n: u16| Window {
-            registers: RegisterFile::new(if n == 0 { regs::TABLE } else { regs::QUEUES }, regs::PAGE as u32),
+            registers: RegisterFile::new(&[if n == 0 { regs::TABLE } else { regs::QUEUES }], regs::PAGE as u32),
             pio: page(2 * n),
             ctpio: page(2 * n + 1),
             aperture: Aperture::default(),

@@ -26,8 +26,11 @@ const fn doorbell(at: u32, bits: u32) -> Row<Ef10> {
 registers! { Ef10;
     "ef10_regs.h" {
         BIU_HW_REV_ID = Row::new(0x000, Mode::Ro).reset(0xeb14_face);
-        BIU_MC_SFT_STATUS = Row::new(0x010, Mode::Ro);
+        BIU_MC_SFT_STATUS = Row::new(0x010, Mode::Ro).array(8, 4);
         BIU_INT_ISR = Row::new(0x090, Mode::Rc);
+        // Linux, asked for all registers, reads 16 bytes at each.
+        BIU_HW_REV_ID_REST("BIU_HW_REV_ID+4") = Row::new(0x004, Mode::Ro).array(3, 4);
+        MC_DB_REST("MC_DB+8") = Row::new(0x208, Mode::Ro).array(3, 4);
         // The management controller: upper half of a command's address, then the lower.
         MC_DB_LWRD = doorbell(0x200, !0).takes(|card, _, value| card.mcdi_high(value));
         MC_DB_HWRD = doorbell(0x204, !0).takes(|card, _, value| card.mcdi_low(value));

@@ -104,7 +104,7 @@ pub struct I40e {
 impl I40e {
     /// A card, powered on.
     pub fn new(kind: Kind, mut board: Board) -> Self {
-        let regs = RegisterFile::new(regs::TABLE, regs::SIZE);
+        let regs = RegisterFile::new(&[regs::TABLE], regs::SIZE);
         // A function of a larger card need not have the first queues.
         let first_queue = if board.nasty { 128 * board.random.below(8) as u16 } else { 0 };
         let firmware = Firmware::new(board.fault);

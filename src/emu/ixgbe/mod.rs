@@ -25,6 +25,7 @@
 
 mod clock;
 mod config;
+mod dump;
 mod eeprom;
 mod fdir;
 mod filter;
@@ -106,7 +107,7 @@ impl Ixgbe {
         }
         let mut card = Ixgbe {
             kind,
-            regs: RegisterFile::new(regs::TABLE, regs::SIZE),
+            regs: RegisterFile::new(&[regs::TABLE, dump::TABLE], regs::SIZE),
             eeprom: Eeprom::new(kind, board.factory),
             sfp: (kind == Kind::I82599).then(|| Sfp::of(&board)),
             phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),

@@ -42,6 +42,8 @@ const CQE_VERSION: Field = (0x3c, 3, 0);
 const CMDIF_CHECKSUM: Field = (0x40, 15, 14);
 pub const ROCE_CAP: Field = (0x40, 2, 2);
 const ATOMIC_CAP: Field = (0x40, 1, 1);
+/// Whether a period begins with a completion may be changed.
+pub const CQ_PERIOD_MODE_MODIFY: Field = (0x44, 28, 28);
 const ETH_NET_OFFLOADS: Field = (0x40, 3, 3);
 const NIC_FLOW_TABLE: Field = (0x34, 25, 25);
 pub const DRIVER_VERSION: Field = (0x4c, 30, 30);
@@ -121,6 +123,7 @@ pub const CX5: Differences = &[
     (GENERAL, GENERAL_NOTIFICATION, 1),
     (GENERAL, ROCE_CAP, 0),
     (GENERAL, ATOMIC_CAP, 0),
+    (GENERAL, CQ_PERIOD_MODE_MODIFY, 1),
     (GENERAL, DRIVER_VERSION, 1),
     (GENERAL, LOCAL_LB, 3),
     (GENERAL, RELEASE_ALL_PAGES, 1),

@@ -71,7 +71,7 @@ impl Mlx5 {
         let limits = Limits::of(caps.current(caps::GENERAL), caps.current(caps::ETHERNET), caps.current(caps::FLOW));
         let mut card = Mlx5 {
             kind,
-            registers: RegisterFile::new(regs::TABLE, regs::SIZE),
+            registers: RegisterFile::new(&[regs::TABLE], regs::SIZE),
             plane: Plane::new(limits, &mut board),
             segment: Segment::default(),
             channel: Channel::default(),

@@ -97,6 +97,20 @@ pub fn recovery(card: &mut Bnxt, _: &Request) -> Answer {
         .u32(0x78, 1))
 }
 
+/// DBG_READ_DIRECT: words of the chip's bus, which are written to memory.
+pub fn read_bus(card: &mut Bnxt, request: &Request) -> Answer {
+    const MOST: u32 = 0x1000;
+    let (at, words) = (request.u32(0x18), request.u32(0x1c));
+    if words == 0 || words > MOST || !at.is_multiple_of(4) {
+        return Err(Refusal::INVALID);
+    }
+    let bytes: Vec<u8> = (0..words).flat_map(|n| card.bus_word(at.wrapping_add(4 * n)).to_le_bytes()).collect();
+    if !card.board.bus.memory.write(request.u64(0x10), &bytes) {
+        return Err(Refusal::INVALID);
+    }
+    Ok(Reply::new(16))
+}
+
 /// FW_SET_TIME: which it does not keep.
 pub fn set_time(card: &mut Bnxt, request: &Request) -> Answer {
     if request.u16(0x10) < 1970 || !(1..=12).contains(&request.u8(0x12)) || !(1..=31).contains(&request.u8(0x13)) {

@@ -149,6 +149,7 @@ const COMMANDS: &[Command] = &[
     early(0x200, "SELFTEST_QLIST", 16, board::self_tests),
     registered(0x201, "SELFTEST_EXEC", 24, board::self_test),
     registered(0x202, "SELFTEST_IRQ", 16, done),
+    early(0xff10, "DBG_READ_DIRECT", 32, board::read_bus),
     early(0xfff1, "NVM_GET_VARIABLE", 40, board::variable),
     early(0xfff6, "NVM_GET_DEV_INFO", 16, board::flash),
 ];

@@ -84,6 +84,36 @@ fn a_command_with_a_completion_ring_is_told_there_too() {
 }
 
 #[test]
+fn a_command_of_p5_may_name_a_notification_queue() {
+    let mut bench = Bench::bare("bcm57508,strict");
+    bench.must(VER_GET, &[], 24);
+    bench.must(FUNC_RESET, &[], 24);
+    bench.must(QPORTCFG, &[], 24);
+    bench.give_store(336);
+    bench.register(0);
+    let at = bench.pages(1);
+    let nq = bench.ring(5, 64, &[(0x18, &bench.arena.iova(at).to_le_bytes()), (0x4c, &[2])]).to_le_bytes();
+    let request = bench.request(0x202, &[(2, &nq)], 16);
+    bench.send(&request).unwrap().unwrap();
+    bench.run(MILLISECOND);
+    let entry = bench.bytes(at, 16);
+    assert_eq!((entry[0] & 0x3f, u16_at(&entry, 2), entry[8] & 1), (0x20, bench.seq, 1));
+    bench.assert_clean();
+}
+
+#[test]
+fn words_of_the_chips_bus_are_read_into_memory() {
+    const READ_DIRECT: u16 = 0xff10;
+    let mut bench = Bench::bare("bcm57414,strict");
+    let (at, chip) = (bench.pages(1), 0x26_0048_u32.to_le_bytes());
+    let address = bench.arena.iova(at).to_le_bytes();
+    bench.must(READ_DIRECT, &[(0x10, &address), (0x18, &chip), (0x1c, &[2])], 32);
+    assert_eq!(bench.bytes(at, 8), [0xd7, 0x16, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(bench.command(READ_DIRECT, &[(0x10, &address), (0x18, &chip)], 32), Err(INVALID));
+    bench.assert_clean();
+}
+
+#[test]
 fn wrong_use_of_the_channel_is_noted() {
     let wrong = |name: &str, act: &dyn Fn(&mut Bench)| {
         let mut bench = Bench::bare("bcm57414");

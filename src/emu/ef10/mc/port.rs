@@ -1,6 +1,7 @@
 //! PHY, link, MAC and statistics of the port.
 
 use super::super::super::FaultKind;
+use super::super::super::module::Module;
 use super::super::bytes::{put, reply, u16_at, u32_at, u64_at};
 use super::super::{Ef10, link};
 use super::errno::{EINVAL, ENOENT, EPERM};
@@ -10,7 +11,7 @@ pub fn phy_config(card: &mut Ef10, _: &[u8]) -> Answer {
     const PRESENT: u32 = 1;
     const SFP_PLUS: u32 = 5;
     const QSFP_PLUS: u32 = 7;
-    let media = if card.board.profile.speed > 10_000_000_000 { QSFP_PLUS } else { SFP_PLUS };
+    let media = if wide(card) { QSFP_PLUS } else { SFP_PLUS };
     let supported = link::capabilities(card.board.profile.speed);
     let mut bytes = reply(0x48, &[(0, PRESENT), (4, 1), (8, supported), (0x2c, media)]);
     put(&mut bytes, 0x18, b"emulated");
@@ -23,9 +24,28 @@ pub fn phy_state(_: &mut Ef10, _: &[u8]) -> Answer {
     Ok(reply(4, &[(0, OK)]))
 }
 
-/// None plugged in that has a memory to read.
-pub fn media(_: &mut Ef10, _: &[u8]) -> Answer {
-    Err(No::Code(ENOENT))
+/// GET_PHY_MEDIA_INFO: 128 bytes of the module's memory. An SFP28's are pages 0 and 1 of
+/// what it is, 2 and 3 of its diagnostics; a QSFP28's lower half is page -1.
+pub fn media(card: &mut Ef10, input: &[u8]) -> Answer {
+    const BYTES: usize = 128;
+    const LOWER: u32 = u32::MAX;
+    let module = Module { vendor: *b"Solarflare Comm.", oui: [0x00, 0x0f, 0x53], wide: wide(card) };
+    let (slave, page, at) = match (module.wide, u32_at(input, 0)) {
+        (true, LOWER) => (0xa0, 0, 0),
+        (true, page @ 0..4) => (0xa0, page as u16, BYTES),
+        (false, page @ (0 | 1)) => (0xa0, 0, BYTES * page as usize),
+        (false, page @ (2 | 3)) => (0xa2, 0, BYTES * (page - 2) as usize),
+        _ => return Err(No::Code(ENOENT)),
+    };
+    let memory: Vec<_> = (at..at + BYTES).filter_map(|at| module.byte(slave, page, at)).collect();
+    let mut bytes = reply(4 + BYTES, &[(0, BYTES as u32)]);
+    put(&mut bytes, 4, &memory);
+    Ok(bytes)
+}
+
+/// Its cage takes a QSFP28.
+fn wide(card: &Ef10) -> bool {
+    card.board.profile.speed > 10_000_000_000
 }
 
 pub fn loopback_modes(_: &mut Ef10, _: &[u8]) -> Answer {

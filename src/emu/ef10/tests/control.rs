@@ -26,6 +26,21 @@ fn what_a_driver_may_ask_wrongly_is_answered_and_no_violation() {
 }
 
 #[test]
+fn the_modules_memory_is_read_by_pages_of_128_bytes() {
+    let mut bench = Bench::bare("x2522,strict");
+    let pages: Vec<_> = (0..4).map(|page| bench.must(0x4b, &words(&[page]))).collect();
+    assert!(pages.iter().all(|page| page.len() == 132 && page[..4] == 128_u32.to_le_bytes()));
+    // An SFP; its maker; the temperature, which is at 96 of the diagnostics.
+    assert_eq!((pages[0][4], &pages[0][24..40], pages[2][4 + 96]), (3, &b"Solarflare Comm."[..], 35));
+    assert_eq!(bench.command(0x4b, &words(&[4])), Err(ENOENT));
+    assert_eq!(bench.command(0x4b, &words(&[u32::MAX])), Err(ENOENT));
+    let mut bench = Bench::bare("sfc9140,strict");
+    let [lower, upper] = [u32::MAX, 0].map(|page| bench.must(0x4b, &words(&[page])));
+    assert_eq!((lower[4], &upper[24..40]), (0x11, &b"Solarflare Comm."[..]));
+    bench.assert_clean();
+}
+
+#[test]
 fn what_a_driver_must_not_do_is_named() {
     type Fault = (&'static str, fn(&mut Bench));
     let faults: [Fault; 16] = [

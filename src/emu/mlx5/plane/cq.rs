@@ -320,11 +320,12 @@ impl Plane {
         };
         let record = ring::record(cq.spec.record.wrapping_add(4), &board.bus.memory);
         let (consumer, sequence) = (word & POSITION, (word >> 28 & 3) as u8);
-        // Stores to the card are posted: a driver may be further meanwhile.
-        if record.is_some_and(|record| record.wrapping_sub(consumer) & POSITION > cq.ring.len()) {
+        // Stores to the card are posted: a driver may be laps further meanwhile.
+        let ahead_of = |position: u32| (1..=POSITION / 2).contains(&(consumer.wrapping_sub(position) & POSITION));
+        if record.is_some_and(ahead_of) {
             board.violations.note("completion queue armed by a doorbell that is ahead of its record");
         }
-        if cq.producer.wrapping_sub(consumer) & POSITION > cq.ring.len() && !cq.spec.ignores_overrun {
+        if ahead_of(cq.producer) && !cq.spec.ignores_overrun {
             board.violations.note("completion queue armed at a position that was not reached yet");
             return;
         }

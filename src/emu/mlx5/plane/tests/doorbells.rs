@@ -71,6 +71,27 @@ fn a_doorbell_that_is_ahead_of_its_record_is_a_violation() {
 }
 
 #[test]
+fn a_completion_queue_may_be_armed_laps_late_but_not_early() {
+    let mut bench = Bench::new("");
+    let mut set = bench.start();
+    for _ in 0..100 {
+        bench.send(&mut set.sq, &frame(60));
+        bench.run(MICROSECOND);
+        assert_eq!(bench.read(&mut set.tx_cq).len(), 1);
+    }
+    let arm = |bench: &mut Bench, position: u32| {
+        bench.bell(0x20, &[position.to_be_bytes(), set.tx_cq.id.to_be_bytes()].concat());
+    };
+    bench.put_words(set.tx_cq.record + 4, &[100]);
+    arm(&mut bench, 0);
+    arm(&mut bench, 100);
+    bench.assert_clean();
+    bench.put_words(set.tx_cq.record + 4, &[101]);
+    arm(&mut bench, 101);
+    bench.assert_violated("not reached yet");
+}
+
+#[test]
 fn a_nasty_card_misses_a_doorbell_and_finds_what_was_posted_by_the_record() {
     let mut bench = Bench::new(",nasty");
     let mut set = bench.start();
