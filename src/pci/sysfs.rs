@@ -409,6 +409,31 @@ mod tests {
     }
 
     #[test]
+    fn registers_that_are_taken_away_read_as_all_ones() {
+        for by_pages in [false, true] {
+            let (_temp, roots, address) = tree();
+            let file = |name: &str| {
+                let path = discover::directory(&roots, address).join(name);
+                let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
+                file.set_len(0x1_0000).unwrap();
+                file
+            };
+            let files = if by_pages { vec![file("resource0"), file("resource0_wc")] } else { vec![file("resource0")] };
+            let card = open(&roots, address).unwrap();
+            assert_eq!(card.combining(0).unwrap().is_some(), by_pages);
+            let bar = card.bar(0).unwrap();
+            let bell = bar.doorbell(0x3018).unwrap();
+            assert_eq!(bar.read32(0x1008), 0);
+            // As the kernel does it when the card is pulled: pages that were there are not.
+            files.iter().for_each(|file| file.set_len(0).unwrap());
+            assert_eq!((bar.read32(0x1008), bar.read64(0x2000)), (u32::MAX, u64::MAX));
+            bell.ring(7);
+            bar.write32(0x1_0000 - 4, 1);
+            assert_eq!(bar.read16(0x8000), u16::MAX);
+        }
+    }
+
+    #[test]
     fn two_of_us_cannot_have_the_same_card() {
         let (_temp, roots, address) = tree();
         let first = open(&roots, address).unwrap();
