@@ -5,12 +5,15 @@
 
 #![allow(unsafe_code)]
 
+pub mod bus;
+mod event;
 pub mod net;
 pub mod packet;
 mod roots;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 
+pub use event::{EventFd, adopt_eventfd, wait_any, wait_readable};
 pub use roots::Roots;
 
 use std::ffi::{CStr, CString};
@@ -18,14 +21,14 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Whether standard output was closed when the program was started.
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -82,6 +85,15 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
         // SAFETY: the kernel just made this descriptor, for us alone.
         new => Ok(unsafe { OwnedFd::from_raw_fd(new) }),
     }
+}
+
+/// Bytes in a page of this kernel: 4 KiB on x86-64; 4, 16 or 64 KiB on ARM64.
+#[inline]
+pub fn page_size() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    // SAFETY: takes no pointer.
+    let ask = || usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    *BYTES.get_or_init(ask)
 }
 
 /// The processors this thread may run on, lowest first.
@@ -242,79 +254,6 @@ pub fn release(file: &File, offset: u64, len: u64) -> io::Result<()> {
     check(unsafe { libc::fallocate(file.as_raw_fd(), mode, signed(offset)?, signed(len)?) }).map(drop)
 }
 
-/// Waits until `fd` can be read, at most `patience`; whether it can. A signal
-/// ends the wait early, so that the caller looks at its flags.
-pub fn wait_readable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let time = libc::timespec {
-        tv_sec: patience.as_secs().min(1 << 30) as libc::time_t,
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    // SAFETY: one pollfd and one timespec, both valid; no signal mask.
-    match check(unsafe { libc::ppoll(&mut poll, 1, &time, std::ptr::null()) }) {
-        Ok(ready) => Ok(ready > 0),
-        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// An eventfd: what the kernel, or a model, signals an interrupt on.
-#[derive(Debug)]
-pub struct EventFd(OwnedFd);
-
-impl EventFd {
-    /// A new one, not signalled, that never blocks.
-    pub fn new() -> io::Result<Self> {
-        // SAFETY: no memory is involved.
-        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: a fresh descriptor that nothing else owns.
-        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    /// Sleeps until it has been signalled since the last wait, at most
-    /// `patience`; true if it was.
-    pub fn wait(&self, patience: Duration) -> io::Result<bool> {
-        if wait_readable(self.0.as_fd(), patience)? { self.clear() } else { Ok(false) }
-    }
-
-    /// Forgets the signal; true if there was one.
-    fn clear(&self) -> io::Result<bool> {
-        let mut count = [0u8; 8];
-        // SAFETY: an eventfd reads exactly eight bytes, and count has them.
-        match check(unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) as i32 }) {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-}
-
-impl AsFd for EventFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for EventFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-/// Makes sure that writing to `fd`, another program's, never makes us wait.
-/// False if it is not an eventfd at all.
-pub fn adopt_eventfd(fd: &OwnedFd) -> io::Result<bool> {
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-    if !link.as_os_str().as_bytes().starts_with(b"anon_inode:[eventfd") {
-        return Ok(false);
-    }
-    // SAFETY: no memory is involved.
-    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    // SAFETY: as above.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-    Ok(true)
-}
-
 /// -1 as the error that `errno` names.
 fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -460,17 +399,6 @@ mod tests {
         })
         .join()
         .unwrap();
-    }
-
-    #[test]
-    fn an_event_is_seen_once_and_a_wait_without_one_ends() {
-        use std::io::Write;
-        let event = EventFd::new().unwrap();
-        assert!(!event.wait(Duration::from_micros(100)).unwrap());
-        let mut signal = File::from(event.0.try_clone().unwrap());
-        signal.write_all(&1u64.to_ne_bytes()).unwrap();
-        assert!(event.wait(Duration::from_secs(5)).unwrap());
-        assert!(!event.wait(Duration::ZERO).unwrap());
     }
 
     #[test]

@@ -17,13 +17,15 @@ use super::args::{Limits, RunLength};
 use super::output::{self, Output};
 use super::remedy;
 use super::signal::{Interrupted, Stop};
+use super::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, RxQueue, Stats};
 use crate::emu::wire::{Note, WireSpec, check_files};
 use crate::emu::{Drive, Engine, Spec, Stages, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Address, Function, discover, journal};
+use crate::pci::{self, Address, Alarm, Function, discover, journal};
 use crate::sys::Roots;
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,9 +62,13 @@ pub struct Session {
     pub speeds: Vec<u64>,
     /// Whether the run is to end.
     pub stop: Stop,
+    /// Declared before the cards that it watches.
+    _watch: Option<Watch>,
     functions: Vec<Arc<dyn Function>>,
     /// The emulated ones of them, watched from outside.
     taps: Vec<Option<Tap>>,
+    /// The counters of each port when they were last read.
+    last: Vec<Cell<Stats>>,
     /// What they are plugged into.
     wires: Vec<WireSpec>,
     strict: bool,
@@ -103,8 +109,10 @@ impl Session {
             devices: Vec::new(),
             speeds: Vec::new(),
             stop: Stop::install()?,
+            _watch: None,
             functions: Vec::new(),
             taps: Vec::new(),
+            last: Vec::new(),
             wires,
             strict: context.global.strict,
             default,
@@ -115,6 +123,7 @@ impl Session {
         for card in cards {
             session.plug(&context.roots, card, config)?;
         }
+        session._watch = Watch::keep(&session.functions, &session.stop)?;
         session.wait_for_links(context.global.link_wait, &Output::new(&context.global))?;
         Ok(session)
     }
@@ -143,7 +152,10 @@ impl Session {
                     Err(_) if left > SLICE && !self.stop.requested() => {}
                     Err(_) => match self.stop.signal() {
                         Some(signal) => return Err(Interrupted(signal).into()),
-                        None => return Err(port.nic.no_link(patience).into()),
+                        None => {
+                            self.stop.intact()?;
+                            return Err(port.nic.no_link(patience).into());
+                        }
                     },
                 }
             };
@@ -178,6 +190,7 @@ impl Session {
             port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(config.tx_ring) * port.tx.len();
         self.devices.push(port.nic.describe().clone());
         self.functions.push(function);
+        self.last.push(Cell::default());
         self.ports.push(port);
         Ok(())
     }
@@ -319,9 +332,23 @@ impl Session {
     }
 
     /// The counters of port `i`. Where its device keeps no count of what it lost,
-    /// an emulated one's model is asked, which knows.
+    /// an emulated one's model is asked, which knows. Of a card that is gone they are what
+    /// it counted last, and the run ends.
+    ///
+    /// # Errors
+    /// What reading them meets on a card that is there.
     pub fn stats(&self, i: usize, nic: &mut Nic) -> Result<Stats> {
-        counters(self.taps.get(i).and_then(Option::as_ref), nic)
+        let (Some(function), Some(last)) = (self.functions.get(i), self.last.get(i)) else { return nic.stats() };
+        if self.stop.intact().is_err() && function.is_gone() {
+            return Ok(last.get());
+        }
+        let stats = counters(self.taps.get(i).and_then(Option::as_ref), nic);
+        // What was read of a card that was taken away meanwhile is all ones.
+        if function.is_gone() {
+            self.stop.lose(&Alarm::Gone.of(function.name()));
+            return Ok(last.get());
+        }
+        stats.inspect(|stats| last.set(*stats))
     }
 
     fn emulated(&self) -> impl Iterator<Item = &Tap> {

@@ -12,6 +12,7 @@
 //! which is only there to be printed.
 
 mod address;
+mod alarm;
 mod bar;
 pub mod bind;
 mod config;
@@ -32,6 +33,7 @@ mod vfio;
 mod window;
 
 pub use address::Address;
+pub use alarm::Alarm;
 pub use bar::{Bar, Registers};
 pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
 pub use open::open;
@@ -41,7 +43,7 @@ pub use window::Window;
 use crate::dma::{Addressing, Arena};
 use crate::error::Result;
 use std::fmt;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -142,6 +144,18 @@ pub trait Function: Send + Sync {
 
     /// Resets the function (FLR) if it can; false if it cannot.
     fn reset(&self) -> Result<bool>;
+
+    /// What may take it away, and for each an eventfd that is signalled then: for a thread
+    /// to sleep on.
+    fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
+        Vec::new()
+    }
+
+    /// Whether it is there no more: its registers were taken away, or it does not answer.
+    /// What was read of it just before may be all ones then.
+    fn is_gone(&self) -> bool {
+        alarm::is_silent(&self.config_read(0, 4))
+    }
 
     /// Waits until `time` has passed for the function: what is analogue in it
     /// settles meanwhile. Virtual time is moved on.

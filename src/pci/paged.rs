@@ -11,16 +11,13 @@
 //! `memtype_check_conflict`). A BAR that is mapped uncached as a whole has no page left
 //! for stores to combine in.
 
-#![allow(unsafe_code)]
-
 use super::bar::Mapped;
 use super::{Bar, Doorbell, Registers};
-use memmap2::MmapOptions;
+use crate::sys::bus::Lost;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes in a page.
@@ -32,12 +29,14 @@ pub(super) struct Paged {
     combining: File,
     /// By offset: the page, and whether stores to it are combined.
     pages: Mutex<BTreeMap<u64, (Bar, bool)>>,
+    lost: Arc<Lost>,
 }
 
 impl Paged {
-    /// Of the files that map it the one way and the other.
-    pub(super) fn new(plain: File, combining: File) -> Arc<Paged> {
-        Arc::new(Paged { plain, combining, pages: Mutex::default() })
+    /// Of the files that map it the one way and the other; `lost` is told when pages of it
+    /// are taken away.
+    pub(super) fn new(plain: File, combining: File, lost: Arc<Lost>) -> Arc<Paged> {
+        Arc::new(Paged { plain, combining, pages: Mutex::default(), lost })
     }
 
     /// The page that `offset` is in, which is mapped now if it is not yet, and whether
@@ -49,10 +48,7 @@ impl Paged {
             return Ok(page.clone());
         }
         let file = if combines { &self.combining } else { &self.plain };
-        let mapping = Arc::new(MmapOptions::new().offset(start).len(PAGE as usize).map_raw(file)?);
-        let base = NonNull::new(mapping.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: the mapping is the owner, for reading and writing, a page long.
-        let page = Bar::Mapped(unsafe { Mapped::new(base, PAGE, mapping) });
+        let page = Bar::Mapped(Mapped::of_file(file, start, PAGE, &self.lost)?);
         pages.insert(start, (page.clone(), combines));
         Ok((page, combines))
     }

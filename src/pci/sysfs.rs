@@ -18,24 +18,22 @@
 //! pages, which went back to their pool and to nobody else, until the card is
 //! opened again. So "no driver" is for trying things, and VFIO for all else.
 
-#![allow(unsafe_code)]
-
+use super::alarm::is_silent;
 use super::bar::Mapped;
 use super::config::Config;
 use super::discover::{self, Device, Resource};
 use super::iommu::require_addressing;
 use super::paged::{Paged, View};
-use super::{Bar, Function, Id, Kind};
+use super::{Alarm, Bar, Function, Id, Kind};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Remedy, Result};
 use crate::sys::Roots;
-use memmap2::MmapOptions;
+use crate::sys::bus::Lost;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function opened through sysfs.
@@ -52,6 +50,8 @@ pub(super) struct Sysfs {
     mapped: Mutex<Vec<Arc<Arena>>>,
     /// BARs that were asked for: by pages, or as a whole.
     bars: Mutex<BTreeMap<u8, Option<Arc<Paged>>>>,
+    /// Whether its registers were taken away.
+    lost: Arc<Lost>,
     /// `/dev/uioN`, held for what the kernel does when it is closed.
     _uio: Option<File>,
     /// Holds the lock; declared last, released last.
@@ -91,6 +91,7 @@ impl Sysfs {
             enabled: false,
             mapped: Mutex::default(),
             bars: Mutex::default(),
+            lost: Lost::new().map_err(|e| Error::io(format!("{name}: making an eventfd"), e))?,
             _uio: uio,
             _lock: lock,
             name,
@@ -160,11 +161,7 @@ impl Function for Sysfs {
             return Ok(Bar::Served(Arc::new(view), size as u64));
         }
         let file = self.resource(index, "").map_err(|e| self.explain_map(index, e))?;
-        let mapping = MmapOptions::new().len(size).map_raw(&file).map_err(|e| self.explain_map(index, e))?;
-        let mapping = Arc::new(mapping);
-        let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(|| self.no_bar(index))?;
-        // SAFETY: the mapping is the owner, for reading and writing, size bytes long.
-        Ok(Bar::Mapped(unsafe { Mapped::new(base, size as u64, mapping) }))
+        Mapped::of_file(&file, 0, size as u64, &self.lost).map(Bar::Mapped).map_err(|e| self.explain_map(index, e))
     }
 
     /// By pages. None for a BAR that was mapped as a whole before.
@@ -180,7 +177,7 @@ impl Function for Sysfs {
                     result => result.map_err(|e| self.explain_map(index, e))?,
                 };
                 let plain = self.resource(index, "").map_err(|e| self.explain_map(index, e))?;
-                let bar = Paged::new(plain, combining);
+                let bar = Paged::new(plain, combining, Arc::clone(&self.lost));
                 // What forbids the one page forbids all.
                 bar.page(0, false).map_err(|e| self.explain_map(index, e))?;
                 bars.insert(index, Some(Arc::clone(&bar)));
@@ -230,6 +227,14 @@ impl Function for Sysfs {
 
     fn numa_node(&self) -> Option<u16> {
         self.numa_node
+    }
+
+    fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
+        vec![(Alarm::Gone, self.lost.as_fd())]
+    }
+
+    fn is_gone(&self) -> bool {
+        self.lost.seen() || is_silent(&self.config_read(0, 4))
     }
 
     fn reset(&self) -> Result<bool> {
@@ -423,13 +428,15 @@ mod tests {
             assert_eq!(card.combining(0).unwrap().is_some(), by_pages);
             let bar = card.bar(0).unwrap();
             let bell = bar.doorbell(0x3018).unwrap();
-            assert_eq!(bar.read32(0x1008), 0);
+            assert_eq!((bar.read32(0x1008), card.is_gone()), (0, false));
             // As the kernel does it when the card is pulled: pages that were there are not.
             files.iter().for_each(|file| file.set_len(0).unwrap());
             assert_eq!((bar.read32(0x1008), bar.read64(0x2000)), (u32::MAX, u64::MAX));
             bell.ring(7);
             bar.write32(0x1_0000 - 4, 1);
-            assert_eq!(bar.read16(0x8000), u16::MAX);
+            assert_eq!((bar.read16(0x8000), card.is_gone()), (u16::MAX, true));
+            let [(Alarm::Gone, event)] = card.alarms()[..] else { panic!("{:?}", card.alarms()) };
+            assert!(crate::sys::wait_readable(event, std::time::Duration::ZERO).unwrap());
         }
     }
 
