@@ -7,6 +7,7 @@
 
 pub mod bus;
 mod event;
+mod memory;
 pub mod net;
 pub mod packet;
 mod roots;
@@ -14,6 +15,7 @@ mod roots;
 pub mod trace;
 
 pub use event::{EventFd, adopt_eventfd, wait_any, wait_readable};
+pub use memory::*;
 pub use roots::Roots;
 
 use std::ffi::{CStr, CString};
@@ -26,8 +28,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether standard output was closed when the program was started.
@@ -85,15 +85,6 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
         // SAFETY: the kernel just made this descriptor, for us alone.
         new => Ok(unsafe { OwnedFd::from_raw_fd(new) }),
     }
-}
-
-/// Bytes in a page of this kernel: 4 KiB on x86-64; 4, 16 or 64 KiB on ARM64.
-#[inline]
-pub fn page_size() -> usize {
-    static BYTES: OnceLock<usize> = OnceLock::new();
-    // SAFETY: takes no pointer.
-    let ask = || usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
-    *BYTES.get_or_init(ask)
 }
 
 /// The processors this thread may run on, lowest first.
@@ -259,29 +250,6 @@ fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// A file of `len` zeroes that is memory and has no name.
-pub fn memory_file(len: u64) -> io::Result<File> {
-    // SAFETY: the name is a string that lives through the call.
-    let fd = check(unsafe { libc::memfd_create(c"bmnic".as_ptr(), libc::MFD_CLOEXEC) })?;
-    // SAFETY: a fresh descriptor that nothing else owns.
-    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    file.set_len(len)?;
-    Ok(file)
-}
-
-/// Maps `len` bytes of a file from `offset`, shared, for reading and writing.
-/// The caller makes sure that nobody uses them any more.
-pub fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
-    let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a fresh mapping; no existing memory is affected.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd(), offset) };
-    if base == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
-}
-
 /// Mounts a file system of `kind` on `directory`.
 pub fn mount(source: &str, directory: &Path, kind: &str, options: &str) -> io::Result<()> {
     let (source, kind, options) = (CString::new(source)?, CString::new(kind)?, CString::new(options)?);
@@ -330,20 +298,6 @@ pub fn make_fifo(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path is a string that lives through the call.
     check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
-}
-
-/// Physical address behind a page of this process's memory, from an open
-/// `/proc/self/pagemap` (Linux, admin-guide/mm/pagemap: bit 63 present, bits
-/// 54:0 frame number, which reads as zero without `CAP_SYS_ADMIN`). None if the
-/// page is not there or the kernel hides it.
-pub fn physical_address(pagemap: &File, address: usize) -> io::Result<Option<u64>> {
-    use std::os::unix::fs::FileExt;
-    const PAGE: usize = 4096;
-    let mut entry = [0; 8];
-    pagemap.read_exact_at(&mut entry, (address / PAGE) as u64 * 8)?;
-    let entry = u64::from_ne_bytes(entry);
-    let frame = entry & ((1 << 55) - 1);
-    Ok((entry >> 63 != 0 && frame != 0).then_some(frame * PAGE as u64))
 }
 
 /// Takes the file system off `directory`; fails if it is in use.

@@ -190,7 +190,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     };
     let rings = usize::from(args.rings.txd) * tx.len();
     let sender = Sender {
-        pool: session.pool_of(rings + 2 * BATCH_MAX)?,
+        pool: session.pool_of(0, rings + 2 * BATCH_MAX)?,
         queues: tx,
         batch: args.rings.batch(),
         traffic,

@@ -197,13 +197,15 @@ impl Session {
 
     /// A pool that fills every ring of every port and leaves two batches over.
     pub fn pool(&self) -> Result<Pool> {
-        self.pool_of(self.buffers)
+        self.pool_of(0, self.buffers)
     }
 
-    /// A pool of `buffers` that every port can reach: one for each thread.
-    pub fn pool_of(&self, buffers: usize) -> Result<Pool> {
+    /// A pool of `buffers` that every port can reach, on the NUMA node of the one that fills
+    /// them: one for each thread.
+    pub fn pool_of(&self, port: usize, buffers: usize) -> Result<Pool> {
         let physical = self.functions.iter().any(|f| f.addressing() == Addressing::Physical);
-        let pool = Pool::new(buffers, if physical { Addressing::Physical } else { Addressing::Translated })?;
+        let addressing = if physical { Addressing::Physical } else { Addressing::Translated };
+        let pool = Pool::near(buffers, addressing, self.functions.get(port).and_then(|f| f.numa_node()))?;
         for function in &self.functions {
             function.map(pool.arena())?;
         }
@@ -333,7 +335,8 @@ impl Session {
 
     /// The counters of port `i`. Where its device keeps no count of what it lost,
     /// an emulated one's model is asked, which knows. Of a card that is gone they are what
-    /// it counted last, and the run ends.
+    /// it counted last, and the run ends; so it does where the kernel has moved the card's
+    /// memory from under it.
     ///
     /// # Errors
     /// What reading them meets on a card that is there.
@@ -347,6 +350,9 @@ impl Session {
         if function.is_gone() {
             self.stop.lose(&Alarm::Gone.of(function.name()));
             return Ok(last.get());
+        }
+        if let Err(moved) = function.check_memory() {
+            self.stop.lose(&moved);
         }
         stats.inspect(|stats| last.set(*stats))
     }

@@ -148,6 +148,13 @@ impl Attachment {
         self.space.map(&self.name, arena)
     }
 
+    /// Whether the memory that the function reaches is where it was.
+    pub(super) fn check_memory(&self) -> Result<()> {
+        let state = lock(&self.space.state);
+        let mine = state.mapped.iter().filter(|mapping| mapping.users.contains(&self.name));
+        mine.map(|mapping| mapping.arena.check()).collect::<Result<()>>().map_err(|e| e.of(&self.name))
+    }
+
     /// Whether the function asked for `arena`: others that share its address
     /// space may end before it does, and their memory with them.
     pub(super) fn reaches(&self, arena: &Arc<Arena>) -> bool {

@@ -157,6 +157,15 @@ pub trait Function: Send + Sync {
         alarm::is_silent(&self.config_read(0, 4))
     }
 
+    /// Whether the memory that it was given is still where it was.
+    ///
+    /// # Errors
+    /// [`Kind::Memory`](crate::error::Kind::Memory) if the kernel has moved it, which only an
+    /// IOMMU makes up for.
+    fn check_memory(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Waits until `time` has passed for the function: what is analogue in it
     /// settles meanwhile. Virtual time is moved on.
     fn wait(&self, time: Duration) {
@@ -178,6 +187,12 @@ pub(crate) fn pass(time: Duration) {
 }
 
 impl dyn Function + '_ {
+    /// At least `len` bytes of zeroed memory with the addresses that the function wants, on
+    /// its NUMA node if that has any left; still to be mapped.
+    pub fn arena(&self, len: usize) -> Result<Arc<Arena>> {
+        Arena::near(len, self.addressing(), self.numa_node())
+    }
+
     /// Lets the function read and write memory, or stops it: the bus-master
     /// enable bit of the command register (PCI 3.0 §6.2.2).
     pub fn set_bus_master(&self, on: bool) -> Result<()> {

@@ -13,15 +13,17 @@
 
 use super::bar::Mapped;
 use super::{Bar, Doorbell, Registers};
-use crate::sys::bus::Lost;
+use crate::sys::{self, bus::Lost};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes in a page.
-const PAGE: u64 = 4096;
+/// Bytes in a page, which is what the kernel maps.
+fn page_size() -> u64 {
+    sys::page_size() as u64
+}
 
 /// A BAR, and which pages of it are mapped how.
 pub(super) struct Paged {
@@ -42,13 +44,13 @@ impl Paged {
     /// The page that `offset` is in, which is mapped now if it is not yet, and whether
     /// stores to it are combined.
     pub(super) fn page(&self, offset: u64, combines: bool) -> io::Result<(Bar, bool)> {
-        let start = offset - offset % PAGE;
+        let start = offset - offset % page_size();
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(page) = pages.get(&start) {
             return Ok(page.clone());
         }
         let file = if combines { &self.combining } else { &self.plain };
-        let page = Bar::Mapped(Mapped::of_file(file, start, PAGE, &self.lost)?);
+        let page = Bar::Mapped(Mapped::of_file(file, start, page_size(), &self.lost)?);
         pages.insert(start, (page.clone(), combines));
         Ok((page, combines))
     }
@@ -71,7 +73,7 @@ pub(super) struct View {
 
 impl Registers for View {
     fn read(&self, offset: u64, size: u8) -> u64 {
-        let at = offset % PAGE;
+        let at = offset % page_size();
         // What cannot be mapped reads as a card that does not answer.
         let Ok((page, _)) = self.bar.page(offset, self.combines) else { return u64::MAX };
         match size {
@@ -83,7 +85,7 @@ impl Registers for View {
     }
 
     fn write(&self, offset: u64, size: u8, value: u64) {
-        let at = offset % PAGE;
+        let at = offset % page_size();
         let Ok((page, _)) = self.bar.page(offset, self.combines) else { return };
         match size {
             1 => page.write8(at, value as u8),
@@ -96,6 +98,6 @@ impl Registers for View {
     /// None in a page that is mapped the other way.
     fn doorbell(&self, offset: u64) -> Option<Doorbell> {
         let (page, combines) = self.bar.page(offset, self.combines).ok()?;
-        if combines == self.combines { page.doorbell(offset % PAGE).ok() } else { None }
+        if combines == self.combines { page.doorbell(offset % page_size()).ok() } else { None }
     }
 }

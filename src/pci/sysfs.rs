@@ -229,6 +229,11 @@ impl Function for Sysfs {
         self.numa_node
     }
 
+    fn check_memory(&self) -> Result<()> {
+        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        mapped.iter().try_for_each(|arena| arena.check()).map_err(|e| e.of(&self.name))
+    }
+
     fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
         vec![(Alarm::Gone, self.lost.as_fd())]
     }
@@ -437,6 +442,17 @@ mod tests {
             assert_eq!((bar.read16(0x8000), card.is_gone()), (u16::MAX, true));
             let [(Alarm::Gone, event)] = card.alarms()[..] else { panic!("{:?}", card.alarms()) };
             assert!(crate::sys::wait_readable(event, std::time::Duration::ZERO).unwrap());
+        }
+    }
+
+    #[test]
+    fn memory_for_a_card_is_of_the_node_that_it_is_on() {
+        for (told, node) in [("0\n", Some(0)), ("-1\n", None)] {
+            let (_temp, roots, address) = tree();
+            fs::write(discover::directory(&roots, address).join("numa_node"), told).unwrap();
+            let card = open(&roots, address).unwrap();
+            let pool = crate::dma::Pool::near(1_000, Addressing::Translated, card.numa_node()).unwrap();
+            assert_eq!(crate::sys::preferred_node(pool.arena().as_ptr()).unwrap(), node, "{told}");
         }
     }
 

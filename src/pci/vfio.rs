@@ -24,7 +24,7 @@ use super::{Alarm, Bar, Doorbell, Function, Id, Kind, Registers, discover, expla
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::sys::bus::Lost;
-use crate::sys::{EventFd, Roots};
+use crate::sys::{EventFd, Roots, page_size};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -127,7 +127,7 @@ impl Function for Vfio {
         if info.size == 0 || self.config().is_port_bar(index)? {
             return Err(none());
         }
-        let areas = mappable(&info);
+        let areas = mappable(&info, page_size() as u64);
         let map = |(offset, len): (u64, u64)| {
             let mapped = Mapped::of_file(&self.file, info.offset + offset, len, &self.lost);
             mapped.map(Bar::Mapped).map_err(|e| Error::io(doing(), e))
@@ -190,6 +190,10 @@ impl Function for Vfio {
         self.numa_node
     }
 
+    fn check_memory(&self) -> Result<()> {
+        self.attachment.check_memory()
+    }
+
     fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
         let told = self.told.iter().map(|(alarm, event)| (*alarm, event.as_fd()));
         told.chain([(Alarm::Gone, self.lost.as_fd())]).collect()
@@ -215,9 +219,8 @@ impl Drop for Vfio {
     }
 }
 
-/// The parts of a region that can be mapped: page by page, in order, none twice.
-fn mappable(info: &RegionInfo) -> Vec<(u64, u64)> {
-    const PAGE: u64 = 4096;
+/// The parts of a region that can be mapped by a kernel of `page` bytes a page: page by page, in order, none twice.
+fn mappable(info: &RegionInfo, page: u64) -> Vec<(u64, u64)> {
     if info.flags & uapi::REGION_MMAP == 0 {
         return Vec::new();
     }
@@ -225,7 +228,7 @@ fn mappable(info: &RegionInfo) -> Vec<(u64, u64)> {
     areas.sort_unstable();
     let mut end = 0;
     areas.retain(|&(offset, len)| {
-        let inside = len > 0 && offset % PAGE == 0 && offset >= end && len <= info.size.saturating_sub(offset);
+        let inside = len > 0 && offset.is_multiple_of(page) && offset >= end && len <= info.size.saturating_sub(offset);
         if inside {
             end = offset + len;
         }
@@ -297,8 +300,8 @@ mod tests {
 
     #[test]
     fn only_whole_pages_inside_a_region_are_mapped() {
-        assert_eq!(mappable(&region(0x8000, None)), [(0, 0x8000)]);
-        assert_eq!(mappable(&RegionInfo { flags: 0, ..region(0x8000, None) }), []);
+        assert_eq!(mappable(&region(0x8000, None), 0x1000), [(0, 0x8000)]);
+        assert_eq!(mappable(&RegionInfo { flags: 0, ..region(0x8000, None) }, 0x1000), []);
         let odd = vec![
             (0x4000, 0x1000),
             (0, 0x2000),
@@ -308,7 +311,15 @@ mod tests {
             (0x6000, 0),
             (u64::MAX, 1),
         ];
-        assert_eq!(mappable(&region(0x8000, Some(odd))), [(0, 0x2000), (0x4000, 0x1000)]);
+        assert_eq!(mappable(&region(0x8000, Some(odd)), 0x1000), [(0, 0x2000), (0x4000, 0x1000)]);
+    }
+
+    #[test]
+    fn pages_are_those_of_the_kernel_and_not_always_of_4_kib() {
+        let areas = vec![(0, 0x1000), (0x4000, 0x8000), (0x1_0000, 0x1_0000), (0x2_4000, 0x1_c000)];
+        let mapped = |page| mappable(&region(0x4_0000, Some(areas.clone())), page);
+        assert_eq!(mapped(0x4000), areas);
+        assert_eq!(mapped(0x1_0000), [(0, 0x1000), (0x1_0000, 0x1_0000)], "no other begins with a page");
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl CommandQueue {
     /// In memory of its own. The card is not told of it yet.
     pub fn new(function: &Arc<dyn Function>, segment: Segment) -> Result<CommandQueue> {
         let pages = 1 + 3 * BOXES + PAGE_BOXES;
-        let arena = Arena::new(pages * MAILBOX, function.addressing())?;
+        let arena = function.arena(pages * MAILBOX)?;
         function.map(&arena)?;
         let mut at = 0;
         let mut take = |pages: usize| {
