@@ -100,7 +100,7 @@ impl Arena {
     }
 
     fn check_with(&self, pagemap: &File) -> Result<()> {
-        if self.piece.physical(pagemap)?.len() == self.iova.len() {
+        if self.piece.physical(pagemap)? == self.iova {
             return Ok(());
         }
         let text = "the kernel has moved memory that the card writes to, and without an IOMMU the card was not told; \

@@ -108,9 +108,7 @@ impl Piece {
             Ok(base) => return Ok(Piece::whole(base, huge, PageSize::Huge)),
             Err(error) => error,
         };
-        if len == 0
-            && let Ok(piece) = Self::cut(huge, node, map, giants)
-        {
+        if let Ok(piece) = Self::cut(huge, node, map, giants) {
             return Ok(piece);
         }
         if !small {

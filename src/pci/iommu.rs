@@ -151,8 +151,8 @@ impl Attachment {
     /// Whether the memory that the function reaches is where it was.
     pub(super) fn check_memory(&self) -> Result<()> {
         let state = lock(&self.space.state);
-        let mine = state.mapped.iter().filter(|mapping| mapping.users.contains(&self.name));
-        mine.map(|mapping| mapping.arena.check()).collect::<Result<()>>().map_err(|e| e.of(&self.name))
+        let mut mine = state.mapped.iter().filter(|mapping| mapping.users.contains(&self.name));
+        mine.try_for_each(|mapping| mapping.arena.check()).map_err(|e| e.of(&self.name))
     }
 
     /// Whether the function asked for `arena`: others that share its address

@@ -62,9 +62,6 @@ pub fn prefer_node(base: NonNull<u8>, len: usize, node: u16) -> io::Result<()> {
     let mut nodes = [0_u64; NODE_WORDS];
     let word = nodes.get_mut(usize::from(node) / 64).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
     *word = 1 << (node % 64);
-    if node < 1024 {
-        return Ok(());
-    }
     // The kernel looks at one bit less than it is told.
     let bits = NODE_WORDS * 64 + 1;
     // SAFETY: the set is readable, of the bits that are passed; a policy changes no contents.
