@@ -174,7 +174,13 @@ impl Space {
     /// A new space with its first function.
     fn with(nodes: &Nodes<'_>) -> Result<(Space, File)> {
         let (group_node, _) = nodes.group_node();
-        if let Some(node) = nodes.device.as_deref().filter(|node| node.exists() && nodes.iommufd().exists()) {
+        if let Some(node) = nodes.device.as_deref().filter(|node| node.exists()) {
+            if !nodes.iommufd().exists() {
+                return match group_node.exists() {
+                    true => Self::with_container(nodes),
+                    false => Err(explain::no_node(nodes.name, &nodes.iommufd())),
+                };
+            }
             match Self::with_iommufd(nodes, node) {
                 // The group says better what is wrong, where the kernel still has groups.
                 Err(_) if group_node.exists() => {}

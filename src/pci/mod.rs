@@ -24,6 +24,7 @@ mod iommu;
 pub mod journal;
 pub mod kernel;
 pub mod network;
+mod nodes;
 mod open;
 mod page;
 mod paged;
