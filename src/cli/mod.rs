@@ -8,6 +8,7 @@ mod account;
 pub mod args;
 mod bind;
 mod capture;
+mod cards;
 mod circuit;
 mod compare_dpdk;
 mod completions;

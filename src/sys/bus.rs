@@ -10,7 +10,8 @@
 //!   Instead::Zeroes   another program's memory: all of the mapping at once
 //! ```
 //!
-//! Stores go nowhere. There is one handler for all of a process.
+//! Stores go nowhere. There is one handler for all of a process; what it does not guard
+//! is passed on to the one that was there before.
 
 use super::{EventFd, memory_file, page_size};
 use std::fs::File;
@@ -19,7 +20,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What is read in the place of memory that was taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,48 +158,71 @@ impl Places {
     }
 }
 
-/// A page of ones, which is mapped in the place of registers.
-static ONES: OnceLock<File> = OnceLock::new();
+/// What the handler needs.
+struct Needs {
+    /// A page of ones, which is mapped in the place of registers.
+    ones: File,
+    /// What was done with SIGBUS before.
+    before: libc::sigaction,
+}
+
+static NEEDS: OnceLock<Needs> = OnceLock::new();
 
 /// Takes SIGBUS over, the first time.
 fn install() -> io::Result<()> {
-    if ONES.get().is_some() {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if NEEDS.get().is_some() {
         return Ok(());
     }
     let ones = memory_file(page_size() as u64)?;
     ones.write_all_at(&vec![0xff; page_size()], 0)?;
-    // Another thread's is as good.
-    let _ = ONES.set(ones);
     // SAFETY: plain integers; all zeroes is a valid value.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let (mut action, mut before): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
+    // SAFETY: before is valid to write to.
+    super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut before) })?;
     action.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as usize;
     action.sa_flags = libc::SA_SIGINFO;
+    NEEDS.get_or_init(|| Needs { ones, before });
     // SAFETY: action is valid, and the handler has the signature that SA_SIGINFO asks for.
     super::check(unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) }).map(drop)
 }
 
-extern "C" fn on_bus_error(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+extern "C" fn on_bus_error(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo.
     let address = unsafe { (*info).si_addr() }.addr();
     // SAFETY: the location of this thread's errno is always valid.
     let errno = unsafe { *libc::__errno_location() };
     if !replace(address) {
-        // A fault of somebody's own: it happens again, and is fatal then.
-        // SAFETY: SIG_DFL is always valid.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        pass_on(NEEDS.get().map(|needs| &needs.before), signal, info, context);
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
 }
 
+/// Has a fault that is none of ours dealt with as `before`.
+fn pass_on(before: Option<&libc::sigaction>, signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+    match before {
+        Some(before) if before.sa_flags & libc::SA_SIGINFO != 0 => {
+            // SAFETY: what SA_SIGINFO is set for has this signature.
+            let handler: Handler = unsafe { std::mem::transmute(before.sa_sigaction) };
+            handler(signal, info, context);
+        }
+        // It happens again, and is fatal then.
+        // SAFETY: SIG_DFL is always valid.
+        _ => drop(unsafe { libc::signal(signal, libc::SIG_DFL) }),
+    }
+}
+
 /// Puts other memory in the place of what is gone around `address`; false if that is
-/// not guarded. Calls only what a signal handler may.
-fn replace(address: usize) -> bool {
+/// not guarded. For handlers of SIGBUS: calls only what those may.
+pub fn replace(address: usize) -> bool {
     let Some((place, start, len)) = FIRST.around(address) else { return false };
     let fixed = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_NORESERVE;
-    let (at, len, flags, fd) = match ONES.get() {
-        Some(ones) if place.ones.load(Ordering::Relaxed) => {
-            (address - address % page_size(), page_size(), fixed, ones.as_raw_fd())
+    let (at, len, flags, fd) = match NEEDS.get() {
+        Some(needs) if place.ones.load(Ordering::Relaxed) => {
+            (address - address % page_size(), page_size(), fixed, needs.ones.as_raw_fd())
         }
         _ => (start, len, fixed | libc::MAP_ANONYMOUS, -1),
     };
@@ -217,6 +241,21 @@ mod tests {
     use super::*;
     use crate::sys::map_shared;
     use std::time::Duration;
+
+    #[test]
+    fn a_fault_that_is_not_guarded_is_left_to_the_handler_before() {
+        static PASSED: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn earlier(signal: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+            PASSED.store(signal as usize, Ordering::Relaxed);
+        }
+        // SAFETY: plain integers; all zeroes is a valid value.
+        let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+        before.sa_sigaction = earlier as extern "C" fn(_, _, _) as usize;
+        before.sa_flags = libc::SA_SIGINFO;
+        pass_on(Some(&before), libc::SIGBUS, ptr::null_mut(), ptr::null_mut());
+        assert_eq!(PASSED.load(Ordering::Relaxed), libc::SIGBUS as usize);
+        assert!(!replace(0x1000), "nothing is guarded there");
+    }
 
     #[test]
     fn what_is_taken_away_is_told_once_and_read_as_was_said() {
