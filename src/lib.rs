@@ -84,7 +84,8 @@
 //!
 //! The device: every length, index and count it writes is checked, and a bad one
 //! is a [`driver::Anomalies`] count, not a panic; every wait has an end and names
-//! the register ([`driver::wait`]). The peer behind a cable or a socket. The
+//! the register ([`driver::wait`]). That it stays: a card that is pulled, or that the kernel
+//! wants back, ends the run with its summary ([`pci::Alarm`]). The peer behind a cable or a socket. The
 //! files that are replayed. The machine: a figure is printed with what it was
 //! measured on and what disturbed it ([`measure`]).
 //!

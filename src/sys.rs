@@ -5,6 +5,9 @@
 
 #![allow(unsafe_code)]
 
+pub mod bus;
+mod event;
+mod memory;
 pub mod net;
 pub mod packet;
 mod roots;
@@ -12,6 +15,8 @@ pub mod signals;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 
+pub use event::{EventFd, adopt_eventfd, wait_any, wait_readable};
+pub use memory::*;
 pub use roots::Roots;
 
 use std::ffi::{CStr, CString};
@@ -19,14 +24,12 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Whether standard output was closed when the program was started.
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -243,105 +246,9 @@ pub fn release(file: &File, offset: u64, len: u64) -> io::Result<()> {
     check(unsafe { libc::fallocate(file.as_raw_fd(), mode, signed(offset)?, signed(len)?) }).map(drop)
 }
 
-/// Waits until `fd` can be read, at most `patience`; whether it can. A signal
-/// ends the wait early, so that the caller looks at its flags.
-pub fn wait_readable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let time = libc::timespec {
-        tv_sec: patience.as_secs().min(1 << 30) as libc::time_t,
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    // SAFETY: one pollfd and one timespec, both valid; no signal mask.
-    match check(unsafe { libc::ppoll(&mut poll, 1, &time, std::ptr::null()) }) {
-        Ok(ready) => Ok(ready > 0),
-        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// An eventfd: what the kernel, or a model, signals an interrupt on.
-#[derive(Debug)]
-pub struct EventFd(OwnedFd);
-
-impl EventFd {
-    /// A new one, not signalled, that never blocks.
-    pub fn new() -> io::Result<Self> {
-        // SAFETY: no memory is involved.
-        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: a fresh descriptor that nothing else owns.
-        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    /// Sleeps until it has been signalled since the last wait, at most
-    /// `patience`; true if it was.
-    pub fn wait(&self, patience: Duration) -> io::Result<bool> {
-        if wait_readable(self.0.as_fd(), patience)? { self.clear() } else { Ok(false) }
-    }
-
-    /// Forgets the signal; true if there was one.
-    fn clear(&self) -> io::Result<bool> {
-        let mut count = [0u8; 8];
-        // SAFETY: an eventfd reads exactly eight bytes, and count has them.
-        match check(unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) as i32 }) {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-}
-
-impl AsFd for EventFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for EventFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-/// Makes sure that writing to `fd`, another program's, never makes us wait.
-/// False if it is not an eventfd at all.
-pub fn adopt_eventfd(fd: &OwnedFd) -> io::Result<bool> {
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-    if !link.as_os_str().as_bytes().starts_with(b"anon_inode:[eventfd") {
-        return Ok(false);
-    }
-    // SAFETY: no memory is involved.
-    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    // SAFETY: as above.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-    Ok(true)
-}
-
 /// -1 as the error that `errno` names.
 fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
-/// A file of `len` zeroes that is memory and has no name.
-pub fn memory_file(len: u64) -> io::Result<File> {
-    // SAFETY: the name is a string that lives through the call.
-    let fd = check(unsafe { libc::memfd_create(c"bmnic".as_ptr(), libc::MFD_CLOEXEC) })?;
-    // SAFETY: a fresh descriptor that nothing else owns.
-    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    file.set_len(len)?;
-    Ok(file)
-}
-
-/// Maps `len` bytes of a file from `offset`, shared, for reading and writing.
-/// The caller makes sure that nobody uses them any more.
-pub fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<NonNull<u8>> {
-    let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a fresh mapping; no existing memory is affected.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd(), offset) };
-    if base == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
 /// Mounts a file system of `kind` on `directory`.
@@ -392,20 +299,6 @@ pub fn make_fifo(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path is a string that lives through the call.
     check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
-}
-
-/// Physical address behind a page of this process's memory, from an open
-/// `/proc/self/pagemap` (Linux, admin-guide/mm/pagemap: bit 63 present, bits
-/// 54:0 frame number, which reads as zero without `CAP_SYS_ADMIN`). None if the
-/// page is not there or the kernel hides it.
-pub fn physical_address(pagemap: &File, address: usize) -> io::Result<Option<u64>> {
-    use std::os::unix::fs::FileExt;
-    const PAGE: usize = 4096;
-    let mut entry = [0; 8];
-    pagemap.read_exact_at(&mut entry, (address / PAGE) as u64 * 8)?;
-    let entry = u64::from_ne_bytes(entry);
-    let frame = entry & ((1 << 55) - 1);
-    Ok((entry >> 63 != 0 && frame != 0).then_some(frame * PAGE as u64))
 }
 
 /// Takes the file system off `directory`; fails if it is in use.
@@ -461,17 +354,6 @@ mod tests {
         })
         .join()
         .unwrap();
-    }
-
-    #[test]
-    fn an_event_is_seen_once_and_a_wait_without_one_ends() {
-        use std::io::Write;
-        let event = EventFd::new().unwrap();
-        assert!(!event.wait(Duration::from_micros(100)).unwrap());
-        let mut signal = File::from(event.0.try_clone().unwrap());
-        signal.write_all(&1u64.to_ne_bytes()).unwrap();
-        assert!(event.wait(Duration::from_secs(5)).unwrap());
-        assert!(!event.wait(Duration::ZERO).unwrap());
     }
 
     #[test]

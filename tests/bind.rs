@@ -337,3 +337,22 @@ fn the_node_goes_to_the_user_and_never_to_everybody() {
     let node = std::fs::metadata(tree.roots.dev.join("vfio/27")).unwrap();
     assert_eq!((node.uid(), node.gid(), node.mode() & 0o777), (user, group, 0o660));
 }
+
+#[test]
+fn where_vfio_has_no_groups_the_cards_own_node_and_iommufds_go_to_the_user() {
+    use std::os::unix::fs::MetadataExt;
+    let own = |tree: &Tree| std::fs::metadata(tree.directory(BDF)).map(|node| (node.uid(), node.gid())).unwrap();
+    for (groups, given) in [(false, &["vfio/devices/vfio0", "iommu"][..]), (true, &["vfio/27"])] {
+        let tree = Tree::new(&[PORT]);
+        let kernel = FakeKernel::new(&tree, &[PORT]).with_late_nodes();
+        let kernel = if groups { kernel } else { kernel.without_groups() };
+        let (user, group) = own(&tree);
+        let request = Request { owner: Some((Some(user), Some(group))), ..to_vfio() };
+        std::fs::write(tree.roots.dev.join("iommu"), "").unwrap();
+        bind(&tree, &kernel, &[BDF], &request).unwrap();
+        for node in ["vfio/27", "vfio/devices/vfio0", "iommu"] {
+            let mode = std::fs::metadata(tree.roots.dev.join(node)).map(|node| node.mode() & 0o777).ok();
+            assert_eq!(mode == Some(0o660), given.contains(&node), "{node} with groups {groups}: {mode:?}");
+        }
+    }
+}

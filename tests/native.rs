@@ -250,3 +250,66 @@ fn the_ways_of_a_card_of_the_machine_are_told_without_a_model() {
     assert!(said.contains("service p50") && said.contains("dma"), "{said}");
     assert!(!said.contains("model") && !said.contains("emulated") && !said.contains("to wire"), "{said}");
 }
+
+/// A frame is sent from a huge page whose file has lost its name: before it was mapped, as
+/// temporary files do, or after it.
+#[test]
+fn a_card_reaches_huge_pages_whose_file_has_no_name_any_more() {
+    if !can_run() {
+        return;
+    }
+    let _free = native::huge_pages(4);
+    let Some((_dir, program)) = compiled(
+        r#"
+        static int send_one(volatile uint8_t *bar, int early) {
+            int fd = open("/dev/hugepages/bmnic-test", O_CREAT | O_RDWR, 0600);
+            CHECK(fd >= 0);
+            if (early) unlink("/dev/hugepages/bmnic-test");
+            CHECK(ftruncate(fd, 2 << 20) == 0);
+            volatile uint8_t *page = mmap(0, 2 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+            CHECK(page != MAP_FAILED);
+            memset((void *)page, 0, 8192);
+            if (!early) unlink("/dev/hugepages/bmnic-test");
+            close(fd);
+            uint64_t entry = 0;
+            int pagemap = open("/proc/self/pagemap", O_RDONLY);
+            CHECK(pread(pagemap, &entry, 8, (uintptr_t)page / 4096 * 8) == 8);
+            close(pagemap);
+            uint64_t at = (entry & ((1ull << 55) - 1)) * 4096;
+            volatile uint64_t *descriptor = (volatile uint64_t *)page;
+            descriptor[0] = at + 4096;
+            descriptor[1] = 60 | 0xbull << 24; /* end of packet, FCS, report */
+            wr(bar, 0x6028, 0);
+            wr(bar, 0x6000, at), wr(bar, 0x6004, at >> 32), wr(bar, 0x6008, 8 * 16);
+            wr(bar, 0x6010, 0), wr(bar, 0x6018, 0);
+            wr(bar, 0x4a80, 1);
+            wr(bar, 0x6028, 1 << 25);
+            for (int i = 0; i < 1000 && !(rd(bar, 0x6028) >> 25 & 1); i++) usleep(1000);
+            wr(bar, 0x6018, 1);
+            int tries = 5000;
+            while (!(descriptor[1] >> 32 & 1) && tries-- > 0) usleep(1000);
+            CHECK(descriptor[1] >> 32 & 1);
+            wr(bar, 0x6028, 0);
+            usleep(1000);
+            munmap((void *)page, 2 << 20);
+            return 0;
+        }
+        int main(void) {
+            volatile uint8_t *bar = map();
+            CHECK(bar);
+            int config = open("/sys/bus/pci/devices/0000:99:00.0/config", O_RDWR);
+            uint16_t command = 6;
+            CHECK(pwrite(config, &command, 2, 4) == 2);
+            for (int early = 0; early < 2; early++) {
+                if (send_one(bar, early)) { printf("early: %d\n", early); return 1; }
+            }
+            return 0;
+        }
+        "#,
+    ) else {
+        println!("SKIPPED  a program made of C: there is no compiler");
+        return;
+    };
+    let output = bmnic(&["emulate", "82599,wire=sink,link=0ms", "--", program.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success(), "{} {}", text(&output.stdout), text(&output.stderr));
+}

@@ -142,7 +142,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let (mut gauge, times) = Gauge::new(&mut nic, clock.clone())?;
     // All that is in memory: in the rings, held by the merge, and in hand.
     let buffers = rings + (merge::HELD * rx.len() + 1) * BATCH_MAX;
-    let pool = session.pool_of(buffers)?;
+    let pool = session.pool_of(0, buffers)?;
     for queue in &mut rx {
         queue.fill(&pool)?;
     }

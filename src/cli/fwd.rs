@@ -171,7 +171,7 @@ impl Args {
                     ));
                 };
                 let rings = queue.buffers() + usize::from(self.rings.txd);
-                let pool = session.pool_of(rings + 2 * BATCH_MAX)?;
+                let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
                 let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite)?;
                 ways.push(Way { from, to, counts: lane.counts() });
                 lanes.push(lane);

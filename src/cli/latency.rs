@@ -186,6 +186,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
 
     clock.refine();
     noise.end(&context.roots);
+    if report.received() == 0 {
+        stop.intact()?;
+    }
     if report.stuck {
         return Err(session.blame(no_room(&session.devices[0])));
     }

@@ -25,6 +25,7 @@ pub mod session;
 pub mod signal;
 mod throughput;
 pub mod units;
+mod watch;
 
 use crate::error::{Error, Kind};
 use crate::sys::Roots;

@@ -190,7 +190,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     };
     let rings = usize::from(args.rings.txd) * tx.len();
     let sender = Sender {
-        pool: session.pool_of(rings + 2 * BATCH_MAX)?,
+        pool: session.pool_of(0, rings + 2 * BATCH_MAX)?,
         queues: tx,
         batch: args.rings.batch(),
         traffic,
@@ -200,15 +200,15 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
         stop: session.stop.clone(),
         counts: Arc::default(),
     };
-    let (before, noted) = (nic.stats()?, session.notes());
+    let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
     let sent = watch(sender, &mut nic, &session, output, line).map_err(|error| session.blame(error))?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
-    let mut stats = nic.stats().map_err(|error| session.blame(error))?;
+    let mut stats = session.stats(0, &mut nic).map_err(|error| session.blame(error))?;
     while stats.tx_packets - before.tx_packets < sent.packets && Instant::now() < patience {
         thread::sleep(Duration::from_millis(1));
-        stats = nic.stats()?;
+        stats = session.stats(0, &mut nic)?;
     }
     let notes = account::notes_since(session.notes(), &noted);
     report.finish(&clock, sent, stats.since(&before), notes);
@@ -256,7 +256,7 @@ fn watch(sender: Sender, nic: &mut Nic, session: &Session, output: &Output, line
         }
         // Counters of a card may stay at their maximum until they are read. A card that
         // cannot say any more is told by who asks next.
-        let _ = nic.stats();
+        let _ = session.stats(0, nic);
         let packets = Counts::packets(&counts);
         let rate = ((packets - before) as f64 / elapsed.as_secs_f64()).min(line);
         let text = format!("sent {} packets, {}", output::grouped(packets), output::pps(rate));

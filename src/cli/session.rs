@@ -14,13 +14,15 @@ use super::args::{Limits, RunLength};
 use super::cards::{Card, Resolved, resolve};
 use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
+use super::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, RxQueue, Stats};
 use crate::emu::wire::{Note, WireSpec, check_files};
 use crate::emu::{Drive, Engine, Stages, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Function};
+use crate::pci::{self, Alarm, Function};
 use crate::sys::Roots;
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,9 +56,13 @@ pub struct Session {
     pub speeds: Vec<u64>,
     /// Whether the run is to end.
     pub stop: Stop,
+    /// Declared before the cards that it watches.
+    _watch: Option<Watch>,
     functions: Vec<Arc<dyn Function>>,
     /// The emulated ones of them, watched from outside.
     taps: Vec<Option<Tap>>,
+    /// The counters of each port when they were last read.
+    last: Vec<Cell<Stats>>,
     /// What they are plugged into.
     wires: Vec<WireSpec>,
     strict: bool,
@@ -90,8 +96,10 @@ impl Session {
             devices: Vec::new(),
             speeds: Vec::new(),
             stop: Stop::install()?,
+            _watch: None,
             functions: Vec::new(),
             taps: Vec::new(),
+            last: Vec::new(),
             wires,
             strict: context.global.strict,
             default,
@@ -109,6 +117,7 @@ impl Session {
         for card in cards {
             self.plug(&context.roots, card, config)?;
         }
+        self._watch = Watch::keep(&self.functions, &self.stop)?;
         self.wait_for_links(context.global.link_wait, &Output::new(&context.global))
     }
 
@@ -136,7 +145,10 @@ impl Session {
                     Err(_) if left > SLICE && !self.stop.requested() => {}
                     Err(_) => match self.stop.signal() {
                         Some(signal) => return Err(Interrupted(signal).into()),
-                        None => return Err(port.nic.no_link(patience).into()),
+                        None => {
+                            self.stop.intact()?;
+                            return Err(port.nic.no_link(patience).into());
+                        }
                     },
                 }
             };
@@ -171,19 +183,22 @@ impl Session {
             port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(config.tx_ring) * port.tx.len();
         self.devices.push(port.nic.describe().clone());
         self.functions.push(function);
+        self.last.push(Cell::default());
         self.ports.push(port);
         Ok(())
     }
 
     /// A pool that fills every ring of every port and leaves two batches over.
     pub fn pool(&self) -> Result<Pool> {
-        self.pool_of(self.buffers)
+        self.pool_of(0, self.buffers)
     }
 
-    /// A pool of `buffers` that every port can reach: one for each thread.
-    pub fn pool_of(&self, buffers: usize) -> Result<Pool> {
+    /// A pool of `buffers` that every port can reach, on the NUMA node of the one that fills
+    /// them: one for each thread.
+    pub fn pool_of(&self, port: usize, buffers: usize) -> Result<Pool> {
         let physical = self.functions.iter().any(|f| f.addressing() == Addressing::Physical);
-        let pool = Pool::new(buffers, if physical { Addressing::Physical } else { Addressing::Translated })?;
+        let addressing = if physical { Addressing::Physical } else { Addressing::Translated };
+        let pool = Pool::near(buffers, addressing, self.functions.get(port).and_then(|f| f.numa_node()))?;
         for function in &self.functions {
             function.map(pool.arena())?;
         }
@@ -312,9 +327,27 @@ impl Session {
     }
 
     /// The counters of port `i`. Where its device keeps no count of what it lost,
-    /// an emulated one's model is asked, which knows.
+    /// an emulated one's model is asked, which knows. Of a card that is gone they are what
+    /// it counted last, and the run ends; so it does where the kernel has moved the card's
+    /// memory from under it.
+    ///
+    /// # Errors
+    /// What reading them meets on a card that is there.
     pub fn stats(&self, i: usize, nic: &mut Nic) -> Result<Stats> {
-        counters(self.taps.get(i).and_then(Option::as_ref), nic)
+        let (Some(function), Some(last)) = (self.functions.get(i), self.last.get(i)) else { return nic.stats() };
+        if self.stop.intact().is_err() && function.is_gone() {
+            return Ok(last.get());
+        }
+        let stats = counters(self.taps.get(i).and_then(Option::as_ref), nic);
+        // What was read of a card that was taken away meanwhile is all ones.
+        if function.is_gone() {
+            self.stop.lose(&Alarm::Gone.of(function.name()));
+            return Ok(last.get());
+        }
+        if let Err(moved) = function.check_memory() {
+            self.stop.lose(&moved);
+        }
+        stats.inspect(|stats| last.set(*stats))
     }
 
     fn emulated(&self) -> impl Iterator<Item = &Tap> {

@@ -2,16 +2,17 @@
 //!
 //! The first SIGINT or SIGTERM asks for a clean end with its summary; one of either
 //! that comes later ends the program on the spot. SIGUSR1 asks for the figures now.
-//! The handlers only set flags; a poll loop reads one of them, relaxed.
+//! The handlers only set flags; a poll loop reads one of them, relaxed. A card that is
+//! taken away ends a run in the same way ([`Stop::lose`]).
 
 use super::Outcome;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::sys::signals;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Whether the run is to end, and why. Clones share the same flags.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Stop {
     /// 0 while running, else the signal, or [`ENDED`].
     why: Arc<AtomicUsize>,
     print: Arc<AtomicBool>,
+    /// What became of a card, if that ended it.
+    lost: Arc<OnceLock<(Kind, String)>>,
 }
 
 /// Ended by the run itself; no signal has this number.
@@ -47,6 +50,21 @@ impl Stop {
         let _ = self.why.compare_exchange(0, ENDED, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Ends the run because a card cannot be used any more. The first reason stays.
+    pub fn lose(&self, why: &Error) {
+        // The loser of the race is dropped on purpose.
+        let _ = self.lost.set((why.kind(), why.to_string()));
+        self.end();
+    }
+
+    /// Whether no card was lost.
+    ///
+    /// # Errors
+    /// Why one was.
+    pub fn intact(&self) -> Result<()> {
+        self.lost.get().map_or(Ok(()), |(kind, text)| Err(Error::new(*kind, text.clone())))
+    }
+
     /// The signal that ended the run, if one did.
     pub fn signal(&self) -> Option<i32> {
         match self.why.load(Ordering::Relaxed) {
@@ -61,8 +79,10 @@ impl Stop {
     }
 
     /// How a run that printed its summary ended, given whether it kept its limits.
-    /// A user who ends it by a signal has read the summary: the signal's code stays.
+    /// A user who ends it by a signal has read the summary: the signal's code stays. A
+    /// card that was lost is told before anything that follows from it.
     pub fn judge(&self, limits: Result<()>) -> anyhow::Result<Outcome> {
+        self.intact()?;
         match limits {
             Err(passed) if self.signal().is_none() => Err(passed.into()),
             _ => Ok(self.outcome()),
@@ -104,6 +124,20 @@ mod tests {
         told.why.store(SIGTERM as usize, Ordering::Relaxed);
         told.end();
         assert_eq!(told.outcome(), Outcome::Signal(SIGTERM));
+    }
+
+    #[test]
+    fn a_card_that_was_lost_ends_the_run_and_is_its_error_whatever_else_went_wrong() {
+        use crate::pci::Alarm;
+        let stop = Stop::default();
+        stop.intact().unwrap();
+        stop.lose(&Alarm::Gone.of("0000:03:00.0"));
+        stop.lose(&Alarm::Wanted.of("0000:04:00.0"));
+        assert!(stop.requested());
+        let limits = Err(Error::new(Kind::Limit, "9 of 10 packets were lost"));
+        let told = stop.judge(limits).unwrap_err().downcast::<Error>().unwrap();
+        assert_eq!(told.kind(), Kind::Gone);
+        assert!(told.to_string().starts_with("0000:03:00.0: the card is gone: "), "{told}");
     }
 
     #[test]

@@ -180,6 +180,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     warnings.iter().for_each(|warning| output.warn(warning));
     session.check(&output)?;
+    stop.intact()?;
     if stop.outcome() == Outcome::Done && (rows.len() < args.sizes.len() || !rows.iter().all(Row::is_result)) {
         return Ok(Outcome::Limit);
     }

@@ -3,10 +3,9 @@
 #![allow(unsafe_code)]
 
 use super::Iova;
+use super::pages::{GIANTS, GIGANTIC, HUGE, PageSize, Piece, map_anonymous};
 use crate::error::{Error, Kind, Remedy, Result};
-use crate::sys;
 use std::fs::File;
-use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -18,28 +17,9 @@ pub enum Addressing {
     /// translates it. Arenas are handed out upwards from 4 GiB, which clears
     /// the interrupt window at 0xfee00000 and stays within 39-bit IOMMUs.
     Translated,
-    /// The physical address. Needs huge pages (they are never moved by the
-    /// kernel) and the right to read `/proc/self/pagemap`.
+    /// The physical address. Needs huge pages (which the kernel moves hardly ever, see
+    /// [`Arena::check`]) and the right to read `/proc/self/pagemap`.
     Physical,
-}
-
-/// Size of the pages behind an arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageSize {
-    /// Ordinary 4 KiB pages.
-    Small,
-    /// 2 MiB huge pages.
-    Huge,
-}
-
-impl PageSize {
-    /// Bytes in a page of this size.
-    pub const fn bytes(self) -> usize {
-        match self {
-            PageSize::Small => 4096,
-            PageSize::Huge => 2 << 20,
-        }
-    }
 }
 
 /// One mapping of zeroed memory and the addresses under which devices see it.
@@ -49,9 +29,7 @@ impl PageSize {
 /// plays it) may write at any time.
 #[derive(Debug)]
 pub struct Arena {
-    base: NonNull<u8>,
-    len: usize,
-    page: PageSize,
+    piece: Piece,
     /// One address per page if physical, else the address of byte 0.
     iova: Box<[Iova]>,
     /// log2 of the bytes that are contiguous behind each entry of `iova`.
@@ -68,75 +46,77 @@ unsafe impl Sync for Arena {}
 static NEXT_IOVA: AtomicU64 = AtomicU64::new(1 << 32);
 
 impl Arena {
-    /// Maps at least `len` bytes of zeroed memory.
+    /// Maps at least `len` bytes of zeroed memory, on whichever NUMA node.
     ///
-    /// Huge pages are used if the machine has enough free ones; otherwise
-    /// ordinary pages, unless `addressing` is [`Addressing::Physical`], which
-    /// then fails with [`Kind::Memory`] and says how many pages are missing.
+    /// # Errors
+    /// As [`Arena::near`].
     pub fn new(len: usize, addressing: Addressing) -> Result<Arc<Arena>> {
-        if len == 0 || len > isize::MAX as usize - PageSize::Huge.bytes() {
+        Self::near(len, addressing, None)
+    }
+
+    /// Maps at least `len` bytes of zeroed memory, of `node` if that has any left.
+    ///
+    /// Huge pages are used if the machine has enough free ones, of 2 MiB or of 1 GiB;
+    /// otherwise ordinary pages, unless `addressing` is [`Addressing::Physical`].
+    ///
+    /// # Errors
+    /// [`Kind::Memory`] if there is none, and for physical addresses how many pages are
+    /// missing; [`Kind::Permission`] if the kernel does not tell those.
+    pub fn near(len: usize, addressing: Addressing, node: Option<u16>) -> Result<Arc<Arena>> {
+        if len == 0 || len > isize::MAX as usize - GIGANTIC {
             return Err(Error::new(Kind::Memory, format!("cannot map {len} bytes of device memory")));
         }
-        let huge_len = len.next_multiple_of(PageSize::Huge.bytes());
-        let arena = match (map_anonymous(huge_len, PageSize::Huge), addressing) {
-            (Ok(base), _) => Self::mapped(base, huge_len, PageSize::Huge),
-            (Err(error), Addressing::Physical) => {
-                let pages = huge_len / PageSize::Huge.bytes();
-                return Err(Error::io(format!("mapping {pages} huge pages of 2 MiB"), error)
-                    .with_kind(Kind::Memory)
-                    .with_remedy(Remedy::HugePages(huge_len as u64)));
+        let physical = addressing == Addressing::Physical;
+        let piece = Piece::new(len, node, !physical, &map_anonymous, &GIANTS).map_err(|error| {
+            if !physical {
+                return Error::io(format!("mapping {len} bytes"), error).with_kind(Kind::Memory);
             }
-            (Err(_), Addressing::Translated) => {
-                let small_len = len.next_multiple_of(PageSize::Small.bytes());
-                let base = map_anonymous(small_len, PageSize::Small)
-                    .map_err(|e| Error::io(format!("mapping {small_len} bytes"), e).with_kind(Kind::Memory))?;
-                Self::mapped(base, small_len, PageSize::Small)
-            }
+            let pages = len.div_ceil(HUGE);
+            Error::io(format!("mapping {pages} huge pages of 2 MiB"), error)
+                .with_kind(Kind::Memory)
+                .with_remedy(Remedy::HugePages((pages * HUGE) as u64))
+        })?;
+        let (iova, shift): (Box<[Iova]>, u32) = if physical {
+            (piece.physical(&pagemap()?)?, HUGE.trailing_zeros())
+        } else {
+            let span = piece.len.next_multiple_of(HUGE) as u64;
+            (Box::new([NEXT_IOVA.fetch_add(span, Ordering::Relaxed)]), usize::BITS - 1)
         };
-        let mut arena = arena;
-        match addressing {
-            Addressing::Translated => {
-                let span = arena.len.next_multiple_of(PageSize::Huge.bytes()) as u64;
-                arena.iova = Box::new([NEXT_IOVA.fetch_add(span, Ordering::Relaxed)]);
-            }
-            Addressing::Physical => {
-                arena.iova = arena.physical_pages()?;
-                arena.shift = arena.page.bytes().trailing_zeros();
-            }
-        }
-        Ok(Arc::new(arena))
+        Ok(Arc::new(Arena { piece, iova, shift }))
     }
 
-    fn mapped(base: NonNull<u8>, len: usize, page: PageSize) -> Self {
-        Self { base, len, page, iova: Box::new([]), shift: usize::BITS - 1 }
+    /// Whether its pages are still where the device was told: the kernel may move those
+    /// that are in use, for instance to make room for a larger one (Linux, mm/hugetlb.c,
+    /// `isolate_or_dissolve_huge_folio`), or away from memory that fails. Nothing can
+    /// happen to translated addresses.
+    ///
+    /// # Errors
+    /// [`Kind::Memory`] if one was moved.
+    pub fn check(&self) -> Result<()> {
+        match self.addressing() {
+            Addressing::Translated => Ok(()),
+            Addressing::Physical => self.check_with(&pagemap()?),
+        }
     }
 
-    /// Physical address of each page.
-    fn physical_pages(&self) -> Result<Box<[Iova]>> {
-        let pagemap = File::open("/proc/self/pagemap").map_err(|e| Error::io("opening /proc/self/pagemap", e))?;
-        let mut pages = Vec::with_capacity(self.len / self.page.bytes());
-        for offset in (0..self.len).step_by(self.page.bytes()) {
-            let address = sys::physical_address(&pagemap, self.base.as_ptr() as usize + offset)
-                .map_err(|e| Error::io("reading /proc/self/pagemap", e))?;
-            pages.push(address.ok_or_else(|| {
-                Error::new(
-                    Kind::Permission,
-                    "the kernel hides physical addresses from this user, and without an IOMMU the card needs them; run as root, or bind the card to vfio-pci",
-                )
-            })?);
+    fn check_with(&self, pagemap: &File) -> Result<()> {
+        if self.piece.physical(pagemap)? == self.iova {
+            return Ok(());
         }
-        Ok(pages.into())
+        let text = "the kernel has moved memory that the card writes to, and without an IOMMU the card was not told; \
+                    bind it to vfio-pci, or keep what moves huge pages from running meanwhile";
+        Err(Error::new(Kind::Memory, text))
     }
 
     /// Size in bytes, a multiple of the page size.
     #[allow(clippy::len_without_is_empty)] // an arena is never empty
     pub fn len(&self) -> usize {
-        self.len
+        self.piece.len
     }
 
     /// Size of the pages behind it.
     pub fn page_size(&self) -> PageSize {
-        self.page
+        self.piece.page
     }
 
     /// Which sort of address it has: what [`crate::pci::Function::addressing`] asks for.
@@ -149,77 +129,31 @@ impl Arena {
     /// # Panics
     /// If `offset` is not inside the arena.
     pub fn iova(&self, offset: usize) -> Iova {
-        assert!(offset < self.len, "offset {offset:#x} outside an arena of {:#x} bytes", self.len);
+        assert!(offset < self.len(), "offset {offset:#x} outside an arena of {:#x} bytes", self.len());
         self.iova[offset >> self.shift] + (offset & ((1 << self.shift) - 1)) as u64
     }
 
     /// The runs of bytes that are contiguous for the device, as
     /// (offset, IOVA, length): one if translated, one a page if physical.
     pub fn runs(&self) -> impl Iterator<Item = (usize, Iova, usize)> + '_ {
-        let run = if self.iova.len() == 1 { self.len } else { 1 << self.shift };
+        let run = if self.iova.len() == 1 { self.len() } else { 1 << self.shift };
         self.iova.iter().enumerate().map(move |(i, &iova)| (i * run, iova, run))
     }
 
     /// Bytes that are contiguous for the device from any page start.
     pub fn contiguous(&self) -> usize {
-        if self.iova.len() == 1 { self.len } else { 1 << self.shift }
+        if self.iova.len() == 1 { self.len() } else { 1 << self.shift }
     }
 
     /// The first byte, for a transport that must hand the mapping to the
     /// kernel or to a model. Valid for [`Arena::len`] bytes while the arena lives.
     pub fn as_ptr(&self) -> NonNull<u8> {
-        self.base
+        self.piece.base
     }
 }
 
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: base and len are what mmap returned, unmapped only here.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
-    }
-}
-
-/// An anonymous, zeroed, populated mapping. Huge pages come from the kernel's
-/// pool and have no file, so a killed process leaves none behind.
-fn map_anonymous(len: usize, page: PageSize) -> io::Result<NonNull<u8>> {
-    let huge = match page {
-        PageSize::Small => 0,
-        PageSize::Huge => libc::MAP_HUGETLB | libc::MAP_HUGE_2MB,
-    };
-    // Huge pages must be populated at once: touching one that the pool cannot
-    // give would kill the process with SIGBUS.
-    let populate = if page == PageSize::Huge { libc::MAP_POPULATE } else { 0 };
-    // SAFETY: a fresh anonymous mapping; no existing memory is affected.
-    let base = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            len,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS | huge | populate,
-            -1,
-            0,
-        )
-    };
-    if base == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
-    // A control group, as of a container, counts huge pages when they are touched: the mapping
-    // is there and says nothing, and a page beyond the group's limit is not.
-    if page == PageSize::Huge && !is_populated(base, len) {
-        // SAFETY: mapped above, and given to nobody.
-        unsafe { libc::munmap(base.as_ptr().cast(), len) };
-        return Err(io::Error::other("a limit on huge pages (a control group's, as containers have) is in the way"));
-    }
-    Ok(base)
-}
-
-/// Whether there is a page behind every byte of a mapping.
-fn is_populated(base: NonNull<u8>, len: usize) -> bool {
-    let mut pages = vec![0_u8; len.div_ceil(PageSize::Small.bytes())];
-    // SAFETY: the mapping is len bytes long, and there is a byte for each of its pages.
-    let told = unsafe { libc::mincore(base.as_ptr().cast(), len, pages.as_mut_ptr()) };
-    told != 0 || pages.iter().all(|page| page & 1 != 0)
+fn pagemap() -> Result<File> {
+    File::open("/proc/self/pagemap").map_err(|e| Error::io("opening /proc/self/pagemap", e))
 }
 
 /// A piece of an arena that is contiguous for the device: a descriptor ring,
@@ -340,16 +274,24 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_not_there_is_seen_before_it_is_touched() {
-        let len = 3 * PageSize::Small.bytes();
-        let base = map_anonymous(len, PageSize::Small).unwrap();
-        let arena = Arena::mapped(base, len, PageSize::Small);
-        assert!(!is_populated(arena.base, len));
-        for page in 0..3 {
-            // SAFETY: in the mapping, which is this test's alone.
-            unsafe { arena.base.add(page * PageSize::Small.bytes()).write(1) };
-            assert_eq!(is_populated(arena.base, len), page == 2);
-        }
+    fn a_page_that_was_moved_is_noticed() {
+        use std::os::unix::fs::FileExt;
+        let mut arena = Arc::into_inner(Arena::new(3 * HUGE, Addressing::Translated).unwrap()).unwrap();
+        let pagemap = tempfile::tempfile().unwrap();
+        let frames = |frames: [u64; 3]| {
+            for (i, frame) in frames.into_iter().enumerate() {
+                let page = (arena.piece.base.as_ptr().addr() + i * HUGE) / crate::sys::page_size();
+                pagemap.write_all_at(&(1 << 63 | frame).to_ne_bytes(), page as u64 * 8).unwrap();
+            }
+        };
+        frames([0x200, 0x600, 0x400]);
+        let told = arena.piece.physical(&pagemap).unwrap();
+        frames([0x200, 0x600, 0x800]);
+        arena.check().unwrap();
+        (arena.iova, arena.shift) = (told, HUGE.trailing_zeros());
+        let moved = arena.check_with(&pagemap).unwrap_err();
+        assert_eq!(moved.kind(), Kind::Memory);
+        assert!(moved.to_string().starts_with("the kernel has moved memory"), "{moved}");
     }
 
     #[test]

@@ -21,13 +21,15 @@ mod batch;
 pub mod hugepages;
 mod meta;
 mod offload;
+mod pages;
 mod pool;
 
-pub use arena::{Addressing, Arena, Descriptor, PageSize, Region};
+pub use arena::{Addressing, Arena, Descriptor, Region};
 pub use batch::{BATCH_MAX, Batch};
 pub(crate) use batch::{Entry, Span};
 pub use meta::{Checksum, Checksums, Decode, Decoder, Meta, Nothing, RawMeta, Timestamp};
 pub use offload::{L4, Offload};
+pub use pages::PageSize;
 pub(crate) use pool::PoolId;
 pub use pool::{BUFFER_SIZE, Pool};
 

@@ -51,10 +51,15 @@ impl Pool {
     /// A pool of `count` buffers; the arena must still be mapped by each device
     /// that is to see them ([`crate::pci::Function::map`]).
     pub fn new(count: usize, addressing: Addressing) -> Result<Pool> {
+        Self::near(count, addressing, None)
+    }
+
+    /// The same, of the memory of a NUMA node if that has any left: that of the card.
+    pub fn near(count: usize, addressing: Addressing, node: Option<u16>) -> Result<Pool> {
         if count == 0 || count > 1 << 24 {
             return Err(Error::new(Kind::Usage, format!("a pool of {count} buffers; use 1 to 16777216")));
         }
-        let arena = Arena::new(count * BUFFER_SIZE, addressing)?;
+        let arena = Arena::near(count * BUFFER_SIZE, addressing, node)?;
         let count = arena.len() / BUFFER_SIZE;
         let runs: Box<[Iova]> = arena.runs().map(|(_, iova, _)| iova).collect();
         let shift = if runs.len() == 1 { u32::BITS - 1 } else { (arena.contiguous() / BUFFER_SIZE).trailing_zeros() };

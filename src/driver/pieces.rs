@@ -30,7 +30,7 @@ impl Pieces {
             *place = total..total + place.end;
             total = place.end;
         }
-        let arena = Arena::new(total, function.addressing())?;
+        let arena = function.arena(total)?;
         function.map(&arena)?;
         Ok(Pieces { arena, places })
     }

@@ -1,26 +1,27 @@
 //! Memory of a driver in another process, mapped into this one.
 //!
-//! The other process may cut off the file that a mapping is of. Touching what is
-//! not there any more raises SIGBUS; [`outlive_cut_files`] then puts zeroed memory
-//! of our own in the mapping's place, so that the card goes on and the one who cut
-//! the file sees no more of it.
+//! The other process may cut off the file that a mapping is of. Under a
+//! [`Guard`] zeroed memory of our own is put in the mapping's place then, so that the
+//! card goes on and the one who cut the file sees no more of it.
 
 #![allow(unsafe_code)]
 
 use super::Translation;
 use crate::dma::Iova;
 use crate::error::Result;
+use crate::sys::bus::{Guard, Instead};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{io, mem};
 
 /// A piece of the driver's memory.
 pub struct Mapping {
     base: NonNull<u8>,
     len: usize,
     writable: bool,
+    /// Some until it is dropped.
+    guard: Option<Guard>,
 }
 
 // SAFETY: plain shared memory, reached through Translation only.
@@ -47,8 +48,9 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast::<u8>()).ok_or_else(invalid)?;
-        remember(base.as_ptr().addr(), len);
-        Ok(Self { base, len, writable })
+        let mut mapping = Self { base, len, writable, guard: None };
+        mapping.guard = Some(Guard::new(base, len, Instead::Zeroes, None)?);
+        Ok(mapping)
     }
 
     /// Maps `size` bytes that can be written, and makes sure that the memory is there.
@@ -79,67 +81,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        forget(self.base.as_ptr().addr());
+        drop(self.guard.take());
         // SAFETY: mapped by new, unmapped only here.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }
-}
-
-/// Where the mappings are, for a signal handler to read: start and length, zero
-/// while free. Mappings beyond these are as good, but do not outlive their file.
-static MAPPED: [(AtomicUsize, AtomicUsize); 256] = [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; 256];
-
-fn remember(start: usize, len: usize) {
-    let free = |(at, _): &&(AtomicUsize, AtomicUsize)| {
-        at.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    };
-    if let Some((_, length)) = MAPPED.iter().find(free) {
-        length.store(len, Ordering::Release);
-    }
-}
-
-fn forget(start: usize) {
-    if let Some((at, length)) = MAPPED.iter().find(|(at, _)| at.load(Ordering::Acquire) == start) {
-        length.store(0, Ordering::Release);
-        at.store(0, Ordering::Release);
-    }
-}
-
-/// Lets this process outlive files that are cut off behind its mappings.
-pub fn outlive_cut_files() -> io::Result<()> {
-    // SAFETY: plain integers; all zeroes is a valid value.
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    action.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as usize;
-    action.sa_flags = libc::SA_SIGINFO;
-    // SAFETY: action is valid, and the handler has the signature that SA_SIGINFO asks for.
-    match unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-extern "C" fn on_bus_error(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo.
-    let address = unsafe { (*info).si_addr() }.addr();
-    if !replace(address) {
-        // A fault of somebody's own: it happens again, and is fatal then.
-        // SAFETY: SIG_DFL is always valid.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-}
-
-/// Puts zeroed memory in the place of the mapping around `address`; false if
-/// there is none. Calls only what a signal handler may.
-fn replace(address: usize) -> bool {
-    let around = |(at, length): &(AtomicUsize, AtomicUsize)| {
-        let (start, len) = (at.load(Ordering::Acquire), length.load(Ordering::Acquire));
-        (address.wrapping_sub(start) < len).then_some((start, len))
-    };
-    let Some((start, len)) = MAPPED.iter().find_map(around) else { return false };
-    let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: replaces a whole mapping of ours, which is reached by address only.
-    let base = unsafe {
-        libc::mmap(ptr::with_exposed_provenance_mut(start), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
-    };
-    base != libc::MAP_FAILED
 }

@@ -4,8 +4,12 @@
 
 use super::{Doorbell, LongDoorbell, ShortDoorbell, Window};
 use crate::error::{Error, Kind, Result};
+use crate::sys::bus::{Guard, Instead, Lost};
+use memmap2::{MmapOptions, MmapRaw};
 use std::any::Any;
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32};
@@ -42,6 +46,12 @@ pub struct Mapped {
     owner: Arc<dyn Any + Send + Sync>,
 }
 
+/// A mapping that may be taken away. The guard goes first.
+struct Guarded {
+    _guard: Guard,
+    _mapping: MmapRaw,
+}
+
 // SAFETY: the mapping lives as long as the owner; accesses are volatile and whole.
 unsafe impl Send for Mapped {}
 // SAFETY: see Send.
@@ -54,6 +64,17 @@ impl Mapped {
     /// They must stay mapped, for reading and writing, while `owner` lives.
     pub unsafe fn new(base: NonNull<u8>, len: u64, owner: Arc<dyn Any + Send + Sync>) -> Self {
         Self { base, len, owner }
+    }
+
+    /// Maps `len` bytes of registers from `offset` of a file. Where they are taken away, as
+    /// when the card is pulled, they read as all ones from then on and `lost` is told.
+    pub(super) fn of_file(file: &File, offset: u64, len: u64, lost: &Arc<Lost>) -> io::Result<Self> {
+        let bytes = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+        let mapping = MmapOptions::new().offset(offset).len(bytes).map_raw(file)?;
+        let base = NonNull::new(mapping.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let guard = Guard::new(base, bytes, Instead::Ones, Some(Arc::clone(lost)))?;
+        // SAFETY: the owner has the mapping, for reading and writing, len bytes long.
+        Ok(unsafe { Self::new(base, len, Arc::new(Guarded { _guard: guard, _mapping: mapping })) })
     }
 
     fn register<T>(&self, offset: u64) -> *mut T {

@@ -20,6 +20,7 @@ use super::explain;
 use super::guard::{self, Machine, Use};
 use super::journal::{self, Journal};
 use super::kernel::Kernel;
+use super::nodes;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::fmt;
@@ -351,7 +352,7 @@ fn run(kernel: &dyn Kernel, roots: &Roots, journal: &Journal, steps: &[Step]) ->
                     return Err(not_taken(address, wanted.as_deref(), has().as_deref()));
                 }
             }
-            Step::Own(user, group) => own(kernel, roots, address, *user, *group)?,
+            Step::Own(user, group) => nodes::own(kernel, roots, address, *user, *group)?,
             Step::Forget(_) => journal::forget(kernel, roots, address)?,
         }
     }
@@ -463,27 +464,6 @@ fn permitted(roots: &Roots, plan: &Plan) -> Result<()> {
             _ => error,
         }
     })
-}
-
-/// Gives the card's VFIO nodes away: the group's, and the newer one of its own.
-fn own(kernel: &dyn Kernel, roots: &Roots, address: Address, user: Option<u32>, group: Option<u32>) -> Result<()> {
-    let nodes = || {
-        let nodes = Device::read(roots, address).map(|device| guard::vfio_nodes(roots, &device)).unwrap_or_default();
-        nodes.into_iter().filter(|node| node.exists()).collect::<Vec<_>>()
-    };
-    // devtmpfs and udev make them in their own time.
-    if !kernel.settled(&mut || !nodes().is_empty()) {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!("{address}: vfio made no device node that could be given to a user"),
-        ));
-    }
-    for node in nodes() {
-        kernel
-            .own(&node, user, group)
-            .map_err(|e| Error::io(format!("changing the owner of {}", node.display()), e))?;
-    }
-    Ok(())
 }
 
 fn refused(text: String) -> Error {

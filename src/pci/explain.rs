@@ -8,11 +8,14 @@ use std::path::Path;
 
 /// The card is with VFIO, and VFIO is not there.
 pub(super) fn no_node(name: &str, node: &Path) -> Error {
+    let (module, passed) =
+        if node.ends_with("iommu") { ("iommufd", node) } else { ("vfio-pci", Path::new("/dev/vfio")) };
     Error::new(
         ErrorKind::NotFound,
         format!(
-            "{name}: it is bound to VFIO, but there is no {} to open it by; load the modules (`modprobe vfio-pci`), and in a container pass /dev/vfio through",
-            node.display()
+            "{name}: it is bound to VFIO, but there is no {} to open it by; load the modules (`modprobe {module}`), and in a container pass {} through",
+            node.display(),
+            passed.display()
         ),
     )
 }
@@ -132,6 +135,9 @@ mod tests {
         assert!(busy.to_string().contains("fuser -v /dev/vfio/9"), "{busy}");
         let without = open(name, Path::new("/dev/vfio/noiommu-9"), errno(libc::EPERM));
         assert!(without.remedy().is_none() && without.to_string().contains("CAP_SYS_RAWIO"), "{without}");
+        let absent = |node: &str| no_node(name, Path::new(node)).to_string();
+        assert!(absent("/dev/vfio/9").contains("`modprobe vfio-pci`"));
+        assert!(absent("/dev/iommu").contains("`modprobe iommufd`), and in a container pass /dev/iommu through"));
         let attached = |errno_code, regions| attach("x", errno(errno_code), regions).to_string();
         assert!(attached(libc::EPERM, "0xfee00000 0xfeefffff msi\n").contains("allow_unsafe_interrupts"));
         for code in [libc::EPERM, libc::EINVAL] {

@@ -148,6 +148,13 @@ impl Attachment {
         self.space.map(&self.name, arena)
     }
 
+    /// Whether the memory that the function reaches is where it was.
+    pub(super) fn check_memory(&self) -> Result<()> {
+        let state = lock(&self.space.state);
+        let mut mine = state.mapped.iter().filter(|mapping| mapping.users.contains(&self.name));
+        mine.try_for_each(|mapping| mapping.arena.check()).map_err(|e| e.of(&self.name))
+    }
+
     /// Whether the function asked for `arena`: others that share its address
     /// space may end before it does, and their memory with them.
     pub(super) fn reaches(&self, arena: &Arc<Arena>) -> bool {
@@ -167,7 +174,13 @@ impl Space {
     /// A new space with its first function.
     fn with(nodes: &Nodes<'_>) -> Result<(Space, File)> {
         let (group_node, _) = nodes.group_node();
-        if let Some(node) = nodes.device.as_deref().filter(|node| node.exists() && nodes.iommufd().exists()) {
+        if let Some(node) = nodes.device.as_deref().filter(|node| node.exists()) {
+            if !nodes.iommufd().exists() {
+                return match group_node.exists() {
+                    true => Self::with_container(nodes),
+                    false => Err(explain::no_node(nodes.name, &nodes.iommufd())),
+                };
+            }
             match Self::with_iommufd(nodes, node) {
                 // The group says better what is wrong, where the kernel still has groups.
                 Err(_) if group_node.exists() => {}

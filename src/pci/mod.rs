@@ -12,6 +12,7 @@
 //! which is only there to be printed.
 
 mod address;
+mod alarm;
 mod bar;
 pub mod bind;
 mod capability;
@@ -24,6 +25,7 @@ mod iommu;
 pub mod journal;
 pub mod kernel;
 pub mod network;
+mod nodes;
 mod open;
 mod page;
 mod paged;
@@ -33,6 +35,7 @@ mod vfio;
 mod window;
 
 pub use address::Address;
+pub use alarm::Alarm;
 pub use bar::{Bar, Registers};
 pub use capability::capabilities;
 pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
@@ -43,7 +46,7 @@ pub use window::Window;
 use crate::dma::{Addressing, Arena};
 use crate::error::Result;
 use std::fmt;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -145,6 +148,27 @@ pub trait Function: Send + Sync {
     /// Resets the function (FLR) if it can; false if it cannot.
     fn reset(&self) -> Result<bool>;
 
+    /// What may take it away, and for each an eventfd that is signalled then: for a thread
+    /// to sleep on.
+    fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
+        Vec::new()
+    }
+
+    /// Whether it is there no more: its registers were taken away, or it does not answer.
+    /// What was read of it just before may be all ones then.
+    fn is_gone(&self) -> bool {
+        alarm::is_silent(&self.config_read(0, 4))
+    }
+
+    /// Whether the memory that it was given is still where it was.
+    ///
+    /// # Errors
+    /// [`Kind::Memory`](crate::error::Kind::Memory) if the kernel has moved it, which only an
+    /// IOMMU makes up for.
+    fn check_memory(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Waits until `time` has passed for the function: what is analogue in it
     /// settles meanwhile. Virtual time is moved on.
     fn wait(&self, time: Duration) {
@@ -166,6 +190,12 @@ pub(crate) fn pass(time: Duration) {
 }
 
 impl dyn Function + '_ {
+    /// At least `len` bytes of zeroed memory with the addresses that the function wants, on
+    /// its NUMA node if that has any left; still to be mapped.
+    pub fn arena(&self, len: usize) -> Result<Arc<Arena>> {
+        Arena::near(len, self.addressing(), self.numa_node())
+    }
+
     /// Lets the function read and write memory, or stops it: the bus-master
     /// enable bit of the command register (PCI 3.0 §6.2.2).
     pub fn set_bus_master(&self, on: bool) -> Result<()> {

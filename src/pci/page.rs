@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-/// Bytes in a page.
+/// Bytes in a page of registers, which is smaller than the kernel's on some machines.
 const BYTES: usize = 4096;
 
 /// 4 KiB of registers as memory, aligned to 4 KiB as a BAR's are. A clone is
@@ -64,6 +64,7 @@ impl Store {
     /// Maps `len` more bytes of it.
     fn grow(&mut self, len: usize) -> io::Result<Mapping> {
         let offset = self.len;
+        let len = len.next_multiple_of(sys::page_size());
         self.file.set_len(offset + len as u64)?;
         self.len += len as u64;
         let base = sys::map_shared(&self.file, offset, len)?;

@@ -11,20 +11,19 @@
 //! `memtype_check_conflict`). A BAR that is mapped uncached as a whole has no page left
 //! for stores to combine in.
 
-#![allow(unsafe_code)]
-
 use super::bar::Mapped;
 use super::{Bar, Doorbell, Registers};
-use memmap2::MmapOptions;
+use crate::sys::{self, bus::Lost};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes in a page.
-const PAGE: u64 = 4096;
+/// Bytes in a page, which is what the kernel maps.
+fn page_size() -> u64 {
+    sys::page_size() as u64
+}
 
 /// A BAR, and which pages of it are mapped how.
 pub(super) struct Paged {
@@ -32,27 +31,26 @@ pub(super) struct Paged {
     combining: File,
     /// By offset: the page, and whether stores to it are combined.
     pages: Mutex<BTreeMap<u64, (Bar, bool)>>,
+    lost: Arc<Lost>,
 }
 
 impl Paged {
-    /// Of the files that map it the one way and the other.
-    pub(super) fn new(plain: File, combining: File) -> Arc<Paged> {
-        Arc::new(Paged { plain, combining, pages: Mutex::default() })
+    /// Of the files that map it the one way and the other; `lost` is told when pages of it
+    /// are taken away.
+    pub(super) fn new(plain: File, combining: File, lost: Arc<Lost>) -> Arc<Paged> {
+        Arc::new(Paged { plain, combining, pages: Mutex::default(), lost })
     }
 
     /// The page that `offset` is in, which is mapped now if it is not yet, and whether
     /// stores to it are combined.
     pub(super) fn page(&self, offset: u64, combines: bool) -> io::Result<(Bar, bool)> {
-        let start = offset - offset % PAGE;
+        let start = offset - offset % page_size();
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(page) = pages.get(&start) {
             return Ok(page.clone());
         }
         let file = if combines { &self.combining } else { &self.plain };
-        let mapping = Arc::new(MmapOptions::new().offset(start).len(PAGE as usize).map_raw(file)?);
-        let base = NonNull::new(mapping.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: the mapping is the owner, for reading and writing, a page long.
-        let page = Bar::Mapped(unsafe { Mapped::new(base, PAGE, mapping) });
+        let page = Bar::Mapped(Mapped::of_file(file, start, page_size(), &self.lost)?);
         pages.insert(start, (page.clone(), combines));
         Ok((page, combines))
     }
@@ -75,7 +73,7 @@ pub(super) struct View {
 
 impl Registers for View {
     fn read(&self, offset: u64, size: u8) -> u64 {
-        let at = offset % PAGE;
+        let at = offset % page_size();
         // What cannot be mapped reads as a card that does not answer.
         let Ok((page, _)) = self.bar.page(offset, self.combines) else { return u64::MAX };
         match size {
@@ -87,7 +85,7 @@ impl Registers for View {
     }
 
     fn write(&self, offset: u64, size: u8, value: u64) {
-        let at = offset % PAGE;
+        let at = offset % page_size();
         let Ok((page, _)) = self.bar.page(offset, self.combines) else { return };
         match size {
             1 => page.write8(at, value as u8),
@@ -100,6 +98,6 @@ impl Registers for View {
     /// None in a page that is mapped the other way.
     fn doorbell(&self, offset: u64) -> Option<Doorbell> {
         let (page, combines) = self.bar.page(offset, self.combines).ok()?;
-        if combines == self.combines { page.doorbell(offset % PAGE).ok() } else { None }
+        if combines == self.combines { page.doorbell(offset % page_size()).ok() } else { None }
     }
 }

@@ -18,24 +18,22 @@
 //! pages, which went back to their pool and to nobody else, until the card is
 //! opened again. So "no driver" is for trying things, and VFIO for all else.
 
-#![allow(unsafe_code)]
-
+use super::alarm::is_silent;
 use super::bar::Mapped;
 use super::config::Config;
 use super::discover::{self, Device, Resource};
 use super::iommu::require_addressing;
 use super::paged::{Paged, View};
-use super::{Bar, Function, Id, Kind};
+use super::{Alarm, Bar, Function, Id, Kind};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Remedy, Result};
 use crate::sys::Roots;
-use memmap2::MmapOptions;
+use crate::sys::bus::Lost;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function opened through sysfs.
@@ -52,6 +50,8 @@ pub(super) struct Sysfs {
     mapped: Mutex<Vec<Arc<Arena>>>,
     /// BARs that were asked for: by pages, or as a whole.
     bars: Mutex<BTreeMap<u8, Option<Arc<Paged>>>>,
+    /// Whether its registers were taken away.
+    lost: Arc<Lost>,
     /// `/dev/uioN`, held for what the kernel does when it is closed.
     _uio: Option<File>,
     /// Holds the lock; declared last, released last.
@@ -91,6 +91,7 @@ impl Sysfs {
             enabled: false,
             mapped: Mutex::default(),
             bars: Mutex::default(),
+            lost: Lost::new().map_err(|e| Error::io(format!("{name}: making an eventfd"), e))?,
             _uio: uio,
             _lock: lock,
             name,
@@ -160,11 +161,7 @@ impl Function for Sysfs {
             return Ok(Bar::Served(Arc::new(view), size as u64));
         }
         let file = self.resource(index, "").map_err(|e| self.explain_map(index, e))?;
-        let mapping = MmapOptions::new().len(size).map_raw(&file).map_err(|e| self.explain_map(index, e))?;
-        let mapping = Arc::new(mapping);
-        let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(|| self.no_bar(index))?;
-        // SAFETY: the mapping is the owner, for reading and writing, size bytes long.
-        Ok(Bar::Mapped(unsafe { Mapped::new(base, size as u64, mapping) }))
+        Mapped::of_file(&file, 0, size as u64, &self.lost).map(Bar::Mapped).map_err(|e| self.explain_map(index, e))
     }
 
     /// By pages. None for a BAR that was mapped as a whole before.
@@ -180,7 +177,7 @@ impl Function for Sysfs {
                     result => result.map_err(|e| self.explain_map(index, e))?,
                 };
                 let plain = self.resource(index, "").map_err(|e| self.explain_map(index, e))?;
-                let bar = Paged::new(plain, combining);
+                let bar = Paged::new(plain, combining, Arc::clone(&self.lost));
                 // What forbids the one page forbids all.
                 bar.page(0, false).map_err(|e| self.explain_map(index, e))?;
                 bars.insert(index, Some(Arc::clone(&bar)));
@@ -230,6 +227,19 @@ impl Function for Sysfs {
 
     fn numa_node(&self) -> Option<u16> {
         self.numa_node
+    }
+
+    fn check_memory(&self) -> Result<()> {
+        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        mapped.iter().try_for_each(|arena| arena.check()).map_err(|e| e.of(&self.name))
+    }
+
+    fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
+        vec![(Alarm::Gone, self.lost.as_fd())]
+    }
+
+    fn is_gone(&self) -> bool {
+        self.lost.seen() || is_silent(&self.config_read(0, 4))
     }
 
     fn reset(&self) -> Result<bool> {
@@ -318,162 +328,4 @@ pub(super) fn is_offered_by(driver: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pci::Address;
-
-    /// A function without a driver: 64 KiB of BAR 0, 256 bytes of configuration.
-    fn tree() -> (tempfile::TempDir, Roots, Address) {
-        let temp = tempfile::tempdir().unwrap();
-        let roots = Roots::under(temp.path());
-        let address: Address = "0000:03:00.0".parse().unwrap();
-        let dir = discover::directory(&roots, address);
-        fs::create_dir_all(&dir).unwrap();
-        let resource = "0x00000000f7c00000 0x00000000f7c0ffff 0x000000000014220c\n";
-        for (file, text) in [
-            ("vendor", "0x8086"),
-            ("device", "0x10fb"),
-            ("class", "0x020000"),
-            ("enable", "0"),
-            ("reset", ""),
-            ("resource", resource),
-        ] {
-            fs::write(dir.join(file), text).unwrap();
-        }
-        File::create(dir.join("resource0")).unwrap().set_len(0x1_0000).unwrap();
-        let mut config = vec![0; 256];
-        config[..4].copy_from_slice(&[0x86, 0x80, 0xfb, 0x10]);
-        fs::write(dir.join("config"), config).unwrap();
-        (temp, roots, address)
-    }
-
-    fn open(roots: &Roots, address: Address) -> Result<Sysfs> {
-        Sysfs::open(roots, &discover::find(roots, &address.to_string())?)
-    }
-
-    fn file(roots: &Roots, address: Address, name: &str) -> Vec<u8> {
-        fs::read(discover::directory(roots, address).join(name)).unwrap()
-    }
-
-    #[test]
-    fn a_card_is_enabled_driven_and_left_as_it_was() {
-        let (_temp, roots, address) = tree();
-        let card: Arc<dyn Function> = Arc::new(open(&roots, address).unwrap());
-        assert_eq!(file(&roots, address, "enable"), b"1");
-        assert_eq!((card.id().device, card.kind(), card.irq_vectors()), (0x10fb, Kind::Sysfs, 0));
-        card.set_bus_master(true).unwrap();
-        assert_eq!(file(&roots, address, "config")[4], 0x06);
-
-        let bar = card.bar(0).unwrap();
-        assert_eq!(bar.size(), 0x1_0000);
-        bar.write32(0x42a4, 0x1234_5678);
-        assert_eq!(file(&roots, address, "resource0")[0x42a4..0x42a8], [0x78, 0x56, 0x34, 0x12]);
-        assert_eq!(card.bar(2).unwrap_err().kind(), ErrorKind::NotFound);
-        assert!(card.reset().unwrap());
-        assert_eq!(file(&roots, address, "reset"), b"1");
-
-        drop(card);
-        assert_eq!(file(&roots, address, "config")[4], 0x02, "bus mastering off");
-        assert_eq!(file(&roots, address, "enable"), b"0");
-        bar.write32(0, 1); // A BAR outlives the function that it came from.
-    }
-
-    #[test]
-    fn a_prefetchable_bar_has_pages_whose_stores_are_combined_and_others_have_none() {
-        let (_temp, roots, address) = tree();
-        let wc = discover::directory(&roots, address).join("resource0_wc");
-        let card = open(&roots, address).unwrap();
-        assert!(card.combining(0).unwrap().is_none(), "no such file");
-        File::create(&wc).unwrap().set_len(0x1_0000).unwrap();
-        let combining = card.combining(0).unwrap().unwrap();
-        let bar = card.bar(0).unwrap();
-        assert_eq!((bar.size(), combining.size()), (0x1_0000, 0x1_0000));
-        // Here the two are not the same memory, so that it shows which one was mapped.
-        let stored = |name: &str, at: usize| file(&roots, address, name)[at..at + 4].to_vec();
-        bar.write32(0x1004, 0x1122_3344);
-        combining.window(0x2800, 512).unwrap().copy(256, &[7; 64]);
-        assert_eq!(
-            (stored("resource0", 0x1004), stored("resource0_wc", 0x1004)),
-            (vec![0x44, 0x33, 0x22, 0x11], vec![0; 4])
-        );
-        assert_eq!((stored("resource0_wc", 0x2900), stored("resource0", 0x2900)), (vec![7; 4], vec![0; 4]));
-        // A page keeps the way that it was first mapped in.
-        assert!(bar.doorbell(0x2800).is_err() && combining.doorbell(0x1000).is_err());
-        bar.write64(0x2808, 9);
-        assert_eq!((stored("resource0_wc", 0x2808), bar.read32(0x2808)), (vec![9, 0, 0, 0], 9));
-        assert_eq!(card.combining(2).unwrap_err().kind(), ErrorKind::NotFound);
-        drop(card);
-        let card = open(&roots, address).unwrap();
-        card.bar(0).unwrap();
-        assert!(card.combining(0).unwrap().is_none(), "it is mapped uncached as a whole");
-    }
-
-    #[test]
-    fn two_of_us_cannot_have_the_same_card() {
-        let (_temp, roots, address) = tree();
-        let first = open(&roots, address).unwrap();
-        let second = open(&roots, address).unwrap_err();
-        assert_eq!(second.kind(), ErrorKind::Refused);
-        assert_eq!(file(&roots, address, "enable"), b"1", "the second one touched nothing");
-        drop(first);
-        open(&roots, address).unwrap();
-    }
-
-    #[test]
-    fn a_card_behind_an_iommu_is_refused_unless_it_is_passed_through() {
-        let (_temp, roots, address) = tree();
-        let group = roots.sys.join("kernel/iommu_groups/7");
-        fs::create_dir_all(&group).unwrap();
-        std::os::unix::fs::symlink(&group, discover::directory(&roots, address).join("iommu_group")).unwrap();
-        fs::write(group.join("type"), "DMA-FQ\n").unwrap();
-        let error = open(&roots, address).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("group 7, DMA-FQ"), "{error}");
-        fs::write(group.join("type"), "identity\n").unwrap();
-        open(&roots, address).unwrap();
-    }
-
-    #[test]
-    fn the_uio_node_is_held_while_the_card_is_open() {
-        let (_temp, roots, address) = tree();
-        fs::create_dir_all(discover::directory(&roots, address).join("uio/uio3")).unwrap();
-        assert_eq!(open(&roots, address).unwrap_err().kind(), ErrorKind::NotFound, "no node");
-        fs::create_dir_all(&roots.dev).unwrap();
-        fs::write(roots.dev.join("uio3"), "").unwrap();
-        let node = roots.dev.join("uio3").canonicalize().unwrap();
-        let holds = || {
-            fs::read_dir("/proc/self/fd")
-                .unwrap()
-                .flatten()
-                .any(|fd| fs::read_link(fd.path()).ok().as_ref() == Some(&node))
-        };
-        let card = open(&roots, address).unwrap();
-        assert!(holds());
-        drop(card);
-        assert!(!holds());
-    }
-
-    #[test]
-    fn memory_without_physical_addresses_is_refused() {
-        let (_temp, roots, address) = tree();
-        let card = open(&roots, address).unwrap();
-        let arena = Arena::new(4096, Addressing::Translated).unwrap();
-        assert_eq!(card.map(&arena).unwrap_err().kind(), ErrorKind::Unsupported);
-        assert_eq!(card.set_irqs(&[3]).unwrap_err().kind(), ErrorKind::Unsupported);
-        card.set_irqs(&[]).unwrap();
-    }
-
-    #[test]
-    fn a_locked_down_kernel_is_named_before_anything_is_tried() {
-        let (_temp, roots, address) = tree();
-        let security = roots.sys.join("kernel/security");
-        fs::create_dir_all(&security).unwrap();
-        fs::write(security.join("lockdown"), "none [integrity] confidentiality\n").unwrap();
-        let error = open(&roots, address).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission);
-        assert!(error.to_string().contains("Secure Boot"), "{error}");
-        assert_eq!(file(&roots, address, "enable"), b"0");
-        fs::write(security.join("lockdown"), "[none] integrity confidentiality\n").unwrap();
-        open(&roots, address).unwrap();
-    }
-}
+mod tests;

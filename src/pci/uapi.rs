@@ -54,6 +54,10 @@ pub(super) const CONFIG_REGION: u32 = 7;
 
 /// Interrupt index of MSI-X; INTx is 0, MSI 1.
 pub(super) const MSIX_IRQ: u32 = 2;
+/// Interrupt index of errors that PCIe reports and that are not corrected (AER).
+pub(super) const ERR_IRQ: u32 = 3;
+/// Interrupt index of the kernel's request to close the device.
+pub(super) const REQ_IRQ: u32 = 4;
 const IRQ_DATA_NONE: u32 = 1 << 0;
 const IRQ_DATA_EVENTFD: u32 = 1 << 2;
 const IRQ_ACTION_TRIGGER: u32 = 1 << 5;

@@ -14,23 +14,21 @@
 //! Closing turns bus mastering off, then interrupts, and only then takes the
 //! memory away. If this process is killed the kernel does the same.
 
-#![allow(unsafe_code)]
-
+use super::alarm::is_silent;
 use super::bar::Mapped;
 use super::config::Config;
 use super::discover::Device;
 use super::iommu::{Attachment, Nodes};
 use super::uapi::{self, RegionInfo};
-use super::{Bar, Doorbell, Function, Id, Kind, Registers, discover, explain};
+use super::{Alarm, Bar, Doorbell, Function, Id, Kind, Registers, discover, explain};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::sys::Roots;
-use memmap2::{MmapOptions, MmapRaw};
+use crate::sys::bus::Lost;
+use crate::sys::{EventFd, Roots, page_size};
 use std::fs::File;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function opened through VFIO.
@@ -45,6 +43,10 @@ pub(super) struct Vfio {
     /// Whether vectors are set up: the kernel refuses to turn off what is not on.
     interrupts: Mutex<bool>,
     file: Arc<File>,
+    /// Whether its registers were taken away.
+    lost: Arc<Lost>,
+    /// What the kernel signals of its own.
+    told: Vec<(Alarm, EventFd)>,
     /// Declared last: memory is unmapped when the device has been closed.
     attachment: Attachment,
 }
@@ -71,7 +73,20 @@ impl Vfio {
         let info = uapi::device_info(&file).map_err(asking)?;
         let vectors = uapi::irq_count(&file, uapi::MSIX_IRQ).map_err(asking)?;
         let config = uapi::region_info(&file, uapi::CONFIG_REGION).map_err(asking)?;
+        let eventfd = |e: io::Error| Error::io(format!("{name}: making an eventfd"), e);
+        let mut told = Vec::new();
+        for (index, alarm) in [(uapi::REQ_IRQ, Alarm::Wanted), (uapi::ERR_IRQ, Alarm::Failed)] {
+            let event = EventFd::new().map_err(eventfd)?;
+            // Not every kernel and device has them, and the card can be used without.
+            if uapi::irq_count(&file, index).is_ok_and(|count| count == 1)
+                && uapi::set_irqs(&file, index, &[event.as_raw_fd()]).is_ok()
+            {
+                told.push((alarm, event));
+            }
+        }
         Ok(Vfio {
+            lost: Lost::new().map_err(eventfd)?,
+            told,
             id: device.id,
             numa_node: device.numa_node,
             can_reset: info.flags & uapi::DEVICE_CAN_RESET != 0,
@@ -112,20 +127,17 @@ impl Function for Vfio {
         if info.size == 0 || self.config().is_port_bar(index)? {
             return Err(none());
         }
-        let areas = mappable(&info);
-        let map = |(offset, len): (u64, u64)| map_file(&self.file, info.offset + offset, len);
+        let areas = mappable(&info, page_size() as u64);
+        let map = |(offset, len): (u64, u64)| {
+            let mapped = Mapped::of_file(&self.file, info.offset + offset, len, &self.lost);
+            mapped.map(Bar::Mapped).map_err(|e| Error::io(doing(), e))
+        };
         if areas == [(0, info.size)] {
-            let mapping = Arc::new(map(areas[0]).map_err(|e| Error::io(doing(), e))?);
-            let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(none)?;
-            // SAFETY: the mapping is the owner, for reading and writing, and as long as the region.
-            return Ok(Bar::Mapped(unsafe { Mapped::new(base, info.size, mapping) }));
+            return map(areas[0]);
         }
         let mut parts = Vec::new();
         for (offset, len) in areas {
-            let mapping = Arc::new(map((offset, len)).map_err(|e| Error::io(doing(), e))?);
-            let base = NonNull::new(mapping.as_mut_ptr()).ok_or_else(none)?;
-            // SAFETY: as above, for this part of it.
-            parts.push((offset, len, Bar::Mapped(unsafe { Mapped::new(base, len, mapping) })));
+            parts.push((offset, len, map((offset, len))?));
         }
         let region = Patchwork { file: Arc::clone(&self.file), start: info.offset, parts };
         Ok(Bar::Served(Arc::new(region), info.size))
@@ -178,6 +190,19 @@ impl Function for Vfio {
         self.numa_node
     }
 
+    fn check_memory(&self) -> Result<()> {
+        self.attachment.check_memory()
+    }
+
+    fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
+        let told = self.told.iter().map(|(alarm, event)| (*alarm, event.as_fd()));
+        told.chain([(Alarm::Gone, self.lost.as_fd())]).collect()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.lost.seen() || is_silent(&self.config_read(0, 4))
+    }
+
     fn reset(&self) -> Result<bool> {
         if self.can_reset {
             uapi::device_reset(&self.file).map_err(|e| Error::io(format!("{}: resetting it", self.name), e))?;
@@ -194,9 +219,8 @@ impl Drop for Vfio {
     }
 }
 
-/// The parts of a region that can be mapped: page by page, in order, none twice.
-fn mappable(info: &RegionInfo) -> Vec<(u64, u64)> {
-    const PAGE: u64 = 4096;
+/// The parts of a region that can be mapped by a kernel of `page` bytes a page: page by page, in order, none twice.
+fn mappable(info: &RegionInfo, page: u64) -> Vec<(u64, u64)> {
     if info.flags & uapi::REGION_MMAP == 0 {
         return Vec::new();
     }
@@ -204,18 +228,13 @@ fn mappable(info: &RegionInfo) -> Vec<(u64, u64)> {
     areas.sort_unstable();
     let mut end = 0;
     areas.retain(|&(offset, len)| {
-        let inside = len > 0 && offset % PAGE == 0 && offset >= end && len <= info.size.saturating_sub(offset);
+        let inside = len > 0 && offset.is_multiple_of(page) && offset >= end && len <= info.size.saturating_sub(offset);
         if inside {
             end = offset + len;
         }
         inside
     });
     areas
-}
-
-fn map_file(file: &File, offset: u64, len: u64) -> io::Result<MmapRaw> {
-    let len = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
-    MmapOptions::new().offset(offset).len(len).map_raw(file)
 }
 
 /// A region of which only parts can be mapped, because the kernel keeps the
@@ -281,8 +300,8 @@ mod tests {
 
     #[test]
     fn only_whole_pages_inside_a_region_are_mapped() {
-        assert_eq!(mappable(&region(0x8000, None)), [(0, 0x8000)]);
-        assert_eq!(mappable(&RegionInfo { flags: 0, ..region(0x8000, None) }), []);
+        assert_eq!(mappable(&region(0x8000, None), 0x1000), [(0, 0x8000)]);
+        assert_eq!(mappable(&RegionInfo { flags: 0, ..region(0x8000, None) }, 0x1000), []);
         let odd = vec![
             (0x4000, 0x1000),
             (0, 0x2000),
@@ -292,17 +311,22 @@ mod tests {
             (0x6000, 0),
             (u64::MAX, 1),
         ];
-        assert_eq!(mappable(&region(0x8000, Some(odd))), [(0, 0x2000), (0x4000, 0x1000)]);
+        assert_eq!(mappable(&region(0x8000, Some(odd)), 0x1000), [(0, 0x2000), (0x4000, 0x1000)]);
+    }
+
+    #[test]
+    fn pages_are_those_of_the_kernel_and_not_always_of_4_kib() {
+        let areas = vec![(0, 0x1000), (0x4000, 0x8000), (0x1_0000, 0x1_0000), (0x2_4000, 0x1_c000)];
+        let mapped = |page| mappable(&region(0x4_0000, Some(areas.clone())), page);
+        assert_eq!(mapped(0x4000), areas);
+        assert_eq!(mapped(0x1_0000), [(0, 0x1000), (0x1_0000, 0x1_0000)], "no other begins with a page");
     }
 
     #[test]
     fn registers_outside_the_mapped_parts_go_through_the_file() {
         let file = Arc::new(tempfile::tempfile().unwrap());
         file.set_len(0x3000).unwrap();
-        let mapping = Arc::new(map_file(&file, 0x2000, 0x1000).unwrap());
-        let base = NonNull::new(mapping.as_mut_ptr()).unwrap();
-        // SAFETY: the mapping has 4096 bytes and is the owner.
-        let part = Bar::Mapped(unsafe { Mapped::new(base, 0x1000, mapping) });
+        let part = Bar::Mapped(Mapped::of_file(&file, 0x2000, 0x1000, &Lost::new().unwrap()).unwrap());
         let patchwork = Patchwork { file: Arc::clone(&file), start: 0x1000, parts: vec![(0x1000, 0x1000, part)] };
         let bar = Bar::Served(Arc::new(patchwork), 0x2000);
         bar.write32(0x10, 0x1122_3344);

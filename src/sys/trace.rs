@@ -32,7 +32,7 @@ pub enum Event {
     Signal(i32),
     /// It stopped as another program began in its place.
     Exec,
-    /// It is about to map or unmap huge pages; [`resume_to_end_of_call`] has it do so.
+    /// It is about to map or unmap huge pages, or to unlink a file that may be of some; [`resume_to_end_of_call`] has it do so.
     HugePages,
     /// The call that it was resumed in is done.
     CallDone,
@@ -46,9 +46,10 @@ const fn statement(code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
 }
 
 /// Stops at the calls that huge pages come and go by, for the kernel to run at each
-/// call (seccomp(2), struct seccomp_data): mmap with MAP_HUGETLB, and munmap of
-/// whole pages of 2 MiB.
-static HUGE_PAGES: [libc::sock_filter; 11] = {
+/// call (seccomp(2), struct seccomp_data): mmap with MAP_HUGETLB, mmap and munmap of
+/// whole pages of 2 MiB that may be shared with a file, and unlink, which takes a file's
+/// name away.
+static HUGE_PAGES: [libc::sock_filter; 14] = {
     const NUMBER: u32 = 0;
     const ARCHITECTURE: u32 = 4;
     const LENGTH: u32 = 16 + 8;
@@ -60,12 +61,15 @@ static HUGE_PAGES: [libc::sock_filter; 11] = {
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
     [
         statement(LOAD, ARCHITECTURE, 0, 0),
-        statement(EQUAL, X86_64, 0, 7),
+        statement(EQUAL, X86_64, 0, 10),
         statement(LOAD, NUMBER, 0, 0),
-        statement(EQUAL, libc::SYS_munmap as u32, 3, 0),
-        statement(EQUAL, libc::SYS_mmap as u32, 0, 4),
+        statement(EQUAL, libc::SYS_munmap as u32, 6, 0),
+        statement(EQUAL, libc::SYS_unlink as u32, 8, 0),
+        statement(EQUAL, libc::SYS_unlinkat as u32, 7, 0),
+        statement(EQUAL, libc::SYS_mmap as u32, 0, 5),
         statement(LOAD, FLAGS, 0, 0),
-        statement(ANY_OF, libc::MAP_HUGETLB as u32, 3, 2),
+        statement(ANY_OF, libc::MAP_HUGETLB as u32, 4, 0),
+        statement(ANY_OF, libc::MAP_SHARED as u32, 0, 2),
         statement(LOAD, LENGTH, 0, 0),
         statement(ANY_OF, (2 << 20) - 1, 0, 1),
         statement(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),

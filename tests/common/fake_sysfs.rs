@@ -160,6 +160,8 @@ pub struct FakeKernel {
     shy: Option<&'static str>,
     /// Nodes below /dev/vfio appear a moment after their card was taken.
     late: bool,
+    /// Whether it has VFIO's groups, or only a node for each card (CONFIG_VFIO_GROUP=n).
+    groups: bool,
     /// Those that are still to appear.
     coming: RefCell<Vec<PathBuf>>,
     /// Paths and texts written, in order.
@@ -180,6 +182,7 @@ impl FakeKernel {
             die_at: None,
             shy: None,
             late: false,
+            groups: true,
             coming: RefCell::default(),
             written: RefCell::default(),
         }
@@ -212,6 +215,13 @@ impl FakeKernel {
     /// The same, but device nodes appear a moment later, as udev and devtmpfs make them.
     pub fn with_late_nodes(mut self) -> Self {
         self.late = true;
+        self
+    }
+
+    /// The same, but VFIO has no groups: cards have nodes of their own, and IOMMUFD one.
+    pub fn without_groups(mut self) -> Self {
+        self.groups = false;
+        fs::write(self.roots.dev.join("iommu"), "").unwrap();
         self
     }
 
@@ -270,7 +280,12 @@ impl FakeKernel {
         if driver == "vfio-pci"
             && let Some(group) = device.iommu_group
         {
-            let node = self.roots.dev.join("vfio").join(group.to_string());
+            let mut node = self.roots.dev.join("vfio").join(group.to_string());
+            if !self.groups {
+                fs::create_dir_all(device.directory(&self.roots).join("vfio-dev/vfio0")).unwrap();
+                fs::create_dir_all(self.roots.dev.join("vfio/devices")).unwrap();
+                node = self.roots.dev.join("vfio/devices/vfio0");
+            }
             if self.late {
                 self.coming.borrow_mut().push(node);
             } else {

@@ -18,7 +18,7 @@
 use super::nics::{Nic, Way};
 use crate::cli::Outcome;
 use crate::compare::{self, Bench, Card, Contender, Cost, Dpdk, Ours, Stage};
-use crate::dma::{Addressing, Pool};
+use crate::dma::{Addressing, PageSize, Pool};
 use crate::emu::native::{Machine, Steps, Trap};
 use crate::emu::{Drive, Engine, Spec, Tap};
 use crate::error::{Error, Kind, Result};
@@ -66,7 +66,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
 
     let hello = json!({
         "dpdk": dpdk.version, "abi": dpdk.abi, "path": dpdk.path, "fast_free": dpdk.fast_free,
-        "huge_pages": pool.arena().page_size().bytes() > 4096,
+        "huge_pages": pool.arena().page_size() != PageSize::Small,
         "processors": cpus.len(),
     });
     say(&hello)?;

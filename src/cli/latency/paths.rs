@@ -160,6 +160,9 @@ fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> a
     let pool = circuit::filled_pool(session)?;
     let stages = Reckoned::of(path, &one_by_one(session, &pool, plan.frame));
     let report = circuit::run(session, Ping::new(clock, &pool, plan, || stop.requested())?)?;
+    if report.received() == 0 {
+        stop.intact()?;
+    }
     if report.stuck {
         return Err(super::no_room(&session.devices[0]).into());
     }

@@ -242,7 +242,7 @@ pub fn give(function: &dyn Function, hw: &Hw, queues: u8) -> Result<()> {
     if end == 0 {
         return Ok(());
     }
-    let arena = Arena::new(end * PAGE, function.addressing())?;
+    let arena = function.arena(end * PAGE)?;
     function.map(&arena)?;
     for (shape, pages) in &kinds {
         if let Some(pages) = pages {

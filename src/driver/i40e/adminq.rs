@@ -13,7 +13,7 @@ use super::answer::UNTOUCHED;
 pub use super::answer::{Answer, Buffer, Code, Event, le16, le32};
 use super::hw::Hw;
 use super::regs::{self, Reg, aqlen};
-use crate::dma::{Arena, Region};
+use crate::dma::Region;
 use crate::driver::wait;
 use crate::error::{Kind, Remedy, Result};
 use crate::pci::Function;
@@ -88,7 +88,7 @@ impl Memory {
     fn new(function: &dyn Function) -> Result<Self> {
         let ring = usize::from(RING) * 32;
         // Rings first, a page for both, which is more alignment than is asked for.
-        let arena = Arena::new(BUFFER * (2 + usize::from(RING)), function.addressing())?;
+        let arena = function.arena(BUFFER * (2 + usize::from(RING)))?;
         function.map(&arena)?;
         let buffer = |n: usize| Region::new(&arena, BUFFER * (1 + n), BUFFER);
         Ok(Memory {

@@ -23,7 +23,7 @@ use super::regs::{self, Reg};
 use super::setup::{self, Allocation, Receive};
 use super::vsi::{self, Vsi};
 use super::{filters, irq};
-use crate::dma::{Arena, BUFFER_SIZE, L4, Region};
+use crate::dma::{BUFFER_SIZE, L4, Region};
 use crate::driver::ops::FlowRule;
 use crate::driver::ring::Ring;
 use crate::driver::wait;
@@ -86,7 +86,7 @@ impl Steering {
         let vsi = vsi::add(aq, hw, le16(&answer.params, 8), queue)?;
 
         let ring = usize::from(RING) * size_of::<Short>();
-        let arena = Arena::new(2 * BUFFER_SIZE + BUFFER_SIZE, function.addressing())?;
+        let arena = function.arena(2 * BUFFER_SIZE + BUFFER_SIZE)?;
         function.map(&arena)?;
         let [tx, rx] = [0, ring].map(|at| Region::new(&arena, at, ring));
         let (packet, buffer) =

@@ -12,7 +12,7 @@
 
 use super::hw::Hw;
 use super::regs::{self, sdcmd, sddatalow};
-use crate::dma::{Arena, Region};
+use crate::dma::Region;
 use crate::error::{Kind, Result};
 use crate::pci::Function;
 use std::sync::atomic::Ordering;
@@ -42,7 +42,7 @@ impl Contexts {
                 format!("its queue contexts have {} and {} bytes for {most} queues, not {TX} and {RX} for {queues}; its NVM may be damaged: update it", sizes[0], sizes[1]),
             ));
         }
-        let arena = Arena::new(SEGMENT, function.addressing())?;
+        let arena = function.arena(SEGMENT)?;
         function.map(&arena)?;
         let segment = Region::new(&arena, 0, SEGMENT);
         let rx_base = (usize::from(queues) * TX).next_multiple_of(512);

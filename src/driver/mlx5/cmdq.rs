@@ -21,7 +21,7 @@ use super::cmd::{header, outcome};
 use super::codes::{self, Refusal};
 use super::health::{self, Dead};
 use super::regs::{self, Segment, cmdq};
-use crate::dma::{Arena, Region, barrier};
+use crate::dma::{Region, barrier};
 use crate::driver::mailbox::{Command, Reply, Request};
 use crate::driver::wait;
 use crate::error::{Error, Kind, Remedy, Result};
@@ -128,7 +128,7 @@ impl CommandQueue {
     /// In memory of its own. The card is not told of it yet.
     pub fn new(function: &Arc<dyn Function>, segment: Segment) -> Result<CommandQueue> {
         let pages = 1 + 3 * BOXES + PAGE_BOXES;
-        let arena = Arena::new(pages * MAILBOX, function.addressing())?;
+        let arena = function.arena(pages * MAILBOX)?;
         function.map(&arena)?;
         let mut at = 0;
         let mut take = |pages: usize| {
@@ -405,7 +405,7 @@ fn fill(memory: &Region, data: &[u8], token: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dma::Addressing;
+    use crate::dma::{Addressing, Arena};
 
     #[test]
     fn a_card_may_ask_for_more_patience_but_not_for_less_nor_without_end() {

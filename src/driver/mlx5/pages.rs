@@ -50,7 +50,7 @@ impl Pages {
             return Err(crate::Error::new(Kind::Device, text));
         }
         if missing > 0 {
-            let arena = Arena::new(missing * PAGE, function.addressing());
+            let arena = function.arena(missing * PAGE);
             let arena = arena.and_then(|arena| function.map(&arena).map(|()| arena));
             let arena = arena.map_err(|error| {
                 let all = self.given.len() + count;

@@ -11,7 +11,8 @@
 //! from `/proc/self/pagemap`; huge pages, because those are never moved. So the
 //! card is given every page of every file in the machine's hugetlbfs, at the
 //! physical address that this process reads of its own mapping of it; and every
-//! page that a program maps without a file, as bmnic does.
+//! page that a program maps without a file, as bmnic does, or of a file that has no
+//! name any more.
 
 use super::super::Translation;
 use super::super::foreign::Mapping;
@@ -52,7 +53,7 @@ pub struct Memory {
     incomplete: bool,
     /// Of files.
     files: Pages,
-    /// By process: what has no file.
+    /// By process: what has no file, or one without a name.
     nameless: BTreeMap<i32, Pages>,
 }
 
@@ -92,9 +93,13 @@ impl Memory {
         }
     }
 
-    /// Maps what a process has mapped without a file, and unmaps what it has no
-    /// longer, for each of `cards`.
+    /// Maps what a process has mapped without a file that has a name, and unmaps what it
+    /// has no longer, for each of `cards`.
     pub fn scan_process(&mut self, process: i32, cards: &mut ForEach<'_>) -> Result<()> {
+        // A file that has lost its name was there by it until now.
+        if self.is_stale() {
+            self.scan(cards)?;
+        }
         let mut there = Vec::new();
         // Of a process that is gone there is nothing.
         let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
@@ -173,8 +178,8 @@ fn unmap(iova: Iova, cards: &mut ForEach<'_>) {
     });
 }
 
-/// A line of `/proc/PID/maps` that is about shared huge pages without a file: where
-/// they are, from which byte of what they are on, its inode.
+/// A line of `/proc/PID/maps` that is about shared huge pages without a file, or of one
+/// that was unlinked: where they are, from which byte of what they are on, its inode.
 fn nameless(line: &str) -> Option<(Range<u64>, u64, u64)> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
@@ -182,5 +187,25 @@ fn nameless(line: &str) -> Option<(Range<u64>, u64, u64)> {
     let shared = words.next()?.ends_with('s');
     let offset = hex(words.next()?)?;
     let inode = words.nth(1)?.parse().ok()?;
-    (shared && words.next() == Some("/anon_hugepage")).then_some((hex(start)?..hex(end)?, offset, inode))
+    let file = words.next()?;
+    let unlinked = line.ends_with(" (deleted)") && file.strip_prefix(HUGE_PAGES).is_some_and(|f| f.starts_with('/'));
+    (shared && (unlinked || file == "/anon_hugepage")).then_some((hex(start)?..hex(end)?, offset, inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_pages_without_a_name_are_told_from_all_else() {
+        let told = |line: &str| nameless(line);
+        let place = 0x7f00_0020_0000..0x7f00_0060_0000;
+        let head = "7f0000200000-7f0000600000 rw-s 00200000 00:10 77 ";
+        assert_eq!(told(&format!("{head} /anon_hugepage (deleted)")), Some((place.clone(), 0x20_0000, 77)));
+        assert_eq!(told(&format!("{head} {HUGE_PAGES}/ring (deleted)")), Some((place, 0x20_0000, 77)));
+        assert_eq!(told(&format!("{head} {HUGE_PAGES}/ring")), None, "it has a name");
+        assert_eq!(told(&format!("{head} /tmp/ring (deleted)")), None);
+        assert_eq!(told(&format!("{} {HUGE_PAGES}/ring (deleted)", head.replace("rw-s", "rw-p"))), None);
+        assert_eq!(told("7f0000200000-7f0000600000 rw-s"), None);
+    }
 }

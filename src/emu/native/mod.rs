@@ -24,9 +24,10 @@
 //! drivers that were loaded into this process.
 //!
 //! What does not work: interrupts (programs must poll), memory that is not of huge
-//! pages in files under `/dev/hugepages` or shared without a file, and instructions
-//! that do more with a register of the card than to move it or to add, compare and
-//! the like, which end the program with a line that names them.
+//! pages in files under `/dev/hugepages` or shared without a file, such a file that is
+//! unlinked by another process than the one that uses it, and instructions that do more
+//! with a register of the card than to move it or to add, compare and the like, which
+//! end the program with a line that names them.
 
 mod compute;
 mod config;
@@ -186,7 +187,7 @@ impl Machine {
         }
     }
 
-    /// Gives the cards the huge pages that a process has mapped without a file, and
+    /// Gives the cards the huge pages that a process has mapped without a file's name, and
     /// takes back those that it has no longer.
     fn notice_huge_pages(&self, process: i32) -> Result<()> {
         let State { configs, memory, .. } = &mut *self.lock();

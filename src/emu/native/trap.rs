@@ -14,6 +14,7 @@
 use super::decode::{Cpu, LONGEST};
 use super::{Machine, Region, Shared};
 use crate::error::{Error, Result};
+use crate::sys::bus;
 use std::arch::asm;
 use std::ffi::c_void;
 use std::io;
@@ -60,7 +61,9 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_
     // SAFETY: the kernel passes a valid siginfo and ucontext, ours until we return.
     let (address, context) = unsafe { ((*info).si_addr() as u64, &mut *context.cast::<libc::ucontext_t>()) };
     let machine = MACHINE.get().copied();
-    if !machine.is_some_and(|machine| served(machine, address, context)) {
+    let ours = machine.is_some_and(|machine| served(machine, address, context));
+    let outlived = || signal == libc::SIGBUS && bus::replace(address as usize);
+    if !ours && !outlived() {
         // A fault of somebody's own: it happens again, and is fatal then.
         // SAFETY: SIG_DFL is always valid.
         unsafe { libc::signal(signal, libc::SIG_DFL) };

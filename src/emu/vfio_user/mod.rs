@@ -14,7 +14,7 @@
 
 mod protocol;
 
-use super::foreign::{self, Mapping};
+use super::foreign::Mapping;
 use super::{Access, Card, Picos};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -71,7 +71,6 @@ impl Server {
         })?;
         let listening = |e| Error::io(format!("listening at {}", path.display()), e);
         listener.set_nonblocking(true).map_err(listening)?;
-        foreign::outlive_cut_files().map_err(|e| Error::io("outliving files that are cut short", e))?;
         Ok(Self { listener, path: path.into(), card, observer, start: Instant::now() })
     }
 

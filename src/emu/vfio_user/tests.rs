@@ -315,25 +315,46 @@ fn session() -> Vec<(u16, Vec<u8>, With)> {
 #[test]
 fn a_client_that_takes_its_memory_away_does_not_take_the_server_down() {
     let mut served = Served::new();
-    let (memory, event) = (memory(), EventFd::new().unwrap());
-    let mut client = served.connect();
-    let receive_ring_on = session().iter().position(|(_, bytes, _)| bytes.starts_with(&0x1028_u64.to_ne_bytes()));
-    for (at, (command, payload, with)) in session().into_iter().enumerate() {
-        if Some(at) == receive_ring_on {
-            memory.set_len(0).unwrap();
-        }
-        let fd = match with {
-            With::Nothing => None,
-            With::Memory => Some(memory.as_fd()),
-            With::Event => Some(event.as_fd()),
-        };
-        let _ = client.ask_with(command, &payload, fd.as_slice());
-    }
-    thread::sleep(Duration::from_millis(20));
-    assert_eq!(client.read(7, 0, 2).unwrap(), [0x86, 0x80]);
-    drop(client);
-    assert_eq!(served.connect().read(7, 0, 2).unwrap(), [0x86, 0x80]);
+    served.survives_a_cut(&mut served.connect());
     served.end().unwrap();
+}
+
+/// Nor does one that has mapped a thousand other pieces before.
+#[test]
+fn a_client_of_many_pieces_that_takes_one_away_does_not_take_the_server_down() {
+    const PIECES: u64 = 1_000;
+    let mut served = Served::new();
+    let mut client = served.connect();
+    let other = memory();
+    for piece in 0..PIECES {
+        let map = map(0x1_0000_0000 + piece * 0x2000, 0, 0x1000);
+        assert_eq!(client.ask_with(2, &map, &[other.as_fd()]), Ok(Vec::new()), "piece {piece}");
+    }
+    served.survives_a_cut(&mut client);
+    served.end().unwrap();
+}
+
+impl Served {
+    /// Plays the session to the server, and cuts the memory's file off in the midst of it.
+    fn survives_a_cut(&self, client: &mut Client) {
+        let (memory, event) = (memory(), EventFd::new().unwrap());
+        let receive_ring_on = session().iter().position(|(_, bytes, _)| bytes.starts_with(&0x1028_u64.to_ne_bytes()));
+        for (at, (command, payload, with)) in session().into_iter().enumerate() {
+            if Some(at) == receive_ring_on {
+                memory.set_len(0).unwrap();
+            }
+            let fd = match with {
+                With::Nothing => None,
+                With::Memory => Some(memory.as_fd()),
+                With::Event => Some(event.as_fd()),
+            };
+            let _ = client.ask_with(command, &payload, fd.as_slice());
+        }
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(client.read(7, 0, 2).unwrap(), [0x86, 0x80]);
+        client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        assert_eq!(self.connect().read(7, 0, 2).unwrap(), [0x86, 0x80]);
+    }
 }
 
 /// Sessions that begin well and then go wrong: messages repeated, left out,
