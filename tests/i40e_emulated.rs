@@ -3,6 +3,7 @@
 //!
 //! `tests/silicon/i40e.md` says where each of these is known from.
 
+use bmnic::Kind;
 use bmnic::dma::{Addressing, Batch, Checksum, Pool};
 use bmnic::driver::{self, Config, FlowRule, Port};
 use bmnic::emu::{Drive, Engine, Spec, Tap};
@@ -328,4 +329,23 @@ fn a_frame_that_is_longer_than_its_queue_takes_is_not_counted_as_received() {
     let stats = rig.port.nic.stats().unwrap();
     assert_eq!((got, stats.rx_packets, stats.rx_oversize, stats.rx_lost()), (10, 10, 5, 5), "{stats:?}");
     rig.done();
+}
+
+/// A packet that the card takes for malicious stops its queue for good (Linux
+/// i40e_handle_mdd_event): what asks for the counters is told.
+#[test]
+fn a_queue_that_the_card_has_stopped_is_told() {
+    for card in ["x710,fault=malicious", "x722,fault=malicious", "x710,nasty,fault=malicious"] {
+        let mut rig = Rig::new(card, &Config { tx_queues: 2, ..Config::default() });
+        (0..12).for_each(|_| _ = rig.traffic());
+        rig.port.nic.stats().unwrap();
+        rig.traffic();
+        let error = rig.port.nic.stats().unwrap_err();
+        assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Device, 1), "{error}");
+        assert!(error.to_string().contains("has stopped its transmit queue 0"), "{error}");
+        let function = rig.done();
+        // The next driver does not meet what this one has left.
+        let again = driver::open(function, &Config::default()).unwrap().nic.stats();
+        assert!(again.is_ok(), "{again:?}");
+    }
 }

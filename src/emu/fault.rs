@@ -128,6 +128,7 @@ faults! {
     LinkStuck      "link-stuck"         whole: "What starts the link right after a reset leads nowhere.";
     LocksLeft      "locks-left"         whole: "A driver that is gone has left the locks taken that ports share.";
     NarrowCounters "narrow-counters"    whole: "The counters of good frames have 16 bits, and so are full in seconds, not minutes.";
+    Malicious      "malicious"          whole: "The hundredth packet to be sent is taken for malicious, and its queue stops.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }
 

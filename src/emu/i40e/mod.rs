@@ -162,6 +162,7 @@ impl I40e {
 
     /// Registers whose value after a reset the datasheet leaves open.
     fn undefined_values(&mut self) {
+        self.regs.poke(regs::PF_MDET_TX.at, 1);
         for n in 0..13 {
             self.regs.poke(regs::PFQF_HKEY.nth(n), self.board.random.number() as u32);
         }

@@ -39,6 +39,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::SlowStart,
     FaultKind::SlowReset,
     FaultKind::Npar,
+    FaultKind::Malicious,
 ];
 
 /// All of them.

@@ -17,7 +17,7 @@ use super::super::segment::Transport;
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::tx_ring::{Head, Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::{Violations, bits};
+use super::super::{FaultKind, Violations, bits};
 use super::fdir::Program;
 use super::hmc::{TX_CONTEXT, Way, field};
 use super::regs::{self, QTX_ENA, QTX_TAIL};
@@ -31,6 +31,9 @@ const BUFFERS_MAX: u32 = 8;
 const MSS_MAX: usize = 9674;
 
 const REQUEST: u32 = 1;
+
+/// The packet that is taken for malicious (fault).
+const SUSPECT: u64 = 100;
 
 /// Descriptor types.
 const DATA: u64 = 0;
@@ -63,6 +66,8 @@ pub struct TxQueue {
     /// What GLLAN_TXPRE_QDIS announced: it may be enabled, or disabled.
     may_start: bool,
     may_stop: bool,
+    /// A packet of it was taken for malicious: it sends no more until it is set up anew.
+    stopped: bool,
 }
 
 impl Default for TxQueue {
@@ -76,6 +81,7 @@ impl Default for TxQueue {
             directs: false,
             may_start: false,
             may_stop: false,
+            stopped: false,
         }
     }
 }
@@ -89,6 +95,8 @@ pub struct Transmit {
     pub good: Good,
     turns: Turns,
     out: Outgoing,
+    /// Packets that were looked at.
+    packets: u64,
     /// Queues that reported something in this step, as bits.
     reported: u128,
 }
@@ -143,11 +151,21 @@ struct Parts {
 }
 
 impl I40e {
-    /// The packet is not sent: silicon calls it malicious.
+    /// The packet is not sent: it is malicious, its queue stops as it is, and both are
+    /// told (GL_MDET_TX, PF_MDET_TX, ICR0.MAL_DETECT; Linux i40e_handle_mdd_event).
     #[cold]
     fn refuse(&mut self) -> Next {
-        self.count_not_sent(usize::from(self.switch.owners[usize::from(self.tx.turns.queue)]));
-        self.complete();
+        const MAL_DETECT: u32 = 1 << 19;
+        const VALID: u32 = 1 << 31;
+        /// Which kinds there are no driver says.
+        const EVENT: u32 = 1 << 25;
+        let q = self.tx.turns.queue;
+        self.count_not_sent(usize::from(self.switch.owners[usize::from(q)]));
+        self.tx.turns.busy = false;
+        self.tx.queues[usize::from(q)].stopped = true;
+        self.regs.poke(regs::GL_MDET_TX.at, VALID | EVENT | u32::from(self.first_queue + q));
+        self.regs.poke(regs::PF_MDET_TX.at, 1);
+        self.cause(MAL_DETECT);
         Next::Other
     }
 
@@ -170,6 +188,7 @@ impl I40e {
         self.tx.out.stamp = command >> 4 & TSYN != 0 && self.tx.queues[usize::from(self.tx.turns.queue)].stamps;
         if parts.buffers > BUFFERS_MAX && !segment {
             self.board.violations.note("packet of more than 8 buffers");
+            return self.refuse();
         }
         let longest = usize::from(self.link.longest) - 4;
         if self.tx.out.packet.len() < 17 || !segment && self.tx.out.packet.len() > longest {
@@ -365,6 +384,9 @@ impl Transmitter for I40e {
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
         let queue = &self.tx.queues[usize::from(q)];
+        if queue.stopped {
+            return Next::Nothing;
+        }
         let mut parts = Parts::default();
         let mut wrong = None;
         let head = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
@@ -403,6 +425,10 @@ impl Transmitter for I40e {
             return self.refuse();
         }
         self.tx.turns.busy = true;
+        self.tx.packets += 1;
+        if self.tx.packets == SUSPECT && self.board.faulty(FaultKind::Malicious) {
+            return self.refuse();
+        }
         self.prepare(&parts)
     }
 
