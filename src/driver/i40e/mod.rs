@@ -376,7 +376,9 @@ impl NicOps for Card {
 
     fn stats(&mut self) -> Result<Stats> {
         self.events()?;
-        self.counters.update(&self.hw, &self.vsi)
+        let stats = self.counters.update(&self.hw, &self.vsi)?;
+        self.hw.all_run(self.allocation.first)?;
+        Ok(stats)
     }
 }
 

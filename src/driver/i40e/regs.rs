@@ -68,6 +68,10 @@ registers! {
     QRX_ENA[1536]        = 0x00120000 + 4, "Receive queue enable.";
     QRX_TAIL[1536]       = 0x00128000 + 4, "Receive tail.";
     GLLAN_TXPRE_QDIS[12] = 0x000e6500 + 4, "Warning that a transmit queue of 128 will go off or come on.";
+    GL_MDET_TX           = 0x000e6480,     "Queue whose packet was taken for malicious.";
+    GL_MDET_RX           = 0x0012a510,     "Queue whose descriptor was.";
+    PF_MDET_TX           = 0x000e6400,     "Whether a transmit queue of this function was stopped so.";
+    PF_MDET_RX           = 0x0012a400,     "Whether a receive queue was.";
     GLLAN_RCTL_0         = 0x0012a500,     "Receive control: whether firmware's boot agent still has it.";
 
     // ---- Interrupts (§7.5) ----
@@ -184,6 +188,15 @@ bits! {
     txpre {
         SET   = 1 << 30, "It will go off.";
         CLEAR = 1 << 31, "It will come on.";
+    }
+    /// What a function did that is malicious.
+    pf_mdet {
+        VALID = 1 << 0,  "It did.";
+        ALL   = 0xffff,  "All there is, to clear it.";
+    }
+    /// The latest of all functions.
+    gl_mdet {
+        VALID = 1 << 31, "There is one.";
     }
     /// Receive control.
     rctl {

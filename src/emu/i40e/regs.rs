@@ -29,7 +29,7 @@ const fn fact(at: u32, value: u32) -> R {
 
 /// Says what happened, until those bits are written as ones.
 const fn told(at: u32) -> R {
-    reg(at).bits(!0).takes(|card, place, value| card.regs.poke(place.at, card.regs.peek(place.at) & !value))
+    reg(at).takes(|card, place, value| card.regs.poke(place.at, card.regs.peek(place.at) & !value))
 }
 
 /// Changes how frames are received.
@@ -178,10 +178,10 @@ registers! { I40e;
         GLLAN_TSOMSK_M = reg(0x442dc).reset(0x089).bits(0xfff);
         GLLAN_TSOMSK_L = reg(0x442e0).reset(0x080).bits(0xfff);
         GLLAN_MSSMIN = reg(0xe64dc).reset(256 << 16 | 0x40);
-        GL_MDET_TX = told(0xe6480).until(Power);
-        PF_MDET_TX = told(0xe6400);
-        GL_MDET_RX = told(0x12a510).until(Power);
-        PF_MDET_RX = told(0x12a400);
+        GL_MDET_TX = told(0xe6480).bits(!0).until(Power);
+        PF_MDET_TX = told(0xe6400).bits(0xffff);
+        GL_MDET_RX = told(0x12a510).bits(!0).until(Power);
+        PF_MDET_RX = told(0x12a400).bits(0xffff);
         PFCM_LANCTXDATA = reg(0x10c100).array(4, 128).bits(!0);
         PFCM_LANCTXCTL = reg(0x10c300).bits(0x7_ffff).then(|card, _, _| card.context_command());
         PFCM_LANCTXSTAT = reg(0x10c380).bits(3);
