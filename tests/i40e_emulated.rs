@@ -349,3 +349,25 @@ fn a_queue_that_the_card_has_stopped_is_told() {
         assert!(again.is_ok(), "{again:?}");
     }
 }
+
+/// Firmware that reads a module says meanwhile that it does not accept it; Linux only logs
+/// that, and waits for the link.
+#[test]
+fn a_module_that_is_still_read_is_waited_for() {
+    let mut rig = Rig::new("x710,fault=media-late", &Config::default());
+    let mut waited = 0;
+    while !rig.port.nic.link().unwrap().up {
+        rig.run();
+        waited += 1;
+        assert!(waited < 10_000, "no link");
+    }
+    assert!(waited > 100, "it was not accepted for a while: {waited}");
+    assert_eq!(rig.traffic(), 8);
+    rig.done();
+    // A module that never fits is told of when the link was waited for in vain.
+    let mut rig = Rig::new("x710,fault=media", &Config::default());
+    assert!(!rig.port.nic.link().unwrap().up);
+    let error = rig.port.nic.wait_for_link(Duration::from_millis(20)).unwrap_err();
+    assert!(error.kind() == Kind::Timeout && error.to_string().contains("does not accept the module"), "{error}");
+    rig.done();
+}

@@ -57,6 +57,7 @@ faults! {
     OldNvm         "old-nvm"            whole: "The image in the non-volatile memory is of an earlier age.";
     NvmHeld        "nvm-held"           whole: "Another function has the lock of the non-volatile memory for the first second.";
     Media          "media"              whole: "A module that the card does not support is in its cage.";
+    MediaLate      "media-late"         whole: "Whether the module in the cage is one that the card supports is known 0.3 seconds after a reset.";
     PhyBusy        "phy-busy"           whole: "The PHY cannot be asked for the first 0.3 seconds.";
     PhyUnknown     "phy-unknown"        whole: "The PHY is none that firmware knows.";
     SlowStart      "slow-start"         whole: "Firmware does not see commands in the first 0.8 seconds after a reset.";

@@ -24,6 +24,9 @@ const ATOMIC: u8 = 0x20;
 /// How long the link takes, unless the specification says.
 pub const DELAY: Picos = 2_000_000_000;
 
+/// How long firmware reads a module before it says that it fits (fault).
+const READING: Picos = 300_000_000_000;
+
 /// Longest frame with FCS that the MAC may be set to.
 const MFS_MAX: u16 = 9728;
 
@@ -31,6 +34,8 @@ const MFS_MAX: u16 = 9728;
 pub struct Link {
     /// When it is up, if it is on its way.
     ready: Option<Picos>,
+    /// When its module was last plugged in, or looked at anew.
+    plugged: Picos,
     /// Frames can pass.
     pub up: bool,
     /// A change is worth an event.
@@ -69,6 +74,7 @@ impl Link {
         let types = 1u32.checked_shl(u32::from(phy)).unwrap_or(0);
         Link {
             ready: Some(delay),
+            plugged: 0,
             up: false,
             armed: false,
             abilities: ENABLE_LINK | ENABLE_AN | if pauses { PAUSE } else { 0 },
@@ -79,8 +85,9 @@ impl Link {
         }
     }
 
-    /// What a reset of the function takes from it: not the link itself.
-    pub fn reset_function(&mut self) {
+    /// What a reset of the function, `now`, takes from it: not the link itself.
+    pub fn reset_function(&mut self, now: Picos) {
+        self.plugged = now;
         (self.armed, self.loopback, self.longest) = (false, 0, MFS_MAX);
     }
 }
@@ -128,6 +135,12 @@ impl I40e {
             }
         }
         Ok(())
+    }
+
+    /// Whether firmware takes the module in the cage: it may have to read it first.
+    fn fits(&self) -> bool {
+        let reads = self.firmware.has(FaultKind::MediaLate) && self.board.now < self.link.plugged + READING;
+        !self.firmware.has(FaultKind::Media) && !reads
     }
 
     /// What the PHY can, or is set to: 24 bytes and room for 16 modules.
@@ -191,7 +204,7 @@ impl I40e {
         const NEGOTIATED: u8 = 3;
         const QUALIFIED: u8 = 0x80;
         let port = self.kind.port();
-        let (up, fits) = (self.link.up, !self.firmware.has(FaultKind::Media));
+        let (up, fits) = (self.link.up, self.fits());
         let light = if self.board.port.mac.carrier() { SIGNAL } else { 0 };
         let pause = if up { (self.link.abilities & PAUSE) << 5 } else { 0 };
         let longest = self.link.longest.to_le_bytes();
@@ -240,14 +253,14 @@ impl I40e {
         let able = self.link.abilities & ENABLE_LINK != 0
             && (self.link.types != 0 || self.kind == Kind::Xxv710)
             && self.link.speeds & self.kind.port().speed != 0
-            && !self.firmware.has(FaultKind::Media);
+            && self.fits();
         let light = self.board.port.mac.carrier() && able;
         let ready = self.link.ready.is_none_or(|ready| self.board.now >= ready);
         let up = self.loops() || light && ready;
         if self.link.up != up {
             if !light && !self.loops() {
-                // When light comes back the link is negotiated again.
-                self.link.ready = None;
+                // When light comes back the link is negotiated again, perhaps by another module.
+                (self.link.ready, self.link.plugged) = (None, self.board.now);
             }
             self.set_link(up);
         }

@@ -151,7 +151,7 @@ impl I40e {
         self.address = self.board.factory;
         self.switch = Switch::new(self.board.factory);
         self.fdir = FlowDirector::new();
-        self.link.reset_function();
+        self.link.reset_function(self.board.now);
         self.reset_admin();
         if self.board.nasty {
             self.undefined_values();

@@ -34,6 +34,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::OldNvm,
     FaultKind::NvmHeld,
     FaultKind::Media,
+    FaultKind::MediaLate,
     FaultKind::PhyBusy,
     FaultKind::PhyUnknown,
     FaultKind::SlowStart,
