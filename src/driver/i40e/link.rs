@@ -1,10 +1,9 @@
 //! The link: the firmware drives PHY and module, and tells of changes (§3.2.4).
 
 use super::adminq::{AdminQueue, Buffer, Code, Event, le16, le32};
-use super::hw::Hw;
 use super::ids::Mac;
 use crate::driver::ops::Link;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use std::time::{Duration, Instant};
 
 /// Command, and event, that carries the state of the link.
@@ -41,7 +40,7 @@ pub fn loopback_mode(mac: Mac, version: Option<u16>) -> u16 {
 pub struct Watch {
     state: Link,
     asked: Instant,
-    /// The module that the firmware does not accept was already spoken of.
+    /// The firmware does not accept the module, or has not read it yet.
     unfit: bool,
     /// Changes are events.
     told: bool,
@@ -132,20 +131,21 @@ impl Watch {
     }
 
     /// Takes an event in; true if it was of the link, and must be answered.
-    pub fn event(&mut self, hw: &Hw, event: &Event) -> Result<bool> {
+    pub fn event(&mut self, event: &Event) -> bool {
         if event.opcode != LINK_STATUS {
-            return Ok(false);
+            return false;
         }
-        self.take(hw, &event.params)?;
-        Ok(true)
+        self.take(&event.params);
+        true
     }
 
     /// Asks for the state, and for an event when it changes next.
-    pub fn ask(&mut self, aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
+    pub fn ask(&mut self, aq: &mut AdminQueue) -> Result<()> {
         const EVENTS_ON: u8 = 3;
         self.asked = Instant::now();
         let state = aq.tell("the state of its link", LINK_STATUS, &[EVENTS_ON], Buffer::None)?;
-        self.take(hw, &state.params)
+        self.take(&state.params);
+        Ok(())
     }
 
     /// Whether it is time to ask without an event.
@@ -158,20 +158,18 @@ impl Watch {
         self.state
     }
 
-    fn take(&mut self, hw: &Hw, params: &[u8; 16]) -> Result<()> {
+    /// What the firmware holds against a link that is down. A module that it does not
+    /// accept it may accept in a moment, when it has read it (Linux i40e_link_event logs it).
+    pub fn why_down(&self) -> Option<String> {
+        let unfit = "it does not accept the module or cable that is plugged in; use one that Intel lists for this card";
+        self.unfit.then(|| unfit.into())
+    }
+
+    fn take(&mut self, params: &[u8; 16]) {
         let [_, _, _phy, speed, info, negotiation, ..] = *params;
         let up = info & info::UP != 0;
         self.state = Link { up, speed: if up { bits_per_second(speed) } else { 0 } };
-        let unfit = !up && info & info::MEDIA != 0 && negotiation & info::QUALIFIED == 0;
-        let news = unfit && !self.unfit;
-        self.unfit = unfit;
-        if news {
-            return Err(hw.error(
-                Kind::Unsupported,
-                "its firmware does not accept the module or cable that is plugged in, so there will be no link; use one that Intel lists for this card",
-            ));
-        }
-        Ok(())
+        self.unfit = !up && info & info::MEDIA != 0 && negotiation & info::QUALIFIED == 0;
     }
 }
 

@@ -239,7 +239,7 @@ impl Card {
             filters::set_rss(aq, hw, &self.vsi, &config.rss, config.rx_queues, entries)?;
         }
         self.watch = link::start(aq, config.loopback.then(|| link::loopback_mode(hw.mac, self.nvm)))?;
-        self.watch.ask(aq, hw)?;
+        self.watch.ask(aq)?;
         self.counters = stats::Counters::new(hw, &self.vsi);
         Ok(())
     }
@@ -312,7 +312,7 @@ impl Card {
         // hold the driver up.
         for _ in 0..adminq::RING {
             let Some(event) = self.aq.event()? else { break };
-            changed |= self.watch.event(&self.hw, &event)?;
+            changed |= self.watch.event(&event);
         }
         // Another driver of the card may have changed it back when it ended.
         if self.polled && irq::stay_unmasked(&self.hw) {
@@ -320,7 +320,7 @@ impl Card {
             self.running.rx.clone().for_each(|queue| irq::unmask(&self.hw, queue));
         }
         // Only an answer lets the firmware tell of the next change.
-        if changed || self.watch.doubtful() { self.watch.ask(&mut self.aq, &self.hw) } else { Ok(()) }
+        if changed || self.watch.doubtful() { self.watch.ask(&mut self.aq) } else { Ok(()) }
     }
 }
 
@@ -328,6 +328,10 @@ impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
         self.events()?;
         Ok(self.watch.state())
+    }
+
+    fn why_down(&mut self) -> Option<String> {
+        self.watch.why_down()
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
