@@ -34,7 +34,8 @@ impl Rig {
     /// A card, after `before`.
     fn driven(drive: Drive, card: &str, config: &Config, before: impl Fn(&dyn Function)) -> Rig {
         let engine = Engine::new(drive);
-        let (function, tap) = engine.open(&format!("{card},strict,link=2ms").parse::<Spec>().unwrap()).unwrap();
+        let link = if card.contains("link=") { "" } else { ",link=2ms" };
+        let (function, tap) = engine.open(&format!("{card},strict{link}").parse::<Spec>().unwrap()).unwrap();
         before(&*function);
         let pool = Pool::new(2048, Addressing::Translated).unwrap();
         function.map(pool.arena()).unwrap();
@@ -53,12 +54,17 @@ impl Rig {
 
     /// Waits for the link, then sends frames to the card's own address: how many come back.
     fn traffic(&mut self) -> usize {
+        self.traffic_of(100)
+    }
+
+    /// The same, with frames of `len` bytes.
+    fn traffic_of(&mut self, len: usize) -> usize {
         let up = (0..1000).any(|_| {
             self.run();
             self.port.nic.link().unwrap().up
         });
         assert!(up, "no link");
-        let mut frame = [0x5a; 100];
+        let mut frame = vec![0x5a; len];
         frame[..6].copy_from_slice(&self.port.nic.describe().mac.0);
         frame[6..14].copy_from_slice(&[2, 0, 0, 0, 0, 8, 0x88, 0xb5]);
         let mut batch = Batch::new(&self.pool);
@@ -371,4 +377,18 @@ fn a_module_that_is_still_read_is_waited_for() {
     let error = rig.port.nic.wait_for_link(Duration::from_millis(20)).unwrap_err();
     assert!(error.kind() == Kind::Timeout && error.to_string().contains("does not accept the module"), "{error}");
     rig.done();
+}
+
+/// The port's longest frame outlives a driver and a reset, and cannot be changed on every
+/// device before there is a link: DPDK sets it again when it comes up.
+#[test]
+fn the_longest_frame_is_set_again_when_the_link_comes_up() {
+    for card in ["x710,fault=frame-ignored,link=60ms", "x722,fault=frame-refused,link=60ms"] {
+        let config = Config { max_frame: 4000, ..Config::default() };
+        let mut rig = Rig::new(card, &config);
+        assert!(!rig.port.nic.link().unwrap().up);
+        assert_eq!(rig.traffic_of(4000), 8, "{card}");
+        assert_eq!(rig.lacks(), [""; 0]);
+        rig.done();
+    }
 }

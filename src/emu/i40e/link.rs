@@ -7,7 +7,7 @@
 //! ```
 
 use super::adminq::{Command, ECODE_EAGAIN, ECODE_EINVAL, ECODE_EIO, ECODE_ESRCH, Reply};
-use super::regs::PRTMAC_LINKSTA;
+use super::regs::{PRTGL_SAH, PRTMAC_LINKSTA};
 use super::{I40e, Kind};
 use crate::emu::module::Module;
 use crate::emu::{FaultKind, Picos};
@@ -29,6 +29,9 @@ const READING: Picos = 300_000_000_000;
 
 /// Longest frame with FCS that the MAC may be set to.
 const MFS_MAX: u16 = 9728;
+
+/// What an earlier driver has set it to (fault).
+const MFS_LEFT: u16 = 1518;
 
 /// State of the link.
 pub struct Link {
@@ -85,10 +88,16 @@ impl Link {
         }
     }
 
-    /// What a reset of the function, `now`, takes from it: not the link itself.
+    /// The port's longest frame is that of a driver before (fault).
+    pub fn shorten(&mut self) {
+        self.longest = MFS_LEFT;
+    }
+
+    /// What a reset of the function, `now`, takes from it: not the link itself, nor the
+    /// longest frame, which is the port's.
     pub fn reset_function(&mut self, now: Picos) {
         self.plugged = now;
-        (self.armed, self.loopback, self.longest) = (false, 0, MFS_MAX);
+        (self.armed, self.loopback) = (false, 0);
     }
 }
 
@@ -104,7 +113,11 @@ impl I40e {
                     self.board.violations.note("maximum frame size that the MAC does not have");
                     return Err(ECODE_EINVAL);
                 }
-                self.link.longest = longest;
+                match self.link.up {
+                    false if self.firmware.has(FaultKind::FrameRefused) => return Err(ECODE_EAGAIN),
+                    false if self.firmware.has(FaultKind::FrameIgnored) => {}
+                    _ => self.link.longest = longest,
+                }
             }
             // Restart with the link enabled, or disable it.
             0x0605 => {
@@ -217,6 +230,11 @@ impl I40e {
         status[7] = self.link.loopback;
         (status[8], status[9], status[10]) = (longest[0], longest[1], 4);
         status
+    }
+
+    /// PRTGL_SAH: the longest frame, above half of an address.
+    pub(super) fn read_longest(&self) -> u32 {
+        self.regs.peek(PRTGL_SAH.at) & 0xffff | u32::from(self.link.longest) << 16
     }
 
     /// PRTMAC_LINKSTA: both bits of a link that is up, and its speed.

@@ -131,6 +131,9 @@ impl I40e {
             board,
             tx: Transmit::new(),
         };
+        if [FaultKind::FrameIgnored, FaultKind::FrameRefused].into_iter().any(|kind| card.firmware.has(kind)) {
+            card.link.shorten();
+        }
         card.reset();
         card
     }

@@ -35,6 +35,8 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::NvmHeld,
     FaultKind::Media,
     FaultKind::MediaLate,
+    FaultKind::FrameIgnored,
+    FaultKind::FrameRefused,
     FaultKind::PhyBusy,
     FaultKind::PhyUnknown,
     FaultKind::SlowStart,

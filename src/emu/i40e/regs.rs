@@ -248,7 +248,7 @@ registers! { I40e;
     // Port.
     "§10.2.2" {
         PRTGL_SAL = shared(0x1e2120).bits(!0);
-        PRTGL_SAH = shared(0x1e2140).reset(0x2600_0000).bits(!0);
+        PRTGL_SAH = shared(0x1e2140).bits(!0).gives(|card, _| card.read_longest());
         PRTMAC_LINKSTA = fact(0x1e2420, 0).gives(|card, _| card.read_link_register());
         PRTMAC_MACC = shared(0x1e24e0);
         PRTDCB_FCCFG = shared(0x1e4640).bits(0x18);
