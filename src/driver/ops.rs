@@ -126,6 +126,12 @@ pub trait NicOps: Send {
         None
     }
 
+    /// What the card turned out to go without since this was last asked: more for
+    /// [`Description::lacks`].
+    fn lacks(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Receive frames for any address, or only for those asked for.
     fn set_promiscuous(&mut self, on: bool) -> Result<()>;
 

@@ -60,6 +60,7 @@ faults! {
     MediaLate      "media-late"         whole: "Whether the module in the cage is one that the card supports is known 0.3 seconds after a reset.";
     FrameIgnored   "frame-ignored"      whole: "The port's longest frame is 1518 bytes, as a driver left it, and stays so whatever is asked for while the link is down.";
     FrameRefused   "frame-refused"      whole: "The same, and what is asked for while the link is down is refused.";
+    FrameKept      "frame-kept"         whole: "The same, for ever.";
     PhyBusy        "phy-busy"           whole: "The PHY cannot be asked for the first 0.3 seconds.";
     PhyUnknown     "phy-unknown"        whole: "The PHY is none that firmware knows.";
     SlowStart      "slow-start"         whole: "Firmware does not see commands in the first 0.8 seconds after a reset.";

@@ -40,7 +40,7 @@ const RING: u16 = 64;
 const PACKET: usize = 512;
 
 /// How long a filter may take to be programmed.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a status is waited for after that: there may be none if all is well.
 const STATUS_PATIENCE: Duration = Duration::from_millis(10);

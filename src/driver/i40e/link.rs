@@ -1,13 +1,18 @@
 //! The link: the firmware drives PHY and module, and tells of changes (§3.2.4).
 
-use super::adminq::{AdminQueue, Buffer, Code, Event, le16, le32};
+use super::adminq::{AdminQueue, Answer, Buffer, Code, Event, le16, le32};
+use super::hw::Hw;
 use super::ids::Mac;
+use super::regs::{self, sah};
 use crate::driver::ops::Link;
 use crate::error::Result;
 use std::time::{Duration, Instant};
 
 /// Command, and event, that carries the state of the link.
 pub const LINK_STATUS: u16 = 0x0607;
+
+/// Command that sets the port's longest frame.
+const LONGEST: u16 = 0x0603;
 
 /// A link that is down is asked for this often, beside the events.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -44,6 +49,10 @@ pub struct Watch {
     unfit: bool,
     /// Changes are events.
     told: bool,
+    /// The longest frame that must be possible, with FCS.
+    longest: u16,
+    /// Since the link is up it was seen to that it is.
+    measured: bool,
 }
 
 /// Bits of the PHY's abilities (commands 0600, 0601).
@@ -58,12 +67,14 @@ mod ability {
 
 /// Brings the link up as the NVM says, for frames of any length that the card
 /// can send; what is too long to receive, each queue knows. It comes up on its
-/// own time. `looped`: the mode of loopback that is asked for.
-pub fn start(aq: &mut AdminQueue, looped: Option<u16>) -> Result<Watch> {
-    const FCS: u8 = 4;
-    let [low, high] = super::MAX_LENGTH.to_le_bytes();
-    let lost = "frames longer than other drivers of its port allow are dropped";
-    aq.try_tell("the longest frame", 0x0603, &[low, high, FCS], Buffer::None, lost)?;
+/// own time. `looped`: the mode of loopback that is asked for. `longest`: the longest
+/// frame that must be possible, with FCS.
+pub fn start(aq: &mut AdminQueue, looped: Option<u16>, longest: u16) -> Result<Watch> {
+    let answer = set_longest(aq)?;
+    if !matches!(answer.code, Code::OK | Code::EAGAIN | Code::EBUSY) {
+        let why = answer.why(LONGEST);
+        aq.lose(format!("its firmware refused the longest frame ({why}): frames longer than other drivers of its port allow are dropped"));
+    }
     const LOOPBACK: &str = "the loopback mode";
     match looped {
         Some(mode) => aq.tell(LOOPBACK, 0x0618, &mode.to_le_bytes(), Buffer::None)?,
@@ -79,7 +90,14 @@ pub fn start(aq: &mut AdminQueue, looped: Option<u16>) -> Result<Watch> {
     let mut params = [0; 16];
     params[8..10].copy_from_slice(&masked.to_le_bytes());
     let told = aq.ask("the link events", 0x0613, &params, Buffer::None)?.code == Code::OK;
-    Ok(Watch { state: Link::default(), asked: Instant::now(), unfit: false, told })
+    Ok(Watch { told, longest, ..Watch::new() })
+}
+
+/// Sets the port's longest frame, with FCS appended by the card.
+fn set_longest(aq: &mut AdminQueue) -> Result<Answer> {
+    const FCS: u8 = 4;
+    let [low, high] = super::MAX_LENGTH.to_le_bytes();
+    aq.ask("the longest frame", LONGEST, &[low, high, FCS], Buffer::None)
 }
 
 /// Enables a PHY that an earlier driver has left off, and turns pause frames off,
@@ -127,7 +145,7 @@ fn byte(block: &[u8], at: usize) -> u8 {
 impl Watch {
     /// Nothing is known yet.
     pub fn new() -> Self {
-        Watch { state: Link::default(), asked: Instant::now(), unfit: false, told: true }
+        Watch { state: Link::default(), asked: Instant::now(), unfit: false, told: true, longest: 0, measured: false }
     }
 
     /// Takes an event in; true if it was of the link, and must be answered.
@@ -140,11 +158,34 @@ impl Watch {
     }
 
     /// Asks for the state, and for an event when it changes next.
-    pub fn ask(&mut self, aq: &mut AdminQueue) -> Result<()> {
+    pub fn ask(&mut self, aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
         const EVENTS_ON: u8 = 3;
         self.asked = Instant::now();
         let state = aq.tell("the state of its link", LINK_STATUS, &[EVENTS_ON], Buffer::None)?;
         self.take(&state.params);
+        if self.state.up && !std::mem::replace(&mut self.measured, true) {
+            return self.measure(aq, hw);
+        }
+        self.measured &= self.state.up;
+        Ok(())
+    }
+
+    /// Sets the longest frame again, now that there is a link: what was asked for before
+    /// has no effect on some devices, and what an earlier driver set outlives all resets
+    /// of the function (DPDK 719469f13b).
+    fn measure(&self, aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
+        let set = || (hw.read(regs::PRTGL_SAH) >> sah::MFS_SHIFT) as u16;
+        if set() >= super::MAX_LENGTH {
+            return Ok(());
+        }
+        let answer = set_longest(aq)?;
+        let short = set();
+        if short < self.longest {
+            let why = answer.why(LONGEST);
+            aq.lose(format!(
+                "its port drops frames longer than {short} bytes with FCS, as another driver left it, and its firmware does not change that ({why})"
+            ));
+        }
         Ok(())
     }
 

@@ -238,8 +238,9 @@ impl Card {
         if config.rx_queues > 1 && self.vsi.spreads {
             filters::set_rss(aq, hw, &self.vsi, &config.rss, config.rx_queues, entries)?;
         }
-        self.watch = link::start(aq, config.loopback.then(|| link::loopback_mode(hw.mac, self.nvm)))?;
-        self.watch.ask(aq)?;
+        let looped = config.loopback.then(|| link::loopback_mode(hw.mac, self.nvm));
+        self.watch = link::start(aq, looped, config.max_frame + FCS)?;
+        self.watch.ask(aq, hw)?;
         self.counters = stats::Counters::new(hw, &self.vsi);
         Ok(())
     }
@@ -320,7 +321,7 @@ impl Card {
             self.running.rx.clone().for_each(|queue| irq::unmask(&self.hw, queue));
         }
         // Only an answer lets the firmware tell of the next change.
-        if changed || self.watch.doubtful() { self.watch.ask(&mut self.aq) } else { Ok(()) }
+        if changed || self.watch.doubtful() { self.watch.ask(&mut self.aq, &self.hw) } else { Ok(()) }
     }
 }
 
@@ -332,6 +333,10 @@ impl NicOps for Card {
 
     fn why_down(&mut self) -> Option<String> {
         self.watch.why_down()
+    }
+
+    fn lacks(&mut self) -> Vec<String> {
+        self.aq.lacks()
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

@@ -97,6 +97,10 @@ registers! {
     PRTQF_FD_INSET_LOW[64]  = 0x00250000 + 64,  "Fields that flow director compares, bits 31:0, of packet type n.";
     PRTQF_FD_INSET_HIGH[64] = 0x00250020 + 64,  "Fields that flow director compares, bits 63:32, of packet type n.";
 
+    // ---- Port ----
+
+    PRTGL_SAH = 0x001e2140, "The port's longest frame, and half of an address.";
+
     // ---- Statistics, which only count up (§10.2.2.25) ----
 
     GLPRT_CRCERRS[4] = 0x00300080 + 8, "Frames with a wrong FCS, of port n.";
@@ -197,6 +201,10 @@ bits! {
     /// The latest of all functions.
     gl_mdet {
         VALID = 1 << 31, "There is one.";
+    }
+    /// The port's longest frame.
+    sah {
+        MFS_SHIFT = 16, "Where it starts: bytes with FCS.";
     }
     /// Receive control.
     rctl {

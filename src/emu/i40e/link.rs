@@ -114,6 +114,7 @@ impl I40e {
                     return Err(ECODE_EINVAL);
                 }
                 match self.link.up {
+                    _ if self.firmware.has(FaultKind::FrameKept) => {}
                     false if self.firmware.has(FaultKind::FrameRefused) => return Err(ECODE_EAGAIN),
                     false if self.firmware.has(FaultKind::FrameIgnored) => {}
                     _ => self.link.longest = longest,

@@ -131,7 +131,10 @@ impl I40e {
             board,
             tx: Transmit::new(),
         };
-        if [FaultKind::FrameIgnored, FaultKind::FrameRefused].into_iter().any(|kind| card.firmware.has(kind)) {
+        if [FaultKind::FrameIgnored, FaultKind::FrameRefused, FaultKind::FrameKept]
+            .into_iter()
+            .any(|kind| card.firmware.has(kind))
+        {
             card.link.shorten();
         }
         card.reset();

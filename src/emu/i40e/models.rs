@@ -37,6 +37,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::MediaLate,
     FaultKind::FrameIgnored,
     FaultKind::FrameRefused,
+    FaultKind::FrameKept,
     FaultKind::PhyBusy,
     FaultKind::PhyUnknown,
     FaultKind::SlowStart,

@@ -256,6 +256,7 @@ fn pair(card: &Card, low: u64) -> u64 {
 /// A card that is up to its link.
 pub fn card(fault: Fault) -> Card {
     let card = Shell::new(X710::default(), fault);
+    card.set(0x1e2140, 0x2600_0000); // PRTGL_SAH: frames of up to 9728 bytes
     card.set(0xb6108, if fault == Fault::Blank { 0 } else { 0x40 }); // GLNVM_FLA: protected
     card.set(0xb6008, 0x18); // GLNVM_ULD: loaded
     card.set(0x83048, if fault == Fault::Recovery { 0x30 << 16 } else { 0 }); // GL_FWSTS
