@@ -15,6 +15,9 @@ use std::time::Duration;
 const API_MAJOR: u16 = 1;
 const API_MINOR: u16 = 5;
 
+/// The same of the X722, whose filter registers are read and written as any others.
+const API_MINOR_X722: u16 = 3;
+
 /// Refuses a card whose flash holds no image, or whose firmware runs without
 /// one (§6.1).
 pub fn check_image(hw: &Hw) -> Result<()> {
@@ -41,14 +44,18 @@ pub fn check_image(hw: &Hw) -> Result<()> {
 pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
     let version = aq.tell_first("its version", 0x0001)?.params;
     let [firmware, firmware_minor, major, minor] = [8, 10, 12, 14].map(|at| le16(&version, at));
-    if major == API_MAJOR && minor >= API_MINOR {
+    let least = match hw.mac {
+        Mac::Xl710 => API_MINOR,
+        Mac::X722 => API_MINOR_X722,
+    };
+    if major == API_MAJOR && minor >= least {
         return Ok(());
     }
     let (age, what) =
         if major > API_MAJOR { ("too new", "update bmnic") } else { ("too old", "update its NVM (nvmupdate64e)") };
     Err(hw.error(
         Kind::Unsupported,
-        format!("its firmware {firmware}.{firmware_minor} is {age}: it speaks version {major}.{minor} of the admin queue, this driver {API_MAJOR}.{API_MINOR} or later; {what}"),
+        format!("its firmware {firmware}.{firmware_minor} is {age}: it speaks version {major}.{minor} of the admin queue, this driver {API_MAJOR}.{least} or later; {what}"),
     ))
 }
 
