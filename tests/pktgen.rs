@@ -349,3 +349,14 @@ fn a_run_whose_queue_the_card_has_stopped_ends() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("it has stopped its transmit queue 0") && said.contains("GL_MDET"), "{said}");
 }
+
+#[test]
+fn the_version_of_a_cards_firmware_is_in_the_document() {
+    for (card, version) in
+        [("x710", Some("9.120.73026 api 1.15")), ("bcm57414", Some(".")), ("cx5", Some(".")), ("82599", None)]
+    {
+        let document = json(&["pktgen", &format!("emu:{card},link=1ms"), "-c", "1"]);
+        let said = document["devices"][0]["firmware"].as_str();
+        assert!(said.is_some() == version.is_some() && said.unwrap_or("").contains(version.unwrap_or("")), "{said:?}");
+    }
+}

@@ -80,6 +80,8 @@ pub struct Description {
     pub mac: MacAddr,
     /// Where receive timestamps come from as configured.
     pub timestamps: TimestampSource,
+    /// Version of its firmware as its maker writes it, where the driver has asked.
+    pub firmware: Option<String>,
     /// Most receive queues it can have.
     pub max_rx_queues: u16,
     /// Most transmit queues it can have.
@@ -106,6 +108,7 @@ impl Description {
             kind: function.kind(),
             mac: MacAddr::default(),
             timestamps: TimestampSource::Tsc,
+            firmware: None,
             max_rx_queues: 1,
             max_tx_queues: 1,
             longest_sent: None,

@@ -40,8 +40,8 @@ pub fn check_image(hw: &Hw) -> Result<()> {
     Ok(())
 }
 
-/// Refuses firmware of another age (command 0001).
-pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
+/// Refuses firmware of another age (command 0001). Returns its version as Linux writes it.
+pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<String> {
     let version = aq.tell_first("its version", 0x0001)?.params;
     let [firmware, firmware_minor, major, minor] = [8, 10, 12, 14].map(|at| le16(&version, at));
     let least = match hw.mac {
@@ -49,7 +49,8 @@ pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
         Mac::X722 => API_MINOR_X722,
     };
     if major == API_MAJOR && minor >= least {
-        return Ok(());
+        let build = le32(&version, 4);
+        return Ok(format!("{firmware}.{firmware_minor}.{build:05} api {major}.{minor}"));
     }
     let (age, what) =
         if major > API_MAJOR { ("too new", "update bmnic") } else { ("too old", "update its NVM (nvmupdate64e)") };

@@ -124,7 +124,7 @@ where
 
     // From here on a failure stops the card again: Card's drop does.
     let mut card = Card::new(function, hw, allocation, config)?; // §7.10.4, §7.9
-    description.mac = card.ask_firmware()?; // §7.10
+    (description.mac, description.firmware) = card.ask_firmware()?; // §7.10
     let limits = card.limits();
     limits.check(&description.device, config)?;
     (description.max_rx_queues, description.max_tx_queues) = (limits.rx_queues, limits.tx_queues);
@@ -199,16 +199,16 @@ impl Card {
         })
     }
 
-    /// What the firmware says of itself and of the card, whose address is returned.
-    fn ask_firmware(&mut self) -> Result<MacAddr> {
+    /// What the firmware says of itself and of the card: address and version.
+    fn ask_firmware(&mut self) -> Result<(MacAddr, Option<String>)> {
         let (aq, hw) = (&mut self.aq, &self.hw);
-        firmware::check_version(aq, hw)?;
+        let version = firmware::check_version(aq, hw)?;
         self.nvm = firmware::check_nvm(aq, hw)?; // §6.3
         firmware::introduce(aq)?;
         firmware::leave_boot_mode(aq, hw)?;
         self.capabilities = firmware::capabilities(aq, hw)?;
         self.place = firmware::place(aq, hw)?;
-        firmware::mac(aq, hw)
+        Ok((firmware::mac(aq, hw)?, Some(version)))
     }
 
     /// What this function of this card can have.
