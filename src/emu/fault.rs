@@ -118,6 +118,7 @@ faults! {
     PastIommu      "past-iommu"         whole: "The device goes past the IOMMU: whatever address it is given is the machine's.";
     FixedSize      "fixed-size"         whole: "Queues are as long as they are.";
     PioNotify      "pio-notify"         whole: "Notifications can be given through a port, too, which is named first.";
+    BackendRestarts "backend-restarts"  whole: "The program behind the device starts over after a hundred frames, and its place in the queues is lost.";
     PhyLeft        "phy-left"           whole: "The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.";
     Unlicensed     "unlicensed"         whole: "There is no licence for low latency.";
     PtpUnlicensed  "ptp-unlicensed"     whole: "There is no licence for the clock.";

@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::frame::{Parsed, Verdict};
-use super::super::{Picos, STEP};
+use super::super::{FaultKind, Picos, STEP};
 use super::features::{GUEST_CSUM, MRG_RXBUF};
 use super::transmit::HEADER;
 use super::{Chain, Virtio};
@@ -16,6 +16,9 @@ const WHOLE_FRAME: usize = HEADER + 1514;
 
 /// Buffers that a frame is spread over at most.
 const MOST: usize = 64;
+
+/// Frames before the program behind the device starts over (fault).
+const BEFORE_RESTART: u64 = 100;
 
 /// What became of the frame that has arrived.
 enum Fate {
@@ -137,6 +140,11 @@ impl Virtio {
             *used = (chain.id, chain.slots, written);
         }
         self.put_back(q, &used[..chains.len()]);
+        self.received += 1;
+        if self.received == BEFORE_RESTART && self.board.faulty(FaultKind::BackendRestarts) {
+            let memory = &self.board.bus.memory;
+            self.queues.iter_mut().filter_map(|queue| queue.ring.as_mut()).for_each(|ring| ring.forget(memory));
+        }
     }
 }
 
