@@ -33,7 +33,8 @@ impl Virtio {
         let now = self.board.now;
         let mut work = 0;
         while work < STEP {
-            if !self.link {
+            // One that was started anew does not know yet where its queues are.
+            if !self.link || self.started_anew() {
                 return work;
             }
             let Some((frame, _)) = self.board.port.peek(now) else { break };
@@ -54,6 +55,11 @@ impl Virtio {
             work += 1;
         }
         work
+    }
+
+    /// Whether the program behind the device has been started anew (fault).
+    fn started_anew(&self) -> bool {
+        self.received >= BEFORE_RESTART && self.board.faulty(FaultKind::BackendRestarts)
     }
 
     /// Writes the frame that `peek` shows into buffers of queue `q`.
@@ -141,7 +147,7 @@ impl Virtio {
         }
         self.put_back(q, &used[..chains.len()]);
         self.received += 1;
-        if self.received == BEFORE_RESTART && self.board.faulty(FaultKind::BackendRestarts) {
+        if self.started_anew() {
             let memory = &self.board.bus.memory;
             self.queues.iter_mut().filter_map(|queue| queue.ring.as_mut()).for_each(|ring| ring.forget(memory));
         }
