@@ -3,6 +3,7 @@
 //!
 //! `tests/silicon/i40e.md` says where each of these is known from.
 
+use bmnic::Kind;
 use bmnic::dma::{Addressing, Batch, Checksum, Pool};
 use bmnic::driver::{self, Config, FlowRule, Port};
 use bmnic::emu::{Drive, Engine, Spec, Tap};
@@ -33,7 +34,8 @@ impl Rig {
     /// A card, after `before`.
     fn driven(drive: Drive, card: &str, config: &Config, before: impl Fn(&dyn Function)) -> Rig {
         let engine = Engine::new(drive);
-        let (function, tap) = engine.open(&format!("{card},strict,link=2ms").parse::<Spec>().unwrap()).unwrap();
+        let link = if card.contains("link=") { "" } else { ",link=2ms" };
+        let (function, tap) = engine.open(&format!("{card},strict{link}").parse::<Spec>().unwrap()).unwrap();
         before(&*function);
         let pool = Pool::new(2048, Addressing::Translated).unwrap();
         function.map(pool.arena()).unwrap();
@@ -52,12 +54,17 @@ impl Rig {
 
     /// Waits for the link, then sends frames to the card's own address: how many come back.
     fn traffic(&mut self) -> usize {
+        self.traffic_of(100)
+    }
+
+    /// The same, with frames of `len` bytes.
+    fn traffic_of(&mut self, len: usize) -> usize {
         let up = (0..1000).any(|_| {
             self.run();
             self.port.nic.link().unwrap().up
         });
         assert!(up, "no link");
-        let mut frame = [0x5a; 100];
+        let mut frame = vec![0x5a; len];
         frame[..6].copy_from_slice(&self.port.nic.describe().mac.0);
         frame[6..14].copy_from_slice(&[2, 0, 0, 0, 0, 8, 0x88, 0xb5]);
         let mut batch = Batch::new(&self.pool);
@@ -310,4 +317,99 @@ fn a_checksum_that_the_card_cannot_have_looked_at_is_not_judged() {
         );
         rig.done();
     }
+}
+
+/// The interface counts a frame before its queue looks at its length, and bytes of both
+/// alike (DPDK i40e_dev_stats_get takes GL_RXERR1 off).
+#[test]
+fn a_frame_that_is_longer_than_its_queue_takes_is_not_counted_as_received() {
+    let card = "x710,wire=source:size=64/1600/64:count=15:rate=1M";
+    let mut rig = Rig::new(card, &Config::default());
+    let mut got = 0;
+    for _ in 0..200 {
+        rig.run();
+        rig.port.nic.link().unwrap();
+        let mut batch = Batch::new(&rig.pool);
+        got += rig.port.rx[0].recv(&mut batch);
+    }
+    let stats = rig.port.nic.stats().unwrap();
+    assert_eq!((got, stats.rx_packets, stats.rx_oversize, stats.rx_lost()), (10, 10, 5, 5), "{stats:?}");
+    rig.done();
+}
+
+/// A packet that the card takes for malicious stops its queue for good (Linux
+/// i40e_handle_mdd_event): what asks for the counters is told.
+#[test]
+fn a_queue_that_the_card_has_stopped_is_told() {
+    for card in ["x710,fault=malicious", "x722,fault=malicious"] {
+        let mut rig = Rig::new(card, &Config { tx_queues: 2, ..Config::default() });
+        (0..12).for_each(|_| _ = rig.traffic());
+        rig.port.nic.stats().unwrap();
+        rig.traffic();
+        let error = rig.port.nic.stats().unwrap_err();
+        assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Device, 1), "{error}");
+        assert!(error.to_string().contains("has stopped its transmit queue 0"), "{error}");
+        rig.done();
+    }
+    // A driver does not take what another has left for its own.
+    let mut rig = Rig::driven(Drive::Thread, "x710,nasty", &Config::default(), |_| {});
+    rig.port.nic.stats().unwrap();
+    rig.done();
+}
+
+/// Firmware that reads a module says meanwhile that it does not accept it; Linux only logs
+/// that, and waits for the link.
+#[test]
+fn a_module_that_is_still_read_is_waited_for() {
+    let mut rig = Rig::new("x710,fault=media-late", &Config::default());
+    let mut waited = 0;
+    while !rig.port.nic.link().unwrap().up {
+        rig.run();
+        waited += 1;
+        assert!(waited < 10_000, "no link");
+    }
+    assert!(waited > 100, "it was not accepted for a while: {waited}");
+    assert_eq!(rig.traffic(), 8);
+    rig.done();
+    // A module that never fits is told of when the link was waited for in vain.
+    let mut rig = Rig::new("x710,fault=media", &Config::default());
+    assert!(!rig.port.nic.link().unwrap().up);
+    let error = rig.port.nic.wait_for_link(Duration::from_millis(20)).unwrap_err();
+    assert!(error.kind() == Kind::Timeout && error.to_string().contains("does not accept the module"), "{error}");
+    rig.done();
+}
+
+/// The port's longest frame outlives a driver and a reset, and cannot be changed on every
+/// device before there is a link: DPDK sets it again when it comes up.
+#[test]
+fn the_longest_frame_is_set_again_when_the_link_comes_up() {
+    for card in ["x710,fault=frame-ignored,link=1s", "x722,fault=frame-refused,link=1s"] {
+        let config = Config { max_frame: 1900, ..Config::default() };
+        let mut rig = Rig::new(card, &config);
+        assert!(!rig.port.nic.link().unwrap().up);
+        rig.engine.advance(1_000_000_000_000);
+        assert_eq!(rig.traffic_of(1900), 8, "{card}");
+        assert_eq!(rig.lacks(), [""; 0]);
+        rig.done();
+    }
+    // A firmware that does not change it at all: that is said.
+    let mut rig = Rig::new("x710,fault=frame-kept", &Config::default());
+    assert_eq!(rig.traffic_of(1500), 8);
+    rig.port.nic.wait_for_link(Duration::from_secs(10)).unwrap();
+    assert!(rig.lacks().len() == 1 && rig.lacks()[0].contains("frames longer than 1518 bytes"), "{:?}", rig.lacks());
+    rig.done();
+}
+
+/// Those on boards are seldom updated; what came with 1.5 is not for the X722, whose filter
+/// registers are plain ones.
+#[test]
+fn an_x722_of_an_earlier_age_is_driven() {
+    let config = Config { rx_queues: 2, ..Config::default() };
+    let mut rig = Rig::new("x722,fault=old", &config);
+    assert_eq!((rig.traffic(), rig.lacks()), (8, &[][..]));
+    rig.done();
+    let engine = Engine::new(Drive::Manual);
+    let (function, _tap) = engine.open(&"x710,fault=old".parse::<Spec>().unwrap()).unwrap();
+    let refused = driver::open(function, &Config::default()).err().unwrap();
+    assert!(refused.kind() == Kind::Unsupported && refused.to_string().contains("this driver 1.5"), "{refused}");
 }

@@ -206,3 +206,18 @@ fn a_link_that_was_left_off_is_let_on_with_an_empty_cage_too() {
     assert_eq!(card.get(0x42a8) & 0x7000_0000, 0, "AUTOC2.LINK_DISABLE");
     drop(port);
 }
+
+/// What the driver before has not got through PCIe holds up two resets (Linux
+/// ixgbe_clear_tx_pending).
+#[test]
+fn requests_that_do_not_end_are_flushed_before_the_resets() {
+    for model in ["82599", "x540", "x550"] {
+        let engine = Engine::new(Drive::Manual);
+        let spec = format!("{model},strict,link=1ms,fault=requests-stuck");
+        let (function, tap) = engine.open(&spec.parse().unwrap()).unwrap();
+        let opened = driver::open(function, &Config::default());
+        assert!(opened.is_ok(), "{model}: {:?}", opened.err());
+        drop(opened);
+        assert_eq!(tap.violations(), [], "{model}");
+    }
+}

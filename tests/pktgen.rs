@@ -340,3 +340,23 @@ fn counters_that_are_soon_full_are_read_in_time() {
     let document = json(&["pktgen", spec, "-c", "75000", "--rate", "15k", "--allow-shortfall", "100%"]);
     assert_eq!((&document["sent"], &document["counted_by_card"]), (&75_000.into(), &75_000.into()));
 }
+
+#[test]
+fn a_run_whose_queue_the_card_has_stopped_ends() {
+    // Without an end of its own: what is in the ring would be waited for.
+    let output = bmnic(&["pktgen", "emu:x710,link=1ms,fault=malicious"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("it has stopped its transmit queue 0") && said.contains("GL_MDET"), "{said}");
+}
+
+#[test]
+fn the_version_of_a_cards_firmware_is_in_the_document() {
+    for (card, version) in
+        [("x710", Some("9.120.73026 api 1.15")), ("bcm57414", Some(".")), ("cx5", Some(".")), ("82599", None)]
+    {
+        let document = json(&["pktgen", &format!("emu:{card},link=1ms"), "-c", "1"]);
+        let said = document["devices"][0]["firmware"].as_str();
+        assert!(said.is_some() == version.is_some() && said.unwrap_or("").contains(version.unwrap_or("")), "{said:?}");
+    }
+}

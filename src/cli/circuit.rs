@@ -120,6 +120,7 @@ mod tests {
             max_rx_queues: 1,
             max_tx_queues: 1,
             longest_sent: None,
+            firmware: None,
             lacks: Vec::new(),
         };
         let one = std::slice::from_ref(&device);

@@ -221,6 +221,7 @@ pub fn device(device: &Description) -> Value {
         "kind": device.kind.to_string(),
         "model": device.model,
         "driver": device.driver,
+        "firmware": device.firmware,
         "mac": device.mac.to_string(),
         "timestamps": device.timestamps.to_string(),
         "lacks": device.lacks,

@@ -246,7 +246,7 @@ fn watch(sender: Sender, nic: &mut Nic, session: &Session, output: &Output, line
     };
     let thread = thread::Builder::new().name("pktgen".into()).spawn(body);
     let thread = thread.map_err(|e| Error::io("starting the thread that sends", e))?;
-    let (mut then, mut before) = (Instant::now(), 0);
+    let (mut then, mut before, mut failed) = (Instant::now(), 0, None);
     while ended.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
         tell();
         let asked = session.stop.print_now();
@@ -254,9 +254,12 @@ fn watch(sender: Sender, nic: &mut Nic, session: &Session, output: &Output, line
         if !asked && elapsed < Duration::from_secs(1) {
             continue;
         }
-        // Counters of a card may stay at their maximum until they are read. A card that
-        // cannot say any more is told by who asks next.
-        let _ = session.stats(0, nic);
+        // Counters of a card may stay at their maximum until they are read. One that cannot
+        // say any more sends no more, and would be waited for without end.
+        if let Err(error) = session.stats(0, nic) {
+            failed.get_or_insert(error);
+            session.stop.end();
+        }
         let packets = Counts::packets(&counts);
         let rate = ((packets - before) as f64 / elapsed.as_secs_f64()).min(line);
         let text = format!("sent {} packets, {}", output::grouped(packets), output::pps(rate));
@@ -268,7 +271,8 @@ fn watch(sender: Sender, nic: &mut Nic, session: &Session, output: &Output, line
     }
     drop(live);
     tell();
-    thread.join().map_err(|_| anyhow::anyhow!("the thread that sends panicked"))
+    let sent = thread.join().map_err(|_| anyhow::anyhow!("the thread that sends panicked"))?;
+    failed.map_or(Ok(sent), |error| Err(error.into()))
 }
 
 impl Args {

@@ -131,12 +131,12 @@ impl Session {
         let begun = Instant::now();
         let deadline = begun + patience;
         let mut said = patience <= LONG;
-        for port in &mut self.ports {
+        for (port, device) in self.ports.iter_mut().zip(&mut self.devices) {
             let link = loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if !said && begun.elapsed() > LONG {
                     said = true;
-                    let device = &port.nic.describe().device;
+                    let device = &device.device;
                     output.warn(format_args!("{device}: no link yet; waiting for it up to {patience:?} (--link-wait)"));
                 }
                 match port.nic.wait_for_link(SLICE.min(left)) {
@@ -153,6 +153,7 @@ impl Session {
                 }
             };
             self.speeds.push(link.speed);
+            device.lacks.clone_from(&port.nic.describe().lacks);
         }
         Ok(())
     }

@@ -252,7 +252,8 @@ impl TxQueue {
     /// Sends packets from the front of `batch`, as many as the ring has room
     /// for, and returns how many entries were taken; the rest stay in it. Never
     /// waits. Buffers of packets that have left are given back to the pool on
-    /// later calls. None are taken from a pool that the card cannot reach
+    /// later calls. What is in the ring when the link is lost leaves when it
+    /// returns. None are taken from a pool that the card cannot reach
     /// ([`Anomalies::unmapped`]; [`TxQueue::adopt`] says why).
     #[inline]
     pub fn send(&mut self, batch: &mut Batch<'_>) -> usize {

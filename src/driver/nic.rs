@@ -47,12 +47,14 @@ impl Nic {
         self.ops.link()
     }
 
-    /// Waits until the link is up, at most `patience`.
+    /// Waits until the link is up, at most `patience`. What the card turns out to go
+    /// without is then part of its description.
     pub fn wait_for_link(&mut self, patience: Duration) -> Result<Link> {
         let deadline = Instant::now() + patience;
         loop {
             let link = self.link()?;
             if link.up {
+                self.description.lacks.extend(self.ops.lacks());
                 return Ok(link);
             }
             if Instant::now() >= deadline {

@@ -80,6 +80,8 @@ pub struct Description {
     pub mac: MacAddr,
     /// Where receive timestamps come from as configured.
     pub timestamps: TimestampSource,
+    /// Version of its firmware as its maker writes it, where the driver has asked.
+    pub firmware: Option<String>,
     /// Most receive queues it can have.
     pub max_rx_queues: u16,
     /// Most transmit queues it can have.
@@ -106,6 +108,7 @@ impl Description {
             kind: function.kind(),
             mac: MacAddr::default(),
             timestamps: TimestampSource::Tsc,
+            firmware: None,
             max_rx_queues: 1,
             max_tx_queues: 1,
             longest_sent: None,
@@ -124,6 +127,12 @@ pub trait NicOps: Send {
     /// What the card says of a link that does not come up, to go into a line.
     fn why_down(&mut self) -> Option<String> {
         None
+    }
+
+    /// What the card turned out to go without since this was last asked: more for
+    /// [`Description::lacks`].
+    fn lacks(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Receive frames for any address, or only for those asked for.

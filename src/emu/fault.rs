@@ -57,6 +57,10 @@ faults! {
     OldNvm         "old-nvm"            whole: "The image in the non-volatile memory is of an earlier age.";
     NvmHeld        "nvm-held"           whole: "Another function has the lock of the non-volatile memory for the first second.";
     Media          "media"              whole: "A module that the card does not support is in its cage.";
+    MediaLate      "media-late"         whole: "Whether the module in the cage is one that the card supports is known 0.3 seconds after a reset.";
+    FrameIgnored   "frame-ignored"      whole: "The port's longest frame is 1518 bytes, as a driver left it, and stays so whatever is asked for while the link is down.";
+    FrameRefused   "frame-refused"      whole: "The same, and what is asked for while the link is down is refused.";
+    FrameKept      "frame-kept"         whole: "The same, for ever.";
     PhyBusy        "phy-busy"           whole: "The PHY cannot be asked for the first 0.3 seconds.";
     PhyUnknown     "phy-unknown"        whole: "The PHY is none that firmware knows.";
     SlowStart      "slow-start"         whole: "Firmware does not see commands in the first 0.8 seconds after a reset.";
@@ -114,6 +118,7 @@ faults! {
     PastIommu      "past-iommu"         whole: "The device goes past the IOMMU: whatever address it is given is the machine's.";
     FixedSize      "fixed-size"         whole: "Queues are as long as they are.";
     PioNotify      "pio-notify"         whole: "Notifications can be given through a port, too, which is named first.";
+    BackendRestarts "backend-restarts"  whole: "The program behind the device starts over after a hundred frames, and its place in the queues is lost.";
     PhyLeft        "phy-left"           whole: "The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.";
     Unlicensed     "unlicensed"         whole: "There is no licence for low latency.";
     PtpUnlicensed  "ptp-unlicensed"     whole: "There is no licence for the clock.";
@@ -128,6 +133,8 @@ faults! {
     LinkStuck      "link-stuck"         whole: "What starts the link right after a reset leads nowhere.";
     LocksLeft      "locks-left"         whole: "A driver that is gone has left the locks taken that ports share.";
     NarrowCounters "narrow-counters"    whole: "The counters of good frames have 16 bits, and so are full in seconds, not minutes.";
+    Malicious      "malicious"          whole: "The hundredth packet to be sent is taken for malicious, and its queue stops.";
+    RequestsStuck  "requests-stuck"     whole: "Requests of the driver before do not end, until they are flushed before the reset.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }
 

@@ -151,6 +151,8 @@ where
     card.tells_interface = base.tells_interface;
     let hw = Arc::clone(&card.hw);
     description.mac = firmware::mac(&hw);
+    let [major, minor, build] = hw.firmware.version;
+    description.firmware = Some(format!("{major}.{minor}.{build}"));
     let most = base.most.unwrap_or(hw.caps.most);
     description.max_rx_queues = MAX_QUEUES.min(most.rx).min(most.completions.saturating_sub(1)).max(1);
     description.max_tx_queues = MAX_QUEUES.min(most.tx).min(most.completions.saturating_sub(1)).max(1);

@@ -15,6 +15,9 @@ use std::time::Duration;
 const API_MAJOR: u16 = 1;
 const API_MINOR: u16 = 5;
 
+/// The same of the X722, whose filter registers are read and written as any others.
+const API_MINOR_X722: u16 = 3;
+
 /// Refuses a card whose flash holds no image, or whose firmware runs without
 /// one (§6.1).
 pub fn check_image(hw: &Hw) -> Result<()> {
@@ -37,18 +40,23 @@ pub fn check_image(hw: &Hw) -> Result<()> {
     Ok(())
 }
 
-/// Refuses firmware of another age (command 0001).
-pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
+/// Refuses firmware of another age (command 0001). Returns its version as Linux writes it.
+pub fn check_version(aq: &mut AdminQueue, hw: &Hw) -> Result<String> {
     let version = aq.tell_first("its version", 0x0001)?.params;
     let [firmware, firmware_minor, major, minor] = [8, 10, 12, 14].map(|at| le16(&version, at));
-    if major == API_MAJOR && minor >= API_MINOR {
-        return Ok(());
+    let least = match hw.mac {
+        Mac::Xl710 => API_MINOR,
+        Mac::X722 => API_MINOR_X722,
+    };
+    if major == API_MAJOR && minor >= least {
+        let build = le32(&version, 4);
+        return Ok(format!("{firmware}.{firmware_minor}.{build:05} api {major}.{minor}"));
     }
     let (age, what) =
         if major > API_MAJOR { ("too new", "update bmnic") } else { ("too old", "update its NVM (nvmupdate64e)") };
     Err(hw.error(
         Kind::Unsupported,
-        format!("its firmware {firmware}.{firmware_minor} is {age}: it speaks version {major}.{minor} of the admin queue, this driver {API_MAJOR}.{API_MINOR} or later; {what}"),
+        format!("its firmware {firmware}.{firmware_minor} is {age}: it speaks version {major}.{minor} of the admin queue, this driver {API_MAJOR}.{least} or later; {what}"),
     ))
 }
 

@@ -1,7 +1,7 @@
 //! A card's registers, and which part of the device this function is.
 
 use super::ids::{Mac, Model};
-use super::regs::{self, BAR_LEN, Reg, aqlen};
+use super::regs::{self, BAR_LEN, Reg, aqlen, gl_mdet, pf_mdet};
 use crate::driver::hw::Access;
 use crate::driver::wait;
 use crate::error::{Kind, Result};
@@ -56,6 +56,33 @@ impl Hw {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Fails if the card has stopped a queue of this function, which `first` is the first
+    /// of in the device: for good, as it took a packet or a descriptor for malicious
+    /// (Linux i40e_handle_mdd_event).
+    pub fn all_run(&self, first: u16) -> Result<()> {
+        let stopped = |what: &str, word: u32, queue: u32| {
+            let which = match (queue as u16).checked_sub(first) {
+                Some(queue) if word & gl_mdet::VALID != 0 => format!(" {queue}"),
+                _ => String::new(),
+            };
+            let text = format!(
+                "it has stopped its {what} queue{which}: it took a frame for malicious, as it does one that is too long or badly formed (GL_MDET = {word:#010x}); run the command again with other frames"
+            );
+            self.error(Kind::Device, text)
+        };
+        // A card that is gone is told of elsewhere.
+        let told = |reg| matches!(self.read(reg), word if word & pf_mdet::VALID != 0 && word != u32::MAX);
+        if told(regs::PF_MDET_TX) {
+            let word = self.read(regs::GL_MDET_TX);
+            return Err(stopped("transmit", word, word & 0xfff));
+        }
+        if told(regs::PF_MDET_RX) {
+            let word = self.read(regs::GL_MDET_RX);
+            return Err(stopped("receive", word, word >> 17 & 0x3fff));
+        }
+        Ok(())
     }
 
     /// Fails if the card does not answer any more: `reg` reads as all ones, and so

@@ -1,14 +1,18 @@
 //! The link: the firmware drives PHY and module, and tells of changes (§3.2.4).
 
-use super::adminq::{AdminQueue, Buffer, Code, Event, le16, le32};
+use super::adminq::{AdminQueue, Answer, Buffer, Code, Event, le16, le32};
 use super::hw::Hw;
 use super::ids::Mac;
+use super::regs::{self, sah};
 use crate::driver::ops::Link;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use std::time::{Duration, Instant};
 
 /// Command, and event, that carries the state of the link.
 pub const LINK_STATUS: u16 = 0x0607;
+
+/// Command that sets the port's longest frame.
+const LONGEST: u16 = 0x0603;
 
 /// A link that is down is asked for this often, beside the events.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -41,10 +45,14 @@ pub fn loopback_mode(mac: Mac, version: Option<u16>) -> u16 {
 pub struct Watch {
     state: Link,
     asked: Instant,
-    /// The module that the firmware does not accept was already spoken of.
+    /// The firmware does not accept the module, or has not read it yet.
     unfit: bool,
     /// Changes are events.
     told: bool,
+    /// The longest frame that must be possible, with FCS.
+    longest: u16,
+    /// Since the link is up it was seen to that it is.
+    measured: bool,
 }
 
 /// Bits of the PHY's abilities (commands 0600, 0601).
@@ -59,12 +67,14 @@ mod ability {
 
 /// Brings the link up as the NVM says, for frames of any length that the card
 /// can send; what is too long to receive, each queue knows. It comes up on its
-/// own time. `looped`: the mode of loopback that is asked for.
-pub fn start(aq: &mut AdminQueue, looped: Option<u16>) -> Result<Watch> {
-    const FCS: u8 = 4;
-    let [low, high] = super::MAX_LENGTH.to_le_bytes();
-    let lost = "frames longer than other drivers of its port allow are dropped";
-    aq.try_tell("the longest frame", 0x0603, &[low, high, FCS], Buffer::None, lost)?;
+/// own time. `looped`: the mode of loopback that is asked for. `longest`: the longest
+/// frame that must be possible, with FCS.
+pub fn start(aq: &mut AdminQueue, looped: Option<u16>, longest: u16) -> Result<Watch> {
+    let answer = set_longest(aq)?;
+    if !matches!(answer.code, Code::OK | Code::EAGAIN | Code::EBUSY) {
+        let why = answer.why(LONGEST);
+        aq.lose(format!("its firmware refused the longest frame ({why}): frames longer than other drivers of its port allow are dropped"));
+    }
     const LOOPBACK: &str = "the loopback mode";
     match looped {
         Some(mode) => aq.tell(LOOPBACK, 0x0618, &mode.to_le_bytes(), Buffer::None)?,
@@ -80,7 +90,14 @@ pub fn start(aq: &mut AdminQueue, looped: Option<u16>) -> Result<Watch> {
     let mut params = [0; 16];
     params[8..10].copy_from_slice(&masked.to_le_bytes());
     let told = aq.ask("the link events", 0x0613, &params, Buffer::None)?.code == Code::OK;
-    Ok(Watch { state: Link::default(), asked: Instant::now(), unfit: false, told })
+    Ok(Watch { told, longest, ..Watch::new() })
+}
+
+/// Sets the port's longest frame, with FCS appended by the card.
+fn set_longest(aq: &mut AdminQueue) -> Result<Answer> {
+    const FCS: u8 = 4;
+    let [low, high] = super::MAX_LENGTH.to_le_bytes();
+    aq.ask("the longest frame", LONGEST, &[low, high, FCS], Buffer::None)
 }
 
 /// Enables a PHY that an earlier driver has left off, and turns pause frames off,
@@ -128,16 +145,16 @@ fn byte(block: &[u8], at: usize) -> u8 {
 impl Watch {
     /// Nothing is known yet.
     pub fn new() -> Self {
-        Watch { state: Link::default(), asked: Instant::now(), unfit: false, told: true }
+        Watch { state: Link::default(), asked: Instant::now(), unfit: false, told: true, longest: 0, measured: false }
     }
 
     /// Takes an event in; true if it was of the link, and must be answered.
-    pub fn event(&mut self, hw: &Hw, event: &Event) -> Result<bool> {
+    pub fn event(&mut self, event: &Event) -> bool {
         if event.opcode != LINK_STATUS {
-            return Ok(false);
+            return false;
         }
-        self.take(hw, &event.params)?;
-        Ok(true)
+        self.take(&event.params);
+        true
     }
 
     /// Asks for the state, and for an event when it changes next.
@@ -145,7 +162,31 @@ impl Watch {
         const EVENTS_ON: u8 = 3;
         self.asked = Instant::now();
         let state = aq.tell("the state of its link", LINK_STATUS, &[EVENTS_ON], Buffer::None)?;
-        self.take(hw, &state.params)
+        self.take(&state.params);
+        if self.state.up && !std::mem::replace(&mut self.measured, true) {
+            return self.measure(aq, hw);
+        }
+        self.measured &= self.state.up;
+        Ok(())
+    }
+
+    /// Sets the longest frame again, now that there is a link: what was asked for before
+    /// has no effect on some devices, and what an earlier driver set outlives all resets
+    /// of the function (DPDK 719469f13b).
+    fn measure(&self, aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
+        let set = || (hw.read(regs::PRTGL_SAH) >> sah::MFS_SHIFT) as u16;
+        if set() >= super::MAX_LENGTH {
+            return Ok(());
+        }
+        let answer = set_longest(aq)?;
+        let short = set();
+        if short < self.longest {
+            let why = answer.why(LONGEST);
+            aq.lose(format!(
+                "its port drops frames longer than {short} bytes with FCS, as another driver left it, and its firmware does not change that ({why})"
+            ));
+        }
+        Ok(())
     }
 
     /// Whether it is time to ask without an event.
@@ -158,20 +199,18 @@ impl Watch {
         self.state
     }
 
-    fn take(&mut self, hw: &Hw, params: &[u8; 16]) -> Result<()> {
+    /// What the firmware holds against a link that is down. A module that it does not
+    /// accept it may accept in a moment, when it has read it (Linux i40e_link_event logs it).
+    pub fn why_down(&self) -> Option<String> {
+        let unfit = "it does not accept the module or cable that is plugged in; use one that Intel lists for this card";
+        self.unfit.then(|| unfit.into())
+    }
+
+    fn take(&mut self, params: &[u8; 16]) {
         let [_, _, _phy, speed, info, negotiation, ..] = *params;
         let up = info & info::UP != 0;
         self.state = Link { up, speed: if up { bits_per_second(speed) } else { 0 } };
-        let unfit = !up && info & info::MEDIA != 0 && negotiation & info::QUALIFIED == 0;
-        let news = unfit && !self.unfit;
-        self.unfit = unfit;
-        if news {
-            return Err(hw.error(
-                Kind::Unsupported,
-                "its firmware does not accept the module or cable that is plugged in, so there will be no link; use one that Intel lists for this card",
-            ));
-        }
-        Ok(())
+        self.unfit = !up && info & info::MEDIA != 0 && negotiation & info::QUALIFIED == 0;
     }
 }
 

@@ -124,7 +124,7 @@ where
 
     // From here on a failure stops the card again: Card's drop does.
     let mut card = Card::new(function, hw, allocation, config)?; // §7.10.4, §7.9
-    description.mac = card.ask_firmware()?; // §7.10
+    (description.mac, description.firmware) = card.ask_firmware()?; // §7.10
     let limits = card.limits();
     limits.check(&description.device, config)?;
     (description.max_rx_queues, description.max_tx_queues) = (limits.rx_queues, limits.tx_queues);
@@ -199,16 +199,16 @@ impl Card {
         })
     }
 
-    /// What the firmware says of itself and of the card, whose address is returned.
-    fn ask_firmware(&mut self) -> Result<MacAddr> {
+    /// What the firmware says of itself and of the card: address and version.
+    fn ask_firmware(&mut self) -> Result<(MacAddr, Option<String>)> {
         let (aq, hw) = (&mut self.aq, &self.hw);
-        firmware::check_version(aq, hw)?;
+        let version = firmware::check_version(aq, hw)?;
         self.nvm = firmware::check_nvm(aq, hw)?; // §6.3
         firmware::introduce(aq)?;
         firmware::leave_boot_mode(aq, hw)?;
         self.capabilities = firmware::capabilities(aq, hw)?;
         self.place = firmware::place(aq, hw)?;
-        firmware::mac(aq, hw)
+        Ok((firmware::mac(aq, hw)?, Some(version)))
     }
 
     /// What this function of this card can have.
@@ -238,7 +238,8 @@ impl Card {
         if config.rx_queues > 1 && self.vsi.spreads {
             filters::set_rss(aq, hw, &self.vsi, &config.rss, config.rx_queues, entries)?;
         }
-        self.watch = link::start(aq, config.loopback.then(|| link::loopback_mode(hw.mac, self.nvm)))?;
+        let looped = config.loopback.then(|| link::loopback_mode(hw.mac, self.nvm));
+        self.watch = link::start(aq, looped, config.max_frame + FCS)?;
         self.watch.ask(aq, hw)?;
         self.counters = stats::Counters::new(hw, &self.vsi);
         Ok(())
@@ -312,7 +313,7 @@ impl Card {
         // hold the driver up.
         for _ in 0..adminq::RING {
             let Some(event) = self.aq.event()? else { break };
-            changed |= self.watch.event(&self.hw, &event)?;
+            changed |= self.watch.event(&event);
         }
         // Another driver of the card may have changed it back when it ended.
         if self.polled && irq::stay_unmasked(&self.hw) {
@@ -328,6 +329,14 @@ impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
         self.events()?;
         Ok(self.watch.state())
+    }
+
+    fn why_down(&mut self) -> Option<String> {
+        self.watch.why_down()
+    }
+
+    fn lacks(&mut self) -> Vec<String> {
+        self.aq.lacks()
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
@@ -376,7 +385,9 @@ impl NicOps for Card {
 
     fn stats(&mut self) -> Result<Stats> {
         self.events()?;
-        self.counters.update(&self.hw, &self.vsi)
+        let stats = self.counters.update(&self.hw, &self.vsi)?;
+        self.hw.all_run(self.allocation.first)?;
+        Ok(stats)
     }
 }
 

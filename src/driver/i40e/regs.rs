@@ -68,6 +68,10 @@ registers! {
     QRX_ENA[1536]        = 0x00120000 + 4, "Receive queue enable.";
     QRX_TAIL[1536]       = 0x00128000 + 4, "Receive tail.";
     GLLAN_TXPRE_QDIS[12] = 0x000e6500 + 4, "Warning that a transmit queue of 128 will go off or come on.";
+    GL_MDET_TX           = 0x000e6480,     "Queue whose packet was taken for malicious.";
+    GL_MDET_RX           = 0x0012a510,     "Queue whose descriptor was.";
+    PF_MDET_TX           = 0x000e6400,     "Whether a transmit queue of this function was stopped so.";
+    PF_MDET_RX           = 0x0012a400,     "Whether a receive queue was.";
     GLLAN_RCTL_0         = 0x0012a500,     "Receive control: whether firmware's boot agent still has it.";
 
     // ---- Interrupts (§7.5) ----
@@ -92,6 +96,10 @@ registers! {
     PFQF_HENA[2]            = 0x00245900 + 128, "Packet types that are hashed.";
     PRTQF_FD_INSET_LOW[64]  = 0x00250000 + 64,  "Fields that flow director compares, bits 31:0, of packet type n.";
     PRTQF_FD_INSET_HIGH[64] = 0x00250020 + 64,  "Fields that flow director compares, bits 63:32, of packet type n.";
+
+    // ---- Port ----
+
+    PRTGL_SAH = 0x001e2140, "The port's longest frame, and half of an address.";
 
     // ---- Statistics, which only count up (§10.2.2.25) ----
 
@@ -184,6 +192,19 @@ bits! {
     txpre {
         SET   = 1 << 30, "It will go off.";
         CLEAR = 1 << 31, "It will come on.";
+    }
+    /// What a function did that is malicious.
+    pf_mdet {
+        VALID = 1 << 0,  "It did.";
+        ALL   = 0xffff,  "All there is, to clear it.";
+    }
+    /// The latest of all functions.
+    gl_mdet {
+        VALID = 1 << 31, "There is one.";
+    }
+    /// The port's longest frame.
+    sah {
+        MFS_SHIFT = 16, "Where it starts: bytes with FCS.";
     }
     /// Receive control.
     rctl {

@@ -4,7 +4,7 @@ use super::adminq::AdminQueue;
 use super::hmc::{Contexts, RxContext, TxContext};
 use super::hw::Hw;
 use super::irq;
-use super::regs::{self, QUEUES, Reg, hmc_error, pfgen_ctrl, qalloc, qena, qtx_ctl, rstat, rstctl, txpre};
+use super::regs::{self, QUEUES, Reg, hmc_error, pf_mdet, pfgen_ctrl, qalloc, qena, qtx_ctl, rstat, rstctl, txpre};
 use super::vsi::Vsi;
 use crate::dma::{BUFFER_SIZE, Region};
 use crate::error::{Kind, Result};
@@ -69,6 +69,8 @@ pub fn reset(hw: &Hw, queues: Allocation) -> Result<()> {
     }
     // What is pending from before: forgotten.
     hw.write(regs::PFHMC_ERRORINFO, hmc_error::DETECTED);
+    hw.write(regs::PF_MDET_TX, pf_mdet::ALL);
+    hw.write(regs::PF_MDET_RX, pf_mdet::ALL);
     Ok(())
 }
 

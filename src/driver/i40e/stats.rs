@@ -102,10 +102,11 @@ impl Counters {
             *last = *now;
         }
         let total = |figure: Figure| self.total[figure as usize];
-        // A VSI counts what reached it, also when no descriptor was there for it.
-        let missed = total(Figure::NoDescriptor);
+        // A VSI counts what reached it, also when no descriptor was there for it or it was
+        // longer than its queue takes; and of all that, the bytes.
+        let (missed, too_long) = (total(Figure::NoDescriptor), total(Figure::RxTooLong));
         let packets = total(Figure::RxPackets);
-        let (rx_packets, tx_packets) = (packets.saturating_sub(missed), total(Figure::TxPackets));
+        let (rx_packets, tx_packets) = (packets.saturating_sub(missed + too_long), total(Figure::TxPackets));
         Ok(Stats {
             rx_packets,
             rx_bytes: total(Figure::RxBytes).saturating_sub(4 * packets),
@@ -114,7 +115,7 @@ impl Counters {
             rx_missed: Some(missed + total(Figure::NoBuffer)),
             rx_overflow: 0,
             rx_errors: total(Figure::RxErrors),
-            rx_oversize: total(Figure::RxOversize) + total(Figure::RxTooLong),
+            rx_oversize: total(Figure::RxOversize) + too_long,
             by_device: true,
             anomalies: Default::default(),
         })

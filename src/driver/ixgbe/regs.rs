@@ -16,6 +16,7 @@ registers! {
 
     CTRL     = 0x00000, "Device control.";
     STATUS   = 0x00008, "Device status.";
+    GCR_EXT  = 0x11050, "PCIe control, extended.";
     CTRL_EXT = 0x00018, "Extended device control.";
     ESDP     = 0x00020, "Software-definable pins: the wires to the SFP+ cage.";
     I2CCTL   = 0x00028, "The I2C bus to the SFP+ module, bit by bit.";
@@ -308,6 +309,10 @@ bits! {
         JUMBOEN   = 1 << 2,  "Frames above 1518 bytes.";
         TXPADEN   = 1 << 10, "Pad to 60 bytes.";
         LPBK      = 1 << 15, "Send to ourselves.";
+    }
+    /// PCIe control, extended.
+    gcr_ext {
+        BUFFERS_CLEAR = 1 << 30, "Forget what is on its way.";
     }
     /// Flow control of the MAC.
     mflcn {

@@ -4,8 +4,8 @@ use super::hw::Hw;
 use super::ids::Mac;
 use super::irq;
 use super::regs::{
-    self, ctrl, ctrl_ext, dca, dmatxctl, eec, fctrl, hlreg0, mflcn, rdrxctl, rfctl, rttdcs, rxcsum, rxctrl, secrx,
-    srrctl, status, tsauxc, tsyncrxctl, vlnctrl, xdctl,
+    self, ctrl, ctrl_ext, dca, dmatxctl, eec, fctrl, gcr_ext, hlreg0, mflcn, rdrxctl, rfctl, rttdcs, rxcsum, rxctrl,
+    secrx, srrctl, status, tsauxc, tsyncrxctl, vlnctrl, xdctl,
 };
 use crate::dma::Region;
 use crate::driver::config::Config;
@@ -23,6 +23,9 @@ pub fn reset(hw: &Hw) -> Result<()> {
     // receives, its requests do not end.
     receive_off(hw);
     let quiet = master_off(hw);
+    if quiet.is_err() {
+        flush(hw);
+    }
     // §4.6.3.2: global reset.
     global_reset(hw)?;
     if quiet.is_err() {
@@ -71,6 +74,19 @@ fn master_off(hw: &Hw) -> Result<()> {
     hw.set(regs::CTRL, ctrl::GIO_DIS);
     hw.wait("stopping DMA", regs::STATUS, status::GIO, 0, Duration::from_millis(80))?;
     Ok(())
+}
+
+/// Flushes what does not end in the PCIe block, which two resets would not (Linux
+/// ixgbe_clear_tx_pending). Nothing may be sent meanwhile, so the MAC loops.
+fn flush(hw: &Hw) {
+    let mac = hw.read(regs::HLREG0);
+    hw.write(regs::HLREG0, mac | hlreg0::LPBK);
+    hw.settle(Duration::from_millis(3));
+    let pcie = hw.read(regs::GCR_EXT);
+    hw.write(regs::GCR_EXT, pcie | gcr_ext::BUFFERS_CLEAR);
+    hw.settle(Duration::from_micros(20));
+    hw.write(regs::GCR_EXT, pcie);
+    hw.write(regs::HLREG0, mac);
 }
 
 /// What concerns neither receive nor transmit alone (82599 §4.6.3, §4.6.5).

@@ -165,6 +165,8 @@ where
     base?;
     let found = vport::look(card.hw(), model.wants_headers())?;
     description.mac = found.mac;
+    let (major, minor) = setup::version(card.hw());
+    description.firmware = Some(format!("{major}.{minor}"));
     description.max_rx_queues = MAX_QUEUES;
     description.max_tx_queues = MAX_QUEUES;
     let (rx, tx) = card.set_up(config, found, combining.as_ref())?;

@@ -140,7 +140,7 @@ fn wait_started(function: &dyn Function, hw: &Hw, patience: Duration) -> Result<
 }
 
 /// Version of the firmware: major and minor.
-fn version(hw: &Hw) -> (u32, u32) {
+pub fn version(hw: &Hw) -> (u32, u32) {
     let word = hw.segment.read(regs::FW_REV);
     (word & 0xffff, word >> 16)
 }

@@ -406,6 +406,10 @@ impl<F: Virtqueue + 'static> NicOps for Card<F> {
             stats.tx_packets += packets;
             stats.tx_bytes += bytes;
         }
+        if self.rx.iter().chain(&self.tx).fold(false, |any, counters| counters.stays_astray() | any) {
+            let text = "the index of one of its queues went back: the program behind it has started over, which it cannot without a reset; run the command again";
+            return Err(self.device.hw.error(Kind::Device, text));
+        }
         Ok(stats)
     }
 }

@@ -103,6 +103,7 @@ impl<F: Virtqueue> Queue<F> {
             self.nonsense = index;
             self.stock.count(Anomaly::BadIndex);
         }
+        self.counters.astray();
         0
     }
 

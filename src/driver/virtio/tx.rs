@@ -187,6 +187,7 @@ impl<F: Virtqueue> Queue<F> {
             self.nonsense = index;
             self.pending.count(Anomaly::BadIndex);
         }
+        self.counters.astray();
         0
     }
 

@@ -52,6 +52,7 @@ impl Firmware {
     /// Interface version.
     fn api(&self, kind: Kind) -> (u16, u16) {
         match kind {
+            Kind::X722 if self.has(FaultKind::Old) => (1, 3),
             _ if self.has(FaultKind::Old) => (1, 0),
             Kind::X722 => (1, 12),
             _ => (1, 15),
@@ -104,6 +105,8 @@ impl I40e {
             0x000a | 0x000b => return self.capabilities(command, reply),
             0x0107 => self.addresses(reply),
             0x0108 => self.set_address(command),
+            // From version 1.5 on.
+            0x0206 | 0x0207 if self.firmware.has(FaultKind::Old) => return Err(ECODE_ESRCH),
             0x0206 => return self.read_control(command, reply, 12),
             0x0207 => return self.write_control(command, 12),
             0x0200..=0x02ff => return self.switch_command(command, reply),

@@ -7,7 +7,7 @@
 //! ```
 
 use super::adminq::{Command, ECODE_EAGAIN, ECODE_EINVAL, ECODE_EIO, ECODE_ESRCH, Reply};
-use super::regs::PRTMAC_LINKSTA;
+use super::regs::{PRTGL_SAH, PRTMAC_LINKSTA};
 use super::{I40e, Kind};
 use crate::emu::module::Module;
 use crate::emu::{FaultKind, Picos};
@@ -24,13 +24,21 @@ const ATOMIC: u8 = 0x20;
 /// How long the link takes, unless the specification says.
 pub const DELAY: Picos = 2_000_000_000;
 
+/// How long firmware reads a module before it says that it fits (fault).
+const READING: Picos = 300_000_000_000;
+
 /// Longest frame with FCS that the MAC may be set to.
 const MFS_MAX: u16 = 9728;
+
+/// What an earlier driver has set it to (fault).
+const MFS_LEFT: u16 = 1518;
 
 /// State of the link.
 pub struct Link {
     /// When it is up, if it is on its way.
     ready: Option<Picos>,
+    /// When its module was last plugged in, or looked at anew.
+    plugged: Picos,
     /// Frames can pass.
     pub up: bool,
     /// A change is worth an event.
@@ -69,6 +77,7 @@ impl Link {
         let types = 1u32.checked_shl(u32::from(phy)).unwrap_or(0);
         Link {
             ready: Some(delay),
+            plugged: 0,
             up: false,
             armed: false,
             abilities: ENABLE_LINK | ENABLE_AN | if pauses { PAUSE } else { 0 },
@@ -79,9 +88,16 @@ impl Link {
         }
     }
 
-    /// What a reset of the function takes from it: not the link itself.
-    pub fn reset_function(&mut self) {
-        (self.armed, self.loopback, self.longest) = (false, 0, MFS_MAX);
+    /// The port's longest frame is that of a driver before (fault).
+    pub fn shorten(&mut self) {
+        self.longest = MFS_LEFT;
+    }
+
+    /// What a reset of the function, `now`, takes from it: not the link itself, nor the
+    /// longest frame, which is the port's.
+    pub fn reset_function(&mut self, now: Picos) {
+        self.plugged = now;
+        (self.armed, self.loopback) = (false, 0);
     }
 }
 
@@ -97,7 +113,12 @@ impl I40e {
                     self.board.violations.note("maximum frame size that the MAC does not have");
                     return Err(ECODE_EINVAL);
                 }
-                self.link.longest = longest;
+                match self.link.up {
+                    _ if self.firmware.has(FaultKind::FrameKept) => {}
+                    false if self.firmware.has(FaultKind::FrameRefused) => return Err(ECODE_EAGAIN),
+                    false if self.firmware.has(FaultKind::FrameIgnored) => {}
+                    _ => self.link.longest = longest,
+                }
             }
             // Restart with the link enabled, or disable it.
             0x0605 => {
@@ -128,6 +149,12 @@ impl I40e {
             }
         }
         Ok(())
+    }
+
+    /// Whether firmware takes the module in the cage: it may have to read it first.
+    fn fits(&self) -> bool {
+        let reads = self.firmware.has(FaultKind::MediaLate) && self.board.now < self.link.plugged + READING;
+        !self.firmware.has(FaultKind::Media) && !reads
     }
 
     /// What the PHY can, or is set to: 24 bytes and room for 16 modules.
@@ -191,7 +218,7 @@ impl I40e {
         const NEGOTIATED: u8 = 3;
         const QUALIFIED: u8 = 0x80;
         let port = self.kind.port();
-        let (up, fits) = (self.link.up, !self.firmware.has(FaultKind::Media));
+        let (up, fits) = (self.link.up, self.fits());
         let light = if self.board.port.mac.carrier() { SIGNAL } else { 0 };
         let pause = if up { (self.link.abilities & PAUSE) << 5 } else { 0 };
         let longest = self.link.longest.to_le_bytes();
@@ -204,6 +231,11 @@ impl I40e {
         status[7] = self.link.loopback;
         (status[8], status[9], status[10]) = (longest[0], longest[1], 4);
         status
+    }
+
+    /// PRTGL_SAH: the longest frame, above half of an address.
+    pub(super) fn read_longest(&self) -> u32 {
+        self.regs.peek(PRTGL_SAH.at) & 0xffff | u32::from(self.link.longest) << 16
     }
 
     /// PRTMAC_LINKSTA: both bits of a link that is up, and its speed.
@@ -240,14 +272,14 @@ impl I40e {
         let able = self.link.abilities & ENABLE_LINK != 0
             && (self.link.types != 0 || self.kind == Kind::Xxv710)
             && self.link.speeds & self.kind.port().speed != 0
-            && !self.firmware.has(FaultKind::Media);
+            && self.fits();
         let light = self.board.port.mac.carrier() && able;
         let ready = self.link.ready.is_none_or(|ready| self.board.now >= ready);
         let up = self.loops() || light && ready;
         if self.link.up != up {
             if !light && !self.loops() {
-                // When light comes back the link is negotiated again.
-                self.link.ready = None;
+                // When light comes back the link is negotiated again, perhaps by another module.
+                (self.link.ready, self.link.plugged) = (None, self.board.now);
             }
             self.set_link(up);
         }

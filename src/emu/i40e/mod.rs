@@ -136,6 +136,12 @@ impl I40e {
             board,
             tx: Transmit::new(),
         };
+        if [FaultKind::FrameIgnored, FaultKind::FrameRefused, FaultKind::FrameKept]
+            .into_iter()
+            .any(|kind| card.firmware.has(kind))
+        {
+            card.link.shorten();
+        }
         card.reset();
         card
     }
@@ -156,7 +162,7 @@ impl I40e {
         self.address = self.board.factory;
         self.switch = Switch::new(self.board.factory);
         self.fdir = FlowDirector::new();
-        self.link.reset_function();
+        self.link.reset_function(self.board.now);
         self.reset_admin();
         if self.board.nasty {
             self.undefined_values();
@@ -167,6 +173,7 @@ impl I40e {
 
     /// Registers whose value after a reset the datasheet leaves open.
     fn undefined_values(&mut self) {
+        self.regs.poke(regs::PF_MDET_TX.at, 1);
         for n in 0..13 {
             self.regs.poke(regs::PFQF_HKEY.nth(n), self.board.random.number() as u32);
         }

@@ -34,11 +34,16 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::OldNvm,
     FaultKind::NvmHeld,
     FaultKind::Media,
+    FaultKind::MediaLate,
+    FaultKind::FrameIgnored,
+    FaultKind::FrameRefused,
+    FaultKind::FrameKept,
     FaultKind::PhyBusy,
     FaultKind::PhyUnknown,
     FaultKind::SlowStart,
     FaultKind::SlowReset,
     FaultKind::Npar,
+    FaultKind::Malicious,
 ];
 
 /// All of them.

@@ -27,6 +27,11 @@ const fn fact(at: u32, value: u32) -> R {
     Row::new(at, Ro).reset(value).until(Power)
 }
 
+/// Says what happened, until those bits are written as ones.
+const fn told(at: u32) -> R {
+    reg(at).takes(|card, place, value| card.regs.poke(place.at, card.regs.peek(place.at) & !value))
+}
+
 /// Changes how frames are received.
 const fn config(at: u32) -> R {
     reg(at).then(|card, _, _| card.stale = true)
@@ -173,10 +178,10 @@ registers! { I40e;
         GLLAN_TSOMSK_M = reg(0x442dc).reset(0x089).bits(0xfff);
         GLLAN_TSOMSK_L = reg(0x442e0).reset(0x080).bits(0xfff);
         GLLAN_MSSMIN = reg(0xe64dc).reset(256 << 16 | 0x40);
-        GL_MDET_TX = shared(0xe6480).bits(!0);
-        PF_MDET_TX = reg(0xe6400).bits(!0);
-        GL_MDET_RX = shared(0x12a510).bits(!0);
-        PF_MDET_RX = reg(0x12a400).bits(!0);
+        GL_MDET_TX = told(0xe6480).bits(!0).until(Power);
+        PF_MDET_TX = told(0xe6400).bits(0xffff);
+        GL_MDET_RX = told(0x12a510).bits(!0).until(Power);
+        PF_MDET_RX = told(0x12a400).bits(0xffff);
         PFCM_LANCTXDATA = reg(0x10c100).array(4, 128).bits(!0);
         PFCM_LANCTXCTL = reg(0x10c300).bits(0x7_ffff).then(|card, _, _| card.context_command());
         PFCM_LANCTXSTAT = reg(0x10c380).bits(3);
@@ -243,7 +248,7 @@ registers! { I40e;
     // Port.
     "§10.2.2" {
         PRTGL_SAL = shared(0x1e2120).bits(!0);
-        PRTGL_SAH = shared(0x1e2140).reset(0x2600_0000).bits(!0);
+        PRTGL_SAH = shared(0x1e2140).bits(!0).gives(|card, _| card.read_longest());
         PRTMAC_LINKSTA = fact(0x1e2420, 0).gives(|card, _| card.read_link_register());
         PRTMAC_MACC = shared(0x1e24e0);
         PRTDCB_FCCFG = shared(0x1e4640).bits(0x18);

@@ -276,7 +276,7 @@ impl I40e {
             match queue.map_or(Fate::Refused, |q| self.fill(q, vsi, frame, &headers, found)) {
                 Fate::Taken => taken = true,
                 Fate::Refused => self.count_no_descriptor(vsi, frame),
-                Fate::TooLong => self.count_too_long(),
+                Fate::TooLong => self.count_too_long(vsi, frame),
                 // A frame for several is not kept waiting by one of them.
                 Fate::Full if takers.is_power_of_two() => return self.no_descriptor(vsi, frame),
                 Fate::Full => self.count_no_descriptor(vsi, frame),

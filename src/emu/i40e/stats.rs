@@ -101,9 +101,10 @@ impl I40e {
         self.regs.count(regs::GLV_RDPC.nth(2 * u32::from(self.switch.vsis[vsi].stat)), 1);
     }
 
-    /// A frame was longer than its queue takes. That is counted by function: those
-    /// of ports come behind 128 virtual ones.
-    pub(super) fn count_too_long(&self) {
+    /// A frame reached its VSI, which counts it, and was longer than its queue takes.
+    /// That is counted by function: those of ports come behind 128 virtual ones.
+    pub(super) fn count_too_long(&mut self, vsi: usize, frame: &[u8]) {
+        self.switch.vsis[vsi].rx.count(frame);
         self.regs.count(regs::GL_RXERR1.nth(2 * 128), 1);
     }
 

@@ -12,15 +12,17 @@
 //! A context descriptor belongs to the one packet behind it. The ring itself is in
 //! `tx_ring`, whose turn it is in `transmit`.
 
+mod enable;
+
 use super::super::offload::{Headers, Offload, Segmentation, Sums, Tag};
 use super::super::segment::Transport;
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::tx_ring::{Head, Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::{Violations, bits};
+use super::super::{FaultKind, Violations, bits};
 use super::fdir::Program;
-use super::hmc::{TX_CONTEXT, Way, field};
-use super::regs::{self, QTX_ENA, QTX_TAIL};
+use super::hmc::{TX_CONTEXT, field};
+use super::regs::{self, QTX_TAIL};
 use super::stats::Good;
 use super::{I40e, QUEUES};
 
@@ -30,7 +32,8 @@ const BUFFERS_MAX: u32 = 8;
 /// The longest payload of a segment.
 const MSS_MAX: usize = 9674;
 
-const REQUEST: u32 = 1;
+/// The packet that is taken for malicious (fault).
+const SUSPECT: u64 = 100;
 
 /// Descriptor types.
 const DATA: u64 = 0;
@@ -63,6 +66,8 @@ pub struct TxQueue {
     /// What GLLAN_TXPRE_QDIS announced: it may be enabled, or disabled.
     may_start: bool,
     may_stop: bool,
+    /// A packet of it was taken for malicious: it sends no more until it is set up anew.
+    stopped: bool,
 }
 
 impl Default for TxQueue {
@@ -76,6 +81,7 @@ impl Default for TxQueue {
             directs: false,
             may_start: false,
             may_stop: false,
+            stopped: false,
         }
     }
 }
@@ -89,6 +95,8 @@ pub struct Transmit {
     pub good: Good,
     turns: Turns,
     out: Outgoing,
+    /// Packets that were looked at.
+    packets: u64,
     /// Queues that reported something in this step, as bits.
     reported: u128,
 }
@@ -143,11 +151,21 @@ struct Parts {
 }
 
 impl I40e {
-    /// The packet is not sent: silicon calls it malicious.
+    /// The packet is not sent: it is malicious, its queue stops as it is, and both are
+    /// told (GL_MDET_TX, PF_MDET_TX, ICR0.MAL_DETECT; Linux i40e_handle_mdd_event).
     #[cold]
     fn refuse(&mut self) -> Next {
-        self.count_not_sent(usize::from(self.switch.owners[usize::from(self.tx.turns.queue)]));
-        self.complete();
+        const MAL_DETECT: u32 = 1 << 19;
+        const VALID: u32 = 1 << 31;
+        /// Which kinds there are no driver says.
+        const EVENT: u32 = 1 << 25;
+        let q = self.tx.turns.queue;
+        self.count_not_sent(usize::from(self.switch.owners[usize::from(q)]));
+        self.tx.turns.busy = false;
+        self.tx.queues[usize::from(q)].stopped = true;
+        self.regs.poke(regs::GL_MDET_TX.at, VALID | EVENT | u32::from(self.first_queue + q));
+        self.regs.poke(regs::PF_MDET_TX.at, 1);
+        self.cause(MAL_DETECT);
         Next::Other
     }
 
@@ -170,6 +188,7 @@ impl I40e {
         self.tx.out.stamp = command >> 4 & TSYN != 0 && self.tx.queues[usize::from(self.tx.turns.queue)].stamps;
         if parts.buffers > BUFFERS_MAX && !segment {
             self.board.violations.note("packet of more than 8 buffers");
+            return self.refuse();
         }
         let longest = usize::from(self.link.longest) - 4;
         if self.tx.out.packet.len() < 17 || !segment && self.tx.out.packet.len() > longest {
@@ -291,62 +310,6 @@ impl I40e {
             self.tx.reported |= 1 << q;
         }
     }
-
-    /// GLLAN_TXPRE_QDIS(block) was written: a queue is about to be enabled, or
-    /// disabled. Its number may be within the block of 128, or absolute.
-    pub(super) fn announced(&mut self, block: u16, value: u32) {
-        const SET: u32 = 1 << 30;
-        const CLEAR: u32 = 1 << 31;
-        const STATUS: u32 = 1 << 16;
-        let index = value & 0x7ff;
-        let absolute = if index < 128 { 128 * u32::from(block) + index } else { index };
-        let queue = absolute.checked_sub(u32::from(self.first_queue)).filter(|q| *q < u32::from(QUEUES));
-        let Some(queue) = queue.map(|q| &mut self.tx.queues[q as usize]) else {
-            return self.board.violations.note("GLLAN_TXPRE_QDIS for a queue that is not the function's");
-        };
-        match value & (SET | CLEAR) {
-            SET => (queue.may_start, queue.may_stop) = (false, true),
-            CLEAR => (queue.may_start, queue.may_stop) = (true, false),
-            _ => {}
-        }
-        let status = if value & SET != 0 { STATUS } else { 0 };
-        self.regs.poke(regs::GLLAN_TXPRE_QDIS.nth(block.into()), value & 0x7ff | status);
-    }
-
-    /// QTX_ENA of queue `q` was written.
-    pub(super) fn tx_enable_written(&mut self, q: u16) {
-        const PF_QUEUE: u32 = 2;
-        let at = QTX_ENA.nth(q.into());
-        let on = self.regs.peek(at) & REQUEST != 0;
-        let enabled = self.tx.queues[usize::from(q)].enabled;
-        if on && !enabled && self.load_context(Way::Tx, q) {
-            if self.regs.peek(regs::QTX_CTL.nth(q.into())) & 0x3f != PF_QUEUE {
-                self.board.violations.note("transmit queue enabled that QTX_CTL does not give to the function");
-            }
-            let queue = &mut self.tx.queues[usize::from(q)];
-            queue.enable(&mut self.board.violations);
-            // What the queue announced in a former life is over: Linux enables it
-            // again without a word to its tail.
-            self.regs.poke(QTX_TAIL.nth(q.into()), queue.ring.head);
-            if queue.enabled {
-                self.tx.turns.start(q);
-            }
-        } else if !on && enabled {
-            let queue = &mut self.tx.queues[usize::from(q)];
-            if !queue.may_stop {
-                self.board.violations.note("transmit queue disabled without GLLAN_TXPRE_QDIS.SET_QDIS");
-            }
-            *queue = TxQueue { context: queue.context, ..TxQueue::default() };
-            self.tx.turns.stop(q);
-        }
-        self.follow(at, on);
-    }
-
-    /// QTX_HEAD reads the head of a queue that sends.
-    pub(super) fn tx_head(&self, q: u16) -> u32 {
-        let queue = &self.tx.queues[usize::from(q)];
-        if queue.enabled { queue.ring.head } else { self.regs.peek(regs::QTX_HEAD.nth(q.into())) }
-    }
 }
 
 impl Transmitter for I40e {
@@ -365,6 +328,9 @@ impl Transmitter for I40e {
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
         let queue = &self.tx.queues[usize::from(q)];
+        if queue.stopped {
+            return Next::Nothing;
+        }
         let mut parts = Parts::default();
         let mut wrong = None;
         let head = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
@@ -403,6 +369,10 @@ impl Transmitter for I40e {
             return self.refuse();
         }
         self.tx.turns.busy = true;
+        self.tx.packets += 1;
+        if self.tx.packets == SUSPECT && self.board.faulty(FaultKind::Malicious) {
+            return self.refuse();
+        }
         self.prepare(&parts)
     }
 

@@ -79,6 +79,8 @@ pub struct Ixgbe {
     mapped: bool,
     /// The address in the first of the two I/O ports.
     ported: u64,
+    /// Requests of an earlier driver do not end (fault).
+    stuck: bool,
 
     eeprom: Eeprom,
     sfp: Option<Sfp>,
@@ -111,6 +113,7 @@ impl Ixgbe {
             eeprom: Eeprom::new(kind, board.factory),
             sfp: (kind == Kind::I82599).then(|| Sfp::of(&board)),
             phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
+            stuck: board.faulty(FaultKind::RequestsStuck),
             board,
             mapped: false,
             ported: 0,
@@ -218,7 +221,25 @@ impl Ixgbe {
     fn status(&self) -> u32 {
         const GIO: u32 = 1 << 19;
         let told = self.regs.peek(regs::CTRL.at) & GIO_DIS != 0;
-        if self.board.bus.memory.bus_master() && (!told || self.receive_enabled()) { GIO } else { 0 }
+        if self.stuck || self.board.bus.memory.bus_master() && (!told || self.receive_enabled()) { GIO } else { 0 }
+    }
+
+    /// GCR_EXT was written: what is stuck in the PCIe block goes, and must not be sent
+    /// meanwhile (Linux ixgbe_clear_tx_pending).
+    fn flush_requests(&mut self, value: u32) {
+        const BUFFERS_CLEAR: u32 = 1 << 30;
+        if value & BUFFERS_CLEAR != 0 {
+            if self.regs.peek(regs::HLREG0.at) & link::LPBK == 0 {
+                self.board.violations.note("buffers of the PCIe block cleared while the MAC may send");
+            }
+            self.stuck = false;
+        }
+    }
+
+    /// RDRXCTL: DMA is not ready while requests are stuck.
+    fn dma_state(&self) -> u32 {
+        const DMAIDONE: u32 = 1 << 3;
+        self.regs.peek(regs::RDRXCTL.at) & if self.stuck { !DMAIDONE } else { !0 }
     }
 
     /// CTRL.RST is about to be written: notes what may still be on its way over PCIe.

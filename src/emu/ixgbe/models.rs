@@ -51,10 +51,16 @@ const CAGE_FAULTS: &[FaultKind] = &[
     FaultKind::LocksLeft,
     FaultKind::NarrowCounters,
     FaultKind::ResetBehind,
+    FaultKind::RequestsStuck,
 ];
 /// What can go wrong with a PHY, and with any card.
-const COPPER_FAULTS: &[FaultKind] =
-    &[FaultKind::PhyLeft, FaultKind::LocksLeft, FaultKind::NarrowCounters, FaultKind::ResetBehind];
+const COPPER_FAULTS: &[FaultKind] = &[
+    FaultKind::PhyLeft,
+    FaultKind::LocksLeft,
+    FaultKind::NarrowCounters,
+    FaultKind::ResetBehind,
+    FaultKind::RequestsStuck,
+];
 
 /// A card with `registers` bytes in BAR 0.
 const fn model(

@@ -82,7 +82,7 @@ registers! { Ixgbe;
     // PCIe.
     "§8.2.3.4" {
         GCR = reg(0x11000);
-        GCR_EXT = reg(0x11050);
+        GCR_EXT = reg(0x11050).then(|card, _, value| card.flush_requests(value));
         PCIE_CTRL = reg(0x11064);
         PBACL = reg(0x11068).array(4, 4).rest(1, 0x110c4);
         DCA_ID = reg(0x11070);
@@ -157,7 +157,7 @@ registers! { Ixgbe;
         RXDCTL = rx(0x01028).bits(0x4600_bfff);
         RSCCTL = rx(0x0102c).bits(0xf);
         RQSMR = reg(0x02300).array(32, 4).bits(0x0f0f_0f0f);
-        RDRXCTL = config(0x02f00).reset(8).bits(0x3fff_00ff);
+        RDRXCTL = config(0x02f00).reset(8).bits(0x3fff_00ff).gives(|card, _| card.dma_state());
         RXDSTATCTRL = reg(0x02f40);
         RSCDBU = reg(0x03028).bits(0xff);
         RXCTRL = config(0x03000).bits(3);

@@ -123,6 +123,8 @@ pub struct Virtio {
     /// The chain that is worked on, and those of a received frame.
     chain: Chain,
     rx_chains: Vec<Chain>,
+    /// Frames that were received.
+    received: u64,
 }
 
 impl Virtio {
@@ -157,6 +159,7 @@ impl Virtio {
             filter: Filter::default(),
             chain: Chain::default(),
             rx_chains: Vec::new(),
+            received: 0,
             tx: Transmit::new(1),
         };
         device.restart();

@@ -24,6 +24,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::NoMac,
     FaultKind::Promiscuous,
     FaultKind::SmallMtu,
+    FaultKind::BackendRestarts,
 ];
 
 /// A device; its line rate is that of its wire, as it has none itself.

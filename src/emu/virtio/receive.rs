@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::frame::{Parsed, Verdict};
-use super::super::{Picos, STEP};
+use super::super::{FaultKind, Picos, STEP};
 use super::features::{GUEST_CSUM, MRG_RXBUF};
 use super::transmit::HEADER;
 use super::{Chain, Virtio};
@@ -16,6 +16,9 @@ const WHOLE_FRAME: usize = HEADER + 1514;
 
 /// Buffers that a frame is spread over at most.
 const MOST: usize = 64;
+
+/// Frames before the program behind the device starts over (fault).
+const BEFORE_RESTART: u64 = 100;
 
 /// What became of the frame that has arrived.
 enum Fate {
@@ -30,7 +33,8 @@ impl Virtio {
         let now = self.board.now;
         let mut work = 0;
         while work < STEP {
-            if !self.link {
+            // One that was started anew does not know yet where its queues are.
+            if !self.link || self.started_anew() {
                 return work;
             }
             let Some((frame, _)) = self.board.port.peek(now) else { break };
@@ -51,6 +55,11 @@ impl Virtio {
             work += 1;
         }
         work
+    }
+
+    /// Whether the program behind the device has been started anew (fault).
+    fn started_anew(&self) -> bool {
+        self.received >= BEFORE_RESTART && self.board.faulty(FaultKind::BackendRestarts)
     }
 
     /// Writes the frame that `peek` shows into buffers of queue `q`.
@@ -137,6 +146,11 @@ impl Virtio {
             *used = (chain.id, chain.slots, written);
         }
         self.put_back(q, &used[..chains.len()]);
+        self.received += 1;
+        if self.started_anew() {
+            let memory = &self.board.bus.memory;
+            self.queues.iter_mut().filter_map(|queue| queue.ring.as_mut()).for_each(|ring| ring.forget(memory));
+        }
     }
 }
 

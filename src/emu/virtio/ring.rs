@@ -301,6 +301,17 @@ impl Ring {
         Ok(())
     }
 
+    /// Forgets where it was, as a backend that is started anew without being told (fault):
+    /// only of a split queue can the driver see that.
+    pub fn forget(&mut self, memory: &Translation) {
+        self.next_used = 0;
+        if let Ok(index) = self.word(memory, self.device + 2)
+            && !self.agreed.packed
+        {
+            index.store(0, Ordering::Release);
+        }
+    }
+
     /// Asks the driver to notify when it makes more available, or not to. After
     /// asking, [`Ring::available`] must be asked once more.
     pub fn want_notice(&self, memory: &Translation, wanted: bool) -> Result<(), Broken> {

@@ -16,6 +16,8 @@ const ARQLEN: u64 = 0x80280;
 const ARQH: u64 = 0x80380;
 const ARQT: u64 = 0x80480;
 const PFGEN_CTRL: u64 = 0x92400;
+const PF_MDET_TX: u64 = 0xe6400;
+const PF_MDET_RX: u64 = 0x12a400;
 const SRCTL: u64 = 0xb6110;
 
 /// The counter set of the function's interface.
@@ -99,6 +101,8 @@ impl Silicon for X710 {
         match (fault, offset) {
             (Fault::EndlessReset, PFGEN_CTRL) => value,
             (_, PFGEN_CTRL) => 0,
+            // Cleared by ones, of which there are none.
+            (_, PF_MDET_TX | PF_MDET_RX) => 0,
             (_, SRCTL) => value | 1 << 31,
             // QENA_STAT follows QENA_REQ.
             (Fault::DeadQueues, _) if queues => value & 1,
@@ -252,6 +256,7 @@ fn pair(card: &Card, low: u64) -> u64 {
 /// A card that is up to its link.
 pub fn card(fault: Fault) -> Card {
     let card = Shell::new(X710::default(), fault);
+    card.set(0x1e2140, 0x2600_0000); // PRTGL_SAH: frames of up to 9728 bytes
     card.set(0xb6108, if fault == Fault::Blank { 0 } else { 0x40 }); // GLNVM_FLA: protected
     card.set(0xb6008, 0x18); // GLNVM_ULD: loaded
     card.set(0x83048, if fault == Fault::Recovery { 0x30 << 16 } else { 0 }); // GL_FWSTS

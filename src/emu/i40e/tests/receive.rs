@@ -265,6 +265,8 @@ fn a_frame_longer_than_its_queue_takes_is_dropped_and_counted() {
     bench.run(20_000_000);
     assert!(bench.receive(0).is_none());
     assert_eq!(bench.read(0x318000 + 8 * 128), 1);
+    // Its interface, which counts in set 9, has counted it all the same.
+    assert_eq!((bench.wide_count(0x36c000 + 8 * 9), bench.wide_count(0x358000 + 8 * 9)), (1, 1523));
     // And one longer than the MAC was set to take.
     bench.tell(0x0603, &[1522]);
     bench.assert_clean();

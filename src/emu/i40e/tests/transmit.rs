@@ -148,7 +148,7 @@ fn control_frames_that_firmware_holds_back_are_not_sent() {
 }
 
 #[test]
-fn malicious_descriptors_are_named_and_not_sent() {
+fn malicious_descriptors_are_named_and_stop_their_queue() {
     let wrong = |act: fn(&mut Bench)| {
         let mut bench = Bench::new("x710");
         bench.receive_on(1);
@@ -158,6 +158,14 @@ fn malicious_descriptors_are_named_and_not_sent() {
         bench.run(20_000_000);
         assert!(bench.receive(0).is_none());
         assert_eq!(bench.read(0x344000 + 8 * 9), 1);
+        assert_eq!((bench.read(0xe6400), bench.read(0xe6480) >> 31, bench.read(0x38780) >> 19 & 1), (1, 1, 1));
+        assert_eq!(bench.read(0x38780), 0, "read once");
+        bench.write(0xe6400, 0xffff);
+        bench.write(0xe6480, !0);
+        assert_eq!((bench.read(0xe6400), bench.read(0xe6480)), (0, 0), "written as ones");
+        let index = bench.send(0, &frame(60));
+        bench.run(20_000_000);
+        assert!(!bench.sent(0, index) && bench.receive(0).is_none(), "the queue has stopped");
         bench.violations()
     };
     let text = "context descriptor inside a packet, or two in a row";
@@ -191,6 +199,11 @@ fn malicious_descriptors_are_named_and_not_sent() {
         b.push(0, [0, 1 | 1 << 4 | 5000 << 30 | 10 << 50]);
         b.push_data(0, &seeded(&tcp_frame(5000), false), EOP_RS_ICRC | IPV4_SUM | TCP, LENGTHS);
     };
+    let scattered = |b: &mut Bench| {
+        (0..8).for_each(|_| _ = b.push_data(0, &frame(60), 4, 0));
+        b.push_data(0, &frame(60), EOP_RS_ICRC, 0);
+    };
+    assert_eq!(wrong(scattered), ["packet of more than 8 buffers"]);
     assert_eq!(wrong(mss), ["segmentation of no TCP packet, or with a wrong MSS or length"]);
     // One without an end is waited for.
     let endless = |b: &mut Bench| {
