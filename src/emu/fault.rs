@@ -50,7 +50,7 @@ faults! {
     Error          "error"              single: "The answer is an error.";
     Denied         "denied"             single: "The function may not give this command.";
     Unsupported    "unsupported"        single: "Firmware does not know this command.";
-    Hollow         "hollow"             single: "A command with a buffer is answered as done, and nothing was done: in the buffer is what the driver had left there.";
+    Hollow         "hollow"             single: "A command with an answer in a buffer is answered as done without it: in the buffer is what the driver had left there.";
     Flood          "flood"              whole: "Events without end.";
     Old            "old"                whole: "Firmware from before the interface that drivers know.";
     Nvm            "nvm"                whole: "The checksum over the non-volatile memory is wrong.";
