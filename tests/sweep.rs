@@ -33,6 +33,9 @@ use bmnic::{Error, Kind};
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 
+/// As many commands as any family gives until a card is closed again.
+const FIRST_COMMANDS: u32 = 80;
+
 /// What becomes of a card.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
@@ -100,12 +103,26 @@ fn sweep(family: &Family, way: &str, end: impl Fn(&Command) -> End + Sync) {
     }
 }
 
+/// One command denied once, at each place where one is given: whatever that is, it costs
+/// one line, if anything.
+fn once(family: &Family) {
+    for number in 1..=FIRST_COMMANDS {
+        let name = format!("{},strict,link=2ms,fault=denied:{number}", family.cards[0]);
+        match play(&name, &(family.config)(0)) {
+            Ok(Played { lost, up: Ok(true) }) => assert!(lost.len() <= 1, "{name}: {lost:?}"),
+            Ok(Played { up: Ok(false), .. }) => panic!("{name}: no link"),
+            Ok(Played { up: Err(error), .. }) => assert_eq!(error.to_string().lines().count(), 1, "{name}: {error}"),
+            Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{name}: {error}"),
+        }
+    }
+}
+
 /// What became of a card is what should.
 fn check(name: &str, played: &Result<Played, Error>, end: End, why: &str) {
     match (played, end) {
-        (Ok(Played { lost, up: true }), End::On) if lost.is_empty() => {}
-        (Ok(Played { lost, up: false }), End::Dark) if lost.is_empty() => {}
-        (Ok(Played { lost, up: true }), End::Lost(part)) if lost.len() == 1 && lost[0].contains(part) => {}
+        (Ok(Played { lost, up: Ok(true) }), End::On) if lost.is_empty() => {}
+        (Ok(Played { lost, up: Ok(false) }), End::Dark) if lost.is_empty() => {}
+        (Ok(Played { lost, up: Ok(true) }), End::Lost(part)) if lost.len() == 1 && lost[0].contains(part) => {}
         (Err(error), End::Fatal(part)) => {
             let line = error.to_string();
             assert!(line.contains(part) && line.lines().count() == 1, "{name}: {line}");
@@ -115,11 +132,12 @@ fn check(name: &str, played: &Result<Played, Error>, end: End, why: &str) {
     }
 }
 
-/// What a card said that it goes without, and whether there was a link.
+/// What a card said that it goes without, and whether there was a link, or why it would
+/// not say.
 #[derive(Debug)]
 struct Played {
     lost: Vec<String>,
-    up: bool,
+    up: Result<bool, Error>,
 }
 
 /// Opens a card, sends frames to its own address on a loop, and closes it: what it
@@ -140,7 +158,7 @@ fn play(card: &str, config: &Config) -> Result<Played, Error> {
 }
 
 /// Frames pass, if there is a link: whether there is.
-fn traffic(card: &str, engine: &Engine, port: Port, pool: &Pool) -> bool {
+fn traffic(card: &str, engine: &Engine, port: Port, pool: &Pool) -> Result<bool, Error> {
     const FRAMES: usize = 8;
     let Port { mut rx, mut tx, mut nic } = port;
     let run = || {
@@ -150,12 +168,16 @@ fn traffic(card: &str, engine: &Engine, port: Port, pool: &Pool) -> bool {
         }
     };
     rx.iter_mut().for_each(|queue| queue.fill(pool).map(|_| ()).unwrap());
-    let up = (0..1000).any(|_| {
+    let mut up = false;
+    for _ in 0..1000 {
         run();
-        nic.link().unwrap_or_else(|e| panic!("{card}: {e}")).up
-    });
+        up = nic.link()?.up;
+        if up {
+            break;
+        }
+    }
     if !up {
-        return false;
+        return Ok(false);
     }
     let mut frame = [0x5a; 100];
     frame[..6].copy_from_slice(&nic.describe().mac.0);
@@ -168,22 +190,27 @@ fn traffic(card: &str, engine: &Engine, port: Port, pool: &Pool) -> bool {
     let mut got = Batch::new(pool);
     let received: usize = rx.iter_mut().map(|queue| queue.recv(&mut got)).sum();
     assert_eq!(received, FRAMES, "{card}");
-    let stats = nic.stats().unwrap_or_else(|e| panic!("{card}: {e}"));
+    let stats = nic.stats()?;
     assert_eq!((stats.rx_packets, stats.tx_packets), (FRAMES as u64, FRAMES as u64), "{card}");
     drop(got);
     Port { rx, tx, nic }.close([pool]);
-    true
+    Ok(true)
 }
 
 /// Each way as a test of its own, for each family.
 macro_rules! ways {
     ($($family:ident),*) => {
         $(mod $family {
-            use crate::{End, $family::FAMILY as ALL, sweep};
+            use crate::{End, $family::FAMILY as ALL, once, sweep};
 
             #[test]
             fn denied() {
                 sweep(&ALL, "denied", |command| command.denied);
+            }
+
+            #[test]
+            fn denied_once() {
+                once(&ALL);
             }
 
             #[test]

@@ -83,7 +83,7 @@ const COMMANDS: &[Command] = &[
     // Queues.
     all(0x80, Fatal("refused INIT_EVQ"), On, "no queue reports without one for events"),
     all(0x81, Fatal("refused INIT_RXQ"), On, "nothing could be received"),
-    all(0x82, Fatal("transmit queue"), On, "nothing could be sent"),
+    all(0x82, Fatal("INIT_TXQ"), On, "nothing could be sent"),
     end(0x83),
     end(0x84),
     end(0x85),
@@ -93,7 +93,7 @@ const COMMANDS: &[Command] = &[
     all(0x8b, Fatal("refused ALLOC_VIS"), On, "queues are theirs"),
     all(0x8c, On, On, ""),
     // Packet memory, which was asked for.
-    all(0x8f, Fatal("no packet memory"), On, "another way to send was not asked for"),
+    all(0x8f, Fatal("no packet memory"), Fatal("no packet memory"), "another way to send was not asked for"),
     end(0x90),
     all(0x92, Fatal("no packet memory"), On, "another way to send was not asked for"),
     end(0x93),

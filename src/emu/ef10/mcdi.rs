@@ -181,8 +181,8 @@ impl Ef10 {
                 Err(No::Rebooted)
             }
             FaultKind::Error => Err(No::Code(mc::errno::EIO)),
-            FaultKind::Denied => Err(No::Code(mc::errno::EPERM)),
-            FaultKind::Unsupported => Err(No::Code(mc::errno::ENOSYS)),
+            FaultKind::Denied => self.refuse(code, mc::errno::EPERM),
+            FaultKind::Unsupported => self.refuse(code, mc::errno::ENOSYS),
             FaultKind::Busy if self.mcdi.tried.take() != Some(code) => {
                 self.mcdi.tried = Some(code);
                 Err(No::Code(mc::errno::EAGAIN))
@@ -206,6 +206,16 @@ impl Ef10 {
             // Of single commands.
             _ => mc::run(self, code, input),
         }
+    }
+
+    /// A command that the function may not give. Who may not set the MAC finds it as it
+    /// was set by who may.
+    fn refuse(&mut self, code: u16, error: u32) -> Result<Vec<u8>, No> {
+        const SET_MAC: u16 = 0x2c;
+        if code == SET_MAC {
+            self.mc.longest = super::LONGEST & !7;
+        }
+        Err(No::Code(error))
     }
 
     fn read_request(&mut self, iova: Iova) -> Option<Request> {

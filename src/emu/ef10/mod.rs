@@ -53,7 +53,7 @@ use self::rx::Receive;
 use self::stats::Statistics;
 use self::tx::Transmit;
 use super::wire::MAX_FRAME;
-use super::{At, Board, FaultKind, Model, RegisterFile, bytes, unaided};
+use super::{Board, FaultKind, Model, RegisterFile, bytes, unaided};
 use crate::dma::Iova;
 use crate::pci::Page;
 use std::sync::atomic::Ordering;
@@ -182,11 +182,9 @@ impl Ef10 {
         &self.windows[usize::from(vi)].registers
     }
 
-    /// Longest frame that the port's first function has set, where this one may not.
+    /// Longest frame that the port's first function has set, if there is another.
     fn set_by_others(&self) -> usize {
-        const SET_MAC: At = At::Code(0x2c);
-        let refused = self.board.fault.is_some_and(|fault| fault.at == Some(SET_MAC));
-        if refused || self.board.faulty(FaultKind::Npar) { LONGEST & !7 } else { 0 }
+        if self.board.faulty(FaultKind::Npar) { LONGEST & !7 } else { 0 }
     }
 
     /// The firmware after its start; the port's first function may be up already.
