@@ -36,8 +36,8 @@ pub fn wait_until(
             });
         }
         match elapsed.as_micros() {
-            ..=100 => std::hint::spin_loop(),
-            ..1_000_000 => std::thread::sleep(Duration::from_micros(20)),
+            0..=100 => std::hint::spin_loop(),
+            101..1_000_000 => std::thread::sleep(Duration::from_micros(20)),
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }

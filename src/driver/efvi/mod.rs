@@ -379,11 +379,11 @@ impl Drop for Card {
             if let Some(filters) = &mut self.filters {
                 let _ = filters.stop(&self.hw);
             }
-            let stopped = self.queues.iter().rev().fold(true, |all, queue| queue.stop(&self.hw).is_ok() && all);
+            let left = self.queues.iter().rev().filter(|queue| queue.stop(&self.hw).is_err()).count();
             for &(vi, handle) in &self.packet_memory {
                 let _ = setup::free_packet_memory(&self.hw, vi, handle);
             }
-            setup::release(&self.hw, stopped);
+            setup::release(&self.hw, left == 0);
         }
         self.interrupts = None;
         let _ = self.function.set_bus_master(false);
