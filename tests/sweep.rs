@@ -260,6 +260,16 @@ fn no_command_of_the_i40e_is_left_out() {
 }
 
 #[test]
+fn no_command_of_the_ef10_is_left_out() {
+    let card = silicon::efvi::card(silicon::efvi::Fault::None);
+    drop(driver::open(card.function(), &ef10::config(0)).unwrap());
+    let known: Vec<u32> = ef10::FAMILY.commands.iter().map(|command| command.code).collect();
+    for code in card.asked() {
+        assert!(known.contains(&u32::from(code)), "{code:#06x} is not swept");
+    }
+}
+
+#[test]
 fn a_way_that_is_none_is_refused() {
     let refused = |card: &str| {
         let engine = Engine::new(Drive::Manual);
