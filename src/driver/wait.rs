@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Polls `read` until `done` likes what it reads, at most `patience` long.
 ///
 /// The first polls are back to back; after 100 us it sleeps 20 us between
-/// them. On time-out the error names the device, what was waited for, the
+/// them, after a second 1 ms. On time-out the error names the device, what was waited for, the
 /// register and what it last held; all-ones is reported as a card that is gone.
 pub fn wait_until(
     device: impl fmt::Display,
@@ -35,10 +35,10 @@ pub fn wait_until(
                 Error::new(Kind::Timeout, text).with_remedy(Remedy::Reset)
             });
         }
-        if elapsed > Duration::from_micros(100) {
-            std::thread::sleep(Duration::from_micros(20));
-        } else {
-            std::hint::spin_loop();
+        match elapsed.as_micros() {
+            0..=100 => std::hint::spin_loop(),
+            101..1_000_000 => std::thread::sleep(Duration::from_micros(20)),
+            _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }
 }

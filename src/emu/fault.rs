@@ -50,7 +50,7 @@ faults! {
     Error          "error"              single: "The answer is an error.";
     Denied         "denied"             single: "The function may not give this command.";
     Unsupported    "unsupported"        single: "Firmware does not know this command.";
-    Hollow         "hollow"             single: "A command with a buffer is answered as done, and nothing was done: in the buffer is what the driver had left there.";
+    Hollow         "hollow"             single: "A command with an answer in a buffer is answered as done without it: in the buffer is what the driver had left there.";
     Flood          "flood"              whole: "Events without end.";
     Old            "old"                whole: "Firmware from before the interface that drivers know.";
     Nvm            "nvm"                whole: "The checksum over the non-volatile memory is wrong.";
@@ -203,7 +203,7 @@ mod tests {
         let numbered = "x710,fault=denied:2".parse::<Spec>().unwrap().fault.unwrap();
         assert!(numbered.strikes_command(FaultKind::Denied, 2, 0x613));
         assert!(!numbered.strikes_command(FaultKind::Denied, 3, 0x613));
-        let spec: Spec = "bcm57414,fault=busy:0x15".parse().unwrap();
+        let spec: Spec = "cx5,fault=timeout:0x15".parse().unwrap();
         let refused = super::super::build(&spec, spec.open_wire(&mut Default::default()).unwrap()).err().unwrap();
         assert!(refused.to_string().contains("its commands have no codes"), "{refused}");
     }

@@ -11,7 +11,7 @@ use bmnic::driver::Config;
 pub const FAMILY: Family = Family { cards: &["x710", "x722"], config, commands: COMMANDS };
 
 /// Two queues, so that frames are spread.
-pub fn config() -> Config {
+pub fn config(_: u32) -> Config {
     Config { rx_queues: 2, ..Config::default() }
 }
 

@@ -164,7 +164,7 @@ impl Card {
             long: lengths.rx.aggregation > 0,
         };
         let shared = self.start(&config, base, &plan, &mut memory, lengths, handling)?;
-        let contexts = shared.lock().common.stats.clone();
+        let contexts: Vec<_> = shared.lock().common.stats.iter().copied().zip(memory.stats.clone()).collect();
         self.counters = Some(stats::Counters::start(&hw, &contexts, memory.port_stats, configured.shared)?);
         let queues = self.queues(&config, &shared)?;
         let filters = self.filters.insert(Filters::new(steering, memory.groups.clone()));

@@ -191,7 +191,7 @@ impl Delivery {
                 .with(input::FLAGS, JUMBO)
                 .with(input::ENABLES, JUMBO_THRESH)
                 .with(input::JUMBO_THRESH, BUFFER_SIZE as u64);
-            hw.ask(request)?;
+            hw.ask_or_lose(request, "frames that are longer than a buffer may not come")?;
         } else {
             hw.ask_optional(request.with(input::FLAGS, REGULAR))?;
         }

@@ -277,7 +277,7 @@ fn insert(hw: &Hw, delivery: &Delivery, mac: MacAddr) -> Result<u64> {
         Ok(reply) => Ok(reply.get(output::L2_FILTER_ID)),
         Err(refusal::ACCESS_DENIED) => Err(hw.error(
             Kind::Permission,
-            format!("its firmware does not let this function receive frames for {mac}; keep the card's own address"),
+            format!("its firmware does not let this function receive frames for {mac} (CFA_L2_FILTER_ALLOC); keep the card's own address"),
         )),
         Err(code) => Err(hw.refused(&request, code)),
     }

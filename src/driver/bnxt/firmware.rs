@@ -334,6 +334,7 @@ pub fn mac(hw: &Hw) -> MacAddr {
     if mac.is_unicast() && mac.0 != [0; 6] {
         return mac;
     }
+    hw.lose("its firmware gives it no address: it has one that was made up");
     // Locally administered, and of this function for as long as it has its name.
     let digest = hw
         .to_string()

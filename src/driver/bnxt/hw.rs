@@ -1,8 +1,10 @@
 //! A card as the control plane holds it: its firmware, and what it said of itself.
 
 use super::Generation;
+use super::codes::refusal;
 use super::hwrm::Hwrm;
 use super::regs;
+use super::rings::Ring;
 use crate::dma::Region;
 use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::error::{Error, Kind, Result};
@@ -23,6 +25,8 @@ pub struct Hw {
     /// The BAR of doorbells.
     pub doorbells: Bar,
     hwrm: Mutex<Hwrm>,
+    lacks: Mutex<Vec<String>>,
+    rings: Mutex<Vec<Ring>>,
 }
 
 /// Which firmware it is, from VER_GET.
@@ -85,6 +89,8 @@ impl Hw {
             caps: Capabilities::default(),
             doorbells,
             hwrm,
+            lacks: Mutex::default(),
+            rings: Mutex::default(),
         })
     }
 
@@ -113,6 +119,46 @@ impl Hw {
             Err(error) if error.kind() == Kind::Unsupported => Ok(None),
             outcome => Ok(outcome?.ok()),
         }
+    }
+
+    /// Asks for what can be gone without; `lost` says what that means.
+    pub fn ask_or_lose(&self, request: Request, lost: &str) -> Result<Option<Reply>> {
+        match self.try_ask(&request)? {
+            Ok(reply) => Ok(Some(reply)),
+            Err(code) => {
+                self.lose(format_args!("{}: {lost}", refusal::text(request.command(), code)));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Notes what the card goes without; see [`Description::lacks`](crate::driver::Description::lacks).
+    pub fn lose(&self, line: impl fmt::Display) {
+        let (line, mut lacks) = (line.to_string(), self.lacks.lock().unwrap_or_else(PoisonError::into_inner));
+        if !lacks.contains(&line) {
+            lacks.push(line);
+        }
+    }
+
+    /// Notes a ring that it has. Fails if it has that one already.
+    pub fn has(&self, ring: Ring) -> Result<()> {
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        if rings.contains(&ring) {
+            let text = format!("its firmware gives two rings the same number ({}); update the firmware", ring.id);
+            return Err(self.error(Kind::Device, text));
+        }
+        rings.push(ring);
+        Ok(())
+    }
+
+    /// Notes that it has it no more.
+    pub fn has_not(&self, ring: Ring) {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner).retain(|has| *has != ring);
+    }
+
+    /// What was noted.
+    pub fn lacks(&self) -> Vec<String> {
+        std::mem::take(&mut self.lacks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What a refusal means.

@@ -413,14 +413,7 @@ impl Hwrm {
             }
             _ => (Kind::Device, ""),
         };
-        let text = format!(
-            "{}: its firmware refused {} ({:#x}) with {} ({code:#x}){advice}",
-            self.device,
-            command.name,
-            command.code,
-            refusal::name(code)
-        );
-        Error::new(kind, text)
+        Error::new(kind, format!("{}: {}{advice}", self.device, refusal::text(command, code)))
     }
 }
 

@@ -96,11 +96,13 @@ impl Port {
         for rings in &mut self.rx {
             outcome = rings.stop(hw).and(outcome);
         }
+        // A ring that would not go may still report and count: the reset takes all.
+        outcome?;
         if let Some(events) = self.events.take() {
-            outcome = events.stop(hw).and(outcome);
+            events.stop(hw)?;
         }
         self.common.uncount(hw);
-        outcome
+        Ok(())
     }
 }
 

@@ -79,8 +79,9 @@ fn start(hw: &Hw, kind: u64, region: &Region, logical: u16, rest: impl Fn(Reques
         .with(input::PAGE_SIZE, PAGE_SHIFT)
         .with(input::LENGTH, (region.len() / cq::ENTRY) as u64)
         .with(input::LOGICAL_ID, u64::from(logical));
-    let reply = hw.ask(rest(request))?;
-    Ok(Ring { kind, id: reply.get(ring_alloc::output::RING_ID) as u16 })
+    let ring = Ring { kind, id: hw.ask(rest(request))?.get(ring_alloc::output::RING_ID) as u16 };
+    hw.has(ring)?;
+    Ok(ring)
 }
 
 impl Ring {
@@ -89,7 +90,9 @@ impl Ring {
         let request = Request::new(ring_free::COMMAND)
             .with(ring_free::input::RING_TYPE, self.kind)
             .with(ring_free::input::RING_ID, u64::from(self.id));
-        hw.ask(request).map(drop)
+        hw.ask(request)?;
+        hw.has_not(self);
+        Ok(())
     }
 }
 
@@ -200,13 +203,13 @@ impl Events {
         Ok(Events { ring, region, logical })
     }
 
-    /// Has the firmware's events put there.
+    /// Has the firmware's events put there, or goes on asking.
     pub fn subscribe(&self, hw: &Hw) -> Result<()> {
         let request = Request::new(func_cfg::COMMAND)
             .with(func_cfg::input::FID, SELF)
             .with(func_cfg::input::ENABLES, func::ASYNC_RING)
             .with(func_cfg::input::ASYNC_EVENT_CR, u64::from(self.ring.id));
-        hw.ask(request).map(drop)
+        hw.ask_optional(request).map(drop)
     }
 
     /// What lies in it, and the doorbell that gives entries back.
@@ -351,14 +354,13 @@ impl RxRings {
     /// error, and the last of them.
     pub fn stop(&mut self, hw: &Hw) -> Result<()> {
         let ids = std::mem::take(&mut self.ids);
-        let mut outcome = Ok(());
-        if let Some(group) = ids.group {
-            let request =
-                Request::new(ring_grp_free::COMMAND).with(ring_grp_free::input::RING_GROUP_ID, u64::from(group));
-            outcome = hw.ask(request).map(drop);
-        }
+        let outcome = ids.group.map_or(Ok(()), |group| {
+            let request = Request::new(ring_grp_free::COMMAND);
+            hw.ask(request.with(ring_grp_free::input::RING_GROUP_ID, u64::from(group))).map(drop)
+        });
         let rings = [ids.receive, ids.aggregation, ids.completions, ids.notifications];
-        rings.into_iter().flatten().fold(outcome, |outcome, ring| ring.stop(hw).and(outcome))
+        // What one that does not go reports to stays.
+        rings.into_iter().flatten().try_for_each(|ring| ring.stop(hw)).and(outcome)
     }
 
     /// Their doorbells.
@@ -430,12 +432,7 @@ impl TxRings {
 
     /// As [`RxRings::stop`].
     pub fn stop(&mut self, hw: &Hw) -> Result<()> {
-        let ids = std::mem::take(&mut self.ids);
-        let mut outcome = Ok(());
-        for ring in ids.into_iter().flatten() {
-            outcome = ring.stop(hw).and(outcome);
-        }
-        outcome
+        std::mem::take(&mut self.ids).into_iter().flatten().try_for_each(|ring| ring.stop(hw))
     }
 
     /// Their doorbells.

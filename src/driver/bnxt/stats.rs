@@ -17,6 +17,7 @@ use crate::driver::mailbox::{Field, Request};
 use crate::driver::stats::Stats;
 use crate::error::Result;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Bytes for the port's counters: sent ones, and received ones from the middle on.
 pub const PORT_BYTES: usize = 2048;
@@ -26,6 +27,9 @@ const CONTEXT: usize = 13;
 
 /// Of the port.
 const PORT: usize = 6;
+
+/// After this counters are written, which is once a second.
+const WRITTEN: Duration = Duration::from_millis(1100);
 
 /// The port's counters, bytes into the received ones.
 mod port {
@@ -71,7 +75,7 @@ impl<const N: usize> Block<N> {
 
 /// What a port has counted since it was opened.
 pub struct Counters {
-    contexts: Vec<(u32, Block<CONTEXT>)>,
+    contexts: Vec<(Source, Block<CONTEXT>)>,
     /// Of a port that is nobody else's.
     port: Option<Block<PORT>>,
     region: Region,
@@ -79,18 +83,45 @@ pub struct Counters {
     overflow: u64,
 }
 
+/// Where the counts of a context are to be had.
+struct Source {
+    id: u32,
+    /// Where the card writes them by the clock.
+    memory: Region,
+}
+
+impl Source {
+    /// The counters; where the firmware does not answer with any, as they were last
+    /// written, but those that are less than `last`: they were read later.
+    fn read(&self, hw: &Hw, last: &[u64; CONTEXT]) -> Result<[u64; CONTEXT]> {
+        /// Those that are read, in the order of a context in memory.
+        const PLACES: [usize; CONTEXT] = [0, 1, 2, 5, 6, 7, 8, 9, 10, 13, 14, 15, 3];
+        let answered = context(hw, self.id, false)?.filter(|counts| counts.iter().any(|&count| count != 0));
+        let words = self.memory.words64();
+        let written = |n: usize| words[PLACES[n]].load(Ordering::Acquire).max(last[n]);
+        Ok(answered.unwrap_or_else(|| std::array::from_fn(written)))
+    }
+}
+
 impl Counters {
-    /// Counts from now on, in `contexts`; `shared`: the port also counts others' frames,
+    /// Counts from now on, in `contexts`, each with where the card writes it; `shared`: the port also counts others' frames,
     /// and says nothing of this function's.
-    pub fn start(hw: &Hw, contexts: &[u32], region: Region, shared: bool) -> Result<Counters> {
+    pub fn start(hw: &Hw, contexts: &[(u32, Region)], region: Region, shared: bool) -> Result<Counters> {
         const PORT_BITS: u64 = (1 << 40) - 1;
-        let contexts = contexts.iter().map(|&id| {
-            let masks = context(hw, id, true)?.unwrap_or_default();
+        let contexts = contexts.iter().map(|(id, memory)| {
+            let source = Source { id: *id, memory: memory.clone() };
+            let masks = context(hw, *id, true)?;
+            if masks.is_none() {
+                // Until they are written once, nobody knows where they begin.
+                hw.pause(WRITTEN);
+            }
+            let masks = masks.unwrap_or_default();
             let whole = if hw.generation == Generation::P5 { (1 << 48) - 1 } else { u64::MAX };
             // Firmware that does not know the question answers with counts.
             let masks =
                 masks.map(|mask| if mask & mask.wrapping_add(1) == 0 && mask >> 32 != 0 { mask } else { whole });
-            Ok((id, Block::new(masks, context(hw, id, false)?.unwrap_or_default())))
+            let now = source.read(hw, &[0; CONTEXT])?;
+            Ok((source, Block::new(masks, now)))
         });
         let contexts = contexts.collect::<Result<Vec<_>>>()?;
         let port = if shared { None } else { read_port(hw, &region)? };
@@ -111,10 +142,8 @@ impl Counters {
         {
             block.update(now);
         }
-        for (id, block) in &mut self.contexts {
-            if let Some(now) = context(hw, *id, false)? {
-                block.update(now);
-            }
+        for (source, block) in &mut self.contexts {
+            block.update(source.read(hw, &block.last)?);
         }
         let sum = |counters: &[usize]| {
             self.contexts.iter().map(|(_, block)| counters.iter().map(|&n| block.sums[n]).sum::<u64>()).sum::<u64>()

@@ -4,9 +4,9 @@
 //! description (MCDI), which the vendor publishes with its drivers. Only commands
 //! that this driver gives are here; [`commands!`] says how a line is read.
 
-use crate::driver::mailbox::commands;
 #[cfg(test)]
-use crate::driver::mailbox::{Command, Field};
+use crate::driver::mailbox::Field;
+use crate::driver::mailbox::{Command, commands};
 
 commands! {
     Little;
@@ -242,10 +242,14 @@ pub mod ptp {
 
 /// Answers that refuse (error codes).
 pub mod refusal {
+    use super::Command;
+
     /// Not permitted, or not licensed.
     pub const EPERM: u32 = 0x1;
     /// There is none such.
     pub const ENOENT: u32 = 0x2;
+    /// Try again.
+    pub const EAGAIN: u32 = 0xb;
     /// Not for this function.
     pub const EACCES: u32 = 0xd;
     /// There is no more of it.
@@ -261,6 +265,11 @@ pub mod refusal {
     /// The function has no privilege for it.
     pub const NO_PRIVILEGE: u32 = 0x1013;
 
+    /// A refusal, in a few words.
+    pub fn text(command: Command, code: u32) -> String {
+        format!("its firmware refused {} ({:#x}) with {} ({code:#x})", command.name, command.code, name(code))
+    }
+
     /// Name of a code.
     pub fn name(code: u32) -> &'static str {
         match code {
@@ -269,7 +278,7 @@ pub mod refusal {
             0x4 => "EINTR",
             0x5 => "EIO",
             0x6 => "EEXIST",
-            0xb => "EAGAIN",
+            EAGAIN => "EAGAIN",
             0xc => "ENOMEM",
             EACCES => "EACCES",
             0x10 => "EBUSY",

@@ -14,7 +14,7 @@ use super::setup;
 use crate::dma::L4;
 use crate::driver::config::Rss;
 use crate::driver::mailbox::{Field, Request};
-use crate::driver::ops::FlowRule;
+use crate::driver::ops::{FlowRule, NOT_PROMISCUOUS};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use std::net::IpAddr;
@@ -36,6 +36,9 @@ mod fields {
     /// Any unicast address that no other filter names.
     pub const UNKNOWN_UCAST_DST: u64 = 1 << 31;
 }
+
+/// Together: all that no other filter names.
+const EVERYTHING: [u64; 2] = [fields::UNKNOWN_UCAST_DST, fields::UNKNOWN_MCAST_DST];
 
 /// What is done with a filter.
 mod op {
@@ -75,12 +78,19 @@ impl Filters {
         const RX_MATCHES: u64 = 1;
         use get_parser_disp_info::output;
         let request = Request::new(get_parser_disp_info::COMMAND).with(get_parser_disp_info::input::OP, RX_MATCHES);
-        let reply = hw.ask(request)?;
-        let count = reply.get(output::NUM_SUPPORTED_MATCHES).min(61) as usize;
-        let words = reply.bytes(output::SUPPORTED_MATCHES).as_chunks::<4>().0;
+        const LOST: &str = "no flow can be steered";
+        let reply = hw.ask_or_lose(request, LOST)?;
+        let matches = reply.as_ref().map_or(&[][..], |reply| {
+            let count = reply.get(output::NUM_SUPPORTED_MATCHES) as usize;
+            let words = reply.bytes(output::SUPPORTED_MATCHES).as_chunks::<4>().0;
+            &words[..count.min(words.len())]
+        });
+        if reply.is_some() && matches.is_empty() {
+            hw.lose(format!("its firmware has no filters: {LOST}"));
+        }
         Ok(Filters {
             rx_queues,
-            supported: words.iter().take(count).map(|word| u64::from(u32::from_le_bytes(*word))).collect(),
+            supported: matches.iter().map(|word| u64::from(u32::from_le_bytes(*word))).collect(),
             rss: None,
             own: None,
             broadcast: None,
@@ -90,10 +100,18 @@ impl Filters {
         })
     }
 
-    /// Receives frames for `mac`, and broadcast.
-    pub fn start(&mut self, hw: &Hw, mac: MacAddr) -> Result<()> {
+    /// Receives frames for `mac`, broadcast, and all others if `promiscuous`: which not
+    /// every function may.
+    pub fn start(&mut self, hw: &Hw, mac: MacAddr, promiscuous: bool) -> Result<()> {
         self.own = Some(self.insert(hw, op::INSERT, self.to(mac))?);
-        self.broadcast = Some(self.insert(hw, op::SUBSCRIBE, self.to(MacAddr([0xff; 6])))?);
+        let broadcast = self.to(MacAddr([0xff; 6]));
+        self.broadcast = self.try_insert(hw, broadcast, "no broadcasts come")?;
+        for fields in EVERYTHING.into_iter().filter(|_| promiscuous) {
+            match self.try_insert(hw, self.spread(fields), NOT_PROMISCUOUS)? {
+                Some(filter) => self.promiscuous.push(filter),
+                None => break,
+            }
+        }
         Ok(())
     }
 
@@ -131,6 +149,12 @@ impl Filters {
         Ok(Filter { handle: reply.get(filter_op::output::HANDLE), subscribes: how == op::SUBSCRIBE })
     }
 
+    /// Subscribes to what can be gone without; `lost` says what that means.
+    fn try_insert(&self, hw: &Hw, request: Request, lost: &str) -> Result<Option<Filter>> {
+        let reply = hw.ask_or_lose(request.with(filter_op::input::OP, op::SUBSCRIBE), lost)?;
+        Ok(reply.map(|reply| Filter { handle: reply.get(filter_op::output::HANDLE), subscribes: true }))
+    }
+
     /// Removes a filter; one that the card does not know of is removed already.
     fn remove(hw: &Hw, filter: Filter) -> Result<()> {
         let how = if filter.subscribes { op::UNSUBSCRIBE } else { op::REMOVE };
@@ -147,7 +171,7 @@ impl Filters {
             Self::remove(hw, filter)?;
         }
         if on && self.promiscuous.is_empty() {
-            for fields in [fields::UNKNOWN_UCAST_DST, fields::UNKNOWN_MCAST_DST] {
+            for fields in EVERYTHING {
                 let filter = self.insert(hw, op::SUBSCRIBE, self.spread(fields))?;
                 self.promiscuous.push(filter);
             }
@@ -183,48 +207,54 @@ impl Filters {
         Ok(())
     }
 
-    /// Spreads flows over all queues, by filters that are inserted later.
+    /// Spreads flows over all queues, by filters that are inserted later. Where the
+    /// firmware will not, all goes to the first one.
     pub fn set_rss(&mut self, hw: &Hw, rss: &Rss) -> Result<()> {
         const EXCLUSIVE: u64 = 0;
+        const LOST: &str = "all frames come on its first queue";
         use rss_context_alloc::input;
         let request = Request::new(rss_context_alloc::COMMAND)
             .with(input::UPSTREAM_PORT_ID, EVB_PORT_ID_ASSIGNED)
             .with(input::TYPE, EXCLUSIVE)
             .with(input::NUM_QUEUES, u64::from(self.rx_queues));
-        let codes = [refusal::ENOSPC, refusal::ENOSYS, refusal::EPERM];
-        let Some(context) = hw.ask_if(request, &codes)? else {
-            return Err(hw.error(
-                Kind::Unsupported,
-                "its firmware has no context left to spread flows with; use one receive queue",
-            ));
-        };
+        let Some(context) = hw.ask_or_lose(request, LOST)? else { return Ok(()) };
         let context = context.get(rss_context_alloc::output::RSS_CONTEXT_ID);
-        self.rss = Some(context);
-        self.set_rss_table(hw, &rss.table)?;
         let key = Request::new(rss_context_set_key::COMMAND)
             .with(rss_context_set_key::input::RSS_CONTEXT_ID, context)
             .with_bytes(rss_context_set_key::input::TOEPLITZ_KEY, &rss.key);
-        hw.ask(key)?;
+        let table = self.table(context, &rss.table);
+        if hw.ask_or_lose(table, LOST)?.is_none() || hw.ask_or_lose(key, LOST)?.is_none() {
+            return Ok(());
+        }
+        self.rss = Some(context);
         if hw.caps.has(Capability::MoreRssModes) {
             let flags = Request::new(rss_context_set_flags::COMMAND)
                 .with(rss_context_set_flags::input::RSS_CONTEXT_ID, context)
                 .with(rss_context_set_flags::input::FLAGS, rss_flags(rss.udp));
-            hw.ask(flags)?;
+            match rss.udp {
+                true => hw.ask_or_lose(flags, "flows of UDP are spread by their addresses alone")?,
+                false => hw.ask_any(flags)?,
+            };
         }
         Ok(())
     }
 
-    /// Writes the redirection table, repeated to the card's length.
+    /// Writes the redirection table.
     pub fn set_rss_table(&self, hw: &Hw, table: &[u16]) -> Result<()> {
+        if let Some(context) = self.rss {
+            hw.ask(self.table(context, table))?;
+        }
+        Ok(())
+    }
+
+    /// The redirection table, repeated to the card's length.
+    fn table(&self, context: u64, table: &[u16]) -> Request {
         let queues = self.rx_queues;
-        let Some(context) = self.rss else { return Ok(()) };
         let entry = |i: usize| (if table.is_empty() { i as u16 % queues } else { table[i % table.len()] }) as u8;
         let entries: [u8; TABLE] = std::array::from_fn(entry);
-        let request = Request::new(rss_context_set_table::COMMAND)
+        Request::new(rss_context_set_table::COMMAND)
             .with(rss_context_set_table::input::RSS_CONTEXT_ID, context)
-            .with_bytes(rss_context_set_table::input::INDIRECTION_TABLE, &entries);
-        hw.ask(request)?;
-        Ok(())
+            .with_bytes(rss_context_set_table::input::INDIRECTION_TABLE, &entries)
     }
 
     /// Steers a flow to a queue, by the filter in `slot`.

@@ -26,7 +26,10 @@ pub struct Hw {
     pub indirect: bool,
     /// Frames that the queues dropped for their length.
     pub too_long: TooLong,
+    /// The firmware knows that there is a driver.
+    pub attached: bool,
     mcdi: Mutex<Mcdi>,
+    lacks: Mutex<Vec<String>>,
 }
 
 /// What firmware and silicon can do, from GET_CAPABILITIES.
@@ -110,8 +113,17 @@ impl Hw {
         bar.require(function.name(), MIN_STRIDE)?;
         let device = function.name().to_owned();
         let mcdi = Mutex::new(Mcdi::new(&device, bar.clone(), buffer)?);
-        let caps = Capabilities::default();
-        Ok(Hw { device, bar, generation: model.generation, caps, indirect: false, too_long: TooLong::default(), mcdi })
+        Ok(Hw {
+            device,
+            bar,
+            generation: model.generation,
+            caps: Capabilities::default(),
+            indirect: false,
+            too_long: TooLong::default(),
+            attached: false,
+            mcdi,
+            lacks: Mutex::default(),
+        })
     }
 
     /// Asks the controller, and takes no refusal.
@@ -132,6 +144,37 @@ impl Hw {
             Err(Failure::Refused(code)) => Err(mcdi.refused(request.command(), code)),
             Err(Failure::Broken(error)) => Err(error),
         }
+    }
+
+    /// Asks for what can be gone without: whatever it is refused with, `None`.
+    pub fn ask_any(&self, request: Request) -> Result<Option<Reply>> {
+        self.ask_or(request, |_| ())
+    }
+
+    /// The same; `lost` says in a few words what that means.
+    pub fn ask_or_lose(&self, request: Request, lost: &str) -> Result<Option<Reply>> {
+        self.ask_or(request, |refusal| self.lose(format!("{refusal}: {lost}")))
+    }
+
+    fn ask_or(&self, request: Request, refused: impl Fn(String)) -> Result<Option<Reply>> {
+        match self.mcdi().ask(&request) {
+            Ok(reply) => Ok(Some(reply)),
+            Err(Failure::Broken(error)) => Err(error),
+            Err(Failure::Refused(code)) => {
+                refused(refusal::text(request.command(), code));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Notes what the card goes without.
+    pub fn lose(&self, line: impl fmt::Display) {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_string());
+    }
+
+    /// What was noted.
+    pub fn lacks(&self) -> Vec<String> {
+        std::mem::take(&mut self.lacks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks for something that not every firmware knows or every function may do.

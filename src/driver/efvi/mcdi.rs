@@ -37,6 +37,10 @@ const MAX_BODY: usize = 0x400;
 /// functions' questions, seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Times that what is to be tried again is, and how long apart.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Bits of word 0.
 const V2: u32 = 0x7f;
 const RESYNC: u32 = 1 << 7;
@@ -102,17 +106,29 @@ impl Mcdi {
         }
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer. A controller that says so is asked again.
     pub fn ask(&mut self, request: &Request) -> std::result::Result<Reply, Failure> {
+        for _ in 1..TRIES {
+            match self.ask_once(request) {
+                Err(Failure::Refused(refusal::EAGAIN)) => std::thread::sleep(PAUSE),
+                outcome => return outcome,
+            }
+        }
+        self.ask_once(request)
+    }
+
+    fn ask_once(&mut self, request: &Request) -> std::result::Result<Reply, Failure> {
         self.check().map_err(Failure::Broken)?;
         let (command, body) = (request.command(), request.body());
         assert!(body.len() <= MAX_BODY, "{}", command.name);
         self.sequence = (self.sequence + 1) & 0xf;
         let words = self.buffer.words32();
-        for (word, bytes) in words[2..].iter().zip(body.chunks(4)) {
-            let mut value = [0; 4];
-            value[..bytes.len()].copy_from_slice(bytes);
-            word.store(u32::from_le_bytes(value), Ordering::Relaxed);
+        // Some firmware does not write all of its answers: what it leaves out reads as
+        // zero, or as the request, and never as an earlier answer.
+        let mut whole = [0; MAX_BODY];
+        whole[..body.len()].copy_from_slice(body);
+        for (word, bytes) in words[2..].iter().zip(whole.as_chunks().0) {
+            word.store(u32::from_le_bytes(*bytes), Ordering::Relaxed);
         }
         let second = u32::from(command.code) | (body.len() as u32) << 16;
         let first = V2 | RESYNC | self.sequence << SEQUENCE | if self.fresh { 0 } else { NOT_EPOCH };
@@ -204,13 +220,6 @@ impl Mcdi {
             true => (Kind::Permission, "; this function may lack the privilege or the card a licence for it"),
             false => (Kind::Device, ""),
         };
-        let text = format!(
-            "{}: its firmware refused {} ({:#x}) with {} ({code:#x}){advice}",
-            self.device,
-            command.name,
-            command.code,
-            refusal::name(code)
-        );
-        Error::new(kind, text)
+        Error::new(kind, format!("{}: {}{advice}", self.device, refusal::text(command, code)))
     }
 }

@@ -135,6 +135,7 @@ where
     }
     setup::interfaces(&hw, config.rx_queues + config.tx_queues)?;
     setup::link_up(&hw, config.loopback)?;
+    setup::tells_link(&hw)?;
     let counters = memory.take(stats::MAX * 8);
 
     let mut filters = Filters::new(&hw, config.rx_queues)?;
@@ -149,10 +150,10 @@ where
     }
     (description.max_rx_queues, description.max_tx_queues) = (MAX_QUEUES, MAX_QUEUES);
     let filters = card.filters.insert(filters);
-    filters.start(&hw, description.mac)?;
-    filters.set_promiscuous(&hw, config.promiscuous)?;
+    filters.start(&hw, description.mac, config.promiscuous)?;
     // Last, so that no frame comes to half of the filters.
     setup::mac_unit(&hw, description.mac, config.max_frame)?;
+    description.lacks = hw.lacks();
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
@@ -378,13 +379,11 @@ impl Drop for Card {
             if let Some(filters) = &mut self.filters {
                 let _ = filters.stop(&self.hw);
             }
-            for queue in self.queues.iter().rev() {
-                let _ = queue.stop(&self.hw);
-            }
+            let left = self.queues.iter().rev().filter(|queue| queue.stop(&self.hw).is_err()).count();
             for &(vi, handle) in &self.packet_memory {
                 let _ = setup::free_packet_memory(&self.hw, vi, handle);
             }
-            setup::release(&self.hw);
+            setup::release(&self.hw, left == 0);
         }
         self.interrupts = None;
         let _ = self.function.set_bus_master(false);

@@ -47,6 +47,7 @@ pub fn attach(hw: &mut Hw) -> Result<()> {
         Some(attached) => attached,
         None => hw.ask(take(attach::DONT_CARE))?,
     };
+    hw.attached = true;
     if attached.get(drv_attach::output::FUNC_FLAGS) & attach::NO_ACTIVE_PORT != 0 {
         return Err(hw.error(
             Kind::Unsupported,
@@ -99,7 +100,8 @@ pub fn interfaces(hw: &Hw, count: u16) -> Result<()> {
             format!("its register BAR has windows for {windows} queues but {count} are wanted; use fewer queues"),
         ));
     }
-    hw.ask_if(Request::new(free_vis::COMMAND), &[refusal::EALREADY, refusal::ENOENT])?;
+    // If some are left after all, ALLOC_VIS says so.
+    hw.ask_any(Request::new(free_vis::COMMAND))?;
     let wanted = Request::new(alloc_vis::COMMAND)
         .with(alloc_vis::input::MIN_VI_COUNT, u64::from(count))
         .with(alloc_vis::input::MAX_VI_COUNT, u64::from(count));
@@ -117,7 +119,7 @@ pub fn interfaces(hw: &Hw, count: u16) -> Result<()> {
     let adaptor = Request::new(vadaptor_alloc::COMMAND)
         .with(vadaptor_alloc::input::UPSTREAM_PORT_ID, EVB_PORT_ID_ASSIGNED)
         .with(vadaptor_alloc::input::FLAGS, permit);
-    hw.ask_optional(adaptor)?;
+    hw.ask_any(adaptor)?;
     Ok(())
 }
 
@@ -139,11 +141,19 @@ pub fn link_up(hw: &Hw, loopback: bool) -> Result<()> {
     const DATA: u64 = 1;
     /// Speeds, autonegotiation and FEC; not pause frames, which bits 8 and 9 offer.
     const PAUSE: u64 = 3 << 8;
-    let phy = hw.ask(Request::new(get_phy_cfg::COMMAND))?;
+    const STAYS: &str = "its link stays as it was found";
+    let Some(phy) = hw.ask_or_lose(Request::new(get_phy_cfg::COMMAND), STAYS)? else {
+        return Ok(());
+    };
+    let supported = phy.get(get_phy_cfg::output::SUPPORTED_CAP) & !PAUSE;
+    if supported == 0 {
+        hw.lose(format!("its firmware names no speed of its PHY: {STAYS}"));
+        return Ok(());
+    }
     let mode = if loopback { DATA } else { 0 };
     if loopback {
-        let modes = hw.ask(Request::new(get_loopback_modes::COMMAND))?;
-        let suggested = modes.get(get_loopback_modes::output::SUGGESTED);
+        let modes = hw.ask_any(Request::new(get_loopback_modes::COMMAND))?;
+        let suggested = modes.map_or(0, |modes| modes.get(get_loopback_modes::output::SUGGESTED));
         // Some firmware suggests nothing and loops all the same.
         if suggested != 0 && suggested >> DATA & 1 == 0 {
             return Err(
@@ -152,20 +162,27 @@ pub fn link_up(hw: &Hw, loopback: bool) -> Result<()> {
         }
     }
     let link = Request::new(set_link::COMMAND)
-        .with(set_link::input::CAP, phy.get(get_phy_cfg::output::SUPPORTED_CAP) & !PAUSE)
+        .with(set_link::input::CAP, supported)
         .with(set_link::input::LOOPBACK_MODE, mode);
     if loopback {
         hw.ask(link)?;
     } else {
         // A function that is not its port's first takes the link as it is.
-        hw.ask_optional(link)?;
+        hw.ask_or_lose(link, STAYS)?;
     }
     Ok(())
 }
 
-/// State of the link.
+/// Fails if the firmware does not tell the state of the link.
+pub fn tells_link(hw: &Hw) -> Result<()> {
+    hw.ask(Request::new(get_link::COMMAND)).map(|_| ())
+}
+
+/// State of the link. One that is not told now is down.
 pub fn link(hw: &Hw) -> Result<Link> {
-    let reply = hw.ask(Request::new(get_link::COMMAND))?;
+    let Some(reply) = hw.ask_any(Request::new(get_link::COMMAND))? else {
+        return Ok(Link { up: false, speed: 0 });
+    };
     let up = reply.get(get_link::output::FLAGS) & 1 != 0;
     let speed = if up { reply.get(get_link::output::LINK_SPEED) * 1_000_000 } else { 0 };
     Ok(Link { up, speed })
@@ -185,7 +202,7 @@ pub fn mac_unit(hw: &Hw, mac: MacAddr, max_frame: u16) -> Result<()> {
         .with(set_mac::input::MTU, mtu(max_frame.into()).into())
         .with_bytes(set_mac::input::ADDR, &mac.0);
     // Only the port's first function may; another has the MAC as it is.
-    hw.ask_optional(request)?;
+    hw.ask_or_lose(request, "its MAC takes what it took before")?;
     Ok(())
 }
 
@@ -284,7 +301,7 @@ impl Queue {
                 if started.is_none() {
                     let path = if flags & txq::CTPIO != 0 { " that frames are stored into (CTPIO)" } else { "" };
                     let text = format!(
-                        "its firmware refuses a transmit queue{path} with EPERM: the card may lack the licence, or this function the privilege"
+                        "its firmware refuses a transmit queue{path} (INIT_TXQ) with EPERM: the card may lack the licence, or this function the privilege"
                     );
                     return Err(hw.error(Kind::Permission, text).with_remedy(Remedy::Push));
                 }
@@ -364,13 +381,12 @@ pub fn packet_memory(hw: &Hw, vi: u16) -> Result<u64> {
     if hw.caps.pio_buffers == 0 || usize::from(hw.caps.pio_bytes) < super::path::PIO_SLICE {
         return Err(none("its firmware offers none"));
     }
-    let codes = [refusal::ENOSPC, refusal::EPERM, refusal::ENOSYS];
-    let buffer = hw.ask_if(Request::new(alloc_piobuf::COMMAND), &codes)?;
+    let buffer = hw.ask_any(Request::new(alloc_piobuf::COMMAND))?;
     let handle = buffer.ok_or_else(|| none("all of it is taken"))?.get(alloc_piobuf::output::PIOBUF_HANDLE);
     let link = Request::new(link_piobuf::COMMAND)
         .with(link_piobuf::input::PIOBUF_HANDLE, handle)
         .with(link_piobuf::input::TXQ_INSTANCE, u64::from(vi));
-    hw.ask(link)?;
+    hw.ask_any(link)?.ok_or_else(|| none("its firmware does not show it in the queue's window"))?;
     Ok(handle)
 }
 
@@ -396,16 +412,19 @@ pub fn check_ctpio(hw: &Hw) -> Result<()> {
     Err(hw.error(Kind::Unsupported, text).with_remedy(Remedy::Push))
 }
 
-/// Gives the function up. What fails is passed over: the caller turns bus
-/// mastering off behind it.
-pub fn release(hw: &Hw) {
-    if hw.check().is_err() {
+/// Gives the function up, whose queues are all `stopped` or not. What fails is passed
+/// over: the caller turns bus mastering off behind it.
+pub fn release(hw: &Hw, stopped: bool) {
+    if !hw.attached || hw.check().is_err() {
         return;
     }
     let _ = hw.ask_optional(
         Request::new(vadaptor_free::COMMAND).with(vadaptor_free::input::UPSTREAM_PORT_ID, EVB_PORT_ID_ASSIGNED),
     );
-    let _ = hw.ask_if(Request::new(free_vis::COMMAND), &[refusal::EALREADY]);
+    // Those of queues that would not stop go with the reset.
+    if stopped {
+        let _ = hw.ask_any(Request::new(free_vis::COMMAND));
+    }
     let _ = hw.ask(Request::new(entity_reset::COMMAND).with(cmd::entity_reset::input::FLAG, 1));
     let leave = Request::new(drv_attach::COMMAND)
         .with(drv_attach::input::NEW_STATE, 0)

@@ -35,6 +35,8 @@ pub const PATIENCE: u16 = 5000;
 const SHORT: u16 = 0x4321;
 /// Bytes of a request's header, which a short command and an error have in all.
 const HEADER: usize = 16;
+/// Where the fields of an answer begin.
+const FIRST_FIELD: usize = 8;
 /// No completion ring is told.
 const NO_RING: u16 = 0xffff;
 
@@ -330,6 +332,10 @@ impl Bnxt {
             Err(Refusal::INVALID)
         } else if self.struck(FaultKind::Error) {
             Err(Refusal::FAIL)
+        } else if self.struck(FaultKind::Denied) {
+            Err(Refusal::DENIED)
+        } else if self.struck(FaultKind::Unsupported) {
+            Err(fw::UNKNOWN)
         } else if self.refused_as_busy(code) {
             Err(fw::BUSY)
         } else {
@@ -353,7 +359,8 @@ impl Bnxt {
 
     /// Whether this fault strikes the current command.
     fn struck(&self, kind: FaultKind) -> bool {
-        self.board.fault.is_some_and(|fault| fault.strikes(kind, self.hwrm.commands))
+        let code = self.hwrm.code.unwrap_or(0).into();
+        self.board.fault.is_some_and(|fault| fault.strikes_command(kind, self.hwrm.commands, code))
     }
 
     fn write_answer(&mut self, job: Job, answer: Answer) {
@@ -376,7 +383,9 @@ impl Bnxt {
             self.board.bus.memory.write(to, &bytes[..len / 2]);
             return;
         }
-        if self.board.bus.memory.write(to, &bytes) {
+        // Behind the header is then what the driver had left there.
+        let written = if self.struck(FaultKind::Hollow) && error == 0 { FIRST_FIELD } else { len };
+        if self.board.bus.memory.write(to, &bytes[..written]) {
             bytes[len - 1] = 1;
             self.hwrm.last = Some((to, bytes));
             let late = if self.board.nasty { self.board.random.below(LATE_SETTLE) } else { 0 };

@@ -14,7 +14,7 @@
 //! One command at a time. A reply has the version of its request. An error
 //! without a code means that the MC has started anew since.
 
-use super::super::{FaultKind, Picos};
+use super::super::{Fault, FaultKind, Picos};
 use super::mc::No;
 use super::{Ef10, bytes, evq, mc, regs};
 use crate::dma::Iova;
@@ -46,6 +46,10 @@ pub struct Transport {
     /// Commands since power-on, and whether one was never answered (fault).
     commands: u32,
     silent: bool,
+    /// The command that there was no time for, and that is done at its second try (fault).
+    tried: Option<u16>,
+    /// The answer is not written (fault).
+    hollow: bool,
     /// The command that is being answered.
     current: Option<Request>,
     /// Events for after the reply.
@@ -153,7 +157,8 @@ impl Ef10 {
         let input = request.input.clone();
         self.mcdi.current = Some(request);
         self.mcdi.commands += 1;
-        let answer = match self.board.fault.filter(|fault| fault.strikes(fault.kind, self.mcdi.commands)) {
+        let strikes = |fault: &Fault| fault.strikes_command(fault.kind, self.mcdi.commands, code.into());
+        let answer = match self.board.fault.filter(strikes) {
             Some(fault) => self.fail(fault.kind, code, &input),
             None => mc::run(self, code, &input),
         };
@@ -176,6 +181,16 @@ impl Ef10 {
                 Err(No::Rebooted)
             }
             FaultKind::Error => Err(No::Code(mc::errno::EIO)),
+            FaultKind::Denied => self.refuse(code, mc::errno::EPERM),
+            FaultKind::Unsupported => self.refuse(code, mc::errno::ENOSYS),
+            FaultKind::Busy if self.mcdi.tried.take() != Some(code) => {
+                self.mcdi.tried = Some(code);
+                Err(No::Code(mc::errno::EAGAIN))
+            }
+            FaultKind::Hollow => {
+                self.mcdi.hollow = true;
+                mc::run(self, code, input)
+            }
             FaultKind::Short => mc::run(self, code, input).map(|mut output| {
                 output.truncate(output.len() / 2);
                 output
@@ -191,6 +206,16 @@ impl Ef10 {
             // Of single commands.
             _ => mc::run(self, code, input),
         }
+    }
+
+    /// A command that the function may not give. Who may not set the MAC finds it as it
+    /// was set by who may.
+    fn refuse(&mut self, code: u16, error: u32) -> Result<Vec<u8>, No> {
+        const SET_MAC: u16 = 0x2c;
+        if code == SET_MAC {
+            self.mc.longest = super::LONGEST & !7;
+        }
+        Err(No::Code(error))
     }
 
     fn read_request(&mut self, iova: Iova) -> Option<Request> {
@@ -220,6 +245,7 @@ impl Ef10 {
     /// Writes the reply to the current command, then what events follow it.
     pub(super) fn mcdi_answer(&mut self, answer: Result<Vec<u8>, No>) {
         let Some(request) = self.mcdi.current.take() else { return };
+        let hollow = std::mem::take(&mut self.mcdi.hollow);
         let (mut output, error) = match answer {
             Ok(output) => (output, None),
             Err(No::Code(code)) => (bytes::reply(8, &[(0, code)]), Some(code)),
@@ -233,6 +259,10 @@ impl Ef10 {
             header |= ERROR;
         }
         let memory = &self.board.bus.memory;
+        // What was there: the request, and behind it what an earlier answer had left.
+        if hollow && error.is_none() {
+            output.clear();
+        }
         if version2 {
             memory.write(request.iova + 8, &output);
             if let Some(word) = memory.word32(request.iova + 4) {
@@ -249,7 +279,7 @@ impl Ef10 {
             self.post(evq, event);
         }
         if request.header & EVREQ != 0 {
-            self.post(0, evq::command_done(request.seq(), output.len(), error.unwrap_or(0)));
+            self.post(0, evq::command_done(request.seq(), len as usize, error.unwrap_or(0)));
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod errno {
     pub const EPERM: u32 = 1;
     pub const ENOENT: u32 = 2;
     pub const EIO: u32 = 5;
+    pub const EAGAIN: u32 = 0xb;
     pub const EBUSY: u32 = 0x10;
     pub const EINVAL: u32 = 0x16;
     pub const ERANGE: u32 = 0x22;
