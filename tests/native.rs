@@ -11,6 +11,7 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs a program on a machine with one strict 82599.
@@ -212,11 +213,15 @@ fn nothing_is_left_behind_even_when_bmnic_is_killed() {
     assert_eq!(mounts(), before);
 }
 
+/// All cards have one address there, and a card has one driver.
+static ADDRESS: Mutex<()> = Mutex::new(());
+
 #[test]
 fn bmnic_drives_the_cards_that_it_emulates_as_it_does_cards_in_sysfs() {
     if !can_run() {
         return;
     }
+    let _mine = ADDRESS.lock().unwrap_or_else(PoisonError::into_inner);
     let free = native::huge_pages(24);
     for card in families::MODELS.iter().chain(&families::PLAIN).map(|card| card.name) {
         let words = ["--strict", "emulate", card, "--", env!("CARGO_BIN_EXE_bmnic"), "--json", "latency"];
@@ -241,6 +246,7 @@ fn the_ways_of_a_card_of_the_machine_are_told_without_a_model() {
     if !can_run() {
         return;
     }
+    let _mine = ADDRESS.lock().unwrap_or_else(PoisonError::into_inner);
     native::huge_pages(24);
     let words = ["emulate", "cx5", "--", env!("CARGO_BIN_EXE_bmnic"), "latency", "0000:99:00.0", "--tx-path", "all"];
     let limits = ["-d", "200ms", "--allow-loss", "100%", "--allow-shortfall", "100%"];
