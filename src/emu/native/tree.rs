@@ -43,6 +43,9 @@ pub const HUGE_PAGES: &str = "/dev/hugepages";
 /// A directory for what a program keeps while it runs.
 pub const RUNTIME: &str = "/dev/bmnic/run";
 
+/// Where bmnic locks cards by their addresses.
+const LOCKS: &str = "/run/bmnic";
+
 /// Bus of the first card: one that no machine is likely to use.
 const FIRST_BUS: usize = 0x99;
 
@@ -100,13 +103,18 @@ fn build() -> io::Result<()> {
         symlink(format!("/proc/self/{target}"), dev.join(name))?;
     }
     let store = Path::new(STORE);
-    for part in ["pci", "class/uio", "run", "bars"] {
+    for part in ["pci", "class/uio", "run", "bars", "locks"] {
         fs::create_dir_all(store.join(part))?;
     }
     sys::mount("bmnic", Path::new(BARS), "tmpfs", "nr_blocks=1")?;
     fs::write(Path::new(BARS).join("full"), "\n")?;
     fs::create_dir(HUGE_PAGES)?;
     sys::mount("bmnic", Path::new(HUGE_PAGES), "hugetlbfs", "pagesize=2M")?;
+    // A card of the machine as it is may have one's address, and its lock there.
+    let locks = Path::new(LOCKS);
+    if fs::create_dir_all(locks).is_ok() {
+        sys::bind_mount(&store.join("locks"), locks)?;
+    }
     sys::bind_mount(&store.join("pci"), Path::new(DEVICES))?;
     sys::bind_mount(&store.join("class"), Path::new("/sys/class"))
 }
