@@ -73,7 +73,7 @@ fn resources_are_what_configuration_space_says() {
             };
             assert_eq!(words[2], flags, "{what}");
             kinds.insert(flags);
-            assert!(size.is_power_of_two() && words[0] % size == 0, "{what}");
+            assert!(size.is_power_of_two() && words[0].is_multiple_of(size), "{what}");
             let above = if flags & 0x100 != 0 {
                 1 << 16
             } else if flags & 4 == 0 {
