@@ -48,10 +48,15 @@ pub fn huge_pages(wanted: u64) -> u64 {
 /// One DPDK at a time: they would contend for huge pages and for two cores.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Waits for the turn of a test that takes or counts huge pages.
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Waits for the turn and for 144 MiB of huge pages; None, said loudly, where
 /// DPDK cannot run.
 pub fn dpdk() -> Option<MutexGuard<'static, ()>> {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = turn();
     if !is_root() {
         println!("SKIPPED  DPDK on emulated cards: it takes root");
         return None;

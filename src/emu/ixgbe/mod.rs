@@ -58,7 +58,7 @@ use self::sfp::Sfp;
 use self::tx::Transmit;
 use super::access;
 use super::transmit::transmit;
-use super::{Board, DoorbellPage, FaultKind, Layout, Model, Picos, RegisterFile, Registers, Reset, Violations};
+use super::{Board, DoorbellPage, FaultKind, Layout, Model, Picos, RegisterFile, Registers, Reset, Row, Violations};
 
 /// Queues each way.
 const QUEUES: u16 = 128;
@@ -265,6 +265,15 @@ impl Ixgbe {
                 self.tx_queue_written(q);
             }
         }
+    }
+}
+
+/// Puts the head of queue `q`'s ring where a driver that has the page mapped reads it. The
+/// line is the doorbell's too: it is written only when the head has moved.
+fn show_head(regs: &RegisterFile<Ixgbe>, register: &Row<Ixgbe>, q: u16, head: u32) {
+    let at = register.nth(q.into());
+    if regs.peek(at) != head {
+        regs.poke(at, head);
     }
 }
 

@@ -17,7 +17,7 @@ use super::filter::Route;
 use super::irq::RX_MISS;
 use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RX_STAMP, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
 use super::stats::{self, Good, QueueGood, Shown};
-use super::{Ixgbe, Kind, QUEUES};
+use super::{Ixgbe, Kind, QUEUES, show_head};
 
 /// Status bits of the write-back (§7.1.6.2).
 const DD: u32 = 1;
@@ -289,7 +289,9 @@ impl Ixgbe {
             }
             let queue = &mut self.rx.queues[usize::from(q)];
             queue.ring.flush(&self.board.bus.memory);
-            if !self.mapped {
+            if self.mapped {
+                show_head(&self.regs, &RDH, q, queue.ring.head);
+            } else {
                 stats::count_rx_queue(&self.regs, q, queue.take_good());
             }
             self.rx_event(q);

@@ -19,7 +19,7 @@ use super::super::{RegisterFile, Row, Violations, bits};
 use super::offload::{self, Context};
 use super::regs::{TDBAH, TDBAL, TDH, TDLEN, TDT, TDWBAH, TDWBAL, TXDCTL};
 use super::stats::{self, Good, QueueGood};
-use super::{Ixgbe, QUEUES};
+use super::{Ixgbe, QUEUES, show_head};
 
 /// Data descriptors of one packet (the datasheet's 40, less write-back threshold).
 const DESCRIPTORS_MAX: u32 = 40;
@@ -322,6 +322,9 @@ impl Transmitter for Ixgbe {
         }
         for &q in self.tx.turns.active() {
             let queue = &mut self.tx.queues[usize::from(q)];
+            if self.mapped {
+                show_head(&self.regs, &TDH, q, queue.ring.head);
+            }
             if queue.good.frames != 0 {
                 stats::count_tx_queue(&self.regs, q, std::mem::take(&mut queue.good));
             }

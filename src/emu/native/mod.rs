@@ -10,14 +10,18 @@
 //!     descriptors, packets  == memory =====>  memory    huge pages, by physical address
 //! ```
 //!
-//! A user-space driver maps a BAR and loads and stores. Here the file it maps is
-//! empty, so its first access faults. Then the mapping is replaced by memory
-//! that may not be touched, except for the card's doorbell pages
-//! ([`Model::doorbells`](super::Model::doorbells)), which are mapped. From then
-//! on each access to a control register faults, is decoded and done by the
+//! A user-space driver maps a BAR and loads and stores. Here the file it maps has
+//! the BAR's length, on a file system without a free page, so its first access
+//! faults: that costs the program's calls nothing, mmap included. Then the mapping
+//! is replaced by memory that may not be touched, except for the card's doorbell
+//! pages ([`Model::doorbells`](super::Model::doorbells)), which are mapped. From
+//! then on each access to a control register faults, is decoded and done by the
 //! model with all its side effects, and the program goes on behind it. The data
 //! path touches doorbell pages and memory only: it never faults, unless several
 //! queues share a doorbell and none of their stores may be missed.
+//!
+//! What a program reads in a doorbell page is what the model has put there: the
+//! heads of an 82599's rings move with each step of the model that moved them.
 //!
 //! Two traps bring the faults here. [`run`] watches a program from outside,
 //! through ptrace: any program, unchanged. [`Trap`] is a signal handler for
@@ -116,8 +120,7 @@ impl Machine {
         let mut cards = Vec::new();
         let mut configs = Vec::new();
         for (number, (slot, tap)) in plugged.into_iter().enumerate() {
-            let profile = slot.with(|card| *card.profile())?;
-            let place = tree::seat(number, &profile)?;
+            let place = slot.with(|card| tree::seat(number, card))??;
             configs.push(Config::new(place.config.clone(), &slot));
             cards.push(Seated { slot, tap, place });
         }

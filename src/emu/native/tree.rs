@@ -7,7 +7,8 @@
 //!   /sys/class/uio/uioN/device -> /sys/bus/pci/devices/0000:99:00.0
 //!   /sys/bus/pci/devices/0000:99:00.0/
 //!       vendor device class resource numa_node ...
-//!       resourceN             empty: the first touch of a mapping of it tells where it is
+//!       resourceN             as long as the BAR, on a file system that is full: the first
+//!                             touch of a mapping of it faults, and tells where it is
 //!       config                configuration space, mapped here
 //!       driver -> uio_pci_generic    uio/uioN/
 //! ```
@@ -16,7 +17,7 @@
 //! the host has there. So no program started in it can see a device of the
 //! host, and everything is gone with the last process in it, however that ends.
 
-use crate::emu::{CONFIG_SIZE, Profile};
+use crate::emu::{CONFIG_SIZE, Card};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Page;
 use crate::sys;
@@ -32,11 +33,18 @@ const DEVICES: &str = "/sys/bus/pci/devices";
 /// Where the mounts' contents are.
 const STORE: &str = "/dev/bmnic";
 
+/// A file system for the files of BARs: it has no page left, so they have a length and
+/// nothing in them, and a touch of a mapping is a fault (SIGBUS).
+const BARS: &str = "/dev/bmnic/bars";
+
 /// A mount of huge pages, where programs look for one.
 pub const HUGE_PAGES: &str = "/dev/hugepages";
 
 /// A directory for what a program keeps while it runs.
 pub const RUNTIME: &str = "/dev/bmnic/run";
+
+/// Where bmnic locks cards by their addresses.
+const LOCKS: &str = "/run/bmnic";
 
 /// Bus of the first card: one that no machine is likely to use.
 const FIRST_BUS: usize = 0x99;
@@ -95,11 +103,18 @@ fn build() -> io::Result<()> {
         symlink(format!("/proc/self/{target}"), dev.join(name))?;
     }
     let store = Path::new(STORE);
-    for part in ["pci", "class/uio", "run"] {
+    for part in ["pci", "class/uio", "run", "bars", "locks"] {
         fs::create_dir_all(store.join(part))?;
     }
+    sys::mount("bmnic", Path::new(BARS), "tmpfs", "nr_blocks=1")?;
+    fs::write(Path::new(BARS).join("full"), "\n")?;
     fs::create_dir(HUGE_PAGES)?;
     sys::mount("bmnic", Path::new(HUGE_PAGES), "hugetlbfs", "pagesize=2M")?;
+    // A card of the machine as it is may have one's address, and its lock there.
+    let locks = Path::new(LOCKS);
+    if fs::create_dir_all(locks).is_ok() {
+        sys::bind_mount(&store.join("locks"), locks)?;
+    }
     sys::bind_mount(&store.join("pci"), Path::new(DEVICES))?;
     sys::bind_mount(&store.join("class"), Path::new("/sys/class"))
 }
@@ -115,13 +130,14 @@ pub struct Place {
     pub config: Page,
 }
 
-/// Puts a card of this profile into place `number`.
-pub fn seat(number: usize, profile: &Profile) -> Result<Place> {
+/// Puts a card into place `number`.
+pub fn seat(number: usize, card: &Card) -> Result<Place> {
     let address = format!("0000:{:02x}:00.0", FIRST_BUS + number);
-    try_seat(number, profile, address.clone()).map_err(|e| Error::io(format!("showing {address}"), e))
+    try_seat(number, card, address.clone()).map_err(|e| Error::io(format!("showing {address}"), e))
 }
 
-fn try_seat(number: usize, profile: &Profile, address: String) -> io::Result<Place> {
+fn try_seat(number: usize, card: &Card, address: String) -> io::Result<Place> {
+    let profile = card.profile();
     let dir = Path::new(DEVICES).join(&address);
     let uio = format!("uio{number}");
     fs::create_dir_all(dir.join("uio").join(&uio))?;
@@ -132,7 +148,7 @@ fn try_seat(number: usize, profile: &Profile, address: String) -> io::Result<Pla
         ("subsystem_vendor", format!("{:#06x}", id.subsystem_vendor)),
         ("subsystem_device", format!("{:#06x}", id.subsystem)),
         ("revision", format!("{:#04x}", id.revision)),
-        ("class", "0x020000".into()),
+        ("class", format!("{:#06x}00", card.layout().class)),
         ("numa_node", "0".into()),
         ("enable", "1".into()),
         ("irq", "0".into()),
@@ -141,22 +157,22 @@ fn try_seat(number: usize, profile: &Profile, address: String) -> io::Result<Pla
     }
     let mut lines = String::new();
     let mut resources = [None; 6];
-    // Where nothing is mapped for real; each BAR at a multiple of its size.
-    let mut next = (number as u64 + 1) << 32;
-    for (index, &size) in profile.bars.iter().enumerate() {
-        if size == 0 {
-            lines += "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+    let mut places = Places::of(number);
+    for (index, file) in resources.iter_mut().enumerate() {
+        let size = profile.bar(index);
+        let Some(flags) = flags(size, card.config_read(BAR + 4 * index as u16, 4)) else {
+            lines += NOTHING;
             continue;
+        };
+        let start = places.take(flags, size);
+        lines += &format!("{start:#018x} {:#018x} {flags:#018x}\n", start + size - 1);
+        // Ports are reached by instructions, and not through a file.
+        if flags & MEMORY != 0 {
+            *file = Some(resource(&dir.join(format!("resource{index}")), &format!("{number}-{index}"), size)?);
         }
-        let start = next.next_multiple_of(size);
-        next = start + size;
-        // Memory, prefetchable, 64-bit (Linux, ioport.h).
-        lines += &format!("{start:#018x} {:#018x} 0x000000000014220c\n", next - 1);
-        let file = File::create(dir.join(format!("resource{index}")))?.metadata()?;
-        resources[index] = Some(Inode { device: file.dev(), number: file.ino() });
     }
     // The ROM, and the windows that bridges have.
-    lines += &"0x0000000000000000 0x0000000000000000 0x0000000000000000\n".repeat(7);
+    lines += &NOTHING.repeat(7);
     fs::write(dir.join("resource"), lines)?;
 
     let config = File::options().read(true).write(true).create_new(true).open(dir.join("config"))?;
@@ -168,6 +184,75 @@ fn try_seat(number: usize, profile: &Profile, address: String) -> io::Result<Pla
     symlink(&dir, class.join("device"))?;
     sys::make_fifo(&Path::new("/dev").join(uio))?;
     Ok(Place { address, resources, config })
+}
+
+/// Makes the file of a BAR at `path`: `size` bytes that cannot be touched.
+fn resource(path: &Path, name: &str, size: u64) -> io::Result<Inode> {
+    let store = Path::new(BARS).join(name);
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&store)?;
+    file.set_len(size)?;
+    File::create_new(path)?;
+    sys::bind_mount(&store, path)?;
+    let file = file.metadata()?;
+    Ok(Inode { device: file.dev(), number: file.ino() })
+}
+
+/// A line of `resource` for what is not there.
+const NOTHING: &str = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+
+/// Offset of the first BAR in configuration space.
+const BAR: u16 = 0x10;
+
+/// Kinds of resources (Linux, ioport.h): ports, memory, prefetchable, aligned to the size,
+/// memory of 64 bits.
+const PORTS: u64 = 0x100;
+const MEMORY: u64 = 0x200;
+const PREFETCHABLE: u64 = 0x2000;
+const ALIGNED: u64 = 0x4_0000;
+const WIDE: u64 = 0x10_0000;
+
+/// What the kernel calls a BAR of `size` bytes that reads `bar`, whose lowest bits stand in
+/// it too; none where there is none.
+fn flags(size: u64, bar: u32) -> Option<u64> {
+    let kind = match bar & 1 {
+        _ if size == 0 => return None,
+        1 => PORTS | 1,
+        _ => {
+            let wide = if bar & 4 != 0 { WIDE } else { 0 };
+            let prefetchable = if bar & 8 != 0 { PREFETCHABLE } else { 0 };
+            MEMORY | wide | prefetchable | u64::from(bar & 0xe)
+        }
+    };
+    Some(ALIGNED | kind)
+}
+
+/// Addresses where nothing is mapped for real: the next free one of each kind.
+struct Places {
+    ports: u64,
+    narrow: u64,
+    wide: u64,
+}
+
+impl Places {
+    /// Those of the card in place `number`.
+    fn of(number: usize) -> Places {
+        let number = number as u64;
+        Places { ports: 0x1000 + (number << 9), narrow: (1 << 31) + (number << 24), wide: (number + 1) << 32 }
+    }
+
+    /// A multiple of `size`.
+    fn take(&mut self, flags: u64, size: u64) -> u64 {
+        let next = if flags & PORTS != 0 {
+            &mut self.ports
+        } else if flags & WIDE == 0 {
+            &mut self.narrow
+        } else {
+            &mut self.wide
+        };
+        let start = next.next_multiple_of(size);
+        *next = start + size;
+        start
+    }
 }
 
 const _: () = assert!(CONFIG_SIZE == 4096, "a page holds a configuration space");

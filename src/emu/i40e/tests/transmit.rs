@@ -218,3 +218,19 @@ fn malicious_descriptors_are_named_and_stop_their_queue() {
     bench.run(20_000_000);
     bench.assert_clean();
 }
+
+/// Pages that a program maps hold nothing that the card moves: QTX_HEAD is elsewhere, and
+/// a read of it is always answered.
+#[test]
+fn doorbell_pages_hold_tails_alone() {
+    let (slot, _tap) = Engine::new(Drive::Manual).plug(&"x710".parse::<Spec>().unwrap()).unwrap();
+    let mut tails = 0;
+    for page in slot.doorbells() {
+        for at in (page.offset..page.offset + 4096).step_by(4) {
+            let Some(name) = slot.with(|card| card.model().register_name(page.bar, at)).unwrap() else { continue };
+            assert!(name.starts_with("QTX_TAIL(") || name.starts_with("QRX_TAIL("), "{at:#x}: {name}");
+            tails += 1;
+        }
+    }
+    assert!(tails >= 2 * 128, "{tails}");
+}

@@ -299,3 +299,28 @@ fn a_descriptor_without_data_is_named_before_the_end_of_its_packet_and_passed_ov
     bench.run(20_000_000);
     assert_eq!(bench.tap.violations(), [(text.to_string(), 2)]);
 }
+
+/// Where the queues' pages are mapped nobody sees that a head is read: it is there.
+#[test]
+fn heads_in_mapped_pages_are_those_that_the_card_gives() {
+    for card in ["82599,strict", "x550,strict"] {
+        let mut bench = Bench::new(card);
+        bench.receive_with(1, 0x0200_0002);
+        bench.transmit_on(1);
+        bench.slot.with(|card| card.model().mapped()).unwrap();
+        let seen = |bench: &Bench, at: u64| {
+            let page = bench.slot.doorbells().iter().find(|page| page.offset == at & !0xfff).unwrap();
+            page.words[(at & 0xfff) as usize / 4].load(Ordering::Relaxed)
+        };
+        // Once round the rings, and further.
+        for n in 1..=RING + 5 {
+            bench.send(0, &frame(100));
+            bench.run(20_000_000);
+            assert!(bench.receive(0).is_some());
+            let heads = [0x6010, 0x1010].map(|at| seen(&bench, at));
+            assert_eq!(heads, [n % RING; 2], "{card}");
+            assert_eq!([0x6010, 0x1010].map(|at| bench.read(at)), heads, "{card}");
+        }
+        bench.assert_clean();
+    }
+}
