@@ -79,6 +79,8 @@ pub type Card = Shell<X2522>;
 #[derive(Default)]
 struct Inside {
     boots: u32,
+    /// The host combines stores to it.
+    combines: bool,
     filters: u64,
     /// Commands in the order that they were given.
     asked: Vec<u16>,
@@ -100,6 +102,12 @@ struct Vi {
 /// A card that is up to its link.
 pub fn card(fault: Fault) -> Card {
     Shell::new(X2522(Mutex::new(Inside { boots: 3, ..Inside::default() })), fault)
+}
+
+/// The same on a host that combines stores to it, which none does whose kernel looks at
+/// the card's BARs alone.
+pub fn combining_card() -> Card {
+    Shell::new(X2522(Mutex::new(Inside { boots: 3, combines: true, ..Inside::default() })), Fault::None)
 }
 
 pub fn open(config: &Config) -> Opened {
@@ -427,6 +435,10 @@ impl Silicon for X2522 {
         if offset == MC_DB_HWRD && value != 1 {
             self.answer(card, u64::from(card.get(MC_DB_LWRD)) << 32 | u64::from(value));
         }
+    }
+
+    fn combines(&self) -> bool {
+        self.0.lock().unwrap().combines
     }
 
     fn bar_len(&self, fault: Fault) -> u64 {
