@@ -20,7 +20,8 @@ use super::{Command, End, Family};
 use End::{Dark, Fatal, Lost, On};
 use bmnic::driver::{Config, TxPath};
 
-pub const FAMILY: Family = Family { cards: &["x2522", "sfc9120"], config, commands: COMMANDS };
+pub const FAMILY: Family =
+    Family { cards: &["x2522", "sfc9120"], config, commands: COMMANDS, usual: Some("stores are not combined") };
 
 /// Two queues of each kind, so that frames are spread, and the time.
 pub fn config(code: u32) -> Config {

@@ -18,6 +18,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Hw {
     device: String,
     bar: Bar,
+    /// The same for stores that are combined, if frames are stored into the card and the
+    /// host has it.
+    combining: Option<Bar>,
     /// Generation of the silicon.
     pub generation: Generation,
     /// What the firmware can do.
@@ -107,8 +110,9 @@ impl Capabilities {
 
 impl Hw {
     /// The card behind `function`, its controller running; `buffer` is for
-    /// questions to it.
-    pub fn new(function: &dyn Function, model: &Model, buffer: Region) -> Result<Hw> {
+    /// questions to it. `stores`: frames will be stored into the card.
+    pub fn new(function: &dyn Function, model: &Model, buffer: Region, stores: bool) -> Result<Hw> {
+        let combining = if stores { function.combining(model.bar)? } else { None };
         let bar = function.bar(model.bar)?;
         bar.require(function.name(), MIN_STRIDE)?;
         let device = function.name().to_owned();
@@ -116,6 +120,7 @@ impl Hw {
         Ok(Hw {
             device,
             bar,
+            combining,
             generation: model.generation,
             caps: Capabilities::default(),
             indirect: false,
@@ -201,6 +206,17 @@ impl Hw {
     /// The data path's view of `len` bytes of window `vi`.
     pub fn window(&self, vi: u16, reg: Reg, len: usize) -> Result<Window> {
         self.bar.window(self.at(vi, reg), len)
+    }
+
+    /// The data path's view of `len` bytes of window `vi` that frames are stored into:
+    /// with stores combined where they can be.
+    pub fn frame_window(&self, vi: u16, reg: Reg, len: usize) -> Result<Window> {
+        self.combining.as_ref().unwrap_or(&self.bar).window(self.at(vi, reg), len)
+    }
+
+    /// Whether stores of frames are combined.
+    pub fn combines(&self) -> bool {
+        self.combining.is_some()
     }
 
     fn at(&self, vi: u16, reg: Reg) -> u64 {
