@@ -473,6 +473,43 @@ fn a_frame_alone_is_stored_into_the_transmitter_with_its_fallback_behind_it() {
 }
 
 #[test]
+fn sending_goes_on_where_the_fallback_of_a_spoiled_frame_is_lost() {
+    let config = Config { tx_path: TxPath::Ctpio { threshold: Some(64) }, ..Config::default() };
+    let mut rig = Rig::of(efvi::combining_card(), &config);
+    for round in 0..3 {
+        // Spoiled, and its descriptor neither sent nor reported.
+        rig.send(100, 1);
+        assert_eq!(rig.card.direct(TX, 1)[0], 0x0040_0064);
+        assert_eq!(rig.port.tx[0].reclaim(&rig.pool), 1);
+        // Those behind it go by their descriptors, and their event stands for it, too.
+        rig.send(60, 2);
+        assert_eq!(rig.card.direct(TX, 1)[0], 0x0040_0064, "the transmitter was left alone");
+        rig.tx.report(tx_event(3 + 3 * round));
+        assert_eq!(rig.port.tx[0].reclaim(&rig.pool), 0, "round {round}");
+    }
+    rig.done();
+}
+
+#[test]
+fn a_failure_from_before_is_asked_for_again_and_may_be_no_business_of_this_function() {
+    let refuses = |code| efvi::card(Fault::Refuses(efvi::GET_ASSERTS, code));
+    // EPERM, and what is not known.
+    for code in [0x1, 0x26] {
+        let card = refuses(code);
+        drop(driver::open(card.function(), &Config::default()).unwrap());
+        assert_eq!(card.asked()[..2], [efvi::GET_ASSERTS, efvi::DRV_ATTACH], "{code:#x}");
+    }
+    // EINTR and EIO: twice more.
+    for code in [0x4, 0x5] {
+        let card = refuses(code);
+        drop(driver::open(card.function(), &Config::default()).unwrap());
+        let asked = card.asked();
+        assert_eq!(asked.iter().filter(|&&command| command == efvi::GET_ASSERTS).count(), 3, "{code:#x}");
+        assert_eq!(asked[3], efvi::DRV_ATTACH);
+    }
+}
+
+#[test]
 fn one_of_several_packets_laid_ready_leaves_by_a_single_store() {
     for path in [TxPath::Push, TxPath::Pio] {
         let mut rig = Rig::over(path);

@@ -25,6 +25,7 @@ const TX_DESC_UPD: u64 = 0xa18;
 const CTPIO: u64 = 0x3000;
 
 /// Commands that a test names.
+pub const GET_ASSERTS: u16 = 0x06;
 pub const DRV_ATTACH: u16 = 0x1c;
 pub const GET_CAPABILITIES: u16 = 0xbe;
 pub const GET_LINK: u16 = 0x29;
@@ -328,6 +329,7 @@ fn command_of(card: &Card, inside: &mut Inside, command: u16, input: &[u8]) -> V
     let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     match command {
+        GET_ASSERTS => words(&[1]),
         DRV_ATTACH => words(&[0, 7]),
         GET_CAPABILITIES => {
             let mut reply = vec![0; 0x4e];
