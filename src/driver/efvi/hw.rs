@@ -1,7 +1,7 @@
 //! A card as the control plane holds it: its windows, its management
 //! controller, and what both can do.
 
-use super::cmd::{get_capabilities, refusal};
+use super::cmd::{asserts, get_asserts, get_capabilities, reboot, refusal};
 use super::ids::{Generation, Model};
 use super::mcdi::Mcdi;
 use super::regs::{self, MIN_STRIDE};
@@ -40,6 +40,8 @@ pub struct Hw {
 pub struct Capabilities {
     flags1: u32,
     flags2: u32,
+    /// Which firmware receives.
+    pub rx_firmware: u16,
     /// Bytes from one window to the next.
     pub stride: u64,
     /// Buffers of packet memory.
@@ -99,6 +101,7 @@ impl Capabilities {
         };
         Some(Capabilities {
             flags1: reply.get(output::FLAGS1) as u32,
+            rx_firmware: reply.get(output::RX_FIRMWARE) as u16,
             flags2: optional(output::FLAGS2, 0) as u32,
             stride,
             pio_buffers: optional(output::NUM_PIO_BUFFS, 0) as u16,
@@ -169,6 +172,23 @@ impl Hw {
                 refused(refusal::text(request.command(), code));
                 Ok(None)
             }
+        }
+    }
+
+    /// Has firmware that failed before this driver came start anew: it may wait for a
+    /// debugger (Linux mcdi.c, efx_mcdi_read_assertion and efx_mcdi_exit_assertion).
+    pub fn recover(&self) -> Result<()> {
+        let mut mcdi = self.mcdi();
+        let Some(flags) = failure(&mut mcdi)? else { return Ok(()) };
+        self.lose(format_args!(
+            "its firmware had failed before (GET_ASSERTS {flags:#x}) and was started anew; if that comes again, update it"
+        ));
+        let reboot = Request::new(reboot::COMMAND).with(reboot::input::FLAGS, asserts::AFTER_ASSERTION);
+        match mcdi.ask(&reboot) {
+            // It has done so already, or this function may not: attaching tells whether it runs.
+            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            Err(Failure::Broken(_)) if mcdi.may_begin_anew() => mcdi.begin_anew(),
+            Err(Failure::Broken(error)) => Err(error),
         }
     }
 
@@ -245,6 +265,25 @@ impl Hw {
     fn mcdi(&self) -> MutexGuard<'_, Mcdi> {
         self.mcdi.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How the firmware failed, if it has; that is forgotten then. Who may not ask goes on.
+fn failure(mcdi: &mut Mcdi) -> Result<Option<u64>> {
+    const TRIES: u32 = 3;
+    let question = Request::new(get_asserts::COMMAND).with(get_asserts::input::CLEAR, 1);
+    for _ in 0..TRIES {
+        match mcdi.ask(&question) {
+            Ok(reply) => {
+                let flags = reply.get(get_asserts::output::FLAGS);
+                return Ok((flags > asserts::NO_FAILS).then_some(flags));
+            }
+            Err(Failure::Refused(refusal::EINTR | refusal::EIO)) => {}
+            Err(Failure::Refused(_)) => return Ok(None),
+            Err(Failure::Broken(_)) if mcdi.may_begin_anew() => mcdi.begin_anew()?,
+            Err(Failure::Broken(error)) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 impl fmt::Display for Hw {

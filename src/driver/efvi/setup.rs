@@ -32,6 +32,9 @@ pub const FCS: u32 = 4;
 /// The virtual interface whose event queue always has a vector.
 const WAKES: u16 = 0;
 
+/// Firmware that receives packed streams (MCDI, GET_CAPABILITIES, RXDP_PACKED_STREAM).
+const PACKED_STREAM: u16 = 2;
+
 /// Takes the function: attaches, resets what it had, and learns what it can.
 pub fn attach(hw: &mut Hw) -> Result<()> {
     let take = |firmware| {
@@ -40,6 +43,7 @@ pub fn attach(hw: &mut Hw) -> Result<()> {
             .with(drv_attach::input::UPDATE, 1)
             .with(drv_attach::input::FIRMWARE_ID, firmware)
     };
+    hw.recover()?;
     // Other firmware may be running for a sibling, or be all that there is.
     let codes = [refusal::EPERM, refusal::ENOENT, 0x10, 0x16, refusal::ENOSYS, refusal::ENOTSUP];
     let attached = match hw.ask_if(take(attach::LOW_LATENCY), &codes)? {
@@ -58,6 +62,12 @@ pub fn attach(hw: &mut Hw) -> Result<()> {
     hw.caps = Capabilities::read(&reply).ok_or_else(|| {
         hw.error(Kind::Unsupported, "its firmware lays the windows of its queues out in a way that is not known here")
     })?;
+    if hw.caps.rx_firmware == PACKED_STREAM {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "its firmware is the variant for packed streams, which receives in another way; choose another with `sfboot firmware-variant=ultra-low-latency` and restart the machine",
+        ));
+    }
     if !hw.caps.has(Capability::Prefix14) {
         return Err(hw.error(
             Kind::Unsupported,
