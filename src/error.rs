@@ -75,6 +75,8 @@ pub enum Remedy {
     Push,
     /// Send by [`TxPath::Dma`](crate::driver::TxPath::Dma).
     Dma,
+    /// Send by [`TxPath::Ctpio`](crate::driver::TxPath::Ctpio) without a threshold.
+    WholeFrame,
     /// Reserve so many bytes of huge pages.
     HugePages(u64),
     /// Ask for some huge pages, or free them all.

@@ -171,3 +171,27 @@ fn a_loop_in_the_card_is_not_had_where_the_link_is_anothers() {
     assert_eq!(error.kind(), Kind::Permission);
     assert!(error.to_string().contains("SET_LINK"), "{error}");
 }
+
+#[test]
+fn firmware_that_failed_before_is_started_anew_and_that_is_told() {
+    for card in ["x2522,fault=asserted", "sfc9120,fault=asserted"] {
+        let mut rig = Rig::new(card, &Config::default());
+        let lacks = rig.port.nic.describe().lacks.clone();
+        assert_eq!(lacks.len(), 1, "{lacks:?}");
+        assert!(lacks[0].contains("had failed before (GET_ASSERTS 0x3)"), "{lacks:?}");
+        let frames: Vec<_> = (0..20).map(|n| raw(60 + 70 * n, n)).collect();
+        rig.send(&frames);
+        assert_eq!(rig.recv(32), frames, "{card}");
+        rig.done();
+    }
+}
+
+#[test]
+fn firmware_for_packed_streams_is_named() {
+    let engine = Engine::new(Drive::Manual);
+    let (function, tap) = engine.open(&"x2522,strict,fault=packed-stream".parse().unwrap()).unwrap();
+    let error = driver::open(function, &Config::default()).err().unwrap();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.to_string().contains("the variant for packed streams"), "{error}");
+    assert_eq!(tap.violations(), []);
+}

@@ -120,6 +120,39 @@ fn what_firmware_or_card_lack_is_said_in_a_line() {
 }
 
 #[test]
+fn a_frame_does_not_begin_before_it_is_stored_where_stores_are_not_combined() {
+    let config = |tx_path| Config { tx_path, ..Config::default() };
+    let (card, error) = refused(Fault::None, &config(TxPath::Ctpio { threshold: Some(64) }));
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.to_string().contains("after 64 bytes"), "{error}");
+    assert!(error.to_string().contains("stores are not combined"), "{error}");
+    assert!(matches!(error.remedy(), Some(bmnic::Remedy::WholeFrame)), "{error:?}");
+    assert!(card.combined().is_empty());
+    for tx_path in [TxPath::Ctpio { threshold: None }, TxPath::Pio] {
+        let port = driver::open(efvi::card(Fault::None).function(), &config(tx_path)).unwrap();
+        let lacks = &port.nic.describe().lacks;
+        assert_eq!(lacks.len(), 1, "{lacks:?}");
+        assert!(lacks[0].contains("stores are not combined"), "{lacks:?}");
+    }
+    let port = driver::open(efvi::card(Fault::None).function(), &config(TxPath::Push)).unwrap();
+    assert!(port.nic.describe().lacks.is_empty());
+}
+
+#[test]
+fn stores_of_frames_are_combined_and_no_others() {
+    const PIO: u64 = 0x1000;
+    const CTPIO: u64 = 0x3000;
+    let window = u64::from(TX) * 0x4000;
+    let direct = |threshold| (TxPath::Ctpio { threshold }, &[CTPIO][..]);
+    for (tx_path, offsets) in [direct(None), direct(Some(64)), (TxPath::Pio, &[PIO]), (TxPath::Push, &[])] {
+        let card = efvi::combining_card();
+        let port = driver::open(card.function(), &Config { tx_path, ..Config::default() }).unwrap();
+        assert!(port.nic.describe().lacks.is_empty());
+        assert_eq!(card.combined(), offsets.iter().map(|offset| window + offset).collect::<Vec<_>>(), "{tx_path}");
+    }
+}
+
+#[test]
 fn a_card_without_a_licence_for_its_clock_is_opened_without_time() {
     let card = efvi::card(Fault::Refuses(efvi::PTP, 0x1));
     let port = driver::open(card.function(), &Config { timestamps: true, ..Config::default() }).unwrap();
@@ -161,7 +194,10 @@ struct Rig {
 
 impl Rig {
     fn new(config: &Config) -> Rig {
-        let card = efvi::card(Fault::None);
+        Rig::of(efvi::card(Fault::None), config)
+    }
+
+    fn of(card: Card, config: &Config) -> Rig {
         let pool = Pool::new(2048, Addressing::Translated).unwrap();
         card.map(pool.arena()).unwrap();
         let mut port = driver::open(card.function(), config).unwrap();
@@ -411,7 +447,8 @@ fn packet_memory_takes_what_fits_and_the_rest_is_fetched() {
 #[test]
 fn a_frame_alone_is_stored_into_the_transmitter_with_its_fallback_behind_it() {
     for (threshold, head) in [(None, 0x0fff_0064), (Some(64), 0x0040_0064)] {
-        let mut rig = Rig::over(TxPath::Ctpio { threshold });
+        let config = Config { tx_path: TxPath::Ctpio { threshold }, ..Config::default() };
+        let mut rig = Rig::of(efvi::combining_card(), &config);
         rig.send(100, 1);
         let stored = rig.card.direct(TX, 32);
         assert_eq!(stored[0], head);
@@ -432,6 +469,43 @@ fn a_frame_alone_is_stored_into_the_transmitter_with_its_fallback_behind_it() {
         assert_eq!(rig.port.tx[0].reclaim(&rig.pool), 0, "the fallback was sent instead");
         assert_eq!(rig.port.tx[0].anomalies().total(), 0);
         rig.done();
+    }
+}
+
+#[test]
+fn sending_goes_on_where_the_fallback_of_a_spoiled_frame_is_lost() {
+    let config = Config { tx_path: TxPath::Ctpio { threshold: Some(64) }, ..Config::default() };
+    let mut rig = Rig::of(efvi::combining_card(), &config);
+    for round in 0..3 {
+        // Spoiled, and its descriptor neither sent nor reported.
+        rig.send(100, 1);
+        assert_eq!(rig.card.direct(TX, 1)[0], 0x0040_0064);
+        assert_eq!(rig.port.tx[0].reclaim(&rig.pool), 1);
+        // Those behind it go by their descriptors, and their event stands for it, too.
+        rig.send(60, 2);
+        assert_eq!(rig.card.direct(TX, 1)[0], 0x0040_0064, "the transmitter was left alone");
+        rig.tx.report(tx_event(3 + 3 * round));
+        assert_eq!(rig.port.tx[0].reclaim(&rig.pool), 0, "round {round}");
+    }
+    rig.done();
+}
+
+#[test]
+fn a_failure_from_before_is_asked_for_again_and_may_be_no_business_of_this_function() {
+    let refuses = |code| efvi::card(Fault::Refuses(efvi::GET_ASSERTS, code));
+    // EPERM, and what is not known.
+    for code in [0x1, 0x26] {
+        let card = refuses(code);
+        drop(driver::open(card.function(), &Config::default()).unwrap());
+        assert_eq!(card.asked()[..2], [efvi::GET_ASSERTS, efvi::DRV_ATTACH], "{code:#x}");
+    }
+    // EINTR and EIO: twice more.
+    for code in [0x4, 0x5] {
+        let card = refuses(code);
+        drop(driver::open(card.function(), &Config::default()).unwrap());
+        let asked = card.asked();
+        assert_eq!(asked.iter().filter(|&&command| command == efvi::GET_ASSERTS).count(), 3, "{code:#x}");
+        assert_eq!(asked[3], efvi::DRV_ATTACH);
     }
 }
 

@@ -56,8 +56,9 @@ pub struct Args {
     /// the doorbell (to a ConnectX not through VFIO, which maps its registers
     /// uncached). pio: the frame goes into memory on the card. ctpio: it goes
     /// into the transmitter, which sends it when it has all of it, or as many
-    /// bytes as are named. all: each that the card has, side by side, with the
-    /// stages of a frame as an emulated card's model reckons them.
+    /// bytes as are named (only where stores to the card are combined, which no
+    /// host does for an EF10 of today). all: each that the card has, side by
+    /// side, with the stages of a frame as an emulated card's model reckons them.
     #[arg(long, value_name = "PATH", default_value = "auto", value_parser = ways)]
     tx_path: Ways,
     /// Count from when a packet was due, not from when it was sent

@@ -28,6 +28,7 @@ pub fn words(remedy: &Remedy) -> String {
         Remedy::Interrupts => "bind it to vfio-pci, use fewer queues, or poll (`--wait poll`)".into(),
         Remedy::Push => "use --tx-path push".into(),
         Remedy::Dma => "use --tx-path dma".into(),
+        Remedy::WholeFrame => "use --tx-path ctpio, which sends nothing before all of a frame is stored".into(),
         Remedy::HugePages(bytes) => format!("run `sudo bmnic hugepages --setup {}M`", bytes.div_ceil(1 << 20)),
         Remedy::PagesOrNone => "write a size like 512M, or use --clear to free them".into(),
         Remedy::Record => "record one with `bmnic capture`".into(),

@@ -123,6 +123,8 @@ faults! {
     Unlicensed     "unlicensed"         whole: "There is no licence for low latency.";
     PtpUnlicensed  "ptp-unlicensed"     whole: "There is no licence for the clock.";
     PtpShared      "ptp-shared"         whole: "Another function is told the time, and with it the state of the clock.";
+    Asserted       "asserted"           whole: "Firmware failed before its driver came, and waits for a debugger.";
+    PackedStream   "packed-stream"      whole: "Firmware is the variant for packed streams.";
     ModuleGigabit  "module-1g"          whole: "The module in the cage is one for 1 Gbit/s, and its partner negotiates (clause 37).";
     ModuleDual     "module-dual"        whole: "The module in the cage has two rates, and its partner the lower one.";
     ModuleSilent   "module-10gbase-t"   whole: "The module in the cage is one for twisted pair, which has no code for what it is.";

@@ -15,7 +15,7 @@ use super::{Command, End, Family};
 use End::{Dark, Fatal, Lost, On};
 use bmnic::driver::Config;
 
-pub const FAMILY: Family = Family { cards: &["bcm57414", "bcm57508"], config, commands: COMMANDS };
+pub const FAMILY: Family = Family { cards: &["bcm57414", "bcm57508"], config, commands: COMMANDS, usual: None };
 
 /// Two queues of each kind, so that frames are spread, and the time; long frames where
 /// how they are placed is what goes wrong.

@@ -20,7 +20,8 @@ use super::{Command, End, Family};
 use End::{Dark, Fatal, Lost, On};
 use bmnic::driver::{Config, TxPath};
 
-pub const FAMILY: Family = Family { cards: &["x2522", "sfc9120"], config, commands: COMMANDS };
+pub const FAMILY: Family =
+    Family { cards: &["x2522", "sfc9120"], config, commands: COMMANDS, usual: Some("stores are not combined") };
 
 /// Two queues of each kind, so that frames are spread, and the time.
 pub fn config(code: u32) -> Config {
@@ -56,6 +57,9 @@ const fn only(of: &'static str, command: Command) -> Command {
 const SPREAD: End = Lost("all frames come on its first queue");
 
 const COMMANDS: &[Command] = &[
+    // Failures of the firmware: Linux goes on after EPERM (mcdi.c, efx_mcdi_read_assertion).
+    // REBOOT (0x3d) follows only where there was one, and is no fault's command then.
+    all(0x06, On, On, ""),
     // The clock. Who wants the time is told that it is the processor's.
     all(0x0b, On, On, ""),
     // Attach, and detach.

@@ -8,7 +8,7 @@ use super::{Command, End, Family};
 use End::{Fatal, Lost, On};
 use bmnic::driver::Config;
 
-pub const FAMILY: Family = Family { cards: &["x710", "x722"], config, commands: COMMANDS };
+pub const FAMILY: Family = Family { cards: &["x710", "x722"], config, commands: COMMANDS, usual: None };
 
 /// Two queues, so that frames are spread.
 pub fn config(_: u32) -> Config {

@@ -11,6 +11,16 @@ use crate::driver::mailbox::{Command, commands};
 commands! {
     Little;
 
+    /// Whether the firmware has failed, and how; all but FLAGS is there only if it has.
+    get_asserts GET_ASSERTS 0x06
+        in 0x04 { CLEAR 0x00/4 }
+        out 0x04 { FLAGS 0x00/4 }
+
+    /// Starts the firmware anew.
+    reboot REBOOT 0x3d
+        in 0x04 { FLAGS 0x00/4 }
+        out 0x00 {}
+
     /// Takes the function, or gives it up.
     drv_attach DRV_ATTACH 0x1c
         in 0x0c { NEW_STATE 0x00/4  UPDATE 0x04/4  FIRMWARE_ID 0x08/4 }
@@ -176,7 +186,7 @@ commands! {
     get_capabilities GET_CAPABILITIES 0xbe
         in 0x00 {}
         out 0x14 {
-            FLAGS1 0x00/4  FLAGS2 0x14/4  NUM_PIO_BUFFS 0x44/2  SIZE_PIO_BUFF 0x46/2
+            FLAGS1 0x00/4  RX_FIRMWARE 0x04/2  FLAGS2 0x14/4  NUM_PIO_BUFFS 0x44/2  SIZE_PIO_BUFF 0x46/2
             VI_WINDOW_MODE 0x48/1  MAC_STATS_NUM_STATS 0x4c/2
         }
 
@@ -226,6 +236,14 @@ pub mod attach {
     pub const NO_ACTIVE_PORT: u64 = 1 << 3;
 }
 
+/// Failures of the firmware.
+pub mod asserts {
+    /// There was none (GET_ASSERTS).
+    pub const NO_FAILS: u64 = 1;
+    /// Only if there was one, and it was not started anew since (REBOOT).
+    pub const AFTER_ASSERTION: u64 = 1 << 0;
+}
+
 /// Operations of PTP.
 pub mod ptp {
     /// The time.
@@ -248,6 +266,10 @@ pub mod refusal {
     pub const EPERM: u32 = 0x1;
     /// There is none such.
     pub const ENOENT: u32 = 0x2;
+    /// Interrupted.
+    pub const EINTR: u32 = 0x4;
+    /// It failed.
+    pub const EIO: u32 = 0x5;
     /// Try again.
     pub const EAGAIN: u32 = 0xb;
     /// Not for this function.
@@ -275,8 +297,8 @@ pub mod refusal {
         match code {
             EPERM => "EPERM",
             ENOENT => "ENOENT",
-            0x4 => "EINTR",
-            0x5 => "EIO",
+            EINTR => "EINTR",
+            EIO => "EIO",
             0x6 => "EEXIST",
             EAGAIN => "EAGAIN",
             0xc => "ENOMEM",

@@ -1,7 +1,7 @@
 //! A card as the control plane holds it: its windows, its management
 //! controller, and what both can do.
 
-use super::cmd::{get_capabilities, refusal};
+use super::cmd::{asserts, get_asserts, get_capabilities, reboot, refusal};
 use super::ids::{Generation, Model};
 use super::mcdi::Mcdi;
 use super::regs::{self, MIN_STRIDE};
@@ -18,6 +18,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Hw {
     device: String,
     bar: Bar,
+    /// The same for stores that are combined, if frames are stored into the card and the
+    /// host has it.
+    combining: Option<Bar>,
     /// Generation of the silicon.
     pub generation: Generation,
     /// What the firmware can do.
@@ -37,6 +40,8 @@ pub struct Hw {
 pub struct Capabilities {
     flags1: u32,
     flags2: u32,
+    /// Which firmware receives.
+    pub rx_firmware: u16,
     /// Bytes from one window to the next.
     pub stride: u64,
     /// Buffers of packet memory.
@@ -96,6 +101,7 @@ impl Capabilities {
         };
         Some(Capabilities {
             flags1: reply.get(output::FLAGS1) as u32,
+            rx_firmware: reply.get(output::RX_FIRMWARE) as u16,
             flags2: optional(output::FLAGS2, 0) as u32,
             stride,
             pio_buffers: optional(output::NUM_PIO_BUFFS, 0) as u16,
@@ -107,8 +113,9 @@ impl Capabilities {
 
 impl Hw {
     /// The card behind `function`, its controller running; `buffer` is for
-    /// questions to it.
-    pub fn new(function: &dyn Function, model: &Model, buffer: Region) -> Result<Hw> {
+    /// questions to it. `stores`: frames will be stored into the card.
+    pub fn new(function: &dyn Function, model: &Model, buffer: Region, stores: bool) -> Result<Hw> {
+        let combining = if stores { function.combining(model.bar)? } else { None };
         let bar = function.bar(model.bar)?;
         bar.require(function.name(), MIN_STRIDE)?;
         let device = function.name().to_owned();
@@ -116,6 +123,7 @@ impl Hw {
         Ok(Hw {
             device,
             bar,
+            combining,
             generation: model.generation,
             caps: Capabilities::default(),
             indirect: false,
@@ -167,6 +175,23 @@ impl Hw {
         }
     }
 
+    /// Has firmware that failed before this driver came start anew: it may wait for a
+    /// debugger (Linux mcdi.c, efx_mcdi_read_assertion and efx_mcdi_exit_assertion).
+    pub fn recover(&self) -> Result<()> {
+        let mut mcdi = self.mcdi();
+        let Some(flags) = failure(&mut mcdi)? else { return Ok(()) };
+        self.lose(format_args!(
+            "its firmware had failed before (GET_ASSERTS {flags:#x}) and was started anew; if that comes again, update it"
+        ));
+        let reboot = Request::new(reboot::COMMAND).with(reboot::input::FLAGS, asserts::AFTER_ASSERTION);
+        match mcdi.ask(&reboot) {
+            // It has done so already, or this function may not: attaching tells whether it runs.
+            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            Err(Failure::Broken(_)) if mcdi.may_begin_anew() => mcdi.begin_anew(),
+            Err(Failure::Broken(error)) => Err(error),
+        }
+    }
+
     /// Notes what the card goes without.
     pub fn lose(&self, line: impl fmt::Display) {
         self.lacks.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_string());
@@ -203,6 +228,17 @@ impl Hw {
         self.bar.window(self.at(vi, reg), len)
     }
 
+    /// The data path's view of `len` bytes of window `vi` that frames are stored into:
+    /// with stores combined where they can be.
+    pub fn frame_window(&self, vi: u16, reg: Reg, len: usize) -> Result<Window> {
+        self.combining.as_ref().unwrap_or(&self.bar).window(self.at(vi, reg), len)
+    }
+
+    /// Whether stores of frames are combined.
+    pub fn combines(&self) -> bool {
+        self.combining.is_some()
+    }
+
     fn at(&self, vi: u16, reg: Reg) -> u64 {
         u64::from(vi) * self.caps.stride + u64::from(reg.offset)
     }
@@ -229,6 +265,25 @@ impl Hw {
     fn mcdi(&self) -> MutexGuard<'_, Mcdi> {
         self.mcdi.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How the firmware failed, if it has; that is forgotten then. Who may not ask goes on.
+fn failure(mcdi: &mut Mcdi) -> Result<Option<u64>> {
+    const TRIES: u32 = 3;
+    let question = Request::new(get_asserts::COMMAND).with(get_asserts::input::CLEAR, 1);
+    for _ in 0..TRIES {
+        match mcdi.ask(&question) {
+            Ok(reply) => {
+                let flags = reply.get(get_asserts::output::FLAGS);
+                return Ok((flags > asserts::NO_FAILS).then_some(flags));
+            }
+            Err(Failure::Refused(refusal::EINTR | refusal::EIO)) => {}
+            Err(Failure::Refused(_)) => return Ok(None),
+            Err(Failure::Broken(_)) if mcdi.may_begin_anew() => mcdi.begin_anew()?,
+            Err(Failure::Broken(error)) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 impl fmt::Display for Hw {

@@ -41,6 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How long a controller that restarts may take to count that.
+const RESTART: Duration = Duration::from_millis(250);
+
 /// Bits of word 0.
 const V2: u32 = 0x7f;
 const RESYNC: u32 = 1 << 7;
@@ -48,6 +51,19 @@ const SEQUENCE: u32 = 16;
 const NOT_EPOCH: u32 = 1 << 21;
 const ERROR: u32 = 1 << 22;
 const RESPONSE: u32 = 1 << 23;
+
+/// Waits for a controller that runs, and has it forget what it was asked before. Times that
+/// it has started.
+fn begin(device: &str, bar: &Bar) -> Result<u32> {
+    let read = || bar.read32(u64::from(regs::BIU_MC_SFT_STATUS.offset));
+    let runs = |status: u32| status >> 16 == sft_status::RUNS;
+    let what = "starting the card's management controller";
+    // A card that was just reset answers all ones for a moment; one that is gone, always.
+    let patience = if read() == u32::MAX { PATIENCE / 50 } else { PATIENCE };
+    let status = wait::wait_until(device, what, regs::BIU_MC_SFT_STATUS.name, patience, read, runs)?;
+    bar.write32(u64::from(regs::MC_DB_HWRD.offset), regs::MC_DB_CANCEL);
+    Ok(status & 0xffff)
+}
 
 /// The way to a card's management controller.
 pub struct Mcdi {
@@ -72,15 +88,24 @@ impl Mcdi {
     /// controller does not run.
     pub fn new(device: &str, bar: Bar, buffer: Region) -> Result<Self> {
         assert!(buffer.len() >= BUFFER && buffer.iova().is_multiple_of(256));
-        let read = || bar.read32(u64::from(regs::BIU_MC_SFT_STATUS.offset));
-        let runs = |status: u32| status >> 16 == sft_status::RUNS;
-        let what = "starting the card's management controller";
-        // A card that was just reset answers all ones for a moment; one that is gone, always.
-        let patience = if read() == u32::MAX { PATIENCE / 50 } else { PATIENCE };
-        let status = wait::wait_until(device, what, regs::BIU_MC_SFT_STATUS.name, patience, read, runs)?;
-        bar.write32(u64::from(regs::MC_DB_HWRD.offset), regs::MC_DB_CANCEL);
-        let boots = status & 0xffff;
+        let boots = begin(device, &bar)?;
         Ok(Mcdi { device: device.to_owned(), bar, buffer, sequence: 0, fresh: true, boots, ended: None })
+    }
+
+    /// Begins again with a controller that has restarted, and which nothing was set up in.
+    pub fn begin_anew(&mut self) -> Result<()> {
+        let read = || self.bar.read32(u64::from(regs::BIU_MC_SFT_STATUS.offset));
+        let restarted = |status: u32| status & 0xffff != self.boots;
+        // It says so a while later, or has said so before it was asked.
+        let what = "restarting the card's management controller";
+        let name = regs::BIU_MC_SFT_STATUS.name;
+        match wait::wait_until(&self.device, what, name, RESTART, read, restarted) {
+            Err(error) if error.kind() == Kind::Gone => return Err(error),
+            _ => {}
+        }
+        self.boots = begin(&self.device, &self.bar)?;
+        (self.fresh, self.ended) = (true, None);
+        Ok(())
     }
 
     /// Fails if the card does not answer any more, or its controller has
@@ -205,6 +230,11 @@ impl Mcdi {
             return self.check();
         }
         Ok(())
+    }
+
+    /// Whether it ended because the controller restarted or answered something else.
+    pub fn may_begin_anew(&self) -> bool {
+        matches!(self.ended, Some((Kind::Device, ..)))
     }
 
     /// Ends the conversation.

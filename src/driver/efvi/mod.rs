@@ -47,6 +47,7 @@ mod regs;
 mod rx;
 mod setup;
 mod stats;
+mod stores;
 mod time;
 mod tx;
 
@@ -97,7 +98,8 @@ pub fn supports(id: pci::Id) -> bool {
 ///
 /// # Errors
 /// [`Kind::Usage`] for a configuration the card cannot have,
-/// [`Kind::Unsupported`] for one that its firmware cannot, [`Kind::Gone`] if it
+/// [`Kind::Unsupported`] for one that its firmware cannot, or for frames to begin before
+/// they are stored where stores to the card are not combined, [`Kind::Gone`] if it
 /// does not answer, [`Kind::Timeout`] if a step does not end.
 pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
 where
@@ -115,7 +117,8 @@ where
     // What a driver that was killed had set up must not write any more.
     function.reset()?;
     function.set_bus_master(true)?;
-    let mut hw = match Hw::new(&*function, model, memory.take(mcdi::BUFFER)) {
+    let stores = matches!(config.tx_path, TxPath::Pio | TxPath::Ctpio { .. });
+    let mut hw = match Hw::new(&*function, model, memory.take(mcdi::BUFFER), stores) {
         Ok(hw) => hw,
         Err(error) => {
             let _ = function.set_bus_master(false);
@@ -130,9 +133,7 @@ where
     let hw = Arc::clone(&card.hw);
     description.mac = setup::mac(&hw)?;
     let clock = if config.timestamps { clock::find(&hw)? } else { None };
-    if let TxPath::Ctpio { .. } = config.tx_path {
-        setup::check_ctpio(&hw)?;
-    }
+    stores::check(&hw, config.tx_path)?;
     setup::interfaces(&hw, config.rx_queues + config.tx_queues)?;
     setup::link_up(&hw, config.loopback)?;
     setup::tells_link(&hw)?;
@@ -280,7 +281,7 @@ impl Card {
             _ => 0,
         };
         if config.tx_path == TxPath::Pio {
-            let handle = setup::packet_memory(&self.hw, vi)?;
+            let handle = stores::packet_memory(&self.hw, vi)?;
             self.packet_memory.push((vi, handle));
         }
         let queue = self.start(Queue {
@@ -381,7 +382,7 @@ impl Drop for Card {
             }
             let left = self.queues.iter().rev().filter(|queue| queue.stop(&self.hw).is_err()).count();
             for &(vi, handle) in &self.packet_memory {
-                let _ = setup::free_packet_memory(&self.hw, vi, handle);
+                let _ = stores::free_packet_memory(&self.hw, vi, handle);
             }
             setup::release(&self.hw, left == 0);
         }

@@ -2,10 +2,9 @@
 
 use super::clock;
 use super::cmd::{
-    self, EVB_PORT_ID_ASSIGNED, alloc_piobuf, alloc_vis, attach, drv_attach, entity_reset, fini_evq, fini_rxq,
-    fini_txq, free_piobuf, free_vis, get_capabilities, get_link, get_loopback_modes, get_mac_addresses, get_phy_cfg,
-    get_workarounds, init_evq, init_rxq, init_txq, link_piobuf, refusal, set_link, set_mac, unlink_piobuf,
-    vadaptor_alloc, vadaptor_free, workaround,
+    self, EVB_PORT_ID_ASSIGNED, alloc_vis, attach, drv_attach, entity_reset, fini_evq, fini_rxq, fini_txq, free_vis,
+    get_capabilities, get_link, get_loopback_modes, get_mac_addresses, get_phy_cfg, get_workarounds, init_evq,
+    init_rxq, init_txq, refusal, set_link, set_mac, vadaptor_alloc, vadaptor_free, workaround,
 };
 use super::ev::{self, Event, code};
 use super::hw::{Capabilities, Capability, Hw};
@@ -15,7 +14,7 @@ use crate::driver::mailbox::Request;
 use crate::driver::ops::Link;
 use crate::driver::slots::TAG;
 use crate::driver::wait;
-use crate::error::{Error, Kind, Remedy, Result};
+use crate::error::{Kind, Remedy, Result};
 use crate::net::MacAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -33,6 +32,9 @@ pub const FCS: u32 = 4;
 /// The virtual interface whose event queue always has a vector.
 const WAKES: u16 = 0;
 
+/// Firmware that receives packed streams (MCDI, GET_CAPABILITIES, RXDP_PACKED_STREAM).
+const PACKED_STREAM: u16 = 2;
+
 /// Takes the function: attaches, resets what it had, and learns what it can.
 pub fn attach(hw: &mut Hw) -> Result<()> {
     let take = |firmware| {
@@ -41,6 +43,7 @@ pub fn attach(hw: &mut Hw) -> Result<()> {
             .with(drv_attach::input::UPDATE, 1)
             .with(drv_attach::input::FIRMWARE_ID, firmware)
     };
+    hw.recover()?;
     // Other firmware may be running for a sibling, or be all that there is.
     let codes = [refusal::EPERM, refusal::ENOENT, 0x10, 0x16, refusal::ENOSYS, refusal::ENOTSUP];
     let attached = match hw.ask_if(take(attach::LOW_LATENCY), &codes)? {
@@ -59,6 +62,12 @@ pub fn attach(hw: &mut Hw) -> Result<()> {
     hw.caps = Capabilities::read(&reply).ok_or_else(|| {
         hw.error(Kind::Unsupported, "its firmware lays the windows of its queues out in a way that is not known here")
     })?;
+    if hw.caps.rx_firmware == PACKED_STREAM {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "its firmware is the variant for packed streams, which receives in another way; choose another with `sfboot firmware-variant=ultra-low-latency` and restart the machine",
+        ));
+    }
     if !hw.caps.has(Capability::Prefix14) {
         return Err(hw.error(
             Kind::Unsupported,
@@ -370,46 +379,6 @@ impl Queue {
         hw.ask_if(request, &[refusal::EALREADY, refusal::ENOENT])?;
         Ok(())
     }
-}
-
-/// Packet memory of a transmit queue.
-pub fn packet_memory(hw: &Hw, vi: u16) -> Result<u64> {
-    let none = |why: &str| -> Error {
-        hw.error(Kind::Unsupported, format!("no packet memory (PIO) for its transmit queue: {why}"))
-            .with_remedy(Remedy::Push)
-    };
-    if hw.caps.pio_buffers == 0 || usize::from(hw.caps.pio_bytes) < super::path::PIO_SLICE {
-        return Err(none("its firmware offers none"));
-    }
-    let buffer = hw.ask_any(Request::new(alloc_piobuf::COMMAND))?;
-    let handle = buffer.ok_or_else(|| none("all of it is taken"))?.get(alloc_piobuf::output::PIOBUF_HANDLE);
-    let link = Request::new(link_piobuf::COMMAND)
-        .with(link_piobuf::input::PIOBUF_HANDLE, handle)
-        .with(link_piobuf::input::TXQ_INSTANCE, u64::from(vi));
-    hw.ask_any(link)?.ok_or_else(|| none("its firmware does not show it in the queue's window"))?;
-    Ok(handle)
-}
-
-/// Gives packet memory back.
-pub fn free_packet_memory(hw: &Hw, vi: u16, handle: u64) -> Result<()> {
-    hw.ask_optional(Request::new(unlink_piobuf::COMMAND).with(unlink_piobuf::input::TXQ_INSTANCE, u64::from(vi)))?;
-    hw.ask_optional(Request::new(free_piobuf::COMMAND).with(free_piobuf::input::PIOBUF_HANDLE, handle))?;
-    Ok(())
-}
-
-/// Refuses CTPIO where it cannot be had.
-pub fn check_ctpio(hw: &Hw) -> Result<()> {
-    let why = if hw.generation != Generation::Medford2 {
-        "only X2 cards have it"
-    } else if !hw.caps.has(Capability::Ctpio) {
-        "its firmware does not offer it; the low-latency variant does (sfboot)"
-    } else if hw.caps.stride < 0x4000 {
-        "the windows of its queues are too small for it; let the firmware make them 16 KiB"
-    } else {
-        return Ok(());
-    };
-    let text = format!("frames cannot be stored into its transmitter (CTPIO): {why}");
-    Err(hw.error(Kind::Unsupported, text).with_remedy(Remedy::Push))
 }
 
 /// Gives the function up, whose queues are all `stopped` or not. What fails is passed

@@ -8,11 +8,14 @@
 //!                 +--> no:  the descriptor is fetched, as without ("fallback")
 //! ```
 //!
-//! Time does not pass while a driver writes, so there is no underrun here. What
-//! a driver does wrong (gaps, pieces that are not words, a new frame before the
+//! What a driver does wrong (gaps, pieces that are not words, a new frame before the
 //! last one's doorbell) fails the frame as on silicon: it is erased if it was
-//! held back whole, and a poisoned frame goes out if the MAC had begun with it.
+//! held back whole, and a poisoned frame goes out if the MAC had begun with it. A
+//! frame that begins at its threshold is poisoned, too, if one of its stores comes
+//! later than the wire needs it. In an aperture that is mapped stores are not seen,
+//! and none is late.
 
+use super::super::Picos;
 use super::{Ef10, stats};
 use std::sync::atomic::Ordering;
 
@@ -25,8 +28,23 @@ const LONGEST: usize = 4092;
 pub struct Aperture {
     /// Bytes written in order; 0 before the first.
     written: usize,
+    /// When the frame began on the wire.
+    begun: Option<Picos>,
     /// The counter of what went wrong.
     failed: Option<usize>,
+}
+
+/// Bytes before the frame: in the aperture, and on the wire (IEEE 802.3 §3.1.1).
+const HEAD: usize = 4;
+const PREAMBLE: usize = 8;
+
+impl Aperture {
+    /// Whether byte `at` of the frame comes at `now` to a wire of `speed` bits a second
+    /// that has had to wait for it.
+    fn late(&self, at: usize, now: Picos, speed: u64) -> bool {
+        let needed = (PREAMBLE + at) as u64 * 8_000_000_000_000 / speed;
+        self.begun.is_some_and(|begun| now > begun + needed)
+    }
 }
 
 /// What there is in an aperture.
@@ -37,9 +55,18 @@ pub struct Header {
     threshold: usize,
 }
 
+impl Header {
+    /// As the first word says it.
+    fn of(first: u32) -> Self {
+        Header { len: (first & 0xfff) as usize, threshold: (first >> 16 & 0xfff) as usize }
+    }
+}
+
 impl Ef10 {
     /// A write to an aperture that is not mapped.
     pub(super) fn ctpio_written(&mut self, vi: u16, offset: usize, size: u8, value: u64) {
+        let begins_early = self.tx.queues[usize::from(vi)].as_ref().is_some_and(|queue| queue.poisons);
+        let (now, speed) = (self.board.now, self.board.profile.speed);
         let window = &mut self.windows[usize::from(vi)];
         let aperture = &mut window.aperture;
         if !matches!(size, 4 | 8) {
@@ -58,19 +85,26 @@ impl Ef10 {
             aperture.failed.get_or_insert(stats::CTPIO_NONCONTIG_WRITE_FAIL);
             self.board.violations.note("CTPIO write that does not follow the one before");
         }
+        let header = Header::of(window.ctpio[0].load(Ordering::Relaxed));
+        if offset >= HEAD && offset < HEAD + header.len && aperture.late(offset - HEAD, now, speed) {
+            aperture.failed.get_or_insert(stats::CTPIO_UNDERFLOW_FAIL);
+        }
         aperture.written = offset + usize::from(size);
         for (n, word) in [value as u32, (value >> 32) as u32].into_iter().take(usize::from(size / 4)).enumerate() {
             if let Some(cell) = window.ctpio.get(offset / 4 + n) {
                 cell.store(word, Ordering::Relaxed);
             }
         }
+        let header = Header::of(window.ctpio[0].load(Ordering::Relaxed));
+        if begins_early && header.threshold < header.len && aperture.written >= HEAD + header.threshold {
+            aperture.begun.get_or_insert(now);
+        }
     }
 
     /// The frame that waits in an aperture, which is empty then.
     pub(super) fn ctpio_take(&mut self, vi: u16) -> Option<Header> {
         let first = self.windows[usize::from(vi)].ctpio[0].swap(0, Ordering::AcqRel);
-        let header = Header { len: (first & 0xfff) as usize, threshold: (first >> 16 & 0xfff) as usize };
-        (first != 0).then_some(header)
+        (first != 0).then_some(Header::of(first))
     }
 
     /// Whether the frame in the aperture is what its descriptor says, and goes
@@ -99,7 +133,7 @@ impl Ef10 {
         let seen = aperture.written != 0;
         let failed = if aperture.failed.is_some() {
             aperture.failed
-        } else if seen && aperture.written < 4 + header.len {
+        } else if seen && aperture.written < HEAD + header.len {
             self.board.violations.note("doorbell before the end of a CTPIO frame");
             Some(stats::CTPIO_MISSING_DBELL_FAIL)
         } else if header.len > LONGEST || !same(&window.ctpio, &self.tx.out.packet, header.len) {
@@ -124,7 +158,7 @@ impl Ef10 {
             self.stats.one(stats::CTPIO_FALLBACK);
             return false;
         }
-        if seen && aperture.written > (4 + header.len).next_multiple_of(4) {
+        if seen && aperture.written > (HEAD + header.len).next_multiple_of(4) {
             self.stats.one(stats::CTPIO_LONG_WRITE_SUCCESS);
         }
         self.stats.one(stats::CTPIO_SUCCESS);
@@ -137,4 +171,19 @@ fn same(aperture: &crate::pci::Page, frame: &[u8], len: usize) -> bool {
     let words = frame.chunks(4).zip(aperture.iter().skip(1));
     len == frame.len()
         && words.into_iter().all(|(bytes, word)| word.load(Ordering::Relaxed).to_le_bytes().starts_with(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_late_when_the_wire_has_come_to_its_byte() {
+        // 72 bytes with the preamble, of 0.8 ns each.
+        let begun = Aperture { begun: Some(1000), ..Aperture::default() };
+        assert!(!begun.late(64, 1000 + 57_600, 10_000_000_000));
+        assert!(begun.late(64, 1000 + 57_601, 10_000_000_000));
+        assert!(begun.late(64, 1000 + 57_600, 25_000_000_000));
+        assert!(!Aperture::default().late(64, u64::MAX, 10_000_000_000), "it waits for all of the frame");
+    }
 }

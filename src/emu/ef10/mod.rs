@@ -117,6 +117,15 @@ struct Firmware {
     drain: bool,
 }
 
+/// That the firmware has failed, which a reset of the function changes nothing about.
+#[derive(Clone, Copy, Default)]
+struct Asserted {
+    /// It is noted, and was not asked for yet.
+    noted: bool,
+    /// It waits for a debugger, and does nothing else until it is started anew.
+    waits: bool,
+}
+
 impl Firmware {
     /// It has started anew, and the driver may not know: what it does then with
     /// queues that are gone is no fault of its own.
@@ -132,6 +141,7 @@ pub struct Ef10 {
     windows: Vec<Window>,
 
     mc: Firmware,
+    asserted: Asserted,
     mcdi: Transport,
     link: Link,
     clock: Clock,
@@ -157,11 +167,14 @@ impl Ef10 {
             ctpio: page(2 * n + 1),
             aperture: Aperture::default(),
         };
+        let failed = board.faulty(FaultKind::Asserted);
+        let asserted = Asserted { noted: failed, waits: failed };
         let mut card = Ef10 {
             board,
             kind,
             windows: (0..VIS).map(window).collect(),
             mc: Firmware::default(),
+            asserted,
             mcdi: Transport::default(),
             link: Link::default(),
             clock: Clock::new(kind),
@@ -227,6 +240,7 @@ impl Ef10 {
         self.mend_events();
         self.drop_resources();
         self.mc = self.firmware(self.mc.boots.wrapping_add(1));
+        self.asserted.waits = false;
         self.show_boots();
     }
 

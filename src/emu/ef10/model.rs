@@ -59,11 +59,11 @@ impl Ef10 {
                 if !self.pio.linked(vi) && !self.mc.unnoticed() {
                     self.board.violations.note("PIO write through a window without a buffer");
                 }
-                if !matches!(size, 4 | 8) || !at.is_multiple_of(usize::from(size)) {
-                    self.board.violations.note("PIO write that is not of 4 or 8 aligned bytes");
+                if size != 8 || !at.is_multiple_of(8) {
+                    self.board.violations.note("PIO write that is not of 8 aligned bytes");
                     return;
                 }
-                if at - PIO + usize::from(size) > pio::SIZE {
+                if at - PIO + 8 > pio::SIZE {
                     self.board.violations.note("PIO write behind the end of the buffer");
                     return;
                 }
@@ -71,9 +71,7 @@ impl Ef10 {
                     let page = &self.windows[usize::from(window)].pio;
                     let first = (at - PIO) / 4;
                     page[first].store(value as u32, Ordering::Relaxed);
-                    if size == 8 {
-                        page[first + 1].store((value >> 32) as u32, Ordering::Relaxed);
-                    }
+                    page[first + 1].store((value >> 32) as u32, Ordering::Relaxed);
                 }
             }
             CTPIO..CTPIO_END if self.kind.ctpio() => self.ctpio_written(vi, at - CTPIO, size, value),

@@ -64,6 +64,8 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::PtpUnlicensed,
     FaultKind::PtpShared,
     FaultKind::Npar,
+    FaultKind::Asserted,
+    FaultKind::PackedStream,
 ];
 
 /// Pairs of queues that an RSS context spreads over.

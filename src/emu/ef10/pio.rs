@@ -7,7 +7,8 @@
 //! A buffer can be linked to several windows: one through which it is written,
 //! others whose queues send from it. Each window has a page of its own here, as
 //! an attachment may map it; what is written through one that is trapped goes
-//! to all that share the buffer.
+//! to all that share the buffer. It is written by aligned words of 64 bits, and by
+//! nothing else (Linux tx.c, efx_memcpy_64).
 
 /// Bytes of a buffer.
 pub const SIZE: usize = 2048;

@@ -28,6 +28,7 @@ pub const RX_NODESC_DROPS: usize = 0x36;
 pub const CTPIO_VI_BUSY_FALLBACK: usize = 0x68;
 pub const CTPIO_LONG_WRITE_SUCCESS: usize = 0x69;
 pub const CTPIO_MISSING_DBELL_FAIL: usize = 0x6a;
+pub const CTPIO_UNDERFLOW_FAIL: usize = 0x6c;
 pub const CTPIO_NONCONTIG_WRITE_FAIL: usize = 0x6e;
 pub const CTPIO_FRM_CLOBBER_FAIL: usize = 0x6f;
 pub const CTPIO_INVALID_WR_FAIL: usize = 0x70;

@@ -56,7 +56,7 @@ pub struct TxQueue {
     pub segments: bool,
     ctpio: bool,
     /// CTPIO does not wait for the whole frame.
-    poisons: bool,
+    pub poisons: bool,
     /// Tags that are put in.
     tags: [u16; 2],
     tag_count: usize,

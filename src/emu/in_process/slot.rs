@@ -88,8 +88,10 @@ impl Function for Slot {
     }
 
     fn combining(&self, index: u8) -> Result<Option<Bar>> {
-        // All are prefetchable.
-        self.bar(index).map(|bar| Some(self.view(index, bar.size(), true)))
+        // As the kernel has it: for what is prefetchable.
+        let size = self.bar(index)?.size();
+        let prefetchable = self.with(|card| card.layout().prefetchable)?;
+        Ok(prefetchable.then(|| self.view(index, size, true)))
     }
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {

@@ -50,6 +50,18 @@ fn time_passes_for_a_driver_that_waits() {
 }
 
 #[test]
+fn stores_are_combined_in_prefetchable_bars_only() {
+    const BAR0: u16 = 0x10;
+    const PREFETCHABLE: u32 = 1 << 3;
+    for (card, bar, combined) in [("cx5", 0, true), ("82599", 0, true), ("x2522", 0, false), ("sfc9220", 2, false)] {
+        let (function, _tap) = open(&Engine::new(Drive::Manual), card);
+        assert_eq!(function.combining(bar).unwrap().is_some(), combined, "{card}");
+        let kind = function.config_read(BAR0 + 4 * u16::from(bar), 4).unwrap();
+        assert_eq!(kind & PREFETCHABLE != 0, combined, "{card}");
+    }
+}
+
+#[test]
 fn an_engine_that_was_kept_from_its_cards_says_for_how_long() {
     let engine = Engine::new(Drive::Thread);
     let (function, _tap) = open(&engine, "82599,spin");

@@ -25,6 +25,7 @@ const TX_DESC_UPD: u64 = 0xa18;
 const CTPIO: u64 = 0x3000;
 
 /// Commands that a test names.
+pub const GET_ASSERTS: u16 = 0x06;
 pub const DRV_ATTACH: u16 = 0x1c;
 pub const GET_CAPABILITIES: u16 = 0xbe;
 pub const GET_LINK: u16 = 0x29;
@@ -79,6 +80,8 @@ pub type Card = Shell<X2522>;
 #[derive(Default)]
 struct Inside {
     boots: u32,
+    /// The host combines stores to it.
+    combines: bool,
     filters: u64,
     /// Commands in the order that they were given.
     asked: Vec<u16>,
@@ -100,6 +103,12 @@ struct Vi {
 /// A card that is up to its link.
 pub fn card(fault: Fault) -> Card {
     Shell::new(X2522(Mutex::new(Inside { boots: 3, ..Inside::default() })), fault)
+}
+
+/// The same on a host that combines stores to it, which none does whose kernel looks at
+/// the card's BARs alone.
+pub fn combining_card() -> Card {
+    Shell::new(X2522(Mutex::new(Inside { boots: 3, combines: true, ..Inside::default() })), Fault::None)
 }
 
 pub fn open(config: &Config) -> Opened {
@@ -320,6 +329,7 @@ fn command_of(card: &Card, inside: &mut Inside, command: u16, input: &[u8]) -> V
     let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     match command {
+        GET_ASSERTS => words(&[1]),
         DRV_ATTACH => words(&[0, 7]),
         GET_CAPABILITIES => {
             let mut reply = vec![0; 0x4e];
@@ -427,6 +437,10 @@ impl Silicon for X2522 {
         if offset == MC_DB_HWRD && value != 1 {
             self.answer(card, u64::from(card.get(MC_DB_LWRD)) << 32 | u64::from(value));
         }
+    }
+
+    fn combines(&self) -> bool {
+        self.0.lock().unwrap().combines
     }
 
     fn bar_len(&self, fault: Fault) -> u64 {

@@ -111,6 +111,11 @@ pub trait Silicon: Send + Sync + Sized + 'static {
         panic!("no BAR {index}")
     }
 
+    /// Whether the host combines stores to it.
+    fn combines(&self) -> bool {
+        false
+    }
+
     /// Configuration space but for the command register.
     fn config(&self) -> &[u8] {
         &[]
@@ -124,6 +129,8 @@ struct State<S: Silicon> {
     words: Arc<[AtomicU32]>,
     arenas: Mutex<Vec<Arc<Arena>>>,
     command: AtomicU32,
+    /// Where windows were asked for whose stores are combined.
+    combined: Mutex<Vec<u64>>,
     fault: Mutex<S::Fault>,
     silicon: S,
 }
@@ -138,7 +145,8 @@ impl<S: Silicon> Shell<S> {
     fn new(silicon: S, fault: S::Fault) -> Self {
         let words = (0..S::BAR_LEN / 4).map(|_| AtomicU32::new(0)).collect();
         let (arenas, command) = (Mutex::default(), AtomicU32::new(0));
-        Shell(Arc::new(State { words, arenas, command, fault: Mutex::new(fault), silicon }))
+        let (fault, combined) = (Mutex::new(fault), Mutex::default());
+        Shell(Arc::new(State { words, arenas, command, combined, fault, silicon }))
     }
 
     fn silicon(&self) -> &S {
@@ -168,6 +176,11 @@ impl<S: Silicon> Shell<S> {
 
     pub fn set(&self, offset: u64, value: u32) {
         self.0.words[(offset / 4) as usize].store(value, Ordering::Release);
+    }
+
+    /// Offsets of the windows whose stores are combined.
+    pub fn combined(&self) -> Vec<u64> {
+        self.0.combined.lock().unwrap().clone()
     }
 
     fn arenas(&self) -> MutexGuard<'_, Vec<Arc<Arena>>> {
@@ -397,6 +410,24 @@ impl<S: Silicon> Registers for Shell<S> {
     }
 }
 
+/// The BAR for stores that are combined: what is asked for here is noted.
+struct Combining<S: Silicon>(Shell<S>);
+
+impl<S: Silicon> Registers for Combining<S> {
+    fn read(&self, offset: u64, _size: u8) -> u64 {
+        panic!("{offset:#x} is read where stores are combined")
+    }
+
+    fn write(&self, offset: u64, _size: u8, _value: u64) {
+        panic!("{offset:#x} is written where stores are combined")
+    }
+
+    fn doorbell(&self, offset: u64) -> Option<Doorbell> {
+        self.0.0.combined.lock().unwrap().push(offset);
+        self.0.doorbell(offset)
+    }
+}
+
 impl<S: Silicon> Function for Shell<S> {
     fn name(&self) -> &str {
         S::NAME
@@ -416,6 +447,11 @@ impl<S: Silicon> Function for Shell<S> {
             return Ok(self.0.silicon.other_bar(self, index));
         }
         Ok(Bar::Served(Arc::new(self.clone()), self.0.silicon.bar_len(self.fault())))
+    }
+
+    fn combining(&self, _index: u8) -> Result<Option<Bar>> {
+        let bar = || Bar::Served(Arc::new(Combining(self.clone())), self.0.silicon.bar_len(self.fault()));
+        Ok(self.0.silicon.combines().then(bar))
     }
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {

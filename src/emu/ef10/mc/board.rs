@@ -40,6 +40,8 @@ const EVENT_CUT_THROUGH: u32 = 1 << 3;
 const INIT_EVQ_V2: u32 = 1 << 7;
 const TX_MAC_TIMESTAMPING: u32 = 1 << 8;
 const CTPIO: u32 = 1 << 15;
+/// Firmware of the receive side: that for packed streams (0 is that for all purposes).
+const PACKED_STREAM: u8 = 2;
 /// LICENSED_FEATURES: transmit stamps.
 const TX_TIMESTAMPS: u64 = 1 << 5;
 
@@ -48,9 +50,15 @@ pub fn boot_status(_: &mut Ef10, _: &[u8]) -> Answer {
     Ok(reply(8, &[(4, PRIMARY)]))
 }
 
-pub fn asserts(_: &mut Ef10, _: &[u8]) -> Answer {
+/// GET_ASSERTS: what has failed, where, and in which thread; forgotten if that is asked for.
+pub fn asserts(card: &mut Ef10, input: &[u8]) -> Answer {
     const NO_FAILS: u32 = 1;
-    Ok(reply(0x8c, &[(0, NO_FAILS)]))
+    const THREAD_FAILED: u32 = 3;
+    if !card.asserted.noted {
+        return Ok(reply(0x8c, &[(0, NO_FAILS)]));
+    }
+    card.asserted.noted = u32_at(input, 0) == 0;
+    Ok(reply(0x8c, &[(0, THREAD_FAILED), (4, 0x0010_2030), (0x84, 5)]))
 }
 
 pub fn log_control(card: &mut Ef10, input: &[u8]) -> Answer {
@@ -93,10 +101,10 @@ pub fn entity_reset(card: &mut Ef10, _: &[u8]) -> Answer {
     Ok(Vec::new())
 }
 
-/// REBOOT: unconditionally, or only if the firmware has failed, which it has not.
+/// REBOOT: unconditionally, or only if the firmware has failed and still waits.
 pub fn reboot(card: &mut Ef10, input: &[u8]) -> Answer {
     const AFTER_ASSERTION: u32 = 1;
-    if u32_at(input, 0) & AFTER_ASSERTION != 0 {
+    if u32_at(input, 0) & AFTER_ASSERTION != 0 && !card.asserted.waits {
         return Ok(Vec::new());
     }
     card.restart_firmware();
@@ -229,6 +237,9 @@ pub fn capabilities(card: &mut Ef10, _: &[u8]) -> Answer {
         Kind::X2522 => TSO_V2 | EVENT_CUT_THROUGH | INIT_EVQ_V2 | TX_MAC_TIMESTAMPING | CTPIO,
     };
     let mut bytes = reply(0x4e, &[(0, first), (0x14, second)]);
+    if card.board.faulty(FaultKind::PackedStream) {
+        bytes[4] = PACKED_STREAM;
+    }
     put(&mut bytes, 0x18, &super::super::TSO_CONTEXTS.to_le_bytes());
     // This function is on port 0, no other is there.
     bytes[0x1a..0x2a].fill(0xff);

@@ -67,6 +67,10 @@ const fn attached(code: u16, name: &'static str, least: u16, run: fn(&mut Ef10, 
     Command { code, name, least, early: false, run }
 }
 
+/// Commands that are done after the firmware has failed.
+const GET_ASSERTS: u16 = 0x06;
+const REBOOT: u16 = 0x3d;
+
 /// What there is nothing to do for.
 fn done(_: &mut Ef10, _: &[u8]) -> Answer {
     Ok(Vec::new())
@@ -74,7 +78,7 @@ fn done(_: &mut Ef10, _: &[u8]) -> Answer {
 
 const COMMANDS: &[Command] = &[
     early(0x05, "GET_BOOT_STATUS", 0, board::boot_status),
-    early(0x06, "GET_ASSERTS", 4, board::asserts),
+    early(GET_ASSERTS, "GET_ASSERTS", 4, board::asserts),
     attached(0x07, "LOG_CTRL", 8, board::log_control),
     early(0x08, "GET_VERSION", 0, board::version),
     attached(0x0b, "PTP", 8, ptp::run),
@@ -89,7 +93,7 @@ const COMMANDS: &[Command] = &[
     attached(0x2c, "SET_MAC", 28, port::set_mac),
     attached(0x2e, "MAC_STATS", 20, port::mac_stats),
     early(0x36, "NVRAM_TYPES", 0, board::partitions),
-    early(0x3d, "REBOOT", 4, board::reboot),
+    early(REBOOT, "REBOOT", 4, board::reboot),
     early(0x41, "SENSOR_INFO", 4, board::sensors),
     early(0x43, "GET_PHY_STATE", 0, port::phy_state),
     early(0x4a, "WORKAROUND", 8, board::workaround),
@@ -148,6 +152,10 @@ pub fn run(card: &mut Ef10, code: u16, input: &[u8]) -> Answer {
     let Some(command) = COMMANDS.iter().find(|command| command.code == code) else {
         return Err(No::Code(errno::ENOSYS));
     };
+    // What else is answered then is not known.
+    if card.asserted.waits && !matches!(code, GET_ASSERTS | REBOOT) {
+        return Err(No::Code(errno::EIO));
+    }
     if input.len() < usize::from(command.least) {
         card.board.violations.note(format!("{} of {} bytes, too few", command.name, input.len()));
         return Err(No::Code(errno::EINVAL));

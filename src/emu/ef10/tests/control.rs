@@ -43,7 +43,7 @@ fn the_modules_memory_is_read_by_pages_of_128_bytes() {
 #[test]
 fn what_a_driver_must_not_do_is_named() {
     type Fault = (&'static str, fn(&mut Bench));
-    let faults: [Fault; 16] = [
+    let faults: [Fault; 17] = [
         ("INIT_EVQ before DRV_ATTACH", |bench| {
             let _ = bench.command(0x80, &[0; 0x2c]);
         }),
@@ -93,6 +93,7 @@ fn what_a_driver_must_not_do_is_named() {
             bench.bar.read32(0x1000);
         }),
         ("PIO write through a window without a buffer", |bench| bench.write(0, 0x1000, 1)),
+        ("PIO write that is not of 8 aligned bytes", |bench| bench.write(0, 0x1000, 1)),
         ("filter of kind 0x4, which is not listed", |bench| {
             *bench = Bench::new("x2522", 1);
             bench.start();
@@ -220,6 +221,26 @@ fn a_reboot_of_the_firmware_is_seen_by_count_error_and_event() {
     assert_eq!(bench.bar.read32(0x10), 0xb007_0001);
     assert_eq!(bench.events(0), [0xc001_5000_0000_0000]);
     bench.must(0x1c, &words(&[1, 1, 1]));
+    bench.assert_clean();
+}
+
+#[test]
+fn firmware_that_has_failed_says_so_once_and_is_started_anew() {
+    let mut bench = Bench::bare("x2522,strict,fault=asserted");
+    // A reset of the function leaves the firmware as it is.
+    bench.function.reset().unwrap();
+    bench.function.set_bus_master(true).unwrap();
+    assert_eq!(bench.command(0x1c, &words(&[1, 1, 1])), Err(EIO));
+    let flags = |reply: Vec<u8>| u32_of(&reply, 0);
+    assert_eq!(flags(bench.must(0x06, &words(&[0]))), 3);
+    assert_eq!(flags(bench.must(0x06, &words(&[1]))), 3);
+    assert_eq!(flags(bench.must(0x06, &words(&[1]))), 1);
+    assert_eq!(bench.command(0x3d, &words(&[1])), Err(0));
+    assert_eq!(bench.bar.read32(0x10), 0xb007_0001);
+    bench.must(0x1c, &words(&[1, 1, 1]));
+    // It has done so already.
+    bench.must(0x3d, &words(&[1]));
+    assert_eq!(bench.bar.read32(0x10), 0xb007_0001);
     bench.assert_clean();
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 
 /// Counters of CTPIO.
+const UNDERFLOW: usize = 0x6c;
 const NONCONTIG: usize = 0x6e;
 const VI_BUSY: usize = 0x68;
 const UNQUALIFIED: usize = 0x72;
@@ -107,6 +108,21 @@ fn a_frame_with_a_gap_is_erased_or_if_it_had_begun_poisoned() {
         assert_eq!(bench.sent_as(&frame), 0);
         assert_eq!((bench.counter(NONCONTIG), bench.counter(lost), bench.counter(FALLBACK)), (1, 1, 1));
         assert_eq!(bench.violations(), ["CTPIO write that does not follow the one before"]);
+    }
+}
+
+#[test]
+fn a_frame_that_has_begun_is_poisoned_if_the_wire_has_to_wait_for_it() {
+    // A store takes microseconds in virtual time, the wire 57 nanoseconds for 72 bytes.
+    for (flags, threshold, poisoned) in [(CTPIO | UTHRESH, 64, 1), (CTPIO | UTHRESH, 200, 0), (CTPIO, 64, 0)] {
+        let mut bench = Bench::with_ctpio("x2522,strict", flags);
+        let frame = frame(200);
+        bench.aperture(&frame, threshold, None);
+        assert_eq!(bench.sent_as(&frame), if poisoned == 1 { 0 } else { 0x11 });
+        let counted = [UNDERFLOW, POISON, FALLBACK, SUCCESS].map(|index| bench.counter(index));
+        assert_eq!(counted, [poisoned, poisoned, poisoned, 1 - poisoned], "threshold {threshold}");
+        // It is the host's fault and not the driver's.
+        bench.assert_clean();
     }
 }
 

@@ -181,10 +181,10 @@ fn a_packet_goes_out_of_the_cards_own_memory() {
     bench.must(0x92, &words(&[handle, 5]));
     bench.must(0x92, &words(&[handle, 0]));
     let frame = frame(90);
-    for (n, word) in frame.chunks(4).enumerate() {
-        let mut bytes = [0; 4];
+    for (n, word) in frame.chunks(8).enumerate() {
+        let mut bytes = [0; 8];
         bytes[..word.len()].copy_from_slice(word);
-        bench.write(5, 0x1000 + 256 + 4 * n as u64, u32::from_le_bytes(bytes));
+        bench.bar.write64(bench.window(5, 0x1000 + 256 + 8 * n as u64), u64::from_le_bytes(bytes));
     }
     bench.push(0, 0x9000_0000_0000_0000 | 90 << 32 | 256);
     bench.ring_tx(0);
