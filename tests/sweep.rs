@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// As many commands as any family gives until a card is closed again.
-const FIRST_COMMANDS: u32 = 80;
+const FIRST_COMMANDS: u32 = 290;
 
 /// What becomes of a card.
 #[derive(Clone, Copy, Debug)]

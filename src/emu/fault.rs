@@ -143,8 +143,7 @@ faults! {
 pub enum At {
     /// That of this number, the first being 1.
     Number(u32),
-    /// That of this code, in its family's numbers, each time. Only cards that can
-    /// have [`FaultKind::Denied`] tell their commands apart.
+    /// That of this code, in its family's numbers, each time.
     Code(u32),
 }
 
