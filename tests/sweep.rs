@@ -274,6 +274,18 @@ fn no_command_of_the_ef10_is_left_out() {
 }
 
 #[test]
+fn no_command_of_the_mlx5_is_left_out() {
+    let card = silicon::mlx5::card(silicon::mlx5::Grants::default());
+    drop(driver::open(card.function(), &mlx5::config(0)).unwrap());
+    let known: Vec<u32> = mlx5::FAMILY.commands.iter().map(|command| command.code).collect();
+    let asked = card.asked();
+    assert!(!asked.is_empty());
+    for code in asked {
+        assert!(known.contains(&u32::from(code)), "{code:#x} is not swept");
+    }
+}
+
+#[test]
 fn a_way_that_is_none_is_refused() {
     let refused = |card: &str| {
         let engine = Engine::new(Drive::Manual);
