@@ -217,11 +217,6 @@ pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
         let line = format!("emu: the {} cannot have the fault '{fault}'; its faults are {known}", info.profile.name);
         return Err(Error::new(Kind::Usage, line));
     }
-    if matches!(spec.fault, Some(Fault { at: Some(At::Code(_)), .. })) && !info.faults.contains(&FaultKind::Denied) {
-        let line =
-            format!("emu: a fault of the {} has a number at most: its commands have no codes", info.profile.name);
-        return Err(Error::new(Kind::Usage, line));
-    }
     Ok((info.build)(Board::new(info, spec, wire)))
 }
 

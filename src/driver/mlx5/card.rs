@@ -17,7 +17,7 @@ use super::vport::Found;
 use super::{MAX_QUEUES, RxQueue, TxQueue, time, why};
 use crate::driver::config::Config;
 use crate::driver::irq::Interrupts;
-use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps};
+use crate::driver::ops::{ClockReading, FlowRule, Link, NOT_PROMISCUOUS, NicOps};
 use crate::driver::pieces::Pieces;
 use crate::driver::slots::Stock;
 use crate::driver::stats::Stats;
@@ -38,13 +38,15 @@ pub struct Card {
     hw: Arc<Hw>,
     objects: Objects,
     delivery: Option<Delivery>,
-    pub(super) filters: Option<Filters>,
+    filters: Option<Filters>,
     link: Option<link::Watch>,
     counters: Option<Counters>,
     /// The clock that stamps received frames, if they are to be.
     pub clock: Option<Clock>,
     interrupts: Option<Interrupts>,
     faults: Vec<Fault>,
+    /// What it goes without.
+    pub(super) lacks: Vec<String>,
 }
 
 /// A receive queue that was made.
@@ -76,6 +78,7 @@ impl Card {
             clock: None,
             interrupts: None,
             faults: Vec::new(),
+            lacks: Vec::new(),
         }
     }
 
@@ -140,7 +143,11 @@ impl Card {
         let numbers = received.iter().map(|queue| queue.numbers.queue).collect();
         let delivery = self.delivery.insert(Delivery::start(&hw, objects, &common, numbers, &config.rss)?);
         self.counters = Some(Counters::start(&hw, common.counter)?);
+        self.lacks.extend(self.counters.as_ref().and_then(Counters::lacks).map(str::to_owned));
         let filters = Filters::start(&hw, objects, delivery, found.mac, config.promiscuous)?;
+        if filters.refused {
+            self.lacks.push(NOT_PROMISCUOUS.into());
+        }
         self.filters = Some(filters);
         self.clock = if config.timestamps { time::clock(&hw, general::RQ_TS_FORMAT) } else { None };
         Ok((
@@ -355,11 +362,13 @@ impl Drop for Card {
         if let Some(link) = &self.link {
             link.stop(hw);
         }
-        self.objects.unmake(hw);
+        // What could not be taken back goes with the reset; firmware is not torn down around
+        // it.
+        let gone = self.objects.unmake(hw);
         // Queues that live on must not be set up anew.
         let closed = hw.error(Kind::Gone, "the card was closed; open it again");
         let mut hca = hw.hca();
-        if hca.queue.check().is_ok() {
+        if gone && hca.queue.check().is_ok() {
             let _ = hca.disable();
         }
         hca.queue.end(&closed);

@@ -39,6 +39,10 @@ const DATA: usize = 512;
 /// Bytes of a request or an answer in the entry itself.
 const INLINE: usize = 16;
 
+/// What the first mailbox of an answer begins with until that is written: no answer
+/// begins so.
+const UNWRITTEN: [u8; 8] = [0xff; 8];
+
 /// Words of an entry.
 const WORDS: usize = 16;
 
@@ -245,7 +249,10 @@ impl CommandQueue {
         // Zero says that there is none.
         self.token = self.token.wrapping_add(1).max(1);
         let (inline, rest) = body.split_at(INLINE);
-        let answer = vec![0; command.output.saturating_sub(INLINE)];
+        let mut answer = vec![0; command.output.saturating_sub(INLINE)];
+        if let Some(mark) = answer.first_chunk_mut() {
+            *mark = UNWRITTEN;
+        }
         let input = fill(&self.boxes(slot).input, rest, self.token);
         let output = fill(&self.boxes(slot).output, &answer, self.token);
         let mut words = [0u32; WORDS];
@@ -361,6 +368,11 @@ impl CommandQueue {
         );
         Error::new(Kind::Timeout, text).with_remedy(Remedy::Reset)
     }
+}
+
+/// Whether an answer has a part in mailboxes, and that was left as it was.
+pub fn unsaid(reply: &Reply) -> bool {
+    reply.body().get(INLINE..).is_some_and(|rest| rest.starts_with(&UNWRITTEN))
 }
 
 /// In the last word of an entry: it is the card's.

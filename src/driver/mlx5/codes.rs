@@ -10,6 +10,8 @@ pub mod status {
     pub const BAD_PARAM: u8 = 0x03;
     /// Not now.
     pub const BAD_SYS_STATE: u8 = 0x04;
+    /// Not now, but soon.
+    pub const RESOURCE_BUSY: u8 = 0x06;
     /// There is more than it can hold.
     pub const EXCEED_LIM: u8 = 0x08;
     /// What is named is not in a state for it.
@@ -26,7 +28,7 @@ pub mod status {
             BAD_PARAM => "BAD_PARAM",
             BAD_SYS_STATE => "BAD_SYS_STATE",
             0x05 => "BAD_RESOURCE",
-            0x06 => "RESOURCE_BUSY",
+            RESOURCE_BUSY => "RESOURCE_BUSY",
             EXCEED_LIM => "EXCEED_LIM",
             BAD_RES_STATE => "BAD_RES_STATE",
             0x0a => "BAD_INDEX",
@@ -51,6 +53,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What comes of an answer that says that all is well, and nothing else.
+    pub const UNSAID: Refusal = Refusal { status: 0, syndrome: 0 };
+
     /// What the syndrome means, of those that were seen and explained.
     fn explain(self) -> Option<&'static str> {
         match self.syndrome {

@@ -12,7 +12,8 @@
 //! by an entry of their own, one request at a time, and nobody waits for its answer.
 
 use super::cmd::{disable_hca, enable_hca, header, init_hca, manage_pages, query_pages, teardown_hca};
-use super::cmdq::{CommandQueue, Failure, Outcome, PAGES_GIVEN, PAGES_TAKEN, Posted, Slot};
+use super::cmdq::{self, CommandQueue, Failure, Outcome, PAGES_GIVEN, PAGES_TAKEN, Posted, Slot};
+use super::codes::{Refusal, status};
 use super::eq::{Event, EventQueue, PageEvent};
 use super::pages::Pages;
 use crate::dma::Iova;
@@ -103,9 +104,12 @@ impl Hca {
         self.wanted.clear();
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer. One that has nothing in it is a refusal.
     pub fn ask(&mut self, request: &Request) -> Outcome {
-        let outcome = self.ask_in(Slot::Commands, request);
+        let outcome = self.ask_in(Slot::Commands, request).and_then(|reply| match cmdq::unsaid(&reply) {
+            true => Err(Failure::Refused(Refusal::UNSAID)),
+            false => Ok(reply),
+        });
         if let Err(Failure::Broken(error)) = &outcome
             && matches!(error.kind(), Kind::Timeout | Kind::Gone | Kind::Device)
         {
@@ -114,7 +118,24 @@ impl Hca {
         outcome
     }
 
+    /// Asks again for a while what there was no time for. Linux does not: it hands the
+    /// status on as EBUSY (cmd.c, mlx5_cmd_status_to_err), to callers that give up.
     fn ask_in(&mut self, slot: Slot, request: &Request) -> Outcome {
+        const TRIES: usize = 10;
+        const PAUSE: Duration = Duration::from_millis(10);
+        let busy = |outcome: &Outcome| matches!(outcome, Err(Failure::Refused(refusal)) if refusal.status == status::RESOURCE_BUSY);
+        let mut outcome = self.ask_once(slot, request);
+        for _ in 1..TRIES {
+            if !busy(&outcome) {
+                break;
+            }
+            self.queue.pause(PAUSE);
+            outcome = self.ask_once(slot, request);
+        }
+        outcome
+    }
+
+    fn ask_once(&mut self, slot: Slot, request: &Request) -> Outcome {
         let mut posted = self.queue.post(slot, request).map_err(Failure::Broken)?;
         loop {
             if let Some(outcome) = self.queue.poll(&posted) {
@@ -333,7 +354,7 @@ impl Hca {
 
     /// What a failure means, in a line.
     pub fn explain(&self, request: &Request, failure: Failure) -> Error {
-        use super::codes::status::{BAD_OP, BAD_SYS_STATE, EXCEED_LIM, NO_RESOURCES};
+        use status::{BAD_OP, BAD_SYS_STATE, EXCEED_LIM, NO_RESOURCES};
         let refusal = match failure {
             Failure::Broken(error) => return error,
             Failure::Refused(refusal) => refusal,
@@ -348,6 +369,9 @@ impl Hca {
         };
         let command = request.command();
         let (name, code) = (command.name, command.code);
+        if refusal == Refusal::UNSAID {
+            return self.error(Kind::Device, format!("its firmware's answer to {name} ({code:#x}) says nothing"));
+        }
         self.error(kind, format!("its firmware refused {name} ({code:#x}) with {refusal}{advice}"))
     }
 

@@ -89,7 +89,7 @@ pub use tx::TxQueue;
 
 use super::config::{Config, TxPath};
 use super::limits::Limits;
-use super::ops::{Description, NOT_PROMISCUOUS, Opened, TimestampSource, no_driver};
+use super::ops::{Description, Opened, TimestampSource, no_driver};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::pci::{self, Bar, Function};
 use card::Card;
@@ -165,6 +165,9 @@ where
     base?;
     let found = vport::look(card.hw(), model.wants_headers())?;
     description.mac = found.mac;
+    if found.made_up {
+        description.lacks.push("its firmware gives it no address: it has one that was made up".into());
+    }
     let (major, minor) = setup::version(card.hw());
     description.firmware = Some(format!("{major}.{minor}"));
     description.max_rx_queues = MAX_QUEUES;
@@ -173,8 +176,6 @@ where
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
     }
-    if card.filters.as_ref().is_some_and(|filters| filters.refused) {
-        description.lacks.push(NOT_PROMISCUOUS.into());
-    }
+    description.lacks.append(&mut card.lacks);
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }

@@ -55,14 +55,14 @@ impl Objects {
         self.0.push(undo);
     }
 
-    /// Takes everything back, the latest first. A firmware that says nothing any more is
-    /// not asked again.
-    pub fn unmake(&mut self, hw: &Hw) {
+    /// Takes everything back, the latest first; whether all of it is gone. A firmware that
+    /// says nothing any more is not asked again.
+    pub fn unmake(&mut self, hw: &Hw) -> bool {
+        let mut gone = true;
         while let Some(request) = self.0.pop() {
-            if hw.check().is_ok() {
-                let _ = hw.ask_optional(request);
-            }
+            gone &= hw.check().is_ok() && matches!(hw.ask_optional(request), Ok(Some(_)));
         }
+        gone
     }
 }
 
@@ -96,6 +96,10 @@ impl Uar {
         // As large as the firmware thinks this machine's pages are.
         let shift = 12 + hw.caps.general(general::LOG_UAR_PAGE_SZ).min(16);
         let offset = u64::from(number) << shift;
+        // The first page has the registers: a number that was not written.
+        if number == 0 {
+            return Err(hw.error(Kind::Device, "doorbells are to be where its registers are"));
+        }
         let size = hw.segment.bar().size();
         if offset + PAGE > size {
             let text = format!("doorbells are to be at {offset:#x}, but its register BAR has {size:#x} bytes");
@@ -175,11 +179,16 @@ fn key(hw: &Hw, objects: &mut Objects, pd: u32) -> Result<u32> {
         .with_bits(context(mkc::MKEY_7_0), u64::from(BYTE))
         .with_bits(context(mkc::LENGTH64), 1)
         .with_bits(context(mkc::PD), u64::from(pd));
-    Ok(objects.make(hw, request, MKEY)? << 8 | BYTE)
+    match objects.make(hw, request, MKEY)? {
+        // The first ones are the card's own.
+        0 => Err(hw.error(Kind::Device, "its firmware made no key of memory (CREATE_MKEY), though it says so")),
+        index => Ok(index << 8 | BYTE),
+    }
 }
 
 /// Counters of what receive queues drop; a card that has none is none the worse for it.
+/// 0 is no number of them (Linux en_main.c, mlx5e_create_q_counters).
 fn counter(hw: &Hw, objects: &mut Objects) -> Result<Option<u32>> {
     let reply = hw.ask_optional(Request::new(alloc_q_counter::COMMAND))?;
-    Ok(reply.map(|reply| objects.made(&reply, COUNTER)))
+    Ok(reply.map(|reply| objects.made(&reply, COUNTER)).filter(|number| *number != 0))
 }

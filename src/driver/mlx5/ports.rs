@@ -37,8 +37,10 @@ structures! {
     /// Those of RFC 2863, behind the head.
     rfc_2863 0x100 { IN_DISCARDS 0x18[63:0] }
 
-    /// Those of IEEE 802.3, behind the head.
+    /// Those of IEEE 802.3, behind the head; octets are with FCS.
     ieee_802_3 0x100 {
+        FRAMES_TRANSMITTED_OK 0x08[63:0]  FRAMES_RECEIVED_OK 0x10[63:0]
+        OCTETS_TRANSMITTED_OK 0x28[63:0]  OCTETS_RECEIVED_OK 0x30[63:0]
         FRAME_CHECK_SEQUENCE_ERRORS 0x18[63:0]  ALIGNMENT_ERRORS 0x20[63:0]  FRAME_TOO_LONG_ERRORS 0x68[63:0]
     }
 

@@ -149,14 +149,16 @@ pub fn version(hw: &Hw) -> (u32, u32) {
 fn choose_interface(hw: &Hw) -> Result<()> {
     const ISSI: u64 = 1;
     let reply = hw.ask_optional(Request::new(query_issi::COMMAND))?;
-    let supported = reply.map_or(0, |reply| reply.bits(query_issi::output::SUPPORTED_ISSI_DW0));
-    if supported >> ISSI & 1 == 0 {
+    // What is not told is tried.
+    let knows = reply.is_none_or(|reply| reply.bits(query_issi::output::SUPPORTED_ISSI_DW0) >> ISSI & 1 != 0);
+    let request = Request::new(set_issi::COMMAND).with_bits(set_issi::input::CURRENT_ISSI, ISSI);
+    if !knows || hw.ask_optional(request)?.is_none() {
         let (major, minor) = version(hw);
         let text =
             format!("its firmware {major}.{minor} does not know interface step 1 (ISSI), which is needed; update it");
         return Err(hw.error(Kind::Unsupported, text));
     }
-    hw.ask(Request::new(set_issi::COMMAND).with_bits(set_issi::input::CURRENT_ISSI, ISSI)).map(drop)
+    Ok(())
 }
 
 /// Says in which order this machine has the bytes of numbers. Only of use to some

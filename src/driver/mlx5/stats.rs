@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   port       bad, too long; no room in the chip     may be refused: somebody else's
+//!              frames and bytes, each way             where the vport's are refused
 //!   vport      frames and bytes, each way             those that are lost behind it, too
 //!   counter    found no buffer                        not on all cards
 //!   queues     longer than their buffers              counted by the driver
@@ -43,8 +44,9 @@ impl<const N: usize> Block<N> {
     }
 }
 
-/// What of the port is read: discarded, wrong, and too long.
-const PORT: usize = 4;
+/// What of the port is read: discarded, wrong, and too long; frames and bytes, received
+/// and sent.
+const PORT: usize = 8;
 
 /// What a port has counted since it was opened.
 pub struct Counters {
@@ -66,6 +68,15 @@ impl Counters {
         Ok(Counters { vport, queues, port })
     }
 
+    /// What is counted instead of the function's frames.
+    pub fn lacks(&self) -> Option<&'static str> {
+        match (&self.vport, &self.port) {
+            (Some(_), _) => None,
+            (None, Some(_)) => Some("its firmware does not count its frames: those of the whole port are counted"),
+            (None, None) => Some("its firmware counts neither its frames nor those of the port: its counters stay 0"),
+        }
+    }
+
     /// What was counted since the start; `too_long`: of that, what was longer than its
     /// buffers.
     pub fn update(&mut self, hw: &Hw, too_long: u64) -> Result<Stats> {
@@ -83,14 +94,15 @@ impl Counters {
             block.update(came);
         }
         let missed = self.queues.map(|(_, block)| block.sums[0]);
-        let vport = self.vport.map_or([0; 12], |block| block.sums);
-        let [discards, fcs, alignment, long] = self.port.map_or([0; PORT], |block| block.sums);
-        let sum = |first: usize| vport[first].saturating_add(vport[first + 4]).saturating_add(vport[first + 8]);
+        let [discards, fcs, alignment, long, whole @ ..] = self.port.map_or([0; PORT], |block| block.sums);
+        let [came, came_bytes, sent, sent_bytes] = self.vport.map_or(whole, |Block { sums, .. }| {
+            std::array::from_fn(|n| sums[n].saturating_add(sums[n + 4]).saturating_add(sums[n + 8]))
+        });
         Ok(Stats {
-            rx_packets: sum(0).saturating_sub(missed.unwrap_or(0) + too_long),
-            rx_bytes: sum(1),
-            tx_packets: sum(2),
-            tx_bytes: sum(3),
+            rx_packets: came.saturating_sub(missed.unwrap_or(0) + too_long),
+            rx_bytes: came_bytes,
+            tx_packets: sent,
+            tx_bytes: sent_bytes,
             rx_missed: missed,
             rx_overflow: discards,
             rx_errors: fcs.saturating_add(alignment),
@@ -160,13 +172,20 @@ fn no_buffer(hw: &Hw, number: u32) -> Result<Option<u64>> {
 fn port(hw: &Hw) -> Result<Option<[u64; PORT]>> {
     const IEEE_802_3: u64 = 0;
     const RFC_2863: u64 = 1;
+    const FCS: u64 = 4;
     let Some(mac) = ports::counters(hw, IEEE_802_3)? else { return Ok(None) };
     let Some(rfc) = ports::counters(hw, RFC_2863)? else { return Ok(None) };
+    let (came, sent) = (mac.get(ieee_802_3::FRAMES_RECEIVED_OK), mac.get(ieee_802_3::FRAMES_TRANSMITTED_OK));
+    let without_fcs = |octets, frames: u64| mac.get(octets).saturating_sub(frames.saturating_mul(FCS));
     Ok(Some([
         rfc.get(rfc_2863::IN_DISCARDS),
         mac.get(ieee_802_3::FRAME_CHECK_SEQUENCE_ERRORS),
         mac.get(ieee_802_3::ALIGNMENT_ERRORS),
         mac.get(ieee_802_3::FRAME_TOO_LONG_ERRORS),
+        came,
+        without_fcs(ieee_802_3::OCTETS_RECEIVED_OK, came),
+        sent,
+        without_fcs(ieee_802_3::OCTETS_TRANSMITTED_OK, sent),
     ]))
 }
 

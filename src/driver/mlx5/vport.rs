@@ -44,6 +44,8 @@ const L2_INDEX: u64 = 0;
 pub struct Found {
     /// Its address.
     pub mac: MacAddr,
+    /// It had none.
+    pub made_up: bool,
     /// What must be inline.
     pub inline: Inline,
 }
@@ -89,7 +91,7 @@ pub fn look(hw: &Hw, headers: bool) -> Result<Found> {
     let [_, _, a, b, c, d, e, f] = (high << 32 | low).to_be_bytes();
     let mac = MacAddr([a, b, c, d, e, f]);
     let own = mac.is_unicast() && mac.0 != [0; 6];
-    Ok(Found { mac: if own { mac } else { made_up(hw) }, inline })
+    Ok(Found { mac: if own { mac } else { made_up(hw) }, made_up: !own, inline })
 }
 
 /// An address for a function that has none: locally administered, and of this function

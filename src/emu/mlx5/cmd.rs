@@ -32,6 +32,8 @@ const ENTRY: usize = 1 << LOG_STRIDE;
 const INPUT: usize = 0x10;
 const OUTPUT: usize = 0x20;
 const CONTROL: usize = 0x3c;
+/// Bytes of an answer's status.
+const STATUS: usize = 8;
 /// The type of entries that come over PCI Express.
 const PCI: u8 = 7;
 /// Least bytes of a request and of an answer.
@@ -130,6 +132,10 @@ pub struct Channel {
     pub silent: bool,
     /// The last one that was sent.
     code: Option<u16>,
+    /// The one that is being answered.
+    served: u16,
+    /// The one that there was no time for, and that is done at its second try (fault).
+    tried: Option<u16>,
 }
 
 impl Channel {
@@ -277,7 +283,8 @@ impl Mlx5 {
 
     /// Whether this fault strikes the current command.
     fn struck(&self, kind: FaultKind) -> bool {
-        self.board.fault.is_some_and(|fault| fault.strikes(kind, self.channel.commands))
+        let Channel { commands, served, .. } = self.channel;
+        self.board.fault.is_some_and(|fault| fault.strikes_command(kind, commands, served.into()))
     }
 
     fn complete(&mut self, mut job: Job) {
@@ -286,6 +293,7 @@ impl Mlx5 {
         }
         if !job.late {
             self.channel.commands += 1;
+            self.channel.served = job.request.code();
             if self.struck_down() {
                 return;
             }
@@ -295,8 +303,8 @@ impl Mlx5 {
                 return;
             }
         }
-        let answer = if self.struck(FaultKind::Error) {
-            Err(fw::INTERNAL)
+        let answer = if let Some(status) = self.refusal(job.request.code()) {
+            Err(status)
         } else if job.starved {
             Err(Status::NO_RESOURCES)
         } else {
@@ -308,6 +316,23 @@ impl Mlx5 {
             let mut data = [0; 28];
             data[..4].copy_from_slice(&(1_u32 << job.slot).to_be_bytes());
             self.plane.event(&mut self.board, COMPLETED, 0, data);
+        }
+    }
+
+    /// Why a command is refused that is in order, if it is (fault).
+    fn refusal(&mut self, code: u16) -> Option<Status> {
+        let again = self.channel.tried.take() == Some(code);
+        if self.struck(FaultKind::Error) {
+            Some(fw::INTERNAL)
+        } else if self.struck(FaultKind::Denied) {
+            Some(Status::BAD_PARAMETER)
+        } else if self.struck(FaultKind::Unsupported) {
+            Some(Status::BAD_OPERATION)
+        } else if self.struck(FaultKind::Busy) && !again {
+            self.channel.tried = Some(code);
+            Some(Status::RESOURCE_BUSY)
+        } else {
+            None
         }
     }
 
@@ -330,7 +355,11 @@ impl Mlx5 {
     fn finish(&mut self, job: &Job, answer: Option<Answer>) {
         let memory = &self.board.bus.memory;
         let mut entry = job.entry;
-        if let Some(answer) = answer {
+        // Behind the status is then what the driver had left there.
+        let hollow = self.struck(FaultKind::Hollow) && matches!(answer, Some(Ok(_)));
+        if hollow {
+            memory.write(job.at + OUTPUT as u64, &[0; STATUS]);
+        } else if let Some(answer) = answer {
             let mut bytes = match answer {
                 Ok(reply) => reply.bytes(),
                 Err(Status { status, syndrome }) => {

@@ -62,9 +62,21 @@ pub type Card = Shell<ConnectX>;
 /// A card with such rings, opened.
 pub fn open(rings: &str, config: &Config) -> Opened {
     let grants = Grants::of(rings);
-    let card = Shell::new(ConnectX { grants, told: Mutex::default() }, Fault::None);
+    let card = card(grants);
     let config = Config { compressed_completions: grants.compression, ..config.clone() };
     card.opened(&config, Box::new(Rings::of(card.clone())))
+}
+
+/// A card that grants this.
+pub fn card(grants: Grants) -> Card {
+    Shell::new(ConnectX { grants, told: Mutex::default() }, Fault::None)
+}
+
+impl Card {
+    /// Commands given since it was taken into use.
+    pub fn asked(&self) -> Vec<u16> {
+        std::mem::take(&mut self.silicon().told().asked)
+    }
 }
 
 impl ConnectX {

@@ -48,7 +48,7 @@ fn a_function_in_use_is_reset_once_more_and_then_given_up() {
 #[test]
 fn without_interface_step_1_it_is_not_driven() {
     let rig = Rig::new();
-    assert!(rig.refuse(0x10a, 2, 0).fails().contains("does not know interface step 1"));
+    assert!(rig.refuse(0x10a, 2, 0).refuse(0x10b, 2, 0).fails().contains("does not know interface step 1"));
     let rig = Rig::new();
     rig.says((0x10a, 0), vec![answer(&[(0x6c, 1)])]);
     assert!(rig.fails().contains("does not know interface step 1"));

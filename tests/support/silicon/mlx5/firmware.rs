@@ -26,6 +26,8 @@ pub struct Told {
     pub queues: [Option<Work>; 2],
     /// Times that it was taken into use.
     pub starts: [u32; 2],
+    /// Commands since then, in the order that they were given.
+    pub asked: Vec<u16>,
     /// Numbers given out, and pages of doorbells.
     numbers: u32,
     uars: u32,
@@ -106,6 +108,7 @@ fn chain(card: &Card, first: u64, len: usize) -> Vec<Region> {
 /// What a command does, and what is said to it. Nothing is refused.
 fn answer(told: &mut Told, grants: Grants, input: &[u8], output: &mut [u8]) {
     let (command, modifier) = (half(input, 0), half(input, 6));
+    told.asked.push(command);
     let mut put = |at: usize, value: u32| output[at..at + 4].copy_from_slice(&value.to_be_bytes());
     let mut number = || {
         told.numbers += 1;
