@@ -135,6 +135,7 @@ faults! {
     LocksLeft      "locks-left"         whole: "A driver that is gone has left the locks taken that ports share.";
     NarrowCounters "narrow-counters"    whole: "The counters of good frames have 16 bits, and so are full in seconds, not minutes.";
     Malicious      "malicious"          whole: "The hundredth packet to be sent is taken for malicious, and its queue stops.";
+    QueueLingers   "queue-lingers"      whole: "A receive queue that says that it is off goes on for 50 ms.";
     RequestsStuck  "requests-stuck"     whole: "Requests of the driver before do not end, until they are flushed before the reset.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }
