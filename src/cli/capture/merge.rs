@@ -210,6 +210,8 @@ mod tests {
     fn capture(card: &str, batch: usize, step: u64, count: u64) -> (Vec<(u64, u64)>, u64) {
         let engine = Engine::new(Drive::Manual);
         let (function, tap) = engine.open(&card.parse().unwrap()).unwrap();
+        // Now is long after the time 0, as it is by the clock on the wall.
+        engine.advance(3 * 1000 * MILLISECOND);
         let config = Config { rx_queues: 4, timestamps: true, ..Config::default() };
         let Port { mut rx, tx: _tx, mut nic } = meanwhile(&engine, || driver::open(function.clone(), &config).unwrap());
         let pool = Pool::new(4 * 512 + 16 * BATCH_MAX, function.addressing()).unwrap();
