@@ -413,3 +413,30 @@ fn an_x722_of_an_earlier_age_is_driven() {
     let refused = driver::open(function, &Config::default()).err().unwrap();
     assert!(refused.kind() == Kind::Unsupported && refused.to_string().contains("this driver 1.5"), "{refused}");
 }
+
+/// A receive queue may say that it is off and go on for 50 ms: what it lies in, and what it
+/// writes to, stay until then.
+#[test]
+fn a_queue_that_goes_on_although_it_says_that_it_is_off_is_waited_for() {
+    for card in ["x710", "x722,nasty"] {
+        let config = Config { rx_queues: 2, ..Config::default() };
+        let card = format!("{card},fault=queue-lingers,wire=source:rate=1M:flows=8");
+        let Rig { engine, function: _function, tap, pool, mut port } = Rig::new(&card, &config);
+        let run = |microseconds: u32| {
+            (0..microseconds).for_each(|_| {
+                engine.advance(1_000_000);
+                engine.step();
+            });
+        };
+        let mut got = Batch::new(&pool);
+        let came = (0..10_000).any(|_| {
+            run(100);
+            port.rx.iter_mut().map(|queue| queue.recv(&mut got)).sum::<usize>() > 0
+        });
+        assert!(came, "{card}: no frames");
+        drop(got);
+        port.close([&pool]);
+        run(60_000);
+        assert_eq!(tap.violations(), [], "{card}");
+    }
+}

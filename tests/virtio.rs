@@ -163,15 +163,16 @@ impl Host {
             frame[12..14].copy_from_slice(&[0x88, 0xb5]);
             assert!(batch.push_frame(&frame));
         }
-        assert_eq!(port.tx[0].send(&mut batch), lengths.len());
+        let (mut sent, mut received) = (0, Batch::new(&pool));
         // Frames of one queue stay in order: the last one is short, and comes.
-        while came.last() != lengths.last() {
+        while sent < lengths.len() || came.last() != lengths.last() {
             assert!(Instant::now() < patience, "{came:?} of {lengths:?}");
-            port.rx[0].recv(&mut batch);
-            came.extend((0..batch.len()).map(|n| batch.frame(n).len()));
-            batch.clear();
+            sent += port.tx[0].send(&mut batch);
+            port.rx[0].recv(&mut received);
+            came.extend((0..received.len()).map(|n| received.frame(n).len()));
+            received.clear();
         }
-        drop(batch);
+        drop((batch, received));
         let refused = lengths.len() - came.len();
         assert_eq!(self.port().tx[0].anomalies().bad_length, refused as u64);
         self.opened = Err(bmnic::Error::new(Kind::Gone, "closed"));
@@ -214,6 +215,35 @@ fn a_queue_whose_size_is_fixed_is_used_as_long_as_it_is() {
         let mut host = Host::new(&format!("{model},fault=fixed-size"), &config);
         let lengths: Vec<usize> = (0..60).map(|n| 60 + n).rev().collect();
         assert_eq!(host.turn_round(&lengths), lengths);
+    }
+}
+
+/// A frame takes two descriptors, one of them for its header, unless it leaves room for that:
+/// what is asked for is a wish, and the device's queues are as long as they are.
+#[test]
+fn queues_of_few_descriptors_carry_frames_all_the_same() {
+    for model in ["virtio", "virtio-packed"] {
+        for few in ["", ":32", ":8", ":4"] {
+            let mut host = Host::new(&format!("{model},fault=few-descriptors{few}"), &Config::default());
+            let lengths: Vec<usize> = (0..60).map(|n| 60 + n).rev().collect();
+            assert_eq!(host.turn_round(&lengths), lengths, "{model} {few}");
+        }
+    }
+}
+
+/// A frame of 9000 bytes takes five buffers: a queue that can never hold them is refused, as
+/// the device would drop each such frame without a word.
+#[test]
+fn queues_that_cannot_hold_the_longest_frame_are_refused_in_one_line() {
+    let jumbo = Config { max_frame: 9000, ..Config::default() };
+    let mut host = Host::new("virtio-packed,fault=few-descriptors:8", &jumbo);
+    assert_eq!(host.turn_round(&[1518, 60]), [1518, 60]);
+    for (few, config, words) in [(4, &jumbo, "4 descriptors; 5"), (2, &Config::default(), "2 descriptors; 4")] {
+        let host = Host::new(&format!("virtio-packed,fault=few-descriptors:{few}"), config);
+        let error = host.opened.err().expect("it must not be opened");
+        assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+        assert!(error.to_string().contains(words) && !error.to_string().contains('\n'), "{error}");
+        assert_eq!(host.tap.violations(), []);
     }
 }
 

@@ -31,8 +31,8 @@ macro_rules! faults {
                 }
             }
 
-            /// Whether it strikes single commands, frames or doorbells, and so can have a
-            /// number.
+            /// Whether it strikes single commands, frames or doorbells, or is a matter of how
+            /// many, and so can have a number.
             pub(super) fn counts(self) -> bool {
                 match self {
                     $(FaultKind::$kind => faults!(@counts $counts),)*
@@ -117,6 +117,7 @@ faults! {
     ResetByPeer    "reset-by-peer"      whole: "Another function resets the card.";
     PastIommu      "past-iommu"         whole: "The device goes past the IOMMU: whatever address it is given is the machine's.";
     FixedSize      "fixed-size"         whole: "Queues are as long as they are.";
+    FewDescriptors "few-descriptors"    single: "Queues have 16 descriptors at most, or as many as the number says.";
     PioNotify      "pio-notify"         whole: "Notifications can be given through a port, too, which is named first.";
     BackendRestarts "backend-restarts"  whole: "The program behind the device starts over after a hundred frames, and its place in the queues is lost.";
     PhyLeft        "phy-left"           whole: "The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.";
@@ -136,6 +137,7 @@ faults! {
     LocksLeft      "locks-left"         whole: "A driver that is gone has left the locks taken that ports share.";
     NarrowCounters "narrow-counters"    whole: "The counters of good frames have 16 bits, and so are full in seconds, not minutes.";
     Malicious      "malicious"          whole: "The hundredth packet to be sent is taken for malicious, and its queue stops.";
+    QueueLingers   "queue-lingers"      whole: "A receive queue that says that it is off goes on for 50 ms.";
     RequestsStuck  "requests-stuck"     whole: "Requests of the driver before do not end, until they are flushed before the reset.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }

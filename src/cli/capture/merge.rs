@@ -139,8 +139,10 @@ impl<'p> Merge<'p> {
         let mut empty = self.lanes.iter().filter(|lane| lane.is_empty()).map(|lane| lane.empty);
         // More cannot be held while its ring fills up.
         let pressed = head.back.batch.room() == 0 || head.stuck;
-        // A time of day that was set back says nothing of how long it was held.
-        empty.all(|(look, at)| if pressed { look > taken } else { at >= time + HOLD || at + SLIP_NS < time })
+        // A time of day that was set back says nothing of how long it was held; one of a look
+        // before this head was taken is no such, it is only old.
+        let set_back = |look, at| look > taken && at + SLIP_NS < time;
+        empty.all(|(look, at)| if pressed { look > taken } else { at >= time + HOLD || set_back(look, at) })
     }
 
     /// Writes all that is held: nobody looks any more. How many packets were
@@ -210,6 +212,8 @@ mod tests {
     fn capture(card: &str, batch: usize, step: u64, count: u64) -> (Vec<(u64, u64)>, u64) {
         let engine = Engine::new(Drive::Manual);
         let (function, tap) = engine.open(&card.parse().unwrap()).unwrap();
+        // Now is long after the time 0, as it is by the clock on the wall.
+        engine.advance(3 * 1000 * MILLISECOND);
         let config = Config { rx_queues: 4, timestamps: true, ..Config::default() };
         let Port { mut rx, tx: _tx, mut nic } = meanwhile(&engine, || driver::open(function.clone(), &config).unwrap());
         let pool = Pool::new(4 * 512 + 16 * BATCH_MAX, function.addressing()).unwrap();

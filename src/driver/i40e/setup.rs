@@ -14,6 +14,10 @@ use std::time::Duration;
 /// Time for a queue to start or stop.
 const QUEUE_PATIENCE: Duration = Duration::from_millis(20);
 
+/// Time for which a receive queue may go on that says that it is off (Linux
+/// `i40e_vsi_control_rx`: "HW errata").
+const RX_LINGERS: Duration = Duration::from_millis(50);
+
 /// Time for a reset of the function.
 const RESET_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -195,6 +199,9 @@ pub fn stop(hw: &Hw, allocation: Allocation, running: &Running, aq: Option<&mut 
     }
     if let Some(aq) = aq {
         aq.close();
+    }
+    if !running.rx.is_empty() || running.steering.is_some() {
+        hw.settle(RX_LINGERS);
     }
     Contexts::close(hw);
     // Filters, interfaces, addresses: all as the next driver expects them.

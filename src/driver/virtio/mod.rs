@@ -41,7 +41,7 @@ mod split;
 mod stats;
 mod tx;
 
-use super::config::{Config, MIN_RING};
+use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
 use super::ops::{Description, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Opened, no_driver};
@@ -74,6 +74,9 @@ const MAX_FRAME: u16 = 15_872;
 
 /// Descriptors in a control queue: one command at a time needs two.
 const CONTROL_RING: u32 = 16;
+
+/// Descriptors in a queue at least: a frame and its header, and one more of them.
+const LEAST: u32 = 4;
 
 /// Transmit paths.
 pub const PATHS: &[&str] = &["dma"];
@@ -259,14 +262,16 @@ impl<F: Virtqueue + 'static> Card<F> {
     {
         let (function, hw) = (&self.device.function, &self.device.hw);
         let mut queues = Vec::new();
+        // Fewer would never carry the longest frame, which is sent with a header before it.
+        let parts = if features.has(features::MRG_RXBUF) { rx::parts(config.max_frame) } else { 1 };
         for queue in 0..2 * config.rx_queues {
-            let wanted = if queue % 2 == 0 { config.rx_ring } else { config.tx_ring };
-            queues.push(ring_len(hw, queue, u32::from(wanted), u32::from(MIN_RING))?);
+            let (wanted, least) = if queue % 2 == 0 { (config.rx_ring, parts) } else { (config.tx_ring, parts + 1) };
+            queues.push(ring_len(hw, queue, u32::from(wanted), least.max(LEAST))?);
         }
         let control = if features.has(features::CTRL_VQ) {
             // Behind all pairs that there could be (§5.1.2).
             let index = if features.has(features::MQ) { 2 * hw.max_pairs() } else { 2 };
-            Some((index, ring_len(hw, index, CONTROL_RING, 4)?))
+            Some((index, ring_len(hw, index, CONTROL_RING, LEAST)?))
         } else {
             None
         };

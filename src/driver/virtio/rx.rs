@@ -21,18 +21,23 @@ use super::header::{HEADER, NUM_BUFFERS};
 use super::ring::{Completion, Notifier, Virtqueue};
 use super::stats::Counters;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Nothing, Pool, Span};
-use crate::driver::config::MIN_RING;
 use crate::driver::queue::Receive;
 use crate::driver::slots::{Received, Slots, Stock, TAGS};
 use crate::driver::tally::Anomaly;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// Buffers given that are worth a look whether the device wants to know.
+/// Buffers given that are worth a look whether the device wants to know, or a quarter of a
+/// short ring: a device must know of most of its buffers.
 const STEP: u32 = 16;
 
 /// Longest frame that one buffer holds.
 pub const ONE_BUFFER: u16 = (BUFFER_SIZE as u32 - HEADER - TAGS) as u16;
+
+/// Buffers that frames of up to `max_frame` bytes take at most, if they may take several.
+pub fn parts(max_frame: u16) -> u32 {
+    (u32::from(max_frame) + TAGS + HEADER).div_ceil(BUFFER_SIZE as u32)
+}
 
 /// A receive queue on a ring of format `F`.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ pub struct Queue<F> {
     longest: u32,
     /// A frame may fill several buffers, and says how many.
     mergeable: bool,
+    /// See [`STEP`].
+    step: u32,
     /// A count of completions that made no sense: it is not counted twice.
     nonsense: u32,
     counters: Arc<Counters>,
@@ -66,6 +73,7 @@ impl<F: Virtqueue> Queue<F> {
         Queue {
             buffers: cells(|_| 0),
             order: cells(|n| n),
+            step: STEP.min(ring.len() / 4).max(1),
             ring,
             notifier,
             head: 0,
@@ -266,7 +274,7 @@ impl<F: Virtqueue> Slots for Queue<F> {
         }
         if self.head != first {
             self.publish();
-            if self.notifier.unsaid(self.tail) >= STEP {
+            if self.notifier.unsaid(self.tail) >= self.step {
                 self.notifier.tell(&self.ring, self.tail, self.tail);
             }
         }
@@ -333,5 +341,3 @@ impl<F: Virtqueue> Slots for Queue<F> {
         self.ring.interrupts(false, self.head);
     }
 }
-
-const _: () = assert!(MIN_RING as u32 > 2 * STEP, "a device must know of most of its buffers");

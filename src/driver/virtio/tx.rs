@@ -29,7 +29,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Descriptors in the ring from which on `send` looks for sent ones.
+/// Descriptors in the ring from which on `send` looks for sent ones, or half of a short ring.
 const RECLAIM_AT: u32 = 32;
 
 /// Shortest frame: an Ethernet header. A virtio device pads nothing.
@@ -60,6 +60,8 @@ pub struct Queue<F> {
     checksums: bool,
     /// Bytes of the longest frame without a tag: what the network behind takes.
     longest: u32,
+    /// See [`RECLAIM_AT`].
+    reclaim_at: u32,
     /// A count of completions that made no sense: it is not counted twice.
     nonsense: u32,
     counters: Arc<Counters>,
@@ -94,6 +96,7 @@ impl<F: Virtqueue> Queue<F> {
             seen_at: 0,
             checksums,
             longest: longest.into(),
+            reclaim_at: RECLAIM_AT.min(len / 2),
             nonsense: 0,
             counters: Arc::default(),
         }
@@ -204,7 +207,7 @@ impl<F: Virtqueue> Transmit for Queue<F> {
         if !self.pending.is(pool) && !self.admits(pool) {
             return 0;
         }
-        if self.pending.used() >= RECLAIM_AT {
+        if self.pending.used() >= self.reclaim_at {
             self.reclaim(pool);
         }
         self.send_all(batch)

@@ -286,6 +286,9 @@ impl Model for I40e {
         if !self.following.is_empty() {
             self.follow_up();
         }
+        if !self.rx.lingering.is_empty() {
+            self.end_lingering(None);
+        }
         if self.resetting.is_some_and(|until| self.board.now >= until) {
             self.resetting = None;
             self.regs.poke(regs::PFGEN_CTRL.at, 0);

@@ -44,6 +44,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::SlowReset,
     FaultKind::Npar,
     FaultKind::Malicious,
+    FaultKind::QueueLingers,
 ];
 
 /// All of them.

@@ -12,7 +12,7 @@
 use super::super::frame::{L3, L4, Parsed, Verdict};
 use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, STEP, Translation, Violations, bits, frame};
+use super::super::{FaultKind, Picos, RegisterFile, STEP, Translation, Violations, bits, frame};
 use super::fdir::{Action, Filter, Refusal};
 use super::hmc::{RX_CONTEXT, Way, field};
 use super::regs::{QRX_ENA, QRX_TAIL};
@@ -21,6 +21,9 @@ use super::{I40e, QUEUES, filter};
 
 /// Buffers that a frame may lie in.
 const CHAIN_MAX: u32 = 5;
+
+/// How long a queue goes on that says that it is off (fault).
+const LINGERS: Picos = 50_000_000_000;
 
 const REQUEST: u32 = 1;
 const STATUS: u32 = 1 << 2;
@@ -65,6 +68,8 @@ pub struct Receive {
     pub queues: Vec<RxQueue>,
     /// Some queue is on.
     pub on: bool,
+    /// Queues that say that they are off, and until when they are not (fault).
+    pub lingering: Vec<(u16, Picos)>,
     /// Some frames are stamped.
     pub stamping: bool,
     /// What was received in this step.
@@ -385,16 +390,36 @@ impl I40e {
     pub(super) fn rx_enable_written(&mut self, q: u16) {
         let at = QRX_ENA.nth(q.into());
         let on = self.regs.peek(at) & REQUEST != 0;
+        if on {
+            self.end_lingering(Some(q));
+        }
         let enabled = self.rx.queues[usize::from(q)].enabled;
         if on && !enabled && self.load_context(Way::Rx, q) {
             self.rx.queues[usize::from(q)].enable(&mut self.board.violations);
+        } else if !on && enabled && self.board.faulty(FaultKind::QueueLingers) {
+            self.rx.lingering.push((q, self.board.now + LINGERS));
         } else if !on && enabled {
-            let queue = &mut self.rx.queues[usize::from(q)];
-            queue.ring.flush(&self.board.bus.memory);
-            *queue = RxQueue { context: queue.context, ..RxQueue::default() };
-            self.rx.unflushed &= !(1 << q);
+            self.end_queue(q);
         }
         self.follow(at, on);
+        self.rx.on = self.rx.queues.iter().any(|queue| queue.enabled);
+    }
+
+    fn end_queue(&mut self, q: u16) {
+        let queue = &mut self.rx.queues[usize::from(q)];
+        queue.ring.flush(&self.board.bus.memory);
+        *queue = RxQueue { context: queue.context, ..RxQueue::default() };
+        self.rx.unflushed &= !(1 << q);
+    }
+
+    /// Ends queues that lingered as long as they do, and `named` whatever time it has left.
+    pub(super) fn end_lingering(&mut self, named: Option<u16>) {
+        let now = self.board.now;
+        let over = |&(q, until): &(u16, Picos)| until <= now || Some(q) == named;
+        let ending: Vec<_> = self.rx.lingering.extract_if(.., |one| over(one)).collect();
+        for (q, _) in ending {
+            self.end_queue(q);
+        }
         self.rx.on = self.rx.queues.iter().any(|queue| queue.enabled);
     }
 

@@ -43,7 +43,7 @@ use self::ring::{Agreed, Broken, Chain, Ring};
 use self::transmit::Transmit;
 use super::transmit::transmit;
 use super::wire::Speed;
-use super::{Board, DoorbellPage, FaultKind, Model, Page, Picos};
+use super::{At, Board, DoorbellPage, Fault, FaultKind, Model, Page, Picos};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -58,6 +58,9 @@ const SIZE: u16 = 1024;
 
 /// Descriptors in the control queue at most.
 const CONTROL_SIZE: u16 = 64;
+
+/// Descriptors in a queue that has few (fault).
+const FEW: u16 = 16;
 
 /// MSI-X vectors: configuration, and one for each queue.
 const VECTORS: u16 = QUEUES + 1;
@@ -86,9 +89,10 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(index: u16) -> Self {
+    /// A queue that has at most `most` descriptors, and is off.
+    fn new(index: u16, most: u16) -> Self {
         Queue {
-            size: if index == QUEUES - 1 { CONTROL_SIZE } else { SIZE },
+            size: most.min(if index == QUEUES - 1 { CONTROL_SIZE } else { SIZE }),
             vector: NO_VECTOR,
             addresses: [0; 3],
             ring: None,
@@ -169,7 +173,14 @@ impl Virtio {
     /// Everything as after power-on (§2.4).
     fn restart(&mut self) {
         (self.common, self.features) = (Common::new(), 0);
-        self.queues = (0..QUEUES).map(Queue::new).collect();
+        let most = match self.board.fault {
+            Some(Fault { kind: FaultKind::FewDescriptors, at: Some(At::Number(number)) }) => {
+                u16::try_from(number).unwrap_or(SIZE)
+            }
+            Some(Fault { kind: FaultKind::FewDescriptors, .. }) => FEW,
+            _ => SIZE,
+        };
+        self.queues = (0..QUEUES).map(|index| Queue::new(index, most)).collect();
         self.notify.iter().for_each(|word| word.store(SILENT, Ordering::Relaxed));
         self.address = self.board.factory;
         self.filter = Filter::new(self.address);

@@ -20,6 +20,7 @@ pub const MODELS: &[ModelInfo] = &[
 const FAULTS: &[FaultKind] = &[
     FaultKind::PastIommu,
     FaultKind::FixedSize,
+    FaultKind::FewDescriptors,
     FaultKind::PioNotify,
     FaultKind::NoMac,
     FaultKind::Promiscuous,

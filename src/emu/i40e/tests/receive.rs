@@ -67,6 +67,26 @@ fn ten_thousand_frames_wrap_the_rings_in_order() {
     bench.assert_clean();
 }
 
+/// "Due to HW errata, on Rx disable only, the register can indicate done before it really is"
+/// (Linux `i40e_main.c`), and it is waited for 50 ms there.
+#[test]
+fn a_queue_may_say_that_it_is_off_and_receive_for_50_ms() {
+    for (fault, lingers) in [("", false), (",fault=queue-lingers", true)] {
+        let mut bench = Bench::new(&format!("x710,strict{fault}"));
+        bench.receive_on(1);
+        bench.transmit_on(1);
+        for (after, receives) in [(1_000_000_000, lingers), (60_000_000_000, false)] {
+            bench.write(0x120000, 0);
+            assert_eq!(bench.read(0x120000), 0, "it says that it is off");
+            bench.run(after);
+            bench.send(0, &frame(60));
+            bench.run(40_000_000);
+            assert_eq!(bench.receive(0).is_some(), receives, "{fault} after {after} ps");
+        }
+        bench.assert_clean();
+    }
+}
+
 #[test]
 fn rss_spreads_flows_and_reports_the_published_hash() {
     let mut bench = Bench::new("x710,strict");
