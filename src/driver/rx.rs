@@ -139,9 +139,6 @@ impl<F: RxFormat> Queue<F> {
 
         for (entry, fresh) in batch.entries_mut()[had..].iter_mut().zip(fresh.iter().rev()) {
             let (slot, buffer) = ring.at(position);
-            if position.is_multiple_of(const { per_line::<F>() }) {
-                ring.fetch(position.wrapping_add(2 * per_line::<F>()));
-            }
             let words = F::words(slot);
             let status = words[1].load(Ordering::Acquire); // <-- acquire: what the card wrote before is now seen
             let first = words[0].load(Ordering::Relaxed);
@@ -150,6 +147,10 @@ impl<F: RxFormat> Queue<F> {
             if status & looked_at::<F>() != plain::<F>() || len.wrapping_sub(1) >= longest {
                 stopped_at = status;
                 break;
+            }
+            // Not of an empty ring: its lines are the card's, which is about to write there.
+            if position.is_multiple_of(const { per_line::<F>() }) {
+                ring.fetch(position.wrapping_add(2 * per_line::<F>()));
             }
             let span = Span::new(0, len as u16, false);
             *entry = Entry { words: [first, status], buffer: buffer.replace(fresh.get()), span };

@@ -16,7 +16,7 @@ use super::{Command, End, Family};
 use End::{After, Dark, Fatal, Lost, On};
 use bmnic::driver::Config;
 
-pub const FAMILY: Family = Family { cards: &["cx5", "cx4lx"], config, commands: COMMANDS };
+pub const FAMILY: Family = Family { cards: &["cx5", "cx4lx"], config, commands: COMMANDS, usual: None };
 
 /// Two queues of each kind, so that frames are spread, and the time.
 pub fn config(_: u32) -> Config {
