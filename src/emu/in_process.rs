@@ -153,7 +153,7 @@ impl Engine {
     /// Plugs a card in: the function for a driver, and a tap for who watches.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if there is no such card, and what its wire says.
+    /// [`Kind::Usage`](crate::Kind::Usage) if there is no such card, and what its wire says.
     pub fn open(&self, spec: &Spec) -> Result<(Arc<dyn Function>, Tap)> {
         let (slot, tap) = self.plug(spec)?;
         Ok((Arc::new(slot), tap))
