@@ -114,6 +114,13 @@ fn what_firmware_or_card_lack_is_said_in_a_line() {
     let with = |tx_path| Config { tx_path, ..Config::default() };
     let (_, error) = refused(Fault::Refuses(efvi::ALLOC_PIOBUF, 0x1c), &with(TxPath::Pio));
     assert!(error.to_string().contains("no packet memory (PIO)"), "{error}");
+    assert!(error.to_string().contains("all of it is taken"), "{error}");
+    let (card, error) = refused(Fault::Refuses(efvi::ALLOC_PIOBUF, 0x1), &with(TxPath::Pio));
+    assert!(error.to_string().contains("refused ALLOC_PIOBUF (0x8f) with EPERM"), "{error}");
+    assert!(!card.asked().contains(&efvi::FREE_PIOBUF));
+    let (card, error) = refused(Fault::Refuses(efvi::LINK_PIOBUF, 0x1), &with(TxPath::Pio));
+    assert!(error.to_string().contains("refused LINK_PIOBUF (0x92) with EPERM"), "{error}");
+    assert!(card.asked().contains(&efvi::FREE_PIOBUF), "it was given");
     let (_, error) = refused(Fault::Refuses(efvi::INIT_TXQ, 0x1), &with(TxPath::Ctpio { threshold: None }));
     assert_eq!(error.kind(), Kind::Permission);
     assert!(error.to_string().contains("licence"), "{error}");
@@ -507,6 +514,68 @@ fn a_failure_from_before_is_asked_for_again_and_may_be_no_business_of_this_funct
         assert_eq!(asked.iter().filter(|&&command| command == efvi::GET_ASSERTS).count(), 3, "{code:#x}");
         assert_eq!(asked[3], efvi::DRV_ATTACH);
     }
+}
+
+#[test]
+fn firmware_that_may_not_be_started_anew_is_not_said_to_have_been() {
+    let card = efvi::card(Fault::FailedForOthers);
+    let port = driver::open(card.function(), &Config::default()).unwrap();
+    let lacks = &port.nic.describe().lacks;
+    let [line] = &lacks[..] else { panic!("{lacks:?}") };
+    assert!(line.contains("had failed before (GET_ASSERTS 0x3)"), "{line}");
+    assert!(line.contains("cannot be started anew by this function (REBOOT: EPERM)"), "{line}");
+}
+
+#[test]
+fn all_frames_are_asked_for_again_where_half_of_them_was_refused() {
+    // Its own address, broadcasts; unicast, multicast.
+    let card = efvi::card(Fault::RefusesFilter(4));
+    let mut port = driver::open(card.function(), &Config { promiscuous: true, ..Config::default() }).unwrap();
+    let lacks = port.nic.describe().lacks.clone();
+    assert!(lacks.len() == 1 && lacks[0].contains("no frames for other addresses"), "{lacks:?}");
+    assert_eq!(card.filters(), 2, "no half of it");
+    for _ in 0..2 {
+        assert_eq!(port.nic.set_promiscuous(true).unwrap_err().kind(), Kind::Device);
+        assert_eq!(card.filters(), 2);
+    }
+    card.break_it(Fault::None);
+    port.nic.set_promiscuous(true).unwrap();
+    port.nic.set_promiscuous(true).unwrap();
+    assert_eq!(card.filters(), 4);
+    port.nic.set_promiscuous(false).unwrap();
+    assert_eq!(card.filters(), 2);
+}
+
+#[test]
+fn a_table_that_no_flow_is_spread_by_is_refused_and_no_context_is_left() {
+    let config = Config { rx_queues: 2, ..Config::default() };
+    for (command, freed) in
+        [(efvi::RSS_CONTEXT_ALLOC, 0), (efvi::RSS_CONTEXT_SET_KEY, 1), (efvi::RSS_CONTEXT_SET_TABLE, 1)]
+    {
+        let card = efvi::card(Fault::Refuses(command, 0x1));
+        let mut port = driver::open(card.function(), &config).unwrap();
+        let frees = card.asked().into_iter().filter(|&command| command == efvi::RSS_CONTEXT_FREE).count();
+        assert_eq!(frees, freed, "{command:#x}");
+        let error = port.nic.set_rss_table(&[0, 1]).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Unsupported, 1), "{error}");
+    }
+    for rx_queues in [1, 2] {
+        let config = Config { rx_queues, ..Config::default() };
+        let mut port = driver::open(efvi::card(Fault::None).function(), &config).unwrap();
+        port.nic.set_rss_table(&[0]).unwrap();
+    }
+}
+
+#[test]
+fn a_link_that_is_not_told_now_is_as_it_was() {
+    let card = efvi::card(Fault::None);
+    let mut port = driver::open(card.function(), &Config::default()).unwrap();
+    card.break_it(Fault::Refuses(efvi::GET_LINK, 0x1));
+    assert!(!port.nic.link().unwrap().up, "it was not told yet");
+    card.break_it(Fault::None);
+    let up = port.nic.link().unwrap();
+    card.break_it(Fault::Refuses(efvi::GET_LINK, 0x1));
+    assert_eq!((up.up, port.nic.link().unwrap()), (true, up));
 }
 
 #[test]

@@ -152,7 +152,8 @@ fn resets_that_take_their_time_are_waited_for() {
 fn a_function_that_shares_its_port_works_without_changing_it() {
     let mut rig = Rig::new("x710,fault=npar", &Config::default());
     assert_eq!(rig.traffic(), 8);
-    assert!(rig.lacks().len() == 1 && rig.lacks()[0].contains("0x0603: 1 EPERM"), "{:?}", rig.lacks());
+    rig.port.nic.wait_for_link(Duration::from_secs(10)).unwrap();
+    assert_eq!(rig.lacks(), [""; 0], "its port lets all frames pass");
     rig.done();
 }
 
@@ -349,6 +350,8 @@ fn a_queue_that_the_card_has_stopped_is_told() {
         let error = rig.port.nic.stats().unwrap_err();
         assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Device, 1), "{error}");
         assert!(error.to_string().contains("has stopped its transmit queue 0"), "{error}");
+        // Told once: what was counted can be read all the same.
+        assert!(rig.port.nic.stats().unwrap().tx_packets >= 99, "{card}");
         rig.done();
     }
     // A driver does not take what another has left for its own.

@@ -3,7 +3,7 @@
 use super::regs::Reg;
 use super::wait;
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Bar, Function};
+use crate::pci::{self, Bar, Function, capabilities};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -71,6 +71,20 @@ impl Access {
             u32::MAX => Err(wait::gone(self, reg.name)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether requests of it on PCIe were not answered yet, as its Device Status says
+    /// (PCI Express Base Specification §7.5.3.5, Transactions Pending).
+    pub fn pending(&self) -> bool {
+        const EXPRESS: u8 = 0x10;
+        const DEVICE_STATUS: u16 = 0xa;
+        const PENDING: u32 = 1 << 5;
+        let status = self.function.upgrade().and_then(|function| {
+            let express = *capabilities(&*function, EXPRESS).ok()?.first()?;
+            function.config_read(express + DEVICE_STATUS, 2).ok()
+        });
+        // One that is gone has none.
+        status.is_some_and(|status| status & PENDING != 0 && status != 0xffff)
     }
 
     /// An error about this card.

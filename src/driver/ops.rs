@@ -80,7 +80,7 @@ pub struct Description {
     pub mac: MacAddr,
     /// Where receive timestamps come from as configured.
     pub timestamps: TimestampSource,
-    /// Version of its firmware as its maker writes it, where the driver has asked.
+    /// Version of its firmware as far as the firmware tells it, where the driver has asked.
     pub firmware: Option<String>,
     /// Most receive queues it can have.
     pub max_rx_queues: u16,

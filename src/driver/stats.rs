@@ -7,7 +7,8 @@ pub struct Stats {
     /// Frames received into memory. Where a device counts these and not `rx_missed`,
     /// those that it lost are among them.
     pub rx_packets: u64,
-    /// Bytes received into memory. The X710 family counts those of lost frames among them.
+    /// Bytes received into memory. The X710 and mlx5 families count
+    /// those of lost frames among them.
     pub rx_bytes: u64,
     /// Frames sent.
     pub tx_packets: u64,

@@ -9,10 +9,12 @@
 use std::fmt;
 
 /// Declares faults, one a line: `Name "as it is written" which: what goes wrong`, where
-/// `single` strikes single commands, frames or doorbells.
+/// `command` strikes single commands, by number or code, and `single` frames or doorbells,
+/// or is a matter of how many.
 macro_rules! faults {
-    (@counts single) => { true };
-    (@counts whole) => { false };
+    (@counts command) => { Counts::Commands };
+    (@counts single) => { Counts::Others };
+    (@counts whole) => { Counts::Nothing };
     ($($kind:ident $name:literal $counts:ident: $doc:literal;)*) => {
         /// What goes wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +33,8 @@ macro_rules! faults {
                 }
             }
 
-            /// Whether it strikes single commands, frames or doorbells, or is a matter of how
-            /// many, and so can have a number.
-            pub(super) fn counts(self) -> bool {
+            /// What it counts, and so can have behind it.
+            pub(super) fn counts(self) -> Counts {
                 match self {
                     $(FaultKind::$kind => faults!(@counts $counts),)*
                 }
@@ -43,14 +44,14 @@ macro_rules! faults {
 }
 
 faults! {
-    Timeout        "timeout"            single: "A command is never answered, nor is any after it.";
-    Crash          "crash"              single: "Firmware stops with its critical error flag up.";
-    Opcode         "opcode"             single: "The answer names another command.";
-    Short          "short"              single: "The answer is shorter than it says.";
-    Error          "error"              single: "The answer is an error.";
-    Denied         "denied"             single: "The function may not give this command.";
-    Unsupported    "unsupported"        single: "Firmware does not know this command.";
-    Hollow         "hollow"             single: "A command with an answer in a buffer is answered as done without it: in the buffer is what the driver had left there.";
+    Timeout        "timeout"            command: "A command is never answered, nor is any after it.";
+    Crash          "crash"              command: "Firmware stops with its critical error flag up.";
+    Opcode         "opcode"             command: "The answer names another command.";
+    Short          "short"              command: "The answer is shorter than it says.";
+    Error          "error"              command: "The answer is an error.";
+    Denied         "denied"             command: "The function may not give this command.";
+    Unsupported    "unsupported"        command: "Firmware does not know this command.";
+    Hollow         "hollow"             command: "A command with an answer in a buffer is answered as done without it: in the buffer is what the driver had left there.";
     Flood          "flood"              whole: "Events without end.";
     Old            "old"                whole: "Firmware from before the interface that drivers know.";
     Nvm            "nvm"                whole: "The checksum over the non-volatile memory is wrong.";
@@ -65,7 +66,7 @@ faults! {
     PhyUnknown     "phy-unknown"        whole: "The PHY is none that firmware knows.";
     SlowStart      "slow-start"         whole: "Firmware does not see commands in the first 0.8 seconds after a reset.";
     SlowReset      "slow-reset"         whole: "Another function has just reset the device, and resets take their time.";
-    Busy           "busy"               single: "Firmware has no time for a command, but for the same one at a second try.";
+    Busy           "busy"               command: "Firmware has no time for a command, but for the same one at a second try.";
     NotReady       "not-ready"          whole: "Firmware says for ever that it is not ready, and is.";
     StoreBusy      "store-busy"         whole: "The contexts' memory is not ready for the first second.";
     ShortRequests  "short-requests"     whole: "Requests are of 128 bytes at most.";
@@ -95,13 +96,13 @@ faults! {
     Promiscuous    "promiscuous"        whole: "The function may not receive everything.";
     Vlan           "vlan"               whole: "Tags are taken off frames, whatever a driver asks for.";
     InitSlow       "init-slow"          whole: "The function takes longer to initialise than a driver waits.";
-    NicDisabled    "nic-disabled"       single: "The function's interface is disabled: from power-on, or at a command.";
+    NicDisabled    "nic-disabled"       command: "The function's interface is disabled: from power-on, or at a command.";
     Dirty          "dirty"              whole: "The function is as a driver that died left it, until it is reset.";
     Issi0          "issi0"              whole: "Firmware from before interfaces had numbers.";
     ReleaseAll     "release-all"        whole: "Firmware takes all its pages for returned.";
     SlowCmd        "slow-cmd"           whole: "Enabling, initialising and tearing down take seconds.";
-    Late           "late"               single: "An answer comes when its driver does not wait for it any more.";
-    LoseEqe        "lose-eqe"           single: "The event that says that a command is complete is lost.";
+    Late           "late"               command: "An answer comes when its driver does not wait for it any more.";
+    LoseEqe        "lose-eqe"           command: "The event that says that a command is complete is lost.";
     LoseIrq        "lose-irq"           whole: "Interrupts are lost.";
     Vf             "vf"                 whole: "The function is a virtual one.";
     VfUntrusted    "vf-untrusted"       whole: "The same, and it may receive its own address only.";
@@ -113,7 +114,7 @@ faults! {
     TakeStuck      "take-stuck"         whole: "Firmware does not give its pages back.";
     I2cStuck       "i2c-stuck"          whole: "The module in the cage does not answer.";
     HealthFrozen   "health-frozen"      whole: "The counter that says that firmware lives stands still.";
-    Gone           "gone"               single: "The function is gone from its bus: a while after it was initialised, or at a command.";
+    Gone           "gone"               command: "The function is gone from its bus: a while after it was initialised, or at a command.";
     ResetByPeer    "reset-by-peer"      whole: "Another function resets the card.";
     PastIommu      "past-iommu"         whole: "The device goes past the IOMMU: whatever address it is given is the machine's.";
     FixedSize      "fixed-size"         whole: "Queues are as long as they are.";
@@ -140,6 +141,17 @@ faults! {
     QueueLingers   "queue-lingers"      whole: "A receive queue that says that it is off goes on for 50 ms.";
     RequestsStuck  "requests-stuck"     whole: "Requests of the driver before do not end, until they are flushed before the reset.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
+}
+
+/// What a fault counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// Nothing: it can have neither number nor code.
+    Nothing,
+    /// Commands: a number, or a code.
+    Commands,
+    /// Frames, doorbells, descriptors: a number.
+    Others,
 }
 
 /// Which command a fault strikes.
@@ -211,8 +223,12 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
         for kind in FaultKind::ALL {
-            let at = [At::Number(31), At::Code(0x613)].map(Some).into_iter().filter(|_| kind.counts());
-            for at in at.chain([None]) {
+            let at: &[_] = match kind.counts() {
+                Counts::Nothing => &[None],
+                Counts::Others => &[None, Some(At::Number(31))],
+                Counts::Commands => &[None, Some(At::Number(31)), Some(At::Code(0x613))],
+            };
+            for &at in at {
                 let mut spec = Spec::new("x710");
                 spec.fault = Some(Fault { kind, at });
                 assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
@@ -222,7 +238,8 @@ mod tests {
 
     #[test]
     fn a_fault_that_there_is_not_is_one_clear_line() {
-        for bad in ["bogus", "error:0", "error:x", "error:0xg", "flood:3", ""] {
+        let codes = ["half:0x50", "opaque:0x50", "doorbell:0x50", "few-descriptors:0x8"];
+        for bad in ["bogus", "error:0", "error:x", "error:0xg", "flood:3", ""].into_iter().chain(codes) {
             let error = format!("x710,fault={bad}").parse::<Spec>().unwrap_err();
             assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Usage, 1), "{error}");
         }

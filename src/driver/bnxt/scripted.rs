@@ -33,6 +33,8 @@ struct Inside {
     /// Codes of what was asked, and whether it lay in memory.
     asked: Vec<(u16, bool)>,
     gone: bool,
+    /// How long it was waited for the card.
+    passed: Duration,
     /// What registers of BAR 0 read as; others as 0.
     registers: HashMap<u64, u64>,
 }
@@ -50,6 +52,7 @@ impl Scripted {
             pending: Vec::new(),
             asked: Vec::new(),
             gone: false,
+            passed: Duration::ZERO,
             registers: HashMap::new(),
         };
         let card = Arc::new_cyclic(|this| Scripted {
@@ -87,6 +90,11 @@ impl Scripted {
     /// Sets what a register of BAR 0 reads as.
     pub fn set(&self, offset: u64, value: u64) {
         self.inside.lock().unwrap().registers.insert(offset, value);
+    }
+
+    /// How long it was waited for.
+    pub fn waited(&self) -> Duration {
+        self.inside.lock().unwrap().passed
     }
 
     /// Pulls the card.
@@ -229,7 +237,9 @@ impl Function for Scripted {
     }
 
     /// Time is the test's.
-    fn wait(&self, _time: Duration) {}
+    fn wait(&self, time: Duration) {
+        self.inside.lock().unwrap().passed += time;
+    }
 }
 
 /// An answer to `request` of `len` bytes, with `error` and a body.

@@ -61,6 +61,12 @@ impl<const N: usize> Block<N> {
         Block { masks, last: now, sums: [0; N] }
     }
 
+    /// The `n`th counter, which reads as `value`: not older than what it was last.
+    fn later(&self, n: usize, value: u64) -> u64 {
+        let behind = self.last[n].wrapping_sub(value) & self.masks[n];
+        if behind <= self.masks[n] / 2 { self.last[n] } else { value }
+    }
+
     /// Adds what was counted since.
     fn update(&mut self, now: [u64; N]) {
         for (n, value) in now.into_iter().enumerate() {
@@ -92,15 +98,23 @@ struct Source {
 
 impl Source {
     /// The counters; where the firmware does not answer with any, as they were last
-    /// written, but those that are less than `last`: they were read later.
-    fn read(&self, hw: &Hw, last: &[u64; CONTEXT]) -> Result<[u64; CONTEXT]> {
+    /// written, but those that were read `since`.
+    fn read(&self, hw: &Hw, since: Option<&Block<CONTEXT>>) -> Result<[u64; CONTEXT]> {
         /// Those that are read, in the order of a context in memory.
         const PLACES: [usize; CONTEXT] = [0, 1, 2, 5, 6, 7, 8, 9, 10, 13, 14, 15, 3];
-        let answered = context(hw, self.id, false)?.filter(|counts| counts.iter().any(|&count| count != 0));
+        let answered = context(hw, self.id, false)?.filter(says);
         let words = self.memory.words64();
-        let written = |n: usize| words[PLACES[n]].load(Ordering::Acquire).max(last[n]);
+        let written = |n: usize| {
+            let value = words[PLACES[n]].load(Ordering::Acquire);
+            since.map_or(value, |block| block.later(n, value))
+        };
         Ok(answered.unwrap_or_else(|| std::array::from_fn(written)))
     }
+}
+
+/// Whether an answer says anything: one that was not written is all zeros.
+fn says(counts: &[u64; CONTEXT]) -> bool {
+    counts.iter().any(|&count| count != 0)
 }
 
 impl Counters {
@@ -108,19 +122,24 @@ impl Counters {
     /// and says nothing of this function's.
     pub fn start(hw: &Hw, contexts: &[(u32, Region)], region: Region, shared: bool) -> Result<Counters> {
         const PORT_BITS: u64 = (1 << 40) - 1;
-        let contexts = contexts.iter().map(|(id, memory)| {
+        let mut masks = Vec::new();
+        let mut answers = true;
+        for (id, _) in contexts {
+            let told = context(hw, *id, true)?;
+            answers &= told.as_ref().is_some_and(says) || context(hw, *id, false)?.as_ref().is_some_and(says);
+            masks.push(told.unwrap_or_default());
+        }
+        if !answers {
+            // Until they are written once, nobody knows where they begin.
+            hw.pause(WRITTEN);
+        }
+        let contexts = contexts.iter().zip(masks).map(|((id, memory), masks)| {
             let source = Source { id: *id, memory: memory.clone() };
-            let masks = context(hw, *id, true)?;
-            if masks.is_none() {
-                // Until they are written once, nobody knows where they begin.
-                hw.pause(WRITTEN);
-            }
-            let masks = masks.unwrap_or_default();
             let whole = if hw.generation == Generation::P5 { (1 << 48) - 1 } else { u64::MAX };
             // Firmware that does not know the question answers with counts.
             let masks =
                 masks.map(|mask| if mask & mask.wrapping_add(1) == 0 && mask >> 32 != 0 { mask } else { whole });
-            let now = source.read(hw, &[0; CONTEXT])?;
+            let now = source.read(hw, None)?;
             Ok((source, Block::new(masks, now)))
         });
         let contexts = contexts.collect::<Result<Vec<_>>>()?;
@@ -143,7 +162,7 @@ impl Counters {
             block.update(now);
         }
         for (source, block) in &mut self.contexts {
-            block.update(source.read(hw, &block.last)?);
+            block.update(source.read(hw, Some(block))?);
         }
         let sum = |counters: &[usize]| {
             self.contexts.iter().map(|(_, block)| counters.iter().map(|&n| block.sums[n]).sum::<u64>()).sum::<u64>()
@@ -218,7 +237,49 @@ fn read_port(hw: &Hw, region: &Region) -> Result<Option<[u64; PORT]>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::codes::refusal::CMD_NOT_SUPPORTED;
+    use super::super::scripted::{Scripted, answer};
     use super::*;
+    use std::sync::Arc;
+
+    /// A card that does not answer with counters, and what of them it writes to memory.
+    fn written(
+        contexts: u32,
+        question: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
+    ) -> (Arc<Scripted>, Hw, Vec<(u32, Region)>) {
+        let (card, hw) = Scripted::held(Generation::P5, Box::new(move |request| vec![question(request)]));
+        let contexts = (0..contexts).map(|id| (id, card.region(4096))).collect();
+        (card, hw, contexts)
+    }
+
+    #[test]
+    fn counters_in_memory_come_round_and_are_never_older_than_what_was_read() {
+        const LAST: u64 = (1 << 48) - 1;
+        let (card, hw, contexts) = written(1, |request| answer(request, CMD_NOT_SUPPORTED as u16, 16, &[]));
+        let packets = &contexts[0].1.words64()[0];
+        packets.store(LAST - 9, Ordering::Release);
+        let mut counters = Counters::start(&hw, &contexts, card.region(PORT_BYTES), true).unwrap();
+        for (now, sum) in [(LAST - 4, 5), (20, 30), (15, 30), (LAST, 30), (50, 60)] {
+            packets.store(now, Ordering::Release);
+            assert_eq!(counters.update(&hw).unwrap().rx_packets, sum, "{now:#x}");
+        }
+    }
+
+    #[test]
+    fn it_is_waited_once_for_counters_to_be_written_and_only_where_they_are_needed() {
+        // Refused; answered with nothing, to either question; answered.
+        let refused = |request: &[u8]| answer(request, CMD_NOT_SUPPORTED as u16, 16, &[]);
+        let hollow = |request: &[u8]| answer(request, 0, 0xa8, &[]);
+        let counts = |request: &[u8]| answer(request, 0, 0xa8, &[[0, 7][usize::from(request[0x14] == 0)]; 8]);
+        let masks = |request: &[u8]| answer(request, 0, 0xa8, &[[0, 0xff][usize::from(request[0x14] == 1)]; 8]);
+        type Way = fn(&[u8]) -> Vec<u8>;
+        let ways: [(Way, u32); 4] = [(refused, 1), (hollow, 1), (counts, 0), (masks, 0)];
+        for (n, (way, pauses)) in ways.into_iter().enumerate() {
+            let (card, hw, contexts) = written(3, way);
+            Counters::start(&hw, &contexts, card.region(PORT_BYTES), true).unwrap();
+            assert_eq!(card.waited(), WRITTEN * pauses, "{n}");
+        }
+    }
 
     #[test]
     fn counters_wrap_and_zeros_that_are_none_are_passed_over() {

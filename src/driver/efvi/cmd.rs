@@ -167,6 +167,11 @@ commands! {
         in 0x0c { UPSTREAM_PORT_ID 0x00/4  TYPE 0x04/4  NUM_QUEUES 0x08/4 }
         out 0x04 { RSS_CONTEXT_ID 0x00/4 }
 
+    /// Frees it.
+    rss_context_free RSS_CONTEXT_FREE 0x9f
+        in 0x04 { RSS_CONTEXT_ID 0x00/4 }
+        out 0x00 {}
+
     /// Its Toeplitz key.
     rss_context_set_key RSS_CONTEXT_SET_KEY 0xa0
         in 0x2c { RSS_CONTEXT_ID 0x00/4  TOEPLITZ_KEY 0x04/40 }

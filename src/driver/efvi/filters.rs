@@ -6,14 +6,14 @@
 //! broadcast and multicast are for.
 
 use super::cmd::{
-    EVB_PORT_ID_ASSIGNED, filter_op, get_parser_disp_info, refusal, rss_context_alloc, rss_context_set_flags,
-    rss_context_set_key, rss_context_set_table, vadaptor_set_mac,
+    EVB_PORT_ID_ASSIGNED, filter_op, get_parser_disp_info, refusal, rss_context_alloc, rss_context_free,
+    rss_context_set_flags, rss_context_set_key, rss_context_set_table, vadaptor_set_mac,
 };
 use super::hw::{Capability, Hw};
 use super::setup;
 use crate::dma::L4;
 use crate::driver::config::Rss;
-use crate::driver::mailbox::{Field, Request};
+use crate::driver::mailbox::{Field, Reply, Request};
 use crate::driver::ops::{FlowRule, NOT_PROMISCUOUS};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
@@ -54,6 +54,13 @@ struct Filter {
     handle: u64,
     /// It gets copies.
     subscribes: bool,
+}
+
+impl Filter {
+    /// One that subscribes, as an answer says.
+    fn subscribed(reply: &Reply) -> Filter {
+        Filter { handle: reply.get(filter_op::output::HANDLE), subscribes: true }
+    }
 }
 
 /// The filters and spreading of a port.
@@ -106,11 +113,29 @@ impl Filters {
         self.own = Some(self.insert(hw, op::INSERT, self.to(mac))?);
         let broadcast = self.to(MacAddr([0xff; 6]));
         self.broadcast = self.try_insert(hw, broadcast, "no broadcasts come")?;
-        for fields in EVERYTHING.into_iter().filter(|_| promiscuous) {
-            match self.try_insert(hw, self.spread(fields), NOT_PROMISCUOUS)? {
-                Some(filter) => self.promiscuous.push(filter),
-                None => break,
+        match promiscuous {
+            true => self.insert_everything(hw, |request| hw.ask_or_lose(request, NOT_PROMISCUOUS)),
+            false => Ok(()),
+        }
+    }
+
+    /// Receives all that no other filter names; as it was before, if `ask` meets a refusal.
+    fn insert_everything(&mut self, hw: &Hw, ask: impl Fn(Request) -> Result<Option<Reply>>) -> Result<()> {
+        for fields in EVERYTHING {
+            match ask(self.spread(fields).with(filter_op::input::OP, op::SUBSCRIBE)) {
+                Ok(Some(reply)) => self.promiscuous.push(Filter::subscribed(&reply)),
+                refused => {
+                    let removed = self.remove_everything(hw);
+                    return refused.and(removed);
+                }
             }
+        }
+        Ok(())
+    }
+
+    fn remove_everything(&mut self, hw: &Hw) -> Result<()> {
+        while let Some(filter) = self.promiscuous.pop() {
+            Self::remove(hw, filter)?;
         }
         Ok(())
     }
@@ -152,7 +177,7 @@ impl Filters {
     /// Subscribes to what can be gone without; `lost` says what that means.
     fn try_insert(&self, hw: &Hw, request: Request, lost: &str) -> Result<Option<Filter>> {
         let reply = hw.ask_or_lose(request.with(filter_op::input::OP, op::SUBSCRIBE), lost)?;
-        Ok(reply.map(|reply| Filter { handle: reply.get(filter_op::output::HANDLE), subscribes: true }))
+        Ok(reply.as_ref().map(Filter::subscribed))
     }
 
     /// Removes a filter; one that the card does not know of is removed already.
@@ -167,16 +192,11 @@ impl Filters {
 
     /// Any address, or only those asked for.
     pub fn set_promiscuous(&mut self, hw: &Hw, on: bool) -> Result<()> {
-        while !on && let Some(filter) = self.promiscuous.pop() {
-            Self::remove(hw, filter)?;
+        match (on, self.promiscuous.is_empty()) {
+            (true, true) => self.insert_everything(hw, |request| hw.ask(request).map(Some)),
+            (true, false) => Ok(()),
+            (false, _) => self.remove_everything(hw),
         }
-        if on && self.promiscuous.is_empty() {
-            for fields in EVERYTHING {
-                let filter = self.insert(hw, op::SUBSCRIBE, self.spread(fields))?;
-                self.promiscuous.push(filter);
-            }
-        }
-        Ok(())
     }
 
     /// These groups, and no others.
@@ -224,7 +244,8 @@ impl Filters {
             .with_bytes(rss_context_set_key::input::TOEPLITZ_KEY, &rss.key);
         let table = self.table(context, &rss.table);
         if hw.ask_or_lose(table, LOST)?.is_none() || hw.ask_or_lose(key, LOST)?.is_none() {
-            return Ok(());
+            let free = Request::new(rss_context_free::COMMAND).with(rss_context_free::input::RSS_CONTEXT_ID, context);
+            return hw.ask_any(free).map(drop);
         }
         self.rss = Some(context);
         if hw.caps.has(Capability::MoreRssModes) {
@@ -239,12 +260,16 @@ impl Filters {
         Ok(())
     }
 
-    /// Writes the redirection table.
+    /// Writes the redirection table. There is none to write with a single queue.
     pub fn set_rss_table(&self, hw: &Hw, table: &[u16]) -> Result<()> {
-        if let Some(context) = self.rss {
-            hw.ask(self.table(context, table))?;
+        match self.rss {
+            Some(context) => hw.ask(self.table(context, table)).map(drop),
+            None if self.rx_queues == 1 => Ok(()),
+            None => {
+                let text = "its firmware spreads no flows: all frames come on its first queue; use one queue";
+                Err(hw.error(Kind::Unsupported, text))
+            }
         }
-        Ok(())
     }
 
     /// The redirection table, repeated to the card's length.

@@ -165,13 +165,16 @@ impl Hw {
     }
 
     fn ask_or(&self, request: Request, refused: impl Fn(String)) -> Result<Option<Reply>> {
+        let command = request.command();
+        Ok(self.try_ask(request)?.map_err(|code| refused(refusal::text(command, code))).ok())
+    }
+
+    /// Asks the controller, which may refuse: with which code.
+    pub fn try_ask(&self, request: Request) -> Result<std::result::Result<Reply, u32>> {
         match self.mcdi().ask(&request) {
-            Ok(reply) => Ok(Some(reply)),
+            Ok(reply) => Ok(Ok(reply)),
+            Err(Failure::Refused(code)) => Ok(Err(code)),
             Err(Failure::Broken(error)) => Err(error),
-            Err(Failure::Refused(code)) => {
-                refused(refusal::text(request.command(), code));
-                Ok(None)
-            }
         }
     }
 
@@ -180,16 +183,23 @@ impl Hw {
     pub fn recover(&self) -> Result<()> {
         let mut mcdi = self.mcdi();
         let Some(flags) = failure(&mut mcdi)? else { return Ok(()) };
-        self.lose(format_args!(
-            "its firmware had failed before (GET_ASSERTS {flags:#x}) and was started anew; if that comes again, update it"
-        ));
         let reboot = Request::new(reboot::COMMAND).with(reboot::input::FLAGS, asserts::AFTER_ASSERTION);
-        match mcdi.ask(&reboot) {
-            // It has done so already, or this function may not: attaching tells whether it runs.
-            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
-            Err(Failure::Broken(_)) if mcdi.may_begin_anew() => mcdi.begin_anew(),
-            Err(Failure::Broken(error)) => Err(error),
-        }
+        let became = match mcdi.ask(&reboot) {
+            Ok(_) => "was started anew".into(),
+            // Attaching tells whether it runs all the same.
+            Err(Failure::Refused(code)) => {
+                format!("cannot be started anew by this function (REBOOT: {})", refusal::name(code))
+            }
+            Err(Failure::Broken(_)) if mcdi.may_begin_anew() => {
+                mcdi.begin_anew()?;
+                "was started anew".into()
+            }
+            Err(Failure::Broken(error)) => return Err(error),
+        };
+        self.lose(format_args!(
+            "its firmware had failed before (GET_ASSERTS {flags:#x}) and {became}; if that comes again, update it"
+        ));
+        Ok(())
     }
 
     /// Notes what the card goes without.

@@ -185,6 +185,8 @@ struct Card {
     queues: Vec<Queue>,
     /// Packet memory: of which queue, which.
     packet_memory: Vec<(u16, u64)>,
+    /// The link's state as it was last told.
+    link: Link,
     interrupts: Option<Interrupts>,
 }
 
@@ -199,6 +201,7 @@ impl Card {
             clock: None,
             queues: Vec::new(),
             packet_memory: Vec::new(),
+            link: Link::default(),
             interrupts: None,
         }
     }
@@ -322,7 +325,8 @@ impl Card {
 
 impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
-        setup::link(&self.hw)
+        self.link = setup::link(&self.hw, self.link)?;
+        Ok(self.link)
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

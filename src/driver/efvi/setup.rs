@@ -187,11 +187,9 @@ pub fn tells_link(hw: &Hw) -> Result<()> {
     hw.ask(Request::new(get_link::COMMAND)).map(|_| ())
 }
 
-/// State of the link. One that is not told now is down.
-pub fn link(hw: &Hw) -> Result<Link> {
-    let Some(reply) = hw.ask_any(Request::new(get_link::COMMAND))? else {
-        return Ok(Link { up: false, speed: 0 });
-    };
+/// State of the link; as it was `last`, if that is not told now.
+pub fn link(hw: &Hw, last: Link) -> Result<Link> {
+    let Some(reply) = hw.ask_any(Request::new(get_link::COMMAND))? else { return Ok(last) };
     let up = reply.get(get_link::output::FLAGS) & 1 != 0;
     let speed = if up { reply.get(get_link::output::LINK_SPEED) * 1_000_000 } else { 0 };
     Ok(Link { up, speed })

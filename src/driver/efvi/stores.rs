@@ -1,7 +1,7 @@
 //! What it takes for frames to be stored into the card: its memory or its transmitter,
 //! and a host that combines stores.
 
-use super::cmd::{alloc_piobuf, free_piobuf, link_piobuf, unlink_piobuf};
+use super::cmd::{alloc_piobuf, free_piobuf, link_piobuf, refusal, unlink_piobuf};
 use super::hw::{Capability, Hw};
 use super::ids::Generation;
 use crate::driver::config::TxPath;
@@ -17,26 +17,36 @@ pub fn packet_memory(hw: &Hw, vi: u16) -> Result<u64> {
     if hw.caps.pio_buffers == 0 || usize::from(hw.caps.pio_bytes) < super::path::PIO_SLICE {
         return Err(none("its firmware offers none"));
     }
-    let buffer = hw.ask_any(Request::new(alloc_piobuf::COMMAND))?;
-    let handle = buffer.ok_or_else(|| none("all of it is taken"))?.get(alloc_piobuf::output::PIOBUF_HANDLE);
+    let handle = match hw.try_ask(Request::new(alloc_piobuf::COMMAND))? {
+        Ok(buffer) => buffer.get(alloc_piobuf::output::PIOBUF_HANDLE),
+        Err(refusal::ENOSPC) => return Err(none("all of it is taken")),
+        Err(code) => return Err(none(&refusal::text(alloc_piobuf::COMMAND, code))),
+    };
     let link = Request::new(link_piobuf::COMMAND)
         .with(link_piobuf::input::PIOBUF_HANDLE, handle)
         .with(link_piobuf::input::TXQ_INSTANCE, u64::from(vi));
-    hw.ask_any(link)?.ok_or_else(|| none("its firmware does not show it in the queue's window"))?;
+    if let Err(code) = hw.try_ask(link)? {
+        hw.ask_any(free(handle))?;
+        return Err(none(&refusal::text(link_piobuf::COMMAND, code)));
+    }
     Ok(handle)
 }
 
 /// Gives packet memory back.
 pub fn free_packet_memory(hw: &Hw, vi: u16, handle: u64) -> Result<()> {
     hw.ask_optional(Request::new(unlink_piobuf::COMMAND).with(unlink_piobuf::input::TXQ_INSTANCE, u64::from(vi)))?;
-    hw.ask_optional(Request::new(free_piobuf::COMMAND).with(free_piobuf::input::PIOBUF_HANDLE, handle))?;
+    hw.ask_optional(free(handle))?;
     Ok(())
+}
+
+fn free(handle: u64) -> Request {
+    Request::new(free_piobuf::COMMAND).with(free_piobuf::input::PIOBUF_HANDLE, handle)
 }
 
 /// Refuses ways for a frame to be stored into the card that cannot be had, and says where
 /// stores are not combined.
 pub fn check(hw: &Hw, path: TxPath) -> Result<()> {
-    const WHY: &str = "stores are not combined on their way to a card whose registers are not prefetchable";
+    const WHY: &str = "stores are not combined on their way to it (VFIO maps registers uncached, and the kernel combines stores to prefetchable ones only)";
     if let TxPath::Ctpio { .. } = path {
         check_ctpio(hw)?;
     }

@@ -72,6 +72,8 @@ pub struct AdminQueue {
     patience: Duration,
     /// What was refused and is gone without, a line each.
     lacks: Vec<String>,
+    /// All of it so far.
+    told: Vec<String>,
     /// Events that made no sense.
     pub nonsense: u64,
 }
@@ -112,6 +114,7 @@ impl AdminQueue {
             broken: false,
             patience: PATIENCE,
             lacks: Vec::new(),
+            told: Vec::new(),
             nonsense: 0,
         };
         queue.start()?;
@@ -257,9 +260,13 @@ impl AdminQueue {
         }
     }
 
-    /// Notes what the card goes without.
+    /// Notes what the card goes without, once.
     pub fn lose(&mut self, line: impl fmt::Display) {
-        self.lacks.push(line.to_string());
+        let line = line.to_string();
+        if !self.told.contains(&line) {
+            self.told.push(line.clone());
+            self.lacks.push(line);
+        }
     }
 
     /// What was noted.

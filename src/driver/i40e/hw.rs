@@ -7,7 +7,7 @@ use crate::driver::wait;
 use crate::error::{Kind, Result};
 use crate::pci::Function;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,31 +58,38 @@ impl Hw {
         }
     }
 
-    /// Fails if the card has stopped a queue of this function, which `first` is the first
-    /// of in the device: for good, as it took a packet or a descriptor for malicious
-    /// (Linux i40e_handle_mdd_event).
-    pub fn all_run(&self, first: u16) -> Result<()> {
-        let stopped = |what: &str, word: u32, queue: u32| {
-            let which = match (queue as u16).checked_sub(first) {
-                Some(queue) if word & gl_mdet::VALID != 0 => format!(" {queue}"),
-                _ => String::new(),
-            };
-            let text = format!(
-                "it has stopped its {what} queue{which}: it took a frame for malicious, as it does one that is too long or badly formed (GL_MDET = {word:#010x}); run the command again with other frames"
-            );
-            self.error(Kind::Device, text)
-        };
-        // A card that is gone is told of elsewhere.
-        let told = |reg| matches!(self.read(reg), word if word & pf_mdet::VALID != 0 && word != u32::MAX);
-        if told(regs::PF_MDET_TX) {
-            let word = self.read(regs::GL_MDET_TX);
-            return Err(stopped("transmit", word, word & 0xfff));
-        }
-        if told(regs::PF_MDET_RX) {
-            let word = self.read(regs::GL_MDET_RX);
-            return Err(stopped("receive", word, word >> 17 & 0x3fff));
+    /// Fails, once, if the card has stopped one of this function's `count` queues, `first`
+    /// being the first in the device: for good, as it took a packet or a descriptor for
+    /// malicious (Linux i40e_handle_mdd_event).
+    pub fn all_run(&self, first: u16, count: u16) -> Result<()> {
+        let queues = first..first.saturating_add(count);
+        for mdet in &MDET {
+            let Mdet { what, why, own, device, .. } = mdet;
+            let told = self.read(*own);
+            // A card that is gone is told of elsewhere.
+            if told & pf_mdet::VALID == 0 || told == u32::MAX {
+                continue;
+            }
+            let word = self.read(*device);
+            let which = mdet.queue(word, self.function, &queues).map_or(String::new(), |queue| format!(" {queue}"));
+            // The next event can be told apart from this one.
+            self.write(*device, u32::MAX);
+            self.write(*own, pf_mdet::ALL);
+            let text = format!("it has stopped its {what} queue{which}: {why} ({} = {word:#010x})", device.name);
+            return Err(self.error(Kind::Device, text));
         }
         Ok(())
+    }
+
+    /// Forgets what was malicious of a driver before.
+    pub fn forgive(&self) {
+        for mdet in &MDET {
+            self.write(mdet.own, pf_mdet::ALL);
+            // What another function did is its driver's.
+            if mdet.is_of(self.read(mdet.device), self.function) {
+                self.write(mdet.device, u32::MAX);
+            }
+        }
     }
 
     /// Fails if the card does not answer any more: `reg` reads as all ones, and so
@@ -104,6 +111,51 @@ impl Hw {
     }
 }
 
+/// Where it is told that a queue was stopped.
+struct Mdet {
+    what: &'static str,
+    why: &'static str,
+    /// Of this function, and the first event of the device.
+    own: Reg,
+    device: Reg,
+    /// Where there are the function and the queue: shift and bits.
+    function: (u32, u32),
+    queue: (u32, u32),
+}
+
+const MDET: [Mdet; 2] = [
+    Mdet {
+        what: "transmit",
+        why: "it took a frame for malicious, as it does one that is too long or badly formed; run the command again with other frames",
+        own: regs::PF_MDET_TX,
+        device: regs::GL_MDET_TX,
+        function: (21, 0xf),
+        queue: (0, 0xfff),
+    },
+    Mdet {
+        what: "receive",
+        why: "it took a descriptor for malicious; run the command again",
+        own: regs::PF_MDET_RX,
+        device: regs::GL_MDET_RX,
+        function: (0, 0xff),
+        queue: (17, 0x3fff),
+    },
+];
+
+impl Mdet {
+    /// Whether the device's event is of `function`.
+    fn is_of(&self, word: u32, function: u16) -> bool {
+        let (shift, bits) = self.function;
+        word & gl_mdet::VALID != 0 && word != u32::MAX && word >> shift & bits == u32::from(function)
+    }
+
+    /// Which of `function`'s `queues` it was, if the device tells of that one.
+    fn queue(&self, word: u32, function: u16, queues: &Range<u16>) -> Option<u16> {
+        let queue = (word >> self.queue.0 & self.queue.1) as u16;
+        (self.is_of(word, function) && queues.contains(&queue)).then(|| queue - queues.start)
+    }
+}
+
 fn answers(access: &Access, reg: Reg) -> Result<()> {
     let witness = if reg.offset == regs::PF_FUNC_RID.offset { regs::GLGEN_RSTAT } else { regs::PF_FUNC_RID };
     match access.answers(reg) {
@@ -115,5 +167,31 @@ fn answers(access: &Access, reg: Reg) -> Result<()> {
 impl fmt::Display for Hw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.access.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_was_stopped_is_named_only_where_the_device_tells_of_this_function() {
+        const VALID: u32 = 1 << 31;
+        let queues = 128..192;
+        let [tx, rx] = &MDET;
+        assert_eq!(tx.queue(VALID | 3 << 25 | 2 << 21 | 130, 2, &queues), Some(2));
+        assert_eq!(rx.queue(VALID | 130 << 17 | 5 << 8 | 2, 2, &queues), Some(2));
+        for (mdet, word) in [
+            (tx, 2 << 21 | 130),         // nothing is told
+            (tx, VALID | 1 << 21 | 130), // of another function
+            (tx, VALID | 2 << 21 | 192), // beyond
+            (tx, VALID | 2 << 21 | 127), // before
+            (tx, u32::MAX),
+            (rx, VALID | 130 << 17 | 3),
+            (rx, VALID | 192 << 17 | 2),
+            (rx, 130 << 17 | 2),
+        ] {
+            assert_eq!(mdet.queue(word, 2, &queues), None, "{word:#x}");
+        }
     }
 }

@@ -386,7 +386,7 @@ impl NicOps for Card {
     fn stats(&mut self) -> Result<Stats> {
         self.events()?;
         let stats = self.counters.update(&self.hw, &self.vsi)?;
-        self.hw.all_run(self.allocation.first)?;
+        self.hw.all_run(self.allocation.first, self.allocation.count)?;
         Ok(stats)
     }
 }

@@ -198,7 +198,7 @@ bits! {
         VALID = 1 << 0,  "It did.";
         ALL   = 0xffff,  "All there is, to clear it.";
     }
-    /// The latest of all functions.
+    /// The first event of all functions, until it is written with ones.
     gl_mdet {
         VALID = 1 << 31, "There is one.";
     }

@@ -4,7 +4,7 @@ use super::adminq::AdminQueue;
 use super::hmc::{Contexts, RxContext, TxContext};
 use super::hw::Hw;
 use super::irq;
-use super::regs::{self, QUEUES, Reg, hmc_error, pf_mdet, pfgen_ctrl, qalloc, qena, qtx_ctl, rstat, rstctl, txpre};
+use super::regs::{self, QUEUES, Reg, hmc_error, pfgen_ctrl, qalloc, qena, qtx_ctl, rstat, rstctl, txpre};
 use super::vsi::Vsi;
 use crate::dma::{BUFFER_SIZE, Region};
 use crate::error::{Kind, Result};
@@ -73,8 +73,7 @@ pub fn reset(hw: &Hw, queues: Allocation) -> Result<()> {
     }
     // What is pending from before: forgotten.
     hw.write(regs::PFHMC_ERRORINFO, hmc_error::DETECTED);
-    hw.write(regs::PF_MDET_TX, pf_mdet::ALL);
-    hw.write(regs::PF_MDET_RX, pf_mdet::ALL);
+    hw.forgive();
     Ok(())
 }
 

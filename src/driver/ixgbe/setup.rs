@@ -15,6 +15,10 @@ use std::time::Duration;
 /// Time for a queue to start or stop.
 const QUEUE_PATIENCE: Duration = Duration::from_millis(10);
 
+/// How often it is asked whether PCIe requests are pending, 200 us apart: 160 ms, about as
+/// long as Linux takes a completion to be late by default.
+const PENDING_POLLS: u32 = 800;
+
 /// Resets the function and waits until it has read its EEPROM (82599 §4.6.3).
 pub fn reset(hw: &Hw) -> Result<()> {
     // §4.6.3.1: no interrupts from here on, nor any that an earlier driver asked for.
@@ -77,16 +81,28 @@ fn master_off(hw: &Hw) -> Result<()> {
 }
 
 /// Flushes what does not end in the PCIe block, which two resets would not (Linux
-/// ixgbe_clear_tx_pending). Nothing may be sent meanwhile, so the MAC loops.
+/// ixgbe_clear_tx_pending). Nothing may be sent meanwhile, so the MAC loops. Each read of
+/// STATUS sees to it that what was written before has come to the card.
 fn flush(hw: &Hw) {
     let mac = hw.read(regs::HLREG0);
-    hw.write(regs::HLREG0, mac | hlreg0::LPBK);
+    let write = |reg, value| {
+        hw.write(reg, value);
+        hw.read(regs::STATUS);
+    };
+    write(regs::HLREG0, mac | hlreg0::LPBK);
     hw.settle(Duration::from_millis(3));
+    // What may still be answered is waited for.
+    for _ in 0..PENDING_POLLS {
+        hw.settle(Duration::from_micros(200));
+        if !hw.pending() {
+            break;
+        }
+    }
     let pcie = hw.read(regs::GCR_EXT);
-    hw.write(regs::GCR_EXT, pcie | gcr_ext::BUFFERS_CLEAR);
+    write(regs::GCR_EXT, pcie | gcr_ext::BUFFERS_CLEAR);
     hw.settle(Duration::from_micros(20));
-    hw.write(regs::GCR_EXT, pcie);
-    hw.write(regs::HLREG0, mac);
+    write(regs::GCR_EXT, pcie);
+    write(regs::HLREG0, mac);
 }
 
 /// What concerns neither receive nor transmit alone (82599 §4.6.3, §4.6.5).

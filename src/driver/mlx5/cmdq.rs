@@ -122,6 +122,8 @@ pub struct CommandQueue {
     shape: (u32, u32),
     token: u8,
     patience: Duration,
+    /// The card is about to be reset.
+    hurried: bool,
     /// Where the card says that commands are, once it was told.
     told: Option<u32>,
     /// What ended the conversation.
@@ -149,6 +151,7 @@ impl CommandQueue {
             shape: (0, 0),
             token: 0,
             patience: PATIENCE,
+            hurried: false,
             told: None,
             ended: None,
         })
@@ -184,6 +187,12 @@ impl CommandQueue {
     /// The card is about to be reset: nothing is waited for as long as before.
     pub fn hurry(&mut self) {
         self.patience = self.patience.min(LAST_PATIENCE);
+        self.hurried = true;
+    }
+
+    /// Whether it is.
+    pub fn hurried(&self) -> bool {
+        self.hurried
     }
 
     /// Fails if the firmware is not to be asked any more.

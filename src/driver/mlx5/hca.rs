@@ -118,7 +118,8 @@ impl Hca {
         outcome
     }
 
-    /// Asks again for a while what there was no time for. Linux does not: it hands the
+    /// Asks again for a while what there was no time for, but not of a card that is about
+    /// to be reset. Linux does not: it hands the
     /// status on as EBUSY (cmd.c, mlx5_cmd_status_to_err), to callers that give up.
     fn ask_in(&mut self, slot: Slot, request: &Request) -> Outcome {
         const TRIES: usize = 10;
@@ -126,7 +127,7 @@ impl Hca {
         let busy = |outcome: &Outcome| matches!(outcome, Err(Failure::Refused(refusal)) if refusal.status == status::RESOURCE_BUSY);
         let mut outcome = self.ask_once(slot, request);
         for _ in 1..TRIES {
-            if !busy(&outcome) {
+            if !busy(&outcome) || self.queue.hurried() {
                 break;
             }
             self.queue.pause(PAUSE);

@@ -35,12 +35,29 @@ pub const fn way(number: Bits, undo: Command, which: Bits) -> Way {
 
 /// What was made, and is to go.
 #[derive(Default)]
-pub struct Objects(Vec<Request>);
+pub struct Objects {
+    undo: Vec<Request>,
+    /// Something was made maybe, whose number is not known.
+    lost: bool,
+}
 
 impl Objects {
     /// Has something made; its number.
     pub fn make(&mut self, hw: &Hw, request: Request, way: Way) -> Result<u32> {
         Ok(self.made(&hw.ask(request)?, way))
+    }
+
+    /// Has something made of which there is no number 0 to take back; `none` says what such
+    /// an answer means.
+    pub fn make_numbered(&mut self, hw: &Hw, request: Request, way: Way, none: &str) -> Result<u32> {
+        let reply = hw.ask(request)?;
+        match reply.bits(way.number) {
+            0 => {
+                self.lost = true;
+                Err(hw.error(Kind::Device, none))
+            }
+            _ => Ok(self.made(&reply, way)),
+        }
     }
 
     /// Takes note of something that was made, as an answer says; its number.
@@ -52,14 +69,14 @@ impl Objects {
 
     /// Takes note of what undoes what was made.
     pub fn will(&mut self, undo: Request) {
-        self.0.push(undo);
+        self.undo.push(undo);
     }
 
     /// Takes everything back, the latest first; whether all of it is gone. A firmware that
     /// says nothing any more is not asked again.
     pub fn unmake(&mut self, hw: &Hw) -> bool {
-        let mut gone = true;
-        while let Some(request) = self.0.pop() {
+        let mut gone = !std::mem::take(&mut self.lost);
+        while let Some(request) = self.undo.pop() {
             gone &= hw.check().is_ok() && matches!(hw.ask_optional(request), Ok(Some(_)));
         }
         gone
@@ -92,14 +109,12 @@ impl Uar {
     /// Has one given.
     pub fn new(hw: &Hw, objects: &mut Objects) -> Result<Uar> {
         const PAGE: u64 = 4096;
-        let number = objects.make(hw, Request::new(alloc_uar::COMMAND), UAR)?;
+        // The first page has the registers: a number that was not written.
+        let none = "its firmware gave it page 0 of BAR 0 for doorbells (ALLOC_UAR), which is that of its registers";
+        let number = objects.make_numbered(hw, Request::new(alloc_uar::COMMAND), UAR, none)?;
         // As large as the firmware thinks this machine's pages are.
         let shift = 12 + hw.caps.general(general::LOG_UAR_PAGE_SZ).min(16);
         let offset = u64::from(number) << shift;
-        // The first page has the registers: a number that was not written.
-        if number == 0 {
-            return Err(hw.error(Kind::Device, "doorbells are to be where its registers are"));
-        }
         let size = hw.segment.bar().size();
         if offset + PAGE > size {
             let text = format!("doorbells are to be at {offset:#x}, but its register BAR has {size:#x} bytes");
@@ -179,16 +194,16 @@ fn key(hw: &Hw, objects: &mut Objects, pd: u32) -> Result<u32> {
         .with_bits(context(mkc::MKEY_7_0), u64::from(BYTE))
         .with_bits(context(mkc::LENGTH64), 1)
         .with_bits(context(mkc::PD), u64::from(pd));
-    match objects.make(hw, request, MKEY)? {
-        // The first ones are the card's own.
-        0 => Err(hw.error(Kind::Device, "its firmware made no key of memory (CREATE_MKEY), though it says so")),
-        index => Ok(index << 8 | BYTE),
-    }
+    // The first ones are the card's own.
+    let none = "its firmware made no key of memory (CREATE_MKEY), though it says so";
+    Ok(objects.make_numbered(hw, request, MKEY, none)? << 8 | BYTE)
 }
 
 /// Counters of what receive queues drop; a card that has none is none the worse for it.
 /// 0 is no number of them (Linux en_main.c, mlx5e_create_q_counters).
 fn counter(hw: &Hw, objects: &mut Objects) -> Result<Option<u32>> {
-    let reply = hw.ask_optional(Request::new(alloc_q_counter::COMMAND))?;
-    Ok(reply.map(|reply| objects.made(&reply, COUNTER)).filter(|number| *number != 0))
+    let Some(reply) = hw.ask_optional(Request::new(alloc_q_counter::COMMAND))? else { return Ok(None) };
+    let numbered = reply.bits(COUNTER.number) != 0;
+    objects.lost |= !numbered;
+    Ok(numbered.then(|| objects.made(&reply, COUNTER)))
 }

@@ -73,7 +73,9 @@ impl Counters {
         match (&self.vport, &self.port) {
             (Some(_), _) => None,
             (None, Some(_)) => Some("its firmware does not count its frames: those of the whole port are counted"),
-            (None, None) => Some("its firmware counts neither its frames nor those of the port: its counters stay 0"),
+            (None, None) => Some(
+                "its firmware counts neither its frames nor those of the port: its counters of frames and bytes stay 0",
+            ),
         }
     }
 

@@ -242,6 +242,8 @@ struct Card<F> {
     features: Features,
     rx: Vec<Arc<Counters>>,
     tx: Vec<Arc<Counters>>,
+    /// It was told that a queue is astray.
+    told: bool,
     /// Declared before the device: no eventfd is signalled that is not there.
     interrupts: Option<Interrupts>,
     /// Declared last: dropped, it stops the device.
@@ -250,7 +252,7 @@ struct Card<F> {
 
 impl<F: Virtqueue + 'static> Card<F> {
     fn new(device: Device, features: Features) -> Self {
-        Card { control: None, features, rx: Vec::new(), tx: Vec::new(), interrupts: None, device }
+        Card { control: None, features, rx: Vec::new(), tx: Vec::new(), told: false, interrupts: None, device }
     }
 
     /// Makes all queues, in one arena, and turns them on. Each pair of a device
@@ -411,8 +413,10 @@ impl<F: Virtqueue + 'static> NicOps for Card<F> {
             stats.tx_packets += packets;
             stats.tx_bytes += bytes;
         }
-        if self.rx.iter().chain(&self.tx).fold(false, |any, counters| counters.stays_astray() | any) {
-            let text = "the index of one of its queues went back: the program behind it has started over, which it cannot without a reset; run the command again";
+        let astray = self.rx.iter().chain(&self.tx).fold(false, |any, counters| counters.stays_astray() | any);
+        // Once: the counters are true all the same.
+        if astray && !std::mem::replace(&mut self.told, true) {
+            let text = "one of its queues reports more used buffers than it was given, as if its index had gone back: perhaps the program behind it has started over, which it cannot without a reset; run the command again";
             return Err(self.device.hw.error(Kind::Device, text));
         }
         Ok(stats)

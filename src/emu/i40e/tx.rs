@@ -163,7 +163,10 @@ impl I40e {
         self.count_not_sent(usize::from(self.switch.owners[usize::from(q)]));
         self.tx.turns.busy = false;
         self.tx.queues[usize::from(q)].stopped = true;
-        self.regs.poke(regs::GL_MDET_TX.at, VALID | EVENT | u32::from(self.first_queue + q));
+        // The first one stays until it is cleared; of function 0, as PF_FUNC_RID says.
+        if self.regs.peek(regs::GL_MDET_TX.at) & VALID == 0 {
+            self.regs.poke(regs::GL_MDET_TX.at, VALID | EVENT | u32::from(self.first_queue + q));
+        }
         self.regs.poke(regs::PF_MDET_TX.at, 1);
         self.cause(MAL_DETECT);
         Next::Other

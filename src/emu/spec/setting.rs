@@ -1,7 +1,7 @@
 //! A value of a specification, read as what its key takes.
 
 use super::super::Picos;
-use super::super::fault::{At, Fault, FaultKind};
+use super::super::fault::{At, Counts, Fault, FaultKind};
 use super::super::wire::{MIN_SPEED, Speed};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
@@ -119,8 +119,11 @@ impl Setting<'_> {
         let kind = kind.ok_or_else(|| self.bad(format_args!("one of {names}")))?;
         let at = match number {
             None => None,
-            Some(_) if !kind.counts() => {
+            Some(_) if kind.counts() == Counts::Nothing => {
                 return Err(self.bad(format_args!("no number with {name}, which is not of a command")));
+            }
+            Some(code) if kind.counts() == Counts::Others && code.starts_with("0x") => {
+                return Err(self.bad(format_args!("no code of a command with {name}, but a number, as in {name}:7")));
             }
             Some(number) => {
                 let bad = || self.bad("the number of a command from 1 on or its code, as in error:7 or error:0x613");

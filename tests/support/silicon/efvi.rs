@@ -27,6 +27,7 @@ const CTPIO: u64 = 0x3000;
 /// Commands that a test names.
 pub const GET_ASSERTS: u16 = 0x06;
 pub const DRV_ATTACH: u16 = 0x1c;
+pub const REBOOT: u16 = 0x3d;
 pub const GET_CAPABILITIES: u16 = 0xbe;
 pub const GET_LINK: u16 = 0x29;
 pub const INIT_EVQ: u16 = 0x80;
@@ -34,6 +35,12 @@ pub const INIT_TXQ: u16 = 0x82;
 pub const FILTER_OP: u16 = 0x8a;
 pub const ALLOC_VIS: u16 = 0x8b;
 pub const ALLOC_PIOBUF: u16 = 0x8f;
+pub const FREE_PIOBUF: u16 = 0x90;
+pub const LINK_PIOBUF: u16 = 0x92;
+pub const RSS_CONTEXT_ALLOC: u16 = 0x9e;
+pub const RSS_CONTEXT_FREE: u16 = 0x9f;
+pub const RSS_CONTEXT_SET_KEY: u16 = 0xa0;
+pub const RSS_CONTEXT_SET_TABLE: u16 = 0xa2;
 pub const PTP: u16 = 0x0b;
 
 /// What is wrong with the card.
@@ -51,6 +58,10 @@ pub enum Fault {
     Short(u16),
     /// It refuses it with this code.
     Refuses(u16, u32),
+    /// It refuses the filter that is this one in order.
+    RefusesFilter(u64),
+    /// It failed before, and may not be started anew by this function.
+    FailedForOthers,
     /// It has no licence to put the time among events.
     NoTimeEvents,
     /// It tells others the time without the state of its clock.
@@ -286,8 +297,13 @@ impl X2522 {
         let bytes: Vec<u8> = words[2..].iter().flat_map(|word| word.load(Ordering::Acquire).to_le_bytes()).collect();
         let mut inside = self.0.lock().unwrap();
         inside.asked.push(command);
-        let mut reply = command_of(card, &mut inside, command, &bytes[..len]);
-        let mut refusal = None;
+        let inserts = command == FILTER_OP && bytes[0] & 1 == 0;
+        let mut refusal = match fault {
+            Fault::RefusesFilter(which) if inserts && inside.filters + 1 == which => Some(0x1c),
+            Fault::FailedForOthers if command == REBOOT => Some(0x1),
+            _ => None,
+        };
+        let mut reply = if refusal.is_some() { vec![] } else { command_of(card, &mut inside, command, &bytes[..len]) };
         let mut header = first | 1 << 23;
         let mut length = None;
         match fault {
@@ -329,7 +345,7 @@ fn command_of(card: &Card, inside: &mut Inside, command: u16, input: &[u8]) -> V
     let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     match command {
-        GET_ASSERTS => words(&[1]),
+        GET_ASSERTS => words(&[if fault == Fault::FailedForOthers { 3 } else { 1 }]),
         DRV_ATTACH => words(&[0, 7]),
         GET_CAPABILITIES => {
             let mut reply = vec![0; 0x4e];
@@ -402,7 +418,7 @@ fn command_of(card: &Card, inside: &mut Inside, command: u16, input: &[u8]) -> V
         }
         ALLOC_VIS => words(&[word(4), 0, 0]),
         ALLOC_PIOBUF => words(&[7]),
-        0x9e => words(&[9]),
+        RSS_CONTEXT_ALLOC => words(&[9]),
         0xe4 => words(&[1, 7, 0x262, 0x110, 0x10, 0x4000_0100, 0x8000_0100, 0x4000_0000, 0x8000_0000]),
         // Counters: none, but of one generation.
         0x2e => {

@@ -274,3 +274,33 @@ fn a_link_that_does_not_come_up_is_told_with_what_the_port_says() {
     rig.refuse(0x805, 1, 0x1234);
     assert_eq!(ops.why_down(), None, "somebody else's port");
 }
+
+#[test]
+fn what_has_number_0_was_not_made_and_is_not_taken_back() {
+    // Doorbells, a key, counters: without the first two no queue can be.
+    for (make, undo, why) in [(0x802, 0x803, "page 0 of BAR 0"), (0x200, 0x202, "no key of memory"), (0x771, 0x772, "")]
+    {
+        let rig = Rig::new();
+        rig.says((make, 0), vec![answer(&[(8, 0), (0xc, 0)])]);
+        match rig.open(&Config::default()) {
+            Ok(opened) => drop(opened),
+            Err(error) => assert!(!why.is_empty() && error.to_string().contains(why), "{error}"),
+        }
+        assert_eq!(rig.card.asked_for(make).len(), 1);
+        assert!(rig.card.asked_for(undo).is_empty(), "{undo:#x} would take away what is the card's own");
+    }
+}
+
+#[test]
+fn a_card_that_is_closed_is_not_asked_again_what_it_has_no_time_for() {
+    const BUSY: u8 = 6;
+    // A domain of protection: at the close, and while it is open.
+    let rig = Rig::new();
+    let opened = rig.opened();
+    rig.refuse(0x801, BUSY, 0);
+    drop(opened);
+    assert_eq!(rig.card.asked_for(0x801).len(), 1);
+    let rig = Rig::new();
+    rig.refuse(0x800, BUSY, 0).fails();
+    assert_eq!(rig.card.asked_for(0x800).len(), 10);
+}
