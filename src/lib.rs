@@ -108,10 +108,11 @@
 //!    6  tests/common/families.rs      its cards, and where they differ from others
 //!    7  tests/support/silicon/        its rings, played by hand
 //!    8  tests/hostile.rs              the same rings, played by an enemy
-//!    9  tests/registers.rs            its rows: they cover what the driver writes
-//!   10  benches/support/minimal/      the least that its rings permit
-//!   11  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
-//!   12  README.md, CHANGELOG.md       the list of cards
+//!    9  tests/sweep.rs, tests/sweep/  what its firmware refuses, command by command
+//!   10  tests/registers.rs            its rows: they cover what the driver writes
+//!   11  benches/support/minimal/      the least that its rings permit
+//!   12  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
+//!   13  README.md, CHANGELOG.md       the list of cards
 //! ```
 //!
 //! # Errors

@@ -340,7 +340,7 @@ fn the_node_goes_to_the_user_and_never_to_everybody() {
 
 #[test]
 fn where_vfio_has_no_groups_the_cards_own_node_and_iommufds_go_to_the_user() {
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let own = |tree: &Tree| std::fs::metadata(tree.directory(BDF)).map(|node| (node.uid(), node.gid())).unwrap();
     for (groups, given) in [(false, &["vfio/devices/vfio0", "iommu"][..]), (true, &["vfio/27"])] {
         let tree = Tree::new(&[PORT]);
@@ -349,10 +349,57 @@ fn where_vfio_has_no_groups_the_cards_own_node_and_iommufds_go_to_the_user() {
         let (user, group) = own(&tree);
         let request = Request { owner: Some((Some(user), Some(group))), ..to_vfio() };
         std::fs::write(tree.roots.dev.join("iommu"), "").unwrap();
+        std::fs::set_permissions(tree.roots.dev.join("iommu"), PermissionsExt::from_mode(0o600)).unwrap();
         bind(&tree, &kernel, &[BDF], &request).unwrap();
         for node in ["vfio/27", "vfio/devices/vfio0", "iommu"] {
             let mode = std::fs::metadata(tree.roots.dev.join(node)).map(|node| node.mode() & 0o777).ok();
             assert_eq!(mode == Some(0o660), given.contains(&node), "{node} with groups {groups}: {mode:?}");
         }
     }
+}
+
+/// A machine whose VFIO has no groups, and shows it.
+fn without_groups() -> (Tree, FakeKernel, std::path::PathBuf) {
+    let tree = Tree::new(&[PORT]);
+    let kernel = FakeKernel::new(&tree, &[PORT]).with_late_nodes().without_groups();
+    std::fs::create_dir_all(tree.roots.sys.join("class/vfio-dev")).unwrap();
+    let node = tree.roots.dev.join("iommu");
+    (tree, kernel, node)
+}
+
+#[test]
+fn the_node_that_all_cards_share_loses_no_permission_and_keeps_its_group() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    for (mode, after) in [(0o660, 0o660), (0o666, 0o666), (0o400, 0o600)] {
+        let (tree, kernel, node) = without_groups();
+        // Without the right to it stays this user's.
+        let _ = chown(&node, None, Some(4_242));
+        std::fs::set_permissions(&node, PermissionsExt::from_mode(mode)).unwrap();
+        let found = || std::fs::metadata(&node).unwrap();
+        let group = found().gid();
+        let user = found().uid();
+        let request = Request { owner: Some((Some(user), None)), ..to_vfio() };
+        bind(&tree, &kernel, &[BDF], &request).unwrap();
+        assert_eq!((found().uid(), found().gid(), found().mode() & 0o777), (user, group, after), "{mode:o}");
+    }
+}
+
+#[test]
+fn a_node_that_another_group_has_is_found_before_anything_is_done() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (tree, kernel, node) = without_groups();
+    let _ = chown(&node, None, Some(4_242));
+    let group = std::fs::metadata(&node).unwrap().gid();
+    if group == 0 {
+        println!("SKIPPED  a node of another group: none but root's can be had");
+        return;
+    }
+    let before = tree.snapshot();
+    let request = |group| Request { owner: Some((None, Some(group))), ..to_vfio() };
+    let error = bind(&tree, &kernel, &[BDF], &request(group + 1)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains(&format!("belongs to group {group}, which would lose it")), "{error}");
+    assert_eq!((kernel.calls(), tree.snapshot()), (0, before));
+    let plans = plan(&tree.roots, &Machine::read(&tree.roots, None), &[tree.device(BDF)], &request(group)).unwrap();
+    assert!(plans[0].warnings[0].contains("until this machine boots again"), "{:?}", plans[0].warnings);
 }

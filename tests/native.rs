@@ -11,7 +11,7 @@ mod native;
 use native::bmnic;
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -252,13 +252,18 @@ fn a_card_of_another_machine_at_the_same_address_is_in_nobodys_way() {
     }
     let _turn = native::turn();
     native::huge_pages(4);
+    let lock = Path::new("/run/bmnic/0000:99:00.0.lock");
+    let was_there = lock.exists();
     fs::create_dir_all("/run/bmnic").unwrap();
-    let other = fs::File::create("/run/bmnic/0000:99:00.0.lock").unwrap();
-    // Held by another test's program, if not by this one.
+    let other = fs::File::create(lock).unwrap();
+    // Held by another program, if not by this one.
     let _ = other.try_lock();
     let words = ["emulate", "virtio", "--", env!("CARGO_BIN_EXE_bmnic"), "latency", "0000:99:00.0", "-c", "10"];
     let limits = ["--allow-loss", "100%", "--allow-shortfall", "100%"];
     let output = bmnic(&[&words[..], &limits].concat()).output().unwrap();
+    if !was_there {
+        fs::remove_file(lock).unwrap();
+    }
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 

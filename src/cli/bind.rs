@@ -42,6 +42,9 @@ pub struct Args {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// User to own the device node: a name or a number
+    ///
+    /// Where VFIO has no groups (CONFIG_VFIO_GROUP=n) the user or group gets /dev/iommu too,
+    /// which all cards share and which stays theirs until the machine boots again.
     #[arg(long, value_name = "USER", conflicts_with_all = ["unbind", "restore"])]
     pub user: Option<String>,
     /// Group to own the device node and to read and write it: a name or a number

@@ -173,6 +173,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         guard.dismiss();
     }
     report.print(&output, &path, &filter)?;
+    session.warn_of_stale(&output);
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
     match gone.or(report.failure(&path)) {

@@ -115,6 +115,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         .map_err(|error| session.blame(error))?;
     drop(nics);
     report.print(context, &output, &session)?;
+    session.warn_of_stale(&output);
     session.check(&output)?;
     session.stop.judge(args.loss.check(report.losses().total(), report.came()))
 }

@@ -187,11 +187,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
 
     clock.refine();
     noise.end(&context.roots);
-    if report.received() == 0 {
-        stop.intact()?;
-    }
-    if report.stuck {
-        return Err(session.blame(no_room(&session.devices[0])));
+    let intact = session.intact();
+    match intact {
+        Err(lost) if report.received() == 0 => return Err(session.blame(lost)),
+        Ok(()) if report.stuck => return Err(session.blame(no_room(&session.devices[0]))),
+        _ => {}
     }
     if report.received() == 0 && stop.signal().is_none() {
         return Err(session.blame(args.circuit.nothing_came(&session.devices, report.sent)));

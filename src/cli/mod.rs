@@ -60,6 +60,8 @@ Exit codes:
   5    Needs what is not on this machine: DPDK, root, huge pages
   130  Ended by SIGINT (Ctrl-C), after a clean end with its summary
   143  Ended by SIGTERM, likewise
+A second signal, half a second after the first or later, ends it at once, without
+its summary, and with the same codes.
 `emulate CARD -- COMMAND` ends with the exit code of the command.
 
 A reader that goes away (bmnic list | head -1) is no failure. A failure is one

@@ -206,14 +206,15 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
     let mut stats = session.stats(0, &mut nic).map_err(|error| session.blame(error))?;
-    while stats.tx_packets - before.tx_packets < sent.packets && Instant::now() < patience {
+    while stats.tx_packets - before.tx_packets < sent.packets && !session.is_stale() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(1));
         stats = session.stats(0, &mut nic)?;
     }
     let notes = account::notes_since(session.notes(), &noted);
-    report.finish(&clock, sent, stats.since(&before), notes);
+    report.finish(&clock, sent, stats.since(&before), notes, session.is_stale());
     drop(nic);
     report.print(output)?;
+    session.warn_of_stale(output);
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("pktgen", &session.devices, &machine, report.json()))?;
     session.check(output)?;

@@ -63,6 +63,8 @@ pub struct Session {
     taps: Vec<Option<Tap>>,
     /// The counters of each port when they were last read.
     last: Vec<Cell<Stats>>,
+    /// See [`Session::is_stale`].
+    stale: Cell<bool>,
     /// What they are plugged into.
     wires: Vec<WireSpec>,
     strict: bool,
@@ -100,6 +102,7 @@ impl Session {
             functions: Vec::new(),
             taps: Vec::new(),
             last: Vec::new(),
+            stale: Cell::new(false),
             wires,
             strict: context.global.strict,
             default,
@@ -131,7 +134,7 @@ impl Session {
         let begun = Instant::now();
         let deadline = begun + patience;
         let mut said = patience <= LONG;
-        for (port, device) in self.ports.iter_mut().zip(&mut self.devices) {
+        for ((port, device), function) in self.ports.iter_mut().zip(&mut self.devices).zip(&self.functions) {
             let link = loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if !said && begun.elapsed() > LONG {
@@ -139,16 +142,18 @@ impl Session {
                     let device = &device.device;
                     output.warn(format_args!("{device}: no link yet; waiting for it up to {patience:?} (--link-wait)"));
                 }
-                match port.nic.wait_for_link(SLICE.min(left)) {
+                let found = port.nic.wait_for_link(SLICE.min(left));
+                if found.is_err() {
+                    look(&self.stop, &**function);
+                    self.stop.intact()?;
+                }
+                match found {
                     Ok(link) => break link,
                     Err(error) if error.kind() != Kind::Timeout => return Err(error.into()),
                     Err(_) if left > SLICE && !self.stop.requested() => {}
                     Err(_) => match self.stop.signal() {
                         Some(signal) => return Err(Interrupted(signal).into()),
-                        None => {
-                            self.stop.intact()?;
-                            return Err(port.nic.no_link(patience).into());
-                        }
+                        None => return Err(port.nic.no_link(patience).into()),
                     },
                 }
             };
@@ -298,13 +303,16 @@ impl Session {
     /// # Errors
     /// What reading the counters of a card meets.
     pub fn missed(&mut self) -> Result<u64> {
-        let missed = |(port, tap): (&mut Port, &Option<Tap>)| counters(tap.as_ref(), &mut port.nic);
-        self.ports
+        let mut ports = std::mem::take(&mut self.ports);
+        let stats = |(i, port): (usize, &mut Port)| self.stats(i, &mut port.nic);
+        let missed = ports
             .iter_mut()
-            .zip(&self.taps)
-            .map(missed)
+            .enumerate()
+            .map(stats)
             .map(|stats| stats.map(|stats| stats.rx_missed.unwrap_or(0) + stats.rx_overflow))
-            .sum()
+            .sum();
+        self.ports = ports;
+        missed
     }
 
     /// What bmnic's driver did that the datasheet of an emulated card forbids:
@@ -329,26 +337,51 @@ impl Session {
 
     /// The counters of port `i`. Where its device keeps no count of what it lost,
     /// an emulated one's model is asked, which knows. Of a card that is gone they are what
-    /// it counted last, and the run ends; so it does where the kernel has moved the card's
-    /// memory from under it.
+    /// it counted last, and the run ends. The run also ends where the kernel has moved memory
+    /// that the card was given.
     ///
     /// # Errors
     /// What reading them meets on a card that is there.
     pub fn stats(&self, i: usize, nic: &mut Nic) -> Result<Stats> {
         let (Some(function), Some(last)) = (self.functions.get(i), self.last.get(i)) else { return nic.stats() };
+        let stale = || {
+            self.stale.set(true);
+            Ok(last.get())
+        };
         if self.stop.intact().is_err() && function.is_gone() {
-            return Ok(last.get());
+            return stale();
         }
         let stats = counters(self.taps.get(i).and_then(Option::as_ref), nic);
         // What was read of a card that was taken away meanwhile is all ones.
-        if function.is_gone() {
-            self.stop.lose(&Alarm::Gone.of(function.name()));
-            return Ok(last.get());
-        }
-        if let Err(moved) = function.check_memory() {
-            self.stop.lose(&moved);
+        if !look(&self.stop, &**function) {
+            return stale();
         }
         stats.inspect(|stats| last.set(*stats))
+    }
+
+    /// Whether [`Session::stats`] has given counters of a card that is gone: up to a second
+    /// old, while the driver's own counts went on.
+    pub fn is_stale(&self) -> bool {
+        self.stale.get()
+    }
+
+    /// Says so below a summary that prints such counters.
+    pub fn warn_of_stale(&self, output: &Output) {
+        if self.is_stale() {
+            output.warn("the card is gone, so its counters are those of when it was last asked");
+        }
+    }
+
+    /// Looks at all cards, and ends the run if one cannot be used any more: to be asked
+    /// before a run is judged by what came of it.
+    ///
+    /// # Errors
+    /// Why one cannot.
+    pub fn intact(&self) -> Result<()> {
+        for function in &self.functions {
+            look(&self.stop, &**function);
+        }
+        self.stop.intact()
     }
 
     fn emulated(&self) -> impl Iterator<Item = &Tap> {
@@ -368,10 +401,11 @@ impl Session {
         self.broken().map_or(Ok(()), |broken| Err(broken.into()))
     }
 
-    /// What is told of a run that failed: where a strict card has died of a violation, what
-    /// the driver met afterwards is no more than that.
+    /// What is told of a run that failed: where a strict card has died of a violation, or a
+    /// card was lost, what the driver met afterwards is no more than that.
     pub fn blame(&self, met: impl Into<anyhow::Error>) -> anyhow::Error {
-        self.broken().map_or_else(|| met.into(), anyhow::Error::from)
+        let cause = self.broken().or_else(|| self.intact().err());
+        cause.map_or_else(|| met.into(), anyhow::Error::from)
     }
 
     fn broken(&self) -> Option<Error> {
@@ -385,6 +419,19 @@ impl Session {
     }
 }
 
+/// Ends the run if a card is gone, or the memory that it was given has moved. False if it is
+/// gone.
+fn look(stop: &Stop, function: &dyn Function) -> bool {
+    if function.is_gone() {
+        stop.lose(&Alarm::Gone.of(function.name()));
+        return false;
+    }
+    if let Err(moved) = function.check_memory() {
+        stop.lose(&moved);
+    }
+    true
+}
+
 /// The counters of a port, emulated if there is a tap.
 fn counters(tap: Option<&Tap>, nic: &mut Nic) -> Result<Stats> {
     let stats = nic.stats()?;
@@ -395,24 +442,4 @@ fn counters(tap: Option<&Tap>, nic: &mut Nic) -> Result<Stats> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::Global;
-
-    #[test]
-    fn the_death_of_a_strict_card_is_told_before_what_came_of_it() {
-        let global = Global { link_wait: Duration::from_secs(30), ..Global::default() };
-        let context =
-            Context { global, roots: Roots::under("/".as_ref()), started: Instant::now(), taken: Default::default() };
-        for (card, strict) in [("emu:82599,strict,wire=loop", true), ("emu:82599,wire=loop", false)] {
-            let defaults = Defaults { wires: &["loop"], duration: None };
-            let session = Session::open(&context, &[card.into()], defaults, &Config::default()).unwrap();
-            let output = Output::new(&context.global);
-            assert!(session.check(&output).is_ok());
-            session.functions[0].bar(0).unwrap().write32(0x3_0000, 1);
-            let told = session.blame(Error::new(Kind::Gone, "it does not answer")).to_string();
-            assert_eq!(told.contains("the driver broke 1 rules of the card"), strict, "{told}");
-            assert_eq!(session.check(&output).is_err(), strict);
-        }
-    }
-}
+mod tests;

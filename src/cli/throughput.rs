@@ -143,7 +143,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     for size in &args.sizes {
         live.show(0, format!("{size} bytes ..."));
         let row = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop }.row(size, &mut session);
-        let row = row.map_err(|error| session.blame(error))?;
+        let row = match row {
+            Ok(row) => row,
+            // The sizes before it were measured, and are printed; why it was lost is told below.
+            Err(_) if !rows.is_empty() && session.intact().is_err() => break,
+            Err(error) => return Err(session.blame(error)),
+        };
         // A flood that was cut short has a rate all the same, but not the one asked for.
         rows.extend(row.filter(|row| !stop.requested() || row.is_search()));
         if stop.requested() {
@@ -305,7 +310,8 @@ impl Bench<'_> {
     fn flood(&self, frames: &[usize], rate: Option<f64>, time: Duration, session: &mut Session) -> Result<Report> {
         let plan = self.plan(frames, rate, time, session);
         let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
-        circuit::run(session, flood)
+        let report = circuit::run(session, flood)?;
+        session.intact().map(|()| report)
     }
 }
 

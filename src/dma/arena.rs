@@ -9,6 +9,7 @@ use std::fs::File;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Which address a device must be given for a byte of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +101,18 @@ impl Arena {
     }
 
     fn check_with(&self, pagemap: &File) -> Result<()> {
-        if self.piece.physical(pagemap)? == self.iova {
-            return Ok(());
+        /// A page that is being moved is not there meanwhile, and may stay where it was.
+        const LOOKS: u32 = 10;
+        const BETWEEN: Duration = Duration::from_millis(1);
+        for _ in 0..LOOKS {
+            let found = self.piece.frames(pagemap)?;
+            if found.iter().copied().eq(self.iova.iter().copied().map(Some)) {
+                return Ok(());
+            }
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+            std::thread::sleep(BETWEEN);
         }
         let text = "the kernel has moved memory that the card writes to, and without an IOMMU the card was not told; \
                     bind it to vfio-pci, or keep what moves huge pages from running meanwhile";
@@ -289,9 +300,18 @@ mod tests {
         frames([0x200, 0x600, 0x800]);
         arena.check().unwrap();
         (arena.iova, arena.shift) = (told, HUGE.trailing_zeros());
-        let moved = arena.check_with(&pagemap).unwrap_err();
-        assert_eq!(moved.kind(), Kind::Memory);
-        assert!(moved.to_string().starts_with("the kernel has moved memory"), "{moved}");
+        let told_of = |pagemap: &File| {
+            let moved = arena.check_with(pagemap).unwrap_err();
+            assert_eq!(moved.kind(), Kind::Memory);
+            assert!(moved.to_string().starts_with("the kernel has moved memory"), "{moved}");
+        };
+        told_of(&pagemap);
+        frames([0x200, 0x600, 0x400]);
+        arena.check_with(&pagemap).unwrap();
+        // While it is being moved it is not there.
+        let page = (arena.piece.base.as_ptr().addr() + HUGE) / crate::sys::page_size();
+        pagemap.write_all_at(&[0; 8], page as u64 * 8).unwrap();
+        told_of(&pagemap);
     }
 
     #[test]

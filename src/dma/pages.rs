@@ -144,18 +144,20 @@ impl Piece {
 
     /// Physical address of each run of huge pages' size, from an open `/proc/self/pagemap`.
     pub(super) fn physical(&self, pagemap: &File) -> Result<Box<[Iova]>> {
-        let mut pages = Vec::with_capacity(self.len / HUGE);
-        for offset in (0..self.len).step_by(HUGE) {
-            let address = physical_address(pagemap, self.base.as_ptr().addr() + offset)
-                .map_err(|e| Error::io("reading /proc/self/pagemap", e))?;
-            pages.push(address.ok_or_else(|| {
-                Error::new(
-                    Kind::Permission,
-                    "the kernel hides physical addresses from this user, and without an IOMMU the card needs them; run as root, or bind the card to vfio-pci",
-                )
-            })?);
-        }
-        Ok(pages.into())
+        let hidden = || {
+            Error::new(
+                Kind::Permission,
+                "the kernel hides physical addresses from this user, and without an IOMMU the card needs them; run as root, or bind the card to vfio-pci",
+            )
+        };
+        self.frames(pagemap)?.into_iter().map(|address| address.ok_or_else(hidden)).collect()
+    }
+
+    /// The same, and none where the page is not there or the kernel hides it.
+    pub(super) fn frames(&self, pagemap: &File) -> Result<Vec<Option<Iova>>> {
+        let frame = |offset| physical_address(pagemap, self.base.as_ptr().addr() + offset);
+        let frames: io::Result<_> = (0..self.len).step_by(HUGE).map(frame).collect();
+        frames.map_err(|e| Error::io("reading /proc/self/pagemap", e))
     }
 }
 
@@ -178,13 +180,16 @@ pub(super) fn map_anonymous(len: usize, page: PageSize, node: Option<u16>) -> io
     }
     // Huge pages must be populated at once: touching one that the pool cannot give would kill
     // the process with SIGBUS.
-    let base = match sys::populate(base, len) {
-        // A kernel before 5.14, which populates when it maps; from whichever node.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+    let base = match sys::populate(base, len).map_err(|e| (after(&e), e)) {
+        Ok(()) | Err((Then::Look, _)) => base,
+        Err((Then::PopulateAsMapped, _)) => {
             unmap(base, len);
             map_with(len, huge | libc::MAP_POPULATE)?
         }
-        _ => base,
+        Err((Then::Fail, error)) => {
+            unmap(base, len);
+            return Err(error);
+        }
     };
     // A control group, as of a container, counts huge pages when they are touched: the mapping
     // is there and says nothing, and a page beyond the group's limit is not.
@@ -193,6 +198,28 @@ pub(super) fn map_anonymous(len: usize, page: PageSize, node: Option<u16>) -> io
         return Err(io::Error::other("a limit on huge pages (a control group's, as containers have) is in the way"));
     }
     Ok(base)
+}
+
+/// What comes after an error of populating.
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    /// Map it anew, populated; from whichever node.
+    PopulateAsMapped,
+    /// See which pages are there.
+    Look,
+    /// Tell it as it is.
+    Fail,
+}
+
+fn after(error: &io::Error) -> Then {
+    match error.raw_os_error() {
+        // A kernel before 5.14; or a filter of system calls that does not know it.
+        Some(libc::EINVAL | libc::EPERM | libc::ENOSYS) => Then::PopulateAsMapped,
+        // A touch would raise SIGBUS (madvise(2)), as beyond a control group's limit (Linux,
+        // mm/hugetlb.c).
+        Some(libc::EFAULT) => Then::Look,
+        _ => Then::Fail,
+    }
 }
 
 fn map_with(len: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
@@ -239,7 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_populating_is_a_control_groups_only_where_it_can_be() {
+        let after = |number| super::after(&io::Error::from_raw_os_error(number));
+        for number in [libc::EINVAL, libc::EPERM, libc::ENOSYS] {
+            assert_eq!(after(number), Then::PopulateAsMapped, "{number}");
+        }
+        assert_eq!(after(libc::EFAULT), Then::Look);
+        for number in [libc::ENOMEM, libc::EHWPOISON, libc::EINTR] {
+            assert_eq!(after(number), Then::Fail, "{number}");
+        }
+    }
+
+    #[test]
     fn memory_is_preferred_from_the_node_that_was_named_and_from_no_other() {
+        if !sys::tells_nodes() {
+            return;
+        }
         for (node, preferred) in [(Some(0), Some(0)), (None, None), (Some(1_000), None)] {
             for len in [1, 3 * HUGE] {
                 let piece = Piece::new(len, node, true, &map_anonymous, &Mutex::default()).unwrap();

@@ -18,9 +18,7 @@ impl Alarm {
     /// The error of a run that it ends.
     pub fn of(self, card: &str) -> Error {
         let text = match self {
-            Alarm::Gone => {
-                "the card is gone: it was pulled, lost power, or somebody else has reset it; what is printed of it is what it counted last"
-            }
+            Alarm::Gone => "the card is gone: it was pulled, lost power, or somebody else has reset it",
             Alarm::Wanted => {
                 "the kernel asks for the card back, as it is being unplugged or unbound; it was closed for that"
             }

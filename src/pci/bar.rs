@@ -67,7 +67,7 @@ impl Mapped {
     }
 
     /// Maps `len` bytes of registers from `offset` of a file. Where they are taken away, as
-    /// when the card is pulled, they read as all ones from then on and `lost` is told.
+    /// when the card is pulled, they read as all ones from then on but for what is stored there, and `lost` is told.
     pub(super) fn of_file(file: &File, offset: u64, len: u64, lost: &Arc<Lost>) -> io::Result<Self> {
         let bytes = usize::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
         let mapping = MmapOptions::new().offset(offset).len(bytes).map_raw(file)?;

@@ -192,6 +192,9 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
     steps.extend(switch.map(|path| Step::Write(path, "Y".into())));
     steps.extend(moves(roots, device, target, plan.journal.driver_override.as_deref()));
     let owner = request.owner.filter(|_| target.is_some_and(guard::is_vfio));
+    if let Some((user, group)) = owner {
+        plan.warnings.extend(nodes::check(roots, address, user, group)?);
+    }
     steps.extend(owner.map(|(user, group)| Step::Own(user, group)));
     // A card that is back with its first driver needs no way back.
     let home = target == plan.journal.driver.as_deref();

@@ -21,8 +21,8 @@ pub trait Kernel {
     /// Loads the module of a driver.
     fn load_module(&self, name: &str) -> Result<()>;
 
-    /// Gives a device node to a user, a group (with the right to read and write), or both.
-    fn own(&self, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()>;
+    /// Gives a device node to a user, a group, or both, with the permissions `mode`.
+    fn own(&self, path: &Path, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()>;
 
     /// Makes a new file whose content is on disk when this returns; an old one is replaced.
     fn create(&self, path: &Path, text: &str) -> io::Result<()>;
@@ -71,10 +71,8 @@ impl Kernel for Running {
         Err(failed(said.lines().last().unwrap_or("modprobe gave no reason").trim().to_string()))
     }
 
-    fn own(&self, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    fn own(&self, path: &Path, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
         chown(path, user, group)?;
-        // VFIO makes its nodes rw for the owner alone, never for everybody.
-        let mode = if group.is_some() { 0o660 } else { 0o600 };
         fs::set_permissions(path, Permissions::from_mode(mode))
     }
 

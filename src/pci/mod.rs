@@ -34,6 +34,9 @@ mod uapi;
 mod vfio;
 mod window;
 
+#[cfg(test)]
+pub(crate) mod troubled;
+
 pub use address::Address;
 pub use alarm::Alarm;
 pub use bar::{Bar, Registers};

@@ -57,35 +57,69 @@ fn wake(function: &dyn Function) -> Result<()> {
 }
 
 /// Has the function fully on: one that nobody uses may be left asleep, and VFIO alone
-/// wakes it by itself. Where that resets the function the kernel's idea of its BARs stays,
-/// so they are put back (PCI power management 1.2 §5.4.1, §5.6.1: 10 ms until it answers).
+/// wakes it by itself. Where that resets the function the kernel knows nothing of it, so
+/// what the kernel and firmware had set is put back (PCI power management 1.2 §3.2.4,
+/// §5.4.1, §5.6.1: 10 ms until it answers).
 fn leave_d3hot(function: &dyn Function) -> Result<()> {
     const POWER_MANAGEMENT: u8 = 0x01;
-    const BARS: [u16; 6] = [0x10, 0x14, 0x18, 0x1c, 0x20, 0x24];
     const STATE: u32 = 3;
+    const NO_SOFT_RESET: u32 = 1 << 3;
+    /// Cleared by writing a one, which is for those who look for it.
+    const PME_STATUS: u32 = 1 << 15;
     const ANSWERS: Duration = Duration::from_millis(10);
+    const TRIES: u32 = 10;
     let Some(power) = capabilities(function, POWER_MANAGEMENT)?.first().copied() else { return Ok(()) };
     let control = function.config_read(power + 4, 2)?;
     if control & STATE == 0 {
         return Ok(());
     }
-    let bars = BARS.map(|at| function.config_read(at, 4));
-    function.config_write(power + 4, 2, control & !STATE)?;
-    function.wait(ANSWERS);
-    for (at, bar) in BARS.into_iter().zip(bars) {
-        function.config_write(at, 4, bar?)?;
+    let kept = if control & NO_SOFT_RESET == 0 { settings(function)? } else { Vec::new() };
+    function.config_write(power + 4, 2, control & !(STATE | PME_STATUS))?;
+    for _ in 0..TRIES {
+        function.wait(ANSWERS);
+        if function.config_read(power + 4, 2)? & STATE == 0 {
+            return kept.into_iter().try_for_each(|(at, size, value)| function.config_write(at, size, value));
+        }
     }
-    Ok(())
+    let text = format!("{}: the card sleeps (D3hot) and does not wake; only power off and on helps", function.name());
+    Err(Error::new(Kind::Gone, text))
+}
+
+/// What a reset takes from the function besides the command register: offset, bytes, value
+/// (PCI 3.0 §6.1, PCIe 3.0 §7.8).
+fn settings(function: &dyn Function) -> Result<Vec<(u16, u8, u32)>> {
+    const PCIE: u8 = 0x10;
+    /// Cache line and latency timer, BARs, ROM, interrupt line.
+    const HEADER: [(u16, u8); 9] =
+        [(0x0c, 2), (0x10, 4), (0x14, 4), (0x18, 4), (0x1c, 4), (0x20, 4), (0x24, 4), (0x30, 4), (0x3c, 1)];
+    /// In device control: starts another reset, or for a bridge says something else.
+    const INITIATE_FLR: u32 = 1 << 15;
+    let mut kept = Vec::new();
+    if let Some(pcie) = capabilities(function, PCIE)?.first().copied() {
+        let flags = function.config_read(pcie + 2, 2)?;
+        let (version, endpoint) = (flags & 0xf, flags >> 4 & 0xf <= 1);
+        kept.push((pcie + 0x08, 2, function.config_read(pcie + 0x08, 2)? & !INITIATE_FLR));
+        // Link control, which the first version has of an endpoint only; device control 2.
+        for at in [(version > 1 || endpoint).then_some(0x10), (version > 1).then_some(0x28)].into_iter().flatten() {
+            kept.push((pcie + at, 2, function.config_read(pcie + at, 2)?));
+        }
+    }
+    for (at, size) in HEADER {
+        kept.push((at, size, function.config_read(at, size)?));
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::emu::{Drive, Engine};
+    use crate::pci::troubled::Troubled;
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::Ordering;
 
-    fn tree(driver: Option<&str>, config: [u8; 64]) -> (tempfile::TempDir, Roots, Address) {
+    fn tree<const N: usize>(driver: Option<&str>, config: [u8; N]) -> (tempfile::TempDir, Roots, Address) {
         let temp = tempfile::tempdir().unwrap();
         let roots = Roots::under(temp.path());
         let address: Address = "0000:03:00.0".parse().unwrap();
@@ -135,17 +169,57 @@ mod tests {
 
     /// Asleep its registers read all ones, and on an 82599 the way back is a reset.
     #[test]
-    fn a_card_that_sleeps_is_woken_and_keeps_its_bars() {
+    fn a_card_that_sleeps_is_woken_and_keeps_what_it_was_set_to() {
+        // Device control, link control, device control 2, cache line, interrupt line.
+        const SET: [(u16, u8, u32); 5] =
+            [(0xa8, 2, 0x5936), (0xb0, 2, 0x0040), (0xc8, 2, 0x0005), (0x0c, 1, 0x10), (0x3c, 1, 0x0b)];
         for card in ["82599", "x710"] {
             let (function, _tap) = Engine::new(Drive::Manual).open(&card.parse().unwrap()).unwrap();
             function.config_write(0x10, 4, 0xf700_0000).unwrap();
             let base = function.config_read(0x10, 4).unwrap();
+            for (at, size, value) in SET {
+                function.config_write(at, size, value).unwrap();
+                assert_eq!(function.config_read(at, size).unwrap(), value, "{card}, {at:#x}");
+            }
             function.config_write(0x44, 2, 3).unwrap();
             assert_eq!(function.bar(0).unwrap().read32(0), u32::MAX);
             wake(&*function).unwrap();
             assert_ne!(function.bar(0).unwrap().read32(0), u32::MAX, "{card}");
             assert_eq!(function.config_read(0x10, 4).unwrap(), base, "{card}");
             assert_eq!(function.config_read(4, 2).unwrap(), 0x402, "{card}");
+            for (at, size, value) in SET {
+                assert_eq!(function.config_read(at, size).unwrap(), value, "{card}, {at:#x}");
+            }
+        }
+    }
+
+    /// A card of a plain file, which shows what was written to it.
+    fn sleeping() -> [u8; 256] {
+        let mut config = [0; 256];
+        // Capabilities: power management, then PCIe of version 1.
+        (config[0x06], config[0x34]) = (0x10, 0x40);
+        config[0x40..0x48].copy_from_slice(&[0x01, 0x50, 3, 0, 0x03, 0x81, 0, 0]);
+        config[0x50..0x5a].copy_from_slice(&[0x10, 0, 0x01, 0, 0, 0, 0, 0, 0x10, 0xa8]);
+        config
+    }
+
+    #[test]
+    fn waking_a_card_clears_no_status_and_starts_no_reset() {
+        let (_temp, roots, address) = tree(None, sleeping());
+        let function = open(&roots, address).unwrap();
+        assert_eq!(function.config_read(0x44, 2).unwrap(), 0x0100, "awake, and its PME status was not written");
+        assert_eq!(function.config_read(0x58, 2).unwrap(), 0x2810, "device control, without its reset");
+    }
+
+    #[test]
+    fn a_card_that_wakes_slowly_is_waited_for_and_one_that_does_not_is_gone() {
+        for (looks, ended) in [(1, Ok(())), (5, Ok(())), (1_000, Err(Kind::Gone))] {
+            let (card, _tap) = Engine::new(Drive::Manual).open(&"82599".parse().unwrap()).unwrap();
+            card.config_write(0x3c, 1, 0x0b).unwrap();
+            let slow = Troubled::of(card);
+            slow.sleepy.store(looks, Ordering::Relaxed);
+            assert_eq!(wake(&slow).map_err(|error| error.kind()), ended, "{looks}");
+            assert_eq!(slow.config_read(0x3c, 1).unwrap(), 0x0b, "{looks}");
         }
     }
 

@@ -10,8 +10,9 @@
 //!   Instead::Zeroes   another program's memory: all of the mapping at once
 //! ```
 //!
-//! Stores go nowhere. There is one handler for all of a process; what it does not guard
-//! is passed on to the one that was there before.
+//! A store changes that other memory: no device and no other program sees it, and this one
+//! reads it back. There is one handler for all of a process; what it does not guard is
+//! passed on to the one that was there before, and so is a signal that a program has sent.
 
 use super::{EventFd, memory_file, page_size};
 use std::fs::File;
@@ -22,7 +23,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// What is read in the place of memory that was taken away.
+/// What is read in the place of memory that was taken away, until something is stored there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instead {
     /// Zeroes.
@@ -182,7 +183,8 @@ fn install() -> io::Result<()> {
     // SAFETY: before is valid to write to.
     super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut before) })?;
     action.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as usize;
-    action.sa_flags = libc::SA_SIGINFO;
+    // As the standard library's handler, it runs on the stack for signals.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     NEEDS.get_or_init(|| Needs { ones, before });
     // SAFETY: action is valid, and the handler has the signature that SA_SIGINFO asks for.
     super::check(unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) }).map(drop)
@@ -190,29 +192,59 @@ fn install() -> io::Result<()> {
 
 extern "C" fn on_bus_error(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo.
-    let address = unsafe { (*info).si_addr() }.addr();
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
+    // One that a program has sent is about no address (sigaction(2), si_code).
+    let sent = code <= 0;
     // SAFETY: the location of this thread's errno is always valid.
     let errno = unsafe { *libc::__errno_location() };
-    if !replace(address) {
-        pass_on(NEEDS.get().map(|needs| &needs.before), signal, info, context);
+    if sent || !replace(address) {
+        pass_on(NEEDS.get().map(|needs| &needs.before), sent, signal, info, context);
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// Has a fault that is none of ours dealt with as `before`.
-fn pass_on(before: Option<&libc::sigaction>, signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+/// Has a signal that is not about our memory dealt with as `before`.
+fn pass_on(
+    before: Option<&libc::sigaction>,
+    sent: bool,
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    type Plain = extern "C" fn(i32);
+    type Informed = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
     match before {
-        Some(before) if before.sa_flags & libc::SA_SIGINFO != 0 => {
-            // SAFETY: what SA_SIGINFO is set for has this signature.
-            let handler: Handler = unsafe { std::mem::transmute(before.sa_sigaction) };
-            handler(signal, info, context);
+        Some(before) if before.sa_sigaction == libc::SIG_IGN && sent => return,
+        Some(before) if !matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) => {
+            if before.sa_flags & libc::SA_SIGINFO != 0 {
+                // SAFETY: what SA_SIGINFO is set for has this signature.
+                let handler: Informed = unsafe { std::mem::transmute(before.sa_sigaction) };
+                handler(signal, info, context);
+            } else {
+                // SAFETY: what it is not set for has this one.
+                let handler: Plain = unsafe { std::mem::transmute(before.sa_sigaction) };
+                handler(signal);
+            }
         }
-        // It happens again, and is fatal then.
         // SAFETY: SIG_DFL is always valid.
         _ => drop(unsafe { libc::signal(signal, libc::SIG_DFL) }),
     }
+    // Where nobody handles it any more (the standard library's handler gives up too), a fault
+    // happens again by itself and is fatal then; what was sent has to be sent again.
+    if sent && is_default(signal) {
+        // SAFETY: takes no pointer; it comes when this handler has returned.
+        unsafe { libc::raise(signal) };
+    }
+}
+
+/// Whether nobody handles `signal`.
+fn is_default(signal: i32) -> bool {
+    // SAFETY: plain integers; all zeroes is a valid value.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: now is valid to write to.
+    let told = unsafe { libc::sigaction(signal, ptr::null(), &mut now) };
+    told == 0 && now.sa_sigaction == libc::SIG_DFL
 }
 
 /// Puts other memory in the place of what is gone around `address`; false if that is
@@ -252,9 +284,29 @@ mod tests {
         let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
         before.sa_sigaction = earlier as extern "C" fn(_, _, _) as usize;
         before.sa_flags = libc::SA_SIGINFO;
-        pass_on(Some(&before), libc::SIGBUS, ptr::null_mut(), ptr::null_mut());
+        pass_on(Some(&before), false, libc::SIGBUS, ptr::null_mut(), ptr::null_mut());
         assert_eq!(PASSED.load(Ordering::Relaxed), libc::SIGBUS as usize);
         assert!(!replace(0x1000), "nothing is guarded there");
+    }
+
+    /// This test starts itself once more, as a program that guards memory and is sent a
+    /// signal: by `kill`, SIGBUS ends a program that does not handle it.
+    #[test]
+    fn a_signal_that_a_program_sends_ends_this_one_as_if_nothing_were_guarded() {
+        use std::os::unix::process::ExitStatusExt;
+        const CHILD: &str = "BMNIC_TEST_SENT_SIGBUS";
+        const NAME: &str = "sys::bus::tests::a_signal_that_a_program_sends_ends_this_one_as_if_nothing_were_guarded";
+        if std::env::var_os(CHILD).is_none() {
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let ended = again.args(["--exact", NAME]).env(CHILD, "1").output().unwrap();
+            assert_eq!(ended.status.signal(), Some(libc::SIGBUS), "{ended:?}");
+            return;
+        }
+        let len = page_size();
+        let base = map_shared(&memory_file(len as u64).unwrap(), 0, len).unwrap();
+        let _guard = Guard::new(base, len, Instead::Ones, None).unwrap();
+        // SAFETY: takes no pointer.
+        unsafe { libc::raise(libc::SIGBUS) };
     }
 
     #[test]
@@ -271,6 +323,9 @@ mod tests {
             assert_eq!((read(len - 1), lost.seen()), (7, false));
             file.set_len(page_size() as u64).unwrap();
             assert_eq!(read(len - 1), byte);
+            // SAFETY: as above.
+            unsafe { base.add(len - 1).write_volatile(5) };
+            assert_eq!(read(len - 1), 5, "a store is kept, and nobody else sees it");
             assert!(lost.seen() && lost.event.wait(Duration::ZERO).unwrap());
             // What is there is still itself, where pages are replaced one by one.
             assert_eq!(read(0), if instead == Instead::Ones { 7 } else { 0 });

@@ -86,6 +86,19 @@ pub fn preferred_node(base: NonNull<u8>) -> io::Result<Option<u16>> {
     Ok(first.filter(|_| mode == libc::MPOL_PREFERRED).map(|node| node as u16))
 }
 
+/// Whether this kernel, and what filters system calls, tells of nodes; says so if not.
+#[cfg(test)]
+pub fn tells_nodes() -> bool {
+    let there = 0_u64;
+    match preferred_node(NonNull::from(&there).cast()) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+            println!("SKIPPED  the node that memory is of: get_mempolicy: {e}");
+            false
+        }
+        _ => true,
+    }
+}
+
 /// Has a page be there for each byte of a mapping, without touching any that cannot be had
 /// (Linux 5.14, `MADV_POPULATE_WRITE`).
 ///

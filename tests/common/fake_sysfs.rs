@@ -311,9 +311,9 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
-    fn own(&self, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    fn own(&self, path: &Path, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
         self.call(|| ())?;
-        self.files.own(path, user, group)
+        self.files.own(path, user, group, mode)
     }
 
     fn create(&self, path: &Path, text: &str) -> io::Result<()> {

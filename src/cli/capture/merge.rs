@@ -139,8 +139,8 @@ impl<'p> Merge<'p> {
         let mut empty = self.lanes.iter().filter(|lane| lane.is_empty()).map(|lane| lane.empty);
         // More cannot be held while its ring fills up.
         let pressed = head.back.batch.room() == 0 || head.stuck;
-        // A time of day that was set back says nothing of how long it was held; one of a look
-        // before this head was taken is no such, it is only old.
+        // A time of day that was set back says nothing of how long it was held. A look from
+        // before this head was taken has an earlier time too, but only because it is old.
         let set_back = |look, at| look > taken && at + SLIP_NS < time;
         empty.all(|(look, at)| if pressed { look > taken } else { at >= time + HOLD || set_back(look, at) })
     }

@@ -40,6 +40,8 @@ pub struct Report {
     rings: u64,
     last: Sample,
     before: Sample,
+    /// Whether the last counters are older than what the lanes did, as a card is gone.
+    stale: bool,
 }
 
 /// The counters of all ports at a moment.
@@ -73,7 +75,8 @@ impl Report {
         };
         let earlier = read(session, nics)?.into_iter().map(lost).collect();
         let (notes, rings) = (session.notes_by_port(), rings as u64);
-        Ok(Report { ways, devices, started, setup, anomalies, earlier, notes, rings, last: none.clone(), before: none })
+        let (last, before) = (none.clone(), none);
+        Ok(Report { ways, devices, started, setup, anomalies, earlier, notes, rings, last, before, stale: false })
     }
 
     /// Reads the counters of all ports.
@@ -82,6 +85,7 @@ impl Report {
         let stats = now.iter().zip(&self.earlier).map(|(now, earlier)| now.since(earlier)).collect();
         let now = Sample { at: self.started.elapsed(), stats };
         self.before = std::mem::replace(&mut self.last, now);
+        self.stale = session.is_stale();
         Ok(())
     }
 
@@ -99,8 +103,12 @@ impl Report {
         Ok(())
     }
 
-    /// Packets that were given to a card and that it has not sent.
+    /// Packets that were given to a card and that it has not sent. Not known of one that is
+    /// gone.
     fn unsent(&self) -> u64 {
+        if self.stale {
+            return 0;
+        }
         let unsent = |(to, stats): (usize, &Stats)| {
             let given: u64 = self.directions().filter(|way| way.to == to).map(|way| way.frames).sum();
             given.saturating_sub(stats.tx_packets)
@@ -125,7 +133,9 @@ impl Report {
     /// What was lost in all, by cause: also what left a card and reached nobody.
     pub fn losses(&self) -> Losses {
         let mut losses = self.lost_arriving();
-        losses.add("unsent", "given to the card and not sent: does the far end pause it?", self.unsent());
+        if !self.stale {
+            losses.add("unsent", "given to the card and not sent: does the far end pause it?", self.unsent());
+        }
         for way in self.directions() {
             losses.add_departing(&self.notes[way.to]);
         }

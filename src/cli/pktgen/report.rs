@@ -29,6 +29,8 @@ pub struct Report {
     gaps: Option<[Option<u64>; 3]>,
     /// What the card counted in the run.
     stats: Stats,
+    /// Whether that is older than the rest, as the card is gone.
+    stale: bool,
     /// What the wire of an emulated card did.
     notes: Vec<Note>,
 }
@@ -63,12 +65,14 @@ impl Report {
             rate: 0.0,
             gaps: None,
             stats: Stats::default(),
+            stale: false,
             notes: Vec::new(),
         }
     }
 
-    /// The run ended; this is what the card and its wire counted in it.
-    pub fn finish(&mut self, clock: &Clock, sent: Sent, stats: Stats, notes: Vec<Note>) {
+    /// The run ended; this is what the card and its wire counted in it, the card maybe not
+    /// to the end of it (`stale`).
+    pub fn finish(&mut self, clock: &Clock, sent: Sent, stats: Stats, notes: Vec<Note>, stale: bool) {
         let seconds = |ticks| clock.ns(ticks) as f64 / 1e9;
         let paced = self.asked != Asked::Line;
         // On a schedule, n packets span n - 1 gaps. At line rate the ring is
@@ -89,7 +93,7 @@ impl Report {
             [ns(&sent.gaps, 0.5), ns(&sent.gaps, 0.99), Some(clock.ns(sent.gaps.max()))]
         });
         (self.sent, self.bytes, self.stuck, self.skipped) = (sent.packets, sent.bytes, sent.stuck, sent.skipped);
-        (self.stats, self.notes) = (stats, notes);
+        (self.stats, self.stale, self.notes) = (stats, stale, notes);
     }
 
     /// Packets that left the card.
@@ -110,8 +114,11 @@ impl Report {
     /// Packets that the rings took and that reached nobody, by cause.
     pub fn losses(&self) -> Losses {
         let mut losses = Losses::default();
-        let unsent = self.sent.saturating_sub(self.by_card());
-        losses.add("unsent", "not sent by the card: is the link up, and does the far end pause it?", unsent);
+        // What a card that is gone has sent of the last packets is not known.
+        if !self.stale {
+            let unsent = self.sent.saturating_sub(self.by_card());
+            losses.add("unsent", "not sent by the card: is the link up, and does the far end pause it?", unsent);
+        }
         losses.add_departing(&self.notes);
         losses
     }
@@ -169,7 +176,11 @@ impl Report {
             };
             output.result(format_args!("skipped   {} {what}", output::grouped(self.skipped)))?;
         }
-        let agrees = if self.by_card() == self.sent { "the same" } else { "NOT the same" };
+        let agrees = match self.by_card() == self.sent {
+            true => "the same",
+            false if self.stale => "when it was last asked",
+            false => "NOT the same",
+        };
         let whose =
             if self.stats.by_device { "by its own counters" } else { "as it told the driver; it has no counters" };
         output.result(format_args!("card      {} packets {whose}: {agrees}", output::grouped(self.by_card())))?;
