@@ -165,10 +165,11 @@ fn a_card_that_was_reset_behind_the_driver_is_told() {
         let spec = format!("{model},strict,link=1ms,fault=reset-behind").parse().unwrap();
         let (function, _tap) = engine.open(&spec).unwrap();
         let mut port = driver::open(function, &Config::default()).unwrap();
-        port.nic.wait_for_link(Duration::from_secs(20)).unwrap();
+        // On a busy machine that is told by who waits for the link already.
+        let mut told = port.nic.wait_for_link(Duration::from_secs(20)).err();
         let deadline = Instant::now() + Duration::from_secs(20);
         let error = loop {
-            match port.nic.stats() {
+            match told.take().map_or_else(|| port.nic.stats(), Err) {
                 Ok(_) => assert!(Instant::now() < deadline, "nobody noticed"),
                 Err(error) => break error,
             }

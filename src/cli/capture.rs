@@ -160,7 +160,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         stop: session.stop.clone(),
         counts: Arc::default(),
     };
-    let (ended, counted, elapsed) = watch(receiver, &session, &output, &mut nic, &mut gauge, &before)?;
+    let (ended, counted, elapsed, failed) = watch(receiver, &session, &output, &mut nic, &mut gauge, &before)?;
     clock.refine();
     drop(nic);
     // What was captured is written, whatever became of the card.
@@ -176,7 +176,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     session.warn_of_stale(&output);
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
-    match gone.or(report.failure(&path)) {
+    match failed.or(gone).or(report.failure(&path)) {
         Some(error) => Err(session.blame(error)),
         None => {
             session.check(&output)?;
@@ -227,7 +227,7 @@ fn watch(
     nic: &mut Nic,
     gauge: &mut Gauge,
     before: &Counted,
-) -> anyhow::Result<(Ended, Result<Counted>, Duration)> {
+) -> anyhow::Result<(Ended, Result<Counted>, Duration, Option<Error>)> {
     /// How long SIGUSR1 may wait for its answer.
     const SLICE: Duration = Duration::from_millis(50);
     let started = Instant::now();
@@ -236,7 +236,7 @@ fn watch(
     let (done, over) = mpsc::channel::<()>();
     let thread = thread::Builder::new().name("capture".into()).spawn(move || receiver.run(done));
     let thread = thread.map_err(|e| Error::io("starting the thread that receives", e))?;
-    let (mut then, mut last) = (Instant::now(), 0);
+    let (mut then, mut last, mut failed) = (Instant::now(), 0, None);
     while over.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
         let asked = session.stop.print_now();
         let elapsed = then.elapsed();
@@ -247,7 +247,15 @@ fn watch(
         let _ = gauge.read(nic);
         let Counts { taken, dropped, .. } = &*counts;
         let (taken, dropped) = (receive::read(taken), receive::read(dropped));
-        let missed = session.stats(0, nic).map_or(0, |stats| stats.since(&before.stats).rx_lost());
+        let missed = match session.stats(0, nic) {
+            Ok(stats) => stats.since(&before.stats).rx_lost(),
+            // It is told once, of a queue that brings no more packets for instance.
+            Err(error) => {
+                failed.get_or_insert(error);
+                session.stop.end();
+                0
+            }
+        };
         let text = format!(
             "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
             output::grouped(taken),
@@ -266,7 +274,7 @@ fn watch(
     let counted = Counted::now(session, nic);
     counts.closed.store(true, Ordering::Relaxed);
     let ended = thread.join().map_err(|_| anyhow::anyhow!("the thread that receives panicked"))?;
-    Ok((ended, counted, elapsed))
+    Ok((ended, counted, elapsed, failed))
 }
 
 /// Ends the file and adds everything up. Up to `buffers` packets

@@ -118,8 +118,8 @@ fn says(counts: &[u64; CONTEXT]) -> bool {
 }
 
 impl Counters {
-    /// Counts from now on, in `contexts`, each with where the card writes it; `shared`: the port also counts others' frames,
-    /// and says nothing of this function's.
+    /// Counts from now on, in `contexts`, each with where the card writes it; `shared`: the
+    /// port also counts others' frames, and says nothing of this function's.
     pub fn start(hw: &Hw, contexts: &[(u32, Region)], region: Region, shared: bool) -> Result<Counters> {
         const PORT_BITS: u64 = (1 << 40) - 1;
         let mut masks = Vec::new();
