@@ -27,6 +27,8 @@ mod families;
 mod i40e;
 #[path = "sweep/mlx5.rs"]
 mod mlx5;
+#[path = "sweep/rows.rs"]
+mod rows;
 #[path = "support/silicon/mod.rs"]
 mod silicon;
 

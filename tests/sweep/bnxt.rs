@@ -11,8 +11,9 @@
 //! here, FUNC_RESET four times and FUNC_BACKING_STORE_CFG six times that, with an end at
 //! 40; VER_GET 6 seconds. Half a second goes to a last FUNC_RESET, nothing to others.
 
+use super::rows::{end, needed, on, told};
 use super::{Command, End, Family};
-use End::{Dark, Fatal, Lost, On};
+use End::{Dark, Fatal, Lost};
 use bmnic::driver::Config;
 
 pub const FAMILY: Family = Family { cards: &["bcm57414", "bcm57508"], config, commands: COMMANDS, usual: None };
@@ -22,30 +23,6 @@ pub const FAMILY: Family = Family { cards: &["bcm57414", "bcm57508"], config, co
 pub fn config(code: u32) -> Config {
     let plain = Config { rx_queues: 2, tx_queues: 2, rx_ring: 256, timestamps: true, ..Config::default() };
     if code == 0x48 { Config { rx_ring: 64, max_frame: 9018, ..plain } } else { plain }
-}
-
-/// After a command without an answer nothing is asked.
-const SILENT: &str = "a late answer would be taken for another question's";
-
-/// A command that can be gone without.
-const fn on(code: u32) -> Command {
-    let (denied, unsupported, hollow, timeout) = (On, On, On, Fatal("did not answer"));
-    Command { code, of: "", denied, unsupported, hollow, timeout, why: SILENT }
-}
-
-/// One that cannot, but whose answer may be.
-const fn needed(code: u32, name: &'static str, why: &'static str) -> Command {
-    Command { denied: Fatal(name), unsupported: Fatal(name), why, ..on(code) }
-}
-
-/// One whose answer cannot be gone without either: what it comes to without.
-const fn told(hollow: End, command: Command) -> Command {
-    Command { hollow, ..command }
-}
-
-/// A command of the end: who leaves does not wait for leave.
-const fn end(code: u32) -> Command {
-    Command { timeout: On, ..on(code) }
 }
 
 /// The same of the cards that are called so.

@@ -12,8 +12,9 @@
 //! A command without an answer takes as long as Linux waits at the most, 60 seconds
 //! (cmd.c, MLX5_CMD_TIMEOUT_MSEC), by the card's time; nothing is asked after it.
 
+use super::rows::{end, needed, on, told};
 use super::{Command, End, Family};
-use End::{After, Dark, Fatal, Lost, On};
+use End::{After, Dark, Fatal, Lost};
 use bmnic::driver::Config;
 
 pub const FAMILY: Family = Family { cards: &["cx5", "cx4lx"], config, commands: COMMANDS, usual: None };
@@ -23,33 +24,9 @@ pub fn config(_: u32) -> Config {
     Config { rx_queues: 2, tx_queues: 2, timestamps: true, ..Config::default() }
 }
 
-/// After a command without an answer nothing is asked.
-const SILENT: &str = "a late answer would be taken for another question's";
-
 const MADE_UP: End = Lost("made up");
 const OWN_ONLY: End = Lost("no frames for other addresses");
 const OF_PORT: End = Lost("the whole port");
-
-/// A command that can be gone without.
-const fn on(code: u32) -> Command {
-    let (denied, unsupported, hollow, timeout) = (On, On, On, Fatal("did not answer"));
-    Command { code, of: "", denied, unsupported, hollow, timeout, why: SILENT }
-}
-
-/// One that cannot, but whose answer may be.
-const fn needed(code: u32, name: &'static str, why: &'static str) -> Command {
-    Command { denied: Fatal(name), unsupported: Fatal(name), why, ..on(code) }
-}
-
-/// One whose answer cannot be gone without either: what it comes to without.
-const fn told(hollow: End, command: Command) -> Command {
-    Command { hollow, ..command }
-}
-
-/// A command of the end: who leaves does not wait for leave.
-const fn end(code: u32) -> Command {
-    Command { timeout: On, ..on(code) }
-}
 
 const COMMANDS: &[Command] = &[
     // Capabilities.

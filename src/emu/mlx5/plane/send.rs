@@ -360,7 +360,7 @@ impl Sender<'_> {
         let now = board.now;
         let out = &plane.tx.out;
         let frame = &if out.cut { &out.segments } else { &out.packet }[range.clone()];
-        // What is too short leaves, and whoever receives it drops it.
+        // What is too short leaves, and its receiver drops it.
         let short = frame.len() < MIN_FRAME;
         let returns =
             !short && !plane.looping && plane.vport.loops(frame) && receive::wants_own(&plane.tirs, td, frame);

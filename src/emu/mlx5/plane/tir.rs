@@ -85,7 +85,7 @@ impl Tir {
         let ports = if ports { headers.port_bytes(frame) } else { &[] };
         let mut pairs = [addresses.split_at(addresses.len() / 2), ports.split_at(ports.len() / 2)];
         if self.spec.symmetric {
-            // The lesser end comes first, whoever sends.
+            // The lesser end comes first, from whichever end it was sent.
             let [(source, destination), (from, to)] = pairs;
             if (source, from) > (destination, to) {
                 pairs = [(destination, source), (to, from)];
