@@ -14,6 +14,16 @@ impl MacAddr {
         !self.is_group() && self != MacAddr::default()
     }
 
+    /// One for what has none, but has a `name`: locally administered, and the same each time.
+    pub fn made_up(name: &str) -> MacAddr {
+        // FNV-1a, of 64 bits.
+        let digest = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let [a, b, c, d, e, ..] = digest.to_le_bytes();
+        MacAddr([0x02, a, b, c, d, e])
+    }
+
     /// Whether it names a group: multicast or broadcast.
     pub fn is_group(self) -> bool {
         self.0[0] & 1 != 0

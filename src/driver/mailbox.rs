@@ -49,6 +49,13 @@ pub struct Command {
     pub order: Order,
 }
 
+impl Command {
+    /// That it was refused, in a few words; `name` is that of the code.
+    pub fn refused_with(self, name: &str, code: u32) -> String {
+        format!("its firmware refused {} ({:#x}) with {name} ({code:#x})", self.name, self.code)
+    }
+}
+
 /// Where a field lies in a request or an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -279,7 +286,7 @@ macro_rules! commands {
 
         /// Every command declared here, with its fields each way.
         #[cfg(test)]
-        const TABLE: &[(Command, &[Field], &[Field])] = &[$((
+        const TABLE: &[($crate::driver::mailbox::Command, &[$crate::driver::mailbox::Field], &[$crate::driver::mailbox::Field])] = &[$((
             $module::COMMAND,
             &[$($module::input::$in_field),*],
             &[$($module::output::$out_field),*],

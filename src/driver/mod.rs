@@ -31,6 +31,7 @@ mod config;
 mod families;
 mod hw;
 mod irq;
+mod lacks;
 mod limits;
 pub mod mailbox;
 mod nic;

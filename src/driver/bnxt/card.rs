@@ -328,6 +328,10 @@ impl NicOps for Card {
         link::why_down(&self.hw).ok()
     }
 
+    fn lacks(&mut self) -> Vec<String> {
+        self.hw.lacks.take()
+    }
+
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
         self.with_filters(|filters, hw, port| filters.set_promiscuous(hw, &port.delivery, on))
     }

@@ -7,9 +7,9 @@
 //! what is needed. Only commands that this driver gives are here;
 //! [`commands!`] says how a line is read.
 
-use crate::driver::mailbox::commands;
 #[cfg(test)]
-use crate::driver::mailbox::{Command, Field};
+use crate::driver::mailbox::Field;
+use crate::driver::mailbox::commands;
 
 commands! {
     Little;

@@ -86,8 +86,6 @@ pub mod func {
 
 /// Errors.
 pub mod refusal {
-    use crate::driver::mailbox::Command;
-
     /// It failed.
     pub const FAIL: u32 = 0x1;
     /// A value makes no sense.
@@ -114,11 +112,6 @@ pub mod refusal {
     pub const PF_UNAVAILABLE: u32 = 0x12;
     /// Not known to this firmware.
     pub const CMD_NOT_SUPPORTED: u32 = 0xffff;
-
-    /// A refusal, in a few words.
-    pub fn text(command: Command, code: u32) -> String {
-        format!("its firmware refused {} ({:#x}) with {} ({code:#x})", command.name, command.code, name(code))
-    }
 
     /// Name of a code.
     pub fn name(code: u32) -> &'static str {

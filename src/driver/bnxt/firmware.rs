@@ -331,17 +331,11 @@ pub fn configured(hw: &Hw) -> Result<Configured> {
 /// The function's own address: the firmware's, or one that is made up where it has none.
 pub fn mac(hw: &Hw) -> MacAddr {
     let mac = MacAddr(hw.caps.mac);
-    if mac.is_unicast() && mac.0 != [0; 6] {
+    if mac.is_unicast() {
         return mac;
     }
-    hw.lose("its firmware gives it no address: it has one that was made up");
-    // Locally administered, and of this function for as long as it has its name.
-    let digest = hw
-        .to_string()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let [a, b, c, d, e, ..] = digest.to_le_bytes();
-    MacAddr([0x02, a, b, c, d, e])
+    hw.lacks.note("its firmware gives it no address: it has one that was made up");
+    MacAddr::made_up(&hw.to_string())
 }
 
 /// The error for resources that are not there.

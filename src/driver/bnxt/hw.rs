@@ -6,6 +6,7 @@ use super::hwrm::Hwrm;
 use super::regs;
 use super::rings::Ring;
 use crate::dma::Region;
+use crate::driver::lacks::Lacks;
 use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{Bar, Function};
@@ -25,7 +26,8 @@ pub struct Hw {
     /// The BAR of doorbells.
     pub doorbells: Bar,
     hwrm: Mutex<Hwrm>,
-    lacks: Mutex<Vec<String>>,
+    /// What the card goes without.
+    pub lacks: Lacks,
     rings: Mutex<Vec<Ring>>,
 }
 
@@ -89,7 +91,7 @@ impl Hw {
             caps: Capabilities::default(),
             doorbells,
             hwrm,
-            lacks: Mutex::default(),
+            lacks: Lacks::default(),
             rings: Mutex::default(),
         })
     }
@@ -126,17 +128,10 @@ impl Hw {
         match self.try_ask(&request)? {
             Ok(reply) => Ok(Some(reply)),
             Err(code) => {
-                self.lose(format_args!("{}: {lost}", refusal::text(request.command(), code)));
+                let refused = request.command().refused_with(refusal::name(code), code);
+                self.lacks.note(format_args!("{refused}: {lost}"));
                 Ok(None)
             }
-        }
-    }
-
-    /// Notes what the card goes without; see [`Description::lacks`](crate::driver::Description::lacks).
-    pub fn lose(&self, line: impl fmt::Display) {
-        let (line, mut lacks) = (line.to_string(), self.lacks.lock().unwrap_or_else(PoisonError::into_inner));
-        if !lacks.contains(&line) {
-            lacks.push(line);
         }
     }
 
@@ -154,11 +149,6 @@ impl Hw {
     /// Notes that it has it no more.
     pub fn has_not(&self, ring: Ring) {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner).retain(|has| *has != ring);
-    }
-
-    /// What was noted.
-    pub fn lacks(&self) -> Vec<String> {
-        std::mem::take(&mut self.lacks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What a refusal means.

@@ -413,7 +413,7 @@ impl Hwrm {
             }
             _ => (Kind::Device, ""),
         };
-        Error::new(kind, format!("{}: {}{advice}", self.device, refusal::text(command, code)))
+        Error::new(kind, format!("{}: {}{advice}", self.device, command.refused_with(refusal::name(code), code)))
     }
 }
 

@@ -161,7 +161,7 @@ where
     if card.clock.is_some() {
         description.timestamps = TimestampSource::Hardware;
     }
-    description.lacks = hw.lacks();
+    description.lacks = hw.lacks.take();
     if card.filters.as_ref().is_some_and(|filters| filters.refused) {
         description.lacks.push(NOT_PROMISCUOUS.into());
     }

@@ -6,7 +6,7 @@
 
 #[cfg(test)]
 use crate::driver::mailbox::Field;
-use crate::driver::mailbox::{Command, commands};
+use crate::driver::mailbox::commands;
 
 commands! {
     Little;
@@ -265,8 +265,6 @@ pub mod ptp {
 
 /// Answers that refuse (error codes).
 pub mod refusal {
-    use super::Command;
-
     /// Not permitted, or not licensed.
     pub const EPERM: u32 = 0x1;
     /// There is none such.
@@ -291,11 +289,6 @@ pub mod refusal {
     pub const EALREADY: u32 = 0x72;
     /// The function has no privilege for it.
     pub const NO_PRIVILEGE: u32 = 0x1013;
-
-    /// A refusal, in a few words.
-    pub fn text(command: Command, code: u32) -> String {
-        format!("its firmware refused {} ({:#x}) with {} ({code:#x})", command.name, command.code, name(code))
-    }
 
     /// Name of a code.
     pub fn name(code: u32) -> &'static str {

@@ -93,7 +93,7 @@ impl Filters {
             &words[..count.min(words.len())]
         });
         if reply.is_some() && matches.is_empty() {
-            hw.lose(format!("its firmware has no filters: {LOST}"));
+            hw.lacks.note(format!("its firmware has no filters: {LOST}"));
         }
         Ok(Filters {
             rx_queues,

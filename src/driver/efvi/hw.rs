@@ -7,6 +7,7 @@ use super::mcdi::Mcdi;
 use super::regs::{self, MIN_STRIDE};
 use super::stats::TooLong;
 use crate::dma::Region;
+use crate::driver::lacks::Lacks;
 use crate::driver::mailbox::{Failure, Reply, Request};
 use crate::driver::regs::Reg;
 use crate::error::{Error, Kind, Result};
@@ -32,7 +33,8 @@ pub struct Hw {
     /// The firmware knows that there is a driver.
     pub attached: bool,
     mcdi: Mutex<Mcdi>,
-    lacks: Mutex<Vec<String>>,
+    /// What the card goes without.
+    pub lacks: Lacks,
 }
 
 /// What firmware and silicon can do, from GET_CAPABILITIES.
@@ -130,7 +132,7 @@ impl Hw {
             too_long: TooLong::default(),
             attached: false,
             mcdi,
-            lacks: Mutex::default(),
+            lacks: Lacks::default(),
         })
     }
 
@@ -161,12 +163,12 @@ impl Hw {
 
     /// The same; `lost` says in a few words what that means.
     pub fn ask_or_lose(&self, request: Request, lost: &str) -> Result<Option<Reply>> {
-        self.ask_or(request, |refusal| self.lose(format!("{refusal}: {lost}")))
+        self.ask_or(request, |refusal| self.lacks.note(format!("{refusal}: {lost}")))
     }
 
     fn ask_or(&self, request: Request, refused: impl Fn(String)) -> Result<Option<Reply>> {
         let command = request.command();
-        Ok(self.try_ask(request)?.map_err(|code| refused(refusal::text(command, code))).ok())
+        Ok(self.try_ask(request)?.map_err(|code| refused(command.refused_with(refusal::name(code), code))).ok())
     }
 
     /// Asks the controller, which may refuse: with which code.
@@ -196,20 +198,10 @@ impl Hw {
             }
             Err(Failure::Broken(error)) => return Err(error),
         };
-        self.lose(format_args!(
+        self.lacks.note(format_args!(
             "its firmware had failed before (GET_ASSERTS {flags:#x}) and {became}; if that comes again, update it"
         ));
         Ok(())
-    }
-
-    /// Notes what the card goes without.
-    pub fn lose(&self, line: impl fmt::Display) {
-        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_string());
-    }
-
-    /// What was noted.
-    pub fn lacks(&self) -> Vec<String> {
-        std::mem::take(&mut self.lacks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks for something that not every firmware knows or every function may do.

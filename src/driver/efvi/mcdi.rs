@@ -250,6 +250,6 @@ impl Mcdi {
             true => (Kind::Permission, "; this function may lack the privilege or the card a licence for it"),
             false => (Kind::Device, ""),
         };
-        Error::new(kind, format!("{}: {}{advice}", self.device, refusal::text(command, code)))
+        Error::new(kind, format!("{}: {}{advice}", self.device, command.refused_with(refusal::name(code), code)))
     }
 }

@@ -154,7 +154,7 @@ where
     filters.start(&hw, description.mac, config.promiscuous)?;
     // Last, so that no frame comes to half of the filters.
     setup::mac_unit(&hw, description.mac, config.max_frame)?;
-    description.lacks = hw.lacks();
+    description.lacks = hw.lacks.take();
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
@@ -327,6 +327,10 @@ impl NicOps for Card {
     fn link(&mut self) -> Result<Link> {
         self.link = setup::link(&self.hw, self.link)?;
         Ok(self.link)
+    }
+
+    fn lacks(&mut self) -> Vec<String> {
+        self.hw.lacks.take()
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

@@ -156,7 +156,7 @@ pub fn link_up(hw: &Hw, loopback: bool) -> Result<()> {
     };
     let supported = phy.get(get_phy_cfg::output::SUPPORTED_CAP) & !PAUSE;
     if supported == 0 {
-        hw.lose(format!("its firmware names no speed of its PHY: {STAYS}"));
+        hw.lacks.note(format!("its firmware names no speed of its PHY: {STAYS}"));
         return Ok(());
     }
     let mode = if loopback { DATA } else { 0 };

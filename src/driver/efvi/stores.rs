@@ -20,14 +20,14 @@ pub fn packet_memory(hw: &Hw, vi: u16) -> Result<u64> {
     let handle = match hw.try_ask(Request::new(alloc_piobuf::COMMAND))? {
         Ok(buffer) => buffer.get(alloc_piobuf::output::PIOBUF_HANDLE),
         Err(refusal::ENOSPC) => return Err(none("all of it is taken")),
-        Err(code) => return Err(none(&refusal::text(alloc_piobuf::COMMAND, code))),
+        Err(code) => return Err(none(&alloc_piobuf::COMMAND.refused_with(refusal::name(code), code))),
     };
     let link = Request::new(link_piobuf::COMMAND)
         .with(link_piobuf::input::PIOBUF_HANDLE, handle)
         .with(link_piobuf::input::TXQ_INSTANCE, u64::from(vi));
     if let Err(code) = hw.try_ask(link)? {
         hw.ask_any(free(handle))?;
-        return Err(none(&refusal::text(link_piobuf::COMMAND, code)));
+        return Err(none(&link_piobuf::COMMAND.refused_with(refusal::name(code), code)));
     }
     Ok(handle)
 }
@@ -59,7 +59,7 @@ pub fn check(hw: &Hw, path: TxPath) -> Result<()> {
             return Err(hw.error(Kind::Unsupported, text).with_remedy(Remedy::WholeFrame));
         }
         TxPath::Ctpio { threshold: None } | TxPath::Pio => {
-            hw.lose(format!("{WHY}: long frames take longer to be stored than to be fetched"));
+            hw.lacks.note(format!("{WHY}: long frames take longer to be stored than to be fetched"));
         }
         _ => {}
     }

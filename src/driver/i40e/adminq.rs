@@ -14,6 +14,7 @@ pub use super::answer::{Answer, Buffer, Code, Event, le16, le32};
 use super::hw::Hw;
 use super::regs::{self, Reg, aqlen};
 use crate::dma::Region;
+use crate::driver::lacks::Lacks;
 use crate::driver::wait;
 use crate::error::{Kind, Remedy, Result};
 use crate::pci::Function;
@@ -71,9 +72,7 @@ pub struct AdminQueue {
     /// How long the firmware may think about a command.
     patience: Duration,
     /// What was refused and is gone without, a line each.
-    lacks: Vec<String>,
-    /// All of it so far.
-    told: Vec<String>,
+    pub lacks: Lacks,
     /// Events that made no sense.
     pub nonsense: u64,
 }
@@ -113,8 +112,7 @@ impl AdminQueue {
             cookie: 0,
             broken: false,
             patience: PATIENCE,
-            lacks: Vec::new(),
-            told: Vec::new(),
+            lacks: Lacks::default(),
             nonsense: 0,
         };
         queue.start()?;
@@ -254,24 +252,10 @@ impl AdminQueue {
         match answer.refusal(opcode, buffer) {
             None => Ok(Some(answer)),
             Some(why) => {
-                self.lose(format!("its firmware refused {what} ({why}): {lost}"));
+                self.lacks.note(format!("its firmware refused {what} ({why}): {lost}"));
                 Ok(None)
             }
         }
-    }
-
-    /// Notes what the card goes without, once.
-    pub fn lose(&mut self, line: impl fmt::Display) {
-        let line = line.to_string();
-        if !self.told.contains(&line) {
-            self.told.push(line.clone());
-            self.lacks.push(line);
-        }
-    }
-
-    /// What was noted.
-    pub fn lacks(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.lacks)
     }
 
     /// The error for a refusal.

@@ -91,7 +91,7 @@ fn nvm_word(aq: &mut AdminQueue, hw: &Hw, word: u16) -> Result<Option<u16>> {
     let lock = lock_nvm(aq, hw)?;
     if lock.code != Code::OK {
         let why = lock.why(0x0008);
-        aq.lose(format!("its firmware refused the lock of its NVM ({why}): {LOST}"));
+        aq.lacks.note(format!("its firmware refused the lock of its NVM ({why}): {LOST}"));
         return Ok(None);
     }
     let read = match hw.mac {
@@ -157,7 +157,8 @@ pub fn leave_boot_mode(aq: &mut AdminQueue, hw: &Hw) -> Result<()> {
     let answer = aq.ask("the end of boot mode", 0x0110, &[RX_COUNT], Buffer::None)?;
     if !matches!(answer.code, Code::OK | Code::EEXIST) {
         let why = answer.why(0x0110);
-        aq.lose(format!("its firmware refused the end of boot mode ({why}): it may be slow after a boot from it"));
+        aq.lacks
+            .note(format!("its firmware refused the end of boot mode ({why}): it may be slow after a boot from it"));
     }
     hw.set(regs::GLLAN_RCTL_0, regs::rctl::PXE_MODE);
     Ok(())

@@ -179,7 +179,7 @@ impl Watch {
         let short = set();
         if short < self.longest {
             let why = answer.why(LONGEST);
-            aq.lose(format!(
+            aq.lacks.note(format!(
                 "its port drops frames longer than {short} bytes with FCS, as another driver left it, and its firmware does not change that ({why})"
             ));
         }

@@ -130,7 +130,7 @@ where
     (description.max_rx_queues, description.max_tx_queues) = (limits.rx_queues, limits.tx_queues);
     card.set_up_port(config, description.mac)?; // §7.4, §7.1, §3.2
     let (rx, tx) = card.queues(config)?; // §8.3, §8.4
-    description.lacks = card.aq.lacks();
+    description.lacks = card.aq.lacks.take();
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
@@ -228,7 +228,7 @@ impl Card {
         self.vsi = vsi::configure(aq, hw, self.place, wishes)?;
         self.addresses = Addresses::new(aq, &self.vsi, mac)?;
         if let (Some(why), false) = (self.addresses.unfiltered(), self.promiscuous) {
-            aq.lose(format!("its address filters cannot take its own address ({why}): it receives all frames"));
+            aq.lacks.note(format!("its address filters cannot take its own address ({why}): it receives all frames"));
             self.promiscuous = true;
         }
         let lost = "it receives what its firmware has filters for";
@@ -336,7 +336,7 @@ impl NicOps for Card {
     }
 
     fn lacks(&mut self) -> Vec<String> {
-        self.aq.lacks()
+        self.aq.lacks.take()
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

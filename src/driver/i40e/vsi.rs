@@ -78,7 +78,7 @@ pub fn configure(aq: &mut AdminQueue, hw: &Hw, place: Place, wishes: Wishes) -> 
     let same = |a: &[u8], b: &[u8]| le16(a, at::CLASSES) == le16(b, at::CLASSES);
     let spreads = same(&wanted, &found) || told.is_some() && !same(&properties, &found);
     if told.is_some() && !spreads {
-        aq.lose(format!("its firmware did not do what it was told with {what}: {lost}"));
+        aq.lacks.note(format!("its firmware did not do what it was told with {what}: {lost}"));
     }
     Ok(Vsi { spreads, ..describe(hw, place.seid, number, &properties)? })
 }

@@ -90,19 +90,8 @@ pub fn look(hw: &Hw, headers: bool) -> Result<Found> {
     let low = get(context::PERMANENT_ADDRESS_31_0).unwrap_or(0);
     let [_, _, a, b, c, d, e, f] = (high << 32 | low).to_be_bytes();
     let mac = MacAddr([a, b, c, d, e, f]);
-    let own = mac.is_unicast() && mac.0 != [0; 6];
-    Ok(Found { mac: if own { mac } else { made_up(hw) }, made_up: !own, inline })
-}
-
-/// An address for a function that has none: locally administered, and of this function
-/// for as long as it has its name.
-fn made_up(hw: &Hw) -> MacAddr {
-    let name = hw.to_string();
-    let digest = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let [a, b, c, d, e, ..] = digest.to_le_bytes();
-    MacAddr([0x02, a, b, c, d, e])
+    let own = mac.is_unicast();
+    Ok(Found { mac: if own { mac } else { MacAddr::made_up(&hw.to_string()) }, made_up: !own, inline })
 }
 
 /// A change of what `select` names.
