@@ -4,7 +4,7 @@
 #[path = "common/families.rs"]
 mod families;
 
-use families::{MODELS, PLAIN, SINGLE};
+use families::{LEGACY, MODELS, PLAIN, SINGLE};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -128,11 +128,11 @@ fn the_emulated_cards_are_listed_for_people_and_for_programs() {
     let output = bmnic(&["emulate", "--list", "--json"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["models"][0]["vendor"], "8086");
-    // Those that tests drive, and no others.
+    // Those that tests know, and no others.
     let mut listed: Vec<&str> =
         document["models"].as_array().unwrap().iter().filter_map(|model| model["name"].as_str()).collect();
     let mut driven: Vec<String> =
-        MODELS.iter().chain(&PLAIN).chain([&SINGLE]).map(|card| format!("emu:{card}")).collect();
+        MODELS.iter().chain(&PLAIN).chain([&SINGLE, &LEGACY]).map(|card| format!("emu:{card}")).collect();
     assert!(listed.iter().all(|name| text.contains(name)), "{listed:?} in {text}");
     listed.sort_unstable();
     driven.sort_unstable();

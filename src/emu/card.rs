@@ -79,7 +79,7 @@ impl Card {
             Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
             None => {
                 self.tick(now);
-                if self.board().poisoned() || self.config.asleep() {
+                if self.board().poisoned() || self.config.asleep() || self.deaf(bar) {
                     return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
                 }
                 let value = self.model.read(bar, offset, size);
@@ -96,12 +96,25 @@ impl Card {
             Some(Msix::Pending(_)) => {}
             None => {
                 self.tick(now);
-                if !self.board().poisoned() && !self.config.asleep() {
+                if !self.board().poisoned() && !self.config.asleep() && !self.deaf(bar) {
                     self.model.write(bar, offset, size, value);
                     self.model.board_mut().condemn();
                 }
             }
         }
+    }
+
+    /// Whether this BAR is one of ports and the function does not answer to them: nobody
+    /// does then.
+    fn deaf(&mut self, bar: u8) -> bool {
+        let (index, ports) = self.profile().io;
+        let deaf = ports != 0 && bar == index && !self.config.ports();
+        if deaf {
+            let board = self.model.board_mut();
+            board.violations.note("access to ports with I/O space off in the command register");
+            board.condemn();
+        }
+        deaf
     }
 
     /// Where its capabilities are.
@@ -203,7 +216,7 @@ mod tests {
             // Where queues share a doorbell each is given a place of its own.
             let shared = [(2, 0x1_0000), (0, 0x1_0800)];
             let lane = shared.into_iter().any(|(bar, at)| card.model().lane(bar, at).is_some());
-            assert!(!pages.is_empty() || lane, "{}", info.profile.name);
+            assert!(!pages.is_empty() || lane || info.profile.by_ports(), "{}", info.profile.name);
             for page in pages {
                 assert!(page.offset.is_multiple_of(4096), "{}: {:#x}", info.profile.name, page.offset);
                 assert!(page.offset < info.profile.bar(page.bar.into()), "{}: {:#x}", info.profile.name, page.offset);

@@ -120,6 +120,9 @@ faults! {
     FixedSize      "fixed-size"         whole: "Queues are as long as they are.";
     FewDescriptors "few-descriptors"    single: "Queues have 16 descriptors at most, or as many as the number says.";
     PioNotify      "pio-notify"         whole: "Notifications can be given through a port, too, which is named first.";
+    NoMergeable    "no-mergeable"       whole: "A frame is in one buffer (no MRG_RXBUF).";
+    NoAnyLayout    "no-any-layout"      whole: "A header has a descriptor to itself (no ANY_LAYOUT).";
+    NoControl      "no-control"         whole: "There is no control queue (no CTRL_VQ).";
     BackendRestarts "backend-restarts"  whole: "The program behind the device starts over after a hundred frames, and its place in the queues is lost.";
     PhyLeft        "phy-left"           whole: "The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.";
     Unlicensed     "unlicensed"         whole: "There is no licence for low latency.";

@@ -156,6 +156,7 @@ impl Engine {
     /// [`Kind::Usage`](crate::Kind::Usage) if there is no such card, and what its wire says.
     pub fn open(&self, spec: &Spec) -> Result<(Arc<dyn Function>, Tap)> {
         let (slot, tap) = self.plug(spec)?;
+        slot.enable()?;
         Ok((Arc::new(slot), tap))
     }
 
@@ -167,7 +168,7 @@ impl Engine {
         let port = Arc::new(Port {
             name: format!("emu:{spec}"),
             id: profile.id,
-            bars: profile.bars,
+            bars: std::array::from_fn(|index| profile.bar(index)),
             vectors: profile.vectors,
             doorbells: card.model().doorbells(),
             state: Mutex::new(State {

@@ -39,6 +39,11 @@ impl Interrupts {
         Self { enabled: false, masked: false, vectors: (0..vectors).map(|_| vector()).collect() }
     }
 
+    /// Whether MSI-X is on.
+    pub fn enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// How many vectors there are.
     pub fn count(&self) -> u16 {
         self.vectors.len() as u16

@@ -247,6 +247,12 @@ impl Profile {
         let io = if index == usize::from(self.io.0) { self.io.1 } else { 0 };
         self.bars.get(index).copied().unwrap_or(0).max(io)
     }
+
+    /// Whether all its registers are ports: what memory it has is the MSI-X table's.
+    pub fn by_ports(&self) -> bool {
+        let table = usize::from(self.msix.0);
+        self.io.1 != 0 && self.bars.iter().enumerate().all(|(index, size)| *size == 0 || index == table)
+    }
 }
 
 /// A page of a BAR as memory.

@@ -239,6 +239,10 @@ pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
 /// As [`PLAIN`], and takes no frame of several buffers.
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
 
+/// As [`PLAIN`], by ports and with one pair of queues. A program of this machine cannot
+/// reach them.
+pub const LEGACY: Card = Card { name: "virtio-legacy", queues: [1, 1], dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
+
 /// One of each family of [`MODELS`], or generation that is driven in another way.
 pub const FAMILIES: [Card; 6] = [IXGBE, X710, EF10, P4, P5, CX5];
 
@@ -248,7 +252,7 @@ pub const EACH: [Card; 8] = [IXGBE, X710, EF10, P4, P5, CX5, PLAIN[0], PLAIN[1]]
 
 /// The card of that name.
 pub fn card(name: &str) -> Card {
-    let found = MODELS.into_iter().chain(PLAIN).chain([SINGLE]).find(|card| card.name == name);
+    let found = MODELS.into_iter().chain(PLAIN).chain([SINGLE, LEGACY]).find(|card| card.name == name);
     found.unwrap_or_else(|| panic!("no card {name}"))
 }
 
