@@ -97,7 +97,11 @@ fn window(function: &dyn Function, at: u16, kind: u32) -> Result<Option<(Window,
         return Ok(None);
     }
     let multiplier = if kind == NOTIFY { function.config_read(at + 16, 4)? } else { 0 };
-    // One of ports, or one that is not there: a host may offer several ways to one structure.
+    // A host may offer several ways to one structure. Ports are not it: a queue could not
+    // store into them.
+    if function.is_port_bar(index)? {
+        return Ok(None);
+    }
     let Ok(bar) = function.bar(index) else { return Ok(None) };
     let inside = start + len <= bar.size();
     Ok(inside.then_some((Window { bar, start, len }, multiplier)))
