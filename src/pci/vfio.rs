@@ -29,7 +29,6 @@ use crate::sys::{EventFd, Roots, page_size};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function opened through VFIO.
@@ -292,6 +291,7 @@ impl Registers for Patchwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
 
     fn region(size: u64, areas: Option<Vec<(u64, u64)>>) -> RegionInfo {
         RegionInfo { flags: uapi::REGION_MMAP, size, offset: 0, areas }
