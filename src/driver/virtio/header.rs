@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A legacy device's has no `num_buffers` without MRG_RXBUF, and stands in a descriptor of
-//! its own without ANY_LAYOUT (§5.1.6.1, §5.1.6.3.1, §5.1.6.6).
+//! its own without ANY_LAYOUT (§5.1.6.1, §5.1.6.6).
 
 use super::features::{self, Features};
 

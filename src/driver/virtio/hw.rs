@@ -49,7 +49,8 @@ pub trait Transport: Send + Sync {
     /// Most descriptors that a queue can have; 0 if there is no such queue.
     fn queue_size(&self, queue: u16) -> u32;
 
-    /// Descriptors that a queue has if `len` are asked for.
+    /// Descriptors that a queue has if `len` are asked for: a device may know one size only,
+    /// as a legacy one does.
     fn settle_queue(&self, queue: u16, len: u32) -> u32;
 
     /// Gives a queue a vector; which one it has then.
@@ -203,20 +204,23 @@ impl Hw {
         self.transport.release();
     }
 
-    /// Queues that the device has, as far as it says.
-    pub fn queues(&self) -> u16 {
-        self.transport.queues()
-    }
-
-    /// Most descriptors that a queue can have; 0 if there is no such queue.
-    pub fn queue_size(&self, queue: u16) -> u32 {
-        self.transport.queue_size(queue)
-    }
-
-    /// Descriptors that a queue has if `len` are asked for: a device may know one size only,
-    /// as a legacy one does.
-    pub fn settle_queue(&self, queue: u16, len: u32) -> u32 {
-        self.transport.settle_queue(queue, len)
+    /// Length of a queue: what is wanted, the most that the device has, or the only one.
+    pub fn queue_len(&self, queue: u16, wanted: u32, least: u32) -> Result<u32> {
+        let most = self.transport.queue_size(queue);
+        if queue >= self.transport.queues() || most == 0 {
+            let text = format!("it has no queue {queue}, which this needs; use fewer queues");
+            return Err(self.error(Kind::Unsupported, text));
+        }
+        let most = 1 << most.min(1 << 15).ilog2();
+        let len = self.transport.settle_queue(queue, wanted.min(most));
+        let wrong = if len < least {
+            format!("{least} are needed")
+        } else if !len.is_power_of_two() || len > 1 << 15 {
+            "it must be a power of two up to 32768".to_owned()
+        } else {
+            return Ok(len);
+        };
+        Err(self.error(Kind::Unsupported, format!("its queue {queue} has {len} descriptors; {wrong}")))
     }
 
     /// Step 7, for one queue whose size is settled (§4.1.5.1.3): turns it on.
@@ -244,7 +248,7 @@ impl Hw {
     }
 
     /// Reads what belongs together until it is the same twice and nothing was changed
-    /// meanwhile: a legacy device does not tell (§2.5.1, §2.5.4).
+    /// meanwhile: a legacy device does not tell (§2.5.1).
     fn steady<T: PartialEq>(&self, read: impl Fn() -> T) -> T {
         let look = || (self.transport.generation(), read());
         let mut before = look();

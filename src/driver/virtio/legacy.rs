@@ -1,4 +1,5 @@
-//! The registers of a legacy device, virtio 0.9.5 (VIRTIO 1.2 §4.1.4.8): ports in BAR 0.
+//! The registers of a legacy device, virtio 0.9.5 (VIRTIO 1.2 §4.1.4,
+//! "Legacy Interfaces: A Note on PCI Device Layout"): ports in BAR 0.
 //!
 //! ```text
 //!   features . taken | PFN | size . select . notify . status.ISR | [vectors] | device's own

@@ -229,7 +229,10 @@ where
     let most = if features.has(features::MQ) { device.hw.max_pairs() } else { 1 };
     (description.max_rx_queues, description.max_tx_queues) = (most, most);
     let mut card = Card::<F>::new(device, features);
-    let (rx, tx) = card.queues(features, config)?;
+    let (rx, tx) = card.queues(features, config).map_err(|error| {
+        let hidden = error.kind() == Kind::Permission && card.device.hw.is_legacy();
+        if hidden { error.hint("a legacy virtio device needs them under VFIO too") } else { error }
+    })?;
     card.device.function.set_bus_master(true)?;
     card.device.hw.go()?;
     if config.rx_queues > 1 {
@@ -306,12 +309,12 @@ impl<F: Virtqueue + 'static> Card<F> {
         let rx_parts = if Framing::of(features).apart { 2 * parts } else { parts };
         for queue in 0..2 * config.rx_queues {
             let (wanted, least) = if queue % 2 == 0 { (config.rx_ring, rx_parts) } else { (config.tx_ring, parts + 1) };
-            queues.push(ring_len(hw, queue, u32::from(wanted), least.max(LEAST))?);
+            queues.push(hw.queue_len(queue, u32::from(wanted), least.max(LEAST))?);
         }
         let control = if features.has(features::CTRL_VQ) {
             // Behind all pairs that there could be (§5.1.2).
             let index = if features.has(features::MQ) { 2 * hw.max_pairs() } else { 2 };
-            Some((index, ring_len(hw, index, CONTROL_RING, LEAST)?))
+            Some((index, hw.queue_len(index, CONTROL_RING, LEAST)?))
         } else {
             None
         };
@@ -377,24 +380,6 @@ impl<F: Virtqueue + 'static> Card<F> {
         }
         Err(self.device.hw.error(Kind::Unsupported, format!("the device does not let {what} be set")))
     }
-}
-
-/// Length of a queue: what is wanted, the most that the device has, or the only one.
-fn ring_len(hw: &Hw, queue: u16, wanted: u32, least: u32) -> Result<u32> {
-    let most = hw.queue_size(queue);
-    if queue >= hw.queues() || most == 0 {
-        return Err(hw.error(Kind::Unsupported, format!("it has no queue {queue}, which this needs; use fewer queues")));
-    }
-    let most = 1 << most.min(1 << 15).ilog2();
-    let len = hw.settle_queue(queue, wanted.min(most));
-    let wrong = if len < least {
-        format!("{least} are needed")
-    } else if !len.is_power_of_two() || len > 1 << 15 {
-        "it must be a power of two up to 32768".to_owned()
-    } else {
-        return Ok(len);
-    };
-    Err(hw.error(Kind::Unsupported, format!("its queue {queue} has {len} descriptors; {wrong}")))
 }
 
 impl<F: Virtqueue + 'static> NicOps for Card<F> {

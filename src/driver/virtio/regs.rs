@@ -1,5 +1,6 @@
 //! Registers of the common structure, the ones this driver uses
-//! (VIRTIO 1.2 §4.1.4.3), of a legacy device (§4.1.4.8), and of a network device (§5.1.4).
+//! (VIRTIO 1.2 §4.1.4.3), of a legacy device (the end of §4.1.4), and of a network
+//! device (§5.1.4).
 
 use crate::pci::Bar;
 
