@@ -55,7 +55,8 @@
 //! else: the same stores on silicon and into the page that a model polls. Where a card
 //! takes a whole descriptor only if the processor combines what is stored
 //! ([`pci::Function::combining`]), that is asked for, or said to be missing. No data
-//! path reads a register, makes a system call or allocates, and tests hold them to it.
+//! path reads a register, makes a system call or allocates, and tests hold them to it; all
+//! but one, as a legacy virtio device is notified through a port.
 //!
 //! # Who judges whom
 //!

@@ -180,16 +180,16 @@ impl Region {
     /// The `len` bytes of `arena` from `offset`.
     ///
     /// # Panics
-    /// If they are not inside the arena, not 8-byte aligned, or cross a page
+    /// If they are not inside the arena, not 4-byte aligned, or cross a page
     /// that the device sees elsewhere.
     pub fn new(arena: &Arc<Arena>, offset: usize, len: usize) -> Self {
-        assert!(offset.is_multiple_of(8) && len > 0 && offset <= arena.len() && len <= arena.len() - offset);
+        assert!(offset.is_multiple_of(4) && len > 0 && offset <= arena.len() && len <= arena.len() - offset);
         let run = arena.contiguous();
         assert!(offset / run == (offset + len - 1) / run, "region crosses a page boundary");
         Self { arena: Arc::clone(arena), offset, len }
     }
 
-    /// The `len` bytes of it from `offset`, a multiple of 8.
+    /// The `len` bytes of it from `offset`, a multiple of 4.
     ///
     /// # Panics
     /// If they are not inside the region.
@@ -238,8 +238,8 @@ impl Region {
 
     /// The region as a slice of `D`; a remainder is left out.
     pub fn words<D: Descriptor>(&self) -> &[D] {
-        // SAFETY: new checked bounds and 8-byte alignment, mappings are page
-        // aligned and zeroed, and Descriptor promises that every byte pattern is
+        // SAFETY: new checked bounds, the assertion alignment, mappings are
+        // zeroed, and Descriptor promises that every byte pattern is
         // a valid D that is only changed through shared references.
         unsafe {
             assert!(self.as_ptr().as_ptr().cast::<D>().is_aligned());

@@ -61,6 +61,10 @@ impl Function for Troubled {
         self.card.addressing()
     }
 
+    fn address_physically(&self) {
+        self.card.address_physically();
+    }
+
     fn map(&self, arena: &Arc<Arena>) -> Result<()> {
         self.card.map(arena)
     }

@@ -90,6 +90,11 @@ const IN_PLACE: Rings =
 const VIRTQUEUES: Rings =
     Rings { name: "virtio", tx_factor: 2, withheld: 0, longest: 2036, buffers: 1, report: 0, by_place: false };
 
+const LEGACY: Rings = Rings { name: "virtio-legacy", ..VIRTQUEUES };
+
+/// The same where a header has a descriptor of its own.
+const APART: Rings = Rings { name: "virtio-legacy-apart", ..VIRTQUEUES };
+
 pub const IXGBE: Card = Card {
     name: "82599",
     speed: 10_000_000_000,
@@ -125,7 +130,7 @@ const VIRTIO: Card = Card {
     longest: 15_872,
     queues: [8, 8],
     limits_frames: false,
-    rings: &[VIRTQUEUES],
+    rings: &[VIRTQUEUES, LEGACY, APART],
     // It sends the header that it has received, but for what offloads need.
     dpdk: Dpdk { breaks: &["num_buffers of a transmitted packet is not 0"], ..IXGBE.dpdk },
     ..X540

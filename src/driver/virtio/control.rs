@@ -1,8 +1,11 @@
 //! The control queue: commands to the device, one at a time (VIRTIO 1.2 §5.1.6.5).
 //!
 //! ```text
-//!   [ class . command . data ... ] read by the device   [ ack ] written by it
+//!   [ class . command ] [ data ] read by the device   [ ack ] written by it
 //! ```
+//!
+//! Each in a descriptor of its own, and each of a command's two tables, as legacy devices
+//! want it (§5.1.6.5); modern ones take any.
 
 use super::hw::Hw;
 use super::ring::{Notifier, Part, Virtqueue};
@@ -30,13 +33,22 @@ pub const MEMORY: usize = 4096;
 pub struct Command {
     name: &'static str,
     bytes: Vec<u8>,
+    /// Where the second table begins, if there is one.
+    second: Option<usize>,
 }
 
 impl Command {
     fn new(name: &'static str, class: u8, number: u8, data: &[u8]) -> Self {
         let mut bytes = vec![class, number];
         bytes.extend_from_slice(data);
-        Command { name, bytes }
+        Command { name, bytes, second: None }
+    }
+
+    /// Its pieces, each of a descriptor.
+    fn pieces(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let ends = [Some(2), self.second, Some(self.bytes.len())];
+        let mut start = 0;
+        ends.into_iter().flatten().map(move |end| std::mem::replace(&mut start, end)..end)
     }
 
     /// Receive frames for any address, or not (§5.1.6.5.1).
@@ -55,7 +67,7 @@ impl Command {
         let mut data = Vec::from(0_u32.to_le_bytes());
         data.extend_from_slice(&(groups.len() as u32).to_le_bytes());
         groups.iter().for_each(|group| data.extend_from_slice(&group.0));
-        Command::new("the multicast table", 1, 0, &data)
+        Command { second: Some(2 + 4), ..Command::new("the multicast table", 1, 0, &data) }
     }
 
     /// The device's own address (§5.1.6.5.2).
@@ -110,10 +122,13 @@ impl<F: Virtqueue> Control<F> {
         let ack = &bytes[COMMAND];
         ack.store(UNANSWERED, Ordering::Relaxed);
         let iova = self.memory.iova();
-        let parts = [
-            Part { address: iova, len: command.bytes.len() as u32, write: false },
-            Part { address: iova + COMMAND as u64, len: 1, write: true },
-        ];
+        let given = |piece: std::ops::Range<usize>| Part {
+            address: iova + piece.start as u64,
+            len: piece.len() as u32,
+            write: false,
+        };
+        let answer = Part { address: iova + COMMAND as u64, len: 1, write: true };
+        let parts: Vec<Part> = command.pieces().map(given).chain([answer]).collect();
         let (turn, position) = (self.turn, self.position);
         self.ring.give_chain(turn, position, &parts);
         self.turn = turn.wrapping_add(1);
@@ -156,6 +171,9 @@ mod tests {
         assert_eq!(Command::address(MacAddr([2, 0, 0, 0, 0, 9])).bytes, [1, 1, 2, 0, 0, 0, 0, 9]);
         let group = MacAddr([1, 0, 0x5e, 0, 0, 1]);
         assert_eq!(Command::groups(&[group]).bytes, [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 1]);
+        let pieces = |command: Command| command.pieces().map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(pieces(Command::promiscuous(true)), [2, 1]);
+        assert_eq!(pieces(Command::groups(&[group; 2])), [2, 4, 16]);
         assert!(Command::groups(&vec![group; Command::MOST_GROUPS]).bytes.len() <= COMMAND);
     }
 }

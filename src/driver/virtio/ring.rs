@@ -6,10 +6,13 @@
 //! A completion names a chain by its *id*; where the next one will be found
 //! follows from our own counts, never from what the device says.
 
+use super::features::Features;
+use super::header::Framing;
+use super::regs::legacy;
 use crate::dma::barrier::dma_mb;
 use crate::dma::{Descriptor, Iova, Region};
 use crate::driver::ring::Ring;
-use crate::pci::{Doorbell, ShortDoorbell};
+use crate::pci::{Bar, Doorbell, ShortDoorbell};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A descriptor in memory, of either format.
@@ -63,13 +66,26 @@ pub trait Virtqueue: std::fmt::Debug + Send + Sized {
     /// Bytes of memory for a queue of `len` descriptors.
     fn bytes(len: u32) -> usize;
 
-    /// A queue of `len` (a power of two) in zeroed `memory`.
-    fn new(memory: &Region, len: u32, event_index: bool) -> (Self, Places);
+    /// A queue of `len` (a power of two) in zeroed `memory`, for what was agreed on.
+    fn new(memory: &Region, len: u32, features: Features) -> (Self, Places);
 
     /// Descriptors in it.
     fn len(&self) -> u32;
 
-    /// Gives a buffer of one descriptor for the device to write, as chain `id`.
+    /// Buffers that it holds at most for the device to write.
+    #[inline(always)]
+    fn buffers(&self) -> u32 {
+        self.len()
+    }
+
+    /// What the device wants of a frame's header. On receive that is hidden: a buffer is
+    /// given, and a completion counted, as if the header took all its room.
+    #[inline(always)]
+    fn framing(&self) -> Framing {
+        Framing::MODERN
+    }
+
+    /// Gives a buffer for the device to write a header and a frame, as chain `id`.
     fn give(&self, turn: u32, id: u32, address: Iova, len: u32);
 
     /// Gives a chain of one descriptor for the device to read.
@@ -106,6 +122,8 @@ pub enum Bell {
     Index(ShortDoorbell, u16),
     /// By its index, and what [`Virtqueue::notice_data`] says above it.
     Data(Doorbell, u16),
+    /// By its index, at a port of a legacy device: on a real one a system call.
+    Port(Bar, u16),
 }
 
 /// Tells the device, if it wants to be told.
@@ -138,6 +156,7 @@ impl Notifier {
                 Bell::Data(bell, queue) => {
                     bell.ring(u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16);
                 }
+                Bell::Port(bar, queue) => legacy::QUEUE_NOTIFY.write(bar, 0, u32::from(*queue)),
             }
         }
         (self.turn, self.position) = (turn, position);
