@@ -4,7 +4,7 @@
 #[path = "common/families.rs"]
 mod families;
 
-use families::{LEGACY, MODELS, PLAIN, SINGLE};
+use families::{MODELS, PLAIN, SINGLE};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -132,7 +132,7 @@ fn the_emulated_cards_are_listed_for_people_and_for_programs() {
     let mut listed: Vec<&str> =
         document["models"].as_array().unwrap().iter().filter_map(|model| model["name"].as_str()).collect();
     let mut driven: Vec<String> =
-        MODELS.iter().chain(&PLAIN).chain([&SINGLE, &LEGACY]).map(|card| format!("emu:{card}")).collect();
+        MODELS.iter().chain(&PLAIN).chain([&SINGLE]).map(|card| format!("emu:{card}")).collect();
     assert!(listed.iter().all(|name| text.contains(name)), "{listed:?} in {text}");
     listed.sort_unstable();
     driven.sort_unstable();

@@ -34,6 +34,8 @@ pub struct Card {
     pub udp_erratum: bool,
     /// Interrupt vector of the first receive queue.
     pub vector: u16,
+    /// Its registers are ports, which a program of this machine cannot be lent.
+    pub ports: bool,
     /// Most queues of either kind.
     pub queues: [u16; 2],
     /// What its rings can look like.
@@ -90,11 +92,6 @@ const IN_PLACE: Rings =
 const VIRTQUEUES: Rings =
     Rings { name: "virtio", tx_factor: 2, withheld: 0, longest: 2036, buffers: 1, report: 0, by_place: false };
 
-const LEGACY: Rings = Rings { name: "virtio-legacy", ..VIRTQUEUES };
-
-/// The same where a header has a descriptor of its own.
-const APART: Rings = Rings { name: "virtio-legacy-apart", ..VIRTQUEUES };
-
 pub const IXGBE: Card = Card {
     name: "82599",
     speed: 10_000_000_000,
@@ -107,6 +104,7 @@ pub const IXGBE: Card = Card {
     withheld: 1,
     udp_erratum: true,
     vector: 0,
+    ports: false,
     queues: [16, 64],
     rings: &[IN_PLACE],
     dpdk: Dpdk { breaks: &[], lag: Duration::ZERO, reads_registers: false, compared: true, whole: true },
@@ -130,7 +128,7 @@ const VIRTIO: Card = Card {
     longest: 15_872,
     queues: [8, 8],
     limits_frames: false,
-    rings: &[VIRTQUEUES, LEGACY, APART],
+    rings: &[VIRTQUEUES],
     // It sends the header that it has received, but for what offloads need.
     dpdk: Dpdk { breaks: &["num_buffers of a transmitted packet is not 0"], ..IXGBE.dpdk },
     ..X540
@@ -238,26 +236,33 @@ const VIRTIO_PACKED: Card = Card {
     ..VIRTIO
 };
 
+const LEGACY: Card = Card {
+    name: "virtio-legacy",
+    speed: 0,
+    ports: true,
+    queues: [1, 1],
+    // The second as where a header has a descriptor of its own.
+    rings: &[Rings { name: "virtio-legacy", ..VIRTQUEUES }, Rings { name: "virtio-legacy-apart", ..VIRTQUEUES }],
+    dpdk: VIRTIO_PACKED.dpdk,
+    ..VIRTIO
+};
+
 /// Cards that move packets and do nothing else: no hashes, stamps, tags, rules.
-pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
+pub const PLAIN: [Card; 3] = [VIRTIO, VIRTIO_PACKED, LEGACY];
 
 /// As [`PLAIN`], and takes no frame of several buffers.
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
-
-/// As [`PLAIN`], by ports and with one pair of queues. A program of this machine cannot
-/// reach them.
-pub const LEGACY: Card = Card { name: "virtio-legacy", queues: [1, 1], dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
 
 /// One of each family of [`MODELS`], or generation that is driven in another way.
 pub const FAMILIES: [Card; 6] = [IXGBE, X710, EF10, P4, P5, CX5];
 
 /// One of each family, and of each generation that is driven in another way: what
 /// holds for a command must hold on all.
-pub const EACH: [Card; 8] = [IXGBE, X710, EF10, P4, P5, CX5, PLAIN[0], PLAIN[1]];
+pub const EACH: [Card; 9] = [IXGBE, X710, EF10, P4, P5, CX5, PLAIN[0], PLAIN[1], LEGACY];
 
 /// The card of that name.
 pub fn card(name: &str) -> Card {
-    let found = MODELS.into_iter().chain(PLAIN).chain([SINGLE, LEGACY]).find(|card| card.name == name);
+    let found = MODELS.into_iter().chain(PLAIN).chain([SINGLE]).find(|card| card.name == name);
     found.unwrap_or_else(|| panic!("no card {name}"))
 }
 
