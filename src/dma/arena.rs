@@ -322,6 +322,14 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "is_aligned")]
+    fn a_region_that_begins_between_words_of_64_bits_has_none() {
+        let region = Region::new(&Arena::new(4096, Addressing::Translated).unwrap(), 4, 16);
+        assert_eq!(region.words::<[AtomicU32; 2]>().len(), 2);
+        region.words64();
+    }
+
+    #[test]
     #[should_panic]
     fn a_region_cannot_leave_its_arena() {
         let arena = Arena::new(4096, Addressing::Translated).unwrap();

@@ -104,6 +104,12 @@ pub trait Virtqueue: std::fmt::Debug + Send + Sized {
     /// The completion of this turn. Of a packed queue, if it is there.
     fn completion(&self, turn: u32, position: u32) -> Option<Completion>;
 
+    /// The id in it, where a length says nothing.
+    #[inline(always)]
+    fn completed_id(&self, turn: u32, position: u32) -> Option<u32> {
+        self.completion(turn, position).map(|completion| completion.id)
+    }
+
     /// Whether the device wants to be told that `from` has become `to`; after
     /// [`dma_mb`]. Positions, or turns for a split queue.
     fn wants_notice(&self, turns: [u32; 2], positions: [u32; 2]) -> bool;
@@ -156,11 +162,18 @@ impl Notifier {
                 Bell::Data(bell, queue) => {
                     bell.ring(u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16);
                 }
-                Bell::Port(bar, queue) => legacy::QUEUE_NOTIFY.write(bar, 0, u32::from(*queue)),
+                Bell::Port(bar, queue) => tell_port(bar, *queue),
             }
         }
         (self.turn, self.position) = (turn, position);
     }
+}
+
+/// Apart, so that it takes none of the registers of those who store into a doorbell.
+#[cold]
+#[inline(never)]
+fn tell_port(bar: &Bar, queue: u16) {
+    legacy::QUEUE_NOTIFY.write(bar, 0, u32::from(queue));
 }
 
 /// A piece of a queue's memory, as a ring of `len`.

@@ -183,6 +183,11 @@ impl<const LEGACY: bool> Virtqueue for Rings<LEGACY> {
         Some(Completion { id, len: len.wrapping_add(HEADER - self.framing().len) })
     }
 
+    #[inline(always)]
+    fn completed_id(&self, turn: u32, _position: u32) -> Option<u32> {
+        Some(self.used.at(turn)[0].load(Ordering::Relaxed))
+    }
+
     #[inline]
     fn wants_notice(&self, turns: [u32; 2], _positions: [u32; 2]) -> bool {
         if self.event_index {

@@ -16,7 +16,7 @@
 //! chain that is not done: each completion ends one, whatever it says.
 
 use super::header::{self, Framing, HEADER};
-use super::ring::{Completion, Notifier, Part, Virtqueue, Words, piece};
+use super::ring::{Notifier, Part, Virtqueue, Words, piece};
 use super::stats::Counters;
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, Region};
 use crate::driver::queue::Transmit;
@@ -151,7 +151,7 @@ impl<F: Virtqueue> Queue<F> {
     fn reclaim_odd(&mut self, pool: &Pool, ready: u32) {
         let n = self.ring.len();
         for _ in 0..ready {
-            let Some(Completion { id, .. }) = self.ring.completion(self.seen, self.seen_at) else { break };
+            let Some(id) = self.ring.completed_id(self.seen, self.seen_at) else { break };
             let named = if id < n { self.chains[id as usize].get() } else { 0 };
             let id = if named == 0 || named & DONE != 0 {
                 self.pending.count(Anomaly::BadIndex);
@@ -229,9 +229,7 @@ impl<F: Virtqueue> Transmit for Queue<F> {
         let mut seen = 0;
         // In order, as they almost always come.
         while seen < ready {
-            let Some(Completion { id, .. }) = self.ring.completion(self.seen.wrapping_add(seen), seen_at) else {
-                break;
-            };
+            let Some(id) = self.ring.completed_id(self.seen.wrapping_add(seen), seen_at) else { break };
             let chain = &chains[(end & (n - 1)) as usize];
             let len = chain.get();
             if id != end & (n - 1) || len & DONE != 0 {
