@@ -22,6 +22,7 @@ mod packets;
 mod port;
 mod queues;
 mod report;
+mod ways;
 
 use self::bench::Bench;
 use self::report::{Found, Report, Verdict};
@@ -39,11 +40,12 @@ pub struct Args {
     ///
     /// Its packets come back inside the card, unless --peer names the other end of its cable
     /// or --cable says that its wire leads back to it. An emulated one is on a loop unless its
-    /// name says otherwise.
+    /// name says otherwise. Without a name it is the card that `bmnic bind` handed to vfio-pci
+    /// if there is one, otherwise an emulated 82599.
     #[arg(value_name = "DEV")]
-    device: String,
+    device: Option<String>,
     /// Card at the other end of the cable: packets are sent to it
-    #[arg(long, value_name = "DEV", conflicts_with = "cable")]
+    #[arg(long, value_name = "DEV", conflicts_with = "cable", requires = "device")]
     peer: Option<String>,
     /// The wire leads back to the card (a loopback plug)
     #[arg(long)]
@@ -61,37 +63,52 @@ enum Seen {
     Skipped(String),
 }
 
+/// What has to be well before a step makes sense.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Nothing but the function.
+    Function,
+    /// That the driver can set the card up.
+    Port,
+    /// That it has a link, too.
+    Link,
+}
+
 /// Something that a card does.
 struct Step {
     name: &'static str,
     /// In a few words.
     expected: &'static str,
+    needs: Needs,
     run: fn(&mut Bench) -> Result<Seen>,
 }
 
+/// A row of the table.
+const fn step(name: &'static str, needs: Needs, expected: &'static str, run: fn(&mut Bench) -> Result<Seen>) -> Step {
+    Step { name, expected, needs, run }
+}
+
 const STEPS: &[Step] = &[
-    Step { name: "configuration", expected: "the ids that the kernel has read", run: function::ids },
-    Step { name: "power", expected: "awake (D0)", run: function::power },
-    Step { name: "vectors", expected: "interrupts to wait with", run: function::vectors },
-    Step { name: "open", expected: "the driver sets it up", run: port::open },
-    Step { name: "address", expected: "one of its own", run: port::address },
-    Step { name: "link", expected: "up", run: port::link },
-    Step { name: "one packet", expected: "it arrives with nothing behind it", run: packets::lone },
-    Step { name: "a few packets", expected: "2 to 5 arrive with nothing behind them", run: packets::few },
-    Step { name: "a ring of packets", expected: "all arrive, in order, as sent", run: packets::ring },
-    Step { name: "every length", expected: "frames of 60 to 1514 bytes arrive as sent", run: packets::lengths },
-    Step {
-        name: "checksums",
-        expected: "a wrong one is not called right, nor a right one wrong",
-        run: packets::checksums,
-    },
-    Step { name: "tags", expected: "a VLAN tag arrives, in the frame or beside it", run: packets::tags },
-    Step { name: "stamps", expected: "the card's clock goes forward, at the machine's rate", run: packets::stamps },
-    Step { name: "counters", expected: "they are what was sent and received", run: packets::counters },
-    Step { name: "interrupts", expected: "one for each of 1000 packets", run: packets::interrupts },
-    Step { name: "spreading", expected: "flows come on all queues, and each on one", run: queues::spread },
-    Step { name: "steering", expected: "a flow comes on the queue that it was steered to", run: queues::steer },
-    Step { name: "again", expected: "it opens whenever it was closed", run: port::again },
+    step("configuration", Needs::Function, "the ids that it was found by", function::ids),
+    step("power", Needs::Function, "awake (D0)", function::power),
+    step("vectors", Needs::Function, "interrupts to wait with", function::vectors),
+    step("open", Needs::Function, "the driver sets it up", port::open),
+    step("address", Needs::Port, "one of its own", port::address),
+    step("link", Needs::Port, "up", port::link),
+    step("one packet", Needs::Link, "it arrives with nothing behind it", packets::lone),
+    step("a few packets", Needs::Link, "2 to 5 arrive with nothing behind them", packets::few),
+    step("a ring of packets", Needs::Link, "all arrive, in order, as sent", packets::ring),
+    step("every length", Needs::Link, "60 to 1514 bytes arrive as sent", packets::lengths),
+    step("checksums", Needs::Link, "what is wrong is not called right, nor what is right wrong", packets::checksums),
+    step("tags", Needs::Link, "a VLAN tag arrives, in the frame or beside it", packets::tags),
+    step("stamps", Needs::Link, "the card's clock goes forward, at the machine's rate", packets::stamps),
+    step("counters", Needs::Link, "they are what was sent and received", packets::counters),
+    step("interrupts", Needs::Link, "one for each of 1000 packets", packets::interrupts),
+    step("long frames", Needs::Link, "frames of up to 9014 bytes arrive as sent", ways::long),
+    step("ways", Needs::Link, "a frame arrives by each way to the card that there is", ways::each),
+    step("spreading", Needs::Link, "flows come on all queues, and each on one", queues::spread),
+    step("steering", Needs::Link, "a flow comes on the queue that it was steered to", queues::steer),
+    step("again", Needs::Port, "it opens whenever it was closed", port::again),
 ];
 
 /// Runs it.
@@ -105,9 +122,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             break;
         }
         let begun = Instant::now();
-        let verdict = match bench.gone {
-            true => Verdict::Skipped("the card is gone".into()),
-            false => judge((step.run)(&mut bench), &mut bench),
+        let verdict = match bench.lacks(step.needs) {
+            Some(why) => Verdict::Skipped(why.into()),
+            None => judge((step.run)(&mut bench), &mut bench),
         };
         let found = Found { name: step.name, expected: step.expected, verdict, took: begun.elapsed() };
         output.info(format_args!("{found}"))?;

@@ -1,6 +1,6 @@
 //! The card that is checked, and what is sent through it.
 
-use super::Args;
+use super::{Args, Needs};
 use crate::cli::Context;
 use crate::cli::cards::{self, Card};
 use crate::cli::signal::Stop;
@@ -43,6 +43,8 @@ pub struct Bench {
     pub stop: Stop,
     /// The card does not answer any more.
     pub gone: bool,
+    /// It has a link.
+    pub linked: bool,
     /// How long a link may take.
     pub link_wait: Duration,
     /// What the card said that it is, once it has been open.
@@ -59,12 +61,16 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The cards that were named.
+    /// The cards that were named, or the default one.
+    ///
+    /// # Errors
+    /// What finding and opening them meets.
     pub fn plug(args: &Args, context: &Context) -> anyhow::Result<Bench> {
         let engine = Engine::new(Drive::Thread);
         let wire = if args.peer.is_some() { "peer" } else { "loop" };
-        let names: Vec<String> = [Some(&args.device), args.peer.as_ref()].into_iter().flatten().cloned().collect();
-        let cards = cards::resolve(&context.roots, &names, &[wire, wire])?.cards;
+        let names: Vec<String> = [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().cloned().collect();
+        let wires = if names.is_empty() { &[wire][..] } else { &[wire, wire] };
+        let cards = cards::resolve(&context.roots, &names, wires)?.cards;
         let mut taps = Vec::new();
         let mut functions = Vec::new();
         for card in &cards {
@@ -83,6 +89,7 @@ impl Bench {
         Ok(Bench {
             stop: Stop::install()?,
             gone: false,
+            linked: false,
             link_wait: context.global.link_wait,
             description: None,
             open: None,
@@ -105,6 +112,16 @@ impl Bench {
             (None, false) => "its wire leads back to it".into(),
         };
         format!("checking {}: {way}", self.function.name())
+    }
+
+    /// Why a step that needs so much makes no sense now.
+    pub fn lacks(&self, needs: Needs) -> Option<&'static str> {
+        match (self.gone, self.description.is_some(), self.linked, needs) {
+            (true, ..) => Some("the card is gone"),
+            (_, false, _, Needs::Port | Needs::Link) => Some("it does not open"),
+            (_, _, false, Needs::Link) => Some("it has no link"),
+            _ => None,
+        }
     }
 
     /// The function.
@@ -153,7 +170,7 @@ impl Bench {
     pub fn port(&mut self) -> Result<&mut Port> {
         match &mut self.open {
             Some(open) => Ok(&mut open.card),
-            None => Err(Error::new(Kind::Unsupported, "it is not open: see above")),
+            None => Err(closed()),
         }
     }
 
@@ -161,7 +178,7 @@ impl Bench {
     pub fn receiver(&mut self) -> Result<&mut Port> {
         match &mut self.open {
             Some(open) => Ok(open.peer.as_mut().unwrap_or(&mut open.card)),
-            None => Err(Error::new(Kind::Unsupported, "it is not open: see above")),
+            None => Err(closed()),
         }
     }
 
@@ -224,4 +241,8 @@ impl Bench {
         self.received += arrivals.len() as u64;
         Ok(arrivals)
     }
+}
+
+fn closed() -> Error {
+    Error::new(Kind::Unsupported, "it did not open at the step before")
 }

@@ -26,7 +26,7 @@ pub fn few(bench: &mut Bench) -> Result<Seen> {
 }
 
 /// Sends `count` packets, and waits for them.
-fn burst(bench: &mut Bench, count: u32) -> Result<()> {
+pub fn burst(bench: &mut Bench, count: u32) -> Result<()> {
     let ends = bench.addresses()?;
     for number in 0..count {
         bench.send(&frames::udp(ends, 0, number, 60))?;
@@ -56,7 +56,7 @@ pub fn lengths(bench: &mut Bench) -> Result<Seen> {
 }
 
 /// Sends `count` frames, a few at a time, and compares what arrives.
-fn exchange(bench: &mut Bench, count: u32, frame: impl Fn(u32) -> Vec<u8>) -> Result<()> {
+pub fn exchange(bench: &mut Bench, count: u32, frame: impl Fn(u32) -> Vec<u8>) -> Result<()> {
     const AT_ONCE: u32 = 32;
     for first in (0..count).step_by(AT_ONCE as usize) {
         let numbers = first..count.min(first + AT_ONCE);
@@ -99,9 +99,14 @@ pub fn checksums(bench: &mut Bench) -> Result<Seen> {
     let [right, wrong] = &came[..] else {
         return Err(bench.error(format_args!("of 2 packets {} arrived", came.len())));
     };
-    match (right.meta.checksums().l4, wrong.meta.checksums().l4) {
-        (Checksum::Bad, _) => Err(bench.error("a right one is called wrong")),
-        (_, Checksum::Good) => Err(bench.error("a wrong one is called right")),
+    judged(right.meta.checksums().l4, wrong.meta.checksums().l4).map_err(|what| bench.error(what))
+}
+
+/// What there is to say of the verdicts on a right and on a wrong checksum.
+fn judged(right: Checksum, wrong: Checksum) -> std::result::Result<Seen, &'static str> {
+    match (right, wrong) {
+        (Checksum::Bad, _) => Err("a right one is called wrong"),
+        (_, Checksum::Good) => Err("a wrong one is called right"),
         (Checksum::Unknown, Checksum::Unknown) => Ok(Seen::Skipped("it does not look at them".into())),
         (right, wrong) => Ok(Seen::Good(format!("right: {right:?}, wrong: {wrong:?}").to_lowercase())),
     }
@@ -148,17 +153,21 @@ pub fn stamps(bench: &mut Bench) -> Result<Seen> {
         stamps.push((sent, stamp.0));
         std::thread::sleep(APART);
     }
+    in_step(&stamps).map_err(|what| bench.error(what))
+}
+
+/// What there is to say of packets' times of sending here and stamps by the card.
+fn in_step(stamps: &[(Instant, Duration)]) -> std::result::Result<Seen, String> {
     if let Some(at) = stamps.windows(2).position(|pair| pair[1].1 <= pair[0].1) {
-        return Err(bench.error(format_args!("that of packet {} is not later than the one before", at + 1)));
+        return Err(format!("that of packet {} is not later than the one before", at + 1));
     }
-    let (first, last) = (stamps[0], stamps[stamps.len() - 1]);
+    let [first, .., last] = stamps else { return Err("there are too few".into()) };
     let (ours, its) = ((last.0 - first.0).as_secs_f64(), (last.1 - first.1).as_secs_f64());
-    // Of a machine that is busy some milliseconds may be between a clock's reading and a packet.
-    let ratio = its / ours;
-    if !(0.8..1.25).contains(&ratio) {
-        return Err(bench.error(format_args!("{its:.3} s by the card were {ours:.3} s here")));
+    // On a busy machine some milliseconds may be between a packet and the reading of a clock.
+    if !(0.8..1.25).contains(&(its / ours)) {
+        return Err(format!("{its:.3} s by the card were {ours:.3} s here"));
     }
-    Ok(Seen::Good(format!("{PACKETS} stamps in order, {its:.3} s by the card, {ours:.3} s here")))
+    Ok(Seen::Good(format!("{} stamps in order, {its:.3} s by the card, {ours:.3} s here", stamps.len())))
 }
 
 /// Counters are what was sent and received since the card was opened.

@@ -1,0 +1,46 @@
+//! What takes a set-up of its own: long frames, and each way of a frame to the card.
+
+use super::bench::Bench;
+use super::packets::{burst, exchange};
+use super::{Seen, frames, port};
+use crate::driver::{Config, TxPath};
+use crate::error::{Kind, Result};
+
+/// Frames without FCS, as long as networks with long frames have them.
+const LONGEST: u16 = 9014;
+
+/// Frames that take several buffers.
+pub fn long(bench: &mut Bench) -> Result<Seen> {
+    let config = Config { max_frame: LONGEST, timestamps: false, vlan_strip: false, ..port::config(bench) };
+    match bench.open(&config) {
+        Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
+        opened => opened?,
+    }
+    port::link(bench)?;
+    let ends = bench.addresses()?;
+    // Around the ends of buffers, and between.
+    let lengths = [1515, 2047, 2048, 2049, 3000, 4095, 4096, 4097, 6145, 8193, 9000, usize::from(LONGEST)];
+    exchange(bench, lengths.len() as u32, |number| frames::udp(ends, 0, number, lengths[number as usize]))?;
+    Ok(Seen::Good(format!("{} lengths", lengths.len())))
+}
+
+/// The ways that the card has.
+pub fn each(bench: &mut Bench) -> Result<Seen> {
+    const FRAMES: u32 = 8;
+    let (mut have, mut have_not) = (Vec::new(), Vec::new());
+    for tx_path in [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }] {
+        let config = Config { tx_path, timestamps: false, vlan_strip: false, ..port::config(bench) };
+        match bench.open(&config) {
+            Err(error) if error.kind() == Kind::Unsupported => {
+                have_not.push(tx_path.name());
+                continue;
+            }
+            opened => opened?,
+        }
+        port::link(bench)?;
+        burst(bench, FRAMES).map_err(|error| error.of(tx_path))?;
+        have.push(tx_path.name());
+    }
+    let without = if have_not.is_empty() { String::new() } else { format!("; it has not {}", have_not.join(", ")) };
+    Ok(Seen::Good(format!("{}{without}", have.join(", "))))
+}
