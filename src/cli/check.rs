@@ -1,14 +1,15 @@
 //! `bmnic check`: whether a card does what a card does, step by step.
 //!
 //! ```text
-//!   function   configuration space, power, vectors
-//!   port       opens, address, link                 the driver that all commands use
+//!   function   configuration space, power, vectors, reset
+//!   port       opens, firmware, address, link       the driver that all commands use
 //!   packets    one alone, a few, a ring, lengths    sent to itself, or to --peer
-//!   offloads   checksums, tags, stamps              what the card says of them
-//!   counters   against what was sent
-//!   waiting    an interrupt for a packet, again and again
+//!   words      checksums, tags, stamps, counters    what the card says of them
+//!   packets    an interrupt for each of a thousand
+//!   ways       long frames, and each way to the card
 //!   queues     hashes spread, flows are steered
-//!   again      closed and opened
+//!   port       closed and opened
+//!   killed     opened when the process before it was killed
 //! ```
 //!
 //! Each step says what is expected, what was seen and how long it took. One that fails
@@ -16,15 +17,21 @@
 //! is touched, and it is left as every command leaves it.
 
 mod bench;
+mod facts;
+mod file;
 mod frames;
 mod function;
+mod killed;
+mod nameless;
 mod packets;
 mod port;
 mod queues;
 mod report;
 mod ways;
+mod words;
 
 use self::bench::Bench;
+use self::file::NewFile;
 use self::report::{Found, Report, Verdict};
 use super::output::Output;
 use super::remedy;
@@ -50,9 +57,12 @@ pub struct Args {
     /// The wire leads back to the card (a loopback plug)
     #[arg(long)]
     cable: bool,
-    /// Write all of it to this file, as JSON, without addresses and serial numbers
+    /// Write all of it to this file, as JSON, without addresses, serial numbers and names
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Be the process that is killed while packets flow
+    #[arg(long, hide = true)]
+    victim: bool,
 }
 
 /// What a step found where the card did what is expected.
@@ -64,7 +74,7 @@ enum Seen {
 }
 
 /// What has to be well before a step makes sense.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Needs {
     /// Nothing but the function.
     Function,
@@ -72,6 +82,8 @@ enum Needs {
     Port,
     /// That it has a link, too.
     Link,
+    /// And that what it sends arrives where it can be seen.
+    Echo,
 }
 
 /// Something that a card does.
@@ -91,32 +103,40 @@ const fn step(name: &'static str, needs: Needs, expected: &'static str, run: fn(
 const STEPS: &[Step] = &[
     step("configuration", Needs::Function, "the ids that it was found by", function::ids),
     step("power", Needs::Function, "awake (D0)", function::power),
-    step("vectors", Needs::Function, "interrupts to wait with", function::vectors),
+    step("vectors", Needs::Function, "as many interrupts as it says", function::vectors),
+    step("reset", Needs::Function, "it answers when it was reset", function::reset),
     step("open", Needs::Function, "the driver sets it up", port::open),
+    step("firmware", Needs::Port, "a version", port::firmware),
     step("address", Needs::Port, "one of its own", port::address),
     step("link", Needs::Port, "up", port::link),
-    step("one packet", Needs::Link, "it arrives with nothing behind it", packets::lone),
-    step("a few packets", Needs::Link, "2 to 5 arrive with nothing behind them", packets::few),
-    step("a ring of packets", Needs::Link, "all arrive, in order, as sent", packets::ring),
-    step("every length", Needs::Link, "60 to 1514 bytes arrive as sent", packets::lengths),
-    step("checksums", Needs::Link, "what is wrong is not called right, nor what is right wrong", packets::checksums),
-    step("tags", Needs::Link, "a VLAN tag arrives, in the frame or beside it", packets::tags),
-    step("stamps", Needs::Link, "the card's clock goes forward, at the machine's rate", packets::stamps),
-    step("counters", Needs::Link, "they are what was sent and received", packets::counters),
-    step("interrupts", Needs::Link, "one for each of 1000 packets", packets::interrupts),
-    step("long frames", Needs::Link, "frames of up to 9014 bytes arrive as sent", ways::long),
-    step("ways", Needs::Link, "a frame arrives by each way to the card that there is", ways::each),
-    step("spreading", Needs::Link, "flows come on all queues, and each on one", queues::spread),
-    step("steering", Needs::Link, "a flow comes on the queue that it was steered to", queues::steer),
-    step("again", Needs::Port, "it opens whenever it was closed", port::again),
+    step("sending", Needs::Link, "what is sent is reported as sent", packets::sending),
+    step("one packet", Needs::Echo, "it arrives with nothing behind it", packets::lone),
+    step("a few packets", Needs::Echo, "2 to 5 arrive with nothing behind them", packets::few),
+    step("a ring of packets", Needs::Echo, "all arrive, in order, as sent", packets::ring),
+    step("every length", Needs::Echo, "60 to 1514 bytes arrive as sent", packets::lengths),
+    step("checksums", Needs::Echo, "right is not called wrong, nor wrong right", words::checksums),
+    step("tags", Needs::Echo, "a VLAN tag arrives, in the frame or beside it", words::tags),
+    step("stamps", Needs::Echo, "the card's clock goes forward, at the machine's rate", words::stamps),
+    step("counters", Needs::Link, "they are what was sent and received", words::counters),
+    step("interrupts", Needs::Echo, "one for each of 1000 packets", packets::interrupts),
+    step("long frames", Needs::Echo, "frames of up to 9014 bytes arrive as sent", ways::long),
+    step("ways", Needs::Echo, "frames arrive by each way to the card that there is", ways::each),
+    step("spreading", Needs::Echo, "flows come on all queues, and each on one", queues::spread),
+    step("steering", Needs::Echo, "a flow comes on the queue that it was steered to", queues::steer),
+    step("again", Needs::Port, "it opens whenever it was closed, and works", port::again),
+    step("kill", Needs::Echo, "it opens after a process that was killed", killed::reopened),
 ];
 
 /// Runs it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    if args.victim {
+        return killed::victim(args, context);
+    }
     let output = Output::new(&context.global);
+    let file = args.report.as_deref().map(NewFile::make).transpose()?;
     let mut bench = Bench::plug(args, context)?;
-    let mut report = Report::new(bench.headline());
-    output.info(format_args!("{}", report.headline))?;
+    let mut report = Report::new(&bench);
+    output.info(&report.headline)?;
     for step in STEPS {
         if bench.stop.requested() {
             break;
@@ -126,24 +146,31 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             Some(why) => Verdict::Skipped(why.into()),
             None => judge((step.run)(&mut bench), &mut bench),
         };
+        if bench.stop.requested() {
+            // What was in the middle of it says nothing of the card.
+            break;
+        }
         let found = Found { name: step.name, expected: step.expected, verdict, took: begun.elapsed() };
-        output.info(format_args!("{found}"))?;
+        output.info(&found)?;
         report.steps.push(found);
     }
-    bench.unplug();
+    bench.leave_nothing();
     report.describe(&bench);
-    if let Some(path) = &args.report {
-        report.write(path)?;
+    if let Some(file) = file {
+        report.write(file, context)?;
     }
     report.print(&output, context)?;
-    match (bench.stop.signal(), report.failed()) {
-        (Some(signal), _) => Ok(Outcome::Signal(signal)),
-        (None, 0) => Ok(Outcome::Done),
-        (None, failed) => {
-            let text = format!("{failed} of {} steps failed; what was seen is said beside each", report.steps.len());
-            Err(Error::new(Kind::Device, text).into())
-        }
-    }
+    bench.stop.judge(passed(&report, context.global.strict))
+}
+
+/// Whether the card is as it is to be.
+fn passed(report: &Report, strict: bool) -> Result<()> {
+    let text = match (report.failed(), report.violations()) {
+        (0, broken) if broken > 0 && strict => "our driver broke rules of the card; they are named above".to_string(),
+        (0, _) => return Ok(()),
+        (failed, _) => format!("{failed} of {} steps failed; what was seen is said beside each", report.steps.len()),
+    };
+    Err(Error::new(Kind::Device, text))
 }
 
 fn judge(seen: Result<Seen>, bench: &mut Bench) -> Verdict {

@@ -1,15 +1,25 @@
 //! The card that is checked, and what is sent through it.
+//!
+//! ```text
+//!   plug     functions of the cards          leave    a card of the machine is closed as
+//!   open     ports on them, rings filled              if this process had ended; an emulated
+//!   close    ports gone, buffers back                 one, which lives in it, is kept
+//! ```
 
-use super::{Args, Needs};
+use super::{Args, Needs, frames};
 use crate::cli::Context;
 use crate::cli::cards::{self, Card};
 use crate::cli::signal::Stop;
+use crate::cli::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Batch, Meta, Pool};
-use crate::driver::{self, Config, Description, Port};
-use crate::emu::{Drive, Engine, Spec, Tap};
+use crate::driver::{self, Config, Description, Port, RxQueue};
+use crate::emu::wire::check_files;
+use crate::emu::{Drive, Engine, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Function};
+use crate::pci::{self, Address, Function};
+use crate::sys::Roots;
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +27,8 @@ use std::time::{Duration, Instant};
 /// with other things may keep even an emulated card waiting.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-/// Buffers of the pool.
-const BUFFERS: usize = 4096;
+/// How long a check may take, less what one step takes at its worst.
+const MINUTE: Duration = Duration::from_secs(45);
 
 /// Descriptors of each ring.
 pub const RING: u16 = 512;
@@ -34,7 +44,20 @@ pub struct Arrival {
 struct Open {
     card: Port,
     peer: Option<Port>,
-    pool: Pool,
+}
+
+/// Frames and their bytes, without FCS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub frames: u64,
+    pub bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, frame: &[u8]) {
+        self.frames += 1;
+        self.bytes += frame.len() as u64;
+    }
 }
 
 /// The card, and what there is for it.
@@ -45,18 +68,25 @@ pub struct Bench {
     pub gone: bool,
     /// It has a link.
     pub linked: bool,
-    /// How long a link may take.
-    pub link_wait: Duration,
+    /// What it sends comes back, or arrives at its peer.
+    pub echoes: bool,
     /// What the card said that it is, once it has been open.
     pub description: Option<Description>,
-    open: Option<Open>,
-    loopback: bool,
-    function: Arc<dyn Function>,
-    peer: Option<Arc<dyn Function>>,
-    taps: Vec<Tap>,
     /// Frames that were sent and received since the port was opened.
-    pub sent: u64,
-    pub received: u64,
+    pub sent: Count,
+    pub received: Count,
+    begun: Instant,
+    link_wait: Duration,
+    open: Option<Open>,
+    pool: Option<Pool>,
+    loopback: bool,
+    /// Declared before the cards that it watches.
+    watch: Option<Watch>,
+    /// The card, and its peer; none of the machine once it was left.
+    functions: Vec<Arc<dyn Function>>,
+    cards: Vec<Card>,
+    roots: Roots,
+    taps: Vec<Tap>,
     _engine: Engine,
 }
 
@@ -67,16 +97,18 @@ impl Bench {
     /// What finding and opening them meets.
     pub fn plug(args: &Args, context: &Context) -> anyhow::Result<Bench> {
         let engine = Engine::new(Drive::Thread);
-        let wire = if args.peer.is_some() { "peer" } else { "loop" };
         let names: Vec<String> = [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().cloned().collect();
-        let wires = if names.is_empty() { &[wire][..] } else { &[wire, wire] };
+        let wires: &[&str] = if args.peer.is_some() { &["peer", "peer"] } else { &["loop"] };
         let cards = cards::resolve(&context.roots, &names, wires)?.cards;
-        let mut taps = Vec::new();
-        let mut functions = Vec::new();
+        let wires = cards.iter().filter_map(|card| match card {
+            Card::Emulated(spec) => Some(&spec.wire),
+            Card::Pci(_) => None,
+        });
+        check_files(wires, &args.report.as_deref().into_iter().collect::<Vec<&Path>>())?;
+        let (mut functions, mut taps) = (Vec::new(), Vec::new());
         for card in &cards {
             functions.push(match card {
                 Card::Emulated(spec) => {
-                    let spec: &Spec = spec;
                     let (function, tap) = engine.open(spec)?;
                     taps.push(tap);
                     function
@@ -84,49 +116,95 @@ impl Bench {
                 Card::Pci(address) => pci::open(&context.roots, *address)?,
             });
         }
-        let mut functions = functions.into_iter();
-        let function = functions.next().ok_or_else(|| Error::new(Kind::Usage, "no card was named"))?;
+        let stop = Stop::install()?;
         Ok(Bench {
-            stop: Stop::install()?,
             gone: false,
             linked: false,
-            link_wait: context.global.link_wait,
+            echoes: true,
             description: None,
+            sent: Count::default(),
+            received: Count::default(),
+            begun: Instant::now(),
+            link_wait: context.global.link_wait,
             open: None,
+            pool: None,
             // Where its wire leads back is known of emulated cards alone.
             loopback: taps.is_empty() && !args.cable && args.peer.is_none(),
-            function,
-            peer: functions.next(),
+            watch: Watch::keep(&functions, &stop)?,
+            stop,
+            functions,
+            cards,
+            roots: context.roots.clone(),
             taps,
-            sent: 0,
-            received: 0,
             _engine: engine,
         })
     }
 
     /// What is checked.
     pub fn headline(&self) -> String {
-        let way = match (&self.peer, self.loopback) {
+        let way = match (self.functions.get(1), self.loopback) {
             (Some(peer), _) => format!("packets go to {}", peer.name()),
             (None, true) => "packets come back inside the card".into(),
             (None, false) => "its wire leads back to it".into(),
         };
-        format!("checking {}: {way}", self.function.name())
+        let name = self.functions.first().map_or("nothing", |card| card.name());
+        format!("checking {name}: {way}")
+    }
+
+    /// The names that the cards go by.
+    pub fn names(&self) -> Vec<String> {
+        self.cards
+            .iter()
+            .map(|card| match card {
+                Card::Emulated(spec) => format!("emu:{spec}"),
+                Card::Pci(address) => address.to_string(),
+            })
+            .collect()
     }
 
     /// Why a step that needs so much makes no sense now.
     pub fn lacks(&self, needs: Needs) -> Option<&'static str> {
-        match (self.gone, self.description.is_some(), self.linked, needs) {
-            (true, ..) => Some("the card is gone"),
-            (_, false, _, Needs::Port | Needs::Link) => Some("it does not open"),
-            (_, _, false, Needs::Link) => Some("it has no link"),
-            _ => None,
+        let met = |needed: Needs| needs >= needed;
+        if self.gone {
+            Some("the card is gone")
+        } else if self.begun.elapsed() > MINUTE {
+            Some("the steps before it took too long")
+        } else if met(Needs::Port) && self.description.is_none() {
+            Some("it does not open")
+        } else if met(Needs::Link) && !self.linked {
+            Some("it has no link")
+        } else if met(Needs::Echo) && !self.echoes {
+            Some("what it sends does not come back: name the card at the far end with --peer, or say --cable")
+        } else {
+            None
         }
     }
 
     /// The function.
-    pub fn function(&self) -> &dyn Function {
-        &*self.function
+    ///
+    /// # Errors
+    /// Where it could not be opened any more.
+    pub fn function(&self) -> Result<&dyn Function> {
+        self.functions.first().map(|function| &**function).ok_or_else(closed)
+    }
+
+    /// Card and peer as the machine knows them, unless one of them is emulated.
+    pub fn of_the_machine(&self) -> Option<Vec<Address>> {
+        let address = |card: &Card| match card {
+            Card::Emulated(_) => None,
+            Card::Pci(address) => Some(*address),
+        };
+        self.cards.iter().map(address).collect()
+    }
+
+    /// Whether it sends to itself inside.
+    pub fn loops_inside(&self) -> bool {
+        self.loopback
+    }
+
+    /// Goes on without a way back for packets.
+    pub fn give_up_loopback(&mut self) {
+        (self.loopback, self.echoes) = (false, false);
     }
 
     /// Rules that the drivers broke on emulated cards.
@@ -134,115 +212,210 @@ impl Bench {
         self.taps.iter().flat_map(Tap::violations).collect()
     }
 
+    /// How long to wait for a link: not beyond the minute.
+    pub fn link_wait(&self) -> Duration {
+        self.link_wait.min(MINUTE.saturating_sub(self.begun.elapsed()).max(Duration::from_secs(1)))
+    }
+
     /// Opens the card with this configuration, and its peer; closes it first if it is open.
+    ///
+    /// # Errors
+    /// What opening them meets.
     pub fn open(&mut self, config: &Config) -> Result<()> {
-        self.unplug();
+        self.leave();
+        self.reach()?;
         let config = Config { loopback: self.loopback, ..config.clone() };
-        let card = driver::open(Arc::clone(&self.function), &config)?;
-        let peer = self.peer.as_ref().map(|peer| driver::open(Arc::clone(peer), &config)).transpose()?;
+        let mut ports = self.functions.iter().map(|function| driver::open(Arc::clone(function), &config));
+        let Some(card) = ports.next().transpose()? else { return Err(closed()) };
+        let peer = ports.next().transpose()?;
+        drop(ports);
         self.description = Some(card.nic.describe().clone());
-        let functions = [Some(&self.function), self.peer.as_ref()];
-        let physical = functions.iter().flatten().any(|f| f.addressing() == Addressing::Physical);
-        let pool = Pool::new(BUFFERS, if physical { Addressing::Physical } else { Addressing::Translated })?;
-        let mut open = Open { card, peer, pool };
-        for function in functions.into_iter().flatten() {
-            function.map(open.pool.arena())?;
+        let mut open = Open { card, peer };
+        let rings = [Some(&open.card), open.peer.as_ref()].into_iter().flatten();
+        let held = rings.map(|port| port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(RING));
+        self.provide(held.sum::<usize>() + 4 * BATCH_MAX)?;
+        let Some(pool) = &self.pool else { return Err(closed()) };
+        for function in &self.functions {
+            function.map(pool.arena())?;
         }
         for port in [Some(&mut open.card), open.peer.as_mut()].into_iter().flatten() {
             for queue in &mut port.rx {
-                queue.fill(&open.pool)?;
+                queue.fill(pool)?;
             }
         }
-        (self.sent, self.received) = (0, 0);
+        (self.sent, self.received) = (Count::default(), Count::default());
         self.open = Some(open);
         Ok(())
     }
 
-    /// Closes the card.
-    pub fn unplug(&mut self) {
-        if let Some(Open { card, peer, pool }) = self.open.take() {
-            card.close([&pool]);
-            peer.into_iter().for_each(|peer| peer.close([&pool]));
+    /// Has a pool of so many buffers at least.
+    fn provide(&mut self, buffers: usize) -> Result<()> {
+        if self.pool.as_ref().is_some_and(|pool| pool.capacity() >= buffers) {
+            return Ok(());
         }
+        let physical = self.functions.iter().any(|function| function.addressing() == Addressing::Physical);
+        // That of before goes first: there may be no room for both.
+        self.pool = None;
+        self.pool = Some(Pool::new(buffers, if physical { Addressing::Physical } else { Addressing::Translated })?);
+        Ok(())
+    }
+
+    /// Opens the functions that are closed.
+    fn reach(&mut self) -> Result<()> {
+        if self.functions.is_empty() {
+            for card in &self.cards {
+                if let Card::Pci(address) = card {
+                    self.functions.push(pci::open(&self.roots, *address)?);
+                }
+            }
+            self.watch = Watch::keep(&self.functions, &self.stop)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the ports.
+    pub fn close(&mut self) {
+        if let (Some(Open { card, peer }), Some(pool)) = (self.open.take(), &self.pool) {
+            card.close([pool]);
+            peer.into_iter().for_each(|peer| peer.close([pool]));
+        }
+    }
+
+    /// Closes everything that can be opened again.
+    pub fn leave(&mut self) {
+        self.close();
+        if self.of_the_machine().is_some() {
+            self.watch = None;
+            self.functions.clear();
+        }
+    }
+
+    /// Closes everything, and gives the memory back.
+    pub fn leave_nothing(&mut self) {
+        self.leave();
+        self.pool = None;
     }
 
     /// The port, if it is open.
+    ///
+    /// # Errors
+    /// Where it is not.
     pub fn port(&mut self) -> Result<&mut Port> {
-        match &mut self.open {
-            Some(open) => Ok(&mut open.card),
-            None => Err(closed()),
-        }
+        self.open.as_mut().map(|open| &mut open.card).ok_or_else(closed)
     }
 
     /// The port that packets arrive at.
+    ///
+    /// # Errors
+    /// Where it is not open.
     pub fn receiver(&mut self) -> Result<&mut Port> {
-        match &mut self.open {
-            Some(open) => Ok(open.peer.as_mut().unwrap_or(&mut open.card)),
-            None => Err(closed()),
-        }
-    }
-
-    /// An error of the card.
-    pub fn error(&self, text: impl Display) -> Error {
-        Error::new(Kind::Device, text.to_string())
+        self.open.as_mut().map(|open| open.peer.as_mut().unwrap_or(&mut open.card)).ok_or_else(closed)
     }
 
     /// Addresses of sender and receiver.
+    ///
+    /// # Errors
+    /// Where it is not open.
     pub fn addresses(&mut self) -> Result<[[u8; 6]; 2]> {
         let from = self.port()?.nic.describe().mac.0;
         Ok([from, self.receiver()?.nic.describe().mac.0])
     }
 
     /// Sends one frame as it is.
+    ///
+    /// # Errors
+    /// If the ring stays full.
     pub fn send(&mut self, frame: &[u8]) -> Result<()> {
-        let Some(Open { card, pool, .. }) = &mut self.open else { return self.port().map(|_| ()) };
+        let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
         let queue = &mut card.tx[0];
         let late = Instant::now() + ON_ITS_WAY;
         let mut batch = Batch::new(pool);
         while !batch.push_frame(frame) {
             queue.reclaim(pool);
             if Instant::now() > late {
-                return Err(Error::new(Kind::Device, "no buffer comes back from what was sent"));
+                return Err(bad("no buffer comes back from what was sent"));
             }
         }
         while queue.send(&mut batch) == 0 {
             if Instant::now() > late {
-                return Err(Error::new(Kind::Device, "its transmit ring stays full"));
+                return Err(bad("its transmit ring stays full"));
             }
             std::thread::yield_now();
         }
-        self.sent += 1;
+        self.sent.add(frame);
         Ok(())
     }
 
-    /// Receives until `wanted` frames have come, each whole; what has not come in time is lost.
+    /// Waits until everything that was sent is reported as sent; how many frames are not.
+    ///
+    /// # Errors
+    /// Where it is not open.
+    pub fn drain(&mut self) -> Result<usize> {
+        let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
+        let late = Instant::now() + ON_ITS_WAY;
+        loop {
+            match card.tx[0].reclaim(pool) {
+                0 => return Ok(0),
+                left if Instant::now() > late => return Ok(left),
+                _ => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// Receives until `wanted` frames of ours have come, each whole; what has not come in
+    /// time is lost. What others send is received and left out.
+    ///
+    /// # Errors
+    /// Where it is not open.
     pub fn receive(&mut self, wanted: usize) -> Result<Vec<Arrival>> {
-        let Some(Open { card, peer, pool }) = &mut self.open else { return self.port().map(|_| Vec::new()) };
-        let queues = &mut peer.as_mut().unwrap_or(card).rx;
         let mut late = Instant::now() + ON_ITS_WAY;
-        let mut arrivals: Vec<Arrival> = Vec::new();
+        let mut arrivals = Vec::new();
         while arrivals.len() < wanted && Instant::now() < late {
-            for (queue, rx) in queues.iter_mut().enumerate() {
-                let mut batch = Batch::with_limit(pool, BATCH_MAX);
-                if rx.recv(&mut batch) == 0 {
+            let came = self.sweep()?;
+            if came.is_empty() {
+                std::thread::yield_now();
+            } else {
+                late = Instant::now() + ON_ITS_WAY;
+                arrivals.extend(came);
+            }
+        }
+        Ok(arrivals)
+    }
+
+    /// Receives what is there.
+    ///
+    /// # Errors
+    /// Where it is not open.
+    pub fn sweep(&mut self) -> Result<Vec<Arrival>> {
+        let [from, _] = self.addresses()?;
+        let (Some(Open { card, peer }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
+        let queues = &mut peer.as_mut().unwrap_or(card).rx;
+        let mut arrivals = Vec::new();
+        for (queue, rx) in queues.iter_mut().enumerate() {
+            let mut batch = Batch::with_limit(pool, BATCH_MAX);
+            rx.recv(&mut batch);
+            let mut bytes = Vec::new();
+            for (i, part) in batch.frames().enumerate() {
+                bytes.extend_from_slice(part);
+                if batch.continues(i) {
                     continue;
                 }
-                late = Instant::now() + ON_ITS_WAY;
-                let mut bytes = Vec::new();
-                for (i, part) in batch.frames().enumerate() {
-                    bytes.extend_from_slice(part);
-                    if !batch.continues(i) {
-                        arrivals.push(Arrival { bytes: std::mem::take(&mut bytes), meta: batch.meta(i), queue });
-                    }
+                self.received.add(&bytes);
+                let bytes = std::mem::take(&mut bytes);
+                if frames::is_from(&bytes, from) {
+                    arrivals.push(Arrival { bytes, meta: batch.meta(i), queue });
                 }
             }
-            std::hint::spin_loop();
         }
-        self.received += arrivals.len() as u64;
         Ok(arrivals)
     }
 }
 
+/// An error of the card.
+pub fn bad(text: impl Display) -> Error {
+    Error::new(Kind::Device, text.to_string())
+}
+
 fn closed() -> Error {
-    Error::new(Kind::Unsupported, "it did not open at the step before")
+    Error::new(Kind::Device, "it did not open at the step before")
 }

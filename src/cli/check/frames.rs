@@ -5,6 +5,9 @@ use crate::net::Sum;
 /// Bytes of Ethernet, IPv4 and UDP headers.
 const HEADERS: usize = 42;
 
+/// Source port of flow 0.
+pub const FIRST_PORT: u16 = 1024;
+
 /// A UDP datagram of `flow` in a frame of `len` bytes without FCS, which says by its content
 /// which one it is.
 pub fn udp([from, to]: [[u8; 6]; 2], flow: u16, number: u32, len: usize) -> Vec<u8> {
@@ -21,7 +24,7 @@ pub fn udp([from, to]: [[u8; 6]; 2], flow: u16, number: u32, len: usize) -> Vec<
     ip[12..20].copy_from_slice(&[198, 18, 0, 1, 198, 19, 0, 1]);
     let sum = Sum::of(ip).checksum();
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
-    frame[34..36].copy_from_slice(&(1024 + flow).to_be_bytes());
+    frame[34..36].copy_from_slice(&(FIRST_PORT + flow).to_be_bytes());
     frame[36..38].copy_from_slice(&7_u16.to_be_bytes());
     frame[38..40].copy_from_slice(&(ip_len - 20).to_be_bytes());
     for (i, byte) in frame[HEADERS..].iter_mut().enumerate() {
@@ -31,6 +34,17 @@ pub fn udp([from, to]: [[u8; 6]; 2], flow: u16, number: u32, len: usize) -> Vec<
     let sum = udp_sum(&frame);
     frame[40..42].copy_from_slice(&sum.to_be_bytes());
     frame
+}
+
+/// Whether a frame was sent from this address.
+pub fn is_from(frame: &[u8], address: [u8; 6]) -> bool {
+    frame.get(6..12).is_some_and(|from| from == address)
+}
+
+/// The flow of a frame that [`udp`] made.
+pub fn flow_of(frame: &[u8]) -> Option<u16> {
+    let port = frame.get(34..36)?;
+    u16::from_be_bytes([port[0], port[1]]).checked_sub(FIRST_PORT)
 }
 
 /// The checksum of a datagram whose field for it is zero.

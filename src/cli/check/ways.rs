@@ -2,26 +2,30 @@
 
 use super::bench::Bench;
 use super::packets::{burst, exchange};
-use super::{Seen, frames, port};
+use super::port::{self, set_up};
+use super::{Seen, frames};
 use crate::driver::{Config, TxPath};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 
 /// Frames without FCS, as long as networks with long frames have them.
 const LONGEST: u16 = 9014;
 
 /// Frames that take several buffers.
 pub fn long(bench: &mut Bench) -> Result<Seen> {
-    let config = Config { max_frame: LONGEST, timestamps: false, vlan_strip: false, ..port::config(bench) };
-    match bench.open(&config) {
-        Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
-        opened => opened?,
+    let config = Config { max_frame: LONGEST, ..port::config(bench)? };
+    if let Err(skipped) = set_up(bench, &config)? {
+        return Ok(skipped);
     }
-    port::link(bench)?;
+    let most = bench.port()?.nic.describe().longest_sent.map_or(usize::from(LONGEST), usize::from);
     let ends = bench.addresses()?;
     // Around the ends of buffers, and between.
     let lengths = [1515, 2047, 2048, 2049, 3000, 4095, 4096, 4097, 6145, 8193, 9000, usize::from(LONGEST)];
+    let lengths: Vec<usize> = lengths.into_iter().filter(|len| *len <= most).collect();
+    let Some(longest) = lengths.last() else {
+        return Ok(Seen::Skipped(format!("the network behind it takes {most} bytes")));
+    };
     exchange(bench, lengths.len() as u32, |number| frames::udp(ends, 0, number, lengths[number as usize]))?;
-    Ok(Seen::Good(format!("{} lengths", lengths.len())))
+    Ok(Seen::Good(format!("{} lengths, up to {longest}", lengths.len())))
 }
 
 /// The ways that the card has.
@@ -29,15 +33,11 @@ pub fn each(bench: &mut Bench) -> Result<Seen> {
     const FRAMES: u32 = 8;
     let (mut have, mut have_not) = (Vec::new(), Vec::new());
     for tx_path in [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }] {
-        let config = Config { tx_path, timestamps: false, vlan_strip: false, ..port::config(bench) };
-        match bench.open(&config) {
-            Err(error) if error.kind() == Kind::Unsupported => {
-                have_not.push(tx_path.name());
-                continue;
-            }
-            opened => opened?,
+        let config = Config { tx_path, ..port::config(bench)? };
+        if set_up(bench, &config)?.is_err() {
+            have_not.push(tx_path.name());
+            continue;
         }
-        port::link(bench)?;
         burst(bench, FRAMES).map_err(|error| error.of(tx_path))?;
         have.push(tx_path.name());
     }
