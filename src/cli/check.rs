@@ -5,8 +5,7 @@
 //!   port       opens, firmware, address, link       the driver that all commands use
 //!   packets    one alone, a few, a ring, lengths    sent to itself, or to --peer
 //!   words      checksums, tags, stamps, counters    what the card says of them
-//!   packets    an interrupt for each of a thousand
-//!   ways       long frames, and each way to the card
+//!   ways       an interrupt for each of a thousand, long frames, each way to the card
 //!   queues     hashes spread, flows are steered
 //!   port       closed and opened
 //!   killed     opened when the process before it was killed
@@ -118,7 +117,7 @@ const STEPS: &[Step] = &[
     step("tags", Needs::Echo, "a VLAN tag arrives, in the frame or beside it", words::tags),
     step("stamps", Needs::Echo, "the card's clock goes forward, at the machine's rate", words::stamps),
     step("counters", Needs::Link, "they are what was sent and received", words::counters),
-    step("interrupts", Needs::Echo, "one for each of 1000 packets", packets::interrupts),
+    step("interrupts", Needs::Echo, "one for each of 1000 packets", ways::interrupts),
     step("long frames", Needs::Echo, "frames of up to 9014 bytes arrive as sent", ways::long),
     step("ways", Needs::Echo, "frames arrive by each way to the card that there is", ways::each),
     step("spreading", Needs::Echo, "flows come on all queues, and each on one", queues::spread),

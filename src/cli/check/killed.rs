@@ -53,7 +53,7 @@ pub fn reopened(bench: &mut Bench) -> Result<Seen> {
         let mut victim = Victim::start(&words, bench.link_wait())?;
         thread::sleep(FLOWS_FOR);
         by_sigkill(victim.kill()?)?;
-        let opened = bench.open(&config(bench)?).and_then(|()| link(bench)).and_then(|_| burst(bench, AT_ONCE));
+        let opened = bench.open(&config()).and_then(|()| link(bench)).and_then(|_| burst(bench, AT_ONCE));
         opened.map_err(|error| error.of(format_args!("round {round}")))?;
     }
     Ok(Seen::Good(format!("{ROUNDS} times")))
@@ -126,7 +126,7 @@ impl Drop for Victim {
 /// What the victim does: sends and receives until it is killed.
 pub fn victim(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut bench = Bench::plug(args, context)?;
-    let config = config(&bench)?;
+    let config = config();
     bench.open(&config)?;
     link(&mut bench)?;
     burst(&mut bench, AT_ONCE)?;

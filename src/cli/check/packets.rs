@@ -2,9 +2,9 @@
 
 use super::bench::{Arrival, Bench, RING, bad};
 use super::{Seen, frames};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use std::ops::RangeInclusive;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Shortest and longest frame that every port passes, without FCS.
 const LENGTHS: RangeInclusive<usize> = 60..=1514;
@@ -103,28 +103,4 @@ pub fn same(sent: &[u8], came: &Arrival) -> Result<()> {
     let differs = sent.iter().zip(came).enumerate().find(|(_, (sent, came))| sent != came);
     let Some((at, (sent_byte, byte))) = differs else { return Ok(()) };
     Err(bad(format_args!("byte {at} of {} arrived as {byte:02x}, not as {sent_byte:02x}", sent.len())))
-}
-
-/// Each packet that is waited for wakes us.
-pub fn interrupts(bench: &mut Bench) -> Result<Seen> {
-    const TIMES: u32 = 1000;
-    const PATIENCE: Duration = Duration::from_secs(1);
-    if bench.function()?.irq_vectors() == 0 {
-        return Ok(Seen::Skipped("there are none, this way to the card".into()));
-    }
-    let ends = bench.addresses()?;
-    for number in 0..TIMES {
-        bench.send(&frames::udp(ends, 0, number, 60))?;
-        let woken = match bench.receiver()?.rx[0].wait(PATIENCE) {
-            Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
-            woken => woken?,
-        };
-        if !woken {
-            return Err(bad(format_args!("packet {} of {TIMES} woke nobody within {PATIENCE:?}", number + 1)));
-        }
-        if bench.receive(1)?.is_empty() {
-            return Err(bad(format_args!("packet {} of {TIMES} did not arrive", number + 1)));
-        }
-    }
-    Ok(Seen::Good(format!("{TIMES}")))
 }

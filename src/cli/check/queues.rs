@@ -17,7 +17,7 @@ fn several(bench: &mut Bench) -> Result<std::result::Result<(), Seen>> {
     if most < 2 {
         return Ok(Err(Seen::Skipped("it has one queue".into())));
     }
-    let config = Config { rx_queues: QUEUES.min(most), ..port::config(bench)? };
+    let config = Config { rx_queues: QUEUES.min(most), ..port::config() };
     set_up(bench, &config)
 }
 

@@ -1,18 +1,20 @@
-//! What takes a set-up of its own: long frames, and each way of a frame to the card.
+//! What takes a set-up of its own: interrupts, long frames, and each way of a frame to the
+//! card.
 
-use super::bench::Bench;
+use super::bench::{Bench, bad};
 use super::packets::{burst, exchange};
 use super::port::{self, set_up};
 use super::{Seen, frames};
 use crate::driver::{Config, TxPath};
-use crate::error::Result;
+use crate::error::{Kind, Result};
+use std::time::Duration;
 
 /// Frames without FCS, as long as networks with long frames have them.
 const LONGEST: u16 = 9014;
 
 /// Frames that take several buffers.
 pub fn long(bench: &mut Bench) -> Result<Seen> {
-    let config = Config { max_frame: LONGEST, ..port::config(bench)? };
+    let config = Config { max_frame: LONGEST, ..port::config() };
     if let Err(skipped) = set_up(bench, &config)? {
         return Ok(skipped);
     }
@@ -33,7 +35,7 @@ pub fn each(bench: &mut Bench) -> Result<Seen> {
     const FRAMES: u32 = 8;
     let (mut have, mut have_not) = (Vec::new(), Vec::new());
     for tx_path in [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }] {
-        let config = Config { tx_path, ..port::config(bench)? };
+        let config = Config { tx_path, ..port::config() };
         if set_up(bench, &config)?.is_err() {
             have_not.push(tx_path.name());
             continue;
@@ -43,4 +45,32 @@ pub fn each(bench: &mut Bench) -> Result<Seen> {
     }
     let without = if have_not.is_empty() { String::new() } else { format!("; it has not {}", have_not.join(", ")) };
     Ok(Seen::Good(format!("{}{without}", have.join(", "))))
+}
+
+/// Each packet that is waited for wakes us.
+pub fn interrupts(bench: &mut Bench) -> Result<Seen> {
+    const TIMES: u32 = 1000;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if bench.function()?.irq_vectors() == 0 {
+        return Ok(Seen::Skipped("there are none, this way to the card".into()));
+    }
+    let config = Config { interrupts: true, ..port::config() };
+    if let Err(skipped) = set_up(bench, &config)? {
+        return Ok(skipped);
+    }
+    let ends = bench.addresses()?;
+    for number in 0..TIMES {
+        bench.send(&frames::udp(ends, 0, number, 60))?;
+        let woken = match bench.receiver()?.rx[0].wait(PATIENCE) {
+            Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
+            woken => woken?,
+        };
+        if !woken {
+            return Err(bad(format_args!("packet {} of {TIMES} woke nobody within {PATIENCE:?}", number + 1)));
+        }
+        if bench.receive(1)?.is_empty() {
+            return Err(bad(format_args!("packet {} of {TIMES} did not arrive", number + 1)));
+        }
+    }
+    Ok(Seen::Good(format!("{TIMES}")))
 }
