@@ -2,7 +2,7 @@
 //! card.
 
 use super::bench::{Bench, bad};
-use super::packets::{burst, exchange};
+use super::packets::exchange;
 use super::port::{self, set_up};
 use super::{Seen, frames};
 use crate::driver::{Config, TxPath};
@@ -40,7 +40,9 @@ pub fn each(bench: &mut Bench) -> Result<Seen> {
             have_not.push(tx_path.name());
             continue;
         }
-        burst(bench, FRAMES).map_err(|error| error.of(tx_path))?;
+        let ends = bench.addresses()?;
+        let sent = exchange(bench, FRAMES, |number| frames::udp(ends, 0, number, 60 + number as usize));
+        sent.map_err(|error| error.of(tx_path))?;
         have.push(tx_path.name());
     }
     let without = if have_not.is_empty() { String::new() } else { format!("; it has not {}", have_not.join(", ")) };
