@@ -7,8 +7,8 @@
 //!   words      checksums, tags, stamps, counters    what the card says of them
 //!   ways       an interrupt for each of a thousand, long frames, each way to the card
 //!   queues     hashes spread, flows are steered
-//!   port       closed and opened
 //!   killed     opened when the process before it was killed
+//!   port       closed and opened, as often as fits
 //! ```
 //!
 //! Each step says what is expected, what was seen and how long it took. One that fails
@@ -122,8 +122,8 @@ const STEPS: &[Step] = &[
     step("ways", Needs::Echo, "frames arrive by each way to the card that there is", ways::each),
     step("spreading", Needs::Echo, "flows come on all queues, and each on one", queues::spread),
     step("steering", Needs::Echo, "a flow comes on the queue that it was steered to", queues::steer),
-    step("again", Needs::Port, "it opens whenever it was closed, and works", port::again),
     step("kill", Needs::Echo, "it opens after a process that was killed", killed::reopened),
+    step("again", Needs::Port, "it opens whenever it was closed, and works", port::again),
 ];
 
 /// Runs it.

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// How long a check may take, less what one step takes at its worst.
-const MINUTE: Duration = Duration::from_secs(35);
+const MINUTE: Duration = Duration::from_secs(40);
 
 /// Descriptors of each ring.
 pub const RING: u16 = 512;

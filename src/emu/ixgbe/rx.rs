@@ -12,26 +12,26 @@
 use super::super::frame::{self, L3, L4, Parsed, Verdict};
 use super::super::rx_ring::RxRing;
 use super::super::wire::MIN_FRAME;
-use super::super::{Fault, FaultKind, Picos, RegisterFile, Row, STEP, Translation, Violations, bits};
+use super::super::{Picos, RegisterFile, Row, STEP, Translation, Violations, bits};
 use super::filter::Route;
 use super::irq::RX_MISS;
 use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RX_STAMP, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
 use super::stats::{self, Good, QueueGood, Shown};
-use super::{Ixgbe, Kind, QUEUES, show_head};
+use super::{Ixgbe, Kind, QUEUES, lies, show_head};
 
 /// Status bits of the write-back (§7.1.6.2).
 const DD: u32 = 1;
 const EOP: u32 = 1 << 1;
 const FLM: u32 = 1 << 2;
-const VP: u32 = 1 << 3;
+pub const VP: u32 = 1 << 3;
 const UDPCS: u32 = 1 << 4;
-const L4CS: u32 = 1 << 5;
+pub const L4CS: u32 = 1 << 5;
 const IPCS: u32 = 1 << 6;
 const TSIP: u32 = 1 << 15;
 const TS: u32 = 1 << 16;
 const LB: u32 = 1 << 18;
 /// Its error bits, in the same word.
-const TCPE: u32 = 1 << 30;
+pub const TCPE: u32 = 1 << 30;
 const IPE: u32 = 1 << 31;
 
 /// RXDCTL.
@@ -216,7 +216,7 @@ impl Ixgbe {
         }
         let mut route = self.filters.route(frame, &headers, &mut self.fdir);
         if self.board.fault.is_some() {
-            mistake(self.board.fault, &mut route);
+            lies::mistake(self.board.fault, &mut route);
         }
         let queue = &mut self.rx.queues[usize::from(route.queue)];
         let trailer = if self.rx.stamp_all { 8 } else { 0 } + if self.rx.strip_crc { 0 } else { 4 };
@@ -234,7 +234,7 @@ impl Ixgbe {
                 let mut words =
                     describe(self.kind, frame, &headers, &route, queue, self.filters.hash_in_descriptor, looped);
                 if self.board.fault.is_some() {
-                    lie(self.board.fault, &mut words);
+                    lies::lie(self.board.fault, &mut words);
                 }
                 let plain = trailer == 0 && !(queue.strip_vlan && headers.vlan.is_some()) && !route.time;
                 if plain {
@@ -364,28 +364,6 @@ impl Ixgbe {
         self.regs.peek(RXCTRL.at) & RXEN != 0
             && self.regs.peek(SECRXCTRL.at) & RX_DIS == 0
             && self.rx.queues.iter().any(|queue| queue.enabled)
-    }
-}
-
-/// What is wrong about the queue of a frame (fault): all come on the first, or those that
-/// are steered come on the one behind theirs.
-#[cold]
-fn mistake(fault: Option<Fault>, route: &mut Route) {
-    match fault.map(|fault| fault.kind) {
-        Some(FaultKind::OneQueue) => route.queue = 0,
-        Some(FaultKind::SteerWrong) if route.steered => route.queue ^= 1,
-        _ => {}
-    }
-}
-
-/// What is wrong about a frame's write-back (fault): the verdict on its checksum, or that it
-/// had a tag.
-#[cold]
-fn lie(fault: Option<Fault>, words: &mut [u64; 2]) {
-    match fault.map(|fault| fault.kind) {
-        Some(FaultKind::SumsLie) if words[1] & u64::from(L4CS) != 0 => words[1] ^= u64::from(TCPE),
-        Some(FaultKind::TagLost) => words[1] &= !u64::from(VP),
-        _ => {}
     }
 }
 
