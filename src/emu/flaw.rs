@@ -121,11 +121,11 @@ mod tests {
     #[test]
     fn frames_are_held_until_there_are_as_many_as_it_says() {
         let mut two = flaw("held");
-        assert_eq!(lengths(&mut two, &[60]), []);
+        assert!(lengths(&mut two, &[60]).is_empty());
         assert_eq!(lengths(&mut two, &[61, 62]), [60, 61]);
         assert_eq!(lengths(&mut flaw("held:3"), &[60, 61, 62, 63]), [60, 61, 62]);
         two.empty();
-        assert_eq!(lengths(&mut two, &[70]), []);
+        assert!(lengths(&mut two, &[70]).is_empty());
     }
 
     #[test]
