@@ -135,7 +135,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let file = args.report.as_deref().map(NewFile::make).transpose()?;
     let mut bench = Bench::plug(args, context)?;
     let mut report = Report::new(&bench);
-    output.info(&report.headline)?;
+    output.info(report::broken(&report.headline, report::COLUMNS - 2).join("\n  "))?;
     for step in STEPS {
         if bench.stop.requested() {
             break;
@@ -150,7 +150,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             break;
         }
         let found = Found { name: step.name, expected: step.expected, verdict, took: begun.elapsed() };
-        output.info(&found)?;
+        match &found.verdict {
+            Verdict::Bad(_) => output.result(&found)?,
+            _ => output.info(&found)?,
+        }
         report.steps.push(found);
     }
     bench.leave_nothing();

@@ -8,7 +8,7 @@
 
 use super::{Args, Needs, frames};
 use crate::cli::Context;
-use crate::cli::cards::{self, Card};
+use crate::cli::cards::{self, Card, Resolved};
 use crate::cli::signal::Stop;
 use crate::cli::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Batch, Meta, Pool};
@@ -85,6 +85,8 @@ pub struct Bench {
     /// The card, and its peer; none of the machine once it was left.
     functions: Vec<Arc<dyn Function>>,
     cards: Vec<Card>,
+    /// Why these, where none was named and they are emulated.
+    default: Option<String>,
     roots: Roots,
     taps: Vec<Tap>,
     _engine: Engine,
@@ -99,7 +101,7 @@ impl Bench {
         let engine = Engine::new(Drive::Thread);
         let names: Vec<String> = [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().cloned().collect();
         let wires: &[&str] = if args.peer.is_some() { &["peer", "peer"] } else { &["loop"] };
-        let cards = cards::resolve(&context.roots, &names, wires)?.cards;
+        let Resolved { cards, default } = cards::resolve(&context.roots, &names, wires)?;
         let wires = cards.iter().filter_map(|card| match card {
             Card::Emulated(spec) => Some(&spec.wire),
             Card::Pci(_) => None,
@@ -134,6 +136,7 @@ impl Bench {
             stop,
             functions,
             cards,
+            default,
             roots: context.roots.clone(),
             taps,
             _engine: engine,
@@ -148,7 +151,8 @@ impl Bench {
             (None, false) => "its wire leads back to it".into(),
         };
         let name = self.functions.first().map_or("nothing", |card| card.name());
-        format!("checking {name}: {way}")
+        let why = self.default.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        format!("checking {name}: {way}{why}")
     }
 
     /// The names that the cards go by.

@@ -1,6 +1,7 @@
 //! A file that is whole or not there: it is written under another name beside its own.
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::Beside;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,9 +9,14 @@ use std::path::{Path, PathBuf};
 /// A file that is going to be written.
 pub struct NewFile {
     path: PathBuf,
-    file: File,
-    /// What it is called until it is whole; none for what is no file, like a pipe.
-    beside: Option<PathBuf>,
+    to: To,
+}
+
+/// Where the bytes go.
+enum To {
+    Beside(Beside),
+    /// What is no file, like a pipe: as it is.
+    Device(File),
 }
 
 impl NewFile {
@@ -19,43 +25,32 @@ impl NewFile {
     /// # Errors
     /// That it cannot.
     pub fn make(path: &Path) -> Result<NewFile> {
-        let failed = |e| Error::io(format!("creating {}", path.display()), e);
-        let Some(name) = path.file_name() else {
+        if path.file_name().is_none() {
             return Err(Error::new(Kind::Usage, format!("'{}' is no name for a file", path.display())));
-        };
+        }
         // What a link leads to is written, not the link.
         let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        if fs::metadata(&whole).is_ok_and(|there| !there.is_file()) {
-            let file = OpenOptions::new().write(true).open(&whole).map_err(failed)?;
-            return Ok(NewFile { path: whole, file, beside: None });
-        }
-        let name = whole.file_name().unwrap_or(name).to_string_lossy();
-        let beside = whole.with_file_name(format!(".{name}.{}", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&beside).map_err(failed)?;
-        Ok(NewFile { path: whole, file, beside: Some(beside) })
+        let to = match fs::metadata(&whole) {
+            Ok(there) if !there.is_file() => OpenOptions::new().write(true).open(&whole).map(To::Device),
+            _ => Beside::make(&whole, "new", 0o666).map(To::Beside),
+        };
+        let to = to.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        Ok(NewFile { path: whole, to })
     }
 
     /// Writes all of it.
     ///
     /// # Errors
     /// What writing meets: then what was there before is still there.
-    pub fn write(mut self, text: &str) -> Result<()> {
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| match self.beside.take() {
-            Some(beside) => self.file.sync_all().and_then(|()| fs::rename(&beside, &self.path)).inspect_err(|_| {
-                self.beside = Some(beside);
-            }),
-            None => Ok(()),
-        });
+    pub fn write(self, text: &str) -> Result<()> {
+        let written = match self.to {
+            To::Device(mut file) => file.write_all(text.as_bytes()),
+            To::Beside(mut beside) => {
+                let written = beside.file.write_all(text.as_bytes()).and_then(|()| beside.file.sync_all());
+                written.and_then(|()| beside.take_place(&self.path))
+            }
+        };
         written.map_err(|e| Error::io(format!("writing {}", self.path.display()), e))
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if let Some(beside) = &self.beside {
-            // Nothing can be done about it then.
-            let _ = fs::remove_file(beside);
-        }
     }
 }
 

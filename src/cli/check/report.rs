@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Columns of a line, and where in it what was seen begins.
-const COLUMNS: usize = 80;
+pub const COLUMNS: usize = 80;
 const SEEN_AT: usize = 39;
 
 /// How a step went.
@@ -61,7 +61,7 @@ impl fmt::Display for Found {
 }
 
 /// The text in lines of so many columns; a word that is longer has one to itself.
-fn broken(text: &str, columns: usize) -> Vec<String> {
+pub fn broken(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let at = lines.len() - 1;
