@@ -22,6 +22,9 @@ _bmnic() {
             bmnic,capture)
                 cmd="bmnic__subcmd__capture"
                 ;;
+            bmnic,check)
+                cmd="bmnic__subcmd__check"
+                ;;
             bmnic,compare-dpdk)
                 cmd="bmnic__subcmd__compare__subcmd__dpdk"
                 ;;
@@ -57,6 +60,9 @@ _bmnic() {
                 ;;
             bmnic__subcmd__help,capture)
                 cmd="bmnic__subcmd__help__subcmd__capture"
+                ;;
+            bmnic__subcmd__help,check)
+                cmd="bmnic__subcmd__help__subcmd__check"
                 ;;
             bmnic__subcmd__help,compare-dpdk)
                 cmd="bmnic__subcmd__help__subcmd__compare__subcmd__dpdk"
@@ -95,7 +101,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --quiet --verbose --strict --link-wait --help --version bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help"
+            opts="-q -v -h -V --json --quiet --verbose --strict --link-wait --help --version bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -234,6 +240,32 @@ _bmnic() {
                     return 0
                     ;;
                 --batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__check)
+            opts="-q -v -h --peer --cable --report --victim --json --quiet --verbose --strict --link-wait --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --peer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -429,7 +461,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help)
-            opts="bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help"
+            opts="bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -457,6 +489,20 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help__subcmd__capture)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__help__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -5,7 +5,7 @@
 //! # The picture
 //!
 //! ```text
-//!   cli      bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate
+//!   cli      bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate
 //!    |          parse, wire up, print; no hardware knowledge
 //!    v
 //!   compare  DPDK's drivers beside ours on one emulated card

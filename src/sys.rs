@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod beside;
 pub mod bus;
 mod event;
 mod memory;
@@ -15,6 +16,7 @@ pub mod signals;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 
+pub use beside::Beside;
 pub use event::{EventFd, adopt_eventfd, wait_any, wait_readable};
 pub use memory::*;
 pub use roots::Roots;

@@ -94,7 +94,7 @@ const OPTIONS: &[Part] = &[
     Part {
         name: "fault=",
         example: "fault=error:7",
-        text: "firmware that fails, at every command, the one of that number, or that of a code like 0x613",
+        text: "what goes wrong: in firmware at every command, the one of that number, or that of a code like 0x613",
     },
     Part { name: "nasty", example: "nasty", text: "do all that the datasheet allows and drivers do not expect" },
     Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },
@@ -147,7 +147,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         output.result(format_args!("\n{}", table.trim_fmt()))?;
     }
     let kinds = FaultKind::ALL.map(FaultKind::name).join(", ");
-    output.result(format_args!("\nfaults of firmware, where a card has one: {kinds}"))?;
+    output.result(format_args!("\nfaults, where a card can have them: {kinds}"))?;
     output.info("\nas in: bmnic fwd emu:82599,wire=cable:w0,queues=4 emu:82599,wire=sink,loss=0.1%")?;
     Ok(Outcome::Done)
 }
@@ -165,7 +165,7 @@ fn document() -> Value {
                 "device": format!("{:04x}", model.profile.id.device),
                 "queues": model.queues,
                 "text": model.text,
-                "faults": model.faults.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+                "faults": model.faults().map(FaultKind::name).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -9,6 +9,7 @@ pub mod args;
 mod bind;
 mod capture;
 mod cards;
+mod check;
 mod circuit;
 mod compare_dpdk;
 mod completions;
@@ -108,6 +109,8 @@ pub enum Command {
     Throughput(throughput::Args),
     /// Compare with DPDK on the same card in the same run
     CompareDpdk(compare_dpdk::Args),
+    /// Check step by step whether a card does what a card does
+    Check(check::Args),
     /// List cards and what can be done with them
     List(list::Args),
     /// List emulated cards, or serve one to another program
@@ -192,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::Latency(args) => latency::run(args, &context),
         Command::Throughput(args) => throughput::run(args, &context),
         Command::CompareDpdk(args) => compare_dpdk::run(args, &context),
+        Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(args, &context),
         Command::Emulate(args) => emulate::run(args, &context),
         Command::Completions(args) => completions::run(args),

@@ -9,19 +9,22 @@
 
 use super::board::{Board, Bus};
 use super::wire::Note;
-use super::{ConfigSpace, Layout, Model, Picos, Profile};
+use super::{ConfigSpace, FaultKind, Layout, Model, Picos, Profile};
 
 /// One emulated function.
 pub struct Card {
     model: Box<dyn Model>,
     config: ConfigSpace,
+    /// Function level resets so far, and whether it is gone since the last.
+    resets: u32,
+    gone: bool,
 }
 
 impl Card {
     /// A model, powered on.
     pub fn new(model: Box<dyn Model>) -> Self {
         let config = ConfigSpace::new(&model.board().profile, model.layout(), &model.capabilities());
-        Self { model, config }
+        Self { model, config, resets: 0, gone: false }
     }
 
     /// What it looks like.
@@ -51,7 +54,7 @@ impl Card {
 
     /// Lets the model work; how much it did, and 0 is idle.
     pub fn step(&mut self, now: Picos) -> usize {
-        if self.board().poisoned() {
+        if self.gone || self.board().poisoned() {
             return 0;
         }
         self.tick(now);
@@ -79,7 +82,7 @@ impl Card {
             Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
             None => {
                 self.tick(now);
-                if self.board().poisoned() || self.config.asleep() || self.deaf(bar) {
+                if self.is_away() || self.deaf(bar) {
                     return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
                 }
                 let value = self.model.read(bar, offset, size);
@@ -96,12 +99,17 @@ impl Card {
             Some(Msix::Pending(_)) => {}
             None => {
                 self.tick(now);
-                if !self.board().poisoned() && !self.config.asleep() && !self.deaf(bar) {
+                if !self.is_away() && !self.deaf(bar) {
                     self.model.write(bar, offset, size, value);
                     self.model.board_mut().condemn();
                 }
             }
         }
+    }
+
+    /// Whether it answers to nothing: lost for its host, dead, or asleep.
+    fn is_away(&self) -> bool {
+        self.gone || self.board().poisoned() || self.config.asleep()
     }
 
     /// Whether this BAR is one of ports and the function does not answer to them: nobody
@@ -124,6 +132,9 @@ impl Card {
 
     /// Reads configuration space.
     pub fn config_read(&self, offset: u16, size: u8) -> u32 {
+        if self.gone {
+            return u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)));
+        }
         self.config.read(offset, size)
     }
 
@@ -131,6 +142,9 @@ impl Card {
     pub fn config_write(&mut self, offset: u16, size: u8, value: u32) {
         let effects = self.config.write(offset, size, value);
         if effects.reset {
+            self.resets += 1;
+            let fault = self.board().fault;
+            self.gone |= fault.is_some_and(|fault| fault.strikes(FaultKind::ResetFatal, self.resets));
             self.reset_model();
         }
         let bus = self.bus();

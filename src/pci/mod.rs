@@ -41,7 +41,7 @@ pub(crate) mod troubled;
 pub use address::Address;
 pub use alarm::Alarm;
 pub use bar::{Bar, Registers};
-pub use capability::capabilities;
+pub use capability::{capabilities, extended, listed};
 pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
 pub use open::open;
 pub use page::Page;

@@ -5,7 +5,7 @@ use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Result};
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A function, and what is wrong with it.
@@ -17,12 +17,20 @@ pub(crate) struct Troubled {
     pub gone: AtomicBool,
     /// Whether the kernel has moved its memory.
     pub moved: AtomicBool,
+    /// Interrupt vectors of it that cannot be had.
+    pub vectors_lost: AtomicU16,
 }
 
 impl Troubled {
     /// One with nothing wrong yet.
     pub fn of(card: Arc<dyn Function>) -> Self {
-        Troubled { card, sleepy: AtomicU32::new(0), gone: AtomicBool::new(false), moved: AtomicBool::new(false) }
+        Troubled {
+            card,
+            sleepy: AtomicU32::new(0),
+            gone: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
+            vectors_lost: AtomicU16::new(0),
+        }
     }
 }
 
@@ -74,7 +82,7 @@ impl Function for Troubled {
     }
 
     fn irq_vectors(&self) -> u16 {
-        self.card.irq_vectors()
+        self.card.irq_vectors() - self.vectors_lost.load(Ordering::Relaxed)
     }
 
     fn set_irqs(&self, fds: &[RawFd]) -> Result<()> {

@@ -74,6 +74,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Unsupported,
     FaultKind::Hollow,
     FaultKind::Old,
+    FaultKind::NoVersion,
     FaultKind::Media,
     FaultKind::Busy,
     FaultKind::NotReady,

@@ -66,6 +66,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Npar,
     FaultKind::Asserted,
     FaultKind::PackedStream,
+    FaultKind::CtpioTorn,
 ];
 
 /// Pairs of queues that an RSS context spreads over.

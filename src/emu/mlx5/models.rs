@@ -110,7 +110,6 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::SlowCmd,
     FaultKind::Late,
     FaultKind::LoseEqe,
-    FaultKind::LoseIrq,
     FaultKind::Vf,
     FaultKind::VfUntrusted,
     FaultKind::DpuHost,

@@ -1,0 +1,425 @@
+//! The card that is checked, and what is sent through it.
+//!
+//! ```text
+//!   plug     functions of the cards          leave    a card of the machine is closed as
+//!   open     ports on them, rings filled              if this process had ended; an emulated
+//!   close    ports gone, buffers back                 one, which lives in it, is kept
+//! ```
+
+use super::{Args, Needs, frames};
+use crate::cli::Context;
+use crate::cli::cards::{self, Card, Resolved};
+use crate::cli::signal::Stop;
+use crate::cli::watch::Watch;
+use crate::dma::{Addressing, BATCH_MAX, Batch, Meta, Pool};
+use crate::driver::{self, Config, Description, Port, RxQueue};
+use crate::emu::wire::check_files;
+use crate::emu::{Drive, Engine, Tap};
+use crate::error::{Error, Kind, Result};
+use crate::pci::{self, Address, Function};
+use crate::sys::Roots;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a packet may be on its way before it counts as lost: a machine that is busy
+/// with other things may keep even an emulated card waiting.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
+/// How long a check may take, less what one step takes at its worst.
+const MINUTE: Duration = Duration::from_secs(40);
+
+/// Descriptors of each ring.
+pub const RING: u16 = 512;
+
+/// A frame that came: its bytes, what the card said of it, and on which queue.
+pub struct Arrival {
+    pub bytes: Vec<u8>,
+    pub meta: Meta,
+    pub queue: usize,
+}
+
+/// Ports that are open: of the card, and of its peer if it has one.
+struct Open {
+    card: Port,
+    peer: Option<Port>,
+}
+
+/// Frames and their bytes, without FCS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub frames: u64,
+    pub bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, frame: &[u8]) {
+        self.frames += 1;
+        self.bytes += frame.len() as u64;
+    }
+}
+
+/// The card, and what there is for it.
+pub struct Bench {
+    /// Asked to end.
+    pub stop: Stop,
+    /// The card does not answer any more.
+    pub gone: bool,
+    /// It has a link.
+    pub linked: bool,
+    /// What it sends comes back, or arrives at its peer.
+    pub echoes: bool,
+    /// What the card said that it is, once it has been open.
+    pub description: Option<Description>,
+    /// Frames that were sent and received since the port was opened.
+    pub sent: Count,
+    pub received: Count,
+    begun: Instant,
+    link_wait: Duration,
+    open: Option<Open>,
+    pool: Option<Pool>,
+    loopback: bool,
+    /// Declared before the cards that it watches.
+    watch: Option<Watch>,
+    /// The card, and its peer; none of the machine once it was left.
+    functions: Vec<Arc<dyn Function>>,
+    cards: Vec<Card>,
+    /// Why these, where none was named and they are emulated.
+    default: Option<String>,
+    roots: Roots,
+    taps: Vec<Tap>,
+    _engine: Engine,
+}
+
+impl Bench {
+    /// The cards that were named, or the default one.
+    ///
+    /// # Errors
+    /// What finding and opening them meets.
+    pub fn plug(args: &Args, context: &Context) -> anyhow::Result<Bench> {
+        let engine = Engine::new(Drive::Thread);
+        let names: Vec<String> = [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().cloned().collect();
+        let wires: &[&str] = if args.peer.is_some() { &["peer", "peer"] } else { &["loop"] };
+        let Resolved { cards, default } = cards::resolve(&context.roots, &names, wires)?;
+        let wires = cards.iter().filter_map(|card| match card {
+            Card::Emulated(spec) => Some(&spec.wire),
+            Card::Pci(_) => None,
+        });
+        check_files(wires, &args.report.as_deref().into_iter().collect::<Vec<&Path>>())?;
+        let (mut functions, mut taps) = (Vec::new(), Vec::new());
+        for card in &cards {
+            functions.push(match card {
+                Card::Emulated(spec) => {
+                    let (function, tap) = engine.open(spec)?;
+                    taps.push(tap);
+                    function
+                }
+                Card::Pci(address) => pci::open(&context.roots, *address)?,
+            });
+        }
+        let stop = Stop::install()?;
+        Ok(Bench {
+            gone: false,
+            linked: false,
+            echoes: true,
+            description: None,
+            sent: Count::default(),
+            received: Count::default(),
+            begun: Instant::now(),
+            link_wait: context.global.link_wait,
+            open: None,
+            pool: None,
+            // Where its wire leads back is known of emulated cards alone.
+            loopback: taps.is_empty() && !args.cable && args.peer.is_none(),
+            watch: Watch::keep(&functions, &stop)?,
+            stop,
+            functions,
+            cards,
+            default,
+            roots: context.roots.clone(),
+            taps,
+            _engine: engine,
+        })
+    }
+
+    /// What is checked.
+    pub fn headline(&self) -> String {
+        let way = match (self.functions.get(1), self.loopback) {
+            (Some(peer), _) => format!("packets go to {}", peer.name()),
+            (None, true) => "packets come back inside the card".into(),
+            (None, false) => "its wire leads back to it".into(),
+        };
+        let name = self.functions.first().map_or("nothing", |card| card.name());
+        let why = self.default.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        format!("checking {name}: {way}{why}")
+    }
+
+    /// The names that the cards go by.
+    pub fn names(&self) -> Vec<String> {
+        self.cards
+            .iter()
+            .map(|card| match card {
+                Card::Emulated(spec) => format!("emu:{spec}"),
+                Card::Pci(address) => address.to_string(),
+            })
+            .collect()
+    }
+
+    /// Why a step that needs so much makes no sense now.
+    pub fn lacks(&self, needs: Needs) -> Option<&'static str> {
+        let met = |needed: Needs| needs >= needed;
+        if self.gone {
+            Some("the card is gone")
+        } else if self.begun.elapsed() > MINUTE {
+            Some("the steps before it took too long")
+        } else if met(Needs::Port) && self.description.is_none() {
+            Some("it does not open")
+        } else if met(Needs::Link) && !self.linked {
+            Some("it has no link")
+        } else if met(Needs::Echo) && !self.echoes {
+            Some("what it sends does not come back: name the card at the far end with --peer, or say --cable")
+        } else {
+            None
+        }
+    }
+
+    /// The function.
+    ///
+    /// # Errors
+    /// Where it could not be opened any more.
+    pub fn function(&self) -> Result<&dyn Function> {
+        self.functions.first().map(|function| &**function).ok_or_else(closed)
+    }
+
+    /// Card and peer as the machine knows them, unless one of them is emulated.
+    pub fn of_the_machine(&self) -> Option<Vec<Address>> {
+        let address = |card: &Card| match card {
+            Card::Emulated(_) => None,
+            Card::Pci(address) => Some(*address),
+        };
+        self.cards.iter().map(address).collect()
+    }
+
+    /// Whether it sends to itself inside.
+    pub fn loops_inside(&self) -> bool {
+        self.loopback
+    }
+
+    /// Goes on without a way back for packets.
+    pub fn give_up_loopback(&mut self) {
+        (self.loopback, self.echoes) = (false, false);
+    }
+
+    /// Rules that the drivers broke on emulated cards.
+    pub fn violations(&self) -> Vec<(String, u64)> {
+        self.taps.iter().flat_map(Tap::violations).collect()
+    }
+
+    /// How long to wait for a link: not beyond the minute.
+    pub fn link_wait(&self) -> Duration {
+        self.link_wait.min(MINUTE.saturating_sub(self.begun.elapsed()).max(Duration::from_secs(1)))
+    }
+
+    /// Opens the card with this configuration, and its peer; closes it first if it is open.
+    ///
+    /// # Errors
+    /// What opening them meets.
+    pub fn open(&mut self, config: &Config) -> Result<()> {
+        self.leave();
+        self.reach()?;
+        let config = Config { loopback: self.loopback, ..config.clone() };
+        let mut ports = self.functions.iter().map(|function| driver::open(Arc::clone(function), &config));
+        let Some(card) = ports.next().transpose()? else { return Err(closed()) };
+        let peer = ports.next().transpose()?;
+        drop(ports);
+        self.description = Some(card.nic.describe().clone());
+        let mut open = Open { card, peer };
+        let rings = [Some(&open.card), open.peer.as_ref()].into_iter().flatten();
+        let held = rings.map(|port| port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(RING));
+        self.provide(held.sum::<usize>() + 4 * BATCH_MAX)?;
+        let Some(pool) = &self.pool else { return Err(closed()) };
+        for function in &self.functions {
+            function.map(pool.arena())?;
+        }
+        for port in [Some(&mut open.card), open.peer.as_mut()].into_iter().flatten() {
+            for queue in &mut port.rx {
+                queue.fill(pool)?;
+            }
+        }
+        (self.sent, self.received) = (Count::default(), Count::default());
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Has a pool of so many buffers at least.
+    fn provide(&mut self, buffers: usize) -> Result<()> {
+        if self.pool.as_ref().is_some_and(|pool| pool.capacity() >= buffers) {
+            return Ok(());
+        }
+        let physical = self.functions.iter().any(|function| function.addressing() == Addressing::Physical);
+        // That of before goes first: there may be no room for both.
+        self.pool = None;
+        self.pool = Some(Pool::new(buffers, if physical { Addressing::Physical } else { Addressing::Translated })?);
+        Ok(())
+    }
+
+    /// Opens the functions that are closed.
+    fn reach(&mut self) -> Result<()> {
+        if self.functions.is_empty() {
+            for card in &self.cards {
+                if let Card::Pci(address) = card {
+                    self.functions.push(pci::open(&self.roots, *address)?);
+                }
+            }
+            self.watch = Watch::keep(&self.functions, &self.stop)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the ports.
+    pub fn close(&mut self) {
+        if let (Some(Open { card, peer }), Some(pool)) = (self.open.take(), &self.pool) {
+            card.close([pool]);
+            peer.into_iter().for_each(|peer| peer.close([pool]));
+        }
+    }
+
+    /// Closes everything that can be opened again.
+    pub fn leave(&mut self) {
+        self.close();
+        if self.of_the_machine().is_some() {
+            self.watch = None;
+            self.functions.clear();
+        }
+    }
+
+    /// Closes everything, and gives the memory back.
+    pub fn leave_nothing(&mut self) {
+        self.leave();
+        self.pool = None;
+    }
+
+    /// The port, if it is open.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub fn port(&mut self) -> Result<&mut Port> {
+        self.open.as_mut().map(|open| &mut open.card).ok_or_else(closed)
+    }
+
+    /// The port that packets arrive at.
+    ///
+    /// # Errors
+    /// Where it is not open.
+    pub fn receiver(&mut self) -> Result<&mut Port> {
+        self.open.as_mut().map(|open| open.peer.as_mut().unwrap_or(&mut open.card)).ok_or_else(closed)
+    }
+
+    /// Addresses of sender and receiver.
+    ///
+    /// # Errors
+    /// Where it is not open.
+    pub fn addresses(&mut self) -> Result<[[u8; 6]; 2]> {
+        let from = self.port()?.nic.describe().mac.0;
+        Ok([from, self.receiver()?.nic.describe().mac.0])
+    }
+
+    /// Sends one frame as it is.
+    ///
+    /// # Errors
+    /// If the ring stays full.
+    pub fn send(&mut self, frame: &[u8]) -> Result<()> {
+        let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
+        let queue = &mut card.tx[0];
+        let late = Instant::now() + ON_ITS_WAY;
+        let mut batch = Batch::new(pool);
+        while !batch.push_frame(frame) {
+            queue.reclaim(pool);
+            if Instant::now() > late {
+                return Err(bad("no buffer comes back from what was sent"));
+            }
+        }
+        while queue.send(&mut batch) == 0 {
+            if Instant::now() > late {
+                return Err(bad("its transmit ring stays full"));
+            }
+            std::thread::yield_now();
+        }
+        self.sent.add(frame);
+        Ok(())
+    }
+
+    /// Waits until everything that was sent is reported as sent; how many frames are not.
+    ///
+    /// # Errors
+    /// Where it is not open.
+    pub fn drain(&mut self) -> Result<usize> {
+        let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
+        let late = Instant::now() + ON_ITS_WAY;
+        loop {
+            match card.tx[0].reclaim(pool) {
+                0 => return Ok(0),
+                left if Instant::now() > late => return Ok(left),
+                _ => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// Receives until `wanted` frames of ours have come, each whole; what has not come in
+    /// time is lost. What others send is received and left out.
+    ///
+    /// # Errors
+    /// Where it is not open.
+    pub fn receive(&mut self, wanted: usize) -> Result<Vec<Arrival>> {
+        let mut late = Instant::now() + ON_ITS_WAY;
+        let mut arrivals = Vec::new();
+        while arrivals.len() < wanted && Instant::now() < late {
+            let came = self.sweep()?;
+            if came.is_empty() {
+                std::thread::yield_now();
+            } else {
+                late = Instant::now() + ON_ITS_WAY;
+                arrivals.extend(came);
+            }
+        }
+        Ok(arrivals)
+    }
+
+    /// Receives what is there.
+    ///
+    /// # Errors
+    /// Where it is not open.
+    pub fn sweep(&mut self) -> Result<Vec<Arrival>> {
+        let [from, _] = self.addresses()?;
+        let (Some(Open { card, peer }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
+        let queues = &mut peer.as_mut().unwrap_or(card).rx;
+        let mut arrivals = Vec::new();
+        for (queue, rx) in queues.iter_mut().enumerate() {
+            let mut batch = Batch::with_limit(pool, BATCH_MAX);
+            rx.recv(&mut batch);
+            let mut bytes = Vec::new();
+            for (i, part) in batch.frames().enumerate() {
+                bytes.extend_from_slice(part);
+                if batch.continues(i) {
+                    continue;
+                }
+                self.received.add(&bytes);
+                let bytes = std::mem::take(&mut bytes);
+                if frames::is_from(&bytes, from) {
+                    arrivals.push(Arrival { bytes, meta: batch.meta(i), queue });
+                }
+            }
+        }
+        Ok(arrivals)
+    }
+}
+
+/// An error of the card.
+pub fn bad(text: impl Display) -> Error {
+    Error::new(Kind::Device, text.to_string())
+}
+
+fn closed() -> Error {
+    Error::new(Kind::Device, "it did not open at the step before")
+}
