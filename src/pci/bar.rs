@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::trace::Trace;
 use super::{Doorbell, LongDoorbell, ShortDoorbell, Window};
 use crate::error::{Error, Kind, Result};
 use crate::sys::bus::{Guard, Instead, Lost};
@@ -24,6 +25,14 @@ pub trait Registers: Send + Sync {
     /// The memory of the 32-bit doorbell at `offset`, with the rest of its page, and
     /// what keeps it alive: a mapped register, or memory that a model polls.
     fn doorbell(&self, offset: u64) -> Option<Doorbell>;
+    /// The same of the 16-bit doorbell at `offset`.
+    fn short_doorbell(&self, offset: u64) -> Option<ShortDoorbell> {
+        self.doorbell(offset).map(ShortDoorbell::Polled)
+    }
+    /// Where accesses are noted, and which BAR this is, if the function is traced.
+    fn trace(&self) -> Option<(&Trace, u8)> {
+        None
+    }
 }
 
 /// A memory BAR: mapped, or served access by access.
@@ -150,12 +159,7 @@ impl Bar {
                 // SAFETY: inside the mapping, which the owner keeps; not null, as base is not.
                 Ok(unsafe { Doorbell::with_room(NonNull::new_unchecked(register), room, Arc::clone(&mapped.owner)) })
             }
-            Bar::Served(registers, _) => registers.doorbell(offset).ok_or_else(|| {
-                Error::new(
-                    Kind::Unsupported,
-                    format!("there is no memory behind register {offset:#x}, so it can be no doorbell"),
-                )
-            }),
+            Bar::Served(registers, _) => registers.doorbell(offset).ok_or_else(|| no_memory(offset)),
         }
     }
 
@@ -179,9 +183,31 @@ impl Bar {
                 let register = unsafe { NonNull::new_unchecked(register) };
                 Ok(ShortDoorbell::Mapped(register, Arc::clone(&mapped.owner)))
             }
-            Bar::Served(..) => self.doorbell(offset).map(ShortDoorbell::Polled),
+            Bar::Served(registers, _) => registers.short_doorbell(offset).ok_or_else(|| no_memory(offset)),
         }
     }
+
+    /// Where what passes through memory is to be noted, if the function is traced.
+    pub fn trace(&self) -> Option<&Trace> {
+        match self {
+            Bar::Mapped(_) => None,
+            Bar::Served(registers, _) => registers.trace().map(|(trace, _)| trace),
+        }
+    }
+
+    /// Notes a store of `size` bytes to a doorbell, which a trace does not see.
+    pub fn note_ring(&self, offset: u64, size: u8, value: u64) {
+        if let Bar::Served(registers, _) = self
+            && let Some((trace, bar)) = registers.trace()
+        {
+            trace.rang(bar, offset, size, value);
+        }
+    }
+}
+
+fn no_memory(offset: u64) -> Error {
+    let text = format!("there is no memory behind register {offset:#x}, so it can be no doorbell");
+    Error::new(Kind::Unsupported, text)
 }
 
 impl fmt::Debug for Bar {

@@ -30,6 +30,7 @@ mod open;
 mod page;
 mod paged;
 mod sysfs;
+pub mod trace;
 mod uapi;
 mod vfio;
 mod window;
