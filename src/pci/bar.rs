@@ -4,7 +4,9 @@
 
 use super::trace::Trace;
 use super::{Doorbell, LongDoorbell, ShortDoorbell, Window};
+use crate::dma::Region;
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use crate::sys::bus::{Guard, Instead, Lost};
 use memmap2::{MmapOptions, MmapRaw};
 use std::any::Any;
@@ -192,6 +194,20 @@ impl Bar {
         match self {
             Bar::Mapped(_) => None,
             Bar::Served(registers, _) => registers.trace().map(|(trace, _)| trace),
+        }
+    }
+
+    /// Shows a trace what was stored in memory that the card will look at.
+    pub fn note_stored(&self, memory: &Region) {
+        if let Some(trace) = self.trace() {
+            trace.stored(std::slice::from_ref(memory));
+        }
+    }
+
+    /// Tells a trace the card's own address, which is replaced there.
+    pub fn note_address(&self, mac: MacAddr) {
+        if let Some(trace) = self.trace() {
+            trace.address(mac);
         }
     }
 

@@ -7,7 +7,7 @@ use super::ring::{Bell, Places};
 use crate::driver::wait;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
-use crate::pci::Function;
+use crate::pci::{Bar, Function};
 use std::fmt;
 use std::time::Duration;
 
@@ -21,6 +21,17 @@ const GENERATIONS: u32 = 100;
 pub struct Hw {
     device: String,
     layout: Layout,
+}
+
+/// Where a queue is notified: for a trace, which does not see it.
+#[derive(Debug)]
+pub struct BellPlace {
+    /// The BAR.
+    pub bar: Bar,
+    /// Offset in it.
+    pub at: u64,
+    /// Bytes of a store.
+    pub width: u8,
 }
 
 impl Hw {
@@ -195,8 +206,8 @@ impl Hw {
         self.write(common::CONFIG_MSIX_VECTOR, NO_VECTOR);
     }
 
-    /// Where a queue is notified (§4.1.4.4).
-    pub fn bell(&self, queue: u16, features: Features) -> Result<Bell> {
+    /// Where a queue is notified (§4.1.4.4), and how.
+    pub fn bell(&self, queue: u16, features: Features) -> Result<(BellPlace, Bell)> {
         self.write(common::QUEUE_SELECT, u32::from(queue));
         let (window, multiplier) = &self.layout.notify;
         let offset = u64::from(self.read(common::QUEUE_NOTIFY_OFF)) * u64::from(*multiplier);
@@ -208,7 +219,10 @@ impl Hw {
                 self.error(Kind::Device, format!("queue {queue} is notified outside its registers ({offset:#x})"))
             );
         }
-        Ok(if with_data { Bell::Data(bar.doorbell(at)?, queue) } else { Bell::Index(bar.short_doorbell(at)?, queue) })
+        let place = BellPlace { bar: bar.clone(), at, width: width as u8 };
+        let bell =
+            if with_data { Bell::Data(bar.doorbell(at)?, queue) } else { Bell::Index(bar.short_doorbell(at)?, queue) };
+        Ok((place, bell))
     }
 
     /// A field of the network device's configuration; `None` if it has none.
@@ -244,6 +258,7 @@ impl Hw {
     pub fn mac(&self) -> Result<MacAddr> {
         let byte = |n| self.config(Reg { offset: net::MAC.offset + n, ..net::MAC }).unwrap_or(0) as u8;
         let mac = MacAddr(self.steady(|| [0, 1, 2, 3, 4, 5].map(byte)));
+        self.layout.common.at(0).0.note_address(mac);
         if !mac.is_unicast() {
             return Err(self.error(Kind::Device, format!("it has no valid address ({mac}); give it one (`mac=`)")));
         }

@@ -28,11 +28,12 @@ mod tests;
 
 use self::memory::Memory;
 use self::places::Places;
+use self::policy::Rule;
 use super::{Card, ModelInfo, Picos, Spec, build, config};
 use crate::dma::Iova;
 use crate::error::{Error, Kind, Result};
 use crate::pci::trace::{Access, Config, Event, Names, Recording};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 /// Time that an access takes.
@@ -84,10 +85,19 @@ pub fn replay(spec: &Spec, recording: &Recording) -> Result<Replayed> {
     let card = Card::new(build(&spec, wire)?);
     let places = Places::between(&recording.config, &configuration(&card));
     let counted = last_reads(&recording.events);
-    let mut replay =
-        Replay { card, places, memory: Memory::default(), now: 0, command: String::new(), found: Replayed::default() };
+    let last = last_answers(&recording.events);
+    let mut replay = Replay {
+        card,
+        places,
+        memory: Memory::default(),
+        now: 0,
+        command: String::new(),
+        asked: Vec::new(),
+        found: Replayed::default(),
+    };
     for (n, event) in recording.events.iter().enumerate() {
-        replay.event(event, counted.contains(&n))?;
+        let turn = Turn { counts: counted.contains(&n), last: last.contains(&n) };
+        replay.event(event, turn)?;
     }
     replay.found.violations = replay.card.violations();
     Ok(replay.found)
@@ -137,6 +147,34 @@ fn last_reads(events: &[Event]) -> HashSet<usize> {
     counted
 }
 
+/// The numbers of what a register, or a command, says last in the trace.
+fn last_answers(events: &[Event]) -> HashSet<usize> {
+    let mut last = HashMap::new();
+    let mut command = "";
+    for (n, event) in events.iter().enumerate() {
+        match event {
+            Event::Access(Access { write: false, bar, offset, .. }, _) => {
+                last.insert(("", u64::from(*bar), *offset), n);
+            }
+            Event::Answer(name, _) => command = name,
+            Event::Got(memory) => {
+                last.insert((command, 0, memory.bytes.len() as u64), n);
+            }
+            _ => {}
+        }
+    }
+    last.into_values().collect()
+}
+
+/// Where an answer stands among others.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// It is the last before something is written.
+    counts: bool,
+    /// It is the last of all.
+    last: bool,
+}
+
 struct Replay {
     card: Card,
     places: Places,
@@ -144,12 +182,13 @@ struct Replay {
     now: Picos,
     /// The command whose answer is looked at.
     command: String,
+    /// How the last command begins in memory.
+    asked: Vec<u8>,
     found: Replayed,
 }
 
 impl Replay {
-    /// Replays one; `counts` if it is a read that is compared.
-    fn event(&mut self, event: &Event, counts: bool) -> Result<()> {
+    fn event(&mut self, event: &Event, turn: Turn) -> Result<()> {
         match event {
             Event::Bar(bar, size) => self.bar(*bar, *size),
             Event::Map(iova, len) => {
@@ -158,7 +197,7 @@ impl Replay {
             }
             Event::Access(access, at) => {
                 self.pass(ACCESS, *at);
-                self.access(access, counts);
+                self.access(access, turn);
             }
             Event::Config(config, at) => {
                 self.pass(ACCESS, *at);
@@ -176,14 +215,18 @@ impl Replay {
             Event::Command(_, name) => {
                 self.found.commands += 1;
                 self.command.clone_from(name);
+                self.asked.clear();
             }
             Event::Put(memory) => {
+                if self.asked.is_empty() {
+                    self.asked.clone_from(&memory.bytes);
+                }
                 if !self.memory.put(memory.iova, &memory.bytes) {
                     return Err(self.outside(memory.iova, memory.bytes.len()));
                 }
             }
             Event::Answer(name, _) => self.command.clone_from(name),
-            Event::Got(memory) => self.got(memory.iova, &memory.bytes)?,
+            Event::Got(memory) => self.got(memory.iova, &memory.bytes, turn)?,
         }
         Ok(())
     }
@@ -234,7 +277,7 @@ impl Replay {
         }
     }
 
-    fn access(&mut self, access: &Access, counts: bool) {
+    fn access(&mut self, access: &Access, turn: Turn) {
         let Access { write, size, value, .. } = *access;
         let (bar, offset) = self.places.translate(access.bar, access.offset);
         self.found.accesses += 1;
@@ -250,7 +293,12 @@ impl Replay {
             return self.card.write(self.now, bar, offset, size, value);
         }
         let first = self.card.read(self.now, bar, offset, size);
-        if !counts || first == value || policy::register(self.card.profile(), &title) {
+        let compared = match policy::register(self.card.profile(), &title) {
+            Rule::Same => turn.counts,
+            Rule::Last => turn.last,
+            Rule::Counts => false,
+        };
+        if !compared || first == value {
             return;
         }
         let found = self.wait(|replay| (replay.card.read(replay.now, bar, offset, size) == value).then_some(()));
@@ -274,22 +322,19 @@ impl Replay {
     }
 
     /// The card has stored this.
-    fn got(&mut self, iova: Iova, card: &[u8]) -> Result<()> {
-        let same = |replay: &Replay| {
-            replay
-                .memory
-                .get(iova, card.len())
-                .map(|model| policy::same(replay.card.profile(), &replay.command, card, &model))
+    fn got(&mut self, iova: Iova, card: &[u8], turn: Turn) -> Result<()> {
+        let compared = match policy::command(self.card.profile(), &self.command, &self.asked) {
+            Rule::Last if !turn.last => policy::HEAD,
+            Rule::Counts => policy::HEAD,
+            Rule::Same | Rule::Last => card.len(),
         };
-        match same(self) {
-            None => return Err(self.outside(iova, card.len())),
-            Some(true) => return Ok(()),
-            Some(false) => {}
-        }
-        if self.wait(|replay| same(replay).filter(|same| *same)).is_some() {
+        let card = &card[..compared.min(card.len())];
+        let model = |replay: &Replay| replay.memory.get(iova, card.len());
+        let Some(first) = model(self) else { return Err(self.outside(iova, card.len())) };
+        if first == card || self.wait(|replay| model(replay).filter(|model| model == card)).is_some() {
             return Ok(());
         }
-        let model = self.memory.get(iova, card.len()).unwrap_or_default();
+        let model = model(self).unwrap_or_default();
         self.compare(card, &model);
         Ok(())
     }

@@ -89,7 +89,9 @@ fn whatever_is_no_trace_is_refused_in_one_line_that_says_where() {
 fn an_address_is_found_in_memory_and_across_registers() {
     let other = mask::stand_in(REAL);
     assert_eq!(other, MacAddr([0x00, 0x1b, 0x21, 0, 0, 0xaa ^ 0xbb ^ 0xcc]));
-    let memory = [vec![5], REAL.0.to_vec(), vec![6], REAL.0.to_vec()].concat();
+    let [a, b, c, d, e, f] = REAL.0;
+    // Once more as the neighbour's, and in an EUI-64.
+    let memory = [vec![5], REAL.0.to_vec(), vec![6, a, b, c, d, e, f ^ 1, a, b, c, 0xff, 0xfe, d, e, f]].concat();
     let byte = |n: usize| read(0x2000 + n as u64, 1, REAL.0[n].into());
     let mut events = vec![
         read(0x5400, 4, 0xaa21_1b00),
@@ -98,12 +100,13 @@ fn an_address_is_found_in_memory_and_across_registers() {
         Event::Put(Bytes { iova: 0, bytes: memory }),
     ];
     events.extend((0..6).map(byte));
-    mask::replace(&mut events, REAL, other);
+    mask::replace(&mut events, REAL);
     let all: String = events.iter().map(|event| format!("{event}\n")).collect();
     let [.., last] = other.0;
     assert_eq!(events[0], read(0x5400, 4, 0x0021_1b00));
     assert_eq!(events[2], read(0x5404, 4, 0x8000_0000 | u64::from(last) << 8));
-    assert!(all.contains(&format!("05001b210000{last:02x}06001b210000{last:02x}")), "{all}");
+    let (own, next) = (format!("001b210000{last:02x}"), format!("001b210000{:02x}", last ^ 1));
+    assert!(all.contains(&format!("05{own}06{next}001b21fffe0000{last:02x}")), "{all}");
     assert_eq!(events[4 + 3], read(0x2003, 1, 0));
     assert_eq!(events[4 + 5], read(0x2005, 1, last.into()));
 }

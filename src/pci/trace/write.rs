@@ -147,8 +147,8 @@ impl State {
         if self.held.len() <= most {
             return;
         }
-        if let Some((real, other)) = self.address {
-            mask::replace(&mut self.held, real, other);
+        if let Some((real, _)) = self.address {
+            mask::replace(&mut self.held, real);
         }
         let ready: Vec<Event> = self.held.drain(..self.held.len() - most).collect();
         self.begin();
