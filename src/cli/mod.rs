@@ -93,7 +93,8 @@ pub struct Global {
     ///
     /// Those of the control plane: doorbells of queues are not in it, nor frames. The card's
     /// address is replaced by another. `bmnic emulate CARD --replay FILE` reads it. A second
-    /// card's file is FILE.2.
+    /// card's file is FILE.2. Of a card that `emulate` serves it is the register accesses alone,
+    /// which cannot be replayed.
     #[arg(long, global = true, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 }

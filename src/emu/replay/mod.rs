@@ -44,6 +44,10 @@ const ACCESS: Picos = 5_000_000;
 const PAUSE: Picos = 10_000_000;
 const PAUSES: u32 = 63;
 
+/// Where configuration space says where capabilities are, and where they may be.
+const CAPABILITIES: u16 = 0x34;
+const FIRST_CAPABILITY: u16 = 0x40;
+
 /// A time that no trace reaches, and from which models can count on.
 const END_OF_TIME: Picos = 10 * 86_400 * 1_000_000_000_000;
 
@@ -93,6 +97,7 @@ pub fn replay(spec: &Spec, recording: &Recording) -> Result<Replayed> {
         now: 0,
         command: String::new(),
         asked: Vec::new(),
+        headed: false,
         found: Replayed::default(),
     };
     for (n, event) in recording.events.iter().enumerate() {
@@ -184,6 +189,8 @@ struct Replay {
     command: String,
     /// How the last command begins in memory.
     asked: Vec<u8>,
+    /// The next piece of memory is the first of an answer.
+    headed: bool,
     found: Replayed,
 }
 
@@ -225,7 +232,10 @@ impl Replay {
                     return Err(self.outside(memory.iova, memory.bytes.len()));
                 }
             }
-            Event::Answer(name, _) => self.command.clone_from(name),
+            Event::Answer(name, _) => {
+                self.command.clone_from(name);
+                self.headed = true;
+            }
             Event::Got(memory) => self.got(memory.iova, &memory.bytes, turn)?,
         }
         Ok(())
@@ -272,7 +282,12 @@ impl Replay {
         }
         let model = self.card.config_read(offset, size);
         if model != value {
-            let name = format!("configuration space at {offset:#04x}");
+            // What devices of several makers have at several places is one thing.
+            let listed = offset == CAPABILITIES || offset >= FIRST_CAPABILITY;
+            let name = match self.places.known() && listed {
+                true => "capabilities".into(),
+                false => format!("configuration space at {offset:#04x}"),
+            };
             self.differs(name, format!("{value:#x}"), format!("{model:#x}"));
         }
     }
@@ -323,9 +338,11 @@ impl Replay {
 
     /// The card has stored this.
     fn got(&mut self, iova: Iova, card: &[u8], turn: Turn) -> Result<()> {
+        // What became of a command stands in the first piece.
+        let head = if std::mem::take(&mut self.headed) { policy::HEAD } else { 0 };
         let compared = match policy::command(self.card.profile(), &self.command, &self.asked) {
-            Rule::Last if !turn.last => policy::HEAD,
-            Rule::Counts => policy::HEAD,
+            Rule::Last if !turn.last => head,
+            Rule::Counts => head,
             Rule::Same | Rule::Last => card.len(),
         };
         let card = &card[..compared.min(card.len())];

@@ -38,6 +38,11 @@ impl Places {
         Places { from: structures(from), to: structures(to) }
     }
 
+    /// Whether both have structures.
+    pub fn known(&self) -> bool {
+        !self.from.is_empty() && !self.to.is_empty()
+    }
+
     /// Where the other device has this register; as it is if that is not known.
     pub fn translate(&self, bar: u8, offset: u64) -> (u8, u64) {
         let hit =
