@@ -136,7 +136,7 @@ impl AdminQueue {
             queue.post(n);
         }
         if let Some(trace) = hw.bar().trace() {
-            trace.stored(&[queue.memory.events.clone()]);
+            trace.stored(std::slice::from_ref(&queue.memory.events));
         }
         for (region, [head, tail, len, low, high]) in [
             (&queue.memory.send, [regs::PF_ATQH, regs::PF_ATQT, regs::PF_ATQLEN, regs::PF_ATQBAL, regs::PF_ATQBAH]),

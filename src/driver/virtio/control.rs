@@ -127,16 +127,20 @@ impl<F: Virtqueue> Control<F> {
         self.ring.give_chain(turn, position, &parts);
         self.turn = turn.wrapping_add(1);
         self.position = position.wrapping_add(parts.len() as u32);
-        self.ring.publish(self.turn);
-        let place = &self.shown.place;
+        let Shown { queue, place } = &self.shown;
         if let Some(trace) = place.bar.trace() {
             let code = u32::from(command.bytes[0]) << 8 | u32::from(command.bytes[1]);
             let said = self.memory.part(0, command.bytes.len());
-            trace.command(code, what, &[said, self.memory.part(COMMAND, 1), self.shown.queue.clone()]);
+            trace.command(code, what, &[said, self.memory.part(COMMAND, 1)]);
         }
-        if let Some(value) = self.notifier.tell(&self.ring, self.turn, self.position) {
+        self.ring.publish(self.turn);
+        if let Some(trace) = place.bar.trace() {
+            trace.stored(std::slice::from_ref(queue));
+            // Also where the device has seen it by itself: a model is told.
+            let value = self.notifier.notice(&self.ring, self.turn, self.position);
             place.bar.note_ring(place.at, place.width, value.into());
         }
+        self.notifier.tell(&self.ring, self.turn, self.position);
 
         let ring = &self.ring;
         let done = || {

@@ -128,24 +128,27 @@ impl Notifier {
         turn.wrapping_sub(self.turn)
     }
 
-    /// Says that everything up to here was given and published; what was stored to the
-    /// doorbell, if the device wanted to be told.
+    /// Says that everything up to here was given and published.
     #[inline]
-    pub fn tell<F: Virtqueue>(&mut self, ring: &F, turn: u32, position: u32) -> Option<u32> {
+    pub fn tell<F: Virtqueue>(&mut self, ring: &F, turn: u32, position: u32) {
         dma_mb();
-        let wants = ring.wants_notice([self.turn, turn], [self.position, position]);
+        if ring.wants_notice([self.turn, turn], [self.position, position]) {
+            match &self.bell {
+                Bell::Index(bell, queue) => bell.ring(*queue),
+                Bell::Data(bell, queue) => {
+                    bell.ring(u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16);
+                }
+            }
+        }
         (self.turn, self.position) = (turn, position);
-        wants.then(|| match &self.bell {
-            Bell::Index(bell, queue) => {
-                bell.ring(*queue);
-                u32::from(*queue)
-            }
-            Bell::Data(bell, queue) => {
-                let value = u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16;
-                bell.ring(value);
-                value
-            }
-        })
+    }
+
+    /// What is stored to the doorbell to tell the device, for a trace.
+    pub fn notice<F: Virtqueue>(&self, ring: &F, turn: u32, position: u32) -> u32 {
+        match &self.bell {
+            Bell::Index(_, queue) => u32::from(*queue),
+            Bell::Data(_, queue) => u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16,
+        }
     }
 }
 

@@ -33,7 +33,8 @@
 //!
 //! It is the control plane that is traced, and of memory what commands need. Doorbells of
 //! queues are stores to a mapping, which nothing sees: they are not in it, but for those
-//! that give the card a command. Frames are not in it.
+//! that give the card a command: those are noted whether the card wanted to be told or had
+//! seen it by itself. Frames are not in it.
 //!
 //! The card's address is replaced as it is written ([`stand_in`]): the maker's half stays, the
 //! rest is zeros and a byte that leaves sums over it as they were. Configuration space

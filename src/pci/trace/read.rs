@@ -164,7 +164,7 @@ fn value(text: &str) -> Option<u64> {
 /// Writes a row of digits to its place.
 fn place(bytes: &mut [u8], at: &str, digits: &str) -> Option<()> {
     let at = usize::try_from(hex(at)?).ok()?;
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let row = bytes.get_mut(at..at.checked_add(digits.len() / 2)?)?;
