@@ -15,7 +15,7 @@
 //!   waits so, and a model may be faster. If its answer is another, time passes until it
 //!   is the card's, a minute at most.
 //! - Memory is looked at likewise until it is as it was.
-//! - What counts or tells the time ([`policy`]) is read and not compared.
+//! - What counts or tells the time (`policy`) is read and not compared.
 //!
 //! A model that was told otherwise once is asked on, so one cause may show in several
 //! places.
