@@ -23,8 +23,6 @@
 mod memory;
 mod places;
 mod policy;
-#[cfg(test)]
-mod tests;
 
 use self::memory::Memory;
 use self::places::Places;
