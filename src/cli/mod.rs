@@ -25,6 +25,7 @@ mod remedy;
 pub mod session;
 pub mod signal;
 mod throughput;
+mod tracing;
 pub mod units;
 mod watch;
 
@@ -35,6 +36,7 @@ use environment::Refused;
 use signal::Interrupted;
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -88,6 +90,14 @@ pub struct Global {
     /// Twisted pair, and 25 Gbit/s with FEC to agree on, take several seconds.
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
     pub link_wait: Duration,
+    /// Write each register access, and each command with its answer, to this file
+    ///
+    /// Those of the control plane: doorbells of queues are not in it, nor frames. The card's
+    /// address is replaced by another. `bmnic emulate CARD --replay FILE` reads it. A second
+    /// card's file is FILE.2. Of a card that `emulate` serves it is the register accesses alone,
+    /// which cannot be replayed.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 /// The subcommands.
@@ -186,6 +196,11 @@ pub fn main() -> ExitCode {
         Err(refused) => return refuse(refused),
     };
     let context = Context { global: cli.global, roots: Roots::from_env(), started, taken };
+    if context.global.trace.is_some()
+        && let Err(error) = tracing::check(&cli.command)
+    {
+        return fail(&error.into(), context.global.json);
+    }
     let result = match cli.command {
         Command::Bind(args) => bind::run(args, &context),
         Command::Hugepages(args) => hugepages::run(args, &context),

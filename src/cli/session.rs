@@ -14,6 +14,7 @@ use super::args::{Limits, RunLength};
 use super::cards::{Card, Resolved, resolve};
 use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
+use super::tracing;
 use super::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, RxQueue, Stats};
@@ -21,9 +22,8 @@ use crate::emu::wire::{Note, WireSpec, check_files};
 use crate::emu::{Drive, Engine, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Alarm, Function};
-use crate::sys::Roots;
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,9 @@ impl Session {
             Card::Pci(_) => None,
         };
         let wires: Vec<WireSpec> = cards.iter().filter_map(wire).collect();
-        check_files(&wires, &[])?;
+        let traces = context.global.trace.iter().flat_map(|path| (0..cards.len()).map(|n| tracing::file(path, n)));
+        let traces: Vec<_> = traces.collect();
+        check_files(&wires, &traces.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
         let emulated = !wires.is_empty();
         let mut session = Session {
             ports: Vec::new(),
@@ -118,7 +120,7 @@ impl Session {
 
     fn plug_all(&mut self, context: &Context, cards: Vec<Card>, config: &Config) -> anyhow::Result<()> {
         for card in cards {
-            self.plug(&context.roots, card, config)?;
+            self.plug(context, card, config)?;
         }
         self._watch = Watch::keep(&self.functions, &self.stop)?;
         self.wait_for_links(context.global.link_wait, &Output::new(&context.global))
@@ -164,7 +166,7 @@ impl Session {
     }
 
     /// Opens one card.
-    fn plug(&mut self, roots: &Roots, card: Card, config: &Config) -> Result<()> {
+    fn plug(&mut self, context: &Context, card: Card, config: &Config) -> Result<()> {
         let mut config = config.clone();
         let function = match (card, &self._engine) {
             (Card::Emulated(spec), Some(engine)) => {
@@ -181,9 +183,10 @@ impl Session {
             }
             (Card::Pci(address), _) => {
                 self.taps.push(None);
-                pci::open(roots, address)?
+                pci::open(&context.roots, address)?
             }
         };
+        let function = tracing::traced(context.global.trace.as_deref(), self.functions.len(), function)?;
         let port = driver::open(Arc::clone(&function), &config)?;
         self.buffers +=
             port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(config.tx_ring) * port.tx.len();

@@ -27,6 +27,7 @@ pub use self::tap::Tap;
 use super::wire::{Counters, Note, Patch};
 use super::{Card, Picos, Spec, build};
 use crate::error::Result;
+pub use crate::pci::trace::Access;
 use crate::pci::{Function, Id};
 use crate::sys;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -106,23 +107,6 @@ struct State {
     violations: Vec<(String, u64)>,
     wire: Counters,
     notes: Vec<Note>,
-}
-
-/// A register access, as a trace shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// A write, or a read.
-    pub write: bool,
-    /// BAR and offset in it.
-    pub bar: u8,
-    /// Offset in the BAR.
-    pub offset: u64,
-    /// Bytes.
-    pub size: u8,
-    /// Value written, or read.
-    pub value: u64,
-    /// The datasheet's name of the register.
-    pub name: Option<String>,
 }
 
 impl Engine {

@@ -48,6 +48,7 @@ pub mod native;
 pub mod offload;
 mod port;
 mod regs;
+pub mod replay;
 mod rx_ring;
 pub mod segment;
 mod spec;

@@ -31,6 +31,7 @@ mod page;
 mod paged;
 mod ports;
 mod sysfs;
+pub mod trace;
 mod uapi;
 mod vfio;
 mod window;

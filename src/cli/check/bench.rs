@@ -10,6 +10,7 @@ use super::{Args, Needs, frames};
 use crate::cli::Context;
 use crate::cli::cards::{self, Card, Resolved};
 use crate::cli::signal::Stop;
+use crate::cli::tracing;
 use crate::cli::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Batch, Meta, Pool};
 use crate::driver::{self, Config, Description, Port, RxQueue};
@@ -108,15 +109,17 @@ impl Bench {
         });
         check_files(wires, &args.report.as_deref().into_iter().collect::<Vec<&Path>>())?;
         let (mut functions, mut taps) = (Vec::new(), Vec::new());
-        for card in &cards {
-            functions.push(match card {
+        for (n, card) in cards.iter().enumerate() {
+            let function = match card {
                 Card::Emulated(spec) => {
                     let (function, tap) = engine.open(spec)?;
                     taps.push(tap);
                     function
                 }
                 Card::Pci(address) => pci::open(&context.roots, *address)?,
-            });
+            };
+            // One of the machine is closed and opened again and again: the first time is traced.
+            functions.push(tracing::traced(context.global.trace.as_deref(), n, function)?);
         }
         let stop = Stop::install()?;
         Ok(Bench {

@@ -20,9 +20,10 @@ impl Record {
         Ok(Record { file: BufWriter::new(file), path: path.into(), whole: true })
     }
 
-    /// Writes `W 01018 RDT(0) = 0x1ff`. A full disk ends the record, not the card.
+    /// Writes `W 0:01018/4 RDT(0) = 0x1ff`, as in any trace ([`crate::pci::trace`]). A full disk
+    /// ends the record, not the card.
     pub fn line(&mut self, access: &Access) {
-        if self.whole && line(&mut self.file, access).is_err() {
+        if self.whole && writeln!(self.file, "{access}").is_err() {
             self.whole = false;
             eprintln!("bmnic: warning: {} is not whole: it could not be written to", self.path.display());
         }
@@ -34,13 +35,5 @@ impl Record {
         for tap in taps {
             tap.take_trace().iter().for_each(|access| self.line(access));
         }
-    }
-}
-
-fn line(file: &mut impl Write, access: &Access) -> std::io::Result<()> {
-    let way = if access.write { 'W' } else { 'R' };
-    match &access.name {
-        Some(name) => writeln!(file, "{way} {:05x} {name} = {:#x}", access.offset, access.value),
-        None => writeln!(file, "{way} {:05x} BAR{} = {:#x}", access.offset, access.bar, access.value),
     }
 }

@@ -7,7 +7,7 @@
 //! Each in a descriptor of its own, and each of a command's two tables, as legacy devices
 //! want it (§5.1.6.5); modern ones take any.
 
-use super::hw::Hw;
+use super::hw::{BellPlace, Hw};
 use super::ring::{Notifier, Part, Virtqueue};
 use crate::dma::Region;
 use crate::driver::wait;
@@ -84,11 +84,20 @@ impl Command {
     pub const MOST_GROUPS: usize = (COMMAND - 2 - 8) / 6;
 }
 
+/// What a trace shows of a control queue.
+pub struct Shown {
+    /// Its memory.
+    pub queue: Region,
+    /// Where it is notified.
+    pub place: BellPlace,
+}
+
 /// The control queue of a device.
 pub struct Control<F> {
     ring: F,
     notifier: Notifier,
     memory: Region,
+    shown: Shown,
     /// Commands given so far.
     turn: u32,
     /// Descriptors given so far.
@@ -99,8 +108,8 @@ pub struct Control<F> {
 
 impl<F: Virtqueue> Control<F> {
     /// The queue of `ring`, with [`MEMORY`] bytes for commands.
-    pub fn new(ring: F, notifier: Notifier, memory: Region) -> Self {
-        Control { ring, notifier, memory, turn: 0, position: 0, lost: false }
+    pub fn new(ring: F, notifier: Notifier, memory: Region, shown: Shown) -> Self {
+        Control { ring, notifier, memory, shown, turn: 0, position: 0, lost: false }
     }
 
     /// Has the device carry `command` out.
@@ -133,7 +142,19 @@ impl<F: Virtqueue> Control<F> {
         self.ring.give_chain(turn, position, &parts);
         self.turn = turn.wrapping_add(1);
         self.position = position.wrapping_add(parts.len() as u32);
+        let Shown { queue, place } = &self.shown;
+        if let Some(trace) = place.bar.trace() {
+            let code = u32::from(command.bytes[0]) << 8 | u32::from(command.bytes[1]);
+            let said = self.memory.part(0, command.bytes.len());
+            trace.command(code, what, &[said, self.memory.part(COMMAND, 1)]);
+        }
         self.ring.publish(self.turn);
+        if let Some(trace) = place.bar.trace() {
+            trace.stored(std::slice::from_ref(queue));
+            // Also where the device has seen it by itself: a model is told.
+            let value = self.notifier.notice(&self.ring, self.turn, self.position);
+            place.bar.note_ring(place.at, place.width, value.into());
+        }
         self.notifier.tell(&self.ring, self.turn, self.position);
 
         let ring = &self.ring;
@@ -153,6 +174,9 @@ impl<F: Virtqueue> Control<F> {
             return hw.alive().and(Err(error));
         }
         hw.alive()?;
+        if let Some(trace) = self.shown.place.bar.trace() {
+            trace.answer(what, "done", &[self.memory.part(COMMAND, 1)]);
+        }
         match ack.load(Ordering::Acquire) {
             0 => Ok(()),
             answer => Err(hw.error(Kind::Unsupported, format!("the device refuses {what} (its answer is {answer})"))),

@@ -9,7 +9,7 @@ use super::ring::{Bell, Places};
 use crate::driver::wait;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
-use crate::pci::Function;
+use crate::pci::{Bar, Function};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,9 @@ const GENERATIONS: u32 = 100;
 pub trait Transport: Send + Sync {
     /// Whether it is older than VIRTIO 1.0.
     fn is_legacy(&self) -> bool;
+
+    /// The BAR that its registers are in.
+    fn bar(&self) -> &Bar;
 
     /// DEVICE_STATUS.
     fn status(&self) -> u32;
@@ -63,7 +66,7 @@ pub trait Transport: Send + Sync {
     fn start_queue(&self, hw: &Hw, queue: u16, places: Places) -> Result<()>;
 
     /// Where a queue is notified.
-    fn bell(&self, hw: &Hw, queue: u16, features: Features) -> Result<Bell>;
+    fn bell(&self, hw: &Hw, queue: u16, features: Features) -> Result<(BellPlace, Bell)>;
 
     /// A field of the network device's configuration; `None` if it has none.
     fn config(&self, reg: Reg) -> Option<u32>;
@@ -87,6 +90,17 @@ pub trait Transport: Send + Sync {
 pub struct Hw {
     device: String,
     transport: Box<dyn Transport>,
+}
+
+/// Where a queue is notified: for a trace, which does not see it.
+#[derive(Debug)]
+pub struct BellPlace {
+    /// The BAR.
+    pub bar: Bar,
+    /// Offset in it.
+    pub at: u64,
+    /// Bytes of a store.
+    pub width: u8,
 }
 
 impl Hw {
@@ -238,8 +252,8 @@ impl Hw {
         self.transport.set_config_vector(NO_VECTOR);
     }
 
-    /// Where a queue is notified (§4.1.4.4).
-    pub fn bell(&self, queue: u16, features: Features) -> Result<Bell> {
+    /// Where a queue is notified (§4.1.4.4), and how.
+    pub fn bell(&self, queue: u16, features: Features) -> Result<(BellPlace, Bell)> {
         self.transport.bell(self, queue, features)
     }
 
@@ -266,6 +280,7 @@ impl Hw {
     pub fn mac(&self) -> Result<MacAddr> {
         let byte = |n| self.config(Reg { offset: net::MAC.offset + n, ..net::MAC }).unwrap_or(0) as u8;
         let mac = MacAddr(self.steady(|| [0, 1, 2, 3, 4, 5].map(byte)));
+        self.transport.bar().note_address(mac);
         if !mac.is_unicast() {
             return Err(self.error(Kind::Device, format!("it has no valid address ({mac}); give it one (`mac=`)")));
         }

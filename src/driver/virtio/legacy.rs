@@ -10,7 +10,7 @@
 //! that could be chosen, three addresses a queue, a generation of its configuration.
 
 use super::features::Features;
-use super::hw::{Hw, Transport};
+use super::hw::{BellPlace, Hw, Transport};
 use super::regs::{NO_VECTOR, Reg, legacy, net};
 use super::ring::{Bell, Places};
 use crate::dma::Iova;
@@ -95,6 +95,10 @@ impl Transport for Legacy {
         true
     }
 
+    fn bar(&self) -> &Bar {
+        &self.bar
+    }
+
     fn status(&self) -> u32 {
         self.read(legacy::DEVICE_STATUS)
     }
@@ -163,8 +167,10 @@ impl Transport for Legacy {
         }
     }
 
-    fn bell(&self, _hw: &Hw, queue: u16, _features: Features) -> Result<Bell> {
-        Ok(Bell::Port(self.bar.clone(), queue))
+    fn bell(&self, _hw: &Hw, queue: u16, _features: Features) -> Result<(BellPlace, Bell)> {
+        let Reg { offset, width, .. } = legacy::QUEUE_NOTIFY;
+        let place = BellPlace { bar: self.bar.clone(), at: offset.into(), width };
+        Ok((place, Bell::Port(self.bar.clone(), queue)))
     }
 
     fn config(&self, reg: Reg) -> Option<u32> {

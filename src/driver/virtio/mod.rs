@@ -59,14 +59,14 @@ use super::ops::{Description, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Opened, n
 use super::pieces::Pieces;
 use super::slots::Stock;
 use super::stats::Stats;
-use crate::dma::Addressing;
+use crate::dma::{Addressing, Region};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
-use control::{Command, Control};
+use control::{Command, Control, Shown};
 use features::Features;
 use header::Framing;
-use hw::Hw;
+use hw::{BellPlace, Hw};
 use packed::Packed;
 use ring::{Notifier, Virtqueue};
 use split::{Legacy, Split};
@@ -327,11 +327,14 @@ impl<F: Virtqueue + 'static> Card<F> {
 
         hw.no_config_interrupt();
         let longest = self.device.longest_sent(features).unwrap_or(MAX_FRAME);
-        let start = |memory: &mut Pieces, queue: u16, len: u32, vector| -> Result<(F, Notifier)> {
-            let (ring, places) = F::new(&memory.take(F::bytes(len)), len, features);
-            let notifier = Notifier::new(hw.bell(queue, features)?);
+        let begin = |memory: &Region, queue: u16, len: u32, vector| -> Result<(F, Notifier, BellPlace)> {
+            let (ring, places) = F::new(memory, len, features);
+            let (place, bell) = hw.bell(queue, features)?;
             hw.start_queue(queue, places, vector)?;
-            Ok((ring, notifier))
+            Ok((ring, Notifier::new(bell), place))
+        };
+        let start = |memory: &mut Pieces, queue: u16, len: u32, vector| -> Result<(F, Notifier)> {
+            begin(&memory.take(F::bytes(len)), queue, len, vector).map(|(ring, notifier, _)| (ring, notifier))
         };
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
         for (queue, len) in (0..).zip(queues) {
@@ -358,8 +361,10 @@ impl<F: Virtqueue + 'static> Card<F> {
             }
         }
         if let Some((index, len)) = control {
-            let (ring, notifier) = start(&mut memory, index, len, None)?;
-            self.control = Some(Control::new(ring, notifier, memory.take(control::MEMORY)));
+            let queue = memory.take(F::bytes(len));
+            let (ring, notifier, place) = begin(&queue, index, len, None)?;
+            let shown = Shown { queue, place };
+            self.control = Some(Control::new(ring, notifier, memory.take(control::MEMORY), shown));
         }
         Ok((rx, tx))
     }

@@ -2,10 +2,11 @@
 
 use super::caps::Layout;
 use super::features::{self, Features};
-use super::hw::{Hw, Transport};
+use super::hw::{BellPlace, Hw, Transport};
 use super::regs::{Reg, common, status};
 use super::ring::{Bell, Places};
 use crate::error::{Kind, Result};
+use crate::pci::Bar;
 
 impl Layout {
     fn read(&self, reg: Reg) -> u32 {
@@ -26,6 +27,10 @@ impl Layout {
 impl Transport for Layout {
     fn is_legacy(&self) -> bool {
         false
+    }
+
+    fn bar(&self) -> &Bar {
+        self.common.at(0).0
     }
 
     fn status(&self) -> u32 {
@@ -98,7 +103,7 @@ impl Transport for Layout {
         Ok(())
     }
 
-    fn bell(&self, hw: &Hw, queue: u16, features: Features) -> Result<Bell> {
+    fn bell(&self, hw: &Hw, queue: u16, features: Features) -> Result<(BellPlace, Bell)> {
         self.select(queue);
         let (window, multiplier) = &self.notify;
         let offset = u64::from(self.read(common::QUEUE_NOTIFY_OFF)) * u64::from(*multiplier);
@@ -109,7 +114,10 @@ impl Transport for Layout {
             let text = format!("queue {queue} is notified outside its registers ({offset:#x})");
             return Err(hw.error(Kind::Device, text));
         }
-        Ok(if with_data { Bell::Data(bar.doorbell(at)?, queue) } else { Bell::Index(bar.short_doorbell(at)?, queue) })
+        let place = BellPlace { bar: bar.clone(), at, width: width as u8 };
+        let bell =
+            if with_data { Bell::Data(bar.doorbell(at)?, queue) } else { Bell::Index(bar.short_doorbell(at)?, queue) };
+        Ok((place, bell))
     }
 
     fn config(&self, reg: Reg) -> Option<u32> {

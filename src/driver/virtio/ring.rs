@@ -167,6 +167,14 @@ impl Notifier {
         }
         (self.turn, self.position) = (turn, position);
     }
+
+    /// What is stored to the doorbell to tell the device, for a trace.
+    pub fn notice<F: Virtqueue>(&self, ring: &F, turn: u32, position: u32) -> u32 {
+        match &self.bell {
+            Bell::Index(_, queue) | Bell::Port(_, queue) => u32::from(*queue),
+            Bell::Data(_, queue) => u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16,
+        }
+    }
 }
 
 /// Apart, so that it takes none of the registers of those who store into a doorbell.
