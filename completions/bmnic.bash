@@ -101,7 +101,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --quiet --verbose --strict --link-wait --help --version bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --quiet --verbose --strict --link-wait --trace --help --version bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -267,7 +267,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__check)
-            opts="-q -v -h --peer --cable --report --victim --json --quiet --verbose --strict --link-wait --help"
+            opts="-q -v -h --peer --cable --report --victim --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -282,6 +282,10 @@ _bmnic() {
                     return 0
                     ;;
                 --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

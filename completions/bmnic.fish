@@ -240,6 +240,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s h -l help -
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l peer -d 'Card at the other end of the cable: packets are sent to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l report -d 'Write all of it to this file, as JSON, without addresses, serial numbers and names' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l cable -d 'The wire leads back to the card (a loopback plug)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l victim -d 'Be the process that is killed while packets flow'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l json -d 'Print one JSON document instead of text'
