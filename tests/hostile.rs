@@ -93,9 +93,9 @@ fn no_rings_are_left_out() {
             "mlx5-short",
             "mlx5-each",
             "virtio",
+            "virtio-packed",
             "virtio-legacy",
             "virtio-legacy-apart",
-            "virtio-packed",
             "mlx5-inline"
         ],
         "name them in the cases above"

@@ -28,6 +28,7 @@ const CARDS: &[&str] = &[
     "cx5",
     "cx6dx",
     "virtio",
+    "virtio-legacy",
     "virtio-packed",
 ];
 

@@ -9,7 +9,7 @@
 
 use super::board::{Board, Bus};
 use super::wire::Note;
-use super::{ConfigSpace, FaultKind, Layout, Model, Picos, Profile};
+use super::{ConfigSpace, FaultKind, Layout, Model, Picos, Profile, config};
 
 /// One emulated function.
 pub struct Card {
@@ -136,6 +136,13 @@ impl Card {
             return u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)));
         }
         self.config.read(offset, size)
+    }
+
+    /// What the kernel does for one who opens a function (pci_enable_device), and after a
+    /// reset: its ports answer.
+    pub fn enable(&mut self) {
+        let at = config::COMMAND as u16;
+        self.config_write(at, 2, self.config_read(at, 2) | config::PORTS);
     }
 
     /// Writes configuration space, and does what that asks for.

@@ -31,11 +31,9 @@ impl Slot {
         Bar::Served(Arc::new(View { slot: Slot(Arc::clone(&self.0)), bar, combines }), size)
     }
 
-    /// What the kernel does for one who opens a function (pci_enable_device), and after a
-    /// reset: its ports answer.
+    /// What the kernel does for one who opens a function, and after a reset.
     pub(super) fn enable(&self) -> Result<()> {
-        let at = config::COMMAND as u16;
-        self.with(|card| card.config_write(at, 2, card.config_read(at, 2) | config::PORTS))
+        self.with(Card::enable)
     }
 
     /// The pages that the card polls.

@@ -84,8 +84,9 @@ pub struct Replayed {
 pub fn replay(spec: &Spec, recording: &Recording) -> Result<Replayed> {
     let spec = Spec { mac: spec.mac.or(recording.address.map(|address| address.0)), ..spec.clone() };
     let wire = spec.open_wire(&mut Default::default())?;
-    let card = Card::new(build(&spec, wire)?);
+    let mut card = Card::new(build(&spec, wire)?);
     let places = Places::between(&recording.config, &configuration(&card));
+    card.enable();
     let counted = last_reads(&recording.events);
     let last = last_answers(&recording.events);
     let mut replay = Replay {
@@ -211,6 +212,7 @@ impl Replay {
             Event::Reset => {
                 if let Some(control) = self.card.layout().device_control() {
                     self.card.config_write(control, 2, config::FLR);
+                    self.card.enable();
                 }
             }
             Event::Vectors(count) => self.vectors(*count),
