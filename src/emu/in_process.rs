@@ -85,6 +85,8 @@ struct Shared {
     patience: AtomicU64,
     /// ...are added up here.
     held_up: AtomicU64,
+    /// How often the thread has looked after the cards.
+    turns: AtomicU64,
 }
 
 struct Port {
@@ -121,6 +123,7 @@ impl Engine {
             stop: AtomicBool::new(false),
             patience: AtomicU64::new(HELD_UP),
             held_up: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
         });
         Self { shared, thread: None }.started(drive)
     }
@@ -196,6 +199,12 @@ impl Engine {
         self.shared.held_up.load(Ordering::Relaxed)
     }
 
+    /// How often its thread has looked after the cards: on a machine that is busy with other
+    /// things, how much of the time was theirs.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Relaxed)
+    }
+
     /// Time since the engine was made.
     pub fn now(&self) -> Picos {
         self.shared.clock.now()
@@ -233,6 +242,7 @@ impl Shared {
                 self.held_up.fetch_add(gap, Ordering::Relaxed);
             }
             since = now;
+            self.turns.fetch_add(1, Ordering::Relaxed);
             let mut work = 0;
             let mut asked = false;
             for port in &ports {

@@ -24,9 +24,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a packet may be on its way before it counts as lost: a machine that is busy
-/// with other things may keep even an emulated card waiting.
+/// How long a packet may be on its way before it counts as lost.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
+/// How often an emulated card is looked after in that time at least: a machine that is busy
+/// with other things may keep it waiting.
+const TURNS: u64 = 1000;
+
+/// How much longer than that a packet may take at most, however busy the machine is.
+const AT_MOST: Duration = Duration::from_secs(30);
 
 /// How long a check may take, less what one step takes at its worst.
 const MINUTE: Duration = Duration::from_secs(40);
@@ -39,6 +45,23 @@ pub struct Arrival {
     pub bytes: Vec<u8>,
     pub meta: Meta,
     pub queue: usize,
+}
+
+/// Waiting for what may be lost.
+pub struct Patience {
+    until: Instant,
+    turns: u64,
+}
+
+impl Patience {
+    fn begin(engine: &Engine) -> Self {
+        Patience { until: Instant::now() + ON_ITS_WAY, turns: engine.turns() + TURNS }
+    }
+
+    fn is_over(&self, engine: &Engine) -> bool {
+        let now = Instant::now();
+        now > self.until && (engine.turns() >= self.turns || now > self.until + AT_MOST)
+    }
 }
 
 /// Ports that are open: of the card, and of its peer if it has one.
@@ -90,7 +113,7 @@ pub struct Bench {
     default: Option<String>,
     roots: Roots,
     taps: Vec<Tap>,
-    _engine: Engine,
+    engine: Engine,
 }
 
 impl Bench {
@@ -142,7 +165,7 @@ impl Bench {
             default,
             roots: context.roots.clone(),
             taps,
-            _engine: engine,
+            engine,
         })
     }
 
@@ -319,6 +342,16 @@ impl Bench {
         self.open.as_mut().map(|open| open.peer.as_mut().unwrap_or(&mut open.card)).ok_or_else(closed)
     }
 
+    /// Begins to wait for what may be lost.
+    pub fn patience(&self) -> Patience {
+        Patience::begin(&self.engine)
+    }
+
+    /// Whether that has taken too long.
+    pub fn is_over(&self, patience: &Patience) -> bool {
+        patience.is_over(&self.engine)
+    }
+
     /// Addresses of sender and receiver.
     ///
     /// # Errors
@@ -335,16 +368,16 @@ impl Bench {
     pub fn send(&mut self, frame: &[u8]) -> Result<()> {
         let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
         let queue = &mut card.tx[0];
-        let late = Instant::now() + ON_ITS_WAY;
+        let patience = Patience::begin(&self.engine);
         let mut batch = Batch::new(pool);
         while !batch.push_frame(frame) {
             queue.reclaim(pool);
-            if Instant::now() > late {
+            if patience.is_over(&self.engine) {
                 return Err(bad("no buffer comes back from what was sent"));
             }
         }
         while queue.send(&mut batch) == 0 {
-            if Instant::now() > late {
+            if patience.is_over(&self.engine) {
                 return Err(bad("its transmit ring stays full"));
             }
             std::thread::yield_now();
@@ -359,11 +392,11 @@ impl Bench {
     /// Where it is not open.
     pub fn drain(&mut self) -> Result<usize> {
         let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
-        let late = Instant::now() + ON_ITS_WAY;
+        let patience = Patience::begin(&self.engine);
         loop {
             match card.tx[0].reclaim(pool) {
                 0 => return Ok(0),
-                left if Instant::now() > late => return Ok(left),
+                left if patience.is_over(&self.engine) => return Ok(left),
                 _ => std::thread::yield_now(),
             }
         }
@@ -375,14 +408,14 @@ impl Bench {
     /// # Errors
     /// Where it is not open.
     pub fn receive(&mut self, wanted: usize) -> Result<Vec<Arrival>> {
-        let mut late = Instant::now() + ON_ITS_WAY;
+        let mut patience = self.patience();
         let mut arrivals = Vec::new();
-        while arrivals.len() < wanted && Instant::now() < late {
+        while arrivals.len() < wanted && !self.is_over(&patience) {
             let came = self.sweep()?;
             if came.is_empty() {
                 std::thread::yield_now();
             } else {
-                late = Instant::now() + ON_ITS_WAY;
+                patience = self.patience();
                 arrivals.extend(came);
             }
         }
