@@ -40,7 +40,7 @@ fn a_legacy_device_is_brought_up_in_its_own_order_and_let_go() {
     assert!(pages.iter().all(|page| *page != 0) && card.bus_master());
     let description = port.nic.describe();
     assert_eq!((description.driver, description.model), ("virtio", "virtio-net, legacy"));
-    assert!(description.lacks.iter().any(|line| line.contains("system call")), "{:?}", description.lacks);
+    assert!(description.lacks.is_empty(), "no notification of an emulated one costs a system call");
     assert_eq!(description.mac.to_string(), "02:00:00:00:00:01");
     assert!(port.nic.link().unwrap().up);
     port.nic.set_mac(MacAddr([2, 0, 0, 0, 0, 9])).unwrap();

@@ -238,9 +238,9 @@ impl Region {
 
     /// The region as a slice of `D`; a remainder is left out.
     pub fn words<D: Descriptor>(&self) -> &[D] {
-        // SAFETY: new checked bounds, the assertion alignment, mappings are
-        // zeroed, and Descriptor promises that every byte pattern is
-        // a valid D that is only changed through shared references.
+        // SAFETY: new checked bounds, and the assertion checks alignment; mappings are
+        // zeroed, and Descriptor promises that every byte pattern is a valid D that is
+        // only changed through shared references.
         unsafe {
             assert!(self.as_ptr().as_ptr().cast::<D>().is_aligned());
             std::slice::from_raw_parts(self.as_ptr().as_ptr().cast(), self.len / size_of::<D>())

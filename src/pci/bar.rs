@@ -35,9 +35,13 @@ pub trait Registers: Send + Sync {
     fn trace(&self) -> Option<(&Trace, u8)> {
         None
     }
+    /// The same registers, unseen by a trace; `None` if none sees them.
+    fn untraced(&self) -> Option<Bar> {
+        None
+    }
 }
 
-/// A memory BAR: mapped, or served access by access.
+/// A BAR: of memory, mapped or served access by access, or of ports, which are served.
 ///
 /// Only set-up, link and statistics go through here; a data path holds a
 /// [`Doorbell`]. Offsets are in bytes and must be aligned to the access.
@@ -194,6 +198,14 @@ impl Bar {
         match self {
             Bar::Mapped(_) => None,
             Bar::Served(registers, _) => registers.trace().map(|(trace, _)| trace),
+        }
+    }
+
+    /// The same BAR, unseen by a trace: for a data path that has to go through it.
+    pub fn untraced(&self) -> Bar {
+        match self {
+            Bar::Served(registers, _) => registers.untraced().unwrap_or_else(|| self.clone()),
+            Bar::Mapped(_) => self.clone(),
         }
     }
 

@@ -418,8 +418,10 @@ pub(super) fn require_addressing(name: &str, arena: &Arena, wanted: Addressing) 
     if arena.addressing() == wanted {
         return Ok(());
     }
-    let text =
-        format!("{name}: memory with {:?} addresses, where the card must be given {wanted:?} ones", arena.addressing());
+    let text = format!(
+        "{name}: memory with {:?} addresses, where the card must be given {wanted:?} ones; a card behind an IOMMU cannot share a run with one that has none, or with a legacy virtio device",
+        arena.addressing()
+    );
     Err(Error::new(ErrorKind::Unsupported, text))
 }
 

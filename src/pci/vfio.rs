@@ -12,7 +12,8 @@
 //! ([`Function::combining`]).
 //!
 //! Closing turns bus mastering off, then interrupts, and only then takes the
-//! memory away. If this process is killed the kernel does the same.
+//! memory away. If this process is killed the kernel does the same; a legacy virtio device
+//! stops by that only if its host looks at bus mastering.
 
 use super::alarm::is_silent;
 use super::bar::Mapped;

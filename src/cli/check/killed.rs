@@ -13,8 +13,8 @@ use super::packets::burst;
 use super::port::{config, link};
 use super::{Args, Seen};
 use crate::cli::{Context, Outcome};
+use crate::dma::Addressing;
 use crate::error::{Error, Kind, Result};
-use crate::pci;
 use crate::sys;
 use signal_hook::consts::SIGKILL;
 use std::io::{BufRead, BufReader, Write};
@@ -39,8 +39,9 @@ pub fn reopened(bench: &mut Bench) -> Result<Seen> {
     let Some(cards) = bench.of_the_machine() else {
         return Ok(Seen::Skipped("an emulated card ends with the process that drives it".into()));
     };
-    if bench.function().is_ok_and(|function| function.kind() == pci::Kind::Sysfs) {
-        return Ok(Seen::Skipped("nobody would stop the card; vfio-pci does".into()));
+    if bench.function().is_ok_and(|function| function.addressing() == Addressing::Physical) {
+        let why = "it is given physical addresses, and would go on writing to memory that is another's by then";
+        return Ok(Seen::Skipped(why.into()));
     }
     let mut words = vec!["check".to_string(), "--victim".to_string()];
     words.extend(cards.first().map(ToString::to_string));

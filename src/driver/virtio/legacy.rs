@@ -85,6 +85,10 @@ impl Legacy {
     }
 }
 
+fn byte_of_mac(n: u16) -> Reg {
+    Reg { offset: net::MAC.offset + n, ..net::MAC }
+}
+
 /// The number of the page at `address`, as far as it can be told.
 fn page(address: Iova) -> Option<u32> {
     u32::try_from(address >> PAGE_SHIFT).ok()
@@ -170,7 +174,7 @@ impl Transport for Legacy {
     fn bell(&self, _hw: &Hw, queue: u16, _features: Features) -> Result<(BellPlace, Bell)> {
         let Reg { offset, width, .. } = legacy::QUEUE_NOTIFY;
         let place = BellPlace { bar: self.bar.clone(), at: offset.into(), width };
-        Ok((place, Bell::Port(self.bar.clone(), queue)))
+        Ok((place, Bell::Port(self.bar.untraced(), queue)))
     }
 
     fn config(&self, reg: Reg) -> Option<u32> {
@@ -185,9 +189,9 @@ impl Transport for Legacy {
     fn set_mac(&self, mac: MacAddr) -> bool {
         let start = self.device();
         for (n, byte) in (0..).zip(mac.0) {
-            Reg { offset: net::MAC.offset + n, ..net::MAC }.write(&self.bar, start, u32::from(byte));
+            byte_of_mac(n).write(&self.bar, start, u32::from(byte));
         }
-        true
+        (0..).zip(mac.0).all(|(n, byte)| byte_of_mac(n).read(&self.bar, start) == u32::from(byte))
     }
 
     /// What its line was raised for before is forgotten: nobody listens to it.

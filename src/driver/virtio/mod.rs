@@ -69,7 +69,7 @@ use header::Framing;
 use hw::{BellPlace, Hw};
 use packed::Packed;
 use ring::{Notifier, Virtqueue};
-use split::{Legacy, Split};
+use split::{LegacySplit, Split};
 use stats::Counters;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -84,10 +84,11 @@ const TRANSITIONAL: u16 = 0x1000;
 /// other cards.
 const MAX_FRAME: u16 = 15_872;
 
-/// Descriptors in a control queue: one command at a time needs two.
+/// Descriptors in a control queue: one command at a time needs four at most.
 const CONTROL_RING: u32 = 16;
 
-/// Descriptors in a queue at least: a frame and its header, and one more of them.
+/// Descriptors in a queue at least: of a command with two tables, or of a frame with its
+/// header and of one more.
 const LEAST: u32 = 4;
 
 /// For [`Description::lacks`], of a legacy device.
@@ -102,7 +103,7 @@ pub const PATHS: &[&str] = &["dma"];
 pub type SplitRxQueue = rx::Queue<Split>;
 
 /// A receive queue on a legacy device's.
-pub type LegacyRxQueue = rx::Queue<Legacy>;
+pub type LegacyRxQueue = rx::Queue<LegacySplit>;
 
 /// A receive queue on a packed one.
 pub type PackedRxQueue = rx::Queue<Packed>;
@@ -111,7 +112,7 @@ pub type PackedRxQueue = rx::Queue<Packed>;
 pub type SplitTxQueue = tx::Queue<Split>;
 
 /// A transmit queue on a legacy device's.
-pub type LegacyTxQueue = tx::Queue<Legacy>;
+pub type LegacyTxQueue = tx::Queue<LegacySplit>;
 
 /// A transmit queue on a packed one.
 pub type PackedTxQueue = tx::Queue<Packed>;
@@ -154,7 +155,7 @@ where
     if features.has(features::RING_PACKED) {
         start::<Packed, R, T>(device, features, &config)
     } else if hw.is_legacy() {
-        start::<Legacy, R, T>(device, features, &config)
+        start::<LegacySplit, R, T>(device, features, &config)
     } else {
         start::<Split, R, T>(device, features, &config)
     }
@@ -221,7 +222,9 @@ where
     description.mac = if features.has(features::MAC) { device.hw.mac()? } else { any_address() };
     description.longest_sent = device.longest_sent(features);
     if device.hw.is_legacy() {
-        description.lacks.push(NOTIFIED_BY_PORT.into());
+        if description.kind != pci::Kind::Emulated {
+            description.lacks.push(NOTIFIED_BY_PORT.into());
+        }
         if description.kind == pci::Kind::Vfio {
             description.lacks.push(PAST_IOMMU.into());
         }
@@ -231,7 +234,8 @@ where
     let mut card = Card::<F>::new(device, features);
     let (rx, tx) = card.queues(features, config).map_err(|error| {
         let hidden = error.kind() == Kind::Permission && card.device.hw.is_legacy();
-        if hidden { error.hint("a legacy virtio device needs them under VFIO too") } else { error }
+        let why = "the kernel hides physical addresses from this user, and a legacy virtio device needs them, under VFIO too; run as root";
+        if hidden { card.device.hw.error(Kind::Permission, why) } else { error }
     })?;
     card.device.function.set_bus_master(true)?;
     card.device.hw.go()?;

@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub type Words = [AtomicU64; 2];
 
 const _: () = assert!(size_of::<Words>() == 16, "VIRTIO 1.2 §2.7.5, §2.8.13");
-const _: () = assert!(cfg!(target_endian = "little"), "modern devices are little-endian");
+const _: () =
+    assert!(cfg!(target_endian = "little"), "modern devices are little-endian, and legacy ones are as this machine is");
 
 /// The chain goes on in the next descriptor.
 pub const NEXT: u16 = 1;

@@ -55,7 +55,7 @@ pub struct Rings<const LEGACY: bool> {
 pub type Split = Rings<false>;
 
 /// A split virtqueue of a legacy device.
-pub type Legacy = Rings<true>;
+pub type LegacySplit = Rings<true>;
 
 fn flags(head: &Region) -> &AtomicU16 {
     &head.words16()[0]

@@ -9,11 +9,12 @@
 //!
 //! A frame with 12 bytes of room before it, as received ones have, gets its
 //! header there and takes one descriptor; any other takes one more, for a header
-//! that lies elsewhere, and so does each of a device that wants headers apart. A chain's id is the index of its first descriptor. A
-//! completion marks its chain as done, and chains are taken back in the order
-//! they were given, so a descriptor is free only when all before it are. An id
-//! that is not the device's to name is an anomaly and stands for the oldest
-//! chain that is not done: each completion ends one, whatever it says.
+//! that lies elsewhere, and so does each of a device that wants headers apart. A
+//! chain's id is the index of its first descriptor. A completion marks its chain as
+//! done, and chains are taken back in the order they were given, so a descriptor is
+//! free only when all before it are. An id that is not the device's to name is an
+//! anomaly and stands for the oldest chain that is not done: each completion ends one,
+//! whatever it says.
 
 use super::header::{self, Framing, HEADER};
 use super::ring::{Notifier, Part, Virtqueue, Words, piece};

@@ -27,11 +27,11 @@
 //! through ptrace: any program, unchanged. [`Trap`] is a signal handler for
 //! drivers that were loaded into this process.
 //!
-//! What does not work: cards whose registers are ports, interrupts (programs must poll), memory that is not of huge
-//! pages in files under `/dev/hugepages` or shared without a file, such a file that is
-//! unlinked by another process than the one that uses it, and instructions that do more
-//! with a register of the card than to move it or to add, compare and the like, which
-//! end the program with a line that names them.
+//! What does not work: cards whose registers are ports, interrupts (programs must poll),
+//! memory that is not of huge pages in files under `/dev/hugepages` or shared without a
+//! file, such a file that is unlinked by another process than the one that uses it, and
+//! instructions that do more with a register of the card than to move it or to add,
+//! compare and the like, which end the program with a line that names them.
 
 mod compute;
 mod config;

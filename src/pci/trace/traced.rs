@@ -168,6 +168,10 @@ impl Registers for View {
         self.inner.short_doorbell(offset).ok()
     }
 
+    fn untraced(&self) -> Option<Bar> {
+        Some(self.inner.clone())
+    }
+
     fn trace(&self) -> Option<(&Trace, u8)> {
         Some((&self.trace, self.index))
     }
