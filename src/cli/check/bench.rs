@@ -227,6 +227,11 @@ impl Bench {
         self.cards.iter().map(address).collect()
     }
 
+    /// Whether a card was given physical addresses at the last step that opened it.
+    pub fn has_physical_memory(&self) -> bool {
+        self.pool.as_ref().is_some_and(|pool| pool.arena().addressing() == Addressing::Physical)
+    }
+
     /// Whether it sends to itself inside.
     pub fn loops_inside(&self) -> bool {
         self.loopback

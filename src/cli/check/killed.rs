@@ -13,7 +13,6 @@ use super::packets::burst;
 use super::port::{config, link};
 use super::{Args, Seen};
 use crate::cli::{Context, Outcome};
-use crate::dma::Addressing;
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use signal_hook::consts::SIGKILL;
@@ -39,7 +38,7 @@ pub fn reopened(bench: &mut Bench) -> Result<Seen> {
     let Some(cards) = bench.of_the_machine() else {
         return Ok(Seen::Skipped("an emulated card ends with the process that drives it".into()));
     };
-    if bench.function().is_ok_and(|function| function.addressing() == Addressing::Physical) {
+    if bench.has_physical_memory() {
         let why = "it is given physical addresses, and would go on writing to memory that is another's by then";
         return Ok(Seen::Skipped(why.into()));
     }
