@@ -79,7 +79,7 @@ fn what_a_plain_card_has_is_not_left_out() {
     let skipped: Vec<Step> = steps(&output).into_iter().filter(|step| step.verdict == "skipped").collect();
     let names: Vec<&str> = skipped.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["kill"], "{skipped:?}");
-    assert_eq!(steps(&output).len(), 24);
+    assert_eq!(steps(&output).len(), 25);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn without_a_name_it_is_the_emulated_default_and_says_how_each_step_went() {
     assert!(output.status.success(), "{said}");
     assert!(said.starts_with("checking emu:82599"), "{said}");
     assert!(said.lines().any(|line| line.starts_with("ok       one packet")), "{said}");
-    assert!(said.lines().last().unwrap().ends_with("0 failed, 3 skipped"), "{said}");
+    assert!(said.lines().last().unwrap().ends_with("0 failed, 4 skipped"), "{said}");
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
 }
 
@@ -107,6 +107,9 @@ fn two_cards_on_a_cable_are_checked_as_one() {
 fn each_step_fails_for_its_own_reason() {
     let faults = [
         ("virtio,fault=reset-fatal", "reset", "ffff:ffff instead of 1af4:1041"),
+        ("cx5,fault=vpd-torn", "vpd", "byte 62: a field of 255 bytes in "),
+        ("x2522,fault=vpd-torn", "vpd", "is no keyword"),
+        ("bcm57414,fault=vpd-sum", "vpd", "the checksum is wrong by 1"),
         ("x710,fault=crash", "open", ""),
         ("bcm57414,fault=no-version", "firmware", "version '0.0.0'"),
         ("82599,link=3600s", "link", "no link after 1.0 s"),
@@ -148,7 +151,7 @@ fn a_failed_step_is_said_with_what_was_expected_and_the_run_fails() {
     let quiet = text(&check(&["emu:virtio,fault=held", "--quiet"]).stdout);
     assert!(quiet.starts_with("failed   one packet") && !quiet.contains("\nok  "), "{quiet}");
     let error = text(&output.stderr);
-    assert!(error.starts_with("bmnic: ") && error.contains(" of 24 steps failed; "), "{error}");
+    assert!(error.starts_with("bmnic: ") && error.contains(" of 25 steps failed; "), "{error}");
 }
 
 #[test]
@@ -177,9 +180,11 @@ fn a_report_names_nobody_and_says_what_card_and_machine_it_was() {
     assert!(document["machine"]["kernel"].is_string());
     assert!(document["failed"].as_u64().unwrap() > 0);
     let steps = document["steps"].as_array().unwrap();
-    assert!(steps.len() == 24 && steps.iter().all(|step| step["ms"].is_f64() && step["expected"].is_string()));
+    assert!(steps.len() == 25 && steps.iter().all(|step| step["ms"].is_f64() && step["expected"].is_string()));
+    let product = steps.iter().find(|step| step["step"] == "vpd").unwrap()["seen"].as_str().unwrap();
+    assert_eq!(product, "ConnectX, emulated; PN EMULATED; EC A1; checksum right");
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    for word in ["02:ab:cd", "ab:cd:ef", "abcdef", host.trim()] {
+    for word in ["02:ab:cd", "ab:cd:ef", "abcdef", "emu-serial", host.trim()] {
         assert!(!report.to_lowercase().contains(&word.to_lowercase()), "{word}: {report}");
     }
     let files = std::fs::read_dir(dir.path()).unwrap().count();
@@ -208,7 +213,7 @@ fn a_signal_ends_it_with_its_summary_and_its_report() {
     assert_eq!(child.wait().unwrap().code(), Some(143), "{last}");
     assert!(last.contains(" steps: ") && last.contains(" 0 failed"), "{last}");
     let document: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    assert!(document["steps"].as_array().unwrap().len() < 24);
+    assert!(document["steps"].as_array().unwrap().len() < 25);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use bmnic::emu::replay::{Replayed, names, replay};
 use bmnic::emu::{self, Drive, Engine, Spec};
 use bmnic::net::MacAddr;
 use bmnic::pci::trace::{Event, Recording, trace};
+use bmnic::pci::{Vpd, vpd};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -95,6 +96,38 @@ fn a_trace_has_another_address_than_the_card() {
             let digits: String = three.iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(!text.contains(&digits), "{model}: {digits}");
         }
+    }
+}
+
+#[test]
+fn a_trace_has_no_vital_product_data() {
+    let engine = Engine::new(Drive::Manual);
+    for (model, at) in [("cx5", 0x48), ("bcm57414", 0x50), ("x2522", 0xd0)] {
+        let (function, _tap) = engine.open(&model.parse().unwrap()).unwrap();
+        // What somebody else read last is shown, and by that a piece of the serial number may be.
+        let serial = (0x20..0x60).step_by(4).find(|offset| {
+            function.config_write(at + 2, 2, *offset).unwrap();
+            function.config_read(at + 4, 4).unwrap().to_le_bytes().contains(&b'-')
+        });
+        assert!(serial.is_some(), "{model}");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("card.trace");
+        let function = trace(function, &path, Box::new(|_, _| None)).unwrap();
+        assert_eq!(function.config_read(0, 2).unwrap(), u32::from(function.id().vendor));
+        assert!(matches!(vpd(&*function), Ok(Vpd::Product(_))), "{model}");
+        drop(function);
+        let recording = Recording::open(&path).unwrap();
+        let shown = &recording.config[usize::from(at)..][..8];
+        assert_eq!((shown[0], &shown[2..]), (0x03, &[0; 6][..]), "{model}");
+        let touched = |event: &Event| match event {
+            Event::Config(config, _) => Some(config.offset),
+            _ => None,
+        };
+        let offsets: Vec<u16> = recording.events.iter().filter_map(touched).collect();
+        assert!(offsets.contains(&0) && offsets.contains(&at), "{model}: {offsets:x?}");
+        let hidden = at + 2..at + 8;
+        assert!(!offsets.iter().any(|offset| hidden.contains(offset)), "{model}: {offsets:x?}");
+        assert!(!recording.events.iter().any(|event| matches!(event, Event::Settle(_))), "{model}");
     }
 }
 

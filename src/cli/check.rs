@@ -1,7 +1,7 @@
 //! `bmnic check`: whether a card does what a card does, step by step.
 //!
 //! ```text
-//!   function   configuration space, power, vectors, reset
+//!   function   configuration space, power, vectors, reset, vital product data
 //!   port       opens, firmware, address, link       the driver that all commands use
 //!   packets    one alone, a few, a ring, lengths    sent to itself, or to --peer
 //!   words      checksums, tags, stamps, counters    what the card says of them
@@ -104,6 +104,7 @@ const STEPS: &[Step] = &[
     step("power", Needs::Function, "awake (D0)", function::power),
     step("vectors", Needs::Function, "as many interrupts as it says", function::vectors),
     step("reset", Needs::Function, "it answers when it was reset", function::reset),
+    step("vpd", Needs::Function, "vital product data with a right checksum", function::product),
     step("open", Needs::Function, "the driver sets it up", port::open),
     step("firmware", Needs::Port, "a version", port::firmware),
     step("address", Needs::Port, "one of its own", port::address),

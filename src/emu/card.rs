@@ -23,7 +23,12 @@ pub struct Card {
 impl Card {
     /// A model, powered on.
     pub fn new(model: Box<dyn Model>) -> Self {
-        let config = ConfigSpace::new(&model.board().profile, model.layout(), &model.capabilities());
+        let config = ConfigSpace::new(
+            &model.board().profile,
+            model.layout(),
+            &model.capabilities(),
+            model.board().fault.map(|fault| fault.kind),
+        );
         Self { model, config, resets: 0, gone: false }
     }
 

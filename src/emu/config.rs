@@ -14,9 +14,10 @@
 mod layout;
 #[cfg(test)]
 mod tests;
+mod vpd;
 
 pub use self::layout::Layout;
-use super::Profile;
+use super::{FaultKind, Profile};
 
 /// Bytes of a function's configuration space.
 pub const CONFIG_SIZE: usize = 4096;
@@ -47,6 +48,8 @@ pub struct ConfigSpace {
     bytes: Box<[u8; CONFIG_SIZE]>,
     writable: Box<[u8; CONFIG_SIZE]>,
     initial: Box<[u8; CONFIG_SIZE]>,
+    /// Vital product data.
+    product: Vec<u8>,
 }
 
 /// What a write to configuration space asks of the rest of the function.
@@ -62,13 +65,14 @@ pub struct Effects {
 
 impl ConfigSpace {
     /// The space of such a function after power-on,
-    /// with these capabilities of the vendor's own.
+    /// with these capabilities of the vendor's own and this fault.
     ///
     /// # Panics
     /// If there is no room for them: models are built of constants.
-    pub fn new(profile: &Profile, layout: Layout, vendor: &[Vec<u8>]) -> Self {
+    pub fn new(profile: &Profile, layout: Layout, vendor: &[Vec<u8>], fault: Option<FaultKind>) -> Self {
         let zeroes = || Box::new([0; CONFIG_SIZE]);
-        let mut space = Self { layout, bytes: zeroes(), writable: zeroes(), initial: zeroes() };
+        let product = layout.vpd.map_or(Vec::new(), |(_, name)| vpd::of(name, fault));
+        let mut space = Self { layout, bytes: zeroes(), writable: zeroes(), initial: zeroes(), product };
         space.header(profile);
         space.capabilities(profile);
         space.vendor(vendor);
@@ -248,8 +252,8 @@ impl ConfigSpace {
             self.bytes[at] = self.bytes[at] & !mask | byte & mask;
         }
         let touched = |at: usize| (start..start + size).contains(&at);
-        if let Some((at, content)) = self.layout.vpd.filter(|(at, _)| touched(usize::from(*at) + 3)) {
-            self.read_vpd(at.into(), content);
+        if let Some((at, _)) = self.layout.vpd.filter(|(at, _)| touched(usize::from(*at) + 3)) {
+            self.read_vpd(at.into());
         }
         let (pcie, msix) = (self.layout.pcie(), self.layout.msix());
         // The bit that starts a reset reads as zero at all times.
@@ -269,12 +273,12 @@ impl ConfigSpace {
 
     /// An address without the flag starts a read of vital product data, which the flag
     /// ends; one with it would start a write, which the flag going ends, of nothing.
-    fn read_vpd(&mut self, at: usize, content: &[u8]) {
+    fn read_vpd(&mut self, at: usize) {
         let address = u16::from_le_bytes([self.bytes[at + 2], self.bytes[at + 3]]);
         self.bytes[at + 3] ^= 0x80;
         if address & 0x8000 == 0 {
             for (n, byte) in self.bytes[at + 4..at + 8].iter_mut().enumerate() {
-                *byte = content.get(usize::from(address) + n).copied().unwrap_or(0);
+                *byte = self.product.get(usize::from(address) + n).copied().unwrap_or(0);
             }
         }
     }

@@ -160,6 +160,8 @@ faults! {
     Miscount       "miscount"           whole: "The counters of good frames show half of them.";
     CtpioTorn      "ctpio-torn"         whole: "What is sent by CTPIO leaves with its last byte inverted.";
     NoVersion      "no-version"         whole: "Firmware says that its version is 0.0.0.";
+    VpdTorn        "vpd-torn"           whole: "The vital product data is whole up to its byte 64, and behind that as it was never written.";
+    VpdSum         "vpd-sum"            whole: "The checksum of the vital product data is wrong.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }
 

@@ -34,6 +34,7 @@ mod sysfs;
 pub mod trace;
 mod uapi;
 mod vfio;
+mod vpd;
 mod window;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use capability::{capabilities, extended, listed};
 pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
 pub use open::open;
 pub use page::Page;
+pub use vpd::{Product, Vpd, vpd};
 pub use window::Window;
 
 use crate::dma::{Addressing, Arena};

@@ -19,6 +19,8 @@ pub(crate) struct Troubled {
     pub moved: AtomicBool,
     /// Interrupt vectors of it that cannot be had.
     pub vectors_lost: AtomicU16,
+    /// Offset from which on its vital product data, at 0x48, is not read any more.
+    pub vpd_until: AtomicU16,
 }
 
 impl Troubled {
@@ -30,6 +32,7 @@ impl Troubled {
             gone: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             vectors_lost: AtomicU16::new(0),
+            vpd_until: AtomicU16::new(u16::MAX),
         }
     }
 }
@@ -58,7 +61,12 @@ impl Function for Troubled {
         let value = self.card.config_read(offset, size)?;
         let less = |looks: u32| looks.checked_sub(1);
         let sleeps = offset == 0x44 && self.sleepy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
-        Ok(if sleeps { value | 3 } else { value })
+        let unread = offset == 0x4a && (value & 0x7fff) as u16 >= self.vpd_until.load(Ordering::Relaxed);
+        Ok(match () {
+            () if sleeps => value | 3,
+            () if unread => value & 0x7fff,
+            () => value,
+        })
     }
 
     fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::Seen;
 use super::bench::{Bench, bad};
 use crate::error::Result;
-use crate::pci::{Function, capabilities};
+use crate::pci::{Function, Product, Vpd, capabilities, vpd};
 
 /// Capabilities: power management, MSI-X.
 const POWER_MANAGEMENT: u8 = 0x01;
@@ -70,6 +70,22 @@ pub fn reset(bench: &mut Bench) -> Result<Seen> {
     }
 }
 
+/// What it says of itself is whole.
+pub fn product(bench: &mut Bench) -> Result<Seen> {
+    match vpd(bench.function()?)? {
+        Vpd::Nothing(why) => Ok(Seen::Skipped(why)),
+        Vpd::Product(product) => Ok(Seen::Good(words(&product))),
+    }
+}
+
+fn words(product: &Product) -> String {
+    let name = if product.name.is_empty() { "no name" } else { &product.name };
+    let part = product.part.as_ref().map(|part| format!("PN {part}"));
+    let changes = product.changes.as_ref().map(|changes| format!("EC {changes}"));
+    let sum = if product.summed { "checksum right" } else { "no checksum" };
+    [Some(name.into()), part, changes, Some(sum.into())].into_iter().flatten().collect::<Vec<String>>().join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +113,14 @@ mod tests {
         assert_eq!(seen(found, &card), "8086:10fb, revision 1");
         card.gone.store(true, Ordering::Relaxed);
         assert_eq!(seen(found, &card), "failed: ffff:ffff instead of 8086:10fb");
+    }
+
+    #[test]
+    fn a_product_is_told_by_what_it_says_of_itself() {
+        let mut product = Product { part: Some("X-1".into()), summed: true, ..Product::default() };
+        assert_eq!(words(&product), "no name; PN X-1; checksum right");
+        product = Product { name: "Card".into(), changes: Some("A".into()), ..Product::default() };
+        assert_eq!(words(&product), "Card; EC A; no checksum");
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub struct Layout {
     pub msix: u8,
     /// See `power`.
     pub pcie: u8,
-    /// Vital product data behind power management: where, and what.
-    pub vpd: Option<(u8, &'static [u8])>,
+    /// Vital product data behind power management: where, and the card's name in it.
+    pub vpd: Option<(u8, &'static str)>,
     /// A capability of the vendor's own that has its place: where, and what, its id first.
     /// It is in the list only if `list` names it.
     pub vendor: Option<(u8, &'static [u8])>,

@@ -67,6 +67,8 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Asserted,
     FaultKind::PackedStream,
     FaultKind::CtpioTorn,
+    FaultKind::VpdTorn,
+    FaultKind::VpdSum,
 ];
 
 /// Pairs of queues that an RSS context spreads over.

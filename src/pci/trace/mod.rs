@@ -38,7 +38,8 @@
 //!
 //! The card's address is replaced as it is written ([`stand_in`]): the maker's half stays, the
 //! rest is zeros and a byte that leaves sums over it as they were. Configuration space
-//! beyond byte 0xff, where serial numbers are, is not shown, and no driver reads it.
+//! beyond byte 0xff, where serial numbers are, is not shown, and no driver reads it; nor is
+//! vital product data, nor how it is asked for.
 //! Everything else stands there as it was, filters that were asked for included. Nothing is
 //! written until the driver has read the address, and then all but the last few events: of a
 //! run that is killed they are missing, as is the last line.

@@ -4,7 +4,8 @@ use super::write::Trace;
 use super::{CONFIG, Event};
 use crate::dma::{Addressing, Arena};
 use crate::error::Result;
-use crate::pci::{Alarm, Bar, Doorbell, Function, Id, Kind, Registers, ShortDoorbell};
+use crate::pci::{Alarm, Bar, Doorbell, Function, Id, Kind, Registers, ShortDoorbell, vpd};
+use std::ops::Range;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,17 +23,34 @@ pub type Names = Box<dyn Fn(u8, u64) -> Option<String> + Send + Sync>;
 pub fn trace(function: Arc<dyn Function>, path: &Path, names: Names) -> Result<Arc<dyn Function>> {
     let word = |at: usize| function.config_read(at as u16, 4).map(u32::to_le_bytes);
     // Without root, sysfs shows the first of it only.
-    let config = (0..CONFIG).step_by(4).map_while(|at| word(at).ok()).flatten().collect();
+    let mut config: Vec<u8> = (0..CONFIG).step_by(4).map_while(|at| word(at).ok()).flatten().collect();
+    // Who cannot list capabilities cannot read this one either.
+    let hidden = vpd::registers(&*function).unwrap_or_default();
+    for at in hidden.iter().cloned().flatten() {
+        if let Some(byte) = config.get_mut(usize::from(at)) {
+            *byte = 0;
+        }
+    }
     let trace = Trace::create(path, function.id(), config, names)?;
-    Ok(Arc::new(Traced { inner: function, trace: Arc::new(trace) }))
+    Ok(Arc::new(Traced { inner: function, trace: Arc::new(trace), hidden }))
 }
 
 struct Traced {
     inner: Arc<dyn Function>,
     trace: Arc<Trace>,
+    /// What is not shown of configuration space: where serial numbers pass.
+    hidden: Vec<Range<u16>>,
 }
 
 impl Traced {
+    /// Notes an access to configuration space, unless it is one of those.
+    fn config(&self, write: bool, offset: u16, size: u8, value: u32) {
+        let end = offset.saturating_add(size.into());
+        if !self.hidden.iter().any(|hidden| offset < hidden.end && end > hidden.start) {
+            self.trace.config(write, offset, size, value);
+        }
+    }
+
     fn view(&self, index: u8, inner: Bar) -> Bar {
         let size = inner.size();
         self.trace.note(Event::Bar(index, size));
@@ -63,12 +81,12 @@ impl Function for Traced {
 
     fn config_read(&self, offset: u16, size: u8) -> Result<u32> {
         let value = self.inner.config_read(offset, size)?;
-        self.trace.config(false, offset, size, value);
+        self.config(false, offset, size, value);
         Ok(value)
     }
 
     fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()> {
-        self.trace.config(true, offset, size, value);
+        self.config(true, offset, size, value);
         self.inner.config_write(offset, size, value)
     }
 
