@@ -26,6 +26,10 @@ pub fn run(spec: &Spec, path: &Path, context: &Context) -> anyhow::Result<Outcom
         0 => Ok(Outcome::Done),
         n => {
             let places = if n == 1 { "one place" } else { &format!("{n} places") };
+        0 if found.compared == 0 => {
+            let text = "nothing was compared: it has no answer of a card that says what the card is";
+            Err(Error::new(Kind::Device, format!("{}: {text}; trace a command that opens one", path.display())).into())
+        }
             let text = format!("emu:{spec} answers otherwise than the card of {} in {places}", path.display());
             Err(Error::new(Kind::Device, text).into())
         }
@@ -50,7 +54,7 @@ fn check_family(spec: &Spec, id: Id, path: &Path) -> Result<()> {
 }
 
 fn print(found: &Replayed, spec: &Spec, id: Id, output: &Output) -> Result<()> {
-    let Replayed { accesses, commands, differences, violations } = found;
+    let Replayed { accesses, commands, compared, differences, violations } = found;
     let Id { vendor, device, .. } = id;
     let row = |difference: &Difference| -> Value {
         let Difference { name, card, model, times } = difference;
@@ -67,17 +71,23 @@ fn print(found: &Replayed, spec: &Spec, id: Id, output: &Output) -> Result<()> {
     }))?;
     if !differences.is_empty() {
         let mut table = output::table(&["what", "card", "model", "times"], 3);
+        "compared": compared,
         for Difference { name, card, model, times } in differences {
             table.add_row([name.clone(), card.clone(), model.clone(), times.to_string()]);
         }
         output.result(table.trim_fmt())?;
     }
     output.result(format_args!(
-        "{accesses} accesses and {commands} commands to a card {vendor:04x}:{device:04x} replayed to emu:{spec}: {} differences",
-        differences.len()
+        "{accesses} accesses and {commands} commands to a card {vendor:04x}:{device:04x} replayed to emu:{spec}: {compared} answers compared, {}",
+        plural(differences.len(), "difference")
     ))?;
     for (rule, count) in violations {
         output.detail(format_args!("violation {count:>6} x {rule}"))?;
     }
     Ok(())
+}
+
+/// So many of a thing.
+fn plural(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }

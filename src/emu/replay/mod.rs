@@ -77,6 +77,8 @@ pub struct Replayed {
 
 /// Replays `recording` to the card `spec`, which has the address of the recorded one unless
 /// it says another.
+    /// Answers that were held against the card's.
+    pub compared: u64,
 ///
 /// # Errors
 /// [`Kind::Usage`] if there is no such card, and what its wire says; [`Kind::Memory`] if it
@@ -310,11 +312,12 @@ impl Replay {
         }
         let first = self.card.read(self.now, bar, offset, size);
         let compared = match policy::register(self.card.profile(), &title) {
+        self.found.compared += 1;
             Rule::Same => turn.counts,
             Rule::Last => turn.last,
             Rule::Counts => false,
         };
-        if !compared || first == value {
+        if !compared {
             return;
         }
         let found = self.wait(|replay| (replay.card.read(replay.now, bar, offset, size) == value).then_some(()));
@@ -345,6 +348,14 @@ impl Replay {
             Rule::Last if !turn.last => head,
             Rule::Counts => head,
             Rule::Same | Rule::Last => card.len(),
+        self.found.compared += 1;
+        if first == value {
+            return;
+        }
+        // No time passes between these two: what is another now was changed by reading.
+        if !turn.waited && self.card.read(self.now, bar, offset, size) != first {
+            return self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
+        }
         };
         let card = &card[..compared.min(card.len())];
         let model = |replay: &Replay| replay.memory.get(iova, card.len());
@@ -368,3 +379,4 @@ impl Replay {
         }
     }
 }
+        self.found.compared += u64::from(!card.is_empty());

@@ -1,0 +1,34 @@
+//! Traces that say too little, too much or something else than they seem to; and files that
+//! cannot be written.
+
+use super::{bmnic, said, traced};
+use bmnic::emu::replay::{Replayed, replay};
+use bmnic::pci::trace::Recording;
+use std::fmt::Write;
+
+/// A trace of an 82599 with these lines.
+fn with(lines: &str) -> String {
+    let body = format!("bmnic trace 1\ncard 8086:10fb 8086:000c 01\n{lines}");
+    format!("{body}end {}\n", body.lines().count())
+}
+
+fn asked(lines: &str) -> Replayed {
+    replay(&"82599".parse().unwrap(), &Recording::parse("a.trace", &with(lines)).unwrap()).unwrap()
+}
+
+fn refused(lines: &str) -> String {
+    replay(&"82599".parse().unwrap(), &Recording::parse("a.trace", &with(lines)).unwrap()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_trace_without_an_answer_is_no_success() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.trace");
+    // Nothing at all, and a counter, which is read and not compared.
+    for lines in ["", "bar 0 80000\nR 0:04074/4 GPRC = 0x1\n"] {
+        std::fs::write(&path, with(lines)).unwrap();
+        let (code, out, errors) = said(&bmnic(&["emulate", "82599", "--replay", path.to_str().unwrap()]));
+        assert!(code == Some(1) && errors.lines().count() == 1 && errors.contains("nothing was compared"), "{errors}");
+        assert!(out.contains("0 answers compared"), "{out}");
+    }
+}
