@@ -32,3 +32,17 @@ fn a_trace_without_an_answer_is_no_success() {
         assert!(out.contains("0 answers compared"), "{out}");
     }
 }
+
+#[test]
+fn a_register_that_reading_clears_is_held_against_its_first_answer() {
+    let cause =
+        |answer: &str| asked(&format!("bar 0 80000\nW 0:00808/4 EICS = 0x100000\nR 0:00800/4 EICR = {answer}\n"));
+    assert_eq!(cause("0x100000").differences, []);
+    let [difference] = &cause("0x0").differences[..] else { panic!("{:?}", cause("0x0")) };
+    assert_eq!((&*difference.name, &*difference.card, &*difference.model), ("EICR", "0x0", "0x100000"));
+    // What the driver of the trace read until it was so.
+    assert_eq!(
+        asked("W 0:00808/4 EICS = 0x100000\nR 0:00800/4 EICR = 0x100000\nR 0:00800/4 EICR = 0x0\n").differences,
+        []
+    );
+}

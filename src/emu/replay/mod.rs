@@ -13,7 +13,8 @@
 //!
 //! - Of several reads of a register with no write between them the last counts: a driver
 //!   waits so, and a model may be faster. If its answer is another, time passes until it
-//!   is the card's, a minute at most.
+//!   is the card's, a minute at most. Of a register that reading changes the first answer
+//!   counts, unless the driver waited at it.
 //! - Memory is looked at likewise until it is as it was.
 //! - What counts or tells the time (`policy`) is read and not compared.
 //!
@@ -31,6 +32,7 @@ use super::{Card, ModelInfo, Picos, Spec, build, config};
 use crate::dma::Iova;
 use crate::error::{Error, Kind, Result};
 use crate::pci::trace::{Access, Config, Event, Names, Recording};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -102,7 +104,8 @@ pub fn replay(spec: &Spec, recording: &Recording) -> Result<Replayed> {
         found: Replayed::default(),
     };
     for (n, event) in recording.events.iter().enumerate() {
-        let turn = Turn { counts: counted.contains(&n), last: last.contains(&n) };
+        let turn =
+            Turn { counts: counted.contains_key(&n), waited: counted.get(&n) == Some(&true), last: last.contains(&n) };
         replay.event(event, turn)?;
     }
     replay.found.violations = replay.card.violations();
@@ -131,14 +134,22 @@ fn configuration(card: &Card) -> Vec<u8> {
 
 /// The numbers of those reads whose answers count: behind them the register is not read
 /// again before something is written.
-fn last_reads(events: &[Event]) -> HashSet<usize> {
-    let mut later = HashSet::new();
-    let mut counted = HashSet::new();
+///
+/// With each: whether the driver waited there, as it had read the register before.
+fn last_reads(events: &[Event]) -> HashMap<usize, bool> {
+    let mut later = HashMap::new();
+    let mut counted = HashMap::new();
     for (n, event) in events.iter().enumerate().rev() {
         match event {
             Event::Access(Access { write: false, bar, offset, size, .. }, _) => {
-                if later.insert((*bar, *offset, *size)) {
-                    counted.insert(n);
+                match later.entry((*bar, *offset, *size)) {
+                    Entry::Occupied(read) => {
+                        counted.insert(*read.get(), true);
+                    }
+                    Entry::Vacant(read) => {
+                        read.insert(n);
+                        counted.insert(n, false);
+                    }
                 }
             }
             Event::Config(Config { write: false, .. }, _)
@@ -185,6 +196,8 @@ struct Replay {
     card: Card,
     places: Places,
     memory: Memory,
+    /// The driver had read it before, and waited for this.
+    waited: bool,
     now: Picos,
     /// The command whose answer is looked at.
     command: String,
@@ -335,6 +348,14 @@ impl Replay {
             self.card.step(self.now);
             if let Some(found) = look(self) {
                 return Some(found);
+        self.found.compared += 1;
+        if first == value {
+            return;
+        }
+        // No time passes between these two: what is another now was changed by reading.
+        if !turn.waited && self.card.read(self.now, bar, offset, size) != first {
+            return self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
+        }
             }
         }
         None
@@ -348,14 +369,6 @@ impl Replay {
             Rule::Last if !turn.last => head,
             Rule::Counts => head,
             Rule::Same | Rule::Last => card.len(),
-        self.found.compared += 1;
-        if first == value {
-            return;
-        }
-        // No time passes between these two: what is another now was changed by reading.
-        if !turn.waited && self.card.read(self.now, bar, offset, size) != first {
-            return self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
-        }
         };
         let card = &card[..compared.min(card.len())];
         let model = |replay: &Replay| replay.memory.get(iova, card.len());
