@@ -46,3 +46,21 @@ fn a_register_that_reading_clears_is_held_against_its_first_answer() {
         []
     );
 }
+
+#[test]
+fn a_trace_and_another_file_are_two_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (file, second) = (at("same"), at("same.2"));
+    let card = "emu:virtio,wire=source";
+    for arguments in [
+        &["capture", "-i", card, "-c", "1", "-w", &file, "--trace", &file][..],
+        &["check", card, "--report", &file, "--trace", &file],
+        &["check", "emu:virtio,wire=peer:a", "--peer", "emu:virtio,wire=peer:a", "--report", &second, "--trace", &file],
+        &["pktgen", "-i", &format!("emu:virtio,wire=pcap:{file}"), "-c", "1", "--trace", &file],
+    ] {
+        let (code, _, errors) = said(&bmnic(arguments));
+        assert!(code == Some(2) && errors.lines().count() == 1, "{arguments:?}: {errors}");
+        assert!(!std::fs::exists(&second).unwrap(), "{arguments:?}");
+    }
+}
