@@ -48,6 +48,16 @@ fn a_register_that_reading_clears_is_held_against_its_first_answer() {
 }
 
 #[test]
+fn nothing_in_a_trace_reaches_the_terminal_but_text() {
+    for line in
+        ["R 0:00008/4 \u{1b}[31mSTATUS = 0x1", "command 0x1 \u{1b}]0;x\u{7}", "answer X \u{1b}[2J", "answer X \u{9b}2J"]
+    {
+        let error = Recording::parse("a.trace", &with(&format!("{line}\n"))).unwrap_err().to_string();
+        assert!(error.starts_with("a.trace, line 3: ") && !error.contains(char::is_control), "{error:?}");
+    }
+}
+
+#[test]
 fn a_trace_and_another_file_are_two_files() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();

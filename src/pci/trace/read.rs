@@ -93,6 +93,9 @@ impl Reader {
 
     /// Takes a line; `None` if it is none.
     fn line(&mut self, line: &str) -> Option<()> {
+        if line.contains(char::is_control) {
+            return None;
+        }
         let recording = &mut self.recording;
         if let Some(row) = line.strip_prefix("  ") {
             let (at, digits) = row.split_once(' ')?;

@@ -109,7 +109,7 @@ impl Trace {
     /// Notes the answer to the command of this name: what it is taken for, and what the
     /// card has stored.
     pub fn answer(&self, name: impl Display, said: impl Display, memory: &[Region]) {
-        self.note(Event::Answer(words(name), said.to_string().replace('\n', " ")));
+        self.note(Event::Answer(words(name), said.to_string().replace(char::is_control, " ")));
         memory.iter().for_each(|region| self.note(Event::Got(bytes(region))));
     }
 
@@ -125,7 +125,7 @@ impl Trace {
 
 /// A name as one word.
 fn words(name: impl Display) -> String {
-    name.to_string().replace(char::is_whitespace, "_")
+    name.to_string().replace(|c: char| c.is_whitespace() || c.is_control(), "_")
 }
 
 /// What stands in memory now.
