@@ -58,6 +58,16 @@ fn nothing_in_a_trace_reaches_the_terminal_but_text() {
 }
 
 #[test]
+fn a_trace_has_no_more_memory_than_a_driver_gives() {
+    let mut maps = String::new();
+    (0..200_000u64).for_each(|n| writeln!(maps, "map {:x} 1000", (n + 1) << 12).unwrap());
+    assert!(refused(&maps).contains("pieces of memory"), "{}", refused(&maps));
+    let mut stores = "map 1000 100000000\n".to_owned();
+    (0..300_000u64).for_each(|n| writeln!(stores, "> {:x} 1", (n + 1) << 12).unwrap());
+    assert!(refused(&stores).contains("pages"), "{}", refused(&stores));
+}
+
+#[test]
 fn a_trace_and_another_file_are_two_files() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();

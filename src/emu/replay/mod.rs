@@ -44,6 +44,12 @@ const ACCESS: Picos = 5_000_000;
 const PAUSE: Picos = 10_000_000;
 const PAUSES: u32 = 63;
 
+/// After so many waits in vain a model is looked at less often in the same time: each pause
+/// is so many times the one before.
+const VAIN: u32 = 16;
+const FEW_PAUSES: u32 = 8;
+const STEEP: Picos = 8;
+
 /// Where configuration space says where capabilities are, and where they may be.
 const CAPABILITIES: u16 = 0x34;
 const FIRST_CAPABILITY: u16 = 0x40;
@@ -71,6 +77,8 @@ pub struct Replayed {
     pub accesses: u64,
     /// Commands.
     pub commands: u64,
+    /// Answers that were held against the card's.
+    pub compared: u64,
     /// In the order in which they were first met, by name once.
     pub differences: Vec<Difference>,
     /// Rules of the model that the trace's driver broke, and how often.
@@ -79,8 +87,6 @@ pub struct Replayed {
 
 /// Replays `recording` to the card `spec`, which has the address of the recorded one unless
 /// it says another.
-    /// Answers that were held against the card's.
-    pub compared: u64,
 ///
 /// # Errors
 /// [`Kind::Usage`] if there is no such card, and what its wire says; [`Kind::Memory`] if it
@@ -102,6 +108,8 @@ pub fn replay(spec: &Spec, recording: &Recording) -> Result<Replayed> {
         asked: Vec::new(),
         headed: false,
         found: Replayed::default(),
+        named: HashMap::new(),
+        vain: 0,
     };
     for (n, event) in recording.events.iter().enumerate() {
         let turn =
@@ -188,6 +196,8 @@ fn last_answers(events: &[Event]) -> HashSet<usize> {
 struct Turn {
     /// It is the last before something is written.
     counts: bool,
+    /// The driver had read it before, and waited for this.
+    waited: bool,
     /// It is the last of all.
     last: bool,
 }
@@ -196,8 +206,6 @@ struct Replay {
     card: Card,
     places: Places,
     memory: Memory,
-    /// The driver had read it before, and waited for this.
-    waited: bool,
     now: Picos,
     /// The command whose answer is looked at.
     command: String,
@@ -206,6 +214,10 @@ struct Replay {
     /// The next piece of memory is the first of an answer.
     headed: bool,
     found: Replayed,
+    /// Where each name stands in the differences.
+    named: HashMap<String, usize>,
+    /// Waits that found nothing.
+    vain: u32,
 }
 
 impl Replay {
@@ -244,7 +256,7 @@ impl Replay {
                 if self.asked.is_empty() {
                     self.asked.clone_from(&memory.bytes);
                 }
-                if !self.memory.put(memory.iova, &memory.bytes) {
+                if !self.memory.put(memory.iova, &memory.bytes)? {
                     return Err(self.outside(memory.iova, memory.bytes.len()));
                 }
             }
@@ -268,9 +280,12 @@ impl Replay {
     }
 
     fn differs(&mut self, name: String, card: String, model: String) {
-        match self.found.differences.iter_mut().find(|difference| difference.name == name) {
-            Some(difference) => difference.times += 1,
-            None => self.found.differences.push(Difference { name, card, model, times: 1 }),
+        match self.named.get(&name) {
+            Some(&n) => self.found.differences[n].times += 1,
+            None => {
+                self.named.insert(name.clone(), self.found.differences.len());
+                self.found.differences.push(Difference { name, card, model, times: 1 });
+            }
         }
     }
 
@@ -297,6 +312,7 @@ impl Replay {
             return self.card.config_write(offset, size, value);
         }
         let model = self.card.config_read(offset, size);
+        self.found.compared += 1;
         if model != value {
             // What devices of several makers have at several places is one thing.
             let listed = offset == CAPABILITIES || offset >= FIRST_CAPABILITY;
@@ -325,13 +341,20 @@ impl Replay {
         }
         let first = self.card.read(self.now, bar, offset, size);
         let compared = match policy::register(self.card.profile(), &title) {
-        self.found.compared += 1;
             Rule::Same => turn.counts,
             Rule::Last => turn.last,
             Rule::Counts => false,
         };
         if !compared {
             return;
+        }
+        self.found.compared += 1;
+        if first == value {
+            return;
+        }
+        // No time passes between these two: what is another now was changed by reading.
+        if !turn.waited && self.card.read(self.now, bar, offset, size) != first {
+            return self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
         }
         let found = self.wait(|replay| (replay.card.read(replay.now, bar, offset, size) == value).then_some(()));
         if found.is_none() {
@@ -342,22 +365,16 @@ impl Replay {
     /// Lets time pass until `look` finds something, at most a minute.
     fn wait<T>(&mut self, look: impl Fn(&mut Self) -> Option<T>) -> Option<T> {
         let mut pause = PAUSE;
-        for _ in 0..PAUSES {
+        let hasty = self.vain >= VAIN;
+        for _ in 0..if hasty { FEW_PAUSES } else { PAUSES } {
             self.pass(pause, 0);
-            pause += pause / 4;
+            pause = if hasty { STEEP * pause } else { pause + pause / 4 };
             self.card.step(self.now);
             if let Some(found) = look(self) {
                 return Some(found);
-        self.found.compared += 1;
-        if first == value {
-            return;
-        }
-        // No time passes between these two: what is another now was changed by reading.
-        if !turn.waited && self.card.read(self.now, bar, offset, size) != first {
-            return self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
-        }
             }
         }
+        self.vain += 1;
         None
     }
 
@@ -371,6 +388,7 @@ impl Replay {
             Rule::Same | Rule::Last => card.len(),
         };
         let card = &card[..compared.min(card.len())];
+        self.found.compared += u64::from(!card.is_empty());
         let model = |replay: &Replay| replay.memory.get(iova, card.len());
         let Some(first) = model(self) else { return Err(self.outside(iova, card.len())) };
         if first == card || self.wait(|replay| model(replay).filter(|model| model == card)).is_some() {
@@ -392,4 +410,3 @@ impl Replay {
         }
     }
 }
-        self.found.compared += u64::from(!card.is_empty());
