@@ -84,3 +84,11 @@ fn a_trace_and_another_file_are_two_files() {
         assert!(!std::fs::exists(&second).unwrap(), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_trace_that_was_not_written_whole_fails_its_command() {
+    let (code, _, errors) =
+        said(&bmnic(&["pktgen", "-i", "emu:virtio,wire=sink", "-c", "1", "-q", "--trace", "/dev/full"]));
+    assert!(code == Some(1) && errors.lines().count() == 1, "{code:?} {errors}");
+    assert!(errors.contains("/dev/full") && errors.contains("not whole"), "{errors}");
+}

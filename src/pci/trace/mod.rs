@@ -54,7 +54,7 @@ mod tests;
 pub use mask::stand_in;
 pub use read::Recording;
 pub use traced::{Names, trace};
-pub use write::Trace;
+pub use write::{Trace, not_whole, whole};
 
 use crate::dma::Iova;
 use std::fmt::{self, Display, Formatter};

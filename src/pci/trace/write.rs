@@ -2,7 +2,7 @@
 
 use super::{Access, Bytes, CONFIG, Config, Event, FORMAT, Hex, Names, ROW, mask};
 use crate::dma::Region;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::Id;
 use std::fmt::{self, Display};
@@ -126,6 +126,28 @@ impl Trace {
 /// A name as one word.
 fn words(name: impl Display) -> String {
     name.to_string().replace(|c: char| c.is_whitespace() || c.is_control(), "_")
+/// Files of traces that were not written whole.
+static NOT_WHOLE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Notes that the trace at `path` could not be written whole.
+pub fn not_whole(path: &Path) {
+    NOT_WHOLE.lock().unwrap_or_else(PoisonError::into_inner).push(path.into());
+}
+
+/// Fails if a trace of this process could not be written whole.
+///
+/// # Errors
+/// [`Kind::Io`] with the first one's file.
+pub fn whole() -> Result<()> {
+    match NOT_WHOLE.lock().unwrap_or_else(PoisonError::into_inner).first() {
+        None => Ok(()),
+        Some(path) => {
+            let text = "is not whole: it could not be written to; is its disk full? Write it to another";
+            Err(Error::new(Kind::Io, format!("the trace {} {text}", path.display())))
+        }
+    }
+}
+
 }
 
 /// What stands in memory now.
@@ -181,7 +203,7 @@ impl State {
     fn check(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) {
         if self.whole && write(&mut self.file).is_err() {
             self.whole = false;
-            eprintln!("bmnic: warning: {} is not whole: it could not be written to", self.path.display());
+            not_whole(&self.path);
         }
     }
 }
