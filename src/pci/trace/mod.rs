@@ -40,8 +40,8 @@
 //! rest is zeros and a byte that leaves sums over it as they were. Configuration space
 //! beyond byte 0xff, where serial numbers are, is not shown, and no driver reads it.
 //! Everything else stands there as it was, filters that were asked for included. Nothing is
-//! written until the driver has read the address, and then all but the last few events: of a
-//! run that is killed they are missing, as is the last line.
+//! written until the driver has read the address, and then all but the last hundred events: of
+//! a run that is killed they are missing, as is the last line.
 
 mod mask;
 mod read;

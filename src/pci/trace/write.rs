@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// Events that are held back, as the card's address may go on in the next.
 const HELD: usize = 4 * mask::SPREAD;
 
+/// Events that are written at once.
+const AT_ONCE: usize = 64;
+
 /// Events that are held back at most until the card's address is known.
 const HELD_AT_FIRST: usize = 1 << 20;
 
@@ -123,9 +126,6 @@ impl Trace {
     }
 }
 
-/// A name as one word.
-fn words(name: impl Display) -> String {
-    name.to_string().replace(|c: char| c.is_whitespace() || c.is_control(), "_")
 /// Files of traces that were not written whole.
 static NOT_WHOLE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -148,6 +148,9 @@ pub fn whole() -> Result<()> {
     }
 }
 
+/// A name as one word.
+fn words(name: impl Display) -> String {
+    name.to_string().replace(|c: char| c.is_whitespace() || c.is_control(), "_")
 }
 
 /// What stands in memory now.
@@ -159,8 +162,12 @@ impl State {
     fn note(&mut self, event: Event) {
         if self.whole {
             self.held.push(event);
-            let most = if self.address.is_some() { HELD } else { HELD_AT_FIRST };
-            self.flush(most);
+            let known = self.address.is_some();
+            match self.held.len() {
+                held if known && held >= HELD + AT_ONCE => self.flush(HELD),
+                held if !known && held > HELD_AT_FIRST => self.flush(HELD_AT_FIRST),
+                _ => {}
+            }
         }
     }
 
