@@ -260,7 +260,7 @@ fn a_command_writes_a_trace_and_another_replays_it() {
     assert!(out.contains("num_queues") && out.contains("0x15") && out.ends_with(" compared, 1 difference\n"), "{out}");
 
     let (code, out, errors) = refused(&whole[..whole.len() - 30], "virtio");
-    assert!(code == Some(0) && errors.contains("is torn off behind line"), "{errors}");
+    assert!(code == Some(0) && errors.contains("as if its program was killed"), "{errors}");
     assert!(out.contains("0 differences"), "{out}");
 
     let (code, _, errors) = refused(&whole, "82599");

@@ -92,3 +92,15 @@ fn a_trace_that_was_not_written_whole_fails_its_command() {
     assert!(code == Some(1) && errors.lines().count() == 1, "{code:?} {errors}");
     assert!(errors.contains("/dev/full") && errors.contains("not whole"), "{errors}");
 }
+
+#[test]
+fn a_trace_that_is_cut_says_so_in_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.trace");
+    let (text, _) = traced("virtio");
+    std::fs::write(&path, &text[..text.len() - 30]).unwrap();
+    let (code, _, errors) = said(&bmnic(&["emulate", "virtio", "--replay", path.to_str().unwrap()]));
+    assert!(code == Some(0) && errors.contains("as if its program was killed"), "{errors}");
+    let (_, _, errors) = said(&bmnic(&["emulate", "82599", "--replay", path.to_str().unwrap()]));
+    assert!(errors.contains("is of another family than emu:82599"), "{errors}");
+}
