@@ -24,6 +24,8 @@
 mod memory;
 mod places;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 use self::memory::Memory;
 use self::places::Places;
@@ -92,25 +94,9 @@ pub struct Replayed {
 /// [`Kind::Usage`] if there is no such card, and what its wire says; [`Kind::Memory`] if it
 /// cannot have the memory that the recorded one had.
 pub fn replay(spec: &Spec, recording: &Recording) -> Result<Replayed> {
-    let spec = Spec { mac: spec.mac.or(recording.address.map(|address| address.0)), ..spec.clone() };
-    let wire = spec.open_wire(&mut Default::default())?;
-    let mut card = Card::new(build(&spec, wire)?);
-    let places = Places::between(&recording.config, &configuration(&card));
-    card.enable();
     let counted = last_reads(&recording.events);
     let last = last_answers(&recording.events);
-    let mut replay = Replay {
-        card,
-        places,
-        memory: Memory::default(),
-        now: 0,
-        command: String::new(),
-        asked: Vec::new(),
-        headed: false,
-        found: Replayed::default(),
-        named: HashMap::new(),
-        vain: 0,
-    };
+    let mut replay = Replay::begin(spec, recording)?;
     for (n, event) in recording.events.iter().enumerate() {
         let turn =
             Turn { counts: counted.contains_key(&n), waited: counted.get(&n) == Some(&true), last: last.contains(&n) };
@@ -221,6 +207,26 @@ struct Replay {
 }
 
 impl Replay {
+    fn begin(spec: &Spec, recording: &Recording) -> Result<Replay> {
+        let spec = Spec { mac: spec.mac.or(recording.address.map(|address| address.0)), ..spec.clone() };
+        let wire = spec.open_wire(&mut Default::default())?;
+        let mut card = Card::new(build(&spec, wire)?);
+        let places = Places::between(&recording.config, &configuration(&card));
+        card.enable();
+        Ok(Replay {
+            card,
+            places,
+            memory: Memory::default(),
+            now: 0,
+            command: String::new(),
+            asked: Vec::new(),
+            headed: false,
+            found: Replayed::default(),
+            named: HashMap::new(),
+            vain: 0,
+        })
+    }
+
     fn event(&mut self, event: &Event, turn: Turn) -> Result<()> {
         match event {
             Event::Bar(bar, size) => self.bar(*bar, *size),
@@ -363,7 +369,7 @@ impl Replay {
     }
 
     /// Lets time pass until `look` finds something, at most a minute.
-    fn wait<T>(&mut self, look: impl Fn(&mut Self) -> Option<T>) -> Option<T> {
+    fn wait<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
         let mut pause = PAUSE;
         let hasty = self.vain >= VAIN;
         for _ in 0..if hasty { FEW_PAUSES } else { PAUSES } {
