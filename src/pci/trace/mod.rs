@@ -37,7 +37,8 @@
 //! seen it by itself. Frames are not in it.
 //!
 //! The card's address is replaced as it is written ([`stand_in`]): the maker's half stays, the
-//! rest is zeros and a byte that leaves sums over it as they were. Configuration space
+//! rest is zeros and a byte that leaves sums over it as they were. Where the driver did not
+//! come to read it, what answers say in memory is left out. Configuration space
 //! beyond byte 0xff, where serial numbers are, is not shown, and no driver reads it.
 //! Everything else stands there as it was, filters that were asked for included. Nothing is
 //! written until the driver has read the address, and then all but the last hundred events: of

@@ -179,7 +179,10 @@ impl State {
         if let Some((real, _)) = self.address {
             mask::replace(&mut self.held, real);
         }
-        let ready: Vec<Event> = self.held.drain(..self.held.len() - most).collect();
+        let mut ready: Vec<Event> = self.held.drain(..self.held.len() - most).collect();
+        if self.address.is_none() {
+            ready.retain(|event| !matches!(event, Event::Got(_)));
+        }
         self.begin();
         for event in ready {
             self.line(event);
