@@ -215,9 +215,16 @@ pub fn main() -> ExitCode {
         Command::Emulate(args) => emulate::run(args, &context),
         Command::Completions(args) => completions::run(args),
     };
-    match result {
-        Ok(outcome) => outcome.into(),
-        Err(error) => fail(&error, context.global.json),
+    let whole = crate::pci::trace::whole();
+    match (result, whole) {
+        (Ok(outcome), Ok(())) => outcome.into(),
+        (Ok(_), Err(error)) => fail(&error.into(), context.global.json),
+        (Err(error), whole) => {
+            if let Err(error) = whole {
+                eprintln!("bmnic: warning: {error}");
+            }
+            fail(&error, context.global.json)
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::tracing;
 use super::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, RxQueue, Stats};
-use crate::emu::wire::{Note, WireSpec, check_files};
+use crate::emu::wire::{Note, WireSpec};
 use crate::emu::{Drive, Engine, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Alarm, Function};
@@ -67,6 +67,8 @@ pub struct Session {
     stale: Cell<bool>,
     /// What they are plugged into.
     wires: Vec<WireSpec>,
+    /// The file of their traces.
+    trace: Option<PathBuf>,
     strict: bool,
     /// Why emulated cards are used, where none was named.
     default: Option<String>,
@@ -91,9 +93,8 @@ impl Session {
             Card::Pci(_) => None,
         };
         let wires: Vec<WireSpec> = cards.iter().filter_map(wire).collect();
-        let traces = context.global.trace.iter().flat_map(|path| (0..cards.len()).map(|n| tracing::file(path, n)));
-        let traces: Vec<_> = traces.collect();
-        check_files(&wires, &traces.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+        let trace = context.global.trace.clone();
+        tracing::check_files(trace.as_deref(), cards.len(), &wires, &[])?;
         let emulated = !wires.is_empty();
         let mut session = Session {
             ports: Vec::new(),
@@ -106,6 +107,7 @@ impl Session {
             last: Vec::new(),
             stale: Cell::new(false),
             wires,
+            trace,
             strict: context.global.strict,
             default,
             duration: defaults.duration,
@@ -220,12 +222,13 @@ impl Session {
         length.limits(self.duration.filter(|_| self.default.is_some()))
     }
 
-    /// Refuses to write `path` if a wire of the session plays or writes that file.
+    /// Refuses to write `path` if a wire of the session plays or writes that file, or a trace is
+    /// written there.
     ///
     /// # Errors
     /// [`Kind::Usage`] with the name of both.
     pub fn check_write(&self, path: &Path) -> Result<()> {
-        check_files(&self.wires, &[path])
+        tracing::check_files(self.trace.as_deref(), self.devices.len(), &self.wires, &[path])
     }
 
     /// Whether any port is emulated, so that times are the cost of driver and

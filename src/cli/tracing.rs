@@ -2,6 +2,7 @@
 
 use super::Command;
 use crate::driver;
+use crate::emu::wire::{self, WireSpec};
 use crate::emu::{self, replay};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Function, Id};
@@ -16,6 +17,21 @@ pub fn file(path: &Path, nth: usize) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}", nth + 1));
     name.into()
+}
+
+/// Refuses to write the trace of any of `cards` cards where another file is written or played:
+/// one of `writes`, or one of the wires.
+///
+/// # Errors
+/// As [`wire::check_files`].
+pub fn check_files<'a>(
+    path: Option<&Path>,
+    cards: usize,
+    wires: impl IntoIterator<Item = &'a WireSpec>,
+    writes: &[&Path],
+) -> Result<()> {
+    let traces: Vec<PathBuf> = path.iter().flat_map(|path| (0..cards).map(|n| file(path, n))).collect();
+    wire::check_files(wires, &writes.iter().copied().chain(traces.iter().map(PathBuf::as_path)).collect::<Vec<_>>())
 }
 
 /// The function, traced if that is asked for; it is the one of this number.

@@ -14,13 +14,11 @@ use crate::cli::tracing;
 use crate::cli::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Batch, Meta, Pool};
 use crate::driver::{self, Config, Description, Port, RxQueue};
-use crate::emu::wire::check_files;
 use crate::emu::{Drive, Engine, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Address, Function};
 use crate::sys::Roots;
 use std::fmt::Display;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -130,7 +128,8 @@ impl Bench {
             Card::Emulated(spec) => Some(&spec.wire),
             Card::Pci(_) => None,
         });
-        check_files(wires, &args.report.as_deref().into_iter().collect::<Vec<&Path>>())?;
+        let trace = context.global.trace.as_deref();
+        tracing::check_files(trace, cards.len(), wires, &Vec::from_iter(args.report.as_deref()))?;
         let (mut functions, mut taps) = (Vec::new(), Vec::new());
         for (n, card) in cards.iter().enumerate() {
             let function = match card {

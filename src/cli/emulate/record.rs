@@ -2,6 +2,7 @@
 
 use crate::emu::Access;
 use crate::error::{Error, Result};
+use crate::pci::trace::not_whole;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -23,9 +24,14 @@ impl Record {
     /// Writes `W 0:01018/4 RDT(0) = 0x1ff`, as in any trace ([`crate::pci::trace`]). A full disk
     /// ends the record, not the card.
     pub fn line(&mut self, access: &Access) {
-        if self.whole && writeln!(self.file, "{access}").is_err() {
+        let written = writeln!(self.file, "{access}");
+        self.check(written);
+    }
+
+    fn check(&mut self, written: std::io::Result<()>) {
+        if self.whole && written.is_err() {
             self.whole = false;
-            eprintln!("bmnic: warning: {} is not whole: it could not be written to", self.path.display());
+            not_whole(&self.path);
         }
     }
 
@@ -35,5 +41,12 @@ impl Record {
         for tap in taps {
             tap.take_trace().iter().for_each(|access| self.line(access));
         }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let written = self.file.flush();
+        self.check(written);
     }
 }

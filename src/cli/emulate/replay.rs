@@ -18,11 +18,18 @@ pub fn run(spec: &Spec, path: &Path, context: &Context) -> anyhow::Result<Outcom
     let recording = Recording::open(path)?;
     check_family(spec, recording.id, path)?;
     if let Some(line) = recording.torn {
-        output.warn(format_args!("{} is torn off behind line {line}; what it has is replayed", path.display()));
+        output.warn(format_args!(
+            "{} ends after line {line} without its last, as if its program was killed; what it has is replayed",
+            path.display()
+        ));
     }
     let found = replay(spec, &recording)?;
     print(&found, spec, recording.id, &output)?;
     match found.differences.len() {
+        0 if found.compared == 0 => {
+            let text = "nothing was compared: it has no answer of a card that says what the card is";
+            Err(Error::new(Kind::Device, format!("{}: {text}; trace a command that opens one", path.display())).into())
+        }
         0 => Ok(Outcome::Done),
         n => {
             let places = if n == 1 { "one place" } else { &format!("{n} places") };
@@ -44,13 +51,15 @@ fn check_family(spec: &Spec, id: Id, path: &Path) -> Result<()> {
         Some(model) => format!("replay it to emu:{}", model.profile.name),
         None => "no emulated card is of its family".into(),
     };
-    let text =
-        format!("{path} is of a card {vendor:04x}:{device:04x}, which is no relation of emu:{}; {advice}", spec.model);
+    let text = format!(
+        "{path} is of a card {vendor:04x}:{device:04x}, which is of another family than emu:{}; {advice}",
+        spec.model
+    );
     Err(Error::new(Kind::Usage, text))
 }
 
 fn print(found: &Replayed, spec: &Spec, id: Id, output: &Output) -> Result<()> {
-    let Replayed { accesses, commands, differences, violations } = found;
+    let Replayed { accesses, commands, compared, differences, violations } = found;
     let Id { vendor, device, .. } = id;
     let row = |difference: &Difference| -> Value {
         let Difference { name, card, model, times } = difference;
@@ -62,6 +71,7 @@ fn print(found: &Replayed, spec: &Spec, id: Id, output: &Output) -> Result<()> {
         "card": format!("{vendor:04x}:{device:04x}"),
         "accesses": accesses,
         "commands": commands,
+        "compared": compared,
         "differences": differences.iter().map(row).collect::<Vec<_>>(),
         "violations": violations.iter().map(|(name, n)| json!({ "rule": name, "count": n })).collect::<Vec<_>>(),
     }))?;
@@ -73,11 +83,16 @@ fn print(found: &Replayed, spec: &Spec, id: Id, output: &Output) -> Result<()> {
         output.result(table.trim_fmt())?;
     }
     output.result(format_args!(
-        "{accesses} accesses and {commands} commands to a card {vendor:04x}:{device:04x} replayed to emu:{spec}: {} differences",
-        differences.len()
+        "{accesses} accesses and {commands} commands to a card {vendor:04x}:{device:04x} replayed to emu:{spec}: {compared} answers compared, {}",
+        plural(differences.len(), "difference")
     ))?;
     for (rule, count) in violations {
         output.detail(format_args!("violation {count:>6} x {rule}"))?;
     }
     Ok(())
+}
+
+/// So many of a thing.
+fn plural(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }

@@ -13,7 +13,8 @@
 //!
 //! - Of several reads of a register with no write between them the last counts: a driver
 //!   waits so, and a model may be faster. If its answer is another, time passes until it
-//!   is the card's, a minute at most.
+//!   is the card's, a minute at most. Of a register that reading changes the first answer
+//!   counts, unless the driver waited at it.
 //! - Memory is looked at likewise until it is as it was.
 //! - What counts or tells the time (`policy`) is read and not compared.
 //!
@@ -23,6 +24,8 @@
 mod memory;
 mod places;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 use self::memory::Memory;
 use self::places::Places;
@@ -31,6 +34,7 @@ use super::{Card, ModelInfo, Picos, Spec, build, config};
 use crate::dma::Iova;
 use crate::error::{Error, Kind, Result};
 use crate::pci::trace::{Access, Config, Event, Names, Recording};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -41,6 +45,12 @@ const ACCESS: Picos = 5_000_000;
 /// before, and all come to a minute.
 const PAUSE: Picos = 10_000_000;
 const PAUSES: u32 = 63;
+
+/// After so many waits in vain a model is looked at less often in the same time: each pause
+/// is so many times the one before.
+const VAIN: u32 = 16;
+const FEW_PAUSES: u32 = 8;
+const STEEP: Picos = 8;
 
 /// Where configuration space says where capabilities are, and where they may be.
 const CAPABILITIES: u16 = 0x34;
@@ -69,6 +79,8 @@ pub struct Replayed {
     pub accesses: u64,
     /// Commands.
     pub commands: u64,
+    /// Answers that were held against the card's.
+    pub compared: u64,
     /// In the order in which they were first met, by name once.
     pub differences: Vec<Difference>,
     /// Rules of the model that the trace's driver broke, and how often.
@@ -82,25 +94,12 @@ pub struct Replayed {
 /// [`Kind::Usage`] if there is no such card, and what its wire says; [`Kind::Memory`] if it
 /// cannot have the memory that the recorded one had.
 pub fn replay(spec: &Spec, recording: &Recording) -> Result<Replayed> {
-    let spec = Spec { mac: spec.mac.or(recording.address.map(|address| address.0)), ..spec.clone() };
-    let wire = spec.open_wire(&mut Default::default())?;
-    let mut card = Card::new(build(&spec, wire)?);
-    let places = Places::between(&recording.config, &configuration(&card));
-    card.enable();
     let counted = last_reads(&recording.events);
     let last = last_answers(&recording.events);
-    let mut replay = Replay {
-        card,
-        places,
-        memory: Memory::default(),
-        now: 0,
-        command: String::new(),
-        asked: Vec::new(),
-        headed: false,
-        found: Replayed::default(),
-    };
+    let mut replay = Replay::begin(spec, recording)?;
     for (n, event) in recording.events.iter().enumerate() {
-        let turn = Turn { counts: counted.contains(&n), last: last.contains(&n) };
+        let turn =
+            Turn { counts: counted.contains_key(&n), waited: counted.get(&n) == Some(&true), last: last.contains(&n) };
         replay.event(event, turn)?;
     }
     replay.found.violations = replay.card.violations();
@@ -129,14 +128,22 @@ fn configuration(card: &Card) -> Vec<u8> {
 
 /// The numbers of those reads whose answers count: behind them the register is not read
 /// again before something is written.
-fn last_reads(events: &[Event]) -> HashSet<usize> {
-    let mut later = HashSet::new();
-    let mut counted = HashSet::new();
+///
+/// With each: whether the driver waited there, as it had read the register before.
+fn last_reads(events: &[Event]) -> HashMap<usize, bool> {
+    let mut later = HashMap::new();
+    let mut counted = HashMap::new();
     for (n, event) in events.iter().enumerate().rev() {
         match event {
             Event::Access(Access { write: false, bar, offset, size, .. }, _) => {
-                if later.insert((*bar, *offset, *size)) {
-                    counted.insert(n);
+                match later.entry((*bar, *offset, *size)) {
+                    Entry::Occupied(read) => {
+                        counted.insert(*read.get(), true);
+                    }
+                    Entry::Vacant(read) => {
+                        read.insert(n);
+                        counted.insert(n, false);
+                    }
                 }
             }
             Event::Config(Config { write: false, .. }, _)
@@ -175,6 +182,8 @@ fn last_answers(events: &[Event]) -> HashSet<usize> {
 struct Turn {
     /// It is the last before something is written.
     counts: bool,
+    /// The driver had read it before, and waited for this.
+    waited: bool,
     /// It is the last of all.
     last: bool,
 }
@@ -191,9 +200,33 @@ struct Replay {
     /// The next piece of memory is the first of an answer.
     headed: bool,
     found: Replayed,
+    /// Where each name stands in the differences.
+    named: HashMap<String, usize>,
+    /// Waits that found nothing.
+    vain: u32,
 }
 
 impl Replay {
+    fn begin(spec: &Spec, recording: &Recording) -> Result<Replay> {
+        let spec = Spec { mac: spec.mac.or(recording.address.map(|address| address.0)), ..spec.clone() };
+        let wire = spec.open_wire(&mut Default::default())?;
+        let mut card = Card::new(build(&spec, wire)?);
+        let places = Places::between(&recording.config, &configuration(&card));
+        card.enable();
+        Ok(Replay {
+            card,
+            places,
+            memory: Memory::default(),
+            now: 0,
+            command: String::new(),
+            asked: Vec::new(),
+            headed: false,
+            found: Replayed::default(),
+            named: HashMap::new(),
+            vain: 0,
+        })
+    }
+
     fn event(&mut self, event: &Event, turn: Turn) -> Result<()> {
         match event {
             Event::Bar(bar, size) => self.bar(*bar, *size),
@@ -229,7 +262,7 @@ impl Replay {
                 if self.asked.is_empty() {
                     self.asked.clone_from(&memory.bytes);
                 }
-                if !self.memory.put(memory.iova, &memory.bytes) {
+                if !self.memory.put(memory.iova, &memory.bytes)? {
                     return Err(self.outside(memory.iova, memory.bytes.len()));
                 }
             }
@@ -253,9 +286,12 @@ impl Replay {
     }
 
     fn differs(&mut self, name: String, card: String, model: String) {
-        match self.found.differences.iter_mut().find(|difference| difference.name == name) {
-            Some(difference) => difference.times += 1,
-            None => self.found.differences.push(Difference { name, card, model, times: 1 }),
+        match self.named.get(&name) {
+            Some(&n) => self.found.differences[n].times += 1,
+            None => {
+                self.named.insert(name.clone(), self.found.differences.len());
+                self.found.differences.push(Difference { name, card, model, times: 1 });
+            }
         }
     }
 
@@ -282,6 +318,7 @@ impl Replay {
             return self.card.config_write(offset, size, value);
         }
         let model = self.card.config_read(offset, size);
+        self.found.compared += 1;
         if model != value {
             // What devices of several makers have at several places is one thing.
             let listed = offset == CAPABILITIES || offset >= FIRST_CAPABILITY;
@@ -314,8 +351,16 @@ impl Replay {
             Rule::Last => turn.last,
             Rule::Counts => false,
         };
-        if !compared || first == value {
+        if !compared {
             return;
+        }
+        self.found.compared += 1;
+        if first == value {
+            return;
+        }
+        // No time passes between these two: what is another now was changed by reading.
+        if !turn.waited && self.card.read(self.now, bar, offset, size) != first {
+            return self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
         }
         let found = self.wait(|replay| (replay.card.read(replay.now, bar, offset, size) == value).then_some(()));
         if found.is_none() {
@@ -324,16 +369,18 @@ impl Replay {
     }
 
     /// Lets time pass until `look` finds something, at most a minute.
-    fn wait<T>(&mut self, look: impl Fn(&mut Self) -> Option<T>) -> Option<T> {
+    fn wait<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
         let mut pause = PAUSE;
-        for _ in 0..PAUSES {
+        let hasty = self.vain >= VAIN;
+        for _ in 0..if hasty { FEW_PAUSES } else { PAUSES } {
             self.pass(pause, 0);
-            pause += pause / 4;
+            pause = if hasty { STEEP * pause } else { pause + pause / 4 };
             self.card.step(self.now);
             if let Some(found) = look(self) {
                 return Some(found);
             }
         }
+        self.vain += 1;
         None
     }
 
@@ -347,6 +394,7 @@ impl Replay {
             Rule::Same | Rule::Last => card.len(),
         };
         let card = &card[..compared.min(card.len())];
+        self.found.compared += u64::from(!card.is_empty());
         let model = |replay: &Replay| replay.memory.get(iova, card.len());
         let Some(first) = model(self) else { return Err(self.outside(iova, card.len())) };
         if first == card || self.wait(|replay| model(replay).filter(|model| model == card)).is_some() {

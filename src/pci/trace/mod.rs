@@ -37,12 +37,13 @@
 //! seen it by itself. Frames are not in it.
 //!
 //! The card's address is replaced as it is written ([`stand_in`]): the maker's half stays, the
-//! rest is zeros and a byte that leaves sums over it as they were. Configuration space
-//! beyond byte 0xff, where serial numbers are, is not shown, and no driver reads it; nor is
-//! vital product data, nor how it is asked for.
+//! rest is zeros and a byte that leaves sums over it as they were. Where the driver did not
+//! come to read it, what answers say in memory is left out. Configuration space beyond byte
+//! 0xff, where serial numbers are, is not shown, and no driver reads it; nor is vital product
+//! data, nor how it is asked for.
 //! Everything else stands there as it was, filters that were asked for included. Nothing is
-//! written until the driver has read the address, and then all but the last few events: of a
-//! run that is killed they are missing, as is the last line.
+//! written until the driver has read the address, and then all but the last hundred events: of
+//! a run that is killed they are missing, as is the last line.
 
 mod mask;
 mod read;
@@ -55,7 +56,7 @@ mod tests;
 pub use mask::stand_in;
 pub use read::Recording;
 pub use traced::{Names, trace};
-pub use write::Trace;
+pub use write::{Trace, not_whole, whole};
 
 use crate::dma::Iova;
 use std::fmt::{self, Display, Formatter};

@@ -26,7 +26,7 @@ pub struct Recording {
     pub config: Vec<u8>,
     /// What happened, in order.
     pub events: Vec<Event>,
-    /// The line behind which it is torn off; it is whole without.
+    /// The last whole line, where the one that ends a trace is missing.
     pub torn: Option<usize>,
 }
 
@@ -91,8 +91,11 @@ impl Reader {
         ))
     }
 
-    /// Takes a line; `None` if it is none.
+    /// Takes a line; `None` if it is none. What would steer a terminal is in no line.
     fn line(&mut self, line: &str) -> Option<()> {
+        if line.contains(char::is_control) {
+            return None;
+        }
         let recording = &mut self.recording;
         if let Some(row) = line.strip_prefix("  ") {
             let (at, digits) = row.split_once(' ')?;

@@ -110,3 +110,69 @@ fn an_address_is_found_in_memory_and_across_registers() {
     assert_eq!(events[4 + 3], read(0x2003, 1, 0));
     assert_eq!(events[4 + 5], read(0x2005, 1, last.into()));
 }
+
+#[test]
+fn a_neighbours_address_is_found_across_a_carry_and_in_either_order() {
+    let real = MacAddr([0x00, 0x1b, 0x21, 0xaa, 0xbb, 0xff]);
+    let got = |bytes: &[u8]| Event::Got(Bytes { iova: 0, bytes: bytes.to_vec() });
+    let masked = |event: Event| {
+        let mut events = [event];
+        mask::replace(&mut events, real);
+        events[0].to_string()
+    };
+    for (near, shown) in [([0xaa, 0xbc, 0x00], true), ([0xaa, 0xba, 0xff], true), ([0xaa, 0xbd, 0x00], false)] {
+        let [d, e, f] = near;
+        let forward = masked(got(&[7, 0x00, 0x1b, 0x21, d, e, f, 7]));
+        let other = stand_in(MacAddr([0x00, 0x1b, 0x21, d, e, f])).0[5];
+        assert_eq!(forward.contains(&format!("07001b210000{other:02x}07")), shown, "{forward}");
+        let backward = masked(got(&[7, f, e, d, 0x21, 0x1b, 0x00, 7]));
+        assert_eq!(backward.contains(&format!("07{other:02x}0000211b0007")), shown, "{backward}");
+    }
+    let said = masked(Event::Answer("X".into(), format!("its address is {real}")));
+    assert_eq!(said, format!("answer X its address is {}", stand_in(real)));
+    // Registers of a card that has the highest byte first.
+    let mut events = [read(0, 4, 0x001b_21aa), read(4, 4, 0xbbff_0000)];
+    mask::replace(&mut events, real);
+    let other = u64::from(stand_in(real).0[5]);
+    assert_eq!(events, [read(0, 4, 0x001b_2100), read(4, 4, other << 16)]);
+}
+
+/// The trace of a card, and where it is written.
+fn begun(directory: &tempfile::TempDir) -> (Trace, std::path::PathBuf) {
+    let path = directory.path().join("a.trace");
+    let id = crate::pci::Id { vendor: 0x8086, device: 0x10fb, ..Default::default() };
+    (Trace::create(&path, id, Vec::new(), Box::new(|_, _| None)).unwrap(), path)
+}
+
+#[test]
+fn of_a_card_whose_address_was_never_read_no_answer_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    for known in [false, true] {
+        let (trace, path) = begun(&directory);
+        trace.note(Event::Put(Bytes { iova: 0, bytes: vec![5; 8] }));
+        trace.note(Event::Answer("X".into(), "done".into()));
+        trace.note(Event::Got(Bytes { iova: 0, bytes: REAL.0.to_vec() }));
+        if known {
+            trace.address(REAL);
+        }
+        drop(trace);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!((text.contains("\n< 0 6\n"), text.contains("aabbcc")), (known, false), "{text}");
+        assert!(text.contains("\nanswer X done\n") && text.contains("\n> 0 8\n"), "{text}");
+        assert_eq!(Recording::open(&path).unwrap().torn, None);
+    }
+}
+
+#[test]
+fn a_trace_reaches_its_file_in_batches() {
+    let directory = tempfile::tempdir().unwrap();
+    let (trace, path) = begun(&directory);
+    trace.address(REAL);
+    let mut lengths = Vec::new();
+    for _ in 0..1000 {
+        trace.note(Event::Reset);
+        lengths.push(std::fs::metadata(&path).unwrap().len());
+    }
+    lengths.dedup();
+    assert!((10..=20).contains(&lengths.len()), "{lengths:?}");
+}

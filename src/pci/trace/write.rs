@@ -2,7 +2,7 @@
 
 use super::{Access, Bytes, CONFIG, Config, Event, FORMAT, Hex, Names, ROW, mask};
 use crate::dma::Region;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::Id;
 use std::fmt::{self, Display};
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Events that are held back, as the card's address may go on in the next.
 const HELD: usize = 4 * mask::SPREAD;
+
+/// Events that are written at once.
+const AT_ONCE: usize = 64;
 
 /// Events that are held back at most until the card's address is known.
 const HELD_AT_FIRST: usize = 1 << 20;
@@ -109,7 +112,7 @@ impl Trace {
     /// Notes the answer to the command of this name: what it is taken for, and what the
     /// card has stored.
     pub fn answer(&self, name: impl Display, said: impl Display, memory: &[Region]) {
-        self.note(Event::Answer(words(name), said.to_string().replace('\n', " ")));
+        self.note(Event::Answer(words(name), said.to_string().replace(char::is_control, " ")));
         memory.iter().for_each(|region| self.note(Event::Got(bytes(region))));
     }
 
@@ -123,9 +126,31 @@ impl Trace {
     }
 }
 
+/// Files of traces that were not written whole.
+static NOT_WHOLE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Notes that the trace at `path` could not be written whole.
+pub fn not_whole(path: &Path) {
+    NOT_WHOLE.lock().unwrap_or_else(PoisonError::into_inner).push(path.into());
+}
+
+/// Fails if a trace of this process could not be written whole.
+///
+/// # Errors
+/// [`Kind::Io`] with the first one's file.
+pub fn whole() -> Result<()> {
+    match NOT_WHOLE.lock().unwrap_or_else(PoisonError::into_inner).first() {
+        None => Ok(()),
+        Some(path) => {
+            let text = "is not whole: it could not be written to; is its disk full? Write it to another";
+            Err(Error::new(Kind::Io, format!("the trace {} {text}", path.display())))
+        }
+    }
+}
+
 /// A name as one word.
 fn words(name: impl Display) -> String {
-    name.to_string().replace(char::is_whitespace, "_")
+    name.to_string().replace(|c: char| c.is_whitespace() || c.is_control(), "_")
 }
 
 /// What stands in memory now.
@@ -137,8 +162,12 @@ impl State {
     fn note(&mut self, event: Event) {
         if self.whole {
             self.held.push(event);
-            let most = if self.address.is_some() { HELD } else { HELD_AT_FIRST };
-            self.flush(most);
+            let known = self.address.is_some();
+            match self.held.len() {
+                held if known && held >= HELD + AT_ONCE => self.flush(HELD),
+                held if !known && held > HELD_AT_FIRST => self.flush(HELD_AT_FIRST),
+                _ => {}
+            }
         }
     }
 
@@ -150,7 +179,10 @@ impl State {
         if let Some((real, _)) = self.address {
             mask::replace(&mut self.held, real);
         }
-        let ready: Vec<Event> = self.held.drain(..self.held.len() - most).collect();
+        let mut ready: Vec<Event> = self.held.drain(..self.held.len() - most).collect();
+        if self.address.is_none() {
+            ready.retain(|event| !matches!(event, Event::Got(_)));
+        }
         self.begin();
         for event in ready {
             self.line(event);
@@ -181,7 +213,7 @@ impl State {
     fn check(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) {
         if self.whole && write(&mut self.file).is_err() {
             self.whole = false;
-            eprintln!("bmnic: warning: {} is not whole: it could not be written to", self.path.display());
+            not_whole(&self.path);
         }
     }
 }
