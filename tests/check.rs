@@ -114,8 +114,10 @@ fn each_step_fails_for_its_own_reason() {
         ("bcm57414,fault=no-version", "firmware", "version '0.0.0'"),
         ("82599,link=3600s", "link", "no link after 1.0 s"),
         ("virtio,fault=send-stuck", "sending", "were never reported as sent"),
+        ("virtio,fault=held:65", "sending", "of 64 packets 0 arrived"),
+        ("virtio,loss=100%", "sending", "of 64 packets 0 arrived"),
         ("virtio,fault=held", "one packet", "of 1 packets 0 arrived"),
-        ("virtio,loss=100%", "one packet", "of 1 packets 0 arrived"),
+        ("virtio,fault=lose-each:65", "one packet", "of 1 packets 0 arrived"),
         ("virtio,fault=lose-each:67", "a few packets", "of 2 packets 1 arrived"),
         ("virtio,fault=lose-each:500", "a ring of packets", "1 of packets 416 to 447 did not arrive"),
         ("virtio,reorder=5%", "a ring of packets", ""),
@@ -140,6 +142,31 @@ fn each_step_fails_for_its_own_reason() {
         let right = first.is_some_and(|first| first.name == step && first.seen.contains(seen));
         (!right || output.status.code() != Some(1)).then(|| format!("{card}: {step} is to fail, and {first:?} did"))
     });
+}
+
+#[test]
+fn a_wire_that_loses_everything_fails_each_step_with_packets_and_within_a_minute() {
+    let output = check(&["--json", "emu:virtio,loss=100%"]);
+    let found = steps(&output);
+    let is = |name: &str| found.iter().find(|step| step.name == name).unwrap();
+    for name in ["sending", "one packet", "a few packets", "counters"] {
+        assert_eq!(is(name).verdict, "failed", "{name}: {found:?}");
+    }
+    let took: f64 = found.iter().map(|step| step.ms).sum();
+    assert!(took < 60e3, "{found:?}");
+}
+
+#[test]
+fn a_packet_of_a_step_before_is_not_taken_for_one_that_is_waited_for() {
+    let output = check(&["--json", "emu:virtio,fault=held:66"]);
+    let found = steps(&output);
+    for name in ["sending", "one packet", "a few packets"] {
+        let step = found.iter().find(|step| step.name == name).unwrap();
+        assert_eq!(step.verdict, "failed", "{found:?}");
+        let words: Vec<&str> = step.seen.split(' ').collect();
+        let ["of", sent, "packets", came, "arrived" | "arrived,", ..] = words[..] else { panic!("{step:?}") };
+        assert!(came.parse::<u32>().unwrap() < sent.parse().unwrap(), "{step:?}");
+    }
 }
 
 #[test]

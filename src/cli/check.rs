@@ -109,7 +109,7 @@ const STEPS: &[Step] = &[
     step("firmware", Needs::Port, "a version", port::firmware),
     step("address", Needs::Port, "one of its own", port::address),
     step("link", Needs::Port, "up", port::link),
-    step("sending", Needs::Link, "what is sent is reported as sent", packets::sending),
+    step("sending", Needs::Link, "what is sent is reported as sent, and comes back", packets::sending),
     step("one packet", Needs::Echo, "it arrives with nothing behind it", packets::lone),
     step("a few packets", Needs::Echo, "2 to 5 arrive with nothing behind them", packets::few),
     step("a ring of packets", Needs::Echo, "all arrive, in order, as sent", packets::ring),
@@ -180,6 +180,9 @@ fn judge(seen: Result<Seen>, bench: &mut Bench) -> Verdict {
     match seen {
         Ok(Seen::Good(what)) => Verdict::Good(what),
         Ok(Seen::Skipped(why)) => Verdict::Skipped(why),
+        Err(error) if error.kind() != Kind::Gone && bench.was_cut_off() => {
+            Verdict::Skipped(format!("no time was left to finish it ({})", remedy::line(&error)))
+        }
         Err(error) => {
             bench.gone |= error.kind() == Kind::Gone;
             Verdict::Bad(remedy::line(&error))

@@ -6,80 +6,40 @@
 //!   close    ports gone, buffers back                 one, which lives in it, is kept
 //! ```
 
-use super::{Args, Needs, frames};
+mod traffic;
+
+pub use self::traffic::{Arrival, Count};
+
+use super::{Args, Needs};
 use crate::cli::Context;
 use crate::cli::cards::{self, Card, Resolved};
 use crate::cli::signal::Stop;
 use crate::cli::tracing;
 use crate::cli::watch::Watch;
-use crate::dma::{Addressing, BATCH_MAX, Batch, Meta, Pool};
+use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Port, RxQueue};
 use crate::emu::{Drive, Engine, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Address, Function};
 use crate::sys::Roots;
 use std::fmt::Display;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How long a packet may be on its way before it counts as lost.
-const ON_ITS_WAY: Duration = Duration::from_secs(1);
-
-/// How often an emulated card is looked after in that time at least: a machine that is busy
-/// with other things may keep it waiting.
-const TURNS: u64 = 1000;
-
-/// How much longer than that a packet may take at most, however busy the machine is.
-const AT_MOST: Duration = Duration::from_secs(30);
 
 /// How long a check may take, less what one step takes at its worst.
 const MINUTE: Duration = Duration::from_secs(40);
 
+/// When a step is cut off that takes longer than steps do.
+const LAST: Duration = Duration::from_secs(55);
+
 /// Descriptors of each ring.
 pub const RING: u16 = 512;
-
-/// A frame that came: its bytes, what the card said of it, and on which queue.
-pub struct Arrival {
-    pub bytes: Vec<u8>,
-    pub meta: Meta,
-    pub queue: usize,
-}
-
-/// Waiting for what may be lost.
-pub struct Patience {
-    until: Instant,
-    turns: u64,
-}
-
-impl Patience {
-    fn begin(engine: &Engine) -> Self {
-        Patience { until: Instant::now() + ON_ITS_WAY, turns: engine.turns() + TURNS }
-    }
-
-    fn is_over(&self, engine: &Engine) -> bool {
-        let now = Instant::now();
-        now > self.until && (engine.turns() >= self.turns || now > self.until + AT_MOST)
-    }
-}
 
 /// Ports that are open: of the card, and of its peer if it has one.
 struct Open {
     card: Port,
     peer: Option<Port>,
-}
-
-/// Frames and their bytes, without FCS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    pub frames: u64,
-    pub bytes: u64,
-}
-
-impl Count {
-    fn add(&mut self, frame: &[u8]) {
-        self.frames += 1;
-        self.bytes += frame.len() as u64;
-    }
 }
 
 /// The card, and what there is for it.
@@ -97,6 +57,10 @@ pub struct Bench {
     /// Frames that were sent and received since the port was opened.
     pub sent: Count,
     pub received: Count,
+    /// Frames of ours that came when they were not waited for any more.
+    pub stale: u64,
+    /// Numbers of the frames that are waited for.
+    awaited: Range<u32>,
     begun: Instant,
     link_wait: Duration,
     open: Option<Open>,
@@ -151,6 +115,8 @@ impl Bench {
             description: None,
             sent: Count::default(),
             received: Count::default(),
+            stale: 0,
+            awaited: 0..0,
             begun: Instant::now(),
             link_wait: context.global.link_wait,
             open: None,
@@ -207,6 +173,16 @@ impl Bench {
         } else {
             None
         }
+    }
+
+    /// When it ends, whatever is in the middle of it.
+    fn end(&self) -> Instant {
+        self.begun + LAST
+    }
+
+    /// Whether what was in the middle of it was cut off.
+    pub fn was_cut_off(&self) -> bool {
+        Instant::now() > self.end()
     }
 
     /// The function.
@@ -346,16 +322,6 @@ impl Bench {
         self.open.as_mut().map(|open| open.peer.as_mut().unwrap_or(&mut open.card)).ok_or_else(closed)
     }
 
-    /// Begins to wait for what may be lost.
-    pub fn patience(&self) -> Patience {
-        Patience::begin(&self.engine)
-    }
-
-    /// Whether that has taken too long.
-    pub fn is_over(&self, patience: &Patience) -> bool {
-        patience.is_over(&self.engine)
-    }
-
     /// Addresses of sender and receiver.
     ///
     /// # Errors
@@ -363,95 +329,6 @@ impl Bench {
     pub fn addresses(&mut self) -> Result<[[u8; 6]; 2]> {
         let from = self.port()?.nic.describe().mac.0;
         Ok([from, self.receiver()?.nic.describe().mac.0])
-    }
-
-    /// Sends one frame as it is.
-    ///
-    /// # Errors
-    /// If the ring stays full.
-    pub fn send(&mut self, frame: &[u8]) -> Result<()> {
-        let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
-        let queue = &mut card.tx[0];
-        let patience = Patience::begin(&self.engine);
-        let mut batch = Batch::new(pool);
-        while !batch.push_frame(frame) {
-            queue.reclaim(pool);
-            if patience.is_over(&self.engine) {
-                return Err(bad("no buffer comes back from what was sent"));
-            }
-        }
-        while queue.send(&mut batch) == 0 {
-            if patience.is_over(&self.engine) {
-                return Err(bad("its transmit ring stays full"));
-            }
-            std::thread::yield_now();
-        }
-        self.sent.add(frame);
-        Ok(())
-    }
-
-    /// Waits until everything that was sent is reported as sent; how many frames are not.
-    ///
-    /// # Errors
-    /// Where it is not open.
-    pub fn drain(&mut self) -> Result<usize> {
-        let (Some(Open { card, .. }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
-        let patience = Patience::begin(&self.engine);
-        loop {
-            match card.tx[0].reclaim(pool) {
-                0 => return Ok(0),
-                left if patience.is_over(&self.engine) => return Ok(left),
-                _ => std::thread::yield_now(),
-            }
-        }
-    }
-
-    /// Receives until `wanted` frames of ours have come, each whole; what has not come in
-    /// time is lost. What others send is received and left out.
-    ///
-    /// # Errors
-    /// Where it is not open.
-    pub fn receive(&mut self, wanted: usize) -> Result<Vec<Arrival>> {
-        let mut patience = self.patience();
-        let mut arrivals = Vec::new();
-        while arrivals.len() < wanted && !self.is_over(&patience) {
-            let came = self.sweep()?;
-            if came.is_empty() {
-                std::thread::yield_now();
-            } else {
-                patience = self.patience();
-                arrivals.extend(came);
-            }
-        }
-        Ok(arrivals)
-    }
-
-    /// Receives what is there.
-    ///
-    /// # Errors
-    /// Where it is not open.
-    pub fn sweep(&mut self) -> Result<Vec<Arrival>> {
-        let [from, _] = self.addresses()?;
-        let (Some(Open { card, peer }), Some(pool)) = (&mut self.open, &self.pool) else { return Err(closed()) };
-        let queues = &mut peer.as_mut().unwrap_or(card).rx;
-        let mut arrivals = Vec::new();
-        for (queue, rx) in queues.iter_mut().enumerate() {
-            let mut batch = Batch::with_limit(pool, BATCH_MAX);
-            rx.recv(&mut batch);
-            let mut bytes = Vec::new();
-            for (i, part) in batch.frames().enumerate() {
-                bytes.extend_from_slice(part);
-                if batch.continues(i) {
-                    continue;
-                }
-                self.received.add(&bytes);
-                let bytes = std::mem::take(&mut bytes);
-                if frames::is_from(&bytes, from) {
-                    arrivals.push(Arrival { bytes, meta: batch.meta(i), queue });
-                }
-            }
-        }
-        Ok(arrivals)
     }
 }
 

@@ -41,6 +41,13 @@ pub fn is_from(frame: &[u8], address: [u8; 6]) -> bool {
     frame.get(6..12).is_some_and(|from| from == address)
 }
 
+/// The number of a frame that [`udp`] made, with a tag or without.
+pub fn number_of(frame: &[u8]) -> Option<u32> {
+    let tag = if frame.get(12..14)? == [0x81, 0x00] { 4 } else { 0 };
+    let number = frame.get(HEADERS + tag..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*number))
+}
+
 /// The flow of a frame that [`udp`] made.
 pub fn flow_of(frame: &[u8]) -> Option<u16> {
     let port = frame.get(34..36)?;

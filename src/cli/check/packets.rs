@@ -13,18 +13,18 @@ const LENGTHS: RangeInclusive<usize> = 60..=1514;
 pub fn sending(bench: &mut Bench) -> Result<Seen> {
     const COUNT: u32 = 64;
     let ends = bench.addresses()?;
-    for number in 0..COUNT {
+    for number in bench.numbers(COUNT) {
         bench.send(&frames::udp(ends, 0, number, 60))?;
     }
     match bench.drain()? {
         0 => {}
         left => return Err(bad(format_args!("of {COUNT} packets {left} were never reported as sent"))),
     }
-    // What came of them is looked at by the steps that follow.
-    if bench.echoes {
-        bench.receive(COUNT as usize)?;
+    if !bench.echoes {
+        return Ok(Seen::Good(format!("{COUNT} packets")));
     }
-    Ok(Seen::Good(format!("{COUNT} packets")))
+    all(bench, COUNT)?;
+    Ok(Seen::Good(format!("{COUNT} packets, and as many came back")))
 }
 
 /// One packet arrives, though nothing comes behind it that would push it out.
@@ -45,21 +45,35 @@ pub fn few(bench: &mut Bench) -> Result<Seen> {
 /// Sends `count` packets, and waits for them.
 pub fn burst(bench: &mut Bench, count: u32) -> Result<()> {
     let ends = bench.addresses()?;
-    for number in 0..count {
-        bench.send(&frames::udp(ends, 0, number, 60))?;
+    let frame = |number| frames::udp(ends, 0, number, 60);
+    let numbers = bench.numbers(count);
+    for number in numbers.clone() {
+        bench.send(&frame(number))?;
     }
-    let came = bench.receive(count as usize)?.len();
-    if came != count as usize {
-        return Err(bad(format_args!("of {count} packets {came} arrived")));
+    let mut came = all(bench, count)?;
+    came.sort_by_key(|arrival| frames::number_of(&arrival.bytes));
+    numbers.zip(&came).try_for_each(|(number, arrival)| same(&frame(number), arrival))
+}
+
+/// Receives as many as were numbered last.
+pub fn all(bench: &mut Bench, count: u32) -> Result<Vec<Arrival>> {
+    let stale = bench.stale;
+    let came = bench.receive(count as usize)?;
+    if came.len() == count as usize {
+        return Ok(came);
     }
-    Ok(())
+    let others = match bench.stale - stale {
+        0 => String::new(),
+        others => format!(", and {others} others"),
+    };
+    Err(bad(format_args!("of {count} packets {} arrived{others}", came.len())))
 }
 
 /// More packets than a ring has descriptors arrive in order and as they were sent.
 pub fn ring(bench: &mut Bench) -> Result<Seen> {
     let count = 3 * u32::from(RING) + 7;
     let ends = bench.addresses()?;
-    exchange(bench, count, |number| frames::udp(ends, 0, number, 60 + number as usize % 200))?;
+    exchange(bench, count, |nth, number| frames::udp(ends, 0, number, 60 + nth as usize % 200))?;
     Ok(Seen::Good(format!("{count} packets")))
 }
 
@@ -67,26 +81,27 @@ pub fn ring(bench: &mut Bench) -> Result<Seen> {
 pub fn lengths(bench: &mut Bench) -> Result<Seen> {
     let count = LENGTHS.count() as u32;
     let ends = bench.addresses()?;
-    exchange(bench, count, |number| frames::udp(ends, 0, number, LENGTHS.start() + number as usize))?;
+    exchange(bench, count, |nth, number| frames::udp(ends, 0, number, LENGTHS.start() + nth as usize))?;
     Ok(Seen::Good(format!("{count} lengths")))
 }
 
-/// Sends `count` frames, a few at a time, and compares what arrives.
-pub fn exchange(bench: &mut Bench, count: u32, frame: impl Fn(u32) -> Vec<u8>) -> Result<()> {
+/// Sends `count` frames, a few at a time, and compares what arrives. Each is made of its
+/// place among them and its number.
+pub fn exchange(bench: &mut Bench, count: u32, frame: impl Fn(u32, u32) -> Vec<u8>) -> Result<()> {
     const AT_ONCE: u32 = 32;
     for first in (0..count).step_by(AT_ONCE as usize) {
-        let numbers = first..count.min(first + AT_ONCE);
-        for number in numbers.clone() {
-            bench.send(&frame(number))?;
+        let places = first..count.min(first + AT_ONCE);
+        let frames: Vec<Vec<u8>> =
+            places.clone().zip(bench.numbers(places.len() as u32)).map(|(nth, number)| frame(nth, number)).collect();
+        for frame in &frames {
+            bench.send(frame)?;
         }
-        let came = bench.receive(numbers.len())?;
-        if came.len() < numbers.len() {
-            let (missing, last) = (numbers.len() - came.len(), numbers.end - 1);
+        let came = bench.receive(frames.len())?;
+        if came.len() < frames.len() {
+            let (missing, last) = (frames.len() - came.len(), places.end - 1);
             return Err(bad(format_args!("{missing} of packets {first} to {last} did not arrive")));
         }
-        for (number, arrival) in numbers.zip(&came) {
-            same(&frame(number), arrival)?;
-        }
+        frames.iter().zip(&came).try_for_each(|(frame, arrival)| same(frame, arrival))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Several queues: what decides which one a packet comes on.
 
 use super::bench::{Bench, bad};
+use super::packets::all;
 use super::port::{self, set_up};
 use super::{Seen, frames};
 use crate::dma::L4;
@@ -31,16 +32,13 @@ pub fn spread(bench: &mut Bench) -> Result<Seen> {
     let ends = bench.addresses()?;
     let queues = bench.receiver()?.rx.len().min(usize::from(QUEUES));
     let mut of = BTreeMap::new();
-    for number in 0..2 {
+    for _ in 0..2 {
         for first in (0..FLOWS).step_by(usize::from(AT_ONCE)) {
-            for flow in first..first + AT_ONCE {
+            let numbers = bench.numbers(u32::from(AT_ONCE));
+            for (flow, number) in (first..first + AT_ONCE).zip(numbers) {
                 bench.send(&frames::udp(ends, flow, number, 60))?;
             }
-            let came = bench.receive(usize::from(AT_ONCE))?;
-            if came.len() < usize::from(AT_ONCE) {
-                return Err(bad(format_args!("of {AT_ONCE} packets {} arrived", came.len())));
-            }
-            for arrival in came {
+            for arrival in all(bench, u32::from(AT_ONCE))? {
                 let Some(flow) = frames::flow_of(&arrival.bytes) else { return Err(bad("a packet of no flow came")) };
                 if let Some(before) = of.insert(flow, arrival.queue).filter(|before| *before != arrival.queue) {
                     return Err(bad(format_args!("flow {flow} came on queue {before}, then on {}", arrival.queue)));
@@ -84,7 +82,8 @@ pub fn steer(bench: &mut Bench) -> Result<Seen> {
             Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
             steered => steered?,
         }
-        bench.send(&frames::udp(ends, FLOW, 0, 60))?;
+        let number = bench.number();
+        bench.send(&frames::udp(ends, FLOW, number, 60))?;
         match bench.receive(1)?.first() {
             Some(arrival) if arrival.queue == usize::from(queue) => {}
             Some(arrival) => return Err(bad(format_args!("steered to queue {queue} it came on {}", arrival.queue))),

@@ -26,13 +26,13 @@ pub fn long(bench: &mut Bench) -> Result<Seen> {
     let Some(longest) = lengths.last() else {
         return Ok(Seen::Skipped(format!("the network behind it takes {most} bytes")));
     };
-    exchange(bench, lengths.len() as u32, |number| frames::udp(ends, 0, number, lengths[number as usize]))?;
+    exchange(bench, lengths.len() as u32, |nth, number| frames::udp(ends, 0, number, lengths[nth as usize]))?;
     Ok(Seen::Good(format!("{} lengths, up to {longest}", lengths.len())))
 }
 
 /// The ways that the card has.
 pub fn each(bench: &mut Bench) -> Result<Seen> {
-    const FRAMES: u32 = 8;
+    const FRAMES: usize = 8;
     let (mut have, mut have_not) = (Vec::new(), Vec::new());
     for tx_path in [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }] {
         let config = Config { tx_path, ..port::config() };
@@ -42,8 +42,8 @@ pub fn each(bench: &mut Bench) -> Result<Seen> {
         }
         let ends = bench.addresses()?;
         // One at a time: behind another one a card may take a frame in another way.
-        for number in 0..FRAMES {
-            let sent = exchange(bench, 1, |_| frames::udp(ends, 0, number, 60 + number as usize));
+        for more in 0..FRAMES {
+            let sent = exchange(bench, 1, |_, number| frames::udp(ends, 0, number, 60 + more));
             sent.map_err(|error| error.of(tx_path))?;
         }
         have.push(tx_path.name());
@@ -66,10 +66,11 @@ pub fn interrupts(bench: &mut Bench) -> Result<Seen> {
     }
     let ends = bench.addresses()?;
     let begun = Instant::now();
-    for number in 0..TIMES {
+    for nth in 0..TIMES {
         if begun.elapsed() > ENOUGH {
-            return Ok(Seen::Good(format!("{number}: no more fit into {} s", ENOUGH.as_secs())));
+            return Ok(Seen::Good(format!("{nth}: no more fit into {} s", ENOUGH.as_secs())));
         }
+        let number = bench.number();
         bench.send(&frames::udp(ends, 0, number, 60))?;
         let patience = bench.patience();
         loop {
@@ -78,7 +79,7 @@ pub fn interrupts(bench: &mut Bench) -> Result<Seen> {
                 // An emulated card that had no time to work is no card that wakes nobody.
                 Ok(false) if !bench.is_over(&patience) => {}
                 Ok(false) => {
-                    let text = format!("packet {} of {TIMES} woke nobody within {PATIENCE:?}", number + 1);
+                    let text = format!("packet {} of {TIMES} woke nobody within {PATIENCE:?}", nth + 1);
                     return Err(bad(text));
                 }
                 Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
@@ -86,7 +87,7 @@ pub fn interrupts(bench: &mut Bench) -> Result<Seen> {
             }
         }
         if bench.receive(1)?.is_empty() {
-            return Err(bad(format_args!("packet {} of {TIMES} did not arrive", number + 1)));
+            return Err(bad(format_args!("packet {} of {TIMES} did not arrive", nth + 1)));
         }
     }
     Ok(Seen::Good(format!("{TIMES}")))

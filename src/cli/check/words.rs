@@ -1,7 +1,7 @@
 //! What the card says of packets: checksums, tags, stamps, counters.
 
 use super::bench::{Bench, Count, bad};
-use super::packets::same;
+use super::packets::{all, same};
 use super::{Seen, frames};
 use crate::dma::Checksum;
 use crate::driver::{Stats, TimestampSource};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 /// The card's verdicts on checksums are no lies.
 pub fn checksums(bench: &mut Bench) -> Result<Seen> {
     let ends = bench.addresses()?;
-    let right = frames::udp(ends, 0, 0, 100);
-    bench.send(&right)?;
-    bench.send(&frames::with_wrong_sum(right))?;
-    let came = bench.receive(2)?;
-    let [right, wrong] = &came[..] else { return Err(bad(format_args!("of 2 packets {} arrived", came.len()))) };
+    let numbers = bench.numbers(2);
+    bench.send(&frames::udp(ends, 0, numbers.start, 100))?;
+    bench.send(&frames::with_wrong_sum(frames::udp(ends, 0, numbers.start + 1, 100)))?;
+    let came = all(bench, 2)?;
+    let [right, wrong] = &came[..] else { return Err(bad("there are not two")) };
     judged(right.meta.checksums().l4, wrong.meta.checksums().l4)
 }
 
@@ -33,7 +33,7 @@ fn judged(right: Checksum, wrong: Checksum) -> Result<Seen> {
 pub fn tags(bench: &mut Bench) -> Result<Seen> {
     const TAG: u16 = 0x2123;
     let ends = bench.addresses()?;
-    let plain = frames::udp(ends, 0, 0, 100);
+    let plain = frames::udp(ends, 0, bench.number(), 100);
     let tagged = frames::with_tag(&plain, TAG);
     bench.send(&tagged)?;
     let came = bench.receive(1)?;
@@ -62,12 +62,13 @@ pub fn stamps(bench: &mut Bench) -> Result<Seen> {
     let ends = bench.addresses()?;
     let mut stamps = Vec::new();
     let begun = Instant::now();
-    for number in 0..PACKETS {
+    for nth in 0..PACKETS {
+        let number = bench.number();
         let sent = begun.elapsed();
         bench.send(&frames::udp(ends, 0, number, 60))?;
         let came = bench.receive(1)?;
         let Some(stamp) = came.first().and_then(|arrival| arrival.meta.timestamp) else {
-            return Err(bad(format_args!("packet {number} has none")));
+            return Err(bad(format_args!("packet {nth} has none")));
         };
         stamps.push((sent, stamp.0));
         std::thread::sleep(APART);
@@ -102,10 +103,11 @@ pub fn counters(bench: &mut Bench) -> Result<Seen> {
     })?;
     let (sent, received) = (bench.sent, bench.received);
     let ends = bench.addresses()?;
-    for number in 0..FRAMES {
-        bench.send(&frames::udp(ends, 0, number, 60 + 10 * number as usize))?;
-        if bench.echoes {
-            bench.receive(1)?;
+    for nth in 0..FRAMES {
+        let number = bench.number();
+        bench.send(&frames::udp(ends, 0, number, 60 + 10 * nth as usize))?;
+        if bench.echoes && bench.receive(1)?.is_empty() {
+            return Err(bad(format_args!("packet {nth} of {FRAMES} did not arrive")));
         }
     }
     let after = counted(bench, |tx, rx, bench| {
@@ -139,7 +141,7 @@ fn counted(bench: &mut Bench, right: impl Fn(&Stats, &Stats, &Bench) -> bool) ->
         if right(&tx, &rx, bench) {
             return Ok((tx, rx));
         }
-        if Instant::now() > late {
+        if Instant::now() > late || bench.stop.requested() {
             let (sent, received) = (bench.sent, bench.received);
             return Err(bad(format_args!(
                 "{} frames ({} bytes) sent, {} ({}) received; it says {} ({}) and {} ({})",
