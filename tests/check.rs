@@ -5,6 +5,7 @@
 mod families;
 
 use serde_json::Value;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -99,6 +100,62 @@ fn two_cards_on_a_cable_are_checked_as_one() {
     let found = steps(&output);
     assert!(found.iter().all(|step| step.verdict != "failed"), "{found:?}");
     assert!(found.iter().any(|step| step.name == "spreading" && step.verdict == "ok"), "{found:?}");
+}
+
+#[test]
+fn what_is_said_of_the_link_is_the_cards_and_of_queues_what_the_receiver_has() {
+    let output = check(&["--json", "emu:virtio-legacy", "--peer", "emu:82599"]);
+    let found = steps(&output);
+    let is = |name: &str| found.iter().find(|step| step.name == name).unwrap();
+    assert!(found.iter().all(|step| step.verdict != "failed"), "{found:?}");
+    assert_eq!(is("link").seen, "up", "its device tells no speed");
+    assert_eq!((is("spreading").verdict.as_str(), is("steering").verdict.as_str()), ("ok", "ok"), "{found:?}");
+}
+
+#[test]
+fn a_wire_that_leads_elsewhere_is_said_and_is_no_fault_of_the_card() {
+    let output = check(&["emu:82599,wire=sink"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("checking emu:82599,wire=sink: its wire leads elsewhere, and no"), "{said}");
+    for step in ["ok       sending", "skipped  one packet", "ok       counters"] {
+        assert!(said.lines().any(|line| line.starts_with(step)), "{step}: {said}");
+    }
+}
+
+#[test]
+fn a_link_that_takes_its_time_is_no_fault_of_the_card() {
+    let output = check(&["--json", "emu:82599,link=9s"]);
+    let found = steps(&output);
+    assert!(found.iter().all(|step| step.verdict != "failed"), "{found:?}");
+    assert!(found.iter().any(|step| step.seen == "no time is left for the link"), "{found:?}");
+}
+
+#[test]
+fn a_trace_of_a_card_of_the_machine_has_the_first_opening_with_a_driver() {
+    let dir = tempfile::tempdir().unwrap();
+    let card = dir.path().join("sys/bus/pci/devices/0000:03:00.0");
+    fs::create_dir_all(&card).unwrap();
+    let put = |file: &str, bytes: &[u8]| fs::write(card.join(file), bytes).unwrap();
+    put("vendor", b"0x8086");
+    put("device", b"0x10fb");
+    put("class", b"0x020000");
+    put("resource", b"0x00000000f7c00000 0x00000000f7c7ffff 0x0000000000040200\n");
+    let mut config = [0; 64];
+    config[..4].copy_from_slice(&[0x86, 0x80, 0xfb, 0x10]);
+    put("config", &config);
+    // Registers that nobody answers: its reset never ends.
+    fs::File::create_new(card.join("resource0")).unwrap().set_len(0x8_0000).unwrap();
+    let trace = dir.path().join("trace");
+    let mut command = bmnic(&["--json", "0000:03:00.0", "--trace", trace.to_str().unwrap()]);
+    for root in ["SYS", "DEV", "RUN"] {
+        command.env(format!("BMNIC_{root}_ROOT"), dir.path().join(root.to_lowercase()));
+    }
+    let found = steps(&command.output().unwrap());
+    let open = found.iter().find(|step| step.name == "open").unwrap();
+    assert!(open.seen.contains("reset did not finish"), "{found:?}");
+    let lines = fs::read_to_string(&trace).unwrap();
+    assert!(lines.lines().any(|line| line.starts_with("W 0:00000/4 CTRL = ")), "{lines}");
 }
 
 /// Of each step a fault that it is there to find, and what it says of it. It is the first that

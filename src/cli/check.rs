@@ -14,6 +14,9 @@
 //! Each step says what is expected, what was seen and how long it took. One that fails
 //! does not end the others, unless the card is gone. Nothing but the card that was named
 //! is touched, and it is left as every command leaves it.
+//!
+//! With `--trace` the first opening of a card is traced. One of the machine is closed then and
+//! opened again, as after another process: what follows is not in the trace.
 
 mod bench;
 mod facts;
@@ -34,6 +37,7 @@ use self::file::NewFile;
 use self::report::{Found, Report, Verdict};
 use super::output::Output;
 use super::remedy;
+use super::signal::Stop;
 use super::{Context, Outcome};
 use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
@@ -133,8 +137,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         return killed::victim(args, context);
     }
     let output = Output::new(&context.global);
+    // First: a signal would leave behind what is made of the report's file.
+    let stop = Stop::install()?;
     let file = args.report.as_deref().map(NewFile::make).transpose()?;
-    let mut bench = Bench::plug(args, context)?;
+    let mut bench = Bench::plug(args, context, stop)?;
     let mut report = Report::new(&bench);
     output.info(report::broken(&report.headline, report::COLUMNS - 2).join("\n  "))?;
     for step in STEPS {

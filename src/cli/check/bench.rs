@@ -18,6 +18,7 @@ use crate::cli::tracing;
 use crate::cli::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Port, RxQueue};
+use crate::emu::wire::WireSpec;
 use crate::emu::{Drive, Engine, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Address, Function};
@@ -54,6 +55,8 @@ pub struct Bench {
     pub echoes: bool,
     /// What the card said that it is, once it has been open.
     pub description: Option<Description>,
+    /// Receive queues that there can be where packets arrive.
+    pub rx_queues: u16,
     /// Frames that were sent and received since the port was opened.
     pub sent: Count,
     pub received: Count,
@@ -62,8 +65,11 @@ pub struct Bench {
     /// Numbers of the frames that are waited for.
     awaited: Range<u32>,
     begun: Instant,
-    link_wait: Duration,
+    /// How long a link may take by what was asked.
+    pub link_wait: Duration,
     open: Option<Open>,
+    /// It was, or that was tried.
+    opened: bool,
     pool: Option<Pool>,
     loopback: bool,
     /// Declared before the cards that it watches.
@@ -83,7 +89,7 @@ impl Bench {
     ///
     /// # Errors
     /// What finding and opening them meets.
-    pub fn plug(args: &Args, context: &Context) -> anyhow::Result<Bench> {
+    pub fn plug(args: &Args, context: &Context, stop: Stop) -> anyhow::Result<Bench> {
         let engine = Engine::new(Drive::Thread);
         let names: Vec<String> = [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().cloned().collect();
         let wires: &[&str] = if args.peer.is_some() { &["peer", "peer"] } else { &["loop"] };
@@ -94,6 +100,8 @@ impl Bench {
         });
         let trace = context.global.trace.as_deref();
         tracing::check_files(trace, cards.len(), wires, &Vec::from_iter(args.report.as_deref()))?;
+        let leads_elsewhere =
+            matches!(&cards[..], [Card::Emulated(spec)] if !matches!(spec.wire, WireSpec::Loop { .. }));
         let (mut functions, mut taps) = (Vec::new(), Vec::new());
         for (n, card) in cards.iter().enumerate() {
             let function = match card {
@@ -104,15 +112,17 @@ impl Bench {
                 }
                 Card::Pci(address) => pci::open(&context.roots, *address)?,
             };
-            // One of the machine is closed and opened again and again: the first time is traced.
+            // One of the machine is closed and opened again and again: until it is closed it is
+            // traced, which the first opening with a driver is part of.
             functions.push(tracing::traced(context.global.trace.as_deref(), n, function)?);
         }
-        let stop = Stop::install()?;
         Ok(Bench {
             gone: false,
             linked: false,
-            echoes: true,
+            // Where its wire leads is known of emulated cards alone.
+            echoes: args.peer.is_some() || args.cable || !leads_elsewhere,
             description: None,
+            rx_queues: 1,
             sent: Count::default(),
             received: Count::default(),
             stale: 0,
@@ -120,8 +130,8 @@ impl Bench {
             begun: Instant::now(),
             link_wait: context.global.link_wait,
             open: None,
+            opened: false,
             pool: None,
-            // Where its wire leads back is known of emulated cards alone.
             loopback: taps.is_empty() && !args.cable && args.peer.is_none(),
             watch: Watch::keep(&functions, &stop)?,
             stop,
@@ -139,6 +149,7 @@ impl Bench {
         let way = match (self.functions.get(1), self.loopback) {
             (Some(peer), _) => format!("packets go to {}", peer.name()),
             (None, true) => "packets come back inside the card".into(),
+            (None, false) if !self.echoes => "its wire leads elsewhere, and no packets come back".into(),
             (None, false) => "its wire leads back to it".into(),
         };
         let name = self.functions.first().map_or("nothing", |card| card.name());
@@ -162,7 +173,7 @@ impl Bench {
         let met = |needed: Needs| needs >= needed;
         if self.gone {
             Some("the card is gone")
-        } else if self.begun.elapsed() > MINUTE {
+        } else if self.is_late() {
             Some("the steps before it took too long")
         } else if met(Needs::Port) && self.description.is_none() {
             Some("it does not open")
@@ -173,6 +184,11 @@ impl Bench {
         } else {
             None
         }
+    }
+
+    /// Whether no time is left to begin with something.
+    pub fn is_late(&self) -> bool {
+        self.begun.elapsed() >= MINUTE
     }
 
     /// When it ends, whatever is in the middle of it.
@@ -224,7 +240,7 @@ impl Bench {
 
     /// How long to wait for a link: not beyond the minute.
     pub fn link_wait(&self) -> Duration {
-        self.link_wait.min(MINUTE.saturating_sub(self.begun.elapsed()).max(Duration::from_secs(1)))
+        self.link_wait.min(MINUTE.saturating_sub(self.begun.elapsed()))
     }
 
     /// Opens the card with this configuration, and its peer; closes it first if it is open.
@@ -232,14 +248,22 @@ impl Bench {
     /// # Errors
     /// What opening them meets.
     pub fn open(&mut self, config: &Config) -> Result<()> {
-        self.leave();
+        // The functions that are there at first are those that are traced.
+        if std::mem::replace(&mut self.opened, true) {
+            self.leave();
+        }
         self.reach()?;
         let config = Config { loopback: self.loopback, ..config.clone() };
-        let mut ports = self.functions.iter().map(|function| driver::open(Arc::clone(function), &config));
+        // Where there is a peer the card receives nothing that is looked at.
+        let rx_queues = if self.functions.len() > 1 { 1 } else { config.rx_queues };
+        let configs = [Config { rx_queues, ..config.clone() }, config];
+        let mut ports =
+            self.functions.iter().zip(&configs).map(|(function, config)| driver::open(Arc::clone(function), config));
         let Some(card) = ports.next().transpose()? else { return Err(closed()) };
         let peer = ports.next().transpose()?;
         drop(ports);
         self.description = Some(card.nic.describe().clone());
+        self.rx_queues = peer.as_ref().unwrap_or(&card).nic.describe().max_rx_queues;
         let mut open = Open { card, peer };
         let rings = [Some(&open.card), open.peer.as_ref()].into_iter().flatten();
         let held = rings.map(|port| port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(RING));

@@ -75,3 +75,16 @@ pub fn with_tag(frame: &[u8], tag: u16) -> Vec<u8> {
     let tag = tag.to_be_bytes();
     [&frame[..12], &[0x81, 0x00, tag[0], tag[1]], &frame[12..]].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_says_which_it_is_with_a_tag_and_without() {
+        let frame = udp([[2; 6], [4; 6]], 7, 0x0102_0304, 60);
+        assert_eq!(number_of(&frame), Some(0x0102_0304));
+        assert_eq!(number_of(&with_tag(&frame, 0x2123)), Some(0x0102_0304));
+        assert_eq!(number_of(&frame[..45]), None);
+    }
+}

@@ -12,6 +12,7 @@ use super::bench::{Bench, bad};
 use super::packets::burst;
 use super::port::{config, link};
 use super::{Args, Seen};
+use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -54,11 +55,20 @@ pub fn reopened(bench: &mut Bench) -> Result<Seen> {
     while rounds < ROUNDS && begun.elapsed() < ENOUGH {
         rounds += 1;
         bench.leave_nothing();
-        let mut victim = Victim::start(&words, bench.link_wait())?;
+        let link_wait = bench.link_wait();
+        let mut victim = match Victim::start(&words, link_wait) {
+            Err(_) if link_wait < bench.link_wait && bench.is_late() => {
+                return Ok(Seen::Skipped("no time is left for the link".into()));
+            }
+            started => started?,
+        };
         thread::sleep(FLOWS_FOR);
         by_sigkill(victim.kill()?)?;
-        let opened = bench.open(&config()).and_then(|()| link(bench)).and_then(|_| burst(bench, AT_ONCE));
-        opened.map_err(|error| error.of(format_args!("round {rounds}")))?;
+        let round = |error: Error| error.of(format_args!("round {rounds}"));
+        if let skipped @ Seen::Skipped(_) = bench.open(&config()).and_then(|()| link(bench)).map_err(round)? {
+            return Ok(skipped);
+        }
+        burst(bench, AT_ONCE).map_err(round)?;
     }
     Ok(Seen::Good(format!("{rounds} times")))
 }
@@ -79,7 +89,13 @@ impl Victim {
     fn start(words: &[String], link_wait: Duration) -> Result<Victim> {
         let failed = |e| Error::io("starting the process that is to be killed", e);
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let wait = format!("{}ms", link_wait.as_millis().max(1));
+        command
+            .args(words)
+            .args(["--link-wait", &wait])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         sys::die_with_parent(&mut command);
         Victim::flowing(command, link_wait + Duration::from_secs(10))
     }
@@ -129,10 +145,14 @@ impl Drop for Victim {
 
 /// What the victim does: sends and receives until it is killed.
 pub fn victim(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let mut bench = Bench::plug(args, context)?;
+    let mut bench = Bench::plug(args, context, Stop::install()?)?;
+    // What is still on its way when it is killed is not taken for what is sent next.
+    bench.numbers(1 << 31);
     let config = config();
     bench.open(&config)?;
-    link(&mut bench)?;
+    if let Seen::Skipped(why) = link(&mut bench)? {
+        return Err(bad(why).into());
+    }
     burst(&mut bench, AT_ONCE)?;
     let mut out = sys::standard_output()?.lock();
     writeln!(out, "{FLOWING}")?;

@@ -6,6 +6,7 @@ use super::packets::burst;
 use crate::cli::output;
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How packets are sent and received, where nothing else is asked of the card.
@@ -23,8 +24,10 @@ pub fn set_up(bench: &mut Bench, config: &Config) -> Result<std::result::Result<
         }
         opened => opened?,
     }
-    link(bench)?;
-    Ok(Ok(()))
+    Ok(match link(bench)? {
+        skipped @ Seen::Skipped(_) => Err(skipped),
+        Seen::Good(_) => Ok(()),
+    })
 }
 
 /// The driver sets it up.
@@ -82,16 +85,39 @@ fn own(address: [u8; 6]) -> Result<Seen> {
     }
 }
 
-/// It has a link.
+/// It has a link, and its peer.
 pub fn link(bench: &mut Bench) -> Result<Seen> {
-    let patience = bench.link_wait();
-    let mut speed = 0;
+    let mut speeds = Vec::new();
     for receiver in [false, true] {
-        let port = if receiver { bench.receiver()? } else { bench.port()? };
-        speed = port.nic.wait_for_link(patience)?.speed;
+        match up(bench, receiver)? {
+            Some(speed) => speeds.push(speed),
+            None => return Ok(Seen::Skipped("no time is left for the link".into())),
+        }
     }
     bench.linked = true;
+    // The card's own.
+    let speed = speeds[0];
     Ok(Seen::Good(if speed == 0 { "up".into() } else { format!("up, {}", output::bits(speed as f64)) }))
+}
+
+/// The speed of a link once it is up; none if it might have come up had there been the time.
+fn up(bench: &mut Bench, receiver: bool) -> Result<Option<u64>> {
+    let patience = bench.link_wait();
+    let cut_short = patience < bench.link_wait;
+    let until = Instant::now() + patience;
+    loop {
+        let over = Instant::now() >= until || bench.stop.requested();
+        let port = if receiver { bench.receiver()? } else { bench.port()? };
+        if port.nic.link()?.up {
+            // It takes down what the card turned out to lack.
+            return Ok(Some(port.nic.wait_for_link(patience)?.speed));
+        }
+        match over {
+            true if cut_short => return Ok(None),
+            true => return Err(port.nic.no_link(patience)),
+            false => thread::sleep(Duration::from_micros(200)),
+        }
+    }
 }
 
 /// It opens whenever it was closed, and works when it was.
@@ -108,7 +134,9 @@ pub fn again(bench: &mut Bench) -> Result<Seen> {
     }
     let each = begun.elapsed().as_millis() / u128::from(times.max(1));
     if bench.linked && bench.echoes {
-        link(bench)?;
+        if let skipped @ Seen::Skipped(_) = link(bench)? {
+            return Ok(skipped);
+        }
         burst(bench, 1)?;
     }
     let few = if times < TIMES { format!(": no more fit into {} s", ENOUGH.as_secs()) } else { String::new() };

@@ -14,7 +14,7 @@ const QUEUES: u16 = 4;
 
 /// Opens the card with several queues.
 fn several(bench: &mut Bench) -> Result<std::result::Result<(), Seen>> {
-    let most = bench.description.as_ref().map_or(1, |card| card.max_rx_queues);
+    let most = bench.rx_queues;
     if most < 2 {
         return Ok(Err(Seen::Skipped("it has one queue".into())));
     }
@@ -63,11 +63,13 @@ fn shared(counts: &[usize], flows: usize) -> Result<Seen> {
 /// A flow comes on the queue that it was steered to, and another does not.
 pub fn steer(bench: &mut Bench) -> Result<Seen> {
     const FLOW: u16 = 77;
+    const OTHER: u16 = 78;
     if let Err(skipped) = several(bench)? {
         return Ok(skipped);
     }
     let ends = bench.addresses()?;
     let queues = QUEUES.min(bench.receiver()?.rx.len() as u16);
+    let mut others = Vec::new();
     // Each queue in turn, so that none is right by chance.
     for queue in 0..queues {
         let rule = FlowRule {
@@ -89,13 +91,33 @@ pub fn steer(bench: &mut Bench) -> Result<Seen> {
             Some(arrival) => return Err(bad(format_args!("steered to queue {queue} it came on {}", arrival.queue))),
             None => return Err(bad(format_args!("steered to queue {queue} it did not arrive"))),
         }
+        let number = bench.number();
+        bench.send(&frames::udp(ends, OTHER, number, 60))?;
+        others.extend(all(bench, 1)?.iter().map(|arrival| arrival.queue));
     }
+    unmoved(&others)?;
     Ok(Seen::Good(format!("on each of {queues} queues")))
+}
+
+/// Whether the flow that was not steered came on one queue, whichever the other was steered
+/// to.
+fn unmoved(queues: &[usize]) -> Result<()> {
+    match queues.windows(2).all(|pair| pair[0] == pair[1]) {
+        true => Ok(()),
+        false => Err(bad(format_args!("another flow, which was not steered, came on queues {queues:?}"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flow_that_follows_a_rule_for_another_is_told() {
+        unmoved(&[2, 2, 2, 2]).unwrap();
+        let error = unmoved(&[0, 1, 2, 3]).unwrap_err();
+        assert_eq!(error.to_string(), "another flow, which was not steered, came on queues [0, 1, 2, 3]");
+    }
 
     #[test]
     fn a_queue_without_flows_is_told() {

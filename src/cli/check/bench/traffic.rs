@@ -181,3 +181,21 @@ impl Bench {
         Ok(arrivals)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emu::Drive;
+
+    #[test]
+    fn waiting_ends_when_the_run_is_asked_to_end_and_when_its_time_is_over() {
+        let engine = Engine::new(Drive::Manual);
+        let (stop, now) = (Stop::default(), Instant::now());
+        let waiting = Patience::begin(&engine, &stop, now + AT_MOST);
+        assert!(!waiting.is_over(&engine));
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(Patience::begin(&engine, &stop, now).is_over(&engine));
+        stop.end();
+        assert!(waiting.is_over(&engine));
+    }
+}
