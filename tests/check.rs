@@ -57,7 +57,11 @@ fn each<T: Copy + Sync>(all: &[T], wrong: impl Fn(T) -> Option<String> + Sync) {
 
 #[test]
 fn every_card_is_as_it_is_to_be_plain_and_nasty() {
-    let cards: Vec<_> = families::EACH.into_iter().flat_map(|card| [(card, ""), (card, ",nasty")]).collect();
+    let cards: Vec<_> = families::EACH
+        .into_iter()
+        .chain([families::card("x550")])
+        .flat_map(|card| [(card, ""), (card, ",nasty")])
+        .collect();
     each(&cards, |(card, nasty)| {
         let output = check(&["--json", "--strict", &format!("emu:{card},strict{nasty}")]);
         let found = steps(&output);
