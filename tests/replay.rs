@@ -16,6 +16,7 @@ use bmnic::pci::{Vpd, vpd};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A card of each family and generation that differs in how it is asked.
 const CARDS: &[&str] = &[
@@ -47,7 +48,8 @@ fn drive(spec: &str, path: &Path) {
     let config: Vec<u8> = (0..256).map(|at| function.config_read(at, 1).unwrap() as u8).collect();
     let function = trace(function, path, names(info, &config).unwrap()).unwrap();
     let mut port = driver::open(Arc::clone(&function), &Config::default()).unwrap();
-    engine.advance(5_000_000_000);
+    // Time that the trace knows of, too.
+    function.wait(Duration::from_millis(5));
     engine.step();
     port.nic.link().unwrap();
     port.nic.set_multicast(&[MacAddr([1, 0, 0x5e, 1, 2, 3])]).unwrap();
