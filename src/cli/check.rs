@@ -182,6 +182,16 @@ fn passed(report: &Report, strict: bool) -> Result<()> {
     Err(Error::new(Kind::Device, text))
 }
 
+/// What was seen, for tests of verdicts.
+#[cfg(test)]
+fn text(seen: Result<Seen>) -> String {
+    match seen {
+        Ok(Seen::Good(text)) => text,
+        Ok(Seen::Skipped(text)) => format!("skipped: {text}"),
+        Err(error) => format!("failed: {error}"),
+    }
+}
+
 fn judge(seen: Result<Seen>, bench: &mut Bench) -> Verdict {
     match seen {
         Ok(Seen::Good(what)) => Verdict::Good(what),

@@ -146,14 +146,7 @@ pub fn again(bench: &mut Bench) -> Result<Seen> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn text(seen: Result<Seen>) -> String {
-        match seen {
-            Ok(Seen::Good(text)) => text,
-            Ok(Seen::Skipped(text)) => format!("skipped: {text}"),
-            Err(error) => format!("failed: {error}"),
-        }
-    }
+    use crate::cli::check::text;
 
     #[test]
     fn no_address_and_that_of_a_group_are_told() {

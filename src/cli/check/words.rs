@@ -169,14 +169,7 @@ fn counted(bench: &mut Bench, right: impl Fn(&Stats, &Stats, &Bench) -> bool) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn text(seen: Result<Seen>) -> String {
-        match seen {
-            Ok(Seen::Good(text)) => text,
-            Ok(Seen::Skipped(text)) => format!("skipped: {text}"),
-            Err(error) => format!("failed: {error}"),
-        }
-    }
+    use crate::cli::check::text;
 
     #[test]
     fn verdicts_on_checksums_that_are_lies_are_told() {

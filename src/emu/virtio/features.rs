@@ -13,7 +13,7 @@ pub const CTRL_RX: u64 = 1 << 18;
 pub const CTRL_VLAN: u64 = 1 << 19;
 pub const MQ: u64 = 1 << 22;
 pub const CTRL_MAC_ADDR: u64 = 1 << 23;
-/// Legacy: whoever uses up all buffers interrupts, though interrupts are suppressed (§6.3).
+/// Legacy: a device that has used all buffers interrupts, though interrupts are suppressed (§6.3).
 pub const NOTIFY_ON_EMPTY: u64 = 1 << 24;
 /// Legacy: a header may share a descriptor with what follows it.
 pub const ANY_LAYOUT: u64 = 1 << 27;
