@@ -47,6 +47,8 @@ fn written(model: &str) -> BTreeSet<String> {
             queue: config.rx_queues - 1,
         });
         port.nic.stats().unwrap();
+        port.nic.nvm().unwrap();
+        port.nic.module().unwrap();
         drop(port);
         assert_eq!(tap.violations(), [], "{model}");
         let writes = tap.take_trace().into_iter().filter(|access| access.write);
@@ -89,6 +91,7 @@ const IXGBE: Whole = &[
     ("a bit for each of many", &["EIAM", "EIMC", "GSSR", "MPSAR_HI", "MPSAR_LO", "MTA", "UTA", "VFTA"]),
     ("time", &["SYSTIMH", "SYSTIML", "SYSTIMR", "TIMINCA"]),
     ("fields that fill the word", &["AUTOC", "EERD", "MSCA", "MSRWD"]),
+    ("words of a command", &["FLEX_MNG"]),
     ("foreign drivers set more than the datasheet names", &["EIAC", "FCRTH"]),
     ("generations differ, and none is known to reserve a bit of all", &["TSAUXC"]),
 ];

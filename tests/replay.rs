@@ -56,6 +56,8 @@ fn drive(spec: &str, path: &Path) {
     port.nic.set_promiscuous(true).unwrap();
     port.nic.set_mac(MacAddr([2, 0, 0, 0, 0, 9])).unwrap();
     port.nic.stats().unwrap();
+    port.nic.nvm().unwrap();
+    port.nic.module().unwrap();
     drop(port);
     assert_eq!(tap.violations(), [], "{spec}");
 }
@@ -100,6 +102,24 @@ fn a_trace_has_another_address_than_the_card() {
             let digits: String = three.iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(!text.contains(&digits), "{model}: {digits}");
         }
+    }
+}
+
+#[test]
+fn a_trace_has_no_serial_number_of_a_module() {
+    const SERIAL: &[u8] = b"EMULATED-SN";
+    for (model, shown) in [("x710", true), ("x2522", true), ("bcm57414", true), ("cx5", true), ("82599", false)] {
+        let (_, recording) = traced(model);
+        let memory = recording.events.iter().filter_map(|event| match event {
+            Event::Got(bytes) | Event::Put(bytes) => Some(bytes.bytes.clone()),
+            _ => None,
+        });
+        let memory: Vec<u8> = memory.flatten().collect();
+        let has = |what: &[u8]| memory.windows(what.len()).any(|part| part == what);
+        assert!(!has(SERIAL), "{model}");
+        // The same module's maker is shown where it is read at once.
+        let maker: &[u8] = if model == "cx5" { b"Mellanox" } else { b"Broadcom" };
+        assert_eq!(has(maker), shown && !matches!(model, "x710" | "x2522"), "{model}");
     }
 }
 

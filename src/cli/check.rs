@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   function   configuration space, power, vectors, reset, vital product data
-//!   port       opens, firmware, address, link       the driver that all commands use
+//!   port       opens, firmware, NVM, address        the driver that all commands use
+//!              module, link
 //!   packets    one alone, a few, a ring, lengths    sent to itself, or to --peer
 //!   words      checksums, tags, stamps, counters    what the card says of them
 //!   ways       an interrupt for each of a thousand, long frames, each way to the card
@@ -111,7 +112,9 @@ const STEPS: &[Step] = &[
     step("vpd", Needs::Function, "vital product data with a right checksum", function::product),
     step("open", Needs::Function, "the driver sets it up", port::open),
     step("firmware", Needs::Port, "a version", port::firmware),
+    step("nvm", Needs::Port, "whole, as far as that can be told", port::nvm),
     step("address", Needs::Port, "one of its own", port::address),
+    step("module", Needs::Port, "what it says of itself has a right checksum", port::module),
     step("link", Needs::Port, "up", port::link),
     step("sending", Needs::Link, "what is sent is reported as sent, and comes back", packets::sending),
     step("one packet", Needs::Echo, "it arrives with nothing behind it", packets::lone),

@@ -24,6 +24,11 @@ impl Access {
         Ok(Access { device: function.name().to_owned(), bar, function: Arc::downgrade(function) })
     }
 
+    /// The same registers, unseen by a trace.
+    pub fn untraced(&self) -> Access {
+        Access { device: self.device.clone(), bar: self.bar.untraced(), function: Weak::clone(&self.function) }
+    }
+
     /// Reads a register.
     pub fn read(&self, reg: Reg) -> u32 {
         self.bar.read32(u64::from(reg.offset))

@@ -139,12 +139,18 @@ impl Order {
 pub struct Request {
     command: Command,
     body: Vec<u8>,
+    shown: usize,
 }
 
 impl Request {
     /// A question with all fields zero.
     pub fn new(command: Command) -> Self {
-        Request { command, body: vec![0; command.input] }
+        Request { command, body: vec![0; command.input], shown: usize::MAX }
+    }
+
+    /// Bytes of the answer that a trace shows.
+    pub fn shown(&self) -> usize {
+        self.shown
     }
 
     /// The command it is for.
@@ -183,6 +189,14 @@ impl Request {
     #[must_use]
     pub fn with_more(mut self, bytes: &[u8]) -> Self {
         self.body.extend(bytes);
+        self
+    }
+
+    /// Has an answer of which a trace shows so many bytes: what is behind them tells one
+    /// card from another.
+    #[must_use]
+    pub fn with_answer_shown(mut self, bytes: usize) -> Self {
+        self.shown = bytes;
         self
     }
 

@@ -2,7 +2,8 @@
 //! and done by its family ([`NicOps`]).
 
 use super::limits;
-use super::ops::{ClockReading, Description, FlowRule, Link, NicOps};
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Said};
+use super::pluggable::Pluggable;
 use super::stats::Stats;
 use super::tally::Tally;
 use crate::error::{Error, Kind, Result};
@@ -150,6 +151,25 @@ impl Nic {
             stats.anomalies.add(&tally.read());
         }
         Ok(stats)
+    }
+
+    /// What can be told of the memory that firmware and settings are in (NVM, EEPROM):
+    /// whether it is whole, and its version. It takes up to seconds.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] if it is damaged, and what reading it meets.
+    pub fn nvm(&mut self) -> Result<Said<String>> {
+        self.ops.nvm()
+    }
+
+    /// The module in the card's cage. That there is none, that it cannot be read, or that
+    /// there is no cage is nothing, with a reason.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] if what it says of itself has a wrong checksum, and what reading it
+    /// meets but that.
+    pub fn module(&mut self) -> Result<Said<Pluggable>> {
+        self.ops.module()
     }
 
     /// Reads the clock that stamps received packets; `None` if none does.

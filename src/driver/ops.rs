@@ -1,5 +1,6 @@
 //! What a family implements: its part of [`Nic`](super::nic::Nic).
 
+use super::pluggable::Pluggable;
 use super::stats::Stats;
 use crate::dma::{L4, Timestamp};
 use crate::error::{Error, Kind, Remedy, Result};
@@ -63,6 +64,15 @@ pub struct ClockReading {
     pub after: u64,
     /// Step of the card's clock, in picoseconds.
     pub step_ps: u32,
+}
+
+/// What a card says, where it may have nothing to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said<T> {
+    /// Nothing: why, in a few words.
+    Nothing(String),
+    /// This.
+    This(T),
 }
 
 /// What a card is.
@@ -153,6 +163,12 @@ pub trait NicOps: Send {
 
     /// Counters since the port was opened, but for the anomalies.
     fn stats(&mut self) -> Result<Stats>;
+
+    /// As [`Nic::nvm`](super::nic::Nic::nvm).
+    fn nvm(&mut self) -> Result<Said<String>>;
+
+    /// As [`Nic::module`](super::nic::Nic::module).
+    fn module(&mut self) -> Result<Said<Pluggable>>;
 
     /// As [`Nic::clock`](super::nic::Nic::clock).
     fn clock(&mut self, _other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {

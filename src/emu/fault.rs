@@ -162,6 +162,7 @@ faults! {
     NoVersion      "no-version"         whole: "Firmware says that its version is 0.0.0.";
     VpdTorn        "vpd-torn"           whole: "The vital product data is whole up to its byte 64, and behind that as it was never written.";
     VpdSum         "vpd-sum"            whole: "The checksum of the vital product data is wrong.";
+    ModuleSum      "module-sum"         whole: "The checksum over what the module in the cage says that it is is wrong.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }
 

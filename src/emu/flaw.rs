@@ -10,8 +10,9 @@ use super::{At, Fault, FaultKind, Picos};
 /// Bytes of frames that are held.
 const HELD: usize = 1 << 20;
 
-/// Where a clock begins that runs backwards: an hour.
-const BACK_FROM: Picos = 3_600_000_000_000_000;
+/// Where a clock begins that runs backwards or slowly: an hour, so that no driver has seen it
+/// later than that.
+const FROM: Picos = 3_600_000_000_000_000;
 
 /// A fault of frames, and the frames that it holds.
 pub struct Flaw {
@@ -58,8 +59,8 @@ impl Flaw {
             _ => false,
         };
         let at = match self.kind {
-            FaultKind::ClockBack => BACK_FROM.saturating_sub(at),
-            FaultKind::ClockSlow => at / 2,
+            FaultKind::ClockBack => FROM.saturating_sub(at),
+            FaultKind::ClockSlow => FROM + at / 2,
             _ => at,
         };
         if !lost && !self.held.push(frame, at) {

@@ -7,12 +7,14 @@
 //!                 page 0, from 128 on: what it is  148 vendor  168 part
 //! ```
 
+use super::{Board, FaultKind};
+
 /// The slave's addresses.
 const IDENTIFICATION: u8 = 0xa0;
 const DIAGNOSTICS: u8 = 0xa2;
 
 const PART: &[u8; 16] = b"EMULATED-SR     ";
-const SERIAL: &[u8; 16] = b"EMULATED        ";
+const SERIAL: &[u8; 16] = b"EMULATED-SN-0001";
 const DATE: &[u8; 8] = b"260101  ";
 /// 35 degrees and 3.3 V, as both standards have them.
 const TEMPERATURE: [u8; 2] = [35, 0];
@@ -27,9 +29,16 @@ pub struct Module {
     pub oui: [u8; 3],
     /// It is a QSFP28, for four lanes.
     pub wide: bool,
+    /// The checksum over what it is is wrong.
+    damaged: bool,
 }
 
 impl Module {
+    /// That of a card.
+    pub fn of(board: &Board, vendor: [u8; 16], oui: [u8; 3], wide: bool) -> Module {
+        Module { vendor, oui, wide, damaged: board.faulty(FaultKind::ModuleSum) }
+    }
+
     /// A byte of its memory; none if there is no such device.
     pub fn byte(&self, slave: u8, page: u16, at: usize) -> Option<u8> {
         match (self.wide, slave) {
@@ -55,7 +64,7 @@ impl Module {
         id[84..92].copy_from_slice(DATE);
         // Diagnostics, calibrated inside.
         (id[92], id[94]) = (0x68, 0x08);
-        id[63] = sum(&id[..63]);
+        id[63] = sum(&id[..63]) ^ u8::from(self.damaged);
         id[95] = sum(&id[64..95]);
         id
     }
@@ -69,7 +78,7 @@ impl Module {
         upper[40..56].copy_from_slice(PART);
         upper[68..84].copy_from_slice(SERIAL);
         upper[84..92].copy_from_slice(DATE);
-        upper[63] = sum(&upper[..63]);
+        upper[63] = sum(&upper[..63]) ^ u8::from(self.damaged);
         upper[95] = sum(&upper[64..95]);
         match at {
             0 => 0x11,
@@ -89,4 +98,21 @@ fn measured(at: usize, temperature: usize, voltage: usize) -> u8 {
 
 fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_module_is_adds_up_unless_it_is_damaged() {
+        for (wide, base) in [(false, 0), (true, 128)] {
+            for damaged in [false, true] {
+                let module = Module { vendor: *b"Acme            ", oui: [0; 3], wide, damaged };
+                let byte = |at: usize| module.byte(IDENTIFICATION, 0, base + at).unwrap();
+                let added = (0..63).fold(0, |sum: u8, at| sum.wrapping_add(byte(at)));
+                assert_eq!(added == byte(63), !damaged, "{module:?}");
+            }
+        }
+    }
 }

@@ -4,8 +4,9 @@ use super::Seen;
 use super::bench::{Bench, RING, bad};
 use super::packets::burst;
 use crate::cli::output;
-use crate::driver::Config;
+use crate::driver::{Config, Said};
 use crate::error::{Error, Kind, Result};
+use std::fmt::Display;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,24 @@ fn version(told: Option<&str>) -> Result<Seen> {
         None => Ok(Seen::Skipped("its driver asks for none".into())),
         Some(text) if text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) => Ok(Seen::Good(text.into())),
         Some(text) => Err(bad(format_args!("version '{text}'"))),
+    }
+}
+
+/// What firmware and settings are in is whole.
+pub fn nvm(bench: &mut Bench) -> Result<Seen> {
+    bench.port()?.nic.nvm().map(said)
+}
+
+/// What is in its cage says what it is. That it is empty is no fault of the card.
+pub fn module(bench: &mut Bench) -> Result<Seen> {
+    bench.port()?.nic.module().map(said)
+}
+
+/// What there is to say of what a card says.
+fn said(what: Said<impl Display>) -> Seen {
+    match what {
+        Said::This(this) => Seen::Good(this.to_string()),
+        Said::Nothing(why) => Seen::Skipped(why),
     }
 }
 

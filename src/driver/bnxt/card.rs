@@ -11,6 +11,7 @@ use super::grant::{self, Need, Plan};
 use super::health::Pulse;
 use super::hw::Hw;
 use super::link;
+use super::module;
 use super::port::{Port, Shared, ring_bytes};
 use super::rings::{self, Common, Events, RxRings, TxRings};
 use super::rx::{self, RxQueue};
@@ -22,8 +23,9 @@ use super::{Base, MAX_QUEUES};
 use crate::dma::{BUFFER_SIZE, Region};
 use crate::driver::config::Config;
 use crate::driver::irq::Interrupts;
-use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps};
+use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps, Said};
 use crate::driver::pieces::Pieces;
+use crate::driver::pluggable::Pluggable;
 use crate::driver::slots::{Stock, TAGS};
 use crate::driver::stats::Stats;
 use crate::error::{Kind, Result};
@@ -330,6 +332,15 @@ impl NicOps for Card {
 
     fn lacks(&mut self) -> Vec<String> {
         self.hw.lacks.take()
+    }
+
+    fn nvm(&mut self) -> Result<Said<String>> {
+        Ok(Said::Nothing("its driver leaves it to its firmware".into()))
+    }
+
+    fn module(&mut self) -> Result<Said<Pluggable>> {
+        self.attend()?;
+        module::look(&self.hw)
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

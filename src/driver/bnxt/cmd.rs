@@ -122,6 +122,14 @@ commands! {
             MEDIA_TYPE 0x24/1  FEC_CFG 0x34/2  LINK_DOWN_REASON 0x5f/1
         }
 
+    /// Reads the module's memory.
+    port_phy_i2c_read PORT_PHY_I2C_READ 0x2c
+        in 0x28 {
+            FLAGS 0x10/4  ENABLES 0x14/4  PORT_ID 0x18/2  I2C_SLAVE_ADDR 0x1a/1
+            PAGE_NUMBER 0x1c/2  PAGE_OFFSET 0x1e/2  DATA_LENGTH 0x20/1
+        }
+        out 0x50 { DATA 0x08/64 }
+
     /// Where the stamps of the port's clock are.
     port_mac_ptp_qcfg PORT_MAC_PTP_QCFG 0x29
         in 0x18 { PORT_ID 0x10/2 }

@@ -338,7 +338,7 @@ impl Watch {
 }
 
 /// State of PHY and link.
-fn ask(hw: &Hw) -> Result<Reply> {
+pub fn ask(hw: &Hw) -> Result<Reply> {
     hw.ask(Request::new(port_phy_qcfg::COMMAND).with(port_phy_qcfg::input::PORT_ID, u64::from(hw.caps.port)))
 }
 

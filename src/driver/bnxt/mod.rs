@@ -65,6 +65,7 @@ mod hwrm;
 mod ids;
 mod link;
 mod meta;
+mod module;
 mod parts;
 mod phy;
 mod port;

@@ -42,7 +42,8 @@ fn fec(config: u64) -> String {
     }
 }
 
-fn module(state: &Reply) -> Option<String> {
+/// What there is in the cage, as far as the firmware accepts it; `None` if there is no cage.
+pub fn module(state: &Reply) -> Option<String> {
     let what = match state.get(output::MODULE_STATUS) {
         0 => "module in place",
         1 => "module refused, its transmitter is off",

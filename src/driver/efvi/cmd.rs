@@ -34,7 +34,7 @@ commands! {
     /// What medium there is, and which speeds.
     get_phy_cfg GET_PHY_CFG 0x24
         in 0x00 {}
-        out 0x48 { FLAGS 0x00/4  SUPPORTED_CAP 0x08/4 }
+        out 0x48 { FLAGS 0x00/4  SUPPORTED_CAP 0x08/4  MEDIA_TYPE 0x2c/4 }
 
     /// Where a frame can be turned round, a mask a speed.
     get_loopback_modes GET_LOOPBACK_MODES 0x28
@@ -60,6 +60,21 @@ commands! {
     mac_stats MAC_STATS 0x2e
         in 0x14 { DMA_ADDR 0x00/8  CMD 0x08/4  DMA_LEN 0x0c/4  PORT_ID 0x10/4 }
         out 0x00 {}
+
+    /// Reads a page of the module's memory.
+    get_phy_media_info GET_PHY_MEDIA_INFO 0x4b
+        in 0x04 { PAGE 0x00/4 }
+        out 0x04 { DATALEN 0x00/4  DATA 0x04/128 }
+
+    /// Parts of the non-volatile memory.
+    nvram_partitions NVRAM_PARTITIONS 0x51
+        in 0x00 {}
+        out 0x04 { NUM_PARTITIONS 0x00/4  TYPE_ID 0x04/248 }
+
+    /// Whether a part of the non-volatile memory is whole.
+    nvram_test NVRAM_TEST 0x4c
+        in 0x04 { TYPE 0x00/4 }
+        out 0x04 { RESULT 0x00/4 }
 
     /// The function's addresses.
     get_mac_addresses GET_MAC_ADDRESSES 0x55

@@ -183,7 +183,7 @@ impl Mcdi {
         let len = (second >> 16 & 0x3ff) as usize;
         if let Some(trace) = self.bar.trace() {
             let said = if first & ERROR == 0 { "done" } else { "refused" };
-            trace.answer(command.name, said, &[self.buffer.part(0, HEADER + len)]);
+            trace.answer(command.name, said, &[self.buffer.part(0, HEADER + len.min(request.shown()))]);
         }
         if first & ERROR != 0 {
             if len < 4 {

@@ -42,6 +42,8 @@ mod hw;
 mod ids;
 mod mcdi;
 mod meta;
+mod module;
+mod nvm;
 mod path;
 mod regs;
 mod rx;
@@ -57,8 +59,9 @@ pub use tx::TxQueue;
 use super::config::{Config, TxPath};
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, TimestampSource, no_driver};
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, no_driver};
 use super::pieces::Pieces;
+use super::pluggable::Pluggable;
 use super::slots::Stock;
 use super::stats::Stats;
 use crate::error::{Kind, Result};
@@ -331,6 +334,14 @@ impl NicOps for Card {
 
     fn lacks(&mut self) -> Vec<String> {
         self.hw.lacks.take()
+    }
+
+    fn nvm(&mut self) -> Result<Said<String>> {
+        nvm::look(&self.hw)
+    }
+
+    fn module(&mut self) -> Result<Said<Pluggable>> {
+        module::look(&self.hw)
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

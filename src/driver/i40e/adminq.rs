@@ -283,7 +283,7 @@ impl AdminQueue {
         let room = match buffer {
             Buffer::None => 0,
             Buffer::Send(data) => data.len(),
-            Buffer::Receive(len) => len,
+            Buffer::Receive(len) | Buffer::Hidden(len) => len,
         }
         .min(BUFFER);
         let mut block = [0; 16];
@@ -327,7 +327,8 @@ impl AdminQueue {
         }
         let kept = usize::from(length).min(room);
         if let Some(trace) = self.hw.bar().trace() {
-            trace.answer(what, format_args!("code {}", retval & 0xff), &self.memory.of(slot, kept));
+            let shown = if let Buffer::Hidden(_) = buffer { 0 } else { kept };
+            trace.answer(what, format_args!("code {}", retval & 0xff), &self.memory.of(slot, shown));
         }
         let data = self.memory.buffer.bytes()[..kept].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         let mut params = [0; 16];

@@ -33,6 +33,8 @@ pub enum Buffer<'a> {
     Send(&'a [u8]),
     /// Room for so many bytes from it.
     Receive(usize),
+    /// The same, which a trace does not show, and which may all be ones.
+    Hidden(usize),
 }
 
 /// The firmware's answer.

@@ -88,33 +88,53 @@ pub fn check_nvm(aq: &mut AdminQueue, hw: &Hw) -> Result<Option<u16>> {
 fn nvm_word(aq: &mut AdminQueue, hw: &Hw, word: u16) -> Result<Option<u16>> {
     const LOST: &str = "whether its NVM is damaged was not checked";
     const LAST: u8 = 1;
+    let read = with_nvm(aq, hw, |aq| {
+        let read = match hw.mac {
+            Mac::Xl710 => {
+                let done = |hw: &Hw| {
+                    hw.wait(
+                        "a read of the NVM",
+                        regs::GLNVM_SRCTL,
+                        srctl::DONE,
+                        srctl::DONE,
+                        Duration::from_millis(500),
+                    )
+                };
+                done(hw).and_then(|_| {
+                    hw.write(regs::GLNVM_SRCTL, srctl::START | u32::from(word) << 14);
+                    done(hw)?;
+                    Ok(Some((hw.read(regs::GLNVM_SRDATA) >> 16) as u16))
+                })
+            }
+            Mac::X722 => {
+                let mut params = [LAST, 0, 2, 0, 0, 0, 0, 0];
+                params[4..6].copy_from_slice(&(2 * word).to_le_bytes());
+                let answer = aq.try_tell("a read of the NVM", 0x0701, &params, Buffer::Receive(2), LOST);
+                answer.map(|answer| answer.map(|answer| le16(&answer.data, 0)))
+            }
+        };
+        read.map(Ok)
+    })?;
+    Ok(read.unwrap_or_else(|why| {
+        aq.lacks.note(format!("its firmware refused the lock of its NVM ({why}): {LOST}"));
+        None
+    }))
+}
+
+/// Does `work` under the lock of the NVM; or says why that cannot be had.
+pub fn with_nvm<T>(
+    aq: &mut AdminQueue,
+    hw: &Hw,
+    work: impl FnOnce(&mut AdminQueue) -> Result<std::result::Result<T, String>>,
+) -> Result<std::result::Result<T, String>> {
     let lock = lock_nvm(aq, hw)?;
     if lock.code != Code::OK {
-        let why = lock.why(0x0008);
-        aq.lacks.note(format!("its firmware refused the lock of its NVM ({why}): {LOST}"));
-        return Ok(None);
+        return Ok(Err(lock.why(0x0008)));
     }
-    let read = match hw.mac {
-        Mac::Xl710 => {
-            let done = |hw: &Hw| {
-                hw.wait("a read of the NVM", regs::GLNVM_SRCTL, srctl::DONE, srctl::DONE, Duration::from_millis(500))
-            };
-            done(hw).and_then(|_| {
-                hw.write(regs::GLNVM_SRCTL, srctl::START | u32::from(word) << 14);
-                done(hw)?;
-                Ok(Some((hw.read(regs::GLNVM_SRDATA) >> 16) as u16))
-            })
-        }
-        Mac::X722 => {
-            let mut params = [LAST, 0, 2, 0, 0, 0, 0, 0];
-            params[4..6].copy_from_slice(&(2 * word).to_le_bytes());
-            let answer = aq.try_tell("a read of the NVM", 0x0701, &params, Buffer::Receive(2), LOST);
-            answer.map(|answer| answer.map(|answer| le16(&answer.data, 0)))
-        }
-    };
+    let done = work(aq);
     // The lock ends by itself after its time: a refusal changes nothing.
     let back = aq.ask("the lock of its NVM back", 0x0009, &LOCK, Buffer::None);
-    read.and_then(|read| back.map(|_| read))
+    done.and_then(|done| back.map(|_| done))
 }
 
 /// The lock of the NVM: resource 1, for reading, for 3 s.

@@ -97,10 +97,12 @@ fn set_longest(aq: &mut AdminQueue) -> Result<Answer> {
     aq.ask("the longest frame", LONGEST, &[low, high, FCS], Buffer::None)
 }
 
+/// Bytes of what a PHY can (command 0600).
+pub const REPORT: usize = 0x218;
+
 /// Enables a PHY that an earlier driver has left off, and turns pause frames off,
 /// which would let the far end hold up what is sent.
 fn enable(aq: &mut AdminQueue) -> Result<()> {
-    const REPORT: usize = 0x218;
     const NVM_DEFAULT: u8 = 2;
     const RESTART: u8 = 0x02 | 0x04;
     const WHAT: &str = "the abilities of its PHY";

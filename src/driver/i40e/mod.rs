@@ -41,6 +41,8 @@ mod hw;
 mod ids;
 mod irq;
 mod link;
+mod module;
+mod nvm;
 mod regs;
 mod setup;
 mod stats;
@@ -49,8 +51,9 @@ mod vsi;
 use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{Description, FlowRule, Link, NicOps, Opened, no_driver};
+use super::ops::{Description, FlowRule, Link, NicOps, Opened, Said, no_driver};
 use super::pieces::Pieces;
+use super::pluggable::Pluggable;
 use super::slots::{Stock, TAGS};
 use super::stats::Stats;
 use super::{rx, tx};
@@ -337,6 +340,16 @@ impl NicOps for Card {
 
     fn lacks(&mut self) -> Vec<String> {
         self.aq.lacks.take()
+    }
+
+    fn nvm(&mut self) -> Result<Said<String>> {
+        self.hw.alive()?;
+        nvm::look(&mut self.aq, &self.hw, self.nvm)
+    }
+
+    fn module(&mut self) -> Result<Said<Pluggable>> {
+        self.hw.alive()?;
+        module::look(&mut self.aq)
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

@@ -40,6 +40,7 @@ registers! {
     GLPCI_CNF2    = 0x000be494, "PCI configuration: vectors of a function.";
     GLPCI_CAPSUP  = 0x000be4a8, "Capabilities: alternative routing ids.";
     PFLAN_QALLOC  = 0x001c0400, "Queues of the device that are this function's.";
+    GLNVM_GENS    = 0x000b6100, "What the NVM is: the size of its shadow RAM.";
     GLNVM_FLA     = 0x000b6108, "Flash access.";
     GLNVM_ULD     = 0x000b6008, "Units that have loaded their part of the NVM.";
     GLNVM_SRCTL   = 0x000b6110, "Shadow RAM control.";
@@ -146,6 +147,10 @@ bits! {
     /// Function reset.
     pfgen_ctrl {
         PFSWR = 1 << 0, "Reset; clears itself.";
+    }
+    /// What the NVM is.
+    gens {
+        SIZE = 5, "The lowest of three bits: kilobytes of the shadow RAM as a power of two.";
     }
     /// Flash access.
     fla {

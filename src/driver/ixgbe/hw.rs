@@ -42,6 +42,11 @@ impl Hw {
         Ok(Hw { access, mac: model.mac, media: model.media, port })
     }
 
+    /// The same card; what is done to it is not in a trace.
+    pub fn untraced(&self) -> Hw {
+        Hw { access: self.access.untraced(), ..*self }
+    }
+
     /// Fails if the card does not answer any more.
     pub fn alive(&self) -> Result<()> {
         self.answers(regs::STATUS)

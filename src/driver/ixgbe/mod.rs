@@ -33,6 +33,7 @@ mod hw;
 mod ids;
 mod irq;
 mod link;
+mod nvm;
 mod regs;
 mod setup;
 mod sfp;
@@ -41,8 +42,9 @@ mod stats;
 use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, TimestampSource, no_driver};
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, no_driver};
 use super::pieces::Pieces;
+use super::pluggable::Pluggable;
 use super::slots::Stock;
 use super::stats::Stats;
 use super::{rx, tx};
@@ -53,7 +55,7 @@ use crate::pci::{self, Function};
 use cage::Cage;
 use desc::Descriptor;
 use hw::Hw;
-use ids::Mac;
+use ids::{Mac, Media};
 use sfp::Module;
 use std::sync::Arc;
 use std::time::Duration;
@@ -264,6 +266,23 @@ impl NicOps for Card {
         // Before the counters: all ones would be added up.
         self.running()?;
         Ok(self.counters.update(&self.hw, self.rx_queues))
+    }
+
+    fn nvm(&mut self) -> Result<Said<String>> {
+        self.running()?;
+        nvm::look(&self.hw)
+    }
+
+    fn module(&mut self) -> Result<Said<Pluggable>> {
+        self.running()?;
+        let nothing = match self.hw.media {
+            Media::Sfp => return sfp::describe(&self.hw),
+            Media::Qsfp => "its QSFP+ module is left to its firmware",
+            Media::Optics => "it has no cage: its laser is on the board",
+            Media::Backplane => "it has no cage: its port is for a backplane",
+            Media::Copper => "it has no cage: its port is for twisted pair",
+        };
+        Ok(Said::Nothing(nothing.into()))
     }
 
     fn clock(&mut self, other: &mut dyn FnMut() -> u64) -> Result<Option<ClockReading>> {

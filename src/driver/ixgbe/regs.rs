@@ -28,6 +28,12 @@ registers! {
     SWSM = 0x10140, "Software semaphore: between the two functions, and with firmware.";
     GSSR = 0x10160, "Software-firmware synchronisation: who uses which shared resource.";
 
+    // ---- Commands to the firmware (X550) ----
+
+    FLEX_MNG[448] = 0x15800 + 4, "A command, and its answer.";
+    HICR          = 0x15f00,     "Host interface control.";
+    FWSTS         = 0x15f0c,     "State of the firmware.";
+
     // ---- Interrupts (§8.2.3.5) ----
 
     EICR     = 0x00800,     "Causes; reading clears.";
@@ -191,9 +197,21 @@ bits! {
     }
     /// Shared resources. The firmware's bit is five above ours.
     gssr {
-        PHY0    = 1 << 1,  "PHY or I2C bus of port 0; the next bit is port 1's.";
-        MAC_CSR = 1 << 3,  "MAC configuration.";
-        REGSMP  = 1 << 31, "A second lock on this register (X540, X550).";
+        EEPROM   = 1 << 0,  "EEPROM.";
+        PHY0     = 1 << 1,  "PHY or I2C bus of port 0; the next bit is port 1's.";
+        MAC_CSR  = 1 << 3,  "MAC configuration.";
+        COMMANDS = 1 << 10, "The buffer for commands to the firmware (X550).";
+        REGSMP   = 1 << 31, "A second lock on this register (X540, X550).";
+    }
+    /// Host interface control.
+    hicr {
+        ENABLED = 1 << 0, "The firmware takes commands.";
+        COMMAND = 1 << 1, "One is in the buffer.";
+        VALID   = 1 << 2, "It was done.";
+    }
+    /// State of the firmware.
+    fwsts {
+        FWRI = 1 << 9, "It has restarted; writing 1 clears it.";
     }
     /// General purpose interrupt enable.
     gpie {

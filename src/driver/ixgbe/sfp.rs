@@ -10,14 +10,13 @@
 
 use super::hw::Hw;
 use super::regs::{self, gssr, i2cctl};
+use crate::driver::ops::Said;
+use crate::driver::pluggable::{self, IDENTIFICATION, Pluggable};
 use crate::error::{Kind, Result};
 use std::time::Duration;
 
 /// Half a period of the clock, at 100 kHz.
 const HALF: Duration = Duration::from_micros(5);
-
-/// I2C address of a module's identification page (SFF-8472 §4.1), as written.
-const MODULE: u8 = 0xa0;
 
 /// What is plugged into the cage (SFF-8472 table 5-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +111,10 @@ pub fn identify(hw: &Hw, tries: Tries) -> Result<Module> {
     let most = if tries == Tries::Patient { MOST } else { 1 };
     for tried in 1.. {
         let found = hw.locked(hw.phy_lock(), |hw| {
-            let Some(identifier) = read_byte(hw, IDENTIFIER) else { return Ok(None) };
+            let Some(identifier) = read_byte(hw, IDENTIFICATION, IDENTIFIER) else { return Ok(None) };
             let mut codes = [0; CODES.len()];
             for (code, offset) in codes.iter_mut().zip(CODES) {
-                let Some(byte) = read_byte(hw, offset) else { return Ok(None) };
+                let Some(byte) = read_byte(hw, IDENTIFICATION, offset) else { return Ok(None) };
                 *code = byte;
             }
             Ok(Some((identifier, codes)))
@@ -184,14 +183,36 @@ pub fn tune(hw: &Hw, module: Module) -> Result<()> {
     })
 }
 
-/// Reads one byte of the identification page; `None` if nobody answers.
-fn read_byte(hw: &Hw, offset: u8) -> Option<u8> {
+/// What the module says of itself. It is read a byte at a time, as some give no more (Linux
+/// sfp.c, its quirks).
+///
+/// # Errors
+/// As [`pluggable::read`].
+pub fn describe(hw: &Hw) -> Result<Said<Pluggable>> {
+    let module = pluggable::read(|slave, at, bytes| {
+        hw.locked(hw.phy_lock(), |hw| {
+            for (byte, at) in bytes.iter_mut().zip(at..) {
+                let Some(read) = read_byte(hw, slave, at) else {
+                    return Ok(Said::Nothing("no module, or it does not answer".into()));
+                };
+                *byte = read;
+            }
+            Ok(Said::This(()))
+        })
+    });
+    // One that is gone has no module either.
+    hw.alive()?;
+    module
+}
+
+/// Reads one byte of the memory at an address of the bus; `None` if nobody answers.
+fn read_byte(hw: &Hw, slave: u8, offset: u8) -> Option<u8> {
     // A module may be busy for a moment after power-on; the standard lets it.
     (0..3).find_map(|_| {
         start(hw);
-        let chosen = send(hw, MODULE) && send(hw, offset) && {
+        let chosen = send(hw, slave) && send(hw, offset) && {
             start(hw);
-            send(hw, MODULE | 1)
+            send(hw, slave | 1)
         };
         let byte = chosen.then(|| receive_last(hw));
         stop(hw);

@@ -9,6 +9,7 @@ use super::eq::{self, EventQueue};
 use super::filters::Filters;
 use super::hw::Hw;
 use super::link;
+use super::module;
 use super::objects::{Common, Objects, Uar, event_queue};
 use super::parts::{Inline, RxLengths, RxParts, TxLengths, TxParts};
 use super::queues::{self, Numbers, Receiving, Renewal, Rings, Sending};
@@ -17,8 +18,9 @@ use super::vport::Found;
 use super::{MAX_QUEUES, RxQueue, TxQueue, time, why};
 use crate::driver::config::Config;
 use crate::driver::irq::Interrupts;
-use crate::driver::ops::{ClockReading, FlowRule, Link, NOT_PROMISCUOUS, NicOps};
+use crate::driver::ops::{ClockReading, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Said};
 use crate::driver::pieces::Pieces;
+use crate::driver::pluggable::Pluggable;
 use crate::driver::slots::Stock;
 use crate::driver::stats::Stats;
 use crate::error::{Kind, Remedy, Result};
@@ -311,6 +313,15 @@ impl NicOps for Card {
 
     fn why_down(&mut self) -> Option<String> {
         why::why_down(&self.hw).ok().flatten()
+    }
+
+    fn nvm(&mut self) -> Result<Said<String>> {
+        Ok(Said::Nothing("its driver leaves it to its firmware".into()))
+    }
+
+    fn module(&mut self) -> Result<Said<Pluggable>> {
+        self.attend()?;
+        module::look(&self.hw)
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

@@ -61,6 +61,7 @@ mod layout;
 mod link;
 mod meta;
 mod mini;
+mod module;
 mod objects;
 mod pages;
 mod parts;

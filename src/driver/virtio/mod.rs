@@ -55,8 +55,9 @@ mod tx;
 use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{Description, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Opened, no_driver};
+use super::ops::{Description, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Opened, Said, no_driver};
 use super::pieces::Pieces;
+use super::pluggable::Pluggable;
 use super::slots::Stock;
 use super::stats::Stats;
 use crate::dma::{Addressing, Region};
@@ -398,6 +399,14 @@ impl<F: Virtqueue + 'static> NicOps for Card<F> {
         let up = !self.features.has(features::STATUS) || hw.link_up();
         let speed = if up && self.features.has(features::SPEED_DUPLEX) { hw.speed() } else { 0 };
         Ok(Link { up, speed })
+    }
+
+    fn nvm(&mut self) -> Result<Said<String>> {
+        Ok(Said::Nothing("a virtual device has none".into()))
+    }
+
+    fn module(&mut self) -> Result<Said<Pluggable>> {
+        Ok(Said::Nothing("a virtual device has none".into()))
     }
 
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {

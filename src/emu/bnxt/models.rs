@@ -107,6 +107,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::SmallMtu,
     FaultKind::VpdTorn,
     FaultKind::VpdSum,
+    FaultKind::ModuleSum,
 ];
 
 /// Pairs of queues that a driver can have.

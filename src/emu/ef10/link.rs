@@ -5,7 +5,7 @@
 //!                              |  each change: LINKCHANGE on the queue of LOG_CTRL
 //! ```
 
-use super::super::Picos;
+use super::super::{FaultKind, Picos};
 use super::{Ef10, evq};
 
 /// PHY capabilities, as bits.
@@ -94,7 +94,8 @@ impl Ef10 {
 
     /// Time passed, or the wire changed.
     pub(super) fn poll_link(&mut self) {
-        let light = self.board.port.mac.carrier() && !self.link.off;
+        let bare = self.board.faulty(FaultKind::NoModule);
+        let light = self.board.port.mac.carrier() && !self.link.off && !bare;
         let up = self.link.loopback || light && self.link.ready.is_none_or(|ready| self.board.now >= ready);
         if self.link.up != up {
             if !light {

@@ -69,6 +69,9 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::CtpioTorn,
     FaultKind::VpdTorn,
     FaultKind::VpdSum,
+    FaultKind::NoModule,
+    FaultKind::ModuleSum,
+    FaultKind::Nvm,
 ];
 
 /// Pairs of queues that an RSS context spreads over.

@@ -151,10 +151,15 @@ impl I40e {
         Ok(())
     }
 
+    /// Whether there is nothing in the cage.
+    fn is_bare(&self) -> bool {
+        self.firmware.has(FaultKind::NoModule)
+    }
+
     /// Whether firmware takes the module in the cage: it may have to read it first.
     fn fits(&self) -> bool {
         let reads = self.firmware.has(FaultKind::MediaLate) && self.board.now < self.link.plugged + READING;
-        !self.firmware.has(FaultKind::Media) && !reads
+        !self.firmware.has(FaultKind::Media) && !reads && !self.is_bare()
     }
 
     /// What the PHY can, or is set to: 24 bytes and room for 16 modules.
@@ -182,7 +187,9 @@ impl I40e {
         }
         data[16..20].copy_from_slice(&0x0154_0370_u32.to_le_bytes());
         // Identifier; 10GBASE-SR.
-        (data[20], data[21]) = (port.module, 0x10);
+        if !self.is_bare() {
+            (data[20], data[21]) = (port.module, 0x10);
+        }
         reply.data = Some(data);
         Ok(())
     }
@@ -192,10 +199,11 @@ impl I40e {
     fn read_phy(&self, command: &Command, reply: &mut Reply) -> Result<(), u16> {
         const MODULE: u8 = 2;
         let [interface, device, ..] = command.params;
-        let module = Module { vendor: *b"Intel Corp      ", oui: [0x00, 0x1b, 0x21], wide: self.kind == Kind::Xl710 };
+        let wide = self.kind == Kind::Xl710;
+        let module = Module::of(&self.board, *b"Intel Corp      ", [0x00, 0x1b, 0x21], wide);
         let (slave, page) = if module.wide { (0xa0, device) } else { (device, 0) };
         let byte = module.byte(slave, page.into(), command.u32(4) as usize).filter(|_| interface == MODULE);
-        reply.set32(8, byte.ok_or(ECODE_EIO)?.into());
+        reply.set32(8, byte.filter(|_| !self.is_bare()).ok_or(ECODE_EIO)?.into());
         Ok(())
     }
 
@@ -217,6 +225,8 @@ impl I40e {
         const SIGNAL: u8 = 0x80;
         const NEGOTIATED: u8 = 3;
         const QUALIFIED: u8 = 0x80;
+        /// The type of a PHY that there is not.
+        const EMPTY: u8 = 0x0e;
         let port = self.kind.port();
         let (up, fits) = (self.link.up, self.fits());
         let light = if self.board.port.mac.carrier() { SIGNAL } else { 0 };
@@ -224,9 +234,10 @@ impl I40e {
         let longest = self.link.longest.to_le_bytes();
         let mut status = [0; 16];
         status[0] = u8::from(self.link.armed);
-        status[2] = port.phy;
+        status[2] = if self.is_bare() { EMPTY } else { port.phy };
         status[3] = if up { port.speed } else { 0 };
-        status[4] = MEDIA | light | if up { UP } else { 0 };
+        let media = if self.is_bare() { 0 } else { MEDIA | light };
+        status[4] = media | if up { UP } else { 0 };
         status[5] = pause | if up { NEGOTIATED } else { 0 } | if fits { QUALIFIED } else { 0 };
         status[7] = self.link.loopback;
         (status[8], status[9], status[10]) = (longest[0], longest[1], 4);

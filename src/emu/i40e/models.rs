@@ -35,6 +35,8 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::NvmHeld,
     FaultKind::Media,
     FaultKind::MediaLate,
+    FaultKind::NoModule,
+    FaultKind::ModuleSum,
     FaultKind::FrameIgnored,
     FaultKind::FrameRefused,
     FaultKind::FrameKept,

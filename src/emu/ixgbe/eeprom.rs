@@ -20,8 +20,8 @@ pub struct Eeprom {
 }
 
 impl Eeprom {
-    /// The image of a card with this factory address.
-    pub fn new(kind: Kind, mac: [u8; 6]) -> Self {
+    /// The image of a card with this factory address; `damaged`: its checksum is wrong.
+    pub fn new(kind: Kind, mac: [u8; 6], damaged: bool) -> Self {
         let mut words = vec![0xffff; 0x400];
         words[..0x40].fill(0);
         for (word, pair) in words.iter_mut().zip(mac.chunks_exact(2)) {
@@ -56,7 +56,7 @@ impl Eeprom {
         words[0x230] = 0;
         words[0x231] = 0xffff;
         let mut eeprom = Self { words };
-        eeprom.words[CHECKSUM] = eeprom.checksum(kind);
+        eeprom.words[CHECKSUM] = eeprom.checksum(kind) ^ if damaged { 0x5555 } else { 0 };
         eeprom
     }
 
@@ -98,18 +98,18 @@ mod tests {
     #[test]
     fn the_words_add_up_to_the_magic_sum() {
         let mac = [0, 0x1b, 0x21, 1, 2, 3];
-        let eeprom = Eeprom::new(Kind::I82599, mac);
+        let eeprom = Eeprom::new(Kind::I82599, mac, false);
         let sum = (0..=0x3f).fold(0u16, |sum, word| sum.wrapping_add(eeprom.word(word)));
         assert_eq!(sum, 0xbaba);
         assert_eq!(eeprom.mac(), mac);
-        let eeprom = Eeprom::new(Kind::X550, mac);
+        let eeprom = Eeprom::new(Kind::X550, mac, false);
         let sum = (0..=0x41).fold(0u16, |sum, word| sum.wrapping_add(eeprom.word(word)));
         assert_eq!(sum, 0xbaba);
     }
 
     #[test]
     fn the_firmware_chain_ends_in_a_version_that_drivers_accept() {
-        let eeprom = Eeprom::new(Kind::I82599, [0; 6]);
+        let eeprom = Eeprom::new(Kind::I82599, [0; 6], false);
         let firmware = usize::from(eeprom.word(0x0f));
         let patch = usize::from(eeprom.word(firmware + 4));
         assert!(eeprom.word(patch + 7) > 5);

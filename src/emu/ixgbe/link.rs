@@ -134,7 +134,8 @@ impl Ixgbe {
                 let mode = self.regs.peek(AUTOC.at) >> 13 & 7;
                 sfp.module().speed(mode, self.regs.peek(ESDP.at) & SDP5 != 0)
             }
-            (None, None) => Some(10_000),
+            // Nothing is in the cage.
+            (None, None) => None,
         }
     }
 
@@ -177,9 +178,9 @@ impl Ixgbe {
     pub(super) fn read_esdp(&self) -> u32 {
         let value = self.regs.peek(ESDP.at);
         let outputs = value >> 8 & 0xff;
-        // A module sits in the cage; the other inputs are low.
-        let wired = self.kind == Kind::I82599 && !self.board.faulty(FaultKind::CageUnwired);
-        let inputs = if wired { SDP2 } else { 0 };
+        // Whether a module sits in the cage; the other inputs are low.
+        let shown = self.sfp.is_some() && !self.board.faulty(FaultKind::CageUnwired);
+        let inputs = if shown { SDP2 } else { 0 };
         value & !0xff | value & outputs | inputs & !outputs
     }
 

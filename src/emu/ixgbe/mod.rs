@@ -111,8 +111,8 @@ impl Ixgbe {
         let mut card = Ixgbe {
             kind,
             regs: RegisterFile::new(&[regs::TABLE, dump::TABLE], regs::SIZE),
-            eeprom: Eeprom::new(kind, board.factory),
-            sfp: (kind == Kind::I82599).then(|| Sfp::of(&board)),
+            eeprom: Eeprom::new(kind, board.factory, board.faulty(FaultKind::Nvm)),
+            sfp: (kind == Kind::I82599 && !board.faulty(FaultKind::NoModule)).then(|| Sfp::of(&board)),
             phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
             stuck: board.faulty(FaultKind::RequestsStuck),
             board,

@@ -40,6 +40,9 @@ pub const MODELS: &[ModelInfo] = &[
 
 /// What can go wrong with a cage and what is in it, and with any card.
 const CAGE_FAULTS: &[FaultKind] = &[
+    FaultKind::Nvm,
+    FaultKind::NoModule,
+    FaultKind::ModuleSum,
     FaultKind::ModuleGigabit,
     FaultKind::ModuleDual,
     FaultKind::ModuleSilent,
@@ -60,6 +63,7 @@ const CAGE_FAULTS: &[FaultKind] = &[
 ];
 /// What can go wrong with a PHY, and with any card.
 const COPPER_FAULTS: &[FaultKind] = &[
+    FaultKind::Nvm,
     FaultKind::PhyLeft,
     FaultKind::LocksLeft,
     FaultKind::NarrowCounters,

@@ -40,6 +40,19 @@ impl Module {
         }
     }
 
+    /// Whether it measures its temperature and the like: those of twisted pair do not.
+    pub fn is_measured(self) -> bool {
+        self != Module::Silent
+    }
+
+    /// Its diagnostics: what it is measured at (SFF-8472 table 9-1).
+    pub fn diagnostics(self) -> [u8; 128] {
+        let mut page = [0; 128];
+        // 35.5 degrees, 3.3 V.
+        page[96..100].copy_from_slice(&[35, 0x80, 0x80, 0xe8]);
+        page
+    }
+
     /// Its identification page.
     pub fn identification(self) -> [u8; 128] {
         let mut id = [0; 128];
@@ -61,8 +74,12 @@ impl Module {
         // 850 nm.
         id[60..62].copy_from_slice(&[0x03, 0x52]);
         id[65] = 0x1a;
-        id[68..84].copy_from_slice(b"EMULATED        ");
+        id[68..84].copy_from_slice(b"EMULATED-SN-0001");
         id[84..92].copy_from_slice(b"260101  ");
+        // Diagnostics, calibrated inside.
+        if self.is_measured() {
+            (id[92], id[94]) = (0x68, 0x08);
+        }
         id[63] = sum(&id[..63]);
         id[95] = sum(&id[64..95]);
         id

@@ -343,7 +343,7 @@ registers! { Ixgbe;
         HICR = reg(0x15f00).bits(0xc7).until(Power)
             .gives(|card, _| card.read_hicr())
             .then(|card, _, _| card.host_command());
-        FWSTS = reg(0x15f0c);
+        FWSTS = reg(0x15f0c).bits(1 << 9);
         IPSTXIDX = reg(0x08900).bits(0xc000_1fff);
         IPSTXSALT = reg(0x08904).bits(!0);
         IPSTXKEY = reg(0x08908).array(4, 4).bits(!0);

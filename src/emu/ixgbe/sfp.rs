@@ -24,6 +24,8 @@ pub struct Lines {
 pub struct Sfp {
     module: Module,
     id: [u8; 128],
+    /// Which of its memories is read.
+    slave: u8,
     /// Bytes that are still read as rubbish: its controller boots.
     rubbish: u8,
     lines: Lines,
@@ -64,6 +66,9 @@ impl Sfp {
         if board.faulty(FaultKind::ModuleBoots) {
             sfp.rubbish = 3;
         }
+        if board.faulty(FaultKind::ModuleSum) {
+            sfp.id[63] ^= 1;
+        }
         sfp
     }
 
@@ -71,7 +76,18 @@ impl Sfp {
     pub fn new(module: Module) -> Self {
         let lines = Lines { clock: true, data: true };
         let id = module.identification();
-        Self { module, id, rubbish: 0, lines, pull: false, state: State::Idle, shift: 0, bits: 0, offset: 0 }
+        Self {
+            module,
+            id,
+            slave: IDENTIFICATION,
+            rubbish: 0,
+            lines,
+            pull: false,
+            state: State::Idle,
+            shift: 0,
+            bits: 0,
+            offset: 0,
+        }
     }
 
     /// Which one it is.
@@ -147,7 +163,8 @@ impl Sfp {
     /// A whole byte came; whether it is acknowledged.
     fn received(&mut self) -> bool {
         match self.state {
-            State::Address if self.shift & 0xfe == IDENTIFICATION || self.shift & 0xfe == DIAGNOSTICS => {
+            State::Address if self.answers(self.shift & 0xfe) => {
+                self.slave = self.shift & 0xfe;
                 if self.shift & 1 == 0 {
                     self.state = State::Offset;
                 } else {
@@ -168,11 +185,17 @@ impl Sfp {
         }
     }
 
+    /// Whether there is a memory of this address.
+    fn answers(&self, slave: u8) -> bool {
+        slave == IDENTIFICATION || slave == DIAGNOSTICS && self.module.is_measured()
+    }
+
     fn byte(&self) -> u8 {
         if self.rubbish != 0 {
             return 0xff;
         }
-        self.id.get(usize::from(self.offset)).copied().unwrap_or(0)
+        let page = if self.slave == DIAGNOSTICS { self.module.diagnostics() } else { self.id };
+        page.get(usize::from(self.offset)).copied().unwrap_or(0)
     }
 }
 
@@ -225,6 +248,22 @@ mod tests {
             start(&mut sfp);
             assert!(send(&mut sfp, 0xa1));
             assert_eq!(receive(&mut sfp, false), wanted, "byte {offset:#x}");
+            stop(&mut sfp);
+        }
+    }
+
+    #[test]
+    fn the_temperature_is_in_another_memory_if_it_is_measured() {
+        for (module, measured) in [(Module::ShortRange, true), (Module::Silent, false)] {
+            let mut sfp = Sfp::new(module);
+            start(&mut sfp);
+            assert_eq!(send(&mut sfp, 0xa2), measured, "{module:?}");
+            if measured {
+                assert!(send(&mut sfp, 96));
+                start(&mut sfp);
+                assert!(send(&mut sfp, 0xa3));
+                assert_eq!([receive(&mut sfp, true), receive(&mut sfp, false)], [35, 0x80]);
+            }
             stop(&mut sfp);
         }
     }

@@ -10,7 +10,7 @@
 //! is not lost: Linux asks only then.
 
 use super::super::wire::Speed;
-use super::super::{Board, Picos};
+use super::super::{Board, FaultKind, Picos};
 use super::{Kind, Mlx5};
 
 /// How long the link takes, unless the specification says.
@@ -114,7 +114,8 @@ impl Mlx5 {
 
     /// Time passed, or the wire or the port changed.
     pub(super) fn poll_link(&mut self) {
-        let light = self.board.port.mac.carrier() && self.link.admin && self.link.agreed();
+        let bare = self.faulty(FaultKind::NoModule);
+        let light = self.board.port.mac.carrier() && self.link.admin && self.link.agreed() && !bare;
         let ready = self.link.ready.is_some_and(|ready| self.board.now >= ready);
         self.change_link(ready && (light || self.link.loops));
     }

@@ -125,6 +125,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::ResetByPeer,
     FaultKind::VpdTorn,
     FaultKind::VpdSum,
+    FaultKind::ModuleSum,
 ];
 
 /// Pairs of queues that a driver can have.

@@ -40,7 +40,7 @@
 //! rest is zeros and a byte that leaves sums over it as they were. Where the driver did not
 //! come to read it, what answers say in memory is left out. Configuration space beyond byte
 //! 0xff, where serial numbers are, is not shown, and no driver reads it; nor is vital product
-//! data, nor how it is asked for.
+//! data, nor how it is asked for, nor what an EEPROM or NVM holds, nor a module's serial number.
 //! Everything else stands there as it was, filters that were asked for included. Nothing is
 //! written until the driver has read the address, and then all but the last hundred events: of
 //! a run that is killed they are missing, as is the last line.

@@ -266,7 +266,8 @@ pub fn module(card: &mut Bnxt, request: &Request) -> Answer {
     if card.faulty(FaultKind::NoModule) {
         return Err(Refusal::FAIL);
     }
-    let cage = Module { vendor: *b"Broadcom        ", oui: [0x00, 0x0a, 0xf7], wide: card.kind.media == Media::Qsfp };
+    let wide = card.kind.media == Media::Qsfp;
+    let cage = Module::of(&card.board, *b"Broadcom        ", [0x00, 0x0a, 0xf7], wide);
     let there = card.kind.media != Media::BaseT;
     let bytes = (offset..offset + usize::from(len)).map(|at| cage.byte(slave, page, at).filter(|_| there));
     let bytes: Option<Vec<u8>> = bytes.collect();

@@ -3,7 +3,7 @@
 use super::super::super::FaultKind;
 use super::super::bytes::{put, reply, u32_at};
 use super::super::{Ef10, Kind};
-use super::errno::{EALREADY, ENOENT, EPERM};
+use super::errno::{EALREADY, EINVAL, ENOENT, EPERM};
 use super::{Answer, No};
 
 /// What is said of the function when a driver attaches: primary of its port,
@@ -139,9 +139,56 @@ pub fn workaround(card: &mut Ef10, input: &[u8]) -> Answer {
     Ok(reply(4, &[]))
 }
 
-/// None that a driver could write, by either way to name them.
+/// Parts of the non-volatile memory: firmware, its backup, settings that stay, settings that
+/// change, and the map of all.
+const PARTITIONS: [u32; 5] = [0x100, BACKUP, 0x400, DYNAMIC_CONFIG, PARTITION_MAP];
+const BACKUP: u32 = 0x101;
+const DYNAMIC_CONFIG: u32 = 0x500;
+const PARTITION_MAP: u32 = 0xffff;
+
+/// The first three as they were named before, a bit each.
+const TYPES: u32 = 1 << 1 | 1 << OLD_BACKUP | 1 << 3;
+const OLD_BACKUP: u32 = 2;
+
+/// NVRAM_TYPES.
+pub fn types(_: &mut Ef10, _: &[u8]) -> Answer {
+    Ok(reply(4, &[(0, TYPES)]))
+}
+
+/// NVRAM_PARTITIONS.
 pub fn partitions(_: &mut Ef10, _: &[u8]) -> Answer {
-    Ok(reply(4, &[]))
+    let mut bytes = reply(4 + 4 * PARTITIONS.len(), &[(0, PARTITIONS.len() as u32)]);
+    for (n, partition) in PARTITIONS.iter().enumerate() {
+        put(&mut bytes, 4 + 4 * n, &partition.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+/// NVRAM_INFO: none of them is one that a driver could write.
+pub fn partition(_: &mut Ef10, input: &[u8]) -> Answer {
+    const PROTECTED: u32 = 1;
+    const SIZE: u32 = 256 << 10;
+    let kind = u32_at(input, 0);
+    if !PARTITIONS.contains(&kind) {
+        return Err(No::Code(ENOENT));
+    }
+    Ok(reply(0x1c, &[(0, kind), (4, SIZE), (8, 4096), (0xc, PROTECTED), (0x18, 1)]))
+}
+
+/// NVRAM_TEST: whether a part is whole. Those that firmware writes while it runs cannot be
+/// tested; drivers leave them out (Linux efx_new_mcdi_nvram_test_all).
+pub fn test_part(card: &mut Ef10, input: &[u8]) -> Answer {
+    const PASS: u32 = 0;
+    const FAIL: u32 = 1;
+    let part = u32_at(input, 0);
+    let result = match part {
+        DYNAMIC_CONFIG | PARTITION_MAP => return Err(No::Code(EINVAL)),
+        BACKUP | OLD_BACKUP if card.board.faulty(FaultKind::Nvm) => FAIL,
+        ..32 if TYPES >> part & 1 != 0 => PASS,
+        _ if PARTITIONS.contains(&part) => PASS,
+        _ => return Err(No::Code(ENOENT)),
+    };
+    Ok(reply(4, &[(0, result)]))
 }
 
 pub fn addresses(card: &mut Ef10, _: &[u8]) -> Answer {

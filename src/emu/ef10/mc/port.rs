@@ -29,7 +29,10 @@ pub fn phy_state(_: &mut Ef10, _: &[u8]) -> Answer {
 pub fn media(card: &mut Ef10, input: &[u8]) -> Answer {
     const BYTES: usize = 128;
     const LOWER: u32 = u32::MAX;
-    let module = Module { vendor: *b"Solarflare Comm.", oui: [0x00, 0x0f, 0x53], wide: wide(card) };
+    let module = Module::of(&card.board, *b"Solarflare Comm.", [0x00, 0x0f, 0x53], wide(card));
+    if card.board.faulty(FaultKind::NoModule) {
+        return Err(No::Code(ENOENT));
+    }
     let (slave, page, at) = match (module.wide, u32_at(input, 0)) {
         (true, LOWER) => (0xa0, 0, 0),
         (true, page @ 0..4) => (0xa0, page as u16, BYTES),

@@ -41,6 +41,31 @@ fn the_modules_memory_is_read_by_pages_of_128_bytes() {
 }
 
 #[test]
+fn an_empty_cage_has_no_memory_and_no_link() {
+    let mut bench = Bench::bare("x2522,strict,fault=no-module");
+    assert_eq!(bench.command(0x4b, &words(&[0])), Err(ENOENT));
+    bench.run(10_000_000_000);
+    assert_eq!(bench.must(0x29, &[])[0x10] & 1, 0);
+}
+
+#[test]
+fn the_parts_of_the_memory_are_tested_one_by_one() {
+    for (spec, backup) in [("x2522,strict", 0), ("x2522,strict,fault=nvm", 1)] {
+        let mut bench = Bench::bare(spec);
+        let partitions = bench.must(0x51, &[]);
+        assert_eq!(partitions, words(&[5, 0x100, 0x101, 0x400, 0x500, 0xffff]));
+        let mut test = |part: u32| bench.command(0x4c, &words(&[part])).map(|result| result[0]);
+        assert_eq!([0x100, 0x101, 0x400].map(&mut test), [Ok(0), Ok(backup), Ok(0)], "{spec}");
+        assert_eq!([0x500, 0xffff, 0x102, 32].map(&mut test), [Err(EINVAL), Err(EINVAL), Err(ENOENT), Err(ENOENT)]);
+        // As they were named before.
+        assert_eq!([1, 2, 3, 5].map(test), [Ok(0), Ok(backup), Ok(0), Err(ENOENT)]);
+        assert_eq!(bench.must(0x36, &[]), words(&[0x0e]));
+        assert_eq!(bench.must(0x37, &words(&[0x100]))[0xc] & 1, 1, "it is protected");
+        assert_eq!(bench.command(0x37, &words(&[0x102])), Err(ENOENT));
+    }
+}
+
+#[test]
 fn what_a_driver_must_not_do_is_named() {
     type Fault = (&'static str, fn(&mut Bench));
     let faults: [Fault; 17] = [

@@ -160,6 +160,16 @@ fn a_module_that_does_not_fit_never_gives_a_link() {
 }
 
 #[test]
+fn an_empty_cage_has_no_medium_and_no_memory() {
+    let mut bench = Bench::unlinked("x710,strict,fault=no-module");
+    bench.run(10_000_000_000);
+    let status = bench.tell(0x0607, &[0]);
+    assert_eq!((status.params[2], status.params[4] & 0x41), (0x0e, 0));
+    let params = [2, 0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(bench.ask(0x0629, params, None, 0).unwrap().result, 5);
+}
+
+#[test]
 fn misuse_of_the_admin_queue_is_named() {
     let mut bench = Bench::unlinked("x710");
     assert_eq!(bench.ask(0x7777, [0; 16], None, 0).unwrap().result, 3);

@@ -321,6 +321,6 @@ fn memory(card: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
 
 impl Mlx5 {
     fn cage(&self) -> module::Module {
-        module::Module { vendor: *b"Mellanox        ", oui: [0x00, 0x02, 0xc9], wide: self.kind.wide }
+        module::Module::of(&self.board, *b"Mellanox        ", [0x00, 0x02, 0xc9], self.kind.wide)
     }
 }
