@@ -35,7 +35,7 @@ fn the_death_of_a_strict_card_is_told_before_what_came_of_it() {
 }
 
 #[test]
-fn a_card_that_is_gone_ends_the_run_whoever_asks_first_and_is_told_before_what_came_of_it() {
+fn a_card_that_is_gone_ends_the_run_at_the_first_question_and_is_told_before_what_came_of_it() {
     let asks: [fn(&mut Session); 3] = [
         |session| assert_eq!(session.missed().unwrap(), 0),
         |session| assert_eq!(session.intact().unwrap_err().kind(), Kind::Gone),
