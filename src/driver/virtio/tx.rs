@@ -265,8 +265,8 @@ impl<F: Virtqueue> Sends for Queue<F> {
     }
 
     #[inline(always)]
-    fn free(&self) -> u32 {
-        self.ring.len() - self.pending.used()
+    fn slots(&self) -> u32 {
+        self.ring.len()
     }
 
     #[inline(always)]
