@@ -94,8 +94,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s d -l duration -d 'St
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txq -d 'Transmit queues' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
@@ -135,8 +135,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s d -l duration -d 
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txq -d 'Transmit queues' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
@@ -158,8 +158,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s d -l duration -d
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txq -d 'Transmit queues' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
@@ -204,8 +204,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l pdr -d 'Searc
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l precision -d 'How exactly to search, as a share of line rate' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do it this often and print the median and the spread [default: 3 searches, 1 flood]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in the receive ring, a power of two from 64 to 4096' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in the transmit ring, a power of two from 64 to 4096' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l allow-loss -d 'Share of packets that a flood may lose; more ends with exit code 3 [default: any]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F

@@ -91,6 +91,23 @@ fn a_device_that_takes_no_jumbo_frames_forwards_shorter_ones() {
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
 }
 
+/// A host has made the rings of a legacy device: a user who asks for others is told.
+#[test]
+fn rings_that_a_host_has_made_are_not_asked_for_in_vain() {
+    let warned = |words: &[&str]| {
+        let output = bmnic(words).args(["--allow-loss", "100%", "-c", "100", "-d", "60s"]).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        text.lines().filter(|line| line.contains("changes nothing")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (card, told) in [("emu:virtio-legacy", 1), ("emu:virtio", 0)] {
+        let lines = warned(&["fwd", card, "emu:virtio", "--rxd", "64", "--txd", "256"]);
+        assert_eq!(lines.len(), told, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("rings of 256") && line.contains("--rxd 64")), "{lines:?}");
+        assert_eq!(warned(&["fwd", card, "emu:virtio"]), [""; 0], "nobody has asked for any");
+    }
+}
+
 #[test]
 fn every_emulated_card_forwards_in_every_way() {
     for model in EACH {

@@ -173,6 +173,8 @@ fn a_queue_is_as_long_as_a_legacy_device_has_it() {
     for size in [4, 1024, 32_768] {
         let card = card(Shape { sizes: [size; 2], any_layout: false, ..Shape::default() }, Fault::None);
         let mut port = driver::open(card.function(), &Config::default()).unwrap();
+        assert_eq!(port.nic.describe().own_rings, Some([size; 2]));
+        assert_eq!((port.rx[0].buffers(), port.tx[0].buffers()), (usize::from(size) / 2, usize::from(size)));
         let pool = Pool::new(usize::from(size), Addressing::Translated).unwrap();
         card.function().map(pool.arena()).unwrap();
         port.rx[0].fill(&pool).unwrap();

@@ -46,10 +46,15 @@ impl Losses {
         }
     }
 
-    /// Adds what a port's counters name.
-    pub fn add_port(&mut self, stats: &Stats) {
+    /// Adds what the counters of a port name, whose rings are as they are (`own_rings`) or
+    /// may be asked for.
+    pub fn add_port(&mut self, stats: &Stats, own_rings: bool) {
         if let Some(missed) = stats.rx_missed {
-            self.add("missed_by_card", "missed by the card: its ring was full (try a larger --rxd)", missed);
+            let words = match own_rings {
+                true => "missed by the card: its ring was full",
+                false => "missed by the card: its ring was full (try a larger --rxd)",
+            };
+            self.add("missed_by_card", words, missed);
         }
         if stats.rx_overflow > 0 {
             let words = "not taken in by the card: it had no room, or they were too long for --max-frame";
@@ -306,8 +311,8 @@ mod tests {
     fn causes_add_up_over_ports_and_to_a_total() {
         let mut losses = Losses::default();
         let stats = Stats { rx_missed: Some(3), rx_errors: 1, rx_oversize: 1, ..Stats::default() };
-        losses.add_port(&stats);
-        losses.add_port(&stats);
+        losses.add_port(&stats, false);
+        losses.add_port(&stats, false);
         let note = |fate, key, frames| Note::new(fate, key, "words", frames);
         let notes = [note(Fate::LostIn, "kernel_dropped", 5), note(Fate::LostOut, "refused", 7)];
         losses.add_arriving(&notes);
@@ -316,6 +321,15 @@ mod tests {
         let json = losses.json();
         assert_eq!((&json["missed_by_card"], &json["bad_frames"]), (&6.into(), &4.into()));
         assert_eq!((&json["kernel_dropped"], &json["refused"], &json["total"]), (&5.into(), &7.into(), &22.into()));
+    }
+
+    #[test]
+    fn a_longer_ring_is_advised_only_where_it_can_be_had() {
+        for (own_rings, advised) in [(true, false), (false, true)] {
+            let mut losses = Losses::default();
+            losses.add_port(&Stats { rx_missed: Some(3), ..Stats::default() }, own_rings);
+            assert_eq!(losses.0[0].words.contains("--rxd"), advised);
+        }
     }
 
     #[test]

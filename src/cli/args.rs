@@ -1,7 +1,8 @@
 //! Options that mean the same in every subcommand that has them.
 
+use super::output::Output;
 use super::units;
-use crate::driver::Config;
+use crate::driver::{Config, Description};
 use std::time::Duration;
 
 /// Longest frame of a network with jumbo frames, as most switches take them, in
@@ -70,12 +71,9 @@ pub struct Rings {
     /// Transmit queues
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=128))]
     pub txq: u16,
-    /// Descriptors in each receive ring, a power of two from 64 to 4096
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = units::ring)]
-    pub rxd: u16,
-    /// Descriptors in each transmit ring, a power of two from 64 to 4096
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = units::ring)]
-    pub txd: u16,
+    /// How long they are.
+    #[command(flatten)]
+    pub lengths: RingLengths,
     /// Most packets to take in one go, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub batch: u16,
@@ -89,7 +87,40 @@ impl Rings {
 
     /// A port with these queues and rings, the rest as usual.
     pub fn config(&self) -> Config {
-        Config { rx_queues: self.rxq, tx_queues: self.txq, rx_ring: self.rxd, tx_ring: self.txd, ..Config::default() }
+        self.lengths.of(Config { rx_queues: self.rxq, tx_queues: self.txq, ..Config::default() })
+    }
+}
+
+/// Lengths of rings, where they are asked for.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct RingLengths {
+    /// Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]
+    #[arg(long, value_name = "N", value_parser = units::ring)]
+    pub rxd: Option<u16>,
+    /// Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]
+    #[arg(long, value_name = "N", value_parser = units::ring)]
+    pub txd: Option<u16>,
+}
+
+impl RingLengths {
+    /// `config` with rings of these lengths.
+    pub fn of(&self, config: Config) -> Config {
+        let (rx_ring, tx_ring) = (self.rxd.unwrap_or(config.rx_ring), self.txd.unwrap_or(config.tx_ring));
+        Config { rx_ring, tx_ring, ..config }
+    }
+
+    /// Says of each option that a device does not obey what it has instead.
+    pub fn warn_of_others(&self, devices: &[Description], output: &Output) {
+        for Description { device, own_rings, .. } in devices {
+            let Some([rx, tx]) = own_rings else { continue };
+            for (asked, has, option) in [(self.rxd, *rx, "--rxd"), (self.txd, *tx, "--txd")] {
+                if let Some(asked) = asked.filter(|asked| *asked != has) {
+                    output.warn(format_args!(
+                        "{device}: its host gives it rings of {has} descriptors, and {option} {asked} changes nothing"
+                    ));
+                }
+            }
+        }
     }
 }
 

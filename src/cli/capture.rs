@@ -133,6 +133,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }
     })?;
     session.announce(&output)?;
+    args.rings.lengths.warn_of_others(&session.devices, &output);
     let Some(Port { mut rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to capture from; name one with --device").into());
     };
@@ -168,7 +169,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Ok(counted) => (counted, None),
         Err(error) => (before.clone(), Some(error)),
     };
-    let report = finish(ended, &before, counted, buffers, elapsed, &clock);
+    let own_rings = session.devices.iter().any(|device| device.own_rings.is_some());
+    let report = finish(ended, &before, counted, buffers, own_rings, elapsed, &clock);
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -278,12 +280,13 @@ fn watch(
 }
 
 /// Ends the file and adds everything up. Up to `buffers` packets
-/// may be in memory.
+/// may be in memory; the device may have rings of its own ([`Description::own_rings`](crate::driver::Description::own_rings)).
 fn finish(
     ended: Ended,
     before: &Counted,
     counted: Counted,
     buffers: usize,
+    own_rings: bool,
     elapsed: Duration,
     clock: &Clock,
 ) -> Report {
@@ -293,7 +296,7 @@ fn finish(
     let received: u64 = by_queue.iter().sum();
     let mut losses = Losses::default();
     losses.add_arriving(&notes);
-    losses.add_port(&stats);
+    losses.add_port(&stats, own_rings);
     // No ring had taken anything before it was filled, so this is of the whole time.
     let elsewhere = counted.stats.rx_packets.saturating_sub(received + surplus + anomalies.total());
     let unaccounted = elsewhere.saturating_sub(buffers as u64);

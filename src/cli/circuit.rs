@@ -120,6 +120,7 @@ mod tests {
             max_rx_queues: 1,
             max_tx_queues: 1,
             longest_sent: None,
+            own_rings: None,
             firmware: None,
             lacks: Vec::new(),
         };

@@ -251,7 +251,7 @@ mod tests {
         let args = format!("{args:?}");
         assert!(
             args.contains("count: Some(7)")
-                && args.contains("rxd: 128")
+                && args.contains("rxd: Some(128)")
                 && args.contains(&u32::from_be_bytes([10, 0, 0, 9]).to_string()),
             "{args}"
         );

@@ -107,6 +107,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let defaults = Defaults { wires: &[DEFAULT_WIRE; 2], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &names, defaults, &args.config())?;
     session.announce(&output)?;
+    args.rings.lengths.warn_of_others(&session.devices, &output);
     let limits = session.limits(&args.length);
     let ports = std::mem::take(&mut session.ports);
     let (mut nics, lanes, ways) = args.connect(&session, ports)?;
@@ -171,7 +172,7 @@ impl Args {
                         format!("{device} has fewer queues than the port it forwards for; give both the same"),
                     ));
                 };
-                let rings = queue.buffers() + usize::from(self.rings.txd);
+                let rings = queue.buffers() + out.buffers();
                 let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
                 let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite)?;
                 ways.push(Way { from, to, counts: lane.counts() });
@@ -211,7 +212,7 @@ impl Args {
         let until = Until { stop: session.stop.clone(), left, counted: Arc::default() };
         let started = Instant::now();
         // From here on the rings take packets, and what is lost is lost.
-        let rings = lanes.len() * (usize::from(self.rings.rxd) + self.rings.batch());
+        let rings = lanes.iter().map(Lane::most_received).sum();
         let mut report = Report::new(session, nics, ways, rings, started, started - context.started)?;
         report.sample(session, nics)?;
         let clock = self.cycles.then(Clock::new);

@@ -21,6 +21,7 @@ mod latency;
 mod list;
 pub mod output;
 mod pktgen;
+mod ports;
 mod remedy;
 pub mod session;
 pub mod signal;

@@ -20,7 +20,7 @@ use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::dma::BATCH_MAX;
-use crate::driver::{Config, Nic, Port};
+use crate::driver::{Config, Nic, Port, TxQueue};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine, Pace};
 use crate::net::MacAddr;
@@ -166,6 +166,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
     session.announce(output)?;
+    args.rings.lengths.warn_of_others(&session.devices, output);
     session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tag()))?;
     let mut limits = session.limits(&args.length);
     if replay.is_some() && args.length.duration.is_none() {
@@ -188,7 +189,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let Some(Port { rx: _, tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
     };
-    let rings = usize::from(args.rings.txd) * tx.len();
+    let rings: usize = tx.iter().map(TxQueue::buffers).sum();
     let sender = Sender {
         pool: session.pool_of(0, rings + 2 * BATCH_MAX)?,
         queues: tx,

@@ -13,19 +13,20 @@ use super::account;
 use super::args::{Limits, RunLength};
 use super::cards::{Card, Resolved, resolve};
 use super::output::{self, Output};
-use super::signal::{Interrupted, Stop};
+use super::ports;
+use super::signal::Stop;
 use super::tracing;
 use super::watch::Watch;
-use crate::dma::{Addressing, BATCH_MAX, Pool};
-use crate::driver::{self, Config, Description, Nic, Port, RxQueue, Stats};
+use crate::dma::Pool;
+use crate::driver::{Config, Description, Nic, Port, Stats};
 use crate::emu::wire::{Note, WireSpec};
 use crate::emu::{Drive, Engine, Stages, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Alarm, Function};
+use crate::pci::{Alarm, Function};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a command wants if it is told nothing.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +74,7 @@ pub struct Session {
     /// Why emulated cards are used, where none was named.
     default: Option<String>,
     duration: Option<Duration>,
+    /// See [`Session::pool`].
     buffers: usize,
     /// Declared last: dropped when no driver is left.
     _engine: Option<Engine>,
@@ -111,92 +113,13 @@ impl Session {
             strict: context.global.strict,
             default,
             duration: defaults.duration,
-            buffers: 2 * BATCH_MAX,
+            buffers: 0,
             _engine: emulated.then(|| Engine::new(Drive::Thread)),
         };
         match session.plug_all(context, cards, config) {
             Ok(()) => Ok(session),
             Err(error) => Err(session.blame(error)),
         }
-    }
-
-    fn plug_all(&mut self, context: &Context, cards: Vec<Card>, config: &Config) -> anyhow::Result<()> {
-        for card in cards {
-            self.plug(context, card, config)?;
-        }
-        self._watch = Watch::keep(&self.functions, &self.stop)?;
-        self.wait_for_links(context.global.link_wait, &Output::new(&context.global))
-    }
-
-    /// Waits for all links in turn, at most `patience` in all. What takes long is said once,
-    /// as nothing else is to be seen meanwhile.
-    fn wait_for_links(&mut self, patience: Duration, output: &Output) -> anyhow::Result<()> {
-        /// How long a signal may wait for its answer.
-        const SLICE: Duration = Duration::from_millis(50);
-        /// A wait that is worth a word.
-        const LONG: Duration = Duration::from_secs(3);
-        let begun = Instant::now();
-        let deadline = begun + patience;
-        let mut said = patience <= LONG;
-        for ((port, device), function) in self.ports.iter_mut().zip(&mut self.devices).zip(&self.functions) {
-            let link = loop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if !said && begun.elapsed() > LONG {
-                    said = true;
-                    let device = &device.device;
-                    output.warn(format_args!("{device}: no link yet; waiting for it up to {patience:?} (--link-wait)"));
-                }
-                let found = port.nic.wait_for_link(SLICE.min(left));
-                if found.is_err() {
-                    look(&self.stop, &**function);
-                    self.stop.intact()?;
-                }
-                match found {
-                    Ok(link) => break link,
-                    Err(error) if error.kind() != Kind::Timeout => return Err(error.into()),
-                    Err(_) if left > SLICE && !self.stop.requested() => {}
-                    Err(_) => match self.stop.signal() {
-                        Some(signal) => return Err(Interrupted(signal).into()),
-                        None => return Err(port.nic.no_link(patience).into()),
-                    },
-                }
-            };
-            self.speeds.push(link.speed);
-            device.lacks.clone_from(&port.nic.describe().lacks);
-        }
-        Ok(())
-    }
-
-    /// Opens one card.
-    fn plug(&mut self, context: &Context, card: Card, config: &Config) -> Result<()> {
-        let mut config = config.clone();
-        let function = match (card, &self._engine) {
-            (Card::Emulated(spec), Some(engine)) => {
-                if let Some(queues) = spec.queues {
-                    (config.rx_queues, config.tx_queues) = (queues, queues);
-                }
-                self.strict |= spec.strict;
-                let (function, tap) = engine.open(&spec)?;
-                self.taps.push(Some(tap));
-                function
-            }
-            (Card::Emulated(spec), None) => {
-                return Err(Error::new(Kind::Unsupported, format!("emu:{spec}: nothing plays emulated cards here")));
-            }
-            (Card::Pci(address), _) => {
-                self.taps.push(None);
-                pci::open(&context.roots, address)?
-            }
-        };
-        let function = tracing::traced(context.global.trace.as_deref(), self.functions.len(), function)?;
-        let port = driver::open(Arc::clone(&function), &config)?;
-        self.buffers +=
-            port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(config.tx_ring) * port.tx.len();
-        self.devices.push(port.nic.describe().clone());
-        self.functions.push(function);
-        self.last.push(Cell::default());
-        self.ports.push(port);
-        Ok(())
     }
 
     /// A pool that fills every ring of every port and leaves two batches over.
@@ -207,9 +130,11 @@ impl Session {
     /// A pool of `buffers` that every port can reach, on the NUMA node of the one that fills
     /// them: one for each thread.
     pub fn pool_of(&self, port: usize, buffers: usize) -> Result<Pool> {
-        let physical = self.functions.iter().any(|f| f.addressing() == Addressing::Physical);
-        let addressing = if physical { Addressing::Physical } else { Addressing::Translated };
-        let pool = Pool::near(buffers, addressing, self.functions.get(port).and_then(|f| f.numa_node()))?;
+        let pool = Pool::near(
+            buffers,
+            ports::addressing(&self.functions),
+            self.functions.get(port).and_then(|f| f.numa_node()),
+        )?;
         for function in &self.functions {
             function.map(pool.arena())?;
         }
@@ -447,5 +372,6 @@ fn counters(tap: Option<&Tap>, nic: &mut Nic) -> Result<Stats> {
     Ok(Stats { rx_missed: Some(drops), rx_packets: stats.rx_packets.saturating_sub(counted), ..stats })
 }
 
+mod plug;
 #[cfg(test)]
 mod tests;

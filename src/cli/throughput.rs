@@ -10,6 +10,7 @@ mod row;
 
 use self::row::{Row, Search};
 use super::account::{self, LossLimit};
+use super::args::RingLengths;
 use super::circuit::{self, Circuit, FCS};
 use super::output::{self, Output};
 use super::session::Session;
@@ -70,12 +71,8 @@ pub struct Args {
     /// Packets a call to send() and recv(), 1 to 64
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=BATCH_MAX as i64))]
     batch: u16,
-    /// Descriptors in the receive ring, a power of two from 64 to 4096
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = units::ring)]
-    rxd: u16,
-    /// Descriptors in the transmit ring, a power of two from 64 to 4096
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = units::ring)]
-    txd: u16,
+    #[command(flatten)]
+    lengths: RingLengths,
     /// Share of packets that a flood may lose; more ends with exit code 3 [default: any]
     ///
     /// A flood without a search sends more than some cards take, on purpose.
@@ -128,11 +125,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
 
     let longest = args.sizes.iter().flat_map(Size::frames).max().unwrap_or(0);
-    let config =
-        Config { max_frame: longest.max(1_518) as u16, rx_ring: args.rxd, tx_ring: args.txd, ..Config::default() };
+    let config = args.lengths.of(Config { max_frame: longest.max(1_518) as u16, ..Config::default() });
     let mut session = args.circuit.open(context, &config, None)?;
     let stop = session.stop.clone();
     session.announce(&output)?;
+    args.lengths.warn_of_others(&session.devices, &output);
     session.may_send(longest)?;
     output.info(scope(&args, session.is_emulated()))?;
 

@@ -273,6 +273,11 @@ impl TxQueue {
         tx_of_its_family!(self, queue => queue.adopt(pool))
     }
 
+    /// Buffers that it holds at most: what its ring has room for, whatever was asked for.
+    pub fn buffers(&self) -> usize {
+        tx_of_its_family!(self, queue => queue.slots() as usize)
+    }
+
     /// Gives buffers of packets that have left back to `pool`, all that the
     /// device reports done; returns how many packets' buffers are still in the ring.
     pub fn reclaim(&mut self, pool: &Pool) -> usize {

@@ -99,6 +99,9 @@ pub struct Description {
     /// Bytes of the longest frame that the network behind it takes, without FCS and tags,
     /// where the device says so: what is longer is not sent.
     pub longest_sent: Option<u16>,
+    /// Descriptors of its receive rings and of its transmit rings, where the device has set
+    /// them: [`Config`](super::Config) has asked for others, or might as well have.
+    pub own_rings: Option<[u16; 2]>,
     /// What was asked for and cannot be had, a few words each, where the rest can be done
     /// without it.
     pub lacks: Vec<String>,
@@ -122,6 +125,7 @@ impl Description {
             max_rx_queues: 1,
             max_tx_queues: 1,
             longest_sent: None,
+            own_rings: None,
             lacks: Vec::new(),
         }
     }

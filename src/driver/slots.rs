@@ -429,8 +429,14 @@ pub trait Sends {
     /// As [`Sends::pending`].
     fn pending_mut(&mut self) -> &mut Pending<Self::Ring>;
 
-    /// Descriptors that can be written.
-    fn free(&self) -> u32;
+    /// Descriptors that can be written while none is; each may hold a buffer.
+    fn slots(&self) -> u32;
+
+    /// Descriptors that can be written now.
+    #[inline(always)]
+    fn free(&self) -> u32 {
+        self.slots() - self.pending().used()
+    }
 
     /// Writes descriptors for entries from `from` on, as long as they are whole
     /// frames that want nothing special; returns for how many.

@@ -145,8 +145,8 @@ impl<F: TxFormat> Sends for Queue<F> {
 
     /// One stays free, or a full ring would look like an empty one.
     #[inline(always)]
-    fn free(&self) -> u32 {
-        self.pending.ring.len() - 1 - self.pending.used()
+    fn slots(&self) -> u32 {
+        self.pending.ring.len() - 1
     }
 
     #[inline(always)]

@@ -35,6 +35,10 @@ pub trait Registers: Send + Sync {
     fn trace(&self) -> Option<(&Trace, u8)> {
         None
     }
+    /// Whether each access is a system call.
+    fn are_called(&self) -> bool {
+        false
+    }
     /// The same registers, unseen by a trace; `None` if none sees them.
     fn untraced(&self) -> Option<Bar> {
         None
@@ -191,6 +195,11 @@ impl Bar {
             }
             Bar::Served(registers, _) => registers.short_doorbell(offset).ok_or_else(|| no_memory(offset)),
         }
+    }
+
+    /// Whether each access is a system call: those of ports of a real function are.
+    pub fn is_called(&self) -> bool {
+        matches!(self, Bar::Served(registers, _) if registers.are_called())
     }
 
     /// Where what passes through memory is to be noted, if the function is traced.

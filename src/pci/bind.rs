@@ -435,7 +435,7 @@ fn check_iommu(roots: &Roots, plan: &mut Plan, request: &Request) -> Result<Opti
         return Err(unsupported(text.into()));
     }
     plan.warnings.push(format!(
-        "{address} WITHOUT AN IOMMU: the card, and whoever drives it, can read and write ALL memory of this machine; the kernel is tainted until it boots again"
+        "{address} WITHOUT AN IOMMU: the card, and any program that drives it, can read and write ALL memory of this machine; the kernel is tainted until it boots again"
     ));
     let is_on = discover::text(&switch).is_some_and(|value| matches!(value.as_str(), "Y" | "1"));
     Ok((!is_on).then_some(switch))

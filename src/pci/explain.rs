@@ -38,7 +38,7 @@ pub(super) fn open(name: &str, node: &Path, error: io::Error) -> Error {
 
 /// Who may drive a card that is behind no IOMMU.
 pub(super) const ONLY_ROOT: &str =
-    "without an IOMMU root alone may drive a card (CAP_SYS_RAWIO), whoever owns its file; run as root";
+    "without an IOMMU root alone may drive a card (CAP_SYS_RAWIO), also where another user owns its file; run as root";
 
 /// A group or device could not be put behind an IOMMU; `reserved`: the regions of its group
 /// that the firmware or the IOMMU keeps, a line each as sysfs has them.

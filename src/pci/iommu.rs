@@ -149,8 +149,12 @@ impl Attachment {
         if physical { Addressing::Physical } else { Addressing::Translated }
     }
 
-    /// Maps memory where it lies from now on.
+    /// Maps memory where it lies from now on. What was mapped elsewhere is taken away, as it
+    /// may be in the way.
     pub(super) fn address_physically(&self) {
+        if self.addressing() == Addressing::Translated {
+            self.space.take_away(&self.name);
+        }
         self.physical.store(true, Ordering::Relaxed);
     }
 
@@ -259,8 +263,8 @@ impl Space {
         Ok(device)
     }
 
-    /// A function was closed.
-    fn leave(&self, name: &str) {
+    /// Takes away what a function has mapped, but for what others have mapped too.
+    fn take_away(&self, name: &str) {
         let mut state = lock(&self.state);
         for mapping in &mut state.mapped {
             mapping.users.retain(|user| user != name);
@@ -268,6 +272,12 @@ impl Space {
         for unused in state.mapped.extract_if(.., |mapping| mapping.users.is_empty()) {
             unused.arena.runs().for_each(|(_, iova, len)| self.unmap_run(iova, len as u64));
         }
+    }
+
+    /// A function was closed.
+    fn leave(&self, name: &str) {
+        self.take_away(name);
+        let mut state = lock(&self.state);
         if let Some(group) = state.members.remove(name)
             && !state.members.values().any(|other| *other == group)
         {
@@ -419,7 +429,7 @@ pub(super) fn require_addressing(name: &str, arena: &Arena, wanted: Addressing) 
         return Ok(());
     }
     let text = format!(
-        "{name}: memory with {:?} addresses, where the card must be given {wanted:?} ones; a card behind an IOMMU cannot share a run with one that has none, or with a legacy virtio device",
+        "{name}: memory with {:?} addresses, where the card must be given {wanted:?} ones; make it with those that the card asks for (Function::addressing)",
         arena.addressing()
     );
     Err(Error::new(ErrorKind::Unsupported, text))
@@ -487,9 +497,13 @@ mod tests {
         let space = Space { backend: Backend::Container { container, translates: true }, state: Mutex::default() };
         let attachment = Attachment::new(Arc::new(space), "a");
         assert_eq!((attachment.addressing(), attachment.kind()), (Addressing::Translated, Kind::Vfio));
+        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        let mapping = Mapping { arena: Arc::clone(&arena), users: vec!["a".into()] };
+        lock(&attachment.space.state).mapped.push(mapping);
+        LOCKED.fetch_add(arena.len(), Ordering::Relaxed);
         attachment.address_physically();
         assert_eq!((attachment.addressing(), attachment.kind()), (Addressing::Physical, Kind::Vfio));
-        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        assert!(!attachment.reaches(&arena), "its address may be that of a page");
         assert_eq!(attachment.map(&arena).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 

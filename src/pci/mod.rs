@@ -135,8 +135,10 @@ pub trait Function: Send + Sync {
     fn addressing(&self) -> Addressing;
 
     /// From now on the function is to be given physical addresses, also where an IOMMU
-    /// translates for it: for a device that may go past it and cannot say so. Memory is
-    /// then mapped where it lies. An emulated card reaches what it was given in any case.
+    /// translates for it: for a device that may go past it and cannot say so, or that shares
+    /// memory with such a one. Memory is then mapped where it lies, and what was mapped before
+    /// is taken away: the device must have been stopped. An emulated card reaches what it was
+    /// given in any case.
     fn address_physically(&self) {}
 
     /// Lets the device read and write `arena`, at the IOVAs it names. Mapping

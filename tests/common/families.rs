@@ -248,7 +248,8 @@ const LEGACY: Card = Card {
 };
 
 /// Cards that move packets and do nothing else: no hashes, stamps, tags, rules.
-pub const PLAIN: [Card; 3] = [VIRTIO, VIRTIO_PACKED, LEGACY];
+pub const PLAIN: [Card; 4] =
+    [VIRTIO, VIRTIO_PACKED, LEGACY, Card { name: "virtio-legacy-mq", queues: VIRTIO.queues, ..LEGACY }];
 
 /// As [`PLAIN`], and takes no frame of several buffers.
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };

@@ -3,12 +3,14 @@
 //! Its commands lie where that host had them; mailboxes beyond the first, which it does not
 //! place, and pages, of which it shows the first only, are given places of their own.
 
+#[path = "../recordings/connectx_4_lx.rs"]
+mod recorded;
+
 use bmnic::dma::Iova;
 use bmnic::emu::replay::replay;
 use bmnic::pci::Id;
 use bmnic::pci::trace::{Access, Bytes, Config, Event, Recording};
-
-const RECORDING: &str = include_str!("../recordings/connectx-4-lx.txt");
+use recorded::{Recorded, entry};
 
 /// Bytes of a request or an answer in the entry, and in a mailbox.
 const INLINE: usize = 16;
@@ -20,57 +22,8 @@ const PAGES: Iova = 0x12_0000_0000;
 const MANAGE_PAGES: u16 = 0x108;
 const CREATE_EQ: u16 = 0x301;
 
-#[derive(Default)]
-struct Recorded {
-    name: String,
-    sent: Vec<u32>,
-    back: Vec<u32>,
-    input: Vec<u8>,
-    output: Vec<u8>,
-}
-
-fn words(text: &str) -> Vec<u32> {
-    text.split_whitespace().filter(|word| *word != "|").map(|word| u32::from_str_radix(word, 16).unwrap()).collect()
-}
-
-fn bytes(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_be_bytes()).collect()
-}
-
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
-}
-
-fn commands() -> Vec<Recorded> {
-    let mut commands: Vec<Recorded> = Vec::new();
-    let mut to_output = false;
-    for line in RECORDING.lines().filter(|line| !line.starts_with('#')) {
-        let (key, rest) = line.trim_start().split_once(' ').unwrap_or((line.trim_start(), ""));
-        if key == "cmd" {
-            let name = rest.splitn(4, ' ').nth(3).unwrap().replace(' ', "_");
-            commands.push(Recorded { name, ..Recorded::default() });
-            continue;
-        }
-        let command = commands.last_mut().unwrap();
-        match key {
-            "entry.in" => {
-                command.sent = words(rest);
-                command.input = vec![0; command.sent[1].max(16) as usize];
-                command.output = vec![0; command.sent[6].max(16) as usize];
-            }
-            "entry.out" => command.back = words(rest),
-            "in" | "out" => to_output = key == "out",
-            "(all" => {}
-            at => {
-                let at = usize::from_str_radix(at.trim_end_matches(':'), 16).unwrap();
-                let to = if to_output { &mut command.output } else { &mut command.input };
-                let row = bytes(&words(rest));
-                let len = row.len().min(to.len() - at);
-                to[at..at + len].copy_from_slice(&row[..len]);
-            }
-        }
-    }
-    commands
 }
 
 /// A trace that is being made of it.
@@ -129,9 +82,6 @@ impl Maker {
         let input = self.with_pages(&command.input);
         let output = &command.output;
         let token = (sent[7] >> 24) as u8;
-        let entry = |words: &[u32], output: &[u8]| {
-            [&bytes(&words[..4])[..], &input[..INLINE], &output[..INLINE], &bytes(&words[4..])].concat()
-        };
         let pointer = |at: usize| u64::from(sent[at]) << 32 | u64::from(sent[at + 1]);
         let room = vec![0; output.len() - INLINE];
         let asked = self.chain(pointer(2), &input[INLINE..], token);
@@ -142,11 +92,11 @@ impl Maker {
         }
         let code = u32::from(u16::from_be_bytes([input[0], input[1]]));
         self.events.push(Event::Command(code, name.clone()));
-        self.events.push(Event::Put(Bytes { iova: QUEUE, bytes: entry(sent, &[0; INLINE]) }));
+        self.events.push(Event::Put(Bytes { iova: QUEUE, bytes: entry(sent, &input, &[0; INLINE]) }));
         self.events.extend(asked.into_iter().chain(empty).map(Event::Put));
         self.write(0x18, 1);
         self.events.push(Event::Answer(name.clone(), "delivered".into()));
-        self.events.push(Event::Got(Bytes { iova: QUEUE, bytes: entry(back, output) }));
+        self.events.push(Event::Got(Bytes { iova: QUEUE, bytes: entry(back, &input, output) }));
         self.events.extend(told.into_iter().map(Event::Got));
     }
 }
@@ -154,7 +104,7 @@ impl Maker {
 /// The recording as a trace.
 fn recording() -> Recording {
     let mut maker = Maker { events: Vec::new(), boxes: BOXES, pages: PAGES };
-    let commands = commands();
+    let commands = recorded::commands();
     // Mailboxes are where that host had them.
     let pointers =
         commands.iter().flat_map(|command| [[2, 3], [4, 5]].map(|[h, l]| (command.sent[h], command.sent[l])));

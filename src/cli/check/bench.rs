@@ -13,11 +13,12 @@ pub use self::traffic::{Arrival, Count};
 use super::{Args, Needs};
 use crate::cli::Context;
 use crate::cli::cards::{self, Card, Resolved};
+use crate::cli::ports;
 use crate::cli::signal::Stop;
 use crate::cli::tracing;
 use crate::cli::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Pool};
-use crate::driver::{self, Config, Description, Port, RxQueue};
+use crate::driver::{Config, Description, Port};
 use crate::emu::wire::WireSpec;
 use crate::emu::{Drive, Engine, Tap};
 use crate::error::{Error, Kind, Result};
@@ -257,17 +258,14 @@ impl Bench {
         // Where there is a peer the card receives nothing that is looked at.
         let rx_queues = if self.functions.len() > 1 { 1 } else { config.rx_queues };
         let configs = [Config { rx_queues, ..config.clone() }, config];
-        let mut ports =
-            self.functions.iter().zip(&configs).map(|(function, config)| driver::open(Arc::clone(function), config));
-        let Some(card) = ports.next().transpose()? else { return Err(closed()) };
-        let peer = ports.next().transpose()?;
-        drop(ports);
+        let mut ports = ports::open(&self.functions, &configs)?;
+        let held = ports::buffers(&ports);
+        let peer = (ports.len() > 1).then(|| ports.remove(1));
+        let Some(card) = ports.pop() else { return Err(closed()) };
         self.description = Some(card.nic.describe().clone());
         self.rx_queues = peer.as_ref().unwrap_or(&card).nic.describe().max_rx_queues;
         let mut open = Open { card, peer };
-        let rings = [Some(&open.card), open.peer.as_ref()].into_iter().flatten();
-        let held = rings.map(|port| port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(RING));
-        self.provide(held.sum::<usize>() + 4 * BATCH_MAX)?;
+        self.provide(held + 4 * BATCH_MAX)?;
         let Some(pool) = &self.pool else { return Err(closed()) };
         for function in &self.functions {
             function.map(pool.arena())?;
@@ -287,10 +285,9 @@ impl Bench {
         if self.pool.as_ref().is_some_and(|pool| pool.capacity() >= buffers) {
             return Ok(());
         }
-        let physical = self.functions.iter().any(|function| function.addressing() == Addressing::Physical);
         // That of before goes first: there may be no room for both.
         self.pool = None;
-        self.pool = Some(Pool::new(buffers, if physical { Addressing::Physical } else { Addressing::Translated })?);
+        self.pool = Some(Pool::new(buffers, ports::addressing(&self.functions))?);
         Ok(())
     }
 

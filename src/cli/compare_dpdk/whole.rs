@@ -27,7 +27,7 @@ fn equal() -> String {
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// How the figures are to be read.
-const READING: &str = "cycles of the time-stamp counter, in bursts that had packets: whoever is faster than the card finds fewer packets at a time, and each takes more; without --testpmd and --pci drivers are compared at equal bursts";
+const READING: &str = "cycles of the time-stamp counter, in bursts that had packets: a program that is faster than the card finds fewer packets at a time, and each takes more; without --testpmd and --pci drivers are compared at equal bursts";
 
 /// Where the programs run.
 enum Place {

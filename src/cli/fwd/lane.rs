@@ -121,6 +121,11 @@ impl Lane {
         Arc::clone(&self.counts)
     }
 
+    /// Packets that may have been received and not been sent: in its ring, and in hand.
+    pub fn most_received(&self) -> usize {
+        self.rx.buffers() + self.batch
+    }
+
     /// What the devices did wrong on its queues.
     pub fn anomalies(&self) -> Anomalies {
         let mut all = self.rx.anomalies();

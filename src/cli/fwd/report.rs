@@ -29,6 +29,8 @@ pub struct Report {
     ways: Vec<Way>,
     /// `A emu:82599`: two ports may have the same name.
     devices: Vec<String>,
+    /// Which of them have rings of their own.
+    own_rings: Vec<bool>,
     started: Instant,
     /// From the program's start to that of the lanes.
     setup: Duration,
@@ -63,6 +65,7 @@ impl Report {
         setup: Duration,
     ) -> Result<Self> {
         let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
+        let own_rings = session.devices.iter().map(|device| device.own_rings.is_some()).collect();
         let anomalies = Anomalies::default();
         let none = Sample::default();
         // No packet was received before the rings were filled, but some were lost.
@@ -76,7 +79,8 @@ impl Report {
         let earlier = read(session, nics)?.into_iter().map(lost).collect();
         let (notes, rings) = (session.notes_by_port(), rings as u64);
         let (last, before) = (none.clone(), none);
-        Ok(Report { ways, devices, started, setup, anomalies, earlier, notes, rings, last, before, stale: false })
+        let stale = false;
+        Ok(Report { ways, devices, own_rings, started, setup, anomalies, earlier, notes, rings, last, before, stale })
     }
 
     /// Reads the counters of all ports.
@@ -122,7 +126,7 @@ impl Report {
         for way in self.directions() {
             let Some(stats) = self.last.stats.get(way.from) else { continue };
             losses.add_arriving(&self.notes[way.from]);
-            losses.add_port(&Stats { anomalies: Anomalies::default(), ..*stats });
+            losses.add_port(&Stats { anomalies: Anomalies::default(), ..*stats }, self.own_rings[way.from]);
             let elsewhere = self.left_over(way.from, stats).saturating_sub(way.surplus);
             losses.add("unaccounted", UNACCOUNTED, elsewhere.saturating_sub(self.rings));
         }

@@ -1,16 +1,24 @@
 use super::*;
 use crate::cli::Global;
+use crate::dma::BATCH_MAX;
+use crate::driver::{RxQueue, TxQueue};
 use crate::pci::troubled::Troubled;
 use crate::sys::Roots;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// A session of `card`, and what it prints to.
 fn session(card: &str) -> (Session, Output) {
+    configured(card, &Config::default())
+}
+
+/// The same, with ports that are set up so.
+fn configured(card: &str, config: &Config) -> (Session, Output) {
     let global = Global { link_wait: Duration::from_secs(30), ..Global::default() };
     let context =
         Context { global, roots: Roots::under("/".as_ref()), started: Instant::now(), taken: Default::default() };
     let defaults = Defaults { wires: &["loop"], duration: None };
-    let session = Session::open(&context, &[card.into()], defaults, &Config::default()).unwrap();
+    let session = Session::open(&context, &[card.into()], defaults, config).unwrap();
     (session, Output::new(&context.global))
 }
 
@@ -35,7 +43,7 @@ fn the_death_of_a_strict_card_is_told_before_what_came_of_it() {
 }
 
 #[test]
-fn a_card_that_is_gone_ends_the_run_whoever_asks_first_and_is_told_before_what_came_of_it() {
+fn a_card_that_is_gone_ends_the_run_at_the_first_question_and_is_told_before_what_came_of_it() {
     let asks: [fn(&mut Session); 3] = [
         |session| assert_eq!(session.missed().unwrap(), 0),
         |session| assert_eq!(session.intact().unwrap_err().kind(), Kind::Gone),
@@ -81,4 +89,15 @@ fn counters_of_a_card_that_is_gone_are_known_to_be_old() {
     session.intact().unwrap_err();
     session.stats(0, &mut nic).unwrap();
     assert!(session.is_stale());
+}
+
+/// Also where a host made the rings, and made them longer than was asked for.
+#[test]
+fn a_pool_outlasts_full_rings() {
+    for card in crate::emu::models().map(|model| format!("emu:{}", model.profile.name)) {
+        let (session, _output) = configured(&card, &Config { rx_ring: 64, tx_ring: 64, ..Config::default() });
+        let [Port { rx, tx, .. }] = &session.ports[..] else { panic!("one port") };
+        let held = rx.iter().map(RxQueue::buffers).sum::<usize>() + tx.iter().map(TxQueue::buffers).sum::<usize>();
+        assert_eq!(session.buffers, held + 2 * BATCH_MAX, "{card}");
+    }
 }

@@ -277,8 +277,8 @@ impl Sends for TxQueue {
     }
 
     #[inline(always)]
-    fn free(&self) -> u32 {
-        self.window - self.pending.used()
+    fn slots(&self) -> u32 {
+        self.window
     }
 
     #[inline(always)]

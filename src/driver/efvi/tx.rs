@@ -302,8 +302,8 @@ impl Sends for TxQueue {
 
     /// One stays free, or a full ring would look like an empty one.
     #[inline(always)]
-    fn free(&self) -> u32 {
-        self.window - 1 - self.pending.used()
+    fn slots(&self) -> u32 {
+        self.window - 1
     }
 
     #[inline(always)]

@@ -333,8 +333,13 @@ impl Sends for TxQueue {
     }
 
     #[inline(always)]
+    fn slots(&self) -> u32 {
+        self.work.len()
+    }
+
+    #[inline(always)]
     fn free(&self) -> u32 {
-        if self.dead { 0 } else { self.work.free().min(self.work.len() - self.pending.used()) }
+        if self.dead { 0 } else { self.work.free().min(self.slots() - self.pending.used()) }
     }
 
     #[inline(always)]

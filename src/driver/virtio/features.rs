@@ -1,6 +1,11 @@
 //! What device and driver agree on (VIRTIO 1.2 §2.2, §5.1.3, §6).
 
+use super::MAX_FRAME;
+use super::hw::Hw;
+use super::rx::ONE_BUFFER;
 use crate::driver::config::Config;
+use crate::driver::limits::Limits;
+use crate::error::{Kind, Result};
 
 /// A set of features, by bit number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +94,42 @@ impl Features {
         }
         Features(taken)
     }
+}
+
+/// Agrees with the device on features. Addresses may be `translated` by an IOMMU.
+///
+/// # Errors
+/// [`Kind::Unsupported`] or [`Kind::Usage`] with what is missing.
+pub fn agree(hw: &Hw, config: &Config, translated: bool) -> Result<Features> {
+    let offers = hw.offers();
+    if !hw.is_legacy() && !offers.has(VERSION_1) {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "it has the registers of VIRTIO 1.0 and not its rings (no VERSION_1); give it a newer host",
+        ));
+    }
+    // Without it the device takes an address that an IOMMU should translate for one of the
+    // machine's memory, and writes there (§6.1).
+    if translated && !hw.is_legacy() && !offers.has(ACCESS_PLATFORM) {
+        return Err(hw.error(
+            Kind::Unsupported,
+            "it goes past the IOMMU (no ACCESS_PLATFORM) and would write over memory that is not ours; give it `iommu_platform=on`",
+        ));
+    }
+    let features = Features::taken(offers, config, ONE_BUFFER);
+    let several = features.has(MQ);
+    // As far as the device can have them: MAX_VIRTQUEUE_PAIRS is valid with MQ.
+    let pairs = if several { hw.max_pairs() } else { 1 };
+    let max_frame = if config.max_frame > ONE_BUFFER && !features.has(MRG_RXBUF) { ONE_BUFFER } else { MAX_FRAME };
+    let limits = Limits { rx_queues: pairs, tx_queues: pairs, max_frame };
+    limits.check(&hw.to_string(), config)?;
+    for (wanted, what) in [(config.vlan_strip, "take VLAN tags out"), (config.loopback, "loop frames back inside")] {
+        if wanted {
+            return Err(hw.error(Kind::Unsupported, format!("a virtio device cannot {what}")));
+        }
+    }
+    hw.agree(features)?;
+    Ok(features)
 }
 
 #[cfg(test)]

@@ -120,6 +120,11 @@ impl Hw {
         self.transport.is_legacy()
     }
 
+    /// Whether each notification is a system call.
+    pub fn is_notified_by_call(&self) -> bool {
+        self.is_legacy() && self.transport.bar().is_called()
+    }
+
     /// An error of this device.
     pub fn error(&self, kind: Kind, text: impl fmt::Display) -> Error {
         Error::new(kind, format!("{self}: {text}"))

@@ -54,7 +54,6 @@ mod tx;
 
 use super::config::Config;
 use super::irq::Interrupts;
-use super::limits::Limits;
 use super::ops::{Description, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Opened, Said, no_driver};
 use super::pieces::Pieces;
 use super::pluggable::Pluggable;
@@ -141,17 +140,19 @@ where
     }
     let hw = Arc::new(Hw::new(&function)?);
     hw.reset()?; // §3.1.1 step 1
-    let device = Device { function, hw };
-    let hw = &device.hw;
+    let translated = function.addressing() == Addressing::Translated;
     if hw.is_legacy() {
-        device.function.address_physically();
+        function.address_physically();
     }
+    let past_iommu = translated && function.addressing() == Addressing::Physical;
+    let device = Device { function, hw, past_iommu };
+    let hw = &device.hw;
     hw.acknowledge(); // steps 2 and 3
     let mut config = config.clone();
     if config.shorter_frames && !hw.offers().has(features::MRG_RXBUF) {
         config.max_frame = config.max_frame.min(rx::ONE_BUFFER);
     }
-    let features = agree(hw, &config, device.function.addressing() == Addressing::Translated)?; // steps 4 to 6
+    let features = features::agree(hw, &config, device.function.addressing() == Addressing::Translated)?; // steps 4 to 6
     config.rx_queues = config.rx_queues.max(config.tx_queues);
     if features.has(features::RING_PACKED) {
         start::<Packed, R, T>(device, features, &config)
@@ -170,43 +171,6 @@ fn any_address() -> MacAddr {
     MacAddr([2, b, c, d, e, f])
 }
 
-/// Agrees with the device on features, or says what is missing.
-fn agree(hw: &Hw, config: &Config, translated: bool) -> Result<Features> {
-    let offers = hw.offers();
-    if !hw.is_legacy() && !offers.has(features::VERSION_1) {
-        return Err(hw.error(
-            Kind::Unsupported,
-            "it has the registers of VIRTIO 1.0 and not its rings (no VERSION_1); give it a newer host",
-        ));
-    }
-    // Without it the device takes an address that an IOMMU should translate for one of the
-    // machine's memory, and writes there (§6.1).
-    if translated && !hw.is_legacy() && !offers.has(features::ACCESS_PLATFORM) {
-        return Err(hw.error(
-            Kind::Unsupported,
-            "it goes past the IOMMU (no ACCESS_PLATFORM) and would write over memory that is not ours; give it `iommu_platform=on`",
-        ));
-    }
-    let features = Features::taken(offers, config, rx::ONE_BUFFER);
-    let several = features.has(features::MQ);
-    // As far as the device can have them: MAX_VIRTQUEUE_PAIRS is valid with MQ.
-    let pairs = if several { hw.max_pairs() } else { 1 };
-    let max_frame = if config.max_frame > rx::ONE_BUFFER && !features.has(features::MRG_RXBUF) {
-        rx::ONE_BUFFER
-    } else {
-        MAX_FRAME
-    };
-    let limits = Limits { rx_queues: pairs, tx_queues: pairs, max_frame };
-    limits.check(&hw.to_string(), config)?;
-    for (wanted, what) in [(config.vlan_strip, "take VLAN tags out"), (config.loopback, "loop frames back inside")] {
-        if wanted {
-            return Err(hw.error(Kind::Unsupported, format!("a virtio device cannot {what}")));
-        }
-    }
-    hw.agree(features)?;
-    Ok(features)
-}
-
 /// Steps 7 and 8: queues, then everything that is told through the control queue.
 fn start<F, R, T>(device: Device, features: Features, config: &Config) -> Result<Opened<R, T>>
 where
@@ -222,22 +186,18 @@ where
     let mut description = Description::new(&*device.function, "virtio", model);
     description.mac = if features.has(features::MAC) { device.hw.mac()? } else { any_address() };
     description.longest_sent = device.longest_sent(features);
-    if device.hw.is_legacy() {
-        if description.kind != pci::Kind::Emulated {
-            description.lacks.push(NOTIFIED_BY_PORT.into());
-        }
-        if description.kind == pci::Kind::Vfio {
-            description.lacks.push(PAST_IOMMU.into());
-        }
-    }
+    let lacks = [(device.hw.is_notified_by_call(), NOTIFIED_BY_PORT), (device.past_iommu, PAST_IOMMU)];
+    description.lacks.extend(lacks.iter().filter(|(lacks, _)| *lacks).map(|(_, what)| what.to_string()));
     let most = if features.has(features::MQ) { device.hw.max_pairs() } else { 1 };
     (description.max_rx_queues, description.max_tx_queues) = (most, most);
     let mut card = Card::<F>::new(device, features);
-    let (rx, tx) = card.queues(features, config).map_err(|error| {
+    let (rx, tx, lengths) = card.queues(features, config).map_err(|error| {
         let hidden = error.kind() == Kind::Permission && card.device.hw.is_legacy();
         let why = "the kernel hides physical addresses from this user, and a legacy virtio device needs them, under VFIO too; run as root";
         if hidden { card.device.hw.error(Kind::Permission, why) } else { error }
     })?;
+    let obeyed = !card.device.hw.is_legacy() && lengths == [config.rx_ring, config.tx_ring];
+    description.own_rings = (!obeyed).then_some(lengths);
     card.device.function.set_bus_master(true)?;
     card.device.hw.go()?;
     if config.rx_queues > 1 {
@@ -259,6 +219,8 @@ where
 struct Device {
     function: Arc<dyn Function>,
     hw: Arc<Hw>,
+    /// It is given physical addresses, though an IOMMU would translate others.
+    past_iommu: bool,
 }
 
 impl Device {
@@ -301,8 +263,9 @@ impl<F: Virtqueue + 'static> Card<F> {
     }
 
     /// Makes all queues, in one arena, and turns them on. Each pair of a device
-    /// is one receive queue and one transmit queue, whether that is used or not.
-    fn queues<R, T>(&mut self, features: Features, config: &Config) -> Result<(Vec<R>, Vec<T>)>
+    /// is one receive queue and one transmit queue, whether that is used or not. With the
+    /// lengths of the first pair.
+    fn queues<R, T>(&mut self, features: Features, config: &Config) -> Result<(Vec<R>, Vec<T>, [u16; 2])>
     where
         R: From<rx::Queue<F>>,
         T: From<tx::Queue<F>>,
@@ -316,6 +279,7 @@ impl<F: Virtqueue + 'static> Card<F> {
             let (wanted, least) = if queue % 2 == 0 { (config.rx_ring, rx_parts) } else { (config.tx_ring, parts + 1) };
             queues.push(hw.queue_len(queue, u32::from(wanted), least.max(LEAST))?);
         }
+        let lengths = [queues[0] as u16, queues[1] as u16];
         let control = if features.has(features::CTRL_VQ) {
             // Behind all pairs that there could be (§5.1.2).
             let index = if features.has(features::MQ) { 2 * hw.max_pairs() } else { 2 };
@@ -371,7 +335,7 @@ impl<F: Virtqueue + 'static> Card<F> {
             let shown = Shown { queue, place };
             self.control = Some(Control::new(ring, notifier, memory.take(control::MEMORY), shown));
         }
-        Ok((rx, tx))
+        Ok((rx, tx, lengths))
     }
 
     /// Has the device carry out a command.

@@ -157,7 +157,10 @@ impl Notifier {
     #[inline]
     pub fn tell<F: Virtqueue>(&mut self, ring: &F, turn: u32, position: u32) {
         dma_mb();
-        if ring.wants_notice([self.turn, turn], [self.position, position]) {
+        let wanted = ring.wants_notice([self.turn, turn], [self.position, position]);
+        // Before it is told: then nothing has to be kept over a call.
+        (self.turn, self.position) = (turn, position);
+        if wanted {
             match &self.bell {
                 Bell::Index(bell, queue) => bell.ring(*queue),
                 Bell::Data(bell, queue) => {
@@ -166,7 +169,6 @@ impl Notifier {
                 Bell::Port(bar, queue) => tell_port(bar, *queue),
             }
         }
-        (self.turn, self.position) = (turn, position);
     }
 
     /// What is stored to the doorbell to tell the device, for a trace.

@@ -226,23 +226,24 @@ impl<F: Virtqueue> Transmit for Queue<F> {
         };
         let chains = &self.chains[..n as usize];
         let mut end = self.pending.clean;
-        let mut seen_at = self.seen_at;
+        // How far completions are ahead, as some came out of order.
+        let ahead = self.seen_at.wrapping_sub(end);
         let mut seen = 0;
         // In order, as they almost always come.
         while seen < ready {
-            let Some(id) = self.ring.completed_id(self.seen.wrapping_add(seen), seen_at) else { break };
+            let turn = self.seen.wrapping_add(seen);
+            let Some(id) = self.ring.completed_id(turn, end.wrapping_add(ahead)) else { break };
             let chain = &chains[(end & (n - 1)) as usize];
             let len = chain.get();
-            if id != end & (n - 1) || len & DONE != 0 {
+            if id != end & (n - 1) || len >= DONE {
                 break;
             }
             chain.set(0);
             end = end.wrapping_add(len);
-            seen_at = seen_at.wrapping_add(len);
             seen += 1;
         }
         self.seen = self.seen.wrapping_add(seen);
-        self.seen_at = seen_at;
+        self.seen_at = end.wrapping_add(ahead);
         self.pending.give_back(pool, end);
         if seen < ready {
             self.reclaim_odd(pool, ready - seen);
@@ -265,13 +266,14 @@ impl<F: Virtqueue> Sends for Queue<F> {
     }
 
     #[inline(always)]
-    fn free(&self) -> u32 {
-        self.ring.len() - self.pending.used()
+    fn slots(&self) -> u32 {
+        self.ring.len()
     }
 
     #[inline(always)]
     fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: impl Fn(u32) -> Iova) -> usize {
-        let n = self.ring.len() as usize;
+        // It is more than none anyway, which the compiler does not know.
+        let n = self.ring.len().max(1) as usize;
         let (mut position, mut turn, mut free) = (self.pending.next, self.turn, self.free());
         let mut sent = from;
         let mut bytes = 0;

@@ -28,7 +28,8 @@ pub const ORDER_PLATFORM: u64 = 1 << 36;
 pub const NOTIFICATION_DATA: u64 = 1 << 38;
 pub const SPEED_DUPLEX: u64 = 1 << 63;
 
-pub const OFFERED: u64 = CSUM
+/// What devices of both interfaces offer.
+const SHARED: u64 = CSUM
     | GUEST_CSUM
     | MAC
     | HOST_TSO4
@@ -37,37 +38,20 @@ pub const OFFERED: u64 = CSUM
     | STATUS
     | CTRL_VQ
     | CTRL_RX
-    | MQ
     | CTRL_MAC_ADDR
     | INDIRECT_DESC
-    | EVENT_IDX
-    | VERSION_1
-    | ACCESS_PLATFORM
-    | ORDER_PLATFORM
-    | NOTIFICATION_DATA
-    | SPEED_DUPLEX;
+    | EVENT_IDX;
+
+/// What a device of VIRTIO 1.2 offers.
+pub const OFFERED: u64 = SHARED | MQ | VERSION_1 | ACCESS_PLATFORM | ORDER_PLATFORM | NOTIFICATION_DATA | SPEED_DUPLEX;
 
 /// What cannot be had without a control queue.
 pub const OF_CONTROL: u64 = CTRL_VQ | CTRL_RX | CTRL_VLAN | CTRL_MAC_ADDR | MQ;
 
-/// What QEMU offers through the legacy interface before a kernel's tap. Left out: what the
-/// driver would have to receive in one piece (GUEST_TSO), and GSO, ECN and UFO.
-pub const LEGACY: u64 = CSUM
-    | GUEST_CSUM
-    | MAC
-    | HOST_TSO4
-    | HOST_TSO6
-    | MRG_RXBUF
-    | STATUS
-    | CTRL_VQ
-    | CTRL_RX
-    | CTRL_VLAN
-    | CTRL_MAC_ADDR
-    | NOTIFY_ON_EMPTY
-    | ANY_LAYOUT
-    | INDIRECT_DESC
-    | EVENT_IDX
-    | BAD_FEATURE;
+/// What QEMU offers through the legacy interface before a kernel's tap; with one of several
+/// queues, [`MQ`] too. Left out: what the driver would have to receive in one piece
+/// (GUEST_TSO), and GSO, ECN and UFO.
+pub const LEGACY: u64 = SHARED | CTRL_VLAN | NOTIFY_ON_EMPTY | ANY_LAYOUT | BAD_FEATURE;
 
 /// What is left of the features where a driver takes the bad one, too.
 pub const OF_BAD_DRIVERS: u64 = MAC | CSUM | HOST_TSO4 | HOST_TSO6;

@@ -22,14 +22,14 @@
 
 use super::super::{Board, Layout};
 use super::config::status;
-use super::features::{ANY_LAYOUT, BAD_FEATURE, CTRL_MAC_ADDR, CTRL_VLAN, CTRL_VQ, NEEDS, OF_BAD_DRIVERS};
-use super::{Broken, CONTROL_SIZE, Chain, NO_VECTOR, Queue, Ring, Virtio, regs};
+use super::features::{ANY_LAYOUT, BAD_FEATURE, CTRL_MAC_ADDR, CTRL_VLAN, CTRL_VQ, MQ, NEEDS, OF_BAD_DRIVERS};
+use super::{Broken, CONTROL_SIZE, Chain, NO_VECTOR, PAIRS, Queue, Ring, Virtio, regs};
 use std::collections::BTreeSet;
 
-/// Bytes of ports.
-pub const PORTS: u64 = 32;
+/// Bytes of ports, of a device with one pair of queues and of one with several.
+pub const PORTS: [u64; 2] = [32, 64];
 
-/// MSI-X vectors: configuration, receive, transmit.
+/// MSI-X vectors of a device with one pair: configuration, receive, transmit.
 pub const VECTORS: u16 = 3;
 
 /// Descriptors in a queue of packets.
@@ -86,16 +86,20 @@ const ROWS: [Row; 10] = [
     (22, 2, "queue_vector", Port::QueueVector),
 ];
 
-/// Bytes of the device's own configuration: what MQ and MTU would add is not there.
-const DEVICE_LEN: u32 = 8;
+/// Bytes of the device's own configuration, without MQ and with it: what MTU would add is
+/// not there.
+const DEVICE_LEN: [u32; 2] = [8, 10];
 
 /// Sizes of the queues of a device that offers this, where `few` are the most; and what
 /// a nasty one leaves out.
 pub fn whims(board: &mut Board, offered: &mut u64, few: u16) -> Vec<u16> {
-    let mut sizes = vec![SIZE, SIZE, CONTROL_SIZE];
+    let queues = if *offered & MQ == 0 { 2 } else { 2 * usize::from(PAIRS) };
+    let mut sizes = vec![SIZE; queues];
+    sizes.push(CONTROL_SIZE);
     if board.nasty {
         let mut any = |sizes: [u16; 4]| sizes[board.random.below(4) as usize];
-        sizes = vec![any([128, 256, 512, 1024]), any([128, 256, 512, 1024]), any([16, 32, 64, 128])];
+        sizes = (0..queues).map(|_| any([128, 256, 512, 1024])).collect();
+        sizes.push(any([16, 32, 64, 128]));
         *offered &= !if board.random.below(2) == 0 { ANY_LAYOUT } else { 0 };
     }
     if *offered & CTRL_VQ == 0 {
@@ -196,7 +200,8 @@ impl Virtio {
 
     /// A read of the device's own configuration: in pieces of any width, as DPDK does.
     fn read_own(&mut self, at: u32, size: u8) -> Option<u64> {
-        if at + u32::from(size) > DEVICE_LEN {
+        let len = DEVICE_LEN[usize::from(self.offered & MQ != 0)];
+        if at + u32::from(size) > len {
             self.board.violations.note("read of a field that was not offered");
             return None;
         }
@@ -367,6 +372,6 @@ mod tests {
             assert_eq!(offset, at, "{name}");
             at += u32::from(bytes);
         }
-        assert_eq!(u64::from(at + DEVICE_LEN), PORTS);
+        assert_eq!(DEVICE_LEN.map(|len| u64::from(at + len).next_power_of_two()), PORTS);
     }
 }

@@ -1,7 +1,7 @@
 //! The devices of this family: they differ in what they offer.
 
 use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
-use super::features::{LEGACY, MRG_RXBUF, OFFERED, RING_PACKED};
+use super::features::{LEGACY, MQ, MRG_RXBUF, OFFERED, RING_PACKED};
 use super::{Interface, PAIRS, VECTORS, Virtio, legacy, regs};
 use crate::pci::Id;
 
@@ -17,6 +17,7 @@ pub const MODELS: &[ModelInfo] = &[
         Box::new(Virtio::new(Interface::Modern, OFFERED & !MRG_RXBUF, board))
     }),
     LEGACY_MODEL,
+    SEVERAL_PAIRS,
 ];
 
 /// As dumps of QEMU's have it: registers by ports, no capabilities of the vendor's own.
@@ -27,12 +28,25 @@ const LEGACY_MODEL: ModelInfo = {
     let profile = Profile {
         id: Id { vendor: 0x1af4, device: 0x1000, subsystem_vendor: 0x1af4, subsystem: 1, revision: 0 },
         bars: [0, 4 << 10, 0, 0, 0, 0],
-        io: (0, legacy::PORTS),
+        io: (0, legacy::PORTS[0]),
         vectors: legacy::VECTORS,
         msix: (1, 0, 0x800),
         ..modern.profile
     };
     ModelInfo { profile, queues: 1, faults: OLD_FAULTS, ..modern }
+};
+
+/// The same before a network of several queues.
+const SEVERAL_PAIRS: ModelInfo = {
+    let name = "virtio-legacy-mq";
+    let profile = Profile { name, io: (0, legacy::PORTS[1]), vectors: VECTORS, ..LEGACY_MODEL.profile };
+    ModelInfo {
+        profile,
+        text: "virtio network device (virtio 0.9.5), registers by ports, several queues",
+        queues: PAIRS,
+        build: |board| Box::new(Virtio::new(Interface::Legacy, LEGACY | MQ, board)),
+        ..LEGACY_MODEL
+    }
 };
 
 /// What can go wrong with a host.

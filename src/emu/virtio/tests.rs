@@ -3,6 +3,7 @@
 use super::super::{Drive, Engine, Tap};
 use crate::dma::{Addressing, Arena, Region};
 use crate::pci::{Bar, Function};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,29 +25,78 @@ const DRIVER: usize = 0x200;
 const DEVICE: usize = 0x400;
 const BUFFERS: usize = 0x10000;
 
-/// A device on a wire and a driver that writes what a test tells it to.
-struct Bench {
+/// A device on a wire, of either interface, and memory that it reaches.
+struct Hands {
     engine: Engine,
     function: Arc<dyn Function>,
     bar: Bar,
     tap: Tap,
     arena: Arc<Arena>,
-    packed: bool,
-    /// Chains given to each queue, and descriptors.
-    turn: [usize; 3],
-    position: [usize; 3],
 }
 
-impl Bench {
+impl Hands {
     /// A device with bus mastering and memory, not touched yet.
-    fn new(spec: &str) -> Bench {
+    fn new(spec: &str) -> Hands {
         let engine = Engine::new(Drive::Manual);
         let (function, tap) = engine.open(&spec.parse().unwrap()).unwrap();
         let arena = Arena::new(1 << 20, Addressing::Translated).unwrap();
         function.map(&arena).unwrap();
         function.set_bus_master(true).unwrap();
         let bar = function.bar(0).unwrap();
-        Bench { engine, function, bar, tap, arena, packed: false, turn: [0; 3], position: [0; 3] }
+        Hands { engine, function, bar, tap, arena }
+    }
+
+    /// Lets a millisecond pass.
+    fn run(&self) {
+        for _ in 0..100 {
+            self.engine.advance(10_000_000);
+            self.engine.step();
+        }
+    }
+
+    fn bytes(&self, at: usize, len: usize) -> Vec<u8> {
+        let region = Region::new(&self.arena, at & !7, len + 8);
+        region.bytes()[at & 7..][..len].iter().map(|b| b.load(Ordering::Relaxed)).collect()
+    }
+
+    fn put(&self, at: usize, bytes: &[u8]) {
+        let region = Region::new(&self.arena, at & !7, bytes.len() + 8);
+        region.bytes()[at & 7..].iter().zip(bytes).for_each(|(to, byte)| to.store(*byte, Ordering::Relaxed));
+    }
+
+    fn half(&self, at: usize) -> u16 {
+        u16::from_le_bytes(self.bytes(at, 2).try_into().unwrap())
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.bytes(at, 4).try_into().unwrap())
+    }
+
+    fn violations(&self) -> Vec<String> {
+        self.tap.violations().into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// A driver that writes what a test tells it to.
+struct Bench {
+    hands: Hands,
+    packed: bool,
+    /// Chains given to each queue, and descriptors.
+    turn: [usize; 3],
+    position: [usize; 3],
+}
+
+impl Deref for Bench {
+    type Target = Hands;
+
+    fn deref(&self) -> &Hands {
+        &self.hands
+    }
+}
+
+impl Bench {
+    fn new(spec: &str) -> Bench {
+        Bench { hands: Hands::new(spec), packed: false, turn: [0; 3], position: [0; 3] }
     }
 
     /// One that agreed on `features` and has its three queues on.
@@ -81,28 +131,6 @@ impl Bench {
             self.bar.write32(field + 4, (iova >> 32) as u32);
         }
         self.bar.write16(0x1c, 1);
-    }
-
-    /// Lets a millisecond pass.
-    fn run(&self) {
-        for _ in 0..100 {
-            self.engine.advance(10_000_000);
-            self.engine.step();
-        }
-    }
-
-    fn bytes(&self, at: usize, len: usize) -> Vec<u8> {
-        let region = Region::new(&self.arena, at & !7, len + 8);
-        region.bytes()[at & 7..][..len].iter().map(|b| b.load(Ordering::Relaxed)).collect()
-    }
-
-    fn put(&self, at: usize, bytes: &[u8]) {
-        let region = Region::new(&self.arena, at & !7, bytes.len() + 8);
-        region.bytes()[at & 7..].iter().zip(bytes).for_each(|(to, byte)| to.store(*byte, Ordering::Relaxed));
-    }
-
-    fn half(&self, at: usize) -> u16 {
-        u16::from_le_bytes(self.bytes(at, 2).try_into().unwrap())
     }
 
     /// Puts a chain of buffers, each (arena offset, bytes, written by the
@@ -160,18 +188,13 @@ impl Bench {
     /// `position`: id and length, if it is there.
     fn completed(&self, q: usize, turn: usize, position: usize) -> Option<(u32, u32)> {
         let base = QUEUE * q;
-        let word = |at: usize| u32::from_le_bytes(self.bytes(at, 4).try_into().unwrap());
         if self.packed {
             let at = base + 16 * (position % SIZE);
             let flags = if (position / SIZE).is_multiple_of(2) { 0x8080 } else { 0 };
-            return (self.half(at + 14) & 0x8080 == flags).then(|| (self.half(at + 12).into(), word(at + 8)));
+            return (self.half(at + 14) & 0x8080 == flags).then(|| (self.half(at + 12).into(), self.word(at + 8)));
         }
         let there = usize::from(self.half(base + DEVICE + 2)) > turn;
         let at = base + DEVICE + 4 + 8 * (turn % SIZE);
-        there.then(|| (word(at), word(at + 4)))
-    }
-
-    fn violations(&self) -> Vec<String> {
-        self.tap.violations().into_iter().map(|(name, _)| name).collect()
+        there.then(|| (self.word(at), self.word(at + 4)))
     }
 }

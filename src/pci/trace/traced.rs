@@ -186,6 +186,10 @@ impl Registers for View {
         self.inner.short_doorbell(offset).ok()
     }
 
+    fn are_called(&self) -> bool {
+        self.inner.is_called()
+    }
+
     fn untraced(&self) -> Option<Bar> {
         Some(self.inner.clone())
     }

@@ -1,75 +1,29 @@
 //! A real card is the judge: the commands that Linux's driver sent to a ConnectX-4 Lx
 //! go to the model of one, and its answers are held against the card's, word by word.
 
-use super::*;
+#[path = "../../../../tests/recordings/connectx_4_lx.rs"]
+mod recorded;
 
-/// The recording.
-const RECORDING: &str = include_str!("../../../../tests/recordings/connectx-4-lx.txt");
+use super::*;
+use recorded::Recorded;
 
 /// Words of an entry that differ, and all that does: where this test has its mailboxes,
 /// and the signature over that, whose rule is held against the card's by itself.
 const OF_THIS_RUN: [usize; 5] = [2, 3, 12, 13, 15];
 
-/// One command of it.
-#[derive(Clone, Debug, Default)]
-struct Recorded {
-    number: usize,
-    /// Words 0 to 3 and 12 to 15 of the entry, as it was sent and as it came back.
-    sent: Vec<u32>,
-    back: Vec<u32>,
-    input: Vec<u8>,
-    output: Vec<u8>,
-}
-
 impl Recorded {
     fn code(&self) -> u16 {
         be::u16_at(&self.input, 0)
     }
-
-    /// All bytes of an entry, of which the recording has the words around them.
-    fn entry(&self, words: &[u32]) -> Vec<u8> {
-        let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
-        [&bytes(&words[..4])[..], &self.input[..16], &self.output[..16], &bytes(&words[4..])].concat()
-    }
 }
 
-fn words(text: &str) -> Vec<u32> {
-    text.split_whitespace().filter(|word| *word != "|").map(|word| u32::from_str_radix(word, 16).unwrap()).collect()
-}
-
-/// Takes the recording apart.
-fn recorded() -> Vec<Recorded> {
-    let mut commands: Vec<Recorded> = Vec::new();
-    let mut to_output = false;
-    for line in RECORDING.lines().filter(|line| !line.starts_with('#')) {
-        let (key, rest) = line.trim_start().split_once(' ').unwrap_or((line.trim_start(), ""));
-        if key == "cmd" {
-            commands.push(Recorded { number: rest[..2].parse().unwrap(), ..Recorded::default() });
-            continue;
-        }
-        let command = commands.last_mut().unwrap();
-        match key {
-            "entry.in" => {
-                command.sent = words(rest);
-                command.input = vec![0; command.sent[1].max(16) as usize];
-                command.output = vec![0; command.sent[6].max(16) as usize];
-            }
-            "entry.out" => command.back = words(rest),
-            "in" | "out" => to_output = key == "out",
-            "(all" => {}
-            at => {
-                let at = usize::from_str_radix(at.trim_end_matches(':'), 16).unwrap();
-                let to = if to_output { &mut command.output } else { &mut command.input };
-                let bytes: Vec<u8> = words(rest).iter().flat_map(|word| word.to_be_bytes()).collect();
-                let len = bytes.len().min(to.len() - at);
-                to[at..at + len].copy_from_slice(&bytes[..len]);
-            }
-        }
-    }
-    // The ten that the recording's copy leaves out: other vectors, other numbers.
+/// Its commands, and the ten that the recording's copy leaves out: other vectors, other
+/// numbers.
+fn commands() -> Vec<Recorded> {
+    let mut commands = recorded::commands();
     let last = commands.last().unwrap().clone();
     let more = (1..=10).map(|n| {
-        let mut command = Recorded { number: last.number + usize::from(n), ..last.clone() };
+        let mut command = last.clone();
         command.input[0x27] += n;
         command.output[0xb] += n;
         command
@@ -120,7 +74,7 @@ impl Bench {
         let token = (command.sent[7] >> 24) as u8;
         self.retoken(&mut entry, &request, room, token);
         self.post(0, &entry);
-        let back = self.wait(0, SECOND).unwrap_or_else(|| panic!("command {} was not answered", command.number));
+        let back = self.wait(0, SECOND).unwrap_or_else(|| panic!("{} was not answered", command.name));
         let mut differences = Vec::new();
         let mut compare = |what: &str, at: usize, ours: u32, theirs: u32| {
             if ours != theirs {
@@ -130,7 +84,7 @@ impl Bench {
         for at in (0..room).step_by(4) {
             compare("output", at, be::u32_at(&back.bytes, at), be::u32_at(&command.output, at));
         }
-        let theirs = command.entry(&command.back);
+        let theirs = recorded::entry(&command.back, &command.input, &command.output);
         for word in (0..16).filter(|word| !OF_THIS_RUN.contains(word)) {
             compare("entry", 4 * word, be::u32_at(&back.entry, 4 * word), be::u32_at(&theirs, 4 * word));
         }
@@ -160,17 +114,17 @@ impl Bench {
 #[test]
 fn a_connectx_4_lx_answers_the_recorded_commands_as_the_recorded_card_did() {
     let bench = Bench::ready("cx4lx,strict");
-    let commands = recorded();
+    let commands = commands();
     assert_eq!(commands.len(), 42);
-    for command in &commands {
-        let mut sent = command.entry(&command.sent);
+    for (n, command) in commands.iter().enumerate() {
+        let mut sent = recorded::entry(&command.sent, &command.input, &command.output);
         sent[0x20..0x30].fill(0);
-        assert_eq!(sum(&sent), 0xff, "command {}: what Linux signed", command.number);
+        assert_eq!(sum(&sent), 0xff, "{n} {}: what Linux signed", command.name);
         // Capabilities that the model does not have, nor tell of: tunnels, several packets.
         let ethernet = command.code() == QUERY_HCA_CAP && be::u16_at(&command.input, 6) >> 1 == 1;
         let expected: Vec<String> =
             if ethernet { vec!["output 0x10: e8721900, and the card e8725903".into()] } else { vec![] };
-        assert_eq!(bench.replay(command), expected, "command {}", command.number);
+        assert_eq!(bench.replay(command), expected, "{n} {}", command.name);
     }
     bench.assert_clean();
 }

@@ -1,17 +1,14 @@
 //! The legacy device driven by hand, by the ports and bytes of virtio 0.9.5.
 
-use super::super::super::{Drive, Engine, Tap};
-use super::{CTRL, MAC, MRG_RXBUF};
-use crate::dma::{Addressing, Arena, Region};
-use crate::pci::{Bar, Function};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use super::{CTRL, Hands, MAC, MRG_RXBUF};
+use std::ops::Deref;
 
 mod rules;
 mod traffic;
 
 const CSUM: u64 = 1;
 const VLAN: u64 = 1 << 19;
+const MQ: u64 = 1 << 22;
 const ON_EMPTY: u64 = 1 << 24;
 const ANY_LAYOUT: u64 = 1 << 27;
 
@@ -19,29 +16,26 @@ const ANY_LAYOUT: u64 = 1 << 27;
 const QUEUE: usize = 0x8000;
 const BUFFERS: usize = 0x2_0000;
 
-/// A device on a wire and a driver that writes what a test tells it to.
+/// A driver that writes what a test tells it to.
 struct Bench {
-    engine: Engine,
-    function: Arc<dyn Function>,
-    bar: Bar,
-    tap: Tap,
-    arena: Arc<Arena>,
+    hands: Hands,
     /// Descriptors of each queue, chains given to it, descriptors given to it.
     size: [usize; 3],
     turn: [usize; 3],
     position: [usize; 3],
 }
 
+impl Deref for Bench {
+    type Target = Hands;
+
+    fn deref(&self) -> &Hands {
+        &self.hands
+    }
+}
+
 impl Bench {
-    /// A device with bus mastering and memory, not touched yet.
     fn new(spec: &str) -> Bench {
-        let engine = Engine::new(Drive::Manual);
-        let (function, tap) = engine.open(&spec.parse().unwrap()).unwrap();
-        let arena = Arena::new(1 << 20, Addressing::Translated).unwrap();
-        function.map(&arena).unwrap();
-        function.set_bus_master(true).unwrap();
-        let bar = function.bar(0).unwrap();
-        Bench { engine, function, bar, tap, arena, size: [0; 3], turn: [0; 3], position: [0; 3] }
+        Bench { hands: Hands::new(spec), size: [0; 3], turn: [0; 3], position: [0; 3] }
     }
 
     /// One that agreed on `features` and has its queues.
@@ -83,28 +77,6 @@ impl Bench {
 
     fn used(&self, q: usize) -> usize {
         QUEUE * q + (18 * self.size[q] + 6).next_multiple_of(4096)
-    }
-
-    /// Lets a millisecond pass.
-    fn run(&self) {
-        for _ in 0..100 {
-            self.engine.advance(10_000_000);
-            self.engine.step();
-        }
-    }
-
-    fn bytes(&self, at: usize, len: usize) -> Vec<u8> {
-        let region = Region::new(&self.arena, at & !7, len + 8);
-        region.bytes()[at & 7..][..len].iter().map(|b| b.load(Ordering::Relaxed)).collect()
-    }
-
-    fn put(&self, at: usize, bytes: &[u8]) {
-        let region = Region::new(&self.arena, at & !7, bytes.len() + 8);
-        region.bytes()[at & 7..].iter().zip(bytes).for_each(|(to, byte)| to.store(*byte, Ordering::Relaxed));
-    }
-
-    fn half(&self, at: usize) -> u16 {
-        u16::from_le_bytes(self.bytes(at, 2).try_into().unwrap())
     }
 
     /// Puts a chain of buffers, each (arena offset, bytes, written by the device), into
@@ -155,8 +127,7 @@ impl Bench {
     fn completed(&self, q: usize, turn: usize) -> (u32, u32) {
         assert!(self.used_count(q) > turn, "queue {q}: {turn} is not used yet");
         let at = self.used(q) + 4 + 8 * (turn % self.size[q]);
-        let word = |at: usize| u32::from_le_bytes(self.bytes(at, 4).try_into().unwrap());
-        (word(at), word(at + 4))
+        (self.word(at), self.word(at + 4))
     }
 
     /// Gives a command in as many descriptors as it has parts; its answer.
@@ -172,10 +143,6 @@ impl Bench {
         self.give(2, &chain);
         self.notify(2);
         self.bytes(at, 1)[0]
-    }
-
-    fn violations(&self) -> Vec<String> {
-        self.tap.violations().into_iter().map(|(name, _)| name).collect()
     }
 }
 

@@ -201,7 +201,7 @@ fn groups_come_to_every_vnic_that_wants_them() {
 
 /// What a VNIC without a buffer makes of frames: it loses them, or they wait for it.
 #[test]
-fn copies_are_delivered_and_counted_once_whoever_waits() {
+fn copies_are_delivered_and_counted_once_if_one_of_them_waits() {
     let mut bench = Bench::new(Chip::P4, "");
     let mut set = bench.start();
     let mut add = |flags: u32| {

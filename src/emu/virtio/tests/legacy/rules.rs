@@ -1,6 +1,7 @@
 //! Configuration space, ports, and what a driver must not do with them.
 
 use super::*;
+use crate::pci::Bar;
 
 /// QEMU's legacy device on a machine, as open-mpi/hwloc has it in its tests
 /// (`2pa-pcidomain32bits`).
@@ -149,6 +150,22 @@ fn faults_take_features_and_the_control_queue_away() {
     }
     let bench = Bench::new("virtio-legacy,fault=few-descriptors:100");
     assert_eq!(bench.bar.read16(12), 64, "a power of two");
+}
+
+/// The control queue is behind all pairs that there could be, once several were agreed on.
+#[test]
+fn a_device_of_several_pairs_tells_how_many_and_has_queues_for_them() {
+    let bench = Bench::new("virtio-legacy-mq,strict");
+    assert_eq!((bench.bar.read32(0), bench.bar.size()), (0x798f_9823 | MQ as u32, 64));
+    assert_eq!((bench.bar.read16(28), bench.function.irq_vectors()), (8, 18), "pairs and vectors");
+    for (q, size) in [(0, 256), (15, 256), (16, 64), (17, 0)] {
+        bench.bar.write16(14, q);
+        assert_eq!(bench.bar.read16(12), size, "queue {q}");
+    }
+    bench.function.config_write(0x42, 2, 0x8000).unwrap();
+    assert_eq!(bench.bar.read16(32), 8, "behind the vectors");
+    let (one, none) = (Bench::new("virtio-legacy"), Bench::new("virtio-legacy-mq,fault=no-control"));
+    assert_eq!([one, none].map(|bench| (bench.bar.read16(28), bench.violations().len())), [(0xffff, 1); 2]);
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! Opening a session's cards.
+
+use super::super::Context;
+use super::super::cards::Card;
+use super::super::output::Output;
+use super::super::ports;
+use super::super::signal::Interrupted;
+use super::super::tracing;
+use super::super::watch::Watch;
+use super::{Session, look};
+use crate::dma::BATCH_MAX;
+use crate::driver::Config;
+use crate::error::{Error, Kind, Result};
+use crate::pci;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+impl Session {
+    /// Opens all cards, and waits for their links.
+    pub(super) fn plug_all(&mut self, context: &Context, cards: Vec<Card>, config: &Config) -> anyhow::Result<()> {
+        let mut configs = Vec::new();
+        for card in cards {
+            configs.push(self.plug(context, card, config)?);
+        }
+        self.ports = ports::open(&self.functions, &configs)?;
+        self.devices = self.ports.iter().map(|port| port.nic.describe().clone()).collect();
+        self.buffers = ports::buffers(&self.ports) + 2 * BATCH_MAX;
+        self._watch = Watch::keep(&self.functions, &self.stop)?;
+        self.wait_for_links(context.global.link_wait, &Output::new(&context.global))
+    }
+
+    /// Waits for all links in turn, at most `patience` in all. What takes long is said once,
+    /// as nothing else is to be seen meanwhile.
+    fn wait_for_links(&mut self, patience: Duration, output: &Output) -> anyhow::Result<()> {
+        /// How long a signal may wait for its answer.
+        const SLICE: Duration = Duration::from_millis(50);
+        /// A wait that is worth a word.
+        const LONG: Duration = Duration::from_secs(3);
+        let begun = Instant::now();
+        let deadline = begun + patience;
+        let mut said = patience <= LONG;
+        for ((port, device), function) in self.ports.iter_mut().zip(&mut self.devices).zip(&self.functions) {
+            let link = loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if !said && begun.elapsed() > LONG {
+                    said = true;
+                    let device = &device.device;
+                    output.warn(format_args!("{device}: no link yet; waiting for it up to {patience:?} (--link-wait)"));
+                }
+                let found = port.nic.wait_for_link(SLICE.min(left));
+                if found.is_err() {
+                    look(&self.stop, &**function);
+                    self.stop.intact()?;
+                }
+                match found {
+                    Ok(link) => break link,
+                    Err(error) if error.kind() != Kind::Timeout => return Err(error.into()),
+                    Err(_) if left > SLICE && !self.stop.requested() => {}
+                    Err(_) => match self.stop.signal() {
+                        Some(signal) => return Err(Interrupted(signal).into()),
+                        None => return Err(port.nic.no_link(patience).into()),
+                    },
+                }
+            };
+            self.speeds.push(link.speed);
+            device.lacks.clone_from(&port.nic.describe().lacks);
+        }
+        Ok(())
+    }
+
+    /// Opens one function; how its port is to be set up.
+    fn plug(&mut self, context: &Context, card: Card, config: &Config) -> Result<Config> {
+        let mut config = config.clone();
+        let function = match (card, &self._engine) {
+            (Card::Emulated(spec), Some(engine)) => {
+                if let Some(queues) = spec.queues {
+                    (config.rx_queues, config.tx_queues) = (queues, queues);
+                }
+                self.strict |= spec.strict;
+                let (function, tap) = engine.open(&spec)?;
+                self.taps.push(Some(tap));
+                function
+            }
+            (Card::Emulated(spec), None) => {
+                return Err(Error::new(Kind::Unsupported, format!("emu:{spec}: nothing plays emulated cards here")));
+            }
+            (Card::Pci(address), _) => {
+                self.taps.push(None);
+                pci::open(&context.roots, address)?
+            }
+        };
+        let function = tracing::traced(context.global.trace.as_deref(), self.functions.len(), function)?;
+        self.functions.push(function);
+        self.last.push(Cell::default());
+        Ok(config)
+    }
+}
