@@ -57,6 +57,12 @@ pub fn model(id: Id) -> Option<&'static emu::ModelInfo> {
     })
 }
 
+/// `--trace` as a command has it that opens no card: it is in no help, and [`check`] says why.
+pub fn out_of_place() -> clap::Arg {
+    let (file, help) = (clap::value_parser!(PathBuf), "Of no use here: this command opens no card");
+    clap::Arg::new("trace").long("trace").value_name("FILE").value_parser(file).global(true).hide(true).help(help)
+}
+
 /// Refuses `--trace` of a command that opens no card.
 ///
 /// # Errors
@@ -82,4 +88,40 @@ pub fn check(command: &Command) -> Result<()> {
     let text = "--trace writes what passes between bmnic and a card, and this command has nothing to do with one; \
                 give it to one that has, such as pktgen";
     Err(Error::new(Kind::Usage, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_commands_that_refuse_it_do_not_offer_it() {
+        let mut definition = Cli::command();
+        definition.build();
+        let mut seen = 0;
+        for words in [
+            &["bind", "03:00.0"][..],
+            &["hugepages"],
+            &["fwd"],
+            &["pktgen"],
+            &["capture"],
+            &["latency"],
+            &["throughput"],
+            &["compare-dpdk"],
+            &["check"],
+            &["list"],
+            &["emulate", "82599", "--vfio-user", "socket"],
+            &["completions", "bash"],
+        ] {
+            let cli = Cli::try_parse_from([&["bmnic"], words, &["--trace", "file"]].concat()).unwrap();
+            assert_eq!(cli.global.trace.as_deref(), Some(Path::new("file")), "{words:?}");
+            let command = definition.find_subcommand(words[0]).unwrap();
+            let trace = command.get_arguments().find(|arg| arg.get_id() == "trace").unwrap();
+            assert_eq!(trace.is_hide_set(), check(&cli.command).is_err(), "{words:?}");
+            seen += 1;
+        }
+        assert_eq!(seen, definition.get_subcommands().filter(|command| command.get_name() != "help").count());
+    }
 }
