@@ -140,8 +140,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     // First: a signal would leave behind what is made of the report's file.
     let stop = Stop::install()?;
     let file = args.report.as_deref().map(NewFile::make).transpose()?;
-    let mut bench = Bench::plug(args, context, stop)?;
-    let mut report = Report::new(&bench);
+    let mut report = Report::new(args);
+    let begun = Instant::now();
+    let mut bench = match Bench::plug(args, context, stop) {
+        Ok(bench) => bench,
+        Err(error) => {
+            if let Some(file) = file {
+                unreached(report, &error, begun, file, context)?;
+            }
+            return Err(error);
+        }
+    };
+    report.begin(&bench);
     output.info(report::broken(&report.headline, report::COLUMNS - 2).join("\n  "))?;
     for step in STEPS {
         if bench.stop.requested() {
@@ -170,6 +180,24 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     report.print(&output, context)?;
     bench.stop.judge(passed(&report, context.global.strict))
+}
+
+/// Writes the report of a card that there is, but that could not be reached.
+fn unreached(
+    mut report: Report,
+    error: &anyhow::Error,
+    begun: Instant,
+    file: NewFile,
+    context: &Context,
+) -> Result<()> {
+    let Some(error) = error.downcast_ref::<Error>().filter(|error| error.kind() != Kind::Usage) else { return Ok(()) };
+    report.steps.push(Found {
+        name: "reach",
+        expected: "the function can be had",
+        verdict: Verdict::Bad(remedy::line(error)),
+        took: begun.elapsed(),
+    });
+    report.write(file, context)
 }
 
 /// Whether the card is as it is to be.
