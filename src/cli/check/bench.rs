@@ -157,7 +157,7 @@ impl Bench {
         format!("checking {name}: {way}{why}")
     }
 
-    /// The names that the cards go by.
+    /// The names that the cards go by, besides those that were given.
     pub fn names(&self) -> Vec<String> {
         self.cards
             .iter()
@@ -221,6 +221,20 @@ impl Bench {
     /// Whether a card was given physical addresses at the last step that opened it.
     pub fn has_physical_memory(&self) -> bool {
         self.pool.as_ref().is_some_and(|pool| pool.arena().addressing() == Addressing::Physical)
+    }
+
+    /// The error of a frame that not every port has to take: what is between two ports may have
+    /// refused it.
+    pub fn perhaps_refused(&self, error: Error) -> Error {
+        match self.has_neighbours() {
+            true => error.hint("something between the ports may have refused it, as a switch does"),
+            false => error,
+        }
+    }
+
+    /// Whether others may send to the port that packets arrive at.
+    pub fn has_neighbours(&self) -> bool {
+        self.functions.len() > 1
     }
 
     /// Whether it sends to itself inside.
