@@ -15,8 +15,8 @@
 //! does not end the others, unless the card is gone. Nothing but the card that was named
 //! is touched, and it is left as every command leaves it.
 //!
-//! With `--trace` the first opening of a card is traced. One of the machine is closed then and
-//! opened again, as after another process: what follows is not in the trace.
+//! A card of the machine is closed and opened again and again, as by one process after another.
+//! With `--trace` all of it is in the trace, but for what the process does that is killed.
 
 mod bench;
 mod facts;

@@ -5,6 +5,7 @@ use crate::driver;
 use crate::emu::wire::{self, WireSpec};
 use crate::emu::{self, replay};
 use crate::error::{Error, Kind, Result};
+use crate::pci::trace::Trace;
 use crate::pci::{self, Function, Id};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,18 +35,30 @@ pub fn check_files<'a>(
     wire::check_files(wires, &writes.iter().copied().chain(traces.iter().map(PathBuf::as_path)).collect::<Vec<_>>())
 }
 
+/// A function, and its trace if it has one.
+pub type Traced = (Arc<dyn Function>, Option<Arc<Trace>>);
+
 /// The function, traced if that is asked for; it is the one of this number.
 ///
 /// # Errors
 /// If its file cannot be written.
 pub fn traced(path: Option<&Path>, nth: usize, function: Arc<dyn Function>) -> Result<Arc<dyn Function>> {
-    let Some(path) = path else { return Ok(function) };
+    Ok(begin(path, nth, function)?.0)
+}
+
+/// As [`traced`], with the trace if there is one: it can go on when the function is opened again.
+///
+/// # Errors
+/// If its file cannot be written.
+pub fn begin(path: Option<&Path>, nth: usize, function: Arc<dyn Function>) -> Result<Traced> {
+    let Some(path) = path else { return Ok((function, None)) };
     let config: Vec<u8> = (0..256).map_while(|at| function.config_read(at, 1).ok()).map(|byte| byte as u8).collect();
     let names = match model(function.id()) {
         Some(info) => replay::names(info, &config)?,
         None => Box::new(|_, _| None),
     };
-    pci::trace::trace(function, &file(path, nth), names)
+    let (function, trace) = pci::trace::begin(function, &file(path, nth), names)?;
+    Ok((function, Some(trace)))
 }
 
 /// The emulated card that is most like a real one.
@@ -106,7 +119,7 @@ mod tests {
             &["hugepages"],
             &["fwd"],
             &["pktgen"],
-            &["capture"],
+            &["capture", "frames.pcap"],
             &["latency"],
             &["throughput"],
             &["compare-dpdk"],
