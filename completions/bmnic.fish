@@ -48,8 +48,8 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "help" -d 'Print this me
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s b -l driver -d 'Driver to have the cards' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l user -d 'User to own the device node: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l group -d 'Group to own the device node and to read and write it: a name or a number' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s u -l unbind -d 'Leave the cards without a driver'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s s -l status -d 'Show which driver has which card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l restore -d 'Put cards back as they were before bmnic took them; \'all\' or no card means every one'
@@ -69,8 +69,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s m -l mount -d 
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s u -l unmount -d 'Unmount hugetlbfs from DIR (/dev/hugepages)' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s U -l user -d 'User to own the mount: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s G -l group -d 'Group to own the mount: a name or a number' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s s -l show -d 'Show the pools of each node and size (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s c -l clear -d 'Give back the pages that nobody uses'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s w -l who -d 'Show which processes hold huge pages, and files that none holds any more'
@@ -229,8 +229,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l pci -d 'Com
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s d -l duration -d 'Time that each program is measured for in a round, of --testpmd and --pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'Frames to receive and send in one go, 1 to 64, several with commas' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l here -d 'Be the process that has both drivers in it' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on the same emulated card with the same traffic'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s q -l quiet -d 'Print results only'
@@ -248,8 +248,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s q -l quiet -d 'Pri
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s a -l all -d 'Show every PCI function, not network cards alone'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s q -l quiet -d 'Print results only'
@@ -266,8 +266,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s q -l quiet -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s v -l verbose -d 'Print more about what is done (repeat for more)'

@@ -7,6 +7,8 @@ mod families;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
@@ -107,6 +109,26 @@ fn two_cards_on_a_cable_are_checked_as_one() {
 }
 
 #[test]
+fn a_switch_between_two_cards_is_not_taken_for_a_fault_of_theirs() {
+    // The receiver's MAC counts pauses, too, which no host gets.
+    let output = check(&["--json", "emu:x710,wire=switch", "--peer", "emu:x2522,wire=switch"]);
+    let found = steps(&output);
+    let is = |name: &str| found.iter().find(|step| step.name == name).unwrap();
+    let counters = is("counters");
+    assert!(counters.verdict == "ok" && counters.seen.contains(" frames more, which are others'"), "{found:?}");
+    let refused = "; something between the ports may have refused it, as a switch does";
+    assert_eq!(is("tags").seen, format!("it did not arrive{refused}"), "{found:?}");
+    assert_eq!(is("long frames").seen, format!("12 of packets 0 to 11 did not arrive{refused}"), "{found:?}");
+    let failed: Vec<&str> = found.iter().filter(|step| step.verdict == "failed").map(|step| &*step.name).collect();
+    assert_eq!(failed, ["tags", "long frames"], "{found:?}");
+    // What is below is a card's own.
+    let output = check(&["--json", "emu:x540,wire=switch,fault=miscount", "--peer", "emu:virtio,wire=switch"]);
+    let found = steps(&output);
+    let counters = found.iter().find(|step| step.name == "counters").unwrap();
+    assert!(counters.verdict == "failed" && counters.seen.contains("; it says "), "{found:?}");
+}
+
+#[test]
 fn what_is_said_of_the_link_is_the_cards_and_of_queues_what_the_receiver_has() {
     let output = check(&["--json", "emu:virtio-legacy", "--peer", "emu:82599"]);
     let found = steps(&output);
@@ -135,10 +157,10 @@ fn a_link_that_takes_its_time_is_no_fault_of_the_card() {
     assert!(found.iter().any(|step| step.seen == "no time is left for the link"), "{found:?}");
 }
 
-#[test]
-fn a_trace_of_a_card_of_the_machine_has_the_first_opening_with_a_driver() {
-    let dir = tempfile::tempdir().unwrap();
-    let card = dir.path().join("sys/bus/pci/devices/0000:03:00.0");
+/// A machine with an 82599 whose registers nobody answers, at 0000:03:00.0, and the command
+/// on it.
+fn on_a_machine(dir: &Path, words: &[&str]) -> Command {
+    let card = dir.join("sys/bus/pci/devices/0000:03:00.0");
     fs::create_dir_all(&card).unwrap();
     let put = |file: &str, bytes: &[u8]| fs::write(card.join(file), bytes).unwrap();
     put("vendor", b"0x8086");
@@ -148,13 +170,45 @@ fn a_trace_of_a_card_of_the_machine_has_the_first_opening_with_a_driver() {
     let mut config = [0; 64];
     config[..4].copy_from_slice(&[0x86, 0x80, 0xfb, 0x10]);
     put("config", &config);
-    // Registers that nobody answers: its reset never ends.
     fs::File::create_new(card.join("resource0")).unwrap().set_len(0x8_0000).unwrap();
-    let trace = dir.path().join("trace");
-    let mut command = bmnic(&["--json", "0000:03:00.0", "--trace", trace.to_str().unwrap()]);
+    let mut command = bmnic(words);
     for root in ["SYS", "DEV", "RUN"] {
-        command.env(format!("BMNIC_{root}_ROOT"), dir.path().join(root.to_lowercase()));
+        command.env(format!("BMNIC_{root}_ROOT"), dir.join(root.to_lowercase()));
     }
+    command
+}
+
+#[test]
+fn a_card_that_cannot_be_had_is_reported_and_nobody_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report.json");
+    let mut command = on_a_machine(dir.path(), &["alice0", "--report", path.to_str().unwrap()]);
+    let card = dir.path().join("sys/bus/pci/devices/0000:03:00.0");
+    let interface = dir.path().join("sys/class/net/alice0");
+    fs::create_dir_all(&interface).unwrap();
+    symlink("../../../bus/pci/devices/0000:03:00.0", interface.join("device")).unwrap();
+    symlink("../../../../bus/pci/drivers/ixgbe", card.join("driver")).unwrap();
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.starts_with("bmnic: 0000:03:00.0: the kernel's ixgbe has it"), "{said}");
+    let report = fs::read_to_string(&path).unwrap();
+    let document: Value = serde_json::from_str(&report).unwrap();
+    let steps = document["steps"].as_array().unwrap();
+    let [step] = &steps[..] else { panic!("{report}") };
+    assert_eq!((&step["step"], &step["verdict"], &document["failed"]), (&"reach".into(), &"failed".into(), &1.into()));
+    assert_eq!(step["seen"], "ADDRESS: the kernel's ixgbe has it; run `sudo bmnic bind ADDRESS`");
+    assert!(!report.contains("alice") && !report.contains("03:00"), "{report}");
+    let misspelt = dir.path().join("none.json");
+    check(&["emu:none", "--report", misspelt.to_str().unwrap()]);
+    assert!(!misspelt.exists(), "that is no card");
+}
+
+#[test]
+fn a_trace_of_a_card_of_the_machine_has_the_first_opening_with_a_driver() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    // Its reset never ends.
+    let mut command = on_a_machine(dir.path(), &["--json", "0000:03:00.0", "--trace", trace.to_str().unwrap()]);
     let found = steps(&command.output().unwrap());
     let open = found.iter().find(|step| step.name == "open").unwrap();
     assert!(open.seen.contains("reset did not finish"), "{found:?}");
@@ -199,13 +253,15 @@ fn each_step_fails_for_its_own_reason() {
         ("x540,fault=sums-lie", "checksums", "a right one is called wrong"),
         ("x540,fault=tag-lost", "tags", "it was taken off the frame, and is not beside it"),
         ("x550,fault=clock-back", "stamps", "that of packet 1 is not later than the one before"),
-        ("x550,fault=clock-slow", "stamps", "s by the card were"),
+        ("x550,fault=clock-slow", "stamps", "of the machine's rate at most"),
         ("x540,fault=miscount", "counters", "it says"),
         ("virtio,fault=lose-irq", "interrupts", "packet 1 of 1000 woke nobody within 1s"),
+        ("virtio,fault=lose-irq:500", "interrupts", "packet 500 of 1000 woke nobody within 1s"),
         ("virtio,fault=lose-long:4000", "long frames", "7 of packets 0 to 11 did not arrive"),
         ("x2522,fault=ctpio-torn", "ways", "ctpio: byte 59 of 60 arrived as"),
         ("x540,fault=one-queue", "spreading", "256 flows as [256, 0, 0, 0]: nothing on 3 of 4 queues"),
         ("x540,fault=steer-wrong", "steering", "steered to queue 0 it came on 1"),
+        ("x540,fault=steer-all", "steering", "another flow, which was not steered, came on queues [0, 1, 2, 3]"),
         ("x2522,fault=reset-fatal:40", "again", "time "),
     ];
     each(&faults, |(card, step, seen)| {
@@ -253,6 +309,20 @@ fn a_packet_of_a_step_before_is_not_taken_for_one_that_is_waited_for() {
         let words: Vec<&str> = step.seen.split(' ').collect();
         let ["of", sent, "packets", came, "arrived" | "arrived,", ..] = words[..] else { panic!("{step:?}") };
         assert!(came.parse::<u32>().unwrap() < sent.parse().unwrap(), "{step:?}");
+    }
+}
+
+#[test]
+fn a_card_that_holds_its_last_frame_back_fails_alone_and_among_a_few() {
+    let output = check(&["--json", "emu:virtio,fault=hold-last"]);
+    let found = steps(&output);
+    for (name, seen) in [
+        ("sending", "of 64 packets 63 arrived"),
+        ("one packet", "of 1 packets 0 arrived, and 1 others"),
+        ("a few packets", "of 2 packets 1 arrived, and 1 others"),
+    ] {
+        let step = found.iter().find(|step| step.name == name).unwrap();
+        assert_eq!((step.verdict.as_str(), step.seen.as_str()), ("failed", seen), "{found:?}");
     }
 }
 

@@ -612,9 +612,18 @@ fn an_interrupt_wakes_its_queue_once_and_a_wait_without_one_ends() {
         rig.send(&[raw(60, 2), raw(60, 3)]);
         assert!(rig.port.rx[0].wait(soon).unwrap());
         assert_eq!(rig.recv(0).len(), 2);
+        // A packet is there in all of these cases; an interrupt comes if it was waited for.
+        rig.port.rx[0].wait(soon).unwrap();
+        assert!(!rig.port.rx[0].wait(soon).unwrap(), "{model}: silence again");
+        rig.send(&[raw(60, 4)]);
+        assert!(rig.port.rx[0].interrupted(soon).unwrap(), "{model}: it was waited for");
+        rig.send(&[raw(60, 5)]);
+        assert!(!rig.port.rx[0].interrupted(soon).unwrap(), "{model}: it was not waited for");
+        assert_eq!(rig.recv(0).len(), 2);
         rig.done();
     }
     let mut rig = Rig::new(IXGBE, &Config::default());
+    assert_eq!(rig.port.rx[0].interrupted(Duration::ZERO).unwrap_err().kind(), bmnic::Kind::Usage);
     assert_eq!(rig.port.rx[0].wait(Duration::ZERO).unwrap_err().kind(), bmnic::Kind::Usage);
     rig.done();
 }

@@ -11,7 +11,7 @@ use bmnic::driver::{self, Config};
 use bmnic::emu::replay::{Replayed, names, replay};
 use bmnic::emu::{self, Drive, Engine, Spec};
 use bmnic::net::MacAddr;
-use bmnic::pci::trace::{Event, Recording, trace};
+use bmnic::pci::trace::{Event, Recording, begin, trace};
 use bmnic::pci::{Vpd, vpd};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -39,34 +39,46 @@ const CARDS: &[&str] = &[
 /// An address of which no half is seldom seen by chance.
 const ADDRESS: &str = "02:5e:a7:c3:d9:b5";
 
-/// What is done to a card in every trace: set up, asked for all that it can, left.
-fn drive(spec: &str, path: &Path) {
+/// What is done to a card in every trace: set up, asked for all that it can, left. So many
+/// times, closed and opened between as VFIO does it.
+fn drive(spec: &str, path: &Path, times: usize) {
     let engine = Engine::new(Drive::Manual);
     let (function, tap) = engine.open(&spec.parse().unwrap()).unwrap();
     let model = spec.split(',').next().unwrap();
     let info = emu::models().find(|info| info.profile.name == model).unwrap();
     let config: Vec<u8> = (0..256).map(|at| function.config_read(at, 1).unwrap() as u8).collect();
-    let function = trace(function, path, names(info, &config).unwrap()).unwrap();
-    let mut port = driver::open(Arc::clone(&function), &Config::default()).unwrap();
-    // Time that the trace knows of, too.
-    function.wait(Duration::from_millis(5));
-    engine.step();
-    port.nic.link().unwrap();
-    port.nic.set_multicast(&[MacAddr([1, 0, 0x5e, 1, 2, 3])]).unwrap();
-    port.nic.set_promiscuous(true).unwrap();
-    port.nic.set_mac(MacAddr([2, 0, 0, 0, 0, 9])).unwrap();
-    port.nic.stats().unwrap();
-    port.nic.nvm().unwrap();
-    port.nic.module().unwrap();
-    drop(port);
+    let (first, trace) = begin(Arc::clone(&function), path, names(info, &config).unwrap()).unwrap();
+    let again = (1..times).map(|_| {
+        // A legacy device has nothing of the kind.
+        function.reset().unwrap();
+        trace.resume(Arc::clone(&function))
+    });
+    for function in std::iter::once(first).chain(again) {
+        let mut port = driver::open(Arc::clone(&function), &Config::default()).unwrap();
+        // Time that the trace knows of, too.
+        function.wait(Duration::from_millis(5));
+        engine.step();
+        port.nic.link().unwrap();
+        port.nic.set_multicast(&[MacAddr([1, 0, 0x5e, 1, 2, 3])]).unwrap();
+        port.nic.set_promiscuous(true).unwrap();
+        port.nic.set_mac(MacAddr([2, 0, 0, 0, 0, 9])).unwrap();
+        port.nic.stats().unwrap();
+        port.nic.nvm().unwrap();
+        port.nic.module().unwrap();
+    }
     assert_eq!(tap.violations(), [], "{spec}");
 }
 
 /// A trace of a card with an address of its own.
 fn traced(model: &str) -> (String, Recording) {
+    traced_often(model, 1)
+}
+
+/// The same of one that is closed and opened again.
+fn traced_often(model: &str, times: usize) -> (String, Recording) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("card.trace");
-    drive(&format!("{model},strict,wire=loop,link=2ms,mac={ADDRESS}"), &path);
+    drive(&format!("{model},strict,wire=loop,link=2ms,mac={ADDRESS}"), &path, times);
     (std::fs::read_to_string(&path).unwrap(), Recording::open(&path).unwrap())
 }
 
@@ -90,6 +102,20 @@ fn the_trace_of_a_model_replays_to_it_without_a_difference() {
 }
 
 #[test]
+fn a_trace_goes_on_when_its_card_is_opened_again() {
+    for model in CARDS {
+        let (once, twice) = (traced(model).1, traced_often(model, 2).1);
+        assert_eq!((twice.torn, twice.address), (None, once.address), "{model}");
+        let opened = twice.events.iter().filter(|event| **event == Event::Opened).count();
+        assert_eq!((opened, once.events.contains(&Event::Opened)), (1, false), "{model}");
+        let [first, both] = [&once, &twice].map(|recording| replayed(model, recording));
+        assert_eq!((both.differences, both.violations), (vec![], vec![]), "{model}");
+        // A legacy device is asked no less, and one whose firmware is up already some less.
+        assert!(2 * both.accesses > 3 * first.accesses, "{model}: {} and {}", first.accesses, both.accesses);
+    }
+}
+
+#[test]
 fn a_trace_has_another_address_than_the_card() {
     let real: MacAddr = ADDRESS.parse().unwrap();
     let [_, _, c, d, e, f] = real.0;
@@ -97,8 +123,10 @@ fn a_trace_has_another_address_than_the_card() {
         let (text, recording) = traced(model);
         let other = bmnic::pci::trace::stand_in(real);
         assert_eq!(recording.address, Some(other), "{model}");
-        // Three bytes in a row, either way round.
-        for three in [[c, d, e], [e, d, c], [d, e, f], [f, e, d]] {
+        // Three bytes in a row, either way round; and of what is the card's own, too, of another
+        // range.
+        let far = d ^ 0x5a;
+        for three in [[c, d, e], [e, d, c], [d, e, f], [f, e, d], [c, far, e], [far, e, f], [f, e, far]] {
             let digits: String = three.iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(!text.contains(&digits), "{model}: {digits}");
         }

@@ -16,8 +16,8 @@
 //! does not end the others, unless the card is gone. Nothing but the card that was named
 //! is touched, and it is left as every command leaves it.
 //!
-//! With `--trace` the first opening of a card is traced. One of the machine is closed then and
-//! opened again, as after another process: what follows is not in the trace.
+//! A card of the machine is closed and opened again and again, as by one process after another.
+//! With `--trace` all of it is in the trace, but for what the process does that is killed.
 
 mod bench;
 mod facts;
@@ -143,8 +143,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     // First: a signal would leave behind what is made of the report's file.
     let stop = Stop::install()?;
     let file = args.report.as_deref().map(NewFile::make).transpose()?;
-    let mut bench = Bench::plug(args, context, stop)?;
-    let mut report = Report::new(&bench);
+    let mut report = Report::new(args);
+    let begun = Instant::now();
+    let mut bench = match Bench::plug(args, context, stop) {
+        Ok(bench) => bench,
+        Err(error) => {
+            if let Some(file) = file {
+                unreached(report, &error, begun, file, context)?;
+            }
+            return Err(error);
+        }
+    };
+    report.begin(&bench);
     output.info(report::broken(&report.headline, report::COLUMNS - 2).join("\n  "))?;
     for step in STEPS {
         if bench.stop.requested() {
@@ -173,6 +183,24 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     report.print(&output, context)?;
     bench.stop.judge(passed(&report, context.global.strict))
+}
+
+/// Writes the report of a card that there is, but that could not be reached.
+fn unreached(
+    mut report: Report,
+    error: &anyhow::Error,
+    begun: Instant,
+    file: NewFile,
+    context: &Context,
+) -> Result<()> {
+    let Some(error) = error.downcast_ref::<Error>().filter(|error| error.kind() != Kind::Usage) else { return Ok(()) };
+    report.steps.push(Found {
+        name: "reach",
+        expected: "the function can be had",
+        verdict: Verdict::Bad(remedy::line(error)),
+        took: begun.elapsed(),
+    });
+    report.write(file, context)
 }
 
 /// Whether the card is as it is to be.

@@ -67,6 +67,7 @@ struct Part {
 const WIRES: &[Part] = &[
     Part { name: "loop", example: "loop:pause=on", text: "itself: what is sent comes back" },
     Part { name: "peer", example: "peer:a", text: "the other port of this process that says the same" },
+    Part { name: "switch", example: "switch:a", text: "the same, with a switch between that others are on" },
     Part {
         name: "source",
         example: "source:rate=10M:size=imix:flows=8",

@@ -105,8 +105,10 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Hand a card to bmnic, or give it back to its kernel driver
+    #[command(arg = tracing::out_of_place())]
     Bind(bind::Args),
     /// Show or change the huge pages of this machine
+    #[command(arg = tracing::out_of_place())]
     Hugepages(hugepages::Args),
     /// Forward packets between two ports
     Fwd(fwd::Args),
@@ -119,14 +121,17 @@ pub enum Command {
     /// Measure throughput over frame sizes
     Throughput(throughput::Args),
     /// Compare with DPDK on the same card in the same run
+    #[command(arg = tracing::out_of_place())]
     CompareDpdk(compare_dpdk::Args),
     /// Check step by step whether a card does what a card does
     Check(check::Args),
     /// List cards and what can be done with them
+    #[command(arg = tracing::out_of_place())]
     List(list::Args),
     /// List emulated cards, or serve one to another program
     Emulate(emulate::Args),
     /// Print the completion script of a shell
+    #[command(arg = tracing::out_of_place())]
     Completions(completions::Args),
 }
 

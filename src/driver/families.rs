@@ -240,6 +240,15 @@ impl RxQueue {
         rx_of_its_family!(self, queue => queue.wait(patience))
     }
 
+    /// As [`RxQueue::wait`], which was called before and returned false: goes on to sleep, but
+    /// until the card interrupts. Packets that are there without an interrupt wake nobody.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] without [`Config::interrupts`].
+    pub fn interrupted(&mut self, patience: Duration) -> Result<bool> {
+        rx_of_its_family!(self, queue => queue.interrupted(patience))
+    }
+
     /// Buffers that it holds, once filled: as many as its ring has descriptors, or
     /// more where a card takes those that a frame goes on in from another ring.
     pub fn buffers(&self) -> usize {

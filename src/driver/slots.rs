@@ -183,16 +183,31 @@ pub trait Slots {
         }
     }
 
+    /// Its interrupt.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] without one.
+    fn interrupt(&self) -> Result<&Interrupt> {
+        self.stock().interrupt.as_ref().ok_or_else(|| {
+            let text = "this queue was opened without interrupts; open it with them (Config::interrupts)";
+            Error::new(Kind::Usage, text).with_remedy(Remedy::Poll)
+        })
+    }
+
     /// See [`super::RxQueue::wait`].
     fn wait(&mut self, patience: Duration) -> Result<bool> {
-        let Some(interrupt) = &self.stock().interrupt else {
-            let text = "this queue was opened without interrupts; open it with them (Config::interrupts)";
-            return Err(Error::new(Kind::Usage, text).with_remedy(Remedy::Poll));
-        };
         // Unmask first, look then: a packet that came before is not slept over.
-        interrupt.unmask();
-        let there = self.listen();
-        let woken = there || self.stock().interrupt.as_ref().map_or(Ok(false), |interrupt| interrupt.wait(patience))?;
+        self.interrupt()?.unmask();
+        if self.listen() {
+            self.silence();
+            return Ok(true);
+        }
+        self.interrupted(patience)
+    }
+
+    /// See [`super::RxQueue::interrupted`].
+    fn interrupted(&mut self, patience: Duration) -> Result<bool> {
+        let woken = self.interrupt()?.wait(patience)?;
         if woken {
             self.silence();
         }

@@ -4,7 +4,7 @@
 use super::flaw::Flaw;
 use super::offload::Used;
 use super::wire::{Mac, Random, Speed, Wire};
-use super::{Fault, FaultKind, Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Translation, Violations};
+use super::{At, Fault, FaultKind, Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Translation, Violations};
 
 /// How often a wire is asked for its carrier while the link is up.
 const LINK_POLL: Picos = 100_000_000;
@@ -64,8 +64,8 @@ impl Board {
     pub(super) fn new(model: &ModelInfo, spec: &Spec, wire: Box<dyn Wire>) -> Self {
         let speed = spec.speed.unwrap_or(Speed::Bits(model.profile.speed));
         let mut bus = Bus::new(model.profile.vectors);
-        if spec.fault.is_some_and(|fault| fault.kind == FaultKind::LoseIrq) {
-            bus.interrupts.lose_all();
+        if let Some(Fault { kind: FaultKind::LoseIrq, at }) = spec.fault {
+            bus.interrupts.lose_behind(u64::from(at.map_or(1, At::number)) - 1);
         }
         Board {
             profile: model.profile,

@@ -106,7 +106,7 @@ faults! {
     SlowCmd        "slow-cmd"           whole: "Enabling, initialising and tearing down take seconds.";
     Late           "late"               command: "An answer comes when its driver does not wait for it any more.";
     LoseEqe        "lose-eqe"           command: "The event that says that a command is complete is lost.";
-    LoseIrq        "lose-irq"           whole: "Interrupts are lost.";
+    LoseIrq        "lose-irq"           single: "Interrupts are lost, or those from that of the number on.";
     Vf             "vf"                 whole: "The function is a virtual one.";
     VfUntrusted    "vf-untrusted"       whole: "The same, and it may receive its own address only.";
     DpuHost        "dpu-host"           whole: "The port belongs to processors on the card.";
@@ -147,6 +147,7 @@ faults! {
     QueueLingers   "queue-lingers"      whole: "A receive queue that says that it is off goes on for 50 ms.";
     RequestsStuck  "requests-stuck"     whole: "Requests of the driver before do not end, until they are flushed before the reset.";
     Held           "held"               single: "Received frames stay in the card until there are two of them, or as many as the number says.";
+    HoldLast       "hold-last"          whole: "The last received frame stays in the card until another one comes.";
     LoseEach       "lose-each"          single: "Every hundredth received frame is lost, or as the number says.";
     LoseLong       "lose-long"          single: "Received frames of more than 1500 bytes are lost, or of more than the number says.";
     SendStuck      "send-stuck"         single: "No frame is ever sent, or none from that of the number on.";
@@ -155,6 +156,7 @@ faults! {
     ResetFatal     "reset-fatal"        single: "The card is gone from its bus after a function level reset, or after that of the number.";
     OneQueue       "one-queue"          whole: "Received frames all come on the first queue.";
     SteerWrong     "steer-wrong"        whole: "A flow that is steered comes on a queue beside its own.";
+    SteerAll       "steer-all"          whole: "Once a flow is steered, all others come on its queue, too.";
     SumsLie        "sums-lie"           whole: "Right checksums are called wrong, and wrong ones right.";
     TagLost        "tag-lost"           whole: "A tag that is taken off a frame is not told.";
     Miscount       "miscount"           whole: "The counters of good frames show half of them.";
@@ -184,6 +186,15 @@ pub enum At {
     Number(u32),
     /// That of this code, in its family's numbers, each time.
     Code(u32),
+}
+
+impl At {
+    /// The number, of a fault that does not tell commands apart.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            At::Number(number) | At::Code(number) => number,
+        }
+    }
 }
 
 /// A fault, and which command it strikes.

@@ -10,9 +10,8 @@ use super::{At, Fault, FaultKind, Picos};
 /// Bytes of frames that are held.
 const HELD: usize = 1 << 20;
 
-/// Where a clock begins that runs backwards or slowly: an hour, so that no driver has seen it
-/// later than that.
-const FROM: Picos = 3_600_000_000_000_000;
+/// Where a clock begins that runs backwards: an hour.
+const BACK_FROM: Picos = 3_600_000_000_000_000;
 
 /// A fault of frames, and the frames that it holds.
 pub struct Flaw {
@@ -22,6 +21,8 @@ pub struct Flaw {
     held: FrameQueue,
     /// How many of them may be received.
     free: usize,
+    /// When the first one came since a reset.
+    first: Option<Picos>,
 }
 
 impl Flaw {
@@ -34,14 +35,11 @@ impl Flaw {
             FaultKind::LoseEach => 100,
             FaultKind::LoseLong => 1500,
             FaultKind::SendStuck => 1,
-            FaultKind::ClockBack | FaultKind::ClockSlow => 0,
+            FaultKind::HoldLast | FaultKind::ClockBack | FaultKind::ClockSlow => 0,
             _ => return None,
         };
-        let number = match fault.at {
-            Some(At::Number(number) | At::Code(number)) => number,
-            None => usual,
-        };
-        Some(Box::new(Flaw { kind: fault.kind, number, count: 0, held: FrameQueue::new(HELD), free: 0 }))
+        let number = fault.at.map_or(usual, At::number);
+        Some(Box::new(Flaw { kind: fault.kind, number, count: 0, held: FrameQueue::new(HELD), free: 0, first: None }))
     }
 
     /// Whether a frame that is to be sent stays in the card for ever.
@@ -59,16 +57,22 @@ impl Flaw {
             _ => false,
         };
         let at = match self.kind {
-            FaultKind::ClockBack => FROM.saturating_sub(at),
-            FaultKind::ClockSlow => FROM + at / 2,
+            FaultKind::ClockBack => BACK_FROM.saturating_sub(at),
+            // A clock was set before the first frame came: no stamp is of a time before that.
+            FaultKind::ClockSlow => {
+                let first = *self.first.get_or_insert(at);
+                first + at.saturating_sub(first) / 2
+            }
             _ => at,
         };
         if !lost && !self.held.push(frame, at) {
             return false;
         }
         self.count = self.count.wrapping_add(1);
-        if self.kind != FaultKind::Held || self.held.len() >= self.number as usize {
-            self.free = self.held.len();
+        match self.kind {
+            FaultKind::Held if self.held.len() < self.number as usize => {}
+            FaultKind::HoldLast => self.free = self.held.len().saturating_sub(1),
+            _ => self.free = self.held.len(),
         }
         true
     }
@@ -84,12 +88,12 @@ impl Flaw {
         self.free = self.free.saturating_sub(1);
     }
 
-    /// Forgets what is held.
+    /// Forgets what is held, and when it began.
     pub fn empty(&mut self) {
         while !self.held.is_empty() {
             self.held.pop();
         }
-        self.free = 0;
+        (self.free, self.first) = (0, None);
     }
 }
 
@@ -130,6 +134,15 @@ mod tests {
     }
 
     #[test]
+    fn the_last_frame_is_held_until_another_one_comes() {
+        let mut last = flaw("hold-last");
+        assert!(lengths(&mut last, &[60]).is_empty());
+        assert_eq!(lengths(&mut last, &[61, 62, 63]), [60, 61, 62]);
+        last.empty();
+        assert!(lengths(&mut last, &[70]).is_empty());
+    }
+
+    #[test]
     fn each_so_many_th_and_all_that_are_longer_are_lost() {
         assert_eq!(lengths(&mut flaw("lose-each:3"), &[60, 61, 62, 63, 64, 65, 66]), [60, 61, 63, 64, 66]);
         assert_eq!(lengths(&mut flaw("lose-long"), &[1500, 1501, 60]), [1500, 60]);
@@ -141,7 +154,7 @@ mod tests {
         let back = through(&mut flaw("clock-back"), &[60, 60]);
         assert_eq!(back[0].1 - back[1].1, 1000);
         let slow = through(&mut flaw("clock-slow"), &[60, 60]);
-        assert_eq!(slow[1].1 - slow[0].1, 500);
+        assert_eq!((slow[0].1, slow[1].1 - slow[0].1), (1000, 500));
     }
 
     #[test]

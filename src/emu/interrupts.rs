@@ -19,8 +19,8 @@ const ENTRY: u32 = 16;
 pub struct Interrupts {
     enabled: bool,
     masked: bool,
-    /// Messages are lost on their way.
-    lost: bool,
+    /// Messages that are not lost on their way; after them all are.
+    pass: u64,
     vectors: Vec<Vector>,
 }
 
@@ -38,12 +38,12 @@ impl Interrupts {
     /// `vectors` vectors, all masked, as after power-on.
     pub fn new(vectors: u16) -> Self {
         let vector = || Vector { address: 0, data: 0, masked: true, pending: false, sent: 0, fd: None };
-        Self { enabled: false, masked: false, lost: false, vectors: (0..vectors).map(|_| vector()).collect() }
+        Self { enabled: false, masked: false, pass: u64::MAX, vectors: (0..vectors).map(|_| vector()).collect() }
     }
 
-    /// Has every message lost on its way, as on a bus that is broken.
-    pub fn lose_all(&mut self) {
-        self.lost = true;
+    /// Has every message behind the first `pass` lost on its way, as on a bus that is broken.
+    pub fn lose_behind(&mut self, pass: u64) {
+        self.pass = pass;
     }
 
     /// Whether MSI-X is on.
@@ -61,7 +61,8 @@ impl Interrupts {
     pub fn signal(&mut self, vector: u16) {
         let (enabled, masked) = (self.enabled, self.masked);
         let Some(vector) = self.vectors.get_mut(usize::from(vector)) else { return };
-        if enabled && !self.lost {
+        if enabled && self.pass > 0 {
+            self.pass -= 1;
             vector.pending = true;
             vector.deliver(masked);
         }

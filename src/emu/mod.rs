@@ -182,8 +182,9 @@ pub struct ModelInfo {
 }
 
 /// What can go wrong with any card.
-const FAULTS: [FaultKind; 8] = [
+const FAULTS: [FaultKind; 9] = [
     FaultKind::Held,
+    FaultKind::HoldLast,
     FaultKind::LoseEach,
     FaultKind::LoseLong,
     FaultKind::SendStuck,

@@ -232,6 +232,20 @@ impl Bar {
         }
     }
 
+    /// Tells a trace another address of the card's own, as soon as it was read.
+    pub fn note_other_address(&self, mac: MacAddr) {
+        if let Some(trace) = self.trace() {
+            trace.other_address(mac);
+        }
+    }
+
+    /// Tells a trace a number that no other card has, as soon as it was read.
+    pub fn note_number(&self, number: u64) {
+        if let Some(trace) = self.trace() {
+            trace.number(number);
+        }
+    }
+
     /// Notes a store of `size` bytes to a doorbell, which a trace does not see.
     pub fn note_ring(&self, offset: u64, size: u8, value: u64) {
         if let Bar::Served(registers, _) = self

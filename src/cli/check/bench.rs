@@ -22,6 +22,7 @@ use crate::driver::{Config, Description, Port};
 use crate::emu::wire::WireSpec;
 use crate::emu::{Drive, Engine, Tap};
 use crate::error::{Error, Kind, Result};
+use crate::pci::trace::Trace;
 use crate::pci::{self, Address, Function};
 use crate::sys::Roots;
 use std::fmt::Display;
@@ -77,6 +78,8 @@ pub struct Bench {
     watch: Option<Watch>,
     /// The card, and its peer; none of the machine once it was left.
     functions: Vec<Arc<dyn Function>>,
+    /// Their traces, which go on when they are opened again.
+    traces: Vec<Option<Arc<Trace>>>,
     cards: Vec<Card>,
     /// Why these, where none was named and they are emulated.
     default: Option<String>,
@@ -103,7 +106,7 @@ impl Bench {
         tracing::check_files(trace, cards.len(), wires, &Vec::from_iter(args.report.as_deref()))?;
         let leads_elsewhere =
             matches!(&cards[..], [Card::Emulated(spec)] if !matches!(spec.wire, WireSpec::Loop { .. }));
-        let (mut functions, mut taps) = (Vec::new(), Vec::new());
+        let (mut functions, mut traces, mut taps) = (Vec::new(), Vec::new(), Vec::new());
         for (n, card) in cards.iter().enumerate() {
             let function = match card {
                 Card::Emulated(spec) => {
@@ -113,9 +116,9 @@ impl Bench {
                 }
                 Card::Pci(address) => pci::open(&context.roots, *address)?,
             };
-            // One of the machine is closed and opened again and again: until it is closed it is
-            // traced, which the first opening with a driver is part of.
-            functions.push(tracing::traced(context.global.trace.as_deref(), n, function)?);
+            let (function, trace) = tracing::begin(trace, n, function)?;
+            functions.push(function);
+            traces.push(trace);
         }
         Ok(Bench {
             gone: false,
@@ -137,6 +140,7 @@ impl Bench {
             watch: Watch::keep(&functions, &stop)?,
             stop,
             functions,
+            traces,
             cards,
             default,
             roots: context.roots.clone(),
@@ -158,7 +162,7 @@ impl Bench {
         format!("checking {name}: {way}{why}")
     }
 
-    /// The names that the cards go by.
+    /// The names that the cards go by, besides those that were given.
     pub fn names(&self) -> Vec<String> {
         self.cards
             .iter()
@@ -224,6 +228,20 @@ impl Bench {
         self.pool.as_ref().is_some_and(|pool| pool.arena().addressing() == Addressing::Physical)
     }
 
+    /// The error of a frame that not every port has to take: what is between two ports may have
+    /// refused it.
+    pub fn perhaps_refused(&self, error: Error) -> Error {
+        match self.has_neighbours() {
+            true => error.hint("something between the ports may have refused it, as a switch does"),
+            false => error,
+        }
+    }
+
+    /// Whether others may send to the port that packets arrive at.
+    pub fn has_neighbours(&self) -> bool {
+        self.functions.len() > 1
+    }
+
     /// Whether it sends to itself inside.
     pub fn loops_inside(&self) -> bool {
         self.loopback
@@ -249,7 +267,7 @@ impl Bench {
     /// # Errors
     /// What opening them meets.
     pub fn open(&mut self, config: &Config) -> Result<()> {
-        // The functions that are there at first are those that are traced.
+        // The functions that are there at first are those of the steps before.
         if std::mem::replace(&mut self.opened, true) {
             self.leave();
         }
@@ -294,9 +312,10 @@ impl Bench {
     /// Opens the functions that are closed.
     fn reach(&mut self) -> Result<()> {
         if self.functions.is_empty() {
-            for card in &self.cards {
+            for (card, trace) in self.cards.iter().zip(&self.traces) {
                 if let Card::Pci(address) = card {
-                    self.functions.push(pci::open(&self.roots, *address)?);
+                    let function = pci::open(&self.roots, *address)?;
+                    self.functions.push(trace.as_ref().map_or(Arc::clone(&function), |trace| trace.resume(function)));
                 }
             }
             self.watch = Watch::keep(&self.functions, &self.stop)?;

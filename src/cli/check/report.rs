@@ -1,9 +1,10 @@
 //! What was found, in lines and as a document.
 
+use super::Args;
 use super::bench::Bench;
 use super::facts;
 use super::file::NewFile;
-use super::nameless::nameless;
+use super::nameless::{nameless, version};
 use crate::cli::Context;
 use crate::cli::output::{self, Output};
 use crate::driver::Description;
@@ -83,23 +84,32 @@ pub struct Report {
     pub headline: String,
     /// The steps so far.
     pub steps: Vec<Found>,
-    names: Vec<String>,
+    /// Names of the cards, and what they go by in a report.
+    names: Vec<(String, &'static str)>,
     facts: Value,
     description: Option<Description>,
     violations: Vec<(String, u64)>,
 }
 
 impl Report {
-    /// Of a card of which nothing was tried yet.
-    pub fn new(bench: &Bench) -> Self {
+    /// Of cards that were given so, of which nothing was tried yet.
+    pub fn new(args: &Args) -> Self {
+        let names = [(&args.device, "DEV"), (&args.peer, "PEER")];
         Report {
-            headline: bench.headline(),
+            headline: String::new(),
             steps: Vec::new(),
-            names: bench.names(),
-            facts: bench.function().and_then(facts::of).unwrap_or_default(),
+            names: names.into_iter().filter_map(|(name, other)| Some((name.clone()?, other))).collect(),
+            facts: Value::Null,
             description: None,
             violations: Vec::new(),
         }
+    }
+
+    /// Takes down what is checked, once it is there.
+    pub fn begin(&mut self, bench: &Bench) {
+        self.headline = bench.headline();
+        self.names.extend(bench.names().into_iter().zip(["DEV", "PEER"]));
+        self.facts = bench.function().and_then(facts::of).unwrap_or_default();
     }
 
     /// Takes down what the card turned out to be, and which rules our driver broke.
@@ -143,7 +153,7 @@ impl Report {
     }
 
     /// Writes the report that may be given to anybody: no addresses, no serial numbers, no
-    /// names of this machine.
+    /// names of this machine, no paths, and of its kernel the version alone.
     ///
     /// # Errors
     /// What writing the file meets; then there is none of it.
@@ -160,9 +170,11 @@ impl Report {
                 "lacks": card.lacks.iter().map(|lack| words(lack)).collect::<Vec<_>>(),
             })
         });
+        let machine = Machine::record(&context.roots, &Clock::new());
+        let machine = Machine { kernel: machine.kernel.as_deref().map(version), ..machine };
         let mut document = json!({
             "command": "check",
-            "machine": Machine::record(&context.roots, &Clock::new()).json(),
+            "machine": machine.json(),
             "packets": words(&self.headline),
             "card": card,
         });

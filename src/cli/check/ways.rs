@@ -26,7 +26,8 @@ pub fn long(bench: &mut Bench) -> Result<Seen> {
     let Some(longest) = lengths.last() else {
         return Ok(Seen::Skipped(format!("the network behind it takes {most} bytes")));
     };
-    exchange(bench, lengths.len() as u32, |nth, number| frames::udp(ends, 0, number, lengths[nth as usize]))?;
+    exchange(bench, lengths.len() as u32, |nth, number| frames::udp(ends, 0, number, lengths[nth as usize]))
+        .map_err(|error| bench.perhaps_refused(error))?;
     Ok(Seen::Good(format!("{} lengths, up to {longest}", lengths.len())))
 }
 
@@ -56,7 +57,7 @@ pub fn each(bench: &mut Bench) -> Result<Seen> {
     Ok(Seen::Good(format!("{}{without}", have.join(", "))))
 }
 
-/// Each packet that is waited for wakes us.
+/// Each packet that is waited for wakes us, by an interrupt.
 pub fn interrupts(bench: &mut Bench) -> Result<Seen> {
     const TIMES: u32 = 1000;
     const PATIENCE: Duration = Duration::from_secs(1);
@@ -74,20 +75,27 @@ pub fn interrupts(bench: &mut Bench) -> Result<Seen> {
         if begun.elapsed() > ENOUGH {
             return Ok(Seen::Good(format!("{nth}: no more fit into {} s", ENOUGH.as_secs())));
         }
+        // It is waited for before it is sent: one that is there without an interrupt wakes nobody.
+        let patience = bench.patience();
+        loop {
+            match bench.receiver()?.rx[0].wait(Duration::ZERO) {
+                Ok(false) => break,
+                Ok(true) if bench.is_over(&patience) => {
+                    return Err(bad("it interrupts without end, and without packets"));
+                }
+                // What others sent, or what the last one left behind.
+                Ok(true) => bench.sweep()?,
+                Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
+                Err(error) => return Err(error),
+            };
+        }
         let number = bench.number();
         bench.send(&frames::udp(ends, 0, number, 60))?;
         let patience = bench.patience();
-        loop {
-            match bench.receiver()?.rx[0].wait(PATIENCE) {
-                Ok(true) => break,
-                // An emulated card that had no time to work is no card that wakes nobody.
-                Ok(false) if !bench.is_over(&patience) => {}
-                Ok(false) => {
-                    let text = format!("packet {} of {TIMES} woke nobody within {PATIENCE:?}", nth + 1);
-                    return Err(bad(text));
-                }
-                Err(error) if error.kind() == Kind::Unsupported => return Ok(Seen::Skipped(error.to_string())),
-                Err(error) => return Err(error),
+        while !bench.receiver()?.rx[0].interrupted(PATIENCE)? {
+            // An emulated card that had no time to work is no card that wakes nobody.
+            if bench.is_over(&patience) {
+                return Err(bad(format_args!("packet {} of {TIMES} woke nobody within {PATIENCE:?}", nth + 1)));
             }
         }
         if bench.receive(1)?.is_empty() {

@@ -307,6 +307,10 @@ pub fn configured(hw: &Hw) -> Result<Configured> {
     const MTU: u16 = 9500;
     const ETHERNET: u16 = 18;
     let reply = hw.ask(Request::new(func_qcfg::COMMAND).with(func_qcfg::input::FID, SELF))?;
+    // It may have been given another one than that which it left the factory with.
+    let mut mac = MacAddr::default();
+    mac.0.copy_from_slice(reply.bytes(output::MAC_ADDRESS));
+    hw.doorbells.note_other_address(mac);
     let count = |field| reply.get(field).min(u64::from(u16::MAX)) as u16;
     let mtu = match count(output::MAX_MTU_CONFIGURED) {
         0 => MTU,

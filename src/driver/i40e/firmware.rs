@@ -236,6 +236,10 @@ pub fn mac(aq: &mut AdminQueue, hw: &Hw) -> Result<MacAddr> {
     if let Some(bytes) = answer.data.get(..6) {
         mac.0.copy_from_slice(bytes);
     }
+    // Behind it: that for storage, the port's, and that which wakes the machine.
+    for other in answer.data.chunks_exact(6).skip(1).filter_map(|bytes| bytes.first_chunk()) {
+        hw.bar().note_other_address(MacAddr(*other));
+    }
     hw.bar().note_address(mac);
     if le16(&answer.params, 0) & LAN == 0 || !mac.is_unicast() {
         return Err(

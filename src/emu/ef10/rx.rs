@@ -27,6 +27,9 @@ pub const PREFIX: usize = 14;
 /// Bytes of the frame check sequence, which the MAC takes off.
 const FCS: usize = 4;
 
+/// EtherType of MAC control frames (IEEE 802.3 clause 31).
+const CONTROL: [u8; 2] = [0x88, 0x08];
+
 /// Packets that share an event: four bits count them.
 const MERGE: u32 = 8;
 
@@ -271,7 +274,9 @@ impl Ef10 {
         let frame = &buffer[PREFIX..];
         let long = frame.len() + FCS > self.mc.longest;
         let (mut taken, mut lost) = (false, long);
-        if !long && !self.mc.drain {
+        // MAC control is for the MAC alone.
+        let control = frame.get(12..14).is_some_and(|word| word == CONTROL);
+        if !long && !control && !self.mc.drain {
             let headers = Parsed::of(frame);
             let mut queues = std::mem::take(&mut self.rx.targets);
             self.filters.route(frame, &headers, &mut queues);
@@ -296,6 +301,10 @@ impl Ef10 {
             self.stats.one(stats::RX_OVERFLOW);
         } else {
             self.stats.received(&buffer[PREFIX..]);
+        }
+        if control {
+            self.stats.one(stats::RX_CONTROL);
+            self.stats.one(stats::RX_PAUSE);
         }
         // What no filter wants was received all the same.
         self.board.port.done(lost && !taken);

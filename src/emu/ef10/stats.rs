@@ -23,6 +23,8 @@ const VERSIONS: [usize; 3] = [0x79, 0x68, BASE];
 /// Indices of counters.
 pub const TX_PKTS: usize = 0x01;
 pub const RX_PKTS: usize = 0x1c;
+pub const RX_PAUSE: usize = 0x1d;
+pub const RX_CONTROL: usize = 0x1f;
 pub const RX_OVERFLOW: usize = 0x2f;
 pub const RX_NODESC_DROPS: usize = 0x36;
 pub const CTPIO_VI_BUSY_FALLBACK: usize = 0x68;

@@ -207,10 +207,13 @@ impl I40e {
     /// LAN address now, SAN none, port and wake-up address.
     fn addresses(&self, reply: &mut Reply) {
         const LAN_VALID: u16 = 0x10;
+        const SAN_VALID: u16 = 0x20;
         const PORT_VALID: u16 = 0x40;
-        reply.set16(0, LAN_VALID | PORT_VALID);
-        let none = [0xff; 6];
-        reply.data = Some([self.address, none, self.board.factory, self.board.factory].concat());
+        reply.set16(0, LAN_VALID | SAN_VALID | PORT_VALID);
+        // That for storage is of another range.
+        let [a, b, c, d, e, f] = self.board.factory;
+        let storage = [a, b, c, d ^ 0x5a, e, f];
+        reply.data = Some([self.address, storage, self.board.factory, self.board.factory].concat());
     }
 
     /// Bytes 0 and 1, then 2 to 5, each big-endian in a little-endian field.

@@ -146,6 +146,11 @@ impl Filters {
         }
     }
 
+    /// The queue of the last five-tuple filter, if there is one.
+    pub fn steered_to(&self) -> Option<u16> {
+        self.tuples.last().map(|tuple| tuple.queue)
+    }
+
     /// The queue of a frame that is received (§7.1.2).
     #[inline]
     pub fn route(&self, frame: &[u8], headers: &Parsed, director: &mut FlowDirector) -> Route {

@@ -216,7 +216,7 @@ impl Ixgbe {
         }
         let mut route = self.filters.route(frame, &headers, &mut self.fdir);
         if self.board.fault.is_some() {
-            lies::mistake(self.board.fault, &mut route);
+            lies::mistake(self.board.fault, &self.filters, &mut route);
         }
         let queue = &mut self.rx.queues[usize::from(route.queue)];
         let trailer = if self.rx.stamp_all { 8 } else { 0 } + if self.rx.strip_crc { 0 } else { 4 };

@@ -33,7 +33,7 @@ use self::policy::Rule;
 use super::{Card, ModelInfo, Picos, Spec, build, config};
 use crate::dma::Iova;
 use crate::error::{Error, Kind, Result};
-use crate::pci::trace::{Access, Config, Event, Names, Recording};
+use crate::pci::trace::{Access, Config, Event, Names, Recording, Words};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -202,6 +202,8 @@ struct Replay {
     asked: Vec<u8>,
     /// The next piece of memory is the first of an answer.
     headed: bool,
+    /// What a trace does not show, the model's answers do not show either.
+    words: Words,
     found: Replayed,
     /// Where each name stands in the differences.
     named: HashMap<String, usize>,
@@ -224,6 +226,7 @@ impl Replay {
             command: String::new(),
             asked: Vec::new(),
             headed: false,
+            words: Words::default(),
             found: Replayed::default(),
             named: HashMap::new(),
             vain: 0,
@@ -245,11 +248,11 @@ impl Replay {
                 self.pass(ACCESS, *at);
                 self.config(*config);
             }
-            Event::Reset => {
-                if let Some(control) = self.card.layout().device_control() {
-                    self.card.config_write(control, 2, config::FLR);
-                    self.card.enable();
-                }
+            Event::Reset => self.reset(),
+            Event::Opened => {
+                self.reset();
+                self.card.bus().memory.clear();
+                self.memory = Memory::default();
             }
             Event::Vectors(count) => self.vectors(*count),
             Event::Settle(time) => {
@@ -276,6 +279,13 @@ impl Replay {
             Event::Got(memory) => self.got(memory.iova, &memory.bytes, turn)?,
         }
         Ok(())
+    }
+
+    fn reset(&mut self) {
+        if let Some(control) = self.card.layout().device_control() {
+            self.card.config_write(control, 2, config::FLR);
+            self.card.enable();
+        }
     }
 
     /// Time goes on, and is at least `at` microseconds.
@@ -350,9 +360,14 @@ impl Replay {
             return self.differs(title, format!("{value:#x}"), model);
         }
         if write {
+            self.words.shown(&title, true, value);
             return self.card.write(self.now, bar, offset, size, value);
         }
-        let first = self.card.read(self.now, bar, offset, size);
+        let read = |replay: &mut Self| {
+            let value = replay.card.read(replay.now, bar, offset, size);
+            replay.words.shown(&title, false, value)
+        };
+        let first = read(self);
         let compared = match policy::register(self.card.profile(), &title) {
             Rule::Same => turn.counts,
             Rule::Last => turn.last,
@@ -366,10 +381,10 @@ impl Replay {
             return;
         }
         // No time passes between these two: what is another now was changed by reading.
-        if !turn.waited && self.card.read(self.now, bar, offset, size) != first {
+        if !turn.waited && read(self) != first {
             return self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
         }
-        let found = self.wait(|replay| (replay.card.read(replay.now, bar, offset, size) == value).then_some(()));
+        let found = self.wait(|replay| (read(replay) == value).then_some(()));
         if found.is_none() {
             self.differs(title, format!("{value:#x}"), format!("{first:#x}"));
         }
@@ -400,9 +415,16 @@ impl Replay {
             Rule::Counts => head,
             Rule::Same | Rule::Last => card.len(),
         };
-        let card = &card[..compared.min(card.len())];
+        let own = policy::own(self.card.profile(), &self.command, card.len());
+        let alike = |mut bytes: Vec<u8>| {
+            if let Some(own) = own.clone().and_then(|own| bytes.get_mut(own)) {
+                own.fill(0);
+            }
+            bytes
+        };
+        let card = &alike(card[..compared.min(card.len())].to_vec())[..];
         self.found.compared += u64::from(!card.is_empty());
-        let model = |replay: &Replay| replay.memory.get(iova, card.len());
+        let model = |replay: &Replay| replay.memory.get(iova, card.len()).map(alike);
         let Some(first) = model(self) else { return Err(self.outside(iova, card.len())) };
         if first == card || self.wait(|replay| model(replay).filter(|model| model == card)).is_some() {
             return Ok(());

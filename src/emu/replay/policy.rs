@@ -2,6 +2,7 @@
 //! time, and a link, which comes when it comes.
 
 use super::super::{Profile, ixgbe};
+use std::ops::Range;
 
 /// Intel, Broadcom, NVIDIA, Solarflare.
 const INTEL: u16 = 0x8086;
@@ -61,6 +62,12 @@ const REGISTER_ID: usize = 0x10 + 0x0a;
 /// Those: speeds, the link, counters of the port.
 const PORT_REGISTERS: &[(u16, Rule)] = &[(0x5004, Rule::Last), (0x5006, Rule::Last), (0x5008, Rule::Counts)];
 
+/// Bytes of an answer that are each card's own: a maker, the command, the length of the piece
+/// of memory, and where in it. Other addresses than that which the function goes by, and
+/// numbers (EUI-64) of the system, the port and the node.
+const OWN: &[(u16, &str, usize, Range<usize>)] =
+    &[(INTEL, "its_address", 0x18, 0x06..0x18), (NVIDIA, "QUERY_NIC_VPORT_CONTEXT", 0x240, 0x28..0x40)];
+
 /// Bytes at the beginning of a counting answer that do not count: what became of it.
 pub const HEAD: usize = 4;
 
@@ -83,6 +90,12 @@ pub fn register(profile: &Profile, name: &str) -> Rule {
         }
         rule => rule,
     }
+}
+
+/// What of this piece of an answer is each card's own.
+pub fn own(profile: &Profile, name: &str, len: usize) -> Option<Range<usize>> {
+    let is = |row: &&(u16, &str, usize, _)| (row.0, row.1, row.2) == (profile.id.vendor, name, len);
+    OWN.iter().find(is).map(|row| row.3.clone())
 }
 
 /// The rule of a command, which begins so in memory.

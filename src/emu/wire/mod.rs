@@ -7,7 +7,7 @@
 //!       |
 //!     Impaired         loses, limits, doubles, swaps, spoils, delays (only if asked for)
 //!       |
-//!     Loop  Peer  Source  Sink  Tap  Packet  Pcap  Cable
+//!     Loop  Peer  Switch  Source  Sink  Tap  Packet  Pcap  Cable
 //! ```
 //!
 //! A [`Wire`] is one end of an Ethernet segment as a MAC sees it. Ends compose:
@@ -34,6 +34,7 @@ mod random;
 mod seldom;
 mod sink;
 mod source;
+mod switch;
 mod tap;
 
 pub use cable::Cable;
@@ -51,6 +52,7 @@ pub use queue::FrameQueue;
 pub use random::Random;
 pub use sink::Sink;
 pub use source::{Rate, Sizes, Source, SourceSpec};
+pub use switch::Switch;
 pub use tap::Tap;
 
 use super::Picos;

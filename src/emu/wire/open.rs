@@ -3,7 +3,7 @@
 use super::source::SIZES;
 use super::{
     Cable, Crossover, Impaired, Impairment, Loop, MIN_SPEED, Packet, Pcap, PcapSpec, Peer, Playback, Rate, Sink, Sizes,
-    Source, SourceSpec, Tap, Wire,
+    Source, SourceSpec, Switch, Tap, Wire,
 };
 use crate::emu::spec::{Scaled, Setting, escape, key_value, split, unescape, usage};
 use crate::error::{Error, Kind, Result};
@@ -23,6 +23,12 @@ pub enum WireSpec {
     /// Into the other port of this process that has the same: `peer`, `peer:NAME`.
     Peer {
         /// Tells crossovers apart; may be empty.
+        name: String,
+    },
+    /// Into a switch that the other port which has the same is on, too: `switch`,
+    /// `switch:NAME`. It refuses tags and long frames, and frames of others come.
+    Switch {
+        /// Tells switches apart; may be empty.
         name: String,
     },
     /// Into a traffic generator: `source`, `source:rate=10M:size=imix:flows=8`.
@@ -51,7 +57,7 @@ pub enum WireSpec {
 }
 
 /// The wires, as an error names them.
-const WIRES: &str = "loop, peer, source, sink, tap:NAME, packet:IFACE, pcap:FILE, cable:NAME";
+const WIRES: &str = "loop, peer, switch, source, sink, tap:NAME, packet:IFACE, pcap:FILE, cable:NAME";
 
 impl Default for WireSpec {
     fn default() -> Self {
@@ -73,7 +79,8 @@ pub struct Patch {
 pub fn open(spec: &WireSpec, impairment: &Impairment, seed: u64, patch: &mut Patch) -> Result<Box<dyn Wire>> {
     let wire: Box<dyn Wire> = match spec {
         WireSpec::Loop { pause } => Box::new(Loop::new(*pause)),
-        WireSpec::Peer { name } => Box::new(patch.plug(name)?),
+        WireSpec::Peer { .. } => Box::new(patch.plug(spec)?),
+        WireSpec::Switch { .. } => Box::new(Switch::new(patch.plug(spec)?)),
         WireSpec::Source(spec) => Box::new(Source::new(spec)),
         WireSpec::Sink => Box::new(Sink::new()),
         WireSpec::Tap { name } => Box::new(Tap::open(name)?),
@@ -89,13 +96,14 @@ pub fn open(spec: &WireSpec, impairment: &Impairment, seed: u64, patch: &mut Pat
 }
 
 impl Patch {
-    fn plug(&mut self, name: &str) -> Result<Peer> {
-        let crossover = match self.crossovers.entry(name.to_owned()) {
+    /// Plugs into the crossover that stands behind this wire.
+    fn plug(&mut self, wire: &WireSpec) -> Result<Peer> {
+        let crossover = match self.crossovers.entry(wire.to_string()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Crossover::new()?),
         };
         crossover.plug().ok_or_else(|| {
-            let line = format!("{}: two ports are on it already; give other ones another name", WireSpec::peer(name));
+            let line = format!("{wire}: two ports are on it already; give other ones another name");
             Error::new(Kind::Refused, line)
         })
     }
@@ -125,9 +133,10 @@ impl FromStr for WireSpec {
                 no_name(kind, name)?;
                 Ok(WireSpec::Loop { pause: pause(settings, false)? })
             }
-            "peer" => {
+            "peer" | "switch" => {
                 no_options(settings)?;
-                Ok(WireSpec::Peer { name: name.map_or(Ok(String::new()), |name| simple(kind, name))? })
+                let name = name.map_or(Ok(String::new()), |name| simple(kind, name))?;
+                Ok(if kind == "peer" { WireSpec::Peer { name } } else { WireSpec::Switch { name } })
             }
             "source" => {
                 no_name(kind, name)?;
@@ -167,6 +176,8 @@ impl fmt::Display for WireSpec {
             WireSpec::Loop { pause: true } => f.write_str("loop:pause=on"),
             WireSpec::Peer { name } if name.is_empty() => f.write_str("peer"),
             WireSpec::Peer { name } => write!(f, "peer:{name}"),
+            WireSpec::Switch { name } if name.is_empty() => f.write_str("switch"),
+            WireSpec::Switch { name } => write!(f, "switch:{name}"),
             WireSpec::Source(spec) => write_source(f, spec),
             WireSpec::Sink => f.write_str("sink"),
             WireSpec::Tap { name } => write!(f, "tap:{}", escape(name)),
@@ -330,6 +341,8 @@ mod tests {
             "loop:pause=on",
             "peer",
             "peer:a",
+            "switch",
+            "switch:a",
             "cable:w0",
             "cable:w-0.x_1:pause=off",
             "sink",
@@ -350,7 +363,7 @@ mod tests {
     #[test]
     fn a_bad_wire_is_refused_with_what_there_is() {
         for (text, part) in [
-            ("", "wires are loop, peer, source, sink, tap:NAME, packet:IFACE, pcap:FILE, cable:NAME"),
+            ("", "wires are loop, peer, switch, source, sink, tap:NAME, packet:IFACE, pcap:FILE, cable:NAME"),
             ("Loop", "wires are"),
             ("loop:a", "takes no name"),
             ("loop:speed=3", "options are pause="),

@@ -13,6 +13,7 @@
 //!   r 04/2 = 0x2 @14                       read of configuration space
 //!   w 04/2 = 0x6 @15                       write
 //!   reset                                  of the function
+//!   open                                   it was closed, and opened again
 //!   vectors 4                              interrupts are on for so many; 0 is off
 //!   settle 10000000                        nothing was done for so many nanoseconds
 //!
@@ -36,8 +37,9 @@
 //! that give the card a command: those are noted whether the card wanted to be told or had
 //! seen it by itself. Frames are not in it.
 //!
-//! The card's address is replaced as it is written ([`stand_in`]): the maker's half stays, the
-//! rest is zeros and a byte that leaves sums over it as they were. Where the driver did not
+//! The card's addresses are replaced as it is written ([`stand_in`]): the maker's half stays, the
+//! rest is zeros and a byte that leaves sums over it as they were. So are numbers of 64 bits
+//! that are its own, and zeros stand for those words of an EEPROM that may have either. Where the driver did not
 //! come to read it, what answers say in memory is left out. Configuration space beyond byte
 //! 0xff, where serial numbers are, is not shown, and no driver reads it; nor is vital product
 //! data, nor how it is asked for, nor what an EEPROM or NVM holds, nor a module's serial number.
@@ -53,9 +55,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use mask::stand_in;
+pub use mask::{Words, stand_in};
 pub use read::Recording;
-pub use traced::{Names, trace};
+pub use traced::{Names, begin, trace};
 pub use write::{Trace, not_whole, whole};
 
 use crate::dma::Iova;
@@ -133,6 +135,9 @@ pub enum Event {
     Config(Config, u64),
     /// The function was reset.
     Reset,
+    /// It was closed and opened again: what it was given before is gone. VFIO resets it
+    /// meanwhile (Linux, drivers/vfio/pci/vfio_pci_core.c); through sysfs nobody does.
+    Opened,
     /// So many interrupt vectors are on.
     Vectors(u16),
     /// Nothing was done for so many nanoseconds.
@@ -158,6 +163,7 @@ impl Display for Event {
                 write!(f, "{way} {offset:02x}/{size} = {value:#x} @{at}")
             }
             Event::Reset => f.write_str("reset"),
+            Event::Opened => f.write_str("open"),
             Event::Vectors(count) => write!(f, "vectors {count}"),
             Event::Settle(time) => write!(f, "settle {time}"),
             Event::Command(code, name) => write!(f, "command {code:#x} {name}"),

@@ -128,6 +128,7 @@ impl Reader {
             "R" | "W" => access(key == "W", rest)?,
             "r" | "w" => config(key == "w", rest)?,
             "reset" => Event::Reset,
+            "open" => Event::Opened,
             "vectors" => Event::Vectors(rest.parse().ok()?),
             "settle" => Event::Settle(rest.parse().ok()?),
             "command" => {

@@ -17,6 +17,7 @@ fn events() -> Vec<Event> {
         read(8, 8, u64::MAX),
         Event::Config(Config { write: true, offset: 4, size: 2, value: 6 }, 13),
         Event::Reset,
+        Event::Opened,
         Event::Vectors(4),
         Event::Settle(10_000_000),
         Event::Command(0x104, "ENABLE_HCA".into()),
@@ -175,4 +176,67 @@ fn a_trace_reaches_its_file_in_batches() {
     }
     lengths.dedup();
     assert!((10..=20).contains(&lengths.len()), "{lengths:?}");
+}
+
+#[test]
+fn other_addresses_and_numbers_of_a_card_are_replaced_as_its_own_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (trace, path) = begun(&directory);
+    let storage = MacAddr([0x00, 0x1b, 0x21, 0x11, 0x22, 0x33]);
+    // Of another maker's range, in an EUI-64 and in a number that is none.
+    let (system, made) = (0x0c42_a103_0044_5566_u64, 0x0c42_a199_8877_6655_u64);
+    let memory = [&storage.0[..], &system.to_be_bytes(), &made.to_be_bytes(), &made.to_le_bytes()].concat();
+    trace.note(Event::Got(Bytes { iova: 0, bytes: memory }));
+    trace.other_address(storage);
+    for number in [system, made, 0x55, u64::MAX] {
+        trace.number(number);
+    }
+    trace.address(REAL);
+    // One that is told of later still has what was read of it before.
+    let late = MacAddr([0x00, 0x1b, 0x21, 0x77, 0x88, 0x99]);
+    trace.note(Event::Got(Bytes { iova: 0, bytes: late.0.to_vec() }));
+    trace.other_address(late);
+    drop(trace);
+    let text = std::fs::read_to_string(&path).unwrap();
+    for digits in ["112233", "445566", "998877", "665588", "88776655", "556677", "778899"] {
+        assert!(!text.contains(digits), "{digits}: {text}");
+    }
+    // What is left leaves sums over it as they were: 99 ^ 88 ^ 77 ^ 66 ^ 55.
+    assert!(text.contains("0c42a100000000555500000000a1420c"), "{text}");
+    assert!(text.contains(&format!("0c42a103000000{:02x}", 0x44 ^ 0x55 ^ 0x66)), "{text}");
+}
+
+#[test]
+fn of_an_eeprom_that_is_shown_which_is_no_address_wherever_it_is_read() {
+    let mut words = Words::default();
+    let mut eerd = |word: u64, data: u64| words.shown("EERD", false, data << 16 | word << 2 | 2) >> 16;
+    let shown: Vec<u64> = [0, 1, 2, 3, 0x3f, 0x40, 0x3fff].into_iter().map(|word| eerd(word, 0xabcd)).collect();
+    assert_eq!(shown, [0, 0, 0, 0xabcd, 0xabcd, 0, 0]);
+    assert_eq!(words.shown("EERD", true, 5 << 2 | 1), 5 << 2 | 1);
+    for (word, shown) in [(0, 0xabcd_0000), (0x18, 0xabcd_0000), (0x40, 0), (0x7fff, 0)] {
+        assert_eq!(words.shown("GLNVM_SRCTL", true, 1 << 30 | word << 14), 1 << 30 | word << 14);
+        assert_eq!(words.shown("GLNVM_SRCTL", false, 1 << 31), 1 << 31);
+        assert_eq!(words.shown("GLNVM_SRDATA", false, 0xabcd_0000), shown, "{word:#x}");
+    }
+    assert_eq!(words.shown("STATUS", false, u64::MAX), u64::MAX);
+}
+
+#[test]
+fn extended_configuration_where_serial_numbers_are_is_in_no_trace() {
+    use crate::emu::{Drive, Engine, Spec};
+    let engine = Engine::new(Drive::Manual);
+    let (card, _tap) = engine.open(&Spec::new("82599")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.trace");
+    let function = trace(card, &path, Box::new(|_, _| None)).unwrap();
+    let places = crate::pci::extended(&*function).unwrap();
+    let (at, _) = *places.iter().find(|(_, id)| *id == 3).unwrap();
+    for word in 0..3 {
+        function.config_read(at + 4 * word, 4).unwrap();
+    }
+    drop(function);
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(recording.config.len(), CONFIG);
+    let beyond = |event: &Event| matches!(event, Event::Config(config, _) if usize::from(config.offset) >= CONFIG);
+    assert!(!recording.events.iter().any(beyond), "{:?}", recording.events);
 }

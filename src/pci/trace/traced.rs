@@ -21,6 +21,14 @@ pub type Names = Box<dyn Fn(u8, u64) -> Option<String> + Send + Sync>;
 /// # Errors
 /// If the file cannot be written.
 pub fn trace(function: Arc<dyn Function>, path: &Path, names: Names) -> Result<Arc<dyn Function>> {
+    Ok(begin(function, path, names)?.0)
+}
+
+/// As [`trace`], with the trace, which goes on as long as it is held ([`Trace::resume`]).
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn begin(function: Arc<dyn Function>, path: &Path, names: Names) -> Result<(Arc<dyn Function>, Arc<Trace>)> {
     let word = |at: usize| function.config_read(at as u16, 4).map(u32::to_le_bytes);
     // Without root, sysfs shows the first of it only.
     let mut config: Vec<u8> = (0..CONFIG).step_by(4).map_while(|at| word(at).ok()).flatten().collect();
@@ -31,8 +39,17 @@ pub fn trace(function: Arc<dyn Function>, path: &Path, names: Names) -> Result<A
             *byte = 0;
         }
     }
-    let trace = Trace::create(path, function.id(), config, names)?;
-    Ok(Arc::new(Traced { inner: function, trace: Arc::new(trace), hidden }))
+    let trace = Arc::new(Trace::create(path, function.id(), config, names)?);
+    Ok((Arc::new(Traced { inner: function, trace: Arc::clone(&trace), hidden }), trace))
+}
+
+impl Trace {
+    /// The same function, closed meanwhile and opened again: the trace goes on with it.
+    pub fn resume(self: &Arc<Self>, function: Arc<dyn Function>) -> Arc<dyn Function> {
+        self.note(Event::Opened);
+        let hidden = vpd::registers(&*function).unwrap_or_default();
+        Arc::new(Traced { inner: function, trace: Arc::clone(self), hidden })
+    }
 }
 
 struct Traced {

@@ -1,6 +1,6 @@
 //! Writing a trace.
 
-use super::{Access, Bytes, CONFIG, Config, Event, FORMAT, Hex, Names, ROW, mask};
+use super::{Access, Bytes, CONFIG, Config, Event, FORMAT, Hex, Names, ROW, Words, mask};
 use crate::dma::Region;
 use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
@@ -41,6 +41,11 @@ struct State {
     header: Option<(Id, Vec<u8>)>,
     /// The card's address, and what stands for it.
     address: Option<(MacAddr, MacAddr)>,
+    /// Others that are its own.
+    others: Vec<MacAddr>,
+    /// Numbers that no other card has.
+    numbers: Vec<u64>,
+    words: Words,
     lines: usize,
     whole: bool,
 }
@@ -58,6 +63,9 @@ impl Trace {
             held: Vec::new(),
             header: Some((id, config)),
             address: None,
+            others: Vec::new(),
+            numbers: Vec::new(),
+            words: Words::default(),
             lines: 0,
             whole: true,
         };
@@ -79,6 +87,7 @@ impl Trace {
     /// Notes a register access.
     pub(super) fn access(&self, write: bool, bar: u8, offset: u64, size: u8, value: u64) {
         let name = (self.names)(bar, offset);
+        let value = name.as_ref().map_or(value, |name| self.state().words.shown(name, write, value));
         self.note(Event::Access(Access { write, bar, offset, size, value, name }, self.now()));
     }
 
@@ -122,6 +131,31 @@ impl Trace {
         if state.address.is_none() && real.is_unicast() {
             state.address = Some((real, mask::stand_in(real)));
             state.flush(HELD);
+        }
+    }
+}
+
+impl Trace {
+    /// Tells another address of the card's own, as soon as it was read.
+    pub fn other_address(&self, real: MacAddr) {
+        let mut state = self.state();
+        if real.is_unicast() && !state.others.contains(&real) {
+            state.others.push(real);
+        }
+    }
+
+    /// Tells a number of its own (EUI-64), as soon as it was read.
+    pub fn number(&self, real: u64) {
+        // A maker's part there is: a small number would be found everywhere.
+        if real >> 40 == 0 || real == u64::MAX {
+            return;
+        }
+        if let Some(address) = mask::within(real).filter(|address| address.is_unicast()) {
+            return self.other_address(address);
+        }
+        let mut state = self.state();
+        if !state.numbers.contains(&real) {
+            state.numbers.push(real);
         }
     }
 }
@@ -176,8 +210,12 @@ impl State {
         if self.held.len() <= most {
             return;
         }
-        if let Some((real, _)) = self.address {
-            mask::replace(&mut self.held, real);
+        let own = self.address.map(|(real, _)| real);
+        for number in &self.numbers {
+            mask::replace_number(&mut self.held, *number);
+        }
+        for real in own.iter().chain(&self.others) {
+            mask::replace(&mut self.held, *real);
         }
         let mut ready: Vec<Event> = self.held.drain(..self.held.len() - most).collect();
         if self.address.is_none() {

@@ -68,10 +68,16 @@ impl Mlx5 {
         }
     }
 
-    /// A number of 64 bits that is made of the address.
+    /// A number of 64 bits that is made of an address, which is not the function's.
     fn guid(&self) -> u64 {
         let [a, b, c, d, e, f] = self.board.factory;
-        u64::from_be_bytes([a, b, c, 0xff, 0xfe, d, e, f])
+        u64::from_be_bytes([a, b, c, 0x03, 0x00, d ^ 0x5a, e, f])
+    }
+
+    /// The system's, which is made of nothing.
+    fn system_guid(&self) -> u64 {
+        let [a, b, c, d, e, f] = self.board.factory;
+        u64::from_be_bytes([a, b, c, d ^ 0x5a, e, f, 0x77, 0x88])
     }
 
     /// The vport that a command is about is this function's own.
@@ -115,7 +121,7 @@ pub fn query(card: &mut Mlx5, request: &Request) -> Answer {
         .u32(at(0x00), u32::from(vport.inline) << 24 | flags)
         .u32(at(0x04), card.vport.events)
         .u32(at(0x24), vport.mtu.into())
-        .u64(at(0x28), guid)
+        .u64(at(0x28), card.system_guid())
         .u64(at(0x30), guid)
         .u64(at(0x38), node)
         .u32(at(0xf0), promiscuous | kind << 24 | list.len() as u32)
