@@ -62,11 +62,6 @@ pub struct ReceivedShort;
 #[derive(Debug)]
 pub struct ReceivedLong;
 
-#[inline(always)]
-fn length(word: u64) -> u32 {
-    (word >> status::LENGTH) as u32 & 0x3fff
-}
-
 impl rx::RxFormat for ReceivedShort {
     type Descriptor = Short;
 
@@ -75,15 +70,12 @@ impl rx::RxFormat for ReceivedShort {
     const BROKEN: u64 = status::RXE;
     const STAMPED: u64 = 0;
     const STAMP_LEN: u32 = 0;
+    const LENGTH: u32 = status::LENGTH;
+    const LONGEST: u64 = 0x3fff;
 
     #[inline(always)]
     fn words(descriptor: &Short) -> &Short {
         descriptor
-    }
-
-    #[inline(always)]
-    fn len(status: u64) -> u32 {
-        length(status)
     }
 }
 
@@ -95,15 +87,12 @@ impl rx::RxFormat for ReceivedLong {
     const BROKEN: u64 = status::RXE;
     const STAMPED: u64 = 0;
     const STAMP_LEN: u32 = 0;
+    const LENGTH: u32 = status::LENGTH;
+    const LONGEST: u64 = 0x3fff;
 
     #[inline(always)]
     fn words(descriptor: &Long) -> &[AtomicU64; 2] {
         &descriptor.as_chunks().0[0]
-    }
-
-    #[inline(always)]
-    fn len(status: u64) -> u32 {
-        length(status)
     }
 }
 
