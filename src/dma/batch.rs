@@ -300,7 +300,7 @@ impl<'p> Batch<'p> {
     #[inline]
     pub(crate) fn filled(&mut self, len: usize, decoder: Decoder) {
         debug_assert!(len <= BATCH_MAX);
-        self.len = len.min(BATCH_MAX);
+        self.len = len;
         self.decoder = decoder;
     }
 

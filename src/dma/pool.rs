@@ -3,6 +3,7 @@
 use super::{Addressing, Arena, Iova};
 use crate::error::{Error, Kind, Result};
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -34,13 +35,13 @@ pub struct Pool {
 /// Which pool a buffer index is of. A queue keeps it, so that buffers of one
 /// pool are never taken for those of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PoolId(u32);
+pub(crate) struct PoolId(NonZeroU32);
 
 impl PoolId {
     /// As a number that no other pool has.
     #[inline(always)]
     pub(crate) fn number(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -65,7 +66,7 @@ impl Pool {
         let shift = if runs.len() == 1 { u32::BITS - 1 } else { (arena.contiguous() / BUFFER_SIZE).trailing_zeros() };
         // The lowest index on top: a fresh pool is handed out in address order.
         let free = (0..count as u32).rev().map(Cell::new).collect();
-        let id = PoolId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        let id = PoolId(NonZeroU32::MIN.saturating_add(NEXT_ID.fetch_add(1, Ordering::Relaxed)));
         Ok(Pool { arena, id, runs, shift, free, top: Cell::new(count) })
     }
 
@@ -156,8 +157,8 @@ impl Pool {
     /// Takes the `n` hottest buffers, seen through [`Pool::top`], off the stack.
     #[inline]
     pub(crate) fn took(&self, n: usize) {
-        let top = self.top.get();
-        self.top.set(top - n.min(top));
+        debug_assert!(n <= self.top.get());
+        self.top.set(self.top.get().wrapping_sub(n));
     }
 
     /// Gives a buffer back.

@@ -62,11 +62,6 @@ pub struct ReceivedShort;
 #[derive(Debug)]
 pub struct ReceivedLong;
 
-#[inline(always)]
-fn length(word: u64) -> u32 {
-    (word >> status::LENGTH) as u32 & 0x3fff
-}
-
 impl rx::RxFormat for ReceivedShort {
     type Descriptor = Short;
 
@@ -75,15 +70,12 @@ impl rx::RxFormat for ReceivedShort {
     const BROKEN: u64 = status::RXE;
     const STAMPED: u64 = 0;
     const STAMP_LEN: u32 = 0;
+    const LENGTH: u32 = status::LENGTH;
+    const LONGEST: u64 = 0x3fff;
 
     #[inline(always)]
     fn words(descriptor: &Short) -> &Short {
         descriptor
-    }
-
-    #[inline(always)]
-    fn len(status: u64) -> u32 {
-        length(status)
     }
 }
 
@@ -95,15 +87,12 @@ impl rx::RxFormat for ReceivedLong {
     const BROKEN: u64 = status::RXE;
     const STAMPED: u64 = 0;
     const STAMP_LEN: u32 = 0;
+    const LENGTH: u32 = status::LENGTH;
+    const LONGEST: u64 = 0x3fff;
 
     #[inline(always)]
     fn words(descriptor: &Long) -> &[AtomicU64; 2] {
         &descriptor.as_chunks().0[0]
-    }
-
-    #[inline(always)]
-    fn len(status: u64) -> u32 {
-        length(status)
     }
 }
 
@@ -115,32 +104,88 @@ impl<const STRIPPED: bool> Decode for Words<STRIPPED> {
     #[inline(always)]
     fn meta(raw: &RawMeta<'_>) -> Meta {
         let [first, word] = raw.words;
-        let all = |bits: u64, flag: u8| if word & bits == bits { flag } else { 0 };
-        let judged = word & (status::L3L4P | status::IPV6EXADD | status::PPRS) == status::L3L4P;
-        let seen = const { &SEEN }[(word >> status::PTYPE) as u8 as usize] & if judged { !0 } else { 0 };
-        // What was seen is good or, one bit above, bad.
-        let wrong = seen & (all(status::IPE, Meta::IP_GOOD) | all(status::L4E, Meta::L4_GOOD));
-        let verdicts = (seen ^ wrong) | wrong << 1;
-        let tag = if STRIPPED { all(status::L2TAG1P, Meta::TAGGED) } else { 0 };
+        let flags = SAID[said(word)] & SEEN[(word >> status::PTYPE) as u8 as usize];
         Meta {
             hash: (first >> 32) as u32,
             tag: (first >> 16) as u16,
-            flags: verdicts | all(status::HASHED, Meta::HASHED) | tag | all(status::FLM, Meta::FILTERED),
+            flags: if STRIPPED { flags } else { flags & !Meta::TAGGED },
             timestamp: None,
         }
     }
 }
 
-/// The checksums that the card has a verdict on, by packet type (§8.3.4.1; types
-/// of plain IPv4 and IPv6 packets, table 8-21), as the flags that call them good.
+/// The bits of a received descriptor that say something of any packet.
+const SAYING: [u64; 9] = [
+    status::L2TAG1P,
+    status::L3L4P,
+    status::FLM,
+    1 << 12,
+    1 << 13,
+    status::IPV6EXADD,
+    status::IPE,
+    status::L4E,
+    status::PPRS,
+];
+
+/// What [`SAYING`] selects, moved together: the product has copies of the bits in many
+/// places, of which the upper nine differ for any two words. [`SAID`] makes sure.
+#[inline(always)]
+const fn said(word: u64) -> usize {
+    let mut all = 0;
+    let mut bit = 0;
+    while bit < SAYING.len() {
+        all |= SAYING[bit];
+        bit += 1;
+    }
+    ((word & all) as u32).wrapping_mul(0x0104_0104) as usize >> 23
+}
+
+/// The flags for each [`said`], of a packet of which the card looks at all checksums.
+const SAID: [u8; 512] = {
+    let mut table = [0; 512];
+    let mut made = [false; 512];
+    let mut choice = 0;
+    while choice < table.len() {
+        let mut word = 0;
+        let mut bit = 0;
+        while bit < SAYING.len() {
+            word |= if choice >> bit & 1 != 0 { SAYING[bit] } else { 0 };
+            bit += 1;
+        }
+        let index = said(word);
+        assert!(!made[index], "two words of one index");
+        made[index] = true;
+        if word & (status::L3L4P | status::IPV6EXADD | status::PPRS) == status::L3L4P {
+            table[index] |= if word & status::IPE != 0 { Meta::IP_BAD } else { Meta::IP_GOOD };
+            table[index] |= if word & status::L4E != 0 { Meta::L4_BAD } else { Meta::L4_GOOD };
+        }
+        if word & status::HASHED == status::HASHED {
+            table[index] |= Meta::HASHED;
+        }
+        if word & status::L2TAG1P != 0 {
+            table[index] |= Meta::TAGGED;
+        }
+        if word & status::FLM != 0 {
+            table[index] |= Meta::FILTERED;
+        }
+        choice += 1;
+    }
+    table
+};
+
+/// Of these, the flags that a packet type may have: verdicts on the checksums that such a
+/// packet has (§8.3.4.1; types of plain IPv4 and IPv6 packets, table 8-21), and what is not
+/// a verdict.
 const SEEN: [u8; 256] = {
-    let mut table = [0; 256];
+    const IP: u8 = Meta::IP_GOOD | Meta::IP_BAD;
+    const L4: u8 = Meta::L4_GOOD | Meta::L4_BAD;
+    let mut table = [Meta::HASHED | Meta::TAGGED | Meta::FILTERED; 256];
     let mut ptype = 0;
     while ptype < table.len() {
-        table[ptype] = match ptype {
-            24 | 26 | 27 => Meta::IP_GOOD | Meta::L4_GOOD,
-            22 | 23 | 28 => Meta::IP_GOOD,
-            90 | 92 | 93 => Meta::L4_GOOD,
+        table[ptype] |= match ptype {
+            24 | 26 | 27 => IP | L4,
+            22 | 23 | 28 => IP,
+            90 | 92 | 93 => L4,
             _ => 0,
         };
         ptype += 1;
@@ -239,6 +284,7 @@ mod tests {
     use crate::dma::{Checksum, Checksums, Decoder};
     use crate::driver::rx::RxFormat as _;
     use crate::driver::tx::TxFormat as _;
+    use proptest::prelude::*;
 
     #[test]
     fn a_written_back_descriptor_reads_as_the_datasheet_draws_it() {
@@ -254,6 +300,29 @@ mod tests {
         for not_judged in [word & !status::L3L4P, word | status::PPRS, word | status::IPV6EXADD] {
             let raw = RawMeta { words: [first, not_judged], before: &[], after: &[] };
             assert_eq!(Decoder::of::<Words<true>>().decode(&raw).checksums(), Checksums::default());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_tables_say_what_each_bit_says(first: u64, random: u64, type_ in 0_u64..=100) {
+            let word = random & !(0xff << status::PTYPE) | type_ << status::PTYPE;
+            let all = |bits: u64| word & bits == bits;
+            let judged = word & (status::L3L4P | status::IPV6EXADD | status::PPRS) == status::L3L4P;
+            let verdict = |types: &[u64], wrong| match (judged && types.contains(&type_), all(wrong)) {
+                (false, _) => Checksum::Unknown,
+                (true, true) => Checksum::Bad,
+                (true, false) => Checksum::Good,
+            };
+            let ip = verdict(&[22, 23, 24, 26, 27, 28], status::IPE);
+            let l4 = verdict(&[24, 26, 27, 90, 92, 93], status::L4E);
+            let raw = RawMeta { words: [first, word], before: &[], after: &[] };
+            let seen = Decoder::of::<Words<true>>().decode(&raw);
+            assert_eq!(seen.checksums(), Checksums { ip, l4 });
+            assert_eq!(seen.rss_hash(), all(status::HASHED).then_some((first >> 32) as u32));
+            assert_eq!(seen.vlan(), all(status::L2TAG1P).then_some((first >> 16) as u16));
+            assert_eq!(seen.filtered(), all(status::FLM));
+            assert_eq!(seen.timestamp, None);
         }
     }
 

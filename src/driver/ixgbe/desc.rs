@@ -118,15 +118,12 @@ impl rx::RxFormat for Received {
     const BROKEN: u64 = RxDone::RXE;
     const STAMPED: u64 = RxDone::TSIP;
     const STAMP_LEN: u32 = STAMP_LEN;
+    const LENGTH: u32 = 32;
+    const LONGEST: u64 = 0xffff;
 
     #[inline(always)]
     fn words(descriptor: &Descriptor) -> &Descriptor {
         descriptor
-    }
-
-    #[inline(always)]
-    fn len(status: u64) -> u32 {
-        (status >> 32) as u32 & 0xffff
     }
 }
 
