@@ -45,6 +45,7 @@ mod module;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 pub mod offload;
+pub mod pcie;
 mod port;
 mod regs;
 mod rx_ring;

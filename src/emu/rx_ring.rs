@@ -12,6 +12,7 @@
 //! it is a register write away, here it is a cache line that the driver writes,
 //! and each look costs both sides.
 
+use super::pcie::Piece;
 use super::{Translation, Violations};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -72,14 +73,15 @@ impl<const WORDS: usize> RxRing<WORDS> {
         need: u32,
         name: &'static str,
         doorbell: impl FnOnce() -> u32,
+        memory: &Translation,
         violations: &mut Violations,
     ) -> u32 {
         let known = self.distance(self.tail);
-        if known >= need { known } else { self.look(known, name, doorbell(), violations) }
+        if known >= need { known } else { self.look(known, name, doorbell(), memory, violations) }
     }
 
     #[cold]
-    fn look(&mut self, known: u32, name: &str, tail: u32, violations: &mut Violations) -> u32 {
+    fn look(&mut self, known: u32, name: &str, tail: u32, memory: &Translation, violations: &mut Violations) -> u32 {
         if tail >= self.count {
             violations.note(format!("{name} is outside the ring"));
             return known;
@@ -88,8 +90,17 @@ impl<const WORDS: usize> RxRing<WORDS> {
         if free < known {
             violations.note(format!("{name} moved backwards over descriptors that the card owns"));
         }
+        if let Some(meter) = memory.meter() {
+            meter.fetch(self.pieces(self.tail, free.saturating_sub(known)));
+        }
         self.tail = tail;
         free
+    }
+
+    /// So many descriptors from `first` on.
+    fn pieces(&self, first: u32, count: u32) -> impl Iterator<Item = Piece> {
+        let bytes = if self.wide { 32 } else { 16 };
+        (first..first + count).map(move |n| (self.at(n % self.count), bytes))
     }
 
     #[inline]
@@ -116,7 +127,11 @@ impl<const WORDS: usize> RxRing<WORDS> {
         loop {
             let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
             if let Some(descriptor) = memory.descriptor(self.at(self.head)) {
-                put(descriptor[0].load(Ordering::Relaxed), part);
+                let buffer = descriptor[0].load(Ordering::Relaxed);
+                put(buffer, part);
+                if let Some(meter) = memory.meter() {
+                    meter.write([(buffer, part.len() as u64)]);
+                }
             }
             self.complete(memory, words(part.len() as u64, more.is_empty()));
             if more.is_empty() {
@@ -149,6 +164,9 @@ impl<const WORDS: usize> RxRing<WORDS> {
     #[inline]
     pub fn flush(&mut self, memory: &Translation) {
         let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
+        if let Some(meter) = memory.meter() {
+            meter.report(self.pieces(first, self.pended));
+        }
         for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
             if WORDS == 4
                 && self.wide

@@ -101,6 +101,9 @@ impl RxQueue {
         if tail.wrapping_sub(self.head) & self.ring.mask < self.free() {
             violations.note("RX_DESC_UPD moved backwards over descriptors that the card owns");
         }
+        if let Some(meter) = around.memory.meter() {
+            meter.fetch(self.ring.pieces(self.tail, tail));
+        }
         self.tail = tail;
     }
 
@@ -156,6 +159,9 @@ impl RxQueue {
             let (address, size) = self.descriptor(self.head, around.memory);
             let (part, more) = rest.split_at(rest.len().min(size));
             around.memory.write(address, part);
+            if let Some(meter) = around.memory.meter() {
+                meter.write([(address, part.len() as u64)]);
+            }
             if around.nasty {
                 pad(around.memory, address, part.len(), size);
             }

@@ -4,8 +4,11 @@
 //! A chain that breaks a rule stops the device, as it does on silicon: DEVICE
 //! NEEDS RESET (§2.1.2). The rule is named.
 
+mod crossings;
+
 use super::super::{Translation, Violations};
 use crate::dma::Iova;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 const NEXT: u16 = 1;
@@ -83,6 +86,8 @@ pub struct Ring {
     signalled_wrap: bool,
     /// Ids that the device has.
     held: Vec<bool>,
+    /// Chains, packed descriptors, that it knew of when it last looked: for who counts.
+    ahead: Cell<u16>,
 }
 
 impl Ring {
@@ -124,6 +129,9 @@ impl Ring {
 
     /// Whether there is something to fetch.
     pub fn available(&self, memory: &Translation) -> Result<bool, Broken> {
+        if let Some(meter) = memory.meter() {
+            self.learn(meter, memory);
+        }
         if self.agreed.packed {
             let flags = self.word(memory, self.descriptors + 16 * u64::from(self.next_available) + 14)?;
             return Ok(self.is_available(flags.load(Ordering::Acquire), self.available_wrap));
@@ -181,6 +189,7 @@ impl Ring {
             at = descriptor.next_or_id;
         }
         chain.slots = 1;
+        self.taken(1);
         self.next_available = self.next_available.wrapping_add(1);
         Ok(())
     }
@@ -204,6 +213,7 @@ impl Ring {
             }
         }
         (self.next_available, self.available_wrap) = (at, wrap);
+        self.taken(chain.slots);
         Ok(())
     }
 
@@ -274,6 +284,9 @@ impl Ring {
         for &(id, ..) in used {
             self.held[usize::from(id)] = false;
         }
+        if let Some(meter) = memory.meter() {
+            self.count_used(meter, used);
+        }
         if self.agreed.packed {
             let mut places = Vec::with_capacity(used.len());
             for &(id, slots, written) in used {
@@ -315,16 +328,20 @@ impl Ring {
     /// Asks the driver to notify when it makes more available, or not to. After
     /// asking, [`Ring::available`] must be asked once more.
     pub fn want_notice(&self, memory: &Translation, wanted: bool) -> Result<(), Broken> {
-        if self.agreed.packed {
-            self.word(memory, self.device + 2)?.store(u16::from(!wanted), Ordering::Release);
-        } else if self.agreed.event_index {
-            // Not wanting is saying nothing: the index stays one that was passed.
-            if wanted {
-                let place = self.device + 4 + 8 * u64::from(self.size);
-                self.word(memory, place)?.store(self.next_available, Ordering::Release);
-            }
+        let (place, value) = if self.agreed.packed {
+            (self.device + 2, u16::from(!wanted))
+        } else if !self.agreed.event_index {
+            (self.device, u16::from(!wanted))
+        } else if wanted {
+            (self.device + 4 + 8 * u64::from(self.size), self.next_available)
         } else {
-            self.word(memory, self.device)?.store(u16::from(!wanted), Ordering::Release);
+            // Not wanting is saying nothing: the index stays one that was passed.
+            fence(Ordering::SeqCst);
+            return Ok(());
+        };
+        self.word(memory, place)?.store(value, Ordering::Release);
+        if let Some(meter) = memory.meter() {
+            meter.report([(place, 2)]);
         }
         fence(Ordering::SeqCst);
         Ok(())
@@ -339,6 +356,15 @@ impl Ring {
         self.signalled = new;
         if old == new && old_wrap == self.used_wrap {
             return Ok(false);
+        }
+        if let Some(meter) = memory.meter() {
+            meter.fetch([if self.agreed.packed {
+                (self.driver, 4)
+            } else if self.agreed.event_index {
+                (self.driver + 4 + 2 * u64::from(self.size), 2)
+            } else {
+                (self.driver, 2)
+            }]);
         }
         if self.agreed.packed {
             let event = self.word(memory, self.driver)?.load(Ordering::Relaxed);

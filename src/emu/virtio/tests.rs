@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 mod bring_up;
+mod crossings;
 mod traffic;
 
 const MAC: u64 = 1 << 5;
