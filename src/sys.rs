@@ -13,6 +13,8 @@ pub mod packet;
 mod roots;
 pub mod signals;
 #[cfg(target_arch = "x86_64")]
+pub mod stores;
+#[cfg(target_arch = "x86_64")]
 pub mod trace;
 
 pub use event::{EventFd, adopt_eventfd, wait_any, wait_readable};

@@ -22,8 +22,9 @@
 //! long as it can be: silicon that fetches earlier reads some lines twice, and what is
 //! counted is the least that the driver makes necessary.
 //!
-//! What a driver writes to the card is not seen here, but where it does so: doorbells are
-//! pages that the model polls ([`sys::stores`](crate::sys)).
+//! Commands, statistics, clocks and what is read of a queue when it is made are not
+//! counted, and neither is what a driver writes to the card: doorbells are pages that the
+//! model polls, where it sees the last store only (`sys::stores` sees them all).
 
 use crate::dma::Iova;
 use std::cell::{Cell, RefCell};
