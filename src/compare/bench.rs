@@ -43,7 +43,7 @@ pub struct Card<'a> {
 impl Card<'_> {
     /// Lets the card receive `frames` and send for as long; of none, it only looks at
     /// its doorbells.
-    fn play(&self, frames: usize) {
+    pub(super) fn play(&self, frames: usize) {
         if frames == 0 {
             self.engine.step();
         }

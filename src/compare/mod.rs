@@ -10,13 +10,16 @@
 //! crate's on a second card of the same model. [`Bench`] times either, burst by
 //! burst, on one core ([`Stage::Hot`]) or with the card on another
 //! ([`Stage::LockStep`]), where each line that the card has written comes from
-//! that core's cache: the nearest that a machine without cards comes to DMA.
+//! that core's cache: the nearest that a machine without cards comes to DMA. What would
+//! cross PCIe is counted ([`Crossing`]).
 
 mod bench;
+mod crossing;
 mod dpdk;
 mod ours;
 
 pub use bench::{Bench, Card, Cost, Latency, Stage};
+pub use crossing::Crossing;
 pub use dpdk::{BUFFERS, Dpdk, Setup};
 pub use ours::Ours;
 
@@ -28,4 +31,7 @@ pub trait Contender {
     /// Sends what was received, and drops what the ring has no room for; how
     /// many it took.
     fn send(&mut self) -> usize;
+
+    /// Drops what was received.
+    fn discard(&mut self);
 }

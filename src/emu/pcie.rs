@@ -17,10 +17,12 @@
 //! What crosses together is what the model handles together. A card fetches the
 //! descriptors that it learns of when it looks at a doorbell, from the last one that it
 //! has to the new tail, in one run: side by side in memory they share requests and cache
-//! lines. It writes back in one run what the model writes at one time. Models look at a
-//! receive ring's doorbell only when they know of no free descriptor, so such a run is as
-//! long as it can be: silicon that fetches earlier reads some lines twice, and what is
-//! counted is the least that the driver makes necessary.
+//! lines. It writes back in one run what the model writes at one time. A doorbell is looked
+//! at for each packet while somebody counts: a run is all that was announced since, by one
+//! store or several, and a tail in the middle of a line has that line read twice. Where the
+//! driver announces in memory (virtio, and the receive queues of mlx5) a card reads that
+//! only when it has used up what it knows: it fetches as late as it can, and as much at
+//! once as it can, and what is counted is the least that the driver makes necessary.
 //!
 //! Commands, statistics, clocks and what is read of a queue when it is made are not
 //! counted, and neither is what a driver writes to the card: doorbells are pages that the
@@ -130,6 +132,27 @@ fn stretch((start, len): Piece, most: u64) -> Traffic {
     Traffic { transactions, lines: end.div_ceil(LINE) - start % BOUNDARY / LINE, bytes: len }
 }
 
+/// A run of pieces that become known one after the other: what follows the piece before
+/// goes with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stream {
+    start: Iova,
+    len: u64,
+}
+
+impl Stream {
+    /// The traffic that one more piece adds.
+    fn extend(&mut self, (at, len): Piece, most: u64) -> Traffic {
+        if self.len != 0 && self.start.wrapping_add(self.len) == at {
+            let before = stretch((self.start, self.len), most);
+            self.len += len;
+            return stretch((self.start, self.len), most) - before;
+        }
+        *self = Stream { start: at, len };
+        stretch((at, len), most)
+    }
+}
+
 /// Counts. A model that nobody asks has none.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -148,6 +171,12 @@ impl Meter {
     #[cold]
     pub fn fetch(&self, run_of: impl IntoIterator<Item = Piece>) {
         self.counts.borrow_mut().fetched += run(run_of, READ);
+    }
+
+    /// One more descriptor was read of those that the card learned of at once.
+    #[cold]
+    pub fn fetch_on(&self, stream: &mut Stream, piece: Piece) {
+        self.counts.borrow_mut().fetched += stream.extend(piece, READ);
     }
 
     /// Descriptors, completions or the like were written at once.
@@ -209,6 +238,12 @@ mod tests {
         assert_eq!(meter.crossings().fetched, traffic(2, 3, 128));
         // Round the end of a ring of 64.
         assert_eq!(run(ring(60..64).chain(ring(0..2)), READ), traffic(2, 2, 96));
+        let mut stream = Stream::default();
+        let one_by_one = |mut all: Traffic, piece| {
+            all += stream.extend(piece, READ);
+            all
+        };
+        assert_eq!(ring(60..64).chain(ring(0..2)).fold(Traffic::default(), one_by_one), traffic(2, 2, 96));
         assert_eq!(run([], READ), Traffic::default());
         assert_eq!(run([(5, 0)], READ), Traffic::default());
     }

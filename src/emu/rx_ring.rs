@@ -66,7 +66,7 @@ impl<const WORDS: usize> RxRing<WORDS> {
     }
 
     /// Free descriptors; looks at the doorbell, a register's name and value, if
-    /// fewer than `need` are known.
+    /// fewer than `need` are known, and each time while somebody counts what is fetched.
     #[inline]
     pub fn free(
         &mut self,
@@ -77,7 +77,11 @@ impl<const WORDS: usize> RxRing<WORDS> {
         violations: &mut Violations,
     ) -> u32 {
         let known = self.distance(self.tail);
-        if known >= need { known } else { self.look(known, name, doorbell(), memory, violations) }
+        if known >= need && memory.meter().is_none() {
+            known
+        } else {
+            self.look(known, name, doorbell(), memory, violations)
+        }
     }
 
     #[cold]

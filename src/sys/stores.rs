@@ -7,10 +7,11 @@
 //!   next instruction <--close the page-- SIGTRAP <-'
 //! ```
 //!
-//! A store takes some microseconds so, and is the same store. Only those of the thread that
-//! counts are counted; another thread's waits until the count is over. Faults elsewhere are
-//! passed on to the handlers that were there before, with the pages open: what those store
-//! is not counted.
+//! A store takes some microseconds so, and is the same store. That goes for all threads and
+//! for as long as somebody watches; what is counted is what one thread stores while it
+//! counts. (One to a page that another thread has open at that very moment is not seen: this
+//! is for a thread that shares the pages with none that is busy.) Faults elsewhere are passed on to the handlers that were there before, and what
+//! those store is not counted.
 
 #![allow(unsafe_code)]
 
@@ -52,7 +53,7 @@ impl AddAssign for Stores {
     }
 }
 
-/// How many bytes the instruction at an address stores.
+/// How many bytes the instruction at an address stores; 0 where that is not known.
 pub type Width = fn(u64) -> u64;
 
 /// Makes ready to count stores to some pages, one at a time in a process.
@@ -68,14 +69,23 @@ struct Watched {
     /// The handlers before, of SIGSEGV and SIGTRAP.
     before: [libc::sigaction; 2],
     /// Thread that counts, 0 while none does.
-    thread: AtomicI32,
+    counting: AtomicI32,
     stores: AtomicU64,
     lines: AtomicU64,
     bytes: AtomicU64,
+    /// Stores of which it is not known how wide they are.
+    unknown: AtomicU64,
     /// The last store's line.
     line: AtomicUsize,
-    /// Pages that are open for one store, which may lie in two.
-    open: [AtomicUsize; 2],
+    /// What is open for a store, which may lie in two pages, of each thread.
+    open: [Open; 16],
+}
+
+/// A page that is open for one store.
+struct Open {
+    /// Of this thread; nobody's if 0.
+    thread: AtomicI32,
+    page: AtomicUsize,
 }
 
 static WATCHED: AtomicPtr<Watched> = AtomicPtr::new(ptr::null_mut());
@@ -90,7 +100,7 @@ impl Watch {
     /// wide one is.
     ///
     /// # Errors
-    /// What the system says of handlers.
+    /// What the system says of handlers, and of closing pages.
     pub fn new(pages: Vec<Range<usize>>, width: Width) -> io::Result<Watch> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: plain integers; all zeroes is a valid value.
@@ -99,12 +109,13 @@ impl Watch {
             pages,
             width,
             before,
-            thread: AtomicI32::new(0),
+            counting: AtomicI32::new(0),
             stores: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
             line: AtomicUsize::new(0),
-            open: [const { AtomicUsize::new(0) }; 2],
+            open: [const { Open { thread: AtomicI32::new(0), page: AtomicUsize::new(0) } }; 16],
         });
         let handlers: [Handler; 2] = [on_fault, on_step];
         for (n, (signal, handler)) in SIGNALS.into_iter().zip(handlers).enumerate() {
@@ -113,39 +124,45 @@ impl Watch {
             // SAFETY: plain integers; all zeroes is a valid value.
             let mut action: libc::sigaction = unsafe { mem::zeroed() };
             action.sa_sigaction = handler as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            // On the stack that is there, since the handler before may need much of it; and again
+            // while it runs, since that of another thread may store to the pages.
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
             WATCHED.store(&raw mut *watched, Ordering::Release);
             // SAFETY: action is valid, and the handler has the signature that SA_SIGINFO asks for.
             check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
         }
-        Ok(Watch { watched, _turn: turn })
+        let watch = Watch { watched, _turn: turn };
+        watch.watched.protect(libc::PROT_READ)?;
+        Ok(watch)
     }
 
     /// Runs `code`, and counts its stores to the pages.
     ///
     /// # Errors
-    /// If the pages cannot be closed.
+    /// If it is not known how wide a store was.
     pub fn count<R>(&self, code: impl FnOnce() -> R) -> io::Result<(R, Stores)> {
         let watched = &*self.watched;
-        for count in [&watched.stores, &watched.lines, &watched.bytes] {
+        for count in [&watched.stores, &watched.lines, &watched.bytes, &watched.unknown] {
             count.store(0, Ordering::Relaxed);
         }
         watched.line.store(0, Ordering::Relaxed);
-        // SAFETY: takes nothing.
-        watched.thread.store(unsafe { libc::gettid() }, Ordering::Release);
-        let closed = Closed(watched);
-        watched.protect(libc::PROT_READ)?;
+        let counting = Counting::begin(&watched.counting, thread());
         let result = code();
-        drop(closed);
+        drop(counting);
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let stores = Stores { stores: of(&watched.stores), lines: of(&watched.lines), bytes: of(&watched.bytes) };
-        Ok((result, stores))
+        match of(&watched.unknown) {
+            0 => Ok((result, stores)),
+            n => Err(io::Error::other(format!("{n} stores by instructions whose width is not known"))),
+        }
     }
 }
 
 impl Drop for Watch {
-    /// The handlers before are there again.
+    /// The pages are open, and the handlers before are there again.
     fn drop(&mut self) {
+        // What could be closed can be opened.
+        let _ = self.watched.protect(OPEN);
         for (signal, before) in SIGNALS.into_iter().zip(&self.watched.before) {
             // SAFETY: as the system gave it.
             unsafe { libc::sigaction(signal, before, ptr::null_mut()) };
@@ -154,15 +171,28 @@ impl Drop for Watch {
     }
 }
 
-/// Pages that are closed until it is dropped.
-struct Closed<'w>(&'w Watched);
+/// Somebody counts, or does not, until it is dropped.
+struct Counting<'w> {
+    who: &'w AtomicI32,
+    before: i32,
+}
 
-impl Drop for Closed<'_> {
-    fn drop(&mut self) {
-        // What could be closed can be opened.
-        let _ = self.0.protect(OPEN);
-        self.0.thread.store(0, Ordering::Release);
+impl<'w> Counting<'w> {
+    fn begin(who: &'w AtomicI32, thread: i32) -> Self {
+        Counting { who, before: who.swap(thread, Ordering::Relaxed) }
     }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.who.store(self.before, Ordering::Relaxed);
+    }
+}
+
+/// This thread.
+fn thread() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
 }
 
 const OPEN: i32 = libc::PROT_READ | libc::PROT_WRITE;
@@ -172,19 +202,33 @@ impl Watched {
         self.pages.iter().try_for_each(|pages| protect(pages.start, pages.len(), protection))
     }
 
+    /// What is open for this thread.
+    fn open(&self) -> impl Iterator<Item = &Open> {
+        let thread = thread();
+        self.open.iter().filter(move |open| open.thread.load(Ordering::Relaxed) == thread)
+    }
+
     /// Counts a store to `address` by the instruction at `rip`, and lets it happen.
     fn store(&self, address: usize, rip: u64) -> io::Result<()> {
         let page = address - address % PAGE;
-        // One that goes on in a second page faults once more, and is the same.
-        if self.open[0].load(Ordering::Relaxed) == 0 {
+        let first = self.open().next().is_none();
+        // Another thread may have closed it again; then it is the same store.
+        if !self.open().any(|open| open.page.load(Ordering::Relaxed) == page) {
+            let take =
+                |open: &&Open| open.thread.compare_exchange(0, thread(), Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            let free = self.open.iter().find(take).ok_or(io::ErrorKind::ResourceBusy)?;
+            free.page.store(page, Ordering::Relaxed);
+        }
+        // One that goes on in a second page faults once more.
+        if first && self.counting.load(Ordering::Relaxed) == thread() {
             let line = address - address % LINE;
             self.stores.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add((self.width)(rip), Ordering::Relaxed);
+            let width = (self.width)(rip);
+            self.bytes.fetch_add(width, Ordering::Relaxed);
+            self.unknown.fetch_add(u64::from(width == 0), Ordering::Relaxed);
             let same = self.line.swap(line, Ordering::Relaxed) == line;
             self.lines.fetch_add(u64::from(!same), Ordering::Relaxed);
         }
-        let free = self.open.iter().find(|open| open.load(Ordering::Relaxed) == 0);
-        free.ok_or(io::ErrorKind::InvalidInput)?.store(page, Ordering::Relaxed);
         protect(page, PAGE, OPEN)
     }
 }
@@ -206,43 +250,29 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_
     let Some(watched) = (unsafe { WATCHED.load(Ordering::Acquire).as_ref() }) else { return };
     // SAFETY: the kernel passes a valid siginfo.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
-    let thread = watched.thread.load(Ordering::Acquire);
-    // SAFETY: takes nothing.
-    let counts = thread == unsafe { libc::gettid() };
     let inside = code > 0 && watched.pages.iter().any(|pages| pages.contains(&address));
-    if inside && !counts {
-        // The store is done again, and happens once the count is over.
-        // SAFETY: takes nothing.
-        unsafe { libc::sched_yield() };
-        return;
-    }
     let registers = registers(context);
     if inside && watched.store(address, registers[libc::REG_RIP as usize] as u64).is_ok() {
         registers[libc::REG_EFL as usize] |= TRAP;
         return;
     }
-    // Where the pages cannot be opened or closed, what is stored to them next says so.
-    let opened = counts && watched.protect(OPEN).is_ok();
+    let own = watched.counting.load(Ordering::Relaxed) == thread();
+    let _pause = own.then(|| Counting::begin(&watched.counting, 0));
     bus::pass_on(Some(&watched.before[0]), code <= 0, signal, info, context);
-    if opened {
-        let _ = watched.protect(libc::PROT_READ);
-    }
 }
 
 extern "C" fn on_step(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: as in on_fault.
     let Some(watched) = (unsafe { WATCHED.load(Ordering::Acquire).as_ref() }) else { return };
-    if watched.open[0].load(Ordering::Relaxed) == 0 {
+    if watched.open().next().is_none() {
         // SAFETY: the kernel passes a valid siginfo.
         let sent = unsafe { (*info).si_code } <= 0;
         return bus::pass_on(Some(&watched.before[1]), sent, signal, info, context);
     }
-    for open in &watched.open {
-        let page = open.swap(0, Ordering::Relaxed);
-        if page != 0 {
-            // One that stays open counts no more, and is closed with the next.
-            let _ = protect(page, PAGE, libc::PROT_READ);
-        }
+    for open in watched.open() {
+        // One that stays open counts no more, and is closed with the next.
+        let _ = protect(open.page.swap(0, Ordering::Relaxed), PAGE, libc::PROT_READ);
+        open.thread.store(0, Ordering::Relaxed);
     }
     registers(context)[libc::REG_EFL as usize] &= !TRAP;
 }
@@ -279,29 +309,33 @@ mod tests {
         assert_eq!((sum, stores), (14, Stores { stores: 8, lines: 3, bytes: 32 }));
         assert_eq!([0, 1, 16, 1500].map(|n: usize| words[n].load(Ordering::Acquire)), [4, 7, 8, 10]);
         words[0].store(11, Ordering::Release);
+        assert_eq!(words[0].load(Ordering::Acquire), 11);
+        drop(watch);
+        let watch = Watch::new(vec![range], |_| 0).unwrap();
+        let refused = watch.count(|| words[1].store(1, Ordering::Release)).unwrap_err();
+        assert!(refused.to_string().contains("width is not known"), "{refused}");
         assert_eq!(watch.count(|| ()).unwrap().1, Stores::default(), "only what is stored meanwhile counts");
     }
 
     #[test]
-    fn a_store_across_two_pages_is_one_and_another_threads_waits() {
+    fn a_store_across_two_pages_is_one_and_another_threads_is_none() {
         let (range, words) = pages();
         let watch = Watch::new(vec![range.clone()], |_| 8).unwrap();
+        let other = thread::spawn(|| (0..2000).for_each(|n| words[5].store(n, Ordering::Release)));
         let ((), stores) = watch
             .count(|| {
-                let other = thread::spawn(|| words[5].store(1, Ordering::Release));
-                // SAFETY: eight bytes of the two pages, of which nobody holds a reference
-                // but to atomics.
-                unsafe { ptr::with_exposed_provenance_mut::<u64>(range.start + PAGE - 4).write_unaligned(u64::MAX) };
-                assert!(!other.is_finished());
-                assert_eq!(words[5].load(Ordering::Acquire), 0);
-                mem::forget(other);
+                for _ in 0..500 {
+                    let across = ptr::with_exposed_provenance_mut::<u64>(range.start + PAGE - 4);
+                    // SAFETY: eight bytes of the two pages, of which nobody holds a
+                    // reference but to atomics.
+                    unsafe { across.write_unaligned(u64::MAX) };
+                }
             })
             .unwrap();
-        assert_eq!(stores, Stores { stores: 1, lines: 1, bytes: 8 });
-        assert_eq!([1023, 1024].map(|n: usize| words[n].load(Ordering::Acquire)), [u32::MAX; 2]);
-        while words[5].load(Ordering::Acquire) == 0 {
-            thread::yield_now();
-        }
+        other.join().unwrap();
+        // The second page is closed whatever the other thread does to the first.
+        assert_eq!((stores.stores, stores.bytes), (500, 4000));
+        assert_eq!([5, 1023, 1024].map(|n: usize| words[n].load(Ordering::Acquire)), [1999, u32::MAX, u32::MAX]);
     }
 
     #[test]

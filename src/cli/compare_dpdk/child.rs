@@ -7,6 +7,7 @@
 //! ```text
 //!   (start)                        {"dpdk": "DPDK 22.11.11", "path": "...", ...}
 //!   cost STAGE BURST FASTEST       {"costs": [[rx, tx], ...], "fastest": ticks}
+//!   crossings BURST                {"crossings": [{"doorbells": n, ...}, ...]}, asked first
 //!   instructions BURST             {"costs": [[rx, tx], ...]}
 //!   latency FASTEST                {"times": [[p50, p99], ...], "fastest": ticks}
 //!   end                            {"drivers": [{"violations": [...], ...}, ...], ...}
@@ -17,9 +18,10 @@
 
 use super::nics::{Nic, Way};
 use crate::cli::Outcome;
-use crate::compare::{self, Bench, Card, Contender, Cost, Dpdk, Ours, Stage};
+use crate::compare::{self, Bench, Card, Contender, Cost, Crossing, Dpdk, Ours, Stage};
 use crate::dma::{Addressing, PageSize, Pool};
 use crate::emu::native::{Machine, Steps, Trap};
+use crate::emu::pcie::Traffic;
 use crate::emu::{Drive, Engine, Spec, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -85,6 +87,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words[..] {
             ["cost", stage, burst, fastest] => served.cost(stage, number(burst)?, number(fastest)?)?,
+            ["crossings", burst] => served.crossings(number(burst)?)?,
             ["instructions", burst] => served.instructions(number(burst)?)?,
             ["latency", fastest] => served.latency(number(fastest)?)?,
             ["end"] => served.end(machine.traps() - traps)?,
@@ -181,6 +184,12 @@ impl Served<'_, '_> {
         Ok(json!({ "costs": costs, "fastest": self.bench.fastest(None) }))
     }
 
+    fn crossings(&mut self, burst: usize) -> Result<Value> {
+        let crossed = self.each(burst, |_, turn, card| turn.cross(card, burst))?;
+        let crossed: Vec<Value> = crossed.into_iter().map(|crossed| answer(crossed.map(Some), crossing)).collect();
+        Ok(json!({ "crossings": crossed }))
+    }
+
     fn instructions(&mut self, burst: usize) -> Result<Value> {
         let steps = Steps::new()?;
         let costs = self.each(burst, |bench, turn, card| Ok(turn.count(bench, &steps, card, burst)))?;
@@ -223,6 +232,26 @@ fn answer<R>(figure: Option<Option<R>>, write: impl FnOnce(R) -> Value) -> Value
     figure.map_or(json!(false), |figure| figure.map_or(Value::Null, write))
 }
 
+/// What crossed for a packet.
+fn crossing(crossing: Crossing) -> Value {
+    let each = |n: u64| n as f64 / crossing.packets as f64;
+    let traffic = |traffic: Traffic| {
+        json!({
+            "transactions": each(traffic.transactions), "lines": each(traffic.lines), "bytes": each(traffic.bytes),
+        })
+    };
+    let Crossing { stores, card, .. } = crossing;
+    json!({
+        "packets": crossing.packets,
+        "doorbells": { "stores": each(stores.stores), "lines": each(stores.lines), "bytes": each(stores.bytes) },
+        "descriptors_read": traffic(card.fetched),
+        "descriptors_written": traffic(card.reported),
+        "data_read": traffic(card.read),
+        "data_written": traffic(card.written),
+        "interrupts": each(card.interrupts),
+    })
+}
+
 fn pair(cost: Cost) -> Value {
     json!([cost.rx, cost.tx])
 }
@@ -230,6 +259,7 @@ fn pair(cost: Cost) -> Value {
 /// A contender whose type is not known here; what is timed knows it.
 trait Turn {
     fn stretch(&mut self, bench: &mut Bench, card: &Card<'_>, stage: Stage, burst: usize) -> Result<Option<Cost>>;
+    fn cross(&mut self, card: &Card<'_>, burst: usize) -> Result<Crossing>;
     fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost;
     fn latency(&mut self, bench: &mut Bench, card: &Card<'_>, cpu: usize) -> Result<Option<compare::Latency>>;
 }
@@ -237,6 +267,10 @@ trait Turn {
 impl<C: Contender> Turn for C {
     fn stretch(&mut self, bench: &mut Bench, card: &Card<'_>, stage: Stage, burst: usize) -> Result<Option<Cost>> {
         bench.stretch(self, card, stage, burst)
+    }
+
+    fn cross(&mut self, card: &Card<'_>, burst: usize) -> Result<Crossing> {
+        Crossing::count(self, card, RING.into(), burst)
     }
 
     fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost {

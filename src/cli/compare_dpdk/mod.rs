@@ -5,7 +5,7 @@
 //!   emulated    what it takes, and the order of things
 //!     rounds    one process for each of DPDK's ways, asked in turn
 //!       child   both drivers, each on a card of the same model    (compare)
-//!     report    medians, spreads, ratios
+//!     report    medians, spreads, ratios; what crosses PCIe (crossings)
 //!
 //!   whole       --testpmd and --pci: whole programs in turn, and their figures
 //!     programs  stock dpdk-testpmd and bmnic: how to start them, what they say
@@ -14,6 +14,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod child;
+#[cfg(target_arch = "x86_64")]
+mod crossings;
 #[cfg(target_arch = "x86_64")]
 mod emulated;
 mod nics;

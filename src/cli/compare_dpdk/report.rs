@@ -1,6 +1,7 @@
 //! What was found, for people and for programs.
 
 use super::child::{CONTENDERS, RING};
+use super::crossings;
 use super::nics::Nic;
 use super::rounds::{Found, Plan, Rounds, STAGES, Spread};
 use crate::cli::output::{self, Output};
@@ -102,6 +103,7 @@ pub fn print(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor, output: &Ou
         table.add_row([burst.to_string(), count(theirs), count(scalar), count(ours), count(all)]);
     }
     output.result(table.trim_fmt())?;
+    crossings::print(nic, plan, found, output)?;
     latency(best, other, first, second, floor, output)?;
     output.info(format_args!("\nheld equal: {}", equal()))?;
     output.info(format_args!("{NOT_SHOWN}"))?;
@@ -152,6 +154,7 @@ pub fn document(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor) -> Value
             "dpdk": found.hello,
             "ticks_a_packet": stages.collect::<serde_json::Map<_, _>>(),
             "instructions_a_packet": instructions.collect::<Vec<_>>(),
+            "crossings_a_packet": crossings::document(plan, found),
             "latency_ns": {
                 "dpdk": rounds(&found.latency[0]), "bmnic": rounds(&found.latency[1]),
                 "bmnic_all_metadata": rounds(&found.latency[2]),

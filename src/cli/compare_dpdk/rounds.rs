@@ -77,6 +77,8 @@ pub struct Found {
     pub hello: Value,
     /// By stage, burst and contender.
     pub costs: Vec<Vec<[Rounds; CONTENDERS]>>,
+    /// What crosses PCIe for a packet, by burst and contender; false of one that cannot.
+    pub crossings: Vec<[Value; CONTENDERS]>,
     /// Instructions by burst and contender.
     pub instructions: Vec<[Option<[f64; 2]>; CONTENDERS]>,
     /// Latency by contender: median and 99th percentile, ns, of each round.
@@ -100,11 +102,20 @@ pub fn run(nic: &Nic, plan: &Plan, live: &Live) -> Result<Vec<Found>> {
         found.push(Found {
             hello,
             costs: STAGES.iter().map(|_| plan.bursts.iter().map(|_| none()).collect()).collect(),
+            crossings: Vec::new(),
             instructions: Vec::new(),
             latency: none(),
             end: Value::Null,
             noisy: [0; 2],
         });
+    }
+    // First of all, while rings are as they were made: it comes out the same each time.
+    for (process, found) in processes.iter_mut().zip(&mut found) {
+        for burst in &plan.bursts {
+            live.show(0, format!("counting what crosses PCIe, bursts of {burst}"));
+            let mut answer = process.ask(&format!("crossings {burst}"))?;
+            found.crossings.push(std::array::from_fn(|i| answer["crossings"][i].take()));
+        }
     }
     let two = found.iter().all(|found| found.hello["processors"].as_u64() > Some(1));
     let stages = if two { 2 } else { 1 };

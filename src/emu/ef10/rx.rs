@@ -121,8 +121,8 @@ impl RxQueue {
     /// How many descriptors `len` bytes take; none if there are not so many.
     #[inline]
     fn reserve(&mut self, len: usize, around: &mut Surroundings) -> Option<u32> {
-        if around.strict {
-            // Looks each time, to catch an index that moves backwards.
+        if around.strict || around.memory.meter().is_some() {
+            // Looks each time, to catch an index that moves backwards, or to count.
             self.look(around);
         }
         let (mut need, mut room) = (0, 0);

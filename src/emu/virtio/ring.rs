@@ -67,7 +67,7 @@ struct Descriptor {
 pub type Broken = &'static str;
 
 /// One virtqueue that is on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Ring {
     agreed: Agreed,
     size: u16,
@@ -86,8 +86,8 @@ pub struct Ring {
     signalled_wrap: bool,
     /// Ids that the device has.
     held: Vec<bool>,
-    /// Chains, packed descriptors, that it knew of when it last looked: for who counts.
-    ahead: Cell<u16>,
+    /// For who counts what crosses PCIe.
+    known: Cell<crossings::Known>,
 }
 
 impl Ring {
@@ -153,6 +153,9 @@ impl Ring {
         (chain.slots, chain.id) = (0, 0);
         chain.readable.clear();
         chain.writable.clear();
+        if let Some(meter) = memory.meter() {
+            self.count_taken(meter, memory);
+        }
         if self.agreed.packed {
             self.fetch_packed(memory, chain)?;
         } else {
@@ -189,7 +192,6 @@ impl Ring {
             at = descriptor.next_or_id;
         }
         chain.slots = 1;
-        self.taken(1);
         self.next_available = self.next_available.wrapping_add(1);
         Ok(())
     }
@@ -213,7 +215,6 @@ impl Ring {
             }
         }
         (self.next_available, self.available_wrap) = (at, wrap);
-        self.taken(chain.slots);
         Ok(())
     }
 

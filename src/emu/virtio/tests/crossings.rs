@@ -48,8 +48,8 @@ fn packed_descriptors_are_read_up_to_one_that_is_not_there() {
         bench.offer(3);
         bench.notify(1);
     });
-    // Three and the one behind; that one twice in vain; whether it wants to be interrupted.
-    assert_eq!(crossed.fetched, traffic(1 + 2 + 1, 1 + 2 + 1, 64 + 32 + 4));
+    // Three side by side; the one behind twice in vain; whether it wants to be interrupted.
+    assert_eq!(crossed.fetched, traffic(1 + 2 + 1, 1 + 2 + 1, 48 + 32 + 4));
     assert_eq!(crossed.reported, traffic(3 + 2, 3 + 2, 24 + 4));
     assert_eq!(bench.violations(), [""; 0]);
 }
