@@ -18,7 +18,6 @@
 //! How the words of a descriptor read is the family's ([`RxFormat`]), known when
 //! the loop is compiled.
 
-use super::config::MIN_RING;
 use super::queue::Receive;
 use super::ring::BufferRing;
 use super::slots::{Received, Slots, Stock, TAGS};
@@ -28,8 +27,9 @@ use crate::pci::Doorbell;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Refilled slots that are worth a doorbell.
-const STEP: u32 = 16;
+/// Refilled slots that are worth a doorbell, and whole lines to fetch for the card; of a
+/// short ring a quarter.
+const STEP: u32 = 32;
 
 /// How a family writes a received packet down. Given, a descriptor's first word
 /// is the buffer's address and its second zero; returned, the second is the
@@ -85,6 +85,8 @@ pub struct Queue<F: RxFormat> {
     given: u32,
     /// Slots from `next` on that hold a buffer: all, but for a pool too small.
     armed: u32,
+    /// Slots that the tail register moves by, at least.
+    step: u32,
     stock: Stock,
     /// Longest frame, with tags and timestamp.
     longest: u32,
@@ -117,6 +119,7 @@ impl<F: RxFormat> Queue<F> {
             next: 0,
             given: 0,
             armed: 0,
+            step: STEP.min(len / 4),
             stock,
             longest,
             longest_plain: longest.min(BUFFER_SIZE as u32),
@@ -199,7 +202,7 @@ impl<F: RxFormat> Queue<F> {
     #[inline(always)]
     fn give(&mut self) {
         let last = self.next.wrapping_add(self.ring.len() - 1);
-        if last.wrapping_sub(self.given) < STEP {
+        if last.wrapping_sub(self.given) < self.step {
             return;
         }
         // The slot at the tail was not the card's to write.
@@ -352,5 +355,3 @@ fn arm(words: &[AtomicU64; 2], iova: Iova) {
     words[0].store(iova, Ordering::Relaxed);
     words[1].store(0, Ordering::Relaxed);
 }
-
-const _: () = assert!(MIN_RING as u32 > 2 * STEP, "a card must own most of its ring");

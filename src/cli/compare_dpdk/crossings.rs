@@ -1,4 +1,7 @@
 //! What crosses PCIe for a packet, as a table and as a document.
+//!
+//! Counted, not timed: the same on every machine, but for a third decimal that says where
+//! in their pages buffers and rings lie, and where in its ring a driver began.
 
 use super::nics::Nic;
 use super::rounds::{Found, Plan};
@@ -32,7 +35,7 @@ fn row(burst: usize, name: &str, crossing: &Value) -> Vec<String> {
 
 /// The table.
 pub fn print(nic: &Nic, plan: &Plan, found: &[Found], output: &Output) -> Result<()> {
-    output.result("\nwhat crosses PCIe for a packet, receive + send, exactly")?;
+    output.result("\nwhat crosses PCIe for a packet, receive + send: counted")?;
     let heads: Vec<&str> = ["burst", "driver"].into_iter().chain(COLUMNS.map(|(name, ..)| name)).collect();
     let mut table = output::table(&heads, 2);
     for (at, burst) in plan.bursts.iter().enumerate() {

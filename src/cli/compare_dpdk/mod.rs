@@ -60,6 +60,10 @@ pub struct Args {
     #[arg(short, long, value_name = "TIME", default_value = "3s", requires = "whole", value_parser = units::duration)]
     duration: Duration,
     /// Frames to receive and send in one go, 1 to 64, several with commas
+    ///
+    /// For each there is what a packet takes in cycles and instructions, and what crosses
+    /// PCIe for it: stores to doorbells, cache lines of descriptors and completions, and the
+    /// card's transactions and bytes each way. The latter are counted, not timed.
     #[arg(long, value_name = "LIST", conflicts_with = "whole", value_delimiter = ',', default_value = "1,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: Vec<u16>,
     /// Be the process that has both drivers in it

@@ -19,7 +19,7 @@ pub fn equal() -> String {
 }
 
 /// What the figures do not show.
-pub const NOT_SHOWN: &str = "not shown: a wire, PCIe (a doorbell here is a store into memory, for both), cache misses of the application; TSC cycles are not core cycles";
+pub const NOT_SHOWN: &str = "not shown: the time that a wire and PCIe take (a doorbell here is a store into memory, for both), cache misses of the application; TSC cycles are not core cycles";
 
 /// Receiving and sending together.
 fn sum(rounds: &Rounds) -> impl Iterator<Item = Option<f64>> + '_ {
