@@ -7,11 +7,11 @@
 //!   next instruction <--close the page-- SIGTRAP <-'
 //! ```
 //!
-//! A store takes some microseconds so, and is the same store. That goes for all threads and
-//! for as long as somebody watches; what is counted is what one thread stores while it
-//! counts. (One to a page that another thread has open at that very moment is not seen: this
-//! is for a thread that shares the pages with none that is busy.) Faults elsewhere are passed on to the handlers that were there before, and what
-//! those store is not counted.
+//! A store takes some microseconds so, and is the same store. That goes for all threads
+//! while one counts what it stores; between two counts, pages that are stored to are open.
+//! (A store to a page that another thread has open at that very moment is not seen: this is
+//! for a thread that shares the pages with none that is busy.) Faults elsewhere are passed on
+//! to the handlers that were there before, and what those store is not counted.
 
 #![allow(unsafe_code)]
 
@@ -68,8 +68,10 @@ struct Watched {
     width: Width,
     /// The handlers before, of SIGSEGV and SIGTRAP.
     before: [libc::sigaction; 2],
-    /// Thread that counts, 0 while none does.
+    /// Thread that counts, 0 while none does, or [`PAUSED`].
     counting: AtomicI32,
+    /// Pages that were stored to while nobody counted: they are open but for counts.
+    known: [AtomicUsize; 64],
     stores: AtomicU64,
     lines: AtomicU64,
     bytes: AtomicU64,
@@ -80,6 +82,9 @@ struct Watched {
     /// What is open for a store, which may lie in two pages, of each thread.
     open: [Open; 16],
 }
+
+/// A handler from before runs while somebody counts.
+const PAUSED: i32 = -1;
 
 /// A page that is open for one store.
 struct Open {
@@ -110,6 +115,7 @@ impl Watch {
             width,
             before,
             counting: AtomicI32::new(0),
+            known: [const { AtomicUsize::new(0) }; 64],
             stores: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -146,9 +152,11 @@ impl Watch {
             count.store(0, Ordering::Relaxed);
         }
         watched.line.store(0, Ordering::Relaxed);
+        watched.protect_known(libc::PROT_READ);
         let counting = Counting::begin(&watched.counting, thread());
         let result = code();
         drop(counting);
+        watched.protect_known(OPEN);
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let stores = Stores { stores: of(&watched.stores), lines: of(&watched.lines), bytes: of(&watched.bytes) };
         match of(&watched.unknown) {
@@ -202,6 +210,24 @@ impl Watched {
         self.pages.iter().try_for_each(|pages| protect(pages.start, pages.len(), protection))
     }
 
+    /// Opens or closes what is known to be stored to by others.
+    fn protect_known(&self, protection: i32) {
+        for page in self.known.iter().map(|page| page.load(Ordering::Relaxed)).take_while(|page| *page != 0) {
+            // What could be opened can be closed.
+            let _ = protect(page, PAGE, protection);
+        }
+    }
+
+    /// Opens a page for as long as nobody counts; false if there is no room to remember it.
+    fn leave_open(&self, address: usize) -> bool {
+        let page = address - address % PAGE;
+        let room = |known: &&AtomicUsize| {
+            let taken = known.compare_exchange(0, page, Ordering::Relaxed, Ordering::Relaxed);
+            taken.is_ok() || known.load(Ordering::Relaxed) == page
+        };
+        self.known.iter().find(room).is_some() && protect(page, PAGE, OPEN).is_ok()
+    }
+
     /// What is open for this thread.
     fn open(&self) -> impl Iterator<Item = &Open> {
         let thread = thread();
@@ -251,13 +277,16 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_
     // SAFETY: the kernel passes a valid siginfo.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
     let inside = code > 0 && watched.pages.iter().any(|pages| pages.contains(&address));
+    if inside && watched.counting.load(Ordering::Relaxed) == 0 && watched.leave_open(address) {
+        return;
+    }
     let registers = registers(context);
     if inside && watched.store(address, registers[libc::REG_RIP as usize] as u64).is_ok() {
         registers[libc::REG_EFL as usize] |= TRAP;
         return;
     }
     let own = watched.counting.load(Ordering::Relaxed) == thread();
-    let _pause = own.then(|| Counting::begin(&watched.counting, 0));
+    let _pause = own.then(|| Counting::begin(&watched.counting, PAUSED));
     bus::pass_on(Some(&watched.before[0]), code <= 0, signal, info, context);
 }
 
