@@ -78,7 +78,8 @@ fn the_head_in_memory_is_a_write_of_four_bytes() {
     let mut bench = Bench::new("82599");
     bench.receive_on(1);
     let at = bench.arena.iova(0xf000);
-    (bench.write(0x6038, at as u32 | 1), bench.write(0x603c, (at >> 32) as u32));
+    bench.write(0x6038, at as u32 | 1);
+    bench.write(0x603c, (at >> 32) as u32);
     bench.transmit_on(1);
     bench.tap.count_crossings(true);
     bench.place(4);
