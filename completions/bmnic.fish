@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_bmnic_global_optspecs
-    string join \n json q/quiet v/verbose strict link-wait= h/help V/version
+    string join \n json q/quiet v/verbose strict link-wait= trace= h/help V/version
 end
 
 function __fish_bmnic_needs_command
@@ -25,6 +25,7 @@ function __fish_bmnic_using_subcommand
 end
 
 complete -c bmnic -n "__fish_bmnic_needs_command" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_needs_command" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_needs_command" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s v -l verbose -d 'Print more about what is done (repeat for more)'
@@ -39,6 +40,7 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "capture" -d 'Capture pa
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "latency" -d 'Measure latency'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "throughput" -d 'Measure throughput over frame sizes'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
+complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "check" -d 'Check step by step whether a card does what a card does'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "list" -d 'List cards and what can be done with them'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -47,6 +49,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s b -l driver -d 'Dri
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l user -d 'User to own the device node: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l group -d 'Group to own the device node and to read and write it: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s u -l unbind -d 'Leave the cards without a driver'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s s -l status -d 'Show which driver has which card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l restore -d 'Put cards back as they were before bmnic took them; \'all\' or no card means every one'
@@ -67,6 +70,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s u -l unmount -
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s U -l user -d 'User to own the mount: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s G -l group -d 'Group to own the mount: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s s -l show -d 'Show the pools of each node and size (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s c -l clear -d 'Give back the pages that nobody uses'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s w -l who -d 'Show which processes hold huge pages, and files that none holds any more'
@@ -94,6 +98,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxd -d 'Descriptors 
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional -d 'Forward from A to B only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cycles -d 'Count the cycles that a packet takes, as testpmd does with --record-core-cycles'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l json -d 'Print one JSON document instead of text'
@@ -134,6 +139,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxd -d 'Descripto
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l print -d 'Print the first packets and send none'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s q -l quiet -d 'Print results only'
@@ -156,6 +162,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descript
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l guard -d 'Stand by and cut a torn record off the end of FILE when standard input ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l json -d 'Print one JSON document instead of text'
@@ -175,6 +182,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-shortfall 
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l intended -d 'Count from when a packet was due, not from when it was sent'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p50 -d 'Make the median the headline; with -q it is the only output'
@@ -200,6 +208,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descr
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in the transmit ring, a power of two from 64 to 4096' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l allow-loss -d 'Share of packets that a flood may lose; more ends with exit code 3 [default: any]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l ndr -d 'Search for the highest rate that loses nothing (non-drop rate)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l csv -d 'Print comma-separated values instead of a table'
@@ -221,13 +230,26 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s d -l durati
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'Frames to receive and send in one go, 1 to 64, several with commas' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l here -d 'Be the process that has both drivers in it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on the same emulated card with the same traffic'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l peer -d 'Card at the other end of the cable: packets are sent to it' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l report -d 'Write all of it to this file, as JSON, without addresses, serial numbers and names' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l cable -d 'The wire leads back to the card (a loopback plug)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l victim -d 'Be the process that is killed while packets flow'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s q -l quiet -d 'Print results only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s v -l verbose -d 'Print more about what is done (repeat for more)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s a -l all -d 'Show every PCI function, not network cards alone'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s q -l quiet -d 'Print results only'
@@ -235,8 +257,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s v -l verbose -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l vfio-user -d 'Serve the card at this socket, for QEMU\'s vfio-user-pci' -r -F
-complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l trace -d 'Write each register access to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l replay -d 'Ask the card what was asked of the one in this trace, and print where it answers otherwise' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s l -l list -d 'List the cards, their wires and their options (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s q -l quiet -d 'Print results only'
@@ -244,20 +267,22 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s v -l verbose -d 
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "latency" -d 'Measure latency'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "latency" -d 'Measure latency'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "check" -d 'Check step by step whether a card does what a card does'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -5,7 +5,7 @@
 //! # The picture
 //!
 //! ```text
-//!   cli      bind hugepages fwd pktgen capture latency throughput compare-dpdk list emulate
+//!   cli      bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate
 //!    |          parse, wire up, print; no hardware knowledge
 //!    v
 //!   compare  DPDK's drivers beside ours on one emulated card
@@ -55,7 +55,8 @@
 //! else: the same stores on silicon and into the page that a model polls. Where a card
 //! takes a whole descriptor only if the processor combines what is stored
 //! ([`pci::Function::combining`]), that is asked for, or said to be missing. No data
-//! path reads a register, makes a system call or allocates, and tests hold them to it.
+//! path reads a register, makes a system call or allocates, and tests hold them to it; all
+//! but one, as a legacy virtio device is notified through a port.
 //!
 //! # Who judges whom
 //!
@@ -65,7 +66,9 @@
 //! name ([`emu::Violations`]). Then `scripts/lab` gives them to Linux's own
 //! drivers, in a virtual machine ([`emu::vfio_user`]), tests give them to DPDK's,
 //! natively ([`emu::native`]), and the models that pass judge ours. The same lab
-//! runs ours on a real kernel's VFIO. What DPDK's drivers cost and what ours do is
+//! runs ours on a real kernel's VFIO. The last word is a card's own: [`pci::trace`] writes
+//! down what passes between a driver and any card, and [`emu::replay`] asks the model the
+//! same and says where it answers otherwise. What DPDK's drivers cost and what ours do is
 //! measured on the same model, in one process ([`compare`]); whole programs of both
 //! take turns on it too.
 //!
@@ -112,7 +115,9 @@
 //!   10  tests/registers.rs            its rows: they cover what the driver writes
 //!   11  benches/support/minimal/      the least that its rings permit
 //!   12  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
-//!   13  README.md, CHANGELOG.md       the list of cards
+//!   13  src/emu/replay/policy.rs      which of its answers count or tell the time
+//!   14  tests/replay.rs               a trace of it, replayed
+//!   15  README.md, CHANGELOG.md       the list of cards
 //! ```
 //!
 //! # Errors

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod beside;
 pub mod bus;
 mod event;
 mod memory;
@@ -17,6 +18,7 @@ pub mod stores;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 
+pub use beside::Beside;
 pub use event::{EventFd, adopt_eventfd, wait_any, wait_readable};
 pub use memory::*;
 pub use roots::Roots;

@@ -104,7 +104,7 @@ fn the_file_holds_what_is_counted_in_both_formats() {
 fn flows_are_spread_over_the_queues_and_each_queues_packets_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
-    for model in EACH {
+    for model in EACH.iter().filter(|card| card.queues[0] >= 4) {
         let card = format!("emu:{model},wire=source:flows=256");
         let words = ["capture", path.to_str().unwrap(), "-i", &card, "--rxq", "4", "-c", "20000", "--json", "--strict"];
         let output = lenient(&words).output().unwrap();

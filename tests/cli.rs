@@ -128,7 +128,7 @@ fn the_emulated_cards_are_listed_for_people_and_for_programs() {
     let output = bmnic(&["emulate", "--list", "--json"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["models"][0]["vendor"], "8086");
-    // Those that tests drive, and no others.
+    // Those that tests know, and no others.
     let mut listed: Vec<&str> =
         document["models"].as_array().unwrap().iter().filter_map(|model| model["name"].as_str()).collect();
     let mut driven: Vec<String> =

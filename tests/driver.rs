@@ -622,7 +622,8 @@ fn an_interrupt_wakes_its_queue_once_and_a_wait_without_one_ends() {
 #[test]
 fn a_card_stopped_and_opened_a_hundred_times_loses_no_buffer() {
     for model in FAMILIES.into_iter().chain(PLAIN) {
-        let config = Config { rx_queues: 4, tx_queues: 2, ..Config::default() };
+        let [rx_queues, tx_queues] = [model.queues[0].min(4), model.queues[1].min(2)];
+        let config = Config { rx_queues, tx_queues, ..Config::default() };
         let mut rig = Rig::new(model, &config);
         for round in 0..100 {
             rig.send(&[raw(60, round), raw(900, round)]);
@@ -672,7 +673,7 @@ fn a_configuration_that_the_card_cannot_have_is_refused_in_one_line() {
 #[test]
 fn what_comes_by_any_pair_of_a_virtio_device_is_received() {
     let config = Config { rx_queues: 1, tx_queues: 4, ..Config::default() };
-    for model in PLAIN {
+    for model in PLAIN.into_iter().filter(|card| card.queues[0] > 1) {
         let mut rig = Rig::new(model, &config);
         assert_eq!((rig.port.rx.len(), rig.port.tx.len()), (4, 4), "{model}");
         let flows: Vec<Vec<u8>> =

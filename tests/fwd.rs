@@ -101,7 +101,7 @@ fn every_emulated_card_forwards_in_every_way() {
             &["fwd", nasty, card],
             &["fwd", card, card, "--wait", "irq"],
             &["fwd", card, card, "--batch", "1", "--rxd", "64", "--txd", "2048"],
-            &["fwd", card, card, "--rxq", "4", "--mode", "macswap"],
+            &["fwd", card, card, "--rxq", &model.queues[0].min(4).to_string(), "--mode", "macswap"],
         ] {
             adds_up(&run(&[words, &["-c", "2000", "-d", "60s"]].concat()));
         }

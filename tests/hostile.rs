@@ -43,7 +43,8 @@ macro_rules! cases {
 }
 
 cases! {
-    ixgbe: "ixgbe", i40e: "i40e", i40e_long: "i40e-long", virtio: "virtio", virtio_packed: "virtio-packed", efvi: "efvi", bnxt: "bnxt",
+    ixgbe: "ixgbe", i40e: "i40e", i40e_long: "i40e-long", virtio: "virtio", virtio_packed: "virtio-packed",
+    virtio_legacy: "virtio-legacy", virtio_legacy_apart: "virtio-legacy-apart", efvi: "efvi", bnxt: "bnxt",
     mlx5: "mlx5", mlx5_short: "mlx5-short", mlx5_each: "mlx5-each", mlx5_inline: "mlx5-inline";
     {
         rx_normal
@@ -93,6 +94,8 @@ fn no_rings_are_left_out() {
             "mlx5-each",
             "virtio",
             "virtio-packed",
+            "virtio-legacy",
+            "virtio-legacy-apart",
             "mlx5-inline"
         ],
         "name them in the cases above"

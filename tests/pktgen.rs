@@ -117,6 +117,9 @@ fn the_card_counts_what_was_sent_and_not_one_packet_more() {
     let extras =
         [&[][..], &["--txq", "3", "--batch", "7"], &["--size", "imix"], &["--size", "9000"], &["--burst", "50"]];
     for (model, extra) in EACH.iter().flat_map(|model| extras.map(|extra| (model, extra))) {
+        if extra.contains(&"--txq") && model.queues[1] < 3 {
+            continue;
+        }
         let card = format!("emu:{model}");
         let document = json(&[&["pktgen", "--strict", "-i", &card, "-c", "20011"], extra].concat());
         assert_eq!((&document["sent"], &document["counted_by_card"]), (&20_011.into(), &20_011.into()), "{extra:?}");

@@ -95,8 +95,8 @@ fn a_virtio_device_that_cannot_be_driven_is_refused_in_one_line() {
         (Fault::EndlessReset, Kind::Timeout, "reset did not finish"),
         (Fault::Refuses, Kind::Unsupported, "does not take the features"),
         (Fault::Old, Kind::Unsupported, "no VERSION_1"),
-        (Fault::Legacy, Kind::Unsupported, "it is a legacy device"),
-        (Fault::Loop, Kind::Unsupported, "it is a legacy device"),
+        (Fault::Legacy, Kind::Unsupported, "no registers of VIRTIO 1.0"),
+        (Fault::Loop, Kind::Unsupported, "no registers of VIRTIO 1.0"),
         (Fault::OneQueue, Kind::Unsupported, "use fewer queues"),
         (Fault::NeedsReset, Kind::Device, "found a fault in its queues"),
     ] {

@@ -4,6 +4,7 @@
 #[cfg(target_arch = "x86_64")]
 mod program;
 mod record;
+mod replay;
 mod serve;
 
 use super::output::{self, Output};
@@ -25,13 +26,23 @@ pub struct Args {
     /// Serve the card at this socket, for QEMU's vfio-user-pci
     #[arg(long, value_name = "SOCKET", requires = "card", conflicts_with = "command")]
     vfio_user: Option<PathBuf>,
-    /// Write each register access to this file
-    #[arg(long, value_name = "FILE", requires = "card")]
-    trace: Option<PathBuf>,
+    /// Ask the card what was asked of the one in this trace, and print where it answers otherwise
+    ///
+    /// A trace is what `--trace` writes, of a real card or an emulated one. The exit code is 0
+    /// if all answers are the same.
+    #[arg(long, value_name = "FILE", requires = "card", conflicts_with_all = ["vfio_user", "command", "trace"])]
+    replay: Option<PathBuf>,
     /// Run this program with the cards in place of all PCI devices: dpdk-testpmd,
     /// or anything that maps resource0 and polls
     #[arg(last = true, value_name = "COMMAND", requires = "card")]
     command: Vec<String>,
+}
+
+impl Args {
+    /// Whether a card is served, to be accessed by somebody.
+    pub fn serves(&self) -> bool {
+        !self.card.is_empty() && self.replay.is_none()
+    }
 }
 
 /// Fails if drivers broke rules of cards that were to be strict; each has been listed.
@@ -94,7 +105,7 @@ const OPTIONS: &[Part] = &[
     Part {
         name: "fault=",
         example: "fault=error:7",
-        text: "firmware that fails, at every command, the one of that number, or that of a code like 0x613",
+        text: "what goes wrong: in firmware at every command, the one of that number, or that of a code like 0x613",
     },
     Part { name: "nasty", example: "nasty", text: "do all that the datasheet allows and drivers do not expect" },
     Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },
@@ -108,8 +119,14 @@ const _: () = assert!(crate::emu::wire::BURST == 128);
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let parse = |card: &String| card.strip_prefix("emu:").unwrap_or(card).parse::<Spec>();
     let specs = args.card.iter().map(parse).collect::<Result<Vec<_>>>()?;
-    let trace = args.trace.as_deref();
+    let trace = context.global.trace.as_deref();
     check_files(specs.iter().map(|spec| &spec.wire), &Vec::from_iter(trace))?;
+    if let Some(path) = &args.replay {
+        let [spec] = &specs[..] else {
+            return Err(Error::new(Kind::Usage, "a trace is of one card; name one to replay it to").into());
+        };
+        return replay::run(spec, path, context);
+    }
     match (&specs[..], &args.vfio_user, &args.command[..]) {
         ([], ..) => {}
         ([spec], Some(socket), _) => return serve::serve(spec, socket, trace, context),
@@ -147,7 +164,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         output.result(format_args!("\n{}", table.trim_fmt()))?;
     }
     let kinds = FaultKind::ALL.map(FaultKind::name).join(", ");
-    output.result(format_args!("\nfaults of firmware, where a card has one: {kinds}"))?;
+    output.result(format_args!("\nfaults, where a card can have them: {kinds}"))?;
     output.info("\nas in: bmnic fwd emu:82599,wire=cable:w0,queues=4 emu:82599,wire=sink,loss=0.1%")?;
     Ok(Outcome::Done)
 }
@@ -165,7 +182,7 @@ fn document() -> Value {
                 "device": format!("{:04x}", model.profile.id.device),
                 "queues": model.queues,
                 "text": model.text,
-                "faults": model.faults.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+                "faults": model.faults().map(FaultKind::name).collect::<Vec<_>>(),
             })
         })
         .collect();

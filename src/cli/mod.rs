@@ -9,6 +9,7 @@ pub mod args;
 mod bind;
 mod capture;
 mod cards;
+mod check;
 mod circuit;
 mod compare_dpdk;
 mod completions;
@@ -24,6 +25,7 @@ mod remedy;
 pub mod session;
 pub mod signal;
 mod throughput;
+mod tracing;
 pub mod units;
 mod watch;
 
@@ -34,6 +36,7 @@ use environment::Refused;
 use signal::Interrupted;
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -87,6 +90,14 @@ pub struct Global {
     /// Twisted pair, and 25 Gbit/s with FEC to agree on, take several seconds.
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
     pub link_wait: Duration,
+    /// Write each register access, and each command with its answer, to this file
+    ///
+    /// Those of the control plane: doorbells of queues are not in it, nor frames. The card's
+    /// address is replaced by another. `bmnic emulate CARD --replay FILE` reads it. A second
+    /// card's file is FILE.2. Of a card that `emulate` serves it is the register accesses alone,
+    /// which cannot be replayed.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 /// The subcommands.
@@ -108,6 +119,8 @@ pub enum Command {
     Throughput(throughput::Args),
     /// Compare with DPDK on the same card in the same run
     CompareDpdk(compare_dpdk::Args),
+    /// Check step by step whether a card does what a card does
+    Check(check::Args),
     /// List cards and what can be done with them
     List(list::Args),
     /// List emulated cards, or serve one to another program
@@ -183,6 +196,11 @@ pub fn main() -> ExitCode {
         Err(refused) => return refuse(refused),
     };
     let context = Context { global: cli.global, roots: Roots::from_env(), started, taken };
+    if context.global.trace.is_some()
+        && let Err(error) = tracing::check(&cli.command)
+    {
+        return fail(&error.into(), context.global.json);
+    }
     let result = match cli.command {
         Command::Bind(args) => bind::run(args, &context),
         Command::Hugepages(args) => hugepages::run(args, &context),
@@ -192,13 +210,21 @@ pub fn main() -> ExitCode {
         Command::Latency(args) => latency::run(args, &context),
         Command::Throughput(args) => throughput::run(args, &context),
         Command::CompareDpdk(args) => compare_dpdk::run(args, &context),
+        Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(args, &context),
         Command::Emulate(args) => emulate::run(args, &context),
         Command::Completions(args) => completions::run(args),
     };
-    match result {
-        Ok(outcome) => outcome.into(),
-        Err(error) => fail(&error, context.global.json),
+    let whole = crate::pci::trace::whole();
+    match (result, whole) {
+        (Ok(outcome), Ok(())) => outcome.into(),
+        (Ok(_), Err(error)) => fail(&error.into(), context.global.json),
+        (Err(error), whole) => {
+            if let Err(error) = whole {
+                eprintln!("bmnic: warning: {error}");
+            }
+            fail(&error, context.global.json)
+        }
     }
 }
 

@@ -14,16 +14,16 @@ use super::args::{Limits, RunLength};
 use super::cards::{Card, Resolved, resolve};
 use super::output::{self, Output};
 use super::signal::{Interrupted, Stop};
+use super::tracing;
 use super::watch::Watch;
 use crate::dma::{Addressing, BATCH_MAX, Pool};
 use crate::driver::{self, Config, Description, Nic, Port, RxQueue, Stats};
-use crate::emu::wire::{Note, WireSpec, check_files};
+use crate::emu::wire::{Note, WireSpec};
 use crate::emu::{Drive, Engine, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Alarm, Function};
-use crate::sys::Roots;
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ pub struct Session {
     stale: Cell<bool>,
     /// What they are plugged into.
     wires: Vec<WireSpec>,
+    /// The file of their traces.
+    trace: Option<PathBuf>,
     strict: bool,
     /// Why emulated cards are used, where none was named.
     default: Option<String>,
@@ -91,7 +93,8 @@ impl Session {
             Card::Pci(_) => None,
         };
         let wires: Vec<WireSpec> = cards.iter().filter_map(wire).collect();
-        check_files(&wires, &[])?;
+        let trace = context.global.trace.clone();
+        tracing::check_files(trace.as_deref(), cards.len(), &wires, &[])?;
         let emulated = !wires.is_empty();
         let mut session = Session {
             ports: Vec::new(),
@@ -104,6 +107,7 @@ impl Session {
             last: Vec::new(),
             stale: Cell::new(false),
             wires,
+            trace,
             strict: context.global.strict,
             default,
             duration: defaults.duration,
@@ -118,7 +122,7 @@ impl Session {
 
     fn plug_all(&mut self, context: &Context, cards: Vec<Card>, config: &Config) -> anyhow::Result<()> {
         for card in cards {
-            self.plug(&context.roots, card, config)?;
+            self.plug(context, card, config)?;
         }
         self._watch = Watch::keep(&self.functions, &self.stop)?;
         self.wait_for_links(context.global.link_wait, &Output::new(&context.global))
@@ -164,7 +168,7 @@ impl Session {
     }
 
     /// Opens one card.
-    fn plug(&mut self, roots: &Roots, card: Card, config: &Config) -> Result<()> {
+    fn plug(&mut self, context: &Context, card: Card, config: &Config) -> Result<()> {
         let mut config = config.clone();
         let function = match (card, &self._engine) {
             (Card::Emulated(spec), Some(engine)) => {
@@ -181,9 +185,10 @@ impl Session {
             }
             (Card::Pci(address), _) => {
                 self.taps.push(None);
-                pci::open(roots, address)?
+                pci::open(&context.roots, address)?
             }
         };
+        let function = tracing::traced(context.global.trace.as_deref(), self.functions.len(), function)?;
         let port = driver::open(Arc::clone(&function), &config)?;
         self.buffers +=
             port.rx.iter().map(RxQueue::buffers).sum::<usize>() + usize::from(config.tx_ring) * port.tx.len();
@@ -217,12 +222,13 @@ impl Session {
         length.limits(self.duration.filter(|_| self.default.is_some()))
     }
 
-    /// Refuses to write `path` if a wire of the session plays or writes that file.
+    /// Refuses to write `path` if a wire of the session plays or writes that file, or a trace is
+    /// written there.
     ///
     /// # Errors
     /// [`Kind::Usage`] with the name of both.
     pub fn check_write(&self, path: &Path) -> Result<()> {
-        check_files(&self.wires, &[path])
+        tracing::check_files(self.trace.as_deref(), self.devices.len(), &self.wires, &[path])
     }
 
     /// Whether any port is emulated, so that times are the cost of driver and

@@ -180,16 +180,16 @@ impl Region {
     /// The `len` bytes of `arena` from `offset`.
     ///
     /// # Panics
-    /// If they are not inside the arena, not 8-byte aligned, or cross a page
+    /// If they are not inside the arena, not 4-byte aligned, or cross a page
     /// that the device sees elsewhere.
     pub fn new(arena: &Arc<Arena>, offset: usize, len: usize) -> Self {
-        assert!(offset.is_multiple_of(8) && len > 0 && offset <= arena.len() && len <= arena.len() - offset);
+        assert!(offset.is_multiple_of(4) && len > 0 && offset <= arena.len() && len <= arena.len() - offset);
         let run = arena.contiguous();
         assert!(offset / run == (offset + len - 1) / run, "region crosses a page boundary");
         Self { arena: Arc::clone(arena), offset, len }
     }
 
-    /// The `len` bytes of it from `offset`, a multiple of 8.
+    /// The `len` bytes of it from `offset`, a multiple of 4.
     ///
     /// # Panics
     /// If they are not inside the region.
@@ -238,9 +238,9 @@ impl Region {
 
     /// The region as a slice of `D`; a remainder is left out.
     pub fn words<D: Descriptor>(&self) -> &[D] {
-        // SAFETY: new checked bounds and 8-byte alignment, mappings are page
-        // aligned and zeroed, and Descriptor promises that every byte pattern is
-        // a valid D that is only changed through shared references.
+        // SAFETY: new checked bounds, and the assertion checks alignment; mappings are
+        // zeroed, and Descriptor promises that every byte pattern is a valid D that is
+        // only changed through shared references.
         unsafe {
             assert!(self.as_ptr().as_ptr().cast::<D>().is_aligned());
             std::slice::from_raw_parts(self.as_ptr().as_ptr().cast(), self.len / size_of::<D>())
@@ -319,6 +319,14 @@ mod tests {
         assert_eq!(Arena::new(0, Addressing::Translated).unwrap_err().kind(), Kind::Memory);
         assert_eq!(Arena::new(usize::MAX, Addressing::Translated).unwrap_err().kind(), Kind::Memory);
         assert_eq!(Arena::new(1 << 60, Addressing::Translated).unwrap_err().kind(), Kind::Memory);
+    }
+
+    #[test]
+    #[should_panic(expected = "is_aligned")]
+    fn a_region_that_begins_between_words_of_64_bits_has_none() {
+        let region = Region::new(&Arena::new(4096, Addressing::Translated).unwrap(), 4, 16);
+        assert_eq!(region.words::<[AtomicU32; 2]>().len(), 2);
+        region.words64();
     }
 
     #[test]

@@ -119,6 +119,8 @@ families! {
         VirtioSplit(virtio::SplitRxQueue) with VirtioSplit;
         /// virtio-net, on packed ones.
         VirtioPacked(virtio::PackedRxQueue) with VirtioPacked;
+        /// virtio-net, on those of a legacy device.
+        VirtioLegacy(virtio::LegacyRxQueue) with VirtioLegacy;
         /// Solarflare EF10.
         Efvi(efvi::RxQueue) with Efvi;
         /// Broadcom NetXtreme-E.
@@ -135,6 +137,8 @@ families! {
         VirtioSplit(virtio::SplitTxQueue);
         /// virtio-net, on packed ones.
         VirtioPacked(virtio::PackedTxQueue);
+        /// virtio-net, on those of a legacy device.
+        VirtioLegacy(virtio::LegacyTxQueue);
         /// Solarflare EF10.
         Efvi(efvi::TxQueue);
         /// Broadcom NetXtreme-E.

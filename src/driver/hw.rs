@@ -73,6 +73,11 @@ impl Access {
         }
     }
 
+    /// The BAR that they are in.
+    pub fn bar(&self) -> &Bar {
+        &self.bar
+    }
+
     /// Whether requests of it on PCIe were not answered yet, as its Device Status says
     /// (PCI Express Base Specification §7.5.3.5, Transactions Pending).
     pub fn pending(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What every model stands on, and [`Card`](super::Card) works with: its place on
 //! the bus, the MAC, the time, the rules that were broken.
 
+use super::flaw::Flaw;
 use super::offload::Used;
 use super::pcie::Crossings;
 use super::wire::{Mac, Random, Speed, Wire};
@@ -77,10 +78,14 @@ impl Board {
     /// The board of a card at the end of a wire.
     pub(super) fn new(model: &ModelInfo, spec: &Spec, wire: Box<dyn Wire>) -> Self {
         let speed = spec.speed.unwrap_or(Speed::Bits(model.profile.speed));
+        let mut bus = Bus::new(model.profile.vectors);
+        if spec.fault.is_some_and(|fault| fault.kind == FaultKind::LoseIrq) {
+            bus.interrupts.lose_all();
+        }
         Board {
             profile: model.profile,
-            bus: Bus::new(model.profile.vectors),
-            port: MacPort::new(Mac::new(wire, speed)),
+            bus,
+            port: MacPort::new(Mac::new(wire, speed), Flaw::of(spec.fault)),
             factory: spec.mac.unwrap_or_else(|| factory_address(model.oui)),
             speed,
             fault: spec.fault,

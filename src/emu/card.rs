@@ -9,19 +9,27 @@
 
 use super::board::{Board, Bus};
 use super::wire::Note;
-use super::{ConfigSpace, Layout, Model, Picos, Profile};
+use super::{ConfigSpace, FaultKind, Layout, Model, Picos, Profile, config};
 
 /// One emulated function.
 pub struct Card {
     model: Box<dyn Model>,
     config: ConfigSpace,
+    /// Function level resets so far, and whether it is gone since the last.
+    resets: u32,
+    gone: bool,
 }
 
 impl Card {
     /// A model, powered on.
     pub fn new(model: Box<dyn Model>) -> Self {
-        let config = ConfigSpace::new(&model.board().profile, model.layout(), &model.capabilities());
-        Self { model, config }
+        let config = ConfigSpace::new(
+            &model.board().profile,
+            model.layout(),
+            &model.capabilities(),
+            model.board().fault.map(|fault| fault.kind),
+        );
+        Self { model, config, resets: 0, gone: false }
     }
 
     /// What it looks like.
@@ -51,7 +59,7 @@ impl Card {
 
     /// Lets the model work; how much it did, and 0 is idle.
     pub fn step(&mut self, now: Picos) -> usize {
-        if self.board().poisoned() {
+        if self.gone || self.board().poisoned() {
             return 0;
         }
         self.tick(now);
@@ -79,7 +87,7 @@ impl Card {
             Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
             None => {
                 self.tick(now);
-                if self.board().poisoned() || self.config.asleep() {
+                if self.is_away() || self.deaf(bar) {
                     return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
                 }
                 let value = self.model.read(bar, offset, size);
@@ -96,12 +104,30 @@ impl Card {
             Some(Msix::Pending(_)) => {}
             None => {
                 self.tick(now);
-                if !self.board().poisoned() && !self.config.asleep() {
+                if !self.is_away() && !self.deaf(bar) {
                     self.model.write(bar, offset, size, value);
                     self.model.board_mut().condemn();
                 }
             }
         }
+    }
+
+    /// Whether it answers to nothing: lost for its host, dead, or asleep.
+    fn is_away(&self) -> bool {
+        self.gone || self.board().poisoned() || self.config.asleep()
+    }
+
+    /// Whether this BAR is one of ports and the function does not answer to them: nobody
+    /// does then.
+    fn deaf(&mut self, bar: u8) -> bool {
+        let (index, ports) = self.profile().io;
+        let deaf = ports != 0 && bar == index && !self.config.ports();
+        if deaf {
+            let board = self.model.board_mut();
+            board.violations.note("access to ports with I/O space off in the command register");
+            board.condemn();
+        }
+        deaf
     }
 
     /// Where its capabilities are.
@@ -111,13 +137,26 @@ impl Card {
 
     /// Reads configuration space.
     pub fn config_read(&self, offset: u16, size: u8) -> u32 {
+        if self.gone {
+            return u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)));
+        }
         self.config.read(offset, size)
+    }
+
+    /// What the kernel does for one who opens a function (pci_enable_device), and after a
+    /// reset: its ports answer.
+    pub fn enable(&mut self) {
+        let at = config::COMMAND as u16;
+        self.config_write(at, 2, self.config_read(at, 2) | config::PORTS);
     }
 
     /// Writes configuration space, and does what that asks for.
     pub fn config_write(&mut self, offset: u16, size: u8, value: u32) {
         let effects = self.config.write(offset, size, value);
         if effects.reset {
+            self.resets += 1;
+            let fault = self.board().fault;
+            self.gone |= fault.is_some_and(|fault| fault.strikes(FaultKind::ResetFatal, self.resets));
             self.reset_model();
         }
         let bus = self.bus();
@@ -203,7 +242,7 @@ mod tests {
             // Where queues share a doorbell each is given a place of its own.
             let shared = [(2, 0x1_0000), (0, 0x1_0800)];
             let lane = shared.into_iter().any(|(bar, at)| card.model().lane(bar, at).is_some());
-            assert!(!pages.is_empty() || lane, "{}", info.profile.name);
+            assert!(!pages.is_empty() || lane || info.profile.by_ports(), "{}", info.profile.name);
             for page in pages {
                 assert!(page.offset.is_multiple_of(4096), "{}: {:#x}", info.profile.name, page.offset);
                 assert!(page.offset < info.profile.bar(page.bar.into()), "{}: {:#x}", info.profile.name, page.offset);

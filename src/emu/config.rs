@@ -14,18 +14,22 @@
 mod layout;
 #[cfg(test)]
 mod tests;
+mod vpd;
 
 pub use self::layout::Layout;
-use super::Profile;
+use super::{FaultKind, Profile};
 
 /// Bytes of a function's configuration space.
 pub const CONFIG_SIZE: usize = 4096;
 
-const COMMAND: usize = 0x04;
+/// Offset of the command register.
+pub const COMMAND: usize = 0x04;
 const BAR: usize = 0x10;
 
 /// Power state in power management's control.
 const D3HOT: u8 = 3;
+/// I/O space enable in the command register.
+pub const PORTS: u32 = 1;
 /// Bus master enable in the command register.
 const BUS_MASTER: u32 = 1 << 2;
 /// Extended capabilities: error reporting, serial number, a vendor's own.
@@ -44,6 +48,8 @@ pub struct ConfigSpace {
     bytes: Box<[u8; CONFIG_SIZE]>,
     writable: Box<[u8; CONFIG_SIZE]>,
     initial: Box<[u8; CONFIG_SIZE]>,
+    /// Vital product data.
+    product: Vec<u8>,
 }
 
 /// What a write to configuration space asks of the rest of the function.
@@ -59,13 +65,14 @@ pub struct Effects {
 
 impl ConfigSpace {
     /// The space of such a function after power-on,
-    /// with these capabilities of the vendor's own.
+    /// with these capabilities of the vendor's own and this fault.
     ///
     /// # Panics
     /// If there is no room for them: models are built of constants.
-    pub fn new(profile: &Profile, layout: Layout, vendor: &[Vec<u8>]) -> Self {
+    pub fn new(profile: &Profile, layout: Layout, vendor: &[Vec<u8>], fault: Option<FaultKind>) -> Self {
         let zeroes = || Box::new([0; CONFIG_SIZE]);
-        let mut space = Self { layout, bytes: zeroes(), writable: zeroes(), initial: zeroes() };
+        let product = layout.vpd.map_or(Vec::new(), |(_, name)| vpd::of(name, fault));
+        let mut space = Self { layout, bytes: zeroes(), writable: zeroes(), initial: zeroes(), product };
         space.header(profile);
         space.capabilities(profile);
         space.vendor(vendor);
@@ -108,9 +115,11 @@ impl ConfigSpace {
         let (power, msi, msix, pcie) = (layout.power(), layout.msi(), layout.msix(), layout.pcie());
         let next = |at: u8| u32::from(at) << 8;
 
-        let behind = layout.vpd.map_or(layout.msi, |(at, _)| at);
-        self.put(power, 4, 0x01 | next(behind) | u32::from(layout.power_can) << 16, 0);
-        self.put(power + 4, 2, layout.power_rest.into(), 0x0003);
+        if power != 0 {
+            let behind = layout.vpd.map_or(layout.msi, |(at, _)| at);
+            self.put(power, 4, 0x01 | next(behind) | u32::from(layout.power_can) << 16, 0);
+            self.put(power + 4, 2, layout.power_rest.into(), 0x0003);
+        }
 
         if let Some((at, _)) = layout.vpd {
             // Address, which a read is started by, and data.
@@ -135,23 +144,25 @@ impl ConfigSpace {
         self.put(msix + 4, 4, table | u32::from(bar), 0);
         self.put(msix + 8, 4, pba | u32::from(bar), 0);
 
-        // PCIe endpoint, version 2; the link runs as fast and as wide as it can.
-        self.put(pcie, 4, 0x0002_0010, 0);
-        self.put(pcie + 0x04, 4, layout.device, 0);
-        self.put(pcie + 0x08, 2, 0x2810, 0x7fff);
-        self.put(pcie + 0x0a, 2, layout.device_rest.into(), 0);
-        self.put(pcie + 0x0c, 4, layout.link, 0);
-        self.put(pcie + 0x10, 2, 0, 0x00c3);
-        self.put(pcie + 0x12, 2, 0x1000 | layout.link & 0x3ff, 0);
-        self.put(pcie + 0x24, 4, layout.device2, 0);
-        self.put(pcie + 0x28, 2, 0, 0x001f);
-        // From 8 GT/s on there is a list of the speeds that there are.
-        let fastest = layout.link & 0xf;
-        if fastest >= 3 {
-            self.put(pcie + 0x2c, 4, ((1 << fastest) - 1) << 1, 0);
-        }
-        if layout.link_target != 0 {
-            self.put(pcie + 0x30, 2, layout.link_target.into(), 0x000f);
+        if pcie != 0 {
+            // PCIe endpoint, version 2; the link runs as fast and as wide as it can.
+            self.put(pcie, 4, 0x0002_0010, 0);
+            self.put(pcie + 0x04, 4, layout.device, 0);
+            self.put(pcie + 0x08, 2, 0x2810, 0x7fff);
+            self.put(pcie + 0x0a, 2, layout.device_rest.into(), 0);
+            self.put(pcie + 0x0c, 4, layout.link, 0);
+            self.put(pcie + 0x10, 2, 0, 0x00c3);
+            self.put(pcie + 0x12, 2, 0x1000 | layout.link & 0x3ff, 0);
+            self.put(pcie + 0x24, 4, layout.device2, 0);
+            self.put(pcie + 0x28, 2, 0, 0x001f);
+            // From 8 GT/s on there is a list of the speeds that there are.
+            let fastest = layout.link & 0xf;
+            if fastest >= 3 {
+                self.put(pcie + 0x2c, 4, ((1 << fastest) - 1) << 1, 0);
+            }
+            if layout.link_target != 0 {
+                self.put(pcie + 0x30, 2, layout.link_target.into(), 0x000f);
+            }
         }
 
         if let Some((at, content)) = layout.vendor {
@@ -241,14 +252,14 @@ impl ConfigSpace {
             self.bytes[at] = self.bytes[at] & !mask | byte & mask;
         }
         let touched = |at: usize| (start..start + size).contains(&at);
-        if let Some((at, content)) = self.layout.vpd.filter(|(at, _)| touched(usize::from(*at) + 3)) {
-            self.read_vpd(at.into(), content);
+        if let Some((at, _)) = self.layout.vpd.filter(|(at, _)| touched(usize::from(*at) + 3)) {
+            self.read_vpd(at.into());
         }
         let (pcie, msix) = (self.layout.pcie(), self.layout.msix());
         // The bit that starts a reset reads as zero at all times.
         let control = value.checked_shl(8 * start.saturating_sub(pcie + 8) as u32).unwrap_or(0);
         let woken = asleep && !self.asleep() && self.layout.forgets();
-        let reset = woken || touched(pcie + 9) && start >= pcie + 8 && control & FLR != 0;
+        let reset = woken || pcie != 0 && touched(pcie + 9) && start >= pcie + 8 && control & FLR != 0;
         if reset {
             self.reset();
         }
@@ -262,12 +273,12 @@ impl ConfigSpace {
 
     /// An address without the flag starts a read of vital product data, which the flag
     /// ends; one with it would start a write, which the flag going ends, of nothing.
-    fn read_vpd(&mut self, at: usize, content: &[u8]) {
+    fn read_vpd(&mut self, at: usize) {
         let address = u16::from_le_bytes([self.bytes[at + 2], self.bytes[at + 3]]);
         self.bytes[at + 3] ^= 0x80;
         if address & 0x8000 == 0 {
             for (n, byte) in self.bytes[at + 4..at + 8].iter_mut().enumerate() {
-                *byte = content.get(usize::from(address) + n).copied().unwrap_or(0);
+                *byte = self.product.get(usize::from(address) + n).copied().unwrap_or(0);
             }
         }
     }
@@ -282,9 +293,14 @@ impl ConfigSpace {
         u32::from(self.bytes[COMMAND]) & BUS_MASTER != 0
     }
 
+    /// Whether the function answers to ports.
+    pub fn ports(&self) -> bool {
+        u32::from(self.bytes[COMMAND]) & PORTS != 0
+    }
+
     /// Whether the function is in D3hot, where it answers to configuration alone.
     pub fn asleep(&self) -> bool {
-        self.bytes[self.layout.power() + 4] & D3HOT == D3HOT
+        self.layout.power != 0 && self.bytes[self.layout.power() + 4] & D3HOT == D3HOT
     }
 
     /// As after power-on.

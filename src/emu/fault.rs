@@ -1,10 +1,13 @@
-//! Faults of a card's firmware, on demand: `fault=timeout`, `fault=error:7`,
+//! Faults of a card and of its firmware, on demand: `fault=timeout`, `fault=error:7`,
 //! `fault=denied:0x613`.
 //!
 //! A driver speaks to firmware through a mailbox and must survive whatever comes
 //! back, at any command of its own choice. So a fault strikes every command, or
 //! with a number behind it the one of that number, counted from power-on, or with
 //! the code of a command, which is written in hexadecimal, that command each time.
+//!
+//! Faults of the silicon are there to be found by `bmnic check`. Some can be had of any
+//! card (`flaw`), and others of one family, which shows what all would do.
 
 use std::fmt;
 
@@ -120,6 +123,9 @@ faults! {
     FixedSize      "fixed-size"         whole: "Queues are as long as they are.";
     FewDescriptors "few-descriptors"    single: "Queues have 16 descriptors at most, or as many as the number says.";
     PioNotify      "pio-notify"         whole: "Notifications can be given through a port, too, which is named first.";
+    NoMergeable    "no-mergeable"       whole: "A frame is in one buffer (no MRG_RXBUF).";
+    NoAnyLayout    "no-any-layout"      whole: "A header has a descriptor to itself (no ANY_LAYOUT).";
+    NoControl      "no-control"         whole: "There is no control queue (no CTRL_VQ).";
     BackendRestarts "backend-restarts"  whole: "The program behind the device starts over after a hundred frames, and its place in the queues is lost.";
     PhyLeft        "phy-left"           whole: "The PHY is as the last driver left it: switched off, and offering 100 Mbit/s only.";
     Unlicensed     "unlicensed"         whole: "There is no licence for low latency.";
@@ -140,6 +146,22 @@ faults! {
     Malicious      "malicious"          whole: "The hundredth packet to be sent is taken for malicious, and its queue stops.";
     QueueLingers   "queue-lingers"      whole: "A receive queue that says that it is off goes on for 50 ms.";
     RequestsStuck  "requests-stuck"     whole: "Requests of the driver before do not end, until they are flushed before the reset.";
+    Held           "held"               single: "Received frames stay in the card until there are two of them, or as many as the number says.";
+    LoseEach       "lose-each"          single: "Every hundredth received frame is lost, or as the number says.";
+    LoseLong       "lose-long"          single: "Received frames of more than 1500 bytes are lost, or of more than the number says.";
+    SendStuck      "send-stuck"         single: "No frame is ever sent, or none from that of the number on.";
+    ClockBack      "clock-back"         whole: "The clock that stamps received frames runs backwards.";
+    ClockSlow      "clock-slow"         whole: "The clock that stamps received frames runs at half its rate.";
+    ResetFatal     "reset-fatal"        single: "The card is gone from its bus after a function level reset, or after that of the number.";
+    OneQueue       "one-queue"          whole: "Received frames all come on the first queue.";
+    SteerWrong     "steer-wrong"        whole: "A flow that is steered comes on a queue beside its own.";
+    SumsLie        "sums-lie"           whole: "Right checksums are called wrong, and wrong ones right.";
+    TagLost        "tag-lost"           whole: "A tag that is taken off a frame is not told.";
+    Miscount       "miscount"           whole: "The counters of good frames show half of them.";
+    CtpioTorn      "ctpio-torn"         whole: "What is sent by CTPIO leaves with its last byte inverted.";
+    NoVersion      "no-version"         whole: "Firmware says that its version is 0.0.0.";
+    VpdTorn        "vpd-torn"           whole: "The vital product data is whole up to its byte 64, and behind that as it was never written.";
+    VpdSum         "vpd-sum"            whole: "The checksum of the vital product data is wrong.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
 }
 

@@ -27,6 +27,7 @@ pub use self::tap::Tap;
 use super::wire::{Counters, Note, Patch};
 use super::{Card, Picos, Spec, build};
 use crate::error::Result;
+pub use crate::pci::trace::Access;
 use crate::pci::{Function, Id};
 use crate::sys;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -84,6 +85,8 @@ struct Shared {
     patience: AtomicU64,
     /// ...are added up here.
     held_up: AtomicU64,
+    /// How often the thread has looked after the cards.
+    turns: AtomicU64,
 }
 
 struct Port {
@@ -108,23 +111,6 @@ struct State {
     notes: Vec<Note>,
 }
 
-/// A register access, as a trace shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// A write, or a read.
-    pub write: bool,
-    /// BAR and offset in it.
-    pub bar: u8,
-    /// Offset in the BAR.
-    pub offset: u64,
-    /// Bytes.
-    pub size: u8,
-    /// Value written, or read.
-    pub value: u64,
-    /// The datasheet's name of the register.
-    pub name: Option<String>,
-}
-
 impl Engine {
     /// An engine without cards.
     pub fn new(drive: Drive) -> Self {
@@ -141,6 +127,7 @@ impl Engine {
             stop: AtomicBool::new(false),
             patience: AtomicU64::new(HELD_UP),
             held_up: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
         });
         Self { shared, thread: None }.started(drive)
     }
@@ -160,6 +147,7 @@ impl Engine {
     /// [`Kind::Usage`](crate::Kind::Usage) if there is no such card, and what its wire says.
     pub fn open(&self, spec: &Spec) -> Result<(Arc<dyn Function>, Tap)> {
         let (slot, tap) = self.plug(spec)?;
+        slot.enable()?;
         Ok((Arc::new(slot), tap))
     }
 
@@ -171,7 +159,7 @@ impl Engine {
         let port = Arc::new(Port {
             name: format!("emu:{spec}"),
             id: profile.id,
-            bars: profile.bars,
+            bars: std::array::from_fn(|index| profile.bar(index)),
             vectors: profile.vectors,
             doorbells: card.model().doorbells(),
             state: Mutex::new(State {
@@ -222,6 +210,12 @@ impl Engine {
         self.shared.held_up.load(Ordering::Relaxed)
     }
 
+    /// How often its thread has looked after the cards: on a machine that is busy with other
+    /// things, how much of the time was theirs.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Relaxed)
+    }
+
     /// Time since the engine was made.
     pub fn now(&self) -> Picos {
         self.shared.clock.now()
@@ -259,6 +253,7 @@ impl Shared {
                 self.held_up.fetch_add(gap, Ordering::Relaxed);
             }
             since = now;
+            self.turns.fetch_add(1, Ordering::Relaxed);
             let mut work = 0;
             let mut asked = false;
             for port in &ports {

@@ -19,6 +19,8 @@ const ENTRY: u32 = 16;
 pub struct Interrupts {
     enabled: bool,
     masked: bool,
+    /// Messages are lost on their way.
+    lost: bool,
     vectors: Vec<Vector>,
 }
 
@@ -36,7 +38,17 @@ impl Interrupts {
     /// `vectors` vectors, all masked, as after power-on.
     pub fn new(vectors: u16) -> Self {
         let vector = || Vector { address: 0, data: 0, masked: true, pending: false, sent: 0, fd: None };
-        Self { enabled: false, masked: false, vectors: (0..vectors).map(|_| vector()).collect() }
+        Self { enabled: false, masked: false, lost: false, vectors: (0..vectors).map(|_| vector()).collect() }
+    }
+
+    /// Has every message lost on its way, as on a bus that is broken.
+    pub fn lose_all(&mut self) {
+        self.lost = true;
+    }
+
+    /// Whether MSI-X is on.
+    pub fn enabled(&self) -> bool {
+        self.enabled
     }
 
     /// How many vectors there are.
@@ -49,7 +61,7 @@ impl Interrupts {
     pub fn signal(&mut self, vector: u16) {
         let (enabled, masked) = (self.enabled, self.masked);
         let Some(vector) = self.vectors.get_mut(usize::from(vector)) else { return };
-        if enabled {
+        if enabled && !self.lost {
             vector.pending = true;
             vector.deliver(masked);
         }

@@ -34,6 +34,7 @@ mod config;
 mod dma;
 pub mod ef10;
 mod fault;
+mod flaw;
 mod foreign;
 pub mod frame;
 pub mod i40e;
@@ -48,6 +49,7 @@ pub mod offload;
 pub mod pcie;
 mod port;
 mod regs;
+pub mod replay;
 mod rx_ring;
 pub mod segment;
 mod spec;
@@ -171,13 +173,32 @@ pub struct ModelInfo {
     pub text: &'static str,
     /// Queue pairs it has.
     pub queues: u16,
-    /// What can go wrong in its firmware; empty if it has none that drivers speak to.
-    pub faults: &'static [FaultKind],
+    /// What can go wrong with it, besides what can with any card.
+    faults: &'static [FaultKind],
     /// The maker's number, in front of its address.
     oui: [u8; 3],
     /// How long its link takes to come up, unless the specification says.
     link_delay: Picos,
     build: fn(Board) -> Box<dyn Model>,
+}
+
+/// What can go wrong with any card.
+const FAULTS: [FaultKind; 8] = [
+    FaultKind::Held,
+    FaultKind::LoseEach,
+    FaultKind::LoseLong,
+    FaultKind::SendStuck,
+    FaultKind::ClockBack,
+    FaultKind::ClockSlow,
+    FaultKind::LoseIrq,
+    FaultKind::ResetFatal,
+];
+
+impl ModelInfo {
+    /// What can go wrong with it.
+    pub fn faults(&self) -> impl Iterator<Item = FaultKind> {
+        self.faults.iter().copied().chain(FAULTS)
+    }
 }
 
 /// Frames that a card receives in one step, while its lock is held, and that each
@@ -212,9 +233,8 @@ pub fn build(spec: &Spec, wire: Box<dyn wire::Wire>) -> Result<Box<dyn Model>> {
         let names = models().map(|info| info.profile.name).collect::<Vec<_>>().join(", ");
         Error::new(Kind::Usage, format!("emu: there is no card '{}'; cards are {names}", spec.model))
     })?;
-    if let Some(fault) = spec.fault.filter(|fault| !info.faults.contains(&fault.kind)) {
-        let known = info.faults.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
-        let known = if known.is_empty() { "none: its driver speaks to no firmware".into() } else { known };
+    if let Some(fault) = spec.fault.filter(|fault| info.faults().all(|kind| kind != fault.kind)) {
+        let known = info.faults().map(FaultKind::name).collect::<Vec<_>>().join(", ");
         let line = format!("emu: the {} cannot have the fault '{fault}'; its faults are {known}", info.profile.name);
         return Err(Error::new(Kind::Usage, line));
     }
@@ -247,6 +267,12 @@ impl Profile {
     pub fn bar(&self, index: usize) -> u64 {
         let io = if index == usize::from(self.io.0) { self.io.1 } else { 0 };
         self.bars.get(index).copied().unwrap_or(0).max(io)
+    }
+
+    /// Whether all its registers are ports: what memory it has is the MSI-X table's.
+    pub fn by_ports(&self) -> bool {
+        let table = usize::from(self.msix.0);
+        self.io.1 != 0 && self.bars.iter().enumerate().all(|(index, size)| *size == 0 || index == table)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A card's port: its MAC, and the loop inside the card in front of it.
 
 use super::Picos;
+use super::flaw::Flaw;
 use super::wire::{FrameQueue, Mac, Sent};
 
 /// Bytes of frames that loop inside a card.
@@ -13,17 +14,22 @@ pub struct MacPort {
     /// What is sent comes back inside the card: neither way passes the wire.
     pub looping: bool,
     looped: FrameQueue,
+    /// What goes wrong with frames.
+    flaw: Option<Box<Flaw>>,
 }
 
 impl MacPort {
-    pub(super) fn new(mac: Mac) -> Self {
-        MacPort { mac, looping: false, looped: FrameQueue::new(LOOP) }
+    pub(super) fn new(mac: Mac, flaw: Option<Box<Flaw>>) -> Self {
+        MacPort { mac, looping: false, looped: FrameQueue::new(LOOP), flaw }
     }
 
     /// Sends a frame: when its last bit leaves, or nothing if there is no time
     /// for it yet.
     #[inline]
     pub fn send(&mut self, frame: &[u8], now: Picos) -> Option<Picos> {
+        if self.flaw.as_mut().is_some_and(|flaw| flaw.keeps()) {
+            return None;
+        }
         if self.looping {
             return self.looped.push(frame, now).then_some(now);
         }
@@ -36,12 +42,32 @@ impl MacPort {
     /// The next frame that has arrived, and when.
     #[inline]
     pub fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+        if self.flaw.is_some() {
+            return self.flawed(now);
+        }
         if self.looping { self.looped.front() } else { self.mac.peek(now) }
+    }
+
+    /// The same of a card with which something is wrong.
+    #[cold]
+    fn flawed(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+        let flaw = self.flaw.as_mut()?;
+        loop {
+            let next = if self.looping { self.looped.front() } else { self.mac.peek(now) };
+            match next {
+                Some((frame, at)) if flaw.take(frame, at) => {}
+                _ => return flaw.front(),
+            }
+            if self.looping { self.looped.pop() } else { self.mac.advance() }
+        }
     }
 
     /// That frame was received, or lost.
     #[inline]
     pub fn done(&mut self, lost: bool) {
+        if let Some(flaw) = &mut self.flaw {
+            return flaw.pop();
+        }
         match (self.looping, lost) {
             (true, _) => self.looped.pop(),
             (false, true) => self.mac.drop_frame(),
@@ -52,22 +78,28 @@ impl MacPort {
     /// No filter wanted that frame.
     #[inline]
     pub fn pass_over(&mut self) {
+        if let Some(flaw) = &mut self.flaw {
+            return flaw.pop();
+        }
         if self.looping { self.looped.pop() } else { self.mac.pass_over() }
     }
 
     /// Whether a frame that cannot be received yet may wait on the wire.
     pub fn waits(&self) -> bool {
-        !self.looping && self.mac.waits()
+        !self.looping && (self.flaw.is_some() || self.mac.waits())
     }
 
     /// Whether the packet buffer is too full for that frame to wait in.
     #[inline]
     pub fn overrun(&self, now: Picos) -> bool {
-        !self.looping && self.mac.overrun(now)
+        !self.looping && self.flaw.is_none() && self.mac.overrun(now)
     }
 
     /// Forgets what loops inside the card.
     pub fn empty_loop(&mut self) {
+        if let Some(flaw) = &mut self.flaw {
+            flaw.empty();
+        }
         while !self.looped.is_empty() {
             self.looped.pop();
         }

@@ -188,6 +188,11 @@ impl<M> Row<M> {
         if n < first { self.at + self.stride * n } else { rest + self.stride * (n - first) }
     }
 
+    /// Whether it counts: reading clears it.
+    pub fn counts(&self) -> bool {
+        self.mode == Mode::Rc
+    }
+
     /// Bits that a driver must not set; none if the row does not say.
     pub fn reserved(&self) -> Option<u32> {
         self.bits.map(|bits| !bits)

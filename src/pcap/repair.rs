@@ -16,11 +16,11 @@
 use super::decode::{EMPTY, LONGER, LONGEST, Reader, Step, YEARS_AWAY, near};
 use super::pcapng::{ENHANCED_PACKET, FRAMING, LONGEST_BLOCK, OBSOLETE_PACKET};
 use crate::error::{Error, Kind, Result};
-use crate::sys;
+use crate::sys::{self, Beside};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::Path;
 use std::time::Duration;
 
 /// Records that are read between two looks at whether it is to end.
@@ -227,7 +227,7 @@ fn replace(path: &Path, file: &File, keep: u64, found: &fs::Metadata, stopped: &
     }
     // What can fail does so before anything has another name.
     let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
-    let mut beside = Beside::make(path)?;
+    let beside = Beside::make(path, "repair", 0o600)?;
     copy(file, &beside.file, keep, stopped)?;
     let new = beside.file.metadata()?;
     if (new.uid(), new.gid()) != (found.uid(), found.gid()) {
@@ -242,8 +242,7 @@ fn replace(path: &Path, file: &File, keep: u64, found: &fs::Metadata, stopped: &
     if state(&fs::metadata(path)?) != state(found) {
         return Err(io::Error::other("it was changed or replaced meanwhile; end what does that first"));
     }
-    fs::rename(&beside.path, path)?;
-    beside.path = PathBuf::new();
+    beside.take_place(path)?;
     // The new name lasts once the folder is on the disk. Until then a loss of power
     // brings back the torn file, which is no loss.
     let _ = folder.sync_all();
@@ -285,31 +284,6 @@ fn copy(mut from: &File, mut to: &File, len: u64, stopped: &dyn Fn() -> bool) ->
     Ok(())
 }
 
-/// A new file in the folder of another, which goes away unless it is renamed.
-struct Beside {
-    /// Empty once it has the other's name.
-    path: PathBuf,
-    file: File,
-}
-
-impl Beside {
-    fn make(path: &Path) -> io::Result<Beside> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let path = path.with_file_name(format!(".{name}.repair-{}", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Beside { path, file })
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if self.path != Path::new("") {
-            // Nothing can be done about it then.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,6 +291,7 @@ mod tests {
     use proptest::prelude::*;
     use std::cell::Cell;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
     use tempfile::TempDir;
 
     /// A folder with this file in it.

@@ -2,8 +2,11 @@
 
 #![allow(unsafe_code)]
 
+use super::trace::Trace;
 use super::{Doorbell, LongDoorbell, ShortDoorbell, Window};
+use crate::dma::Region;
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use crate::sys::bus::{Guard, Instead, Lost};
 use memmap2::{MmapOptions, MmapRaw};
 use std::any::Any;
@@ -24,9 +27,21 @@ pub trait Registers: Send + Sync {
     /// The memory of the 32-bit doorbell at `offset`, with the rest of its page, and
     /// what keeps it alive: a mapped register, or memory that a model polls.
     fn doorbell(&self, offset: u64) -> Option<Doorbell>;
+    /// The same of the 16-bit doorbell at `offset`.
+    fn short_doorbell(&self, offset: u64) -> Option<ShortDoorbell> {
+        self.doorbell(offset).map(ShortDoorbell::Polled)
+    }
+    /// Where accesses are noted, and which BAR this is, if the function is traced.
+    fn trace(&self) -> Option<(&Trace, u8)> {
+        None
+    }
+    /// The same registers, unseen by a trace; `None` if none sees them.
+    fn untraced(&self) -> Option<Bar> {
+        None
+    }
 }
 
-/// A memory BAR: mapped, or served access by access.
+/// A BAR: of memory, mapped or served access by access, or of ports, which are served.
 ///
 /// Only set-up, link and statistics go through here; a data path holds a
 /// [`Doorbell`]. Offsets are in bytes and must be aligned to the access.
@@ -150,12 +165,7 @@ impl Bar {
                 // SAFETY: inside the mapping, which the owner keeps; not null, as base is not.
                 Ok(unsafe { Doorbell::with_room(NonNull::new_unchecked(register), room, Arc::clone(&mapped.owner)) })
             }
-            Bar::Served(registers, _) => registers.doorbell(offset).ok_or_else(|| {
-                Error::new(
-                    Kind::Unsupported,
-                    format!("there is no memory behind register {offset:#x}, so it can be no doorbell"),
-                )
-            }),
+            Bar::Served(registers, _) => registers.doorbell(offset).ok_or_else(|| no_memory(offset)),
         }
     }
 
@@ -179,9 +189,53 @@ impl Bar {
                 let register = unsafe { NonNull::new_unchecked(register) };
                 Ok(ShortDoorbell::Mapped(register, Arc::clone(&mapped.owner)))
             }
-            Bar::Served(..) => self.doorbell(offset).map(ShortDoorbell::Polled),
+            Bar::Served(registers, _) => registers.short_doorbell(offset).ok_or_else(|| no_memory(offset)),
         }
     }
+
+    /// Where what passes through memory is to be noted, if the function is traced.
+    pub fn trace(&self) -> Option<&Trace> {
+        match self {
+            Bar::Mapped(_) => None,
+            Bar::Served(registers, _) => registers.trace().map(|(trace, _)| trace),
+        }
+    }
+
+    /// The same BAR, unseen by a trace: for a data path that has to go through it.
+    pub fn untraced(&self) -> Bar {
+        match self {
+            Bar::Served(registers, _) => registers.untraced().unwrap_or_else(|| self.clone()),
+            Bar::Mapped(_) => self.clone(),
+        }
+    }
+
+    /// Shows a trace what was stored in memory that the card will look at.
+    pub fn note_stored(&self, memory: &Region) {
+        if let Some(trace) = self.trace() {
+            trace.stored(std::slice::from_ref(memory));
+        }
+    }
+
+    /// Tells a trace the card's own address, which is replaced there.
+    pub fn note_address(&self, mac: MacAddr) {
+        if let Some(trace) = self.trace() {
+            trace.address(mac);
+        }
+    }
+
+    /// Notes a store of `size` bytes to a doorbell, which a trace does not see.
+    pub fn note_ring(&self, offset: u64, size: u8, value: u64) {
+        if let Bar::Served(registers, _) = self
+            && let Some((trace, bar)) = registers.trace()
+        {
+            trace.rang(bar, offset, size, value);
+        }
+    }
+}
+
+fn no_memory(offset: u64) -> Error {
+    let text = format!("there is no memory behind register {offset:#x}, so it can be no doorbell");
+    Error::new(Kind::Unsupported, text)
 }
 
 impl fmt::Debug for Bar {

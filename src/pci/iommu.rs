@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A function's place in an address space. Dropping it takes away from the
@@ -31,6 +31,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 pub(super) struct Attachment {
     space: Arc<Space>,
     name: String,
+    /// See [`Function::address_physically`](super::Function::address_physically).
+    physical: AtomicBool,
 }
 
 /// An address space, and the files that hold it open.
@@ -107,6 +109,10 @@ impl Nodes<'_> {
 }
 
 impl Attachment {
+    fn new(space: Arc<Space>, name: &str) -> Self {
+        Attachment { space, name: name.to_string(), physical: AtomicBool::new(false) }
+    }
+
     /// Opens a function: in an address space that this process has, if that can
     /// take it, or in a new one, by IOMMUFD first, then by a container.
     pub(super) fn open(nodes: &Nodes<'_>) -> Result<(Attachment, File)> {
@@ -117,7 +123,7 @@ impl Attachment {
             let text = format!("{}: it is open already; name two different cards", nodes.name);
             return Err(Error::new(ErrorKind::Refused, text));
         }
-        let attached = |space, device| (Attachment { space, name: nodes.name.to_string() }, device);
+        let attached = |space, device| (Attachment::new(space, nodes.name), device);
         for space in live {
             let has_group = lock(&space.state).members.values().any(|group| *group == nodes.group);
             match space.join(nodes) {
@@ -139,7 +145,13 @@ impl Attachment {
     }
 
     pub(super) fn addressing(&self) -> Addressing {
-        if self.space.translates() { Addressing::Translated } else { Addressing::Physical }
+        let physical = self.physical.load(Ordering::Relaxed) || !self.space.translates();
+        if physical { Addressing::Physical } else { Addressing::Translated }
+    }
+
+    /// Maps memory where it lies from now on.
+    pub(super) fn address_physically(&self) {
+        self.physical.store(true, Ordering::Relaxed);
     }
 
     /// Lets the function reach `arena` until this attachment ends.
@@ -406,8 +418,10 @@ pub(super) fn require_addressing(name: &str, arena: &Arena, wanted: Addressing) 
     if arena.addressing() == wanted {
         return Ok(());
     }
-    let text =
-        format!("{name}: memory with {:?} addresses, where the card must be given {wanted:?} ones", arena.addressing());
+    let text = format!(
+        "{name}: memory with {:?} addresses, where the card must be given {wanted:?} ones; a card behind an IOMMU cannot share a run with one that has none, or with a legacy virtio device",
+        arena.addressing()
+    );
     Err(Error::new(ErrorKind::Unsupported, text))
 }
 
@@ -468,12 +482,24 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_may_go_past_the_iommu_is_given_physical_addresses() {
+        let container = tempfile::tempfile().unwrap();
+        let space = Space { backend: Backend::Container { container, translates: true }, state: Mutex::default() };
+        let attachment = Attachment::new(Arc::new(space), "a");
+        assert_eq!((attachment.addressing(), attachment.kind()), (Addressing::Translated, Kind::Vfio));
+        attachment.address_physically();
+        assert_eq!((attachment.addressing(), attachment.kind()), (Addressing::Physical, Kind::Vfio));
+        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        assert_eq!(attachment.map(&arena).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
     fn memory_lives_until_its_last_user_has_left() {
         let space = space();
         let member = |name: &str, group| {
             lock(&space.state).members.insert(name.to_string(), group);
             lock(&space.state).groups.entry(group).or_insert_with(|| tempfile::tempfile().unwrap());
-            Attachment { space: Arc::clone(&space), name: name.to_string() }
+            Attachment::new(Arc::clone(&space), name)
         };
         let (a, b) = (member("a", 1), member("b", 1));
         let arena = Arena::new(4096, Addressing::Translated).unwrap();

@@ -29,9 +29,12 @@ mod nodes;
 mod open;
 mod page;
 mod paged;
+mod ports;
 mod sysfs;
+pub mod trace;
 mod uapi;
 mod vfio;
+mod vpd;
 mod window;
 
 #[cfg(test)]
@@ -40,10 +43,11 @@ pub(crate) mod troubled;
 pub use address::Address;
 pub use alarm::Alarm;
 pub use bar::{Bar, Registers};
-pub use capability::capabilities;
+pub use capability::{capabilities, extended, listed};
 pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
 pub use open::open;
 pub use page::Page;
+pub use vpd::{Product, Vpd, vpd};
 pub use window::Window;
 
 use crate::dma::{Addressing, Arena};
@@ -106,7 +110,8 @@ pub trait Function: Send + Sync {
     /// Vendor, device, subsystem, revision.
     fn id(&self) -> Id;
 
-    /// Memory BAR `index` (0 to 5).
+    /// BAR `index` (0 to 5). One of I/O ports is always [`Bar::Served`], by accesses of 1, 2
+    /// and 4 bytes; on a real function each is a system call.
     fn bar(&self, index: u8) -> Result<Bar>;
 
     /// The same BAR for stores that the processor may combine on their way, so that 64
@@ -128,6 +133,11 @@ pub trait Function: Send + Sync {
 
     /// Which addresses this function must be given for memory.
     fn addressing(&self) -> Addressing;
+
+    /// From now on the function is to be given physical addresses, also where an IOMMU
+    /// translates for it: for a device that may go past it and cannot say so. Memory is
+    /// then mapped where it lies. An emulated card reaches what it was given in any case.
+    fn address_physically(&self) {}
 
     /// Lets the device read and write `arena`, at the IOVAs it names. Mapping
     /// the same arena again changes nothing. The arena lives until the function

@@ -1,7 +1,7 @@
 //! A card through the files that sysfs offers: the way without an IOMMU.
 //!
 //! ```text
-//!   resourceN      a BAR, to be mapped
+//!   resourceN      a BAR, to be mapped; of I/O ports, to be read and written
 //!   resourceN_wc   the same, with stores combined, if the BAR is prefetchable
 //!   config         configuration space
 //!   enable         power and address decoding, where no driver has seen to them
@@ -24,6 +24,7 @@ use super::config::Config;
 use super::discover::{self, Device, Resource};
 use super::iommu::require_addressing;
 use super::paged::{Paged, View};
+use super::ports::Ports;
 use super::{Alarm, Bar, Function, Id, Kind};
 use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Kind as ErrorKind, Remedy, Result};
@@ -117,15 +118,15 @@ impl Sysfs {
     }
 
     fn no_bar(&self, index: u8) -> Error {
-        Error::new(ErrorKind::NotFound, format!("{}: it has no memory BAR {index}", self.name))
+        Error::new(ErrorKind::NotFound, format!("{}: it has no BAR {index}", self.name))
     }
 
-    /// Bytes of a memory BAR.
-    fn bar_size(&self, index: u8) -> Result<usize> {
-        let bar = self.resources.iter().find(|resource| resource.index == index && resource.memory && index <= 5);
+    /// Bytes of a BAR, and whether it is of memory.
+    fn bar_size(&self, index: u8) -> Result<(usize, bool)> {
+        let bar = self.resources.iter().find(|resource| resource.index == index && index <= 5);
         let there = self.directory.join(format!("resource{index}")).exists();
-        let size = bar.filter(|_| there).and_then(|bar| usize::try_from(bar.len).ok());
-        size.ok_or_else(|| self.no_bar(index))
+        let bar = bar.filter(|_| there).and_then(|bar| Some((usize::try_from(bar.len).ok()?, bar.memory)));
+        bar.ok_or_else(|| self.no_bar(index))
     }
 
     /// The file of a BAR, to be mapped.
@@ -154,7 +155,12 @@ impl Function for Sysfs {
     }
 
     fn bar(&self, index: u8) -> Result<Bar> {
-        let size = self.bar_size(index)?;
+        let (size, memory) = self.bar_size(index)?;
+        if !memory {
+            let file = Arc::new(self.resource(index, "").map_err(|e| self.explain_map(index, e))?);
+            (self as &dyn Function).enable_ports()?;
+            return Ok(Bar::Served(Arc::new(Ports { file, start: 0 }), size as u64));
+        }
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = bars.entry(index).or_default() {
             let view = View { bar: Arc::clone(bar), combines: false };
@@ -166,7 +172,7 @@ impl Function for Sysfs {
 
     /// By pages. None for a BAR that was mapped as a whole before.
     fn combining(&self, index: u8) -> Result<Option<Bar>> {
-        let size = self.bar_size(index)?;
+        let (size, true) = self.bar_size(index)? else { return Ok(None) };
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = match bars.get(&index) {
             Some(None) => return Ok(None),

@@ -5,7 +5,7 @@ use crate::dma::{Addressing, Arena};
 use crate::error::{Error, Result};
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A function, and what is wrong with it.
@@ -17,12 +17,23 @@ pub(crate) struct Troubled {
     pub gone: AtomicBool,
     /// Whether the kernel has moved its memory.
     pub moved: AtomicBool,
+    /// Interrupt vectors of it that cannot be had.
+    pub vectors_lost: AtomicU16,
+    /// Offset from which on its vital product data, at 0x48, is not read any more.
+    pub vpd_until: AtomicU16,
 }
 
 impl Troubled {
     /// One with nothing wrong yet.
     pub fn of(card: Arc<dyn Function>) -> Self {
-        Troubled { card, sleepy: AtomicU32::new(0), gone: AtomicBool::new(false), moved: AtomicBool::new(false) }
+        Troubled {
+            card,
+            sleepy: AtomicU32::new(0),
+            gone: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
+            vectors_lost: AtomicU16::new(0),
+            vpd_until: AtomicU16::new(u16::MAX),
+        }
     }
 }
 
@@ -50,7 +61,12 @@ impl Function for Troubled {
         let value = self.card.config_read(offset, size)?;
         let less = |looks: u32| looks.checked_sub(1);
         let sleeps = offset == 0x44 && self.sleepy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
-        Ok(if sleeps { value | 3 } else { value })
+        let unread = offset == 0x4a && (value & 0x7fff) as u16 >= self.vpd_until.load(Ordering::Relaxed);
+        Ok(match () {
+            () if sleeps => value | 3,
+            () if unread => value & 0x7fff,
+            () => value,
+        })
     }
 
     fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()> {
@@ -59,6 +75,10 @@ impl Function for Troubled {
 
     fn addressing(&self) -> Addressing {
         self.card.addressing()
+    }
+
+    fn address_physically(&self) {
+        self.card.address_physically();
     }
 
     fn map(&self, arena: &Arc<Arena>) -> Result<()> {
@@ -70,7 +90,7 @@ impl Function for Troubled {
     }
 
     fn irq_vectors(&self) -> u16 {
-        self.card.irq_vectors()
+        self.card.irq_vectors() - self.vectors_lost.load(Ordering::Relaxed)
     }
 
     fn set_irqs(&self, fds: &[RawFd]) -> Result<()> {

@@ -2,7 +2,7 @@
 //! the card's node belongs to the user.
 //!
 //! ```text
-//!   device file --region 0..5--> BARs: mapped, or read and written at an offset
+//!   device file --region 0..5--> BARs: mapped, or read and written at an offset (ports)
 //!               --region 7-----> configuration space
 //!               --SET_IRQS-----> MSI-X vectors signal eventfds
 //!   Attachment  --map----------> arenas, at the IOVAs they name
@@ -12,13 +12,15 @@
 //! ([`Function::combining`]).
 //!
 //! Closing turns bus mastering off, then interrupts, and only then takes the
-//! memory away. If this process is killed the kernel does the same.
+//! memory away. If this process is killed the kernel does the same; a legacy virtio device
+//! stops by that only if its host looks at bus mastering.
 
 use super::alarm::is_silent;
 use super::bar::Mapped;
 use super::config::Config;
 use super::discover::Device;
 use super::iommu::{Attachment, Nodes};
+use super::ports::Ports;
 use super::uapi::{self, RegionInfo};
 use super::{Alarm, Bar, Doorbell, Function, Id, Kind, Registers, discover, explain};
 use crate::dma::{Addressing, Arena};
@@ -28,7 +30,6 @@ use crate::sys::{EventFd, Roots, page_size};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function opened through VFIO.
@@ -118,14 +119,20 @@ impl Function for Vfio {
     }
 
     fn bar(&self, index: u8) -> Result<Bar> {
-        let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no memory BAR {index}", self.name));
+        let none = || Error::new(ErrorKind::NotFound, format!("{}: it has no BAR {index}", self.name));
         let doing = || format!("{}: mapping BAR {index}", self.name);
         if index > 5 {
             return Err(none());
         }
         let info = uapi::region_info(&self.file, u32::from(index)).map_err(|e| Error::io(doing(), e))?;
-        if info.size == 0 || self.config().is_port_bar(index)? {
+        if info.size == 0 {
             return Err(none());
+        }
+        let through_file = Ports { file: Arc::clone(&self.file), start: info.offset };
+        let function: &dyn Function = self;
+        if function.is_port_bar(index)? {
+            function.enable_ports()?;
+            return Ok(Bar::Served(Arc::new(through_file), info.size));
         }
         let areas = mappable(&info, page_size() as u64);
         let map = |(offset, len): (u64, u64)| {
@@ -139,7 +146,7 @@ impl Function for Vfio {
         for (offset, len) in areas {
             parts.push((offset, len, map((offset, len))?));
         }
-        let region = Patchwork { file: Arc::clone(&self.file), start: info.offset, parts };
+        let region = Patchwork { rest: through_file, parts };
         Ok(Bar::Served(Arc::new(region), info.size))
     }
 
@@ -153,6 +160,10 @@ impl Function for Vfio {
 
     fn addressing(&self) -> Addressing {
         self.attachment.addressing()
+    }
+
+    fn address_physically(&self) {
+        self.attachment.address_physically();
     }
 
     fn map(&self, arena: &Arc<Arena>) -> Result<()> {
@@ -241,8 +252,7 @@ fn mappable(info: &RegionInfo, page: u64) -> Vec<(u64, u64)> {
 /// MSI-X table to itself or the program that serves the device must see each access:
 /// the rest is read and written through the device's file.
 struct Patchwork {
-    file: Arc<File>,
-    start: u64,
+    rest: Ports,
     parts: Vec<(u64, u64, Bar)>,
 }
 
@@ -260,15 +270,7 @@ impl Registers for Patchwork {
             (Some((bar, at)), 1) => u64::from(bar.read8(at)),
             (Some((bar, at)), 2) => u64::from(bar.read16(at)),
             (Some((bar, at)), 4) => u64::from(bar.read32(at)),
-            _ => {
-                let mut bytes = [0; 8];
-                let wanted = &mut bytes[..usize::from(size.min(8))];
-                // A card that does not answer reads as all ones, as it would when mapped.
-                if self.file.read_exact_at(wanted, self.start + offset).is_err() {
-                    wanted.fill(0xff);
-                }
-                u64::from_le_bytes(bytes)
-            }
+            _ => self.rest.read(offset, size),
         }
     }
 
@@ -277,10 +279,7 @@ impl Registers for Patchwork {
             (Some((bar, at)), 1) => bar.write8(at, value as u8),
             (Some((bar, at)), 2) => bar.write16(at, value as u16),
             (Some((bar, at)), 4) => bar.write32(at, value as u32),
-            _ => {
-                // A write to a card that is gone is lost, as it would be when mapped.
-                let _ = self.file.write_all_at(&value.to_le_bytes()[..usize::from(size.min(8))], self.start + offset);
-            }
+            _ => self.rest.write(offset, size, value),
         }
     }
 
@@ -293,6 +292,7 @@ impl Registers for Patchwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
 
     fn region(size: u64, areas: Option<Vec<(u64, u64)>>) -> RegionInfo {
         RegionInfo { flags: uapi::REGION_MMAP, size, offset: 0, areas }
@@ -327,7 +327,8 @@ mod tests {
         let file = Arc::new(tempfile::tempfile().unwrap());
         file.set_len(0x3000).unwrap();
         let part = Bar::Mapped(Mapped::of_file(&file, 0x2000, 0x1000, &Lost::new().unwrap()).unwrap());
-        let patchwork = Patchwork { file: Arc::clone(&file), start: 0x1000, parts: vec![(0x1000, 0x1000, part)] };
+        let patchwork =
+            Patchwork { rest: Ports { file: Arc::clone(&file), start: 0x1000 }, parts: vec![(0x1000, 0x1000, part)] };
         let bar = Bar::Served(Arc::new(patchwork), 0x2000);
         bar.write32(0x10, 0x1122_3344);
         bar.write32(0x1010, 0x5566_7788);

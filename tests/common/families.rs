@@ -34,6 +34,8 @@ pub struct Card {
     pub udp_erratum: bool,
     /// Interrupt vector of the first receive queue.
     pub vector: u16,
+    /// Its registers are ports, which a program of this machine cannot be lent.
+    pub ports: bool,
     /// Most queues of either kind.
     pub queues: [u16; 2],
     /// What its rings can look like.
@@ -102,6 +104,7 @@ pub const IXGBE: Card = Card {
     withheld: 1,
     udp_erratum: true,
     vector: 0,
+    ports: false,
     queues: [16, 64],
     rings: &[IN_PLACE],
     dpdk: Dpdk { breaks: &[], lag: Duration::ZERO, reads_registers: false, compared: true, whole: true },
@@ -233,8 +236,19 @@ const VIRTIO_PACKED: Card = Card {
     ..VIRTIO
 };
 
+const LEGACY: Card = Card {
+    name: "virtio-legacy",
+    speed: 0,
+    ports: true,
+    queues: [1, 1],
+    // The second as where a header has a descriptor of its own.
+    rings: &[Rings { name: "virtio-legacy", ..VIRTQUEUES }, Rings { name: "virtio-legacy-apart", ..VIRTQUEUES }],
+    dpdk: VIRTIO_PACKED.dpdk,
+    ..VIRTIO
+};
+
 /// Cards that move packets and do nothing else: no hashes, stamps, tags, rules.
-pub const PLAIN: [Card; 2] = [VIRTIO, VIRTIO_PACKED];
+pub const PLAIN: [Card; 3] = [VIRTIO, VIRTIO_PACKED, LEGACY];
 
 /// As [`PLAIN`], and takes no frame of several buffers.
 pub const SINGLE: Card = Card { name: "virtio-single", dpdk: VIRTIO_PACKED.dpdk, ..VIRTIO };
@@ -244,7 +258,7 @@ pub const FAMILIES: [Card; 6] = [IXGBE, X710, EF10, P4, P5, CX5];
 
 /// One of each family, and of each generation that is driven in another way: what
 /// holds for a command must hold on all.
-pub const EACH: [Card; 8] = [IXGBE, X710, EF10, P4, P5, CX5, PLAIN[0], PLAIN[1]];
+pub const EACH: [Card; 9] = [IXGBE, X710, EF10, P4, P5, CX5, PLAIN[0], PLAIN[1], LEGACY];
 
 /// The card of that name.
 pub fn card(name: &str) -> Card {

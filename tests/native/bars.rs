@@ -180,3 +180,13 @@ fn heads_of_rings_are_current_in_pages_that_a_program_has_mapped() {
         assert!(output.status.success(), "{card} {queue}: {} {}", text(&output.stdout), text(&output.stderr));
     }
 }
+
+/// Instructions that reach ports would reach this machine's.
+#[test]
+fn a_card_whose_registers_are_ports_is_refused_to_a_program() {
+    let ran = bmnic(&["emulate", "virtio-legacy", "--", "echo", "ran"]).stdin(Stdio::null()).output().unwrap();
+    let told = text(&ran.stderr);
+    assert!(!ran.status.success() && ran.stdout.is_empty(), "{told}");
+    assert!(told.contains("its registers are ports") && told.contains("--vfio-user"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+}

@@ -18,8 +18,8 @@ pub fn of(rings: &Rings, burst: usize) -> Box<dyn Variant> {
     match rings.name {
         "ixgbe" => Box::new(in_place::Minimal::<I82599>::new(burst)),
         "i40e" | "i40e-long" => Box::new(in_place::Minimal::<X710>::new(burst)),
-        // Of split queues both: what is to be beaten is the least.
-        "virtio" | "virtio-packed" => Box::new(virtio::Minimal::new(burst)),
+        // Of split queues all: what is to be beaten is the least.
+        name if name.starts_with("virtio") => Box::new(virtio::Minimal::new(burst)),
         "efvi" => Box::new(efvi::Minimal::new(burst)),
         "bnxt" => Box::new(bnxt::Minimal::new(burst)),
         name if name.starts_with("mlx5") => Box::new(mlx5::Minimal::new(Grants::of(name), burst)),

@@ -2,6 +2,7 @@
 
 use crate::emu::Access;
 use crate::error::{Error, Result};
+use crate::pci::trace::not_whole;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -20,11 +21,17 @@ impl Record {
         Ok(Record { file: BufWriter::new(file), path: path.into(), whole: true })
     }
 
-    /// Writes `W 01018 RDT(0) = 0x1ff`. A full disk ends the record, not the card.
+    /// Writes `W 0:01018/4 RDT(0) = 0x1ff`, as in any trace ([`crate::pci::trace`]). A full disk
+    /// ends the record, not the card.
     pub fn line(&mut self, access: &Access) {
-        if self.whole && line(&mut self.file, access).is_err() {
+        let written = writeln!(self.file, "{access}");
+        self.check(written);
+    }
+
+    fn check(&mut self, written: std::io::Result<()>) {
+        if self.whole && written.is_err() {
             self.whole = false;
-            eprintln!("bmnic: warning: {} is not whole: it could not be written to", self.path.display());
+            not_whole(&self.path);
         }
     }
 
@@ -37,10 +44,9 @@ impl Record {
     }
 }
 
-fn line(file: &mut impl Write, access: &Access) -> std::io::Result<()> {
-    let way = if access.write { 'W' } else { 'R' };
-    match &access.name {
-        Some(name) => writeln!(file, "{way} {:05x} {name} = {:#x}", access.offset, access.value),
-        None => writeln!(file, "{way} {:05x} BAR{} = {:#x}", access.offset, access.bar, access.value),
+impl Drop for Record {
+    fn drop(&mut self) {
+        let written = self.file.flush();
+        self.check(written);
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::cli::Global;
 use crate::pci::troubled::Troubled;
+use crate::sys::Roots;
 use std::sync::atomic::Ordering;
 
 /// A session of `card`, and what it prints to.

@@ -182,6 +182,11 @@ impl Pages {
         self.data_at(self.data)
     }
 
+    /// Its tables.
+    fn tables(&self, arena: &Arc<Arena>) -> impl Iterator<Item = Region> {
+        (self.first..self.data_at(0)).map(move |n| Region::new(arena, n * PAGE, PAGE))
+    }
+
     /// Writes tables and first values.
     fn write(&self, arena: &Arc<Arena>, shape: Shape) {
         let page = |n: usize| Region::new(arena, n * PAGE, PAGE);
@@ -247,6 +252,7 @@ pub fn give(function: &dyn Function, hw: &Hw, queues: u8) -> Result<()> {
     for (shape, pages) in &kinds {
         if let Some(pages) = pages {
             pages.write(&arena, *shape);
+            pages.tables(&arena).for_each(|table| hw.doorbells.note_stored(&table));
         }
     }
     hw.ask(request(&wants, &reply, &kinds, |page| arena.iova(page * PAGE))).map(drop)

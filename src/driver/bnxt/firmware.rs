@@ -121,6 +121,7 @@ pub fn capabilities(hw: &mut Hw) -> Result<()> {
     let count = |field| reply.get(field).min(u64::from(u16::MAX)) as u16;
     let mut mac = [0; 6];
     mac.copy_from_slice(reply.bytes(output::MAC_ADDRESS));
+    hw.doorbells.note_address(MacAddr(mac));
     let tx = count(output::MAX_TX_RINGS);
     // Groups that are not told go with transmit rings.
     let groups = match reply.get(output::MAX_HW_RING_GRPS) {

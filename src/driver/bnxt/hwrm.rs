@@ -215,6 +215,10 @@ impl Hwrm {
             }
         };
         let (code, len) = ((first & 0xffff) as u32, length(first));
+        if let Some(trace) = self.bar.trace() {
+            let said = if code == 0 { "done".into() } else { format!("refused with {code:#x}") };
+            trace.answer(command.name, said, &[answer.part(0, len)]);
+        }
         if code != 0 {
             return Err(Failure::Refused(code));
         }
@@ -248,7 +252,8 @@ impl Hwrm {
         words[0] = header;
         words[1] = answer.iova();
         let from_window = command.code == ver_get::COMMAND.code;
-        if body.len() > self.manner.window || self.manner.memory && !from_window {
+        let in_memory = body.len() > self.manner.window || self.manner.memory && !from_window;
+        if in_memory {
             for (place, word) in self.buffer.words64().iter().zip(&words) {
                 place.store(*word, Ordering::Relaxed);
             }
@@ -257,6 +262,10 @@ impl Hwrm {
         } else {
             // What an earlier request has left there says nothing.
             words.resize(self.manner.window.div_ceil(8).max(words.len()), 0);
+        }
+        if let Some(trace) = self.bar.trace() {
+            let memory = if in_memory { &[self.buffer.part(0, body.len())][..] } else { &[] };
+            trace.command(command.code.into(), command.name, memory);
         }
         for (offset, word) in (u64::from(regs::HWRM_REQUEST.offset)..).step_by(8).zip(&words) {
             self.bar.write32(offset, *word as u32);

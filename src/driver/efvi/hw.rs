@@ -288,6 +288,13 @@ fn failure(mcdi: &mut Mcdi) -> Result<Option<u64>> {
     Ok(None)
 }
 
+impl Hw {
+    /// Its registers.
+    pub fn bar(&self) -> &Bar {
+        &self.bar
+    }
+}
+
 impl fmt::Display for Hw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.device)

@@ -29,6 +29,9 @@ use std::time::Duration;
 /// Bytes of a buffer: two words and the longest body.
 pub const BUFFER: usize = 2048;
 
+/// Bytes of the two words.
+const HEADER: usize = 8;
+
 /// Longest body.
 const MAX_BODY: usize = 0x400;
 
@@ -160,6 +163,9 @@ impl Mcdi {
         words[1].store(second, Ordering::Relaxed);
         words[0].store(first, Ordering::Release);
         self.fresh = false;
+        if let Some(trace) = self.bar.trace() {
+            trace.command(command.code.into(), command.name, &[self.buffer.part(0, HEADER + body.len())]);
+        }
         crate::dma::barrier::io_wmb();
         self.bar.write32(u64::from(regs::MC_DB_LWRD.offset), (self.buffer.iova() >> 32) as u32);
         self.bar.write32(u64::from(regs::MC_DB_HWRD.offset), self.buffer.iova() as u32);
@@ -175,6 +181,10 @@ impl Mcdi {
             return Err(Failure::Broken(self.end(Kind::Device, text)));
         }
         let len = (second >> 16 & 0x3ff) as usize;
+        if let Some(trace) = self.bar.trace() {
+            let said = if first & ERROR == 0 { "done" } else { "refused" };
+            trace.answer(command.name, said, &[self.buffer.part(0, HEADER + len)]);
+        }
         if first & ERROR != 0 {
             if len < 4 {
                 let text = format!(

@@ -137,6 +137,7 @@ pub fn mac(hw: &Hw) -> Result<MacAddr> {
     let reply = hw.ask(Request::new(get_mac_addresses::COMMAND))?;
     let mut mac = MacAddr::default();
     mac.0.copy_from_slice(reply.bytes(get_mac_addresses::output::MAC_ADDR_BASE));
+    hw.bar().note_address(mac);
     if !mac.is_unicast() {
         let text = format!("its firmware gives it no valid address ({mac}); its configuration may be lost");
         return Err(hw.error(Kind::Device, text));
@@ -275,6 +276,7 @@ impl Queue {
     /// A card that has no licence to say when frames left is not asked to.
     pub fn start(&mut self, hw: &Hw) -> Result<()> {
         ev::clear(&self.events);
+        hw.bar().note_stored(&self.events);
         self.merges = self.start_events(hw)?;
         let size = self.ring.len() as u64 / 8;
         let (vi, flags) = (u64::from(self.vi), self.flags);

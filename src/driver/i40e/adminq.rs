@@ -99,6 +99,13 @@ impl Memory {
             event_buffers: (1..=usize::from(RING)).map(buffer).collect(),
         })
     }
+
+    /// What a command in this slot is: its descriptor, and so many bytes of its buffer.
+    fn of(&self, slot: u16, bytes: usize) -> Vec<Region> {
+        let descriptor = self.send.part(32 * usize::from(slot), 32);
+        let buffer = (bytes > 0).then(|| self.buffer.part(0, bytes));
+        [descriptor].into_iter().chain(buffer).collect()
+    }
 }
 
 impl AdminQueue {
@@ -125,6 +132,9 @@ impl AdminQueue {
         let (queue, hw) = (&*self, &self.hw);
         for n in 0..RING {
             queue.post(n);
+        }
+        if let Some(trace) = hw.bar().trace() {
+            trace.stored(std::slice::from_ref(&queue.memory.events));
         }
         for (region, [head, tail, len, low, high]) in [
             (&queue.memory.send, [regs::PF_ATQH, regs::PF_ATQT, regs::PF_ATQLEN, regs::PF_ATQBAL, regs::PF_ATQBAH]),
@@ -294,6 +304,9 @@ impl AdminQueue {
         let ring = self.memory.send.clone();
         self.store(&ring, slot, [command, u64::from(self.cookie), half(0), half(8)]);
         self.next = (slot + 1) % RING;
+        if let Some(trace) = self.hw.bar().trace() {
+            trace.command(opcode.into(), what, &self.memory.of(slot, room));
+        }
         self.ring(regs::PF_ATQT, self.next);
 
         self.await_head(what, opcode)?;
@@ -313,6 +326,9 @@ impl AdminQueue {
             ));
         }
         let kept = usize::from(length).min(room);
+        if let Some(trace) = self.hw.bar().trace() {
+            trace.answer(what, format_args!("code {}", retval & 0xff), &self.memory.of(slot, kept));
+        }
         let data = self.memory.buffer.bytes()[..kept].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         let mut params = [0; 16];
         params[..8].copy_from_slice(&low.to_le_bytes());

@@ -216,6 +216,7 @@ pub fn mac(aq: &mut AdminQueue, hw: &Hw) -> Result<MacAddr> {
     if let Some(bytes) = answer.data.get(..6) {
         mac.0.copy_from_slice(bytes);
     }
+    hw.bar().note_address(mac);
     if le16(&answer.params, 0) & LAN == 0 || !mac.is_unicast() {
         return Err(
             hw.error(Kind::Device, format!("its NVM gives it no valid address ({mac}); it may be blank or broken"))

@@ -67,21 +67,22 @@ impl Contexts {
     }
 
     /// Writes the context of transmit queue `n`.
-    pub fn transmit(&self, n: u16, context: &Context<TX>) {
+    pub fn transmit(&self, hw: &Hw, n: u16, context: &Context<TX>) {
         assert!(n < self.queues);
-        self.write(usize::from(n) * TX, &context.0);
+        self.write(hw, usize::from(n) * TX, &context.0);
     }
 
     /// Writes the context of receive queue `n`.
-    pub fn receive(&self, n: u16, context: &Context<RX>) {
+    pub fn receive(&self, hw: &Hw, n: u16, context: &Context<RX>) {
         assert!(n < self.queues);
-        self.write(self.rx_base + usize::from(n) * RX, &context.0);
+        self.write(hw, self.rx_base + usize::from(n) * RX, &context.0);
     }
 
-    fn write(&self, at: usize, bytes: &[u8]) {
+    fn write(&self, hw: &Hw, at: usize, bytes: &[u8]) {
         for (slot, word) in self.segment.words64()[at / 8..].iter().zip(bytes.chunks_exact(8)) {
             slot.store(word.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)), Ordering::Release);
         }
+        hw.bar().note_stored(&self.segment.part(at, bytes.len()));
     }
 }
 

@@ -120,7 +120,7 @@ pub fn receive_queue(hw: &Hw, contexts: &Contexts, queue: u16, wanted: &Receive<
         .with(198, 3, 1) // LRXQTHRESH: warn below 64 descriptors
         .with(201, 1, 1); // PREFENA: fetch ahead
     settled(hw, regs::QRX_ENA.at(queue))?;
-    contexts.receive(queue, &context);
+    contexts.receive(hw, queue, &context);
     hw.write(regs::QRX_TAIL.at(queue), 0);
     switch(hw, "starting a receive queue", regs::QRX_ENA.at(queue), true)
 }
@@ -142,7 +142,7 @@ pub fn transmit_queue(
         .with(161, 13, ring.len() as u64 / 16) // QLEN
         .with(980, 10, u64::from(vsi.qs_handle)); // RDYLIST
     settled(hw, regs::QTX_ENA.at(queue))?;
-    contexts.transmit(queue, &context);
+    contexts.transmit(hw, queue, &context);
     hw.write(regs::QTX_CTL.at(queue), qtx_ctl::PF | u32::from(hw.function) << qtx_ctl::PF_SHIFT);
     announce(hw, allocation.first + queue, txpre::CLEAR);
     hw.write(regs::QTX_HEAD.at(queue), 0);

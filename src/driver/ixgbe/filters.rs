@@ -16,6 +16,7 @@ pub fn mac(hw: &Hw) -> Result<MacAddr> {
     let [a, b, c, d] = low.to_le_bytes();
     let [e, f, ..] = high.to_le_bytes();
     let mac = MacAddr([a, b, c, d, e, f]);
+    hw.bar().note_address(mac);
     if high & rah::AV == 0 || !mac.is_unicast() {
         return Err(
             hw.error(Kind::Device, format!("its EEPROM gives it no valid address ({mac}); it may be blank or broken"))

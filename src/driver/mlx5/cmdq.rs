@@ -17,6 +17,8 @@
 //! A command that is not answered in its time stays the firmware's: its entry is not
 //! used again, nothing more is asked, and only a reset of the function helps.
 
+mod noted;
+
 use super::cmd::{header, outcome};
 use super::codes::{self, Refusal};
 use super::health::{self, Dead};
@@ -283,6 +285,7 @@ impl CommandQueue {
         }
         own.store(words[15].to_be(), Ordering::Release);
         let count = health::count(&self.segment);
+        self.note_command(slot, command, body.len());
         barrier::io_wmb();
         self.segment.write(regs::CMDQ_DOORBELL, 1 << self.number(slot));
         Ok(Posted { slot, command, begun: Instant::now(), passed: Duration::ZERO, polls: 0, late: false, count })
@@ -297,6 +300,7 @@ impl CommandQueue {
         }
         let command = posted.command;
         let delivery = (last >> 1 & 0x7f) as u8;
+        self.note_answer(posted, delivery);
         if delivery != 0 {
             let text = format!(
                 "{}: the command {} ({:#x}) was not delivered: {} (delivery status {delivery:#x})",

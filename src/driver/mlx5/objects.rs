@@ -153,6 +153,7 @@ pub fn event_queue(
 ) -> Result<(u32, EventQueue)> {
     let context = |bits: Bits| bits.at(create_eq::CONTEXT);
     eq::prepare(&region);
+    hw.segment.bar().note_stored(&region);
     let request = Request::new(create_eq::COMMAND)
         .with_bits(context(eqc::OI), 1)
         .with_bits(context(eqc::LOG_EQ_SIZE), u64::from(eq::log_entries(&region)))

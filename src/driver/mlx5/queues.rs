@@ -108,6 +108,7 @@ fn completions(
     let context = |bits: Bits| bits.at(create_cq::CONTEXT);
     let entries = rings.completions.len() / completion_bytes(1);
     cq::prepare(&rings.completions);
+    hw.segment.bar().note_stored(&rings.completions);
     let request = Request::new(create_cq::COMMAND)
         .with_bits(context(cqc::OI), u64::from(hw.caps.general(general::CQ_OI)))
         .with_bits(context(cqc::CQE_COMP_EN), u64::from(compressed))

@@ -90,6 +90,7 @@ pub fn look(hw: &Hw, headers: bool) -> Result<Found> {
     let low = get(context::PERMANENT_ADDRESS_31_0).unwrap_or(0);
     let [_, _, a, b, c, d, e, f] = (high << 32 | low).to_be_bytes();
     let mac = MacAddr([a, b, c, d, e, f]);
+    hw.segment.bar().note_address(mac);
     let own = mac.is_unicast();
     Ok(Found { mac: if own { mac } else { MacAddr::made_up(&hw.to_string()) }, made_up: !own, inline })
 }

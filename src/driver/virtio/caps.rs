@@ -53,12 +53,12 @@ pub struct Layout {
 
 impl Layout {
     /// Finds them. The first capability of a type counts; what lies outside its
-    /// BAR, or in a BAR that is not there, is passed over (§4.1.4.1).
+    /// BAR, or in a BAR that is not there, is passed over (§4.1.4.1). `None` if one
+    /// is missing: a device older than VIRTIO 1.0, or none at all.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] if one is missing: a device older than VIRTIO 1.0,
-    /// or none at all.
-    pub fn find(function: &dyn Function) -> Result<Layout> {
+    /// [`Kind::Unsupported`] and [`Kind::Device`] if they cannot be what they say.
+    pub fn find(function: &dyn Function) -> Result<Option<Layout>> {
         let mut found: [Option<(Window, u32)>; 5] = Default::default();
         for at in capabilities(function, VENDOR)? {
             let kind = function.config_read(at + 3, 1)?;
@@ -69,12 +69,7 @@ impl Layout {
         let [_, common, notify, _, device] = found;
         let name = function.name();
         let (Some((common, _)), Some((notify, multiplier)), Some((device, _))) = (common, notify, device) else {
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!(
-                    "{name}: it has no registers of VIRTIO 1.0 (it is a legacy device); give it `disable-legacy=on`, or a newer host"
-                ),
-            ));
+            return Ok(None);
         };
         common.bar.require(name, common.start + COMMON_LEN)?;
         if !common.start.is_multiple_of(4) || !notify.start.is_multiple_of(2) || !device.start.is_multiple_of(4) {
@@ -83,7 +78,7 @@ impl Layout {
                 format!("{name}: its registers are at odd places; it cannot be driven"),
             ));
         }
-        Ok(Layout { common, notify: (notify, multiplier), device })
+        Ok(Some(Layout { common, notify: (notify, multiplier), device }))
     }
 }
 
@@ -97,7 +92,11 @@ fn window(function: &dyn Function, at: u16, kind: u32) -> Result<Option<(Window,
         return Ok(None);
     }
     let multiplier = if kind == NOTIFY { function.config_read(at + 16, 4)? } else { 0 };
-    // One of ports, or one that is not there: a host may offer several ways to one structure.
+    // A host may offer several ways to one structure. Ports are not it: a queue could not
+    // store into them.
+    if function.is_port_bar(index)? {
+        return Ok(None);
+    }
     let Ok(bar) = function.bar(index) else { return Ok(None) };
     let inside = start + len <= bar.size();
     Ok(inside.then_some((Window { bar, start, len }, multiplier)))

@@ -1,10 +1,13 @@
 //! The control queue: commands to the device, one at a time (VIRTIO 1.2 §5.1.6.5).
 //!
 //! ```text
-//!   [ class . command . data ... ] read by the device   [ ack ] written by it
+//!   [ class . command ] [ data ] read by the device   [ ack ] written by it
 //! ```
+//!
+//! Each in a descriptor of its own, and each of a command's two tables, as legacy devices
+//! want it (§5.1.6.5); modern ones take any.
 
-use super::hw::Hw;
+use super::hw::{BellPlace, Hw};
 use super::ring::{Notifier, Part, Virtqueue};
 use crate::dma::Region;
 use crate::driver::wait;
@@ -30,13 +33,22 @@ pub const MEMORY: usize = 4096;
 pub struct Command {
     name: &'static str,
     bytes: Vec<u8>,
+    /// Where the second table begins, if there is one.
+    second: Option<usize>,
 }
 
 impl Command {
     fn new(name: &'static str, class: u8, number: u8, data: &[u8]) -> Self {
         let mut bytes = vec![class, number];
         bytes.extend_from_slice(data);
-        Command { name, bytes }
+        Command { name, bytes, second: None }
+    }
+
+    /// Its pieces, each of a descriptor.
+    fn pieces(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let ends = [Some(2), self.second, Some(self.bytes.len())];
+        let mut start = 0;
+        ends.into_iter().flatten().map(move |end| std::mem::replace(&mut start, end)..end)
     }
 
     /// Receive frames for any address, or not (§5.1.6.5.1).
@@ -55,7 +67,7 @@ impl Command {
         let mut data = Vec::from(0_u32.to_le_bytes());
         data.extend_from_slice(&(groups.len() as u32).to_le_bytes());
         groups.iter().for_each(|group| data.extend_from_slice(&group.0));
-        Command::new("the multicast table", 1, 0, &data)
+        Command { second: Some(2 + 4), ..Command::new("the multicast table", 1, 0, &data) }
     }
 
     /// The device's own address (§5.1.6.5.2).
@@ -72,11 +84,20 @@ impl Command {
     pub const MOST_GROUPS: usize = (COMMAND - 2 - 8) / 6;
 }
 
+/// What a trace shows of a control queue.
+pub struct Shown {
+    /// Its memory.
+    pub queue: Region,
+    /// Where it is notified.
+    pub place: BellPlace,
+}
+
 /// The control queue of a device.
 pub struct Control<F> {
     ring: F,
     notifier: Notifier,
     memory: Region,
+    shown: Shown,
     /// Commands given so far.
     turn: u32,
     /// Descriptors given so far.
@@ -87,8 +108,8 @@ pub struct Control<F> {
 
 impl<F: Virtqueue> Control<F> {
     /// The queue of `ring`, with [`MEMORY`] bytes for commands.
-    pub fn new(ring: F, notifier: Notifier, memory: Region) -> Self {
-        Control { ring, notifier, memory, turn: 0, position: 0, lost: false }
+    pub fn new(ring: F, notifier: Notifier, memory: Region, shown: Shown) -> Self {
+        Control { ring, notifier, memory, shown, turn: 0, position: 0, lost: false }
     }
 
     /// Has the device carry `command` out.
@@ -110,15 +131,30 @@ impl<F: Virtqueue> Control<F> {
         let ack = &bytes[COMMAND];
         ack.store(UNANSWERED, Ordering::Relaxed);
         let iova = self.memory.iova();
-        let parts = [
-            Part { address: iova, len: command.bytes.len() as u32, write: false },
-            Part { address: iova + COMMAND as u64, len: 1, write: true },
-        ];
+        let given = |piece: std::ops::Range<usize>| Part {
+            address: iova + piece.start as u64,
+            len: piece.len() as u32,
+            write: false,
+        };
+        let answer = Part { address: iova + COMMAND as u64, len: 1, write: true };
+        let parts: Vec<Part> = command.pieces().map(given).chain([answer]).collect();
         let (turn, position) = (self.turn, self.position);
         self.ring.give_chain(turn, position, &parts);
         self.turn = turn.wrapping_add(1);
         self.position = position.wrapping_add(parts.len() as u32);
+        let Shown { queue, place } = &self.shown;
+        if let Some(trace) = place.bar.trace() {
+            let code = u32::from(command.bytes[0]) << 8 | u32::from(command.bytes[1]);
+            let said = self.memory.part(0, command.bytes.len());
+            trace.command(code, what, &[said, self.memory.part(COMMAND, 1)]);
+        }
         self.ring.publish(self.turn);
+        if let Some(trace) = place.bar.trace() {
+            trace.stored(std::slice::from_ref(queue));
+            // Also where the device has seen it by itself: a model is told.
+            let value = self.notifier.notice(&self.ring, self.turn, self.position);
+            place.bar.note_ring(place.at, place.width, value.into());
+        }
         self.notifier.tell(&self.ring, self.turn, self.position);
 
         let ring = &self.ring;
@@ -138,6 +174,9 @@ impl<F: Virtqueue> Control<F> {
             return hw.alive().and(Err(error));
         }
         hw.alive()?;
+        if let Some(trace) = self.shown.place.bar.trace() {
+            trace.answer(what, "done", &[self.memory.part(COMMAND, 1)]);
+        }
         match ack.load(Ordering::Acquire) {
             0 => Ok(()),
             answer => Err(hw.error(Kind::Unsupported, format!("the device refuses {what} (its answer is {answer})"))),
@@ -156,6 +195,9 @@ mod tests {
         assert_eq!(Command::address(MacAddr([2, 0, 0, 0, 0, 9])).bytes, [1, 1, 2, 0, 0, 0, 0, 9]);
         let group = MacAddr([1, 0, 0x5e, 0, 0, 1]);
         assert_eq!(Command::groups(&[group]).bytes, [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 1]);
+        let pieces = |command: Command| command.pieces().map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(pieces(Command::promiscuous(true)), [2, 1]);
+        assert_eq!(pieces(Command::groups(&[group; 2])), [2, 4, 16]);
         assert!(Command::groups(&vec![group; Command::MOST_GROUPS]).bytes.len() <= COMMAND);
     }
 }

@@ -24,6 +24,8 @@ pub const CTRL_RX: u8 = 18;
 pub const MQ: u8 = 22;
 /// The control queue takes an address.
 pub const CTRL_MAC_ADDR: u8 = 23;
+/// Of a legacy device: the header of a frame may share its descriptor.
+pub const ANY_LAYOUT: u8 = 27;
 /// Notifications and interrupts by index.
 pub const EVENT_IDX: u8 = 29;
 /// VIRTIO 1.0 or later.
@@ -51,7 +53,8 @@ impl Features {
     /// as it would be on a wire, its checksums complete), IN_ORDER (each
     /// completion names its buffer, so that it can be checked), and mergeable
     /// buffers where one holds the longest frame: their count would have to be
-    /// read from every packet.
+    /// read from every packet. Nor what a legacy device may have besides:
+    /// NOTIFY_ON_EMPTY, as nobody waits for it.
     pub fn taken(offers: Features, config: &Config, one_buffer: u16) -> Features {
         let always = [
             CSUM,
@@ -75,6 +78,9 @@ impl Features {
         }
         if config.rx_queues.max(config.tx_queues) > 1 {
             wanted |= 1 << MQ;
+        }
+        if !offers.has(VERSION_1) {
+            wanted |= 1 << ANY_LAYOUT; // a matter of course later
         }
         let mut taken = offers.0 & wanted;
         if taken >> CTRL_VQ & 1 == 0 {
@@ -100,5 +106,8 @@ mod tests {
         assert_eq!(Features::taken(Features(1 << 1), &config, 2028), Features(0));
         let short = Features::taken(Features(u64::MAX), &Config::default(), 2028);
         assert!(!short.has(MRG_RXBUF) && !short.has(MQ));
+        let legacy = Features::taken(Features(0x79bf_8064), &Config::default(), 2028);
+        assert!(legacy.has(ANY_LAYOUT) && !legacy.has(24), "NOTIFY_ON_EMPTY");
+        assert!(!short.has(ANY_LAYOUT));
     }
 }

@@ -1,15 +1,21 @@
-//! A device's registers by name, and the steps of bringing it up (VIRTIO 1.2 §3.1).
+//! The steps of bringing a device up (VIRTIO 1.2 §3.1), and what they do with its
+//! registers, whether those are of VIRTIO 1.0 or of a legacy device.
 
 use super::caps::Layout;
-use super::features::{self, Features};
-use super::regs::{NO_VECTOR, Reg, common, net, status};
+use super::features::Features;
+use super::legacy::Legacy;
+use super::regs::{NO_VECTOR, Reg, net, status};
 use super::ring::{Bell, Places};
 use crate::driver::wait;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
-use crate::pci::Function;
+use crate::pci::{Bar, Function};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Name of the register that says how far the driver has come.
+const STATUS: &str = "DEVICE_STATUS";
 
 /// Time for a device to be reset: one that is a card of its own may have much to end.
 const RESET_PATIENCE: Duration = Duration::from_secs(5);
@@ -17,36 +23,101 @@ const RESET_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a piece of configuration is read that changes all the while.
 const GENERATIONS: u32 = 100;
 
+/// The registers of a device, by what is done with them.
+pub trait Transport: Send + Sync {
+    /// Whether it is older than VIRTIO 1.0.
+    fn is_legacy(&self) -> bool;
+
+    /// The BAR that its registers are in.
+    fn bar(&self) -> &Bar;
+
+    /// DEVICE_STATUS.
+    fn status(&self) -> u32;
+
+    /// Writes it.
+    fn set_status(&self, status: u32);
+
+    /// Features that the device offers.
+    fn offers(&self) -> Features;
+
+    /// Says which of them are taken.
+    fn take(&self, features: Features);
+
+    /// The bit of the status that settles them; 0 if there is none.
+    fn features_ok(&self) -> u32;
+
+    /// Queues that the device has, as far as it says.
+    fn queues(&self) -> u16;
+
+    /// Most descriptors that a queue can have; 0 if there is no such queue.
+    fn queue_size(&self, queue: u16) -> u32;
+
+    /// Descriptors that a queue has if `len` are asked for: a device may know one size only,
+    /// as a legacy one does.
+    fn settle_queue(&self, queue: u16, len: u32) -> u32;
+
+    /// Gives a queue a vector; which one it has then.
+    fn set_vector(&self, queue: u16, vector: u32) -> u32;
+
+    /// Gives changes of the configuration a vector.
+    fn set_config_vector(&self, vector: u32);
+
+    /// Turns a queue on.
+    fn start_queue(&self, hw: &Hw, queue: u16, places: Places) -> Result<()>;
+
+    /// Where a queue is notified.
+    fn bell(&self, hw: &Hw, queue: u16, features: Features) -> Result<(BellPlace, Bell)>;
+
+    /// A field of the network device's configuration; `None` if it has none.
+    fn config(&self, reg: Reg) -> Option<u32>;
+
+    /// Changes with the configuration, if the device has such a count.
+    fn generation(&self) -> u32;
+
+    /// Writes an address into the configuration; whether that can be done.
+    fn set_mac(&self, _mac: MacAddr) -> bool {
+        false
+    }
+
+    /// It was reset.
+    fn was_reset(&self) {}
+
+    /// It is to let go of queues that a reset may have left.
+    fn release(&self) {}
+}
+
 /// The control plane's hold on a device.
 pub struct Hw {
     device: String,
-    layout: Layout,
+    transport: Box<dyn Transport>,
+}
+
+/// Where a queue is notified: for a trace, which does not see it.
+#[derive(Debug)]
+pub struct BellPlace {
+    /// The BAR.
+    pub bar: Bar,
+    /// Offset in it.
+    pub at: u64,
+    /// Bytes of a store.
+    pub width: u8,
 }
 
 impl Hw {
-    /// The registers of `function`.
-    pub fn new(function: &dyn Function) -> Result<Hw> {
-        let hw = Hw { device: function.name().to_owned(), layout: Layout::find(function)? };
+    /// The registers of `function`: those of VIRTIO 1.0 if it has them.
+    pub fn new(function: &Arc<dyn Function>) -> Result<Hw> {
+        let transport: Box<dyn Transport> = match Layout::find(&**function)? {
+            Some(layout) => Box::new(layout),
+            None => Box::new(Legacy::find(function)?),
+        };
+        let hw = Hw { device: function.name().to_owned(), transport };
         hw.answers()?;
         Ok(hw)
     }
 
-    fn read(&self, reg: Reg) -> u32 {
-        let (bar, at) = self.layout.common.at(u64::from(reg.offset));
-        match reg.width {
-            1 => u32::from(bar.read8(at)),
-            2 => u32::from(bar.read16(at)),
-            _ => bar.read32(at),
-        }
-    }
-
-    fn write(&self, reg: Reg, value: u32) {
-        let (bar, at) = self.layout.common.at(u64::from(reg.offset));
-        match reg.width {
-            1 => bar.write8(at, value as u8),
-            2 => bar.write16(at, value as u16),
-            _ => bar.write32(at, value),
-        }
+    /// Whether it is driven as a legacy device.
+    pub fn is_legacy(&self) -> bool {
+        self.transport.is_legacy()
     }
 
     /// An error of this device.
@@ -56,7 +127,7 @@ impl Hw {
 
     /// DEVICE_STATUS, all ones if nothing answers.
     fn status(&self) -> u32 {
-        match self.read(common::DEVICE_STATUS) {
+        match self.transport.status() {
             0xff => u32::MAX,
             status => status,
         }
@@ -73,7 +144,7 @@ impl Hw {
 
     fn answers(&self) -> Result<u32> {
         match self.status() {
-            u32::MAX => Err(wait::gone(self, common::DEVICE_STATUS.name)),
+            u32::MAX => Err(wait::gone(self, STATUS)),
             status => Ok(status),
         }
     }
@@ -94,35 +165,32 @@ impl Hw {
 
     /// Back to power-on (§2.4, §4.1.4.3.1).
     pub fn reset(&self) -> Result<()> {
-        self.write(common::DEVICE_STATUS, 0);
-        let (what, register) = ("reset", common::DEVICE_STATUS.name);
-        wait::wait_until(self, what, register, RESET_PATIENCE, || self.status(), |status| status == 0)?;
+        self.transport.set_status(0);
+        wait::wait_until(self, "reset", STATUS, RESET_PATIENCE, || self.status(), |status| status == 0)?;
+        self.transport.was_reset();
         Ok(())
     }
 
     /// Steps 2 and 3: the device is known and there is a driver.
     pub fn acknowledge(&self) {
-        self.write(common::DEVICE_STATUS, status::ACKNOWLEDGE);
-        self.write(common::DEVICE_STATUS, status::ACKNOWLEDGE | status::DRIVER);
+        self.transport.set_status(status::ACKNOWLEDGE);
+        self.transport.set_status(status::ACKNOWLEDGE | status::DRIVER);
     }
 
     /// Features that the device offers.
     pub fn offers(&self) -> Features {
-        let half = |n| {
-            self.write(common::DEVICE_FEATURE_SELECT, n);
-            u64::from(self.read(common::DEVICE_FEATURE))
-        };
-        Features(half(0) | half(1) << 32)
+        self.transport.offers()
     }
 
     /// Steps 4 to 6: agrees on `features`.
     pub fn agree(&self, features: Features) -> Result<()> {
-        for (n, half) in [features.0 as u32, (features.0 >> 32) as u32].into_iter().enumerate() {
-            self.write(common::DRIVER_FEATURE_SELECT, n as u32);
-            self.write(common::DRIVER_FEATURE, half);
+        self.transport.take(features);
+        let settled = self.transport.features_ok();
+        if settled == 0 {
+            return Ok(());
         }
-        self.write(common::DEVICE_STATUS, status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);
-        if self.answers()? & status::FEATURES_OK == 0 {
+        self.transport.set_status(status::ACKNOWLEDGE | status::DRIVER | settled);
+        if self.answers()? & settled == 0 {
             return Err(self.error(
                 Kind::Unsupported,
                 format!("the device does not take the features that this driver needs ({:#x})", features.0),
@@ -133,121 +201,95 @@ impl Hw {
 
     /// Step 8: the device may work.
     pub fn go(&self) -> Result<()> {
-        let so_far = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK;
-        self.write(common::DEVICE_STATUS, so_far | status::DRIVER_OK);
+        let settled = self.transport.features_ok();
+        self.transport.set_status(status::ACKNOWLEDGE | status::DRIVER | settled | status::DRIVER_OK);
         self.alive()
     }
 
     /// Stops the device: reset, or told that it is given up (§2.1). One that is
     /// gone needs neither.
     pub fn stop(&self) {
-        if self.answers().is_ok() && self.reset().is_err() {
-            self.write(common::DEVICE_STATUS, self.read(common::DEVICE_STATUS) | status::FAILED);
+        if self.answers().is_err() {
+            return;
         }
+        if self.reset().is_err() {
+            self.transport.set_status(self.transport.status() | status::FAILED);
+        }
+        self.transport.release();
     }
 
-    /// Queues that the device has.
-    pub fn queues(&self) -> u16 {
-        self.read(common::NUM_QUEUES) as u16
-    }
-
-    /// Most descriptors that a queue can have; 0 if there is no such queue.
-    pub fn queue_size(&self, queue: u16) -> u32 {
-        self.write(common::QUEUE_SELECT, u32::from(queue));
-        self.read(common::QUEUE_SIZE)
-    }
-
-    /// Descriptors that a queue has if `len` are asked for: a device may know one size only,
-    /// as a legacy one did.
-    pub fn settle_queue(&self, queue: u16, len: u32) -> u32 {
-        self.write(common::QUEUE_SELECT, u32::from(queue));
-        self.write(common::QUEUE_SIZE, len);
-        self.read(common::QUEUE_SIZE)
+    /// Length of a queue: what is wanted, the most that the device has, or the only one.
+    pub fn queue_len(&self, queue: u16, wanted: u32, least: u32) -> Result<u32> {
+        let most = self.transport.queue_size(queue);
+        if queue >= self.transport.queues() || most == 0 {
+            let text = format!("it has no queue {queue}, which this needs; use fewer queues");
+            return Err(self.error(Kind::Unsupported, text));
+        }
+        let most = 1 << most.min(1 << 15).ilog2();
+        let len = self.transport.settle_queue(queue, wanted.min(most));
+        let wrong = if len < least {
+            format!("{least} are needed")
+        } else if !len.is_power_of_two() || len > 1 << 15 {
+            "it must be a power of two up to 32768".to_owned()
+        } else {
+            return Ok(len);
+        };
+        Err(self.error(Kind::Unsupported, format!("its queue {queue} has {len} descriptors; {wrong}")))
     }
 
     /// Step 7, for one queue whose size is settled (§4.1.5.1.3): turns it on.
     pub fn start_queue(&self, queue: u16, places: Places, vector: Option<u16>) -> Result<()> {
-        self.write(common::QUEUE_SELECT, u32::from(queue));
         let wanted = vector.map_or(NO_VECTOR, u32::from);
-        self.write(common::QUEUE_MSIX_VECTOR, wanted);
-        if self.read(common::QUEUE_MSIX_VECTOR) != wanted {
+        if self.transport.set_vector(queue, wanted) != wanted {
             let text = format!("it has no interrupt vector for queue {queue}");
             return Err(self.error(Kind::Device, text).with_remedy(Remedy::Poll));
         }
-        let halves = [
-            (common::QUEUE_DESC_LO, common::QUEUE_DESC_HI, places.descriptors),
-            (common::QUEUE_DRIVER_LO, common::QUEUE_DRIVER_HI, places.driver),
-            (common::QUEUE_DEVICE_LO, common::QUEUE_DEVICE_HI, places.device),
-        ];
-        for (low, high, iova) in halves {
-            self.write(low, iova as u32);
-            self.write(high, (iova >> 32) as u32);
-        }
-        self.write(common::QUEUE_ENABLE, 1);
-        if self.read(common::QUEUE_ENABLE) != 1 {
-            return Err(self.error(Kind::Device, format!("queue {queue} did not start (QUEUE_ENABLE reads 0)")));
-        }
-        Ok(())
+        self.transport.start_queue(self, queue, places)
     }
 
     /// No interrupt for changes of the configuration: they are asked for.
     pub fn no_config_interrupt(&self) {
-        self.write(common::CONFIG_MSIX_VECTOR, NO_VECTOR);
+        self.transport.set_config_vector(NO_VECTOR);
     }
 
-    /// Where a queue is notified (§4.1.4.4).
-    pub fn bell(&self, queue: u16, features: Features) -> Result<Bell> {
-        self.write(common::QUEUE_SELECT, u32::from(queue));
-        let (window, multiplier) = &self.layout.notify;
-        let offset = u64::from(self.read(common::QUEUE_NOTIFY_OFF)) * u64::from(*multiplier);
-        let with_data = features.has(features::NOTIFICATION_DATA);
-        let width = if with_data { 4 } else { 2 };
-        let (bar, at) = window.at(offset);
-        if offset + width > window.len() || !at.is_multiple_of(width) {
-            return Err(
-                self.error(Kind::Device, format!("queue {queue} is notified outside its registers ({offset:#x})"))
-            );
-        }
-        Ok(if with_data { Bell::Data(bar.doorbell(at)?, queue) } else { Bell::Index(bar.short_doorbell(at)?, queue) })
+    /// Where a queue is notified (§4.1.4.4), and how.
+    pub fn bell(&self, queue: u16, features: Features) -> Result<(BellPlace, Bell)> {
+        self.transport.bell(self, queue, features)
     }
 
-    /// A field of the network device's configuration; `None` if it has none.
     fn config(&self, reg: Reg) -> Option<u32> {
-        let end = u64::from(reg.offset) + u64::from(reg.width);
-        if end > self.layout.device.len() {
-            return None;
-        }
-        let (bar, at) = self.layout.device.at(u64::from(reg.offset));
-        Some(match reg.width {
-            1 => u32::from(bar.read8(at)),
-            2 => u32::from(bar.read16(at)),
-            _ => bar.read32(at),
-        })
+        self.transport.config(reg)
     }
 
-    /// Reads what belongs together, again if it changed meanwhile (§2.5.1).
-    fn steady<T>(&self, read: impl Fn() -> T) -> T {
-        let generation = || self.read(common::CONFIG_GENERATION);
-        let mut before = generation();
-        let mut value = read();
+    /// Reads what belongs together until it is the same twice and nothing was changed
+    /// meanwhile: a legacy device does not tell (§2.5.1).
+    fn steady<T: PartialEq>(&self, read: impl Fn() -> T) -> T {
+        let look = || (self.transport.generation(), read());
+        let mut before = look();
         for _ in 0..GENERATIONS {
-            let after = generation();
+            let after = look();
             if after == before {
                 break;
             }
-            (before, value) = (after, read());
+            before = after;
         }
-        value
+        before.1
     }
 
     /// The device's address.
     pub fn mac(&self) -> Result<MacAddr> {
         let byte = |n| self.config(Reg { offset: net::MAC.offset + n, ..net::MAC }).unwrap_or(0) as u8;
         let mac = MacAddr(self.steady(|| [0, 1, 2, 3, 4, 5].map(byte)));
+        self.transport.bar().note_address(mac);
         if !mac.is_unicast() {
             return Err(self.error(Kind::Device, format!("it has no valid address ({mac}); give it one (`mac=`)")));
         }
         Ok(mac)
+    }
+
+    /// Has a legacy device take another address; false if it is not one.
+    pub fn set_mac(&self, mac: MacAddr) -> bool {
+        self.transport.set_mac(mac)
     }
 
     /// Whether the link is up.

@@ -1,4 +1,5 @@
-//! Driver for virtio-net over PCI: VIRTIO 1.0 and later, split and packed rings.
+//! Driver for virtio-net over PCI: VIRTIO 1.0 and later, split and packed rings, and
+//! legacy devices (virtio 0.9.5).
 //!
 //! ```text
 //!                     memory                                 device
@@ -16,16 +17,24 @@
 //! ```
 //!
 //! The device is told by a notification, if it wants to be: it says so in
-//! memory, by a flag or by the index it waits for. Both formats of virtqueue
-//! are one trait (`ring`), and receive and transmit are written once for both.
+//! memory, by a flag or by the index it waits for. All formats of virtqueue
+//! are one trait (`ring`), and receive and transmit are written once for them.
+//!
+//! A device is driven by its registers of VIRTIO 1.0, if it has them, and as a legacy
+//! device only if not: registers in I/O ports (`legacy`), rings on pages of 32 bits,
+//! headers of 10 bytes. There is no memory to notify it by: each notification is a
+//! system call on a real machine. Nor can it say whether it obeys an IOMMU. QEMU's own
+//! never does, and a card of silicon always; Linux's drivers take it for one that does not
+//! (`virtio_has_dma_quirk`), and DPDK's give it the physical addresses that it then has
+//! in either case. So does this one ([`Function::address_physically`]).
 //!
 //! The driver does not pretend what a virtio device lacks: it has no FCS and so no
 //! broken frames, no line rate, no statistics (packets are counted here), no RSS
 //! that could be set up, no filters for flows. A checksum that the device cannot
 //! complete is completed in software.
 //!
-//! A device is brought up in the order of VIRTIO 1.2, §3.1.1. Not here: the
-//! legacy layout, receive offloads (GUEST_CSUM, GUEST_TSO: a received frame is
+//! A device is brought up in the order of VIRTIO 1.2, §3.1.1. Not here:
+//! receive offloads (GUEST_CSUM, GUEST_TSO: a received frame is
 //! what was on the wire), segmentation, indirect descriptors.
 
 mod caps;
@@ -33,6 +42,8 @@ mod control;
 mod features;
 mod header;
 mod hw;
+mod legacy;
+mod modern;
 mod packed;
 mod regs;
 mod ring;
@@ -48,22 +59,23 @@ use super::ops::{Description, FlowRule, Link, NOT_PROMISCUOUS, NicOps, Opened, n
 use super::pieces::Pieces;
 use super::slots::Stock;
 use super::stats::Stats;
-use crate::dma::Addressing;
+use crate::dma::{Addressing, Region};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
-use control::{Command, Control};
+use control::{Command, Control, Shown};
 use features::Features;
-use hw::Hw;
+use header::Framing;
+use hw::{BellPlace, Hw};
 use packed::Packed;
 use ring::{Notifier, Virtqueue};
-use split::Split;
+use split::{LegacySplit, Split};
 use stats::Counters;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// PCI ids (§4.1.2): of a device that is only modern, and of one that is also
-/// a legacy device.
+/// a legacy device, or nothing else.
 const VENDOR: u16 = 0x1af4;
 const MODERN: u16 = 0x1041;
 const TRANSITIONAL: u16 = 0x1000;
@@ -72,11 +84,17 @@ const TRANSITIONAL: u16 = 0x1000;
 /// other cards.
 const MAX_FRAME: u16 = 15_872;
 
-/// Descriptors in a control queue: one command at a time needs two.
+/// Descriptors in a control queue: one command at a time needs four at most.
 const CONTROL_RING: u32 = 16;
 
-/// Descriptors in a queue at least: a frame and its header, and one more of them.
+/// Descriptors in a queue at least: of a command with two tables, or of a frame with its
+/// header and of one more.
 const LEAST: u32 = 4;
+
+/// For [`Description::lacks`], of a legacy device.
+const NOTIFIED_BY_PORT: &str = "it is a legacy device: whenever it is told of packets that costs a system call";
+const PAST_IOMMU: &str =
+    "a legacy device may go past the IOMMU, which then protects nothing; it is given physical addresses";
 
 /// Transmit paths.
 pub const PATHS: &[&str] = &["dma"];
@@ -84,11 +102,17 @@ pub const PATHS: &[&str] = &["dma"];
 /// A receive queue on a split virtqueue.
 pub type SplitRxQueue = rx::Queue<Split>;
 
+/// A receive queue on a legacy device's.
+pub type LegacyRxQueue = rx::Queue<LegacySplit>;
+
 /// A receive queue on a packed one.
 pub type PackedRxQueue = rx::Queue<Packed>;
 
 /// A transmit queue on a split virtqueue.
 pub type SplitTxQueue = tx::Queue<Split>;
+
+/// A transmit queue on a legacy device's.
+pub type LegacyTxQueue = tx::Queue<LegacySplit>;
 
 /// A transmit queue on a packed one.
 pub type PackedTxQueue = tx::Queue<Packed>;
@@ -101,23 +125,26 @@ pub fn supports(id: pci::Id) -> bool {
 /// Opens the device: everything set up and receiving into empty rings.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] for a device older than VIRTIO 1.0, [`Kind::Usage`] for
+/// [`Kind::Unsupported`] for a device that is no virtio device of either kind, [`Kind::Usage`] for
 /// a configuration that it cannot have, [`Kind::Gone`] if it does not answer.
 ///
 /// Queues come in pairs, and the device may deliver to each pair's receive queue
 /// (§5.1.5): so there are as many of those as transmit queues, if fewer were asked for.
 pub fn open<R, T>(function: Arc<dyn Function>, config: &Config) -> Result<Opened<R, T>>
 where
-    R: From<SplitRxQueue> + From<PackedRxQueue>,
-    T: From<SplitTxQueue> + From<PackedTxQueue>,
+    R: From<SplitRxQueue> + From<PackedRxQueue> + From<LegacyRxQueue>,
+    T: From<SplitTxQueue> + From<PackedTxQueue> + From<LegacyTxQueue>,
 {
     if !supports(function.id()) {
         return Err(no_driver(&*function));
     }
-    let hw = Arc::new(Hw::new(&*function)?);
+    let hw = Arc::new(Hw::new(&function)?);
     hw.reset()?; // §3.1.1 step 1
     let device = Device { function, hw };
     let hw = &device.hw;
+    if hw.is_legacy() {
+        device.function.address_physically();
+    }
     hw.acknowledge(); // steps 2 and 3
     let mut config = config.clone();
     if config.shorter_frames && !hw.offers().has(features::MRG_RXBUF) {
@@ -127,6 +154,8 @@ where
     config.rx_queues = config.rx_queues.max(config.tx_queues);
     if features.has(features::RING_PACKED) {
         start::<Packed, R, T>(device, features, &config)
+    } else if hw.is_legacy() {
+        start::<LegacySplit, R, T>(device, features, &config)
     } else {
         start::<Split, R, T>(device, features, &config)
     }
@@ -143,15 +172,15 @@ fn any_address() -> MacAddr {
 /// Agrees with the device on features, or says what is missing.
 fn agree(hw: &Hw, config: &Config, translated: bool) -> Result<Features> {
     let offers = hw.offers();
-    if !offers.has(features::VERSION_1) {
+    if !hw.is_legacy() && !offers.has(features::VERSION_1) {
         return Err(hw.error(
             Kind::Unsupported,
-            "it is a legacy virtio device (no VERSION_1); give it `disable-legacy=on`, or a newer host",
+            "it has the registers of VIRTIO 1.0 and not its rings (no VERSION_1); give it a newer host",
         ));
     }
     // Without it the device takes an address that an IOMMU should translate for one of the
     // machine's memory, and writes there (§6.1).
-    if translated && !offers.has(features::ACCESS_PLATFORM) {
+    if translated && !hw.is_legacy() && !offers.has(features::ACCESS_PLATFORM) {
         return Err(hw.error(
             Kind::Unsupported,
             "it goes past the IOMMU (no ACCESS_PLATFORM) and would write over memory that is not ours; give it `iommu_platform=on`",
@@ -184,15 +213,30 @@ where
     R: From<rx::Queue<F>>,
     T: From<tx::Queue<F>>,
 {
-    let packed = features.has(features::RING_PACKED);
-    let model = if packed { "virtio-net, packed rings" } else { "virtio-net" };
+    let model = match (device.hw.is_legacy(), features.has(features::RING_PACKED)) {
+        (true, _) => "virtio-net, legacy",
+        (false, true) => "virtio-net, packed rings",
+        (false, false) => "virtio-net",
+    };
     let mut description = Description::new(&*device.function, "virtio", model);
     description.mac = if features.has(features::MAC) { device.hw.mac()? } else { any_address() };
     description.longest_sent = device.longest_sent(features);
+    if device.hw.is_legacy() {
+        if description.kind != pci::Kind::Emulated {
+            description.lacks.push(NOTIFIED_BY_PORT.into());
+        }
+        if description.kind == pci::Kind::Vfio {
+            description.lacks.push(PAST_IOMMU.into());
+        }
+    }
     let most = if features.has(features::MQ) { device.hw.max_pairs() } else { 1 };
     (description.max_rx_queues, description.max_tx_queues) = (most, most);
     let mut card = Card::<F>::new(device, features);
-    let (rx, tx) = card.queues(features, config)?;
+    let (rx, tx) = card.queues(features, config).map_err(|error| {
+        let hidden = error.kind() == Kind::Permission && card.device.hw.is_legacy();
+        let why = "the kernel hides physical addresses from this user, and a legacy virtio device needs them, under VFIO too; run as root";
+        if hidden { card.device.hw.error(Kind::Permission, why) } else { error }
+    })?;
     card.device.function.set_bus_master(true)?;
     card.device.hw.go()?;
     if config.rx_queues > 1 {
@@ -266,14 +310,15 @@ impl<F: Virtqueue + 'static> Card<F> {
         let mut queues = Vec::new();
         // Fewer would never carry the longest frame, which is sent with a header before it.
         let parts = if features.has(features::MRG_RXBUF) { rx::parts(config.max_frame) } else { 1 };
+        let rx_parts = if Framing::of(features).apart { 2 * parts } else { parts };
         for queue in 0..2 * config.rx_queues {
-            let (wanted, least) = if queue % 2 == 0 { (config.rx_ring, parts) } else { (config.tx_ring, parts + 1) };
-            queues.push(ring_len(hw, queue, u32::from(wanted), least.max(LEAST))?);
+            let (wanted, least) = if queue % 2 == 0 { (config.rx_ring, rx_parts) } else { (config.tx_ring, parts + 1) };
+            queues.push(hw.queue_len(queue, u32::from(wanted), least.max(LEAST))?);
         }
         let control = if features.has(features::CTRL_VQ) {
             // Behind all pairs that there could be (§5.1.2).
             let index = if features.has(features::MQ) { 2 * hw.max_pairs() } else { 2 };
-            Some((index, ring_len(hw, index, CONTROL_RING, LEAST)?))
+            Some((index, hw.queue_len(index, CONTROL_RING, LEAST)?))
         } else {
             None
         };
@@ -285,13 +330,15 @@ impl<F: Virtqueue + 'static> Card<F> {
         }
 
         hw.no_config_interrupt();
-        let event_index = features.has(features::EVENT_IDX);
         let longest = self.device.longest_sent(features).unwrap_or(MAX_FRAME);
-        let start = |memory: &mut Pieces, queue: u16, len: u32, vector| -> Result<(F, Notifier)> {
-            let (ring, places) = F::new(&memory.take(F::bytes(len)), len, event_index);
-            let notifier = Notifier::new(hw.bell(queue, features)?);
+        let begin = |memory: &Region, queue: u16, len: u32, vector| -> Result<(F, Notifier, BellPlace)> {
+            let (ring, places) = F::new(memory, len, features);
+            let (place, bell) = hw.bell(queue, features)?;
             hw.start_queue(queue, places, vector)?;
-            Ok((ring, notifier))
+            Ok((ring, Notifier::new(bell), place))
+        };
+        let start = |memory: &mut Pieces, queue: u16, len: u32, vector| -> Result<(F, Notifier)> {
+            begin(&memory.take(F::bytes(len)), queue, len, vector).map(|(ring, notifier, _)| (ring, notifier))
         };
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
         for (queue, len) in (0..).zip(queues) {
@@ -318,8 +365,10 @@ impl<F: Virtqueue + 'static> Card<F> {
             }
         }
         if let Some((index, len)) = control {
-            let (ring, notifier) = start(&mut memory, index, len, None)?;
-            self.control = Some(Control::new(ring, notifier, memory.take(control::MEMORY)));
+            let queue = memory.take(F::bytes(len));
+            let (ring, notifier, place) = begin(&queue, index, len, None)?;
+            let shown = Shown { queue, place };
+            self.control = Some(Control::new(ring, notifier, memory.take(control::MEMORY), shown));
         }
         Ok((rx, tx))
     }
@@ -340,23 +389,6 @@ impl<F: Virtqueue + 'static> Card<F> {
         }
         Err(self.device.hw.error(Kind::Unsupported, format!("the device does not let {what} be set")))
     }
-}
-
-/// Length of a queue: what is wanted, the most that the device has, or the only one.
-fn ring_len(hw: &Hw, queue: u16, wanted: u32, least: u32) -> Result<u32> {
-    let most = hw.queue_size(queue);
-    if queue >= hw.queues() || most == 0 {
-        return Err(hw.error(
-            Kind::Unsupported,
-            format!("it has {} queues but this needs queue {queue}; use fewer queues", hw.queues()),
-        ));
-    }
-    let most = 1 << most.min(1 << 15).ilog2();
-    let len = hw.settle_queue(queue, wanted.min(most));
-    if len < least || !len.is_power_of_two() || len > 1 << 15 {
-        return Err(hw.error(Kind::Unsupported, format!("its queue {queue} has {len} descriptors; {least} are needed")));
-    }
-    Ok(len)
 }
 
 impl<F: Virtqueue + 'static> NicOps for Card<F> {
@@ -385,6 +417,9 @@ impl<F: Virtqueue + 'static> NicOps for Card<F> {
     }
 
     fn set_mac(&mut self, mac: MacAddr) -> Result<()> {
+        if !self.features.has(features::CTRL_MAC_ADDR) && self.device.hw.set_mac(mac) {
+            return self.device.hw.alive();
+        }
         self.needs(features::CTRL_MAC_ADDR, "an address")?;
         self.command(&Command::address(mac))
     }

@@ -11,6 +11,7 @@
 //! opposite; taken back, both are the wrap counter. The counter is 1 on the
 //! first lap, and so follows from a position.
 
+use super::features::{self, Features};
 use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece, write};
 use crate::dma::{Iova, Region};
 use crate::driver::ring::Ring;
@@ -74,14 +75,14 @@ impl Virtqueue for Packed {
         16 * len as usize + 2 * EVENTS
     }
 
-    fn new(memory: &Region, len: u32, event_index: bool) -> (Self, Places) {
+    fn new(memory: &Region, len: u32, features: Features) -> (Self, Places) {
         let end = 16 * len as usize;
         let queue = Packed {
             descriptors: piece(memory, 0, len),
             driver: memory.part(end, 8),
             device: memory.part(end + EVENTS, 8),
             shift: len.trailing_zeros(),
-            event_index,
+            event_index: features.has(features::EVENT_IDX),
         };
         let places = Places { descriptors: memory.iova(), driver: queue.driver.iova(), device: queue.device.iova() };
         queue.interrupts(false, 0);
@@ -173,7 +174,7 @@ mod tests {
     fn queue(event_index: bool) -> (Region, Packed) {
         let arena = Arena::new(Packed::bytes(64), Addressing::Translated).unwrap();
         let memory = Region::new(&arena, 0, Packed::bytes(64));
-        let queue = Packed::new(&memory, 64, event_index).0;
+        let queue = Packed::new(&memory, 64, Features(u64::from(event_index) << features::EVENT_IDX)).0;
         (memory, queue)
     }
 

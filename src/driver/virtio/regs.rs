@@ -1,5 +1,8 @@
 //! Registers of the common structure, the ones this driver uses
-//! (VIRTIO 1.2 §4.1.4.3), and of a network device (§5.1.4).
+//! (VIRTIO 1.2 §4.1.4.3), of a legacy device (the end of §4.1.4), and of a network
+//! device (§5.1.4).
+
+use crate::pci::Bar;
 
 /// A register: its name, its offset in the structure, its width in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +13,33 @@ pub struct Reg {
     pub offset: u16,
     /// Bytes.
     pub width: u8,
+}
+
+impl Reg {
+    /// Reads it in the structure that begins at `start`.
+    pub fn read(self, bar: &Bar, start: u64) -> u32 {
+        let at = start + u64::from(self.offset);
+        match self.width {
+            1 => u32::from(bar.read8(at)),
+            2 => u32::from(bar.read16(at)),
+            _ => bar.read32(at),
+        }
+    }
+
+    /// Writes it in the structure that begins at `start`.
+    pub fn write(self, bar: &Bar, start: u64, value: u32) {
+        let at = start + u64::from(self.offset);
+        match self.width {
+            1 => bar.write8(at, value as u8),
+            2 => bar.write16(at, value as u16),
+            _ => bar.write32(at, value),
+        }
+    }
+
+    /// Offset of the byte behind it.
+    pub fn end(self) -> u64 {
+        u64::from(self.offset) + u64::from(self.width)
+    }
 }
 
 /// Declares registers, one a line: `NAME = offset, width in bits, "what"`.
@@ -45,6 +75,27 @@ pub mod common {
         QUEUE_DEVICE_LO       = 48, 32, "What the device writes, low half.";
         QUEUE_DEVICE_HI       = 52, 32, "High half.";
     }
+}
+
+/// A legacy device's, in its BAR 0.
+pub mod legacy {
+    use super::Reg;
+
+    registers! {
+        DEVICE_FEATURES    = 0, 32,  "Features that the device offers.";
+        DRIVER_FEATURES    = 4, 32,  "Features that the driver takes.";
+        QUEUE_PFN          = 8, 32,  "Page in which the selected queue begins; 0 if it is off.";
+        QUEUE_SIZE         = 12, 16, "Its size: what it is.";
+        QUEUE_SELECT       = 14, 16, "Which queue the two before are of.";
+        QUEUE_NOTIFY       = 16, 16, "Written with the index of a queue that has something new.";
+        DEVICE_STATUS      = 18, 8,  "How far the driver has come.";
+        ISR                = 19, 8,  "Why it interrupts; reading clears it.";
+        CONFIG_MSIX_VECTOR = 20, 16, "Vector of configuration changes: there while MSI-X is on.";
+        QUEUE_MSIX_VECTOR  = 22, 16, "The selected queue's vector: there while MSI-X is on.";
+    }
+
+    /// Where a network device's own structure begins while MSI-X is off, and while it is on.
+    pub const DEVICE: [u64; 2] = [20, 24];
 }
 
 /// A network device's own structure.

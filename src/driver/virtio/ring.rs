@@ -6,17 +6,21 @@
 //! A completion names a chain by its *id*; where the next one will be found
 //! follows from our own counts, never from what the device says.
 
+use super::features::Features;
+use super::header::Framing;
+use super::regs::legacy;
 use crate::dma::barrier::dma_mb;
 use crate::dma::{Descriptor, Iova, Region};
 use crate::driver::ring::Ring;
-use crate::pci::{Doorbell, ShortDoorbell};
+use crate::pci::{Bar, Doorbell, ShortDoorbell};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A descriptor in memory, of either format.
 pub type Words = [AtomicU64; 2];
 
 const _: () = assert!(size_of::<Words>() == 16, "VIRTIO 1.2 §2.7.5, §2.8.13");
-const _: () = assert!(cfg!(target_endian = "little"), "modern devices are little-endian");
+const _: () =
+    assert!(cfg!(target_endian = "little"), "modern devices are little-endian, and legacy ones are as this machine is");
 
 /// The chain goes on in the next descriptor.
 pub const NEXT: u16 = 1;
@@ -63,13 +67,26 @@ pub trait Virtqueue: std::fmt::Debug + Send + Sized {
     /// Bytes of memory for a queue of `len` descriptors.
     fn bytes(len: u32) -> usize;
 
-    /// A queue of `len` (a power of two) in zeroed `memory`.
-    fn new(memory: &Region, len: u32, event_index: bool) -> (Self, Places);
+    /// A queue of `len` (a power of two) in zeroed `memory`, for what was agreed on.
+    fn new(memory: &Region, len: u32, features: Features) -> (Self, Places);
 
     /// Descriptors in it.
     fn len(&self) -> u32;
 
-    /// Gives a buffer of one descriptor for the device to write, as chain `id`.
+    /// Buffers that it holds at most for the device to write.
+    #[inline(always)]
+    fn buffers(&self) -> u32 {
+        self.len()
+    }
+
+    /// What the device wants of a frame's header. On receive that is hidden: a buffer is
+    /// given, and a completion counted, as if the header took all its room.
+    #[inline(always)]
+    fn framing(&self) -> Framing {
+        Framing::MODERN
+    }
+
+    /// Gives a buffer for the device to write a header and a frame, as chain `id`.
     fn give(&self, turn: u32, id: u32, address: Iova, len: u32);
 
     /// Gives a chain of one descriptor for the device to read.
@@ -87,6 +104,12 @@ pub trait Virtqueue: std::fmt::Debug + Send + Sized {
 
     /// The completion of this turn. Of a packed queue, if it is there.
     fn completion(&self, turn: u32, position: u32) -> Option<Completion>;
+
+    /// The id in it, where a length says nothing.
+    #[inline(always)]
+    fn completed_id(&self, turn: u32, position: u32) -> Option<u32> {
+        self.completion(turn, position).map(|completion| completion.id)
+    }
 
     /// Whether the device wants to be told that `from` has become `to`; after
     /// [`dma_mb`]. Positions, or turns for a split queue.
@@ -106,6 +129,8 @@ pub enum Bell {
     Index(ShortDoorbell, u16),
     /// By its index, and what [`Virtqueue::notice_data`] says above it.
     Data(Doorbell, u16),
+    /// By its index, at a port of a legacy device: on a real one a system call.
+    Port(Bar, u16),
 }
 
 /// Tells the device, if it wants to be told.
@@ -138,10 +163,26 @@ impl Notifier {
                 Bell::Data(bell, queue) => {
                     bell.ring(u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16);
                 }
+                Bell::Port(bar, queue) => tell_port(bar, *queue),
             }
         }
         (self.turn, self.position) = (turn, position);
     }
+
+    /// What is stored to the doorbell to tell the device, for a trace.
+    pub fn notice<F: Virtqueue>(&self, ring: &F, turn: u32, position: u32) -> u32 {
+        match &self.bell {
+            Bell::Index(_, queue) | Bell::Port(_, queue) => u32::from(*queue),
+            Bell::Data(_, queue) => u32::from(*queue) | u32::from(ring.notice_data(turn, position)) << 16,
+        }
+    }
+}
+
+/// Apart, so that it takes none of the registers of those who store into a doorbell.
+#[cold]
+#[inline(never)]
+fn tell_port(bar: &Bar, queue: u16) {
+    legacy::QUEUE_NOTIFY.write(bar, 0, u32::from(queue));
 }
 
 /// A piece of a queue's memory, as a ring of `len`.

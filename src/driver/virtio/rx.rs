@@ -69,11 +69,11 @@ pub struct Queue<F> {
 impl<F: Virtqueue> Queue<F> {
     /// A queue on an empty ring that the device already knows.
     pub(super) fn new(ring: F, notifier: Notifier, stock: Stock, max_frame: u16, mergeable: bool) -> Self {
-        let cells = |value: fn(u32) -> u32| (0..ring.len()).map(|n| Cell::new(value(n))).collect();
+        let cells = |value: fn(u32) -> u32| (0..ring.buffers()).map(|n| Cell::new(value(n))).collect();
         Queue {
             buffers: cells(|_| 0),
             order: cells(|n| n),
-            step: STEP.min(ring.len() / 4).max(1),
+            step: STEP.min(ring.buffers() / 4).max(1),
             ring,
             notifier,
             head: 0,
@@ -122,7 +122,7 @@ impl<F: Virtqueue> Queue<F> {
         let pool = batch.pool();
         let had = batch.len();
         let fresh = pool.top(batch.room().min(ready as usize));
-        let (ring, n) = (&self.ring, self.ring.len());
+        let (ring, n) = (&self.ring, self.ring.buffers());
         let (buffers, order) = (&self.buffers[..n as usize], &self.order[..n as usize]);
         let longest = self.longest.min(BUFFER_SIZE as u32 - HEADER);
         let mut turn = self.head;
@@ -168,7 +168,7 @@ impl<F: Virtqueue> Queue<F> {
             return None;
         }
         let Completion { id, len } = self.ring.completion(turn, turn)?;
-        let at = |turn: u32| &self.order[(turn & (self.ring.len() - 1)) as usize];
+        let at = |turn: u32| &self.order[(turn & (self.ring.buffers() - 1)) as usize];
         let seen = if F::PUBLISHED_BY_INDEX { self.published } else { self.tail };
         let left = seen.wrapping_sub(turn).min(self.owned() - ahead);
         match (0..left).find(|n| at(turn.wrapping_add(*n)).get() == id) {
@@ -192,7 +192,7 @@ impl<F: Virtqueue> Queue<F> {
 
     /// Id of the turn `ahead` of the next.
     fn id(&self, ahead: u32) -> u32 {
-        self.order[(self.head.wrapping_add(ahead) & (self.ring.len() - 1)) as usize].get()
+        self.order[(self.head.wrapping_add(ahead) & (self.ring.buffers() - 1)) as usize].get()
     }
 
     /// Moves a frame of `parts` buffers into `batch`.
@@ -221,7 +221,7 @@ impl<F: Virtqueue> Queue<F> {
 impl<F: Virtqueue> Receive for Queue<F> {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        if !self.stock.is(batch.pool()) || self.owned() != self.ring.len() {
+        if !self.stock.is(batch.pool()) || self.owned() != self.ring.buffers() {
             return self.recv_unfilled(batch);
         }
         self.recv_full(batch)
@@ -234,7 +234,7 @@ impl<F: Virtqueue> Slots for Queue<F> {
     }
 
     fn slots(&self) -> u32 {
-        self.ring.len()
+        self.ring.buffers()
     }
 
     fn armed(&self) -> u32 {
@@ -243,7 +243,7 @@ impl<F: Virtqueue> Slots for Queue<F> {
 
     /// Under the id that was passed longest ago.
     fn arm(&mut self, buffer: u32, pool: &Pool) {
-        let id = self.order[(self.tail & (self.ring.len() - 1)) as usize].get();
+        let id = self.order[(self.tail & (self.ring.buffers() - 1)) as usize].get();
         self.buffers[id as usize].set(buffer);
         self.ring.give(self.tail, id, pool.iova(buffer), BUFFER_SIZE as u32);
         self.tail = self.tail.wrapping_add(1);

@@ -1,4 +1,4 @@
-//! Split virtqueues (VIRTIO 1.2 §2.7).
+//! Split virtqueues (VIRTIO 1.2 §2.7), of modern devices and of legacy ones.
 //!
 //! ```text
 //!   descriptors   [ address | len . flags . next ] x n      driver writes
@@ -7,50 +7,75 @@
 //! ```
 //!
 //! The two rings start 4 bytes before a cache line, so that their entries start
-//! with one: `idx`, which the other side polls, is in the line before.
+//! with one: `idx`, which the other side polls, is in the line before. Those of a
+//! legacy device are one block, the used ring on the next page of 4 KiB (§2.7.2).
+//!
+//! A legacy device writes its header right before the place of the frame, which is
+//! the same for all: a header of 10 bytes starts 2 bytes into the buffer.
+//!
+//! ```text
+//!   ANY_LAYOUT        [ . . | header:10 | frame            ]      one descriptor
+//!   without           [ . . | header:10 ] [ frame          ]      two: id, id + n/2
+//! ```
 
+use super::features::{self, Features};
+use super::header::{Framing, HEADER};
 use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece, write};
 use crate::dma::{Iova, Region};
 use crate::driver::ring::Ring;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// Cache line, and bytes of a ring's flags and idx before its entries.
 const LINE: usize = 64;
 const HEAD: usize = 4;
 
+/// Alignment of a legacy queue and of its used ring (§2.7.2).
+const PAGE: usize = 4096;
+
 /// Do not interrupt, of the driver; do not notify, of the device.
 const SILENT: u16 = 1;
 
-/// A split virtqueue.
+/// A split virtqueue, of a legacy device or not.
 #[derive(Debug)]
-pub struct Split {
+pub struct Rings<const LEGACY: bool> {
     descriptors: Ring<Words>,
     available: Ring<AtomicU16>,
-    used: Ring<AtomicU64>,
+    /// Entries of id and length.
+    used: Ring<[AtomicU32; 2]>,
     /// Two words each: where `used_event` and `avail_event` are is behind the rings.
     available_head: Region,
     available_tail: Region,
     used_head: Region,
     used_tail: Region,
     event_index: bool,
+    framing: Framing,
 }
 
-/// Offsets of the entries of both rings.
-fn offsets(len: u32) -> (usize, usize) {
-    let len = len as usize;
-    let available = (16 * len + HEAD).next_multiple_of(LINE);
-    // used_event behind the entries, then the other ring's head.
-    let used = (available + 2 * len + 2 + HEAD + 8).next_multiple_of(LINE);
-    (available, used)
+/// A split virtqueue.
+pub type Split = Rings<false>;
+
+/// A split virtqueue of a legacy device.
+pub type LegacySplit = Rings<true>;
+
+fn flags(head: &Region) -> &AtomicU16 {
+    &head.words16()[0]
 }
 
-impl Split {
-    fn flags(region: &Region) -> &AtomicU16 {
-        &region.words16()[2]
-    }
+fn idx(head: &Region) -> &AtomicU16 {
+    &head.words16()[1]
+}
 
-    fn idx(region: &Region) -> &AtomicU16 {
-        &region.words16()[3]
+impl<const LEGACY: bool> Rings<LEGACY> {
+    /// Offsets of the entries of both rings.
+    fn offsets(len: u32) -> (usize, usize) {
+        let len = len as usize;
+        // used_event behind the entries, then the other ring's head.
+        if LEGACY {
+            let available = 16 * len + HEAD;
+            return (available, (available + 2 * len + 2).next_multiple_of(PAGE) + HEAD);
+        }
+        let available = (16 * len + HEAD).next_multiple_of(LINE);
+        (available, (available + 2 * len + 2 + HEAD + 8).next_multiple_of(LINE))
     }
 
     /// Second word of a descriptor.
@@ -61,18 +86,18 @@ impl Split {
     }
 }
 
-impl Virtqueue for Split {
+impl<const LEGACY: bool> Virtqueue for Rings<LEGACY> {
     const PUBLISHED_BY_INDEX: bool = true;
 
     fn bytes(len: u32) -> usize {
-        offsets(len).1 + 8 * len as usize + 8
+        Self::offsets(len).1 + 8 * len as usize + 8
     }
 
-    fn new(memory: &Region, len: u32, event_index: bool) -> (Self, Places) {
-        let (available, used) = offsets(len);
-        let head = |entries: usize| memory.part(entries - 8, 8);
-        let tail = |end: usize| memory.part(end, 8);
-        let queue = Split {
+    fn new(memory: &Region, len: u32, features: Features) -> (Self, Places) {
+        let (available, used) = Self::offsets(len);
+        let head = |entries: usize| memory.part(entries - HEAD, HEAD);
+        let tail = |end: usize| memory.part(end, 4);
+        let queue = Rings {
             descriptors: piece(memory, 0, len),
             available: piece(memory, available, len),
             used: piece(memory, used, len),
@@ -80,7 +105,8 @@ impl Virtqueue for Split {
             available_tail: tail(available + 2 * len as usize),
             used_head: head(used),
             used_tail: tail(used + 8 * len as usize),
-            event_index,
+            event_index: features.has(features::EVENT_IDX),
+            framing: Framing::of(features),
         };
         let places = Places {
             descriptors: memory.iova(),
@@ -96,8 +122,28 @@ impl Virtqueue for Split {
     }
 
     #[inline(always)]
+    fn buffers(&self) -> u32 {
+        self.len() >> u32::from(self.framing().apart)
+    }
+
+    #[inline(always)]
+    fn framing(&self) -> Framing {
+        if LEGACY { self.framing } else { Framing::MODERN }
+    }
+
+    #[inline(always)]
     fn give(&self, turn: u32, id: u32, address: Iova, len: u32) {
-        write(self.descriptors.at(id), address, self.word(len, WRITE, 0), Ordering::Relaxed);
+        let Framing { len: header, apart } = self.framing();
+        let skip = HEADER - header;
+        let (first, start) = (self.descriptors.at(id), address + u64::from(skip));
+        if apart {
+            let frame = id.wrapping_add(self.buffers());
+            let word = self.word(len - HEADER, WRITE, 0);
+            write(self.descriptors.at(frame), address + u64::from(HEADER), word, Ordering::Relaxed);
+            write(first, start, self.word(header, WRITE | NEXT, frame.wrapping_sub(1)), Ordering::Relaxed);
+        } else {
+            write(first, start, self.word(len - skip, WRITE, 0), Ordering::Relaxed);
+        }
         self.available.at(turn).store(id as u16, Ordering::Relaxed);
     }
 
@@ -121,20 +167,25 @@ impl Virtqueue for Split {
     #[inline]
     fn publish(&self, turn: u32) {
         crate::dma::barrier::dma_wmb();
-        Split::idx(&self.available_head).store(turn as u16, Ordering::Release); // <-- release
+        idx(&self.available_head).store(turn as u16, Ordering::Release); // <-- release
     }
 
     #[inline]
     fn completed(&self, turn: u32) -> Option<u32> {
-        let idx = Split::idx(&self.used_head).load(Ordering::Acquire); // <-- acquire
+        let idx = idx(&self.used_head).load(Ordering::Acquire); // <-- acquire
         crate::dma::barrier::dma_rmb();
         Some(u32::from(idx.wrapping_sub(turn as u16)))
     }
 
     #[inline(always)]
     fn completion(&self, turn: u32, _position: u32) -> Option<Completion> {
-        let entry = self.used.at(turn).load(Ordering::Relaxed);
-        Some(Completion { id: entry as u32, len: (entry >> 32) as u32 })
+        let [id, len] = self.used.at(turn).each_ref().map(|word| word.load(Ordering::Relaxed));
+        Some(Completion { id, len: len.wrapping_add(HEADER - self.framing().len) })
+    }
+
+    #[inline(always)]
+    fn completed_id(&self, turn: u32, _position: u32) -> Option<u32> {
+        Some(self.used.at(turn)[0].load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -143,7 +194,7 @@ impl Virtqueue for Split {
             let event = self.used_tail.words16()[0].load(Ordering::Relaxed);
             passed(event, turns[0] as u16, turns[1] as u16)
         } else {
-            Split::flags(&self.used_head).load(Ordering::Relaxed) & SILENT == 0
+            flags(&self.used_head).load(Ordering::Relaxed) & SILENT == 0
         }
     }
 
@@ -157,7 +208,7 @@ impl Virtqueue for Split {
             let event = if on { turn } else { turn.wrapping_sub(1) };
             self.available_tail.words16()[0].store(event as u16, Ordering::Relaxed);
         } else {
-            Split::flags(&self.available_head).store(if on { 0 } else { SILENT }, Ordering::Relaxed);
+            flags(&self.available_head).store(if on { 0 } else { SILENT }, Ordering::Relaxed);
         }
     }
 }
@@ -172,7 +223,8 @@ mod tests {
         for len in [64, 256, 4096] {
             let arena = Arena::new(Split::bytes(len), Addressing::Translated).unwrap();
             let memory = Region::new(&arena, 0, Split::bytes(len));
-            let (queue, places) = Split::new(&memory, len, true);
+            let (queue, places) =
+                Split::new(&memory, len, Features(1 << features::EVENT_IDX | 1 << features::VERSION_1));
             assert!(places.descriptors.is_multiple_of(16) && places.driver.is_multiple_of(2));
             assert!(places.device.is_multiple_of(4));
             let byte = |iova: Iova| (iova - memory.iova()) as usize;

@@ -9,14 +9,15 @@
 //!
 //! A frame with 12 bytes of room before it, as received ones have, gets its
 //! header there and takes one descriptor; any other takes one more, for a header
-//! that lies elsewhere. A chain's id is the index of its first descriptor. A
-//! completion marks its chain as done, and chains are taken back in the order
-//! they were given, so a descriptor is free only when all before it are. An id
-//! that is not the device's to name is an anomaly and stands for the oldest
-//! chain that is not done: each completion ends one, whatever it says.
+//! that lies elsewhere, and so does each of a device that wants headers apart. A
+//! chain's id is the index of its first descriptor. A completion marks its chain as
+//! done, and chains are taken back in the order they were given, so a descriptor is
+//! free only when all before it are. An id that is not the device's to name is an
+//! anomaly and stands for the oldest chain that is not done: each completion ends one,
+//! whatever it says.
 
-use super::header::{self, HEADER};
-use super::ring::{Completion, Notifier, Part, Virtqueue, Words, piece};
+use super::header::{self, Framing, HEADER};
+use super::ring::{Notifier, Part, Virtqueue, Words, piece};
 use super::stats::Counters;
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, Region};
 use crate::driver::queue::Transmit;
@@ -151,7 +152,7 @@ impl<F: Virtqueue> Queue<F> {
     fn reclaim_odd(&mut self, pool: &Pool, ready: u32) {
         let n = self.ring.len();
         for _ in 0..ready {
-            let Some(Completion { id, .. }) = self.ring.completion(self.seen, self.seen_at) else { break };
+            let Some(id) = self.ring.completed_id(self.seen, self.seen_at) else { break };
             let named = if id < n { self.chains[id as usize].get() } else { 0 };
             let id = if named == 0 || named & DONE != 0 {
                 self.pending.count(Anomaly::BadIndex);
@@ -229,9 +230,7 @@ impl<F: Virtqueue> Transmit for Queue<F> {
         let mut seen = 0;
         // In order, as they almost always come.
         while seen < ready {
-            let Some(Completion { id, .. }) = self.ring.completion(self.seen.wrapping_add(seen), seen_at) else {
-                break;
-            };
+            let Some(id) = self.ring.completed_id(self.seen.wrapping_add(seen), seen_at) else { break };
             let chain = &chains[(end & (n - 1)) as usize];
             let len = chain.get();
             if id != end & (n - 1) || len & DONE != 0 {
@@ -278,6 +277,7 @@ impl<F: Virtqueue> Sends for Queue<F> {
         let mut bytes = 0;
         let mut bare = 0;
         let longest = self.longest.min(BUFFER_SIZE as u32);
+        let Framing { len: header, apart } = self.ring.framing();
         let (shadows, chains) = (&self.pending.ring.cells()[..n], &self.chains[..n]);
         while sent < batch.len() {
             let Entry { buffer, span, .. } = batch.entries()[sent];
@@ -288,14 +288,14 @@ impl<F: Virtqueue> Sends for Queue<F> {
                 break;
             }
             let address = iova(buffer) + u64::from(start);
-            let parts = if start >= HEADER {
+            let parts = if start >= HEADER && !apart {
                 batch.prepend(sent, header::PLAIN);
-                self.ring.give_one(turn, position, address - u64::from(HEADER), length + HEADER);
+                self.ring.give_one(turn, position, address - u64::from(header), length + header);
                 shadows[at].set(buffer);
                 1
             } else {
-                let header = Part { address: self.plain, len: HEADER, write: false };
-                self.ring.give_chain(turn, position, &[header, Part { address, len: length, write: false }]);
+                let plain = Part { address: self.plain, len: header, write: false };
+                self.ring.give_chain(turn, position, &[plain, Part { address, len: length, write: false }]);
                 shadows[at].set(BARE);
                 shadows[(at + 1) & (n - 1)].set(buffer);
                 bare += 1;
@@ -349,7 +349,7 @@ impl<F: Virtqueue> Sends for Queue<F> {
         let at = self.index(first);
         let header = self.headers.iova() + at as u64 * size_of::<Words>() as u64;
         let mut chain = [Part::default(); BATCH_MAX + 1];
-        chain[0] = Part { address: header, len: HEADER, write: false };
+        chain[0] = Part { address: header, len: self.ring.framing().len, write: false };
         self.pending.push(BARE);
         for (part, entry) in chain[1..].iter_mut().zip(&batch.entries()[from..from + parts]) {
             let address = batch.pool().iova(entry.buffer) + u64::from(entry.span.start());

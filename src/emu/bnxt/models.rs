@@ -74,6 +74,7 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Unsupported,
     FaultKind::Hollow,
     FaultKind::Old,
+    FaultKind::NoVersion,
     FaultKind::Media,
     FaultKind::Busy,
     FaultKind::NotReady,
@@ -104,6 +105,8 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::NoNtuple,
     FaultKind::PtpTaken,
     FaultKind::SmallMtu,
+    FaultKind::VpdTorn,
+    FaultKind::VpdSum,
 ];
 
 /// Pairs of queues that a driver can have.
@@ -163,14 +166,11 @@ const fn model(
     ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, oui: [0x00, 0x0a, 0xf7], link_delay: link::DELAY, build }
 }
 
-/// Vital product data: name, part number, serial number.
-const VPD: &[u8] = b"\x82\x1b\x00Broadcom NetXtreme-E (bnxt)\x90\x13\x00PN\x08EMULATEDSN\x05 0001\x78";
-
 /// Configuration space as dumps of cards show it; the list of extended capabilities goes
 /// back at its end.
 const P4_LAYOUT: Layout = Layout {
     power: 0x48,
-    vpd: Some((0x50, VPD)),
+    vpd: Some((0x50, "Broadcom NetXtreme-E (bnxt)")),
     msi: 0x58,
     msix: 0xa0,
     pcie: 0xac,

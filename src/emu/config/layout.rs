@@ -14,16 +14,17 @@ pub struct Layout {
     /// Where the list of capabilities goes, in its order; empty: as they are named here.
     pub list: &'static [u8],
     /// Offsets of power management, MSI, MSI-X and PCIe, which are in the list in
-    /// this order.
+    /// this order; 0 where there is none. A function without PCIe is one of
+    /// conventional PCI: it cannot be reset by itself.
     pub power: u8,
-    /// See `power`; 0 where there is none.
-    pub msi: u8,
     /// See `power`.
+    pub msi: u8,
+    /// See `power`; every function has it.
     pub msix: u8,
     /// See `power`.
     pub pcie: u8,
-    /// Vital product data behind power management: where, and what.
-    pub vpd: Option<(u8, &'static [u8])>,
+    /// Vital product data behind power management: where, and the card's name in it.
+    pub vpd: Option<(u8, &'static str)>,
     /// A capability of the vendor's own that has its place: where, and what, its id first.
     /// It is in the list only if `list` names it.
     pub vendor: Option<(u8, &'static [u8])>,
@@ -104,9 +105,10 @@ impl Layout {
         u16::from(self.msix) + 2
     }
 
-    /// Offset of PCIe device control, in which bit 15 starts a reset of the function.
-    pub fn device_control(&self) -> u16 {
-        u16::from(self.pcie) + 8
+    /// Offset of PCIe device control, in which bit 15 starts a reset of the function; none
+    /// without PCIe.
+    pub fn device_control(&self) -> Option<u16> {
+        (self.pcie != 0).then(|| u16::from(self.pcie) + 8)
     }
 
     pub(super) fn power(&self) -> usize {

@@ -15,13 +15,13 @@ fn profile() -> Profile {
 }
 
 fn space() -> ConfigSpace {
-    ConfigSpace::new(&profile(), Layout::INTEL, &[])
+    ConfigSpace::new(&profile(), Layout::INTEL, &[], None)
 }
 
 #[test]
 fn a_vendors_capabilities_are_in_the_list_in_their_order() {
     let vendor: Vec<Vec<u8>> = [16, 16, 16, 20].iter().map(|len| vec![9; *len]).collect();
-    let space = ConfigSpace::new(&profile(), Layout::INTEL, &vendor);
+    let space = ConfigSpace::new(&profile(), Layout::INTEL, &vendor, None);
     let mut found = Vec::new();
     let mut at = space.read(0x34, 1) as u16;
     while at != 0 {
@@ -225,4 +225,27 @@ fn registers_are_behind_io_ports_too() {
     card.write(0, 2, 0, 4, 0x8);
     assert_eq!(card.read(0, 2, 4, 4), card.read(0, 0, 0x8, 4));
     assert_eq!((card.read(0, 2, 0, 4), card.violations()), (8, vec![]));
+}
+
+#[test]
+fn vital_product_data_is_read_word_by_word_and_its_bytes_come_to_zero() {
+    let product = |spec: &str| -> Vec<u8> {
+        let mut card = card(spec);
+        let at = u16::from(card.layout().vpd.unwrap().0);
+        let word = |offset: u32| {
+            card.config_write(at + 2, 2, offset);
+            assert_eq!(card.config_read(at + 2, 2), 0x8000 | offset, "{spec}: it was read at once");
+            card.config_read(at + 4, 4).to_le_bytes()
+        };
+        (0..256).step_by(4).flat_map(word).collect()
+    };
+    let sum = |bytes: &[u8]| bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
+    for model in ["cx5", "bcm57414", "x2522"] {
+        let bytes = product(model);
+        let checked = bytes.windows(3).position(|three| three == *b"RV\x01").unwrap() + 4;
+        assert_eq!((bytes[0], sum(&bytes[..checked]), bytes[checked], bytes[255]), (0x82, 0, 0x91, 0x78), "{model}");
+        assert_eq!(sum(&product(&format!("{model},fault=vpd-sum"))[..checked]), 1, "{model}");
+        let torn = product(&format!("{model},fault=vpd-torn"));
+        assert_eq!((&torn[..64], &torn[64..]), (&bytes[..64], &[0xff; 192][..]), "{model}");
+    }
 }

@@ -8,9 +8,6 @@
 
 use super::super::Layout;
 
-/// Name, part and serial number.
-const VPD: &[u8] = b"\x82\x0d\x00SFC, emulated\x90\x13\x00PN\x08EMULATEDSN\x05 0001\x78";
-
 /// What all cards of the family have in common.
 pub const LAYOUT: Layout = Layout {
     // Write combining is for who maps a BAR so: none is prefetchable.
@@ -20,7 +17,7 @@ pub const LAYOUT: Layout = Layout {
     msi: 0x50,
     pcie: 0x70,
     msix: 0xb0,
-    vpd: Some((0xd0, VPD)),
+    vpd: Some((0xd0, "SFC, emulated")),
     // D1 and D2 besides; no soft reset.
     power_can: 0x0603,
     // 64-bit addresses, no masks.

@@ -15,7 +15,7 @@
 //! later than the wire needs it. In an aperture that is mapped stores are not seen,
 //! and none is late.
 
-use super::super::Picos;
+use super::super::{FaultKind, Picos};
 use super::{Ef10, stats};
 use std::sync::atomic::Ordering;
 
@@ -162,6 +162,9 @@ impl Ef10 {
             self.stats.one(stats::CTPIO_LONG_WRITE_SUCCESS);
         }
         self.stats.one(stats::CTPIO_SUCCESS);
+        if let Some(last) = self.tx.out.packet.last_mut().filter(|_| self.board.faulty(FaultKind::CtpioTorn)) {
+            *last = !*last;
+        }
         true
     }
 }

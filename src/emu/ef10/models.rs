@@ -66,6 +66,9 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::Npar,
     FaultKind::Asserted,
     FaultKind::PackedStream,
+    FaultKind::CtpioTorn,
+    FaultKind::VpdTorn,
+    FaultKind::VpdSum,
 ];
 
 /// Pairs of queues that an RSS context spreads over.

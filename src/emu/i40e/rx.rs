@@ -385,7 +385,12 @@ impl I40e {
             // Without an interval that runs, only whole cache lines are written
             // back (and in any case late, now and then).
             if self.board.nasty && (!self.writes_back(q) || self.board.random.below(4) == 0) {
-                self.rx.unflushed |= u128::from(self.rx.queues[usize::from(q)].ring.is_pending()) << q;
+                let pending = self.rx.queues[usize::from(q)].ring.is_pending();
+                self.rx.unflushed |= u128::from(pending) << q;
+                if !pending {
+                    // A whole cache line has been written, and nobody waits for more.
+                    self.rx_event(q);
+                }
                 continue;
             }
             self.rx.queues[usize::from(q)].ring.flush(&self.board.bus.memory);

@@ -31,6 +31,11 @@ impl Slot {
         Bar::Served(Arc::new(View { slot: Slot(Arc::clone(&self.0)), bar, combines }), size)
     }
 
+    /// What the kernel does for one who opens a function, and after a reset.
+    pub(super) fn enable(&self) -> Result<()> {
+        self.with(Card::enable)
+    }
+
     /// The pages that the card polls.
     pub(in crate::emu) fn doorbells(&self) -> &[DoorbellPage] {
         &self.0.port.doorbells
@@ -83,7 +88,7 @@ impl Function for Slot {
     fn bar(&self, index: u8) -> Result<Bar> {
         match self.0.port.bars.get(usize::from(index)) {
             Some(&size) if size > 0 => Ok(self.view(index, size, false)),
-            _ => Err(Error::new(Kind::NotFound, format!("{}: there is no memory BAR {index}", self.name()))),
+            _ => Err(Error::new(Kind::NotFound, format!("{}: there is no BAR {index}", self.name()))),
         }
     }
 
@@ -141,7 +146,9 @@ impl Function for Slot {
     }
 
     fn reset(&self) -> Result<bool> {
-        self.with(|card| card.config_write(card.layout().device_control(), 2, config::FLR)).map(|()| true)
+        let Some(control) = self.with(|card| card.layout().device_control())? else { return Ok(false) };
+        self.with(|card| card.config_write(control, 2, config::FLR))?;
+        self.enable().map(|()| true)
     }
 
     /// Virtual time is moved on. Real time passes for all cards of the engine, and

@@ -110,9 +110,22 @@ fn what_there_is_not_is_one_clear_line() {
     assert_eq!(unknown.kind(), Kind::Usage);
     assert!(unknown.to_string().contains("82599, x540, x550"), "{unknown}");
     let (function, _tap) = open(&engine, "82599");
-    assert_eq!(function.bar(2).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(function.bar(5).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(function.bar(2).unwrap().size(), 32, "ports are a BAR, too");
     assert_eq!(function.set_irqs(&[0; 65]).unwrap_err().kind(), Kind::Unsupported);
     assert!(function.bar(0).unwrap().doorbell(0x5080).is_err());
+}
+
+/// As the kernel has it: it enables a function that is opened, and puts that back.
+#[test]
+fn ports_answer_once_a_function_is_opened_and_after_a_reset() {
+    let engine = Engine::new(Drive::Manual);
+    let (function, _tap) = open(&engine, "82599");
+    let answers = || function.config_read(4, 2).unwrap() & 1 == 1;
+    assert!(answers());
+    assert!(function.reset().unwrap() && answers());
+    let (without, _tap) = open(&engine, "virtio");
+    assert_eq!(without.config_read(4, 2).unwrap(), 0, "it has none");
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub struct Route {
     pub time: bool,
     /// The flow director matched: soft id and bucket.
     pub directed: Option<(u16, u16)>,
+    /// A five-tuple filter matched.
+    pub steered: bool,
     /// The flow director drops it.
     pub drop: bool,
 }
@@ -163,7 +165,7 @@ impl Filters {
             && matches!(headers.l3, Some(L3::V4 { .. }))
             && let Some(tuple) = self.tuples.iter().find(|tuple| tuple.matches(frame, headers))
         {
-            return Route { queue: tuple.queue, ..route };
+            return Route { queue: tuple.queue, steered: true, ..route };
         }
         if director.on() {
             match director.look_up(frame, headers) {

@@ -30,6 +30,7 @@ mod eeprom;
 mod fdir;
 mod filter;
 mod irq;
+mod lies;
 mod link;
 mod models;
 mod module;

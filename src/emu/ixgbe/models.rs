@@ -52,6 +52,11 @@ const CAGE_FAULTS: &[FaultKind] = &[
     FaultKind::NarrowCounters,
     FaultKind::ResetBehind,
     FaultKind::RequestsStuck,
+    FaultKind::OneQueue,
+    FaultKind::SteerWrong,
+    FaultKind::SumsLie,
+    FaultKind::TagLost,
+    FaultKind::Miscount,
 ];
 /// What can go wrong with a PHY, and with any card.
 const COPPER_FAULTS: &[FaultKind] = &[
@@ -60,6 +65,11 @@ const COPPER_FAULTS: &[FaultKind] = &[
     FaultKind::NarrowCounters,
     FaultKind::ResetBehind,
     FaultKind::RequestsStuck,
+    FaultKind::OneQueue,
+    FaultKind::SteerWrong,
+    FaultKind::SumsLie,
+    FaultKind::TagLost,
+    FaultKind::Miscount,
 ];
 
 /// A card with `registers` bytes in BAR 0.

@@ -17,21 +17,21 @@ use super::filter::Route;
 use super::irq::RX_MISS;
 use super::regs::{self, RDBAH, RDBAL, RDH, RDLEN, RDT, RX_STAMP, RXCTRL, RXDCTL, SECRXCTRL, SRRCTL};
 use super::stats::{self, Good, QueueGood, Shown};
-use super::{Ixgbe, Kind, QUEUES, show_head};
+use super::{Ixgbe, Kind, QUEUES, lies, show_head};
 
 /// Status bits of the write-back (§7.1.6.2).
 const DD: u32 = 1;
 const EOP: u32 = 1 << 1;
 const FLM: u32 = 1 << 2;
-const VP: u32 = 1 << 3;
+pub const VP: u32 = 1 << 3;
 const UDPCS: u32 = 1 << 4;
-const L4CS: u32 = 1 << 5;
+pub const L4CS: u32 = 1 << 5;
 const IPCS: u32 = 1 << 6;
 const TSIP: u32 = 1 << 15;
 const TS: u32 = 1 << 16;
 const LB: u32 = 1 << 18;
 /// Its error bits, in the same word.
-const TCPE: u32 = 1 << 30;
+pub const TCPE: u32 = 1 << 30;
 const IPE: u32 = 1 << 31;
 
 /// RXDCTL.
@@ -214,7 +214,10 @@ impl Ixgbe {
             }
             return true;
         }
-        let route = self.filters.route(frame, &headers, &mut self.fdir);
+        let mut route = self.filters.route(frame, &headers, &mut self.fdir);
+        if self.board.fault.is_some() {
+            lies::mistake(self.board.fault, &mut route);
+        }
         let queue = &mut self.rx.queues[usize::from(route.queue)];
         let trailer = if self.rx.stamp_all { 8 } else { 0 } + if self.rx.strip_crc { 0 } else { 4 };
         let len = frame.len() + trailer;
@@ -228,8 +231,11 @@ impl Ixgbe {
             if queue.ring.free(look, RDT.name, doorbell, &self.board.bus.memory, &mut self.board.violations) < need {
                 Fate::Full
             } else {
-                let words =
+                let mut words =
                     describe(self.kind, frame, &headers, &route, queue, self.filters.hash_in_descriptor, looped);
+                if self.board.fault.is_some() {
+                    lies::lie(self.board.fault, &mut words);
+                }
                 let plain = trailer == 0 && !(queue.strip_vlan && headers.vlan.is_some()) && !route.time;
                 if plain {
                     queue.deliver(&self.board.bus.memory, frame, words);

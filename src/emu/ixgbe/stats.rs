@@ -90,6 +90,9 @@ impl Ixgbe {
             self.show_queue_counters(at);
         }
         let value = self.regs.take(at);
+        if [GPTC.at, GPRC.at].contains(&at) && self.board.faulty(FaultKind::Miscount) {
+            return value / 2;
+        }
         let narrow = [GPTC.at, GPRC.at].contains(&at) && self.board.faulty(FaultKind::NarrowCounters);
         if narrow { value.min(0xffff) } else { value }
     }

@@ -110,7 +110,6 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::SlowCmd,
     FaultKind::Late,
     FaultKind::LoseEqe,
-    FaultKind::LoseIrq,
     FaultKind::Vf,
     FaultKind::VfUntrusted,
     FaultKind::DpuHost,
@@ -124,6 +123,8 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::HealthFrozen,
     FaultKind::Gone,
     FaultKind::ResetByPeer,
+    FaultKind::VpdTorn,
+    FaultKind::VpdSum,
 ];
 
 /// Pairs of queues that a driver can have.
@@ -165,9 +166,6 @@ const fn model(
     ModelInfo { profile, text, queues: QUEUES, faults: FAULTS, oui: [0x0c, 0x42, 0xa1], link_delay: link::DELAY, build }
 }
 
-/// Vital product data: name, part number, serial number.
-const VPD: &[u8] = b"\x82\x12\x00ConnectX, emulated\x90\x13\x00PN\x08EMULATEDSN\x05 0001\x78";
-
 /// The vendor's own capability: a gateway to the chip's registers, which is not there.
 const GATEWAY: &[u8] = &[0x09, 0, 0x18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -176,7 +174,7 @@ const GATEWAY: &[u8] = &[0x09, 0, 0x18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 const LAYOUT: Layout = Layout {
     list: &[0x60, 0x48, 0x9c, 0xc0, 0x40],
     power: 0x40,
-    vpd: Some((0x48, VPD)),
+    vpd: Some((0x48, "ConnectX, emulated")),
     msi: 0,
     msix: 0x9c,
     pcie: 0x60,

@@ -27,11 +27,11 @@
 //! through ptrace: any program, unchanged. [`Trap`] is a signal handler for
 //! drivers that were loaded into this process.
 //!
-//! What does not work: interrupts (programs must poll), memory that is not of huge
-//! pages in files under `/dev/hugepages` or shared without a file, such a file that is
-//! unlinked by another process than the one that uses it, and instructions that do more
-//! with a register of the card than to move it or to add, compare and the like, which
-//! end the program with a line that names them.
+//! What does not work: cards whose registers are ports, interrupts (programs must poll),
+//! memory that is not of huge pages in files under `/dev/hugepages` or shared without a
+//! file, such a file that is unlinked by another process than the one that uses it, and
+//! instructions that do more with a register of the card than to move it or to add,
+//! compare and the like, which end the program with a line that names them.
 
 mod compute;
 mod config;
@@ -111,11 +111,19 @@ impl Machine {
     /// from now on.
     ///
     /// # Errors
-    /// [`Kind::Missing`] without root; what a card's name or wire says.
+    /// [`Kind::Missing`] without root; [`Kind::Unsupported`] for a card whose registers are
+    /// ports; what a card's name or wire says.
     pub fn enter(drive: Drive, specs: &[Spec]) -> Result<Machine> {
         let engine = Engine::new(drive);
         // Wires are files and interfaces of the machine as it is.
         let plugged = specs.iter().map(|spec| engine.plug(spec)).collect::<Result<Vec<_>>>()?;
+        for (spec, (slot, _)) in specs.iter().zip(&plugged) {
+            if slot.with(|card| card.profile().by_ports())? {
+                let why = "its registers are ports, which a program reaches by instructions and not through a file: \
+                           they would go to the ports of this machine; serve it to a guest with `--vfio-user`";
+                return Err(Error::new(Kind::Unsupported, format!("emu:{spec}: {why}")));
+            }
+        }
         tree::enter()?;
         let mut cards = Vec::new();
         let mut configs = Vec::new();

@@ -335,11 +335,19 @@ impl Session<'_> {
         if inside && count <= MAX_TRANSFER { Ok((region, offset, count)) } else { Err(libc::EINVAL) }
     }
 
+    /// Bytes of the widest access in a transfer: 4, or 8 if that is all of it and a memory
+    /// BAR's: a guest's store of 8 bytes reaches the card whole.
+    fn widest(&self, region: u32, count: usize) -> u64 {
+        let (index, ports) = self.card.profile().io;
+        let memory = region != CONFIG_REGION && (ports == 0 || region != u32::from(index));
+        if memory && count == 8 { 8 } else { 4 }
+    }
+
     fn region_read(&mut self, payload: &[u8]) -> Answer {
         let (region, offset, count) = self.transfer(payload)?;
         let now = now(self.start);
         let mut reply = payload[..16].to_vec();
-        for (at, size) in pieces(region, offset, count) {
+        for (at, size) in pieces(self.widest(region, count), offset, count) {
             let value = if region == CONFIG_REGION {
                 u64::from(self.card.config_read(at as u16, size))
             } else {
@@ -356,7 +364,7 @@ impl Session<'_> {
         let (region, offset, count) = self.transfer(payload)?;
         let data = payload.get(16..16 + count).ok_or(libc::EINVAL)?;
         let now = now(self.start);
-        for (at, size) in pieces(region, offset, count) {
+        for (at, size) in pieces(self.widest(region, count), offset, count) {
             let from = (at - offset) as usize;
             let mut word = [0; 8];
             word[..usize::from(size)].copy_from_slice(&data[from..from + usize::from(size)]);
@@ -372,12 +380,10 @@ impl Session<'_> {
     }
 }
 
-/// A transfer in naturally aligned accesses of at most 4 bytes, or of 8 if that is all
-/// of it and a BAR's: a guest's store of 8 bytes reaches the card whole.
-fn pieces(region: u32, offset: u64, count: usize) -> impl Iterator<Item = (u64, u8)> {
+/// A transfer in naturally aligned accesses of at most `widest` bytes.
+fn pieces(widest: u64, offset: u64, count: usize) -> impl Iterator<Item = (u64, u8)> {
     let end = offset + count as u64;
     let mut at = offset;
-    let widest = if region != CONFIG_REGION && count == 8 { 8 } else { 4 };
     std::iter::from_fn(move || {
         let left = end - at;
         let fits = |size: &u64| *size <= widest.min(left) && at.is_multiple_of(*size);

@@ -4,7 +4,7 @@
 use super::super::FaultKind;
 use super::features::{EVENT_IDX, INDIRECT_DESC, NEEDED, NEEDS, RING_PACKED};
 use super::regs::{self, Field, NOTIFY_AT, QueueField};
-use super::{Agreed, NO_VECTOR, PAIRS, QUEUES, Queue, Ring, Virtio, known_vector};
+use super::{Agreed, NO_VECTOR, PAIRS, QUEUES, Queue, Ring, Virtio};
 
 /// Bits of device_status (§2.1).
 pub mod status {
@@ -25,6 +25,8 @@ pub struct Common {
     pub taken: u64,
     /// See [`status`].
     pub status: u8,
+    /// A rule was broken, and nothing is done until a reset.
+    pub stopped: bool,
     /// Vector of changes of the configuration, and how many there were.
     pub config_vector: u16,
     pub generation: u8,
@@ -86,6 +88,17 @@ impl Virtio {
     }
 
     fn read_device(&mut self, offset: u32, size: u8) -> u64 {
+        // An address is so many fields of a byte each. To read a field by bytes, as DPDK does, is
+        // not what the specification says, and no device minds.
+        let end = offset + u32::from(size);
+        if !regs::DEVICE.iter().any(|&(at, bytes, _)| at <= offset && end <= at + u32::from(bytes)) {
+            self.board.violations.note("read of more than one field of the device's configuration");
+        }
+        self.device_field(offset, size)
+    }
+
+    /// What stands in the device's own configuration.
+    pub(super) fn device_field(&self, offset: u32, size: u8) -> u64 {
         let mut bytes = [0xff; regs::DEVICE_LEN as usize + 8];
         bytes[..6].copy_from_slice(&self.address);
         bytes[6..8].copy_from_slice(&u16::from(self.link).to_le_bytes());
@@ -95,12 +108,6 @@ impl Virtio {
         }
         bytes[12..16].copy_from_slice(&self.megabits.to_le_bytes());
         bytes[16] = 1;
-        // An address is so many fields of a byte each. To read a field by bytes, as DPDK does, is
-        // not what the specification says, and no device minds.
-        let end = offset + u32::from(size);
-        if !regs::DEVICE.iter().any(|&(at, bytes, _)| at <= offset && end <= at + u32::from(bytes)) {
-            self.board.violations.note("read of more than one field of the device's configuration");
-        }
         bytes[offset as usize..].iter().take(usize::from(size)).rev().fold(0, |v, b| v << 8 | u64::from(*b))
     }
 
@@ -123,7 +130,7 @@ impl Virtio {
             Field::DeviceFeatureSelect => self.common.device_select = value as u32,
             Field::DriverFeatureSelect => self.common.driver_select = value as u32,
             Field::DriverFeature => self.take_features(value as u32),
-            Field::ConfigVector => self.common.config_vector = known_vector(value as u16),
+            Field::ConfigVector => self.common.config_vector = self.known_vector(value as u16),
             Field::Status => self.write_status(value as u8),
             Field::QueueSelect => self.common.select = value as u16,
             Field::Queue(field) => self.write_queue(field, value),
@@ -192,6 +199,7 @@ impl Virtio {
     }
 
     fn write_queue(&mut self, field: QueueField, value: u64) {
+        let vector = self.known_vector(value as u16);
         let Some(queue) = self.queues.get_mut(usize::from(self.common.select)) else {
             self.board.violations.note("field of a queue that does not exist written");
             return;
@@ -211,7 +219,7 @@ impl Virtio {
                     queue.size = value as u16;
                 }
             }
-            QueueField::Vector => queue.vector = known_vector(value as u16),
+            QueueField::Vector => queue.vector = vector,
             QueueField::Address(n, upper) => {
                 let shift = 32 * u32::from(upper);
                 let address = &mut queue.addresses[usize::from(n)];
@@ -221,14 +229,15 @@ impl Virtio {
         }
     }
 
+    /// What was agreed on, as far as rings go.
+    pub(super) fn agreed(&self) -> Agreed {
+        Agreed { packed: self.has(RING_PACKED), indirect: self.has(INDIRECT_DESC), event_index: self.has(EVENT_IDX) }
+    }
+
     fn enable(&mut self, value: u64) {
         let (features, running) =
             (self.common.status & status::FEATURES_OK != 0, self.common.status & status::DRIVER_OK != 0);
-        let agreed = Agreed {
-            packed: self.has(RING_PACKED),
-            indirect: self.has(INDIRECT_DESC),
-            event_index: self.has(EVENT_IDX),
-        };
+        let agreed = self.agreed();
         let queue = &mut self.queues[usize::from(self.common.select)];
         let alignment = if agreed.packed { [16, 4, 4] } else { [16, 2, 4] };
         let aligned = queue.addresses.iter().zip(alignment).all(|(at, to)| at.is_multiple_of(to));

@@ -2,8 +2,10 @@
 //! §5.1.6.5).
 
 use super::super::FaultKind;
-use super::features::{CTRL_MAC_ADDR, CTRL_RX, CTRL_VQ, MQ};
+use super::features::{CTRL_MAC_ADDR, CTRL_RX, CTRL_VLAN, CTRL_VQ, MQ};
+use super::legacy::framed;
 use super::{Chain, PAIRS, Virtio};
+use std::collections::BTreeSet;
 
 /// Longest command that makes sense: two tables of addresses.
 const LONGEST: usize = 64 << 10;
@@ -14,15 +16,17 @@ const TABLE: usize = 64;
 const OK: u8 = 0;
 const ERR: u8 = 1;
 
-/// Which frames are received (§5.1.6.5.1, §5.1.6.5.2).
+/// Which frames are received (§5.1.6.5.1 to §5.1.6.5.3).
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    address: [u8; 6],
+    pub(super) address: [u8; 6],
     promiscuous: bool,
     all_multicast: bool,
     unicast: Vec<[u8; 6]>,
     multicast: Vec<[u8; 6]>,
     overflow: [bool; 2],
+    /// VLANs of which tagged frames are received; all, if that was not agreed on.
+    pub(super) vlans: Option<BTreeSet<u16>>,
 }
 
 impl Filter {
@@ -39,6 +43,11 @@ impl Filter {
             return true;
         }
         let Some(to) = frame.first_chunk::<6>() else { return false };
+        if let (Some(vlans), Some(&[0x81, 0, high, low])) = (&self.vlans, frame.get(12..16))
+            && !vlans.contains(&(u16::from_be_bytes([high, low]) & 0xfff))
+        {
+            return false;
+        }
         if to[0] & 1 == 0 {
             return *to == self.address || self.overflow[0] || self.unicast.contains(to);
         }
@@ -50,7 +59,7 @@ impl Virtio {
     /// Carries out the commands that were given; how many.
     pub(super) fn commands(&mut self) -> usize {
         let q = self.control_index();
-        if !self.queues[usize::from(q)].busy || !self.has(CTRL_VQ) {
+        if !self.has(CTRL_VQ) || !self.queues[usize::from(q)].busy {
             return 0;
         }
         let mut chain = std::mem::take(&mut self.chain);
@@ -93,6 +102,9 @@ impl Virtio {
             self.board.violations.note("command of less than two bytes");
             return ERR;
         };
+        if self.header_alone() && !framed(chain, (*class, *number) == (1, 0)) {
+            self.board.violations.note("command whose parts share a descriptor, or have several, without ANY_LAYOUT");
+        }
         if !whole {
             return ERR;
         }
@@ -100,6 +112,7 @@ impl Virtio {
             0 => CTRL_RX,
             1 if *number == 1 => CTRL_MAC_ADDR,
             1 => CTRL_RX,
+            2 => CTRL_VLAN,
             4 => MQ,
             _ => 0,
         };
@@ -115,6 +128,18 @@ impl Virtio {
             (1, 1, [a, b, c, d, e, f]) => {
                 self.address = [*a, *b, *c, *d, *e, *f];
                 self.filter.address = self.address;
+            }
+            (2, 0 | 1, [low, high]) => {
+                let vlan = u16::from_le_bytes([*low, *high]);
+                let Some(vlans) = self.filter.vlans.as_mut().filter(|_| vlan < 4096) else {
+                    self.board.violations.note("a VLAN that there is not");
+                    return ERR;
+                };
+                if *number == 0 {
+                    vlans.insert(vlan)
+                } else {
+                    vlans.remove(&vlan)
+                };
             }
             (4, 0, [low, high]) => {
                 let pairs = u16::from_le_bytes([*low, *high]);

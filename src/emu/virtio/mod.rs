@@ -1,4 +1,4 @@
-//! The emulated virtio network device (VIRTIO 1.2; modern only).
+//! The emulated virtio network device (VIRTIO 1.2), modern or legacy.
 //!
 //! ```text
 //!      capabilities in configuration space say where all of this is
@@ -20,13 +20,18 @@
 //! written late, a queue turned on before its addresses are there, a chain that
 //! loops. A queue that breaks a rule stops the device (DEVICE_NEEDS_RESET).
 //!
-//! Not here: the legacy layout, the window into the BAR that configuration space
-//! may have (PCI_CFG), receive segmentation (GUEST_TSO), hashes (RSS).
+//! The legacy device (`legacy`) has ports in place of the structures; what is behind
+//! them is the same.
+//!
+//! Not here: a device that has both interfaces, the window into the BAR that
+//! configuration space may have (PCI_CFG), receive segmentation (GUEST_TSO), hashes (RSS).
 
 mod config;
 mod control;
 mod features;
+mod legacy;
 mod models;
+mod notify;
 mod receive;
 mod regs;
 mod ring;
@@ -36,14 +41,14 @@ mod transmit;
 
 use self::config::{Common, status};
 use self::control::Filter;
-use self::features::{ACCESS_PLATFORM, MQ, NOTIFICATION_DATA};
+use self::features::{ACCESS_PLATFORM, MQ, MRG_RXBUF, NOTIFY_ON_EMPTY, VERSION_1};
 pub use self::models::MODELS;
 use self::regs::{NOTIFY_AT, NOTIFY_STEP};
 use self::ring::{Agreed, Broken, Chain, Ring};
-use self::transmit::Transmit;
+use self::transmit::{HEADER, SHORT_HEADER, Transmit};
 use super::transmit::transmit;
 use super::wire::Speed;
-use super::{At, Board, DoorbellPage, Fault, FaultKind, Model, Page, Picos};
+use super::{At, Board, DoorbellPage, Fault, FaultKind, Layout, Model, Page, Picos};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -74,9 +79,20 @@ const NO_VECTOR: u16 = 0xffff;
 /// What a word of the notification page holds until a driver writes there.
 const SILENT: u32 = u32::MAX;
 
+/// How a driver reaches what the device has (§1.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// Structures in memory.
+    Modern,
+    /// Ports, as before VIRTIO 1.0.
+    Legacy,
+}
+
 /// What a queue's fields hold, and the queue once it is on.
 struct Queue {
     size: u16,
+    /// The driver has read that (legacy: it is as it is).
+    size_known: bool,
     vector: u16,
     addresses: [Iova; 3],
     ring: Option<Ring>,
@@ -89,10 +105,11 @@ struct Queue {
 }
 
 impl Queue {
-    /// A queue that has at most `most` descriptors, and is off.
-    fn new(index: u16, most: u16) -> Self {
+    /// A queue that has at most so many descriptors, and is off.
+    fn new(size: u16) -> Self {
         Queue {
-            size: most.min(if index == QUEUES - 1 { CONTROL_SIZE } else { SIZE }),
+            size,
+            size_known: false,
             vector: NO_VECTOR,
             addresses: [0; 3],
             ring: None,
@@ -106,7 +123,10 @@ impl Queue {
 /// One emulated device.
 pub struct Virtio {
     board: Board,
+    interface: Interface,
     offered: u64,
+    /// Descriptors of each queue at most.
+    sizes: Vec<u16>,
     notify: Page,
 
     common: Common,
@@ -133,17 +153,36 @@ pub struct Virtio {
 
 impl Virtio {
     /// A device that offers these features, powered on.
-    pub fn new(offered: u64, board: Board) -> Self {
+    pub fn new(interface: Interface, offered: u64, mut board: Board) -> Self {
         let megabits = match board.speed {
             Speed::Bits(bits) => (bits / 1_000_000).min(0x7fff_ffff) as u32,
             Speed::Max => u32::MAX,
         };
         let mut offered = offered;
-        for (kind, feature) in [(FaultKind::PastIommu, ACCESS_PLATFORM), (FaultKind::NoMac, features::MAC)] {
+        for (kind, feature) in [
+            (FaultKind::PastIommu, ACCESS_PLATFORM),
+            (FaultKind::NoMac, features::MAC),
+            (FaultKind::NoMergeable, MRG_RXBUF),
+            (FaultKind::NoAnyLayout, features::ANY_LAYOUT),
+            (FaultKind::NoControl, features::OF_CONTROL),
+        ] {
             if board.faulty(kind) {
                 offered &= !feature;
             }
         }
+        let few = match board.fault {
+            Some(Fault { kind: FaultKind::FewDescriptors, at: Some(At::Number(number)) }) => {
+                u16::try_from(number).unwrap_or(SIZE)
+            }
+            Some(Fault { kind: FaultKind::FewDescriptors, .. }) => FEW,
+            _ => SIZE,
+        };
+        let sizes = match interface {
+            Interface::Modern => {
+                (0..QUEUES).map(|index| few.min(if index == QUEUES - 1 { CONTROL_SIZE } else { SIZE })).collect()
+            }
+            Interface::Legacy => legacy::whims(&mut board, &mut offered, few),
+        };
         let mtu = board.faulty(FaultKind::SmallMtu).then_some(SMALL_MTU);
         if mtu.is_some() {
             offered |= features::MTU;
@@ -151,7 +190,9 @@ impl Virtio {
         let mut device = Virtio {
             address: board.factory,
             board,
+            interface,
             offered,
+            sizes,
             notify: Page::row(1)[0].clone(),
             common: Common::new(),
             features: 0,
@@ -173,14 +214,7 @@ impl Virtio {
     /// Everything as after power-on (§2.4).
     fn restart(&mut self) {
         (self.common, self.features) = (Common::new(), 0);
-        let most = match self.board.fault {
-            Some(Fault { kind: FaultKind::FewDescriptors, at: Some(At::Number(number)) }) => {
-                u16::try_from(number).unwrap_or(SIZE)
-            }
-            Some(Fault { kind: FaultKind::FewDescriptors, .. }) => FEW,
-            _ => SIZE,
-        };
-        self.queues = (0..QUEUES).map(|index| Queue::new(index, most)).collect();
+        self.queues = self.sizes.iter().map(|size| Queue::new(*size)).collect();
         self.notify.iter().for_each(|word| word.store(SILENT, Ordering::Relaxed));
         self.address = self.board.factory;
         self.filter = Filter::new(self.address);
@@ -192,9 +226,18 @@ impl Virtio {
         self.features & feature != 0
     }
 
+    fn is_legacy(&self) -> bool {
+        self.interface == Interface::Legacy
+    }
+
     /// Whether queues are served.
     fn running(&self) -> bool {
-        self.common.status & (status::DRIVER_OK | status::NEEDS_RESET) == status::DRIVER_OK
+        self.common.status & status::DRIVER_OK != 0 && !self.common.stopped
+    }
+
+    /// Bytes of the header before a packet (§5.1.6.1).
+    fn header_len(&self) -> usize {
+        if self.has(VERSION_1 | MRG_RXBUF) { HEADER } else { SHORT_HEADER }
     }
 
     /// Index of the control queue (§5.1.2).
@@ -202,11 +245,15 @@ impl Virtio {
         if self.has(MQ) { 2 * PAIRS } else { 2 }
     }
 
-    /// A rule was broken that a device cannot go on after (§2.1.2).
+    /// A rule was broken that a device cannot go on after (§2.1.2). A legacy one has no
+    /// word for it and falls silent.
     fn stop(&mut self, rule: Broken) {
         self.board.violations.note(rule);
-        self.common.status |= status::NEEDS_RESET;
-        self.config_changed();
+        self.common.stopped = true;
+        if !self.is_legacy() {
+            self.common.status |= status::NEEDS_RESET;
+            self.config_changed();
+        }
     }
 
     fn config_changed(&mut self) {
@@ -219,13 +266,17 @@ impl Virtio {
 
     /// Some queues were put to use: tells the driver, where it wants to be told.
     fn interrupt(&mut self) {
+        let on_empty = self.has(NOTIFY_ON_EMPTY);
         for q in 0..self.queues.len() {
             let queue = &mut self.queues[q];
             if !std::mem::take(&mut queue.used) {
                 continue;
             }
             let Some(ring) = &mut queue.ring else { continue };
-            match ring.wants_interrupt(&self.board.bus.memory, &mut self.board.violations) {
+            let memory = &self.board.bus.memory;
+            let wanted = ring.wants_interrupt(memory, &mut self.board.violations);
+            let wanted = wanted.and_then(|wanted| Ok(wanted || on_empty && ring.is_spent(memory)?));
+            match wanted {
                 Ok(true) => {
                     self.common.isr |= 1;
                     self.board.bus.interrupts.signal(queue.vector);
@@ -236,54 +287,9 @@ impl Virtio {
         }
     }
 
-    // ---- notifications ----
-
-    /// A notification, from a register access or out of the page.
-    fn notified(&mut self, offset: u32, size: u8, value: u32) {
-        let place = (offset - NOTIFY_AT) / NOTIFY_STEP;
-        let with_data = self.has(NOTIFICATION_DATA);
-        let Some(queue) = self.queues.get_mut(place as usize) else {
-            self.board.violations.note("notification of a queue that does not exist");
-            return;
-        };
-        let data = (value >> 16) as u16;
-        let wrong = if !offset.is_multiple_of(NOTIFY_STEP) || size != if with_data { 4 } else { 2 } {
-            Some("notification of the wrong size or place")
-        } else if value & 0xffff != place || !with_data && data != 0 {
-            Some("notification with the wrong queue index")
-        } else if self.common.status & status::DRIVER_OK == 0 {
-            Some("notification before DRIVER_OK")
-        } else if with_data && queue.ring.as_ref().is_some_and(|ring| !ring.data_is_sane(data)) {
-            Some("notification with an index outside the queue")
-        } else if queue.ring.is_none() {
-            Some("notification of a queue that is off")
-        } else {
-            None
-        };
-        queue.busy = wrong.is_none();
-        match (wrong, &queue.ring) {
-            (Some(rule), _) => self.board.violations.note(rule),
-            (None, Some(ring)) => {
-                // It is looked at from here on, until it is found empty.
-                if let Err(rule) = ring.want_notice(&self.board.bus.memory, false) {
-                    self.stop(rule);
-                }
-            }
-            (None, None) => {}
-        }
-    }
-
-    /// Looks for notifications in the page.
-    fn look_at_page(&mut self) {
-        for place in 0..QUEUES {
-            let word = &self.notify[usize::from(place)];
-            if word.load(Ordering::Relaxed) != SILENT {
-                let value = word.swap(SILENT, Ordering::Acquire);
-                // A store of 16 bits leaves the upper half as it was.
-                let (size, value) = if self.has(NOTIFICATION_DATA) { (4, value) } else { (2, value & 0xffff) };
-                self.notified(NOTIFY_AT + NOTIFY_STEP * u32::from(place), size, value);
-            }
-        }
+    /// A vector that there is, or none: what reading back then says (§4.1.5.1.2).
+    fn known_vector(&self, vector: u16) -> u16 {
+        if vector < self.board.profile.vectors { vector } else { NO_VECTOR }
     }
 
     fn poll_link(&mut self) {
@@ -296,11 +302,6 @@ impl Virtio {
     }
 }
 
-/// A vector that there is, or none: what reading back then says (§4.1.5.1.2).
-fn known_vector(vector: u16) -> u16 {
-    if vector < VECTORS { vector } else { NO_VECTOR }
-}
-
 impl Model for Virtio {
     fn board(&self) -> &Board {
         &self.board
@@ -311,29 +312,47 @@ impl Model for Virtio {
     }
 
     fn capabilities(&self) -> Vec<Vec<u8>> {
-        regs::capabilities(self.board.faulty(FaultKind::PioNotify))
+        match self.interface {
+            Interface::Modern => regs::capabilities(self.board.faulty(FaultKind::PioNotify)),
+            Interface::Legacy => Vec::new(),
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        match self.interface {
+            Interface::Modern => Layout::INTEL,
+            Interface::Legacy => legacy::LAYOUT,
+        }
     }
 
     fn read(&mut self, bar: u8, offset: u64, size: u8) -> u64 {
-        if bar != 0 || offset >= regs::BAR_LEN {
+        if bar != 0 || offset >= self.board.profile.bar(0) {
             self.board.violations.note(format!("read outside the registers: BAR {bar} at {offset:#x}"));
             return 0;
         }
-        self.read_register(offset as u32, size)
+        match self.interface {
+            Interface::Modern => self.read_register(offset as u32, size),
+            Interface::Legacy => self.read_port(offset as u32, size),
+        }
     }
 
     fn write(&mut self, bar: u8, offset: u64, size: u8, value: u64) {
-        if bar != 0 || offset >= regs::BAR_LEN {
+        if bar != 0 || offset >= self.board.profile.bar(0) {
             self.board.violations.note(format!("write outside the registers: BAR {bar} at {offset:#x}"));
-        } else {
-            self.write_register(offset as u32, size, value);
+            return;
+        }
+        match self.interface {
+            Interface::Modern => self.write_register(offset as u32, size, value),
+            Interface::Legacy => self.write_port(offset as u32, size, value as u32),
         }
     }
 
     fn tick(&mut self) {
         self.poll_link();
         // Commands move no packet, and are carried out at once.
-        self.look_at_page();
+        if !self.is_legacy() {
+            self.look_at_page();
+        }
         if self.running() && self.commands() != 0 {
             self.interrupt();
         }
@@ -341,7 +360,7 @@ impl Model for Virtio {
 
     fn step(&mut self) -> usize {
         let mut work = 0;
-        if self.running() {
+        if self.running() && !self.dawdles() {
             work = transmit(self) + self.receive();
             if work != 0 {
                 self.interrupt();
@@ -351,6 +370,9 @@ impl Model for Virtio {
     }
 
     fn doorbells(&self) -> Vec<DoorbellPage> {
+        if self.is_legacy() {
+            return Vec::new();
+        }
         vec![DoorbellPage { bar: 0, offset: u64::from(NOTIFY_AT), words: self.notify.clone(), crowded: false }]
     }
 
@@ -360,14 +382,13 @@ impl Model for Virtio {
 
     fn register_name(&self, bar: u8, offset: u64) -> Option<String> {
         let offset = u32::try_from(offset).ok().filter(|_| bar == 0)?;
+        if self.is_legacy() {
+            return self.port_name(offset);
+        }
         match offset {
             0..regs::COMMON_LEN => regs::row(offset).map(|row| row.2.to_string()),
             regs::ISR_AT => Some("isr".into()),
-            regs::DEVICE_AT..NOTIFY_AT => {
-                let at = offset - regs::DEVICE_AT;
-                let field = regs::DEVICE.iter().find(|field| (field.0..field.0 + u32::from(field.1)).contains(&at));
-                field.map(|field| format!("net.{}", field.2))
-            }
+            regs::DEVICE_AT..NOTIFY_AT => regs::device_name(offset - regs::DEVICE_AT),
             NOTIFY_AT.. => Some(format!("notify({})", (offset - NOTIFY_AT) / NOTIFY_STEP)),
             _ => None,
         }

@@ -1,20 +1,39 @@
 //! The devices of this family: they differ in what they offer.
 
 use super::super::{Board, FaultKind, Model, ModelInfo, Profile};
-use super::features::{MRG_RXBUF, OFFERED, RING_PACKED};
-use super::{PAIRS, VECTORS, Virtio, regs};
+use super::features::{LEGACY, MRG_RXBUF, OFFERED, RING_PACKED};
+use super::{Interface, PAIRS, VECTORS, Virtio, legacy, regs};
 use crate::pci::Id;
 
 /// All of them.
 pub const MODELS: &[ModelInfo] = &[
-    model("virtio", "virtio network device (VIRTIO 1.2), split rings", |board| Box::new(Virtio::new(OFFERED, board))),
+    model("virtio", "virtio network device (VIRTIO 1.2), split rings", |board| {
+        Box::new(Virtio::new(Interface::Modern, OFFERED, board))
+    }),
     model("virtio-packed", "virtio network device (VIRTIO 1.2), packed rings offered", |board| {
-        Box::new(Virtio::new(OFFERED | RING_PACKED, board))
+        Box::new(Virtio::new(Interface::Modern, OFFERED | RING_PACKED, board))
     }),
     model("virtio-single", "virtio network device (VIRTIO 1.2), split rings, no mergeable buffers", |board| {
-        Box::new(Virtio::new(OFFERED & !MRG_RXBUF, board))
+        Box::new(Virtio::new(Interface::Modern, OFFERED & !MRG_RXBUF, board))
     }),
+    LEGACY_MODEL,
 ];
+
+/// As dumps of QEMU's have it: registers by ports, no capabilities of the vendor's own.
+const LEGACY_MODEL: ModelInfo = {
+    let modern = model("virtio-legacy", "virtio network device (virtio 0.9.5), registers by ports", |board| {
+        Box::new(Virtio::new(Interface::Legacy, LEGACY, board))
+    });
+    let profile = Profile {
+        id: Id { vendor: 0x1af4, device: 0x1000, subsystem_vendor: 0x1af4, subsystem: 1, revision: 0 },
+        bars: [0, 4 << 10, 0, 0, 0, 0],
+        io: (0, legacy::PORTS),
+        vectors: legacy::VECTORS,
+        msix: (1, 0, 0x800),
+        ..modern.profile
+    };
+    ModelInfo { profile, queues: 1, faults: OLD_FAULTS, ..modern }
+};
 
 /// What can go wrong with a host.
 const FAULTS: &[FaultKind] = &[
@@ -25,6 +44,17 @@ const FAULTS: &[FaultKind] = &[
     FaultKind::NoMac,
     FaultKind::Promiscuous,
     FaultKind::SmallMtu,
+    FaultKind::BackendRestarts,
+];
+
+/// The same, of a host with the legacy interface.
+const OLD_FAULTS: &[FaultKind] = &[
+    FaultKind::FewDescriptors,
+    FaultKind::NoMac,
+    FaultKind::NoMergeable,
+    FaultKind::NoAnyLayout,
+    FaultKind::NoControl,
+    FaultKind::Promiscuous,
     FaultKind::BackendRestarts,
 ];
 

@@ -8,11 +8,13 @@
 use super::super::frame::{Parsed, Verdict};
 use super::super::{FaultKind, Picos, STEP};
 use super::features::{GUEST_CSUM, MRG_RXBUF};
-use super::transmit::HEADER;
+use super::legacy::SHARED_HEADER;
+use super::transmit::{HEADER, SHORT_HEADER};
 use super::{Chain, Virtio};
 
-/// Bytes that a buffer has to have without mergeable ones (§5.1.6.3.1).
-const WHOLE_FRAME: usize = HEADER + 1514;
+/// Bytes of a frame that a buffer has to have room for without mergeable ones, beside its
+/// header (§5.1.6.3.1).
+const WHOLE_FRAME: usize = 1514;
 
 /// Buffers that a frame is spread over at most.
 const MOST: usize = 64;
@@ -65,7 +67,9 @@ impl Virtio {
     /// Writes the frame that `peek` shows into buffers of queue `q`.
     fn deliver(&mut self, q: u16, now: Picos) -> Fate {
         let merging = self.has(MRG_RXBUF);
-        let needed = HEADER + self.board.port.peek(now).map_or(0, |(frame, _)| frame.len());
+        let header = self.header_len();
+        let alone = !merging && self.header_alone();
+        let needed = header + self.board.port.peek(now).map_or(0, |(frame, _)| frame.len());
         let mut chains = std::mem::take(&mut self.rx_chains);
         let mut count = 0;
         let mut room = 0;
@@ -93,10 +97,14 @@ impl Virtio {
             if !chains[count].readable.is_empty() {
                 self.board.violations.note("receive chain with a readable descriptor");
             }
-            if !merging && len < WHOLE_FRAME {
+            if alone && chains[count].writable.first().is_some_and(|part| part.1 as usize != header) {
+                self.stop(SHARED_HEADER);
+                break Fate::Waits;
+            }
+            if !merging && len < header + WHOLE_FRAME {
                 self.board.violations.note("receive buffer shorter than a frame and its header");
             }
-            if len < HEADER {
+            if len < header {
                 self.board.violations.note("receive buffer shorter than a header");
             }
             room += len;
@@ -119,16 +127,16 @@ impl Virtio {
     }
 
     fn write_frame(&mut self, q: u16, chains: &[Chain], now: Picos) {
-        let verify = self.has(GUEST_CSUM);
+        let (verify, header_len) = (self.has(GUEST_CSUM), self.header_len());
         let Some((frame, _)) = self.board.port.peek(now) else { return };
         let mut header = [0; HEADER];
         const DATA_VALID: u8 = 2;
         if verify && Parsed::of(frame).l4_checksum(frame) == Verdict::Good {
             header[0] = DATA_VALID;
         }
-        header[10..12].copy_from_slice(&(chains.len() as u16).to_le_bytes());
+        header[SHORT_HEADER..].copy_from_slice(&(chains.len() as u16).to_le_bytes());
         let mut used = [(0, 0, 0); MOST];
-        let mut left = [&header[..], frame];
+        let mut left = [&header[..header_len], frame];
         for (chain, used) in chains.iter().zip(&mut used) {
             let mut written = 0;
             for &(address, len) in &chain.writable {

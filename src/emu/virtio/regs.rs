@@ -110,6 +110,12 @@ pub fn row(offset: u32) -> Option<&'static Row> {
     COMMON.iter().find(|row| (row.0..row.0 + u32::from(row.1)).contains(&offset))
 }
 
+/// Name of the device's own field at `at`, for a trace.
+pub fn device_name(at: u32) -> Option<String> {
+    let field = DEVICE.iter().find(|field| (field.0..field.0 + u32::from(field.1)).contains(&at));
+    field.map(|field| format!("net.{}", field.2))
+}
+
 /// A capability of the vendor's (§4.1.4): type, BAR, offset in it, bytes, and for
 /// notifications the step.
 fn capability(kind: u8, bar: u8, offset: u32, len: u32, step: Option<u32>) -> Vec<u8> {

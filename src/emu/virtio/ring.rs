@@ -396,6 +396,19 @@ impl Ring {
         Ok(new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old))
     }
 
+    /// Whether the device has used all that there was, of a split queue.
+    pub fn is_spent(&self, memory: &Translation) -> Result<bool, Broken> {
+        Ok(!self.available(memory)? && !self.held.contains(&true))
+    }
+
+    /// Whether all of it lies in memory that can be reached: the ends of its three parts.
+    pub fn is_mapped(&self, memory: &Translation) -> bool {
+        let size = u64::from(self.size);
+        let (descriptors, driver, device) = (16 * size, 6 + 2 * size, 6 + 8 * size);
+        let ends = [(self.descriptors, descriptors), (self.driver, driver), (self.device, device)];
+        ends.iter().all(|&(at, len)| memory.word16(at).is_some() && memory.word16(at + len - 2).is_some())
+    }
+
     /// What a notification with data must say if everything that is available
     /// now was available when it was sent: the index, and packed the wrap counter.
     pub fn data_is_sane(&self, data: u16) -> bool {

@@ -13,10 +13,14 @@ use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME};
 use super::super::{MacPort, Picos, Violations};
 use super::features::{CSUM, HOST_TSO4, HOST_TSO6, MTU};
-use super::{Broken, Chain, PAIRS, Virtio};
+use super::legacy::SHARED_HEADER;
+use super::{Broken, Chain, Virtio};
 
-/// Bytes of the header, which VERSION_1 fixes (§5.1.6).
+/// Bytes of the header with the number of buffers in it (§5.1.6).
 pub const HEADER: usize = 12;
+
+/// The same without: of a legacy device, and no MRG_RXBUF.
+pub const SHORT_HEADER: usize = 10;
 
 /// Largest packet to segment, with its header.
 const LARGEST: usize = 65_536 + 18 + HEADER;
@@ -74,9 +78,13 @@ impl Transmitter for Virtio {
         let next = match self.next_chain(q, &mut chain) {
             Ok(true) => {
                 self.send_chain(&chain);
-                self.queues[usize::from(q)].sent.push((chain.id, chain.slots, 0));
-                self.tx.turns.busy = true;
-                Next::Packet
+                if self.common.stopped {
+                    Next::Nothing
+                } else {
+                    self.queues[usize::from(q)].sent.push((chain.id, chain.slots, 0));
+                    self.tx.turns.busy = true;
+                    Next::Packet
+                }
             }
             Ok(false) => Next::Nothing,
             Err(rule) => {
@@ -101,13 +109,14 @@ impl Transmitter for Virtio {
 
     /// Gives back what was read.
     fn finish(&mut self, _: usize, _: bool) {
-        for q in (1..2 * PAIRS).step_by(2) {
+        for q in (1..self.queues.len() as u16).step_by(2) {
             let mut sent = std::mem::take(&mut self.queues[usize::from(q)].sent);
             if sent.is_empty() {
                 continue;
             }
             if self.board.nasty {
                 self.shuffle(q, &mut sent);
+                self.misstate(&mut sent);
             }
             self.put_back(q, &sent);
         }
@@ -165,7 +174,11 @@ impl Virtio {
         if !chain.writable.is_empty() {
             self.board.violations.note("transmit chain with a writable descriptor");
         }
-        if chain.readable_len() > LARGEST || chain.readable_len() < HEADER + 14 {
+        let header_len = self.header_len();
+        if self.header_alone() && chain.readable.first().is_some_and(|part| part.1 as usize != header_len) {
+            return self.stop(SHARED_HEADER);
+        }
+        if chain.readable_len() > LARGEST || chain.readable_len() < header_len + 14 {
             self.board.violations.note("packet shorter than its headers or longer than 64 KiB");
             return;
         }
@@ -180,14 +193,14 @@ impl Virtio {
         if self.too_long_for_the_network() {
             return;
         }
-        let (header, frame) = self.tx.packet.split_at_mut(HEADER);
+        let (header, frame) = self.tx.packet.split_at_mut(header_len);
         let asked = Asked::of(header);
         if header.iter().all(|byte| *byte == 0) {
             if frame.len() > MAX_FRAME {
                 self.board.violations.note("frame longer than 16 KiB");
                 return;
             }
-            let frame = &self.tx.packet[HEADER..];
+            let frame = &self.tx.packet[header_len..];
             return send_padded(&mut self.tx.frames, &mut self.board.port, frame, now, &mut self.board.violations);
         }
         if asked.buffers != 0 {
@@ -200,7 +213,7 @@ impl Virtio {
         }
         let done = if asked.gso == 0 {
             asked.fill(frame).map(|()| {
-                let frame = &self.tx.packet[HEADER..];
+                let frame = &self.tx.packet[header_len..];
                 send_padded(&mut self.tx.frames, &mut self.board.port, frame, now, &mut self.board.violations);
             })
         } else {
@@ -218,7 +231,7 @@ impl Virtio {
     /// word: with a tag 4 bytes more may pass, and what is to be segmented is looked at by
     /// nobody.
     fn too_long_for_the_network(&mut self) -> bool {
-        let (header, frame) = self.tx.packet.split_at(HEADER);
+        let (header, frame) = self.tx.packet.split_at(self.header_len());
         let tag = if frame[12..14] == [0x81, 0] { 4 } else { 0 };
         let Some(mtu) = self.mtu.filter(|mtu| frame.len() > 14 + tag + usize::from(*mtu)) else { return false };
         if Asked::of(header).gso != 0 {
@@ -260,7 +273,7 @@ impl Asked {
             size: half(4).into(),
             start: half(6).into(),
             offset: half(8).into(),
-            buffers: half(10),
+            buffers: if header.len() == HEADER { half(SHORT_HEADER) } else { 0 },
         }
     }
 

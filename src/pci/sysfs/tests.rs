@@ -57,6 +57,32 @@ fn a_card_is_enabled_driven_and_left_as_it_was() {
     bar.write32(0, 1); // A BAR outlives the function that it came from.
 }
 
+/// As Linux offers I/O ports: `resource0` is read and written, a port an access.
+#[test]
+fn a_bar_of_ports_is_read_and_written_and_answers_only_when_asked_for() {
+    let (_temp, roots, address) = tree();
+    let dir = discover::directory(&roots, address);
+    fs::write(dir.join("resource"), "0x000000000000c080 0x000000000000c09f 0x0000000000040101\n").unwrap();
+    File::create(dir.join("resource0")).unwrap().set_len(32).unwrap();
+    let card: Arc<dyn Function> = Arc::new(open(&roots, address).unwrap());
+    assert_eq!(file(&roots, address, "config")[4], 0, "nobody has asked for ports");
+    let bar = card.bar(0).unwrap();
+    assert_eq!((bar.size(), file(&roots, address, "config")[4]), (32, 0x01));
+    assert!(matches!(bar, Bar::Served(..)) && card.combining(0).unwrap().is_none());
+    bar.write16(0x10, 0x1234);
+    bar.write8(0x12, 3);
+    assert_eq!(file(&roots, address, "resource0")[0x10..0x13], [0x34, 0x12, 3]);
+    assert_eq!((bar.read16(0x10), bar.read8(0x12), bar.read32(0)), (0x1234, 3, 0));
+    assert!(bar.short_doorbell(0x10).is_err(), "there is nothing to store into");
+    card.set_bus_master(true).unwrap();
+    assert_eq!(file(&roots, address, "config")[4], 0x07);
+    drop(card);
+    assert_eq!(file(&roots, address, "config")[4], 0x03, "bus mastering off");
+    // Pulled: the kernel reads nothing any more.
+    File::create(dir.join("resource0")).unwrap();
+    assert_eq!((bar.read8(0x12), bar.read32(0)), (u8::MAX, u32::MAX));
+}
+
 #[test]
 fn a_prefetchable_bar_has_pages_whose_stores_are_combined_and_others_have_none() {
     let (_temp, roots, address) = tree();

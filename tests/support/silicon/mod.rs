@@ -41,6 +41,8 @@ pub fn open(rings: &Rings, config: &Config) -> Opened {
         "i40e-long" => i40e::open_long(config),
         "virtio" => virtio::opened(false, config).boxed(),
         "virtio-packed" => virtio::opened(true, config).boxed(),
+        "virtio-legacy" => virtio::legacy::opened(true, config).boxed(),
+        "virtio-legacy-apart" => virtio::legacy::opened(false, config).boxed(),
         "efvi" => efvi::open(config),
         "bnxt" => bnxt::open(config),
         name if name.starts_with("mlx5") => mlx5::open(rings.name, config),
@@ -114,6 +116,12 @@ pub trait Silicon: Send + Sync + Sized + 'static {
     /// Whether the host combines stores to it.
     fn combines(&self) -> bool {
         false
+    }
+
+    /// Vendor, device and revision.
+    fn id(&self) -> [u16; 3] {
+        let [vendor, device] = Self::ID;
+        [vendor, device, 0]
     }
 
     /// Configuration space but for the command register.
@@ -438,8 +446,8 @@ impl<S: Silicon> Function for Shell<S> {
     }
 
     fn id(&self) -> Id {
-        let [vendor, device] = S::ID;
-        Id { vendor, device, ..Id::default() }
+        let [vendor, device, revision] = self.0.silicon.id();
+        Id { vendor, device, revision: revision as u8, ..Id::default() }
     }
 
     fn bar(&self, index: u8) -> Result<Bar> {

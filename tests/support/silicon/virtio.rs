@@ -1,6 +1,8 @@
 //! A virtio network device that is all rings: enough registers to be brought up,
 //! and virtqueues that a test or a bench uses by hand.
 
+pub mod legacy;
+
 use super::{Opened, Played, Shell, Silicon};
 use bmnic::dma::{Arena, Region};
 use bmnic::driver::Config;
@@ -90,7 +92,8 @@ pub fn card(packed: bool, fault: Fault) -> Card {
 /// A device without a fault, opened, with what only its rings have.
 pub fn opened(packed: bool, config: &Config) -> Opened<Rings> {
     let card = card(packed, Fault::None);
-    card.opened(config, Box::new(Rings { card: card.clone(), rings: None, parts: 0 }))
+    let hand = card.clone();
+    card.opened(config, Box::new(Rings::new(move |index| hand.queue(index))))
 }
 
 impl Card {
@@ -110,6 +113,8 @@ impl Card {
         Ring {
             packed: self.silicon().features & RING_PACKED != 0,
             size,
+            most: size,
+            header: HEADER,
             places: [place(0), place(1), place(2)],
             memory,
             arenas,
@@ -130,6 +135,10 @@ fn offset(arena: &Arena, iova: u64) -> Option<usize> {
 pub struct Ring {
     packed: bool,
     size: u32,
+    /// Buffers that the driver gives at most.
+    most: u32,
+    /// Bytes of the header before each frame.
+    pub header: u32,
     /// Descriptors, the driver's part, the device's part.
     places: [usize; 3],
     memory: Region,
@@ -149,7 +158,8 @@ impl Ring {
     /// descriptors, the driver's part and the device's are at `places`.
     pub fn bare(memory: Region, size: u32, places: [usize; 3]) -> Ring {
         let (packed, arenas, known) = (false, Vec::new(), RefCell::default());
-        Ring { packed, size, places, memory, arenas, head: 0, position: 0, used: 0, known }
+        let (most, header) = (size, HEADER);
+        Ring { packed, size, most, header, places, memory, arenas, head: 0, position: 0, used: 0, known }
     }
 
     fn half(&self, at: usize) -> &AtomicU16 {
@@ -238,7 +248,8 @@ impl Ring {
             return;
         }
         let place = self.places[2] + 4 + 8 * (self.used % self.size) as usize;
-        self.memory.words64()[place / 8].store(u64::from(id) | u64::from(len) << 32, Ordering::Relaxed);
+        self.memory.words32()[place / 4].store(id, Ordering::Relaxed);
+        self.memory.words32()[place / 4 + 1].store(len, Ordering::Relaxed);
         self.used = self.used.wrapping_add(1);
         self.half(self.places[2] + 2).store(self.used as u16, Ordering::Release);
     }
@@ -275,12 +286,14 @@ impl Ring {
     /// packed descriptors.
     pub fn corrupt(&mut self, noise: &mut dyn FnMut() -> u64) {
         for n in 0..self.size {
-            let at = if self.packed {
-                self.places[0] / 8 + 2 * n as usize + 1
-            } else {
-                (self.places[2] + 4) / 8 + n as usize
-            };
-            self.memory.words64()[at].store(noise(), Ordering::Relaxed);
+            let noise = noise();
+            if self.packed {
+                self.word(n).store(noise, Ordering::Relaxed);
+                continue;
+            }
+            let at = (self.places[2] + 4) / 4 + 2 * n as usize;
+            self.memory.words32()[at].store(noise as u32, Ordering::Relaxed);
+            self.memory.words32()[at + 1].store((noise >> 32) as u32, Ordering::Relaxed);
         }
         if !self.packed {
             self.half(self.places[2] + 2).store(noise() as u16, Ordering::Relaxed);
@@ -292,7 +305,7 @@ impl Ring {
     pub fn resume(&mut self, len: u32, received: &mut dyn FnMut() -> bool) {
         if !self.packed {
             let given = self.half(self.places[1] + 2).load(Ordering::Acquire);
-            self.head = u32::from(given).wrapping_sub(self.size);
+            self.head = u32::from(given).wrapping_sub(self.most);
             self.used = self.head;
             for _ in 0..4 * self.size {
                 self.set_buffers(0, 1);
@@ -394,13 +407,18 @@ impl Silicon for Net {
 
 /// The first queue of each kind.
 pub struct Rings {
-    card: Card,
+    /// The queue of an index, as the driver has set it up.
+    queue: Box<dyn Fn(usize) -> Ring>,
     rings: Option<[Ring; 2]>,
     /// Parts of an unfinished frame that were completed so far.
     parts: u16,
 }
 
 impl Rings {
+    fn new(queue: impl Fn(usize) -> Ring + 'static) -> Self {
+        Rings { queue: Box::new(queue), rings: None, parts: 0 }
+    }
+
     pub fn rx(&mut self) -> &mut Ring {
         &mut self.rings.as_mut().unwrap()[0]
     }
@@ -412,7 +430,7 @@ impl Rings {
 
 impl Played for Rings {
     fn attach(&mut self) {
-        self.rings = Some([self.card.queue(0), self.card.queue(1)]);
+        self.rings = Some([(self.queue)(0), (self.queue)(1)]);
     }
 
     fn rx_owned(&self) -> u32 {
@@ -421,7 +439,7 @@ impl Played for Rings {
 
     /// Only the first buffer of a frame has a header, which says how many there are.
     fn rx_complete(&mut self, ahead: u32, len: u32, last: bool) {
-        let header = if self.parts == 0 { HEADER } else { 0 };
+        let header = if self.parts == 0 { self.rx().header } else { 0 };
         self.parts += 1;
         if last {
             let parts = std::mem::take(&mut self.parts);
@@ -436,7 +454,8 @@ impl Played for Rings {
 
     fn rx_resume(&mut self, received: &mut dyn FnMut() -> bool) {
         self.parts = 0;
-        self.rx().resume(60 + HEADER, received);
+        let header = self.rx().header;
+        self.rx().resume(60 + header, received);
     }
 
     fn tx_owned(&self) -> u32 {
@@ -463,7 +482,7 @@ impl Played for Rings {
 
 /// An honest turn.
 pub fn turn([rx, tx]: &mut [Ring; 2], burst: u32, len: u32) {
-    (0..burst).for_each(|ahead| rx.complete(ahead, len + HEADER));
+    (0..burst).for_each(|ahead| rx.complete(ahead, len + rx.header));
     rx.advance(burst);
     let sent = tx.owned();
     (0..sent).for_each(|ahead| tx.complete(ahead, 0));

@@ -30,6 +30,7 @@ const LONGEST_COMMAND: u16 = 100;
 pub fn version(card: &mut Bnxt, _: &Request) -> Answer {
     let old = card.faulty(FaultKind::Old);
     let (interface, firmware) = if old { (OLD_INTERFACE, OLD_FIRMWARE) } else { (INTERFACE, FIRMWARE) };
+    let firmware = if card.faulty(FaultKind::NoVersion) { [0; 4] } else { firmware };
     let kind = card.kind;
     let mut capabilities = SHORT_SUPPORTED;
     if kind.short {

@@ -50,7 +50,8 @@ struct Caps {
     entry: u16,
     least: u32,
     most: u32,
-    /// Entries have the initialiser at this offset in words; none: they are all of it.
+    /// Entries have the initialiser at this offset in words; none: where others have one
+    /// these begin with nothing in particular (Linux, bnxt_hwrm_func_backing_store_qcaps).
     init: Option<u8>,
 }
 
@@ -210,10 +211,11 @@ impl Bnxt {
     /// Whether the first entry begins as it is to.
     fn check_init(&mut self, kind: usize, first: Iova) {
         let (caps, initialiser) = (self.store.caps[kind], self.store.initialiser);
+        let Some(word) = caps.init else { return };
         if initialiser == 0 || kind > STATISTICS {
             return;
         }
-        let at = 4 * u64::from(caps.init.unwrap_or(0));
+        let at = 4 * u64::from(word);
         let mut byte = [0];
         if self.board.bus.memory.read(first.wrapping_add(at), &mut byte) && byte[0] != initialiser {
             self.board.violations.note("backing store without its initial values");

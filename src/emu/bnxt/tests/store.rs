@@ -139,7 +139,11 @@ fn nasty_sizes_are_odd_and_entries_have_to_begin_as_told() {
         if caps.len() < 104 {
             continue;
         }
-        assert_eq!((caps[0x47], u16_at(&caps, 0x48), caps[0x4e]), (0xa5, 0x1b, 8), "completion queues are all of it");
+        assert_eq!(
+            (caps[0x47], u16_at(&caps, 0x48), caps[0x4e]),
+            (0xa5, 0x1b, 8),
+            "completion queues begin with nothing"
+        );
         bench.must(QPORTCFG, &[], 24);
         bench.give_store(336);
         assert_eq!(bench.violations(), ["backing store without its initial values"]);

@@ -9,7 +9,7 @@
 //! at once. Without leave to write over unread entries a queue that runs over is dead,
 //! and the health buffer says so.
 
-use super::super::super::{Board, FaultKind};
+use super::super::super::Board;
 use super::be::set_bits;
 use super::owned::{context, free};
 use super::ring::{self, Ring};
@@ -57,9 +57,7 @@ impl Eq {
     fn announce(&mut self, board: &mut Board) {
         if self.armed && self.unread() != 0 {
             self.armed = false;
-            if board.fault.is_none_or(|fault| fault.kind != FaultKind::LoseIrq) {
-                board.bus.interrupts.signal(self.spec.vector);
-            }
+            board.bus.interrupts.signal(self.spec.vector);
         }
     }
 }

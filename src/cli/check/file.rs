@@ -1,0 +1,100 @@
+//! A file that is whole or not there: it is written under another name beside its own.
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::Beside;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file that is going to be written.
+pub struct NewFile {
+    path: PathBuf,
+    to: To,
+}
+
+/// Where the bytes go.
+enum To {
+    Beside(Beside),
+    /// What is no file, like a pipe: as it is.
+    Device(File),
+}
+
+impl NewFile {
+    /// Makes sure that it can be written, before there is anything to write.
+    ///
+    /// # Errors
+    /// That it cannot.
+    pub fn make(path: &Path) -> Result<NewFile> {
+        if path.file_name().is_none() {
+            return Err(Error::new(Kind::Usage, format!("'{}' is no name for a file", path.display())));
+        }
+        // What a link leads to is written, not the link.
+        let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let to = match fs::metadata(&whole) {
+            Ok(there) if !there.is_file() => OpenOptions::new().write(true).open(&whole).map(To::Device),
+            _ => Beside::make(&whole, "new", 0o666).map(To::Beside),
+        };
+        let to = to.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        Ok(NewFile { path: whole, to })
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// What writing meets: then what was there before is still there.
+    pub fn write(self, text: &str) -> Result<()> {
+        let written = match self.to {
+            To::Device(mut file) => file.write_all(text.as_bytes()),
+            To::Beside(mut beside) => {
+                let written = beside.file.write_all(text.as_bytes()).and_then(|()| beside.file.sync_all());
+                written.and_then(|()| beside.take_place(&self.path))
+            }
+        };
+        written.map_err(|e| Error::io(format!("writing {}", self.path.display()), e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_there_when_it_is_whole_and_nothing_is_left_of_one_that_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.json");
+        fs::write(&path, "old").unwrap();
+        drop(NewFile::make(&path).unwrap());
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("old", 1));
+        NewFile::make(&path).unwrap().write("new").unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("new", 1));
+    }
+
+    #[test]
+    fn a_link_stays_one_and_what_is_no_file_is_written_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        symlink(&file, &link).unwrap();
+        NewFile::make(&link).unwrap().write("new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        NewFile::make(Path::new("/dev/null")).unwrap().write("gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn where_none_can_be_made_is_told_before_there_is_anything_to_write() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().join("none/report.json"), dir.path().to_path_buf(), "/".into()] {
+            assert!(NewFile::make(&path).is_err(), "{}", path.display());
+        }
+    }
+}

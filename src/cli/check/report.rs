@@ -1,0 +1,217 @@
+//! What was found, in lines and as a document.
+
+use super::bench::Bench;
+use super::facts;
+use super::file::NewFile;
+use super::nameless::nameless;
+use crate::cli::Context;
+use crate::cli::output::{self, Output};
+use crate::driver::Description;
+use crate::error::Result;
+use crate::measure::{Clock, Machine};
+use serde_json::{Value, json};
+use std::fmt;
+use std::time::Duration;
+
+/// Columns of a line, and where in it what was seen begins.
+pub const COLUMNS: usize = 80;
+const SEEN_AT: usize = 39;
+
+/// How a step went.
+pub enum Verdict {
+    /// As expected: what was seen.
+    Good(String),
+    /// Otherwise: what was seen.
+    Bad(String),
+    /// It was not tried: why.
+    Skipped(String),
+}
+
+impl Verdict {
+    /// In a word, as lines and documents have it; and what was seen.
+    fn words(&self) -> (&'static str, &str) {
+        match self {
+            Verdict::Good(seen) => ("ok", seen),
+            Verdict::Bad(seen) => ("failed", seen),
+            Verdict::Skipped(why) => ("skipped", why),
+        }
+    }
+}
+
+/// A step, and how it went.
+pub struct Found {
+    pub name: &'static str,
+    pub expected: &'static str,
+    pub verdict: Verdict,
+    pub took: Duration,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, seen) = self.verdict.words();
+        let expected = match &self.verdict {
+            Verdict::Bad(_) => format!(" (expected: {})", self.expected),
+            _ => String::new(),
+        };
+        let ms = self.took.as_secs_f64() * 1e3;
+        write!(f, "{word:<8} {:<17} {ms:>8.1} ms ", self.name)?;
+        let lines = broken(&format!("{seen}{expected}"), COLUMNS - SEEN_AT);
+        f.write_str(&lines.join(&format!("\n{:SEEN_AT$}", "")))
+    }
+}
+
+/// The text in lines of so many columns; a word that is longer has one to itself.
+pub fn broken(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let at = lines.len() - 1;
+        let line = &mut lines[at];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= columns {
+            line.extend([" ", word]);
+        } else {
+            lines.push(word.into());
+        }
+    }
+    lines
+}
+
+/// All that was found.
+pub struct Report {
+    /// What is checked.
+    pub headline: String,
+    /// The steps so far.
+    pub steps: Vec<Found>,
+    names: Vec<String>,
+    facts: Value,
+    description: Option<Description>,
+    violations: Vec<(String, u64)>,
+}
+
+impl Report {
+    /// Of a card of which nothing was tried yet.
+    pub fn new(bench: &Bench) -> Self {
+        Report {
+            headline: bench.headline(),
+            steps: Vec::new(),
+            names: bench.names(),
+            facts: bench.function().and_then(facts::of).unwrap_or_default(),
+            description: None,
+            violations: Vec::new(),
+        }
+    }
+
+    /// Takes down what the card turned out to be, and which rules our driver broke.
+    pub fn describe(&mut self, bench: &Bench) {
+        self.description.clone_from(&bench.description);
+        self.violations = bench.violations();
+    }
+
+    /// Steps that failed.
+    pub fn failed(&self) -> usize {
+        self.count("failed")
+    }
+
+    /// Rules of emulated cards that our driver broke.
+    pub fn violations(&self) -> usize {
+        self.violations.len()
+    }
+
+    fn count(&self, verdict: &str) -> usize {
+        self.steps.iter().filter(|step| step.verdict.words().0 == verdict).count()
+    }
+
+    /// The steps for a document, with what was seen in these words.
+    fn json(&self, words: impl Fn(&str) -> String) -> Value {
+        let steps = self.steps.iter().map(|step| {
+            let (verdict, seen) = step.verdict.words();
+            json!({
+                "step": step.name,
+                "expected": step.expected,
+                "verdict": verdict,
+                "seen": words(seen),
+                "ms": (step.took.as_secs_f64() * 1e6).round() / 1e3,
+            })
+        });
+        json!({
+            "pci": self.facts,
+            "steps": steps.collect::<Vec<_>>(),
+            "failed": self.failed(),
+            "violations": self.violations.iter().map(|(rule, n)| json!({ "rule": rule, "count": n })).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Writes the report that may be given to anybody: no addresses, no serial numbers, no
+    /// names of this machine.
+    ///
+    /// # Errors
+    /// What writing the file meets; then there is none of it.
+    pub fn write(&self, file: NewFile, context: &Context) -> Result<()> {
+        let words = |text: &str| nameless(text, &self.names);
+        let card = self.description.as_ref().map(|card| {
+            json!({
+                "model": card.model,
+                "driver": card.driver,
+                "kind": card.kind.to_string(),
+                "firmware": card.firmware.as_deref().map(words),
+                "rx_queues": card.max_rx_queues,
+                "tx_queues": card.max_tx_queues,
+                "lacks": card.lacks.iter().map(|lack| words(lack)).collect::<Vec<_>>(),
+            })
+        });
+        let mut document = json!({
+            "command": "check",
+            "machine": Machine::record(&context.roots, &Clock::new()).json(),
+            "packets": words(&self.headline),
+            "card": card,
+        });
+        if let (Value::Object(all), Value::Object(found)) = (&mut document, self.json(words)) {
+            all.extend(found);
+        }
+        file.write(&format!("{document:#}\n"))
+    }
+
+    /// Prints what is left to say.
+    ///
+    /// # Errors
+    /// What printing meets.
+    pub fn print(&self, output: &Output, context: &Context) -> Result<()> {
+        let failed = |e| crate::Error::io("printing what was found", e);
+        let devices: Vec<Description> = self.description.iter().cloned().collect();
+        let machine = Machine::record(&context.roots, &Clock::new());
+        output.document(&output::document("check", &devices, &machine, self.json(str::to_string))).map_err(failed)?;
+        for (rule, count) in &self.violations {
+            let text = format!("our driver broke a rule of the card {count} times: {rule}");
+            output.result(broken(&text, COLUMNS).join("\n")).map_err(failed)?;
+        }
+        let [good, bad, skipped] = ["ok", "failed", "skipped"].map(|verdict| self.count(verdict));
+        let steps = self.steps.len();
+        output.result(format_args!("{steps} steps: {good} ok, {bad} failed, {skipped} skipped")).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_fits_into_eighty_columns_whatever_was_seen() {
+        let seen = "a word, and another; ".repeat(20) + &"x".repeat(30);
+        for verdict in [Verdict::Good(seen.clone()), Verdict::Bad(seen.clone()), Verdict::Skipped(seen)] {
+            let took = Duration::from_secs(99);
+            let found = Found { name: "a ring of packets", expected: "all that there is", verdict, took };
+            let text = found.to_string();
+            assert!(text.lines().count() > 9, "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(SEEN_AT))), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(broken("one two three", 7), ["one two", "three"]);
+        assert_eq!(broken("onetwothree four", 7), ["onetwothree", "four"]);
+        assert_eq!(broken("", 7), [""]);
+    }
+}

@@ -1,0 +1,313 @@
+//! `bmnic check` on emulated cards: all is well on those that are, and each step fails for
+//! a reason of its own. What no emulated card can do wrong is tested beside the steps.
+
+#[path = "common/families.rs"]
+mod families;
+
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+fn bmnic(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
+    command.arg("check").args(words).env_remove("BMNIC_STRICT");
+    command
+}
+
+fn check(words: &[&str]) -> Output {
+    bmnic(words).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A step of a document: its name, the verdict, what was seen.
+#[derive(Debug)]
+struct Step {
+    name: String,
+    verdict: String,
+    seen: String,
+    ms: f64,
+}
+
+fn steps(output: &Output) -> Vec<Step> {
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    let steps = document["steps"].as_array().unwrap_or_else(|| panic!("{document:#}")).clone();
+    let step = |step: &Value| {
+        let [name, verdict, seen] = ["step", "verdict", "seen"].map(|of| step[of].as_str().unwrap().to_owned());
+        Step { name, verdict, seen, ms: step["ms"].as_f64().unwrap() }
+    };
+    steps.iter().map(step).collect()
+}
+
+/// Looks at each of these, two at a time: nothing is wrong with any.
+fn each<T: Copy + Sync>(all: &[T], wrong: impl Fn(T) -> Option<String> + Sync) {
+    let look = |some: &[T]| some.iter().filter_map(|one| wrong(*one)).collect::<Vec<String>>();
+    let (first, second) = all.split_at(all.len() / 2);
+    let found = thread::scope(|scope| {
+        let first = scope.spawn(|| look(first));
+        let second = look(second);
+        [first.join().unwrap(), second].concat()
+    });
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_card_is_as_it_is_to_be_plain_and_nasty() {
+    let cards: Vec<_> = families::EACH
+        .into_iter()
+        .chain([families::card("x550")])
+        .flat_map(|card| [(card, ""), (card, ",nasty")])
+        .collect();
+    each(&cards, |(card, nasty)| {
+        let output = check(&["--json", "--strict", &format!("emu:{card},strict{nasty}")]);
+        let found = steps(&output);
+        let is = |name: &str| found.iter().find(|step| step.name == name).map(|step| step.verdict.as_str());
+        let must = ["open", "link", "one packet", "a few packets", "a ring of packets", "every length", "counters"];
+        // A minute, and another one for a machine that is busy with other tests.
+        let took: f64 = found.iter().map(|step| step.ms).sum();
+        let well = took < 120e3
+            && found.iter().all(|step| step.verdict != "failed")
+            && output.status.code() == Some(0)
+            && must.iter().all(|name| is(name) == Some("ok"))
+            && is("kill") == Some("skipped");
+        (!well).then(|| format!("{card}{nasty}: {found:?}"))
+    });
+}
+
+#[test]
+fn what_a_plain_card_has_is_not_left_out() {
+    let output = check(&["--json", "emu:bcm57508"]);
+    let skipped: Vec<Step> = steps(&output).into_iter().filter(|step| step.verdict == "skipped").collect();
+    let names: Vec<&str> = skipped.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["kill"], "{skipped:?}");
+    assert_eq!(steps(&output).len(), 25);
+}
+
+#[test]
+fn without_a_name_it_is_the_emulated_default_and_says_how_each_step_went() {
+    let output = check(&[]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("checking emu:82599"), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("ok       one packet")), "{said}");
+    assert!(said.lines().last().unwrap().ends_with("0 failed, 4 skipped"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+}
+
+#[test]
+fn two_cards_on_a_cable_are_checked_as_one() {
+    let output = check(&["--json", "emu:82599", "--peer", "emu:x710"]);
+    let found = steps(&output);
+    assert!(found.iter().all(|step| step.verdict != "failed"), "{found:?}");
+    assert!(found.iter().any(|step| step.name == "spreading" && step.verdict == "ok"), "{found:?}");
+}
+
+#[test]
+fn what_is_said_of_the_link_is_the_cards_and_of_queues_what_the_receiver_has() {
+    let output = check(&["--json", "emu:virtio-legacy", "--peer", "emu:82599"]);
+    let found = steps(&output);
+    let is = |name: &str| found.iter().find(|step| step.name == name).unwrap();
+    assert!(found.iter().all(|step| step.verdict != "failed"), "{found:?}");
+    assert_eq!(is("link").seen, "up", "its device tells no speed");
+    assert_eq!((is("spreading").verdict.as_str(), is("steering").verdict.as_str()), ("ok", "ok"), "{found:?}");
+}
+
+#[test]
+fn a_wire_that_leads_elsewhere_is_said_and_is_no_fault_of_the_card() {
+    let output = check(&["emu:82599,wire=sink"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("checking emu:82599,wire=sink: its wire leads elsewhere, and no"), "{said}");
+    for step in ["ok       sending", "skipped  one packet", "ok       counters"] {
+        assert!(said.lines().any(|line| line.starts_with(step)), "{step}: {said}");
+    }
+}
+
+#[test]
+fn a_link_that_takes_its_time_is_no_fault_of_the_card() {
+    let output = check(&["--json", "emu:82599,link=9s"]);
+    let found = steps(&output);
+    assert!(found.iter().all(|step| step.verdict != "failed"), "{found:?}");
+    assert!(found.iter().any(|step| step.seen == "no time is left for the link"), "{found:?}");
+}
+
+#[test]
+fn a_trace_of_a_card_of_the_machine_has_the_first_opening_with_a_driver() {
+    let dir = tempfile::tempdir().unwrap();
+    let card = dir.path().join("sys/bus/pci/devices/0000:03:00.0");
+    fs::create_dir_all(&card).unwrap();
+    let put = |file: &str, bytes: &[u8]| fs::write(card.join(file), bytes).unwrap();
+    put("vendor", b"0x8086");
+    put("device", b"0x10fb");
+    put("class", b"0x020000");
+    put("resource", b"0x00000000f7c00000 0x00000000f7c7ffff 0x0000000000040200\n");
+    let mut config = [0; 64];
+    config[..4].copy_from_slice(&[0x86, 0x80, 0xfb, 0x10]);
+    put("config", &config);
+    // Registers that nobody answers: its reset never ends.
+    fs::File::create_new(card.join("resource0")).unwrap().set_len(0x8_0000).unwrap();
+    let trace = dir.path().join("trace");
+    let mut command = bmnic(&["--json", "0000:03:00.0", "--trace", trace.to_str().unwrap()]);
+    for root in ["SYS", "DEV", "RUN"] {
+        command.env(format!("BMNIC_{root}_ROOT"), dir.path().join(root.to_lowercase()));
+    }
+    let found = steps(&command.output().unwrap());
+    let open = found.iter().find(|step| step.name == "open").unwrap();
+    assert!(open.seen.contains("reset did not finish"), "{found:?}");
+    let lines = fs::read_to_string(&trace).unwrap();
+    assert!(lines.lines().any(|line| line.starts_with("W 0:00000/4 CTRL = ")), "{lines}");
+}
+
+/// Of each step a fault that it is there to find, and what it says of it. It is the first that
+/// fails: those before it are not about that.
+#[test]
+fn each_step_fails_for_its_own_reason() {
+    let faults = [
+        ("virtio,fault=reset-fatal", "reset", "ffff:ffff instead of 1af4:1041"),
+        ("cx5,fault=vpd-torn", "vpd", "byte 62: a field of 255 bytes in "),
+        ("x2522,fault=vpd-torn", "vpd", "is no keyword"),
+        ("bcm57414,fault=vpd-sum", "vpd", "the checksum is wrong by 1"),
+        ("x710,fault=crash", "open", ""),
+        ("bcm57414,fault=no-version", "firmware", "version '0.0.0'"),
+        ("82599,link=3600s", "link", "no link after 1.0 s"),
+        ("virtio,fault=send-stuck", "sending", "were never reported as sent"),
+        ("virtio,fault=held:65", "sending", "of 64 packets 0 arrived"),
+        ("virtio,loss=100%", "sending", "of 64 packets 0 arrived"),
+        ("virtio,fault=held", "one packet", "of 1 packets 0 arrived"),
+        ("virtio,fault=lose-each:65", "one packet", "of 1 packets 0 arrived"),
+        ("virtio,fault=lose-each:67", "a few packets", "of 2 packets 1 arrived"),
+        ("virtio,fault=lose-each:500", "a ring of packets", "1 of packets 416 to 447 did not arrive"),
+        ("virtio,reorder=5%", "a ring of packets", ""),
+        ("virtio,corrupt=0.5%,seed=1", "a ring of packets", "byte 27 of 244 arrived as 13, not as 12"),
+        ("virtio,fault=lose-long", "every length", "14 of packets 1440 to 1454 did not arrive"),
+        ("x540,fault=sums-lie", "checksums", "a right one is called wrong"),
+        ("x540,fault=tag-lost", "tags", "it was taken off the frame, and is not beside it"),
+        ("x550,fault=clock-back", "stamps", "that of packet 1 is not later than the one before"),
+        ("x550,fault=clock-slow", "stamps", "s by the card were"),
+        ("x540,fault=miscount", "counters", "it says"),
+        ("virtio,fault=lose-irq", "interrupts", "packet 1 of 1000 woke nobody within 1s"),
+        ("virtio,fault=lose-long:4000", "long frames", "7 of packets 0 to 11 did not arrive"),
+        ("x2522,fault=ctpio-torn", "ways", "ctpio: byte 59 of 60 arrived as"),
+        ("x540,fault=one-queue", "spreading", "256 flows as [256, 0, 0, 0]: nothing on 3 of 4 queues"),
+        ("x540,fault=steer-wrong", "steering", "steered to queue 0 it came on 1"),
+        ("x2522,fault=reset-fatal:40", "again", "time "),
+    ];
+    each(&faults, |(card, step, seen)| {
+        let output = check(&["--json", "--link-wait", "1s", &format!("emu:{card}")]);
+        let found = steps(&output);
+        let first = found.iter().find(|step| step.verdict == "failed");
+        let right = first.is_some_and(|first| first.name == step && first.seen.contains(seen));
+        (!right || output.status.code() != Some(1)).then(|| format!("{card}: {step} is to fail, and {first:?} did"))
+    });
+}
+
+#[test]
+fn a_wire_that_loses_everything_fails_each_step_with_packets_and_within_a_minute() {
+    let output = check(&["--json", "emu:virtio,loss=100%"]);
+    let found = steps(&output);
+    let is = |name: &str| found.iter().find(|step| step.name == name).unwrap();
+    for name in ["sending", "one packet", "a few packets", "counters"] {
+        assert_eq!(is(name).verdict, "failed", "{name}: {found:?}");
+    }
+    let took: f64 = found.iter().map(|step| step.ms).sum();
+    assert!(took < 60e3, "{found:?}");
+}
+
+#[test]
+fn a_packet_of_a_step_before_is_not_taken_for_one_that_is_waited_for() {
+    let output = check(&["--json", "emu:virtio,fault=held:66"]);
+    let found = steps(&output);
+    for name in ["sending", "one packet", "a few packets"] {
+        let step = found.iter().find(|step| step.name == name).unwrap();
+        assert_eq!(step.verdict, "failed", "{found:?}");
+        let words: Vec<&str> = step.seen.split(' ').collect();
+        let ["of", sent, "packets", came, "arrived" | "arrived,", ..] = words[..] else { panic!("{step:?}") };
+        assert!(came.parse::<u32>().unwrap() < sent.parse().unwrap(), "{step:?}");
+    }
+}
+
+#[test]
+fn a_failed_step_is_said_with_what_was_expected_and_the_run_fails() {
+    let output = check(&["emu:virtio,fault=held"]);
+    let said = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("of 1 packets 0 arrived (expected: it arrives with nothing behind it)"), "{said}");
+    let quiet = text(&check(&["emu:virtio,fault=held", "--quiet"]).stdout);
+    assert!(quiet.starts_with("failed   one packet") && !quiet.contains("\nok  "), "{quiet}");
+    let error = text(&output.stderr);
+    assert!(error.starts_with("bmnic: ") && error.contains(" of 25 steps failed; "), "{error}");
+}
+
+#[test]
+fn a_card_without_a_link_is_not_asked_for_packets() {
+    let output = check(&["--json", "--link-wait", "1s", "emu:82599,link=3600s"]);
+    let found = steps(&output);
+    let without = found.iter().filter(|step| step.seen == "it has no link").count();
+    assert!(without > 10, "{found:?}");
+    let is = |name: &str| found.iter().find(|step| step.name == name).unwrap();
+    assert_eq!(is("again").verdict, "ok", "{found:?}");
+}
+
+#[test]
+fn a_report_names_nobody_and_says_what_card_and_machine_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report.json");
+    let output = check(&["emu:cx5,mac=02:ab:cd:ef:12:34,fault=held", "--report", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let report = std::fs::read_to_string(&path).unwrap();
+    let document: Value = serde_json::from_str(&report).unwrap();
+    let card = families::card("cx5");
+    assert_eq!((&document["card"]["driver"], &document["pci"]["id"]), (&"mlx5".into(), &"15b3:1017".into()), "{card}");
+    assert!(document["card"]["firmware"].is_string() && document["pci"]["pcie"]["width"].is_u64(), "{report}");
+    assert!(!document["pci"]["capabilities"].as_array().unwrap().is_empty(), "{report}");
+    assert_eq!(document["machine"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(document["machine"]["kernel"].is_string());
+    assert!(document["failed"].as_u64().unwrap() > 0);
+    let steps = document["steps"].as_array().unwrap();
+    assert!(steps.len() == 25 && steps.iter().all(|step| step["ms"].is_f64() && step["expected"].is_string()));
+    let product = steps.iter().find(|step| step["step"] == "vpd").unwrap()["seen"].as_str().unwrap();
+    assert_eq!(product, "ConnectX, emulated; PN EMULATED; EC A1; checksum right");
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for word in ["02:ab:cd", "ab:cd:ef", "abcdef", "emu-serial", host.trim()] {
+        assert!(!report.to_lowercase().contains(&word.to_lowercase()), "{word}: {report}");
+    }
+    let files = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(files, 1, "nothing lies beside it");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_the_card_is_touched() {
+    let output = check(&["emu:virtio", "--report", "/nowhere/report.json"]);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), ""));
+    assert!(text(&output.stderr).starts_with("bmnic: creating /nowhere/report.json: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_signal_ends_it_with_its_summary_and_its_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report.json");
+    let mut child = bmnic(&["emu:82599", "--report", path.to_str().unwrap()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Not before it listens.
+    let said = lines.by_ref().find(|line| line.as_ref().unwrap().contains(" open ")).unwrap();
+    assert!(said.is_ok());
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let last = lines.last().unwrap().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{last}");
+    assert!(last.contains(" steps: ") && last.contains(" 0 failed"), "{last}");
+    let document: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert!(document["steps"].as_array().unwrap().len() < 25);
+}
+
+#[test]
+fn what_makes_no_sense_together_is_refused() {
+    for words in [&["--peer", "emu:x710"][..], &["emu:82599", "--peer", "emu:x710", "--cable"], &["emu:none"]] {
+        let output = check(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", text(&output.stderr));
+    }
+}
