@@ -17,6 +17,10 @@ use std::time::Duration;
 const PACKETS: usize = 2_048;
 const WARM: usize = 512;
 
+/// Descriptors that DPDK's vectors take together: net_i40e's for AVX2 stops before one that
+/// has none to go with, and leaves its frame for later.
+const ALIGNED: usize = 8;
+
 /// Time on the wire of a frame of 64 bytes with its FCS at 10 Gbit/s.
 const GAP: Picos = 67_200;
 
@@ -53,17 +57,37 @@ impl Card<'_> {
         }
     }
 
+    /// Has the card receive what is played and nothing else until this is dropped.
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.engine.hold(true);
+        Held(self.engine)
+    }
+
+    /// Frames that it has received, each into a descriptor.
+    pub(super) fn received(&self) -> usize {
+        self.tap.wire().rx_frames as usize
+    }
+
     /// Lets it receive one frame; the reading of the clock before it began to.
     fn play_one(&self, clock: &Clock) -> Ticks {
-        let before = self.tap.wire().rx_frames;
+        let before = self.received();
         loop {
             self.engine.advance(GAP / 8);
             let start = clock.now_ordered();
             self.engine.step();
-            if self.tap.wire().rx_frames != before {
+            if self.received() != before {
                 return start;
             }
         }
+    }
+}
+
+/// Virtual time that passes when the card is played, whatever registers a driver reads.
+pub(super) struct Held<'a>(&'a Engine);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.hold(false);
     }
 }
 
@@ -134,15 +158,16 @@ impl Bench {
     ) -> Result<Option<Cost>> {
         let bursts = PACKETS / burst;
         let before = self.probe.is_quiet(&self.clock);
+        let _held = card.hold();
         match stage {
-            Stage::Hot => self.time(contender, burst, bursts, card.crowded, |frames| {
+            Stage::Hot => self.time(contender, card, burst, bursts, |frames| {
                 card.play(frames);
                 true
             }),
             Stage::LockStep(cpu) => together(
                 cpu,
                 |frames| card.play(frames),
-                |baton| self.time(contender, burst, bursts, card.crowded, |frames| baton.lend(frames)),
+                |baton| self.time(contender, card, burst, bursts, |frames| baton.lend(frames)),
             ),
         }?;
         let after = self.probe.is_quiet(&self.clock);
@@ -154,15 +179,18 @@ impl Bench {
     fn time(
         &mut self,
         contender: &mut impl Contender,
+        card: &Card<'_>,
         burst: usize,
         bursts: usize,
-        crowded: bool,
         mut play: impl FnMut(usize) -> bool,
     ) -> Result<()> {
         self.samples.iter_mut().for_each(Vec::clear);
-        drain(contender);
         let (mut missed, mut warm) = (0, WARM / burst);
+        let mut behind = true;
         while self.samples[0].len() < bursts {
+            if behind && drain(contender, card, &mut play).is_none() {
+                return Err(not_running());
+            }
             if !play(burst) {
                 return Err(not_running());
             }
@@ -170,7 +198,7 @@ impl Bench {
             let received = contender.receive(burst);
             let middle = self.clock.now_ordered();
             let mut resumed = middle;
-            if crowded {
+            if card.crowded {
                 if !play(0) {
                     return Err(not_running());
                 }
@@ -178,9 +206,11 @@ impl Bench {
             }
             let sent = contender.send();
             let end = self.clock.now_ordered();
+            let whole = received == burst && sent == burst;
+            behind = !whole;
             if warm > 0 {
                 warm -= 1;
-            } else if received == burst && sent == burst {
+            } else if whole {
                 self.samples[0].push(middle - start);
                 self.samples[1].push(end - resumed);
             } else {
@@ -191,12 +221,25 @@ impl Bench {
                 return Err(Error::new(Kind::Device, what));
             }
         }
-        Ok(())
+        if !play(0) {
+            return Err(not_running());
+        }
+        match contender.receive(burst) {
+            0 => Ok(()),
+            // Each burst was there before.
+            n => Err(Error::new(Kind::Device, format!("{n} frames more than were played are there at the end"))),
+        }
     }
 
     /// Instructions a packet, exactly.
     pub fn count(&mut self, steps: &Steps, contender: &mut impl Contender, card: &Card<'_>, burst: usize) -> Cost {
         let (mut rx, mut tx, mut packets) = (0, 0, 0);
+        let _held = card.hold();
+        let all_there = drain(contender, card, &mut |frames| {
+            card.play(frames);
+            true
+        });
+        debug_assert!(all_there.is_some(), "it plays here");
         for _ in 0..COUNTED / burst {
             card.play(burst);
             let mut received = 0;
@@ -223,6 +266,7 @@ impl Bench {
     /// somebody else was on the core.
     pub fn latency(&mut self, contender: &mut impl Contender, card: &Card<'_>, cpu: usize) -> Result<Option<Latency>> {
         let before = self.probe.is_quiet(&self.clock);
+        let _held = card.hold();
         let (clock, started) = (&self.clock, AtomicU64::new(0));
         let mut times = Histogram::new();
         together(
@@ -242,7 +286,9 @@ impl Bench {
                 for _ in 0..SINGLES {
                     // A packet that is there already would take no time, and so would
                     // each after it, received while the card plays the next.
-                    drain(contender);
+                    if drain(contender, card, &mut |frames| baton.lend(frames)).is_none() {
+                        return Err(not_running());
+                    }
                     baton.start(1);
                     let mut idle = Idle::with_spins(1 << 20);
                     let mut received = contender.receive(32);
@@ -275,11 +321,21 @@ impl Default for Bench {
     }
 }
 
-/// Takes what the card has delivered before: each burst is to be what it has just
-/// written, not what a driver has found long ago and keeps.
-fn drain(contender: &mut impl Contender) {
-    while contender.receive(32) > 0 {
-        contender.send();
+/// Takes what the card has, in the ring and in its packet buffer, without new frames: each
+/// burst is to be what it has just written, not what it has delivered or kept while nobody
+/// received. The next burst begins at a multiple of [`ALIGNED`] descriptors. None if the
+/// card does not play.
+fn drain(contender: &mut impl Contender, card: &Card<'_>, play: &mut impl FnMut(usize) -> bool) -> Option<()> {
+    loop {
+        play(0).then_some(())?;
+        if contender.receive(32) > 0 {
+            contender.discard();
+            continue;
+        }
+        match card.received() % ALIGNED {
+            0 => return Some(()),
+            beyond => play(ALIGNED - beyond).then_some(())?,
+        }
     }
 }
 
@@ -352,4 +408,44 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
         baton.turn.store(OVER, Ordering::Release);
         result
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BUFFERS, Ours};
+    use super::*;
+    use crate::dma::{Addressing, Pool};
+    use crate::emu::Drive;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn frames_that_came_while_nobody_received_are_in_no_burst() {
+        let engine = Engine::new(Drive::Manual);
+        let spec = "82599,wire=source,speed=10G,link=1us".parse().unwrap();
+        let (function, tap) = engine.open(&spec).unwrap();
+        let pool = Pool::new(BUFFERS as usize, Addressing::Translated).unwrap();
+        let open = AtomicBool::new(false);
+        let mut ours = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !open.load(Ordering::Relaxed) {
+                    engine.advance(50_000_000);
+                    engine.step();
+                    thread::yield_now();
+                }
+            });
+            let ours = Ours::start(function, 512, &pool);
+            open.store(true, Ordering::Relaxed);
+            ours.unwrap()
+        });
+        // The ring is full then, and the packet buffer has more.
+        for _ in 0..100 {
+            engine.advance(10_000_000);
+            engine.step();
+        }
+        let card = Card { engine: &engine, tap: &tap, crowded: false };
+        assert!(card.received() >= 511);
+        Bench::new().stretch(&mut ours, &card, Stage::Hot, 4).unwrap();
+        engine.step();
+        assert_eq!(ours.receive(32), 0);
+    }
 }

@@ -42,9 +42,8 @@ impl Crossing {
     /// # Errors
     /// If the card does not deliver what it should, or the driver does not send it.
     pub fn count(contender: &mut impl Contender, card: &Card<'_>, ring: usize, burst: usize) -> Result<Crossing> {
-        card.engine.hold(true);
+        let _held = card.hold();
         let crossing = count(contender, card, ROUNDS * ring, burst);
-        card.engine.hold(false);
         card.tap.count_crossings(false);
         crossing
     }
@@ -72,20 +71,18 @@ fn count(contender: &mut impl Contender, card: &Card<'_>, round: usize, burst: u
 /// Drops what is received until the card has no more than what arrives, and a round of
 /// so many frames begins.
 fn align(contender: &mut impl Contender, card: &Card<'_>, round: usize) {
-    // Each frame that was received has had a descriptor.
-    let received = || card.tap.wire().rx_frames as usize;
     let mut pass = |frames: usize| {
-        let before = received();
+        let before = card.received();
         card.play(frames);
         while contender.receive(64) > 0 {
             contender.discard();
         }
-        received() - before == frames
+        card.received() - before == frames
     };
-    let steady = |_: &usize| pass(STEP) && received() != 0;
+    let steady = |_: &usize| pass(STEP) && card.received() != 0;
     let _ = (0..TRIES).find(steady);
     for _ in 0..=round.div_ceil(STEP) {
-        let left = round - received() % round;
+        let left = round - card.received() % round;
         if left != round {
             pass(left.min(STEP));
         }
