@@ -26,8 +26,15 @@ const COUNTED: usize = 128;
 /// Packets of a stretch of latencies.
 const SINGLES: usize = 2_000;
 
-/// How long one side waits for the other.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A stretch is over in some milliseconds. One that takes longer than this shared its
+/// cores, and the rest of it would show nothing else.
+const WHOLE: Duration = Duration::from_millis(500);
+
+/// Steps of the card in which a frame arrives, at most: some milliseconds on the wire.
+const STEPS: usize = 1 << 20;
+
+/// Looks in which a driver sees what the card has written, at most.
+const LOOKS: usize = 1_000;
 
 /// The card of a contender.
 pub struct Card<'a> {
@@ -53,17 +60,19 @@ impl Card<'_> {
         }
     }
 
-    /// Lets it receive one frame; the reading of the clock before it began to.
+    /// Lets it receive one frame, if one comes; the reading of the clock before it began to.
     fn play_one(&self, clock: &Clock) -> Ticks {
         let before = self.tap.wire().rx_frames;
-        loop {
+        let mut start = clock.now_ordered();
+        for _ in 0..STEPS {
             self.engine.advance(GAP / 8);
-            let start = clock.now_ordered();
+            start = clock.now_ordered();
             self.engine.step();
             if self.tap.wire().rx_frames != before {
-                return start;
+                break;
             }
         }
+        start
     }
 }
 
@@ -134,7 +143,7 @@ impl Bench {
     ) -> Result<Option<Cost>> {
         let bursts = PACKETS / burst;
         let before = self.probe.is_quiet(&self.clock);
-        match stage {
+        let whole = match stage {
             Stage::Hot => self.time(contender, burst, bursts, card.crowded, |frames| {
                 card.play(frames);
                 true
@@ -148,9 +157,10 @@ impl Bench {
         let after = self.probe.is_quiet(&self.clock);
         let [rx, tx] = &mut self.samples;
         let each = |samples: &mut Vec<Ticks>| quiet::mean(&self.clock, samples, self.cost) / burst as f64;
-        Ok((before && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
+        Ok((before && whole && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
     }
 
+    /// Times so many bursts; false if it took too long to be of use.
     fn time(
         &mut self,
         contender: &mut impl Contender,
@@ -158,21 +168,25 @@ impl Bench {
         bursts: usize,
         crowded: bool,
         mut play: impl FnMut(usize) -> bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.samples.iter_mut().for_each(Vec::clear);
         drain(contender);
         let (mut missed, mut warm) = (0, WARM / burst);
+        let end_at = self.clock.now() + self.clock.ticks(WHOLE);
         while self.samples[0].len() < bursts {
             if !play(burst) {
-                return Err(not_running());
+                return Err(ended());
             }
             let start = self.clock.now_ordered();
+            if start > end_at {
+                return Ok(false);
+            }
             let received = contender.receive(burst);
             let middle = self.clock.now_ordered();
             let mut resumed = middle;
             if crowded {
                 if !play(0) {
-                    return Err(not_running());
+                    return Err(ended());
                 }
                 resumed = self.clock.now_ordered();
             }
@@ -191,7 +205,7 @@ impl Bench {
                 return Err(Error::new(Kind::Device, what));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Instructions a packet, exactly.
@@ -225,7 +239,7 @@ impl Bench {
         let before = self.probe.is_quiet(&self.clock);
         let (clock, started) = (&self.clock, AtomicU64::new(0));
         let mut times = Histogram::new();
-        together(
+        let whole = together(
             cpu,
             |frames| {
                 if frames == 0 {
@@ -239,6 +253,7 @@ impl Bench {
                 started.store(card.play_one(clock), Ordering::Release);
             },
             |baton| {
+                let end_at = clock.now() + clock.ticks(WHOLE);
                 for _ in 0..SINGLES {
                     // A packet that is there already would take no time, and so would
                     // each after it, received while the card plays the next.
@@ -246,26 +261,30 @@ impl Bench {
                     baton.start(1);
                     let mut idle = Idle::with_spins(1 << 20);
                     let mut received = contender.receive(32);
-                    let deadline = clock.now() + clock.ticks(PATIENCE);
+                    let mut looks = 0;
                     while received == 0 {
                         idle.polled(0);
-                        if idle.is_yielding() && clock.now() > deadline {
+                        looks += usize::from(idle.is_yielding() && baton.is_back());
+                        if looks == LOOKS {
                             return Err(Error::new(Kind::Timeout, "it never received the packet"));
                         }
                         received = contender.receive(32);
                     }
                     let end = clock.now_ordered();
                     if !baton.take(DRIVER) || (card.crowded && !baton.lend(0)) {
-                        return Err(not_running());
+                        return Err(ended());
                     }
                     contender.send();
+                    if end > end_at {
+                        return Ok(false);
+                    }
                     times.record(clock.ns(end.saturating_sub(started.load(Ordering::Acquire))));
                 }
-                Ok(())
+                Ok(true)
             },
         )?;
         let after = self.probe.is_quiet(&self.clock);
-        Ok((before && after).then_some(Latency { times }))
+        Ok((before && whole && after).then_some(Latency { times }))
     }
 }
 
@@ -283,8 +302,8 @@ fn drain(contender: &mut impl Contender) {
     }
 }
 
-fn not_running() -> Error {
-    Error::new(Kind::Timeout, "the thread that plays the card does not run")
+fn ended() -> Error {
+    Error::new(Kind::Device, "the thread that plays the card has ended")
 }
 
 /// Whose turn it is.
@@ -313,15 +332,19 @@ impl Baton {
         self.pass(DRIVER, CARD);
     }
 
+    /// Whether the card has had its turn.
+    fn is_back(&self) -> bool {
+        self.turn.load(Ordering::Acquire) != CARD
+    }
+
     /// The same, and waits for its end; false if it does not come.
     fn lend(&self, frames: usize) -> bool {
         self.start(frames);
         self.take(DRIVER)
     }
 
-    /// Waits for the turn; false if it does not come.
+    /// Waits for the turn, however long the other's takes; false if the other has ended.
     fn take(&self, mine: u32) -> bool {
-        let deadline = sys::monotonic_raw_ns() + PATIENCE.as_nanos() as u64;
         let mut idle = Idle::with_spins(1 << 14);
         loop {
             match self.turn.load(Ordering::Acquire) {
@@ -329,10 +352,16 @@ impl Baton {
                 OVER => return false,
                 _ => idle.polled(0),
             }
-            if idle.is_yielding() && sys::monotonic_raw_ns() > deadline {
-                return false;
-            }
         }
+    }
+}
+
+/// The turns are over when it is dropped, also by one who panics.
+struct End<'b>(&'b Baton);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.turn.store(OVER, Ordering::Release);
     }
 }
 
@@ -341,6 +370,7 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
     let baton = Baton { turn: AtomicU32::new(DRIVER), frames: AtomicUsize::new(0) };
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _end = End(&baton);
             // Where it may not run there, it shares a core, and the noise shows.
             let _ = sys::set_affinity(&[cpu]);
             while baton.take(CARD) {
@@ -348,8 +378,7 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
                 baton.pass(CARD, DRIVER);
             }
         });
-        let result = driver(&baton);
-        baton.turn.store(OVER, Ordering::Release);
-        result
+        let _end = End(&baton);
+        driver(&baton)
     })
 }
