@@ -30,8 +30,15 @@ const COUNTED: usize = 128;
 /// Packets of a stretch of latencies.
 const SINGLES: usize = 2_000;
 
-/// How long one side waits for the other.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A stretch is over in some milliseconds. One that takes longer than this shared its
+/// cores, and the rest of it would show nothing else.
+const WHOLE: Duration = Duration::from_millis(500);
+
+/// Steps of the card in which a frame arrives, at most: some milliseconds on the wire.
+const STEPS: usize = 1 << 20;
+
+/// Looks in which a driver sees what the card has written, at most.
+const LOOKS: usize = 1_000;
 
 /// The card of a contender.
 pub struct Card<'a> {
@@ -68,17 +75,19 @@ impl Card<'_> {
         self.tap.wire().rx_frames as usize
     }
 
-    /// Lets it receive one frame; the reading of the clock before it began to.
+    /// Lets it receive one frame, if one comes; the reading of the clock before it began to.
     fn play_one(&self, clock: &Clock) -> Ticks {
         let before = self.received();
-        loop {
+        let mut start = clock.now_ordered();
+        for _ in 0..STEPS {
             self.engine.advance(GAP / 8);
-            let start = clock.now_ordered();
+            start = clock.now_ordered();
             self.engine.step();
             if self.received() != before {
-                return start;
+                break;
             }
         }
+        start
     }
 }
 
@@ -159,7 +168,7 @@ impl Bench {
         let bursts = PACKETS / burst;
         let before = self.probe.is_quiet(&self.clock);
         let _held = card.hold();
-        match stage {
+        let whole = match stage {
             Stage::Hot => self.time(contender, card, burst, bursts, |frames| {
                 card.play(frames);
                 true
@@ -173,9 +182,10 @@ impl Bench {
         let after = self.probe.is_quiet(&self.clock);
         let [rx, tx] = &mut self.samples;
         let each = |samples: &mut Vec<Ticks>| quiet::mean(&self.clock, samples, self.cost) / burst as f64;
-        Ok((before && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
+        Ok((before && whole && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
     }
 
+    /// Times so many bursts; false if it took too long to be of use.
     fn time(
         &mut self,
         contender: &mut impl Contender,
@@ -183,24 +193,28 @@ impl Bench {
         burst: usize,
         bursts: usize,
         mut play: impl FnMut(usize) -> bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.samples.iter_mut().for_each(Vec::clear);
         let (mut missed, mut warm) = (0, WARM / burst);
         let mut behind = true;
+        let end_at = self.clock.now() + self.clock.ticks(WHOLE);
         while self.samples[0].len() < bursts {
-            if behind && drain(contender, card, &mut play).is_none() {
-                return Err(not_running());
+            if behind {
+                drain(contender, card);
             }
             if !play(burst) {
-                return Err(not_running());
+                return Err(ended());
             }
             let start = self.clock.now_ordered();
+            if start > end_at {
+                return Ok(false);
+            }
             let received = contender.receive(burst);
             let middle = self.clock.now_ordered();
             let mut resumed = middle;
             if card.crowded {
                 if !play(0) {
-                    return Err(not_running());
+                    return Err(ended());
                 }
                 resumed = self.clock.now_ordered();
             }
@@ -221,11 +235,9 @@ impl Bench {
                 return Err(Error::new(Kind::Device, what));
             }
         }
-        if !play(0) {
-            return Err(not_running());
-        }
+        card.play(0);
         match contender.receive(burst) {
-            0 => Ok(()),
+            0 => Ok(true),
             // Each burst was there before.
             n => Err(Error::new(Kind::Device, format!("{n} frames more than were played are there at the end"))),
         }
@@ -235,11 +247,7 @@ impl Bench {
     pub fn count(&mut self, steps: &Steps, contender: &mut impl Contender, card: &Card<'_>, burst: usize) -> Cost {
         let (mut rx, mut tx, mut packets) = (0, 0, 0);
         let _held = card.hold();
-        let all_there = drain(contender, card, &mut |frames| {
-            card.play(frames);
-            true
-        });
-        debug_assert!(all_there.is_some(), "it plays here");
+        drain(contender, card);
         for _ in 0..COUNTED / burst {
             card.play(burst);
             let mut received = 0;
@@ -267,9 +275,10 @@ impl Bench {
     pub fn latency(&mut self, contender: &mut impl Contender, card: &Card<'_>, cpu: usize) -> Result<Option<Latency>> {
         let before = self.probe.is_quiet(&self.clock);
         let _held = card.hold();
+        drain(contender, card);
         let (clock, started) = (&self.clock, AtomicU64::new(0));
         let mut times = Histogram::new();
-        together(
+        let whole = together(
             cpu,
             |frames| {
                 if frames == 0 {
@@ -283,35 +292,40 @@ impl Bench {
                 started.store(card.play_one(clock), Ordering::Release);
             },
             |baton| {
+                let end_at = clock.now() + clock.ticks(WHOLE);
                 for _ in 0..SINGLES {
                     // A packet that is there already would take no time, and so would
                     // each after it, received while the card plays the next.
-                    if drain(contender, card, &mut |frames| baton.lend(frames)).is_none() {
-                        return Err(not_running());
+                    while contender.receive(32) > 0 {
+                        contender.send();
                     }
                     baton.start(1);
                     let mut idle = Idle::with_spins(1 << 20);
                     let mut received = contender.receive(32);
-                    let deadline = clock.now() + clock.ticks(PATIENCE);
+                    let mut looks = 0;
                     while received == 0 {
                         idle.polled(0);
-                        if idle.is_yielding() && clock.now() > deadline {
+                        looks += usize::from(idle.is_yielding() && baton.is_back());
+                        if looks == LOOKS {
                             return Err(Error::new(Kind::Timeout, "it never received the packet"));
                         }
                         received = contender.receive(32);
                     }
                     let end = clock.now_ordered();
                     if !baton.take(DRIVER) || (card.crowded && !baton.lend(0)) {
-                        return Err(not_running());
+                        return Err(ended());
                     }
                     contender.send();
+                    if end > end_at {
+                        return Ok(false);
+                    }
                     times.record(clock.ns(end.saturating_sub(started.load(Ordering::Acquire))));
                 }
-                Ok(())
+                Ok(true)
             },
         )?;
         let after = self.probe.is_quiet(&self.clock);
-        Ok((before && after).then_some(Latency { times }))
+        Ok((before && whole && after).then_some(Latency { times }))
     }
 }
 
@@ -323,24 +337,23 @@ impl Default for Bench {
 
 /// Takes what the card has, in the ring and in its packet buffer, without new frames: each
 /// burst is to be what it has just written, not what it has delivered or kept while nobody
-/// received. The next burst begins at a multiple of [`ALIGNED`] descriptors. None if the
-/// card does not play.
-fn drain(contender: &mut impl Contender, card: &Card<'_>, play: &mut impl FnMut(usize) -> bool) -> Option<()> {
+/// received. The next burst begins at a multiple of [`ALIGNED`] descriptors.
+fn drain(contender: &mut impl Contender, card: &Card<'_>) {
     loop {
-        play(0).then_some(())?;
+        card.play(0);
         if contender.receive(32) > 0 {
             contender.discard();
             continue;
         }
         match card.received() % ALIGNED {
-            0 => return Some(()),
-            beyond => play(ALIGNED - beyond).then_some(())?,
+            0 => return,
+            beyond => card.play(ALIGNED - beyond),
         }
     }
 }
 
-fn not_running() -> Error {
-    Error::new(Kind::Timeout, "the thread that plays the card does not run")
+fn ended() -> Error {
+    Error::new(Kind::Device, "the thread that plays the card has ended")
 }
 
 /// Whose turn it is.
@@ -369,15 +382,19 @@ impl Baton {
         self.pass(DRIVER, CARD);
     }
 
+    /// Whether the card has had its turn.
+    fn is_back(&self) -> bool {
+        self.turn.load(Ordering::Acquire) != CARD
+    }
+
     /// The same, and waits for its end; false if it does not come.
     fn lend(&self, frames: usize) -> bool {
         self.start(frames);
         self.take(DRIVER)
     }
 
-    /// Waits for the turn; false if it does not come.
+    /// Waits for the turn, however long the other's takes; false if the other has ended.
     fn take(&self, mine: u32) -> bool {
-        let deadline = sys::monotonic_raw_ns() + PATIENCE.as_nanos() as u64;
         let mut idle = Idle::with_spins(1 << 14);
         loop {
             match self.turn.load(Ordering::Acquire) {
@@ -385,10 +402,16 @@ impl Baton {
                 OVER => return false,
                 _ => idle.polled(0),
             }
-            if idle.is_yielding() && sys::monotonic_raw_ns() > deadline {
-                return false;
-            }
         }
+    }
+}
+
+/// The turns are over when it is dropped, also by one who panics.
+struct End<'b>(&'b Baton);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.turn.store(OVER, Ordering::Release);
     }
 }
 
@@ -397,6 +420,7 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
     let baton = Baton { turn: AtomicU32::new(DRIVER), frames: AtomicUsize::new(0) };
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _end = End(&baton);
             // Where it may not run there, it shares a core, and the noise shows.
             let _ = sys::set_affinity(&[cpu]);
             while baton.take(CARD) {
@@ -404,9 +428,8 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
                 baton.pass(CARD, DRIVER);
             }
         });
-        let result = driver(&baton);
-        baton.turn.store(OVER, Ordering::Release);
-        result
+        let _end = End(&baton);
+        driver(&baton)
     })
 }
 

@@ -8,9 +8,10 @@
 //! Bursts go round both rings from their beginning, and what is counted is as many rounds
 //! after the first ones: it comes to the same each time, on any machine.
 
-use super::{Card, Contender};
-use crate::emu::native;
-use crate::emu::pcie::Crossings;
+use super::{Card, Contender, Ours, spec, stepped};
+use crate::dma::{Addressing, Pool};
+use crate::emu::pcie::{Crossings, Traffic};
+use crate::emu::{Drive, Engine, native};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Page;
 use crate::sys::stores::{Stores, Watch};
@@ -35,7 +36,37 @@ pub struct Crossing {
     pub card: Crossings,
 }
 
+/// Counts what crosses for bmnic's own driver on a card of this model, with rings of `ring`
+/// descriptors, in bursts of `burst` packets; the model decides whether there is one.
+///
+/// # Errors
+/// What opening the card meets; as [`Crossing::count`].
+pub fn count_alone(model: &str, ring: u16, burst: usize) -> Result<Crossing> {
+    /// Buffers beside those in the rings: of a burst, and of what a ring is late to give back.
+    const SPARE: usize = 1024;
+    let engine = Engine::new(Drive::Manual);
+    let (function, tap) = engine.open(&spec(model)?)?;
+    let pool = Pool::new(SPARE + 8 * usize::from(ring), Addressing::Translated)?;
+    let mut ours = stepped(&engine, None, || Ours::start(function, ring, &pool))?;
+    let card = Card { engine: &engine, tap: &tap, crowded: false };
+    Crossing::count(&mut ours, &card, ring.into(), burst)
+}
+
 impl Crossing {
+    /// What crossed for one packet: a column's name, and how often.
+    pub fn a_packet(&self) -> [(&'static str, f64); 5] {
+        let Crossings { fetched, reported, read, written, rung, .. } = self.card;
+        let each = |n: u64| n as f64 / self.packets as f64;
+        let transactions = |a: Traffic, b: Traffic| each(a.transactions + b.transactions);
+        [
+            ("stores", each(self.stores.stores + rung)),
+            ("lines in", each(fetched.lines)),
+            ("lines out", each(reported.lines)),
+            ("reads", transactions(fetched, read)),
+            ("writes", transactions(reported, written)),
+        ]
+    }
+
     /// Counts bursts of `burst` packets through rings of `ring`, before anything else
     /// was sent.
     ///
@@ -81,12 +112,12 @@ fn align(contender: &mut impl Contender, card: &Card<'_>, round: usize) {
     };
     let steady = |_: &usize| pass(STEP) && card.received() != 0;
     let _ = (0..TRIES).find(steady);
-    for _ in 0..=round.div_ceil(STEP) {
-        let left = round - card.received() % round;
-        if left != round {
-            pass(left.min(STEP));
-        }
-    }
+    let left = || round - card.received() % round;
+    pass(left() % STEP);
+    // Whole steps from here on: where a driver gives descriptors by steps, these begin with
+    // the round too.
+    pass(STEP);
+    let _ = (0..round / STEP).find(|_| left() == round || !pass(STEP));
 }
 
 /// Receives and sends so many bursts, each call by `around`.

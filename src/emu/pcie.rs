@@ -25,8 +25,9 @@
 //! once as it can, and what is counted is the least that the driver makes necessary.
 //!
 //! Commands, statistics, clocks and what is read of a queue when it is made are not
-//! counted, and neither is what a driver writes to the card: doorbells are pages that the
-//! model polls, where it sees the last store only (`sys::stores` sees them all).
+//! counted. Of what a driver writes to the card, only doorbells that are registers are
+//! (a legacy virtio device's, a port): others are pages that the model polls, where it
+//! sees the last store only (`sys::stores` sees them all).
 
 use crate::dma::Iova;
 use std::cell::{Cell, RefCell};
@@ -64,6 +65,8 @@ pub struct Crossings {
     pub written: Traffic,
     /// Messages of interrupts.
     pub interrupts: u64,
+    /// Doorbells that the driver wrote as registers.
+    pub rung: u64,
 }
 
 impl AddAssign for Traffic {
@@ -97,6 +100,7 @@ impl Sub for Crossings {
             read: self.read - before.read,
             written: self.written - before.written,
             interrupts: self.interrupts - before.interrupts,
+            rung: self.rung - before.rung,
         }
     }
 }
@@ -207,6 +211,12 @@ impl Meter {
         if counts {
             self.counts.borrow_mut().read += held;
         }
+    }
+
+    /// The driver wrote to a doorbell that is a register.
+    #[cold]
+    pub fn ring(&self) {
+        self.counts.borrow_mut().rung += 1;
     }
 
     /// Packet data was written.

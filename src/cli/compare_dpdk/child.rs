@@ -27,9 +27,6 @@ use crate::error::{Error, Kind, Result};
 use crate::sys;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 /// Descriptors in each ring of each driver.
 pub const RING: u16 = 512;
@@ -39,7 +36,7 @@ pub const CONTENDERS: usize = 3;
 
 /// What both cards are.
 fn spec(nic: &Nic) -> Result<Spec> {
-    format!("{},wire=source,speed=10G,link=1us", nic.model).parse()
+    compare::spec(nic.model)
 }
 
 /// Runs it.
@@ -56,7 +53,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
     let address = machine.addresses().next().unwrap_or_default().to_string() + way.arguments;
     let setup =
         compare::Setup { device: &address, cpu: cpus[0], vectors: way.vectors, ring: RING, tx_queue: nic.tx_queue };
-    let mut dpdk = stepped(machine.engine(), Some(machine), || Dpdk::start(&setup))?;
+    let mut dpdk = compare::stepped(machine.engine(), Some(machine), || Dpdk::start(&setup))?;
     // It leaves the thread where DPDK wants it: there.
     pin(&cpus[..1])?;
     machine.tend()?;
@@ -64,7 +61,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
     let engine = Engine::new(Drive::Manual);
     let (function, tap) = engine.open(&spec)?;
     let pool = Pool::new(compare::BUFFERS as usize, Addressing::Translated)?;
-    let mut ours = stepped(&engine, None, || Ours::start(function, RING, &pool))?;
+    let mut ours = compare::stepped(&engine, None, || Ours::start(function, RING, &pool))?;
 
     let hello = json!({
         "dpdk": dpdk.version, "abi": dpdk.abi, "path": dpdk.path, "fast_free": dpdk.fast_free,
@@ -95,30 +92,8 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
         };
         say(&answer)?;
     }
-    stepped(machine.engine(), Some(machine), || dpdk.stop());
+    compare::stepped(machine.engine(), Some(machine), || dpdk.stop());
     Ok(Outcome::Done)
-}
-
-/// Lets the card run while a driver waits for it in memory, and looks after the
-/// machine that it is in.
-fn stepped<R>(engine: &Engine, machine: Option<&Machine>, work: impl FnOnce() -> R) -> R {
-    /// Time between two steps, for the card and, roughly, for others.
-    const STEP: Duration = Duration::from_micros(50);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                // What fails here is a violation of the card's when it matters.
-                let _ = machine.map(Machine::tend);
-                engine.advance(STEP.as_nanos() as u64 * 1000);
-                engine.step();
-                thread::sleep(STEP);
-            }
-        });
-        let result = work();
-        over.store(true, Ordering::Relaxed);
-        result
-    })
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
@@ -243,7 +218,7 @@ fn crossing(crossing: Crossing) -> Value {
     let Crossing { stores, card, .. } = crossing;
     json!({
         "packets": crossing.packets,
-        "doorbells": { "stores": each(stores.stores), "lines": each(stores.lines), "bytes": each(stores.bytes) },
+        "doorbells": { "stores": each(stores.stores + card.rung), "lines": each(stores.lines), "bytes": each(stores.bytes) },
         "descriptors_read": traffic(card.fetched),
         "descriptors_written": traffic(card.reported),
         "data_read": traffic(card.read),

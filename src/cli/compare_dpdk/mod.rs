@@ -40,8 +40,8 @@ pub struct Args {
     /// Emulated card to compare on
     #[arg(long, value_name = "CARD", default_value = nics::NICS[0].name, value_parser = PossibleValuesParser::new(nics::names()))]
     nic: String,
-    /// Rounds, in each of which all take their turns
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    /// Rounds, in each of which all take their turns; 0 counts what crosses PCIe, and no more
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1000))]
     rounds: u16,
     /// Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on
     /// the same emulated card with the same traffic

@@ -20,6 +20,12 @@ impl Tap {
         &self.port.name
     }
 
+    /// Its model's name: `82599`.
+    pub fn model(&self) -> &str {
+        let spec = self.port.name.strip_prefix("emu:").unwrap_or(&self.port.name);
+        spec.split(',').next().unwrap_or(spec)
+    }
+
     /// What the driver did that the datasheet forbids: each name and how often.
     pub fn violations(&self) -> Vec<(String, u64)> {
         let open = self.port.with(|card, _| card.violations());
