@@ -241,7 +241,7 @@ impl Session {
     /// What crosses PCIe for a packet of each port that is emulated.
     ///
     /// # Errors
-    /// As [`Crossing::count`].
+    /// What opening a card meets, or what the system says of counting stores.
     pub fn crossings(&self, burst: usize) -> Result<Vec<Option<Crossing>>> {
         self.taps.iter().map(|tap| Crossing::count(tap.as_ref(), burst)).collect()
     }

@@ -2,7 +2,7 @@
 //! those that they go on in.
 //!
 //! ```text
-//!             given to the card            withheld (at least 4)
+//!             given to the card            withheld (at least 1)
 //!          +-------------------------+    +-----------+
 //!   ... | done | done | empty | empty | empty | empty | ...
 //!         ^ next                        ^ given = doorbell
@@ -18,10 +18,6 @@ use super::desc::{ENTRY, OPAQUE, Words, buffer};
 use crate::dma::{BUFFER_SIZE, Iova, Pool, Region};
 use crate::driver::ring::BufferRing;
 use std::sync::atomic::Ordering;
-
-/// Slots that stay back, or a full ring would look like an empty one: a cache line of
-/// descriptors, so that the card reads whole lines where frames come by fours.
-const WITHHELD: u32 = 64 / ENTRY as u32;
 
 /// Such a ring.
 #[derive(Debug)]
@@ -100,15 +96,16 @@ impl Feed {
         if full { self.arm(index, pool.iova(index)) } else { pool.give(index) }
     }
 
-    /// Slots that the card does not know of yet and may have.
+    /// Slots that the card does not know of yet: one stays back, or a full ring
+    /// would look like an empty one.
     #[inline(always)]
     pub fn due(&self) -> u32 {
-        self.next.wrapping_add(self.ring.len() - WITHHELD).wrapping_sub(self.given)
+        self.next.wrapping_add(self.ring.len() - 1).wrapping_sub(self.given)
     }
 
     /// Tells the card of all slots that it may have, unless it knows.
     pub fn offer(&mut self) {
-        let end = self.next.wrapping_add(self.armed.min(self.ring.len() - WITHHELD));
+        let end = self.next.wrapping_add(self.armed.min(self.ring.len() - 1));
         if end != self.given {
             self.given = end;
             self.bell.ring(self.ring.index(end));
