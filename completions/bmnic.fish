@@ -224,7 +224,7 @@ x2522\t''
 bcm57414\t''
 bcm57508\t''
 mlx5\t''"
-complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l rounds -d 'Rounds, in each of which all take their turns' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l rounds -d 'Rounds, in each of which all take their turns; 0 counts what crosses PCIe, and no more' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l pci -d 'Compare whole programs on this card, which must be bound to vfio-pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s d -l duration -d 'Time that each program is measured for in a round, of --testpmd and --pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'Frames to receive and send in one go, 1 to 64, several with commas' -r

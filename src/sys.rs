@@ -14,6 +14,8 @@ pub mod packet;
 mod roots;
 pub mod signals;
 #[cfg(target_arch = "x86_64")]
+pub mod stores;
+#[cfg(target_arch = "x86_64")]
 pub mod trace;
 
 pub use beside::Beside;

@@ -87,6 +87,14 @@ fn what_a_plain_card_has_is_not_left_out() {
     let names: Vec<&str> = skipped.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["nvm", "kill"], "{skipped:?}");
     assert_eq!(steps(&output).len(), 27);
+    if cfg!(target_arch = "x86_64") {
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let crossed = &document["crossings_a_packet"];
+        assert_eq!(crossed["burst"], 1);
+        // A packet that is alone has a doorbell, and its data and descriptor are read.
+        assert!((1.0..1.2).contains(&crossed["doorbell_stores"].as_f64().unwrap()), "{crossed:#}");
+        assert!((2.0..2.2).contains(&crossed["reads"].as_f64().unwrap()), "{crossed:#}");
+    }
 }
 
 #[test]

@@ -19,6 +19,63 @@ fn compare(words: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// What crosses PCIe for a packet of each: counted, so that it needs no quiet machine.
+fn check_crossings(nic: &str) {
+    let Some(_turn) = native::dpdk() else { return };
+    let document = compare(&["--nic", nic, "--rounds", "0", "--batch", "1,4,32"]);
+    let ways = document["ways"].as_array().unwrap();
+    assert_eq!(ways.len(), 2);
+    let rows = |way: usize| ways[way]["crossings_a_packet"].as_array().unwrap().iter();
+    for (best, other) in rows(0).zip(rows(1)) {
+        check_burst(nic, &[best, other]);
+    }
+    for way in ways {
+        assert!(way["instructions_a_packet"].as_array().unwrap().is_empty(), "{way:#}");
+        assert!(way["ticks_a_packet"]["hot"].as_array().unwrap().is_empty(), "{way:#}");
+        assert_eq!(way["latency_ns"]["bmnic"].as_array().unwrap().len(), 0, "{way:#}");
+    }
+}
+
+/// In bursts of one length, beside each of DPDK's ways: of bmnic's the same in each process,
+/// and in bursts of 32 at most one cache line in a burst more than with DPDK's driver.
+fn check_burst(nic: &str, rows: &[&Value; 2]) {
+    let columns = [
+        ("doorbells", "stores"),
+        ("descriptors_read", "lines"),
+        ("descriptors_read", "transactions"),
+        ("descriptors_written", "lines"),
+        ("descriptors_written", "transactions"),
+        ("data_read", "transactions"),
+        ("data_written", "transactions"),
+    ];
+    let burst = rows[0]["burst"].as_f64().unwrap();
+    let line = 1.0 / burst + 0.005;
+    for (of, what) in columns {
+        let figure = |row: &Value, who: &str| row[who][of][what].as_f64();
+        let ours = rows.map(|row| figure(row, "bmnic").unwrap_or_else(|| panic!("{nic}: {row:#}")));
+        assert!((ours[0] - ours[1]).abs() < 0.01, "{nic}: {of}, {what}: {rows:#?}");
+        for row in rows {
+            // A vector path may have no such bursts.
+            let most = figure(row, "dpdk").map_or(f64::MAX, |dpdk| dpdk + line);
+            assert!(ours[0] > 0.0 && ours[0] <= most, "{nic}: {of}, {what}: {row:#}");
+        }
+    }
+    for row in rows {
+        let bytes = |of: &str| row["bmnic"][of]["bytes"].as_f64().unwrap();
+        // A frame of 60 bytes each way, with what some cards put before it.
+        assert!((60.0..=72.0).contains(&bytes("data_read")), "{nic}: {row:#}");
+        assert!((60.0..=74.0).contains(&bytes("data_written")), "{nic}: {row:#}");
+        // One doorbell or two in a burst.
+        assert!(row["bmnic"]["doorbells"]["stores"].as_f64().unwrap() < 3.0 / burst, "{nic}: {row:#}");
+        assert_eq!(row["bmnic"]["interrupts"], 0.0, "{nic}: who polls wants none");
+    }
+}
+
+#[test]
+fn what_crosses_pcie_is_counted_for_both_drivers() {
+    EACH.iter().filter(|card| card.dpdk.compared).for_each(|card| check_crossings(card.name));
+}
+
 /// What holds of a comparison, however noisy the machine was.
 fn check(nic: &str) {
     let Dpdk { breaks, reads_registers, .. } = families::card(nic).dpdk;
@@ -182,6 +239,7 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     refused(&["--testpmd", "--pci", "03:00.0"], 2, "--pci");
     if native::program("dpdk-testpmd").is_some() {
         refused(&["--testpmd", "-d", "0"], 2, "100ms");
+        refused(&["--testpmd", "--rounds", "0"], 2, "--rounds must be 1");
     }
 }
 

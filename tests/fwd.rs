@@ -409,12 +409,25 @@ fn more_packets_cost_no_more_system_calls() {
 #[test]
 fn cycles_are_counted_when_they_are_asked_for_and_say_what_a_burst_was() {
     let words = ["fwd", "emu:82599,wire=source", "-c", "100000", "--batch", "16"];
-    let direction = &run(&words)["directions"][0];
+    let document = run(&words);
+    assert!(document["ports"][0]["crossings_a_packet"].is_null(), "{document:#}");
+    let direction = &document["directions"][0];
     assert!(direction["cycles_per_packet"].is_null() && direction["packets_per_burst"].is_null(), "{direction:#}");
-    let direction = &run(&[&words[..], &["--cycles"]].concat())["directions"][0];
+    let document = run(&[&words[..], &["--cycles"]].concat());
+    if cfg!(target_arch = "x86_64") {
+        // Two descriptors in four to a line, and with 16 in a burst a doorbell for each 16 at most.
+        let crossed = &document["ports"][0]["crossings_a_packet"];
+        let figure = |name: &str| crossed[name].as_f64().unwrap();
+        assert_eq!(crossed["burst"], 16);
+        assert!((1.0 / 16.0..=2.0 / 16.0).contains(&figure("doorbell_stores")), "{crossed:#}");
+        assert!((0.5..0.7).contains(&figure("descriptor_lines_in")) && figure("reads") > 1.0, "{crossed:#}");
+    }
+    let direction = &document["directions"][0];
     let [cycles, burst] = ["cycles_per_packet", "packets_per_burst"].map(|name| direction[name].as_f64().unwrap());
     assert!(cycles > 1.0 && (1.0..=16.0).contains(&burst), "{direction:#}");
     let output = bmnic(&[&words[..], &["--cycles"]].concat()).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.lines().any(|line| line.starts_with("A > A: 100 000 ") && line.contains(" cycles each, ")), "{said}");
+    let crossed = |line: &str| line.starts_with("A emu:82599") && line.contains("in bursts of 16: ");
+    assert_eq!(said.lines().any(crossed), cfg!(target_arch = "x86_64"), "{said}");
 }

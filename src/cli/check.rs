@@ -177,7 +177,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         report.steps.push(found);
     }
     bench.leave_nothing();
-    report.describe(&bench);
+    report.describe(&bench)?;
     if let Some(file) = file {
         report.write(file, context)?;
     }

@@ -58,7 +58,8 @@ pub struct Args {
     /// Count the cycles that a packet takes, as testpmd does with --record-core-cycles
     ///
     /// Those of turns that moved packets: receiving, rewriting, sending, and giving
-    /// buffers back.
+    /// buffers back. Of emulated cards also what crosses PCIe for a packet, which is
+    /// counted after the run on a card of its own.
     #[arg(long)]
     cycles: bool,
     /// Time between two looks at the counters
@@ -111,10 +112,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let limits = session.limits(&args.length);
     let ports = std::mem::take(&mut session.ports);
     let (mut nics, lanes, ways) = args.connect(&session, ports)?;
-    let report = args
+    let mut report = args
         .forward(&session, context, &output, &mut nics, lanes, ways, limits)
         .map_err(|error| session.blame(error))?;
     drop(nics);
+    if args.cycles {
+        report.crossings = session.crossings(args.rings.batch())?;
+    }
     report.print(context, &output, &session)?;
     session.warn_of_stale(&output);
     session.check(&output)?;

@@ -12,6 +12,7 @@ use super::Context;
 use super::account;
 use super::args::{Limits, RunLength};
 use super::cards::{Card, Resolved, resolve};
+use super::crossing::Crossing;
 use super::output::{self, Output};
 use super::ports;
 use super::signal::Stop;
@@ -160,6 +161,14 @@ impl Session {
     /// model and not of a wire.
     pub fn is_emulated(&self) -> bool {
         self.emulated().next().is_some()
+    }
+
+    /// What crosses PCIe for a packet of each port that is emulated.
+    ///
+    /// # Errors
+    /// What opening a card meets, or what the system says of counting stores.
+    pub fn crossings(&self, burst: usize) -> Result<Vec<Option<Crossing>>> {
+        self.taps.iter().map(|tap| Crossing::count(tap.as_ref(), burst)).collect()
     }
 
     /// Says what is used, the first line of output, and warns of what that goes without.

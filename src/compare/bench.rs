@@ -17,6 +17,10 @@ use std::time::Duration;
 const PACKETS: usize = 2_048;
 const WARM: usize = 512;
 
+/// Descriptors that DPDK's vectors take together: net_i40e's for AVX2 stops before one that
+/// has none to go with, and leaves its frame for later.
+const ALIGNED: usize = 8;
+
 /// Time on the wire of a frame of 64 bytes with its FCS at 10 Gbit/s.
 const GAP: Picos = 67_200;
 
@@ -26,8 +30,15 @@ const COUNTED: usize = 128;
 /// Packets of a stretch of latencies.
 const SINGLES: usize = 2_000;
 
-/// How long one side waits for the other.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A stretch is over in some milliseconds. One that takes longer than this shared its
+/// cores, and the rest of it would show nothing else.
+const WHOLE: Duration = Duration::from_millis(500);
+
+/// Steps of the card in which a frame arrives, at most: some milliseconds on the wire.
+const STEPS: usize = 1 << 20;
+
+/// Looks in which a driver sees what the card has written, at most.
+const LOOKS: usize = 1_000;
 
 /// The card of a contender.
 pub struct Card<'a> {
@@ -43,7 +54,7 @@ pub struct Card<'a> {
 impl Card<'_> {
     /// Lets the card receive `frames` and send for as long; of none, it only looks at
     /// its doorbells.
-    fn play(&self, frames: usize) {
+    pub(super) fn play(&self, frames: usize) {
         if frames == 0 {
             self.engine.step();
         }
@@ -53,17 +64,39 @@ impl Card<'_> {
         }
     }
 
-    /// Lets it receive one frame; the reading of the clock before it began to.
+    /// Has the card receive what is played and nothing else until this is dropped.
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.engine.hold(true);
+        Held(self.engine)
+    }
+
+    /// Frames that it has received, each into a descriptor.
+    pub(super) fn received(&self) -> usize {
+        self.tap.wire().rx_frames as usize
+    }
+
+    /// Lets it receive one frame, if one comes; the reading of the clock before it began to.
     fn play_one(&self, clock: &Clock) -> Ticks {
-        let before = self.tap.wire().rx_frames;
-        loop {
+        let before = self.received();
+        let mut start = clock.now_ordered();
+        for _ in 0..STEPS {
             self.engine.advance(GAP / 8);
-            let start = clock.now_ordered();
+            start = clock.now_ordered();
             self.engine.step();
-            if self.tap.wire().rx_frames != before {
-                return start;
+            if self.received() != before {
+                break;
             }
         }
+        start
+    }
+}
+
+/// Virtual time that passes when the card is played, whatever registers a driver reads.
+pub(super) struct Held<'a>(&'a Engine);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.hold(false);
     }
 }
 
@@ -134,53 +167,64 @@ impl Bench {
     ) -> Result<Option<Cost>> {
         let bursts = PACKETS / burst;
         let before = self.probe.is_quiet(&self.clock);
-        match stage {
-            Stage::Hot => self.time(contender, burst, bursts, card.crowded, |frames| {
+        let _held = card.hold();
+        let whole = match stage {
+            Stage::Hot => self.time(contender, card, burst, bursts, |frames| {
                 card.play(frames);
                 true
             }),
             Stage::LockStep(cpu) => together(
                 cpu,
                 |frames| card.play(frames),
-                |baton| self.time(contender, burst, bursts, card.crowded, |frames| baton.lend(frames)),
+                |baton| self.time(contender, card, burst, bursts, |frames| baton.lend(frames)),
             ),
         }?;
         let after = self.probe.is_quiet(&self.clock);
         let [rx, tx] = &mut self.samples;
         let each = |samples: &mut Vec<Ticks>| quiet::mean(&self.clock, samples, self.cost) / burst as f64;
-        Ok((before && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
+        Ok((before && whole && after).then(|| Cost { rx: each(rx), tx: each(tx) }))
     }
 
+    /// Times so many bursts; false if it took too long to be of use.
     fn time(
         &mut self,
         contender: &mut impl Contender,
+        card: &Card<'_>,
         burst: usize,
         bursts: usize,
-        crowded: bool,
         mut play: impl FnMut(usize) -> bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.samples.iter_mut().for_each(Vec::clear);
-        drain(contender);
         let (mut missed, mut warm) = (0, WARM / burst);
+        let mut behind = true;
+        let end_at = self.clock.now() + self.clock.ticks(WHOLE);
         while self.samples[0].len() < bursts {
+            if behind {
+                drain(contender, card);
+            }
             if !play(burst) {
-                return Err(not_running());
+                return Err(ended());
             }
             let start = self.clock.now_ordered();
+            if start > end_at {
+                return Ok(false);
+            }
             let received = contender.receive(burst);
             let middle = self.clock.now_ordered();
             let mut resumed = middle;
-            if crowded {
+            if card.crowded {
                 if !play(0) {
-                    return Err(not_running());
+                    return Err(ended());
                 }
                 resumed = self.clock.now_ordered();
             }
             let sent = contender.send();
             let end = self.clock.now_ordered();
+            let whole = received == burst && sent == burst;
+            behind = !whole;
             if warm > 0 {
                 warm -= 1;
-            } else if received == burst && sent == burst {
+            } else if whole {
                 self.samples[0].push(middle - start);
                 self.samples[1].push(end - resumed);
             } else {
@@ -191,12 +235,19 @@ impl Bench {
                 return Err(Error::new(Kind::Device, what));
             }
         }
-        Ok(())
+        card.play(0);
+        match contender.receive(burst) {
+            0 => Ok(true),
+            // Each burst was there before.
+            n => Err(Error::new(Kind::Device, format!("{n} frames more than were played are there at the end"))),
+        }
     }
 
     /// Instructions a packet, exactly.
     pub fn count(&mut self, steps: &Steps, contender: &mut impl Contender, card: &Card<'_>, burst: usize) -> Cost {
         let (mut rx, mut tx, mut packets) = (0, 0, 0);
+        let _held = card.hold();
+        drain(contender, card);
         for _ in 0..COUNTED / burst {
             card.play(burst);
             let mut received = 0;
@@ -223,9 +274,11 @@ impl Bench {
     /// somebody else was on the core.
     pub fn latency(&mut self, contender: &mut impl Contender, card: &Card<'_>, cpu: usize) -> Result<Option<Latency>> {
         let before = self.probe.is_quiet(&self.clock);
+        let _held = card.hold();
+        drain(contender, card);
         let (clock, started) = (&self.clock, AtomicU64::new(0));
         let mut times = Histogram::new();
-        together(
+        let whole = together(
             cpu,
             |frames| {
                 if frames == 0 {
@@ -239,33 +292,40 @@ impl Bench {
                 started.store(card.play_one(clock), Ordering::Release);
             },
             |baton| {
+                let end_at = clock.now() + clock.ticks(WHOLE);
                 for _ in 0..SINGLES {
                     // A packet that is there already would take no time, and so would
                     // each after it, received while the card plays the next.
-                    drain(contender);
+                    while contender.receive(32) > 0 {
+                        contender.send();
+                    }
                     baton.start(1);
                     let mut idle = Idle::with_spins(1 << 20);
                     let mut received = contender.receive(32);
-                    let deadline = clock.now() + clock.ticks(PATIENCE);
+                    let mut looks = 0;
                     while received == 0 {
                         idle.polled(0);
-                        if idle.is_yielding() && clock.now() > deadline {
+                        looks += usize::from(idle.is_yielding() && baton.is_back());
+                        if looks == LOOKS {
                             return Err(Error::new(Kind::Timeout, "it never received the packet"));
                         }
                         received = contender.receive(32);
                     }
                     let end = clock.now_ordered();
                     if !baton.take(DRIVER) || (card.crowded && !baton.lend(0)) {
-                        return Err(not_running());
+                        return Err(ended());
                     }
                     contender.send();
+                    if end > end_at {
+                        return Ok(false);
+                    }
                     times.record(clock.ns(end.saturating_sub(started.load(Ordering::Acquire))));
                 }
-                Ok(())
+                Ok(true)
             },
         )?;
         let after = self.probe.is_quiet(&self.clock);
-        Ok((before && after).then_some(Latency { times }))
+        Ok((before && whole && after).then_some(Latency { times }))
     }
 }
 
@@ -275,16 +335,25 @@ impl Default for Bench {
     }
 }
 
-/// Takes what the card has delivered before: each burst is to be what it has just
-/// written, not what a driver has found long ago and keeps.
-fn drain(contender: &mut impl Contender) {
-    while contender.receive(32) > 0 {
-        contender.send();
+/// Takes what the card has, in the ring and in its packet buffer, without new frames: each
+/// burst is to be what it has just written, not what it has delivered or kept while nobody
+/// received. The next burst begins at a multiple of [`ALIGNED`] descriptors.
+fn drain(contender: &mut impl Contender, card: &Card<'_>) {
+    loop {
+        card.play(0);
+        if contender.receive(32) > 0 {
+            contender.discard();
+            continue;
+        }
+        match card.received() % ALIGNED {
+            0 => return,
+            beyond => card.play(ALIGNED - beyond),
+        }
     }
 }
 
-fn not_running() -> Error {
-    Error::new(Kind::Timeout, "the thread that plays the card does not run")
+fn ended() -> Error {
+    Error::new(Kind::Device, "the thread that plays the card has ended")
 }
 
 /// Whose turn it is.
@@ -313,15 +382,19 @@ impl Baton {
         self.pass(DRIVER, CARD);
     }
 
+    /// Whether the card has had its turn.
+    fn is_back(&self) -> bool {
+        self.turn.load(Ordering::Acquire) != CARD
+    }
+
     /// The same, and waits for its end; false if it does not come.
     fn lend(&self, frames: usize) -> bool {
         self.start(frames);
         self.take(DRIVER)
     }
 
-    /// Waits for the turn; false if it does not come.
+    /// Waits for the turn, however long the other's takes; false if the other has ended.
     fn take(&self, mine: u32) -> bool {
-        let deadline = sys::monotonic_raw_ns() + PATIENCE.as_nanos() as u64;
         let mut idle = Idle::with_spins(1 << 14);
         loop {
             match self.turn.load(Ordering::Acquire) {
@@ -329,10 +402,16 @@ impl Baton {
                 OVER => return false,
                 _ => idle.polled(0),
             }
-            if idle.is_yielding() && sys::monotonic_raw_ns() > deadline {
-                return false;
-            }
         }
+    }
+}
+
+/// The turns are over when it is dropped, also by one who panics.
+struct End<'b>(&'b Baton);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.turn.store(OVER, Ordering::Release);
     }
 }
 
@@ -341,6 +420,7 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
     let baton = Baton { turn: AtomicU32::new(DRIVER), frames: AtomicUsize::new(0) };
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _end = End(&baton);
             // Where it may not run there, it shares a core, and the noise shows.
             let _ = sys::set_affinity(&[cpu]);
             while baton.take(CARD) {
@@ -348,8 +428,47 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
                 baton.pass(CARD, DRIVER);
             }
         });
-        let result = driver(&baton);
-        baton.turn.store(OVER, Ordering::Release);
-        result
+        let _end = End(&baton);
+        driver(&baton)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BUFFERS, Ours};
+    use super::*;
+    use crate::dma::{Addressing, Pool};
+    use crate::emu::Drive;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn frames_that_came_while_nobody_received_are_in_no_burst() {
+        let engine = Engine::new(Drive::Manual);
+        let spec = "82599,wire=source,speed=10G,link=1us".parse().unwrap();
+        let (function, tap) = engine.open(&spec).unwrap();
+        let pool = Pool::new(BUFFERS as usize, Addressing::Translated).unwrap();
+        let open = AtomicBool::new(false);
+        let mut ours = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !open.load(Ordering::Relaxed) {
+                    engine.advance(50_000_000);
+                    engine.step();
+                    thread::yield_now();
+                }
+            });
+            let ours = Ours::start(function, 512, &pool);
+            open.store(true, Ordering::Relaxed);
+            ours.unwrap()
+        });
+        // The ring is full then, and the packet buffer has more.
+        for _ in 0..100 {
+            engine.advance(10_000_000);
+            engine.step();
+        }
+        let card = Card { engine: &engine, tap: &tap, crowded: false };
+        assert!(card.received() >= 511);
+        Bench::new().stretch(&mut ours, &card, Stage::Hot, 4).unwrap();
+        engine.step();
+        assert_eq!(ours.receive(32), 0);
+    }
 }

@@ -280,6 +280,10 @@ impl Contender for Dpdk {
         self.count = 0;
         sent
     }
+
+    fn discard(&mut self) {
+        self.drop_held();
+    }
 }
 
 fn init(library: &Library, setup: &Setup<'_>) -> c_int {

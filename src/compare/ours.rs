@@ -55,4 +55,8 @@ impl Contender for Ours<'_> {
         self.batch.clear();
         sent
     }
+
+    fn discard(&mut self) {
+        self.batch.clear();
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::flaw::Flaw;
 use super::offload::Used;
+use super::pcie::Crossings;
 use super::wire::{Mac, Random, Speed, Wire};
 use super::{At, Fault, FaultKind, Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Translation, Violations};
 
@@ -15,12 +16,26 @@ pub struct Bus {
     pub memory: Translation,
     /// Interrupts it can send.
     pub interrupts: Interrupts,
+    /// Messages that had been sent when counting began.
+    uncounted: u64,
 }
 
 impl Bus {
     /// No memory and `vectors` vectors.
     pub fn new(vectors: u16) -> Self {
-        Self { memory: Translation::new(), interrupts: Interrupts::new(vectors) }
+        Self { memory: Translation::new(), interrupts: Interrupts::new(vectors), uncounted: 0 }
+    }
+
+    /// Counts what crosses PCIe from now on, from nothing, or no longer.
+    pub fn count_crossings(&mut self, on: bool) {
+        self.memory.measure(on);
+        self.uncounted = self.interrupts.total();
+    }
+
+    /// What has crossed PCIe since, if it is counted.
+    pub fn crossings(&self) -> Option<Crossings> {
+        let interrupts = self.interrupts.total() - self.uncounted;
+        self.memory.meter().map(|meter| Crossings { interrupts, ..meter.crossings() })
     }
 }
 

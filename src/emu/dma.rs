@@ -15,6 +15,7 @@
 #![allow(unsafe_code)]
 
 use super::Violations;
+use super::pcie::Meter;
 use crate::dma::{Arena, Iova};
 use crate::error::{Error, Kind, Result};
 use std::any::Any;
@@ -32,6 +33,8 @@ pub struct Translation {
     descriptors: Cell<usize>,
     data: Cell<usize>,
     violations: RefCell<Violations>,
+    /// Counts what crosses PCIe, for who asked.
+    meter: Option<Box<Meter>>,
 }
 
 struct Range {
@@ -137,6 +140,18 @@ impl Translation {
     /// Whether the card may reach memory.
     pub fn bus_master(&self) -> bool {
         self.bus_master
+    }
+
+    /// Counts what crosses PCIe from now on, or no longer.
+    pub fn measure(&mut self, on: bool) {
+        self.meter = on.then(Box::default);
+    }
+
+    /// What counts that, if somebody asked for it. Models tell it what they reach, and
+    /// what of it at once.
+    #[inline]
+    pub fn meter(&self) -> Option<&Meter> {
+        self.meter.as_deref()
     }
 
     /// What was tried that is not allowed.

@@ -115,7 +115,11 @@ impl Engine {
     /// An engine without cards.
     pub fn new(drive: Drive) -> Self {
         let shared = Arc::new(Shared {
-            clock: Clock { real: (drive == Drive::Thread).then(sys::monotonic_raw_ns), moved: AtomicU64::new(0) },
+            clock: Clock {
+                real: (drive == Drive::Thread).then(sys::monotonic_raw_ns),
+                moved: AtomicU64::new(0),
+                held: AtomicBool::new(false),
+            },
             ports: Mutex::default(),
             version: AtomicU32::new(0),
             patch: Mutex::default(),
@@ -177,13 +181,20 @@ impl Engine {
     /// Lets every card do what it has to do by now; how much that was.
     pub fn step(&self) -> usize {
         let ports = lock(&self.shared.ports);
-        let now = self.shared.clock.now();
-        ports.iter().map(|port| port.step(now)).sum()
+        let (now, held) = (self.shared.clock.now(), self.shared.clock.held.load(Ordering::Relaxed));
+        ports.iter().map(|port| if held { port.step_after_others(now) } else { port.step(now) }).sum()
     }
 
     /// Moves virtual time on.
     pub fn advance(&self, by: Picos) {
         self.shared.clock.advance(by);
+    }
+
+    /// Whether virtual time is moved by the caller alone, no longer by register accesses too,
+    /// and no step is left out because of one: some drivers have threads that look at
+    /// registers by the real clock, and what the card does is to be the same each time.
+    pub fn hold(&self, on: bool) {
+        self.shared.clock.held.store(on, Ordering::Relaxed);
     }
 
     /// Counts from now on how long the engine's thread was kept from its cards:
@@ -285,6 +296,11 @@ impl Port {
         }
     }
 
+    /// The same, once the one at the registers is done.
+    fn step_after_others(&self, now: Picos) -> usize {
+        lock(&self.state).card.as_mut().map_or(0, |card| card.step(now))
+    }
+
     /// The card, for a driver's access. None once closed.
     fn with<R>(&self, access: impl FnOnce(&mut Card, &mut Vec<Access>) -> R) -> Option<R> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -320,6 +336,8 @@ struct Clock {
     /// may slew its other one by 500 ppm. None: virtual time.
     real: Option<u64>,
     moved: AtomicU64,
+    /// Register accesses take no time.
+    held: AtomicBool,
 }
 
 impl Clock {
@@ -335,7 +353,7 @@ impl Clock {
 
     /// The time of a register access, which takes time itself if time is virtual.
     fn access(&self) -> Picos {
-        if self.real.is_none() {
+        if self.real.is_none() && !self.held.load(Ordering::Relaxed) {
             self.advance(ACCESS);
         }
         self.now()

@@ -73,6 +73,11 @@ impl Interrupts {
         self.vectors.get(usize::from(vector)).map_or(0, |v| v.sent)
     }
 
+    /// Messages that all vectors have sent.
+    pub fn total(&self) -> u64 {
+        self.vectors.iter().map(|vector| vector.sent).sum()
+    }
+
     /// The function's enable and mask bits (message control, bits 15 and 14).
     pub fn control(&mut self, enabled: bool, masked: bool) {
         (self.enabled, self.masked) = (enabled, masked);

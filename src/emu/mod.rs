@@ -46,6 +46,7 @@ mod module;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 pub mod offload;
+pub mod pcie;
 mod port;
 mod regs;
 pub mod replay;

@@ -12,12 +12,16 @@
 //! it is a register write away, here it is a cache line that the driver writes,
 //! and each look costs both sides.
 
+use super::pcie::Piece;
 use super::{Translation, Violations};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
 /// Descriptors that are written back at once at most.
 const LINE: usize = 4;
+
+/// Descriptors that are read ahead: two cache lines.
+const AHEAD: u32 = 8;
 
 /// A ring of descriptors that are written back as `WORDS` words, 2 or 4.
 pub struct RxRing<const WORDS: usize> {
@@ -31,6 +35,9 @@ pub struct RxRing<const WORDS: usize> {
     pub buffer: u32,
     /// Descriptors of 32 bytes, else of 16, which take two words only.
     pub wide: bool,
+    /// Buffers of the next descriptors that were read ahead, each at its own place.
+    buffers_ahead: [Iova; AHEAD as usize],
+    ahead: u32,
     /// Filled descriptors that were not written back: those before `head`.
     pending: [[u64; WORDS]; LINE],
     pended: u32,
@@ -45,7 +52,18 @@ impl<const WORDS: usize> Default for RxRing<WORDS> {
 impl<const WORDS: usize> RxRing<WORDS> {
     /// A ring of `count` descriptors without one that is free.
     pub fn new(base: Iova, count: u32, head: u32, buffer: u32, wide: bool) -> Self {
-        RxRing { base, count, head, tail: head, buffer, wide, pending: [[0; WORDS]; LINE], pended: 0 }
+        RxRing {
+            base,
+            count,
+            head,
+            tail: head,
+            buffer,
+            wide,
+            buffers_ahead: [0; AHEAD as usize],
+            ahead: 0,
+            pending: [[0; WORDS]; LINE],
+            pended: 0,
+        }
     }
 
     /// Whether nothing is free, as far as is known.
@@ -55,7 +73,7 @@ impl<const WORDS: usize> RxRing<WORDS> {
 
     /// An empty ring goes on from this descriptor.
     pub fn rewind(&mut self, head: u32) {
-        (self.head, self.tail) = (head, head);
+        (self.head, self.tail, self.ahead) = (head, head, 0);
     }
 
     /// Buffers that a packet of `len` bytes takes.
@@ -65,21 +83,26 @@ impl<const WORDS: usize> RxRing<WORDS> {
     }
 
     /// Free descriptors; looks at the doorbell, a register's name and value, if
-    /// fewer than `need` are known.
+    /// fewer than `need` are known, and each time while somebody counts what is fetched.
     #[inline]
     pub fn free(
         &mut self,
         need: u32,
         name: &'static str,
         doorbell: impl FnOnce() -> u32,
+        memory: &Translation,
         violations: &mut Violations,
     ) -> u32 {
         let known = self.distance(self.tail);
-        if known >= need { known } else { self.look(known, name, doorbell(), violations) }
+        if known >= need && memory.meter().is_none() {
+            known
+        } else {
+            self.look(known, name, doorbell(), memory, violations)
+        }
     }
 
     #[cold]
-    fn look(&mut self, known: u32, name: &str, tail: u32, violations: &mut Violations) -> u32 {
+    fn look(&mut self, known: u32, name: &str, tail: u32, memory: &Translation, violations: &mut Violations) -> u32 {
         if tail >= self.count {
             violations.note(format!("{name} is outside the ring"));
             return known;
@@ -88,8 +111,17 @@ impl<const WORDS: usize> RxRing<WORDS> {
         if free < known {
             violations.note(format!("{name} moved backwards over descriptors that the card owns"));
         }
+        if let Some(meter) = memory.meter() {
+            meter.fetch(self.pieces(self.tail, free.saturating_sub(known)));
+        }
         self.tail = tail;
         free
+    }
+
+    /// So many descriptors from `first` on.
+    fn pieces(&self, first: u32, count: u32) -> impl Iterator<Item = Piece> {
+        let bytes = if self.wide { 32 } else { 16 };
+        (first..first + count).map(move |n| (self.at(n % self.count), bytes))
     }
 
     #[inline]
@@ -115,8 +147,11 @@ impl<const WORDS: usize> RxRing<WORDS> {
         let mut rest = packet;
         loop {
             let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
-            if let Some(descriptor) = memory.descriptor(self.at(self.head)) {
-                put(descriptor[0].load(Ordering::Relaxed), part);
+            if let Some(buffer) = self.next_buffer(memory) {
+                put(buffer, part);
+                if let Some(meter) = memory.meter() {
+                    meter.write([(buffer, part.len() as u64)]);
+                }
             }
             self.complete(memory, words(part.len() as u64, more.is_empty()));
             if more.is_empty() {
@@ -126,12 +161,39 @@ impl<const WORDS: usize> RxRing<WORDS> {
         }
     }
 
+    /// The buffer of the descriptor at head.
+    #[inline]
+    fn next_buffer(&self, memory: &Translation) -> Option<Iova> {
+        if self.ahead > 0 {
+            return Some(self.buffers_ahead[(self.head % AHEAD) as usize]);
+        }
+        memory.descriptor(self.at(self.head)).map(|descriptor| descriptor[0].load(Ordering::Relaxed))
+    }
+
+    /// Reads what is known to be free ahead, as cards do between packets (82599 §7.1.7): no
+    /// packet waits for a descriptor to come from memory.
+    #[inline]
+    fn read_ahead(&mut self, memory: &Translation) {
+        if self.ahead > AHEAD / 2 {
+            return;
+        }
+        let known = self.distance(self.tail).min(AHEAD);
+        while self.ahead < known {
+            let n = self.head + self.ahead;
+            let n = if n >= self.count { n - self.count } else { n };
+            let Some(descriptor) = memory.descriptor(self.at(n)) else { return };
+            self.buffers_ahead[(n % AHEAD) as usize] = descriptor[0].load(Ordering::Relaxed);
+            self.ahead += 1;
+        }
+    }
+
     /// Done with the descriptor at head.
     #[inline]
     pub fn complete(&mut self, memory: &Translation, words: [u64; WORDS]) {
         self.pending[self.pended as usize] = words;
         self.pended += 1;
         self.head += 1;
+        self.ahead = self.ahead.saturating_sub(1);
         if self.head == self.count {
             self.head = 0;
         }
@@ -149,6 +211,9 @@ impl<const WORDS: usize> RxRing<WORDS> {
     #[inline]
     pub fn flush(&mut self, memory: &Translation) {
         let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
+        if let Some(meter) = memory.meter() {
+            meter.report(self.pieces(first, self.pended));
+        }
         for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
             if WORDS == 4
                 && self.wide
@@ -163,5 +228,6 @@ impl<const WORDS: usize> RxRing<WORDS> {
             }
         }
         self.pended = 0;
+        self.read_ahead(memory);
     }
 }

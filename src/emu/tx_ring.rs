@@ -7,6 +7,7 @@
 //! ```
 
 use super::offload::Offload;
+use super::pcie::Piece;
 use super::{Picos, Translation};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -72,12 +73,19 @@ impl TxRing {
 
     /// The doorbell says `tail`; false if that is outside the ring.
     #[inline]
-    pub fn look(&mut self, tail: u32) -> bool {
-        let inside = tail == self.tail || tail < self.count;
-        if inside {
-            self.tail = tail;
+    pub fn look(&mut self, tail: u32, memory: &Translation) -> bool {
+        if tail == self.tail {
+            return true;
         }
-        inside
+        if tail >= self.count {
+            return false;
+        }
+        if let Some(meter) = memory.meter() {
+            let new = (tail + self.count - self.tail) % self.count;
+            meter.fetch((0..new).map(|n| self.piece(self.after(self.tail, n))));
+        }
+        self.tail = tail;
+        true
     }
 
     /// Whether there is something to send.
@@ -96,6 +104,10 @@ impl TxRing {
         self.base.wrapping_add(16 * u64::from(at))
     }
 
+    fn piece(&self, at: u32) -> Piece {
+        (self.at(at), 16)
+    }
+
     /// Gathers the packet at the head into `packet`: `part` says of each
     /// descriptor's words what it is.
     #[inline]
@@ -103,7 +115,10 @@ impl TxRing {
         packet.clear();
         let mut all = Gathered::default();
         let mut at = self.head;
-        loop {
+        if let Some(meter) = memory.meter() {
+            meter.settle(false);
+        }
+        let head = loop {
             if at == self.tail {
                 return Head::Open;
             }
@@ -117,22 +132,29 @@ impl TxRing {
                 Part::Data { address, len, report, end } => {
                     all.reports |= u64::from(report) << place;
                     if len == 0 || packet.len() + len > LARGEST {
-                        return Head::Empty(all);
+                        break Head::Empty(all);
                     }
                     // Where memory is not mapped the driver is told that it is
                     // done; the violation is counted.
                     memory.append(address, len, packet);
+                    if let Some(meter) = memory.meter() {
+                        meter.hold((address, len as u64));
+                    }
                     if end {
-                        return Head::Packet(all);
+                        break Head::Packet(all);
                     }
                 }
                 Part::Other => {}
-                Part::Stop => return Head::Packet(all),
+                Part::Stop => break Head::Packet(all),
             }
             if all.descriptors == DESCRIPTORS_MAX {
-                return Head::Endless(all);
+                break Head::Endless(all);
             }
+        };
+        if let Some(meter) = memory.meter() {
+            meter.settle(true);
         }
+        head
     }
 
     /// The packet at the head is done. Those of its descriptors that ask for it are
@@ -160,6 +182,9 @@ impl TxRing {
     /// Marks a descriptor as done.
     #[inline]
     fn report(&self, at: u32, memory: &Translation, done: fn(u64) -> u64) {
+        if let Some(meter) = memory.meter() {
+            meter.report([self.piece(at)]);
+        }
         if let Some(descriptor) = memory.descriptor(self.at(at)) {
             descriptor[1].store(done(descriptor[1].load(Ordering::Relaxed)), Ordering::Release);
         }
@@ -177,6 +202,9 @@ impl TxRing {
     pub fn write_head(&self, memory: &Translation) {
         if let Some(word) = self.head_write_back.and_then(|iova| memory.word32(iova)) {
             word.store(self.head, Ordering::Release);
+            if let Some(meter) = memory.meter() {
+                meter.report(self.head_write_back.map(|iova| (iova, 4)));
+            }
         }
     }
 }
@@ -228,7 +256,7 @@ mod tests {
             words.words64()[2 * n].store(*len as u64 | u64::from(*end) << 32, Ordering::Relaxed);
         }
         let mut ring = TxRing::new(arena.iova(0), 128, 0, None);
-        assert!(ring.look(descriptors.len() as u32));
+        assert!(ring.look(descriptors.len() as u32, &memory));
         ring.gather(&memory, &mut Vec::new(), |[word, _]| {
             let address = arena.iova(4096);
             Part::Data { address, len: word as u32 as usize, report: false, end: word >> 32 != 0 }

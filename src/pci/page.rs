@@ -6,8 +6,9 @@ use crate::sys;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -110,6 +111,26 @@ impl Page {
         (Page { _lease: Some(lease), ..self.clone() }, told)
     }
 
+    /// Where this process has pages of any row mapped: each handle's place, and those
+    /// that [`Page::file`] was mapped to elsewhere.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn everywhere() -> io::Result<Vec<Range<usize>>> {
+        let file = Arc::clone(&Store::get()?.lock().unwrap_or_else(PoisonError::into_inner).file);
+        let inode = file.metadata()?.ino();
+        let maps = std::fs::read_to_string("/proc/self/maps")?;
+        // address perms offset dev inode path; memory files are all of one device.
+        let mapped = |line: &str| -> Option<Range<usize>> {
+            let mut words = line.split_ascii_whitespace();
+            let (start, end) = words.next()?.split_once('-')?;
+            let own = words.nth(3)?.parse() == Ok(inode) && words.next()?.starts_with("/memfd:");
+            let at = |text| usize::from_str_radix(text, 16).ok();
+            own.then_some(at(start)?..at(end)?)
+        };
+        Ok(maps.lines().filter_map(mapped).collect())
+    }
+
     /// The memory file that it lies in, and where.
     pub fn file(&self) -> (BorrowedFd<'_>, u64) {
         (self.mapping.file.as_fd(), self.mapping.offset + (self.number * BYTES) as u64)
@@ -164,5 +185,11 @@ mod tests {
         assert_eq!(u32::from_ne_bytes(word), 0x1234_5678);
         file.write_all_at(&[9, 0, 0, 0], offset).unwrap();
         assert_eq!(last[0].load(Ordering::Relaxed), 9);
+        // There, and where else the same file is mapped; no other page is.
+        let again = sys::map_shared(&file, offset, BYTES).unwrap().as_ptr().addr();
+        let other = Page::of_file(sys::memory_file(0).unwrap()).unwrap();
+        let pages = Page::everywhere().unwrap();
+        let mapped = |at: usize| pages.iter().any(|range| range.contains(&at));
+        assert!(mapped(last.as_ptr().addr()) && mapped(again) && !mapped(other.as_ptr().addr()));
     }
 }

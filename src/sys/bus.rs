@@ -205,7 +205,7 @@ extern "C" fn on_bus_error(signal: i32, info: *mut libc::siginfo_t, context: *mu
 }
 
 /// Has a signal that is not about our memory dealt with as `before`.
-fn pass_on(
+pub(super) fn pass_on(
     before: Option<&libc::sigaction>,
     sent: bool,
     signal: i32,

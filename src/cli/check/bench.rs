@@ -13,6 +13,7 @@ pub use self::traffic::{Arrival, Count};
 use super::{Args, Needs};
 use crate::cli::Context;
 use crate::cli::cards::{self, Card, Resolved};
+use crate::cli::crossing::Crossing;
 use crate::cli::ports;
 use crate::cli::signal::Stop;
 use crate::cli::tracing;
@@ -255,6 +256,15 @@ impl Bench {
     /// Rules that the drivers broke on emulated cards.
     pub fn violations(&self) -> Vec<(String, u64)> {
         self.taps.iter().flat_map(Tap::violations).collect()
+    }
+
+    /// What crosses PCIe for a packet that is alone, if the card is emulated.
+    ///
+    /// # Errors
+    /// As [`Crossing::count`].
+    pub fn crossing(&self) -> Result<Option<Crossing>> {
+        let emulated = matches!(self.cards.first(), Some(Card::Emulated(_)));
+        Crossing::count(self.taps.first().filter(|_| emulated), 1)
     }
 
     /// How long to wait for a link: not beyond the minute.

@@ -6,6 +6,7 @@ use super::facts;
 use super::file::NewFile;
 use super::nameless::{nameless, version};
 use crate::cli::Context;
+use crate::cli::crossing::Crossing;
 use crate::cli::output::{self, Output};
 use crate::driver::Description;
 use crate::error::Result;
@@ -89,6 +90,7 @@ pub struct Report {
     facts: Value,
     description: Option<Description>,
     violations: Vec<(String, u64)>,
+    crossing: Option<Crossing>,
 }
 
 impl Report {
@@ -102,6 +104,7 @@ impl Report {
             facts: Value::Null,
             description: None,
             violations: Vec::new(),
+            crossing: None,
         }
     }
 
@@ -112,10 +115,16 @@ impl Report {
         self.facts = bench.function().and_then(facts::of).unwrap_or_default();
     }
 
-    /// Takes down what the card turned out to be, and which rules our driver broke.
-    pub fn describe(&mut self, bench: &Bench) {
+    /// Takes down what the card turned out to be, which rules our driver broke, and what
+    /// crosses PCIe for it.
+    ///
+    /// # Errors
+    /// What counting that meets.
+    pub fn describe(&mut self, bench: &Bench) -> Result<()> {
         self.description.clone_from(&bench.description);
         self.violations = bench.violations();
+        self.crossing = if bench.stop.requested() { None } else { bench.crossing()? };
+        Ok(())
     }
 
     /// Steps that failed.
@@ -148,6 +157,7 @@ impl Report {
             "pci": self.facts,
             "steps": steps.collect::<Vec<_>>(),
             "failed": self.failed(),
+            "crossings_a_packet": self.crossing.map(|crossing| crossing.json()),
             "violations": self.violations.iter().map(|(rule, n)| json!({ "rule": rule, "count": n })).collect::<Vec<_>>(),
         })
     }
@@ -196,6 +206,9 @@ impl Report {
         for (rule, count) in &self.violations {
             let text = format!("our driver broke a rule of the card {count} times: {rule}");
             output.result(broken(&text, COLUMNS).join("\n")).map_err(failed)?;
+        }
+        if let Some(crossing) = self.crossing {
+            output.info(broken(&crossing.to_string(), COLUMNS - 2).join("\n  ")).map_err(failed)?;
         }
         let [good, bad, skipped] = ["ok", "failed", "skipped"].map(|verdict| self.count(verdict));
         let steps = self.steps.len();

@@ -7,6 +7,7 @@
 //! ```text
 //!   (start)                        {"dpdk": "DPDK 22.11.11", "path": "...", ...}
 //!   cost STAGE BURST FASTEST       {"costs": [[rx, tx], ...], "fastest": ticks}
+//!   crossings BURST                {"crossings": [{"doorbells": n, ...}, ...]}, asked first
 //!   instructions BURST             {"costs": [[rx, tx], ...]}
 //!   latency FASTEST                {"times": [[p50, p99], ...], "fastest": ticks}
 //!   end                            {"drivers": [{"violations": [...], ...}, ...], ...}
@@ -17,17 +18,15 @@
 
 use super::nics::{Nic, Way};
 use crate::cli::Outcome;
-use crate::compare::{self, Bench, Card, Contender, Cost, Dpdk, Ours, Stage};
+use crate::compare::{self, Bench, Card, Contender, Cost, Crossing, Dpdk, Ours, Stage};
 use crate::dma::{Addressing, PageSize, Pool};
 use crate::emu::native::{Machine, Steps, Trap};
+use crate::emu::pcie::Traffic;
 use crate::emu::{Drive, Engine, Spec, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 /// Descriptors in each ring of each driver.
 pub const RING: u16 = 512;
@@ -37,7 +36,7 @@ pub const CONTENDERS: usize = 3;
 
 /// What both cards are.
 fn spec(nic: &Nic) -> Result<Spec> {
-    format!("{},wire=source,speed=10G,link=1us", nic.model).parse()
+    compare::spec(nic.model)
 }
 
 /// Runs it.
@@ -54,7 +53,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
     let address = machine.addresses().next().unwrap_or_default().to_string() + way.arguments;
     let setup =
         compare::Setup { device: &address, cpu: cpus[0], vectors: way.vectors, ring: RING, tx_queue: nic.tx_queue };
-    let mut dpdk = stepped(machine.engine(), Some(machine), || Dpdk::start(&setup))?;
+    let mut dpdk = compare::stepped(machine.engine(), Some(machine), || Dpdk::start(&setup))?;
     // It leaves the thread where DPDK wants it: there.
     pin(&cpus[..1])?;
     machine.tend()?;
@@ -62,7 +61,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
     let engine = Engine::new(Drive::Manual);
     let (function, tap) = engine.open(&spec)?;
     let pool = Pool::new(compare::BUFFERS as usize, Addressing::Translated)?;
-    let mut ours = stepped(&engine, None, || Ours::start(function, RING, &pool))?;
+    let mut ours = compare::stepped(&engine, None, || Ours::start(function, RING, &pool))?;
 
     let hello = json!({
         "dpdk": dpdk.version, "abi": dpdk.abi, "path": dpdk.path, "fast_free": dpdk.fast_free,
@@ -85,6 +84,7 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words[..] {
             ["cost", stage, burst, fastest] => served.cost(stage, number(burst)?, number(fastest)?)?,
+            ["crossings", burst] => served.crossings(number(burst)?)?,
             ["instructions", burst] => served.instructions(number(burst)?)?,
             ["latency", fastest] => served.latency(number(fastest)?)?,
             ["end"] => served.end(machine.traps() - traps)?,
@@ -92,30 +92,8 @@ pub fn run(nic: &Nic, way: &Way) -> Result<Outcome> {
         };
         say(&answer)?;
     }
-    stepped(machine.engine(), Some(machine), || dpdk.stop());
+    compare::stepped(machine.engine(), Some(machine), || dpdk.stop());
     Ok(Outcome::Done)
-}
-
-/// Lets the card run while a driver waits for it in memory, and looks after the
-/// machine that it is in.
-fn stepped<R>(engine: &Engine, machine: Option<&Machine>, work: impl FnOnce() -> R) -> R {
-    /// Time between two steps, for the card and, roughly, for others.
-    const STEP: Duration = Duration::from_micros(50);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                // What fails here is a violation of the card's when it matters.
-                let _ = machine.map(Machine::tend);
-                engine.advance(STEP.as_nanos() as u64 * 1000);
-                engine.step();
-                thread::sleep(STEP);
-            }
-        });
-        let result = work();
-        over.store(true, Ordering::Relaxed);
-        result
-    })
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
@@ -181,6 +159,12 @@ impl Served<'_, '_> {
         Ok(json!({ "costs": costs, "fastest": self.bench.fastest(None) }))
     }
 
+    fn crossings(&mut self, burst: usize) -> Result<Value> {
+        let crossed = self.each(burst, |_, turn, card| turn.cross(card, burst))?;
+        let crossed: Vec<Value> = crossed.into_iter().map(|crossed| answer(crossed.map(Some), crossing)).collect();
+        Ok(json!({ "crossings": crossed }))
+    }
+
     fn instructions(&mut self, burst: usize) -> Result<Value> {
         let steps = Steps::new()?;
         let costs = self.each(burst, |bench, turn, card| Ok(turn.count(bench, &steps, card, burst)))?;
@@ -223,6 +207,26 @@ fn answer<R>(figure: Option<Option<R>>, write: impl FnOnce(R) -> Value) -> Value
     figure.map_or(json!(false), |figure| figure.map_or(Value::Null, write))
 }
 
+/// What crossed for a packet.
+fn crossing(crossing: Crossing) -> Value {
+    let each = |n: u64| n as f64 / crossing.packets as f64;
+    let traffic = |traffic: Traffic| {
+        json!({
+            "transactions": each(traffic.transactions), "lines": each(traffic.lines), "bytes": each(traffic.bytes),
+        })
+    };
+    let Crossing { stores, card, .. } = crossing;
+    json!({
+        "packets": crossing.packets,
+        "doorbells": { "stores": each(stores.stores + card.rung), "lines": each(stores.lines), "bytes": each(stores.bytes) },
+        "descriptors_read": traffic(card.fetched),
+        "descriptors_written": traffic(card.reported),
+        "data_read": traffic(card.read),
+        "data_written": traffic(card.written),
+        "interrupts": each(card.interrupts),
+    })
+}
+
 fn pair(cost: Cost) -> Value {
     json!([cost.rx, cost.tx])
 }
@@ -230,6 +234,7 @@ fn pair(cost: Cost) -> Value {
 /// A contender whose type is not known here; what is timed knows it.
 trait Turn {
     fn stretch(&mut self, bench: &mut Bench, card: &Card<'_>, stage: Stage, burst: usize) -> Result<Option<Cost>>;
+    fn cross(&mut self, card: &Card<'_>, burst: usize) -> Result<Crossing>;
     fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost;
     fn latency(&mut self, bench: &mut Bench, card: &Card<'_>, cpu: usize) -> Result<Option<compare::Latency>>;
 }
@@ -237,6 +242,10 @@ trait Turn {
 impl<C: Contender> Turn for C {
     fn stretch(&mut self, bench: &mut Bench, card: &Card<'_>, stage: Stage, burst: usize) -> Result<Option<Cost>> {
         bench.stretch(self, card, stage, burst)
+    }
+
+    fn cross(&mut self, card: &Card<'_>, burst: usize) -> Result<Crossing> {
+        Crossing::count(self, card, RING.into(), burst)
     }
 
     fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost {

@@ -5,7 +5,7 @@
 //!   emulated    what it takes, and the order of things
 //!     rounds    one process for each of DPDK's ways, asked in turn
 //!       child   both drivers, each on a card of the same model    (compare)
-//!     report    medians, spreads, ratios
+//!     report    medians, spreads, ratios; what crosses PCIe (crossings)
 //!
 //!   whole       --testpmd and --pci: whole programs in turn, and their figures
 //!     programs  stock dpdk-testpmd and bmnic: how to start them, what they say
@@ -14,6 +14,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod child;
+#[cfg(target_arch = "x86_64")]
+mod crossings;
 #[cfg(target_arch = "x86_64")]
 mod emulated;
 mod nics;
@@ -38,8 +40,8 @@ pub struct Args {
     /// Emulated card to compare on
     #[arg(long, value_name = "CARD", default_value = nics::NICS[0].name, value_parser = PossibleValuesParser::new(nics::names()))]
     nic: String,
-    /// Rounds, in each of which all take their turns
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    /// Rounds, in each of which all take their turns; 0 counts what crosses PCIe, and no more
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1000))]
     rounds: u16,
     /// Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on
     /// the same emulated card with the same traffic
@@ -58,6 +60,10 @@ pub struct Args {
     #[arg(short, long, value_name = "TIME", default_value = "3s", requires = "whole", value_parser = units::duration)]
     duration: Duration,
     /// Frames to receive and send in one go, 1 to 64, several with commas
+    ///
+    /// For each there is what a packet takes in cycles and instructions, and what crosses
+    /// PCIe for it: stores to doorbells, cache lines of descriptors and completions, and the
+    /// card's transactions and bytes each way. The latter are counted, not timed.
     #[arg(long, value_name = "LIST", conflicts_with = "whole", value_delimiter = ',', default_value = "1,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: Vec<u16>,
     /// Be the process that has both drivers in it

@@ -1,6 +1,7 @@
 //! What was found, for people and for programs.
 
 use super::child::{CONTENDERS, RING};
+use super::crossings;
 use super::nics::Nic;
 use super::rounds::{Found, Plan, Rounds, STAGES, Spread};
 use crate::cli::output::{self, Output};
@@ -18,7 +19,7 @@ pub fn equal() -> String {
 }
 
 /// What the figures do not show.
-pub const NOT_SHOWN: &str = "not shown: a wire, PCIe (a doorbell here is a store into memory, for both), cache misses of the application; TSC cycles are not core cycles";
+pub const NOT_SHOWN: &str = "not shown: the time that a wire and PCIe take (a doorbell here is a store into memory, for both), cache misses of the application; TSC cycles are not core cycles";
 
 /// Receiving and sending together.
 fn sum(rounds: &Rounds) -> impl Iterator<Item = Option<f64>> + '_ {
@@ -53,12 +54,12 @@ pub fn print(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor, output: &Ou
     let [best, other] = found else { return Ok(()) };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
     output.result(format_args!(
-        "{} (ABI {}) {} and bmnic on emu:{}, in turn, {} rounds",
+        "{} (ABI {}) {} and bmnic on emu:{}{}",
         text(&best.hello["dpdk"]),
         best.hello["abi"],
         nic.pmd,
         nic.model,
-        plan.rounds
+        if plan.rounds == 0 { String::new() } else { format!(", in turn, {} rounds", plan.rounds) }
     ))?;
     for (way, found) in nic.ways.iter().zip(found) {
         output.result(format_args!("DPDK {}: {}", way.name, text(&found.hello["path"])))?;
@@ -93,19 +94,26 @@ pub fn print(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor, output: &Ou
         }
         output.result(table.trim_fmt())?;
     }
-    output.result("\ninstructions a packet, receive + send")?;
-    let mut table = output::table(&heads[..5], 0);
-    for (at, burst) in plan.bursts.iter().enumerate() {
-        let count =
-            |cost: Option<[f64; 2]>| cost.map_or("-".into(), |[rx, tx]| format!("{:.1} ({rx:.1}+{tx:.1})", rx + tx));
-        let ([theirs, ours, all], [scalar, ..]) = (best.instructions[at], other.instructions[at]);
-        table.add_row([burst.to_string(), count(theirs), count(scalar), count(ours), count(all)]);
+    if !best.instructions.is_empty() {
+        output.result("\ninstructions a packet, receive + send")?;
+        let mut table = output::table(&heads[..5], 0);
+        for (at, burst) in plan.bursts.iter().enumerate() {
+            let count = |cost: Option<[f64; 2]>| {
+                cost.map_or("-".into(), |[rx, tx]| format!("{:.1} ({rx:.1}+{tx:.1})", rx + tx))
+            };
+            let ([theirs, ours, all], [scalar, ..]) = (best.instructions[at], other.instructions[at]);
+            table.add_row([burst.to_string(), count(theirs), count(scalar), count(ours), count(all)]);
+        }
+        output.result(table.trim_fmt())?;
     }
-    output.result(table.trim_fmt())?;
+    crossings::print(nic, plan, found, output)?;
     latency(best, other, first, second, floor, output)?;
     output.info(format_args!("\nheld equal: {}", equal()))?;
     output.info(format_args!("{NOT_SHOWN}"))?;
     let noisy: [usize; 2] = [0, 1].map(|i| found.iter().map(|found| found.noisy[i]).sum());
+    if noisy[1] == 0 {
+        return Ok(());
+    }
     output.info(format_args!("{} of {} stretches were not quiet, and are left out", noisy[0], noisy[1]))?;
     Ok(())
 }
@@ -152,6 +160,7 @@ pub fn document(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor) -> Value
             "dpdk": found.hello,
             "ticks_a_packet": stages.collect::<serde_json::Map<_, _>>(),
             "instructions_a_packet": instructions.collect::<Vec<_>>(),
+            "crossings_a_packet": crossings::document(plan, found),
             "latency_ns": {
                 "dpdk": rounds(&found.latency[0]), "bmnic": rounds(&found.latency[1]),
                 "bmnic_all_metadata": rounds(&found.latency[2]),

@@ -14,19 +14,22 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a process may take for an answer. DPDK starts within a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a process may take for an answer: DPDK starts within a second, and of all that
+/// is measured nothing takes longer, but others may want the machine too.
+const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Quiet stretches of each contender in a round, and how often one is tried.
+/// Quiet stretches of each contender in a round, how often one is tried, and for how long:
+/// on a machine that is busy with other things no stretch will do.
 const STRETCHES: usize = 9;
 const TRIES: usize = 60;
+const TRYING: Duration = Duration::from_secs(4);
 
 /// What is measured.
 #[derive(Debug)]
 pub struct Plan {
-    /// Rounds.
+    /// Rounds; without any, what crosses PCIe is counted, and that is all.
     pub rounds: usize,
     /// Frames in a burst.
     pub bursts: Vec<usize>,
@@ -77,6 +80,8 @@ pub struct Found {
     pub hello: Value,
     /// By stage, burst and contender.
     pub costs: Vec<Vec<[Rounds; CONTENDERS]>>,
+    /// What crosses PCIe for a packet, by burst and contender; false of one that cannot.
+    pub crossings: Vec<[Value; CONTENDERS]>,
     /// Instructions by burst and contender.
     pub instructions: Vec<[Option<[f64; 2]>; CONTENDERS]>,
     /// Latency by contender: median and 99th percentile, ns, of each round.
@@ -100,11 +105,20 @@ pub fn run(nic: &Nic, plan: &Plan, live: &Live) -> Result<Vec<Found>> {
         found.push(Found {
             hello,
             costs: STAGES.iter().map(|_| plan.bursts.iter().map(|_| none()).collect()).collect(),
+            crossings: Vec::new(),
             instructions: Vec::new(),
             latency: none(),
             end: Value::Null,
             noisy: [0; 2],
         });
+    }
+    // First of all, while rings are as they were made: it comes out the same each time.
+    for (process, found) in processes.iter_mut().zip(&mut found) {
+        for burst in &plan.bursts {
+            live.show(0, format!("counting what crosses PCIe, bursts of {burst}"));
+            let mut answer = process.ask(&format!("crossings {burst}"))?;
+            found.crossings.push(std::array::from_fn(|i| answer["crossings"][i].take()));
+        }
     }
     let two = found.iter().all(|found| found.hello["processors"].as_u64() > Some(1));
     let stages = if two { 2 } else { 1 };
@@ -128,7 +142,7 @@ pub fn run(nic: &Nic, plan: &Plan, live: &Live) -> Result<Vec<Found>> {
         }
     }
     for (process, found) in processes.iter_mut().zip(&mut found) {
-        for burst in &plan.bursts {
+        for burst in plan.bursts.iter().filter(|_| plan.rounds > 0) {
             live.show(0, format!("counting instructions, bursts of {burst}"));
             let answer = process.ask(&format!("instructions {burst}"))?;
             let mut row = [None; CONTENDERS];
@@ -217,7 +231,8 @@ impl Process {
         noisy: &mut [usize; 2],
     ) -> Result<()> {
         let mut figures: [Vec<[f64; 2]>; CONTENDERS] = Default::default();
-        for _ in 0..TRIES {
+        let began = Instant::now();
+        for _ in (0..TRIES).take_while(|_| began.elapsed() < TRYING) {
             let answer = self.ask(&ask(*fastest))?;
             let now = answer["fastest"].as_u64().unwrap_or(u64::MAX);
             if quiet::Probe::overturns(now, *fastest) {

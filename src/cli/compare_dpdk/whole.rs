@@ -86,6 +86,10 @@ fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyho
         let what = "--duration must be 100ms at least: in less, programs have sent too little to be measured";
         return Err(Error::new(Kind::Usage, what).into());
     }
+    if args.rounds == 0 {
+        let what = "--rounds must be 1 at least: whole programs are timed, and nothing of them is counted without";
+        return Err(Error::new(Kind::Usage, what).into());
+    }
     native::require_huge_pages(&context.roots, programs::PAGES)?;
     let cpus = sys::affinity().map_err(|e| Error::io("asking where this process may run", e))?;
     let cpus = &cpus[..cpus.len().min(2)];

@@ -3,6 +3,7 @@
 use super::lane::{Counts, Lane};
 use crate::cli::Context;
 use crate::cli::account::{self, DEVICE_ERRORS, Losses, UNACCOUNTED};
+use crate::cli::crossing::Crossing;
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::{Anomalies, Nic, Stats};
@@ -44,6 +45,8 @@ pub struct Report {
     before: Sample,
     /// Whether the last counters are older than what the lanes did, as a card is gone.
     stale: bool,
+    /// What crosses PCIe for a packet of each port, if that was asked for and can be had.
+    pub crossings: Vec<Option<Crossing>>,
 }
 
 /// The counters of all ports at a moment.
@@ -79,8 +82,21 @@ impl Report {
         let earlier = read(session, nics)?.into_iter().map(lost).collect();
         let (notes, rings) = (session.notes_by_port(), rings as u64);
         let (last, before) = (none.clone(), none);
-        let stale = false;
-        Ok(Report { ways, devices, own_rings, started, setup, anomalies, earlier, notes, rings, last, before, stale })
+        Ok(Report {
+            ways,
+            devices,
+            own_rings,
+            started,
+            setup,
+            anomalies,
+            earlier,
+            notes,
+            rings,
+            last,
+            before,
+            stale: false,
+            crossings: Vec::new(),
+        })
     }
 
     /// Reads the counters of all ports.
@@ -224,6 +240,11 @@ impl Report {
                 .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
             output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
         }
+        for (device, crossing) in self.devices.iter().zip(&self.crossings) {
+            if let Some(crossing) = crossing {
+                output.result(format_args!("{device}: {crossing}"))?;
+            }
+        }
         let losses = self.losses();
         if losses.total() > 0 {
             losses.print(output)?;
@@ -264,6 +285,7 @@ impl Report {
                     "tx_mpps": tx.mpps(seconds),
                     "tx_gbits": tx.gbits(seconds),
                     "left_over": self.left_over(i, stats),
+                    "crossings_a_packet": self.crossings.get(i).copied().flatten().map(|crossing| crossing.json()),
                     "counters": output::stats(stats),
                 })
             })

@@ -44,8 +44,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Refilled slots that are worth a doorbell: a multiple of eight.
-const STEP: u32 = 16;
+/// Refilled slots that are worth a doorbell, a multiple of eight; of a short ring a quarter.
+const STEP: u32 = 64;
 
 /// Descriptors that the card reads at a time.
 const GROUP: u32 = 8;
@@ -67,6 +67,8 @@ pub struct RxQueue {
     given: u32,
     /// Slots from `next` on that hold a buffer: all, but for a pool too small.
     armed: u32,
+    /// Slots that RX_DESC_UPD moves by, at least.
+    step: u32,
     stock: Stock,
     /// Longest frame, with tags.
     longest: u32,
@@ -116,6 +118,7 @@ impl RxQueue {
             next: 0,
             given: 0,
             armed: 0,
+            step: STEP.min(format.window / 4),
             stock,
             longest,
             limit: longest.max(setup::mtu(format.max_frame) - setup::FCS),
@@ -188,7 +191,7 @@ impl RxQueue {
     #[inline(always)]
     fn give(&mut self) {
         let last = self.next.wrapping_add(self.buffers.len() - GROUP) & !(GROUP - 1);
-        if last.wrapping_sub(self.given) < STEP {
+        if last.wrapping_sub(self.given) < self.step {
             return;
         }
         self.given = last;

@@ -104,6 +104,9 @@ impl EventQueue {
         self.mend(memory);
         let iova = self.slot(self.write);
         self.write = self.write.wrapping_add(1);
+        if let Some(meter) = memory.meter() {
+            meter.report([(iova, 8)]);
+        }
         if let Some(slot) = memory.word64(iova) {
             if slot.load(Ordering::Relaxed) != u64::MAX {
                 violations.note("event queue overflow: an event over one that was not cleared");

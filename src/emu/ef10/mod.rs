@@ -52,6 +52,7 @@ pub use self::regs::TABLE as REGISTERS;
 use self::rx::Receive;
 use self::stats::Statistics;
 use self::tx::Transmit;
+use super::pcie::Piece;
 use super::wire::MAX_FRAME;
 use super::{Board, FaultKind, Model, RegisterFile, bytes, unaided};
 use crate::dma::Iova;
@@ -86,6 +87,12 @@ impl Ring {
     fn slot(&self, at: u32) -> Iova {
         let at = at & self.mask;
         self.pages[(at >> 9) as usize] + 8 * u64::from(at & 511)
+    }
+
+    /// The descriptors from one index up to another.
+    fn pieces(&self, from: u32, to: u32) -> impl DoubleEndedIterator<Item = Piece> {
+        let count = to.wrapping_sub(from) & self.mask;
+        (0..count).map(move |n| (self.slot(from + n), 8))
     }
 }
 

@@ -104,6 +104,9 @@ impl RxQueue {
         if tail.wrapping_sub(self.head) & self.ring.mask < self.free() {
             violations.note("RX_DESC_UPD moved backwards over descriptors that the card owns");
         }
+        if let Some(meter) = around.memory.meter() {
+            meter.fetch(self.ring.pieces(self.tail, tail));
+        }
         self.tail = tail;
     }
 
@@ -121,8 +124,8 @@ impl RxQueue {
     /// How many descriptors `len` bytes take; none if there are not so many.
     #[inline]
     fn reserve(&mut self, len: usize, around: &mut Surroundings) -> Option<u32> {
-        if around.strict {
-            // Looks each time, to catch an index that moves backwards.
+        if around.strict || around.memory.meter().is_some() {
+            // Looks each time, to catch an index that moves backwards, or to count.
             self.look(around);
         }
         let (mut need, mut room) = (0, 0);
@@ -159,6 +162,9 @@ impl RxQueue {
             let (address, size) = self.descriptor(self.head, around.memory);
             let (part, more) = rest.split_at(rest.len().min(size));
             around.memory.write(address, part);
+            if let Some(meter) = around.memory.meter() {
+                meter.write([(address, part.len() as u64)]);
+            }
             if around.nasty {
                 pad(around.memory, address, part.len(), size);
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 mod control;
+mod crossings;
 mod ctpio;
 mod golden;
 mod receive;

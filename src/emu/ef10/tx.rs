@@ -206,6 +206,13 @@ impl Ef10 {
         if pushed != 0 && same(queue.tail) {
             queue.pushed = Some(queue.tail);
         }
+        if let Some(meter) = self.board.bus.memory.meter() {
+            // What was pushed is there; a frame in the aperture may do without its own.
+            let mut new = queue.ring.pieces(queue.tail, index);
+            queue.pushed.filter(|pushed| *pushed == queue.tail).and_then(|_| new.next());
+            frame.and_then(|_| new.next_back());
+            meter.fetch(new);
+        }
         queue.aperture = frame.map(|header| (header, queue.head == queue.tail));
         queue.tail = index;
         queue.rung = self.board.now;
@@ -382,6 +389,9 @@ impl Transmitter for Ef10 {
     fn fetch(&mut self, q: u16) -> Next {
         let Some(queue) = &mut self.tx.queues[usize::from(q)] else { return Next::Nothing };
         let memory = &self.board.bus.memory;
+        if let Some(meter) = memory.meter() {
+            meter.settle(false);
+        }
         self.tx.out.packet.clear();
         let mut at = queue.head;
         let mut path = if queue.pushed.take_if(|pushed| *pushed == at).is_some() { Path::Push } else { Path::Dma };
@@ -402,6 +412,9 @@ impl Transmitter for Ef10 {
                     bad = true;
                 } else {
                     bad |= !memory.append(address, len, &mut self.tx.out.packet);
+                    if let Some(meter) = memory.meter() {
+                        meter.hold((address, len as u64));
+                    }
                 }
                 descriptor & CONT != 0
             } else if descriptor >> 60 & 7 == 1 {
@@ -441,11 +454,17 @@ impl Transmitter for Ef10 {
             }
             None
         };
-        let (qualified, poisons) = (queue.ctpio, queue.poisons);
+        let (qualified, poisons, slot) = (queue.ctpio, queue.poisons, queue.ring.slot(last));
         if let Some((header, idle)) = aperture
             && self.ctpio_sends(q, header, idle, qualified, poisons)
         {
             path = Path::Ctpio;
+        }
+        if let Some(meter) = self.board.bus.memory.meter() {
+            meter.settle(path != Path::Ctpio);
+            if aperture.is_some() && matches!(path, Path::Dma | Path::Pio) {
+                meter.fetch([(slot, 8)]);
+            }
         }
         self.tx.turns.busy = true;
         (self.tx.turns.queue, self.tx.out.last, self.tx.out.next, self.tx.out.path) = (q, last, at, path);

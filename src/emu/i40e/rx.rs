@@ -154,8 +154,15 @@ impl RxQueue {
 
     /// Free descriptors; looks at the tail if fewer than `need` are known.
     #[inline]
-    fn free(&mut self, need: u32, q: u16, regs: &RegisterFile<I40e>, violations: &mut Violations) -> u32 {
-        self.ring.free(need, QRX_TAIL.name, || regs.peek(QRX_TAIL.nth(q.into())), violations)
+    fn free(
+        &mut self,
+        need: u32,
+        q: u16,
+        regs: &RegisterFile<I40e>,
+        memory: &Translation,
+        violations: &mut Violations,
+    ) -> u32 {
+        self.ring.free(need, QRX_TAIL.name, || regs.peek(QRX_TAIL.nth(q.into())), memory, violations)
     }
 
     /// The write-back of a packet, without its length.
@@ -330,7 +337,7 @@ impl I40e {
         let need = queue.ring.buffers(len as u32);
         // A strict card looks each time, to catch a tail that moves backwards.
         let look = if self.board.strict { u32::MAX } else { need };
-        if queue.free(look, q, &self.regs, &mut self.board.violations) < need {
+        if queue.free(look, q, &self.regs, &self.board.bus.memory, &mut self.board.violations) < need {
             return Fate::Full;
         }
         let words = queue.describe(frame, headers, &found);
@@ -460,9 +467,10 @@ impl I40e {
         const FD: u64 = 1 << 2;
         let Some(q) = self.switch.vsis[vsi].queue(0) else { return };
         let queue = &mut self.rx.queues[usize::from(q)];
-        if queue.enabled && queue.free(1, q, &self.regs, &mut self.board.violations) > 0 {
+        let (memory, violations) = (&self.board.bus.memory, &mut self.board.violations);
+        if queue.enabled && queue.free(1, q, &self.regs, memory, violations) > 0 {
             let status = DD | FD | PROGRAMMING | (refusal as u64) << 19;
-            queue.ring.complete(&self.board.bus.memory, [u64::from(id) << 32, status, 0, 0]);
+            queue.ring.complete(memory, [u64::from(id) << 32, status, 0, 0]);
             self.rx.unflushed |= 1 << q;
         }
     }

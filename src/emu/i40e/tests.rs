@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 mod admin;
 mod control;
+mod crossings;
 mod receive;
 mod transmit;
 

@@ -323,7 +323,8 @@ impl Transmitter for I40e {
 
     #[inline]
     fn look(&mut self, q: u16) {
-        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(QTX_TAIL.nth(q.into()))) {
+        let tail = self.regs.peek(QTX_TAIL.nth(q.into()));
+        if !self.tx.queues[usize::from(q)].ring.look(tail, &self.board.bus.memory) {
             self.board.violations.note("QTX_TAIL is outside the ring");
         }
     }

@@ -1,6 +1,7 @@
 //! An emulated card, seen from outside.
 
 use super::super::offload::Used;
+use super::super::pcie::Crossings;
 use super::super::wire::{Counters, Note};
 use super::super::{StageLog, Stages};
 use super::{Access, Port, lock};
@@ -17,6 +18,12 @@ impl Tap {
     /// The card's name, as it was asked for.
     pub fn name(&self) -> &str {
         &self.port.name
+    }
+
+    /// Its model's name: `82599`.
+    pub fn model(&self) -> &str {
+        let spec = self.port.name.strip_prefix("emu:").unwrap_or(&self.port.name);
+        spec.split(',').next().unwrap_or(spec)
     }
 
     /// What the driver did that the datasheet forbids: each name and how often.
@@ -49,6 +56,16 @@ impl Tap {
     pub fn take_stages(&self) -> Vec<Stages> {
         let taken = self.port.with(|card, _| card.model().stages().and_then(Option::as_mut).map(StageLog::take));
         taken.flatten().unwrap_or_default()
+    }
+
+    /// Counts from now on what crosses PCIe, or no longer.
+    pub fn count_crossings(&self, on: bool) {
+        self.port.with(|card, _| card.bus().count_crossings(on));
+    }
+
+    /// What has crossed PCIe since; nothing if it is not counted, and once closed.
+    pub fn crossings(&self) -> Crossings {
+        self.port.with(|card, _| card.bus().crossings()).flatten().unwrap_or_default()
     }
 
     /// Offloads that the driver has used; none once closed.

@@ -228,7 +228,7 @@ impl Ixgbe {
             let doorbell = || self.regs.peek(RDT.nth(route.queue.into())) & 0xffff;
             // A strict card looks each time, to catch a tail that moves backwards.
             let look = if self.board.strict { u32::MAX } else { need };
-            if queue.ring.free(look, RDT.name, doorbell, &mut self.board.violations) < need {
+            if queue.ring.free(look, RDT.name, doorbell, &self.board.bus.memory, &mut self.board.violations) < need {
                 Fate::Full
             } else {
                 let mut words =

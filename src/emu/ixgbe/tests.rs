@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 mod bring_up;
 mod control;
+mod crossings;
 mod receive;
 mod transmit;
 

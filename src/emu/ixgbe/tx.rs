@@ -254,7 +254,8 @@ impl Transmitter for Ixgbe {
 
     #[inline]
     fn look(&mut self, q: u16) {
-        if !self.tx.queues[usize::from(q)].ring.look(self.regs.peek(TDT.nth(q.into()))) {
+        let tail = self.regs.peek(TDT.nth(q.into()));
+        if !self.tx.queues[usize::from(q)].ring.look(tail, &self.board.bus.memory) {
             self.board.violations.note("TDT is outside the ring");
         }
     }

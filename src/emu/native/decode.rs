@@ -112,6 +112,12 @@ pub fn decode(code: &[u8]) -> Result<Instruction, Unknown> {
     }
 }
 
+/// Bytes of the memory that the instruction that `code` begins with names; 0 if it is
+/// none, or names none.
+pub fn width(code: &[u8]) -> u64 {
+    Decoder::new(64, code, DecoderOptions::NONE).decode().memory_size().size() as u64
+}
+
 /// What an operand is that is not memory.
 enum Other {
     General(General),

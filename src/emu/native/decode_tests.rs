@@ -444,3 +444,17 @@ mod processor {
         }
     }
 }
+
+#[test]
+fn an_instruction_is_as_wide_as_the_memory_that_it_names() {
+    let widths: [(&[u8], u64); 5] = [
+        (&[0x89, 0x07], 4),              // mov [rdi], eax
+        (&[0x66, 0xc7, 0x07, 1, 0], 2),  // mov word [rdi], 1
+        (&[0xf3, 0x0f, 0x7f, 0x07], 16), // movdqu [rdi], xmm0
+        (&[0xc3], 0),                    // ret
+        (&[0x06], 0),                    // none in 64-bit code
+    ];
+    for (code, bytes) in widths {
+        assert_eq!(width(code), bytes, "{code:x?}");
+    }
+}

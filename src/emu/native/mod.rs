@@ -42,7 +42,7 @@ mod trap;
 mod tree;
 
 pub use tracer::{Ended, run};
-pub use trap::{Steps, Trap};
+pub use trap::{Steps, Trap, width};
 pub use tree::{HUGE_PAGES, RUNTIME};
 
 use super::in_process::Slot;

@@ -11,7 +11,7 @@
 
 #![allow(unsafe_code)]
 
-use super::decode::{Cpu, LONGEST};
+use super::decode::{self, Cpu, LONGEST};
 use super::{Machine, Region, Shared};
 use crate::error::{Error, Result};
 use crate::sys::bus;
@@ -142,6 +142,13 @@ fn code_at(rip: u64, code: &mut [u8; LONGEST]) -> usize {
         len += crate::sys::trace::read_memory(pid, rip + here as u64, &mut code[here..]).unwrap_or(0);
     }
     len
+}
+
+/// Bytes of memory that the instruction at `rip` of this process names; 0 of none.
+pub fn width(rip: u64) -> u64 {
+    let mut code = [0; LONGEST];
+    let len = code_at(rip, &mut code);
+    decode::width(&code[..len])
 }
 
 /// Replaces the mapping of a BAR by memory that faults, but for the pages in `shared`.

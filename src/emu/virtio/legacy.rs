@@ -304,6 +304,9 @@ impl Virtio {
     /// One that comes before DRIVER_OK is remembered (§3.1.2).
     fn notified_by_port(&mut self, q: usize) {
         let running = self.running();
+        if let Some(meter) = self.board.bus.memory.meter() {
+            meter.ring();
+        }
         match self.queues.get_mut(q) {
             None => self.board.violations.note("notification of a queue that does not exist"),
             Some(queue) if queue.addresses[0] == 0 => {

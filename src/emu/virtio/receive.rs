@@ -150,6 +150,9 @@ impl Virtio {
                     at += here;
                 }
                 written += at as u32;
+                if let Some(meter) = self.board.bus.memory.meter() {
+                    meter.write([(address, at as u64)]);
+                }
             }
             *used = (chain.id, chain.slots, written);
         }

@@ -4,8 +4,11 @@
 //! A chain that breaks a rule stops the device, as it does on silicon: DEVICE
 //! NEEDS RESET (§2.1.2). The rule is named.
 
+mod crossings;
+
 use super::super::{Translation, Violations};
 use crate::dma::Iova;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 const NEXT: u16 = 1;
@@ -64,7 +67,7 @@ struct Descriptor {
 pub type Broken = &'static str;
 
 /// One virtqueue that is on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Ring {
     agreed: Agreed,
     size: u16,
@@ -83,6 +86,8 @@ pub struct Ring {
     signalled_wrap: bool,
     /// Ids that the device has.
     held: Vec<bool>,
+    /// For who counts what crosses PCIe.
+    known: Cell<crossings::Known>,
 }
 
 impl Ring {
@@ -124,6 +129,9 @@ impl Ring {
 
     /// Whether there is something to fetch.
     pub fn available(&self, memory: &Translation) -> Result<bool, Broken> {
+        if let Some(meter) = memory.meter() {
+            self.learn(meter, memory);
+        }
         if self.agreed.packed {
             let flags = self.word(memory, self.descriptors + 16 * u64::from(self.next_available) + 14)?;
             return Ok(self.is_available(flags.load(Ordering::Acquire), self.available_wrap));
@@ -145,6 +153,9 @@ impl Ring {
         (chain.slots, chain.id) = (0, 0);
         chain.readable.clear();
         chain.writable.clear();
+        if let Some(meter) = memory.meter() {
+            self.count_taken(meter, memory);
+        }
         if self.agreed.packed {
             self.fetch_packed(memory, chain)?;
         } else {
@@ -274,6 +285,9 @@ impl Ring {
         for &(id, ..) in used {
             self.held[usize::from(id)] = false;
         }
+        if let Some(meter) = memory.meter() {
+            self.count_used(meter, used);
+        }
         if self.agreed.packed {
             let mut places = Vec::with_capacity(used.len());
             for &(id, slots, written) in used {
@@ -315,16 +329,20 @@ impl Ring {
     /// Asks the driver to notify when it makes more available, or not to. After
     /// asking, [`Ring::available`] must be asked once more.
     pub fn want_notice(&self, memory: &Translation, wanted: bool) -> Result<(), Broken> {
-        if self.agreed.packed {
-            self.word(memory, self.device + 2)?.store(u16::from(!wanted), Ordering::Release);
-        } else if self.agreed.event_index {
-            // Not wanting is saying nothing: the index stays one that was passed.
-            if wanted {
-                let place = self.device + 4 + 8 * u64::from(self.size);
-                self.word(memory, place)?.store(self.next_available, Ordering::Release);
-            }
+        let (place, value) = if self.agreed.packed {
+            (self.device + 2, u16::from(!wanted))
+        } else if !self.agreed.event_index {
+            (self.device, u16::from(!wanted))
+        } else if wanted {
+            (self.device + 4 + 8 * u64::from(self.size), self.next_available)
         } else {
-            self.word(memory, self.device)?.store(u16::from(!wanted), Ordering::Release);
+            // Not wanting is saying nothing: the index stays one that was passed.
+            fence(Ordering::SeqCst);
+            return Ok(());
+        };
+        self.word(memory, place)?.store(value, Ordering::Release);
+        if let Some(meter) = memory.meter() {
+            meter.report([(place, 2)]);
         }
         fence(Ordering::SeqCst);
         Ok(())
@@ -339,6 +357,15 @@ impl Ring {
         self.signalled = new;
         if old == new && old_wrap == self.used_wrap {
             return Ok(false);
+        }
+        if let Some(meter) = memory.meter() {
+            meter.fetch([if self.agreed.packed {
+                (self.driver, 4)
+            } else if self.agreed.event_index {
+                (self.driver + 4 + 2 * u64::from(self.size), 2)
+            } else {
+                (self.driver, 2)
+            }]);
         }
         if self.agreed.packed {
             let event = self.word(memory, self.driver)?.load(Ordering::Relaxed);

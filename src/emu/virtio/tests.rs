@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 mod bring_up;
+mod crossings;
 mod legacy;
 mod traffic;
 

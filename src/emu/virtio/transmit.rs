@@ -182,6 +182,9 @@ impl Virtio {
             self.board.violations.note("packet shorter than its headers or longer than 64 KiB");
             return;
         }
+        if let Some(meter) = self.board.bus.memory.meter() {
+            meter.read(chain.readable.iter().map(|&(address, len)| (address, len.into())));
+        }
         for &(address, len) in &chain.readable {
             if !self.board.bus.memory.append(address, len as usize, &mut self.tx.packet) {
                 return; // counted

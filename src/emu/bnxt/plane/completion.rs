@@ -250,6 +250,11 @@ impl Plane {
             return;
         }
         let first = queue.written;
+        if let Some(meter) = memory.meter() {
+            let written = |(n, _): (u32, &Entry)| queue.entries.slot(first.wrapping_add(n));
+            let there = (0..).zip(&queue.held).filter(|(_, entry)| !matches!(entry.part, Part::Never));
+            meter.report(there.map(|entry| (written(entry), 16)));
+        }
         // The first slot last: who sees it may read all of them.
         for (at, entry) in queue.held.drain(..).enumerate().rev() {
             let at = first.wrapping_add(at as u32);

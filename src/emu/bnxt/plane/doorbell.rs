@@ -432,10 +432,11 @@ impl Plane {
             }
             Role::Transmit(ring) => {
                 ring.rung = board.now;
-                advance(ring.entries.mask(), &mut ring.producer, ring.consumer, call.index)
+                ring.entries.advance(&mut ring.producer, ring.consumer, call.index, &board.bus.memory)
             }
             Role::Receive(ring) => {
-                let fine = advance(ring.entries.mask(), &mut ring.producer, ring.consumer, call.index);
+                let memory = &board.bus.memory;
+                let fine = ring.entries.advance(&mut ring.producer, ring.consumer, call.index, memory);
                 if board.nasty && !ring.is_agg {
                     self.check_credit(board, call.ring);
                 }
@@ -463,17 +464,3 @@ const CQ_RANK: u8 = 0;
 const AGG_RANK: u8 = 1;
 const RX_RANK: u8 = 2;
 const TX_RANK: u8 = 3;
-
-/// Moves a producer on to `index`; false if that is outside the ring or would leave
-/// no free entry between it and the consumer.
-#[inline]
-fn advance(mask: u32, producer: &mut u32, consumer: u32, index: Option<u32>) -> bool {
-    let Some(index) = index.filter(|index| *index <= mask) else { return false };
-    let posted = producer.wrapping_sub(consumer);
-    let more = index.wrapping_sub(*producer) & mask;
-    if posted.checked_add(more).is_none_or(|all| all > mask) {
-        return false;
-    }
-    *producer = producer.wrapping_add(more);
-    true
-}

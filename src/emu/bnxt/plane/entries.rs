@@ -1,6 +1,7 @@
 //! The memory of a ring: entries of 16 bytes, in one piece or in pages.
 
 use super::super::super::Translation;
+use super::super::super::pcie::Piece;
 use super::super::chip::Chip;
 use super::{Outcome, Refusal, RingSpec};
 use crate::dma::Iova;
@@ -83,6 +84,28 @@ impl Entries {
         let at = at & self.mask;
         let within = 16 * u64::from(at & ((1 << self.shift) - 1));
         self.pages[(at >> self.shift) as usize].wrapping_add(within)
+    }
+
+    /// So many entries from one on.
+    pub fn pieces(&self, first: u32, count: u32) -> impl Iterator<Item = Piece> {
+        (0..count).map(move |n| (self.slot(first.wrapping_add(n)), 16))
+    }
+
+    /// Moves a producer on to `index`, and fetches what is new; false if that is outside
+    /// the ring or would leave no free entry between it and the consumer.
+    #[inline]
+    pub fn advance(&self, producer: &mut u32, consumer: u32, index: Option<u32>, memory: &Translation) -> bool {
+        let Some(index) = index.filter(|index| *index <= self.mask) else { return false };
+        let posted = producer.wrapping_sub(consumer);
+        let more = index.wrapping_sub(*producer) & self.mask;
+        if posted.checked_add(more).is_none_or(|all| all > self.mask) {
+            return false;
+        }
+        if let Some(meter) = memory.meter() {
+            meter.fetch(self.pieces(*producer, more));
+        }
+        *producer = producer.wrapping_add(more);
+        true
     }
 
     /// An entry.

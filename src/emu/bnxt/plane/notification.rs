@@ -78,6 +78,9 @@ impl Plane {
         if queue.written.wrapping_sub(queue.acked) >= queue.entries.len() {
             return false;
         }
+        if let Some(meter) = board.bus.memory.meter() {
+            meter.report(queue.entries.pieces(queue.written, 1));
+        }
         queue.entries.write(queue.written, entry.words, &board.bus.memory);
         queue.written = queue.written.wrapping_add(1);
         queue.announce(board);

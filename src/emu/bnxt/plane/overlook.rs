@@ -126,6 +126,9 @@ impl Plane {
         let producers: Vec<(u16, u32)> = receive.filter_map(further).collect();
         for (id, producer) in producers {
             if let Some(ring) = self.rx_ring(id) {
+                if let Some(meter) = board.bus.memory.meter() {
+                    meter.fetch(ring.entries.pieces(ring.producer, producer.wrapping_sub(ring.producer)));
+                }
                 ring.producer = producer;
             }
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 mod aggregation;
+mod crossings;
 mod doorbells;
 mod filters;
 mod golden;

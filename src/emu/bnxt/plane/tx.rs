@@ -221,6 +221,9 @@ fn copy(
         if !memory.append(address, len, to) {
             return Err(Fault(None, End::Failed(TX_DMA, false)));
         }
+        if let Some(meter) = memory.meter() {
+            meter.read([(address, len as u64)]);
+        }
     }
     // What is cut is hinted by the length of a segment. P5 does without hints: there
     // are drivers that give it none.

@@ -92,6 +92,9 @@ impl Cq {
             && let Some(consumer) = ring::record(self.spec.record, &board.bus.memory)
         {
             self.consumer = consumer & POSITION;
+            if let Some(meter) = board.bus.memory.meter() {
+                meter.fetch([(self.spec.record, 4)]);
+            }
         }
         !full(self)
     }
@@ -248,6 +251,9 @@ impl Plane {
         entry[0x3f] |= cq.ring.lap(cq.producer);
         cq.producer = (cq.producer + count) & POSITION;
         ring::write(at, &entry, board.nasty, &board.bus.memory);
+        if let Some(meter) = board.bus.memory.meter() {
+            meter.report([(at, 64)]);
+        }
         if board.nasty {
             let last = self.late.back().map_or(0, |late| late.due);
             let due = last.max(board.now + board.random.below(LATE));

@@ -235,7 +235,7 @@ impl Plane {
             push.bytes.extend_from_slice(bytes);
             if push.bytes.len() >= BLOCK && push.bytes.len().is_multiple_of(BLOCK) {
                 let bytes = push.bytes.clone();
-                self.keep_pushed(&bytes);
+                self.keep_pushed(board, &bytes);
             }
         } else if begins {
             self.bells.push = Some(Push { uar, at, bytes: bytes.to_vec() });
@@ -243,11 +243,15 @@ impl Plane {
     }
 
     /// An entry came with its doorbell. One that was sent already is not kept.
-    fn keep_pushed(&mut self, bytes: &[u8]) {
+    fn keep_pushed(&mut self, board: &Board, bytes: &[u8]) {
         let ctrl = Ctrl::of(bytes);
         let Some(sq) = self.sqs.get_mut(ctrl.sqn).filter(|sq| sq.state == State::Ready) else { return };
         if u32::from(ctrl.index.wrapping_sub(sq.consumer)) < sq.ring.len() {
-            sq.pushed = Some((ctrl.index, bytes.to_vec()));
+            let before = sq.pushed.replace((ctrl.index, bytes.to_vec())).filter(|(at, _)| *at != ctrl.index);
+            if let (Some((at, bytes)), Some(meter)) = (before, board.bus.memory.meter()) {
+                // It is read from the ring after all.
+                meter.fetch(sq.ring.pieces(at, at.wrapping_add((bytes.len() / BLOCK) as u16)));
+            }
         }
     }
 
@@ -272,7 +276,7 @@ impl Plane {
     pub(super) fn ring_sq(&mut self, board: &mut Board, uar: u32, bytes: &[u8]) {
         let ctrl = Ctrl::of(bytes);
         if bytes.len() >= BLOCK {
-            self.keep_pushed(bytes);
+            self.keep_pushed(board, bytes);
         }
         let Some(sq) = self.sqs.get_mut(ctrl.sqn) else {
             board.violations.note("doorbell of a send queue that there is not");
@@ -348,6 +352,9 @@ fn advance(sq: &mut super::sq::Sq, end: u16, board: &mut Board) {
     if u32::from(new) > room && u32::from(gone) > room {
         board.violations.note("doorbell of a send queue with more than its ring has");
     } else if u32::from(new) <= room && new >= old {
+        if let Some(meter) = board.bus.memory.meter() {
+            meter.fetch(sq.unpushed(sq.producer, end));
+        }
         sq.producer = end;
     }
 }

@@ -312,6 +312,9 @@ impl Plane {
                 board.violations.note("receive buffer with a key that does not let the queue have it");
                 return Err(Failure::KEY);
             }
+            if let Some(meter) = board.bus.memory.meter() {
+                meter.write([(at, part.len() as u64)]);
+            }
             if !board.bus.memory.write(at, part) {
                 if board.nasty {
                     self.trouble = Some(NO_MEMORY);

@@ -8,6 +8,7 @@
 //! 4 KiB, whatever the size of pages.
 
 use super::super::super::Translation;
+use super::super::super::pcie::Piece;
 use super::spec::Place;
 use super::{Outcome, Status};
 use crate::dma::Iova;
@@ -55,6 +56,11 @@ impl Ring {
         let byte = self.offset + (u64::from(at & self.mask) << self.log_stride);
         let page = self.pages[(byte >> self.shift) as usize];
         page.wrapping_add(byte & ((1 << self.shift) - 1))
+    }
+
+    /// The entries from one position up to another.
+    pub fn pieces(&self, from: u16, to: u16) -> impl Iterator<Item = Piece> {
+        (0..to.wrapping_sub(from)).map(move |n| (self.slot(from.wrapping_add(n).into()), self.stride() as u64))
     }
 
     /// Which lap a position is of: 0 and 1 by turns.

@@ -87,6 +87,11 @@ impl Rq {
         let record = ring::record(self.spec.wq.record, &board.bus.memory);
         let end = record.map_or(self.producer, |record| record as u16);
         let fits = u32::from(end.wrapping_sub(self.consumer)) <= self.ring.len();
+        if let Some(meter) = board.bus.memory.meter() {
+            meter.fetch([(self.spec.wq.record, 4)]);
+            let new = if fits { end } else { self.producer };
+            meter.fetch(self.ring.pieces(self.producer, new));
+        }
         if fits {
             self.producer = end;
         }

@@ -185,6 +185,9 @@ impl Sender<'_> {
                     return Err(Fault(Some(rule), End::Failed(Failure::KEY)));
                 }
                 self.plane.tx.out.fetched = true;
+                if let Some(meter) = self.board.bus.memory.meter() {
+                    meter.read([(at, len as u64)]);
+                }
                 if self.board.bus.memory.append(at, len, &mut self.plane.tx.out.packet) {
                     return Ok(());
                 }

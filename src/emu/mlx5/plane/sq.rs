@@ -1,5 +1,6 @@
 //! Send queues and their transport interfaces: commands on them, states, flushing.
 
+use super::super::super::pcie::Piece;
 use super::super::super::{Board, Picos, Translation};
 use super::be::{bits, id_at, set_bits, u64_at};
 use super::cqe::{self, Failure};
@@ -57,6 +58,13 @@ impl Sq {
     #[inline]
     pub fn record(&self, memory: &Translation) -> Option<u16> {
         ring::record(self.spec.wq.record.wrapping_add(RECORD), memory).map(|record| record as u16)
+    }
+
+    /// The basic blocks from one position up to another that did not come with a doorbell.
+    pub fn unpushed(&self, from: u16, to: u16) -> impl Iterator<Item = Piece> {
+        let pushed = self.pushed.as_ref().map_or((0, 0), |(at, bytes)| (*at, (bytes.len() / 64) as u16));
+        let came = move |n: u16| from.wrapping_add(n).wrapping_sub(pushed.0) < pushed.1;
+        self.ring.pieces(from, to).zip(0..).filter(move |(_, n)| !came(*n)).map(|(piece, _)| piece)
     }
 
     /// Whose memory its entries name.

@@ -8,6 +8,7 @@ use crate::pci::Id;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+mod crossings;
 mod doorbells;
 mod flames;
 mod hostile;

@@ -157,3 +157,17 @@ fn a_nasty_device_has_queues_of_other_sizes_and_loses_nothing() {
     assert!([16, 32, 64, 128, 256, 512, 1024].iter().all(|size| sizes.contains(size)), "{sizes:?}");
     assert!(lengths > 0 && layouts.iter().all(|seen| *seen > 0));
 }
+
+#[test]
+fn a_notification_that_is_written_to_a_port_is_a_doorbell_that_crosses() {
+    let mut bench = Bench::up("virtio-legacy,strict,wire=sink", MAC);
+    bench.notify(1);
+    bench.tap.count_crossings(true);
+    let before = bench.tap.crossings();
+    for round in 0..3 {
+        bench.send(&[0; 10], &frame(60 + round));
+    }
+    let crossed = bench.tap.crossings() - before;
+    assert_eq!((crossed.rung, crossed.read.bytes), (3, 3 * 10 + 60 + 61 + 62));
+    assert_eq!(bench.tap.violations(), []);
+}
