@@ -118,12 +118,13 @@ fn two_cards_on_a_cable_are_checked_as_one() {
 
 #[test]
 fn a_switch_between_two_cards_is_not_taken_for_a_fault_of_theirs() {
-    // The receiver's MAC counts pauses, too, which no host gets.
+    // The receiver's MAC counts pauses, too, which no host gets; it may come out even, as it
+    // tells its counts once a second.
     let output = check(&["--json", "emu:x710,wire=switch", "--peer", "emu:x2522,wire=switch"]);
     let found = steps(&output);
     let is = |name: &str| found.iter().find(|step| step.name == name).unwrap();
     let counters = is("counters");
-    assert!(counters.verdict == "ok" && counters.seen.contains(" frames more, which are others'"), "{found:?}");
+    assert!(counters.verdict == "ok" && counters.seen.starts_with("3200 frames and their bytes"), "{found:?}");
     let refused = "; something between the ports may have refused it, as a switch does";
     assert_eq!(is("tags").seen, format!("it did not arrive{refused}"), "{found:?}");
     assert_eq!(is("long frames").seen, format!("12 of packets 0 to 11 did not arrive{refused}"), "{found:?}");

@@ -65,6 +65,24 @@ fn buffers_used_out_of_order() {
 }
 
 #[test]
+fn a_sent_packet_that_is_completed_last_returns_those_behind_it() {
+    for packed in [false, true] {
+        let mut rig = rig(packed, 1518);
+        rig.send(4);
+        let ids: Vec<u32> = (0..4).map(|n| rig.device.tx().id(n)).collect();
+        for id in &ids[1..] {
+            rig.device.tx().complete_as(*id, 0);
+            rig.device.tx_advance(1);
+        }
+        assert_eq!(rig.port.tx[0].reclaim(&rig.pool), 4);
+        rig.device.tx().complete_as(ids[0], 0);
+        rig.device.tx_advance(1);
+        assert_eq!(rig.port.tx[0].reclaim(&rig.pool), 0);
+        rig.conserved();
+    }
+}
+
+#[test]
 fn a_count_of_buffers_that_is_a_lie() {
     for packed in [false, true] {
         let mut rig = rig(packed, 9000);

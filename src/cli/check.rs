@@ -177,11 +177,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         report.steps.push(found);
     }
     bench.leave_nothing();
-    report.describe(&bench)?;
+    let uncounted = report.describe(&bench).err();
     if let Some(file) = file {
         report.write(file, context)?;
     }
     report.print(&output, context)?;
+    if let Some(error) = uncounted {
+        output.warn(format_args!("what crosses PCIe was not counted: {error}"));
+    }
     bench.stop.judge(passed(&report, context.global.strict))
 }
 

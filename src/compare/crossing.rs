@@ -83,7 +83,7 @@ impl Crossing {
 /// Counts a round, after one that is not counted.
 fn count(contender: &mut impl Contender, card: &Card<'_>, round: usize, burst: usize) -> Result<Crossing> {
     let failed = |e| Error::io("counting stores to the card", e);
-    align(contender, card, round);
+    align(contender, card, round)?;
     let packets = round * burst / gcd(round, burst);
     // The card's first look finds what was announced before.
     card.tap.count_crossings(true);
@@ -101,7 +101,10 @@ fn count(contender: &mut impl Contender, card: &Card<'_>, round: usize, burst: u
 
 /// Drops what is received until the card has no more than what arrives, and a round of
 /// so many frames begins.
-fn align(contender: &mut impl Contender, card: &Card<'_>, round: usize) {
+///
+/// # Errors
+/// If the card delivers more than arrives, or less, without an end.
+fn align(contender: &mut impl Contender, card: &Card<'_>, round: usize) -> Result<()> {
     let mut pass = |frames: usize| {
         let before = card.received();
         card.play(frames);
@@ -111,13 +114,14 @@ fn align(contender: &mut impl Contender, card: &Card<'_>, round: usize) {
         card.received() - before == frames
     };
     let steady = |_: &usize| pass(STEP) && card.received() != 0;
-    let _ = (0..TRIES).find(steady);
+    let astray = || Error::new(Kind::Device, "it does not receive what arrives, one for one");
+    (0..TRIES).find(steady).ok_or_else(astray)?;
     let left = || round - card.received() % round;
     pass(left() % STEP);
     // Whole steps from here on: where a driver gives descriptors by steps, these begin with
     // the round too.
     pass(STEP);
-    let _ = (0..round / STEP).find(|_| left() == round || !pass(STEP));
+    (0..=round / STEP).find(|_| left() == round || !pass(STEP)).filter(|_| left() == round).map(drop).ok_or_else(astray)
 }
 
 /// Receives and sends so many bursts, each call by `around`.

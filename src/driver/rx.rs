@@ -28,7 +28,7 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Refilled slots that are worth a doorbell, and whole lines to fetch for the card; of a
+/// Refilled slots that are worth a doorbell: so many that a card reads few lines twice. Of a
 /// short ring a quarter.
 const STEP: u32 = 32;
 
@@ -175,8 +175,8 @@ impl<F: RxFormat> Queue<F> {
     }
 
     /// As [`Queue::recv_plain`], four frames at a time and up to the end of the ring: where a
-    /// slot lies and what is to be fetched is worked out once for four. Leaves what it stops
-    /// at to that. Apart from it, as it takes all the registers that there are. Returns
+    /// slot lies and what is to be fetched is worked out once for four. Stops at anything
+    /// else, and leaves that to `recv_plain`. Not inlined, as it takes all registers. Returns
     /// whether the batch is full.
     #[inline(never)]
     fn recv_fours(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> bool {

@@ -56,7 +56,7 @@ impl AddAssign for Stores {
 /// How many bytes the instruction at an address stores; 0 where that is not known.
 pub type Width = fn(u64) -> u64;
 
-/// Makes ready to count stores to some pages, one at a time in a process.
+/// Counts stores to some pages. There is one at a time in a process.
 pub struct Watch {
     watched: Box<Watched>,
     _turn: MutexGuard<'static, ()>,
@@ -94,6 +94,9 @@ struct Open {
 }
 
 static WATCHED: AtomicPtr<Watched> = AtomicPtr::new(ptr::null_mut());
+
+/// Handlers that run, and may look at what is watched.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
 static TURN: Mutex<()> = Mutex::new(());
 
 const SIGNALS: [i32; 2] = [libc::SIGSEGV, libc::SIGTRAP];
@@ -109,8 +112,12 @@ impl Watch {
     pub fn new(pages: Vec<Range<usize>>, width: Width) -> io::Result<Watch> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: plain integers; all zeroes is a valid value.
-        let before: [libc::sigaction; 2] = unsafe { mem::zeroed() };
-        let mut watched = Box::new(Watched {
+        let mut before: [libc::sigaction; 2] = unsafe { mem::zeroed() };
+        for (signal, before) in SIGNALS.into_iter().zip(&mut before) {
+            // SAFETY: the place is valid to write to.
+            check(unsafe { libc::sigaction(signal, ptr::null(), before) })?;
+        }
+        let watched = Box::new(Watched {
             pages,
             width,
             before,
@@ -123,21 +130,20 @@ impl Watch {
             line: AtomicUsize::new(0),
             open: [const { Open { thread: AtomicI32::new(0), page: AtomicUsize::new(0) } }; 16],
         });
+        // Whatever fails from here on, its end puts the handlers back.
+        let watch = Watch { watched, _turn: turn };
+        WATCHED.store((&raw const *watch.watched).cast_mut(), Ordering::Release);
         let handlers: [Handler; 2] = [on_fault, on_step];
-        for (n, (signal, handler)) in SIGNALS.into_iter().zip(handlers).enumerate() {
-            // SAFETY: the place is valid to write to.
-            check(unsafe { libc::sigaction(signal, ptr::null(), &mut watched.before[n]) })?;
+        for (signal, handler) in SIGNALS.into_iter().zip(handlers) {
             // SAFETY: plain integers; all zeroes is a valid value.
             let mut action: libc::sigaction = unsafe { mem::zeroed() };
             action.sa_sigaction = handler as usize;
             // On the stack that is there, since the handler before may need much of it; and again
             // while it runs, since that of another thread may store to the pages.
             action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
-            WATCHED.store(&raw mut *watched, Ordering::Release);
             // SAFETY: action is valid, and the handler has the signature that SA_SIGINFO asks for.
             check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
         }
-        let watch = Watch { watched, _turn: turn };
         watch.watched.protect(libc::PROT_READ)?;
         Ok(watch)
     }
@@ -167,15 +173,23 @@ impl Watch {
 }
 
 impl Drop for Watch {
-    /// The pages are open, and the handlers before are there again.
+    /// The pages are open, and the handlers before are there again. No thread is in the middle
+    /// of a store, or in a handler that looks at what is freed.
     fn drop(&mut self) {
-        // What could be closed can be opened.
+        // What could be closed can be opened. A store under way closes its page once more.
+        let _ = self.watched.protect(OPEN);
+        while self.watched.open.iter().any(|open| open.thread.load(Ordering::Acquire) != 0) {
+            std::thread::yield_now();
+        }
         let _ = self.watched.protect(OPEN);
         for (signal, before) in SIGNALS.into_iter().zip(&self.watched.before) {
             // SAFETY: as the system gave it.
             unsafe { libc::sigaction(signal, before, ptr::null_mut()) };
         }
-        WATCHED.store(ptr::null_mut(), Ordering::Release);
+        WATCHED.store(ptr::null_mut(), Ordering::SeqCst);
+        while INSIDE.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -271,9 +285,27 @@ fn registers<'c>(context: *mut c_void) -> &'c mut [i64; 23] {
     unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs }
 }
 
+/// A handler that runs, until it is dropped.
+struct Inside;
+
+impl Inside {
+    /// What is watched, if anything is.
+    fn enter<'w>() -> (Self, Option<&'w Watched>) {
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: null, or not freed before this handler has ended.
+        (Inside, unsafe { WATCHED.load(Ordering::SeqCst).as_ref() })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: null, or kept by the watch for as long as this handler is installed.
-    let Some(watched) = (unsafe { WATCHED.load(Ordering::Acquire).as_ref() }) else { return };
+    // What faults here when nothing is watched any more does so again, for the handler before.
+    let (_inside, Some(watched)) = Inside::enter() else { return };
     // SAFETY: the kernel passes a valid siginfo.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
     let inside = code > 0 && watched.pages.iter().any(|pages| pages.contains(&address));
@@ -281,9 +313,16 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_
         return;
     }
     let registers = registers(context);
-    if inside && watched.store(address, registers[libc::REG_RIP as usize] as u64).is_ok() {
-        registers[libc::REG_EFL as usize] |= TRAP;
-        return;
+    if inside {
+        match watched.store(address, registers[libc::REG_RIP as usize] as u64) {
+            Ok(()) => {
+                registers[libc::REG_EFL as usize] |= TRAP;
+                return;
+            }
+            // Too many threads store at once: this one tries again.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return,
+            Err(_) => {}
+        }
     }
     let own = watched.counting.load(Ordering::Relaxed) == thread();
     let _pause = own.then(|| Counting::begin(&watched.counting, PAUSED));
@@ -291,8 +330,7 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_
 }
 
 extern "C" fn on_step(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: as in on_fault.
-    let Some(watched) = (unsafe { WATCHED.load(Ordering::Acquire).as_ref() }) else { return };
+    let (_inside, Some(watched)) = Inside::enter() else { return };
     if watched.open().next().is_none() {
         // SAFETY: the kernel passes a valid siginfo.
         let sent = unsafe { (*info).si_code } <= 0;

@@ -114,7 +114,7 @@ struct Served<'a, 'p> {
     bench: Bench,
     /// The second processor, if there is one.
     other: Option<usize>,
-    /// Fewest frames that DPDK's path receives at a time.
+    /// DPDK's path receives so many frames at a time, or some times as many.
     least: usize,
     /// All queues of the cards have one doorbell.
     crowded: bool,
@@ -130,7 +130,7 @@ impl Served<'_, '_> {
     ) -> Result<Vec<Option<R>>> {
         let [theirs, mine] = self.cards.map(|(engine, tap)| Card { engine, tap, crowded: self.crowded });
         let mut results = Vec::with_capacity(CONTENDERS);
-        results.push(if burst >= self.least {
+        results.push(if burst.is_multiple_of(self.least) {
             Some(act(&mut self.bench, self.dpdk, &theirs).map_err(|error| error.of("DPDK"))?)
         } else {
             None
@@ -167,7 +167,7 @@ impl Served<'_, '_> {
 
     fn instructions(&mut self, burst: usize) -> Result<Value> {
         let steps = Steps::new()?;
-        let costs = self.each(burst, |bench, turn, card| Ok(turn.count(bench, &steps, card, burst)))?;
+        let costs = self.each(burst, |bench, turn, card| turn.count(bench, &steps, card, burst))?;
         let costs: Vec<Value> = costs.into_iter().map(|cost| answer(cost.map(Some), pair)).collect();
         Ok(json!({ "costs": costs }))
     }
@@ -235,7 +235,7 @@ fn pair(cost: Cost) -> Value {
 trait Turn {
     fn stretch(&mut self, bench: &mut Bench, card: &Card<'_>, stage: Stage, burst: usize) -> Result<Option<Cost>>;
     fn cross(&mut self, card: &Card<'_>, burst: usize) -> Result<Crossing>;
-    fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost;
+    fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Result<Cost>;
     fn latency(&mut self, bench: &mut Bench, card: &Card<'_>, cpu: usize) -> Result<Option<compare::Latency>>;
 }
 
@@ -248,7 +248,7 @@ impl<C: Contender> Turn for C {
         Crossing::count(self, card, RING.into(), burst)
     }
 
-    fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Cost {
+    fn count(&mut self, bench: &mut Bench, steps: &Steps, card: &Card<'_>, burst: usize) -> Result<Cost> {
         bench.count(steps, self, card, burst)
     }
 

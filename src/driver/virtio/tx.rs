@@ -245,7 +245,8 @@ impl<F: Virtqueue> Transmit for Queue<F> {
         self.seen = self.seen.wrapping_add(seen);
         self.seen_at = end.wrapping_add(ahead);
         self.pending.give_back(pool, end);
-        if seen < ready {
+        // Those behind the oldest may have been completed before it.
+        if seen < ready || chains[(end & (n - 1)) as usize].get() >= DONE {
             self.reclaim_odd(pool, ready - seen);
         }
         self.pending.frames() as usize
