@@ -83,7 +83,9 @@ fn every_card_is_as_it_is_to_be_plain_and_nasty() {
 #[test]
 fn what_a_plain_card_has_is_not_left_out() {
     let output = check(&["--json", "emu:bcm57508"]);
-    let skipped: Vec<Step> = steps(&output).into_iter().filter(|step| step.verdict == "skipped").collect();
+    // On a busy machine nothing can be said of a clock's rate.
+    let is_lack = |step: &Step| step.verdict == "skipped" && !step.seen.ends_with("too busy to tell");
+    let skipped: Vec<Step> = steps(&output).into_iter().filter(is_lack).collect();
     let names: Vec<&str> = skipped.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["nvm", "kill"], "{skipped:?}");
     assert_eq!(steps(&output).len(), 27);
