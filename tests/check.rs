@@ -392,6 +392,18 @@ fn a_report_names_nobody_and_says_what_card_and_machine_it_was() {
 }
 
 #[test]
+fn what_is_the_users_is_no_fault_of_the_card() {
+    for more in [&["alice7"][..], &["0000:03:00.0", "--trace", "/nowhere/trace"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let report = dir.path().join("report.json");
+        let words = ["--report", report.to_str().unwrap()];
+        let output = on_a_machine(dir.path(), &[more, &words].concat()).output().unwrap();
+        assert!(!output.status.success(), "{more:?}");
+        assert!(!report.exists(), "{more:?}: {}", fs::read_to_string(&report).unwrap());
+    }
+}
+
+#[test]
 fn a_report_that_cannot_be_written_is_told_before_the_card_is_touched() {
     let output = check(&["emu:virtio", "--report", "/nowhere/report.json"]);
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), ""));
