@@ -83,7 +83,9 @@ fn every_card_is_as_it_is_to_be_plain_and_nasty() {
 #[test]
 fn what_a_plain_card_has_is_not_left_out() {
     let output = check(&["--json", "emu:bcm57508"]);
-    let skipped: Vec<Step> = steps(&output).into_iter().filter(|step| step.verdict == "skipped").collect();
+    // On a busy machine nothing can be said of a clock's rate.
+    let is_lack = |step: &Step| step.verdict == "skipped" && !step.seen.ends_with("too busy to tell");
+    let skipped: Vec<Step> = steps(&output).into_iter().filter(is_lack).collect();
     let names: Vec<&str> = skipped.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["nvm", "kill"], "{skipped:?}");
     assert_eq!(steps(&output).len(), 27);
@@ -388,6 +390,18 @@ fn a_report_names_nobody_and_says_what_card_and_machine_it_was() {
     assert!(words.all(|word| word != host.trim().to_lowercase()), "{host}: {report}");
     let files = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(files, 1, "nothing lies beside it");
+}
+
+#[test]
+fn what_is_the_users_is_no_fault_of_the_card() {
+    for more in [&["alice7"][..], &["0000:03:00.0", "--trace", "/nowhere/trace"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let report = dir.path().join("report.json");
+        let words = ["--report", report.to_str().unwrap()];
+        let output = on_a_machine(dir.path(), &[more, &words].concat()).output().unwrap();
+        assert!(!output.status.success(), "{more:?}");
+        assert!(!report.exists(), "{more:?}: {}", fs::read_to_string(&report).unwrap());
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn each_family_tells_what_it_can() {
         ("x722", "checksum right; image 6.20", "SFP, LC; Intel Corp EMULATED-SR; 25GBASE-SR; 35.0"),
         (
             "x2522",
-            "3 parts tested by its firmware, all right",
+            "3 of 3 parts tested by its firmware, all right",
             "SFP, LC; Solarflare Comm. EMULATED-SR; 25GBASE-SR; 35.0",
         ),
         ("bcm57414", LEFT, "SFP, LC; Broadcom EMULATED-SR; 25GBASE-SR; 35.0"),

@@ -111,22 +111,46 @@ impl RingLengths {
 
     /// Says of each option that a device does not obey what it has instead.
     pub fn warn_of_others(&self, devices: &[Description], output: &Output) {
-        for Description { device, own_rings, .. } in devices {
-            let Some([rx, tx]) = own_rings else { continue };
-            for (asked, has, option) in [(self.rxd, *rx, "--rxd"), (self.txd, *tx, "--txd")] {
-                if let Some(asked) = asked.filter(|asked| *asked != has) {
-                    output.warn(format_args!(
-                        "{device}: its host gives it rings of {has} descriptors, and {option} {asked} changes nothing"
-                    ));
-                }
-            }
-        }
+        devices.iter().flat_map(|device| self.others(device)).for_each(|line| output.warn(line));
+    }
+
+    /// A line for each option that a device does not obey.
+    fn others(&self, Description { device, own_rings, short_rings, .. }: &Description) -> Vec<String> {
+        let options = |[rx, tx]: [u16; 2]| [(self.rxd, rx, "--rxd"), (self.txd, tx, "--txd")];
+        let own = own_rings.iter().copied().flat_map(options).filter_map(|(asked, has, option)| {
+            let asked = asked.filter(|asked| *asked != has)?;
+            Some(format!(
+                "{device}: its host gives it rings of {has} descriptors, and {option} {asked} changes nothing"
+            ))
+        });
+        let short = short_rings.iter().copied().flat_map(options).filter_map(|(asked, has, option)| {
+            let asked = asked.filter(|asked| *asked > has)?;
+            Some(format!("{device}: its rings have {has} descriptors at most, and {option} {asked} asks for more"))
+        });
+        own.chain(short).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emu::{Drive, Engine};
+
+    #[test]
+    fn a_device_that_has_its_own_rings_is_told_from_one_that_has_short_ones() {
+        let engine = Engine::new(Drive::Manual);
+        let (function, _tap) = engine.open(&"virtio".parse().unwrap()).unwrap();
+        let plain = Description::new(&*function, "virtio", "virtio-net");
+        let rings = Some([256, 1024]);
+        let lengths = RingLengths { rxd: Some(512), txd: Some(512) };
+        let own = lengths.others(&Description { own_rings: rings, ..plain.clone() });
+        assert_eq!(own.len(), 2, "{own:?}");
+        assert!(own[1].ends_with("rings of 1024 descriptors, and --txd 512 changes nothing"), "{own:?}");
+        let short = lengths.others(&Description { short_rings: rings, ..plain.clone() });
+        assert_eq!(short.len(), 1, "{short:?}");
+        assert!(short[0].ends_with("256 descriptors at most, and --rxd 512 asks for more"), "{short:?}");
+        assert_eq!(RingLengths::default().others(&Description { own_rings: rings, ..plain }), [""; 0]);
+    }
 
     #[test]
     fn a_run_has_the_default_length_only_if_nothing_was_asked() {

@@ -143,15 +143,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     // First: a signal would leave behind what is made of the report's file.
     let stop = Stop::install()?;
     let file = args.report.as_deref().map(NewFile::make).transpose()?;
-    let mut report = Report::new(args);
+    let mut report = Report::new(args, context.global.trace.as_deref());
     let begun = Instant::now();
-    let mut bench = match Bench::plug(args, context, stop) {
+    let mut bench = match Bench::plug(args, context, stop)? {
         Ok(bench) => bench,
         Err(error) => {
             if let Some(file) = file {
                 unreached(report, &error, begun, file, context)?;
             }
-            return Err(error);
+            return Err(error.into());
         }
     };
     report.begin(&bench);
@@ -189,14 +189,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Writes the report of a card that there is, but that could not be reached.
-fn unreached(
-    mut report: Report,
-    error: &anyhow::Error,
-    begun: Instant,
-    file: NewFile,
-    context: &Context,
-) -> Result<()> {
-    let Some(error) = error.downcast_ref::<Error>().filter(|error| error.kind() != Kind::Usage) else { return Ok(()) };
+fn unreached(mut report: Report, error: &Error, begun: Instant, file: NewFile, context: &Context) -> Result<()> {
     report.steps.push(Found {
         name: "reach",
         expected: "the function can be had",

@@ -121,6 +121,7 @@ mod tests {
             max_tx_queues: 1,
             longest_sent: None,
             own_rings: None,
+            short_rings: None,
             firmware: None,
             lacks: Vec::new(),
         };

@@ -25,7 +25,8 @@ pub fn open(functions: &[Arc<dyn Function>], configs: &[Config]) -> Result<Vec<P
             functions[*i].address_physically();
         }
         for i in others {
-            ports[i] = Some(open(i)?);
+            let again = open(i).map_err(|error| error.hint("another card of this run needs physical addresses"));
+            ports[i] = Some(again?);
         }
     }
     Ok(ports.into_iter().flatten().collect())

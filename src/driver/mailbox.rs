@@ -193,7 +193,7 @@ impl Request {
     }
 
     /// Has an answer of which a trace shows so many bytes: what is behind them tells one
-    /// card from another.
+    /// card, or one module, from another.
     #[must_use]
     pub fn with_answer_shown(mut self, bytes: usize) -> Self {
         self.shown = bytes;

@@ -102,6 +102,9 @@ pub struct Description {
     /// Descriptors of its receive rings and of its transmit rings, where the device has set
     /// them: [`Config`](super::Config) has asked for others, or might as well have.
     pub own_rings: Option<[u16; 2]>,
+    /// The same where they are shorter than [`Config`](super::Config) has asked for, as the
+    /// device can have no longer ones.
+    pub short_rings: Option<[u16; 2]>,
     /// What was asked for and cannot be had, a few words each, where the rest can be done
     /// without it.
     pub lacks: Vec<String>,
@@ -126,6 +129,7 @@ impl Description {
             max_tx_queues: 1,
             longest_sent: None,
             own_rings: None,
+            short_rings: None,
             lacks: Vec::new(),
         }
     }

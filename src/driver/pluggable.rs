@@ -20,6 +20,10 @@ use std::fmt::{self, Display, Formatter};
 pub const IDENTIFICATION: u8 = 0xa0;
 pub const DIAGNOSTICS: u8 = 0xa2;
 
+/// Why [`DIAGNOSTICS`] cannot be read where firmware knows pages alone: the module of a cage for
+/// four lanes may be one of a single lane, in an adapter.
+pub const NO_DIAGNOSTICS: &str = "in a cage for four lanes its firmware does not read what an SFP measures";
+
 /// Where page 0 begins that is behind the part that is always there, of a module with pages.
 pub const PAGED: u8 = 128;
 
@@ -41,7 +45,7 @@ pub struct Pluggable {
     pub complies: Vec<&'static str>,
     /// Its temperature in 1/256 degrees Celsius, if it is measured.
     pub temperature: Option<i16>,
-    /// There is a checksum that is right.
+    /// Its checksum is right; if not so it was not looked at.
     pub summed: bool,
 }
 
@@ -59,7 +63,10 @@ impl Display for Pluggable {
         if let Some(temperature) = self.temperature {
             write!(f, "; {:.1} °C", f64::from(temperature) / 256.0)?;
         }
-        f.write_str(if self.summed { "; checksum right" } else { "; no checksum" })
+        f.write_str(match self.summed {
+            true => "; checksum right",
+            false => "; checksum not looked at (it is over the serial number)",
+        })
     }
 }
 
@@ -359,7 +366,10 @@ mod tests {
         (memory[0], memory[14]) = (0x18, 50);
         memory[129..145].copy_from_slice(b"Acme            ");
         memory[148..164].copy_from_slice(b"DD-1            ");
-        assert_eq!(words(look(of_page(&memory)).0), "QSFP-DD; Acme DD-1; 50.0 °C; no checksum");
+        assert_eq!(
+            words(look(of_page(&memory)).0),
+            "QSFP-DD; Acme DD-1; 50.0 °C; checksum not looked at (it is over the serial number)"
+        );
     }
 
     /// Serial numbers and dates: SFF-8472 §8, SFF-8636 §6.3, CMIS 5 §8.3.

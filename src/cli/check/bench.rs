@@ -90,21 +90,17 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The cards that were named, or the default one.
+    /// The cards that were named, or the default one; or why the function of one cannot be had.
     ///
     /// # Errors
-    /// What finding and opening them meets.
-    pub fn plug(args: &Args, context: &Context, stop: Stop) -> anyhow::Result<Bench> {
+    /// What is no matter of a card: names that are none, files that cannot be written.
+    pub fn plug(args: &Args, context: &Context, stop: Stop) -> anyhow::Result<Result<Bench>> {
         let engine = Engine::new(Drive::Thread);
         let names: Vec<String> = [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().cloned().collect();
         let wires: &[&str] = if args.peer.is_some() { &["peer", "peer"] } else { &["loop"] };
         let Resolved { cards, default } = cards::resolve(&context.roots, &names, wires)?;
-        let wires = cards.iter().filter_map(|card| match card {
-            Card::Emulated(spec) => Some(&spec.wire),
-            Card::Pci(_) => None,
-        });
         let trace = context.global.trace.as_deref();
-        tracing::check_files(trace, cards.len(), wires, &Vec::from_iter(args.report.as_deref()))?;
+        tracing::check_files(trace, cards.len(), wires_of(&cards), &Vec::from_iter(args.report.as_deref()))?;
         let leads_elsewhere =
             matches!(&cards[..], [Card::Emulated(spec)] if !matches!(spec.wire, WireSpec::Loop { .. }));
         let (mut functions, mut traces, mut taps) = (Vec::new(), Vec::new(), Vec::new());
@@ -115,13 +111,16 @@ impl Bench {
                     taps.push(tap);
                     function
                 }
-                Card::Pci(address) => pci::open(&context.roots, *address)?,
+                Card::Pci(address) => match pci::open(&context.roots, *address) {
+                    Ok(function) => function,
+                    Err(error) => return Ok(Err(error)),
+                },
             };
             let (function, trace) = tracing::begin(trace, n, function)?;
             functions.push(function);
             traces.push(trace);
         }
-        Ok(Bench {
+        Ok(Ok(Bench {
             gone: false,
             linked: false,
             // Where its wire leads is known of emulated cards alone.
@@ -147,7 +146,7 @@ impl Bench {
             roots: context.roots.clone(),
             taps,
             engine,
-        })
+        }))
     }
 
     /// What is checked.
@@ -161,6 +160,11 @@ impl Bench {
         let name = self.functions.first().map_or("nothing", |card| card.name());
         let why = self.default.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         format!("checking {name}: {way}{why}")
+    }
+
+    /// Wires of those that are emulated.
+    pub fn wires(&self) -> impl Iterator<Item = &WireSpec> {
+        wires_of(&self.cards)
     }
 
     /// The names that the cards go by, besides those that were given.
@@ -385,6 +389,13 @@ impl Bench {
 /// An error of the card.
 pub fn bad(text: impl Display) -> Error {
     Error::new(Kind::Device, text.to_string())
+}
+
+fn wires_of(cards: &[Card]) -> impl Iterator<Item = &WireSpec> {
+    cards.iter().filter_map(|card| match card {
+        Card::Emulated(spec) => Some(&spec.wire),
+        Card::Pci(_) => None,
+    })
 }
 
 fn closed() -> Error {

@@ -145,7 +145,7 @@ impl Drop for Victim {
 
 /// What the victim does: sends and receives until it is killed.
 pub fn victim(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let mut bench = Bench::plug(args, context, Stop::install()?)?;
+    let mut bench = Bench::plug(args, context, Stop::install()?)??;
     // What is still on its way when it is killed is not taken for what is sent next.
     bench.numbers(1 << 31);
     let config = config();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   names of cards     DEV and PEER
+//!   names of files     FILE, as they were given
 //!   addresses          ADDRESS: Ethernet's in any form, EUI-64, PCI's; inside words, too
 //!   paths              PATH, unless they are the kernel's
 //! ```

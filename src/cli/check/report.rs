@@ -9,10 +9,12 @@ use crate::cli::Context;
 use crate::cli::crossing::Crossing;
 use crate::cli::output::{self, Output};
 use crate::driver::Description;
+use crate::emu::wire::WireSpec;
 use crate::error::Result;
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Columns of a line, and where in it what was seen begins.
@@ -62,6 +64,11 @@ impl fmt::Display for Found {
     }
 }
 
+/// What a file's name goes by in a report.
+fn file(path: &Path) -> (String, &'static str) {
+    (path.display().to_string(), "FILE")
+}
+
 /// The text in lines of so many columns; a word that is longer has one to itself.
 pub fn broken(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -85,7 +92,7 @@ pub struct Report {
     pub headline: String,
     /// The steps so far.
     pub steps: Vec<Found>,
-    /// Names of the cards, and what they go by in a report.
+    /// Names of the cards and of files, and what they go by in a report.
     names: Vec<(String, &'static str)>,
     facts: Value,
     description: Option<Description>,
@@ -94,13 +101,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of cards that were given so, of which nothing was tried yet.
-    pub fn new(args: &Args) -> Self {
-        let names = [(&args.device, "DEV"), (&args.peer, "PEER")];
+    /// Of cards that were given so, of which nothing was tried yet; with the trace's file, if
+    /// there is one.
+    pub fn new(args: &Args, trace: Option<&Path>) -> Self {
+        let cards = [(&args.device, "DEV"), (&args.peer, "PEER")];
+        let cards = cards.into_iter().filter_map(|(name, other)| Some((name.clone()?, other)));
+        let files = [args.report.as_deref(), trace].into_iter().flatten();
         Report {
             headline: String::new(),
             steps: Vec::new(),
-            names: names.into_iter().filter_map(|(name, other)| Some((name.clone()?, other))).collect(),
+            names: cards.chain(files.map(file)).collect(),
             facts: Value::Null,
             description: None,
             violations: Vec::new(),
@@ -112,6 +122,7 @@ impl Report {
     pub fn begin(&mut self, bench: &Bench) {
         self.headline = bench.headline();
         self.names.extend(bench.names().into_iter().zip(["DEV", "PEER"]));
+        self.names.extend(bench.wires().flat_map(WireSpec::files).map(file));
         self.facts = bench.function().and_then(facts::of).unwrap_or_default();
     }
 
@@ -219,6 +230,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emu::Spec;
 
     #[test]
     fn a_step_fits_into_eighty_columns_whatever_was_seen() {
@@ -230,6 +242,29 @@ mod tests {
             assert!(text.lines().count() > 9, "{text}");
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
             assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(SEEN_AT))), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_that_were_given_are_named_nowhere() {
+        let device = "emu:82599,wire=pcap:of alice.pcap:out=to/alice";
+        let args = Args {
+            device: Some(device.into()),
+            peer: None,
+            cable: false,
+            report: Some("report of alice".into()),
+            victim: false,
+        };
+        let mut report = Report::new(&args, Some(Path::new("traces/alice")));
+        let spec: Spec = device.strip_prefix("emu:").unwrap().parse().unwrap();
+        report.names.extend(spec.wire.files().into_iter().map(file));
+        for (text, nothing) in [
+            (format!("{device}: no link"), "DEV: no link"),
+            ("writing traces/alice.2: no room".into(), "writing FILE.2: no room"),
+            ("creating report of alice: denied".into(), "creating FILE: denied"),
+            ("'of alice.pcap' ends, and to/alice does not".into(), "'FILE' ends, and FILE does not"),
+        ] {
+            assert_eq!(nameless(&text, &report.names), nothing);
         }
     }
 

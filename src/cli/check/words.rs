@@ -142,11 +142,11 @@ impl Rate {
         if *least > Rate::FAST {
             return Err(bad(format_args!("its clock runs at {least:.2} of the machine's rate at least")));
         }
-        let rate = match self.is_right() {
-            true => format!("at {least:.2} to {most:.2} of the machine's rate"),
-            false => "at a rate that this machine is too busy to tell".into(),
-        };
-        Ok(Seen::Good(format!("{stamps} stamps in order, {rate}")))
+        let seen = format!("{stamps} stamps in order");
+        Ok(match self.is_right() {
+            true => Seen::Good(format!("{seen}, at {least:.2} to {most:.2} of the machine's rate")),
+            false => Seen::Skipped(format!("{seen}, at a rate that this machine is too busy to tell")),
+        })
     }
 }
 
@@ -228,19 +228,28 @@ fn counted(bench: &mut Bench, held: impl Fn(&(Stats, Stats), &Bench) -> [Held; 2
         let [sent, received] = held(&stats, bench).map(beyond);
         let received = if bench.echoes { received } else { Some(0) };
         let over = Instant::now() > late || bench.stop.requested();
-        match sent.zip(received) {
-            Some((0, 0)) => return Ok((stats, 0)),
-            // A MAC counts what it sees. What is less than ours is the card's own fault.
-            Some((sent, received)) if over && bench.has_neighbours() => return Ok((stats, sent + received)),
-            _ if over => {
+        match others(sent, received, over && bench.has_neighbours()) {
+            Some(others) => return Ok((stats, others)),
+            None if over => {
                 let (Count { frames, bytes }, back, (tx, rx)) = (bench.sent, bench.received, stats);
                 return Err(bad(format_args!(
                     "{frames} frames ({bytes} bytes) sent, {} ({}) received; it says {} ({}) and {} ({})",
                     back.frames, back.bytes, tx.tx_packets, tx.tx_bytes, rx.rx_packets, rx.rx_bytes
                 )));
             }
-            _ => std::thread::sleep(Duration::from_millis(10)),
+            None => std::thread::sleep(Duration::from_millis(10)),
         }
+    }
+}
+
+/// Frames that others sent to the receiver, of those that were counted beyond ours as sent and
+/// as received; `None` if it counts wrong. Where there are others its MAC counts what it sees;
+/// what was sent is ours alone.
+fn others(sent: Option<u64>, received: Option<u64>, has_neighbours: bool) -> Option<u64> {
+    match (sent?, received?) {
+        (0, 0) => Some(0),
+        (0, more) if has_neighbours => Some(more),
+        _ => None,
     }
 }
 
@@ -258,6 +267,17 @@ mod tests {
         assert_eq!(beyond((count(12, 1120), ours)), Some(2));
         for less in [count(9, 1000), count(10, 999), count(12, 999), count(10, 1001)] {
             assert_eq!(beyond((less, ours)), None, "{less:?}");
+        }
+    }
+
+    #[test]
+    fn frames_of_others_are_received_and_never_sent() {
+        assert_eq!(others(Some(0), Some(0), false), Some(0));
+        assert_eq!(others(Some(0), Some(3), true), Some(3));
+        for (sent, received, has_neighbours) in
+            [(Some(1), Some(0), true), (Some(1), Some(3), true), (Some(0), Some(3), false), (None, Some(3), true)]
+        {
+            assert_eq!(others(sent, received, has_neighbours), None, "{sent:?}, {received:?}");
         }
     }
 
@@ -308,7 +328,7 @@ mod tests {
         // Where none is, nothing is said for sure.
         let busy = seen(1.0, &[100]);
         assert!(!busy.is_known());
-        let said = "20 stamps in order, at a rate that this machine is too busy to tell";
+        let said = "skipped: 20 stamps in order, at a rate that this machine is too busy to tell";
         assert_eq!(text(busy.judge(20)), said);
     }
 }

@@ -217,7 +217,7 @@ impl Hwrm {
         let (code, len) = ((first & 0xffff) as u32, length(first));
         if let Some(trace) = self.bar.trace() {
             let said = if code == 0 { "done".into() } else { format!("refused with {code:#x}") };
-            trace.answer(command.name, said, &[answer.part(0, len)]);
+            trace.answer(command.name, said, &[answer.part(0, len.min(request.shown()))]);
         }
         if code != 0 {
             return Err(Failure::Refused(code));

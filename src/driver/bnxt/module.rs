@@ -39,7 +39,9 @@ fn memory(hw: &Hw, slave: u8, at: u8, bytes: &mut [u8]) -> Result<Said<()>> {
         .with(input::PORT_ID, u64::from(hw.caps.port))
         .with(input::I2C_SLAVE_ADDR, slave.into())
         .with(input::PAGE_OFFSET, at.into())
-        .with(input::DATA_LENGTH, bytes.len() as u64);
+        .with(input::DATA_LENGTH, bytes.len() as u64)
+        // Firmware may fill all of the field, and serial numbers are behind what is asked for.
+        .with_answer_shown(output::DATA.offset + bytes.len());
     let reply = match hw.try_ask(&request) {
         Err(error) if error.kind() == Kind::Unsupported => return Ok(Said::Nothing(error.to_string())),
         outcome => outcome?,

@@ -392,7 +392,7 @@ impl NicOps for Card {
 
 impl Drop for Card {
     /// Filters out, queues flushed, function given up, bus mastering off; only
-    /// then may memory go. The function keeps what it has mapped until it is closed.
+    /// then may memory go. The function may keep what it has mapped, and then nothing reads or writes it.
     fn drop(&mut self) {
         // A card that is gone cannot be told; each step ends in its own time.
         if self.hw.check().is_ok() {

@@ -32,6 +32,9 @@ pub fn look(hw: &Hw) -> Result<Said<Pluggable>> {
         return Ok(Said::Nothing(format!("it has no cage (its medium is {medium})")));
     }
     pluggable::read(|slave, at, bytes| {
+        if medium == QSFP_PLUS && slave == DIAGNOSTICS {
+            return Ok(Said::Nothing(pluggable::NO_DIAGNOSTICS.into()));
+        }
         let lower = u64::from(u32::MAX);
         let page = match (medium, slave, at) {
             (QSFP_PLUS, _, ..PAGED) => lower,

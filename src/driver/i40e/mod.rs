@@ -406,7 +406,7 @@ impl NicOps for Card {
 
 impl Drop for Card {
     /// Queues off, admin queue closed, bus mastering off; only then may memory
-    /// go. The function keeps what it has mapped until it is closed.
+    /// go. The function may keep what it has mapped, and then nothing reads or writes it.
     fn drop(&mut self) {
         if self.loopback {
             link::end_loopback(&mut self.aq);

@@ -4,7 +4,7 @@
 use super::adminq::{AdminQueue, Buffer, Code, le32};
 use super::link;
 use crate::driver::ops::Said;
-use crate::driver::pluggable::{self, Pluggable};
+use crate::driver::pluggable::{self, DIAGNOSTICS, Pluggable};
 use crate::error::Result;
 
 /// Bytes of the PHY's report in which the module's kind is.
@@ -26,7 +26,11 @@ pub fn look(aq: &mut AdminQueue) -> Result<Said<Pluggable>> {
     }
     pluggable::read(|slave, at, bytes| {
         // Of one with pages, the page stands in place of the address.
-        let device = if PAGED.contains(&kind) { 0 } else { slave };
+        let device = match PAGED.contains(&kind) {
+            true if slave == DIAGNOSTICS => return Ok(Said::Nothing(pluggable::NO_DIAGNOSTICS.into())),
+            true => 0,
+            false => slave,
+        };
         for (byte, at) in bytes.iter_mut().zip(u32::from(at)..) {
             match read(aq, device, at)? {
                 Said::This(value) => *byte = value,

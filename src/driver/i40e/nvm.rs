@@ -19,6 +19,9 @@ use crate::error::{Kind, Result};
 /// What it all comes to.
 const WHOLE: u16 = 0xbaba;
 
+/// Where the rest of the sum is.
+const CHECKSUM: usize = 0x3f;
+
 /// Words of a module that is not in the sum.
 const MODULE: usize = 512;
 
@@ -44,14 +47,15 @@ pub fn look(aq: &mut AdminQueue, hw: &Hw, version: Option<u16>) -> Result<Said<S
     Ok(Said::This(format!("checksum right{image}")))
 }
 
-/// The sum of all words that are in it.
+/// The sum of all words that are in it; its own is, wherever the pointers lead.
 fn sum(words: &[u16]) -> u16 {
     let module = |pointer: usize| {
         let at = words.get(pointer).map_or(0, |word| usize::from(*word));
         at..at + MODULE
     };
     let skipped = [module(0x2f), module(0x3e)];
-    let counted = words.iter().enumerate().filter(|(at, _)| !skipped.iter().any(|module| module.contains(at)));
+    let is_in = |at: usize| at == CHECKSUM || !skipped.iter().any(|module| module.contains(&at));
+    let counted = words.iter().enumerate().filter(|(at, _)| is_in(*at));
     counted.fold(0, |sum, (_, word)| sum.wrapping_add(*word))
 }
 
@@ -81,6 +85,14 @@ fn shadow_ram(aq: &mut AdminQueue, bytes: usize) -> Result<std::result::Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_own_word_is_in_the_sum_wherever_modules_are() {
+        // No product data, so the pointer leads to the beginning.
+        let mut words = vec![1; 2048];
+        (words[0x2f], words[0x3e], words[CHECKSUM]) = (0, 1200, 0x1234);
+        assert_eq!(sum(&words), 0x1234 + 2048 - 2 * MODULE as u16);
+    }
 
     #[test]
     fn two_modules_are_not_in_the_sum() {

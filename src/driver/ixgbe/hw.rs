@@ -67,11 +67,11 @@ impl Hw {
     ///
     /// The resource is shared with the card's other port and its firmware, so it
     /// is guarded by a bit for each, in a register that is itself guarded by two
-    /// semaphores (82599 §10.5.4). Every holder keeps them for microseconds; who
-    /// does not let go within the time the datasheet allows has died, and its
-    /// lock is taken over.
+    /// semaphores (82599 §10.5.4). Every holder keeps the resource for milliseconds at
+    /// most; who does not let go within the second that the datasheet allows has died,
+    /// and its lock is taken over.
     pub fn locked<T>(&self, resource: u32, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        let firmware = resource << 5;
+        let firmware = firmwares(resource);
         let deadline = Instant::now() + Duration::from_secs(1);
         loop {
             let late = Instant::now() >= deadline;
@@ -137,5 +137,24 @@ impl Hw {
 impl fmt::Display for Hw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.access.fmt(f)
+    }
+}
+
+/// The firmware's bits of GSSR for these of ours (Linux ixgbe_acquire_swfw_sync_X540). Its
+/// command buffer has none.
+fn firmwares(resource: u32) -> u32 {
+    const SHARED: u32 = gssr::EEPROM | gssr::PHY0 | gssr::PHY0 << 1 | gssr::MAC_CSR;
+    (resource & SHARED) << 5
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_for_commands_has_no_bit_of_the_firmwares() {
+        assert_eq!(firmwares(gssr::EEPROM | gssr::COMMANDS), 1 << 5);
+        assert_eq!(firmwares(gssr::PHY0 << 1), 1 << 7);
+        assert_eq!(firmwares(gssr::MAC_CSR), 1 << 8);
     }
 }

@@ -302,7 +302,7 @@ impl NicOps for Card {
 
 impl Drop for Card {
     /// Queues off, DMA off, bus mastering off; only then may memory go. The
-    /// function keeps what it has mapped until it is closed.
+    /// function may keep what it has mapped, and then nothing reads or writes it.
     fn drop(&mut self) {
         irq::mask(&self.hw);
         self.interrupts = None;

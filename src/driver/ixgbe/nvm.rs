@@ -38,7 +38,7 @@ const LEFT_OUT: [usize; 2] = [0x04, 0x05];
 /// Words that there can be.
 const WORDS: usize = 1 << 14;
 
-/// Words that are read at once.
+/// Words that are read at once, while its lock is held.
 const CHUNK: usize = 128;
 
 /// Reads it, and adds it up.
@@ -47,12 +47,9 @@ const CHUNK: usize = 128;
 /// [`Kind::Device`] if the sum is wrong, and what reading meets.
 pub fn look(hw: &Hw) -> Result<Said<String>> {
     let hw = &hw.untraced();
-    let (head, sum) = hw.locked(lock(hw.mac), |hw| {
-        let mut head = [0; HEAD];
-        read(hw, 0, &mut head)?;
-        let sum = sections(hw, &head)?.wrapping_add(of(&head[..summed(hw.mac)]));
-        Ok((head, sum))
-    })?;
+    let mut head = [0; HEAD];
+    read(hw, 0, &mut head)?;
+    let sum = sections(hw, &head)?.wrapping_add(of(&head[..summed(hw.mac)]));
     if sum != WHOLE {
         let text = format!(
             "its EEPROM is damaged: the words of its checksum come to {sum:#06x}, not {WHOLE:#06x}; write it anew with the maker's utility"
@@ -117,16 +114,16 @@ fn image(low: u16, high: u16) -> String {
     }
 }
 
-/// Reads words from a place on.
+/// Reads words from a place on. Others get their turn between two chunks.
 fn read(hw: &Hw, at: usize, words: &mut [u16]) -> Result<()> {
-    if hw.mac == Mac::X550 {
-        for (chunk, at) in words.chunks_mut(CHUNK).zip((at..).step_by(CHUNK)) {
-            ask(hw, at, chunk)?;
-        }
-        return Ok(());
-    }
-    for (word, at) in words.iter_mut().zip(at..) {
-        *word = hw.eeprom(at as u16)?;
+    for (chunk, at) in words.chunks_mut(CHUNK).zip((at..).step_by(CHUNK)) {
+        hw.locked(lock(hw.mac), |hw| match hw.mac {
+            Mac::X550 => ask(hw, at, chunk),
+            _ => chunk.iter_mut().zip(at..).try_for_each(|(word, at)| {
+                *word = hw.eeprom(at as u16)?;
+                Ok(())
+            }),
+        })?;
     }
     Ok(())
 }

@@ -195,7 +195,7 @@ bits! {
         SMBI    = 1 << 0, "Reading it as 0 takes it.";
         SWESMBI = 1 << 1, "Sticks if the firmware does not hold it.";
     }
-    /// Shared resources. The firmware's bit is five above ours.
+    /// Shared resources. The firmware's bit is five above each of the first four of ours.
     gssr {
         EEPROM   = 1 << 0,  "EEPROM.";
         PHY0     = 1 << 1,  "PHY or I2C bus of port 0; the next bit is port 1's.";

@@ -361,7 +361,7 @@ impl NicOps for Card {
 impl Drop for Card {
     /// Filters out, everything that was made taken back, the firmware stopped and its
     /// pages with it, the function reset, bus mastering off; only then may memory go.
-    /// The function keeps what it has mapped until it is closed.
+    /// The function may keep what it has mapped, and then nothing reads or writes it.
     fn drop(&mut self) {
         let hw = &self.hw;
         // A firmware that says nothing is not asked again, and not waited for as long as

@@ -95,6 +95,8 @@ pub type Outcome = std::result::Result<Reply, Failure>;
 pub struct Posted {
     slot: Slot,
     command: Command,
+    /// Bytes of its answer that a trace shows.
+    shown: usize,
     begun: Instant,
     /// What was waited so far, by the card's time.
     passed: Duration,
@@ -288,7 +290,16 @@ impl CommandQueue {
         self.note_command(slot, command, body.len());
         barrier::io_wmb();
         self.segment.write(regs::CMDQ_DOORBELL, 1 << self.number(slot));
-        Ok(Posted { slot, command, begun: Instant::now(), passed: Duration::ZERO, polls: 0, late: false, count })
+        Ok(Posted {
+            slot,
+            command,
+            shown: request.shown(),
+            begun: Instant::now(),
+            passed: Duration::ZERO,
+            polls: 0,
+            late: false,
+            count,
+        })
     }
 
     /// What has become of a command, if the firmware has given its entry back.

@@ -48,7 +48,9 @@ pub fn memory(
         // Without the bit for the direction.
         .with(mcia::I2C_DEVICE_ADDRESS, u64::from(slave >> 1))
         .with(mcia::DEVICE_ADDRESS, at.into())
-        .with(mcia::SIZE, len as u64);
+        .with(mcia::SIZE, len as u64)
+        // Firmware may fill all of it, and serial numbers are behind what is asked for.
+        .with_shown(HEAD + len);
     Ok(asked.read(hw)?.map(|register| match register.get(mcia::STATUS) {
         0 => Ok(register.bytes(HEAD, len).to_vec()),
         status => Err(status),

@@ -94,12 +94,14 @@ pub mod register {
 pub struct Register {
     number: u64,
     data: Vec<u8>,
+    /// Bytes of it that a trace shows.
+    shown: usize,
 }
 
 impl Register {
     /// Nothing but the port.
     pub fn new(number: u64, bytes: usize) -> Register {
-        Register { number, data: vec![0; bytes] }.with(port::LOCAL_PORT, 1)
+        Register { number, data: vec![0; bytes], shown: bytes }.with(port::LOCAL_PORT, 1)
     }
 
     /// Sets a field.
@@ -107,6 +109,12 @@ impl Register {
     pub fn with(mut self, bits: Bits, value: u64) -> Register {
         bits.write(&mut self.data, value);
         self
+    }
+
+    /// Has a trace show so many bytes of what it holds.
+    #[must_use]
+    pub fn with_shown(self, shown: usize) -> Register {
+        Register { shown, ..self }
     }
 
     /// A field.
@@ -134,10 +142,11 @@ impl Register {
             .with_bits(header::OP_MOD, way)
             .with_bits(access_register::input::REGISTER_ID, self.number)
             .with_more(&self.data)
-            .with_output(access_register::DATA + self.data.len());
+            .with_output(access_register::DATA + self.data.len())
+            .with_answer_shown(access_register::DATA + self.shown);
         let reply = hw.ask_optional(request)?;
         let data = reply.and_then(|reply| reply.body().get(access_register::DATA..).map(<[u8]>::to_vec));
-        Ok(data.map(|data| Register { number: self.number, data }))
+        Ok(data.map(|data| Register { data, ..*self }))
     }
 }
 

@@ -196,8 +196,11 @@ where
         let why = "the kernel hides physical addresses from this user, and a legacy virtio device needs them, under VFIO too; run as root";
         if hidden { card.device.hw.error(Kind::Permission, why) } else { error }
     })?;
-    let obeyed = !card.device.hw.is_legacy() && lengths == [config.rx_ring, config.tx_ring];
-    description.own_rings = (!obeyed).then_some(lengths);
+    let short = lengths[0] < config.rx_ring || lengths[1] < config.tx_ring;
+    match card.device.hw.is_legacy() {
+        true => description.own_rings = Some(lengths),
+        false => description.short_rings = short.then_some(lengths),
+    }
     card.device.function.set_bus_master(true)?;
     card.device.hw.go()?;
     if config.rx_queues > 1 {
@@ -235,7 +238,7 @@ impl Device {
 
 impl Drop for Device {
     /// Reset, so that no queue is read or written any more, then bus mastering
-    /// off. The function keeps what it has mapped until it is closed.
+    /// off. The function may keep what it has mapped, and then nothing reads or writes it.
     fn drop(&mut self) {
         self.hw.stop();
         // A device that is gone cannot be told; one that is there was stopped above.

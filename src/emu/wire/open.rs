@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// What a port is plugged into.
@@ -110,6 +111,14 @@ impl Patch {
 }
 
 impl WireSpec {
+    /// Files that are played and written.
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            WireSpec::Pcap(spec) => std::iter::once(&*spec.file).chain(spec.out.as_deref()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// A crossover by name.
     pub fn peer(name: impl Into<String>) -> Self {
         WireSpec::Peer { name: name.into() }

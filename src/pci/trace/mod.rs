@@ -42,10 +42,10 @@
 //! that are its own, and zeros stand for those words of an EEPROM that may have either. Where the driver did not
 //! come to read it, what answers say in memory is left out. Configuration space beyond byte
 //! 0xff, where serial numbers are, is not shown, and no driver reads it; nor is vital product
-//! data, nor how it is asked for, nor what an EEPROM or NVM holds, nor a module's serial number.
-//! Everything else stands there as it was, filters that were asked for included. Nothing is
-//! written until the driver has read the address, and then all but the last hundred events: of
-//! a run that is killed they are missing, as is the last line.
+//! data, nor how it is asked for, nor what an EEPROM or NVM holds but for its first 64 words,
+//! nor a module's serial number. Everything else stands there as it was, filters that were
+//! asked for included. Nothing is written until the driver has read the address, and then all
+//! but the last hundred events: of a run that is killed they are missing, as is the last line.
 
 mod mask;
 mod read;

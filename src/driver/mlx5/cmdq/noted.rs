@@ -12,7 +12,9 @@ impl CommandQueue {
     pub(super) fn note_command(&self, slot: Slot, command: Command, bytes: usize) {
         if let Some(trace) = self.segment.bar().trace() {
             let boxes = self.boxes(slot);
-            let memory = [vec![self.entry(slot)], used(&boxes.input, bytes), used(&boxes.output, command.output)];
+            let (input, output) =
+                (used(&boxes.input, bytes, usize::MAX), used(&boxes.output, command.output, usize::MAX));
+            let memory = [vec![self.entry(slot)], input, output];
             trace.command(command.code.into(), command.name, &memory.concat());
         }
     }
@@ -20,15 +22,21 @@ impl CommandQueue {
     /// Notes that one was answered, or not delivered.
     pub(super) fn note_answer(&self, posted: &Posted, delivery: u8) {
         if let Some(trace) = self.segment.bar().trace() {
-            let Posted { slot, command, .. } = *posted;
+            let Posted { slot, command, shown, .. } = *posted;
             let said = if delivery == 0 { "delivered".into() } else { format!("not delivered: {delivery:#x}") };
-            let memory = [vec![self.entry(slot)], used(&self.boxes(slot).output, command.output)];
+            let memory = [vec![self.entry(slot)], used(&self.boxes(slot).output, command.output, shown)];
             trace.answer(command.name, said, &memory.concat());
         }
     }
 }
 
-/// The mailboxes of a request or an answer of so many bytes.
-fn used(memory: &Region, bytes: usize) -> Vec<Region> {
-    (0..bytes.saturating_sub(INLINE).div_ceil(DATA)).map(|n| memory.part(n * MAILBOX, USED)).collect()
+/// The mailboxes of a request or an answer of so many bytes, without those of its bytes that
+/// are behind the first `shown`.
+fn used(memory: &Region, bytes: usize, shown: usize) -> Vec<Region> {
+    let [bytes, shown] = [bytes, shown].map(|bytes| bytes.saturating_sub(INLINE));
+    let parts = |n: usize| match shown.saturating_sub(n * DATA) {
+        left if shown >= bytes || left >= DATA => vec![memory.part(n * MAILBOX, USED)],
+        left => [(0, left), (DATA, USED - DATA)].map(|(at, len)| memory.part(n * MAILBOX + at, len)).to_vec(),
+    };
+    (0..bytes.div_ceil(DATA)).flat_map(parts).collect()
 }

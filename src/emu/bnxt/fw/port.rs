@@ -254,7 +254,8 @@ pub fn mac_configuration(card: &mut Bnxt, _: &Request) -> Answer {
     Ok(Reply::new(32).u16s(8, &[mru, super::function::MTU]).bytes(0xc, &[12, card.link.mac_loopback]))
 }
 
-/// PORT_PHY_I2C_READ: 64 bytes of the module's memory at most.
+/// PORT_PHY_I2C_READ: 64 bytes of the module's memory at most. It fills the field,
+/// whatever was asked for: a driver takes no more than that.
 pub fn module(card: &mut Bnxt, request: &Request) -> Answer {
     const MOST: u8 = 64;
     const OFFSET: u32 = 1;
@@ -269,7 +270,8 @@ pub fn module(card: &mut Bnxt, request: &Request) -> Answer {
     let wide = card.kind.media == Media::Qsfp;
     let cage = Module::of(&card.board, *b"Broadcom        ", [0x00, 0x0a, 0xf7], wide);
     let there = card.kind.media != Media::BaseT;
-    let bytes = (offset..offset + usize::from(len)).map(|at| cage.byte(slave, page, at).filter(|_| there));
+    let len = usize::from(MOST).min(256 - offset);
+    let bytes = (offset..offset + len).map(|at| cage.byte(slave, page, at).filter(|_| there));
     let bytes: Option<Vec<u8>> = bytes.collect();
     Ok(Reply::new(80).bytes(8, &bytes.ok_or(Refusal::FAIL)?))
 }

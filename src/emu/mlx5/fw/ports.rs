@@ -293,17 +293,20 @@ fn endianness(_: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
     Ok(())
 }
 
-/// MCIA: the module's memory. What goes wrong on its bus is in a byte of the register.
+/// MCIA: the module's memory. What goes wrong on its bus is in a byte of the register. It
+/// fills the register, whatever was asked for: a driver takes no more than that.
 fn memory(card: &mut Mlx5, access: &mut Access<'_>) -> Result<(), Status> {
     const NO_ANSWER: u32 = 1;
     const NO_MODULE: u32 = 3;
     const STUCK: u32 = 9;
+    const ROOM: u32 = 128;
     let (module, slave, page) = (access.get(0, 23, 16), access.get(4, 31, 24), access.get(4, 23, 16));
     let (offset, len) = (access.get(4, 15, 0), access.get(8, 15, 0));
     if module != 0 || len == 0 || len > MCIA_MOST || offset + len > 256 {
         return Err(Status::BAD_PARAMETER);
     }
     let cage = card.cage();
+    let len = ROOM.min(256 - offset);
     let bytes: Option<Vec<u8>> =
         (offset..offset + len).map(|at| cage.byte((slave << 1) as u8, page as u16, at as usize)).collect();
     let status = match bytes {
