@@ -69,8 +69,8 @@
 //! runs ours on a real kernel's VFIO. The last word is a card's own: [`pci::trace`] writes
 //! down what passes between a driver and any card, and [`emu::replay`] asks the model the
 //! same and says where it answers otherwise. What DPDK's drivers cost and what ours do is
-//! measured on the same model, in one process ([`compare`]); whole programs of both
-//! take turns on it too.
+//! measured on the same model, in one process ([`compare`]), and what would cross PCIe for
+//! it is counted by the model ([`emu::pcie`]); whole programs of both take turns on it too.
 //!
 //! # What is counted
 //!
@@ -113,11 +113,13 @@
 //!    8  tests/hostile.rs              the same rings, played by an enemy
 //!    9  tests/sweep.rs, tests/sweep/  what its firmware refuses, command by command
 //!   10  tests/registers.rs            its rows: they cover what the driver writes
-//!   11  benches/support/minimal/      the least that its rings permit
-//!   12  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
-//!   13  src/emu/replay/policy.rs      which of its answers count or tell the time
-//!   14  tests/replay.rs               a trace of it, replayed
-//!   15  README.md, CHANGELOG.md       the list of cards
+//!   11  tests/crossings.rs            what crosses PCIe for its packets
+//!   12  tests/module.rs               what it says of its module and its NVM
+//!   13  benches/support/minimal/      the least that its rings permit
+//!   14  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
+//!   15  src/emu/replay/policy.rs      which of its answers count or tell the time
+//!   16  tests/replay.rs               a trace of it, replayed
+//!   17  README.md, CHANGELOG.md       the list of cards
 //! ```
 //!
 //! # Errors
