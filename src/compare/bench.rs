@@ -454,39 +454,24 @@ fn together<R>(cpu: usize, card: impl Fn(usize) + Sync, driver: impl FnOnce(&Bat
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BUFFERS, Ours};
+    use super::super::{BUFFERS, Ours, spec, stepped};
     use super::*;
     use crate::dma::{Addressing, Pool};
     use crate::emu::Drive;
-    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn frames_that_came_while_nobody_received_are_in_no_burst() {
         let engine = Engine::new(Drive::Manual);
-        let spec = "82599,wire=source,speed=10G,link=1us".parse().unwrap();
-        let (function, tap) = engine.open(&spec).unwrap();
+        let (function, tap) = engine.open(&spec("82599").unwrap()).unwrap();
         let pool = Pool::new(BUFFERS as usize, Addressing::Translated).unwrap();
-        let open = AtomicBool::new(false);
-        let mut ours = thread::scope(|scope| {
-            scope.spawn(|| {
-                while !open.load(Ordering::Relaxed) {
-                    engine.advance(50_000_000);
-                    engine.step();
-                    thread::yield_now();
-                }
-            });
-            let ours = Ours::start(function, 512, &pool);
-            open.store(true, Ordering::Relaxed);
-            ours.unwrap()
-        });
+        let mut ours = stepped(&engine, None, || Ours::start(function, 512, &pool)).unwrap();
         // The ring is full then, and the packet buffer has more.
         for _ in 0..100 {
             engine.advance(10_000_000);
             engine.step();
         }
         let card = Card { engine: &engine, tap: &tap, crowded: false };
-        let before = card.received();
-        assert!(before >= 511);
+        assert!(card.received() >= 511);
         // A machine that is busy has no figure; the driver is not behind all the same.
         Bench::new().stretch(&mut ours, &card, Stage::Hot, 4).unwrap();
         engine.step();
