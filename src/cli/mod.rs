@@ -13,6 +13,7 @@ mod check;
 mod circuit;
 mod compare_dpdk;
 mod completions;
+pub mod cores;
 mod crossing;
 mod emulate;
 pub mod environment;

@@ -1,0 +1,157 @@
+//! Which threads move packets, and where they run.
+
+use crate::error::{Error, Kind, Result};
+use crate::sys;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// Highest number of a processor that the kernel's set of them has room for.
+const CPU_MAX: usize = libc::CPU_SETSIZE as usize - 1;
+
+/// The threads of the data path.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Cores {
+    /// Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128))]
+    cores: Option<u16>,
+    /// Processors for these threads, in their order: 2,4-6
+    ///
+    /// Without it the kernel chooses, and may move them.
+    #[arg(long, value_name = "LIST")]
+    cpu: Option<CpuList>,
+}
+
+impl Cores {
+    /// How many threads there are to be; `None` if nobody said.
+    pub fn asked(&self) -> Option<usize> {
+        let named = self.cpu.as_ref().map(|list| list.0.len());
+        self.cores.map(usize::from).or(named)
+    }
+
+    /// Where each thread is to run, in their order; `None` is anywhere.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if more threads than processors are named, or one that this
+    /// process may not run on.
+    pub fn places(&self) -> Result<Vec<Option<usize>>> {
+        let threads = self.asked().unwrap_or(1);
+        let Some(CpuList(cpus)) = &self.cpu else { return Ok(vec![None; threads]) };
+        if threads > cpus.len() {
+            let named = cpus.len();
+            let line = format!(
+                "--cores {threads} asks for more threads than the {named} processors that --cpu names; name one for each"
+            );
+            return Err(Error::new(Kind::Usage, line));
+        }
+        let may = sys::affinity().map_err(|e| Error::io("asking where this process may run", e))?;
+        if let Some(cpu) = cpus.iter().find(|cpu| !may.contains(cpu)) {
+            let line = format!("this process may not run on processor {cpu} of --cpu; it may use {}", listed(&may));
+            return Err(Error::new(Kind::Usage, line));
+        }
+        Ok(cpus[..threads].iter().copied().map(Some).collect())
+    }
+}
+
+/// Keeps the calling thread where [`Cores::places`] says.
+///
+/// # Errors
+/// What the kernel says of it.
+pub fn stay(place: Option<usize>) -> Result<()> {
+    let Some(cpu) = place else { return Ok(()) };
+    sys::set_affinity(&[cpu]).map_err(|e| Error::io(format!("keeping a thread on processor {cpu}"), e))
+}
+
+/// Processors by number, as taskset and DPDK write them; each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuList(Vec<usize>);
+
+impl FromStr for CpuList {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = |why: &dyn Display| {
+            Error::new(Kind::Usage, format!("'{text}' is no list of processors: {why}; write one like 2,4-6"))
+        };
+        let number = |digits: &str| match digits.parse::<usize>() {
+            Ok(cpu) if cpu <= CPU_MAX => Ok(cpu),
+            Ok(_) => Err(refused(&format_args!("their numbers end at {CPU_MAX}"))),
+            Err(_) => Err(refused(&format_args!("'{digits}' is no number"))),
+        };
+        let mut cpus = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(refused(&format_args!("{part} runs backwards")));
+            }
+            for cpu in first..=last {
+                if cpus.contains(&cpu) {
+                    return Err(refused(&format_args!("{cpu} is in it twice")));
+                }
+                cpus.push(cpu);
+            }
+        }
+        Ok(CpuList(cpus))
+    }
+}
+
+/// `0-3,6`: the shortest way to write these numbers, which rise.
+fn listed(cpus: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for &cpu in cpus {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == cpu => *last = cpu,
+            _ => runs.push((cpu, cpu)),
+        }
+    }
+    let run = |&(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cores(cores: Option<u16>, cpu: Option<&str>) -> Cores {
+        Cores { cores, cpu: cpu.map(|list| list.parse().unwrap()) }
+    }
+
+    #[test]
+    fn a_list_has_numbers_and_ranges_and_each_processor_once() {
+        let parsed = |text: &str| text.parse::<CpuList>().map(|list| list.0).map_err(|e| e.to_string());
+        assert_eq!(parsed("2,4-6"), Ok(vec![2, 4, 5, 6]));
+        assert_eq!(parsed("1,0"), Ok(vec![1, 0]), "their order is kept");
+        for (text, why) in
+            [("", "no number"), ("1,,2", "no number"), ("6-4", "backwards"), ("1,0-2", "1 is in it twice")]
+        {
+            let refused = parsed(text).unwrap_err();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
+        assert!(parsed("0-99999999").unwrap_err().contains("1023"));
+    }
+
+    #[test]
+    fn a_thread_has_a_place_if_one_was_named() {
+        assert_eq!(Cores::default().places().unwrap(), [None]);
+        assert_eq!(cores(Some(3), None).places().unwrap(), [None; 3]);
+        let may = sys::affinity().unwrap();
+        let all = listed(&may);
+        assert_eq!(cores(None, Some(&all)).asked(), Some(may.len()));
+        assert_eq!(cores(Some(1), Some(&all)).places().unwrap(), [Some(may[0])]);
+        let more = u16::try_from(may.len()).unwrap() + 1;
+        let refused = cores(Some(more), Some(&all)).places().unwrap_err().to_string();
+        assert!(refused.contains("name one for each"), "{refused}");
+    }
+
+    #[test]
+    fn a_processor_out_of_reach_is_refused_with_those_within() {
+        let may = sys::affinity().unwrap();
+        let beyond = (0..=CPU_MAX).find(|cpu| !may.contains(cpu)).unwrap();
+        let refused = cores(None, Some(&beyond.to_string())).places().unwrap_err().to_string();
+        assert!(refused.contains(&format!("processor {beyond} ")) && refused.ends_with(&listed(&may)), "{refused}");
+        assert_eq!(listed(&[0, 1, 2, 6, 8, 9]), "0-2,6,8-9");
+    }
+}
