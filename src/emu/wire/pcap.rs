@@ -9,6 +9,7 @@
 use super::{Fate, MAX_FRAME, MIN_FRAME, Note, Picos, Wire, WireSpec};
 use crate::error::{Error, Kind, Result};
 use crate::pcap::decode::{ETHERNET, Frame, LONGEST, Reader, Step, link_name};
+use crate::pcap::packed::Unpacked;
 use crate::pcap::record::{Format, Record};
 use crate::pcap::{LeftOut, SHORTEST, same_file};
 use crate::sys;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// What to play and where to write to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PcapSpec {
-    /// Capture file, pcap or pcapng.
+    /// Capture file, pcap or pcapng, compressed or not.
     pub file: PathBuf,
     /// Capture file for what the port sends (`out=`), overwritten.
     pub out: Option<PathBuf>,
@@ -117,7 +118,7 @@ const LOOK: usize = 256;
 
 struct Player {
     /// What is left of the file.
-    reader: Reader<File>,
+    reader: Reader<Unpacked<File>>,
     speed: Playback,
     /// First time in the file, in nanoseconds, and when it was played.
     start: Option<(i64, Picos)>,
@@ -138,7 +139,8 @@ impl Player {
         let doing = |what| format!("pcap: {what} {}", path.display());
         let file = File::open(path).map_err(|e| Error::io(doing("opening"), e))?;
         let name = doing("playing");
-        let reader = Reader::new(file, &name).map_err(|error| error.with_kind(Kind::Usage))?;
+        let unpacked = Unpacked::new(file).map_err(|e| Error::io(doing("reading"), e))?;
+        let reader = Reader::new(unpacked, &name).map_err(|error| error.with_kind(Kind::Usage))?;
         if let Some(link) = reader.link().filter(|link| *link != ETHERNET) {
             let link = link_name(link);
             let line = format!(
