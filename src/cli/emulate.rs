@@ -79,7 +79,7 @@ const WIRES: &[Part] = &[
     Part {
         name: "pcap:FILE",
         example: "pcap:in.pcap:out=sent.pcap",
-        text: "a capture that is played, and one of what is sent",
+        text: "a capture that is played (speed=, loop=), and one of what is sent",
     },
     Part { name: "cable:NAME", example: "cable:w0", text: "the port of another process that says the same" },
 ];

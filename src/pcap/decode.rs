@@ -69,6 +69,16 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
+    /// These and others together, with the link of the first that have one.
+    pub fn and(&self, others: &LeftOut) -> LeftOut {
+        LeftOut {
+            other_link: self.other_link + others.other_link,
+            link: if self.other_link > 0 { self.link } else { others.link },
+            undeclared: self.undeclared + others.undeclared,
+            malformed: self.malformed + others.malformed,
+        }
+    }
+
     /// What was left out and how often, in words that go on "3 packets ...".
     pub fn words(&self) -> Vec<(u64, String)> {
         let all = [

@@ -44,6 +44,11 @@ impl Tap {
         open.unwrap_or_else(|| lock(&self.port.state).notes.clone())
     }
 
+    /// Whether its wire has brought all that it had to bring, and the card has taken it.
+    pub fn wire_is_over(&self) -> bool {
+        self.port.with(|card, _| card.board().port.mac.is_over()).unwrap_or(true)
+    }
+
     /// Begins to note the stages of the packets that the card sends, or ends it;
     /// false if its model cannot.
     pub fn note_stages(&self, on: bool) -> bool {

@@ -106,11 +106,8 @@ fn any_wire() -> impl Strategy<Value = WireSpec> {
             WireSpec::Source(SourceSpec { rate, sizes, flows, count, pause })
         }),
         "[!-$&-.0-9;-~]{3,15}".prop_map(|name| WireSpec::Packet { name }),
-        (file.clone(), prop::option::of(file), speed).prop_map(|(file, out, speed)| WireSpec::Pcap(PcapSpec {
-            file,
-            out,
-            speed
-        })),
+        (file.clone(), prop::option::of(file), speed, any::<u64>())
+            .prop_map(|(file, out, speed, times)| { WireSpec::Pcap(PcapSpec { file, out, speed, times }) }),
         ("[a-zA-Z0-9._-]{1,64}", any::<bool>()).prop_map(|(name, pause)| WireSpec::Cable { name, pause }),
     ]
 }

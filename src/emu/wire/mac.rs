@@ -202,6 +202,11 @@ impl Mac {
         self.wire.waits()
     }
 
+    /// Whether all that the wire had to bring has been taken.
+    pub fn is_over(&self) -> bool {
+        self.wire.is_over()
+    }
+
     /// What the wire itself did to frames or saw.
     pub fn report(&mut self) -> Vec<Note> {
         self.wire.report()
