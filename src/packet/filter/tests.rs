@@ -274,7 +274,7 @@ fn nonsense_is_refused_with_its_place() {
         ("udp and", "found its end"),
         ("udp port", "a port number"),
         ("udp port fish", "'fish' at character 10: /etc/services knows no such name"),
-        ("udp port domain or fish", "'fish' at character 20"),
+        ("udp port 53 or fish", "'fish' at character 16"),
         ("port 65536", "a port number"),
         ("host 10.0.0.256", "an address like"),
         ("host fish.invalid", "no address is known for this name"),

@@ -207,7 +207,7 @@ fn tcpdump_s_compiler_agrees_on_random_expressions() {
 }
 
 #[test]
-#[ignore = "10,000 processes of tcpdump: cargo test --release --lib -- --ignored ten_thousand"]
+#[ignore = "10,000 processes of tcpdump; scripts/test runs it"]
 fn tcpdump_s_compiler_agrees_on_ten_thousand_random_expressions() {
     agree(ALL);
 }

@@ -82,6 +82,12 @@ fn mac(chance: &mut Chance) -> String {
     }
 }
 
+/// A name, or its number where the system does not know it.
+fn known((name, number): (&'static str, &'static str)) -> &'static str {
+    let files = ["/etc/services", "/etc/protocols"];
+    if files.iter().all(|file| std::path::Path::new(file).exists()) { name } else { number }
+}
+
 fn v4(chance: &mut Chance) -> Ipv4Addr {
     chance.one(&V4).into()
 }
@@ -145,7 +151,7 @@ fn primitive(chance: &mut Chance, context: Context) -> String {
         10..=12 => {
             let port = |c: &mut Chance| match c.below(5) {
                 0 => format!("{:#x}", c.one(&PORTS)),
-                1 => c.one(&["domain", "http", "https"]).to_owned(),
+                1 => known(c.one(&[("domain", "53"), ("http", "80"), ("https", "443")])).to_owned(),
                 _ => c.one(&PORTS).to_string(),
             };
             // Not every service is known for every transport.
@@ -162,7 +168,19 @@ fn primitive(chance: &mut Chance, context: Context) -> String {
         }
         14 => {
             let proto = chance.one(&["", "ip ", "ip6 "]);
-            format!("{proto}proto {}", chance.one(&["6", "17", "0x3a", "\\tcp", "\\udp", "51", "132", "gre", "44"]))
+            format!(
+                "{proto}proto {}",
+                known(chance.one(&[
+                    ("6", "6"),
+                    ("0x3a", "58"),
+                    ("\\tcp", "6"),
+                    ("\\udp", "17"),
+                    ("51", "51"),
+                    ("132", "132"),
+                    ("gre", "47"),
+                    ("44", "44")
+                ]))
+            )
         }
         15 if !labels => format!(
             "ether proto {}",
@@ -191,11 +209,9 @@ fn primitive(chance: &mut Chance, context: Context) -> String {
                 format!("byte {} {} {}", chance.below(16), chance.one(&["=", "<", ">"]), chance.one(&[0, 1, 2, 8, 255]))
             }
         },
-        21 if !context.tunnel => format!(
-            "{}protochain {}",
-            chance.one(&["", "ip ", "ip6 "]),
-            chance.one(&["6", "17", "\\tcp", "58", "51", "0"])
-        ),
+        21 if !context.tunnel => {
+            format!("{}protochain {}", chance.one(&["", "ip ", "ip6 "]), chance.one(&["6", "17", "58", "51", "0"]))
+        }
         _ => chance.one(&["tcp", "udp", "ip", "ip6"]).into(),
     }
 }
