@@ -163,6 +163,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txd -d 'Descript
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l guard -d 'Stand by and cut a torn record off the end of FILE when standard input ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l json -d 'Print one JSON document instead of text'

@@ -201,6 +201,26 @@ fn a_filter_sees_a_frame_beyond_its_first_buffer() {
 }
 
 #[test]
+fn a_filter_s_program_is_printed_without_a_card_or_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [
+        &["capture", "--print-filter", "udp", "port", "53"][..],
+        &["capture", "--print-filter", "-f", "udp port 53"],
+        &["capture", "-i", "0000:00:00.7", "--print-filter", "-w", "out.pcap", "udp port 53"],
+    ] {
+        let output = bmnic(words).current_dir(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+        let printed = text(&output.stdout);
+        assert!(printed.starts_with("(000) ldh      [12]\n(001) jeq      #0x86dd          jt 2\tjf 8\n"), "{printed}");
+        assert!(printed.ends_with(") ret      #0\n"), "{printed}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file was made");
+    let refused = bmnic(&["capture", "--print-filter", "udp port"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("a port number"), "{}", text(&refused.stderr));
+}
+
+#[test]
 fn a_filter_and_a_snap_length_decide_what_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");

@@ -33,6 +33,7 @@ use crate::pcap::write::{Plan, Recorder, SNAPLEN};
 use guard::Guard;
 use receive::{Counts, Ended, Receiver};
 use report::Report;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,7 +48,7 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArg,
     /// The capture file; - is standard output
-    #[arg(value_name = "FILE", required_unless_present = "write")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["write", "print_filter"])]
     file: Option<PathBuf>,
     /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1
     ///
@@ -60,6 +61,11 @@ pub struct Args {
     /// Packets to keep, as one word
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
+    /// Print the filter's program, as tcpdump -d does, and capture nothing
+    ///
+    /// It is classic BPF, as bmnic runs it. All words are the expression.
+    #[arg(long)]
+    print_filter: bool,
     /// Format of the file: pcap (in nanoseconds) or pcapng
     #[arg(long, value_name = "FORMAT", default_value = "pcap")]
     format: Format,
@@ -94,6 +100,10 @@ const DEFAULT_WIRE: &str = "source:rate=100k";
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    if args.print_filter {
+        write!(io::stdout().lock(), "{}", args.program(context.taken.has("filter"))?.listing())?;
+        return Ok(Outcome::Done);
+    }
     // What can be refused is refused before a card or a file is touched.
     let (path, filter) = args.target(context.taken.has("filter"))?;
     if args.guard {
@@ -325,17 +335,27 @@ impl Args {
             (None, None) => return Err(Error::new(Kind::Usage, "capture into which file? bmnic capture out.pcap")),
         };
         words.extend(self.words.iter().cloned());
-        let text = words.join(" ");
-        let filter = match (&self.filter, text.trim().is_empty()) {
-            (Some(filter), true) => Filter::parse(filter)?,
-            (None, _) => Filter::parse(&text)?,
-            (Some(_), false) if by_default => Filter::parse(&text)?,
+        Ok((path.clone(), self.compiled(&words.join(" "), by_default)?))
+    }
+
+    /// The filter alone: no word is a file.
+    fn program(&self, by_default: bool) -> Result<Filter> {
+        let first = self.file.iter().map(|word| word.to_string_lossy().into_owned());
+        let words: Vec<String> = first.chain(self.words.iter().cloned()).collect();
+        self.compiled(&words.join(" "), by_default)
+    }
+
+    /// The filter that words or --filter ask for.
+    fn compiled(&self, text: &str, by_default: bool) -> Result<Filter> {
+        match (&self.filter, text.trim().is_empty()) {
+            (Some(filter), true) => Filter::parse(filter),
+            (None, _) => Filter::parse(text),
+            (Some(_), false) if by_default => Filter::parse(text),
             (Some(_), false) => {
                 let line = format!("a filter is given twice, with --filter and as '{text}'; join them with and");
-                return Err(Error::new(Kind::Usage, line));
+                Err(Error::new(Kind::Usage, line))
             }
-        };
-        Ok((path.clone(), filter))
+        }
     }
 
     fn config(&self) -> Config {
