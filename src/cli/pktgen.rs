@@ -54,12 +54,12 @@ pub struct Args {
     /// that was asked for and not kept ends with exit code 3: see --allow-shortfall.
     ///
     /// Each packet has a place in a schedule that begins with the run. A place that is later
-    /// than 64 packets, or 20 us if that is longer, is skipped; the summary says how many were,
+    /// than 64 packets, or 20 us if that is longer, is skipped. The summary says how many were,
     /// to the packet, and what was the matter when they were due: the ring was full, so that
     /// card and link took no more; the system ran something else; no buffer was free; or the
-    /// sender itself was slower than the rate. Places until the end = sent + skipped. It also says how far the times
-    /// between two calls of the doorbell, as the sender sees them, were from those between
-    /// their places.
+    /// sender itself was slower than the rate. Places until the end = sent + skipped. It also
+    /// says how far the times between two doorbells, as the sender sees them, were from those
+    /// between their places.
     #[arg(short, long, value_name = "RATE")]
     rate: Option<Rate>,
     /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)

@@ -28,7 +28,7 @@ pub struct Outcome {
     pub shortfall: Shortfall,
     /// By how much it was moved in all, ticks.
     pub slipped: Ticks,
-    /// How far the times between two calls of the doorbell were from those between their
+    /// How far the times between two doorbells were from those between their
     /// places, ticks.
     pub gaps: Histogram,
 }
@@ -136,8 +136,8 @@ impl Due {
     }
 
     /// A ring was offered packets, took `took` of their buffers, or all, and the doorbell had
-    /// been called by `now`. The first of the packets was due at `due`, and this was the
-    /// first call for them or not.
+    /// been written by `now`. The first of the packets was due at `due`, and this was the
+    /// first doorbell for them or not.
     #[inline]
     pub fn gave(&mut self, took: usize, all: bool, first: bool, due: Ticks, now: Ticks) {
         if took > 0 && first {

@@ -50,7 +50,10 @@ impl Builder {
         self.share = Share { away: frames, turns, draws: frames.wrapping_mul(random as u64), ..self.share };
     }
 
-    /// Steps over the frames of others.
+    /// Steps over the frames of others. Not in line: a builder that writes all
+    /// frames would save registers for it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn leap(&mut self) {
         self.turn += self.share.turns;
         if self.turn >= self.order.len() {
