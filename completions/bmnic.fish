@@ -128,7 +128,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; at least one for each thread; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
