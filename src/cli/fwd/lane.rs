@@ -14,17 +14,21 @@
 //! card there says what was lost, or asks its sender to pause.
 
 use super::rewrite::Rewrite;
-use crate::cli::signal::Stop;
+use super::until::{Share, Until};
 use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue, TxQueue};
+use crate::emu::Inline;
 use crate::error::Result;
 use crate::measure::{Clock, Idle};
+use crate::sys;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a lane has done so far, for another thread to read.
+/// What a lane has done so far, for another thread to read. It is in a line of its own: the
+/// lanes of other threads write theirs at the same time.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Counts {
     /// Frames passed on.
     pub frames: AtomicU64,
@@ -38,7 +42,8 @@ pub struct Counts {
     pub surplus: AtomicU64,
 }
 
-/// One way through from a queue to a queue.
+/// One way through from a queue to a queue, in lines of its own.
+#[repr(align(64))]
 pub struct Lane {
     rx: RxQueue,
     tx: TxQueue,
@@ -55,44 +60,6 @@ pub enum Wait {
     Poll,
     /// Sleep until the card interrupts; for one lane a thread.
     Interrupt,
-}
-
-/// When lanes end.
-#[derive(Clone, Debug)]
-pub struct Until {
-    /// On a signal, or when time is up.
-    pub stop: Stop,
-    /// After so many frames over all lanes.
-    pub left: Option<Arc<AtomicU64>>,
-    /// The cards' counters have been read for the last time.
-    pub counted: Arc<AtomicBool>,
-}
-
-impl Until {
-    /// How many of `frames` may still go.
-    #[inline]
-    fn take(&self, frames: usize) -> usize {
-        match &self.left {
-            None => frames,
-            Some(left) => self.count_down(left, frames),
-        }
-    }
-
-    fn count_down(&self, left: &AtomicU64, frames: usize) -> usize {
-        let mut had = left.load(Ordering::Relaxed);
-        loop {
-            let take = had.min(frames as u64);
-            match left.compare_exchange_weak(had, had - take, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    if had == take {
-                        self.stop.end();
-                    }
-                    return take as usize;
-                }
-                Err(now) => had = now,
-            }
-        }
-    }
 }
 
 impl Lane {
@@ -112,6 +79,7 @@ impl Lane {
             rewrite: self.rewrite,
             counts: &self.counts,
             frames: 0,
+            fresh: false,
             start,
         }
     }
@@ -142,20 +110,28 @@ struct Running<'a> {
     rewrite: Rewrite,
     counts: &'a Counts,
     frames: u64,
+    /// Whether the batch has just been received: nothing was done to it yet.
+    fresh: bool,
     start: Instant,
 }
 
 impl Running<'_> {
     /// Receives, rewrites and sends once; how many buffers moved.
     #[inline]
-    fn turn(&mut self, until: &Until) -> usize {
+    fn turn(&mut self, share: &mut Share<'_>) -> usize {
         let mut moved = 0;
         if self.batch.is_empty() {
             moved = self.rx.recv(&mut self.batch);
             if moved == 0 {
                 return 0;
             }
-            self.admit(until);
+            self.fresh = true;
+        }
+        if self.fresh {
+            if !self.admit(share) {
+                return moved;
+            }
+            self.fresh = false;
             self.rewrite.apply(&mut self.batch);
         }
         moved + self.tx.send(&mut self.batch)
@@ -163,10 +139,10 @@ impl Running<'_> {
 
     /// A turn, its time counted if it moved something: idle turns are the wire's.
     #[inline]
-    fn timed_turn(&mut self, until: &Until, clock: &Clock) -> usize {
+    fn timed_turn(&mut self, share: &mut Share<'_>, clock: &Clock) -> usize {
         let receives = self.batch.is_empty();
         let begin = clock.now();
-        let moved = self.turn(until);
+        let moved = self.turn(share);
         if moved > 0 {
             // This thread alone writes them.
             let add = |count: &AtomicU64, n| count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
@@ -176,19 +152,21 @@ impl Running<'_> {
         moved
     }
 
-    /// Counts the frames that came, and lets go of those beyond the limit.
+    /// Counts the frames that came, and lets go of those beyond the limit; false if it is not
+    /// known yet which these are.
     #[inline]
-    fn admit(&mut self, until: &Until) {
+    fn admit(&mut self, share: &mut Share<'_>) -> bool {
         let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
         if self.frames == 0 {
             self.note_first();
         }
-        let take = until.take(frames);
+        let Some(take) = share.take(frames) else { return false };
         if take < frames {
             self.cut(take);
         }
         self.frames += take as u64;
         self.counts.frames.store(self.frames, Ordering::Relaxed);
+        true
     }
 
     #[cold]
@@ -205,7 +183,10 @@ impl Running<'_> {
     }
 
     /// Sends what is still in hand and waits until it has left, or for `patience`.
-    fn drain(&mut self, patience: Duration) {
+    fn drain(&mut self, patience: Duration, cards: Option<&Inline>) {
+        if self.fresh {
+            self.cut(0);
+        }
         let deadline = Instant::now() + patience;
         let mut idle = Idle::new();
         loop {
@@ -214,7 +195,7 @@ impl Running<'_> {
             if (self.batch.is_empty() && waiting == 0) || Instant::now() >= deadline {
                 return;
             }
-            idle.polled(0);
+            idle.polled(play(cards));
         }
     }
 
@@ -237,47 +218,75 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// whether it is to end.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Runs `lanes` in this thread, in turns, until told to end; then lets what was
-/// received leave, calls `ended`, and lets go of what comes until the counters
-/// are read. With [`Wait::Interrupt`] it sleeps on the first lane only. With a
-/// clock, turns are timed.
+/// What a thread has to run.
+pub struct Work<'w> {
+    /// Its lanes, in turns.
+    pub lanes: &'w mut [Lane],
+    /// The emulated cards of these that it plays between its polls.
+    pub cards: Option<Inline>,
+    /// With [`Wait::Interrupt`] it sleeps on the first lane only.
+    pub wait: Wait,
+    /// When it ends.
+    pub until: &'w Until,
+    /// Times the turns.
+    pub clock: Option<&'w Clock>,
+}
+
+/// Runs lanes in this thread until told to end; then lets what was received leave, calls
+/// `ended`, and lets go of what comes until the counters are read. Returns the processor
+/// time that this thread had up to the end.
 ///
 /// # Errors
 /// What waiting for an interrupt met.
-pub fn run(lanes: &mut [Lane], wait: Wait, until: &Until, clock: Option<&Clock>, ended: impl FnOnce()) -> Result<()> {
+pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
+    let Work { lanes, cards, wait, until, clock } = work;
+    let cards = cards.as_ref();
     let start = Instant::now();
+    let had = sys::thread_cpu_ns();
     let mut running: Vec<Running<'_>> = lanes.iter_mut().map(|lane| lane.start(start)).collect();
+    let mut share = Share::new(until);
     let mut idle = Idle::new();
     let mut result = Ok(());
     while !until.stop.requested() {
         let moved = match clock {
-            None => running.iter_mut().map(|lane| lane.turn(until)).sum(),
-            Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(until, clock)).sum(),
+            None => running.iter_mut().map(|lane| lane.turn(&mut share)).sum(),
+            Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(&mut share, clock)).sum(),
         };
+        share.polled(moved);
         match (wait, running.first_mut()) {
             (Wait::Interrupt, Some(lane)) if moved == 0 && lane.batch.is_empty() => {
+                share.give_back();
                 if let Err(error) = lane.rx.wait(PATIENCE) {
                     result = Err(error);
                     until.stop.end();
                 }
             }
-            _ => idle.polled(moved),
+            _ => idle.polled(moved + play(cards)),
         }
     }
+    let had = Duration::from_nanos(sys::thread_cpu_ns().saturating_sub(had));
     for lane in &mut running {
-        lane.drain(DRAIN);
+        lane.drain(DRAIN, cards);
     }
     ended();
     while !until.counted.load(Ordering::Relaxed) {
-        let moved = running.iter_mut().map(Running::let_go).sum();
-        idle.polled(moved);
+        let moved: usize = running.iter_mut().map(Running::let_go).sum();
+        idle.polled(moved + play(cards));
     }
-    result
+    result.map(|()| had)
+}
+
+/// Lets the cards that this thread plays do what they have to; how much that was.
+#[inline]
+fn play(cards: Option<&Inline>) -> usize {
+    cards.map_or(0, Inline::step)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::until::Left;
     use super::*;
+    use crate::cli::signal::Stop;
     use crate::driver::{self, Config, Port};
     use crate::emu::{Drive, Engine, Spec, Tap};
     use crate::net::MacAddr;
@@ -349,13 +358,14 @@ mod tests {
                 assert!(batch.push_frame(frame));
             }
             let mut running = lane.start(Instant::now());
+            let mut share = Share::new(until);
             for _ in 0..turns {
                 near.tx[0].send(&mut batch);
                 for _ in 0..4 {
                     engine.advance(20_000_000);
                     engine.step();
                 }
-                running.turn(until);
+                running.turn(&mut share);
                 let mut arrived = Batch::new(batch.pool());
                 far.rx[0].recv(&mut arrived);
                 let mut whole = Vec::new();
@@ -413,7 +423,7 @@ mod tests {
     fn a_count_is_kept_to_the_frame() {
         let mut bench = Bench::new(Rewrite::Nothing);
         let sent: Vec<_> = (0..20).map(|n| frame(n, if n % 5 == 3 { 3000 } else { 60 })).collect();
-        let until = Until { left: Some(Arc::new(AtomicU64::new(13))), ..forever() };
+        let until = Until { left: Some(Arc::new(Left::new(13, 1))), ..forever() };
         let got = bench.pass(&sent, &until, 40);
         assert!(until.stop.requested());
         assert!(got == sent[..13]);
@@ -430,6 +440,7 @@ mod tests {
         let until = forever();
         let Bench { lane, engine, near, far, pool, taps, .. } = &mut bench;
         let mut running = lane.start(Instant::now());
+        let mut share = Share::new(&until);
         let mut moved = 0;
         let mut requests = 0;
         for _ in 0..500 {
@@ -441,7 +452,7 @@ mod tests {
                 engine.advance(20_000_000);
                 engine.step();
             }
-            requests += allocations(|| moved += running.turn(&until));
+            requests += allocations(|| moved += running.turn(&mut share));
             far.rx[0].recv(&mut Batch::new(&*pool));
         }
         assert!(moved > 10_000, "{moved} buffers: too few to show anything");
@@ -465,13 +476,14 @@ mod tests {
         // ring of 64 takes 63 and the lane holds the rest of its second batch.
         let until = forever();
         let mut running = bench.lane.start(Instant::now());
+        let mut share = Share::new(&until);
         for _ in 0..50 {
-            running.turn(&until);
+            running.turn(&mut share);
         }
         assert_eq!((running.frames, running.batch.len()), (64, 1));
         let mut got = Vec::new();
         for _ in 0..30 {
-            running.turn(&until);
+            running.turn(&mut share);
             for _ in 0..4 {
                 bench.engine.advance(20_000_000);
                 bench.engine.step();
