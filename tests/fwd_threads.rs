@@ -215,3 +215,29 @@ fn cards_that_are_played_by_the_thread_that_uses_them_lose_nothing() {
         }
     }
 }
+
+/// Nanoseconds of processor time that a frame takes its thread.
+fn cost(words: &[&str]) -> f64 {
+    let document = run(&[words, &["--inline", "-d", "300ms"]].concat());
+    threads_add_up(&document);
+    let had: f64 = list(&document, "threads", "cpu_seconds").into_iter().map(|had| had.as_f64().unwrap()).sum();
+    had * 1e9 / forwarded(&document, "threads").iter().sum::<u64>() as f64
+}
+
+/// Processor time, not the clock's: it says the same where other programs run meanwhile. Threads
+/// that wait for one another, or take lines from one another, need more of it for a frame.
+#[test]
+fn two_threads_with_cards_of_their_own_take_no_more_for_a_frame_than_one() {
+    const ROOM: f64 = 1.5;
+    let card = "emu:82599,wire=source:pause=on,speed=max";
+    let mut ratios = Vec::new();
+    for _ in 0..5 {
+        let one = cost(&["fwd", card, card]);
+        let two = cost(&["fwd", card, card, card, card, "--cores", "2"]);
+        ratios.push(two / one);
+        if two / one <= ROOM {
+            return;
+        }
+    }
+    panic!("a frame costs {ratios:.2?} times as much with two threads");
+}

@@ -10,6 +10,8 @@
 
 mod deal;
 mod lane;
+#[cfg(test)]
+mod lines_tests;
 mod report;
 mod rewrite;
 mod threads;
