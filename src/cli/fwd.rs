@@ -219,9 +219,9 @@ impl Args {
             let mut lanes = Vec::new();
             for queue in 0.. {
                 let before = lanes.len();
-                for from in first..=last {
+                for (from, queues) in rx.iter_mut().enumerate().take(last + 1).skip(first) {
                     let to = deal::peer(from, count);
-                    let Some(into) = rx[from].next() else { continue };
+                    let Some(into) = queues.next() else { continue };
                     let Some(out) = tx[to].next() else {
                         let device = &session.devices[to].device;
                         return Err(Error::new(

@@ -169,7 +169,7 @@ const END: usize = usize::MAX;
 
 impl Turns {
     fn run(&self, lane: &mut Lane, until: &Until, cards: Option<Inline>) {
-        let mut running = vec![lane.start(Instant::now())];
+        let mut running = Box::new(lane.start(Instant::now()));
         let mut share = Share::new(until);
         let mut made = 0;
         self.stack.store((&raw const made).addr(), Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl Turns {
                 END => return,
                 wanted if wanted == made => thread::yield_now(),
                 wanted => {
-                    let moved = running[0].turn(&mut share);
+                    let moved = running.turn(&mut share);
                     share.polled(moved);
                     if let Some(cards) = &cards {
                         cards.step();
