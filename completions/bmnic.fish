@@ -84,11 +84,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s m -l mode -d 'What t
 mac\t'Set both addresses: from the port, to its peer'
 macswap\t'Swap source and destination address'
 csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'"
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac: the first is for port A, the second for B' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac: the first is for port A, the second for B, and so on' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to wait for packets' -r -f -a "poll\t'Look again and again: fastest, takes a core'
 irq\t'Sleep until the card interrupts'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
@@ -99,8 +101,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txd -d 'Descriptors 
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional -d 'Forward from A to B only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional -d 'Forward from A to B only, from C to D, and so on'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cycles -d 'Count the cycles that a packet takes, as testpmd does with --record-core-cycles'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l inline -d 'Play emulated cards in the thread that forwards for them, not in one of their own'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'

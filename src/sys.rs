@@ -74,9 +74,14 @@ pub fn realtime_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
 }
 
+/// Nanoseconds of processor time that this thread has had.
+pub fn thread_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: time is a valid timespec to write to; both clocks exist on every
+    // SAFETY: time is a valid timespec to write to; these clocks exist on every
     // Linux since 2.6.28, so the call cannot fail.
     unsafe { libc::clock_gettime(clock, &mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + time.tv_nsec as u64

@@ -21,7 +21,7 @@ use super::watch::Watch;
 use crate::dma::Pool;
 use crate::driver::{Config, Description, Nic, Port, Stats};
 use crate::emu::wire::{Note, WireSpec};
-use crate::emu::{Drive, Engine, Stages, Tap};
+use crate::emu::{Drive, Engine, Inline, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{Alarm, Function};
 use std::cell::Cell;
@@ -90,7 +90,21 @@ impl Session {
     /// card that is not there, otherwise what opening it or waiting for its
     /// link met.
     pub fn open(context: &Context, names: &[String], defaults: Defaults<'_>, config: &Config) -> anyhow::Result<Self> {
+        Self::open_for(context, names, defaults, |_| Ok(config.clone()))
+    }
+
+    /// The same, with the `config` that these cards ask for.
+    ///
+    /// # Errors
+    /// As [`Session::open`], and those of `config`.
+    pub fn open_for(
+        context: &Context,
+        names: &[String],
+        defaults: Defaults<'_>,
+        config: impl FnOnce(&[Card]) -> Result<Config>,
+    ) -> anyhow::Result<Self> {
         let Resolved { cards, default } = resolve(&context.roots, names, defaults.wires)?;
+        let config = config(&cards)?;
         let wire = |card: &Card| match card {
             Card::Emulated(spec) => Some(spec.wire.clone()),
             Card::Pci(_) => None,
@@ -117,7 +131,7 @@ impl Session {
             buffers: 0,
             _engine: emulated.then(|| Engine::new(Drive::Thread)),
         };
-        match session.plug_all(context, cards, config) {
+        match session.plug_all(context, cards, &config) {
             Ok(()) => Ok(session),
             Err(error) => Err(session.blame(error)),
         }
@@ -140,6 +154,13 @@ impl Session {
             function.map(pool.arena())?;
         }
         Ok(pool)
+    }
+
+    /// The cards of these ports, to be played by the thread that uses them; the engine's thread
+    /// leaves them alone meanwhile. None if nothing is emulated.
+    pub fn inline(&self, ports: &[usize]) -> Option<Inline> {
+        let taps = ports.iter().filter_map(|&port| self.taps.get(port)?.as_ref());
+        self._engine.as_ref().map(|engine| engine.inline(taps))
     }
 
     /// When the run ends: the default only has a length of its own where no

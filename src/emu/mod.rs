@@ -67,7 +67,7 @@ pub use card::Card;
 pub use config::{CONFIG_SIZE, ConfigSpace, Effects, Layout};
 pub use dma::Translation;
 pub use fault::{At, Fault, FaultKind};
-pub use in_process::{Access, Drive, Engine, Tap};
+pub use in_process::{Access, Drive, Engine, Inline, Tap};
 pub use interrupts::Interrupts;
 pub use port::MacPort;
 use regs::registers;

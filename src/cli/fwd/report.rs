@@ -1,6 +1,7 @@
 //! What `bmnic fwd` prints: live lines, the table at the end, the document.
 
 use super::lane::{Counts, Lane};
+use super::threads::Ended;
 use crate::cli::Context;
 use crate::cli::account::{self, DEVICE_ERRORS, Losses, UNACCOUNTED};
 use crate::cli::crossing::Crossing;
@@ -21,6 +22,10 @@ pub struct Way {
     pub from: usize,
     /// Index of the port it leaves by.
     pub to: usize,
+    /// Receive queue.
+    pub queue: usize,
+    /// Thread that passes it on.
+    pub thread: usize,
     /// What the lane did.
     pub counts: Arc<Counts>,
 }
@@ -36,6 +41,7 @@ pub struct Report {
     /// From the program's start to that of the lanes.
     setup: Duration,
     anomalies: Anomalies,
+    threads: Vec<Ended>,
     /// What was lost, and what the wires had done, before the rings took packets.
     earlier: Vec<Stats>,
     notes: Vec<Vec<Note>>,
@@ -89,6 +95,7 @@ impl Report {
             started,
             setup,
             anomalies,
+            threads: Vec::new(),
             earlier,
             notes,
             rings,
@@ -171,8 +178,10 @@ impl Report {
         account::joined(self.notes.iter().flatten().cloned())
     }
 
-    /// Adds what the devices of lanes that have ended did wrong.
-    pub fn finish_lanes(&mut self, lanes: &[Lane]) {
+    /// Adds the next thread, whose lanes have ended: where it ran, what processor time it had,
+    /// and what their devices did wrong.
+    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration) {
+        self.threads.push(Ended { place, had });
         for lane in lanes {
             self.anomalies.add(&lane.anomalies());
         }
@@ -240,6 +249,11 @@ impl Report {
                 .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
             output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
         }
+        if self.threads.len() > 1 || self.ways.iter().any(|way| way.queue > 0) {
+            for (n, thread) in self.threads.iter().enumerate() {
+                output.result(thread.line(n, &self.ways))?;
+            }
+        }
         for (device, crossing) in self.devices.iter().zip(&self.crossings) {
             if let Some(crossing) = crossing {
                 output.result(format_args!("{device}: {crossing}"))?;
@@ -303,11 +317,13 @@ impl Report {
                 })
             })
             .collect();
+        let threads: Vec<Value> = self.threads.iter().enumerate().map(|(n, t)| t.json(n, &self.ways)).collect();
         json!({
             "seconds": seconds,
             "first_packet_ms": self.first().map(|first| first.as_secs_f64() * 1e3),
             "ports": ports,
             "directions": directions,
+            "threads": threads,
             "anomalies": self.anomalies.total(),
             "lost": self.losses().json(),
             "wire": account::notes_json(&self.joined_notes()),
@@ -361,8 +377,8 @@ impl Direction {
 }
 
 /// What the command line calls port `i`.
-fn letter(i: usize) -> char {
-    if i == 0 { 'A' } else { 'B' }
+pub fn letter(i: usize) -> char {
+    char::from_u32('A' as u32 + i as u32).unwrap_or('?')
 }
 
 /// The counters of all ports.
