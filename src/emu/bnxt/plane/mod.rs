@@ -299,6 +299,7 @@ impl Plane {
             work += self.receive(board);
         }
         self.serve_queues(board);
+        self.read_ahead(board);
         self.write_stats(board);
         // Records that wait for their time are work: nobody may sleep over them.
         work + self.busy.len() + self.late.len() + usize::from(self.lingering.is_active())

@@ -57,6 +57,8 @@ pub struct Receiving {
     /// Aggregation buffers for the frame at hand: where, and how many bytes of it.
     /// Descriptors are read once, for a driver may change them meanwhile.
     rest: Vec<(Iova, usize)>,
+    /// Rings that were filled in this step.
+    pub(super) filled: Vec<u16>,
     /// Frames that came into buffers.
     count: u64,
     /// Time and sequence number of the last PTP message that was stamped.
@@ -113,7 +115,7 @@ impl Buffer {
     /// The one at a ring's head.
     #[inline]
     fn next(ring: &Receive, board: &mut Board) -> Option<Buffer> {
-        let [first, address] = ring.entries.read(ring.consumer, &board.bus.memory)?;
+        let [first, address] = ring.next(&board.bus.memory)?;
         let len = (first >> 16 & 0xffff) as usize;
         let bad = first & 0x3f != PACKET || len == 0;
         if bad {
@@ -359,7 +361,10 @@ impl Plane {
         received.jumbo = received.buffers != 0;
         self.report(board, place, received);
         if let Some(ring) = self.rx_ring(place.rx) {
-            ring.consumer = ring.consumer.wrapping_add(1);
+            ring.take(1);
+        }
+        if !self.rx.filled.contains(&place.rx) {
+            self.rx.filled.push(place.rx);
         }
         fatal == 0 || self.spoil(place, false)
     }
@@ -425,7 +430,7 @@ impl Plane {
         }
         let used = self.rx.rest.len() as u32;
         if let Some(ring) = self.rx_ring(agg) {
-            ring.consumer = ring.consumer.wrapping_add(used);
+            ring.take(used);
         }
         written
     }
