@@ -105,7 +105,7 @@ enum WaitArg {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let names: Vec<String> = args.a.iter().chain(&args.b).cloned().collect();
-    let defaults = Defaults { wires: &[DEFAULT_WIRE; 2], duration: Some(DEFAULT_DURATION) };
+    let defaults = Defaults { wires: &[DEFAULT_WIRE; 2], duration: Some(DEFAULT_DURATION), link: false };
     let mut session = Session::open(context, &names, defaults, &args.config())?;
     session.announce(&output)?;
     args.rings.lengths.warn_of_others(&session.devices, &output);
