@@ -190,6 +190,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write ev
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l stages -d 'Show the stages of a frame: doorbell, fetch, wire, write-back, poll'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l intended -d 'Count from when a packet was due, not from when it was sent'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p50 -d 'Make the median the headline; with -q it is the only output'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p90 -d 'Make the 90th percentile the headline'

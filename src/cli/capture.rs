@@ -116,7 +116,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         return mend(&path, context, &output);
     }
     let mut clock = Clock::new();
-    let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION) };
+    let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION), link: false };
     let mut session = Session::open(context, &args.device.names(), defaults, &args.config())?;
     session.check_write(&path)?;
     let device = session.devices.first().map_or(String::new(), |device| device.device.clone());

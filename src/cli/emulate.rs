@@ -108,6 +108,11 @@ const OPTIONS: &[Part] = &[
         example: "fault=error:7",
         text: "what goes wrong: in firmware at every command, the one of that number, or that of a code like 0x613",
     },
+    Part {
+        name: "pcie=",
+        example: "pcie=gen3x8:500ns",
+        text: "PCIe link whose time doorbells, reads and writes take: generation, lanes, round trip (533ns)",
+    },
     Part { name: "nasty", example: "nasty", text: "do all that the datasheet allows and drivers do not expect" },
     Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },
     Part { name: "spin", example: "spin", text: "never nap, for the smallest delay" },

@@ -126,7 +126,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let places = args.cores.places()?;
     let wires = vec![DEFAULT_WIRE; args.ports.len().max(if args.inline { 2 * places.len() } else { 2 })];
-    let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION) };
+    let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
     let mut rose = None;
     let opened = Session::open_for(context, &args.ports, defaults, |cards| {
         let config = args.config(cards, places.len())?;

@@ -177,7 +177,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
     let mut clock = Clock::new();
     let names: Vec<String> = args.device.device.iter().chain(&args.port).cloned().collect();
-    let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION) };
+    let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION), link: false };
     let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
     session.announce(output)?;
     args.rings.lengths.warn_of_others(&session.devices, output);

@@ -37,6 +37,8 @@ pub struct Defaults<'a> {
     pub wires: &'a [&'a str],
     /// How long to run on the emulated default.
     pub duration: Option<Duration>,
+    /// Whether what crosses PCIe takes time on emulated cards that say nothing of it.
+    pub link: bool,
 }
 
 /// Link speed to assume where a card does not know its own, or there is none.
@@ -103,7 +105,12 @@ impl Session {
         defaults: Defaults<'_>,
         config: impl FnOnce(&[Card]) -> Result<Config>,
     ) -> anyhow::Result<Self> {
-        let Resolved { cards, default } = resolve(&context.roots, names, defaults.wires)?;
+        let Resolved { mut cards, default } = resolve(&context.roots, names, defaults.wires)?;
+        for card in cards.iter_mut().filter(|_| defaults.link) {
+            if let Card::Emulated(spec) = card {
+                spec.pcie.get_or_insert_default();
+            }
+        }
         let config = config(&cards)?;
         let wire = |card: &Card| match card {
             Card::Emulated(spec) => Some(spec.wire.clone()),
@@ -238,7 +245,7 @@ impl Session {
     /// Begins to note the stages of frames that the first card sends; false if it
     /// is no emulated one whose model does.
     pub fn note_stages(&self) -> bool {
-        self.first_tap().is_some_and(|tap| tap.note_stages(true))
+        self.first_tap().map(|tap| tap.note_stages(true)).is_some()
     }
 
     /// The stages of frames that the first card has sent since the last time.

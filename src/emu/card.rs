@@ -65,18 +65,21 @@ impl Card {
         self.tick(now);
         let board = self.model.board_mut();
         board.port.mac.tick(board.now);
+        board.port.held = board.bus.is_behind();
         let work = self.model.step();
         let board = self.model.board_mut();
         board.condemn();
         // What was lost because the driver gave no descriptors is no work: the
         // driver needs the processor more.
-        work.saturating_sub(std::mem::take(&mut board.starved))
+        let work = work.saturating_sub(std::mem::take(&mut board.starved));
+        board.bus.stepped(board.now, work)
     }
 
     /// Time passes; it never goes back.
     fn tick(&mut self, now: Picos) {
         let board = self.model.board_mut();
         board.now = board.now.max(now);
+        board.bus.tick(board.now);
         self.model.tick();
     }
 
@@ -91,7 +94,9 @@ impl Card {
                     return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
                 }
                 let value = self.model.read(bar, offset, size);
-                self.model.board_mut().condemn();
+                let board = self.model.board_mut();
+                board.condemn();
+                board.bus.hasten();
                 value
             }
         }
@@ -106,7 +111,9 @@ impl Card {
                 self.tick(now);
                 if !self.is_away() && !self.deaf(bar) {
                     self.model.write(bar, offset, size, value);
-                    self.model.board_mut().condemn();
+                    let board = self.model.board_mut();
+                    board.condemn();
+                    board.bus.answer();
                 }
             }
         }
@@ -176,6 +183,7 @@ impl Card {
     }
 
     fn reset_model(&mut self) {
+        self.bus().hasten();
         self.model.board_mut().revive();
         self.model.reset();
         self.bus().interrupts.reset();

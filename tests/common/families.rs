@@ -136,7 +136,7 @@ const VIRTIO: Card = Card {
     ..X540
 };
 
-const EF10: Card = Card {
+pub const EF10: Card = Card {
     name: "x2522",
     longest: 9216,
     stamps: true,

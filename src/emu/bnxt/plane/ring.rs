@@ -6,6 +6,7 @@
 //!   TX --> CQ --> MSI-X                   TX --> CQ --> NQ --> MSI-X
 //! ```
 
+use super::super::super::pcie::Bell;
 use super::super::super::{Board, Translation};
 use super::completion::Completion;
 use super::entries::{Entries, Words};
@@ -52,8 +53,8 @@ pub struct Transmit {
     /// First descriptor that is not the card's, and first that is not sent.
     pub producer: u32,
     pub consumer: u32,
-    /// When the doorbell was seen.
-    pub rung: u64,
+    /// When the doorbell was heard.
+    pub bell: Bell,
     /// It met what it cannot go on from.
     pub dead: bool,
 }
@@ -178,7 +179,7 @@ impl Plane {
                 stamps: self.chip.p5() && spec.flags & TX_STAMPS != 0,
                 producer: 0,
                 consumer: 0,
-                rung: 0,
+                bell: Bell::default(),
                 dead: false,
             }),
             RingKind::Receive | RingKind::Aggregation => Role::Receive(Receive {

@@ -138,12 +138,12 @@ impl Buffer {
         let len = part.len();
         if board.nasty && self.open {
             let end = len.next_multiple_of(64).min(self.room);
-            memory.write(self.address.wrapping_add(len as u64), &[0xa5; 64][..end - len]);
+            memory.put(self.address.wrapping_add(len as u64), &[0xa5; 64][..end - len]);
         }
         if let Some(meter) = memory.meter() {
             meter.write([(self.address, len as u64)]);
         }
-        memory.write(self.address, part)
+        memory.put(self.address, part)
     }
 }
 
@@ -422,10 +422,10 @@ impl Plane {
         let mut written = true;
         for &(address, len) in &self.rx.rest {
             let (part, more) = rest.split_at(len.min(rest.len()));
-            written &= board.bus.memory.write(address, part);
             if let Some(meter) = board.bus.memory.meter() {
                 meter.write([(address, part.len() as u64)]);
             }
+            written &= board.bus.memory.put(address, part);
             rest = more;
         }
         let used = self.rx.rest.len() as u32;
