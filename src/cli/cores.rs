@@ -61,6 +61,19 @@ pub fn stay(place: Option<usize>) -> Result<()> {
     sys::set_affinity(&[cpu]).map_err(|e| Error::io(format!("keeping a thread on processor {cpu}"), e))
 }
 
+/// Keeps the calling thread, and those that it starts from now on, off the `places` that are
+/// named for others, if there are more.
+///
+/// # Errors
+/// What the kernel says of it.
+pub fn step_aside(places: &[Option<usize>]) -> Result<()> {
+    let failed = |e| Error::io("keeping other threads off the processors of --cpu", e);
+    let mut rest = sys::affinity().map_err(failed)?;
+    let all = rest.len();
+    rest.retain(|cpu| !places.contains(&Some(*cpu)));
+    if rest.is_empty() || rest.len() == all { Ok(()) } else { sys::set_affinity(&rest).map_err(failed) }
+}
+
 /// Processors by number, as taskset and DPDK write them; each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(Vec<usize>);

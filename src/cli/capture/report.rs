@@ -1,5 +1,6 @@
 //! What `bmnic capture` says in the end: every packet in the file or by its cause.
 
+use super::perf::Part;
 use super::times::Summary;
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
@@ -33,6 +34,16 @@ pub struct Report {
     pub stats: Stats,
     /// Where the times in the file come from.
     pub times: Summary,
+    /// Parts that dummies stood in for: then it is no capture.
+    pub dummies: Vec<Part>,
+    /// Threads that captured.
+    pub threads: usize,
+}
+
+/// Adds what was lost on the way into the file.
+pub fn add_written(losses: &mut Losses, written: &Written) {
+    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", written.slow);
+    losses.add("disk_failed", "writing failed", written.lost);
 }
 
 impl Report {
@@ -50,12 +61,18 @@ impl Report {
     pub fn print(&self, output: &Output, path: &Path, filter: &Filter) -> io::Result<()> {
         let seconds = self.elapsed.as_secs_f64();
         let shown = if path == Path::new("-") { "standard output".into() } else { path.display().to_string() };
+        let bytes = output::grouped(self.written.bytes);
+        let (what, whither) = match (self.dummies.is_empty(), self.is_dropped()) {
+            (true, _) => ("captured", format!("{bytes} bytes in {shown}")),
+            (false, true) => ("managed ", format!("{bytes} bytes dropped")),
+            (false, false) => ("managed ", format!("{bytes} bytes in {shown}")),
+        };
+        let dummies: Vec<_> = self.dummies.iter().map(|part| part.name()).collect();
         output.result(format_args!(
-            "captured  {} packets, {} bytes in {shown}, {:.3} s, {}",
+            "{what}  {} packets, {whither}, {seconds:.3} s, {}{}",
             output::grouped(self.written.records),
-            output::grouped(self.written.bytes),
-            seconds,
             output::pps(self.written.records as f64 / seconds.max(1e-9)),
+            if dummies.is_empty() { String::new() } else { format!(", without {}", dummies.join(" and ")) },
         ))?;
         output.result(format_args!(
             "received  {} packets, {} left out by the filter",
@@ -72,11 +89,22 @@ impl Report {
         }
         account::print_meant(&self.notes, output)?;
         output.info(format_args!("times     {}", self.times.line()))?;
+        if self.threads > 1 {
+            output.info(format_args!(
+                "order     of each of the {} threads in order of time, of all of them to within 0.1 s",
+                self.threads
+            ))?;
+        }
         self.times.warnings().for_each(|line| output.warn(line));
         if let Some(hint) = self.hint(filter) {
             output.warn(hint);
         }
         Ok(())
+    }
+
+    /// Whether no file was written.
+    fn is_dropped(&self) -> bool {
+        self.dummies.iter().any(|part| *part != Part::Card)
     }
 
     /// Why the file is empty, as far as the counters tell.
@@ -117,11 +145,13 @@ impl Report {
     /// The summary as fields of a document.
     pub fn json(&self, path: &Path, filter: &Filter) -> Value {
         json!({
-            "file": path.display().to_string(),
+            "file": (!self.is_dropped()).then(|| path.display().to_string()),
             "filter": filter.to_string(),
             "seconds": self.elapsed.as_secs_f64(),
-            "captured": self.written.records,
-            "file_bytes": self.written.bytes,
+            "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
+            (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
+            "file_bytes": if self.is_dropped() { 0 } else { self.written.bytes },
+            "threads": self.threads,
             "received": self.received,
             "received_by_queue": self.by_queue,
             "filtered": self.filtered,
