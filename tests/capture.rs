@@ -201,6 +201,36 @@ fn a_filter_sees_a_frame_beyond_its_first_buffer() {
 }
 
 #[test]
+fn a_file_that_was_played_to_its_end_ends_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (played, path) = (dir.path().join("in.pcap"), dir.path().join("out.pcap"));
+    let mut file: Vec<u8> =
+        [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1].iter().flat_map(|word| word.to_le_bytes()).collect();
+    for n in 0..500_u32 {
+        file.extend([1, n, 60, 60].iter().flat_map(|word| word.to_le_bytes()));
+        file.extend([&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5][..], &[0; 42], &n.to_le_bytes()].concat());
+    }
+    std::fs::write(&played, file).unwrap();
+    for model in EACH {
+        let card = format!("emu:{model},wire=pcap:{}:speed=line:loop=3", played.display());
+        let begun = Instant::now();
+        let output = bmnic(&["capture", "-i", &card, path.to_str().unwrap(), "-d", "100s", "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{card}: {}", text(&output.stderr));
+        assert!(begun.elapsed() < Duration::from_secs(90), "{card} ran on without a frame to come");
+        let document = document(&output);
+        assert_eq!((count(&document, "/captured"), count(&document, "/received")), (1_500, 1_500), "{card}");
+        // The same on its way to another port, which brings nothing.
+        let begun = Instant::now();
+        let output =
+            bmnic(&["fwd", &card, &format!("emu:{model},wire=sink"), "-d", "100s", "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{card}: {}", text(&output.stderr));
+        assert!(begun.elapsed() < Duration::from_secs(90), "{card} went on without a frame to come");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["directions"][0]["frames"], 1_500, "{card}");
+    }
+}
+
+#[test]
 fn a_filter_s_program_is_printed_without_a_card_or_a_file() {
     let dir = tempfile::tempdir().unwrap();
     for words in [

@@ -312,7 +312,10 @@ impl Args {
                 let work = Work { lanes: &mut lanes, cards, wait, until: &run, clock: clock.as_ref() };
                 let result = cores::stay(place).and_then(|()| {
                     lane::run(work, || {
-                        run.stop.end();
+                        // Where no frame comes any more each lane finds its own end.
+                        if !run.stop.is_dry() {
+                            run.stop.end();
+                        }
                         drop(done);
                     })
                 });
@@ -365,6 +368,7 @@ impl Args {
         let live = output.live(nics.len());
         let deadline = duration.map(|d| Instant::now() + d);
         let mut next = Instant::now() + interval;
+        let mut played = false;
         loop {
             let now = Instant::now();
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
@@ -377,6 +381,10 @@ impl Args {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 until.stop.end();
                 return Ok(());
+            }
+            // What a card took of its wire last is in its rings a slice later at most.
+            if std::mem::replace(&mut played, session.is_played_out()) {
+                until.stop.run_dry();
             }
             let asked = until.stop.print_now();
             if now >= next || asked {

@@ -352,6 +352,14 @@ impl Session {
         self.stop.intact()
     }
 
+    /// Whether no frame comes any more: the cards are emulated, files were played on their
+    /// wires to the end, and nothing else brings any.
+    pub fn is_played_out(&self) -> bool {
+        let over = |tap: &Option<Tap>| tap.as_ref().map_or(Some(false), Tap::wire_is_over);
+        let wires: Vec<bool> = self.taps.iter().filter_map(over).collect();
+        !wires.is_empty() && wires.into_iter().all(|over| over)
+    }
+
     fn emulated(&self) -> impl Iterator<Item = &Tap> {
         self.taps.iter().flatten()
     }

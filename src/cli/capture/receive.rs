@@ -107,6 +107,9 @@ impl Ended {
 /// How often the clock is set right by the system's.
 const REFINE: Duration = Duration::from_secs(1);
 
+/// Looks in a row that find nothing after which nothing comes, where a wire has run dry.
+const QUIET: u32 = 64;
+
 /// Packets whose first bytes are on their way from the card's cache while one is recorded.
 const AHEAD: usize = 8;
 
@@ -132,7 +135,7 @@ impl Receiver {
         let end = duration.map_or(Ticks::MAX, |d| start.saturating_add(clock.ticks(d)));
         let (flush, refine) = (clock.ticks(FLUSH), clock.ticks(REFINE));
         let (mut next_flush, mut next_refine) = (start + flush, start + refine);
-        let mut idle = Idle::new();
+        let (mut idle, mut quiet) = (Idle::new(), 0);
         while !stop.requested() && !intake.is_full() {
             let did = match &mut way {
                 Way::InTurn(batch, last) => in_turn(&mut queues, batch, last, &mut times, &clock, &mut intake),
@@ -157,6 +160,10 @@ impl Receiver {
                 break;
             }
             idle.polled(did);
+            quiet = if did == 0 && stop.is_dry() { quiet + 1 } else { 0 };
+            if quiet > QUIET {
+                break;
+            }
         }
         let late = match way {
             Way::InTurn(..) => 0,

@@ -54,8 +54,12 @@ pub fn run(
         }
     }
     drop(done);
-    let (mut then, mut last) = (Instant::now(), 0);
+    let (mut then, mut last, mut played) = (Instant::now(), 0, false);
     while over.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
+        // What a card took of its wire last is in its rings a slice later at most.
+        if std::mem::replace(&mut played, session.is_played_out()) {
+            session.stop.run_dry();
+        }
         let asked = session.stop.print_now();
         let elapsed = then.elapsed();
         if !asked && elapsed < Duration::from_secs(1) {

@@ -62,6 +62,17 @@ pub enum Wait {
     Interrupt,
 }
 
+impl Wait {
+    /// Looks in a row that find nothing after which nothing comes, where the wires have run
+    /// dry.
+    fn quiet(self) -> u32 {
+        match self {
+            Wait::Poll => 64,
+            Wait::Interrupt => 2,
+        }
+    }
+}
+
 impl Lane {
     /// A lane that gives `rx` its first buffers. The pool must hold both rings
     /// and a batch.
@@ -245,7 +256,7 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
     let had = sys::thread_cpu_ns();
     let mut running: Vec<Running<'_>> = lanes.iter_mut().map(|lane| lane.start(start)).collect();
     let mut share = Share::new(until);
-    let mut idle = Idle::new();
+    let (mut idle, mut quiet) = (Idle::new(), 0);
     let mut result = Ok(());
     while !until.stop.requested() {
         let moved = match clock {
@@ -253,6 +264,13 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
             Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(&mut share, clock)).sum(),
         };
         share.polled(moved);
+        if until.stop.is_dry() {
+            let nothing = moved == 0 && running.iter().all(|lane| lane.batch.is_empty());
+            quiet = if nothing { quiet + 1 } else { 0 };
+            if quiet > wait.quiet() {
+                break;
+            }
+        }
         match (wait, running.first_mut()) {
             (Wait::Interrupt, Some(lane)) if moved == 0 && lane.batch.is_empty() => {
                 share.give_back();

@@ -44,9 +44,10 @@ impl Tap {
         open.unwrap_or_else(|| lock(&self.port.state).notes.clone())
     }
 
-    /// Whether its wire has brought all that it had to bring, and the card has taken it.
-    pub fn wire_is_over(&self) -> bool {
-        self.port.with(|card, _| card.board().port.mac.is_over()).unwrap_or(true)
+    /// Whether its wire has brought all that it had to bring, and the card has taken it;
+    /// `None` if it never brings anything.
+    pub fn wire_is_over(&self) -> Option<bool> {
+        self.port.with(|card, _| card.board().port.mac.is_over()).flatten()
     }
 
     /// Begins to note the stages of the packets that the card sends, or ends it.

@@ -103,8 +103,9 @@ impl Wire for Impaired {
         self.wire.waits()
     }
 
-    fn is_over(&self) -> bool {
-        self.back.queue.front().is_none() && self.back.swapped.is_none() && self.wire.is_over()
+    fn is_over(&self) -> Option<bool> {
+        let empty = self.back.queue.front().is_none() && self.back.swapped.is_none();
+        self.wire.is_over().map(|over| over && empty)
     }
 
     fn report(&mut self) -> Vec<Note> {

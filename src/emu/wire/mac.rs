@@ -216,8 +216,8 @@ impl Mac {
         self.wire.waits()
     }
 
-    /// Whether all that the wire had to bring has been taken.
-    pub fn is_over(&self) -> bool {
+    /// Whether all that the wire had to bring has been taken, if it brings anything at all.
+    pub fn is_over(&self) -> Option<bool> {
         self.wire.is_over()
     }
 

@@ -86,8 +86,8 @@ impl Wire for Pcap {
         true
     }
 
-    fn is_over(&self) -> bool {
-        self.player.over
+    fn is_over(&self) -> Option<bool> {
+        Some(self.player.over)
     }
 
     fn report(&mut self) -> Vec<Note> {
