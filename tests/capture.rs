@@ -565,7 +565,7 @@ fn bad_input_is_one_line_a_stable_exit_code_and_no_file() {
     let file = path.to_str().unwrap();
     for (words, code, part) in [
         (&["capture"][..], 2, "FILE"),
-        (&["capture", file, "port", "http"], 2, "port"),
+        (&["capture", file, "port", "no-such-service"], 2, "no-such-service"),
         (&["capture", file, "-f", "tcp", "udp"], 2, "twice"),
         (&["capture", file, "-s", "1G"], 2, "longer than any packet"),
         (&["capture", file, "--format", "erf"], 2, "pcap or pcapng"),
