@@ -277,12 +277,17 @@ pub fn begin_write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// Whether a file at `path`, or one that is made there, is in memory: in a tmpfs, or a ramfs.
+/// Whether a regular file at `path`, or one that is made there, is in memory: in a tmpfs, or a
+/// ramfs. What is behind a pipe or a device is not.
 pub fn is_in_memory(path: &Path) -> bool {
     /// Linux, include/uapi/linux/magic.h.
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let at = if path.exists() { path } else { folder };
+    let at = match path.metadata() {
+        Ok(found) if !found.is_file() => return false,
+        Ok(_) => path,
+        Err(_) => folder,
+    };
     let Ok(at) = CString::new(at.as_os_str().as_bytes()) else { return false };
     // SAFETY: statfs is plain integers.
     let mut said: libc::statfs = unsafe { mem::zeroed() };

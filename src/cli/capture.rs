@@ -64,6 +64,9 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Packets to keep, as one word
+    ///
+    /// Names of hosts in it are looked up, once and before anything is opened, as long as
+    /// that takes.
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
     /// Print the filter's program, as tcpdump -d does, and capture nothing
@@ -238,7 +241,7 @@ fn recorders(
     let plan = Plan { path, format: args.format, snaplen, buffer: args.buffer as usize, interface };
     // A thread that only writes into memory takes turns with those that receive, unless it
     // has a processor to itself.
-    let here = !spare && sys::is_in_memory(path);
+    let here = !spare && path != Path::new("-") && sys::is_in_memory(path);
     let means = perf::means(&args.perf_test, Means { here, dropped: false });
     // Standard output is no file of the name "-".
     let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, args.format));

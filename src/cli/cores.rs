@@ -8,6 +8,9 @@ use std::str::FromStr;
 /// Highest number of a processor that the kernel's set of them has room for.
 const CPU_MAX: usize = libc::CPU_SETSIZE as usize - 1;
 
+/// Most threads: as many as queues can be asked for.
+const MOST: usize = 128;
+
 /// The threads of the data path.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Cores {
@@ -35,6 +38,10 @@ impl Cores {
     /// process may not run on.
     pub fn places(&self) -> Result<Vec<Option<usize>>> {
         let threads = self.asked().unwrap_or(1);
+        if threads > MOST {
+            let line = format!("--cpu names {threads} processors, and there are {MOST} threads at most; name fewer");
+            return Err(Error::new(Kind::Usage, line));
+        }
         let Some(CpuList(cpus)) = &self.cpu else { return Ok(vec![None; threads]) };
         if threads > cpus.len() {
             let named = cpus.len();

@@ -23,7 +23,7 @@ use super::cards::Card;
 use super::cores::{self, Cores};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
-use super::signal::Stop;
+use super::signal::Ending;
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, Nic, Port};
@@ -165,16 +165,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     session.stop.judge(args.loss.check(report.losses().total(), report.came()))
 }
 
-/// Ends the run when a lane's thread ends, however it does: the others go on for
-/// nobody.
-struct Ending(Stop);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
 /// The lanes that packets take, and what passes by each.
 type Lanes = Vec<(Lane, Way)>;
 
@@ -232,7 +222,8 @@ impl Args {
                     let rings = into.buffers() + out.buffers();
                     let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
                     let lane = Lane::new(into, out, pool, self.rings.batch(), self.rewrite(to, session))?;
-                    let way = Way { from, to, queue, thread: 0, counts: lane.counts() };
+                    let holds = lane.most_received() as u64;
+                    let way = Way { from, to, queue, thread: 0, holds, counts: lane.counts() };
                     lanes.push((lane, way));
                 }
                 if lanes.len() == before {
@@ -292,8 +283,7 @@ impl Args {
         let until = Until { stop: session.stop.clone(), left, counted: Arc::default() };
         let started = Instant::now();
         // From here on the rings take packets, and what is lost is lost.
-        let rings = hands.iter().flat_map(|hand| &hand.lanes).map(Lane::most_received).sum();
-        let mut report = Report::new(session, nics, ways, rings, started, started - context.started)?;
+        let mut report = Report::new(session, nics, ways, started, started - context.started)?;
         report.sample(session, nics)?;
         let clock = self.cycles.then(Clock::new);
         if clock.as_ref().is_some_and(|clock| clock.counter() == Counter::Kernel) {
@@ -310,7 +300,8 @@ impl Args {
             let body = move || {
                 let _whatever_happens = Ending(run.stop.clone());
                 let work = Work { lanes: &mut lanes, cards, wait, until: &run, clock: clock.as_ref() };
-                let result = cores::stay(place).and_then(|()| {
+                let stayed = cores::stay(place).inspect_err(|_| run.stop.end());
+                let result = stayed.and_then(|()| {
                     lane::run(work, || {
                         // Where no frame comes any more each lane finds its own end.
                         if !run.stop.is_dry() {

@@ -108,6 +108,17 @@ impl Stop {
     }
 }
 
+/// Ends the run if a thread of it ends as it should not: the others go on for nobody.
+pub struct Ending(pub Stop);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+        }
+    }
+}
+
 /// The error of a run that was told to end before it had begun: exit code as
 /// for any signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

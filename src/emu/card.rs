@@ -86,8 +86,16 @@ impl Card {
     /// Reads `size` bytes of a BAR.
     pub fn read(&mut self, now: Picos, bar: u8, offset: u64, size: u8) -> u64 {
         match self.msix(bar, offset) {
-            Some(Msix::Table(at)) => u64::from(self.bus().interrupts.table_read(at)),
-            Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
+            Some(entry) => {
+                // Drivers read a vector back to have its messages before them.
+                self.tick(now);
+                self.bus().hasten();
+                let interrupts = &mut self.bus().interrupts;
+                u64::from(match entry {
+                    Msix::Table(at) => interrupts.table_read(at),
+                    Msix::Pending(at) => interrupts.pending_read(at),
+                })
+            }
             None => {
                 self.tick(now);
                 if self.is_away() || self.deaf(bar) {

@@ -40,6 +40,8 @@
 //! | a divisor or shift that begins with a zero or a large number is refused | its value counts | `len / (0 + 4) > 20` |
 //! | numbers that no field can hold are taken | they are refused | `ip proto 300` |
 //! | no address without a word before it | it is a host | `10.0.0.1`, `ip 10.0.0.1`, `net 10/8` |
+//! | `inbound`, `outbound` and `ifindex` ask the kernel's socket | they are refused: a card has none | `inbound` |
+//! | `ip broadcast` compares with the netmask of an interface, where it knows one | it is refused | `ip broadcast` |
 //! | `wlan`, `fddi`, `tr`, `ppp` and `slip` are `ether` | they are refused | `wlan host 02:00:00:00:00:01` |
 
 mod addresses;

@@ -103,8 +103,10 @@ pub fn without_card(
     let stop = Stop::install()?;
     let mut clock = Clock::new();
     announce(&args.perf_test, output)?;
-    let (mut all, guard) = recorders(args, path, "memory", 1, processors() > 1, output)?;
+    let spare = processors() > 1;
+    // Before the thread that writes is started.
     cores::step_aside(&places)?;
+    let (mut all, guard) = recorders(args, path, "memory", 1, spare, output)?;
     cores::stay(place)?;
     clock.refine();
     let limits = args.length.limits(Some(DEFAULT_DURATION));
@@ -181,7 +183,8 @@ fn feed(
     stop: &Stop,
 ) -> Result<()> {
     let pool = Pool::new(BATCH_MAX, Addressing::Translated)?;
-    let mut batch = Batch::with_limit(&pool, most);
+    // Room for the longest frame, as where a card brings it.
+    let mut batch = Batch::with_limit(&pool, most.max(8));
     // The clock of a source stands still at line rate.
     while let Some((frame, _)) = source.peek(0) {
         if !batch.push_frame(frame) {

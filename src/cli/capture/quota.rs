@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::yield_now;
 
-/// Packets that a thread asks for at a time: so often is a line written that others write too,
-/// and only where the number of packets was given.
+/// Packets that a thread asks for at a time. Where the number of packets was given, each round
+/// of a thread writes a line that others write too, and more often only beyond so many.
 const CLAIM: u64 = 64;
 
 /// What all threads share.
@@ -77,6 +77,13 @@ impl Quota {
         let Some(common) = self.common.as_ref().filter(|_| self.left | self.recorded != 0) else { return };
         common.missing.fetch_sub(std::mem::take(&mut self.recorded), Ordering::AcqRel);
         common.unclaimed.fetch_add(std::mem::take(&mut self.left), Ordering::AcqRel);
+    }
+}
+
+impl Drop for Quota {
+    /// Whatever ends a thread, others may have what it leaves.
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 

@@ -9,7 +9,7 @@ use super::merge::Merge;
 use super::quota::Quota;
 use super::times::{Summary, Times};
 use crate::cli::cores;
-use crate::cli::signal::Stop;
+use crate::cli::signal::{Ending, Stop};
 use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue};
 use crate::error::Error;
@@ -123,6 +123,7 @@ impl Receiver {
     pub fn run(self, done: Sender<()>) -> Ended {
         let Receiver { mut queues, pool, batch, filter, recorder, mut clock, mut times, .. } = self;
         let Receiver { duration, quota, place, stop, counts, .. } = self;
+        let _whatever_happens = Ending(stop.clone());
         let failed = cores::stay(place).err();
         if failed.is_some() {
             stop.end();

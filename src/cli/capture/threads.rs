@@ -6,7 +6,7 @@ use super::times::Gauge;
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::Nic;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -95,8 +95,14 @@ pub fn run(
     let elapsed = started.elapsed();
     let counted = Counted::now(session, nic);
     counts.iter().for_each(|counts| counts.closed.store(true, Ordering::Relaxed));
-    let all = threads.into_iter().map(JoinHandle::join).collect::<thread::Result<Vec<Ended>>>();
-    let all = all.map_err(|_| anyhow::anyhow!("a thread that receives panicked"))?;
+    let mut all = Vec::new();
+    for thread in threads {
+        match thread.join() {
+            Ok(ended) => all.push(ended),
+            // What the others captured is written all the same.
+            Err(_) => failed = failed.or(Some(Error::new(Kind::Io, "a thread that receives panicked"))),
+        }
+    }
     match (Ended::of_all(all), failed) {
         (Some(mut ended), failed) => {
             let failed = failed.or(ended.failed.take());

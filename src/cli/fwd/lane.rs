@@ -282,6 +282,8 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
             _ => idle.polled(moved + play(cards)),
         }
     }
+    // Others may wait for what this one leaves.
+    share.give_back();
     let had = Duration::from_nanos(sys::thread_cpu_ns().saturating_sub(had));
     for lane in &mut running {
         lane.drain(DRAIN, cards);

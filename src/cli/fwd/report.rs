@@ -26,6 +26,8 @@ pub struct Way {
     pub queue: usize,
     /// Thread that passes it on.
     pub thread: usize,
+    /// Packets that its ring holds, at most.
+    pub holds: u64,
     /// What the lane did.
     pub counts: Arc<Counts>,
 }
@@ -45,8 +47,6 @@ pub struct Report {
     /// What was lost, and what the wires had done, before the rings took packets.
     earlier: Vec<Stats>,
     notes: Vec<Vec<Note>>,
-    /// Packets that the receive rings of each port hold.
-    rings: u64,
     last: Sample,
     before: Sample,
     /// Whether the last counters are older than what the lanes did, as a card is gone.
@@ -63,16 +63,8 @@ struct Sample {
 }
 
 impl Report {
-    /// A run that starts at `started`, `setup` after the program, whose receive
-    /// rings of a port hold up to `rings` packets.
-    pub fn new(
-        session: &Session,
-        nics: &mut [Nic],
-        ways: Vec<Way>,
-        rings: usize,
-        started: Instant,
-        setup: Duration,
-    ) -> Result<Self> {
+    /// A run that starts at `started`, `setup` after the program.
+    pub fn new(session: &Session, nics: &mut [Nic], ways: Vec<Way>, started: Instant, setup: Duration) -> Result<Self> {
         let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
         let own_rings = session.devices.iter().map(|device| device.own_rings.is_some()).collect();
         let anomalies = Anomalies::default();
@@ -86,7 +78,7 @@ impl Report {
             ..Stats::default()
         };
         let earlier = read(session, nics)?.into_iter().map(lost).collect();
-        let (notes, rings) = (session.notes_by_port(), rings as u64);
+        let notes = session.notes_by_port();
         let (last, before) = (none.clone(), none);
         Ok(Report {
             ways,
@@ -98,7 +90,6 @@ impl Report {
             threads: Vec::new(),
             earlier,
             notes,
-            rings,
             last,
             before,
             stale: false,
@@ -151,7 +142,8 @@ impl Report {
             losses.add_arriving(&self.notes[way.from]);
             losses.add_port(&Stats { anomalies: Anomalies::default(), ..*stats }, self.own_rings[way.from]);
             let elsewhere = self.left_over(way.from, stats).saturating_sub(way.surplus);
-            losses.add("unaccounted", UNACCOUNTED, elsewhere.saturating_sub(self.rings));
+            let rings = self.ways.iter().filter(|other| other.from == way.from).map(|other| other.holds).sum();
+            losses.add("unaccounted", UNACCOUNTED, elsewhere.saturating_sub(rings));
         }
         losses.add("device_errors", DEVICE_ERRORS, self.anomalies.total());
         losses

@@ -15,7 +15,7 @@ use crate::cli::args::Limits;
 use crate::cli::cores;
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
-use crate::cli::signal::Stop;
+use crate::cli::signal::{Ending, Stop};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Nic, TxQueue};
 use crate::error::{Error, Result};
@@ -107,17 +107,6 @@ impl Start {
                 0 => thread::yield_now(),
                 at => return at,
             }
-        }
-    }
-}
-
-/// Ends the run if a thread ends as it should not: the others go on for nobody.
-struct Ending(Stop);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.end();
         }
     }
 }

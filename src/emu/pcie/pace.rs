@@ -21,6 +21,11 @@
 //! A step does what has happened since the last one, if the card was busy in that: reads
 //! may have begun by then, and a way of the link that was idle may have carried something.
 //! Descriptors for received packets are taken to be there: cards fetch them ahead.
+//!
+//! Two things are not put off. A wire that leads to the kernel (`tap`, `packet`) takes a frame
+//! as soon as the card has begun to read for it, up to [`AHEAD`] round trips early. And where
+//! a virtio queue has a vector and its driver wants no interrupt at the moment, what was put
+//! back is there at once: the device must look at what is wanted behind its own writes.
 
 use super::super::Picos;
 use super::Traffic;

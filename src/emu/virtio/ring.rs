@@ -316,6 +316,8 @@ impl Ring {
     /// Forgets where it was, as a backend that is started anew without being told (fault):
     /// only of a split queue can the driver see that.
     pub fn forget(&mut self, memory: &Translation) {
+        // What is on its way would come after the zero.
+        memory.hasten();
         self.next_used = 0;
         if let Ok(index) = self.word(memory, self.device + 2)
             && !self.agreed.packed

@@ -161,7 +161,7 @@ impl Parser<'_> {
     fn remember(&mut self) -> Result<[u8; 3]> {
         let free = self.layers.free;
         if free > 9 {
-            return Err(self.senseless(1, "this is too deep: three tunnels within each other can be followed"));
+            return Err(self.senseless(1, "this is too deep: four tunnels within each other can be followed"));
         }
         self.layers.free += 3;
         Ok([free, free + 1, free + 2])

@@ -15,6 +15,16 @@ use proptest::prelude::*;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+/// Whether there is a tcpdump whose compiler is the one that the module's page compares
+/// with; why not.
+fn judge() -> std::result::Result<(), String> {
+    let output = Command::new("tcpdump").arg("--version").output().map_err(|_| "it is not installed")?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let version = said.lines().find_map(|line| line.strip_prefix("libpcap version ")).unwrap_or("unknown");
+    if version.starts_with("1.10.") { Ok(()) } else { Err(format!("its libpcap is {version}, not 1.10")) }
+}
+
 /// Frames of every sort that the expressions below tell apart.
 fn frames() -> Vec<Vec<u8>> {
     let mut frames: Vec<Vec<u8>> = Vec::new();

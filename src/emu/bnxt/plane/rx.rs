@@ -136,12 +136,12 @@ impl Buffer {
     fn write(&self, part: &[u8], board: &Board) -> bool {
         let memory = &board.bus.memory;
         let len = part.len();
+        if let Some(meter) = memory.meter() {
+            meter.write([(self.address, len as u64)]);
+        }
         if board.nasty && self.open {
             let end = len.next_multiple_of(64).min(self.room);
             memory.put(self.address.wrapping_add(len as u64), &[0xa5; 64][..end - len]);
-        }
-        if let Some(meter) = memory.meter() {
-            meter.write([(self.address, len as u64)]);
         }
         memory.put(self.address, part)
     }

@@ -152,8 +152,8 @@ impl Tally {
 }
 
 fn agree(count: usize) {
-    if Command::new("tcpdump").arg("--version").output().is_err() {
-        println!("SKIPPED the agreement with tcpdump: it is not installed");
+    if let Err(why) = super::judge() {
+        println!("SKIPPED the agreement with tcpdump: {why}");
         return;
     }
     let frames = corpus::frames(FRAMES);
