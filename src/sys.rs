@@ -135,6 +135,13 @@ pub fn memlock_limit() -> Option<u64> {
     (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
+/// Bytes of memory that can be had without swapping, as the kernel estimates it.
+pub fn memory_available() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+}
+
 /// The processor this thread runs on at this moment.
 pub fn current_cpu() -> Option<usize> {
     // SAFETY: takes no arguments and touches no memory of ours.

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! Several members or frames that follow each other are one file, as `cat a.gz b.gz`
-//! makes it. Checksums are checked. A file that ends within a member gives what is
-//! whole of it, and then [`io::ErrorKind::UnexpectedEof`].
+//! makes it. Checksums are checked. A file that ends too early gives what comes before
+//! that, and then [`io::ErrorKind::UnexpectedEof`]; of zstd without the last window, up to
+//! which the decoder keeps back what it may still need, and the error says so.
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use std::error::Error;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
@@ -134,19 +136,24 @@ impl<R: BufRead> Frames<R> {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                Err(error) => return Err(self.failed(error)),
+                Err(error) => return Err(self.failed(&error)),
             }
         }
         Ok(false)
     }
 
     /// That the file ended too early, or else what the decoder says.
-    fn failed(&mut self, error: FrameDecoderError) -> io::Error {
-        match self.source.fill_buf() {
-            Ok([]) => io::ErrorKind::UnexpectedEof.into(),
-            Ok(_) => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
-            Err(reading) => reading,
+    fn failed(&self, error: &FrameDecoderError) -> io::Error {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            let io = error.downcast_ref::<io::Error>();
+            if io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+                let why = "zstd keeps back up to its window of what comes before that";
+                return io::Error::new(io::ErrorKind::UnexpectedEof, why);
+            }
+            cause = error.source();
         }
+        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
     }
 }
 
@@ -159,7 +166,7 @@ impl<R: BufRead> Read for Frames<R> {
             if !self.decoder.is_finished() {
                 let strategy = BlockDecodingStrategy::UptoBlocks(1);
                 if let Err(error) = self.decoder.decode_blocks(&mut self.source, strategy) {
-                    return Err(self.failed(error));
+                    return Err(self.failed(&error));
                 }
                 continue;
             }
@@ -247,6 +254,19 @@ mod tests {
             prop_assume!(content.first_chunk().is_none_or(|magic| Packing::of(*magic).is_none()));
             prop_assert_eq!(unpack(&content), (content, None));
         }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_from_what_is_cut_short_and_zstd_keeps_no_more_than_a_window() {
+        let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let packed = zstd(&content);
+        let (read, ended) = unpack(&packed[..packed.len() - 200]);
+        assert_eq!(ended, Some(io::ErrorKind::UnexpectedEof));
+        assert!(content.starts_with(&read) && content.len() - read.len() < 2 << 20, "{}", read.len());
+        // A block of a type that there is not, at the very end.
+        let mut spoiled = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+        spoiled.extend([0x07, 0, 0]);
+        assert_eq!(unpack(&spoiled).1, Some(io::ErrorKind::InvalidData));
     }
 
     #[test]

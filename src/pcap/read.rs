@@ -9,6 +9,7 @@ use super::decode::{ETHERNET, Reader, link_name};
 use super::packed::Unpacked;
 use super::{Damage, LeftOut, SHORTEST};
 use crate::error::{Error, Kind, Result};
+use crate::sys;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -97,6 +98,8 @@ impl Recording {
         }
         let mut recording = Recording::default();
         let (mut time, mut at) = (None, 0);
+        // What is compressed may hold any amount.
+        let most = sys::memory_available().map_or(usize::MAX, |bytes| usize::try_from(bytes / 2).unwrap_or(usize::MAX));
         while let Some(frame) = reader.next(&mut recording.bytes) {
             recording.untimed += u64::from(frame.time.is_none());
             if let (None, Some(first)) = (time, frame.time) {
@@ -114,6 +117,13 @@ impl Recording {
             let wire_len = u32::try_from(frame.wire_len).unwrap_or(u32::MAX);
             recording.packets.push(Place { at, len: len as u32, wire_len, time: time.unwrap_or(0) });
             at += len;
+            if at + recording.packets.len() * size_of::<Place>() > most {
+                let line = format!(
+                    "{name}: its packets take more than {} MB, half of the memory that is free, and all of them are read first; cut it into parts",
+                    most >> 20
+                );
+                return Err(Error::new(Kind::Memory, line));
+            }
         }
         recording.left_out.unread = *reader.left_out();
         recording.damage = reader.damage().cloned();
