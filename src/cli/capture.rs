@@ -3,16 +3,19 @@
 //! ```text
 //!   thread "capture"   rings -> filter -> record into a chunk; never waits
 //!   thread "writer"    chunks -> file                  (pcap::write)
+//!   others             a ring that is published -> their files   (publish)
 //!   main thread        once a second: counters, the card's clock, the live line
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
+mod from;
 mod guard;
 mod merge;
 mod receive;
 mod report;
+mod sink;
 mod times;
 
 use super::account::{self, LossLimit, Losses};
@@ -30,9 +33,11 @@ use crate::packet::Filter;
 use crate::pcap::record::{Format, Totals};
 use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::{Plan, Recorder, SNAPLEN};
+use crate::publish::{self, Publisher, Readers};
 use guard::Guard;
 use receive::{Counts, Ended, Receiver};
 use report::Report;
+use sink::Sink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,7 +52,7 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArg,
     /// The capture file; - is standard output
-    #[arg(value_name = "FILE", required_unless_present = "write")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish"])]
     file: Option<PathBuf>,
     /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1
     ///
@@ -72,6 +77,24 @@ pub struct Args {
     /// Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_868))]
     max_frame: Option<u16>,
+    /// Keep packets in a ring of this name, which any number of programs read meanwhile
+    ///
+    /// FILE can be left out then. Who reads is not noticed and not waited for: `bmnic capture
+    /// --from NAME`, or a program that includes bmnic_ring.h.
+    #[arg(long, value_name = "NAME")]
+    publish: Option<String>,
+    /// Memory of the ring: what readers may be behind
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = units::size, requires = "publish")]
+    publish_size: u64,
+    /// Who may read the ring besides this user and root: a group, or all
+    #[arg(long, value_name = "GROUP", requires = "publish")]
+    publish_to: Option<Readers>,
+    /// Take packets out of the ring that another process publishes, not off a card
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["publish", "device", "repair"])]
+    from: Option<String>,
+    /// Begin with the oldest packet that is left in the ring, not with the next
+    #[arg(long, requires = "from")]
+    history: bool,
     /// Capture nothing: cut a record off the end of FILE that a crash has torn
     ///
     /// FILE may be of any link type. It is replaced as a whole, and left as it is if
@@ -95,43 +118,30 @@ const DEFAULT_WIRE: &str = "source:rate=100k";
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     // What can be refused is refused before a card or a file is touched.
-    let (path, filter) = args.target(context.taken.has("filter"))?;
-    if args.guard {
-        guard::stand(&path, args.format)?;
-        return Ok(Outcome::Done);
-    }
+    let (file, filter) = args.target(context.taken.has("filter"))?;
+    let file = file.as_deref();
     let output = Output::new(&context.global);
-    let output = if path == Path::new("-") { output.on_stderr() } else { output };
-    if args.repair {
-        return mend(&path, context, &output);
+    let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };
+    if let Some(path) = file {
+        if args.guard {
+            guard::stand(path, args.format)?;
+            return Ok(Outcome::Done);
+        }
+        if args.repair {
+            return mend(path, context, &output);
+        }
+        if let Some(name) = &args.from {
+            return from::run(&args, name, path, &filter, context, &output);
+        }
     }
     let mut clock = Clock::new();
     let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION) };
     let mut session = Session::open(context, &args.device.names(), defaults, &args.config())?;
-    session.check_write(&path)?;
+    file.map_or(Ok(()), |path| session.check_write(path))?;
     let device = session.devices.first().map_or(String::new(), |device| device.device.clone());
-    let plan = Plan {
-        path: &path,
-        format: args.format,
-        snaplen: args.snaplen,
-        buffer: args.buffer as usize,
-        interface: &device,
-    };
-    // Standard output is no file of the name "-".
-    let posted = (path != Path::new("-")).then(|| Guard::post(&path, args.format));
-    let (guard, mut teller) = match posted {
-        None => (None, None),
-        Some(Ok((guard, teller))) => (Some(guard), Some(teller)),
-        Some(Err(error)) => {
-            output.warn(format_args!("{error}; the last record may be torn if this is killed"));
-            (None, None)
-        }
-    };
-    let recorder = Recorder::create(&plan, move |len| {
-        if let Some(teller) = &mut teller {
-            teller.tell(len);
-        }
-    })?;
+    let ring = args.publish(&device, &output)?;
+    let written = file.map(|path| recorder(&args, path, &device, &output)).transpose()?;
+    let (recorder, guard) = written.unzip();
     session.announce(&output)?;
     args.rings.lengths.warn_of_others(&session.devices, &output);
     let Some(Port { mut rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
@@ -154,7 +164,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         queues: rx,
         batch: args.rings.batch(),
         filter: filter.clone(),
-        recorder,
+        sink: Sink::new(recorder, ring),
         clock: clock.clone(),
         times,
         limits,
@@ -171,21 +181,42 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let own_rings = session.devices.iter().any(|device| device.own_rings.is_some());
     let report = finish(ended, &before, counted, buffers, own_rings, elapsed, &clock);
-    if let Some(guard) = guard {
+    if let Some(guard) = guard.flatten() {
         guard.dismiss();
     }
-    report.print(&output, &path, &filter)?;
+    report.print(&output, file, &filter)?;
     session.warn_of_stale(&output);
     let machine = Machine::record(&context.roots, &clock);
-    output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
-    match failed.or(gone).or(report.failure(&path)) {
+    output.document(&output::document("capture", &session.devices, &machine, report.json(file, &filter)))?;
+    match failed.or(gone).or(report::failure(&report.written, file)) {
         Some(error) => Err(session.blame(error)),
         None => {
             session.check(&output)?;
-            let lost = if report.reader_left() { 0 } else { report.lost() };
+            let lost = if report::reader_left(&report.written) { 0 } else { report.lost() };
             session.stop.judge(args.loss.check(lost, report.came()))
         }
     }
+}
+
+/// The file, and who mends it if this is killed.
+fn recorder(args: &Args, path: &Path, interface: &str, output: &Output) -> Result<(Recorder, Option<Guard>)> {
+    let (format, snaplen, buffer) = (args.format, args.snaplen, args.buffer as usize);
+    let plan = Plan { path, format, snaplen, buffer, interface };
+    // Standard output is no file of the name "-".
+    let (guard, mut teller) = match (path != Path::new("-")).then(|| Guard::post(path, format)) {
+        None => (None, None),
+        Some(Ok((guard, teller))) => (Some(guard), Some(teller)),
+        Some(Err(error)) => {
+            output.warn(format_args!("{error}; the last record may be torn if this is killed"));
+            (None, None)
+        }
+    };
+    let recorder = Recorder::create(&plan, move |len| {
+        if let Some(teller) = &mut teller {
+            teller.tell(len);
+        }
+    })?;
+    Ok((recorder, guard))
 }
 
 /// What the card, and the wire of an emulated one, have counted.
@@ -290,7 +321,7 @@ fn finish(
     elapsed: Duration,
     clock: &Clock,
 ) -> Report {
-    let Ended { recorder, received: by_queue, surplus, filtered, anomalies, times } = ended;
+    let Ended { sink, received: by_queue, surplus, filtered, anomalies, times } = ended;
     let stats = Stats { anomalies, ..counted.stats.since(&before.stats) };
     let notes = account::notes_since(counted.notes, &before.notes);
     let received: u64 = by_queue.iter().sum();
@@ -308,20 +339,34 @@ fn finish(
         accepted: received - filtered,
         ..Totals::default()
     };
-    let written = recorder.finish(totals);
+    let (written, published) = sink.finish(totals);
     losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", written.slow);
     losses.add("disk_failed", "writing failed", written.lost);
-    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times }
+    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times, published }
 }
 
 impl Args {
-    /// The file, and the filter; `by_default` if --filter only counts where no
+    /// Makes the ring that others read, if one was asked for.
+    fn publish(&self, source: &str, output: &Output) -> Result<Option<Publisher>> {
+        let Some(name) = &self.publish else { return Ok(None) };
+        let readers = self.publish_to.clone().unwrap_or(Readers::Own);
+        let (size, snaplen) = (self.publish_size, self.snaplen);
+        let ring = Publisher::create(&publish::Plan { name, size, snaplen, readers: &readers, source })?;
+        if !ring.is_huge() {
+            let words = "no huge pages are free for the ring, it is of ordinary ones, which is slower";
+            output.warn(format_args!("{words}; bmnic hugepages --setup {}M", size.div_ceil(1 << 20)));
+        }
+        Ok(Some(ring))
+    }
+
+    /// The file, if one was named, and the filter; `by_default` if --filter only counts where no
     /// words are given.
-    fn target(&self, by_default: bool) -> Result<(PathBuf, Filter)> {
+    fn target(&self, by_default: bool) -> Result<(Option<PathBuf>, Filter)> {
         // With --write the first word is part of the expression, as in tcpdump.
         let (path, mut words) = match (&self.write, &self.file) {
-            (Some(path), Some(first)) => (path, vec![first.to_string_lossy().into_owned()]),
-            (Some(path), None) | (None, Some(path)) => (path, Vec::new()),
+            (Some(path), Some(first)) => (Some(path), vec![first.to_string_lossy().into_owned()]),
+            (Some(path), None) | (None, Some(path)) => (Some(path), Vec::new()),
+            (None, None) if self.publish.is_some() => (None, Vec::new()),
             (None, None) => return Err(Error::new(Kind::Usage, "capture into which file? bmnic capture out.pcap")),
         };
         words.extend(self.words.iter().cloned());
@@ -335,7 +380,7 @@ impl Args {
                 return Err(Error::new(Kind::Usage, line));
             }
         };
-        Ok((path.clone(), filter))
+        Ok((path.cloned(), filter))
     }
 
     fn config(&self) -> Config {

@@ -229,7 +229,7 @@ mod tests {
         let path = dir.path().join("f");
         let plan = Plan { path: &path, format: Format::Pcap, snaplen: SNAPLEN, buffer: 64 << 20, interface: "test" };
         let recorder = Recorder::create(&plan, |_| ()).unwrap();
-        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder, rx.len(), Some(count));
+        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rx.len(), Some(count));
         let mut merge = Merge::new(&pool, rx.len(), batch);
         let mut rounds = 0;
         while !intake.is_full() {

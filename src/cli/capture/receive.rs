@@ -1,11 +1,13 @@
 //! The loop that captures.
 //!
 //! It never waits for the disk, calls no system as long as packets flow (but to
-//! wake the writer once a chunk), and copies each packet once. Several queues are
+//! wake the writer once a chunk), and copies each packet once, or twice if it is
+//! published besides. Several queues are
 //! looked at in turn, which is the order of time if a packet's time is that of
 //! its batch; by stamps of the card's they are merged ([`Merge`]).
 
 use super::merge::Merge;
+use super::sink::Sink;
 use super::times::{Summary, Times};
 use crate::cli::args::Limits;
 use crate::cli::signal::Stop;
@@ -13,7 +15,7 @@ use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue};
 use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::Filter;
-use crate::pcap::write::{FLUSH, Recorder};
+use crate::pcap::write::FLUSH;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +49,7 @@ pub struct Receiver {
     /// Packets to keep.
     pub filter: Filter,
     /// Where they go.
-    pub recorder: Recorder,
+    pub sink: Sink,
     /// A clock of its own.
     pub clock: Clock,
     /// What packets' times are worked out from.
@@ -62,8 +64,8 @@ pub struct Receiver {
 
 /// What came of it.
 pub struct Ended {
-    /// The file, not yet ended.
-    pub recorder: Recorder,
+    /// The file, or the ring, not yet ended.
+    pub sink: Sink,
     /// Packets that came off each ring.
     pub received: Vec<u64>,
     /// Packets that came off the rings after the end.
@@ -87,8 +89,8 @@ impl Receiver {
     /// then drops `done`, and lets go what comes until [`Counts::closed`]: so that
     /// no ring is full before the counters are read.
     pub fn run(self, done: Sender<()>) -> Ended {
-        let Receiver { mut queues, pool, batch, filter, recorder, mut clock, mut times, limits, stop, counts } = self;
-        let mut intake = Intake::new(filter, recorder, queues.len(), limits.count);
+        let Receiver { mut queues, pool, batch, filter, sink, mut clock, mut times, limits, stop, counts } = self;
+        let mut intake = Intake::new(filter, sink, queues.len(), limits.count);
         // The rings hold no more than that.
         let most = pool.capacity() as u64;
         let mut way = Way::new(&pool, queues.len(), batch.max(8), times.by_card());
@@ -102,13 +104,14 @@ impl Receiver {
                 Way::InTurn(batch, last) => in_turn(&mut queues, batch, last, &mut times, &clock, &mut intake),
                 Way::Merged(merge) => merge.round(&mut queues, &mut times, clock.wall_ns(clock.now()), &mut intake),
             };
+            intake.sink.publish();
             let now = clock.now();
             if now >= next_flush {
                 next_flush = now + flush;
-                intake.recorder.flush();
-                counts.taken.store(intake.recorder.taken(), Ordering::Relaxed);
-                counts.dropped.store(intake.recorder.dropped(), Ordering::Relaxed);
-                if now >= end || intake.recorder.has_failed() {
+                intake.sink.flush();
+                counts.taken.store(intake.sink.taken(), Ordering::Relaxed);
+                counts.dropped.store(intake.sink.dropped(), Ordering::Relaxed);
+                if now >= end || intake.sink.has_failed() {
                     break;
                 }
                 times.follow();
@@ -131,8 +134,8 @@ impl Receiver {
         for queue in &queues {
             anomalies.add(&queue.anomalies());
         }
-        let Intake { recorder, received, filtered, .. } = intake;
-        Ended { recorder, received, surplus, filtered, anomalies, times: times.summary(late) }
+        let Intake { sink, received, filtered, .. } = intake;
+        Ended { sink, received, surplus, filtered, anomalies, times: times.summary(late) }
     }
 }
 
@@ -220,7 +223,7 @@ pub fn end_of(batch: &Batch<'_>, first: usize) -> usize {
 /// Where packets go: past the filter and into the file, each of them counted.
 pub struct Intake {
     filter: Filter,
-    recorder: Recorder,
+    sink: Sink,
     received: Vec<u64>,
     filtered: u64,
     /// Packets that are still to be written.
@@ -229,14 +232,14 @@ pub struct Intake {
 
 impl Intake {
     /// Up to `count` packets off so many rings.
-    pub fn new(filter: Filter, recorder: Recorder, queues: usize, count: Option<u64>) -> Self {
-        Intake { filter, recorder, received: vec![0; queues], filtered: 0, left: count.unwrap_or(u64::MAX) }
+    pub fn new(filter: Filter, sink: Sink, queues: usize, count: Option<u64>) -> Self {
+        Intake { filter, sink, received: vec![0; queues], filtered: 0, left: count.unwrap_or(u64::MAX) }
     }
 
     /// Ends the file.
     #[cfg(test)]
     pub fn finish(self, totals: crate::pcap::record::Totals) -> crate::pcap::write::Written {
-        self.recorder.finish(totals)
+        self.sink.finish(totals).0
     }
 
     /// Whether all that was asked for is there. What is beyond it is neither
@@ -253,7 +256,7 @@ impl Intake {
         self.received[q] += 1;
         let frame = batch.frame(range.start);
         let kept = if range.len() == 1 {
-            self.filter.matches(frame, frame.len()).then(|| self.recorder.record(time(), frame))
+            self.filter.matches(frame, frame.len()).then(|| self.sink.record(time(), frame))
         } else {
             self.parts(batch, range, time)
         };
@@ -275,6 +278,6 @@ impl Intake {
             wire_len += part.len();
         }
         let parts = &parts[..count];
-        self.filter.matches_parts(parts, wire_len).then(|| self.recorder.record_parts(time(), parts))
+        self.filter.matches_parts(parts, wire_len).then(|| self.sink.record_parts(time(), parts))
     }
 }
