@@ -3,7 +3,7 @@
 //!
 //! A pass shows on this machine that no reader gets a torn packet, that each knows what it
 //! lost, and that the publisher asks the system for nothing meanwhile. Of every order of
-//! loads and stores the model in `src/publish/model.rs` shows it.
+//! loads and stores `tests/publish_model.rs` shows it.
 
 use bmnic::publish::{Begin, End, Event, Plan, Publisher, Readers, Subscriber};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -84,7 +84,7 @@ impl Shape {
         let room = size as usize - CONTROL;
         let bytes = (1_usize << (size / 64).max(1).ilog2()).clamp(64 << 10, 1 << 20);
         let block = bytes / 8;
-        Shape { block, blocks: room / bytes, most: snaplen.min(Shape::most(block)) }
+        Shape { block, blocks: room / bytes, most: snaplen.min(Shape::longest(block)) }
     }
 
     /// What a memory of `size` bytes says of itself, if that can be.
@@ -93,11 +93,11 @@ impl Shape {
         let fits = blocks >= 2 && block > HEADER as u64 && bytes <= size;
         let most = usize::try_from(most).ok()?;
         let shape = Shape { block: block as usize, blocks: blocks as usize, most };
-        (fits && most <= Shape::most(shape.block)).then_some(shape)
+        (fits && most <= Shape::longest(shape.block)).then_some(shape)
     }
 
     /// Bytes of the longest packet that such a block holds.
-    const fn most(block: usize) -> usize {
+    const fn longest(block: usize) -> usize {
         8 * (block - HEADER)
     }
 }

@@ -23,14 +23,12 @@
 //! Packets are secrets. The name is this user's and root's, unless the publisher opens it
 //! to a group or to all ([`Readers`]); who cannot connect to it cannot read.
 //!
-//! The protocol is in [`ring`], where it is generic over the atomics, so that its test
-//! runs it under loom. Programs in C have `bmnic_ring.h`, beside this file.
+//! The protocol is in [`ring`], where it is generic over the atomics, so that a test
+//! runs it under loom (`tests/publish_model.rs`). Programs in C have `bmnic_ring.h`, beside this file.
 
 mod door;
 pub mod layout;
 mod memory;
-#[cfg(test)]
-mod model;
 pub mod ring;
 mod subscriber;
 #[cfg(test)]

@@ -318,7 +318,7 @@ impl<M: Memory> Reader<M> {
     }
 
     /// Copies the next packet out, to the beginning of `into`, which has room for
-    /// [`Shape::most`] bytes. None if there is none now.
+    /// [`Shape::most`](super::layout::Shape) bytes. None if there is none now.
     ///
     /// # Errors
     /// [`Damaged`]; there is nothing to go on with then.

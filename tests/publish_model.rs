@@ -1,12 +1,14 @@
-//! The protocol under loom: every order in which a writer and readers can come by, and
+//! The protocol of a published ring under loom: every order in which a writer and readers can come by, and
 //! every older value that a load may still give.
 //!
 //! The ring is the smallest in which a reader can be lapped while it copies: two blocks,
 //! each with room for one packet of a word. What a pass does not prove: anything of a
 //! larger ring, and more changes of threads than [`CHANGES`] that are not forced.
+//!
+//! It is a program of its own, as loom's threads come with signal handlers.
 
-use super::layout::Shape;
-use super::ring::{Begin, Memory, Reader, Word, Writer};
+use bmnic::publish::layout::Shape;
+use bmnic::publish::ring::{Begin, Memory, Reader, Word, Writer};
 use loom::sync::Arc;
 use loom::sync::atomic::{self, AtomicU64};
 use loom::thread;
@@ -15,52 +17,59 @@ use std::sync::atomic::Ordering;
 /// Changes from a thread that could go on.
 const CHANGES: usize = 2;
 
-impl Word for AtomicU64 {
+/// A word that loom watches.
+struct Watched(AtomicU64);
+
+impl Word for Watched {
     fn get(&self) -> u64 {
-        AtomicU64::load(self, Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 
     fn set(&self, value: u64) {
-        AtomicU64::store(self, value, Ordering::Relaxed);
+        self.0.store(value, Ordering::Relaxed);
     }
 
     fn release(&self, value: u64) {
-        AtomicU64::store(self, value, Ordering::Release);
+        self.0.store(value, Ordering::Release);
     }
 }
 
 /// A ring whose readers, or whose writer, may lack their fences.
 struct Model<const ACQUIRE: bool, const RELEASE: bool> {
     shape: Shape,
-    opened: AtomicU64,
-    head: AtomicU64,
-    data: Vec<AtomicU64>,
+    opened: Watched,
+    head: Watched,
+    data: Vec<Watched>,
 }
 
 impl<const A: bool, const R: bool> Model<A, R> {
-    fn new(shape: Shape) -> Arc<Self> {
-        let data = (0..shape.block * shape.blocks).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Model { shape, opened: AtomicU64::new(0), head: AtomicU64::new(0), data })
+    fn new(shape: Shape) -> Self {
+        let word = || Watched(AtomicU64::new(0));
+        let data = (0..shape.block * shape.blocks).map(|_| word()).collect();
+        Model { shape, opened: word(), head: word(), data }
     }
 }
 
-impl<const A: bool, const R: bool> Memory for Arc<Model<A, R>> {
-    type Word = AtomicU64;
+/// The same ring for both.
+struct Shared<const A: bool, const R: bool>(Arc<Model<A, R>>);
+
+impl<const A: bool, const R: bool> Memory for Shared<A, R> {
+    type Word = Watched;
 
     fn shape(&self) -> Shape {
-        self.shape
+        self.0.shape
     }
 
-    fn opened(&self) -> &AtomicU64 {
-        &self.opened
+    fn opened(&self) -> &Watched {
+        &self.0.opened
     }
 
-    fn head(&self) -> &AtomicU64 {
-        &self.head
+    fn head(&self) -> &Watched {
+        &self.0.head
     }
 
-    fn data(&self) -> &[AtomicU64] {
-        &self.data
+    fn data(&self) -> &[Watched] {
+        &self.0.data
     }
 
     fn fence(order: Ordering) {
@@ -81,8 +90,8 @@ fn play<const A: bool, const R: bool>(block: usize, packets: u64, looks: usize, 
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(CHANGES);
     builder.check(move || {
-        let memory = Model::<A, R>::new(Shape { block, blocks: 2, most: 8 });
-        let mut writer = Writer::new(Arc::clone(&memory));
+        let memory = Arc::new(Model::<A, R>::new(Shape { block, blocks: 2, most: 8 }));
+        let mut writer = Writer::new(Shared(Arc::clone(&memory)));
         let writing = thread::spawn(move || {
             for sequence in 0..packets {
                 writer.put(sequence, &content(sequence).to_ne_bytes());
@@ -90,7 +99,7 @@ fn play<const A: bool, const R: bool>(block: usize, packets: u64, looks: usize, 
             }
         });
         // A writer that is always faster than the reader begins is none of a sound ring's.
-        let reader = Reader::new(memory, begin);
+        let reader = Reader::new(Shared(memory), begin);
         let Ok(mut reader) = reader else { panic!("no place to begin at") };
         let (mut bytes, mut received) = ([0; 8], 0);
         let mut look = |reader: &mut Reader<_>| match reader.next(&mut bytes) {
