@@ -15,7 +15,7 @@ use loom::thread;
 use std::sync::atomic::Ordering;
 
 /// Changes from a thread that could go on.
-const CHANGES: usize = 2;
+const CHANGES: usize = 3;
 
 /// A word that loom watches.
 struct Watched(AtomicU64);
