@@ -84,11 +84,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s m -l mode -d 'What t
 mac\t'Set both addresses: from the port, to its peer'
 macswap\t'Swap source and destination address'
 csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'"
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac: the first is for port A, the second for B' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac: the first is for port A, the second for B, and so on' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to wait for packets' -r -f -a "poll\t'Look again and again: fastest, takes a core'
 irq\t'Sleep until the card interrupts'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
@@ -99,8 +101,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txd -d 'Descriptors 
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional -d 'Forward from A to B only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional -d 'Forward from A to B only, from C to D, and so on'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cycles -d 'Count the cycles that a packet takes, as testpmd does with --record-core-cycles'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l inline -d 'Play emulated cards in the thread that forwards for them, not in one of their own'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'
@@ -128,7 +131,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; at least one for each thread; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
@@ -157,16 +162,22 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish -d 'Keep
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-size -d 'Memory of the ring: what readers may be behind' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-to -d 'Who may read the ring besides this user and root: a group, or all' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l from -d 'Take packets out of the ring that another process publishes, not off a card' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l perf-test -d 'Capture nothing: replace these parts by dummies and say what the rest manages' -r -f -a "card\t'The card, its driver and its rings: packets lie in memory'
+ring\t'What hands chunks of records to the thread that writes: they are dropped before'
+disk\t'The disk: that thread drops them'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxq -d 'Receive queues; more than one are fed by RSS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txq -d 'Transmit queues' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most packets to take in one go, 1 to 64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l guard -d 'Stand by and cut a torn record off the end of FILE when standard input ends'
@@ -189,6 +200,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write ev
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l stages -d 'Show the stages of a frame: doorbell, fetch, wire, write-back, poll'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l intended -d 'Count from when a packet was due, not from when it was sent'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p50 -d 'Make the median the headline; with -q it is the only output'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p90 -d 'Make the 90th percentile the headline'

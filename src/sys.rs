@@ -74,9 +74,14 @@ pub fn realtime_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
 }
 
+/// Nanoseconds of processor time that this thread has had.
+pub fn thread_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: time is a valid timespec to write to; both clocks exist on every
+    // SAFETY: time is a valid timespec to write to; these clocks exist on every
     // Linux since 2.6.28, so the call cannot fail.
     unsafe { libc::clock_gettime(clock, &mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + time.tv_nsec as u64
@@ -254,6 +259,50 @@ pub fn release(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: the descriptor is open; no memory is involved.
     check(unsafe { libc::fallocate(file.as_raw_fd(), mode, signed(offset)?, signed(len)?) }).map(drop)
+}
+
+/// Writes bytes at `offset` of a file, on to the disk at once and out of the page cache when
+/// they are there (Linux 6.14, RWF_DONTCACHE); how many bytes that were.
+///
+/// # Errors
+/// EOPNOTSUPP, ENOSYS or EINVAL where the kernel or the file system cannot; what writing meets.
+pub fn write_uncached(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    let offset = i64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: the descriptor is open; part names bytes that live through the call and are only read.
+    let done = unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_DONTCACHE) };
+    usize::try_from(done).map_err(|_| io::Error::last_os_error())
+}
+
+/// Has the kernel begin to write these bytes of a file to the disk; waits for nothing.
+pub fn begin_write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let signed = |n| i64::try_from(n).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG));
+    // SAFETY: the descriptor is open; no memory is involved.
+    let result =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), signed(offset)?, signed(len)?, libc::SYNC_FILE_RANGE_WRITE) };
+    check(result).map(drop)
+}
+
+/// Whether a regular file at `path`, or one that is made there, is in memory: in a tmpfs, or a
+/// ramfs. What is behind a pipe or a device is not.
+pub fn is_in_memory(path: &Path) -> bool {
+    /// Linux, include/uapi/linux/magic.h.
+    const RAMFS_MAGIC: i64 = 0x8584_58f6;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let at = match path.metadata() {
+        Ok(found) if !found.is_file() => return false,
+        Ok(_) => path,
+        Err(_) => folder,
+    };
+    let Ok(at) = CString::new(at.as_os_str().as_bytes()) else { return false };
+    // SAFETY: statfs is plain integers.
+    let mut said: libc::statfs = unsafe { mem::zeroed() };
+    // SAFETY: the path ends with a zero and lives through the call, and said may be written.
+    let result = unsafe { libc::statfs(at.as_ptr(), &mut said) };
+    // Of other types with musl.
+    #[allow(clippy::unnecessary_cast)]
+    let (kind, tmpfs) = (said.f_type as i64, libc::TMPFS_MAGIC as i64);
+    result == 0 && [tmpfs, RAMFS_MAGIC].contains(&kind)
 }
 
 /// -1 as the error that `errno` names.

@@ -201,6 +201,56 @@ fn a_filter_sees_a_frame_beyond_its_first_buffer() {
 }
 
 #[test]
+fn a_file_that_was_played_to_its_end_ends_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (played, path) = (dir.path().join("in.pcap"), dir.path().join("out.pcap"));
+    let mut file: Vec<u8> =
+        [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1].iter().flat_map(|word| word.to_le_bytes()).collect();
+    for n in 0..500_u32 {
+        file.extend([1, n, 60, 60].iter().flat_map(|word| word.to_le_bytes()));
+        file.extend([&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5][..], &[0; 42], &n.to_le_bytes()].concat());
+    }
+    std::fs::write(&played, file).unwrap();
+    for model in EACH {
+        let card = format!("emu:{model},wire=pcap:{}:speed=line:loop=3", played.display());
+        let begun = Instant::now();
+        let output = bmnic(&["capture", "-i", &card, path.to_str().unwrap(), "-d", "100s", "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{card}: {}", text(&output.stderr));
+        assert!(begun.elapsed() < Duration::from_secs(90), "{card} ran on without a frame to come");
+        let document = document(&output);
+        assert_eq!((count(&document, "/captured"), count(&document, "/received")), (1_500, 1_500), "{card}");
+        // The same on its way to another port, which brings nothing.
+        let begun = Instant::now();
+        let output =
+            bmnic(&["fwd", &card, &format!("emu:{model},wire=sink"), "-d", "100s", "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{card}: {}", text(&output.stderr));
+        assert!(begun.elapsed() < Duration::from_secs(90), "{card} went on without a frame to come");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["directions"][0]["frames"], 1_500, "{card}");
+    }
+}
+
+#[test]
+fn a_filter_s_program_is_printed_without_a_card_or_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [
+        &["capture", "--print-filter", "udp", "port", "53"][..],
+        &["capture", "--print-filter", "-f", "udp port 53"],
+        &["capture", "-i", "0000:00:00.7", "--print-filter", "-w", "out.pcap", "udp port 53"],
+    ] {
+        let output = bmnic(words).current_dir(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+        let printed = text(&output.stdout);
+        assert!(printed.starts_with("(000) ldh      [12]\n(001) jeq      #0x86dd          jt 2\tjf 8\n"), "{printed}");
+        assert!(printed.ends_with(") ret      #0\n"), "{printed}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file was made");
+    let refused = bmnic(&["capture", "--print-filter", "udp port"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("a port number"), "{}", text(&refused.stderr));
+}
+
+#[test]
 fn a_filter_and_a_snap_length_decide_what_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
@@ -515,7 +565,7 @@ fn bad_input_is_one_line_a_stable_exit_code_and_no_file() {
     let file = path.to_str().unwrap();
     for (words, code, part) in [
         (&["capture"][..], 2, "FILE"),
-        (&["capture", file, "port", "http"], 2, "port"),
+        (&["capture", file, "port", "no-such-service"], 2, "no-such-service"),
         (&["capture", file, "-f", "tcp", "udp"], 2, "twice"),
         (&["capture", file, "-s", "1G"], 2, "longer than any packet"),
         (&["capture", file, "--format", "erf"], 2, "pcap or pcapng"),

@@ -409,7 +409,7 @@ fn what_goes_with_its_doorbell_is_what_is_sent() {
     for (model, nasty) in [(CX5, ""), (CX5, ",nasty,seed=3"), (CX4LX, ""), (CX4LX, ",nasty,seed=3")] {
         let config = Config { tx_path: TxPath::Push, ..Config::default() };
         let mut rig = Rig::with(model, nasty, &config);
-        assert!(rig.tap.note_stages(true));
+        rig.tap.note_stages(true);
         let frames: Vec<_> = (0..600).map(|n| raw(60 + n % 1400, n)).collect();
         for frame in &frames {
             rig.send(std::slice::from_ref(frame));

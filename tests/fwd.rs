@@ -3,56 +3,15 @@
 
 #[path = "common/families.rs"]
 mod families;
+#[path = "common/forward.rs"]
+mod forward;
 
 use families::EACH;
-use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
+use forward::{adds_up, bmnic, frames, number, run, write};
 use serde_json::Value;
-use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-
-/// A command of bmnic with none of its variables set but strictness.
-fn bmnic(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BMNIC_")) {
-        command.env_remove(name);
-    }
-    command.env("BMNIC_STRICT", "true").args(words).stdin(Stdio::null());
-    command
-}
-
-/// Runs it to its end, which must be a good one; its JSON document. Sources send
-/// more than two busy cores may forward: what is lost must be named.
-fn run(words: &[&str]) -> Value {
-    let output = bmnic(words).args(["--json", "--allow-loss", "100%"]).output().unwrap();
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is not a count"))
-}
-
-/// Every frame is somewhere: sent by the far port, or left over, or lost by name.
-fn adds_up(document: &Value) {
-    assert_eq!(number(&document["lost"]["unaccounted"]), 0, "{document:#}");
-    assert_eq!(number(&document["lost"]["unsent"]), 0, "{document:#}");
-    let mut all = 0;
-    for direction in document["directions"].as_array().unwrap() {
-        let port = |letter: &Value| {
-            let ports = document["ports"].as_array().unwrap();
-            ports.iter().find(|port| port["port"] == *letter).unwrap()
-        };
-        let frames = number(&direction["frames"]);
-        let (from, to) = (port(&direction["from"]), port(&direction["to"]));
-        assert_eq!(number(&from["counters"]["rx_packets"]), frames + number(&from["left_over"]), "{document:#}");
-        assert_eq!(number(&to["counters"]["tx_packets"]), frames, "{document:#}");
-        all += frames;
-    }
-    assert!(all > 0, "{document:#}");
-}
 
 #[test]
 fn without_arguments_it_forwards_between_two_emulated_ports_and_counts_add_up() {
@@ -133,21 +92,6 @@ fn every_emulated_card_goes_on_past_what_its_rings_hold() {
         let document = run(&["fwd", card, card, "-c", "20k", "-d", "60s"]);
         let forwarded: u64 = document["directions"].as_array().unwrap().iter().map(|way| number(&way["frames"])).sum();
         assert_eq!(forwarded, 20_000, "{model}");
-    }
-}
-
-/// The frames of a capture file.
-fn frames(path: &Path) -> Vec<Vec<u8>> {
-    let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
-    std::iter::from_fn(|| reader.next_packet().map(|packet| packet.unwrap().data.into_owned())).collect()
-}
-
-/// Writes frames, a microsecond apart.
-fn write(path: &Path, frames: &[Vec<u8>]) {
-    let mut writer = PcapWriter::new(File::create(path).unwrap()).unwrap();
-    for (n, frame) in frames.iter().enumerate() {
-        let packet = PcapPacket::new(Duration::from_micros(n as u64), frame.len() as u32, frame);
-        writer.write_packet(&packet).unwrap();
     }
 }
 

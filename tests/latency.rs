@@ -69,6 +69,32 @@ fn a_quiet_headline_is_one_bare_number() {
 }
 
 #[test]
+fn the_stages_of_a_frame_are_shown_of_every_family() {
+    let medians = |args: &[&str]| {
+        let document = json(&[args, &["--stages", "-c", "200", "-r", "20k"]].concat());
+        let paths = document["paths"].as_array().unwrap().clone();
+        assert_eq!(paths.len(), 1, "{args:?}: {document}");
+        assert!(paths[0]["poll_ns"].as_f64().unwrap() > 0.0, "{args:?}: {document}");
+        let stages = &paths[0]["model_stages_ns"];
+        ["doorbell", "fetch", "wire", "write_back"]
+            .map(|name| stages[name].as_f64().unwrap_or_else(|| panic!("{name}: {document}")))
+    };
+    for card in ["82599", "x710", "x2522", "bcm57414", "cx5", "virtio", "virtio-legacy"] {
+        let card = format!("emu:{card},speed=10G");
+        let [doorbell, _, wire, write_back] = medians(&[&card]);
+        // Half a round trip of 533 ns and up to 100 bytes, of which each takes 0.13 ns.
+        assert!(
+            (266.5..280.0).contains(&doorbell) && (266.5..280.0).contains(&write_back),
+            "{card}: {doorbell} {write_back}"
+        );
+        assert!((wire - 67.2).abs() < 0.01, "{card}: {wire}");
+    }
+    let fetch = |path| medians(&["emu:x2522,pcie=gen3x8:1us", "--tx-path", path])[1];
+    assert!((2_000.0..2_100.0).contains(&fetch("dma")), "two reads");
+    assert!(fetch("ctpio") < 100.0, "no read");
+}
+
+#[test]
 fn the_document_is_complete_and_its_figures_are_in_order() {
     let document = json(&["--p99", "-c", "20k", "-r", "20k"]);
     let service = &document["service_ns"];

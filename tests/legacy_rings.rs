@@ -174,12 +174,14 @@ fn a_queue_is_as_long_as_a_legacy_device_has_it() {
         let card = card(Shape { sizes: [size; 2], any_layout: false, ..Shape::default() }, Fault::None);
         let mut port = driver::open(card.function(), &Config::default()).unwrap();
         assert_eq!(port.nic.describe().own_rings, Some([size; 2]));
-        assert_eq!((port.rx[0].buffers(), port.tx[0].buffers()), (usize::from(size) / 2, usize::from(size)));
+        // An eighth of a short ring is bare, or a line of descriptors and the one beside it.
+        let slots = size / 2 - (size / 16).min(8);
+        assert_eq!((port.rx[0].buffers(), port.tx[0].buffers()), (usize::from(slots), usize::from(size)));
         let pool = Pool::new(usize::from(size), Addressing::Translated).unwrap();
         card.function().map(pool.arena()).unwrap();
         port.rx[0].fill(&pool).unwrap();
         let mut ring = card.queue(0);
-        assert_eq!(ring.owned(), u32::from(size) / 2);
+        assert_eq!(ring.owned(), u32::from(slots));
         ring.receive(&[&[0; 10][..], &frame(60)].concat());
         let mut batch = Batch::new(&pool);
         assert_eq!(port.rx[0].recv(&mut batch), 1);

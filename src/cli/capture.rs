@@ -1,7 +1,7 @@
 //! `bmnic capture`: packets into a file.
 //!
 //! ```text
-//!   thread "capture"   rings -> filter -> record into a chunk; never waits
+//!   thread "capture"   rings -> filter -> record into a chunk; never waits; or several
 //!   thread "writer"    chunks -> file                  (pcap::write)
 //!   others             a ring that is published -> their files   (publish)
 //!   main thread        once a second: counters, the card's clock, the live line
@@ -13,13 +13,17 @@
 mod from;
 mod guard;
 mod merge;
+mod perf;
+mod quota;
 mod receive;
 mod report;
 mod sink;
+mod threads;
 mod times;
 
 use super::account::{self, LossLimit, Losses};
 use super::args::{DeviceArg, JUMBO, Rings, RunLength};
+use super::cores::{self, Cores};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
 use super::signal::{Interrupted, Stop};
@@ -32,18 +36,19 @@ use crate::measure::{Clock, Machine};
 use crate::packet::Filter;
 use crate::pcap::record::{Format, Totals};
 use crate::pcap::repair::{self, Repaired};
-use crate::pcap::write::{Plan, Recorder, SNAPLEN};
-use crate::publish::{self, Publisher, Readers};
-use guard::Guard;
-use receive::{Counts, Ended, Receiver};
+use crate::pcap::write::SNAPLEN;
+use crate::publish::Readers;
+use crate::sys;
+use perf::Part;
+use quota::Quota;
+use receive::{Ended, Receiver};
 use report::Report;
 use sink::Sink;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use threads::Run;
 use times::Gauge;
 
 /// Arguments of `bmnic capture`.
@@ -52,7 +57,7 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArg,
     /// The capture file; - is standard output
-    #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish"])]
+    #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish", "print_filter"])]
     file: Option<PathBuf>,
     /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1
     ///
@@ -63,8 +68,16 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Packets to keep, as one word
+    ///
+    /// Names of hosts in it are looked up, once and before anything is opened, as long as
+    /// that takes.
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
+    /// Print the filter's program, as tcpdump -d does, and capture nothing
+    ///
+    /// It is classic BPF, as bmnic runs it. All words are the expression.
+    #[arg(long)]
+    print_filter: bool,
     /// Format of the file: pcap (in nanoseconds) or pcapng
     #[arg(long, value_name = "FORMAT", default_value = "pcap")]
     format: Format,
@@ -90,7 +103,7 @@ pub struct Args {
     #[arg(long, value_name = "GROUP", requires = "publish")]
     publish_to: Option<Readers>,
     /// Take packets out of the ring that another process publishes, not off a card
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["publish", "device", "repair"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["publish", "device", "repair", "perf_test"])]
     from: Option<String>,
     /// Begin with the oldest packet that is left in the ring, not with the next
     #[arg(long, requires = "from")]
@@ -104,6 +117,15 @@ pub struct Args {
     /// Stand by and cut a torn record off the end of FILE when standard input ends
     #[arg(long, hide = true)]
     guard: bool,
+    /// Capture nothing: replace these parts by dummies and say what the rest manages
+    ///
+    /// Several with commas between them. FILE is written unless the ring or the disk is a dummy.
+    /// The dummy of a card has the packets of the emulated one that --device names, as fast as
+    /// they are taken.
+    #[arg(long, value_name = "PART", value_delimiter = ',', conflicts_with_all = ["repair", "guard", "publish"])]
+    perf_test: Vec<Part>,
+    #[command(flatten)]
+    cores: Cores,
     #[command(flatten)]
     loss: LossLimit,
     #[command(flatten)]
@@ -112,11 +134,20 @@ pub struct Args {
     rings: Rings,
 }
 
+/// The help of --rxd: as short as rings of others are, they would lose what comes while the
+/// thread that receives is kept from it.
+pub const RXD: &str =
+    "Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]";
+
 /// Wire of the default card: what two cores carry into a file without a loss.
 const DEFAULT_WIRE: &str = "source:rate=100k";
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    if args.print_filter {
+        write!(io::stdout().lock(), "{}", args.program(context.taken.has("filter"))?.listing())?;
+        return Ok(Outcome::Done);
+    }
     // What can be refused is refused before a card or a file is touched.
     let (file, filter) = args.target(context.taken.has("filter"))?;
     let file = file.as_deref();
@@ -133,45 +164,68 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         if let Some(name) = &args.from {
             return from::run(&args, name, path, &filter, context, &output);
         }
+        if args.perf_test.contains(&Part::Card) {
+            return perf::without_card(&args, context, &output, path, filter);
+        }
     }
+    let places = args.cores.places()?;
+    let threads = places.len();
+    if args.publish.is_some() && threads > 1 {
+        let line =
+            format!("a ring that is published has one writer, not {threads}; leave --cores and --cpu out, or name one");
+        return Err(Error::new(Kind::Usage, line).into());
+    }
+    let processors = processors();
     let mut clock = Clock::new();
-    let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION) };
-    let mut session = Session::open(context, &args.device.names(), defaults, &args.config())?;
+    let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION), link: false };
+    // Before a model's thread is started, and others.
+    cores::step_aside(&places)?;
+    let mut session = Session::open(context, &args.device.names(), defaults, &args.config(threads))?;
     file.map_or(Ok(()), |path| session.check_write(path))?;
     let device = session.devices.first().map_or(String::new(), |device| device.device.clone());
-    let ring = args.publish(&device, &output)?;
-    let written = file.map(|path| recorder(&args, path, &device, &output)).transpose()?;
-    let (recorder, guard) = written.unzip();
+    perf::announce(&args.perf_test, &output)?;
+    let spare = processors > threads + usize::from(session.is_emulated());
+    let (sinks, guard) = sink::several(&args, file, &device, threads, spare, &output)?;
     session.announce(&output)?;
     args.rings.lengths.warn_of_others(&session.devices, &output);
-    let Some(Port { mut rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
+    let Some(Port { rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to capture from; name one with --device").into());
     };
     clock.refine();
     let limits = session.limits(&args.length);
-    let rings: usize = rx.iter().map(RxQueue::buffers).sum();
-    let (mut gauge, times) = Gauge::new(&mut nic, clock.clone())?;
-    // All that is in memory: in the rings, held by the merge, and in hand.
-    let buffers = rings + (merge::HELD * rx.len() + 1) * BATCH_MAX;
-    let pool = session.pool_of(0, buffers)?;
-    for queue in &mut rx {
-        queue.fill(&pool)?;
+    let (mut gauge, times) = Gauge::new(&mut nic, clock.clone(), threads)?;
+    let quotas = Quota::of(limits.count, threads);
+    let mut receivers = Vec::new();
+    let mut buffers = 0;
+    for ((queues, sink), ((times, quota), &place)) in
+        dealt(rx, threads).into_iter().zip(sinks).zip(times.into_iter().zip(quotas).zip(&places))
+    {
+        // All that is in memory: in the rings, held by the merge, and in hand.
+        let rings: usize = queues.iter().map(RxQueue::buffers).sum();
+        let most = rings + (merge::HELD * queues.len() + 1) * BATCH_MAX;
+        buffers += most;
+        receivers.push(Receiver {
+            pool: session.pool_of(0, most)?,
+            queues,
+            batch: args.rings.batch(),
+            filter: filter.clone(),
+            sink,
+            clock: clock.clone(),
+            times,
+            duration: limits.duration,
+            quota,
+            place,
+            stop: session.stop.clone(),
+            counts: Arc::default(),
+        });
+    }
+    for Receiver { pool, queues, .. } in &mut receivers {
+        queues.iter_mut().try_for_each(|queue| queue.fill(pool))?;
     }
     // From here on the rings take packets, and what is lost is lost.
     let before = Counted::now(&session, &mut nic)?;
-    let receiver = Receiver {
-        pool,
-        queues: rx,
-        batch: args.rings.batch(),
-        filter: filter.clone(),
-        sink: Sink::new(recorder, ring),
-        clock: clock.clone(),
-        times,
-        limits,
-        stop: session.stop.clone(),
-        counts: Arc::default(),
-    };
-    let (ended, counted, elapsed, failed) = watch(receiver, &session, &output, &mut nic, &mut gauge, &before)?;
+    let Run { ended, counted, elapsed, failed } =
+        threads::run(receivers, &session, &output, &mut nic, &mut gauge, &before)?;
     clock.refine();
     drop(nic);
     // What was captured is written, whatever became of the card.
@@ -181,7 +235,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let own_rings = session.devices.iter().any(|device| device.own_rings.is_some());
     let report = finish(ended, &before, counted, buffers, own_rings, elapsed, &clock);
-    if let Some(guard) = guard.flatten() {
+    let report = Report { dummies: args.perf_test.clone(), threads, ..report };
+    if let Some(guard) = guard {
         guard.dismiss();
     }
     report.print(&output, file, &filter)?;
@@ -192,31 +247,26 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Some(error) => Err(session.blame(error)),
         None => {
             session.check(&output)?;
-            let lost = if report::reader_left(&report.written) { 0 } else { report.lost() };
+            // A test of the parts has no loss that may not be.
+            let is_test = !args.perf_test.is_empty();
+            let lost = if is_test || report::reader_left(&report.written) { 0 } else { report.lost() };
             session.stop.judge(args.loss.check(lost, report.came()))
         }
     }
 }
 
-/// The file, and who mends it if this is killed.
-fn recorder(args: &Args, path: &Path, interface: &str, output: &Output) -> Result<(Recorder, Option<Guard>)> {
-    let (format, snaplen, buffer) = (args.format, args.snaplen, args.buffer as usize);
-    let plan = Plan { path, format, snaplen, buffer, interface };
-    // Standard output is no file of the name "-".
-    let (guard, mut teller) = match (path != Path::new("-")).then(|| Guard::post(path, format)) {
-        None => (None, None),
-        Some(Ok((guard, teller))) => (Some(guard), Some(teller)),
-        Some(Err(error)) => {
-            output.warn(format_args!("{error}; the last record may be torn if this is killed"));
-            (None, None)
-        }
-    };
-    let recorder = Recorder::create(&plan, move |len| {
-        if let Some(teller) = &mut teller {
-            teller.tell(len);
-        }
-    })?;
-    Ok((recorder, guard))
+/// How many processors this process may use.
+fn processors() -> usize {
+    sys::affinity().map_or(1, |may| may.len())
+}
+
+/// Queue `q` to thread `q % threads`.
+fn dealt(queues: Vec<RxQueue>, threads: usize) -> Vec<Vec<RxQueue>> {
+    let mut hands: Vec<Vec<RxQueue>> = (0..threads).map(|_| Vec::new()).collect();
+    for (q, queue) in queues.into_iter().enumerate() {
+        hands[q % threads].push(queue);
+    }
+    hands
 }
 
 /// What the card, and the wire of an emulated one, have counted.
@@ -252,64 +302,6 @@ fn mend(path: &Path, context: &Context, output: &Output) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-/// Runs the receiver in its thread and shows how it gets on.
-fn watch(
-    receiver: Receiver,
-    session: &Session,
-    output: &Output,
-    nic: &mut Nic,
-    gauge: &mut Gauge,
-    before: &Counted,
-) -> anyhow::Result<(Ended, Result<Counted>, Duration, Option<Error>)> {
-    /// How long SIGUSR1 may wait for its answer.
-    const SLICE: Duration = Duration::from_millis(50);
-    let started = Instant::now();
-    let counts = Arc::clone(&receiver.counts);
-    let live = output.live(1);
-    let (done, over) = mpsc::channel::<()>();
-    let thread = thread::Builder::new().name("capture".into()).spawn(move || receiver.run(done));
-    let thread = thread.map_err(|e| Error::io("starting the thread that receives", e))?;
-    let (mut then, mut last, mut failed) = (Instant::now(), 0, None);
-    while over.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
-        let asked = session.stop.print_now();
-        let elapsed = then.elapsed();
-        if !asked && elapsed < Duration::from_secs(1) {
-            continue;
-        }
-        // A card that is gone is found out at the end.
-        let _ = gauge.read(nic);
-        let Counts { taken, dropped, .. } = &*counts;
-        let (taken, dropped) = (receive::read(taken), receive::read(dropped));
-        let missed = match session.stats(0, nic) {
-            Ok(stats) => stats.since(&before.stats).rx_lost(),
-            // It is told once, of a queue that brings no more packets for instance.
-            Err(error) => {
-                failed.get_or_insert(error);
-                session.stop.end();
-                0
-            }
-        };
-        let text = format!(
-            "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
-            output::grouped(taken),
-            output::pps((taken - last) as f64 / elapsed.as_secs_f64()),
-            output::grouped(missed),
-            output::grouped(dropped)
-        );
-        if asked {
-            output.now(&text);
-        }
-        live.show(0, text);
-        (then, last) = (Instant::now(), taken);
-    }
-    drop(live);
-    let elapsed = started.elapsed();
-    let counted = Counted::now(session, nic);
-    counts.closed.store(true, Ordering::Relaxed);
-    let ended = thread.join().map_err(|_| anyhow::anyhow!("the thread that receives panicked"))?;
-    Ok((ended, counted, elapsed, failed))
-}
-
 /// Ends the file and adds everything up. Up to `buffers` packets
 /// may be in memory; the device may have rings of its own ([`Description::own_rings`](crate::driver::Description::own_rings)).
 fn finish(
@@ -321,7 +313,7 @@ fn finish(
     elapsed: Duration,
     clock: &Clock,
 ) -> Report {
-    let Ended { sink, received: by_queue, surplus, filtered, anomalies, times } = ended;
+    let Ended { sinks, received: by_queue, surplus, filtered, anomalies, times, failed: _ } = ended;
     let stats = Stats { anomalies, ..counted.stats.since(&before.stats) };
     let notes = account::notes_since(counted.notes, &before.notes);
     let received: u64 = by_queue.iter().sum();
@@ -339,26 +331,13 @@ fn finish(
         accepted: received - filtered,
         ..Totals::default()
     };
-    let (written, published) = sink.finish(totals);
-    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", written.slow);
-    losses.add("disk_failed", "writing failed", written.lost);
-    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times, published }
+    let (written, published) = Sink::finish_all(sinks, totals);
+    report::add_written(&mut losses, &written);
+    let (dummies, threads) = (Vec::new(), 1);
+    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times, published, dummies, threads }
 }
 
 impl Args {
-    /// Makes the ring that others read, if one was asked for.
-    fn publish(&self, source: &str, output: &Output) -> Result<Option<Publisher>> {
-        let Some(name) = &self.publish else { return Ok(None) };
-        let readers = self.publish_to.clone().unwrap_or(Readers::Own);
-        let (size, snaplen) = (self.publish_size, self.snaplen);
-        let ring = Publisher::create(&publish::Plan { name, size, snaplen, readers: &readers, source })?;
-        if !ring.is_huge() {
-            let words = "no huge pages are free for the ring, it is of ordinary ones, which is slower";
-            output.warn(format_args!("{words}; bmnic hugepages --setup {}M", size.div_ceil(1 << 20)));
-        }
-        Ok(Some(ring))
-    }
-
     /// The file, if one was named, and the filter; `by_default` if --filter only counts where no
     /// words are given.
     fn target(&self, by_default: bool) -> Result<(Option<PathBuf>, Filter)> {
@@ -370,27 +349,49 @@ impl Args {
             (None, None) => return Err(Error::new(Kind::Usage, "capture into which file? bmnic capture out.pcap")),
         };
         words.extend(self.words.iter().cloned());
-        let text = words.join(" ");
-        let filter = match (&self.filter, text.trim().is_empty()) {
-            (Some(filter), true) => Filter::parse(filter)?,
-            (None, _) => Filter::parse(&text)?,
-            (Some(_), false) if by_default => Filter::parse(&text)?,
-            (Some(_), false) => {
-                let line = format!("a filter is given twice, with --filter and as '{text}'; join them with and");
-                return Err(Error::new(Kind::Usage, line));
-            }
-        };
-        Ok((path.cloned(), filter))
+        Ok((path.cloned(), self.compiled(&words.join(" "), by_default)?))
     }
 
-    fn config(&self) -> Config {
+    /// The filter alone: no word is a file.
+    fn program(&self, by_default: bool) -> Result<Filter> {
+        let first = self.file.iter().map(|word| word.to_string_lossy().into_owned());
+        let words: Vec<String> = first.chain(self.words.iter().cloned()).collect();
+        self.compiled(&words.join(" "), by_default)
+    }
+
+    /// The filter that words or --filter ask for.
+    fn compiled(&self, text: &str, by_default: bool) -> Result<Filter> {
+        match (&self.filter, text.trim().is_empty()) {
+            (Some(filter), true) => Filter::parse(filter),
+            (None, _) => Filter::parse(text),
+            (Some(_), false) if by_default => Filter::parse(text),
+            (Some(_), false) => {
+                let line = format!("a filter is given twice, with --filter and as '{text}'; join them with and");
+                Err(Error::new(Kind::Usage, line))
+            }
+        }
+    }
+
+    /// A queue for each of so many threads, or more.
+    fn config(&self, threads: usize) -> Config {
+        // No more than 128 can be asked for.
+        let queues = self.rings.rxq.max(threads as u16);
         Config {
+            rx_queues: queues,
             max_frame: self.max_frame.unwrap_or(JUMBO),
             shorter_frames: self.max_frame.is_none(),
             timestamps: true,
+            rx_ring: self.rings.lengths.rxd.unwrap_or(deepest(queues)),
             ..self.rings.config()
         }
     }
+}
+
+/// Descriptors of each of so many receive rings where nobody says: as many as bridge the longest
+/// pauses of the thread that receives, and no more memory than that for many rings.
+fn deepest(rings: u16) -> u16 {
+    const ALL: u16 = 4096;
+    (ALL / rings.next_power_of_two()).max(Config::default().rx_ring)
 }
 
 /// Bytes to keep of a packet.

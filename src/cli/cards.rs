@@ -18,7 +18,7 @@ const VFIO: &str = "vfio-pci";
 #[derive(Clone, Debug, PartialEq)]
 pub enum Card {
     /// An emulated one.
-    Emulated(Spec),
+    Emulated(Box<Spec>),
     /// One of the machine.
     Pci(Address),
 }
@@ -74,7 +74,7 @@ pub fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolv
             format!("none was named; {first}, and so are {} more: name one to use it", rest.len())
         }
     };
-    let emulated = wires.iter().map(|wire| Ok(Card::Emulated(Spec::new("82599").on(wire.parse()?))));
+    let emulated = wires.iter().map(|wire| Ok(Card::Emulated(Box::new(Spec::new("82599").on(wire.parse()?)))));
     Ok(Resolved { cards: emulated.collect::<Result<_>>()?, default: Some(why) })
 }
 
@@ -86,8 +86,8 @@ fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
     let spec: Spec = text.parse()?;
     match wire {
         // Wires are named nowhere but in this option.
-        Some(wire) if !text.contains("wire=") => Ok(Card::Emulated(spec.on(wire.parse()?))),
-        _ => Ok(Card::Emulated(spec)),
+        Some(wire) if !text.contains("wire=") => Ok(Card::Emulated(Box::new(spec.on(wire.parse()?)))),
+        _ => Ok(Card::Emulated(Box::new(spec))),
     }
 }
 

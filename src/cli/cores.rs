@@ -8,6 +8,9 @@ use std::str::FromStr;
 /// Highest number of a processor that the kernel's set of them has room for.
 const CPU_MAX: usize = libc::CPU_SETSIZE as usize - 1;
 
+/// Most threads: as many as queues can be asked for.
+const MOST: usize = 128;
+
 /// The threads of the data path.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Cores {
@@ -35,6 +38,10 @@ impl Cores {
     /// process may not run on.
     pub fn places(&self) -> Result<Vec<Option<usize>>> {
         let threads = self.asked().unwrap_or(1);
+        if threads > MOST {
+            let line = format!("--cpu names {threads} processors, and there are {MOST} threads at most; name fewer");
+            return Err(Error::new(Kind::Usage, line));
+        }
         let Some(CpuList(cpus)) = &self.cpu else { return Ok(vec![None; threads]) };
         if threads > cpus.len() {
             let named = cpus.len();
@@ -59,6 +66,19 @@ impl Cores {
 pub fn stay(place: Option<usize>) -> Result<()> {
     let Some(cpu) = place else { return Ok(()) };
     sys::set_affinity(&[cpu]).map_err(|e| Error::io(format!("keeping a thread on processor {cpu}"), e))
+}
+
+/// Keeps the calling thread, and those that it starts from now on, off the `places` that are
+/// named for others, if there are more.
+///
+/// # Errors
+/// What the kernel says of it.
+pub fn step_aside(places: &[Option<usize>]) -> Result<()> {
+    let failed = |e| Error::io("keeping other threads off the processors of --cpu", e);
+    let mut rest = sys::affinity().map_err(failed)?;
+    let all = rest.len();
+    rest.retain(|cpu| !places.contains(&Some(*cpu)));
+    if rest.is_empty() || rest.len() == all { Ok(()) } else { sys::set_affinity(&rest).map_err(failed) }
 }
 
 /// Processors by number, as taskset and DPDK write them; each once.

@@ -79,7 +79,7 @@ const WIRES: &[Part] = &[
     Part {
         name: "pcap:FILE",
         example: "pcap:in.pcap:out=sent.pcap",
-        text: "a capture that is played, and one of what is sent",
+        text: "a capture that is played (speed=, loop=), and one of what is sent",
     },
     Part { name: "cable:NAME", example: "cable:w0", text: "the port of another process that says the same" },
 ];
@@ -107,6 +107,11 @@ const OPTIONS: &[Part] = &[
         name: "fault=",
         example: "fault=error:7",
         text: "what goes wrong: in firmware at every command, the one of that number, or that of a code like 0x613",
+    },
+    Part {
+        name: "pcie=",
+        example: "pcie=gen3x8:500ns",
+        text: "PCIe link whose time doorbells, reads and writes take: generation, lanes, round trip (533ns)",
     },
     Part { name: "nasty", example: "nasty", text: "do all that the datasheet allows and drivers do not expect" },
     Part { name: "strict", example: "strict", text: "fail if the driver breaks a rule of the datasheet" },

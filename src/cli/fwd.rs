@@ -4,52 +4,64 @@
 //!   thread "fwd"     lanes A>B and B>A in turns: no call, no lock, no register
 //!   main thread      once an interval: statistics registers, the live lines
 //! ```
+//!
+//! With --cores there are several such threads, each with lanes of its own ([`deal`]). They
+//! share nothing but the flag that ends them and what is left of a count ([`until`]).
 
+mod deal;
 mod lane;
+#[cfg(test)]
+mod lines_tests;
 mod report;
 mod rewrite;
+mod threads;
+mod until;
 
 use super::account::LossLimit;
 use super::args::{JUMBO, Limits, Rings, RunLength};
+use super::cards::Card;
+use super::cores::{self, Cores};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
-use super::signal::Stop;
+use super::signal::Ending;
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
 use crate::driver::{Config, Nic, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Counter};
 use crate::net::MacAddr;
-use lane::{Lane, Until, Wait};
+use deal::Hand;
+use lane::{Lane, Wait, Work};
 use report::{Report, Way};
 use rewrite::Rewrite;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+use threads::Threads;
+use until::{Left, Until};
 
 /// Arguments of `bmnic fwd`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// First port: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
+    /// Ports: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
     ///
-    /// With one port only, what comes in leaves by the same port. Without any:
-    /// the cards that `bmnic bind` handed to vfio-pci if there are any, otherwise
-    /// two emulated 82599, each with a traffic source on its wire. Cards that
-    /// somebody else bound are not touched.
-    #[arg(value_name = "A")]
-    a: Option<String>,
-    /// Second port
-    #[arg(value_name = "B", requires = "a")]
-    b: Option<String>,
+    /// Two and two are a pair, as they are named: of A B C D, what comes in by A
+    /// leaves by B, by C leaves by D, and the other way round. With one port only,
+    /// what comes in leaves by the same port. Without any: the cards that
+    /// `bmnic bind` handed to vfio-pci if there are any, otherwise two emulated 82599,
+    /// each with a traffic source on its wire. Cards that somebody else bound are not
+    /// touched.
+    #[arg(value_name = "PORT", num_args = 0..=deal::MOST_PORTS)]
+    ports: Vec<String>,
     /// What to do to frames on their way
     #[arg(short, long, value_name = "MODE", default_value = "io")]
     mode: Mode,
-    /// Forward from A to B only
+    /// Forward from A to B only, from C to D, and so on
     #[arg(short, long)]
     unidirectional: bool,
-    /// Destination address for --mode mac: the first is for port A, the second for B
+    /// Destination address for --mode mac: the first is for port A, the second for B, and so on
     #[arg(long, value_name = "MAC", value_delimiter = ',', num_args = 1)]
     eth_peer: Vec<MacAddr>,
     /// How to wait for packets
@@ -68,6 +80,14 @@ pub struct Args {
     /// Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_872))]
     max_frame: Option<u16>,
+    /// Play emulated cards in the thread that forwards for them, not in one of their own
+    ///
+    /// So each processor has all that a packet needs. With --cores name a pair of
+    /// cards for each thread; without any there is one of emulated 82599 for each.
+    #[arg(long)]
+    inline: bool,
+    #[command(flatten)]
+    cores: Cores,
     #[command(flatten)]
     loss: LossLimit,
     #[command(flatten)]
@@ -104,17 +124,34 @@ enum WaitArg {
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
-    let names: Vec<String> = args.a.iter().chain(&args.b).cloned().collect();
-    let defaults = Defaults { wires: &[DEFAULT_WIRE; 2], duration: Some(DEFAULT_DURATION) };
-    let mut session = Session::open(context, &names, defaults, &args.config())?;
+    let places = args.cores.places()?;
+    let wires = vec![DEFAULT_WIRE; args.ports.len().max(if args.inline { 2 * places.len() } else { 2 })];
+    let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
+    let mut rose = None;
+    let opened = Session::open_for(context, &args.ports, defaults, |cards| {
+        let config = args.config(cards, places.len())?;
+        rose = (config.rx_queues > args.rings.rxq).then_some(config.rx_queues);
+        Ok(config)
+    });
+    let mut session = opened.map_err(|error| match (rose, error.downcast::<Error>()) {
+        (Some(queues), Ok(error)) if error.kind() == Kind::Usage => {
+            let threads = places.len();
+            error.hint(format_args!("{threads} threads ask for {queues} receive queues of each port")).into()
+        }
+        (_, Ok(error)) => error.into(),
+        (_, Err(other)) => other,
+    })?;
     session.announce(&output)?;
     args.rings.lengths.warn_of_others(&session.devices, &output);
     let limits = session.limits(&args.length);
     let ports = std::mem::take(&mut session.ports);
-    let (mut nics, lanes, ways) = args.connect(&session, ports)?;
-    let mut report = args
-        .forward(&session, context, &output, &mut nics, lanes, ways, limits)
-        .map_err(|error| session.blame(error))?;
+    let (mut nics, pairs) = args.connect(&session, ports)?;
+    let threads = args.threads(pairs, places)?;
+    if args.wait == WaitArg::Poll {
+        threads.warn(&output);
+    }
+    let mut report =
+        args.forward(&session, context, &output, &mut nics, threads, limits).map_err(|error| session.blame(error))?;
     drop(nics);
     if args.cycles {
         match session.crossings(args.rings.batch()) {
@@ -128,65 +165,92 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     session.stop.judge(args.loss.check(report.losses().total(), report.came()))
 }
 
-/// Ends the run when a lane's thread ends, however it does: the others go on for
-/// nobody.
-struct Ending(Stop);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-/// The cards, the lanes that packets take, and what passes each way.
-type Circuits = (Vec<Nic>, Vec<Lane>, Vec<Way>);
+/// The lanes that packets take, and what passes by each.
+type Lanes = Vec<(Lane, Way)>;
 
 impl Args {
-    fn config(&self) -> Config {
-        Config {
+    /// How these cards are set up for so many threads.
+    fn config(&self, cards: &[Card], threads: usize) -> Result<Config> {
+        deal::check_pairs(cards.len())?;
+        if self.inline {
+            deal::check_inline(cards, threads)?;
+            if self.wait == WaitArg::Irq {
+                let line = "a thread that sleeps until a card interrupts cannot play that card; leave --inline out, or --wait irq";
+                return Err(Error::new(Kind::Usage, line));
+            }
+        }
+        let receiving = if self.unidirectional { cards.len().div_ceil(2) } else { cards.len() };
+        let rxq = if self.inline { self.rings.rxq } else { deal::queues(self.rings.rxq, threads, receiving) };
+        Ok(Config {
+            rx_queues: rxq,
             // Each receive queue has a transmit queue of its own on the far side.
-            tx_queues: self.rings.txq.max(self.rings.rxq),
+            tx_queues: self.rings.txq.max(rxq),
             interrupts: self.wait == WaitArg::Irq,
             max_frame: self.max_frame.unwrap_or(JUMBO),
             shorter_frames: self.max_frame.is_none(),
             ..self.rings.config()
-        }
+        })
     }
 
-    /// Makes lanes of the ports' queues. Queues that no lane uses are dropped:
-    /// what comes in by them is lost, and the card counts it.
-    fn connect(&self, session: &Session, ports: Vec<Port>) -> Result<Circuits> {
+    /// Makes lanes of the ports' queues, pair by pair. Queues that no lane uses are
+    /// dropped: what comes in by them is lost, and the card counts it.
+    fn connect(&self, session: &Session, ports: Vec<Port>) -> Result<(Vec<Nic>, Vec<Lanes>)> {
+        let count = ports.len();
         let mut nics = Vec::new();
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
         for port in ports {
-            rx.push(port.rx);
+            rx.push(port.rx.into_iter());
             tx.push(port.tx.into_iter());
             nics.push(port.nic);
         }
-        let mut lanes = Vec::new();
-        let mut ways = Vec::new();
-        for (from, queues) in rx.into_iter().enumerate() {
-            let to = if tx.len() == 1 { 0 } else { 1 - from };
-            if self.unidirectional && from > 0 {
-                continue;
+        let mut pairs = Vec::new();
+        for first in (0..count).step_by(2) {
+            let last = if self.unidirectional { first } else { deal::peer(first, count).max(first) };
+            let mut lanes = Vec::new();
+            for queue in 0.. {
+                let before = lanes.len();
+                for (from, queues) in rx.iter_mut().enumerate().take(last + 1).skip(first) {
+                    let to = deal::peer(from, count);
+                    let Some(into) = queues.next() else { continue };
+                    let Some(out) = tx[to].next() else {
+                        let device = &session.devices[to].device;
+                        return Err(Error::new(
+                            Kind::Usage,
+                            format!("{device} has fewer queues than the port it forwards for; give both the same"),
+                        ));
+                    };
+                    let rings = into.buffers() + out.buffers();
+                    let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
+                    let lane = Lane::new(into, out, pool, self.rings.batch(), self.rewrite(to, session))?;
+                    let holds = lane.most_received() as u64;
+                    let way = Way { from, to, queue, thread: 0, holds, counts: lane.counts() };
+                    lanes.push((lane, way));
+                }
+                if lanes.len() == before {
+                    break;
+                }
             }
-            let rewrite = self.rewrite(to, session);
-            for queue in queues {
-                let Some(out) = tx[to].next() else {
-                    let device = &session.devices[to].device;
-                    return Err(Error::new(
-                        Kind::Usage,
-                        format!("{device} has fewer queues than the port it forwards for; give both the same"),
-                    ));
-                };
-                let rings = queue.buffers() + out.buffers();
-                let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
-                let lane = Lane::new(queue, out, pool, self.rings.batch(), rewrite)?;
-                ways.push(Way { from, to, counts: lane.counts() });
-                lanes.push(lane);
-            }
+            pairs.push(lanes);
         }
-        Ok((nics, lanes, ways))
+        Ok((nics, pairs))
+    }
+
+    /// Deals lanes to the threads that are to run at `places`.
+    fn threads(&self, pairs: Vec<Lanes>, places: Vec<Option<usize>>) -> Result<Threads> {
+        let lanes = pairs.iter().map(Vec::len).sum::<usize>();
+        let places = match (self.wait, self.cores.asked()) {
+            // One thread polls all lanes in turns; one that sleeps does so for one lane.
+            (WaitArg::Irq, None) => vec![None; lanes],
+            (WaitArg::Irq, Some(threads)) if threads < lanes => {
+                let line = format!(
+                    "with --wait irq a thread sleeps for one receive queue, and {threads} threads are too few for {lanes}; ask for {lanes}, or poll"
+                );
+                return Err(Error::new(Kind::Usage, line));
+            }
+            _ => places,
+        };
+        let (hands, ways) = deal::deal(pairs, places.len(), self.inline)?;
+        Ok(Threads { places, hands, ways })
     }
 
     /// What is done to frames that leave by port `to`.
@@ -211,40 +275,44 @@ impl Args {
         context: &Context,
         output: &Output,
         nics: &mut [Nic],
-        lanes: Vec<Lane>,
-        ways: Vec<Way>,
+        threads: Threads,
         limits: Limits,
     ) -> anyhow::Result<Report> {
-        let left = limits.count.map(|n| Arc::new(AtomicU64::new(n)));
+        let Threads { places, hands, ways } = threads;
+        let left = limits.count.map(|n| Arc::new(Left::new(n, places.len())));
         let until = Until { stop: session.stop.clone(), left, counted: Arc::default() };
         let started = Instant::now();
         // From here on the rings take packets, and what is lost is lost.
-        let rings = lanes.iter().map(Lane::most_received).sum();
-        let mut report = Report::new(session, nics, ways, rings, started, started - context.started)?;
+        let mut report = Report::new(session, nics, ways, started, started - context.started)?;
         report.sample(session, nics)?;
         let clock = self.cycles.then(Clock::new);
         if clock.as_ref().is_some_and(|clock| clock.counter() == Counter::Kernel) {
             let what = "--cycles takes the processor's own counter, and this machine's is not steady; go without it";
             return Err(Error::new(Kind::Unsupported, what).into());
         }
-        // One thread polls all lanes in turns; one that sleeps does so for one lane.
-        let (wait, groups) = match self.wait {
-            WaitArg::Poll => (Wait::Poll, vec![lanes]),
-            WaitArg::Irq => (Wait::Interrupt, lanes.into_iter().map(|lane| vec![lane]).collect()),
-        };
+        let wait = if self.wait == WaitArg::Irq { Wait::Interrupt } else { Wait::Poll };
         let (done, ended) = mpsc::channel::<()>();
         let mut threads = Vec::new();
-        for mut lanes in groups {
+        let name = |n| if places.len() == 1 { "fwd".into() } else { format!("fwd-{n}") };
+        for (n, (&place, Hand { mut lanes, ports })) in places.iter().zip(hands).enumerate() {
             let (run, done, clock) = (until.clone(), done.clone(), clock.clone());
+            let cards = self.inline.then(|| session.inline(&ports)).flatten();
             let body = move || {
                 let _whatever_happens = Ending(run.stop.clone());
-                let result = lane::run(&mut lanes, wait, &run, clock.as_ref(), || {
-                    run.stop.end();
-                    drop(done);
+                let work = Work { lanes: &mut lanes, cards, wait, until: &run, clock: clock.as_ref() };
+                let stayed = cores::stay(place).inspect_err(|_| run.stop.end());
+                let result = stayed.and_then(|()| {
+                    lane::run(work, || {
+                        // Where no frame comes any more each lane finds its own end.
+                        if !run.stop.is_dry() {
+                            run.stop.end();
+                        }
+                        drop(done);
+                    })
                 });
                 (lanes, result)
             };
-            let thread = thread::Builder::new().name("fwd".into()).spawn(body);
+            let thread = thread::Builder::new().name(name(n)).spawn(body);
             match thread {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
@@ -264,10 +332,9 @@ impl Args {
         let _ = ended.recv();
         let counted = report.close(session, nics);
         until.counted.store(true, Ordering::Relaxed);
-        for thread in threads {
+        for (thread, place) in threads.into_iter().zip(places) {
             let (lanes, result) = thread.join().map_err(|_| anyhow::anyhow!("a forwarding thread panicked"))?;
-            report.finish_lanes(&lanes);
-            result?;
+            report.finish_thread(&lanes, place, result?);
         }
         watched?;
         counted?;
@@ -292,6 +359,7 @@ impl Args {
         let live = output.live(nics.len());
         let deadline = duration.map(|d| Instant::now() + d);
         let mut next = Instant::now() + interval;
+        let mut played = false;
         loop {
             let now = Instant::now();
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
@@ -304,6 +372,10 @@ impl Args {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 until.stop.end();
                 return Ok(());
+            }
+            // What a card took of its wire last is in its rings a slice later at most.
+            if std::mem::replace(&mut played, session.is_played_out()) {
+                until.stop.run_dry();
             }
             let asked = until.stop.print_now();
             if now >= next || asked {

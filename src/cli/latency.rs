@@ -58,9 +58,18 @@ pub struct Args {
     /// into the transmitter, which sends it when it has all of it, or as many
     /// bytes as are named (only where stores to the card are combined, which no
     /// host does for an EF10 of today). all: each that the card has, side by
-    /// side, with the stages of a frame as an emulated card's model reckons them.
+    /// side, with the stages of a frame (see --stages).
     #[arg(long, value_name = "PATH", default_value = "auto", value_parser = ways)]
     tx_path: Ways,
+    /// Show the stages of a frame: doorbell, fetch, wire, write-back, poll
+    ///
+    /// Those inside the card are an emulated card's model's: what crosses PCIe takes
+    /// the time that its link needs (pcie= in the card's name, or gen3x8 with a round
+    /// trip of 533 ns; see `bmnic emulate --list`), and a frame its time on the wire.
+    /// The stages are medians of frames that are sent one by one. Poll is measured:
+    /// the driver's look at a ring in which there is nothing.
+    #[arg(long)]
+    stages: bool,
     /// Count from when a packet was due, not from when it was sent
     ///
     /// Both are printed; this chooses what the headline and the --hgrm file
@@ -147,12 +156,18 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let mut clock = Clock::new();
     let tx_path = match args.tx_path {
-        Ways::One(path) => path,
-        Ways::All if args.hgrm.is_some() || args.raw.is_some() || args.headline.figure().is_some() => {
-            let text = "--tx-path all prints one table; a headline, --hgrm and --raw are of one path, so name it";
+        Ways::One(path) if !args.stages => path,
+        ways if args.hgrm.is_some() || args.raw.is_some() || args.headline.figure().is_some() => {
+            let text = match ways {
+                Ways::All => "--tx-path all prints one table; a headline, --hgrm and --raw are of one path, so name it",
+                Ways::One(_) => {
+                    "--stages prints a table of its own; a headline, --hgrm and --raw are of a run without it"
+                }
+            };
             return Err(Error::new(Kind::Usage, text).into());
         }
-        Ways::All => return paths::compare(&args, context, &output, clock),
+        Ways::All => return paths::compare(&args, context, &output, clock, &paths::ALL),
+        Ways::One(path) => return paths::compare(&args, context, &output, clock, &[path]),
     };
     // Bad paths should be known before the run, not after it.
     let mut hgrm = args.hgrm.as_deref().map(Destination::create).transpose()?;

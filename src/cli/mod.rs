@@ -117,7 +117,8 @@ pub enum Command {
     /// Generate packets at a given rate
     Pktgen(Box<pktgen::Args>),
     /// Capture packets into a file
-    Capture(capture::Args),
+    #[command(mut_arg("rxd", |rxd| rxd.help(capture::RXD)))]
+    Capture(Box<capture::Args>),
     /// Measure latency
     Latency(latency::Args),
     /// Measure throughput over frame sizes
@@ -214,7 +215,7 @@ pub fn main() -> ExitCode {
         Command::Hugepages(args) => hugepages::run(args, &context),
         Command::Fwd(args) => fwd::run(args, &context),
         Command::Pktgen(args) => pktgen::run(&args, &context),
-        Command::Capture(args) => capture::run(args, &context),
+        Command::Capture(args) => capture::run(*args, &context),
         Command::Latency(args) => latency::run(args, &context),
         Command::Throughput(args) => throughput::run(args, &context),
         Command::CompareDpdk(args) => compare_dpdk::run(args, &context),

@@ -1,26 +1,31 @@
 //! `bmnic pktgen`: packets at a rate.
 //!
 //! ```text
-//!   recipe or recording ──> thread "pktgen": what is due now, into the ring
+//!   recipe or recording ──> threads "pktgen": what is due now, each into its ring
 //!   main thread             once an interval: counters, the live line
 //! ```
 //!
 //! Below line rate every packet has its place in an absolute schedule
 //! ([`Pace`](crate::measure::Pace), or the times of a recording); at line rate
-//! the ring is kept full and the card's own clock is the schedule.
+//! the ring is kept full and the card's own clock is the schedule. Each place of a
+//! schedule was used or has a cause why it was not.
 
+mod due;
+mod hand;
 mod report;
 mod send;
+mod shortfall;
+mod threads;
 mod traffic;
 
 use super::account::{self, LossLimit, ShortfallLimit};
 use super::args::{DeviceArg, Limits, Rings, RunLength};
+use super::cores::Cores;
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
 use super::{Context, Outcome};
-use crate::dma::BATCH_MAX;
-use crate::driver::{Config, Nic, Port, TxQueue};
+use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine, Pace};
 use crate::net::MacAddr;
@@ -29,12 +34,10 @@ use crate::packet::values::{Ips, Macs, Ports};
 use crate::pcap::read::Recording;
 use crate::pcap::record::Format;
 use report::Report;
-use send::{Counts, Sender, Sent};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+use threads::Plan;
 use traffic::{Replay, Schedule, Traffic};
 
 /// Arguments of `bmnic pktgen`.
@@ -49,6 +52,14 @@ pub struct Args {
     ///
     /// Without it as fast as ring and link take packets, and no rate is too low. A rate
     /// that was asked for and not kept ends with exit code 3: see --allow-shortfall.
+    ///
+    /// Each packet has a place in a schedule that begins with the run. A place that is later
+    /// than 64 packets, or 20 us if that is longer, is skipped. The summary says how many were,
+    /// to the packet, and what was the matter when they were due: the ring was full, so that
+    /// card and link took no more; the system ran something else; no buffer was free; or the
+    /// sender itself was slower than the rate. Places until the end = sent + skipped. It also
+    /// says how far the times between two doorbells, as the sender sees them, were from those
+    /// between their places.
     #[arg(short, long, value_name = "RATE")]
     rate: Option<Rate>,
     /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)
@@ -114,9 +125,11 @@ pub struct Args {
     /// Format of that file: pcap or pcapng
     #[arg(long, value_name = "FORMAT", default_value = "pcap", requires = "write")]
     format: Format,
-    /// Transmit queues, used in turn; the same as --txq
+    /// Transmit queues, used in turn; at least one for each thread; the same as --txq
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: Option<u16>,
+    #[command(flatten)]
+    cores: Cores,
     #[command(flatten)]
     loss: LossLimit,
     #[command(flatten)]
@@ -144,6 +157,7 @@ enum ProtoArg {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     // What can be refused is refused before any card is touched.
+    args.cores.places()?;
     let recording = args.pcap.as_deref().map(Recording::open).transpose()?;
     let replay = recording.map(|recording| Replay::new(recording, args.r#loop)).transpose()?;
     if let Some(replay) = &replay {
@@ -163,7 +177,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
     let mut clock = Clock::new();
     let names: Vec<String> = args.device.device.iter().chain(&args.port).cloned().collect();
-    let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION) };
+    let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION), link: false };
     let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
     session.announce(output)?;
     args.rings.lengths.warn_of_others(&session.devices, output);
@@ -189,30 +203,23 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let Some(Port { rx: _, tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
     };
-    let rings: usize = tx.iter().map(TxQueue::buffers).sum();
-    let sender = Sender {
-        pool: session.pool_of(0, rings + 2 * BATCH_MAX)?,
-        queues: tx,
-        batch: args.rings.batch(),
-        traffic,
-        schedule,
-        clock: clock.clone(),
-        limits,
-        stop: session.stop.clone(),
-        counts: Arc::default(),
-    };
+    let plan = Plan { traffic, schedule, limits, batch: args.rings.batch(), clock: clock.clone() };
+    let places = args.cores.places()?;
+    let senders = plan.divide(&session, tx, places.len())?;
     let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
-    let sent = watch(sender, &mut nic, &session, output, line).map_err(|error| session.blame(error))?;
+    let shares =
+        threads::run(senders, &places, &mut nic, &session, output, line).map_err(|error| session.blame(error))?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
     let mut stats = session.stats(0, &mut nic).map_err(|error| session.blame(error))?;
-    while stats.tx_packets - before.tx_packets < sent.packets && !session.is_stale() && Instant::now() < patience {
+    let packets = shares.iter().map(|share| share.sent.packets).sum();
+    while stats.tx_packets - before.tx_packets < packets && !session.is_stale() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(1));
         stats = session.stats(0, &mut nic)?;
     }
     let notes = account::notes_since(session.notes(), &noted);
-    report.finish(&clock, sent, stats.since(&before), notes, session.is_stale());
+    report.finish(&clock, shares, stats.since(&before), notes, session.is_stale());
     drop(nic);
     report.print(output)?;
     session.warn_of_stale(output);
@@ -220,61 +227,6 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     output.document(&output::document("pktgen", &session.devices, &machine, report.json()))?;
     session.check(output)?;
     session.stop.judge(args.judge(&report))
-}
-
-/// Runs the sender in its thread and shows how it gets on.
-fn watch(sender: Sender, nic: &mut Nic, session: &Session, output: &Output, line: f64) -> anyhow::Result<Sent> {
-    /// How long SIGUSR1 may wait for its answer.
-    const SLICE: Duration = Duration::from_millis(50);
-    /// A wait that is worth a word.
-    const LONG: Duration = Duration::from_secs(5);
-    let counts = Arc::clone(&sender.counts);
-    let clock = sender.clock.clone();
-    let mut told = 0;
-    let mut tell = || {
-        let due = counts.due();
-        let wait = Duration::from_nanos(clock.ns(due.saturating_sub(clock.now())));
-        if due != told && wait > LONG {
-            told = due;
-            output.warn(format_args!("the next packet is due in {}", output::wait(wait)));
-        }
-    };
-    let live = output.live(1);
-    let (done, ended) = mpsc::channel::<()>();
-    let body = move || {
-        let sent = sender.run();
-        drop(done);
-        sent
-    };
-    let thread = thread::Builder::new().name("pktgen".into()).spawn(body);
-    let thread = thread.map_err(|e| Error::io("starting the thread that sends", e))?;
-    let (mut then, mut before, mut failed) = (Instant::now(), 0, None);
-    while ended.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
-        tell();
-        let asked = session.stop.print_now();
-        let elapsed = then.elapsed();
-        if !asked && elapsed < Duration::from_secs(1) {
-            continue;
-        }
-        // Counters of a card may stay at their maximum until they are read. One that cannot
-        // say any more sends no more, and would be waited for without end.
-        if let Err(error) = session.stats(0, nic) {
-            failed.get_or_insert(error);
-            session.stop.end();
-        }
-        let packets = Counts::packets(&counts);
-        let rate = ((packets - before) as f64 / elapsed.as_secs_f64()).min(line);
-        let text = format!("sent {} packets, {}", output::grouped(packets), output::pps(rate));
-        if asked {
-            output.now(&text);
-        }
-        live.show(0, text);
-        (then, before) = (Instant::now(), packets);
-    }
-    drop(live);
-    tell();
-    let sent = thread.join().map_err(|_| anyhow::anyhow!("the thread that sends panicked"))?;
-    failed.map_or(Ok(sent), |error| Err(error.into()))
 }
 
 impl Args {
@@ -291,10 +243,13 @@ impl Args {
         }
     }
 
-    /// Refuses what a replay as recorded cannot do.
+    /// Refuses what a replay cannot do.
     fn check_replay(&self, replay: &Replay) -> Result<()> {
         let refused = |line: &str| Err(Error::new(Kind::Usage, line));
         match (self.rate, self.burst) {
+            _ if self.cores.asked().is_some_and(|threads| threads > 1) => refused(
+                "a recording keeps its order only if one thread sends it; leave --cores out, and name one processor with --cpu",
+            ),
             (None, Some(_)) => refused(
                 "a replay as recorded has its own bursts, so --burst would do nothing; leave it out, or say how fast with --rate",
             ),
@@ -345,7 +300,7 @@ impl Args {
     fn config(&self, replay: Option<&Replay>) -> Config {
         let longest = self.longest(replay);
         Config {
-            tx_queues: self.queues.unwrap_or(self.rings.txq),
+            tx_queues: self.queues.unwrap_or(self.rings.txq).max(self.cores.asked().unwrap_or(1) as u16),
             max_frame: longest.clamp(1518, crate::packet::build::MAX_FRAME) as u16,
             ..self.rings.config()
         }

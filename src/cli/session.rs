@@ -21,7 +21,7 @@ use super::watch::Watch;
 use crate::dma::Pool;
 use crate::driver::{Config, Description, Nic, Port, Stats};
 use crate::emu::wire::{Note, WireSpec};
-use crate::emu::{Drive, Engine, Stages, Tap};
+use crate::emu::{Drive, Engine, Inline, Stages, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{Alarm, Function};
 use std::cell::Cell;
@@ -37,6 +37,8 @@ pub struct Defaults<'a> {
     pub wires: &'a [&'a str],
     /// How long to run on the emulated default.
     pub duration: Option<Duration>,
+    /// Whether what crosses PCIe takes time on emulated cards that say nothing of it.
+    pub link: bool,
 }
 
 /// Link speed to assume where a card does not know its own, or there is none.
@@ -90,7 +92,26 @@ impl Session {
     /// card that is not there, otherwise what opening it or waiting for its
     /// link met.
     pub fn open(context: &Context, names: &[String], defaults: Defaults<'_>, config: &Config) -> anyhow::Result<Self> {
-        let Resolved { cards, default } = resolve(&context.roots, names, defaults.wires)?;
+        Self::open_for(context, names, defaults, |_| Ok(config.clone()))
+    }
+
+    /// The same, with the `config` that these cards ask for.
+    ///
+    /// # Errors
+    /// As [`Session::open`], and those of `config`.
+    pub fn open_for(
+        context: &Context,
+        names: &[String],
+        defaults: Defaults<'_>,
+        config: impl FnOnce(&[Card]) -> Result<Config>,
+    ) -> anyhow::Result<Self> {
+        let Resolved { mut cards, default } = resolve(&context.roots, names, defaults.wires)?;
+        for card in cards.iter_mut().filter(|_| defaults.link) {
+            if let Card::Emulated(spec) = card {
+                spec.pcie.get_or_insert_default();
+            }
+        }
+        let config = config(&cards)?;
         let wire = |card: &Card| match card {
             Card::Emulated(spec) => Some(spec.wire.clone()),
             Card::Pci(_) => None,
@@ -117,7 +138,7 @@ impl Session {
             buffers: 0,
             _engine: emulated.then(|| Engine::new(Drive::Thread)),
         };
-        match session.plug_all(context, cards, config) {
+        match session.plug_all(context, cards, &config) {
             Ok(()) => Ok(session),
             Err(error) => Err(session.blame(error)),
         }
@@ -140,6 +161,13 @@ impl Session {
             function.map(pool.arena())?;
         }
         Ok(pool)
+    }
+
+    /// The cards of these ports, to be played by the thread that uses them; the engine's thread
+    /// leaves them alone meanwhile. None if nothing is emulated.
+    pub fn inline(&self, ports: &[usize]) -> Option<Inline> {
+        let taps = ports.iter().filter_map(|&port| self.taps.get(port)?.as_ref());
+        self._engine.as_ref().map(|engine| engine.inline(taps))
     }
 
     /// When the run ends: the default only has a length of its own where no
@@ -217,7 +245,7 @@ impl Session {
     /// Begins to note the stages of frames that the first card sends; false if it
     /// is no emulated one whose model does.
     pub fn note_stages(&self) -> bool {
-        self.first_tap().is_some_and(|tap| tap.note_stages(true))
+        self.first_tap().map(|tap| tap.note_stages(true)).is_some()
     }
 
     /// The stages of frames that the first card has sent since the last time.
@@ -322,6 +350,14 @@ impl Session {
             look(&self.stop, &**function);
         }
         self.stop.intact()
+    }
+
+    /// Whether no frame comes any more: the cards are emulated, files were played on their
+    /// wires to the end, and nothing else brings any.
+    pub fn is_played_out(&self) -> bool {
+        let over = |tap: &Option<Tap>| tap.as_ref().map_or(Some(false), Tap::wire_is_over);
+        let wires: Vec<bool> = self.taps.iter().filter_map(over).collect();
+        !wires.is_empty() && wires.into_iter().all(|over| over)
     }
 
     fn emulated(&self) -> impl Iterator<Item = &Tap> {

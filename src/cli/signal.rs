@@ -20,6 +20,7 @@ pub struct Stop {
     /// 0 while running, else the signal, or [`ENDED`].
     why: Arc<AtomicUsize>,
     print: Arc<AtomicBool>,
+    dry: Arc<AtomicBool>,
     /// What became of a card, if that ended it.
     lost: Arc<OnceLock<(Kind, String)>>,
 }
@@ -48,6 +49,18 @@ impl Stop {
     pub fn end(&self) {
         // The loser of the race is dropped on purpose.
         let _ = self.why.compare_exchange(0, ENDED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Says that no packet comes any more but those that are on their way: poll loops end
+    /// when they have found nothing for a while.
+    pub fn run_dry(&self) {
+        self.dry.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said.
+    #[inline]
+    pub fn is_dry(&self) -> bool {
+        self.dry.load(Ordering::Relaxed)
     }
 
     /// Ends the run because a card cannot be used any more. The first reason stays.
@@ -92,6 +105,17 @@ impl Stop {
     /// How a run that printed its summary ended.
     pub fn outcome(&self) -> Outcome {
         self.signal().map_or(Outcome::Done, Outcome::Signal)
+    }
+}
+
+/// Ends the run if a thread of it ends as it should not: the others go on for nobody.
+pub struct Ending(pub Stop);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl FromStr for Rate {
         }
         // Bytes to some, a loud bit to others.
         let loud = matches!(
-            unit.trim_end_matches("/s").trim_start_matches(['k', 'K', 'm', 'M', 'g', 'G']),
+            unit.trim_end_matches("/s").trim_start_matches(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T']),
             "B" | "Bps" | "BPS"
         );
         if loud {
@@ -95,6 +95,7 @@ impl FromStr for Rate {
             Some(b'k') => (1e3, &unit[1..]),
             Some(b'm') => (1e6, &unit[1..]),
             Some(b'g') => (1e9, &unit[1..]),
+            Some(b't') => (1e12, &unit[1..]),
             _ => (1.0, unit),
         };
         match what {
@@ -138,20 +139,32 @@ pub fn size(text: &str) -> Result<u64> {
     decimal(digits, unit).ok_or_else(bad)
 }
 
-/// A duration: `500ms`, `2s`, `1m`, `1.5h`; a bare number is in seconds.
+/// A duration: `500ms`, `2s`, `1m`, `1.5h`, `1h30m`; a bare number is in seconds.
 pub fn duration(text: &str) -> Result<Duration> {
-    let bad = || usage(format!("'{text}' is not a duration; write one like 10us, 500ms, 2s, 1m or 1h"));
-    let (digits, unit) = split(text);
-    let unit = match unit.to_ascii_lowercase().as_str() {
-        "ns" => 1,
-        "us" | "µs" => 1_000,
-        "ms" => 1_000_000,
-        "s" | "" => 1_000_000_000,
-        "m" | "min" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return Err(bad()),
-    };
-    decimal(digits, unit).map(Duration::from_nanos).ok_or_else(bad)
+    let bad = || usage(format!("'{text}' is not a duration; write one like 10us, 500ms, 2s, 1m or 1h30m"));
+    let (mut total, mut before, mut rest) = (0_u64, u64::MAX, text.trim());
+    loop {
+        let (digits, behind) = split(rest);
+        let end = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
+        let (unit, next) = behind.split_at(end);
+        let unit = match unit.trim_end().to_ascii_lowercase().as_str() {
+            "ns" => 1,
+            "us" | "µs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" | "min" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            // Only if it is all that there is.
+            "" if before == u64::MAX => 1_000_000_000,
+            _ => return Err(bad()),
+        };
+        let part = decimal(digits, unit).filter(|_| unit < before).ok_or_else(bad)?;
+        total = total.checked_add(part).ok_or_else(bad)?;
+        (before, rest) = (unit, next);
+        if rest.is_empty() {
+            return Ok(Duration::from_nanos(total));
+        }
+    }
 }
 
 /// A share of a whole: `0.5%`, `0.005`, `100%`.
@@ -178,6 +191,7 @@ pub struct Scaled(pub f64);
 impl fmt::Display for Scaled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (value, unit) = match self.0.abs() {
+            v if v >= 999.95e9 => (self.0 / 1e12, "T"),
             v if v >= 999.95e6 => (self.0 / 1e9, "G"),
             v if v >= 999.95e3 => (self.0 / 1e6, "M"),
             v if v >= 999.95 => (self.0 / 1e3, "k"),
@@ -239,6 +253,7 @@ mod tests {
         assert_eq!(rate("10 Mpps"), Rate::Pps(10e6));
         assert_eq!(rate("2Gbit"), Rate::Bits(2e9));
         assert_eq!(rate("2Gbit/s"), Rate::Bits(2e9));
+        assert_eq!(rate("1.6Tbit"), Rate::Bits(1.6e12));
         assert_eq!(rate("100Mbps"), Rate::Bits(100e6));
         assert_eq!(rate("100MBit"), Rate::Bits(100e6));
         assert_eq!(rate("0.5%"), Rate::Percent(0.5));
@@ -296,6 +311,8 @@ mod tests {
         assert_eq!(duration("0.5s").unwrap(), Duration::from_millis(500));
         assert_eq!(duration("1m").unwrap(), Duration::from_secs(60));
         assert_eq!(duration("10 us").unwrap(), Duration::from_micros(10));
+        assert_eq!(duration("1h30m").unwrap(), Duration::from_secs(5_400));
+        assert_eq!(duration(" 1 m 1.5 s 7ns").unwrap(), Duration::new(61, 500_000_007));
         assert_eq!(ring("512").unwrap(), 512);
     }
 
@@ -313,7 +330,20 @@ mod tests {
         for text in ["", ".", "x", "1x", "0.5", "1.0001k", "18446744073709551616", "20000000000G", "-1", "1 000"] {
             assert_eq!(count(text).unwrap_err().kind(), Kind::Usage, "{text}");
         }
-        for text in ["", "s", "1d", "0.5ns", "99999999999h", "١s"] {
+        for text in [
+            "",
+            "s",
+            "1d",
+            "0.5ns",
+            "99999999999h",
+            "١s",
+            "1h1h",
+            "1s1m",
+            "1h30",
+            "30 1h",
+            "5000000h999999999m",
+            "1h 5",
+        ] {
             assert_eq!(duration(text).unwrap_err().kind(), Kind::Usage, "{text}");
         }
         for text in ["", "0", "63", "100", "8192", "65536", "-64"] {

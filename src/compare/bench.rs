@@ -21,6 +21,9 @@ const WARM: usize = 512;
 /// has none to go with, and leaves its frame for later.
 const ALIGNED: usize = 8;
 
+/// Frames that are received at once while a card is drained.
+pub(super) const WHOLE_STEP: usize = 32;
+
 /// Looks at a card that is to be drained, at most: some times what its packet buffer holds.
 const TRIES: usize = 10_000;
 
@@ -203,14 +206,14 @@ impl Bench {
         let end_at = self.clock.now() + self.clock.ticks(WHOLE);
         while self.samples[0].len() < bursts {
             if behind {
-                drain(contender, card)?;
+                drain(contender, card, ALIGNED)?;
             }
             if !play(burst) {
                 return Err(ended());
             }
             let start = self.clock.now_ordered();
             if start > end_at {
-                drain(contender, card)?;
+                drain(contender, card, ALIGNED)?;
                 return Ok(false);
             }
             let received = contender.receive(burst);
@@ -260,7 +263,7 @@ impl Bench {
     ) -> Result<Cost> {
         let (mut rx, mut tx, mut packets) = (0, 0, 0);
         let _held = card.hold();
-        drain(contender, card)?;
+        drain(contender, card, ALIGNED)?;
         for _ in 0..COUNTED / burst {
             card.play(burst);
             let mut received = 0;
@@ -276,7 +279,7 @@ impl Bench {
                 tx += sending;
                 packets += burst;
             } else {
-                drain(contender, card)?;
+                drain(contender, card, ALIGNED)?;
             }
         }
         if packets == 0 {
@@ -293,7 +296,7 @@ impl Bench {
     pub fn latency(&mut self, contender: &mut impl Contender, card: &Card<'_>, cpu: usize) -> Result<Option<Latency>> {
         let before = self.probe.is_quiet(&self.clock);
         let _held = card.hold();
-        drain(contender, card)?;
+        drain(contender, card, ALIGNED)?;
         let (clock, started) = (&self.clock, AtomicU64::new(0));
         let mut times = Histogram::new();
         let whole = together(
@@ -355,17 +358,24 @@ impl Default for Bench {
 
 /// Takes what the card has, in the ring and in its packet buffer, without new frames: each
 /// burst is to be what it has just written, not what it has delivered or kept while nobody
-/// received. The next burst begins at a multiple of [`ALIGNED`] descriptors.
-fn drain(contender: &mut impl Contender, card: &Card<'_>) -> Result<()> {
+/// received. The next burst begins at a multiple of `round` descriptors, which whole steps of
+/// [`WHOLE_STEP`] lead to.
+///
+/// # Errors
+/// If the card delivers nothing, or without an end.
+pub(super) fn drain(contender: &mut impl Contender, card: &Card<'_>, round: usize) -> Result<()> {
     for _ in 0..TRIES {
         card.play(0);
-        if contender.receive(32) > 0 {
+        if contender.receive(WHOLE_STEP) > 0 {
             contender.discard();
             continue;
         }
-        match card.received() % ALIGNED {
-            0 => return Ok(()),
-            beyond => card.play(ALIGNED - beyond),
+        match (card.received(), card.received() % round) {
+            (1.., 0) => return Ok(()),
+            (_, beyond) => card.play(match (round - beyond) % WHOLE_STEP {
+                0 => WHOLE_STEP,
+                part => part,
+            }),
         }
     }
     Err(Error::new(Kind::Device, "it receives no more, or without an end"))

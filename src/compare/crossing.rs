@@ -8,6 +8,7 @@
 //! Bursts go round both rings from their beginning, and what is counted is as many rounds
 //! after the first ones: it comes to the same each time, on any machine.
 
+use super::bench::{WHOLE_STEP, drain};
 use super::{Card, Contender, Ours, spec, stepped};
 use crate::dma::{Addressing, Pool};
 use crate::emu::pcie::{Crossings, Traffic};
@@ -18,12 +19,6 @@ use crate::sys::stores::{Stores, Watch};
 
 /// Rounds after which rings of completions, which are longer, begin anew as well.
 const ROUNDS: usize = 8;
-
-/// How often frames are dropped until no more come than arrive, at most.
-const TRIES: usize = 1_000;
-
-/// Frames that are received at once while rings are brought to their beginning.
-const STEP: usize = 32;
 
 /// What crossed for so many packets.
 #[derive(Clone, Copy, Debug)]
@@ -99,29 +94,15 @@ fn count(contender: &mut impl Contender, card: &Card<'_>, round: usize, burst: u
     Ok(Crossing { packets, stores, card: card.tap.crossings() - before })
 }
 
-/// Drops what is received until the card has no more than what arrives, and a round of
-/// so many frames begins.
+/// Takes what the card has, until a round of so many frames begins. Whole steps lead there:
+/// where a driver gives descriptors by steps, these begin with the round too.
 ///
 /// # Errors
-/// If the card delivers more than arrives, or less, without an end.
+/// If the card delivers nothing, or without an end.
 fn align(contender: &mut impl Contender, card: &Card<'_>, round: usize) -> Result<()> {
-    let mut pass = |frames: usize| {
-        let before = card.received();
-        card.play(frames);
-        while contender.receive(64) > 0 {
-            contender.discard();
-        }
-        card.received() - before == frames
-    };
-    let steady = |_: &usize| pass(STEP) && card.received() != 0;
-    let astray = || Error::new(Kind::Device, "it does not receive what arrives, one for one");
-    (0..TRIES).find(steady).ok_or_else(astray)?;
-    let left = || round - card.received() % round;
-    pass(left() % STEP);
-    // Whole steps from here on: where a driver gives descriptors by steps, these begin with
-    // the round too.
-    pass(STEP);
-    (0..=round / STEP).find(|_| left() == round || !pass(STEP)).filter(|_| left() == round).map(drop).ok_or_else(astray)
+    drain(contender, card, WHOLE_STEP)?;
+    card.play(WHOLE_STEP);
+    drain(contender, card, round)
 }
 
 /// Receives and sends so many bursts, each call by `around`.

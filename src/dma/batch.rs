@@ -163,6 +163,22 @@ impl<'p> Batch<'p> {
         &mut self.buffer_mut(i)[range]
     }
 
+    /// Begins to fetch the first bytes of entry `i`, if there is one, from the cache that the
+    /// card has written them into.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub fn fetch(&self, i: usize) {
+        let Some(entry) = self.entries().get(i) else { return };
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: a hint that reads nothing, whatever the address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.buffer(entry).as_ptr().cast());
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = entry;
+    }
+
     /// The buffer of an entry that this batch holds.
     #[inline(always)]
     #[allow(unsafe_code)]

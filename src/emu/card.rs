@@ -65,33 +65,46 @@ impl Card {
         self.tick(now);
         let board = self.model.board_mut();
         board.port.mac.tick(board.now);
+        board.port.held = board.bus.is_behind();
         let work = self.model.step();
         let board = self.model.board_mut();
         board.condemn();
         // What was lost because the driver gave no descriptors is no work: the
         // driver needs the processor more.
-        work.saturating_sub(std::mem::take(&mut board.starved))
+        let work = work.saturating_sub(std::mem::take(&mut board.starved));
+        board.bus.stepped(board.now, work)
     }
 
     /// Time passes; it never goes back.
     fn tick(&mut self, now: Picos) {
         let board = self.model.board_mut();
         board.now = board.now.max(now);
+        board.bus.tick(board.now);
         self.model.tick();
     }
 
     /// Reads `size` bytes of a BAR.
     pub fn read(&mut self, now: Picos, bar: u8, offset: u64, size: u8) -> u64 {
         match self.msix(bar, offset) {
-            Some(Msix::Table(at)) => u64::from(self.bus().interrupts.table_read(at)),
-            Some(Msix::Pending(at)) => u64::from(self.bus().interrupts.pending_read(at)),
+            Some(entry) => {
+                // Drivers read a vector back to have its messages before them.
+                self.tick(now);
+                self.bus().hasten();
+                let interrupts = &mut self.bus().interrupts;
+                u64::from(match entry {
+                    Msix::Table(at) => interrupts.table_read(at),
+                    Msix::Pending(at) => interrupts.pending_read(at),
+                })
+            }
             None => {
                 self.tick(now);
                 if self.is_away() || self.deaf(bar) {
                     return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
                 }
                 let value = self.model.read(bar, offset, size);
-                self.model.board_mut().condemn();
+                let board = self.model.board_mut();
+                board.condemn();
+                board.bus.hasten();
                 value
             }
         }
@@ -106,7 +119,9 @@ impl Card {
                 self.tick(now);
                 if !self.is_away() && !self.deaf(bar) {
                     self.model.write(bar, offset, size, value);
-                    self.model.board_mut().condemn();
+                    let board = self.model.board_mut();
+                    board.condemn();
+                    board.bus.answer();
                 }
             }
         }
@@ -176,6 +191,7 @@ impl Card {
     }
 
     fn reset_model(&mut self) {
+        self.bus().hasten();
         self.model.board_mut().revive();
         self.model.reset();
         self.bus().interrupts.reset();

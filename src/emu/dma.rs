@@ -33,8 +33,8 @@ pub struct Translation {
     descriptors: Cell<usize>,
     data: Cell<usize>,
     violations: RefCell<Violations>,
-    /// Counts what crosses PCIe, for who asked.
-    meter: Option<Box<Meter>>,
+    /// Counts what crosses PCIe and takes the time for it, for who asked.
+    pub(super) meter: Option<Box<Meter>>,
 }
 
 struct Range {
@@ -115,6 +115,7 @@ impl Translation {
     /// Unmaps every range that lies inside the `len` bytes at `iova`, and says
     /// how many that were.
     pub fn unmap(&mut self, iova: Iova, len: u64) -> usize {
+        self.hasten();
         let (before, last) = (self.ranges.len(), iova.saturating_add(len));
         self.ranges.retain(|r| r.iova < iova || r.iova + r.len > last);
         before - self.ranges.len()
@@ -122,11 +123,13 @@ impl Translation {
 
     /// Unmaps everything.
     pub fn clear(&mut self) {
+        self.hasten();
         self.ranges.clear();
     }
 
     /// Lets the card reach memory, or stops it (command register, bit 2).
     pub fn set_bus_master(&mut self, on: bool) {
+        self.hasten();
         self.stops += u64::from(self.bus_master && !on);
         self.bus_master = on;
     }
@@ -140,11 +143,6 @@ impl Translation {
     /// Whether the card may reach memory.
     pub fn bus_master(&self) -> bool {
         self.bus_master
-    }
-
-    /// Counts what crosses PCIe from now on, or no longer.
-    pub fn measure(&mut self, on: bool) {
-        self.meter = on.then(Box::default);
     }
 
     /// What counts that, if somebody asked for it. Models tell it what they reach, and
@@ -232,9 +230,21 @@ impl Translation {
         whole
     }
 
-    /// Writes the bytes at `iova`; false if they are not all mapped for writing.
+    /// Writes the bytes at `iova`, behind all that was posted; false if they are not all
+    /// mapped for writing.
     #[inline]
     pub fn write(&self, iova: Iova, bytes: &[u8]) -> bool {
+        self.hasten();
+        self.write_now(iova, bytes)
+    }
+
+    /// Whether the bytes at `iova` are mapped for writing; a violation if not.
+    pub(super) fn writable(&self, iova: Iova, len: usize) -> bool {
+        self.pieces(iova, len, true, |_, _, _| ())
+    }
+
+    #[inline]
+    pub(super) fn write_now(&self, iova: Iova, bytes: &[u8]) -> bool {
         match self.find(&self.data, iova) {
             Some((to, room, true)) if room >= bytes.len() as u64 => {
                 // SAFETY: room writable bytes are mapped at to, to which nobody

@@ -7,6 +7,9 @@
 //!     descriptors, payload ---------> arenas (Translation)
 //! ```
 //!
+//! A thread that uses cards may play them itself ([`Engine::inline`]): the engine's thread
+//! then leaves them alone, and sleeps if it has no others.
+//!
 //! With [`Drive::Manual`] there is no thread: the program calls
 //! [`Engine::step`] and [`Engine::advance`], and time is virtual, so a run is
 //! the same each time. A register access then takes [`ACCESS`], as it does on
@@ -16,11 +19,13 @@
 //! driver that wants a register announces itself first, and the engine leaves
 //! that port alone until it was served: control never starves behind traffic.
 
+mod inline;
 mod slot;
 mod tap;
 #[cfg(test)]
 mod tests;
 
+pub use self::inline::Inline;
 use self::slot::Plug;
 pub(super) use self::slot::Slot;
 pub use self::tap::Tap;
@@ -31,8 +36,8 @@ pub use crate::pci::trace::Access;
 use crate::pci::{Function, Id};
 use crate::sys;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 /// What makes the models run.
@@ -87,6 +92,8 @@ struct Shared {
     held_up: AtomicU64,
     /// How often the thread has looked after the cards.
     turns: AtomicU64,
+    /// The thread, once it runs.
+    thread: OnceLock<Thread>,
 }
 
 struct Port {
@@ -128,6 +135,7 @@ impl Engine {
             patience: AtomicU64::new(HELD_UP),
             held_up: AtomicU64::new(0),
             turns: AtomicU64::new(0),
+            thread: OnceLock::new(),
         });
         Self { shared, thread: None }.started(drive)
     }
@@ -226,6 +234,7 @@ impl Drop for Engine {
     /// Stops stepping. Cards that drivers still hold answer, but do nothing more.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was printed when it happened.
             let _ = thread.join();
@@ -236,6 +245,7 @@ impl Drop for Engine {
 impl Shared {
     /// The engine's thread.
     fn run(&self) {
+        let _ = self.thread.set(thread::current());
         let mut ports = Vec::new();
         let mut seen = None;
         let mut idle_since = None;
@@ -246,6 +256,12 @@ impl Shared {
             if seen != Some(version) {
                 seen = Some(version);
                 ports = lock(&self.ports).clone();
+            }
+            if ports.is_empty() {
+                // There are none, or others play them: woken by the next change.
+                thread::park();
+                since = self.clock.now();
+                continue;
             }
             let now = self.clock.now();
             let gap = now.saturating_sub(since);
@@ -272,7 +288,7 @@ impl Shared {
                 thread::yield_now();
             } else if idle < SPIN || self.spin.load(Ordering::Relaxed) {
                 std::hint::spin_loop();
-            } else if idle < NAP_AFTER && !ports.is_empty() {
+            } else if idle < NAP_AFTER {
                 thread::yield_now();
             } else {
                 since = now + NAP_TAKES;
@@ -284,6 +300,14 @@ impl Shared {
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<Port>>)) {
         change(&mut lock(&self.ports));
         self.version.fetch_add(1, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes the thread, if it sleeps as it has no cards.
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
     }
 }
 

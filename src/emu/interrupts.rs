@@ -22,6 +22,8 @@ pub struct Interrupts {
     /// Messages that are not lost on their way; after them all are.
     pass: u64,
     vectors: Vec<Vector>,
+    /// Messages that were sent and are not on their way, where that takes time.
+    waiting: Option<Vec<u16>>,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,19 @@ impl Interrupts {
     /// `vectors` vectors, all masked, as after power-on.
     pub fn new(vectors: u16) -> Self {
         let vector = || Vector { address: 0, data: 0, masked: true, pending: false, sent: 0, fd: None };
-        Self { enabled: false, masked: false, pass: u64::MAX, vectors: (0..vectors).map(|_| vector()).collect() }
+        let vectors = (0..vectors).map(|_| vector()).collect();
+        Self { enabled: false, masked: false, pass: u64::MAX, vectors, waiting: None }
+    }
+
+    /// Keeps messages from now on until [`Interrupts::take_waiting`] and
+    /// [`Interrupts::deliver`].
+    pub(super) fn keep(&mut self) {
+        self.waiting = Some(Vec::new());
+    }
+
+    /// The messages that are kept, in order; none is after that.
+    pub(super) fn take_waiting(&mut self) -> Vec<u16> {
+        self.waiting.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Has every message behind the first `pass` lost on its way, as on a bus that is broken.
@@ -59,6 +73,14 @@ impl Interrupts {
     /// Sends the message of `vector`, or remembers it until it is unmasked.
     /// Messages of a function whose MSI-X is off are lost, as on a bus.
     pub fn signal(&mut self, vector: u16) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.push(vector),
+            None => self.deliver(vector),
+        }
+    }
+
+    /// That message arrives.
+    pub(super) fn deliver(&mut self, vector: u16) {
         let (enabled, masked) = (self.enabled, self.masked);
         let Some(vector) = self.vectors.get_mut(usize::from(vector)) else { return };
         if enabled && self.pass > 0 {

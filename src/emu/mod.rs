@@ -48,6 +48,7 @@ pub mod native;
 pub mod offload;
 pub mod pcie;
 mod port;
+mod posted;
 mod regs;
 pub mod replay;
 mod rx_ring;
@@ -67,13 +68,14 @@ pub use card::Card;
 pub use config::{CONFIG_SIZE, ConfigSpace, Effects, Layout};
 pub use dma::Translation;
 pub use fault::{At, Fault, FaultKind};
-pub use in_process::{Access, Drive, Engine, Tap};
+pub use in_process::{Access, Drive, Engine, Inline, Tap};
 pub use interrupts::Interrupts;
 pub use port::MacPort;
 use regs::registers;
 pub use regs::{Mode, Place, RegisterFile, Registers, Reset, Row};
 pub use spec::{Share, Spec};
-pub use stages::{StageLog, Stages};
+use stages::StageLog;
+pub use stages::Stages;
 pub use violations::Violations;
 
 use crate::error::{Error, Kind, Result};
@@ -156,12 +158,6 @@ pub trait Model: Send {
 
     /// The datasheet's name of a register, for a trace: `RXDCTL(3)`.
     fn register_name(&self, bar: u8, offset: u64) -> Option<String>;
-
-    /// Where it notes the stages of packets, if it is a model that does; put a
-    /// log there and it begins.
-    fn stages(&mut self) -> Option<&mut Option<StageLog>> {
-        None
-    }
 }
 
 /// A card that can be emulated: a row of its family's table.

@@ -28,10 +28,20 @@
 //! counted. Of what a driver writes to the card, only doorbells that are registers are
 //! (a legacy virtio device's, a port): others are pages that the model polls, where it
 //! sees the last store only (`sys::stores` sees them all).
+//!
+//! A card with the option `pcie=` also takes the time for it that its link would need:
+//! [`link`] says how much that is, and [`pace`] what waits for what.
 
+pub mod link;
+pub mod pace;
+
+use super::{Picos, StageLog, Stages};
 use crate::dma::Iova;
+use link::Link;
+use pace::{Due, Pace};
 use std::cell::{Cell, RefCell};
 use std::ops::{AddAssign, Sub};
+use std::sync::Arc;
 
 /// Most bytes of a read request and of a posted write.
 const READ: u64 = 512;
@@ -142,6 +152,8 @@ fn stretch((start, len): Piece, most: u64) -> Traffic {
 pub struct Stream {
     start: Iova,
     len: u64,
+    /// When the last piece is there.
+    there: Picos,
 }
 
 impl Stream {
@@ -152,64 +164,166 @@ impl Stream {
             self.len += len;
             return stretch((self.start, self.len), most) - before;
         }
-        *self = Stream { start: at, len };
+        *self = Stream { start: at, len, ..*self };
         stretch((at, len), most)
     }
 }
 
-/// Counts. A model that nobody asks has none.
+/// When a queue's doorbell was heard, and what it announced is in the card.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bell {
+    /// The driver stored to it.
+    pub rung: Picos,
+    /// The card saw that.
+    pub seen: Picos,
+    /// The card has the descriptors.
+    pub fetched: Picos,
+}
+
+/// Counts, and the clock of the link. A model that nobody asks has neither.
 #[derive(Debug, Default)]
 pub struct Meter {
     counts: RefCell<Crossings>,
-    /// Packet data that was read of what may not be a packet yet.
-    held: Cell<Traffic>,
+    /// Packet data that was read of what may not be a packet yet, and its answers.
+    held: Cell<(Traffic, u64)>,
+    now: Cell<Picos>,
+    /// From when on the data of the packet on its way can be asked for.
+    after: Cell<Picos>,
+    pace: Option<Pace>,
+    /// What the MAC knows too.
+    due: Arc<Due>,
+    stages: Option<RefCell<StageLog>>,
 }
 
 impl Meter {
+    /// With the clock of a link, if there is one.
+    pub fn new(link: Option<Link>, due: Arc<Due>) -> Self {
+        let pace = link.map(|link| Pace::new(link, Arc::clone(&due)));
+        Meter { pace, due, ..Meter::default() }
+    }
+
     /// What was counted so far, but for interrupts.
     pub fn crossings(&self) -> Crossings {
         *self.counts.borrow()
     }
 
-    /// Descriptors were read, all that the card learned of at once.
+    /// Counts from nothing.
+    pub fn restart(&mut self) {
+        (self.counts, self.held) = Default::default();
+    }
+
+    /// The clock of the link, if what crosses takes time.
+    #[inline]
+    pub fn pace(&self) -> Option<&Pace> {
+        self.pace.as_ref()
+    }
+
+    /// Notes the stages of packets from now on, or no longer.
+    pub fn note_stages(&mut self, on: bool) {
+        self.stages = on.then(RefCell::default);
+    }
+
+    /// Whether it does.
+    pub fn notes(&self) -> bool {
+        self.stages.is_some()
+    }
+
+    /// The stages of the packets that were reported since the last time, if they are noted.
+    pub fn take_stages(&self) -> Option<Vec<Stages>> {
+        Some(self.stages.as_ref()?.borrow_mut().take())
+    }
+
+    /// It is `now`, and what happens may have begun at `since`.
+    pub fn tick(&self, now: Picos, since: Picos) {
+        self.now.set(now);
+        if let Some(pace) = &self.pace {
+            pace.tick(now, since);
+        }
+    }
+
+    /// A doorbell of so many bytes was stored to.
     #[cold]
-    pub fn fetch(&self, run_of: impl IntoIterator<Item = Piece>) {
-        self.counts.borrow_mut().fetched += run(run_of, READ);
+    pub fn hear(&self, bytes: u64) -> Bell {
+        let rung = self.now.get();
+        let seen = self.pace.as_ref().map_or(rung, |pace| pace.doorbell(bytes));
+        Bell { rung, seen, fetched: seen }
+    }
+
+    /// Descriptors were read, all that the card learned of at once, from `after` on: when
+    /// it has them.
+    #[cold]
+    pub fn fetch(&self, run_of: impl IntoIterator<Item = Piece>, after: Picos) -> Picos {
+        let (traffic, answers) = asked(run_of);
+        self.counts.borrow_mut().fetched += traffic;
+        self.pace.as_ref().map_or(after, |pace| pace.fetch(traffic, answers, after))
     }
 
     /// One more descriptor was read of those that the card learned of at once.
     #[cold]
-    pub fn fetch_on(&self, stream: &mut Stream, piece: Piece) {
-        self.counts.borrow_mut().fetched += stream.extend(piece, READ);
+    pub fn fetch_on(&self, stream: &mut Stream, piece: Piece, after: Picos) -> Picos {
+        let answers = { *stream }.extend(piece, WRITE).transactions;
+        let traffic = stream.extend(piece, READ);
+        self.counts.borrow_mut().fetched += traffic;
+        stream.there = match &self.pace {
+            None => after,
+            Some(pace) if traffic.transactions == 0 => pace.answer(traffic, answers, stream.there),
+            Some(pace) => pace.fetch(traffic, answers, after),
+        };
+        stream.there
     }
 
-    /// Descriptors, completions or the like were written at once.
+    /// Descriptors, completions or the like are written at once, of packets that were
+    /// `sent` or of others. To be called before the model writes them.
     #[cold]
-    pub fn report(&self, run_of: impl IntoIterator<Item = Piece>) {
-        self.counts.borrow_mut().reported += run(run_of, WRITE);
+    pub fn report(&self, run_of: impl IntoIterator<Item = Piece>, sent: bool) {
+        let traffic = run(run_of, WRITE);
+        self.counts.borrow_mut().reported += traffic;
+        let at = self.pace.as_ref().map_or(self.due.left(), |pace| pace.write(traffic, sent));
+        if let Some(log) = self.stages.as_ref().filter(|_| sent) {
+            log.borrow_mut().report(self.due.left(), at);
+        }
     }
 
-    /// Packet data was read.
+    /// Packet data was read, of the packet that [`Meter::settle`] began.
     #[cold]
     pub fn read(&self, run_of: impl IntoIterator<Item = Piece>) {
-        self.counts.borrow_mut().read += run(run_of, READ);
+        let (traffic, answers) = asked(run_of);
+        self.read_all(traffic, answers);
+    }
+
+    fn read_all(&self, traffic: Traffic, answers: u64) {
+        self.counts.borrow_mut().read += traffic;
+        if let Some(pace) = self.pace.as_ref().filter(|_| traffic.bytes != 0) {
+            self.due.set_ready(pace.read(traffic, answers, self.after.get()).max(self.due.ready()));
+        }
     }
 
     /// Packet data was read; whether that counts is settled when it is known that the
     /// packet is whole, and which way it came.
     #[cold]
     pub fn hold(&self, piece: Piece) {
-        let mut held = self.held.get();
+        let (mut held, answers) = self.held.get();
         held += stretch(piece, READ);
-        self.held.set(held);
+        self.held.set((held, answers + stretch(piece, WRITE).transactions));
     }
 
-    /// What was held counts, or is forgotten.
+    /// A packet is begun, the descriptors of which are in the card at `after`: what was
+    /// held of it counts, or is forgotten.
     #[cold]
-    pub fn settle(&self, counts: bool) {
-        let held = self.held.take();
+    pub fn settle(&self, counts: bool, after: Picos) {
+        let (held, answers) = self.held.take();
+        self.after.set(after);
+        self.due.set_ready(after);
         if counts {
-            self.counts.borrow_mut().read += held;
+            self.read_all(held, answers);
+        }
+    }
+
+    /// That packet is about to be sent, having come this way into the card.
+    #[inline]
+    pub fn depart(&self, path: &'static str, bell: Bell) {
+        if let Some(log) = &self.stages {
+            log.borrow_mut().depart(path, bell, self.due.ready(), self.due.left());
         }
     }
 
@@ -219,11 +333,21 @@ impl Meter {
         self.counts.borrow_mut().rung += 1;
     }
 
-    /// Packet data was written.
+    /// Packet data is written. To be called before the model does.
     #[cold]
     pub fn write(&self, run_of: impl IntoIterator<Item = Piece>) {
-        self.counts.borrow_mut().written += run(run_of, WRITE);
+        let traffic = run(run_of, WRITE);
+        self.counts.borrow_mut().written += traffic;
+        if let Some(pace) = &self.pace {
+            pace.write(traffic, false);
+        }
     }
+}
+
+/// The traffic of reads of a run of pieces, and the answers to them.
+fn asked(run_of: impl IntoIterator<Item = Piece>) -> (Traffic, u64) {
+    let pieces = Vec::from_iter(run_of);
+    (run(pieces.iter().copied(), READ), run(pieces, WRITE).transactions)
 }
 
 /// So many transactions, lines and bytes.
@@ -243,8 +367,8 @@ mod tests {
         assert_eq!(run(ring(0..32), WRITE), traffic(2, 8, 512));
         // A tail in the middle of a line: the line is read by each of two runs.
         let meter = Meter::default();
-        meter.fetch(ring(0..6));
-        meter.fetch(ring(6..8));
+        meter.fetch(ring(0..6), 0);
+        meter.fetch(ring(6..8), 0);
         assert_eq!(meter.crossings().fetched, traffic(2, 3, 128));
         // Round the end of a ring of 64.
         assert_eq!(run(ring(60..64).chain(ring(0..2)), READ), traffic(2, 2, 96));

@@ -2,7 +2,9 @@
 
 use super::Picos;
 use super::flaw::Flaw;
+use super::pcie::pace::Due;
 use super::wire::{FrameQueue, Mac, Sent};
+use std::sync::Arc;
 
 /// Bytes of frames that loop inside a card.
 const LOOP: usize = 64 << 10;
@@ -16,11 +18,21 @@ pub struct MacPort {
     looped: FrameQueue,
     /// What goes wrong with frames.
     flaw: Option<Box<Flaw>>,
+    /// When what is sent is in the card, and has left.
+    due: Option<Arc<Due>>,
+    /// Frames wait on the wire: what arrived before has not got through PCIe.
+    pub(super) held: bool,
 }
 
 impl MacPort {
     pub(super) fn new(mac: Mac, flaw: Option<Box<Flaw>>) -> Self {
-        MacPort { mac, looping: false, looped: FrameQueue::new(LOOP), flaw }
+        MacPort { mac, looping: false, looped: FrameQueue::new(LOOP), flaw, due: None, held: false }
+    }
+
+    /// What is sent leaves no sooner than `due` says, and is taken so far ahead of the wire.
+    pub(super) fn wait_for(&mut self, due: Arc<Due>, ahead: Picos) {
+        self.due = Some(due);
+        self.mac.fetch_ahead(ahead);
     }
 
     /// Sends a frame: when its last bit leaves, or nothing if there is no time
@@ -30,22 +42,37 @@ impl MacPort {
         if self.flaw.as_mut().is_some_and(|flaw| flaw.keeps()) {
             return None;
         }
-        if self.looping {
-            return self.looped.push(frame, now).then_some(now);
+        let ready = self.due.as_ref().map_or(0, |due| due.ready());
+        let left = if self.looping {
+            let at = now.max(ready);
+            self.looped.push(frame, at).then_some(at)
+        } else {
+            match self.mac.send_ready(frame, now, ready) {
+                Sent::Done(at) => Some(at),
+                Sent::Busy | Sent::Paused => None,
+            }
+        };
+        if let (Some(due), Some(left)) = (&self.due, left) {
+            due.set_left(left);
         }
-        match self.mac.send(frame, now) {
-            Sent::Done(at) => Some(at),
-            Sent::Busy | Sent::Paused => None,
-        }
+        left
     }
 
     /// The next frame that has arrived, and when.
     #[inline]
     pub fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+        if self.held {
+            return None;
+        }
         if self.flaw.is_some() {
             return self.flawed(now);
         }
-        if self.looping { self.looped.front() } else { self.mac.peek(now) }
+        self.next(now)
+    }
+
+    #[inline]
+    fn next(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+        if self.looping { self.looped.front().filter(|(_, at)| *at <= now) } else { self.mac.peek(now) }
     }
 
     /// The same of a card with which something is wrong.

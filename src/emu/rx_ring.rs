@@ -112,7 +112,10 @@ impl<const WORDS: usize> RxRing<WORDS> {
             violations.note(format!("{name} moved backwards over descriptors that the card owns"));
         }
         if let Some(meter) = memory.meter() {
-            meter.fetch(self.pieces(self.tail, free.saturating_sub(known)));
+            let new = free.saturating_sub(known);
+            if new != 0 {
+                meter.fetch(self.pieces(self.tail, new), meter.hear(4).seen);
+            }
         }
         self.tail = tail;
         free
@@ -148,10 +151,10 @@ impl<const WORDS: usize> RxRing<WORDS> {
         loop {
             let (part, more) = rest.split_at(rest.len().min(self.buffer as usize));
             if let Some(buffer) = self.next_buffer(memory) {
-                put(buffer, part);
                 if let Some(meter) = memory.meter() {
                     meter.write([(buffer, part.len() as u64)]);
                 }
+                put(buffer, part);
             }
             self.complete(memory, words(part.len() as u64, more.is_empty()));
             if more.is_empty() {
@@ -212,20 +215,13 @@ impl<const WORDS: usize> RxRing<WORDS> {
     pub fn flush(&mut self, memory: &Translation) {
         let first = if self.head >= self.pended { self.head } else { self.head + self.count } - self.pended;
         if let Some(meter) = memory.meter() {
-            meter.report(self.pieces(first, self.pended));
+            meter.report(self.pieces(first, self.pended), false);
         }
         for (n, words) in (first..).zip(&self.pending[..self.pended as usize]) {
-            if WORDS == 4
-                && self.wide
-                && let Some(second) = memory.descriptor(self.at(n).wrapping_add(16))
-            {
-                second[0].store(words[2], Ordering::Relaxed);
-                second[1].store(words[3], Ordering::Relaxed);
+            if WORDS == 4 && self.wide {
+                memory.store_pair(self.at(n).wrapping_add(16), [words[2], words[3]]);
             }
-            if let Some(first) = memory.descriptor(self.at(n)) {
-                first[0].store(words[0], Ordering::Relaxed);
-                first[1].store(words[1], Ordering::Release);
-            }
+            memory.store_pair(self.at(n), [words[0], words[1]]);
         }
         self.pended = 0;
         self.read_ahead(memory);

@@ -20,6 +20,7 @@ pub(super) use self::setting::{Setting, key_value, usage};
 pub(super) use self::text::{Scaled, Time, escape, split, unescape};
 use super::Picos;
 use super::fault::Fault;
+use super::pcie::link::Link;
 use super::wire::{self, Impairment, Patch, Speed, Wire, WireSpec};
 use crate::error::{Error, Remedy, Result};
 use std::fmt;
@@ -55,11 +56,13 @@ pub struct Spec {
     pub speed: Option<Speed>,
     /// What its firmware does wrong (`fault=`).
     pub fault: Option<Fault>,
+    /// The PCIe link that it takes its time for (`pcie=`).
+    pub pcie: Option<Link>,
 }
 
 /// The options of a card, as an error names them.
 const OPTIONS: &str = "wire=, queues=, seed=, speed=, link=, mac=, loss=, limit=, dup=, reorder=, corrupt=, delay=, \
-                       jitter=, fault=, nasty, strict, spin";
+                       jitter=, fault=, pcie=, nasty, strict, spin";
 
 impl Spec {
     /// A card of this model on a loop, nothing else asked for.
@@ -77,6 +80,7 @@ impl Spec {
             link: None,
             speed: None,
             fault: None,
+            pcie: None,
         }
     }
 
@@ -108,6 +112,7 @@ impl Spec {
             "link" => self.link = Some(setting.time()?),
             "speed" => self.speed = Some(setting.speed()?),
             "fault" => self.fault = Some(setting.fault()?),
+            "pcie" => self.pcie = Some(Link::of(&setting)?),
             "loss" => self.impairment.loss = setting.share()?,
             "limit" => self.impairment.limit = setting.limit()?,
             "dup" => self.impairment.duplicate = setting.share()?,
@@ -175,6 +180,9 @@ impl fmt::Display for Spec {
         }
         if let Some(fault) = self.fault {
             write!(f, ",fault={fault}")?;
+        }
+        if let Some(link) = self.pcie {
+            write!(f, ",pcie={link}")?;
         }
         let Impairment { loss, limit, duplicate, reorder, corrupt, delay, jitter } = self.impairment;
         if limit != 0 {

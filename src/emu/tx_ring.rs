@@ -7,7 +7,7 @@
 //! ```
 
 use super::offload::Offload;
-use super::pcie::Piece;
+use super::pcie::{Bell, Piece};
 use super::{Picos, Translation};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -32,6 +32,8 @@ pub struct TxRing {
     pub head_write_back: Option<Iova>,
     /// Descriptors that are written back late (nasty).
     late: Vec<u32>,
+    /// When the doorbell was last heard, while somebody asks.
+    bell: Bell,
 }
 
 /// What a descriptor is.
@@ -68,7 +70,7 @@ pub enum Head {
 impl TxRing {
     /// An empty ring of `count` descriptors.
     pub fn new(base: Iova, count: u32, head: u32, head_write_back: Option<Iova>) -> Self {
-        TxRing { base, count, head, tail: head, head_write_back, late: Vec::new() }
+        TxRing { base, count, head, tail: head, head_write_back, late: Vec::new(), bell: Bell::default() }
     }
 
     /// The doorbell says `tail`; false if that is outside the ring.
@@ -82,7 +84,9 @@ impl TxRing {
         }
         if let Some(meter) = memory.meter() {
             let new = (tail + self.count - self.tail) % self.count;
-            meter.fetch((0..new).map(|n| self.piece(self.after(self.tail, n))));
+            let bell = meter.hear(4);
+            let fetched = meter.fetch((0..new).map(|n| self.piece(self.after(self.tail, n))), bell.seen);
+            self.bell = Bell { fetched, ..bell };
         }
         self.tail = tail;
         true
@@ -116,7 +120,7 @@ impl TxRing {
         let mut all = Gathered::default();
         let mut at = self.head;
         if let Some(meter) = memory.meter() {
-            meter.settle(false);
+            meter.settle(false, 0);
         }
         let head = loop {
             if at == self.tail {
@@ -152,7 +156,8 @@ impl TxRing {
             }
         };
         if let Some(meter) = memory.meter() {
-            meter.settle(true);
+            meter.settle(true, self.bell.fetched);
+            meter.depart("DMA", self.bell);
         }
         head
     }
@@ -183,10 +188,11 @@ impl TxRing {
     #[inline]
     fn report(&self, at: u32, memory: &Translation, done: fn(u64) -> u64) {
         if let Some(meter) = memory.meter() {
-            meter.report([self.piece(at)]);
+            meter.report([self.piece(at)], true);
         }
         if let Some(descriptor) = memory.descriptor(self.at(at)) {
-            descriptor[1].store(done(descriptor[1].load(Ordering::Relaxed)), Ordering::Release);
+            let word = done(descriptor[1].load(Ordering::Relaxed));
+            memory.store64(self.at(at).wrapping_add(8), word);
         }
     }
 
@@ -200,12 +206,11 @@ impl TxRing {
     /// Writes the head to memory, where the driver wants it.
     #[inline]
     pub fn write_head(&self, memory: &Translation) {
-        if let Some(word) = self.head_write_back.and_then(|iova| memory.word32(iova)) {
-            word.store(self.head, Ordering::Release);
-            if let Some(meter) = memory.meter() {
-                meter.report(self.head_write_back.map(|iova| (iova, 4)));
-            }
+        let Some(iova) = self.head_write_back else { return };
+        if let Some(meter) = memory.meter() {
+            meter.report([(iova, 4)], true);
         }
+        memory.store32(iova, self.head);
     }
 }
 

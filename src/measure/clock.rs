@@ -134,6 +134,17 @@ impl Clock {
         }
     }
 
+    /// Spins on the counter, and on nothing else, until it says `until`: the reading before
+    /// that, if there was one, and the reading then.
+    #[inline]
+    pub fn spin(&self, until: Ticks) -> (Option<Ticks>, Ticks) {
+        match self.counter {
+            Counter::Hardware => spin(until, counter),
+            Counter::Kernel => spin(until, sys::monotonic_raw_ns),
+            Counter::Virtual => spin(until, || self.hand()),
+        }
+    }
+
     #[cold]
     fn hand(&self) -> Ticks {
         self.hand.as_ref().map_or(0, |hand| hand.load(Ordering::Relaxed))
@@ -226,6 +237,15 @@ impl Anchor {
         }
         best.1
     }
+}
+
+#[inline]
+fn spin(until: Ticks, read: impl Fn() -> Ticks) -> (Option<Ticks>, Ticks) {
+    let (mut before, mut now) = (None, read());
+    while now < until {
+        (before, now) = (Some(now), read());
+    }
+    (before, now)
 }
 
 /// Nanoseconds a tick (32.32) between two moments, if they are two.
@@ -347,6 +367,17 @@ mod tests {
         clock.refine();
         assert_eq!(clock.rate, 1 << FRACTION);
         assert!(clock.now_ordered() >= before);
+    }
+
+    #[test]
+    fn spinning_ends_at_the_first_reading_that_is_not_before_the_moment() {
+        let clock = Clock::new();
+        let until = clock.now() + clock.ticks(Duration::from_micros(300));
+        let (before, now) = clock.spin(until);
+        assert!(before.is_none_or(|before| before < until) && until <= now);
+        assert_eq!(clock.spin(until).0, None, "it has passed");
+        let still = Clock::by_hand(Arc::new(AtomicU64::new(7)));
+        assert_eq!(still.spin(7), (None, 7));
     }
 
     #[test]

@@ -13,23 +13,23 @@
 //! slack reaches; older slots are skipped and counted, because a burst at line
 //! rate is not the traffic that was asked for.
 
-use super::{Clock, Histogram, Ticks};
+use super::{Clock, Ticks};
 use crate::error::{Error, Kind, Result};
 use std::time::Duration;
 
 /// An absolute schedule of packets.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// When the next packet is due, ticks 64.64.
+    /// When the schedule begins, and when the next packet is due, ticks 64.64.
+    start: u128,
     due: u128,
+    /// From the start to the first packet of this share of it, ticks 64.64.
+    offset: u128,
     /// Between two packets, ticks 64.64.
     interval: u128,
     /// How late a slot may be and still be used, ticks 64.64.
     slack: u128,
     skipped: u64,
-    /// Lateness of the last packets that were let go, in ticks.
-    late: Option<Ticks>,
-    gaps: Histogram,
 }
 
 /// A packet's place in the schedule.
@@ -62,7 +62,8 @@ impl Pace {
         }
         let interval = fixed(per_packet);
         let slack = (interval * 64).max(u128::from(clock.ticks(Duration::from_micros(20))) << 64);
-        Ok(Pace { due: u128::from(clock.now()) << 64, interval, slack, skipped: 0, late: None, gaps: Histogram::new() })
+        let now = u128::from(clock.now()) << 64;
+        Ok(Pace { start: now, due: now, offset: 0, interval, slack, skipped: 0 })
     }
 
     /// Makes up at most `slack` ticks of lateness; never less than one interval,
@@ -73,12 +74,21 @@ impl Pace {
         self
     }
 
+    /// Every `among`-th slot from slot `first` on: shares of one schedule that begin at one
+    /// moment have each slot of it once.
+    #[must_use]
+    pub fn share(mut self, first: u64, among: u64) -> Self {
+        self.offset = self.interval * u128::from(first);
+        self.interval *= u128::from(among.max(1));
+        self.slack = self.slack.max(self.interval);
+        self
+    }
+
     /// Begins the schedule at `now`, and forgets what was counted.
     pub fn start(&mut self, now: Ticks) {
-        self.due = u128::from(now) << 64;
+        self.start = (u128::from(now) << 64) + self.offset;
+        self.due = self.start;
         self.skipped = 0;
-        self.late = None;
-        self.gaps.clear();
     }
 
     /// How many packets may go now, at most `max`.
@@ -89,7 +99,6 @@ impl Pace {
             return 0;
         }
         self.catch_up(now_fixed);
-        self.note(now);
         let mut n = 0;
         while n < max && self.due <= now_fixed {
             self.due += self.interval;
@@ -106,10 +115,36 @@ impl Pace {
             return None;
         }
         let skipped = self.catch_up(now_fixed);
-        self.note(now);
+        Some(Slot { due: self.take_next(), skipped })
+    }
+
+    /// The next slot, due or not: for a packet that is made before it is due.
+    #[inline]
+    pub fn take_next(&mut self) -> Ticks {
         let due = self.due();
         self.due += self.interval;
-        Some(Slot { due, skipped })
+        due
+    }
+
+    /// How late the next slot may be at `now` and still be used: when the oldest slot that
+    /// is in time was due.
+    #[inline]
+    pub fn in_time(&self, now: Ticks) -> Ticks {
+        now.saturating_sub((self.slack >> 64) as Ticks)
+    }
+
+    /// Skips the slots that are due before `moment`; returns how many.
+    #[inline]
+    pub fn skip_before(&mut self, moment: Ticks) -> u64 {
+        match (u128::from(moment) << 64).checked_sub(self.due) {
+            None | Some(0) => 0,
+            Some(beyond) => self.skip(beyond),
+        }
+    }
+
+    /// Slots so far, used or skipped.
+    pub fn passed(&self) -> u64 {
+        ((self.due - self.start) / self.interval) as u64
     }
 
     /// When the next packet is due.
@@ -128,12 +163,6 @@ impl Pace {
         self.skipped
     }
 
-    /// How far the gaps between departures were from the schedule, in ticks;
-    /// packets let go together count once.
-    pub fn gap_errors(&self) -> &Histogram {
-        &self.gaps
-    }
-
     /// Skips the slots that are later than the slack; returns how many.
     #[inline]
     fn catch_up(&mut self, now: u128) -> u64 {
@@ -145,18 +174,9 @@ impl Pace {
     fn skip(&mut self, beyond: u128) -> u64 {
         let slots = beyond.div_ceil(self.interval);
         self.due += slots * self.interval;
-        self.late = None;
         let slots = slots as u64;
         self.skipped += slots;
         slots
-    }
-
-    #[inline]
-    fn note(&mut self, now: Ticks) {
-        let late = now - self.due();
-        if let Some(before) = self.late.replace(late) {
-            self.gaps.record(late.abs_diff(before));
-        }
     }
 }
 
@@ -207,8 +227,36 @@ mod tests {
         assert_eq!(pace.slot(170), Some(Slot { due: 100, skipped: 0 }));
         assert_eq!(pace.slot(199), None);
         assert_eq!(pace.slot(200), Some(Slot { due: 200, skipped: 0 }));
-        assert_eq!(pace.gap_errors().count(), 2);
-        assert_eq!(pace.gap_errors().max(), 70);
+        assert_eq!(pace.passed(), 3);
+    }
+
+    #[test]
+    fn a_slot_is_skipped_only_if_it_was_due_before_the_moment() {
+        let mut pace = every(100.0, 250);
+        assert_eq!((pace.skip_before(0), pace.skip_before(100), pace.skip_before(100)), (0, 1, 0));
+        assert_eq!((pace.skip_before(501), pace.due(), pace.take_next(), pace.take_next()), (5, 600, 600, 700));
+        assert_eq!((pace.passed(), pace.skipped(), pace.in_time(1_000), pace.in_time(3)), (8, 6, 750, 0));
+    }
+
+    #[test]
+    fn shares_have_each_slot_once_and_no_rounding_of_their_own() {
+        // Far beyond 2^32 slots, of an interval that is no whole number of ticks.
+        let whole = every(168.000_000_001, 1_000);
+        for among in [1, 2, 3, 7] {
+            let mut shares: Vec<Pace> = (0..among).map(|first| whole.clone().share(first, among)).collect();
+            let mut whole = whole.clone();
+            for begin in [0, 5_000_000_000] {
+                whole.start(7);
+                whole.due += whole.interval * u128::from(begin * among);
+                for share in &mut shares {
+                    share.start(7);
+                    share.due += share.interval * u128::from(begin);
+                }
+                for n in 0..1_000 {
+                    assert_eq!(shares[n % among as usize].take_next(), whole.take_next(), "slot {n} of {among}");
+                }
+            }
+        }
     }
 
     #[test]

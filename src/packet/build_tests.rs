@@ -188,6 +188,51 @@ fn writing_a_frame_asks_the_allocator_for_nothing() {
     assert_eq!(asked, 0);
 }
 
+#[test]
+fn builders_with_a_share_each_write_together_what_one_writes_alone() {
+    let recipe = Recipe {
+        source: Some(Ips::Rand),
+        destination: Some("10.0.0.1-10.0.0.29/3".parse().unwrap()),
+        source_port: "rand".parse().unwrap(),
+        destination_port: "1-100/7".parse().unwrap(),
+        source_mac: "02:00:00:00:00:00-02:00:00:00:00:0a".parse().unwrap(),
+        sizes: "imix".parse().unwrap(),
+        ..Recipe::default()
+    };
+    let write = |builder: &mut Builder| {
+        let mut frame = vec![0; builder.next_len()];
+        builder.write(&mut frame, 1_700_000_000_000_000_000);
+        frame
+    };
+    for (among, run) in [(1, 1), (2, 1), (3, 1), (5, 4), (7, 64), (64, 4096)] {
+        let mut alone = Builder::new(&recipe).unwrap();
+        let mut shares: Vec<Builder> = (0..among).map(|first| alone.clone().share(first, among, run)).collect();
+        for n in 0..20_000_u64.max(2 * among * run) {
+            let writer = &mut shares[(n / run % among) as usize];
+            assert_eq!(writer.sequence(), n);
+            assert!(write(writer) == write(&mut alone), "frame {n} of {among} builders, runs of {run}");
+        }
+    }
+}
+
+#[test]
+fn a_share_of_the_widest_ranges_does_not_overflow() {
+    let values = |step| Values { first: 0, span: u64::MAX, step };
+    for step in [Some(1), Some(3), Some(u64::MAX), None] {
+        let recipe = Recipe { destination: Some(Ips::V6(values(step))), ..Recipe::default() };
+        let mut alone = Builder::new(&recipe).unwrap();
+        let mut second = alone.clone().share(1, 2, 1);
+        for n in 0..10 {
+            let (mut a, mut b) = (vec![0; alone.next_len()], vec![0; alone.next_len()]);
+            alone.write(&mut a, 0);
+            if n % 2 == 1 {
+                second.write(&mut b, 0);
+                assert_eq!(a, b, "{step:?}");
+            }
+        }
+    }
+}
+
 fn ips() -> impl Strategy<Value = (Option<Ips>, Option<Ips>)> {
     prop_oneof![
         Just((None, None)),

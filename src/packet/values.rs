@@ -179,6 +179,9 @@ impl FromStr for Ips {
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
+/// From one state of it to the next.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Random {
     /// The sequence that belongs to `seed`.
     pub fn new(seed: u64) -> Self {
@@ -188,10 +191,16 @@ impl Random {
     /// The next number.
     #[inline]
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(GAMMA);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ z >> 31
+    }
+
+    /// Goes on as if `n` numbers had been drawn.
+    #[inline]
+    pub fn skip(&mut self, n: u64) {
+        self.0 = self.0.wrapping_add(n.wrapping_mul(GAMMA));
     }
 
     /// The next number that is at most `most`.

@@ -16,11 +16,12 @@
 //! A file is not trusted: no length in it is believed before its bytes are there,
 //! and memory is taken for one packet at a time.
 
+use super::packed::Packing;
 use super::pcapng::Pcapng;
 use crate::error::{Error, Kind, Remedy, Result};
 use pcap_file::DataLink;
 use std::fmt;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// Link type of Ethernet.
 pub const ETHERNET: u32 = 1;
@@ -68,6 +69,16 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
+    /// These and others together, with the link of the first that have one.
+    pub fn and(&self, others: &LeftOut) -> LeftOut {
+        LeftOut {
+            other_link: self.other_link + others.other_link,
+            link: if self.other_link > 0 { self.link } else { others.link },
+            undeclared: self.undeclared + others.undeclared,
+            malformed: self.malformed + others.malformed,
+        }
+    }
+
     /// What was left out and how often, in words that go on "3 packets ...".
     pub fn words(&self) -> Vec<(u64, String)> {
         let all = [
@@ -82,7 +93,8 @@ impl LeftOut {
 /// Why a file was not read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Where the record begins that cannot be read, bytes from the file's start.
+    /// Where the record begins that cannot be read, bytes from the file's start; of a
+    /// compressed file, from the start of what it holds.
     pub at: u64,
     /// Whether the file ends before the record does.
     pub torn: bool,
@@ -164,6 +176,11 @@ impl<R: Read> Reader<R> {
             )
         } else {
             let mut rest = [0; 20];
+            if let Some(packing) = Packing::of(magic) {
+                return Err(bad(format!(
+                    "it is compressed with {packing}, and is to be read as it is; unpack it first"
+                )));
+            }
             let Some((big, magic)) = Pcap::order(magic) else {
                 return Err(bad("it is neither pcap nor pcapng".into()).with_remedy(Remedy::Record));
             };
@@ -301,8 +318,9 @@ impl fmt::Display for Stop {
 }
 
 impl From<io::Error> for Stop {
+    /// Where what is unpacked ends too early the reader says so by an error.
     fn from(error: io::Error) -> Self {
-        Stop::Io(error)
+        if error.kind() == io::ErrorKind::UnexpectedEof { Stop::Torn } else { Stop::Io(error) }
     }
 }
 
@@ -311,11 +329,13 @@ impl From<io::Error> for Stop {
 pub(super) struct Input<R> {
     source: BufReader<R>,
     at: u64,
+    /// Whether it ended where what was compressed in it did not.
+    cut: bool,
 }
 
 impl<R: Read> Input<R> {
     fn new(source: R) -> Self {
-        Input { source: BufReader::with_capacity(64 * 1024, source), at: 0 }
+        Input { source: BufReader::with_capacity(64 * 1024, source), at: 0, cut: false }
     }
 
     /// Where the next byte is in the file.
@@ -331,6 +351,10 @@ impl<R: Read> Input<R> {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.cut = true;
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -342,7 +366,7 @@ impl<R: Read> Input<R> {
     pub(super) fn head<const N: usize>(&mut self) -> std::result::Result<Option<[u8; N]>, Stop> {
         let mut bytes = [0; N];
         match self.fill(&mut bytes)? {
-            0 => Ok(None),
+            0 if !self.cut => Ok(None),
             n if n == N => Ok(Some(bytes)),
             _ => Err(Stop::Torn),
         }
@@ -355,16 +379,29 @@ impl<R: Read> Input<R> {
 
     /// Appends the next `len` bytes to `bytes`.
     pub(super) fn append(&mut self, bytes: &mut Vec<u8>, len: usize) -> std::result::Result<(), Stop> {
-        let got = (&mut self.source).take(len as u64).read_to_end(bytes)?;
+        let before = bytes.len();
+        let read = (&mut self.source).take(len as u64).read_to_end(bytes);
+        let got = bytes.len() - before;
         self.at += got as u64;
+        read?;
         if got == len { Ok(()) } else { Err(Stop::Torn) }
     }
 
     /// Passes over the next `len` bytes.
     pub(super) fn skip(&mut self, len: usize) -> std::result::Result<(), Stop> {
-        let got = io::copy(&mut (&mut self.source).take(len as u64), &mut io::sink())?;
-        self.at += got;
-        if got == len as u64 { Ok(()) } else { Err(Stop::Torn) }
+        let mut left = len;
+        while left > 0 {
+            let n = match self.source.fill_buf() {
+                Ok([]) => return Err(Stop::Torn),
+                Ok(bytes) => bytes.len().min(left),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            self.source.consume(n);
+            self.at += n as u64;
+            left -= n;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Capture files: pcap and pcapng, read, written and mended.
 //!
 //! ```text
-//!   packets ──record──> bytes ──write──> file ──decode──> packets ──read──> all of them, in memory
+//!   packets ──record──> bytes ──write──> file ──packed, decode──> packets ──read──> all, in memory
 //!                                          |
 //!                                          +──repair──> the same without its torn end
 //! ```
@@ -15,6 +15,7 @@
 pub mod decode;
 #[cfg(test)]
 mod decode_tests;
+pub mod packed;
 mod pcapng;
 pub mod read;
 pub mod record;

@@ -6,6 +6,7 @@
 //! that was cut short gives the packets that are whole, and says where it broke.
 
 use super::decode::{ETHERNET, Reader, link_name};
+use super::packed::Unpacked;
 use super::{Damage, LeftOut, SHORTEST};
 use crate::error::{Error, Kind, Result};
 use std::fs::File;
@@ -63,7 +64,7 @@ pub struct Packet<'a> {
 }
 
 impl Recording {
-    /// Reads a file, or standard input if `path` is `-`.
+    /// Reads a file, compressed or not, or standard input if `path` is `-`.
     ///
     /// # Errors
     /// If it cannot be read, is not a capture file, or is not of Ethernet.
@@ -85,7 +86,8 @@ impl Recording {
     }
 
     fn read(source: impl Read, name: &str) -> Result<Self> {
-        let mut reader = Reader::new(source, name)?;
+        let unpacked = Unpacked::new(source).map_err(|error| Error::io(format!("reading {name}"), error))?;
+        let mut reader = Reader::new(unpacked, name)?;
         let other = |link| {
             let (link, line) = (link_name(link), "only Ethernet frames can be sent");
             Error::new(Kind::Io, format!("{name}: it was recorded on a link of type {link}, not Ethernet; {line}"))
@@ -260,6 +262,35 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_file_gives_the_same_packets_and_a_torn_one_says_so() {
+        use flate2::Compression;
+        use flate2::write::GzEncoder;
+        use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+        use std::io::Write;
+        let frames: Vec<(u64, Vec<u8>)> = (0..50_u8).map(|n| (n.into(), vec![n; 60 + usize::from(n)])).collect();
+        for plain in [Format::Pcap, Format::Pcapng].map(|format| file(format, &frames)) {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&plain).unwrap();
+            for packed in [encoder.finish().unwrap(), compress_to_vec(&plain[..], CompressionLevel::Fastest)] {
+                let recording = Recording::parse(packed.clone(), "f").unwrap();
+                assert!(recording.packets().map(|p| p.bytes).eq(frames.iter().map(|(_, frame)| &frame[..])));
+                assert_eq!(recording.damage(), None);
+                // Wherever it is cut, also between two packets.
+                for cut in 4..packed.len() {
+                    match Recording::parse(packed[..cut].to_vec(), "f") {
+                        Ok(recording) => {
+                            assert!(recording.damage().unwrap().contains("is cut short"), "{:?}", recording.damage());
+                            let before = recording.packets().zip(&frames);
+                            assert!(before.into_iter().all(|(packet, (_, frame))| packet.bytes == frame));
+                        }
+                        Err(refused) => assert!(!refused.to_string().contains('\n')),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_capture_of_ethernet_is_refused_in_one_line() {
         let mut wifi = file(Format::Pcap, &[]);
         wifi[20] = 105;
@@ -268,6 +299,8 @@ mod tests {
             (b"hello, world, this is text".to_vec(), "neither pcap nor pcapng"),
             (file(Format::Pcap, &[])[..20].to_vec(), "within its header"),
             (wifi, "not Ethernet"),
+            (vec![0x1f, 0x8b, 8, 0], "0 bytes are no capture file"),
+            (vec![0x28, 0xb5, 0x2f, 0xfd, 0xff], "0 bytes are no capture file"),
         ] {
             let error = Recording::parse(bytes, "x.pcap").unwrap_err();
             assert!(error.to_string().starts_with("x.pcap: ") && error.to_string().contains(part), "{error}");

@@ -194,16 +194,30 @@ fn first_bytes(out: &mut Vec<u8>, parts: &[&[u8]], len: usize) {
     let mut left = len;
     for part in parts {
         let part = &part[..left.min(part.len())];
-        out.extend_from_slice(part);
+        append(out, part);
         left -= part.len();
     }
 }
 
-#[inline]
-fn words<const N: usize>(out: &mut Vec<u8>, words: &[u32; N]) {
-    for word in words {
-        out.extend_from_slice(&word.to_le_bytes());
+/// Appends `bytes`: a short frame as two pieces of a fixed length that overlap, which take two
+/// stores each and no call.
+#[inline(always)]
+fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    const PIECE: usize = 32;
+    match (bytes.first_chunk::<PIECE>(), bytes.last_chunk::<PIECE>()) {
+        (Some(first), Some(last)) if bytes.len() <= 2 * PIECE => {
+            let end = out.len() + bytes.len();
+            out.extend_from_slice(first);
+            out.truncate(end - PIECE);
+            out.extend_from_slice(last);
+        }
+        _ => out.extend_from_slice(bytes),
     }
+}
+
+#[inline(always)]
+fn words<const N: usize>(out: &mut Vec<u8>, words: &[u32; N]) {
+    out.extend_from_slice(words.map(u32::to_le_bytes).as_flattened());
 }
 
 /// A pcapng block whose body `body` writes, a multiple of four bytes.

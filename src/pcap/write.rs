@@ -1,7 +1,7 @@
-//! Writing capture files, without ever stopping the thread that receives.
+//! Writing capture files, without ever stopping the threads that receive.
 //!
 //! ```text
-//!   poll thread                               writer thread
+//!   poll threads, a recorder each             writer thread
 //!   put records into a chunk ──full──────────> write(2) whole chunks
 //!        ^                                         |
 //!        +─────────────────────────empty───────────+
@@ -12,26 +12,38 @@
 //! slower than the traffic and all chunks are on their way, packets are counted
 //! as dropped, and receiving goes on.
 //!
+//! A file in memory is never waited for, so where no processor is left for a writer
+//! ([`Means::here`]) the poll thread writes it itself, a little at a time ([`SLICE`]):
+//! two threads that take turns on one processor would each keep the other from it for
+//! longer than a ring bridges.
+//!
 //! Chunks end where records end, so the file is whole between any two writes. Where
 //! a process is killed within one, another must mend the file, and so it hears of
 //! every write. A write that fails in the middle (no space, an I/O error) is taken
 //! back to the last whole record. What is counted as written is what is in the file.
 
+mod sink;
+#[cfg(test)]
+mod tests;
+mod writer;
+
 use super::record::{Format, Record, Totals};
 use crate::error::{Error, Result};
-use crate::sys;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use sink::Sink;
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use writer::{Chunk, Progress, Writer};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 1 << 20;
+/// Bytes of records after which a poll thread that writes itself does so: 50 to 100 us of
+/// writing into memory, a fraction of what a ring bridges.
+pub const SLICE: usize = 128 << 10;
 /// How long a record may wait in memory: half of what is promised, since the
 /// write takes its time too.
 pub const FLUSH: Duration = Duration::from_millis(50);
@@ -56,35 +68,48 @@ pub struct Plan<'a> {
     pub interface: &'a str,
 }
 
+/// By whom it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Means {
+    /// By the threads that record, not by one of its own.
+    pub here: bool,
+    /// By nobody: no file is made, and what would be written is dropped.
+    pub dropped: bool,
+}
+
 /// Takes records, and has them written.
 #[derive(Debug)]
 pub struct Recorder {
     format: Format,
     snaplen: usize,
     chunk: Option<Chunk>,
+    /// Bytes after which a chunk is full.
+    full: usize,
     /// Chunks nobody uses, those that were used last on top: the rest is never touched.
     spare: Vec<Chunk>,
-    empty: Receiver<Chunk>,
-    full: SyncSender<Chunk>,
-    thread: JoinHandle<io::Result<()>>,
+    way: Way,
     progress: Arc<Progress>,
+    /// Which of the recorders of its file it is.
+    of: usize,
     taken: u64,
     dropped: u64,
+    /// The thread that writes, of the first recorder.
+    thread: Option<JoinHandle<Option<io::Error>>>,
 }
 
-/// Records on their way.
-#[derive(Debug)]
-struct Chunk {
-    bytes: Vec<u8>,
-    records: u64,
+/// How full chunks get to the writer, and back.
+enum Way {
+    Thread { full: SyncSender<Chunk>, empty: Receiver<Chunk> },
+    Here(Arc<Mutex<Writer>>),
 }
 
-/// What the writer has done, for others to read.
-#[derive(Debug, Default)]
-struct Progress {
-    records: AtomicU64,
-    bytes: AtomicU64,
-    failed: AtomicBool,
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Way::Thread { .. } => "Thread",
+            Way::Here(_) => "Here",
+        })
+    }
 }
 
 /// How it ended.
@@ -108,9 +133,25 @@ impl Recorder {
     ///
     /// # Errors
     /// If the file cannot be made or not even its header written.
-    pub fn create(plan: &Plan<'_>, mut committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
+    pub fn create(plan: &Plan<'_>, committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
+        let mut one = Recorder::several(plan, Means::default(), 1, committed)?;
+        Ok(one.swap_remove(0))
+    }
+
+    /// The same for `count` threads, at least one: a recorder each. The file has the packets
+    /// of each in their order, and those of all in the order in which chunks were handed over.
+    ///
+    /// # Errors
+    /// As [`Recorder::create`].
+    pub fn several(
+        plan: &Plan<'_>,
+        means: Means,
+        count: usize,
+        mut committed: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Vec<Self>> {
         let shown = plan.path.display();
-        let mut sink = Sink::open(plan.path).map_err(|e| match Error::io(format!("making {shown}"), e) {
+        let opened = if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(plan.path) };
+        let mut sink = opened.map_err(|e| match Error::io(format!("making {shown}"), e) {
             error if plan.path == Path::new("-") => error,
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
@@ -118,33 +159,36 @@ impl Recorder {
         let mut header = Vec::new();
         plan.format.header(&mut header, plan.snaplen as u32, plan.interface);
         sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
-        progress.bytes.store(sink.len, Ordering::Relaxed);
-        committed(sink.len);
+        progress.bytes.store(sink.len(), Ordering::Relaxed);
+        committed(sink.len());
 
-        // Two at least: one fills while the other is written.
-        let count = (plan.buffer / CHUNK).clamp(2, 1 << 16);
-        let spare: Vec<Chunk> = (0..count).map(|_| Chunk { bytes: Vec::with_capacity(CHUNK), records: 0 }).collect();
-        let (full, incoming) = sync_channel(count);
-        let (outgoing, empty) = sync_channel(count);
-        let writer =
-            Writer { sink, format: plan.format, progress: Arc::clone(&progress), committed: Box::new(committed) };
-        let thread = std::thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || writer.run(&incoming, &outgoing))
-            .map_err(|e| Error::io("starting the thread that writes", e))?;
-        let snaplen = plan.snaplen.clamp(1, SNAPLEN);
-        Ok(Recorder {
+        let writer = Writer {
+            sink,
             format: plan.format,
-            snaplen,
+            progress: Arc::clone(&progress),
+            committed: Box::new(committed),
+            failed: None,
+        };
+        let count = count.max(1);
+        // Two at least: one fills while the other is written.
+        let chunks = if means.here { 1 } else { (plan.buffer / CHUNK / count).clamp(2, 1 << 16) };
+        let (ways, thread) = if means.here { (beside(writer, count), None) } else { apart(writer, count, chunks)? };
+        let recorder = |(of, way)| Recorder {
+            format: plan.format,
+            snaplen: plan.snaplen.clamp(1, SNAPLEN),
             chunk: None,
-            spare,
-            empty,
-            full,
-            thread,
-            progress,
+            full: if means.here { SLICE } else { CHUNK },
+            spare: (0..chunks).map(|_| Chunk { bytes: Vec::with_capacity(CHUNK), records: 0, of }).collect(),
+            way,
+            progress: Arc::clone(&progress),
+            of,
             taken: 0,
             dropped: 0,
-        })
+            thread: None,
+        };
+        let mut recorders: Vec<_> = ways.into_iter().enumerate().map(recorder).collect();
+        recorders[0].thread = thread;
+        Ok(recorders)
     }
 
     /// Takes a packet; false if it was dropped because the disk is behind.
@@ -167,12 +211,7 @@ impl Recorder {
     /// Whether the next packet would be dropped, for a caller that can wait.
     pub fn is_full(&mut self) -> bool {
         let most = self.format.record_len(self.snaplen);
-        if self.chunk.as_ref().is_some_and(|chunk| chunk.bytes.len() + most > CHUNK) {
-            self.flush();
-        }
-        if self.chunk.is_none() {
-            self.chunk = self.next_chunk();
-        }
+        self.make_room(most);
         self.chunk.is_none()
     }
 
@@ -185,13 +224,7 @@ impl Recorder {
     #[inline]
     fn put_first(&mut self, record: &Record<'_>, len: usize) -> bool {
         let kept = len.min(self.snaplen);
-        let len = self.format.record_len(kept);
-        if self.chunk.as_ref().is_some_and(|chunk| chunk.bytes.len() + len > CHUNK) {
-            self.flush();
-        }
-        if self.chunk.is_none() {
-            self.chunk = self.next_chunk();
-        }
+        self.make_room(self.format.record_len(kept));
         let Some(chunk) = &mut self.chunk else {
             self.dropped += 1;
             return false;
@@ -202,10 +235,24 @@ impl Recorder {
         true
     }
 
+    /// Has a chunk at hand that takes `len` bytes more, if there is any.
+    #[inline]
+    fn make_room(&mut self, len: usize) {
+        let full = |chunk: &Chunk| chunk.bytes.len() >= self.full || chunk.bytes.len() + len > CHUNK;
+        if self.chunk.as_ref().is_some_and(full) {
+            self.flush();
+        }
+        if self.chunk.is_none() {
+            self.chunk = self.next_chunk();
+        }
+    }
+
     #[cold]
     fn next_chunk(&mut self) -> Option<Chunk> {
-        while let Ok(chunk) = self.empty.try_recv() {
-            self.spare.push(chunk);
+        if let Way::Thread { empty, .. } = &self.way {
+            while let Ok(chunk) = empty.try_recv() {
+                self.spare.push(chunk);
+            }
         }
         self.spare.pop()
     }
@@ -213,14 +260,21 @@ impl Recorder {
     /// Hands over what was taken so far. To be called every [`FLUSH`], whether
     /// packets come or not.
     pub fn flush(&mut self) {
-        let Some(chunk) = self.chunk.take_if(|chunk| !chunk.bytes.is_empty()) else {
+        let Some(mut chunk) = self.chunk.take_if(|chunk| !chunk.bytes.is_empty()) else {
             return;
         };
-        // There is room for every chunk there is, so it fails only if the writer
-        // is gone, and then `finish` tells why.
-        if let Err(error) = self.full.try_send(chunk) {
-            drop(error);
-            self.progress.failed.store(true, Ordering::Relaxed);
+        match &self.way {
+            // There is room for every chunk there is, so it fails only if the writer
+            // is gone, and then `finish` tells why.
+            Way::Thread { full, .. } => {
+                if full.try_send(chunk).is_err() {
+                    self.progress.failed.store(true, Ordering::Relaxed);
+                }
+            }
+            Way::Here(writer) => {
+                writer.lock().unwrap_or_else(PoisonError::into_inner).take(&mut chunk);
+                self.spare.push(chunk);
+            }
         }
     }
 
@@ -247,237 +301,72 @@ impl Recorder {
 
     /// Writes what is left, and the file's end with `totals`, whose
     /// `delivered` and `dropped` are filled in; waits for the disk.
-    pub fn finish(mut self, mut totals: Totals) -> Written {
-        self.flush();
-        totals.delivered = self.taken;
-        totals.dropped += self.dropped;
-        let mut bytes = Vec::new();
-        self.format.end(&mut bytes, &totals);
-        if !bytes.is_empty() {
-            // The channel has room for one chunk more than are on their way, or
-            // the writer makes it.
-            let _ = self.full.send(Chunk { bytes, records: 0 });
-        }
-        let Recorder { full, empty, thread, progress, taken, dropped, .. } = self;
-        drop(full);
-        let error = match thread.join() {
-            Ok(result) => result.err(),
-            Err(_) => Some(io::Error::other("the thread that writes panicked")),
+    pub fn finish(self, totals: Totals) -> Written {
+        Recorder::finish_all(vec![self], totals)
+    }
+
+    /// The same of all recorders of a file.
+    pub fn finish_all(mut all: Vec<Recorder>, mut totals: Totals) -> Written {
+        let Some(format) = all.first().map(|first| first.format) else {
+            return Written { records: 0, bytes: 0, slow: 0, lost: 0, error: None };
         };
-        drop(empty);
+        all.iter_mut().for_each(Recorder::flush);
+        let taken: u64 = all.iter().map(Recorder::taken).sum();
+        let dropped: u64 = all.iter().map(Recorder::dropped).sum();
+        totals.delivered = taken;
+        totals.dropped += dropped;
+        let mut bytes = Vec::new();
+        format.end(&mut bytes, &totals);
+        let progress = Arc::clone(&all[0].progress);
+        let mut thread = None;
+        let mut here = None;
+        for (n, mut recorder) in all.into_iter().enumerate() {
+            if n == 0 && !bytes.is_empty() {
+                recorder.last(Chunk { bytes: std::mem::take(&mut bytes), records: 0, of: recorder.of });
+            }
+            thread = thread.or(recorder.thread.take());
+            if let Way::Here(writer) = recorder.way {
+                here = Some(writer);
+            }
+        }
+        let error = match (thread, here.and_then(Arc::into_inner)) {
+            (Some(thread), _) => {
+                thread.join().unwrap_or_else(|_| Some(io::Error::other("the thread that writes panicked")))
+            }
+            (None, Some(writer)) => writer.into_inner().unwrap_or_else(PoisonError::into_inner).end(),
+            (None, None) => None,
+        };
         let records = progress.records.load(Ordering::Relaxed);
         let bytes = progress.bytes.load(Ordering::Relaxed);
         Written { records, bytes, slow: dropped, lost: taken - records, error }
     }
-}
 
-/// The thread that writes.
-struct Writer {
-    sink: Sink,
-    format: Format,
-    progress: Arc<Progress>,
-    committed: Box<dyn FnMut(u64) + Send>,
-}
-
-impl Writer {
-    fn run(mut self, incoming: &Receiver<Chunk>, outgoing: &SyncSender<Chunk>) -> io::Result<()> {
-        let mut result = Ok(());
-        // After a failure chunks are still taken back, so that nobody waits.
-        for mut chunk in incoming {
-            if result.is_ok() {
-                result = self.write(&chunk);
-            }
-            chunk.bytes.clear();
-            chunk.records = 0;
-            // The other side may be gone already.
-            let _ = outgoing.try_send(chunk);
-        }
-        match result {
-            Ok(()) => self.sink.sync(),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
-        let before = self.progress.records.load(Ordering::Relaxed);
-        let (records, result) = match self.sink.put(&chunk.bytes, |bytes| self.format.whole(bytes)) {
-            Ok(()) => (chunk.records, Ok(())),
-            Err(failed) => (failed.records.min(chunk.records), Err(failed.error)),
-        };
-        self.progress.records.store(before + records, Ordering::Relaxed);
-        self.progress.bytes.store(self.sink.len, Ordering::Relaxed);
-        (self.committed)(self.sink.len);
-        self.progress.failed.fetch_or(result.is_err(), Ordering::Relaxed);
-        result
-    }
-}
-
-/// A file that only ever grows by whole records.
-#[derive(Debug)]
-struct Sink {
-    file: File,
-    len: u64,
-    /// A regular file can be cut; a pipe cannot.
-    regular: bool,
-}
-
-/// A write that failed.
-struct Failed {
-    records: u64,
-    error: io::Error,
-}
-
-impl Sink {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = if path == Path::new("-") {
-            File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
-        } else {
-            OpenOptions::new().write(true).create(true).truncate(true).open(path)?
-        };
-        let regular = path != Path::new("-") && file.metadata()?.is_file();
-        Ok(Sink { file, len: 0, regular })
-    }
-
-    /// Appends `bytes`, or of what did get in as much as `whole` (bytes, records)
-    /// finds whole.
-    fn put(&mut self, bytes: &[u8], whole: impl Fn(&[u8]) -> (usize, u64)) -> std::result::Result<(), Failed> {
-        let mut done = 0;
-        while done < bytes.len() {
-            let error = match self.file.write(&bytes[done..]) {
-                Ok(0) => io::Error::from(io::ErrorKind::WriteZero),
-                Ok(n) => {
-                    done += n;
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            let (kept, records) = whole(&bytes[..done]);
-            if self.regular {
-                // If even this fails, the torn record stays, and is not counted.
-                let _ = self.file.set_len(self.len + kept as u64);
-            }
-            self.len += kept as u64;
-            return Err(Failed { records, error });
-        }
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Waits until the disk has it: some errors only show then.
-    fn sync(&self) -> io::Result<()> {
-        match self.file.sync_data() {
-            Err(error) if self.regular => Err(error),
-            _ => Ok(()),
+    /// Hands the end of the file over.
+    fn last(&self, mut chunk: Chunk) {
+        match &self.way {
+            // The channel has room for one chunk more than are on their way, or
+            // the writer makes it.
+            Way::Thread { full, .. } => drop(full.send(chunk)),
+            Way::Here(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).take(&mut chunk),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pcap::read::Recording;
+/// A writer that is called by the `count` threads that record.
+fn beside(writer: Writer, count: usize) -> Vec<Way> {
+    let writer = Arc::new(Mutex::new(writer));
+    (0..count).map(|_| Way::Here(Arc::clone(&writer))).collect()
+}
 
-    fn plan(path: &Path, format: Format) -> Plan<'_> {
-        Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER, interface: "test" }
-    }
-
-    #[test]
-    fn what_is_counted_is_in_the_file_cut_to_the_snap_length() {
-        let dir = tempfile::tempdir().unwrap();
-        for format in [Format::Pcap, Format::Pcapng] {
-            let path = dir.path().join("f");
-            let mut recorder = Recorder::create(&Plan { snaplen: 100, ..plan(&path, format) }, |_| ()).unwrap();
-            for i in 0..5_000_u64 {
-                assert!(recorder.record(i, &[i as u8; 60]));
-                assert!(recorder.record_parts(i, &[&[1; 90], &[2; 90]]));
-            }
-            let written = recorder.finish(Totals::default());
-            assert!(written.error.is_none());
-            assert_eq!((written.records, written.slow, written.lost), (10_000, 0, 0));
-            assert_eq!(written.bytes, std::fs::metadata(&path).unwrap().len());
-            let recording = Recording::open(&path).unwrap();
-            assert_eq!((recording.len(), recording.damage()), (10_000, None));
-            let long = recording.packet(9_999);
-            assert_eq!((long.wire_len, long.bytes.len(), &long.bytes[88..92]), (180, 100, &[1, 1, 2, 2][..]));
-        }
-    }
-
-    #[test]
-    fn taking_a_packet_asks_the_allocator_for_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        let plan = Plan { snaplen: 1_600, ..plan(&path, Format::Pcapng) };
-        let mut recorder = Recorder::create(&plan, |_| ()).unwrap();
-        let frame = [7; 1_000];
-        let asked = crate::testing::allocations(|| {
-            for time in 0..10_000 {
-                recorder.record(time, &frame);
-                recorder.record_parts(time, &[&frame, &frame]);
-            }
-        });
-        assert_eq!(asked, 0, "over some twenty chunks");
-        recorder.finish(Totals::default());
-    }
-
-    #[test]
-    fn a_flush_makes_the_file_whole_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        let mut recorder = Recorder::create(&plan(&path, Format::Pcap), |_| ()).unwrap();
-        assert_eq!(Recording::open(&path).unwrap().len(), 0, "valid before the first packet");
-        recorder.record(1, &[0; 60]);
-        recorder.flush();
-        let end = std::time::Instant::now() + Duration::from_secs(5);
-        while recorder.written().0 == 0 && std::time::Instant::now() < end {
-            std::thread::yield_now();
-        }
-        assert_eq!(Recording::open(&path).unwrap().len(), 1);
-        recorder.finish(Totals::default());
-    }
-
-    #[test]
-    fn a_full_disk_stops_at_a_whole_record_with_an_exact_count() {
-        // Every write to it fails with ENOSPC.
-        let written = Recorder::create(&plan(Path::new("/dev/full"), Format::Pcap), |_| ());
-        assert!(written.unwrap_err().to_string().contains("No space left"));
-    }
-
-    #[test]
-    fn a_slow_disk_drops_packets_and_never_blocks() {
-        let dir = tempfile::tempdir().unwrap();
-        let fifo = dir.path().join("fifo");
-        crate::sys::make_fifo(&fifo).unwrap();
-        // A reader that does not read: the pipe fills up and the writer waits.
-        let reader = std::thread::spawn({
-            let fifo = fifo.clone();
-            move || File::open(fifo).unwrap()
-        });
-        let mut recorder = Recorder::create(&Plan { buffer: 2 * CHUNK, ..plan(&fifo, Format::Pcap) }, |_| ()).unwrap();
-        let reader = reader.join().unwrap();
-        let frame = [0; 1500];
-        for i in 0..4_000 {
-            recorder.record(i, &frame);
-        }
-        assert!(recorder.dropped() > 0);
-        assert_eq!(recorder.dropped() + recorder.taken(), 4_000);
-        drop(reader);
-        let taken = recorder.taken();
-        let written = recorder.finish(Totals::default());
-        assert_eq!(written.error.unwrap().kind(), io::ErrorKind::BrokenPipe);
-        assert_eq!(written.records + written.lost, taken);
-    }
-
-    #[test]
-    fn a_write_that_fails_in_the_middle_is_taken_back_to_the_last_record() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        std::fs::write(&path, b"0123456789").unwrap();
-        let file = OpenOptions::new().write(true).open(&path).unwrap();
-        let mut sink = Sink { file, len: 4, regular: true };
-        // Nothing gets in: a file opened for reading refuses.
-        sink.file = File::open(&path).unwrap();
-        let failed = sink.put(b"abc", |_| (0, 0)).err().unwrap();
-        assert_eq!((failed.records, sink.len), (0, 4));
-    }
+/// A writer in a thread of its own, and the ways to it of `count` recorders with `chunks` each.
+#[allow(clippy::type_complexity)] // what it returns is taken apart at once
+fn apart(writer: Writer, count: usize, chunks: usize) -> Result<(Vec<Way>, Option<JoinHandle<Option<io::Error>>>)> {
+    let (full, incoming) = sync_channel(count * chunks);
+    let (outgoing, empty): (Vec<_>, Vec<_>) = (0..count).map(|_| sync_channel(chunks)).unzip();
+    let thread = std::thread::Builder::new()
+        .name("writer".into())
+        .spawn(move || writer.run(&incoming, &outgoing))
+        .map_err(|e| Error::io("starting the thread that writes", e))?;
+    let ways = empty.into_iter().map(|empty| Way::Thread { full: full.clone(), empty }).collect();
+    Ok((ways, Some(thread)))
 }

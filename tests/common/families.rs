@@ -59,6 +59,8 @@ pub struct Rings {
     pub tx_factor: u16,
     /// Descriptors of a receive ring that a driver keeps back at least.
     pub withheld: u32,
+    /// Slots of a receive ring that hold no buffer, as a driver writes behind the card.
+    pub bare: usize,
     /// Most bytes that one completion can report, where frames of 9000 bytes are received.
     pub longest: u32,
     /// Buffers that a receive queue holds for each descriptor, where frames of 9000
@@ -87,10 +89,10 @@ pub struct Dpdk {
 }
 
 const IN_PLACE: Rings =
-    Rings { name: "ixgbe", tx_factor: 1, withheld: 1, longest: 2048, buffers: 1, report: 4, by_place: true };
+    Rings { name: "ixgbe", tx_factor: 1, withheld: 1, bare: 0, longest: 2048, buffers: 1, report: 4, by_place: true };
 
 const VIRTQUEUES: Rings =
-    Rings { name: "virtio", tx_factor: 2, withheld: 0, longest: 2036, buffers: 1, report: 0, by_place: false };
+    Rings { name: "virtio", tx_factor: 2, withheld: 8, bare: 8, longest: 2036, buffers: 1, report: 0, by_place: false };
 
 pub const IXGBE: Card = Card {
     name: "82599",
@@ -134,7 +136,7 @@ const VIRTIO: Card = Card {
     ..X540
 };
 
-const EF10: Card = Card {
+pub const EF10: Card = Card {
     name: "x2522",
     longest: 9216,
     stamps: true,
@@ -231,7 +233,7 @@ pub const MODELS: [Card; 22] = [
 
 const VIRTIO_PACKED: Card = Card {
     name: "virtio-packed",
-    rings: &[Rings { name: "virtio-packed", ..VIRTQUEUES }],
+    rings: &[Rings { name: "virtio-packed", withheld: 0, bare: 0, ..VIRTQUEUES }],
     dpdk: Dpdk { compared: false, ..VIRTIO.dpdk },
     ..VIRTIO
 };

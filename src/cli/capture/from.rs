@@ -3,13 +3,13 @@
 //! Here the ring bridges the pauses of the disk: a reader may wait, as nobody waits for
 //! it. What it comes too late for is counted exactly, by the packets' numbers.
 
-use super::Args;
 use super::report::{self, reader_left};
+use super::{Args, processors, sink};
 use crate::cli::account::Losses;
 use crate::cli::output::{self, Output};
 use crate::cli::signal::Stop;
-use crate::cli::{Context, Outcome};
-use crate::error::Result;
+use crate::cli::{Context, Outcome, cores};
+use crate::error::{Error, Kind, Result};
 use crate::packet::Filter;
 use crate::pcap::record::Totals;
 use crate::pcap::write::{FLUSH, Recorder};
@@ -43,12 +43,22 @@ pub fn run(
     context: &Context,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
+    let places = args.cores.places()?;
+    let [place] = places[..] else {
+        let line = "one thread reads a ring; leave --cores and --cpu out, or name one";
+        return Err(Error::new(Kind::Usage, line).into());
+    };
     let stop = Stop::install()?;
     let begin = if args.history { Begin::Oldest } else { Begin::Now };
     let mut subscriber = Subscriber::open(name, begin)?;
     let (source, Whose { user, pid }) = (subscriber.source(), subscriber.whose());
     output.info(format_args!("ring      {name}, published by process {pid} of user {user}, packets of {source}"))?;
-    let (mut recorder, guard) = super::recorder(args, path, &source, output)?;
+    let spare = processors() > 1;
+    // Before the thread that writes is started.
+    cores::step_aside(&places)?;
+    let (mut recorders, guard) = sink::recorders(args, path, &source, 1, spare, output)?;
+    let mut recorder = recorders.swap_remove(0);
+    cores::stay(place)?;
     let started = Instant::now();
     let mut taken = Taken { received: 0, filtered: 0, end: None };
     let failed = take(args, &mut subscriber, filter, &mut recorder, &stop, output, &mut taken).err();
@@ -70,7 +80,7 @@ pub fn run(
         guard.dismiss();
     }
     let seconds = elapsed.as_secs_f64();
-    report::print_written(output, &written, Some(path), seconds)?;
+    report::print_written(output, &written, Some(path), seconds, &[])?;
     report::print_received(output, received, filtered)?;
     losses.print(output)?;
     match end {

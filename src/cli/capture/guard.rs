@@ -40,7 +40,7 @@ impl Guard {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|e| Error::io("starting the file's guard", e))?;
         let pipe = child.stdin.take();
-        Ok((Guard { child }, Teller(pipe)))
+        Ok((Guard { child }, Teller { pipe, told: None }))
     }
 
     /// Lets it go, when the file is ended and its [`Teller`] is gone.
@@ -50,18 +50,27 @@ impl Guard {
     }
 }
 
+/// Bytes after which the guard is told how far the file is whole: it reads as much of the end
+/// of a file, and wakes up each time, on a processor that receives perhaps.
+const TOLD_EACH: u64 = 16 << 20;
+
 /// The end of the pipe that is written to.
 #[derive(Debug)]
-pub struct Teller(Option<ChildStdin>);
+pub struct Teller {
+    pipe: Option<ChildStdin>,
+    /// What it was told last.
+    told: Option<u64>,
+}
 
 impl Teller {
     /// The file is whole up to byte `len`.
     pub fn tell(&mut self, len: u64) {
-        if let Some(pipe) = &mut self.0
-            && pipe.write_all(&len.to_le_bytes()).is_err()
-        {
+        let due = self.told.is_none_or(|told| len - told.min(len) >= TOLD_EACH);
+        let Some(pipe) = self.pipe.as_mut().filter(|_| due) else { return };
+        self.told = Some(len);
+        if pipe.write_all(&len.to_le_bytes()).is_err() {
             // Nobody is there any more: the capture goes on unguarded.
-            self.0 = None;
+            self.pipe = None;
         }
     }
 }

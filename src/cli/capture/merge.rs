@@ -179,6 +179,7 @@ impl<'p> Merge<'p> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::quota::Quota;
     use super::*;
     use crate::driver::{self, Config, Port};
     use crate::emu::{Drive, Engine};
@@ -229,7 +230,8 @@ mod tests {
         let path = dir.path().join("f");
         let plan = Plan { path: &path, format: Format::Pcap, snaplen: SNAPLEN, buffer: 64 << 20, interface: "test" };
         let recorder = Recorder::create(&plan, |_| ()).unwrap();
-        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rx.len(), Some(count));
+        let [quota] = Quota::of(Some(count), 1).try_into().unwrap();
+        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rx.len(), quota);
         let mut merge = Merge::new(&pool, rx.len(), batch);
         let mut rounds = 0;
         while !intake.is_full() {

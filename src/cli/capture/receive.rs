@@ -1,18 +1,20 @@
 //! The loop that captures.
 //!
-//! It never waits for the disk, calls no system as long as packets flow (but to
-//! wake the writer once a chunk), and copies each packet once, or twice if it is
-//! published besides. Several queues are
+//! Each thread has queues of its own. It never waits for the disk, calls no system as
+//! long as packets flow (but to wake the writer once a chunk), and copies each packet
+//! once, or twice if it is published besides. Several queues are
 //! looked at in turn, which is the order of time if a packet's time is that of
 //! its batch; by stamps of the card's they are merged ([`Merge`]).
 
 use super::merge::Merge;
+use super::quota::Quota;
 use super::sink::Sink;
 use super::times::{Summary, Times};
-use crate::cli::args::Limits;
-use crate::cli::signal::Stop;
+use crate::cli::cores;
+use crate::cli::signal::{Ending, Stop};
 use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue};
+use crate::error::Error;
 use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::Filter;
 use crate::pcap::write::FLUSH;
@@ -54,18 +56,22 @@ pub struct Receiver {
     pub clock: Clock,
     /// What packets' times are worked out from.
     pub times: Times,
-    /// When it ends.
-    pub limits: Limits,
+    /// When it ends, by the clock.
+    pub duration: Option<Duration>,
+    /// When it ends, by the packets that it records.
+    pub quota: Quota,
+    /// Where it runs.
+    pub place: Option<usize>,
     /// Who may end it earlier.
     pub stop: Stop,
     /// How far it is.
     pub counts: Arc<Counts>,
 }
 
-/// What came of it.
+/// What came of it, in one thread or in all.
 pub struct Ended {
-    /// The file, or the ring, not yet ended.
-    pub sink: Sink,
+    /// The file of each thread, or the ring, not yet ended.
+    pub sinks: Vec<Sink>,
     /// Packets that came off each ring.
     pub received: Vec<u64>,
     /// Packets that came off the rings after the end.
@@ -76,10 +82,38 @@ pub struct Ended {
     pub anomalies: Anomalies,
     /// What there is to say of the times.
     pub times: Summary,
+    /// Why it did not capture.
+    pub failed: Option<Error>,
+}
+
+impl Ended {
+    /// What came of all threads, at least one: ring `q` was polled by thread `q % n` of `n`.
+    pub fn of_all(threads: Vec<Ended>) -> Option<Ended> {
+        let n = threads.len();
+        let received = threads.iter().map(|thread| thread.received.len()).sum();
+        let by_queue = |q: usize| threads[q % n].received.get(q / n).copied().unwrap_or_default();
+        let received = (0..received).map(by_queue).collect();
+        let all = threads.into_iter().reduce(|mut all, one| {
+            all.sinks.extend(one.sinks);
+            all.surplus += one.surplus;
+            all.filtered += one.filtered;
+            all.anomalies.add(&one.anomalies);
+            all.times.add(&one.times);
+            all.failed = all.failed.or(one.failed);
+            all
+        });
+        all.map(|all| Ended { received, ..all })
+    }
 }
 
 /// How often the clock is set right by the system's.
 const REFINE: Duration = Duration::from_secs(1);
+
+/// Looks in a row that find nothing after which nothing comes, where a wire has run dry.
+const QUIET: u32 = 64;
+
+/// Packets whose first bytes are on their way from the card's cache while one is recorded.
+const AHEAD: usize = 8;
 
 /// Parts of a frame, at most: the longest frame in the smallest pieces a batch holds.
 const PARTS: usize = crate::dma::BATCH_MAX;
@@ -89,22 +123,29 @@ impl Receiver {
     /// then drops `done`, and lets go what comes until [`Counts::closed`]: so that
     /// no ring is full before the counters are read.
     pub fn run(self, done: Sender<()>) -> Ended {
-        let Receiver { mut queues, pool, batch, filter, sink, mut clock, mut times, limits, stop, counts } = self;
-        let mut intake = Intake::new(filter, sink, queues.len(), limits.count);
+        let Receiver { mut queues, pool, batch, filter, sink, mut clock, mut times, .. } = self;
+        let Receiver { duration, quota, place, stop, counts, .. } = self;
+        let _whatever_happens = Ending(stop.clone());
+        let failed = cores::stay(place).err();
+        if failed.is_some() {
+            stop.end();
+        }
+        let mut intake = Intake::new(filter, sink, queues.len(), quota);
         // The rings hold no more than that.
         let most = pool.capacity() as u64;
         let mut way = Way::new(&pool, queues.len(), batch.max(8), times.by_card());
         let start = clock.now();
-        let end = limits.duration.map_or(Ticks::MAX, |d| start.saturating_add(clock.ticks(d)));
+        let end = duration.map_or(Ticks::MAX, |d| start.saturating_add(clock.ticks(d)));
         let (flush, refine) = (clock.ticks(FLUSH), clock.ticks(REFINE));
         let (mut next_flush, mut next_refine) = (start + flush, start + refine);
-        let mut idle = Idle::new();
+        let (mut idle, mut quiet) = (Idle::new(), 0);
         while !stop.requested() && !intake.is_full() {
             let did = match &mut way {
                 Way::InTurn(batch, last) => in_turn(&mut queues, batch, last, &mut times, &clock, &mut intake),
                 Way::Merged(merge) => merge.round(&mut queues, &mut times, clock.wall_ns(clock.now()), &mut intake),
             };
             intake.sink.publish();
+            intake.quota.settle();
             let now = clock.now();
             if now >= next_flush {
                 next_flush = now + flush;
@@ -123,11 +164,16 @@ impl Receiver {
                 break;
             }
             idle.polled(did);
+            quiet = if did == 0 && stop.is_dry() { quiet + 1 } else { 0 };
+            if quiet > QUIET {
+                break;
+            }
         }
         let late = match way {
             Way::InTurn(..) => 0,
             Way::Merged(merge) => merge.finish(&mut intake),
         };
+        intake.quota.settle();
         drop(done);
         let surplus = let_go(&mut queues, Batch::new(&pool), most, &counts.closed);
         let mut anomalies = Anomalies::default();
@@ -135,7 +181,8 @@ impl Receiver {
             anomalies.add(&queue.anomalies());
         }
         let Intake { sink, received, filtered, .. } = intake;
-        Ended { sink, received, surplus, filtered, anomalies, times: times.summary(late) }
+        let times = times.summary(late);
+        Ended { sinks: vec![sink], received, surplus, filtered, anomalies, times, failed }
     }
 }
 
@@ -198,9 +245,11 @@ fn in_turn(
             continue;
         }
         did += n;
+        (0..AHEAD).for_each(|i| batch.fetch(i));
         times.batch(clock.wall_ns(clock.now()));
         let mut first = 0;
         while first < n && !intake.is_full() {
+            batch.fetch(first + AHEAD);
             let end = end_of(batch, first);
             intake.take(q, batch, first..end, || times.packet(batch, end - 1, last));
             first = end;
@@ -227,13 +276,13 @@ pub struct Intake {
     received: Vec<u64>,
     filtered: u64,
     /// Packets that are still to be written.
-    left: u64,
+    quota: Quota,
 }
 
 impl Intake {
-    /// Up to `count` packets off so many rings.
-    pub fn new(filter: Filter, sink: Sink, queues: usize, count: Option<u64>) -> Self {
-        Intake { filter, sink, received: vec![0; queues], filtered: 0, left: count.unwrap_or(u64::MAX) }
+    /// Packets off so many rings.
+    pub fn new(filter: Filter, sink: Sink, queues: usize, quota: Quota) -> Self {
+        Intake { filter, sink, received: vec![0; queues], filtered: 0, quota }
     }
 
     /// Ends the file.
@@ -242,11 +291,31 @@ impl Intake {
         self.sink.finish(totals).0
     }
 
+    /// Where packets went, what came off each ring, and what the filter left out.
+    pub fn into_parts(self) -> (Sink, Vec<u64>, u64) {
+        (self.sink, self.received, self.filtered)
+    }
+
+    /// As [`Sink::flush`].
+    pub fn flush(&mut self) {
+        self.sink.flush();
+    }
+
+    /// As [`Sink::has_failed`].
+    pub fn has_failed(&self) -> bool {
+        self.sink.has_failed()
+    }
+
+    /// Whether the disk is so far behind that the next packet would be dropped.
+    pub fn is_behind(&mut self) -> bool {
+        self.sink.is_full()
+    }
+
     /// Whether all that was asked for is there. What is beyond it is neither
     /// received nor lost, as if it came later.
     #[inline]
-    pub fn is_full(&self) -> bool {
-        self.left == 0
+    pub fn is_full(&mut self) -> bool {
+        self.quota.is_used_up()
     }
 
     /// Takes the frame in entries `range` of `batch`, which came off ring `q`, if
@@ -262,7 +331,8 @@ impl Intake {
         };
         match kept {
             None => self.filtered += 1,
-            Some(taken) => self.left -= u64::from(taken),
+            Some(true) => self.quota.took(),
+            Some(false) => {}
         }
         kept == Some(true)
     }

@@ -1,5 +1,6 @@
 //! What `bmnic capture` says in the end: every packet in the file or by its cause.
 
+use super::perf::Part;
 use super::times::Summary;
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
@@ -35,6 +36,16 @@ pub struct Report {
     pub times: Summary,
     /// Packets in the ring that others read, if there was one.
     pub published: Option<u64>,
+    /// Parts that dummies stood in for: then it is no capture.
+    pub dummies: Vec<Part>,
+    /// Threads that captured.
+    pub threads: usize,
+}
+
+/// Adds what was lost on the way into the file.
+pub fn add_written(losses: &mut Losses, written: &Written) {
+    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", written.slow);
+    losses.add("disk_failed", "writing failed", written.lost);
 }
 
 impl Report {
@@ -50,7 +61,7 @@ impl Report {
 
     /// Prints the summary, and the likely cause if nothing came.
     pub fn print(&self, output: &Output, path: Option<&Path>, filter: &Filter) -> io::Result<()> {
-        print_written(output, &self.written, path, self.elapsed.as_secs_f64())?;
+        print_written(output, &self.written, path, self.elapsed.as_secs_f64(), &self.dummies)?;
         if let Some(packets) = self.published {
             output.result(format_args!("published {} packets", output::grouped(packets)))?;
         }
@@ -65,6 +76,12 @@ impl Report {
         }
         account::print_meant(&self.notes, output)?;
         output.info(format_args!("times     {}", self.times.line()))?;
+        if self.threads > 1 {
+            output.info(format_args!(
+                "order     of each of the {} threads in order of time, of all of them to within 0.1 s",
+                self.threads
+            ))?;
+        }
         self.times.warnings().for_each(|line| output.warn(line));
         if let Some(hint) = self.hint(filter) {
             output.warn(hint);
@@ -94,12 +111,14 @@ impl Report {
     /// The summary as fields of a document.
     pub fn json(&self, path: Option<&Path>, filter: &Filter) -> Value {
         json!({
-            "file": path.map(|path| path.display().to_string()),
+            "file": path.filter(|_| !is_dropped(&self.dummies)).map(|path| path.display().to_string()),
             "published": self.published,
             "filter": filter.to_string(),
             "seconds": self.elapsed.as_secs_f64(),
-            "captured": self.written.records,
-            "file_bytes": self.written.bytes,
+            "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
+            (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
+            "file_bytes": if is_dropped(&self.dummies) { 0 } else { self.written.bytes },
+            "threads": self.threads,
             "received": self.received,
             "received_by_queue": self.by_queue,
             "filtered": self.filtered,
@@ -112,17 +131,34 @@ impl Report {
     }
 }
 
-/// What is in the file, if there is one.
-pub fn print_written(output: &Output, written: &Written, path: Option<&Path>, seconds: f64) -> io::Result<()> {
+/// What is in the file, if there is one, or was dropped where a dummy stood in for it.
+pub fn print_written(
+    output: &Output,
+    written: &Written,
+    path: Option<&Path>,
+    seconds: f64,
+    dummies: &[Part],
+) -> io::Result<()> {
     let Some(path) = path else { return Ok(()) };
     let shown = if path == Path::new("-") { "standard output".into() } else { path.display().to_string() };
+    let bytes = output::grouped(written.bytes);
+    let (what, whither) = match (dummies.is_empty(), is_dropped(dummies)) {
+        (true, _) => ("captured", format!("{bytes} bytes in {shown}")),
+        (false, true) => ("managed ", format!("{bytes} bytes dropped")),
+        (false, false) => ("managed ", format!("{bytes} bytes in {shown}")),
+    };
+    let names: Vec<_> = dummies.iter().map(|part| part.name()).collect();
     output.result(format_args!(
-        "captured  {} packets, {} bytes in {shown}, {:.3} s, {}",
+        "{what}  {} packets, {whither}, {seconds:.3} s, {}{}",
         output::grouped(written.records),
-        output::grouped(written.bytes),
-        seconds,
         output::pps(written.records as f64 / seconds.max(1e-9)),
+        if names.is_empty() { String::new() } else { format!(", without {}", names.join(" and ")) },
     ))
+}
+
+/// Whether no file was written.
+fn is_dropped(dummies: &[Part]) -> bool {
+    dummies.iter().any(|part| *part != Part::Card)
 }
 
 /// What came, and what the filter left out of it.

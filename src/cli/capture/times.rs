@@ -31,7 +31,7 @@ const FILE_STEP_PS: u32 = 1_000;
 /// Reads a card's clock again and again, beside the one that captures.
 pub struct Gauge {
     clock: Clock,
-    points: SyncSender<Point>,
+    points: Vec<SyncSender<Point>>,
 }
 
 /// Where the times of packets come from.
@@ -73,20 +73,12 @@ fn read(nic: &mut Nic, clock: &Clock) -> Result<Option<(Point, u32)>> {
 
 impl Gauge {
     /// Reads the card's clock for the first time: a gauge for the thread that owns
-    /// the card, and what the one that captures works with.
-    pub fn new(nic: &mut Nic, clock: Clock) -> Result<(Gauge, Times)> {
-        let (sender, points) = sync_channel(ON_THE_WAY);
+    /// the card, and what each of those that capture works with.
+    pub fn new(nic: &mut Nic, clock: Clock, threads: usize) -> Result<(Gauge, Vec<Times>)> {
         let first = read(nic, &clock)?;
-        let kind = if first.is_some() { TimestampSource::Hardware } else { TimestampSource::Tsc };
-        let times = Times {
-            source: Source { kind, step_ps: first.map_or(0, |(_, step)| step) },
-            relation: first.map(|(point, _)| Relation::new(point)),
-            points,
-            batch: 0,
-            told: 0,
-            unstamped: 0,
-        };
-        Ok((Gauge { clock, points: sender }, times))
+        let (senders, points): (Vec<_>, Vec<_>) = (0..threads).map(|_| sync_channel(ON_THE_WAY)).unzip();
+        let times = points.into_iter().map(|points| Times::new(first, points)).collect();
+        Ok((Gauge { clock, points: senders }, times))
     }
 
     /// Reads it again. For about once a second.
@@ -94,13 +86,31 @@ impl Gauge {
         self.clock.refine();
         if let Some((point, _)) = read(nic, &self.clock)? {
             // If the other side is behind it has newer ones than it uses.
-            let _ = self.points.try_send(point);
+            self.points.iter().for_each(|thread| _ = thread.try_send(point));
         }
         Ok(())
     }
 }
 
 impl Times {
+    /// Times by our own clock alone.
+    pub fn by_ours() -> Times {
+        Times::new(None, sync_channel(1).1)
+    }
+
+    /// Times by the first reading of the card's clock, if it has one, and those that follow.
+    fn new(first: Option<(Point, u32)>, points: Receiver<Point>) -> Times {
+        let kind = if first.is_some() { TimestampSource::Hardware } else { TimestampSource::Tsc };
+        Times {
+            source: Source { kind, step_ps: first.map_or(0, |(_, step)| step) },
+            relation: first.map(|(point, _)| Relation::new(point)),
+            points,
+            batch: 0,
+            told: 0,
+            unstamped: 0,
+        }
+    }
+
     /// Times by the card's clock and another one that stands still meanwhile.
     #[cfg(test)]
     pub fn beside(nic: &mut Nic, now: impl Fn() -> u64) -> Times {
@@ -194,6 +204,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Adds what another thread has to say of its packets.
+    pub fn add(&mut self, other: &Summary) {
+        self.unstamped += other.unstamped;
+        self.late += other.late;
+    }
+
     /// In a line.
     pub fn line(&self) -> String {
         let Some(relation) = &self.relation else {

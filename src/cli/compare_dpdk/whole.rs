@@ -32,7 +32,7 @@ const READING: &str = "cycles of the time-stamp counter, in bursts that had pack
 /// Where the programs run.
 enum Place {
     /// A model, and what DPDK's driver is to be told.
-    Emulated(Spec, &'static str),
+    Emulated(Box<Spec>, &'static str),
     /// A card, by its address.
     Real(String),
 }
@@ -59,7 +59,7 @@ pub fn emulated(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     programs::require_testpmd()?;
     let spec = format!("{},wire=source", nic.model).parse()?;
-    compare(args, context, &Place::Emulated(spec, nic.ways[0].arguments), &[Job::Forward])
+    compare(args, context, &Place::Emulated(Box::new(spec), nic.ways[0].arguments), &[Job::Forward])
 }
 
 /// Compares them on a card of this machine.

@@ -1,6 +1,7 @@
 //! What `bmnic fwd` prints: live lines, the table at the end, the document.
 
 use super::lane::{Counts, Lane};
+use super::threads::Ended;
 use crate::cli::Context;
 use crate::cli::account::{self, DEVICE_ERRORS, Losses, UNACCOUNTED};
 use crate::cli::crossing::Crossing;
@@ -21,6 +22,12 @@ pub struct Way {
     pub from: usize,
     /// Index of the port it leaves by.
     pub to: usize,
+    /// Receive queue.
+    pub queue: usize,
+    /// Thread that passes it on.
+    pub thread: usize,
+    /// Packets that its ring holds, at most.
+    pub holds: u64,
     /// What the lane did.
     pub counts: Arc<Counts>,
 }
@@ -36,11 +43,10 @@ pub struct Report {
     /// From the program's start to that of the lanes.
     setup: Duration,
     anomalies: Anomalies,
+    threads: Vec<Ended>,
     /// What was lost, and what the wires had done, before the rings took packets.
     earlier: Vec<Stats>,
     notes: Vec<Vec<Note>>,
-    /// Packets that the receive rings of each port hold.
-    rings: u64,
     last: Sample,
     before: Sample,
     /// Whether the last counters are older than what the lanes did, as a card is gone.
@@ -57,16 +63,8 @@ struct Sample {
 }
 
 impl Report {
-    /// A run that starts at `started`, `setup` after the program, whose receive
-    /// rings of a port hold up to `rings` packets.
-    pub fn new(
-        session: &Session,
-        nics: &mut [Nic],
-        ways: Vec<Way>,
-        rings: usize,
-        started: Instant,
-        setup: Duration,
-    ) -> Result<Self> {
+    /// A run that starts at `started`, `setup` after the program.
+    pub fn new(session: &Session, nics: &mut [Nic], ways: Vec<Way>, started: Instant, setup: Duration) -> Result<Self> {
         let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
         let own_rings = session.devices.iter().map(|device| device.own_rings.is_some()).collect();
         let anomalies = Anomalies::default();
@@ -80,7 +78,7 @@ impl Report {
             ..Stats::default()
         };
         let earlier = read(session, nics)?.into_iter().map(lost).collect();
-        let (notes, rings) = (session.notes_by_port(), rings as u64);
+        let notes = session.notes_by_port();
         let (last, before) = (none.clone(), none);
         Ok(Report {
             ways,
@@ -89,9 +87,9 @@ impl Report {
             started,
             setup,
             anomalies,
+            threads: Vec::new(),
             earlier,
             notes,
-            rings,
             last,
             before,
             stale: false,
@@ -144,7 +142,8 @@ impl Report {
             losses.add_arriving(&self.notes[way.from]);
             losses.add_port(&Stats { anomalies: Anomalies::default(), ..*stats }, self.own_rings[way.from]);
             let elsewhere = self.left_over(way.from, stats).saturating_sub(way.surplus);
-            losses.add("unaccounted", UNACCOUNTED, elsewhere.saturating_sub(self.rings));
+            let rings = self.ways.iter().filter(|other| other.from == way.from).map(|other| other.holds).sum();
+            losses.add("unaccounted", UNACCOUNTED, elsewhere.saturating_sub(rings));
         }
         losses.add("device_errors", DEVICE_ERRORS, self.anomalies.total());
         losses
@@ -171,8 +170,10 @@ impl Report {
         account::joined(self.notes.iter().flatten().cloned())
     }
 
-    /// Adds what the devices of lanes that have ended did wrong.
-    pub fn finish_lanes(&mut self, lanes: &[Lane]) {
+    /// Adds the next thread, whose lanes have ended: where it ran, what processor time it had,
+    /// and what their devices did wrong.
+    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration) {
+        self.threads.push(Ended { place, had });
         for lane in lanes {
             self.anomalies.add(&lane.anomalies());
         }
@@ -240,6 +241,11 @@ impl Report {
                 .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
             output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
         }
+        if self.threads.len() > 1 || self.ways.iter().any(|way| way.queue > 0) {
+            for (n, thread) in self.threads.iter().enumerate() {
+                output.result(thread.line(n, &self.ways))?;
+            }
+        }
         for (device, crossing) in self.devices.iter().zip(&self.crossings) {
             if let Some(crossing) = crossing {
                 output.result(format_args!("{device}: {crossing}"))?;
@@ -303,11 +309,13 @@ impl Report {
                 })
             })
             .collect();
+        let threads: Vec<Value> = self.threads.iter().enumerate().map(|(n, t)| t.json(n, &self.ways)).collect();
         json!({
             "seconds": seconds,
             "first_packet_ms": self.first().map(|first| first.as_secs_f64() * 1e3),
             "ports": ports,
             "directions": directions,
+            "threads": threads,
             "anomalies": self.anomalies.total(),
             "lost": self.losses().json(),
             "wire": account::notes_json(&self.joined_notes()),
@@ -361,8 +369,8 @@ impl Direction {
 }
 
 /// What the command line calls port `i`.
-fn letter(i: usize) -> char {
-    if i == 0 { 'A' } else { 'B' }
+pub fn letter(i: usize) -> char {
+    char::from_u32('A' as u32 + i as u32).unwrap_or('?')
 }
 
 /// The counters of all ports.

@@ -1,13 +1,14 @@
-//! `bmnic latency --tx-path all`: the ways of a frame to the card, side by side.
+//! `bmnic latency --stages` and `--tx-path all`: the stages of a frame, for one way to the
+//! card or for all of them side by side.
 //!
 //! ```text
-//!   doorbell --> fetched --> on the wire --> written back --> polled
-//!       the model's stage clock, of an emulated card         measured here
+//!   stored --> doorbell --> fetched --> on the wire --> written back --> polled
+//!       the clock of an emulated card's model                        measured here
 //! ```
 //!
-//! The card is opened once more for each way. The model of an emulated card computes
-//! what it notes of each frame from the line rate and from how often silicon would
-//! have to go to memory: that shows how the ways differ, and is no measurement of a
+//! The card is opened once more for each way. What an emulated card notes of each frame
+//! comes from the line rate and from its PCIe link ([`crate::emu::pcie::link`]), that of
+//! its name or the default one: it shows how the ways differ, and is no measurement of a
 //! card.
 
 use super::{Args, GRACE};
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 const EACH: Duration = Duration::from_secs(1);
 
 /// All ways, slowest first.
-const PATHS: [TxPath; 4] = [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }];
+pub const ALL: [TxPath; 4] = [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }];
 
 /// What came of one way.
 struct Row {
@@ -44,6 +45,7 @@ struct Row {
 
 /// Medians of the stages of the frames that went this way, in picoseconds.
 struct Reckoned {
+    doorbell: Picos,
     fetch: Picos,
     wire: Picos,
     write_back: Picos,
@@ -53,15 +55,18 @@ struct Reckoned {
 }
 
 impl Reckoned {
-    /// Of `all` frames, those whose way the model calls by its name.
+    /// Of `all` frames, those whose way the model calls by its name, or whichever the
+    /// driver chose.
     fn of(path: TxPath, all: &[Stages]) -> Option<Reckoned> {
-        let mine: Vec<_> = all.iter().filter(|stages| stages.path.eq_ignore_ascii_case(path.name())).collect();
+        let any = path == TxPath::Auto;
+        let mine: Vec<_> = all.iter().filter(|stages| any || stages.path.eq_ignore_ascii_case(path.name())).collect();
         let median = |stage: fn(&Stages) -> Picos| {
             let mut times: Vec<_> = mine.iter().map(|stages| stage(stages)).collect();
             times.sort_unstable();
             times.get(times.len() / 2).copied()
         };
         Some(Reckoned {
+            doorbell: median(|s| s.doorbell.saturating_sub(s.rung))?,
             fetch: median(|s| s.fetch.saturating_sub(s.doorbell))?,
             wire: median(|s| s.wire.saturating_sub(s.fetch))?,
             write_back: median(|s| s.write_back.saturating_sub(s.wire))?,
@@ -71,21 +76,27 @@ impl Reckoned {
     }
 
     fn sum(&self) -> Picos {
-        self.fetch + self.wire + self.write_back
+        self.doorbell + self.fetch + self.wire + self.write_back
     }
 }
 
-/// Measures all ways that the card has, and prints them.
-pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock) -> anyhow::Result<Outcome> {
+/// Measures those of the ways `paths` that the card has, and prints them.
+pub fn compare(
+    args: &Args,
+    context: &Context,
+    output: &Output,
+    mut clock: Clock,
+    paths: &[TxPath],
+) -> anyhow::Result<Outcome> {
     let mut rows = Vec::new();
     let mut missing = Vec::new();
     let mut devices: Vec<Description> = Vec::new();
     let mut outcome = None;
     let mut emulated = false;
-    for path in PATHS {
+    for &path in paths {
         let frame = args.size - circuit::FCS;
         let config = Config { max_frame: frame.max(1_518) as u16, tx_path: path, ..Config::default() };
-        let mut session = match args.circuit.open(context, &config, Some(EACH)) {
+        let mut session = match args.circuit.open_with_link(context, &config, Some(EACH)) {
             Ok(session) => session,
             // A way that this card does not have is no failure, if it has another.
             Err(error) => match error.downcast::<Error>() {
@@ -140,7 +151,7 @@ pub fn compare(args: &Args, context: &Context, output: &Output, mut clock: Clock
 /// What is measured.
 fn scope(emulated: bool) -> &'static str {
     if emulated {
-        "stages are reckoned by the emulated card's model, from reads of memory and line rate: no card was measured; poll and service are driver and model on this machine"
+        "stages are the emulated card's model's, from the time of its PCIe link (pcie=, else gen3x8) and the line rate: no card was measured; poll and service are driver and model on this machine, that time included"
     } else {
         "poll is the driver's, service is driver, card and wire; the stages inside a card cannot be seen from here"
     }
@@ -227,6 +238,7 @@ impl Row {
         json!({
             "path": self.path.to_string(),
             "model_stages_ns": self.stages.as_ref().map(|stages| json!({
+                "doorbell": ns(stages.doorbell),
                 "fetch": ns(stages.fetch),
                 "wire": ns(stages.wire),
                 "write_back": ns(stages.write_back),
@@ -247,7 +259,8 @@ fn print(output: &Output, rows: &[Row], missing: &[String], machine: &Machine, e
     output.info(format_args!("measured: {}", scope(emulated)))?;
     output.info(format_args!("machine: {machine}"))?;
     output.result("")?;
-    let reckoned: &[&str] = if emulated { &["doorbell to fetched", "to wire", "to written back", "sum"] } else { &[] };
+    let reckoned: &[&str] =
+        if emulated { &["to doorbell", "to fetched", "to wire", "to written back", "sum"] } else { &[] };
     let headers = [&["ns"], reckoned, &["poll", "service p50", "p99", "sent", "lost"]].concat();
     let mut table = output::table(&headers, 1);
     for row in rows {
@@ -255,7 +268,8 @@ fn print(output: &Output, rows: &[Row], missing: &[String], machine: &Machine, e
             let ns = row.stages.as_ref().map(|stages| pick(stages) as f64 / 1e3);
             ns.map_or("-".into(), |ns| format!("{ns:.0}"))
         };
-        let picks: [fn(&Reckoned) -> Picos; 4] = [|s| s.fetch, |s| s.wire, |s| s.write_back, Reckoned::sum];
+        let picks: [fn(&Reckoned) -> Picos; 5] =
+            [|s| s.doorbell, |s| s.fetch, |s| s.wire, |s| s.write_back, Reckoned::sum];
         let stages = picks.iter().map(stage).take(reckoned.len());
         let quantile = |q| row.report.service.quantile(q).map_or("-".into(), output::grouped);
         let measured = [
@@ -289,11 +303,13 @@ mod tests {
 
     #[test]
     fn stages_are_medians_of_the_frames_that_went_this_way() {
-        let frame = |path, fetch, wire| Stages { path, doorbell: 1000, fetch, wire, write_back: wire + 5 };
+        let frame = |path, fetch, wire| Stages { path, rung: 990, doorbell: 1000, fetch, wire, write_back: wire + 5 };
         let all = [frame("CTPIO", 1000, 1060), frame("CTPIO", 1000, 1080), frame("DMA", 9000, 9060)];
         let reckoned = Reckoned::of(TxPath::Ctpio { threshold: None }, &all).unwrap();
-        assert_eq!((reckoned.fetch, reckoned.wire, reckoned.write_back), (0, 80, 5));
-        assert_eq!((reckoned.frames, reckoned.others, reckoned.sum()), (2, 1, 85));
+        assert_eq!((reckoned.doorbell, reckoned.fetch, reckoned.wire, reckoned.write_back), (10, 0, 80, 5));
+        assert_eq!((reckoned.frames, reckoned.others, reckoned.sum()), (2, 1, 95));
+        let chosen = Reckoned::of(TxPath::Auto, &all).unwrap();
+        assert_eq!((chosen.frames, chosen.others), (3, 0));
         assert!(Reckoned::of(TxPath::Pio, &all).is_none());
     }
 }

@@ -1,12 +1,13 @@
 //! What `bmnic pktgen` says in the end: asked against achieved.
 
-use super::send::Sent;
+use super::shortfall::Shortfall;
+use super::threads::Share;
 use super::traffic::{Schedule, Traffic};
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::driver::Stats;
 use crate::emu::wire::Note;
-use crate::measure::{Clock, Histogram};
+use crate::measure::Clock;
 use serde_json::{Value, json};
 
 /// The figures of a run.
@@ -19,20 +20,34 @@ pub struct Report {
     sent: u64,
     bytes: u64,
     stuck: usize,
-    skipped: u64,
+    /// Places in the schedule until the end; none without one.
+    places: Option<u64>,
+    /// Those that were skipped, or the times that a recording was moved.
+    skipped: Shortfall,
     /// Share of the time by which a recording was late because the sender was held up.
     slipped: f64,
     seconds: f64,
     /// Packets a second, never more than the link carries.
     rate: f64,
-    /// p50, p99 and most of the gaps' errors, ns.
-    gaps: Option<[Option<u64>; 3]>,
+    /// p50, p90, p99 and most of the gaps' errors, ns.
+    gaps: Option<[Option<u64>; 4]>,
+    /// What each thread sent.
+    threads: Vec<Thread>,
     /// What the card counted in the run.
     stats: Stats,
     /// Whether that is older than the rest, as the card is gone.
     stale: bool,
     /// What the wire of an emulated card did.
     notes: Vec<Note>,
+}
+
+/// The part of one thread.
+#[derive(Debug)]
+struct Thread {
+    cpu: Option<usize>,
+    sent: u64,
+    places: Option<u64>,
+    skipped: Shortfall,
 }
 
 /// What was asked for.
@@ -59,11 +74,13 @@ impl Report {
             sent: 0,
             bytes: 0,
             stuck: 0,
-            skipped: 0,
+            places: None,
+            skipped: Shortfall::default(),
             slipped: 0.0,
             seconds: 0.0,
             rate: 0.0,
             gaps: None,
+            threads: Vec::new(),
             stats: Stats::default(),
             stale: false,
             notes: Vec::new(),
@@ -72,7 +89,18 @@ impl Report {
 
     /// The run ended; this is what the card and its wire counted in it, the card maybe not
     /// to the end of it (`stale`).
-    pub fn finish(&mut self, clock: &Clock, sent: Sent, stats: Stats, notes: Vec<Note>, stale: bool) {
+    pub fn finish(&mut self, clock: &Clock, shares: Vec<Share>, stats: Stats, notes: Vec<Note>, stale: bool) {
+        (self.stats, self.stale, self.notes) = (stats, stale, notes);
+        let thread = |Share { cpu, sent }: &Share| {
+            let schedule = &sent.schedule;
+            Thread { cpu: *cpu, sent: sent.packets, places: schedule.places, skipped: schedule.shortfall }
+        };
+        self.threads = shares.iter().map(thread).collect();
+        let sent = shares.into_iter().map(|share| share.sent).reduce(|mut all, sent| {
+            all.add(&sent);
+            all
+        });
+        let Some(sent) = sent else { return };
         let seconds = |ticks| clock.ns(ticks) as f64 / 1e9;
         let paced = self.asked != Asked::Line;
         // On a schedule, n packets span n - 1 gaps. At line rate the ring is
@@ -81,19 +109,20 @@ impl Report {
             true => (sent.packets.saturating_sub(1), sent.last.saturating_sub(sent.first)),
             false => (sent.packets, sent.drained.saturating_sub(sent.first)),
         };
-        self.slipped = if span == 0 { 0.0 } else { sent.slipped.min(span) as f64 / span as f64 };
+        self.slipped = if span == 0 { 0.0 } else { sent.schedule.slipped.min(span) as f64 / span as f64 };
         self.seconds = seconds(sent.drained.saturating_sub(sent.first));
-        self.rate = if span == 0 { 0.0 } else { gaps as f64 / seconds(span) };
+        self.rate = if seconds(span) > 0.0 { gaps as f64 / seconds(span) } else { 0.0 };
         if !paced || matches!(self.asked, Asked::Pps(_)) {
             // Two readings of a clock are no proof that a wire carried more than it can.
             self.rate = self.rate.min(self.line);
         }
-        self.gaps = (paced && !sent.gaps.is_empty()).then(|| {
-            let ns = |h: &Histogram, q| h.quantile(q).map(|ticks| clock.ns(ticks));
-            [ns(&sent.gaps, 0.5), ns(&sent.gaps, 0.99), Some(clock.ns(sent.gaps.max()))]
+        let gaps = &sent.schedule.gaps;
+        self.gaps = (paced && !gaps.is_empty()).then(|| {
+            let ns = |q| gaps.quantile(q).map(|ticks| clock.ns(ticks));
+            [ns(0.5), ns(0.9), ns(0.99), Some(clock.ns(gaps.max()))]
         });
-        (self.sent, self.bytes, self.stuck, self.skipped) = (sent.packets, sent.bytes, sent.stuck, sent.skipped);
-        (self.stats, self.stale, self.notes) = (stats, stale, notes);
+        (self.sent, self.bytes, self.stuck) = (sent.packets, sent.bytes, sent.stuck);
+        (self.places, self.skipped) = (sent.schedule.places, sent.schedule.shortfall);
     }
 
     /// Packets that left the card.
@@ -165,17 +194,21 @@ impl Report {
             output::bits(bits)
         ))?;
         if let Some(gaps) = self.gaps {
-            let [p50, p99, max] = gaps.map(|ns| ns.map_or("-".into(), time));
-            output.result(format_args!("gaps      off the schedule by p50 {p50}, p99 {p99}, at most {max}"))?;
+            let [p50, p90, p99, max] = gaps.map(|ns| ns.map_or("-".into(), time));
+            output
+                .result(format_args!("gaps      off the schedule by p50 {p50}, p90 {p90}, p99 {p99}, at most {max}"))?;
         }
-        if self.skipped > 0 {
-            let what = if matches!(self.asked, Asked::Recorded(_)) {
-                "times the sender was held up, and the rest moved"
-            } else {
-                "places in the schedule passed while the sender was held up"
-            };
-            output.result(format_args!("skipped   {} {what}", output::grouped(self.skipped)))?;
+        let skipped = output::grouped(self.skipped.total());
+        match self.places {
+            _ if self.skipped.total() == 0 => {}
+            Some(places) => {
+                let places = output::grouped(places);
+                output.result(format_args!("skipped   {skipped} of {places} places in the schedule, which passed"))?;
+            }
+            None => output.result(format_args!("moved     {skipped} times, and all that followed with it"))?,
         }
+        self.skipped.print(output)?;
+        self.print_threads(output)?;
         let agrees = match self.by_card() == self.sent {
             true => "the same",
             false if self.stale => "when it was last asked",
@@ -194,6 +227,16 @@ impl Report {
         account::print_meant(&self.notes, output)
     }
 
+    /// What each thread did, for -v.
+    fn print_threads(&self, output: &Output) -> std::io::Result<()> {
+        for (n, thread) in self.threads.iter().enumerate() {
+            let cpu = thread.cpu.map_or(String::new(), |cpu| format!(" on processor {cpu}"));
+            let (sent, skipped) = (output::grouped(thread.sent), output::grouped(thread.skipped.total()));
+            output.detail(format_args!("thread {n}  {sent} packets, {skipped} skipped{cpu}"))?;
+        }
+        Ok(())
+    }
+
     /// The summary as fields of a document.
     pub fn json(&self) -> Value {
         let gap = |i: usize| self.gaps.and_then(|gaps| gaps[i]);
@@ -207,13 +250,28 @@ impl Report {
             "pps": self.rate,
             "l1_bits_per_second": self.rate * self.mean_bits,
             "error_ppm": self.error_ppm(),
-            "gap_error_ns": { "p50": gap(0), "p99": gap(1), "max": gap(2) },
-            "skipped": self.skipped,
+            "gap_error_ns": { "p50": gap(0), "p90": gap(1), "p99": gap(2), "max": gap(3) },
+            "places": self.places,
+            "skipped": self.skipped.total(),
+            "skipped_by_cause": self.skipped.json(),
+            "threads": self.threads.iter().map(Thread::json).collect::<Vec<_>>(),
             "counted_by_card": self.by_card(),
             "lost": self.losses().json(),
             "wire": account::notes_json(&self.notes),
             "still_in_rings": self.stuck,
             "port": output::stats(&self.stats),
+        })
+    }
+}
+
+impl Thread {
+    fn json(&self) -> Value {
+        json!({
+            "cpu": self.cpu,
+            "sent": self.sent,
+            "places": self.places,
+            "skipped": self.skipped.total(),
+            "skipped_by_cause": self.skipped.json(),
         })
     }
 }

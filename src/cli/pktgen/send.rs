@@ -1,21 +1,35 @@
 //! The loop that sends.
 //!
-//! Nothing in it calls the system, allocates or reads a register: the clock is
-//! the processor's counter, and whether to stop is a flag.
+//! ```text
+//!   place n-1 ─┐            place n ─┐
+//!   ───────────┴ring─┬─note─┬─make n─┴─spin─┴ring─┬─note─┬─make n+1 ...
+//!                    └ gap: the time from here ────┘ to here, against that between the places
+//! ```
+//!
+//! A packet of a schedule is made while the one before it is on its way: when it is due there
+//! is nothing left to do but to give it to the ring. Nothing in the loop calls the system,
+//! allocates or reads a register while packets flow: the clock is the processor's counter,
+//! and whether to stop is a flag.
 
-use super::traffic::{Schedule, Traffic, recorded_ticks};
+use super::due::{Due, Outcome};
+use super::hand::Hand;
+use super::shortfall::AWAY;
+use super::traffic::{Schedule, Traffic};
 use crate::cli::args::Limits;
 use crate::cli::signal::Stop;
 use crate::dma::{BUFFER_SIZE, Batch, Pool};
 use crate::driver::TxQueue;
-use crate::measure::{Clock, Histogram, Idle, Ticks};
+use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::build::MAX_FRAME;
+use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What was sent so far and what is waited for, for another thread to read.
+/// What was sent so far and what is waited for, for another thread to read. Each thread that
+/// sends writes lines of its own: two, as processors fetch them in pairs.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Counts {
     packets: AtomicU64,
     due: AtomicU64,
@@ -33,7 +47,7 @@ impl Counts {
     }
 }
 
-/// All that sending needs.
+/// All that a thread needs to send.
 pub struct Sender {
     /// Used in turn, a batch each.
     pub queues: Vec<TxQueue>,
@@ -70,44 +84,62 @@ pub struct Sent {
     pub last: Ticks,
     /// When the card had sent all of them.
     pub drained: Ticks,
-    /// Places in the schedule that passed while the sender was held up.
-    pub skipped: u64,
-    /// By how much a recording was moved in all, ticks.
-    pub slipped: Ticks,
-    /// How far the gaps were from the schedule, ticks.
-    pub gaps: Histogram,
+    /// What became of the schedule.
+    pub schedule: Outcome,
 }
+
+impl Sent {
+    /// Adds what another thread sent.
+    pub fn add(&mut self, other: &Sent) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.stuck += other.stuck;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.drained = self.drained.max(other.drained);
+        self.schedule.add(&other.schedule);
+    }
+}
+
+/// Packets after which it pays to ask the card what it is done with.
+const FRESH: u64 = 16;
 
 /// How long packets in the rings may take to leave at the end.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// What is due later than this is waited for with the processor on offer to others.
+const FAR: Duration = Duration::from_micros(10);
+
+/// What is due sooner than this is waited for without a pause of the processor, which may
+/// take 50 ns.
+const NEAR: Duration = Duration::from_nanos(200);
+
 impl Sender {
-    /// Sends until a limit is reached, the traffic ends, or somebody says stop.
-    pub fn run(mut self) -> Sent {
+    /// Makes ready, asks `start` for the moment to begin, and sends until a limit is reached,
+    /// the traffic ends, or somebody says stop.
+    pub fn run(self, start: impl FnOnce(&Clock) -> Ticks) -> Sent {
+        let Sender { mut queues, pool, batch: most, mut traffic, schedule, clock, limits, stop, counts } = self;
         // Room for the longest frame at least, which may lie in several buffers.
-        let parts = self.traffic.longest().div_ceil(BUFFER_SIZE);
-        let mut batch = Batch::with_limit(&self.pool, self.batch.max(parts));
+        let parts = traffic.longest().div_ceil(BUFFER_SIZE);
+        let mut batch = Batch::with_limit(&pool, most.max(parts));
         let mut scratch = vec![0; MAX_FRAME];
-        let mut sent = Sent {
-            packets: 0,
-            bytes: 0,
-            stuck: 0,
-            first: self.clock.now(),
-            last: 0,
-            drained: 0,
-            skipped: 0,
-            slipped: 0,
-            gaps: Histogram::new(),
-        };
-        let end = self.limits.duration.map_or(Ticks::MAX, |d| sent.first.saturating_add(self.clock.ticks(d)));
-        let mut due = Due::new(&mut self.schedule, sent.first);
-        let mut left = self.limits.count.unwrap_or(u64::MAX);
-        // Frames of the batch in hand, which jumbo frames take several entries of.
-        let mut made = 0_u64;
+        let [far, near, away] = [FAR, NEAR, AWAY].map(|time| clock.ticks(time));
+        let holds = queues.iter().map(TxQueue::buffers).sum();
+        let mut due = Due::new(schedule, away, holds);
+        let paced = due.is_paced();
+        let first = start(&clock);
+        due.begin(first);
+        let end = limits.duration.map_or(Ticks::MAX, |d| first.saturating_add(clock.ticks(d)));
+        let mut left = limits.count.unwrap_or(u64::MAX);
+        let (mut packets, mut bytes, mut last, mut fresh) = (0, 0, 0, 0);
+        let mut hand = Hand::default();
         let mut turn = 0;
         let mut idle = Idle::new();
-        while !self.stop.requested() {
-            let now = self.clock.now();
+        while !stop.requested() {
+            let mut now = clock.now();
+            if paced {
+                due.look(now);
+            }
             if now >= end {
                 break;
             }
@@ -115,199 +147,115 @@ impl Sender {
                 if left == 0 {
                     break;
                 }
-                made = 0;
-                let time = self.clock.wall_ns(now);
-                match &mut self.traffic {
-                    Traffic::Built(builder) => {
-                        let mut want = due.packets(now, self.batch).min(left as usize);
-                        while want > 0 {
-                            let len = builder.next_len();
-                            if len <= BUFFER_SIZE {
-                                let Some(frame) = batch.push(len) else { break };
-                                builder.write(frame, time);
-                            } else {
-                                if batch.room() < len.div_ceil(BUFFER_SIZE) || self.pool.available() < 8 {
-                                    break;
-                                }
-                                builder.write(&mut scratch[..len], time);
-                                batch.push_frame(&scratch[..len]);
-                            }
-                            sent.bytes += len as u64;
-                            made += 1;
-                            want -= 1;
-                        }
-                        due.made(made);
+                let most = left.min(most as u64);
+                hand = Hand::fill(&mut traffic, &mut batch, &mut due, [now, most], &clock, &mut scratch);
+                if hand.made == 0 {
+                    if traffic.is_over() {
+                        break;
                     }
-                    Traffic::Replay(replay) => {
-                        while made < left {
-                            let Some((frame, ns)) = replay.peek() else { break };
-                            if !due.is_now(now, ns) {
-                                self.counts.due.store(due.at(ns), Ordering::Relaxed);
-                                break;
-                            }
-                            if !batch.push_frame(frame) {
-                                break;
-                            }
-                            sent.bytes += frame.len() as u64;
-                            replay.step();
-                            due.used();
-                            made += 1;
-                        }
-                        if made == 0 && replay.peek().is_none() {
-                            break;
-                        }
-                    }
+                    due.want_buffers(now);
+                    reclaim(&mut queues, &pool);
+                    idle.polled(0);
+                    continue;
                 }
-                left -= made;
+                left -= hand.made;
             }
-            let took = if batch.is_empty() { 0 } else { self.queues[turn].send(&mut batch) };
+            if hand.due > now {
+                if hand.due - now > far {
+                    counts.due.store(due.awaited(hand.due), Ordering::Relaxed);
+                    idle.polled(0);
+                    continue;
+                }
+                if fresh >= FRESH && hand.due - now > 2 * near {
+                    // There is time for it now, and not when the next packet is due.
+                    fresh = 0;
+                    reclaim(&mut queues, &pool);
+                    now = clock.now();
+                }
+                now = wait(&clock, now, hand.due.min(end), near, &mut due);
+                if now >= end {
+                    continue;
+                }
+            }
+            let took = queues[turn].send(&mut batch);
+            if paced {
+                // The doorbell is the last thing that send does.
+                now = clock.now();
+                due.gave(took, batch.is_empty(), !hand.begun, hand.due, now);
+            }
             if took > 0 {
-                sent.last = now;
+                last = now;
+                hand.begun = true;
             }
-            if batch.is_empty() && made > 0 {
-                sent.packets += made;
-                made = 0;
-                self.counts.packets.store(sent.packets, Ordering::Relaxed);
+            if batch.is_empty() {
+                let gone = std::mem::take(&mut hand);
+                fresh += gone.made;
+                packets += gone.made;
+                bytes += gone.bytes;
+                counts.packets.store(packets, Ordering::Relaxed);
                 turn += 1;
-                if turn == self.queues.len() {
+                if turn == queues.len() {
                     turn = 0;
                 }
-            } else if took == 0 && self.pool.available() == 0 {
-                for queue in &mut self.queues {
-                    queue.reclaim(&self.pool);
-                }
+            } else if took == 0 && pool.available() == 0 {
+                reclaim(&mut queues, &pool);
             }
             idle.polled(took);
         }
-        if !batch.is_empty() || due.owed > 0 {
+        let over = clock.now().min(end);
+        // What was made for a moment after the end was not asked for.
+        let mut early = 0;
+        if paced && hand.due >= over {
+            batch.clear();
+            early = std::mem::take(&mut hand).made;
+        }
+        let all = left == 0 || traffic.is_over();
+        if !batch.is_empty() || !all && due.is_behind(over) {
             // Held up to the end: that time is part of the rate.
-            sent.last = self.clock.now();
+            last = over;
         }
         // What is in hand goes out, or is taken back.
-        let patience = self.clock.now().saturating_add(self.clock.ticks(DRAIN));
-        while !batch.is_empty() && self.clock.now() < patience {
-            let took = self.queues[turn].send(&mut batch);
+        let patience = clock.now().saturating_add(clock.ticks(DRAIN));
+        while !batch.is_empty() && clock.now() < patience {
+            let took = queues[turn].send(&mut batch);
             idle.polled(took);
         }
-        let kept = (0..batch.len()).filter(|&i| !batch.continues(i)).count() as u64;
-        sent.packets += made - kept.min(made);
-        sent.bytes -= batch.frames().map(|frame| frame.len() as u64).sum::<u64>();
+        let unsent = (0..batch.len()).filter(|&i| !batch.continues(i)).count() as u64;
+        packets += hand.made - unsent.min(hand.made);
+        bytes += hand.bytes - batch.frames().map(|frame| frame.len() as u64).sum::<u64>().min(hand.bytes);
         batch.clear();
-        loop {
-            sent.stuck = self.queues.iter_mut().map(|queue| queue.reclaim(&self.pool)).sum();
-            sent.drained = self.clock.now();
-            if sent.stuck == 0 || sent.drained >= patience {
-                break;
+        let (stuck, drained) = loop {
+            let stuck = reclaim(&mut queues, &pool);
+            let drained = clock.now();
+            if stuck == 0 || drained >= patience {
+                break (stuck, drained);
             }
             idle.polled(0);
-        }
-        self.counts.packets.store(sent.packets, Ordering::Relaxed);
-        due.finish(&mut sent);
-        sent
+        };
+        counts.packets.store(packets, Ordering::Relaxed);
+        let schedule = due.end((!all).then_some(over), unsent, early);
+        Sent { packets, bytes, stuck, first, last, drained, schedule }
     }
 }
 
-/// What the schedule says now.
-struct Due<'a> {
-    schedule: &'a mut Schedule,
-    start: Ticks,
-    /// Packets that were due and have not been made for want of a buffer.
-    owed: usize,
-    /// Lateness of the packet before, for the gaps of a recording.
-    late: Option<Ticks>,
-    next_late: Ticks,
-    stalls: u64,
-    slipped: Ticks,
-    gaps: Histogram,
+/// Takes back what the rings are done with; packets that are still in them.
+fn reclaim(queues: &mut [TxQueue], pool: &Pool) -> usize {
+    queues.iter_mut().map(|queue| queue.reclaim(pool)).sum()
 }
 
-impl<'a> Due<'a> {
-    fn new(schedule: &'a mut Schedule, start: Ticks) -> Self {
-        if let Schedule::Rate { pace, .. } = schedule {
-            pace.start(start);
-        }
-        Due { schedule, start, owed: 0, late: None, next_late: 0, stalls: 0, slipped: 0, gaps: Histogram::new() }
+/// Waits until `until`, which is not far; what the clock says then.
+#[inline]
+fn wait(clock: &Clock, mut now: Ticks, until: Ticks, near: Ticks, due: &mut Due) -> Ticks {
+    while until.saturating_sub(now) > near {
+        spin_loop();
+        due.look(now);
+        now = clock.now();
     }
-
-    /// How many packets may go, at most `max`.
-    #[inline]
-    fn packets(&mut self, now: Ticks, max: usize) -> usize {
-        match self.schedule {
-            Schedule::Rate { pace, burst, .. } => {
-                if self.owed < max {
-                    self.owed += pace.take(now, (max - self.owed).div_ceil(*burst)) * *burst;
-                }
-                self.owed.min(max)
-            }
-            _ => max,
-        }
-    }
-
-    /// `n` packets were made.
-    #[inline]
-    fn made(&mut self, n: u64) {
-        self.owed = self.owed.saturating_sub(n as usize);
-    }
-
-    /// When a packet recorded at `ns` is due; 0 if that is not what decides.
-    #[inline]
-    fn at(&self, ns: u64) -> Ticks {
-        match &*self.schedule {
-            Schedule::Recorded { ticks_per_ns, .. } => self.start + recorded_ticks(*ticks_per_ns, ns),
-            _ => 0,
-        }
-    }
-
-    /// Whether a packet recorded at `ns` may go now. At a rate, takes its place.
-    #[inline]
-    fn is_now(&mut self, now: Ticks, ns: u64) -> bool {
-        match self.schedule {
-            Schedule::Line => true,
-            Schedule::Rate { .. } => self.packets(now, 1) > 0,
-            Schedule::Recorded { ticks_per_ns, slack, .. } => {
-                let due = self.start + recorded_ticks(*ticks_per_ns, ns);
-                let Some(late) = now.checked_sub(due) else {
-                    return false;
-                };
-                if late > *slack {
-                    // Held up: what follows keeps its gaps, and there is no burst.
-                    self.start += late - *slack;
-                    self.slipped += late - *slack;
-                    self.stalls += 1;
-                    self.late = None;
-                }
-                self.next_late = late.min(*slack);
-                true
-            }
-        }
-    }
-
-    /// The packet that [`Due::is_now`] was asked about went.
-    #[inline]
-    fn used(&mut self) {
-        match self.schedule {
-            Schedule::Line => {}
-            Schedule::Rate { .. } => self.owed = self.owed.saturating_sub(1),
-            Schedule::Recorded { .. } => {
-                if let Some(before) = self.late.replace(self.next_late) {
-                    self.gaps.record(self.next_late.abs_diff(before));
-                }
-            }
-        }
-    }
-
-    fn finish(self, sent: &mut Sent) {
-        match self.schedule {
-            Schedule::Line => {}
-            Schedule::Rate { pace, burst, .. } => {
-                sent.skipped = pace.skipped() * *burst as u64;
-                sent.gaps = pace.gap_errors().clone();
-            }
-            Schedule::Recorded { .. } => {
-                sent.skipped = self.stalls;
-                sent.slipped = self.slipped;
-                sent.gaps = self.gaps;
-            }
-        }
-    }
+    // A thread that was away finds out in its last round: the others are short.
+    let (before, then) = clock.spin(until);
+    due.look(before.unwrap_or(now));
+    due.look(then);
+    // The counter may step by 10 ns, and a reading waits for a step: what follows this one
+    // takes the same time each time.
+    clock.now()
 }

@@ -51,6 +51,14 @@ impl Traffic {
     pub fn ends(&self) -> bool {
         matches!(self, Traffic::Replay(replay) if replay.loops.is_some())
     }
+
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        match self {
+            Traffic::Built(_) => false,
+            Traffic::Replay(replay) => replay.peek().is_none(),
+        }
+    }
 }
 
 /// Whether a frame of this many bytes is sent.
@@ -191,6 +199,7 @@ impl Replay {
 }
 
 /// When packets go.
+#[derive(Clone, Debug)]
 pub enum Schedule {
     /// As fast as the link carries them.
     Line,
@@ -215,6 +224,20 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// Packets of one place, which leave together.
+    pub fn run(&self) -> u64 {
+        if let Schedule::Rate { burst, .. } = self { *burst as u64 } else { 1 }
+    }
+
+    /// Every `among`-th place from number `first` on.
+    pub fn share(&self, first: u64, among: u64) -> Schedule {
+        let mut share = self.clone();
+        if let Schedule::Rate { pace, .. } = &mut share {
+            **pace = (**pace).clone().share(first, among);
+        }
+        share
+    }
+
     /// `factor` times as fast as recorded.
     pub fn recorded(clock: &Clock, factor: f64) -> Self {
         let ticks_per_ns = clock.ticks_per_second() / 1e9 / factor * 4_294_967_296.0;

@@ -17,7 +17,7 @@ fn configured(card: &str, config: &Config) -> (Session, Output) {
     let global = Global { link_wait: Duration::from_secs(30), ..Global::default() };
     let context =
         Context { global, roots: Roots::under("/".as_ref()), started: Instant::now(), taken: Default::default() };
-    let defaults = Defaults { wires: &["loop"], duration: None };
+    let defaults = Defaults { wires: &["loop"], duration: None, link: false };
     let session = Session::open(&context, &[card.into()], defaults, config).unwrap();
     (session, Output::new(&context.global))
 }

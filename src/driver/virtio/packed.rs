@@ -99,6 +99,8 @@ impl Virtqueue for Packed {
         write(self.descriptors.at(turn), address, word, Ordering::Release); // <-- release
     }
 
+    fn name(&self, _turn: u32, _id: u32) {}
+
     #[inline(always)]
     fn give_one(&self, _turn: u32, position: u32, address: Iova, len: u32) {
         let word = word(len, self.descriptors.index(position), self.given(position));

@@ -86,8 +86,13 @@ pub trait Virtqueue: std::fmt::Debug + Send + Sized {
         Framing::MODERN
     }
 
-    /// Gives a buffer for the device to write a header and a frame, as chain `id`.
+    /// Gives a buffer for the device to write a header and a frame, as chain `id`, which
+    /// this turn of the ring [names](Virtqueue::name).
     fn give(&self, turn: u32, id: u32, address: Iova, len: u32);
+
+    /// Names the chain that a turn gives. A split queue's names stay from lap to lap; in a
+    /// packed one each descriptor has its own.
+    fn name(&self, turn: u32, id: u32);
 
     /// Gives a chain of one descriptor for the device to read.
     fn give_one(&self, turn: u32, position: u32, address: Iova, len: u32);

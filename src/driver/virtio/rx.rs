@@ -1,10 +1,10 @@
 //! Receive queue.
 //!
 //! ```text
-//!             given to the device
-//!          +-----------------------------+
-//!   ... | used | used | empty | empty | empty | ...
-//!         ^ head                              ^ tail = head + n
+//!             given to the device               bare
+//!          +-------------------------------+-------------+
+//!   ... | used | used | empty | ... | empty |             | used | ...
+//!         ^ head                            ^ tail        ^ head + n
 //! ```
 //!
 //! Turns between `head` and `tail` are the device's; `order` says which chain id
@@ -14,8 +14,10 @@
 //! oldest is taken for it and its packet dropped, so each completion returns
 //! one buffer, whatever it says.
 //!
-//! A received packet's buffer is replaced at once by a free one under the same
-//! id, so a full ring is written in the cache line that was just read.
+//! For each received packet a free buffer is given, some turns ([`BARE`]) behind where it
+//! lay, and the device is let see such buffers by steps ([`STEP`]). A split queue's turn named
+//! its id a lap before, and is written only where ids were exchanged. So none of the lines
+//! that the device reads for the next packet has just been written here.
 
 use super::header::{HEADER, NUM_BUFFERS};
 use super::ring::{Completion, Notifier, Virtqueue};
@@ -27,9 +29,14 @@ use crate::driver::tally::Anomaly;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// Buffers given that are worth a look whether the device wants to know, or a quarter of a
-/// short ring: a device must know of most of its buffers.
+/// Buffers given that are worth to be shown, and a look whether the device wants to know; a
+/// quarter of a short ring: a device must know of most of its buffers.
 const STEP: u32 = 16;
+
+/// Turns that hold no buffer, or an eighth of a short ring: descriptors that are written are
+/// then never in the line that the device reads next, nor in the one beside that. None of a
+/// packed queue, whose device writes there as well.
+const BARE: u32 = 8;
 
 /// Longest frame that one buffer holds.
 pub const ONE_BUFFER: u16 = (BUFFER_SIZE as u32 - HEADER - TAGS) as u16;
@@ -46,14 +53,18 @@ pub struct Queue<F> {
     notifier: Notifier,
     /// Buffer of each id.
     buffers: Box<[Cell<u32>]>,
-    /// Id of each turn from `head` on; behind `tail` those without a buffer.
+    /// Id of each turn from `head` on; from `tail` on those without a buffer.
     order: Box<[Cell<u32>]>,
+    /// See [`BARE`].
+    bare: u32,
     /// Turn that completes next. Runs freely.
     head: u32,
     /// Turn that is given next.
     tail: u32,
     /// Turn up to which the device was let see what it was given.
     published: u32,
+    /// The last turn that the ring names by another's id, as they were exchanged.
+    misnamed: u32,
     stock: Stock,
     /// Longest frame, with tags.
     longest: u32,
@@ -69,16 +80,22 @@ pub struct Queue<F> {
 impl<F: Virtqueue> Queue<F> {
     /// A queue on an empty ring that the device already knows.
     pub(super) fn new(ring: F, notifier: Notifier, stock: Stock, max_frame: u16, mergeable: bool) -> Self {
+        (0..ring.buffers()).for_each(|turn| ring.name(turn, turn));
+        // The device sees as many at any time as the longest frame takes.
+        let spare = ring.buffers().saturating_sub(parts(max_frame));
+        let bare = if F::PUBLISHED_BY_INDEX { BARE.min(ring.buffers() / 8).min(spare / 2) } else { 0 };
         let cells = |value: fn(u32) -> u32| (0..ring.buffers()).map(|n| Cell::new(value(n))).collect();
         Queue {
             buffers: cells(|_| 0),
             order: cells(|n| n),
-            step: STEP.min(ring.buffers() / 4).max(1),
+            bare,
+            step: STEP.min(ring.buffers() / 4).min(spare - bare + 1).max(1),
             ring,
             notifier,
             head: 0,
             tail: 0,
             published: 0,
+            misnamed: 0,
             stock,
             longest: u32::from(max_frame) + TAGS,
             mergeable,
@@ -93,11 +110,11 @@ impl<F: Virtqueue> Queue<F> {
         self.tail.wrapping_sub(self.head)
     }
 
-    /// Completions that there may be: never more than buffers were given.
+    /// Completions that there may be: never more than buffers were given, and seen.
     #[inline(always)]
     fn ready(&mut self) -> u32 {
         match self.ring.completed(self.head) {
-            Some(count) if count <= self.owned() => count,
+            Some(count) if count <= self.published.wrapping_sub(self.head) => count,
             Some(count) => self.reject(count),
             None => self.owned(),
         }
@@ -125,6 +142,7 @@ impl<F: Virtqueue> Queue<F> {
         let (ring, n) = (&self.ring, self.ring.buffers());
         let (buffers, order) = (&self.buffers[..n as usize], &self.order[..n as usize]);
         let longest = self.longest.min(BUFFER_SIZE as u32 - HEADER);
+        let ahead = self.slots();
         let mut turn = self.head;
         let mut bytes = 0;
         let mut odd = false;
@@ -143,8 +161,11 @@ impl<F: Virtqueue> Queue<F> {
                 break;
             }
             let span = Span::new(HEADER as u8, length as u16, false);
-            *entry = Entry { words: [0; 2], buffer: buffer.replace(fresh.get()), span };
-            ring.give(turn.wrapping_add(n), id, iova(fresh.get()), BUFFER_SIZE as u32);
+            *entry = Entry { words: [0; 2], buffer: buffer.get(), span };
+            let given = turn.wrapping_add(ahead);
+            let id = order[(given & (n - 1)) as usize].get();
+            buffers[(id & (n - 1)) as usize].set(fresh.get());
+            ring.give(given, id, iova(fresh.get()), BUFFER_SIZE as u32);
             bytes += u64::from(length);
             turn = turn.wrapping_add(1);
         }
@@ -174,6 +195,11 @@ impl<F: Virtqueue> Queue<F> {
         match (0..left).find(|n| at(turn.wrapping_add(*n)).get() == id) {
             Some(n) => {
                 at(turn).swap(at(turn.wrapping_add(n)));
+                // Both are given anew a lap later.
+                let (laps, behind) = (self.ring.buffers(), self.misnamed.wrapping_sub(self.head));
+                if n > 0 && !(laps + ahead + n..2 * laps).contains(&behind) {
+                    self.misnamed = turn.wrapping_add(n + laps);
+                }
                 Some((len, true))
             }
             None => {
@@ -188,6 +214,14 @@ impl<F: Virtqueue> Queue<F> {
     fn publish(&mut self) {
         self.ring.publish(self.tail);
         self.published = self.tail;
+    }
+
+    /// Names the turns from `first` on that were given: ids of some were exchanged.
+    #[cold]
+    fn name_again(&self, first: u32) {
+        for turn in (0..self.tail.wrapping_sub(first)).map(|given| first.wrapping_add(given)) {
+            self.ring.name(turn, self.order[(turn & (self.ring.buffers() - 1)) as usize].get());
+        }
     }
 
     /// Id of the turn `ahead` of the next.
@@ -221,7 +255,7 @@ impl<F: Virtqueue> Queue<F> {
 impl<F: Virtqueue> Receive for Queue<F> {
     #[inline]
     fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        if !self.stock.is(batch.pool()) || self.owned() != self.ring.buffers() {
+        if !self.stock.is(batch.pool()) || self.owned() != self.slots() {
             return self.recv_unfilled(batch);
         }
         self.recv_full(batch)
@@ -234,7 +268,7 @@ impl<F: Virtqueue> Slots for Queue<F> {
     }
 
     fn slots(&self) -> u32 {
-        self.ring.buffers()
+        self.ring.buffers() - self.bare
     }
 
     fn armed(&self) -> u32 {
@@ -246,6 +280,7 @@ impl<F: Virtqueue> Slots for Queue<F> {
         let id = self.order[(self.tail & (self.ring.buffers() - 1)) as usize].get();
         self.buffers[id as usize].set(buffer);
         self.ring.give(self.tail, id, pool.iova(buffer), BUFFER_SIZE as u32);
+        self.ring.name(self.tail, id);
         self.tail = self.tail.wrapping_add(1);
     }
 
@@ -265,18 +300,19 @@ impl<F: Virtqueue> Slots for Queue<F> {
     #[inline(always)]
     fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
         let before = batch.len();
-        let first = self.head;
+        let first = self.tail;
         loop {
             let ready = self.ready();
             if !self.recv_plain(batch, ready, iova) || self.recv_odd(batch) == Received::Waits {
                 break;
             }
         }
-        if self.head != first {
+        if self.misnamed.wrapping_sub(first) < self.ring.buffers() {
+            self.name_again(first);
+        }
+        if self.notifier.unsaid(self.tail) >= self.step {
             self.publish();
-            if self.notifier.unsaid(self.tail) >= self.step {
-                self.notifier.tell(&self.ring, self.tail, self.tail);
-            }
+            self.notifier.tell(&self.ring, self.tail, self.tail);
         }
         batch.len() - before
     }

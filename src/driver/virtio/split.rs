@@ -141,9 +141,15 @@ impl<const LEGACY: bool> Virtqueue for Rings<LEGACY> {
             let word = self.word(len - HEADER, WRITE, 0);
             write(self.descriptors.at(frame), address + u64::from(HEADER), word, Ordering::Relaxed);
             write(first, start, self.word(header, WRITE | NEXT, frame.wrapping_sub(1)), Ordering::Relaxed);
+            // The ring has more turns than there are buffers: a lap before, this was another's.
+            self.name(turn, id);
         } else {
             write(first, start, self.word(len - skip, WRITE, 0), Ordering::Relaxed);
         }
+    }
+
+    #[inline(always)]
+    fn name(&self, turn: u32, id: u32) {
         self.available.at(turn).store(id as u16, Ordering::Relaxed);
     }
 
@@ -229,6 +235,7 @@ mod tests {
             assert!(places.device.is_multiple_of(4));
             let byte = |iova: Iova| (iova - memory.iova()) as usize;
             queue.give(len + 3, 7, 0x1234, 2048);
+            queue.name(len + 3, 7);
             queue.publish(len + 4);
             let half = |at: usize| memory.words16()[at / 2].load(Ordering::Relaxed);
             assert_eq!(half(byte(places.driver) + 2), (len + 4) as u16, "idx");

@@ -1,6 +1,5 @@
 //! What an attachment sees of the card: its BARs, time, resets.
 
-use super::super::stages::StageLog;
 use super::super::{Board, DoorbellPage, Layout, Model, RegisterFile, Registers, Violations};
 use super::{Bnxt, fw, regs};
 use crate::pci::Page;
@@ -127,9 +126,5 @@ impl Model for Bnxt {
             DOORBELLS => Some(format!("DB+{offset:#x}")),
             _ => None,
         }
-    }
-
-    fn stages(&mut self) -> Option<&mut Option<StageLog>> {
-        Some(&mut self.plane.stages)
     }
 }

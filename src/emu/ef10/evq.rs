@@ -105,7 +105,7 @@ impl EventQueue {
         let iova = self.slot(self.write);
         self.write = self.write.wrapping_add(1);
         if let Some(meter) = memory.meter() {
-            meter.report([(iova, 8)]);
+            meter.report([(iova, 8)], is_transmit(event));
         }
         if let Some(slot) = memory.word64(iova) {
             if slot.load(Ordering::Relaxed) != u64::MAX {
@@ -113,10 +113,10 @@ impl EventQueue {
             }
             if tear {
                 // The lower half first: a driver must look at both.
-                slot.store(event | 0xffff_ffff << 32, Ordering::Release);
+                memory.store64(iova, event | 0xffff_ffff << 32);
                 self.torn = Some((iova, event));
             } else {
-                slot.store(event, Ordering::Release);
+                memory.store64(iova, event);
             }
         }
         std::mem::take(&mut self.armed)
@@ -125,10 +125,9 @@ impl EventQueue {
     /// Writes the second half of an event.
     #[inline]
     pub fn mend(&mut self, memory: &Translation) {
-        if let Some((iova, event)) = self.torn.take()
-            && let Some(slot) = memory.word64(iova)
-        {
-            slot.store(event, Ordering::Release);
+        if let Some((iova, event)) = self.torn.take() {
+            memory.fall_behind();
+            memory.store64(iova, event);
         }
     }
 }
@@ -141,6 +140,11 @@ pub fn start_up(evq: u16) -> u64 {
 /// A transmit queue's event of this type, about descriptor `index`.
 pub fn transmit(kind: u64, label: u8, index: u16) -> u64 {
     TX | kind << 24 | u64::from(label) << 16 | u64::from(index)
+}
+
+/// Whether an event is of a transmit queue.
+fn is_transmit(event: u64) -> bool {
+    event >> 60 == TX >> 60
 }
 
 /// A transmit queue's event of this type with 32 bits in two halves.

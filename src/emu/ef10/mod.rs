@@ -191,7 +191,7 @@ impl Ef10 {
             evqs: (0..VIS).map(|_| None).collect(),
             torn: Vec::new(),
             rx: Receive::new(),
-            tx: Transmit::new(None),
+            tx: Transmit::new(),
         };
         card.reset();
         card
@@ -222,7 +222,7 @@ impl Ef10 {
     fn drop_resources(&mut self) {
         self.evqs.iter_mut().for_each(|queue| *queue = None);
         self.rx = Receive::new();
-        self.tx = Transmit::new(self.tx.stages.take());
+        self.tx = Transmit::new();
         self.torn.clear();
         self.filters = Filters::default();
         self.pio = PioBuffers::default();

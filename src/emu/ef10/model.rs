@@ -1,7 +1,6 @@
 //! What an attachment sees of the card: windows in a BAR, time, resets.
 
 use super::super::Layout;
-use super::super::stages::StageLog;
 use super::super::transmit::transmit;
 use super::super::{Board, DoorbellPage, Model, Page, RegisterFile, Registers, Violations};
 use super::regs::{self, CTPIO, PAGE, PIO};
@@ -200,9 +199,5 @@ impl Model for Ef10 {
             _ => format!("CTPIO+{:#x}", at.checked_sub(CTPIO)?),
         };
         Some(format!("VI{vi}.{name}"))
-    }
-
-    fn stages(&mut self) -> Option<&mut Option<StageLog>> {
-        Some(&mut self.tx.stages)
     }
 }

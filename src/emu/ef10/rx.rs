@@ -105,7 +105,7 @@ impl RxQueue {
             violations.note("RX_DESC_UPD moved backwards over descriptors that the card owns");
         }
         if let Some(meter) = around.memory.meter() {
-            meter.fetch(self.ring.pieces(self.tail, tail));
+            meter.fetch(self.ring.pieces(self.tail, tail), meter.hear(4).seen);
         }
         self.tail = tail;
     }
@@ -161,10 +161,10 @@ impl RxQueue {
         for n in 0..need {
             let (address, size) = self.descriptor(self.head, around.memory);
             let (part, more) = rest.split_at(rest.len().min(size));
-            around.memory.write(address, part);
             if let Some(meter) = around.memory.meter() {
                 meter.write([(address, part.len() as u64)]);
             }
+            around.memory.put(address, part);
             if around.nasty {
                 pad(around.memory, address, part.len(), size);
             }
@@ -382,7 +382,7 @@ fn prefix(buffer: &mut [u8], headers: &Parsed, hash: u32, stamp: u32, cut_throug
 /// What a card may write behind a frame: up to 64 bytes' boundary.
 fn pad(memory: &Translation, address: Iova, len: usize, size: usize) {
     let end = ((address as usize + len).next_multiple_of(64) - address as usize).min(size);
-    memory.write(address + len as u64, &[0xa5; 64][..end - len]);
+    memory.put(address + len as u64, &[0xa5; 64][..end - len]);
 }
 
 /// What an event says of a frame, but for lengths and places.

@@ -12,9 +12,10 @@
 //! Option descriptors change the queue's state and have no event. A descriptor
 //! that is pushed with the index saves its fetch; it must be the one in the ring.
 
+use super::super::pcie::Bell;
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::{Picos, RegisterFile, StageLog, Stages};
+use super::super::{Picos, RegisterFile};
 use super::evq::{self, CAN_MERGE};
 use super::regs::{TX_DESC_UPD, TX_DESC_UPD_INDEX};
 use super::unaided::{self, Tso};
@@ -24,9 +25,6 @@ use std::sync::atomic::Ordering;
 
 /// Largest packet to segment.
 const TSO_MAX: usize = 256 * 1024;
-
-/// What a frame takes on the wire besides itself (IEEE 802.3 §4.4.2).
-const OVERHEAD: usize = 24;
 
 /// Packets that share an event.
 const MERGE: u32 = 16;
@@ -64,8 +62,8 @@ pub struct TxQueue {
     /// Next descriptor to send, and the first that is the driver's.
     head: u32,
     tail: u32,
-    /// When the doorbell was seen; the descriptor that came with it.
-    rung: Picos,
+    /// When the doorbell was heard; the descriptor that came with it.
+    bell: Bell,
     pushed: Option<u32>,
     /// A frame in the aperture, and whether the queue was idle when it came.
     aperture: Option<(super::ctpio::Header, bool)>,
@@ -111,16 +109,14 @@ pub struct Transmit {
     pub turns: Turns,
     /// The packet on its way.
     pub out: Outgoing,
-    /// What stages the packets passed, for who asked.
-    pub stages: Option<StageLog>,
     /// Queues whose packets wait for more to share an event.
     merged: Vec<u16>,
 }
 
 impl Transmit {
-    /// No queues; who asked for stages still wants them.
-    pub fn new(stages: Option<StageLog>) -> Self {
-        Transmit { queues: (0..VIS).map(|_| None).collect(), stages, ..Transmit::default() }
+    /// No queues.
+    pub fn new() -> Self {
+        Transmit { queues: (0..VIS).map(|_| None).collect(), ..Transmit::default() }
     }
 }
 
@@ -140,7 +136,7 @@ impl TxQueue {
             tso: Tso::default(),
             head: 0,
             tail: 0,
-            rung: 0,
+            bell: Bell::default(),
             pushed: None,
             aperture: None,
             merged: (0, 0),
@@ -211,11 +207,12 @@ impl Ef10 {
             let mut new = queue.ring.pieces(queue.tail, index);
             queue.pushed.filter(|pushed| *pushed == queue.tail).and_then(|_| new.next());
             frame.and_then(|_| new.next_back());
-            meter.fetch(new);
+            let with = if queue.pushed == Some(queue.tail) { 16 } else { 4 };
+            let bell = meter.hear(with + frame.map_or(0, |header| header.len as u64));
+            queue.bell = Bell { fetched: meter.fetch(new, bell.seen), ..bell };
         }
         queue.aperture = frame.map(|header| (header, queue.head == queue.tail));
         queue.tail = index;
-        queue.rung = self.board.now;
     }
 
     /// The index was written through a window that is not mapped. A descriptor that
@@ -299,11 +296,8 @@ impl Ef10 {
         let (q, last, path) = (self.tx.turns.queue, self.tx.out.last, self.tx.out.path);
         let Some(queue) = &mut self.tx.queues[usize::from(q)] else { return };
         queue.head = self.tx.out.next;
-        let (evq, label, rung) = (queue.ring.evq, queue.ring.label, queue.rung);
+        let (evq, label) = (queue.ring.evq, queue.ring.label);
         let stamped = queue.stamp;
-        if wire.is_some() {
-            self.note_stages(path, rung);
-        }
         if path != Path::Ctpio && !stamped && (self.merges(evq) || self.board.nasty) {
             // Without leave to merge, nasty only delays.
             let merges = self.merges(evq);
@@ -352,22 +346,6 @@ impl Ef10 {
         }
         self.tx.merged.clear();
     }
-
-    /// Says when a packet passed, to who asked.
-    #[inline]
-    fn note_stages(&mut self, path: Path, rung: Picos) {
-        if let Some(log) = &mut self.tx.stages {
-            let (name, reads) = match path {
-                Path::Dma => ("DMA", 2),
-                Path::Push => ("push", 1),
-                Path::Pio => ("PIO", 0),
-                Path::Ctpio => ("CTPIO", 0),
-            };
-            let bytes: usize = self.tx.out.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
-            let on_wire = (bytes as u64 * 8).saturating_mul(1_000_000_000_000) / self.board.profile.speed;
-            log.note(Stages::reckon(name, rung, reads, on_wire));
-        }
-    }
 }
 
 impl Transmitter for Ef10 {
@@ -390,7 +368,7 @@ impl Transmitter for Ef10 {
         let Some(queue) = &mut self.tx.queues[usize::from(q)] else { return Next::Nothing };
         let memory = &self.board.bus.memory;
         if let Some(meter) = memory.meter() {
-            meter.settle(false);
+            meter.settle(false, 0);
         }
         self.tx.out.packet.clear();
         let mut at = queue.head;
@@ -454,17 +432,26 @@ impl Transmitter for Ef10 {
             }
             None
         };
-        let (qualified, poisons, slot) = (queue.ctpio, queue.poisons, queue.ring.slot(last));
+        let (qualified, poisons, slot, bell) = (queue.ctpio, queue.poisons, queue.ring.slot(last), queue.bell);
         if let Some((header, idle)) = aperture
             && self.ctpio_sends(q, header, idle, qualified, poisons)
         {
             path = Path::Ctpio;
         }
         if let Some(meter) = self.board.bus.memory.meter() {
-            meter.settle(path != Path::Ctpio);
+            let mut bell = bell;
             if aperture.is_some() && matches!(path, Path::Dma | Path::Pio) {
-                meter.fetch([(slot, 8)]);
+                bell.fetched = meter.fetch([(slot, 8)], bell.seen);
             }
+            let (name, in_card) = match path {
+                Path::Dma => ("DMA", bell.fetched),
+                Path::Push => ("push", bell.seen),
+                // Its bytes were stored to the card before.
+                Path::Pio => ("PIO", bell.fetched.max(meter.hear(self.tx.out.packet.len() as u64).seen)),
+                Path::Ctpio => ("CTPIO", bell.seen),
+            };
+            meter.settle(path != Path::Ctpio, in_card);
+            meter.depart(name, bell);
         }
         self.tx.turns.busy = true;
         (self.tx.turns.queue, self.tx.out.last, self.tx.out.next, self.tx.out.path) = (q, last, at, path);

@@ -242,6 +242,7 @@ impl I40e {
 
     /// Writes a descriptor; its flags become visible last.
     fn write_back(&mut self, at: Iova, head: [u16; 4], cookie: u64, params: [u8; 16]) {
+        self.board.bus.memory.hasten();
         let (first, second) =
             (self.board.bus.memory.descriptor(at), self.board.bus.memory.descriptor(at.wrapping_add(16)));
         if let (Some(first), Some(second)) = (first, second) {

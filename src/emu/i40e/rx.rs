@@ -144,7 +144,7 @@ impl RxQueue {
     fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 4], violations: &mut Violations) {
         let put = |buffer, part: &[u8]| match buffer {
             0 => violations.note("receive descriptor without a buffer"),
-            _ => _ = memory.write(buffer, part),
+            _ => _ = memory.put(buffer, part),
         };
         self.ring.deliver(memory, packet, put, |len, last| match last {
             true => [words[0], words[1] | len << 38, words[2], words[3]],

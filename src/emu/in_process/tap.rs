@@ -1,9 +1,9 @@
 //! An emulated card, seen from outside.
 
+use super::super::Stages;
 use super::super::offload::Used;
 use super::super::pcie::Crossings;
 use super::super::wire::{Counters, Note};
-use super::super::{StageLog, Stages};
 use super::{Access, Port, lock};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,23 +44,26 @@ impl Tap {
         open.unwrap_or_else(|| lock(&self.port.state).notes.clone())
     }
 
-    /// Begins to note the stages of the packets that the card sends, or ends it;
-    /// false if its model cannot.
-    pub fn note_stages(&self, on: bool) -> bool {
-        let noted =
-            self.port.with(|card, _| card.model().stages().map(|log| *log = on.then(StageLog::default)).is_some());
-        noted.unwrap_or(false)
+    /// Whether its wire has brought all that it had to bring, and the card has taken it;
+    /// `None` if it never brings anything.
+    pub fn wire_is_over(&self) -> Option<bool> {
+        self.port.with(|card, _| card.board().port.mac.is_over()).flatten()
     }
 
-    /// The stages of the packets that were sent since the last time, oldest first.
+    /// Begins to note the stages of the packets that the card sends, or ends it.
+    pub fn note_stages(&self, on: bool) {
+        self.port.with(|card, _| card.model().board_mut().note_stages(on));
+    }
+
+    /// The stages of the packets that were sent and reported since the last time, oldest
+    /// first.
     pub fn take_stages(&self) -> Vec<Stages> {
-        let taken = self.port.with(|card, _| card.model().stages().and_then(Option::as_mut).map(StageLog::take));
-        taken.flatten().unwrap_or_default()
+        self.port.with(|card, _| card.board().take_stages()).unwrap_or_default()
     }
 
     /// Counts from now on what crosses PCIe, or no longer.
     pub fn count_crossings(&self, on: bool) {
-        self.port.with(|card, _| card.bus().count_crossings(on));
+        self.port.with(|card, _| card.model().board_mut().count_crossings(on));
     }
 
     /// What has crossed PCIe since; nothing if it is not counted, and once closed.

@@ -151,7 +151,7 @@ impl RxQueue {
     fn deliver(&mut self, memory: &Translation, packet: &[u8], words: [u64; 2]) {
         let legacy = self.legacy;
         // Where memory is not mapped the bytes are lost, and counted.
-        let put = |buffer, part: &[u8]| _ = memory.write(buffer, part);
+        let put = |buffer, part: &[u8]| _ = memory.put(buffer, part);
         self.ring.deliver(memory, packet, put, |len, last| write_back(words, len, last, legacy));
         self.good.frames += 1;
         self.good.bytes += packet.len() as u64;

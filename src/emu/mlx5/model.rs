@@ -1,6 +1,5 @@
 //! What an attachment sees of the card: its BAR, time, resets.
 
-use super::super::stages::StageLog;
 use super::super::{Board, DoorbellPage, FaultKind, Layout, Model, RegisterFile, Registers, Violations};
 use super::{Mlx5, caps, fw, regs};
 use crate::pci::Page;
@@ -140,9 +139,5 @@ impl Model for Mlx5 {
             0 => self.uar(offset).map(|(page, at)| format!("UAR({page})+{at:#x}")),
             _ => None,
         }
-    }
-
-    fn stages(&mut self) -> Option<&mut Option<StageLog>> {
-        Some(&mut self.plane.stages)
     }
 }

@@ -30,6 +30,7 @@ fn a_specification_is_taken_apart() {
         link: Some(5_000_000_000),
         speed: Some(Speed::Bits(2_500_000_000)),
         fault: None,
+        pcie: None,
     };
     assert_eq!(spec, wanted);
 }
@@ -65,6 +66,7 @@ fn each_bad_option_is_refused_with_what_it_takes() {
         ("82599,speed=99999999999G", "1M to 1000G, or max"),
         ("82599,mac=01:00:5e:00:00:01", "not a multicast"),
         ("82599,mac=02:00", "an address like"),
+        ("82599,pcie=gen6x8", "a link like gen3x8"),
         ("82599,wire=string", "there is no wire 'string'"),
         ("82599,wire=loop:pause=maybe", "on or off"),
     ];
@@ -106,11 +108,8 @@ fn any_wire() -> impl Strategy<Value = WireSpec> {
             WireSpec::Source(SourceSpec { rate, sizes, flows, count, pause })
         }),
         "[!-$&-.0-9;-~]{3,15}".prop_map(|name| WireSpec::Packet { name }),
-        (file.clone(), prop::option::of(file), speed).prop_map(|(file, out, speed)| WireSpec::Pcap(PcapSpec {
-            file,
-            out,
-            speed
-        })),
+        (file.clone(), prop::option::of(file), speed, any::<u64>())
+            .prop_map(|(file, out, speed, times)| { WireSpec::Pcap(PcapSpec { file, out, speed, times }) }),
         ("[a-zA-Z0-9._-]{1,64}", any::<bool>()).prop_map(|(name, pause)| WireSpec::Cable { name, pause }),
     ]
 }
@@ -127,14 +126,18 @@ prop_compose! {
         speed in prop_oneof![
             Just(None), Just(Some(Speed::Max)), (MIN_SPEED..1_000_000_000_000).prop_map(|b| Some(Speed::Bits(b)))
         ],
+        pcie in prop::option::of((1u8..=5, 0u32..=4, 0u64..=100_000).prop_map(|(generation, lanes, trip)| {
+            let text = format!("gen{generation}x{}:{trip}ns", 1 << lanes);
+            Link::of(&Setting { whose: "emu", key: "pcie", value: Some(&text) }).unwrap()
+        })),
         mac in prop::option::of(any::<[u8; 5]>().prop_map(|[a, b, c, d, e]| [2, a, b, c, d, e])),
     ) -> Spec {
         let [loss, duplicate, reorder, corrupt] = shares.map(Share);
         let impairment = Impairment { loss, limit, duplicate, reorder, corrupt, delay: times[0], jitter: times[1] };
         let [nasty, strict, spin] = flags;
         let link = Some(times[2]);
-        let fault = None;
-        Spec { model: "x550".into(), wire, impairment, queues, seed, nasty, strict, spin, mac, link, speed, fault }
+        let rest = Spec { pcie, ..Spec::new("x550") };
+        Spec { wire, impairment, queues, seed, nasty, strict, spin, mac, link, speed, ..rest }
     }
 }
 

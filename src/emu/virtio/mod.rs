@@ -274,7 +274,7 @@ impl Virtio {
             }
             let Some(ring) = &mut queue.ring else { continue };
             let memory = &self.board.bus.memory;
-            let wanted = ring.wants_interrupt(memory, &mut self.board.violations);
+            let wanted = ring.wants_interrupt(memory, queue.vector != NO_VECTOR, &mut self.board.violations);
             let wanted = wanted.and_then(|wanted| Ok(wanted || on_empty && ring.is_spent(memory)?));
             match wanted {
                 Ok(true) => {

@@ -42,6 +42,9 @@ impl Virtio {
     pub(super) fn attend(&mut self, q: usize) {
         let queue = &mut self.queues[q];
         queue.busy = true;
+        if let (Some(ring), Some(meter)) = (&queue.ring, self.board.bus.memory.meter()) {
+            ring.hear(meter);
+        }
         if let Some(ring) = &queue.ring
             && let Err(rule) = ring.want_notice(&self.board.bus.memory, false)
         {

@@ -140,19 +140,19 @@ impl Virtio {
         for (chain, used) in chains.iter().zip(&mut used) {
             let mut written = 0;
             for &(address, len) in &chain.writable {
+                if let Some(meter) = self.board.bus.memory.meter() {
+                    meter.write([(address, u64::from(len).min((left[0].len() + left[1].len()) as u64))]);
+                }
                 let mut at = 0;
                 while at < len as usize && !(left[0].is_empty() && left[1].is_empty()) {
                     let piece = if left[0].is_empty() { &mut left[1] } else { &mut left[0] };
                     let here = piece.len().min(len as usize - at);
                     // Where memory is not mapped the bytes are lost, and counted.
-                    self.board.bus.memory.write(address + at as u64, &piece[..here]);
+                    self.board.bus.memory.put(address + at as u64, &piece[..here]);
                     *piece = &piece[here..];
                     at += here;
                 }
                 written += at as u32;
-                if let Some(meter) = self.board.bus.memory.meter() {
-                    meter.write([(address, at as u64)]);
-                }
             }
             *used = (chain.id, chain.slots, written);
         }

@@ -279,14 +279,14 @@ impl Ring {
         }
     }
 
-    /// Puts used chains back, each with the bytes that were written to it. The
-    /// driver sees all of them or none.
-    pub fn put_back(&mut self, memory: &Translation, used: &[(u16, u16, u32)]) -> Result<(), Broken> {
+    /// Puts used chains back, each with the bytes that were written to it, of packets that
+    /// were `sent` or others. The driver sees all of them or none.
+    pub fn put_back(&mut self, memory: &Translation, used: &[(u16, u16, u32)], sent: bool) -> Result<(), Broken> {
         for &(id, ..) in used {
             self.held[usize::from(id)] = false;
         }
         if let Some(meter) = memory.meter() {
-            self.count_used(meter, used);
+            self.count_used(meter, used, sent);
         }
         if self.agreed.packed {
             let mut places = Vec::with_capacity(used.len());
@@ -298,26 +298,26 @@ impl Ring {
             // The first one last: a driver takes them in order.
             for (at, id, written, flags) in places.into_iter().rev() {
                 let place = self.descriptors + 16 * u64::from(at);
-                memory.word32(place + 8).ok_or("queue outside mapped memory")?.store(written, Ordering::Relaxed);
-                self.word(memory, place + 12)?.store(id, Ordering::Relaxed);
-                self.word(memory, place + 14)?.store(flags, Ordering::Release);
+                mapped(memory.store32(place + 8, written))?;
+                mapped(memory.store16(place + 12, id))?;
+                mapped(memory.store16(place + 14, flags))?;
             }
             return Ok(());
         }
         for &(id, _, written) in used {
             let place = self.device + 4 + 8 * u64::from(self.next_used % self.size);
-            let field = |offset| memory.word32(place + offset).ok_or("queue outside mapped memory");
-            field(0)?.store(u32::from(id), Ordering::Relaxed);
-            field(4)?.store(written, Ordering::Relaxed);
+            mapped(memory.store32(place, u32::from(id)))?;
+            mapped(memory.store32(place + 4, written))?;
             self.next_used = self.next_used.wrapping_add(1);
         }
-        self.word(memory, self.device + 2)?.store(self.next_used, Ordering::Release);
-        Ok(())
+        mapped(memory.store16(self.device + 2, self.next_used))
     }
 
     /// Forgets where it was, as a backend that is started anew without being told (fault):
     /// only of a split queue can the driver see that.
     pub fn forget(&mut self, memory: &Translation) {
+        // What is on its way would come after the zero.
+        memory.hasten();
         self.next_used = 0;
         if let Ok(index) = self.word(memory, self.device + 2)
             && !self.agreed.packed
@@ -327,7 +327,8 @@ impl Ring {
     }
 
     /// Asks the driver to notify when it makes more available, or not to. After
-    /// asking, [`Ring::available`] must be asked once more.
+    /// asking, [`Ring::available`] must be asked once more: a read, which what is asked does
+    /// not come behind.
     pub fn want_notice(&self, memory: &Translation, wanted: bool) -> Result<(), Broken> {
         let (place, value) = if self.agreed.packed {
             (self.device + 2, u16::from(!wanted))
@@ -342,15 +343,20 @@ impl Ring {
         };
         self.word(memory, place)?.store(value, Ordering::Release);
         if let Some(meter) = memory.meter() {
-            meter.report([(place, 2)]);
+            meter.report([(place, 2)], false);
         }
         fence(Ordering::SeqCst);
         Ok(())
     }
 
     /// Whether the driver is to be interrupted for what was put back since the
-    /// last time that was asked.
-    pub fn wants_interrupt(&mut self, memory: &Translation, violations: &mut Violations) -> Result<bool, Broken> {
+    /// last time that was asked. Whether it is `told` at all: it may go to sleep then.
+    pub fn wants_interrupt(
+        &mut self,
+        memory: &Translation,
+        told: bool,
+        violations: &mut Violations,
+    ) -> Result<bool, Broken> {
         fence(Ordering::SeqCst);
         let (old, new) = (self.signalled, self.next_used);
         let old_wrap = std::mem::replace(&mut self.signalled_wrap, self.used_wrap);
@@ -359,14 +365,28 @@ impl Ring {
             return Ok(false);
         }
         if let Some(meter) = memory.meter() {
-            meter.fetch([if self.agreed.packed {
+            let place = if self.agreed.packed {
                 (self.driver, 4)
             } else if self.agreed.event_index {
                 (self.driver + 4 + 2 * u64::from(self.size), 2)
             } else {
                 (self.driver, 2)
-            }]);
+            };
+            meter.fetch([place], 0);
         }
+        let asks = self.asks(memory, (old, old_wrap), violations)?;
+        if asks || !told || !memory.hasten() {
+            return Ok(asks);
+        }
+        // The answer came behind what was put back: a driver that sleeps after that has
+        // seen all of it.
+        fence(Ordering::SeqCst);
+        self.asks(memory, (old, old_wrap), violations)
+    }
+
+    /// Whether what the driver asks for is in what was put back since `old`.
+    fn asks(&self, memory: &Translation, old: (u16, bool), violations: &mut Violations) -> Result<bool, Broken> {
+        let ((old, old_wrap), new) = (old, self.next_used);
         if self.agreed.packed {
             let event = self.word(memory, self.driver)?.load(Ordering::Relaxed);
             return Ok(match self.word(memory, self.driver + 2)?.load(Ordering::Acquire) {
@@ -415,6 +435,11 @@ impl Ring {
         let index = data & 0x7fff;
         !self.agreed.packed || index < self.size
     }
+}
+
+/// Breaks off if something is not mapped.
+fn mapped(there: bool) -> Result<(), Broken> {
+    if there { Ok(()) } else { Err("queue outside mapped memory") }
 }
 
 /// A buffer of a chain: the readable ones first, none of them empty (§2.7.4.2).

@@ -77,7 +77,7 @@ impl Transmitter for Virtio {
         let mut chain = std::mem::take(&mut self.chain);
         let next = match self.next_chain(q, &mut chain) {
             Ok(true) => {
-                self.send_chain(&chain);
+                self.send_chain(q, &chain);
                 if self.common.stopped {
                     Next::Nothing
                 } else {
@@ -162,13 +162,14 @@ impl Virtio {
         let queue = &mut self.queues[usize::from(q)];
         let Some(ring) = &mut queue.ring else { return };
         queue.used = true;
-        if let Err(rule) = ring.put_back(&self.board.bus.memory, used) {
+        let sent = q % 2 == 1;
+        if let Err(rule) = ring.put_back(&self.board.bus.memory, used, sent) {
             self.stop(rule);
         }
     }
 
     /// Sends the packet of one chain.
-    fn send_chain(&mut self, chain: &Chain) {
+    fn send_chain(&mut self, q: u16, chain: &Chain) {
         let now = self.board.now;
         self.tx.packet.clear();
         if !chain.writable.is_empty() {
@@ -182,8 +183,11 @@ impl Virtio {
             self.board.violations.note("packet shorter than its headers or longer than 64 KiB");
             return;
         }
-        if let Some(meter) = self.board.bus.memory.meter() {
+        let ring = self.queues[usize::from(q)].ring.as_ref();
+        if let (Some(meter), Some(ring)) = (self.board.bus.memory.meter(), ring) {
+            meter.settle(false, ring.bell().fetched);
             meter.read(chain.readable.iter().map(|&(address, len)| (address, len.into())));
+            meter.depart("DMA", ring.bell());
         }
         for &(address, len) in &chain.readable {
             if !self.board.bus.memory.append(address, len as usize, &mut self.tx.packet) {

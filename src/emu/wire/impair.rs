@@ -103,6 +103,11 @@ impl Wire for Impaired {
         self.wire.waits()
     }
 
+    fn is_over(&self) -> Option<bool> {
+        let empty = self.back.queue.front().is_none() && self.back.swapped.is_none();
+        self.wire.is_over().map(|over| over && empty)
+    }
+
     fn report(&mut self) -> Vec<Note> {
         let mut report = self.wire.report();
         for (way, meant, at) in [(self.out.as_ref(), Fate::MeantOut, 0), (Some(&self.back), Fate::MeantIn, 1)] {

@@ -77,6 +77,8 @@ pub struct Mac {
     /// How long [`BUFFER`] lasts at line rate.
     buffer: Picos,
     now: Picos,
+    /// How far ahead of the clock frames may be sent.
+    ahead: Picos,
     /// When the last frame's gap ends, each way.
     tx_free: Clock,
     rx_free: Clock,
@@ -99,6 +101,7 @@ impl Mac {
             byte: ByteTime::default(),
             buffer: 0,
             now: 0,
+            ahead: 0,
             tx_free: Clock::default(),
             rx_free: Clock::default(),
             owed: 0,
@@ -120,17 +123,28 @@ impl Mac {
         };
     }
 
+    /// Takes frames so far ahead of the wire, as they are fetched.
+    pub fn fetch_ahead(&mut self, ahead: Picos) {
+        self.ahead = ahead;
+    }
+
     /// Sends a frame. Shorter ones than 60 bytes take the time of 60; padding
     /// them is the caller's work.
     #[inline]
     pub fn send(&mut self, frame: &[u8], now: Picos) -> Sent {
+        self.send_ready(frame, now, 0)
+    }
+
+    /// Sends a frame that is in the card at `ready`, and is not on the wire before.
+    #[inline]
+    pub fn send_ready(&mut self, frame: &[u8], now: Picos, ready: Picos) -> Sent {
         self.tick(now);
         self.sending = true;
-        if self.tx_free.picos() > now {
+        if self.tx_free.picos() > now + self.ahead {
             self.owed = 0;
             return Sent::Busy;
         }
-        let free = self.tx_free.later(self.byte.of(frame.len().max(MIN_FRAME) + OVERHEAD));
+        let free = self.tx_free.not_before(ready).later(self.byte.of(frame.len().max(MIN_FRAME) + OVERHEAD));
         if !self.wire.send(frame, free.picos()) {
             self.counters.pauses += u64::from(!self.paused);
             self.paused = true;
@@ -200,6 +214,11 @@ impl Mac {
     /// Whether a frame that cannot be received yet may wait on the wire, or is lost.
     pub fn waits(&self) -> bool {
         self.wire.waits()
+    }
+
+    /// Whether all that the wire had to bring has been taken, if it brings anything at all.
+    pub fn is_over(&self) -> Option<bool> {
+        self.wire.is_over()
     }
 
     /// What the wire itself did to frames or saw.

@@ -87,6 +87,12 @@ pub trait Wire: Send {
     /// end honours pause frames), or is lost.
     fn waits(&self) -> bool;
 
+    /// Whether all that it had to bring has been taken: no frame comes any more. `None` of a
+    /// wire that never brings any, false of one that does not know.
+    fn is_over(&self) -> Option<bool> {
+        Some(false)
+    }
+
     /// What the wire itself did to frames or saw, those that it lost among them.
     /// Empty if it loses none and keeps no count.
     fn report(&mut self) -> Vec<Note> {

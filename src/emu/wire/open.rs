@@ -291,26 +291,30 @@ fn write_source(f: &mut fmt::Formatter<'_>, spec: &SourceSpec) -> fmt::Result {
 }
 
 fn pcap<'a>(file: String, settings: impl Iterator<Item = Setting<'a>>) -> Result<PcapSpec> {
-    let mut spec = PcapSpec { file: file.into(), out: None, speed: Playback::Thousandths(1000) };
+    let mut spec = PcapSpec { file: file.into(), out: None, speed: Playback::Thousandths(1000), times: 1 };
     for setting in settings {
         match setting.key {
             "out" => spec.out = Some(unescape(setting.value()?).into()),
             "speed" if setting.value == Some("line") => spec.speed = Playback::Line,
             "speed" => spec.speed = Playback::Thousandths(setting.thousandths()?),
-            _ => return Err(setting.unknown("out=, speed=")),
+            "loop" => spec.times = setting.scaled()?,
+            _ => return Err(setting.unknown("out=, speed=, loop=")),
         }
     }
     Ok(spec)
 }
 
 fn write_pcap(f: &mut fmt::Formatter<'_>, spec: &PcapSpec) -> fmt::Result {
-    let PcapSpec { file, out, speed } = spec;
+    let PcapSpec { file, out, speed, times } = spec;
     write!(f, "pcap:{}", escape(&file.to_string_lossy()))?;
     match speed {
         Playback::Line => f.write_str(":speed=line")?,
         Playback::Thousandths(1000) => {}
         Playback::Thousandths(speed) if speed.is_multiple_of(1000) => write!(f, ":speed={}", speed / 1000)?,
         Playback::Thousandths(speed) => write!(f, ":speed={}.{:03}", speed / 1000, speed % 1000)?,
+    }
+    if *times != 1 {
+        write!(f, ":loop={}", Scaled(*times))?;
     }
     match out {
         Some(out) => write!(f, ":out={}", escape(&out.to_string_lossy())),
@@ -361,6 +365,8 @@ mod tests {
             "pcap:odd\\:name\\,with\\=all\\\\.pcap:speed=line:out=b\\:c",
             "pcap:a:speed=2",
             "pcap:a:speed=0.001",
+            "pcap:a:speed=line:loop=0:out=b",
+            "pcap:a:loop=1M",
             "source",
             "source:rate=10M:size=imix:flows=8:count=1k",
             "source:rate=2500Mbit:size=64/512/9018",
@@ -389,7 +395,8 @@ mod tests {
             ("pcap", "it needs a capture file"),
             ("pcap::speed=1", "it needs a capture file"),
             ("pcap:a:speed=0", "from 0.001 to 1000"),
-            ("pcap:a:loop=on", "options are out=, speed="),
+            ("pcap:a:loop=on", "loop=on"),
+            ("pcap:a:twice", "options are out=, speed=, loop="),
             ("sink:x", "takes no name"),
             ("source:rate=0", "frames a second like"),
             ("source:rate=9999G", "frames a second like"),

@@ -5,10 +5,12 @@
 //! or slower if asked for; or one after the other at line rate. A port that is
 //! not ready is waited for: nothing of a file is lost. A file that breaks off is
 //! played as far as it goes, and what was not played is counted, with the reason.
+//! When it has been played as often as asked for, the wire is quiet and says so.
 
 use super::{Fate, MAX_FRAME, MIN_FRAME, Note, Picos, Wire, WireSpec};
 use crate::error::{Error, Kind, Result};
 use crate::pcap::decode::{ETHERNET, Frame, LONGEST, Reader, Step, link_name};
+use crate::pcap::packed::Unpacked;
 use crate::pcap::record::{Format, Record};
 use crate::pcap::{LeftOut, SHORTEST, same_file};
 use crate::sys;
@@ -19,12 +21,14 @@ use std::path::{Path, PathBuf};
 /// What to play and where to write to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PcapSpec {
-    /// Capture file, pcap or pcapng.
+    /// Capture file, pcap or pcapng, compressed or not.
     pub file: PathBuf,
     /// Capture file for what the port sends (`out=`), overwritten.
     pub out: Option<PathBuf>,
     /// How fast (`speed=`).
     pub speed: Playback,
+    /// How often (`loop=`); 0 is without end.
+    pub times: u64,
 }
 
 /// How fast a capture is played.
@@ -50,7 +54,7 @@ impl Pcap {
     /// otherwise what the operating system says.
     pub fn open(spec: &PcapSpec) -> Result<Self> {
         check_files([&WireSpec::Pcap(spec.clone())], &[])?;
-        let player = Player::open(&spec.file, spec.speed)?;
+        let player = Player::open(spec)?;
         Ok(Pcap { player, recorder: spec.out.as_deref().map(Recorder::create).transpose()? })
     }
 }
@@ -82,9 +86,13 @@ impl Wire for Pcap {
         true
     }
 
+    fn is_over(&self) -> Option<bool> {
+        Some(self.player.over)
+    }
+
     fn report(&mut self) -> Vec<Note> {
-        let Player { played, cut, too_long, too_short, ref reader, .. } = self.player;
-        let LeftOut { other_link, undeclared, malformed, link: _ } = *reader.left_out();
+        let Player { played, cut, too_long, too_short, ref before, ref reader, .. } = self.player;
+        let LeftOut { other_link, undeclared, malformed, link: _ } = before.and(reader.left_out());
         let left_out = |key, words, frames| Note::new(Fate::LeftOut, key, words, frames);
         let mut report = vec![
             Note::passed("played", "were played from the file", played),
@@ -95,7 +103,8 @@ impl Wire for Pcap {
             left_out("undeclared", "in the file are of an interface that it does not describe", undeclared),
             left_out("malformed", "in the file make no sense", malformed),
         ];
-        if let Some(damage) = reader.damage() {
+        let again = self.player.lost.as_deref();
+        if let Some(damage) = reader.damage().map(ToString::to_string).or(again.map(str::to_string)) {
             report.push(Note::new(
                 Fate::LeftOut,
                 "damaged",
@@ -116,11 +125,20 @@ impl Wire for Pcap {
 const LOOK: usize = 256;
 
 struct Player {
+    path: PathBuf,
     /// What is left of the file.
-    reader: Reader<File>,
+    reader: Reader<Unpacked<File>>,
     speed: Playback,
+    /// Times through that are left after this one; `None` is without end.
+    loops: Option<u64>,
+    /// All was played.
+    over: bool,
+    /// Why it was not played as often as asked for.
+    lost: Option<String>,
     /// First time in the file, in nanoseconds, and when it was played.
     start: Option<(i64, Picos)>,
+    /// What this time through was of so far.
+    round: Round,
     frame: Vec<u8>,
     /// When the frame in `frame` is due.
     held: Option<Picos>,
@@ -131,40 +149,108 @@ struct Player {
     cut: u64,
     too_long: u64,
     too_short: u64,
+    /// What was left out on the times through before this one.
+    before: LeftOut,
+}
+
+/// One time through a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    frames: u64,
+    /// From the first frame of it to the last, in nanoseconds of the file.
+    span: u64,
+}
+
+/// Opens a capture file of Ethernet frames.
+fn begin(path: &Path) -> Result<Reader<Unpacked<File>>> {
+    let doing = |what| format!("pcap: {what} {}", path.display());
+    let file = File::open(path).map_err(|e| Error::io(doing("opening"), e))?;
+    let name = doing("playing");
+    let unpacked = Unpacked::new(file).map_err(|e| Error::io(doing("reading"), e))?;
+    let reader = Reader::new(unpacked, &name).map_err(|error| error.with_kind(Kind::Usage))?;
+    if let Some(link) = reader.link().filter(|link| *link != ETHERNET) {
+        let link = link_name(link);
+        let line =
+            format!("{name}: it was recorded on a link of type {link}, not Ethernet, and a wire carries Ethernet only");
+        return Err(Error::new(Kind::Usage, line));
+    }
+    Ok(reader)
 }
 
 impl Player {
-    fn open(path: &Path, speed: Playback) -> Result<Self> {
-        let doing = |what| format!("pcap: {what} {}", path.display());
-        let file = File::open(path).map_err(|e| Error::io(doing("opening"), e))?;
-        let name = doing("playing");
-        let reader = Reader::new(file, &name).map_err(|error| error.with_kind(Kind::Usage))?;
-        if let Some(link) = reader.link().filter(|link| *link != ETHERNET) {
-            let link = link_name(link);
-            let line = format!(
-                "{name}: it was recorded on a link of type {link}, not Ethernet, and a wire carries Ethernet only"
-            );
+    fn open(spec: &PcapSpec) -> Result<Self> {
+        let path = &spec.file;
+        if spec.times != 1 && std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
+            let line =
+                format!("pcap: {} is no regular file, and can be played only once; leave loop= out", path.display());
             return Err(Error::new(Kind::Usage, line));
         }
-        let frame = Vec::new();
-        let (start, held, last) = (None, None, 0);
-        Ok(Player { reader, speed, start, frame, held, last, played: 0, cut: 0, too_long: 0, too_short: 0 })
+        Ok(Player {
+            path: path.clone(),
+            reader: begin(path)?,
+            speed: spec.speed,
+            loops: spec.times.checked_sub(1),
+            over: false,
+            lost: None,
+            start: None,
+            round: Round::default(),
+            frame: Vec::new(),
+            held: None,
+            last: 0,
+            played: 0,
+            cut: 0,
+            too_long: 0,
+            too_short: 0,
+            before: LeftOut::default(),
+        })
     }
 
     fn peek(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
         // What is left out takes its time: the rest waits for the next look.
         for _ in 0..LOOK {
-            if self.held.is_some() {
+            if self.held.is_some() || self.over {
                 break;
             }
             self.frame.clear();
             match self.reader.step(&mut self.frame) {
                 Step::Frame(record) => self.take(&record, now),
                 Step::Passed => {}
-                Step::End => return None,
+                Step::End => self.over = !self.again(),
             }
         }
         self.held.filter(|&at| at <= now).map(|at| (&self.frame[..], at))
+    }
+
+    /// Goes back to the file's beginning; false if it is not to be played again, or cannot.
+    fn again(&mut self) -> bool {
+        let Round { frames, span } = std::mem::take(&mut self.round);
+        // A file without a frame would be read over and over for nothing.
+        let left = self.loops != Some(0) && frames > 0;
+        if !left || self.reader.damage().is_some() {
+            return false;
+        }
+        match begin(&self.path) {
+            Ok(reader) => {
+                self.before = self.before.and(self.reader.left_out());
+                self.reader = reader;
+                self.loops = self.loops.map(|left| left - 1);
+                // The pause before the next time through is the mean pause.
+                let period = self.scaled(span.saturating_add(span / (frames - 1).max(1)));
+                self.start = self.start.map(|(first, start)| (first, start.saturating_add(period)));
+                true
+            }
+            Err(error) => {
+                self.lost = Some(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// So many nanoseconds of the file, as they are played.
+    fn scaled(&self, ns: u64) -> Picos {
+        let Playback::Thousandths(speed) = self.speed else { return 0 };
+        let picos = u128::from(ns) * 1_000_000 / u128::from(speed.max(1));
+        u64::try_from(picos).unwrap_or(u64::MAX)
     }
 
     /// Sets the frame's time, or leaves it out.
@@ -179,6 +265,7 @@ impl Player {
         }
         self.cut += u64::from(record.wire_len > self.frame.len());
         self.played += 1;
+        self.round.frames += 1;
         // What was captured before its MAC padded it.
         if self.frame.len() < MIN_FRAME {
             self.frame.resize(MIN_FRAME, 0);
@@ -187,11 +274,12 @@ impl Player {
             (Playback::Line, _) => 0,
             // With no time of its own it comes with the frame before, or at once.
             (_, None) => self.last.max(self.start.map_or(now, |(_, start)| start)),
-            (Playback::Thousandths(speed), Some(time)) => {
+            (Playback::Thousandths(_), Some(time)) => {
                 let (first, start) = *self.start.get_or_insert((time, now));
                 // Times that go back in the file do not go back on the wire.
-                let since = u128::from(time.saturating_sub(first).max(0) as u64) * 1_000_000 / u128::from(speed.max(1));
-                start.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+                let since = time.saturating_sub(first).max(0) as u64;
+                self.round.span = self.round.span.max(since);
+                start.saturating_add(self.scaled(since))
             }
         };
         self.last = due;
@@ -302,311 +390,4 @@ impl Drop for Recorder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pcap::samples::Ng;
-    use pcap_file::DataLink;
-    use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
-    use pcap_file::pcapng::PcapNgWriter;
-    use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
-    use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
-    use proptest::prelude::*;
-    use std::borrow::Cow;
-    use std::time::Duration;
-
-    /// A file with a frame of 60 bytes at each of these microseconds.
-    fn capture(path: &Path, times: &[u64]) {
-        let mut writer = PcapWriter::new(File::create(path).unwrap()).unwrap();
-        for (n, &time) in times.iter().enumerate() {
-            writer.write_packet(&PcapPacket::new(Duration::from_micros(time), 60, &[n as u8; 60])).unwrap();
-        }
-    }
-
-    fn spec(path: &Path, speed: Playback) -> PcapSpec {
-        PcapSpec { file: path.into(), out: None, speed }
-    }
-
-    fn play(wire: &mut Pcap, now: Picos) -> Vec<(u8, usize, Picos)> {
-        std::iter::from_fn(|| {
-            let frame = wire.peek(now).map(|(frame, at)| (frame[0], frame.len(), at));
-            wire.advance_if(frame.is_some());
-            frame
-        })
-        .collect()
-    }
-
-    impl Pcap {
-        fn advance_if(&mut self, yes: bool) {
-            if yes {
-                self.advance();
-            }
-        }
-    }
-
-    #[test]
-    fn frames_come_at_their_recorded_times_or_as_fast_as_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in.pcap");
-        capture(&path, &[5_000_000, 5_000_010, 5_000_030]);
-        let mut wire = Pcap::open(&spec(&path, Playback::Thousandths(1000))).unwrap();
-        assert_eq!(play(&mut wire, 1_000_000), [(0, 60, 1_000_000)]);
-        assert_eq!(play(&mut wire, 10_999_999), []);
-        assert_eq!(play(&mut wire, 40_000_000), [(1, 60, 11_000_000), (2, 60, 31_000_000)]);
-        let mut wire = Pcap::open(&spec(&path, Playback::Thousandths(2500))).unwrap();
-        assert_eq!(play(&mut wire, 0), [(0, 60, 0)]);
-        assert_eq!(play(&mut wire, 12_000_000), [(1, 60, 4_000_000), (2, 60, 12_000_000)]);
-        let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
-        assert_eq!(play(&mut wire, 7).len(), 3);
-        assert_eq!(wire.report()[0].frames, 3);
-    }
-
-    #[test]
-    fn pcapng_times_are_read_in_their_own_unit() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in.pcapng");
-        for (options, unit) in [(vec![], 1_000_000), (vec![InterfaceDescriptionOption::IfTsResol(9)], 1_000)] {
-            let mut writer = PcapNgWriter::new(File::create(&path).unwrap()).unwrap();
-            let interface = InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: 0, options };
-            writer.write_pcapng_block(interface).unwrap();
-            for count in [700, 800] {
-                let data = Cow::Borrowed(&[1; 42][..]);
-                let timestamp = Duration::from_nanos(count);
-                let options = vec![];
-                let packet = EnhancedPacketBlock { interface_id: 0, timestamp, original_len: 100, data, options };
-                writer.write_pcapng_block(packet).unwrap();
-            }
-            drop(writer);
-            let mut wire = Pcap::open(&spec(&path, Playback::Thousandths(1000))).unwrap();
-            assert_eq!(play(&mut wire, 0), [(1, 60, 0)], "padded to what a wire carries");
-            assert_eq!(play(&mut wire, u64::MAX / 2), [(1, 60, 100 * unit)]);
-            assert_eq!(wire.report()[1].frames, 2);
-        }
-    }
-
-    #[test]
-    fn a_file_that_breaks_off_is_played_as_far_as_it_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in.pcap");
-        capture(&path, &[1, 2, 3]);
-        let whole = std::fs::read(&path).unwrap();
-        for len in 24..whole.len() {
-            std::fs::write(&path, &whole[..len]).unwrap();
-            let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
-            let complete = (len - 24) / 76;
-            assert_eq!(play(&mut wire, 0).len(), complete);
-            let damaged = (len - 24) % 76 != 0;
-            assert_eq!(counted(&mut wire, "damaged"), u64::from(damaged), "{len}");
-            let says = damage(&mut wire).is_some_and(|why| why.contains(&format!("cut short after {complete} packet")));
-            assert_eq!(says, damaged, "{:?}", damage(&mut wire));
-        }
-    }
-
-    #[test]
-    fn what_is_no_capture_is_refused_in_one_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in");
-        let error = || Pcap::open(&spec(&path, Playback::Line)).err().unwrap();
-        assert_eq!(error().kind(), Kind::NotFound);
-        for content in [&b""[..], b"abc", b"this is a text file and no capture", &[0x0a, 0x0d, 0x0d, 0x0a, 1]] {
-            std::fs::write(&path, content).unwrap();
-            assert_eq!(error().kind(), Kind::Usage);
-            assert!(!error().to_string().contains('\n'));
-        }
-        let header = PcapHeader { datalink: DataLink::NULL, ..PcapHeader::default() };
-        drop(PcapWriter::with_header(File::create(&path).unwrap(), header).unwrap());
-        assert!(error().to_string().contains("a wire carries Ethernet only"), "{}", error());
-    }
-
-    #[test]
-    fn what_is_sent_can_be_played_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, out) = (dir.path().join("in.pcap"), dir.path().join("out.pcap"));
-        capture(&path, &[1]);
-        let mut wire = Pcap::open(&PcapSpec { out: Some(out.clone()), ..spec(&path, Playback::Line) }).unwrap();
-        for n in 0..1000_u64 {
-            assert!(wire.send(&vec![n as u8; 60 + n as usize], 5_000_000 + n * 1_000_000));
-        }
-        // The file is whole while it is written.
-        wire.peek(200_000_000_000);
-        assert_eq!(play(&mut Pcap::open(&spec(&out, Playback::Line)).unwrap(), 0).len(), 1000);
-        drop(wire);
-        let mut again = Pcap::open(&spec(&out, Playback::Thousandths(1000))).unwrap();
-        let frames = play(&mut again, 1 << 40);
-        for (n, (byte, len, at)) in frames.into_iter().enumerate() {
-            assert_eq!((byte, len, at), (n as u8, 60 + n, (1 << 40) + n as u64 * 1_000_000));
-            if n == 0 {
-                break;
-            }
-        }
-        assert_eq!(play(&mut again, (1 << 40) + 999_000_000).len(), 999);
-    }
-
-    #[test]
-    fn a_full_disk_leaves_a_valid_file_and_a_count() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in.pcap");
-        capture(&path, &[1]);
-        let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
-        let mut recorder = Recorder::create(&dir.path().join("out.pcap")).unwrap();
-        recorder.file = File::options().write(true).open("/dev/full").unwrap();
-        wire.recorder = Some(recorder);
-        for n in 0..100 {
-            assert!(wire.send(&[0; 1500], n));
-        }
-        wire.peek(200_000_000_000);
-        assert_eq!((counted(&mut wire, "written"), counted(&mut wire, "unwritten")), (0, 100));
-    }
-
-    /// Why the file was not played to its end.
-    fn damage(wire: &mut Pcap) -> Option<String> {
-        wire.report().into_iter().find(|note| note.key == "damaged").map(|note| note.words.into_owned())
-    }
-
-    /// What the wire says of `name`.
-    fn counted(wire: &mut Pcap, name: &str) -> u64 {
-        wire.report().iter().find(|note| note.key == name).map_or(0, |note| note.frames)
-    }
-
-    #[test]
-    fn what_is_not_played_is_counted_and_the_rest_is_played() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in.pcapng");
-        let mut file = Ng::ethernet();
-        file.interface(105, 0, &[]);
-        for len in [0, 13, 14, MAX_FRAME, MAX_FRAME + 1] {
-            file.good(0, &vec![1; len]);
-        }
-        file.packet(1, 0, 20, 20, &[1; 20], &[]);
-        file.packet(9, 0, 20, 20, &[1; 20], &[]);
-        file.packet(0, 0, 99, 99, &[1; 20], &[]);
-        file.obsolete(0, 0, 0, &[2; 60]);
-        file.packet(0, 0, 60, 1514, &[3; 60], &[]);
-        file.bytes.extend_from_slice(&[6, 0, 0, 0, 1]);
-        std::fs::write(&path, &file.bytes).unwrap();
-        let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
-        let played: Vec<_> = play(&mut wire, 0).into_iter().map(|(byte, len, _)| (byte, len)).collect();
-        assert_eq!(played, [(1, 60), (1, MAX_FRAME), (2, 60), (3, 60)]);
-        let counts = [
-            ("played", 4),
-            ("too_short", 2),
-            ("too_long", 1),
-            ("other_link", 1),
-            ("undeclared", 1),
-            ("malformed", 1),
-            ("cut", 1),
-            ("damaged", 1),
-        ];
-        for (name, count) in counts {
-            assert_eq!(counted(&mut wire, name), count, "{name}");
-        }
-        let why = damage(&mut wire).unwrap();
-        assert!(why.contains("cut short after 10 packets"), "{why}");
-    }
-
-    #[test]
-    fn one_look_reads_a_bounded_number_of_records_and_the_next_goes_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in.pcapng");
-        let mut file = Ng::ethernet();
-        file.interface(105, 0, &[]);
-        // Two interfaces and what is too short fill one look, another link the next.
-        for _ in 2..LOOK {
-            file.good(0, &[1; 13]);
-        }
-        for _ in 0..LOOK {
-            file.packet(1, 0, 20, 20, &[1; 20], &[]);
-        }
-        file.good(0, &[2; 60]);
-        std::fs::write(&path, &file.bytes).unwrap();
-        let mut wire = Pcap::open(&spec(&path, Playback::Line)).unwrap();
-        assert_eq!(wire.peek(0), None);
-        assert_eq!((counted(&mut wire, "too_short"), counted(&mut wire, "other_link")), (LOOK as u64 - 2, 0));
-        assert_eq!(wire.peek(0), None);
-        assert_eq!((counted(&mut wire, "other_link"), counted(&mut wire, "played")), (LOOK as u64, 0));
-        assert_eq!(wire.peek(0).map(|(frame, _)| frame[0]), Some(2));
-        wire.advance();
-        assert_eq!(wire.peek(0), None);
-        assert_eq!(counted(&mut wire, "played"), 1);
-    }
-
-    #[test]
-    fn packets_without_a_time_come_with_those_before_them_and_an_offset_is_no_wait() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("in.pcapng");
-        let mut file = Ng::new(false);
-        // Times count from 54 years after 1970, and from an hour before it.
-        for offset in [1_700_000_000_i64, -3_600] {
-            let options = [file.option(14, &offset.to_le_bytes()), file.option(9, &[9])].concat();
-            file.interface(1, 0, &options);
-        }
-        for (interface, after) in [(0, 0), (1, 1)] {
-            let mut file = file.clone();
-            file.simple(60, &[1; 60]);
-            file.packet(interface, 1_000, 60, 60, &[2; 60], &[]);
-            file.simple(60, &[3; 60]);
-            file.packet(interface, 3_000 + after, 60, 60, &[4; 60], &[]);
-            file.simple(60, &[5; 60]);
-            std::fs::write(&path, &file.bytes).unwrap();
-            let mut wire = Pcap::open(&spec(&path, Playback::Thousandths(1000))).unwrap();
-            assert_eq!(play(&mut wire, 7_000), [(1, 60, 7_000), (2, 60, 7_000), (3, 60, 7_000)]);
-            let due = 7_000 + (2_000 + after) * 1_000;
-            assert_eq!(play(&mut wire, due), [(4, 60, due), (5, 60, due)]);
-        }
-    }
-
-    #[test]
-    fn what_is_played_is_not_written_under_any_of_its_names() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        capture(&at("in"), &[1, 2, 3]);
-        let before = std::fs::read(at("in")).unwrap();
-        std::fs::hard_link(at("in"), at("hard")).unwrap();
-        std::os::unix::fs::symlink("in", at("soft")).unwrap();
-        for name in ["in", "hard", "soft"] {
-            let both = PcapSpec { out: Some(at(name)), ..spec(&at("in"), Playback::Line) };
-            assert_eq!(Pcap::open(&both).err().unwrap().kind(), Kind::Usage, "{name}");
-            // Or by another port, or the command itself.
-            let plays = WireSpec::Pcap(spec(&at("in"), Playback::Line));
-            let other = WireSpec::Pcap(PcapSpec { out: Some(at(name)), ..spec(&at("other"), Playback::Line) });
-            assert!(check_files([&plays, &other], &[]).is_err() && check_files([&plays], &[&at(name)]).is_err());
-        }
-        assert_eq!(std::fs::read(at("in")).unwrap(), before);
-        let writes =
-            |name: &str| WireSpec::Pcap(PcapSpec { out: Some(name.into()), ..spec(&at("in"), Playback::Line) });
-        let out = at("out");
-        let out = out.to_str().unwrap();
-        assert!(check_files([&writes(out), &writes(out)], &[]).is_err(), "two write one file");
-        check_files([&writes(out), &writes("/dev/null"), &writes("/dev/null"), &WireSpec::Sink], &[&at("x")]).unwrap();
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-        #[test]
-        fn a_spoiled_file_never_brings_it_down(spots in prop::collection::vec((0usize..252, any::<u8>()), 1..12), ng in any::<bool>()) {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("in.pcap");
-            if ng {
-                let mut writer = PcapNgWriter::new(File::create(&path).unwrap()).unwrap();
-                writer.write_pcapng_block(InterfaceDescriptionBlock::new(DataLink::ETHERNET, 0)).unwrap();
-                for _ in 0..3 {
-                    let (timestamp, data) = (Duration::ZERO, Cow::Borrowed(&[1; 42][..]));
-                    let packet = EnhancedPacketBlock { interface_id: 0, timestamp, original_len: 42, data, options: vec![] };
-                    writer.write_pcapng_block(packet).unwrap();
-                }
-            } else {
-                capture(&path, &[1, 2, 3]);
-            }
-            let mut bytes = std::fs::read(&path).unwrap();
-            for (at, byte) in spots {
-                let at = at % bytes.len();
-                bytes[at] = byte;
-            }
-            std::fs::write(&path, bytes).unwrap();
-            if let Ok(mut wire) = Pcap::open(&spec(&path, Playback::Thousandths(1))) {
-                for (_, len, _) in play(&mut wire, u64::MAX) {
-                    prop_assert!((MIN_FRAME..=MAX_FRAME).contains(&len));
-                }
-            }
-        }
-    }
-}
+mod tests;

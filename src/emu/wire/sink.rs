@@ -74,6 +74,10 @@ impl Wire for Sink {
         false
     }
 
+    fn is_over(&self) -> Option<bool> {
+        None
+    }
+
     /// `lost` counts sequence numbers that were passed over and have not come
     /// since; `late` those that came after a higher one.
     fn report(&mut self) -> Vec<Note> {

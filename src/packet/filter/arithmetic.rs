@@ -1,91 +1,143 @@
 //! Comparisons of numbers and of bytes of the frame: `ip[8] < 5`.
 
+use super::expression::{Operator, Relation, Test, Value};
 use super::lexer::Token;
-use super::parser::{ETHERNET, ICMP6, IP6, Parser, Proto, number};
-use super::{Operator, Relation, Test, Value};
+use super::parser::Parser;
+use super::words::{self, ICMP6, Proto};
 use crate::error::Result;
+
+/// Operators and how tight they bind.
+///
+/// Remainder and exclusive or stand outside of the order, as in libpcap's grammar:
+/// they take what is to their right, all of it, and only the nearest operand to
+/// their left.
+const OPERATORS: [(&str, Operator, u8); 10] = [
+    ("|", Operator::Or, 1),
+    ("&", Operator::And, 2),
+    ("<<", Operator::ShiftLeft, 3),
+    (">>", Operator::ShiftRight, 3),
+    ("+", Operator::Add, 4),
+    ("-", Operator::Subtract, 4),
+    ("*", Operator::Multiply, 5),
+    ("/", Operator::Divide, 5),
+    ("%", Operator::Remainder, GREEDY),
+    ("^", Operator::Xor, GREEDY),
+];
+
+const UNARY: u8 = 6;
+const GREEDY: u8 = 7;
+
+/// A number, and what must hold for it to be one.
+struct Term {
+    value: Value,
+    guard: Option<Test>,
+    /// Whether it was written as a number, without anything to work out.
+    plain: bool,
+}
 
 impl Parser<'_> {
     /// `ip[8] < 5`, `tcp[tcpflags] & tcp-syn != 0`, `len > 100`; `None` if what
     /// comes is no comparison.
-    pub(super) fn relation(&mut self) -> Result<Option<Test>> {
-        let mut guards = Vec::new();
-        let Some(left) = self.arithmetic(&mut guards, 0)? else { return Ok(None) };
-        let relation = match self.peek() {
-            Some(Token::Sign("=" | "==")) => Relation::Equal,
-            Some(Token::Sign("!=")) => Relation::NotEqual,
-            Some(Token::Sign("<")) => Relation::Less,
-            Some(Token::Sign("<=")) => Relation::LessOrEqual,
-            Some(Token::Sign(">")) => Relation::Greater,
-            Some(Token::Sign(">=")) => Relation::GreaterOrEqual,
+    pub fn relation(&mut self) -> Result<Option<Test>> {
+        let Some(left) = self.arithmetic(0)? else { return Ok(None) };
+        let (relation, negated) = match self.peek() {
+            Some(Token::Sign("=" | "==")) => (Relation::Equal, false),
+            Some(Token::Sign("!=")) => (Relation::Equal, true),
+            Some(Token::Sign(">")) => (Relation::Greater, false),
+            Some(Token::Sign(">=")) => (Relation::GreaterOrEqual, false),
+            Some(Token::Sign("<")) => (Relation::GreaterOrEqual, true),
+            Some(Token::Sign("<=")) => (Relation::Greater, true),
             // "host 10.0.0.1 or 10.0.0.2", "(tcp)": something else after all.
-            _ if guards.is_empty() => return Ok(None),
+            _ if left.guard.is_none() => return Ok(None),
             _ => return Err(self.wrong("a comparison: =, !=, <, <=, > or >=")),
         };
         self.next += 1;
-        let right =
-            self.arithmetic(&mut guards, 0)?.ok_or_else(|| self.wrong("a number, 'len' or bytes like ip[8]"))?;
-        guards.push(Test::Compare(left, relation, right));
-        Ok(Some(Test::All(guards)))
+        let right = self.arithmetic(0)?.ok_or_else(|| self.wrong("a number, 'len' or bytes like ip[8]"))?;
+        let compare = Test::Compare(left.value, relation, right.value);
+        let compare = if negated { compare.negated() } else { compare };
+        let guards = [left.guard, right.guard].into_iter().flatten();
+        Ok(Some(Test::All(guards.chain([compare]).collect())))
     }
 
-    /// A number; operators bind as in C from `level` up.
-    fn arithmetic(&mut self, guards: &mut Vec<Test>, level: usize) -> Result<Option<Value>> {
-        const LEVELS: [&[(&str, Operator)]; 6] = [
-            &[("|", Operator::Or)],
-            &[("^", Operator::Xor)],
-            &[("&", Operator::And)],
-            &[("<<", Operator::ShiftLeft), (">>", Operator::ShiftRight)],
-            &[("+", Operator::Add), ("-", Operator::Subtract)],
-            &[("*", Operator::Multiply), ("/", Operator::Divide), ("%", Operator::Remainder)],
-        ];
-        let Some(operators) = LEVELS.get(level) else { return self.operand(guards) };
-        let Some(mut value) = self.arithmetic(guards, level + 1)? else { return Ok(None) };
-        while let Some(&(_, operator)) = operators.iter().find(|(sign, _)| self.peek() == Some(Token::Sign(sign))) {
-            self.next += 1;
-            let Some(right) = self.arithmetic(guards, level + 1)? else { return Ok(None) };
-            if let (Operator::Divide | Operator::Remainder, Value::Number(0)) = (operator, &right) {
-                self.next -= 1;
-                return Err(self.wrong("a divisor that is not zero"));
+    /// A number; operators that bind less than `least` end it.
+    fn arithmetic(&mut self, least: u8) -> Result<Option<Term>> {
+        let Some(mut left) = self.number_operand()? else { return Ok(None) };
+        loop {
+            let Some(Token::Sign(sign)) = self.peek() else { return Ok(Some(left)) };
+            let Some((_, operator, binds)) = OPERATORS.iter().find(|(known, ..)| *known == sign) else {
+                return Ok(Some(left));
+            };
+            if *binds < least {
+                return Ok(Some(left));
             }
-            value = value.with(operator, right);
+            self.next += 1;
+            let within = if *binds == GREEDY { 0 } else { binds + 1 };
+            let start = self.next;
+            let Some(right) = self.within(|parser| parser.arithmetic(within))? else { return Ok(None) };
+            let impossible = match (operator, &right.value) {
+                (Operator::Divide | Operator::Remainder, Value::Number(0)) if right.plain => {
+                    "a divisor that is not zero"
+                }
+                (Operator::ShiftLeft | Operator::ShiftRight, Value::Number(32..)) if right.plain => {
+                    "a shift by 0 to 31 bits"
+                }
+                _ => "",
+            };
+            if !impossible.is_empty() {
+                self.next = start;
+                return Err(self.wrong(impossible));
+            }
+            left.value = left.value.with(*operator, right.value);
+            left.plain = false;
+            if !self.literal {
+                left.guard = joined(left.guard, right.guard);
+            }
         }
-        Ok(Some(value))
     }
 
-    fn operand(&mut self, guards: &mut Vec<Test>) -> Result<Option<Value>> {
+    fn number_operand(&mut self) -> Result<Option<Term>> {
         if self.takes("-") {
-            return Ok(self.operand(guards)?.map(|value| Value::Number(0).with(Operator::Subtract, value)));
+            let negative = |term: Term| Term {
+                value: Value::Number(0).with(Operator::Subtract, term.value),
+                plain: false,
+                ..term
+            };
+            return Ok(self.within(|parser| parser.arithmetic(UNARY))?.map(negative));
         }
         if self.takes("(") {
-            let Some(value) = self.arithmetic(guards, 0)? else { return Ok(None) };
-            return Ok(self.takes(")").then_some(value));
+            let Some(term) = self.within(|parser| parser.arithmetic(0))? else { return Ok(None) };
+            return Ok(self.takes(")").then_some(term));
         }
-        let Some(word) = self.word() else { return Ok(None) };
-        if word == "len" {
-            self.next += 1;
-            return Ok(Some(Value::Length));
-        }
-        if let Some(number) = number(word).or_else(|| named(word)) {
-            self.next += 1;
-            return Ok(Some(number.into()));
-        }
-        let bytes_follow = matches!(self.tokens.get(self.next + 1), Some((_, Token::Sign("["))));
-        if !bytes_follow {
-            return Ok(None);
-        }
-        let Some(proto) = self.proto_word() else {
-            return Err(self.wrong("ether, ip, ip6, arp, tcp, udp, sctp, icmp or icmp6 before '['"));
+        let word = match self.peek() {
+            Some(Token::Number(number, _)) => {
+                self.next += 1;
+                return Ok(Some(Term { value: number.into(), guard: None, plain: true }));
+            }
+            Some(Token::Word("len" | "length")) => {
+                self.next += 1;
+                return Ok(Some(Term { value: Value::Length, guard: None, plain: false }));
+            }
+            Some(Token::Word(word)) if self.ahead(1) == Some(Token::Sign("[")) => word,
+            _ => return Ok(None),
         };
-        self.next += 1;
-        let (moved, base) = self.base(proto, guards);
-        let at = self.arithmetic(guards, 0)?.ok_or_else(|| self.wrong("an offset"))?;
+        let Some(proto) = words::proto(word) else {
+            return Err(match words::refused(word) {
+                Some(reason) => self.senseless(0, reason),
+                None => self.wrong("ether, ip, ip6, arp, tcp, udp, icmp, icmp6 or another protocol before '['"),
+            });
+        };
+        self.next += 2;
+        self.bytes(proto).map(Some)
+    }
+
+    /// Bytes of a protocol's header; the bracket is taken.
+    fn bytes(&mut self, proto: Proto) -> Result<Term> {
+        let start = self.next - 2;
+        let at = self.within(|parser| parser.arithmetic(0))?.ok_or_else(|| self.wrong("an offset"))?;
         let mut size = 1;
         if self.takes(":") {
-            size = match self.word() {
-                Some("1") => 1,
-                Some("2") => 2,
-                Some("4") => 4,
+            size = match self.peek() {
+                Some(Token::Number(size @ (1 | 2 | 4), _)) => size as u8,
                 _ => return Err(self.wrong("a size of 1, 2 or 4 bytes")),
             };
             self.next += 1;
@@ -93,55 +145,46 @@ impl Parser<'_> {
         if !self.takes("]") {
             return Err(self.wrong("']'"));
         }
-        let at = match moved {
-            Some(moved) => moved.with(Operator::Add, at),
-            None => at,
-        };
-        Ok(Some(Value::load_from(at, base, size)))
-    }
-
-    /// Where a protocol's header begins: what differs from frame to frame, and what
-    /// does not; and what must hold for there to be one.
-    fn base(&self, proto: Proto, guards: &mut Vec<Test>) -> (Option<Value>, u32) {
-        let l3 = ETHERNET + self.tags;
-        match proto {
-            Proto::Ether => (None, 0),
-            Proto::Ip | Proto::Ip6 | Proto::Arp | Proto::Rarp => {
-                guards.push(self.protocol(proto));
-                (None, l3)
+        let end = self.next;
+        self.next = start + 1;
+        let layers = self.layers;
+        let (value, guards) = match proto {
+            Proto::Link => (layers.header.load_at(at.value, size), vec![]),
+            Proto::Ip | Proto::Ip6 | Proto::Arp | Proto::Rarp | Proto::Decnet => {
+                (layers.network_header().load_at(at.value, size), vec![self.protocol(proto)?])
             }
-            Proto::Transport(ICMP6) => {
-                guards.push(self.ethertype(IP6).and(Test::equal(self.l3(6, 1), ICMP6)));
-                (None, l3 + 40)
+            Proto::Ether(number) if number > 0xff && number != super::layers::AARP => {
+                (layers.network_header().load_at(at.value, size), vec![self.protocol(proto)?])
             }
             // Over IPv4 alone: behind IPv6 the place depends on what is between.
-            Proto::Transport(number) => {
-                guards.push(self.ip_proto(number));
-                guards.push(self.first_fragment());
-                (Some(self.ip_header_len()), l3)
+            Proto::Over(number) | Proto::OverIp(number) if number != words::AH && number != words::ESP => {
+                let guards = vec![self.protocol(Proto::Ip)?, self.protocol(proto)?, layers.first_fragment()];
+                (layers.behind_ip(at.value, 0, size), guards)
             }
-        }
+            Proto::Icmp6 => {
+                let guards = vec![self.protocol(Proto::Ip6)?, Test::equal(layers.l3(6, 1), ICMP6)];
+                (layers.network_header().on(40).load_at(at.value, size), guards)
+            }
+            _ => return Err(self.senseless(1, "its bytes cannot be named; use ether, ip, ip6, tcp, udp or icmp")),
+        };
+        self.next = end;
+        // As libpcap tests them: those of IPv4 before those of the offset, others after.
+        let guard = match (proto, at.guard) {
+            (Proto::Over(_) | Proto::OverIp(_), Some(inner)) => {
+                let mut guards = guards.into_iter();
+                let first = guards.next().into_iter().chain([inner]);
+                Some(Test::All(first.chain(guards).collect()))
+            }
+            (_, inner) => joined(inner, (!guards.is_empty()).then_some(Test::All(guards))),
+        };
+        Ok(Term { value, guard, plain: false })
     }
 }
 
-/// Offsets and values with names (pcap-filter(7)).
-fn named(word: &str) -> Option<u32> {
-    Some(match word {
-        "icmptype" | "icmp6type" | "icmp-echoreply" => 0,
-        "icmpcode" | "icmp6code" => 1,
-        "tcpflags" => 13,
-        "tcp-fin" => 0x01,
-        "tcp-syn" => 0x02,
-        "tcp-rst" => 0x04,
-        "tcp-push" => 0x08,
-        "tcp-ack" => 0x10,
-        "tcp-urg" => 0x20,
-        "tcp-ece" => 0x40,
-        "tcp-cwr" => 0x80,
-        "icmp-unreach" => 3,
-        "icmp-redirect" => 5,
-        "icmp-echo" => 8,
-        "icmp-timxceed" => 11,
-        _ => return None,
-    })
+/// Both must hold.
+fn joined(first: Option<Test>, second: Option<Test>) -> Option<Test> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Test::All(vec![first, second])),
+        (first, second) => first.or(second),
+    }
 }

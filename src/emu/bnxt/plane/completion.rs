@@ -253,7 +253,8 @@ impl Plane {
         if let Some(meter) = memory.meter() {
             let written = |(n, _): (u32, &Entry)| queue.entries.slot(first.wrapping_add(n));
             let there = (0..).zip(&queue.held).filter(|(_, entry)| !matches!(entry.part, Part::Never));
-            meter.report(there.map(|entry| (written(entry), 16)));
+            let sent = queue.held.first().is_some_and(record::is_transmit);
+            meter.report(there.map(|entry| (written(entry), 16)), sent);
         }
         // The first slot last: who sees it may read all of them.
         for (at, entry) in queue.held.drain(..).enumerate().rev() {
@@ -282,6 +283,7 @@ impl Plane {
         self.late.retain(|late| {
             let due = late.at <= board.now || queue == Some(late.queue);
             if due {
+                board.bus.memory.fall_behind();
                 write(late.slot, late.words, &board.bus.memory);
             }
             !due

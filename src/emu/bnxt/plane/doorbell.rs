@@ -12,6 +12,7 @@
 //! has a lane, a word or two that it stores to alone. Between two looks at a lane its
 //! holder may store often: positions are absolute, and the last one counts.
 
+use super::super::super::pcie::Bell;
 use super::super::super::{Board, FaultKind, Violations};
 use super::ring::Role;
 use super::rx::strikes;
@@ -431,12 +432,13 @@ impl Plane {
                 fine
             }
             Role::Transmit(ring) => {
-                ring.rung = board.now;
-                ring.entries.advance(&mut ring.producer, ring.consumer, call.index, &board.bus.memory)
+                let memory = &board.bus.memory;
+                ring.entries.advance(&mut ring.producer, ring.consumer, call.index, &mut ring.bell, memory)
             }
             Role::Receive(ring) => {
                 let memory = &board.bus.memory;
-                let fine = ring.entries.advance(&mut ring.producer, ring.consumer, call.index, memory);
+                let bell = &mut Bell::default();
+                let fine = ring.entries.advance(&mut ring.producer, ring.consumer, call.index, bell, memory);
                 if board.nasty && !ring.is_agg {
                     self.check_credit(board, call.ring);
                 }

@@ -1,7 +1,7 @@
 //! The memory of a ring: entries of 16 bytes, in one piece or in pages.
 
 use super::super::super::Translation;
-use super::super::super::pcie::Piece;
+use super::super::super::pcie::{Bell, Piece};
 use super::super::chip::Chip;
 use super::{Outcome, Refusal, RingSpec};
 use crate::dma::Iova;
@@ -94,7 +94,14 @@ impl Entries {
     /// Moves a producer on to `index`, and fetches what is new; false if that is outside
     /// the ring or would leave no free entry between it and the consumer.
     #[inline]
-    pub fn advance(&self, producer: &mut u32, consumer: u32, index: Option<u32>, memory: &Translation) -> bool {
+    pub fn advance(
+        &self,
+        producer: &mut u32,
+        consumer: u32,
+        index: Option<u32>,
+        bell: &mut Bell,
+        memory: &Translation,
+    ) -> bool {
         let Some(index) = index.filter(|index| *index <= self.mask) else { return false };
         let posted = producer.wrapping_sub(consumer);
         let more = index.wrapping_sub(*producer) & self.mask;
@@ -102,7 +109,8 @@ impl Entries {
             return false;
         }
         if let Some(meter) = memory.meter() {
-            meter.fetch(self.pieces(*producer, more));
+            *bell = meter.hear(8);
+            bell.fetched = meter.fetch(self.pieces(*producer, more), bell.seen);
         }
         *producer = producer.wrapping_add(more);
         true
@@ -136,8 +144,5 @@ impl Entries {
 /// Writes an entry: the word with the valid bit last.
 #[inline]
 pub fn write(at: Iova, words: Words, memory: &Translation) {
-    if let Some([first, second]) = memory.descriptor(at) {
-        first.store(words[0], Ordering::Relaxed);
-        second.store(words[1], Ordering::Release);
-    }
+    memory.store_pair(at, words);
 }

@@ -57,7 +57,7 @@ pub use self::stat::{Counters, WIDTH};
 use self::tx::{Sender, Sending};
 use self::vnic::{Group, MRU_DEFAULT, Vnic};
 use super::super::transmit::transmit;
-use super::super::{Board, Picos, StageLog};
+use super::super::{Board, Picos};
 use super::chip::Chip;
 
 /// The longest frame, sent or received, whatever it is told.
@@ -138,8 +138,6 @@ pub struct Plane {
     pub chip: Chip,
     /// The clock that stamps are taken from.
     pub clock: Clock,
-    /// What stages packets passed, for who asked.
-    pub stages: Option<StageLog>,
 
     rings: Slab<Ring>,
     groups: Slab<Group>,
@@ -187,7 +185,6 @@ impl Plane {
         Plane {
             chip,
             clock: Clock::default(),
-            stages: None,
             rings: Slab::new(1),
             groups: Slab::new(1),
             vnics: Slab::new(0),
@@ -223,7 +220,7 @@ impl Plane {
         board.port.empty_loop();
         let fresh = Plane::with(self.chip, std::mem::take(&mut self.crowd));
         let old = std::mem::replace(self, fresh);
-        (self.clock, self.stages, self.link, self.looping) = (old.clock, old.stages, old.link, old.looping);
+        (self.clock, self.link, self.looping) = (old.clock, old.link, old.looping);
         (self.total, self.port, self.queues, self.stamps) = (old.total, old.port, old.queues, old.stamps);
         self.bells = old.bells;
         self.bells.clear();
@@ -299,6 +296,7 @@ impl Plane {
             work += self.receive(board);
         }
         self.serve_queues(board);
+        self.read_ahead(board);
         self.write_stats(board);
         // Records that wait for their time are work: nobody may sleep over them.
         work + self.busy.len() + self.late.len() + usize::from(self.lingering.is_active())

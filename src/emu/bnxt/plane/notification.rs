@@ -79,7 +79,7 @@ impl Plane {
             return false;
         }
         if let Some(meter) = board.bus.memory.meter() {
-            meter.report(queue.entries.pieces(queue.written, 1));
+            meter.report(queue.entries.pieces(queue.written, 1), false);
         }
         queue.entries.write(queue.written, entry.words, &board.bus.memory);
         queue.written = queue.written.wrapping_add(1);

@@ -127,7 +127,7 @@ impl Plane {
         for (id, producer) in producers {
             if let Some(ring) = self.rx_ring(id) {
                 if let Some(meter) = board.bus.memory.meter() {
-                    meter.fetch(ring.entries.pieces(ring.producer, producer.wrapping_sub(ring.producer)));
+                    meter.fetch(ring.entries.pieces(ring.producer, producer.wrapping_sub(ring.producer)), board.now);
                 }
                 ring.producer = producer;
             }

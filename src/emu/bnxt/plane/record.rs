@@ -54,6 +54,11 @@ pub fn transmit(opaque: u32, errors: u64) -> Entry {
     head(error | u64::from(opaque) << 32, errors)
 }
 
+/// Whether a record that begins with this entry is of a packet that was sent.
+pub fn is_transmit(entry: &Entry) -> bool {
+    matches!(entry.words[0] & 0x3f, 0x00 | 0x04)
+}
+
 /// When that packet left: 48 bits of nanoseconds.
 pub fn transmit_stamp(opaque: u32, time: u64) -> Entry {
     head(0x04 | (time >> 32 & 0xffff) << 16 | u64::from(opaque) << 32, time << 32)

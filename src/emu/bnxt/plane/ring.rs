@@ -6,9 +6,10 @@
 //!   TX --> CQ --> MSI-X                   TX --> CQ --> NQ --> MSI-X
 //! ```
 
-use super::super::super::Board;
+use super::super::super::pcie::Bell;
+use super::super::super::{Board, Translation};
 use super::completion::Completion;
-use super::entries::Entries;
+use super::entries::{Entries, Words};
 use super::notification::Notification;
 use super::slab::{Handle, Slab};
 use super::{Outcome, Plane, Refusal, RingKind, RingSpec};
@@ -52,8 +53,8 @@ pub struct Transmit {
     /// First descriptor that is not the card's, and first that is not sent.
     pub producer: u32,
     pub consumer: u32,
-    /// When the doorbell was seen.
-    pub rung: u64,
+    /// When the doorbell was heard.
+    pub bell: Bell,
     /// It met what it cannot go on from.
     pub dead: bool,
 }
@@ -72,6 +73,8 @@ pub struct Receive {
     /// First descriptor that is not the card's, and first that is not filled.
     pub producer: u32,
     pub consumer: u32,
+    /// The one at `consumer`, if it was read ahead.
+    pub ahead: Option<Words>,
     /// The opaque value of the last one filled.
     pub opaque: u32,
     /// A bad buffer has stopped it (P4).
@@ -83,6 +86,19 @@ impl Receive {
     #[inline]
     pub fn posted(&self) -> u32 {
         self.producer.wrapping_sub(self.consumer)
+    }
+
+    /// The first descriptor that is not filled.
+    #[inline]
+    pub fn next(&self, memory: &Translation) -> Option<Words> {
+        self.ahead.or_else(|| self.entries.read(self.consumer, memory))
+    }
+
+    /// The next so many are filled.
+    #[inline]
+    pub fn take(&mut self, count: u32) {
+        self.consumer = self.consumer.wrapping_add(count);
+        self.ahead = None;
     }
 }
 
@@ -111,6 +127,16 @@ impl Plane {
         match &mut self.rings.get_mut(id)?.role {
             Role::Receive(ring) => Some(ring),
             _ => None,
+        }
+    }
+
+    /// Reads the next descriptor of each ring that was filled, as cards do between frames: none
+    /// waits then for one to come from memory.
+    pub(super) fn read_ahead(&mut self, board: &Board) {
+        while let Some(id) = self.rx.filled.pop() {
+            if let Some(ring) = self.rx_ring(id).filter(|ring| ring.posted() > 0) {
+                ring.ahead = ring.next(&board.bus.memory);
+            }
         }
     }
 
@@ -153,7 +179,7 @@ impl Plane {
                 stamps: self.chip.p5() && spec.flags & TX_STAMPS != 0,
                 producer: 0,
                 consumer: 0,
-                rung: 0,
+                bell: Bell::default(),
                 dead: false,
             }),
             RingKind::Receive | RingKind::Aggregation => Role::Receive(Receive {
@@ -165,6 +191,7 @@ impl Plane {
                 padded: spec.flags & SOP_PAD != 0,
                 producer: 0,
                 consumer: 0,
+                ahead: None,
                 opaque: 0,
                 dead: false,
             }),

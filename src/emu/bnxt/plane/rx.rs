@@ -57,6 +57,8 @@ pub struct Receiving {
     /// Aggregation buffers for the frame at hand: where, and how many bytes of it.
     /// Descriptors are read once, for a driver may change them meanwhile.
     rest: Vec<(Iova, usize)>,
+    /// Rings that were filled in this step.
+    pub(super) filled: Vec<u16>,
     /// Frames that came into buffers.
     count: u64,
     /// Time and sequence number of the last PTP message that was stamped.
@@ -113,7 +115,7 @@ impl Buffer {
     /// The one at a ring's head.
     #[inline]
     fn next(ring: &Receive, board: &mut Board) -> Option<Buffer> {
-        let [first, address] = ring.entries.read(ring.consumer, &board.bus.memory)?;
+        let [first, address] = ring.next(&board.bus.memory)?;
         let len = (first >> 16 & 0xffff) as usize;
         let bad = first & 0x3f != PACKET || len == 0;
         if bad {
@@ -134,14 +136,14 @@ impl Buffer {
     fn write(&self, part: &[u8], board: &Board) -> bool {
         let memory = &board.bus.memory;
         let len = part.len();
-        if board.nasty && self.open {
-            let end = len.next_multiple_of(64).min(self.room);
-            memory.write(self.address.wrapping_add(len as u64), &[0xa5; 64][..end - len]);
-        }
         if let Some(meter) = memory.meter() {
             meter.write([(self.address, len as u64)]);
         }
-        memory.write(self.address, part)
+        if board.nasty && self.open {
+            let end = len.next_multiple_of(64).min(self.room);
+            memory.put(self.address.wrapping_add(len as u64), &[0xa5; 64][..end - len]);
+        }
+        memory.put(self.address, part)
     }
 }
 
@@ -359,7 +361,10 @@ impl Plane {
         received.jumbo = received.buffers != 0;
         self.report(board, place, received);
         if let Some(ring) = self.rx_ring(place.rx) {
-            ring.consumer = ring.consumer.wrapping_add(1);
+            ring.take(1);
+        }
+        if !self.rx.filled.contains(&place.rx) {
+            self.rx.filled.push(place.rx);
         }
         fatal == 0 || self.spoil(place, false)
     }
@@ -417,15 +422,15 @@ impl Plane {
         let mut written = true;
         for &(address, len) in &self.rx.rest {
             let (part, more) = rest.split_at(len.min(rest.len()));
-            written &= board.bus.memory.write(address, part);
             if let Some(meter) = board.bus.memory.meter() {
                 meter.write([(address, part.len() as u64)]);
             }
+            written &= board.bus.memory.put(address, part);
             rest = more;
         }
         let used = self.rx.rest.len() as u32;
         if let Some(ring) = self.rx_ring(agg) {
-            ring.consumer = ring.consumer.wrapping_add(used);
+            ring.take(used);
         }
         written
     }

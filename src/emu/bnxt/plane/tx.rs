@@ -16,7 +16,7 @@ use super::super::super::segment::insert_vlan;
 use super::super::super::transmit::{Next, Transmitter, Turns};
 use super::super::super::unaided::{self, Tso};
 use super::super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::super::{Board, Picos, Stages, Translation};
+use super::super::super::{Board, Picos, Translation};
 use super::describe::TPIDS;
 use super::entries::Words;
 use super::record::{self, TX_BAD_FORMAT, TX_DMA, TX_EXCESS, TX_ZERO_LENGTH};
@@ -43,9 +43,6 @@ const PACKET: usize = 256 * 1024;
 /// options. And the most segments of a packet: 64 KiB in such pieces.
 const LEAST_MSS: u16 = 8;
 const SEGMENTS: usize = 8192;
-
-/// What a frame takes on the wire besides itself (IEEE 802.3 §4.4.2).
-const OVERHEAD: usize = 24;
 
 /// Stamps of sent messages that wait to be asked for.
 const STAMPS: usize = 4;
@@ -266,6 +263,9 @@ impl Sender<'_> {
             return None;
         }
         out.packet.clear();
+        if let Some(meter) = memory.meter() {
+            meter.settle(false, ring.bell.fetched);
+        }
         out.next = consumer.wrapping_add(head.count().min(posted));
         out.opaque = (head.0 >> 32) as u32;
         out.silent = head.0 & NO_CMPL != 0;
@@ -349,7 +349,7 @@ impl Sender<'_> {
         let (next, opaque, silent, at_once, stamped) = (out.next, out.opaque, out.silent, out.at_once, out.stamped);
         let Some(ring) = plane.tx_ring(q) else { return };
         ring.consumer = next;
-        let (cq, stat, stamps, rung) = (ring.cq, ring.stat, ring.stamps, ring.rung);
+        let (cq, stat, stamps) = (ring.cq, ring.stat, ring.stamps);
         let mut errors = 0;
         match end {
             End::Lost => {
@@ -357,7 +357,6 @@ impl Sender<'_> {
                 return plane.count(stat, |counters| counters.tx_errors += 1);
             }
             End::Sent(at) => {
-                plane.note_stages(board, rung);
                 if stamped {
                     plane.stamp_sent(at);
                 }
@@ -393,15 +392,6 @@ impl Plane {
         }
         self.tx.stamps.push((time, frame));
     }
-
-    /// Says when a packet passed, to who asked.
-    fn note_stages(&mut self, board: &Board, rung: Picos) {
-        if let Some(log) = &mut self.stages {
-            let bytes: usize = self.tx.out.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
-            let on_wire = (bytes as u64 * 8).saturating_mul(1_000_000_000_000) / board.profile.speed;
-            log.note(Stages::reckon("DMA", rung, 2, on_wire));
-        }
-    }
 }
 
 impl Transmitter for Sender<'_> {
@@ -423,7 +413,12 @@ impl Transmitter for Sender<'_> {
         let Some(gathered) = self.gather(q) else { return Next::Nothing };
         (self.plane.tx.turns.queue, self.plane.tx.turns.busy) = (q, true);
         match gathered.and_then(|wishes| self.prepare(wishes)) {
-            Ok(()) => Next::Packet,
+            Ok(()) => {
+                if let (Some(meter), Some(ring)) = (self.board.bus.memory.meter(), self.plane.tx_ring(q)) {
+                    meter.depart("DMA", ring.bell);
+                }
+                Next::Packet
+            }
             Err(end) => {
                 self.complete(end);
                 Next::Other

@@ -114,7 +114,7 @@ impl Plane {
         for handle in [Some(*rx), *agg].into_iter().flatten() {
             let there = self.rings.holds(handle);
             if let Some(ring) = self.rx_ring(handle.id).filter(|_| there) {
-                (ring.producer, ring.consumer, ring.dead) = (0, 0, false);
+                (ring.producer, ring.consumer, ring.ahead, ring.dead) = (0, 0, None, false);
             }
         }
         Ok(())

@@ -57,7 +57,7 @@ impl Bench {
 #[test]
 fn a_frame_in_the_aperture_is_sent_and_its_descriptor_only_consumed() {
     let mut bench = Bench::with_ctpio("x2522,strict", CTPIO | UTHRESH);
-    assert!(bench.tap.note_stages(true));
+    bench.tap.note_stages(true);
     for len in [60, 64, 301, 1514] {
         let frame = frame(len);
         bench.aperture(&frame, 0xfff, None);

@@ -99,10 +99,10 @@ impl Plane {
         for (n, part) in session.chunks(SLOT).enumerate() {
             let bytes: Vec<u8> = part.iter().flat_map(|entry| cq.small(entry)).collect();
             let slot = cq.slot(if n == 0 { 1 } else { (n * SLOT) as u32 });
-            board.bus.memory.write(slot, &bytes);
             if let Some(meter) = board.bus.memory.meter() {
-                meter.report([(slot, bytes.len() as u64)]);
+                meter.report([(slot, bytes.len() as u64)], false);
             }
+            board.bus.memory.put(slot, &bytes);
         }
         let mut title = *first;
         title[0x2c..0x30].copy_from_slice(&count.to_be_bytes());

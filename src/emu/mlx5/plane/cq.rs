@@ -14,6 +14,7 @@
 
 use super::super::super::{Board, Picos};
 use super::be::{set_bits, u16_at};
+use super::cqe;
 use super::eq::CQ_ERROR;
 use super::owned::{context, free};
 use super::ring::{self, Ring};
@@ -70,7 +71,8 @@ pub struct Late {
     due: Picos,
     cqn: u32,
     at: Iova,
-    owner: u8,
+    /// Its last word.
+    last: u64,
     solicited: bool,
     count: u32,
 }
@@ -93,7 +95,7 @@ impl Cq {
         {
             self.consumer = consumer & POSITION;
             if let Some(meter) = board.bus.memory.meter() {
-                meter.fetch([(self.spec.record, 4)]);
+                meter.fetch([(self.spec.record, 4)], board.now);
             }
         }
         !full(self)
@@ -250,14 +252,15 @@ impl Plane {
         let at = at.wrapping_add((1 << cq.log_entry) - 64);
         entry[0x3f] |= cq.ring.lap(cq.producer);
         cq.producer = (cq.producer + count) & POSITION;
-        ring::write(at, &entry, board.nasty, &board.bus.memory);
         if let Some(meter) = board.bus.memory.meter() {
-            meter.report([(at, 64)]);
+            meter.report([(at, 64)], cqe::is_sent(&entry));
         }
+        ring::write(at, &entry, board.nasty, &board.bus.memory);
         if board.nasty {
             let last = self.late.back().map_or(0, |late| late.due);
             let due = last.max(board.now + board.random.below(LATE));
-            self.late.push_back(Late { due, cqn, at, owner: entry[0x3f], solicited, count });
+            let word = u64::from_le_bytes(*entry.last_chunk().unwrap_or(&[0; 8]));
+            self.late.push_back(Late { due, cqn, at, last: word, solicited, count });
         } else {
             self.shown(board, cqn, solicited, count);
         }
@@ -270,7 +273,8 @@ impl Plane {
         late.retain(|late| {
             let due = late.due <= board.now || whole == Some(late.cqn);
             if due {
-                ring::write_owner(late.at, late.owner, &board.bus.memory);
+                board.bus.memory.fall_behind();
+                board.bus.memory.store64(late.at.wrapping_add(56), late.last);
                 self.shown(board, late.cqn, late.solicited, late.count);
             }
             !due

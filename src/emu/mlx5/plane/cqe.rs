@@ -72,6 +72,11 @@ pub fn sent(opcode: u8, sqn: u32, user_index: u32, counter: u16, stamp: u64) -> 
     entry
 }
 
+/// Whether an entry is of a send queue.
+pub fn is_sent(entry: &[u8; 64]) -> bool {
+    matches!(entry[0x3f] & 0xf0, SENT | SEND_ERROR)
+}
+
 /// A frame was received.
 #[inline]
 pub fn received(frame: &Received) -> [u8; 64] {

@@ -250,7 +250,7 @@ impl Plane {
             let before = sq.pushed.replace((ctrl.index, bytes.to_vec())).filter(|(at, _)| *at != ctrl.index);
             if let (Some((at, bytes)), Some(meter)) = (before, board.bus.memory.meter()) {
                 // It is read from the ring after all.
-                meter.fetch(sq.ring.pieces(at, at.wrapping_add((bytes.len() / BLOCK) as u16)));
+                meter.fetch(sq.ring.pieces(at, at.wrapping_add((bytes.len() / BLOCK) as u16)), board.now);
             }
         }
     }
@@ -289,7 +289,9 @@ impl Plane {
             self.counters.lost_doorbells += 1;
             return;
         }
-        sq.rung = board.now;
+        if let Some(meter) = board.bus.memory.meter() {
+            sq.bell = meter.hear(bytes.len() as u64);
+        }
         let Some(record) = sq.record(&board.bus.memory) else { return };
         let end = ctrl.index.wrapping_add(ctrl.blocks());
         // Stores to the card are posted: a driver may be further meanwhile.
@@ -353,7 +355,7 @@ fn advance(sq: &mut super::sq::Sq, end: u16, board: &mut Board) {
         board.violations.note("doorbell of a send queue with more than its ring has");
     } else if u32::from(new) <= room && new >= old {
         if let Some(meter) = board.bus.memory.meter() {
-            meter.fetch(sq.unpushed(sq.producer, end));
+            sq.bell.fetched = meter.fetch(sq.unpushed(sq.producer, end), sq.bell.seen);
         }
         sq.producer = end;
     }

@@ -151,10 +151,10 @@ impl Plane {
         let mut entry = [0; 64];
         (entry[0x01], entry[0x03], entry[0x3f]) = (kind, subtype, eq.ring.lap(eq.producer));
         entry[0x20..0x3c].copy_from_slice(&data);
-        ring::write(eq.ring.slot(at), &entry, false, &board.bus.memory);
         if let Some(meter) = board.bus.memory.meter() {
-            meter.report([(eq.ring.slot(at), 64)]);
+            meter.report([(eq.ring.slot(at), 64)], false);
         }
+        ring::write(eq.ring.slot(at), &entry, false, &board.bus.memory);
         eq.producer = (eq.producer + 1) & POSITION;
         eq.announce(board);
     }

@@ -63,8 +63,8 @@ pub use self::status::{Outcome, Status};
 use self::steer::Steering;
 use self::tir::{Rqt, Tir};
 pub use self::vport::Vport;
+use super::super::Board;
 use super::super::transmit::transmit;
-use super::super::{Board, StageLog};
 use std::collections::VecDeque;
 
 /// The key of all memory, for queues that may use it.
@@ -124,8 +124,6 @@ pub struct Plane {
     pub port_mtu: u16,
     /// The clocks that stamps are taken from.
     pub clock: Clock,
-    /// What stages packets passed, for who asked.
-    pub stages: Option<StageLog>,
     /// What is counted of the function.
     pub counters: Counters,
     /// What is counted of the port.
@@ -171,7 +169,6 @@ impl Plane {
             vport: Vport { mac: board.factory, ..Vport::default() },
             port_mtu: MTU,
             clock: Clock::new(limits.khz, board),
-            stages: None,
             counters: Counters::default(),
             port: Port::default(),
             uars: Slab::new(FIRST_UAR),
@@ -206,7 +203,7 @@ impl Plane {
         board.port.empty_loop();
         let fresh = Plane::new(self.limits, board);
         let old = std::mem::replace(self, fresh);
-        (self.clock, self.stages, self.link, self.looping) = (old.clock, old.stages, old.link, old.looping);
+        (self.clock, self.link, self.looping) = (old.clock, old.link, old.looping);
         (self.counters, self.port, self.port_mtu, self.bells) = (old.counters, old.port, old.port_mtu, old.bells);
         self.bells.clear();
     }

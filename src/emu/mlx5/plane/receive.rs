@@ -315,7 +315,7 @@ impl Plane {
             if let Some(meter) = board.bus.memory.meter() {
                 meter.write([(at, part.len() as u64)]);
             }
-            if !board.bus.memory.write(at, part) {
+            if !board.bus.memory.put(at, part) {
                 if board.nasty {
                     self.trouble = Some(NO_MEMORY);
                 }

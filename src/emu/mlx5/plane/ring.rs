@@ -84,21 +84,13 @@ impl Ring {
 pub fn write(at: Iova, entry: &[u8; 64], later: bool, memory: &Translation) {
     let (parts, _) = entry.as_chunks::<16>();
     for (n, part) in parts.iter().enumerate() {
-        let Some([first, second]) = memory.descriptor(at.wrapping_add(16 * n as u64)) else { return };
+        let place = at.wrapping_add(16 * n as u64);
         let [low, mut high] = [0, 8].map(|at| u64::from_le_bytes(*part[at..].first_chunk().unwrap_or(&[0; 8])));
         if later && n == 3 {
+            let Some([_, second]) = memory.descriptor(place) else { return };
             high = high << 8 >> 8 | second.load(Ordering::Relaxed) >> 56 << 56;
         }
-        first.store(low, Ordering::Relaxed);
-        second.store(high, if n == 3 { Ordering::Release } else { Ordering::Relaxed });
-    }
-}
-
-/// Writes the last byte of such an entry.
-#[inline]
-pub fn write_owner(at: Iova, owner: u8, memory: &Translation) {
-    if let Some(word) = memory.word64(at.wrapping_add(56)) {
-        word.store(word.load(Ordering::Relaxed) << 8 >> 8 | u64::from(owner) << 56, Ordering::Release);
+        memory.store_pair(place, [low, high]);
     }
 }
 

@@ -88,9 +88,9 @@ impl Rq {
         let end = record.map_or(self.producer, |record| record as u16);
         let fits = u32::from(end.wrapping_sub(self.consumer)) <= self.ring.len();
         if let Some(meter) = board.bus.memory.meter() {
-            meter.fetch([(self.spec.wq.record, 4)]);
+            let seen = meter.fetch([(self.spec.wq.record, 4)], board.now);
             let new = if fits { end } else { self.producer };
-            meter.fetch(self.ring.pieces(self.producer, new));
+            meter.fetch(self.ring.pieces(self.producer, new), seen);
         }
         if fits {
             self.producer = end;

@@ -15,7 +15,7 @@ use super::super::super::segment::insert_vlan;
 use super::super::super::transmit::{Next, Transmitter, Turns};
 use super::super::super::unaided::{self, Tso};
 use super::super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::super::{Board, Picos, Stages};
+use super::super::super::{Board, Picos};
 use super::cqe::{self, Failure};
 use super::owned::Owner;
 use super::sq::Sq;
@@ -23,9 +23,6 @@ use super::work::{State, stamp};
 use super::wqe::{BLOCK, Ctrl, Data, Eth, LSO, MULTI, NOP, SEND, Segments};
 use super::{Plane, receive};
 use std::ops::Range;
-
-/// What a frame takes on the wire besides itself (IEEE 802.3 §4.4.2).
-const OVERHEAD: usize = 24;
 
 /// Longest headers of a packet to segment.
 const LSO_HEADERS: usize = 192;
@@ -49,8 +46,6 @@ struct Outgoing {
     cut: bool,
     /// It came with its doorbell.
     pushed: bool,
-    /// Not all of its packet is in the entry itself.
-    fetched: bool,
 }
 
 /// All that sends.
@@ -123,7 +118,7 @@ impl Sender<'_> {
     fn gather(&mut self, q: u32) -> Option<Result<(), Fault>> {
         let sq = self.plane.sqs.get(q).filter(|sq| sq.state == State::Ready && sq.posted() != 0)?;
         let out = &mut self.plane.tx.out;
-        (out.at, out.cut, out.fetched) = (0, false, false);
+        (out.at, out.cut) = (0, false);
         out.frames.clear();
         out.packet.clear();
         out.pushed = sq.pushed.as_ref().is_some_and(|(at, _)| *at == sq.consumer);
@@ -153,7 +148,10 @@ impl Sender<'_> {
         if ctrl.opcode != NOP && !self.plane.link {
             return None;
         }
-        let owner = sq.owner();
+        let (owner, bell, path) = (sq.owner(), sq.bell, if out.pushed { "push" } else { "DMA" });
+        if let Some(meter) = self.board.bus.memory.meter() {
+            meter.settle(false, if out.pushed { bell.seen } else { bell.fetched });
+        }
         let entry = std::mem::take(&mut out.entry);
         let prepared = match ctrl.opcode {
             NOP => Ok(()),
@@ -165,6 +163,9 @@ impl Sender<'_> {
             _ => Err(Fault::bad("entry of a send queue with an opcode that there is not")),
         };
         self.plane.tx.out.entry = entry;
+        if let Some(meter) = self.board.bus.memory.meter() {
+            meter.depart(path, bell);
+        }
         Some(prepared)
     }
 
@@ -184,7 +185,6 @@ impl Sender<'_> {
                     let rule = "data segment with a key that does not let the queue have it";
                     return Err(Fault(Some(rule), End::Failed(Failure::KEY)));
                 }
-                self.plane.tx.out.fetched = true;
                 if let Some(meter) = self.board.bus.memory.meter() {
                     meter.read([(at, len as u64)]);
                 }
@@ -323,25 +323,19 @@ impl Sender<'_> {
     fn finish_entry(&mut self, q: u32, end: End) {
         let Sender { plane, board } = self;
         plane.tx.turns.busy = false;
-        let (ctrl, pushed, fetched) = (plane.tx.out.ctrl, plane.tx.out.pushed, plane.tx.out.fetched);
-        let bytes: usize = plane.tx.out.frames.iter().map(|frame| frame.len() + OVERHEAD).sum();
+        let (ctrl, pushed) = (plane.tx.out.ctrl, plane.tx.out.pushed);
         let Some(sq) = plane.sqs.get_mut(q) else { return };
         let counter = sq.consumer;
         sq.consumer = counter.wrapping_add(ctrl.blocks().min(sq.posted()));
         if pushed {
             sq.pushed = None;
         }
-        let (cqn, user, format, rung) = (sq.spec.cqn, sq.spec.user_index, sq.spec.ts_format, sq.rung);
+        let (cqn, user, format) = (sq.spec.cqn, sq.spec.user_index, sq.spec.ts_format);
         let (fails, at) = match end {
             End::Failed(failure) => (Some(failure), board.now),
             End::Sent(at) => (None, at),
             End::Dropped => (None, board.now),
         };
-        if let (None, Some(log)) = (fails, &mut plane.stages) {
-            let on_wire = (bytes as u64 * 8).saturating_mul(1_000_000_000_000) / board.profile.speed;
-            let path = if pushed { "push" } else { "DMA" };
-            log.note(Stages::reckon(path, rung, u64::from(!pushed) + u64::from(fetched), on_wire));
-        }
         let fits = if let Some(failure) = fails {
             plane.counters.tx_errors += 1;
             plane.complete(board, cqn, cqe::failed(true, failure, ctrl.opcode, q, user, counter), false)

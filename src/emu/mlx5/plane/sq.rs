@@ -1,6 +1,6 @@
 //! Send queues and their transport interfaces: commands on them, states, flushing.
 
-use super::super::super::pcie::Piece;
+use super::super::super::pcie::{Bell, Piece};
 use super::super::super::{Board, Picos, Translation};
 use super::be::{bits, id_at, set_bits, u64_at};
 use super::cqe::{self, Failure};
@@ -35,8 +35,8 @@ pub struct Sq {
     /// Basic blocks that were posted, and that were taken.
     pub producer: u16,
     pub consumer: u16,
-    /// When the last doorbell was.
-    pub rung: Picos,
+    /// When the doorbell was heard.
+    pub bell: Bell,
     /// An entry that came with its doorbell, to be taken from there: position, bytes.
     pub pushed: Option<(u16, Vec<u8>)>,
     /// A doorbell that was lost: until then, or another doorbell, it is not heard.
@@ -135,7 +135,7 @@ impl Plane {
             state: State::Reset,
             producer: 0,
             consumer: 0,
-            rung: 0,
+            bell: Bell::default(),
             pushed: None,
             deaf: None,
             td,

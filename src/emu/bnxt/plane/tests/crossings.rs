@@ -11,7 +11,7 @@ fn descriptors_are_fetched_by_doorbell_and_records_written_as_they_are_held() {
         for cq in [set.rx_cq, set.tx_cq] {
             bench.plane.set_coalescing(&immediate(cq.id)).unwrap();
         }
-        bench.board.bus.count_crossings(true);
+        bench.board.count_crossings(true);
         // Eight in one go; only the last is completed.
         let descriptors: Vec<_> =
             (0..8).map(|n| bench.data(0x140 | if n < 7 { 1 << 7 } else { 0 }, n, &frame(60))).collect();
@@ -37,7 +37,7 @@ fn a_queue_that_is_armed_costs_a_notification_and_a_message() {
     let nq = set.nq.unwrap();
     bench.bell(nq, NQ_ARM, 0);
     bench.bell(set.tx_cq, CQ_ARM, 0);
-    bench.board.bus.count_crossings(true);
+    bench.board.count_crossings(true);
     bench.send(&mut set.tx, &frame(60));
     let crossed = bench.board.bus.crossings().unwrap();
     // Sent: 16 bytes; received: 32; the notification: 16.

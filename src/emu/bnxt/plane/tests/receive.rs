@@ -119,6 +119,23 @@ fn a_frame_too_long_for_its_buffer_kills_the_ring_on_p4_only() {
 }
 
 #[test]
+fn the_next_descriptor_is_read_before_its_frame_comes() {
+    for chip in CHIPS {
+        let mut bench = Bench::new(chip, "");
+        let mut set = bench.start();
+        round(&mut bench, &mut set, &frame(60));
+        let [next, later] = [1, 2].map(|n| bench.words(set.rx.at + 16 * n));
+        // A driver may not, any more: the card has it.
+        bench.put_words(set.rx.at + 16, later);
+        assert_eq!(round(&mut bench, &mut set, &frame(61))[0][0] >> 32, next[0] >> 32);
+        assert_eq!(bench.buffer(set.rx, 2, 61), vec![0; 61], "nothing is there yet");
+        assert_eq!(round(&mut bench, &mut set, &frame(62))[0][0] >> 32, later[0] >> 32);
+        assert_eq!(bench.buffer(set.rx, 2, 62), frame(62));
+        bench.assert_clean();
+    }
+}
+
+#[test]
 fn a_ring_whose_descriptors_are_gone_counts_an_error_and_is_dead() {
     for chip in CHIPS {
         let mut bench = Bench::new(chip, "");

@@ -17,7 +17,7 @@ impl Bench {
 fn an_entry_is_a_line_and_so_is_a_completion() {
     let mut bench = Bench::new("");
     let mut set = bench.start();
-    bench.board.bus.count_crossings(true);
+    bench.board.count_crossings(true);
     let first = bench.crossing(|bench| bench.send(&mut set.sq, &frame(60)));
     // The entry; the receive queue's record, and the 16 entries of 16 bytes behind it.
     assert_eq!(first.fetched - traffic(1, 1, 64), traffic(2, 5, 4 + 256));
@@ -43,7 +43,7 @@ fn an_entry_that_comes_with_its_doorbell_is_not_fetched_and_an_inline_packet_is_
     let mut bench = Bench::new("");
     let mut set = bench.start();
     let (page, word) = bench.plane.combined(bench.uar, 0x800).unwrap();
-    bench.board.bus.count_crossings(true);
+    bench.board.count_crossings(true);
     bench.send(&mut set.sq, &frame(60));
     bench.read(&mut set.tx_cq);
     let pushed = bench.crossing(|bench| {
@@ -73,7 +73,7 @@ fn compressed_completions_are_a_title_and_eight_bytes_each() {
         entry[0x3f] = 0x20;
         entry
     };
-    bench.board.bus.count_crossings(true);
+    bench.board.count_crossings(true);
     for n in 0..8_u16 {
         let mut entry = entry;
         entry[0x3c..0x3e].copy_from_slice(&n.to_be_bytes());

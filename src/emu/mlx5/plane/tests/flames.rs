@@ -25,7 +25,8 @@ impl Bench {
 
     /// Notes stages, and says which ways frames went since the last time.
     fn ways(&mut self) -> Vec<&'static str> {
-        let ways = self.plane.stages.get_or_insert_default().take();
+        let ways = self.board.take_stages();
+        self.board.note_stages(true);
         ways.iter().map(|stages| stages.path).collect()
     }
 }

@@ -1,0 +1,114 @@
+//! The threads that capture, and the one that watches them.
+
+use super::Counted;
+use super::receive::{self, Counts, Ended, Receiver};
+use super::times::Gauge;
+use crate::cli::output::{self, Output};
+use crate::cli::session::Session;
+use crate::driver::Nic;
+use crate::error::{Error, Kind, Result};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What came of all threads.
+pub struct Run {
+    /// What they captured.
+    pub ended: Ended,
+    /// The counters behind the last packet, or why they cannot be read.
+    pub counted: Result<Counted>,
+    /// How long packets were received.
+    pub elapsed: Duration,
+    /// Why it ended before it should.
+    pub failed: Option<Error>,
+}
+
+/// Runs each receiver in its thread and shows how they get on.
+pub fn run(
+    receivers: Vec<Receiver>,
+    session: &Session,
+    output: &Output,
+    nic: &mut Nic,
+    gauge: &mut Gauge,
+    before: &Counted,
+) -> anyhow::Result<Run> {
+    /// How long SIGUSR1 may wait for its answer.
+    const SLICE: Duration = Duration::from_millis(50);
+    let started = Instant::now();
+    let counts: Vec<Arc<Counts>> = receivers.iter().map(|receiver| Arc::clone(&receiver.counts)).collect();
+    let live = output.live(1);
+    let (done, over) = mpsc::channel::<()>();
+    let one = receivers.len() == 1;
+    let mut threads: Vec<JoinHandle<Ended>> = Vec::new();
+    let mut failed = None;
+    for (n, receiver) in receivers.into_iter().enumerate() {
+        let (done, name) = (done.clone(), if one { "capture".into() } else { format!("capture-{n}") });
+        match thread::Builder::new().name(name).spawn(move || receiver.run(done)) {
+            Ok(thread) => threads.push(thread),
+            Err(e) => {
+                failed.get_or_insert(Error::io("starting a thread that receives", e));
+                session.stop.end();
+            }
+        }
+    }
+    drop(done);
+    let (mut then, mut last, mut played) = (Instant::now(), 0, false);
+    while over.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
+        // What a card took of its wire last is in its rings a slice later at most.
+        if std::mem::replace(&mut played, session.is_played_out()) {
+            session.stop.run_dry();
+        }
+        let asked = session.stop.print_now();
+        let elapsed = then.elapsed();
+        if !asked && elapsed < Duration::from_secs(1) {
+            continue;
+        }
+        // A card that is gone is found out at the end.
+        let _ = gauge.read(nic);
+        let sum = |what: fn(&Counts) -> u64| counts.iter().map(|counts| what(counts)).sum::<u64>();
+        let (taken, dropped) = (sum(|c| receive::read(&c.taken)), sum(|c| receive::read(&c.dropped)));
+        let missed = match session.stats(0, nic) {
+            Ok(stats) => stats.since(&before.stats).rx_lost(),
+            // It is told once, of a queue that brings no more packets for instance.
+            Err(error) => {
+                failed.get_or_insert(error);
+                session.stop.end();
+                0
+            }
+        };
+        let text = format!(
+            "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
+            output::grouped(taken),
+            output::pps((taken - last) as f64 / elapsed.as_secs_f64()),
+            output::grouped(missed),
+            output::grouped(dropped)
+        );
+        if asked {
+            output.now(&text);
+        }
+        live.show(0, text);
+        (then, last) = (Instant::now(), taken);
+    }
+    drop(live);
+    let elapsed = started.elapsed();
+    let counted = Counted::now(session, nic);
+    counts.iter().for_each(|counts| counts.closed.store(true, Ordering::Relaxed));
+    let mut all = Vec::new();
+    for thread in threads {
+        match thread.join() {
+            Ok(ended) => all.push(ended),
+            // What the others captured is written all the same.
+            Err(_) => failed = failed.or(Some(Error::new(Kind::Io, "a thread that receives panicked"))),
+        }
+    }
+    match (Ended::of_all(all), failed) {
+        (Some(mut ended), failed) => {
+            let failed = failed.or(ended.failed.take());
+            Ok(Run { ended, counted, elapsed, failed })
+        }
+        (None, Some(failed)) => Err(failed.into()),
+        (None, None) => Err(anyhow::anyhow!("no thread received")),
+    }
+}

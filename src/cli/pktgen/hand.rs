@@ -1,0 +1,86 @@
+//! What was made and waits for its moment, or for its ring.
+
+use super::due::Due;
+use super::traffic::Traffic;
+use crate::dma::{BUFFER_SIZE, Batch};
+use crate::measure::{Clock, Ticks};
+
+/// The frames of a batch.
+#[derive(Debug, Default)]
+pub struct Hand {
+    /// How many, of which jumbo frames take several entries.
+    pub made: u64,
+    /// Bytes of them, without FCS.
+    pub bytes: u64,
+    /// When the first of them is due.
+    pub due: Ticks,
+    /// Whether the ring has taken any.
+    pub begun: bool,
+}
+
+impl Hand {
+    /// Fills `batch`, which is empty, with up to `most` frames: all that are due at `now`, or
+    /// those that are due next. None if there are none left, or no buffers.
+    ///
+    /// The time in a frame is that at which it is to leave: its place, or now if that has
+    /// passed.
+    #[inline]
+    pub fn fill(
+        traffic: &mut Traffic,
+        batch: &mut Batch<'_>,
+        due: &mut Due,
+        [now, most]: [u64; 2],
+        clock: &Clock,
+        scratch: &mut [u8],
+    ) -> Hand {
+        let mut hand = Hand::default();
+        match traffic {
+            Traffic::Built(builder) => {
+                due.catch_up(now, 0);
+                hand.due = due.next(0);
+                let moment = hand.due.max(now);
+                let time = clock.wall_ns(moment);
+                while hand.made < most && due.next(0) <= moment {
+                    let len = builder.next_len();
+                    if len <= BUFFER_SIZE {
+                        let Some(frame) = batch.push(len) else { break };
+                        builder.write(frame, time);
+                    } else {
+                        let parts = len.div_ceil(BUFFER_SIZE);
+                        if parts > batch.room() || parts > batch.pool().available() {
+                            break;
+                        }
+                        builder.write(&mut scratch[..len], time);
+                        batch.push_frame(&scratch[..len]);
+                    }
+                    hand.count(len, due);
+                }
+            }
+            Traffic::Replay(replay) => {
+                let mut moment = now;
+                while hand.made < most {
+                    let Some((frame, ns)) = replay.peek() else { break };
+                    if hand.made == 0 {
+                        due.catch_up(now, ns);
+                        hand.due = due.next(ns);
+                        moment = hand.due.max(now);
+                    }
+                    if due.next(ns) > moment || !batch.push_frame(frame) {
+                        break;
+                    }
+                    let len = frame.len();
+                    replay.step();
+                    hand.count(len, due);
+                }
+            }
+        }
+        hand
+    }
+
+    #[inline]
+    fn count(&mut self, len: usize, due: &mut Due) {
+        self.made += 1;
+        self.bytes += len as u64;
+        due.made();
+    }
+}

@@ -1,0 +1,82 @@
+//! A field that changes from frame to frame.
+
+use crate::packet::values::Random;
+
+/// A field that changes.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    /// Where its last eight bytes, or all if fewer, begin in the frame.
+    pub(super) at: usize,
+    /// Where it is told a second time: the sender's address of an ARP request.
+    pub(super) again: Option<usize>,
+    /// Bytes to store: 2, 4, 6 or 8.
+    pub(super) width: u8,
+    /// In which sums it is.
+    pub(super) covered: Covered,
+    pub(super) first: u64,
+    pub(super) span: u64,
+    pub(super) step: Option<u64>,
+    pub(super) offset: u64,
+    /// How much further the offset is after frames of others.
+    pub(super) leap: u64,
+}
+
+/// Which checksums a field is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Covered {
+    Neither,
+    /// The transport's alone: a port, or an IPv6 address by the pseudo-header.
+    L4,
+    /// IPv4 header and pseudo-header.
+    Both,
+    /// The IPv4 header's alone: ICMP has no pseudo-header.
+    Ip,
+}
+
+impl Field {
+    #[inline]
+    pub(super) fn next(&mut self, random: &mut Random) -> u64 {
+        let Some(step) = self.step else {
+            return self.first + random.up_to(self.span);
+        };
+        let value = self.first + self.offset;
+        self.offset = match self.offset.checked_add(step) {
+            Some(offset) if offset <= self.span => offset,
+            _ => 0,
+        };
+        value
+    }
+
+    /// How much further it is `frames` later; less than a whole round.
+    pub(super) fn after(&self, frames: u64) -> u64 {
+        let Some(step) = self.step else { return 0 };
+        let values = u128::from(self.span / step) + 1;
+        (u128::from(frames) % values) as u64 * step
+    }
+
+    /// Goes on by what [`Field::after`] said.
+    #[inline]
+    pub(super) fn leap(&mut self, by: u64) {
+        let Some(step) = self.step else { return };
+        let room = self.span - self.span % step - self.offset;
+        self.offset = if by <= room { self.offset + by } else { by - room - step };
+    }
+
+    #[inline]
+    pub(super) fn store(&self, frame: &mut [u8], value: u64) {
+        self.store_at(self.at, frame, value);
+        if let Some(at) = self.again {
+            self.store_at(at, frame, value);
+        }
+    }
+
+    #[inline]
+    fn store_at(&self, at: usize, frame: &mut [u8], value: u64) {
+        match self.width {
+            2 => frame[at..at + 2].copy_from_slice(&(value as u16).to_be_bytes()),
+            4 => frame[at..at + 4].copy_from_slice(&(value as u32).to_be_bytes()),
+            6 => frame[at..at + 6].copy_from_slice(&value.to_be_bytes()[2..]),
+            _ => frame[at..at + 8].copy_from_slice(&value.to_be_bytes()),
+        }
+    }
+}

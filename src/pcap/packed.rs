@@ -1,0 +1,271 @@
+//! Files that were compressed with gzip (RFC 1952) or zstd (RFC 8878), read as if they
+//! were not.
+//!
+//! ```text
+//!   file ──first four bytes──> as it is
+//!                       └────> gzip: members | zstd: frames  ──> bytes
+//! ```
+//!
+//! Several members or frames that follow each other are one file, as `cat a.gz b.gz`
+//! makes it. Checksums are checked. A file that ends within a member gives what is
+//! whole of it, and then [`io::ErrorKind::UnexpectedEof`].
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+
+/// Bytes that are read of the file at once.
+const BLOCK: usize = 64 * 1024;
+/// Longest window of a zstd frame: what `zstd -d` takes without being asked (its
+/// `ZSTD_WINDOWLOG_LIMIT_DEFAULT`), as the frame says how much memory it wants.
+const WINDOW_MAX: u64 = 1 << 27;
+
+/// How a file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Packing {
+    /// That of a file with these first bytes, if it has one.
+    pub fn of(magic: [u8; 4]) -> Option<Packing> {
+        match magic {
+            // The third byte is the only method that there is.
+            [0x1f, 0x8b, 8, _] => Some(Packing::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd] => Some(Packing::Zstd),
+            // A frame to pass over may come first.
+            [first, 0x2a, 0x4d, 0x18] if first & 0xf0 == 0x50 => Some(Packing::Zstd),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Packing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Packing::Gzip => "gzip",
+            Packing::Zstd => "zstd",
+        })
+    }
+}
+
+/// A file whose first bytes have been looked at.
+type Whole<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
+
+/// What is in a file, unpacked if need be.
+#[derive(Debug)]
+pub struct Unpacked<R: Read>(Inside<R>);
+
+enum Inside<R: Read> {
+    Plain(Whole<R>),
+    Gzip(Box<MultiGzDecoder<Whole<R>>>),
+    Zstd(Box<Frames<Whole<R>>>),
+}
+
+impl<R: Read> fmt::Debug for Inside<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Inside::Plain(_) => "Plain",
+            Inside::Gzip(_) => "Gzip",
+            Inside::Zstd(_) => "Zstd",
+        })
+    }
+}
+
+impl<R: Read> Unpacked<R> {
+    /// Looks at the first bytes of `source`.
+    ///
+    /// # Errors
+    /// What reading them meets.
+    pub fn new(mut source: R) -> io::Result<Self> {
+        let mut magic = Vec::with_capacity(4);
+        source.by_ref().take(4).read_to_end(&mut magic)?;
+        let packing = magic.first_chunk().and_then(|magic| Packing::of(*magic));
+        let whole = BufReader::with_capacity(BLOCK, Cursor::new(magic).chain(source));
+        Ok(Unpacked(match packing {
+            None => Inside::Plain(whole),
+            Some(Packing::Gzip) => Inside::Gzip(Box::new(MultiGzDecoder::new(whole))),
+            Some(Packing::Zstd) => Inside::Zstd(Box::new(Frames::new(whole))),
+        }))
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Inside::Plain(whole) => whole.read(buffer),
+            Inside::Gzip(members) => members.read(buffer),
+            Inside::Zstd(frames) => frames.read(buffer),
+        }
+    }
+}
+
+/// The frames of a zstd file, one behind the other.
+struct Frames<R> {
+    source: R,
+    decoder: FrameDecoder,
+    /// Whether a frame was begun, and its checksum has not been looked at.
+    within: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(source: R) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(WINDOW_MAX);
+        Frames { source, decoder, within: false }
+    }
+
+    /// Goes on to the next frame with content; false at the end of the file.
+    fn next(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            match self.decoder.reset(&mut self.source) {
+                Ok(()) => {
+                    self.within = true;
+                    return Ok(true);
+                }
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    let passed = io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
+                    if passed < length.into() {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// That the file ended too early, or else what the decoder says.
+    fn failed(&mut self, error: FrameDecoderError) -> io::Error {
+        match self.source.fill_buf() {
+            Ok([]) => io::ErrorKind::UnexpectedEof.into(),
+            Ok(_) => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+            Err(reading) => reading,
+        }
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.decoder.can_collect() > 0 || buffer.is_empty() {
+                return self.decoder.read(buffer);
+            }
+            if !self.decoder.is_finished() {
+                let strategy = BlockDecodingStrategy::UptoBlocks(1);
+                if let Err(error) = self.decoder.decode_blocks(&mut self.source, strategy) {
+                    return Err(self.failed(error));
+                }
+                continue;
+            }
+            if std::mem::take(&mut self.within) {
+                let told = self.decoder.get_checksum_from_data();
+                if told.is_some() && told != self.decoder.get_calculated_checksum() {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "its content has another checksum"));
+                }
+            }
+            if !self.next()? {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        compress_to_vec(bytes, CompressionLevel::Fastest)
+    }
+
+    /// What is read of a file, and what ended it if that was not its end.
+    fn unpack(file: &[u8]) -> (Vec<u8>, Option<io::ErrorKind>) {
+        let mut bytes = Vec::new();
+        let read = Unpacked::new(file).and_then(|mut unpacked| unpacked.read_to_end(&mut bytes));
+        (bytes, read.err().map(|error| error.kind()))
+    }
+
+    fn content() -> impl Strategy<Value = Vec<u8>> {
+        // Some of it can be compressed.
+        prop::collection::vec((any::<u8>(), 1_usize..400), 0..40)
+            .prop_map(|runs| runs.into_iter().flat_map(|(byte, times)| vec![byte; times]).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_packed_is_read_in_as_many_pieces_as_there_are(parts in prop::collection::vec(content(), 1..4)) {
+            let all = parts.concat();
+            prop_assert_eq!(unpack(&parts.iter().flat_map(|part| gzip(part)).collect::<Vec<_>>()), (all.clone(), None));
+            // A frame to pass over stands before each, as pzstd writes them.
+            let skipped = [&0x184d_2a50_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"abc"].concat();
+            let frames: Vec<u8> = parts.iter().flat_map(|part| [skipped.clone(), zstd(part)].concat()).collect();
+            prop_assert_eq!(unpack(&frames), (all, None));
+        }
+
+        #[test]
+        fn what_is_cut_short_gives_what_is_whole_and_says_so(content in content(), cut: prop::sample::Index) {
+            for file in [gzip(&content), zstd(&content)] {
+                let cut = 4 + cut.index(file.len() - 4);
+                let (read, ended) = unpack(&file[..cut]);
+                prop_assert!(content.starts_with(&read));
+                prop_assert_eq!(ended, Some(io::ErrorKind::UnexpectedEof), "{} of {}", cut, file.len());
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(content in content(), spots in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            for mut file in [gzip(&content), zstd(&content)] {
+                for (at, byte) in &spots {
+                    let at = at.index(file.len());
+                    file[at] = *byte;
+                }
+                // A spoiled byte may ask for gigabytes of nothing.
+                let mut bytes = Vec::new();
+                let _ = Unpacked::new(&file[..]).and_then(|unpacked| unpacked.take(1 << 20).read_to_end(&mut bytes));
+            }
+        }
+
+        #[test]
+        fn what_is_not_packed_is_as_it_was(content in content()) {
+            prop_assume!(content.first_chunk().is_none_or(|magic| Packing::of(*magic).is_none()));
+            prop_assert_eq!(unpack(&content), (content, None));
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_an_error() {
+        for file in [gzip(&[7; 1000]), zstd(&[7; 1000])] {
+            // Of gzip the last four bytes are a length, of zstd the checksum.
+            let mut spoiled = file.clone();
+            let at = file.len() - if file[0] == 0x1f { 8 } else { 1 };
+            spoiled[at] ^= 1;
+            let (read, ended) = unpack(&spoiled);
+            assert_eq!(read, [7; 1000]);
+            assert!(ended.is_some_and(|kind| kind != io::ErrorKind::UnexpectedEof), "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_wants_more_memory_than_zstd_takes_is_refused() {
+        // Not of a single segment, without checksum; a window of 2^41 bytes.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xf8, 1, 0, 0];
+        assert_eq!(unpack(&frame).1, Some(io::ErrorKind::InvalidData));
+    }
+}

@@ -1,0 +1,161 @@
+//! The file itself: it grows by whole records only.
+
+use super::CHUNK;
+use crate::sys;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// Where chunks go.
+#[derive(Debug)]
+pub(super) enum Sink {
+    File(Growing),
+    /// They are counted and dropped.
+    Nowhere(u64),
+}
+
+/// A file that only ever grows by whole records.
+#[derive(Debug)]
+pub(super) struct Growing {
+    pub(super) file: File,
+    pub(super) len: u64,
+    /// A regular file can be cut; a pipe cannot.
+    pub(super) regular: bool,
+    /// Its file system can send what is written to the disk at once.
+    pub(super) uncached: bool,
+}
+
+/// Bytes that are worth a disk's while at once. Fewer come of a flush: they may wait for more.
+const MANY: usize = CHUNK / 2;
+
+/// A write that failed.
+pub(super) struct Failed {
+    pub(super) records: u64,
+    pub(super) error: io::Error,
+}
+
+impl Sink {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = if path == Path::new("-") {
+            File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
+        } else {
+            OpenOptions::new().write(true).create(true).truncate(true).open(path)?
+        };
+        let regular = path != Path::new("-") && file.metadata()?.is_file();
+        Ok(Sink::File(Growing { file, len: 0, regular, uncached: regular }))
+    }
+
+    /// Bytes of the file, all of them of whole records.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Sink::File(Growing { len, .. }) | Sink::Nowhere(len) => *len,
+        }
+    }
+
+    /// Appends `bytes`, or of what did get in as much as `whole` (bytes, records)
+    /// finds whole.
+    pub(super) fn put(&mut self, bytes: &[u8], whole: impl Fn(&[u8]) -> (usize, u64)) -> Result<(), Failed> {
+        match self {
+            Sink::File(file) => file.put(bytes, whole),
+            Sink::Nowhere(len) => {
+                *len += bytes.len() as u64;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the disk has it: some errors only show then.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let Sink::File(Growing { file, regular, .. }) = self else { return Ok(()) };
+        match file.sync_data() {
+            Err(error) if *regular => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Growing {
+    fn put(&mut self, bytes: &[u8], whole: impl Fn(&[u8]) -> (usize, u64)) -> Result<(), Failed> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let error = match self.write(&bytes[done..], done as u64) {
+                Ok(0) => io::Error::from(io::ErrorKind::WriteZero),
+                Ok(n) => {
+                    done += n;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            let (kept, records) = whole(&bytes[..done]);
+            if self.regular {
+                // If even this fails, the torn record stays, and is not counted.
+                let _ = self.file.set_len(self.len + kept as u64);
+            }
+            self.len += kept as u64;
+            return Err(Failed { records, error });
+        }
+        if self.regular && !self.uncached && bytes.len() >= MANY {
+            // Only a hint: what fails on its way to the disk is told in the end.
+            let _ = sys::begin_write_back(&self.file, self.len, bytes.len() as u64);
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes `bytes` behind the `done` bytes that follow the last record: many of them
+    /// past the page cache where that is possible, as what piles up there is written by fits
+    /// and starts, and drives out what others have cached.
+    fn write(&mut self, bytes: &[u8], done: u64) -> io::Result<usize> {
+        if self.uncached && bytes.len() >= MANY {
+            match sys::write_uncached(&self.file, bytes, self.len + done) {
+                Err(error) if refuses(&error) => self.uncached = false,
+                result => return result,
+            }
+        }
+        if self.regular {
+            return std::os::unix::fs::FileExt::write_at(&self.file, bytes, self.len + done);
+        }
+        self.file.write(bytes)
+    }
+}
+
+/// Whether the kernel or the file system has no such way to write, which is told of the
+/// first write.
+fn refuses(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_in_the_middle_is_taken_back_to_the_last_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, b"0123456789").unwrap();
+        // Nothing gets in: a file opened for reading refuses.
+        let file = File::open(&path).unwrap();
+        let mut sink = Sink::File(Growing { file, len: 4, regular: true, uncached: true });
+        let failed = sink.put(b"abc", |_| (0, 0)).err().unwrap();
+        assert_eq!((failed.records, sink.len()), (0, 4));
+    }
+
+    #[test]
+    fn a_file_is_the_same_whichever_way_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        for uncached in [true, false] {
+            let path = dir.path().join("f");
+            let Sink::File(mut growing) = Sink::open(&path).unwrap() else { panic!("no file") };
+            growing.uncached &= uncached;
+            for part in [&b"one"[..], &vec![7; MANY + 3], b"two"] {
+                assert!(growing.put(part, |_| (0, 0)).is_ok());
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            assert_eq!((bytes.len() as u64, growing.len), (MANY as u64 + 9, MANY as u64 + 9));
+            assert!(bytes.starts_with(b"one\x07") && bytes.ends_with(b"\x07two"));
+        }
+    }
+}
