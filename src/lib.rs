@@ -25,7 +25,8 @@
 //!                                         v
 //!                                        pcap   capture files; under cli too
 //!
-//!   publish  a ring of packets that other processes read; under cli
+//!   publish  a ring of packets that other processes read; under cli, on nothing but
+//!              what is under all
 //!
 //!   error, net, sys   under all: errors, addresses and checksums of frames, the kernel
 //! ```

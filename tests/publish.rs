@@ -429,6 +429,10 @@ fn what_cannot_be_published_or_read_is_refused_in_a_line() {
         (&["capture", "--publish", &name, "--publish-to", "no such group", "-c", "1"], 1, "there is no group"),
         (&["capture", "--publish-size", "2M", "/dev/null"], 2, "--publish"),
         (&["capture", "--history", "/dev/null"], 2, "--from"),
+        (&["capture", "--publish", &name, "--cores", "2", "/nonexistent/f"], 2, "has one writer, not 2"),
+        (&["capture", "--publish", &name, "--perf-test", "ring", "/nonexistent/f"], 2, "cannot be used with"),
+        (&["capture", "--from", &name, "--cores", "2", "/nonexistent/f"], 2, "one thread reads a ring"),
+        (&["capture", "--from", &name, "--perf-test", "card", "/nonexistent/f"], 2, "cannot be used with"),
     ] {
         let (status, text) = said(words);
         assert!(status == Some(code) && text.contains(line), "{words:?}: {status:?} {text}");
