@@ -6,6 +6,7 @@
 
 use bmnic::emu::Spec;
 use bmnic::emu::wire::{Mac, Patch, Source, SourceSpec, Speed, Wire};
+use bmnic::publish::{Begin, Event, Plan, Publisher, Readers, Subscriber};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -75,4 +76,30 @@ fn main() {
         let what = wire.split(':').next().unwrap_or(wire);
         print(&format!("{what}: send and receive"), best(|| pass(&mut *a, &mut *b)));
     }
+
+    ring();
+}
+
+/// A frame into a ring that others read, and out of it again.
+fn ring() {
+    let name = format!("bench-{}", std::process::id());
+    let plan = Plan { name: &name, size: 64 << 20, snaplen: 2048, readers: &Readers::Own, source: "a bench" };
+    let mut publisher = Publisher::create(&plan).expect("a ring");
+    let pages = if publisher.is_huge() { "huge pages" } else { "ordinary pages" };
+    let frame = [7; 60];
+    let mut publish = |read: &mut dyn FnMut()| {
+        for now in 0..u64::from(FRAMES / 32) {
+            (0..32).for_each(|_| publisher.put(now, black_box(&frame)));
+            publisher.publish();
+            read();
+        }
+    };
+    print(&format!("ring of {pages}: publish"), best(|| publish(&mut || ())));
+    let mut subscriber = Subscriber::open(&name, Begin::Now).expect("that ring");
+    let mut read = || {
+        while let Event::Packet(_, bytes) = subscriber.read().expect("a sound ring") {
+            black_box(bytes[59]);
+        }
+    };
+    print("the same, and read in the same thread", best(|| publish(&mut read)));
 }

@@ -158,6 +158,10 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Forma
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l buffer -d 'Memory that bridges the pauses of the disk' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish -d 'Keep packets in a ring of this name, which any number of programs read meanwhile' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-size -d 'Memory of the ring: what readers may be behind' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-to -d 'Who may read the ring besides this user and root: a group, or all' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l from -d 'Take packets out of the ring that another process publishes, not off a card' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l perf-test -d 'Capture nothing: replace these parts by dummies and say what the rest manages' -r -f -a "card\t'The card, its driver and its rings: packets lie in memory'
 ring\t'What hands chunks of records to the thread that writes: they are dropped before'
 disk\t'The disk: that thread drops them'"
@@ -174,6 +178,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descript
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l guard -d 'Stand by and cut a torn record off the end of FILE when standard input ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l json -d 'Print one JSON document instead of text'

@@ -25,6 +25,9 @@
 //!                                         v
 //!                                        pcap   capture files; under cli too
 //!
+//!   publish  a ring of packets that other processes read; under cli, on nothing but
+//!              what is under all
+//!
 //!   error, net, sys   under all: errors, addresses and checksums of frames, the kernel
 //! ```
 //!
@@ -140,6 +143,7 @@ pub mod net;
 pub mod packet;
 pub mod pcap;
 pub mod pci;
+pub mod publish;
 pub mod sys;
 #[cfg(test)]
 mod testing;

@@ -210,6 +210,12 @@ pub fn byte_is_locked(file: &File, offset: u64) -> io::Result<bool> {
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
+/// The same, but for locks that can be had of a file that is open for reading only.
+pub fn byte_is_locked_for_writing(file: &File, offset: u64) -> io::Result<bool> {
+    let lock = fcntl_lock(file, libc::F_OFD_GETLK, libc::F_RDLCK, offset)?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
 /// Whether anybody has the file open for writing, this process too; `file` must be
 /// open for reading only. A lease that is taken and given back at once
 /// (`F_SETLEASE`) is refused then.

@@ -3,18 +3,21 @@
 //! ```text
 //!   thread "capture"   rings -> filter -> record into a chunk; never waits; or several
 //!   thread "writer"    chunks -> file                  (pcap::write)
+//!   others             a ring that is published -> their files   (publish)
 //!   main thread        once a second: counters, the card's clock, the live line
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
+mod from;
 mod guard;
 mod merge;
 mod perf;
 mod quota;
 mod receive;
 mod report;
+mod sink;
 mod threads;
 mod times;
 
@@ -33,13 +36,14 @@ use crate::measure::{Clock, Machine};
 use crate::packet::Filter;
 use crate::pcap::record::{Format, Totals};
 use crate::pcap::repair::{self, Repaired};
-use crate::pcap::write::{Means, Plan, Recorder, SNAPLEN};
+use crate::pcap::write::SNAPLEN;
+use crate::publish::Readers;
 use crate::sys;
-use guard::Guard;
 use perf::Part;
 use quota::Quota;
 use receive::{Ended, Receiver};
 use report::Report;
+use sink::Sink;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,7 +57,7 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArg,
     /// The capture file; - is standard output
-    #[arg(value_name = "FILE", required_unless_present_any = ["write", "print_filter"])]
+    #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish", "print_filter"])]
     file: Option<PathBuf>,
     /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1
     ///
@@ -86,6 +90,24 @@ pub struct Args {
     /// Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_868))]
     max_frame: Option<u16>,
+    /// Keep packets in a ring of this name, which any number of programs read meanwhile
+    ///
+    /// FILE can be left out then. Who reads is not noticed and not waited for: `bmnic capture
+    /// --from NAME`, or a program that includes bmnic_ring.h.
+    #[arg(long, value_name = "NAME")]
+    publish: Option<String>,
+    /// Memory of the ring: what readers may be behind
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = units::size, requires = "publish")]
+    publish_size: u64,
+    /// Who may read the ring besides this user and root: a group, or all
+    #[arg(long, value_name = "GROUP", requires = "publish")]
+    publish_to: Option<Readers>,
+    /// Take packets out of the ring that another process publishes, not off a card
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["publish", "device", "repair", "perf_test"])]
+    from: Option<String>,
+    /// Begin with the oldest packet that is left in the ring, not with the next
+    #[arg(long, requires = "from")]
+    history: bool,
     /// Capture nothing: cut a record off the end of FILE that a crash has torn
     ///
     /// FILE may be of any link type. It is replaced as a whole, and left as it is if
@@ -100,7 +122,7 @@ pub struct Args {
     /// Several with commas between them. FILE is written unless the ring or the disk is a dummy.
     /// The dummy of a card has the packets of the emulated one that --device names, as fast as
     /// they are taken.
-    #[arg(long, value_name = "PART", value_delimiter = ',', conflicts_with_all = ["repair", "guard"])]
+    #[arg(long, value_name = "PART", value_delimiter = ',', conflicts_with_all = ["repair", "guard", "publish"])]
     perf_test: Vec<Part>,
     #[command(flatten)]
     cores: Cores,
@@ -127,32 +149,43 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     // What can be refused is refused before a card or a file is touched.
-    let (path, filter) = args.target(context.taken.has("filter"))?;
-    if args.guard {
-        guard::stand(&path, args.format)?;
-        return Ok(Outcome::Done);
-    }
+    let (file, filter) = args.target(context.taken.has("filter"))?;
+    let file = file.as_deref();
     let output = Output::new(&context.global);
-    let output = if path == Path::new("-") { output.on_stderr() } else { output };
-    if args.repair {
-        return mend(&path, context, &output);
-    }
-    if args.perf_test.contains(&Part::Card) {
-        return perf::without_card(&args, context, &output, &path, filter);
+    let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };
+    if let Some(path) = file {
+        if args.guard {
+            guard::stand(path, args.format)?;
+            return Ok(Outcome::Done);
+        }
+        if args.repair {
+            return mend(path, context, &output);
+        }
+        if let Some(name) = &args.from {
+            return from::run(&args, name, path, &filter, context, &output);
+        }
+        if args.perf_test.contains(&Part::Card) {
+            return perf::without_card(&args, context, &output, path, filter);
+        }
     }
     let places = args.cores.places()?;
     let threads = places.len();
+    if args.publish.is_some() && threads > 1 {
+        let line =
+            format!("a ring that is published has one writer, not {threads}; leave --cores and --cpu out, or name one");
+        return Err(Error::new(Kind::Usage, line).into());
+    }
     let processors = processors();
     let mut clock = Clock::new();
     let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION), link: false };
     // Before a model's thread is started, and others.
     cores::step_aside(&places)?;
     let mut session = Session::open(context, &args.device.names(), defaults, &args.config(threads))?;
-    session.check_write(&path)?;
+    file.map_or(Ok(()), |path| session.check_write(path))?;
     let device = session.devices.first().map_or(String::new(), |device| device.device.clone());
     perf::announce(&args.perf_test, &output)?;
     let spare = processors > threads + usize::from(session.is_emulated());
-    let (recorders, guard) = recorders(&args, &path, &device, threads, spare, &output)?;
+    let (sinks, guard) = sink::several(&args, file, &device, threads, spare, &output)?;
     session.announce(&output)?;
     args.rings.lengths.warn_of_others(&session.devices, &output);
     let Some(Port { rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
@@ -164,8 +197,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let quotas = Quota::of(limits.count, threads);
     let mut receivers = Vec::new();
     let mut buffers = 0;
-    for ((queues, recorder), ((times, quota), &place)) in
-        dealt(rx, threads).into_iter().zip(recorders).zip(times.into_iter().zip(quotas).zip(&places))
+    for ((queues, sink), ((times, quota), &place)) in
+        dealt(rx, threads).into_iter().zip(sinks).zip(times.into_iter().zip(quotas).zip(&places))
     {
         // All that is in memory: in the rings, held by the merge, and in hand.
         let rings: usize = queues.iter().map(RxQueue::buffers).sum();
@@ -176,7 +209,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             queues,
             batch: args.rings.batch(),
             filter: filter.clone(),
-            recorder,
+            sink,
             clock: clock.clone(),
             times,
             duration: limits.duration,
@@ -206,17 +239,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(guard) = guard {
         guard.dismiss();
     }
-    report.print(&output, &path, &filter)?;
+    report.print(&output, file, &filter)?;
     session.warn_of_stale(&output);
     let machine = Machine::record(&context.roots, &clock);
-    output.document(&output::document("capture", &session.devices, &machine, report.json(&path, &filter)))?;
-    match failed.or(gone).or(report.failure(&path)) {
+    output.document(&output::document("capture", &session.devices, &machine, report.json(file, &filter)))?;
+    match failed.or(gone).or(report::failure(&report.written, file)) {
         Some(error) => Err(session.blame(error)),
         None => {
             session.check(&output)?;
             // A test of the parts has no loss that may not be.
             let is_test = !args.perf_test.is_empty();
-            let lost = if is_test || report.reader_left() { 0 } else { report.lost() };
+            let lost = if is_test || report::reader_left(&report.written) { 0 } else { report.lost() };
             session.stop.judge(args.loss.check(lost, report.came()))
         }
     }
@@ -225,40 +258,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
 /// How many processors this process may use.
 fn processors() -> usize {
     sys::affinity().map_or(1, |may| may.len())
-}
-
-/// The file, or what stands for it, for so many threads, and who mends it if this is killed.
-/// `spare`: whether there is a processor that none of the threads uses which never rest.
-fn recorders(
-    args: &Args,
-    path: &Path,
-    interface: &str,
-    threads: usize,
-    spare: bool,
-    output: &Output,
-) -> Result<(Vec<Recorder>, Option<Guard>)> {
-    let snaplen = args.snaplen;
-    let plan = Plan { path, format: args.format, snaplen, buffer: args.buffer as usize, interface };
-    // A thread that only writes into memory takes turns with those that receive, unless it
-    // has a processor to itself.
-    let here = !spare && path != Path::new("-") && sys::is_in_memory(path);
-    let means = perf::means(&args.perf_test, Means { here, dropped: false });
-    // Standard output is no file of the name "-".
-    let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, args.format));
-    let (guard, mut teller) = match posted {
-        None => (None, None),
-        Some(Ok((guard, teller))) => (Some(guard), Some(teller)),
-        Some(Err(error)) => {
-            output.warn(format_args!("{error}; the last record may be torn if this is killed"));
-            (None, None)
-        }
-    };
-    let all = Recorder::several(&plan, means, threads, move |len| {
-        if let Some(teller) = &mut teller {
-            teller.tell(len);
-        }
-    })?;
-    Ok((all, guard))
 }
 
 /// Queue `q` to thread `q % threads`.
@@ -314,7 +313,7 @@ fn finish(
     elapsed: Duration,
     clock: &Clock,
 ) -> Report {
-    let Ended { recorders, received: by_queue, surplus, filtered, anomalies, times, failed: _ } = ended;
+    let Ended { sinks, received: by_queue, surplus, filtered, anomalies, times, failed: _ } = ended;
     let stats = Stats { anomalies, ..counted.stats.since(&before.stats) };
     let notes = account::notes_since(counted.notes, &before.notes);
     let received: u64 = by_queue.iter().sum();
@@ -332,24 +331,25 @@ fn finish(
         accepted: received - filtered,
         ..Totals::default()
     };
-    let written = Recorder::finish_all(recorders, totals);
+    let (written, published) = Sink::finish_all(sinks, totals);
     report::add_written(&mut losses, &written);
     let (dummies, threads) = (Vec::new(), 1);
-    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times, dummies, threads }
+    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times, published, dummies, threads }
 }
 
 impl Args {
-    /// The file, and the filter; `by_default` if --filter only counts where no
+    /// The file, if one was named, and the filter; `by_default` if --filter only counts where no
     /// words are given.
-    fn target(&self, by_default: bool) -> Result<(PathBuf, Filter)> {
+    fn target(&self, by_default: bool) -> Result<(Option<PathBuf>, Filter)> {
         // With --write the first word is part of the expression, as in tcpdump.
         let (path, mut words) = match (&self.write, &self.file) {
-            (Some(path), Some(first)) => (path, vec![first.to_string_lossy().into_owned()]),
-            (Some(path), None) | (None, Some(path)) => (path, Vec::new()),
+            (Some(path), Some(first)) => (Some(path), vec![first.to_string_lossy().into_owned()]),
+            (Some(path), None) | (None, Some(path)) => (Some(path), Vec::new()),
+            (None, None) if self.publish.is_some() => (None, Vec::new()),
             (None, None) => return Err(Error::new(Kind::Usage, "capture into which file? bmnic capture out.pcap")),
         };
         words.extend(self.words.iter().cloned());
-        Ok((path.clone(), self.compiled(&words.join(" "), by_default)?))
+        Ok((path.cloned(), self.compiled(&words.join(" "), by_default)?))
     }
 
     /// The filter alone: no word is a file.

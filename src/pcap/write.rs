@@ -203,6 +203,11 @@ impl Recorder {
         self.put(&Record { time, wire_len, parts })
     }
 
+    /// Takes a packet of which only `frame` is left of `wire_len` bytes.
+    pub fn record_cut(&mut self, time: u64, frame: &[u8], wire_len: usize) -> bool {
+        self.put_first(&Record { time, wire_len, parts: &[frame] }, frame.len())
+    }
+
     /// Whether the next packet would be dropped, for a caller that can wait.
     pub fn is_full(&mut self) -> bool {
         let most = self.format.record_len(self.snaplen);
@@ -212,7 +217,13 @@ impl Recorder {
 
     #[inline]
     fn put(&mut self, record: &Record<'_>) -> bool {
-        let kept = record.wire_len.min(self.snaplen);
+        self.put_first(record, record.wire_len)
+    }
+
+    /// The same of a packet of which there are `len` bytes.
+    #[inline]
+    fn put_first(&mut self, record: &Record<'_>, len: usize) -> bool {
+        let kept = len.min(self.snaplen);
         self.make_room(self.format.record_len(kept));
         let Some(chunk) = &mut self.chunk else {
             self.dropped += 1;

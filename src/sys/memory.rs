@@ -27,6 +27,40 @@ pub fn memory_file(len: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// A file of `len` zeroes that is memory, has no name and can be sealed; of huge pages
+/// of 2 MiB if asked for, in multiples of which `len` must be then.
+pub fn sealable_memory(len: u64, huge: bool) -> io::Result<File> {
+    let pages = if huge { libc::MFD_HUGETLB | libc::MFD_HUGE_2MB } else { 0 };
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | pages;
+    // SAFETY: the name is a string that lives through the call.
+    let fd = check(unsafe { libc::memfd_create(c"bmnic-ring".as_ptr(), flags) })?;
+    // SAFETY: a fresh descriptor that nothing else owns.
+    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    file.set_len(len)?;
+    Ok(file)
+}
+
+/// Has such memory keep its size, and be written only through mappings that are there
+/// (`F_SEAL_FUTURE_WRITE`, Linux 5.1).
+pub fn seal(file: &File) -> io::Result<()> {
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: the descriptor is open; no memory is involved.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+}
+
+/// Whether a file is memory that will never shrink, and of which no page can be taken away.
+pub fn is_sealed(file: &File) -> bool {
+    let wanted = libc::F_SEAL_SHRINK | libc::F_SEAL_FUTURE_WRITE;
+    // SAFETY: the descriptor is open; no memory is involved.
+    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+    seals >= 0 && seals & wanted == wanted
+}
+
+/// Another open of the same file, for reading only.
+pub fn reopen(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
 /// Maps `len` bytes of a file from `offset`, shared, for reading and writing.
 /// The caller makes sure that nobody uses them any more.
 pub fn map_shared(file: &File, offset: u64, len: usize) -> io::Result<NonNull<u8>> {

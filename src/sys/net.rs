@@ -8,7 +8,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 /// The number of the interface `name`.
@@ -156,7 +156,6 @@ pub fn receive_with_fds(
 }
 
 /// Sends `bytes`, and with the first of them copies of `fds`; how many bytes.
-#[cfg(test)]
 pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let data = mem::size_of_val(fds) as u32;
     let mut control = vec![0_u64; 2 + fds.len().div_ceil(2)];
@@ -186,6 +185,53 @@ pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>
 /// Connects to a socket of whole messages (`SOCK_SEQPACKET`), which the standard
 /// library does not make; each read and write is one message.
 pub fn connect_to_messages(path: &Path) -> io::Result<UnixStream> {
+    let (address, len) = address(path)?;
+    // SAFETY: takes no pointer.
+    let socket = check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the kernel just made this descriptor, for us alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: address is readable, ends with a zero and has the size that is passed.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
+    Ok(socket.into())
+}
+
+/// Listens at a socket that nobody can connect to but by this mode, less the umask's,
+/// from the moment it has its name: Linux takes it over from the socket (unix(7), `bind`).
+pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let (address, len) = address(path)?;
+    // SAFETY: takes no pointer.
+    let socket = check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the kernel just made this descriptor, for us alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let fd = socket.as_raw_fd();
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::fchmod(fd, mode) })?;
+    // SAFETY: address is readable, ends with a zero and has the size that is passed.
+    check(unsafe { libc::bind(fd, (&raw const address).cast(), len) })?;
+    // SAFETY: takes no pointer. The kernel keeps as many as it will.
+    check(unsafe { libc::listen(fd, libc::SOMAXCONN) })?;
+    Ok(socket.into())
+}
+
+/// Ends the wait of the thread that accepts at this socket, with an error, and all later ones.
+pub fn stop_listening(listener: &UnixListener) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
+}
+
+/// User and process id at the other end of a connection: of a server, of the one that
+/// listened (`SO_PEERCRED`).
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, i32)> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = mem::size_of_val(&peer) as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: peer is writable, and its size is passed.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut peer).cast(), &mut len) })?;
+    Ok((peer.uid, peer.pid))
+}
+
+/// The address of a socket that has a path, and the address's size.
+fn address(path: &Path) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     // SAFETY: plain integers; all zeroes is a valid value.
     let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
     let bytes = path.as_os_str().as_bytes();
@@ -194,14 +240,7 @@ pub fn connect_to_messages(path: &Path) -> io::Result<UnixStream> {
     }
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     address.sun_path.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as libc::c_char);
-    // SAFETY: takes no pointer.
-    let socket = check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: the kernel just made this descriptor, for us alone.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let len = mem::size_of_val(&address) as libc::socklen_t;
-    // SAFETY: address is readable, ends with a zero and has the size that is passed.
-    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
-    Ok(socket.into())
+    Ok((address, mem::size_of_val(&address) as libc::socklen_t))
 }
 
 /// Gives this thread a network namespace of its own, with nothing in it, that

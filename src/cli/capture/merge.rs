@@ -231,7 +231,7 @@ mod tests {
         let plan = Plan { path: &path, format: Format::Pcap, snaplen: SNAPLEN, buffer: 64 << 20, interface: "test" };
         let recorder = Recorder::create(&plan, |_| ()).unwrap();
         let [quota] = Quota::of(Some(count), 1).try_into().unwrap();
-        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder, rx.len(), quota);
+        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rx.len(), quota);
         let mut merge = Merge::new(&pool, rx.len(), batch);
         let mut rounds = 0;
         while !intake.is_full() {

@@ -14,8 +14,9 @@
 use super::quota::Quota;
 use super::receive::{Intake, end_of};
 use super::report::{self, Report};
+use super::sink;
 use super::times::Times;
-use super::{Args, DEFAULT_WIRE, processors, recorders};
+use super::{Args, DEFAULT_WIRE, processors};
 use crate::cli::account::Losses;
 use crate::cli::cards::{Card, resolve};
 use crate::cli::output::{self, Output};
@@ -106,24 +107,24 @@ pub fn without_card(
     let spare = processors() > 1;
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
-    let (mut all, guard) = recorders(args, path, "memory", 1, spare, output)?;
+    let (mut sinks, guard) = sink::several(args, Some(path), "memory", 1, spare, output)?;
     cores::stay(place)?;
     clock.refine();
     let limits = args.length.limits(Some(DEFAULT_DURATION));
     let quota = Quota::of(limits.count, 1).swap_remove(0);
-    let mut intake = Intake::new(filter.clone(), all.swap_remove(0), 1, quota);
+    let mut intake = Intake::new(filter.clone(), sinks.swap_remove(0), 1, quota);
     let mut times = Times::by_ours();
     let started = Instant::now();
     feed(source, args.rings.batch(), &mut intake, &mut times, &mut clock, limits.duration, &stop)?;
     let elapsed = started.elapsed();
-    let (recorder, received, filtered) = intake.into_parts();
+    let (sink, received, filtered) = intake.into_parts();
     let totals = Totals {
         time: clock.wall_ns(clock.now()),
         received: received[0],
         accepted: received[0] - filtered,
         ..Totals::default()
     };
-    let written = recorder.finish(totals);
+    let (written, published) = sink.finish(totals);
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -139,13 +140,14 @@ pub fn without_card(
         elapsed,
         stats: Stats { rx_missed: Some(0), ..Stats::default() },
         times: times.summary(0),
+        published,
         dummies: args.perf_test.clone(),
         threads: 1,
     };
-    report.print(output, path, &filter)?;
+    report.print(output, Some(path), &filter)?;
     let machine = Machine::record(&context.roots, &clock);
-    output.document(&output::document("capture", &[], &machine, report.json(path, &filter)))?;
-    match report.failure(path) {
+    output.document(&output::document("capture", &[], &machine, report.json(Some(path), &filter)))?;
+    match report::failure(&report.written, Some(path)) {
         Some(error) => Err(error.into()),
         None => stop.judge(Ok(())),
     }

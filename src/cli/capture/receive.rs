@@ -1,12 +1,14 @@
 //! The loop that captures.
 //!
-//! Each thread has queues of its own. It never waits for the disk, calls no system as long as packets flow (but to
-//! wake the writer once a chunk), and copies each packet once. Several queues are
+//! Each thread has queues of its own. It never waits for the disk, calls no system as
+//! long as packets flow (but to wake the writer once a chunk), and copies each packet
+//! once, or twice if it is published besides. Several queues are
 //! looked at in turn, which is the order of time if a packet's time is that of
 //! its batch; by stamps of the card's they are merged ([`Merge`]).
 
 use super::merge::Merge;
 use super::quota::Quota;
+use super::sink::Sink;
 use super::times::{Summary, Times};
 use crate::cli::cores;
 use crate::cli::signal::{Ending, Stop};
@@ -15,7 +17,7 @@ use crate::driver::{Anomalies, RxQueue};
 use crate::error::Error;
 use crate::measure::{Clock, Idle, Ticks};
 use crate::packet::Filter;
-use crate::pcap::write::{FLUSH, Recorder};
+use crate::pcap::write::FLUSH;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,7 +51,7 @@ pub struct Receiver {
     /// Packets to keep.
     pub filter: Filter,
     /// Where they go.
-    pub recorder: Recorder,
+    pub sink: Sink,
     /// A clock of its own.
     pub clock: Clock,
     /// What packets' times are worked out from.
@@ -68,8 +70,8 @@ pub struct Receiver {
 
 /// What came of it, in one thread or in all.
 pub struct Ended {
-    /// The file, not yet ended.
-    pub recorders: Vec<Recorder>,
+    /// The file of each thread, or the ring, not yet ended.
+    pub sinks: Vec<Sink>,
     /// Packets that came off each ring.
     pub received: Vec<u64>,
     /// Packets that came off the rings after the end.
@@ -92,7 +94,7 @@ impl Ended {
         let by_queue = |q: usize| threads[q % n].received.get(q / n).copied().unwrap_or_default();
         let received = (0..received).map(by_queue).collect();
         let all = threads.into_iter().reduce(|mut all, one| {
-            all.recorders.extend(one.recorders);
+            all.sinks.extend(one.sinks);
             all.surplus += one.surplus;
             all.filtered += one.filtered;
             all.anomalies.add(&one.anomalies);
@@ -121,14 +123,14 @@ impl Receiver {
     /// then drops `done`, and lets go what comes until [`Counts::closed`]: so that
     /// no ring is full before the counters are read.
     pub fn run(self, done: Sender<()>) -> Ended {
-        let Receiver { mut queues, pool, batch, filter, recorder, mut clock, mut times, .. } = self;
+        let Receiver { mut queues, pool, batch, filter, sink, mut clock, mut times, .. } = self;
         let Receiver { duration, quota, place, stop, counts, .. } = self;
         let _whatever_happens = Ending(stop.clone());
         let failed = cores::stay(place).err();
         if failed.is_some() {
             stop.end();
         }
-        let mut intake = Intake::new(filter, recorder, queues.len(), quota);
+        let mut intake = Intake::new(filter, sink, queues.len(), quota);
         // The rings hold no more than that.
         let most = pool.capacity() as u64;
         let mut way = Way::new(&pool, queues.len(), batch.max(8), times.by_card());
@@ -142,14 +144,15 @@ impl Receiver {
                 Way::InTurn(batch, last) => in_turn(&mut queues, batch, last, &mut times, &clock, &mut intake),
                 Way::Merged(merge) => merge.round(&mut queues, &mut times, clock.wall_ns(clock.now()), &mut intake),
             };
+            intake.sink.publish();
             intake.quota.settle();
             let now = clock.now();
             if now >= next_flush {
                 next_flush = now + flush;
-                intake.recorder.flush();
-                counts.taken.store(intake.recorder.taken(), Ordering::Relaxed);
-                counts.dropped.store(intake.recorder.dropped(), Ordering::Relaxed);
-                if now >= end || intake.recorder.has_failed() {
+                intake.sink.flush();
+                counts.taken.store(intake.sink.taken(), Ordering::Relaxed);
+                counts.dropped.store(intake.sink.dropped(), Ordering::Relaxed);
+                if now >= end || intake.sink.has_failed() {
                     break;
                 }
                 times.follow();
@@ -177,9 +180,9 @@ impl Receiver {
         for queue in &queues {
             anomalies.add(&queue.anomalies());
         }
-        let Intake { recorder, received, filtered, .. } = intake;
+        let Intake { sink, received, filtered, .. } = intake;
         let times = times.summary(late);
-        Ended { recorders: vec![recorder], received, surplus, filtered, anomalies, times, failed }
+        Ended { sinks: vec![sink], received, surplus, filtered, anomalies, times, failed }
     }
 }
 
@@ -269,7 +272,7 @@ pub fn end_of(batch: &Batch<'_>, first: usize) -> usize {
 /// Where packets go: past the filter and into the file, each of them counted.
 pub struct Intake {
     filter: Filter,
-    recorder: Recorder,
+    sink: Sink,
     received: Vec<u64>,
     filtered: u64,
     /// Packets that are still to be written.
@@ -278,34 +281,34 @@ pub struct Intake {
 
 impl Intake {
     /// Packets off so many rings.
-    pub fn new(filter: Filter, recorder: Recorder, queues: usize, quota: Quota) -> Self {
-        Intake { filter, recorder, received: vec![0; queues], filtered: 0, quota }
+    pub fn new(filter: Filter, sink: Sink, queues: usize, quota: Quota) -> Self {
+        Intake { filter, sink, received: vec![0; queues], filtered: 0, quota }
     }
 
     /// Ends the file.
     #[cfg(test)]
     pub fn finish(self, totals: crate::pcap::record::Totals) -> crate::pcap::write::Written {
-        self.recorder.finish(totals)
+        self.sink.finish(totals).0
     }
 
-    /// The file, what came off each ring, and what the filter left out.
-    pub fn into_parts(self) -> (Recorder, Vec<u64>, u64) {
-        (self.recorder, self.received, self.filtered)
+    /// Where packets went, what came off each ring, and what the filter left out.
+    pub fn into_parts(self) -> (Sink, Vec<u64>, u64) {
+        (self.sink, self.received, self.filtered)
     }
 
-    /// As [`Recorder::flush`].
+    /// As [`Sink::flush`].
     pub fn flush(&mut self) {
-        self.recorder.flush();
+        self.sink.flush();
     }
 
-    /// As [`Recorder::has_failed`].
+    /// As [`Sink::has_failed`].
     pub fn has_failed(&self) -> bool {
-        self.recorder.has_failed()
+        self.sink.has_failed()
     }
 
     /// Whether the disk is so far behind that the next packet would be dropped.
     pub fn is_behind(&mut self) -> bool {
-        self.recorder.is_full()
+        self.sink.is_full()
     }
 
     /// Whether all that was asked for is there. What is beyond it is neither
@@ -322,7 +325,7 @@ impl Intake {
         self.received[q] += 1;
         let frame = batch.frame(range.start);
         let kept = if range.len() == 1 {
-            self.filter.matches(frame, frame.len()).then(|| self.recorder.record(time(), frame))
+            self.filter.matches(frame, frame.len()).then(|| self.sink.record(time(), frame))
         } else {
             self.parts(batch, range, time)
         };
@@ -345,6 +348,6 @@ impl Intake {
             wire_len += part.len();
         }
         let parts = &parts[..count];
-        self.filter.matches_parts(parts, wire_len).then(|| self.recorder.record_parts(time(), parts))
+        self.filter.matches_parts(parts, wire_len).then(|| self.sink.record_parts(time(), parts))
     }
 }

@@ -34,6 +34,8 @@ pub struct Report {
     pub stats: Stats,
     /// Where the times in the file come from.
     pub times: Summary,
+    /// Packets in the ring that others read, if there was one.
+    pub published: Option<u64>,
     /// Parts that dummies stood in for: then it is no capture.
     pub dummies: Vec<Part>,
     /// Threads that captured.
@@ -58,27 +60,12 @@ impl Report {
     }
 
     /// Prints the summary, and the likely cause if nothing came.
-    pub fn print(&self, output: &Output, path: &Path, filter: &Filter) -> io::Result<()> {
-        let seconds = self.elapsed.as_secs_f64();
-        let shown = if path == Path::new("-") { "standard output".into() } else { path.display().to_string() };
-        let bytes = output::grouped(self.written.bytes);
-        let (what, whither) = match (self.dummies.is_empty(), self.is_dropped()) {
-            (true, _) => ("captured", format!("{bytes} bytes in {shown}")),
-            (false, true) => ("managed ", format!("{bytes} bytes dropped")),
-            (false, false) => ("managed ", format!("{bytes} bytes in {shown}")),
-        };
-        let dummies: Vec<_> = self.dummies.iter().map(|part| part.name()).collect();
-        output.result(format_args!(
-            "{what}  {} packets, {whither}, {seconds:.3} s, {}{}",
-            output::grouped(self.written.records),
-            output::pps(self.written.records as f64 / seconds.max(1e-9)),
-            if dummies.is_empty() { String::new() } else { format!(", without {}", dummies.join(" and ")) },
-        ))?;
-        output.result(format_args!(
-            "received  {} packets, {} left out by the filter",
-            output::grouped(self.received),
-            output::grouped(self.filtered)
-        ))?;
+    pub fn print(&self, output: &Output, path: Option<&Path>, filter: &Filter) -> io::Result<()> {
+        print_written(output, &self.written, path, self.elapsed.as_secs_f64(), &self.dummies)?;
+        if let Some(packets) = self.published {
+            output.result(format_args!("published {} packets", output::grouped(packets)))?;
+        }
+        print_received(output, self.received, self.filtered)?;
         if self.by_queue.len() > 1 {
             let queues: Vec<_> = self.by_queue.iter().map(|&count| output::grouped(count)).collect();
             output.result(format_args!("          {} by queue", queues.join(", ")))?;
@@ -102,11 +89,6 @@ impl Report {
         Ok(())
     }
 
-    /// Whether no file was written.
-    fn is_dropped(&self) -> bool {
-        self.dummies.iter().any(|part| *part != Part::Card)
-    }
-
     /// Why the file is empty, as far as the counters tell.
     fn hint(&self, filter: &Filter) -> Option<String> {
         if self.written.records > 0 || self.written.error.is_some() {
@@ -126,31 +108,16 @@ impl Report {
         })
     }
 
-    /// Whether the reader of a pipe, named or not, has what it wanted: what came
-    /// after that is no loss.
-    pub fn reader_left(&self) -> bool {
-        self.written.error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    }
-
-    /// The error to end with, if writing failed. A reader that went away is none.
-    pub fn failure(&self, path: &Path) -> Option<Error> {
-        let error = self.written.error.as_ref().filter(|_| !self.reader_left())?;
-        let again = error.raw_os_error().map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error);
-        let (records, lost) = (self.written.records, self.written.lost);
-        let line =
-            format!("{records} packets are in it, all whole; {lost} more were lost; free space or name another file");
-        Some(Error::io(format!("writing {}", path.display()), again).hint(line))
-    }
-
     /// The summary as fields of a document.
-    pub fn json(&self, path: &Path, filter: &Filter) -> Value {
+    pub fn json(&self, path: Option<&Path>, filter: &Filter) -> Value {
         json!({
-            "file": (!self.is_dropped()).then(|| path.display().to_string()),
+            "file": path.filter(|_| !is_dropped(&self.dummies)).map(|path| path.display().to_string()),
+            "published": self.published,
             "filter": filter.to_string(),
             "seconds": self.elapsed.as_secs_f64(),
             "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
-            "file_bytes": if self.is_dropped() { 0 } else { self.written.bytes },
+            "file_bytes": if is_dropped(&self.dummies) { 0 } else { self.written.bytes },
             "threads": self.threads,
             "received": self.received,
             "received_by_queue": self.by_queue,
@@ -162,4 +129,59 @@ impl Report {
             "port": output::stats(&self.stats),
         })
     }
+}
+
+/// What is in the file, if there is one, or was dropped where a dummy stood in for it.
+pub fn print_written(
+    output: &Output,
+    written: &Written,
+    path: Option<&Path>,
+    seconds: f64,
+    dummies: &[Part],
+) -> io::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let shown = if path == Path::new("-") { "standard output".into() } else { path.display().to_string() };
+    let bytes = output::grouped(written.bytes);
+    let (what, whither) = match (dummies.is_empty(), is_dropped(dummies)) {
+        (true, _) => ("captured", format!("{bytes} bytes in {shown}")),
+        (false, true) => ("managed ", format!("{bytes} bytes dropped")),
+        (false, false) => ("managed ", format!("{bytes} bytes in {shown}")),
+    };
+    let names: Vec<_> = dummies.iter().map(|part| part.name()).collect();
+    output.result(format_args!(
+        "{what}  {} packets, {whither}, {seconds:.3} s, {}{}",
+        output::grouped(written.records),
+        output::pps(written.records as f64 / seconds.max(1e-9)),
+        if names.is_empty() { String::new() } else { format!(", without {}", names.join(" and ")) },
+    ))
+}
+
+/// Whether no file was written.
+fn is_dropped(dummies: &[Part]) -> bool {
+    dummies.iter().any(|part| *part != Part::Card)
+}
+
+/// What came, and what the filter left out of it.
+pub fn print_received(output: &Output, received: u64, filtered: u64) -> io::Result<()> {
+    output.result(format_args!(
+        "received  {} packets, {} left out by the filter",
+        output::grouped(received),
+        output::grouped(filtered)
+    ))
+}
+
+/// Whether the reader of a pipe, named or not, has what it wanted: what came
+/// after that is no loss.
+pub fn reader_left(written: &Written) -> bool {
+    written.error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The error to end with, if writing failed. A reader that went away is none.
+pub fn failure(written: &Written, path: Option<&Path>) -> Option<Error> {
+    let error = written.error.as_ref().filter(|_| !reader_left(written))?;
+    let again = error.raw_os_error().map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error);
+    let (path, records, lost) = (path?, written.records, written.lost);
+    let line =
+        format!("{records} packets are in it, all whole; {lost} more were lost; free space or name another file");
+    Some(Error::io(format!("writing {}", path.display()), again).hint(line))
 }

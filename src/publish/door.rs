@@ -1,0 +1,195 @@
+//! Where readers come in: a socket of the ring's name, at which its memory is handed out.
+//!
+//! The thread that stands there waits in `accept` and shares nothing with the one that
+//! publishes. Who may connect is what the socket's permissions say; they are the closest
+//! ones from the moment it has a name.
+
+use crate::error::{Error, Kind, Result};
+use crate::sys;
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What comes with the memory.
+const WORD: &[u8; 8] = b"bmnicrng";
+
+/// How long somebody else may take to come or go.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Who may read a ring, besides its user and root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Nobody.
+    Own,
+    /// A group of users.
+    Group(String),
+    /// Everybody on this machine.
+    All,
+}
+
+impl std::str::FromStr for Readers {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "" => Err(Error::new(Kind::Usage, "publish to whom? name a group, or all")),
+            "all" => Ok(Readers::All),
+            group => Ok(Readers::Group(group.into())),
+        }
+    }
+}
+
+/// Whose ring it is, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// The publisher's user.
+    pub user: u32,
+    /// Its process id.
+    pub pid: i32,
+}
+
+/// A door that is open until it is dropped.
+#[derive(Debug)]
+pub struct Door {
+    path: PathBuf,
+    listener: Arc<UnixListener>,
+    closing: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    /// Takes the name in `path`, which is in `directory`, and hands `memory` out there.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] if somebody has the name, [`Kind::NotFound`] for a group that is
+    /// none, otherwise what the operating system says.
+    pub fn open(directory: &Path, path: PathBuf, name: &str, readers: &Readers, memory: File) -> Result<Door> {
+        let doing = |e| Error::io(format!("ring {name}: taking the name {}", path.display()), e);
+        let (mode, group) = match readers {
+            Readers::Own => (0o600, None),
+            Readers::All => (0o666, None),
+            Readers::Group(group) => {
+                let id = sys::group_id(group).ok_or_else(|| {
+                    let line = format!("ring {name}: there is no group '{group}' to publish to; name one, or all");
+                    Error::new(Kind::NotFound, line)
+                })?;
+                (0o660, Some(id))
+            }
+        };
+        let taking = alone(directory, name)?;
+        let listener = match sys::net::listen(&path, 0o600) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                if let Some(whose) = UnixStream::connect(&path).ok().and_then(|peer| whose(&peer).ok()) {
+                    let Whose { user, pid } = whose;
+                    let line = format!("ring {name}: process {pid} of user {user} publishes by this name; use another");
+                    return Err(Error::new(Kind::Refused, line));
+                }
+                // Left behind by one that was killed.
+                fs::remove_file(&path).map_err(doing)?;
+                sys::net::listen(&path, 0o600).map_err(doing)?
+            }
+            other => other.map_err(doing)?,
+        };
+        drop(taking);
+        let mut door = Door { path, listener: Arc::new(listener), closing: Arc::default(), thread: None };
+        let doing = |e| Error::io(format!("ring {name}: letting readers in"), e);
+        if let Some(group) = group {
+            chown(&door.path, None, Some(group)).map_err(doing)?;
+        }
+        fs::set_permissions(&door.path, Permissions::from_mode(mode)).map_err(doing)?;
+        let (listener, closing) = (Arc::clone(&door.listener), Arc::clone(&door.closing));
+        let serve = move || serve(&listener, &memory, &closing);
+        door.thread = Some(thread::Builder::new().name("publish".into()).spawn(serve).map_err(doing)?);
+        Ok(door)
+    }
+
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // The name goes first: who comes then is told that there is none.
+        let _ = fs::remove_file(&self.path);
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Ends the wait; without that the thread would be waited for in vain.
+            if sys::net::stop_listening(&self.listener).is_ok() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Hands the memory to all who come.
+fn serve(listener: &UnixListener, memory: &File, closing: &AtomicBool) {
+    while !closing.load(Ordering::Relaxed) {
+        match listener.accept() {
+            // One who leaves again has no need of it.
+            Ok((peer, _)) => drop(sys::net::send_with_fds(peer.as_fd(), WORD, &[memory.as_fd()])),
+            Err(_) if closing.load(Ordering::Relaxed) => return,
+            // No descriptor left, for example: it may pass.
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// Held while a name is taken: two would not both find the other's socket dead.
+fn alone(directory: &Path, name: &str) -> Result<File> {
+    let doing = |e| Error::io(format!("ring {name}: locking {}", directory.display()), e);
+    let file = File::open(directory).map_err(doing)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::WouldBlock) => {
+                let line = format!("ring {name}: another process has locked {} for 2 s", directory.display());
+                return Err(Error::new(Kind::Timeout, line));
+            }
+            Err(TryLockError::Error(e)) => return Err(doing(e)),
+        }
+    }
+}
+
+/// Asks at the door of a ring for its memory.
+///
+/// # Errors
+/// [`Kind::NotFound`] if nobody is there, [`Kind::Permission`] if this user may not.
+pub fn ask(path: &Path, name: &str) -> Result<(File, Whose)> {
+    let nobody =
+        || Error::new(Kind::NotFound, format!("nobody publishes a ring '{name}'; bmnic capture --publish {name}"));
+    let doing = |e| Error::io(format!("ring {name}: asking at {}", path.display()), e);
+    let peer = UnixStream::connect(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => nobody(),
+        io::ErrorKind::PermissionDenied => {
+            let line = format!("ring {name}: it is not for this user; have it published to a group of yours");
+            Error::new(Kind::Permission, line)
+        }
+        _ => doing(e),
+    })?;
+    peer.set_read_timeout(Some(PATIENCE)).map_err(doing)?;
+    let whose = whose(&peer).map_err(doing)?;
+    let (mut bytes, mut fds) = ([0; WORD.len()], Vec::<OwnedFd>::new());
+    let count = sys::net::receive_with_fds(peer.as_fd(), &mut bytes, &mut fds, 1).map_err(doing)?;
+    match fds.pop() {
+        Some(memory) if bytes == *WORD => Ok((memory.into(), whose)),
+        None if count == 0 => Err(nobody()),
+        _ => Err(Error::new(Kind::Device, format!("ring {name}: what is at {} is not a ring", path.display()))),
+    }
+}
+
+/// Whose the socket is to which this one is connected.
+fn whose(peer: &UnixStream) -> io::Result<Whose> {
+    let (user, pid) = sys::net::peer(peer.as_fd())?;
+    Ok(Whose { user, pid })
+}
