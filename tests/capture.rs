@@ -305,7 +305,7 @@ fn a_loss_is_named_and_ends_with_its_own_code_unless_it_is_allowed() {
         let long = model.limits_frames;
         // Every other frame is too long for the port, whatever the machine does.
         let size = if long { "64/1518" } else { "64" };
-        let card = format!("emu:{model},wire=source:size={size}:rate=10k");
+        let card = format!("emu:{model},wire=source:size={size}:rate=2k");
         let words = ["capture", file, "-i", &card, "--max-frame", "100", "-c", "100", "--rxd", "4096", "--json"];
         let output = bmnic(&words).output().unwrap();
         let document = document(&output);
@@ -327,9 +327,9 @@ fn what_came_before_the_rings_took_packets_is_no_loss() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
     for model in EACH {
-        let card = format!("emu:{model},wire=source:rate=10000");
+        // The shortest ring, of 256 descriptors, bridges 256 ms.
+        let card = format!("emu:{model},wire=source:rate=1000");
         for _ in 0..5 {
-            // A ring that bridges 400 ms never fills.
             let words = ["capture", path.to_str().unwrap(), "-i", &card, "-d", "50ms", "--rxd", "4096", "--json"];
             let output = bmnic(&words).output().unwrap();
             assert!(output.status.success(), "{model}: {}", text(&output.stderr));
