@@ -250,17 +250,27 @@ fn write_no_common_line(name: &str, bench: &Bench, lanes: [&mut Lane; 2], cards:
     assert!(common.is_empty(), "{name}: both threads write {common:?}");
 }
 
-/// Runs the test of this name in a process that does nothing else; true in that process.
+/// Processes in which there may be a common line by chance, and must not be in each.
+const PROCESSES: usize = 6;
+
+/// Runs the test of this name in processes that do nothing else; true in one of them. What
+/// two threads write lies in a common line in all of them if it belongs together, and in one
+/// of several if the allocator has put two small things beside each other.
 fn alone(test: &str) -> bool {
     if std::env::var_os("BMNIC_TEST_ALONE").is_some() {
         return true;
     }
     let name = format!("cli::fwd::lines_tests::{test}");
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([&name, "--exact", "--test-threads=1"]).env("BMNIC_TEST_ALONE", "1");
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let mut said = String::new();
+    let passed = (0..PROCESSES).any(|_| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([&name, "--exact", "--test-threads=1"]).env("BMNIC_TEST_ALONE", "1");
+        let output = command.output().unwrap();
+        let last = [output.stdout, output.stderr].concat();
+        said += &String::from_utf8_lossy(&last);
+        output.status.success() && String::from_utf8_lossy(&last).contains("1 passed")
+    });
+    assert!(passed, "{said}");
     false
 }
 

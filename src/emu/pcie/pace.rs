@@ -23,7 +23,7 @@
 //! Descriptors for received packets are taken to be there: cards fetch them ahead.
 //!
 //! Two things are not put off. A wire that leads to the kernel (`tap`, `packet`) takes a frame
-//! as soon as the card has begun to read for it, up to [`AHEAD`] round trips early. And where
+//! as soon as the card has begun to read for it, up to six round trips early. And where
 //! a virtio queue has a vector and its driver wants no interrupt at the moment, what was put
 //! back is there at once: the device must look at what is wanted behind its own writes.
 
