@@ -281,7 +281,8 @@ pub fn write_uncached(file: &File, bytes: &[u8], offset: u64) -> io::Result<usiz
     usize::try_from(done).map_err(|_| io::Error::last_os_error())
 }
 
-/// Has the kernel begin to write these bytes of a file to the disk; waits for nothing.
+/// Has the kernel begin to write these bytes of a file to the disk; waits at most until the disk
+/// takes more requests.
 pub fn begin_write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let signed = |n| i64::try_from(n).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG));
     // SAFETY: the descriptor is open; no memory is involved.

@@ -243,7 +243,7 @@ impl Session {
     }
 
     /// Begins to note the stages of frames that the first card sends; false if it
-    /// is no emulated one whose model does.
+    /// is no emulated one.
     pub fn note_stages(&self) -> bool {
         self.first_tap().map(|tap| tap.note_stages(true)).is_some()
     }

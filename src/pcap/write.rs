@@ -18,8 +18,8 @@
 //! longer than a ring bridges.
 //!
 //! Chunks end where records end, so the file is whole between any two writes. Where
-//! a process is killed within one, another must mend the file, and so it hears of
-//! every write. A write that fails in the middle (no space, an I/O error) is taken
+//! a process is killed within one, another must mend the file, and so it hears how
+//! far the writer is. A write that fails in the middle (no space, an I/O error) is taken
 //! back to the last whole record. What is counted as written is what is in the file.
 
 mod sink;

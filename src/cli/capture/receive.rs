@@ -1,8 +1,8 @@
 //! The loop that captures.
 //!
 //! Each thread has queues of its own. It never waits for the disk, calls no system as
-//! long as packets flow (but to wake the writer once a chunk), and copies each packet
-//! once, or twice if it is published besides. Several queues are
+//! long as packets flow (but to wake the writer once a chunk, or to write a file in memory
+//! itself), and copies each packet once, or twice if it is published besides. Several queues are
 //! looked at in turn, which is the order of time if a packet's time is that of
 //! its batch; by stamps of the card's they are merged ([`Merge`]).
 

@@ -1,4 +1,4 @@
-//! Counts that are what the file has, whoever writes it.
+//! What is counted is what the file has, whichever thread writes it.
 
 use super::*;
 use crate::pcap::read::Recording;
