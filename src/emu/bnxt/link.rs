@@ -17,6 +17,10 @@ use super::{Bnxt, Kind};
 /// How long the link takes, unless the specification says.
 pub const DELAY: Picos = 2_000_000_000;
 
+/// How late the driver may be told of a change (nasty). What comes and goes meanwhile it
+/// never hears of.
+const LATE: Picos = 300_000_000_000;
+
 /// How long after power-on the PHY may take no commands (nasty).
 const NOT_READY: Picos = 3_000_000_000_000;
 
@@ -78,6 +82,8 @@ pub struct Link {
     /// When the link may be up.
     ready: Option<Picos>,
     up: bool,
+    /// When the driver is told of how it is, late (nasty).
+    told: Option<Picos>,
     /// How often the PHY is still to be found not ready (nasty).
     refusals: u64,
 }
@@ -104,7 +110,7 @@ impl Link {
             loopback: 0,
         };
         let refusals = if board.nasty { 1 + board.random.below(4) } else { 0 };
-        Link { phy, mac_loopback: 0, line, ready: None, up: false, refusals }
+        Link { phy, mac_loopback: 0, line, ready: None, up: false, told: None, refusals }
     }
 
     /// Speed of the other side, which is the link's when it is up.
@@ -171,9 +177,18 @@ impl Bnxt {
             return;
         }
         self.plane.set_link(up);
-        // Events may be missed: a nasty card leaves some out.
-        if !self.board.nasty || self.board.random.below(10) != 0 {
+        let late = self.board.nasty && self.board.random.below(10) == 0;
+        self.link.told = late.then(|| self.board.now + LATE);
+        if !late {
             self.notify(LINK_STATUS_CHANGE, up.into(), 0);
+        }
+    }
+
+    /// Tells of a change that was kept back. How the link stays is always told: Linux's
+    /// driver has no other way to hear of it (bnxt_async_event_process).
+    pub(super) fn tell_late(&mut self) {
+        if self.link.told.take_if(|time| self.board.now >= *time).is_some() {
+            self.notify(LINK_STATUS_CHANGE, self.link.up.into(), 0);
         }
     }
 

@@ -80,6 +80,7 @@ impl Model for Bnxt {
         if self.board.link_is_due(self.link_up()) {
             self.poll_link();
         }
+        self.tell_late();
         self.health_tick();
         self.hwrm_tick();
     }

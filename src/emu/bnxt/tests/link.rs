@@ -122,6 +122,39 @@ fn a_module_that_is_not_accepted_makes_no_link_and_no_error() {
     assert_eq!(u16_at(&bench.bytes(at, 16), 2), 4, "PORT_CONN_NOT_ALLOWED");
 }
 
+/// An event may come late, but the state that the link stays in is told: Linux's driver
+/// (bnxt_async_event_process) has no other way to hear of it.
+#[test]
+fn a_nasty_card_tells_late_of_its_link_and_never_not_at_all() {
+    let mut late = 0;
+    for seed in 0..60 {
+        let mut bench = Bench::cold(&format!("bcm57414,nasty,seed={seed}"));
+        bench.run(3500 * MILLISECOND);
+        let at = bench.pages(1);
+        let address = bench.arena.iova(at).to_le_bytes();
+        // Some are refused at first.
+        let mut insist = |code, fields: &[(usize, &[u8])], len| {
+            let mut once = || bench.command(code, fields, len).inspect_err(|_| bench.run(50 * MILLISECOND)).ok();
+            (0..20).find_map(|_| once()).unwrap_or_else(|| panic!("{code:#x}"))
+        };
+        insist(RGTR, &[(0x10, &4u32.to_le_bytes()), (0x14, &[0x10]), (0x48, &[1])], 112);
+        insist(IF_CHANGE, &[(0x10, &[1])], 24);
+        let cq = insist(RING_ALLOC, &[(0x18, &address), (0x28, &[64]), (0x4c, &[3])], 88);
+        insist(FUNC_CFG, &[(0x10, &[0xff; 2]), (0x18, &[0, 0x40]), (0x50, &cq[8..10])], 88);
+        while offer(&mut bench, 0x148).is_err() {}
+        bench.run(10 * MILLISECOND);
+        assert!(bench.link(), "seed {seed}");
+        // An entry of a ring that nobody has written is zeros; one of an event says 0x2e.
+        let told = |bench: &Bench| bench.bytes(at, 16)[0] & 0x3f == 0x2e;
+        late += usize::from(!told(&bench));
+        bench.run(1000 * MILLISECOND);
+        assert!(told(&bench), "seed {seed}");
+        assert_eq!(u16_at(&bench.bytes(at, 16), 2), 0, "LINK_STATUS_CHANGE");
+        assert_eq!(bench.bytes(at, 16)[12] & 1, 1, "up");
+    }
+    assert!((1..30).contains(&late), "{late} of 60 were late");
+}
+
 #[test]
 fn there_is_a_link_only_if_both_sides_agree() {
     let mut bench = Bench::registered("bcm57414", 0);
