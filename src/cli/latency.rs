@@ -9,6 +9,7 @@
 //! to agree. The machine's own floor is measured in the same run and printed
 //! beside it.
 
+mod files;
 mod paths;
 mod view;
 
@@ -21,18 +22,13 @@ use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::driver::{Config, Description, TxPath};
 use crate::error::{Error, Kind, Result};
-use crate::measure::ping::{Ping, Plan, Report, Sample};
+use crate::measure::ping::{Ping, Plan, Report};
 use crate::measure::{Clock, Floor, Machine, Noise};
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 use view::{Figure, View};
 
 /// How long to wait for packets that are still out at the end.
 const GRACE: Duration = Duration::from_secs(1);
-/// Samples that are kept one by one: 320 MB.
-const RAW_LIMIT: u64 = 10_000_000;
 
 /// Arguments of `bmnic latency`.
 #[derive(Debug, clap::Args)]
@@ -86,12 +82,8 @@ pub struct Args {
     shortfall: ShortfallLimit,
     #[command(flatten)]
     headline: Headline,
-    /// Write the percentile distribution here, for HdrHistogram's plotter
-    #[arg(long, value_name = "FILE")]
-    hgrm: Option<PathBuf>,
-    /// Write every sample here: sequence, due, service and intended time in ns
-    #[arg(long, value_name = "FILE")]
-    raw: Option<PathBuf>,
+    #[command(flatten)]
+    files: files::Wanted,
 }
 
 /// Which ways of frames to the card are measured.
@@ -157,11 +149,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut clock = Clock::new();
     let tx_path = match args.tx_path {
         Ways::One(path) if !args.stages => path,
-        ways if args.hgrm.is_some() || args.raw.is_some() || args.headline.figure().is_some() => {
+        ways if args.files.is_any() || args.headline.figure().is_some() => {
             let text = match ways {
-                Ways::All => "--tx-path all prints one table; a headline, --hgrm and --raw are of one path, so name it",
+                Ways::All => "--tx-path all prints one table; a headline, a plot and files are of one path, so name it",
                 Ways::One(_) => {
-                    "--stages prints a table of its own; a headline, --hgrm and --raw are of a run without it"
+                    "--stages prints a table of its own; a headline, a plot and files are of a run without it"
                 }
             };
             return Err(Error::new(Kind::Usage, text).into());
@@ -170,8 +162,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Ways::One(path) => return paths::compare(&args, context, &output, clock, &[path]),
     };
     // Bad paths should be known before the run, not after it.
-    let mut hgrm = args.hgrm.as_deref().map(Destination::create).transpose()?;
-    let mut raw = args.raw.as_deref().map(Destination::create).transpose()?;
+    let files = args.files.open()?;
 
     // Before any model runs: the floor needs both cores for itself.
     let frame = args.size - FCS;
@@ -192,7 +183,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         duration: limits.duration,
         warm_up: args.warmup,
         grace: GRACE,
-        raw: raw.as_ref().map_or(Ok(0), |_| raw_samples(rate, limits.count, limits.duration))?,
+        raw: files.samples(rate, limits.count, limits.duration)?,
         addresses: circuit::addresses(&session),
     };
     let pool = circuit::filled_pool(&mut session)?;
@@ -227,12 +218,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         machine: &Machine::record(&context.roots, &clock),
     };
     let refused = view.print(&output)?;
-    if let Some(file) = &mut hgrm {
-        file.write(|out| view.chosen().write_hgrm(out))?;
-    }
-    if let Some(file) = &mut raw {
-        file.write(|out| write_raw(out, &report.raw))?;
-    }
+    files.write(&view, &output)?;
     session.check(&output)?;
     let limits = match refused {
         Some(refusal) => Err(refusal),
@@ -248,39 +234,6 @@ impl Args {
         self.loss.check(report.lost, report.sent)?;
         self.shortfall.check(rate, report.rate(), report.elapsed_ns as f64 / 1e9)
     }
-}
-
-/// A file of results, opened before the run.
-struct Destination<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> Destination<'a> {
-    fn create(path: &'a Path) -> Result<Self> {
-        // Not truncated yet: a run that fails leaves the results of the last one.
-        let file = File::options().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
-        Ok(Destination { path, file })
-    }
-
-    fn write(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-        let mut out = BufWriter::new(&self.file);
-        let regular = self.file.metadata().is_ok_and(|data| data.is_file());
-        let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
-        emptied
-            .and_then(|()| content(&mut out))
-            .and_then(|()| out.flush())
-            .map_err(|e| Error::io(format!("writing {}; it is not complete", self.path.display()), e))
-    }
-}
-
-fn write_raw(out: &mut dyn Write, samples: &[Sample]) -> std::io::Result<()> {
-    writeln!(out, "sequence,due_ns,service_ns,intended_ns")?;
-    for sample in samples {
-        writeln!(out, "{},{},{},{}", sample.sequence, sample.due_ns, sample.service_ns, sample.intended_ns)?;
-    }
-    Ok(())
 }
 
 /// Packets a second, if the link carries so many: one that does not would only
@@ -300,23 +253,6 @@ fn rate(args: &Args, speed: u64) -> Result<f64> {
         ));
     }
     Ok(rate)
-}
-
-/// How many samples a run will give, to keep them all.
-fn raw_samples(rate: f64, count: Option<u64>, duration: Option<Duration>) -> Result<usize> {
-    let by_time = duration.map(|time| (rate * time.as_secs_f64()).ceil() as u64 + 1);
-    match count.into_iter().chain(by_time).min() {
-        Some(samples) if samples <= RAW_LIMIT => Ok(samples as usize),
-        Some(samples) => Err(Error::new(
-            Kind::Usage,
-            format!(
-                "--raw would keep {} samples in memory; ask for at most {} (-c, -d, -r)",
-                output::grouped(samples),
-                output::grouped(RAW_LIMIT)
-            ),
-        )),
-        None => Err(Error::new(Kind::Usage, "--raw keeps all samples in memory; say how many with -c or -d")),
-    }
 }
 
 fn no_room(device: &Description) -> Error {
@@ -349,14 +285,5 @@ mod tests {
         for text in ["", "0", "100", "-1", "nan", "p", "99,9"] {
             assert_eq!(percentile(text).unwrap_err().kind(), Kind::Usage, "{text}");
         }
-    }
-
-    #[test]
-    fn raw_samples_are_bounded_before_they_are_taken() {
-        let second = Some(Duration::from_secs(1));
-        assert_eq!(raw_samples(1e5, None, second).unwrap(), 100_001);
-        assert_eq!(raw_samples(1e5, Some(10), second).unwrap(), 10);
-        assert_eq!(raw_samples(1e5, None, None).unwrap_err().kind(), Kind::Usage);
-        assert_eq!(raw_samples(1e6, Some(u64::MAX), None).unwrap_err().kind(), Kind::Usage);
     }
 }

@@ -23,6 +23,7 @@ mod latency;
 mod list;
 pub mod output;
 mod pktgen;
+mod plot;
 mod ports;
 mod remedy;
 pub mod session;

@@ -169,6 +169,11 @@ pub fn wait(time: Duration) -> String {
     if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
 }
 
+/// Columns of the terminal, or 80 where there is none.
+pub fn columns() -> usize {
+    Table::new().width().map_or(80, usize::from)
+}
+
 /// A table; columns from `numbers` on are aligned to the right. On a terminal
 /// it has a line under its head, in a pipe it is words and spaces.
 pub fn table(headers: &[&str], numbers: usize) -> Table {

@@ -16,6 +16,17 @@ pub struct Quantile {
     pub percent: f64,
 }
 
+/// A point of a distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// This many samples of all, 0 to 1, are not above `value`.
+    pub quantile: f64,
+    /// A sample, to three digits.
+    pub value: u64,
+    /// Samples that are not above it.
+    pub so_far: u64,
+}
+
 /// A histogram of nanoseconds, or of whatever unit its owner records.
 #[derive(Clone, Debug)]
 pub struct Histogram {
@@ -135,13 +146,19 @@ impl Histogram {
         (Self::BEYOND as f64 / beyond - 0.5).ceil() as u64
     }
 
+    /// The distribution: five steps to each halving of what is left, and the last sample.
+    pub fn steps(&self) -> impl Iterator<Item = Step> {
+        self.buckets.iter_quantiles(5).map(|step| {
+            let value = step.value_iterated_to().clamp(self.min(), self.max);
+            Step { value, quantile: step.quantile_iterated_to(), so_far: self.buckets.count_between(0, value) }
+        })
+    }
+
     /// Writes the percentile distribution in the text format that HdrHistogram's
     /// plotter reads (`.hgrm`): value, percentile, count so far, 1/(1-percentile).
     pub fn write_hgrm(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
-        for step in self.buckets.iter_quantiles(5) {
-            let value = step.value_iterated_to().clamp(self.min(), self.max);
-            let (quantile, so_far) = (step.quantile_iterated_to(), self.buckets.count_between(0, value));
+        for Step { value, quantile, so_far } in self.steps() {
             write!(out, "{value:>12}.000 {quantile:>2.12} {so_far:>10}")?;
             if quantile < 1.0 {
                 write!(out, " {:>14.2}", 1.0 / (1.0 - quantile))?;

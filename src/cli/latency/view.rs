@@ -64,6 +64,13 @@ impl View<'_> {
         }
     }
 
+    /// What stands above a picture of it.
+    pub fn title(&self) -> String {
+        let device = self.devices.first().map_or("", |device| &device.device);
+        let time = if self.intended { "from when it was due" } else { "from send() to recv()" };
+        format!("One packet of {} bytes {time}, {} on {device}", self.frame, output::pps(self.rate))
+    }
+
     /// Prints everything; returns why the headline could not be named, if so.
     pub fn print(&self, output: &Output) -> anyhow::Result<Option<Error>> {
         let headline = self.headline;
