@@ -69,6 +69,39 @@ fn a_quiet_headline_is_one_bare_number() {
 }
 
 #[test]
+fn a_distribution_is_drawn_over_an_earlier_one_on_the_terminal_and_into_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hgrm, svg) = (dir.path().join("before.hgrm"), dir.path().join("both.svg"));
+    let (hgrm, svg) = (hgrm.to_str().unwrap(), svg.to_str().unwrap());
+    let short = [&["-c", "2k", "-r", "10k"], &LENIENT[..]].concat();
+    let run = latency(&[&short[..], &["--hgrm", hgrm]].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let run = latency(&[&short[..], &["--plot", "--svg", svg, "--over", hgrm]].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let (out, picture) = (text(&run.stdout), std::fs::read_to_string(svg).unwrap());
+    for words in ["this run", "before", "90%", "99%", "One packet of 64 bytes"] {
+        assert!(out.contains(words) && picture.contains(words), "no '{words}' in:\n{out}\n{picture}");
+    }
+    assert!(
+        out.lines().skip_while(|line| !line.contains("One packet")).all(|line| line.chars().count() <= 80),
+        "{out}"
+    );
+    // No picture may spoil a document, and what cannot be drawn is said before anything is run.
+    let run = latency(&[&short[..], &["--plot", "--json"]].concat());
+    assert!(serde_json::from_slice::<Value>(&run.stdout).is_ok(), "{}", text(&run.stdout));
+    std::fs::write(hgrm, "not a distribution").unwrap();
+    for (args, words) in [
+        (&["--plot", "--over", hgrm][..], "no percentile distribution"),
+        (&["--over", hgrm], "ask for one with --plot"),
+        (&["--stages", "--plot"], "a table of its own"),
+    ] {
+        let run = latency(args);
+        assert!(!run.status.success() && text(&run.stderr).contains(words), "{args:?}: {}", text(&run.stderr));
+        assert!(run.stdout.is_empty());
+    }
+}
+
+#[test]
 fn the_stages_of_a_frame_are_shown_of_every_family() {
     let medians = |args: &[&str]| {
         let document = json(&[args, &["--stages", "-c", "200", "-r", "20k"]].concat());
