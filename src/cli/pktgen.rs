@@ -29,7 +29,7 @@ use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine, Pace};
 use crate::net::MacAddr;
-use crate::packet::build::{Builder, Proto, Recipe, Sizes, Vlan};
+use crate::packet::build::{Builder, Proto, Recipe, Sizes, Tpid, Vlans};
 use crate::packet::values::{Ips, Macs, Ports};
 use crate::pcap::read::Recording;
 use crate::pcap::record::Format;
@@ -73,9 +73,15 @@ pub struct Args {
     src_mac: Option<Macs>,
     /// Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]
     #[arg(long, value_name = "MAC", help_heading = "Frames")]
+    ///
+    /// In turn, over and over, for each packet the next. A range whose end is less than its
+    /// begin goes on from 0 behind the greatest value: this is so for addresses and ports.
     dst_mac: Option<Macs>,
-    /// Source address, IPv4 or IPv6: one, a-b, a-b/step, a-b/rand, or rand (of the test network)
-    /// [default: 198.18.0.1]
+    /// Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand,
+    /// or rand (of the test network) [default: 198.18.0.1]
+    ///
+    /// Of an IPv4 network the hosts' addresses: its first and its last are left out, unless the
+    /// prefix has 31 bits or more. Of an IPv6 network all.
     #[arg(long, value_name = "IP", help_heading = "Frames")]
     src_ip: Option<Ips>,
     /// Destination address, as above [default: 198.19.0.1]
@@ -87,9 +93,13 @@ pub struct Args {
     /// Destination port, as above
     #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
     dport: Ports,
-    /// VLAN tag: id, or id:priority
+    /// VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two
+    /// tags, outer.inner
     #[arg(long, value_name = "ID", help_heading = "Frames")]
-    vlan: Option<Vlan>,
+    vlan: Option<Vlans>,
+    /// Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]
+    #[arg(long, value_name = "TYPE", requires = "vlan", help_heading = "Frames")]
+    outer_tpid: Option<Tpid>,
     /// Time to live, or hop limit
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
     ttl: u8,
@@ -101,7 +111,7 @@ pub struct Args {
     /// What cannot be sent is left out with a warning: packets of other links than
     /// Ethernet, and those shorter than an Ethernet header.
     #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = [
-        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "ttl", "seed",
+        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid", "ttl", "seed",
     ])]
     pcap: Option<PathBuf>,
     /// How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]
@@ -181,7 +191,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
     session.announce(output)?;
     args.rings.lengths.warn_of_others(&session.devices, output);
-    session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tag()))?;
+    session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tags()))?;
     let mut limits = session.limits(&args.length);
     if replay.is_some() && args.length.duration.is_none() {
         // A replay ends where its file does.
@@ -277,7 +287,7 @@ impl Args {
             destination: self.dst_ip,
             source_port: self.sport,
             destination_port: self.dport,
-            vlan: self.vlan,
+            vlans: Vlans { tpid: self.outer_tpid, ..self.vlan.clone().unwrap_or_default() },
             ttl: self.ttl,
             seed: self.seed,
         }
@@ -291,10 +301,11 @@ impl Args {
         }
     }
 
-    /// Bytes of a tag in it: those of a file may have one, and each is looked at when it is
+    /// Bytes of tags in it: those of a file may have one, and each is looked at when it is
     /// sent.
-    fn tag(&self) -> usize {
-        if self.vlan.is_some() || self.pcap.is_some() { 4 } else { 0 }
+    fn tags(&self) -> usize {
+        let file = usize::from(self.pcap.is_some());
+        4 * self.vlan.as_ref().map_or(file, |vlans| vlans.tags.len())
     }
 
     fn config(&self, replay: Option<&Replay>) -> Config {
