@@ -256,6 +256,8 @@ fn bad_input_is_one_line_and_a_stable_exit_code() {
         (&["pktgen", "--pcap", one, "-l", "0"], 2, "--rate"),
         (&["pktgen", "--pcap", one, "-l", "5", "-w", "/dev/null"], 2, "--rate"),
         (&["pktgen", "--pcap", one, "--burst", "8"], 2, "--burst would do nothing"),
+        (&["pktgen", "--pcap", one, "--max-gap", "1s", "-r", "1k"], 2, "--max-gap"),
+        (&["pktgen", "--max-gap", "1s"], 2, "--pcap"),
         (&["pktgen", "--pcap", one, "--size", "100"], 2, "--size"),
         (&["pktgen", "--pcap", one, "--proto", "udp"], 2, "--proto"),
         (&["pktgen", "--pcap", one, "--src-mac", "rand"], 2, "--src-mac"),
@@ -297,6 +299,33 @@ fn one_packet_goes_round_at_a_rate_but_not_as_recorded() {
     let file = path.to_str().unwrap();
     assert_eq!(json(&["pktgen", "--pcap", file])["sent"], 1);
     assert_eq!(json(&["pktgen", "--pcap", file, "-l", "0", "-r", "1M", "-c", "50", "--burst", "2"])["sent"], 50);
+    // So do several of one moment, and as recorded they leave at once.
+    std::fs::write(&path, recording(&[(5, 60), (5, 61), (5, 62)])).unwrap();
+    assert_eq!(json(&["pktgen", "--pcap", file])["sent"], 3);
+    let out = dir.path().join("out.pcap");
+    let words = ["pktgen", "--pcap", file, "-l", "0", "-r", "1M", "-c", "50", "-w", out.to_str().unwrap()];
+    assert_eq!(json(&words)["packets"], 50);
+    let written = Recording::open(&out).unwrap();
+    let first = written.packet(0).time;
+    for (n, packet) in written.packets().enumerate() {
+        assert_eq!((packet.time - first, packet.bytes.len()), (n as i64 * 1_000, 60 + n % 3));
+    }
+}
+
+#[test]
+fn long_gaps_are_cut_as_they_are_sent_and_times_that_go_back_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (dir.path().join("in.pcap"), dir.path().join("out.pcap"));
+    let day = 86_400_000_000_000;
+    std::fs::write(&path, recording(&[(day, 60), (day + 7, 60), (5 * day, 60), (5 * day - 9, 60)])).unwrap();
+    let words = ["pktgen", "--pcap", path.to_str().unwrap(), "-w", out.to_str().unwrap()];
+    let output = run(&[&words[..], &["--max-gap", "1ms", "--speed", "2x"]].concat());
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("1 packets were recorded earlier than one before"), "{said}");
+    let written = Recording::open(&out).unwrap();
+    let first = written.packet(0).time;
+    let times: Vec<i64> = written.packets().map(|packet| packet.time - first).collect();
+    assert_eq!(times, [0, 3, 1_000_003, 1_000_003]);
 }
 
 #[test]
