@@ -911,7 +911,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --ttl --seed --pcap --speed --loop --burst --print --write --format --queues --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --seed --pcap --speed --max-gap --loop --burst --print --write --format --queues --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -973,6 +973,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --outer-tpid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --ttl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -986,6 +990,10 @@ _bmnic() {
                     return 0
                     ;;
                 --speed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-gap)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -118,15 +118,17 @@ icmp\t'Echo requests, ICMP or ICMPv6'
 arp\t'ARP requests for the destination address'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-mac -d 'Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card\'s]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-mac -d 'Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a-b/step, a-b/rand, or rand (of the test network) [default: 198.18.0.1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand, or rand (of the test network) [default: 198.18.0.1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-ip -d 'Destination address, as above [default: 198.19.0.1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id, or id:priority' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two tags, outer.inner' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l outer-tpid -d 'Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the packets of this pcap or pcapng file; - is standard input' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l max-gap -d 'Longest gap between two packets, as they are sent; longer ones are cut to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F

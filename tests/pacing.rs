@@ -9,6 +9,7 @@ use bmnic::pcap::read::Recording;
 use bmnic::pcap::record::{Format, Record};
 use families::EACH;
 use serde_json::Value;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -27,7 +28,7 @@ fn number(document: &Value, field: &str) -> u64 {
     document[field].as_u64().unwrap_or_else(|| panic!("no {field} in {document}"))
 }
 
-const CAUSES: [&str; 4] = ["ring_full", "held_up", "no_buffers", "sender"];
+const CAUSES: [&str; 5] = ["ring_full", "held_up", "no_buffers", "sender", "reader_bound"];
 
 /// Checks that all places are accounted for, in all and by thread; how many there were.
 fn places(document: &Value) -> u64 {
@@ -143,6 +144,90 @@ fn a_replay_at_a_rate_has_places_and_one_as_recorded_is_moved() {
     assert_eq!((number(&document, "sent"), &document["places"]), (20_000, &Value::Null));
     let causes: u64 = CAUSES.iter().map(|cause| number(&document["skipped_by_cause"], cause)).sum();
     assert_eq!(number(&document, "skipped"), causes);
+}
+
+/// A pcap file of `frames` frames of 15 000 bytes, 50 us apart.
+fn long_recording(frames: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Format::Pcap.header(&mut bytes, 65_535, "");
+    let frame = vec![7; 15_000];
+    for n in 0..frames {
+        Format::Pcap.put(&mut bytes, &Record { time: n * 50_000, wire_len: 15_000, parts: &[&frame] });
+    }
+    bytes
+}
+
+/// 75 MB.
+const MORE_THAN_IS_HELD: u64 = 5_000;
+
+#[test]
+fn a_file_that_is_read_while_it_is_sent_has_each_packet_once_a_time_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.pcap");
+    std::fs::write(&path, long_recording(MORE_THAN_IS_HELD)).unwrap();
+    let file = ["-i", "emu:82599,link=1ms", "--pcap", path.to_str().unwrap(), "--loop", "3"];
+    for extra in [&["-r", "20k"][..], &["-r", "40%"], &["--speed", "2x"], &["-r", "line"]] {
+        let document = json(&[&file[..], extra].concat());
+        assert_eq!(number(&document, "sent"), 3 * MORE_THAN_IS_HELD, "{extra:?}: {document}");
+        assert_eq!(document["sent"], document["counted_by_card"], "{extra:?}");
+        assert_eq!(document["recording"]["packets"], MORE_THAN_IS_HELD, "{extra:?}");
+        if extra[0] == "-r" && extra[1] != "line" {
+            places(&document);
+        }
+    }
+    // Each gap is cut to nothing, once through.
+    let file = ["-i", "emu:82599,link=1ms", "--pcap", path.to_str().unwrap(), "--max-gap", "1us"];
+    let document = json(&file);
+    assert_eq!(document["recording"]["gaps_cut"], MORE_THAN_IS_HELD - 1);
+    assert_eq!(document["recording"]["gaps_cut_ns"], (MORE_THAN_IS_HELD - 1) * 49_000);
+}
+
+#[test]
+fn a_long_file_takes_the_memory_of_what_is_read_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.pcap");
+    std::fs::write(&path, long_recording(2 * MORE_THAN_IS_HELD)).unwrap();
+    let words = ["pktgen", "-i", "emu:82599,link=1ms", "--pcap", path.to_str().unwrap(), "-r", "line", "-l", "0"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bmnic"))
+        .args(words)
+        .args(["-d", "1s", "--json", "--allow-shortfall", "100%"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kb| kb.parse().ok());
+        most = most.max(kilobytes.unwrap_or(0));
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!((60_000..120_000).contains(&most), "{most} kB for 150 MB, of which 64 MiB are read ahead");
+}
+
+#[test]
+fn a_file_that_is_read_more_slowly_than_it_is_sent_is_a_cause_with_a_name() {
+    let words = ["pktgen", "-i", "emu:82599,link=1ms", "--pcap", "-", "-r", "10k", "-d", "3s", "--json"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bmnic"))
+        .args(words)
+        .args(["--allow-shortfall", "100%"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // After half a second's worth the writer falls asleep.
+    pipe.write_all(&long_recording(MORE_THAN_IS_HELD)).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(pipe);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!((30_000..=30_001).contains(&places(&document)));
+    assert_eq!(document["sent"], document["counted_by_card"]);
+    assert!(number(&document, "sent") <= MORE_THAN_IS_HELD);
+    let late = number(&document["skipped_by_cause"], "reader_bound");
+    assert!(late > 0 && number(&document["reader_bound"], "waits") > 0, "{document}");
+    assert!(number(&document["reader_bound"], "ns") > 0, "{document}");
 }
 
 #[test]

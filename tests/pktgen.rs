@@ -68,15 +68,38 @@ fn packets_are_printed_before_any_card_is_touched() {
 }
 
 #[test]
+fn networks_ranges_that_go_round_and_two_tags_are_printed_as_they_would_be_sent() {
+    let words = ["pktgen", "--print", "-c", "3", "-r", "1k", "--vlan", "10.20-21:3", "--dst-ip", "10.0.0.0/30"];
+    let output = run(&[&words[..], &["--sport", "65535-0", "-s", "68, 100"]].concat());
+    let macs = "02:00:00:00:00:01 > 02:00:00:00:00:02";
+    assert_eq!(
+        text(&output.stdout),
+        format!(
+            "0.000000000  {macs} vlan 10.20 198.18.0.1:65535 > 10.0.0.1:9 udp length 64\n\
+             0.001000000  {macs} vlan 10.21 198.18.0.1:0 > 10.0.0.2:9 udp length 96\n\
+             0.002000000  {macs} vlan 10.20 198.18.0.1:65535 > 10.0.0.1:9 udp length 64\n"
+        )
+    );
+}
+
+#[test]
 fn a_written_file_holds_exactly_what_was_asked_for_and_wireshark_finds_no_wrong_checksum() {
     let dir = tempfile::tempdir().unwrap();
-    for (format, proto, address) in
-        [("pcap", "udp", "10.0.0.1"), ("pcapng", "tcp", "2001:2::1"), ("pcap", "icmp", "2001:2::1")]
-    {
+    for (format, proto, address, vlan) in [
+        ("pcap", "udp", "10.0.0.1", None),
+        ("pcapng", "tcp", "2001:2::1", None),
+        ("pcap", "icmp", "2001:2::1", None),
+        ("pcap", "udp", "255.255.255.0-0.0.0.255", Some("100-200/3:7")),
+        ("pcap", "tcp", "10.0.0.0/8/rand", Some("10.20-30")),
+        ("pcapng", "udp", "2001:db8::/32/rand", Some("rand.rand")),
+        ("pcap", "icmp", "ffff:ffff::-::1/79228162514264337593543950336", None),
+    ] {
         let path = dir.path().join("out");
         let path = path.to_str().unwrap();
         let words = ["pktgen", "-w", path, "--format", format, "--proto", proto, "--dst-ip", address, "-c", "5000"];
-        let document = json(&[&words[..], &["--sport", "rand", "--size", "90-1518", "-r", "1M"]].concat());
+        let tags = vlan.map_or(vec![], |vlan| vec!["--vlan", vlan]);
+        let others = ["--sport", "65000-64999/7", "--dport", "rand", "--size", "90-1518", "-r", "1M"];
+        let document = json(&[&words[..], &others, &tags].concat());
         assert_eq!(document["packets"], 5000);
         let recording = Recording::open(Path::new(path)).unwrap();
         assert_eq!((recording.len(), recording.damage()), (5000, None));
@@ -215,7 +238,11 @@ fn bad_input_is_one_line_and_a_stable_exit_code() {
         (&["pktgen", "-r", "101%"], 2, "100%"),
         (&["pktgen", "-s", "63"], 2, "64 to 15872"),
         (&["pktgen", "-s", "64", "--dst-ip", "2001:2::1"], 2, "66 to"),
-        (&["pktgen", "--src-ip", "10.0.0.9-10.0.0.1"], 2, "ends before it begins"),
+        (&["pktgen", "--src-ip", "10.0.0.9/24"], 2, "first address of the network"),
+        (&["pktgen", "--dst-ip", "10.0.0.0/33"], 2, "bits up to 32"),
+        (&["pktgen", "--vlan", "9-1"], 2, "ends before it begins"),
+        (&["pktgen", "--vlan", "1.2.3"], 2, "room for two"),
+        (&["pktgen", "--vlan", "1.2", "--outer-tpid", "0x800"], 2, "0x88a8"),
         (&["pktgen", "--src-ip", "10.0.0.1", "--dst-ip", "::1"], 2, "one family"),
         (&["pktgen", "--sport", "65536"], 2, "port"),
         (&["pktgen", "--vlan", "4096"], 2, "VLAN"),
@@ -229,6 +256,8 @@ fn bad_input_is_one_line_and_a_stable_exit_code() {
         (&["pktgen", "--pcap", one, "-l", "0"], 2, "--rate"),
         (&["pktgen", "--pcap", one, "-l", "5", "-w", "/dev/null"], 2, "--rate"),
         (&["pktgen", "--pcap", one, "--burst", "8"], 2, "--burst would do nothing"),
+        (&["pktgen", "--pcap", one, "--max-gap", "1s", "-r", "1k"], 2, "--max-gap"),
+        (&["pktgen", "--max-gap", "1s"], 2, "--pcap"),
         (&["pktgen", "--pcap", one, "--size", "100"], 2, "--size"),
         (&["pktgen", "--pcap", one, "--proto", "udp"], 2, "--proto"),
         (&["pktgen", "--pcap", one, "--src-mac", "rand"], 2, "--src-mac"),
@@ -270,6 +299,33 @@ fn one_packet_goes_round_at_a_rate_but_not_as_recorded() {
     let file = path.to_str().unwrap();
     assert_eq!(json(&["pktgen", "--pcap", file])["sent"], 1);
     assert_eq!(json(&["pktgen", "--pcap", file, "-l", "0", "-r", "1M", "-c", "50", "--burst", "2"])["sent"], 50);
+    // So do several of one moment, and as recorded they leave at once.
+    std::fs::write(&path, recording(&[(5, 60), (5, 61), (5, 62)])).unwrap();
+    assert_eq!(json(&["pktgen", "--pcap", file])["sent"], 3);
+    let out = dir.path().join("out.pcap");
+    let words = ["pktgen", "--pcap", file, "-l", "0", "-r", "1M", "-c", "50", "-w", out.to_str().unwrap()];
+    assert_eq!(json(&words)["packets"], 50);
+    let written = Recording::open(&out).unwrap();
+    let first = written.packet(0).time;
+    for (n, packet) in written.packets().enumerate() {
+        assert_eq!((packet.time - first, packet.bytes.len()), (n as i64 * 1_000, 60 + n % 3));
+    }
+}
+
+#[test]
+fn long_gaps_are_cut_as_they_are_sent_and_times_that_go_back_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (dir.path().join("in.pcap"), dir.path().join("out.pcap"));
+    let day = 86_400_000_000_000;
+    std::fs::write(&path, recording(&[(day, 60), (day + 7, 60), (5 * day, 60), (5 * day - 9, 60)])).unwrap();
+    let words = ["pktgen", "--pcap", path.to_str().unwrap(), "-w", out.to_str().unwrap()];
+    let output = run(&[&words[..], &["--max-gap", "1ms", "--speed", "2x"]].concat());
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("1 packets were recorded earlier than one before"), "{said}");
+    let written = Recording::open(&out).unwrap();
+    let first = written.packet(0).time;
+    let times: Vec<i64> = written.packets().map(|packet| packet.time - first).collect();
+    assert_eq!(times, [0, 3, 1_000_003, 1_000_003]);
 }
 
 #[test]

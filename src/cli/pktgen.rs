@@ -11,7 +11,10 @@
 //! schedule was used or has a cause why it was not.
 
 mod due;
+mod facts;
+mod feed;
 mod hand;
+mod replay;
 mod report;
 mod send;
 mod shortfall;
@@ -29,16 +32,17 @@ use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine, Pace};
 use crate::net::MacAddr;
-use crate::packet::build::{Builder, Proto, Recipe, Sizes, Vlan};
+use crate::packet::build::{Builder, Proto, Recipe, Sizes, Tpid, Vlans};
 use crate::packet::values::{Ips, Macs, Ports};
-use crate::pcap::read::Recording;
 use crate::pcap::record::Format;
+use facts::Facts;
+use replay::Replay;
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 use threads::Plan;
-use traffic::{Replay, Schedule, Traffic};
+use traffic::{Schedule, Traffic};
 
 /// Arguments of `bmnic pktgen`.
 #[derive(Debug, clap::Args)]
@@ -69,13 +73,19 @@ pub struct Args {
     #[arg(long, value_name = "PROTO", default_value = "udp")]
     proto: ProtoArg,
     /// Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card's]
+    ///
+    /// In turn, over and over, for each packet the next. A range whose end is less than its
+    /// begin goes on from 0 behind the greatest value: this is so for addresses and ports.
     #[arg(long, value_name = "MAC", help_heading = "Frames")]
     src_mac: Option<Macs>,
     /// Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]
     #[arg(long, value_name = "MAC", help_heading = "Frames")]
     dst_mac: Option<Macs>,
-    /// Source address, IPv4 or IPv6: one, a-b, a-b/step, a-b/rand, or rand (of the test network)
-    /// [default: 198.18.0.1]
+    /// Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand,
+    /// or rand (of the test network) [default: 198.18.0.1]
+    ///
+    /// Of an IPv4 network the hosts' addresses: its first and its last are left out, unless the
+    /// prefix has 31 bits or more. Of an IPv6 network all.
     #[arg(long, value_name = "IP", help_heading = "Frames")]
     src_ip: Option<Ips>,
     /// Destination address, as above [default: 198.19.0.1]
@@ -87,9 +97,13 @@ pub struct Args {
     /// Destination port, as above
     #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
     dport: Ports,
-    /// VLAN tag: id, or id:priority
+    /// VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two
+    /// tags, outer.inner
     #[arg(long, value_name = "ID", help_heading = "Frames")]
-    vlan: Option<Vlan>,
+    vlan: Option<Vlans>,
+    /// Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]
+    #[arg(long, value_name = "TYPE", requires = "vlan", help_heading = "Frames")]
+    outer_tpid: Option<Tpid>,
     /// Time to live, or hop limit
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
     ttl: u8,
@@ -99,14 +113,19 @@ pub struct Args {
     /// Send the packets of this pcap or pcapng file; - is standard input
     ///
     /// What cannot be sent is left out with a warning: packets of other links than
-    /// Ethernet, and those shorter than an Ethernet header.
+    /// Ethernet, and those shorter than an Ethernet header. The first 64 MiB are read before
+    /// the run, the rest while it lasts. Where a packet was not read when it was due, that is
+    /// a cause of its own in the summary: reader-bound.
     #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = [
-        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "ttl", "seed",
+        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid", "ttl", "seed",
     ])]
     pcap: Option<PathBuf>,
     /// How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]
     #[arg(long, value_name = "FACTOR", value_parser = speed, requires = "pcap", conflicts_with = "rate", help_heading = "Replay")]
     speed: Option<f64>,
+    /// Longest gap between two packets, as they are sent; longer ones are cut to it
+    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "pcap", conflicts_with = "rate", help_heading = "Replay")]
+    max_gap: Option<Duration>,
     /// How often to replay the file; 0 is until told to stop
     ///
     /// A file of one packet, or of packets that were all recorded at one moment, has
@@ -158,11 +177,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     // What can be refused is refused before any card is touched.
     args.cores.places()?;
-    let recording = args.pcap.as_deref().map(Recording::open).transpose()?;
-    let replay = recording.map(|recording| Replay::new(recording, args.r#loop)).transpose()?;
+    let replay = args.pcap.as_deref().map(|path| args.open(path)).transpose()?;
     if let Some(replay) = &replay {
         args.check_replay(replay)?;
-        replay.warnings().iter().for_each(|warning| output.warn(warning));
+        let known = replay.known();
+        known.facts.warnings().iter().filter(|_| known.whole).for_each(|warning| output.warn(warning));
     }
     if args.print || args.write.is_some() {
         let to_pipe = args.write.as_deref() == Some(Path::new("-"));
@@ -181,7 +200,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
     session.announce(output)?;
     args.rings.lengths.warn_of_others(&session.devices, output);
-    session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tag()))?;
+    session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tags()))?;
     let mut limits = session.limits(&args.length);
     if replay.is_some() && args.length.duration.is_none() {
         // A replay ends where its file does.
@@ -192,11 +211,12 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     // The longer the clock has been watched, the truer the schedule.
     clock.refine();
     let traffic = match replay {
-        Some(replay) => Traffic::Replay(replay),
+        Some(replay) => Traffic::Replay(Box::new(replay)),
         None => Traffic::Built(Builder::new(&args.recipe(mac))?),
     };
     let line = traffic.line_rate(speed);
     let schedule = args.schedule(&clock, &traffic, line, speed, output)?;
+    let most = if traffic.is_guess() { f64::INFINITY } else { line };
     let wanted = args.rate.map(|rate| in_packets(rate, line, speed));
     let mut report = Report::new(&traffic, &schedule, line, wanted);
 
@@ -208,7 +228,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let senders = plan.divide(&session, tx, places.len())?;
     let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
     let shares =
-        threads::run(senders, &places, &mut nic, &session, output, line).map_err(|error| session.blame(error))?;
+        threads::run(senders, &places, &mut nic, &session, output, most).map_err(|error| session.blame(error))?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
@@ -222,6 +242,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     report.finish(&clock, shares, stats.since(&before), notes, session.is_stale());
     drop(nic);
     report.print(output)?;
+    report.news().iter().for_each(|warning| output.warn(warning));
     session.warn_of_stale(output);
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("pktgen", &session.devices, &machine, report.json()))?;
@@ -241,6 +262,15 @@ impl Args {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Opens a recording.
+    fn open(&self, path: &Path) -> Result<Replay> {
+        // What is sent faster has shorter gaps.
+        let factor = self.speed.unwrap_or(1.0);
+        let max_gap = self.max_gap.map_or(u64::MAX, |gap| (gap.as_nanos() as f64 * factor) as u64);
+        let share = matches!(self.rate, Some(Rate::Bits(_) | Rate::Percent(_)));
+        Replay::open(path, self.r#loop, max_gap, share)
     }
 
     /// Refuses what a replay cannot do.
@@ -277,7 +307,7 @@ impl Args {
             destination: self.dst_ip,
             source_port: self.sport,
             destination_port: self.dport,
-            vlan: self.vlan,
+            vlans: Vlans { tpid: self.outer_tpid, ..self.vlan.clone().unwrap_or_default() },
             ttl: self.ttl,
             seed: self.seed,
         }
@@ -286,15 +316,16 @@ impl Args {
     /// Bytes of the longest frame that is sent, without FCS.
     fn longest(&self, replay: Option<&Replay>) -> usize {
         match replay {
-            Some(replay) => replay.longest(),
+            Some(replay) => replay.known().facts.longest,
             None => Builder::new(&self.recipe(None)).map_or(0, |builder| builder.longest()),
         }
     }
 
-    /// Bytes of a tag in it: those of a file may have one, and each is looked at when it is
+    /// Bytes of tags in it: those of a file may have one, and each is looked at when it is
     /// sent.
-    fn tag(&self) -> usize {
-        if self.vlan.is_some() || self.pcap.is_some() { 4 } else { 0 }
+    fn tags(&self) -> usize {
+        let file = usize::from(self.pcap.is_some());
+        4 * self.vlan.as_ref().map_or(file, |vlans| vlans.tags.len())
     }
 
     fn config(&self, replay: Option<&Replay>) -> Config {
@@ -313,6 +344,8 @@ impl Args {
             (None, factor, Traffic::Replay(_)) => return Ok(Schedule::recorded(clock, factor.unwrap_or(1.0))),
             (None, ..) => Rate::Line,
         };
+        // Of what is not known to its end only a rate in packets is asked for.
+        let line = if traffic.is_guess() { f64::INFINITY } else { line };
         let pps = in_packets(rate, line, speed);
         if pps > line * 1.000_001 {
             output.warn(format_args!(
@@ -332,7 +365,7 @@ impl Args {
     /// Prints packets or writes them to a file.
     fn dry_run(&self, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
         let mut traffic = match replay {
-            Some(replay) => Traffic::Replay(replay),
+            Some(replay) => Traffic::Replay(Box::new(replay)),
             None => Traffic::Built(Builder::new(&self.recipe(None))?),
         };
         let limits = self.length.limits(None);
@@ -342,6 +375,7 @@ impl Args {
         let Some(path) = &self.write else {
             let limits = Limits { count: Some(limits.count.unwrap_or(10)), ..limits };
             traffic::print(&mut traffic, &schedule, line, limits, output)?;
+            news(traffic, output);
             return Ok(Outcome::Done);
         };
         if limits == Limits::default() && !traffic.ends() {
@@ -350,6 +384,7 @@ impl Args {
         }
         let start = clock.wall_ns(clock.now());
         let (packets, bytes) = traffic::write(&mut traffic, &schedule, line, limits, path, self.format, start)?;
+        news(traffic, output);
         let shown = path.display();
         output.result(format_args!(
             "{} packets written to {shown}, {} bytes",
@@ -361,6 +396,12 @@ impl Args {
         output.document(&output::document("pktgen", &[], &machine, result))?;
         Ok(Outcome::Done)
     }
+}
+
+/// Warns of what was met in a recording that was not known before.
+fn news(traffic: Traffic, output: &Output) {
+    let met = if traffic.is_guess() { traffic.met() } else { None };
+    met.iter().flat_map(Facts::warnings).for_each(|warning| output.warn(warning));
 }
 
 /// A rate in packets a second, on a link of `speed` bits a second that carries `line`

@@ -22,6 +22,8 @@
 mod field;
 mod layout;
 mod share;
+mod tag;
+mod wide;
 
 use super::values::{Ips, Macs, Ports, Random, Values};
 use crate::error::{Error, Kind, Result};
@@ -32,6 +34,7 @@ use layout::{Ip, Layout};
 use share::Share;
 use std::net::IpAddr;
 use std::str::FromStr;
+pub use tag::{Tpid, Vlan, Vlans};
 
 /// Bytes of the frame check sequence, which sizes given by users include.
 pub const FCS: usize = 4;
@@ -54,23 +57,6 @@ pub enum Proto {
     Arp,
 }
 
-/// A VLAN tag: identifier and priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vlan(pub u16);
-
-impl FromStr for Vlan {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (id, priority) = text.split_once(':').unwrap_or((text, "0"));
-        let id = id.parse::<u16>().ok().filter(|id| *id < 4096);
-        let priority = priority.parse::<u16>().ok().filter(|priority| *priority < 8);
-        id.zip(priority).map(|(id, priority)| Vlan(priority << 13 | id)).ok_or_else(|| {
-            usage(format!("'{text}' is not a VLAN tag; write an id from 0 to 4095, or id:priority with 0 to 7"))
-        })
-    }
-}
-
 /// How long frames are, in bytes without FCS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sizes {
@@ -89,7 +75,7 @@ pub const IMIX: [usize; 12] = [64, 570, 64, 64, 570, 64, 64, 570, 64, 1518, 64, 
 impl FromStr for Sizes {
     type Err = Error;
 
-    /// Reads sizes as users write them, with FCS: `64`, `64,594,1518`, `64-1518`, `imix`.
+    /// Reads sizes as users write them, with FCS: `64`, `64, 594, 1518`, `64-1518`, `imix`.
     fn from_str(text: &str) -> Result<Self> {
         let (least, most) = (MIN_FRAME + FCS, MAX_FRAME + FCS);
         let bad = |part: &str| {
@@ -98,7 +84,7 @@ impl FromStr for Sizes {
             ))
         };
         let size = |text: &str| {
-            let size = text.parse::<usize>().ok().filter(|size| (least..=most).contains(size));
+            let size = text.trim().parse::<usize>().ok().filter(|size| (least..=most).contains(size));
             size.map(|size| size - FCS).ok_or_else(|| bad(text))
         };
         if text.eq_ignore_ascii_case("imix") {
@@ -131,8 +117,8 @@ pub struct Recipe {
     pub source_port: Ports,
     /// Destination port.
     pub destination_port: Ports,
-    /// VLAN tag.
-    pub vlan: Option<Vlan>,
+    /// VLAN tags.
+    pub vlans: Vlans,
     /// Time to live, hop limit.
     pub ttl: u8,
     /// Seed of whatever is random.
@@ -152,7 +138,7 @@ impl Default for Recipe {
             destination: None,
             source_port: Ports(Values::one(9)),
             destination_port: Ports(Values::one(9)),
-            vlan: None,
+            vlans: Vlans::default(),
             ttl: 64,
             seed: 1,
         }
@@ -288,6 +274,10 @@ impl Builder {
                 Covered::Both => {
                     ip = ip.and_number(value);
                     l4 = l4.and_number(value);
+                }
+                Covered::Wide => {
+                    let [high, low] = field.next_wide(frame, &mut self.random);
+                    l4 = l4.and_number(high).and_number(low);
                 }
             }
         }

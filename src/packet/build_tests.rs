@@ -19,13 +19,14 @@ fn frames(recipe: &Recipe, n: usize) -> Vec<Vec<u8>> {
 /// Checks lengths and checksums with etherparse and returns the payload.
 fn judge(frame: &[u8]) -> Vec<u8> {
     let packet = SlicedPacket::from_ethernet(frame).unwrap();
+    let tags = 4 * packet.vlan_ids().len();
     let net = packet.net.expect("a network header");
     let transport = packet.transport.expect("a transport header");
     let (v4, v6) = match &net {
         NetSlice::Ipv4(ip) => {
             let header = ip.header().to_header();
             assert_eq!(header.calc_header_checksum(), header.header_checksum);
-            assert_eq!(usize::from(header.total_len), frame.len() - (if frame[12] == 0x81 { 18 } else { 14 }));
+            assert_eq!(usize::from(header.total_len), frame.len() - 14 - tags);
             (Some(header), None)
         }
         NetSlice::Ipv6(ip) => (None, Some(ip.header().to_header())),
@@ -141,6 +142,73 @@ fn sizes_take_turns_and_their_mean_is_the_imix_mean() {
 }
 
 #[test]
+fn sizes_of_a_list_may_have_blanks_between_them() {
+    assert_eq!("64, 128 ,1518".parse::<Sizes>().unwrap(), Sizes::List(vec![60, 124, 1514]));
+    assert_eq!("64 - 128".parse::<Sizes>().unwrap(), Sizes::Range(60, 124));
+}
+
+/// The values of `at..at + len` in so many frames.
+fn numbers(recipe: &Recipe, n: usize, at: usize, len: usize) -> Vec<u128> {
+    let number = |frame: &Vec<u8>| frame[at..at + len].iter().fold(0, |n, &byte| n << 8 | u128::from(byte));
+    frames(recipe, n).iter().map(number).collect()
+}
+
+#[test]
+fn a_range_that_passes_the_greatest_value_goes_on_from_zero() {
+    let sizes: Sizes = "100".parse().unwrap();
+    let recipe = Recipe {
+        source_port: "65534-1".parse().unwrap(),
+        source: Some("255.255.255.254-0.0.0.1/3".parse().unwrap()),
+        destination_mac: "ff:ff:ff:ff:ff:ff-00:00:00:00:00:00".parse().unwrap(),
+        sizes: sizes.clone(),
+        ..Recipe::default()
+    };
+    assert_eq!(numbers(&recipe, 5, 34, 2), [65_534, 65_535, 0, 1, 65_534]);
+    let most = u128::from(u32::MAX);
+    assert_eq!(numbers(&recipe, 3, 26, 4), [most - 1, 1, most - 1]);
+    assert_eq!(numbers(&recipe, 3, 0, 6), [0xffff_ffff_ffff, 0, 0xffff_ffff_ffff]);
+    let v6 = Recipe { destination: Some("ffff::-::ffff".parse().unwrap()), sizes, ..Recipe::default() };
+    assert_eq!(numbers(&v6, 2, 38, 16), [0xffff_u128 << 112, (0xffff_u128 << 112) + 1]);
+    frames(&recipe, 100).iter().chain(&frames(&v6, 100)).for_each(|frame| drop(judge(frame)));
+}
+
+#[test]
+fn an_ipv6_range_may_be_of_any_width() {
+    let all = |text: &str, n| {
+        let recipe = Recipe { destination: Some(text.parse().unwrap()), ..Recipe::default() };
+        frames(&recipe, n).iter().for_each(|frame| drop(judge(frame)));
+        numbers(&recipe, n, 38, 16)
+    };
+    let at = |text: &str| u128::from(text.parse::<std::net::Ipv6Addr>().unwrap());
+    assert_eq!(
+        all("2001:db8::ffff:ffff:ffff:ffff-2001:db8:0:1::", 3),
+        [at("2001:db8::ffff:ffff:ffff:ffff"), at("2001:db8:0:1::"), at("2001:db8::ffff:ffff:ffff:ffff")]
+    );
+    let networks = ["2001:db8::", "2001:db8:1::", "2001:db8:2::", "2001:db8:3::", "2001:db8::"].map(at);
+    assert_eq!(all("2001:db8::/46/1208925819614629174706176", 5), networks);
+    let drawn = all("2001:db8::/32/rand", 500);
+    assert!(drawn.iter().all(|address| address >> 96 == 0x2001_0db8));
+    let upper: std::collections::HashSet<u128> = drawn.iter().map(|address| address >> 64).collect();
+    assert!(upper.len() > 490, "{} networks", upper.len());
+}
+
+#[test]
+fn tags_are_counted_through_and_the_outer_one_of_two_is_a_providers() {
+    let recipe = |vlans: &str| Recipe { vlans: vlans.parse().unwrap(), ..Recipe::default() };
+    assert_eq!(numbers(&recipe("100-102:5"), 4, 12, 4), [0x8100_a064, 0x8100_a065, 0x8100_a066, 0x8100_a064]);
+    assert_eq!(
+        numbers(&recipe("10.20-22/2:1"), 3, 12, 8),
+        [0x88a8_000a_8100_2014, 0x88a8_000a_8100_2016, 0x88a8_000a_8100_2014]
+    );
+    let mut old = recipe("10.20");
+    old.vlans.tpid = Some("0x8100".parse().unwrap());
+    assert_eq!(numbers(&old, 1, 12, 8), [0x8100_000a_8100_0014]);
+    for id in numbers(&recipe("rand:7.rand"), 500, 14, 2) {
+        assert!((1..=4094).contains(&(id & 0xfff)) && id >> 12 == 0xe, "{id:x}");
+    }
+}
+
+#[test]
 fn what_cannot_be_built_is_refused() {
     let refused = |recipe: Recipe| Builder::new(&recipe).unwrap_err().to_string();
     let v4 = Some("10.0.0.1".parse().unwrap());
@@ -152,8 +220,11 @@ fn what_cannot_be_built_is_refused() {
     for text in ["", "0", "63", "15873", "1518-64", "64,", "64-", "imix,64"] {
         assert_eq!(text.parse::<Sizes>().unwrap_err().kind(), Kind::Usage, "{text}");
     }
-    for text in ["", "4096", "1:8", "x", "1:2:3"] {
-        assert_eq!(text.parse::<Vlan>().unwrap_err().kind(), Kind::Usage, "{text}");
+    for text in ["", "4096", "1:8", "x", "1:2:3", "1.2.3", "1.", "9-1", "4095-1"] {
+        assert_eq!(text.parse::<Vlans>().unwrap_err().kind(), Kind::Usage, "{text}");
+    }
+    for text in ["", "0x800", "0x86dd", "8100x", "33024"] {
+        assert_eq!(text.parse::<Tpid>().unwrap_err().kind(), Kind::Usage, "{text}");
     }
 }
 
@@ -196,6 +267,7 @@ fn builders_with_a_share_each_write_together_what_one_writes_alone() {
         source_port: "rand".parse().unwrap(),
         destination_port: "1-100/7".parse().unwrap(),
         source_mac: "02:00:00:00:00:00-02:00:00:00:00:0a".parse().unwrap(),
+        vlans: "10-12/rand.rand".parse().unwrap(),
         sizes: "imix".parse().unwrap(),
         ..Recipe::default()
     };
@@ -217,9 +289,15 @@ fn builders_with_a_share_each_write_together_what_one_writes_alone() {
 
 #[test]
 fn a_share_of_the_widest_ranges_does_not_overflow() {
-    let values = |step| Values { first: 0, span: u64::MAX, step };
-    for step in [Some(1), Some(3), Some(u64::MAX), None] {
-        let recipe = Recipe { destination: Some(Ips::V6(values(step))), ..Recipe::default() };
+    let narrow = u128::from(u64::MAX);
+    let narrow = [Some(1), Some(3), Some(narrow), None].map(|step| Values { first: 0, span: narrow, step });
+    let wide = [Some(1), Some(3), Some(u128::MAX / 2), Some(u128::MAX), None].map(|step| Values {
+        first: 7,
+        span: u128::MAX,
+        step,
+    });
+    for values in narrow.into_iter().chain(wide) {
+        let recipe = Recipe { destination: Some(Ips::V6(values)), ..Recipe::default() };
         let mut alone = Builder::new(&recipe).unwrap();
         let mut second = alone.clone().share(1, 2, 1);
         for n in 0..10 {
@@ -227,26 +305,40 @@ fn a_share_of_the_widest_ranges_does_not_overflow() {
             alone.write(&mut a, 0);
             if n % 2 == 1 {
                 second.write(&mut b, 0);
-                assert_eq!(a, b, "{step:?}");
+                assert_eq!(a, b, "{values:?}");
             }
         }
     }
+}
+
+/// Of values of so many bits: anywhere, as wide as can be, past the greatest too.
+fn values(bits: u32) -> impl Strategy<Value = Values> {
+    let most = u128::MAX >> (128 - bits);
+    let spans = prop_oneof![0..1000_u128, any::<u128>(), any::<u64>().prop_map(u128::from)];
+    let steps = prop_oneof![Just(None), (1..50_u128).prop_map(Some), (1..=u128::MAX).prop_map(Some)];
+    (any::<u128>(), spans, steps).prop_map(move |(first, span, step)| Values {
+        first: first & most,
+        span: span & most,
+        step,
+    })
 }
 
 fn ips() -> impl Strategy<Value = (Option<Ips>, Option<Ips>)> {
     prop_oneof![
         Just((None, None)),
         Just((Some(Ips::Rand), Some(Ips::Rand))),
-        (any::<u32>(), 0_u64..1000, 1_u64..50).prop_map(|(first, span, step)| {
-            let values =
-                Values { first: u128::from(first), span: span.min(u64::from(u32::MAX - first)), step: Some(step) };
-            (Some(Ips::V4(values)), None)
-        }),
-        (any::<u128>(), 0_u64..1000).prop_map(|(first, span)| {
-            let values = Values { first, span: span.min(u64::MAX - first as u64), step: None };
-            (Some(Ips::V6(values)), Some(Ips::Rand))
-        }),
+        values(32).prop_map(|values| (Some(Ips::V4(values)), None)),
+        values(128).prop_map(|values| (Some(Ips::V6(values)), Some(Ips::Rand))),
+        (values(128), values(128)).prop_map(|(a, b)| (Some(Ips::V6(a)), Some(Ips::V6(b)))),
     ]
+}
+
+fn vlans() -> impl Strategy<Value = Vlans> {
+    let tag = (1..4000_u16, 0..90_u16, 0..8_u8).prop_map(|(id, more, priority)| {
+        let ids = format!("{id}-{}", id + more).parse().unwrap();
+        Vlan { ids, priority }
+    });
+    prop::collection::vec(tag, 0..3).prop_map(|tags| Vlans { tags, tpid: None })
 }
 
 proptest! {
@@ -254,16 +346,15 @@ proptest! {
     fn every_frame_of_every_recipe_satisfies_etherparse(
         proto in prop_oneof![Just(Proto::Udp), Just(Proto::Tcp), Just(Proto::Icmp)],
         (source, destination) in ips(),
-        len in 82_usize..2000,
-        ports in (any::<u16>(), 0_u64..3000),
-        vlan in prop::option::of(0_u16..=u16::MAX),
+        len in 86_usize..2000,
+        port in values(16),
+        vlans in vlans(),
         sequence: u64,
         seed: u64,
     ) {
-        let port = Values { first: ports.0.into(), span: ports.1.min(u64::from(u16::MAX - ports.0)), step: Some(7) };
         let recipe = Recipe {
             proto, source, destination, seed,
-            vlan: vlan.map(Vlan),
+            vlans,
             sizes: Sizes::List(vec![len, len + 1]),
             source_port: Ports(port),
             destination_port: "rand".parse().unwrap(),

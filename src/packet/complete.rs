@@ -101,7 +101,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::build::{Builder, Proto, Recipe, Sizes, Vlan};
+    use crate::packet::build::{Builder, Proto, Recipe, Sizes, Vlans};
     use proptest::prelude::*;
 
     fn frame(recipe: &Recipe) -> Vec<u8> {
@@ -134,9 +134,9 @@ mod tests {
         let mut all = Vec::new();
         for proto in [Proto::Udp, Proto::Tcp] {
             for source in [None, Some(V6.parse().unwrap())] {
-                for vlan in [None, Some(Vlan(0x6005))] {
+                for vlans in [Vlans::default(), "5:3".parse().unwrap()] {
                     let destination = source;
-                    all.push(Recipe { proto, source, destination, vlan, ..Recipe::default() });
+                    all.push(Recipe { proto, source, destination, vlans, ..Recipe::default() });
                 }
             }
         }

@@ -40,6 +40,8 @@ pub struct Parsed {
     pub source_mac: MacAddr,
     /// Identifier of the outermost VLAN tag.
     pub vlan: Option<u16>,
+    /// That of the tag within it.
+    pub inner_vlan: Option<u16>,
     /// EtherType behind all tags.
     pub ethertype: u16,
     /// Network header.
@@ -84,6 +86,7 @@ pub fn parse(frame: &[u8]) -> Option<Parsed> {
         destination_mac: MacAddr(*frame.first_chunk()?),
         source_mac: MacAddr(*frame.get(6..)?.first_chunk()?),
         vlan: None,
+        inner_vlan: None,
         ethertype: word(frame, 12)?,
         ip: None,
         arp: None,
@@ -94,7 +97,11 @@ pub fn parse(frame: &[u8]) -> Option<Parsed> {
         let (Some(tag), Some(inner)) = (word(frame, parsed.payload), word(frame, parsed.payload + 2)) else {
             return Some(parsed);
         };
-        parsed.vlan = parsed.vlan.or(Some(tag & 0xfff));
+        let id = Some(tag & 0xfff);
+        match parsed.vlan {
+            None => parsed.vlan = id,
+            Some(_) => parsed.inner_vlan = parsed.inner_vlan.or(id),
+        }
         parsed.ethertype = inner;
         parsed.payload += 4;
     }
@@ -181,6 +188,9 @@ impl fmt::Display for Parsed {
         write!(f, "{} > {}", self.source_mac, self.destination_mac)?;
         if let Some(vlan) = self.vlan {
             write!(f, " vlan {vlan}")?;
+            if let Some(inner) = self.inner_vlan {
+                write!(f, ".{inner}")?;
+            }
         }
         if let Some(arp) = self.arp {
             return match arp.operation {
@@ -214,7 +224,7 @@ impl fmt::Display for Parsed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::build::{Builder, Proto, Recipe, Vlan};
+    use crate::packet::build::{Builder, Proto, Recipe};
     use proptest::prelude::*;
 
     fn line(recipe: &Recipe) -> String {
@@ -229,8 +239,11 @@ mod tests {
         let macs = "02:00:00:00:00:01 > 02:00:00:00:00:02";
         let base = Recipe::default();
         assert_eq!(line(&base), format!("{macs} 198.18.0.1:9 > 198.19.0.1:9 udp"));
-        let tagged = Recipe { vlan: Some(Vlan(0xe007)), proto: Proto::Tcp, ..base.clone() };
-        assert_eq!(line(&tagged), format!("{macs} vlan 7 198.18.0.1:9 > 198.19.0.1:9 tcp"));
+        for vlans in ["7:7", "7:7.20"] {
+            let tagged = Recipe { vlans: vlans.parse().unwrap(), proto: Proto::Tcp, ..base.clone() };
+            let shown = vlans.replace(":7", "");
+            assert_eq!(line(&tagged), format!("{macs} vlan {shown} 198.18.0.1:9 > 198.19.0.1:9 tcp"));
+        }
         let v6 = Recipe { source: Some("2001:db8::1".parse().unwrap()), ..base.clone() };
         assert_eq!(line(&v6), format!("{macs} [2001:db8::1]:9 > [2001:2::1:1]:9 udp"));
         let arp = Recipe { proto: Proto::Arp, ..base };

@@ -5,6 +5,9 @@
 //!   10.0.0.1-10.0.0.9      in turn, over and over
 //!   10.0.0.1-10.0.0.9/2    every second one
 //!   10.0.0.1-10.0.0.9/rand one of them at random
+//!   65000-100              past the greatest and on from 0: 65000 to 65535, 0 to 100
+//!   10.0.0.0/24            the hosts of a network: 10.0.0.1 to 10.0.0.254
+//!   2001:db8::/32/rand     any address of a network; with a step too
 //!   rand                   any that is safe to send (see each field)
 //! ```
 //!
@@ -21,10 +24,27 @@ use std::str::FromStr;
 pub struct Values {
     /// The first value.
     pub first: u128,
-    /// How far the last one is from it. Less than 2^64.
-    pub span: u64,
+    /// How far the last one is from it. Behind the greatest number that the field has
+    /// room for comes 0.
+    pub span: u128,
     /// From one to the next; `None` draws at random.
-    pub step: Option<u64>,
+    pub step: Option<u128>,
+}
+
+/// How the values of a field are written.
+struct Form<'a, P> {
+    /// What one is called.
+    what: &'a str,
+    /// Bits of one.
+    bits: u32,
+    /// What `rand` is.
+    rand: Values,
+    /// Reads one.
+    parse: P,
+    /// Whether a range may go on from 0 behind the greatest.
+    around: bool,
+    /// Whether `a/n` is the network of `a` with a prefix of `n` bits.
+    networks: bool,
 }
 
 impl Values {
@@ -35,7 +55,7 @@ impl Values {
 
     /// Any of `first..=last` at random.
     fn any(first: u128, last: u128) -> Self {
-        Values { first, span: (last - first) as u64, step: None }
+        Values { first, span: last - first, step: None }
     }
 
     /// Whether it never changes.
@@ -43,30 +63,48 @@ impl Values {
         self.span == 0
     }
 
-    /// Reads `text`, whose values `parse` reads and which are called `what`.
-    fn read(text: &str, what: &str, rand: Values, parse: impl Fn(&str) -> Option<u128>) -> Result<Self> {
-        let bad = |why: &str| Error::new(Kind::Usage, format!("'{text}' is not {what}: {why}"));
+    /// Reads `text`, written as `form` says.
+    fn read(text: &str, form: &Form<'_, impl Fn(&str) -> Option<u128>>) -> Result<Self> {
+        let bad = |why: &str| Error::new(Kind::Usage, format!("'{text}' is not {}: {why}", form.what));
         if text.eq_ignore_ascii_case("rand") {
-            return Ok(rand);
+            return Ok(form.rand);
         }
-        let (range, step) = match text.split_once('/') {
-            Some((range, step)) => (range, Some(step)),
-            None => (text, None),
+        let all = u128::MAX >> (128 - form.bits);
+        let usage = match form.networks {
+            true => "write one value, a-b, a network a/prefix, either with /step or /rand, or rand",
+            false => "write one value, a-b, a-b/step, a-b/rand or rand",
         };
-        let form = "write one value, a-b, a-b/step, a-b/rand or rand";
-        let (first, last) = match range.split_once('-') {
-            Some((first, last)) => (parse(first), parse(last)),
-            None if step.is_some() => return Err(bad("a step needs a range, a-b/step")),
-            None => (parse(range), parse(range)),
+        let parse = |text: &str| (form.parse)(text).ok_or_else(|| bad(usage));
+        let (range, more) = text.split_once('/').map_or((text, None), |(range, more)| (range, Some(more)));
+        let (first, span, step) = match (range.split_once('-'), more) {
+            (Some((first, last)), step) => {
+                let (first, last) = (parse(first)?, parse(last)?);
+                if last < first && !form.around {
+                    return Err(bad("the range ends before it begins"));
+                }
+                (first, last.wrapping_sub(first) & all, step)
+            }
+            (None, None) => (parse(range)?, 0, None),
+            (None, Some(more)) if form.networks => {
+                let (prefix, step) = more.split_once('/').map_or((more, None), |(prefix, step)| (prefix, Some(step)));
+                let prefix = prefix.parse().ok().filter(|prefix| *prefix <= form.bits);
+                let prefix =
+                    prefix.ok_or_else(|| bad(&format!("a prefix is a whole number of bits up to {}", form.bits)))?;
+                let (first, hosts) = (parse(range)?, all.checked_shr(prefix).unwrap_or(0));
+                if first & hosts != 0 {
+                    return Err(bad("bits are set behind the prefix; write the first address of the network"));
+                }
+                // RFC 1122 §3.2.1.3: the first address of an IPv4 network and the last one are
+                // no host's; RFC 3021: but with two addresses both are.
+                if form.bits == 32 && hosts > 1 { (first + 1, hosts - 2, step) } else { (first, hosts, step) }
+            }
+            (None, Some(_)) => return Err(bad("a step needs a range, a-b/step")),
         };
-        let (first, last) = first.zip(last).ok_or_else(|| bad(form))?;
-        let span = last.checked_sub(first).ok_or_else(|| bad("the range ends before it begins"))?;
-        let span = u64::try_from(span).map_err(|_| bad("the range is too wide, 2^64 values at most"))?;
         let step = match step {
             None => Some(1),
             Some("rand") => None,
             Some(step) => {
-                let step = step.parse().ok().filter(|&step: &u64| step > 0);
+                let step = step.parse().ok().filter(|&step: &u128| step > 0);
                 Some(step.ok_or_else(|| bad("the step is a whole number from 1 on, or rand"))?)
             }
         };
@@ -82,8 +120,25 @@ impl FromStr for Ports {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let port = |text: &str| text.parse::<u16>().ok().map(u128::from);
-        Values::read(text, "a port", Values::any(1024, 65_535), port).map(Ports)
+        let parse = |text: &str| text.parse::<u16>().ok().map(u128::from);
+        let rand = Values::any(1024, 65_535);
+        Values::read(text, &Form { what: "a port", bits: 16, rand, parse, around: true, networks: false }).map(Ports)
+    }
+}
+
+/// Identifiers of VLANs. `rand` is 1 to 4094: 0 is no VLAN, and 4095 is reserved (IEEE
+/// 802.1Q, table 9-2). For that a range does not go past 4095.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VlanIds(pub Values);
+
+impl FromStr for VlanIds {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parse = |text: &str| text.parse::<u16>().ok().filter(|id| *id < 4096).map(u128::from);
+        let what = "a VLAN id from 0 to 4095";
+        let rand = Values::any(1, 4094);
+        Values::read(text, &Form { what, bits: 12, rand, parse, around: false, networks: false }).map(VlanIds)
     }
 }
 
@@ -109,9 +164,10 @@ impl FromStr for Macs {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let mac = |text: &str| text.parse().ok().map(number);
+        let parse = |text: &str| text.parse().ok().map(number);
+        let what = "an Ethernet address";
         let rand = Values::any(0x0200_0000_0000, 0x02ff_ffff_ffff);
-        Values::read(text, "an Ethernet address", rand, mac).map(Macs)
+        Values::read(text, &Form { what, bits: 48, rand, parse, around: true, networks: false }).map(Macs)
     }
 }
 
@@ -120,7 +176,7 @@ impl FromStr for Macs {
 pub enum Ips {
     /// IPv4.
     V4(Values),
-    /// IPv6. A range stays within its upper 64 bits.
+    /// IPv6.
     V6(Values),
     /// Any of the family's test network, whichever that turns out to be.
     Rand,
@@ -159,18 +215,15 @@ impl FromStr for Ips {
         if text.eq_ignore_ascii_case("rand") {
             return Ok(Ips::Rand);
         }
-        let what = "an IP address";
+        let (what, around, networks) = ("an IP address", true, true);
         if !text.contains(':') {
-            let v4 = |text: &str| text.parse::<Ipv4Addr>().ok().map(|a| u128::from(u32::from(a)));
-            return Values::read(text, what, Ips::random(false), v4).map(Ips::V4);
+            let (bits, rand) = (32, Ips::random(false));
+            let parse = |text: &str| text.parse::<Ipv4Addr>().ok().map(|a| u128::from(u32::from(a)));
+            return Values::read(text, &Form { what, bits, rand, parse, around, networks }).map(Ips::V4);
         }
-        let v6 = |text: &str| text.parse::<Ipv6Addr>().ok().map(u128::from);
-        let values = Values::read(text, what, Ips::random(true), v6)?;
-        if values.first >> 64 != (values.first + u128::from(values.span)) >> 64 {
-            let line = format!("'{text}' is not {what}: a range of IPv6 addresses stays within one /64");
-            return Err(Error::new(Kind::Usage, line));
-        }
-        Ok(Ips::V6(values))
+        let (bits, rand) = (128, Ips::random(true));
+        let parse = |text: &str| text.parse::<Ipv6Addr>().ok().map(u128::from);
+        Values::read(text, &Form { what, bits, rand, parse, around, networks }).map(Ips::V6)
     }
 }
 
@@ -209,6 +262,17 @@ impl Random {
         // The high half of the product is even to within 2^-64 times the range.
         ((u128::from(self.draw()) * (u128::from(most) + 1)) >> 64) as u64
     }
+
+    /// The next number that is at most `most`, of two draws.
+    pub(super) fn up_to_wide(&mut self, most: u128) -> u128 {
+        let drawn = u128::from(self.draw()) << 64 | u128::from(self.draw());
+        // The high half of the product, by halves; that of all is the number itself.
+        let Some(values) = most.checked_add(1) else { return drawn };
+        let (high, low) = (|n: u128| n >> 64, |n: u128| n & u128::from(u64::MAX));
+        let (cross, other) = (high(drawn) * low(values), low(drawn) * high(values));
+        let middle = high(low(drawn) * low(values)) + low(cross) + other;
+        high(drawn) * high(values) + high(cross) + high(middle)
+    }
 }
 
 #[cfg(test)]
@@ -229,19 +293,82 @@ mod tests {
         assert_eq!(v6.span, 254);
         let macs: Macs = "02:00:00:00:00:01-02:00:00:00:01:00".parse().unwrap();
         assert_eq!(macs.0.span, 255);
+        let vlans: VlanIds = "100-200/50".parse().unwrap();
+        assert_eq!(vlans.0, Values { first: 100, span: 100, step: Some(50) });
+    }
+
+    #[test]
+    fn a_range_goes_on_from_zero_behind_the_greatest() {
+        let ports = |text: &str| text.parse::<Ports>().unwrap().0;
+        assert_eq!(ports("65000-100"), Values { first: 65_000, span: 636, step: Some(1) });
+        assert_eq!(ports("9-8/rand"), Values { first: 9, span: 65_535, step: None });
+        let Ips::V4(v4) = "255.255.255.255-0.0.0.1".parse().unwrap() else { panic!() };
+        assert_eq!((v4.first, v4.span), (u32::MAX.into(), 2));
+        let macs: Macs = "ff:ff:ff:ff:ff:fe-00:00:00:00:00:01".parse().unwrap();
+        assert_eq!(macs.0.span, 3);
+        let Ips::V6(v6) = "::1-::".parse().unwrap() else { panic!() };
+        assert_eq!((v6.first, v6.span), (1, u128::MAX));
+    }
+
+    #[test]
+    fn a_network_is_its_hosts() {
+        let read = |text: &str| match text.parse().unwrap() {
+            Ips::V4(values) => (Ipv4Addr::from(values.first as u32).to_string(), values.span, values.step),
+            Ips::V6(values) => (Ipv6Addr::from(values.first).to_string(), values.span, values.step),
+            Ips::Rand => panic!("{text}"),
+        };
+        for (text, first, span, step) in [
+            ("10.0.0.0/24", "10.0.0.1", 253, Some(1)),
+            ("10.0.0.0/24/2", "10.0.0.1", 253, Some(2)),
+            ("10.0.0.0/30/rand", "10.0.0.1", 1, None),
+            ("10.0.0.8/31", "10.0.0.8", 1, Some(1)),
+            ("10.0.0.9/32", "10.0.0.9", 0, Some(1)),
+            ("0.0.0.0/0", "0.0.0.1", u128::from(u32::MAX) - 2, Some(1)),
+            ("2001:db8::/120", "2001:db8::", 255, Some(1)),
+            ("2001:db8::/32/18446744073709551616", "2001:db8::", u128::MAX >> 32, Some(1 << 64)),
+            ("::1/128", "::1", 0, Some(1)),
+            ("::/0/rand", "::", u128::MAX, None),
+        ] {
+            assert_eq!(read(text), (first.to_string(), span, step), "{text}");
+        }
     }
 
     #[test]
     fn nonsense_is_refused_in_one_line() {
-        for text in ["", "-", "65536", "9-1", "1-9/0", "5/2", "1-9/x", "1-2-3", "-1", "a"] {
-            let error = text.parse::<Ports>().unwrap_err();
+        let refused = |error: Error, text: &str| {
             assert_eq!(error.kind(), Kind::Usage, "{text}");
             assert!(!error.to_string().contains('\n'));
+        };
+        for text in ["", "-", "65536", "1-9/0", "5/2", "1-9/x", "1-2-3", "-1", "a", "1-9/2/2"] {
+            refused(text.parse::<Ports>().unwrap_err(), text);
         }
-        for text in
-            ["10.0.0", "10.0.0.1-::1", "::1-10.0.0.1", "::-ffff::", "2001:db8::ffff:ffff:ffff:ffff-2001:db8:0:1::"]
-        {
-            assert_eq!(text.parse::<Ips>().unwrap_err().kind(), Kind::Usage, "{text}");
+        for text in ["", "4096", "200-100", "1-4096", "x", "1/2"] {
+            refused(text.parse::<VlanIds>().unwrap_err(), text);
+        }
+        for text in [
+            "10.0.0",
+            "10.0.0.1-::1",
+            "::1-10.0.0.1",
+            "10.0.0.0/33",
+            "10.0.0.1/24",
+            "10.0.0.0/24/0",
+            "10.0.0.0/x",
+            "::/129",
+            "::1/64",
+            "10.0.0.0-10.0.0.9/24/2",
+        ] {
+            refused(text.parse::<Ips>().unwrap_err(), text);
+        }
+    }
+
+    #[test]
+    fn wide_random_numbers_are_within_their_range_and_fill_it() {
+        let mut random = Random::new(7);
+        for most in [0, 9, u128::from(u64::MAX) + 5, u128::MAX - 1, u128::MAX] {
+            let drawn: Vec<u128> = (0..1_000).map(|_| random.up_to_wide(most)).collect();
+            assert!(drawn.iter().all(|n| *n <= most), "{most}");
+            let (low, high) = drawn.iter().fold((u128::MAX, 0), |(low, high), &n| (low.min(n), high.max(n)));
+            assert!(low <= most / 50 && high >= most - most / 50, "{most}: {low} to {high}");
         }
     }
 

@@ -251,9 +251,7 @@ impl<R: Read> Reader<R> {
                 bytes.truncate(before);
                 let torn = matches!(stop, Stop::Torn);
                 let why = if torn {
-                    let more = self.input.cut.as_deref().filter(|more| !more.is_empty());
-                    let more = more.map_or(String::new(), |more| format!(" ({more})"));
-                    format!("record at byte {record} is cut short, the file ends at byte {}{more}", self.input.at)
+                    format!("record at byte {record} is cut short, the file ends at byte {}", self.input.at)
                 } else {
                     format!("record at byte {record} makes no sense: {stop}")
                 };
@@ -331,13 +329,13 @@ impl From<io::Error> for Stop {
 pub(super) struct Input<R> {
     source: BufReader<R>,
     at: u64,
-    /// Set if it ended where what was compressed in it did not: what is to be said of that.
-    cut: Option<String>,
+    /// Whether it ended where what was compressed in it did not.
+    cut: bool,
 }
 
 impl<R: Read> Input<R> {
     fn new(source: R) -> Self {
-        Input { source: BufReader::with_capacity(64 * 1024, source), at: 0, cut: None }
+        Input { source: BufReader::with_capacity(64 * 1024, source), at: 0, cut: false }
     }
 
     /// Where the next byte is in the file.
@@ -354,7 +352,7 @@ impl<R: Read> Input<R> {
                 Ok(n) => done += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.ended_early(&error);
+                    self.cut = true;
                     break;
                 }
                 Err(error) => return Err(error),
@@ -364,16 +362,11 @@ impl<R: Read> Input<R> {
         Ok(done)
     }
 
-    /// What is compressed ended too early, as `error` says.
-    fn ended_early(&mut self, error: &io::Error) {
-        self.cut = Some(error.get_ref().map(ToString::to_string).unwrap_or_default());
-    }
-
     /// The next bytes, or none if the file ended just here.
     pub(super) fn head<const N: usize>(&mut self) -> std::result::Result<Option<[u8; N]>, Stop> {
         let mut bytes = [0; N];
         match self.fill(&mut bytes)? {
-            0 if self.cut.is_none() => Ok(None),
+            0 if !self.cut => Ok(None),
             n if n == N => Ok(Some(bytes)),
             _ => Err(Stop::Torn),
         }
@@ -391,7 +384,7 @@ impl<R: Read> Input<R> {
         let got = bytes.len() - before;
         self.at += got as u64;
         if let Err(error) = read {
-            self.ended_early(&error);
+            self.cut = true;
             return Err(error.into());
         }
         if got == len { Ok(()) } else { Err(Stop::Torn) }
@@ -406,7 +399,7 @@ impl<R: Read> Input<R> {
                 Ok(bytes) => bytes.len().min(left),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    self.ended_early(&error);
+                    self.cut = true;
                     return Err(error.into());
                 }
             };

@@ -1,7 +1,7 @@
 //! Capture files: pcap and pcapng, read, written and mended.
 //!
 //! ```text
-//!   packets ──record──> bytes ──write──> file ──packed, decode──> packets ──read──> all, in memory
+//!   packets ──record──> bytes ──write──> file ──packed, decode──> packets ──parts, read──> in memory
 //!                                          |
 //!                                          +──repair──> the same without its torn end
 //! ```
@@ -16,6 +16,7 @@ pub mod decode;
 #[cfg(test)]
 mod decode_tests;
 pub mod packed;
+pub mod parts;
 mod pcapng;
 pub mod read;
 pub mod record;

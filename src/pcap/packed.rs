@@ -7,11 +7,11 @@
 //! ```
 //!
 //! Several members or frames that follow each other are one file, as `cat a.gz b.gz`
-//! makes it. Checksums are checked. A file that ends too early gives what comes before
-//! that, and then [`io::ErrorKind::UnexpectedEof`]; of zstd without the last window, up to
-//! which the decoder keeps back what it may still need, and the error says so.
+//! makes it. Zeros behind a gzip member are padding. Checksums are checked. A file that ends
+//! too early gives what comes before that, of zstd up to the block in which it ends, and then
+//! [`io::ErrorKind::UnexpectedEof`].
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::error::Error;
@@ -65,7 +65,7 @@ pub struct Unpacked<R: Read>(Inside<R>);
 
 enum Inside<R: Read> {
     Plain(Whole<R>),
-    Gzip(Box<MultiGzDecoder<Whole<R>>>),
+    Gzip(Box<Members<Whole<R>>>),
     Zstd(Box<Frames<Whole<R>>>),
 }
 
@@ -91,7 +91,7 @@ impl<R: Read> Unpacked<R> {
         let whole = BufReader::with_capacity(BLOCK, Cursor::new(magic).chain(source));
         Ok(Unpacked(match packing {
             None => Inside::Plain(whole),
-            Some(Packing::Gzip) => Inside::Gzip(Box::new(MultiGzDecoder::new(whole))),
+            Some(Packing::Gzip) => Inside::Gzip(Box::new(Members(Some(GzDecoder::new(whole))))),
             Some(Packing::Zstd) => Inside::Zstd(Box::new(Frames::new(whole))),
         }))
     }
@@ -107,19 +107,53 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
+/// The members of a gzip file, one behind the other; none behind the last.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let got = member.read(buffer)?;
+            if got > 0 || buffer.is_empty() {
+                return Ok(got);
+            }
+            if let Some(mut rest) = self.0.take().map(GzDecoder::into_inner)
+                && more(&mut rest)?
+            {
+                self.0 = Some(GzDecoder::new(rest));
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Passes over zeros; whether anything comes behind them.
+fn more(source: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let bytes = source.fill_buf()?;
+        let (zeros, all) = (bytes.iter().take_while(|byte| **byte == 0).count(), bytes.len());
+        source.consume(zeros);
+        if zeros < all || all == 0 {
+            return Ok(all > 0);
+        }
+    }
+}
+
 /// The frames of a zstd file, one behind the other.
 struct Frames<R> {
     source: R,
     decoder: FrameDecoder,
     /// Whether a frame was begun, and its checksum has not been looked at.
     within: bool,
+    /// Whether the file ended within it.
+    torn: bool,
 }
 
 impl<R: BufRead> Frames<R> {
     fn new(source: R) -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(WINDOW_MAX);
-        Frames { source, decoder, within: false }
+        Frames { source, decoder, within: false, torn: false }
     }
 
     /// Goes on to the next frame with content; false at the end of the file.
@@ -142,14 +176,29 @@ impl<R: BufRead> Frames<R> {
         Ok(false)
     }
 
+    /// Decodes the next block, or ends the frame where the file ends: what comes before that
+    /// is kept back until then, as much as later blocks may refer to.
+    fn block(&mut self) -> io::Result<()> {
+        /// The last of a frame, raw and of no bytes, and room for a checksum (RFC 8878 §3.1.1.2).
+        const LAST: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
+        let block = BlockDecodingStrategy::UptoBlocks(1);
+        let Err(error) = self.decoder.decode_blocks(&mut self.source, block) else { return Ok(()) };
+        let error = self.failed(&error);
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            self.torn = true;
+            let block = BlockDecodingStrategy::UptoBlocks(1);
+            return self.decoder.decode_blocks(&LAST[..], block).map(drop).map_err(|_| error);
+        }
+        Err(error)
+    }
+
     /// That the file ended too early, or else what the decoder says.
     fn failed(&self, error: &FrameDecoderError) -> io::Error {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
             let io = error.downcast_ref::<io::Error>();
             if io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
-                let why = "zstd keeps back up to its window of what comes before that";
-                return io::Error::new(io::ErrorKind::UnexpectedEof, why);
+                return io::ErrorKind::UnexpectedEof.into();
             }
             cause = error.source();
         }
@@ -164,11 +213,11 @@ impl<R: BufRead> Read for Frames<R> {
                 return self.decoder.read(buffer);
             }
             if !self.decoder.is_finished() {
-                let strategy = BlockDecodingStrategy::UptoBlocks(1);
-                if let Err(error) = self.decoder.decode_blocks(&mut self.source, strategy) {
-                    return Err(self.failed(&error));
-                }
+                self.block()?;
                 continue;
+            }
+            if self.torn {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if std::mem::take(&mut self.within) {
                 let told = self.decoder.get_checksum_from_data();
@@ -257,16 +306,26 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told_from_what_is_cut_short_and_zstd_keeps_no_more_than_a_window() {
+    fn what_makes_no_sense_is_told_from_what_is_cut_short_and_of_zstd_a_block_is_lost_at_most() {
         let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let packed = zstd(&content);
         let (read, ended) = unpack(&packed[..packed.len() - 200]);
         assert_eq!(ended, Some(io::ErrorKind::UnexpectedEof));
-        assert!(content.starts_with(&read) && content.len() - read.len() < 2 << 20, "{}", read.len());
+        assert!(content.starts_with(&read) && content.len() - read.len() <= 128 << 10, "{}", read.len());
         // A block of a type that there is not, at the very end.
         let mut spoiled = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
         spoiled.extend([0x07, 0, 0]);
         assert_eq!(unpack(&spoiled).1, Some(io::ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn zeros_behind_gzip_are_padding_and_anything_else_is_not() {
+        let mut file = [gzip(b"one"), vec![0; 100_000], gzip(b"two"), vec![0; 1]].concat();
+        assert_eq!(unpack(&file), (b"onetwo".to_vec(), None));
+        file.push(1);
+        let (read, ended) = unpack(&file);
+        assert_eq!(read, b"onetwo");
+        assert!(ended.is_some());
     }
 
     #[test]

@@ -1,27 +1,26 @@
 //! Capture files in memory.
 //!
-//! A file is read whole, so that a replay neither waits for a disk nor calls the
-//! system; beside the packets it keeps 24 bytes a packet. Packets too short for a
-//! header are only counted, because their bytes do not bound their number. A file
-//! that was cut short gives the packets that are whole, and says where it broke.
+//! Who sends packets from memory neither waits for a disk nor calls the system; beside
+//! the packets it takes 24 bytes a packet. Packets too short for a header are only
+//! counted, because their bytes do not bound their number. A file that was cut short
+//! gives the packets that are whole, and says where it broke.
 
-use super::decode::{ETHERNET, Reader, link_name};
-use super::packed::Unpacked;
+use super::decode::LONGEST;
+use super::parts::Parts;
 use super::{Damage, LeftOut, SHORTEST};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// The Ethernet packets of a capture file that have a header, in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    bytes: Vec<u8>,
-    packets: Vec<Place>,
-    untimed: u64,
-    left_out: Omitted,
-    damage: Option<Damage>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) packets: Vec<Place>,
+    pub(super) untimed: u64,
+    pub(super) left_out: Omitted,
+    pub(super) damage: Option<Damage>,
 }
 
 /// Packets of a file that are not in its recording.
@@ -46,11 +45,19 @@ impl Omitted {
 
 /// Where a packet is in `bytes`.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    at: usize,
-    len: u32,
-    wire_len: u32,
-    time: i64,
+pub(super) struct Place {
+    pub(super) at: usize,
+    pub(super) len: u32,
+    pub(super) wire_len: u32,
+    pub(super) time: i64,
+}
+
+impl Place {
+    #[inline]
+    fn packet<'a>(&self, bytes: &'a [u8]) -> Packet<'a> {
+        let bytes = &bytes[self.at..self.at + self.len as usize];
+        Packet { time: self.time, wire_len: self.wire_len as usize, bytes }
+    }
 }
 
 /// A packet of a recording.
@@ -60,7 +67,7 @@ pub struct Packet<'a> {
     pub time: i64,
     /// Its length on the wire, without FCS.
     pub wire_len: usize,
-    /// What of it is in the file, at most [`LONGEST`](super::decode::LONGEST) bytes.
+    /// What of it is in the file, at most [`LONGEST`] bytes.
     pub bytes: &'a [u8],
 }
 
@@ -70,12 +77,7 @@ impl Recording {
     /// # Errors
     /// If it cannot be read, is not a capture file, or is not of Ethernet.
     pub fn open(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        if path == Path::new("-") {
-            return Self::read(io::stdin().lock(), &name);
-        }
-        let file = File::open(path).map_err(|error| Error::io(format!("reading {name}"), error))?;
-        Self::read(file, &name)
+        Self::whole(Parts::open(path)?)
     }
 
     /// Reads the bytes of a file that is called `name` in errors.
@@ -83,56 +85,37 @@ impl Recording {
     /// # Errors
     /// As [`Recording::open`].
     pub fn parse(bytes: Vec<u8>, name: &str) -> Result<Self> {
-        Self::read(&bytes[..], name)
+        Self::whole(Parts::new(&bytes[..], name)?)
     }
 
-    fn read(source: impl Read, name: &str) -> Result<Self> {
-        let unpacked = Unpacked::new(source).map_err(|error| Error::io(format!("reading {name}"), error))?;
-        let mut reader = Reader::new(unpacked, name)?;
-        let other = |link| {
-            let (link, line) = (link_name(link), "only Ethernet frames can be sent");
-            Error::new(Kind::Io, format!("{name}: it was recorded on a link of type {link}, not Ethernet; {line}"))
-        };
-        if let Some(link) = reader.link().filter(|link| *link != ETHERNET) {
-            return Err(other(link));
-        }
-        let mut recording = Recording::default();
-        let (mut time, mut at) = (None, 0);
+    /// An empty one with memory for parts of so many bytes, which is touched when it is filled.
+    pub fn with_room(room: usize) -> Self {
+        Recording { bytes: Vec::with_capacity(room + LONGEST), ..Recording::default() }
+    }
+
+    fn whole(mut parts: Parts<impl Read>) -> Result<Self> {
         // What is compressed may hold any amount.
         let most = sys::memory_available().map_or(usize::MAX, |bytes| usize::try_from(bytes / 2).unwrap_or(usize::MAX));
-        while let Some(frame) = reader.next(&mut recording.bytes) {
-            recording.untimed += u64::from(frame.time.is_none());
-            if let (None, Some(first)) = (time, frame.time) {
-                // Packets before the first that has a time were at its time.
-                recording.packets.iter_mut().for_each(|place| place.time = first);
-            }
-            // A packet without a time was at that of the one before.
-            time = frame.time.or(time);
-            let len = recording.bytes.len() - at;
-            if len < SHORTEST {
-                recording.bytes.truncate(at);
-                recording.left_out.short += 1;
-                continue;
-            }
-            let wire_len = u32::try_from(frame.wire_len).unwrap_or(u32::MAX);
-            recording.packets.push(Place { at, len: len as u32, wire_len, time: time.unwrap_or(0) });
-            at += len;
-            if at + recording.packets.len() * size_of::<Place>() > most {
-                let line = format!(
-                    "{name}: its packets take more than {} MB, half of the memory that is free, and all of them are read first; cut it into parts",
-                    most >> 20
-                );
-                return Err(Error::new(Kind::Memory, line));
-            }
+        let mut recording = Recording::default();
+        if parts.next(&mut recording, most)? {
+            return Ok(recording);
         }
-        recording.left_out.unread = *reader.left_out();
-        recording.damage = reader.damage().cloned();
-        match recording.left_out {
-            Omitted { unread: LeftOut { other_link: 1.., link, .. }, short: 0 } if recording.is_empty() => {
-                Err(other(link))
-            }
-            _ => Ok(recording),
-        }
+        let line = format!(
+            "{}: its packets take more than {} MB, half of the memory that is free, and all of them are read first; cut it into parts",
+            parts.name(),
+            most >> 20
+        );
+        Err(Error::new(Kind::Memory, line))
+    }
+
+    /// Keeps the packets to which `time` gives one, with that time.
+    pub fn retime(&mut self, mut time: impl FnMut(Packet<'_>) -> Option<i64>) {
+        let Recording { bytes, packets, .. } = self;
+        packets.retain_mut(|place| {
+            let time = time(place.packet(bytes));
+            place.time = time.unwrap_or(place.time);
+            time.is_some()
+        });
     }
 
     /// How many packets there are.
@@ -151,12 +134,7 @@ impl Recording {
     /// If `i` is not below [`Recording::len`].
     #[inline]
     pub fn packet(&self, i: usize) -> Packet<'_> {
-        let place = &self.packets[i];
-        Packet {
-            time: place.time,
-            wire_len: place.wire_len as usize,
-            bytes: &self.bytes[place.at..place.at + place.len as usize],
-        }
+        self.packets[i].packet(&self.bytes)
     }
 
     /// All packets.

@@ -1,7 +1,7 @@
 //! What the schedule says, and how near to it packets left.
 
 use super::shortfall::{Cause, Kept, Shortfall};
-use super::traffic::{Schedule, recorded_ticks};
+use super::traffic::Schedule;
 use crate::measure::{Histogram, Ticks};
 
 /// A schedule under way, as one thread keeps it.
@@ -72,7 +72,7 @@ impl Due {
             Schedule::Line => 0,
             Schedule::Rate { .. } if self.rest > 0 => self.place,
             Schedule::Rate { pace, .. } => pace.due(),
-            Schedule::Recorded { ticks_per_ns, .. } => self.start + recorded_ticks(*ticks_per_ns, ns),
+            Schedule::Recorded { scale, .. } => self.start + scale.ticks(ns),
         }
     }
 
@@ -130,9 +130,9 @@ impl Due {
         self.kept.look(now, self.oldest());
     }
 
-    /// No buffer was free at `now`.
-    pub fn want_buffers(&mut self, now: Ticks) {
-        self.kept.is(Cause::Buffers, now, self.oldest());
+    /// From `now` on there was nothing to give to a ring: why.
+    pub fn want(&mut self, what: Cause, now: Ticks) {
+        self.kept.is(what, now, self.oldest());
     }
 
     /// A ring was offered packets, took `took` of their buffers, or all, and the doorbell had
@@ -180,6 +180,7 @@ impl Due {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::pktgen::traffic::Scale;
     use crate::measure::{Clock, Pace};
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_recording_that_is_held_up_is_moved_and_the_cause_is_told() {
-        let schedule = Schedule::Recorded { ticks_per_ns: 1 << 32, factor: 1.0, slack: 1_000 };
+        let schedule = Schedule::Recorded { scale: Scale::new(1.0), factor: 1.0, slack: 1_000 };
         let mut due = Due::new(schedule, 20_000, 512);
         assert_eq!(due.next(5_000), 5_000);
         due.catch_up(6_000, 5_000);

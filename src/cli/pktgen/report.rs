@@ -1,5 +1,7 @@
 //! What `bmnic pktgen` says in the end: asked against achieved.
 
+use super::facts::Facts;
+use super::send::Starved;
 use super::shortfall::Shortfall;
 use super::threads::Share;
 use super::traffic::{Schedule, Traffic};
@@ -9,6 +11,7 @@ use crate::driver::Stats;
 use crate::emu::wire::Note;
 use crate::measure::Clock;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The figures of a run.
 pub struct Report {
@@ -17,6 +20,11 @@ pub struct Report {
     wanted: Option<f64>,
     line: f64,
     mean_bits: f64,
+    /// Whether these two are a guess, from the beginning of a recording.
+    guess: bool,
+    /// What was met of a recording, and how often and how many ns it was waited for.
+    met: Option<Facts>,
+    starved: (u64, u64),
     sent: u64,
     bytes: u64,
     stuck: usize,
@@ -71,6 +79,9 @@ impl Report {
             },
             line,
             mean_bits: traffic.mean_bits(),
+            guess: traffic.is_guess(),
+            met: None,
+            starved: (0, 0),
             sent: 0,
             bytes: 0,
             stuck: 0,
@@ -101,6 +112,12 @@ impl Report {
             all
         });
         let Some(sent) = sent else { return };
+        if let Some(met) = sent.met.as_ref().filter(|met| self.guess && met.sent > 0) {
+            self.line *= self.mean_bits / met.mean_bits();
+            self.mean_bits = met.mean_bits();
+        }
+        let Starved { waits, ticks, .. } = sent.starved;
+        self.starved = (waits, clock.ns(ticks));
         let seconds = |ticks| clock.ns(ticks) as f64 / 1e9;
         let paced = self.asked != Asked::Line;
         // On a schedule, n packets span n - 1 gaps. At line rate the ring is
@@ -123,6 +140,12 @@ impl Report {
         });
         (self.sent, self.bytes, self.stuck) = (sent.packets, sent.bytes, sent.stuck);
         (self.places, self.skipped) = (sent.schedule.places, sent.schedule.shortfall);
+        self.met = sent.met;
+    }
+
+    /// What was met of a recording that was not known before.
+    pub fn news(&self) -> Vec<String> {
+        self.met.as_ref().filter(|_| self.guess).map_or(Vec::new(), Facts::warnings)
     }
 
     /// Packets that left the card.
@@ -208,6 +231,18 @@ impl Report {
             None => output.result(format_args!("moved     {skipped} times, and all that followed with it"))?,
         }
         self.skipped.print(output)?;
+        if self.starved.0 > 0 {
+            let (waits, waited) = (output::grouped(self.starved.0), time(self.starved.1));
+            output.result(format_args!(
+                "reader    waited for {waits} times, {waited} in all: the file was read slower than asked"
+            ))?;
+        }
+        if let Some(Facts { gaps_cut: cut @ 1.., gaps_cut_ns, .. }) = self.met {
+            let (cut, less) = (output::grouped(cut), time(gaps_cut_ns));
+            output.result(format_args!(
+                "cut       {cut} gaps of the recording that were longer than --max-gap, by {less} in all"
+            ))?;
+        }
         self.print_threads(output)?;
         let agrees = match self.by_card() == self.sent {
             true => "the same",
@@ -255,6 +290,8 @@ impl Report {
             "skipped": self.skipped.total(),
             "skipped_by_cause": self.skipped.json(),
             "threads": self.threads.iter().map(Thread::json).collect::<Vec<_>>(),
+            "recording": self.met.as_ref().map(Facts::json),
+            "reader_bound": { "waits": self.starved.0, "ns": self.starved.1 },
             "counted_by_card": self.by_card(),
             "lost": self.losses().json(),
             "wire": account::notes_json(&self.notes),
@@ -290,6 +327,7 @@ fn time(ns: u64) -> String {
     match ns {
         0..1_000 => format!("{ns} ns"),
         1_000..1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
-        _ => format!("{:.1} ms", ns as f64 / 1e6),
+        1_000_000..10_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
+        _ => output::wait(Duration::from_nanos(ns)),
     }
 }

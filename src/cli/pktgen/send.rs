@@ -12,8 +12,9 @@
 //! and whether to stop is a flag.
 
 use super::due::{Due, Outcome};
+use super::facts::Facts;
 use super::hand::Hand;
-use super::shortfall::AWAY;
+use super::shortfall::{AWAY, Cause};
 use super::traffic::{Schedule, Traffic};
 use crate::cli::args::Limits;
 use crate::cli::signal::Stop;
@@ -86,6 +87,33 @@ pub struct Sent {
     pub drained: Ticks,
     /// What became of the schedule.
     pub schedule: Outcome,
+    /// What was met of the recording, if it was one.
+    pub met: Option<Facts>,
+    /// How often and how long the recording was waited for.
+    pub starved: Starved,
+}
+
+/// Waiting for a recording that was not read yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Starved {
+    /// Times.
+    pub waits: u64,
+    /// How long in all.
+    pub ticks: Ticks,
+    /// Packets that had been sent when the last began, and the last look at it.
+    seen: (u64, Ticks),
+}
+
+impl Starved {
+    /// At `now`, after so many packets, the next was not read yet.
+    fn look(&mut self, packets: u64, now: Ticks) {
+        if self.waits > 0 && self.seen.0 == packets {
+            self.ticks += now - self.seen.1;
+        } else {
+            self.waits += 1;
+        }
+        self.seen = (packets, now);
+    }
 }
 
 impl Sent {
@@ -98,6 +126,8 @@ impl Sent {
         self.last = self.last.max(other.last);
         self.drained = self.drained.max(other.drained);
         self.schedule.add(&other.schedule);
+        // A recording is one thread's.
+        self.met = self.met.take().or(other.met.clone());
     }
 }
 
@@ -133,6 +163,7 @@ impl Sender {
         let mut left = limits.count.unwrap_or(u64::MAX);
         let (mut packets, mut bytes, mut last, mut fresh) = (0, 0, 0, 0);
         let mut hand = Hand::default();
+        let mut starved = Starved::default();
         let mut turn = 0;
         let mut idle = Idle::new();
         while !stop.requested() {
@@ -153,7 +184,12 @@ impl Sender {
                     if traffic.is_over() {
                         break;
                     }
-                    due.want_buffers(now);
+                    if traffic.is_late() {
+                        starved.look(packets, now);
+                        due.want(Cause::File, now);
+                    } else {
+                        due.want(Cause::Buffers, now);
+                    }
                     reclaim(&mut queues, &pool);
                     idle.polled(0);
                     continue;
@@ -234,7 +270,7 @@ impl Sender {
         };
         counts.packets.store(packets, Ordering::Relaxed);
         let schedule = due.end((!all).then_some(over), unsent, early);
-        Sent { packets, bytes, stuck, first, last, drained, schedule }
+        Sent { packets, bytes, stuck, first, last, drained, schedule, met: traffic.met(), starved }
     }
 }
 

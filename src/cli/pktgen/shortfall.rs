@@ -28,14 +28,17 @@ pub enum Cause {
     Buffers,
     /// Its own work.
     Work,
+    /// The recording: its next packet was not read yet.
+    File,
 }
 
 /// Each cause by its name in a document, and the words behind a count.
-const CAUSES: [(Cause, &str, &str); 4] = [
+const CAUSES: [(Cause, &str, &str); 5] = [
     (Cause::Ring, "ring_full", "while the ring was full: card and link took no more (an emulated card: its model)"),
     (Cause::Away, "held_up", "while the system ran something else, for more than 20 us at a time"),
     (Cause::Buffers, "no_buffers", "while no buffer was free"),
     (Cause::Work, "sender", "while packets were made and given to the ring: the sender is slower than the rate"),
+    (Cause::File, "reader_bound", "reader-bound: packets late because the file was read slower than asked"),
 ];
 
 /// Time between two looks at the clock that is no work of a sender any more: a batch of the
@@ -44,7 +47,7 @@ pub const AWAY: Duration = Duration::from_micros(20);
 
 /// Places, or the times that a recording was moved, by what kept the sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shortfall([u64; 4]);
+pub struct Shortfall([u64; CAUSES.len()]);
 
 impl Shortfall {
     /// Charges `places` to `cause`.
@@ -138,7 +141,7 @@ impl Kept {
         } else if self.cause() != Cause::Work {
             self.took += took;
             // A ring that takes as much as it holds in one go is not what keeps anybody.
-            if self.took >= self.holds || self.cause() == Cause::Buffers {
+            if self.took >= self.holds || self.cause() != Cause::Ring {
                 self.is(Cause::Work, now, due);
             }
         }
@@ -212,7 +215,8 @@ mod tests {
     }
 
     fn counts(kept: &Kept) -> [u64; 4] {
-        kept.shortfall().0
+        let [ring, away, buffers, work, _file] = kept.shortfall().0;
+        [ring, away, buffers, work]
     }
 
     #[test]
@@ -249,6 +253,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_behind_keeps_it_until_a_packet_of_it_is_gone() {
+        let mut pace = places();
+        let mut kept = Kept::new(1_000_000, 512);
+        kept.is(Cause::File, 450, pace.due());
+        // Places 0 to 4 while it works, 5 to 9 while there is nothing to send.
+        kept.skip(&mut pace, 950, 3);
+        kept.gave(1, true, 1_000, pace.due());
+        kept.skip(&mut pace, 1_250, 3);
+        assert_eq!(kept.shortfall().0, [0, 0, 0, 24, 15]);
+    }
+
+    #[test]
     fn a_document_names_each_cause() {
         let mut shortfall = Shortfall::default();
         for (n, (cause, _, _)) in CAUSES.into_iter().enumerate() {
@@ -259,12 +275,13 @@ mod tests {
         let json = twice.json();
         assert_eq!((&json["ring_full"], &json["held_up"]), (&2.into(), &4.into()));
         assert_eq!((&json["no_buffers"], &json["sender"]), (&6.into(), &8.into()));
+        assert_eq!(json["reader_bound"], 10);
     }
 
     proptest! {
         #[test]
         fn whatever_happens_each_place_is_used_or_charged_once(
-            steps in prop::collection::vec((0..5_000_u64, 0..5_u8), 1..400),
+            steps in prop::collection::vec((0..5_000_u64, 0..6_u8), 1..400),
             packets in 1..9_u64,
         ) {
             let mut pace = places();
@@ -277,6 +294,7 @@ mod tests {
                     0 => kept.gave(16, true, now, pace.due()),
                     1 => kept.gave(3, false, now, pace.due()),
                     2 => kept.is(Cause::Buffers, now, pace.due()),
+                    3 => kept.is(Cause::File, now, pace.due()),
                     _ => while pace.due() <= now {
                         let in_time = pace.in_time(now);
                         if pace.due() < in_time {

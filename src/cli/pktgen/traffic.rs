@@ -1,14 +1,13 @@
 //! What is sent, and when: frames from a builder or a recording, and schedules.
 
+use super::facts::Facts;
+use super::replay::Replay;
 use crate::cli::args::Limits;
 use crate::cli::output::{self, Output};
-use crate::error::{Error, Kind, Result};
-use crate::measure::probe::wire_bits;
+use crate::error::{Error, Result};
 use crate::measure::{Clock, Pace, Ticks};
 use crate::packet::build::{Builder, MAX_FRAME};
 use crate::packet::parse::parse;
-use crate::pcap::SHORTEST;
-use crate::pcap::read::Recording;
 use crate::pcap::record::{Format, Totals};
 use crate::pcap::write::{BUFFER, Plan, Recorder, SNAPLEN};
 use std::fmt::Write;
@@ -21,7 +20,7 @@ pub enum Traffic {
     /// Made as they are needed.
     Built(Builder),
     /// Recorded earlier.
-    Replay(Replay),
+    Replay(Box<Replay>),
 }
 
 impl Traffic {
@@ -30,8 +29,13 @@ impl Traffic {
         match self {
             // Bits on the wire grow by the byte, so those of the mean length are the mean.
             Traffic::Built(builder) => speed as f64 / (8.0 * (builder.mean_len() + 24.0)),
-            Traffic::Replay(replay) => speed as f64 * replay.sent as f64 / replay.wire_bits,
+            Traffic::Replay(replay) => speed as f64 / replay.known().facts.mean_bits(),
         }
+    }
+
+    /// Whether that is only what the beginning of a recording is like.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Traffic::Replay(replay) if !replay.known().whole)
     }
 
     /// Mean bits of a frame on the wire.
@@ -43,158 +47,37 @@ impl Traffic {
     pub fn longest(&self) -> usize {
         match self {
             Traffic::Built(builder) => builder.longest(),
-            Traffic::Replay(replay) => replay.longest(),
+            Traffic::Replay(replay) => replay.known().facts.longest,
+        }
+    }
+
+    /// What was met of a recording.
+    pub fn met(self) -> Option<Facts> {
+        match self {
+            Traffic::Replay(replay) => Some(replay.into_met()),
+            Traffic::Built(_) => None,
         }
     }
 
     /// Whether it ends by itself.
     pub fn ends(&self) -> bool {
-        matches!(self, Traffic::Replay(replay) if replay.loops.is_some())
+        matches!(self, Traffic::Replay(replay) if replay.ends())
     }
 
     /// Whether it has ended.
     pub fn is_over(&mut self) -> bool {
         match self {
             Traffic::Built(_) => false,
-            Traffic::Replay(replay) => replay.peek().is_none(),
+            Traffic::Replay(replay) => replay.is_over(),
         }
     }
-}
 
-/// Whether a frame of this many bytes is sent.
-fn fits(len: usize) -> bool {
-    (SHORTEST..=MAX_FRAME).contains(&len)
-}
-
-/// Nanoseconds from `start` to `time`; none if that is earlier.
-fn since(time: i64, start: i64) -> u64 {
-    time.saturating_sub(start).max(0) as u64
-}
-
-/// What of a recording is not sent: "3 packets were recorded ...", `unfit` of them
-/// for their length.
-fn left_out(recording: &Recording, unfit: usize) -> Vec<String> {
-    let mut all = recording.left_out().words();
-    all.push((unfit as u64, format!("are not {SHORTEST} to {MAX_FRAME} bytes long")));
-    all.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} packets {what}")).collect()
-}
-
-/// A recording on its way out, over and over.
-pub struct Replay {
-    recording: Recording,
-    /// Times through that are left after this one; `None` is without end.
-    loops: Option<u64>,
-    next: usize,
-    /// Time of the first packet of this time through, ns from the start.
-    base: u64,
-    /// Time of the packet before, so that time never runs backwards.
-    last: u64,
-    first_time: i64,
-    /// From the first packet of a time through to that of the next.
-    period: u64,
-    wire_bits: f64,
-    /// Packets that are sent each time.
-    sent: usize,
-    cut: usize,
-    unfit: usize,
-}
-
-impl Replay {
-    /// `recording`, `loops` times; 0 is without end.
-    ///
-    /// # Errors
-    /// If there is no packet that could be sent.
-    pub fn new(recording: Recording, loops: u64) -> Result<Self> {
-        let packets = || recording.packets().filter(|packet| fits(packet.bytes.len()));
-        let (sent, cut) = (packets().count(), packets().filter(|packet| packet.bytes.len() < packet.wire_len).count());
-        let unfit = recording.len() - sent;
-        let Some(first) = packets().next() else {
-            let mut why: Vec<String> = left_out(&recording, unfit);
-            why.extend(recording.damage().map(str::to_string));
-            let why = if why.is_empty() { "it is empty".to_string() } else { why.join("; ") };
-            return Err(Error::new(Kind::Usage, format!("there is no packet to send in the recording: {why}")));
-        };
-        let first_time = first.time;
-        let wire_bits = packets().map(|packet| wire_bits(packet.bytes.len())).sum();
-        let span = packets().map(|packet| since(packet.time, first_time)).max().unwrap_or(0);
-        // The pause before the next time through is the mean pause.
-        let period = span.saturating_add(span / (sent as u64 - 1).max(1));
-        Ok(Replay {
-            recording,
-            loops: loops.checked_sub(1),
-            next: 0,
-            base: 0,
-            last: 0,
-            first_time,
-            period,
-            wire_bits,
-            sent,
-            cut,
-            unfit,
-        })
-    }
-
-    /// Whether all of it was recorded at one moment, so that going round as recorded
-    /// would be at no rate.
-    pub fn is_momentary(&self) -> bool {
-        self.period == 0
-    }
-
-    /// Longest frame of it that is sent.
-    pub fn longest(&self) -> usize {
-        self.recording.packets().map(|packet| packet.bytes.len()).filter(|len| fits(*len)).max().unwrap_or(0)
-    }
-
-    /// What the user should know about the recording.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if let Some(damage) = self.recording.damage() {
-            warnings.push(format!("the recording is damaged: {damage}; its {} whole packets are sent", self.sent));
+    /// Whether the next packet of it was not read yet.
+    pub fn is_late(&mut self) -> bool {
+        match self {
+            Traffic::Built(_) => false,
+            Traffic::Replay(replay) => replay.is_late(),
         }
-        if self.cut > 0 {
-            warnings.push(format!(
-                "{} packets were cut when they were recorded; they are sent as short as they are",
-                self.cut
-            ));
-        }
-        let left_out = left_out(&self.recording, self.unfit);
-        warnings.extend(left_out.into_iter().map(|what| format!("{what}; they are left out")));
-        if self.recording.untimed() > 0 {
-            warnings.push(format!(
-                "{} packets have no time in the file; as recorded they are sent with the packet before",
-                self.recording.untimed()
-            ));
-        }
-        warnings
-    }
-
-    /// The packet at hand and when it is due, in ns from the start as recorded.
-    #[inline]
-    pub fn peek(&mut self) -> Option<(&[u8], u64)> {
-        loop {
-            if self.next == self.recording.len() {
-                match &mut self.loops {
-                    Some(0) => return None,
-                    Some(left) => *left -= 1,
-                    None => {}
-                }
-                self.next = 0;
-                self.base = self.base.saturating_add(self.period);
-            }
-            if fits(self.recording.packet(self.next).bytes.len()) {
-                break;
-            }
-            self.next += 1;
-        }
-        let packet = self.recording.packet(self.next);
-        self.last = self.last.max(self.base.saturating_add(since(packet.time, self.first_time)));
-        Some((packet.bytes, self.last))
-    }
-
-    /// Goes on to the next packet.
-    #[inline]
-    pub fn step(&mut self) {
-        self.next += 1;
     }
 }
 
@@ -214,8 +97,8 @@ pub enum Schedule {
     },
     /// As recorded, sped up.
     Recorded {
-        /// Ticks a recorded nanosecond, 32.32.
-        ticks_per_ns: u64,
+        /// From recorded nanoseconds to ticks.
+        scale: Scale,
         /// Times as fast as recorded.
         factor: f64,
         /// How late a packet may be and still not move the schedule.
@@ -240,17 +123,34 @@ impl Schedule {
 
     /// `factor` times as fast as recorded.
     pub fn recorded(clock: &Clock, factor: f64) -> Self {
-        let ticks_per_ns = clock.ticks_per_second() / 1e9 / factor * 4_294_967_296.0;
-        Schedule::Recorded { ticks_per_ns: ticks_per_ns as u64, factor, slack: clock.ticks(Duration::from_millis(1)) }
+        let scale = Scale::new(clock.ticks_per_second() / 1e9 / factor);
+        Schedule::Recorded { scale, factor, slack: clock.ticks(Duration::from_millis(1)) }
     }
 }
 
-/// Ticks from the start to a recorded time: exact over centuries.
-#[inline]
-pub fn recorded_ticks(ticks_per_ns: u64, ns: u64) -> Ticks {
-    let ticks = (u128::from(ns) * u128::from(ticks_per_ns)) >> 32;
-    // Centuries, and still room to add them to a time.
-    ticks.min(u128::from(Ticks::MAX / 2)) as Ticks
+/// Ticks in a recorded nanosecond, as a fraction of a power of two: to all the digits of the
+/// number that it is made from, however small.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    ticks: u64,
+    shift: u32,
+}
+
+impl Scale {
+    /// `ticks_per_ns`, from 2^-64 to 2^62.
+    pub fn new(ticks_per_ns: f64) -> Self {
+        // The highest bit is one of 2^62; 53 of them are known.
+        let shift = (62 - ticks_per_ns.log2().floor() as i32).clamp(0, 126);
+        Scale { ticks: (ticks_per_ns * f64::from(shift).exp2()) as u64, shift: shift as u32 }
+    }
+
+    /// Ticks from the start to a recorded time.
+    #[inline]
+    pub fn ticks(self, ns: u64) -> Ticks {
+        let ticks = (u128::from(ns) * u128::from(self.ticks)) >> self.shift;
+        // Centuries, and still room to add them to a time.
+        ticks.min(u128::from(Ticks::MAX / 2)) as Ticks
+    }
 }
 
 /// Calls `each` with frames and their times in ns from the start, until a limit
@@ -283,6 +183,9 @@ fn each(
                 (&*frame, steady)
             }
             Traffic::Replay(replay) => {
+                while replay.is_late() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 let Some((frame, recorded)) = replay.peek() else {
                     return Ok(packets);
                 };
@@ -356,51 +259,20 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pcap::record::Record;
-
-    fn recording(times: &[u64], len: usize) -> Recording {
-        let mut bytes = Vec::new();
-        Format::Pcap.header(&mut bytes, 65_535, "");
-        let frame = vec![7; len];
-        for &time in times {
-            Format::Pcap.put(&mut bytes, &Record { time, wire_len: len, parts: &[&frame] });
-        }
-        Recording::parse(bytes, "test").unwrap()
-    }
 
     #[test]
-    fn a_replay_goes_round_with_a_mean_pause_and_never_back_in_time() {
-        let mut replay = Replay::new(recording(&[1_000, 1_100, 1_050, 1_300], 60), 2).unwrap();
-        let mut times = Vec::new();
-        while let Some((_, time)) = replay.peek() {
-            times.push(time);
-            replay.step();
+    fn recorded_time_is_exact_for_a_century_at_any_speed() {
+        const CENTURY: u64 = 100 * 365 * 86_400 * 1_000_000_000;
+        for speed in [1e-6, 0.1, 1.0, 3.0, 1e6] {
+            for ticks_per_ns in [1.0, 2.1, 2.999_999_7] {
+                let scale = Scale::new(ticks_per_ns / speed);
+                for ns in [0, 1, 1_000_000_007, CENTURY / 1_000_000, CENTURY] {
+                    let want = ns as f64 * (ticks_per_ns / speed);
+                    let want = want.min((Ticks::MAX / 2) as f64);
+                    let off = (scale.ticks(ns) as f64 - want).abs();
+                    assert!(off <= 1.0 + want * 1e-15, "{ns} ns, {ticks_per_ns} a ns, {speed}x: off by {off}");
+                }
+            }
         }
-        assert_eq!(times, [0, 100, 100, 300, 400, 500, 500, 700]);
-    }
-
-    #[test]
-    fn a_replay_without_end_keeps_exact_time_beyond_two_to_the_32_packets() {
-        let mut replay = Replay::new(recording(&[0, 67, 134], 60), 0).unwrap();
-        // 2^33 times through, without walking there.
-        replay.base = replay.period << 33;
-        let clock = Clock::new();
-        let Schedule::Recorded { ticks_per_ns, .. } = Schedule::recorded(&clock, 1.0) else { panic!() };
-        let due = |replay: &mut Replay| replay.peek().map(|(_, ns)| recorded_ticks(ticks_per_ns, ns)).unwrap();
-        let first = due(&mut replay);
-        for n in 1..3_000_u64 {
-            replay.step();
-            let gap = due(&mut replay) - first;
-            let want = n as f64 * 67.0 * clock.ticks_per_second() / 1e9;
-            assert!((gap as f64 - want).abs() <= 2.0, "packet {n}: {gap} against {want}");
-        }
-    }
-
-    #[test]
-    fn a_recording_with_nothing_to_send_is_refused() {
-        for recording in [recording(&[], 60), recording(&[1, 2], 13), recording(&[1], MAX_FRAME + 1)] {
-            assert_eq!(Replay::new(recording, 1).err().unwrap().kind(), Kind::Usage);
-        }
-        assert!(Replay::new(recording(&[5], 60), 1).unwrap().warnings().is_empty());
     }
 }

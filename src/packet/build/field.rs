@@ -1,5 +1,6 @@
 //! A field that changes from frame to frame.
 
+use super::wide::Wide;
 use crate::packet::values::Random;
 
 /// A field that changes.
@@ -13,12 +14,16 @@ pub(super) struct Field {
     pub(super) width: u8,
     /// In which sums it is.
     pub(super) covered: Covered,
+    /// Less than zero where values go past the greatest: what is stored is the lower bits,
+    /// and in one's complement the sum is the same, as all bits above are ones.
     pub(super) first: u64,
     pub(super) span: u64,
     pub(super) step: Option<u64>,
     pub(super) offset: u64,
     /// How much further the offset is after frames of others.
     pub(super) leap: u64,
+    /// What it is instead, where that has more than 64 bits.
+    pub(super) wide: Option<Box<Wide>>,
 }
 
 /// Which checksums a field is part of.
@@ -31,15 +36,17 @@ pub(super) enum Covered {
     Both,
     /// The IPv4 header's alone: ICMP has no pseudo-header.
     Ip,
+    /// The transport's alone, and all 128 bits of it change.
+    Wide,
 }
 
 impl Field {
     #[inline]
     pub(super) fn next(&mut self, random: &mut Random) -> u64 {
         let Some(step) = self.step else {
-            return self.first + random.up_to(self.span);
+            return self.first.wrapping_add(random.up_to(self.span));
         };
-        let value = self.first + self.offset;
+        let value = self.first.wrapping_add(self.offset);
         self.offset = match self.offset.checked_add(step) {
             Some(offset) if offset <= self.span => offset,
             _ => 0,
@@ -60,6 +67,14 @@ impl Field {
         let Some(step) = self.step else { return };
         let room = self.span - self.span % step - self.offset;
         self.offset = if by <= room { self.offset + by } else { by - room - step };
+    }
+
+    /// The next value of one that is wide, stored; its halves.
+    #[inline(never)]
+    pub(super) fn next_wide(&mut self, frame: &mut [u8], random: &mut Random) -> [u64; 2] {
+        let value = self.wide.as_mut().map_or(0, |wide| wide.next(random));
+        frame[self.at - 8..self.at + 8].copy_from_slice(&value.to_be_bytes());
+        [(value >> 64) as u64, value as u64]
     }
 
     #[inline]

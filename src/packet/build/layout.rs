@@ -1,8 +1,10 @@
 //! Where things are in a frame, and what of it does not change.
 
 use super::field::{Covered, Field};
-use super::{Proto, Recipe, Template, Vlan};
+use super::wide::Wide;
+use super::{Proto, Recipe, Template};
 use crate::net::Sum;
+use crate::packet::parse::ethertype;
 use crate::packet::values::{Ips, TEST_V4, TEST_V6, Values};
 use std::net::Ipv6Addr;
 
@@ -30,7 +32,7 @@ impl Layout {
             (_, true) => Ip::V6,
             (_, false) => Ip::V4,
         };
-        let l3 = if recipe.vlan.is_some() { 18 } else { 14 };
+        let l3 = 14 + 4 * recipe.vlans.tags.len();
         let l4 = l3 + if ip == Ip::V6 { 40 } else { 20 };
         let payload = match recipe.proto {
             Proto::Udp | Proto::Icmp => l4 + 8,
@@ -75,16 +77,20 @@ impl Layout {
         let mut frame = vec![0; len];
         constant_mac(&mut frame[0..6], recipe.destination_mac.0);
         constant_mac(&mut frame[6..12], recipe.source_mac.0);
-        let ethertype = match self.ip {
-            Ip::V4 => 0x0800_u16,
-            Ip::V6 => 0x86dd,
-            Ip::None => 0x0806,
+        let kind = match self.ip {
+            Ip::V4 => ethertype::IPV4,
+            Ip::V6 => ethertype::IPV6,
+            Ip::None => ethertype::ARP,
         };
-        if let Some(Vlan(tag)) = recipe.vlan {
-            frame[12..14].copy_from_slice(&0x8100_u16.to_be_bytes());
-            frame[14..16].copy_from_slice(&tag.to_be_bytes());
+        for (tag, at) in recipe.vlans.tags.iter().zip((12..).step_by(4)) {
+            let tpid = if at == 12 { recipe.vlans.first_type() } else { ethertype::VLAN };
+            frame[at..at + 2].copy_from_slice(&tpid.to_be_bytes());
+            let values = tag.values();
+            if values.is_constant() {
+                frame[at + 2..at + 4].copy_from_slice(&(values.first as u16).to_be_bytes());
+            }
         }
-        frame[self.l3 - 2..self.l3].copy_from_slice(&ethertype.to_be_bytes());
+        frame[self.l3 - 2..self.l3].copy_from_slice(&kind.to_be_bytes());
 
         let (from, to) = self.address_offsets();
         let width = if self.ip == Ip::V6 { 16 } else { 4 };
@@ -171,17 +177,26 @@ impl Layout {
                 return;
             }
             let width = bytes.min(8);
-            out.push(Field {
+            let mut field = Field {
                 at: at + bytes - width,
                 again: None,
                 width: width as u8,
                 covered,
                 first: values.first as u64,
-                span: values.span,
-                step: values.step,
+                span: values.span as u64,
+                step: values.step.map(|step| step as u64),
                 offset: 0,
                 leap: 0,
-            });
+                wide: None,
+            };
+            let last = values.first.wrapping_add(values.span);
+            if values.span >> 64 != 0 || (values.first ^ last) >> 64 != 0 {
+                (field.first, field.span, field.step) = (0, 0, Some(1));
+                (field.covered, field.wide) = (Covered::Wide, Some(Box::new(Wide::new(values))));
+            } else if bytes < 8 && last >> (8 * bytes) != 0 {
+                field.first = field.first.wrapping_sub(1 << (8 * bytes));
+            }
+            out.push(field);
         };
         let (from, to) = self.address_offsets();
         let (width, covered) = match (self.ip, self.proto) {
@@ -200,10 +215,14 @@ impl Layout {
                 add(recipe.destination_port.0, self.l4 + 2, 2, Covered::L4);
             }
             Proto::Icmp => add(recipe.source_port.0, self.l4 + 4, 2, Covered::L4),
+            Proto::Arp => {}
+        }
+        for (tag, at) in recipe.vlans.tags.iter().zip((14..).step_by(4)) {
+            add(tag.values(), at, 2, Covered::Neither);
+        }
+        if self.proto == Proto::Arp {
             // The sender's address is told twice.
-            Proto::Arp => {
-                out.iter_mut().filter(|field| field.at == 6).for_each(|field| field.again = Some(self.l3 + 8))
-            }
+            out.iter_mut().filter(|field| field.at == 6).for_each(|field| field.again = Some(self.l3 + 8));
         }
     }
 }
@@ -216,12 +235,12 @@ fn constant_mac(place: &mut [u8], values: Values) {
 }
 
 /// Puts an address in place if it never changes; of an IPv6 range, the half that
-/// does not.
+/// does not. Of a range that is wide there is none.
 fn constant_ip(place: &mut [u8], values: Values) {
     let bytes = values.first.to_be_bytes();
     if values.is_constant() {
         place.copy_from_slice(&bytes[16 - place.len()..]);
-    } else if place.len() == 16 {
+    } else if place.len() == 16 && (values.first ^ values.first.wrapping_add(values.span)) >> 64 == 0 {
         place[..8].copy_from_slice(&Ipv6Addr::from(values.first).octets()[..8]);
     }
 }

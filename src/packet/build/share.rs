@@ -44,10 +44,17 @@ impl Builder {
 
     /// Works out what [`Builder::leap`] does, so that it divides nothing.
     fn set_leap(&mut self, frames: u64) {
-        self.fields.iter_mut().for_each(|field| field.leap = field.after(frames));
-        let random = self.fields.iter().filter(|field| field.step.is_none()).count();
+        let mut draws = 0;
+        for field in &mut self.fields {
+            field.leap = field.after(frames);
+            draws += u64::from(field.step.is_none());
+            if let Some(wide) = &mut field.wide {
+                wide.set_leap(frames);
+                draws += wide.draws();
+            }
+        }
         let turns = (frames % self.order.len() as u64) as usize;
-        self.share = Share { away: frames, turns, draws: frames.wrapping_mul(random as u64), ..self.share };
+        self.share = Share { away: frames, turns, draws: frames.wrapping_mul(draws), ..self.share };
     }
 
     /// Steps over the frames of others. Not in line: a builder that writes all
@@ -59,7 +66,12 @@ impl Builder {
         if self.turn >= self.order.len() {
             self.turn -= self.order.len();
         }
-        self.fields.iter_mut().for_each(|field| field.leap(field.leap));
+        for field in &mut self.fields {
+            field.leap(field.leap);
+            if let Some(wide) = &mut field.wide {
+                wide.leap();
+            }
+        }
         self.random.skip(self.share.draws);
         self.sequence = self.sequence.wrapping_add(self.share.away);
         self.share.left = self.share.run;
