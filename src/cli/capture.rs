@@ -4,15 +4,18 @@
 //!   thread "capture"   rings -> filter -> record into a chunk; never waits; or several
 //!   thread "writer"    chunks -> file                  (pcap::write)
 //!   others             a ring that is published -> their files   (publish)
+//!   thread "control"   `bmnic ctl` -> orders for those that capture (control, orders)
 //!   main thread        once a second: counters, the card's clock, the live line
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
+mod control;
 mod from;
 mod guard;
 mod merge;
+mod orders;
 mod perf;
 mod quota;
 mod receive;
@@ -39,6 +42,8 @@ use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::SNAPLEN;
 use crate::publish::Readers;
 use crate::sys;
+use control::{Board, Control, Name};
+use orders::Desk;
 use perf::Part;
 use quota::Quota;
 use receive::{Ended, Receiver};
@@ -108,6 +113,11 @@ pub struct Args {
     /// Begin with the oldest packet that is left in the ring, not with the next
     #[arg(long, requires = "from")]
     history: bool,
+    /// Listen to `bmnic ctl NAME`, which changes the filter and asks for counts meanwhile
+    ///
+    /// From a program of this user or of root on this machine.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "repair", "guard", "perf_test"])]
+    control: Option<String>,
     /// Capture nothing: cut a record off the end of FILE that a crash has torn
     ///
     /// FILE may be of any link type. It is replaced as a whole, and left as it is if
@@ -175,6 +185,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             format!("a ring that is published has one writer, not {threads}; leave --cores and --cpu out, or name one");
         return Err(Error::new(Kind::Usage, line).into());
     }
+    let name = args.control.as_deref().map(Name::take).transpose()?;
     let processors = processors();
     let mut clock = Clock::new();
     let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION), link: false };
@@ -195,6 +206,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let limits = session.limits(&args.length);
     let (mut gauge, times) = Gauge::new(&mut nic, clock.clone(), threads)?;
     let quotas = Quota::of(limits.count, threads);
+    let (mut desk, board) = (Desk::default(), Arc::new(Board::default()));
     let mut receivers = Vec::new();
     let mut buffers = 0;
     for ((queues, sink), ((times, quota), &place)) in
@@ -217,6 +229,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             place,
             stop: session.stop.clone(),
             counts: Arc::default(),
+            orders: desk.post(),
         });
     }
     for Receiver { pool, queues, .. } in &mut receivers {
@@ -224,8 +237,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     // From here on the rings take packets, and what is lost is lost.
     let before = Counted::now(&session, &mut nic)?;
+    let control = name.map(|name| Control::listen(name, desk, &board, &filter, &session.stop)).transpose()?;
     let Run { ended, counted, elapsed, failed } =
-        threads::run(receivers, &session, &output, &mut nic, &mut gauge, &before)?;
+        threads::run(receivers, &session, &output, &mut nic, &mut gauge, &before, &board)?;
+    drop(control);
+    let rule = board.rule();
+    let filter = rule.filter.unwrap_or(filter);
     clock.refine();
     drop(nic);
     // What was captured is written, whatever became of the card.
@@ -235,7 +252,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let own_rings = session.devices.iter().any(|device| device.own_rings.is_some());
     let report = finish(ended, &before, counted, buffers, own_rings, elapsed, &clock);
-    let report = Report { dummies: args.perf_test.clone(), threads, ..report };
+    let report = Report { dummies: args.perf_test.clone(), threads, changes: rule.changes, ..report };
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -253,6 +270,18 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             session.stop.judge(args.loss.check(lost, report.came()))
         }
     }
+}
+
+/// What is shown while a capture runs: packets on their way into the file, a second, missed by
+/// the card, and dropped because the disk was behind.
+pub fn live_line(taken: u64, rate: f64, missed: u64, dropped: u64) -> String {
+    format!(
+        "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
+        output::grouped(taken),
+        output::pps(rate),
+        output::grouped(missed),
+        output::grouped(dropped)
+    )
 }
 
 /// How many processors this process may use.
@@ -334,7 +363,21 @@ fn finish(
     let (written, published) = Sink::finish_all(sinks, totals);
     report::add_written(&mut losses, &written);
     let (dummies, threads) = (Vec::new(), 1);
-    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times, published, dummies, threads }
+    Report {
+        received,
+        by_queue,
+        filtered,
+        changes: 0,
+        losses,
+        notes,
+        written,
+        elapsed,
+        stats,
+        times,
+        published,
+        dummies,
+        threads,
+    }
 }
 
 impl Args {

@@ -134,6 +134,7 @@ pub fn without_card(
         received: received[0],
         by_queue: received,
         filtered,
+        changes: 0,
         losses,
         notes: Vec::new(),
         written,

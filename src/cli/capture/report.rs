@@ -22,6 +22,8 @@ pub struct Report {
     pub by_queue: Vec<u64>,
     /// Of these, those that the filter left out.
     pub filtered: u64,
+    /// How often the filter was changed meanwhile.
+    pub changes: u64,
     /// Packets that came, or were to come, and are not in the file for another reason.
     pub losses: Losses,
     /// What the wire of an emulated card did.
@@ -70,6 +72,12 @@ impl Report {
             let queues: Vec<_> = self.by_queue.iter().map(|&count| output::grouped(count)).collect();
             output.result(format_args!("          {} by queue", queues.join(", ")))?;
         }
+        if self.changes > 0 {
+            let now = Some(filter.to_string()).filter(|text| !text.is_empty());
+            let now = now.map_or("none, all packets were kept".into(), |text| format!("'{text}'"));
+            output
+                .result(format_args!("filter    changed {} times, in the end {now}", output::grouped(self.changes)))?;
+        }
         self.losses.print(output)?;
         if self.stats.rx_missed.is_none() {
             output.result("          not known: what found no buffer, as this device keeps no count of it")?;
@@ -101,6 +109,9 @@ impl Report {
             (0, missed) => {
                 format!("nothing captured: the card missed all {missed} packets; is another process on this card?")
             }
+            (received, _) if self.filtered == received && self.changes > 0 => {
+                format!("nothing captured: the filters left out all {received} packets")
+            }
             (received, _) if self.filtered == received => {
                 format!("nothing captured: the filter '{filter}' left out all {received} packets; try without it")
             }
@@ -114,6 +125,7 @@ impl Report {
             "file": path.filter(|_| !is_dropped(&self.dummies)).map(|path| path.display().to_string()),
             "published": self.published,
             "filter": filter.to_string(),
+            "filter_changes": self.changes,
             "seconds": self.elapsed.as_secs_f64(),
             "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
