@@ -179,6 +179,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most p
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l no-push-down -d 'Leave nothing of the filter to the card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'

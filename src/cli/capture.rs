@@ -11,6 +11,7 @@
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
+mod card;
 mod control;
 mod from;
 mod guard;
@@ -23,6 +24,8 @@ mod report;
 mod sink;
 mod threads;
 mod times;
+
+pub use report::live_line;
 
 use super::account::{self, LossLimit, Losses};
 use super::args::{DeviceArg, JUMBO, Rings, RunLength};
@@ -47,7 +50,7 @@ use orders::Desk;
 use perf::Part;
 use quota::Quota;
 use receive::{Ended, Receiver};
-use report::Report;
+use report::{InCard, Report};
 use sink::Sink;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -78,6 +81,13 @@ pub struct Args {
     /// that takes.
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
+    /// Leave nothing of the filter to the card
+    ///
+    /// Where the destination addresses follow from the expression, as with `ether dst
+    /// 01:00:5e:01:01:01 and udp`, a card of the 82599's family receives no others; the program
+    /// judges what comes. What the card leaves out it does not count.
+    #[arg(long)]
+    no_push_down: bool,
     /// Print the filter's program, as tcpdump -d does, and capture nothing
     ///
     /// It is classic BPF, as bmnic runs it. All words are the expression.
@@ -206,7 +216,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let limits = session.limits(&args.length);
     let (mut gauge, times) = Gauge::new(&mut nic, clock.clone(), threads)?;
     let quotas = Quota::of(limits.count, threads);
-    let (mut desk, board) = (Desk::default(), Arc::new(Board::default()));
+    let (mut desk, board) = (Desk::default(), Arc::new(Board::new(args.no_push_down)));
+    board.card.narrow(&mut nic, filter.destinations())?;
+    board.card.announce(&filter, &output)?;
     let mut receivers = Vec::new();
     let mut buffers = 0;
     for ((queues, sink), ((times, quota), &place)) in
@@ -252,7 +264,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let own_rings = session.devices.iter().any(|device| device.own_rings.is_some());
     let report = finish(ended, &before, counted, buffers, own_rings, elapsed, &clock);
-    let report = Report { dummies: args.perf_test.clone(), threads, changes: rule.changes, ..report };
+    let report = Report {
+        dummies: args.perf_test.clone(),
+        threads,
+        changes: rule.changes,
+        in_card: InCard::of(&board.card),
+        ..report
+    };
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -270,18 +288,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             session.stop.judge(args.loss.check(lost, report.came()))
         }
     }
-}
-
-/// What is shown while a capture runs: packets on their way into the file, a second, missed by
-/// the card, and dropped because the disk was behind.
-pub fn live_line(taken: u64, rate: f64, missed: u64, dropped: u64) -> String {
-    format!(
-        "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
-        output::grouped(taken),
-        output::pps(rate),
-        output::grouped(missed),
-        output::grouped(dropped)
-    )
 }
 
 /// How many processors this process may use.
@@ -368,6 +374,7 @@ fn finish(
         by_queue,
         filtered,
         changes: 0,
+        in_card: InCard::default(),
         losses,
         notes,
         written,

@@ -140,11 +140,19 @@ fn print(output: &Output, verb: Verb, done: &Value) -> std::io::Result<()> {
     };
     let received =
         || format!("received  {} packets, {} left out by the filter", grouped("received"), grouped("filtered"));
+    let in_card = || match done["in_card"].as_array() {
+        None => Ok(()),
+        Some(all) => {
+            let all: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
+            output.result(format_args!("          in the card: frames to {}; in software: all of it", all.join(", ")))
+        }
+    };
     match verb {
         Verb::Filter => {
             let (time, waited) = (count("time_ns"), count("waited_ns"));
             let (seconds, rest) = (time / 1_000_000_000, time % 1_000_000_000);
             output.result(format_args!("filter    {}", filter()))?;
+            in_card()?;
             output.result(format_args!(
                 "since     {seconds}.{rest:09} s since 1970, {} us after it was asked for; until then:",
                 waited.div_ceil(1_000)
@@ -155,7 +163,8 @@ fn print(output: &Output, verb: Verb, done: &Value) -> std::io::Result<()> {
             let rate = done["rate_pps"].as_f64().unwrap_or_default();
             output.result(live_line(count("captured"), rate, count("missed"), count("disk_slow")))?;
             output.result(received())?;
-            output.result(format_args!("filter    {}, changed {} times", filter(), grouped("filter_changes")))
+            output.result(format_args!("filter    {}, changed {} times", filter(), grouped("filter_changes")))?;
+            in_card()
         }
         Verb::Flush => output.result(format_args!("written   {} packets are in the file", grouped("written"))),
         Verb::Rotate => output.result("rotated   it goes on in another file"),

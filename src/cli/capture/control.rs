@@ -10,11 +10,13 @@
 //! time and gives the oldest up for a new one, and shares nothing with the threads that
 //! capture but their posts.
 
+use super::card::Narrowing;
 use super::orders::{Desk, Moment};
 use crate::cli::ctl::{CONTROL, LONGEST, Verb};
 use crate::cli::exit;
 use crate::cli::signal::Stop;
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use crate::packet::Filter;
 use crate::publish::name;
 use crate::sys::{self, EventFd};
@@ -70,6 +72,8 @@ pub struct Board {
     /// Packets that the card has missed.
     missed: AtomicU64,
     rule: Mutex<Rule>,
+    /// What the card receives.
+    pub card: Narrowing,
 }
 
 /// The filter that holds.
@@ -82,6 +86,11 @@ pub struct Rule {
 }
 
 impl Board {
+    /// Nothing is left to the card if `no_push_down`.
+    pub fn new(no_push_down: bool) -> Board {
+        Board { card: Narrowing::new(no_push_down), ..Board::default() }
+    }
+
     /// Whether somebody wants fresh figures.
     pub fn wants(&self) -> bool {
         self.wanted.load(Ordering::Relaxed)
@@ -259,14 +268,21 @@ impl Server {
     fn filter(&mut self, text: &str) -> Result<Value> {
         let filter = Filter::parse(text)?;
         let asked = Instant::now();
+        let destinations = filter.destinations().map(<[MacAddr]>::to_vec);
+        // What the new one wants must come in before it holds.
+        if self.board.card.destinations() != destinations {
+            self.board.card.ask(None)?;
+        }
         let given = self.desk.give(Some(&filter), false);
         // What is late holds later all the same.
         if given.as_ref().err().is_none_or(|error| error.kind() == Kind::Timeout) {
             let mut rule = self.board.rule.lock().unwrap_or_else(PoisonError::into_inner);
             *rule = Rule { changes: rule.changes + 1, filter: Some(filter) };
         }
-        let waited = asked.elapsed();
-        let mut done = self.counts(given?);
+        let (given, waited) = (given?, asked.elapsed());
+        // A card that is not narrowed brings all the same.
+        let _ = self.board.card.ask(destinations.as_deref());
+        let mut done = self.counts(given);
         done["waited_ns"] = json!(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
         Ok(done)
     }
@@ -288,6 +304,7 @@ impl Server {
         json!({
             "filter": filter.map_or_else(|| self.first.clone(), |filter| filter.to_string()),
             "filter_changes": changes,
+            "in_card": self.board.card.destinations().map(|all| all.iter().map(MacAddr::to_string).collect::<Vec<_>>()),
             "time_ns": time,
             "seconds": self.started.elapsed().as_secs_f64(),
             "received": received,

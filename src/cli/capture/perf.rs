@@ -13,7 +13,7 @@
 
 use super::quota::Quota;
 use super::receive::{Intake, end_of};
-use super::report::{self, Report};
+use super::report::{self, InCard, Report};
 use super::sink;
 use super::times::Times;
 use super::{Args, DEFAULT_WIRE, processors};
@@ -135,6 +135,7 @@ pub fn without_card(
         by_queue: received,
         filtered,
         changes: 0,
+        in_card: InCard::default(),
         losses,
         notes: Vec::new(),
         written,

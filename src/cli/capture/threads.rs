@@ -3,7 +3,7 @@
 use super::control::Board;
 use super::receive::{self, Counts, Ended, Receiver};
 use super::times::Gauge;
-use super::{Counted, live_line};
+use super::{Counted, report};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::driver::Nic;
@@ -62,6 +62,7 @@ pub fn run(
         if std::mem::replace(&mut played, session.is_played_out()) {
             session.stop.run_dry();
         }
+        board.card.serve(nic);
         let asked = session.stop.print_now();
         let elapsed = then.elapsed();
         if !asked && !board.wants() && elapsed < Duration::from_secs(1) {
@@ -82,7 +83,7 @@ pub fn run(
         };
         let rate = (taken - last) as f64 / elapsed.as_secs_f64();
         board.put(rate, missed);
-        let text = live_line(taken, rate, missed, dropped);
+        let text = report::live_line(taken, rate, missed, dropped);
         if asked {
             output.now(&text);
         }
