@@ -252,6 +252,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let control = name.map(|name| Control::listen(name, desk, &board, &filter, &session.stop)).transpose()?;
     let Run { ended, counted, elapsed, failed } =
         threads::run(receivers, &session, &output, &mut nic, &mut gauge, &before, &board)?;
+    board.card.close();
     drop(control);
     let rule = board.rule();
     let filter = rule.filter.unwrap_or(filter);

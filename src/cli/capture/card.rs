@@ -35,6 +35,8 @@ struct State {
     now: Option<Vec<MacAddr>>,
     /// It did not receive everything all the time.
     ever: bool,
+    /// The thread that owns the card does not come back to it.
+    closed: bool,
     /// What the last change met.
     failed: Option<String>,
 }
@@ -73,11 +75,17 @@ impl Narrowing {
         }
     }
 
+    /// Nothing is changed any more: nobody waits for it.
+    pub fn close(&self) {
+        self.state().closed = true;
+    }
+
     /// Asks the thread that has the card for the same, and waits for it; where nothing changes
     /// for nothing.
     ///
     /// # Errors
-    /// [`Kind::Timeout`] if it does not get to it, and will not; what telling the card met.
+    /// [`Kind::Timeout`] if it does not get to it, and will not; [`Kind::Gone`] at the end of a
+    /// capture; what telling the card met.
     pub fn ask(&self, destinations: Option<&[MacAddr]>) -> Result<()> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let destinations = destinations.filter(|_| !self.off);
@@ -94,6 +102,7 @@ impl Narrowing {
             match (&state.wish, &state.failed) {
                 (None, None) => return Ok(()),
                 (None, Some(failed)) => return Err(Error::new(Kind::Device, failed.clone())),
+                (Some(_), _) if state.closed => return Err(Error::new(Kind::Gone, "this capture is at its end")),
                 (Some(_), _) if Instant::now() < deadline => {}
                 (Some(_), _) => {
                     state.wish = None;
