@@ -37,6 +37,7 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "hugepages" -d 'Show or 
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "fwd" -d 'Forward packets between two ports'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "pktgen" -d 'Generate packets at a given rate'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "capture" -d 'Capture packets into a file'
+complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "ctl" -d 'Change a capture that runs, or ask how far it is'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "latency" -d 'Measure latency'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "throughput" -d 'Measure throughput over frame sizes'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
@@ -164,6 +165,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish -d 'Keep
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-size -d 'Memory of the ring: what readers may be behind' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-to -d 'Who may read the ring besides this user and root: a group, or all' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l from -d 'Take packets out of the ring that another process publishes, not off a card' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l control -d 'Listen to `bmnic ctl NAME`, which changes the filter and asks for counts meanwhile' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l perf-test -d 'Capture nothing: replace these parts by dummies and say what the rest manages' -r -f -a "card\t'The card, its driver and its rings: packets lie in memory'
 ring\t'What hands chunks of records to the thread that writes: they are dropped before'
 disk\t'The disk: that thread drops them'"
@@ -179,6 +181,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most p
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l no-push-down -d 'Leave nothing of the filter to the card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'
@@ -188,6 +191,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s q -l quiet -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s q -l quiet -d 'Print results only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s v -l verbose -d 'Print more about what is done (repeat for more)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s w -l warmup -d 'Time before anything is counted' -r
@@ -292,16 +302,17 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s q -l quiet -
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "latency" -d 'Measure latency'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "check" -d 'Check step by step whether a card does what a card does'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "ctl" -d 'Change a capture that runs, or ask how far it is'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "latency" -d 'Measure latency'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "check" -d 'Check step by step whether a card does what a card does'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -4,15 +4,19 @@
 //!   thread "capture"   rings -> filter -> record into a chunk; never waits; or several
 //!   thread "writer"    chunks -> file                  (pcap::write)
 //!   others             a ring that is published -> their files   (publish)
+//!   thread "control"   `bmnic ctl` -> orders for those that capture (control, orders)
 //!   main thread        once a second: counters, the card's clock, the live line
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
+mod card;
+mod control;
 mod from;
 mod guard;
 mod merge;
+mod orders;
 mod perf;
 mod quota;
 mod receive;
@@ -20,6 +24,8 @@ mod report;
 mod sink;
 mod threads;
 mod times;
+
+pub use report::live_line;
 
 use super::account::{self, LossLimit, Losses};
 use super::args::{DeviceArg, JUMBO, Rings, RunLength};
@@ -39,10 +45,12 @@ use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::SNAPLEN;
 use crate::publish::Readers;
 use crate::sys;
+use control::{Board, Control, Name};
+use orders::Desk;
 use perf::Part;
 use quota::Quota;
 use receive::{Ended, Receiver};
-use report::Report;
+use report::{InCard, Report};
 use sink::Sink;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -73,6 +81,13 @@ pub struct Args {
     /// that takes.
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
+    /// Leave nothing of the filter to the card
+    ///
+    /// Where the destination addresses follow from the expression, as with `ether dst
+    /// 01:00:5e:01:01:01 and udp`, a card of the 82599's family receives no others; the program
+    /// judges what comes. What the card leaves out it does not count.
+    #[arg(long)]
+    no_push_down: bool,
     /// Print the filter's program, as tcpdump -d does, and capture nothing
     ///
     /// It is classic BPF, as bmnic runs it. All words are the expression.
@@ -108,6 +123,11 @@ pub struct Args {
     /// Begin with the oldest packet that is left in the ring, not with the next
     #[arg(long, requires = "from")]
     history: bool,
+    /// Listen to `bmnic ctl NAME`, which changes the filter and asks for counts meanwhile
+    ///
+    /// From a program of this user or of root on this machine.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "repair", "guard", "perf_test"])]
+    control: Option<String>,
     /// Capture nothing: cut a record off the end of FILE that a crash has torn
     ///
     /// FILE may be of any link type. It is replaced as a whole, and left as it is if
@@ -175,6 +195,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             format!("a ring that is published has one writer, not {threads}; leave --cores and --cpu out, or name one");
         return Err(Error::new(Kind::Usage, line).into());
     }
+    let name = args.control.as_deref().map(Name::take).transpose()?;
     let processors = processors();
     let mut clock = Clock::new();
     let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION), link: false };
@@ -195,6 +216,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let limits = session.limits(&args.length);
     let (mut gauge, times) = Gauge::new(&mut nic, clock.clone(), threads)?;
     let quotas = Quota::of(limits.count, threads);
+    let (mut desk, board) = (Desk::default(), Arc::new(Board::new(args.no_push_down)));
+    board.card.narrow(&mut nic, filter.destinations())?;
+    board.card.announce(&filter, &output)?;
     let mut receivers = Vec::new();
     let mut buffers = 0;
     for ((queues, sink), ((times, quota), &place)) in
@@ -217,6 +241,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             place,
             stop: session.stop.clone(),
             counts: Arc::default(),
+            orders: desk.post(),
         });
     }
     for Receiver { pool, queues, .. } in &mut receivers {
@@ -224,8 +249,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     // From here on the rings take packets, and what is lost is lost.
     let before = Counted::now(&session, &mut nic)?;
+    let control = name.map(|name| Control::listen(name, desk, &board, &filter, &session.stop)).transpose()?;
     let Run { ended, counted, elapsed, failed } =
-        threads::run(receivers, &session, &output, &mut nic, &mut gauge, &before)?;
+        threads::run(receivers, &session, &output, &mut nic, &mut gauge, &before, &board)?;
+    board.card.close();
+    drop(control);
+    let rule = board.rule();
+    let filter = rule.filter.unwrap_or(filter);
     clock.refine();
     drop(nic);
     // What was captured is written, whatever became of the card.
@@ -235,7 +265,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let own_rings = session.devices.iter().any(|device| device.own_rings.is_some());
     let report = finish(ended, &before, counted, buffers, own_rings, elapsed, &clock);
-    let report = Report { dummies: args.perf_test.clone(), threads, ..report };
+    let report = Report {
+        dummies: args.perf_test.clone(),
+        threads,
+        changes: rule.changes,
+        in_card: InCard::of(&board.card),
+        ..report
+    };
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -334,7 +370,22 @@ fn finish(
     let (written, published) = Sink::finish_all(sinks, totals);
     report::add_written(&mut losses, &written);
     let (dummies, threads) = (Vec::new(), 1);
-    Report { received, by_queue, filtered, losses, notes, written, elapsed, stats, times, published, dummies, threads }
+    Report {
+        received,
+        by_queue,
+        filtered,
+        changes: 0,
+        in_card: InCard::default(),
+        losses,
+        notes,
+        written,
+        elapsed,
+        stats,
+        times,
+        published,
+        dummies,
+        threads,
+    }
 }
 
 impl Args {

@@ -15,6 +15,7 @@ mod compare_dpdk;
 mod completions;
 pub mod cores;
 mod crossing;
+mod ctl;
 mod emulate;
 pub mod environment;
 mod fwd;
@@ -120,6 +121,9 @@ pub enum Command {
     /// Capture packets into a file
     #[command(mut_arg("rxd", |rxd| rxd.help(capture::RXD)))]
     Capture(Box<capture::Args>),
+    /// Change a capture that runs, or ask how far it is
+    #[command(arg = tracing::out_of_place())]
+    Ctl(ctl::Args),
     /// Measure latency
     Latency(latency::Args),
     /// Measure throughput over frame sizes
@@ -217,6 +221,7 @@ pub fn main() -> ExitCode {
         Command::Fwd(args) => fwd::run(args, &context),
         Command::Pktgen(args) => pktgen::run(&args, &context),
         Command::Capture(args) => capture::run(*args, &context),
+        Command::Ctl(args) => ctl::run(args, &context),
         Command::Latency(args) => latency::run(args, &context),
         Command::Throughput(args) => throughput::run(args, &context),
         Command::CompareDpdk(args) => compare_dpdk::run(args, &context),

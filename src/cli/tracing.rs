@@ -92,6 +92,7 @@ pub fn check(command: &Command) -> Result<()> {
         Command::Bind(_)
         | Command::Hugepages(_)
         | Command::CompareDpdk(_)
+        | Command::Ctl(_)
         | Command::List(_)
         | Command::Completions(_) => false,
     };
@@ -120,6 +121,7 @@ mod tests {
             &["fwd"],
             &["pktgen"],
             &["capture", "frames.pcap"],
+            &["ctl", "name", "status"],
             &["latency"],
             &["throughput"],
             &["compare-dpdk"],

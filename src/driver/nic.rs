@@ -79,6 +79,18 @@ impl Nic {
         self.ops.set_promiscuous(on)
     }
 
+    /// Receive no frames that are sent to none of `addresses`, as far as the card can leave
+    /// them out: all that are sent to one of them are received, with any tag. False where
+    /// its driver cannot, or where [`Nic::stats`] would count what is left out as received;
+    /// then all are received as before. To be called while they are, and undone by
+    /// [`Nic::set_promiscuous`].
+    ///
+    /// # Errors
+    /// What telling the card meets.
+    pub fn narrow(&mut self, addresses: &[MacAddr]) -> Result<bool> {
+        self.ops.narrow(addresses)
+    }
+
     /// Receive these multicast groups, and no others.
     ///
     /// # Errors

@@ -156,6 +156,11 @@ pub trait NicOps: Send {
     /// Receive frames for any address, or only for those asked for.
     fn set_promiscuous(&mut self, on: bool) -> Result<()>;
 
+    /// As [`Nic::narrow`](super::nic::Nic::narrow).
+    fn narrow(&mut self, _addresses: &[MacAddr]) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Receive these multicast groups, each named once, and no others.
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()>;
 

@@ -47,6 +47,7 @@
 mod addresses;
 mod arithmetic;
 mod code;
+mod destinations;
 mod emit;
 mod encapsulation;
 mod expression;
@@ -61,6 +62,7 @@ mod verify;
 mod words;
 
 use crate::error::{Error, Kind, Result};
+use crate::net::MacAddr;
 use run::{Parts, Program, Whole};
 use std::fmt;
 
@@ -69,6 +71,7 @@ use std::fmt;
 pub struct Filter {
     text: String,
     program: Program,
+    destinations: Option<Vec<MacAddr>>,
 }
 
 impl Filter {
@@ -78,10 +81,17 @@ impl Filter {
     /// [`Kind::Usage`], with the place and what would make sense there; or that the
     /// program would be too long.
     pub fn parse(text: &str) -> Result<Filter> {
-        let graph = graph::Graph::new(&parser::parse(text)?);
+        let test = parser::parse(text)?;
+        let graph = graph::Graph::new(&test);
         let program = Program::new(emit::program(&graph)?)
             .map_err(|fault| Error::new(Kind::Usage, format!("filter '{}': {fault}; simplify it", text.trim())))?;
-        Ok(Filter { text: text.trim().to_owned(), program })
+        Ok(Filter { text: text.trim().to_owned(), program, destinations: destinations::destinations(&test) })
+    }
+
+    /// All destination addresses of frames that may match, where these are few: a card
+    /// need receive no others. None where they may have any.
+    pub fn destinations(&self) -> Option<&[MacAddr]> {
+        self.destinations.as_deref()
     }
 
     /// Whether `frame` matches; `len` is its length on the wire, should `frame`

@@ -1,27 +1,26 @@
 //! Where readers come in: a socket of the ring's name, at which its memory is handed out.
 //!
 //! The thread that stands there waits in `accept` and shares nothing with the one that
-//! publishes. Who may connect is what the socket's permissions say; they are the closest
-//! ones from the moment it has a name.
+//! publishes. Who may connect is what the socket's permissions say.
 
+use super::name::{self, Sort, Whose};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
-use std::fs::{self, File, Permissions, TryLockError};
-use std::io;
+use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What comes with the memory.
 const WORD: &[u8; 8] = b"bmnicrng";
 
-/// How long somebody else may take to come or go.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The names of rings.
+pub const RING: Sort = Sort { noun: "ring", does: "publishes" };
 
 /// Who may read a ring, besides its user and root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,15 +45,6 @@ impl std::str::FromStr for Readers {
     }
 }
 
-/// Whose ring it is, as the kernel says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whose {
-    /// The publisher's user.
-    pub user: u32,
-    /// Its process id.
-    pub pid: i32,
-}
-
 /// A door that is open until it is dropped.
 #[derive(Debug)]
 pub struct Door {
@@ -71,7 +61,6 @@ impl Door {
     /// [`Kind::Refused`] if somebody has the name, [`Kind::NotFound`] for a group that is
     /// none, otherwise what the operating system says.
     pub fn open(directory: &Path, path: PathBuf, name: &str, readers: &Readers, memory: File) -> Result<Door> {
-        let doing = |e| Error::io(format!("ring {name}: taking the name {}", path.display()), e);
         let (mode, group) = match readers {
             Readers::Own => (0o600, None),
             Readers::All => (0o666, None),
@@ -83,21 +72,7 @@ impl Door {
                 (0o660, Some(id))
             }
         };
-        let taking = alone(directory, name)?;
-        let listener = match sys::net::listen(&path, 0o600) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                if let Some(whose) = UnixStream::connect(&path).ok().and_then(|peer| whose(&peer).ok()) {
-                    let Whose { user, pid } = whose;
-                    let line = format!("ring {name}: process {pid} of user {user} publishes by this name; use another");
-                    return Err(Error::new(Kind::Refused, line));
-                }
-                // Left behind by one that was killed.
-                fs::remove_file(&path).map_err(doing)?;
-                sys::net::listen(&path, 0o600).map_err(doing)?
-            }
-            other => other.map_err(doing)?,
-        };
-        drop(taking);
+        let listener = name::take(directory, &path, RING, name)?;
         let mut door = Door { path, listener: Arc::new(listener), closing: Arc::default(), thread: None };
         let doing = |e| Error::io(format!("ring {name}: letting readers in"), e);
         if let Some(group) = group {
@@ -143,53 +118,21 @@ fn serve(listener: &UnixListener, memory: &File, closing: &AtomicBool) {
     }
 }
 
-/// Held while a name is taken: two would not both find the other's socket dead.
-fn alone(directory: &Path, name: &str) -> Result<File> {
-    let doing = |e| Error::io(format!("ring {name}: locking {}", directory.display()), e);
-    let file = File::open(directory).map_err(doing)?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-            Err(TryLockError::WouldBlock) => {
-                let line = format!("ring {name}: another process has locked {} for 2 s", directory.display());
-                return Err(Error::new(Kind::Timeout, line));
-            }
-            Err(TryLockError::Error(e)) => return Err(doing(e)),
-        }
-    }
-}
-
 /// Asks at the door of a ring for its memory.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if nobody is there, [`Kind::Permission`] if this user may not.
 pub fn ask(path: &Path, name: &str) -> Result<(File, Whose)> {
-    let nobody =
-        || Error::new(Kind::NotFound, format!("nobody publishes a ring '{name}'; bmnic capture --publish {name}"));
+    let none = format!("nobody publishes a ring '{name}'; bmnic capture --publish {name}");
     let doing = |e| Error::io(format!("ring {name}: asking at {}", path.display()), e);
-    let peer = UnixStream::connect(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => nobody(),
-        io::ErrorKind::PermissionDenied => {
-            let line = format!("ring {name}: it is not for this user; have it published to a group of yours");
-            Error::new(Kind::Permission, line)
-        }
-        _ => doing(e),
-    })?;
-    peer.set_read_timeout(Some(PATIENCE)).map_err(doing)?;
-    let whose = whose(&peer).map_err(doing)?;
+    let not_ours = "it is not for this user; have it published to a group of yours";
+    let (peer, whose) = name::connect(path, RING, name, &none, not_ours)?;
+    peer.set_read_timeout(Some(name::PATIENCE)).map_err(doing)?;
     let (mut bytes, mut fds) = ([0; WORD.len()], Vec::<OwnedFd>::new());
     let count = sys::net::receive_with_fds(peer.as_fd(), &mut bytes, &mut fds, 1).map_err(doing)?;
     match fds.pop() {
         Some(memory) if bytes == *WORD => Ok((memory.into(), whose)),
-        None if count == 0 => Err(nobody()),
+        None if count == 0 => Err(Error::new(Kind::NotFound, none)),
         _ => Err(Error::new(Kind::Device, format!("ring {name}: what is at {} is not a ring", path.display()))),
     }
-}
-
-/// Whose the socket is to which this one is connected.
-fn whose(peer: &UnixStream) -> io::Result<Whose> {
-    let (user, pid) = sys::net::peer(peer.as_fd())?;
-    Ok(Whose { user, pid })
 }

@@ -29,17 +29,19 @@
 mod door;
 pub mod layout;
 mod memory;
+pub mod name;
 pub mod ring;
 mod subscriber;
 #[cfg(test)]
 mod tests;
 
-pub use door::{Readers, Whose};
+pub use door::Readers;
+pub use name::{Whose, directory};
 pub use ring::{Begin, Damaged, Packet};
 pub use subscriber::{End, Event, Subscriber};
 
 use crate::error::{Error, Kind, Result};
-use door::Door;
+use door::{Door, RING};
 use layout::State;
 use memory::Shared;
 use std::path::{Path, PathBuf};
@@ -149,22 +151,10 @@ impl Drop for Publisher {
     }
 }
 
-/// Where the names of rings are: where cables are, which others can reach as well.
-pub fn directory() -> PathBuf {
-    let shared = PathBuf::from("/dev/shm");
-    let fallback = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    fallback.filter(|_| !shared.is_dir()).unwrap_or(shared)
-}
-
 /// The socket of a ring.
 ///
 /// # Errors
 /// [`Kind::Usage`] for what is no name.
 fn path(directory: &Path, name: &str) -> Result<PathBuf> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(fits) {
-        let line = format!("'{name}' cannot be the name of a ring; use up to 64 letters, digits, '.', '-' and '_'");
-        return Err(Error::new(Kind::Usage, line));
-    }
-    Ok(directory.join(format!("bmnic-ring-{name}")))
+    name::path(directory, RING, name)
 }

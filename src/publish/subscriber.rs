@@ -1,10 +1,11 @@
 //! The end of a ring that reads.
 
-use super::door::{self, Whose};
+use super::door;
 use super::layout::{Shape, State};
 use super::memory::{self, Shared};
+use super::name::{Whose, directory};
+use super::path;
 use super::ring::{Begin, Memory, Packet, Reader};
-use super::{directory, path};
 use crate::error::{Error, Kind, Result};
 use std::fs::File;
 use std::path::Path;

@@ -13,7 +13,7 @@
 
 use super::quota::Quota;
 use super::receive::{Intake, end_of};
-use super::report::{self, Report};
+use super::report::{self, InCard, Report};
 use super::sink;
 use super::times::Times;
 use super::{Args, DEFAULT_WIRE, processors};
@@ -134,6 +134,8 @@ pub fn without_card(
         received: received[0],
         by_queue: received,
         filtered,
+        changes: 0,
+        in_card: InCard::default(),
         losses,
         notes: Vec::new(),
         written,

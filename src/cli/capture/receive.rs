@@ -7,6 +7,7 @@
 //! its batch; by stamps of the card's they are merged ([`Merge`]).
 
 use super::merge::Merge;
+use super::orders::{Moment, Orders};
 use super::quota::Quota;
 use super::sink::Sink;
 use super::times::{Summary, Times};
@@ -66,6 +67,8 @@ pub struct Receiver {
     pub stop: Stop,
     /// How far it is.
     pub counts: Arc<Counts>,
+    /// What it is told meanwhile.
+    pub orders: Orders,
 }
 
 /// What came of it, in one thread or in all.
@@ -124,7 +127,7 @@ impl Receiver {
     /// no ring is full before the counters are read.
     pub fn run(self, done: Sender<()>) -> Ended {
         let Receiver { mut queues, pool, batch, filter, sink, mut clock, mut times, .. } = self;
-        let Receiver { duration, quota, place, stop, counts, .. } = self;
+        let Receiver { duration, quota, place, stop, counts, mut orders, .. } = self;
         let _whatever_happens = Ending(stop.clone());
         let failed = cores::stay(place).err();
         if failed.is_some() {
@@ -140,6 +143,7 @@ impl Receiver {
         let (mut next_flush, mut next_refine) = (start + flush, start + refine);
         let (mut idle, mut quiet) = (Idle::new(), 0);
         while !stop.requested() && !intake.is_full() {
+            orders.follow(&mut intake, &clock);
             let did = match &mut way {
                 Way::InTurn(batch, last) => in_turn(&mut queues, batch, last, &mut times, &clock, &mut intake),
                 Way::Merged(merge) => merge.round(&mut queues, &mut times, clock.wall_ns(clock.now()), &mut intake),
@@ -174,6 +178,7 @@ impl Receiver {
             Way::Merged(merge) => merge.finish(&mut intake),
         };
         intake.quota.settle();
+        drop(orders);
         drop(done);
         let surplus = let_go(&mut queues, Batch::new(&pool), most, &counts.closed);
         let mut anomalies = Anomalies::default();
@@ -304,6 +309,23 @@ impl Intake {
     /// As [`Sink::has_failed`].
     pub fn has_failed(&self) -> bool {
         self.sink.has_failed()
+    }
+
+    /// Judges what comes from now on by `filter`, which becomes the one that was used before.
+    pub fn exchange(&mut self, filter: &mut Filter) {
+        std::mem::swap(&mut self.filter, filter);
+    }
+
+    /// How far it is at this time.
+    pub fn moment(&self, time: u64) -> Moment {
+        Moment {
+            time,
+            received: self.received.iter().sum(),
+            filtered: self.filtered,
+            taken: self.sink.taken(),
+            dropped: self.sink.dropped(),
+            written: self.sink.written(),
+        }
     }
 
     /// Whether the disk is so far behind that the next packet would be dropped.

@@ -1,5 +1,6 @@
 //! What `bmnic capture` says in the end: every packet in the file or by its cause.
 
+use super::card::{self, Narrowing};
 use super::perf::Part;
 use super::times::Summary;
 use crate::cli::account::{self, Losses};
@@ -7,6 +8,7 @@ use crate::cli::output::{self, Output};
 use crate::driver::Stats;
 use crate::emu::wire::Note;
 use crate::error::Error;
+use crate::net::MacAddr;
 use crate::packet::Filter;
 use crate::pcap::write::Written;
 use serde_json::{Value, json};
@@ -22,6 +24,10 @@ pub struct Report {
     pub by_queue: Vec<u64>,
     /// Of these, those that the filter left out.
     pub filtered: u64,
+    /// How often the filter was changed meanwhile.
+    pub changes: u64,
+    /// What the card was told of it.
+    pub in_card: InCard,
     /// Packets that came, or were to come, and are not in the file for another reason.
     pub losses: Losses,
     /// What the wire of an emulated card did.
@@ -40,6 +46,22 @@ pub struct Report {
     pub dummies: Vec<Part>,
     /// Threads that captured.
     pub threads: usize,
+}
+
+/// What was left to the card of a filter.
+#[derive(Debug, Default)]
+pub struct InCard {
+    /// Destinations of all that it received in the end, unless it was everything.
+    pub destinations: Option<Vec<MacAddr>>,
+    /// It was not everything all the time: what it left out nobody has counted.
+    pub uncounted: bool,
+}
+
+impl InCard {
+    /// As it is now.
+    pub fn of(card: &Narrowing) -> InCard {
+        InCard { destinations: card.destinations(), uncounted: card.was_narrowed() }
+    }
 }
 
 /// Adds what was lost on the way into the file.
@@ -70,9 +92,22 @@ impl Report {
             let queues: Vec<_> = self.by_queue.iter().map(|&count| output::grouped(count)).collect();
             output.result(format_args!("          {} by queue", queues.join(", ")))?;
         }
+        if self.changes > 0 {
+            let now = Some(filter.to_string()).filter(|text| !text.is_empty());
+            let now = now.map_or("none, all packets were kept".into(), |text| format!("'{text}'"));
+            output
+                .result(format_args!("filter    changed {} times, in the end {now}", output::grouped(self.changes)))?;
+        }
         self.losses.print(output)?;
         if self.stats.rx_missed.is_none() {
             output.result("          not known: what found no buffer, as this device keeps no count of it")?;
+        }
+        if self.in_card.uncounted {
+            let only = self.in_card.destinations.as_deref().map(|all| format!("; it received {}", card::words(all)));
+            let only = only.unwrap_or_default();
+            output.result(format_args!(
+                "          not known: what the card left out, as it keeps no count of it{only}"
+            ))?;
         }
         account::print_meant(&self.notes, output)?;
         output.info(format_args!("times     {}", self.times.line()))?;
@@ -97,9 +132,15 @@ impl Report {
         let bad = self.stats.rx_errors + self.stats.rx_oversize + self.stats.rx_overflow;
         Some(match (self.received, self.stats.rx_missed.unwrap_or(0)) {
             (0, 0) if bad > 0 => "nothing captured: all frames were broken or too long; raise --max-frame".into(),
+            (0, 0) if self.in_card.uncounted => {
+                "nothing captured: no packet to the addresses of the filter reached the card; try --no-push-down".into()
+            }
             (0, 0) => "nothing captured: no packet reached the card; is the far end sending, and to this port?".into(),
             (0, missed) => {
                 format!("nothing captured: the card missed all {missed} packets; is another process on this card?")
+            }
+            (received, _) if self.filtered == received && self.changes > 0 => {
+                format!("nothing captured: the filters left out all {received} packets")
             }
             (received, _) if self.filtered == received => {
                 format!("nothing captured: the filter '{filter}' left out all {received} packets; try without it")
@@ -114,6 +155,9 @@ impl Report {
             "file": path.filter(|_| !is_dropped(&self.dummies)).map(|path| path.display().to_string()),
             "published": self.published,
             "filter": filter.to_string(),
+            "filter_changes": self.changes,
+            "in_card": self.in_card.destinations.as_ref().map(|all| all.iter().map(MacAddr::to_string).collect::<Vec<_>>()),
+            "left_out_by_card": (!self.in_card.uncounted).then_some(0),
             "seconds": self.elapsed.as_secs_f64(),
             "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
@@ -129,6 +173,18 @@ impl Report {
             "port": output::stats(&self.stats),
         })
     }
+}
+
+/// What is shown while a capture runs: packets on their way into the file, a second, missed by
+/// the card, and dropped because the disk was behind.
+pub fn live_line(taken: u64, rate: f64, missed: u64, dropped: u64) -> String {
+    format!(
+        "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
+        output::grouped(taken),
+        output::pps(rate),
+        output::grouped(missed),
+        output::grouped(dropped)
+    )
 }
 
 /// What is in the file, if there is one, or was dropped where a dummy stood in for it.

@@ -140,6 +140,12 @@ impl Sink {
         self.file.as_ref().map_or_else(published, Recorder::taken)
     }
 
+    /// Packets that are in the file by now, of all threads, or else in the ring.
+    pub fn written(&self) -> u64 {
+        let published = || self.ring.as_ref().map_or(0, Publisher::count);
+        self.file.as_ref().map_or_else(published, |file| file.written().0)
+    }
+
     /// Packets that are not in the file because the disk was behind.
     pub fn dropped(&self) -> u64 {
         self.file.as_ref().map_or(0, Recorder::dropped)

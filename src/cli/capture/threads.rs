@@ -1,9 +1,10 @@
 //! The threads that capture, and the one that watches them.
 
-use super::Counted;
+use super::control::Board;
 use super::receive::{self, Counts, Ended, Receiver};
 use super::times::Gauge;
-use crate::cli::output::{self, Output};
+use super::{Counted, report};
+use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::driver::Nic;
 use crate::error::{Error, Kind, Result};
@@ -33,6 +34,7 @@ pub fn run(
     nic: &mut Nic,
     gauge: &mut Gauge,
     before: &Counted,
+    board: &Board,
 ) -> anyhow::Result<Run> {
     /// How long SIGUSR1 may wait for its answer.
     const SLICE: Duration = Duration::from_millis(50);
@@ -60,9 +62,10 @@ pub fn run(
         if std::mem::replace(&mut played, session.is_played_out()) {
             session.stop.run_dry();
         }
+        board.card.serve(nic);
         let asked = session.stop.print_now();
         let elapsed = then.elapsed();
-        if !asked && elapsed < Duration::from_secs(1) {
+        if !asked && !board.wants() && elapsed < Duration::from_secs(1) {
             continue;
         }
         // A card that is gone is found out at the end.
@@ -78,13 +81,9 @@ pub fn run(
                 0
             }
         };
-        let text = format!(
-            "captured {} packets, {}, missed by the card {}, dropped for the disk {}",
-            output::grouped(taken),
-            output::pps((taken - last) as f64 / elapsed.as_secs_f64()),
-            output::grouped(missed),
-            output::grouped(dropped)
-        );
+        let rate = (taken - last) as f64 / elapsed.as_secs_f64();
+        board.put(rate, missed);
+        let text = report::live_line(taken, rate, missed, dropped);
         if asked {
             output.now(&text);
         }

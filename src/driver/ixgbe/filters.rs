@@ -25,29 +25,56 @@ pub fn mac(hw: &Hw) -> Result<MacAddr> {
     Ok(mac)
 }
 
-/// Puts an address in slot 0.
+/// Slots for addresses.
+const ADDRESSES: u16 = 128;
+
+/// Puts the card's own address in slot 0.
 pub fn set_mac(hw: &Hw, mac: MacAddr) {
+    put_address(hw, 0, mac);
+}
+
+fn put_address(hw: &Hw, slot: u16, mac: MacAddr) {
     let MacAddr([a, b, c, d, e, f]) = mac;
-    hw.write(regs::RAL.at(0), u32::from_le_bytes([a, b, c, d]));
-    hw.write(regs::RAH.at(0), u32::from_le_bytes([e, f, 0, 0]) | rah::AV);
+    hw.write(regs::RAL.at(slot), u32::from_le_bytes([a, b, c, d]));
+    hw.write(regs::RAH.at(slot), u32::from_le_bytes([e, f, 0, 0]) | rah::AV);
     // Pool 0, the only one (§7.10.3).
-    hw.write(regs::MPSAR_LO.at(0), 1);
-    hw.write(regs::MPSAR_HI.at(0), 0);
+    hw.write(regs::MPSAR_LO.at(slot), 1);
+    hw.write(regs::MPSAR_HI.at(slot), 0);
+}
+
+/// Receives frames to `addresses`, to the card's own, and to all, and of the rest those
+/// groups whose bucket is one of theirs; false, and then nothing is changed, if there are too
+/// many. To be called while all are received. VLANs are not looked at: their filter is off.
+pub fn narrow(hw: &Hw, addresses: &[MacAddr]) -> bool {
+    let (groups, own): (Vec<MacAddr>, Vec<MacAddr>) = addresses.iter().partition(|mac| mac.is_group());
+    if own.len() >= usize::from(ADDRESSES) {
+        return false;
+    }
+    for slot in 1..ADDRESSES {
+        match own.get(usize::from(slot) - 1) {
+            Some(mac) => put_address(hw, slot, *mac),
+            None => clear_address(hw, slot),
+        }
+    }
+    set_multicast(hw, &groups);
+    set_promiscuous(hw, false);
+    true
 }
 
 /// Empties all tables but the address in slot 0 (82599 §4.6.7: what a reset
 /// leaves in them is not defined).
 pub fn clear(hw: &Hw) {
-    for n in 1..128 {
-        hw.write(regs::RAL.at(n), 0);
-        hw.write(regs::RAH.at(n), 0);
-        hw.write(regs::MPSAR_LO.at(n), 0);
-        hw.write(regs::MPSAR_HI.at(n), 0);
-    }
+    (1..ADDRESSES).for_each(|slot| clear_address(hw, slot));
     for reg in regs::MTA.all().chain(regs::UTA.all()).chain(regs::VFTA.all()).chain(regs::FTQF.all()) {
         hw.write(reg, 0);
     }
     hw.write(regs::MCSTCTRL, 0);
+}
+
+fn clear_address(hw: &Hw, slot: u16) {
+    for reg in [regs::RAL, regs::RAH, regs::MPSAR_LO, regs::MPSAR_HI] {
+        hw.write(reg.at(slot), 0);
+    }
 }
 
 /// Any address, or only those asked for.

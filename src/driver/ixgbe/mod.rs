@@ -242,6 +242,13 @@ impl NicOps for Card {
         self.hw.alive()
     }
 
+    /// What its filters leave out is in no counter that is read here: those of the queues
+    /// count behind them, and TPR does not count it either (82598 §4.4.3.9.38).
+    fn narrow(&mut self, addresses: &[MacAddr]) -> Result<bool> {
+        let narrowed = filters::narrow(&self.hw, addresses);
+        self.hw.alive().map(|()| narrowed)
+    }
+
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
         filters::set_multicast(&self.hw, groups);
         self.hw.alive()
