@@ -161,7 +161,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -s -d -c -q -v -h --device --write --filter --print-filter --format --snaplen --buffer --max-frame --publish --publish-size --publish-to --from --history --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -w -f -D -s -d -c -q -v -h --device --write --filter --list-interfaces --print-filter --format --capture-comment --snaplen --buffer --max-frame --publish --publish-size --publish-to --from --history --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -192,6 +192,10 @@ _bmnic() {
                     return 0
                     ;;
                 --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --capture-comment)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -151,10 +151,11 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s q -l quiet -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS; several with -i for each' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s w -l write -d 'The capture file, as dumpcap and tcpdump name it' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s f -l filter -d 'Packets to keep, as one word' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng [default: pcap, or pcapng if that is needed]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l capture-comment -d 'A comment on the file, in pcapng; may be given several times' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l buffer -d 'Memory that bridges the pauses of the disk' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]' -r
@@ -177,6 +178,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most p
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s D -l list-interfaces -d 'List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'

@@ -1,6 +1,6 @@
 //! The threads that capture, and the one that watches them.
 
-use super::Counted;
+use super::cards::Counted;
 use super::receive::{self, Counts, Ended, Receiver};
 use super::times::Gauge;
 use crate::cli::output::{self, Output};
@@ -30,8 +30,8 @@ pub fn run(
     receivers: Vec<Receiver>,
     session: &Session,
     output: &Output,
-    nic: &mut Nic,
-    gauge: &mut Gauge,
+    nics: &mut [Nic],
+    gauges: &mut [Gauge],
     before: &Counted,
 ) -> anyhow::Result<Run> {
     /// How long SIGUSR1 may wait for its answer.
@@ -66,11 +66,11 @@ pub fn run(
             continue;
         }
         // A card that is gone is found out at the end.
-        let _ = gauge.read(nic);
+        gauges.iter_mut().zip(&mut *nics).for_each(|(gauge, nic)| _ = gauge.read(nic));
         let sum = |what: fn(&Counts) -> u64| counts.iter().map(|counts| what(counts)).sum::<u64>();
         let (taken, dropped) = (sum(|c| receive::read(&c.taken)), sum(|c| receive::read(&c.dropped)));
-        let missed = match session.stats(0, nic) {
-            Ok(stats) => stats.since(&before.stats).rx_lost(),
+        let missed = match Counted::missed_since(before, session, nics) {
+            Ok(missed) => missed,
             // It is told once, of a queue that brings no more packets for instance.
             Err(error) => {
                 failed.get_or_insert(error);
@@ -93,17 +93,17 @@ pub fn run(
     }
     drop(live);
     let elapsed = started.elapsed();
-    let counted = Counted::now(session, nic);
+    let counted = Counted::now(session, nics);
     counts.iter().for_each(|counts| counts.closed.store(true, Ordering::Relaxed));
-    let mut all = Vec::new();
+    let mut all: Option<Ended> = None;
     for thread in threads {
         match thread.join() {
-            Ok(ended) => all.push(ended),
+            Ok(ended) => all.get_or_insert_default().add(ended),
             // What the others captured is written all the same.
             Err(_) => failed = failed.or(Some(Error::new(Kind::Io, "a thread that receives panicked"))),
         }
     }
-    match (Ended::of_all(all), failed) {
+    match (all, failed) {
         (Some(mut ended), failed) => {
             let failed = failed.or(ended.failed.take());
             Ok(Run { ended, counted, elapsed, failed })

@@ -10,6 +10,7 @@ use crate::packet::parse::parse;
 use crate::pcap::SHORTEST;
 use crate::pcap::read::Recording;
 use crate::pcap::record::{Format, Totals};
+use crate::pcap::section::Section;
 use crate::pcap::write::{BUFFER, Plan, Recorder, SNAPLEN};
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -333,7 +334,8 @@ pub fn write(
     format: Format,
     start: u64,
 ) -> Result<(u64, u64)> {
-    let plan = Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER / 8, interface: "bmnic pktgen" };
+    let section = Section { application: Some(output::PROGRAM.to_string()), ..Section::of(["bmnic pktgen"]) };
+    let plan = Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER / 8, section: &section };
     let mut recorder = Recorder::create(&plan, |_| ())?;
     let result = each(traffic, schedule, line, limits, start, |frame, time| {
         // Nothing is in a hurry here: a slow disk is waited for.
@@ -360,10 +362,10 @@ mod tests {
 
     fn recording(times: &[u64], len: usize) -> Recording {
         let mut bytes = Vec::new();
-        Format::Pcap.header(&mut bytes, 65_535, "");
+        Format::Pcap.header(&mut bytes, 65_535, &Section::default());
         let frame = vec![7; len];
         for &time in times {
-            Format::Pcap.put(&mut bytes, &Record { time, wire_len: len, parts: &[&frame] });
+            Format::Pcap.put(&mut bytes, &Record { interface: 0, time, wire_len: len, parts: &[&frame] });
         }
         Recording::parse(bytes, "test").unwrap()
     }

@@ -1,0 +1,128 @@
+//! What becomes of a packet that came: past the filter, into the file, and counted.
+
+use super::quota::Quota;
+use super::sink::Sink;
+use crate::dma::{BATCH_MAX, Batch};
+use crate::driver::Anomalies;
+use crate::packet::Filter;
+use std::ops::Range;
+
+/// Parts of a frame, at most: the longest frame in the smallest pieces a batch holds.
+const PARTS: usize = BATCH_MAX;
+
+/// A receive ring, and what became of the packets that came off it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ring {
+    /// Its card, by the order in which they were named: its interface in the file.
+    pub card: usize,
+    /// Its number among those of the card.
+    pub queue: usize,
+    /// Packets that came off it.
+    pub received: u64,
+    /// Of these, those that the filter left out.
+    pub filtered: u64,
+    /// Of these, those that the disk was too slow for.
+    pub dropped: u64,
+    /// Of these, those that were recorded behind later ones.
+    pub late: u64,
+    /// Packets that came off it after the end.
+    pub surplus: u64,
+    /// What the card did wrong on it.
+    pub anomalies: Anomalies,
+}
+
+impl Ring {
+    /// Packets that were recorded.
+    pub fn recorded(&self) -> u64 {
+        self.received - self.filtered - self.dropped
+    }
+}
+
+/// Where packets go: past the filter and into the file, each of them counted.
+pub struct Intake {
+    filter: Filter,
+    pub(super) sink: Sink,
+    rings: Vec<Ring>,
+    /// Packets that are still to be written.
+    pub(super) quota: Quota,
+}
+
+impl Intake {
+    /// Packets off these rings.
+    pub fn new(filter: Filter, sink: Sink, rings: Vec<Ring>, quota: Quota) -> Self {
+        Intake { filter, sink, rings, quota }
+    }
+
+    /// Where packets went, and what came off each ring.
+    pub fn into_parts(self) -> (Sink, Vec<Ring>) {
+        (self.sink, self.rings)
+    }
+
+    /// The card that ring `q` is of.
+    #[inline]
+    pub fn card(&self, q: usize) -> usize {
+        self.rings[q].card
+    }
+
+    /// A packet off ring `q` was recorded behind later ones.
+    pub fn was_late(&mut self, q: usize) {
+        self.rings[q].late += 1;
+    }
+
+    /// As [`Sink::flush`].
+    pub fn flush(&mut self) {
+        self.sink.flush();
+    }
+
+    /// As [`Sink::has_failed`].
+    pub fn has_failed(&self) -> bool {
+        self.sink.has_failed()
+    }
+
+    /// Whether the disk is so far behind that the next packet would be dropped.
+    pub fn is_behind(&mut self) -> bool {
+        self.sink.is_full()
+    }
+
+    /// Whether all that was asked for is there. What is beyond it is neither
+    /// received nor lost, as if it came later.
+    #[inline]
+    pub fn is_full(&mut self) -> bool {
+        self.quota.is_used_up()
+    }
+
+    /// Takes the frame in entries `range` of `batch`, which came off ring `q`, if
+    /// the filter wants it; `time` is asked for only then. Whether it is recorded.
+    #[inline]
+    pub fn take(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> bool {
+        let ring = &mut self.rings[q];
+        ring.received += 1;
+        self.sink.switch_to(ring.card as u32);
+        let frame = batch.frame(range.start);
+        let kept = if range.len() == 1 {
+            self.filter.matches(frame, frame.len()).then(|| self.sink.record(time(), frame))
+        } else {
+            self.parts(batch, range, time)
+        };
+        match kept {
+            None => self.rings[q].filtered += 1,
+            Some(true) => self.quota.took(),
+            Some(false) => self.rings[q].dropped += 1,
+        }
+        kept == Some(true)
+    }
+
+    /// The same of a frame in several buffers: `None` if it is not wanted, else
+    /// whether there was room.
+    fn parts(&mut self, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> Option<bool> {
+        let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
+        let mut wire_len = 0;
+        let count = range.len();
+        for (part, i) in parts.iter_mut().zip(range) {
+            *part = batch.frame(i);
+            wire_len += part.len();
+        }
+        let parts = &parts[..count];
+        self.filter.matches_parts(parts, wire_len).then(|| self.sink.record_parts(time(), parts))
+    }
+}
