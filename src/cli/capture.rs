@@ -1,23 +1,26 @@
 //! `bmnic capture`: packets into a file.
 //!
 //! ```text
-//!   thread "capture"   rings -> filter -> record into a chunk; never waits; or several
+//!   thread "capture"   rings of all cards -> filter -> record into a chunk; never waits
 //!   thread "writer"    chunks -> file                  (pcap::write)
 //!   others             a ring that is published -> their files   (publish)
 //!   main thread        once a second: counters, the card's clock, the live line
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
-//! filter left it out, or it is named in the table of losses.
+//! filter left it out, or it is named in the table of losses. So it is of each card where
+//! several go into one file ([`cards`]). With --cores there are several such threads, which
+//! share nothing but the file and what is left of a count ([`Left`]).
 
 mod about;
 mod cards;
 mod from;
 mod guard;
 mod intake;
+#[cfg(test)]
+mod lines_tests;
 mod merge;
 mod perf;
-mod quota;
 mod receive;
 mod report;
 mod sink;
@@ -29,6 +32,7 @@ use super::args::{DevicesArg, JUMBO, Rings, RunLength};
 use super::cores::{self, Cores};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::share::{Left, Share};
 use super::signal::{Interrupted, Stop};
 use super::{Context, Outcome, list, units};
 use crate::dma::BATCH_MAX;
@@ -40,12 +44,10 @@ use crate::pcap::record::Format;
 use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::SNAPLEN;
 use crate::publish::Readers;
-use crate::sys;
 use about::About;
 use cards::{Counted, Tally};
 use intake::Ring;
 use perf::Part;
-use quota::Quota;
 use receive::{Ended, Receiver};
 use report::Report;
 use sink::Sink;
@@ -189,7 +191,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let places = args.cores.places()?;
     let threads = places.len();
     args.may_publish(threads, cards)?;
-    let processors = processors();
+    let processors = cores::processors().unwrap_or(1);
     let mut clock = Clock::new();
     let wires = vec![DEFAULT_WIRE; cards];
     let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
@@ -202,6 +204,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let about = About::cards(format, &session, &filter, &args.capture_comment, &context.roots);
     let (sinks, guard) = sink::several(&args, file, &about, threads, spare, &output)?;
     session.announce(&output)?;
+    cores::warn_of_far(&places, &session, &context.roots, &output);
     if let Some(why) = why.filter(|_| file.is_some()) {
         output.info(format_args!("format    pcapng, as {why}"))?;
     }
@@ -217,11 +220,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         gauges.push(gauge);
         times.iter_mut().zip(of_threads).for_each(|(thread, times)| thread.push(times));
     }
-    let quotas = Quota::of(limits.count, threads);
+    let left = limits.count.map(|count| Left::new(count, threads, &session.stop));
     let mut receivers = Vec::new();
     let held: Vec<usize> = queues.iter().map(|queues| in_memory(queues) + threads * BATCH_MAX).collect();
-    for ((hand, sink), ((times, quota), &place)) in
-        dealt(queues, threads).into_iter().zip(sinks).zip(times.into_iter().zip(quotas).zip(&places))
+    for ((hand, sink), (times, &place)) in
+        dealt(queues, threads).into_iter().zip(sinks).zip(times.into_iter().zip(&places))
     {
         let (rings, queues): (Vec<Ring>, Vec<RxQueue>) = hand.into_iter().unzip();
         let near = rings.first().map_or(0, |ring| ring.card);
@@ -235,7 +238,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             clock: clock.clone(),
             times,
             duration: limits.duration,
-            quota,
+            share: Share::new(left.as_ref()),
             place,
             stop: session.stop.clone(),
             counts: Arc::default(),
@@ -280,11 +283,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             session.stop.judge(args.loss.check(lost, report.came()))
         }
     }
-}
-
-/// How many processors this process may use.
-fn processors() -> usize {
-    sys::affinity().map_or(1, |may| may.len())
 }
 
 /// Buffers that these queues use: in their rings, and held by the merge.

@@ -158,3 +158,37 @@ pub fn add_file(losses: &mut Losses, slow: u64, failed: u64) {
     losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", slow);
     losses.add("disk_failed", "writing failed", failed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::times::Times;
+    use super::*;
+
+    fn ring(card: usize, queue: usize, received: u64) -> Ring {
+        Ring { card, queue, received, filtered: received / 4, dropped: received / 8, ..Ring::default() }
+    }
+
+    fn tally(rings: &[Ring]) -> Tally {
+        Tally::of_memory("card", rings, Times::by_ours().summary(0))
+    }
+
+    #[test]
+    fn a_queue_keeps_its_number_though_a_thread_is_missing_or_another_ended_first() {
+        let all = tally(&[ring(0, 3, 80), ring(0, 1, 16), ring(0, 0, 8)]);
+        assert_eq!((all.by_queue, all.received), (vec![8, 16, 0, 80], 104));
+    }
+
+    #[test]
+    fn what_was_received_is_in_the_file_or_named_whatever_becomes_of_the_file() {
+        let written = Written { lost_of: vec![0, 9], lost: 9, ..Written::default() };
+        for (number, failed) in [(0, 0), (1, 9), (2, 0)] {
+            let mut card = tally(&[ring(number, 0, 80), ring(number, 1, 160)]);
+            let totals = card.totals(number, 7);
+            assert_eq!((totals.interface as usize, totals.time, totals.missed), (number, 7, 0));
+            assert_eq!((totals.received, totals.accepted, totals.dropped, totals.delivered), (240, 180, 30, 150));
+            card.end(number, &written);
+            assert_eq!((card.captured, card.losses.total()), (150 - failed, 30 + failed));
+            assert_eq!(card.received, card.captured + card.filtered + card.losses.total());
+        }
+    }
+}

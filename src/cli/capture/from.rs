@@ -5,7 +5,7 @@
 
 use super::about::About;
 use super::report::{self, reader_left};
-use super::{Args, processors, sink};
+use super::{Args, sink};
 use crate::cli::account::Losses;
 use crate::cli::output::{self, Output};
 use crate::cli::signal::Stop;
@@ -55,7 +55,7 @@ pub fn run(
     let mut subscriber = Subscriber::open(name, begin)?;
     let (source, Whose { user, pid }) = (subscriber.source(), subscriber.whose());
     output.info(format_args!("ring      {name}, published by process {pid} of user {user}, packets of {source}"))?;
-    let spare = processors() > 1;
+    let spare = cores::processors().is_some_and(|all| all > 1);
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
     let about = About::source(format, &source, filter, &args.capture_comment, &context.roots);

@@ -1,7 +1,7 @@
 //! What becomes of a packet that came: past the filter, into the file, and counted.
 
-use super::quota::Quota;
 use super::sink::Sink;
+use crate::cli::share::Share;
 use crate::dma::{BATCH_MAX, Batch};
 use crate::driver::Anomalies;
 use crate::packet::Filter;
@@ -44,13 +44,13 @@ pub struct Intake {
     pub(super) sink: Sink,
     rings: Vec<Ring>,
     /// Packets that are still to be written.
-    pub(super) quota: Quota,
+    pub(super) share: Share,
 }
 
 impl Intake {
     /// Packets off these rings.
-    pub fn new(filter: Filter, sink: Sink, rings: Vec<Ring>, quota: Quota) -> Self {
-        Intake { filter, sink, rings, quota }
+    pub fn new(filter: Filter, sink: Sink, rings: Vec<Ring>, share: Share) -> Self {
+        Intake { filter, sink, rings, share }
     }
 
     /// Where packets went, and what came off each ring.
@@ -87,34 +87,26 @@ impl Intake {
     /// Whether all that was asked for is there. What is beyond it is neither
     /// received nor lost, as if it came later.
     #[inline]
-    pub fn is_full(&mut self) -> bool {
-        self.quota.is_used_up()
+    pub fn is_full(&self) -> bool {
+        self.share.is_over()
     }
 
     /// Takes the frame in entries `range` of `batch`, which came off ring `q`, if
     /// the filter wants it; `time` is asked for only then. Whether it is recorded.
     #[inline]
     pub fn take(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> bool {
-        let ring = &mut self.rings[q];
-        ring.received += 1;
-        self.sink.switch_to(ring.card as u32);
-        let frame = batch.frame(range.start);
-        let kept = if range.len() == 1 {
-            self.filter.matches(frame, frame.len()).then(|| self.sink.record(time(), frame))
-        } else {
-            self.parts(batch, range, time)
-        };
-        match kept {
-            None => self.rings[q].filtered += 1,
-            Some(true) => self.quota.took(),
-            Some(false) => self.rings[q].dropped += 1,
+        if range.len() > 1 {
+            return self.take_parts(q, batch, range, time);
         }
-        kept == Some(true)
+        let frame = batch.frame(range.start);
+        self.admits(q, self.filter.matches(frame, frame.len())) && {
+            let recorded = self.sink.record(time(), frame);
+            self.note(q, recorded)
+        }
     }
 
-    /// The same of a frame in several buffers: `None` if it is not wanted, else
-    /// whether there was room.
-    fn parts(&mut self, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> Option<bool> {
+    /// The same of a frame in several buffers.
+    fn take_parts(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> bool {
         let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
         let mut wire_len = 0;
         let count = range.len();
@@ -123,6 +115,32 @@ impl Intake {
             wire_len += part.len();
         }
         let parts = &parts[..count];
-        self.filter.matches_parts(parts, wire_len).then(|| self.sink.record_parts(time(), parts))
+        self.admits(q, self.filter.matches_parts(parts, wire_len)) && {
+            let recorded = self.sink.record_parts(time(), parts);
+            self.note(q, recorded)
+        }
+    }
+
+    /// Whether a packet off ring `q` is to be recorded: it is wanted, and not beyond the end.
+    #[inline]
+    fn admits(&mut self, q: usize, wanted: bool) -> bool {
+        if wanted && !self.share.has_one() {
+            return false;
+        }
+        let ring = &mut self.rings[q];
+        ring.received += 1;
+        ring.filtered += u64::from(!wanted);
+        self.sink.switch_to(ring.card as u32);
+        wanted
+    }
+
+    #[inline]
+    fn note(&mut self, q: usize, recorded: bool) -> bool {
+        if recorded {
+            self.share.went();
+        } else {
+            self.rings[q].dropped += 1;
+        }
+        recorded
     }
 }

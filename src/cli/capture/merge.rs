@@ -181,9 +181,10 @@ impl<'p> Merge<'p> {
 #[cfg(test)]
 mod tests {
     use super::super::intake::Ring;
-    use super::super::quota::Quota;
     use super::super::sink::Sink;
     use super::*;
+    use crate::cli::share::{Left, Share};
+    use crate::cli::signal::Stop;
     use crate::driver::{self, Config, Nic, Port, TimestampSource};
     use crate::emu::{Drive, Engine};
     use crate::packet::Filter;
@@ -250,9 +251,9 @@ mod tests {
         let section = Section::of(cards.iter().copied());
         let plan = Plan { path: &path, format: Format::Pcapng, snaplen: SNAPLEN, buffer: 64 << 20, section: &section };
         let recorder = Recorder::create(&plan, |_| ()).unwrap();
-        let [quota] = Quota::of(Some(count), 1).try_into().unwrap();
+        let share = Share::new(Some(&Left::new(count, 1, &Stop::default())));
         let of: Vec<usize> = rings.iter().map(|ring| ring.card).collect();
-        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rings, quota);
+        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rings, share);
         let mut merge = Merge::new(&pool, &of, batch);
         let mut rounds = 0;
         while !intake.is_full() {

@@ -14,15 +14,15 @@
 use super::about::About;
 use super::cards::Tally;
 use super::intake::{Intake, Ring};
-use super::quota::Quota;
 use super::receive::end_of;
 use super::report::{self, Report};
 use super::sink::{self, Sink};
 use super::times::Times;
-use super::{Args, DEFAULT_WIRE, processors};
+use super::{Args, DEFAULT_WIRE};
 use crate::cli::cards::{Card, resolve};
 use crate::cli::output::{self, Output};
 use crate::cli::session::DEFAULT_DURATION;
+use crate::cli::share::{Left, Share};
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome, cores};
 use crate::dma::{Addressing, BATCH_MAX, Batch, Pool};
@@ -106,7 +106,7 @@ pub fn without_card(
     let stop = Stop::install()?;
     let mut clock = Clock::new();
     announce(&args.perf_test, output)?;
-    let spare = processors() > 1;
+    let spare = cores::processors().is_some_and(|all| all > 1);
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
     let about = About::source(format, "memory", &filter, &args.capture_comment, &context.roots);
@@ -114,8 +114,9 @@ pub fn without_card(
     cores::stay(place)?;
     clock.refine();
     let limits = args.length.limits(Some(DEFAULT_DURATION));
-    let quota = Quota::of(limits.count, 1).swap_remove(0);
-    let mut intake = Intake::new(filter.clone(), sinks.swap_remove(0), vec![Ring::default()], quota);
+    let left = limits.count.map(|count| Left::new(count, 1, &stop));
+    let mut intake =
+        Intake::new(filter.clone(), sinks.swap_remove(0), vec![Ring::default()], Share::new(left.as_ref()));
     let mut times = Times::by_ours();
     let started = Instant::now();
     feed(source, args.rings.batch(), &mut intake, &mut times, &mut clock, limits.duration, &stop)?;

@@ -9,10 +9,10 @@
 
 use super::intake::{Intake, Ring};
 use super::merge::Merge;
-use super::quota::Quota;
 use super::sink::Sink;
 use super::times::{Summary, Times};
 use crate::cli::cores;
+use crate::cli::share::Share;
 use crate::cli::signal::{Ending, Stop};
 use crate::dma::{Batch, Pool};
 use crate::driver::RxQueue;
@@ -62,7 +62,7 @@ pub struct Receiver {
     /// When it ends, by the clock.
     pub duration: Option<Duration>,
     /// When it ends, by the packets that it records.
-    pub quota: Quota,
+    pub share: Share,
     /// Where it runs.
     pub place: Option<usize>,
     /// Who may end it earlier.
@@ -113,14 +113,14 @@ impl Receiver {
     /// no ring is full before the counters are read.
     pub fn run(self, done: Sender<()>) -> Ended {
         let Receiver { mut queues, rings, pool, batch, filter, sink, mut clock, mut times, .. } = self;
-        let Receiver { duration, quota, place, stop, counts, .. } = self;
+        let Receiver { duration, share, place, stop, counts, .. } = self;
         let _whatever_happens = Ending(stop.clone());
         let failed = cores::stay(place).err();
         if failed.is_some() {
             stop.end();
         }
         let cards: Vec<usize> = rings.iter().map(|ring| ring.card).collect();
-        let mut intake = Intake::new(filter, sink, rings, quota);
+        let mut intake = Intake::new(filter, sink, rings, share);
         // The rings hold no more than that.
         let most = pool.capacity() as u64;
         let mut way = Way::new(&pool, &cards, batch.max(8), &times);
@@ -135,7 +135,7 @@ impl Receiver {
                 Way::Merged(merge) => merge.round(&mut queues, &mut times, clock.wall_ns(clock.now()), &mut intake),
             };
             intake.sink.publish();
-            intake.quota.settle();
+            intake.share.polled(0);
             let now = clock.now();
             if now >= next_flush {
                 next_flush = now + flush;
@@ -162,7 +162,8 @@ impl Receiver {
         if let Way::Merged(merge) = way {
             merge.finish(&mut intake);
         }
-        intake.quota.settle();
+        // Others may wait for what this one leaves.
+        intake.share.give_back();
         drop(done);
         let (sink, mut rings) = intake.into_parts();
         let_go(&mut queues, Batch::new(&pool), most, &counts.closed, &mut rings);
@@ -220,7 +221,7 @@ impl<'p> Way<'p> {
 }
 
 /// Takes what each ring has; how many buffers that was.
-fn in_turn(
+pub(super) fn in_turn(
     queues: &mut [RxQueue],
     batch: &mut Batch<'_>,
     last: &mut u64,

@@ -3,13 +3,14 @@
 use super::cards::Counted;
 use super::receive::{self, Counts, Ended, Receiver};
 use super::times::Gauge;
+use crate::cli::looks::{Look, Looks};
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::Nic;
 use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,6 @@ pub fn run(
     gauges: &mut [Gauge],
     before: &Counted,
 ) -> anyhow::Result<Run> {
-    /// How long SIGUSR1 may wait for its answer.
-    const SLICE: Duration = Duration::from_millis(50);
     let started = Instant::now();
     let counts: Vec<Arc<Counts>> = receivers.iter().map(|receiver| Arc::clone(&receiver.counts)).collect();
     let live = output.live(1);
@@ -54,17 +53,9 @@ pub fn run(
         }
     }
     drop(done);
-    let (mut then, mut last, mut played) = (Instant::now(), 0, false);
-    while over.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
-        // What a card took of its wire last is in its rings a slice later at most.
-        if std::mem::replace(&mut played, session.is_played_out()) {
-            session.stop.run_dry();
-        }
-        let asked = session.stop.print_now();
-        let elapsed = then.elapsed();
-        if !asked && elapsed < Duration::from_secs(1) {
-            continue;
-        }
+    let mut last = 0;
+    for look in Looks::new(session, &over, Duration::from_secs(1)) {
+        let Look::Figures { asked, elapsed } = look else { continue };
         // A card that is gone is found out at the end.
         gauges.iter_mut().zip(&mut *nics).for_each(|(gauge, nic)| _ = gauge.read(nic));
         let sum = |what: fn(&Counts) -> u64| counts.iter().map(|counts| what(counts)).sum::<u64>();
@@ -89,7 +80,7 @@ pub fn run(
             output.now(&text);
         }
         live.show(0, text);
-        (then, last) = (Instant::now(), taken);
+        last = taken;
     }
     drop(live);
     let elapsed = started.elapsed();
