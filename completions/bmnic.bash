@@ -31,9 +31,6 @@ _bmnic() {
             bmnic,completions)
                 cmd="bmnic__subcmd__completions"
                 ;;
-            bmnic,ctl)
-                cmd="bmnic__subcmd__ctl"
-                ;;
             bmnic,emulate)
                 cmd="bmnic__subcmd__emulate"
                 ;;
@@ -73,9 +70,6 @@ _bmnic() {
             bmnic__subcmd__help,completions)
                 cmd="bmnic__subcmd__help__subcmd__completions"
                 ;;
-            bmnic__subcmd__help,ctl)
-                cmd="bmnic__subcmd__help__subcmd__ctl"
-                ;;
             bmnic__subcmd__help,emulate)
                 cmd="bmnic__subcmd__help__subcmd__emulate"
                 ;;
@@ -107,7 +101,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --quiet --verbose --strict --link-wait --trace --help --version bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --quiet --verbose --strict --link-wait --trace --help --version bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -167,7 +161,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -s -d -c -q -v -h --device --write --filter --no-push-down --print-filter --format --snaplen --buffer --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -w -f -D -s -d -c -q -v -h --device --write --filter --list-interfaces --print-filter --format --capture-comment --snaplen --buffer --max-frame --publish --publish-size --publish-to --from --history --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,6 +195,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --capture-comment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --snaplen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -230,10 +228,6 @@ _bmnic() {
                     return 0
                     ;;
                 --from)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --control)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -406,28 +400,6 @@ _bmnic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        bmnic__subcmd__ctl)
-            opts="-q -v -h --trace --json --quiet --verbose --strict --link-wait --help filter status flush rotate stop"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --trace)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --link-wait)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         bmnic__subcmd__emulate)
             opts="-l -q -v -h --list --vfio-user --replay --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -561,7 +533,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help)
-            opts="bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -631,20 +603,6 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help__subcmd__completions)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        bmnic__subcmd__help__subcmd__ctl)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -957,7 +915,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --seed --pcap --speed --max-gap --loop --burst --print --write --format --queues --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --ttl --seed --pcap --speed --loop --burst --print --write --format --queues --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1019,10 +977,6 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --outer-tpid)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --ttl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1036,10 +990,6 @@ _bmnic() {
                     return 0
                     ;;
                 --speed)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --max-gap)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,44 +1,20 @@
 //! `bmnic capture` as a program: exact counts, and a file that is whole whatever
 //! happens to the program or the disk.
 
+#[path = "common/capture.rs"]
+mod capture;
 #[path = "common/families.rs"]
 mod families;
 #[path = "common/namespaces.rs"]
 mod namespaces;
 
 use bmnic::pcap::read::Recording;
+use capture::{adds_up, bmnic, count, document, lenient, text};
 use families::EACH;
-use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-fn bmnic(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// The same, where a busy machine may lose packets and that is not the point.
-fn lenient(words: &[&str]) -> Command {
-    let mut command = bmnic(&words[..1]);
-    command.args(["--allow-loss", "100%"]).args(&words[1..]);
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn document(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}{}", text(&output.stdout), text(&output.stderr)))
-}
-
-fn count(document: &Value, field: &str) -> u64 {
-    document.pointer(field).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {field} in {document}"))
-}
 
 fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
@@ -61,18 +37,6 @@ fn settled(path: &Path) {
         before = Some(len());
         std::thread::sleep(Duration::from_secs(2));
     }
-}
-
-/// Every packet that was seen is in the file, filtered, or lost by a named cause.
-fn adds_up(document: &Value) {
-    assert_eq!(count(document, "/lost/unaccounted"), 0, "{document}");
-    let sum = count(document, "/captured")
-        + count(document, "/filtered")
-        + count(document, "/lost/disk_slow")
-        + count(document, "/lost/disk_failed");
-    assert_eq!(sum, count(document, "/received"), "{document}");
-    let causes = document["lost"].as_object().unwrap().iter().filter(|(name, _)| *name != "total");
-    assert_eq!(causes.map(|(_, count)| count.as_u64().unwrap()).sum::<u64>(), count(document, "/lost/total"));
 }
 
 #[test]

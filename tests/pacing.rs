@@ -7,6 +7,7 @@ mod families;
 use bmnic::packet::build::trailer;
 use bmnic::pcap::read::Recording;
 use bmnic::pcap::record::{Format, Record};
+use bmnic::pcap::section::Section;
 use families::EACH;
 use serde_json::Value;
 use std::io::Write;
@@ -119,9 +120,9 @@ fn without_a_schedule_there_are_no_places() {
 /// A pcap file of `frames` frames of 60 bytes, 10 us apart.
 fn recording(path: &Path, frames: u64) {
     let mut bytes = Vec::new();
-    Format::Pcap.header(&mut bytes, 65_535, "");
+    Format::Pcap.header(&mut bytes, 65_535, &Section::default());
     for n in 0..frames {
-        Format::Pcap.put(&mut bytes, &Record { time: n * 10_000, wire_len: 60, parts: &[&[7; 60]] });
+        Format::Pcap.put(&mut bytes, &Record { interface: 0, time: n * 10_000, wire_len: 60, parts: &[&[7; 60]] });
     }
     std::fs::write(path, bytes).unwrap();
 }

@@ -6,6 +6,7 @@ mod families;
 
 use bmnic::pcap::read::Recording;
 use bmnic::pcap::record::{Format, Record};
+use bmnic::pcap::section::Section;
 use families::EACH;
 use serde_json::Value;
 use std::io::Write;
@@ -50,9 +51,9 @@ fn wait(mut child: Child) -> Output {
 /// A pcap file of frames at these nanoseconds and of these lengths.
 fn recording(frames: &[(u64, usize)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Format::Pcap.header(&mut bytes, 65_535, "");
+    Format::Pcap.header(&mut bytes, 65_535, &Section::default());
     for &(time, len) in frames {
-        Format::Pcap.put(&mut bytes, &Record { time, wire_len: len, parts: &[&vec![7; len]] });
+        Format::Pcap.put(&mut bytes, &Record { interface: 0, time, wire_len: len, parts: &[&vec![7; len]] });
     }
     bytes
 }
@@ -186,10 +187,10 @@ fn a_replay_over_a_cable_is_captured_byte_for_byte_and_in_order() {
         .map(|i| (0..60 + i as usize * 7 % 8_000).map(|at| (i as usize * 31 + at) as u8).collect())
         .collect();
     let mut bytes = Vec::new();
-    Format::Pcap.header(&mut bytes, 65_535, "");
+    Format::Pcap.header(&mut bytes, 65_535, &Section::default());
     for (i, frame) in frames.iter().enumerate() {
         let time = 1_000_000_000 + i as u64 * 100_000;
-        Format::Pcap.put(&mut bytes, &Record { time, wire_len: frame.len(), parts: &[frame] });
+        Format::Pcap.put(&mut bytes, &Record { interface: 0, time, wire_len: frame.len(), parts: &[frame] });
     }
     std::fs::write(&sent, bytes).unwrap();
 
@@ -333,10 +334,10 @@ fn what_a_recording_has_and_a_replay_does_not_send_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let (path, out) = (dir.path().join("in.pcapng"), dir.path().join("out.pcap"));
     let mut bytes = Vec::new();
-    Format::Pcapng.header(&mut bytes, 0, "eth0");
+    Format::Pcapng.header(&mut bytes, 0, &Section::of(["eth0"]));
     let record = |interface: u32, time: u64, captured: u32, bytes: &[u8]| {
         let mut block = Vec::new();
-        Format::Pcapng.put(&mut block, &Record { time, wire_len: bytes.len(), parts: &[bytes] });
+        Format::Pcapng.put(&mut block, &Record { interface: 0, time, wire_len: bytes.len(), parts: &[bytes] });
         block[8..12].copy_from_slice(&interface.to_le_bytes());
         block[20..24].copy_from_slice(&captured.to_le_bytes());
         block

@@ -46,6 +46,11 @@ impl Losses {
         }
     }
 
+    /// Adds all causes of others.
+    pub fn add_all(&mut self, others: &Losses) {
+        others.0.iter().for_each(|loss| self.add(loss.key, loss.words.clone(), loss.packets));
+    }
+
     /// Adds what the counters of a port name, whose rings are as they are (`own_rings`) or
     /// may be asked for.
     pub fn add_port(&mut self, stats: &Stats, own_rings: bool) {

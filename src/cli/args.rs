@@ -21,11 +21,16 @@ pub struct DeviceArg {
     pub device: Option<String>,
 }
 
-impl DeviceArg {
-    /// The names for [`super::session::Session::open`].
-    pub fn names(&self) -> Vec<String> {
-        self.device.iter().cloned().collect()
-    }
+/// The cards to use.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DevicesArg {
+    /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS; several with -i for each
+    ///
+    /// Without it: the card that `bmnic bind` handed to vfio-pci if there is one,
+    /// otherwise an emulated 82599. One that somebody else bound is not touched. `bmnic list` shows cards, `bmnic emulate --list` the
+    /// emulated ones and their options.
+    #[arg(short = 'i', long = "device", id = "device", value_name = "DEV")]
+    pub devices: Vec<String>,
 }
 
 /// How long to run.

@@ -1,7 +1,7 @@
 //! `bmnic capture`: packets into a file.
 //!
 //! ```text
-//!   thread "capture"   rings -> filter -> record into a chunk; never waits; or several
+//!   thread "capture"   rings of all cards -> filter -> record into a chunk; never waits
 //!   thread "writer"    chunks -> file                  (pcap::write)
 //!   others             a ring that is published -> their files   (publish)
 //!   thread "control"   `bmnic ctl` -> orders for those that capture (control, orders)
@@ -9,16 +9,22 @@
 //! ```
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
-//! filter left it out, or it is named in the table of losses.
+//! filter left it out, or it is named in the table of losses. So it is of each card where
+//! several go into one file ([`cards`]). With --cores there are several such threads, which
+//! share nothing but the file and what is left of a count ([`Left`]).
 
+mod about;
 mod card;
+mod cards;
 mod control;
 mod from;
 mod guard;
+mod intake;
+#[cfg(test)]
+mod lines_tests;
 mod merge;
 mod orders;
 mod perf;
-mod quota;
 mod receive;
 mod report;
 mod sink;
@@ -27,35 +33,35 @@ mod times;
 
 pub use report::live_line;
 
-use super::account::{self, LossLimit, Losses};
-use super::args::{DeviceArg, JUMBO, Rings, RunLength};
+use super::account::LossLimit;
+use super::args::{DevicesArg, JUMBO, Rings, RunLength};
 use super::cores::{self, Cores};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::share::{Left, Share};
 use super::signal::{Interrupted, Stop};
-use super::{Context, Outcome, units};
+use super::{Context, Outcome, list, units};
 use crate::dma::BATCH_MAX;
-use crate::driver::{Config, Nic, Port, RxQueue, Stats};
-use crate::emu::wire::Note;
+use crate::driver::{Config, Port, RxQueue};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
 use crate::packet::Filter;
-use crate::pcap::record::{Format, Totals};
+use crate::pcap::record::Format;
 use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::SNAPLEN;
 use crate::publish::Readers;
-use crate::sys;
+use about::About;
+use cards::{Counted, Tally};
 use control::{Board, Control, Name};
+use intake::Ring;
 use orders::Desk;
 use perf::Part;
-use quota::Quota;
 use receive::{Ended, Receiver};
 use report::{InCard, Report};
 use sink::Sink;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use threads::Run;
 use times::Gauge;
 
@@ -63,9 +69,9 @@ use times::Gauge;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    device: DeviceArg,
+    device: DevicesArg,
     /// The capture file; - is standard output
-    #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish", "print_filter"])]
+    #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish", "print_filter", "list_interfaces"])]
     file: Option<PathBuf>,
     /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1
     ///
@@ -88,14 +94,22 @@ pub struct Args {
     /// judges what comes. What the card leaves out it does not count.
     #[arg(long)]
     no_push_down: bool,
+    /// List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing
+    #[arg(short = 'D', long)]
+    list_interfaces: bool,
     /// Print the filter's program, as tcpdump -d does, and capture nothing
     ///
     /// It is classic BPF, as bmnic runs it. All words are the expression.
     #[arg(long)]
     print_filter: bool,
-    /// Format of the file: pcap (in nanoseconds) or pcapng
-    #[arg(long, value_name = "FORMAT", default_value = "pcap")]
-    format: Format,
+    /// Format of the file: pcap (in nanoseconds) or pcapng [default: pcap, or pcapng if that is needed]
+    ///
+    /// Several cards and comments need pcapng.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// A comment on the file, in pcapng; may be given several times
+    #[arg(long, value_name = "TEXT", value_parser = about::comment, conflicts_with = "repair")]
+    capture_comment: Vec<String>,
     /// Bytes to keep of each packet; 0 is all of it
     #[arg(short, long, value_name = "BYTES", default_value = "0", value_parser = snaplen)]
     snaplen: usize,
@@ -164,6 +178,9 @@ const DEFAULT_WIRE: &str = "source:rate=100k";
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+    if args.list_interfaces {
+        return list::run(list::Args::default(), context);
+    }
     if args.print_filter {
         write!(io::stdout().lock(), "{}", args.program(context.taken.has("filter"))?.listing())?;
         return Ok(Outcome::Done);
@@ -173,71 +190,82 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let file = file.as_deref();
     let output = Output::new(&context.global);
     let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };
+    let cards = args.device.devices.len().max(1);
+    let (format, why) = about::format(args.format, context.taken.has("format"), cards, &args.capture_comment)?;
+    about::check(format, &filter)?;
     if let Some(path) = file {
         if args.guard {
-            guard::stand(path, args.format)?;
+            guard::stand(path, args.format.unwrap_or_default())?;
             return Ok(Outcome::Done);
         }
         if args.repair {
             return mend(path, context, &output);
         }
         if let Some(name) = &args.from {
-            return from::run(&args, name, path, &filter, context, &output);
+            return from::run(&args, name, path, &filter, format, context, &output);
         }
         if args.perf_test.contains(&Part::Card) {
-            return perf::without_card(&args, context, &output, path, filter);
+            return perf::without_card(&args, context, &output, path, format, filter);
         }
     }
     let places = args.cores.places()?;
     let threads = places.len();
-    if args.publish.is_some() && threads > 1 {
-        let line =
-            format!("a ring that is published has one writer, not {threads}; leave --cores and --cpu out, or name one");
-        return Err(Error::new(Kind::Usage, line).into());
-    }
+    args.may_publish(threads, cards)?;
     let name = args.control.as_deref().map(Name::take).transpose()?;
-    let processors = processors();
+    let processors = cores::processors().unwrap_or(1);
     let mut clock = Clock::new();
-    let defaults = Defaults { wires: &[DEFAULT_WIRE], duration: Some(DEFAULT_DURATION), link: false };
+    let wires = vec![DEFAULT_WIRE; cards];
+    let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
     // Before a model's thread is started, and others.
     cores::step_aside(&places)?;
-    let mut session = Session::open(context, &args.device.names(), defaults, &args.config(threads))?;
+    let mut session = Session::open(context, &args.device.devices, defaults, &args.config(threads, cards))?;
     file.map_or(Ok(()), |path| session.check_write(path))?;
-    let device = session.devices.first().map_or(String::new(), |device| device.device.clone());
     perf::announce(&args.perf_test, &output)?;
     let spare = processors > threads + usize::from(session.is_emulated());
-    let (sinks, guard) = sink::several(&args, file, &device, threads, spare, &output)?;
+    let about = About::cards(format, &session, &filter, &args.capture_comment, &context.roots);
+    let (sinks, guard) = sink::several(&args, file, &about, threads, spare, &output)?;
     session.announce(&output)?;
+    cores::warn_of_far(&places, &session, &context.roots, &output);
+    if let Some(why) = why.filter(|_| file.is_some()) {
+        output.info(format_args!("format    pcapng, as {why}"))?;
+    }
     args.rings.lengths.warn_of_others(&session.devices, &output);
-    let Some(Port { rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
-        return Err(Error::new(Kind::NotFound, "no card to capture from; name one with --device").into());
-    };
+    let ports = std::mem::take(&mut session.ports);
+    let (mut nics, queues): (Vec<_>, Vec<_>) = ports.into_iter().map(|Port { rx, tx: _, nic }| (nic, rx)).unzip();
     clock.refine();
     let limits = session.limits(&args.length);
-    let (mut gauge, times) = Gauge::new(&mut nic, clock.clone(), threads)?;
-    let quotas = Quota::of(limits.count, threads);
-    let (mut desk, board) = (Desk::default(), Arc::new(Board::new(args.no_push_down)));
-    board.card.narrow(&mut nic, filter.destinations())?;
+    let mut gauges = Vec::new();
+    let mut times: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
+    for nic in &mut nics {
+        let (gauge, of_threads) = Gauge::new(nic, clock.clone(), threads)?;
+        gauges.push(gauge);
+        times.iter_mut().zip(of_threads).for_each(|(thread, times)| thread.push(times));
+    }
+    let left = limits.count.map(|count| Left::new(count, threads, &session.stop));
+    // Of several cards each would need orders of its own.
+    let (mut desk, board) = (Desk::default(), Arc::new(Board::new(args.no_push_down || cards > 1)));
+    if let [nic] = &mut nics[..] {
+        board.card.narrow(nic, filter.destinations())?;
+    }
     board.card.announce(&filter, &output)?;
     let mut receivers = Vec::new();
-    let mut buffers = 0;
-    for ((queues, sink), ((times, quota), &place)) in
-        dealt(rx, threads).into_iter().zip(sinks).zip(times.into_iter().zip(quotas).zip(&places))
+    let held: Vec<usize> = queues.iter().map(|queues| in_memory(queues) + threads * BATCH_MAX).collect();
+    for ((hand, sink), (times, &place)) in
+        dealt(queues, threads).into_iter().zip(sinks).zip(times.into_iter().zip(&places))
     {
-        // All that is in memory: in the rings, held by the merge, and in hand.
-        let rings: usize = queues.iter().map(RxQueue::buffers).sum();
-        let most = rings + (merge::HELD * queues.len() + 1) * BATCH_MAX;
-        buffers += most;
+        let (rings, queues): (Vec<Ring>, Vec<RxQueue>) = hand.into_iter().unzip();
+        let near = rings.first().map_or(0, |ring| ring.card);
         receivers.push(Receiver {
-            pool: session.pool_of(0, most)?,
+            pool: session.pool_of(near, in_memory(&queues) + BATCH_MAX)?,
             queues,
+            rings,
             batch: args.rings.batch(),
             filter: filter.clone(),
             sink,
             clock: clock.clone(),
             times,
             duration: limits.duration,
-            quota,
+            share: Share::new(left.as_ref()),
             place,
             stop: session.stop.clone(),
             counts: Arc::default(),
@@ -248,30 +276,30 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         queues.iter_mut().try_for_each(|queue| queue.fill(pool))?;
     }
     // From here on the rings take packets, and what is lost is lost.
-    let before = Counted::now(&session, &mut nic)?;
+    let before = Counted::now(&session, &mut nics)?;
     let control = name.map(|name| Control::listen(name, desk, &board, &filter, &session.stop)).transpose()?;
     let Run { ended, counted, elapsed, failed } =
-        threads::run(receivers, &session, &output, &mut nic, &mut gauge, &before, &board)?;
+        threads::run(receivers, &session, &output, &mut nics, &mut gauges, &before, &board)?;
     board.card.close();
     drop(control);
     let rule = board.rule();
     let filter = rule.filter.unwrap_or(filter);
     clock.refine();
-    drop(nic);
+    drop(nics);
     // What was captured is written, whatever became of the card.
     let (counted, gone) = match counted {
         Ok(counted) => (counted, None),
         Err(error) => (before.clone(), Some(error)),
     };
-    let own_rings = session.devices.iter().any(|device| device.own_rings.is_some());
-    let report = finish(ended, &before, counted, buffers, own_rings, elapsed, &clock);
-    let report = Report {
-        dummies: args.perf_test.clone(),
-        threads,
-        changes: rule.changes,
-        in_card: InCard::of(&board.card),
-        ..report
-    };
+    let Ended { sinks, rings, times, failed: _ } = ended;
+    let each = session.devices.iter().enumerate().zip(times).zip(held);
+    let cards: Vec<Tally> =
+        each.map(|((card, times), held)| Tally::new(card, &rings, times, &before, &counted, held)).collect();
+    let time = clock.wall_ns(clock.now());
+    let totals: Vec<_> = cards.iter().enumerate().map(|(n, card)| card.totals(n, time)).collect();
+    let written = Sink::finish_all(sinks, &totals);
+    let report = Report::new(cards, written, elapsed, args.perf_test.clone(), threads);
+    let report = Report { changes: rule.changes, in_card: InCard::of(&board.card), ..report };
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -291,31 +319,20 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
 }
 
-/// How many processors this process may use.
-fn processors() -> usize {
-    sys::affinity().map_or(1, |may| may.len())
+/// Buffers that these queues use: in their rings, and held by the merge.
+fn in_memory(queues: &[RxQueue]) -> usize {
+    queues.iter().map(RxQueue::buffers).sum::<usize>() + merge::HELD * queues.len() * BATCH_MAX
 }
 
-/// Queue `q` to thread `q % threads`.
-fn dealt(queues: Vec<RxQueue>, threads: usize) -> Vec<Vec<RxQueue>> {
-    let mut hands: Vec<Vec<RxQueue>> = (0..threads).map(|_| Vec::new()).collect();
-    for (q, queue) in queues.into_iter().enumerate() {
-        hands[q % threads].push(queue);
-    }
+/// The queues of all cards in turn, one after the other to each of the threads.
+fn dealt(cards: Vec<Vec<RxQueue>>, threads: usize) -> Vec<Vec<(Ring, RxQueue)>> {
+    let mut hands: Vec<Vec<(Ring, RxQueue)>> = (0..threads).map(|_| Vec::new()).collect();
+    let all = cards.into_iter().enumerate().flat_map(|(card, queues)| {
+        let ring = move |queue| Ring { card, queue, ..Ring::default() };
+        queues.into_iter().enumerate().map(move |(queue, own)| (ring(queue), own))
+    });
+    all.enumerate().for_each(|(n, one)| hands[n % threads].push(one));
     hands
-}
-
-/// What the card, and the wire of an emulated one, have counted.
-#[derive(Clone)]
-struct Counted {
-    stats: Stats,
-    notes: Vec<Note>,
-}
-
-impl Counted {
-    fn now(session: &Session, nic: &mut Nic) -> Result<Self> {
-        Ok(Counted { stats: session.stats(0, nic)?, notes: session.notes() })
-    }
 }
 
 /// Mends a file that was torn and says what was done.
@@ -336,56 +353,6 @@ fn mend(path: &Path, context: &Context, output: &Output) -> anyhow::Result<Outco
     let result = serde_json::json!({ "file": shown.to_string(), "packets": packets, "cut_bytes": gone });
     output.facts(&context.roots, "capture", result)?;
     Ok(Outcome::Done)
-}
-
-/// Ends the file and adds everything up. Up to `buffers` packets
-/// may be in memory; the device may have rings of its own ([`Description::own_rings`](crate::driver::Description::own_rings)).
-fn finish(
-    ended: Ended,
-    before: &Counted,
-    counted: Counted,
-    buffers: usize,
-    own_rings: bool,
-    elapsed: Duration,
-    clock: &Clock,
-) -> Report {
-    let Ended { sinks, received: by_queue, surplus, filtered, anomalies, times, failed: _ } = ended;
-    let stats = Stats { anomalies, ..counted.stats.since(&before.stats) };
-    let notes = account::notes_since(counted.notes, &before.notes);
-    let received: u64 = by_queue.iter().sum();
-    let mut losses = Losses::default();
-    losses.add_arriving(&notes);
-    losses.add_port(&stats, own_rings);
-    // No ring had taken anything before it was filled, so this is of the whole time.
-    let elsewhere = counted.stats.rx_packets.saturating_sub(received + surplus + anomalies.total());
-    let unaccounted = elsewhere.saturating_sub(buffers as u64);
-    losses.add("unaccounted", account::UNACCOUNTED, unaccounted);
-    let totals = Totals {
-        time: clock.wall_ns(clock.now()),
-        received: received + losses.total(),
-        missed: losses.total(),
-        accepted: received - filtered,
-        ..Totals::default()
-    };
-    let (written, published) = Sink::finish_all(sinks, totals);
-    report::add_written(&mut losses, &written);
-    let (dummies, threads) = (Vec::new(), 1);
-    Report {
-        received,
-        by_queue,
-        filtered,
-        changes: 0,
-        in_card: InCard::default(),
-        losses,
-        notes,
-        written,
-        elapsed,
-        stats,
-        times,
-        published,
-        dummies,
-        threads,
-    }
 }
 
 impl Args {
@@ -423,16 +390,32 @@ impl Args {
         }
     }
 
-    /// A queue for each of so many threads, or more.
-    fn config(&self, threads: usize) -> Config {
+    /// A ring that is published has one writer, and tells no cards apart.
+    fn may_publish(&self, threads: usize, cards: usize) -> Result<()> {
+        let line = match (&self.publish, threads, cards) {
+            (Some(_), 2.., _) => {
+                format!(
+                    "a ring that is published has one writer, not {threads}; leave --cores and --cpu out, or name one"
+                )
+            }
+            (Some(_), _, 2..) => {
+                format!("a ring that is published tells no cards apart, and these are {cards}; publish a ring of each")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(Kind::Usage, line))
+    }
+
+    /// A queue for each of so many threads, or more, of all cards together.
+    fn config(&self, threads: usize, cards: usize) -> Config {
         // No more than 128 can be asked for.
-        let queues = self.rings.rxq.max(threads as u16);
+        let queues = self.rings.rxq.max(threads.div_ceil(cards) as u16);
         Config {
             rx_queues: queues,
             max_frame: self.max_frame.unwrap_or(JUMBO),
             shorter_frames: self.max_frame.is_none(),
             timestamps: true,
-            rx_ring: self.rings.lengths.rxd.unwrap_or(deepest(queues)),
+            rx_ring: self.rings.lengths.rxd.unwrap_or(deepest(usize::from(queues) * cards)),
             ..self.rings.config()
         }
     }
@@ -440,9 +423,9 @@ impl Args {
 
 /// Descriptors of each of so many receive rings where nobody says: as many as bridge the longest
 /// pauses of the thread that receives, and no more memory than that for many rings.
-fn deepest(rings: u16) -> u16 {
-    const ALL: u16 = 4096;
-    (ALL / rings.next_power_of_two()).max(Config::default().rx_ring)
+fn deepest(rings: usize) -> u16 {
+    const ALL: usize = 4096;
+    ((ALL / rings.next_power_of_two()) as u16).max(Config::default().rx_ring)
 }
 
 /// Bytes to keep of a packet.

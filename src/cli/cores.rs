@@ -1,7 +1,9 @@
 //! Which threads move packets, and where they run.
 
+use super::output::Output;
+use super::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::sys;
+use crate::sys::{self, Roots};
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -81,6 +83,41 @@ pub fn step_aside(places: &[Option<usize>]) -> Result<()> {
     if rest.is_empty() || rest.len() == all { Ok(()) } else { sys::set_affinity(&rest).map_err(failed) }
 }
 
+/// How many processors this process may use, where the kernel says so.
+pub fn processors() -> Option<usize> {
+    sys::affinity().ok().map(|may| may.len())
+}
+
+/// Warns of `places` that are on no NUMA node of a card: what they do with its packets goes from
+/// one node to the other.
+pub fn warn_of_far(places: &[Option<usize>], session: &Session, roots: &Roots, output: &Output) {
+    let cards: Vec<(&str, u16)> = (session.devices.iter().enumerate())
+        .filter_map(|(port, device)| Some((&*device.device, session.numa_node(port)?)))
+        .collect();
+    far(places, &cards, roots).iter().for_each(|line| output.warn(line));
+}
+
+/// A line for each of `places` that is on another node than all `cards`, whose nodes are known.
+fn far(places: &[Option<usize>], cards: &[(&str, u16)], roots: &Roots) -> Vec<String> {
+    let far = places.iter().flatten().filter_map(|&cpu| {
+        let node = node_of(cpu, roots)?;
+        let &(device, own) = cards.first()?;
+        cards.iter().all(|(_, own)| *own != node).then(|| {
+            format!(
+                "processor {cpu} of --cpu is on NUMA node {node} and {device} on {own}, so each packet goes from one to the other; name one of node {own}"
+            )
+        })
+    });
+    far.collect()
+}
+
+/// The NUMA node that a processor is on: its directory has a link of that name
+/// (Documentation/ABI/stable/sysfs-devices-node).
+fn node_of(cpu: usize, roots: &Roots) -> Option<u16> {
+    let entries = std::fs::read_dir(roots.sys.join(format!("devices/system/cpu/cpu{cpu}"))).ok()?;
+    entries.flatten().find_map(|entry| entry.file_name().to_str()?.strip_prefix("node")?.parse().ok())
+}
+
 /// Processors by number, as taskset and DPDK write them; each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(Vec<usize>);
@@ -151,6 +188,24 @@ mod tests {
             assert!(refused.contains(why), "{text}: {refused}");
         }
         assert!(parsed("0-99999999").unwrap_err().contains("1023"));
+    }
+
+    #[test]
+    fn a_processor_of_another_node_than_all_cards_is_told_with_both() {
+        let temp = tempfile::tempdir().unwrap();
+        let roots = Roots::under(temp.path());
+        for (cpu, node) in [(0, 0), (1, 0), (2, 1)] {
+            std::fs::create_dir_all(roots.sys.join(format!("devices/system/cpu/cpu{cpu}/node{node}"))).unwrap();
+        }
+        // Of a machine without nodes nothing is known.
+        std::fs::create_dir_all(roots.sys.join("devices/system/cpu/cpu3/topology")).unwrap();
+        let places = [Some(0), None, Some(2), Some(3), Some(9)];
+        let told = far(&places, &[("03:00.0", 0)], &roots);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("processor 2 of --cpu is on NUMA node 1 and 03:00.0 on 0"), "{told:?}");
+        assert_eq!(far(&places, &[], &roots), [""; 0]);
+        assert_eq!(far(&places, &[("03:00.0", 0), ("83:00.0", 1)], &roots), [""; 0]);
+        assert_eq!(far(&places, &[("83:00.0", 1)], &roots).len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! With --cores there are several such threads, each with lanes of its own ([`deal`]). They
-//! share nothing but the flag that ends them and what is left of a count ([`until`]).
+//! share nothing but the flag that ends them and what is left of a count ([`Left`]).
 
 mod deal;
 mod lane;
@@ -21,8 +21,10 @@ use super::account::LossLimit;
 use super::args::{JUMBO, Limits, Rings, RunLength};
 use super::cards::Card;
 use super::cores::{self, Cores};
+use super::looks::{Look, Looks};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
+use super::share::Left;
 use super::signal::Ending;
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
@@ -36,11 +38,11 @@ use report::{Report, Way};
 use rewrite::Rewrite;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 use threads::Threads;
-use until::{Left, Until};
+use until::Until;
 
 /// Arguments of `bmnic fwd`.
 #[derive(Debug, clap::Args)]
@@ -142,6 +144,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         (_, Err(other)) => other,
     })?;
     session.announce(&output)?;
+    cores::warn_of_far(&places, &session, &context.roots, &output);
     args.rings.lengths.warn_of_others(&session.devices, &output);
     let limits = session.limits(&args.length);
     let ports = std::mem::take(&mut session.ports);
@@ -279,7 +282,7 @@ impl Args {
         limits: Limits,
     ) -> anyhow::Result<Report> {
         let Threads { places, hands, ways } = threads;
-        let left = limits.count.map(|n| Arc::new(Left::new(n, places.len())));
+        let left = limits.count.map(|n| Left::new(n, places.len(), &session.stop));
         let until = Until { stop: session.stop.clone(), left, counted: Arc::default() };
         let started = Instant::now();
         // From here on the rings take packets, and what is lost is lost.
@@ -325,7 +328,7 @@ impl Args {
             }
         }
         drop(done);
-        let watched = self.watch(session, output, nics, &mut report, &until, limits.duration, &ended);
+        let watched = self.watch(session, output, nics, &mut report, limits.duration, &ended);
         until.stop.end();
         // The lanes have let the last frame leave; counters are read while the
         // cards still run.
@@ -342,54 +345,29 @@ impl Args {
     }
 
     /// Looks at the counters once an interval until the lanes end or time is up.
-    #[allow(clippy::too_many_arguments)] // as in forward
     fn watch(
         &self,
         session: &Session,
         output: &Output,
         nics: &mut [Nic],
         report: &mut Report,
-        until: &Until,
         duration: Option<Duration>,
         ended: &mpsc::Receiver<()>,
     ) -> anyhow::Result<()> {
-        /// How long a signal may wait for its answer.
-        const SLICE: Duration = Duration::from_millis(50);
         let interval = self.interval.filter(|i| !i.is_zero()).unwrap_or(Duration::from_secs(1));
         let live = output.live(nics.len());
-        let deadline = duration.map(|d| Instant::now() + d);
-        let mut next = Instant::now() + interval;
-        let mut played = false;
-        loop {
-            let now = Instant::now();
-            let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(now));
-            let nap = SLICE.min(left).min(next.saturating_duration_since(now));
-            match ended.recv_timeout(nap) {
-                Err(RecvTimeoutError::Timeout) => {}
-                _ => return Ok(()),
-            }
-            let now = Instant::now();
-            if deadline.is_some_and(|deadline| now >= deadline) {
-                until.stop.end();
-                return Ok(());
-            }
-            // What a card took of its wire last is in its rings a slice later at most.
-            if std::mem::replace(&mut played, session.is_played_out()) {
-                until.stop.run_dry();
-            }
-            let asked = until.stop.print_now();
-            if now >= next || asked {
-                next = now + interval;
-                report.sample(session, nics)?;
-                for (i, line) in report.lines().into_iter().enumerate() {
-                    if asked {
-                        output.now(&line);
-                    } else if self.interval.is_some() && !live.is_visible() {
-                        output.result(&line)?;
-                    }
-                    live.show(i, line);
+        for look in Looks::new(session, ended, interval).at_most(duration) {
+            let Look::Figures { asked, .. } = look else { continue };
+            report.sample(session, nics)?;
+            for (i, line) in report.lines().into_iter().enumerate() {
+                if asked {
+                    output.now(&line);
+                } else if self.interval.is_some() && !live.is_visible() {
+                    output.result(&line)?;
                 }
+                live.show(i, line);
             }
         }
+        Ok(())
     }
 }

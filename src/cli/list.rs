@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// Arguments of `bmnic list`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Show every PCI function, not network cards alone
     #[arg(short, long)]

@@ -21,13 +21,17 @@ pub mod environment;
 mod fwd;
 mod hugepages;
 mod latency;
+#[cfg(test)]
+mod lines;
 mod list;
+mod looks;
 pub mod output;
 mod pktgen;
 mod plot;
 mod ports;
 mod remedy;
 pub mod session;
+mod share;
 pub mod signal;
 mod throughput;
 mod tracing;

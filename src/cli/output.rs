@@ -23,6 +23,9 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+/// This program, as the files that it writes name it.
+pub const PROGRAM: &str = concat!("bmnic ", env!("CARGO_PKG_VERSION"));
+
 /// Where a command's words go.
 #[derive(Clone, Debug)]
 pub struct Output {

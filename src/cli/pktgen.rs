@@ -23,7 +23,7 @@ mod traffic;
 
 use super::account::{self, LossLimit, ShortfallLimit};
 use super::args::{DeviceArg, Limits, Rings, RunLength};
-use super::cores::Cores;
+use super::cores::{self, Cores};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
@@ -199,6 +199,7 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION), link: false };
     let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
     session.announce(output)?;
+    cores::warn_of_far(&args.cores.places()?, &session, &context.roots, output);
     args.rings.lengths.warn_of_others(&session.devices, output);
     session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tags()))?;
     let mut limits = session.limits(&args.length);

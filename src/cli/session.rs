@@ -152,15 +152,16 @@ impl Session {
     /// A pool of `buffers` that every port can reach, on the NUMA node of the one that fills
     /// them: one for each thread.
     pub fn pool_of(&self, port: usize, buffers: usize) -> Result<Pool> {
-        let pool = Pool::near(
-            buffers,
-            ports::addressing(&self.functions),
-            self.functions.get(port).and_then(|f| f.numa_node()),
-        )?;
+        let pool = Pool::near(buffers, ports::addressing(&self.functions), self.numa_node(port))?;
         for function in &self.functions {
             function.map(pool.arena())?;
         }
         Ok(pool)
+    }
+
+    /// The NUMA node that a card is in, where the machine has several and says so.
+    pub fn numa_node(&self, port: usize) -> Option<u16> {
+        self.functions.get(port).and_then(|function| function.numa_node())
     }
 
     /// The cards of these ports, to be played by the thread that uses them; the engine's thread

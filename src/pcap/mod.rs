@@ -23,6 +23,7 @@ pub mod record;
 pub mod repair;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod section;
 pub mod write;
 
 pub use decode::{Damage, LeftOut};

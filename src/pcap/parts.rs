@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn a_file_beyond_four_gibibytes_is_read_in_the_memory_of_a_part_and_its_end_is_told() {
         let (mut head, mut body) = (Vec::new(), Vec::new());
-        Format::Pcap.header(&mut head, 262_144, "");
+        Format::Pcap.header(&mut head, 262_144, &crate::pcap::section::Section::default());
         let frame = vec![7; 262_144];
-        Format::Pcap.put(&mut body, &Record { time: 5, wire_len: frame.len(), parts: &[&frame] });
+        Format::Pcap.put(&mut body, &Record { interface: 0, time: 5, wire_len: frame.len(), parts: &[&frame] });
         let records = (1 << 32) / body.len() as u64 + 3;
         let torn = 24 + records * body.len() as u64;
         let file = Long { head, body, at: 0, end: torn + 100 };

@@ -162,13 +162,14 @@ impl Recording {
 mod tests {
     use super::*;
     use crate::pcap::record::{Format, Record, Totals};
+    use crate::pcap::section::Section;
     use proptest::prelude::*;
 
     fn file(format: Format, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        format.header(&mut bytes, 262_144, "port 0");
+        format.header(&mut bytes, 262_144, &Section::of(["port 0"]));
         for (time, frame) in frames {
-            format.put(&mut bytes, &Record { time: *time, wire_len: frame.len() + 1, parts: &[frame] });
+            format.put(&mut bytes, &Record { interface: 0, time: *time, wire_len: frame.len() + 1, parts: &[frame] });
         }
         format.end(&mut bytes, &Totals::default());
         bytes

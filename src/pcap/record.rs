@@ -11,6 +11,7 @@
 //! the file may end.
 
 use super::decode::ETHERNET;
+use super::section::Section;
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,8 +28,8 @@ pub enum Format {
 /// Magic number of pcap with nanoseconds.
 pub const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_RECORD: usize = 16;
-const SECTION: u32 = 0x0a0d_0d0a;
-const INTERFACE: u32 = 1;
+pub(super) const SECTION: u32 = 0x0a0d_0d0a;
+pub(super) const INTERFACE: u32 = 1;
 const STATISTICS: u32 = 5;
 const PACKET: u32 = 6;
 /// Type and length before, length behind.
@@ -39,6 +40,8 @@ const PACKET_FIELDS: usize = 20;
 /// A packet to record.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// Number of the interface that it came by; pcap has no place for it.
+    pub interface: u32,
     /// Nanoseconds since 1970.
     pub time: u64,
     /// Its length on the wire, without FCS.
@@ -47,9 +50,12 @@ pub struct Record<'a> {
     pub parts: &'a [&'a [u8]],
 }
 
-/// What a pcapng file says at its end about packets that are not in it.
+/// What a pcapng file says at its end about the packets of an interface, and about those that
+/// are not in it (draft-ietf-opsawg-pcapng, §4.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
+    /// Number of the interface.
+    pub interface: u32,
     /// Nanoseconds since 1970 of the last look at the counters.
     pub time: u64,
     /// Packets that came in.
@@ -89,24 +95,13 @@ impl FromStr for Format {
 }
 
 impl Format {
-    /// What a file begins with: packets are cut to `snaplen` and come from the
-    /// interface called `name`.
-    pub fn header(self, out: &mut Vec<u8>, snaplen: u32, name: &str) {
+    /// What a file begins with: packets are cut to `snaplen`. Of the `section` pcap says nothing.
+    pub fn header(self, out: &mut Vec<u8>, snaplen: u32, section: &Section) {
         match self {
             Format::Pcap => {
                 words(out, &[PCAP_NANOSECONDS, 2 | 4 << 16, 0, 0, snaplen, ETHERNET]);
             }
-            Format::Pcapng => {
-                // Byte order, version 1.0, length of the section unknown.
-                block(out, SECTION, |out| words(out, &[0x1a2b_3c4d, 1, u32::MAX, u32::MAX]));
-                block(out, INTERFACE, |out| {
-                    words(out, &[ETHERNET, snaplen]);
-                    option(out, 2, name.as_bytes());
-                    // Resolution 10^-9 s.
-                    option(out, 9, &[9]);
-                    option(out, 0, &[]);
-                });
-            }
+            Format::Pcapng => section.put(out, snaplen),
         }
     }
 
@@ -138,7 +133,7 @@ impl Format {
             Format::Pcapng => {
                 let len = self.record_len(captured) as u32;
                 let (high, low) = ((record.time >> 32) as u32, record.time as u32);
-                words(out, &[PACKET, len, 0, high, low, captured_len, wire_len]);
+                words(out, &[PACKET, len, record.interface, high, low, captured_len, wire_len]);
                 first_bytes(out, record.parts, captured);
                 out.extend_from_slice(&[0; 3][..captured.next_multiple_of(4) - captured]);
                 words(out, &[len]);
@@ -146,13 +141,13 @@ impl Format {
         }
     }
 
-    /// What a file ends with: nothing, or a block of counters.
+    /// What a file ends with for each interface: nothing, or a block of counters.
     pub fn end(self, out: &mut Vec<u8>, totals: &Totals) {
         if self == Format::Pcap {
             return;
         }
         block(out, STATISTICS, |out| {
-            words(out, &[0, (totals.time >> 32) as u32, totals.time as u32]);
+            words(out, &[totals.interface, (totals.time >> 32) as u32, totals.time as u32]);
             let counters = [
                 (4, totals.received),
                 (5, totals.missed),
@@ -176,6 +171,24 @@ impl Format {
             records += 1;
         }
         (at, records)
+    }
+
+    /// The interface of each whole packet of `bytes`, which begins at a record that this format
+    /// wrote.
+    pub fn interfaces(self, bytes: &[u8]) -> impl Iterator<Item = u32> {
+        let mut rest = bytes;
+        std::iter::from_fn(move || {
+            let (record, behind) = rest.split_at_checked(self.next_len(rest)?)?;
+            rest = behind;
+            Some(record)
+        })
+        .filter_map(move |record| match (self, record.as_chunks().0) {
+            (Format::Pcap, _) => Some(0),
+            (Format::Pcapng, [kind, _, interface, ..]) => {
+                (u32::from_le_bytes(*kind) == PACKET).then(|| u32::from_le_bytes(*interface))
+            }
+            (Format::Pcapng, _) => None,
+        })
     }
 
     /// Length of the record at the start of `bytes`, if its header is there.
@@ -216,12 +229,12 @@ fn append(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 #[inline(always)]
-fn words<const N: usize>(out: &mut Vec<u8>, words: &[u32; N]) {
+pub(super) fn words<const N: usize>(out: &mut Vec<u8>, words: &[u32; N]) {
     out.extend_from_slice(words.map(u32::to_le_bytes).as_flattened());
 }
 
 /// A pcapng block whose body `body` writes, a multiple of four bytes.
-fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     words(out, &[kind, 0]);
     body(out);
@@ -231,7 +244,7 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// A pcapng option, cut to the 65535 bytes it can have.
-fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
+pub(super) fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
     let value = &value[..value.len().min(usize::from(u16::MAX))];
     out.extend_from_slice(&code.to_le_bytes());
     out.extend_from_slice(&(value.len() as u16).to_le_bytes());
@@ -255,7 +268,7 @@ mod tests {
                 let mut ends = vec![0];
                 for frame in &frames {
                     let (head, tail) = frame.split_at(frame.len() / 2);
-                    format.put(&mut bytes, &Record { time: 1, wire_len: frame.len(), parts: &[head, tail] });
+                    format.put(&mut bytes, &Record { interface: frame.len() as u32, time: 1, wire_len: frame.len(), parts: &[head, tail] });
                     prop_assert_eq!(bytes.len() - ends[ends.len() - 1], format.record_len(frame.len()));
                     ends.push(bytes.len());
                 }
@@ -263,6 +276,9 @@ mod tests {
                 let (whole, records) = format.whole(&bytes[..cut]);
                 let want = ends.iter().rposition(|end| *end <= cut).unwrap();
                 prop_assert_eq!((whole, records), (ends[want], want as u64));
+                let interfaces: Vec<u32> = format.interfaces(&bytes[..cut]).collect();
+                let of = |frame: &Vec<u8>| if format == Format::Pcap { 0 } else { frame.len() as u32 };
+                prop_assert_eq!(interfaces, frames[..want].iter().map(of).collect::<Vec<_>>());
             }
         }
     }

@@ -28,12 +28,13 @@ mod tests;
 mod writer;
 
 use super::record::{Format, Record, Totals};
+use super::section::Section;
 use crate::error::{Error, Result};
 use sink::Sink;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,8 +65,17 @@ pub struct Plan<'a> {
     pub snaplen: usize,
     /// Bytes to hold while the disk is slow.
     pub buffer: usize,
-    /// Name of the interface, for pcapng.
-    pub interface: &'a str,
+    /// What pcapng says before the packets.
+    pub section: &'a Section,
+}
+
+impl Plan<'_> {
+    /// What each file of this plan begins with.
+    pub fn header(&self) -> Vec<u8> {
+        let mut header = Vec::new();
+        self.format.header(&mut header, self.snaplen as u32, self.section);
+        header
+    }
 }
 
 /// By whom it is written.
@@ -91,6 +101,8 @@ pub struct Recorder {
     progress: Arc<Progress>,
     /// Which of the recorders of its file it is.
     of: usize,
+    /// The interface that packets come by.
+    interface: u32,
     taken: u64,
     dropped: u64,
     /// The thread that writes, of the first recorder.
@@ -113,7 +125,7 @@ impl std::fmt::Debug for Way {
 }
 
 /// How it ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Written {
     /// Packets in the file.
     pub records: u64,
@@ -123,6 +135,8 @@ pub struct Written {
     pub slow: u64,
     /// Packets that were lost when writing failed.
     pub lost: u64,
+    /// How many of each interface, as far as any were.
+    pub lost_of: Vec<u64>,
     /// Why writing stopped, if it failed.
     pub error: Option<io::Error>,
 }
@@ -132,7 +146,7 @@ impl Recorder {
     /// told how long the file is whenever it is whole.
     ///
     /// # Errors
-    /// If the file cannot be made or not even its header written.
+    /// If the file cannot be made or not even its header written, and [`Section::check`].
     pub fn create(plan: &Plan<'_>, committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
         let mut one = Recorder::several(plan, Means::default(), 1, committed)?;
         Ok(one.swap_remove(0))
@@ -149,6 +163,9 @@ impl Recorder {
         count: usize,
         mut committed: impl FnMut(u64) + Send + 'static,
     ) -> Result<Vec<Self>> {
+        if plan.format == Format::Pcapng {
+            plan.section.check()?;
+        }
         let shown = plan.path.display();
         let opened = if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(plan.path) };
         let mut sink = opened.map_err(|e| match Error::io(format!("making {shown}"), e) {
@@ -156,9 +173,7 @@ impl Recorder {
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
         let progress = Arc::new(Progress::default());
-        let mut header = Vec::new();
-        plan.format.header(&mut header, plan.snaplen as u32, plan.interface);
-        sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
+        sink.put(&plan.header(), |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
         progress.bytes.store(sink.len(), Ordering::Relaxed);
         committed(sink.len());
 
@@ -182,6 +197,7 @@ impl Recorder {
             way,
             progress: Arc::clone(&progress),
             of,
+            interface: 0,
             taken: 0,
             dropped: 0,
             thread: None,
@@ -191,21 +207,27 @@ impl Recorder {
         Ok(recorders)
     }
 
+    /// Packets that are taken from now on came by this interface; by the first before that.
+    #[inline]
+    pub fn switch_to(&mut self, interface: u32) {
+        self.interface = interface;
+    }
+
     /// Takes a packet; false if it was dropped because the disk is behind.
     #[inline]
     pub fn record(&mut self, time: u64, frame: &[u8]) -> bool {
-        self.put(&Record { time, wire_len: frame.len(), parts: &[frame] })
+        self.put(&Record { interface: self.interface, time, wire_len: frame.len(), parts: &[frame] })
     }
 
     /// Takes a packet that lies in several buffers.
     pub fn record_parts(&mut self, time: u64, parts: &[&[u8]]) -> bool {
         let wire_len = parts.iter().map(|part| part.len()).sum();
-        self.put(&Record { time, wire_len, parts })
+        self.put(&Record { interface: self.interface, time, wire_len, parts })
     }
 
     /// Takes a packet of which only `frame` is left of `wire_len` bytes.
     pub fn record_cut(&mut self, time: u64, frame: &[u8], wire_len: usize) -> bool {
-        self.put_first(&Record { time, wire_len, parts: &[frame] }, frame.len())
+        self.put_first(&Record { interface: self.interface, time, wire_len, parts: &[frame] }, frame.len())
     }
 
     /// Whether the next packet would be dropped, for a caller that can wait.
@@ -267,7 +289,8 @@ impl Recorder {
             // There is room for every chunk there is, so it fails only if the writer
             // is gone, and then `finish` tells why.
             Way::Thread { full, .. } => {
-                if full.try_send(chunk).is_err() {
+                if let Err(TrySendError::Full(chunk) | TrySendError::Disconnected(chunk)) = full.try_send(chunk) {
+                    self.progress.lose(self.format.interfaces(&chunk.bytes));
                     self.progress.failed.store(true, Ordering::Relaxed);
                 }
             }
@@ -299,24 +322,21 @@ impl Recorder {
         self.dropped
     }
 
-    /// Writes what is left, and the file's end with `totals`, whose
-    /// `delivered` and `dropped` are filled in; waits for the disk.
+    /// Writes what is left, and the file's end with `totals`, whose `delivered` and `dropped`
+    /// are filled in as all is of one interface; waits for the disk.
     pub fn finish(self, totals: Totals) -> Written {
-        Recorder::finish_all(vec![self], totals)
+        let totals = Totals { delivered: self.taken, dropped: totals.dropped + self.dropped, ..totals };
+        Recorder::finish_all(vec![self], &[totals])
     }
 
-    /// The same of all recorders of a file.
-    pub fn finish_all(mut all: Vec<Recorder>, mut totals: Totals) -> Written {
-        let Some(format) = all.first().map(|first| first.format) else {
-            return Written { records: 0, bytes: 0, slow: 0, lost: 0, error: None };
-        };
+    /// The same of all recorders of a file, with the totals of each interface as they are.
+    pub fn finish_all(mut all: Vec<Recorder>, totals: &[Totals]) -> Written {
+        let Some(format) = all.first().map(|first| first.format) else { return Written::default() };
         all.iter_mut().for_each(Recorder::flush);
         let taken: u64 = all.iter().map(Recorder::taken).sum();
         let dropped: u64 = all.iter().map(Recorder::dropped).sum();
-        totals.delivered = taken;
-        totals.dropped += dropped;
         let mut bytes = Vec::new();
-        format.end(&mut bytes, &totals);
+        totals.iter().for_each(|totals| format.end(&mut bytes, totals));
         let progress = Arc::clone(&all[0].progress);
         let mut thread = None;
         let mut here = None;
@@ -338,7 +358,7 @@ impl Recorder {
         };
         let records = progress.records.load(Ordering::Relaxed);
         let bytes = progress.bytes.load(Ordering::Relaxed);
-        Written { records, bytes, slow: dropped, lost: taken - records, error }
+        Written { records, bytes, slow: dropped, lost: taken - records, lost_of: progress.lost(), error }
     }
 
     /// Hands the end of the file over.

@@ -3,15 +3,16 @@
 //! Here the ring bridges the pauses of the disk: a reader may wait, as nobody waits for
 //! it. What it comes too late for is counted exactly, by the packets' numbers.
 
+use super::about::About;
 use super::report::{self, reader_left};
-use super::{Args, processors, sink};
+use super::{Args, sink};
 use crate::cli::account::Losses;
 use crate::cli::output::{self, Output};
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome, cores};
 use crate::error::{Error, Kind, Result};
 use crate::packet::Filter;
-use crate::pcap::record::Totals;
+use crate::pcap::record::{Format, Totals};
 use crate::pcap::write::{FLUSH, Recorder};
 use crate::publish::{Begin, End, Event, Subscriber, Whose};
 use crate::sys;
@@ -40,6 +41,7 @@ pub fn run(
     name: &str,
     path: &Path,
     filter: &Filter,
+    format: Format,
     context: &Context,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
@@ -53,10 +55,11 @@ pub fn run(
     let mut subscriber = Subscriber::open(name, begin)?;
     let (source, Whose { user, pid }) = (subscriber.source(), subscriber.whose());
     output.info(format_args!("ring      {name}, published by process {pid} of user {user}, packets of {source}"))?;
-    let spare = processors() > 1;
+    let spare = cores::processors().is_some_and(|all| all > 1);
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
-    let (mut recorders, guard) = sink::recorders(args, path, &source, 1, spare, output)?;
+    let about = About::source(format, &source, filter, &args.capture_comment, &context.roots);
+    let (mut recorders, guard) = sink::recorders(args, path, &about, 1, spare, output)?;
     let mut recorder = recorders.swap_remove(0);
     cores::stay(place)?;
     let started = Instant::now();

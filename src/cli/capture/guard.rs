@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::pcap::record::Record;
     use crate::pcap::repair::repair;
+    use crate::pcap::section::Section;
 
     #[test]
     fn whatever_was_written_of_the_last_record_is_cut_and_nothing_else() {
@@ -118,10 +119,10 @@ mod tests {
         let path = dir.path().join("f");
         for format in [Format::Pcap, Format::Pcapng] {
             let mut bytes = Vec::new();
-            format.header(&mut bytes, 65_535, "x");
+            format.header(&mut bytes, 65_535, &Section::of(["x"]));
             let header = bytes.len();
             for _ in 0..2 {
-                format.put(&mut bytes, &Record { time: 0, wire_len: 61, parts: &[&[1; 61]] });
+                format.put(&mut bytes, &Record { interface: 0, time: 0, wire_len: 61, parts: &[&[1; 61]] });
             }
             let record = (bytes.len() - header) / 2;
             for len in header..=bytes.len() {

@@ -1,4 +1,4 @@
-//! Packets of several queues, in the order of their stamps.
+//! Packets of several queues, in the order of their times.
 //!
 //! ```text
 //!   queue 0 --recv--> | 12 | 19 | 30 |     the earliest of all heads goes first,
@@ -14,7 +14,8 @@
 //! than two batches. What a card shows later than that is written when it comes,
 //! and counted.
 
-use super::receive::{Intake, end_of};
+use super::intake::Intake;
+use super::receive::end_of;
 use super::times::Times;
 use crate::dma::{BATCH_MAX, Batch, Pool};
 use crate::driver::RxQueue;
@@ -29,19 +30,18 @@ pub const HELD: usize = 2;
 /// Buffers that the longest frame takes, in the smallest that a card of ours fills.
 const PARTS: usize = 10;
 
-/// All queues of a card.
+/// All queues of a thread, of one card or of several.
 pub struct Merge<'p> {
     lanes: Vec<Lane<'p>>,
     /// Looks at queues so far.
     looks: u64,
     /// Time of the packet that was written last.
     written: u64,
-    /// Packets behind later ones.
-    late: u64,
 }
 
 /// What is held of one queue.
 struct Lane<'p> {
+    card: usize,
     /// What is written next, from entry `next` on, and what came behind it.
     front: Part<'p>,
     back: Part<'p>,
@@ -105,20 +105,21 @@ impl Lane<'_> {
 }
 
 impl<'p> Merge<'p> {
-    /// Of so many queues, in batches of up to `batch`.
-    pub fn new(pool: &'p Pool, queues: usize, batch: usize) -> Self {
+    /// Of queues of these cards, in batches of up to `batch`.
+    pub fn new(pool: &'p Pool, cards: &[usize], batch: usize) -> Self {
         let part = || Part { batch: Batch::with_limit(pool, batch), times: [0; BATCH_MAX], taken: 0 };
-        let lane = || Lane { front: part(), back: part(), next: 0, empty: (0, 0), last: 0, stuck: false };
-        Merge { lanes: (0..queues).map(|_| lane()).collect(), looks: 0, written: 0, late: 0 }
+        let lane = |&card| Lane { card, front: part(), back: part(), next: 0, empty: (0, 0), last: 0, stuck: false };
+        Merge { lanes: cards.iter().map(lane).collect(), looks: 0, written: 0 }
     }
 
     /// Looks at all queues of which more can be held, and writes what is next as far
-    /// as that is known; how much there was to do. `now`: time of day, in ns.
-    pub fn round(&mut self, queues: &mut [RxQueue], times: &mut Times, now: u64, intake: &mut Intake) -> usize {
+    /// as that is known; how much there was to do. `times`: of each card. `now`: time of day,
+    /// in ns.
+    pub fn round(&mut self, queues: &mut [RxQueue], times: &mut [Times], now: u64, intake: &mut Intake) -> usize {
         let mut did = 0;
         for (lane, queue) in self.lanes.iter_mut().zip(queues) {
             self.looks += 1;
-            did += lane.look(queue, self.looks, now, times);
+            did += lane.look(queue, self.looks, now, &mut times[lane.card]);
         }
         while let Some(q) = self.earliest() {
             if intake.is_full() || !self.is_next(q) {
@@ -145,13 +146,11 @@ impl<'p> Merge<'p> {
         empty.all(|(look, at)| if pressed { look > taken } else { at >= time + HOLD || set_back(look, at) })
     }
 
-    /// Writes all that is held: nobody looks any more. How many packets were
-    /// written behind later ones in all.
-    pub fn finish(mut self, intake: &mut Intake) -> u64 {
+    /// Writes all that is held: nobody looks any more.
+    pub fn finish(mut self, intake: &mut Intake) {
         while let Some(q) = self.earliest().filter(|_| !intake.is_full()) {
             self.write(q, intake);
         }
-        self.late
     }
 
     /// The queue whose head came first.
@@ -169,7 +168,9 @@ impl<'p> Merge<'p> {
         let time = times[first];
         if intake.take(q, batch, first..end, || time) {
             // Times a second apart are of a clock that was set.
-            self.late += u64::from(time < self.written && self.written - time <= SLIP_NS);
+            if time < self.written && self.written - time <= SLIP_NS {
+                intake.was_late(q);
+            }
             self.written = if self.written.saturating_sub(time) > SLIP_NS { time } else { self.written.max(time) };
         }
         lane.next = end;
@@ -179,14 +180,20 @@ impl<'p> Merge<'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::quota::Quota;
+    use super::super::intake::Ring;
+    use super::super::sink::Sink;
     use super::*;
-    use crate::driver::{self, Config, Port};
+    use crate::cli::share::{Left, Share};
+    use crate::cli::signal::Stop;
+    use crate::driver::{self, Config, Nic, Port, TimestampSource};
     use crate::emu::{Drive, Engine};
     use crate::packet::Filter;
     use crate::pcap::read::Recording;
-    use crate::pcap::record::{Format, Totals};
+    use crate::pcap::record::Format;
+    use crate::pcap::section::Section;
     use crate::pcap::write::{Plan, Recorder, SNAPLEN};
+    use crate::pci::Function;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     const MILLISECOND: u64 = 1_000_000_000;
@@ -208,31 +215,46 @@ mod tests {
         })
     }
 
-    /// Captures `count` packets of a card with four queues in virtual time, in steps
-    /// of `step` picoseconds: the file's times and sequence numbers, and how many are late.
-    fn capture(card: &str, batch: usize, step: u64, count: u64) -> (Vec<(u64, u64)>, u64) {
+    /// A packet in the file: when it came, its number on its card, and its interface.
+    type Packet = (u64, u64, u32);
+
+    /// Captures `count` packets of cards with `queues` queues each in virtual time, in steps
+    /// of `step` picoseconds: those in the file, and how many are late.
+    fn capture(cards: &[&str], queues: u16, batch: usize, step: u64, count: u64) -> (Vec<Packet>, u64) {
         let engine = Engine::new(Drive::Manual);
-        let (function, tap) = engine.open(&card.parse().unwrap()).unwrap();
         // Now is long after the time 0, as it is by the clock on the wall.
         engine.advance(3 * 1000 * MILLISECOND);
-        let config = Config { rx_queues: 4, timestamps: true, ..Config::default() };
-        let Port { mut rx, tx: _tx, mut nic } = meanwhile(&engine, || driver::open(function.clone(), &config).unwrap());
-        let pool = Pool::new(4 * 512 + 16 * BATCH_MAX, function.addressing()).unwrap();
-        function.map(pool.arena()).unwrap();
+        let config = Config { rx_queues: queues, timestamps: true, ..Config::default() };
+        let opened: Vec<_> = cards.iter().map(|card| engine.open(&card.parse().unwrap()).unwrap()).collect();
+        let open = |function: &Arc<dyn Function>| driver::open(Arc::clone(function), &config).unwrap();
+        let ports: Vec<Port> = opened.iter().map(|(card, _)| meanwhile(&engine, || open(card))).collect();
+        let (mut nics, rx): (Vec<_>, Vec<_>) = ports.into_iter().map(|Port { rx, tx: _, nic }| (nic, rx)).unzip();
+        let (rings, mut rx): (Vec<Ring>, Vec<RxQueue>) = super::super::dealt(rx, 1).swap_remove(0).into_iter().unzip();
+        let pool = Pool::new(rx.len() * (512 + 4 * BATCH_MAX), opened[0].0.addressing()).unwrap();
+        opened.iter().for_each(|(card, _)| card.map(pool.arena()).unwrap());
         rx.iter_mut().for_each(|queue| queue.fill(&pool).unwrap());
-        while !nic.link().unwrap().up {
-            engine.advance(MILLISECOND);
-            engine.step();
+        for nic in &mut nics {
+            while !nic.link().unwrap().up {
+                engine.advance(MILLISECOND);
+                engine.step();
+            }
         }
-        let mut times = Times::beside(&mut nic, || engine.now() / 1000);
-        assert!(times.by_card());
+        let stamping = |nic: &mut Nic| nic.describe().timestamps == TimestampSource::Hardware;
+        let times = |nic: &mut Nic| match stamping(nic) {
+            true => Times::beside(nic, || engine.now() / 1000),
+            false => Times::by_ours(),
+        };
+        let mut times: Vec<Times> = nics.iter_mut().map(times).collect();
+        assert!(times.iter().any(Times::by_card));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let plan = Plan { path: &path, format: Format::Pcap, snaplen: SNAPLEN, buffer: 64 << 20, interface: "test" };
+        let section = Section::of(cards.iter().copied());
+        let plan = Plan { path: &path, format: Format::Pcapng, snaplen: SNAPLEN, buffer: 64 << 20, section: &section };
         let recorder = Recorder::create(&plan, |_| ()).unwrap();
-        let [quota] = Quota::of(Some(count), 1).try_into().unwrap();
-        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rx.len(), quota);
-        let mut merge = Merge::new(&pool, rx.len(), batch);
+        let share = Share::new(Some(&Left::new(count, 1, &Stop::default())));
+        let of: Vec<usize> = rings.iter().map(|ring| ring.card).collect();
+        let mut intake = Intake::new(Filter::parse("").unwrap(), recorder.into(), rings, share);
+        let mut merge = Merge::new(&pool, &of, batch);
         let mut rounds = 0;
         while !intake.is_full() {
             engine.advance(step);
@@ -241,15 +263,18 @@ mod tests {
             rounds += 1;
             assert!(rounds < 1_000_000, "it comes to no end");
         }
-        let late = merge.finish(&mut intake);
-        assert_eq!(intake.finish(Totals::default()).records, count);
-        assert_eq!(tap.violations(), []);
+        merge.finish(&mut intake);
+        let (sink, rings) = intake.into_parts();
+        assert_eq!(Sink::finish_all(vec![sink], &[]).0.records, count);
+        opened.iter().for_each(|(_, tap)| assert_eq!(tap.violations(), []));
+        let bytes = std::fs::read(&path).unwrap();
         let recording = Recording::open(&path).unwrap();
         // The source numbers its frames from byte 46 on.
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes[46..54].try_into().unwrap());
-        let packets =
-            recording.packets().map(|packet| (packet.time.try_into().unwrap(), number(packet.bytes))).collect();
-        (packets, late)
+        let interfaces = Format::Pcapng.interfaces(&bytes);
+        let packets = recording.packets().zip(interfaces);
+        let packets = packets.map(|(packet, of)| (packet.time.try_into().unwrap(), number(packet.bytes), of)).collect();
+        (packets, rings.iter().map(|ring| ring.late).sum())
     }
 
     #[test]
@@ -257,10 +282,10 @@ mod tests {
         for model in ["x2522", "x550"] {
             for (batch, step, rate) in [(8, 300_000_000, "10k"), (32, 20_000_000, "1M"), (8, 3_000_000, "1M")] {
                 let card = format!("{model},strict,wire=source:rate={rate}:flows=64");
-                let (packets, late) = capture(&card, batch, step, 2_000);
+                let (packets, late) = capture(&[&card], 4, batch, step, 2_000);
                 let what = format!("{card}, batches of {batch}, steps of {step} ps");
-                assert!(packets.is_sorted_by_key(|(time, _)| *time), "{what}");
-                assert!(packets.is_sorted_by_key(|(_, number)| *number), "{what}");
+                assert!(packets.is_sorted_by_key(|(time, ..)| *time), "{what}");
+                assert!(packets.is_sorted_by_key(|(_, number, _)| *number), "{what}");
                 assert_eq!(late, 0, "{what}");
                 let distinct = packets.windows(2).filter(|pair| pair[0].0 < pair[1].0).count();
                 assert_eq!(distinct, packets.len() - 1, "{what}");
@@ -272,9 +297,31 @@ mod tests {
     fn a_card_that_shows_packets_late_is_put_in_order_too() {
         for model in ["x2522", "x550"] {
             let card = format!("{model},strict,nasty,wire=source:rate=10k:flows=64");
-            let (packets, late) = capture(&card, 32, 300_000_000, 2_000);
-            assert!(packets.is_sorted_by_key(|(time, _)| *time), "{model}");
+            let (packets, late) = capture(&[&card], 4, 32, 300_000_000, 2_000);
+            assert!(packets.is_sorted_by_key(|(time, ..)| *time), "{model}");
             assert_eq!(late, 0, "{model}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_several_cards_is_in_the_order_in_which_packets_came() {
+        // Two that stamp, by clocks of their own, and one that does not.
+        let cards = [
+            "x2522,strict,wire=source:rate=700k",
+            "x550,strict,wire=source:rate=1M",
+            "82599,strict,wire=source:rate=300k",
+        ];
+        for (count, queues) in [(2, 1), (3, 1), (3, 2)] {
+            let (packets, late) = capture(&cards[..count], queues, 32, 20_000_000, 4_000);
+            assert!(packets.is_sorted_by_key(|(time, ..)| *time), "{count} cards with {queues} queues");
+            assert_eq!(late, 0, "{count} cards with {queues} queues");
+            for card in 0..count as u32 {
+                let own: Vec<u64> = packets.iter().filter(|packet| packet.2 == card).map(|packet| packet.1).collect();
+                assert!(own.len() > 200 && own.is_sorted(), "card {card}: {} packets", own.len());
+            }
+            // They alternate: no card is written as a whole before the other.
+            let turns = packets.windows(2).filter(|pair| pair[0].2 != pair[1].2).count();
+            assert!(turns > packets.len() / 10, "{turns} turns of {} packets", packets.len());
         }
     }
 }

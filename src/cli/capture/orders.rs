@@ -14,7 +14,7 @@
 //! memory, as the filter was made before and the old one is dropped by who gave the order. So
 //! each packet is judged by one rule, the old or the new one, and what both want is kept.
 
-use super::receive::Intake;
+use super::intake::Intake;
 use crate::error::{Error, Kind, Result};
 use crate::measure::Clock;
 use crate::packet::Filter;

@@ -11,25 +11,26 @@
 //!
 //! This is no capture, and everything that is printed says so.
 
-use super::quota::Quota;
-use super::receive::{Intake, end_of};
-use super::report::{self, InCard, Report};
-use super::sink;
+use super::about::About;
+use super::cards::Tally;
+use super::intake::{Intake, Ring};
+use super::receive::end_of;
+use super::report::{self, Report};
+use super::sink::{self, Sink};
 use super::times::Times;
-use super::{Args, DEFAULT_WIRE, processors};
-use crate::cli::account::Losses;
+use super::{Args, DEFAULT_WIRE};
 use crate::cli::cards::{Card, resolve};
 use crate::cli::output::{self, Output};
 use crate::cli::session::DEFAULT_DURATION;
+use crate::cli::share::{Left, Share};
 use crate::cli::signal::Stop;
 use crate::cli::{Context, Outcome, cores};
 use crate::dma::{Addressing, BATCH_MAX, Batch, Pool};
-use crate::driver::Stats;
 use crate::emu::wire::{Rate, Source, SourceSpec, Wire, WireSpec};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Idle, Machine, Ticks};
 use crate::packet::Filter;
-use crate::pcap::record::Totals;
+use crate::pcap::record::Format;
 use crate::pcap::write::{FLUSH, Means};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -93,6 +94,7 @@ pub fn without_card(
     context: &Context,
     output: &Output,
     path: &Path,
+    format: Format,
     filter: Filter,
 ) -> anyhow::Result<Outcome> {
     let places = args.cores.places()?;
@@ -104,48 +106,28 @@ pub fn without_card(
     let stop = Stop::install()?;
     let mut clock = Clock::new();
     announce(&args.perf_test, output)?;
-    let spare = processors() > 1;
+    let spare = cores::processors().is_some_and(|all| all > 1);
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
-    let (mut sinks, guard) = sink::several(args, Some(path), "memory", 1, spare, output)?;
+    let about = About::source(format, "memory", &filter, &args.capture_comment, &context.roots);
+    let (mut sinks, guard) = sink::several(args, Some(path), &about, 1, spare, output)?;
     cores::stay(place)?;
     clock.refine();
     let limits = args.length.limits(Some(DEFAULT_DURATION));
-    let quota = Quota::of(limits.count, 1).swap_remove(0);
-    let mut intake = Intake::new(filter.clone(), sinks.swap_remove(0), 1, quota);
+    let left = limits.count.map(|count| Left::new(count, 1, &stop));
+    let mut intake =
+        Intake::new(filter.clone(), sinks.swap_remove(0), vec![Ring::default()], Share::new(left.as_ref()));
     let mut times = Times::by_ours();
     let started = Instant::now();
     feed(source, args.rings.batch(), &mut intake, &mut times, &mut clock, limits.duration, &stop)?;
     let elapsed = started.elapsed();
-    let (sink, received, filtered) = intake.into_parts();
-    let totals = Totals {
-        time: clock.wall_ns(clock.now()),
-        received: received[0],
-        accepted: received[0] - filtered,
-        ..Totals::default()
-    };
-    let (written, published) = sink.finish(totals);
+    let (sink, rings) = intake.into_parts();
+    let memory = Tally::of_memory(about.name(), &rings, times.summary(0));
+    let written = Sink::finish_all(vec![sink], &[memory.totals(0, clock.wall_ns(clock.now()))]);
     if let Some(guard) = guard {
         guard.dismiss();
     }
-    let mut losses = Losses::default();
-    report::add_written(&mut losses, &written);
-    let report = Report {
-        received: received[0],
-        by_queue: received,
-        filtered,
-        changes: 0,
-        in_card: InCard::default(),
-        losses,
-        notes: Vec::new(),
-        written,
-        elapsed,
-        stats: Stats { rx_missed: Some(0), ..Stats::default() },
-        times: times.summary(0),
-        published,
-        dummies: args.perf_test.clone(),
-        threads: 1,
-    };
+    let report = Report::new(vec![memory], written, elapsed, args.perf_test.clone(), 1);
     report.print(output, Some(path), &filter)?;
     let machine = Machine::record(&context.roots, &clock);
     output.document(&output::document("capture", &[], &machine, report.json(Some(path), &filter)))?;
@@ -158,10 +140,14 @@ pub fn without_card(
 /// What the wire of the emulated card that is named would bring, as fast as it is taken.
 fn source(args: &Args, context: &Context) -> Result<Source> {
     let default = DEFAULT_WIRE.parse()?;
-    let names = args.device.names();
+    let names = &args.device.devices;
+    if names.len() > 1 {
+        let line = format!("a dummy stands for one card, not for {}; name one", names.len());
+        return Err(Error::new(Kind::Usage, line));
+    }
     let wire = match names.is_empty() {
         true => default,
-        false => match resolve(&context.roots, &names, &[DEFAULT_WIRE])?.cards.into_iter().next() {
+        false => match resolve(&context.roots, names, &[DEFAULT_WIRE])?.cards.into_iter().next() {
             Some(Card::Emulated(spec)) => spec.wire,
             _ => default,
         },

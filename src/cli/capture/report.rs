@@ -1,11 +1,10 @@
 //! What `bmnic capture` says in the end: every packet in the file or by its cause.
 
 use super::card::{self, Narrowing};
+use super::cards::Tally;
 use super::perf::Part;
-use super::times::Summary;
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
-use crate::driver::Stats;
 use crate::emu::wire::Note;
 use crate::error::Error;
 use crate::net::MacAddr;
@@ -18,30 +17,21 @@ use std::time::Duration;
 
 /// The figures of a run.
 pub struct Report {
-    /// Packets that came off the rings.
-    pub received: u64,
-    /// How many off each.
-    pub by_queue: Vec<u64>,
-    /// Of these, those that the filter left out.
-    pub filtered: u64,
+    /// Those of each card, in the order in which they were named: one at least.
+    pub cards: Vec<Tally>,
+    /// Packets that came, or were to come, and are not in the file for another reason than the
+    /// filter, of all cards.
+    pub losses: Losses,
+    /// What became of the file.
+    pub written: Written,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Packets in the ring that others read, if there was one.
+    pub published: Option<u64>,
     /// How often the filter was changed meanwhile.
     pub changes: u64,
     /// What the card was told of it.
     pub in_card: InCard,
-    /// Packets that came, or were to come, and are not in the file for another reason.
-    pub losses: Losses,
-    /// What the wire of an emulated card did.
-    pub notes: Vec<Note>,
-    /// What became of the rest.
-    pub written: Written,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// The card's counters.
-    pub stats: Stats,
-    /// Where the times in the file come from.
-    pub times: Summary,
-    /// Packets in the ring that others read, if there was one.
-    pub published: Option<u64>,
     /// Parts that dummies stood in for: then it is no capture.
     pub dummies: Vec<Part>,
     /// Threads that captured.
@@ -64,13 +54,25 @@ impl InCard {
     }
 }
 
-/// Adds what was lost on the way into the file.
-pub fn add_written(losses: &mut Losses, written: &Written) {
-    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", written.slow);
-    losses.add("disk_failed", "writing failed", written.lost);
-}
-
 impl Report {
+    /// Of a run of so many threads.
+    pub fn new(
+        mut cards: Vec<Tally>,
+        (written, published): (Written, Option<u64>),
+        elapsed: Duration,
+        dummies: Vec<Part>,
+        threads: usize,
+    ) -> Self {
+        cards.iter_mut().enumerate().for_each(|(n, card)| card.end(n, &written));
+        let mut losses = Losses::default();
+        cards.iter().for_each(|card| losses.add_all(&card.losses));
+        // Of what a thread that broke off has lost nobody knows whose it was.
+        let known: u64 = written.lost_of.iter().sum();
+        losses.add("disk_failed", "writing failed", written.lost.saturating_sub(known));
+        let (changes, in_card) = (0, InCard::default());
+        Report { cards, losses, written, elapsed, published, changes, in_card, dummies, threads }
+    }
+
     /// Packets that are not in the file, but for those that the filter left out.
     pub fn lost(&self) -> u64 {
         self.losses.total()
@@ -78,7 +80,11 @@ impl Report {
 
     /// Packets that came or should have.
     pub fn came(&self) -> u64 {
-        self.written.records + self.filtered + self.lost()
+        self.written.records + self.sum(|card| card.filtered) + self.lost()
+    }
+
+    fn sum(&self, of: impl Fn(&Tally) -> u64) -> u64 {
+        self.cards.iter().map(of).sum()
     }
 
     /// Prints the summary, and the likely cause if nothing came.
@@ -87,10 +93,10 @@ impl Report {
         if let Some(packets) = self.published {
             output.result(format_args!("published {} packets", output::grouped(packets)))?;
         }
-        print_received(output, self.received, self.filtered)?;
-        if self.by_queue.len() > 1 {
-            let queues: Vec<_> = self.by_queue.iter().map(|&count| output::grouped(count)).collect();
-            output.result(format_args!("          {} by queue", queues.join(", ")))?;
+        print_received(output, self.sum(|card| card.received), self.sum(|card| card.filtered))?;
+        let one = self.cards.len() == 1;
+        for card in self.cards.iter().filter(|card| one && card.by_queue.len() > 1) {
+            output.result(format_args!("          {} by queue", by_queue(card)))?;
         }
         if self.changes > 0 {
             let now = Some(filter.to_string()).filter(|text| !text.is_empty());
@@ -99,7 +105,7 @@ impl Report {
                 .result(format_args!("filter    changed {} times, in the end {now}", output::grouped(self.changes)))?;
         }
         self.losses.print(output)?;
-        if self.stats.rx_missed.is_none() {
+        if self.cards.iter().any(|card| card.stats.rx_missed.is_none()) {
             output.result("          not known: what found no buffer, as this device keeps no count of it")?;
         }
         if self.in_card.uncounted {
@@ -109,19 +115,38 @@ impl Report {
                 "          not known: what the card left out, as it keeps no count of it{only}"
             ))?;
         }
-        account::print_meant(&self.notes, output)?;
-        output.info(format_args!("times     {}", self.times.line()))?;
-        if self.threads > 1 {
-            output.info(format_args!(
-                "order     of each of the {} threads in order of time, of all of them to within 0.1 s",
-                self.threads
-            ))?;
+        for card in self.cards.iter().filter(|_| !one) {
+            print_card(card, output)?;
         }
-        self.times.warnings().for_each(|line| output.warn(line));
+        account::print_meant(&self.notes(), output)?;
+        for card in &self.cards {
+            let whose = if one { String::new() } else { format!("{}: ", card.device) };
+            output.info(format_args!("times     {whose}{}", card.times.line()))?;
+        }
+        if let Some(order) = self.order() {
+            output.info(format_args!("order     {order}"))?;
+        }
+        self.cards.iter().flat_map(|card| card.times.warnings()).for_each(|line| output.warn(line));
         if let Some(hint) = self.hint(filter) {
             output.warn(hint);
         }
         Ok(())
+    }
+
+    /// In which order packets are in the file, where there is a word to say of it.
+    fn order(&self) -> Option<String> {
+        match (self.threads, self.cards.len()) {
+            (1, 1) => None,
+            (1, cards) => Some(format!("of all {cards} cards in order of time")),
+            (threads, _) => {
+                Some(format!("of each of the {threads} threads in order of time, of all of them to within 0.1 s"))
+            }
+        }
+    }
+
+    /// What the wires of all cards did.
+    fn notes(&self) -> Vec<Note> {
+        account::joined(self.cards.iter().flat_map(|card| card.notes.iter().cloned()))
     }
 
     /// Why the file is empty, as far as the counters tell.
@@ -129,8 +154,9 @@ impl Report {
         if self.written.records > 0 || self.written.error.is_some() {
             return None;
         }
-        let bad = self.stats.rx_errors + self.stats.rx_oversize + self.stats.rx_overflow;
-        Some(match (self.received, self.stats.rx_missed.unwrap_or(0)) {
+        let bad = self.sum(|Tally { stats, .. }| stats.rx_errors + stats.rx_oversize + stats.rx_overflow);
+        let missed = self.sum(|card| card.stats.rx_missed.unwrap_or(0));
+        Some(match (self.sum(|card| card.received), missed) {
             (0, 0) if bad > 0 => "nothing captured: all frames were broken or too long; raise --max-frame".into(),
             (0, 0) if self.in_card.uncounted => {
                 "nothing captured: no packet to the addresses of the filter reached the card; try --no-push-down".into()
@@ -139,18 +165,20 @@ impl Report {
             (0, missed) => {
                 format!("nothing captured: the card missed all {missed} packets; is another process on this card?")
             }
-            (received, _) if self.filtered == received && self.changes > 0 => {
+            (received, _) if self.sum(|card| card.filtered) == received && self.changes > 0 => {
                 format!("nothing captured: the filters left out all {received} packets")
             }
-            (received, _) if self.filtered == received => {
+            (received, _) if self.sum(|card| card.filtered) == received => {
                 format!("nothing captured: the filter '{filter}' left out all {received} packets; try without it")
             }
             _ => "nothing captured: the disk was too slow for any packet".into(),
         })
     }
 
-    /// The summary as fields of a document.
+    /// The summary as fields of a document. The clock and the counters of a card are at the top
+    /// only where there is one.
     pub fn json(&self, path: Option<&Path>, filter: &Filter) -> Value {
+        let one = if let [card] = &self.cards[..] { Some(card) } else { None };
         json!({
             "file": path.filter(|_| !is_dropped(&self.dummies)).map(|path| path.display().to_string()),
             "published": self.published,
@@ -163,14 +191,15 @@ impl Report {
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
             "file_bytes": if is_dropped(&self.dummies) { 0 } else { self.written.bytes },
             "threads": self.threads,
-            "received": self.received,
-            "received_by_queue": self.by_queue,
-            "filtered": self.filtered,
+            "received": self.sum(|card| card.received),
+            "received_by_queue": self.cards.iter().flat_map(|card| &card.by_queue).collect::<Vec<_>>(),
+            "filtered": self.sum(|card| card.filtered),
             "lost": self.losses.json(),
-            "wire": account::notes_json(&self.notes),
-            "timestamps": self.times.json(),
+            "wire": account::notes_json(&self.notes()),
+            "timestamps": one.map(|card| card.times.json()),
             "write_error": self.written.error.as_ref().map(ToString::to_string),
-            "port": output::stats(&self.stats),
+            "port": one.map(|card| output::stats(&card.stats)),
+            "by_device": self.cards.iter().map(Tally::json).collect::<Vec<_>>(),
         })
     }
 }
@@ -185,6 +214,22 @@ pub fn live_line(taken: u64, rate: f64, missed: u64, dropped: u64) -> String {
         output::grouped(missed),
         output::grouped(dropped)
     )
+}
+
+/// `3 000, 2 999`: what came off each queue.
+fn by_queue(card: &Tally) -> String {
+    let queues: Vec<_> = card.by_queue.iter().map(|&count| output::grouped(count)).collect();
+    queues.join(", ")
+}
+
+/// What became of one card's packets, where there are several.
+fn print_card(card: &Tally, output: &Output) -> io::Result<()> {
+    let Tally { device, captured, received, filtered, .. } = card;
+    let [captured, received, filtered] = [captured, received, filtered].map(|count| output::grouped(*count));
+    output.result(format_args!("of {device}: {captured} packets captured"))?;
+    let queues = if card.by_queue.len() > 1 { format!(", {} by queue", by_queue(card)) } else { String::new() };
+    output.result(format_args!("received  {received} packets, {filtered} left out by the filter{queues}"))?;
+    card.losses.print(output)
 }
 
 /// What is in the file, if there is one, or was dropped where a dummy stood in for it.

@@ -1,5 +1,6 @@
 //! Where packets go that the filter wants: into a file, into a ring that others read, or both.
 
+use super::about::About;
 use super::guard::Guard;
 use super::{Args, perf};
 use crate::cli::output::Output;
@@ -28,14 +29,14 @@ impl From<Recorder> for Sink {
 pub fn several(
     args: &Args,
     path: Option<&Path>,
-    interface: &str,
+    about: &About,
     threads: usize,
     spare: bool,
     output: &Output,
 ) -> Result<(Vec<Sink>, Option<Guard>)> {
-    let mut ring = publisher(args, interface, output)?;
+    let mut ring = publisher(args, about.name(), output)?;
     let (files, guard) = match path {
-        Some(path) => recorders(args, path, interface, threads, spare, output)?,
+        Some(path) => recorders(args, path, about, threads, spare, output)?,
         None => (Vec::new(), None),
     };
     let mut files = files.into_iter();
@@ -61,19 +62,20 @@ fn publisher(args: &Args, source: &str, output: &Output) -> Result<Option<Publis
 pub fn recorders(
     args: &Args,
     path: &Path,
-    interface: &str,
+    about: &About,
     threads: usize,
     spare: bool,
     output: &Output,
 ) -> Result<(Vec<Recorder>, Option<Guard>)> {
     let snaplen = args.snaplen;
-    let plan = Plan { path, format: args.format, snaplen, buffer: args.buffer as usize, interface };
+    let About { format, section } = about;
+    let plan = Plan { path, format: *format, snaplen, buffer: args.buffer as usize, section };
     // A thread that only writes into memory takes turns with those that receive, unless it
     // has a processor to itself.
     let here = !spare && path != Path::new("-") && sys::is_in_memory(path);
     let means = perf::means(&args.perf_test, Means { here, dropped: false });
     // Standard output is no file of the name "-".
-    let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, args.format));
+    let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, *format));
     let (guard, mut teller) = match posted {
         None => (None, None),
         Some(Ok((guard, teller))) => (Some(guard), Some(teller)),
@@ -91,6 +93,14 @@ pub fn recorders(
 }
 
 impl Sink {
+    /// Packets that are taken from now on came by this interface.
+    #[inline]
+    pub fn switch_to(&mut self, interface: u32) {
+        if let Some(file) = &mut self.file {
+            file.switch_to(interface);
+        }
+    }
+
     /// Takes a packet; false if it is not in the file because the disk is behind. In the
     /// ring it is in any case.
     #[inline]
@@ -151,18 +161,14 @@ impl Sink {
         self.file.as_ref().map_or(0, Recorder::dropped)
     }
 
-    /// Ends both: what was written, or else published; and what was published.
-    pub fn finish(self, totals: Totals) -> (Written, Option<u64>) {
-        Sink::finish_all(vec![self], totals)
-    }
-
-    /// The same of all threads.
-    pub fn finish_all(all: Vec<Sink>, totals: Totals) -> (Written, Option<u64>) {
+    /// Ends both, of all threads, with the totals of each interface: what was written, or else
+    /// published; and what was published.
+    pub fn finish_all(all: Vec<Sink>, totals: &[Totals]) -> (Written, Option<u64>) {
         let (files, rings): (Vec<_>, Vec<_>) = all.into_iter().map(|sink| (sink.file, sink.ring)).unzip();
         // Those who read the ring need not wait for the disk.
         let published = rings.into_iter().flatten().map(Publisher::end).reduce(|all, one| all + one);
         let files: Vec<Recorder> = files.into_iter().flatten().collect();
-        let only_published = Written { records: published.unwrap_or(0), bytes: 0, slow: 0, lost: 0, error: None };
+        let only_published = Written { records: published.unwrap_or(0), ..Written::default() };
         let written = if files.is_empty() { only_published } else { Recorder::finish_all(files, totals) };
         (written, published)
     }

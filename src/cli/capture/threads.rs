@@ -1,16 +1,18 @@
 //! The threads that capture, and the one that watches them.
 
+use super::cards::Counted;
 use super::control::Board;
 use super::receive::{self, Counts, Ended, Receiver};
+use super::report;
 use super::times::Gauge;
-use super::{Counted, report};
+use crate::cli::looks::{Look, Looks};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::driver::Nic;
 use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,13 +33,11 @@ pub fn run(
     receivers: Vec<Receiver>,
     session: &Session,
     output: &Output,
-    nic: &mut Nic,
-    gauge: &mut Gauge,
+    nics: &mut [Nic],
+    gauges: &mut [Gauge],
     before: &Counted,
     board: &Board,
 ) -> anyhow::Result<Run> {
-    /// How long SIGUSR1 may wait for its answer.
-    const SLICE: Duration = Duration::from_millis(50);
     let started = Instant::now();
     let counts: Vec<Arc<Counts>> = receivers.iter().map(|receiver| Arc::clone(&receiver.counts)).collect();
     let live = output.live(1);
@@ -56,24 +56,24 @@ pub fn run(
         }
     }
     drop(done);
-    let (mut then, mut last, mut played) = (Instant::now(), 0, false);
-    while over.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
-        // What a card took of its wire last is in its rings a slice later at most.
-        if std::mem::replace(&mut played, session.is_played_out()) {
-            session.stop.run_dry();
+    let (mut then, mut last) = (Instant::now(), 0);
+    for look in Looks::new(session, &over, Duration::from_secs(1)) {
+        if let [nic] = &mut *nics {
+            board.card.serve(nic);
         }
-        board.card.serve(nic);
-        let asked = session.stop.print_now();
+        let asked = match look {
+            Look::Figures { asked, .. } => asked,
+            Look::Slice if board.wants() => false,
+            Look::Slice => continue,
+        };
         let elapsed = then.elapsed();
-        if !asked && !board.wants() && elapsed < Duration::from_secs(1) {
-            continue;
-        }
+        then += elapsed;
         // A card that is gone is found out at the end.
-        let _ = gauge.read(nic);
+        gauges.iter_mut().zip(&mut *nics).for_each(|(gauge, nic)| _ = gauge.read(nic));
         let sum = |what: fn(&Counts) -> u64| counts.iter().map(|counts| what(counts)).sum::<u64>();
         let (taken, dropped) = (sum(|c| receive::read(&c.taken)), sum(|c| receive::read(&c.dropped)));
-        let missed = match session.stats(0, nic) {
-            Ok(stats) => stats.since(&before.stats).rx_lost(),
+        let missed = match Counted::missed_since(before, session, nics) {
+            Ok(missed) => missed,
             // It is told once, of a queue that brings no more packets for instance.
             Err(error) => {
                 failed.get_or_insert(error);
@@ -88,21 +88,21 @@ pub fn run(
             output.now(&text);
         }
         live.show(0, text);
-        (then, last) = (Instant::now(), taken);
+        last = taken;
     }
     drop(live);
     let elapsed = started.elapsed();
-    let counted = Counted::now(session, nic);
+    let counted = Counted::now(session, nics);
     counts.iter().for_each(|counts| counts.closed.store(true, Ordering::Relaxed));
-    let mut all = Vec::new();
+    let mut all: Option<Ended> = None;
     for thread in threads {
         match thread.join() {
-            Ok(ended) => all.push(ended),
+            Ok(ended) => all.get_or_insert_default().add(ended),
             // What the others captured is written all the same.
             Err(_) => failed = failed.or(Some(Error::new(Kind::Io, "a thread that receives panicked"))),
         }
     }
-    match (Ended::of_all(all), failed) {
+    match (all, failed) {
         (Some(mut ended), failed) => {
             let failed = failed.or(ended.failed.take());
             Ok(Run { ended, counted, elapsed, failed })

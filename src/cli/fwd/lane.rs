@@ -14,7 +14,8 @@
 //! card there says what was lost, or asks its sender to pause.
 
 use super::rewrite::Rewrite;
-use super::until::{Share, Until};
+use super::until::Until;
+use crate::cli::share::Share;
 use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue, TxQueue};
 use crate::emu::Inline;
@@ -129,7 +130,7 @@ pub(super) struct Running<'a> {
 impl Running<'_> {
     /// Receives, rewrites and sends once; how many buffers moved.
     #[inline]
-    pub(super) fn turn(&mut self, share: &mut Share<'_>) -> usize {
+    pub(super) fn turn(&mut self, share: &mut Share) -> usize {
         let mut moved = 0;
         if self.batch.is_empty() {
             moved = self.rx.recv(&mut self.batch);
@@ -150,7 +151,7 @@ impl Running<'_> {
 
     /// A turn, its time counted if it moved something: idle turns are the wire's.
     #[inline]
-    fn timed_turn(&mut self, share: &mut Share<'_>, clock: &Clock) -> usize {
+    fn timed_turn(&mut self, share: &mut Share, clock: &Clock) -> usize {
         let receives = self.batch.is_empty();
         let begin = clock.now();
         let moved = self.turn(share);
@@ -166,7 +167,7 @@ impl Running<'_> {
     /// Counts the frames that came, and lets go of those beyond the limit; false if it is not
     /// known yet which these are.
     #[inline]
-    fn admit(&mut self, share: &mut Share<'_>) -> bool {
+    fn admit(&mut self, share: &mut Share) -> bool {
         let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
         if self.frames == 0 {
             self.note_first();
@@ -255,7 +256,7 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
     let start = Instant::now();
     let had = sys::thread_cpu_ns();
     let mut running: Vec<Running<'_>> = lanes.iter_mut().map(|lane| lane.start(start)).collect();
-    let mut share = Share::new(until);
+    let mut share = until.share();
     let (mut idle, mut quiet) = (Idle::new(), 0);
     let mut result = Ok(());
     while !until.stop.requested() {

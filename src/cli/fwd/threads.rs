@@ -2,8 +2,8 @@
 
 use super::deal::Hand;
 use super::report::{Way, letter};
+use crate::cli::cores;
 use crate::cli::output::{self, Output};
-use crate::sys;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Threads {
     /// Warns of more threads than can poll at the same time.
     pub fn warn(&self, output: &Output) {
         // Where it cannot be known there is nothing to warn of.
-        let processors = sys::affinity().map_or(usize::MAX, |cpus| cpus.len());
+        let processors = cores::processors().unwrap_or(usize::MAX);
         let threads = self.places.len();
         if threads > processors {
             output.warn(format_args!(

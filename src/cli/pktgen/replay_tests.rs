@@ -7,6 +7,7 @@ use crate::measure::Clock;
 use crate::packet::build::MAX_FRAME;
 use crate::pcap::parts::{Parts, Source};
 use crate::pcap::record::{Format, Record};
+use crate::pcap::section::Section;
 use proptest::prelude::*;
 use std::io::{self, Cursor, Read};
 use std::sync::mpsc::{self, Receiver};
@@ -18,9 +19,9 @@ const SMALL: Room = Room { part: 200, parts: 1 };
 /// A file of frames of these lengths at these nanoseconds.
 fn bytes(frames: &[(u64, usize)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Format::Pcap.header(&mut bytes, 65_535, "");
+    Format::Pcap.header(&mut bytes, 65_535, &Section::default());
     for (n, &(time, len)) in frames.iter().enumerate() {
-        Format::Pcap.put(&mut bytes, &Record { time, wire_len: len, parts: &[&vec![n as u8; len]] });
+        Format::Pcap.put(&mut bytes, &Record { interface: 0, time, wire_len: len, parts: &[&vec![n as u8; len]] });
     }
     bytes
 }

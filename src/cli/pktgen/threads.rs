@@ -13,6 +13,7 @@ use super::send::{Counts, Sender, Sent};
 use super::traffic::{Schedule, Traffic};
 use crate::cli::args::Limits;
 use crate::cli::cores;
+use crate::cli::looks::{Look, Looks};
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::cli::signal::{Ending, Stop};
@@ -22,9 +23,9 @@ use crate::error::{Error, Result};
 use crate::measure::{Clock, Ticks};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What is to be sent, by all threads together.
 pub struct Plan {
@@ -190,17 +191,11 @@ impl Watch {
     /// not be read, if so: one that cannot say any more sends no more, and would be waited for
     /// without end.
     fn until(mut self, ended: &mpsc::Receiver<()>, nic: &mut Nic, session: &Session, output: &Output) -> Option<Error> {
-        /// How long SIGUSR1 may wait for its answer.
-        const SLICE: Duration = Duration::from_millis(50);
         let live = output.live(1);
-        let (mut then, mut before, mut failed) = (Instant::now(), 0, None);
-        while ended.recv_timeout(SLICE) == Err(RecvTimeoutError::Timeout) {
+        let (mut before, mut failed) = (0, None);
+        for look in Looks::new(session, ended, Duration::from_secs(1)) {
             self.tell(output);
-            let asked = session.stop.print_now();
-            let elapsed = then.elapsed();
-            if !asked && elapsed < Duration::from_secs(1) {
-                continue;
-            }
+            let Look::Figures { asked, elapsed } = look else { continue };
             // Counters of a card may stay at their maximum until they are read.
             if let Err(error) = session.stats(0, nic) {
                 failed.get_or_insert(error);
@@ -213,7 +208,7 @@ impl Watch {
                 output.now(&text);
             }
             live.show(0, text);
-            (then, before) = (Instant::now(), packets);
+            before = packets;
         }
         drop(live);
         self.tell(output);

@@ -9,6 +9,7 @@ use crate::measure::{Clock, Pace, Ticks};
 use crate::packet::build::{Builder, MAX_FRAME};
 use crate::packet::parse::parse;
 use crate::pcap::record::{Format, Totals};
+use crate::pcap::section::Section;
 use crate::pcap::write::{BUFFER, Plan, Recorder, SNAPLEN};
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -236,7 +237,8 @@ pub fn write(
     format: Format,
     start: u64,
 ) -> Result<(u64, u64)> {
-    let plan = Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER / 8, interface: "bmnic pktgen" };
+    let section = Section { application: Some(output::PROGRAM.to_string()), ..Section::of(["bmnic pktgen"]) };
+    let plan = Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER / 8, section: &section };
     let mut recorder = Recorder::create(&plan, |_| ())?;
     let result = each(traffic, schedule, line, limits, start, |frame, time| {
         // Nothing is in a hurry here: a slow disk is waited for.

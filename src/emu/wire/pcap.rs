@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pcap::decode::{ETHERNET, Frame, LONGEST, Reader, Step, link_name};
 use crate::pcap::packed::Unpacked;
 use crate::pcap::record::{Format, Record};
+use crate::pcap::section::Section;
 use crate::pcap::{LeftOut, SHORTEST, same_file};
 use crate::sys;
 use std::fs::File;
@@ -341,7 +342,7 @@ impl Recorder {
         let doing = |what| format!("pcap: {what} {}", path.display());
         let mut file = File::create(path).map_err(|e| Error::io(doing("creating"), e))?;
         let mut header = Vec::new();
-        Format::Pcap.header(&mut header, LONGEST as u32, "");
+        Format::Pcap.header(&mut header, LONGEST as u32, &Section::default());
         file.write_all(&header).map_err(|e| Error::io(doing("writing"), e))?;
         let pending = Vec::with_capacity(BLOCK + MAX_FRAME);
         Ok(Recorder { file, pending, waiting: 0, written: 0, unwritten: 0, epoch: None, flushed: 0 })
@@ -351,7 +352,7 @@ impl Recorder {
         let here = i128::from(at / 1000);
         let epoch = *self.epoch.get_or_insert_with(|| i128::from(sys::realtime_ns()) - here);
         let time = u64::try_from(epoch + here).unwrap_or(0);
-        Format::Pcap.put(&mut self.pending, &Record { time, wire_len: frame.len(), parts: &[frame] });
+        Format::Pcap.put(&mut self.pending, &Record { interface: 0, time, wire_len: frame.len(), parts: &[frame] });
         self.waiting += 1;
         if self.pending.len() >= BLOCK {
             self.flush();

@@ -3,9 +3,11 @@
 use super::*;
 use crate::pcap::read::Recording;
 use std::fs::File;
+use std::sync::LazyLock;
 
 fn plan(path: &Path, format: Format) -> Plan<'_> {
-    Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER, interface: "test" }
+    static SECTION: LazyLock<Section> = LazyLock::new(|| Section::of(["test", "other"]));
+    Plan { path, format, snaplen: SNAPLEN, buffer: BUFFER, section: &SECTION }
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn several_threads_write_one_file_each_in_its_own_order() {
                 })
             });
         let recorders = threads.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect();
-        let written = Recorder::finish_all(recorders, Totals::default());
+        let written = Recorder::finish_all(recorders, &[]);
         assert!(written.error.is_none());
         assert_eq!((written.records, written.slow, written.lost), (3 * EACH, 0, 0), "{format}, {here}");
         assert_eq!(written.bytes, std::fs::metadata(&path).unwrap().len());
@@ -132,25 +134,31 @@ fn several_threads_write_one_file_each_in_its_own_order() {
 }
 
 #[test]
-fn a_thread_that_writes_itself_stops_at_a_full_disk_with_an_exact_count() {
+fn a_thread_that_writes_itself_stops_at_a_full_disk_with_an_exact_count_of_each_interface() {
     let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    crate::sys::make_fifo(&fifo).unwrap();
-    let reader = std::thread::spawn({
-        let fifo = fifo.clone();
-        move || File::open(fifo).unwrap()
-    });
-    let means = Means { here: true, dropped: false };
-    let mut recorder = Recorder::several(&plan(&fifo, Format::Pcap), means, 1, |_| ()).unwrap().swap_remove(0);
-    drop(reader.join().unwrap());
-    for i in 0..10_000 {
-        recorder.record(i, &[0; 60]);
+    for format in [Format::Pcap, Format::Pcapng] {
+        let fifo = dir.path().join(format.to_string());
+        crate::sys::make_fifo(&fifo).unwrap();
+        let reader = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || File::open(fifo).unwrap()
+        });
+        let means = Means { here: true, dropped: false };
+        let mut recorder = Recorder::several(&plan(&fifo, format), means, 1, |_| ()).unwrap().swap_remove(0);
+        drop(reader.join().unwrap());
+        for i in 0..9_000 {
+            recorder.switch_to(u32::from(i % 3 == 0));
+            recorder.record(i, &[0; 60]);
+        }
+        assert!(recorder.has_failed());
+        let taken = recorder.taken();
+        let written = recorder.finish(Totals::default());
+        assert_eq!(written.error.unwrap().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!((written.records, written.lost), (0, taken));
+        // pcap has no place for the number of an interface.
+        let each = if format == Format::Pcap { vec![taken] } else { vec![taken * 2 / 3, taken / 3] };
+        assert_eq!(written.lost_of, each, "{format}");
     }
-    assert!(recorder.has_failed());
-    let taken = recorder.taken();
-    let written = recorder.finish(Totals::default());
-    assert_eq!(written.error.unwrap().kind(), io::ErrorKind::BrokenPipe);
-    assert_eq!((written.records, written.lost), (0, taken));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use super::sink::{Failed, Sink};
 use crate::pcap::record::Format;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Records on their way.
 #[derive(Debug)]
@@ -22,6 +22,27 @@ pub(super) struct Progress {
     pub(super) records: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) failed: AtomicBool,
+    /// Of each interface, packets that were lost when writing had failed.
+    lost: Mutex<Vec<u64>>,
+}
+
+impl Progress {
+    /// A packet of each of these `interfaces` is lost.
+    pub(super) fn lose(&self, interfaces: impl Iterator<Item = u32>) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        for interface in interfaces {
+            let interface = interface as usize;
+            if lost.len() <= interface {
+                lost.resize(interface + 1, 0);
+            }
+            lost[interface] += 1;
+        }
+    }
+
+    /// Packets that were lost of each interface.
+    pub(super) fn lost(&self) -> Vec<u64> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Who writes chunks into the file, one after the other.
@@ -52,6 +73,8 @@ impl Writer {
     pub(super) fn take(&mut self, chunk: &mut Chunk) {
         if self.failed.is_none() {
             self.write(chunk);
+        } else {
+            self.progress.lose(self.format.interfaces(&chunk.bytes));
         }
         chunk.bytes.clear();
         chunk.records = 0;
@@ -63,7 +86,9 @@ impl Writer {
             Ok(()) => chunk.records,
             Err(Failed { records, error }) => {
                 self.failed = Some(error);
-                records.min(chunk.records)
+                let records = records.min(chunk.records);
+                self.progress.lose(self.format.interfaces(&chunk.bytes).skip(records as usize));
+                records
             }
         };
         self.progress.records.store(before + records, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! A lane between emulated ports, turn by turn.
 
 use super::*;
-use crate::cli::fwd::until::Left;
+use crate::cli::share::Left;
 use crate::cli::signal::Stop;
 use crate::driver::{self, Config, Port};
 use crate::emu::{Drive, Engine, Spec, Tap};
@@ -74,7 +74,7 @@ impl Bench {
             assert!(batch.push_frame(frame));
         }
         let mut running = lane.start(Instant::now());
-        let mut share = Share::new(until);
+        let mut share = until.share();
         for _ in 0..turns {
             near.tx[0].send(&mut batch);
             for _ in 0..4 {
@@ -139,7 +139,8 @@ fn addresses_are_swapped_or_set_once_a_frame_and_nothing_else_changes() {
 fn a_count_is_kept_to_the_frame() {
     let mut bench = Bench::new(Rewrite::Nothing);
     let sent: Vec<_> = (0..20).map(|n| frame(n, if n % 5 == 3 { 3000 } else { 60 })).collect();
-    let until = Until { left: Some(Arc::new(Left::new(13, 1))), ..forever() };
+    let until = forever();
+    let until = Until { left: Some(Left::new(13, 1, &until.stop)), ..until };
     let got = bench.pass(&sent, &until, 40);
     assert!(until.stop.requested());
     assert!(got == sent[..13]);
@@ -156,7 +157,7 @@ fn the_hot_loop_allocates_nothing_and_reads_no_register() {
     let until = forever();
     let Bench { lane, engine, near, far, pool, taps, .. } = &mut bench;
     let mut running = lane.start(Instant::now());
-    let mut share = Share::new(&until);
+    let mut share = until.share();
     let mut moved = 0;
     let mut requests = 0;
     for _ in 0..500 {
@@ -192,7 +193,7 @@ fn what_the_far_ring_has_no_room_for_is_kept_and_not_lost() {
     // ring of 64 takes 63 and the lane holds the rest of its second batch.
     let until = forever();
     let mut running = bench.lane.start(Instant::now());
-    let mut share = Share::new(&until);
+    let mut share = until.share();
     for _ in 0..50 {
         running.turn(&mut share);
     }
