@@ -10,6 +10,7 @@
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses.
 
+mod files;
 mod from;
 mod guard;
 mod merge;
@@ -39,6 +40,7 @@ use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::SNAPLEN;
 use crate::publish::Readers;
 use crate::sys;
+use files::Files;
 use perf::Part;
 use quota::Quota;
 use receive::{Ended, Receiver};
@@ -84,6 +86,8 @@ pub struct Args {
     /// Bytes to keep of each packet; 0 is all of it
     #[arg(short, long, value_name = "BYTES", default_value = "0", value_parser = snaplen)]
     snaplen: usize,
+    #[command(flatten)]
+    files: Files,
     /// Memory that bridges the pauses of the disk
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = buffer)]
     buffer: u64,
@@ -143,7 +147,7 @@ pub const RXD: &str =
 const DEFAULT_WIRE: &str = "source:rate=100k";
 
 /// Runs it.
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if args.print_filter {
         write!(io::stdout().lock(), "{}", args.program(context.taken.has("filter"))?.listing())?;
         return Ok(Outcome::Done);
@@ -153,9 +157,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let file = file.as_deref();
     let output = Output::new(&context.global);
     let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };
+    let by_default = |option: &str| context.taken.has(option);
+    let whole = files::Whole { path: file, dummies: &args.perf_test, by_default: &by_default };
+    args.files.settle(whole, &mut args.length)?;
     if let Some(path) = file {
         if args.guard {
-            guard::stand(path, args.format)?;
+            guard::stand(path, args.format, args.files.is_packed(path))?;
             return Ok(Outcome::Done);
         }
         if args.repair {
@@ -182,10 +189,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     cores::step_aside(&places)?;
     let mut session = Session::open(context, &args.device.names(), defaults, &args.config(threads))?;
     file.map_or(Ok(()), |path| session.check_write(path))?;
+    args.files.spared = session.played();
     let device = session.devices.first().map_or(String::new(), |device| device.device.clone());
     perf::announce(&args.perf_test, &output)?;
     let spare = processors > threads + usize::from(session.is_emulated());
-    let (sinks, guard) = sink::several(&args, file, &device, threads, spare, &output)?;
+    let (sinks, guard) = sink::several(&args, file, &device, threads, spare, &session.stop, &output)?;
     session.announce(&output)?;
     args.rings.lengths.warn_of_others(&session.devices, &output);
     let Some(Port { rx, tx: _, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {

@@ -19,16 +19,29 @@
 //!
 //! Chunks end where records end, so the file is whole between any two writes. Where
 //! a process is killed within one, another must mend the file, and so it hears how
-//! far the writer is. A write that fails in the middle (no space, an I/O error) is taken
+//! far the writer is ([`Told`]). A write that fails in the middle (no space, an I/O error) is taken
 //! back to the last whole record. What is counted as written is what is in the file.
+//!
+//! A capture may go on in file after file ([`Series`]), and be compressed ([`Layout`]). That is
+//! the writer's affair alone: it divides a chunk between two records. No packet is lost
+//! between two files, and none is in both.
 
+mod layout;
+mod series;
+#[cfg(test)]
+mod series_tests;
 mod sink;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use layout::{Layout, Told};
+pub use series::{Files, NUMBERS, Names, Rules, Series};
+
 use super::record::{Format, Record, Totals};
 use crate::error::{Error, Result};
+use crate::sys;
+use series::Place;
 use sink::Sink;
 use std::io;
 use std::path::Path;
@@ -37,7 +50,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use writer::{Chunk, Progress, Writer};
+use writer::{Chunk, Closed, Progress, Writer};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 1 << 20;
@@ -93,9 +106,12 @@ pub struct Recorder {
     of: usize,
     taken: u64,
     dropped: u64,
-    /// The thread that writes, of the first recorder.
-    thread: Option<JoinHandle<Option<io::Error>>>,
+    /// The thread that writes, if there is one: the last of them waits for it.
+    thread: Thread,
 }
+
+/// The thread that writes for all recorders of a file.
+type Thread = Arc<Mutex<Option<JoinHandle<Closed>>>>;
 
 /// How full chunks get to the writer, and back.
 enum Way {
@@ -113,16 +129,20 @@ impl std::fmt::Debug for Way {
 }
 
 /// How it ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Written {
-    /// Packets in the file.
+    /// Packets in the file, or in all files of a series.
     pub records: u64,
-    /// Bytes of the file, headers included.
+    /// Bytes of it, headers included.
     pub bytes: u64,
     /// Packets that were not written because the disk was slower than they came.
     pub slow: u64,
     /// Packets that were lost when writing failed.
     pub lost: u64,
+    /// Packets that came after the last file was full.
+    pub beyond: u64,
+    /// The files of a series.
+    pub files: Option<Files>,
     /// Why writing stopped, if it failed.
     pub error: Option<io::Error>,
 }
@@ -133,7 +153,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If the file cannot be made or not even its header written.
-    pub fn create(plan: &Plan<'_>, committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
+    pub fn create(plan: &Plan<'_>, committed: impl FnMut(Told<'_>) + Send + 'static) -> Result<Self> {
         let mut one = Recorder::several(plan, Means::default(), 1, committed)?;
         Ok(one.swap_remove(0))
     }
@@ -147,12 +167,45 @@ impl Recorder {
         plan: &Plan<'_>,
         means: Means,
         count: usize,
-        mut committed: impl FnMut(u64) + Send + 'static,
+        committed: impl FnMut(Told<'_>) + Send + 'static,
     ) -> Result<Vec<Self>> {
-        let shown = plan.path.display();
-        let opened = if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(plan.path) };
+        Recorder::laid_out(plan, means, count, Layout::default(), committed)
+    }
+
+    /// The same in files of this layout; of a series the plan's path is not looked at.
+    ///
+    /// # Errors
+    /// As [`Recorder::create`], and [`io::ErrorKind::Interrupted`] if a named pipe had no reader
+    /// until it was stopped.
+    pub fn laid_out(
+        plan: &Plan<'_>,
+        means: Means,
+        count: usize,
+        layout: Layout<'_>,
+        committed: impl FnMut(Told<'_>) + Send + 'static,
+    ) -> Result<Vec<Self>> {
+        Recorder::by_clock(plan, means, count, layout, sys::realtime_ns, committed)
+    }
+
+    /// The same by another clock than that of the system.
+    fn by_clock(
+        plan: &Plan<'_>,
+        means: Means,
+        count: usize,
+        layout: Layout<'_>,
+        now: impl Fn() -> u64 + Send + 'static,
+        mut committed: impl FnMut(Told<'_>) + Send + 'static,
+    ) -> Result<Vec<Self>> {
+        let naming = |e| Error::io(format!("naming {}", plan.path.display()), e);
+        let series = layout.series.filter(|_| !means.dropped);
+        let mut place = series.map(|series| Place::new(series, now())).transpose().map_err(naming)?;
+        let path = place.as_ref().map_or(plan.path, |place| &place.files.last).to_path_buf();
+        let shown = path.display();
+        let there = path.exists();
+        let opened =
+            if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(&path, layout.packed, layout.stopped) };
         let mut sink = opened.map_err(|e| match Error::io(format!("making {shown}"), e) {
-            error if plan.path == Path::new("-") => error,
+            error if path == Path::new("-") => error,
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
         let progress = Arc::new(Progress::default());
@@ -160,19 +213,30 @@ impl Recorder {
         plan.format.header(&mut header, plan.snaplen as u32, plan.interface);
         sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
         progress.bytes.store(sink.len(), Ordering::Relaxed);
-        committed(sink.len());
+        if let Some(place) = &mut place {
+            place.begin(path.clone(), there);
+            place.add(header.len() as u64, 0);
+            committed(Told::File(&path));
+        }
+        committed(Told::Whole(sink.len()));
 
         let writer = Writer {
             sink,
             format: plan.format,
+            header,
             progress: Arc::clone(&progress),
             committed: Box::new(committed),
             failed: None,
+            place,
+            over: false,
+            before: 0,
+            now: Box::new(now),
         };
         let count = count.max(1);
         // Two at least: one fills while the other is written.
         let chunks = if means.here { 1 } else { (plan.buffer / CHUNK / count).clamp(2, 1 << 16) };
         let (ways, thread) = if means.here { (beside(writer, count), None) } else { apart(writer, count, chunks)? };
+        let thread = Arc::new(Mutex::new(thread));
         let recorder = |(of, way)| Recorder {
             format: plan.format,
             snaplen: plan.snaplen.clamp(1, SNAPLEN),
@@ -184,11 +248,9 @@ impl Recorder {
             of,
             taken: 0,
             dropped: 0,
-            thread: None,
+            thread: Arc::clone(&thread),
         };
-        let mut recorders: Vec<_> = ways.into_iter().enumerate().map(recorder).collect();
-        recorders[0].thread = thread;
-        Ok(recorders)
+        Ok(ways.into_iter().enumerate().map(recorder).collect())
     }
 
     /// Takes a packet; false if it was dropped because the disk is behind.
@@ -261,6 +323,9 @@ impl Recorder {
     /// packets come or not.
     pub fn flush(&mut self) {
         let Some(mut chunk) = self.chunk.take_if(|chunk| !chunk.bytes.is_empty()) else {
+            if let Way::Here(writer) = &self.way {
+                writer.lock().unwrap_or_else(PoisonError::into_inner).rest();
+            }
             return;
         };
         match &self.way {
@@ -268,7 +333,7 @@ impl Recorder {
             // is gone, and then `finish` tells why.
             Way::Thread { full, .. } => {
                 if full.try_send(chunk).is_err() {
-                    self.progress.failed.store(true, Ordering::Relaxed);
+                    self.progress.ended.store(true, Ordering::Relaxed);
                 }
             }
             Way::Here(writer) => {
@@ -278,10 +343,10 @@ impl Recorder {
         }
     }
 
-    /// Whether writing has failed: nothing more will be written.
+    /// Whether nothing more will be written: writing has failed, or the last file is full.
     #[inline]
-    pub fn has_failed(&self) -> bool {
-        self.progress.failed.load(Ordering::Relaxed)
+    pub fn has_ended(&self) -> bool {
+        self.progress.ended.load(Ordering::Relaxed)
     }
 
     /// Packets in the file and bytes of it, so far.
@@ -305,11 +370,10 @@ impl Recorder {
         Recorder::finish_all(vec![self], totals)
     }
 
-    /// The same of all recorders of a file.
+    /// The same of all recorders of a file that there are.
     pub fn finish_all(mut all: Vec<Recorder>, mut totals: Totals) -> Written {
-        let Some(format) = all.first().map(|first| first.format) else {
-            return Written { records: 0, bytes: 0, slow: 0, lost: 0, error: None };
-        };
+        let Some(Recorder { format, progress, thread, .. }) = all.first() else { return Written::default() };
+        let (format, progress, thread) = (*format, Arc::clone(progress), Arc::clone(thread));
         all.iter_mut().for_each(Recorder::flush);
         let taken: u64 = all.iter().map(Recorder::taken).sum();
         let dropped: u64 = all.iter().map(Recorder::dropped).sum();
@@ -317,28 +381,27 @@ impl Recorder {
         totals.dropped += dropped;
         let mut bytes = Vec::new();
         format.end(&mut bytes, &totals);
-        let progress = Arc::clone(&all[0].progress);
-        let mut thread = None;
         let mut here = None;
-        for (n, mut recorder) in all.into_iter().enumerate() {
+        for (n, recorder) in all.into_iter().enumerate() {
             if n == 0 && !bytes.is_empty() {
                 recorder.last(Chunk { bytes: std::mem::take(&mut bytes), records: 0, of: recorder.of });
             }
-            thread = thread.or(recorder.thread.take());
             if let Way::Here(writer) = recorder.way {
                 here = Some(writer);
             }
         }
-        let error = match (thread, here.and_then(Arc::into_inner)) {
-            (Some(thread), _) => {
-                thread.join().unwrap_or_else(|_| Some(io::Error::other("the thread that writes panicked")))
-            }
+        let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let panicked = |_| Closed { error: Some(io::Error::other("the thread that writes panicked")), files: None };
+        let closed = match (thread, here.and_then(Arc::into_inner)) {
+            (Some(thread), _) => thread.join().unwrap_or_else(panicked),
             (None, Some(writer)) => writer.into_inner().unwrap_or_else(PoisonError::into_inner).end(),
-            (None, None) => None,
+            (None, None) => Closed { error: None, files: None },
         };
         let records = progress.records.load(Ordering::Relaxed);
         let bytes = progress.bytes.load(Ordering::Relaxed);
-        Written { records, bytes, slow: dropped, lost: taken - records, error }
+        let beyond = progress.beyond.load(Ordering::Relaxed);
+        let Closed { error, files } = closed;
+        Written { records, bytes, slow: dropped, lost: taken - records - beyond, beyond, files, error }
     }
 
     /// Hands the end of the file over.
@@ -360,7 +423,7 @@ fn beside(writer: Writer, count: usize) -> Vec<Way> {
 
 /// A writer in a thread of its own, and the ways to it of `count` recorders with `chunks` each.
 #[allow(clippy::type_complexity)] // what it returns is taken apart at once
-fn apart(writer: Writer, count: usize, chunks: usize) -> Result<(Vec<Way>, Option<JoinHandle<Option<io::Error>>>)> {
+fn apart(writer: Writer, count: usize, chunks: usize) -> Result<(Vec<Way>, Option<JoinHandle<Closed>>)> {
     let (full, incoming) = sync_channel(count * chunks);
     let (outgoing, empty): (Vec<_>, Vec<_>) = (0..count).map(|_| sync_channel(chunks)).unzip();
     let thread = std::thread::Builder::new()

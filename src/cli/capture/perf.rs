@@ -107,7 +107,7 @@ pub fn without_card(
     let spare = processors() > 1;
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
-    let (mut sinks, guard) = sink::several(args, Some(path), "memory", 1, spare, output)?;
+    let (mut sinks, guard) = sink::several(args, Some(path), "memory", 1, spare, &stop, output)?;
     cores::stay(place)?;
     clock.refine();
     let limits = args.length.limits(Some(DEFAULT_DURATION));
@@ -206,7 +206,7 @@ fn feed(
         if now >= next_flush {
             next_flush = now + flush;
             intake.flush();
-            if intake.has_failed() {
+            if intake.has_ended() {
                 break;
             }
         }

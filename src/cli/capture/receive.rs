@@ -152,7 +152,7 @@ impl Receiver {
                 intake.sink.flush();
                 counts.taken.store(intake.sink.taken(), Ordering::Relaxed);
                 counts.dropped.store(intake.sink.dropped(), Ordering::Relaxed);
-                if now >= end || intake.sink.has_failed() {
+                if now >= end || intake.sink.has_ended() {
                     break;
                 }
                 times.follow();
@@ -301,9 +301,9 @@ impl Intake {
         self.sink.flush();
     }
 
-    /// As [`Sink::has_failed`].
-    pub fn has_failed(&self) -> bool {
-        self.sink.has_failed()
+    /// As [`Sink::has_ended`].
+    pub fn has_ended(&self) -> bool {
+        self.sink.has_ended()
     }
 
     /// Whether the disk is so far behind that the next packet would be dropped.
