@@ -161,7 +161,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -D -s -d -c -q -v -h --device --write --filter --list-interfaces --print-filter --format --capture-comment --snaplen --buffer --max-frame --publish --publish-size --publish-to --from --history --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -w -f -s -b -a -G -C -W -d -c -q -v -h --device --write --filter --print-filter --format --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --max-frame --publish --publish-size --publish-to --from --history --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -195,16 +195,56 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --capture-comment)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --snaplen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 -s)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ring-buffer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --autostop)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -a)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rotate-seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -G)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -C)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file-count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -W)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compress)
+                    COMPREPLY=($(compgen -W "none gzip" -- "${cur}"))
                     return 0
                     ;;
                 --buffer)

@@ -157,6 +157,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s f -l filter -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng [default: pcap, or pcapng if that is needed]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l capture-comment -d 'A comment on the file, in pcapng; may be given several times' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s b -l ring-buffer -d 'Begin another file when: duration:10s, interval:1h, filesize:1000 (kB) or packets:1M' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s a -l autostop -d 'Stop after: duration:1h, filesize:1000 (kB), packets:1M, or files:N with -b, -C or -G' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s G -l rotate-seconds -d 'Begin another file every so many seconds, called by strftime: out-%Y%m%d%H%M%S.pcap' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s C -l file-size -d 'Begin another file when one is larger, in millions of bytes unless it has a unit' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s W -l file-count -d 'With -C, overwrite the oldest of so many files; with -G, stop after so many' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l compress -d 'Compress what is written [default: gzip for a FILE that ends in .gz, else none]' -r -f -a "none\t'As it is'
+gzip\t'RFC 1952'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l buffer -d 'Memory that bridges the pauses of the disk' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish -d 'Keep packets in a ring of this name, which any number of programs read meanwhile' -r

@@ -313,6 +313,35 @@ pub fn is_in_memory(path: &Path) -> bool {
     result == 0 && [tmpfs, RAMFS_MAGIC].contains(&kind)
 }
 
+/// What strftime(3) makes of `pattern` in local time, `seconds` after 1970.
+///
+/// # Errors
+/// EINVAL if it makes nothing, or more than a path may have.
+pub fn local_time(pattern: &CStr, seconds: i64) -> io::Result<Vec<u8>> {
+    // SAFETY: tm is plain integers and a pointer that may be null.
+    let mut tm: libc::tm = unsafe { mem::zeroed() };
+    #[allow(clippy::unnecessary_cast)]
+    let seconds = seconds as libc::time_t;
+    // SAFETY: both are plain memory that lives through the call.
+    let found = unsafe { libc::localtime_r(&raw const seconds, &raw mut tm) };
+    let mut text = vec![0_u8; libc::PATH_MAX as usize];
+    let len = match found.is_null() {
+        true => 0,
+        // SAFETY: text may be written for as many bytes as are said, pattern ends with a zero.
+        false => unsafe { libc::strftime(text.as_mut_ptr().cast(), text.len(), pattern.as_ptr(), &raw const tm) },
+    };
+    text.truncate(len);
+    if text.is_empty() { Err(io::Error::from_raw_os_error(libc::EINVAL)) } else { Ok(text) }
+}
+
+/// Has calls of a file wait that was opened without waiting.
+pub fn let_block(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open; no memory is involved.
+    let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) }).map(drop)
+}
+
 /// -1 as the error that `errno` names.
 fn check(result: i32) -> io::Result<i32> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }

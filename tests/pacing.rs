@@ -150,10 +150,10 @@ fn a_replay_at_a_rate_has_places_and_one_as_recorded_is_moved() {
 /// A pcap file of `frames` frames of 15 000 bytes, 50 us apart.
 fn long_recording(frames: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Format::Pcap.header(&mut bytes, 65_535, "");
+    Format::Pcap.header(&mut bytes, 65_535, &bmnic::pcap::section::Section::default());
     let frame = vec![7; 15_000];
     for n in 0..frames {
-        Format::Pcap.put(&mut bytes, &Record { time: n * 50_000, wire_len: 15_000, parts: &[&frame] });
+        Format::Pcap.put(&mut bytes, &Record { interface: 0, time: n * 50_000, wire_len: 15_000, parts: &[&frame] });
     }
     bytes
 }

@@ -17,6 +17,7 @@ mod about;
 mod card;
 mod cards;
 mod control;
+mod files;
 mod from;
 mod guard;
 mod intake;
@@ -53,6 +54,7 @@ use crate::publish::Readers;
 use about::About;
 use cards::{Counted, Tally};
 use control::{Board, Control, Name};
+use files::Files;
 use intake::Ring;
 use orders::Desk;
 use perf::Part;
@@ -113,6 +115,8 @@ pub struct Args {
     /// Bytes to keep of each packet; 0 is all of it
     #[arg(short, long, value_name = "BYTES", default_value = "0", value_parser = snaplen)]
     snaplen: usize,
+    #[command(flatten)]
+    files: Files,
     /// Memory that bridges the pauses of the disk
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = buffer)]
     buffer: u64,
@@ -177,7 +181,7 @@ pub const RXD: &str =
 const DEFAULT_WIRE: &str = "source:rate=100k";
 
 /// Runs it.
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if args.list_interfaces {
         return list::run(list::Args::default(), context);
     }
@@ -190,12 +194,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let file = file.as_deref();
     let output = Output::new(&context.global);
     let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };
+    let by_default = |option: &str| context.taken.has(option);
+    let whole = files::Whole { path: file, dummies: &args.perf_test, by_default: &by_default };
+    args.files.settle(whole, &mut args.length)?;
     let cards = args.device.devices.len().max(1);
-    let (format, why) = about::format(args.format, context.taken.has("format"), cards, &args.capture_comment)?;
+    let (format, why) = about::format(args.format, by_default("format"), cards, &args.capture_comment)?;
     about::check(format, &filter)?;
     if let Some(path) = file {
         if args.guard {
-            guard::stand(path, args.format.unwrap_or_default())?;
+            guard::stand(path, args.format.unwrap_or_default(), args.files.is_packed(path))?;
             return Ok(Outcome::Done);
         }
         if args.repair {
@@ -220,10 +227,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     cores::step_aside(&places)?;
     let mut session = Session::open(context, &args.device.devices, defaults, &args.config(threads, cards))?;
     file.map_or(Ok(()), |path| session.check_write(path))?;
+    args.files.spared = session.played();
     perf::announce(&args.perf_test, &output)?;
     let spare = processors > threads + usize::from(session.is_emulated());
     let about = About::cards(format, &session, &filter, &args.capture_comment, &context.roots);
-    let (sinks, guard) = sink::several(&args, file, &about, threads, spare, &output)?;
+    let (sinks, guard) = sink::several(&args, file, &about, threads, spare, &session.stop, &output)?;
     session.announce(&output)?;
     cores::warn_of_far(&places, &session, &context.roots, &output);
     if let Some(why) = why.filter(|_| file.is_some()) {

@@ -186,6 +186,12 @@ impl Session {
         tracing::check_files(self.trace.as_deref(), self.devices.len(), &self.wires, &[path])
     }
 
+    /// The files that wires play, which must not be overwritten.
+    pub fn played(&self) -> Vec<PathBuf> {
+        let file = |wire: &WireSpec| if let WireSpec::Pcap(spec) = wire { Some(spec.file.clone()) } else { None };
+        self.wires.iter().filter_map(file).collect()
+    }
+
     /// Whether any port is emulated, so that times are the cost of driver and
     /// model and not of a wire.
     pub fn is_emulated(&self) -> bool {

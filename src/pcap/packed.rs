@@ -11,12 +11,14 @@
 //! too early gives what comes before that, of zstd up to the block in which it ends, and then
 //! [`io::ErrorKind::UnexpectedEof`].
 
+use flate2::Compression;
 use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::error::Error;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Write};
 
 /// Bytes that are read of the file at once.
 const BLOCK: usize = 64 * 1024;
@@ -54,6 +56,29 @@ impl fmt::Display for Packing {
             Packing::Zstd => "zstd",
         })
     }
+}
+
+/// A gzip member of these bytes, compressed as fast as that goes.
+///
+/// # Errors
+/// What the encoder meets; there is nothing that it should.
+pub fn member(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+/// How many of these bytes, which begin with a gzip member, are of members that are whole.
+pub fn whole_members(bytes: &[u8]) -> usize {
+    let mut whole = 0;
+    while whole < bytes.len() {
+        let mut member = GzDecoder::new(&bytes[whole..]);
+        if io::copy(&mut member, &mut io::sink()).is_err() {
+            break;
+        }
+        whole = bytes.len() - member.into_inner().len();
+    }
+    whole
 }
 
 /// A file whose first bytes have been looked at.
@@ -235,16 +260,11 @@ impl<R: BufRead> Read for Frames<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use proptest::prelude::*;
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-    use std::io::Write;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
+        member(bytes).unwrap()
     }
 
     fn zstd(bytes: &[u8]) -> Vec<u8> {
@@ -283,6 +303,19 @@ mod tests {
                 prop_assert!(content.starts_with(&read));
                 prop_assert_eq!(ended, Some(io::ErrorKind::UnexpectedEof), "{} of {}", cut, file.len());
             }
+        }
+
+        #[test]
+        fn members_are_whole_up_to_the_last_that_ends_before_a_cut(parts in prop::collection::vec(content(), 1..5), cut: prop::sample::Index) {
+            let mut file = Vec::new();
+            let mut ends = vec![0];
+            for part in &parts {
+                file.extend(gzip(part));
+                ends.push(file.len());
+            }
+            let cut = cut.index(file.len() + 1);
+            let whole = ends.iter().copied().filter(|end| *end <= cut).max();
+            prop_assert_eq!(Some(whole_members(&file[..cut])), whole);
         }
 
         #[test]

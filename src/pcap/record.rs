@@ -162,6 +162,31 @@ impl Format {
         });
     }
 
+    /// What a file ends with that another one follows: nothing, or a block of the one counter
+    /// that is known at `time`, packets in all files so far.
+    pub fn interim(self, out: &mut Vec<u8>, time: u64, delivered: u64) {
+        if self == Format::Pcap {
+            return;
+        }
+        block(out, STATISTICS, |out| {
+            words(out, &[0, (time >> 32) as u32, time as u32]);
+            option(out, 8, &delivered.to_le_bytes());
+            option(out, 0, &[]);
+        });
+    }
+
+    /// Length and time of the record that `bytes` begin with, which this format wrote.
+    #[inline]
+    pub fn next(self, bytes: &[u8]) -> Option<(usize, u64)> {
+        let len = self.next_len(bytes).filter(|len| *len <= bytes.len())?;
+        let word = |at: usize| bytes.get(at..)?.first_chunk().map(|word| u64::from(u32::from_le_bytes(*word)));
+        let time = match self {
+            Format::Pcap => word(0)? * 1_000_000_000 + word(4)?,
+            Format::Pcapng => word(12)? << 32 | word(16)?,
+        };
+        Some((len, time))
+    }
+
     /// How many bytes and records of `bytes`, which begins at a record that this
     /// format wrote, are whole.
     pub fn whole(self, bytes: &[u8]) -> (usize, u64) {

@@ -12,8 +12,14 @@
 //!                       v
 //!   .file.repair-PID in the same folder ──fsync, rename──> file
 //! ```
+//!
+//! Of a file that is compressed with gzip, as it is written here, a member that is torn is cut off
+//! instead of a record.
+
+mod members;
 
 use super::decode::{EMPTY, LONGER, LONGEST, Reader, Step, YEARS_AWAY, near};
+use super::packed::Packing;
 use super::pcapng::{ENHANCED_PACKET, FRAMING, LONGEST_BLOCK, OBSOLETE_PACKET};
 use crate::error::{Error, Kind, Result};
 use crate::sys::{self, Beside};
@@ -53,6 +59,9 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
     let real = fs::canonicalize(path).map_err(failed)?;
     let file = File::open(&real).map_err(failed)?;
     let found = file.metadata().map_err(failed)?;
+    if members::packing(&file).map_err(failed)? == Some(Packing::Gzip) {
+        return members::repair(path, &real, &file, &found, stopped);
+    }
     let mut reader = Reader::new(&file, &shown.to_string())?;
     let mut bytes = Vec::new();
     for step in 0_u64.. {
@@ -65,10 +74,7 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
         }
     }
     let packets = reader.packets();
-    let refused = |why: &str| {
-        let line = "only a torn end can be cut off, and nothing was changed; copy what can be read into another file";
-        Error::new(Kind::Io, format!("{shown}: {why}; {line}"))
-    };
+    let refused = |why: &str| refused(path, why);
     let Some(damage) = reader.damage() else {
         return match reader.odd() {
             // It may have swallowed those behind it, just to the file's end; or there
@@ -91,15 +97,26 @@ pub fn repair(path: &Path, stopped: &dyn Fn() -> bool) -> Result<Repaired> {
     if let Some(doubt) = doubt {
         return Err(refused(&format!("record at byte {} goes on behind the file's end, but {doubt}", damage.at)));
     }
-    // Root may write any file, so the mode says whether this one is meant to be changed.
-    if found.mode() & 0o222 == 0 {
-        let line = format!("{shown} is torn and for reading only; `chmod u+w` it to have it mended");
-        return Err(Error::new(Kind::Permission, line));
-    }
-    OpenOptions::new().write(true).open(&real).map_err(failed)?;
+    may_be_written(path, &real, &found)?;
     let keep = damage.at;
     replace(&real, &file, keep, &found, stopped).map_err(failed)?;
     Ok(Repaired { packets, cut: len - keep })
+}
+
+/// That a file is left as it is, and why.
+fn refused(path: &Path, why: &str) -> Error {
+    let line = "only a torn end can be cut off, and nothing was changed; copy what can be read into another file";
+    Error::new(Kind::Io, format!("{}: {why}; {line}", path.display()))
+}
+
+/// Whether a torn file may be changed.
+fn may_be_written(path: &Path, real: &Path, found: &fs::Metadata) -> Result<()> {
+    // Root may write any file, so the mode says whether this one is meant to be changed.
+    if found.mode() & 0o222 == 0 {
+        let line = format!("{} is torn and for reading only; `chmod u+w` it to have it mended", path.display());
+        return Err(Error::new(Kind::Permission, line));
+    }
+    OpenOptions::new().write(true).open(real).map(drop).map_err(|e| Error::io(format!("mending {}", path.display()), e))
 }
 
 /// What there is of the record that the file's end cuts short.

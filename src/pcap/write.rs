@@ -19,17 +19,30 @@
 //!
 //! Chunks end where records end, so the file is whole between any two writes. Where
 //! a process is killed within one, another must mend the file, and so it hears how
-//! far the writer is. A write that fails in the middle (no space, an I/O error) is taken
+//! far the writer is ([`Told`]). A write that fails in the middle (no space, an I/O error) is taken
 //! back to the last whole record. What is counted as written is what is in the file.
+//!
+//! A capture may go on in file after file ([`Series`]), and be compressed ([`Layout`]). That is
+//! the writer's affair alone: it divides a chunk between two records. No packet is lost
+//! between two files, and none is in both.
 
+mod layout;
+mod series;
+#[cfg(test)]
+mod series_tests;
 mod sink;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use layout::{Layout, Told};
+pub use series::{Files, NUMBERS, Names, Rules, Series};
+
 use super::record::{Format, Record, Totals};
 use super::section::Section;
 use crate::error::{Error, Result};
+use crate::sys;
+use series::Place;
 use sink::Sink;
 use std::io;
 use std::path::Path;
@@ -38,7 +51,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use writer::{Chunk, Progress, Writer};
+use writer::{Chunk, Closed, Progress, Writer};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 1 << 20;
@@ -105,9 +118,12 @@ pub struct Recorder {
     interface: u32,
     taken: u64,
     dropped: u64,
-    /// The thread that writes, of the first recorder.
-    thread: Option<JoinHandle<Option<io::Error>>>,
+    /// The thread that writes, if there is one: the last of them waits for it.
+    thread: Thread,
 }
+
+/// The thread that writes for all recorders of a file.
+type Thread = Arc<Mutex<Option<JoinHandle<Closed>>>>;
 
 /// How full chunks get to the writer, and back.
 enum Way {
@@ -127,9 +143,9 @@ impl std::fmt::Debug for Way {
 /// How it ended.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// Packets in the file.
+    /// Packets in the file, or in all files of a series.
     pub records: u64,
-    /// Bytes of the file, headers included.
+    /// Bytes of it, headers included.
     pub bytes: u64,
     /// Packets that were not written because the disk was slower than they came.
     pub slow: u64,
@@ -137,8 +153,19 @@ pub struct Written {
     pub lost: u64,
     /// How many of each interface, as far as any were.
     pub lost_of: Vec<u64>,
+    /// Packets that came after the last file was full, of each interface as far as any did.
+    pub beyond_of: Vec<u64>,
+    /// The files of a series.
+    pub files: Option<Files>,
     /// Why writing stopped, if it failed.
     pub error: Option<io::Error>,
+}
+
+impl Written {
+    /// Packets that came after the last file was full.
+    pub fn beyond(&self) -> u64 {
+        self.beyond_of.iter().sum()
+    }
 }
 
 impl Recorder {
@@ -147,7 +174,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If the file cannot be made or not even its header written, and [`Section::check`].
-    pub fn create(plan: &Plan<'_>, committed: impl FnMut(u64) + Send + 'static) -> Result<Self> {
+    pub fn create(plan: &Plan<'_>, committed: impl FnMut(Told<'_>) + Send + 'static) -> Result<Self> {
         let mut one = Recorder::several(plan, Means::default(), 1, committed)?;
         Ok(one.swap_remove(0))
     }
@@ -161,33 +188,79 @@ impl Recorder {
         plan: &Plan<'_>,
         means: Means,
         count: usize,
-        mut committed: impl FnMut(u64) + Send + 'static,
+        committed: impl FnMut(Told<'_>) + Send + 'static,
+    ) -> Result<Vec<Self>> {
+        Recorder::laid_out(plan, means, count, Layout::default(), committed)
+    }
+
+    /// The same in files of this layout; of a series the plan's path is not looked at.
+    ///
+    /// # Errors
+    /// As [`Recorder::create`], and [`io::ErrorKind::Interrupted`] if a named pipe had no reader
+    /// until it was stopped.
+    pub fn laid_out(
+        plan: &Plan<'_>,
+        means: Means,
+        count: usize,
+        layout: Layout<'_>,
+        committed: impl FnMut(Told<'_>) + Send + 'static,
+    ) -> Result<Vec<Self>> {
+        Recorder::by_clock(plan, means, count, layout, sys::realtime_ns, committed)
+    }
+
+    /// The same by another clock than that of the system.
+    fn by_clock(
+        plan: &Plan<'_>,
+        means: Means,
+        count: usize,
+        layout: Layout<'_>,
+        now: impl Fn() -> u64 + Send + 'static,
+        mut committed: impl FnMut(Told<'_>) + Send + 'static,
     ) -> Result<Vec<Self>> {
         if plan.format == Format::Pcapng {
             plan.section.check()?;
         }
-        let shown = plan.path.display();
-        let opened = if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(plan.path) };
+        let naming = |e| Error::io(format!("naming {}", plan.path.display()), e);
+        let series = layout.series.filter(|_| !means.dropped);
+        let mut place = series.map(|series| Place::new(series, now())).transpose().map_err(naming)?;
+        let path = place.as_ref().map_or(plan.path, |place| &place.files.last).to_path_buf();
+        let shown = path.display();
+        let there = path.exists();
+        let opened =
+            if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(&path, layout.packed, layout.stopped) };
         let mut sink = opened.map_err(|e| match Error::io(format!("making {shown}"), e) {
-            error if plan.path == Path::new("-") => error,
+            error if path == Path::new("-") => error,
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
         let progress = Arc::new(Progress::default());
-        sink.put(&plan.header(), |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
+        let header = plan.header();
+        sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
         progress.bytes.store(sink.len(), Ordering::Relaxed);
-        committed(sink.len());
+        if let Some(place) = &mut place {
+            place.begin(path.clone(), there);
+            place.add(header.len() as u64, 0);
+            committed(Told::File(&path));
+        }
+        committed(Told::Whole(sink.len()));
 
         let writer = Writer {
             sink,
             format: plan.format,
+            header,
+            interfaces: plan.section.interfaces.len(),
             progress: Arc::clone(&progress),
             committed: Box::new(committed),
             failed: None,
+            place,
+            over: false,
+            before: 0,
+            now: Box::new(now),
         };
         let count = count.max(1);
         // Two at least: one fills while the other is written.
         let chunks = if means.here { 1 } else { (plan.buffer / CHUNK / count).clamp(2, 1 << 16) };
         let (ways, thread) = if means.here { (beside(writer, count), None) } else { apart(writer, count, chunks)? };
+        let thread = Arc::new(Mutex::new(thread));
         let recorder = |(of, way)| Recorder {
             format: plan.format,
             snaplen: plan.snaplen.clamp(1, SNAPLEN),
@@ -200,11 +273,9 @@ impl Recorder {
             interface: 0,
             taken: 0,
             dropped: 0,
-            thread: None,
+            thread: Arc::clone(&thread),
         };
-        let mut recorders: Vec<_> = ways.into_iter().enumerate().map(recorder).collect();
-        recorders[0].thread = thread;
-        Ok(recorders)
+        Ok(ways.into_iter().enumerate().map(recorder).collect())
     }
 
     /// Packets that are taken from now on came by this interface; by the first before that.
@@ -283,6 +354,9 @@ impl Recorder {
     /// packets come or not.
     pub fn flush(&mut self) {
         let Some(mut chunk) = self.chunk.take_if(|chunk| !chunk.bytes.is_empty()) else {
+            if let Way::Here(writer) = &self.way {
+                writer.lock().unwrap_or_else(PoisonError::into_inner).rest();
+            }
             return;
         };
         match &self.way {
@@ -290,8 +364,8 @@ impl Recorder {
             // is gone, and then `finish` tells why.
             Way::Thread { full, .. } => {
                 if let Err(TrySendError::Full(chunk) | TrySendError::Disconnected(chunk)) = full.try_send(chunk) {
-                    self.progress.lose(self.format.interfaces(&chunk.bytes));
-                    self.progress.failed.store(true, Ordering::Relaxed);
+                    self.progress.lost.add(self.format.interfaces(&chunk.bytes));
+                    self.progress.ended.store(true, Ordering::Relaxed);
                 }
             }
             Way::Here(writer) => {
@@ -301,10 +375,10 @@ impl Recorder {
         }
     }
 
-    /// Whether writing has failed: nothing more will be written.
+    /// Whether nothing more will be written: writing has failed, or the last file is full.
     #[inline]
-    pub fn has_failed(&self) -> bool {
-        self.progress.failed.load(Ordering::Relaxed)
+    pub fn has_ended(&self) -> bool {
+        self.progress.ended.load(Ordering::Relaxed)
     }
 
     /// Packets in the file and bytes of it, so far.
@@ -329,36 +403,45 @@ impl Recorder {
         Recorder::finish_all(vec![self], &[totals])
     }
 
-    /// The same of all recorders of a file, with the totals of each interface as they are.
+    /// The same of all recorders of a file that there are, with the totals of each interface as
+    /// they are.
     pub fn finish_all(mut all: Vec<Recorder>, totals: &[Totals]) -> Written {
-        let Some(format) = all.first().map(|first| first.format) else { return Written::default() };
+        let Some(Recorder { format, progress, thread, .. }) = all.first() else { return Written::default() };
+        let (format, progress, thread) = (*format, Arc::clone(progress), Arc::clone(thread));
         all.iter_mut().for_each(Recorder::flush);
         let taken: u64 = all.iter().map(Recorder::taken).sum();
         let dropped: u64 = all.iter().map(Recorder::dropped).sum();
         let mut bytes = Vec::new();
-        totals.iter().for_each(|totals| format.end(&mut bytes, totals));
-        let progress = Arc::clone(&all[0].progress);
-        let mut thread = None;
+        if format == Format::Pcapng {
+            await_all(&progress, taken, &thread);
+        }
+        for totals in totals {
+            let none = |counts: Vec<u64>| counts.get(totals.interface as usize).copied().unwrap_or(0);
+            let gone = none(progress.lost.counts()) + none(progress.beyond.counts());
+            format.end(&mut bytes, &Totals { delivered: totals.delivered.saturating_sub(gone), ..*totals });
+        }
         let mut here = None;
-        for (n, mut recorder) in all.into_iter().enumerate() {
+        for (n, recorder) in all.into_iter().enumerate() {
             if n == 0 && !bytes.is_empty() {
                 recorder.last(Chunk { bytes: std::mem::take(&mut bytes), records: 0, of: recorder.of });
             }
-            thread = thread.or(recorder.thread.take());
             if let Way::Here(writer) = recorder.way {
                 here = Some(writer);
             }
         }
-        let error = match (thread, here.and_then(Arc::into_inner)) {
-            (Some(thread), _) => {
-                thread.join().unwrap_or_else(|_| Some(io::Error::other("the thread that writes panicked")))
-            }
+        let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let panicked = |_| Closed { error: Some(io::Error::other("the thread that writes panicked")), files: None };
+        let closed = match (thread, here.and_then(Arc::into_inner)) {
+            (Some(thread), _) => thread.join().unwrap_or_else(panicked),
             (None, Some(writer)) => writer.into_inner().unwrap_or_else(PoisonError::into_inner).end(),
-            (None, None) => None,
+            (None, None) => Closed { error: None, files: None },
         };
         let records = progress.records.load(Ordering::Relaxed);
         let bytes = progress.bytes.load(Ordering::Relaxed);
-        Written { records, bytes, slow: dropped, lost: taken - records, lost_of: progress.lost(), error }
+        let (lost_of, beyond_of) = (progress.lost.counts(), progress.beyond.counts());
+        let Closed { error, files } = closed;
+        let lost = taken - records - beyond_of.iter().sum::<u64>();
+        Written { records, bytes, slow: dropped, lost, lost_of, beyond_of, files, error }
     }
 
     /// Hands the end of the file over.
@@ -372,6 +455,23 @@ impl Recorder {
     }
 }
 
+/// Waits until all packets that were taken are in a file or in none, unless the thread that
+/// writes is gone: the end of a file says how many are in it.
+fn await_all(progress: &Progress, taken: u64, thread: &Thread) {
+    let sum = |counts: Vec<u64>| counts.iter().sum::<u64>();
+    let settled = || {
+        let none = sum(progress.lost.counts()) + sum(progress.beyond.counts());
+        progress.records.load(Ordering::Relaxed) + none >= taken
+    };
+    let writes = || {
+        let thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    };
+    while writes() && !settled() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// A writer that is called by the `count` threads that record.
 fn beside(writer: Writer, count: usize) -> Vec<Way> {
     let writer = Arc::new(Mutex::new(writer));
@@ -380,7 +480,7 @@ fn beside(writer: Writer, count: usize) -> Vec<Way> {
 
 /// A writer in a thread of its own, and the ways to it of `count` recorders with `chunks` each.
 #[allow(clippy::type_complexity)] // what it returns is taken apart at once
-fn apart(writer: Writer, count: usize, chunks: usize) -> Result<(Vec<Way>, Option<JoinHandle<Option<io::Error>>>)> {
+fn apart(writer: Writer, count: usize, chunks: usize) -> Result<(Vec<Way>, Option<JoinHandle<Closed>>)> {
     let (full, incoming) = sync_channel(count * chunks);
     let (outgoing, empty): (Vec<_>, Vec<_>) = (0..count).map(|_| sync_channel(chunks)).unzip();
     let thread = std::thread::Builder::new()

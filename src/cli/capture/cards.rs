@@ -56,7 +56,9 @@ pub struct Tally {
     pub filtered: u64,
     /// Of these, those that the disk was too slow for.
     pub dropped: u64,
-    /// Of these, those that are in the file.
+    /// Of these, those that came after the last file was full.
+    pub beyond: u64,
+    /// Of these, those that are in a file.
     pub captured: u64,
     /// Packets that came, or were to come, and are not in the file for another reason than the
     /// filter.
@@ -108,6 +110,7 @@ impl Tally {
             received: sum(|ring| ring.received),
             filtered: sum(|ring| ring.filtered),
             dropped: sum(|ring| ring.dropped),
+            beyond: 0,
             captured: sum(Ring::recorded),
             losses: Losses::default(),
             notes: Vec::new(),
@@ -132,8 +135,10 @@ impl Tally {
 
     /// The file has ended: what was lost of `number` on its way there.
     pub fn end(&mut self, number: usize, written: &Written) {
-        let lost = written.lost_of.get(number).copied().unwrap_or(0);
-        self.captured -= lost;
+        let of = |counts: &[u64]| counts.get(number).copied().unwrap_or(0);
+        let lost = of(&written.lost_of);
+        self.beyond = of(&written.beyond_of);
+        self.captured -= lost + self.beyond;
         add_file(&mut self.losses, self.dropped, lost);
     }
 
@@ -145,6 +150,7 @@ impl Tally {
             "received": self.received,
             "received_by_queue": self.by_queue,
             "filtered": self.filtered,
+            "beyond": self.beyond,
             "lost": self.losses.json(),
             "wire": account::notes_json(&self.notes),
             "timestamps": self.times.json(),

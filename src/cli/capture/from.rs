@@ -59,7 +59,7 @@ pub fn run(
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
     let about = About::source(format, &source, filter, &args.capture_comment, &context.roots);
-    let (mut recorders, guard) = sink::recorders(args, path, &about, 1, spare, output)?;
+    let (mut recorders, guard) = sink::recorders(args, path, &about, 1, spare, &stop, output)?;
     let mut recorder = recorders.swap_remove(0);
     cores::stay(place)?;
     let started = Instant::now();
@@ -105,8 +105,10 @@ pub fn run(
         "seconds": seconds,
         "captured": written.records,
         "file_bytes": written.bytes,
+        "files": report::files_json(&written),
         "received": received,
         "filtered": filtered,
+        "beyond": written.beyond(),
         "lost": losses.json(),
         "write_error": written.error.as_ref().map(ToString::to_string),
     });
@@ -143,7 +145,7 @@ fn take(
     let live = output.live(1);
     let (mut flushed, mut shown) = (started, started);
     let most = limits.count.unwrap_or(u64::MAX);
-    while !stop.requested() && !recorder.has_failed() && recorder.taken() < most {
+    while !stop.requested() && !recorder.has_ended() && recorder.taken() < most {
         let mut did = 0;
         while did < BURST && recorder.taken() < most && !recorder.is_full() {
             match subscriber.read()? {

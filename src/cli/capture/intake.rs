@@ -75,9 +75,9 @@ impl Intake {
         self.sink.flush();
     }
 
-    /// As [`Sink::has_failed`].
-    pub fn has_failed(&self) -> bool {
-        self.sink.has_failed()
+    /// As [`Sink::has_ended`].
+    pub fn has_ended(&self) -> bool {
+        self.sink.has_ended()
     }
 
     /// Judges what comes from now on by `filter`, which becomes the one that was used before.

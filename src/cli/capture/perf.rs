@@ -110,7 +110,7 @@ pub fn without_card(
     // Before the thread that writes is started.
     cores::step_aside(&places)?;
     let about = About::source(format, "memory", &filter, &args.capture_comment, &context.roots);
-    let (mut sinks, guard) = sink::several(args, Some(path), &about, 1, spare, output)?;
+    let (mut sinks, guard) = sink::several(args, Some(path), &about, 1, spare, &stop, output)?;
     cores::stay(place)?;
     clock.refine();
     let limits = args.length.limits(Some(DEFAULT_DURATION));
@@ -194,7 +194,7 @@ fn feed(
         if now >= next_flush {
             next_flush = now + flush;
             intake.flush();
-            if intake.has_failed() {
+            if intake.has_ended() {
                 break;
             }
         }

@@ -146,7 +146,7 @@ impl Receiver {
                 intake.sink.flush();
                 counts.taken.store(intake.sink.taken(), Ordering::Relaxed);
                 counts.dropped.store(intake.sink.dropped(), Ordering::Relaxed);
-                if now >= end || intake.sink.has_failed() {
+                if now >= end || intake.sink.has_ended() {
                     break;
                 }
                 times.iter_mut().for_each(Times::follow);

@@ -9,7 +9,7 @@ use crate::emu::wire::Note;
 use crate::error::Error;
 use crate::net::MacAddr;
 use crate::packet::Filter;
-use crate::pcap::write::Written;
+use crate::pcap::write::{Files, Written};
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
@@ -190,10 +190,12 @@ impl Report {
             "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
             "file_bytes": if is_dropped(&self.dummies) { 0 } else { self.written.bytes },
+            "files": files_json(&self.written),
             "threads": self.threads,
             "received": self.sum(|card| card.received),
             "received_by_queue": self.cards.iter().flat_map(|card| &card.by_queue).collect::<Vec<_>>(),
             "filtered": self.sum(|card| card.filtered),
+            "beyond": self.written.beyond(),
             "lost": self.losses.json(),
             "wire": account::notes_json(&self.notes()),
             "timestamps": one.map(|card| card.times.json()),
@@ -241,7 +243,14 @@ pub fn print_written(
     dummies: &[Part],
 ) -> io::Result<()> {
     let Some(path) = path else { return Ok(()) };
-    let shown = if path == Path::new("-") { "standard output".into() } else { path.display().to_string() };
+    let shown = match &written.files {
+        _ if path == Path::new("-") => "standard output".into(),
+        None => path.display().to_string(),
+        Some(Files { begun: 1, last, .. }) => last.display().to_string(),
+        Some(Files { begun, first, last, .. }) => {
+            format!("{} files, {} to {}", output::grouped(*begun), first.display(), last.display())
+        }
+    };
     let bytes = output::grouped(written.bytes);
     let (what, whither) = match (dummies.is_empty(), is_dropped(dummies)) {
         (true, _) => ("captured", format!("{bytes} bytes in {shown}")),
@@ -254,7 +263,40 @@ pub fn print_written(
         output::grouped(written.records),
         output::pps(written.records as f64 / seconds.max(1e-9)),
         if names.is_empty() { String::new() } else { format!(", without {}", names.join(" and ")) },
-    ))
+    ))?;
+    if let Some(Files { removed, removed_records, replaced, .. }) = &written.files {
+        if *removed > 0 {
+            let (packets, files) = (output::grouped(*removed_records), output::grouped(*removed));
+            output.result(format_args!(
+                "          {packets} of these packets in {files} files that made room for others"
+            ))?;
+        }
+        if *replaced > 0 {
+            output.result(format_args!(
+                "          {} files that were there were overwritten",
+                output::grouped(*replaced)
+            ))?;
+        }
+    }
+    if written.beyond() > 0 {
+        let beyond = output::grouped(written.beyond());
+        output.result(format_args!("          {beyond} more packets came after the last file was full"))?;
+    }
+    Ok(())
+}
+
+/// The files of a series as fields of a document, or null.
+pub fn files_json(written: &Written) -> Value {
+    written.files.as_ref().map_or(Value::Null, |files| {
+        json!({
+            "begun": files.begun,
+            "removed": files.removed,
+            "removed_packets": files.removed_records,
+            "replaced": files.replaced,
+            "first": files.first.display().to_string(),
+            "last": files.last.display().to_string(),
+        })
+    })
 }
 
 /// Whether no file was written.
@@ -282,7 +324,11 @@ pub fn failure(written: &Written, path: Option<&Path>) -> Option<Error> {
     let error = written.error.as_ref().filter(|_| !reader_left(written))?;
     let again = error.raw_os_error().map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error);
     let (path, records, lost) = (path?, written.records, written.lost);
+    let (path, within) = match &written.files {
+        Some(files) => (files.failed.as_ref().unwrap_or(&files.last).as_path(), "the files"),
+        None => (path, "it"),
+    };
     let line =
-        format!("{records} packets are in it, all whole; {lost} more were lost; free space or name another file");
+        format!("{records} packets are in {within}, all whole; {lost} more were lost; free space or name another file");
     Some(Error::io(format!("writing {}", path.display()), again).hint(line))
 }

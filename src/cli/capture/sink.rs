@@ -4,9 +4,10 @@ use super::about::About;
 use super::guard::Guard;
 use super::{Args, perf};
 use crate::cli::output::Output;
+use crate::cli::signal::{Interrupted, Stop};
 use crate::error::Result;
 use crate::pcap::record::Totals;
-use crate::pcap::write::{Means, Plan, Recorder, Written};
+use crate::pcap::write::{Layout, Means, Plan, Recorder, Written};
 use crate::publish::{self, Publisher, Readers};
 use crate::sys;
 use std::path::Path;
@@ -32,11 +33,12 @@ pub fn several(
     about: &About,
     threads: usize,
     spare: bool,
+    stop: &Stop,
     output: &Output,
-) -> Result<(Vec<Sink>, Option<Guard>)> {
+) -> anyhow::Result<(Vec<Sink>, Option<Guard>)> {
     let mut ring = publisher(args, about.name(), output)?;
     let (files, guard) = match path {
-        Some(path) => recorders(args, path, about, threads, spare, output)?,
+        Some(path) => recorders(args, path, about, threads, spare, stop, output)?,
         None => (Vec::new(), None),
     };
     let mut files = files.into_iter();
@@ -58,24 +60,27 @@ fn publisher(args: &Args, source: &str, output: &Output) -> Result<Option<Publis
 }
 
 /// The file, or what stands for it, for so many threads, and who mends it if this is killed.
-/// `spare`: whether there is a processor that none of the threads uses which never rest.
+/// `spare`: whether there is a processor that none of the threads uses which never rest. The
+/// reader of a named pipe is waited for until `stop`.
 pub fn recorders(
     args: &Args,
     path: &Path,
     about: &About,
     threads: usize,
     spare: bool,
+    stop: &Stop,
     output: &Output,
-) -> Result<(Vec<Recorder>, Option<Guard>)> {
+) -> anyhow::Result<(Vec<Recorder>, Option<Guard>)> {
     let snaplen = args.snaplen;
     let About { format, section } = about;
     let plan = Plan { path, format: *format, snaplen, buffer: args.buffer as usize, section };
     // A thread that only writes into memory takes turns with those that receive, unless it
-    // has a processor to itself.
-    let here = !spare && path != Path::new("-") && sys::is_in_memory(path);
+    // has a processor to itself. One that compresses has more to do than a ring waits for.
+    let packed = args.files.is_packed(path);
+    let here = !spare && !packed && path != Path::new("-") && sys::is_in_memory(path);
     let means = perf::means(&args.perf_test, Means { here, dropped: false });
     // Standard output is no file of the name "-".
-    let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, *format));
+    let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, *format, packed));
     let (guard, mut teller) = match posted {
         None => (None, None),
         Some(Ok((guard, teller))) => (Some(guard), Some(teller)),
@@ -84,12 +89,18 @@ pub fn recorders(
             (None, None)
         }
     };
-    let all = Recorder::several(&plan, means, threads, move |len| {
+    let layout = Layout { series: args.files.series(path)?, packed, stopped: &|| stop.requested() };
+    let all = Recorder::laid_out(&plan, means, threads, layout, move |what| {
         if let Some(teller) = &mut teller {
-            teller.tell(len);
+            teller.tell(what);
         }
-    })?;
-    Ok((all, guard))
+    });
+    match (all, stop.signal()) {
+        (Ok(all), _) => Ok((all, guard)),
+        // It was waiting for the reader of a pipe.
+        (Err(_), Some(signal)) => Err(Interrupted(signal).into()),
+        (Err(error), None) => Err(error.into()),
+    }
 }
 
 impl Sink {
@@ -140,8 +151,8 @@ impl Sink {
     }
 
     /// Whether writing the file has failed.
-    pub fn has_failed(&self) -> bool {
-        self.file.as_ref().is_some_and(Recorder::has_failed)
+    pub fn has_ended(&self) -> bool {
+        self.file.as_ref().is_some_and(Recorder::has_ended)
     }
 
     /// Packets taken so far: on their way into the file, or else in the ring.

@@ -242,10 +242,10 @@ pub fn write(
     let mut recorder = Recorder::create(&plan, |_| ())?;
     let result = each(traffic, schedule, line, limits, start, |frame, time| {
         // Nothing is in a hurry here: a slow disk is waited for.
-        while recorder.is_full() && !recorder.has_failed() {
+        while recorder.is_full() && !recorder.has_ended() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(recorder.record(start + time, frame) && !recorder.has_failed())
+        Ok(recorder.record(start + time, frame) && !recorder.has_ended())
     });
     let written = recorder.finish(Totals::default());
     result?;

@@ -1,16 +1,22 @@
 //! The file itself: it grows by whole records only.
 
 use super::CHUNK;
+use crate::pcap::packed;
 use crate::sys;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 /// Where chunks go.
 #[derive(Debug)]
 pub(super) enum Sink {
     File(Growing),
+    /// They are compressed, each to a member of its own, so that a file ends behind a record
+    /// wherever a member ends.
+    Packed(Growing),
     /// They are counted and dropped.
     Nowhere(u64),
 }
@@ -36,21 +42,31 @@ pub(super) struct Failed {
 }
 
 impl Sink {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Makes the file at `path`, or empties it. The reader of a named pipe is waited for until
+    /// `stopped`.
+    pub(super) fn open(path: &Path, packed: bool, stopped: &dyn Fn() -> bool) -> io::Result<Self> {
         let file = if path == Path::new("-") {
             File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
+        } else if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+            pipe(path, stopped)?
         } else {
             OpenOptions::new().write(true).create(true).truncate(true).open(path)?
         };
         let regular = path != Path::new("-") && file.metadata()?.is_file();
-        Ok(Sink::File(Growing { file, len: 0, regular, uncached: regular }))
+        let file = Growing { file, len: 0, regular, uncached: regular };
+        Ok(if packed { Sink::Packed(file) } else { Sink::File(file) })
     }
 
     /// Bytes of the file, all of them of whole records.
     pub(super) fn len(&self) -> u64 {
         match self {
-            Sink::File(Growing { len, .. }) | Sink::Nowhere(len) => *len,
+            Sink::File(Growing { len, .. }) | Sink::Packed(Growing { len, .. }) | Sink::Nowhere(len) => *len,
         }
+    }
+
+    /// Whether it is compressed.
+    pub(super) fn is_packed(&self) -> bool {
+        matches!(self, Sink::Packed(_))
     }
 
     /// Appends `bytes`, or of what did get in as much as `whole` (bytes, records)
@@ -58,6 +74,11 @@ impl Sink {
     pub(super) fn put(&mut self, bytes: &[u8], whole: impl Fn(&[u8]) -> (usize, u64)) -> Result<(), Failed> {
         match self {
             Sink::File(file) => file.put(bytes, whole),
+            // Of a member that is torn nothing counts.
+            Sink::Packed(file) => match packed::member(bytes) {
+                Ok(member) => file.put(&member, |_| (0, 0)),
+                Err(error) => Err(Failed { records: 0, error }),
+            },
             Sink::Nowhere(len) => {
                 *len += bytes.len() as u64;
                 Ok(())
@@ -67,11 +88,33 @@ impl Sink {
 
     /// Waits until the disk has it: some errors only show then.
     pub(super) fn sync(&self) -> io::Result<()> {
-        let Sink::File(Growing { file, regular, .. }) = self else { return Ok(()) };
+        let (Sink::File(Growing { file, regular, .. }) | Sink::Packed(Growing { file, regular, .. })) = self else {
+            return Ok(());
+        };
         match file.sync_data() {
             Err(error) if *regular => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// A named pipe, once it has a reader: open(2) would wait for one in a call that no signal ends.
+fn pipe(path: &Path, stopped: &dyn Fn() -> bool) -> io::Result<File> {
+    /// Between two looks for a reader.
+    const REST: Duration = Duration::from_millis(5);
+    loop {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
+            opened => {
+                let file = opened?;
+                sys::let_block(&file)?;
+                return Ok(file);
+            }
+        }
+        if stopped() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        std::thread::sleep(REST);
     }
 }
 
@@ -148,7 +191,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for uncached in [true, false] {
             let path = dir.path().join("f");
-            let Sink::File(mut growing) = Sink::open(&path).unwrap() else { panic!("no file") };
+            let Sink::File(mut growing) = Sink::open(&path, false, &|| false).unwrap() else { panic!("no file") };
             growing.uncached &= uncached;
             for part in [&b"one"[..], &vec![7; MANY + 3], b"two"] {
                 assert!(growing.put(part, |_| (0, 0)).is_ok());

@@ -71,6 +71,86 @@ fn a_full_disk_stops_at_a_whole_record_with_an_exact_count() {
     assert!(written.unwrap_err().to_string().contains("No space left"));
 }
 
+/// Set where this program runs a test of its own again, with files of a few thousand bytes.
+const LIMITED: &str = "BMNIC_TEST_LIMITED";
+
+/// Runs the test `name` again with no file longer than some KiB; false in that run.
+fn in_a_small_world(name: &str) -> bool {
+    if std::env::var_os(LIMITED).is_some() {
+        return false;
+    }
+    // A shell's blocks are of 512 or of 1024 bytes. A write that reaches the limit gets in as far
+    // as there is room, and the next one meets EFBIG.
+    let script = "trap '' XFSZ; ulimit -f 9; exec \"$0\" \"$@\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(LIMITED, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    true
+}
+
+#[test]
+fn a_write_that_gets_in_half_way_counts_the_records_that_are_whole() {
+    if in_a_small_world("pcap::write::tests::a_write_that_gets_in_half_way_counts_the_records_that_are_whole") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (format, here) in [(Format::Pcap, false), (Format::Pcapng, false), (Format::Pcap, true), (Format::Pcapng, true)]
+    {
+        let path = dir.path().join("f");
+        let means = Means { here, dropped: false };
+        let mut recorder = Recorder::several(&plan(&path, format), means, 1, |_| ()).unwrap().swap_remove(0);
+        let mut taken = 0;
+        // Three chunks, so that the second meets a disk that is full already.
+        for i in 0..300 {
+            taken += u64::from(recorder.record(i, &[i as u8; 61]));
+            if i % 100 == 99 {
+                recorder.flush();
+            }
+        }
+        let written = recorder.finish(Totals::default());
+        assert_eq!(written.error.as_ref().and_then(io::Error::raw_os_error), Some(libc::EFBIG), "{:?}", written.error);
+        assert!(written.records > 0 && written.lost > 200, "{format}, {here}: {written:?}");
+        assert_eq!(written.records + written.lost, taken);
+        let bytes = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(written.bytes, bytes);
+        // As many as there is room for: not one more would have got in.
+        let record = format.record_len(61) as u64;
+        assert!([4608, 9216].iter().any(|room| bytes <= *room && bytes + record > *room), "{format}: {bytes} bytes");
+        let recording = Recording::open(&path).unwrap();
+        assert_eq!((recording.len() as u64, recording.damage()), (written.records, None));
+        assert!(recording.packets().enumerate().all(|(i, packet)| packet.time == i as i64));
+    }
+}
+
+#[test]
+fn what_is_written_is_waited_for_whichever_of_the_recorders_are_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    for here in [false, true] {
+        for gone in [0, 1] {
+            let means = Means { here, dropped: false };
+            let mut recorders = Recorder::several(&plan(&path, Format::Pcap), means, 2, |_| ()).unwrap();
+            // Its thread could not be started.
+            drop(recorders.remove(gone));
+            for i in 0..20_000 {
+                while recorders[0].is_full() {
+                    std::thread::yield_now();
+                }
+                assert!(recorders[0].record(i, &[0; 60]));
+            }
+            let written = Recorder::finish_all(recorders, &[Totals::default()]);
+            assert_eq!((written.records, written.lost), (20_000, 0), "{here}, without {gone}");
+            assert_eq!(Recording::open(&path).unwrap().len(), 20_000);
+        }
+    }
+}
+
 #[test]
 fn a_slow_disk_drops_packets_and_never_blocks() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,7 +230,7 @@ fn a_thread_that_writes_itself_stops_at_a_full_disk_with_an_exact_count_of_each_
             recorder.switch_to(u32::from(i % 3 == 0));
             recorder.record(i, &[0; 60]);
         }
-        assert!(recorder.has_failed());
+        assert!(recorder.has_ended());
         let taken = recorder.taken();
         let written = recorder.finish(Totals::default());
         assert_eq!(written.error.unwrap().kind(), io::ErrorKind::BrokenPipe);
@@ -195,4 +275,37 @@ fn a_frame_of_any_length_is_recorded_byte_for_byte() {
         assert_eq!(recording.len(), lengths.len());
         recording.packets().zip(lengths.clone()).for_each(|(packet, len)| assert_eq!(packet.bytes, &bytes[..len]));
     }
+}
+
+#[test]
+fn a_pipe_without_a_reader_is_waited_for_until_it_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    sys::make_fifo(&fifo).unwrap();
+    let looks = std::cell::Cell::new(0);
+    let third = || looks.replace(looks.get() + 1) == 2;
+    let layout = Layout { stopped: &third, ..Layout::default() };
+    let error = Recorder::laid_out(&plan(&fifo, Format::Pcap), Means::default(), 1, layout, |_| ()).unwrap_err();
+    assert_eq!((looks.get(), error.kind()), (3, crate::Kind::Io), "{error}");
+    // The reader comes once it is waited for.
+    let (reader, come) = (std::cell::RefCell::new(None), fifo.clone());
+    let late = || {
+        let open = || {
+            std::thread::spawn({
+                let come = come.clone();
+                move || std::fs::read(come).unwrap()
+            })
+        };
+        reader.borrow_mut().get_or_insert_with(open);
+        false
+    };
+    let layout = Layout { stopped: &late, ..Layout::default() };
+    let mut one =
+        Recorder::laid_out(&plan(&fifo, Format::Pcap), Means::default(), 1, layout, |_| ()).unwrap().swap_remove(0);
+    // More than a pipe holds: what writes waits for the reader again.
+    (0..2_000).for_each(|time| assert!(one.record(time, &[0; 900])));
+    let written = one.finish(Totals::default());
+    assert!(written.error.is_none() && written.records == 2_000, "{written:?}");
+    let read = reader.take().unwrap().join().unwrap();
+    assert_eq!(read.len() as u64, written.bytes);
 }
