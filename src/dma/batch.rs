@@ -323,11 +323,12 @@ impl<'p> Batch<'p> {
     /// Forgets the first `n` entries, whose buffers a ring now owns.
     #[inline]
     pub(crate) fn taken(&mut self, n: usize) {
-        let left = self.len - n.min(self.len);
-        if left > 0 && n > 0 {
+        if n >= self.len {
+            self.len = 0;
+        } else if n > 0 {
             self.entries.copy_within(n..self.len, 0);
+            self.len -= n;
         }
-        self.len = left;
     }
 
     /// Lengthens entry `i` to `len` bytes with zeroes, if it is shorter and

@@ -289,6 +289,13 @@ impl Marks {
         self.slots[index] = last;
     }
 
+    /// Groups.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // of the groups, whose oldest says as much
+    pub fn len(&self) -> u32 {
+        self.next.wrapping_sub(self.first)
+    }
+
     /// The last position of the oldest group.
     #[inline]
     pub fn first(&self) -> Option<u32> {

@@ -3,7 +3,8 @@
 //! on transmit. Fast loops over plain packets are the family's own.
 
 use super::irq::Interrupt;
-use super::ring::{BufferRing, Buffers};
+use super::queue::Transmit;
+use super::ring::{BufferRing, Buffers, Marks};
 use super::stats::Anomalies;
 use super::supply::Supply;
 use super::tally::{Anomaly, Tally};
@@ -225,6 +226,10 @@ pub trait Slots {
     }
 }
 
+/// Descriptors written since `send` last looked for sent ones, for it to look again: a look
+/// may fetch a line that the card has just written.
+const LOOK: u32 = Marks::GROUP;
+
 /// In a shadow: no frame ends with this descriptor.
 pub const INNER: u32 = 1 << 31;
 
@@ -284,6 +289,8 @@ pub struct Pending<R> {
     pub next: u32,
     /// Oldest position not yet taken back.
     pub clean: u32,
+    /// Where the next position is to be for `send` to look for sent ones again.
+    look: u32,
     /// Descriptors among `clean..next` whose shadow is more than a buffer.
     marked: u32,
     /// Those of them that are no part of a frame's data.
@@ -301,12 +308,30 @@ impl<R: Shadows> Pending<R> {
             ring,
             next: 0,
             clean: 0,
+            look: LOOK,
             marked: 0,
             bare: 0,
             kept: 0,
             supply: Supply::new(card),
             tally: Arc::default(),
         }
+    }
+
+    /// Begins again at `position`, with an empty ring.
+    pub fn restart(&mut self, position: u32) {
+        (self.next, self.clean, self.look) = (position, position, position.wrapping_add(LOOK));
+    }
+
+    /// Whether `send` is to look for sent ones.
+    #[inline(always)]
+    fn due(&self) -> bool {
+        self.next.wrapping_sub(self.look) as i32 >= 0
+    }
+
+    /// It has, and is to look again when so many more are written.
+    #[inline(always)]
+    fn looked(&mut self, again_after: u32) {
+        self.look = self.next.wrapping_add(again_after);
     }
 
     /// Descriptors in the ring.
@@ -434,7 +459,7 @@ pub struct OddFrame {
 }
 
 /// A transmit ring: descriptors that each hold a buffer until it was sent.
-pub trait Sends {
+pub trait Sends: Transmit {
     /// Its shadows.
     type Ring: Shadows;
 
@@ -454,7 +479,8 @@ pub trait Sends {
     }
 
     /// Writes descriptors for entries from `from` on, as long as they are whole
-    /// frames that want nothing special; returns for how many.
+    /// frames that want nothing special; returns for how many. It may leave one frame to
+    /// [`Sends::send_odd`] where the ring ends.
     fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: impl Fn(u32) -> Iova) -> usize;
 
     /// Deals with the frame that starts in entry `from`, whatever it is.
@@ -462,6 +488,37 @@ pub trait Sends {
 
     /// Tells the card of what was written from position `first` on.
     fn announce(&mut self, first: u32);
+
+    /// Sends what is in `batch`, as far as there is room, and looks for sent frames now and
+    /// then; also where nothing was sent: there is no room, or the caller waits for buffers.
+    #[inline(always)]
+    fn send_or_look(&mut self, batch: &mut Batch<'_>) -> usize {
+        if self.pending().due() {
+            // A frame takes one descriptor or two.
+            let needed = 2 * batch.len() as u32 + LOOK;
+            self.take_back(batch.pool(), needed);
+            // Where there may be no room until then, at once.
+            let again_after = if self.free() > needed { LOOK } else { 0 };
+            self.pending_mut().looked(again_after);
+        }
+        let sent = self.send_all(batch);
+        if sent == 0 { self.look_and_send(batch) } else { sent }
+    }
+
+    /// As [`Sends::send_or_look`], where nothing was sent.
+    #[cold]
+    #[inline(never)]
+    fn look_and_send(&mut self, batch: &mut Batch<'_>) -> usize {
+        self.reclaim(batch.pool());
+        if batch.is_empty() { 0 } else { self.send_all(batch) }
+    }
+
+    /// Takes back what was sent, or what of it is enough for `needed` descriptors to be free;
+    /// its buffers are of `pool`.
+    #[inline(always)]
+    fn take_back(&mut self, pool: &Pool, _needed: u32) {
+        self.reclaim(pool);
+    }
 
     /// Sends what is in `batch`, as far as there is room.
     #[inline(always)]

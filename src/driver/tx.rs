@@ -11,7 +11,8 @@
 //! The last descriptor of each call of `send` asks for a report (RS). Small calls
 //! make up groups, and the last position of each group is remembered as a mark.
 //! When the card has reported there, all buffers up to it go back to the pool in
-//! one copy. Descriptors between marks are never read, so nothing that a card
+//! one copy; while there is room, the newest group is left for the next look, and its
+//! line fetched meanwhile. Descriptors between marks are never read, so nothing that a card
 //! writes into them matters.
 //!
 //! What the words of a descriptor are is the family's ([`TxFormat`]), known when
@@ -26,10 +27,6 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Descriptors written since `send` last looked for sent ones, for it to look again:
-/// a look may fetch a line that the card has just written.
-const LOOK: u32 = Marks::GROUP;
 
 /// Two words of memory that the card reads and reports in.
 type Descriptor = [AtomicU64; 2];
@@ -64,8 +61,6 @@ pub trait TxFormat: Debug + 'static {
 pub struct Queue<F: TxFormat> {
     pending: Pending<BufferRing<Descriptor>>,
     tail: Doorbell,
-    /// Where the next position was when sent ones were last looked for.
-    looked: u32,
     /// Ends of groups, which asked for a report, oldest first.
     marks: Marks,
     /// The context the card remembers.
@@ -81,7 +76,6 @@ impl<F: TxFormat> Queue<F> {
         Queue {
             pending: Pending::new(BufferRing::new(region, len), card),
             tail,
-            looked: 0,
             marks: Marks::new(len),
             context: None,
             _format: PhantomData,
@@ -104,28 +98,13 @@ impl<F: TxFormat> Transmit for Queue<F> {
         if !self.pending.is(pool) && !self.admits(pool) {
             return 0;
         }
-        // Nothing to send: the caller may be waiting for buffers.
-        let due = self.pending.next.wrapping_sub(self.looked) >= LOOK;
-        if due || self.free() as usize <= batch.len() || batch.is_empty() {
-            self.reclaim(pool);
-        }
-        self.send_all(batch)
+        self.send_or_look(batch)
     }
 
     #[inline]
     fn reclaim(&mut self, pool: &Pool) -> usize {
         self.pending.check(pool);
-        self.looked = self.pending.next;
-        let mut end = self.pending.clean;
-        while let Some(mark) = self.marks.first() {
-            // Acquire: the next owner of the buffer writes to it after the card has read it.
-            if !F::done(self.pending.ring.at(mark)[1].load(Ordering::Acquire)) {
-                break;
-            }
-            end = mark.wrapping_add(1);
-            self.marks.pop();
-        }
-        self.pending.give_back(pool, end);
+        self.take_back(pool, u32::MAX);
         self.pending.frames() as usize
     }
 }
@@ -149,26 +128,48 @@ impl<F: TxFormat> Sends for Queue<F> {
         self.pending.ring.len() - 1
     }
 
+    /// Leaves the newest group for the next look, as long as there is room: the card has just
+    /// written there, or is about to, and its line comes while something else is done.
+    #[inline(always)]
+    fn take_back(&mut self, pool: &Pool, needed: u32) {
+        let left = u32::from(self.free() > needed);
+        let mut end = self.pending.clean;
+        while let Some(mark) = self.marks.first() {
+            if self.marks.len() == left {
+                self.pending.ring.slots().fetch(mark);
+                break;
+            }
+            // Acquire: the next owner of the buffer writes to it after the card has read it.
+            if !F::done(self.pending.ring.at(mark)[1].load(Ordering::Acquire)) {
+                break;
+            }
+            end = mark.wrapping_add(1);
+            self.marks.pop();
+        }
+        self.pending.give_back(pool, end);
+    }
+
     #[inline(always)]
     fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: impl Fn(u32) -> Iova) -> usize {
-        let to = batch.len().min(from + self.free() as usize);
-        let ring = self.pending.ring.slots();
-        let mut position = self.pending.next;
-        for entry in &batch.entries()[from..to] {
+        let most = (batch.len() - from).min(self.free() as usize);
+        let first = self.pending.next;
+        // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
+        let (slots, buffers) = self.pending.ring.slots().run(first, most);
+        let entries = &batch.entries()[from..][..slots.len()];
+        let mut n = 0;
+        for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
             if length.wrapping_sub(F::MIN_FRAME) > BUFFER_SIZE as u32 - F::MIN_FRAME {
                 break;
             }
-            let (slot, buffer) = ring.at(position);
+            n += 1;
             slot[0].store(iova(entry.buffer), Ordering::Relaxed);
             slot[1].store(F::data(u64::from(length), u64::from(length)) | F::LAST, Ordering::Relaxed);
             buffer.set(entry.buffer);
-            position = position.wrapping_add(1);
         }
-        let n = position.wrapping_sub(self.pending.next) as usize;
-        self.pending.next = position;
-        n
+        self.pending.next = first.wrapping_add(n);
+        n as usize
     }
 
     /// Asks for a report on the last descriptor, and rings.

@@ -41,9 +41,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Descriptors in the ring from which on `send` looks for sent ones.
-const RECLAIM_AT: u32 = 32;
-
 /// Frames are padded to this, as loops inside the card do not.
 const PAD: u32 = 60;
 
@@ -194,7 +191,7 @@ impl TxQueue {
     }
 
     /// Takes back what is before `end`.
-    #[inline]
+    #[inline(always)]
     fn give_back(&mut self, pool: &Pool, end: u32) {
         self.pending.give_back(pool, end);
         if let Some(Stamps { wanted, .. }) = &mut self.stamps {
@@ -209,7 +206,7 @@ impl TxQueue {
     /// As after so many descriptors and completions.
     #[cfg(test)]
     pub fn begin_at(&mut self, position: u32) {
-        (self.pending.next, self.pending.clean) = (position, position);
+        self.pending.restart(position);
         self.completions.begin_at(position);
     }
 }
@@ -224,17 +221,38 @@ impl Transmit for TxQueue {
         if !self.recall.lets(pool) && !self.called(pool) {
             return 0;
         }
-        if self.pending.used() >= RECLAIM_AT {
-            self.reclaim(pool);
-        }
-        self.send_all(batch)
+        self.send_or_look(batch)
     }
 
     #[inline]
     fn reclaim(&mut self, pool: &Pool) -> usize {
-        if !self.recall.lets(pool) && !self.reclaims(pool) {
-            return self.pending.frames() as usize;
+        if self.recall.lets(pool) || self.reclaims(pool) {
+            self.take_back(pool, u32::MAX);
         }
+        self.pending.frames() as usize
+    }
+}
+
+impl Sends for TxQueue {
+    type Ring = BufferRing<Words>;
+
+    #[inline(always)]
+    fn pending(&self) -> &Pending<Self::Ring> {
+        &self.pending
+    }
+
+    #[inline(always)]
+    fn pending_mut(&mut self) -> &mut Pending<Self::Ring> {
+        &mut self.pending
+    }
+
+    #[inline(always)]
+    fn slots(&self) -> u32 {
+        self.window
+    }
+
+    #[inline(always)]
+    fn take_back(&mut self, pool: &Pool, _needed: u32) {
         let mut end = self.pending.clean;
         let mut stopped = false;
         // A card that reports without end is left alone after one round.
@@ -259,26 +277,6 @@ impl Transmit for TxQueue {
         if stopped {
             self.reset(pool);
         }
-        self.pending.frames() as usize
-    }
-}
-
-impl Sends for TxQueue {
-    type Ring = BufferRing<Words>;
-
-    #[inline(always)]
-    fn pending(&self) -> &Pending<Self::Ring> {
-        &self.pending
-    }
-
-    #[inline(always)]
-    fn pending_mut(&mut self) -> &mut Pending<Self::Ring> {
-        &mut self.pending
-    }
-
-    #[inline(always)]
-    fn slots(&self) -> u32 {
-        self.window
     }
 
     #[inline(always)]

@@ -34,7 +34,7 @@ use super::hw::Hw;
 use super::meta::PrefixFormat;
 use super::setup::{self, Queue};
 use super::time::Sync;
-use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
+use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Pool, Span};
 use crate::driver::queue::Receive;
 use crate::driver::ring::{Buffers, Ring};
 use crate::driver::slots::{Received, Slots, Stock, TAG, TAGS};
@@ -94,6 +94,7 @@ pub struct RxQueue {
     /// It could not be started again.
     dead: bool,
     format: PrefixFormat,
+    decoder: Decoder,
     hw: Arc<Hw>,
     queue: Queue,
 }
@@ -131,6 +132,7 @@ impl RxQueue {
             shared: false,
             hole: (0, 0),
             dead: false,
+            decoder: format.decoder(),
             format,
             hw,
             queue,
@@ -155,10 +157,8 @@ impl RxQueue {
         for (entry, fresh) in batch.entries_mut()[had..].iter_mut().zip(fresh.iter().rev()) {
             let slot = events.at(position.wrapping_add(apart));
             let event = slot.load(Ordering::Acquire); // <-- acquire: the frame is now seen
-            let after = u64::from(position.wrapping_add(1)) << Event::NEXT_SHIFT & Event::NEXT;
-            // A length of nothing but the prefix wraps to a large one.
-            let len = ((event & Event::BYTES) as u32).wrapping_sub(PREFIX);
-            if (event ^ after) & plain != 0 || len.wrapping_sub(1) >= longest {
+            let len = payload(event);
+            if (event ^ expected(position)) & plain != 0 || len.wrapping_sub(1) >= longest {
                 stopped_at = Event(event);
                 break;
             }
@@ -172,8 +172,37 @@ impl RxQueue {
         self.next = position;
         self.events.next = position.wrapping_add(apart);
         pool.took(n as usize);
-        batch.filled(had + n as usize, self.format.decoder());
+        batch.filled(had + n as usize, self.decoder);
         stopped_at
+    }
+
+    /// As [`RxQueue::recv_plain`], of one frame: whether there was a plain one. What a loop
+    /// sets up is half of what one packet takes.
+    #[inline(always)]
+    fn recv_one(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova) -> bool {
+        let pool = batch.pool();
+        let had = batch.len();
+        let position = self.next;
+        let ([fresh], Some(entry), true) = (pool.top(1), batch.entries_mut().get_mut(had), position != self.given)
+        else {
+            return false;
+        };
+        let slot = self.events.view().at(self.events.next);
+        let event = slot.load(Ordering::Acquire); // <-- acquire: the frame is now seen
+        let len = payload(event);
+        if (event ^ expected(position)) & self.plain != 0 || len.wrapping_sub(1) >= self.longest_plain {
+            return false;
+        }
+        slot.store(EMPTY, Ordering::Relaxed);
+        let buffer = self.buffers.at(position).replace(fresh.get());
+        *entry = Entry { words: [event, self.sync.0], buffer, span: Span::new(PREFIX as u8, len as u16, false) };
+        let given = self.ring.at(position.wrapping_add(self.buffers.len()));
+        given.store(desc::receive(iova(fresh.get())), Ordering::Relaxed);
+        self.next = position.wrapping_add(1);
+        self.events.next = self.events.next.wrapping_add(1);
+        pool.took(1);
+        batch.filled(had + 1, self.decoder);
+        true
     }
 
     /// Deals with an event that no frame caused.
@@ -295,6 +324,10 @@ impl Slots for RxQueue {
 
     #[inline(always)]
     fn recv_from(&mut self, batch: &mut Batch<'_>, iova: impl Fn(u32) -> Iova + Copy) -> usize {
+        if batch.room() == 1 && self.recv_one(batch, iova) {
+            self.give();
+            return 1;
+        }
         let before = batch.len();
         // A card that reports without end is left alone after one round.
         for _ in 0..self.events.len() {
@@ -358,6 +391,19 @@ impl Slots for RxQueue {
         self.hw.prime(self.queue.vi, self.events.index());
         self.events.peek(0).present()
     }
+}
+
+/// What the event of a plain frame in the descriptor at `position` says in
+/// [`Event::NEXT`].
+#[inline(always)]
+fn expected(position: u32) -> u64 {
+    u64::from(position.wrapping_add(1)) << Event::NEXT_SHIFT & Event::NEXT
+}
+
+/// Bytes of the frame of an event; of nothing but the prefix it wraps to a large number.
+#[inline(always)]
+fn payload(event: u64) -> u32 {
+    ((event & Event::BYTES) as u32).wrapping_sub(PREFIX)
 }
 
 impl fmt::Debug for RxQueue {

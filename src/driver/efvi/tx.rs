@@ -36,9 +36,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Descriptors in the ring from which on `send` looks for sent ones.
-const RECLAIM_AT: u32 = 32;
-
 /// Shortest frame the card may be given; its MAC pads to 60.
 const MIN_FRAME: u32 = 17;
 
@@ -242,9 +239,19 @@ impl TxQueue {
         self.dead = self.queue.stop(&self.hw).and_then(|()| self.queue.start(&self.hw)).is_err();
         self.give_back(pool, self.pending.next);
         self.events.restart();
-        (self.pending.next, self.pending.clean) = (0, 0);
+        self.pending.restart(0);
         self.begin();
     }
+}
+
+/// The descriptor of a whole frame in one buffer that wants nothing special.
+#[inline(always)]
+fn plain(entry: &Entry, iova: impl Fn(u32) -> Iova) -> Option<u64> {
+    let (length, start) = (u32::from(entry.span.len()), entry.span.start());
+    if entry.span.special() || length.wrapping_sub(MIN_FRAME) > BUFFER_SIZE as u32 - MIN_FRAME {
+        return None;
+    }
+    Some(desc::transmit(iova(entry.buffer) + u64::from(start), length))
 }
 
 impl Transmit for TxQueue {
@@ -254,35 +261,16 @@ impl Transmit for TxQueue {
         if !self.pending.is(pool) && !self.admits(pool) {
             return 0;
         }
-        if self.pending.used() >= RECLAIM_AT {
-            self.reclaim(pool);
-        }
         if self.path.is_special() {
             return self.send_special(batch);
         }
-        self.send_all(batch)
+        self.send_or_look(batch)
     }
 
     #[inline]
     fn reclaim(&mut self, pool: &Pool) -> usize {
         self.pending.check(pool);
-        if self.events.lapped() {
-            self.reset(pool);
-        }
-        let mut end = self.pending.clean;
-        // A card that reports without end is left alone after one round.
-        for _ in 0..self.events.len() {
-            let event = self.events.peek(0);
-            if event.0 & LOOKED_AT == DONE {
-                end = self.done(event, end);
-            } else if event.present() {
-                end = self.other(event, end);
-            } else {
-                break;
-            }
-            self.events.take();
-        }
-        self.give_back(pool, end);
+        self.take_back(pool, u32::MAX);
         self.pending.frames() as usize
     }
 }
@@ -306,27 +294,56 @@ impl Sends for TxQueue {
         self.window - 1
     }
 
+    #[inline]
+    fn take_back(&mut self, pool: &Pool, _needed: u32) {
+        if self.events.lapped() {
+            self.reset(pool);
+        }
+        let mut end = self.pending.clean;
+        // A card that reports without end is left alone after one round.
+        for _ in 0..self.events.len() {
+            let event = self.events.peek(0);
+            if event.0 & LOOKED_AT == DONE {
+                end = self.done(event, end);
+            } else if event.present() {
+                end = self.other(event, end);
+            } else {
+                break;
+            }
+            self.events.take();
+        }
+        self.give_back(pool, end);
+    }
+
     #[inline(always)]
     fn send_plain(&mut self, batch: &mut Batch<'_>, from: usize, iova: impl Fn(u32) -> Iova) -> usize {
         if self.options != Options::default() {
             return 0;
         }
-        let to = batch.len().min(from + self.free() as usize);
-        let ring = self.pending.ring.slots();
-        let mut position = self.pending.next;
-        for entry in &batch.entries()[from..to] {
-            let (length, start) = (u32::from(entry.span.len()), entry.span.start());
-            if entry.span.special() || length.wrapping_sub(MIN_FRAME) > BUFFER_SIZE as u32 - MIN_FRAME {
-                break;
-            }
-            let (slot, buffer) = ring.at(position);
-            slot.store(desc::transmit(iova(entry.buffer) + u64::from(start), length), Ordering::Relaxed);
+        let most = (batch.len() - from).min(self.free() as usize);
+        let first = self.pending.next;
+        if most == 1 {
+            // What a loop sets up is a third of what one packet takes.
+            let entry = &batch.entries()[from];
+            let Some(descriptor) = plain(entry, iova) else { return 0 };
+            let (slot, buffer) = self.pending.ring.slots().at(first);
+            slot.store(descriptor, Ordering::Relaxed);
             buffer.set(entry.buffer);
-            position = position.wrapping_add(1);
+            self.pending.next = first.wrapping_add(1);
+            return 1;
         }
-        let n = position.wrapping_sub(self.pending.next) as usize;
-        self.pending.next = position;
-        n
+        // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
+        let (slots, buffers) = self.pending.ring.slots().run(first, most);
+        let entries = &batch.entries()[from..][..slots.len()];
+        let mut n = 0;
+        for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
+            let Some(descriptor) = plain(entry, &iova) else { break };
+            n += 1;
+            slot.store(descriptor, Ordering::Relaxed);
+            buffer.set(entry.buffer);
+        }
+        self.pending.next = first.wrapping_add(n);
+        n as usize
     }
 
     /// Frames that follow one with an offload come here too, to switch it off.

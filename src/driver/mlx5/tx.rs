@@ -35,9 +35,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Blocks or buffers in the ring from which on `send` looks for sent ones.
-const RECLAIM_AT: u32 = 32;
-
 /// Most frames of one entry.
 const MOST_FRAMES: usize = MOST_SEGMENTS as usize - 2;
 
@@ -273,7 +270,7 @@ impl TxQueue {
     #[cfg(test)]
     pub fn begin_at(&mut self, blocks: u32, buffers: u32, completions: u32) {
         self.work.begin_at(blocks);
-        (self.pending.next, self.pending.clean) = (buffers, buffers);
+        self.pending.restart(buffers);
         self.completions.begin_at(completions);
     }
 }
@@ -285,36 +282,13 @@ impl Transmit for TxQueue {
         if !self.pending.is(pool) && !self.admits(pool) {
             return 0;
         }
-        if self.pending.used().max(self.work.used()) >= RECLAIM_AT {
-            self.reclaim(pool);
-        }
-        self.send_all(batch)
+        self.send_or_look(batch)
     }
 
     #[inline]
     fn reclaim(&mut self, pool: &Pool) -> usize {
         self.pending.check(pool);
-        if self.dead {
-            return self.pending.frames() as usize;
-        }
-        let mut end = self.pending.clean;
-        let mut stopped = false;
-        // A card that reports without end is left alone after one round.
-        for _ in 0..self.completions.len() {
-            end = self.plain_done(end);
-            let Some(tail) = self.completions.peek() else { break };
-            (end, stopped) = self.other(tail, end);
-            if stopped {
-                break;
-            }
-            self.completions.take(1);
-        }
-        // Before there is room for what is reported next.
-        self.completions.give_back();
-        self.pending.give_back(pool, end);
-        if stopped {
-            self.reset(pool);
-        }
+        self.take_back(pool, u32::MAX);
         self.pending.frames() as usize
     }
 }
@@ -340,6 +314,31 @@ impl Sends for TxQueue {
     #[inline(always)]
     fn free(&self) -> u32 {
         if self.dead { 0 } else { self.work.free().min(self.slots() - self.pending.used()) }
+    }
+
+    #[inline(always)]
+    fn take_back(&mut self, pool: &Pool, _needed: u32) {
+        if self.dead {
+            return;
+        }
+        let mut end = self.pending.clean;
+        let mut stopped = false;
+        // A card that reports without end is left alone after one round.
+        for _ in 0..self.completions.len() {
+            end = self.plain_done(end);
+            let Some(tail) = self.completions.peek() else { break };
+            (end, stopped) = self.other(tail, end);
+            if stopped {
+                break;
+            }
+            self.completions.take(1);
+        }
+        // Before there is room for what is reported next.
+        self.completions.give_back();
+        self.pending.give_back(pool, end);
+        if stopped {
+            self.reset(pool);
+        }
     }
 
     #[inline(always)]

@@ -21,7 +21,8 @@ impl TxQueue {
             return;
         };
         self.pending.give_back(pool, self.pending.next);
-        (self.pending.next, self.pending.clean, self.behind) = (0, 0, 0);
+        self.pending.restart(0);
+        self.behind = 0;
         self.completions.restart(bells.completions);
         self.bell = bells.transmit;
         self.stamping = self.stamps.is_some();
@@ -30,7 +31,8 @@ impl TxQueue {
         }
     }
 
-    /// Looks at what control wants, and whether packets of `pool` can be sent. Apart
+    /// Looks at what control wants, and whether packets of `pool` can be sent: none by a
+    /// queue that is dead. Apart
     /// from `send`, whose frame it would widen.
     #[cold]
     #[inline(never)]
@@ -38,8 +40,7 @@ impl TxQueue {
         if !self.pending.is(pool) && !self.admits(pool) {
             return false;
         }
-        self.reclaims(pool);
-        true
+        self.reclaims(pool)
     }
 
     /// The same of what was sent, which goes back to `pool`: false for a queue that is

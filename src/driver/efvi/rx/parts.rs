@@ -114,7 +114,7 @@ impl RxQueue {
             entry += 1;
             start = 0;
         }
-        batch.filled(entry, self.format.decoder());
+        batch.filled(entry, self.decoder);
         // The prefix is before the first part and out of reach of the last; and
         // a tag is taken out of the frame by hand.
         let tagged = self.format.strip && event.0 & Event::TAGS != 0;
