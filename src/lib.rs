@@ -5,8 +5,8 @@
 //! # The picture
 //!
 //! ```text
-//!   cli      bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate
-//!    |          parse, wire up, print; no hardware knowledge
+//!   cli      bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list
+//!    |          emulate: parse, wire up, print; no hardware knowledge
 //!    v
 //!   compare  DPDK's drivers beside ours on one emulated card
 //!    |
@@ -25,8 +25,8 @@
 //!                                         v
 //!                                        pcap   capture files; under cli too
 //!
-//!   publish  a ring of packets that other processes read; under cli, on nothing but
-//!              what is under all
+//!   publish  a ring of packets that other processes read, and names that sockets have;
+//!              under cli, on nothing but what is under all
 //!
 //!   error, net, sys   under all: errors, addresses and checksums of frames, the kernel
 //! ```
