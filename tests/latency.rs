@@ -93,6 +93,7 @@ fn a_distribution_is_drawn_over_an_earlier_one_on_the_terminal_and_into_a_file()
     for (args, words) in [
         (&["--plot", "--over", hgrm][..], "no percentile distribution"),
         (&["--over", hgrm], "ask for one with --plot"),
+        (&["--svg", svg, "--hgrm", svg], "named for two results"),
         (&["--stages", "--plot"], "a table of its own"),
     ] {
         let run = latency(args);

@@ -420,3 +420,21 @@ fn the_version_of_a_cards_firmware_is_in_the_document() {
         assert!(said.is_some() == version.is_some() && said.unwrap_or("").contains(version.unwrap_or("")), "{said:?}");
     }
 }
+
+#[test]
+fn times_beyond_the_last_that_a_file_can_tell_are_written_as_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from.pcapng"), dir.path().join("to.pcapng"));
+    let mut bytes = Vec::new();
+    Format::Pcapng.header(&mut bytes, 65_535, "");
+    for time in [0, i64::MAX as u64] {
+        Format::Pcapng.put(&mut bytes, &Record { time, wire_len: 60, parts: &[&[7; 60]] });
+    }
+    std::fs::write(&from, bytes).unwrap();
+    for speed in ["0.53", "0.1"] {
+        let args = ["pktgen", "--pcap", from.to_str().unwrap(), "--speed", speed, "--format", "pcapng", "-w"];
+        let run = bmnic(&args).arg(&to).output().unwrap();
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        assert_eq!(Recording::open(&to).unwrap().len(), 2, "{speed}");
+    }
+}

@@ -35,7 +35,6 @@ use crate::net::MacAddr;
 use crate::packet::build::{Builder, Proto, Recipe, Sizes, Tpid, Vlans};
 use crate::packet::values::{Ips, Macs, Ports};
 use crate::pcap::record::Format;
-use facts::Facts;
 use replay::Replay;
 use report::Report;
 use std::path::{Path, PathBuf};
@@ -285,7 +284,7 @@ impl Args {
                 "a replay as recorded has its own bursts, so --burst would do nothing; leave it out, or say how fast with --rate",
             ),
             (None, None) if self.r#loop != 1 && replay.is_momentary() => refused(
-                "all of the recording was recorded at one moment, so to repeat it as recorded has no rate; say how fast with --rate",
+                "all packets of the recording leave at one moment, so to repeat it as recorded has no rate; say how fast with --rate",
             ),
             _ => Ok(()),
         }
@@ -401,8 +400,8 @@ impl Args {
 
 /// Warns of what was met in a recording that was not known before.
 fn news(traffic: Traffic, output: &Output) {
-    let met = if traffic.is_guess() { traffic.met() } else { None };
-    met.iter().flat_map(Facts::warnings).for_each(|warning| output.warn(warning));
+    let guess = traffic.is_guess();
+    traffic.met().iter().flat_map(|met| met.news(guess)).for_each(|warning| output.warn(warning));
 }
 
 /// A rate in packets a second, on a link of `speed` bits a second that carries `line`

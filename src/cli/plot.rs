@@ -18,6 +18,8 @@ use crate::measure::Histogram;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// Size of an SVG picture, pixels.
@@ -31,6 +33,10 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
 ];
+/// Longest percentile file that is read, bytes: those of whole days have thousands.
+const FILE_LIMIT: u64 = 16 << 20;
+/// Longest name of a curve, characters: a legend has half of a terminal.
+const NAME: usize = 32;
 /// Most curves in one picture, so that each has a colour of its own.
 pub const MOST: usize = COLOURS.len();
 
@@ -56,9 +62,12 @@ impl Curve {
     /// If it cannot be read or is none.
     pub fn read(path: &Path) -> Result<Curve> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(format!("reading {shown}"), e))?;
+        let failed = |e| Error::io(format!("reading {shown}"), e);
+        let mut bytes = Vec::new();
+        File::open(path).map_err(failed)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
-        Curve::parse(&name, &text).ok_or_else(|| {
+        let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= FILE_LIMIT);
+        text.and_then(|text| Curve::parse(&shorten(&name), &text)).ok_or_else(|| {
             let line = format!("{shown} is no percentile distribution; write one with bmnic latency --hgrm FILE");
             Error::new(Kind::Io, line)
         })
@@ -72,7 +81,7 @@ impl Curve {
             let mut fields = row.split_whitespace();
             let (value, quantile) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
             let before = curve.points.last().copied().unwrap_or((0.0, 0.0));
-            let ascends = (before.0..=1.0).contains(&quantile) && f64::is_finite(value) && value >= before.1;
+            let ascends = (before.0..=1.0).contains(&quantile) && (before.1..=u64::MAX as f64).contains(&value);
             curve.points.push(ascends.then_some((quantile, value))?);
             curve.samples = fields.next()?.parse().ok()?;
         }
@@ -90,6 +99,13 @@ impl Curve {
         let sure = |(quantile, _): &&(f64, f64)| self.samples >= Histogram::samples_needed(*quantile);
         (self.points.iter().map(place).collect(), self.points.iter().take_while(sure).count())
     }
+}
+
+/// A name as a legend has room for it, of characters that SVG and terminals take as text.
+fn shorten(name: &str) -> String {
+    let mut chars = name.chars().map(|c| if c.is_control() { '?' } else { c });
+    let short: String = chars.by_ref().take(NAME).collect();
+    if chars.next().is_some() { short + "..." } else { short }
 }
 
 /// How often what is left was divided by ten: 0 at the least, 1 at 90 %, 2 at 99 %.
@@ -303,7 +319,17 @@ mod tests {
         for (read, written) in read.points.iter().zip(&written.points) {
             assert!((read.0 - written.0).abs() < 1e-9 && read.1 == written.1, "{read:?} {written:?}");
         }
-        for spoiled in ["", "Value", "1 2 3", "5 0.5 1\n4 0.9 2", "5 0.5 1\n6 0.4 2", "5 0.5", "nan 0.5 1", "5 0.5 0"] {
+        for spoiled in [
+            "",
+            "Value",
+            "1 2 3",
+            "5 0.5 1\n4 0.9 2",
+            "5 0.5 1\n6 0.4 2",
+            "5 0.5",
+            "nan 0.5 1",
+            "1e308 0.5 1",
+            "5 0.5 0",
+        ] {
             assert_eq!(Curve::parse("a", spoiled), None, "{spoiled}");
         }
     }
@@ -314,6 +340,19 @@ mod tests {
             let picture = Picture { title: String::new(), curves: vec![Curve::of("a", &of(samples))] };
             assert!(picture.svg().unwrap().contains("polyline") && picture.text(80).unwrap().lines().count() > 15);
         }
+    }
+
+    #[test]
+    fn a_name_of_any_characters_is_short_and_of_one_line() {
+        assert_eq!(shorten("a\x1b[1m\nb"), "a?[1m?b");
+        assert_eq!(shorten(&"n".repeat(NAME)), "n".repeat(NAME));
+        assert_eq!(shorten(&"n".repeat(NAME + 1)), "n".repeat(NAME) + "...");
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_to_its_end() {
+        let error = Curve::read(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("no percentile distribution"), "{error}");
     }
 
     #[test]

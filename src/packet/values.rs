@@ -108,6 +108,8 @@ impl Values {
                 Some(step.ok_or_else(|| bad("the step is a whole number from 1 on, or rand"))?)
             }
         };
+        // A step beyond the last value leads back to the first, and may have more bits than the field.
+        let span = if step.is_some_and(|step| step > span) { 0 } else { span };
         Ok(Values { first, span, step })
     }
 }
@@ -308,6 +310,16 @@ mod tests {
         assert_eq!(macs.0.span, 3);
         let Ips::V6(v6) = "::1-::".parse().unwrap() else { panic!() };
         assert_eq!((v6.first, v6.span), (1, u128::MAX));
+    }
+
+    #[test]
+    fn a_step_beyond_the_last_value_leads_back_to_the_first() {
+        for text in ["1-9/9", "1-9/18446744073709551616", "1-9/18446744073709551617"] {
+            assert_eq!(text.parse::<Ports>().unwrap().0.span, 0, "{text}");
+        }
+        assert_eq!("1-9/8".parse::<Ports>().unwrap().0.span, 8);
+        let Ips::V6(v6) = "::/64/18446744073709551616".parse().unwrap() else { panic!() };
+        assert!(v6.is_constant());
     }
 
     #[test]

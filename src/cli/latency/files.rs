@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::measure::ping::Sample;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,13 +60,15 @@ impl Wanted {
             );
             return Err(Error::new(Kind::Usage, line));
         }
-        Ok(Files {
+        let files = Files {
             over: self.over.iter().map(|path| Curve::read(path)).collect::<Result<_>>()?,
             hgrm: Destination::create(&self.hgrm)?,
             raw: Destination::create(&self.raw)?,
             svg: Destination::create(&self.svg)?,
             plot: self.plot,
-        })
+        };
+        files.check_apart()?;
+        Ok(files)
     }
 }
 
@@ -79,6 +82,22 @@ pub struct Files<'a> {
 }
 
 impl Files<'_> {
+    /// Refuses one file for two things, of which the second would be written over the first.
+    fn check_apart(&self) -> Result<()> {
+        let mut seen = Vec::new();
+        for file in [&self.hgrm, &self.raw, &self.svg].into_iter().flatten() {
+            let Ok(data) = file.file.metadata() else { continue };
+            if data.is_file() && seen.contains(&(data.dev(), data.ino())) {
+                let path = file.path.display();
+                let line =
+                    format!("{path} is named for two results, and one would write over the other; name two files");
+                return Err(Error::new(Kind::Usage, line));
+            }
+            seen.push((data.dev(), data.ino()));
+        }
+        Ok(())
+    }
+
     /// How many samples are to be kept one by one.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What is known of a recording, and when its packets leave.
 
 use crate::measure::probe::wire_bits;
-use crate::packet::build::MAX_FRAME;
+use crate::packet::build::{MAX_FRAME, MIN_FRAME};
 use crate::pcap::SHORTEST;
 use crate::pcap::read::{Omitted, Packet, Recording};
 use serde_json::{Value, json};
@@ -63,9 +63,9 @@ impl Facts {
         Facts { lost: Some(why), ..Facts::default() }
     }
 
-    /// Mean bits of a packet on the wire.
+    /// Mean bits of a packet on the wire; of the shortest while none is known.
     pub fn mean_bits(&self) -> f64 {
-        self.wire_bits / self.sent as f64
+        if self.sent == 0 { wire_bits(MIN_FRAME) } else { self.wire_bits / self.sent as f64 }
     }
 
     /// What of it is not sent: "3 packets were recorded ...".
@@ -82,9 +82,7 @@ impl Facts {
         if let Some(damage) = &self.damage {
             warnings.push(format!("the recording is damaged: {damage}; its {} whole packets are sent", self.sent));
         }
-        if let Some(why) = &self.lost {
-            warnings.push(format!("the recording was not sent as often as asked for: {why}"));
-        }
+        warnings.extend(self.not_again());
         if self.cut > 0 {
             warnings.push(format!(
                 "{} packets were cut when they were recorded; they are sent as short as they are",
@@ -105,6 +103,16 @@ impl Facts {
             ));
         }
         warnings
+    }
+
+    /// Of these, what was not known before the run: all of them if the rest was a guess.
+    pub fn news(&self, guess: bool) -> Vec<String> {
+        if guess { self.warnings() } else { self.not_again().into_iter().collect() }
+    }
+
+    /// That it was not sent as often as it should be, if so.
+    fn not_again(&self) -> Option<String> {
+        self.lost.as_ref().map(|why| format!("the recording was not sent as often as asked for: {why}"))
     }
 
     /// The same as fields of a document.

@@ -140,8 +140,6 @@ struct Rest {
 pub struct Known {
     /// Of the whole file, or as far as it was read.
     pub facts: Facts,
-    /// Whether all of it is in memory.
-    pub held: bool,
     /// Whether the facts are those of the whole file.
     pub whole: bool,
 }
@@ -163,7 +161,7 @@ impl Feed {
             ready.push_back(part);
         }
         if held {
-            return Ok((Feed { ready, rest: None }, Known { facts, held, whole: true }));
+            return Ok((Feed { ready, rest: None }, Known { facts, whole: true }));
         }
         if !regular && (loops != 1 || whole) {
             let why = match whole {
@@ -189,7 +187,7 @@ impl Feed {
         let thread = thread::Builder::new().name("recording".into()).spawn(body);
         // It ends when nobody wants its parts any more, or with the program.
         thread.map_err(|error| Error::io("starting a thread that reads the recording", error))?;
-        Ok((Feed { ready, rest: Some(Rest { full, empty }) }, Known { facts, held, whole }))
+        Ok((Feed { ready, rest: Some(Rest { full, empty }) }, Known { facts, whole }))
     }
 
     /// The part to begin with.

@@ -32,7 +32,7 @@ impl Replay {
     /// # Errors
     /// If there is no packet that could be sent, or what reading meets.
     pub fn open(path: &Path, loops: u64, max_gap: u64, whole: bool) -> Result<Self> {
-        let regular = path.metadata().is_ok_and(|file| file.is_file());
+        let regular = path != Path::new("-") && path.metadata().is_ok_and(|file| file.is_file());
         Self::new(File::at(path, max_gap)?, loops, whole, regular)
     }
 
@@ -42,7 +42,7 @@ impl Replay {
     /// As [`Replay::open`].
     pub fn new(file: File, loops: u64, whole: bool, regular: bool) -> Result<Self> {
         let (feed, known) = Feed::new(file, loops, whole, regular)?;
-        if known.facts.sent == 0 && known.held {
+        if known.facts.sent == 0 && known.whole {
             let mut why = known.facts.left_out();
             why.extend(known.facts.damage.clone());
             let why = if why.is_empty() { "it is empty".to_string() } else { why.join("; ") };
@@ -150,6 +150,10 @@ impl Replay {
         self.round = (self.round.0 + facts.sent, facts.end);
         if self.first || self.part.facts.lost.is_some() {
             self.met.add(&self.part.facts);
+        }
+        let (sent, before) = (self.round.0, if self.known.whole { self.known.facts.sent } else { self.met.sent });
+        if self.part.last && self.met.lost.is_none() && sent != before {
+            self.met.lost = Some(format!("it changed meanwhile, from {before} packets to {sent}"));
         }
     }
 }

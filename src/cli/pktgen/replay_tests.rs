@@ -97,6 +97,15 @@ fn a_recording_with_nothing_to_send_is_refused() {
     for file in [even(&[], 60), even(&[1, 2], 13), even(&[1], MAX_FRAME + 1)] {
         assert_eq!(open(file, 1, u64::MAX, ROOM).err().unwrap().kind(), Kind::Usage);
     }
+    let long = even(&[1; 9], MAX_FRAME + 1);
+    let of = |whole| {
+        let long = long.clone();
+        let open = move || Parts::new(Box::new(Cursor::new(long.clone())) as Source, "test");
+        Replay::new(File::new(Box::new(open), 0, SMALL).unwrap(), 1, whole, true)
+    };
+    assert_eq!(of(true).err().unwrap().kind(), Kind::Usage);
+    let guess = of(false).unwrap().known().facts.mean_bits();
+    assert!(guess.is_finite() && guess > 0.0, "{guess} bits of a packet where none is known");
     let one = open(even(&[5], 60), 1, u64::MAX, ROOM).unwrap();
     assert!(one.known().facts.warnings().is_empty() && one.known().whole && one.is_momentary());
 }
@@ -128,7 +137,7 @@ fn a_packet_that_was_not_read_yet_is_late_and_not_the_end() {
     };
     let file_of = File::new(Box::new(open), u64::MAX, SMALL).unwrap();
     let mut replay = Replay::new(file_of, 1, false, false).unwrap();
-    assert!(!replay.known().whole && !replay.known().held);
+    assert!(!replay.known().whole);
     for time in 0..3 {
         assert_eq!(replay.peek().map(|(_, time)| time), Some(time));
         replay.step();
@@ -162,6 +171,23 @@ fn what_cannot_be_read_again_is_not_played_again_and_says_so() {
     let mut replay = Replay::new(File::new(Box::new(open), 0, SMALL).unwrap(), 0, false, true).unwrap();
     assert_eq!(all(&mut replay).len(), 9);
     assert_eq!(replay.into_met().warnings(), ["the recording was not sent as often as asked for: it was moved away"]);
+}
+
+#[test]
+fn a_recording_that_changes_between_two_times_through_is_told() {
+    for (whole, times) in [(false, [9, 5, 9]), (true, [9, 9, 5]), (true, [9, 5, 5])] {
+        let mut sizes = times.into_iter();
+        let open = move || {
+            let times: Vec<u64> = (0..sizes.next().unwrap_or(9)).collect();
+            Parts::new(Box::new(Cursor::new(even(&times, 60))) as Source, "test")
+        };
+        let mut replay = Replay::new(File::new(Box::new(open), 0, SMALL).unwrap(), 2, whole, true).unwrap();
+        let sent = all(&mut replay).len();
+        assert!(sent < 18, "{times:?}: {sent}");
+        let said = "the recording was not sent as often as asked for: it changed meanwhile, from ";
+        let news = replay.into_met().news(!whole);
+        assert!(news.iter().any(|line| line.starts_with(said)), "{times:?}: {news:?}");
+    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl Report {
 
     /// What was met of a recording that was not known before.
     pub fn news(&self) -> Vec<String> {
-        self.met.as_ref().filter(|_| self.guess).map_or(Vec::new(), Facts::warnings)
+        self.met.as_ref().map_or(Vec::new(), |met| met.news(self.guess))
     }
 
     /// Packets that left the card.

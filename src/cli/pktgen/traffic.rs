@@ -166,7 +166,7 @@ fn each(
 ) -> Result<u64> {
     let mut scratch = vec![0; MAX_FRAME];
     let mut packets = 0_u64;
-    let end = limits.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
+    let end = limits.duration.map(|duration| duration.as_nanos() as u64);
     loop {
         if limits.count.is_some_and(|count| packets >= count) {
             return Ok(packets);
@@ -180,7 +180,7 @@ fn each(
         let (frame, time) = match traffic {
             Traffic::Built(builder) => {
                 let frame = &mut scratch[..builder.next_len()];
-                builder.write(frame, wall + steady);
+                builder.write(frame, wall.saturating_add(steady));
                 (&*frame, steady)
             }
             Traffic::Replay(replay) => {
@@ -199,7 +199,7 @@ fn each(
                 }
             }
         };
-        if time >= end || !each(frame, time)? {
+        if end.is_some_and(|end| time >= end) || !each(frame, time)? {
             return Ok(packets);
         }
         packets += 1;
@@ -245,7 +245,7 @@ pub fn write(
         while recorder.is_full() && !recorder.has_ended() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(recorder.record(start + time, frame) && !recorder.has_ended())
+        Ok(recorder.record(start.saturating_add(time), frame) && !recorder.has_ended())
     });
     let written = recorder.finish(Totals::default());
     result?;
