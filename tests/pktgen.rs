@@ -426,9 +426,9 @@ fn times_beyond_the_last_that_a_file_can_tell_are_written_as_the_last() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("from.pcapng"), dir.path().join("to.pcapng"));
     let mut bytes = Vec::new();
-    Format::Pcapng.header(&mut bytes, 65_535, "");
+    Format::Pcapng.header(&mut bytes, 65_535, &bmnic::pcap::section::Section::of(["test"]));
     for time in [0, i64::MAX as u64] {
-        Format::Pcapng.put(&mut bytes, &Record { time, wire_len: 60, parts: &[&[7; 60]] });
+        Format::Pcapng.put(&mut bytes, &Record { interface: 0, time, wire_len: 60, parts: &[&[7; 60]] });
     }
     std::fs::write(&from, bytes).unwrap();
     for speed in ["0.53", "0.1"] {
