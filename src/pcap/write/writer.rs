@@ -3,8 +3,8 @@
 use super::Told;
 use super::series::{Files, Place};
 use super::sink::{Failed, Sink};
+use super::turner::Turns;
 use crate::pcap::record::Format;
-use crate::pcap::same_file;
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,6 +33,8 @@ pub(super) struct Progress {
     pub(super) beyond: ByInterface,
     /// Nothing more is written.
     pub(super) ended: AtomicBool,
+    /// Files that somebody asks for.
+    pub(super) turns: Turns,
 }
 
 /// Packets that are in no file, counted for each interface.
@@ -134,6 +136,27 @@ impl Writer {
         if until.is_some_and(|until| now >= until.saturating_add(GRACE)) {
             self.turn(now);
         }
+        self.follow();
+    }
+
+    /// Goes on to the next file if somebody asks for it.
+    fn follow(&mut self) {
+        let Some(asked) = self.progress.turns.asked() else { return };
+        let turned = match &self.place {
+            _ if self.failed.is_some() => Err("writing has failed, and the capture ends"),
+            Some(place) if self.over || place.is_last() => Err("this file is the last that was asked for"),
+            Some(place) if place.series.names.may_repeat() => {
+                Err("the next file would have this one's name and overwrite it; with -C or -b it would have another")
+            }
+            _ => {
+                self.turn((self.now)());
+                match (&self.failed, &self.place) {
+                    (None, Some(place)) => Ok(place.files.last.clone()),
+                    _ => Err("the next file could not be begun, and the capture ends"),
+                }
+            }
+        };
+        self.progress.turns.answer(asked, turned);
     }
 
     /// Writes a chunk, unless nothing is written any more, and empties it.
@@ -151,6 +174,7 @@ impl Writer {
         }
         chunk.bytes.clear();
         chunk.records = 0;
+        self.follow();
     }
 
     /// Writes a chunk whose records may belong into several files.
@@ -238,14 +262,7 @@ impl Writer {
         let path = place.next(time, (self.now)())?;
         // Until it is begun it is the one that failed.
         place.files.failed = Some(path.clone());
-        let there = match fs::symlink_metadata(&path) {
-            Ok(_) if place.series.spared.iter().any(|spared| same_file(spared, &path)) => {
-                return Err(io::Error::other("it would be overwritten while it is played"));
-            }
-            Ok(found) if found.is_file() || found.is_symlink() => true,
-            Ok(_) => return Err(io::Error::other("it is there already, and is no regular file")),
-            Err(_) => false,
-        };
+        let there = place.series.overwrites(&path)?;
         let mut next = Sink::open(&path, self.sink.is_packed(), &|| false)?;
         if let Err(Failed { error, .. }) = next.put(&self.header, |_| (0, 0)) {
             if !there {
