@@ -246,6 +246,10 @@ fn a_packet_is_in_the_file_of_its_time() {
         for number in 0..3_000 {
             // Up to three of these periods without a packet, seldom.
             time += if number % 500 == 499 { 290_000_000 } else { number * 7919 % 1_000_000 };
+            // As often as a recorder is flushed: so long a file waits for packets of its time.
+            if number % 50 == 49 {
+                all[0].flush();
+            }
             hand.set(time);
             put(&mut all[0], 0, number, THEN + time);
         }

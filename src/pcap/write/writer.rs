@@ -101,6 +101,9 @@ impl Writer {
                 None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(patience) => incoming.recv_timeout(patience),
             };
+            // What was handed over before this time is taken before a file ends by it.
+            let now = (self.now)();
+            let next = next.or_else(|why| incoming.try_recv().map_err(|_| why));
             match next {
                 Ok(mut chunk) => {
                     self.take(&mut chunk);
@@ -109,7 +112,7 @@ impl Writer {
                         let _ = owner.try_send(chunk);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.rest(),
+                Err(RecvTimeoutError::Timeout) => self.rest_at(now),
                 Err(RecvTimeoutError::Disconnected) => return self.end(),
             }
         }
@@ -131,8 +134,13 @@ impl Writer {
     /// Nothing came: goes on to the next file if it is time. To be called every
     /// [`FLUSH`](super::FLUSH), or in [`patience`](Self::patience).
     pub(super) fn rest(&mut self) {
-        let until = self.place.as_ref().filter(|_| !self.is_idle()).and_then(Place::until);
         let now = (self.now)();
+        self.rest_at(now);
+    }
+
+    /// The same at this time.
+    fn rest_at(&mut self, now: u64) {
+        let until = self.place.as_ref().filter(|_| !self.is_idle()).and_then(Place::until);
         if until.is_some_and(|until| now >= until.saturating_add(GRACE)) {
             self.turn(now);
         }
