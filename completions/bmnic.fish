@@ -37,6 +37,7 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "hugepages" -d 'Show or 
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "fwd" -d 'Forward packets between two ports'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "pktgen" -d 'Generate packets at a given rate'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "capture" -d 'Capture packets into a file'
+complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "ctl" -d 'Change a capture that runs, or ask how far it is'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "latency" -d 'Measure latency'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "throughput" -d 'Measure throughput over frame sizes'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
@@ -118,15 +119,17 @@ icmp\t'Echo requests, ICMP or ICMPv6'
 arp\t'ARP requests for the destination address'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-mac -d 'Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card\'s]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-mac -d 'Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a-b/step, a-b/rand, or rand (of the test network) [default: 198.18.0.1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand, or rand (of the test network) [default: 198.18.0.1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-ip -d 'Destination address, as above [default: 198.19.0.1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id, or id:priority' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two tags, outer.inner' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l outer-tpid -d 'Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the packets of this pcap or pcapng file; - is standard input' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l max-gap -d 'Longest gap between two packets, as they are sent; longer ones are cut to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
@@ -170,6 +173,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish -d 'Keep
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-size -d 'Memory of the ring: what readers may be behind' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-to -d 'Who may read the ring besides this user and root: a group, or all' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l from -d 'Take packets out of the ring that another process publishes, not off a card' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l control -d 'Listen to `bmnic ctl NAME`, which changes the filter and asks for counts meanwhile' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l perf-test -d 'Capture nothing: replace these parts by dummies and say what the rest manages' -r -f -a "card\t'The card, its driver and its rings: packets lie in memory'
 ring\t'What hands chunks of records to the thread that writes: they are dropped before'
 disk\t'The disk: that thread drops them'"
@@ -185,6 +189,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most p
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l no-push-down -d 'Leave nothing of the filter to the card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s D -l list-interfaces -d 'List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
@@ -195,6 +200,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s q -l quiet -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s q -l quiet -d 'Print results only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s v -l verbose -d 'Print more about what is done (repeat for more)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s w -l warmup -d 'Time before anything is counted' -r
@@ -205,6 +217,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l percentiles -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l svg -d 'Write the same picture into this SVG file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l over -d 'Draw this earlier run, which --hgrm wrote, with it; up to five of them' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
@@ -219,6 +233,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l p9999 -d 'Make t
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l min -d 'Make the least the headline'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l mean -d 'Make the mean the headline'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l max -d 'Make the greatest the headline'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l plot -d 'Draw the distribution below the table'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s v -l verbose -d 'Print more about what is done (repeat for more)'
@@ -299,16 +314,17 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s q -l quiet -
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "latency" -d 'Measure latency'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "check" -d 'Check step by step whether a card does what a card does'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture latency throughput compare-dpdk check list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "ctl" -d 'Change a capture that runs, or ask how far it is'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "latency" -d 'Measure latency'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "check" -d 'Check step by step whether a card does what a card does'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
