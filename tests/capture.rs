@@ -517,6 +517,17 @@ fn a_file_that_a_wire_plays_is_never_written() {
             assert_eq!(std::fs::read(&played).unwrap(), before, "{words:?}");
         }
     }
+    // Nor is it the first file of several.
+    let (first, out) = (at("ring0"), at("ring"));
+    std::fs::copy(&played, &first).unwrap();
+    let plays = format!("emu:82599,wire=pcap:{first}");
+    let output = bmnic(&["capture", "-i", &plays, "-w", &out, "-C", "1", "-W", "3"]).output().unwrap();
+    assert!(
+        !output.status.success() && text(&output.stderr).contains("while it is played"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(std::fs::read(&first).unwrap(), before);
     // One that is read before it is written is no matter.
     assert!(bmnic(&["pktgen", "--pcap", &played, "-w", &played]).status().unwrap().success());
     assert_eq!(Recording::open(Path::new(&played)).unwrap().len(), 10);

@@ -278,3 +278,42 @@ fn clients_that_mean_no_good_disturb_nothing() {
     let found = sequences(&path);
     assert!(found.iter().map(|(sequence, _)| *sequence).eq(0..count(&document, "/received")));
 }
+
+#[test]
+fn another_file_is_begun_on_demand_and_nothing_is_lost_between_the_two() {
+    let (dir, name) = (tempfile::tempdir().unwrap(), unique("rotate"));
+    let path = dir.path().join("out.pcap.gz");
+    let capture = Capture::start(&name, &path, "emu:82599,wire=source:rate=10k:pause=on", &["-b", "duration:1h"]);
+    let mut files: Vec<PathBuf> = Vec::new();
+    for _ in 0..3 {
+        tell(&name, &["flush"]);
+        files.push(tell(&name, &["rotate"])["file"].as_str().unwrap().into());
+    }
+    let shown = text(&bmnic(&["ctl", &name, "rotate"]).output().unwrap().stdout);
+    files.push(shown.strip_prefix("rotated   it goes on in ").unwrap().trim_end().into());
+    let document = capture.end(&name);
+    adds_up(&document);
+    assert_eq!(count(&document, "/files/begun"), 5);
+    files.insert(0, document["files"]["first"].as_str().unwrap().into());
+    let all: Vec<u64> = files.iter().flat_map(|path| sequences(path)).map(|(sequence, _)| sequence).collect();
+    assert!(
+        all.iter().copied().eq(0..count(&document, "/captured")),
+        "in order and once, in the files that were named"
+    );
+}
+
+#[test]
+fn a_file_does_not_say_of_all_its_packets_what_was_only_the_first_filter() {
+    let (dir, name) = (tempfile::tempdir().unwrap(), unique("header"));
+    let path = dir.path().join("out.pcapng");
+    let first = "udp and not port 54321";
+    let says = |words: &[&str]| {
+        let capture = Capture::start(&name, &path, "emu:82599,wire=source:rate=10k", words);
+        tell(&name, &["filter", "ip"]);
+        adds_up(&capture.end(&name));
+        let bytes = std::fs::read(&path).unwrap();
+        bytes.windows(first.len()).any(|window| window == first.as_bytes())
+    };
+    assert!(!says(&["--format", "pcapng", "-f", first]));
+    assert!(says(&["--format", "pcapng", "-f", first, "--capture-comment", first]), "it is looked for");
+}

@@ -230,8 +230,11 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     args.files.spared = session.played();
     perf::announce(&args.perf_test, &output)?;
     let spare = processors > threads + usize::from(session.is_emulated());
-    let about = About::cards(format, &session, &filter, &args.capture_comment, &context.roots);
+    // A filter that may be changed is not that of all packets in the file.
+    let lasting = if name.is_some() { Filter::parse("")? } else { filter.clone() };
+    let about = About::cards(format, &session, &lasting, &args.capture_comment, &context.roots);
     let (sinks, guard) = sink::several(&args, file, &about, threads, spare, &session.stop, &output)?;
+    let turner = sinks.first().and_then(Sink::turner);
     session.announce(&output)?;
     cores::warn_of_far(&places, &session, &context.roots, &output);
     if let Some(why) = why.filter(|_| file.is_some()) {
@@ -285,7 +288,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     // From here on the rings take packets, and what is lost is lost.
     let before = Counted::now(&session, &mut nics)?;
-    let control = name.map(|name| Control::listen(name, desk, &board, &filter, &session.stop)).transpose()?;
+    let control = name.map(|name| Control::listen(name, desk, &board, &filter, turner, &session.stop)).transpose()?;
     let Run { ended, counted, elapsed, failed } =
         threads::run(receivers, &session, &output, &mut nics, &mut gauges, &before, &board)?;
     board.card.close();

@@ -167,7 +167,9 @@ fn print(output: &Output, verb: Verb, done: &Value) -> std::io::Result<()> {
             in_card()
         }
         Verb::Flush => output.result(format_args!("written   {} packets are in the file", grouped("written"))),
-        Verb::Rotate => output.result("rotated   it goes on in another file"),
+        Verb::Rotate => {
+            output.result(format_args!("rotated   it goes on in {}", done["file"].as_str().unwrap_or_default()))
+        }
         Verb::Stop => output.result("stopped   the capture ends"),
     }
 }

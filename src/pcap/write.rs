@@ -33,10 +33,14 @@ mod series_tests;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod turner;
+#[cfg(test)]
+mod turner_tests;
 mod writer;
 
 pub use layout::{Layout, Told};
 pub use series::{Files, NUMBERS, Names, Rules, Series};
+pub use turner::Turner;
 
 use super::record::{Format, Record, Totals};
 use super::section::Section;
@@ -118,6 +122,8 @@ pub struct Recorder {
     interface: u32,
     taken: u64,
     dropped: u64,
+    /// Whether more than one file may be written.
+    turns: bool,
     /// The thread that writes, if there is one: the last of them waits for it.
     thread: Thread,
 }
@@ -225,10 +231,11 @@ impl Recorder {
         let mut place = series.map(|series| Place::new(series, now())).transpose().map_err(naming)?;
         let path = place.as_ref().map_or(plan.path, |place| &place.files.last).to_path_buf();
         let shown = path.display();
-        let there = path.exists();
+        let making = |e| Error::io(format!("making {shown}"), e);
+        let there = place.as_ref().map_or(Ok(false), |place| place.series.overwrites(&path)).map_err(making)?;
         let opened =
             if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(&path, layout.packed, layout.stopped) };
-        let mut sink = opened.map_err(|e| match Error::io(format!("making {shown}"), e) {
+        let mut sink = opened.map_err(|e| match making(e) {
             error if path == Path::new("-") => error,
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
@@ -243,6 +250,7 @@ impl Recorder {
         }
         committed(Told::Whole(sink.len()));
 
+        let turns = place.as_ref().is_some_and(|place| !matches!(place.series.names, Names::Only(_)));
         let writer = Writer {
             sink,
             format: plan.format,
@@ -273,6 +281,7 @@ impl Recorder {
             interface: 0,
             taken: 0,
             dropped: 0,
+            turns,
             thread: Arc::clone(&thread),
         };
         Ok(ways.into_iter().enumerate().map(recorder).collect())
@@ -354,8 +363,11 @@ impl Recorder {
     /// packets come or not.
     pub fn flush(&mut self) {
         let Some(mut chunk) = self.chunk.take_if(|chunk| !chunk.bytes.is_empty()) else {
-            if let Way::Here(writer) = &self.way {
-                writer.lock().unwrap_or_else(PoisonError::into_inner).rest();
+            match &self.way {
+                Way::Here(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).rest(),
+                // One that waits for chunks looks for what it is asked for behind each of them.
+                Way::Thread { .. } if self.progress.turns.asked().is_some() => self.wake(),
+                Way::Thread { .. } => {}
             }
             return;
         };
@@ -373,6 +385,22 @@ impl Recorder {
                 self.spare.push(chunk);
             }
         }
+    }
+
+    /// Hands over a chunk with nothing in it. If all are on their way, those are to come.
+    #[cold]
+    fn wake(&mut self) {
+        if let Some(chunk) = self.next_chunk()
+            && let Way::Thread { full, .. } = &self.way
+        {
+            // A writer that is gone needs none.
+            let _ = full.try_send(chunk);
+        }
+    }
+
+    /// Who has the files go on in another one, if they may.
+    pub fn turner(&self) -> Option<Turner> {
+        self.turns.then(|| Turner(Arc::clone(&self.progress)))
     }
 
     /// Whether nothing more will be written: writing has failed, or the last file is full.
@@ -440,7 +468,8 @@ impl Recorder {
         let bytes = progress.bytes.load(Ordering::Relaxed);
         let (lost_of, beyond_of) = (progress.lost.counts(), progress.beyond.counts());
         let Closed { error, files } = closed;
-        let lost = taken - records - beyond_of.iter().sum::<u64>();
+        // What a thread had taken that panicked is not among `taken`, but may be in the file.
+        let lost = taken.saturating_sub(records + beyond_of.iter().sum::<u64>());
         Written { records, bytes, slow: dropped, lost, lost_of, beyond_of, files, error }
     }
 

@@ -138,7 +138,8 @@ impl Tally {
         let of = |counts: &[u64]| counts.get(number).copied().unwrap_or(0);
         let lost = of(&written.lost_of);
         self.beyond = of(&written.beyond_of);
-        self.captured -= lost + self.beyond;
+        // What a thread that panicked had handed over is among these, but was not counted here.
+        self.captured = self.captured.saturating_sub(lost + self.beyond);
         add_file(&mut self.losses, self.dropped, lost);
     }
 
@@ -196,5 +197,9 @@ mod tests {
             assert_eq!((card.captured, card.losses.total()), (150 - failed, 30 + failed));
             assert_eq!(card.received, card.captured + card.filtered + card.losses.total());
         }
+        // Of packets of a thread that panicked, too, which nobody has counted here.
+        let mut card = tally(&[ring(1, 0, 8)]);
+        card.end(1, &written);
+        assert_eq!((card.captured, card.losses.total()), (0, 10));
     }
 }

@@ -18,6 +18,7 @@ use crate::cli::signal::Stop;
 use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
 use crate::packet::Filter;
+use crate::pcap::write::Turner;
 use crate::publish::name;
 use crate::sys::{self, EventFd};
 use serde_json::{Value, json};
@@ -131,17 +132,24 @@ pub struct Control {
 
 impl Control {
     /// Begins to listen at `name` on behalf of the threads of `desk`, of which `board` shows
-    /// what this one cannot see. `filter` is what they begin with.
+    /// what this one cannot see. `filter` is what they begin with; `turner` begins another file.
     ///
     /// # Errors
     /// If there is no descriptor or thread for it.
-    pub fn listen(name: Name, desk: Desk, board: &Arc<Board>, filter: &Filter, stop: &Stop) -> Result<Control> {
+    pub fn listen(
+        name: Name,
+        desk: Desk,
+        board: &Arc<Board>,
+        filter: &Filter,
+        turner: Option<Turner>,
+        stop: &Stop,
+    ) -> Result<Control> {
         let doing = |e| Error::io("starting the thread that listens to bmnic ctl", e);
         name.listener.set_nonblocking(true).map_err(doing)?;
         let over = Arc::new(EventFd::new().map_err(doing)?);
         let (told, listener) = (Arc::clone(&over), Arc::clone(&name.listener));
         let (board, stop, first) = (Arc::clone(board), stop.clone(), filter.to_string());
-        let mut server = Server { desk, board, stop, first, started: Instant::now() };
+        let mut server = Server { desk, board, turner, stop, first, started: Instant::now() };
         let body = move || server.listen(&listener, &told);
         let thread = thread::Builder::new().name("control".into()).spawn(body).map_err(doing)?;
         Ok(Control { name: Some(name), over, thread: Some(thread) })
@@ -206,6 +214,7 @@ impl Client {
 struct Server {
     desk: Desk,
     board: Arc<Board>,
+    turner: Option<Turner>,
     stop: Stop,
     /// The filter of the command line.
     first: String,
@@ -333,6 +342,24 @@ impl Server {
 
     /// Goes on in another file, where the capture writes several.
     fn rotate(&mut self) -> Result<Value> {
-        Err(Error::new(Kind::Unsupported, "this capture writes one file, and there is no other to go on in"))
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let Some(turner) = &self.turner else {
+            let line = "this capture writes one file, and there is no other to go on in";
+            return Err(Error::new(Kind::Unsupported, line));
+        };
+        let number = turner.ask();
+        self.desk.give(None, true)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match turner.answer(number) {
+                Some(Ok(path)) => return Ok(json!({ "file": path.display().to_string() })),
+                Some(Err(line)) => return Err(Error::new(Kind::Unsupported, line)),
+                None if Instant::now() >= deadline => {
+                    let line = "the disk is behind; another file is begun once it has caught up";
+                    return Err(Error::new(Kind::Timeout, line));
+                }
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::output::Output;
 use crate::cli::signal::{Interrupted, Stop};
 use crate::error::Result;
 use crate::pcap::record::Totals;
-use crate::pcap::write::{Layout, Means, Plan, Recorder, Written};
+use crate::pcap::write::{Layout, Means, Plan, Recorder, Turner, Written};
 use crate::publish::{self, Publisher, Readers};
 use crate::sys;
 use std::path::Path;
@@ -143,6 +143,11 @@ impl Sink {
         if let Some(file) = &mut self.file {
             file.flush();
         }
+    }
+
+    /// As [`Recorder::turner`].
+    pub fn turner(&self) -> Option<Turner> {
+        self.file.as_ref().and_then(Recorder::turner)
     }
 
     /// Whether the disk is so far behind that the next packet would not be in the file.

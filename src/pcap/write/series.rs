@@ -10,9 +10,11 @@
 //! and -W. Where these two drift, a file's time is kept on its grid here: the period after one of
 //! 10 s begins 10 s after that, whenever the packet comes that is seen first.
 
+use crate::pcap::same_file;
 use crate::sys;
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr, OsString};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -38,6 +40,23 @@ pub struct Series {
     pub files: Option<u64>,
     /// Files that must not be overwritten, whatever the names.
     pub spared: Vec<PathBuf>,
+}
+
+impl Series {
+    /// Whether a file at `path` would overwrite one.
+    ///
+    /// # Errors
+    /// If that must not be.
+    pub(super) fn overwrites(&self, path: &Path) -> io::Result<bool> {
+        match fs::symlink_metadata(path) {
+            Ok(_) if self.spared.iter().any(|spared| same_file(spared, path)) => {
+                Err(io::Error::other("it would be overwritten while it is played"))
+            }
+            Ok(found) if found.is_file() || found.is_symlink() => Ok(true),
+            Ok(_) => Err(io::Error::other("it is there already, and is no regular file")),
+            Err(_) => Ok(false),
+        }
+    }
 }
 
 /// When a file is full; by whichever comes first.
@@ -72,6 +91,11 @@ pub enum Names {
 }
 
 impl Names {
+    /// Whether a file that follows before its time has the name of the one before.
+    pub(super) fn may_repeat(&self) -> bool {
+        matches!(self, Names::Only(_) | Names::Timed(_) | Names::Counted(_, Some(0 | 1)))
+    }
+
     /// File `number` of all and `count` of its time, from 0 on; its time began, or it did, at
     /// `time`, in nanoseconds since 1970.
     ///

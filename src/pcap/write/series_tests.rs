@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 const SECOND: u64 = 1_000_000_000;
 /// 2026-11-30 10:45:00 in UTC.
-const THEN: u64 = 1_796_035_500 * SECOND;
-const FORMATS: [Format; 2] = [Format::Pcap, Format::Pcapng];
-const BOTH: [Means; 2] = [Means { here: false, dropped: false }, Means { here: true, dropped: false }];
+pub(super) const THEN: u64 = 1_796_035_500 * SECOND;
+pub(super) const FORMATS: [Format; 2] = [Format::Pcap, Format::Pcapng];
+pub(super) const BOTH: [Means; 2] = [Means { here: false, dropped: false }, Means { here: true, dropped: false }];
 
 /// A time of day that stands still, and is set.
 #[derive(Clone, Default)]
-struct Hand(Arc<AtomicU64>);
+pub(super) struct Hand(Arc<AtomicU64>);
 
 impl Hand {
     fn now(&self) -> u64 {
@@ -28,13 +28,20 @@ impl Hand {
     }
 }
 
-fn numbered(dir: &TempDir, rules: Rules) -> Series {
+pub(super) fn numbered(dir: &TempDir, rules: Rules) -> Series {
     let names = Names::Numbered(dir.path().join("f"));
     Series { rules, names, keep: None, files: None, spared: Vec::new() }
 }
 
 /// Recorders of a series, by this clock.
-fn recorders(format: Format, means: Means, count: usize, series: Series, packed: bool, hand: &Hand) -> Vec<Recorder> {
+pub(super) fn recorders(
+    format: Format,
+    means: Means,
+    count: usize,
+    series: Series,
+    packed: bool,
+    hand: &Hand,
+) -> Vec<Recorder> {
     let plan = Plan {
         path: Path::new("unused"),
         format,
@@ -54,7 +61,7 @@ fn frame(whose: usize, number: u64) -> Vec<u8> {
     frame
 }
 
-fn put(recorder: &mut Recorder, whose: usize, number: u64, time: u64) {
+pub(super) fn put(recorder: &mut Recorder, whose: usize, number: u64, time: u64) {
     while recorder.is_full() {
         std::thread::yield_now();
     }
@@ -62,17 +69,17 @@ fn put(recorder: &mut Recorder, whose: usize, number: u64, time: u64) {
 }
 
 /// The files of a folder, by name.
-fn files(dir: &TempDir) -> Vec<PathBuf> {
+pub(super) fn files(dir: &TempDir) -> Vec<PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
 /// A packet: whose it is and which, when it came, and how long its record is.
-type Seen = (usize, u64, u64, u64);
+pub(super) type Seen = (usize, u64, u64, u64);
 
 /// What is in each file, all of them whole.
-fn contents(format: Format, files: &[PathBuf]) -> Vec<Vec<Seen>> {
+pub(super) fn contents(format: Format, files: &[PathBuf]) -> Vec<Vec<Seen>> {
     let read = |path: &PathBuf| {
         let recording = Recording::open(path).unwrap();
         assert_eq!(recording.damage(), None, "{}", path.display());
@@ -88,7 +95,7 @@ fn contents(format: Format, files: &[PathBuf]) -> Vec<Vec<Seen>> {
 }
 
 /// Each recorder's packets are there from `first` on, in their order, each once; how many.
-fn in_order(contents: &[Vec<Seen>], recorders: usize, first: u64) -> u64 {
+pub(super) fn in_order(contents: &[Vec<Seen>], recorders: usize, first: u64) -> u64 {
     let mut next = vec![first; recorders];
     for &(whose, number, ..) in contents.iter().flatten() {
         assert_eq!(number, next[whose], "of recorder {whose}");
@@ -239,6 +246,10 @@ fn a_packet_is_in_the_file_of_its_time() {
         for number in 0..3_000 {
             // Up to three of these periods without a packet, seldom.
             time += if number % 500 == 499 { 290_000_000 } else { number * 7919 % 1_000_000 };
+            // As often as a recorder is flushed: so long a file waits for packets of its time.
+            if number % 50 == 49 {
+                all[0].flush();
+            }
             hand.set(time);
             put(&mut all[0], 0, number, THEN + time);
         }

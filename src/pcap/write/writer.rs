@@ -3,8 +3,8 @@
 use super::Told;
 use super::series::{Files, Place};
 use super::sink::{Failed, Sink};
+use super::turner::Turns;
 use crate::pcap::record::Format;
-use crate::pcap::same_file;
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,6 +33,8 @@ pub(super) struct Progress {
     pub(super) beyond: ByInterface,
     /// Nothing more is written.
     pub(super) ended: AtomicBool,
+    /// Files that somebody asks for.
+    pub(super) turns: Turns,
 }
 
 /// Packets that are in no file, counted for each interface.
@@ -99,6 +101,9 @@ impl Writer {
                 None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(patience) => incoming.recv_timeout(patience),
             };
+            // What was handed over before this time is taken before a file ends by it.
+            let now = (self.now)();
+            let next = next.or_else(|why| incoming.try_recv().map_err(|_| why));
             match next {
                 Ok(mut chunk) => {
                     self.take(&mut chunk);
@@ -107,7 +112,7 @@ impl Writer {
                         let _ = owner.try_send(chunk);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.rest(),
+                Err(RecvTimeoutError::Timeout) => self.rest_at(now),
                 Err(RecvTimeoutError::Disconnected) => return self.end(),
             }
         }
@@ -129,11 +134,37 @@ impl Writer {
     /// Nothing came: goes on to the next file if it is time. To be called every
     /// [`FLUSH`](super::FLUSH), or in [`patience`](Self::patience).
     pub(super) fn rest(&mut self) {
-        let until = self.place.as_ref().filter(|_| !self.is_idle()).and_then(Place::until);
         let now = (self.now)();
+        self.rest_at(now);
+    }
+
+    /// The same at this time.
+    fn rest_at(&mut self, now: u64) {
+        let until = self.place.as_ref().filter(|_| !self.is_idle()).and_then(Place::until);
         if until.is_some_and(|until| now >= until.saturating_add(GRACE)) {
             self.turn(now);
         }
+        self.follow();
+    }
+
+    /// Goes on to the next file if somebody asks for it.
+    fn follow(&mut self) {
+        let Some(asked) = self.progress.turns.asked() else { return };
+        let turned = match &self.place {
+            _ if self.failed.is_some() => Err("writing has failed, and the capture ends"),
+            Some(place) if self.over || place.is_last() => Err("this file is the last that was asked for"),
+            Some(place) if place.series.names.may_repeat() => {
+                Err("the next file would have this one's name and overwrite it; with -C or -b it would have another")
+            }
+            _ => {
+                self.turn((self.now)());
+                match (&self.failed, &self.place) {
+                    (None, Some(place)) => Ok(place.files.last.clone()),
+                    _ => Err("the next file could not be begun, and the capture ends"),
+                }
+            }
+        };
+        self.progress.turns.answer(asked, turned);
     }
 
     /// Writes a chunk, unless nothing is written any more, and empties it.
@@ -151,6 +182,7 @@ impl Writer {
         }
         chunk.bytes.clear();
         chunk.records = 0;
+        self.follow();
     }
 
     /// Writes a chunk whose records may belong into several files.
@@ -238,14 +270,7 @@ impl Writer {
         let path = place.next(time, (self.now)())?;
         // Until it is begun it is the one that failed.
         place.files.failed = Some(path.clone());
-        let there = match fs::symlink_metadata(&path) {
-            Ok(_) if place.series.spared.iter().any(|spared| same_file(spared, &path)) => {
-                return Err(io::Error::other("it would be overwritten while it is played"));
-            }
-            Ok(found) if found.is_file() || found.is_symlink() => true,
-            Ok(_) => return Err(io::Error::other("it is there already, and is no regular file")),
-            Err(_) => false,
-        };
+        let there = place.series.overwrites(&path)?;
         let mut next = Sink::open(&path, self.sink.is_packed(), &|| false)?;
         if let Err(Failed { error, .. }) = next.put(&self.header, |_| (0, 0)) {
             if !there {
