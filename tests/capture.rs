@@ -9,7 +9,7 @@ mod families;
 mod namespaces;
 
 use bmnic::pcap::read::Recording;
-use capture::{adds_up, bmnic, count, document, lenient, text};
+use capture::{adds_up, bmnic, count, document, lenient, small_disk, text};
 use families::EACH;
 use std::io::Read;
 use std::path::Path;
@@ -415,23 +415,6 @@ fn what_was_captured_is_in_the_file_though_no_more_traffic_pushes_it_out() {
     let output = child.wait_with_output().unwrap();
     let document = document(&output);
     assert_eq!(count(&document, "/captured"), in_file, "nothing was held back until the end");
-}
-
-/// A folder with a disk of 300 KiB mounted on it, or a word why there is none. The
-/// test takes it off again.
-fn small_disk() -> Option<tempfile::TempDir> {
-    if Command::new("id").arg("-u").output().map_or(true, |id| id.stdout != b"0\n") {
-        eprintln!("SKIPPED: mounting a small disk takes root");
-        return None;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "none"]).arg(dir.path()).status().unwrap();
-    if !mounted.success() {
-        eprintln!("SKIPPED: nothing can be mounted here");
-        return None;
-    }
-    Some(dir)
 }
 
 #[test]

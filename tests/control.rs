@@ -5,13 +5,17 @@
 //! packet's sequence number is also how many came before it: which rule it was judged by is
 //! known for each.
 
+#[path = "common/capture.rs"]
+mod common;
+
 use bmnic::pcap::read::Recording;
+use common::{bmnic, count, text};
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
 /// Where a source's frames have their sequence number.
@@ -20,24 +24,9 @@ const SEQUENCE_AT: usize = 46;
 /// Its last byte, in an expression.
 const LAST: &str = "ether[53]";
 
-fn bmnic(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 fn document(output: &Output) -> Value {
     assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}{}", text(&output.stdout), text(&output.stderr)))
-}
-
-fn count(document: &Value, field: &str) -> u64 {
-    document.pointer(field).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {field} in {document}"))
+    common::document(output)
 }
 
 /// A name that no other test and no other run of it has.

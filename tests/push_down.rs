@@ -2,10 +2,14 @@
 //!
 //! The wire plays a file, and waits for a port that is behind: nothing of it is lost.
 
+#[path = "common/capture.rs"]
+mod common;
+
 use bmnic::pcap::read::Recording;
+use common::{bmnic, count, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
 const GROUP: [u8; 6] = [1, 0, 0x5e, 1, 1, 1];
@@ -18,23 +22,9 @@ const ALL: [u8; 6] = [0xff; 6];
 /// Where each frame has its number.
 const NUMBER_AT: usize = 50;
 
-fn bmnic(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 fn document(output: &Output) -> Value {
     assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stdout)))
-}
-
-fn count(document: &Value, field: &str) -> u64 {
-    document.pointer(field).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {field} in {document}"))
+    common::document(output)
 }
 
 /// A frame: UDP to 239.1.1.1 port 5, in the one or other way that a card may see differently

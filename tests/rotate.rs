@@ -1,7 +1,11 @@
 //! `bmnic capture` in several files, compressed, and into named pipes, as a program: nothing is
 //! lost between two files, told by the numbers that packets carry, and each file is whole.
 
+#[path = "common/capture.rs"]
+mod common;
+
 use bmnic::pcap::read::Recording;
+use common::{count, document, small_disk, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,24 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn bmnic(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
-    // A busy machine may lose packets, which is not the point here.
-    command.args(["capture", "--allow-loss", "100%"]).args(words);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn document(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}{}", text(&output.stdout), text(&output.stderr)))
-}
-
-fn count(document: &Value, field: &str) -> u64 {
-    document.pointer(field).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {field} in {document}"))
+    common::lenient(&[&["capture"], words].concat())
 }
 
 fn signal(child: &Child, name: &str) {
@@ -291,22 +278,6 @@ fn a_capture_that_is_killed_leaves_every_file_whole() {
         let numbers = numbers(&paths).concat();
         assert!(!numbers.is_empty() && numbers.windows(2).all(|pair| pair[0] < pair[1]), "round {round}");
     }
-}
-
-/// A folder with a disk of 300 KiB mounted on it, or a word why there is none.
-fn small_disk() -> Option<TempDir> {
-    if Command::new("id").arg("-u").output().map_or(true, |id| id.stdout != b"0\n") {
-        eprintln!("SKIPPED: mounting a small disk takes root");
-        return None;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "none"]).arg(dir.path()).status().unwrap();
-    if !mounted.success() {
-        eprintln!("SKIPPED: nothing can be mounted here");
-        return None;
-    }
-    Some(dir)
 }
 
 #[test]

@@ -38,12 +38,11 @@ mod turner;
 mod turner_tests;
 mod writer;
 
-pub use layout::{Layout, Told};
+pub use layout::{Layout, Means, Plan, Told, Written};
 pub use series::{Files, NUMBERS, Names, Rules, Series};
 pub use turner::Turner;
 
 use super::record::{Format, Record, Totals};
-use super::section::Section;
 use crate::error::{Error, Result};
 use crate::sys;
 use series::Place;
@@ -70,39 +69,6 @@ pub const FLUSH: Duration = Duration::from_millis(50);
 pub const BUFFER: usize = 64 << 20;
 /// Longest packet that is kept.
 pub const SNAPLEN: usize = 262_144;
-
-/// What to write, and where.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    /// The file; `-` is standard output.
-    pub path: &'a Path,
-    /// Its format.
-    pub format: Format,
-    /// Bytes to keep of each packet.
-    pub snaplen: usize,
-    /// Bytes to hold while the disk is slow.
-    pub buffer: usize,
-    /// What pcapng says before the packets.
-    pub section: &'a Section,
-}
-
-impl Plan<'_> {
-    /// What each file of this plan begins with.
-    pub fn header(&self) -> Vec<u8> {
-        let mut header = Vec::new();
-        self.format.header(&mut header, self.snaplen as u32, self.section);
-        header
-    }
-}
-
-/// By whom it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Means {
-    /// By the threads that record, not by one of its own.
-    pub here: bool,
-    /// By nobody: no file is made, and what would be written is dropped.
-    pub dropped: bool,
-}
 
 /// Takes records, and has them written.
 #[derive(Debug)]
@@ -143,34 +109,6 @@ impl std::fmt::Debug for Way {
             Way::Thread { .. } => "Thread",
             Way::Here(_) => "Here",
         })
-    }
-}
-
-/// How it ended.
-#[derive(Debug, Default)]
-pub struct Written {
-    /// Packets in the file, or in all files of a series.
-    pub records: u64,
-    /// Bytes of it, headers included.
-    pub bytes: u64,
-    /// Packets that were not written because the disk was slower than they came.
-    pub slow: u64,
-    /// Packets that were lost when writing failed.
-    pub lost: u64,
-    /// How many of each interface, as far as any were.
-    pub lost_of: Vec<u64>,
-    /// Packets that came after the last file was full, of each interface as far as any did.
-    pub beyond_of: Vec<u64>,
-    /// The files of a series.
-    pub files: Option<Files>,
-    /// Why writing stopped, if it failed.
-    pub error: Option<io::Error>,
-}
-
-impl Written {
-    /// Packets that came after the last file was full.
-    pub fn beyond(&self) -> u64 {
-        self.beyond_of.iter().sum()
     }
 }
 

@@ -42,3 +42,20 @@ pub fn adds_up(document: &Value) {
     let causes = document["lost"].as_object().unwrap().iter().filter(|(name, _)| *name != "total");
     assert_eq!(causes.map(|(_, count)| count.as_u64().unwrap()).sum::<u64>(), count(document, "/lost/total"));
 }
+
+/// A folder with a disk of 300 KiB mounted on it, or a word why there is none. The
+/// test takes it off again.
+pub fn small_disk() -> Option<tempfile::TempDir> {
+    if Command::new("id").arg("-u").output().map_or(true, |id| id.stdout != b"0\n") {
+        eprintln!("SKIPPED: mounting a small disk takes root");
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=300k", "none"]).arg(dir.path()).status().unwrap();
+    if !mounted.success() {
+        eprintln!("SKIPPED: nothing can be mounted here");
+        return None;
+    }
+    Some(dir)
+}

@@ -1,7 +1,43 @@
-//! What becomes of what is written, and what is told of it.
+//! What is to be written, what becomes of it, what is told of it meanwhile and in the end.
 
-use super::Series;
+use super::{Files, Series};
+use crate::pcap::record::Format;
+use crate::pcap::section::Section;
+use std::io;
 use std::path::Path;
+
+/// What to write, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The file; `-` is standard output.
+    pub path: &'a Path,
+    /// Its format.
+    pub format: Format,
+    /// Bytes to keep of each packet.
+    pub snaplen: usize,
+    /// Bytes to hold while the disk is slow.
+    pub buffer: usize,
+    /// What pcapng says before the packets.
+    pub section: &'a Section,
+}
+
+impl Plan<'_> {
+    /// What each file of this plan begins with.
+    pub fn header(&self) -> Vec<u8> {
+        let mut header = Vec::new();
+        self.format.header(&mut header, self.snaplen as u32, self.section);
+        header
+    }
+}
+
+/// By whom it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Means {
+    /// By the threads that record, not by one of its own.
+    pub here: bool,
+    /// By nobody: no file is made, and what would be written is dropped.
+    pub dropped: bool,
+}
 
 /// What becomes of the file's bytes.
 pub struct Layout<'a> {
@@ -27,4 +63,32 @@ pub enum Told<'a> {
     File(&'a Path),
     /// Up to this byte the file is whole.
     Whole(u64),
+}
+
+/// How it ended.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Packets in the file, or in all files of a series.
+    pub records: u64,
+    /// Bytes of it, headers included.
+    pub bytes: u64,
+    /// Packets that were not written because the disk was slower than they came.
+    pub slow: u64,
+    /// Packets that were lost when writing failed.
+    pub lost: u64,
+    /// How many of each interface, as far as any were.
+    pub lost_of: Vec<u64>,
+    /// Packets that came after the last file was full, of each interface as far as any did.
+    pub beyond_of: Vec<u64>,
+    /// The files of a series.
+    pub files: Option<Files>,
+    /// Why writing stopped, if it failed.
+    pub error: Option<io::Error>,
+}
+
+impl Written {
+    /// Packets that came after the last file was full.
+    pub fn beyond(&self) -> u64 {
+        self.beyond_of.iter().sum()
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::pcap::read::Recording;
+use crate::pcap::section::Section;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pcap::read::Recording;
+use crate::pcap::section::Section;
 use std::fs::File;
 use std::sync::LazyLock;
 
