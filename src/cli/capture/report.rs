@@ -137,7 +137,10 @@ impl Report {
     fn order(&self) -> Option<String> {
         match (self.threads, self.cards.len()) {
             (1, 1) => None,
-            (1, cards) => Some(format!("of all {cards} cards in order of time")),
+            (1, cards) => Some(match self.sum(|card| card.times.late()) {
+                0 => format!("of all {cards} cards in order of time"),
+                late => format!("of all {cards} cards in order of time, but for {}", output::grouped(late)),
+            }),
             (threads, _) => {
                 Some(format!("of each of the {threads} threads in order of time, of all of them to within 0.1 s"))
             }

@@ -204,6 +204,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Packets that were written behind later ones.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
     /// Adds what another thread has to say of its packets.
     pub fn add(&mut self, other: &Summary) {
         self.unstamped += other.unstamped;
