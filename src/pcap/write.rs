@@ -117,7 +117,7 @@ impl Recorder {
     /// told how long the file is whenever it is whole.
     ///
     /// # Errors
-    /// If the file cannot be made or not even its header written, and [`Section::check`].
+    /// If the file cannot be made or not even its header written, and [`Section::check`](super::section::Section::check).
     pub fn create(plan: &Plan<'_>, committed: impl FnMut(Told<'_>) + Send + 'static) -> Result<Self> {
         let mut one = Recorder::several(plan, Means::default(), 1, committed)?;
         Ok(one.swap_remove(0))
