@@ -5,10 +5,9 @@
 //!                              <-JSON---                  <-counts--  that capture (orders)
 //! ```
 //!
-//! Who may connect is this user and root. Whoever connects may be slow, send garbage or go
-//! away: the thread reads what is there and waits for nobody, keeps a few connections at a
-//! time and gives the oldest up for a new one, and shares nothing with the threads that
-//! capture but their posts.
+//! This user and root may connect. A client may be slow, send garbage or go away: the thread
+//! reads what is there and waits for nobody, keeps a few connections at a time and gives the
+//! oldest up for a new one, and shares nothing with the threads that capture but their posts.
 
 use super::card::Narrowing;
 use super::orders::{Desk, Moment};
