@@ -19,7 +19,7 @@
 //! the loop is compiled.
 
 use super::queue::Receive;
-use super::ring::BufferRing;
+use super::ring::{BufferRing, store_both};
 use super::slots::{Received, Slots, Stock, TAGS};
 use super::tally::Anomaly;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Descriptor, Entry, Iova, Pool, Region, Span};
@@ -439,8 +439,7 @@ fn exchange<F: RxFormat>(
 /// Gives a slot a buffer. The card sees it no sooner than the doorbell.
 #[inline(always)]
 fn arm(words: &[AtomicU64; 2], iova: Iova) {
-    words[0].store(iova, Ordering::Relaxed);
-    words[1].store(0, Ordering::Relaxed);
+    store_both(words, iova, 0);
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 //! the loop is compiled.
 
 use super::queue::Transmit;
-use super::ring::{BufferRing, Marks};
+use super::ring::{BufferRing, Marks, store_both};
 use super::slots::{BARE, OddFrame, Pending, Sendable, Sends, Sent};
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Offload, Pool, Region};
 use crate::pci::{Doorbell, Function};
@@ -84,9 +84,7 @@ impl<F: TxFormat> Queue<F> {
 
     /// Writes the next descriptor.
     fn write(&mut self, words: [u64; 2], shadow: u32) {
-        let slot = self.pending.ring.at(self.pending.next);
-        slot[0].store(words[0], Ordering::Relaxed);
-        slot[1].store(words[1], Ordering::Relaxed);
+        store_both(self.pending.ring.at(self.pending.next), words[0], words[1]);
         self.pending.push(shadow);
     }
 }
@@ -164,8 +162,7 @@ impl<F: TxFormat> Sends for Queue<F> {
                 break;
             }
             n += 1;
-            slot[0].store(iova(entry.buffer), Ordering::Relaxed);
-            slot[1].store(F::data(u64::from(length), u64::from(length)) | F::LAST, Ordering::Relaxed);
+            store_both(slot, iova(entry.buffer), F::data(u64::from(length), u64::from(length)) | F::LAST);
             buffer.set(entry.buffer);
         }
         self.pending.next = first.wrapping_add(n);

@@ -31,7 +31,7 @@ pub use super::parts::{MAX_TX_RING as MAX_RING, TxBells, TxLengths as Lengths, T
 use super::recall::Recall;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
 use crate::driver::queue::Transmit;
-use crate::driver::ring::BufferRing;
+use crate::driver::ring::{BufferRing, store_both};
 use crate::driver::slots::{BARE, INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
 use crate::driver::tally::Anomaly;
 use crate::error::{Error, Kind, Result};
@@ -107,9 +107,7 @@ impl TxQueue {
 
     /// Writes the next descriptor, with what the shadow is to say of it.
     fn write(&mut self, words: [u64; 2], shadow: u32) {
-        let slot = self.pending.ring.at(self.pending.next);
-        slot[0].store(words[0], Ordering::Relaxed);
-        slot[1].store(words[1], Ordering::Relaxed);
+        store_both(self.pending.ring.at(self.pending.next), words[0], words[1]);
         self.pending.push(shadow);
     }
 
@@ -298,8 +296,7 @@ impl Sends for TxQueue {
             }
             n += 1;
             let end = u64::from(first.wrapping_add(n)) << OPAQUE;
-            slot[0].store(desc::plain(length) | end, Ordering::Relaxed);
-            slot[1].store(iova(entry.buffer), Ordering::Relaxed);
+            store_both(slot, desc::plain(length) | end, iova(entry.buffer));
             buffer.set(entry.buffer);
         }
         self.pending.next = first.wrapping_add(n);
