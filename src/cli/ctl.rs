@@ -160,7 +160,7 @@ fn print(output: &Output, verb: Verb, done: &Value) -> std::io::Result<()> {
             output.result(received())
         }
         Verb::Status => {
-            let rate = done["rate_pps"].as_f64().unwrap_or_default();
+            let rate = done["pps"].as_f64().unwrap_or_default();
             output.result(live_line(count("captured"), rate, count("missed"), count("disk_slow")))?;
             output.result(received())?;
             output.result(format_args!("filter    {}, changed {} times", filter(), grouped("filter_changes")))?;

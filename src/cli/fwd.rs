@@ -76,7 +76,7 @@ pub struct Args {
     /// counted after the run on a card of its own.
     #[arg(long)]
     cycles: bool,
-    /// Time between two looks at the counters
+    /// Time between two looks at the counters: each is a line, or with --json-lines a document
     #[arg(short = 'I', long, value_name = "TIME", value_parser = units::duration)]
     interval: Option<Duration>,
     /// Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]
@@ -359,6 +359,7 @@ impl Args {
         for look in Looks::new(session, ended, interval).at_most(duration) {
             let Look::Figures { asked, .. } = look else { continue };
             report.sample(session, nics)?;
+            output.interval("fwd", || report.figures())?;
             for (i, line) in report.lines().into_iter().enumerate() {
                 if asked {
                     output.now(&line);

@@ -12,8 +12,8 @@
 use super::card::Narrowing;
 use super::orders::{Desk, Moment};
 use crate::cli::ctl::{CONTROL, LONGEST, Verb};
-use crate::cli::exit;
 use crate::cli::signal::Stop;
+use crate::cli::{exit, output};
 use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
 use crate::packet::Filter;
@@ -291,7 +291,7 @@ impl Server {
         // A card that is not narrowed brings all the same.
         let _ = self.board.card.ask(destinations.as_deref());
         let mut done = self.counts(given);
-        done["waited_ns"] = json!(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        done["waited_ns"] = output::ns(waited).into();
         Ok(done)
     }
 
@@ -299,7 +299,7 @@ impl Server {
         let (rate, missed) = self.board.look();
         let moment = self.desk.give(None, false)?;
         let mut done = self.counts(moment);
-        done["rate_pps"] = json!(rate);
+        done["pps"] = json!(rate);
         done["missed"] = json!(missed);
         Ok(done)
     }
@@ -314,7 +314,7 @@ impl Server {
             "filter_changes": changes,
             "in_card": self.board.card.destinations().map(|all| all.iter().map(MacAddr::to_string).collect::<Vec<_>>()),
             "time_ns": time,
-            "seconds": self.started.elapsed().as_secs_f64(),
+            "elapsed_ns": output::ns(self.started.elapsed()),
             "received": received,
             "filtered": filtered,
             "captured": taken,

@@ -189,7 +189,7 @@ impl Report {
             "filter_changes": self.changes,
             "in_card": self.in_card.destinations.as_ref().map(|all| all.iter().map(MacAddr::to_string).collect::<Vec<_>>()),
             "left_out_by_card": (!self.in_card.uncounted).then_some(0),
-            "seconds": self.elapsed.as_secs_f64(),
+            "elapsed_ns": output::ns(self.elapsed),
             "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
             "file_bytes": if is_dropped(&self.dummies) { 0 } else { self.written.bytes },

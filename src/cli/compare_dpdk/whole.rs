@@ -232,12 +232,14 @@ fn idle(turns: &[Turns; 2]) -> Option<String> {
 fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
     let turn = |turn: &Figures| {
         json!({
-            "mpps": mpps(turn),
-            "own_mpps": own_mpps(turn),
+            "pps": mpps(turn).map(|rate| rate * 1e6),
+            "own_pps": own_mpps(turn).map(|rate| rate * 1e6),
             "cycles_per_packet": turn.said.cycles,
             "packets_per_burst": turn.said.burst,
             "version": turn.said.version,
-            "card": turn.counted.map(|c| json!({ "seconds": c.seconds, "received": c.received, "sent": c.sent })),
+            "card": turn.counted.map(|c| json!({
+                "elapsed_ns": (c.seconds * 1e9).round(), "received": c.received, "sent": c.sent,
+            })),
             "telemetry_sent": turn.counted.and_then(|counted| counted.said_sent),
         })
     };
@@ -247,14 +249,14 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
         });
         json!({
             "programs": programs.collect::<Vec<_>>(),
-            "ratio_mpps": Spread::json(ratio(turns, mpps)),
+            "ratio_pps": Spread::json(ratio(turns, mpps)),
             "ratio_cycles_per_packet": Spread::json(ratio(turns, cycles)),
         })
     });
     json!({
         "device": device,
         "rounds": args.rounds,
-        "seconds": args.duration.as_secs_f64(),
+        "duration_ns": output::ns(args.duration),
         "held_equal": equal(),
         "reading": READING,
         "jobs": jobs.collect::<Vec<_>>(),

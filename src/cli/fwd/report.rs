@@ -201,6 +201,27 @@ impl Report {
         self.devices.iter().enumerate().map(line).collect()
     }
 
+    /// The same for a line of `--json-lines`, with the counters since the run began.
+    pub fn figures(&self) -> Value {
+        let seconds = (self.last.at.saturating_sub(self.before.at)).as_secs_f64();
+        let port = |(i, now): (usize, &Stats)| {
+            let then = self.before.stats.get(i).copied().unwrap_or_default();
+            let rx = Flow::between(then.rx_packets, now.rx_packets, then.rx_bytes, now.rx_bytes);
+            let tx = Flow::between(then.tx_packets, now.tx_packets, then.tx_bytes, now.tx_bytes);
+            json!({
+                "port": letter(i),
+                "rx_pps": rx.mpps(seconds) * 1e6,
+                "rx_l1_bits_per_second": rx.gbits(seconds) * 1e9,
+                "tx_pps": tx.mpps(seconds) * 1e6,
+                "tx_l1_bits_per_second": tx.gbits(seconds) * 1e9,
+                "dropped": now.rx_lost().saturating_sub(then.rx_lost()),
+                "counters": output::stats(now),
+            })
+        };
+        let ports: Vec<Value> = self.last.stats.iter().enumerate().map(port).collect();
+        json!({ "elapsed_ns": output::ns(self.last.at), "ports": ports })
+    }
+
     /// The summary.
     pub fn print(&self, context: &Context, output: &Output, session: &Session) -> anyhow::Result<()> {
         if output.is_json() {
@@ -286,10 +307,10 @@ impl Report {
                 let tx = Flow { packets: stats.tx_packets, bytes: stats.tx_bytes };
                 json!({
                     "port": letter(i),
-                    "rx_mpps": rx.mpps(seconds),
-                    "rx_gbits": rx.gbits(seconds),
-                    "tx_mpps": tx.mpps(seconds),
-                    "tx_gbits": tx.gbits(seconds),
+                    "rx_pps": rx.mpps(seconds) * 1e6,
+                    "rx_l1_bits_per_second": rx.gbits(seconds) * 1e9,
+                    "tx_pps": tx.mpps(seconds) * 1e6,
+                    "tx_l1_bits_per_second": tx.gbits(seconds) * 1e9,
                     "left_over": self.left_over(i, stats),
                     "crossings_a_packet": self.crossings.get(i).copied().flatten().map(|crossing| crossing.json()),
                     "counters": output::stats(stats),
@@ -311,8 +332,8 @@ impl Report {
             .collect();
         let threads: Vec<Value> = self.threads.iter().enumerate().map(|(n, t)| t.json(n, &self.ways)).collect();
         json!({
-            "seconds": seconds,
-            "first_packet_ms": self.first().map(|first| first.as_secs_f64() * 1e3),
+            "elapsed_ns": output::ns(self.last.at),
+            "first_packet_ns": self.first().map(output::ns),
             "ports": ports,
             "directions": directions,
             "threads": threads,

@@ -64,7 +64,7 @@ impl Ended {
         json!({
             "cpu": self.place,
             "frames": frames(n, ways),
-            "cpu_seconds": self.had.as_secs_f64(),
+            "cpu_time_ns": output::ns(self.had),
             "queues": own(n, ways).map(queue).collect::<Vec<_>>(),
         })
     }

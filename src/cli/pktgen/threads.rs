@@ -21,11 +21,12 @@ use crate::dma::BATCH_MAX;
 use crate::driver::{Nic, TxQueue};
 use crate::error::{Error, Result};
 use crate::measure::{Clock, Ticks};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is to be sent, by all threads together.
 pub struct Plan {
@@ -192,6 +193,7 @@ impl Watch {
     /// without end.
     fn until(mut self, ended: &mpsc::Receiver<()>, nic: &mut Nic, session: &Session, output: &Output) -> Option<Error> {
         let live = output.live(1);
+        let started = Instant::now();
         let (mut before, mut failed) = (0, None);
         for look in Looks::new(session, ended, Duration::from_secs(1)) {
             self.tell(output);
@@ -201,8 +203,13 @@ impl Watch {
                 failed.get_or_insert(error);
                 session.stop.end();
             }
-            let packets = self.counts.iter().map(|counts| counts.packets()).sum();
+            let packets: u64 = self.counts.iter().map(|counts| counts.packets()).sum();
             let rate = ((packets - before) as f64 / elapsed.as_secs_f64()).min(self.line);
+            let figures = || json!({ "elapsed_ns": output::ns(started.elapsed()), "sent": packets, "pps": rate });
+            if let Err(error) = output.interval("pktgen", figures) {
+                failed.get_or_insert(error.into());
+                session.stop.end();
+            }
             let text = format!("sent {} packets, {}", output::grouped(packets), output::pps(rate));
             if asked {
                 output.now(&text);
