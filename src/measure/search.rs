@@ -36,8 +36,10 @@
 //! at its limit has no time left to make up for anything, and its trials would all
 //! be unclear.
 
+mod goals;
 mod trial;
 
+pub use goals::{Class, Goals, Loss, Outcome, Reached, Timed, classify, conditional, search_goals};
 pub use trial::{TOLERANCE, Trial, Verdict, Why};
 
 use crate::error::{Error, Kind, Result};

@@ -44,6 +44,8 @@ pub enum Why {
     OwnLoss,
     /// Packets were lost where none should have been.
     Lost,
+    /// Later trials said otherwise than earlier ones, again and again.
+    Unsteady,
 }
 
 impl Trial {
@@ -106,6 +108,7 @@ impl fmt::Display for Why {
             Why::NotOffered => "the tester did not offer it",
             Why::OwnLoss => "the tester may have lost what was lost",
             Why::Lost => "packets were lost",
+            Why::Unsteady => "its trials contradict each other",
         })
     }
 }
