@@ -160,6 +160,81 @@ fn a_search_prints_the_testers_ceiling_and_the_spread_beside_its_result() {
     assert_eq!(out.contains("not measured: "), run.status.code() == Some(3), "{out}");
 }
 
+/// Runs tests of RFC 2544 with `--json`; their end is one of two, as that of a search.
+fn rfc2544(args: &[&str]) -> Value {
+    let run = throughput(&[args, &["--json", "--strict"]].concat());
+    assert!(matches!(run.status.code(), Some(0 | 3)), "{}", text(&run.stderr));
+    serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&run.stderr)))
+}
+
+#[test]
+fn the_loss_over_rates_and_the_longest_burst_are_those_of_the_wire_or_not_measured() {
+    const LIMIT: f64 = 20e3;
+    let time = 0.05;
+    let document = rfc2544(&[
+        "emu:82599,wire=loop,limit=20k",
+        "--test",
+        "loss,back-to-back",
+        "-t",
+        "50ms",
+        "-s",
+        "1518",
+        "--runs",
+        "1",
+        "--precision",
+        "5%",
+    ]);
+    assert_eq!(document["tests"], serde_json::json!(["loss", "back-to-back"]));
+    let row = &document["rows"][0];
+    assert_eq!(row["pps"], Value::Null, "no throughput was asked for");
+    let steps = row["frame_loss"].as_array().unwrap();
+    assert_eq!((steps.len(), &steps[0]["of_line_rate"]), (10, &Value::from(1.0)), "{row:#}");
+    for step in steps {
+        let Some(loss) = step["loss"].as_f64() else {
+            assert!(step["why"].is_string(), "{step}");
+            continue;
+        };
+        let sent = step["sent"].as_f64().unwrap();
+        let right = 1.0 - (LIMIT * time + bmnic::emu::wire::BURST as f64) / sent;
+        assert!((loss - right).abs() < 0.05, "{right} and not {step}");
+    }
+    let burst = &row["back_to_back"];
+    match burst["frames"].as_f64() {
+        // What came into the bucket while it was sent is in it.
+        Some(frames) => assert!(frames >= bmnic::emu::wire::BURST as f64 * 0.9, "{burst}"),
+        None => assert!(burst["why"].is_string(), "{burst}"),
+    }
+}
+
+#[test]
+fn all_tests_of_rfc_2544_have_a_table_and_what_they_leave_out_is_said() {
+    let run = throughput(&["--rfc2544", "-t", "20ms", "-s", "1518", "--runs", "1", "--precision", "10%"]);
+    let out = text(&run.stdout);
+    assert!(matches!(run.status.code(), Some(0 | 3)), "{}", text(&run.stderr));
+    for words in [
+        "note: trials of 20ms; RFC 2544 asks for 60 s: --trial 60s",
+        "§26.1",
+        "frame loss rate (RFC 2544 §26.3):",
+        "back-to-back frames (RFC 2544 §26.4):",
+    ] {
+        assert!(out.contains(words), "no {words} in:\n{out}");
+    }
+    assert_eq!(out.contains("not measured: "), run.status.code() == Some(3), "{out}");
+}
+
+#[test]
+fn latency_is_measured_at_the_throughput() {
+    let args = ["--test", "latency", "-t", "20ms", "-s", "1518", "--runs", "1", "--precision", "10%"];
+    let document = rfc2544(&args);
+    assert_eq!(document["tests"], serde_json::json!(["throughput", "latency"]), "it is searched for first");
+    let row = &document["rows"][0];
+    if let Some(p50) = row["latency"]["p50_ns"].as_u64() {
+        assert!(p50 > 1_231, "no less than the frame takes on the wire: {row:#}");
+        assert!(row["latency"]["pps"].as_f64().unwrap() >= row["pps"].as_f64().unwrap() * 0.99, "{row:#}");
+        assert!(row["latency"]["packets"].as_u64().unwrap() > 0, "{row:#}");
+    }
+}
+
 #[test]
 fn repeated_floods_have_a_median_and_a_spread() {
     let document = json(&["-t", "20ms", "-s", "512", "--runs", "3"]);
@@ -196,6 +271,10 @@ fn nonsense_is_refused() {
         &["--batch", "65"],
         &["--rxd", "100"],
         &["--ndr", "--pdr", "1%"],
+        &["--test", "speed"],
+        &["--test", "loss", "--ndr"],
+        &["--rfc2544", "--test", "loss"],
+        &["--rfc2544", "--allow-loss", "1%"],
         &["--pdr", "100%"],
         &["-t", "soon"],
         &["-t", "0"],

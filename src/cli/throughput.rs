@@ -4,28 +4,31 @@
 //! receives on the last; the table says what came through, against what the
 //! link could carry. With `--ndr` or `--pdr` it searches for the highest rate
 //! that loses nothing, or no more than a share (RFC 2544): several times, and
-//! after it has measured what the tester itself can offer.
+//! after it has measured what the tester itself can offer. With `--rfc2544` it makes
+//! the other tests of that RFC too.
 
+mod bench;
+mod rfc;
 mod row;
+mod sheet;
+mod size;
 
-use self::row::{Row, Search};
+use self::bench::Bench;
+use self::rfc::Test;
+use self::row::Row;
+use self::sheet::Sheet;
+use self::size::Size;
 use super::account::{self, LossLimit};
 use super::args::RingLengths;
-use super::circuit::{self, Circuit, FCS};
+use super::circuit::{self, Circuit};
 use super::output::{self, Output};
-use super::session::Session;
-use super::signal::Stop;
 use super::units;
 use super::{Context, Outcome};
-use crate::dma::{BATCH_MAX, Pool};
+use crate::dma::BATCH_MAX;
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
-use crate::measure::flood::{self, Flood, Plan, Report};
-use crate::measure::search::{self, Goal, Trial, Verdict};
 use crate::measure::{Clock, Machine, Noise};
-use crate::packet::build::IMIX;
 use serde_json::json;
-use std::fmt;
 use std::time::Duration;
 
 /// How long to wait for packets that are still out at the end of a trial.
@@ -62,6 +65,16 @@ pub struct Args {
     /// Search for the highest rate that loses no more than this share: 0.5%
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pdr: Option<f64>,
+    /// Tests of RFC 2544 to make
+    ///
+    /// They keep to the rules of --ndr: what was not offered as asked is no result, and
+    /// trials in which the tester may have lost packets itself are repeated. Where they
+    /// differ from the RFC, which asks for longer trials and more of them, is said.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["ndr", "pdr"])]
+    test: Vec<Test>,
+    /// All tests of RFC 2544: --test throughput,latency,loss,back-to-back
+    #[arg(long, conflicts_with_all = ["ndr", "pdr", "test"])]
+    rfc2544: bool,
     /// How exactly to search, as a share of line rate
     #[arg(long, value_name = "SHARE", default_value = "0.5%", value_parser = share)]
     precision: f64,
@@ -76,46 +89,11 @@ pub struct Args {
     /// Share of packets that a flood may lose; more ends with exit code 3 [default: any]
     ///
     /// A flood without a search sends more than some cards take, on purpose.
-    #[arg(long, value_name = "SHARE", value_parser = units::share, conflicts_with_all = ["ndr", "pdr"])]
+    #[arg(long, value_name = "SHARE", value_parser = units::share, conflicts_with_all = ["ndr", "pdr", "test", "rfc2544"])]
     allow_loss: Option<f64>,
     /// Print comma-separated values instead of a table
     #[arg(long)]
     csv: bool,
-}
-
-/// A row of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Size {
-    /// All frames alike: bytes with FCS.
-    Fixed(usize),
-    /// IMIX_v4_1.
-    Imix,
-}
-
-impl Size {
-    fn parse(text: &str) -> Result<Self> {
-        if text.trim().eq_ignore_ascii_case("imix") {
-            return Ok(Size::Imix);
-        }
-        circuit::frame_size(text).map(Size::Fixed).map_err(|e| e.hint("or imix"))
-    }
-
-    /// Frames in the order they are sent, in bytes without FCS.
-    fn frames(&self) -> Vec<usize> {
-        match self {
-            Size::Fixed(size) => vec![size - FCS],
-            Size::Imix => IMIX.map(|size| size - FCS).to_vec(),
-        }
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Size::Fixed(size) => write!(f, "{size}"),
-            Size::Imix => f.write_str("imix"),
-        }
-    }
 }
 
 /// Runs it.
@@ -159,6 +137,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     noise.end(&context.roots);
     let machine = Machine::record(&context.roots, &clock);
     let warnings = [machine.warnings(), noise.warnings()].concat();
+    let tests = args.tests();
+    let deviations = rfc::deviations(&tests, args.trial, args.runs());
+    let sheets = sheets(&rows, &tests);
     if output.is_json() {
         let result = json!({
             "measured": scope(&args, session.is_emulated()),
@@ -166,6 +147,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             "trial_ns": args.trial.as_nanos() as u64,
             "runs": args.runs(),
             "loss_allowed": args.goal_loss(),
+            "tests": tests.iter().map(|test| test.name()).collect::<Vec<_>>(),
+            "deviations": deviations,
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "wire": account::notes_json(&notes),
             "noise": noise.json(),
@@ -173,11 +156,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         });
         output.document(&output::document("throughput", &session.devices, &machine, result))?;
     } else if args.csv {
-        row::print_csv(&output, &rows)?;
+        print_csv(&sheets, &output)?;
     } else {
         output.info(format_args!("machine: {machine}"))?;
-        output.info("")?;
-        row::print_table(&output, &rows)?;
+        for deviation in &deviations {
+            output.info(format_args!("note: {deviation}"))?;
+        }
+        for sheet in &sheets {
+            output.info("")?;
+            sheet.print(&output)?;
+        }
         account::print_notes(&notes, &output)?;
     }
     warnings.iter().for_each(|warning| output.warn(warning));
@@ -190,20 +178,48 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     stop.judge(rows.iter().flat_map(Row::floods).try_for_each(|flood| limit.check(flood.lost(), flood.sent)))
 }
 
+/// The tables of a run: the throughput first, if it was asked for.
+fn sheets(rows: &[Row], tests: &[Test]) -> Vec<Sheet> {
+    let throughput =
+        (tests.is_empty() || tests.contains(&Test::Throughput)).then(|| row::sheet(rows, !tests.is_empty()));
+    throughput.into_iter().chain(rfc::sheets(rows)).collect()
+}
+
+/// All tables as CSV, an empty line between two.
+fn print_csv(sheets: &[Sheet], output: &Output) -> std::io::Result<()> {
+    let text: Vec<String> = sheets.iter().map(Sheet::csv).collect();
+    output.result(text.join("\n").trim_end())?;
+    sheets.iter().flat_map(|sheet| &sheet.notes).for_each(|note| output.warn(note));
+    Ok(())
+}
+
 impl Args {
     /// The loss that a search allows, if one was asked for.
     fn goal_loss(&self) -> Option<f64> {
-        if self.ndr { Some(0.0) } else { self.pdr }
+        if self.ndr || self.tests().contains(&Test::Throughput) { Some(0.0) } else { self.pdr }
+    }
+
+    /// The tests of RFC 2544 that are to be made, in its order.
+    fn tests(&self) -> Vec<Test> {
+        let asked = |test: &Test| self.rfc2544 || self.test.contains(test);
+        // Latency is that at the throughput.
+        let needed = |test: &Test| *test == Test::Throughput && self.test.contains(&Test::Latency);
+        Test::ALL.into_iter().filter(|test| asked(test) || needed(test)).collect()
     }
 
     fn runs(&self) -> u32 {
-        self.runs.unwrap_or(if self.goal_loss().is_some() { SEARCHES } else { FLOODS })
+        let searches = self.goal_loss().is_some() || !self.tests().is_empty();
+        self.runs.unwrap_or(if searches { SEARCHES } else { FLOODS })
     }
 }
 
 /// What the figures are, in one line.
 fn scope(args: &Args, emulated: bool) -> String {
     let what = match args.goal_loss() {
+        _ if !args.tests().is_empty() => {
+            let names: Vec<&str> = args.tests().iter().map(|test| test.name()).collect();
+            format!("{} as RFC 2544 has it", names.join(", "))
+        }
         None => "sent as fast as the ring takes it, received by the same thread".to_string(),
         Some(0.0) => "highest rate without loss (NDR)".to_string(),
         Some(loss) => format!("highest rate with a loss of at most {} % (PDR)", loss * 100.0),
@@ -211,105 +227,6 @@ fn scope(args: &Args, emulated: bool) -> String {
     let device =
         if emulated { "the model runs on another thread, and time on its wire is modelled" } else { "real card" };
     format!("measured: {what}; {device}; cycles are ticks of the clock inside send() and recv(), median a packet")
-}
-
-/// All that a trial needs.
-struct Bench<'a> {
-    args: &'a Args,
-    clock: &'a Clock,
-    pool: &'a Pool,
-    stop: &'a Stop,
-}
-
-impl Bench<'_> {
-    /// What came of one size; `None` if it was told to stop before there was anything.
-    fn row(&self, size: &Size, session: &mut Session) -> Result<Option<Row>> {
-        let frames = size.frames();
-        let line = flood::line_rate(&frames, circuit::speed(session));
-        let row = |measured| Row { size: size.clone(), line, measured };
-        let Some(loss) = self.args.goal_loss() else {
-            let floods = self.floods(&frames, self.args.runs() as usize, self.args.trial, session)?;
-            return Ok(Some(row(row::Measured::Floods(floods))).filter(|row| row.rate().is_some()));
-        };
-        let floods = self.floods(&frames, CEILING_FLOODS, self.args.trial.min(CEILING_TIME), session)?;
-        let ceiling = floods.iter().map(Report::sent_per_second).fold(0.0, f64::max);
-        if self.stop.requested() || ceiling == 0.0 {
-            return Ok(None);
-        }
-        let goal = Goal { line, ceiling, loss, precision: self.args.precision };
-        let mut searches = Vec::new();
-        while searches.len() < self.args.runs() as usize && !self.stop.requested() {
-            searches.push(self.search(&goal, &frames, session)?);
-        }
-        Ok(Some(row(row::Measured::Searches { ceiling, searches })))
-    }
-
-    /// Unpaced floods, until it is told to stop.
-    fn floods(&self, frames: &[usize], runs: usize, time: Duration, session: &mut Session) -> Result<Vec<Report>> {
-        let mut floods = Vec::new();
-        while floods.len() < runs && !self.stop.requested() {
-            let report = self.flood(frames, None, time, session)?;
-            if report.received == 0 && !self.stop.requested() {
-                return Err(match report.sent {
-                    0 => Error::new(
-                        Kind::Timeout,
-                        format!(
-                            "no packet was sent in {time:?}: the machine was busy or the card stands still; try a longer -t/--trial"
-                        ),
-                    ),
-                    sent => self.args.circuit.nothing_came(&session.devices, sent),
-                });
-            }
-            floods.push(report);
-        }
-        Ok(floods)
-    }
-
-    fn search(&self, goal: &Goal, frames: &[usize], session: &mut Session) -> Result<Search> {
-        let mut best = None;
-        let found = search::search(goal, |rate| {
-            let (trial, report) = self.trial(rate, frames, session)?;
-            if self.stop.requested() {
-                return Ok(None);
-            }
-            // Each rate that passes is above all those that passed before.
-            if trial.verdict(goal.loss) == Verdict::Passed {
-                best = Some(report);
-            }
-            Ok(Some(trial))
-        })?;
-        Ok(Search { found, best })
-    }
-
-    /// A trial at a rate, and what the tester itself did to it.
-    fn trial(&self, rate: f64, frames: &[usize], session: &mut Session) -> Result<(Trial, Report)> {
-        let plan = self.plan(frames, Some(rate), self.args.trial, session);
-        let missed = session.missed()?;
-        session.watch_engine(plan.patience());
-        let report = self.flood(frames, Some(rate), self.args.trial, session)?;
-        let held_up = report.held_up + session.engine_held_up();
-        let missed = session.missed()?.saturating_sub(missed);
-        Ok((Trial { missed, held_up, ..report.trial(rate) }, report))
-    }
-
-    fn plan(&self, frames: &[usize], rate: Option<f64>, duration: Duration, session: &Session) -> Plan {
-        Plan {
-            frames: frames.to_vec(),
-            rate,
-            duration,
-            grace: GRACE,
-            batch: usize::from(self.args.batch),
-            addresses: circuit::addresses(session),
-        }
-    }
-
-    /// One trial: sends on the first port, receives on the last.
-    fn flood(&self, frames: &[usize], rate: Option<f64>, time: Duration, session: &mut Session) -> Result<Report> {
-        let plan = self.plan(frames, rate, time, session);
-        let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
-        let report = circuit::run(session, flood)?;
-        session.intact().map(|()| report)
-    }
 }
 
 /// A share that leaves something over: all that is lost, or allowed, says nothing.
@@ -333,24 +250,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_shares_are_read_and_nonsense_is_refused() {
-        assert_eq!(Size::parse("64").unwrap().frames(), [60]);
-        assert_eq!(Size::parse("IMIX").unwrap(), Size::Imix);
-        for text in ["", "63", "2053", "big", "64k"] {
-            assert_eq!(Size::parse(text).unwrap_err().kind(), Kind::Usage, "{text}");
-        }
+    fn shares_are_read_and_nonsense_is_refused() {
         assert_eq!(share("0.5%").unwrap(), 0.005);
         assert_eq!(share("0.005").unwrap(), 0.005);
         for text in ["", "%", "100%", "1", "-1%", "nan"] {
             assert_eq!(share(text).unwrap_err().kind(), Kind::Usage, "{text}");
         }
-    }
-
-    #[test]
-    fn the_mix_is_imix_v4_1_of_seven_four_and_one() {
-        let frames = Size::Imix.frames();
-        let of = |size: usize| frames.iter().filter(|&&len| len + FCS == size).count();
-        assert_eq!((of(64), of(570), of(1518), frames.len()), (7, 4, 1, 12));
     }
 
     #[test]

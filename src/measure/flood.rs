@@ -40,8 +40,12 @@ pub struct Plan {
     pub frames: Vec<usize>,
     /// Packets a second; `None` as fast as the ring takes them.
     pub rate: Option<f64>,
-    /// How long.
+    /// How long, at most.
     pub duration: Duration,
+    /// Packets to send; `None` as many as there is time for.
+    pub count: Option<u64>,
+    /// Whether packets are timed ([`Report::latency`]).
+    pub timed: bool,
     /// How long to wait for packets that are still out.
     pub grace: Duration,
     /// Packets a call.
@@ -79,6 +83,9 @@ pub struct Report {
     pub late: u64,
     /// How long the loop was held up, in all.
     pub held_up: Duration,
+    /// From just before a packet was given to the driver until the driver had given it
+    /// back, ns; of none that came after [`Stamps::WINDOW`] others were sent.
+    pub latency: Option<Histogram>,
     /// From the first packet given to the ring until the last one given, ns.
     pub send_ns: u64,
     /// From the first packet given to the ring until the last one received, ns.
@@ -147,6 +154,37 @@ impl Report {
     }
 }
 
+/// When packets were given to the driver, the last of them.
+struct Stamps {
+    at: Box<[Ticks]>,
+    /// Number of the next packet.
+    next: u64,
+}
+
+impl Stamps {
+    /// Packets that are timed while they are out: 70 ms at 14.88 million a second.
+    const WINDOW: u64 = 1 << 20;
+
+    fn new() -> Self {
+        // Not zero, so that its pages are there before the first packet is.
+        Stamps { at: vec![Ticks::MAX; Self::WINDOW as usize].into(), next: 0 }
+    }
+
+    /// All packets before `next` are given to the driver now, if they were not before.
+    fn leave(&mut self, next: u64, now: Ticks) {
+        while self.next < next {
+            self.at[(self.next % Self::WINDOW) as usize] = now;
+            self.next += 1;
+        }
+    }
+
+    /// When packet `sequence` was given to the driver.
+    fn of(&self, sequence: u64) -> Option<Ticks> {
+        let known = sequence < self.next && self.next - sequence <= Self::WINDOW;
+        known.then(|| self.at[(sequence % Self::WINDOW) as usize])
+    }
+}
+
 /// Highest rate of such packets at `speed` bits a second.
 pub fn line_rate(frames: &[usize], speed: u64) -> f64 {
     let bits: f64 = frames.iter().copied().map(wire_bits).sum();
@@ -161,6 +199,7 @@ pub struct Flood<'a, S> {
     pace: Option<Pace>,
     probes: Probes,
     seen: Seen,
+    stamps: Option<Stamps>,
     idle: Idle,
     stop: S,
     /// Ticks that two readings of the clock with nothing in between are apart.
@@ -208,6 +247,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             pace,
             probes: Probes::new(clock.now() as u32, longest, from, to),
             seen: Seen::new(),
+            stamps: plan.timed.then(Stamps::new),
             idle: Idle::new(),
             stop,
             reading: (0..1_000).map(|_| clock.now().abs_diff(clock.now())).min().unwrap_or(0),
@@ -226,6 +266,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
                 due: 0,
                 late: 0,
                 held_up: Duration::ZERO,
+                latency: plan.timed.then(Histogram::new),
                 send_ns: 0,
                 total_ns: 0,
                 tx: Cost::default(),
@@ -239,6 +280,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
     fn send_all<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
         let mut outgoing = Batch::with_limit(self.pool, self.plan.batch);
         let (mut sequence, mut frame) = (0, 0);
+        let count = self.plan.count.unwrap_or(u64::MAX);
         self.first = self.clock.now();
         self.last_round = self.first;
         let end = self.first.saturating_add(self.clock.ticks(self.plan.duration));
@@ -250,10 +292,10 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             let took = self.round(now);
             self.note(took);
             self.report.stopped = (self.stop)();
-            if now >= end || self.report.stopped {
+            if now >= end || self.report.stopped || (sequence == count && outgoing.is_empty()) {
                 break;
             }
-            let room = outgoing.room();
+            let room = outgoing.room().min(usize::try_from(count - sequence).unwrap_or(usize::MAX));
             let due = self.pace.as_mut().map_or(room, |pace| pace.take(now, room));
             self.report.due += due as u64;
             for _ in 0..due {
@@ -268,7 +310,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             }
             let mut did = 0;
             if !outgoing.is_empty() {
-                did += self.send(tx, &mut outgoing);
+                did += self.send(tx, &mut outgoing, sequence);
             }
             did += self.receive(rx, incoming);
             self.idle.polled(did);
@@ -317,8 +359,11 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
     }
 
     #[inline]
-    fn send<T: Transmit>(&mut self, tx: &mut T, outgoing: &mut Batch<'_>) -> usize {
+    fn send<T: Transmit>(&mut self, tx: &mut T, outgoing: &mut Batch<'_>, next: u64) -> usize {
         let before = self.clock.now();
+        if let Some(stamps) = &mut self.stamps {
+            stamps.leave(next, before);
+        }
         let n = tx.send(outgoing);
         let after = self.clock.now();
         if n > 0 {
@@ -337,10 +382,16 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
         if n > 0 {
             self.report.rx.note((after - before).saturating_sub(self.reading), n);
             for bytes in incoming.frames() {
-                match self.probes.sequence(bytes).map_or(Came::Unknown, |sequence| self.seen.arrive(sequence)) {
+                let sequence = self.probes.sequence(bytes);
+                match sequence.map_or(Came::Unknown, |sequence| self.seen.arrive(sequence)) {
                     Came::First => {
                         self.report.received += 1;
                         self.report.wire_bits += wire_bits(bytes.len());
+                        if let (Some(stamps), Some(latency)) = (&self.stamps, &mut self.report.latency)
+                            && let Some(sent) = sequence.and_then(|sequence| stamps.of(sequence))
+                        {
+                            latency.record(self.clock.ns(after.saturating_sub(sent)));
+                        }
                     }
                     Came::Again => self.report.duplicated += 1,
                     Came::Unknown => self.report.foreign += 1,
@@ -442,6 +493,8 @@ mod tests {
             frames: vec![60],
             rate: None,
             duration: Duration::from_millis(20),
+            count: None,
+            timed: false,
             grace: Duration::from_millis(1),
             batch: 32,
             addresses: [[0; 6]; 2],
@@ -470,6 +523,19 @@ mod tests {
         assert!((400..=report.due).contains(&report.sent), "{} sent, {} due", report.sent, report.due);
         let trial = report.trial(20_000.0);
         assert!(trial.offered() > 0.0 && trial.offered() <= 20_000.0);
+    }
+
+    #[test]
+    fn a_burst_has_as_many_packets_as_it_should_and_each_that_comes_is_timed() {
+        for count in [0, 1, 31, 32, 33, 100] {
+            let report = flood(10, Plan { count: Some(count), timed: true, ..plan() });
+            assert_eq!((report.sent, report.received, report.lost()), (count, count, 0));
+            let latency = report.latency.unwrap();
+            assert_eq!(latency.count(), count);
+            // One call to send it at least, one to receive it.
+            assert!(count == 0 || (latency.min() >= 2 * CALL && latency.max() < 20 * CALL), "{latency:?}");
+        }
+        assert!(flood(10, plan()).latency.is_none(), "nobody asked");
     }
 
     #[test]

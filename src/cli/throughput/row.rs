@@ -3,8 +3,10 @@
 //! A figure is there or it is not: where a search came to no end its rate is a `-` in
 //! the table, nothing in a CSV file and null in JSON, and a line says what is known.
 
-use super::Size;
-use crate::cli::output::{self, Output};
+use super::rfc::Tests;
+use super::sheet::{Column, Sheet, number};
+use super::size::Size;
+use crate::cli::output;
 use crate::measure::flood::{Cost, Report};
 use crate::measure::search::{Bound, Found, Trial, median, spread};
 use serde_json::{Value, json};
@@ -15,6 +17,8 @@ pub(super) struct Row {
     /// Highest rate the link carries, packets a second.
     pub line: f64,
     pub measured: Measured,
+    /// What other tests gave.
+    pub tests: Tests,
 }
 
 /// How it was measured.
@@ -27,6 +31,8 @@ pub(super) enum Measured {
         ceiling: f64,
         searches: Vec<Search>,
     },
+    /// Not at all: this is what the tester offers unpaced, packets a second.
+    Ceiling(f64),
 }
 
 /// One search, and the flood that was its best trial.
@@ -38,19 +44,19 @@ pub(super) struct Search {
 impl Row {
     /// Whether the row is what was asked for.
     pub fn is_result(&self) -> bool {
-        self.rate().is_some()
+        (self.rate().is_some() || matches!(self.measured, Measured::Ceiling(_))) && self.tests.are_results()
     }
 
     /// The floods, unless it was searched.
     pub fn floods(&self) -> &[Report] {
         match &self.measured {
             Measured::Floods(floods) => floods,
-            Measured::Searches { .. } => &[],
+            Measured::Searches { .. } | Measured::Ceiling(_) => &[],
         }
     }
 
     pub fn is_search(&self) -> bool {
-        matches!(self.measured, Measured::Searches { .. })
+        !matches!(self.measured, Measured::Floods(_))
     }
 
     /// Packets a second that count: what came, or what the search found; the median.
@@ -58,7 +64,13 @@ impl Row {
         match &self.measured {
             Measured::Floods(floods) => middle(floods).map(Report::packets_per_second),
             Measured::Searches { .. } => self.median().and_then(|search| search.found.rate()),
+            Measured::Ceiling(_) => None,
         }
+    }
+
+    /// The rate that was asked for where the search found its rate.
+    pub fn asked(&self) -> Option<f64> {
+        self.median()?.found.best.map(|trial| trial.asked)
     }
 
     fn spread(&self) -> Option<[f64; 2]> {
@@ -68,6 +80,7 @@ impl Row {
                 (!floods.is_empty()).then(|| [rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max)])
             }
             Measured::Searches { searches, .. } => spread(&founds(searches)),
+            Measured::Ceiling(_) => None,
         }
     }
 
@@ -84,6 +97,7 @@ impl Row {
         match &self.measured {
             Measured::Floods(floods) => middle(floods),
             Measured::Searches { .. } => self.median().and_then(|search| search.best.as_ref()),
+            Measured::Ceiling(_) => None,
         }
     }
 
@@ -100,13 +114,14 @@ impl Row {
             Measured::Searches { searches, .. } => {
                 (searches.iter().filter(|search| search.found.is_conclusive()).count(), searches.len())
             }
+            Measured::Ceiling(_) => (0, 0),
         }
     }
 
     fn ceiling(&self) -> Option<f64> {
         match self.measured {
             Measured::Floods(_) => None,
-            Measured::Searches { ceiling, .. } => Some(ceiling),
+            Measured::Searches { ceiling, .. } | Measured::Ceiling(ceiling) => Some(ceiling),
         }
     }
 
@@ -116,7 +131,7 @@ impl Row {
             Some(Bound::Device(rate)) => format!("fails at {}", output::pps(rate)),
             Some(Bound::Line) => "line rate".to_string(),
             Some(Bound::Tester) => "at least: tester's ceiling".to_string(),
-            _ if self.is_search() => "not measured".to_string(),
+            _ if matches!(self.measured, Measured::Searches { .. }) => "not measured".to_string(),
             _ => String::new(),
         }
     }
@@ -124,7 +139,7 @@ impl Row {
     /// Why a row is no result, and what is known all the same.
     fn known(&self) -> Option<String> {
         let Measured::Searches { ceiling, searches } = &self.measured else { return None };
-        if self.is_result() {
+        if self.rate().is_some() {
             return None;
         }
         let (ended, all) = self.runs();
@@ -156,7 +171,7 @@ impl Row {
         let report = self.report();
         let sum = |count: fn(&Report) -> u64| match &self.measured {
             Measured::Floods(floods) => Some(floods.iter().map(count).sum::<u64>()),
-            Measured::Searches { .. } => report.map(count),
+            Measured::Searches { .. } | Measured::Ceiling(_) => report.map(count),
         };
         let (ended, all) = self.runs();
         let mut row = json!({
@@ -192,21 +207,26 @@ impl Row {
                 let trials = searches.iter().flat_map(|search| &search.found.trials);
                 row.insert("trials".into(), trials.map(trial_json).collect());
             }
-            _ => {}
+            (Measured::Ceiling(ceiling), Some(row)) => {
+                row.insert("tester_pps".into(), (*ceiling).into());
+            }
+            (_, None) => {}
+        }
+        if let Some(row) = row.as_object_mut() {
+            row.extend(self.tests.json());
         }
         row
     }
 
     /// Text of each column, in the order of [`COLUMNS`].
     fn cells(&self) -> [String; COLUMNS.len()] {
-        let number = |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |v| format!("{v:.digits$}"));
         let mega = |value: Option<f64>| number(value.map(|v| v / 1e6), 3);
         let report = self.report();
         let cycles = |cost: fn(&Report) -> &Cost| number(report.and_then(|report| cost(report).ticks()), 1);
         let batch = |cost: fn(&Report) -> &Cost| number(report.map(|report| cost(report).per_call()), 1);
         let lost = match &self.measured {
             Measured::Floods(floods) => Some(floods.iter().map(Report::lost).sum::<u64>()),
-            Measured::Searches { .. } => report.map(Report::lost),
+            Measured::Searches { .. } | Measured::Ceiling(_) => report.map(Report::lost),
         };
         let (ended, all) = self.runs();
         [
@@ -298,36 +318,20 @@ const COLUMNS: [(&str, &str, [bool; 3]); 14] = [
     ("above", "above", [false, false, true]),
 ];
 
-pub(super) fn print_table(output: &Output, rows: &[Row]) -> std::io::Result<()> {
+/// The table of all rows; with a title where it is not the only one.
+pub(super) fn sheet(rows: &[Row], titled: bool) -> Sheet {
     let kind = match rows.first() {
         Some(row) if row.is_search() => 2,
         Some(row) if row.runs().1 > 1 => 1,
         _ => 0,
     };
-    let shown = |i: usize| COLUMNS.get(i).is_some_and(|(_, _, shown)| shown[kind]);
-    let titles: Vec<&str> = COLUMNS.iter().filter(|(_, _, shown)| shown[kind]).map(|(title, ..)| *title).collect();
-    let mut table = output::table(&titles, 1);
-    for row in rows {
-        let cells = row.cells().into_iter().enumerate().filter(|(i, _)| shown(*i));
-        table.add_row(cells.map(|(_, cell)| cell));
+    let columns = COLUMNS.iter().map(|&(title, name, shown)| Column { title, name, shown: shown[kind] });
+    Sheet {
+        title: titled.then(|| "throughput: highest rate without loss (RFC 2544 §26.1)".to_string()),
+        columns: columns.collect(),
+        rows: rows.iter().map(|row| row.cells().to_vec()).collect(),
+        notes: rows.iter().filter_map(Row::known).collect(),
     }
-    output.result(table.trim_fmt())?;
-    for known in rows.iter().filter_map(Row::known) {
-        output.result(known)?;
-    }
-    Ok(())
-}
-
-pub(super) fn print_csv(output: &Output, rows: &[Row]) -> std::io::Result<()> {
-    output.result(COLUMNS.map(|(_, name, _)| name).join(","))?;
-    for row in rows {
-        let cells = row.cells().map(|cell| if cell == "-" { String::new() } else { cell });
-        output.result(cells.join(","))?;
-    }
-    for known in rows.iter().filter_map(Row::known) {
-        output.warn(known);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -342,7 +346,12 @@ mod tests {
     }
 
     fn row(searches: Vec<Search>) -> Row {
-        Row { size: Size::Fixed(64), line: 10e6, measured: Measured::Searches { ceiling: 5e6, searches } }
+        Row {
+            size: Size::Fixed(64),
+            line: 10e6,
+            measured: Measured::Searches { ceiling: 5e6, searches },
+            tests: Tests::default(),
+        }
     }
 
     #[test]
