@@ -19,6 +19,7 @@ mod ctl;
 mod emulate;
 pub mod environment;
 mod fwd;
+mod hang;
 mod hugepages;
 mod latency;
 #[cfg(test)]

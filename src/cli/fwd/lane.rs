@@ -15,6 +15,7 @@
 
 use super::rewrite::Rewrite;
 use super::until::Until;
+use crate::cli::hang::Hang;
 use crate::cli::share::Share;
 use crate::dma::{Batch, Pool};
 use crate::driver::{Anomalies, RxQueue, TxQueue};
@@ -41,6 +42,9 @@ pub struct Counts {
     pub bursts: AtomicU64,
     /// Frames that came after the end and were let go.
     pub surplus: AtomicU64,
+    /// Frames, or parts of them, that the card has not reported as sent when that was waited
+    /// for.
+    pub stuck: AtomicU64,
 }
 
 /// One way through from a queue to a queue, in lines of its own.
@@ -204,7 +208,9 @@ impl Running<'_> {
         loop {
             self.tx.send(&mut self.batch);
             let waiting = self.tx.reclaim(self.batch.pool());
-            if (self.batch.is_empty() && waiting == 0) || Instant::now() >= deadline {
+            let over = Instant::now() >= deadline;
+            if (self.batch.is_empty() && waiting == 0) || over {
+                self.counts.stuck.store(waiting as u64, Ordering::Relaxed);
                 return;
             }
             idle.polled(play(cards));
@@ -258,6 +264,7 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
     let mut running: Vec<Running<'_>> = lanes.iter_mut().map(|lane| lane.start(start)).collect();
     let mut share = until.share();
     let (mut idle, mut quiet) = (Idle::new(), 0);
+    let mut hang = Hang::default();
     let mut result = Ok(());
     while !until.stop.requested() {
         let moved = match clock {
@@ -265,6 +272,11 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
             Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(&mut share, clock)).sum(),
         };
         share.polled(moved);
+        if moved > 0 || running.iter().all(|lane| lane.batch.is_empty()) {
+            hang.over();
+        } else {
+            hang.look(&until.stop);
+        }
         if until.stop.is_dry() {
             let nothing = moved == 0 && running.iter().all(|lane| lane.batch.is_empty());
             quiet = if nothing { quiet + 1 } else { 0 };

@@ -277,6 +277,12 @@ impl Report {
             losses.print(output)?;
         }
         account::print_meant(&self.joined_notes(), output)?;
+        if self.stuck() > 0 {
+            output.warn(format_args!(
+                "{} packets are still in the cards' rings: given and never reported as sent",
+                self.stuck()
+            ));
+        }
         let odd = self.anomalies.total();
         if odd > 0 {
             output.warn(format_args!(
@@ -338,6 +344,7 @@ impl Report {
             "directions": directions,
             "threads": threads,
             "anomalies": self.anomalies.total(),
+            "still_in_rings": self.stuck(),
             "lost": self.losses().json(),
             "wire": account::notes_json(&self.joined_notes()),
         })
@@ -354,6 +361,11 @@ impl Report {
             let surplus = sum(|c| &c.surplus);
             Some(Direction { from, to, frames, ticks, bursts, surplus })
         })
+    }
+
+    /// Packets that cards have not reported as sent.
+    fn stuck(&self) -> u64 {
+        self.ways.iter().map(|way| way.counts.stuck.load(Ordering::Relaxed)).sum()
     }
 
     /// Frames that port `i` had put into memory when the run ended, and that

@@ -171,7 +171,7 @@ impl Virtio {
             }
         }
         let few = match board.fault {
-            Some(Fault { kind: FaultKind::FewDescriptors, at: Some(At::Number(number)) }) => {
+            Some(Fault { kind: FaultKind::FewDescriptors, at: Some(At::Number(number)), .. }) => {
                 u16::try_from(number).unwrap_or(SIZE)
             }
             Some(Fault { kind: FaultKind::FewDescriptors, .. }) => FEW,
