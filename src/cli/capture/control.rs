@@ -9,13 +9,13 @@
 //! reads what is there and waits for nobody, keeps a few connections at a time and gives the
 //! oldest up for a new one, and shares nothing with the threads that capture but their posts.
 
-use super::card::Narrowing;
+use super::card::{self, Narrowing, PushDown};
 use super::orders::{Desk, Moment};
 use crate::cli::ctl::{CONTROL, LONGEST, Verb};
 use crate::cli::exit;
 use crate::cli::signal::Stop;
+use crate::driver::Wanted;
 use crate::error::{Error, Kind, Result};
-use crate::net::MacAddr;
 use crate::packet::Filter;
 use crate::pcap::write::Turner;
 use crate::publish::name;
@@ -86,9 +86,9 @@ pub struct Rule {
 }
 
 impl Board {
-    /// Nothing is left to the card if `no_push_down`.
-    pub fn new(no_push_down: bool) -> Board {
-        Board { card: Narrowing::new(no_push_down), ..Board::default() }
+    /// Leaves this to the card.
+    pub fn new(push_down: PushDown) -> Board {
+        Board { card: Narrowing::new(push_down), ..Board::default() }
     }
 
     /// Whether somebody wants fresh figures.
@@ -276,10 +276,10 @@ impl Server {
     fn filter(&mut self, text: &str) -> Result<Value> {
         let filter = Filter::parse(text)?;
         let asked = Instant::now();
-        let destinations = filter.destinations().map(<[MacAddr]>::to_vec);
+        let wanted = filter.wanted().clone();
         // What the new one wants must come in before it holds.
-        if self.board.card.destinations() != destinations {
-            self.board.card.ask(None)?;
+        if !self.board.card.is_asked(&wanted) {
+            self.board.card.ask(&Wanted::default())?;
         }
         let given = self.desk.give(Some(&filter), false);
         // What is late holds later all the same.
@@ -289,7 +289,7 @@ impl Server {
         }
         let (given, waited) = (given?, asked.elapsed());
         // A card that is not narrowed brings all the same.
-        let _ = self.board.card.ask(destinations.as_deref());
+        let _ = self.board.card.ask(&wanted);
         let mut done = self.counts(given);
         done["waited_ns"] = json!(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
         Ok(done)
@@ -312,7 +312,7 @@ impl Server {
         json!({
             "filter": filter.map_or_else(|| self.first.clone(), |filter| filter.to_string()),
             "filter_changes": changes,
-            "in_card": self.board.card.destinations().map(|all| all.iter().map(MacAddr::to_string).collect::<Vec<_>>()),
+            "in_card": card::list(&self.board.card.now()),
             "time_ns": time,
             "seconds": self.started.elapsed().as_secs_f64(),
             "received": received,
