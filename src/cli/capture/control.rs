@@ -307,7 +307,7 @@ impl Server {
     /// Counts when an order was carried out. What was received is what was captured, filtered
     /// or dropped for the disk.
     fn counts(&self, moment: Moment) -> Value {
-        let Moment { time, received, filtered, taken, dropped, written } = moment;
+        let Moment { time, received, filtered, taken, dropped, written, owed: _ } = moment;
         let Rule { filter, changes } = self.board.rule();
         json!({
             "filter": filter.map_or_else(|| self.first.clone(), |filter| filter.to_string()),
@@ -326,15 +326,15 @@ impl Server {
     /// Has everything written that was taken up to now, and waits for it.
     fn flush(&mut self) -> Result<Value> {
         const PATIENCE: Duration = Duration::from_secs(5);
-        let Moment { taken, mut written, .. } = self.desk.give(None, true)?;
+        let Moment { taken, mut written, mut owed, .. } = self.desk.give(None, true)?;
         let deadline = Instant::now() + PATIENCE;
-        while written < taken {
+        while owed > 0 {
             if Instant::now() >= deadline {
-                let line = format!("the disk is behind: {written} of {taken} packets are in the file");
+                let line = format!("the disk is behind: of {taken} packets {owed} are not in the file");
                 return Err(Error::new(Kind::Timeout, line));
             }
             thread::sleep(Duration::from_millis(1));
-            written = self.desk.give(None, false)?.written;
+            Moment { written, owed, .. } = self.desk.give(None, false)?;
         }
         Ok(json!({ "captured": taken, "written": written }))
     }
