@@ -52,6 +52,7 @@ use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::SNAPLEN;
 use crate::publish::Readers;
 use about::About;
+use card::PushDown;
 use cards::{Counted, Tally};
 use control::{Board, Control, Name};
 use files::Files;
@@ -89,13 +90,21 @@ pub struct Args {
     /// that takes.
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
-    /// Leave nothing of the filter to the card
+    /// What of the filter is left to the card, where it can: what is exact, flows too, or nothing
     ///
-    /// Where the destination addresses follow from the expression, as with `ether dst
-    /// 01:00:5e:01:01:01 and udp`, a card of the 82599's family receives no others; the program
-    /// judges what comes. What the card leaves out it does not count.
-    #[arg(long)]
-    no_push_down: bool,
+    /// exact: where destination addresses follow from the expression, as with `ether dst
+    /// 01:00:5e:01:01:01 and udp`, cards of the families of the 82599 and the X2522 receive no
+    /// others, and where a VLAN does, as with `vlan 5`, those of the 82599's no frames of
+    /// others. No packet that the expression wants is left out; the program judges what comes.
+    ///
+    /// flows: where protocol, destination address and port follow, as with `udp and dst host
+    /// 239.1.2.3 and dst port 5000`, the X2522's family receives these alone. Fragments do not
+    /// come then, nor what the card's parser takes for no packet of the flow, though the
+    /// expression may want them.
+    ///
+    /// The 82599's family does not count what it leaves out.
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, default_value = "exact")]
+    push_down: PushDown,
     /// List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing
     #[arg(short = 'D', long)]
     list_interfaces: bool,
@@ -254,9 +263,10 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     let left = limits.count.map(|count| Left::new(count, threads, &session.stop));
     // Of several cards each would need orders of its own.
-    let (mut desk, board) = (Desk::default(), Arc::new(Board::new(args.no_push_down || cards > 1)));
+    let (mut desk, board) =
+        (Desk::default(), Arc::new(Board::new(if cards == 1 { args.push_down } else { PushDown::Off })));
     if let [nic] = &mut nics[..] {
-        board.card.narrow(nic, filter.destinations())?;
+        board.card.narrow(nic, filter.wanted())?;
     }
     board.card.announce(&filter, &output)?;
     let mut receivers = Vec::new();
@@ -283,11 +293,12 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
             orders: desk.post(),
         });
     }
+    let empty = Counted::now(&session, &mut nics)?;
     for Receiver { pool, queues, .. } in &mut receivers {
         queues.iter_mut().try_for_each(|queue| queue.fill(pool))?;
     }
     // From here on the rings take packets, and what is lost is lost.
-    let before = Counted::now(&session, &mut nics)?;
+    let before = Counted::now(&session, &mut nics)?.counting_from(&empty, &session);
     let control = name.map(|name| Control::listen(name, desk, &board, &filter, turner, &session.stop)).transpose()?;
     let Run { ended, counted, elapsed, failed } =
         threads::run(receivers, &session, &output, &mut nics, &mut gauges, &before, &board)?;
@@ -303,14 +314,17 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Err(error) => (before.clone(), Some(error)),
     };
     let Ended { sinks, rings, times, failed: _ } = ended;
+    let narrowed = board.card.was_narrowed();
     let each = session.devices.iter().enumerate().zip(times).zip(held);
-    let cards: Vec<Tally> =
-        each.map(|((card, times), held)| Tally::new(card, &rings, times, &before, &counted, held)).collect();
+    let cards: Vec<Tally> = each
+        .map(|((card, times), held)| Tally::new(card, &rings, times, &before, &counted, (held, narrowed)))
+        .collect();
     let time = clock.wall_ns(clock.now());
     let totals: Vec<_> = cards.iter().enumerate().map(|(n, card)| card.totals(n, time)).collect();
     let written = Sink::finish_all(sinks, &totals);
     let report = Report::new(cards, written, elapsed, args.perf_test.clone(), threads);
-    let report = Report { changes: rule.changes, in_card: InCard::of(&board.card), ..report };
+    let in_card = InCard::of(&board.card, &report.cards);
+    let report = Report { changes: rule.changes, in_card, ..report };
     if let Some(guard) = guard {
         guard.dismiss();
     }

@@ -144,7 +144,7 @@ fn print(output: &Output, verb: Verb, done: &Value) -> std::io::Result<()> {
         None => Ok(()),
         Some(all) => {
             let all: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
-            output.result(format_args!("          in the card: frames to {}; in software: all of it", all.join(", ")))
+            output.result(format_args!("          in the card: {}; in software: all of it", all.join(", ")))
         }
     };
     match verb {

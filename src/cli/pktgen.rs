@@ -128,7 +128,8 @@ pub struct Args {
     /// How often to replay the file; 0 is until told to stop
     ///
     /// A file of one packet, or of packets that were all recorded at one moment, has
-    /// no length of time to go round in: it takes --rate as well.
+    /// no length of time to go round in: it takes --rate as well. One that has changed when it
+    /// is read again ends the run, with exit code 1.
     #[arg(long, short = 'l', value_name = "N", value_parser = units::count, default_value = "1", requires = "pcap", help_heading = "Replay")]
     r#loop: u64,
     /// Packets that leave together; the rate stays [default: 1]
@@ -252,8 +253,9 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
 
 impl Args {
     /// Whether the run kept its limits: what was sent arrived somewhere, and at the
-    /// rate that was asked for.
+    /// rate that was asked for; and a recording was sent as often.
     fn judge(&self, report: &Report) -> Result<()> {
+        report.check_recording()?;
         self.loss.check(report.losses().total(), report.sent())?;
         match report.rates() {
             // Without --rate nobody asked for the line's.

@@ -31,6 +31,7 @@ mod series;
 #[cfg(test)]
 mod series_tests;
 mod sink;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod turner;
@@ -49,11 +50,12 @@ use series::Place;
 use sink::Sink;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use syncer::Syncer;
 use writer::{Chunk, Closed, Progress, Writer};
 
 /// Bytes of a chunk.
@@ -171,13 +173,18 @@ impl Recorder {
         let shown = path.display();
         let making = |e| Error::io(format!("making {shown}"), e);
         let there = place.as_ref().map_or(Ok(false), |place| place.series.overwrites(&path)).map_err(making)?;
-        let opened =
-            if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(&path, layout.packed, layout.stopped) };
+        let count = count.max(1);
+        let records_of = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let progress = Arc::new(Progress { records_of, ..Progress::default() });
+        let opened = if means.dropped {
+            Ok(Sink::Nowhere(0))
+        } else {
+            Sink::open(&path, layout.packed, &progress, layout.stopped)
+        };
         let mut sink = opened.map_err(|e| match making(e) {
             error if path == Path::new("-") => error,
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
-        let progress = Arc::new(Progress::default());
         let header = plan.header();
         sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
         progress.bytes.store(sink.len(), Ordering::Relaxed);
@@ -193,7 +200,9 @@ impl Recorder {
             sink,
             format: plan.format,
             header,
-            interfaces: plan.section.interfaces.len(),
+            delivered: vec![0; plan.section.interfaces.len()],
+            of: 0,
+            syncer: Syncer::default(),
             progress: Arc::clone(&progress),
             committed: Box::new(committed),
             failed: None,
@@ -202,7 +211,6 @@ impl Recorder {
             before: 0,
             now: Box::new(now),
         };
-        let count = count.max(1);
         // Two at least: one fills while the other is written.
         let chunks = if means.here { 1 } else { (plan.buffer / CHUNK / count).clamp(2, 1 << 16) };
         let (ways, thread) = if means.here { (beside(writer, count), None) } else { apart(writer, count, chunks)? };
@@ -352,6 +360,11 @@ impl Recorder {
         (self.progress.records.load(Ordering::Relaxed), self.progress.bytes.load(Ordering::Relaxed))
     }
 
+    /// Packets in the file that this recorder has taken, so far.
+    pub fn own_written(&self) -> u64 {
+        self.progress.records_of.get(self.of).map_or(0, |records| records.load(Ordering::Relaxed))
+    }
+
     /// Packets taken so far.
     pub fn taken(&self) -> u64 {
         self.taken
@@ -374,6 +387,7 @@ impl Recorder {
     pub fn finish_all(mut all: Vec<Recorder>, totals: &[Totals]) -> Written {
         let Some(Recorder { format, progress, thread, .. }) = all.first() else { return Written::default() };
         let (format, progress, thread) = (*format, Arc::clone(progress), Arc::clone(thread));
+        progress.closing.store(true, Ordering::Relaxed);
         all.iter_mut().for_each(Recorder::flush);
         let taken: u64 = all.iter().map(Recorder::taken).sum();
         let dropped: u64 = all.iter().map(Recorder::dropped).sum();

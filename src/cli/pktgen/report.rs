@@ -9,6 +9,7 @@ use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::driver::Stats;
 use crate::emu::wire::Note;
+use crate::error::Result;
 use crate::measure::Clock;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -141,6 +142,12 @@ impl Report {
         (self.sent, self.bytes, self.stuck) = (sent.packets, sent.bytes, sent.stuck);
         (self.places, self.skipped) = (sent.schedule.places, sent.schedule.shortfall);
         self.met = sent.met;
+    }
+
+    /// # Errors
+    /// As [`Facts::check`], of a recording.
+    pub fn check_recording(&self) -> Result<()> {
+        self.met.as_ref().map_or(Ok(()), Facts::check)
     }
 
     /// What was met of a recording that was not known before.

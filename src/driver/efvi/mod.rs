@@ -59,7 +59,7 @@ pub use tx::TxQueue;
 use super::config::{Config, TxPath};
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, no_driver};
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, Wanted, no_driver};
 use super::pieces::Pieces;
 use super::pluggable::Pluggable;
 use super::slots::Stock;
@@ -158,6 +158,8 @@ where
     // Last, so that no frame comes to half of the filters.
     setup::mac_unit(&hw, description.mac, config.max_frame)?;
     description.lacks = hw.lacks.take();
+    // They are the MAC's.
+    description.counts_before_filters = true;
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
@@ -347,6 +349,11 @@ impl NicOps for Card {
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
         let hw = Arc::clone(&self.hw);
         self.filters()?.set_promiscuous(&hw, on)
+    }
+
+    fn narrow(&mut self, wanted: &Wanted) -> Result<Wanted> {
+        let hw = Arc::clone(&self.hw);
+        self.filters()?.narrow(&hw, wanted)
     }
 
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {
