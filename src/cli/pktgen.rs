@@ -13,12 +13,14 @@
 mod due;
 mod facts;
 mod feed;
+mod frames;
 mod hand;
 mod replay;
 mod report;
 mod send;
 mod shortfall;
 mod threads;
+mod times;
 mod traffic;
 
 use super::account::{self, LossLimit, ShortfallLimit};
@@ -30,17 +32,18 @@ use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
-use crate::measure::{Clock, Machine, Pace};
-use crate::net::MacAddr;
-use crate::packet::build::{Builder, Proto, Recipe, Sizes, Tpid, Vlans};
-use crate::packet::values::{Ips, Macs, Ports};
+use crate::measure::{Clock, Machine};
+use crate::packet::build::Builder;
 use crate::pcap::record::Format;
+use frames::Frames;
 use replay::Replay;
 use report::Report;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use threads::Plan;
+use times::Times;
 use traffic::{Schedule, Traffic};
 
 /// Arguments of `bmnic pktgen`.
@@ -51,64 +54,10 @@ pub struct Args {
     /// The same as --device
     #[arg(value_name = "DEV", conflicts_with = "device")]
     port: Option<String>,
-    /// How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line
-    ///
-    /// Without it as fast as ring and link take packets, and no rate is too low. A rate
-    /// that was asked for and not kept ends with exit code 3: see --allow-shortfall.
-    ///
-    /// Each packet has a place in a schedule that begins with the run. A place that is later
-    /// than 64 packets, or 20 us if that is longer, is skipped. The summary says how many were,
-    /// to the packet, and what was the matter when they were due: the ring was full, so that
-    /// card and link took no more; the system ran something else; no buffer was free; or the
-    /// sender itself was slower than the rate. Places until the end = sent + skipped. It also
-    /// says how far the times between two doorbells, as the sender sees them, were from those
-    /// between their places.
-    #[arg(short, long, value_name = "RATE")]
-    rate: Option<Rate>,
-    /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)
-    #[arg(short, long, value_name = "SIZES")]
-    size: Option<Sizes>,
-    /// What the frames hold
-    #[arg(long, value_name = "PROTO", default_value = "udp")]
-    proto: ProtoArg,
-    /// Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card's]
-    ///
-    /// In turn, over and over, for each packet the next. A range whose end is less than its
-    /// begin goes on from 0 behind the greatest value: this is so for addresses and ports.
-    #[arg(long, value_name = "MAC", help_heading = "Frames")]
-    src_mac: Option<Macs>,
-    /// Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]
-    #[arg(long, value_name = "MAC", help_heading = "Frames")]
-    dst_mac: Option<Macs>,
-    /// Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand,
-    /// or rand (of the test network) [default: 198.18.0.1]
-    ///
-    /// Of an IPv4 network the hosts' addresses: its first and its last are left out, unless the
-    /// prefix has 31 bits or more. Of an IPv6 network all.
-    #[arg(long, value_name = "IP", help_heading = "Frames")]
-    src_ip: Option<Ips>,
-    /// Destination address, as above [default: 198.19.0.1]
-    #[arg(long, value_name = "IP", help_heading = "Frames")]
-    dst_ip: Option<Ips>,
-    /// Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand
-    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
-    sport: Ports,
-    /// Destination port, as above
-    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
-    dport: Ports,
-    /// VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two
-    /// tags, outer.inner
-    #[arg(long, value_name = "ID", help_heading = "Frames")]
-    vlan: Option<Vlans>,
-    /// Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]
-    #[arg(long, value_name = "TYPE", requires = "vlan", help_heading = "Frames")]
-    outer_tpid: Option<Tpid>,
-    /// Time to live, or hop limit
-    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
-    ttl: u8,
-    /// Seed of what is random
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Frames")]
-    seed: u64,
+    #[command(flatten)]
+    times: Times,
+    #[command(flatten)]
+    frames: Frames,
     /// Send the packets of this pcap or pcapng file; - is standard input
     ///
     /// What cannot be sent is left out with a warning: packets of other links than
@@ -116,7 +65,8 @@ pub struct Args {
     /// the run, the rest while it lasts. Where a packet was not read when it was due, that is
     /// a cause of its own in the summary: reader-bound.
     #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = [
-        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid", "ttl", "seed",
+        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid", "ttl", "tos", "dscp", "ecn", "tcp_flags",
+        "ethertype", "payload", "bad_csum",
     ])]
     pcap: Option<PathBuf>,
     /// How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]
@@ -131,9 +81,6 @@ pub struct Args {
     /// no length of time to go round in: it takes --rate as well.
     #[arg(long, short = 'l', value_name = "N", value_parser = units::count, default_value = "1", requires = "pcap", help_heading = "Replay")]
     r#loop: u64,
-    /// Packets that leave together; the rate stays [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    burst: Option<u16>,
     /// Print the first packets and send none
     #[arg(long)]
     print: bool,
@@ -158,24 +105,13 @@ pub struct Args {
     rings: Rings,
 }
 
-/// What frames hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ProtoArg {
-    /// UDP datagrams
-    Udp,
-    /// TCP segments of no connection
-    Tcp,
-    /// Echo requests, ICMP or ICMPv6
-    Icmp,
-    /// ARP requests for the destination address
-    Arp,
-}
-
 /// Runs it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     // What can be refused is refused before any card is touched.
     args.cores.places()?;
+    args.times.check()?;
+    args.frames.check()?;
     let replay = args.pcap.as_deref().map(|path| args.open(path)).transpose()?;
     if let Some(replay) = &replay {
         args.check_replay(replay)?;
@@ -187,7 +123,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let output = if to_pipe { output.on_stderr() } else { output };
         return args.dry_run(context, &output, replay);
     }
-    Builder::new(&args.recipe(None))?;
+    Builder::new(&args.frames.recipe(None))?;
     send_all(args, context, &output, replay)
 }
 
@@ -212,12 +148,12 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
     clock.refine();
     let traffic = match replay {
         Some(replay) => Traffic::Replay(Box::new(replay)),
-        None => Traffic::Built(Builder::new(&args.recipe(mac))?),
+        None => Traffic::Built(Builder::new(&args.frames.recipe(mac))?),
     };
     let line = traffic.line_rate(speed);
     let schedule = args.schedule(&clock, &traffic, line, speed, output)?;
     let most = if traffic.is_guess() { f64::INFINITY } else { line };
-    let wanted = args.rate.map(|rate| in_packets(rate, line, speed));
+    let wanted = args.times.rate.map(|rate| times::in_packets(rate, line, speed));
     let mut report = Report::new(&traffic, &schedule, line, wanted);
 
     let Some(Port { rx: _, tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
@@ -257,7 +193,7 @@ impl Args {
         self.loss.check(report.losses().total(), report.sent())?;
         match report.rates() {
             // Without --rate nobody asked for the line's.
-            Some([asked, sent]) if self.rate.is_some() || self.pcap.is_some() => {
+            Some([asked, sent]) if self.times.rate.is_some() || self.pcap.is_some() => {
                 self.shortfall.check(asked, sent, report.seconds())
             }
             _ => Ok(()),
@@ -269,16 +205,19 @@ impl Args {
         // What is sent faster has shorter gaps.
         let factor = self.speed.unwrap_or(1.0);
         let max_gap = self.max_gap.map_or(u64::MAX, |gap| (gap.as_nanos() as f64 * factor) as u64);
-        let share = matches!(self.rate, Some(Rate::Bits(_) | Rate::Percent(_)));
+        let share = matches!(self.times.rate, Some(Rate::Bits(_) | Rate::Percent(_)));
         Replay::open(path, self.r#loop, max_gap, share)
     }
 
     /// Refuses what a replay cannot do.
     fn check_replay(&self, replay: &Replay) -> Result<()> {
         let refused = |line: &str| Err(Error::new(Kind::Usage, line));
-        match (self.rate, self.burst) {
+        match (self.times.rate, self.times.burst) {
             _ if self.cores.asked().is_some_and(|threads| threads > 1) => refused(
                 "a recording keeps its order only if one thread sends it; leave --cores out, and name one processor with --cpu",
+            ),
+            _ if self.frames.is_seeded() && !self.times.is_random() => refused(
+                "nothing of a recording is random, so --seed would do nothing; leave it out, or ask for --pattern poisson",
             ),
             (None, Some(_)) => refused(
                 "a replay as recorded has its own bursts, so --burst would do nothing; leave it out, or say how fast with --rate",
@@ -290,42 +229,19 @@ impl Args {
         }
     }
 
-    fn recipe(&self, mac: Option<MacAddr>) -> Recipe {
-        let default = Recipe::default();
-        let (proto, target) = match self.proto {
-            ProtoArg::Udp => (Proto::Udp, default.destination_mac),
-            ProtoArg::Tcp => (Proto::Tcp, default.destination_mac),
-            ProtoArg::Icmp => (Proto::Icmp, default.destination_mac),
-            ProtoArg::Arp => (Proto::Arp, Macs::one(MacAddr([0xff; 6]))),
-        };
-        Recipe {
-            proto,
-            sizes: self.size.clone().unwrap_or(Sizes::Shortest),
-            source_mac: self.src_mac.or(mac.map(Macs::one)).unwrap_or(default.source_mac),
-            destination_mac: self.dst_mac.unwrap_or(target),
-            source: self.src_ip,
-            destination: self.dst_ip,
-            source_port: self.sport,
-            destination_port: self.dport,
-            vlans: Vlans { tpid: self.outer_tpid, ..self.vlan.clone().unwrap_or_default() },
-            ttl: self.ttl,
-            seed: self.seed,
-        }
-    }
-
     /// Bytes of the longest frame that is sent, without FCS.
     fn longest(&self, replay: Option<&Replay>) -> usize {
         match replay {
             Some(replay) => replay.known().facts.longest,
-            None => Builder::new(&self.recipe(None)).map_or(0, |builder| builder.longest()),
+            None => Builder::new(&self.frames.recipe(None)).map_or(0, |builder| builder.longest()),
         }
     }
 
     /// Bytes of tags in it: those of a file may have one, and each is looked at when it is
     /// sent.
     fn tags(&self) -> usize {
-        let file = usize::from(self.pcap.is_some());
-        4 * self.vlan.as_ref().map_or(file, |vlans| vlans.tags.len())
+        let file = 4 * usize::from(self.pcap.is_some());
+        self.frames.tags().unwrap_or(file)
     }
 
     fn config(&self, replay: Option<&Replay>) -> Config {
@@ -339,39 +255,26 @@ impl Args {
 
     /// When packets go.
     fn schedule(&self, clock: &Clock, traffic: &Traffic, line: f64, speed: u64, output: &Output) -> Result<Schedule> {
-        let rate = match (self.rate, self.speed, traffic) {
-            (Some(rate), ..) => rate,
-            (None, factor, Traffic::Replay(_)) => return Ok(Schedule::recorded(clock, factor.unwrap_or(1.0))),
-            (None, ..) => Rate::Line,
-        };
+        if matches!(traffic, Traffic::Replay(_)) && self.times.rate.is_none() {
+            return Ok(Schedule::recorded(clock, self.speed.unwrap_or(1.0)));
+        }
         // Of what is not known to its end only a rate in packets is asked for.
         let line = if traffic.is_guess() { f64::INFINITY } else { line };
-        let pps = in_packets(rate, line, speed);
-        if pps > line * 1.000_001 {
-            output.warn(format_args!(
-                "{rate} is more than the link carries; sending at line rate, {}",
-                output::pps(line)
-            ));
-        }
-        if pps >= line * 0.999_999 {
-            return Ok(Schedule::Line);
-        }
-        let burst = usize::from(self.burst.unwrap_or(1));
-        // A burst has one place in the schedule.
-        let pace = Pace::new(clock, pps / burst as f64)?;
-        Ok(Schedule::Rate { pace: Box::new(pace), burst, asked: pps })
+        self.times.schedule(clock, line, speed, self.frames.seed(), output)
     }
 
     /// Prints packets or writes them to a file.
     fn dry_run(&self, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
         let mut traffic = match replay {
             Some(replay) => Traffic::Replay(Box::new(replay)),
-            None => Traffic::Built(Builder::new(&self.recipe(None))?),
+            None => Traffic::Built(Builder::new(&self.frames.recipe(None))?),
         };
         let limits = self.length.limits(None);
         let line = traffic.line_rate(NOMINAL_SPEED);
         let clock = Clock::new();
-        let schedule = self.schedule(&clock, &traffic, line, NOMINAL_SPEED, output)?;
+        // Nobody waits for its places: they are told in nanoseconds.
+        let nanoseconds = Clock::by_hand(Arc::default());
+        let schedule = self.schedule(&nanoseconds, &traffic, line, NOMINAL_SPEED, output)?;
         let Some(path) = &self.write else {
             let limits = Limits { count: Some(limits.count.unwrap_or(10)), ..limits };
             traffic::print(&mut traffic, &schedule, line, limits, output)?;
@@ -402,17 +305,6 @@ impl Args {
 fn news(traffic: Traffic, output: &Output) {
     let guess = traffic.is_guess();
     traffic.met().iter().flat_map(|met| met.news(guess)).for_each(|warning| output.warn(warning));
-}
-
-/// A rate in packets a second, on a link of `speed` bits a second that carries `line`
-/// of these frames: shares of the line are worked out for them.
-fn in_packets(rate: Rate, line: f64, speed: u64) -> f64 {
-    match rate {
-        Rate::Pps(pps) => pps,
-        Rate::Bits(bits) => bits / speed as f64 * line,
-        Rate::Percent(percent) => line * percent / 100.0,
-        Rate::Line => line,
-    }
 }
 
 /// A factor of speed: `1x`, `0.5`, `10x`.

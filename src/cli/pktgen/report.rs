@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::send::Starved;
 use super::shortfall::Shortfall;
 use super::threads::Share;
-use super::traffic::{Schedule, Traffic};
+use super::traffic::{RANDOM, Schedule, Traffic};
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::driver::Stats;
@@ -16,6 +16,8 @@ use std::time::Duration;
 /// The figures of a run.
 pub struct Report {
     asked: Asked,
+    /// How packets follow one another at a rate, by its name.
+    pattern: Option<&'static str>,
     /// Packets a second that were asked for; more, maybe, than the link carries.
     wanted: Option<f64>,
     line: f64,
@@ -77,6 +79,7 @@ impl Report {
                 Schedule::Rate { asked, .. } => Asked::Pps(asked),
                 Schedule::Recorded { factor, .. } => Asked::Recorded(factor),
             },
+            pattern: schedule.pattern(),
             line,
             mean_bits: traffic.mean_bits(),
             guess: traffic.is_guess(),
@@ -180,6 +183,8 @@ impl Report {
     pub fn rates(&self) -> Option<[f64; 2]> {
         let asked = match self.asked {
             Asked::Line => self.wanted.unwrap_or(self.line),
+            // Chance makes the places of a run a few more or less.
+            Asked::Pps(_) if self.pattern == Some(RANDOM) => self.rate * self.places? as f64 / self.sent.max(1) as f64,
             Asked::Pps(pps) => pps,
             // A recording that was held up takes longer by what it was moved.
             Asked::Recorded(_) => self.rate / (1.0 - self.slipped),
@@ -199,7 +204,10 @@ impl Report {
                 Some(pps) if pps > self.line * 1.000_001 => format!("{}, more than the link carries", output::pps(pps)),
                 _ => format!("line rate, {}", output::pps(self.line)),
             },
-            Asked::Pps(pps) => output::pps(pps),
+            Asked::Pps(pps) => match self.pattern {
+                Some(RANDOM) => format!("{} at random (Poisson)", output::pps(pps)),
+                _ => output::pps(pps),
+            },
             Asked::Recorded(factor) => format!("{factor}x as recorded"),
         }
     }
@@ -278,6 +286,7 @@ impl Report {
         json!({
             "asked": self.asked(),
             "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) => None },
+            "pattern": self.pattern,
             "line_rate_pps": self.line,
             "sent": self.sent,
             "bytes": self.bytes,

@@ -82,12 +82,15 @@ impl Traffic {
     }
 }
 
+/// The pattern whose places are at random.
+pub const RANDOM: &str = "poisson";
+
 /// When packets go.
 #[derive(Clone, Debug)]
 pub enum Schedule {
     /// As fast as the link carries them.
     Line,
-    /// At a constant rate, `burst` packets a slot.
+    /// At a rate, `burst` packets a slot.
     Rate {
         /// Of bursts.
         pace: Box<Pace>,
@@ -113,6 +116,16 @@ impl Schedule {
         if let Schedule::Rate { burst, .. } = self { *burst as u64 } else { 1 }
     }
 
+    /// What a user calls it.
+    pub fn pattern(&self) -> Option<&'static str> {
+        match self {
+            Schedule::Rate { pace, .. } if pace.is_random() => Some(RANDOM),
+            Schedule::Rate { burst: 2.., .. } => Some("burst"),
+            Schedule::Rate { .. } => Some("cbr"),
+            Schedule::Line | Schedule::Recorded { .. } => None,
+        }
+    }
+
     /// Every `among`-th place from number `first` on.
     pub fn share(&self, first: u64, among: u64) -> Schedule {
         let mut share = self.clone();
@@ -120,6 +133,14 @@ impl Schedule {
             **pace = (**pace).clone().share(first, among);
         }
         share
+    }
+
+    /// Its places if they are at random, from 0 on.
+    fn random(&self) -> Option<Pace> {
+        let Schedule::Rate { pace, .. } = self else { return None };
+        let mut pace = pace.is_random().then(|| (**pace).clone())?;
+        pace.start(0);
+        Some(pace)
     }
 
     /// `factor` times as fast as recorded.
@@ -167,6 +188,9 @@ fn each(
     let mut scratch = vec![0; MAX_FRAME];
     let mut packets = 0_u64;
     let end = limits.duration.map(|duration| duration.as_nanos() as u64);
+    // Random places, of which nothing can be worked out but by going there.
+    let mut random = schedule.random();
+    let mut place = 0;
     loop {
         if limits.count.is_some_and(|count| packets >= count) {
             return Ok(packets);
@@ -176,7 +200,15 @@ fn each(
             Schedule::Rate { burst, asked, .. } => (*asked, *burst as u64),
             Schedule::Recorded { .. } => (0.0, 1),
         };
-        let steady = ((packets / burst * burst) as f64 * 1e9 / rate) as u64;
+        let steady = match &mut random {
+            None => ((packets / burst * burst) as f64 * 1e9 / rate) as u64,
+            Some(pace) => {
+                if packets % burst == 0 {
+                    place = pace.take_next();
+                }
+                place
+            }
+        };
         let (frame, time) = match traffic {
             Traffic::Built(builder) => {
                 let frame = &mut scratch[..builder.next_len()];
