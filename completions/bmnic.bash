@@ -1013,7 +1013,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --seed --pcap --speed --max-gap --loop --print --write --format --queues --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --seed --pcap --speed --max-gap --loop --schedule --print --write --format --queues --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1140,6 +1140,10 @@ _bmnic() {
                     return 0
                     ;;
                 -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --schedule)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -117,7 +117,7 @@ poisson\t'At random, as independent arrivals'
 burst\t'As many as --burst says together, each burst as far from the next'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold' -r -f -a "udp\t'UDP datagrams'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold [default: udp]' -r -f -a "udp\t'UDP datagrams'
 tcp\t'TCP segments of no connection'
 icmp\t'Echo requests, ICMP or ICMPv6'
 arp\t'ARP requests for the destination address'
@@ -126,11 +126,11 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-mac -d 'Sourc
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-mac -d 'Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand, or rand (of the test network) [default: 198.18.0.1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-ip -d 'Destination address, as above [default: 198.19.0.1]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand [default: 9]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above [default: 9]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two tags, outer.inner' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l outer-tpid -d 'Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit [default: 64]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l tos -d 'Type of service of IPv4 and traffic class of IPv6, a byte: 0 to 255 or 0x00 to 0xff' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dscp -d 'The upper six bits of it: 0 to 63, or a name like ef, af41 or cs6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ecn -d 'The lower two bits of it: not-ect, ect0, ect1 or ce' -r
@@ -146,6 +146,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l max-gap -d 'Longest gap between two packets, as they are sent; longer ones are cut to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l schedule -d 'Send packets at the times of this file, - is standard input: a line for each, with the nanoseconds from the start and what leaves then' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; at least one for each thread; the same as --txq' -r

@@ -15,6 +15,7 @@ mod facts;
 mod feed;
 mod frames;
 mod hand;
+mod listed;
 mod replay;
 mod report;
 mod send;
@@ -33,9 +34,11 @@ use super::{Context, Outcome};
 use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
+use crate::net::MacAddr;
 use crate::packet::build::Builder;
 use crate::pcap::record::Format;
 use frames::Frames;
+use listed::List;
 use replay::Replay;
 use report::Report;
 use std::path::{Path, PathBuf};
@@ -81,6 +84,17 @@ pub struct Args {
     /// no length of time to go round in: it takes --rate as well.
     #[arg(long, short = 'l', value_name = "N", value_parser = units::count, default_value = "1", requires = "pcap", help_heading = "Replay")]
     r#loop: u64,
+    /// Send packets at the times of this file, - is standard input: a line for each, with the
+    /// nanoseconds from the start and what leaves then
+    ///
+    /// With --pcap that is the number of a packet of that file, as Wireshark counts them:
+    /// "1500 7". Without it nothing, for the next frame of those that the other options ask
+    /// for, or fields of its own by the long names of options: "1500 dport=80 size=128". What
+    /// follows a # is a comment. Times rise from line to line. A packet that is later than 20 us
+    /// is skipped, and the summary says what was the matter when it was due: packets of the list
+    /// = sent + skipped.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "pattern", "burst", "speed", "max_gap", "loop"])]
+    schedule: Option<PathBuf>,
     /// Print the first packets and send none
     #[arg(long)]
     print: bool,
@@ -112,44 +126,68 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     args.cores.places()?;
     args.times.check()?;
     args.frames.check()?;
-    let replay = args.pcap.as_deref().map(|path| args.open(path)).transpose()?;
-    if let Some(replay) = &replay {
-        args.check_replay(replay)?;
+    let source = args.source()?;
+    if let Source::Replay(replay) = &source {
         let known = replay.known();
         known.facts.warnings().iter().filter(|_| known.whole).for_each(|warning| output.warn(warning));
     }
     if args.print || args.write.is_some() {
         let to_pipe = args.write.as_deref() == Some(Path::new("-"));
         let output = if to_pipe { output.on_stderr() } else { output };
-        return args.dry_run(context, &output, replay);
+        return args.dry_run(context, &output, source);
     }
-    Builder::new(&args.frames.recipe(None))?;
-    send_all(args, context, &output, replay)
+    send_all(args, context, &output, source)
+}
+
+/// Where frames come from, and the longest that is known before a card is.
+enum Source {
+    /// Made as they are needed.
+    Built(usize),
+    /// Recorded earlier.
+    Replay(Box<Replay>),
+    /// Of a list.
+    List(List, usize),
+}
+
+impl Source {
+    /// Bytes of the longest frame, without FCS.
+    fn longest(&self) -> usize {
+        match self {
+            Source::Built(longest) | Source::List(_, longest) => *longest,
+            Source::Replay(replay) => replay.known().facts.longest,
+        }
+    }
+
+    /// What is sent with a card whose address is `mac`.
+    fn traffic(self, frames: &Frames, mac: Option<MacAddr>) -> Result<Traffic> {
+        Ok(match self {
+            Source::Built(_) => Traffic::Built(Builder::new(&frames.recipe(mac))?),
+            Source::Replay(replay) => Traffic::Replay(replay),
+            Source::List(list, _) => Traffic::Listed(Box::new(list.frames(frames, mac)?)),
+        })
+    }
 }
 
 /// Opens the card and sends.
-fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
+fn send_all(args: &Args, context: &Context, output: &Output, source: Source) -> anyhow::Result<Outcome> {
     let mut clock = Clock::new();
     let names: Vec<String> = args.device.device.iter().chain(&args.port).cloned().collect();
     let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION), link: false };
-    let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
+    let mut session = Session::open(context, &names, defaults, &args.config(&source))?;
     session.announce(output)?;
     cores::warn_of_far(&args.cores.places()?, &session, &context.roots, output);
     args.rings.lengths.warn_of_others(&session.devices, output);
-    session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tags()))?;
+    session.may_send(source.longest().saturating_sub(args.tags()))?;
     let mut limits = session.limits(&args.length);
-    if replay.is_some() && args.length.duration.is_none() {
-        // A replay ends where its file does.
+    if !matches!(source, Source::Built(_)) && args.length.duration.is_none() {
+        // A replay ends where its file does, and a list too.
         limits.duration = None;
     }
     let speed = session.speeds.first().copied().filter(|speed| *speed > 0).unwrap_or(NOMINAL_SPEED);
     let mac = session.devices.first().map(|device| device.mac);
     // The longer the clock has been watched, the truer the schedule.
     clock.refine();
-    let traffic = match replay {
-        Some(replay) => Traffic::Replay(Box::new(replay)),
-        None => Traffic::Built(Builder::new(&args.frames.recipe(mac))?),
-    };
+    let traffic = source.traffic(&args.frames, mac)?;
     let line = traffic.line_rate(speed);
     let schedule = args.schedule(&clock, &traffic, line, speed, output)?;
     let most = if traffic.is_guess() { f64::INFINITY } else { line };
@@ -193,11 +231,38 @@ impl Args {
         self.loss.check(report.losses().total(), report.sent())?;
         match report.rates() {
             // Without --rate nobody asked for the line's.
-            Some([asked, sent]) if self.times.rate.is_some() || self.pcap.is_some() => {
+            Some([asked, sent]) if self.times.rate.is_some() || self.pcap.is_some() || self.schedule.is_some() => {
                 self.shortfall.check(asked, sent, report.seconds())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Opens what frames come from, and refuses what cannot be sent.
+    fn source(&self) -> Result<Source> {
+        if let Some(path) = &self.schedule {
+            self.check_threads("a schedule")?;
+            let list = List::open(path, self.pcap.as_deref())?;
+            let longest = list.frames(&self.frames, None)?.longest();
+            return Ok(Source::List(list, longest));
+        }
+        if let Some(path) = &self.pcap {
+            let replay = self.open(path)?;
+            self.check_replay(&replay)?;
+            return Ok(Source::Replay(Box::new(replay)));
+        }
+        Ok(Source::Built(Builder::new(&self.frames.recipe(None))?.longest()))
+    }
+
+    /// Refuses several threads for `what`, which has one order.
+    fn check_threads(&self, what: &str) -> Result<()> {
+        if self.cores.asked().is_none_or(|threads| threads == 1) {
+            return Ok(());
+        }
+        let line = format!(
+            "{what} keeps its order only if one thread sends it; leave --cores out, and name one processor with --cpu"
+        );
+        Err(Error::new(Kind::Usage, line))
     }
 
     /// Opens a recording.
@@ -211,11 +276,9 @@ impl Args {
 
     /// Refuses what a replay cannot do.
     fn check_replay(&self, replay: &Replay) -> Result<()> {
+        self.check_threads("a recording")?;
         let refused = |line: &str| Err(Error::new(Kind::Usage, line));
         match (self.times.rate, self.times.burst) {
-            _ if self.cores.asked().is_some_and(|threads| threads > 1) => refused(
-                "a recording keeps its order only if one thread sends it; leave --cores out, and name one processor with --cpu",
-            ),
             _ if self.frames.is_seeded() && !self.times.is_random() => refused(
                 "nothing of a recording is random, so --seed would do nothing; leave it out, or ask for --pattern poisson",
             ),
@@ -229,23 +292,15 @@ impl Args {
         }
     }
 
-    /// Bytes of the longest frame that is sent, without FCS.
-    fn longest(&self, replay: Option<&Replay>) -> usize {
-        match replay {
-            Some(replay) => replay.known().facts.longest,
-            None => Builder::new(&self.frames.recipe(None)).map_or(0, |builder| builder.longest()),
-        }
-    }
-
     /// Bytes of tags in it: those of a file may have one, and each is looked at when it is
     /// sent.
     fn tags(&self) -> usize {
-        let file = 4 * usize::from(self.pcap.is_some());
+        let file = 4 * usize::from(self.pcap.is_some() || self.schedule.is_some());
         self.frames.tags().unwrap_or(file)
     }
 
-    fn config(&self, replay: Option<&Replay>) -> Config {
-        let longest = self.longest(replay);
+    fn config(&self, source: &Source) -> Config {
+        let longest = source.longest();
         Config {
             tx_queues: self.queues.unwrap_or(self.rings.txq).max(self.cores.asked().unwrap_or(1) as u16),
             max_frame: longest.clamp(1518, crate::packet::build::MAX_FRAME) as u16,
@@ -255,8 +310,12 @@ impl Args {
 
     /// When packets go.
     fn schedule(&self, clock: &Clock, traffic: &Traffic, line: f64, speed: u64, output: &Output) -> Result<Schedule> {
-        if matches!(traffic, Traffic::Replay(_)) && self.times.rate.is_none() {
-            return Ok(Schedule::recorded(clock, self.speed.unwrap_or(1.0)));
+        match traffic {
+            Traffic::Listed(listed) => return Ok(Schedule::listed(clock, listed.len())),
+            Traffic::Replay(_) if self.times.rate.is_none() => {
+                return Ok(Schedule::recorded(clock, self.speed.unwrap_or(1.0)));
+            }
+            Traffic::Replay(_) | Traffic::Built(_) => {}
         }
         // Of what is not known to its end only a rate in packets is asked for.
         let line = if traffic.is_guess() { f64::INFINITY } else { line };
@@ -264,11 +323,8 @@ impl Args {
     }
 
     /// Prints packets or writes them to a file.
-    fn dry_run(&self, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
-        let mut traffic = match replay {
-            Some(replay) => Traffic::Replay(Box::new(replay)),
-            None => Traffic::Built(Builder::new(&self.frames.recipe(None))?),
-        };
+    fn dry_run(&self, context: &Context, output: &Output, source: Source) -> anyhow::Result<Outcome> {
+        let mut traffic = source.traffic(&self.frames, None)?;
         let limits = self.length.limits(None);
         let line = traffic.line_rate(NOMINAL_SPEED);
         let clock = Clock::new();

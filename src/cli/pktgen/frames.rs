@@ -4,19 +4,20 @@ use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
 use crate::packet::build::{Bytes, Dscp, Ecn, Ethertype, Proto, Recipe, Sizes, TcpFlags, Tos, Tpid, Vlans, Wrong};
 use crate::packet::values::{Ips, Macs, Ports};
+use clap::{Args, FromArgMatches};
 
 /// Seed of what is random, if none is named.
 const SEED: u64 = 1;
 
 /// Options of what is in a frame.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Frames {
     /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)
     #[arg(short, long, value_name = "SIZES")]
     size: Option<Sizes>,
-    /// What the frames hold
-    #[arg(long, value_name = "PROTO", default_value = "udp")]
-    proto: ProtoArg,
+    /// What the frames hold [default: udp]
+    #[arg(long, value_name = "PROTO")]
+    proto: Option<ProtoArg>,
     /// Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card's]
     ///
     /// In turn, over and over, for each packet the next. A range whose end is less than its
@@ -36,12 +37,12 @@ pub struct Frames {
     /// Destination address, as above [default: 198.19.0.1]
     #[arg(long, value_name = "IP", help_heading = "Frames")]
     dst_ip: Option<Ips>,
-    /// Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand
-    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
-    sport: Ports,
-    /// Destination port, as above
-    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
-    dport: Ports,
+    /// Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand [default: 9]
+    #[arg(long, value_name = "PORT", help_heading = "Frames")]
+    sport: Option<Ports>,
+    /// Destination port, as above [default: 9]
+    #[arg(long, value_name = "PORT", help_heading = "Frames")]
+    dport: Option<Ports>,
     /// VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two
     /// tags, outer.inner
     #[arg(long, value_name = "ID", help_heading = "Frames")]
@@ -49,9 +50,9 @@ pub struct Frames {
     /// Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]
     #[arg(long, value_name = "TYPE", requires = "vlan", help_heading = "Frames")]
     outer_tpid: Option<Tpid>,
-    /// Time to live, or hop limit
-    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
-    ttl: u8,
+    /// Time to live, or hop limit [default: 64]
+    #[arg(long, value_name = "N", help_heading = "Frames")]
+    ttl: Option<u8>,
     /// Type of service of IPv4 and traffic class of IPv6, a byte: 0 to 255 or 0x00 to 0xff
     #[arg(long, value_name = "N", conflicts_with_all = ["dscp", "ecn"], help_heading = "Frames")]
     tos: Option<Tos>,
@@ -114,7 +115,7 @@ impl Frames {
     /// What frames to make with a card whose address is `mac`.
     pub fn recipe(&self, mac: Option<MacAddr>) -> Recipe {
         let default = Recipe::default();
-        let (proto, target) = match self.proto {
+        let (proto, target) = match self.proto() {
             ProtoArg::Udp => (Proto::Udp, default.destination_mac),
             ProtoArg::Tcp => (Proto::Tcp, default.destination_mac),
             ProtoArg::Icmp => (Proto::Icmp, default.destination_mac),
@@ -130,10 +131,10 @@ impl Frames {
             destination_mac: self.dst_mac.unwrap_or(target),
             source: self.src_ip,
             destination: self.dst_ip,
-            source_port: self.sport,
-            destination_port: self.dport,
+            source_port: self.sport.unwrap_or(default.source_port),
+            destination_port: self.dport.unwrap_or(default.destination_port),
             vlans: Vlans { tpid: self.outer_tpid, ..self.vlan.clone().unwrap_or_default() },
-            ttl: self.ttl,
+            ttl: self.ttl.unwrap_or(default.ttl),
             tos: self.tos.unwrap_or(Tos(tos)),
             tcp_flags: self.tcp_flags.unwrap_or(default.tcp_flags),
             ethertype: self.ethertype.unwrap_or(default.ethertype),
@@ -143,12 +144,38 @@ impl Frames {
         }
     }
 
+    fn proto(&self) -> ProtoArg {
+        self.proto.unwrap_or(ProtoArg::Udp)
+    }
+
+    /// These, with others in the place of those that `words` name, as in `dport=80 size=128`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn with(&self, words: &str) -> std::result::Result<Frames, String> {
+        if let Some(word) = words.split_whitespace().find(|word| !word.contains('=')) {
+            return Err(format!("'{word}' is no field; write name=value, with a name of an option, like dport=80"));
+        }
+        let command = clap::Command::new("fields").no_binary_name(true).disable_help_flag(true);
+        let words = words.split_whitespace().map(|word| format!("--{word}"));
+        let matches = Frames::augment_args_for_update(command).try_get_matches_from(words);
+        let mut frames = self.clone();
+        let updated = matches.and_then(|matches| frames.update_from_arg_matches(&matches));
+        // Of what it says the first line is what is wrong.
+        updated.map_err(|error| {
+            let said = error.to_string();
+            said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string()
+        })?;
+        frames.check().map_err(|error| error.to_string())?;
+        Ok(frames)
+    }
+
     /// Refuses options that say nothing of these frames.
     ///
     /// # Errors
     /// [`Kind::Usage`] with the option.
     pub fn check(&self) -> Result<()> {
-        let line = match self.proto {
+        let line = match self.proto() {
             _ if self.bad_csum == Some(BadSum::Fcs) => {
                 "no card here sends a wrong FCS: each makes that of a frame itself; of an emulated one corrupt frames on the wire, as `bmnic emulate --list` says"
             }

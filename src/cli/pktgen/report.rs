@@ -66,6 +66,7 @@ enum Asked {
     Line,
     Pps(f64),
     Recorded(f64),
+    Listed(u64),
 }
 
 impl Report {
@@ -78,6 +79,7 @@ impl Report {
                 Schedule::Line => Asked::Line,
                 Schedule::Rate { asked, .. } => Asked::Pps(asked),
                 Schedule::Recorded { factor, .. } => Asked::Recorded(factor),
+                Schedule::Listed { packets, .. } => Asked::Listed(packets),
             },
             pattern: schedule.pattern(),
             line,
@@ -183,11 +185,13 @@ impl Report {
     pub fn rates(&self) -> Option<[f64; 2]> {
         let asked = match self.asked {
             Asked::Line => self.wanted.unwrap_or(self.line),
-            // Chance makes the places of a run a few more or less.
-            Asked::Pps(_) if self.pattern == Some(RANDOM) => self.rate * self.places? as f64 / self.sent.max(1) as f64,
+            // Chance, or a list, makes the places of a run what they are.
+            _ if self.pattern == Some(RANDOM) || matches!(self.asked, Asked::Listed(_)) => {
+                self.rate * self.places? as f64 / self.sent.max(1) as f64
+            }
             Asked::Pps(pps) => pps,
             // A recording that was held up takes longer by what it was moved.
-            Asked::Recorded(_) => self.rate / (1.0 - self.slipped),
+            Asked::Recorded(_) | Asked::Listed(_) => self.rate / (1.0 - self.slipped),
         };
         asked.is_finite().then_some([asked, self.rate])
     }
@@ -209,6 +213,7 @@ impl Report {
                 _ => output::pps(pps),
             },
             Asked::Recorded(factor) => format!("{factor}x as recorded"),
+            Asked::Listed(packets) => format!("{} packets, each at its time", output::grouped(packets)),
         }
     }
 
@@ -285,7 +290,7 @@ impl Report {
         let gap = |i: usize| self.gaps.and_then(|gaps| gaps[i]);
         json!({
             "asked": self.asked(),
-            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) => None },
+            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) | Asked::Listed(_) => None },
             "pattern": self.pattern,
             "line_rate_pps": self.line,
             "sent": self.sent,
