@@ -116,26 +116,41 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l strict -d 'Fail if t
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s r -l rate -d 'How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pattern -d 'How packets follow one another at --rate [default: cbr, or burst with --burst]' -r -f -a "cbr\t'One by one, each as far from the next'
+poisson\t'At random, as independent arrivals'
+burst\t'As many as --burst says together, each burst as far from the next'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold' -r -f -a "udp\t'UDP datagrams'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold [default: udp]' -r -f -a "udp\t'UDP datagrams'
 tcp\t'TCP segments of no connection'
 icmp\t'Echo requests, ICMP or ICMPv6'
-arp\t'ARP requests for the destination address'"
+arp\t'ARP requests for the destination address'
+raw\t'Nothing but --payload behind the Ethernet header'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-mac -d 'Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card\'s]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-mac -d 'Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand, or rand (of the test network) [default: 198.18.0.1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-ip -d 'Destination address, as above [default: 198.19.0.1]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand [default: 9]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above [default: 9]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two tags, outer.inner' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l outer-tpid -d 'Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit [default: 64]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l tos -d 'Type of service of IPv4 and traffic class of IPv6, a byte: 0 to 255 or 0x00 to 0xff' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dscp -d 'The upper six bits of it: 0 to 63, or a name like ef, af41 or cs6' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ecn -d 'The lower two bits of it: not-ect, ect0, ect1 or ce' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l tcp-flags -d 'Flags of TCP: syn, syn,ack, a number like 0x12, or none [default: ack]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ethertype -d 'Type of what follows the Ethernet header of --proto raw [default: 0x88b5, experimental]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l payload -d 'What is behind the headers: hexadecimal digits, or a file that has the bytes' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l bad-csum -d 'Send wrong checksums, to see what finds them: of the IP header, of UDP, TCP or ICMP, or both' -r -f -a "ip\t'That of the IPv4 header'
+l4\t'That of UDP, TCP or ICMP'
+both\t'Both of them'
+fcs\t'The check sequence of the frame, which cards make themselves'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random, in frames and in times [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the packets of this pcap or pcapng file; - is standard input' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l max-gap -d 'Longest gap between two packets, as they are sent; longer ones are cut to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l schedule -d 'Send packets at the times of this file, - is standard input: a line for each, with the nanoseconds from the start and what leaves then' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; at least one for each thread; the same as --txq' -r

@@ -32,6 +32,7 @@ pub mod machine;
 mod pace;
 mod patience;
 pub mod ping;
+mod poisson;
 pub mod probe;
 pub mod quiet;
 mod relation;

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::send::Starved;
 use super::shortfall::Shortfall;
 use super::threads::Share;
-use super::traffic::{Schedule, Traffic};
+use super::traffic::{RANDOM, Schedule, Traffic};
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::driver::Stats;
@@ -17,6 +17,8 @@ use std::time::Duration;
 /// The figures of a run.
 pub struct Report {
     asked: Asked,
+    /// How packets follow one another at a rate, by its name.
+    pattern: Option<&'static str>,
     /// Packets a second that were asked for; more, maybe, than the link carries.
     wanted: Option<f64>,
     line: f64,
@@ -65,6 +67,7 @@ enum Asked {
     Line,
     Pps(f64),
     Recorded(f64),
+    Listed(u64),
 }
 
 impl Report {
@@ -77,7 +80,9 @@ impl Report {
                 Schedule::Line => Asked::Line,
                 Schedule::Rate { asked, .. } => Asked::Pps(asked),
                 Schedule::Recorded { factor, .. } => Asked::Recorded(factor),
+                Schedule::Listed { packets, .. } => Asked::Listed(packets),
             },
+            pattern: schedule.pattern(),
             line,
             mean_bits: traffic.mean_bits(),
             guess: traffic.is_guess(),
@@ -187,9 +192,13 @@ impl Report {
     pub fn rates(&self) -> Option<[f64; 2]> {
         let asked = match self.asked {
             Asked::Line => self.wanted.unwrap_or(self.line),
+            // Chance, or a list, makes the places of a run what they are.
+            _ if self.pattern == Some(RANDOM) || matches!(self.asked, Asked::Listed(_)) => {
+                self.rate * self.places? as f64 / self.sent.max(1) as f64
+            }
             Asked::Pps(pps) => pps,
             // A recording that was held up takes longer by what it was moved.
-            Asked::Recorded(_) => self.rate / (1.0 - self.slipped),
+            Asked::Recorded(_) | Asked::Listed(_) => self.rate / (1.0 - self.slipped),
         };
         asked.is_finite().then_some([asked, self.rate])
     }
@@ -206,8 +215,12 @@ impl Report {
                 Some(pps) if pps > self.line * 1.000_001 => format!("{}, more than the link carries", output::pps(pps)),
                 _ => format!("line rate, {}", output::pps(self.line)),
             },
-            Asked::Pps(pps) => output::pps(pps),
+            Asked::Pps(pps) => match self.pattern {
+                Some(RANDOM) => format!("{} at random (Poisson)", output::pps(pps)),
+                _ => output::pps(pps),
+            },
             Asked::Recorded(factor) => format!("{factor}x as recorded"),
+            Asked::Listed(packets) => format!("{} packets, each at its time", output::grouped(packets)),
         }
     }
 
@@ -284,7 +297,8 @@ impl Report {
         let gap = |i: usize| self.gaps.and_then(|gaps| gaps[i]);
         json!({
             "asked": self.asked(),
-            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) => None },
+            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) | Asked::Listed(_) => None },
+            "pattern": self.pattern,
             "line_rate_pps": self.line,
             "sent": self.sent,
             "bytes": self.bytes,

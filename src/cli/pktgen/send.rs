@@ -252,7 +252,8 @@ impl Sender {
             early = std::mem::take(&mut hand).made;
         }
         let all = left == 0 || traffic.is_over();
-        if !batch.is_empty() || !all && due.is_behind(over) {
+        let given_up = if all { 0 } else { traffic.give_up(&mut due, over) };
+        if given_up > 0 || !batch.is_empty() || !all && due.is_behind(over) {
             // Held up to the end: that time is part of the rate.
             last = over;
         }

@@ -53,12 +53,12 @@ impl Plan {
         let Plan { traffic, schedule, limits, batch, clock } = self;
         let among = threads as u64;
         let run = schedule.run();
-        // A recording is one thread's.
+        // A recording is one thread's, and a list too.
         let traffics: Vec<Traffic> = match traffic {
             Traffic::Built(builder) => {
                 (0..among).map(|first| Traffic::Built(builder.clone().share(first, among, run))).collect()
             }
-            replay @ Traffic::Replay(_) => vec![replay],
+            timed @ (Traffic::Replay(_) | Traffic::Listed(_)) => vec![timed],
         };
         let senders = queues.into_iter().zip(traffics).zip(0..).map(|((queues, traffic), first)| {
             let rings: usize = queues.iter().map(TxQueue::buffers).sum();
