@@ -9,9 +9,11 @@
 //! share nothing but the flag that ends them and what is left of a count ([`Left`]).
 
 mod deal;
+mod extras;
 mod lane;
 #[cfg(test)]
 mod lines_tests;
+mod mode;
 mod report;
 mod rewrite;
 mod threads;
@@ -32,10 +34,12 @@ use crate::driver::{Config, Nic, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Counter};
 use crate::net::MacAddr;
+use crate::packet::Filter;
 use deal::Hand;
+use extras::Extras;
 use lane::{Lane, Wait, Work};
+use mode::Mode;
 use report::{Report, Way};
-use rewrite::Rewrite;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -58,14 +62,23 @@ pub struct Args {
     #[arg(value_name = "PORT", num_args = 0..=deal::MOST_PORTS)]
     ports: Vec<String>,
     /// What to do to frames on their way
+    ///
+    /// The modes and their names are testpmd's. With rxonly, txonly and icmpecho each port
+    /// is for itself, and any number of ports can be named.
     #[arg(short, long, value_name = "MODE", default_value = "io")]
     mode: Mode,
     /// Forward from A to B only, from C to D, and so on
     #[arg(short, long)]
     unidirectional: bool,
-    /// Destination address for --mode mac: the first is for port A, the second for B, and so on
+    /// Destination address for --mode mac and txonly: the first is for port A, the second for B, and so on
     #[arg(long, value_name = "MAC", value_delimiter = ',', num_args = 1)]
     eth_peer: Vec<MacAddr>,
+    /// Forward the packets of this expression only, in the language of tcpdump
+    ///
+    /// Others are let go as soon as they are received, and counted as left out by the
+    /// filter: they are not lost. --count counts those that are forwarded.
+    #[arg(short, long, value_name = "EXPRESSION")]
+    filter: Option<String>,
     /// How to wait for packets
     #[arg(short, long, value_name = "HOW", default_value = "poll")]
     wait: WaitArg,
@@ -98,22 +111,6 @@ pub struct Args {
     rings: Rings,
 }
 
-/// Wire of the default cards: line rate, and no faster than it is forwarded.
-const DEFAULT_WIRE: &str = "source:pause=on";
-
-/// What is done to frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Mode {
-    /// Nothing
-    Io,
-    /// Set both addresses: from the port, to its peer
-    Mac,
-    /// Swap source and destination address
-    Macswap,
-    /// Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were
-    Csum,
-}
-
 /// How packets are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum WaitArg {
@@ -127,7 +124,8 @@ enum WaitArg {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let places = args.cores.places()?;
-    let wires = vec![DEFAULT_WIRE; args.ports.len().max(if args.inline { 2 * places.len() } else { 2 })];
+    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let wires = vec![args.mode.default_wire(); args.ports.len().max(if args.inline { 2 * places.len() } else { 2 })];
     let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
     let mut rose = None;
     let opened = Session::open_for(context, &args.ports, defaults, |cards| {
@@ -148,7 +146,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     args.rings.lengths.warn_of_others(&session.devices, &output);
     let limits = session.limits(&args.length);
     let ports = std::mem::take(&mut session.ports);
-    let (mut nics, pairs) = args.connect(&session, ports)?;
+    let (mut nics, pairs) = args.connect(&session, ports, filter.as_ref())?;
     let threads = args.threads(pairs, places)?;
     if args.wait == WaitArg::Poll {
         threads.warn(&output);
@@ -174,7 +172,9 @@ type Lanes = Vec<(Lane, Way)>;
 impl Args {
     /// How these cards are set up for so many threads.
     fn config(&self, cards: &[Card], threads: usize) -> Result<Config> {
-        deal::check_pairs(cards.len())?;
+        if self.mode.pairs() {
+            deal::check_pairs(cards.len())?;
+        }
         if self.inline {
             deal::check_inline(cards, threads)?;
             if self.wait == WaitArg::Irq {
@@ -197,7 +197,7 @@ impl Args {
 
     /// Makes lanes of the ports' queues, pair by pair. Queues that no lane uses are
     /// dropped: what comes in by them is lost, and the card counts it.
-    fn connect(&self, session: &Session, ports: Vec<Port>) -> Result<(Vec<Nic>, Vec<Lanes>)> {
+    fn connect(&self, session: &Session, ports: Vec<Port>, filter: Option<&Filter>) -> Result<(Vec<Nic>, Vec<Lanes>)> {
         let count = ports.len();
         let mut nics = Vec::new();
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
@@ -208,12 +208,12 @@ impl Args {
         }
         let mut pairs = Vec::new();
         for first in (0..count).step_by(2) {
-            let last = if self.unidirectional { first } else { deal::peer(first, count).max(first) };
+            let last = if self.unidirectional { first } else { (first + 1).min(count - 1) };
             let mut lanes = Vec::new();
             for queue in 0.. {
                 let before = lanes.len();
                 for (from, queues) in rx.iter_mut().enumerate().take(last + 1).skip(first) {
-                    let to = deal::peer(from, count);
+                    let to = if self.mode.pairs() { deal::peer(from, count) } else { from };
                     let Some(into) = queues.next() else { continue };
                     let Some(out) = tx[to].next() else {
                         let device = &session.devices[to].device;
@@ -224,7 +224,9 @@ impl Args {
                     };
                     let rings = into.buffers() + out.buffers();
                     let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
-                    let lane = Lane::new(into, out, pool, self.rings.batch(), self.rewrite(to, session))?;
+                    let lane =
+                        Lane::new(into, out, pool, self.rings.batch(), self.mode.rewrite(to, session, &self.eth_peer))?;
+                    let lane = lane.with(self.extras(to, session, filter)?);
                     let holds = lane.most_received() as u64;
                     let way = Way { from, to, queue, thread: 0, holds, counts: lane.counts() };
                     lanes.push((lane, way));
@@ -256,18 +258,11 @@ impl Args {
         Ok(Threads { places, hands, ways })
     }
 
-    /// What is done to frames that leave by port `to`.
-    fn rewrite(&self, to: usize, session: &Session) -> Rewrite {
-        match self.mode {
-            Mode::Io => Rewrite::Nothing,
-            Mode::Macswap => Rewrite::SwapMacs,
-            Mode::Csum => Rewrite::Checksums,
-            Mode::Mac => Rewrite::SetMacs {
-                source: session.devices[to].mac,
-                // As testpmd does: 02:00:00:00:00:00 is behind the first port.
-                destination: self.eth_peer.get(to).copied().unwrap_or(MacAddr([2, 0, 0, 0, 0, to as u8])),
-            },
-        }
+    /// What lanes that send by port `to` do besides, if anything.
+    fn extras(&self, to: usize, session: &Session, filter: Option<&Filter>) -> Result<Option<Extras>> {
+        let part = self.mode.part(to, session, &self.eth_peer)?;
+        let asked = filter.is_some() || !matches!(part, extras::Part::Pass);
+        Ok(asked.then(|| Extras { filter: filter.cloned(), part }))
     }
 
     /// Runs the lanes in their threads and watches from this one.
@@ -286,7 +281,7 @@ impl Args {
         let until = Until { stop: session.stop.clone(), left, counted: Arc::default() };
         let started = Instant::now();
         // From here on the rings take packets, and what is lost is lost.
-        let mut report = Report::new(session, nics, ways, started, started - context.started)?;
+        let mut report = Report::new(session, nics, ways, self.mode, started, started - context.started)?;
         report.sample(session, nics)?;
         let clock = self.cycles.then(Clock::new);
         if clock.as_ref().is_some_and(|clock| clock.counter() == Counter::Kernel) {

@@ -36,6 +36,7 @@ pub mod signal;
 mod throughput;
 mod tracing;
 pub mod units;
+mod wanted;
 mod watch;
 
 use crate::error::{Error, Kind};

@@ -13,6 +13,7 @@
 //! nothing is received meanwhile, so a slow far end fills the near ring and the
 //! card there says what was lost, or asks its sender to pause.
 
+use super::extras::Extras;
 use super::rewrite::Rewrite;
 use super::until::Until;
 use crate::cli::share::Share;
@@ -41,6 +42,18 @@ pub struct Counts {
     pub bursts: AtomicU64,
     /// Frames that came after the end and were let go.
     pub surplus: AtomicU64,
+    /// Frames that the filter left out.
+    pub filtered: AtomicU64,
+    /// Frames that the mode lets go.
+    pub let_go: AtomicU64,
+    /// Frames that the lane made itself.
+    pub made: AtomicU64,
+}
+
+/// Counts; only the thread of the lane may.
+#[inline]
+pub(super) fn add(count: &AtomicU64, n: u64) {
+    count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
 /// One way through from a queue to a queue, in lines of its own.
@@ -51,6 +64,7 @@ pub struct Lane {
     pool: Pool,
     batch: usize,
     rewrite: Rewrite,
+    extras: Option<Extras>,
     counts: Arc<Counts>,
 }
 
@@ -80,7 +94,12 @@ impl Lane {
     pub fn new(mut rx: RxQueue, mut tx: TxQueue, pool: Pool, batch: usize, rewrite: Rewrite) -> Result<Self> {
         rx.fill(&pool)?;
         tx.adopt(&pool)?;
-        Ok(Lane { rx, tx, pool, batch, rewrite, counts: Arc::default() })
+        Ok(Lane { rx, tx, pool, batch, rewrite, extras: None, counts: Arc::default() })
+    }
+
+    /// The same lane, which does that besides.
+    pub fn with(self, extras: Option<Extras>) -> Self {
+        Lane { extras, ..self }
     }
 
     pub(super) fn start(&mut self, start: Instant) -> Running<'_> {
@@ -89,6 +108,7 @@ impl Lane {
             tx: &mut self.tx,
             batch: Batch::with_limit(&self.pool, self.batch),
             rewrite: self.rewrite,
+            extras: self.extras.as_mut(),
             counts: &self.counts,
             frames: 0,
             fresh: false,
@@ -120,6 +140,7 @@ pub(super) struct Running<'a> {
     tx: &'a mut TxQueue,
     batch: Batch<'a>,
     rewrite: Rewrite,
+    extras: Option<&'a mut Extras>,
     counts: &'a Counts,
     frames: u64,
     /// Whether the batch has just been received: nothing was done to it yet.
@@ -149,15 +170,48 @@ impl Running<'_> {
         moved + self.tx.send(&mut self.batch)
     }
 
+    /// A turn of a lane that does something besides, which a plain one is not to pay for.
+    fn full_turn(&mut self, share: &mut Share) -> usize {
+        let Some(extras) = &mut self.extras else { return self.turn(share) };
+        let mut moved = 0;
+        if self.batch.is_empty() {
+            moved = self.rx.recv(&mut self.batch);
+            extras.sift(&mut self.batch, self.counts);
+            extras.make(&mut self.batch);
+            self.fresh = true;
+        }
+        let (makes, lets_go) = (extras.makes(), extras.lets_go());
+        if self.batch.is_empty() {
+            return moved;
+        }
+        if self.fresh {
+            if self.counts.first.load(Ordering::Relaxed) == 0 {
+                self.note_first();
+            }
+            let Some(took) = self.take(share) else { return moved };
+            self.fresh = false;
+            if lets_go {
+                add(&self.counts.let_go, took);
+                self.batch.clear();
+                return moved;
+            }
+            if makes {
+                add(&self.counts.made, took);
+            }
+            self.frames += took;
+            self.counts.frames.store(self.frames, Ordering::Relaxed);
+            self.rewrite.apply(&mut self.batch);
+        }
+        moved + self.tx.send(&mut self.batch)
+    }
+
     /// A turn, its time counted if it moved something: idle turns are the wire's.
     #[inline]
-    fn timed_turn(&mut self, share: &mut Share, clock: &Clock) -> usize {
+    fn timed(&mut self, share: &mut Share, clock: &Clock, turn: fn(&mut Self, &mut Share) -> usize) -> usize {
         let receives = self.batch.is_empty();
         let begin = clock.now();
-        let moved = self.turn(share);
+        let moved = turn(self, share);
         if moved > 0 {
-            // This thread alone writes them.
-            let add = |count: &AtomicU64, n| count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
             add(&self.counts.ticks, clock.now() - begin);
             add(&self.counts.bursts, receives.into());
         }
@@ -168,17 +222,25 @@ impl Running<'_> {
     /// known yet which these are.
     #[inline]
     fn admit(&mut self, share: &mut Share) -> bool {
-        let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
         if self.frames == 0 {
             self.note_first();
         }
-        let Some(take) = share.take(frames) else { return false };
+        let Some(took) = self.take(share) else { return false };
+        self.frames += took;
+        self.counts.frames.store(self.frames, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes the frames of the batch out of the share, and lets go of those beyond it; how many
+    /// that were, if it is known yet.
+    #[inline]
+    fn take(&mut self, share: &mut Share) -> Option<u64> {
+        let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
+        let take = share.take(frames)?;
         if take < frames {
             self.cut(take);
         }
-        self.frames += take as u64;
-        self.counts.frames.store(self.frames, Ordering::Relaxed);
-        true
+        Some(take as u64)
     }
 
     #[cold]
@@ -259,10 +321,13 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
     let mut share = until.share();
     let (mut idle, mut quiet) = (Idle::new(), 0);
     let mut result = Ok(());
+    let plain = running.iter().all(|lane| lane.extras.is_none());
+    let turn = if plain { Running::turn } else { Running::full_turn };
     while !until.stop.requested() {
         let moved = match clock {
-            None => running.iter_mut().map(|lane| lane.turn(&mut share)).sum(),
-            Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(&mut share, clock)).sum(),
+            None if plain => running.iter_mut().map(|lane| lane.turn(&mut share)).sum(),
+            None => running.iter_mut().map(|lane| lane.full_turn(&mut share)).sum(),
+            Some(clock) => running.iter_mut().map(|lane| lane.timed(&mut share, clock, turn)).sum(),
         };
         share.polled(moved);
         if until.stop.is_dry() {

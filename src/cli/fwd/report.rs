@@ -1,6 +1,7 @@
 //! What `bmnic fwd` prints: live lines, the table at the end, the document.
 
 use super::lane::{Counts, Lane};
+use super::mode::Mode;
 use super::threads::Ended;
 use crate::cli::Context;
 use crate::cli::account::{self, DEVICE_ERRORS, Losses, UNACCOUNTED};
@@ -35,6 +36,7 @@ pub struct Way {
 /// Counters of a run, sampled.
 pub struct Report {
     ways: Vec<Way>,
+    mode: Mode,
     /// `A emu:82599`: two ports may have the same name.
     devices: Vec<String>,
     /// Which of them have rings of their own.
@@ -64,7 +66,14 @@ struct Sample {
 
 impl Report {
     /// A run that starts at `started`, `setup` after the program.
-    pub fn new(session: &Session, nics: &mut [Nic], ways: Vec<Way>, started: Instant, setup: Duration) -> Result<Self> {
+    pub fn new(
+        session: &Session,
+        nics: &mut [Nic],
+        ways: Vec<Way>,
+        mode: Mode,
+        started: Instant,
+        setup: Duration,
+    ) -> Result<Self> {
         let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
         let own_rings = session.devices.iter().map(|device| device.own_rings.is_some()).collect();
         let anomalies = Anomalies::default();
@@ -82,6 +91,7 @@ impl Report {
         let (last, before) = (none.clone(), none);
         Ok(Report {
             ways,
+            mode,
             devices,
             own_rings,
             started,
@@ -163,7 +173,7 @@ impl Report {
 
     /// Packets that came, or should have.
     pub fn came(&self) -> u64 {
-        self.directions().map(|way| way.frames).sum::<u64>() + self.lost_arriving().total()
+        self.directions().map(|way| way.received() + way.made).sum::<u64>() + self.lost_arriving().total()
     }
 
     fn joined_notes(&self) -> Vec<Note> {
@@ -234,16 +244,26 @@ impl Report {
         }
         output.result(table.trim_fmt())?;
         for way in self.directions() {
-            let Direction { from, to, frames, .. } = way;
-            let frames = output::grouped(frames);
+            let (from, to) = (letter(way.from), letter(way.to));
+            let between = if self.mode.pairs() { format!("{from} > {to}") } else { from.to_string() };
+            let frames = output::grouped(if self.mode == Mode::Rxonly { way.let_go } else { way.frames });
+            let done = self.mode.done();
+            let mut besides = String::new();
+            for (frames, words) in
+                [(way.filtered, "left out by the filter"), (way.besides(self.mode), self.mode.lets_go())]
+            {
+                if frames > 0 {
+                    besides += &format!(", {} {words}", output::grouped(frames));
+                }
+            }
             let cost = way
                 .cost()
                 .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
-            output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
+            output.result(format_args!("{between}: {frames} frames {done}{besides}{cost}"))?;
         }
         if self.threads.len() > 1 || self.ways.iter().any(|way| way.queue > 0) {
             for (n, thread) in self.threads.iter().enumerate() {
-                output.result(thread.line(n, &self.ways))?;
+                output.result(thread.line(n, &self.ways, self.mode))?;
             }
         }
         for (device, crossing) in self.devices.iter().zip(&self.crossings) {
@@ -303,7 +323,11 @@ impl Report {
                 json!({
                     "from": letter(way.from),
                     "to": letter(way.to),
+                    "received": way.received(),
+                    "made": way.made,
                     "frames": way.frames,
+                    "filtered": way.filtered,
+                    "let_go": way.let_go,
                     "cycles_per_packet": cost.map(|[cycles, _]| cycles),
                     "packets_per_burst": cost.map(|[_, burst]| burst),
                 })
@@ -330,15 +354,16 @@ impl Report {
             let sum =
                 |count: fn(&Counts) -> &AtomicU64| ways().map(|way| count(&way.counts).load(Ordering::Relaxed)).sum();
             let (frames, ticks, bursts) = (sum(|c| &c.frames), sum(|c| &c.ticks), sum(|c| &c.bursts));
-            let surplus = sum(|c| &c.surplus);
-            Some(Direction { from, to, frames, ticks, bursts, surplus })
+            let (surplus, made) = (sum(|c| &c.surplus), sum(|c| &c.made));
+            let (filtered, let_go) = (sum(|c| &c.filtered), sum(|c| &c.let_go));
+            Some(Direction { from, to, frames, ticks, bursts, surplus, made, filtered, let_go })
         })
     }
 
     /// Frames that port `i` had put into memory when the run ended, and that
     /// were not passed on any more.
     fn left_over(&self, i: usize, stats: &Stats) -> u64 {
-        let passed = self.directions().find(|way| way.from == i).map_or(0, |way| way.frames);
+        let passed = self.directions().find(|way| way.from == i).map_or(0, |way| way.received());
         let odd = self.anomalies.total();
         stats.rx_packets.saturating_sub(passed).saturating_sub(odd)
     }
@@ -358,9 +383,22 @@ struct Direction {
     ticks: u64,
     bursts: u64,
     surplus: u64,
+    made: u64,
+    filtered: u64,
+    let_go: u64,
 }
 
 impl Direction {
+    /// Frames that came off the rings and were dealt with, each of which is one of these.
+    fn received(&self) -> u64 {
+        (self.frames + self.filtered + self.let_go).saturating_sub(self.made)
+    }
+
+    /// Frames that were let go besides what the mode is about.
+    fn besides(&self, mode: Mode) -> u64 {
+        if mode == Mode::Rxonly { 0 } else { self.let_go }
+    }
+
     /// Cycles a frame and frames a burst, if they were counted.
     fn cost(&self) -> Option<[f64; 2]> {
         let frames = self.frames as f64;

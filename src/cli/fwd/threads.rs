@@ -1,6 +1,7 @@
 //! The threads of a run, and what is said of them.
 
 use super::deal::Hand;
+use super::mode::Mode;
 use super::report::{Way, letter};
 use crate::cli::cores;
 use crate::cli::output::{self, Output};
@@ -42,14 +43,15 @@ pub struct Ended {
 
 impl Ended {
     /// A line about thread `n`: what it forwarded of each queue.
-    pub fn line(&self, n: usize, ways: &[Way]) -> String {
+    pub fn line(&self, n: usize, ways: &[Way], mode: Mode) -> String {
         let place = self.place.map_or(String::new(), |cpu| format!(" on processor {cpu}"));
         let queues = own(n, ways).map(|way| {
-            let frames = output::grouped(way.counts.frames.load(Ordering::Relaxed));
+            let frames = output::grouped(counted(way, mode));
             format!("{} queue {} {frames}", letter(way.from), way.queue)
         });
         let queues = queues.collect::<Vec<_>>().join(", ");
-        format!("thread {n}{place}: {} frames forwarded: {queues}", output::grouped(frames(n, ways)))
+        let frames = output::grouped(own(n, ways).map(|way| counted(way, mode)).sum());
+        format!("thread {n}{place}: {frames} frames {}: {queues}", mode.done())
     }
 
     /// The same for a document.
@@ -73,6 +75,12 @@ impl Ended {
 /// What passed by the lanes of thread `n`.
 fn own(n: usize, ways: &[Way]) -> impl Iterator<Item = &Way> {
     ways.iter().filter(move |way| way.thread == n)
+}
+
+/// Frames that the mode is about.
+fn counted(way: &Way, mode: Mode) -> u64 {
+    let counts = &way.counts;
+    if mode == Mode::Rxonly { &counts.let_go } else { &counts.frames }.load(Ordering::Relaxed)
 }
 
 fn frames(n: usize, ways: &[Way]) -> u64 {
