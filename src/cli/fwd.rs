@@ -10,6 +10,7 @@
 
 mod deal;
 mod extras;
+mod impair;
 mod lane;
 #[cfg(test)]
 mod lines_tests;
@@ -37,7 +38,7 @@ use crate::net::MacAddr;
 use crate::packet::Filter;
 use deal::Hand;
 use extras::Extras;
-use lane::{Lane, Wait, Work};
+use lane::{Lane, PATIENCE, Wait, Work};
 use mode::Mode;
 use report::{Report, Way};
 use std::sync::Arc;
@@ -80,8 +81,23 @@ pub struct Args {
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
     /// How to wait for packets
+    ///
+    /// A thread that sleeps does so for one receive queue, so there is one for each.
     #[arg(short, long, value_name = "HOW", default_value = "poll")]
     wait: WaitArg,
+    /// Looks in a row that find nothing, after which --wait adaptive sleeps
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    sleep_after: u32,
+    /// Do to frames what a bad wire does: loss=1%,dup=0.1%,reorder=1%,corrupt=0.1%,delay=1ms
+    ///
+    /// Also jitter=, by which the delay varies, limit=, frames a second, and seed=. A:loss=1%
+    /// is for what comes in by port A only; without a letter it is for all ports that are
+    /// not named. It is done between filter and rewriting, and counted by cause: such
+    /// frames are not lost. The same frames with the same seed meet the same fate, but
+    /// for one that waits to be overtaken: after a millisecond it goes alone. --count
+    /// counts what goes in.
+    #[arg(long, value_name = "WORDS")]
+    impair: Vec<impair::Asked>,
     /// Count the cycles that a packet takes, as testpmd does with --record-core-cycles
     ///
     /// Those of turns that moved packets: receiving, rewriting, sending, and giving
@@ -118,6 +134,8 @@ enum WaitArg {
     Poll,
     /// Sleep until the card interrupts
     Irq,
+    /// Look while there is traffic, and sleep when there is none for a while
+    Adaptive,
 }
 
 /// Runs it.
@@ -160,7 +178,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             Err(error) => output.warn(format_args!("what crosses PCIe was not counted: {error}")),
         }
     }
-    report.print(context, &output, &session)?;
+    report.print(context, &output, &session, args.cycles)?;
     session.warn_of_stale(&output);
     session.check(&output)?;
     session.stop.judge(args.loss.check(report.losses().total(), report.came()))
@@ -175,10 +193,16 @@ impl Args {
         if self.mode.pairs() {
             deal::check_pairs(cards.len())?;
         }
+        impair::check(&self.impair, cards.len())?;
+        if !self.impair.is_empty() && self.mode == Mode::Rxonly {
+            let line = "--mode rxonly passes nothing on that --impair could be done to; leave one out";
+            return Err(Error::new(Kind::Usage, line));
+        }
         if self.inline {
             deal::check_inline(cards, threads)?;
-            if self.wait == WaitArg::Irq {
-                let line = "a thread that sleeps until a card interrupts cannot play that card; leave --inline out, or --wait irq";
+            if self.wait != WaitArg::Poll {
+                let line =
+                    "a thread that sleeps until a card interrupts cannot play that card; leave --inline out, or --wait";
                 return Err(Error::new(Kind::Usage, line));
             }
         }
@@ -188,7 +212,7 @@ impl Args {
             rx_queues: rxq,
             // Each receive queue has a transmit queue of its own on the far side.
             tx_queues: self.rings.txq.max(rxq),
-            interrupts: self.wait == WaitArg::Irq,
+            interrupts: self.wait != WaitArg::Poll,
             max_frame: self.max_frame.unwrap_or(JUMBO),
             shorter_frames: self.max_frame.is_none(),
             ..self.rings.config()
@@ -226,7 +250,7 @@ impl Args {
                     let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
                     let lane =
                         Lane::new(into, out, pool, self.rings.batch(), self.mode.rewrite(to, session, &self.eth_peer))?;
-                    let lane = lane.with(self.extras(to, session, filter)?);
+                    let lane = lane.with(self.extras([from, to, queue], session, filter)?);
                     let holds = lane.most_received() as u64;
                     let way = Way { from, to, queue, thread: 0, holds, counts: lane.counts() };
                     lanes.push((lane, way));
@@ -245,10 +269,10 @@ impl Args {
         let lanes = pairs.iter().map(Vec::len).sum::<usize>();
         let places = match (self.wait, self.cores.asked()) {
             // One thread polls all lanes in turns; one that sleeps does so for one lane.
-            (WaitArg::Irq, None) => vec![None; lanes],
-            (WaitArg::Irq, Some(threads)) if threads < lanes => {
+            (WaitArg::Irq | WaitArg::Adaptive, None) => vec![None; lanes],
+            (WaitArg::Irq | WaitArg::Adaptive, Some(threads)) if threads < lanes => {
                 let line = format!(
-                    "with --wait irq a thread sleeps for one receive queue, and {threads} threads are too few for {lanes}; ask for {lanes}, or poll"
+                    "a thread that waits for interrupts sleeps for one receive queue, and {threads} threads are too few for {lanes}; ask for {lanes}, or poll"
                 );
                 return Err(Error::new(Kind::Usage, line));
             }
@@ -258,11 +282,19 @@ impl Args {
         Ok(Threads { places, hands, ways })
     }
 
-    /// What lanes that send by port `to` do besides, if anything.
-    fn extras(&self, to: usize, session: &Session, filter: Option<&Filter>) -> Result<Option<Extras>> {
+    /// What a lane between these ports does besides, if anything; the queue tells its chances
+    /// from those of others.
+    fn extras(
+        &self,
+        [from, to, queue]: [usize; 3],
+        session: &Session,
+        filter: Option<&Filter>,
+    ) -> Result<Option<Extras>> {
         let part = self.mode.part(to, session, &self.eth_peer)?;
-        let asked = filter.is_some() || !matches!(part, extras::Part::Pass);
-        Ok(asked.then(|| Extras { filter: filter.cloned(), part }))
+        let speed = session.speeds.get(from).copied().unwrap_or(0);
+        let impaired = impair::of(&self.impair, from, queue, speed);
+        let asked = filter.is_some() || impaired.is_some() || !matches!(part, extras::Part::Pass);
+        Ok(asked.then(|| Extras { filter: filter.cloned(), part, impaired }))
     }
 
     /// Runs the lanes in their threads and watches from this one.
@@ -288,7 +320,12 @@ impl Args {
             let what = "--cycles takes the processor's own counter, and this machine's is not steady; go without it";
             return Err(Error::new(Kind::Unsupported, what).into());
         }
-        let wait = if self.wait == WaitArg::Irq { Wait::Interrupt } else { Wait::Poll };
+        report.impaired = !self.impair.is_empty();
+        let wait = match self.wait {
+            WaitArg::Poll => Wait::Poll,
+            WaitArg::Irq => Wait::Interrupt { after: 0 },
+            WaitArg::Adaptive => Wait::Interrupt { after: self.sleep_after },
+        };
         let (done, ended) = mpsc::channel::<()>();
         let mut threads = Vec::new();
         let name = |n| if places.len() == 1 { "fwd".into() } else { format!("fwd-{n}") };
@@ -297,7 +334,8 @@ impl Args {
             let cards = self.inline.then(|| session.inline(&ports)).flatten();
             let body = move || {
                 let _whatever_happens = Ending(run.stop.clone());
-                let work = Work { lanes: &mut lanes, cards, wait, until: &run, clock: clock.as_ref() };
+                let clock = clock.as_ref();
+                let work = Work { lanes: &mut lanes, cards, patience: PATIENCE, wait, until: &run, clock };
                 let stayed = cores::stay(place).inspect_err(|_| run.stop.end());
                 let result = stayed.and_then(|()| {
                     lane::run(work, || {
@@ -332,7 +370,8 @@ impl Args {
         until.counted.store(true, Ordering::Relaxed);
         for (thread, place) in threads.into_iter().zip(places) {
             let (lanes, result) = thread.join().map_err(|_| anyhow::anyhow!("a forwarding thread panicked"))?;
-            report.finish_thread(&lanes, place, result?);
+            let (had, waits) = result?;
+            report.finish_thread(&lanes, place, had, (wait != Wait::Poll).then_some(waits));
         }
         watched?;
         counted?;

@@ -1,15 +1,17 @@
 //! What a lane does besides passing frames on, where that is asked for: it leaves out what a
-//! filter does not want, answers, makes frames of its own, or lets all go.
+//! filter does not want, answers, makes frames of its own, lets all go, or does to frames what
+//! a bad wire does.
 //!
 //! ```text
-//!   rx ---> filter ---> what the mode wants ---> count ---> rewrite ---> tx
-//!              |              |                    ^
-//!              v              v                    |
-//!          `filtered`      `let_go`              `made`
+//!   rx ---> filter ---> what the mode wants ---> count ---> impair ---> rewrite ---> tx
+//!              |              |                    ^           |
+//!              v              v                    |           v
+//!          `filtered`      `let_go`              `made`     `impaired`
 //!
-//!   received + made = passed on + filtered + let go
+//!   received + made + duplicated = passed on + filtered + let go + lost + over limit + held
 //! ```
 
+use super::impair::Impaired;
 use super::lane::{Counts, add};
 use crate::cli::wanted;
 use crate::dma::Batch;
@@ -23,6 +25,8 @@ pub struct Extras {
     pub filter: Option<Filter>,
     /// What becomes of these.
     pub part: Part,
+    /// What is done to those that are passed on.
+    pub impaired: Option<Impaired>,
 }
 
 /// What becomes of frames that the filter wants.
@@ -60,6 +64,31 @@ impl Extras {
         while let Some(frame) = batch.push(builder.next_len()) {
             builder.write(frame, 0);
         }
+    }
+
+    /// Puts into the empty `batch` what an impairment held and is due; how many frames.
+    pub fn release(&mut self, batch: &mut Batch<'_>) -> u64 {
+        self.impaired.as_mut().map_or(0, |impaired| impaired.release(batch))
+    }
+
+    /// Has the `frames` of `batch` impaired, if that is asked for; how many of which, and of
+    /// those before, are passed on now.
+    pub fn impair(&mut self, batch: &mut Batch<'_>, frames: u64, counts: &Counts) -> u64 {
+        let Some(impaired) = &mut self.impaired else { return frames };
+        impaired.take(batch);
+        let released = impaired.release(batch);
+        impaired.tell(&counts.impaired);
+        released
+    }
+
+    /// Whether another batch may be received.
+    pub fn has_room(&self) -> bool {
+        self.impaired.as_ref().is_none_or(Impaired::has_room)
+    }
+
+    /// Whether frames are held back.
+    pub fn holds(&self) -> bool {
+        self.impaired.as_ref().is_some_and(Impaired::holds)
     }
 
     /// Whether it makes frames.

@@ -14,6 +14,7 @@
 //! card there says what was lost, or asks its sender to pause.
 
 use super::extras::Extras;
+use super::impair;
 use super::rewrite::Rewrite;
 use super::until::Until;
 use crate::cli::share::Share;
@@ -48,6 +49,8 @@ pub struct Counts {
     pub let_go: AtomicU64,
     /// Frames that the lane made itself.
     pub made: AtomicU64,
+    /// What was done to frames as a bad wire does.
+    pub impaired: impair::Counts,
 }
 
 /// Counts; only the thread of the lane may.
@@ -73,8 +76,23 @@ pub struct Lane {
 pub enum Wait {
     /// Look again and again.
     Poll,
-    /// Sleep until the card interrupts; for one lane a thread.
-    Interrupt,
+    /// Sleep until the card interrupts, after more than so many looks in a row that found
+    /// nothing; for one lane a thread.
+    Interrupt {
+        /// 0 is after the first.
+        after: u32,
+    },
+}
+
+/// How a lane waited that sleeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Looks that found nothing.
+    pub empty: u64,
+    /// Times that it slept.
+    pub sleeps: u64,
+    /// Of those, how many the card ended, or a packet that was there before.
+    pub woken: u64,
 }
 
 impl Wait {
@@ -83,7 +101,7 @@ impl Wait {
     fn quiet(self) -> u32 {
         match self {
             Wait::Poll => 64,
-            Wait::Interrupt => 2,
+            Wait::Interrupt { after } => after.min(62) + 2,
         }
     }
 }
@@ -107,6 +125,7 @@ impl Lane {
             rx: &mut self.rx,
             tx: &mut self.tx,
             batch: Batch::with_limit(&self.pool, self.batch),
+            limit: self.batch,
             rewrite: self.rewrite,
             extras: self.extras.as_mut(),
             counts: &self.counts,
@@ -139,6 +158,8 @@ pub(super) struct Running<'a> {
     rx: &'a mut RxQueue,
     tx: &'a mut TxQueue,
     batch: Batch<'a>,
+    /// Packets to take off the ring in one go.
+    limit: usize,
     rewrite: Rewrite,
     extras: Option<&'a mut Extras>,
     counts: &'a Counts,
@@ -173,16 +194,16 @@ impl Running<'_> {
     /// A turn of a lane that does something besides, which a plain one is not to pay for.
     fn full_turn(&mut self, share: &mut Share) -> usize {
         let Some(extras) = &mut self.extras else { return self.turn(share) };
-        let mut moved = 0;
+        let (mut moved, mut pass) = (0, 0);
         if self.batch.is_empty() {
-            moved = self.rx.recv(&mut self.batch);
-            extras.sift(&mut self.batch, self.counts);
-            extras.make(&mut self.batch);
-            self.fresh = true;
-        }
-        let (makes, lets_go) = (extras.makes(), extras.lets_go());
-        if self.batch.is_empty() {
-            return moved;
+            pass = extras.release(&mut self.batch);
+            if pass == 0 && extras.has_room() {
+                self.batch.set_limit(self.limit);
+                moved = self.rx.recv(&mut self.batch);
+                extras.sift(&mut self.batch, self.counts);
+                extras.make(&mut self.batch);
+                self.fresh = !self.batch.is_empty();
+            }
         }
         if self.fresh {
             if self.counts.first.load(Ordering::Relaxed) == 0 {
@@ -190,19 +211,36 @@ impl Running<'_> {
             }
             let Some(took) = self.take(share) else { return moved };
             self.fresh = false;
-            if lets_go {
+            let Some(extras) = &mut self.extras else { return moved };
+            if extras.lets_go() {
                 add(&self.counts.let_go, took);
                 self.batch.clear();
                 return moved;
             }
-            if makes {
+            if extras.makes() {
                 add(&self.counts.made, took);
             }
-            self.frames += took;
-            self.counts.frames.store(self.frames, Ordering::Relaxed);
-            self.rewrite.apply(&mut self.batch);
+            pass = extras.impair(&mut self.batch, took, self.counts);
+        }
+        if pass > 0 {
+            self.pass(pass);
+        }
+        if self.batch.is_empty() {
+            return moved;
         }
         moved + self.tx.send(&mut self.batch)
+    }
+
+    /// Counts the `frames` of the batch, and rewrites them, before they are sent.
+    fn pass(&mut self, frames: u64) {
+        self.frames += frames;
+        self.counts.frames.store(self.frames, Ordering::Relaxed);
+        self.rewrite.apply(&mut self.batch);
+    }
+
+    /// Whether it has frames in hand.
+    fn holds(&self) -> bool {
+        !self.batch.is_empty() || self.extras.as_ref().is_some_and(|extras| extras.holds())
     }
 
     /// A turn, its time counted if it moved something: idle turns are the wire's.
@@ -264,12 +302,27 @@ impl Running<'_> {
         let deadline = Instant::now() + patience;
         let mut idle = Idle::new();
         loop {
+            self.let_out();
             self.tx.send(&mut self.batch);
             let waiting = self.tx.reclaim(self.batch.pool());
-            if (self.batch.is_empty() && waiting == 0) || Instant::now() >= deadline {
-                return;
+            if (!self.holds() && waiting == 0) || Instant::now() >= deadline {
+                break;
             }
             idle.polled(play(cards));
+        }
+        if let Some(impaired) = self.extras.as_ref().and_then(|extras| extras.impaired.as_ref()) {
+            impaired.tell(&self.counts.impaired);
+        }
+    }
+
+    /// Passes on what was held back and is due, if nothing is in hand.
+    fn let_out(&mut self) {
+        if !self.batch.is_empty() {
+            return;
+        }
+        let released = self.extras.as_mut().map_or(0, |extras| extras.release(&mut self.batch));
+        if released > 0 {
+            self.pass(released);
         }
     }
 
@@ -290,7 +343,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long an interrupt is waited for before the lane looks by itself, and at
 /// whether it is to end.
-const PATIENCE: Duration = Duration::from_millis(20);
+pub const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a thread has to run.
 pub struct Work<'w> {
@@ -298,6 +351,8 @@ pub struct Work<'w> {
     pub lanes: &'w mut [Lane],
     /// The emulated cards of these that it plays between its polls.
     pub cards: Option<Inline>,
+    /// How long a sleep may last before the lane looks by itself.
+    pub patience: Duration,
     /// With [`Wait::Interrupt`] it sleeps on the first lane only.
     pub wait: Wait,
     /// When it ends.
@@ -308,18 +363,19 @@ pub struct Work<'w> {
 
 /// Runs lanes in this thread until told to end; then lets what was received leave, calls
 /// `ended`, and lets go of what comes until the counters are read. Returns the processor
-/// time that this thread had up to the end.
+/// time that this thread had up to the end, and how it waited.
 ///
 /// # Errors
 /// What waiting for an interrupt met.
-pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
-    let Work { lanes, cards, wait, until, clock } = work;
+pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<(Duration, Waits)> {
+    let Work { lanes, cards, patience, wait, until, clock } = work;
     let cards = cards.as_ref();
     let start = Instant::now();
     let had = sys::thread_cpu_ns();
     let mut running: Vec<Running<'_>> = lanes.iter_mut().map(|lane| lane.start(start)).collect();
     let mut share = until.share();
     let (mut idle, mut quiet) = (Idle::new(), 0);
+    let (mut waits, mut empty) = (Waits::default(), 0_u32);
     let mut result = Ok(());
     let plain = running.iter().all(|lane| lane.extras.is_none());
     let turn = if plain { Running::turn } else { Running::full_turn };
@@ -331,19 +387,37 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
         };
         share.polled(moved);
         if until.stop.is_dry() {
-            let nothing = moved == 0 && running.iter().all(|lane| lane.batch.is_empty());
+            let nothing = moved == 0 && !running.iter().any(Running::holds);
             quiet = if nothing { quiet + 1 } else { 0 };
             if quiet > wait.quiet() {
                 break;
             }
         }
         match (wait, running.first_mut()) {
-            (Wait::Interrupt, Some(lane)) if moved == 0 && lane.batch.is_empty() => {
-                share.give_back();
-                if let Err(error) = lane.rx.wait(PATIENCE) {
-                    result = Err(error);
-                    until.stop.end();
+            (Wait::Interrupt { after }, Some(lane)) if moved == 0 && !lane.holds() => {
+                (waits.empty, empty) = (waits.empty + 1, empty.saturating_add(1));
+                if empty <= after {
+                    idle.polled(0);
+                    continue;
                 }
+                share.give_back();
+                // What came since the last look ends it at once: see `RxQueue::wait`.
+                match lane.rx.wait(patience) {
+                    Ok(woken) => {
+                        waits.sleeps += 1;
+                        waits.woken += u64::from(woken);
+                        // Something came: it is polled for a while again.
+                        empty = if woken { 0 } else { empty };
+                    }
+                    Err(error) => {
+                        result = Err(error);
+                        until.stop.end();
+                    }
+                }
+            }
+            (Wait::Interrupt { .. }, _) => {
+                empty = 0;
+                idle.polled(moved);
             }
             _ => idle.polled(moved + play(cards)),
         }
@@ -359,7 +433,7 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
         let moved: usize = running.iter_mut().map(Running::let_go).sum();
         idle.polled(moved + play(cards));
     }
-    result.map(|()| had)
+    result.map(|()| (had, waits))
 }
 
 /// Lets the cards that this thread plays do what they have to; how much that was.

@@ -1,6 +1,6 @@
 //! What `bmnic fwd` prints: live lines, the table at the end, the document.
 
-use super::lane::{Counts, Lane};
+use super::lane::{Counts, Lane, Waits};
 use super::mode::Mode;
 use super::threads::Ended;
 use crate::cli::Context;
@@ -9,7 +9,7 @@ use crate::cli::crossing::Crossing;
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::{Anomalies, Nic, Stats};
-use crate::emu::wire::Note;
+use crate::emu::wire::{IMPAIRMENTS, Note};
 use crate::error::Result;
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
@@ -55,6 +55,8 @@ pub struct Report {
     stale: bool,
     /// What crosses PCIe for a packet of each port, if that was asked for and can be had.
     pub crossings: Vec<Option<Crossing>>,
+    /// Whether lanes were asked to impair.
+    pub impaired: bool,
 }
 
 /// The counters of all ports at a moment.
@@ -104,6 +106,7 @@ impl Report {
             before,
             stale: false,
             crossings: Vec::new(),
+            impaired: false,
         })
     }
 
@@ -182,8 +185,8 @@ impl Report {
 
     /// Adds the next thread, whose lanes have ended: where it ran, what processor time it had,
     /// and what their devices did wrong.
-    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration) {
-        self.threads.push(Ended { place, had });
+    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration, waits: Option<Waits>) {
+        self.threads.push(Ended { place, had, waits });
         for lane in lanes {
             self.anomalies.add(&lane.anomalies());
         }
@@ -211,8 +214,8 @@ impl Report {
         self.devices.iter().enumerate().map(line).collect()
     }
 
-    /// The summary.
-    pub fn print(&self, context: &Context, output: &Output, session: &Session) -> anyhow::Result<()> {
+    /// The summary; how lanes waited is in it if that was `asked` for, or with `-v`.
+    pub fn print(&self, context: &Context, output: &Output, session: &Session, asked: bool) -> anyhow::Result<()> {
         if output.is_json() {
             let machine = Machine::record(&context.roots, &Clock::new());
             let document = output::document("fwd", &session.devices, &machine, self.json());
@@ -260,10 +263,26 @@ impl Report {
                 .cost()
                 .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
             output.result(format_args!("{between}: {frames} frames {done}{besides}{cost}"))?;
+            if self.impaired {
+                let did = IMPAIRMENTS.iter().zip(way.impaired).filter(|(_, frames)| *frames > 0);
+                let mut did: Vec<String> = did
+                    .map(|(name, frames)| format!("{} {}", output::grouped(frames), name.replace('_', " ")))
+                    .collect();
+                if way.held > 0 {
+                    did.push(format!("{} still held back", output::grouped(way.held)));
+                }
+                let did = if did.is_empty() { "nothing".into() } else { did.join(", ") };
+                output.result(format_args!("       impaired as asked: {did}"))?;
+            }
         }
         if self.threads.len() > 1 || self.ways.iter().any(|way| way.queue > 0) {
             for (n, thread) in self.threads.iter().enumerate() {
                 output.result(thread.line(n, &self.ways, self.mode))?;
+            }
+        }
+        for (n, thread) in self.threads.iter().enumerate() {
+            if let Some(line) = thread.waits_line(n) {
+                if asked { output.result(line)? } else { output.detail(line)? }
             }
         }
         for (device, crossing) in self.devices.iter().zip(&self.crossings) {
@@ -328,6 +347,7 @@ impl Report {
                     "frames": way.frames,
                     "filtered": way.filtered,
                     "let_go": way.let_go,
+                    "impaired": self.impaired.then(|| way.impaired_json()),
                     "cycles_per_packet": cost.map(|[cycles, _]| cycles),
                     "packets_per_burst": cost.map(|[_, burst]| burst),
                 })
@@ -356,7 +376,11 @@ impl Report {
             let (frames, ticks, bursts) = (sum(|c| &c.frames), sum(|c| &c.ticks), sum(|c| &c.bursts));
             let (surplus, made) = (sum(|c| &c.surplus), sum(|c| &c.made));
             let (filtered, let_go) = (sum(|c| &c.filtered), sum(|c| &c.let_go));
-            Some(Direction { from, to, frames, ticks, bursts, surplus, made, filtered, let_go })
+            let impaired = std::array::from_fn(|kind| {
+                ways().map(|way| way.counts.impaired.done[kind].load(Ordering::Relaxed)).sum()
+            });
+            let held = sum(|c| &c.impaired.held);
+            Some(Direction { from, to, frames, ticks, bursts, surplus, made, filtered, let_go, impaired, held })
         })
     }
 
@@ -386,12 +410,23 @@ struct Direction {
     made: u64,
     filtered: u64,
     let_go: u64,
+    /// As [`IMPAIRMENTS`].
+    impaired: [u64; IMPAIRMENTS.len()],
+    held: u64,
 }
 
 impl Direction {
     /// Frames that came off the rings and were dealt with, each of which is one of these.
     fn received(&self) -> u64 {
-        (self.frames + self.filtered + self.let_go).saturating_sub(self.made)
+        let [lost, duplicated, _, _, over_limit] = self.impaired;
+        let ended = self.frames + self.filtered + self.let_go + lost + over_limit + self.held;
+        ended.saturating_sub(self.made + duplicated)
+    }
+
+    /// What was done to frames on purpose.
+    fn impaired_json(&self) -> Value {
+        let done = IMPAIRMENTS.iter().zip(self.impaired).chain([(&"held", self.held)]);
+        Value::Object(done.map(|(name, frames)| (name.to_string(), frames.into())).collect())
     }
 
     /// Frames that were let go besides what the mode is about.

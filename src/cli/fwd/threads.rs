@@ -1,6 +1,7 @@
 //! The threads of a run, and what is said of them.
 
 use super::deal::Hand;
+use super::lane::Waits;
 use super::mode::Mode;
 use super::report::{Way, letter};
 use crate::cli::cores;
@@ -39,6 +40,8 @@ pub struct Ended {
     pub place: Option<usize>,
     /// Processor time that it had.
     pub had: Duration,
+    /// How it waited, if it is one that sleeps.
+    pub waits: Option<Waits>,
 }
 
 impl Ended {
@@ -54,6 +57,13 @@ impl Ended {
         format!("thread {n}{place}: {frames} frames {}: {queues}", mode.done())
     }
 
+    /// A line about how thread `n` waited, if it is one that sleeps.
+    pub fn waits_line(&self, n: usize) -> Option<String> {
+        let Waits { empty, sleeps, woken } = self.waits?;
+        let [empty, sleeps, woken] = [empty, sleeps, woken].map(output::grouped);
+        Some(format!("thread {n}: {empty} looks found nothing, it slept {sleeps} times and was woken {woken} times"))
+    }
+
     /// The same for a document.
     pub fn json(&self, n: usize, ways: &[Way]) -> Value {
         let queue = |way: &Way| {
@@ -67,6 +77,9 @@ impl Ended {
             "cpu": self.place,
             "frames": frames(n, ways),
             "cpu_seconds": self.had.as_secs_f64(),
+            "empty_polls": self.waits.map(|waits| waits.empty),
+            "sleeps": self.waits.map(|waits| waits.sleeps),
+            "woken": self.waits.map(|waits| waits.woken),
             "queues": own(n, ways).map(queue).collect::<Vec<_>>(),
         })
     }
