@@ -37,6 +37,7 @@ pub mod signal;
 mod throughput;
 mod tracing;
 pub mod units;
+mod wanted;
 mod watch;
 
 use crate::error::{Error, Kind};

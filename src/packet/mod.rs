@@ -6,7 +6,7 @@
 //!              filter <─+
 //! ```
 //!
-//! [`complete`] asks a card for what a frame lacks: its checksums.
+//! [`complete`] asks a card for what a frame lacks: its checksums. [`turn`] sends one back.
 //!
 //! Nothing here knows a card. Frames are byte slices without FCS. What runs once a
 //! packet ([`build::Builder::write`], [`Filter::matches`]) allocates nothing and
@@ -16,6 +16,7 @@ pub mod build;
 pub mod complete;
 mod filter;
 pub mod parse;
+pub mod turn;
 pub mod values;
 
 pub use filter::Filter;

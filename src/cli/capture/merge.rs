@@ -15,8 +15,8 @@
 //! and counted.
 
 use super::intake::Intake;
-use super::receive::end_of;
 use super::times::Times;
+use crate::cli::wanted::end_of;
 use crate::dma::{BATCH_MAX, Batch, Pool};
 use crate::driver::RxQueue;
 use crate::measure::SLIP_NS;

@@ -13,6 +13,8 @@
 //! nothing is received meanwhile, so a slow far end fills the near ring and the
 //! card there says what was lost, or asks its sender to pause.
 
+use super::extras::Extras;
+use super::impair;
 use super::rewrite::Rewrite;
 use super::until::Until;
 use crate::cli::hang::Hang;
@@ -45,6 +47,20 @@ pub struct Counts {
     /// Frames, or parts of them, that the card has not reported as sent when that was waited
     /// for.
     pub stuck: AtomicU64,
+    /// Frames that the filter left out.
+    pub filtered: AtomicU64,
+    /// Frames that the mode lets go.
+    pub let_go: AtomicU64,
+    /// Frames that the lane made itself.
+    pub made: AtomicU64,
+    /// What was done to frames as a bad wire does.
+    pub impaired: impair::Counts,
+}
+
+/// Counts; only the thread of the lane may.
+#[inline]
+pub(super) fn add(count: &AtomicU64, n: u64) {
+    count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
 /// One way through from a queue to a queue, in lines of its own.
@@ -55,6 +71,7 @@ pub struct Lane {
     pool: Pool,
     batch: usize,
     rewrite: Rewrite,
+    extras: Option<Extras>,
     counts: Arc<Counts>,
 }
 
@@ -63,8 +80,23 @@ pub struct Lane {
 pub enum Wait {
     /// Look again and again.
     Poll,
-    /// Sleep until the card interrupts; for one lane a thread.
-    Interrupt,
+    /// Sleep until the card interrupts, after more than so many looks in a row that found
+    /// nothing; for one lane a thread.
+    Interrupt {
+        /// 0 is after the first.
+        after: u32,
+    },
+}
+
+/// How a lane waited that sleeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Looks that found nothing.
+    pub empty: u64,
+    /// Times that it slept.
+    pub sleeps: u64,
+    /// Of those, how many the card ended, or a packet that was there before.
+    pub woken: u64,
 }
 
 impl Wait {
@@ -73,7 +105,7 @@ impl Wait {
     fn quiet(self) -> u32 {
         match self {
             Wait::Poll => 64,
-            Wait::Interrupt => 2,
+            Wait::Interrupt { after } => after.min(62) + 2,
         }
     }
 }
@@ -84,7 +116,12 @@ impl Lane {
     pub fn new(mut rx: RxQueue, mut tx: TxQueue, pool: Pool, batch: usize, rewrite: Rewrite) -> Result<Self> {
         rx.fill(&pool)?;
         tx.adopt(&pool)?;
-        Ok(Lane { rx, tx, pool, batch, rewrite, counts: Arc::default() })
+        Ok(Lane { rx, tx, pool, batch, rewrite, extras: None, counts: Arc::default() })
+    }
+
+    /// The same lane, which does that besides.
+    pub fn with(self, extras: Option<Extras>) -> Self {
+        Lane { extras, ..self }
     }
 
     pub(super) fn start(&mut self, start: Instant) -> Running<'_> {
@@ -92,7 +129,9 @@ impl Lane {
             rx: &mut self.rx,
             tx: &mut self.tx,
             batch: Batch::with_limit(&self.pool, self.batch),
+            limit: self.batch,
             rewrite: self.rewrite,
+            extras: self.extras.as_mut(),
             counts: &self.counts,
             frames: 0,
             fresh: false,
@@ -123,7 +162,10 @@ pub(super) struct Running<'a> {
     rx: &'a mut RxQueue,
     tx: &'a mut TxQueue,
     batch: Batch<'a>,
+    /// Packets to take off the ring in one go.
+    limit: usize,
     rewrite: Rewrite,
+    extras: Option<&'a mut Extras>,
     counts: &'a Counts,
     frames: u64,
     /// Whether the batch has just been received: nothing was done to it yet.
@@ -153,15 +195,65 @@ impl Running<'_> {
         moved + self.tx.send(&mut self.batch)
     }
 
+    /// A turn of a lane that does something besides, which a plain one is not to pay for.
+    fn full_turn(&mut self, share: &mut Share) -> usize {
+        let Some(extras) = &mut self.extras else { return self.turn(share) };
+        let (mut moved, mut pass) = (0, 0);
+        if self.batch.is_empty() {
+            pass = extras.release(&mut self.batch);
+            if pass == 0 && extras.has_room() {
+                self.batch.set_limit(self.limit);
+                moved = self.rx.recv(&mut self.batch);
+                extras.sift(&mut self.batch, self.counts);
+                extras.make(&mut self.batch);
+                self.fresh = !self.batch.is_empty();
+            }
+        }
+        if self.fresh {
+            if self.counts.first.load(Ordering::Relaxed) == 0 {
+                self.note_first();
+            }
+            let Some(took) = self.take(share) else { return moved };
+            self.fresh = false;
+            let Some(extras) = &mut self.extras else { return moved };
+            if extras.lets_go() {
+                add(&self.counts.let_go, took);
+                self.batch.clear();
+                return moved;
+            }
+            if extras.makes() {
+                add(&self.counts.made, took);
+            }
+            pass = extras.impair(&mut self.batch, took, self.counts);
+        }
+        if pass > 0 {
+            self.pass(pass);
+        }
+        if self.batch.is_empty() {
+            return moved;
+        }
+        moved + self.tx.send(&mut self.batch)
+    }
+
+    /// Counts the `frames` of the batch, and rewrites them, before they are sent.
+    fn pass(&mut self, frames: u64) {
+        self.frames += frames;
+        self.counts.frames.store(self.frames, Ordering::Relaxed);
+        self.rewrite.apply(&mut self.batch);
+    }
+
+    /// Whether it has frames in hand.
+    fn holds(&self) -> bool {
+        !self.batch.is_empty() || self.extras.as_ref().is_some_and(|extras| extras.holds())
+    }
+
     /// A turn, its time counted if it moved something: idle turns are the wire's.
     #[inline]
-    fn timed_turn(&mut self, share: &mut Share, clock: &Clock) -> usize {
+    fn timed(&mut self, share: &mut Share, clock: &Clock, turn: fn(&mut Self, &mut Share) -> usize) -> usize {
         let receives = self.batch.is_empty();
         let begin = clock.now();
-        let moved = self.turn(share);
+        let moved = turn(self, share);
         if moved > 0 {
-            // This thread alone writes them.
-            let add = |count: &AtomicU64, n| count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
             add(&self.counts.ticks, clock.now() - begin);
             add(&self.counts.bursts, receives.into());
         }
@@ -172,17 +264,25 @@ impl Running<'_> {
     /// known yet which these are.
     #[inline]
     fn admit(&mut self, share: &mut Share) -> bool {
-        let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
         if self.frames == 0 {
             self.note_first();
         }
-        let Some(take) = share.take(frames) else { return false };
+        let Some(took) = self.take(share) else { return false };
+        self.frames += took;
+        self.counts.frames.store(self.frames, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes the frames of the batch out of the share, and lets go of those beyond it; how many
+    /// that were, if it is known yet.
+    #[inline]
+    fn take(&mut self, share: &mut Share) -> Option<u64> {
+        let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
+        let take = share.take(frames)?;
         if take < frames {
             self.cut(take);
         }
-        self.frames += take as u64;
-        self.counts.frames.store(self.frames, Ordering::Relaxed);
-        true
+        Some(take as u64)
     }
 
     #[cold]
@@ -206,14 +306,28 @@ impl Running<'_> {
         let deadline = Instant::now() + patience;
         let mut idle = Idle::new();
         loop {
+            self.let_out();
             self.tx.send(&mut self.batch);
             let waiting = self.tx.reclaim(self.batch.pool());
-            let over = Instant::now() >= deadline;
-            if (self.batch.is_empty() && waiting == 0) || over {
+            if (!self.holds() && waiting == 0) || Instant::now() >= deadline {
                 self.counts.stuck.store(waiting as u64, Ordering::Relaxed);
-                return;
+                break;
             }
             idle.polled(play(cards));
+        }
+        if let Some(impaired) = self.extras.as_ref().and_then(|extras| extras.impaired.as_ref()) {
+            impaired.tell(&self.counts.impaired);
+        }
+    }
+
+    /// Passes on what was held back and is due, if nothing is in hand.
+    fn let_out(&mut self) {
+        if !self.batch.is_empty() {
+            return;
+        }
+        let released = self.extras.as_mut().map_or(0, |extras| extras.release(&mut self.batch));
+        if released > 0 {
+            self.pass(released);
         }
     }
 
@@ -234,7 +348,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long an interrupt is waited for before the lane looks by itself, and at
 /// whether it is to end.
-const PATIENCE: Duration = Duration::from_millis(20);
+pub const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a thread has to run.
 pub struct Work<'w> {
@@ -242,6 +356,8 @@ pub struct Work<'w> {
     pub lanes: &'w mut [Lane],
     /// The emulated cards of these that it plays between its polls.
     pub cards: Option<Inline>,
+    /// How long a sleep may last before the lane looks by itself.
+    pub patience: Duration,
     /// With [`Wait::Interrupt`] it sleeps on the first lane only.
     pub wait: Wait,
     /// When it ends.
@@ -252,12 +368,12 @@ pub struct Work<'w> {
 
 /// Runs lanes in this thread until told to end; then lets what was received leave, calls
 /// `ended`, and lets go of what comes until the counters are read. Returns the processor
-/// time that this thread had up to the end.
+/// time that this thread had up to the end, and how it waited.
 ///
 /// # Errors
 /// What waiting for an interrupt met.
-pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
-    let Work { lanes, cards, wait, until, clock } = work;
+pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<(Duration, Waits)> {
+    let Work { lanes, cards, patience, wait, until, clock } = work;
     let cards = cards.as_ref();
     let start = Instant::now();
     let had = sys::thread_cpu_ns();
@@ -265,11 +381,15 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
     let mut share = until.share();
     let (mut idle, mut quiet) = (Idle::new(), 0);
     let mut hang = Hang::default();
+    let (mut waits, mut empty) = (Waits::default(), 0_u32);
     let mut result = Ok(());
+    let plain = running.iter().all(|lane| lane.extras.is_none());
+    let turn = if plain { Running::turn } else { Running::full_turn };
     while !until.stop.requested() {
         let moved = match clock {
-            None => running.iter_mut().map(|lane| lane.turn(&mut share)).sum(),
-            Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(&mut share, clock)).sum(),
+            None if plain => running.iter_mut().map(|lane| lane.turn(&mut share)).sum(),
+            None => running.iter_mut().map(|lane| lane.full_turn(&mut share)).sum(),
+            Some(clock) => running.iter_mut().map(|lane| lane.timed(&mut share, clock, turn)).sum(),
         };
         share.polled(moved);
         if moved > 0 || running.iter().all(|lane| lane.batch.is_empty()) {
@@ -278,19 +398,37 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
             hang.look(&until.stop);
         }
         if until.stop.is_dry() {
-            let nothing = moved == 0 && running.iter().all(|lane| lane.batch.is_empty());
+            let nothing = moved == 0 && !running.iter().any(Running::holds);
             quiet = if nothing { quiet + 1 } else { 0 };
             if quiet > wait.quiet() {
                 break;
             }
         }
         match (wait, running.first_mut()) {
-            (Wait::Interrupt, Some(lane)) if moved == 0 && lane.batch.is_empty() => {
-                share.give_back();
-                if let Err(error) = lane.rx.wait(PATIENCE) {
-                    result = Err(error);
-                    until.stop.end();
+            (Wait::Interrupt { after }, Some(lane)) if moved == 0 && !lane.holds() => {
+                (waits.empty, empty) = (waits.empty + 1, empty.saturating_add(1));
+                if empty <= after {
+                    idle.polled(0);
+                    continue;
                 }
+                share.give_back();
+                // What came since the last look ends it at once: see `RxQueue::wait`.
+                match lane.rx.wait(patience) {
+                    Ok(woken) => {
+                        waits.sleeps += 1;
+                        waits.woken += u64::from(woken);
+                        // Something came: it is polled for a while again.
+                        empty = if woken { 0 } else { empty };
+                    }
+                    Err(error) => {
+                        result = Err(error);
+                        until.stop.end();
+                    }
+                }
+            }
+            (Wait::Interrupt { .. }, _) => {
+                empty = 0;
+                idle.polled(moved);
             }
             _ => idle.polled(moved + play(cards)),
         }
@@ -306,7 +444,7 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<Duration> {
         let moved: usize = running.iter_mut().map(Running::let_go).sum();
         idle.polled(moved + play(cards));
     }
-    result.map(|()| had)
+    result.map(|()| (had, waits))
 }
 
 /// Lets the cards that this thread plays do what they have to; how much that was.

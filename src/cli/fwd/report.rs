@@ -1,6 +1,7 @@
 //! What `bmnic fwd` prints: live lines, the table at the end, the document.
 
-use super::lane::{Counts, Lane};
+use super::lane::{Counts, Lane, Waits};
+use super::mode::Mode;
 use super::threads::Ended;
 use crate::cli::Context;
 use crate::cli::account::{self, DEVICE_ERRORS, Losses, UNACCOUNTED};
@@ -8,7 +9,7 @@ use crate::cli::crossing::Crossing;
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::{Anomalies, Nic, Stats};
-use crate::emu::wire::Note;
+use crate::emu::wire::{IMPAIRMENTS, Note};
 use crate::error::Result;
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ pub struct Way {
 /// Counters of a run, sampled.
 pub struct Report {
     ways: Vec<Way>,
+    mode: Mode,
     /// `A emu:82599`: two ports may have the same name.
     devices: Vec<String>,
     /// Which of them have rings of their own.
@@ -53,6 +55,8 @@ pub struct Report {
     stale: bool,
     /// What crosses PCIe for a packet of each port, if that was asked for and can be had.
     pub crossings: Vec<Option<Crossing>>,
+    /// Whether lanes were asked to impair.
+    pub impaired: bool,
 }
 
 /// The counters of all ports at a moment.
@@ -64,7 +68,14 @@ struct Sample {
 
 impl Report {
     /// A run that starts at `started`, `setup` after the program.
-    pub fn new(session: &Session, nics: &mut [Nic], ways: Vec<Way>, started: Instant, setup: Duration) -> Result<Self> {
+    pub fn new(
+        session: &Session,
+        nics: &mut [Nic],
+        ways: Vec<Way>,
+        mode: Mode,
+        started: Instant,
+        setup: Duration,
+    ) -> Result<Self> {
         let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
         let own_rings = session.devices.iter().map(|device| device.own_rings.is_some()).collect();
         let anomalies = Anomalies::default();
@@ -82,6 +93,7 @@ impl Report {
         let (last, before) = (none.clone(), none);
         Ok(Report {
             ways,
+            mode,
             devices,
             own_rings,
             started,
@@ -94,6 +106,7 @@ impl Report {
             before,
             stale: false,
             crossings: Vec::new(),
+            impaired: false,
         })
     }
 
@@ -163,7 +176,7 @@ impl Report {
 
     /// Packets that came, or should have.
     pub fn came(&self) -> u64 {
-        self.directions().map(|way| way.frames).sum::<u64>() + self.lost_arriving().total()
+        self.directions().map(|way| way.received() + way.made).sum::<u64>() + self.lost_arriving().total()
     }
 
     fn joined_notes(&self) -> Vec<Note> {
@@ -172,8 +185,8 @@ impl Report {
 
     /// Adds the next thread, whose lanes have ended: where it ran, what processor time it had,
     /// and what their devices did wrong.
-    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration) {
-        self.threads.push(Ended { place, had });
+    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration, waits: Option<Waits>) {
+        self.threads.push(Ended { place, had, waits });
         for lane in lanes {
             self.anomalies.add(&lane.anomalies());
         }
@@ -222,8 +235,8 @@ impl Report {
         json!({ "elapsed_ns": output::ns(self.last.at), "ports": ports })
     }
 
-    /// The summary.
-    pub fn print(&self, context: &Context, output: &Output, session: &Session) -> anyhow::Result<()> {
+    /// The summary; how lanes waited is in it if that was `asked` for, or with `-v`.
+    pub fn print(&self, context: &Context, output: &Output, session: &Session, asked: bool) -> anyhow::Result<()> {
         if output.is_json() {
             let machine = Machine::record(&context.roots, &Clock::new());
             let document = output::document("fwd", &session.devices, &machine, self.json());
@@ -255,16 +268,42 @@ impl Report {
         }
         output.result(table.trim_fmt())?;
         for way in self.directions() {
-            let Direction { from, to, frames, .. } = way;
-            let frames = output::grouped(frames);
+            let (from, to) = (letter(way.from), letter(way.to));
+            let between = if self.mode.pairs() { format!("{from} > {to}") } else { from.to_string() };
+            let frames = output::grouped(if self.mode == Mode::Rxonly { way.let_go } else { way.frames });
+            let done = self.mode.done();
+            let mut besides = String::new();
+            for (frames, words) in
+                [(way.filtered, "left out by the filter"), (way.besides(self.mode), self.mode.lets_go())]
+            {
+                if frames > 0 {
+                    besides += &format!(", {} {words}", output::grouped(frames));
+                }
+            }
             let cost = way
                 .cost()
                 .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
-            output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
+            output.result(format_args!("{between}: {frames} frames {done}{besides}{cost}"))?;
+            if self.impaired {
+                let did = IMPAIRMENTS.iter().zip(way.impaired).filter(|(_, frames)| *frames > 0);
+                let mut did: Vec<String> = did
+                    .map(|(name, frames)| format!("{} {}", output::grouped(frames), name.replace('_', " ")))
+                    .collect();
+                if way.held > 0 {
+                    did.push(format!("{} still held back", output::grouped(way.held)));
+                }
+                let did = if did.is_empty() { "nothing".into() } else { did.join(", ") };
+                output.result(format_args!("       impaired as asked: {did}"))?;
+            }
         }
         if self.threads.len() > 1 || self.ways.iter().any(|way| way.queue > 0) {
             for (n, thread) in self.threads.iter().enumerate() {
-                output.result(thread.line(n, &self.ways))?;
+                output.result(thread.line(n, &self.ways, self.mode))?;
+            }
+        }
+        for (n, thread) in self.threads.iter().enumerate() {
+            if let Some(line) = thread.waits_line(n) {
+                if asked { output.result(line)? } else { output.detail(line)? }
             }
         }
         for (device, crossing) in self.devices.iter().zip(&self.crossings) {
@@ -330,7 +369,12 @@ impl Report {
                 json!({
                     "from": letter(way.from),
                     "to": letter(way.to),
+                    "received": way.received(),
+                    "made": way.made,
                     "frames": way.frames,
+                    "filtered": way.filtered,
+                    "let_go": way.let_go,
+                    "impaired": self.impaired.then(|| way.impaired_json()),
                     "cycles_per_packet": cost.map(|[cycles, _]| cycles),
                     "packets_per_burst": cost.map(|[_, burst]| burst),
                 })
@@ -358,8 +402,13 @@ impl Report {
             let sum =
                 |count: fn(&Counts) -> &AtomicU64| ways().map(|way| count(&way.counts).load(Ordering::Relaxed)).sum();
             let (frames, ticks, bursts) = (sum(|c| &c.frames), sum(|c| &c.ticks), sum(|c| &c.bursts));
-            let surplus = sum(|c| &c.surplus);
-            Some(Direction { from, to, frames, ticks, bursts, surplus })
+            let (surplus, made) = (sum(|c| &c.surplus), sum(|c| &c.made));
+            let (filtered, let_go) = (sum(|c| &c.filtered), sum(|c| &c.let_go));
+            let impaired = std::array::from_fn(|kind| {
+                ways().map(|way| way.counts.impaired.done[kind].load(Ordering::Relaxed)).sum()
+            });
+            let held = sum(|c| &c.impaired.held);
+            Some(Direction { from, to, frames, ticks, bursts, surplus, made, filtered, let_go, impaired, held })
         })
     }
 
@@ -371,7 +420,7 @@ impl Report {
     /// Frames that port `i` had put into memory when the run ended, and that
     /// were not passed on any more.
     fn left_over(&self, i: usize, stats: &Stats) -> u64 {
-        let passed = self.directions().find(|way| way.from == i).map_or(0, |way| way.frames);
+        let passed = self.directions().find(|way| way.from == i).map_or(0, |way| way.received());
         let odd = self.anomalies.total();
         stats.rx_packets.saturating_sub(passed).saturating_sub(odd)
     }
@@ -391,9 +440,33 @@ struct Direction {
     ticks: u64,
     bursts: u64,
     surplus: u64,
+    made: u64,
+    filtered: u64,
+    let_go: u64,
+    /// As [`IMPAIRMENTS`].
+    impaired: [u64; IMPAIRMENTS.len()],
+    held: u64,
 }
 
 impl Direction {
+    /// Frames that came off the rings and were dealt with, each of which is one of these.
+    fn received(&self) -> u64 {
+        let [lost, duplicated, _, _, over_limit] = self.impaired;
+        let ended = self.frames + self.filtered + self.let_go + lost + over_limit + self.held;
+        ended.saturating_sub(self.made + duplicated)
+    }
+
+    /// What was done to frames on purpose.
+    fn impaired_json(&self) -> Value {
+        let done = IMPAIRMENTS.iter().zip(self.impaired).chain([(&"held", self.held)]);
+        Value::Object(done.map(|(name, frames)| (name.to_string(), frames.into())).collect())
+    }
+
+    /// Frames that were let go besides what the mode is about.
+    fn besides(&self, mode: Mode) -> u64 {
+        if mode == Mode::Rxonly { 0 } else { self.let_go }
+    }
+
     /// Cycles a frame and frames a burst, if they were counted.
     fn cost(&self) -> Option<[f64; 2]> {
         let frames = self.frames as f64;

@@ -71,7 +71,7 @@ impl Setting<'_> {
     }
 
     /// Frames a second, at least one.
-    pub(super) fn limit(&self) -> Result<u64> {
+    pub(in crate::emu) fn limit(&self) -> Result<u64> {
         let frames = self.scaled().ok().filter(|frames| (1..=1_000_000_000).contains(frames));
         frames.ok_or_else(|| self.bad("frames a second from 1 to 1G, like 200k or 2M"))
     }
