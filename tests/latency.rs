@@ -44,6 +44,13 @@ fn json(args: &[&str]) -> Value {
     serde_json::from_slice(&run.stdout).unwrap()
 }
 
+/// The only row of such a run.
+fn row(args: &[&str]) -> Value {
+    let mut document = json(args);
+    assert_eq!(document["results"].as_array().unwrap().len(), 1, "{document}");
+    document["results"][0].take()
+}
+
 #[test]
 fn without_a_device_it_measures_the_emulated_card_and_says_what_the_figures_are() {
     // Slow enough that a ring of 512 bridges 50 ms in which either thread is put aside.
@@ -115,7 +122,9 @@ fn the_stages_of_a_frame_are_shown_of_every_family() {
     };
     for card in ["82599", "x710", "x2522", "bcm57414", "cx5", "virtio", "virtio-legacy"] {
         let card = format!("emu:{card},speed=10G");
-        let [doorbell, _, wire, write_back] = medians(&[&card]);
+        let [doorbell, fetch, wire, write_back] = medians(&[&card]);
+        // Up to four reads, each a round trip.
+        assert!((533.0..2_400.0).contains(&fetch), "{card}: {fetch}");
         // Half a round trip of 533 ns and up to 100 bytes, of which each takes 0.13 ns.
         assert!(
             (266.5..280.0).contains(&doorbell) && (266.5..280.0).contains(&write_back),
@@ -131,18 +140,19 @@ fn the_stages_of_a_frame_are_shown_of_every_family() {
 #[test]
 fn the_document_is_complete_and_its_figures_are_in_order() {
     let document = json(&["--p99", "-c", "20k", "-r", "20k"]);
-    let service = &document["service_ns"];
+    let row = &document["results"][0];
+    let service = &row["service_ns"];
     let ns = |name: &str| service[name].as_u64().unwrap_or_else(|| panic!("{name} in {service}"));
     let names = ["min", "p50", "p90", "p99", "p99.9", "max"];
     assert!(names.windows(2).all(|pair| ns(pair[0]) <= ns(pair[1])), "{service}");
     assert_eq!(service["p99.99"], Value::Null, "20 000 samples are too few");
-    assert_eq!(document["headline"]["ns"], service["p99"]);
-    assert_eq!((&document["sent"], &document["received"]), (&20_000.into(), &20_000.into()));
+    assert_eq!(row["headline"]["ns"], service["p99"]);
+    assert_eq!((&row["sent"], &row["received"], &row["load"]), (&20_000.into(), &20_000.into(), &Value::Null));
     assert_eq!(document["devices"][0]["kind"], "emulated");
     assert!(document["machine"]["clock_hz"].as_f64().unwrap() > 1e6);
     assert!(document["measured"].as_str().unwrap().contains("not of a wire"));
     // An interval later than a packet's own latency is never shorter than it.
-    assert!(document["intended_ns"]["mean"].as_u64() >= service["mean"].as_u64());
+    assert!(row["intended_ns"]["mean"].as_u64() >= service["mean"].as_u64());
 }
 
 #[test]
@@ -150,32 +160,137 @@ fn two_ports_joined_by_a_cable_are_measured_one_way() {
     for card in EACH.iter().map(|model| format!("emu:{model}")) {
         let document = json(&[&card, &card, "-c", "10k", "-r", "20k", "-s", "1518"]);
         assert_eq!(document["devices"].as_array().unwrap().len(), 2);
-        assert_eq!((&document["received"], &document["lost"]), (&10_000.into(), &0.into()));
-        assert_eq!(document["frame"], 1_518);
+        let row = &document["results"][0];
+        assert_eq!((&row["received"], &row["lost"]), (&10_000.into(), &0.into()));
+        assert_eq!(row["frame"], 1_518);
     }
 }
 
 #[test]
 fn what_the_wire_does_to_packets_is_counted() {
     let lossy = ["emu:82599,loss=10%,seed=3", "-c", "10k", "-r", "20k", "-w", "0"];
-    let document = json(&[&lossy[..], &["--allow-loss", "15%"]].concat());
-    assert_eq!(document["wire"]["in_lost"], document["lost"]);
-    let lost = document["lost"].as_u64().unwrap();
+    let found = row(&[&lossy[..], &["--allow-loss", "15%"]].concat());
+    assert_eq!(found["wire"]["in_lost"], found["lost"]);
+    let lost = found["lost"].as_u64().unwrap();
     assert!((800..=1_200).contains(&lost), "{lost} lost of 10 000 at 10 %");
-    assert_eq!(document["received"].as_u64().unwrap() + lost, 10_000);
+    assert_eq!(found["received"].as_u64().unwrap() + lost, 10_000);
     let refused = latency(&lossy);
     assert_eq!(refused.status.code(), Some(3), "a loss is no success");
     assert!(text(&refused.stderr).contains("packets were lost"), "{}", text(&refused.stderr));
-    let document = json(&["emu:82599,dup=10%,seed=3", "-c", "10k", "-r", "20k", "-w", "0"]);
-    let doubled = document["duplicated"].as_u64().unwrap();
+    let found = row(&["emu:82599,dup=10%,seed=3", "-c", "10k", "-r", "20k", "-w", "0"]);
+    let doubled = found["duplicated"].as_u64().unwrap();
     assert!((800..=1_200).contains(&doubled), "{doubled} doubled of 10 000 at 10 %");
-    assert_eq!(document["lost"], 0);
+    assert_eq!(found["lost"], 0);
+}
+
+/// The rows of a run, by frame size and load asked for in per cent.
+fn rows(document: &Value) -> Vec<(u64, u64, &Value)> {
+    let percent = |row: &Value| row["load"]["asked"].as_f64().map_or(0, |share| (share * 100.0).round() as u64);
+    let rows = document["results"].as_array().unwrap();
+    rows.iter().map(|row| (row["frame"].as_u64().unwrap(), percent(row), row)).collect()
+}
+
+fn number(of: &Value) -> u64 {
+    of.as_u64().unwrap_or_else(|| panic!("{of} is no count"))
+}
+
+#[test]
+fn each_size_with_each_load_is_a_row_and_all_packets_are_accounted_for() {
+    for model in EACH {
+        let (card, speed) = (format!("emu:{model}"), model.speed as f64);
+        let loads = ["--load", "0,20%", "--load-size", "same", "-s", "64,1518,9018"];
+        let document = json(&[&[&*card, "-d", "150ms", "-r", "1k", "--allow-loss", "100%"], &loads[..]].concat());
+        let rows = rows(&document);
+        let cases: Vec<_> = rows.iter().map(|(size, load, _)| (*size, *load)).collect();
+        assert_eq!(cases, [(64, 0), (64, 20), (1518, 0), (1518, 20), (9018, 0), (9018, 20)], "{card}");
+        for (size, percent, row) in rows {
+            assert_eq!(number(&row["sent"]), number(&row["received"]) + number(&row["lost"]));
+            assert!(number(&row["received"]) > 0, "{card}: {row}");
+            // On the wire a frame takes 20 bytes more than itself.
+            let load = &row["load"];
+            let asked = load["rate_asked"].as_f64().unwrap();
+            let wire = percent as f64 / 100.0 * speed / 8.0 / (size + 20) as f64;
+            assert!((asked - wire).abs() <= wire * 1e-6, "{card}: {load}");
+            let [sent, received, lost] = ["sent", "received", "lost"].map(|of| number(&load[of]));
+            assert_eq!(sent, received + lost, "{card}: {load}");
+            assert_eq!(sent > 0, percent > 0, "{card}: {load}");
+        }
+    }
+}
+
+#[test]
+fn what_a_card_does_to_long_frames_or_to_a_load_shows_in_their_rows() {
+    // 9018 bytes take 7.2 us on the wire, on which a policer passes 2 000 frames a second; 40 %
+    // of the line are 325 000 of 1518 bytes.
+    let args = ["emu:82599,limit=2k", "-s", "64,9018", "--load", "0,40%", "-r", "500"];
+    let document = json(&[&args[..], &["-d", "600ms", "--allow-loss", "100%"]].concat());
+    let rows = rows(&document);
+    for (size, percent, row) in &rows {
+        let lost = number(&row["load"]["lost"]);
+        let policed =
+            ["in_over_limit", "out_over_limit"].iter().filter_map(|key| row["wire"][key].as_u64()).sum::<u64>();
+        assert_eq!(*percent == 0, policed == 0, "{size} bytes, {percent} %: {row}");
+        assert!(policed >= lost && (*percent > 0 || lost == 0), "{size} bytes, {percent} %: {row}");
+    }
+    let least = |row: usize| rows[row].2["service_ns"]["min"].as_u64().unwrap();
+    // Time on the wire may run behind that of the processor.
+    assert!(least(2) >= 3_600, "{} ns", least(2));
+}
+
+#[test]
+fn the_tables_of_a_sweep_fit_a_terminal_and_say_what_the_document_says() {
+    let args = ["-s", "64-1518/1454", "--load", "0,50%", "-d", "200ms", "-r", "1k"];
+    let run = latency(&[&args[..], &LENIENT[..]].concat());
+    let out = text(&run.stdout);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let begins = |line: &str, word: &str| line.split_whitespace().next() == Some(word);
+    let table: Vec<&str> = out.lines().filter(|l| ["size", "64", "1518"].iter().any(|word| begins(l, word))).collect();
+    let table: Vec<&str> = table.into_iter().filter(|line| !line.contains("bytes, load")).collect();
+    // Two heads, and two rows of each size in either table; a floor where two processors met.
+    assert_eq!(table.iter().filter(|line| !line.contains("floor")).count(), 2 + 8, "{out}");
+    assert!(table.iter().any(|line| line.contains("offered") && line.contains("load lost")), "{out}");
+    assert!(table.iter().all(|line| line.chars().count() <= 80), "{out}");
+}
+
+#[test]
+fn a_load_that_was_not_offered_or_not_carried_is_no_success() {
+    // Line rate of the shortest frames at 100 gigabit is more than any thread makes.
+    let hard = ["emu:cx5", "--load", "90%", "--load-size", "64", "-d", "200ms", "-r", "1k"];
+    let run = latency(&[&hard[..], &["--allow-loss", "100%"]].concat());
+    assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
+    let errors = text(&run.stderr);
+    assert!(errors.contains("bmnic: the load: ") && errors.contains("--allow-shortfall"), "{errors}");
+    assert!(text(&run.stdout).contains("load of 90 %: "), "{}", text(&run.stdout));
+    let lossy = ["emu:82599,loss=1%", "--load", "0,20%", "-d", "200ms", "-r", "100", "--allow-shortfall", "100%"];
+    let run = latency(&[&lossy[..], &["--allow-loss", "0.1%"]].concat());
+    assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
+}
+
+#[test]
+fn the_files_of_several_rows_say_of_which_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (raw, svg) = (path("a.csv"), path("a.svg"));
+    let args = ["-s", "64,512", "--load", "0,10%", "-c", "200", "-r", "1k", "--allow-loss", "100%"];
+    let document = json(&[&args[..], &["--raw", &raw, "--svg", &svg]].concat());
+    let raw = std::fs::read_to_string(raw).unwrap();
+    let mut lines = raw.lines();
+    assert_eq!(lines.next(), Some("size,load,sequence,due_ns,service_ns,intended_ns"));
+    let lines: Vec<&str> = lines.collect();
+    for (size, percent, row) in rows(&document) {
+        let mine = lines.iter().filter(|line| line.starts_with(&format!("{size},{percent},"))).count() as u64;
+        assert_eq!(mine, number(&row["received"]), "{size} bytes, {percent} %");
+    }
+    let picture = std::fs::read_to_string(svg).unwrap();
+    for name in ["64 bytes, load 0 %", "512 bytes, load 10 %", "One packet of 64 to 512 bytes"] {
+        assert!(picture.contains(name), "no '{name}' in {picture}");
+    }
 }
 
 #[test]
 fn a_delay_on_the_wire_shows() {
-    let document = json(&["emu:82599,delay=100us", "-c", "2k", "-r", "10k"]);
-    let median = document["service_ns"]["p50"].as_u64().unwrap();
+    let found = row(&["emu:82599,delay=100us", "-c", "2k", "-r", "10k"]);
+    let median = found["service_ns"]["p50"].as_u64().unwrap();
     // Time on the wire may run behind that of the processor, whose other threads
     // hold the model up; without the delay it takes a few microseconds.
     assert!(median >= 50_000, "{median} ns");
@@ -196,7 +311,7 @@ fn the_files_hold_what_was_measured() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     let (hgrm, raw) = (path("a.hgrm"), path("a.csv"));
-    let document = json(&["-c", "5k", "-r", "100k", "--allow-loss", "100%", "--hgrm", &hgrm, "--raw", &raw]);
+    let found = row(&["-c", "5k", "-r", "100k", "--allow-loss", "100%", "--hgrm", &hgrm, "--raw", &raw]);
 
     let raw = std::fs::read_to_string(raw).unwrap();
     let mut lines = raw.lines();
@@ -204,9 +319,9 @@ fn the_files_hold_what_was_measured() {
     let mut service: Vec<u64> = lines.map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
     assert_eq!(service.len(), 5_000);
     service.sort_unstable();
-    assert_eq!(document["service_ns"]["min"], service[0]);
-    assert_eq!(document["service_ns"]["max"], service[4_999]);
-    let median = document["service_ns"]["p50"].as_u64().unwrap();
+    assert_eq!(found["service_ns"]["min"], service[0]);
+    assert_eq!(found["service_ns"]["max"], service[4_999]);
+    let median = found["service_ns"]["p50"].as_u64().unwrap();
     assert!(median.abs_diff(service[2_499]) <= median / 500 + 1, "{median} against {}", service[2_499]);
 
     let hgrm = std::fs::read_to_string(hgrm).unwrap();
@@ -242,6 +357,17 @@ fn ctrl_c_ends_it_with_the_summary() {
 fn nonsense_is_refused_in_one_line_and_nothing_is_written() {
     for (args, code) in [
         (&["-s", "63"][..], 2),
+        (&["-s", "64-1518"], 2),
+        (&["-s", "15000"], 2),
+        (&["--load", "101%"], 2),
+        (&["--load", "50", "--load-size", "63"], 2),
+        (&["--load-size", "64"], 2),
+        (&["--load", "99.9%", "-r", "100k"], 2),
+        (&["--load", "0,50", "--p99"], 2),
+        (&["--load", "0,50", "-d", "0"], 2),
+        (&["--load", "0,50", "--hgrm", "/dev/null"], 2),
+        (&["-s", "64-70", "--plot"], 2),
+        (&["-s", "64,128", "--stages"], 2),
         (&["-r", "0"], 2),
         (&["--percentiles", "50,100"], 2),
         (&["--p50", "--p99"], 2),

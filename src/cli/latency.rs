@@ -7,28 +7,33 @@
 //!
 //! Both ends read the same clock, so the figure is one way and no clocks need
 //! to agree. The machine's own floor is measured in the same run and printed
-//! beside it.
+//! beside it. Each frame size with each load of other traffic is a row of its own.
 
+mod asked;
 mod files;
 mod paths;
+mod rows;
+mod sweep;
 mod view;
 
-use super::account::{self, LossLimit, ShortfallLimit};
+use super::account::{LossLimit, ShortfallLimit};
 use super::args::RunLength;
-use super::circuit::{self, Circuit, FCS};
-use super::output::{self, Output};
+use super::circuit::{self, Circuit};
+use super::output::Output;
 use super::session::DEFAULT_DURATION;
-use super::units::{self, Rate};
+use super::units;
 use super::{Context, Outcome};
-use crate::driver::{Config, Description, TxPath};
+use crate::driver::{Config, TxPath};
 use crate::error::{Error, Kind, Result};
-use crate::measure::ping::{Ping, Plan, Report};
+use crate::measure::ping::Report;
 use crate::measure::{Clock, Floor, Machine, Noise};
+use asked::{Asked, Case};
+use rows::{Bench, Row};
 use std::time::Duration;
 use view::{Figure, View};
 
-/// How long to wait for packets that are still out at the end.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a row of several is measured unless it is said.
+const EACH: Duration = Duration::from_secs(1);
 
 /// Arguments of `bmnic latency`.
 #[derive(Debug, clap::Args)]
@@ -40,12 +45,8 @@ pub struct Args {
     /// Time before anything is counted
     #[arg(short, long, value_name = "TIME", default_value = "100ms", value_parser = units::duration)]
     warmup: Duration,
-    /// Frame size in bytes, FCS included
-    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = circuit::frame_size)]
-    size: usize,
-    /// How often to send: 100k, 10Mbit, 1%; it does not wait for answers
-    #[arg(short, long, value_name = "RATE", default_value = "100k")]
-    rate: Rate,
+    #[command(flatten)]
+    asked: Asked,
     /// Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all
     ///
     /// dma: the card fetches descriptor and frame. push: the descriptor goes with
@@ -161,108 +162,106 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Ways::All => return paths::compare(&args, context, &output, clock, &paths::ALL),
         Ways::One(path) => return paths::compare(&args, context, &output, clock, &[path]),
     };
+    let cases = args.asked.cases()?;
+    let several = cases.len() > 1;
+    if several && args.headline.figure().is_some() {
+        let line = "a headline is of one frame size and load; name one of each, or leave it out";
+        return Err(Error::new(Kind::Usage, line).into());
+    }
+    let limits = if several { Some(args.length.limits(Some(EACH))) } else { None };
+    if limits.is_some_and(|limits| (limits.count, limits.duration) == (None, None)) {
+        let line = "without an end the first row would be the only one; give -d or -c, which are of each row";
+        return Err(Error::new(Kind::Usage, line).into());
+    }
     // Bad paths should be known before the run, not after it.
-    let files = args.files.open()?;
+    let files = args.files.open(cases.len())?;
 
     // Before any model runs: the floor needs both cores for itself.
-    let frame = args.size - FCS;
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
-    let floor = Floor::measure(&clock, frame, Duration::from_millis(5));
+    let floors = floors(&cases, &clock);
 
-    let config = Config { max_frame: frame.max(1_518) as u16, tx_path, ..Config::default() };
+    let longest = cases.iter().map(Case::longest).max().unwrap_or(0);
+    let config = Config { max_frame: longest.max(1_518) as u16, tx_path, ..Config::default() };
     let mut session = args.circuit.open(context, &config, Some(DEFAULT_DURATION))?;
     let stop = session.stop.clone();
     session.announce(&output)?;
-    session.may_send(frame)?;
-    let limits = session.limits(&args.length);
-    let rate = rate(&args, circuit::speed(&session))?;
-    let plan = Plan {
-        frame,
-        rate,
-        count: limits.count,
-        duration: limits.duration,
-        warm_up: args.warmup,
-        grace: GRACE,
-        raw: files.samples(rate, limits.count, limits.duration)?,
-        addresses: circuit::addresses(&session),
-    };
+    session.may_send(longest)?;
+    let limits = limits.unwrap_or_else(|| session.limits(&args.length));
+    let speed = circuit::speed(&session);
+    let rates = cases.iter().map(|case| args.asked.rate(case, speed)).collect::<Result<Vec<_>>>()?;
+    let raw = files.samples(&rates, limits.count, limits.duration)?;
     let pool = circuit::filled_pool(&mut session)?;
-    let noted = session.notes();
-    let ping = Ping::new(&clock, &pool, plan, || stop.requested())?;
-    let report = circuit::run(&mut session, ping).map_err(|error| session.blame(error))?;
+    let bench = Bench { circuit: &args.circuit, clock: &clock, pool: &pool, limits, warm_up: args.warmup };
+    let mut rows = Vec::new();
+    let mut failed = None;
+    for (((case, rate), floor), raw) in cases.iter().zip(rates).zip(floors).zip(raw) {
+        if stop.requested() && !rows.is_empty() {
+            break;
+        }
+        match bench.row(&mut session, (case, rate), floor, raw, rows.is_empty()) {
+            Ok(row) => rows.push(row),
+            Err(error) if rows.is_empty() => return Err(session.blame(error)),
+            // The rows before it were measured, and are printed.
+            Err(error) => {
+                failed = Some(session.blame(error));
+                break;
+            }
+        }
+    }
 
     clock.refine();
     noise.end(&context.roots);
-    let intact = session.intact();
-    match intact {
-        Err(lost) if report.received() == 0 => return Err(session.blame(lost)),
-        Ok(()) if report.stuck => return Err(session.blame(no_room(&session.devices[0]))),
-        _ => {}
-    }
-    if report.received() == 0 && stop.signal().is_none() {
-        return Err(session.blame(args.circuit.nothing_came(&session.devices, report.sent)));
-    }
-    let notes = account::notes_since(session.notes(), &noted);
     let view = View {
-        frame: args.size,
+        rows: &rows,
+        several,
         percentiles: &args.percentiles,
         intended: args.intended,
         headline: args.headline.figure(),
         devices: &session.devices,
         emulated: session.is_emulated(),
-        rate,
-        report: &report,
-        notes: &notes,
-        floor: &floor,
         noise: &noise,
         machine: &Machine::record(&context.roots, &clock),
     };
     let refused = view.print(&output)?;
     files.write(&view, &output)?;
     session.check(&output)?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     let limits = match refused {
         Some(refusal) => Err(refusal),
-        None => args.judge(&report, rate),
+        None => rows.iter().try_for_each(|row| args.judge_row(row, several)),
     };
     stop.judge(limits)
 }
 
 impl Args {
-    /// Whether the run kept its limits: nothing was lost, and the rate was that
-    /// which was asked for.
+    /// Whether a row kept its limits: nothing was lost, and the rates were those which were
+    /// asked for.
+    fn judge_row(&self, row: &Row, several: bool) -> Result<()> {
+        let judged = self.judge(&row.report, row.rate).and_then(|()| {
+            let Some(load) = row.report.load else { return Ok(()) };
+            let kept = self.shortfall.check(row.load_rate, row.report.load_rate(), row.seconds());
+            kept.and_then(|()| self.loss.check(load.lost(), load.sent)).map_err(|error| error.of("the load"))
+        });
+        judged.map_err(|error| if several { error.of(row.case.name()) } else { error })
+    }
+
+    /// The same of the probes alone.
     fn judge(&self, report: &Report, rate: f64) -> Result<()> {
         self.loss.check(report.lost, report.sent)?;
         self.shortfall.check(rate, report.rate(), report.elapsed_ns as f64 / 1e9)
     }
 }
 
-/// Packets a second, if the link carries so many: one that does not would only
-/// show how long packets wait for it.
-fn rate(args: &Args, speed: u64) -> Result<f64> {
-    let frame = args.size - FCS;
-    let (rate, line) = (args.rate.pps(frame, speed), Rate::Line.pps(frame, speed));
-    if rate > line {
-        return Err(Error::new(
-            Kind::Usage,
-            format!(
-                "{} of {} bytes are more than the link carries; ask for less than {}",
-                output::pps(rate),
-                args.size,
-                output::pps(line)
-            ),
-        ));
+/// The floor of each case, measured once for each size.
+fn floors(cases: &[Case], clock: &Clock) -> Vec<Floor> {
+    let mut floors: Vec<Floor> = Vec::new();
+    for case in cases {
+        let same = floors.last().filter(|floor| floor.frame == case.frame()).cloned();
+        floors.push(same.unwrap_or_else(|| Floor::measure(clock, case.frame(), Duration::from_millis(5))));
     }
-    Ok(rate)
-}
-
-fn no_room(device: &Description) -> Error {
-    Error::new(
-        Kind::Timeout,
-        format!(
-            "{}: its ring is full and the card took no packet for two seconds; the link may be paused by its far end",
-            device.device
-        ),
-    )
+    floors
 }
 
 /// A percentile between 0 and 100, both excluded.

@@ -1,5 +1,6 @@
 //! What a run leaves besides its table: files, and a picture.
 
+use super::rows::Row;
 use super::view::View;
 use crate::cli::output::{self, Output};
 use crate::cli::plot::{self, Curve, Picture};
@@ -18,12 +19,15 @@ const RAW_LIMIT: u64 = 10_000_000;
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
     /// Write the percentile distribution here, for HdrHistogram's plotter
+    ///
+    /// It is of one frame size and load.
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
     /// Draw the distribution below the table
     ///
     /// Values to the left of 90% are nine in ten, and each step to the right is a tenth of
-    /// what is left. What fewer than ten samples lie beyond is drawn faint.
+    /// what is left. What fewer than ten samples lie beyond is drawn faint. Each frame size
+    /// and load is a curve, up to six with those of --over.
     #[arg(long)]
     plot: bool,
     /// Write the same picture into this SVG file
@@ -33,6 +37,8 @@ pub struct Wanted {
     #[arg(long, value_name = "FILE")]
     over: Vec<PathBuf>,
     /// Write every sample here: sequence, due, service and intended time in ns
+    ///
+    /// With several rows each line begins with its frame size and its load in per cent.
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
 }
@@ -43,20 +49,24 @@ impl Wanted {
         self.hgrm.is_some() || self.raw.is_some() || self.plot || self.svg.is_some() || !self.over.is_empty()
     }
 
-    /// Opens what is to be written and reads what is to be drawn.
+    /// Opens what is to be written of so many rows and reads what is to be drawn.
     ///
     /// # Errors
-    /// If a file cannot be had.
-    pub fn open(&self) -> Result<Files<'_>> {
+    /// If a file cannot be had, or has no place for all of them.
+    pub fn open(&self, rows: usize) -> Result<Files<'_>> {
+        if self.hgrm.is_some() && rows > 1 {
+            let line = "--hgrm is the distribution of one frame size and load; name one of each, or take --raw for all of them";
+            return Err(Error::new(Kind::Usage, line));
+        }
         if !self.over.is_empty() && !self.plot && self.svg.is_none() {
             let line = "--over draws earlier runs into a picture; ask for one with --plot or --svg FILE";
             return Err(Error::new(Kind::Usage, line));
         }
-        if self.over.len() >= plot::MOST {
+        let (curves, picture) = (self.over.len() + rows, self.plot || self.svg.is_some());
+        if picture && curves > plot::MOST {
+            let most = plot::MOST;
             let line = format!(
-                "{} runs in one picture cannot be told apart; name up to {}",
-                self.over.len() + 1,
-                plot::MOST - 1
+                "{curves} curves in one picture cannot be told apart; ask for up to {most}, earlier runs among them"
             );
             return Err(Error::new(Kind::Usage, line));
         }
@@ -98,12 +108,12 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// How many samples are to be kept one by one.
+    /// How many samples are to be kept one by one of rows at these rates.
     ///
     /// # Errors
     /// If they would not fit into memory.
-    pub fn samples(&self, rate: f64, count: Option<u64>, duration: Option<Duration>) -> Result<usize> {
-        if self.raw.is_some() { raw_samples(rate, count, duration) } else { Ok(0) }
+    pub fn samples(&self, rates: &[f64], count: Option<u64>, duration: Option<Duration>) -> Result<Vec<usize>> {
+        if self.raw.is_some() { raw_samples(rates, count, duration) } else { Ok(vec![0; rates.len()]) }
     }
 
     /// Writes everything, and draws the picture on `output`.
@@ -111,17 +121,18 @@ impl Files<'_> {
     /// # Errors
     /// If a file cannot be written.
     pub fn write(mut self, view: &View<'_>, output: &Output) -> anyhow::Result<()> {
-        let histogram = view.chosen();
-        if let Some(file) = &mut self.hgrm {
-            file.write(|out| histogram.write_hgrm(out))?;
+        if let (Some(file), [row]) = (&mut self.hgrm, view.rows) {
+            file.write(|out| view.chosen(row).write_hgrm(out))?;
         }
         if let Some(file) = &mut self.raw {
-            file.write(|out| write_raw(out, &view.report.raw))?;
+            file.write(|out| write_raw(out, view))?;
         }
-        if histogram.is_empty() || !self.plot && self.svg.is_none() {
+        let measured = view.rows.iter().filter(|row| !view.chosen(row).is_empty());
+        let name = |row: &Row| if view.several { row.case.name() } else { "this run".into() };
+        let mut curves: Vec<Curve> = measured.map(|row| Curve::of(name(row), view.chosen(row))).collect();
+        if curves.is_empty() || !self.plot && self.svg.is_none() {
             return Ok(());
         }
-        let mut curves = vec![Curve::of("this run", histogram)];
         curves.append(&mut self.over);
         let picture = Picture { title: view.title(), curves };
         if let Some(file) = &mut self.svg {
@@ -162,28 +173,37 @@ impl<'a> Destination<'a> {
     }
 }
 
-fn write_raw(out: &mut dyn Write, samples: &[Sample]) -> std::io::Result<()> {
-    writeln!(out, "sequence,due_ns,service_ns,intended_ns")?;
-    for sample in samples {
-        writeln!(out, "{},{},{},{}", sample.sequence, sample.due_ns, sample.service_ns, sample.intended_ns)?;
+fn write_raw(out: &mut dyn Write, view: &View<'_>) -> std::io::Result<()> {
+    writeln!(out, "{}sequence,due_ns,service_ns,intended_ns", if view.several { "size,load," } else { "" })?;
+    for row in view.rows {
+        let load = row.case.load.as_ref().map_or(0.0, |load| load.percent);
+        let of = if view.several { format!("{},{load},", row.case.size) } else { String::new() };
+        for Sample { sequence, due_ns, service_ns, intended_ns } in &row.report.raw {
+            writeln!(out, "{of}{sequence},{due_ns},{service_ns},{intended_ns}")?;
+        }
     }
     Ok(())
 }
 
-/// How many samples a run will give, to keep them all.
-fn raw_samples(rate: f64, count: Option<u64>, duration: Option<Duration>) -> Result<usize> {
-    let by_time = duration.map(|time| (rate * time.as_secs_f64()).ceil() as u64 + 1);
-    match count.into_iter().chain(by_time).min() {
-        Some(samples) if samples <= RAW_LIMIT => Ok(samples as usize),
-        Some(samples) => Err(Error::new(
+/// How many samples the rows will give, to keep them all.
+fn raw_samples(rates: &[f64], count: Option<u64>, duration: Option<Duration>) -> Result<Vec<usize>> {
+    let of = |rate: &f64| {
+        let by_time = duration.map(|time| (rate * time.as_secs_f64()).ceil() as u64 + 1);
+        count.into_iter().chain(by_time).min()
+    };
+    let Some(samples) = rates.iter().map(of).collect::<Option<Vec<u64>>>() else {
+        return Err(Error::new(Kind::Usage, "--raw keeps all samples in memory; say how many with -c or -d"));
+    };
+    match samples.iter().fold(0, |sum: u64, samples| sum.saturating_add(*samples)) {
+        ..=RAW_LIMIT => Ok(samples.into_iter().map(|samples| samples as usize).collect()),
+        sum => Err(Error::new(
             Kind::Usage,
             format!(
                 "--raw would keep {} samples in memory; ask for at most {} (-c, -d, -r)",
-                output::grouped(samples),
+                output::grouped(sum),
                 output::grouped(RAW_LIMIT)
             ),
         )),
-        None => Err(Error::new(Kind::Usage, "--raw keeps all samples in memory; say how many with -c or -d")),
     }
 }
 
@@ -194,9 +214,10 @@ mod tests {
     #[test]
     fn raw_samples_are_bounded_before_they_are_taken() {
         let second = Some(Duration::from_secs(1));
-        assert_eq!(raw_samples(1e5, None, second).unwrap(), 100_001);
-        assert_eq!(raw_samples(1e5, Some(10), second).unwrap(), 10);
-        assert_eq!(raw_samples(1e5, None, None).unwrap_err().kind(), Kind::Usage);
-        assert_eq!(raw_samples(1e6, Some(u64::MAX), None).unwrap_err().kind(), Kind::Usage);
+        assert_eq!(raw_samples(&[1e5, 10.0], None, second).unwrap(), [100_001, 11]);
+        assert_eq!(raw_samples(&[1e5], Some(10), second).unwrap(), [10]);
+        for (rates, count) in [(&[1e5][..], None), (&[1e6], Some(u64::MAX)), (&[1e6; 2], Some(6_000_000))] {
+            assert_eq!(raw_samples(rates, count, None).unwrap_err().kind(), Kind::Usage, "{rates:?} {count:?}");
+        }
     }
 }

@@ -11,7 +11,9 @@
 //! its name or the default one: it shows how the ways differ, and is no measurement of a
 //! card.
 
-use super::{Args, GRACE};
+use super::asked::Case;
+use super::rows::{self, GRACE};
+use super::{Args, EACH};
 use crate::cli::circuit;
 use crate::cli::output::{self, Output};
 use crate::cli::remedy;
@@ -25,9 +27,6 @@ use crate::measure::ping::{Ping, Plan, Report};
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-/// How long each way is measured unless it is said.
-const EACH: Duration = Duration::from_secs(1);
 
 /// All ways, slowest first.
 pub const ALL: [TxPath; 4] = [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }];
@@ -88,13 +87,14 @@ pub fn compare(
     mut clock: Clock,
     paths: &[TxPath],
 ) -> anyhow::Result<Outcome> {
+    let case = args.asked.only()?;
+    let frame = case.frame();
     let mut rows = Vec::new();
     let mut missing = Vec::new();
     let mut devices: Vec<Description> = Vec::new();
     let mut outcome = None;
     let mut emulated = false;
     for &path in paths {
-        let frame = args.size - circuit::FCS;
         let config = Config { max_frame: frame.max(1_518) as u16, tx_path: path, ..Config::default() };
         let mut session = match args.circuit.open_with_link(context, &config, Some(EACH)) {
             Ok(session) => session,
@@ -115,7 +115,7 @@ pub fn compare(
             emulated = session.is_emulated();
         }
         let stop = session.stop.clone();
-        match measure(args, path, &mut session, &clock) {
+        match measure(args, &case, path, &mut session, &clock) {
             Ok(row) => rows.push(row),
             // The ways before it were measured, and are printed; why it was lost is told below.
             Err(_) if !rows.is_empty() && session.intact().is_err() => {}
@@ -158,13 +158,14 @@ fn scope(emulated: bool) -> &'static str {
 }
 
 /// Measures one way.
-fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> anyhow::Result<Row> {
+fn measure(args: &Args, case: &Case, path: TxPath, session: &mut Session, clock: &Clock) -> anyhow::Result<Row> {
     let stop = session.stop.clone();
     let limits = args.length.limits(Some(EACH));
-    let rate = super::rate(args, circuit::speed(session))?;
+    let rate = args.asked.rate(case, circuit::speed(session))?;
     let plan = Plan {
-        frame: args.size - circuit::FCS,
+        frame: case.frame(),
         rate,
+        load: None,
         count: limits.count,
         duration: limits.duration,
         warm_up: args.warmup,
@@ -177,7 +178,7 @@ fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> a
     let report = circuit::run(session, Ping::new(clock, &pool, plan, || stop.requested())?)?;
     session.intact()?;
     if report.stuck {
-        return Err(super::no_room(&session.devices[0]).into());
+        return Err(rows::no_room(&session.devices[0]).into());
     }
     if report.received() == 0 && stop.signal().is_none() {
         return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
