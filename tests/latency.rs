@@ -208,7 +208,7 @@ fn each_size_with_each_load_is_a_row_and_all_packets_are_accounted_for() {
             assert!(number(&row["received"]) > 0, "{card}: {row}");
             // On the wire a frame takes 20 bytes more than itself.
             let load = &row["load"];
-            let asked = load["rate_asked"].as_f64().unwrap();
+            let asked = load["asked_pps"].as_f64().unwrap();
             let wire = percent as f64 / 100.0 * speed / 8.0 / (size + 20) as f64;
             assert!((asked - wire).abs() <= wire * 1e-6, "{card}: {load}");
             let [sent, received, lost] = ["sent", "received", "lost"].map(|of| number(&load[of]));
