@@ -232,13 +232,17 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s h -l help -d 'Print 
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s w -l warmup -d 'Time before anything is counted' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s s -l size -d 'Frame size in bytes, FCS included' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s r -l rate -d 'How often to send: 100k, 10Mbit, 1%; it does not wait for answers' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s s -l size -d 'Frame sizes in bytes, FCS included, a row for each: 64,512,9018 or 64-1518/64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s r -l rate -d 'How often to send: 100k, 10Mbit, 1% [default: 100k, or 10k with --load, several sizes or jumbo frames]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l load -d 'Send other traffic beside the probe, in per cent of line rate, a row for each: 0,10,50,90%' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l load-size -d 'Frame sizes of that traffic, FCS included: 64, 64,594,1518, 64-1518, imix, or same' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l tx-path -d 'Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l percentiles -d 'Percentiles to print instead of 50, 90, 99, 99.9 and 99.99' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hlog -d 'Write the samples of each interval here while it runs: HdrHistogram\'s interval log' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l interval -d 'Length of an interval of --hlog' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l svg -d 'Write the same picture into this SVG file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l over -d 'Draw this earlier run, which --hgrm wrote, with it; up to five of them' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F

@@ -2,6 +2,8 @@
 
 #[path = "common/families.rs"]
 mod families;
+#[path = "latency/rows.rs"]
+mod rows;
 
 use families::EACH;
 use serde_json::Value;
@@ -59,7 +61,15 @@ fn without_a_device_it_measures_the_emulated_card_and_says_what_the_figures_are(
     assert!(run.status.success(), "{errors}");
     assert!(out.lines().next().unwrap().contains("emu:82599"), "{out}");
     assert!(out.contains("the cost of driver and model, not of a wire"), "{out}");
-    for words in ["service", "intended", "floor:", "5 000 received, 0 lost, 0 duplicated, 0 reordered", "p99.9"] {
+    for words in [
+        "service",
+        "intended",
+        "own cost: ",
+        "a round of the loop",
+        "floor:",
+        "5 000 received, 0 lost, 0 duplicated, 0 reordered",
+        "p99.9",
+    ] {
         assert!(out.contains(words), "no '{words}' in:\n{out}");
     }
 }
@@ -148,6 +158,9 @@ fn the_document_is_complete_and_its_figures_are_in_order() {
     assert_eq!(service["p99.99"], Value::Null, "20 000 samples are too few");
     assert_eq!(row["headline"]["ns"], service["p99"]);
     assert_eq!((&row["sent"], &row["received"], &row["load"]), (&20_000.into(), &20_000.into(), &Value::Null));
+    for step in ["clock", "poll", "round"] {
+        assert!(document["own_ns"][step].as_f64().is_some_and(|ns| ns > 0.0), "{}", document["own_ns"]);
+    }
     assert_eq!(document["devices"][0]["kind"], "emulated");
     assert!(document["machine"]["clock_hz"].as_f64().unwrap() > 1e6);
     assert!(document["measured"].as_str().unwrap().contains("not of a wire"));
@@ -181,110 +194,6 @@ fn what_the_wire_does_to_packets_is_counted() {
     let doubled = found["duplicated"].as_u64().unwrap();
     assert!((800..=1_200).contains(&doubled), "{doubled} doubled of 10 000 at 10 %");
     assert_eq!(found["lost"], 0);
-}
-
-/// The rows of a run, by frame size and load asked for in per cent.
-fn rows(document: &Value) -> Vec<(u64, u64, &Value)> {
-    let percent = |row: &Value| row["load"]["asked"].as_f64().map_or(0, |share| (share * 100.0).round() as u64);
-    let rows = document["results"].as_array().unwrap();
-    rows.iter().map(|row| (row["frame"].as_u64().unwrap(), percent(row), row)).collect()
-}
-
-fn number(of: &Value) -> u64 {
-    of.as_u64().unwrap_or_else(|| panic!("{of} is no count"))
-}
-
-#[test]
-fn each_size_with_each_load_is_a_row_and_all_packets_are_accounted_for() {
-    for model in EACH {
-        let (card, speed) = (format!("emu:{model}"), model.speed as f64);
-        let loads = ["--load", "0,20%", "--load-size", "same", "-s", "64,1518,9018"];
-        let document = json(&[&[&*card, "-d", "150ms", "-r", "1k", "--allow-loss", "100%"], &loads[..]].concat());
-        let rows = rows(&document);
-        let cases: Vec<_> = rows.iter().map(|(size, load, _)| (*size, *load)).collect();
-        assert_eq!(cases, [(64, 0), (64, 20), (1518, 0), (1518, 20), (9018, 0), (9018, 20)], "{card}");
-        for (size, percent, row) in rows {
-            assert_eq!(number(&row["sent"]), number(&row["received"]) + number(&row["lost"]));
-            assert!(number(&row["received"]) > 0, "{card}: {row}");
-            // On the wire a frame takes 20 bytes more than itself.
-            let load = &row["load"];
-            let asked = load["asked_pps"].as_f64().unwrap();
-            let wire = percent as f64 / 100.0 * speed / 8.0 / (size + 20) as f64;
-            assert!((asked - wire).abs() <= wire * 1e-6, "{card}: {load}");
-            let [sent, received, lost] = ["sent", "received", "lost"].map(|of| number(&load[of]));
-            assert_eq!(sent, received + lost, "{card}: {load}");
-            assert_eq!(sent > 0, percent > 0, "{card}: {load}");
-        }
-    }
-}
-
-#[test]
-fn what_a_card_does_to_long_frames_or_to_a_load_shows_in_their_rows() {
-    // 9018 bytes take 7.2 us on the wire, on which a policer passes 2 000 frames a second; 40 %
-    // of the line are 325 000 of 1518 bytes.
-    let args = ["emu:82599,limit=2k", "-s", "64,9018", "--load", "0,40%", "-r", "500"];
-    let document = json(&[&args[..], &["-d", "600ms", "--allow-loss", "100%"]].concat());
-    let rows = rows(&document);
-    for (size, percent, row) in &rows {
-        let lost = number(&row["load"]["lost"]);
-        let policed =
-            ["in_over_limit", "out_over_limit"].iter().filter_map(|key| row["wire"][key].as_u64()).sum::<u64>();
-        assert_eq!(*percent == 0, policed == 0, "{size} bytes, {percent} %: {row}");
-        assert!(policed >= lost && (*percent > 0 || lost == 0), "{size} bytes, {percent} %: {row}");
-    }
-    let least = |row: usize| rows[row].2["service_ns"]["min"].as_u64().unwrap();
-    // Time on the wire may run behind that of the processor.
-    assert!(least(2) >= 3_600, "{} ns", least(2));
-}
-
-#[test]
-fn the_tables_of_a_sweep_fit_a_terminal_and_say_what_the_document_says() {
-    let args = ["-s", "64-1518/1454", "--load", "0,50%", "-d", "200ms", "-r", "1k"];
-    let run = latency(&[&args[..], &LENIENT[..]].concat());
-    let out = text(&run.stdout);
-    assert!(run.status.success(), "{}", text(&run.stderr));
-    let begins = |line: &str, word: &str| line.split_whitespace().next() == Some(word);
-    let table: Vec<&str> = out.lines().filter(|l| ["size", "64", "1518"].iter().any(|word| begins(l, word))).collect();
-    let table: Vec<&str> = table.into_iter().filter(|line| !line.contains("bytes, load")).collect();
-    // Two heads, and two rows of each size in either table; a floor where two processors met.
-    assert_eq!(table.iter().filter(|line| !line.contains("floor")).count(), 2 + 8, "{out}");
-    assert!(table.iter().any(|line| line.contains("offered") && line.contains("load lost")), "{out}");
-    assert!(table.iter().all(|line| line.chars().count() <= 80), "{out}");
-}
-
-#[test]
-fn a_load_that_was_not_offered_or_not_carried_is_no_success() {
-    // Line rate of the shortest frames at 100 gigabit is more than any thread makes.
-    let hard = ["emu:cx5", "--load", "90%", "--load-size", "64", "-d", "200ms", "-r", "1k"];
-    let run = latency(&[&hard[..], &["--allow-loss", "100%"]].concat());
-    assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
-    let errors = text(&run.stderr);
-    assert!(errors.contains("bmnic: the load: ") && errors.contains("--allow-shortfall"), "{errors}");
-    assert!(text(&run.stdout).contains("load of 90 %: "), "{}", text(&run.stdout));
-    let lossy = ["emu:82599,loss=1%", "--load", "0,20%", "-d", "200ms", "-r", "100", "--allow-shortfall", "100%"];
-    let run = latency(&[&lossy[..], &["--allow-loss", "0.1%"]].concat());
-    assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
-}
-
-#[test]
-fn the_files_of_several_rows_say_of_which_they_are() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let (raw, svg) = (path("a.csv"), path("a.svg"));
-    let args = ["-s", "64,512", "--load", "0,10%", "-c", "200", "-r", "1k", "--allow-loss", "100%"];
-    let document = json(&[&args[..], &["--raw", &raw, "--svg", &svg]].concat());
-    let raw = std::fs::read_to_string(raw).unwrap();
-    let mut lines = raw.lines();
-    assert_eq!(lines.next(), Some("size,load,sequence,due_ns,service_ns,intended_ns"));
-    let lines: Vec<&str> = lines.collect();
-    for (size, percent, row) in rows(&document) {
-        let mine = lines.iter().filter(|line| line.starts_with(&format!("{size},{percent},"))).count() as u64;
-        assert_eq!(mine, number(&row["received"]), "{size} bytes, {percent} %");
-    }
-    let picture = std::fs::read_to_string(svg).unwrap();
-    for name in ["64 bytes, load 0 %", "512 bytes, load 10 %", "One packet of 64 to 512 bytes"] {
-        assert!(picture.contains(name), "no '{name}' in {picture}");
-    }
 }
 
 #[test]
@@ -329,6 +238,27 @@ fn the_files_hold_what_was_measured() {
 }
 
 #[test]
+fn a_terminal_sees_how_much_is_left_and_nobody_else() {
+    if Command::new("script").arg("-V").output().is_err() {
+        println!("SKIPPED: script is not installed");
+        return;
+    }
+    let on_terminal = |args: &str| {
+        let _alone = alone();
+        let words = format!("{} latency -d 1200ms -r 1k {} {args}", env!("CARGO_BIN_EXE_bmnic"), LENIENT.join(" "));
+        // Standard error is the terminal that script makes.
+        let run = Command::new("script").args(["-qec", &words, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+        assert!(run.status.success(), "{}", text(&run.stdout));
+        text(&run.stdout)
+    };
+    let seen = on_terminal("");
+    assert!(seen.contains(" left") && seen.contains("64 bytes"), "{seen}");
+    for quiet in ["-q", "--json", "2>/dev/null"] {
+        assert!(!on_terminal(quiet).contains(" left"), "{quiet}");
+    }
+}
+
+#[test]
 fn nothing_that_comes_back_is_an_error_with_a_likely_cause() {
     let run = latency(&["emu:82599,wire=sink", "-c", "100"]);
     assert_eq!(run.status.code(), Some(1));
@@ -358,7 +288,7 @@ fn nonsense_is_refused_in_one_line_and_nothing_is_written() {
     for (args, code) in [
         (&["-s", "63"][..], 2),
         (&["-s", "64-1518"], 2),
-        (&["-s", "15000"], 2),
+        (&["-s", "15873"], 2),
         (&["--load", "101%"], 2),
         (&["--load", "50", "--load-size", "63"], 2),
         (&["--load-size", "64"], 2),

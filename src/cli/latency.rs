@@ -11,13 +11,14 @@
 
 mod asked;
 mod files;
+mod hlog;
 mod paths;
 mod rows;
 mod sweep;
 mod view;
 
 use super::account::{LossLimit, ShortfallLimit};
-use super::args::RunLength;
+use super::args::{Limits, RunLength};
 use super::circuit::{self, Circuit};
 use super::output::Output;
 use super::session::DEFAULT_DURATION;
@@ -25,7 +26,7 @@ use super::units;
 use super::{Context, Outcome};
 use crate::driver::{Config, TxPath};
 use crate::error::{Error, Kind, Result};
-use crate::measure::ping::Report;
+use crate::measure::ping::{Empty, Report};
 use crate::measure::{Clock, Floor, Machine, Noise};
 use asked::{Asked, Case};
 use rows::{Bench, Row};
@@ -145,7 +146,7 @@ impl Headline {
 }
 
 /// Runs it.
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let mut clock = Clock::new();
     let tx_path = match args.tx_path {
@@ -159,8 +160,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             };
             return Err(Error::new(Kind::Usage, text).into());
         }
-        Ways::All => return paths::compare(&args, context, &output, clock, &paths::ALL),
-        Ways::One(path) => return paths::compare(&args, context, &output, clock, &[path]),
+        Ways::All => return paths::compare(args, context, &output, clock, &paths::ALL),
+        Ways::One(path) => return paths::compare(args, context, &output, clock, &[path]),
     };
     let cases = args.asked.cases()?;
     let several = cases.len() > 1;
@@ -174,7 +175,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         return Err(Error::new(Kind::Usage, line).into());
     }
     // Bad paths should be known before the run, not after it.
-    let files = args.files.open(cases.len())?;
+    let mut files = args.files.open(cases.len())?;
+    let mut log = files.log(args.intended);
 
     // Before any model runs: the floor needs both cores for itself.
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
@@ -191,14 +193,23 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let rates = cases.iter().map(|case| args.asked.rate(case, speed)).collect::<Result<Vec<_>>>()?;
     let raw = files.samples(&rates, limits.count, limits.duration)?;
     let pool = circuit::filled_pool(&mut session)?;
+    let own = circuit::run(&mut session, Empty::new(&clock, &pool)?)?;
     let bench = Bench { circuit: &args.circuit, clock: &clock, pool: &pool, limits, warm_up: args.warmup };
+    let live = output.bar(expected(&rates, &limits, args.warmup));
     let mut rows = Vec::new();
     let mut failed = None;
-    for (((case, rate), floor), raw) in cases.iter().zip(rates).zip(floors).zip(raw) {
+    for (((case, rate), floor), raw) in cases.iter().zip(rates.iter().copied()).zip(floors).zip(raw) {
         if stop.requested() && !rows.is_empty() {
             break;
         }
-        match bench.row(&mut session, (case, rate), floor, raw, rows.is_empty()) {
+        live.show(0, case.name());
+        let row = |intervals| bench.row(&mut session, (case, rate), floor, raw, rows.is_empty(), intervals);
+        let tag = several.then(|| case.tag());
+        let row = match &mut log {
+            Some(log) => log.during(&clock, tag.as_deref(), row),
+            None => row(None),
+        };
+        match row {
             Ok(row) => rows.push(row),
             Err(error) if rows.is_empty() => return Err(session.blame(error)),
             // The rows before it were measured, and are printed.
@@ -209,6 +220,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }
     }
 
+    drop(live);
     clock.refine();
     noise.end(&context.roots);
     let view = View {
@@ -219,11 +231,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         headline: args.headline.figure(),
         devices: &session.devices,
         emulated: session.is_emulated(),
+        own,
         noise: &noise,
         machine: &Machine::record(&context.roots, &clock),
     };
     let refused = view.print(&output)?;
     files.write(&view, &output)?;
+    log.map_or(Ok(()), hlog::Log::end)?;
     session.check(&output)?;
     if let Some(error) = failed {
         return Err(error);
@@ -254,6 +268,16 @@ impl Args {
     }
 }
 
+/// How long the rows take together, if they have an end.
+fn expected(rates: &[f64], limits: &Limits, warm_up: Duration) -> Option<Duration> {
+    let row = |rate: &f64| {
+        let counted =
+            limits.count.map(|count| Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX));
+        counted.into_iter().chain(limits.duration).min().map(|time| time.saturating_add(warm_up))
+    };
+    rates.iter().map(row).try_fold(Duration::ZERO, |sum, time| Some(sum.saturating_add(time?)))
+}
+
 /// The floor of each case, measured once for each size.
 fn floors(cases: &[Case], clock: &Clock) -> Vec<Floor> {
     let mut floors: Vec<Floor> = Vec::new();
@@ -276,6 +300,49 @@ fn percentile(text: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::ping::Carried;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_row_is_judged_by_its_probes_and_by_its_load_and_says_which_it_is() {
+        let args = Words::parse_from(["latency", "--load", "50", "--allow-loss", "1%"]).args;
+        let case = args.asked.cases().unwrap().remove(0);
+        let floor = Floor { frame: 60, counter_ns: 1.0, copy_ns: 1.0, line: None, handoff: None };
+        // One second at 1000 and 2000 packets a second.
+        let judged = |probes: [u64; 2], load: [u64; 2]| {
+            let carried = Carried { sent: load[0], received: load[0] - load[1], duplicated: 0 };
+            let (sent, lost, load) = (probes[0], probes[1], Some(carried));
+            let report = Report { sent, lost, load, elapsed_ns: 1_000_000_000, ..Report::default() };
+            let (case, floor) = (case.clone(), floor.clone());
+            let row = Row { case, rate: 1_000.0, load_rate: 2_000.0, report, notes: Vec::new(), floor };
+            args.judge_row(&row, true).map_err(|error| (error.kind(), error.to_string()))
+        };
+        assert_eq!(judged([1_000, 10], [2_000, 20]), Ok(()));
+        for (probes, load, words) in [
+            ([1_000, 11], [2_000, 0], "64 bytes, load 50 %: 11 of 1 000 packets were lost"),
+            ([900, 0], [2_000, 0], "64 bytes, load 50 %: 900 pps were sent of 1 kpps"),
+            ([1_000, 0], [2_000, 21], "64 bytes, load 50 %: the load: 21 of 2 000 packets were lost"),
+            ([1_000, 0], [1_800, 0], "64 bytes, load 50 %: the load: 1.8 kpps were sent of 2 kpps"),
+        ] {
+            let (kind, text) = judged(probes, load).unwrap_err();
+            assert!(kind == Kind::Limit && text.starts_with(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_all_rows_is_known_where_they_have_an_end() {
+        let limits = |count, seconds: Option<u64>| Limits { count, duration: seconds.map(Duration::from_secs) };
+        let rows = |limits| expected(&[100.0, 50.0], &limits, Duration::from_secs(1));
+        assert_eq!(rows(limits(None, None)), None);
+        assert_eq!(rows(limits(Some(100), None)), Some(Duration::from_secs(5)));
+        assert_eq!(rows(limits(Some(100), Some(1))), Some(Duration::from_secs(4)));
+    }
 
     #[test]
     fn percentiles_outside_their_range_are_refused() {

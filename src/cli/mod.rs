@@ -147,7 +147,7 @@ pub enum Command {
     #[command(arg = tracing::out_of_place())]
     Ctl(ctl::Args),
     /// Measure latency
-    Latency(latency::Args),
+    Latency(Box<latency::Args>),
     /// Measure throughput over frame sizes
     Throughput(throughput::Args),
     /// Compare with DPDK on the same card in the same run
@@ -250,7 +250,7 @@ pub fn main() -> ExitCode {
         Command::Pktgen(args) => pktgen::run(&args, &context),
         Command::Capture(args) => capture::run(*args, &context),
         Command::Ctl(args) => ctl::run(args, &context),
-        Command::Latency(args) => latency::run(args, &context),
+        Command::Latency(args) => latency::run(&args, &context),
         Command::Throughput(args) => throughput::run(args, &context),
         Command::CompareDpdk(args) => compare_dpdk::run(args, &context),
         Command::Check(args) => check::run(&args, &context),

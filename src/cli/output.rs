@@ -24,9 +24,9 @@ use crate::driver::{Description, Stats};
 use crate::measure::{Clock, Machine};
 use crate::sys::{self, Roots};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Map, Value, json};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -147,6 +147,24 @@ impl Output {
         Live { bars: (0..lines).map(bar).collect() }
     }
 
+    /// A line with the time that has passed and, where the run has an end, a bar of it and what
+    /// is left of `total`, and behind it what [`Live::show`] says. It moves by itself, once a
+    /// second: more often would disturb what is measured.
+    pub fn bar(&self, total: Option<Duration>) -> Live {
+        let live = self.live(1);
+        if let Some(bar) = live.bars.first() {
+            let style =
+                ProgressStyle::with_template("{passed}  {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let passed = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // A line that is drawn again in a second.
+                let _ = out.write_str(&passed(state.elapsed(), total));
+            };
+            bar.set_style(style.with_key("passed", passed));
+            bar.enable_steady_tick(Duration::from_secs(1));
+        }
+        live
+    }
+
     fn write(&self, text: impl Display) -> io::Result<()> {
         if self.stderr {
             writeln!(io::stderr(), "{text}")
@@ -200,6 +218,16 @@ pub fn wait(time: Duration) -> String {
     let parts: Vec<String> =
         parts.skip_while(|(count, _)| *count == 0).take(2).map(|(count, name)| format!("{count} {name}")).collect();
     if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
+}
+
+/// `[#####---------------] 5 s, 15 s left`, or only the time where there is no end.
+fn passed(time: Duration, total: Option<Duration>) -> String {
+    const WIDTH: usize = 20;
+    let Some(total) = total else { return wait(time) };
+    let share = (time.as_secs_f64() / total.as_secs_f64().max(f64::MIN_POSITIVE)).min(1.0);
+    let done = (share * WIDTH as f64) as usize;
+    let left = wait(total.saturating_sub(time));
+    format!("[{}{}] {}, {left} left", "#".repeat(done), "-".repeat(WIDTH - done), wait(time))
 }
 
 /// Columns of the terminal, or 80 where there is none.
@@ -368,6 +396,20 @@ mod tests {
             [(0, "0 s"), (59, "59 s"), (60, "1 min 0 s"), (65_560, "18 h 12 min"), (86_400 * 400 + 3_599, "400 d 0 h")]
         {
             assert_eq!(wait(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn a_bar_fills_with_time_and_says_what_is_left() {
+        let second = Duration::from_secs;
+        for (time, total, text) in [
+            (0, Some(60), "[--------------------] 0 s, 1 min 0 s left"),
+            (15, Some(60), "[#####---------------] 15 s, 45 s left"),
+            (61, Some(60), "[####################] 1 min 1 s, 0 s left"),
+            (0, Some(0), "[--------------------] 0 s, 0 s left"),
+            (90, None, "1 min 30 s"),
+        ] {
+            assert_eq!(passed(second(time), total.map(second)), text);
         }
     }
 

@@ -18,9 +18,13 @@
 //! While packets flow the loop makes no system call; it allocates nothing and is
 //! compiled for the family of the queues ([`crate::driver::queue`]).
 
+mod intervals;
 mod load;
+mod own;
 
+pub use self::intervals::{Interval, Intervals, Written};
 pub use self::load::{Carried, Load};
+pub use self::own::{Empty, Own};
 
 use self::load::Background;
 use super::flights::{Arrival, Flight, Flights, Origin};
@@ -59,7 +63,7 @@ pub struct Plan {
 }
 
 /// What was measured. Warm-up is in none of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// From just before the packet was given to the driver until the driver had
     /// given it back, ns.
@@ -131,6 +135,7 @@ pub struct Ping<'a, S> {
     pace: Pace,
     probes: Probes,
     load: Option<Box<Background<'a>>>,
+    intervals: Option<Box<Intervals>>,
     idle: Idle,
     stop: S,
     flights: Flights,
@@ -165,25 +170,20 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
             pace: pace.with_slack(slack),
             probes: Probes::new(run, plan.frame, from, to),
             load: load.transpose()?.map(Box::new),
+            intervals: None,
             idle: if alone { Idle::with_spins(1 << 16) } else { Idle::new() },
             stop,
             flights: Flights::new(),
-            report: Report {
-                service: Histogram::new(),
-                intended: Histogram::new(),
-                sent: 0,
-                lost: 0,
-                duplicated: 0,
-                reordered: 0,
-                foreign: 0,
-                skipped: 0,
-                stuck: false,
-                elapsed_ns: 0,
-                raw: touched(plan.raw),
-                load: None,
-            },
+            report: Report { raw: touched(plan.raw), ..Report::default() },
             plan,
         })
+    }
+
+    /// The same, which gives the samples of each interval away as it goes.
+    #[must_use]
+    pub fn with_intervals(mut self, intervals: Option<Intervals>) -> Self {
+        self.intervals = intervals.map(Box::new);
+        self
     }
 
     /// Sends until the plan is fulfilled or `stop` says so.
@@ -197,6 +197,9 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
         if let Some(load) = &mut self.load {
             load.start(start, counted_from);
         }
+        if let Some(intervals) = &mut self.intervals {
+            intervals.begin(counted_from);
+        }
         let mut last = counted_from;
         // Slots that were skipped since the last packet.
         let mut skipped = 0;
@@ -207,6 +210,9 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
             if outgoing.is_empty()
                 && let Some(slot) = self.pace.slot(self.clock.now())
             {
+                if let Some(intervals) = self.intervals.as_mut().filter(|intervals| slot.due >= intervals.end) {
+                    intervals.roll(slot.due);
+                }
                 skipped += slot.skipped;
                 if slot.due >= end || self.report.sent >= count || (self.stop)() {
                     self.report.skipped += within(slot.due, skipped, self.pace.interval(), counted_from..end);
@@ -309,6 +315,9 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
         let intended_ns = self.clock.ns(now.saturating_sub(flight.due));
         self.report.service.record(service_ns);
         self.report.intended.record(intended_ns);
+        if let Some(intervals) = &mut self.intervals {
+            intervals.record(Some(service_ns), intended_ns, 1);
+        }
         if flight.skipped > 0 {
             self.count_skipped(flight, intended_ns);
         }
@@ -333,7 +342,11 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
         for first in (1..=flight.skipped).step_by(step as usize) {
             let earlier = self.clock.ns((first as f64 * interval) as Ticks);
             let together = step.min(flight.skipped - first + 1);
-            self.report.intended.record_n(intended_ns.saturating_add(earlier), together);
+            let waited = intended_ns.saturating_add(earlier);
+            self.report.intended.record_n(waited, together);
+            if let Some(intervals) = &mut self.intervals {
+                intervals.record(None, waited, together);
+            }
         }
     }
 
@@ -352,6 +365,9 @@ impl<S: Fn() -> bool> Loop for Ping<'_, S> {
             load.end();
         }
         self.wait_for_the_rest(rx, tx, &mut incoming);
+        if let Some(intervals) = self.intervals {
+            intervals.finish(self.clock.now());
+        }
         // `arrived` counts each packet once, so it cannot exceed what was sent.
         self.report.lost = self.report.sent.saturating_sub(self.report.service.count());
         self.report.load = self.load.map(|load| load.carried());

@@ -11,6 +11,8 @@ use std::str::FromStr;
 
 /// Most rows of a run: more are a step forgotten.
 const ROWS: usize = 256;
+/// Longest frame that is no jumbo, with FCS.
+const SHORT: usize = 1_518;
 /// How often a probe is sent unless it is said: alone, and where it is to leave room for long
 /// frames or a load.
 const ALONE: Rate = Rate::Pps(100_000.0);
@@ -24,7 +26,7 @@ pub struct Asked {
     /// The second is a range with its step. A card that does not take a size says so.
     #[arg(short, long = "size", value_name = "LIST", value_delimiter = ',', default_value = "64")]
     sizes: Vec<Span>,
-    /// How often to send [default: 100k, or 10k with --load or several sizes]: 100k, 10Mbit, 1%
+    /// How often to send: 100k, 10Mbit, 1% [default: 100k, or 10k with --load, several sizes or jumbo frames]
     ///
     /// It does not wait for answers.
     #[arg(short, long, value_name = "RATE")]
@@ -176,7 +178,8 @@ impl Asked {
     /// # Errors
     /// [`Kind::Usage`] with what it carries.
     pub fn rate(&self, case: &Case, speed: u64) -> Result<f64> {
-        let alone = self.load.is_empty() && matches!(self.sizes[..], [Span { first, last, .. }] if first == last);
+        let short = matches!(self.sizes[..], [Span { first, last, .. }] if first == last && last <= SHORT);
+        let alone = short && self.load.is_empty();
         let asked = self.rate.unwrap_or(if alone { ALONE } else { AMONG });
         let (rate, line) = (asked.pps(case.frame(), speed), Rate::Line.pps(case.frame(), speed));
         let percent = case.load.as_ref().map_or(0.0, |load| load.percent);
@@ -215,6 +218,12 @@ impl Case {
         let Share { percent, frames } = self.load.as_ref().filter(|load| load.percent > 0.0)?;
         let rate = flood::line_rate(frames, speed) * percent / 100.0;
         Some(Load { frames: frames.clone(), rate })
+    }
+
+    /// As a line of the interval log is tagged: no comma, no blank.
+    pub fn tag(&self) -> String {
+        let load = self.load.as_ref().map_or(String::new(), |load| format!("-load{}", load.percent));
+        format!("{}B{load}", self.size)
     }
 
     /// As a line about it begins.

@@ -1,5 +1,6 @@
 //! What a run leaves besides its table: files, and a picture.
 
+use super::hlog::{self, Log};
 use super::rows::Row;
 use super::view::View;
 use crate::cli::output::{self, Output};
@@ -23,6 +24,14 @@ pub struct Wanted {
     /// It is of one frame size and load.
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
+    /// Write the samples of each interval here while it runs: HdrHistogram's interval log
+    ///
+    /// Its tools read it. With several rows each line has the size and the load as its tag.
+    #[arg(long, value_name = "FILE")]
+    hlog: Option<PathBuf>,
+    /// Length of an interval of --hlog
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = hlog::interval, requires = "hlog")]
+    interval: Duration,
     /// Draw the distribution below the table
     ///
     /// Values to the left of 90% are nine in ten, and each step to the right is a tenth of
@@ -46,7 +55,12 @@ pub struct Wanted {
 impl Wanted {
     /// Whether anything is asked for.
     pub fn is_any(&self) -> bool {
-        self.hgrm.is_some() || self.raw.is_some() || self.plot || self.svg.is_some() || !self.over.is_empty()
+        self.hgrm.is_some()
+            || self.hlog.is_some()
+            || self.raw.is_some()
+            || self.plot
+            || self.svg.is_some()
+            || !self.over.is_empty()
     }
 
     /// Opens what is to be written of so many rows and reads what is to be drawn.
@@ -55,7 +69,7 @@ impl Wanted {
     /// If a file cannot be had, or has no place for all of them.
     pub fn open(&self, rows: usize) -> Result<Files<'_>> {
         if self.hgrm.is_some() && rows > 1 {
-            let line = "--hgrm is the distribution of one frame size and load; name one of each, or take --raw for all of them";
+            let line = "--hgrm is the distribution of one frame size and load; name one of each, or take --hlog or --raw for all of them";
             return Err(Error::new(Kind::Usage, line));
         }
         if !self.over.is_empty() && !self.plot && self.svg.is_none() {
@@ -73,6 +87,8 @@ impl Wanted {
         let files = Files {
             over: self.over.iter().map(|path| Curve::read(path)).collect::<Result<_>>()?,
             hgrm: Destination::create(&self.hgrm)?,
+            hlog: Destination::create(&self.hlog)?,
+            interval: self.interval,
             raw: Destination::create(&self.raw)?,
             svg: Destination::create(&self.svg)?,
             plot: self.plot,
@@ -85,17 +101,24 @@ impl Wanted {
 /// All that a run leaves, not yet written.
 pub struct Files<'a> {
     hgrm: Option<Destination<'a>>,
+    hlog: Option<Destination<'a>>,
+    interval: Duration,
     raw: Option<Destination<'a>>,
     svg: Option<Destination<'a>>,
     plot: bool,
     over: Vec<Curve>,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    /// The log of intervals, if there is to be one: of the intended time, or the service time.
+    pub fn log(&mut self, intended: bool) -> Option<Log<'a>> {
+        self.hlog.take().map(|file| Log::new(file, self.interval, intended))
+    }
+
     /// Refuses one file for two things, of which the second would be written over the first.
     fn check_apart(&self) -> Result<()> {
         let mut seen = Vec::new();
-        for file in [&self.hgrm, &self.raw, &self.svg].into_iter().flatten() {
+        for file in [&self.hgrm, &self.hlog, &self.raw, &self.svg].into_iter().flatten() {
             let Ok(data) = file.file.metadata() else { continue };
             if data.is_file() && seen.contains(&(data.dev(), data.ino())) {
                 let path = file.path.display();
@@ -147,7 +170,7 @@ impl Files<'_> {
 }
 
 /// A file of results, opened before the run.
-struct Destination<'a> {
+pub struct Destination<'a> {
     path: &'a Path,
     file: File,
 }
@@ -162,14 +185,27 @@ impl<'a> Destination<'a> {
         Ok(Some(Destination { path, file }))
     }
 
-    fn write(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-        let mut out = BufWriter::new(&self.file);
+    /// Writes it anew.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
         let regular = self.file.metadata().is_ok_and(|data| data.is_file());
         let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
-        emptied
-            .and_then(|()| content(&mut out))
-            .and_then(|()| out.flush())
-            .map_err(|e| Error::io(format!("writing {}; it is not complete", self.path.display()), e))
+        emptied.map_err(|e| self.incomplete(e)).and_then(|()| self.append(content))
+    }
+
+    /// Writes on.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn append(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+        let mut out = BufWriter::new(&self.file);
+        content(&mut out).and_then(|()| out.flush()).map_err(|e| self.incomplete(e))
+    }
+
+    fn incomplete(&self, error: std::io::Error) -> Error {
+        Error::io(format!("writing {}; it is not complete", self.path.display()), error)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::dma::{Batch, Pool};
 use crate::driver::{Config, Description, TxPath};
 use crate::emu::{Picos, Stages};
 use crate::error::{Error, Kind};
-use crate::measure::ping::{Ping, Plan, Report};
+use crate::measure::ping::{Empty, Ping, Plan, Report};
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -183,7 +183,7 @@ fn measure(args: &Args, case: &Case, path: TxPath, session: &mut Session, clock:
     if report.received() == 0 && stop.signal().is_none() {
         return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
     }
-    Ok(Row { path, report, rate, stages, poll: poll(session, &pool, clock) })
+    Ok(Row { path, report, rate, stages, poll: circuit::run(session, Empty::new(clock, &pool)?)?.poll })
 }
 
 /// The stages of frames that are sent one by one, each when the last has
@@ -219,18 +219,6 @@ fn one_by_one(session: &mut Session, pool: &Pool, len: usize) -> Vec<Stages> {
         }
     }
     session.take_stages()
-}
-
-/// Nanoseconds of a poll that finds nothing.
-fn poll(session: &mut Session, pool: &Pool, clock: &Clock) -> f64 {
-    const POLLS: u64 = 10_000;
-    let Some(queue) = session.ports.last_mut().and_then(|port| port.rx.first_mut()) else { return 0.0 };
-    let mut batch = Batch::new(pool);
-    let start = clock.now_ordered();
-    for _ in 0..POLLS {
-        queue.recv(&mut batch);
-    }
-    clock.ns(clock.now_ordered() - start) as f64 / POLLS as f64
 }
 
 impl Row {

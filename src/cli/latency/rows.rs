@@ -9,7 +9,7 @@ use crate::dma::Pool;
 use crate::driver::Description;
 use crate::emu::wire::Note;
 use crate::error::{Error, Kind, Result};
-use crate::measure::ping::{Ping, Plan, Report};
+use crate::measure::ping::{Intervals, Ping, Plan, Report};
 use crate::measure::{Clock, Floor};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -85,6 +85,7 @@ impl Bench<'_> {
         floor: Floor,
         raw: usize,
         first: bool,
+        intervals: Option<Intervals>,
     ) -> Result<Row> {
         let stop = session.stop.clone();
         let load = case.load(circuit::speed(session));
@@ -101,7 +102,7 @@ impl Bench<'_> {
             addresses: circuit::addresses(session),
         };
         let noted = session.notes();
-        let ping = Ping::new(self.clock, self.pool, plan, || stop.requested())?;
+        let ping = Ping::new(self.clock, self.pool, plan, || stop.requested())?.with_intervals(intervals);
         let report = circuit::run(session, ping)?;
         match session.intact() {
             Err(lost) if report.received() == 0 => return Err(lost),

@@ -6,6 +6,7 @@ use crate::cli::account;
 use crate::cli::output::{self, Output};
 use crate::driver::Description;
 use crate::error::{Error, Kind};
+use crate::measure::ping::Own;
 use crate::measure::{Histogram, Machine, Noise};
 use comfy_table::Table;
 use serde_json::{Map, Value, json};
@@ -26,6 +27,8 @@ pub struct View<'a> {
     pub devices: &'a [Description],
     /// Whether any of it is emulated.
     pub emulated: bool,
+    /// What the loop itself takes.
+    pub own: Own,
     /// What disturbed the run.
     pub noise: &'a Noise,
     /// Where it ran.
@@ -102,6 +105,10 @@ impl View<'_> {
     fn print_text(&self, output: &Output) -> anyhow::Result<()> {
         output.info(format_args!("measured: {}", self.scope()))?;
         output.info(format_args!("machine: {}", self.machine))?;
+        let Own { clock, poll, round } = self.own;
+        output.info(format_args!(
+            "own cost: {clock:.1} ns to read the clock, {poll:.1} ns an empty poll, {round:.1} ns a round of the loop; not taken off"
+        ))?;
         output.result("")?;
         match self.rows {
             [row] if !self.several => self.print_row(row, output)?,
@@ -168,17 +175,17 @@ impl View<'_> {
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.machine.warnings();
         warnings.extend(self.noise.warnings());
-        for row in self.rows.iter().filter(|row| row.report.sent > 1_000) {
+        for row in self.rows {
             let whose = if self.several { format!("{}: ", row.case.name()) } else { String::new() };
             let reached = row.report.rate() / row.rate;
-            if reached < 0.95 {
+            if row.report.sent > 1_000 && reached < 0.95 {
                 let percent = reached * 100.0;
                 warnings.push(format!(
                     "{whose}only {percent:.1} % of the rate asked for were sent; choose a lower one (-r)"
                 ));
             }
             let reached = row.report.load_rate() / row.load_rate;
-            if reached < 0.95 {
+            if row.load_rate * row.seconds() > 1_000.0 && reached < 0.95 {
                 let percent = reached * 100.0;
                 warnings.push(format!(
                     "{whose}only {percent:.1} % of the load asked for were sent; choose a lower one, or longer frames (--load-size)"
@@ -219,6 +226,7 @@ impl View<'_> {
         let result = json!({
             "measured": self.scope(),
             "results": self.rows.iter().map(|row| self.row_json(row)).collect::<Vec<_>>(),
+            "own_ns": self.own.json(),
             "noise": self.noise.json(),
             "warnings": self.warnings(),
         });
@@ -344,14 +352,8 @@ mod tests {
             service,
             sent: samples + 2,
             lost: 2,
-            duplicated: 0,
-            reordered: 0,
-            foreign: 0,
-            skipped: 0,
-            stuck: false,
             elapsed_ns: 1_000_000_000,
-            raw: Vec::new(),
-            load: None,
+            ..Report::default()
         };
         let clock = crate::measure::Clock::new();
         let nowhere = crate::sys::Roots::under(std::path::Path::new("/nonexistent"));
@@ -367,6 +369,7 @@ mod tests {
             headline: Some(Figure::Percentile(99.0)),
             devices: &[],
             emulated: true,
+            own: Own { clock: 1.0, poll: 1.0, round: 2.0 },
             noise: &Noise::begin(&nowhere, &clock, none),
             machine: &Machine::record(&nowhere, &clock),
         });

@@ -274,6 +274,53 @@ fn a_size_or_rate_that_cannot_be_had_is_refused() {
     }
 }
 
+#[test]
+fn the_intervals_together_are_all_samples_and_begin_where_counting_begins() {
+    for intended in [false, true] {
+        let time = Arc::new(AtomicU64::new(1));
+        let line = line(&time, 0, |n, frame: &[u8]| {
+            if n == 2_000 {
+                time.fetch_add(2_000_000, Ordering::Relaxed);
+            }
+            vec![frame.to_vec()]
+        });
+        let clock = Clock::by_hand(Arc::clone(&time));
+        let pool = Pool::new(64, Addressing::Translated).unwrap();
+        let (ours, written) = Intervals::new(&clock, Duration::from_millis(10), intended);
+        let plan = Plan { warm_up: Duration::from_millis(5), ..plan(4_000) };
+        let ping = Ping::new(&clock, &pool, plan, || false).unwrap().with_intervals(Some(ours));
+        let writer = std::thread::spawn(move || {
+            let mut sum = (Histogram::new(), Vec::new());
+            while let Some(interval) = written.next() {
+                sum.0.add(&interval.histogram);
+                sum.1.push((interval.start, interval.end));
+                written.give_back(interval.histogram);
+            }
+            sum
+        });
+        let report = ping.run(&mut End(&line, 0), &mut End(&line, 0));
+        let (sum, spans) = writer.join().unwrap();
+        let whole = if intended { &report.intended } else { &report.service };
+        assert_eq!((sum.count(), sum.min(), sum.max()), (whole.count(), whole.min(), whole.max()));
+        assert_eq!(whole.count() > 4_000, intended, "a stall is in the intended time");
+        // The clock stood at 1 when it began.
+        assert!((5_000_001..5_001_000).contains(&spans[0].0), "{spans:?}");
+        assert!(spans.windows(2).all(|pair| pair[0].1 == pair[1].0), "{spans:?}");
+        assert!(spans.last().unwrap().1 >= 85_000_000, "{spans:?}");
+    }
+}
+
+#[test]
+fn what_the_loop_takes_itself_is_what_its_calls_take() {
+    let time = Arc::new(AtomicU64::new(1));
+    let clock = Clock::by_hand(Arc::clone(&time));
+    let pool = Pool::new(64, Addressing::Translated).unwrap();
+    let line = line(&time, 0, |_, frame: &[u8]| vec![frame.to_vec()]);
+    let own = Empty::new(&clock, &pool).unwrap().run(&mut End(&line, 0), &mut End(&line, 0));
+    // Virtual time passes in a call of recv() only.
+    assert_eq!(own, Own { clock: 0.0, poll: CALL as f64, round: CALL as f64 });
+}
+
 /// A thousand probes of 60 bytes beside a load.
 fn loaded(frames: &[usize], rate: f64) -> Plan {
     Plan { load: Some(Load { frames: frames.to_vec(), rate }), ..plan(1_000) }
