@@ -9,7 +9,7 @@
 //! to agree. The machine's own floor is measured in the same run and printed
 //! beside it.
 
-mod files;
+pub(super) mod files;
 mod paths;
 mod view;
 

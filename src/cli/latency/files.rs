@@ -67,7 +67,7 @@ impl Wanted {
             svg: Destination::create(&self.svg)?,
             plot: self.plot,
         };
-        files.check_apart()?;
+        check_apart([&files.hgrm, &files.raw, &files.svg].into_iter().flatten())?;
         Ok(files)
     }
 }
@@ -82,22 +82,6 @@ pub struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Refuses one file for two things, of which the second would be written over the first.
-    fn check_apart(&self) -> Result<()> {
-        let mut seen = Vec::new();
-        for file in [&self.hgrm, &self.raw, &self.svg].into_iter().flatten() {
-            let Ok(data) = file.file.metadata() else { continue };
-            if data.is_file() && seen.contains(&(data.dev(), data.ino())) {
-                let path = file.path.display();
-                let line =
-                    format!("{path} is named for two results, and one would write over the other; name two files");
-                return Err(Error::new(Kind::Usage, line));
-            }
-            seen.push((data.dev(), data.ino()));
-        }
-        Ok(())
-    }
-
     /// How many samples are to be kept one by one.
     ///
     /// # Errors
@@ -136,14 +120,14 @@ impl Files<'_> {
 }
 
 /// A file of results, opened before the run.
-struct Destination<'a> {
+pub(in crate::cli) struct Destination<'a> {
     path: &'a Path,
     file: File,
 }
 
 impl<'a> Destination<'a> {
     /// The file of this name, if there is to be one.
-    fn create(path: &'a Option<PathBuf>) -> Result<Option<Self>> {
+    pub fn create(path: &'a Option<PathBuf>) -> Result<Option<Self>> {
         let Some(path) = path.as_deref() else { return Ok(None) };
         // Not truncated yet: a run that fails leaves the results of the last one.
         let file = File::options().write(true).create(true).truncate(false).open(path);
@@ -151,7 +135,8 @@ impl<'a> Destination<'a> {
         Ok(Some(Destination { path, file }))
     }
 
-    fn write(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    /// Writes it, instead of what was there.
+    pub fn write(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
         let mut out = BufWriter::new(&self.file);
         let regular = self.file.metadata().is_ok_and(|data| data.is_file());
         let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
@@ -160,6 +145,21 @@ impl<'a> Destination<'a> {
             .and_then(|()| out.flush())
             .map_err(|e| Error::io(format!("writing {}; it is not complete", self.path.display()), e))
     }
+}
+
+/// Refuses one file for two things, of which the second would be written over the first.
+pub(in crate::cli) fn check_apart<'d>(files: impl Iterator<Item = &'d Destination<'d>>) -> Result<()> {
+    let mut seen = Vec::new();
+    for file in files {
+        let Ok(data) = file.file.metadata() else { continue };
+        if data.is_file() && seen.contains(&(data.dev(), data.ino())) {
+            let path = file.path.display();
+            let line = format!("{path} is named for two results, and one would write over the other; name two files");
+            return Err(Error::new(Kind::Usage, line));
+        }
+        seen.push((data.dev(), data.ino()));
+    }
+    Ok(())
 }
 
 fn write_raw(out: &mut dyn Write, samples: &[Sample]) -> std::io::Result<()> {

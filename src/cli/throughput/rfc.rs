@@ -246,7 +246,7 @@ pub(super) fn sheets(rows: &[Row]) -> Vec<Sheet> {
     let mut sheets: Vec<Sheet> =
         [latency_sheet(rows), loss_sheet(rows), burst_sheet(rows)].into_iter().flatten().collect();
     if let Some(last) = sheets.last_mut() {
-        let known = |row: &Row| row.tests.known().into_iter().map(|line| format!("{}: {line}", row.size)).collect();
+        let known = |row: &Row| row.tests.known().into_iter().map(|line| format!("{}: {line}", row.name())).collect();
         last.notes = rows.iter().flat_map::<Vec<String>, _>(known).collect();
     }
     sheets
