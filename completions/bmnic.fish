@@ -268,18 +268,33 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l strict -d 'Fail 
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s s -l sizes -d 'Frame sizes in bytes, FCS included; `imix` is IMIX_v4_1 of CSIT: 28 x 64, 16 x 570, 4 x 1518' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s t -l trial -d 'Length of a trial, at least 1ms' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l pdr -d 'Search for the highest rate that loses no more than this share: 0.5%' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l pdr -d 'Search for the highest rate that loses no more than this share: 0.5%; several with commas' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l exceed -d 'Share of a rate\'s trials, in time, in which more may be lost than a goal allows [default: 50%]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l duration-sum -d 'How long the trials of a rate are together before they decide [default: three trials]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l test -d 'Tests of RFC 2544 to make' -r -f -a "throughput\t'Highest rate without loss (§26.1)'
+latency\t'Latency at that rate, which is searched for first (§26.2)'
+loss\t'Frame loss from line rate down by 10 %, until two rates lose none (§26.3)'
+back-to-back\t'Longest burst without loss, mean of several (§26.4)'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l precision -d 'How exactly to search, as a share of line rate' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do it this often and print the median and the spread [default: 3 searches, 1 flood]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do it this often and print the median and the spread [default: 3 searches, 1 flood, 10 of an MRR]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l sweep -d 'Measure each value of an option, a row each: batch=1,2,4..64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l allow-loss -d 'Share of packets that a flood may lose; more ends with exit code 3 [default: any]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l baseline -d 'Compare with this earlier run, which --json or --export-json wrote' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l tolerance -d 'Share by which a figure may be worse than the baseline\'s' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-csv -d 'Write comma-separated values here, beside what is printed' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-markdown -d 'Write a Markdown table here, beside what is printed' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-json -d 'Write the JSON document here, beside what is printed; it can be a --baseline later' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l mrr -d 'Flood, and give the mean of ten trials: the Maximum Receive Rate of CSIT'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l ndr -d 'Search for the highest rate that loses nothing (non-drop rate)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rfc2544 -d 'All tests of RFC 2544: --test throughput,latency,loss,back-to-back'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l csv -d 'Print comma-separated values instead of a table'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l markdown -d 'Print a Markdown table instead'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s q -l quiet -d 'Print results only'

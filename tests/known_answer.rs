@@ -14,7 +14,7 @@ use bmnic::emu::{Drive, Engine, Spec};
 use bmnic::measure::Clock;
 use bmnic::measure::flood::{Flood, Plan, Report, line_rate};
 use bmnic::measure::rfc2544::{self, Burst, Point};
-use bmnic::measure::search::{Bound, Found, Goal, HEADROOM, TOLERANCE, Trial, search};
+use bmnic::measure::search::{Bound, Found, Goal, Goals, HEADROOM, Loss, TOLERANCE, Trial, search, search_goals};
 use bmnic::packet::build::{IMIX, Recipe};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -258,6 +258,40 @@ fn a_tester_that_is_hardly_ever_at_work_gives_no_wrong_figure() {
             Bound::Line => panic!("seed {seed}: no wire of this kind"),
             Bound::Unclear(..) | Bound::Stopped(_) => assert!(!found.is_conclusive()),
         }
+    }
+}
+
+#[test]
+fn two_goals_in_one_search_have_the_rate_of_the_wire_each() {
+    const LOSS: f64 = 0.05;
+    let quiet = Troubles { cost: 150, every: 0, stall: 0, card_every: 0 };
+    let put_aside = Troubles { every: 200_000, stall: 600_000, card_every: 200_000, ..quiet };
+    for (seed, troubles) in [(0, quiet), (1, put_aside), (2, put_aside)] {
+        let mut tester = Tester::new(troubles, seed);
+        let ceiling = tester.flood(None).0.sent_per_second();
+        let line = line_rate(&[60], 10_000_000_000);
+        let goals = [0.0, LOSS].map(|ratio| Loss { ratio, exceed: 0.5 }).to_vec();
+        let goals = Goals { line, ceiling, precision: PRECISION, trial: TRIAL, sum: 3 * TRIAL, goals };
+        let outcome = search_goals(&goals, |rate, duration| {
+            Ok(Some(tester.send(Plan { rate: Some(rate), duration, ..Tester::plan() }).1))
+        });
+        let outcome = outcome.unwrap();
+        assert_is_the_answer(&outcome.reached[0].found, &format!("seed {seed}"));
+        // What is lost of a rate is what is above the limit.
+        let (found, right) = (&outcome.reached[1].found, LIMIT / (1.0 - LOSS));
+        let burst = BURST as f64 / TRIAL.as_secs_f64() / (1.0 - LOSS);
+        let rate = found.rate().unwrap();
+        assert!(
+            matches!(found.bound, Bound::Device(above) if above > right * (1.0 - TOLERANCE)),
+            "seed {seed}: {:?}",
+            found.bound
+        );
+        assert!(
+            rate <= right + 1.01 * burst && rate >= (right - PRECISION * line) * (1.0 - TOLERANCE),
+            "seed {seed}: {rate}"
+        );
+        let through = outcome.reached[1].conditional.unwrap();
+        assert!(through <= LIMIT + 1.01 * burst && through >= 0.97 * LIMIT, "seed {seed}: {through} came through");
     }
 }
 

@@ -236,6 +236,103 @@ fn latency_is_measured_at_the_throughput() {
 }
 
 #[test]
+fn two_goals_are_one_search_and_each_has_the_rate_of_the_wire_or_none() {
+    const LIMIT: f64 = 50e3;
+    const LOSS: f64 = 0.05;
+    let args = ["emu:82599,wire=loop,limit=50k", "--ndr", "--pdr", "5%", "-t", "100ms", "-s", "1518", "--runs", "1"];
+    let run = throughput(&[&args[..], &["--precision", "1%", "--json", "--strict"]].concat());
+    let document: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&run.stderr)));
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!((document["method"].as_str(), rows.len()), (Some("mlrsearch"), 2), "{document:#}");
+    assert_eq!((&rows[0]["goal"], &rows[1]["goal"]), (&"ndr".into(), &"pdr 5%".into()));
+    let measured = rows.iter().all(|row| row["pps"].is_f64());
+    assert_eq!(run.status.code(), Some(if measured { 0 } else { 3 }), "{document:#}\n{}", text(&run.stderr));
+    // What the bucket holds at the start of a trial passes as well.
+    let most = LIMIT + bmnic::emu::wire::BURST as f64 / 0.1;
+    for (row, most) in rows.iter().zip([most, most / (1.0 - LOSS)]) {
+        assert!(row["pps"].as_f64().is_none_or(|rate| rate <= most * 1.001), "{row:#}");
+        let above = &row["above"];
+        assert!(above["kind"] != "device" || above["pps"].as_f64().unwrap() > LIMIT, "{row:#}");
+        assert_eq!(row["known"].is_string(), !row["pps"].is_f64(), "{row:#}");
+    }
+    let trials = rows[0]["trials"].as_array().unwrap();
+    let lengths: Vec<u64> = trials.iter().map(|trial| trial["length_ns"].as_u64().unwrap()).collect();
+    assert_eq!((lengths.iter().min(), rows[1]["trials"].is_null()), (Some(&10_000_000), true), "{lengths:?}");
+}
+
+#[test]
+fn the_maximum_receive_rate_is_a_mean_with_its_deviation() {
+    let document = json(&["--mrr", "-t", "20ms", "-s", "512", "--runs", "4"]);
+    let row = &document["rows"][0];
+    let rates: Vec<f64> = row["pps_of_runs"].as_array().unwrap().iter().map(|rate| rate.as_f64().unwrap()).collect();
+    let mean = rates.iter().sum::<f64>() / 4.0;
+    assert_eq!((document["method"].as_str(), rates.len()), (Some("mrr"), 4));
+    assert!((row["pps"].as_f64().unwrap() - mean).abs() < 1.0 && row["pps_stdev"].as_f64().unwrap() > 0.0, "{row:#}");
+    let run = throughput(&["--mrr", "-t", "20ms", "-s", "512"]);
+    let out = text(&run.stdout);
+    assert!(out.contains("mean of 10 trials") && out.contains("stdev"), "{out}");
+}
+
+#[test]
+fn a_sweep_has_a_row_for_each_batch() {
+    let document = json(&["--sweep", "batch=1,8..32", "-t", "20ms", "-s", "64"]);
+    let rows = document["rows"].as_array().unwrap();
+    let batches: Vec<u64> = rows.iter().map(|row| row["batch"].as_u64().unwrap()).collect();
+    assert_eq!(batches, [1, 8, 16, 32]);
+    for row in rows {
+        let (batch, most) = (row["tx_batch"].as_f64().unwrap(), row["batch"].as_f64().unwrap());
+        assert!(batch >= 1.0 && batch <= most, "{row:#}");
+    }
+}
+
+#[test]
+fn results_go_into_files_beside_the_screen_and_can_be_a_baseline() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name).to_str().unwrap().to_string();
+    let (csv, markdown, json) = (path("a.csv"), path("a.md"), path("a.json"));
+    let size = ["-t", "20ms", "-s", "1518,64"];
+    let export = ["--export-csv", &csv, "--export-markdown", &markdown, "--export-json", &json];
+    let run = throughput(&[&size[..], &export].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert!(text(&run.stdout).contains("1518"), "the table is printed all the same");
+    let read = |name: &str| std::fs::read_to_string(name).unwrap();
+    assert_eq!(read(&csv).lines().count(), 3);
+    assert!(
+        read(&markdown).starts_with("| frame | Mpps |") && read(&markdown).contains("\n| 1518 | "),
+        "{}",
+        read(&markdown)
+    );
+    let document: Value = serde_json::from_str(&read(&json)).unwrap();
+    assert_eq!(document["rows"].as_array().unwrap().len(), 2);
+
+    // An earlier run that was ten times as fast, or ten times as slow, as this one.
+    let scaled = |factor: f64| {
+        let mut document = document.clone();
+        for row in document["rows"].as_array_mut().unwrap() {
+            for field in ["pps", "pps_min", "pps_max"] {
+                row[field] = (row[field].as_f64().unwrap() * factor).into();
+            }
+        }
+        let file = path("base.json");
+        std::fs::write(&file, document.to_string()).unwrap();
+        throughput(&[&["-t", "20ms", "-s", "1518,128"], &["--baseline", &file][..]].concat())
+    };
+    let worse = scaled(10.0);
+    assert_eq!(worse.status.code(), Some(3), "{}", text(&worse.stderr));
+    assert!(text(&worse.stderr).contains("by more than 5 %: 1518 rate (-"), "{}", text(&worse.stderr));
+    let out = text(&worse.stdout);
+    assert!(out.contains("128 is not in the baseline") && out.contains("64 of the baseline was not measured"), "{out}");
+    let better = scaled(0.1);
+    assert_eq!(better.status.code(), Some(0), "{}", text(&better.stderr));
+    assert!(text(&better.stdout).contains("better"), "{}", text(&better.stdout));
+
+    let twice = throughput(&["--export-csv", &csv, "--export-json", &csv, "-t", "20ms", "-s", "64"]);
+    assert_eq!(twice.status.code(), Some(2), "{}", text(&twice.stderr));
+    let printed = throughput(&["--markdown", "-q", "-t", "20ms", "-s", "64"]);
+    assert!(text(&printed.stdout).starts_with("| frame | Mpps |"), "{}", text(&printed.stdout));
+}
+
+#[test]
 fn repeated_floods_have_a_median_and_a_spread() {
     let document = json(&["-t", "20ms", "-s", "512", "--runs", "3"]);
     let row = &document["rows"][0];
@@ -252,7 +349,7 @@ fn comma_separated_values_have_a_head_and_a_row_each() {
     let out = text(&run.stdout);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 3, "{out}");
-    assert!(lines[0].starts_with("frame,mpps,l1_gbit_per_second,percent_of_line"));
+    assert!(lines[0].starts_with("frame,goal,batch,mpps,l1_gbit_per_second,percent_of_line"));
     assert!(lines.iter().all(|line| line.split(',').count() == lines[0].split(',').count()), "{out}");
 }
 
@@ -270,7 +367,16 @@ fn nonsense_is_refused() {
         &["-s", "64,,128"],
         &["--batch", "65"],
         &["--rxd", "100"],
-        &["--ndr", "--pdr", "1%"],
+        &["--mrr", "--ndr"],
+        &["--mrr", "--rfc2544"],
+        &["--exceed", "50%"],
+        &["--duration-sum", "1s"],
+        &["--ndr", "--duration-sum", "10ms", "-t", "20ms"],
+        &["--sweep", "batch=1,256"],
+        &["--sweep", "queues=1,2"],
+        &["--sweep", "batch=1", "--batch", "2"],
+        &["--tolerance", "5%"],
+        &["--csv", "--markdown"],
         &["--test", "speed"],
         &["--test", "loss", "--ndr"],
         &["--rfc2544", "--test", "loss"],

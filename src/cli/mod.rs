@@ -16,6 +16,7 @@ mod completions;
 pub mod cores;
 mod crossing;
 mod ctl;
+mod destination;
 mod emulate;
 pub mod environment;
 mod fwd;

@@ -3,14 +3,13 @@
 use super::hlog::{self, Log};
 use super::rows::Row;
 use super::view::View;
+use crate::cli::destination::{Destination, check_apart};
 use crate::cli::output::{self, Output};
 use crate::cli::plot::{self, Curve, Picture};
 use crate::error::{Error, Kind, Result};
 use crate::measure::ping::Sample;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Samples that are kept one by one: 320 MB.
@@ -93,7 +92,8 @@ impl Wanted {
             svg: Destination::create(&self.svg)?,
             plot: self.plot,
         };
-        files.check_apart()?;
+        let named = [&files.hgrm, &files.hlog, &files.raw, &files.svg];
+        check_apart(named.into_iter().flatten().filter_map(Destination::place))?;
         Ok(files)
     }
 }
@@ -113,22 +113,6 @@ impl<'a> Files<'a> {
     /// The log of intervals, if there is to be one: of the intended time, or the service time.
     pub fn log(&mut self, intended: bool) -> Option<Log<'a>> {
         self.hlog.take().map(|file| Log::new(file, self.interval, intended))
-    }
-
-    /// Refuses one file for two things, of which the second would be written over the first.
-    fn check_apart(&self) -> Result<()> {
-        let mut seen = Vec::new();
-        for file in [&self.hgrm, &self.hlog, &self.raw, &self.svg].into_iter().flatten() {
-            let Ok(data) = file.file.metadata() else { continue };
-            if data.is_file() && seen.contains(&(data.dev(), data.ino())) {
-                let path = file.path.display();
-                let line =
-                    format!("{path} is named for two results, and one would write over the other; name two files");
-                return Err(Error::new(Kind::Usage, line));
-            }
-            seen.push((data.dev(), data.ino()));
-        }
-        Ok(())
     }
 
     /// How many samples are to be kept one by one of rows at these rates.
@@ -166,46 +150,6 @@ impl<'a> Files<'a> {
             output.result(format_args!("\n{}", picture.text(output::columns())?.trim_end()))?;
         }
         Ok(())
-    }
-}
-
-/// A file of results, opened before the run.
-pub struct Destination<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> Destination<'a> {
-    /// The file of this name, if there is to be one.
-    fn create(path: &'a Option<PathBuf>) -> Result<Option<Self>> {
-        let Some(path) = path.as_deref() else { return Ok(None) };
-        // Not truncated yet: a run that fails leaves the results of the last one.
-        let file = File::options().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
-        Ok(Some(Destination { path, file }))
-    }
-
-    /// Writes it anew.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn write(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-        let regular = self.file.metadata().is_ok_and(|data| data.is_file());
-        let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
-        emptied.map_err(|e| self.incomplete(e)).and_then(|()| self.append(content))
-    }
-
-    /// Writes on.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn append(&mut self, content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-        let mut out = BufWriter::new(&self.file);
-        content(&mut out).and_then(|()| out.flush()).map_err(|e| self.incomplete(e))
-    }
-
-    fn incomplete(&self, error: std::io::Error) -> Error {
-        Error::io(format!("writing {}; it is not complete", self.path.display()), error)
     }
 }
 

@@ -10,7 +10,7 @@
 //! The format is that of Java's `HistogramLogWriter`, version 1.3, with histograms of V2,
 //! deflated. Times are seconds after BaseTime; values are nanoseconds.
 
-use super::files::Destination;
+use crate::cli::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::measure::ping::{Interval, Intervals, Written};
 use crate::measure::{Clock, Ticks};

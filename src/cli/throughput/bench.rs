@@ -1,9 +1,10 @@
 //! What a row takes: ceilings, searches, and the trials of them all.
 
+use super::options::Args;
 use super::rfc::{Test, Tests};
-use super::row::{Measured, Row, Search};
+use super::row::{Flow, Measured, Row, Search, Trials};
 use super::size::Size;
-use super::{Args, CEILING_FLOODS, CEILING_TIME, GRACE};
+use super::{CEILING_FLOODS, CEILING_TIME, GRACE};
 use crate::cli::circuit;
 use crate::cli::session::Session;
 use crate::cli::signal::Stop;
@@ -11,7 +12,7 @@ use crate::dma::Pool;
 use crate::error::{Error, Kind, Result};
 use crate::measure::flood::{self, Flood, Plan, Report};
 use crate::measure::rfc2544::{self, Burst, Longest};
-use crate::measure::search::{self, Goal, Trial, Verdict};
+use crate::measure::search::{self, Goal, Goals, Timed, Trial, Verdict};
 use crate::measure::{Clock, Histogram};
 use std::time::Duration;
 
@@ -26,42 +27,55 @@ pub(super) struct Bench<'a> {
     pub clock: &'a Clock,
     pub pool: &'a Pool,
     pub stop: &'a Stop,
+    /// Packets a call.
+    pub batch: u16,
 }
 
 impl Bench<'_> {
-    /// What came of one size; `None` if it was told to stop before there was anything.
-    pub fn row(&self, size: &Size, session: &mut Session) -> Result<Option<Row>> {
+    /// What came of one size: a row, or one for each goal; none if it was told to stop
+    /// before there was anything.
+    pub fn rows(&self, size: &Size, session: &mut Session) -> Result<Vec<Row>> {
         let frames = size.frames();
         let line = flood::line_rate(&frames, circuit::speed(session));
-        let asked = self.args.tests();
-        let row = |measured| Row { size: size.clone(), line, measured, tests: Tests::default() };
-        let loss = match self.args.goal_loss() {
-            None if asked.is_empty() => {
-                let floods = self.floods(&frames, self.args.runs() as usize, self.args.trial, session)?;
-                return Ok(Some(row(Measured::Floods(floods))).filter(|row| row.rate().is_some()));
-            }
-            loss => loss,
-        };
-        let floods = self.floods(&frames, CEILING_FLOODS, self.args.trial.min(CEILING_TIME), session)?;
-        let ceiling = floods.iter().map(Report::sent_per_second).fold(0.0, f64::max);
+        let (aims, tests, runs) = (self.args.aims(), self.args.tests(), self.args.runs() as usize);
+        let row =
+            |aim, measured| Row { size: size.clone(), batch: self.batch, aim, line, measured, tests: Tests::default() };
+        if aims.is_empty() && tests.is_empty() {
+            let flows = self.floods(&frames, runs, self.args.trial, Flow::of, session)?;
+            let measured = if self.args.is_mrr() { Measured::Mrr(flows) } else { Measured::Floods(flows) };
+            return Ok(Some(row(None, measured)).filter(|row| row.rate().is_some()).into_iter().collect());
+        }
+        let time = self.args.trial.min(CEILING_TIME);
+        let offered = self.floods(&frames, CEILING_FLOODS, time, Report::sent_per_second, session)?;
+        let ceiling = offered.into_iter().fold(0.0, f64::max);
         if self.stop.requested() || ceiling == 0.0 {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let mut row = row(Measured::Ceiling(ceiling));
-        if let Some(loss) = loss {
-            let goal = Goal { line, ceiling, loss, precision: self.args.precision };
-            let mut searches = Vec::new();
-            while searches.len() < self.args.runs() as usize && !self.stop.requested() {
-                searches.push(self.search(&goal, &frames, session)?);
+        // Of each goal, one search after another.
+        let mut searches: Vec<Vec<Search>> = aims.iter().map(|_| Vec::new()).collect();
+        let goals = self.args.goals(line, ceiling);
+        while searches.first().is_some_and(|searches| searches.len() < runs) && !self.stop.requested() {
+            let found = match (&goals, &aims[..]) {
+                (Some(goals), _) => self.search_goals(goals, &frames, session)?,
+                (None, [aim, ..]) => {
+                    let goal = Goal { line, ceiling, loss: aim.loss(), precision: self.args.precision };
+                    vec![self.search(&goal, &frames, session)?]
+                }
+                (None, []) => break,
+            };
+            searches.iter_mut().zip(found).for_each(|(searches, found)| searches.push(found));
+        }
+        let searched = |(aim, searches)| row(Some(aim), Measured::Searches { ceiling, searches });
+        let mut rows: Vec<Row> = aims.into_iter().zip(searches).map(searched).collect();
+        if rows.is_empty() {
+            rows.push(row(None, Measured::Ceiling(ceiling)));
+        }
+        for test in tests {
+            if let Some(row) = rows.first_mut().filter(|_| !self.stop.requested()) {
+                self.test(test, &frames, ceiling, row, session)?;
             }
-            row.measured = Measured::Searches { ceiling, searches };
         }
-        for test in asked {
-            if !self.stop.requested() {
-                self.test(test, &frames, ceiling, &mut row, session)?;
-            }
-        }
-        Ok(Some(row))
+        Ok(rows)
     }
 
     /// Does one more test of RFC 2544.
@@ -109,8 +123,15 @@ impl Bench<'_> {
         Ok((!self.stop.requested()).then_some(Burst { length, rate, trial }))
     }
 
-    /// Unpaced floods, until it is told to stop.
-    fn floods(&self, frames: &[usize], runs: usize, time: Duration, session: &mut Session) -> Result<Vec<Report>> {
+    /// Unpaced floods, until it is told to stop; what is to be kept of each.
+    fn floods<K>(
+        &self,
+        frames: &[usize],
+        runs: usize,
+        time: Duration,
+        keep: impl Fn(&Report) -> K,
+        session: &mut Session,
+    ) -> Result<Vec<K>> {
         let mut floods = Vec::new();
         while floods.len() < runs && !self.stop.requested() {
             let report = self.flood(self.plan(frames, None, time, session), session)?;
@@ -125,9 +146,27 @@ impl Bench<'_> {
                     sent => self.args.circuit.nothing_came(&session.devices, sent),
                 });
             }
-            floods.push(report);
+            floods.push(keep(&report));
         }
         Ok(floods)
+    }
+
+    /// One search for several goals: what was found for each.
+    fn search_goals(&self, goals: &Goals, frames: &[usize], session: &mut Session) -> Result<Vec<Search>> {
+        let mut flows = Vec::new();
+        let outcome = search::search_goals(goals, |rate, length| {
+            let (trial, report) = self.watched(self.plan(frames, Some(rate), length, session), session)?;
+            flows.push(Flow::of(&report));
+            Ok((!self.stop.requested()).then_some(trial))
+        })?;
+        let mut trials = Some(outcome.trials);
+        let search = |reached: search::Reached| Search {
+            best: reached.best.and_then(|at| flows.get(at).cloned()),
+            found: reached.found,
+            trials: trials.take().map_or(Trials::OfFirst, Trials::Own),
+            conditional: reached.conditional,
+        };
+        Ok(outcome.reached.into_iter().map(search).collect())
     }
 
     fn search(&self, goal: &Goal, frames: &[usize], session: &mut Session) -> Result<Search> {
@@ -139,11 +178,13 @@ impl Bench<'_> {
             }
             // Each rate that passes is above all those that passed before.
             if trial.verdict(goal.loss) == Verdict::Passed {
-                best = Some(report);
+                best = Some(Flow::of(&report));
             }
             Ok(Some(trial))
         })?;
-        Ok(Search { found, best })
+        let length = self.args.trial;
+        let trials = found.trials.iter().map(|&trial| Timed { trial, length }).collect();
+        Ok(Search { found, best, trials: Trials::Own(trials), conditional: None })
     }
 
     /// A trial at a rate, and what the tester itself did to it.
@@ -171,7 +212,7 @@ impl Bench<'_> {
             count: None,
             timed: false,
             grace: GRACE,
-            batch: usize::from(self.args.batch),
+            batch: usize::from(self.batch),
             addresses: circuit::addresses(session),
         }
     }

@@ -246,7 +246,7 @@ pub(super) fn sheets(rows: &[Row]) -> Vec<Sheet> {
     let mut sheets: Vec<Sheet> =
         [latency_sheet(rows), loss_sheet(rows), burst_sheet(rows)].into_iter().flatten().collect();
     if let Some(last) = sheets.last_mut() {
-        let known = |row: &Row| row.tests.known().into_iter().map(|line| format!("{}: {line}", row.size)).collect();
+        let known = |row: &Row| row.tests.known().into_iter().map(|line| format!("{}: {line}", row.name())).collect();
         last.notes = rows.iter().flat_map::<Vec<String>, _>(known).collect();
     }
     sheets
@@ -279,7 +279,7 @@ fn latency_sheet(rows: &[Row]) -> Option<Sheet> {
         ("p99.9", "p99.9_ns"),
         ("max", "max_ns"),
     ]);
-    sheet("latency at that rate (RFC 2544 §26.2), ns from given to the driver to given back", columns, rows, |row| {
+    sheet("latency at that rate (RFC 2544 §26.2), ns from send() to recv()", columns, rows, |row| {
         cells(row).into_iter().collect()
     })
 }
@@ -300,7 +300,11 @@ fn loss_sheet(rows: &[Row]) -> Option<Sheet> {
                     measured.map_or("-".to_string(), |trial| trial.sent.to_string()),
                     measured.map_or("-".to_string(), |trial| trial.lost.to_string()),
                     number(measured.map(|trial| trial.loss() * 100.0), 3),
-                    why(step.point).unwrap_or_default(),
+                    match step.point {
+                        Point::Measured(_) => String::new(),
+                        Point::Unclear(..) => "unclear".to_string(),
+                        Point::Beyond => "beyond the tester".to_string(),
+                    },
                 ]
             })
             .collect()
@@ -328,7 +332,7 @@ fn burst_sheet(rows: &[Row]) -> Option<Sheet> {
             number(spread.map(|[_, high]| high), 0),
             format!("{} of {}", bursts.frames.len(), bursts.all.len()),
             number(bursts.rate().map(|rate| rate / row.line * 100.0), 1),
-            if bursts.is_at_least() { "at least: no longer one was tried".to_string() } else { String::new() },
+            if bursts.is_at_least() { "at least".to_string() } else { String::new() },
         ])
     };
     let columns = columns(&[
@@ -337,7 +341,7 @@ fn burst_sheet(rows: &[Row]) -> Option<Sheet> {
         ("min", "frames_min"),
         ("max", "frames_max"),
         ("runs", "runs"),
-        ("sent at % of line", "sent_percent_of_line"),
+        ("% of line", "sent_percent_of_line"),
         ("above", "above"),
     ]);
     sheet("back-to-back frames (RFC 2544 §26.4)", columns, rows, |row| cells(row).into_iter().collect())

@@ -58,6 +58,23 @@ impl Sheet {
         text
     }
 
+    /// The table for people in Markdown, its title above and its notes below it.
+    pub fn markdown(&self) -> String {
+        let shown: Vec<&Column> = self.columns.iter().filter(|column| column.shown).collect();
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let mut text = self.title.as_ref().map_or(String::new(), |title| format!("{title}:\n\n"));
+        text += &line(shown.iter().map(|column| column.title.to_string()).collect());
+        // The first column is words, the others are mostly numbers.
+        text += &line((0..shown.len()).map(|n| if n == 0 { "---" } else { "---:" }.to_string()).collect());
+        for row in self.shown() {
+            text += &line(row.iter().map(|cell| cell.replace('|', "\\|")).collect());
+        }
+        for note in &self.notes {
+            text += &format!("\n{note}\n");
+        }
+        text
+    }
+
     fn shown(&self) -> impl Iterator<Item = Vec<&str>> {
         self.rows.iter().map(|row| {
             let shown = row.iter().zip(&self.columns).filter(|(_, column)| column.shown);
@@ -89,6 +106,14 @@ mod unit {
     #[test]
     fn csv_has_every_column_and_nothing_where_there_is_no_figure() {
         assert_eq!(sheet().csv(), "frame,mpps,why\n64,,\"a, \"\"b\"\" | c\"\n");
+    }
+
+    #[test]
+    fn markdown_is_what_people_see() {
+        let table = "| frame | why |\n| --- | ---: |\n| 64 | a, \"b\" \\| c |\n";
+        assert_eq!(sheet().markdown(), table);
+        let all = Sheet { title: Some("loss".into()), notes: vec!["64: not measured".into()], ..sheet() };
+        assert_eq!(all.markdown(), format!("loss:\n\n{table}\n64: not measured\n"));
     }
 
     #[test]
