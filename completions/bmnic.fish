@@ -84,10 +84,18 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s h -l help -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s m -l mode -d 'What to do to frames on their way' -r -f -a "io\t'Nothing'
 mac\t'Set both addresses: from the port, to its peer'
 macswap\t'Swap source and destination address'
-csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'"
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac: the first is for port A, the second for B, and so on' -r
+5tswap\t'Swap source and destination: MAC and IP addresses, ports of UDP and TCP'
+csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'
+rxonly\t'Count what comes, and let it go'
+txonly\t'Send UDP datagrams of 64 bytes as fast as the port takes them, and let go of what comes'
+icmpecho\t'Answer ARP requests, for any address, and echo requests of IPv4; let all else go'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac and txonly: the first is for port A, the second for B, and so on' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s f -l filter -d 'Forward the packets of this expression only, in the language of tcpdump' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to wait for packets' -r -f -a "poll\t'Look again and again: fastest, takes a core'
-irq\t'Sleep until the card interrupts'"
+irq\t'Sleep until the card interrupts'
+adaptive\t'Look while there is traffic, and sleep when there is none for a while'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l sleep-after -d 'Looks in a row that find nothing, after which --wait adaptive sleeps' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l impair -d 'Do to frames what a bad wire does: loss=1%,dup=0.1%,reorder=1%,corrupt=0.1%,delay=1ms' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
@@ -135,6 +143,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; at least one for each thread; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l prepare -d 'Lay the packets of this pcap or pcapng file ready at the card, and send one on a trigger' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l fire-on -d 'What sends one: udp:ADDRESS:PORT, unix:PATH, signal, or match:EXPRESSION; several are looked at in turn' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l tx-path -d 'Way of these packets to the card: auto, dma, push, pio [default: auto]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r

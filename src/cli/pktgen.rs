@@ -14,6 +14,7 @@ mod due;
 mod facts;
 mod feed;
 mod hand;
+mod prepared;
 mod replay;
 mod report;
 mod send;
@@ -147,6 +148,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: Option<u16>,
     #[command(flatten)]
+    prepared: prepared::PreparedArgs,
+    #[command(flatten)]
     cores: Cores,
     #[command(flatten)]
     loss: LossLimit,
@@ -174,6 +177,9 @@ enum ProtoArg {
 /// Runs it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
+    if let Some(path) = &args.prepared.prepare {
+        return prepared::run(args, path, context, &output);
+    }
     // What can be refused is refused before any card is touched.
     args.cores.places()?;
     let replay = args.pcap.as_deref().map(|path| args.open(path)).transpose()?;
