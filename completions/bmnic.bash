@@ -507,30 +507,46 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__fwd)
-            opts="-m -u -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --wait --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-m -u -f -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --filter --wait --sleep-after --impair --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --mode)
-                    COMPREPLY=($(compgen -W "io mac macswap csum" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "io mac macswap 5tswap csum rxonly txonly icmpecho" -- "${cur}"))
                     return 0
                     ;;
                 -m)
-                    COMPREPLY=($(compgen -W "io mac macswap csum" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "io mac macswap 5tswap csum rxonly txonly icmpecho" -- "${cur}"))
                     return 0
                     ;;
                 --eth-peer)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --wait)
-                    COMPREPLY=($(compgen -W "poll irq" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "poll irq adaptive" -- "${cur}"))
                     return 0
                     ;;
                 -w)
-                    COMPREPLY=($(compgen -W "poll irq" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "poll irq adaptive" -- "${cur}"))
+                    return 0
+                    ;;
+                --sleep-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --impair)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --interval)
@@ -897,7 +913,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__latency)
-            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --load --load-size --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --hlog --interval --plot --svg --over --raw --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --plot --svg --over --raw --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -943,14 +959,6 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --load)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --load-size)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --tx-path)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -968,14 +976,6 @@ _bmnic() {
                     return 0
                     ;;
                 --hgrm)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --hlog)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --interval)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1029,7 +1029,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --seed --pcap --speed --max-gap --loop --schedule --print --write --format --queues --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --seed --pcap --speed --max-gap --loop --burst --print --write --format --queues --prepare --fire-on --tx-path --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1051,14 +1051,6 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --pattern)
-                    COMPREPLY=($(compgen -W "cbr poisson burst" -- "${cur}"))
-                    return 0
-                    ;;
-                --burst)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --size)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1068,7 +1060,7 @@ _bmnic() {
                     return 0
                     ;;
                 --proto)
-                    COMPREPLY=($(compgen -W "udp tcp icmp arp raw" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "udp tcp icmp arp" -- "${cur}"))
                     return 0
                     ;;
                 --src-mac)
@@ -1107,34 +1099,6 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --tos)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --dscp)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ecn)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tcp-flags)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ethertype)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --payload)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --bad-csum)
-                    COMPREPLY=($(compgen -W "ip l4 both fcs" -- "${cur}"))
-                    return 0
-                    ;;
                 --seed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1159,7 +1123,7 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --schedule)
+                --burst)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1176,6 +1140,18 @@ _bmnic() {
                     return 0
                     ;;
                 --queues)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prepare)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fire-on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tx-path)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1247,7 +1223,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__throughput)
-            opts="-s -t -q -v -h --loop --sizes --trial --mrr --ndr --pdr --exceed --duration-sum --test --rfc2544 --precision --runs --batch --sweep --rxd --txd --allow-loss --baseline --tolerance --csv --markdown --export-csv --export-markdown --export-json --json --quiet --verbose --strict --link-wait --trace --help"
+            opts="-s -t -q -v -h --loop --sizes --trial --ndr --pdr --precision --runs --batch --rxd --txd --allow-loss --csv --json --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1273,18 +1249,6 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --exceed)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --duration-sum)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --test)
-                    COMPREPLY=($(compgen -W "throughput latency loss back-to-back" -- "${cur}"))
-                    return 0
-                    ;;
                 --precision)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1297,10 +1261,6 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --sweep)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --rxd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1310,26 +1270,6 @@ _bmnic() {
                     return 0
                     ;;
                 --allow-loss)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --baseline)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tolerance)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-csv)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-markdown)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-json)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -9,6 +9,7 @@
 //! share nothing but the flag that ends them and what is left of a count ([`Left`]).
 
 mod deal;
+mod direction;
 mod extras;
 mod impair;
 mod lane;

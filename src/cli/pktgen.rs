@@ -16,6 +16,7 @@ mod feed;
 mod frames;
 mod hand;
 mod listed;
+mod prepared;
 mod replay;
 mod report;
 mod send;
@@ -109,6 +110,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: Option<u16>,
     #[command(flatten)]
+    prepared: prepared::PreparedArgs,
+    #[command(flatten)]
     cores: Cores,
     #[command(flatten)]
     loss: LossLimit,
@@ -123,6 +126,9 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
+    if let Some(path) = &args.prepared.prepare {
+        return prepared::run(args, path, context, &output);
+    }
     // What can be refused is refused before any card is touched.
     args.cores.places()?;
     args.times.check()?;

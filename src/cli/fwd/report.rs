@@ -1,5 +1,6 @@
 //! What `bmnic fwd` prints: live lines, the table at the end, the document.
 
+use super::direction::Direction;
 use super::lane::{Counts, Lane, Waits};
 use super::mode::Mode;
 use super::threads::Ended;
@@ -9,12 +10,12 @@ use crate::cli::crossing::Crossing;
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::{Anomalies, Nic, Stats};
-use crate::emu::wire::{IMPAIRMENTS, Note};
+use crate::emu::wire::Note;
 use crate::error::Result;
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A direction: from which port to which, and what has passed.
@@ -268,33 +269,7 @@ impl Report {
         }
         output.result(table.trim_fmt())?;
         for way in self.directions() {
-            let (from, to) = (letter(way.from), letter(way.to));
-            let between = if self.mode.pairs() { format!("{from} > {to}") } else { from.to_string() };
-            let frames = output::grouped(if self.mode == Mode::Rxonly { way.let_go } else { way.frames });
-            let done = self.mode.done();
-            let mut besides = String::new();
-            for (frames, words) in
-                [(way.filtered, "left out by the filter"), (way.besides(self.mode), self.mode.lets_go())]
-            {
-                if frames > 0 {
-                    besides += &format!(", {} {words}", output::grouped(frames));
-                }
-            }
-            let cost = way
-                .cost()
-                .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
-            output.result(format_args!("{between}: {frames} frames {done}{besides}{cost}"))?;
-            if self.impaired {
-                let did = IMPAIRMENTS.iter().zip(way.impaired).filter(|(_, frames)| *frames > 0);
-                let mut did: Vec<String> = did
-                    .map(|(name, frames)| format!("{} {}", output::grouped(frames), name.replace('_', " ")))
-                    .collect();
-                if way.held > 0 {
-                    did.push(format!("{} still held back", output::grouped(way.held)));
-                }
-                let did = if did.is_empty() { "nothing".into() } else { did.join(", ") };
-                output.result(format_args!("       impaired as asked: {did}"))?;
-            }
+            way.lines(self.mode, self.impaired).iter().try_for_each(|line| output.result(line))?;
         }
         if self.threads.len() > 1 || self.ways.iter().any(|way| way.queue > 0) {
             for (n, thread) in self.threads.iter().enumerate() {
@@ -362,24 +337,7 @@ impl Report {
                 })
             })
             .collect();
-        let directions: Vec<Value> = self
-            .directions()
-            .map(|way| {
-                let cost = way.cost();
-                json!({
-                    "from": letter(way.from),
-                    "to": letter(way.to),
-                    "received": way.received(),
-                    "made": way.made,
-                    "frames": way.frames,
-                    "filtered": way.filtered,
-                    "let_go": way.let_go,
-                    "impaired": self.impaired.then(|| way.impaired_json()),
-                    "cycles_per_packet": cost.map(|[cycles, _]| cycles),
-                    "packets_per_burst": cost.map(|[_, burst]| burst),
-                })
-            })
-            .collect();
+        let directions: Vec<Value> = self.directions().map(|way| way.json(self.impaired)).collect();
         let threads: Vec<Value> = self.threads.iter().enumerate().map(|(n, t)| t.json(n, &self.ways)).collect();
         json!({
             "elapsed_ns": output::ns(self.last.at),
@@ -396,20 +354,7 @@ impl Report {
 
     /// What passed from each port to each other, over all queues.
     fn directions(&self) -> impl Iterator<Item = Direction> {
-        (0..self.devices.len()).filter_map(|from| {
-            let ways = || self.ways.iter().filter(move |way| way.from == from);
-            let to = ways().next()?.to;
-            let sum =
-                |count: fn(&Counts) -> &AtomicU64| ways().map(|way| count(&way.counts).load(Ordering::Relaxed)).sum();
-            let (frames, ticks, bursts) = (sum(|c| &c.frames), sum(|c| &c.ticks), sum(|c| &c.bursts));
-            let (surplus, made) = (sum(|c| &c.surplus), sum(|c| &c.made));
-            let (filtered, let_go) = (sum(|c| &c.filtered), sum(|c| &c.let_go));
-            let impaired = std::array::from_fn(|kind| {
-                ways().map(|way| way.counts.impaired.done[kind].load(Ordering::Relaxed)).sum()
-            });
-            let held = sum(|c| &c.impaired.held);
-            Some(Direction { from, to, frames, ticks, bursts, surplus, made, filtered, let_go, impaired, held })
-        })
+        (0..self.devices.len()).filter_map(|from| Direction::of(from, &self.ways))
     }
 
     /// Packets that cards have not reported as sent.
@@ -429,48 +374,6 @@ impl Report {
     fn first(&self) -> Option<Duration> {
         let first = |way: &Way| way.counts.first.load(Ordering::Relaxed).checked_sub(1);
         self.ways.iter().filter_map(first).min().map(|ns| self.setup + Duration::from_nanos(ns))
-    }
-}
-
-/// What passed one way.
-struct Direction {
-    from: usize,
-    to: usize,
-    frames: u64,
-    ticks: u64,
-    bursts: u64,
-    surplus: u64,
-    made: u64,
-    filtered: u64,
-    let_go: u64,
-    /// As [`IMPAIRMENTS`].
-    impaired: [u64; IMPAIRMENTS.len()],
-    held: u64,
-}
-
-impl Direction {
-    /// Frames that came off the rings and were dealt with, each of which is one of these.
-    fn received(&self) -> u64 {
-        let [lost, duplicated, _, _, over_limit] = self.impaired;
-        let ended = self.frames + self.filtered + self.let_go + lost + over_limit + self.held;
-        ended.saturating_sub(self.made + duplicated)
-    }
-
-    /// What was done to frames on purpose.
-    fn impaired_json(&self) -> Value {
-        let done = IMPAIRMENTS.iter().zip(self.impaired).chain([(&"held", self.held)]);
-        Value::Object(done.map(|(name, frames)| (name.to_string(), frames.into())).collect())
-    }
-
-    /// Frames that were let go besides what the mode is about.
-    fn besides(&self, mode: Mode) -> u64 {
-        if mode == Mode::Rxonly { 0 } else { self.let_go }
-    }
-
-    /// Cycles a frame and frames a burst, if they were counted.
-    fn cost(&self) -> Option<[f64; 2]> {
-        let frames = self.frames as f64;
-        (self.bursts > 0 && self.frames > 0).then(|| [self.ticks as f64 / frames, frames / self.bursts as f64])
     }
 }
 

@@ -225,7 +225,7 @@ impl Impairing {
     }
 
     /// The next frame that is due. One that waits for another to overtake it
-    /// does so for [`PATIENCE`], then it goes alone.
+    /// does so for a millisecond, then it goes alone.
     pub fn due(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
         if self.swapped.as_ref().is_some_and(|(_, due)| due + PATIENCE <= now) {
             self.release();
