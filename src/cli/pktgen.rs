@@ -24,6 +24,7 @@ mod traffic;
 use super::account::{self, LossLimit, ShortfallLimit};
 use super::args::{DeviceArg, Limits, Rings, RunLength};
 use super::cores::{self, Cores};
+use super::hang;
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
@@ -254,7 +255,12 @@ impl Args {
     /// Whether the run kept its limits: what was sent arrived somewhere, and at the
     /// rate that was asked for.
     fn judge(&self, report: &Report) -> Result<()> {
-        self.loss.check(report.losses().total(), report.sent())?;
+        let lost = report.losses().total();
+        self.loss.check(lost, report.sent())?;
+        if lost == 0 {
+            // What was not sent is a loss, and no hang.
+            hang::check(report.stuck())?;
+        }
         match report.rates() {
             // Without --rate nobody asked for the line's.
             Some([asked, sent]) if self.rate.is_some() || self.pcap.is_some() => {
