@@ -25,6 +25,7 @@ use super::account::LossLimit;
 use super::args::{JUMBO, Limits, Rings, RunLength};
 use super::cards::Card;
 use super::cores::{self, Cores};
+use super::hang;
 use super::looks::{Look, Looks};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
@@ -182,7 +183,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     report.print(context, &output, &session, args.cycles)?;
     session.warn_of_stale(&output);
     session.check(&output)?;
-    session.stop.judge(args.loss.check(report.losses().total(), report.came()))
+    let lost = report.losses().total();
+    let kept = args.loss.check(lost, report.came());
+    // What was not sent is a loss, and no hang.
+    session.stop.judge(kept.and_then(|()| if lost == 0 { hang::check(report.stuck()) } else { Ok(()) }))
 }
 
 /// The lanes that packets take, and what passes by each.

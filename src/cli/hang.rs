@@ -3,8 +3,9 @@
 //! A sender whose ring is full has nothing else to wait for. Kernels have a watchdog for
 //! this; here it is the sender that looks, and only when it cannot go on.
 
+use super::output;
 use super::signal::Stop;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Patience, Ticks};
 use std::time::Duration;
 
@@ -48,9 +49,31 @@ impl Hang {
     }
 }
 
+/// Whether all that was given to cards was reported as sent, once that was waited for.
+///
+/// # Errors
+/// [`Kind::Timeout`] if `stuck` packets were not: whoever is behind the wire may have got them,
+/// but their buffers are the card's for good.
+pub fn check(stuck: u64) -> Result<()> {
+    if stuck == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "transmit hang: {} packets were given to a card and never reported as sent, though nothing says that they were not; open the card again",
+        output::grouped(stuck)
+    );
+    Err(Error::new(Kind::Timeout, text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_never_reported_is_an_error() {
+        assert!(check(0).is_ok());
+        assert!(check(1234).unwrap_err().to_string().contains("1 234 packets"));
+    }
 
     #[test]
     fn a_ring_that_stands_still_for_too_long_ends_the_run_and_one_that_moves_does_not() {

@@ -28,6 +28,7 @@ mod traffic;
 use super::account::{self, LossLimit, ShortfallLimit};
 use super::args::{DeviceArg, Limits, Rings, RunLength};
 use super::cores::{self, Cores};
+use super::hang;
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
@@ -236,7 +237,12 @@ impl Args {
     /// rate that was asked for; and a recording was sent as often.
     fn judge(&self, report: &Report) -> Result<()> {
         report.check_recording()?;
-        self.loss.check(report.losses().total(), report.sent())?;
+        let lost = report.losses().total();
+        self.loss.check(lost, report.sent())?;
+        if lost == 0 {
+            // What was not sent is a loss, and no hang.
+            hang::check(report.stuck())?;
+        }
         match report.rates() {
             // Without --rate nobody asked for the line's.
             Some([asked, sent]) if self.times.rate.is_some() || self.pcap.is_some() || self.schedule.is_some() => {

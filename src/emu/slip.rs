@@ -245,3 +245,62 @@ impl Translation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Spec;
+    use super::*;
+    use crate::dma::{Addressing, Arena};
+    use std::sync::atomic::Ordering;
+
+    /// Memory of a card with this fault, and where it begins.
+    fn memory(fault: &str) -> (Translation, Iova) {
+        let spec: Spec = format!("82599,fault={fault}").parse().unwrap();
+        let arena = Arena::new(4096, Addressing::Translated).unwrap();
+        let mut memory = Translation::new();
+        memory.map_arena(&arena).unwrap();
+        memory.set_bus_master(true);
+        memory.slip = Slip::of(spec.fault);
+        (memory, arena.iova(0))
+    }
+
+    #[test]
+    fn what_is_late_comes_in_its_order_when_it_is_due_or_never_after_a_reset() {
+        let (memory, at) = memory("rx-late=5us:2");
+        let word = |at| memory.word64(at).unwrap().load(Ordering::Relaxed);
+        assert_eq!((memory.slip(Direction::Rx), memory.slip(Direction::Tx)), (None, None));
+        let Some(Act::Late(by)) = memory.slip(Direction::Rx) else { panic!("the second is late") };
+        memory.bring(1_000_000);
+        memory.later(by, || (1..=2).for_each(|value| memory.store64(at, value)));
+        memory.store64(at + 8, 3);
+        assert!(memory.bring(5_999_999));
+        assert_eq!((word(at), word(at + 8)), (0, 3), "what is behind it does not wait");
+        assert!(!memory.bring(6_000_000));
+        assert_eq!(word(at), 2);
+        memory.later(by, || memory.store64(at, 4));
+        memory.forget_late();
+        assert!(!memory.bring(Picos::MAX));
+        assert_eq!((word(at), memory.slip.as_ref().unwrap().note().unwrap().frames), (2, 1));
+    }
+
+    #[test]
+    fn an_address_that_was_not_given_is_refused_and_no_rule_is_broken() {
+        let (memory, at) = memory("rx-iommu:/2");
+        assert_eq!([1, 2, 3, 4].map(|byte| memory.put(at, &[byte])), [true, false, true, false]);
+        let mut read = Vec::new();
+        assert!(memory.gather(at, 1, &mut read));
+        assert_eq!((read, memory.violations_total()), (vec![3], 0));
+        assert_eq!(memory.slip.as_ref().unwrap().note().unwrap().frames, 2);
+    }
+
+    #[test]
+    fn a_card_is_pulled_or_its_link_goes_down_after_packets_of_both_ways() {
+        let (memory, _) = memory("link-flap=20ms:3");
+        let slip = memory.slip.as_ref().unwrap();
+        assert_eq!([2, 2, 5, 9].map(|packets| slip.passes(packets)), [false, false, true, false]);
+        assert_eq!(slip.down(), Some(20_000_000_000));
+        let (memory, _) = self::memory("pulled:1");
+        let slip = memory.slip.as_ref().unwrap();
+        assert!(!slip.passes(0) && slip.passes(1) && slip.down().is_none());
+    }
+}

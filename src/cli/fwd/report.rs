@@ -358,7 +358,7 @@ impl Report {
     }
 
     /// Packets that cards have not reported as sent.
-    fn stuck(&self) -> u64 {
+    pub fn stuck(&self) -> u64 {
         self.ways.iter().map(|way| way.counts.stuck.load(Ordering::Relaxed)).sum()
     }
 

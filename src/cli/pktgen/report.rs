@@ -170,6 +170,11 @@ impl Report {
         self.sent
     }
 
+    /// Packets that the card has not reported as sent.
+    pub fn stuck(&self) -> u64 {
+        if self.stale { 0 } else { self.stuck as u64 }
+    }
+
     /// How long the run took.
     pub fn seconds(&self) -> f64 {
         self.seconds
