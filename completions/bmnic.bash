@@ -383,7 +383,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__compare__subcmd__dpdk)
-            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --here --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --html --here --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -410,6 +410,10 @@ _bmnic() {
                     return 0
                     ;;
                 --batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --html)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -897,7 +901,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__latency)
-            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --plot --svg --over --raw --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --plot --svg --html --over --raw --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -964,6 +968,10 @@ _bmnic() {
                     return 0
                     ;;
                 --svg)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --html)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1195,7 +1203,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__throughput)
-            opts="-s -t -q -v -h --loop --sizes --trial --ndr --pdr --precision --runs --batch --rxd --txd --allow-loss --csv --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-s -t -q -v -h --loop --sizes --trial --ndr --pdr --precision --runs --batch --rxd --txd --allow-loss --csv --html --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1242,6 +1250,10 @@ _bmnic() {
                     return 0
                     ;;
                 --allow-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --html)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

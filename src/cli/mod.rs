@@ -18,7 +18,9 @@ mod crossing;
 mod ctl;
 mod emulate;
 pub mod environment;
+mod file;
 mod fwd;
+mod html;
 mod hugepages;
 mod latency;
 #[cfg(test)]

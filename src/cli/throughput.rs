@@ -12,6 +12,7 @@ use self::row::{Row, Search};
 use super::account::{self, LossLimit};
 use super::args::RingLengths;
 use super::circuit::{self, Circuit, FCS};
+use super::html;
 use super::output::{self, Output};
 use super::session::Session;
 use super::signal::Stop;
@@ -26,6 +27,7 @@ use crate::measure::{Clock, Machine, Noise};
 use crate::packet::build::IMIX;
 use serde_json::json;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long to wait for packets that are still out at the end of a trial.
@@ -81,6 +83,11 @@ pub struct Args {
     /// Print comma-separated values instead of a table
     #[arg(long)]
     csv: bool,
+    /// Write all of it into this HTML file: tables, a plot, the machine, the command line
+    ///
+    /// One file that needs no other, no network and no script.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// A row of the table.
@@ -121,6 +128,7 @@ impl fmt::Display for Size {
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
+    let html = html::Report::make(args.html.as_deref())?;
     let mut clock = Clock::new();
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
 
@@ -159,7 +167,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     noise.end(&context.roots);
     let machine = Machine::record(&context.roots, &clock);
     let warnings = [machine.warnings(), noise.warnings()].concat();
-    if output.is_json() {
+    let document = || {
         let result = json!({
             "measured": scope(&args, session.is_emulated()),
             "batch": args.batch,
@@ -171,7 +179,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             "noise": noise.json(),
             "warnings": warnings,
         });
-        output.document(&output::document("throughput", &session.devices, &machine, result))?;
+        output::document("throughput", &session.devices, &machine, result)
+    };
+    if let Some(file) = html {
+        let document = document();
+        file.write(&document, &row::picture(&document).svg()?.into_iter().collect::<Vec<_>>())?;
+    }
+    if output.is_json() {
+        output.document(&document())?;
     } else if args.csv {
         row::print_csv(&output, &rows)?;
     } else {

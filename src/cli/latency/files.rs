@@ -1,6 +1,7 @@
 //! What a run leaves besides its table: files, and a picture.
 
 use super::view::View;
+use crate::cli::html;
 use crate::cli::output::{self, Output};
 use crate::cli::plot::{self, Curve, Picture};
 use crate::error::{Error, Kind, Result};
@@ -29,6 +30,11 @@ pub struct Wanted {
     /// Write the same picture into this SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Write all of it into this HTML file: tables, the picture, the machine, the command line
+    ///
+    /// One file that needs no other, no network and no script.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Draw this earlier run, which --hgrm wrote, with it; up to five of them
     #[arg(long, value_name = "FILE")]
     over: Vec<PathBuf>,
@@ -43,13 +49,21 @@ impl Wanted {
         self.hgrm.is_some() || self.raw.is_some() || self.plot || self.svg.is_some() || !self.over.is_empty()
     }
 
+    /// The HTML file, if there is to be one.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn report(&self) -> Result<Option<html::Report>> {
+        html::Report::make(self.html.as_deref())
+    }
+
     /// Opens what is to be written and reads what is to be drawn.
     ///
     /// # Errors
     /// If a file cannot be had.
     pub fn open(&self) -> Result<Files<'_>> {
-        if !self.over.is_empty() && !self.plot && self.svg.is_none() {
-            let line = "--over draws earlier runs into a picture; ask for one with --plot or --svg FILE";
+        if !self.over.is_empty() && !self.plot && self.svg.is_none() && self.html.is_none() {
+            let line = "--over draws earlier runs into a picture; ask for one with --plot, --svg FILE or --html FILE";
             return Err(Error::new(Kind::Usage, line));
         }
         if self.over.len() >= plot::MOST {
@@ -65,6 +79,7 @@ impl Wanted {
             hgrm: Destination::create(&self.hgrm)?,
             raw: Destination::create(&self.raw)?,
             svg: Destination::create(&self.svg)?,
+            html: self.report()?,
             plot: self.plot,
         };
         files.check_apart()?;
@@ -77,6 +92,7 @@ pub struct Files<'a> {
     hgrm: Option<Destination<'a>>,
     raw: Option<Destination<'a>>,
     svg: Option<Destination<'a>>,
+    html: Option<html::Report>,
     plot: bool,
     over: Vec<Curve>,
 }
@@ -85,10 +101,13 @@ impl Files<'_> {
     /// Refuses one file for two things, of which the second would be written over the first.
     fn check_apart(&self) -> Result<()> {
         let mut seen = Vec::new();
-        for file in [&self.hgrm, &self.raw, &self.svg].into_iter().flatten() {
-            let Ok(data) = file.file.metadata() else { continue };
+        let files = [&self.hgrm, &self.raw, &self.svg].into_iter().flatten();
+        let files = files.map(|file| (file.path, file.file.metadata()));
+        let html = self.html.iter().map(|report| (report.path(), report.path().metadata()));
+        for (path, data) in files.chain(html) {
+            let Ok(data) = data else { continue };
             if data.is_file() && seen.contains(&(data.dev(), data.ino())) {
-                let path = file.path.display();
+                let path = path.display();
                 let line =
                     format!("{path} is named for two results, and one would write over the other; name two files");
                 return Err(Error::new(Kind::Usage, line));
@@ -118,7 +137,10 @@ impl Files<'_> {
         if let Some(file) = &mut self.raw {
             file.write(|out| write_raw(out, &view.report.raw))?;
         }
-        if histogram.is_empty() || !self.plot && self.svg.is_none() {
+        if histogram.is_empty() {
+            return Ok(self.html.map_or(Ok(()), |file| file.write(&view.document(), &[]))?);
+        }
+        if !self.plot && self.svg.is_none() && self.html.is_none() {
             return Ok(());
         }
         let mut curves = vec![Curve::of("this run", histogram)];
@@ -127,6 +149,9 @@ impl Files<'_> {
         if let Some(file) = &mut self.svg {
             let svg = picture.svg()?;
             file.write(|out| out.write_all(svg.as_bytes()))?;
+        }
+        if let Some(file) = self.html {
+            file.write(&view.document(), &[picture.svg()?])?;
         }
         if self.plot && !output.is_json() {
             output.result(format_args!("\n{}", picture.text(output::columns())?.trim_end()))?;

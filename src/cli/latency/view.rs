@@ -80,7 +80,7 @@ impl View<'_> {
             _ => None,
         };
         if output.is_json() {
-            output.document(&self.json(value))?;
+            output.document(&self.document())?;
             return Ok(refused);
         }
         if let Some((figure, Some(ns))) = value {
@@ -171,7 +171,9 @@ impl View<'_> {
         table
     }
 
-    fn json(&self, headline: Option<(Figure, Option<u64>)>) -> Value {
+    /// All of it as a document.
+    pub fn document(&self) -> Value {
+        let headline = self.headline.map(|figure| (figure, figure.of(self.chosen())));
         let report = self.report;
         let result = json!({
             "measured": self.scope(),

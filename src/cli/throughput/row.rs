@@ -5,6 +5,7 @@
 
 use super::Size;
 use crate::cli::output::{self, Output};
+use crate::cli::plot::Lines;
 use crate::measure::flood::{Cost, Report};
 use crate::measure::search::{Bound, Found, Trial, median, spread};
 use serde_json::{Value, json};
@@ -297,6 +298,22 @@ const COLUMNS: [(&str, &str, [bool; 3]); 14] = [
     ("tester", "tester_mpps", [false, false, true]),
     ("above", "above", [false, false, true]),
 ];
+
+/// Rates by frame size, of a document.
+pub(super) fn picture(document: &Value) -> Lines {
+    let rows = document["rows"].as_array().map_or(&[][..], Vec::as_slice);
+    let series = [("measured", "pps"), ("line rate", "line_rate_pps"), ("tester", "tester_pps")];
+    let series = series
+        .into_iter()
+        .map(|(name, field)| (name.to_owned(), rows.iter().map(|row| row[field].as_f64()).collect::<Vec<_>>()));
+    Lines {
+        title: "Packets a second by frame size".into(),
+        below: "bytes with FCS",
+        names: rows.iter().map(|row| row["frame"].as_str().unwrap_or_default().to_owned()).collect(),
+        series: series.filter(|(_, values)| values.iter().any(Option::is_some)).collect(),
+        unit: output::pps,
+    }
+}
 
 pub(super) fn print_table(output: &Output, rows: &[Row]) -> std::io::Result<()> {
     let kind = match rows.first() {
