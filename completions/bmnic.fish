@@ -229,6 +229,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-loss -d 'S
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l svg -d 'Write the same picture into this SVG file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l html -d 'Write all of it into this HTML file: tables, the picture, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l over -d 'Draw this earlier run, which --hgrm wrote, with it; up to five of them' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
@@ -259,6 +260,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Pac
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l allow-loss -d 'Share of packets that a flood may lose; more ends with exit code 3 [default: any]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l html -d 'Write all of it into this HTML file: tables, a plot, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
@@ -280,6 +282,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l rounds -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l pci -d 'Compare whole programs on this card, which must be bound to vfio-pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s d -l duration -d 'Time that each program is measured for in a round, of --testpmd and --pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'Frames to receive and send in one go, 1 to 64, several with commas' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l html -d 'Write all of it into this HTML file: tables, plots, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l here -d 'Be the process that has both drivers in it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r

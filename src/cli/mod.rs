@@ -19,8 +19,10 @@ mod ctl;
 mod destination;
 mod emulate;
 pub mod environment;
+mod file;
 mod fwd;
 mod hang;
+mod html;
 mod hugepages;
 mod latency;
 #[cfg(test)]

@@ -11,7 +11,10 @@
 //! The end of a curve rests on fewer samples than a percentile is named by
 //! ([`Histogram::BEYOND`]) and is drawn thin.
 
+mod lines;
 mod terminal;
+
+pub use lines::Lines;
 
 use crate::error::{Error, Kind, Result};
 use crate::measure::Histogram;

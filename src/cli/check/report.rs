@@ -3,10 +3,10 @@
 use super::Args;
 use super::bench::Bench;
 use super::facts;
-use super::file::NewFile;
 use super::nameless::{nameless, version};
 use crate::cli::Context;
 use crate::cli::crossing::Crossing;
+use crate::cli::file::NewFile;
 use crate::cli::output::{self, Output};
 use crate::driver::Description;
 use crate::emu::wire::WireSpec;

@@ -4,6 +4,7 @@ use super::hlog::{self, Log};
 use super::rows::Row;
 use super::view::View;
 use crate::cli::destination::{Destination, check_apart};
+use crate::cli::html;
 use crate::cli::output::{self, Output};
 use crate::cli::plot::{self, Curve, Picture};
 use crate::error::{Error, Kind, Result};
@@ -41,6 +42,11 @@ pub struct Wanted {
     /// Write the same picture into this SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Write all of it into this HTML file: tables, the picture, the machine, the command line
+    ///
+    /// One file that needs no other, no network and no script.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Draw this earlier run, which --hgrm wrote, with it; up to five of them
     #[arg(long, value_name = "FILE")]
     over: Vec<PathBuf>,
@@ -62,6 +68,14 @@ impl Wanted {
             || !self.over.is_empty()
     }
 
+    /// The HTML file, if there is to be one.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn report(&self) -> Result<Option<html::Report>> {
+        html::Report::make(self.html.as_deref())
+    }
+
     /// Opens what is to be written of so many rows and reads what is to be drawn.
     ///
     /// # Errors
@@ -71,11 +85,12 @@ impl Wanted {
             let line = "--hgrm is the distribution of one frame size and load; name one of each, or take --hlog or --raw for all of them";
             return Err(Error::new(Kind::Usage, line));
         }
-        if !self.over.is_empty() && !self.plot && self.svg.is_none() {
-            let line = "--over draws earlier runs into a picture; ask for one with --plot or --svg FILE";
+        if !self.over.is_empty() && !self.plot && self.svg.is_none() && self.html.is_none() {
+            let line = "--over draws earlier runs into a picture; ask for one with --plot, --svg FILE or --html FILE";
             return Err(Error::new(Kind::Usage, line));
         }
-        let (curves, picture) = (self.over.len() + rows, self.plot || self.svg.is_some());
+        let picture = self.plot || self.svg.is_some() || self.html.is_some();
+        let curves = self.over.len() + rows;
         if picture && curves > plot::MOST {
             let most = plot::MOST;
             let line = format!(
@@ -90,10 +105,13 @@ impl Wanted {
             interval: self.interval,
             raw: Destination::create(&self.raw)?,
             svg: Destination::create(&self.svg)?,
+            html: self.report()?,
             plot: self.plot,
         };
         let named = [&files.hgrm, &files.hlog, &files.raw, &files.svg];
-        check_apart(named.into_iter().flatten().filter_map(Destination::place))?;
+        let named = named.into_iter().flatten().filter_map(Destination::place);
+        let html = files.html.iter().filter_map(html::Report::place);
+        check_apart(named.chain(html))?;
         Ok(files)
     }
 }
@@ -105,6 +123,7 @@ pub struct Files<'a> {
     interval: Duration,
     raw: Option<Destination<'a>>,
     svg: Option<Destination<'a>>,
+    html: Option<html::Report>,
     plot: bool,
     over: Vec<Curve>,
 }
@@ -137,7 +156,10 @@ impl<'a> Files<'a> {
         let measured = view.rows.iter().filter(|row| !view.chosen(row).is_empty());
         let name = |row: &Row| if view.several { row.case.name() } else { "this run".into() };
         let mut curves: Vec<Curve> = measured.map(|row| Curve::of(name(row), view.chosen(row))).collect();
-        if curves.is_empty() || !self.plot && self.svg.is_none() {
+        if curves.is_empty() {
+            return Ok(self.html.map_or(Ok(()), |file| file.write(&view.document(), &[]))?);
+        }
+        if !self.plot && self.svg.is_none() && self.html.is_none() {
             return Ok(());
         }
         curves.append(&mut self.over);
@@ -145,6 +167,9 @@ impl<'a> Files<'a> {
         if let Some(file) = &mut self.svg {
             let svg = picture.svg()?;
             file.write(|out| out.write_all(svg.as_bytes()))?;
+        }
+        if let Some(file) = self.html {
+            file.write(&view.document(), &[picture.svg()?])?;
         }
         if self.plot && !output.is_json() {
             output.result(format_args!("\n{}", picture.text(output::columns())?.trim_end()))?;

@@ -89,6 +89,7 @@ pub fn compare(
 ) -> anyhow::Result<Outcome> {
     let case = args.asked.only()?;
     let frame = case.frame();
+    let html = args.files.report()?;
     let mut rows = Vec::new();
     let mut missing = Vec::new();
     let mut devices: Vec<Description> = Vec::new();
@@ -130,14 +131,20 @@ pub fn compare(
     }
     clock.refine();
     let machine = Machine::record(&context.roots, &clock);
-    if output.is_json() {
+    let document = || {
         let result = json!({
             "measured": scope(emulated),
             "paths": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "missing": missing,
             "warnings": machine.warnings(),
         });
-        output.document(&output::document("latency", &devices, &machine, result))?;
+        output::document("latency", &devices, &machine, result)
+    };
+    if let Some(file) = html {
+        file.write(&document(), &[])?;
+    }
+    if output.is_json() {
+        output.document(&document())?;
     } else {
         print(output, &rows, &missing, &machine, emulated)?;
     }

@@ -86,7 +86,7 @@ impl View<'_> {
             _ => None,
         };
         if output.is_json() {
-            output.document(&self.json())?;
+            output.document(&self.document())?;
             return Ok(refused);
         }
         if let Some((figure, Some(ns))) = value {
@@ -222,7 +222,8 @@ impl View<'_> {
         table
     }
 
-    fn json(&self) -> Value {
+    /// All of it as a document.
+    pub fn document(&self) -> Value {
         let result = json!({
             "measured": self.scope(),
             "results": self.rows.iter().map(|row| self.row_json(row)).collect::<Vec<_>>(),

@@ -1,6 +1,8 @@
 //! A row of the JSON document.
 
 use super::row::{Flow, Measured, Row, Search, Trials, bound_rate};
+use crate::cli::output;
+use crate::cli::plot::Lines;
 use crate::measure::search::{Bound, Timed};
 use serde_json::{Value, json};
 
@@ -108,6 +110,22 @@ fn trial_json(timed: &Timed) -> Value {
         "missed": trial.missed,
         "held_up_ns": trial.held_up.as_nanos() as u64,
     })
+}
+
+/// Rates by frame size, of a document.
+pub(super) fn picture(document: &Value) -> Lines {
+    let rows = document["rows"].as_array().map_or(&[][..], Vec::as_slice);
+    let series = [("measured", "pps"), ("line rate", "line_rate_pps"), ("tester", "tester_pps")];
+    let series = series
+        .into_iter()
+        .map(|(name, field)| (name.to_owned(), rows.iter().map(|row| row[field].as_f64()).collect::<Vec<_>>()));
+    Lines {
+        title: "Packets a second by frame size".into(),
+        below: "bytes with FCS",
+        names: rows.iter().map(|row| row["frame"].as_str().unwrap_or_default().to_owned()).collect(),
+        series: series.filter(|(_, values)| values.iter().any(Option::is_some)).collect(),
+        unit: output::pps,
+    }
 }
 
 #[cfg(test)]

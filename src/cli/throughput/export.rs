@@ -1,7 +1,9 @@
 //! Where results go besides the screen, and in what form.
 
+use super::document::picture;
 use super::sheet::Sheet;
 use crate::cli::destination::{Destination, check_apart};
+use crate::cli::html;
 use crate::cli::output::Output;
 use crate::error::Result;
 use serde_json::Value;
@@ -25,6 +27,11 @@ pub(super) struct Exports {
     /// Write the JSON document here, beside what is printed; it can be a --baseline later
     #[arg(long, value_name = "FILE")]
     export_json: Option<PathBuf>,
+    /// Write all of it into this HTML file: tables, a plot, the machine, the command line
+    ///
+    /// One file that needs no other, no network and no script.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// How tables are printed.
@@ -46,7 +53,8 @@ impl Exports {
 
     /// The files that are written.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        [&self.export_csv, &self.export_markdown, &self.export_json].into_iter().flatten().map(PathBuf::as_path)
+        let all = [&self.export_csv, &self.export_markdown, &self.export_json, &self.html];
+        all.into_iter().flatten().map(PathBuf::as_path)
     }
 
     /// Opens what is to be written: bad paths should be known before the run.
@@ -58,9 +66,10 @@ impl Exports {
             csv: Destination::create(&self.export_csv)?,
             markdown: Destination::create(&self.export_markdown)?,
             json: Destination::create(&self.export_json)?,
+            html: html::Report::make(self.html.as_deref())?,
         };
-        let named = [&files.csv, &files.markdown, &files.json];
-        check_apart(named.into_iter().flatten().filter_map(Destination::place))?;
+        let named = [&files.csv, &files.markdown, &files.json].into_iter().flatten().filter_map(Destination::place);
+        check_apart(named.chain(files.html.iter().filter_map(html::Report::place)))?;
         Ok(files)
     }
 }
@@ -70,6 +79,7 @@ pub(super) struct Files<'a> {
     csv: Option<Destination<'a>>,
     markdown: Option<Destination<'a>>,
     json: Option<Destination<'a>>,
+    html: Option<html::Report>,
 }
 
 impl Files<'_> {
@@ -88,7 +98,8 @@ impl Files<'_> {
                 file.write(|out| out.write_all(text.as_bytes()))?;
             }
         }
-        Ok(())
+        let picture = || Ok(picture(document).svg()?.into_iter().collect::<Vec<_>>());
+        self.html.map_or(Ok(()), |file| file.write(document, &picture()?))
     }
 }
 

@@ -38,6 +38,11 @@ impl NewFile {
         Ok(NewFile { path: whole, to })
     }
 
+    /// Where it is going to be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes all of it.
     ///
     /// # Errors
