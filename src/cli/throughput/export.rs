@@ -98,8 +98,9 @@ impl Files<'_> {
                 file.write(|out| out.write_all(text.as_bytes()))?;
             }
         }
-        let picture = || Ok(picture(document).svg()?.into_iter().collect::<Vec<_>>());
-        self.html.map_or(Ok(()), |file| file.write(document, &picture()?))
+        let Some(file) = self.html else { return Ok(()) };
+        let plots: Vec<String> = picture(document).svg()?.into_iter().collect();
+        file.write(document, &plots)
     }
 }
 
