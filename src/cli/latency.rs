@@ -20,7 +20,7 @@ mod view;
 use super::account::{LossLimit, ShortfallLimit};
 use super::args::{Limits, RunLength};
 use super::circuit::{self, Circuit};
-use super::output::Output;
+use super::output::{self, Output};
 use super::session::DEFAULT_DURATION;
 use super::units;
 use super::{Context, Outcome};
@@ -253,7 +253,16 @@ impl Args {
     /// Whether a row kept its limits: nothing was lost, and the rates were those which were
     /// asked for.
     fn judge_row(&self, row: &Row, several: bool) -> Result<()> {
-        let judged = self.judge(&row.report, row.rate).and_then(|()| {
+        let none = match row.report.sent {
+            0 => Some(rows::NONE_SENT.to_string()),
+            sent if row.report.received() == 0 => Some(format!(
+                "{} packets were sent and none came back, so there is no figure; choose a lower --load, or shorter frames",
+                output::grouped(sent)
+            )),
+            _ => None,
+        };
+        let judged = none.map_or(Ok(()), |line| Err(Error::new(Kind::Limit, line)));
+        let judged = judged.and_then(|()| self.judge(&row.report, row.rate)).and_then(|()| {
             let Some(load) = row.report.load else { return Ok(()) };
             let kept = self.shortfall.check(row.load_rate, row.report.load_rate(), row.seconds());
             kept.and_then(|()| self.loss.check(load.lost(), load.sent)).map_err(|error| error.of("the load"))
@@ -325,6 +334,8 @@ mod tests {
         };
         assert_eq!(judged([1_000, 10], [2_000, 20]), Ok(()));
         for (probes, load, words) in [
+            ([0, 0], [0, 0], "64 bytes, load 50 %: no packet was sent in the time"),
+            ([1_000, 1_000], [2_000, 0], "64 bytes, load 50 %: 1 000 packets were sent and none came back"),
             ([1_000, 11], [2_000, 0], "64 bytes, load 50 %: 11 of 1 000 packets were lost"),
             ([900, 0], [2_000, 0], "64 bytes, load 50 %: 900 pps were sent of 1 kpps"),
             ([1_000, 0], [2_000, 21], "64 bytes, load 50 %: the load: 21 of 2 000 packets were lost"),

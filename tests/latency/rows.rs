@@ -18,7 +18,8 @@ fn each_size_with_each_load_is_a_row_and_all_packets_are_accounted_for() {
     for model in EACH {
         let card = format!("emu:{model}");
         let loads = ["--load", "0,20%", "--load-size", "same", "-s", "64,1518,9018"];
-        let document = json(&[&[&*card, "-d", "150ms", "-r", "1k", "--allow-loss", "100%"], &loads[..]].concat());
+        let document =
+            json(&[&[&*card, "-c", "100", "-w", "1ms", "-r", "1k", "--allow-loss", "100%"], &loads[..]].concat());
         let rows = rows(&document);
         let cases: Vec<_> = rows.iter().map(|(size, load, _)| (*size, *load)).collect();
         assert_eq!(cases, [(64, 0), (64, 20), (1518, 0), (1518, 20), (9018, 0), (9018, 20)], "{card}");
@@ -44,7 +45,7 @@ fn what_a_card_does_to_long_frames_or_to_a_load_shows_in_their_rows() {
     // 9018 bytes take 7.2 us on the wire, on which a policer passes 2 000 frames a second; 40 %
     // of the line are 325 000 of 1518 bytes.
     let args = ["emu:82599,limit=2k", "-s", "64,9018", "--load", "0,40%", "-r", "500"];
-    let document = json(&[&args[..], &["-d", "600ms", "--allow-loss", "100%"]].concat());
+    let document = json(&[&args[..], &["-c", "300", "--allow-loss", "100%"]].concat());
     let rows = rows(&document);
     for (size, percent, row) in &rows {
         let lost = number(&row["load"]["lost"]);
@@ -60,7 +61,7 @@ fn what_a_card_does_to_long_frames_or_to_a_load_shows_in_their_rows() {
 
 #[test]
 fn the_tables_of_a_sweep_fit_a_terminal_and_say_what_the_document_says() {
-    let args = ["-s", "64-1518/1454", "--load", "0,50%", "-d", "200ms", "-r", "1k"];
+    let args = ["-s", "64-1518/1454", "--load", "0,50%", "-c", "100", "-r", "1k"];
     let run = latency(&[&args[..], &LENIENT[..]].concat());
     let out = text(&run.stdout);
     assert!(run.status.success(), "{}", text(&run.stderr));
@@ -76,7 +77,7 @@ fn the_tables_of_a_sweep_fit_a_terminal_and_say_what_the_document_says() {
 #[test]
 fn a_load_that_was_not_offered_or_not_carried_is_no_success() {
     // Line rate of the shortest frames at 100 gigabit is more than any thread makes.
-    let hard = ["emu:cx5", "--load", "90%", "--load-size", "64", "-d", "200ms", "-r", "1k"];
+    let hard = ["emu:cx5", "--load", "90%", "--load-size", "64", "-c", "200", "-r", "1k"];
     let run = latency(&[&hard[..], &["--allow-loss", "100%"]].concat());
     assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
     let errors = text(&run.stderr);
@@ -126,7 +127,7 @@ fn the_interval_log_is_read_by_hdrhistogram_and_holds_every_sample() {
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.hlog").display().to_string();
-    let args = ["-s", "64,512", "--load", "0,10%", "-d", "300ms", "-r", "5k", "--hlog", &path, "--interval", "50ms"];
+    let args = ["-s", "64,512", "--load", "0,10%", "-c", "1000", "-r", "5k", "--hlog", &path, "--interval", "50ms"];
     let document = json(&[&args[..], &["--allow-loss", "100%"]].concat());
     let log = std::fs::read(&path).unwrap();
     let entries: Vec<LogEntry<'_>> = IntervalLogIterator::new(&log).map(|entry| entry.unwrap()).collect();

@@ -110,12 +110,19 @@ impl Bench<'_> {
             _ => {}
         }
         if report.received() == 0 && first && stop.signal().is_none() {
+            if report.sent == 0 {
+                return Err(Error::new(Kind::Timeout, NONE_SENT));
+            }
             return Err(self.circuit.nothing_came(&session.devices, report.sent));
         }
         let notes = account::notes_since(session.notes(), &noted);
         Ok(Row { case: case.clone(), rate, load_rate, report, notes, floor })
     }
 }
+
+/// What is said of a row in which there was no turn to send.
+pub const NONE_SENT: &str =
+    "no packet was sent in the time: the machine was busy or the card stands still; try a longer -d/--duration, or -c";
 
 /// The error of a ring that does not empty.
 pub fn no_room(device: &Description) -> Error {
