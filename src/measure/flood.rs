@@ -84,7 +84,7 @@ pub struct Report {
     /// How long the loop was held up, in all.
     pub held_up: Duration,
     /// From just before a packet was given to the driver until the driver had given it
-    /// back, ns; of none that came after [`Stamps::WINDOW`] others were sent.
+    /// back, ns; of none that came after 1048576 others were sent.
     pub latency: Option<Histogram>,
     /// From the first packet given to the ring until the last one given, ns.
     pub send_ns: u64,
