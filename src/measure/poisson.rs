@@ -69,7 +69,7 @@ impl Poisson {
         let drawn = units(&mut self.near);
         self.ahead += units(&mut self.far);
         self.index += 1;
-        if self.index % Self::WINDOW == 0 {
+        if self.index.is_multiple_of(Self::WINDOW) {
             let rest = self.window - self.used;
             self.used = 0;
             self.scale(self.ahead);

@@ -239,7 +239,7 @@ fn each(
         let steady = match &mut random {
             None => ((packets / burst * burst) as f64 * 1e9 / rate) as u64,
             Some(pace) => {
-                if packets % burst == 0 {
+                if packets.is_multiple_of(burst) {
                     place = pace.take_next();
                 }
                 place

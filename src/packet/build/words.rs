@@ -176,7 +176,7 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let digits: Vec<char> = digits.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
     let digit = |c: char| c.to_digit(16).map(|digit| digit as u8);
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
