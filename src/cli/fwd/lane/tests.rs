@@ -279,3 +279,37 @@ fn a_packet_that_comes_between_the_last_look_and_the_sleep_wakes_the_lane() {
         assert!(waits.sleeps > ROUNDS / 10 && waits.empty >= waits.sleeps, "{family}: {waits:?}");
     }
 }
+
+/// The last look finds nothing, then a packet comes, then the lane goes to sleep. The card runs
+/// only when the test says so: after that nothing but a look can end the sleep.
+#[test]
+fn a_packet_that_came_before_the_sleep_ends_it_at_once() {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    for family in FAMILIES {
+        let engine = Engine::new(Drive::Manual);
+        let (function, _tap) = engine.open(&format!("{family},wire=loop,link=2ms").parse().unwrap()).unwrap();
+        let pool = Pool::new(1024, crate::dma::Addressing::Translated).unwrap();
+        function.map(pool.arena()).unwrap();
+        let mut port = driver::open(function, &Config { interrupts: true, ..Config::default() }).unwrap();
+        let pass = || {
+            for _ in 0..50 {
+                engine.advance(2_000_000);
+                engine.step();
+            }
+        };
+        while !port.nic.link().unwrap().up {
+            pass();
+        }
+        port.rx[0].fill(&pool).unwrap();
+        let mut batch = Batch::new(&pool);
+        for n in 0..3 {
+            assert!(batch.push_frame(&frame(n, 60)));
+            port.tx[0].send(&mut batch);
+            assert_eq!(port.rx[0].recv(&mut batch), 0, "{family}: the last look");
+            pass();
+            assert!(port.rx[0].wait(PATIENCE).unwrap(), "{family}: packet {n} was slept over");
+            assert_eq!(port.rx[0].recv(&mut batch), 1, "{family}");
+            batch.clear();
+        }
+    }
+}
