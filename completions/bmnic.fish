@@ -157,6 +157,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s h -l help -d 'Pri
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS; several with -i for each' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s w -l write -d 'The capture file, as dumpcap and tcpdump name it' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s f -l filter -d 'Packets to keep, as one word' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l push-down -d 'What of the filter is left to the card, where it can: what is exact, flows too, or nothing' -r -f -a "exact\t'What leaves out no packet that the filter wants: destination addresses and VLANs'
+flows\t'Flows too, which the card tells by its own parser'
+off\t'Nothing'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng [default: pcap, or pcapng if that is needed]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l capture-comment -d 'A comment on the file, in pcapng; may be given several times' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
@@ -189,7 +192,6 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most p
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l no-push-down -d 'Leave nothing of the filter to the card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s D -l list-interfaces -d 'List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
