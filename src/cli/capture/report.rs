@@ -333,13 +333,17 @@ pub fn reader_left(written: &Written) -> bool {
 /// The error to end with, if writing failed. A reader that went away is none.
 pub fn failure(written: &Written, path: Option<&Path>) -> Option<Error> {
     let error = written.error.as_ref().filter(|_| !reader_left(written))?;
-    let again = error.raw_os_error().map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error);
+    let said = || io::Error::new(error.kind(), error.to_string());
+    let again = error.raw_os_error().map_or_else(said, io::Error::from_raw_os_error);
     let (path, records, lost) = (path?, written.records, written.lost);
     let (path, within) = match &written.files {
         Some(files) => (files.failed.as_ref().unwrap_or(&files.last).as_path(), "the files"),
         None => (path, "it"),
     };
-    let line =
-        format!("{records} packets are in {within}, all whole; {lost} more were lost; free space or name another file");
+    let remedy = match error.kind() {
+        io::ErrorKind::TimedOut => "have it read on",
+        _ => "free space or name another file",
+    };
+    let line = format!("{records} packets are in {within}, all whole; {lost} more were lost; {remedy}");
     Some(Error::io(format!("writing {}", path.display()), again).hint(line))
 }

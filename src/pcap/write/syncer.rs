@@ -12,10 +12,13 @@ use std::thread::{self, JoinHandle};
 /// Files that may wait for the disk: behind them the writer waits too.
 const FILES: usize = 64;
 
+/// The thread, and the way to it.
+type Thread = (SyncSender<(PathBuf, Sink)>, JoinHandle<Synced>);
+
 /// Sends files to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Syncer {
-    thread: Option<(SyncSender<(PathBuf, Sink)>, JoinHandle<Synced>)>,
+    thread: Option<Thread>,
     /// What was synced without it.
     own: Synced,
 }
@@ -68,7 +71,7 @@ impl Syncer {
     }
 }
 
-fn begin() -> io::Result<(SyncSender<(PathBuf, Sink)>, JoinHandle<Synced>)> {
+fn begin() -> io::Result<Thread> {
     let (way, files) = sync_channel::<(PathBuf, Sink)>(FILES);
     let body = move || {
         let mut synced = Synced::default();

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::pcap::read::Recording;
+use crate::pcap::record::Totals;
 use crate::pcap::section::Section;
 use std::fs::File;
+use std::io;
 use std::sync::LazyLock;
 
 fn plan(path: &Path, format: Format) -> Plan<'_> {
