@@ -196,6 +196,7 @@ impl Running<'_> {
     }
 
     /// A turn of a lane that does something besides, which a plain one is not to pay for.
+    #[inline(never)]
     fn full_turn(&mut self, share: &mut Share) -> usize {
         let Some(extras) = &mut self.extras else { return self.turn(share) };
         let (mut moved, mut pass) = (0, 0);
@@ -210,9 +211,6 @@ impl Running<'_> {
             }
         }
         if self.fresh {
-            if self.counts.first.load(Ordering::Relaxed) == 0 {
-                self.note_first();
-            }
             let Some(took) = self.take(share) else { return moved };
             self.fresh = false;
             let Some(extras) = &mut self.extras else { return moved };
@@ -236,6 +234,7 @@ impl Running<'_> {
     }
 
     /// Counts the `frames` of the batch, and rewrites them, before they are sent.
+    #[inline(never)]
     fn pass(&mut self, frames: u64) {
         self.frames += frames;
         self.counts.frames.store(self.frames, Ordering::Relaxed);
@@ -249,10 +248,10 @@ impl Running<'_> {
 
     /// A turn, its time counted if it moved something: idle turns are the wire's.
     #[inline]
-    fn timed(&mut self, share: &mut Share, clock: &Clock, turn: fn(&mut Self, &mut Share) -> usize) -> usize {
+    fn timed_turn(&mut self, share: &mut Share, clock: &Clock, plain: bool) -> usize {
         let receives = self.batch.is_empty();
         let begin = clock.now();
-        let moved = turn(self, share);
+        let moved = if plain { self.turn(share) } else { self.full_turn(share) };
         if moved > 0 {
             add(&self.counts.ticks, clock.now() - begin);
             add(&self.counts.bursts, receives.into());
@@ -264,19 +263,25 @@ impl Running<'_> {
     /// known yet which these are.
     #[inline]
     fn admit(&mut self, share: &mut Share) -> bool {
+        let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
         if self.frames == 0 {
             self.note_first();
         }
-        let Some(took) = self.take(share) else { return false };
-        self.frames += took;
+        let Some(take) = share.take(frames) else { return false };
+        if take < frames {
+            self.cut(take);
+        }
+        self.frames += take as u64;
         self.counts.frames.store(self.frames, Ordering::Relaxed);
         true
     }
 
-    /// Takes the frames of the batch out of the share, and lets go of those beyond it; how many
-    /// that were, if it is known yet.
-    #[inline]
+    /// As [`Running::admit`], but that they are not counted as passed on; how many they are, if
+    /// that is known yet.
     fn take(&mut self, share: &mut Share) -> Option<u64> {
+        if self.counts.first.load(Ordering::Relaxed) == 0 {
+            self.note_first();
+        }
         let frames = (0..self.batch.len()).filter(|&i| !self.batch.continues(i)).count();
         let take = share.take(frames)?;
         if take < frames {
@@ -384,12 +389,11 @@ pub fn run(work: Work<'_>, ended: impl FnOnce()) -> Result<(Duration, Waits)> {
     let (mut waits, mut empty) = (Waits::default(), 0_u32);
     let mut result = Ok(());
     let plain = running.iter().all(|lane| lane.extras.is_none());
-    let turn = if plain { Running::turn } else { Running::full_turn };
     while !until.stop.requested() {
         let moved = match clock {
             None if plain => running.iter_mut().map(|lane| lane.turn(&mut share)).sum(),
             None => running.iter_mut().map(|lane| lane.full_turn(&mut share)).sum(),
-            Some(clock) => running.iter_mut().map(|lane| lane.timed(&mut share, clock, turn)).sum(),
+            Some(clock) => running.iter_mut().map(|lane| lane.timed_turn(&mut share, clock, plain)).sum(),
         };
         share.polled(moved);
         if moved > 0 || running.iter().all(|lane| lane.batch.is_empty()) {

@@ -26,7 +26,7 @@ pub enum Rewrite {
 
 impl Rewrite {
     /// Does it to every frame of `batch`, once, where the frame starts.
-    #[inline]
+    #[inline(always)]
     pub fn apply(self, batch: &mut Batch<'_>) {
         match self {
             Rewrite::Nothing => {}
