@@ -11,6 +11,8 @@
 mod families;
 #[path = "common/forward.rs"]
 mod forward;
+#[path = "common/schema.rs"]
+mod schema;
 
 use families::{Card, EACH};
 use forward::{bmnic, number};

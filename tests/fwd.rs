@@ -5,6 +5,8 @@
 mod families;
 #[path = "common/forward.rs"]
 mod forward;
+#[path = "common/schema.rs"]
+mod schema;
 
 use families::EACH;
 use forward::{adds_up, bmnic, frames, number, run, write};

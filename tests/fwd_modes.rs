@@ -5,6 +5,8 @@
 mod families;
 #[path = "common/forward.rs"]
 mod forward;
+#[path = "common/schema.rs"]
+mod schema;
 
 use bmnic::net::{MacAddr, Sum};
 use bmnic::packet::build::{Builder, Proto, Recipe, trailer};

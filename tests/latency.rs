@@ -4,6 +4,8 @@
 mod families;
 #[path = "latency/rows.rs"]
 mod rows;
+#[path = "common/schema.rs"]
+mod schema;
 
 use families::EACH;
 use serde_json::Value;
@@ -43,7 +45,7 @@ fn text(bytes: &[u8]) -> String {
 fn json(args: &[&str]) -> Value {
     let run = latency(&[args, &["--json", "--strict", "--allow-shortfall", "100%"]].concat());
     assert!(run.status.success(), "{}", text(&run.stderr));
-    serde_json::from_slice(&run.stdout).unwrap()
+    schema::document(&run.stdout)
 }
 
 /// The only row of such a run.

@@ -3,6 +3,8 @@
 
 #[path = "common/families.rs"]
 mod families;
+#[path = "common/schema.rs"]
+mod schema;
 
 use bmnic::pcap::read::Recording;
 use bmnic::pcap::record::{Format, Record};
@@ -28,7 +30,7 @@ fn run(words: &[&str]) -> Output {
 fn json(words: &[&str]) -> Value {
     let output = run(&[words, &["--json"]].concat());
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    schema::document(&output.stdout)
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,5 +1,8 @@
 //! `bmnic pktgen --schedule`: each packet of a list at its nanosecond, or counted.
 
+#[path = "common/schema.rs"]
+mod schema;
+
 use bmnic::pcap::read::Recording;
 use bmnic::pcap::record::{Format, Record};
 use bmnic::pcap::section::Section;
@@ -15,7 +18,7 @@ fn run(words: &[&str]) -> Output {
 fn json(words: &[&str]) -> Value {
     let output = run(&[&["--strict", "--allow-shortfall", "100%", "--json"], words].concat());
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    schema::document(&output.stdout)
 }
 
 /// A file with this text.

@@ -2,6 +2,8 @@
 
 #[path = "common/families.rs"]
 mod families;
+#[path = "common/schema.rs"]
+mod schema;
 
 use families::EACH;
 use serde_json::Value;
@@ -24,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 fn json(args: &[&str]) -> Value {
     let run = throughput(&[args, &["--json", "--strict"]].concat());
     assert!(run.status.success(), "{}", text(&run.stderr));
-    serde_json::from_slice(&run.stdout).unwrap()
+    schema::document(&run.stdout)
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn two_ports_joined_by_a_cable_pass_packets_one_way() {
 /// and exit code 3. Returns the row.
 fn search(args: &[&str]) -> Value {
     let run = throughput(&[args, &["--json", "--strict"]].concat());
-    let document: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&run.stderr)));
+    let document = schema::document(&run.stdout);
     let row = document["rows"][0].clone();
     let measured = row["pps"].is_f64();
     assert_eq!(run.status.code(), Some(if measured { 0 } else { 3 }), "{row:#}\n{}", text(&run.stderr));
@@ -164,7 +166,7 @@ fn a_search_prints_the_testers_ceiling_and_the_spread_beside_its_result() {
 fn rfc2544(args: &[&str]) -> Value {
     let run = throughput(&[args, &["--json", "--strict"]].concat());
     assert!(matches!(run.status.code(), Some(0 | 3)), "{}", text(&run.stderr));
-    serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&run.stderr)))
+    schema::document(&run.stdout)
 }
 
 #[test]
@@ -241,7 +243,7 @@ fn two_goals_are_one_search_and_each_has_the_rate_of_the_wire_or_none() {
     const LOSS: f64 = 0.05;
     let args = ["emu:82599,wire=loop,limit=50k", "--ndr", "--pdr", "5%", "-t", "100ms", "-s", "1518", "--runs", "1"];
     let run = throughput(&[&args[..], &["--precision", "1%", "--json", "--strict"]].concat());
-    let document: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&run.stderr)));
+    let document = schema::document(&run.stdout);
     let rows = document["rows"].as_array().unwrap();
     assert_eq!((document["method"].as_str(), rows.len()), (Some("mlrsearch"), 2), "{document:#}");
     assert_eq!((&rows[0]["goal"], &rows[1]["goal"]), (&"ndr".into(), &"pdr 5%".into()));

@@ -44,3 +44,11 @@ pub fn judge(document: &Value) {
     let faults = faults(name, document);
     assert!(faults.is_empty(), "{name}:\n{}\n{document:#}", faults.join("\n"));
 }
+
+/// The document that a command printed, which is as its schema has it.
+pub fn document(printed: &[u8]) -> Value {
+    let text = || String::from_utf8_lossy(printed);
+    let document: Value = serde_json::from_slice(printed).unwrap_or_else(|error| panic!("{error}: {}", text()));
+    judge(&document);
+    document
+}

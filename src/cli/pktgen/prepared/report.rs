@@ -102,10 +102,10 @@ impl Report {
             },
             "triggers": triggers,
             "fired": done.fired(),
-            "stuck": done.stuck,
+            "still_in_rings": done.stuck,
             "lost": self.losses().json(),
             "anomalies": done.anomalies.total(),
-            "counters": output::stats(stats),
+            "port": output::stats(stats),
         })
     }
 }
@@ -120,5 +120,6 @@ fn times(time: &Histogram) -> Value {
         fields.insert(quantile.name.into(), time.quantile(quantile.percent / 100.0).into());
     }
     fields.insert("max".into(), (!time.is_empty()).then(|| time.max()).into());
+    fields.insert("stdev".into(), time.stdev().into());
     Value::Object(fields)
 }
