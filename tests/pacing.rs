@@ -368,8 +368,8 @@ fn at_random_each_place_is_a_packet_or_has_a_cause_too() {
         assert_eq!(document["sent"], document["counted_by_card"], "{threads:?}");
         // By its places and not by chance.
         let share = document["sent"].as_f64().unwrap() / places as f64;
-        let error = document["error_ppm"].as_f64().unwrap();
-        assert!((error - (share - 1.0) * 1e6).abs() < 1e-3, "{threads:?}: {error} ppm, {share}");
+        let error = document["rate_error"].as_f64().unwrap();
+        assert!((error - (share - 1.0)).abs() < 1e-9, "{threads:?}: {error}, {share}");
     }
 }
 
