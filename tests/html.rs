@@ -206,5 +206,8 @@ fn a_report_is_whole_or_what_was_there_stays() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "old");
     let (code, errors) = run(&["throughput", "-t", "1ms", "-s", "64", "--html", "/dev/full"]);
     assert!(code == Some(1) && errors.contains("No space left"), "{errors}");
+    let stages = bmnic(&["latency", "-c", "10", "--stages", "--html", "/dev/full"]).output().unwrap();
+    let table = String::from_utf8_lossy(&stages.stdout).into_owned();
+    assert!(stages.status.code() == Some(1) && table.contains("doorbell"), "the table is there all the same: {table}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }

@@ -109,10 +109,17 @@ fn a_distribution_is_drawn_over_an_earlier_one_on_the_terminal_and_into_a_file()
     let run = latency(&[&short[..], &["--plot", "--json"]].concat());
     assert!(serde_json::from_slice::<Value>(&run.stdout).is_ok(), "{}", text(&run.stdout));
     std::fs::write(hgrm, "not a distribution").unwrap();
+    let raw = dir.path().join("samples.csv");
+    let full = ["--hgrm", "/dev/full", "--raw", raw.to_str().unwrap()];
+    let run = latency(&[&short[..], &full].concat());
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run.stderr));
+    let samples = std::fs::read_to_string(raw).unwrap().lines().count();
+    assert!(samples > 1, "{samples} lines beside a file that cannot be written");
     for (args, words) in [
         (&["--plot", "--over", hgrm][..], "no percentile distribution"),
         (&["--over", hgrm], "ask for one with --plot"),
         (&["--svg", svg, "--hgrm", svg], "named for two results"),
+        (&["--trace", svg, "--raw", svg], "would be written twice"),
         (&["--stages", "--plot"], "a table of its own"),
     ] {
         let run = latency(args);

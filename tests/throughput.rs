@@ -335,6 +335,27 @@ fn results_go_into_files_beside_the_screen_and_can_be_a_baseline() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_costs_neither_the_table_nor_another_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let json = temp.path().join("a.json");
+    let files = ["--export-csv", "/dev/full", "--export-json", json.to_str().unwrap()];
+    let run = throughput(&[&["-t", "20ms", "-s", "1518"], &files[..]].concat());
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("writing /dev/full; it is not complete"), "{}", text(&run.stderr));
+    assert!(text(&run.stdout).lines().any(|line| line.starts_with("1518 ")), "{}", text(&run.stdout));
+    assert!(serde_json::from_slice::<Value>(&std::fs::read(json).unwrap()).is_ok());
+}
+
+#[test]
+fn a_ring_that_stands_still_has_no_rate() {
+    let one = throughput(&["emu:82599,fault=tx-stuck:2-", "-t", "20ms", "-s", "64", "--json"]);
+    let document: Value = serde_json::from_slice(&one.stdout).unwrap();
+    assert_eq!(one.status.code(), Some(1), "{document:#}");
+    let why = document["error"]["message"].as_str().unwrap();
+    assert!(why.contains("fault=tx-stuck:2-: transmit hang: ") && why.contains("never reported as sent"), "{why}");
+}
+
+#[test]
 fn repeated_floods_have_a_median_and_a_spread() {
     let document = json(&["-t", "20ms", "-s", "512", "--runs", "3"]);
     let row = &document["rows"][0];

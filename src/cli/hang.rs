@@ -40,13 +40,18 @@ impl Hang {
     fn look_at(&mut self, now: Ticks, stop: &Stop) {
         let clock = self.clock.get_or_insert_with(Clock::new);
         if self.patience.get_or_insert_with(|| Patience::new(clock, MOST)).is_over(now) {
-            let text = format!(
-                "transmit hang: a ring is full, and its card has reported no packet as sent for {} seconds; the card is stuck, or its far end pauses the link",
-                MOST.as_secs()
-            );
-            stop.lose(&Error::new(Kind::Timeout, text));
+            stop.lose(&full(MOST));
         }
     }
+}
+
+/// The error of a ring that was full for `time`, of which the card took nothing.
+pub fn full(time: Duration) -> Error {
+    let text = format!(
+        "transmit hang: a ring is full, and its card has reported no packet as sent for {} seconds; the card is stuck, or its far end pauses the link",
+        time.as_secs()
+    );
+    Error::new(Kind::Timeout, text)
 }
 
 /// Whether all that was given to cards was reported as sent, once that was waited for.

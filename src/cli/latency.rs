@@ -20,6 +20,7 @@ mod view;
 use super::account::{LossLimit, ShortfallLimit};
 use super::args::{Limits, RunLength};
 use super::circuit::{self, Circuit};
+use super::hang;
 use super::output::{self, Output};
 use super::session::DEFAULT_DURATION;
 use super::units;
@@ -186,6 +187,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let config = Config { max_frame: longest.max(1_518) as u16, tx_path, ..Config::default() };
     let mut session = args.circuit.open(context, &config, Some(DEFAULT_DURATION))?;
     let stop = session.stop.clone();
+    args.files.paths().try_for_each(|path| session.check_write(path))?;
     session.announce(&output)?;
     session.may_send(longest)?;
     let limits = limits.unwrap_or_else(|| session.limits(&args.length));
@@ -235,9 +237,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         noise: &noise,
         machine: &Machine::record(&context.roots, &clock),
     };
-    let refused = view.print(&output)?;
-    files.write(&view, &output)?;
+    // A reader that leaves costs no file.
+    let refused = view.print(&output);
+    let written = files.write(&view, &output);
+    let refused = refused?;
     log.map_or(Ok(()), hlog::Log::end)?;
+    written?;
     session.check(&output)?;
     if let Some(error) = failed {
         return Err(error);
@@ -261,7 +266,9 @@ impl Args {
             )),
             _ => None,
         };
-        let judged = none.map_or(Ok(()), |line| Err(Error::new(Kind::Limit, line)));
+        // What is in the ring for good may be all that is wrong with a row of which nothing came.
+        let judged = hang::check(row.report.unreported);
+        let judged = judged.and_then(|()| none.map_or(Ok(()), |line| Err(Error::new(Kind::Limit, line))));
         let judged = judged.and_then(|()| self.judge(&row.report, row.rate)).and_then(|()| {
             let Some(load) = row.report.load else { return Ok(()) };
             let kept = self.shortfall.check(row.load_rate, row.report.load_rate(), row.seconds());

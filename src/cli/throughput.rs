@@ -29,6 +29,7 @@ use self::sheet::Sheet;
 use super::account::{self, LossLimit};
 use super::circuit;
 use super::output::{self, Output};
+use super::units;
 use super::{Context, Outcome};
 use crate::driver::Config;
 use crate::measure::{Clock, Machine, Noise};
@@ -65,6 +66,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let noted = session.notes();
     let live = output.live(1);
     let (mut rows, batches) = (Vec::new(), args.batches());
+    let mut failed = None;
     let mut left = args.sizes.len() * batches.len();
     'all: for size in &args.sizes {
         for &batch in &batches {
@@ -72,9 +74,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch };
             let measured = match bench.rows(size, &mut session) {
                 Ok(measured) => measured,
-                // The sizes before it were measured, and are printed; why it was lost is told below.
-                Err(_) if !rows.is_empty() && session.intact().is_err() => break 'all,
-                Err(error) => return Err(session.blame(error)),
+                Err(error) if rows.is_empty() => return Err(session.blame(error)),
+                // The sizes before it were measured, and are printed.
+                Err(error) => {
+                    failed = Some(session.blame(error));
+                    break 'all;
+                }
             };
             // A flood that was cut short has a rate all the same, but not the one asked for.
             let kept = measured.into_iter().filter(|row| !stop.requested() || row.is_search());
@@ -121,7 +126,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         fields.insert("baseline".into(), comparison.json());
     }
     let sheets = sheets(&rows, &tests, comparison.as_ref());
-    files.write(&sheets, &document)?;
+    // A file that cannot be written costs no table, and a reader that leaves no file.
+    let written = files.write(&sheets, &document);
     match args.export.form() {
         _ if output.is_json() => output.document(&document)?,
         Form::Table => {
@@ -138,7 +144,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         form => export::print(form, &sheets, &output)?,
     }
     warnings.iter().for_each(|warning| output.warn(warning));
+    written?;
     session.check(&output)?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     stop.intact()?;
     if stop.outcome() == Outcome::Done && (left > 0 || !rows.iter().all(Row::is_result)) {
         return Ok(Outcome::Limit);
@@ -181,7 +191,7 @@ fn scope(args: &Args, emulated: bool) -> String {
         [] if args.is_mrr() => format!("mean of {} trials, {unpaced} (MRR)", args.runs()),
         [] => unpaced.to_string(),
         [Aim::Ndr, ..] => "highest rate without loss (NDR)".to_string(),
-        [Aim::Pdr(loss), ..] => format!("highest rate with a loss of at most {} % (PDR)", loss * 100.0),
+        [Aim::Pdr(loss), ..] => format!("highest rate with a loss of at most {} % (PDR)", units::percent(loss)),
     };
     let device =
         if emulated { "the model runs on another thread, and time on its wire is modelled" } else { "real card" };

@@ -6,7 +6,7 @@
 //!     tx.send(batch)                  timed  -> cycles a packet, tx
 //!     rx.recv(batch)                  timed  -> cycles a packet, rx
 //!     look at what came               not timed
-//!   wait for the rest (grace)         what has not come then is lost
+//!   wait for the rest (grace)         what has not come then is lost, or stuck in the ring
 //! ```
 //!
 //! One thread sends and receives. A call is timed with two readings of the
@@ -32,6 +32,8 @@ use std::time::Duration;
 /// A round of the loop takes a few microseconds; one that took no longer than this
 /// was not held up, at any rate.
 const ROUND: Duration = Duration::from_micros(20);
+/// A slow link empties a long ring: so many times the grace is waited, as long as packets come.
+const GRACES: u32 = 20;
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ pub struct Plan {
     pub count: Option<u64>,
     /// Whether packets are timed ([`Report::latency`]).
     pub timed: bool,
-    /// How long to wait for packets that are still out.
+    /// How long to wait for the next of the packets that are still out.
     pub grace: Duration,
     /// Packets a call.
     pub batch: usize,
@@ -81,6 +83,9 @@ pub struct Report {
     /// Of those sent, how many the card still had when the time was up, beyond two
     /// batches, which it always may.
     pub late: u64,
+    /// Of those sent, how many the card had not reported as sent when the wait for the rest
+    /// was over.
+    pub stuck: u64,
     /// How long the loop was held up, in all.
     pub held_up: Duration,
     /// From just before a packet was given to the driver until the driver had given it
@@ -88,7 +93,8 @@ pub struct Report {
     pub latency: Option<Histogram>,
     /// From the first packet given to the ring until the last one given, ns.
     pub send_ns: u64,
-    /// From the first packet given to the ring until the last one received, ns.
+    /// From the first packet given to the ring until the last one received, ns; where
+    /// sending went on after that, until its end.
     pub total_ns: u64,
     /// Cost of sending.
     pub tx: Cost,
@@ -131,8 +137,8 @@ impl Report {
         self.sent.saturating_sub(self.received)
     }
 
-    /// Packets received a second, from the first sent to the last received: a
-    /// little less than the truth, never more.
+    /// Packets received a second, from the first sent to the last received, or to the end
+    /// of sending if that was later: a little less than the truth, never more.
     pub fn packets_per_second(&self) -> f64 {
         if self.total_ns == 0 { 0.0 } else { self.received as f64 * 1e9 / self.total_ns as f64 }
     }
@@ -207,6 +213,8 @@ pub struct Flood<'a, S> {
     first: Ticks,
     last_sent: Ticks,
     last_received: Ticks,
+    /// When sending ended.
+    over: Ticks,
     /// When the last round of the loop began.
     last_round: Ticks,
     /// Rounds that took longer than `patience`, together.
@@ -254,6 +262,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             first: 0,
             last_sent: 0,
             last_received: 0,
+            over: 0,
             last_round: 0,
             held_up: 0,
             patience: clock.ticks(plan.patience()),
@@ -265,6 +274,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
                 foreign: 0,
                 due: 0,
                 late: 0,
+                stuck: 0,
                 held_up: Duration::ZERO,
                 latency: plan.timed.then(Histogram::new),
                 send_ns: 0,
@@ -293,6 +303,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             self.note(took);
             self.report.stopped = (self.stop)();
             if now >= end || self.report.stopped || (sequence == count && outgoing.is_empty()) {
+                self.over = now.min(end);
                 break;
             }
             let room = outgoing.room().min(usize::try_from(count - sequence).unwrap_or(usize::MAX));
@@ -342,14 +353,20 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
     }
 
     fn wait_for_the_rest<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
-        let mut patience = Patience::new(self.clock, self.plan.grace);
-        while self.report.received < self.report.sent {
+        let grace = Patience::new(self.clock, self.plan.grace);
+        let mut most = Patience::new(self.clock, self.plan.grace * GRACES);
+        let (mut patience, mut before) = (grace.clone(), u64::MAX);
+        loop {
+            self.report.stuck = tx.reclaim(self.pool) as u64;
+            let out = self.report.lost() + self.report.stuck;
+            if out < before {
+                (patience, before) = (grace.clone(), out);
+            }
             let now = self.clock.now();
-            if patience.is_over(now) {
+            if out == 0 || patience.is_over(now) || most.is_over(now) {
                 break;
             }
             let took = self.round(now);
-            tx.reclaim(self.pool);
             let did = self.receive(rx, incoming);
             if did > 0 {
                 self.note(took);
@@ -417,7 +434,7 @@ impl<S: Fn() -> bool> Loop for Flood<'_, S> {
         clock.refine();
         self.report.held_up = Duration::from_nanos(clock.ns(self.held_up));
         self.report.send_ns = clock.ns(self.last_sent.saturating_sub(self.first));
-        self.report.total_ns = clock.ns(self.last_received.saturating_sub(self.first));
+        self.report.total_ns = clock.ns(self.last_received.max(self.over).saturating_sub(self.first));
         self.report
     }
 }

@@ -37,7 +37,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// How long a full ring may stay full.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Rounds of the loop after which it looks whether it is over, where no packet is due.
+const LOOK: u64 = 1_024;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -85,6 +88,9 @@ pub struct Report {
     pub skipped: u64,
     /// The card stopped taking packets, and the run ended early.
     pub stuck: bool,
+    /// Packets, of the load and of warm-up too, that the card had not reported as sent when the
+    /// wait for the rest was over.
+    pub unreported: u64,
     /// Time over which packets were sent, ns.
     pub elapsed_ns: u64,
     /// The first samples one by one.
@@ -205,6 +211,7 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
         let mut skipped = 0;
         let patience = Patience::new(self.clock, PATIENCE);
         let mut blocked = patience.clone();
+        let mut rounds: u64 = 0;
         loop {
             let mut did = 0;
             if outgoing.is_empty()
@@ -249,6 +256,11 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
             }
             did += self.receive(rx, incoming);
             self.idle.polled(did);
+            // The next packet may be due in an hour.
+            rounds += 1;
+            if rounds % LOOK == 0 && outgoing.is_empty() && (self.clock.now() >= end || (self.stop)()) {
+                break;
+            }
         }
         self.report.elapsed_ns = self.clock.ns(last.saturating_sub(counted_from)) + self.interval_ns();
     }
@@ -264,10 +276,14 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
     /// Waits for packets that are still out.
     fn wait_for_the_rest<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
         let mut patience = Patience::new(self.clock, self.plan.grace);
-        while (self.flights.arrived < self.flights.next || self.load.as_ref().is_some_and(|load| load.is_out()))
-            && !patience.is_over(self.clock.now())
-        {
-            tx.reclaim(self.pool);
+        loop {
+            self.report.unreported = tx.reclaim(self.pool) as u64;
+            let out = self.flights.arrived < self.flights.next
+                || self.load.as_ref().is_some_and(|load| load.is_out())
+                || self.report.unreported > 0;
+            if !out || patience.is_over(self.clock.now()) {
+                break;
+            }
             let did = self.receive(rx, incoming);
             self.idle.polled(did);
         }

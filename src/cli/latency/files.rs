@@ -10,7 +10,7 @@ use crate::cli::plot::{self, Curve, Picture};
 use crate::error::{Error, Kind, Result};
 use crate::measure::ping::Sample;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Samples that are kept one by one: 320 MB.
@@ -66,6 +66,12 @@ impl Wanted {
             || self.plot
             || self.svg.is_some()
             || !self.over.is_empty()
+    }
+
+    /// The files that are written.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let all = [&self.hgrm, &self.hlog, &self.svg, &self.html, &self.raw];
+        all.into_iter().flatten().map(PathBuf::as_path)
     }
 
     /// The HTML file, if there is to be one.
@@ -145,14 +151,21 @@ impl<'a> Files<'a> {
     /// Writes everything, and draws the picture on `output`.
     ///
     /// # Errors
-    /// If a file cannot be written.
+    /// If a file cannot be written, the first: the others are written all the same.
     pub fn write(mut self, view: &View<'_>, output: &Output) -> anyhow::Result<()> {
-        if let (Some(file), [row]) = (&mut self.hgrm, view.rows) {
-            file.write(|out| view.chosen(row).write_hgrm(out))?;
-        }
-        if let Some(file) = &mut self.raw {
-            file.write(|out| write_raw(out, view))?;
-        }
+        let hgrm = match (&mut self.hgrm, view.rows) {
+            (Some(file), [row]) => file.write(|out| view.chosen(row).write_hgrm(out)),
+            _ => Ok(()),
+        };
+        let raw = self.raw.as_mut().map_or(Ok(()), |file| file.write(|out| write_raw(out, view)));
+        let drawn = self.draw(view, output);
+        // One that cannot be written is no reason to leave out another.
+        hgrm.and(raw)?;
+        drawn
+    }
+
+    /// Draws the picture wherever it is to be.
+    fn draw(mut self, view: &View<'_>, output: &Output) -> anyhow::Result<()> {
         let measured = view.rows.iter().filter(|row| !view.chosen(row).is_empty());
         let name = |row: &Row| if view.several { row.case.name() } else { "this run".into() };
         let mut curves: Vec<Curve> = measured.map(|row| Curve::of(name(row), view.chosen(row))).collect();
@@ -164,17 +177,18 @@ impl<'a> Files<'a> {
         }
         curves.append(&mut self.over);
         let picture = Picture { title: view.title(), curves };
-        if let Some(file) = &mut self.svg {
-            let svg = picture.svg()?;
-            file.write(|out| out.write_all(svg.as_bytes()))?;
-        }
-        if let Some(file) = self.html {
-            file.write(&view.document(), &[picture.svg()?])?;
-        }
+        let svg = match &mut self.svg {
+            Some(file) => picture.svg().and_then(|svg| file.write(|out| out.write_all(svg.as_bytes()))),
+            None => Ok(()),
+        };
+        let html = match self.html {
+            Some(file) => picture.svg().and_then(|svg| file.write(&view.document(), &[svg])),
+            None => Ok(()),
+        };
         if self.plot && !output.is_json() {
             output.result(format_args!("\n{}", picture.text(output::columns())?.trim_end()))?;
         }
-        Ok(())
+        Ok(svg.and(html)?)
     }
 }
 

@@ -140,14 +140,14 @@ pub fn compare(
         });
         output::document("latency", &devices, &machine, result)
     };
-    if let Some(file) = html {
-        file.write(&document(), &[])?;
-    }
+    // A file that cannot be written costs no table, and a reader that leaves no file.
+    let written = html.map_or(Ok(()), |file| file.write(&document(), &[]));
     if output.is_json() {
         output.document(&document())?;
     } else {
         print(output, &rows, &missing, &machine, emulated)?;
     }
+    written?;
     match outcome {
         // A limit is passed by the first way that passes it.
         Some(stop) => stop.judge(rows.iter().try_for_each(|row| args.judge(&row.report, row.rate))),

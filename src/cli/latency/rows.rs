@@ -4,12 +4,13 @@ use super::asked::Case;
 use crate::cli::account;
 use crate::cli::args::Limits;
 use crate::cli::circuit::{self, Circuit};
+use crate::cli::hang;
 use crate::cli::session::Session;
 use crate::dma::Pool;
 use crate::driver::Description;
 use crate::emu::wire::Note;
 use crate::error::{Error, Kind, Result};
-use crate::measure::ping::{Intervals, Ping, Plan, Report};
+use crate::measure::ping::{self, Intervals, Ping, Plan, Report};
 use crate::measure::{Clock, Floor};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -126,11 +127,5 @@ pub const NONE_SENT: &str =
 
 /// The error of a ring that does not empty.
 pub fn no_room(device: &Description) -> Error {
-    Error::new(
-        Kind::Timeout,
-        format!(
-            "{}: its ring is full and the card took no packet for two seconds; the link may be paused by its far end",
-            device.device
-        ),
-    )
+    hang::full(ping::PATIENCE).of(&device.device)
 }

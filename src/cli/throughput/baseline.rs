@@ -6,11 +6,16 @@
 //! of one measurement do are no difference.
 
 use super::sheet::{Sheet, columns};
+use crate::cli::output::SCHEMA;
 use crate::cli::units;
 use crate::error::{Error, Kind, Result};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
+
+/// Longest document that is read, in bytes: it is a hundred times one of all tests and sizes.
+const MOST: u64 = 64 << 20;
 
 /// What to compare with.
 #[derive(Debug, clap::Args)]
@@ -36,13 +41,34 @@ impl Earlier {
     pub fn open(&self) -> Result<Option<Baseline>> {
         let Some(path) = &self.baseline else { return Ok(None) };
         let name = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|e| Error::io(format!("reading the baseline {name}"), e))?;
-        let document: Value = serde_json::from_str(&text).unwrap_or_default();
+        let mut text = Vec::new();
+        let file = fs::File::open(path).map(|file| file.take(MOST));
+        let read = file.and_then(|mut file| file.read_to_end(&mut text));
+        read.map_err(|e| Error::io(format!("reading the baseline {name}"), e))?;
+        let mut document: Value = serde_json::from_slice(&text).unwrap_or_default();
         if document["command"] != "throughput" || !document["rows"].is_array() {
             let line = format!("{name} is no document of `bmnic throughput`; write one with --export-json FILE");
             return Err(Error::new(Kind::Usage, line));
         }
+        make_plain(&mut document);
+        if document["schema"] != SCHEMA {
+            let schema = document["schema"].as_str().unwrap_or("none");
+            let line = format!(
+                "{name} is of another version: its schema is {schema}, and this program reads {SCHEMA}; write it anew with --export-json FILE"
+            );
+            return Err(Error::new(Kind::Usage, line));
+        }
         Ok(Some(Baseline { name, document, tolerance: self.tolerance }))
+    }
+}
+
+/// Takes out of texts what a terminal would obey: they are printed.
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace(char::is_control, "\u{fffd}"),
+        Value::Array(all) => all.iter_mut().for_each(make_plain),
+        Value::Object(fields) => fields.values_mut().for_each(make_plain),
+        _ => {}
     }
 }
 
@@ -164,6 +190,11 @@ impl Baseline {
         let line = |figure: &'static Figure| {
             let (then, now) = match (figure.of(then), figure.of(now)) {
                 (Some(then), Some(now)) if then[0] > 0.0 => (then, now),
+                (Some(_), Some(_)) => {
+                    unlike
+                        .push(format!("{name}: the baseline's {} is not above 0, so it was not compared", figure.name));
+                    return None;
+                }
                 (Some(_), None) => {
                     unlike.push(format!("{name}: the baseline has a {}, and this run has none", figure.name));
                     return None;
@@ -172,7 +203,7 @@ impl Baseline {
                     unlike.push(format!("{name}: the baseline has no {}", figure.name));
                     return None;
                 }
-                _ => return None,
+                (None, None) => return None,
             };
             let verdict = verdict(then, now, self.tolerance, figure.more_is_better);
             Some(Line { row: name.to_string(), figure, then: then[0], now: now[0], verdict })
@@ -313,7 +344,7 @@ impl Comparison {
         let line = format!(
             "worse than {} by more than {} %: {}; mend the cause, or allow it with --tolerance",
             self.file,
-            self.tolerance * 100.0,
+            units::percent(self.tolerance),
             worse.join(", ")
         );
         Err(Error::new(Kind::Limit, line))
@@ -321,100 +352,4 @@ impl Comparison {
 }
 
 #[cfg(test)]
-mod unit {
-    use super::*;
-
-    fn document(rows: Value) -> Value {
-        json!({
-            "command": "throughput",
-            "machine": { "cpu": "A", "cores": 2, "kernel": "6.1", "governor": null },
-            "devices": [{ "kind": "emulated", "model": "Intel 82599" }],
-            "batch": 32, "trial_ns": 1_000_000_000, "method": "flood",
-            "rows": rows,
-        })
-    }
-
-    fn rate(frame: &str, pps: f64, spread: [f64; 2]) -> Value {
-        json!({ "frame": frame, "batch": 32, "goal": null, "pps": pps, "pps_min": spread[0], "pps_max": spread[1] })
-    }
-
-    fn compare(then: Value, now: Value) -> Comparison {
-        Baseline { name: "base.json".into(), document: document(then), tolerance: 0.05 }.compare(&document(now))
-    }
-
-    #[test]
-    fn a_figure_is_worse_beyond_the_tolerance_and_the_spread() {
-        let then = json!([rate("64", 10e6, [9.9e6, 10.1e6])]);
-        for (pps, spread, verdict) in [
-            (10e6, [10e6, 10e6], Verdict::Same),
-            (9.6e6, [9.6e6, 9.6e6], Verdict::Same),
-            (9.4e6, [9.3e6, 9.5e6], Verdict::Worse),
-            (9.4e6, [9.0e6, 9.95e6], Verdict::WithinSpread),
-            (11e6, [10.9e6, 11.1e6], Verdict::Better),
-            (11e6, [10.0e6, 11.1e6], Verdict::Same),
-        ] {
-            let found = compare(then.clone(), json!([rate("64", pps, spread)]));
-            assert_eq!(found.lines[0].verdict, verdict, "{pps} {spread:?}");
-            assert_eq!(found.judge().is_err(), verdict == Verdict::Worse);
-            assert!((found.json()["rows"][0]["ratio"].as_f64().unwrap() - pps / 10e6).abs() < 1e-9);
-        }
-        let error = compare(then, json!([rate("64", 8e6, [8e6, 8e6])])).judge().unwrap_err();
-        assert_eq!(error.kind(), Kind::Limit);
-        assert!(error.to_string().contains("64 rate (-20.0 %)"), "{error}");
-    }
-
-    #[test]
-    fn more_latency_is_worse_and_shorter_bursts_are() {
-        let row = |p99: u64, frames: f64| {
-            json!({ "frame": "64", "batch": 32, "goal": "ndr", "pps": 1e6, "latency": { "p50_ns": 1_000, "p99_ns": p99 },
-                "back_to_back": { "frames": frames, "frames_min": frames, "frames_max": frames } })
-        };
-        let found = compare(json!([row(2_000, 100.0)]), json!([row(3_000, 90.0)]));
-        let verdicts: Vec<Verdict> = found.lines.iter().map(|line| line.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Same, Verdict::Same, Verdict::Worse, Verdict::Worse]);
-        let error = found.judge().unwrap_err().to_string();
-        assert!(error.contains("64 latency p99 (50.0 %), 64 burst (-10.0 %)"), "{error}");
-    }
-
-    #[test]
-    fn what_is_not_alike_or_not_in_both_is_said() {
-        let then = json!([rate("64", 1e6, [1e6, 1e6]), rate("128", 1e6, [1e6, 1e6]), rate("256", 1e6, [1e6, 1e6])]);
-        let mut now = document(
-            json!([rate("64", 1e6, [1e6, 1e6]), rate("512", 1e6, [1e6, 1e6]), { "frame": "256", "batch": 32, "pps": null }]),
-        );
-        now["devices"][0]["model"] = json!("Intel X710");
-        now["machine"]["cpu"] = json!("B");
-        let baseline = Baseline { name: "b".into(), document: document(then), tolerance: 0.05 };
-        let found = baseline.compare(&now);
-        assert_eq!(
-            found.notes,
-            [
-                "the baseline is of another card: emulated Intel 82599, not emulated Intel X710",
-                "the baseline is of another machine: A, not B",
-                "512 is not in the baseline",
-                "128 of the baseline was not measured",
-                "256: the baseline has a rate, and this run has none",
-            ]
-        );
-        assert!(found.judge().is_ok(), "64 is the same");
-        let nothing = compare(json!([]), json!([rate("64", 1e6, [1e6, 1e6])]));
-        assert_eq!(nothing.judge().unwrap_err().kind(), Kind::Limit, "no comparison is no success");
-        let goal = |goal: &str| json!({ "frame": "64", "batch": 32, "goal": goal, "pps": 1e6 });
-        let unlike = compare(json!([goal("ndr")]), json!([goal("pdr 0.5%")]));
-        assert!(unlike.lines.is_empty() && unlike.notes.len() == 2, "{:?}", unlike.notes);
-    }
-
-    #[test]
-    fn a_file_that_is_no_document_of_this_command_is_refused() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("base.json");
-        let wanted = Earlier { baseline: Some(path.clone()), tolerance: 0.05 };
-        assert!(wanted.open().is_err(), "it is not there");
-        for text in ["", "{", "[]", "{\"command\": \"latency\", \"rows\": []}", "{\"command\": \"throughput\"}"] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(wanted.open().err().unwrap().kind(), Kind::Usage, "{text}");
-        }
-        fs::write(&path, document(json!([])).to_string()).unwrap();
-        assert!(wanted.open().unwrap().is_some());
-    }
-}
+mod unit;

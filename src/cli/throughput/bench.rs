@@ -6,6 +6,7 @@ use super::row::{Flow, Measured, Row, Search, Trials};
 use super::size::Size;
 use super::{CEILING_FLOODS, CEILING_TIME, GRACE};
 use crate::cli::circuit;
+use crate::cli::hang;
 use crate::cli::session::Session;
 use crate::cli::signal::Stop;
 use crate::dma::Pool;
@@ -221,6 +222,9 @@ impl Bench<'_> {
     fn flood(&self, plan: Plan, session: &mut Session) -> Result<Report> {
         let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
         let report = circuit::run(session, flood)?;
-        session.intact().map(|()| report)
+        session.intact()?;
+        // What is in the ring for good is neither sent nor lost, and the next trial has no ring.
+        hang::check(report.stuck).map_err(|error| error.of(&session.devices[0].device))?;
+        Ok(report)
     }
 }

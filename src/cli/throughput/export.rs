@@ -86,21 +86,23 @@ impl Files<'_> {
     /// Writes them all.
     ///
     /// # Errors
-    /// If one cannot be written.
+    /// If one cannot be written, the first: the others are written all the same.
     pub fn write(mut self, sheets: &[Sheet], document: &Value) -> Result<()> {
         let texts = [
             (&mut self.csv, csv(sheets)),
             (&mut self.markdown, markdown(sheets)),
             (&mut self.json, format!("{document:#}\n")),
         ];
-        for (file, text) in texts {
-            if let Some(file) = file {
-                file.write(|out| out.write_all(text.as_bytes()))?;
-            }
-        }
-        let Some(file) = self.html else { return Ok(()) };
-        let plots: Vec<String> = picture(document).svg()?.into_iter().collect();
-        file.write(document, &plots)
+        let written = texts.map(|(file, text)| match file {
+            Some(file) => file.write(|out| out.write_all(text.as_bytes())),
+            None => Ok(()),
+        });
+        let html = self.html.map_or(Ok(()), |file| {
+            let plots: Vec<String> = picture(document).svg()?.into_iter().collect();
+            file.write(document, &plots)
+        });
+        // One that cannot be written is no reason to leave out another.
+        written.into_iter().chain([html]).collect()
     }
 }
 

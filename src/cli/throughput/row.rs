@@ -6,6 +6,7 @@
 use super::rfc::Tests;
 use super::size::Size;
 use crate::cli::output;
+use crate::cli::units;
 use crate::measure::flood::Report;
 use crate::measure::search::{Bound, Found, Timed, median, spread};
 use std::fmt;
@@ -47,7 +48,7 @@ impl fmt::Display for Aim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Aim::Ndr => f.write_str("ndr"),
-            Aim::Pdr(share) => write!(f, "pdr {}%", share * 100.0),
+            Aim::Pdr(share) => write!(f, "pdr {}%", units::percent(*share)),
         }
     }
 }

@@ -122,6 +122,73 @@ fn mixed_sizes_are_weighed_by_their_bits() {
     assert!((pair - 2.0 * 10e9 / (672.0 + 12_304.0)).abs() < 1.0, "{pair}");
 }
 
+/// A device that sends so many packets at once, and reports none of them; others stay in the ring
+/// until there is no room left.
+struct Hung {
+    time: Arc<AtomicU64>,
+    sends: usize,
+    wire: VecDeque<Vec<u8>>,
+    ring: usize,
+}
+
+struct End<'b>(&'b RefCell<Hung>);
+
+impl Transmit for End<'_> {
+    fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+        let mut hung = self.0.borrow_mut();
+        hung.time.fetch_add(CALL, Ordering::Relaxed);
+        if hung.ring > 512 {
+            return 0;
+        }
+        for frame in batch.frames().take(hung.sends) {
+            hung.wire.push_back(frame.to_vec());
+        }
+        let n = batch.len();
+        hung.sends = hung.sends.saturating_sub(n);
+        hung.ring += n;
+        batch.clear();
+        n
+    }
+
+    fn reclaim(&mut self, _pool: &Pool) -> usize {
+        self.0.borrow().ring
+    }
+}
+
+impl Receive for End<'_> {
+    fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+        let mut hung = self.0.borrow_mut();
+        hung.time.fetch_add(CALL, Ordering::Relaxed);
+        let Some(frame) = hung.wire.pop_front() else { return 0 };
+        usize::from(batch.push_frame(&frame))
+    }
+}
+
+fn hung(sends: usize) -> Report {
+    let time = Arc::new(AtomicU64::new(1));
+    let clock = Clock::by_hand(Arc::clone(&time));
+    let pool = Pool::new(256, Addressing::Translated).unwrap();
+    let device = RefCell::new(Hung { time, sends, wire: VecDeque::new(), ring: 0 });
+    let flood = Flood::new(&clock, &pool, plan(), || false).unwrap();
+    flood.run(&mut End(&device), &mut End(&device))
+}
+
+#[test]
+fn a_card_that_stands_still_has_no_rate_but_that_of_the_whole_time() {
+    let report = hung(10);
+    assert_eq!((report.received, report.stuck), (10, report.sent));
+    // Ten packets in 20 ms.
+    assert!((490.0..=500.0).contains(&report.packets_per_second()), "{}", report.packets_per_second());
+}
+
+#[test]
+fn what_a_card_never_reports_as_sent_is_counted_though_all_of_it_came() {
+    let report = hung(usize::MAX);
+    assert_eq!((report.received, report.stuck, report.lost()), (report.sent, report.sent, 0));
+    assert!(report.sent > 512);
+    assert_eq!(flood(1_000, plan()).stuck, 0);
+}
+
 #[test]
 fn nothing_and_too_much_are_refused() {
     let clock = Clock::new();

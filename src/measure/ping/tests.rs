@@ -198,6 +198,66 @@ fn skipped_slots_count_only_inside_the_window() {
 }
 
 #[test]
+fn packets_that_came_back_and_were_never_reported_as_sent_are_counted() {
+    /// Sends at once and reports nothing.
+    struct Silent<'b>(&'b RefCell<VecDeque<Vec<u8>>>, usize);
+    impl Transmit for Silent<'_> {
+        fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+            let n = batch.len();
+            self.0.borrow_mut().extend(batch.frames().map(<[u8]>::to_vec));
+            self.1 += n;
+            batch.clear();
+            n
+        }
+        fn reclaim(&mut self, _pool: &Pool) -> usize {
+            self.1
+        }
+    }
+    impl Receive for Silent<'_> {
+        fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
+            self.0.borrow_mut().pop_front().map_or(0, |frame| usize::from(batch.push_frame(&frame)))
+        }
+    }
+    let clock = Clock::new();
+    let pool = Pool::new(64, Addressing::Translated).unwrap();
+    let wire = RefCell::new(VecDeque::new());
+    let plan = Plan { grace: Duration::from_millis(5), ..plan(10) };
+    let (mut rx, mut tx) = (Silent(&wire, 0), Silent(&wire, 0));
+    let report = Ping::new(&clock, &pool, plan, || false).unwrap().run(&mut rx, &mut tx);
+    assert_eq!((report.sent, report.lost, report.unreported), (10, 0, 10));
+}
+
+#[test]
+fn a_run_is_over_in_time_though_the_next_packet_is_due_much_later() {
+    let time = Arc::new(AtomicU64::new(1));
+    let clock = Clock::by_hand(Arc::clone(&time));
+    struct Idle(Arc<AtomicU64>);
+    impl Transmit for Idle {
+        fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+            let n = batch.len();
+            batch.clear();
+            n
+        }
+        fn reclaim(&mut self, _pool: &Pool) -> usize {
+            0
+        }
+    }
+    impl Receive for Idle {
+        fn recv(&mut self, _batch: &mut Batch<'_>) -> usize {
+            self.0.fetch_add(1_000, Ordering::Relaxed);
+            0
+        }
+    }
+    let pool = Pool::new(16, Addressing::Translated).unwrap();
+    let plan = Plan { rate: 0.001, count: None, duration: Some(Duration::from_millis(20)), ..plan(10) };
+    let (mut rx, mut tx) = (Idle(Arc::clone(&time)), Idle(Arc::clone(&time)));
+    let report = Ping::new(&clock, &pool, plan, || false).unwrap().run(&mut rx, &mut tx);
+    assert_eq!((report.sent, report.skipped), (1, 0));
+    let took = time.load(Ordering::Relaxed);
+    assert!(took < 5_000_000_000, "{took} ns");
+}
+
+#[test]
 fn a_ring_that_never_empties_ends_the_run() {
     struct Full;
     impl Transmit for Full {
