@@ -13,8 +13,9 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ impl fmt::Display for Trigger {
 pub enum Source {
     /// Datagrams.
     Udp(UdpSocket, String),
-    /// Datagrams, and where the socket is.
-    Unix(UnixDatagram, PathBuf),
+    /// Datagrams, where the socket is, and which file that was made.
+    Unix(UnixDatagram, PathBuf, Option<(u64, u64)>),
     /// Signals: how many were read, and how many came too fast.
     Signal(Arc<Noted>, usize, u64),
     /// Received packets: a filter for each packet that is ready, in their order.
@@ -147,7 +148,7 @@ impl Source {
     ) -> Result<usize> {
         match self {
             Source::Udp(socket, name) => datagram(|buffer| socket.recv(buffer), clock, fire, name),
-            Source::Unix(socket, path) => datagram(|buffer| socket.recv(buffer), clock, fire, path.display()),
+            Source::Unix(socket, path, _) => datagram(|buffer| socket.recv(buffer), clock, fire, path.display()),
             Source::Signal(noted, read, lost) => {
                 let found = noted.next(read, lost).map(|(number, at)| (Some(number), at));
                 Ok(found.into_iter().map(pair(fire)).count())
@@ -196,7 +197,8 @@ fn datagram(
     mut fire: impl FnMut(Option<usize>, Ticks),
     name: impl fmt::Display,
 ) -> Result<usize> {
-    let mut buffer = [0; LONGEST];
+    // A byte more, to know one that is longer.
+    let mut buffer = [0; LONGEST + 1];
     match receive(&mut buffer) {
         Ok(len) => {
             let at = clock.now();
@@ -208,10 +210,11 @@ fn datagram(
     }
 }
 
-/// The packet that a datagram names, from 0: in digits, the first being 1.
+/// The packet that a datagram names, from 0: in digits, the first being 1. One that was cut off
+/// names none.
 fn number(text: &[u8]) -> Option<usize> {
     let digits = text.trim_ascii();
-    if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
+    if text.len() > LONGEST || digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let number = digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
@@ -224,20 +227,33 @@ fn udp(address: SocketAddr, output: &Output) -> Result<Source> {
     socket.set_nonblocking(true).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     if !address.ip().is_loopback() {
-        output
-            .warn(format_args!("whoever reaches {address} can have packets sent; 127.0.0.1 is reached from here only"));
+        output.warn(format_args!("all who reach {address} can have packets sent; 127.0.0.1 is reached from here only"));
     }
     Ok(Source::Udp(socket, address.to_string()))
 }
 
-fn unix(path: &PathBuf) -> Result<Source> {
-    let failed = |error| Error::io(format!("listening for datagrams at {}", path.display()), error);
+fn unix(path: &Path) -> Result<Source> {
+    let failed = |error: io::Error| {
+        let shown = path.display();
+        if error.kind() == io::ErrorKind::AddrInUse {
+            let line = format!(
+                "{shown}: there is something already, and a socket for datagrams needs a name of its own; remove it if no other run has it, or name another"
+            );
+            return Error::new(Kind::Usage, line);
+        }
+        Error::io(format!("listening for datagrams at {shown}"), error)
+    };
     let socket = UnixDatagram::bind(path).map_err(failed)?;
-    let source = Source::Unix(socket, path.clone());
-    if let Source::Unix(socket, _) = &source {
+    let source = Source::Unix(socket, path.to_owned(), which(path));
+    if let Source::Unix(socket, ..) = &source {
         socket.set_nonblocking(true).map_err(failed)?;
     }
     Ok(source)
+}
+
+/// Which file has this name.
+fn which(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Takes over a signal for each packet, and two with names of their own.
@@ -253,7 +269,10 @@ fn signal(packets: usize, clock: &Clock) -> Result<Source> {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Source::Unix(_, path) = self {
+        if let Source::Unix(_, path, made) = self
+            && made.is_some()
+            && which(path) == *made
+        {
             // Nothing better can be done with a failure: the next run says that it is there.
             let _ = fs::remove_file(path);
         }
@@ -272,6 +291,36 @@ mod tests {
         for text in ["", "signal:", "udp:9999", "udp:localhost", "unix:", "match:udp porty", "tcp:127.0.0.1:1"] {
             assert_eq!(text.parse::<Trigger>().unwrap_err().kind(), Kind::Usage, "{text}");
         }
+    }
+
+    #[test]
+    fn a_datagram_that_is_cut_off_names_no_packet() {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        let mut long = vec![b' '; 65_000];
+        (long[0], long[LONGEST + 1]) = (b'1', b'2');
+        let mut seen = Vec::new();
+        for sent in [&long[..], &long[..LONGEST], &b""[..]] {
+            far.send(sent).unwrap();
+            let took = datagram(|buffer| near.recv(buffer), &Clock::new(), |packet, _| seen.push(packet), "here");
+            assert_eq!(took.unwrap(), 1);
+        }
+        assert_eq!(seen, [None, Some(0), None]);
+    }
+
+    #[test]
+    fn a_socket_goes_with_its_run_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fire");
+        let made = unix(&path).unwrap();
+        let taken = unix(&path).err().unwrap();
+        assert!(taken.kind() == Kind::Usage && taken.to_string().contains("there is something already"), "{taken}");
+        drop(made);
+        assert!(!path.exists());
+        let replaced = unix(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "another's").unwrap();
+        drop(replaced);
+        assert!(path.exists());
     }
 
     #[test]
