@@ -91,7 +91,7 @@ macswap\t'Swap source and destination address'
 csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'
 rxonly\t'Count what comes, and let it go'
 txonly\t'Send UDP datagrams of 64 bytes as fast as the port takes them, and let go of what comes'
-icmpecho\t'Answer ARP requests, for any address, and echo requests of IPv4; let all else go'"
+icmpecho\t'Answer ARP requests, for any address, and echo requests; let all else go'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac and txonly: the first is for port A, the second for B, and so on' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s f -l filter -d 'Forward the packets of this expression only, in the language of tcpdump' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to wait for packets' -r -f -a "poll\t'Look again and again: fastest, takes a core'
@@ -159,6 +159,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fas
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l max-gap -d 'Longest gap between two packets, as they are sent; longer ones are cut to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l schedule -d 'Send packets at the times of this file, - is standard input: a line for each, with the nanoseconds from the start and what leaves then' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l respond -d 'Answer ARP, neighbour discovery and ping for the addresses that packets are sent from' -r -f -a "beside\t'While packets are sent'
+only\t'And send nothing else'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; at least one for each thread; the same as --txq' -r

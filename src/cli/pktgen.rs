@@ -10,6 +10,7 @@
 //! the ring is kept full and the card's own clock is the schedule. Each place of a
 //! schedule was used or has a cause why it was not.
 
+mod answer;
 mod due;
 mod facts;
 mod feed;
@@ -38,7 +39,9 @@ use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
 use crate::net::MacAddr;
 use crate::packet::build::Builder;
+use crate::packet::respond::Responder;
 use crate::pcap::record::Format;
+use answer::{Answers, Respond};
 use frames::Frames;
 use listed::List;
 use replay::Replay;
@@ -98,6 +101,14 @@ pub struct Args {
     /// = sent + skipped.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "pattern", "burst", "speed", "max_gap", "loop"])]
     schedule: Option<PathBuf>,
+    /// Answer ARP, neighbour discovery and ping for the addresses that packets are sent from
+    ///
+    /// In a thread and with a transmit queue of its own, to what comes in on the receive queues;
+    /// with =only nothing else is sent, and --count is of answers. The summary says how many were
+    /// answered.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "beside",
+        conflicts_with_all = ["pcap", "schedule", "prepare", "print", "write"])]
+    respond: Option<Respond>,
     /// Print the first packets and send none
     #[arg(long)]
     print: bool,
@@ -134,6 +145,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     args.cores.places()?;
     args.times.check()?;
     args.frames.check()?;
+    if args.respond == Some(Respond::Only) && args.times.rate.is_some() {
+        let line = "--respond=only sends nothing at a rate; leave --rate out, or --respond without =only";
+        return Err(Error::new(Kind::Usage, line).into());
+    }
     let source = args.source()?;
     if let Source::Replay(replay) = &source {
         let known = replay.known();
@@ -202,25 +217,31 @@ fn send_all(args: &Args, context: &Context, output: &Output, source: Source) -> 
     let wanted = args.times.rate.map(|rate| times::in_packets(rate, line, speed));
     let mut report = Report::new(&traffic, &schedule, line, wanted);
 
-    let Some(Port { rx: _, tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
+    let Some(Port { rx, mut tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
     };
     let plan = Plan { traffic, schedule, limits, batch: args.rings.batch(), clock: clock.clone() };
-    let places = args.cores.places()?;
-    let senders = plan.divide(&session, tx, places.len())?;
+    let places = if args.respond == Some(Respond::Only) { Vec::new() } else { args.cores.places()? };
+    let responder = Responder::new(&args.frames.recipe(mac), mac.unwrap_or_default());
+    let own = args.respond.and_then(|_| tx.pop());
+    // Beside others it ends with them.
+    let until = if places.is_empty() { limits } else { Limits::default() };
+    let answers = own.map(|tx| Answers::new(rx, tx, responder, clock.clone(), until, &session)).transpose()?;
+    let senders = if places.is_empty() { Vec::new() } else { plan.divide(&session, tx, places.len())? };
     let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
-    let shares =
-        threads::run(senders, &places, &mut nic, &session, output, most).map_err(|error| session.blame(error))?;
+    let (shares, answered) = threads::run(senders, &places, &mut nic, &session, output, most, answers)
+        .map_err(|error| session.blame(error))?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
     let mut stats = session.stats(0, &mut nic).map_err(|error| session.blame(error))?;
-    let packets = shares.iter().map(|share| share.sent.packets).sum();
+    let packets = shares.iter().map(|share| share.sent.packets).sum::<u64>() + answered.map_or(0, |a| a.sent());
     while stats.tx_packets - before.tx_packets < packets && !session.is_stale() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(1));
         stats = session.stats(0, &mut nic)?;
     }
     let notes = account::notes_since(session.notes(), &noted);
+    report.answered = answered;
     report.finish(&clock, shares, stats.since(&before), notes, session.is_stale());
     drop(nic);
     report.print(output)?;
@@ -313,10 +334,15 @@ impl Args {
         self.frames.tags().unwrap_or(file)
     }
 
+    /// Transmit queues of what is sent at a rate.
+    fn tx_queues(&self) -> u16 {
+        self.queues.unwrap_or(self.rings.txq).max(self.cores.asked().unwrap_or(1) as u16)
+    }
+
     fn config(&self, source: &Source) -> Config {
         let longest = source.longest();
         Config {
-            tx_queues: self.queues.unwrap_or(self.rings.txq).max(self.cores.asked().unwrap_or(1) as u16),
+            tx_queues: self.tx_queues() + u16::from(self.respond == Some(Respond::Beside)),
             max_frame: longest.clamp(1518, crate::packet::build::MAX_FRAME) as u16,
             ..self.rings.config()
         }

@@ -16,6 +16,8 @@ use std::net::Ipv4Addr;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+/// Next header of ICMPv6.
+pub(super) const ICMP6: u8 = 58;
 
 /// Swaps source and destination: MAC addresses, those of IPv4 or IPv6, and the ports of UDP and
 /// TCP, as far as there are any. A later fragment has no ports, and behind extension headers of
@@ -42,16 +44,17 @@ pub fn swap(frame: &mut [u8]) {
 }
 
 /// Turns a request into its answer: one of ARP, for whatever address, or an echo request of
-/// ICMP. `mac` answers for it. False, and nothing is changed, if the frame is neither, or a
-/// fragment.
+/// ICMP or ICMPv6. `mac` answers for it. False, and nothing is changed, if the frame is none of
+/// them, or a fragment.
 ///
 /// The checksum of ICMP is not verified but changed by as much as its type is (RFC 1624): the
 /// answer to a spoiled request is spoiled too. As in DPDK's app/test-pmd/icmpecho.c the answer
-/// to a group of IPv4 comes from an address beside the asker's.
+/// to a group of IPv4 comes from an address beside the asker's. A group of IPv6 has none.
 pub fn answer(frame: &mut [u8], mac: MacAddr) -> bool {
     match network(frame) {
         Some((ethertype::ARP, at)) => answer_arp(frame, at, mac),
         Some((ethertype::IPV4, at)) => answer_echo(frame, at, mac),
+        Some((ethertype::IPV6, at)) => answer_echo6(frame, at, mac),
         _ => false,
     }
 }
@@ -75,10 +78,9 @@ fn answer_arp(frame: &mut [u8], at: usize, mac: MacAddr) -> bool {
 fn answer_echo(frame: &mut [u8], at: usize, mac: MacAddr) -> bool {
     let ip = &mut frame[at..];
     let Some(Ipv4 { len, protocol: ICMP, fragment: false, .. }) = ipv4(ip) else { return false };
-    let Some(&[8, 0, a, b]) = ip.get(len..).and_then(<[u8]>::first_chunk) else { return false };
-    let sum = Sum::default().and_number(u64::from(!u16::from_be_bytes([a, b]))).and_number(u64::from(!0x0800_u16));
-    ip[len] = 0;
-    ip[len + 2..len + 4].copy_from_slice(&sum.checksum().to_be_bytes());
+    if !retype(&mut ip[len..], 8, 0) {
+        return false;
+    }
     let asked = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
     exchange(ip, 12, 4);
     if asked.is_multicast() || asked.is_broadcast() {
@@ -90,6 +92,33 @@ fn answer_echo(frame: &mut [u8], at: usize, mac: MacAddr) -> bool {
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
     }
     send_back(frame, mac);
+    true
+}
+
+/// RFC 4443 §4. The pseudo-header's sum is the same both ways.
+fn answer_echo6(frame: &mut [u8], at: usize, mac: MacAddr) -> bool {
+    let ip = &mut frame[at..];
+    let Some(header) = ip.first_chunk::<40>() else { return false };
+    let group = header[24] == 0xff;
+    if header[0] >> 4 != 6 || header[6] != ICMP6 || group || !retype(&mut ip[40..], 128, 129) {
+        return false;
+    }
+    exchange(ip, 8, 16);
+    send_back(frame, mac);
+    true
+}
+
+/// Changes the type of an ICMP message of code 0 and its checksum with it; false if it has
+/// another type.
+fn retype(message: &mut [u8], from: u8, to: u8) -> bool {
+    let Some(&[kind, 0, a, b]) = message.first_chunk() else { return false };
+    if kind != from {
+        return false;
+    }
+    let [old, was, is] = [[a, b], [from, 0], [to, 0]].map(u16::from_be_bytes);
+    let sum = Sum::default().and_number((!old).into()).and_number((!was).into()).and_number(is.into());
+    message[0] = to;
+    message[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
     true
 }
 
@@ -123,7 +152,7 @@ fn ipv4(ip: &[u8]) -> Option<Ipv4> {
 }
 
 /// The EtherType behind all tags, and where what it names starts.
-fn network(frame: &[u8]) -> Option<(u16, usize)> {
+pub(super) fn network(frame: &[u8]) -> Option<(u16, usize)> {
     let word = |at: usize| frame.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
     let mut at = 12;
     while ethertype::is_vlan(word(at)?) {
@@ -213,15 +242,17 @@ mod tests {
 
     #[test]
     fn an_echo_request_comes_back_as_its_reply_with_right_checksums() {
-        for recipe in &recipes(Proto::Icmp)[..2] {
-            let before = frame(recipe);
+        let [plain, tagged, wide] = <[Recipe; 3]>::try_from(recipes(Proto::Icmp)).unwrap();
+        let wide = Recipe { destination_port: plain.destination_port, ..wide };
+        for (recipe, types) in [(plain, (8, 0)), (tagged, (8, 0)), (wide, (128, 129))] {
+            let before = frame(&recipe);
             let mut after = before.clone();
             assert!(answer(&mut after, MAC) && sums_are_right(&after), "{recipe:?}");
             let (was, is) = (parse(&before).unwrap(), parse(&after).unwrap());
             assert_eq!((is.source_mac, is.destination_mac), (was.destination_mac, was.source_mac));
             assert_eq!(is.ip.unwrap().destination, was.ip.unwrap().source);
             let icmp = was.payload - 8;
-            assert_eq!((before[icmp], after[icmp]), (8, 0));
+            assert_eq!((before[icmp], after[icmp]), types);
             assert_eq!(after[icmp + 4..], before[icmp + 4..], "identifier, sequence number, data");
             let once = after.clone();
             assert!(!answer(&mut after, MAC) && after == once, "a reply is not answered");
@@ -246,6 +277,15 @@ mod tests {
             assert!(answer(&mut asked, MAC) && sums_are_right(&asked));
             assert_eq!((&asked[26..30], &asked[30..34], &asked[6..12]), (&beside[..], &asker[..], &MAC.0[..]));
         }
+    }
+
+    #[test]
+    fn a_group_of_ipv6_does_not_answer() {
+        let wide = &recipes(Proto::Udp)[2];
+        let group = Some("ff02::1".parse().unwrap());
+        let mut asked = frame(&Recipe { proto: Proto::Icmp, destination: group, ..wide.clone() });
+        let before = asked.clone();
+        assert!(!answer(&mut asked, MAC) && asked == before);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum Mode {
     Rxonly,
     /// Send UDP datagrams of 64 bytes as fast as the port takes them, and let go of what comes
     Txonly,
-    /// Answer ARP requests, for any address, and echo requests of IPv4; let all else go
+    /// Answer ARP requests, for any address, and echo requests; let all else go
     Icmpecho,
 }
 

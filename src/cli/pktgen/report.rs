@@ -1,5 +1,6 @@
 //! What `bmnic pktgen` says in the end: asked against achieved.
 
+use super::answer::Answered;
 use super::facts::Facts;
 use super::send::Starved;
 use super::shortfall::Shortfall;
@@ -44,6 +45,8 @@ pub struct Report {
     gaps: Option<[Option<u64>; 4]>,
     /// What each thread sent.
     threads: Vec<Thread>,
+    /// What was answered beside, if it was to be.
+    pub answered: Option<Answered>,
     /// What the card counted in the run.
     stats: Stats,
     /// Whether that is older than the rest, as the card is gone.
@@ -98,6 +101,7 @@ impl Report {
             rate: 0.0,
             gaps: None,
             threads: Vec::new(),
+            answered: None,
             stats: Stats::default(),
             stale: false,
             notes: Vec::new(),
@@ -160,9 +164,9 @@ impl Report {
         self.met.as_ref().map_or(Vec::new(), |met| met.news(self.guess))
     }
 
-    /// Packets that left the card.
+    /// Packets that left the card, answers not among them.
     fn by_card(&self) -> u64 {
-        self.stats.tx_packets
+        self.stats.tx_packets.saturating_sub(self.answered.map_or(0, |answered| answered.sent()))
     }
 
     /// Packets that the rings took.
@@ -269,6 +273,9 @@ impl Report {
             ))?;
         }
         self.print_threads(output)?;
+        if let Some(answered) = self.answered {
+            answered.print(output)?;
+        }
         let agrees = match self.by_card() == self.sent {
             true => "the same",
             false if self.stale => "when it was last asked",
@@ -316,6 +323,7 @@ impl Report {
             "skipped": self.skipped.total(),
             "skipped_by_cause": self.skipped.json(),
             "threads": self.threads.iter().map(Thread::json).collect::<Vec<_>>(),
+            "answered": self.answered.as_ref().map(Answered::json),
             "recording": self.met.as_ref().map(Facts::json),
             "reader_bound": { "waits": self.starved.0, "waited_ns": self.starved.1 },
             "counted_by_card": self.by_card(),

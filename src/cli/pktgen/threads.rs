@@ -9,6 +9,7 @@
 //!
 //! They begin at one moment and share nothing afterwards but the flag that ends them.
 
+use super::answer::{Answered, Answers};
 use super::send::{Counts, Sender, Sent};
 use super::traffic::{Schedule, Traffic};
 use crate::cli::args::Limits;
@@ -122,7 +123,8 @@ pub struct Share {
     pub sent: Sent,
 }
 
-/// Runs each sender in a thread at its place and shows how they get on.
+/// Runs each sender in a thread at its place, and who answers beside them, and shows how they
+/// get on.
 pub fn run(
     senders: Vec<Sender>,
     places: &[Option<usize>],
@@ -130,20 +132,34 @@ pub fn run(
     session: &Session,
     output: &Output,
     line: f64,
-) -> anyhow::Result<Vec<Share>> {
+    answers: Option<Answers>,
+) -> anyhow::Result<(Vec<Share>, Option<Answered>)> {
     let counts: Vec<Arc<Counts>> = senders.iter().map(|sender| Arc::clone(&sender.counts)).collect();
     let clock = senders.first().map(|sender| sender.clock.clone());
     let (done, ended) = mpsc::channel::<()>();
     let threads = spawn(senders, places, &done, &session.stop)?;
+    // Alone it is what the run waits for; beside others it ends with them.
+    let alone = threads.is_empty();
+    let over = answers.as_ref().map(Answers::over);
+    let answering = answers.map(|answers| answers.spawn(alone.then(|| done.clone()))).transpose();
+    if answering.is_err() {
+        session.stop.end();
+    }
     drop(done);
     let watch = Watch { counts, clock, line, told: 0 };
     let watched = watch.until(&ended, nic, session, output);
     let mut shares = Vec::new();
-    for (thread, &cpu) in threads.into_iter().zip(places) {
-        let sent = thread.join().map_err(|_| anyhow::anyhow!("a thread that sends panicked"))??;
+    let joined: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+    if let Some(over) = over {
+        over.store(true, Ordering::Relaxed);
+    }
+    for (sent, &cpu) in joined.into_iter().zip(places) {
+        let sent = sent.map_err(|_| anyhow::anyhow!("a thread that sends panicked"))??;
         shares.push(Share { cpu, sent });
     }
-    watched.map_or(Ok(shares), |error| Err(error.into()))
+    let answered = answering?.map(JoinHandle::join).transpose();
+    let answered = answered.map_err(|_| anyhow::anyhow!("the thread that answers panicked"))?;
+    watched.map_or(Ok((shares, answered)), |error| Err(error.into()))
 }
 
 fn spawn(
