@@ -173,3 +173,13 @@ fn an_adaptive_lane_sleeps_between_packets_that_are_far_apart_and_says_how_often
     let polls = run(&["fwd", "-c", "1000", "-d", "60s"]);
     assert!(polls["threads"][0]["sleeps"].is_null(), "{polls:#}");
 }
+
+#[test]
+fn frames_that_come_out_while_a_run_ends_are_no_hang() {
+    // Those of the last second and more are held back when it ends, and come out one by one.
+    let source = "emu:82599,wire=source:rate=20k:pause=on";
+    let document = run(&["fwd", source, "emu:82599,wire=sink", "--impair", "delay=1200ms", "-d", "1500ms"]);
+    let way = &document["directions"][0];
+    assert_eq!((number(&document["still_in_rings"]), number(&document["lost"]["total"])), (0, 0), "{document:#}");
+    assert_eq!(number(&way["frames"]), number(&document["ports"][1]["counters"]["tx_packets"]), "{document:#}");
+}

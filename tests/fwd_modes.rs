@@ -208,6 +208,14 @@ fn the_summary_says_what_became_of_the_rest_and_a_wrong_expression_is_refused() 
     assert!(text.contains("A: 40 frames answered, 100 that ask for nothing let go\n"), "{text}");
     let text = said(&["fwd", "--mode", "rxonly", &from]);
     assert!(text.contains("A: 140 frames received\n"), "{text}");
-    let refused = bmnic(&["fwd", "-f", "udp porty 5"]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    for (words, why) in [
+        (&["-f", "udp porty 5"][..], "porty"),
+        (&["--mode", "rxonly", "-u"], "--unidirectional is for pairs"),
+        (&["--sleep-after", "5", "-d", "10ms"], "--sleep-after is for --wait adaptive"),
+        (&["--sleep-after", "5", "--wait", "irq"], "--sleep-after is for --wait adaptive"),
+    ] {
+        let refused = bmnic(&[&["fwd"], words].concat()).output().unwrap();
+        let line = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && line.contains(why), "{words:?}: {line}");
+    }
 }

@@ -183,6 +183,9 @@ fn what_moves_packets_prints_what_its_schema_says() {
     printed(&["fwd", "-c", "2000", "--allow-loss", "100%"]);
     printed(&["fwd", "-c", "2000", "--cycles", "--allow-loss", "100%", "--cores", "2", "--rxq", "2"]);
     assert_eq!(printed(&["pktgen", "-c", "1000", "--rate", "100k", "--allow-shortfall", "100%"])["sent"], 1_000);
+    assert_eq!(printed(&["pktgen", "-c", "10", "-w", &file])["packets"], 10);
+    let prepared = printed(&["pktgen", "--prepare", &file, "--fire-on", "match:ip", "-c", "30"]);
+    assert_eq!(prepared["fired"], 30);
     assert_eq!(printed(&["pktgen", "-c", "100", "-w", &file])["packets"], 100);
     assert!(
         printed(&["pktgen", "--pcap", &file, "--rate", "10k", "--allow-shortfall", "100%"])["recording"].is_object()

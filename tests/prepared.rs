@@ -279,6 +279,36 @@ fn a_received_packet_fires_that_of_the_first_expression_it_matches_on_every_card
 }
 
 #[test]
+fn a_packet_that_the_card_never_reports_is_an_error_and_the_fault_is_named() {
+    let bench = Bench::new();
+    let path = bench.path("fire");
+    let trigger = format!("unix:{}", path.display());
+    let mut run = bench.start("82599,fault=tx-stuck", &["--fire-on", &trigger, "-c", "2"]);
+    run.until(|| path.exists());
+    let socket = UnixDatagram::unbound().unwrap();
+    (0..2).for_each(|_| assert!(socket.send_to(b"1", &path).is_ok()));
+    let output = run.0.take().unwrap().wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && errors.contains("transmit hang: 2 packets"), "{errors}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((number(&document["still_in_rings"]), number(&document["fired"])), (2, 2), "{document:#}");
+    assert_eq!(number(&document["wire"]["fault_tx_stuck"]), 2, "{document:#}");
+}
+
+#[test]
+fn packets_that_were_lost_before_they_were_looked_at_are_told_where_packets_are_triggers() {
+    let bench = Bench::new();
+    // The 82599 receives no frame that is longer than it is told to, and these are jumbos.
+    write(&bench.path("played.pcap"), &[vec![0; 60], vec![0; 3000], vec![0; 3000], vec![0; 60]]);
+    let words = bench.words("82599", "played.pcap", &["--fire-on", "match:ether[0] = 0", "-c", "2"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let output = bmnic(&words).arg("--json").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("2 packets came and were lost before they were looked at"), "{errors}");
+    assert!(output.status.success(), "what was fired is whole: {errors}");
+}
+
+#[test]
 fn the_summary_has_the_times_and_what_cannot_be_is_refused_in_a_line() {
     let bench = Bench::new();
     let path = bench.path("fire");

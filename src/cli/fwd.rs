@@ -87,9 +87,9 @@ pub struct Args {
     /// A thread that sleeps does so for one receive queue, so there is one for each.
     #[arg(short, long, value_name = "HOW", default_value = "poll")]
     wait: WaitArg,
-    /// Looks in a row that find nothing, after which --wait adaptive sleeps
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    sleep_after: u32,
+    /// Looks in a row that find nothing, after which --wait adaptive sleeps [default: 1024]
+    #[arg(long, value_name = "N")]
+    sleep_after: Option<u32>,
     /// Do to frames what a bad wire does: loss=1%,dup=0.1%,reorder=1%,corrupt=0.1%,delay=1ms
     ///
     /// Also jitter=, by which the delay varies, limit=, frames a second, and seed=. A:loss=1%
@@ -197,6 +197,13 @@ impl Args {
     fn config(&self, cards: &[Card], threads: usize) -> Result<Config> {
         if self.mode.pairs() {
             deal::check_pairs(cards.len())?;
+        } else if self.unidirectional {
+            let line = "--unidirectional is for pairs, and with this mode each port is for itself; name those that are to take part";
+            return Err(Error::new(Kind::Usage, line));
+        }
+        if self.sleep_after.is_some() && self.wait != WaitArg::Adaptive {
+            let line = "--sleep-after is for --wait adaptive, which looks for a while before it sleeps; leave it out, or ask for that";
+            return Err(Error::new(Kind::Usage, line));
         }
         impair::check(&self.impair, cards.len())?;
         if !self.impair.is_empty() && self.mode == Mode::Rxonly {
@@ -329,7 +336,7 @@ impl Args {
         let wait = match self.wait {
             WaitArg::Poll => Wait::Poll,
             WaitArg::Irq => Wait::Interrupt { after: 0 },
-            WaitArg::Adaptive => Wait::Interrupt { after: self.sleep_after },
+            WaitArg::Adaptive => Wait::Interrupt { after: self.sleep_after.unwrap_or(1024) },
         };
         let (done, ended) = mpsc::channel::<()>();
         let mut threads = Vec::new();

@@ -303,18 +303,24 @@ impl Running<'_> {
         self.batch.truncate(keep);
     }
 
-    /// Sends what is still in hand and waits until it has left, or for `patience`.
+    /// Sends what is still in hand and waits until it has left, or for `patience`. What is held
+    /// back longer than that stays so, and what is let out meanwhile has as long to leave.
     fn drain(&mut self, patience: Duration, cards: Option<&Inline>) {
         if self.fresh {
             self.cut(0);
         }
-        let deadline = Instant::now() + patience;
+        let out = Instant::now() + patience;
+        let mut deadline = out;
         let mut idle = Idle::new();
         loop {
-            self.let_out();
+            let now = Instant::now();
+            if now < out && self.let_out() {
+                deadline = now + patience;
+            }
             self.tx.send(&mut self.batch);
             let waiting = self.tx.reclaim(self.batch.pool());
-            if (!self.holds() && waiting == 0) || Instant::now() >= deadline {
+            let holds = if now < out { self.holds() } else { !self.batch.is_empty() };
+            if (!holds && waiting == 0) || now >= deadline {
                 self.counts.stuck.store(waiting as u64, Ordering::Relaxed);
                 break;
             }
@@ -325,15 +331,16 @@ impl Running<'_> {
         }
     }
 
-    /// Passes on what was held back and is due, if nothing is in hand.
-    fn let_out(&mut self) {
+    /// Passes on what was held back and is due, if nothing is in hand; whether that was anything.
+    fn let_out(&mut self) -> bool {
         if !self.batch.is_empty() {
-            return;
+            return false;
         }
         let released = self.extras.as_mut().map_or(0, |extras| extras.release(&mut self.batch));
         if released > 0 {
             self.pass(released);
         }
+        released > 0
     }
 
     /// Lets go of what comes, so that no ring is full before the counters are read.

@@ -22,7 +22,7 @@ use crate::cli::looks::{Look, Looks};
 use crate::cli::output::Output;
 use crate::cli::session::{DEFAULT_DURATION, Defaults, Session};
 use crate::cli::signal::Ending;
-use crate::cli::{Context, Outcome, cores};
+use crate::cli::{Context, Outcome, account, cores, hang};
 use crate::dma::{BATCH_MAX, BUFFER_SIZE};
 use crate::driver::{Config, Port, TxPath};
 use crate::error::{Error, Kind, Result};
@@ -55,9 +55,9 @@ pub struct PreparedArgs {
     /// What sends one: udp:ADDRESS:PORT, unix:PATH, signal, or match:EXPRESSION; several are
     /// looked at in turn
     ///
-    /// udp, unix: a datagram with the packet's number as text. Whoever can send there can
-    /// have packets sent. signal: USR1 sends packet 1, USR2 packet 2, and RTMIN+n packet n.
-    /// match: a received packet that matches, in the language of tcpdump; the first
+    /// udp, unix: a datagram with the packet's number as text. All who can send there can
+    /// have packets sent. signal: USR1 sends packet 1, USR2 packet 2, and RTMIN+n packet n,
+    /// up to 30. match: a received packet that matches, in the language of tcpdump; the first
     /// expression sends packet 1, the second packet 2, and so on. Each further trigger that
     /// is looked at makes the others wait, a socket for a system call.
     #[arg(long, value_name = "TRIGGER", requires = "prepare", help_heading = "Prepared packets")]
@@ -86,7 +86,7 @@ pub fn run(args: &Args, path: &Path, context: &Context, output: &Output) -> anyh
     let sources = Source::open_all(&asked.fire_on, frames.len(), &clock, output)?;
     let receives = sources.iter().any(Source::receives);
     let names: Vec<String> = args.device.device.iter().chain(&args.port).cloned().collect();
-    let wires = [if receives { "source" } else { "sink" }];
+    let wires = [if receives { "source:pause=on" } else { "sink" }];
     let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
     let config = Config {
         tx_queues: 1,
@@ -112,7 +112,7 @@ pub fn run(args: &Args, path: &Path, context: &Context, output: &Output) -> anyh
     }
     let rings = tx.buffers() + rx.iter().map(|rx| rx.buffers()).sum::<usize>();
     let pool = session.pool_of(0, rings + frames.len() + 2 * BATCH_MAX)?;
-    let (before, _) = (session.stats(0, &mut nic)?, session.notes());
+    let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
     let fired = Arc::new(AtomicU64::new(0));
     let work = Work {
         rx,
@@ -156,14 +156,24 @@ pub fn run(args: &Args, path: &Path, context: &Context, output: &Output) -> anyh
         stats = session.stats(0, &mut nic)?;
     }
     clock.refine();
-    let report = Report { done, stats: stats.since(&before), stale: session.is_stale() };
+    let report = Report {
+        done,
+        receives,
+        stats: stats.since(&before),
+        notes: account::notes_since(session.notes(), &noted),
+        stale: session.is_stale(),
+    };
     drop(nic);
     report.print(output)?;
     session.warn_of_stale(output);
     let machine = Machine::record(&context.roots, &clock);
     output.document(&crate::cli::output::document("pktgen", &session.devices, &machine, report.json()))?;
     session.check(output)?;
-    session.stop.judge(args.loss.check(report.losses().total(), report.done.asked()))
+    let lost = report.losses().total();
+    let kept = args.loss.check(lost, report.done.asked());
+    // What was not sent is a loss, and no hang.
+    let stuck = report.done.stuck as u64;
+    session.stop.judge(kept.and_then(|()| if lost == 0 { hang::check(stuck) } else { Ok(()) }))
 }
 
 /// The packets of a file that can be laid ready.

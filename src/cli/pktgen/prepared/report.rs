@@ -1,9 +1,10 @@
 //! What is said of prepared packets: what fired, how fast, and what the card sent.
 
 use super::fire::Done;
-use crate::cli::account::Losses;
+use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
-use crate::driver::Stats;
+use crate::driver::{Anomalies, Stats};
+use crate::emu::wire::Note;
 use crate::measure::Histogram;
 use serde_json::{Map, Value, json};
 
@@ -11,8 +12,12 @@ use serde_json::{Map, Value, json};
 pub struct Report {
     /// What was fired.
     pub done: Done,
+    /// Whether packets are triggers.
+    pub receives: bool,
     /// What the card counted meanwhile.
     pub stats: Stats,
+    /// What its wire did.
+    pub notes: Vec<Note>,
     /// Whether its counters are older than that.
     pub stale: bool,
 }
@@ -29,7 +34,19 @@ impl Report {
             let unsent = self.done.fired().saturating_sub(self.stats.tx_packets);
             losses.add("unsent", "given to the card and not sent: does the far end pause it?", unsent);
         }
+        losses.add_departing(&self.notes);
         losses
+    }
+
+    /// Packets that came and were not looked at, where packets are triggers: also some that came
+    /// at the end, behind the last look.
+    fn unseen(&self) -> u64 {
+        let mut losses = Losses::default();
+        if self.receives {
+            losses.add_arriving(&self.notes);
+            losses.add_port(&Stats { anomalies: Anomalies::default(), ..self.stats }, false);
+        }
+        losses.total()
     }
 
     /// Prints the summary.
@@ -65,6 +82,16 @@ impl Report {
         if losses.total() > 0 {
             losses.print(output)?;
         }
+        let unseen = self.unseen();
+        if unseen > 0 {
+            output.warn(format_args!(
+                "{} packets came and were lost before they were looked at; some may have been triggers (try a larger --rxd)",
+                output::grouped(unseen)
+            ));
+        }
+        if done.stuck > 0 {
+            output.warn(format_args!("{} packets are still in the card's rings", output::grouped(done.stuck as u64)));
+        }
         let odd = done.anomalies.total();
         if odd > 0 {
             output.warn(format_args!("{odd} times a card wrote what it must not: {:?}", done.anomalies));
@@ -72,7 +99,7 @@ impl Report {
         let ready = if done.laid { "with their descriptors" } else { "for send" };
         output
             .info(format_args!("{} packets ready {ready}; times are from trigger to doorbell", done.packets.len()))?;
-        Ok(())
+        Ok(account::print_meant(&self.notes, output)?)
     }
 
     /// The same for a document.
@@ -105,6 +132,7 @@ impl Report {
             "still_in_rings": done.stuck,
             "lost": self.losses().json(),
             "anomalies": done.anomalies.total(),
+            "wire": account::notes_json(&self.notes),
             "port": output::stats(stats),
         })
     }
