@@ -97,7 +97,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s f -l filter -d 'Forw
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to wait for packets' -r -f -a "poll\t'Look again and again: fastest, takes a core'
 irq\t'Sleep until the card interrupts'
 adaptive\t'Look while there is traffic, and sleep when there is none for a while'"
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l sleep-after -d 'Looks in a row that find nothing, after which --wait adaptive sleeps' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l sleep-after -d 'Looks in a row that find nothing, after which --wait adaptive sleeps [default: 1024]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l impair -d 'Do to frames what a bad wire does: loss=1%,dup=0.1%,reorder=1%,corrupt=0.1%,delay=1ms' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters: each is a line, or with --json-lines a document' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]' -r

@@ -157,8 +157,8 @@ fn what_cannot_be_impaired_is_refused_and_the_summary_says_what_was_done() {
 #[test]
 fn an_adaptive_lane_sleeps_between_packets_that_are_far_apart_and_says_how_often() {
     for model in EACH {
-        let card = format!("emu:{model},wire=source:rate=1k");
-        let words = ["fwd", &card, &card, "--wait", "adaptive", "--sleep-after", "20", "-c", "200", "-d", "60s"];
+        let card = format!("emu:{model},wire=source:rate=100");
+        let words = ["fwd", &card, &card, "--wait", "adaptive", "--sleep-after", "20", "-c", "30", "-d", "60s"];
         let document = run(&words);
         forward::adds_up(&document);
         for thread in document["threads"].as_array().unwrap() {

@@ -76,9 +76,12 @@ fn each_packet_of_the_list_is_sent_or_has_a_cause() {
             let causes = document["skipped_by_cause"].as_object().unwrap();
             assert_eq!(causes.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), number("skipped"));
             assert_eq!(number("sent"), number("counted_by_card"));
-            let error = document["rate_error"].as_f64().unwrap();
             let share = number("sent") as f64 / packets as f64;
-            assert!((error - (share - 1.0)).abs() < 1e-9, "{document}");
+            match document["rate_error"].as_f64() {
+                Some(error) => assert!((error - (share - 1.0)).abs() < 1e-9, "{document}"),
+                // A machine that does something else for 0.2 ms leaves no rate.
+                None => assert_eq!(number("sent"), 0, "{document}"),
+            }
             assert_eq!(document["pattern"], "schedule");
             if gap == 1 {
                 assert!(number("skipped") > packets / 2, "{document}");

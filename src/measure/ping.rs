@@ -258,7 +258,7 @@ impl<'a, S: Fn() -> bool> Ping<'a, S> {
             self.idle.polled(did);
             // The next packet may be due in an hour.
             rounds += 1;
-            if rounds % LOOK == 0 && outgoing.is_empty() && (self.clock.now() >= end || (self.stop)()) {
+            if rounds.is_multiple_of(LOOK) && outgoing.is_empty() && (self.clock.now() >= end || (self.stop)()) {
                 break;
             }
         }
