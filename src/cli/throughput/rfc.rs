@@ -45,18 +45,19 @@ impl Test {
 /// Where a run differs from what RFC 2544 asks for, a line each.
 pub(super) fn deviations(tests: &[Test], trial: Duration, runs: u32) -> Vec<String> {
     let has = |test| tests.contains(&test);
+    let s = if runs == 1 { "" } else { "s" };
     let mut lines = Vec::new();
     if trial < TRIAL && (has(Test::Throughput) || has(Test::Loss)) {
         lines.push(format!("trials of {trial:?}; RFC 2544 asks for 60 s: --trial 60s"));
     }
     if has(Test::Latency) && (trial < TIMED.0 || runs < TIMED.1) {
         lines.push(format!(
-            "latency of {runs} trials of {trial:?}; RFC 2544 asks for 20 of 120 s: --trial 120s --runs 20"
+            "latency of {runs} trial{s} of {trial:?}; RFC 2544 asks for 20 of 120 s: --trial 120s --runs 20"
         ));
     }
     if has(Test::BackToBack) && (trial < BURSTS.0 || runs < BURSTS.1) {
         lines.push(format!(
-            "{runs} bursts of up to {trial:?}; RFC 2544 asks for 50 of 2 s or more: --trial 2s --runs 50"
+            "{runs} burst{s} of up to {trial:?}; RFC 2544 asks for 50 of 2 s or more: --trial 2s --runs 50"
         ));
     }
     if !tests.is_empty() {
@@ -331,7 +332,7 @@ fn burst_sheet(rows: &[Row]) -> Option<Sheet> {
             number(spread.map(|[low, _]| low), 0),
             number(spread.map(|[_, high]| high), 0),
             format!("{} of {}", bursts.frames.len(), bursts.all.len()),
-            number(bursts.rate().map(|rate| rate / row.line * 100.0), 1),
+            number(bursts.mean().and(bursts.rate()).map(|rate| rate / row.line * 100.0), 1),
             if bursts.is_at_least() { "at least".to_string() } else { String::new() },
         ])
     };
