@@ -228,7 +228,7 @@ fn a_file_that_is_read_more_slowly_than_it_is_sent_is_a_cause_with_a_name() {
     assert!(number(&document, "sent") <= MORE_THAN_IS_HELD);
     let late = number(&document["skipped_by_cause"], "reader_bound");
     assert!(late > 0 && number(&document["reader_bound"], "waits") > 0, "{document}");
-    assert!(number(&document["reader_bound"], "ns") > 0, "{document}");
+    assert!(number(&document["reader_bound"], "waited_ns") > 0, "{document}");
 }
 
 #[test]

@@ -189,6 +189,7 @@ impl Translation {
 
     /// The same, where what is stored behind it must not come before it: how much later all of
     /// that is.
+    #[inline]
     pub fn late_behind(&self, by: Option<Picos>) -> Picos {
         let Some(slip) = &self.slip else { return 0 };
         let due = slip.behind.get().max(by.map_or(0, |by| slip.now.get() + by));

@@ -205,6 +205,9 @@ impl Ef10 {
     /// Writes an event to a queue; lost if there is none.
     #[inline]
     pub(super) fn post(&mut self, evq: u16, event: u64) {
+        if self.board.bus.memory.late_behind(None) > 0 {
+            return self.post_late(evq, event, None);
+        }
         let tear = self.board.nasty && self.board.random.number().is_multiple_of(4);
         let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) else { return };
         let announce = queue.write(&self.board.bus.memory, event, tear, &mut self.board.violations);
@@ -216,13 +219,14 @@ impl Ef10 {
         }
     }
 
-    /// The same, so much later (fault).
+    /// The same, so much later (fault), or when one that is late has come: events keep their
+    /// order, as writes on PCIe do.
     #[cold]
-    pub(super) fn post_late(&mut self, evq: u16, event: u64, by: Picos) {
+    pub(super) fn post_late(&mut self, evq: u16, event: u64, by: Option<Picos>) {
         let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) else { return };
         queue.mend(&self.board.bus.memory);
         let (memory, violations) = (&self.board.bus.memory, &mut self.board.violations);
-        memory.later(by, || _ = queue.write(memory, event, false, violations));
+        memory.later(memory.late_behind(by), || _ = queue.write(memory, event, false, violations));
     }
 
     /// Completes the events that were torn in the last step.

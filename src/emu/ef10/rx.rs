@@ -386,7 +386,7 @@ impl Ef10 {
                 let other = (event >> shift).wrapping_add(1) & field;
                 self.post(evq, event & !(field << shift) | other << shift);
             }
-            Act::Late(by) => self.post_late(evq, event, by),
+            Act::Late(by) => self.post_late(evq, event, Some(by)),
         }
     }
 }
