@@ -73,6 +73,9 @@ pub struct Queue<F: TxFormat> {
     tail: Doorbell,
     /// Ends of groups, which asked for a report, oldest first.
     marks: Marks,
+    /// The second word of the descriptor that was written last. To read it back would wait for
+    /// its line: what was stored in one go is not forwarded to a load of a part of it.
+    last: u64,
     /// The context the card remembers.
     context: Option<[u64; 2]>,
     /// Frames laid ready.
@@ -89,6 +92,7 @@ impl<F: TxFormat> Queue<F> {
             pending: Pending::new(BufferRing::new(region, len), card),
             tail,
             marks: Marks::new(len),
+            last: 0,
             context: None,
             ready: Vec::new(),
             _format: PhantomData,
@@ -167,7 +171,7 @@ impl<F: TxFormat> Sends for Queue<F> {
         // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
         let (slots, buffers) = self.pending.ring.slots().run(first, most);
         let entries = &batch.entries()[from..][..slots.len()];
-        let mut n = 0;
+        let (mut n, mut last) = (0, self.last);
         for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
@@ -175,10 +179,12 @@ impl<F: TxFormat> Sends for Queue<F> {
                 break;
             }
             n += 1;
-            store_both(slot, iova(entry.buffer), F::data(u64::from(length), u64::from(length)) | F::LAST);
+            last = F::data(u64::from(length), u64::from(length)) | F::LAST;
+            store_both(slot, iova(entry.buffer), last);
             buffer.set(entry.buffer);
         }
         self.pending.next = first.wrapping_add(n);
+        self.last = last;
         n as usize
     }
 
@@ -186,8 +192,7 @@ impl<F: TxFormat> Sends for Queue<F> {
     #[inline(always)]
     fn announce(&mut self, first: u32) {
         let last = self.pending.next.wrapping_sub(1);
-        let word = &self.pending.ring.at(last)[1];
-        word.store(word.load(Ordering::Relaxed) | F::REPORT, Ordering::Relaxed);
+        self.pending.ring.at(last)[1].store(self.last | F::REPORT, Ordering::Relaxed);
         self.marks.push(first, last);
         self.tail.ring(self.pending.ring.index(self.pending.next));
     }
@@ -213,7 +218,8 @@ impl<F: TxFormat> Sends for Queue<F> {
             let Entry { buffer, span, .. } = batch.entries()[i];
             let address = batch.pool().iova(buffer) + u64::from(span.start());
             let end = if i + 1 == from + parts { F::LAST } else { 0 };
-            self.write([address, F::data(length, u64::from(total)) | end | flags], buffer);
+            self.last = F::data(length, u64::from(total)) | end | flags;
+            self.write([address, self.last], buffer);
         }
         Sent::Done(parts)
     }

@@ -56,6 +56,8 @@ pub struct TxQueue {
     window: u32,
     /// Descriptors of the newest frame besides its first.
     behind: u32,
+    /// The first word of that first one: to read it back would wait for its line.
+    last: u64,
     /// The card puts VLAN tags in.
     tags: bool,
     stamps: Option<Stamps>,
@@ -95,6 +97,7 @@ impl TxQueue {
             // One stays free, or a full ring would look like an empty one.
             window: len - 1,
             behind: 0,
+            last: 0,
             tags: parts.tags,
             stamping: parts.clock.is_some(),
             stamps: parts.clock.map(|clock| Stamps { clock, wanted: None, last: None }),
@@ -287,7 +290,7 @@ impl Sends for TxQueue {
         // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
         let (slots, buffers) = self.pending.ring.slots().run(first, most);
         let entries = &batch.entries()[from..][..slots.len()];
-        let mut n = 0;
+        let (mut n, mut last) = (0, self.last);
         for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
@@ -296,12 +299,13 @@ impl Sends for TxQueue {
             }
             n += 1;
             let end = u64::from(first.wrapping_add(n)) << OPAQUE;
-            store_both(slot, desc::plain(length) | end, iova(entry.buffer));
+            last = desc::plain(length) | end;
+            store_both(slot, last, iova(entry.buffer));
             buffer.set(entry.buffer);
         }
         self.pending.next = first.wrapping_add(n);
         if n > 0 {
-            self.behind = 0;
+            (self.behind, self.last) = (0, last);
         }
         n as usize
     }
@@ -346,10 +350,12 @@ impl Sends for TxQueue {
                 self.write([data, address], buffer | inner);
                 continue;
             }
-            let first = desc::transmit(total, count) | data | tx::QUIET | u64::from(end) << OPAQUE;
+            let long = if more.says() { tx::LONG } else { 0 };
+            let first = desc::transmit(total, count) | data | long | tx::QUIET | u64::from(end) << OPAQUE;
+            self.last = first;
             if more.says() {
                 // The buffer is noted with the extension, which may end the frame.
-                self.write([first | tx::LONG, address], BARE);
+                self.write([first, address], BARE);
                 self.write(more.words(), buffer | inner);
             } else {
                 self.write([first, address], buffer | inner);
@@ -367,8 +373,7 @@ impl Sends for TxQueue {
     #[inline(always)]
     fn announce(&mut self, _first: u32) {
         let last = self.pending.next.wrapping_sub(1 + self.behind);
-        let word = &self.pending.ring.at(last)[0];
-        word.store(word.load(Ordering::Relaxed) & !tx::QUIET | tx::NOW, Ordering::Relaxed);
+        self.pending.ring.at(last)[0].store(self.last & !tx::QUIET | tx::NOW, Ordering::Relaxed);
         self.bell.ring(self.pending.ring.index(self.pending.next));
     }
 
