@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_bmnic_global_optspecs
-    string join \n json q/quiet v/verbose strict link-wait= trace= h/help V/version
+    string join \n json json-lines q/quiet v/verbose strict link-wait= trace= h/help V/version
 end
 
 function __fish_bmnic_needs_command
@@ -27,6 +27,7 @@ end
 complete -c bmnic -n "__fish_bmnic_needs_command" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_needs_command" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_needs_command" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_needs_command" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_needs_command" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -59,6 +60,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l noiommu -d 'Where t
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l force -d 'Go on although a card is in use; what uses it dies'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l no-modprobe -d 'Do not load the driver\'s module'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -77,6 +79,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s c -l clear -d 
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s w -l who -d 'Show which processes hold huge pages, and files that none holds any more'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l dry-run -d 'Print what would be written and change nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -84,11 +87,19 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s h -l help -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s m -l mode -d 'What to do to frames on their way' -r -f -a "io\t'Nothing'
 mac\t'Set both addresses: from the port, to its peer'
 macswap\t'Swap source and destination address'
-csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'"
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac: the first is for port A, the second for B, and so on' -r
+5tswap\t'Swap source and destination: MAC and IP addresses, ports of UDP and TCP'
+csum\t'Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were'
+rxonly\t'Count what comes, and let it go'
+txonly\t'Send UDP datagrams of 64 bytes as fast as the port takes them, and let go of what comes'
+icmpecho\t'Answer ARP requests, for any address, and echo requests; let all else go'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l eth-peer -d 'Destination address for --mode mac and txonly: the first is for port A, the second for B, and so on' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s f -l filter -d 'Forward the packets of this expression only, in the language of tcpdump' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s w -l wait -d 'How to wait for packets' -r -f -a "poll\t'Look again and again: fastest, takes a core'
-irq\t'Sleep until the card interrupts'"
-complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters' -r
+irq\t'Sleep until the card interrupts'
+adaptive\t'Look while there is traffic, and sleep when there is none for a while'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l sleep-after -d 'Looks in a row that find nothing, after which --wait adaptive sleeps [default: 1024]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l impair -d 'Do to frames what a bad wire does: loss=1%,dup=0.1%,reorder=1%,corrupt=0.1%,delay=1ms' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s I -l interval -d 'Time between two looks at the counters: each is a line, or with --json-lines a document' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l max-frame -d 'Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
@@ -106,35 +117,56 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional 
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l cycles -d 'Count the cycles that a packet takes, as testpmd does with --record-core-cycles'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l inline -d 'Play emulated cards in the thread that forwards for them, not in one of their own'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s r -l rate -d 'How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pattern -d 'How packets follow one another at --rate [default: cbr, or burst with --burst]' -r -f -a "cbr\t'One by one, each as far from the next'
+poisson\t'At random, as independent arrivals'
+burst\t'As many as --burst says together, each burst as far from the next'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold' -r -f -a "udp\t'UDP datagrams'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold [default: udp]' -r -f -a "udp\t'UDP datagrams'
 tcp\t'TCP segments of no connection'
 icmp\t'Echo requests, ICMP or ICMPv6'
-arp\t'ARP requests for the destination address'"
+arp\t'ARP requests for the destination address'
+raw\t'Nothing but --payload behind the Ethernet header'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-mac -d 'Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card\'s]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-mac -d 'Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l src-ip -d 'Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand, or rand (of the test network) [default: 198.18.0.1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dst-ip -d 'Destination address, as above [default: 198.19.0.1]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l sport -d 'Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand [default: 9]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dport -d 'Destination port, as above [default: 9]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l vlan -d 'VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two tags, outer.inner' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l outer-tpid -d 'Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ttl -d 'Time to live, or hop limit [default: 64]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l tos -d 'Type of service of IPv4 and traffic class of IPv6, a byte: 0 to 255 or 0x00 to 0xff' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l dscp -d 'The upper six bits of it: 0 to 63, or a name like ef, af41 or cs6' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ecn -d 'The lower two bits of it: not-ect, ect0, ect1 or ce' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l tcp-flags -d 'Flags of TCP: syn, syn,ack, a number like 0x12, or none [default: ack]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l ethertype -d 'Type of what follows the Ethernet header of --proto raw [default: 0x88b5, experimental]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l payload -d 'What is behind the headers: hexadecimal digits, or a file that has the bytes' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l bad-csum -d 'Send wrong checksums, to see what finds them: of the IP header, of UDP, TCP or ICMP, or both' -r -f -a "ip\t'That of the IPv4 header'
+l4\t'That of UDP, TCP or ICMP'
+both\t'Both of them'
+fcs\t'The check sequence of the frame, which cards make themselves'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random, in frames and in times [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the packets of this pcap or pcapng file; - is standard input' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l max-gap -d 'Longest gap between two packets, as they are sent; longer ones are cut to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s l -l loop -d 'How often to replay the file; 0 is until told to stop' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l schedule -d 'Send packets at the times of this file, - is standard input: a line for each, with the nanoseconds from the start and what leaves then' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l respond -d 'Answer ARP, neighbour discovery and ping for the addresses that packets are sent from' -r -f -a "beside\t'While packets are sent'
+only\t'And send nothing else'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s w -l write -d 'Write the packets to this capture file and send none' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l format -d 'Format of that file: pcap or pcapng' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l queues -d 'Transmit queues, used in turn; at least one for each thread; the same as --txq' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l prepare -d 'Lay the packets of this pcap or pcapng file ready at the card, and send one on a trigger' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l fire-on -d 'What sends one: udp:ADDRESS:PORT, unix:PATH, signal, or match:EXPRESSION; several are looked at in turn' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l tx-path -d 'Way of these packets to the card: auto, dma, push, pio [default: auto]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cores -d 'Threads that move packets, each with queues of its own [default: 1, or as many as --cpu names]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l cpu -d 'Processors for these threads, in their order: 2,4-6' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
@@ -150,6 +182,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l link-wait -d 'How
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l print -d 'Print the first packets and send none'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -157,6 +190,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s h -l help -d 'Pri
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS; several with -i for each' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s w -l write -d 'The capture file, as dumpcap and tcpdump name it' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s f -l filter -d 'Packets to keep, as one word' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l push-down -d 'What of the filter is left to the card, where it can: what is exact, flows too, or nothing' -r -f -a "exact\t'What leaves out no packet that the filter wants: destination addresses and VLANs'
+flows\t'Flows too, which the card tells by its own parser'
+off\t'Nothing'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l format -d 'Format of the file: pcap (in nanoseconds) or pcapng [default: pcap, or pcapng if that is needed]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l capture-comment -d 'A comment on the file, in pcapng; may be given several times' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s s -l snaplen -d 'Bytes to keep of each packet; 0 is all of it' -r
@@ -189,13 +225,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most p
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
-complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l no-push-down -d 'Leave nothing of the filter to the card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s D -l list-interfaces -d 'List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l print-filter -d 'Print the filter\'s program, as tcpdump -d does, and capture nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l history -d 'Begin with the oldest packet that is left in the ring, not with the next'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l repair -d 'Capture nothing: cut a record off the end of FILE that a crash has torn'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l guard -d 'Stand by and cut a torn record off the end of FILE when standard input ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -203,6 +239,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -210,14 +247,19 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s h -l help -d 'Print 
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s d -l duration -d 'Stop after this time: 500ms, 2s, 1m; 0 is until Ctrl-C' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s c -l count -d 'Stop after this many packets: 1000, 1M; 0 is no limit' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s w -l warmup -d 'Time before anything is counted' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s s -l size -d 'Frame size in bytes, FCS included' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s r -l rate -d 'How often to send: 100k, 10Mbit, 1%; it does not wait for answers' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s s -l size -d 'Frame sizes in bytes, FCS included, a row for each: 64,512,9018 or 64-1518/64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s r -l rate -d 'How often to send: 100k, 10Mbit, 1% [default: 100k, or 10k with --load, several sizes or jumbo frames]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l load -d 'Send other traffic beside the probe, in per cent of line rate, a row for each: 0,10,50,90%' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l load-size -d 'Frame sizes of that traffic, FCS included: 64, 64,594,1518, 64-1518, imix, or same' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l tx-path -d 'Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l percentiles -d 'Percentiles to print instead of 50, 90, 99, 99.9 and 99.99' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-loss -d 'Share of packets that may be lost; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l allow-shortfall -d 'Share by which the rate may stay below --rate; more ends with exit code 3' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hgrm -d 'Write the percentile distribution here, for HdrHistogram\'s plotter' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l hlog -d 'Write the samples of each interval here while it runs: HdrHistogram\'s interval log' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l interval -d 'Length of an interval of --hlog' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l svg -d 'Write the same picture into this SVG file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l html -d 'Write all of it into this HTML file: tables, the picture, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l over -d 'Draw this earlier run, which --hgrm wrote, with it; up to five of them' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
@@ -235,25 +277,43 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l mean -d 'Make th
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l max -d 'Make the greatest the headline'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l plot -d 'Draw the distribution below the table'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s s -l sizes -d 'Frame sizes in bytes, FCS included; `imix` is IMIX_v4_1 of CSIT: 28 x 64, 16 x 570, 4 x 1518' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s t -l trial -d 'Length of a trial, at least 1ms' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l pdr -d 'Search for the highest rate that loses no more than this share: 0.5%' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l pdr -d 'Search for the highest rate that loses no more than this share: 0.5%; several with commas' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l exceed -d 'Share of a rate\'s trials, in time, in which more may be lost than a goal allows [default: 50%]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l duration-sum -d 'How long the trials of a rate are together before they decide [default: three trials]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l test -d 'Tests of RFC 2544 to make' -r -f -a "throughput\t'Highest rate without loss (§26.1)'
+latency\t'Latency at that rate, which is searched for first (§26.2)'
+loss\t'Frame loss from line rate down by 10 %, until two rates lose none (§26.3)'
+back-to-back\t'Longest burst without loss, mean of several (§26.4)'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l precision -d 'How exactly to search, as a share of line rate' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do it this often and print the median and the spread [default: 3 searches, 1 flood]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do it this often and print the median and the spread [default: 3 searches, 1 flood, 10 of an MRR]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l sweep -d 'Measure each value of an option, a row each: batch=1,2,4..64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l allow-loss -d 'Share of packets that a flood may lose; more ends with exit code 3 [default: any]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l baseline -d 'Compare with this earlier run, which --json or --export-json wrote' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l tolerance -d 'Share by which a figure may be worse than the baseline\'s' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-csv -d 'Write comma-separated values here, beside what is printed' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-markdown -d 'Write a Markdown table here, beside what is printed' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-json -d 'Write the JSON document here, beside what is printed; it can be a --baseline later' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l html -d 'Write all of it into this HTML file: tables, a plot, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l mrr -d 'Flood, and give the mean of ten trials: the Maximum Receive Rate of CSIT'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l ndr -d 'Search for the highest rate that loses nothing (non-drop rate)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rfc2544 -d 'All tests of RFC 2544: --test throughput,latency,loss,back-to-back'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l csv -d 'Print comma-separated values instead of a table'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l markdown -d 'Print a Markdown table instead'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -269,11 +329,13 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l rounds -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l pci -d 'Compare whole programs on this card, which must be bound to vfio-pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s d -l duration -d 'Time that each program is measured for in a round, of --testpmd and --pci' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'Frames to receive and send in one go, 1 to 64, several with commas' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l html -d 'Write all of it into this HTML file: tables, plots, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l here -d 'Be the process that has both drivers in it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on the same emulated card with the same traffic'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -285,6 +347,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l trace -d 'Write ea
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l cable -d 'The wire leads back to the card (a loopback plug)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l victim -d 'Be the process that is killed while packets flow'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -293,6 +356,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l trace -d 'Of no use
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s a -l all -d 'Show every PCI function, not network cards alone'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -303,6 +367,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l link-wait -d 'Ho
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s l -l list -d 'List the cards, their wires and their options (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
@@ -310,6 +375,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s h -l help -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l strict -d 'Fail if the driver breaks a rule of an emulated card'

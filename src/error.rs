@@ -41,6 +41,26 @@ pub enum Kind {
     Io,
 }
 
+impl Kind {
+    /// Its name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Usage => "usage",
+            Kind::Refused => "refused",
+            Kind::Limit => "limit",
+            Kind::NotFound => "not found",
+            Kind::Missing => "missing",
+            Kind::Permission => "permission",
+            Kind::Unsupported => "unsupported",
+            Kind::Memory => "memory",
+            Kind::Timeout => "timeout",
+            Kind::Gone => "gone",
+            Kind::Device => "device",
+            Kind::Io => "io",
+        }
+    }
+}
+
 /// What a user of the program can do about an error. Nothing here knows how that
 /// is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

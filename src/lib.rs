@@ -114,15 +114,16 @@
 //!    6  tests/common/families.rs      its cards, and where they differ from others
 //!    7  tests/support/silicon/        its rings, played by hand
 //!    8  tests/hostile.rs              the same rings, played by an enemy
-//!    9  tests/sweep.rs, tests/sweep/  what its firmware refuses, command by command
-//!   10  tests/registers.rs            its rows: they cover what the driver writes
-//!   11  tests/crossings.rs            what crosses PCIe for its packets
-//!   12  tests/module.rs               what it says of its module and its NVM
-//!   13  benches/support/minimal/      the least that its rings permit
-//!   14  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
-//!   15  src/emu/replay/policy.rs      which of its answers count or tell the time
-//!   16  tests/replay.rs               a trace of it, replayed
-//!   17  README.md, CHANGELOG.md       the list of cards
+//!    9  tests/faults.rs               what every command says when it gets packets wrong
+//!   10  tests/sweep.rs, tests/sweep/  what its firmware refuses, command by command
+//!   11  tests/registers.rs            its rows: they cover what the driver writes
+//!   12  tests/crossings.rs            what crosses PCIe for its packets
+//!   13  tests/module.rs               what it says of its module and its NVM
+//!   14  benches/support/minimal/      the least that its rings permit
+//!   15  scripts/lab, scripts/guest    the judges: drivers that nobody here wrote
+//!   16  src/emu/replay/policy.rs      which of its answers count or tell the time
+//!   17  tests/replay.rs               a trace of it, replayed
+//!   18  README.md, CHANGELOG.md       the list of cards
 //! ```
 //!
 //! # Errors

@@ -19,7 +19,7 @@ pub mod stores;
 pub mod trace;
 
 pub use beside::Beside;
-pub use event::{EventFd, adopt_eventfd, wait_any, wait_readable};
+pub use event::{EventFd, adopt_eventfd, has_room, wait_any, wait_readable};
 pub use memory::*;
 pub use roots::Roots;
 
@@ -332,14 +332,6 @@ pub fn local_time(pattern: &CStr, seconds: i64) -> io::Result<Vec<u8>> {
     };
     text.truncate(len);
     if text.is_empty() { Err(io::Error::from_raw_os_error(libc::EINVAL)) } else { Ok(text) }
-}
-
-/// Has calls of a file wait that was opened without waiting.
-pub fn let_block(file: &File) -> io::Result<()> {
-    // SAFETY: the descriptor is open; no memory is involved.
-    let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
-    // SAFETY: as above.
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) }).map(drop)
 }
 
 /// -1 as the error that `errno` names.

@@ -127,8 +127,8 @@ fn a_card_in_use_is_refused_with_its_own_exit_code() {
     let before = tree.snapshot();
     let output = bmnic(&tree, &["bind", "eth1", "--json"]);
     assert_eq!(output.status.code(), Some(4));
-    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert!(error["error"].as_str().unwrap().contains("eth1 has address 2001:db8::2/64"), "{error}");
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(error["error"]["message"].as_str().unwrap().contains("eth1 has address 2001:db8::2/64"), "{error}");
     assert_eq!(tree.snapshot(), before);
 }
 
@@ -147,7 +147,7 @@ fn list_tells_the_same_in_words_and_in_json() {
     assert_eq!((&card["driver"], &card["bmnic_driver"]), (&"ixgbe".into(), &"ixgbe".into()));
     assert_eq!((&card["iommu_group"], &card["numa_node"]), (&27.into(), &0.into()));
     assert_eq!((&card["in_use"], &card["uses"][0]), (&true.into(), &"eth1 has address 2001:db8::2/64".into()));
-    assert_eq!(card["interfaces"][0]["speed_bps"], 10_000_000_000u64);
+    assert_eq!(card["interfaces"][0]["speed_bits_per_second"], 10_000_000_000u64);
 }
 
 #[test]

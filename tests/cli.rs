@@ -77,9 +77,9 @@ fn bad_input_is_one_clear_line_and_a_stable_exit_code() {
 fn with_json_a_failure_is_a_document_too() {
     for words in [&["--json", "fwd", "nosuchif0"][..], &["fwd", "--json", "--batch", "0"]] {
         let output = bmnic(words);
-        let document: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["exit"].as_i64(), output.status.code().map(i64::from));
-        assert!(document["error"].as_str().is_some_and(|text| !text.is_empty()), "{document}");
+        assert!(document["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{document}");
     }
 }
 
@@ -248,8 +248,8 @@ fn a_failure_that_a_variable_makes_names_it_and_is_json_only_if_asked() {
     let error = stderr(&output);
     assert!(error.starts_with("bmnic: invalid value 'fast' for BMNIC_RATE"), "{error}");
     let output = bmnic_with(&[("BMNIC_RATE", "fast"), ("BMNIC_JSON", "yes")], &["pktgen", "-c", "1"]);
-    let document: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert!(document["error"].as_str().unwrap().contains("BMNIC_RATE"), "{document}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["error"]["message"].as_str().unwrap().contains("BMNIC_RATE"), "{document}");
 }
 
 #[test]

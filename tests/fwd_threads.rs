@@ -5,6 +5,8 @@
 mod families;
 #[path = "common/forward.rs"]
 mod forward;
+#[path = "common/schema.rs"]
+mod schema;
 
 use families::{Card, EACH};
 use forward::{adds_up, bmnic, frames, number, run, write};
@@ -33,7 +35,7 @@ fn threads_add_up(document: &Value) {
     for thread in threads {
         let queues: u64 = forwarded(thread, "queues").iter().sum();
         assert_eq!(queues, number(&thread["frames"]), "{document:#}");
-        assert!(thread["cpu_seconds"].as_f64().unwrap() > 0.0, "{document:#}");
+        assert!(thread["cpu_time_ns"].as_f64().unwrap() > 0.0, "{document:#}");
     }
 }
 
@@ -220,8 +222,8 @@ fn cards_that_are_played_by_the_thread_that_uses_them_lose_nothing() {
 fn cost(words: &[&str]) -> f64 {
     let document = run(&[words, &["--inline", "-d", "300ms"]].concat());
     threads_add_up(&document);
-    let had: f64 = list(&document, "threads", "cpu_seconds").into_iter().map(|had| had.as_f64().unwrap()).sum();
-    had * 1e9 / forwarded(&document, "threads").iter().sum::<u64>() as f64
+    let had: f64 = list(&document, "threads", "cpu_time_ns").into_iter().map(|had| had.as_f64().unwrap()).sum();
+    had / forwarded(&document, "threads").iter().sum::<u64>() as f64
 }
 
 /// Processor time, not the clock's: it says the same where other programs run meanwhile. Threads

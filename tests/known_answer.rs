@@ -13,7 +13,8 @@ use bmnic::emu::wire::{BURST, Random, Sizes, Source, SourceSpec, Wire};
 use bmnic::emu::{Drive, Engine, Spec};
 use bmnic::measure::Clock;
 use bmnic::measure::flood::{Flood, Plan, Report, line_rate};
-use bmnic::measure::search::{Bound, Found, Goal, HEADROOM, TOLERANCE, Trial, search};
+use bmnic::measure::rfc2544::{self, Burst, Point};
+use bmnic::measure::search::{Bound, Found, Goal, Goals, HEADROOM, Loss, TOLERANCE, Trial, search, search_goals};
 use bmnic::packet::build::{IMIX, Recipe};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -132,8 +133,13 @@ struct Tester {
 
 impl Tester {
     fn new(troubles: Troubles, seed: u64) -> Tester {
+        Self::on(&format!("limit={LIMIT}"), troubles, seed)
+    }
+
+    /// One whose wire is as these options say.
+    fn on(wire: &str, troubles: Troubles, seed: u64) -> Tester {
         let engine = Engine::new(Drive::Manual);
-        let spec: Spec = format!("82599,limit={LIMIT},link=1ms,strict").parse().unwrap();
+        let spec: Spec = format!("82599,{wire},link=1ms,strict").parse().unwrap();
         let (function, _) = engine.open(&spec).unwrap();
         let pool = Pool::new(2_048, Addressing::Translated).unwrap();
         function.map(pool.arena()).unwrap();
@@ -150,14 +156,24 @@ impl Tester {
     }
 
     fn flood(&mut self, rate: Option<f64>) -> (Report, Trial) {
-        let plan = Plan {
+        self.send(Plan { rate, ..Self::plan() })
+    }
+
+    fn plan() -> Plan {
+        Plan {
             frames: vec![60],
-            rate,
+            rate: None,
             duration: TRIAL,
+            count: None,
+            timed: false,
             grace: Duration::from_millis(2),
             batch: 32,
             addresses: [[2, 0, 0, 0, 0, 1]; 2],
-        };
+        }
+    }
+
+    fn send(&mut self, plan: Plan) -> (Report, Trial) {
+        let rate = plan.rate;
         let missed = self.port.nic.stats().unwrap().rx_missed.unwrap();
         self.world.borrow_mut().card_held = 0;
         let body = Flood::new(&self.clock, &self.pool, plan, || false).unwrap();
@@ -242,6 +258,114 @@ fn a_tester_that_is_hardly_ever_at_work_gives_no_wrong_figure() {
             Bound::Line => panic!("seed {seed}: no wire of this kind"),
             Bound::Unclear(..) | Bound::Stopped(_) => assert!(!found.is_conclusive()),
         }
+    }
+}
+
+#[test]
+fn two_goals_in_one_search_have_the_rate_of_the_wire_each() {
+    const LOSS: f64 = 0.05;
+    let quiet = Troubles { cost: 150, every: 0, stall: 0, card_every: 0 };
+    let put_aside = Troubles { every: 200_000, stall: 600_000, card_every: 200_000, ..quiet };
+    for (seed, troubles) in [(0, quiet), (1, put_aside), (2, put_aside)] {
+        let mut tester = Tester::new(troubles, seed);
+        let ceiling = tester.flood(None).0.sent_per_second();
+        let line = line_rate(&[60], 10_000_000_000);
+        let goals = [0.0, LOSS].map(|ratio| Loss { ratio, exceed: 0.5 }).to_vec();
+        let goals = Goals { line, ceiling, precision: PRECISION, trial: TRIAL, sum: 3 * TRIAL, goals };
+        let outcome = search_goals(&goals, |rate, duration| {
+            Ok(Some(tester.send(Plan { rate: Some(rate), duration, ..Tester::plan() }).1))
+        });
+        let outcome = outcome.unwrap();
+        assert_is_the_answer(&outcome.reached[0].found, &format!("seed {seed}"));
+        // What is lost of a rate is what is above the limit.
+        let (found, right) = (&outcome.reached[1].found, LIMIT / (1.0 - LOSS));
+        let burst = BURST as f64 / TRIAL.as_secs_f64() / (1.0 - LOSS);
+        let rate = found.rate().unwrap();
+        assert!(
+            matches!(found.bound, Bound::Device(above) if above > right * (1.0 - TOLERANCE)),
+            "seed {seed}: {:?}",
+            found.bound
+        );
+        assert!(
+            rate <= right + 1.01 * burst && rate >= (right - PRECISION * line) * (1.0 - TOLERANCE),
+            "seed {seed}: {rate}"
+        );
+        let through = outcome.reached[1].conditional.unwrap();
+        assert!(through <= LIMIT + 1.01 * burst && through >= 0.97 * LIMIT, "seed {seed}: {through} came through");
+    }
+}
+
+#[test]
+fn the_loss_over_rates_is_that_of_the_wire_or_is_no_figure() {
+    let quiet = Troubles { cost: 60, every: 0, stall: 0, card_every: 0 };
+    let put_aside = Troubles { every: 100_000, stall: 300_000, card_every: 100_000, ..quiet };
+    for (seed, troubles) in [(0, quiet), (1, put_aside), (2, put_aside)] {
+        let mut tester = Tester::new(troubles, seed);
+        let ceiling = tester.flood(None).0.sent_per_second();
+        let line = line_rate(&[60], 10_000_000_000);
+        let curve = rfc2544::frame_loss(line, ceiling, 0.05, |rate| Ok(Some(tester.flood(Some(rate)).1))).unwrap();
+        let mut measured = 0;
+        for step in &curve.steps {
+            let case = format!("seed {seed}: {step:?}");
+            match step.point {
+                Point::Measured(trial) => {
+                    measured += 1;
+                    let through = LIMIT * TRIAL.as_secs_f64() + BURST as f64;
+                    let right = (1.0 - through / trial.sent as f64).max(0.0);
+                    assert!((trial.loss() - right).abs() < 0.02, "{case}: {} and not {right}", trial.loss());
+                    assert!(step.rate <= LIMIT || trial.lost > 0, "{case}");
+                }
+                Point::Beyond => assert!(step.rate > HEADROOM * ceiling, "{case}"),
+                Point::Unclear(..) => assert!(troubles.every > 0, "{case}"),
+            }
+        }
+        // 10 % and 5 % of line rate are below the limit: two in a row.
+        assert!(measured >= 10 || troubles.every > 0, "seed {seed}: {measured} measured");
+        assert_eq!(curve.is_conclusive(), curve.steps.iter().all(|step| !matches!(step.point, Point::Unclear(..))));
+    }
+}
+
+#[test]
+fn the_longest_burst_is_what_the_wire_takes_at_once() {
+    for seed in 0..5 {
+        let cost = 90 + 10 * seed;
+        let mut tester = Tester::new(Troubles { cost, every: 0, stall: 0, card_every: 0 }, seed);
+        let mut rates = Vec::new();
+        let longest = rfc2544::back_to_back(1 << 20, 0.0, |length| {
+            // The bucket is full again.
+            tester.world.borrow_mut().pass(100_000);
+            let plan = Plan { count: Some(length), ..Tester::plan() };
+            let (report, trial) = tester.send(plan);
+            let rate = report.sent_per_second();
+            rates.push(rate);
+            let trial = Trial { asked: rate, due: length, late: 0, ..trial };
+            Ok(Some(Burst { length, rate, trial }))
+        });
+        let longest = longest.unwrap();
+        let rate = rates.into_iter().fold(0.0, f64::max);
+        // What is in the bucket, and what comes into it meanwhile; to a batch, in which
+        // frames come at line rate.
+        let most = BURST as f64 / (1.0 - LIMIT / rate) + 1.0;
+        let frames = longest.frames().unwrap_or_else(|| panic!("seed {seed}: {:?}", longest.limit)) as f64;
+        assert!(frames <= most && frames >= most - 33.0, "seed {seed}: {frames}, {most} at {rate}");
+    }
+}
+
+#[test]
+fn the_latency_at_a_rate_is_that_of_the_wire() {
+    for delay in [10_000, 50_000] {
+        let quiet = Troubles { cost: 100, every: 0, stall: 0, card_every: 0 };
+        let mut tester = Tester::on(&format!("delay={delay}ns"), quiet, 0);
+        let found = rfc2544::latency(1e6, 2, |rate| {
+            let (report, trial) = tester.send(Plan { rate: Some(rate), timed: true, ..Tester::plan() });
+            Ok(Some((trial, report.latency.unwrap())))
+        });
+        let found = found.unwrap();
+        assert!(found.is_conclusive(), "{:?}", found.why);
+        assert!(found.times.count() >= 39_000, "{}", found.times.count());
+        assert!(found.times.min() >= delay, "{} of {delay} ns", found.times.min());
+        let median = found.times.quantile(0.5).unwrap();
+        assert!(median < delay + 5_000, "{median} of {delay} ns");
     }
 }
 

@@ -2,6 +2,10 @@
 
 #[path = "common/families.rs"]
 mod families;
+#[path = "latency/rows.rs"]
+mod rows;
+#[path = "common/schema.rs"]
+mod schema;
 
 use families::EACH;
 use serde_json::Value;
@@ -41,7 +45,14 @@ fn text(bytes: &[u8]) -> String {
 fn json(args: &[&str]) -> Value {
     let run = latency(&[args, &["--json", "--strict", "--allow-shortfall", "100%"]].concat());
     assert!(run.status.success(), "{}", text(&run.stderr));
-    serde_json::from_slice(&run.stdout).unwrap()
+    schema::document(&run.stdout)
+}
+
+/// The only row of such a run.
+fn row(args: &[&str]) -> Value {
+    let mut document = json(args);
+    assert_eq!(document["results"].as_array().unwrap().len(), 1, "{document}");
+    document["results"][0].take()
 }
 
 #[test]
@@ -52,7 +63,15 @@ fn without_a_device_it_measures_the_emulated_card_and_says_what_the_figures_are(
     assert!(run.status.success(), "{errors}");
     assert!(out.lines().next().unwrap().contains("emu:82599"), "{out}");
     assert!(out.contains("the cost of driver and model, not of a wire"), "{out}");
-    for words in ["service", "intended", "floor:", "5 000 received, 0 lost, 0 duplicated, 0 reordered", "p99.9"] {
+    for words in [
+        "service",
+        "intended",
+        "own cost: ",
+        "a round of the loop",
+        "floor:",
+        "5 000 received, 0 lost, 0 duplicated, 0 reordered",
+        "p99.9",
+    ] {
         assert!(out.contains(words), "no '{words}' in:\n{out}");
     }
 }
@@ -90,10 +109,17 @@ fn a_distribution_is_drawn_over_an_earlier_one_on_the_terminal_and_into_a_file()
     let run = latency(&[&short[..], &["--plot", "--json"]].concat());
     assert!(serde_json::from_slice::<Value>(&run.stdout).is_ok(), "{}", text(&run.stdout));
     std::fs::write(hgrm, "not a distribution").unwrap();
+    let raw = dir.path().join("samples.csv");
+    let full = ["--hgrm", "/dev/full", "--raw", raw.to_str().unwrap()];
+    let run = latency(&[&short[..], &full].concat());
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run.stderr));
+    let samples = std::fs::read_to_string(raw).unwrap().lines().count();
+    assert!(samples > 1, "{samples} lines beside a file that cannot be written");
     for (args, words) in [
         (&["--plot", "--over", hgrm][..], "no percentile distribution"),
         (&["--over", hgrm], "ask for one with --plot"),
         (&["--svg", svg, "--hgrm", svg], "named for two results"),
+        (&["--trace", svg, "--raw", svg], "would be written twice"),
         (&["--stages", "--plot"], "a table of its own"),
     ] {
         let run = latency(args);
@@ -115,7 +141,9 @@ fn the_stages_of_a_frame_are_shown_of_every_family() {
     };
     for card in ["82599", "x710", "x2522", "bcm57414", "cx5", "virtio", "virtio-legacy"] {
         let card = format!("emu:{card},speed=10G");
-        let [doorbell, _, wire, write_back] = medians(&[&card]);
+        let [doorbell, fetch, wire, write_back] = medians(&[&card]);
+        // Up to four reads, each a round trip.
+        assert!((533.0..2_400.0).contains(&fetch), "{card}: {fetch}");
         // Half a round trip of 533 ns and up to 100 bytes, of which each takes 0.13 ns.
         assert!(
             (266.5..280.0).contains(&doorbell) && (266.5..280.0).contains(&write_back),
@@ -131,18 +159,22 @@ fn the_stages_of_a_frame_are_shown_of_every_family() {
 #[test]
 fn the_document_is_complete_and_its_figures_are_in_order() {
     let document = json(&["--p99", "-c", "20k", "-r", "20k"]);
-    let service = &document["service_ns"];
+    let row = &document["results"][0];
+    let service = &row["service_ns"];
     let ns = |name: &str| service[name].as_u64().unwrap_or_else(|| panic!("{name} in {service}"));
     let names = ["min", "p50", "p90", "p99", "p99.9", "max"];
     assert!(names.windows(2).all(|pair| ns(pair[0]) <= ns(pair[1])), "{service}");
     assert_eq!(service["p99.99"], Value::Null, "20 000 samples are too few");
-    assert_eq!(document["headline"]["ns"], service["p99"]);
-    assert_eq!((&document["sent"], &document["received"]), (&20_000.into(), &20_000.into()));
+    assert_eq!(row["headline"]["ns"], service["p99"]);
+    assert_eq!((&row["sent"], &row["received"], &row["load"]), (&20_000.into(), &20_000.into(), &Value::Null));
+    for step in ["clock", "poll", "round"] {
+        assert!(document["own_ns"][step].as_f64().is_some_and(|ns| ns > 0.0), "{}", document["own_ns"]);
+    }
     assert_eq!(document["devices"][0]["kind"], "emulated");
     assert!(document["machine"]["clock_hz"].as_f64().unwrap() > 1e6);
     assert!(document["measured"].as_str().unwrap().contains("not of a wire"));
     // An interval later than a packet's own latency is never shorter than it.
-    assert!(document["intended_ns"]["mean"].as_u64() >= service["mean"].as_u64());
+    assert!(row["intended_ns"]["mean"].as_u64() >= service["mean"].as_u64());
 }
 
 #[test]
@@ -150,32 +182,33 @@ fn two_ports_joined_by_a_cable_are_measured_one_way() {
     for card in EACH.iter().map(|model| format!("emu:{model}")) {
         let document = json(&[&card, &card, "-c", "10k", "-r", "20k", "-s", "1518"]);
         assert_eq!(document["devices"].as_array().unwrap().len(), 2);
-        assert_eq!((&document["received"], &document["lost"]), (&10_000.into(), &0.into()));
-        assert_eq!(document["frame"], 1_518);
+        let row = &document["results"][0];
+        assert_eq!((&row["received"], &row["lost"]), (&10_000.into(), &0.into()));
+        assert_eq!(row["frame"], 1_518);
     }
 }
 
 #[test]
 fn what_the_wire_does_to_packets_is_counted() {
     let lossy = ["emu:82599,loss=10%,seed=3", "-c", "10k", "-r", "20k", "-w", "0"];
-    let document = json(&[&lossy[..], &["--allow-loss", "15%"]].concat());
-    assert_eq!(document["wire"]["in_lost"], document["lost"]);
-    let lost = document["lost"].as_u64().unwrap();
+    let found = row(&[&lossy[..], &["--allow-loss", "15%"]].concat());
+    assert_eq!(found["wire"]["in_lost"], found["lost"]);
+    let lost = found["lost"].as_u64().unwrap();
     assert!((800..=1_200).contains(&lost), "{lost} lost of 10 000 at 10 %");
-    assert_eq!(document["received"].as_u64().unwrap() + lost, 10_000);
+    assert_eq!(found["received"].as_u64().unwrap() + lost, 10_000);
     let refused = latency(&lossy);
     assert_eq!(refused.status.code(), Some(3), "a loss is no success");
     assert!(text(&refused.stderr).contains("packets were lost"), "{}", text(&refused.stderr));
-    let document = json(&["emu:82599,dup=10%,seed=3", "-c", "10k", "-r", "20k", "-w", "0"]);
-    let doubled = document["duplicated"].as_u64().unwrap();
+    let found = row(&["emu:82599,dup=10%,seed=3", "-c", "10k", "-r", "20k", "-w", "0"]);
+    let doubled = found["duplicated"].as_u64().unwrap();
     assert!((800..=1_200).contains(&doubled), "{doubled} doubled of 10 000 at 10 %");
-    assert_eq!(document["lost"], 0);
+    assert_eq!(found["lost"], 0);
 }
 
 #[test]
 fn a_delay_on_the_wire_shows() {
-    let document = json(&["emu:82599,delay=100us", "-c", "2k", "-r", "10k"]);
-    let median = document["service_ns"]["p50"].as_u64().unwrap();
+    let found = row(&["emu:82599,delay=100us", "-c", "2k", "-r", "10k"]);
+    let median = found["service_ns"]["p50"].as_u64().unwrap();
     // Time on the wire may run behind that of the processor, whose other threads
     // hold the model up; without the delay it takes a few microseconds.
     assert!(median >= 50_000, "{median} ns");
@@ -196,7 +229,7 @@ fn the_files_hold_what_was_measured() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     let (hgrm, raw) = (path("a.hgrm"), path("a.csv"));
-    let document = json(&["-c", "5k", "-r", "100k", "--allow-loss", "100%", "--hgrm", &hgrm, "--raw", &raw]);
+    let found = row(&["-c", "5k", "-r", "100k", "--allow-loss", "100%", "--hgrm", &hgrm, "--raw", &raw]);
 
     let raw = std::fs::read_to_string(raw).unwrap();
     let mut lines = raw.lines();
@@ -204,13 +237,34 @@ fn the_files_hold_what_was_measured() {
     let mut service: Vec<u64> = lines.map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
     assert_eq!(service.len(), 5_000);
     service.sort_unstable();
-    assert_eq!(document["service_ns"]["min"], service[0]);
-    assert_eq!(document["service_ns"]["max"], service[4_999]);
-    let median = document["service_ns"]["p50"].as_u64().unwrap();
+    assert_eq!(found["service_ns"]["min"], service[0]);
+    assert_eq!(found["service_ns"]["max"], service[4_999]);
+    let median = found["service_ns"]["p50"].as_u64().unwrap();
     assert!(median.abs_diff(service[2_499]) <= median / 500 + 1, "{median} against {}", service[2_499]);
 
     let hgrm = std::fs::read_to_string(hgrm).unwrap();
     assert!(hgrm.contains("Total count    =         5000]"), "{hgrm}");
+}
+
+#[test]
+fn a_terminal_sees_how_much_is_left_and_nobody_else() {
+    if Command::new("script").arg("-V").output().is_err() {
+        println!("SKIPPED: script is not installed");
+        return;
+    }
+    let on_terminal = |args: &str| {
+        let _alone = alone();
+        let words = format!("{} latency -d 1200ms -r 1k {} {args}", env!("CARGO_BIN_EXE_bmnic"), LENIENT.join(" "));
+        // Standard error is the terminal that script makes.
+        let run = Command::new("script").args(["-qec", &words, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+        assert!(run.status.success(), "{}", text(&run.stdout));
+        text(&run.stdout)
+    };
+    let seen = on_terminal("");
+    assert!(seen.contains(" left") && seen.contains("64 bytes"), "{seen}");
+    for quiet in ["-q", "--json", "2>/dev/null"] {
+        assert!(!on_terminal(quiet).contains(" left"), "{quiet}");
+    }
 }
 
 #[test]
@@ -242,6 +296,17 @@ fn ctrl_c_ends_it_with_the_summary() {
 fn nonsense_is_refused_in_one_line_and_nothing_is_written() {
     for (args, code) in [
         (&["-s", "63"][..], 2),
+        (&["-s", "64-1518"], 2),
+        (&["-s", "15873"], 2),
+        (&["--load", "101%"], 2),
+        (&["--load", "50", "--load-size", "63"], 2),
+        (&["--load-size", "64"], 2),
+        (&["--load", "99.9%", "-r", "100k"], 2),
+        (&["--load", "0,50", "--p99"], 2),
+        (&["--load", "0,50", "-d", "0"], 2),
+        (&["--load", "0,50", "--hgrm", "/dev/null"], 2),
+        (&["-s", "64-70", "--plot"], 2),
+        (&["-s", "64,128", "--stages"], 2),
         (&["-r", "0"], 2),
         (&["--percentiles", "50,100"], 2),
         (&["--p50", "--p99"], 2),

@@ -228,7 +228,7 @@ fn a_file_that_is_read_more_slowly_than_it_is_sent_is_a_cause_with_a_name() {
     assert!(number(&document, "sent") <= MORE_THAN_IS_HELD);
     let late = number(&document["skipped_by_cause"], "reader_bound");
     assert!(late > 0 && number(&document["reader_bound"], "waits") > 0, "{document}");
-    assert!(number(&document["reader_bound"], "ns") > 0, "{document}");
+    assert!(number(&document["reader_bound"], "waited_ns") > 0, "{document}");
 }
 
 #[test]
@@ -312,4 +312,86 @@ fn what_threads_cannot_do_is_refused_in_one_line_before_a_card_is_opened() {
         assert!(line.contains(part) && line.trim_end().lines().count() == 1, "{words:?}: {line}");
     }
     assert!(run(&["pktgen", "-i", "emu:82599,link=1ms", "--pcap", file, "--cores", "1"]).status.success());
+}
+
+/// The times of packets in a file that `words` make, ns from the first.
+fn times(path: &Path, words: &[&str]) -> Vec<u64> {
+    let output = run(&[&["pktgen", "-w", path.to_str().unwrap()], words].concat());
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let recording = Recording::open(path).unwrap();
+    let first = recording.packet(0).time;
+    recording.packets().map(|packet| (packet.time - first) as u64).collect()
+}
+
+#[test]
+fn arrivals_at_random_keep_the_rate_and_are_drawn_again_by_their_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let poisson = ["--pattern", "poisson", "-r", "1M", "-c", "40961"];
+    let places = times(&path, &poisson);
+    // Ten windows of 4096, a microsecond each in the mean.
+    assert_eq!((places[4096], places[40_960]), (4_096_000, 40_960_000));
+    let gaps: Vec<f64> = places.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1e3).collect();
+    let squares = gaps.iter().map(|gap| (gap - 1.0).powi(2)).sum::<f64>() / gaps.len() as f64;
+    assert!((0.9..1.1).contains(&squares), "variance of exponential gaps: {squares}");
+    let short = gaps.iter().filter(|gap| **gap < std::f64::consts::LN_2).count() as f64 / gaps.len() as f64;
+    assert!((0.48..0.52).contains(&short), "half of them are shorter than the median: {short}");
+    assert_eq!(times(&path, &[&poisson[..], &["--seed", "1"]].concat()), places);
+    assert_ne!(times(&path, &[&poisson[..], &["--seed", "2"]].concat()), places);
+    // Bursts arrive as single packets of a rate that is less by as much.
+    let bursts = times(&path, &["--pattern", "poisson", "--burst", "4", "-r", "4M", "-c", "40961"]);
+    assert!(bursts.chunks(4).zip(places).all(|(burst, place)| burst.iter().all(|time| *time == place)));
+    // A recording too.
+    let recorded = dir.path().join("in.pcap");
+    recording(&recorded, 100);
+    let words = ["--pcap", recorded.to_str().unwrap(), "-l", "0", "-r", "1M", "--pattern", "poisson", "-c", "4097"];
+    assert_eq!(times(&path, &[&words[..], &["--seed", "1"]].concat())[4096], 4_096_000);
+}
+
+#[test]
+fn at_random_each_place_is_a_packet_or_has_a_cause_too() {
+    let asked: [&[&str]; 4] = [&["1"], &["3"], &["2", "--burst", "3"], &["3", "-r", "10M"]];
+    for (threads, count) in asked.iter().flat_map(|threads| [(threads, None), (threads, Some("20011"))]) {
+        let rate = if threads.contains(&"-r") { &[][..] } else { &["-r", "200k"] };
+        let length = count.map_or(["-d", "100ms"], |count| ["-c", count]);
+        let words = ["-i", "emu:82599,link=1ms", "--pattern", "poisson", "--cores"];
+        let document = json(&[&words[..], threads, rate, &length].concat());
+        let places = places(&document);
+        if let Some(count) = count {
+            assert_eq!(document["sent"].to_string(), count, "{threads:?}");
+        } else {
+            // A tenth of a second: what chance adds is less than a fifth.
+            let mean = document["asked_pps"].as_f64().unwrap() / 10.0;
+            assert!((0.8..1.2).contains(&(places as f64 / mean)), "{threads:?}: {places} places");
+        }
+        assert_eq!(document["pattern"], "poisson");
+        assert_eq!(document["sent"], document["counted_by_card"], "{threads:?}");
+        // By its places and not by chance.
+        let share = document["sent"].as_f64().unwrap() / places as f64;
+        let error = document["rate_error"].as_f64().unwrap();
+        assert!((error - (share - 1.0)).abs() < 1e-9, "{threads:?}: {error}, {share}");
+    }
+}
+
+#[test]
+fn patterns_that_contradict_the_rest_are_refused_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.pcap");
+    recording(&path, 3);
+    let file = path.to_str().unwrap();
+    for (words, part) in [
+        (&["--pattern", "cbr", "-r", "1k", "--burst", "8"][..], "--pattern burst"),
+        (&["--pattern", "burst", "-r", "1k"], "--burst"),
+        (&["--pattern", "poisson"], "--rate"),
+        (&["--pattern", "poisson", "-r", "line"], "no gaps to draw"),
+        (&["--pattern", "poisson", "-r", "15M"], "no gaps to draw"),
+        (&["--pcap", file, "--pattern", "poisson"], "--rate"),
+        (&["--pcap", file, "-r", "1k", "--seed", "1"], "--seed would do nothing"),
+    ] {
+        let output = run(&[&["pktgen", "-c", "1", "-w", "/dev/null"], words].concat());
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {line}");
+        let last = line.trim_end().lines().last().unwrap_or_default();
+        assert!(last.contains(part), "{words:?}: {line}");
+    }
 }

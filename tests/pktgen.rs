@@ -3,6 +3,8 @@
 
 #[path = "common/families.rs"]
 mod families;
+#[path = "common/schema.rs"]
+mod schema;
 
 use bmnic::pcap::read::Recording;
 use bmnic::pcap::record::{Format, Record};
@@ -28,7 +30,7 @@ fn run(words: &[&str]) -> Output {
 fn json(words: &[&str]) -> Value {
     let output = run(&[words, &["--json"]].concat());
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    schema::document(&output.stdout)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -163,7 +165,7 @@ fn a_rate_that_was_not_kept_ends_with_its_own_code_unless_it_is_allowed() {
     assert!(text(&short.stdout).contains("130 Mpps, more than the link carries"), "{}", text(&short.stdout));
     let document = json(&[&words[..], &["--allow-shortfall", "100%"]].concat());
     assert_eq!(document["asked_pps"], 130e6);
-    assert!(document["error_ppm"].as_f64().unwrap() < -800_000.0, "{document}");
+    assert!(document["rate_error"].as_f64().unwrap() < -0.8, "{document}");
     // Nobody asked for a rate, and a run of a few packets says nothing of one.
     for words in [&["pktgen", "-d", "200ms"][..], &["pktgen", "-r", "10M", "-c", "5"]] {
         json(words);

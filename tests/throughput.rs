@@ -2,6 +2,8 @@
 
 #[path = "common/families.rs"]
 mod families;
+#[path = "common/schema.rs"]
+mod schema;
 
 use families::EACH;
 use serde_json::Value;
@@ -24,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 fn json(args: &[&str]) -> Value {
     let run = throughput(&[args, &["--json", "--strict"]].concat());
     assert!(run.status.success(), "{}", text(&run.stderr));
-    serde_json::from_slice(&run.stdout).unwrap()
+    schema::document(&run.stdout)
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn two_ports_joined_by_a_cable_pass_packets_one_way() {
 /// and exit code 3. Returns the row.
 fn search(args: &[&str]) -> Value {
     let run = throughput(&[args, &["--json", "--strict"]].concat());
-    let document: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&run.stderr)));
+    let document = schema::document(&run.stdout);
     let row = document["rows"][0].clone();
     let measured = row["pps"].is_f64();
     assert_eq!(run.status.code(), Some(if measured { 0 } else { 3 }), "{row:#}\n{}", text(&run.stderr));
@@ -160,6 +162,199 @@ fn a_search_prints_the_testers_ceiling_and_the_spread_beside_its_result() {
     assert_eq!(out.contains("not measured: "), run.status.code() == Some(3), "{out}");
 }
 
+/// Runs tests of RFC 2544 with `--json`; their end is one of two, as that of a search.
+fn rfc2544(args: &[&str]) -> Value {
+    let run = throughput(&[args, &["--json", "--strict"]].concat());
+    assert!(matches!(run.status.code(), Some(0 | 3)), "{}", text(&run.stderr));
+    schema::document(&run.stdout)
+}
+
+#[test]
+fn the_loss_over_rates_and_the_longest_burst_are_those_of_the_wire_or_not_measured() {
+    const LIMIT: f64 = 20e3;
+    let time = 0.05;
+    let document = rfc2544(&[
+        "emu:82599,wire=loop,limit=20k",
+        "--test",
+        "loss,back-to-back",
+        "-t",
+        "50ms",
+        "-s",
+        "1518",
+        "--runs",
+        "1",
+        "--precision",
+        "5%",
+    ]);
+    assert_eq!(document["tests"], serde_json::json!(["loss", "back-to-back"]));
+    let row = &document["rows"][0];
+    assert_eq!(row["pps"], Value::Null, "no throughput was asked for");
+    let steps = row["frame_loss"].as_array().unwrap();
+    assert_eq!((steps.len(), &steps[0]["of_line_rate"]), (10, &Value::from(1.0)), "{row:#}");
+    for step in steps {
+        let Some(loss) = step["loss"].as_f64() else {
+            assert!(step["why"].is_string(), "{step}");
+            continue;
+        };
+        let sent = step["sent"].as_f64().unwrap();
+        let right = 1.0 - (LIMIT * time + bmnic::emu::wire::BURST as f64) / sent;
+        assert!((loss - right).abs() < 0.05, "{right} and not {step}");
+    }
+    let burst = &row["back_to_back"];
+    match burst["frames"].as_f64() {
+        // What came into the bucket while it was sent is in it.
+        Some(frames) => assert!(frames >= bmnic::emu::wire::BURST as f64 * 0.9, "{burst}"),
+        None => assert!(burst["why"].is_string(), "{burst}"),
+    }
+}
+
+#[test]
+fn all_tests_of_rfc_2544_have_a_table_and_what_they_leave_out_is_said() {
+    let run = throughput(&["--rfc2544", "-t", "20ms", "-s", "1518", "--runs", "1", "--precision", "10%"]);
+    let out = text(&run.stdout);
+    assert!(matches!(run.status.code(), Some(0 | 3)), "{}", text(&run.stderr));
+    for words in [
+        "note: trials of 20ms; RFC 2544 asks for 60 s: --trial 60s",
+        "§26.1",
+        "frame loss rate (RFC 2544 §26.3):",
+        "back-to-back frames (RFC 2544 §26.4):",
+    ] {
+        assert!(out.contains(words), "no {words} in:\n{out}");
+    }
+    assert_eq!(out.contains("not measured: "), run.status.code() == Some(3), "{out}");
+}
+
+#[test]
+fn latency_is_measured_at_the_throughput() {
+    let args = ["--test", "latency", "-t", "20ms", "-s", "1518", "--runs", "1", "--precision", "10%"];
+    let document = rfc2544(&args);
+    assert_eq!(document["tests"], serde_json::json!(["throughput", "latency"]), "it is searched for first");
+    let row = &document["rows"][0];
+    if let Some(p50) = row["latency"]["p50_ns"].as_u64() {
+        assert!(p50 > 1_231, "no less than the frame takes on the wire: {row:#}");
+        assert!(row["latency"]["pps"].as_f64().unwrap() >= row["pps"].as_f64().unwrap() * 0.99, "{row:#}");
+        assert!(row["latency"]["packets"].as_u64().unwrap() > 0, "{row:#}");
+    }
+}
+
+#[test]
+fn two_goals_are_one_search_and_each_has_the_rate_of_the_wire_or_none() {
+    const LIMIT: f64 = 50e3;
+    const LOSS: f64 = 0.05;
+    let args = ["emu:82599,wire=loop,limit=50k", "--ndr", "--pdr", "5%", "-t", "100ms", "-s", "1518", "--runs", "1"];
+    let run = throughput(&[&args[..], &["--precision", "1%", "--json", "--strict"]].concat());
+    let document = schema::document(&run.stdout);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!((document["method"].as_str(), rows.len()), (Some("mlrsearch"), 2), "{document:#}");
+    assert_eq!((&rows[0]["goal"], &rows[1]["goal"]), (&"ndr".into(), &"pdr 5%".into()));
+    let measured = rows.iter().all(|row| row["pps"].is_f64());
+    assert_eq!(run.status.code(), Some(if measured { 0 } else { 3 }), "{document:#}\n{}", text(&run.stderr));
+    // What the bucket holds at the start of a trial passes as well.
+    let most = LIMIT + bmnic::emu::wire::BURST as f64 / 0.1;
+    for (row, most) in rows.iter().zip([most, most / (1.0 - LOSS)]) {
+        assert!(row["pps"].as_f64().is_none_or(|rate| rate <= most * 1.001), "{row:#}");
+        let above = &row["above"];
+        assert!(above["kind"] != "device" || above["pps"].as_f64().unwrap() > LIMIT, "{row:#}");
+        assert_eq!(row["known"].is_string(), !row["pps"].is_f64(), "{row:#}");
+    }
+    let trials = rows[0]["trials"].as_array().unwrap();
+    let lengths: Vec<u64> = trials.iter().map(|trial| trial["length_ns"].as_u64().unwrap()).collect();
+    assert_eq!((lengths.iter().min(), rows[1]["trials"].is_null()), (Some(&10_000_000), true), "{lengths:?}");
+}
+
+#[test]
+fn the_maximum_receive_rate_is_a_mean_with_its_deviation() {
+    let document = json(&["--mrr", "-t", "20ms", "-s", "512", "--runs", "4"]);
+    let row = &document["rows"][0];
+    let rates: Vec<f64> = row["pps_of_runs"].as_array().unwrap().iter().map(|rate| rate.as_f64().unwrap()).collect();
+    let mean = rates.iter().sum::<f64>() / 4.0;
+    assert_eq!((document["method"].as_str(), rates.len()), (Some("mrr"), 4));
+    assert!((row["pps"].as_f64().unwrap() - mean).abs() < 1.0 && row["pps_stdev"].as_f64().unwrap() > 0.0, "{row:#}");
+    let run = throughput(&["--mrr", "-t", "20ms", "-s", "512"]);
+    let out = text(&run.stdout);
+    assert!(out.contains("mean of 10 trials") && out.contains("stdev"), "{out}");
+}
+
+#[test]
+fn a_sweep_has_a_row_for_each_batch() {
+    let document = json(&["--sweep", "batch=1,8..32", "-t", "20ms", "-s", "64"]);
+    let rows = document["rows"].as_array().unwrap();
+    let batches: Vec<u64> = rows.iter().map(|row| row["batch"].as_u64().unwrap()).collect();
+    assert_eq!(batches, [1, 8, 16, 32]);
+    for row in rows {
+        let (batch, most) = (row["tx_batch"].as_f64().unwrap(), row["batch"].as_f64().unwrap());
+        assert!(batch >= 1.0 && batch <= most, "{row:#}");
+    }
+}
+
+#[test]
+fn results_go_into_files_beside_the_screen_and_can_be_a_baseline() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name).to_str().unwrap().to_string();
+    let (csv, markdown, json) = (path("a.csv"), path("a.md"), path("a.json"));
+    let size = ["-t", "20ms", "-s", "1518,64"];
+    let export = ["--export-csv", &csv, "--export-markdown", &markdown, "--export-json", &json];
+    let run = throughput(&[&size[..], &export].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert!(text(&run.stdout).contains("1518"), "the table is printed all the same");
+    let read = |name: &str| std::fs::read_to_string(name).unwrap();
+    assert_eq!(read(&csv).lines().count(), 3);
+    assert!(
+        read(&markdown).starts_with("| frame | Mpps |") && read(&markdown).contains("\n| 1518 | "),
+        "{}",
+        read(&markdown)
+    );
+    let document: Value = serde_json::from_str(&read(&json)).unwrap();
+    assert_eq!(document["rows"].as_array().unwrap().len(), 2);
+
+    // An earlier run that was ten times as fast, or ten times as slow, as this one.
+    let scaled = |factor: f64| {
+        let mut document = document.clone();
+        for row in document["rows"].as_array_mut().unwrap() {
+            for field in ["pps", "pps_min", "pps_max"] {
+                row[field] = (row[field].as_f64().unwrap() * factor).into();
+            }
+        }
+        let file = path("base.json");
+        std::fs::write(&file, document.to_string()).unwrap();
+        throughput(&[&["-t", "20ms", "-s", "1518,128"], &["--baseline", &file][..]].concat())
+    };
+    let worse = scaled(10.0);
+    assert_eq!(worse.status.code(), Some(3), "{}", text(&worse.stderr));
+    assert!(text(&worse.stderr).contains("by more than 5 %: 1518 rate (-"), "{}", text(&worse.stderr));
+    let out = text(&worse.stdout);
+    assert!(out.contains("128 is not in the baseline") && out.contains("64 of the baseline was not measured"), "{out}");
+    let better = scaled(0.1);
+    assert_eq!(better.status.code(), Some(0), "{}", text(&better.stderr));
+    assert!(text(&better.stdout).contains("better"), "{}", text(&better.stdout));
+
+    let twice = throughput(&["--export-csv", &csv, "--export-json", &csv, "-t", "20ms", "-s", "64"]);
+    assert_eq!(twice.status.code(), Some(2), "{}", text(&twice.stderr));
+    let printed = throughput(&["--markdown", "-q", "-t", "20ms", "-s", "64"]);
+    assert!(text(&printed.stdout).starts_with("| frame | Mpps |"), "{}", text(&printed.stdout));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_costs_neither_the_table_nor_another_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let json = temp.path().join("a.json");
+    let files = ["--export-csv", "/dev/full", "--export-json", json.to_str().unwrap()];
+    let run = throughput(&[&["-t", "20ms", "-s", "1518"], &files[..]].concat());
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("writing /dev/full; it is not complete"), "{}", text(&run.stderr));
+    assert!(text(&run.stdout).lines().any(|line| line.starts_with("1518 ")), "{}", text(&run.stdout));
+    assert!(serde_json::from_slice::<Value>(&std::fs::read(json).unwrap()).is_ok());
+}
+
+#[test]
+fn a_ring_that_stands_still_has_no_rate() {
+    let one = throughput(&["emu:82599,fault=tx-stuck:2-", "-t", "20ms", "-s", "64", "--json"]);
+    let document: Value = serde_json::from_slice(&one.stdout).unwrap();
+    assert_eq!(one.status.code(), Some(1), "{document:#}");
+    let why = document["error"]["message"].as_str().unwrap();
+    assert!(why.contains("fault=tx-stuck:2-: transmit hang: ") && why.contains("never reported as sent"), "{why}");
+}
+
 #[test]
 fn repeated_floods_have_a_median_and_a_spread() {
     let document = json(&["-t", "20ms", "-s", "512", "--runs", "3"]);
@@ -177,7 +372,7 @@ fn comma_separated_values_have_a_head_and_a_row_each() {
     let out = text(&run.stdout);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 3, "{out}");
-    assert!(lines[0].starts_with("frame,mpps,l1_gbit_per_second,percent_of_line"));
+    assert!(lines[0].starts_with("frame,goal,batch,mpps,l1_gbit_per_second,percent_of_line"));
     assert!(lines.iter().all(|line| line.split(',').count() == lines[0].split(',').count()), "{out}");
 }
 
@@ -195,7 +390,20 @@ fn nonsense_is_refused() {
         &["-s", "64,,128"],
         &["--batch", "65"],
         &["--rxd", "100"],
-        &["--ndr", "--pdr", "1%"],
+        &["--mrr", "--ndr"],
+        &["--mrr", "--rfc2544"],
+        &["--exceed", "50%"],
+        &["--duration-sum", "1s"],
+        &["--ndr", "--duration-sum", "10ms", "-t", "20ms"],
+        &["--sweep", "batch=1,256"],
+        &["--sweep", "queues=1,2"],
+        &["--sweep", "batch=1", "--batch", "2"],
+        &["--tolerance", "5%"],
+        &["--csv", "--markdown"],
+        &["--test", "speed"],
+        &["--test", "loss", "--ndr"],
+        &["--rfc2544", "--test", "loss"],
+        &["--rfc2544", "--allow-loss", "1%"],
         &["--pdr", "100%"],
         &["-t", "soon"],
         &["-t", "0"],

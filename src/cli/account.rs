@@ -109,14 +109,18 @@ impl Losses {
     }
 }
 
-/// Prints what is no loss but is said: what wires did on purpose, and what
-/// they could not play of a file.
+/// Prints what is no loss but is said: what wires did on purpose, what they could
+/// not play of a file, and what a card got wrong because it was asked to.
 pub fn print_meant(notes: &[Note], output: &Output) -> io::Result<()> {
     for note in notes.iter().filter(|note| note.frames > 0) {
         let way = match note.fate {
             Fate::MeantIn => ", on their way in",
             Fate::MeantOut => ", on their way out",
             Fate::LeftOut => "; left out",
+            Fate::Faulted => {
+                output.info(format_args!("card      {} {}", output::grouped(note.frames), note.words))?;
+                continue;
+            }
             Fate::Passed | Fate::LostIn | Fate::LostOut => continue,
         };
         output.info(format_args!("wire      {} {}{way}", output::grouped(note.frames), note.words))?;
@@ -169,10 +173,11 @@ pub fn joined(notes: impl Iterator<Item = Note>) -> Vec<Note> {
     joined
 }
 
-/// What was noted since `before`; both of one wire, or [`joined`].
+/// What was noted since `before`; both of one wire, or [`joined`]. What a card got wrong stays
+/// whole: a fault that struck before counting began is why packets are missing after.
 pub fn notes_since(now: Vec<Note>, before: &[Note]) -> Vec<Note> {
     let mut notes = now;
-    for note in &mut notes {
+    for note in notes.iter_mut().filter(|note| note.fate != Fate::Faulted) {
         let then = before.iter().find(|then| (then.key, then.fate) == (note.key, note.fate));
         note.frames = note.frames.saturating_sub(then.map_or(0, |then| then.frames));
     }
@@ -347,5 +352,7 @@ mod tests {
         let now = joined([note("a", 120), note("a", 50)].into_iter());
         assert_eq!(notes_since(now, &before), [note("a", 20)]);
         assert_eq!(notes_json(&[note("a", 1), note("a", 2)])["a"], 3);
+        let fault = Note::new(Fate::Faulted, "fault_rx_stuck", "words", 1);
+        assert_eq!(notes_since(vec![fault.clone()], std::slice::from_ref(&fault)), [fault]);
     }
 }

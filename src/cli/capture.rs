@@ -14,6 +14,7 @@
 //! share nothing but the file and what is left of a count ([`Left`]).
 
 mod about;
+mod asked;
 mod card;
 mod cards;
 mod control;
@@ -35,7 +36,7 @@ mod times;
 pub use report::live_line;
 
 use super::account::LossLimit;
-use super::args::{DevicesArg, JUMBO, Rings, RunLength};
+use super::args::{DevicesArg, Rings, RunLength};
 use super::cores::{self, Cores};
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
@@ -43,7 +44,7 @@ use super::share::{Left, Share};
 use super::signal::{Interrupted, Stop};
 use super::{Context, Outcome, list, units};
 use crate::dma::BATCH_MAX;
-use crate::driver::{Config, Port, RxQueue};
+use crate::driver::{Port, RxQueue};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
 use crate::packet::Filter;
@@ -52,6 +53,7 @@ use crate::pcap::repair::{self, Repaired};
 use crate::pcap::write::SNAPLEN;
 use crate::publish::Readers;
 use about::About;
+use card::PushDown;
 use cards::{Counted, Tally};
 use control::{Board, Control, Name};
 use files::Files;
@@ -65,7 +67,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use threads::Run;
-use times::Gauge;
+use times::{Gauge, Times};
 
 /// Arguments of `bmnic capture`.
 #[derive(Debug, clap::Args)]
@@ -73,6 +75,9 @@ pub struct Args {
     #[command(flatten)]
     device: DevicesArg,
     /// The capture file; - is standard output
+    ///
+    /// It is on the disk when the command ends. A pipe whose reader takes nothing for 3 s after
+    /// the end of the capture is given up, with an error and the count of what is lost.
     #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish", "print_filter", "list_interfaces"])]
     file: Option<PathBuf>,
     /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1
@@ -89,13 +94,21 @@ pub struct Args {
     /// that takes.
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
-    /// Leave nothing of the filter to the card
+    /// What of the filter is left to the card, where it can: what is exact, flows too, or nothing
     ///
-    /// Where the destination addresses follow from the expression, as with `ether dst
-    /// 01:00:5e:01:01:01 and udp`, a card of the 82599's family receives no others; the program
-    /// judges what comes. What the card leaves out it does not count.
-    #[arg(long)]
-    no_push_down: bool,
+    /// exact: where destination addresses follow from the expression, as with `ether dst
+    /// 01:00:5e:01:01:01 and udp`, cards of the families of the 82599 and the X2522 receive no
+    /// others, and where a VLAN does, as with `vlan 5`, those of the 82599's no frames of
+    /// others. No packet that the expression wants is left out; the program judges what comes.
+    ///
+    /// flows: where protocol, destination address and port follow, as with `udp and dst host
+    /// 239.1.2.3 and dst port 5000`, the X2522's family receives these alone. Fragments do not
+    /// come then, nor what the card's parser takes for no packet of the flow, though the
+    /// expression may want them.
+    ///
+    /// The 82599's family does not count what it leaves out.
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, default_value = "exact")]
+    push_down: PushDown,
     /// List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing
     #[arg(short = 'D', long)]
     list_interfaces: bool,
@@ -254,20 +267,24 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     let left = limits.count.map(|count| Left::new(count, threads, &session.stop));
     // Of several cards each would need orders of its own.
-    let (mut desk, board) = (Desk::default(), Arc::new(Board::new(args.no_push_down || cards > 1)));
+    let (mut desk, board) =
+        (Desk::default(), Arc::new(Board::new(if cards == 1 { args.push_down } else { PushDown::Off })));
     if let [nic] = &mut nics[..] {
-        board.card.narrow(nic, filter.destinations())?;
+        board.card.narrow(nic, filter.wanted())?;
     }
     board.card.announce(&filter, &output)?;
     let mut receivers = Vec::new();
-    let held: Vec<usize> = queues.iter().map(|queues| in_memory(queues) + threads * BATCH_MAX).collect();
+    // Where packets are put in order, batches of all queues are held.
+    let several = queues.iter().map(Vec::len).sum::<usize>() > threads;
+    let merged = several && times.iter().flatten().any(Times::by_card);
+    let held: Vec<usize> = queues.iter().map(|queues| in_memory(queues, merged) + threads * BATCH_MAX).collect();
     for ((hand, sink), (times, &place)) in
         dealt(queues, threads).into_iter().zip(sinks).zip(times.into_iter().zip(&places))
     {
         let (rings, queues): (Vec<Ring>, Vec<RxQueue>) = hand.into_iter().unzip();
         let near = rings.first().map_or(0, |ring| ring.card);
         receivers.push(Receiver {
-            pool: session.pool_of(near, in_memory(&queues) + BATCH_MAX)?,
+            pool: session.pool_of(near, in_memory(&queues, merged) + BATCH_MAX)?,
             queues,
             rings,
             batch: args.rings.batch(),
@@ -283,11 +300,12 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
             orders: desk.post(),
         });
     }
+    let empty = Counted::now(&session, &mut nics)?;
     for Receiver { pool, queues, .. } in &mut receivers {
         queues.iter_mut().try_for_each(|queue| queue.fill(pool))?;
     }
     // From here on the rings take packets, and what is lost is lost.
-    let before = Counted::now(&session, &mut nics)?;
+    let before = Counted::now(&session, &mut nics)?.counting_from(&empty, &session);
     let control = name.map(|name| Control::listen(name, desk, &board, &filter, turner, &session.stop)).transpose()?;
     let Run { ended, counted, elapsed, failed } =
         threads::run(receivers, &session, &output, &mut nics, &mut gauges, &before, &board)?;
@@ -303,14 +321,17 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
         Err(error) => (before.clone(), Some(error)),
     };
     let Ended { sinks, rings, times, failed: _ } = ended;
+    let narrowed = board.card.was_narrowed();
     let each = session.devices.iter().enumerate().zip(times).zip(held);
-    let cards: Vec<Tally> =
-        each.map(|((card, times), held)| Tally::new(card, &rings, times, &before, &counted, held)).collect();
+    let cards: Vec<Tally> = each
+        .map(|((card, times), held)| Tally::new(card, &rings, times, &before, &counted, (held, narrowed)))
+        .collect();
     let time = clock.wall_ns(clock.now());
     let totals: Vec<_> = cards.iter().enumerate().map(|(n, card)| card.totals(n, time)).collect();
     let written = Sink::finish_all(sinks, &totals);
     let report = Report::new(cards, written, elapsed, args.perf_test.clone(), threads);
-    let report = Report { changes: rule.changes, in_card: InCard::of(&board.card), ..report };
+    let in_card = InCard::of(&board.card, &report.cards);
+    let report = Report { changes: rule.changes, in_card, ..report };
     if let Some(guard) = guard {
         guard.dismiss();
     }
@@ -330,9 +351,10 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Buffers that these queues use: in their rings, and held by the merge.
-fn in_memory(queues: &[RxQueue]) -> usize {
-    queues.iter().map(RxQueue::buffers).sum::<usize>() + merge::HELD * queues.len() * BATCH_MAX
+/// Buffers that these queues use: in their rings, and held where they are merged.
+fn in_memory(queues: &[RxQueue], merged: bool) -> usize {
+    let held = if merged { merge::HELD * queues.len() * BATCH_MAX } else { 0 };
+    queues.iter().map(RxQueue::buffers).sum::<usize>() + held
 }
 
 /// The queues of all cards in turn, one after the other to each of the threads.
@@ -364,79 +386,6 @@ fn mend(path: &Path, context: &Context, output: &Output) -> anyhow::Result<Outco
     let result = serde_json::json!({ "file": shown.to_string(), "packets": packets, "cut_bytes": gone });
     output.facts(&context.roots, "capture", result)?;
     Ok(Outcome::Done)
-}
-
-impl Args {
-    /// The file, if one was named, and the filter; `by_default` if --filter only counts where no
-    /// words are given.
-    fn target(&self, by_default: bool) -> Result<(Option<PathBuf>, Filter)> {
-        // With --write the first word is part of the expression, as in tcpdump.
-        let (path, mut words) = match (&self.write, &self.file) {
-            (Some(path), Some(first)) => (Some(path), vec![first.to_string_lossy().into_owned()]),
-            (Some(path), None) | (None, Some(path)) => (Some(path), Vec::new()),
-            (None, None) if self.publish.is_some() => (None, Vec::new()),
-            (None, None) => return Err(Error::new(Kind::Usage, "capture into which file? bmnic capture out.pcap")),
-        };
-        words.extend(self.words.iter().cloned());
-        Ok((path.cloned(), self.compiled(&words.join(" "), by_default)?))
-    }
-
-    /// The filter alone: no word is a file.
-    fn program(&self, by_default: bool) -> Result<Filter> {
-        let first = self.file.iter().map(|word| word.to_string_lossy().into_owned());
-        let words: Vec<String> = first.chain(self.words.iter().cloned()).collect();
-        self.compiled(&words.join(" "), by_default)
-    }
-
-    /// The filter that words or --filter ask for.
-    fn compiled(&self, text: &str, by_default: bool) -> Result<Filter> {
-        match (&self.filter, text.trim().is_empty()) {
-            (Some(filter), true) => Filter::parse(filter),
-            (None, _) => Filter::parse(text),
-            (Some(_), false) if by_default => Filter::parse(text),
-            (Some(_), false) => {
-                let line = format!("a filter is given twice, with --filter and as '{text}'; join them with and");
-                Err(Error::new(Kind::Usage, line))
-            }
-        }
-    }
-
-    /// A ring that is published has one writer, and tells no cards apart.
-    fn may_publish(&self, threads: usize, cards: usize) -> Result<()> {
-        let line = match (&self.publish, threads, cards) {
-            (Some(_), 2.., _) => {
-                format!(
-                    "a ring that is published has one writer, not {threads}; leave --cores and --cpu out, or name one"
-                )
-            }
-            (Some(_), _, 2..) => {
-                format!("a ring that is published tells no cards apart, and these are {cards}; publish a ring of each")
-            }
-            _ => return Ok(()),
-        };
-        Err(Error::new(Kind::Usage, line))
-    }
-
-    /// A queue for each of so many threads, or more, of all cards together.
-    fn config(&self, threads: usize, cards: usize) -> Config {
-        // No more than 128 can be asked for.
-        let queues = self.rings.rxq.max(threads.div_ceil(cards) as u16);
-        Config {
-            rx_queues: queues,
-            max_frame: self.max_frame.unwrap_or(JUMBO),
-            shorter_frames: self.max_frame.is_none(),
-            timestamps: true,
-            rx_ring: self.rings.lengths.rxd.unwrap_or(deepest(usize::from(queues) * cards)),
-            ..self.rings.config()
-        }
-    }
-}
-
-/// Descriptors of each of so many receive rings where nobody says: as many as bridge the longest
-/// pauses of the thread that receives, and no more memory than that for many rings.
-fn deepest(rings: usize) -> u16 {
-    const ALL: usize = 4096;
-    ((ALL / rings.next_power_of_two()) as u16).max(Config::default().rx_ring)
 }
 
 /// Bytes to keep of a packet.

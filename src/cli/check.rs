@@ -21,7 +21,6 @@
 
 mod bench;
 mod facts;
-mod file;
 mod frames;
 mod function;
 mod killed;
@@ -34,8 +33,8 @@ mod ways;
 mod words;
 
 use self::bench::Bench;
-use self::file::NewFile;
 use self::report::{Found, Report, Verdict};
+use super::file::NewFile;
 use super::output::Output;
 use super::remedy;
 use super::signal::Stop;

@@ -142,6 +142,7 @@ mod tests {
             max_tx_queues: 1,
             longest_sent: None,
             own_rings: None,
+            counts_before_filters: false,
             short_rings: None,
             firmware: None,
             lacks: Vec::new(),

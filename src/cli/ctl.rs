@@ -144,7 +144,7 @@ fn print(output: &Output, verb: Verb, done: &Value) -> std::io::Result<()> {
         None => Ok(()),
         Some(all) => {
             let all: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
-            output.result(format_args!("          in the card: frames to {}; in software: all of it", all.join(", ")))
+            output.result(format_args!("          in the card: {}; in software: all of it", all.join(", ")))
         }
     };
     match verb {
@@ -160,7 +160,7 @@ fn print(output: &Output, verb: Verb, done: &Value) -> std::io::Result<()> {
             output.result(received())
         }
         Verb::Status => {
-            let rate = done["rate_pps"].as_f64().unwrap_or_default();
+            let rate = done["pps"].as_f64().unwrap_or_default();
             output.result(live_line(count("captured"), rate, count("missed"), count("disk_slow")))?;
             output.result(received())?;
             output.result(format_args!("filter    {}, changed {} times", filter(), grouped("filter_changes")))?;

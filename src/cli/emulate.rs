@@ -106,7 +106,8 @@ const OPTIONS: &[Part] = &[
     Part {
         name: "fault=",
         example: "fault=error:7",
-        text: "what goes wrong: in firmware at every command, the one of that number, or that of a code like 0x613",
+        text: "what goes wrong: in firmware at every command, the one of that number, or that of a code like 0x613; \
+               with packets as below",
     },
     Part {
         name: "pcie=",
@@ -169,8 +170,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         }
         output.result(format_args!("\n{}", table.trim_fmt()))?;
     }
-    let kinds = FaultKind::ALL.map(FaultKind::name).join(", ");
-    output.result(format_args!("\nfaults, where a card can have them: {kinds}"))?;
+    let (packets, others): (Vec<_>, Vec<_>) = FaultKind::ALL.into_iter().partition(|kind| kind.example().is_some());
+    let mut table = output::table(&["fault of packets", "for example", "what it does"], 3);
+    for kind in packets {
+        table.add_row([kind.name(), kind.example().unwrap_or_default(), kind.text()]);
+    }
+    output.result(format_args!("\n{}", table.trim_fmt()))?;
+    output.result(
+        "\n:1000 is the 1000th packet or its report, :/1000 every 1000th, :1000- all from it on; else every one",
+    )?;
+    let kinds = others.into_iter().map(FaultKind::name).collect::<Vec<_>>().join(", ");
+    output.result(format_args!("\nother faults, where a card can have them: {kinds}"))?;
     output.info("\nas in: bmnic fwd emu:82599,wire=cable:w0,queues=4 emu:82599,wire=sink,loss=0.1%")?;
     Ok(Outcome::Done)
 }

@@ -25,7 +25,7 @@ const SAID: [&str; 2] = ["bind", "hugepages"];
 
 /// Options without a variable: those that write over a file, and `--loop`, which
 /// is a switch in one command and a number in another.
-const NOT: [&str; 8] = ["write", "hgrm", "svg", "raw", "trace", "repair", "report", "loop"];
+const NOT: [&str; 9] = ["write", "hgrm", "svg", "html", "raw", "trace", "repair", "report", "loop"];
 
 /// Variables that are no options: where the kernel's files are
 /// ([`crate::sys::Roots::from_env`]), which a program that is started here needs too.
@@ -37,8 +37,8 @@ Environment:
   An option that is not given is taken from a variable of its name, BMNIC_DURATION
   for --duration; a switch is 1, true, yes or on, or 0, false, no or off. What is
   given wins, also over the variable of an option that cannot go with it. None
-  have: bind and hugepages, --write, --hgrm, --svg, --raw, --trace, --repair, --report
-  and --loop.";
+  have: bind and hugepages, --write, --hgrm, --svg, --html, --raw, --trace, --repair,
+  --report and --loop.";
 
 /// A command line that is not run.
 #[derive(Debug)]

@@ -9,9 +9,13 @@
 //! share nothing but the flag that ends them and what is left of a count ([`Left`]).
 
 mod deal;
+mod direction;
+mod extras;
+mod impair;
 mod lane;
 #[cfg(test)]
 mod lines_tests;
+mod mode;
 mod report;
 mod rewrite;
 mod threads;
@@ -21,6 +25,7 @@ use super::account::LossLimit;
 use super::args::{JUMBO, Limits, Rings, RunLength};
 use super::cards::Card;
 use super::cores::{self, Cores};
+use super::hang;
 use super::looks::{Look, Looks};
 use super::output::Output;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
@@ -32,10 +37,12 @@ use crate::driver::{Config, Nic, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Counter};
 use crate::net::MacAddr;
+use crate::packet::Filter;
 use deal::Hand;
-use lane::{Lane, Wait, Work};
+use extras::Extras;
+use lane::{Lane, PATIENCE, Wait, Work};
+use mode::Mode;
 use report::{Report, Way};
-use rewrite::Rewrite;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -58,17 +65,41 @@ pub struct Args {
     #[arg(value_name = "PORT", num_args = 0..=deal::MOST_PORTS)]
     ports: Vec<String>,
     /// What to do to frames on their way
+    ///
+    /// The modes and their names are testpmd's. With rxonly, txonly and icmpecho each port
+    /// is for itself, and any number of ports can be named.
     #[arg(short, long, value_name = "MODE", default_value = "io")]
     mode: Mode,
     /// Forward from A to B only, from C to D, and so on
     #[arg(short, long)]
     unidirectional: bool,
-    /// Destination address for --mode mac: the first is for port A, the second for B, and so on
+    /// Destination address for --mode mac and txonly: the first is for port A, the second for B, and so on
     #[arg(long, value_name = "MAC", value_delimiter = ',', num_args = 1)]
     eth_peer: Vec<MacAddr>,
+    /// Forward the packets of this expression only, in the language of tcpdump
+    ///
+    /// Others are let go as soon as they are received, and counted as left out by the
+    /// filter: they are not lost. --count counts those that are forwarded.
+    #[arg(short, long, value_name = "EXPRESSION")]
+    filter: Option<String>,
     /// How to wait for packets
+    ///
+    /// A thread that sleeps does so for one receive queue, so there is one for each.
     #[arg(short, long, value_name = "HOW", default_value = "poll")]
     wait: WaitArg,
+    /// Looks in a row that find nothing, after which --wait adaptive sleeps [default: 1024]
+    #[arg(long, value_name = "N")]
+    sleep_after: Option<u32>,
+    /// Do to frames what a bad wire does: loss=1%,dup=0.1%,reorder=1%,corrupt=0.1%,delay=1ms
+    ///
+    /// Also jitter=, by which the delay varies, limit=, frames a second, and seed=. A:loss=1%
+    /// is for what comes in by port A only; without a letter it is for all ports that are
+    /// not named. It is done between filter and rewriting, and counted by cause: such
+    /// frames are not lost. The same frames with the same seed meet the same fate, but
+    /// for one that waits to be overtaken: after a millisecond it goes alone. --count
+    /// counts what goes in.
+    #[arg(long, value_name = "WORDS")]
+    impair: Vec<impair::Asked>,
     /// Count the cycles that a packet takes, as testpmd does with --record-core-cycles
     ///
     /// Those of turns that moved packets: receiving, rewriting, sending, and giving
@@ -76,7 +107,7 @@ pub struct Args {
     /// counted after the run on a card of its own.
     #[arg(long)]
     cycles: bool,
-    /// Time between two looks at the counters
+    /// Time between two looks at the counters: each is a line, or with --json-lines a document
     #[arg(short = 'I', long, value_name = "TIME", value_parser = units::duration)]
     interval: Option<Duration>,
     /// Longest frame to forward, in bytes without FCS [default: 9216, or what the card takes]
@@ -98,22 +129,6 @@ pub struct Args {
     rings: Rings,
 }
 
-/// Wire of the default cards: line rate, and no faster than it is forwarded.
-const DEFAULT_WIRE: &str = "source:pause=on";
-
-/// What is done to frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Mode {
-    /// Nothing
-    Io,
-    /// Set both addresses: from the port, to its peer
-    Mac,
-    /// Swap source and destination address
-    Macswap,
-    /// Have the card fill in the checksums of IPv4, TCP and UDP, whatever they were
-    Csum,
-}
-
 /// How packets are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum WaitArg {
@@ -121,13 +136,16 @@ enum WaitArg {
     Poll,
     /// Sleep until the card interrupts
     Irq,
+    /// Look while there is traffic, and sleep when there is none for a while
+    Adaptive,
 }
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let places = args.cores.places()?;
-    let wires = vec![DEFAULT_WIRE; args.ports.len().max(if args.inline { 2 * places.len() } else { 2 })];
+    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let wires = vec![args.mode.default_wire(); args.ports.len().max(if args.inline { 2 * places.len() } else { 2 })];
     let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
     let mut rose = None;
     let opened = Session::open_for(context, &args.ports, defaults, |cards| {
@@ -148,7 +166,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     args.rings.lengths.warn_of_others(&session.devices, &output);
     let limits = session.limits(&args.length);
     let ports = std::mem::take(&mut session.ports);
-    let (mut nics, pairs) = args.connect(&session, ports)?;
+    let (mut nics, pairs) = args.connect(&session, ports, filter.as_ref())?;
     let threads = args.threads(pairs, places)?;
     if args.wait == WaitArg::Poll {
         threads.warn(&output);
@@ -162,10 +180,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             Err(error) => output.warn(format_args!("what crosses PCIe was not counted: {error}")),
         }
     }
-    report.print(context, &output, &session)?;
+    report.print(context, &output, &session, args.cycles)?;
     session.warn_of_stale(&output);
     session.check(&output)?;
-    session.stop.judge(args.loss.check(report.losses().total(), report.came()))
+    let lost = report.losses().total();
+    let kept = args.loss.check(lost, report.came());
+    // What was not sent is a loss, and no hang.
+    session.stop.judge(kept.and_then(|()| if lost == 0 { hang::check(report.stuck()) } else { Ok(()) }))
 }
 
 /// The lanes that packets take, and what passes by each.
@@ -174,11 +195,26 @@ type Lanes = Vec<(Lane, Way)>;
 impl Args {
     /// How these cards are set up for so many threads.
     fn config(&self, cards: &[Card], threads: usize) -> Result<Config> {
-        deal::check_pairs(cards.len())?;
+        if self.mode.pairs() {
+            deal::check_pairs(cards.len())?;
+        } else if self.unidirectional {
+            let line = "--unidirectional is for pairs, and with this mode each port is for itself; name those that are to take part";
+            return Err(Error::new(Kind::Usage, line));
+        }
+        if self.sleep_after.is_some() && self.wait != WaitArg::Adaptive {
+            let line = "--sleep-after is for --wait adaptive, which looks for a while before it sleeps; leave it out, or ask for that";
+            return Err(Error::new(Kind::Usage, line));
+        }
+        impair::check(&self.impair, cards.len())?;
+        if !self.impair.is_empty() && self.mode == Mode::Rxonly {
+            let line = "--mode rxonly passes nothing on that --impair could be done to; leave one out";
+            return Err(Error::new(Kind::Usage, line));
+        }
         if self.inline {
             deal::check_inline(cards, threads)?;
-            if self.wait == WaitArg::Irq {
-                let line = "a thread that sleeps until a card interrupts cannot play that card; leave --inline out, or --wait irq";
+            if self.wait != WaitArg::Poll {
+                let line =
+                    "a thread that sleeps until a card interrupts cannot play that card; leave --inline out, or --wait";
                 return Err(Error::new(Kind::Usage, line));
             }
         }
@@ -188,7 +224,7 @@ impl Args {
             rx_queues: rxq,
             // Each receive queue has a transmit queue of its own on the far side.
             tx_queues: self.rings.txq.max(rxq),
-            interrupts: self.wait == WaitArg::Irq,
+            interrupts: self.wait != WaitArg::Poll,
             max_frame: self.max_frame.unwrap_or(JUMBO),
             shorter_frames: self.max_frame.is_none(),
             ..self.rings.config()
@@ -197,7 +233,7 @@ impl Args {
 
     /// Makes lanes of the ports' queues, pair by pair. Queues that no lane uses are
     /// dropped: what comes in by them is lost, and the card counts it.
-    fn connect(&self, session: &Session, ports: Vec<Port>) -> Result<(Vec<Nic>, Vec<Lanes>)> {
+    fn connect(&self, session: &Session, ports: Vec<Port>, filter: Option<&Filter>) -> Result<(Vec<Nic>, Vec<Lanes>)> {
         let count = ports.len();
         let mut nics = Vec::new();
         let (mut rx, mut tx) = (Vec::new(), Vec::new());
@@ -208,12 +244,12 @@ impl Args {
         }
         let mut pairs = Vec::new();
         for first in (0..count).step_by(2) {
-            let last = if self.unidirectional { first } else { deal::peer(first, count).max(first) };
+            let last = if self.unidirectional { first } else { (first + 1).min(count - 1) };
             let mut lanes = Vec::new();
             for queue in 0.. {
                 let before = lanes.len();
                 for (from, queues) in rx.iter_mut().enumerate().take(last + 1).skip(first) {
-                    let to = deal::peer(from, count);
+                    let to = if self.mode.pairs() { deal::peer(from, count) } else { from };
                     let Some(into) = queues.next() else { continue };
                     let Some(out) = tx[to].next() else {
                         let device = &session.devices[to].device;
@@ -224,7 +260,9 @@ impl Args {
                     };
                     let rings = into.buffers() + out.buffers();
                     let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
-                    let lane = Lane::new(into, out, pool, self.rings.batch(), self.rewrite(to, session))?;
+                    let lane =
+                        Lane::new(into, out, pool, self.rings.batch(), self.mode.rewrite(to, session, &self.eth_peer))?;
+                    let lane = lane.with(self.extras([from, to, queue], session, filter)?);
                     let holds = lane.most_received() as u64;
                     let way = Way { from, to, queue, thread: 0, holds, counts: lane.counts() };
                     lanes.push((lane, way));
@@ -243,10 +281,10 @@ impl Args {
         let lanes = pairs.iter().map(Vec::len).sum::<usize>();
         let places = match (self.wait, self.cores.asked()) {
             // One thread polls all lanes in turns; one that sleeps does so for one lane.
-            (WaitArg::Irq, None) => vec![None; lanes],
-            (WaitArg::Irq, Some(threads)) if threads < lanes => {
+            (WaitArg::Irq | WaitArg::Adaptive, None) => vec![None; lanes],
+            (WaitArg::Irq | WaitArg::Adaptive, Some(threads)) if threads < lanes => {
                 let line = format!(
-                    "with --wait irq a thread sleeps for one receive queue, and {threads} threads are too few for {lanes}; ask for {lanes}, or poll"
+                    "a thread that waits for interrupts sleeps for one receive queue, and {threads} threads are too few for {lanes}; ask for {lanes}, or poll"
                 );
                 return Err(Error::new(Kind::Usage, line));
             }
@@ -256,18 +294,19 @@ impl Args {
         Ok(Threads { places, hands, ways })
     }
 
-    /// What is done to frames that leave by port `to`.
-    fn rewrite(&self, to: usize, session: &Session) -> Rewrite {
-        match self.mode {
-            Mode::Io => Rewrite::Nothing,
-            Mode::Macswap => Rewrite::SwapMacs,
-            Mode::Csum => Rewrite::Checksums,
-            Mode::Mac => Rewrite::SetMacs {
-                source: session.devices[to].mac,
-                // As testpmd does: 02:00:00:00:00:00 is behind the first port.
-                destination: self.eth_peer.get(to).copied().unwrap_or(MacAddr([2, 0, 0, 0, 0, to as u8])),
-            },
-        }
+    /// What a lane between these ports does besides, if anything; the queue tells its chances
+    /// from those of others.
+    fn extras(
+        &self,
+        [from, to, queue]: [usize; 3],
+        session: &Session,
+        filter: Option<&Filter>,
+    ) -> Result<Option<Extras>> {
+        let part = self.mode.part(to, session, &self.eth_peer)?;
+        let speed = session.speeds.get(from).copied().unwrap_or(0);
+        let impaired = impair::of(&self.impair, from, queue, speed);
+        let asked = filter.is_some() || impaired.is_some() || !matches!(part, extras::Part::Pass);
+        Ok(asked.then(|| Extras { filter: filter.cloned(), part, impaired }))
     }
 
     /// Runs the lanes in their threads and watches from this one.
@@ -286,14 +325,19 @@ impl Args {
         let until = Until { stop: session.stop.clone(), left, counted: Arc::default() };
         let started = Instant::now();
         // From here on the rings take packets, and what is lost is lost.
-        let mut report = Report::new(session, nics, ways, started, started - context.started)?;
+        let mut report = Report::new(session, nics, ways, self.mode, started, started - context.started)?;
         report.sample(session, nics)?;
         let clock = self.cycles.then(Clock::new);
         if clock.as_ref().is_some_and(|clock| clock.counter() == Counter::Kernel) {
             let what = "--cycles takes the processor's own counter, and this machine's is not steady; go without it";
             return Err(Error::new(Kind::Unsupported, what).into());
         }
-        let wait = if self.wait == WaitArg::Irq { Wait::Interrupt } else { Wait::Poll };
+        report.impaired = !self.impair.is_empty();
+        let wait = match self.wait {
+            WaitArg::Poll => Wait::Poll,
+            WaitArg::Irq => Wait::Interrupt { after: 0 },
+            WaitArg::Adaptive => Wait::Interrupt { after: self.sleep_after.unwrap_or(1024) },
+        };
         let (done, ended) = mpsc::channel::<()>();
         let mut threads = Vec::new();
         let name = |n| if places.len() == 1 { "fwd".into() } else { format!("fwd-{n}") };
@@ -302,7 +346,8 @@ impl Args {
             let cards = self.inline.then(|| session.inline(&ports)).flatten();
             let body = move || {
                 let _whatever_happens = Ending(run.stop.clone());
-                let work = Work { lanes: &mut lanes, cards, wait, until: &run, clock: clock.as_ref() };
+                let clock = clock.as_ref();
+                let work = Work { lanes: &mut lanes, cards, patience: PATIENCE, wait, until: &run, clock };
                 let stayed = cores::stay(place).inspect_err(|_| run.stop.end());
                 let result = stayed.and_then(|()| {
                     lane::run(work, || {
@@ -337,7 +382,8 @@ impl Args {
         until.counted.store(true, Ordering::Relaxed);
         for (thread, place) in threads.into_iter().zip(places) {
             let (lanes, result) = thread.join().map_err(|_| anyhow::anyhow!("a forwarding thread panicked"))?;
-            report.finish_thread(&lanes, place, result?);
+            let (had, waits) = result?;
+            report.finish_thread(&lanes, place, had, (wait != Wait::Poll).then_some(waits));
         }
         watched?;
         counted?;
@@ -359,6 +405,7 @@ impl Args {
         for look in Looks::new(session, ended, interval).at_most(duration) {
             let Look::Figures { asked, .. } = look else { continue };
             report.sample(session, nics)?;
+            output.interval("fwd", || report.figures())?;
             for (i, line) in report.lines().into_iter().enumerate() {
                 if asked {
                     output.now(&line);

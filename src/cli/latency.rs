@@ -7,28 +7,35 @@
 //!
 //! Both ends read the same clock, so the figure is one way and no clocks need
 //! to agree. The machine's own floor is measured in the same run and printed
-//! beside it.
+//! beside it. Each frame size with each load of other traffic is a row of its own.
 
+mod asked;
 mod files;
+mod hlog;
 mod paths;
+mod rows;
+mod sweep;
 mod view;
 
-use super::account::{self, LossLimit, ShortfallLimit};
-use super::args::RunLength;
-use super::circuit::{self, Circuit, FCS};
+use super::account::{LossLimit, ShortfallLimit};
+use super::args::{Limits, RunLength};
+use super::circuit::{self, Circuit};
+use super::hang;
 use super::output::{self, Output};
 use super::session::DEFAULT_DURATION;
-use super::units::{self, Rate};
+use super::units;
 use super::{Context, Outcome};
-use crate::driver::{Config, Description, TxPath};
+use crate::driver::{Config, TxPath};
 use crate::error::{Error, Kind, Result};
-use crate::measure::ping::{Ping, Plan, Report};
+use crate::measure::ping::{Empty, Report};
 use crate::measure::{Clock, Floor, Machine, Noise};
+use asked::{Asked, Case};
+use rows::{Bench, Row};
 use std::time::Duration;
 use view::{Figure, View};
 
-/// How long to wait for packets that are still out at the end.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a row of several is measured unless it is said.
+const EACH: Duration = Duration::from_secs(1);
 
 /// Arguments of `bmnic latency`.
 #[derive(Debug, clap::Args)]
@@ -40,12 +47,8 @@ pub struct Args {
     /// Time before anything is counted
     #[arg(short, long, value_name = "TIME", default_value = "100ms", value_parser = units::duration)]
     warmup: Duration,
-    /// Frame size in bytes, FCS included
-    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = circuit::frame_size)]
-    size: usize,
-    /// How often to send: 100k, 10Mbit, 1%; it does not wait for answers
-    #[arg(short, long, value_name = "RATE", default_value = "100k")]
-    rate: Rate,
+    #[command(flatten)]
+    asked: Asked,
     /// Way of frames to the card: auto, dma, push, pio, ctpio, ctpio=BYTES, or all
     ///
     /// dma: the card fetches descriptor and frame. push: the descriptor goes with
@@ -144,7 +147,7 @@ impl Headline {
 }
 
 /// Runs it.
-pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     let mut clock = Clock::new();
     let tx_path = match args.tx_path {
@@ -158,111 +161,147 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             };
             return Err(Error::new(Kind::Usage, text).into());
         }
-        Ways::All => return paths::compare(&args, context, &output, clock, &paths::ALL),
-        Ways::One(path) => return paths::compare(&args, context, &output, clock, &[path]),
+        Ways::All => return paths::compare(args, context, &output, clock, &paths::ALL),
+        Ways::One(path) => return paths::compare(args, context, &output, clock, &[path]),
     };
+    let cases = args.asked.cases()?;
+    let several = cases.len() > 1;
+    if several && args.headline.figure().is_some() {
+        let line = "a headline is of one frame size and load; name one of each, or leave it out";
+        return Err(Error::new(Kind::Usage, line).into());
+    }
+    let limits = if several { Some(args.length.limits(Some(EACH))) } else { None };
+    if limits.is_some_and(|limits| (limits.count, limits.duration) == (None, None)) {
+        let line = "without an end the first row would be the only one; give -d or -c, which are of each row";
+        return Err(Error::new(Kind::Usage, line).into());
+    }
     // Bad paths should be known before the run, not after it.
-    let files = args.files.open()?;
+    let mut files = args.files.open(cases.len())?;
+    let mut log = files.log(args.intended);
 
     // Before any model runs: the floor needs both cores for itself.
-    let frame = args.size - FCS;
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
-    let floor = Floor::measure(&clock, frame, Duration::from_millis(5));
+    let floors = floors(&cases, &clock);
 
-    let config = Config { max_frame: frame.max(1_518) as u16, tx_path, ..Config::default() };
+    let longest = cases.iter().map(Case::longest).max().unwrap_or(0);
+    let config = Config { max_frame: longest.max(1_518) as u16, tx_path, ..Config::default() };
     let mut session = args.circuit.open(context, &config, Some(DEFAULT_DURATION))?;
     let stop = session.stop.clone();
+    args.files.paths().try_for_each(|path| session.check_write(path))?;
     session.announce(&output)?;
-    session.may_send(frame)?;
-    let limits = session.limits(&args.length);
-    let rate = rate(&args, circuit::speed(&session))?;
-    let plan = Plan {
-        frame,
-        rate,
-        count: limits.count,
-        duration: limits.duration,
-        warm_up: args.warmup,
-        grace: GRACE,
-        raw: files.samples(rate, limits.count, limits.duration)?,
-        addresses: circuit::addresses(&session),
-    };
+    session.may_send(longest)?;
+    let limits = limits.unwrap_or_else(|| session.limits(&args.length));
+    let speed = circuit::speed(&session);
+    let rates = cases.iter().map(|case| args.asked.rate(case, speed)).collect::<Result<Vec<_>>>()?;
+    let raw = files.samples(&rates, limits.count, limits.duration)?;
     let pool = circuit::filled_pool(&mut session)?;
-    let noted = session.notes();
-    let ping = Ping::new(&clock, &pool, plan, || stop.requested())?;
-    let report = circuit::run(&mut session, ping).map_err(|error| session.blame(error))?;
+    let own = circuit::run(&mut session, Empty::new(&clock, &pool)?)?;
+    let bench = Bench { circuit: &args.circuit, clock: &clock, pool: &pool, limits, warm_up: args.warmup };
+    let live = output.bar(expected(&rates, &limits, args.warmup));
+    let mut rows = Vec::new();
+    let mut failed = None;
+    for (((case, rate), floor), raw) in cases.iter().zip(rates.iter().copied()).zip(floors).zip(raw) {
+        if stop.requested() && !rows.is_empty() {
+            break;
+        }
+        live.show(0, case.name());
+        let row = |intervals| bench.row(&mut session, (case, rate), floor, raw, rows.is_empty(), intervals);
+        let tag = several.then(|| case.tag());
+        let row = match &mut log {
+            Some(log) => log.during(&clock, tag.as_deref(), row),
+            None => row(None),
+        };
+        match row {
+            Ok(row) => rows.push(row),
+            Err(error) if rows.is_empty() => return Err(session.blame(error)),
+            // The rows before it were measured, and are printed.
+            Err(error) => {
+                failed = Some(session.blame(error));
+                break;
+            }
+        }
+    }
 
+    drop(live);
     clock.refine();
     noise.end(&context.roots);
-    let intact = session.intact();
-    match intact {
-        Err(lost) if report.received() == 0 => return Err(session.blame(lost)),
-        Ok(()) if report.stuck => return Err(session.blame(no_room(&session.devices[0]))),
-        _ => {}
-    }
-    if report.received() == 0 && stop.signal().is_none() {
-        return Err(session.blame(args.circuit.nothing_came(&session.devices, report.sent)));
-    }
-    let notes = account::notes_since(session.notes(), &noted);
     let view = View {
-        frame: args.size,
+        rows: &rows,
+        several,
         percentiles: &args.percentiles,
         intended: args.intended,
         headline: args.headline.figure(),
         devices: &session.devices,
         emulated: session.is_emulated(),
-        rate,
-        report: &report,
-        notes: &notes,
-        floor: &floor,
+        own,
         noise: &noise,
         machine: &Machine::record(&context.roots, &clock),
     };
-    let refused = view.print(&output)?;
-    files.write(&view, &output)?;
+    // A reader that leaves costs no file.
+    let refused = view.print(&output);
+    let written = files.write(&view, &output);
+    let refused = refused?;
+    log.map_or(Ok(()), hlog::Log::end)?;
+    written?;
     session.check(&output)?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     let limits = match refused {
         Some(refusal) => Err(refusal),
-        None => args.judge(&report, rate),
+        None => rows.iter().try_for_each(|row| args.judge_row(row, several)),
     };
     stop.judge(limits)
 }
 
 impl Args {
-    /// Whether the run kept its limits: nothing was lost, and the rate was that
-    /// which was asked for.
+    /// Whether a row kept its limits: nothing was lost, and the rates were those which were
+    /// asked for.
+    fn judge_row(&self, row: &Row, several: bool) -> Result<()> {
+        let none = match row.report.sent {
+            0 => Some(rows::NONE_SENT.to_string()),
+            sent if row.report.received() == 0 => Some(format!(
+                "{} packets were sent and none came back, so there is no figure; choose a lower --load, or shorter frames",
+                output::grouped(sent)
+            )),
+            _ => None,
+        };
+        // What is in the ring for good may be all that is wrong with a row of which nothing came.
+        let judged = hang::check(row.report.unreported);
+        let judged = judged.and_then(|()| none.map_or(Ok(()), |line| Err(Error::new(Kind::Limit, line))));
+        let judged = judged.and_then(|()| self.judge(&row.report, row.rate)).and_then(|()| {
+            let Some(load) = row.report.load else { return Ok(()) };
+            let kept = self.shortfall.check(row.load_rate, row.report.load_rate(), row.seconds());
+            kept.and_then(|()| self.loss.check(load.lost(), load.sent)).map_err(|error| error.of("the load"))
+        });
+        judged.map_err(|error| if several { error.of(row.case.name()) } else { error })
+    }
+
+    /// The same of the probes alone.
     fn judge(&self, report: &Report, rate: f64) -> Result<()> {
         self.loss.check(report.lost, report.sent)?;
         self.shortfall.check(rate, report.rate(), report.elapsed_ns as f64 / 1e9)
     }
 }
 
-/// Packets a second, if the link carries so many: one that does not would only
-/// show how long packets wait for it.
-fn rate(args: &Args, speed: u64) -> Result<f64> {
-    let frame = args.size - FCS;
-    let (rate, line) = (args.rate.pps(frame, speed), Rate::Line.pps(frame, speed));
-    if rate > line {
-        return Err(Error::new(
-            Kind::Usage,
-            format!(
-                "{} of {} bytes are more than the link carries; ask for less than {}",
-                output::pps(rate),
-                args.size,
-                output::pps(line)
-            ),
-        ));
-    }
-    Ok(rate)
+/// How long the rows take together, if they have an end.
+fn expected(rates: &[f64], limits: &Limits, warm_up: Duration) -> Option<Duration> {
+    let row = |rate: &f64| {
+        let counted =
+            limits.count.map(|count| Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX));
+        counted.into_iter().chain(limits.duration).min().map(|time| time.saturating_add(warm_up))
+    };
+    rates.iter().map(row).try_fold(Duration::ZERO, |sum, time| Some(sum.saturating_add(time?)))
 }
 
-fn no_room(device: &Description) -> Error {
-    Error::new(
-        Kind::Timeout,
-        format!(
-            "{}: its ring is full and the card took no packet for two seconds; the link may be paused by its far end",
-            device.device
-        ),
-    )
+/// The floor of each case, measured once for each size.
+fn floors(cases: &[Case], clock: &Clock) -> Vec<Floor> {
+    let mut floors: Vec<Floor> = Vec::new();
+    for case in cases {
+        let same = floors.last().filter(|floor| floor.frame == case.frame()).cloned();
+        floors.push(same.unwrap_or_else(|| Floor::measure(clock, case.frame(), Duration::from_millis(5))));
+    }
+    floors
 }
 
 /// A percentile between 0 and 100, both excluded.
@@ -277,6 +316,51 @@ fn percentile(text: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::ping::Carried;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_row_is_judged_by_its_probes_and_by_its_load_and_says_which_it_is() {
+        let args = Words::parse_from(["latency", "--load", "50", "--allow-loss", "1%"]).args;
+        let case = args.asked.cases().unwrap().remove(0);
+        let floor = Floor { frame: 60, counter_ns: 1.0, copy_ns: 1.0, line: None, handoff: None };
+        // One second at 1000 and 2000 packets a second.
+        let judged = |probes: [u64; 2], load: [u64; 2]| {
+            let carried = Carried { sent: load[0], received: load[0] - load[1], duplicated: 0 };
+            let (sent, lost, load) = (probes[0], probes[1], Some(carried));
+            let report = Report { sent, lost, load, elapsed_ns: 1_000_000_000, ..Report::default() };
+            let (case, floor) = (case.clone(), floor.clone());
+            let row = Row { case, rate: 1_000.0, load_rate: 2_000.0, report, notes: Vec::new(), floor };
+            args.judge_row(&row, true).map_err(|error| (error.kind(), error.to_string()))
+        };
+        assert_eq!(judged([1_000, 10], [2_000, 20]), Ok(()));
+        for (probes, load, words) in [
+            ([0, 0], [0, 0], "64 bytes, load 50 %: no packet was sent in the time"),
+            ([1_000, 1_000], [2_000, 0], "64 bytes, load 50 %: 1 000 packets were sent and none came back"),
+            ([1_000, 11], [2_000, 0], "64 bytes, load 50 %: 11 of 1 000 packets were lost"),
+            ([900, 0], [2_000, 0], "64 bytes, load 50 %: 900 pps were sent of 1 kpps"),
+            ([1_000, 0], [2_000, 21], "64 bytes, load 50 %: the load: 21 of 2 000 packets were lost"),
+            ([1_000, 0], [1_800, 0], "64 bytes, load 50 %: the load: 1.8 kpps were sent of 2 kpps"),
+        ] {
+            let (kind, text) = judged(probes, load).unwrap_err();
+            assert!(kind == Kind::Limit && text.starts_with(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_all_rows_is_known_where_they_have_an_end() {
+        let limits = |count, seconds: Option<u64>| Limits { count, duration: seconds.map(Duration::from_secs) };
+        let rows = |limits| expected(&[100.0, 50.0], &limits, Duration::from_secs(1));
+        assert_eq!(rows(limits(None, None)), None);
+        assert_eq!(rows(limits(Some(100), None)), Some(Duration::from_secs(5)));
+        assert_eq!(rows(limits(Some(100), Some(1))), Some(Duration::from_secs(4)));
+    }
 
     #[test]
     fn percentiles_outside_their_range_are_refused() {

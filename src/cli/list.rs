@@ -73,7 +73,7 @@ impl Row<'_> {
         let interfaces: Vec<Value> = d
             .interfaces
             .iter()
-            .map(|i| json!({ "name": i.name, "mac": i.mac, "state": i.state, "speed_bps": i.speed }))
+            .map(|i| json!({ "name": i.name, "mac": i.mac, "state": i.state, "speed_bits_per_second": i.speed }))
             .collect();
         let pcie = d.pcie.as_ref().map(|p| {
             json!({

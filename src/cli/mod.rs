@@ -16,9 +16,13 @@ mod completions;
 pub mod cores;
 mod crossing;
 mod ctl;
+mod destination;
 mod emulate;
 pub mod environment;
+mod file;
 mod fwd;
+mod hang;
+mod html;
 mod hugepages;
 mod latency;
 #[cfg(test)]
@@ -36,12 +40,15 @@ pub mod signal;
 mod throughput;
 mod tracing;
 pub mod units;
+mod wanted;
 mod watch;
 
 use crate::error::{Error, Kind};
 use crate::sys::Roots;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use environment::Refused;
+use serde_json::json;
 use signal::Interrupted;
 use std::ffi::OsString;
 use std::io;
@@ -77,7 +84,8 @@ its summary, and with the same codes.
 `emulate CARD -- COMMAND` ends with the exit code of the command.
 
 A reader that goes away (bmnic list | head -1) is no failure. A failure is one
-line on standard error, or with --json one JSON document.";
+line on standard error, or with --json one JSON document on standard output (on
+standard error if the document of a result or data is there already).";
 
 /// Options of every subcommand.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -85,6 +93,12 @@ pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print JSON documents of one line each: what changes once an interval, then the result
+    ///
+    /// The last line is what --json prints, with "final": true; those before it have
+    /// "final": false, and each the time at which it was made (ns since 1970).
+    #[arg(long, global = true)]
+    pub json_lines: bool,
     /// Print results only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -109,6 +123,13 @@ pub struct Global {
     pub trace: Option<PathBuf>,
 }
 
+impl Global {
+    /// Whether output is JSON documents.
+    pub fn is_json(&self) -> bool {
+        self.json || self.json_lines
+    }
+}
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -129,7 +150,7 @@ pub enum Command {
     #[command(arg = tracing::out_of_place())]
     Ctl(ctl::Args),
     /// Measure latency
-    Latency(latency::Args),
+    Latency(Box<latency::Args>),
     /// Measure throughput over frame sizes
     Throughput(throughput::Args),
     /// Compare with DPDK on the same card in the same run
@@ -199,6 +220,11 @@ pub mod exit {
         KINDS.iter().find(|(k, _)| *k == kind).map_or(FAILURE, |(_, code)| *code)
     }
 
+    /// The code of a run that a signal ended.
+    pub fn signal(signal: i32) -> u8 {
+        128 + signal as u8
+    }
+
     /// The error that a program of ours ended with, by its code.
     pub fn kind(code: u8) -> Kind {
         KINDS.iter().find(|(_, c)| *c == code).map_or(Kind::Device, |(kind, _)| *kind)
@@ -211,13 +237,14 @@ pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let (cli, taken) = match environment::parse::<Cli>(&args, |name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
-        Err(refused) => return refuse(refused),
+        Err(refused) => return refuse(refused, &args),
     };
+    let told = Told { json: cli.global.is_json(), lines: cli.global.json_lines, command: command_of(&args) };
     let context = Context { global: cli.global, roots: Roots::from_env(), started, taken };
     if context.global.trace.is_some()
         && let Err(error) = tracing::check(&cli.command)
     {
-        return fail(&error.into(), context.global.json);
+        return told.fail(&error.into());
     }
     let result = match cli.command {
         Command::Bind(args) => bind::run(args, &context),
@@ -226,7 +253,7 @@ pub fn main() -> ExitCode {
         Command::Pktgen(args) => pktgen::run(&args, &context),
         Command::Capture(args) => capture::run(*args, &context),
         Command::Ctl(args) => ctl::run(args, &context),
-        Command::Latency(args) => latency::run(args, &context),
+        Command::Latency(args) => latency::run(&args, &context),
         Command::Throughput(args) => throughput::run(args, &context),
         Command::CompareDpdk(args) => compare_dpdk::run(args, &context),
         Command::Check(args) => check::run(&args, &context),
@@ -237,12 +264,12 @@ pub fn main() -> ExitCode {
     let whole = crate::pci::trace::whole();
     match (result, whole) {
         (Ok(outcome), Ok(())) => outcome.into(),
-        (Ok(_), Err(error)) => fail(&error.into(), context.global.json),
+        (Ok(_), Err(error)) => told.fail(&error.into()),
         (Err(error), whole) => {
             if let Err(error) = whole {
                 eprintln!("bmnic: warning: {error}");
             }
-            fail(&error, context.global.json)
+            told.fail(&error)
         }
     }
 }
@@ -252,7 +279,7 @@ impl From<Outcome> for ExitCode {
         ExitCode::from(match outcome {
             Outcome::Done => exit::DONE,
             Outcome::Limit => exit::LIMIT,
-            Outcome::Signal(signal) => 128 + signal as u8,
+            Outcome::Signal(signal) => exit::signal(signal),
             Outcome::Program(code) => code,
         })
     }
@@ -260,24 +287,37 @@ impl From<Outcome> for ExitCode {
 
 /// Prints help as asked for, or the one line that says why the command line
 /// makes no sense.
-fn refuse(refused: Refused) -> ExitCode {
-    // Nothing is parsed yet, so this is looked for by hand.
-    let variable = std::env::var("BMNIC_JSON").ok().and_then(|word| environment::switch(&word));
-    let json = std::env::args_os().any(|arg| arg == "--json") || variable == Some(true);
+fn refuse(refused: Refused, args: &[OsString]) -> ExitCode {
+    // Nothing is parsed, so these are looked for by hand.
+    let given = |option: &str| args.iter().take_while(|arg| *arg != "--").any(|arg| arg == option);
+    let set = |name| std::env::var(name).ok().and_then(|word| environment::switch(&word)) == Some(true);
+    let lines = given("--json-lines") || set("BMNIC_JSON_LINES");
+    let json = lines || given("--json") || set("BMNIC_JSON");
+    let told = Told { json, lines, command: command_of(args) };
     let error = match refused {
         Refused::Clap(error) => error,
-        Refused::Variable(error) => return fail(&error.into(), json),
+        Refused::Variable(error) => return told.fail(&error.into()),
     };
     if !error.use_stderr() {
         // Help into a pipe that was closed is not an error.
         let _ = error.print();
         return ExitCode::from(exit::DONE);
     }
-    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return ExitCode::from(exit::USAGE);
-    }
-    fail(&Error::new(Kind::Usage, one_line(&error.render().to_string())).into(), json)
+    let line = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
+            let _ = error.print();
+            return ExitCode::from(exit::USAGE);
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given; `bmnic --help` names all".into(),
+        _ => one_line(&error.render().to_string()),
+    };
+    told.fail(&Error::new(Kind::Usage, line).into())
+}
+
+/// The command that these arguments name, if they name one.
+fn command_of(args: &[OsString]) -> Option<String> {
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(args).ok()?;
+    matches.subcommand_name().map(str::to_string)
 }
 
 /// clap's message without the usage behind it, on one line.
@@ -290,28 +330,45 @@ fn one_line(message: &str) -> String {
     if line.contains(';') { line } else { format!("{line}; `--help` shows what can be given") }
 }
 
-/// Prints the error's one line (or JSON document) on standard error; a reader
-/// that went away (`bmnic list | head -1`) is not an error.
-fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
-    let reader_left = error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-            || cause.downcast_ref::<Error>().is_some_and(Error::reader_left)
-    });
-    if reader_left {
-        return ExitCode::from(exit::DONE);
+/// How errors are told.
+struct Told {
+    /// As documents, and whether of one line.
+    json: bool,
+    lines: bool,
+    /// What was to be done.
+    command: Option<String>,
+}
+
+impl Told {
+    /// Prints the error: its one line on standard error, or its document. A reader that
+    /// went away (`bmnic list | head -1`) is not an error.
+    fn fail(&self, error: &anyhow::Error) -> ExitCode {
+        let reader_left = error.chain().any(|cause| {
+            cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+                || cause.downcast_ref::<Error>().is_some_and(Error::reader_left)
+        });
+        if reader_left {
+            return ExitCode::from(exit::DONE);
+        }
+        let known = error.downcast_ref::<Error>();
+        let (kind, code) = match (known, error.downcast_ref()) {
+            (Some(error), _) => (error.kind().name(), exit::code(error.kind())),
+            (None, Some(Interrupted(signal))) => ("interrupted", exit::signal(*signal)),
+            (None, None) => ("internal", exit::FAILURE),
+        };
+        let remedy = known.and_then(Error::remedy).map(remedy::words);
+        if self.json {
+            let document = json!({
+                "schema": output::SCHEMA,
+                "command": self.command,
+                "error": { "kind": kind, "message": format!("{error:#}"), "remedy": remedy },
+                "exit": code,
+            });
+            output::error(&document, self.lines);
+        } else {
+            let remedy = remedy.map_or(String::new(), |words| format!("; {words}"));
+            eprintln!("bmnic: {error:#}{remedy}");
+        }
+        ExitCode::from(code)
     }
-    if let Some(Interrupted(signal)) = error.downcast_ref() {
-        eprintln!("bmnic: {error:#}");
-        return Outcome::Signal(*signal).into();
-    }
-    let known = error.downcast_ref::<Error>();
-    let code = known.map_or(exit::FAILURE, |error| exit::code(error.kind()));
-    let remedy = known.and_then(Error::remedy).map_or(String::new(), |remedy| format!("; {}", remedy::words(remedy)));
-    let line = format!("{error:#}{remedy}");
-    if json {
-        eprintln!("{}", serde_json::json!({ "error": line, "exit": code }));
-    } else {
-        eprintln!("bmnic: {line}");
-    }
-    ExitCode::from(code)
 }

@@ -10,37 +10,48 @@
 //! the ring is kept full and the card's own clock is the schedule. Each place of a
 //! schedule was used or has a cause why it was not.
 
+mod answer;
 mod due;
 mod facts;
 mod feed;
+mod frames;
 mod hand;
+mod listed;
+mod prepared;
 mod replay;
 mod report;
 mod send;
 mod shortfall;
 mod threads;
+mod times;
 mod traffic;
 
 use super::account::{self, LossLimit, ShortfallLimit};
 use super::args::{DeviceArg, Limits, Rings, RunLength};
 use super::cores::{self, Cores};
+use super::hang;
 use super::output::{self, Output};
 use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
-use crate::measure::{Clock, Machine, Pace};
+use crate::measure::{Clock, Machine};
 use crate::net::MacAddr;
-use crate::packet::build::{Builder, Proto, Recipe, Sizes, Tpid, Vlans};
-use crate::packet::values::{Ips, Macs, Ports};
+use crate::packet::build::Builder;
+use crate::packet::respond::Responder;
 use crate::pcap::record::Format;
+use answer::{Answers, Respond};
+use frames::Frames;
+use listed::List;
 use replay::Replay;
 use report::Report;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use threads::Plan;
+use times::Times;
 use traffic::{Schedule, Traffic};
 
 /// Arguments of `bmnic pktgen`.
@@ -51,64 +62,10 @@ pub struct Args {
     /// The same as --device
     #[arg(value_name = "DEV", conflicts_with = "device")]
     port: Option<String>,
-    /// How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line
-    ///
-    /// Without it as fast as ring and link take packets, and no rate is too low. A rate
-    /// that was asked for and not kept ends with exit code 3: see --allow-shortfall.
-    ///
-    /// Each packet has a place in a schedule that begins with the run. A place that is later
-    /// than 64 packets, or 20 us if that is longer, is skipped. The summary says how many were,
-    /// to the packet, and what was the matter when they were due: the ring was full, so that
-    /// card and link took no more; the system ran something else; no buffer was free; or the
-    /// sender itself was slower than the rate. Places until the end = sent + skipped. It also
-    /// says how far the times between two doorbells, as the sender sees them, were from those
-    /// between their places.
-    #[arg(short, long, value_name = "RATE")]
-    rate: Option<Rate>,
-    /// Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)
-    #[arg(short, long, value_name = "SIZES")]
-    size: Option<Sizes>,
-    /// What the frames hold
-    #[arg(long, value_name = "PROTO", default_value = "udp")]
-    proto: ProtoArg,
-    /// Source address: one, a-b, a-b/step, a-b/rand, or rand [default: the card's]
-    ///
-    /// In turn, over and over, for each packet the next. A range whose end is less than its
-    /// begin goes on from 0 behind the greatest value: this is so for addresses and ports.
-    #[arg(long, value_name = "MAC", help_heading = "Frames")]
-    src_mac: Option<Macs>,
-    /// Destination address, as above [default: 02:00:00:00:00:02; broadcast for ARP]
-    #[arg(long, value_name = "MAC", help_heading = "Frames")]
-    dst_mac: Option<Macs>,
-    /// Source address, IPv4 or IPv6: one, a-b, a network a/prefix, either with /step or /rand,
-    /// or rand (of the test network) [default: 198.18.0.1]
-    ///
-    /// Of an IPv4 network the hosts' addresses: its first and its last are left out, unless the
-    /// prefix has 31 bits or more. Of an IPv6 network all.
-    #[arg(long, value_name = "IP", help_heading = "Frames")]
-    src_ip: Option<Ips>,
-    /// Destination address, as above [default: 198.19.0.1]
-    #[arg(long, value_name = "IP", help_heading = "Frames")]
-    dst_ip: Option<Ips>,
-    /// Source port, or identifier of ICMP: one, a-b, a-b/step, a-b/rand, or rand
-    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
-    sport: Ports,
-    /// Destination port, as above
-    #[arg(long, value_name = "PORT", default_value = "9", help_heading = "Frames")]
-    dport: Ports,
-    /// VLAN tag: id or id:priority, the id one, a-b, a-b/step, a-b/rand, or rand; 10.20 is two
-    /// tags, outer.inner
-    #[arg(long, value_name = "ID", help_heading = "Frames")]
-    vlan: Option<Vlans>,
-    /// Type of the first tag: 0x8100, 0x88a8 or 0x9100 [default: 0x88a8 of two tags, else 0x8100]
-    #[arg(long, value_name = "TYPE", requires = "vlan", help_heading = "Frames")]
-    outer_tpid: Option<Tpid>,
-    /// Time to live, or hop limit
-    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Frames")]
-    ttl: u8,
-    /// Seed of what is random
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Frames")]
-    seed: u64,
+    #[command(flatten)]
+    times: Times,
+    #[command(flatten)]
+    frames: Frames,
     /// Send the packets of this pcap or pcapng file; - is standard input
     ///
     /// What cannot be sent is left out with a warning: packets of other links than
@@ -116,7 +73,8 @@ pub struct Args {
     /// the run, the rest while it lasts. Where a packet was not read when it was due, that is
     /// a cause of its own in the summary: reader-bound.
     #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = [
-        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid", "ttl", "seed",
+        "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid", "ttl", "tos", "dscp", "ecn", "tcp_flags",
+        "ethertype", "payload", "bad_csum",
     ])]
     pcap: Option<PathBuf>,
     /// How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]
@@ -128,12 +86,29 @@ pub struct Args {
     /// How often to replay the file; 0 is until told to stop
     ///
     /// A file of one packet, or of packets that were all recorded at one moment, has
-    /// no length of time to go round in: it takes --rate as well.
+    /// no length of time to go round in: it takes --rate as well. One that has changed when it
+    /// is read again ends the run, with exit code 1.
     #[arg(long, short = 'l', value_name = "N", value_parser = units::count, default_value = "1", requires = "pcap", help_heading = "Replay")]
     r#loop: u64,
-    /// Packets that leave together; the rate stays [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    burst: Option<u16>,
+    /// Send packets at the times of this file, - is standard input: a line for each, with the
+    /// nanoseconds from the start and what leaves then
+    ///
+    /// With --pcap that is the number of a packet of that file, as Wireshark counts them:
+    /// "1500 7". Without it nothing, for the next frame of those that the other options ask
+    /// for, or fields of its own by the long names of options: "1500 dport=80 size=128". What
+    /// follows a # is a comment. Times rise from line to line. A packet that is later than 20 us
+    /// is skipped, and the summary says what was the matter when it was due: packets of the list
+    /// = sent + skipped.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "pattern", "burst", "speed", "max_gap", "loop"])]
+    schedule: Option<PathBuf>,
+    /// Answer ARP, neighbour discovery and ping for the addresses that packets are sent from
+    ///
+    /// In a thread and with a transmit queue of its own, to what comes in on the receive queues;
+    /// with =only nothing else is sent, and --count is of answers. The summary says how many were
+    /// answered.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "beside",
+        conflicts_with_all = ["pcap", "schedule", "prepare", "print", "write"])]
+    respond: Option<Respond>,
     /// Print the first packets and send none
     #[arg(long)]
     print: bool,
@@ -147,6 +122,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: Option<u16>,
     #[command(flatten)]
+    prepared: prepared::PreparedArgs,
+    #[command(flatten)]
     cores: Cores,
     #[command(flatten)]
     loss: LossLimit,
@@ -158,87 +135,113 @@ pub struct Args {
     rings: Rings,
 }
 
-/// What frames hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ProtoArg {
-    /// UDP datagrams
-    Udp,
-    /// TCP segments of no connection
-    Tcp,
-    /// Echo requests, ICMP or ICMPv6
-    Icmp,
-    /// ARP requests for the destination address
-    Arp,
-}
-
 /// Runs it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
+    if let Some(path) = &args.prepared.prepare {
+        return prepared::run(args, path, context, &output);
+    }
     // What can be refused is refused before any card is touched.
     args.cores.places()?;
-    let replay = args.pcap.as_deref().map(|path| args.open(path)).transpose()?;
-    if let Some(replay) = &replay {
-        args.check_replay(replay)?;
+    args.times.check()?;
+    args.frames.check()?;
+    if args.respond == Some(Respond::Only) && args.times.rate.is_some() {
+        let line = "--respond=only sends nothing at a rate; leave --rate out, or --respond without =only";
+        return Err(Error::new(Kind::Usage, line).into());
+    }
+    let source = args.source()?;
+    if let Source::Replay(replay) = &source {
         let known = replay.known();
         known.facts.warnings().iter().filter(|_| known.whole).for_each(|warning| output.warn(warning));
     }
     if args.print || args.write.is_some() {
         let to_pipe = args.write.as_deref() == Some(Path::new("-"));
         let output = if to_pipe { output.on_stderr() } else { output };
-        return args.dry_run(context, &output, replay);
+        return args.dry_run(context, &output, source);
     }
-    Builder::new(&args.recipe(None))?;
-    send_all(args, context, &output, replay)
+    send_all(args, context, &output, source)
+}
+
+/// Where frames come from, and the longest that is known before a card is.
+enum Source {
+    /// Made as they are needed.
+    Built(usize),
+    /// Recorded earlier.
+    Replay(Box<Replay>),
+    /// Of a list.
+    List(List, usize),
+}
+
+impl Source {
+    /// Bytes of the longest frame, without FCS.
+    fn longest(&self) -> usize {
+        match self {
+            Source::Built(longest) | Source::List(_, longest) => *longest,
+            Source::Replay(replay) => replay.known().facts.longest,
+        }
+    }
+
+    /// What is sent with a card whose address is `mac`.
+    fn traffic(self, frames: &Frames, mac: Option<MacAddr>) -> Result<Traffic> {
+        Ok(match self {
+            Source::Built(_) => Traffic::Built(Builder::new(&frames.recipe(mac))?),
+            Source::Replay(replay) => Traffic::Replay(replay),
+            Source::List(list, _) => Traffic::Listed(Box::new(list.frames(frames, mac)?)),
+        })
+    }
 }
 
 /// Opens the card and sends.
-fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
+fn send_all(args: &Args, context: &Context, output: &Output, source: Source) -> anyhow::Result<Outcome> {
     let mut clock = Clock::new();
     let names: Vec<String> = args.device.device.iter().chain(&args.port).cloned().collect();
     let defaults = Defaults { wires: &["sink"], duration: Some(DEFAULT_DURATION), link: false };
-    let mut session = Session::open(context, &names, defaults, &args.config(replay.as_ref()))?;
+    let mut session = Session::open(context, &names, defaults, &args.config(&source))?;
     session.announce(output)?;
     cores::warn_of_far(&args.cores.places()?, &session, &context.roots, output);
     args.rings.lengths.warn_of_others(&session.devices, output);
-    session.may_send(args.longest(replay.as_ref()).saturating_sub(args.tags()))?;
+    session.may_send(source.longest().saturating_sub(args.tags()))?;
     let mut limits = session.limits(&args.length);
-    if replay.is_some() && args.length.duration.is_none() {
-        // A replay ends where its file does.
+    if !matches!(source, Source::Built(_)) && args.length.duration.is_none() {
+        // A replay ends where its file does, and a list too.
         limits.duration = None;
     }
     let speed = session.speeds.first().copied().filter(|speed| *speed > 0).unwrap_or(NOMINAL_SPEED);
     let mac = session.devices.first().map(|device| device.mac);
     // The longer the clock has been watched, the truer the schedule.
     clock.refine();
-    let traffic = match replay {
-        Some(replay) => Traffic::Replay(Box::new(replay)),
-        None => Traffic::Built(Builder::new(&args.recipe(mac))?),
-    };
+    let traffic = source.traffic(&args.frames, mac)?;
     let line = traffic.line_rate(speed);
     let schedule = args.schedule(&clock, &traffic, line, speed, output)?;
     let most = if traffic.is_guess() { f64::INFINITY } else { line };
-    let wanted = args.rate.map(|rate| in_packets(rate, line, speed));
+    let wanted = args.times.rate.map(|rate| times::in_packets(rate, line, speed));
     let mut report = Report::new(&traffic, &schedule, line, wanted);
 
-    let Some(Port { rx: _, tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
+    let Some(Port { rx, mut tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
     };
     let plan = Plan { traffic, schedule, limits, batch: args.rings.batch(), clock: clock.clone() };
-    let places = args.cores.places()?;
-    let senders = plan.divide(&session, tx, places.len())?;
+    let places = if args.respond == Some(Respond::Only) { Vec::new() } else { args.cores.places()? };
+    let responder = Responder::new(&args.frames.recipe(mac), mac.unwrap_or_default());
+    let own = args.respond.and_then(|_| tx.pop());
+    // Beside others it ends with them.
+    let until = if places.is_empty() { limits } else { Limits::default() };
+    let answers = own.map(|tx| Answers::new(rx, tx, responder, clock.clone(), until, &session)).transpose()?;
+    let senders = if places.is_empty() { Vec::new() } else { plan.divide(&session, tx, places.len())? };
     let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
-    let shares =
-        threads::run(senders, &places, &mut nic, &session, output, most).map_err(|error| session.blame(error))?;
+    let (shares, answered) = threads::run(senders, &places, &mut nic, &session, output, most, answers)
+        .map_err(|error| session.blame(error))?;
     clock.refine();
     // The card's counters may be a moment behind its write-backs.
     let patience = Instant::now() + Duration::from_millis(100);
     let mut stats = session.stats(0, &mut nic).map_err(|error| session.blame(error))?;
-    let packets = shares.iter().map(|share| share.sent.packets).sum();
+    let packets = shares.iter().map(|share| share.sent.packets).sum::<u64>() + answered.map_or(0, |a| a.sent());
     while stats.tx_packets - before.tx_packets < packets && !session.is_stale() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(1));
         stats = session.stats(0, &mut nic)?;
     }
     let notes = account::notes_since(session.notes(), &noted);
+    report.answered = answered;
     report.finish(&clock, shares, stats.since(&before), notes, session.is_stale());
     drop(nic);
     report.print(output)?;
@@ -252,16 +255,49 @@ fn send_all(args: &Args, context: &Context, output: &Output, replay: Option<Repl
 
 impl Args {
     /// Whether the run kept its limits: what was sent arrived somewhere, and at the
-    /// rate that was asked for.
+    /// rate that was asked for; and a recording was sent as often.
     fn judge(&self, report: &Report) -> Result<()> {
-        self.loss.check(report.losses().total(), report.sent())?;
+        report.check_recording()?;
+        let lost = report.losses().total();
+        self.loss.check(lost, report.sent())?;
+        if lost == 0 {
+            // What was not sent is a loss, and no hang.
+            hang::check(report.stuck())?;
+        }
         match report.rates() {
             // Without --rate nobody asked for the line's.
-            Some([asked, sent]) if self.rate.is_some() || self.pcap.is_some() => {
+            Some([asked, sent]) if self.times.rate.is_some() || self.pcap.is_some() || self.schedule.is_some() => {
                 self.shortfall.check(asked, sent, report.seconds())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Opens what frames come from, and refuses what cannot be sent.
+    fn source(&self) -> Result<Source> {
+        if let Some(path) = &self.schedule {
+            self.check_threads("a schedule")?;
+            let list = List::open(path, self.pcap.as_deref())?;
+            let longest = list.frames(&self.frames, None)?.longest();
+            return Ok(Source::List(list, longest));
+        }
+        if let Some(path) = &self.pcap {
+            let replay = self.open(path)?;
+            self.check_replay(&replay)?;
+            return Ok(Source::Replay(Box::new(replay)));
+        }
+        Ok(Source::Built(Builder::new(&self.frames.recipe(None))?.longest()))
+    }
+
+    /// Refuses several threads for `what`, which has one order.
+    fn check_threads(&self, what: &str) -> Result<()> {
+        if self.cores.asked().is_none_or(|threads| threads == 1) {
+            return Ok(());
+        }
+        let line = format!(
+            "{what} keeps its order only if one thread sends it; leave --cores out, and name one processor with --cpu"
+        );
+        Err(Error::new(Kind::Usage, line))
     }
 
     /// Opens a recording.
@@ -269,16 +305,17 @@ impl Args {
         // What is sent faster has shorter gaps.
         let factor = self.speed.unwrap_or(1.0);
         let max_gap = self.max_gap.map_or(u64::MAX, |gap| (gap.as_nanos() as f64 * factor) as u64);
-        let share = matches!(self.rate, Some(Rate::Bits(_) | Rate::Percent(_)));
+        let share = matches!(self.times.rate, Some(Rate::Bits(_) | Rate::Percent(_)));
         Replay::open(path, self.r#loop, max_gap, share)
     }
 
     /// Refuses what a replay cannot do.
     fn check_replay(&self, replay: &Replay) -> Result<()> {
+        self.check_threads("a recording")?;
         let refused = |line: &str| Err(Error::new(Kind::Usage, line));
-        match (self.rate, self.burst) {
-            _ if self.cores.asked().is_some_and(|threads| threads > 1) => refused(
-                "a recording keeps its order only if one thread sends it; leave --cores out, and name one processor with --cpu",
+        match (self.times.rate, self.times.burst) {
+            _ if self.frames.is_seeded() && !self.times.is_random() => refused(
+                "nothing of a recording is random, so --seed would do nothing; leave it out, or ask for --pattern poisson",
             ),
             (None, Some(_)) => refused(
                 "a replay as recorded has its own bursts, so --burst would do nothing; leave it out, or say how fast with --rate",
@@ -290,48 +327,22 @@ impl Args {
         }
     }
 
-    fn recipe(&self, mac: Option<MacAddr>) -> Recipe {
-        let default = Recipe::default();
-        let (proto, target) = match self.proto {
-            ProtoArg::Udp => (Proto::Udp, default.destination_mac),
-            ProtoArg::Tcp => (Proto::Tcp, default.destination_mac),
-            ProtoArg::Icmp => (Proto::Icmp, default.destination_mac),
-            ProtoArg::Arp => (Proto::Arp, Macs::one(MacAddr([0xff; 6]))),
-        };
-        Recipe {
-            proto,
-            sizes: self.size.clone().unwrap_or(Sizes::Shortest),
-            source_mac: self.src_mac.or(mac.map(Macs::one)).unwrap_or(default.source_mac),
-            destination_mac: self.dst_mac.unwrap_or(target),
-            source: self.src_ip,
-            destination: self.dst_ip,
-            source_port: self.sport,
-            destination_port: self.dport,
-            vlans: Vlans { tpid: self.outer_tpid, ..self.vlan.clone().unwrap_or_default() },
-            ttl: self.ttl,
-            seed: self.seed,
-        }
-    }
-
-    /// Bytes of the longest frame that is sent, without FCS.
-    fn longest(&self, replay: Option<&Replay>) -> usize {
-        match replay {
-            Some(replay) => replay.known().facts.longest,
-            None => Builder::new(&self.recipe(None)).map_or(0, |builder| builder.longest()),
-        }
-    }
-
     /// Bytes of tags in it: those of a file may have one, and each is looked at when it is
     /// sent.
     fn tags(&self) -> usize {
-        let file = usize::from(self.pcap.is_some());
-        4 * self.vlan.as_ref().map_or(file, |vlans| vlans.tags.len())
+        let file = 4 * usize::from(self.pcap.is_some() || self.schedule.is_some());
+        self.frames.tags().unwrap_or(file)
     }
 
-    fn config(&self, replay: Option<&Replay>) -> Config {
-        let longest = self.longest(replay);
+    /// Transmit queues of what is sent at a rate.
+    fn tx_queues(&self) -> u16 {
+        self.queues.unwrap_or(self.rings.txq).max(self.cores.asked().unwrap_or(1) as u16)
+    }
+
+    fn config(&self, source: &Source) -> Config {
+        let longest = source.longest();
         Config {
-            tx_queues: self.queues.unwrap_or(self.rings.txq).max(self.cores.asked().unwrap_or(1) as u16),
+            tx_queues: self.tx_queues() + u16::from(self.respond == Some(Respond::Beside)),
             max_frame: longest.clamp(1518, crate::packet::build::MAX_FRAME) as u16,
             ..self.rings.config()
         }
@@ -339,39 +350,27 @@ impl Args {
 
     /// When packets go.
     fn schedule(&self, clock: &Clock, traffic: &Traffic, line: f64, speed: u64, output: &Output) -> Result<Schedule> {
-        let rate = match (self.rate, self.speed, traffic) {
-            (Some(rate), ..) => rate,
-            (None, factor, Traffic::Replay(_)) => return Ok(Schedule::recorded(clock, factor.unwrap_or(1.0))),
-            (None, ..) => Rate::Line,
-        };
+        match traffic {
+            Traffic::Listed(listed) => return Ok(Schedule::listed(clock, listed.len())),
+            Traffic::Replay(_) if self.times.rate.is_none() => {
+                return Ok(Schedule::recorded(clock, self.speed.unwrap_or(1.0)));
+            }
+            Traffic::Replay(_) | Traffic::Built(_) => {}
+        }
         // Of what is not known to its end only a rate in packets is asked for.
         let line = if traffic.is_guess() { f64::INFINITY } else { line };
-        let pps = in_packets(rate, line, speed);
-        if pps > line * 1.000_001 {
-            output.warn(format_args!(
-                "{rate} is more than the link carries; sending at line rate, {}",
-                output::pps(line)
-            ));
-        }
-        if pps >= line * 0.999_999 {
-            return Ok(Schedule::Line);
-        }
-        let burst = usize::from(self.burst.unwrap_or(1));
-        // A burst has one place in the schedule.
-        let pace = Pace::new(clock, pps / burst as f64)?;
-        Ok(Schedule::Rate { pace: Box::new(pace), burst, asked: pps })
+        self.times.schedule(clock, line, speed, self.frames.seed(), output)
     }
 
     /// Prints packets or writes them to a file.
-    fn dry_run(&self, context: &Context, output: &Output, replay: Option<Replay>) -> anyhow::Result<Outcome> {
-        let mut traffic = match replay {
-            Some(replay) => Traffic::Replay(Box::new(replay)),
-            None => Traffic::Built(Builder::new(&self.recipe(None))?),
-        };
+    fn dry_run(&self, context: &Context, output: &Output, source: Source) -> anyhow::Result<Outcome> {
+        let mut traffic = source.traffic(&self.frames, None)?;
         let limits = self.length.limits(None);
         let line = traffic.line_rate(NOMINAL_SPEED);
         let clock = Clock::new();
-        let schedule = self.schedule(&clock, &traffic, line, NOMINAL_SPEED, output)?;
+        // Nobody waits for its places: they are told in nanoseconds.
+        let nanoseconds = Clock::by_hand(Arc::default());
+        let schedule = self.schedule(&nanoseconds, &traffic, line, NOMINAL_SPEED, output)?;
         let Some(path) = &self.write else {
             let limits = Limits { count: Some(limits.count.unwrap_or(10)), ..limits };
             traffic::print(&mut traffic, &schedule, line, limits, output)?;
@@ -402,17 +401,6 @@ impl Args {
 fn news(traffic: Traffic, output: &Output) {
     let guess = traffic.is_guess();
     traffic.met().iter().flat_map(|met| met.news(guess)).for_each(|warning| output.warn(warning));
-}
-
-/// A rate in packets a second, on a link of `speed` bits a second that carries `line`
-/// of these frames: shares of the line are worked out for them.
-fn in_packets(rate: Rate, line: f64, speed: u64) -> f64 {
-    match rate {
-        Rate::Pps(pps) => pps,
-        Rate::Bits(bits) => bits / speed as f64 * line,
-        Rate::Percent(percent) => line * percent / 100.0,
-        Rate::Line => line,
-    }
 }
 
 /// A factor of speed: `1x`, `0.5`, `10x`.

@@ -11,7 +11,10 @@
 //! The end of a curve rests on fewer samples than a percentile is named by
 //! ([`Histogram::BEYOND`]) and is drawn thin.
 
+mod lines;
 mod terminal;
+
+pub use lines::Lines;
 
 use crate::error::{Error, Kind, Result};
 use crate::measure::Histogram;
@@ -21,6 +24,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use unicode_width::UnicodeWidthChar;
 
 /// Size of an SVG picture, pixels.
 const SIZE: (u32, u32) = (960, 600);
@@ -35,7 +39,7 @@ const COLOURS: [RGBColor; 6] = [
 ];
 /// Longest percentile file that is read, bytes: those of whole days have thousands.
 const FILE_LIMIT: u64 = 16 << 20;
-/// Longest name of a curve, characters: a legend has half of a terminal.
+/// Longest name of a curve, columns: a legend has half of a terminal.
 const NAME: usize = 32;
 /// Most curves in one picture, so that each has a colour of its own.
 pub const MOST: usize = COLOURS.len();
@@ -103,9 +107,15 @@ impl Curve {
 
 /// A name as a legend has room for it, of characters that SVG and terminals take as text.
 fn shorten(name: &str) -> String {
-    let mut chars = name.chars().map(|c| if c.is_control() { '?' } else { c });
-    let short: String = chars.by_ref().take(NAME).collect();
-    if chars.next().is_some() { short + "..." } else { short }
+    let (mut short, mut columns) = (String::new(), 0);
+    for letter in name.chars().map(|c| if c.is_control() { '?' } else { c }) {
+        columns += letter.width().unwrap_or(0);
+        if columns > NAME {
+            return short + "...";
+        }
+        short.push(letter);
+    }
+    short
 }
 
 /// How often what is left was divided by ten: 0 at the least, 1 at 90 %, 2 at 99 %.
@@ -249,6 +259,7 @@ fn failed(error: impl Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use unicode_width::UnicodeWidthStr;
 
     fn of(samples: impl IntoIterator<Item = u64>) -> Histogram {
         let mut histogram = Histogram::new();
@@ -297,10 +308,10 @@ mod tests {
 
     #[test]
     fn a_terminal_shows_every_curve_and_label_within_its_columns() {
-        let curves = vec![Curve::of("quick", &of(100..2_000)), Curve::of("slow", &of(10_000..90_000))];
+        let curves = vec![Curve::of("quick", &of(100..2_000)), Curve::of("\u{9045}\u{3044} slow", &of(10_000..90_000))];
         for columns in [40, 80, 160] {
             let text = Picture { title: "t".into(), curves: curves.clone() }.text(columns).unwrap();
-            assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+            assert!(text.lines().all(|line| line.width() <= columns), "{text}");
             for label in ["90%", "99%", "1 us", "quick", "slow"] {
                 assert!(text.contains(label), "no {label} in\n{text}");
             }

@@ -4,152 +4,91 @@
 //! receives on the last; the table says what came through, against what the
 //! link could carry. With `--ndr` or `--pdr` it searches for the highest rate
 //! that loses nothing, or no more than a share (RFC 2544): several times, and
-//! after it has measured what the tester itself can offer.
+//! after it has measured what the tester itself can offer; with both, or several
+//! shares, in one search (RFC 9971). With `--rfc2544` it makes the other tests of
+//! that RFC too. An earlier run can be laid beside this one (`--baseline`).
 
+mod baseline;
+mod bench;
+mod document;
+mod export;
+mod options;
+mod rfc;
 mod row;
+mod sheet;
+mod size;
+mod table;
 
-use self::row::{Row, Search};
+pub use self::options::Args;
+
+use self::bench::Bench;
+use self::export::Form;
+use self::rfc::Test;
+use self::row::{Aim, Row};
+use self::sheet::Sheet;
 use super::account::{self, LossLimit};
-use super::args::RingLengths;
-use super::circuit::{self, Circuit, FCS};
+use super::circuit;
 use super::output::{self, Output};
-use super::session::Session;
-use super::signal::Stop;
 use super::units;
 use super::{Context, Outcome};
-use crate::dma::{BATCH_MAX, Pool};
 use crate::driver::Config;
-use crate::error::{Error, Kind, Result};
-use crate::measure::flood::{self, Flood, Plan, Report};
-use crate::measure::search::{self, Goal, Trial, Verdict};
 use crate::measure::{Clock, Machine, Noise};
-use crate::packet::build::IMIX;
 use serde_json::json;
-use std::fmt;
 use std::time::Duration;
 
 /// How long to wait for packets that are still out at the end of a trial.
 const GRACE: Duration = Duration::from_millis(100);
-/// The sizes of RFC 2544 §9.1, and a mix.
-const SIZES: &str = "64,128,256,512,1024,1280,1518,imix";
 /// Floods that the tester's own ceiling is the highest of, and how long each one is.
 const CEILING_FLOODS: usize = 3;
 const CEILING_TIME: Duration = Duration::from_millis(100);
-/// Searches for one result, and floods.
-const SEARCHES: u32 = 3;
-const FLOODS: u32 = 1;
-
-/// Arguments of `bmnic throughput`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    circuit: Circuit,
-    /// Frame sizes in bytes, FCS included; `imix` is IMIX_v4_1 of CSIT: 28 x 64, 16 x 570, 4 x 1518
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', default_value = SIZES, value_parser = Size::parse)]
-    sizes: Vec<Size>,
-    /// Length of a trial, at least 1ms
-    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = trial_length)]
-    trial: Duration,
-    /// Search for the highest rate that loses nothing (non-drop rate)
-    ///
-    /// A trial counts only if it offered what was asked within 1 %, and a loss only if
-    /// the tester cannot have caused it; others are repeated. A rate fails with its
-    /// second loss. Rates above 80 % of what the tester offers unpaced are not tried:
-    /// if none below fails, the result is "at least" that. Where a search comes to no
-    /// end, what is known is printed and the exit code is 3.
-    #[arg(long, conflicts_with = "pdr", verbatim_doc_comment)]
-    ndr: bool,
-    /// Search for the highest rate that loses no more than this share: 0.5%
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    pdr: Option<f64>,
-    /// How exactly to search, as a share of line rate
-    #[arg(long, value_name = "SHARE", default_value = "0.5%", value_parser = share)]
-    precision: f64,
-    /// Do it this often and print the median and the spread [default: 3 searches, 1 flood]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    runs: Option<u32>,
-    /// Packets a call to send() and recv(), 1 to 64
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=BATCH_MAX as i64))]
-    batch: u16,
-    #[command(flatten)]
-    lengths: RingLengths,
-    /// Share of packets that a flood may lose; more ends with exit code 3 [default: any]
-    ///
-    /// A flood without a search sends more than some cards take, on purpose.
-    #[arg(long, value_name = "SHARE", value_parser = units::share, conflicts_with_all = ["ndr", "pdr"])]
-    allow_loss: Option<f64>,
-    /// Print comma-separated values instead of a table
-    #[arg(long)]
-    csv: bool,
-}
-
-/// A row of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Size {
-    /// All frames alike: bytes with FCS.
-    Fixed(usize),
-    /// IMIX_v4_1.
-    Imix,
-}
-
-impl Size {
-    fn parse(text: &str) -> Result<Self> {
-        if text.trim().eq_ignore_ascii_case("imix") {
-            return Ok(Size::Imix);
-        }
-        circuit::frame_size(text).map(Size::Fixed).map_err(|e| e.hint("or imix"))
-    }
-
-    /// Frames in the order they are sent, in bytes without FCS.
-    fn frames(&self) -> Vec<usize> {
-        match self {
-            Size::Fixed(size) => vec![size - FCS],
-            Size::Imix => IMIX.map(|size| size - FCS).to_vec(),
-        }
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Size::Fixed(size) => write!(f, "{size}"),
-            Size::Imix => f.write_str("imix"),
-        }
-    }
-}
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
+    args.check()?;
+    // Bad paths should be known before the run, not after it.
+    let baseline = args.baseline.open()?;
     let mut clock = Clock::new();
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
 
-    let longest = args.sizes.iter().flat_map(Size::frames).max().unwrap_or(0);
+    let longest = args.sizes.iter().flat_map(size::Size::frames).max().unwrap_or(0);
     let config = args.lengths.of(Config { max_frame: longest.max(1_518) as u16, ..Config::default() });
     let mut session = args.circuit.open(context, &config, None)?;
     let stop = session.stop.clone();
     session.announce(&output)?;
     args.lengths.warn_of_others(&session.devices, &output);
     session.may_send(longest)?;
+    args.export.paths().try_for_each(|path| session.check_write(path))?;
+    let files = args.export.open()?;
     output.info(scope(&args, session.is_emulated()))?;
 
     let pool = circuit::filled_pool(&mut session)?;
     let noted = session.notes();
     let live = output.live(1);
-    let mut rows = Vec::new();
-    for size in &args.sizes {
-        live.show(0, format!("{size} bytes ..."));
-        let row = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop }.row(size, &mut session);
-        let row = match row {
-            Ok(row) => row,
-            // The sizes before it were measured, and are printed; why it was lost is told below.
-            Err(_) if !rows.is_empty() && session.intact().is_err() => break,
-            Err(error) => return Err(session.blame(error)),
-        };
-        // A flood that was cut short has a rate all the same, but not the one asked for.
-        rows.extend(row.filter(|row| !stop.requested() || row.is_search()));
-        if stop.requested() {
-            break;
+    let (mut rows, batches) = (Vec::new(), args.batches());
+    let mut failed = None;
+    let mut left = args.sizes.len() * batches.len();
+    'all: for size in &args.sizes {
+        for &batch in &batches {
+            live.show(0, format!("{size} bytes ..."));
+            let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch };
+            let measured = match bench.rows(size, &mut session) {
+                Ok(measured) => measured,
+                Err(error) if rows.is_empty() => return Err(session.blame(error)),
+                // The sizes before it were measured, and are printed.
+                Err(error) => {
+                    failed = Some(session.blame(error));
+                    break 'all;
+                }
+            };
+            // A flood that was cut short has a rate all the same, but not the one asked for.
+            let kept = measured.into_iter().filter(|row| !stop.requested() || row.is_search());
+            let before = rows.len();
+            rows.extend(kept);
+            left -= usize::from(rows.len() > before);
+            if stop.requested() {
+                break 'all;
+            }
         }
     }
     drop(live);
@@ -159,206 +98,102 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     noise.end(&context.roots);
     let machine = Machine::record(&context.roots, &clock);
     let warnings = [machine.warnings(), noise.warnings()].concat();
-    if output.is_json() {
-        let result = json!({
-            "measured": scope(&args, session.is_emulated()),
-            "batch": args.batch,
-            "trial_ns": args.trial.as_nanos() as u64,
-            "runs": args.runs(),
-            "loss_allowed": args.goal_loss(),
-            "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
-            "wire": account::notes_json(&notes),
-            "noise": noise.json(),
-            "warnings": warnings,
-        });
-        output.document(&output::document("throughput", &session.devices, &machine, result))?;
-    } else if args.csv {
-        row::print_csv(&output, &rows)?;
-    } else {
-        output.info(format_args!("machine: {machine}"))?;
-        output.info("")?;
-        row::print_table(&output, &rows)?;
-        account::print_notes(&notes, &output)?;
+    let tests = args.tests();
+    let deviations = args.deviations();
+    let result = json!({
+        "measured": scope(&args, session.is_emulated()),
+        "method": method(&args),
+        "batch": batches.first().filter(|_| batches.len() == 1),
+        "sweep": batches.len() > 1,
+        "trial_ns": args.trial.as_nanos() as u64,
+        "duration_sum_ns": args.goals(1.0, 1.0).map(|goals| goals.sum.as_nanos() as u64),
+        "exceed": args.goals(1.0, 1.0).and_then(|goals| goals.goals.first().map(|goal| goal.exceed)),
+        "runs": args.runs(),
+        "loss_allowed": match args.aims()[..] {
+            [aim] => Some(aim.loss()),
+            _ => None,
+        },
+        "tests": tests.iter().map(|test| test.name()).collect::<Vec<_>>(),
+        "deviations": deviations,
+        "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "wire": account::notes_json(&notes),
+        "noise": noise.json(),
+        "warnings": warnings,
+    });
+    let mut document = output::document("throughput", &session.devices, &machine, result);
+    let comparison = baseline.as_ref().map(|baseline| baseline.compare(&document));
+    if let (Some(fields), Some(comparison)) = (document.as_object_mut(), &comparison) {
+        fields.insert("baseline".into(), comparison.json());
+    }
+    let sheets = sheets(&rows, &tests, comparison.as_ref());
+    // A file that cannot be written costs no table, and a reader that leaves no file.
+    let written = files.write(&sheets, &document);
+    match args.export.form() {
+        _ if output.is_json() => output.document(&document)?,
+        Form::Table => {
+            output.info(format_args!("machine: {machine}"))?;
+            for deviation in &deviations {
+                output.info(format_args!("note: {deviation}"))?;
+            }
+            for sheet in &sheets {
+                output.info("")?;
+                sheet.print(&output)?;
+            }
+            account::print_notes(&notes, &output)?;
+        }
+        form => export::print(form, &sheets, &output)?,
     }
     warnings.iter().for_each(|warning| output.warn(warning));
+    written?;
     session.check(&output)?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     stop.intact()?;
-    if stop.outcome() == Outcome::Done && (rows.len() < args.sizes.len() || !rows.iter().all(Row::is_result)) {
+    if stop.outcome() == Outcome::Done && (left > 0 || !rows.iter().all(Row::is_result)) {
         return Ok(Outcome::Limit);
     }
     let limit = LossLimit::of(args.allow_loss.unwrap_or(1.0));
-    stop.judge(rows.iter().flat_map(Row::floods).try_for_each(|flood| limit.check(flood.lost(), flood.sent)))
+    let lost = rows.iter().flat_map(Row::floods).try_for_each(|flow| limit.check(flow.lost(), flow.sent));
+    stop.judge(lost.and_then(|()| comparison.map_or(Ok(()), |comparison| comparison.judge())))
 }
 
-impl Args {
-    /// The loss that a search allows, if one was asked for.
-    fn goal_loss(&self) -> Option<f64> {
-        if self.ndr { Some(0.0) } else { self.pdr }
-    }
+/// The tables of a run: the throughput first, if it was asked for.
+fn sheets(rows: &[Row], tests: &[Test], comparison: Option<&baseline::Comparison>) -> Vec<Sheet> {
+    let throughput = tests.is_empty() || tests.contains(&Test::Throughput);
+    let throughput = throughput.then(|| table::sheet(rows, !tests.is_empty()));
+    throughput.into_iter().chain(rfc::sheets(rows)).chain(comparison.map(baseline::Comparison::sheet)).collect()
+}
 
-    fn runs(&self) -> u32 {
-        self.runs.unwrap_or(if self.goal_loss().is_some() { SEARCHES } else { FLOODS })
+/// How rates are measured, in a word.
+fn method(args: &Args) -> &'static str {
+    match args.aims()[..] {
+        _ if args.goals(1.0, 1.0).is_some() => "mlrsearch",
+        [_, ..] => "binary search",
+        [] if !args.tests().is_empty() => "rfc2544",
+        [] if args.is_mrr() => "mrr",
+        [] => "flood",
     }
 }
 
 /// What the figures are, in one line.
 fn scope(args: &Args, emulated: bool) -> String {
-    let what = match args.goal_loss() {
-        None => "sent as fast as the ring takes it, received by the same thread".to_string(),
-        Some(0.0) => "highest rate without loss (NDR)".to_string(),
-        Some(loss) => format!("highest rate with a loss of at most {} % (PDR)", loss * 100.0),
+    let unpaced = "sent as fast as the ring takes it, received by the same thread";
+    let what = match args.aims()[..] {
+        _ if !args.tests().is_empty() => {
+            let names: Vec<&str> = args.tests().iter().map(|test| test.name()).collect();
+            format!("{} as RFC 2544 has it", names.join(", "))
+        }
+        _ if args.goals(1.0, 1.0).is_some() => {
+            let names: Vec<String> = args.aims().iter().map(ToString::to_string).collect();
+            format!("{} in one search, {:?} of trials a rate (RFC 9971)", names.join(", "), args.duration_sum())
+        }
+        [] if args.is_mrr() => format!("mean of {} trials, {unpaced} (MRR)", args.runs()),
+        [] => unpaced.to_string(),
+        [Aim::Ndr, ..] => "highest rate without loss (NDR)".to_string(),
+        [Aim::Pdr(loss), ..] => format!("highest rate with a loss of at most {} % (PDR)", units::percent(loss)),
     };
     let device =
         if emulated { "the model runs on another thread, and time on its wire is modelled" } else { "real card" };
     format!("measured: {what}; {device}; cycles are ticks of the clock inside send() and recv(), median a packet")
-}
-
-/// All that a trial needs.
-struct Bench<'a> {
-    args: &'a Args,
-    clock: &'a Clock,
-    pool: &'a Pool,
-    stop: &'a Stop,
-}
-
-impl Bench<'_> {
-    /// What came of one size; `None` if it was told to stop before there was anything.
-    fn row(&self, size: &Size, session: &mut Session) -> Result<Option<Row>> {
-        let frames = size.frames();
-        let line = flood::line_rate(&frames, circuit::speed(session));
-        let row = |measured| Row { size: size.clone(), line, measured };
-        let Some(loss) = self.args.goal_loss() else {
-            let floods = self.floods(&frames, self.args.runs() as usize, self.args.trial, session)?;
-            return Ok(Some(row(row::Measured::Floods(floods))).filter(|row| row.rate().is_some()));
-        };
-        let floods = self.floods(&frames, CEILING_FLOODS, self.args.trial.min(CEILING_TIME), session)?;
-        let ceiling = floods.iter().map(Report::sent_per_second).fold(0.0, f64::max);
-        if self.stop.requested() || ceiling == 0.0 {
-            return Ok(None);
-        }
-        let goal = Goal { line, ceiling, loss, precision: self.args.precision };
-        let mut searches = Vec::new();
-        while searches.len() < self.args.runs() as usize && !self.stop.requested() {
-            searches.push(self.search(&goal, &frames, session)?);
-        }
-        Ok(Some(row(row::Measured::Searches { ceiling, searches })))
-    }
-
-    /// Unpaced floods, until it is told to stop.
-    fn floods(&self, frames: &[usize], runs: usize, time: Duration, session: &mut Session) -> Result<Vec<Report>> {
-        let mut floods = Vec::new();
-        while floods.len() < runs && !self.stop.requested() {
-            let report = self.flood(frames, None, time, session)?;
-            if report.received == 0 && !self.stop.requested() {
-                return Err(match report.sent {
-                    0 => Error::new(
-                        Kind::Timeout,
-                        format!(
-                            "no packet was sent in {time:?}: the machine was busy or the card stands still; try a longer -t/--trial"
-                        ),
-                    ),
-                    sent => self.args.circuit.nothing_came(&session.devices, sent),
-                });
-            }
-            floods.push(report);
-        }
-        Ok(floods)
-    }
-
-    fn search(&self, goal: &Goal, frames: &[usize], session: &mut Session) -> Result<Search> {
-        let mut best = None;
-        let found = search::search(goal, |rate| {
-            let (trial, report) = self.trial(rate, frames, session)?;
-            if self.stop.requested() {
-                return Ok(None);
-            }
-            // Each rate that passes is above all those that passed before.
-            if trial.verdict(goal.loss) == Verdict::Passed {
-                best = Some(report);
-            }
-            Ok(Some(trial))
-        })?;
-        Ok(Search { found, best })
-    }
-
-    /// A trial at a rate, and what the tester itself did to it.
-    fn trial(&self, rate: f64, frames: &[usize], session: &mut Session) -> Result<(Trial, Report)> {
-        let plan = self.plan(frames, Some(rate), self.args.trial, session);
-        let missed = session.missed()?;
-        session.watch_engine(plan.patience());
-        let report = self.flood(frames, Some(rate), self.args.trial, session)?;
-        let held_up = report.held_up + session.engine_held_up();
-        let missed = session.missed()?.saturating_sub(missed);
-        Ok((Trial { missed, held_up, ..report.trial(rate) }, report))
-    }
-
-    fn plan(&self, frames: &[usize], rate: Option<f64>, duration: Duration, session: &Session) -> Plan {
-        Plan {
-            frames: frames.to_vec(),
-            rate,
-            duration,
-            grace: GRACE,
-            batch: usize::from(self.args.batch),
-            addresses: circuit::addresses(session),
-        }
-    }
-
-    /// One trial: sends on the first port, receives on the last.
-    fn flood(&self, frames: &[usize], rate: Option<f64>, time: Duration, session: &mut Session) -> Result<Report> {
-        let plan = self.plan(frames, rate, time, session);
-        let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
-        let report = circuit::run(session, flood)?;
-        session.intact().map(|()| report)
-    }
-}
-
-/// A share that leaves something over: all that is lost, or allowed, says nothing.
-fn share(text: &str) -> Result<f64> {
-    let all = || Error::new(Kind::Usage, format!("'{text}' is all packets; write less, like 0.5% or 0.005"));
-    Some(units::share(text)?).filter(|share| *share < 1.0).ok_or_else(all)
-}
-
-/// Length of a trial: there is one, and it is not over before a batch is sent.
-fn trial_length(text: &str) -> Result<Duration> {
-    let time = units::duration(text)?;
-    if time < Duration::from_millis(1) {
-        let line = format!("a trial of '{text}' is too short to send at a rate; give -t/--trial at least 1ms, or 1s");
-        return Err(Error::new(Kind::Usage, line));
-    }
-    Ok(time)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_shares_are_read_and_nonsense_is_refused() {
-        assert_eq!(Size::parse("64").unwrap().frames(), [60]);
-        assert_eq!(Size::parse("IMIX").unwrap(), Size::Imix);
-        for text in ["", "63", "2053", "big", "64k"] {
-            assert_eq!(Size::parse(text).unwrap_err().kind(), Kind::Usage, "{text}");
-        }
-        assert_eq!(share("0.5%").unwrap(), 0.005);
-        assert_eq!(share("0.005").unwrap(), 0.005);
-        for text in ["", "%", "100%", "1", "-1%", "nan"] {
-            assert_eq!(share(text).unwrap_err().kind(), Kind::Usage, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_mix_is_imix_v4_1_of_seven_four_and_one() {
-        let frames = Size::Imix.frames();
-        let of = |size: usize| frames.iter().filter(|&&len| len + FCS == size).count();
-        assert_eq!((of(64), of(570), of(1518), frames.len()), (7, 4, 1, 12));
-    }
-
-    #[test]
-    fn a_trial_of_no_length_is_refused() {
-        assert_eq!(trial_length("1ms").unwrap(), Duration::from_millis(1));
-        for text in ["0", "0s", "999us", "soon"] {
-            assert_eq!(trial_length(text).unwrap_err().kind(), Kind::Usage, "{text}");
-        }
-        assert!(trial_length("0").unwrap_err().to_string().contains("-t/--trial"));
-    }
 }

@@ -179,6 +179,12 @@ pub fn share(text: &str) -> Result<f64> {
     real(digits).map(|value| value / scale).filter(|share| *share <= 1.0).ok_or_else(bad)
 }
 
+/// A share in per cent as it was written: `0.007`, not the `0.007000000000000001` of a product.
+pub fn percent(share: f64) -> f64 {
+    let percent = 100.0 * share;
+    format!("{percent:.12e}").parse().unwrap_or(percent)
+}
+
 /// Descriptors in a ring: a power of two from 64 to 4096.
 pub fn ring(text: &str) -> Result<u16> {
     let size = text.parse::<u16>().ok().filter(|n| n.is_power_of_two() && (64..=4096).contains(n));
@@ -318,6 +324,9 @@ mod tests {
 
     #[test]
     fn shares_are_of_a_whole() {
+        for text in ["0.007", "0.051", "0.102", "0.5", "7", "0"] {
+            assert_eq!(percent(share(&format!("{text}%")).unwrap()).to_string(), text);
+        }
         assert_eq!((share("0.5%").unwrap(), share("0.005").unwrap()), (0.005, 0.005));
         assert_eq!((share("0").unwrap(), share("100 %").unwrap()), (0.0, 1.0));
         for text in ["", "%", "101%", "1.5", "-1%", "nan", "5x"] {

@@ -283,6 +283,23 @@ impl<'p> Batch<'p> {
         }
     }
 
+    /// Keeps the entries whose bit is set in `mask`, bit 0 being that of the first, and gives
+    /// the buffers of the others back to the pool. A frame of several entries is to be kept or
+    /// left whole.
+    pub fn retain(&mut self, mask: u64) {
+        const { assert!(BATCH_MAX <= u64::BITS as usize) };
+        let mut kept = 0;
+        for i in 0..self.len {
+            if mask >> i & 1 == 1 {
+                self.entries[kept] = self.entries[i];
+                kept += 1;
+            } else {
+                self.pool.give(self.entries[i].buffer);
+            }
+        }
+        self.len = kept;
+    }
+
     /// Gives all buffers back to the pool.
     pub fn clear(&mut self) {
         self.truncate(0);
@@ -452,6 +469,21 @@ mod tests {
         assert_eq!(pool.available(), all - 3, "a taken buffer belongs to the ring");
         drop(batch);
         assert_eq!(pool.available(), all - 1);
+    }
+
+    #[test]
+    fn what_is_retained_stays_in_its_order_and_the_rest_goes_back() {
+        let pool = Pool::new(128, Addressing::Translated).unwrap();
+        let all = pool.available();
+        for mask in [0, u64::MAX, 0x8000_0000_0000_0001, 0xaaaa_aaaa_aaaa_aaaa] {
+            let mut batch = Batch::new(&pool);
+            (0..BATCH_MAX as u8).for_each(|n| assert!(batch.push_frame(&[n; 60])));
+            batch.retain(mask);
+            let kept: Vec<u8> = (0..BATCH_MAX as u8).filter(|n| mask >> n & 1 == 1).collect();
+            assert!(batch.frames().map(|frame| frame[0]).eq(kept.iter().copied()), "{mask:x}");
+            assert_eq!(pool.available(), all - kept.len());
+        }
+        assert_eq!(pool.available(), all);
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub struct Config {
     pub vlan_strip: bool,
     /// Which way frames take to the card.
     pub tx_path: TxPath,
+    /// Packets will be laid ready ([`TxQueue::prepare`](super::TxQueue::prepare)): with
+    /// [`TxPath::Auto`] a card that has memory for them takes them there.
+    pub prepares: bool,
 }
 
 impl Default for Config {
@@ -67,6 +70,7 @@ impl Default for Config {
             compressed_completions: false,
             vlan_strip: false,
             tx_path: TxPath::Auto,
+            prepares: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! and done by its family ([`NicOps`]).
 
 use super::limits;
-use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Said};
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Said, Wanted};
 use super::pluggable::Pluggable;
 use super::stats::Stats;
 use super::tally::Tally;
@@ -79,16 +79,16 @@ impl Nic {
         self.ops.set_promiscuous(on)
     }
 
-    /// Receive no frames that are sent to none of `addresses`, as far as the card can leave
-    /// them out: all that are sent to one of them are received, with any tag. False where
-    /// its driver cannot, or where [`Nic::stats`] would count what is left out as received;
-    /// then all are received as before. To be called while they are, and undone by
-    /// [`Nic::set_promiscuous`].
+    /// Receive no frames that are not `wanted`, as far as the card can leave them out; which
+    /// parts of it hold from now on. Destinations and VLANs leave out no frame that is wanted,
+    /// with any tag or none. Flows do: fragments, and what the card's parser does not take for
+    /// a packet of one. To be called while all frames are received; what is wanted before and
+    /// after is received throughout, and nothing wanted in particular has all received again.
     ///
     /// # Errors
     /// What telling the card meets.
-    pub fn narrow(&mut self, addresses: &[MacAddr]) -> Result<bool> {
-        self.ops.narrow(addresses)
+    pub fn narrow(&mut self, wanted: &Wanted) -> Result<Wanted> {
+        self.ops.narrow(wanted)
     }
 
     /// Receive these multicast groups, and no others.

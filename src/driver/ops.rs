@@ -35,6 +35,25 @@ pub struct FlowRule {
     pub queue: u16,
 }
 
+/// What is wanted of all frames that come; a part that is `None` wants any, and all parts
+/// hold together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Destination addresses.
+    pub destinations: Option<Vec<MacAddr>>,
+    /// VLANs of the outermost tag, of those frames that have one.
+    pub vlans: Option<Vec<u16>>,
+    /// Flows, whatever their queues.
+    pub flows: Option<Vec<FlowRule>>,
+}
+
+impl Wanted {
+    /// Whether anything is.
+    pub fn is_anything(&self) -> bool {
+        *self == Wanted::default()
+    }
+}
+
 /// Where receive timestamps come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampSource {
@@ -105,6 +124,9 @@ pub struct Description {
     /// The same where they are shorter than [`Config`](super::Config) has asked for, as the
     /// device can have no longer ones.
     pub short_rings: Option<[u16; 2]>,
+    /// Its count of received frames is taken before its filters, so that those are among them
+    /// which [`Nic::narrow`](super::Nic::narrow) leaves out.
+    pub counts_before_filters: bool,
     /// What was asked for and cannot be had, a few words each, where the rest can be done
     /// without it.
     pub lacks: Vec<String>,
@@ -130,6 +152,7 @@ impl Description {
             longest_sent: None,
             own_rings: None,
             short_rings: None,
+            counts_before_filters: false,
             lacks: Vec::new(),
         }
     }
@@ -157,8 +180,8 @@ pub trait NicOps: Send {
     fn set_promiscuous(&mut self, on: bool) -> Result<()>;
 
     /// As [`Nic::narrow`](super::nic::Nic::narrow).
-    fn narrow(&mut self, _addresses: &[MacAddr]) -> Result<bool> {
-        Ok(false)
+    fn narrow(&mut self, _wanted: &Wanted) -> Result<Wanted> {
+        Ok(Wanted::default())
     }
 
     /// Receive these multicast groups, each named once, and no others.

@@ -6,6 +6,9 @@ use crate::dma::{Descriptor, Region};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+#[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+use std::sync::atomic::Ordering;
 
 /// A ring of `D` in device memory, and the index arithmetic on it.
 ///
@@ -236,6 +239,34 @@ impl<'a, D: Descriptor> RingView<'a, D> {
     }
 }
 
+/// Stores both words of a descriptor in one go. Where the card shares the line, stores to it
+/// wait until it has come, and of half as many the store buffer holds twice the lines: 2 to 3
+/// cycles less a packet each way, with a card on another core.
+///
+/// Who reads them reads a word that is stored after both, with release: a doorbell, or the
+/// index of a virtqueue.
+#[inline(always)]
+pub fn store_both(words: &[AtomicU64; 2], first: u64, second: u64) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: 16 bytes that may be written through a shared reference, by a store of SSE2,
+    // which all of x86-64 has.
+    // JUSTIFICATION: compilers do not merge atomic stores.
+    unsafe {
+        use std::arch::x86_64::{_mm_set_epi64x, _mm_storeu_si128};
+        _mm_storeu_si128(words.as_ptr().cast_mut().cast(), _mm_set_epi64x(second as i64, first as i64));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above, by a store of two registers.
+    unsafe {
+        std::arch::asm!("stp {}, {}, [{}]", in(reg) first, in(reg) second, in(reg) words.as_ptr(), options(nostack, preserves_flags));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    {
+        words[0].store(first, Ordering::Relaxed);
+        words[1].store(second, Ordering::Relaxed);
+    }
+}
+
 /// Begins to fetch a cache line for writing: in one go, where to read it first
 /// and then to write it are two. Whatever the address, nothing else happens.
 #[inline(always)]
@@ -314,7 +345,7 @@ impl Marks {
 mod tests {
     use super::*;
     use crate::dma::{Addressing, Arena};
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn positions_wrap_and_so_do_32_bits() {
@@ -323,6 +354,14 @@ mod tests {
         ring.at(u32::MAX)[1].store(9, Ordering::Relaxed);
         assert_eq!(ring.at(63)[1].load(Ordering::Relaxed), 9);
         assert_eq!((ring.len(), ring.bytes(), ring.index(64)), (64, 1024, 0));
+    }
+
+    #[test]
+    fn both_words_of_a_descriptor_are_stored_and_no_others() {
+        let words: [[AtomicU64; 2]; 3] = Default::default();
+        store_both(&words[1], u64::MAX - 1, 7);
+        let read = words.each_ref().map(|pair| pair.each_ref().map(|word| word.load(Ordering::Relaxed)));
+        assert_eq!(read, [[0, 0], [u64::MAX - 1, 7], [0, 0]]);
     }
 
     #[test]

@@ -19,8 +19,9 @@
 //! the loop is compiled.
 
 use super::queue::Receive;
-use super::ring::BufferRing;
+use super::ring::{BufferRing, store_both};
 use super::slots::{Received, Slots, Stock, TAGS};
+use super::stats::Anomalies;
 use super::tally::Anomaly;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Descriptor, Entry, Iova, Pool, Region, Span};
 use crate::pci::Doorbell;
@@ -31,6 +32,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Refilled slots that are worth a doorbell: so many that a card reads few lines twice. Of a
 /// short ring a quarter.
 const STEP: u32 = 32;
+
+/// Descriptors behind the oldest that are looked at for one that was returned before it.
+const PASSED: u32 = 8;
 
 /// Descriptors that are dealt with in one go, where so many are done.
 const FOUR: usize = 4;
@@ -226,6 +230,14 @@ impl<F: RxFormat> Queue<F> {
         F::words(self.ring.at(self.next.wrapping_add(ahead)))[1].load(Ordering::Relaxed) & F::DONE != 0
     }
 
+    /// Whether the oldest descriptor was passed over: cards return them in order (82599 §7.1.6,
+    /// X710 §8.3.2.2), so one that is returned behind it says that it never will be.
+    fn is_passed_over(&self) -> bool {
+        let done = |ahead| self.read(ahead)[1] & F::DONE != 0;
+        // It is looked at last: it may be returned meanwhile.
+        (1..self.owned().min(PASSED)).any(done) && !done(0)
+    }
+
     /// Moves a frame of `total` bytes in `parts` buffers into `batch`.
     fn take_frame(&mut self, batch: &mut Batch<'_>, total: u32, parts: u32, stamped: bool) {
         let pool = batch.pool();
@@ -294,6 +306,13 @@ impl<F: RxFormat> Receive for Queue<F> {
 impl<F: RxFormat> Slots for Queue<F> {
     fn stock(&self) -> &Stock {
         &self.stock
+    }
+
+    /// Also that the ring stands still for a descriptor that was never returned.
+    fn anomalies(&self) -> Anomalies {
+        let mut all = self.stock.read();
+        all.bad_index += u64::from(self.is_passed_over());
+        all
     }
 
     fn slots(&self) -> u32 {
@@ -439,8 +458,7 @@ fn exchange<F: RxFormat>(
 /// Gives a slot a buffer. The card sees it no sooner than the doorbell.
 #[inline(always)]
 fn arm(words: &[AtomicU64; 2], iova: Iova) {
-    words[0].store(iova, Ordering::Relaxed);
-    words[1].store(0, Ordering::Relaxed);
+    store_both(words, iova, 0);
 }
 
 #[cfg(test)]

@@ -46,6 +46,11 @@ impl Stock {
     pub fn count(&self, what: Anomaly) {
         self.tally.count(what);
     }
+
+    /// What it did wrong so far.
+    pub fn read(&self) -> Anomalies {
+        self.tally.read()
+    }
 }
 
 /// What became of the oldest frame of a receive ring, which is not plain.

@@ -19,9 +19,10 @@
 //! the loop is compiled.
 
 use super::queue::Transmit;
-use super::ring::{BufferRing, Marks};
-use super::slots::{BARE, OddFrame, Pending, Sendable, Sends, Sent};
+use super::ring::{BufferRing, Marks, store_both};
+use super::slots::{BARE, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Offload, Pool, Region};
+use crate::error::{Error, Kind, Result};
 use crate::pci::{Doorbell, Function};
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -56,6 +57,15 @@ pub trait TxFormat: Debug + 'static {
     fn offload(offload: &Offload) -> (u64, Option<[u64; 2]>);
 }
 
+/// A frame laid ready.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    /// Its descriptor.
+    words: [u64; 2],
+    /// The buffer it lies in.
+    buffer: u32,
+}
+
 /// A transmit queue.
 #[derive(Debug)]
 pub struct Queue<F: TxFormat> {
@@ -63,8 +73,13 @@ pub struct Queue<F: TxFormat> {
     tail: Doorbell,
     /// Ends of groups, which asked for a report, oldest first.
     marks: Marks,
+    /// The second word of the descriptor that was written last. To read it back would wait for
+    /// its line: what was stored in one go is not forwarded to a load of a part of it.
+    last: u64,
     /// The context the card remembers.
     context: Option<[u64; 2]>,
+    /// Frames laid ready.
+    ready: Vec<Ready>,
     _format: PhantomData<F>,
 }
 
@@ -77,16 +92,16 @@ impl<F: TxFormat> Queue<F> {
             pending: Pending::new(BufferRing::new(region, len), card),
             tail,
             marks: Marks::new(len),
+            last: 0,
             context: None,
+            ready: Vec::new(),
             _format: PhantomData,
         }
     }
 
     /// Writes the next descriptor.
     fn write(&mut self, words: [u64; 2], shadow: u32) {
-        let slot = self.pending.ring.at(self.pending.next);
-        slot[0].store(words[0], Ordering::Relaxed);
-        slot[1].store(words[1], Ordering::Relaxed);
+        store_both(self.pending.ring.at(self.pending.next), words[0], words[1]);
         self.pending.push(shadow);
     }
 }
@@ -156,7 +171,7 @@ impl<F: TxFormat> Sends for Queue<F> {
         // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
         let (slots, buffers) = self.pending.ring.slots().run(first, most);
         let entries = &batch.entries()[from..][..slots.len()];
-        let mut n = 0;
+        let (mut n, mut last) = (0, self.last);
         for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
@@ -164,11 +179,12 @@ impl<F: TxFormat> Sends for Queue<F> {
                 break;
             }
             n += 1;
-            slot[0].store(iova(entry.buffer), Ordering::Relaxed);
-            slot[1].store(F::data(u64::from(length), u64::from(length)) | F::LAST, Ordering::Relaxed);
+            last = F::data(u64::from(length), u64::from(length)) | F::LAST;
+            store_both(slot, iova(entry.buffer), last);
             buffer.set(entry.buffer);
         }
         self.pending.next = first.wrapping_add(n);
+        self.last = last;
         n as usize
     }
 
@@ -176,8 +192,7 @@ impl<F: TxFormat> Sends for Queue<F> {
     #[inline(always)]
     fn announce(&mut self, first: u32) {
         let last = self.pending.next.wrapping_sub(1);
-        let word = &self.pending.ring.at(last)[1];
-        word.store(word.load(Ordering::Relaxed) | F::REPORT, Ordering::Relaxed);
+        self.pending.ring.at(last)[1].store(self.last | F::REPORT, Ordering::Relaxed);
         self.marks.push(first, last);
         self.tail.ring(self.pending.ring.index(self.pending.next));
     }
@@ -203,8 +218,54 @@ impl<F: TxFormat> Sends for Queue<F> {
             let Entry { buffer, span, .. } = batch.entries()[i];
             let address = batch.pool().iova(buffer) + u64::from(span.start());
             let end = if i + 1 == from + parts { F::LAST } else { 0 };
-            self.write([address, F::data(length, u64::from(total)) | end | flags], buffer);
+            self.last = F::data(length, u64::from(total)) | end | flags;
+            self.write([address, self.last], buffer);
         }
         Sent::Done(parts)
+    }
+
+    fn release(&mut self, pool: &Pool) {
+        if self.pending.is(pool) {
+            self.pending.give_back(pool, self.pending.next);
+            pool.give_many(self.ready.drain(..).map(|ready| ready.buffer));
+        }
+    }
+
+    fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
+        let pool = batch.pool();
+        self.adopt(pool)?;
+        let laid = batch.len();
+        for i in 0..laid {
+            let len = batch.frame(i).len() as u32;
+            if batch.entries()[i].span.special() || !(F::MIN_FRAME..=BUFFER_SIZE as u32).contains(&len) {
+                let text = format!(
+                    "a packet to be laid ready is one buffer of {} bytes or more, without offload",
+                    F::MIN_FRAME
+                );
+                return Err(Error::new(Kind::Usage, text));
+            }
+        }
+        for entry in batch.entries() {
+            let address = pool.iova(entry.buffer) + u64::from(entry.span.start());
+            let length = u64::from(entry.span.len());
+            let words = [address, F::data(length, length) | F::LAST | F::REPORT];
+            self.ready.push(Ready { words, buffer: entry.buffer });
+        }
+        self.pending.kept = self.ready.len() as u32;
+        batch.taken(laid);
+        Ok(laid)
+    }
+
+    #[inline]
+    fn launch(&mut self, n: usize) -> bool {
+        let Some(&Ready { words, .. }) = self.ready.get(n) else { return false };
+        if self.free() == 0 {
+            return false;
+        }
+        let at = self.pending.next;
+        self.write(words, NO_BUFFER);
+        self.tail.ring(self.pending.ring.index(self.pending.next));
+        self.marks.push(at, at);
+        true
     }
 }

@@ -6,6 +6,7 @@ use super::offload::Used;
 use super::pcie::link::Link;
 use super::pcie::pace::{Due, Pace};
 use super::pcie::{Crossings, Meter};
+use super::slip::Slip;
 use super::wire::{Mac, Random, Speed, Wire};
 use super::{
     At, Fault, FaultKind, Interrupts, MacPort, ModelInfo, Picos, Profile, Spec, Stages, Translation, Violations,
@@ -141,9 +142,10 @@ impl Board {
     pub(super) fn new(model: &ModelInfo, spec: &Spec, wire: Box<dyn Wire>) -> Self {
         let speed = spec.speed.unwrap_or(Speed::Bits(model.profile.speed));
         let mut bus = Bus::new(model.profile.vectors);
-        if let Some(Fault { kind: FaultKind::LoseIrq, at }) = spec.fault {
+        if let Some(Fault { kind: FaultKind::LoseIrq, at, .. }) = spec.fault {
             bus.interrupts.lose_behind(u64::from(at.map_or(1, At::number)) - 1);
         }
+        bus.memory.slip = Slip::of(spec.fault);
         let mut board = Board {
             profile: model.profile,
             bus,

@@ -18,6 +18,8 @@ pub struct Card {
     /// Function level resets so far, and whether it is gone since the last.
     resets: u32,
     gone: bool,
+    /// Until when its link is down (fault).
+    dark_until: Picos,
 }
 
 impl Card {
@@ -29,7 +31,7 @@ impl Card {
             &model.capabilities(),
             model.board().fault.map(|fault| fault.kind),
         );
-        Self { model, config, resets: 0, gone: false }
+        Self { model, config, resets: 0, gone: false, dark_until: 0 }
     }
 
     /// What it looks like.
@@ -52,9 +54,12 @@ impl Card {
         &mut self.model.board_mut().bus
     }
 
-    /// What its wire itself did to frames, or saw.
+    /// What its wire itself did to frames, or saw, and what it got wrong of them (fault).
     pub fn wire_report(&mut self) -> Vec<Note> {
-        self.model.board_mut().port.mac.report()
+        let board = self.model.board_mut();
+        let mut notes = board.port.mac.report();
+        notes.extend(board.bus.memory.slip.as_ref().and_then(|slip| slip.note()));
+        notes
     }
 
     /// Lets the model work; how much it did, and 0 is idle.
@@ -67,12 +72,29 @@ impl Card {
         board.port.mac.tick(board.now);
         board.port.held = board.bus.is_behind();
         let work = self.model.step();
+        self.slip();
         let board = self.model.board_mut();
         board.condemn();
         // What was lost because the driver gave no descriptors is no work: the
         // driver needs the processor more.
         let work = work.saturating_sub(std::mem::take(&mut board.starved));
         board.bus.stepped(board.now, work)
+    }
+
+    /// After a step: what is late is there, and a link goes down or the card is pulled (fault).
+    #[inline]
+    fn slip(&mut self) {
+        let board = self.model.board_mut();
+        let Some(slip) = &board.bus.memory.slip else { return };
+        board.bus.memory.bring(board.now);
+        let counters = board.port.mac.counters();
+        if slip.passes(counters.rx_frames + counters.tx_frames) {
+            match slip.down() {
+                Some(time) => self.dark_until = board.now + time,
+                None => self.gone = true,
+            }
+        }
+        board.port.mac.dark = board.now < self.dark_until;
     }
 
     /// Time passes; it never goes back.
@@ -192,6 +214,7 @@ impl Card {
 
     fn reset_model(&mut self) {
         self.bus().hasten();
+        self.bus().memory.forget_late();
         self.model.board_mut().revive();
         self.model.reset();
         self.bus().interrupts.reset();

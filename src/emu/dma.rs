@@ -16,6 +16,7 @@
 
 use super::Violations;
 use super::pcie::Meter;
+use super::slip::Slip;
 use crate::dma::{Arena, Iova};
 use crate::error::{Error, Kind, Result};
 use std::any::Any;
@@ -35,6 +36,8 @@ pub struct Translation {
     violations: RefCell<Violations>,
     /// Counts what crosses PCIe and takes the time for it, for who asked.
     pub(super) meter: Option<Box<Meter>>,
+    /// What goes wrong with packets (fault).
+    pub(super) slip: Option<Box<Slip>>,
 }
 
 struct Range {
@@ -236,6 +239,11 @@ impl Translation {
     pub fn write(&self, iova: Iova, bytes: &[u8]) -> bool {
         self.hasten();
         self.write_now(iova, bytes)
+    }
+
+    /// Whether there is memory at `iova`.
+    pub(super) fn is_mapped(&self, iova: Iova) -> bool {
+        self.find(&self.data, iova).is_some()
     }
 
     /// Whether the bytes at `iova` are mapped for writing; a violation if not.

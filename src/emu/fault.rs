@@ -8,16 +8,25 @@
 //!
 //! Faults of the silicon are there to be found by `bmnic check`. Some can be had of any
 //! card (`flaw`), and others of one family, which shows what all would do.
+//!
+//! Faults of the data path (`slip`) strike every packet, or with a number behind them the one
+//! of that number (`rx-stuck:1000`), every so many-th (`rx-stuck:/1000`), or all from one on
+//! (`rx-stuck:1000-`). Some have a size or a time: `rx-length=0:1000`, `tx-late=5ms:/100`.
 
+use super::spec::Time;
 use std::fmt;
 
 /// Declares faults, one a line: `Name "as it is written" which: what goes wrong`, where
 /// `command` strikes single commands, by number or code, and `single` frames or doorbells,
-/// or is a matter of how many.
+/// or is a matter of how many. `packet` strikes packets by number, `bytes` with a size that
+/// is said of them, and `time` with one.
 macro_rules! faults {
     (@counts command) => { Counts::Commands };
     (@counts single) => { Counts::Others };
     (@counts whole) => { Counts::Nothing };
+    (@counts packet) => { Counts::Packets(Measure::None) };
+    (@counts bytes) => { Counts::Packets(Measure::Bytes) };
+    (@counts time) => { Counts::Packets(Measure::Time) };
     ($($kind:ident $name:literal $counts:ident: $doc:literal;)*) => {
         /// What goes wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +42,13 @@ macro_rules! faults {
             pub fn name(self) -> &'static str {
                 match self {
                     $(FaultKind::$kind => $name,)*
+                }
+            }
+
+            /// What goes wrong, in a sentence.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(FaultKind::$kind => $doc,)*
                 }
             }
 
@@ -166,6 +182,20 @@ faults! {
     VpdSum         "vpd-sum"            whole: "The checksum of the vital product data is wrong.";
     ModuleSum      "module-sum"         whole: "The checksum over what the module in the cage says that it is is wrong.";
     ResetBehind    "reset-behind"       whole: "The function is reset soon after its link is up, and nobody is told.";
+    RxStuck        "rx-stuck"           packet: "A received packet is never reported.";
+    TxStuck        "tx-stuck"           packet: "A sent packet is never reported.";
+    RxDup          "rx-dup"             packet: "A received packet is reported twice.";
+    TxDup          "tx-dup"             packet: "A sent packet is reported twice.";
+    RxLength       "rx-length"          bytes: "A received packet is reported with this length: 0, or longer than its buffer or the MTU.";
+    RxLate         "rx-late"            time: "A received packet is reported so much later.";
+    TxLate         "tx-late"            time: "A sent packet is reported so much later.";
+    RxOther        "rx-other"           packet: "A received packet is reported as that of the descriptor behind its own.";
+    TxOther        "tx-other"           packet: "A sent packet is reported as that of the descriptor behind its own.";
+    RxEndless      "rx-endless"         packet: "A received packet is reported without its end.";
+    RxIommu        "rx-iommu"           packet: "A received packet is written to an address that the card was not given, and refused.";
+    TxIommu        "tx-iommu"           packet: "A packet to be sent is read from an address that the card was not given, and refused.";
+    LinkFlap       "link-flap"          time: "The link goes down for so long.";
+    Pulled         "pulled"             packet: "The card is pulled: its registers read as ones.";
 }
 
 /// What a fault counts.
@@ -177,6 +207,20 @@ pub(super) enum Counts {
     Commands,
     /// Frames, doorbells, descriptors: a number.
     Others,
+    /// Packets of the data path: one, every so many-th, or all from one on; and what is
+    /// measured besides.
+    Packets(Measure),
+}
+
+/// What a fault of the data path has besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// Nothing.
+    None,
+    /// Bytes; 0 unless it is said.
+    Bytes,
+    /// A time; 1 ms unless it is said.
+    Time,
 }
 
 /// Which command a fault strikes.
@@ -186,13 +230,17 @@ pub enum At {
     Number(u32),
     /// That of this code, in its family's numbers, each time.
     Code(u32),
+    /// Every so many-th packet.
+    Every(u32),
+    /// The packet of this number, and all behind it.
+    From(u32),
 }
 
 impl At {
     /// The number, of a fault that does not tell commands apart.
     pub(super) fn number(self) -> u32 {
         match self {
-            At::Number(number) | At::Code(number) => number,
+            At::Number(number) | At::Code(number) | At::Every(number) | At::From(number) => number,
         }
     }
 }
@@ -202,8 +250,10 @@ impl At {
 pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
-    /// Which command; `None` is every one.
+    /// Which command or packet; `None` is every one.
     pub at: Option<At>,
+    /// Bytes, or a time in picoseconds, of a fault that has such a thing, where it is said.
+    pub measure: Option<u64>,
 }
 
 impl Fault {
@@ -217,15 +267,55 @@ impl Fault {
     pub fn strikes_command(self, kind: FaultKind, number: u32, code: u32) -> bool {
         self.strikes(kind, number) || self.kind == kind && self.at == Some(At::Code(code))
     }
+
+    /// Whether the `number`th packet, the first being 1, meets it.
+    pub(super) fn strikes_packet(self, number: u64) -> bool {
+        match self.at {
+            None => true,
+            Some(At::Every(nth)) => number.is_multiple_of(u64::from(nth)),
+            Some(At::From(first)) => number >= u64::from(first),
+            Some(At::Number(one) | At::Code(one)) => number == u64::from(one),
+        }
+    }
+}
+
+impl FaultKind {
+    /// How it is written, if it is one of packets.
+    pub fn example(self) -> Option<&'static str> {
+        Some(match self {
+            FaultKind::RxStuck => "rx-stuck:1000",
+            FaultKind::TxStuck => "tx-stuck:1000-",
+            FaultKind::RxDup => "rx-dup:/1000",
+            FaultKind::TxDup => "tx-dup:/1000",
+            FaultKind::RxLength => "rx-length=0:1000",
+            FaultKind::RxLate => "rx-late=5ms:1000",
+            FaultKind::TxLate => "tx-late=5ms:1000",
+            FaultKind::RxOther => "rx-other:1000",
+            FaultKind::TxOther => "tx-other:1000",
+            FaultKind::RxEndless => "rx-endless:1000",
+            FaultKind::RxIommu => "rx-iommu:/1000",
+            FaultKind::TxIommu => "tx-iommu:/1000",
+            FaultKind::LinkFlap => "link-flap=20ms:/1000",
+            FaultKind::Pulled => "pulled:1000",
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
+        match (self.measure, self.kind.counts()) {
+            (Some(time), Counts::Packets(Measure::Time)) => write!(f, "={}", Time(time))?,
+            (Some(bytes), _) => write!(f, "={bytes}")?,
+            (None, _) => {}
+        }
         match self.at {
             None => Ok(()),
             Some(At::Number(number)) => write!(f, ":{number}"),
             Some(At::Code(code)) => write!(f, ":{code:#x}"),
+            Some(At::Every(number)) => write!(f, ":/{number}"),
+            Some(At::From(number)) => write!(f, ":{number}-"),
         }
     }
 }
@@ -255,16 +345,34 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_packets_strikes_one_every_so_many_th_or_all_from_one_on() {
+        let struck = |text: &str| {
+            let fault = format!("82599,fault={text}").parse::<Spec>().unwrap().fault.unwrap();
+            (1..=9).filter(|&number| fault.strikes_packet(number)).collect::<Vec<u64>>()
+        };
+        assert_eq!(struck("rx-stuck:3"), [3]);
+        assert_eq!(struck("rx-stuck:/3"), [3, 6, 9]);
+        assert_eq!(struck("tx-late=5us:7-"), [7, 8, 9]);
+        assert_eq!(struck("rx-length=0"), (1..=9).collect::<Vec<u64>>());
+    }
+
+    #[test]
     fn what_is_printed_reads_back_as_the_same() {
         for kind in FaultKind::ALL {
             let at: &[_] = match kind.counts() {
                 Counts::Nothing => &[None],
                 Counts::Others => &[None, Some(At::Number(31))],
                 Counts::Commands => &[None, Some(At::Number(31)), Some(At::Code(0x613))],
+                Counts::Packets(_) => &[None, Some(At::Number(31)), Some(At::Every(31)), Some(At::From(31))],
             };
-            for &at in at {
+            let measures: &[_] = match kind.counts() {
+                Counts::Packets(Measure::Bytes) => &[None, Some(0), Some(9000)],
+                Counts::Packets(Measure::Time) => &[None, Some(2_500_000), Some(20_000_000_000)],
+                _ => &[None],
+            };
+            for (&at, &measure) in at.iter().flat_map(|at| measures.iter().map(move |measure| (at, measure))) {
                 let mut spec = Spec::new("x710");
-                spec.fault = Some(Fault { kind, at });
+                spec.fault = Some(Fault { kind, at, measure });
                 assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
             }
         }
@@ -272,8 +380,11 @@ mod tests {
 
     #[test]
     fn a_fault_that_there_is_not_is_one_clear_line() {
-        let codes = ["half:0x50", "opaque:0x50", "doorbell:0x50", "few-descriptors:0x8"];
-        for bad in ["bogus", "error:0", "error:x", "error:0xg", "flood:3", ""].into_iter().chain(codes) {
+        let codes = ["half:0x50", "opaque:0x50", "doorbell:0x50", "few-descriptors:0x8", "rx-stuck:0x8"];
+        let packets = ["rx-stuck:/0", "rx-stuck:/", "rx-stuck:-", "rx-stuck:0-", "rx-stuck=3", "rx-late=3"];
+        let sizes = ["rx-length=16384", "rx-length=x", "error:/3", "error:3-", "error=3", "half=1us"];
+        let numbers = ["bogus", "error:0", "error:x", "error:0xg", "flood:3", ""];
+        for bad in numbers.into_iter().chain(codes).chain(packets).chain(sizes) {
             let error = format!("x710,fault={bad}").parse::<Spec>().unwrap_err();
             assert_eq!((error.kind(), error.to_string().lines().count()), (Kind::Usage, 1), "{error}");
         }

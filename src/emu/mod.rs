@@ -53,6 +53,7 @@ mod regs;
 pub mod replay;
 mod rx_ring;
 pub mod segment;
+mod slip;
 mod spec;
 mod stages;
 mod transmit;
@@ -73,6 +74,7 @@ pub use interrupts::Interrupts;
 pub use port::MacPort;
 use regs::registers;
 pub use regs::{Mode, Place, RegisterFile, Registers, Reset, Row};
+pub use slip::{Act, Direction};
 pub use spec::{Share, Spec};
 use stages::StageLog;
 pub use stages::Stages;
@@ -179,7 +181,7 @@ pub struct ModelInfo {
 }
 
 /// What can go wrong with any card.
-const FAULTS: [FaultKind; 9] = [
+const FAULTS: [FaultKind; 22] = [
     FaultKind::Held,
     FaultKind::HoldLast,
     FaultKind::LoseEach,
@@ -189,6 +191,19 @@ const FAULTS: [FaultKind; 9] = [
     FaultKind::ClockSlow,
     FaultKind::LoseIrq,
     FaultKind::ResetFatal,
+    FaultKind::RxStuck,
+    FaultKind::TxStuck,
+    FaultKind::RxDup,
+    FaultKind::TxDup,
+    FaultKind::RxLength,
+    FaultKind::RxLate,
+    FaultKind::TxLate,
+    FaultKind::RxOther,
+    FaultKind::TxOther,
+    FaultKind::RxIommu,
+    FaultKind::TxIommu,
+    FaultKind::LinkFlap,
+    FaultKind::Pulled,
 ];
 
 impl ModelInfo {

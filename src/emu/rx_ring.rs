@@ -13,6 +13,7 @@
 //! and each look costs both sides.
 
 use super::pcie::Piece;
+use super::slip::{Act, Direction};
 use super::{Translation, Violations};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -156,12 +157,52 @@ impl<const WORDS: usize> RxRing<WORDS> {
                 }
                 put(buffer, part);
             }
-            self.complete(memory, words(part.len() as u64, more.is_empty()));
             if more.is_empty() {
+                match memory.slip(Direction::Rx) {
+                    None => self.complete(memory, words(part.len() as u64, true)),
+                    Some(act) => self.slip(memory, act, part.len() as u64, words),
+                }
                 break;
             }
+            self.complete(memory, words(part.len() as u64, false));
             rest = more;
         }
+    }
+
+    /// Done with the descriptor at head, of which something wrong is said (fault).
+    #[cold]
+    fn slip(&mut self, memory: &Translation, act: Act, len: u64, words: impl Fn(u64, bool) -> [u64; WORDS]) {
+        match act {
+            Act::Length(wrong) => self.complete(memory, words(wrong.into(), true)),
+            Act::Endless => self.complete(memory, words(len, false)),
+            Act::Twice => {
+                self.complete(memory, words(len, true));
+                if !self.is_empty() {
+                    self.complete(memory, words(len, true));
+                }
+            }
+            Act::Never => self.skip(memory),
+            Act::Other => {
+                self.skip(memory);
+                if !self.is_empty() {
+                    self.complete(memory, words(len, true));
+                }
+            }
+            Act::Late(by) => {
+                self.flush(memory);
+                memory.later(by, || {
+                    self.complete(memory, words(len, true));
+                    self.flush(memory);
+                });
+            }
+        }
+    }
+
+    /// Passes over the descriptor at head, which is never written back.
+    fn skip(&mut self, memory: &Translation) {
+        self.flush(memory);
+        self.head = (self.head + 1) % self.count;
+        self.ahead = self.ahead.saturating_sub(1);
     }
 
     /// The buffer of the descriptor at head.

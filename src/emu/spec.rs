@@ -113,13 +113,7 @@ impl Spec {
             "speed" => self.speed = Some(setting.speed()?),
             "fault" => self.fault = Some(setting.fault()?),
             "pcie" => self.pcie = Some(Link::of(&setting)?),
-            "loss" => self.impairment.loss = setting.share()?,
-            "limit" => self.impairment.limit = setting.limit()?,
-            "dup" => self.impairment.duplicate = setting.share()?,
-            "reorder" => self.impairment.reorder = setting.share()?,
-            "corrupt" => self.impairment.corrupt = setting.share()?,
-            "delay" => self.impairment.delay = setting.time()?,
-            "jitter" => self.impairment.jitter = setting.time()?,
+            _ if self.impairment.set(&setting)? => {}
             _ => return Err(usage(format!("emu: there is no option '{key}'; options are {OPTIONS}"))),
         }
         Ok(())

@@ -8,6 +8,7 @@
 
 use super::offload::Offload;
 use super::pcie::{Bell, Piece};
+use super::slip::{Act, Direction};
 use super::{Picos, Translation};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -140,7 +141,7 @@ impl TxRing {
                     }
                     // Where memory is not mapped the driver is told that it is
                     // done; the violation is counted.
-                    memory.append(address, len, packet);
+                    memory.gather(address, len, packet);
                     if let Some(meter) = memory.meter() {
                         meter.hold((address, len as u64));
                     }
@@ -175,13 +176,24 @@ impl TxRing {
         while reports != 0 {
             let at = self.after(first, reports.trailing_zeros());
             reports &= reports - 1;
-            if late {
-                self.late.push(at);
-            } else {
-                self.report(at, memory, done);
+            match memory.slip(Direction::Tx) {
+                Some(act) => self.slip(at, memory, act, done),
+                None if late => self.late.push(at),
+                None => self.report(at, memory, done),
             }
         }
         packet.reports != 0
+    }
+
+    /// Marks a descriptor as done, or something else instead (fault).
+    #[cold]
+    fn slip(&self, at: u32, memory: &Translation, act: Act, done: fn(u64) -> u64) {
+        match act {
+            Act::Never => {}
+            Act::Other => self.report(self.after(at, 1), memory, done),
+            Act::Late(by) => memory.later(by, || self.report(at, memory, done)),
+            _ => (0..2).for_each(|_| self.report(at, memory, done)),
+        }
     }
 
     /// Marks a descriptor as done.
@@ -210,7 +222,13 @@ impl TxRing {
         if let Some(meter) = memory.meter() {
             meter.report([(iova, 4)], true);
         }
-        memory.store32(iova, self.head);
+        match memory.slip(Direction::Tx) {
+            None => _ = memory.store32(iova, self.head),
+            Some(Act::Never) => {}
+            Some(Act::Other) => _ = memory.store32(iova, self.after(self.head, 1)),
+            Some(Act::Late(by)) => memory.later(by, || _ = memory.store32(iova, self.head)),
+            Some(_) => (0..2).for_each(|_| _ = memory.store32(iova, self.head)),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //!     tx.send(batch)                  timed  -> cycles a packet, tx
 //!     rx.recv(batch)                  timed  -> cycles a packet, rx
 //!     look at what came               not timed
-//!   wait for the rest (grace)         what has not come then is lost
+//!   wait for the rest (grace)         what has not come then is lost, or stuck in the ring
 //! ```
 //!
 //! One thread sends and receives. A call is timed with two readings of the
@@ -32,6 +32,8 @@ use std::time::Duration;
 /// A round of the loop takes a few microseconds; one that took no longer than this
 /// was not held up, at any rate.
 const ROUND: Duration = Duration::from_micros(20);
+/// A slow link empties a long ring: so many times the grace is waited, as long as packets come.
+const GRACES: u32 = 20;
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
@@ -40,9 +42,13 @@ pub struct Plan {
     pub frames: Vec<usize>,
     /// Packets a second; `None` as fast as the ring takes them.
     pub rate: Option<f64>,
-    /// How long.
+    /// How long, at most.
     pub duration: Duration,
-    /// How long to wait for packets that are still out.
+    /// Packets to send; `None` as many as there is time for.
+    pub count: Option<u64>,
+    /// Whether packets are timed ([`Report::latency`]).
+    pub timed: bool,
+    /// How long to wait for the next of the packets that are still out.
     pub grace: Duration,
     /// Packets a call.
     pub batch: usize,
@@ -77,11 +83,18 @@ pub struct Report {
     /// Of those sent, how many the card still had when the time was up, beyond two
     /// batches, which it always may.
     pub late: u64,
+    /// Of those sent, how many the card had not reported as sent when the wait for the rest
+    /// was over.
+    pub stuck: u64,
     /// How long the loop was held up, in all.
     pub held_up: Duration,
+    /// From just before a packet was given to the driver until the driver had given it
+    /// back, ns; of none that came after 1048576 others were sent.
+    pub latency: Option<Histogram>,
     /// From the first packet given to the ring until the last one given, ns.
     pub send_ns: u64,
-    /// From the first packet given to the ring until the last one received, ns.
+    /// From the first packet given to the ring until the last one received, ns; where
+    /// sending went on after that, until its end.
     pub total_ns: u64,
     /// Cost of sending.
     pub tx: Cost,
@@ -124,8 +137,8 @@ impl Report {
         self.sent.saturating_sub(self.received)
     }
 
-    /// Packets received a second, from the first sent to the last received: a
-    /// little less than the truth, never more.
+    /// Packets received a second, from the first sent to the last received, or to the end
+    /// of sending if that was later: a little less than the truth, never more.
     pub fn packets_per_second(&self) -> f64 {
         if self.total_ns == 0 { 0.0 } else { self.received as f64 * 1e9 / self.total_ns as f64 }
     }
@@ -147,6 +160,37 @@ impl Report {
     }
 }
 
+/// When packets were given to the driver, the last of them.
+struct Stamps {
+    at: Box<[Ticks]>,
+    /// Number of the next packet.
+    next: u64,
+}
+
+impl Stamps {
+    /// Packets that are timed while they are out: 70 ms at 14.88 million a second.
+    const WINDOW: u64 = 1 << 20;
+
+    fn new() -> Self {
+        // Not zero, so that its pages are there before the first packet is.
+        Stamps { at: vec![Ticks::MAX; Self::WINDOW as usize].into(), next: 0 }
+    }
+
+    /// All packets before `next` are given to the driver now, if they were not before.
+    fn leave(&mut self, next: u64, now: Ticks) {
+        while self.next < next {
+            self.at[(self.next % Self::WINDOW) as usize] = now;
+            self.next += 1;
+        }
+    }
+
+    /// When packet `sequence` was given to the driver.
+    fn of(&self, sequence: u64) -> Option<Ticks> {
+        let known = sequence < self.next && self.next - sequence <= Self::WINDOW;
+        known.then(|| self.at[(sequence % Self::WINDOW) as usize])
+    }
+}
+
 /// Highest rate of such packets at `speed` bits a second.
 pub fn line_rate(frames: &[usize], speed: u64) -> f64 {
     let bits: f64 = frames.iter().copied().map(wire_bits).sum();
@@ -161,6 +205,7 @@ pub struct Flood<'a, S> {
     pace: Option<Pace>,
     probes: Probes,
     seen: Seen,
+    stamps: Option<Stamps>,
     idle: Idle,
     stop: S,
     /// Ticks that two readings of the clock with nothing in between are apart.
@@ -168,6 +213,8 @@ pub struct Flood<'a, S> {
     first: Ticks,
     last_sent: Ticks,
     last_received: Ticks,
+    /// When sending ended.
+    over: Ticks,
     /// When the last round of the loop began.
     last_round: Ticks,
     /// Rounds that took longer than `patience`, together.
@@ -208,12 +255,14 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             pace,
             probes: Probes::new(clock.now() as u32, longest, from, to),
             seen: Seen::new(),
+            stamps: plan.timed.then(Stamps::new),
             idle: Idle::new(),
             stop,
             reading: (0..1_000).map(|_| clock.now().abs_diff(clock.now())).min().unwrap_or(0),
             first: 0,
             last_sent: 0,
             last_received: 0,
+            over: 0,
             last_round: 0,
             held_up: 0,
             patience: clock.ticks(plan.patience()),
@@ -225,7 +274,9 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
                 foreign: 0,
                 due: 0,
                 late: 0,
+                stuck: 0,
                 held_up: Duration::ZERO,
+                latency: plan.timed.then(Histogram::new),
                 send_ns: 0,
                 total_ns: 0,
                 tx: Cost::default(),
@@ -239,6 +290,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
     fn send_all<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
         let mut outgoing = Batch::with_limit(self.pool, self.plan.batch);
         let (mut sequence, mut frame) = (0, 0);
+        let count = self.plan.count.unwrap_or(u64::MAX);
         self.first = self.clock.now();
         self.last_round = self.first;
         let end = self.first.saturating_add(self.clock.ticks(self.plan.duration));
@@ -250,10 +302,11 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             let took = self.round(now);
             self.note(took);
             self.report.stopped = (self.stop)();
-            if now >= end || self.report.stopped {
+            if now >= end || self.report.stopped || (sequence == count && outgoing.is_empty()) {
+                self.over = now.min(end);
                 break;
             }
-            let room = outgoing.room();
+            let room = outgoing.room().min(usize::try_from(count - sequence).unwrap_or(usize::MAX));
             let due = self.pace.as_mut().map_or(room, |pace| pace.take(now, room));
             self.report.due += due as u64;
             for _ in 0..due {
@@ -268,7 +321,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             }
             let mut did = 0;
             if !outgoing.is_empty() {
-                did += self.send(tx, &mut outgoing);
+                did += self.send(tx, &mut outgoing, sequence);
             }
             did += self.receive(rx, incoming);
             self.idle.polled(did);
@@ -300,14 +353,20 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
     }
 
     fn wait_for_the_rest<R: Receive, T: Transmit>(&mut self, rx: &mut R, tx: &mut T, incoming: &mut Batch<'_>) {
-        let mut patience = Patience::new(self.clock, self.plan.grace);
-        while self.report.received < self.report.sent {
+        let grace = Patience::new(self.clock, self.plan.grace);
+        let mut most = Patience::new(self.clock, self.plan.grace * GRACES);
+        let (mut patience, mut before) = (grace.clone(), u64::MAX);
+        loop {
+            self.report.stuck = tx.reclaim(self.pool) as u64;
+            let out = self.report.lost() + self.report.stuck;
+            if out < before {
+                (patience, before) = (grace.clone(), out);
+            }
             let now = self.clock.now();
-            if patience.is_over(now) {
+            if out == 0 || patience.is_over(now) || most.is_over(now) {
                 break;
             }
             let took = self.round(now);
-            tx.reclaim(self.pool);
             let did = self.receive(rx, incoming);
             if did > 0 {
                 self.note(took);
@@ -317,8 +376,11 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
     }
 
     #[inline]
-    fn send<T: Transmit>(&mut self, tx: &mut T, outgoing: &mut Batch<'_>) -> usize {
+    fn send<T: Transmit>(&mut self, tx: &mut T, outgoing: &mut Batch<'_>, next: u64) -> usize {
         let before = self.clock.now();
+        if let Some(stamps) = &mut self.stamps {
+            stamps.leave(next, before);
+        }
         let n = tx.send(outgoing);
         let after = self.clock.now();
         if n > 0 {
@@ -337,10 +399,16 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
         if n > 0 {
             self.report.rx.note((after - before).saturating_sub(self.reading), n);
             for bytes in incoming.frames() {
-                match self.probes.sequence(bytes).map_or(Came::Unknown, |sequence| self.seen.arrive(sequence)) {
+                let sequence = self.probes.sequence(bytes);
+                match sequence.map_or(Came::Unknown, |sequence| self.seen.arrive(sequence)) {
                     Came::First => {
                         self.report.received += 1;
                         self.report.wire_bits += wire_bits(bytes.len());
+                        if let (Some(stamps), Some(latency)) = (&self.stamps, &mut self.report.latency)
+                            && let Some(sent) = sequence.and_then(|sequence| stamps.of(sequence))
+                        {
+                            latency.record(self.clock.ns(after.saturating_sub(sent)));
+                        }
                     }
                     Came::Again => self.report.duplicated += 1,
                     Came::Unknown => self.report.foreign += 1,
@@ -366,129 +434,10 @@ impl<S: Fn() -> bool> Loop for Flood<'_, S> {
         clock.refine();
         self.report.held_up = Duration::from_nanos(clock.ns(self.held_up));
         self.report.send_ns = clock.ns(self.last_sent.saturating_sub(self.first));
-        self.report.total_ns = clock.ns(self.last_received.saturating_sub(self.first));
+        self.report.total_ns = clock.ns(self.last_received.max(self.over).saturating_sub(self.first));
         self.report
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dma::Addressing;
-    use std::cell::RefCell;
-    use std::collections::VecDeque;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// A device that passes a packet each `interval` nanoseconds and drops the rest.
-    /// Time is virtual: each call of it takes [`CALL`].
-    struct Device {
-        time: Arc<AtomicU64>,
-        interval: u64,
-        free_at: u64,
-        frames: VecDeque<Vec<u8>>,
-    }
-
-    /// Nanoseconds.
-    const CALL: u64 = 500;
-
-    struct Port<'b>(&'b RefCell<Device>);
-
-    impl Transmit for Port<'_> {
-        fn send(&mut self, batch: &mut Batch<'_>) -> usize {
-            let mut device = self.0.borrow_mut();
-            let now = device.time.fetch_add(CALL, Ordering::Relaxed);
-            for frame in batch.frames() {
-                if device.free_at <= now + 16 * device.interval {
-                    device.free_at = device.free_at.max(now) + device.interval;
-                    device.frames.push_back(frame.to_vec());
-                }
-            }
-            let n = batch.len();
-            batch.clear();
-            n
-        }
-
-        fn reclaim(&mut self, _pool: &Pool) -> usize {
-            0
-        }
-    }
-
-    impl Receive for Port<'_> {
-        fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-            let mut device = self.0.borrow_mut();
-            device.time.fetch_add(CALL, Ordering::Relaxed);
-            let mut n = 0;
-            while batch.room() > 0
-                && let Some(frame) = device.frames.pop_front()
-            {
-                n += usize::from(batch.push_frame(&frame));
-            }
-            n
-        }
-    }
-
-    fn flood(interval: u64, plan: Plan) -> Report {
-        let time = Arc::new(AtomicU64::new(1));
-        let clock = Clock::by_hand(Arc::clone(&time));
-        let pool = Pool::new(256, Addressing::Translated).unwrap();
-        let device = RefCell::new(Device { time, interval, free_at: 0, frames: VecDeque::new() });
-        let flood = Flood::new(&clock, &pool, plan, || false).unwrap();
-        flood.run(&mut Port(&device), &mut Port(&device))
-    }
-
-    fn plan() -> Plan {
-        Plan {
-            frames: vec![60],
-            rate: None,
-            duration: Duration::from_millis(20),
-            grace: Duration::from_millis(1),
-            batch: 32,
-            addresses: [[0; 6]; 2],
-        }
-    }
-
-    #[test]
-    fn every_packet_is_received_or_lost_and_no_rate_beats_the_device() {
-        let report = flood(10_000, plan());
-        assert_eq!(report.sent, report.received + report.lost());
-        // Bursts of 32 each two calls, of which the device takes 100 a millisecond, and
-        // what it keeps for later.
-        assert!((639_000..=641_000).contains(&report.sent), "{} sent", report.sent);
-        assert!((2_000..=2_020).contains(&report.received), "{} received", report.received);
-        assert!((99_000.0..102_000.0).contains(&report.packets_per_second()), "{}", report.packets_per_second());
-        assert!(report.tx.ticks().is_some_and(|ticks| ticks > 0.0));
-        assert!((1.0..=32.0).contains(&report.rx.per_call()));
-    }
-
-    #[test]
-    fn a_paced_flood_keeps_its_rate_and_loses_nothing_below_the_capacity() {
-        let report = flood(1_000, Plan { rate: Some(20_000.0), batch: 1, ..plan() });
-        assert_eq!(report.lost(), 0);
-        // Slots 0 to 399 of 50 us; the one at the end of the 20 ms belongs to them or not.
-        assert!((400..=401).contains(&report.due), "{} due", report.due);
-        assert!((400..=report.due).contains(&report.sent), "{} sent, {} due", report.sent, report.due);
-        let trial = report.trial(20_000.0);
-        assert!(trial.offered() > 0.0 && trial.offered() <= 20_000.0);
-    }
-
-    #[test]
-    fn mixed_sizes_are_weighed_by_their_bits() {
-        let report = flood(1, Plan { frames: vec![60, 1514], batch: 2, ..plan() });
-        let bits = report.wire_bits / report.received as f64;
-        assert!((bits - f64::midpoint(wire_bits(60), wire_bits(1514))).abs() < 100.0, "{bits}");
-        assert!((line_rate(&[60], 10_000_000_000) - 14_880_952.4).abs() < 1.0);
-        let pair = line_rate(&[60, 1514], 10_000_000_000);
-        assert!((pair - 2.0 * 10e9 / (672.0 + 12_304.0)).abs() < 1.0, "{pair}");
-    }
-
-    #[test]
-    fn nothing_and_too_much_are_refused() {
-        let clock = Clock::new();
-        let pool = Pool::new(16, Addressing::Translated).unwrap();
-        for frames in [vec![], vec![59], vec![60, 2_049]] {
-            let bad = Flood::new(&clock, &pool, Plan { frames, ..plan() }, || false);
-            assert_eq!(bad.err().unwrap().kind(), Kind::Usage);
-        }
-    }
-}
+mod tests;

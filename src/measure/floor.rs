@@ -71,7 +71,7 @@ impl Floor {
 
 /// Nanoseconds a call of `f`, the best of several runs: an interruption only makes
 /// one slower.
-fn per_round(clock: &Clock, rounds: u32, mut f: impl FnMut()) -> f64 {
+pub(super) fn per_round(clock: &Clock, rounds: u32, mut f: impl FnMut()) -> f64 {
     let run = |f: &mut dyn FnMut()| {
         let start = clock.now_ordered();
         for _ in 0..rounds {

@@ -5,7 +5,10 @@
 //! what honest printing needs: the exact least, greatest and mean value, and a
 //! refusal to name a percentile that rests on too few samples.
 
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// A percentile by the name it is printed and asked for under.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -168,6 +171,26 @@ impl Histogram {
         writeln!(out, "#[Mean    = {:>12.3}, StdDeviation   = {:>12.3}]", self.mean(), self.stdev())?;
         writeln!(out, "#[Max     = {:>12.3}, Total count    = {:>12}]", self.max as f64, self.count())?;
         writeln!(out, "#[Buckets = {:>12}, SubBuckets     = {:>12}]", self.buckets.buckets(), 2048)
+    }
+}
+
+impl Histogram {
+    /// Writes the samples as a line of HdrHistogram's interval log: with their tag, which has no
+    /// comma and no blank, when the interval began, how long it was, the greatest, and all of
+    /// them (V2, deflated, in base64).
+    pub fn write_interval(
+        &self,
+        mut out: &mut dyn Write,
+        start: Duration,
+        length: Duration,
+        tag: Option<&str>,
+    ) -> io::Result<()> {
+        let mut serializer = V2DeflateSerializer::new();
+        let mut log = IntervalLogWriterBuilder::new().begin_log_with(&mut out, &mut serializer)?;
+        log.write_histogram(&self.buckets, start, length, tag.and_then(Tag::new)).map_err(|error| match error {
+            IntervalLogWriterError::IoError(error) => error,
+            IntervalLogWriterError::SerializeError(error) => io::Error::other(error.to_string()),
+        })
     }
 }
 

@@ -16,6 +16,7 @@
 //!   quiet      figures of a few nanoseconds, when nobody disturbs
 //!   Machine    where it was measured
 //!   search     the highest rate that a trial passes (RFC 2544)
+//!   rfc2544    its loss over rates, and the longest burst without loss
 //! ```
 //!
 //! A figure that depends on the machine is only printed beside what the machine
@@ -31,9 +32,11 @@ pub mod machine;
 mod pace;
 mod patience;
 pub mod ping;
+mod poisson;
 pub mod probe;
 pub mod quiet;
 mod relation;
+pub mod rfc2544;
 pub mod search;
 mod seen;
 

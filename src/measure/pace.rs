@@ -12,7 +12,10 @@
 //! of one packet moves the next. What a stall cost is made up only as far as the
 //! slack reaches; older slots are skipped and counted, because a burst at line
 //! rate is not the traffic that was asked for.
+//!
+//! Slots may also lie at random ([`Pace::at_random`]), as many in the long run.
 
+use super::poisson::Poisson;
 use super::{Clock, Ticks};
 use crate::error::{Error, Kind, Result};
 use std::time::Duration;
@@ -25,8 +28,13 @@ pub struct Pace {
     due: u128,
     /// From the start to the first packet of this share of it, ticks 64.64.
     offset: u128,
-    /// Between two packets, ticks 64.64.
+    /// Between two packets, in the mean if they are at random, ticks 64.64.
     interval: u128,
+    /// Where the slots of all shares are, if they are at random.
+    random: Option<Box<Poisson>>,
+    /// Of all slots those of this share: the first, and every so many from there on.
+    first: u64,
+    among: u64,
     /// How late a slot may be and still be used, ticks 64.64.
     slack: u128,
     skipped: u64,
@@ -63,7 +71,22 @@ impl Pace {
         let interval = fixed(per_packet);
         let slack = (interval * 64).max(u128::from(clock.ticks(Duration::from_micros(20))) << 64);
         let now = u128::from(clock.now()) << 64;
-        Ok(Pace { start: now, due: now, offset: 0, interval, slack, skipped: 0 })
+        let (first, among) = (0, 1);
+        Ok(Pace { start: now, due: now, offset: 0, interval, random: None, first, among, slack, skipped: 0 })
+    }
+
+    /// The same rate with the slots at random, as arrivals of a Poisson process are; each
+    /// `seed` has its own, and the first of them is at once. To be called before
+    /// [`Pace::share`].
+    #[must_use]
+    pub fn at_random(mut self, seed: u64) -> Self {
+        self.random = Some(Box::new(Poisson::new(self.interval, seed)));
+        self
+    }
+
+    /// Whether slots are at random.
+    pub fn is_random(&self) -> bool {
+        self.random.is_some()
     }
 
     /// Makes up at most `slack` ticks of lateness; never less than one interval,
@@ -78,14 +101,18 @@ impl Pace {
     /// moment have each slot of it once.
     #[must_use]
     pub fn share(mut self, first: u64, among: u64) -> Self {
+        (self.first, self.among) = (first, among.max(1));
         self.offset = self.interval * u128::from(first);
-        self.interval *= u128::from(among.max(1));
+        self.interval *= u128::from(self.among);
         self.slack = self.slack.max(self.interval);
         self
     }
 
     /// Begins the schedule at `now`, and forgets what was counted.
     pub fn start(&mut self, now: Ticks) {
+        if let Some(random) = &mut self.random {
+            self.offset = random.seek(self.first);
+        }
         self.start = (u128::from(now) << 64) + self.offset;
         self.due = self.start;
         self.skipped = 0;
@@ -101,7 +128,7 @@ impl Pace {
         self.catch_up(now_fixed);
         let mut n = 0;
         while n < max && self.due <= now_fixed {
-            self.due += self.interval;
+            self.due += self.gap();
             n += 1;
         }
         n
@@ -122,8 +149,17 @@ impl Pace {
     #[inline]
     pub fn take_next(&mut self) -> Ticks {
         let due = self.due();
-        self.due += self.interval;
+        self.due += self.gap();
         due
+    }
+
+    /// From the next slot to the one behind it.
+    #[inline]
+    fn gap(&mut self) -> u128 {
+        match &mut self.random {
+            None => self.interval,
+            Some(random) => (0..self.among).map(|_| random.next()).sum(),
+        }
     }
 
     /// How late the next slot may be at `now` and still be used: when the oldest slot that
@@ -144,7 +180,10 @@ impl Pace {
 
     /// Slots so far, used or skipped.
     pub fn passed(&self) -> u64 {
-        ((self.due - self.start) / self.interval) as u64
+        match &self.random {
+            None => ((self.due - self.start) / self.interval) as u64,
+            Some(random) => (random.index() - self.first) / self.among,
+        }
     }
 
     /// When the next packet is due.
@@ -153,7 +192,7 @@ impl Pace {
         (self.due >> 64) as Ticks
     }
 
-    /// Between two packets, in ticks.
+    /// Between two packets, in ticks; in the mean if they are at random.
     pub fn interval(&self) -> f64 {
         self.interval as f64 / 2f64.powi(64)
     }
@@ -172,11 +211,32 @@ impl Pace {
 
     #[cold]
     fn skip(&mut self, beyond: u128) -> u64 {
-        let slots = beyond.div_ceil(self.interval);
-        self.due += slots * self.interval;
-        let slots = slots as u64;
+        let slots = if self.is_random() {
+            self.skip_random(self.due + beyond)
+        } else {
+            let slots = beyond.div_ceil(self.interval);
+            self.due += slots * self.interval;
+            slots as u64
+        };
         self.skipped += slots;
         slots
+    }
+
+    /// Skips random slots that are due before `moment`; returns how many.
+    fn skip_random(&mut self, moment: u128) -> u64 {
+        let before = self.passed();
+        if let Some(random) = &mut self.random {
+            // So many windows of each share are passed for sure: nobody needs to count them out.
+            let windows = ((moment - self.due) / random.window()).saturating_sub(1) as u64 / self.among;
+            if windows > 1 {
+                let index = random.index() + windows * self.among * Poisson::WINDOW;
+                self.due = self.start - self.offset + random.seek(index);
+            }
+        }
+        while self.due < moment {
+            self.due += self.gap();
+        }
+        self.passed() - before
     }
 }
 
@@ -260,6 +320,48 @@ mod tests {
     }
 
     #[test]
+    fn random_slots_are_the_same_for_one_and_for_several_that_share_them() {
+        let whole = every(168.000_000_001, 1_000).at_random(5);
+        for among in [1, 2, 3, 7] {
+            let mut shares: Vec<Pace> = (0..among).map(|first| whole.clone().share(first, among)).collect();
+            let mut whole = whole.clone();
+            for pace in shares.iter_mut().chain([&mut whole]) {
+                pace.start(7);
+            }
+            assert_eq!(whole.due(), 7, "the first is at once");
+            for n in 0..10_000 {
+                assert_eq!(shares[n % among as usize].take_next(), whole.take_next(), "slot {n} of {among}");
+            }
+            assert!(
+                shares.iter().zip(0..).all(|(share, first)| share.passed() == (10_000_u64 - first).div_ceil(among))
+            );
+        }
+    }
+
+    #[test]
+    fn after_the_longest_stall_random_slots_go_on_where_counting_would_come_to() {
+        for (first, among) in [(0, 1), (0, 3), (2, 3)] {
+            let mut counted = every(100.0, 1_000).at_random(5).share(first, among);
+            counted.start(50);
+            let mut sought = counted.clone();
+            let moment = 40_000_000;
+            while counted.due() < moment {
+                counted.take_next();
+            }
+            assert_eq!(sought.skip_before(moment), counted.passed());
+            for _ in 0..5_000 {
+                assert_eq!(sought.take_next(), counted.take_next());
+            }
+            // Thousands of years, and back in a moment: each slot was counted.
+            let far = 1 << 62;
+            let slots = sought.skip_before(far) + counted.passed();
+            let even = ((far - 50) as f64 / (100 * among) as f64) as u64;
+            assert!(slots.abs_diff(even) < 1_000, "{slots} slots, {even} in the mean");
+            assert!((far..far + 10_000 * among).contains(&sought.due()));
+        }
+    }
+
+    #[test]
     fn after_a_stall_only_the_slack_is_made_up_and_the_grid_stays() {
         let mut pace = every(100.0, 250);
         assert_eq!(pace.take(0, 64), 1);
@@ -285,15 +387,24 @@ mod tests {
             interval in 1.0..5_000.0_f64,
             slack in 0..100_000_u64,
             steps in prop::collection::vec((0..1_000_000_u64, 1..64_usize), 1..200),
+            seed in prop::option::of(any::<u64>()),
         ) {
             let mut pace = every(interval, slack);
+            if let Some(seed) = seed {
+                pace = pace.at_random(seed);
+                pace.start(0);
+            }
             let (mut now, mut sent) = (0, 0);
             for (step, max) in steps {
                 now += step;
                 sent += pace.take(now, max) as u64;
             }
             let slots = sent + pace.skipped();
-            let at = pace.interval * u128::from(slots);
+            prop_assert_eq!(slots, pace.passed());
+            let at = match &mut pace.random {
+                None => pace.interval * u128::from(slots),
+                Some(random) => random.seek(slots),
+            };
             prop_assert_eq!(at, pace.due);
         }
     }

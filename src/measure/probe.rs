@@ -10,8 +10,13 @@
 //! stragglers of the last; the check tells a probe from a frame that only looks
 //! like one. When a frame was sent is kept by the sender, not in the frame.
 
+use crate::dma::{BUFFER_SIZE, Batch};
+
 /// Shortest probe, in bytes without FCS: the shortest Ethernet frame.
 pub const MIN_LEN: usize = 60;
+
+/// Longest, in bytes without FCS: the length of an IPv4 packet has 16 bits (RFC 791 §3.1).
+pub const MAX_LEN: usize = 14 + 65_535;
 
 /// Bytes that a frame takes on the wire beside itself without FCS: FCS,
 /// preamble with start delimiter, gap (IEEE 802.3 §4.2.3.2.2: 4 + 8 + 12).
@@ -52,8 +57,33 @@ impl Probes {
     /// at most the length they were made for.
     #[inline]
     pub fn write(&self, frame: &mut [u8], sequence: u64) {
+        frame.copy_from_slice(&self.template[..frame.len()]);
+        self.fill_in(frame, sequence);
+    }
+
+    /// Appends a probe of `len` bytes to `batch`, over several entries if it needs them, as
+    /// [`Probes::write`] makes it. Appends nothing and returns false if it does not fit.
+    #[inline]
+    pub fn push(&mut self, batch: &mut Batch<'_>, len: usize, sequence: u64) -> bool {
+        if len > BUFFER_SIZE {
+            return self.push_long(batch, len, sequence);
+        }
+        batch.push(len).map(|frame| self.write(frame, sequence)).is_some()
+    }
+
+    #[inline(never)]
+    fn push_long(&mut self, batch: &mut Batch<'_>, len: usize, sequence: u64) -> bool {
+        let mut template = std::mem::take(&mut self.template);
+        self.fill_in(&mut template[..len], sequence);
+        let fits = batch.push_frame(&template[..len]);
+        self.template = template;
+        fits
+    }
+
+    /// Writes what differs between frames.
+    #[inline]
+    fn fill_in(&self, frame: &mut [u8], sequence: u64) {
         let len = frame.len();
-        frame.copy_from_slice(&self.template[..len]);
         let ip_len = (len - 14) as u16;
         frame[16..18].copy_from_slice(&ip_len.to_be_bytes());
         frame[38..40].copy_from_slice(&(ip_len - 20).to_be_bytes());
@@ -87,6 +117,11 @@ fn header_checksum(ip_len: u16) -> u16 {
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
+/// Buffers that a frame of `len` bytes takes.
+pub fn parts(len: usize) -> usize {
+    len.div_ceil(BUFFER_SIZE)
+}
+
 /// A frame of `len` bytes without FCS in bits on the wire, preamble and gap included.
 pub fn wire_bits(len: usize) -> f64 {
     ((len.max(MIN_LEN) + WIRE_OVERHEAD) * 8) as f64
@@ -95,6 +130,7 @@ pub fn wire_bits(len: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma::{Addressing, Pool};
 
     #[test]
     fn a_probe_is_a_right_udp_packet_of_any_length() {
@@ -109,6 +145,27 @@ mod tests {
             let Some(etherparse::TransportSlice::Udp(udp)) = packet.transport else { panic!("no UDP") };
             assert_eq!((udp.destination_port(), usize::from(udp.length())), (7, len - 34));
         }
+    }
+
+    #[test]
+    fn a_probe_of_several_buffers_is_the_same_packet_and_leaves_nothing_in_the_next() {
+        let pool = Pool::new(16, Addressing::Translated).unwrap();
+        let mut batch = Batch::new(&pool);
+        let mut probes = Probes::new(7, 9_014, [2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        for (sequence, len) in [(1, 9_014), (2, 2_049), (3, 2_048), (4, 60)] {
+            batch.clear();
+            assert!(probes.push(&mut batch, len, sequence));
+            assert_eq!(batch.len(), parts(len));
+            let sent: Vec<u8> = batch.frames().flatten().copied().collect();
+            let mut alone = vec![0xff; len];
+            Probes::new(7, len, [2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).write(&mut alone, sequence);
+            assert_eq!(sent, alone, "{len} bytes");
+            assert_eq!(probes.sequence(batch.frame(0)), Some(sequence));
+        }
+        batch.clear();
+        batch.set_limit(4);
+        assert!(!probes.push(&mut batch, 9_014, 5) && batch.is_empty());
+        assert!(probes.push(&mut batch, 60, 6));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! The last four bytes of a frame are the low half of its sequence number, little
 //! endian: where ixy's generator puts it and ixy's tests look for it. Before them
 //! is the high half, and before that the time of sending in nanoseconds since
-//! 1970. [`trailer`] reads them back.
+//! 1970. [`trailer`] reads them back. A payload that is given has none.
 //!
 //! A [`Builder`] keeps one template for each length, and the sum of its headers
 //! and payload without what changes. Writing a frame copies the template, stores
@@ -24,6 +24,7 @@ mod layout;
 mod share;
 mod tag;
 mod wide;
+mod words;
 
 use super::values::{Ips, Macs, Ports, Random, Values};
 use crate::error::{Error, Kind, Result};
@@ -35,6 +36,7 @@ use share::Share;
 use std::net::IpAddr;
 use std::str::FromStr;
 pub use tag::{Tpid, Vlan, Vlans};
+pub use words::{Bytes, Dscp, Ecn, Ethertype, TcpFlags, Tos};
 
 /// Bytes of the frame check sequence, which sizes given by users include.
 pub const FCS: usize = 4;
@@ -49,12 +51,23 @@ pub enum Proto {
     /// UDP datagrams.
     #[default]
     Udp,
-    /// TCP segments with ACK set, of no connection.
+    /// TCP segments of no connection.
     Tcp,
     /// Echo requests: ICMP, or ICMPv6.
     Icmp,
     /// ARP requests for the destination address.
     Arp,
+    /// Nothing but a payload behind the Ethernet header.
+    Raw,
+}
+
+/// Which checksums are wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wrong {
+    /// That of the IPv4 header.
+    pub ip: bool,
+    /// That of UDP, TCP or ICMP.
+    pub l4: bool,
 }
 
 /// How long frames are, in bytes without FCS.
@@ -121,6 +134,18 @@ pub struct Recipe {
     pub vlans: Vlans,
     /// Time to live, hop limit.
     pub ttl: u8,
+    /// DSCP and ECN.
+    pub tos: Tos,
+    /// Flags of TCP.
+    pub tcp_flags: TcpFlags,
+    /// Type of what follows the Ethernet header, if that is [`Proto::Raw`].
+    pub ethertype: Ethertype,
+    /// What the payload is, in front of zeros; `None` is sequence number and time. Lengths of
+    /// headers are those of the payload if [`Sizes::Shortest`] is asked for, and of the frame
+    /// otherwise.
+    pub data: Option<Bytes>,
+    /// Checksums that are wrong.
+    pub wrong: Wrong,
     /// Seed of whatever is random.
     pub seed: u64,
 }
@@ -140,6 +165,11 @@ impl Default for Recipe {
             destination_port: Ports(Values::one(9)),
             vlans: Vlans::default(),
             ttl: 64,
+            tos: Tos::default(),
+            tcp_flags: TcpFlags::ACK,
+            ethertype: Ethertype::EXPERIMENTAL,
+            data: None,
+            wrong: Wrong::default(),
             seed: 1,
         }
     }
@@ -181,20 +211,23 @@ impl Builder {
     ///
     /// # Errors
     /// [`Kind::Usage`] if addresses of both families are asked for, a size is too
-    /// short for its headers, or ARP is asked for IPv6.
+    /// short for its headers, ARP is asked for IPv6, or a field for a frame without it.
     pub fn new(recipe: &Recipe) -> Result<Self> {
         let v6 = family(recipe)?;
         let layout = Layout::new(recipe, v6);
-        let least = layout.payload.max(MIN_FRAME);
+        layout.check(recipe)?;
+        let shortest = layout.payload + recipe.data.as_ref().map_or(4, |Bytes(data)| data.len());
+        let least = MIN_FRAME.max(if recipe.data.is_some() { shortest } else { layout.payload });
         let lengths: Vec<usize> = match &recipe.sizes {
-            Sizes::Shortest => vec![(layout.payload + 4).max(MIN_FRAME)],
+            Sizes::Shortest => vec![shortest.max(MIN_FRAME)],
             Sizes::List(list) => list.clone(),
             &Sizes::Range(first, last) => (first..=last).collect(),
         };
         if let Some(short) = lengths.iter().find(|&&len| len < least || len > MAX_FRAME) {
             return Err(usage(format!(
-                "frames of {} bytes cannot hold these headers; use {} to {} (FCS included)",
+                "frames of {} bytes cannot hold these headers{}; use {} to {} (FCS included)",
                 short + FCS,
+                if recipe.data.is_some() { " and this payload" } else { "" },
                 least + FCS,
                 MAX_FRAME + FCS
             )));

@@ -341,7 +341,75 @@ fn vlans() -> impl Strategy<Value = Vlans> {
     prop::collection::vec(tag, 0..3).prop_map(|tags| Vlans { tags, tpid: None })
 }
 
+/// A payload of any length, or none that was given.
+fn data() -> impl Strategy<Value = Option<Bytes>> {
+    prop::option::of(prop::collection::vec(any::<u8>(), 1..90).prop_map(Bytes))
+}
+
 proptest! {
+    #[test]
+    fn a_given_payload_is_behind_headers_that_tell_its_length(
+        proto in prop_oneof![Just(Proto::Udp), Just(Proto::Tcp), Just(Proto::Icmp)],
+        (source, destination) in ips(),
+        data in data(),
+        (tos, flags) in any::<(u8, u8)>(),
+        seed: u64,
+    ) {
+        let (tos, tcp_flags) = (Tos(tos), TcpFlags(flags));
+        let recipe = Recipe { proto, source, destination, data, tos, tcp_flags, seed, ..Recipe::default() };
+        for frame in frames(&recipe, 3) {
+            let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+            if let Some(TransportSlice::Tcp(tcp)) = &packet.transport {
+                prop_assert_eq!(tcp.slice()[13], flags);
+            }
+            let (class, length) = match packet.net.unwrap() {
+                NetSlice::Ipv4(ip) => (ip.header().slice()[1], 14 + usize::from(ip.header().total_len())),
+                NetSlice::Ipv6(ip) => (ip.header().traffic_class(), 54 + usize::from(ip.header().payload_length())),
+                NetSlice::Arp(_) => unreachable!(),
+            };
+            prop_assert_eq!(class, tos.0);
+            prop_assert_eq!(frame.len(), length.max(60));
+            // Without its padding it is a frame of that length.
+            prop_assert!(frame[length..].iter().all(|byte| *byte == 0));
+            let payload = judge(&frame[..length]);
+            if let Some(Bytes(data)) = &recipe.data {
+                prop_assert_eq!(&payload, data);
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_is_to_be_wrong_is_wrong_in_every_frame(
+        proto in prop_oneof![Just(Proto::Udp), Just(Proto::Tcp), Just(Proto::Icmp)],
+        (source, destination) in ips(),
+        port in values(16),
+        sequence: u64,
+        seed: u64,
+    ) {
+        let right = Recipe { proto, source, destination, source_port: Ports(port), seed, ..Recipe::default() };
+        let v6 = matches!((source, destination), (Some(Ips::V6(_)), _) | (_, Some(Ips::V6(_))));
+        let wrong = Recipe { wrong: Wrong { ip: !v6, l4: true }, ..right.clone() };
+        let [mut right, mut wrong] = [right, wrong].map(|recipe| Builder::new(&recipe).unwrap());
+        let l4 = if v6 { 54 } else { 34 };
+        let at = l4 + match proto { Proto::Udp => 6, Proto::Tcp => 16, _ => 2 };
+        for builder in [&mut right, &mut wrong] {
+            builder.set_sequence(sequence);
+        }
+        for _ in 0..20 {
+            let (mut a, mut b) = (vec![0; right.next_len()], vec![0; wrong.next_len()]);
+            right.write(&mut a, seed);
+            wrong.write(&mut b, seed);
+            let sums: &[usize] = if v6 { &[at] } else { &[24, at] };
+            for &at in sums {
+                // Zero and all ones are the same sum, and zero is none in UDP.
+                let [is, was] = [&b, &a].map(|frame| u16::from_be_bytes([frame[at], frame[at + 1]]));
+                prop_assert!(is % 0xffff != was % 0xffff && !(proto == Proto::Udp && at != 24 && is == 0));
+                b[at..at + 2].copy_from_slice(&a[at..at + 2]);
+            }
+            prop_assert_eq!(a, b);
+        }
+    }
+
     #[test]
     fn every_frame_of_every_recipe_satisfies_etherparse(
         proto in prop_oneof![Just(Proto::Udp), Just(Proto::Tcp), Just(Proto::Icmp)],

@@ -47,7 +47,6 @@
 mod addresses;
 mod arithmetic;
 mod code;
-mod destinations;
 mod emit;
 mod encapsulation;
 mod expression;
@@ -59,10 +58,11 @@ mod parser;
 mod primitives;
 mod run;
 mod verify;
+mod wanted;
 mod words;
 
+use crate::driver::Wanted;
 use crate::error::{Error, Kind, Result};
-use crate::net::MacAddr;
 use run::{Parts, Program, Whole};
 use std::fmt;
 
@@ -71,7 +71,7 @@ use std::fmt;
 pub struct Filter {
     text: String,
     program: Program,
-    destinations: Option<Vec<MacAddr>>,
+    wanted: Wanted,
 }
 
 impl Filter {
@@ -85,13 +85,13 @@ impl Filter {
         let graph = graph::Graph::new(&test);
         let program = Program::new(emit::program(&graph)?)
             .map_err(|fault| Error::new(Kind::Usage, format!("filter '{}': {fault}; simplify it", text.trim())))?;
-        Ok(Filter { text: text.trim().to_owned(), program, destinations: destinations::destinations(&test) })
+        Ok(Filter { text: text.trim().to_owned(), program, wanted: wanted::wanted(&test) })
     }
 
-    /// All destination addresses of frames that may match, where these are few: a card
-    /// need receive no others. None where they may have any.
-    pub fn destinations(&self) -> Option<&[MacAddr]> {
-        self.destinations.as_deref()
+    /// What all frames have that may match, as far as a card could compare it: it need receive
+    /// no others.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
     /// Whether `frame` matches; `len` is its length on the wire, should `frame`

@@ -6,7 +6,8 @@
 //!              filter <─+
 //! ```
 //!
-//! [`complete`] asks a card for what a frame lacks: its checksums.
+//! [`complete`] asks a card for what a frame lacks: its checksums. [`turn`] sends one back, and
+//! [`respond`] only if it asks for addresses of ours.
 //!
 //! Nothing here knows a card. Frames are byte slices without FCS. What runs once a
 //! packet ([`build::Builder::write`], [`Filter::matches`]) allocates nothing and
@@ -16,6 +17,8 @@ pub mod build;
 pub mod complete;
 mod filter;
 pub mod parse;
+pub mod respond;
+pub mod turn;
 pub mod values;
 
 pub use filter::Filter;

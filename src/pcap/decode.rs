@@ -16,12 +16,18 @@
 //! A file is not trusted: no length in it is believed before its bytes are there,
 //! and memory is taken for one packet at a time.
 
+mod input;
+mod pcap;
+
+pub(super) use input::{Input, Stop, word, words};
+
 use super::packed::Packing;
 use super::pcapng::Pcapng;
 use crate::error::{Error, Kind, Remedy, Result};
+use pcap::{Lengths, Pcap};
 use pcap_file::DataLink;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::Read;
 
 /// Link type of Ethernet.
 pub const ETHERNET: u32 = 1;
@@ -30,10 +36,6 @@ pub const LONGEST: usize = 262_144;
 
 /// Type of the block that a pcapng file begins with; the same in both byte orders.
 const PCAPNG: u32 = 0x0a0d_0d0a;
-const MICROSECONDS: u32 = 0xa1b2_c3d4;
-const NANOSECONDS: u32 = super::record::PCAP_NANOSECONDS;
-/// Microseconds, and eight bytes more in each record: interface, protocol, kind.
-const KUZNETZOV: u32 = 0xa1b2_cd34;
 
 /// A packet whose bytes were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,7 +240,7 @@ impl<R: Read> Reader<R> {
         if self.over {
             return Step::End;
         }
-        let (start, before) = (self.input.at, bytes.len());
+        let (start, before) = (self.input.at(), bytes.len());
         let mut record = start;
         let found = match &mut self.layout {
             Layout::Pcap(pcap) => pcap.step(&mut self.input, &mut self.account, bytes, &mut record),
@@ -251,7 +253,7 @@ impl<R: Read> Reader<R> {
                 bytes.truncate(before);
                 let torn = matches!(stop, Stop::Torn);
                 let why = if torn {
-                    format!("record at byte {record} is cut short, the file ends at byte {}", self.input.at)
+                    format!("record at byte {record} is cut short, the file ends at byte {}", self.input.at())
                 } else {
                     format!("record at byte {record} makes no sense: {stop}")
                 };
@@ -293,133 +295,8 @@ impl<R: Read> Reader<R> {
 
     /// Bytes read so far.
     pub(super) fn at(&self) -> u64 {
-        self.input.at
+        self.input.at()
     }
-}
-
-/// Why no packet can be read any more.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// The file ends before its record does.
-    Torn,
-    /// The record makes no sense.
-    Nonsense(String),
-    Io(io::Error),
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stop::Torn => f.write_str("the file ends in it"),
-            Stop::Nonsense(why) => f.write_str(why),
-            Stop::Io(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl From<io::Error> for Stop {
-    /// Where what is unpacked ends too early the reader says so by an error.
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof { Stop::Torn } else { Stop::Io(error) }
-    }
-}
-
-/// A file as it is read, and how far.
-#[derive(Debug)]
-pub(super) struct Input<R> {
-    source: BufReader<R>,
-    at: u64,
-    /// Whether it ended where what was compressed in it did not.
-    cut: bool,
-}
-
-impl<R: Read> Input<R> {
-    fn new(source: R) -> Self {
-        Input { source: BufReader::with_capacity(64 * 1024, source), at: 0, cut: false }
-    }
-
-    /// Where the next byte is in the file.
-    pub(super) fn at(&self) -> u64 {
-        self.at
-    }
-
-    /// Fills `buffer` as far as the file goes.
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
-        while done < buffer.len() {
-            match self.source.read(&mut buffer[done..]) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.cut = true;
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.at += done as u64;
-        Ok(done)
-    }
-
-    /// The next bytes, or none if the file ended just here.
-    pub(super) fn head<const N: usize>(&mut self) -> std::result::Result<Option<[u8; N]>, Stop> {
-        let mut bytes = [0; N];
-        match self.fill(&mut bytes)? {
-            0 if !self.cut => Ok(None),
-            n if n == N => Ok(Some(bytes)),
-            _ => Err(Stop::Torn),
-        }
-    }
-
-    /// The next bytes, which must be there.
-    pub(super) fn array<const N: usize>(&mut self) -> std::result::Result<[u8; N], Stop> {
-        self.head()?.ok_or(Stop::Torn)
-    }
-
-    /// Appends the next `len` bytes to `bytes`.
-    pub(super) fn append(&mut self, bytes: &mut Vec<u8>, len: usize) -> std::result::Result<(), Stop> {
-        let before = bytes.len();
-        let read = (&mut self.source).take(len as u64).read_to_end(bytes);
-        let got = bytes.len() - before;
-        self.at += got as u64;
-        if let Err(error) = read {
-            self.cut = true;
-            return Err(error.into());
-        }
-        if got == len { Ok(()) } else { Err(Stop::Torn) }
-    }
-
-    /// Passes over the next `len` bytes.
-    pub(super) fn skip(&mut self, len: usize) -> std::result::Result<(), Stop> {
-        let mut left = len;
-        while left > 0 {
-            let n = match self.source.fill_buf() {
-                Ok([]) => return Err(Stop::Torn),
-                Ok(bytes) => bytes.len().min(left),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    self.cut = true;
-                    return Err(error.into());
-                }
-            };
-            self.source.consume(n);
-            self.at += n as u64;
-            left -= n;
-        }
-        Ok(())
-    }
-}
-
-/// A word in the byte order of the file.
-pub(super) fn word(bytes: [u8; 4], big: bool) -> u32 {
-    if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-}
-
-/// Words that follow each other.
-pub(super) fn words<const N: usize>(bytes: &[u8], big: bool) -> [u32; N] {
-    let mut chunks = bytes.chunks_exact(4);
-    std::array::from_fn(|_| chunks.next().and_then(|chunk| chunk.first_chunk()).map_or(0, |bytes| word(*bytes, big)))
 }
 
 /// What is left of a packet and of its length on the wire without the last `fcs`
@@ -445,127 +322,5 @@ pub fn link_name(link: u32) -> String {
     match DataLink::from(link) {
         DataLink::Unknown(number) => number.to_string(),
         known => format!("{known:?}"),
-    }
-}
-
-/// A pcap file.
-#[derive(Debug)]
-struct Pcap {
-    big: bool,
-    /// Nanoseconds in a unit of the second half of a time.
-    unit: i64,
-    /// Whether records have eight bytes more before the packet.
-    longer: bool,
-    lengths: Lengths,
-    link: u32,
-    fcs: usize,
-    /// Seconds of the first packet, as they are in the file.
-    first: Option<u32>,
-    /// Seconds of the packet before.
-    seconds: Option<i64>,
-}
-
-/// In which order a record has its two lengths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lengths {
-    /// Captured, on the wire.
-    Usual,
-    /// On the wire, captured.
-    Reversed,
-    /// Whichever way the captured length is not the longer one.
-    Either,
-}
-
-impl Pcap {
-    /// Byte order and magic number.
-    fn order(magic: [u8; 4]) -> Option<(bool, u32)> {
-        let known = |number: &u32| [MICROSECONDS, NANOSECONDS, KUZNETZOV].contains(number);
-        let (big, little) = (u32::from_be_bytes(magic), u32::from_le_bytes(magic));
-        Some(little)
-            .filter(known)
-            .map(|number| (false, number))
-            .or(Some(big).filter(known).map(|number| (true, number)))
-    }
-
-    /// From what follows the magic number.
-    fn new(big: bool, magic: u32, rest: &[u8; 20]) -> std::result::Result<Self, String> {
-        let [version, _, _, _, link] = words(rest, big);
-        let (major, minor) = if big { (version >> 16, version & 0xffff) } else { (version & 0xffff, version >> 16) };
-        // As libpcap has it (sf-pcap.c): the lengths changed places at 2.3, and
-        // some files of 2.3 have them as before; 543.0 is DG/UX.
-        let lengths = match (major, minor) {
-            (543, 0) | (2, ..3) => Lengths::Reversed,
-            (2, 3) => Lengths::Either,
-            (2, _) => Lengths::Usual,
-            _ => return Err(format!("its pcap version is {major}.{minor}, and only 2.x is known")),
-        };
-        // The length of the FCS in units of two bytes, if a bit says that it is given.
-        let fcs = if link & 1 << 26 == 0 { 0 } else { 2 * (link >> 28) as usize };
-        Ok(Pcap {
-            big,
-            unit: if magic == NANOSECONDS { 1 } else { 1000 },
-            longer: magic == KUZNETZOV,
-            lengths,
-            link: link & 0xffff,
-            fcs,
-            first: None,
-            seconds: None,
-        })
-    }
-
-    fn step<R: Read>(
-        &mut self,
-        input: &mut Input<R>,
-        account: &mut Account,
-        bytes: &mut Vec<u8>,
-        record: &mut u64,
-    ) -> std::result::Result<Step, Stop> {
-        *record = input.at();
-        let Some(head) = input.head::<16>()? else { return Ok(Step::End) };
-        let [seconds, fraction, mut captured, mut wire_len] = words(&head, self.big);
-        if self.lengths == Lengths::Reversed || self.lengths == Lengths::Either && captured > wire_len {
-            std::mem::swap(&mut captured, &mut wire_len);
-        }
-        if captured as usize > LONGEST {
-            return Err(Stop::Nonsense(format!("a packet of {captured} bytes is longer than any")));
-        }
-        if self.longer {
-            input.skip(8)?;
-        }
-        let before = bytes.len();
-        if self.link == ETHERNET {
-            input.append(bytes, captured as usize)?;
-        } else {
-            input.skip(captured as usize)?;
-        }
-        account.packets += 1;
-        if head == [0; 16] {
-            account.odd(*record, EMPTY);
-        } else if captured > wire_len {
-            account.odd(*record, LONGER);
-        } else if self.seconds.is_some_and(|before| !near(before as u32, seconds)) {
-            account.odd(*record, YEARS_AWAY);
-        }
-        self.first.get_or_insert(seconds);
-        let time = self.time(seconds, fraction);
-        if self.link != ETHERNET {
-            account.other_link(self.link);
-            return Ok(Step::Passed);
-        }
-        let (kept, wire_len) = without_fcs(captured as usize, wire_len, self.fcs);
-        bytes.truncate(before + kept);
-        Ok(Step::Frame(Frame { time: Some(time), wire_len }))
-    }
-
-    /// Nanoseconds since 1970. A file has the lower 32 bits of the seconds: they
-    /// are unsigned, and where they pass an end of their range (in 1970 or 2106),
-    /// or 2038, time goes on.
-    fn time(&mut self, seconds: u32, fraction: u32) -> i64 {
-        let seconds = match self.seconds {
-            Some(before) => before + i64::from(seconds.wrapping_sub(before as u32) as i32),
-            None => i64::from(seconds),
-        };
-        self.seconds = Some(seconds);
-        seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(fraction) * self.unit)
     }
 }

@@ -162,14 +162,14 @@ impl Format {
         });
     }
 
-    /// What a file ends with that another one follows: nothing, or a block of the one counter
-    /// that is known at `time`, packets in all files so far.
-    pub fn interim(self, out: &mut Vec<u8>, time: u64, delivered: u64) {
+    /// What a file ends with for interface `number` that another file follows: nothing, or a block
+    /// of the one counter that is known at `time`, packets of it in all files so far.
+    pub fn interim(self, out: &mut Vec<u8>, number: u32, time: u64, delivered: u64) {
         if self == Format::Pcap {
             return;
         }
         block(out, STATISTICS, |out| {
-            words(out, &[0, (time >> 32) as u32, time as u32]);
+            words(out, &[number, (time >> 32) as u32, time as u32]);
             option(out, 8, &delivered.to_le_bytes());
             option(out, 0, &[]);
         });

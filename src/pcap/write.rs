@@ -26,11 +26,15 @@
 //! the writer's affair alone: it divides a chunk between two records. No packet is lost
 //! between two files, and none is in both.
 
+mod finish;
 mod layout;
 mod series;
 #[cfg(test)]
 mod series_tests;
 mod sink;
+#[cfg(test)]
+mod statistics_tests;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod turner;
@@ -42,18 +46,18 @@ pub use layout::{Layout, Means, Plan, Told, Written};
 pub use series::{Files, NUMBERS, Names, Rules, Series};
 pub use turner::Turner;
 
-use super::record::{Format, Record, Totals};
+use super::record::{Format, Record};
 use crate::error::{Error, Result};
 use crate::sys;
 use series::Place;
 use sink::Sink;
-use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use syncer::Syncer;
 use writer::{Chunk, Closed, Progress, Writer};
 
 /// Bytes of a chunk.
@@ -140,7 +144,7 @@ impl Recorder {
     /// The same in files of this layout; of a series the plan's path is not looked at.
     ///
     /// # Errors
-    /// As [`Recorder::create`], and [`io::ErrorKind::Interrupted`] if a named pipe had no reader
+    /// As [`Recorder::create`], and [`std::io::ErrorKind::Interrupted`] if a named pipe had no reader
     /// until it was stopped.
     pub fn laid_out(
         plan: &Plan<'_>,
@@ -171,13 +175,18 @@ impl Recorder {
         let shown = path.display();
         let making = |e| Error::io(format!("making {shown}"), e);
         let there = place.as_ref().map_or(Ok(false), |place| place.series.overwrites(&path)).map_err(making)?;
-        let opened =
-            if means.dropped { Ok(Sink::Nowhere(0)) } else { Sink::open(&path, layout.packed, layout.stopped) };
+        let count = count.max(1);
+        let records_of = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let progress = Arc::new(Progress { records_of, ..Progress::default() });
+        let opened = if means.dropped {
+            Ok(Sink::Nowhere(0))
+        } else {
+            Sink::open(&path, layout.packed, &progress, layout.stopped)
+        };
         let mut sink = opened.map_err(|e| match making(e) {
             error if path == Path::new("-") => error,
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
-        let progress = Arc::new(Progress::default());
         let header = plan.header();
         sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
         progress.bytes.store(sink.len(), Ordering::Relaxed);
@@ -193,7 +202,9 @@ impl Recorder {
             sink,
             format: plan.format,
             header,
-            interfaces: plan.section.interfaces.len(),
+            delivered: vec![0; plan.section.interfaces.len()],
+            of: 0,
+            syncer: Syncer::default(),
             progress: Arc::clone(&progress),
             committed: Box::new(committed),
             failed: None,
@@ -202,7 +213,6 @@ impl Recorder {
             before: 0,
             now: Box::new(now),
         };
-        let count = count.max(1);
         // Two at least: one fills while the other is written.
         let chunks = if means.here { 1 } else { (plan.buffer / CHUNK / count).clamp(2, 1 << 16) };
         let (ways, thread) = if means.here { (beside(writer, count), None) } else { apart(writer, count, chunks)? };
@@ -352,6 +362,11 @@ impl Recorder {
         (self.progress.records.load(Ordering::Relaxed), self.progress.bytes.load(Ordering::Relaxed))
     }
 
+    /// Packets in the file that this recorder has taken, so far.
+    pub fn own_written(&self) -> u64 {
+        self.progress.records_of.get(self.of).map_or(0, |records| records.load(Ordering::Relaxed))
+    }
+
     /// Packets taken so far.
     pub fn taken(&self) -> u64 {
         self.taken
@@ -360,82 +375,6 @@ impl Recorder {
     /// Packets dropped so far because the disk was behind.
     pub fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    /// Writes what is left, and the file's end with `totals`, whose `delivered` and `dropped`
-    /// are filled in as all is of one interface; waits for the disk.
-    pub fn finish(self, totals: Totals) -> Written {
-        let totals = Totals { delivered: self.taken, dropped: totals.dropped + self.dropped, ..totals };
-        Recorder::finish_all(vec![self], &[totals])
-    }
-
-    /// The same of all recorders of a file that there are, with the totals of each interface as
-    /// they are.
-    pub fn finish_all(mut all: Vec<Recorder>, totals: &[Totals]) -> Written {
-        let Some(Recorder { format, progress, thread, .. }) = all.first() else { return Written::default() };
-        let (format, progress, thread) = (*format, Arc::clone(progress), Arc::clone(thread));
-        all.iter_mut().for_each(Recorder::flush);
-        let taken: u64 = all.iter().map(Recorder::taken).sum();
-        let dropped: u64 = all.iter().map(Recorder::dropped).sum();
-        let mut bytes = Vec::new();
-        if format == Format::Pcapng {
-            await_all(&progress, taken, &thread);
-        }
-        for totals in totals {
-            let none = |counts: Vec<u64>| counts.get(totals.interface as usize).copied().unwrap_or(0);
-            let gone = none(progress.lost.counts()) + none(progress.beyond.counts());
-            format.end(&mut bytes, &Totals { delivered: totals.delivered.saturating_sub(gone), ..*totals });
-        }
-        let mut here = None;
-        for (n, recorder) in all.into_iter().enumerate() {
-            if n == 0 && !bytes.is_empty() {
-                recorder.last(Chunk { bytes: std::mem::take(&mut bytes), records: 0, of: recorder.of });
-            }
-            if let Way::Here(writer) = recorder.way {
-                here = Some(writer);
-            }
-        }
-        let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let panicked = |_| Closed { error: Some(io::Error::other("the thread that writes panicked")), files: None };
-        let closed = match (thread, here.and_then(Arc::into_inner)) {
-            (Some(thread), _) => thread.join().unwrap_or_else(panicked),
-            (None, Some(writer)) => writer.into_inner().unwrap_or_else(PoisonError::into_inner).end(),
-            (None, None) => Closed { error: None, files: None },
-        };
-        let records = progress.records.load(Ordering::Relaxed);
-        let bytes = progress.bytes.load(Ordering::Relaxed);
-        let (lost_of, beyond_of) = (progress.lost.counts(), progress.beyond.counts());
-        let Closed { error, files } = closed;
-        // What a thread had taken that panicked is not among `taken`, but may be in the file.
-        let lost = taken.saturating_sub(records + beyond_of.iter().sum::<u64>());
-        Written { records, bytes, slow: dropped, lost, lost_of, beyond_of, files, error }
-    }
-
-    /// Hands the end of the file over.
-    fn last(&self, mut chunk: Chunk) {
-        match &self.way {
-            // The channel has room for one chunk more than are on their way, or
-            // the writer makes it.
-            Way::Thread { full, .. } => drop(full.send(chunk)),
-            Way::Here(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).take(&mut chunk),
-        }
-    }
-}
-
-/// Waits until all packets that were taken are in a file or in none, unless the thread that
-/// writes is gone: the end of a file says how many are in it.
-fn await_all(progress: &Progress, taken: u64, thread: &Thread) {
-    let sum = |counts: Vec<u64>| counts.iter().sum::<u64>();
-    let settled = || {
-        let none = sum(progress.lost.counts()) + sum(progress.beyond.counts());
-        progress.records.load(Ordering::Relaxed) + none >= taken
-    };
-    let writes = || {
-        let thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    };
-    while writes() && !settled() {
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Waiting for descriptors, and eventfds.
 
 use super::check;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -34,6 +35,21 @@ pub fn wait_any(fds: &[BorrowedFd<'_>]) -> io::Result<Option<usize>> {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
+    }
+}
+
+/// Whether a write to `file` would do something, be it to fail; waits for that up to `patience`.
+///
+/// # Errors
+/// As poll(2).
+pub fn has_room(file: &File, patience: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    let patience = libc::c_int::try_from(patience.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one pollfd, which is valid.
+    match check(unsafe { libc::poll(&raw mut poll, 1, patience) }) {
+        Ok(_) => Ok(poll.revents != 0),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

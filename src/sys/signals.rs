@@ -1,4 +1,4 @@
-//! What a signal does at once, where it comes.
+//! What a signal does at once, where it comes: it asks for an end, or is noted with its time.
 
 #![allow(unsafe_code)]
 
@@ -37,6 +37,75 @@ pub fn ends(signals: &[i32], why: &Arc<AtomicUsize>) -> io::Result<()> {
     Ok(())
 }
 
+/// Signals that one may be behind with.
+const NOTES: usize = 256;
+
+/// Signals that came, for one who looks for them: which, and when.
+///
+/// ```text
+///   handlers, each its place:  time, then number      ... | 3 | 1 | - | - |
+///   one reader, in their order                              ^ read  ^ next
+/// ```
+pub struct Noted {
+    notes: [(AtomicU64, AtomicU64); NOTES],
+    next: AtomicUsize,
+}
+
+/// From now on each of `signals` is noted by its number there and the time that `now` says,
+/// which is asked in the handler.
+///
+/// # Errors
+/// What the kernel says to a handler.
+pub fn note<F>(signals: &[(i32, usize)], now: F) -> io::Result<Arc<Noted>>
+where
+    F: Fn() -> u64 + Clone + Send + Sync + 'static,
+{
+    let notes = std::array::from_fn(|_| Default::default());
+    let noted = Arc::new(Noted { notes, next: AtomicUsize::new(0) });
+    for &(signal, number) in signals {
+        let (noted, now) = (Arc::clone(&noted), now.clone());
+        let handler = move || noted.note(number, now());
+        // SAFETY: a handler may read a clock and use atomics (signal-safety(7)); this one
+        // does nothing else, and cannot panic.
+        unsafe { low_level::register(signal, handler) }?;
+    }
+    Ok(noted)
+}
+
+/// The `n`-th signal for real time, from 0, if there is one.
+pub fn real_time(n: usize) -> Option<i32> {
+    let signal = libc::SIGRTMIN() + i32::try_from(n).ok()?;
+    (signal <= libc::SIGRTMAX()).then_some(signal)
+}
+
+impl Noted {
+    fn note(&self, number: usize, now: u64) {
+        let (time, what) = &self.notes[self.next.fetch_add(1, Ordering::Relaxed) % NOTES];
+        time.store(now, Ordering::Relaxed);
+        // Release: with the number comes its time.
+        what.store(number as u64 + 1, Ordering::Release);
+    }
+
+    /// The next signal that was not `read` yet, of which so many were: its number and time.
+    /// Those that were overwritten meanwhile are read too, and are added to `lost`.
+    #[inline]
+    pub fn next(&self, read: &mut usize, lost: &mut u64) -> Option<(usize, u64)> {
+        let over = self.next.load(Ordering::Relaxed).wrapping_sub(*read);
+        if over == 0 {
+            return None;
+        }
+        if over > NOTES {
+            *lost += (over - NOTES) as u64;
+            *read = read.wrapping_add(over - NOTES);
+        }
+        let (time, what) = &self.notes[*read % NOTES];
+        // It has its place, but its handler is not through yet.
+        let number = what.swap(0, Ordering::Acquire).checked_sub(1)?;
+        *read = read.wrapping_add(1);
+        Some((number as usize, time.load(Ordering::Relaxed)))
+    }
+}
+
 /// Whether a signal at `now` is another request than that at `then`, in nanoseconds.
 fn is_another(then: u64, now: u64) -> bool {
     now.saturating_sub(then) > ONE_REQUEST.as_nanos() as u64
@@ -45,6 +114,37 @@ fn is_another(then: u64, now: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals_are_noted_in_their_order_with_their_time() {
+        let clock = Arc::new(AtomicU64::new(0));
+        let ticks = Arc::clone(&clock);
+        let signal = real_time(7).unwrap();
+        let noted = note(&[(signal, 7)], move || ticks.load(Ordering::Relaxed)).unwrap();
+        let (mut read, mut lost) = (0, 0);
+        assert_eq!(noted.next(&mut read, &mut lost), None);
+        for time in [3, 5] {
+            clock.store(time, Ordering::Relaxed);
+            low_level::raise(signal).unwrap();
+        }
+        assert_eq!(noted.next(&mut read, &mut lost), Some((7, 3)));
+        assert_eq!(noted.next(&mut read, &mut lost), Some((7, 5)));
+        assert_eq!((noted.next(&mut read, &mut lost), lost), (None, 0));
+        assert_eq!(real_time(1000), None);
+    }
+
+    #[test]
+    fn what_comes_faster_than_it_is_read_is_counted() {
+        let noted = note(&[], || 0).unwrap();
+        (0..NOTES + 5).for_each(|n| noted.note(n, n as u64));
+        let (mut read, mut lost) = (0, 0);
+        let mut seen = Vec::new();
+        while let Some((number, time)) = noted.next(&mut read, &mut lost) {
+            assert_eq!(number as u64, time);
+            seen.push(number);
+        }
+        assert_eq!((lost, seen), (5, (5..NOTES + 5).collect()));
+    }
 
     #[test]
     fn what_timeout_sends_twice_is_one_request() {

@@ -24,7 +24,7 @@ pub fn bmnic(words: &[&str]) -> Command {
 pub fn run(words: &[&str]) -> Value {
     let output = bmnic(words).args(["--json", "--allow-loss", "100%"]).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    super::schema::document(&output.stdout)
 }
 
 pub fn number(value: &Value) -> u64 {

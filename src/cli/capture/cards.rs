@@ -34,6 +34,18 @@ impl Counted {
         each.map(|((card, nic), notes)| Ok((session.stats(card, nic)?, notes))).collect::<Result<_>>().map(Counted)
     }
 
+    /// The same, but with the packets that these cards had counted `before` their rings were
+    /// filled, where their filters may leave out some meanwhile: what came into rings does not
+    /// stand for those.
+    pub fn counting_from(mut self, before: &Counted, session: &Session) -> Self {
+        for (device, (own, before)) in session.devices.iter().zip(self.0.iter_mut().zip(&before.0)) {
+            if device.counts_before_filters {
+                own.0.rx_packets = before.0.rx_packets;
+            }
+        }
+        self
+    }
+
     /// Packets that all cards have missed since `before`.
     ///
     /// # Errors
@@ -63,6 +75,8 @@ pub struct Tally {
     /// Packets that came, or were to come, and are not in the file for another reason than the
     /// filter.
     pub losses: Losses,
+    /// Packets that its filters left out, where it counts them and only them besides.
+    pub left_out: Option<u64>,
     /// What its wire did, if it is emulated.
     pub notes: Vec<Note>,
     /// Its counters.
@@ -73,14 +87,14 @@ pub struct Tally {
 
 impl Tally {
     /// What came of card `card`, of all `rings`, but for what becomes of the file. Up to
-    /// `held` of its packets may be in memory.
+    /// `held` of its packets may be in memory; it is `narrowed` if its filters left some out.
     pub fn new(
         (card, device): (usize, &Description),
         rings: &[Ring],
         times: Summary,
         before: &Counted,
         counted: &Counted,
-        held: usize,
+        (held, narrowed): (usize, bool),
     ) -> Self {
         let rings: Vec<Ring> = rings.iter().filter(|ring| ring.card == card).copied().collect();
         let mut all = Tally::of_memory(&device.device, &rings, times);
@@ -94,7 +108,15 @@ impl Tally {
         // No ring had taken anything before it was filled, so this is of the whole time.
         let surplus: u64 = rings.iter().map(|ring| ring.surplus).sum();
         let elsewhere = all.stats.rx_packets.saturating_sub(all.received + surplus + anomalies.total());
-        all.losses.add("unaccounted", account::UNACCOUNTED, elsewhere.saturating_sub(held as u64));
+        let unaccounted = match narrowed && device.counts_before_filters {
+            // What is lost without a count would be among these.
+            true => {
+                all.left_out = Some(elsewhere);
+                0
+            }
+            false => elsewhere.saturating_sub(held as u64),
+        };
+        all.losses.add("unaccounted", account::UNACCOUNTED, unaccounted);
         all
     }
 
@@ -113,6 +135,7 @@ impl Tally {
             beyond: 0,
             captured: sum(Ring::recorded),
             losses: Losses::default(),
+            left_out: None,
             notes: Vec::new(),
             stats: Stats { rx_missed: Some(0), ..Stats::default() },
             times,

@@ -9,13 +9,13 @@
 //! reads what is there and waits for nobody, keeps a few connections at a time and gives the
 //! oldest up for a new one, and shares nothing with the threads that capture but their posts.
 
-use super::card::Narrowing;
+use super::card::{self, Narrowing, PushDown};
 use super::orders::{Desk, Moment};
 use crate::cli::ctl::{CONTROL, LONGEST, Verb};
-use crate::cli::exit;
 use crate::cli::signal::Stop;
+use crate::cli::{exit, output};
+use crate::driver::Wanted;
 use crate::error::{Error, Kind, Result};
-use crate::net::MacAddr;
 use crate::packet::Filter;
 use crate::pcap::write::Turner;
 use crate::publish::name;
@@ -86,9 +86,9 @@ pub struct Rule {
 }
 
 impl Board {
-    /// Nothing is left to the card if `no_push_down`.
-    pub fn new(no_push_down: bool) -> Board {
-        Board { card: Narrowing::new(no_push_down), ..Board::default() }
+    /// Leaves this to the card.
+    pub fn new(push_down: PushDown) -> Board {
+        Board { card: Narrowing::new(push_down), ..Board::default() }
     }
 
     /// Whether somebody wants fresh figures.
@@ -276,10 +276,10 @@ impl Server {
     fn filter(&mut self, text: &str) -> Result<Value> {
         let filter = Filter::parse(text)?;
         let asked = Instant::now();
-        let destinations = filter.destinations().map(<[MacAddr]>::to_vec);
+        let wanted = filter.wanted().clone();
         // What the new one wants must come in before it holds.
-        if self.board.card.destinations() != destinations {
-            self.board.card.ask(None)?;
+        if !self.board.card.is_asked(&wanted) {
+            self.board.card.ask(&Wanted::default())?;
         }
         let given = self.desk.give(Some(&filter), false);
         // What is late holds later all the same.
@@ -289,9 +289,9 @@ impl Server {
         }
         let (given, waited) = (given?, asked.elapsed());
         // A card that is not narrowed brings all the same.
-        let _ = self.board.card.ask(destinations.as_deref());
+        let _ = self.board.card.ask(&wanted);
         let mut done = self.counts(given);
-        done["waited_ns"] = json!(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        done["waited_ns"] = output::ns(waited).into();
         Ok(done)
     }
 
@@ -299,7 +299,7 @@ impl Server {
         let (rate, missed) = self.board.look();
         let moment = self.desk.give(None, false)?;
         let mut done = self.counts(moment);
-        done["rate_pps"] = json!(rate);
+        done["pps"] = json!(rate);
         done["missed"] = json!(missed);
         Ok(done)
     }
@@ -307,14 +307,14 @@ impl Server {
     /// Counts when an order was carried out. What was received is what was captured, filtered
     /// or dropped for the disk.
     fn counts(&self, moment: Moment) -> Value {
-        let Moment { time, received, filtered, taken, dropped, written } = moment;
+        let Moment { time, received, filtered, taken, dropped, written, owed: _ } = moment;
         let Rule { filter, changes } = self.board.rule();
         json!({
             "filter": filter.map_or_else(|| self.first.clone(), |filter| filter.to_string()),
             "filter_changes": changes,
-            "in_card": self.board.card.destinations().map(|all| all.iter().map(MacAddr::to_string).collect::<Vec<_>>()),
+            "in_card": card::list(&self.board.card.now()),
             "time_ns": time,
-            "seconds": self.started.elapsed().as_secs_f64(),
+            "elapsed_ns": output::ns(self.started.elapsed()),
             "received": received,
             "filtered": filtered,
             "captured": taken,
@@ -326,15 +326,15 @@ impl Server {
     /// Has everything written that was taken up to now, and waits for it.
     fn flush(&mut self) -> Result<Value> {
         const PATIENCE: Duration = Duration::from_secs(5);
-        let Moment { taken, mut written, .. } = self.desk.give(None, true)?;
+        let Moment { taken, mut written, mut owed, .. } = self.desk.give(None, true)?;
         let deadline = Instant::now() + PATIENCE;
-        while written < taken {
+        while owed > 0 {
             if Instant::now() >= deadline {
-                let line = format!("the disk is behind: {written} of {taken} packets are in the file");
+                let line = format!("the disk is behind: of {taken} packets {owed} are not in the file");
                 return Err(Error::new(Kind::Timeout, line));
             }
             thread::sleep(Duration::from_millis(1));
-            written = self.desk.give(None, false)?.written;
+            Moment { written, owed, .. } = self.desk.give(None, false)?;
         }
         Ok(json!({ "captured": taken, "written": written }))
     }

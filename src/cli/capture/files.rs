@@ -28,7 +28,8 @@ pub struct Files {
     /// As dumpcap: files are called out_00001_20261130104500.pcap, by number and local time.
     /// filesize is in kB unless it has a unit (64M, 1G), and is that of what is in a file before
     /// it is compressed. interval is the clock's: 1h is on the hour. files:N keeps the newest N.
-    /// Several with commas between them, or -b again.
+    /// Several with commas between them, or -b again. Each file is sent to the disk when the
+    /// next one is begun, and all of them are there when the command ends.
     #[arg(short = 'b', long, value_name = "KEY:VALUE", value_delimiter = ',', value_parser = Condition::of_switch)]
     ring_buffer: Vec<Condition>,
     /// Stop after: duration:1h, filesize:1000 (kB), packets:1M, or files:N with -b, -C or -G

@@ -102,7 +102,7 @@ pub fn run(
             "first": subscriber.first(),
             "ended": end.map(word),
         },
-        "seconds": seconds,
+        "elapsed_ns": output::ns(elapsed),
         "captured": written.records,
         "file_bytes": written.bytes,
         "files": report::files_json(&written),
@@ -176,7 +176,10 @@ fn take(
         let asked = stop.print_now();
         if asked || now - shown >= Duration::from_secs(1) {
             shown = now;
-            let (kept, lost) = (output::grouped(recorder.taken()), output::grouped(subscriber.lost()));
+            let (kept, lost) = (recorder.taken(), subscriber.lost());
+            let elapsed = output::ns(now - started);
+            output.interval("capture", || json!({ "elapsed_ns": elapsed, "captured": kept, "overwritten": lost }))?;
+            let (kept, lost) = (output::grouped(kept), output::grouped(lost));
             let text = format!("captured {kept} packets, overwritten before they were read {lost}");
             if asked {
                 output.now(&text);

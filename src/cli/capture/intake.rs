@@ -46,12 +46,14 @@ pub struct Intake {
     rings: Vec<Ring>,
     /// Packets that are still to be written.
     pub(super) share: Share,
+    /// Packets that were taken before the last flush that was ordered.
+    flushed: u64,
 }
 
 impl Intake {
     /// Packets off these rings.
     pub fn new(filter: Filter, sink: Sink, rings: Vec<Ring>, share: Share) -> Self {
-        Intake { filter, sink, rings, share }
+        Intake { filter, sink, rings, share, flushed: 0 }
     }
 
     /// Where packets went, and what came off each ring.
@@ -70,9 +72,10 @@ impl Intake {
         self.rings[q].late += 1;
     }
 
-    /// As [`Sink::flush`].
+    /// As [`Sink::flush`]; what is still owed of it is told from now on.
     pub fn flush(&mut self) {
         self.sink.flush();
+        self.flushed = self.sink.taken();
     }
 
     /// As [`Sink::has_ended`].
@@ -94,6 +97,7 @@ impl Intake {
             taken: self.sink.taken(),
             dropped: self.sink.dropped(),
             written: self.sink.written(),
+            owed: self.flushed.saturating_sub(self.sink.own_written()),
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Moment {
     pub dropped: u64,
     /// Packets that were in the file; all threads share it.
     pub written: u64,
+    /// Of the packets that were taken before the last flush, those that were not in the file.
+    pub owed: u64,
 }
 
 impl Moment {
@@ -58,6 +60,7 @@ impl Moment {
         self.taken += other.taken;
         self.dropped += other.dropped;
         self.written = self.written.max(other.written);
+        self.owed += other.owed;
     }
 }
 

@@ -14,7 +14,6 @@
 use super::about::About;
 use super::cards::Tally;
 use super::intake::{Intake, Ring};
-use super::receive::end_of;
 use super::report::{self, Report};
 use super::sink::{self, Sink};
 use super::times::Times;
@@ -24,6 +23,7 @@ use crate::cli::output::{self, Output};
 use crate::cli::session::DEFAULT_DURATION;
 use crate::cli::share::{Left, Share};
 use crate::cli::signal::Stop;
+use crate::cli::wanted::end_of;
 use crate::cli::{Context, Outcome, cores};
 use crate::dma::{Addressing, BATCH_MAX, Batch, Pool};
 use crate::emu::wire::{Rate, Source, SourceSpec, Wire, WireSpec};

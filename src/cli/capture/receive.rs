@@ -15,6 +15,7 @@ use super::times::{Summary, Times};
 use crate::cli::cores;
 use crate::cli::share::Share;
 use crate::cli::signal::{Ending, Stop};
+use crate::cli::wanted::end_of;
 use crate::dma::{Batch, Pool};
 use crate::driver::RxQueue;
 use crate::error::Error;
@@ -254,14 +255,4 @@ pub(super) fn in_turn(
         batch.clear();
     }
     did
-}
-
-/// The entry behind the frame that starts in entry `first`.
-#[inline]
-pub fn end_of(batch: &Batch<'_>, first: usize) -> usize {
-    let mut end = first + 1;
-    while end < batch.len() && batch.continues(end - 1) {
-        end += 1;
-    }
-    end
 }

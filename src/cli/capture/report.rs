@@ -5,9 +5,9 @@ use super::cards::Tally;
 use super::perf::Part;
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
+use crate::driver::Wanted;
 use crate::emu::wire::Note;
 use crate::error::Error;
-use crate::net::MacAddr;
 use crate::packet::Filter;
 use crate::pcap::write::{Files, Written};
 use serde_json::{Value, json};
@@ -41,16 +41,17 @@ pub struct Report {
 /// What was left to the card of a filter.
 #[derive(Debug, Default)]
 pub struct InCard {
-    /// Destinations of all that it received in the end, unless it was everything.
-    pub destinations: Option<Vec<MacAddr>>,
-    /// It was not everything all the time: what it left out nobody has counted.
-    pub uncounted: bool,
+    /// What it received in the end, as far as it left anything out.
+    pub wanted: Wanted,
+    /// What it left out; none if nobody has counted that.
+    pub left_out: Option<u64>,
 }
 
 impl InCard {
-    /// As it is now.
-    pub fn of(card: &Narrowing) -> InCard {
-        InCard { destinations: card.destinations(), uncounted: card.was_narrowed() }
+    /// As it is now, of these cards.
+    pub fn of(card: &Narrowing, cards: &[Tally]) -> InCard {
+        let left_out = if card.was_narrowed() { cards.iter().map(|card| card.left_out).sum() } else { Some(0) };
+        InCard { wanted: card.now(), left_out }
     }
 }
 
@@ -69,7 +70,7 @@ impl Report {
         // Of what a thread that broke off has lost nobody knows whose it was.
         let known: u64 = written.lost_of.iter().sum();
         losses.add("disk_failed", "writing failed", written.lost.saturating_sub(known));
-        let (changes, in_card) = (0, InCard::default());
+        let (changes, in_card) = (0, InCard { left_out: Some(0), ..InCard::default() });
         Report { cards, losses, written, elapsed, published, changes, in_card, dummies, threads }
     }
 
@@ -108,12 +109,19 @@ impl Report {
         if self.cards.iter().any(|card| card.stats.rx_missed.is_none()) {
             output.result("          not known: what found no buffer, as this device keeps no count of it")?;
         }
-        if self.in_card.uncounted {
-            let only = self.in_card.destinations.as_deref().map(|all| format!("; it received {}", card::words(all)));
-            let only = only.unwrap_or_default();
-            output.result(format_args!(
+        let only = match card::words(&self.in_card.wanted) {
+            words if words.is_empty() => words,
+            words => format!("; it received {words}"),
+        };
+        match self.in_card.left_out {
+            None => output.result(format_args!(
                 "          not known: what the card left out, as it keeps no count of it{only}"
-            ))?;
+            ))?,
+            Some(0) => {}
+            Some(packets) => output.result(format_args!(
+                "          {} more were left out by the card, by its count before its filters{only}",
+                output::grouped(packets)
+            ))?,
         }
         for card in self.cards.iter().filter(|_| !one) {
             print_card(card, output)?;
@@ -161,8 +169,8 @@ impl Report {
         let missed = self.sum(|card| card.stats.rx_missed.unwrap_or(0));
         Some(match (self.sum(|card| card.received), missed) {
             (0, 0) if bad > 0 => "nothing captured: all frames were broken or too long; raise --max-frame".into(),
-            (0, 0) if self.in_card.uncounted => {
-                "nothing captured: no packet to the addresses of the filter reached the card; try --no-push-down".into()
+            (0, 0) if self.in_card.left_out != Some(0) => {
+                "nothing captured: no packet passed what of the filter is in the card; try --push-down off".into()
             }
             (0, 0) => "nothing captured: no packet reached the card; is the far end sending, and to this port?".into(),
             (0, missed) => {
@@ -187,9 +195,9 @@ impl Report {
             "published": self.published,
             "filter": filter.to_string(),
             "filter_changes": self.changes,
-            "in_card": self.in_card.destinations.as_ref().map(|all| all.iter().map(MacAddr::to_string).collect::<Vec<_>>()),
-            "left_out_by_card": (!self.in_card.uncounted).then_some(0),
-            "seconds": self.elapsed.as_secs_f64(),
+            "in_card": card::list(&self.in_card.wanted),
+            "left_out_by_card": self.in_card.left_out,
+            "elapsed_ns": output::ns(self.elapsed),
             "dummies": self.dummies.iter().map(|part| part.name()).collect::<Vec<_>>(),
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
             "file_bytes": if is_dropped(&self.dummies) { 0 } else { self.written.bytes },
@@ -325,13 +333,17 @@ pub fn reader_left(written: &Written) -> bool {
 /// The error to end with, if writing failed. A reader that went away is none.
 pub fn failure(written: &Written, path: Option<&Path>) -> Option<Error> {
     let error = written.error.as_ref().filter(|_| !reader_left(written))?;
-    let again = error.raw_os_error().map_or(io::Error::from(error.kind()), io::Error::from_raw_os_error);
+    let said = || io::Error::new(error.kind(), error.to_string());
+    let again = error.raw_os_error().map_or_else(said, io::Error::from_raw_os_error);
     let (path, records, lost) = (path?, written.records, written.lost);
     let (path, within) = match &written.files {
         Some(files) => (files.failed.as_ref().unwrap_or(&files.last).as_path(), "the files"),
         None => (path, "it"),
     };
-    let line =
-        format!("{records} packets are in {within}, all whole; {lost} more were lost; free space or name another file");
+    let remedy = match error.kind() {
+        io::ErrorKind::TimedOut => "have it read on",
+        _ => "free space or name another file",
+    };
+    let line = format!("{records} packets are in {within}, all whole; {lost} more were lost; {remedy}");
     Some(Error::io(format!("writing {}", path.display()), again).hint(line))
 }

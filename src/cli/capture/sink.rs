@@ -172,6 +172,11 @@ impl Sink {
         self.file.as_ref().map_or_else(published, |file| file.written().0)
     }
 
+    /// Packets of this thread that are in the file by now, or else in the ring.
+    pub fn own_written(&self) -> u64 {
+        self.file.as_ref().map_or_else(|| self.taken(), Recorder::own_written)
+    }
+
     /// Packets that are not in the file because the disk was behind.
     pub fn dropped(&self) -> u64 {
         self.file.as_ref().map_or(0, Recorder::dropped)

@@ -6,10 +6,11 @@ use super::receive::{self, Counts, Ended, Receiver};
 use super::report;
 use super::times::Gauge;
 use crate::cli::looks::{Look, Looks};
-use crate::cli::output::Output;
+use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
 use crate::driver::Nic;
 use crate::error::{Error, Kind, Result};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -83,6 +84,16 @@ pub fn run(
         };
         let rate = (taken - last) as f64 / elapsed.as_secs_f64();
         board.put(rate, missed);
+        let figures = || {
+            let elapsed = output::ns(started.elapsed());
+            json!({ "elapsed_ns": elapsed, "captured": taken, "pps": rate, "missed": missed, "disk_slow": dropped })
+        };
+        if !matches!(look, Look::Slice)
+            && let Err(error) = output.interval("capture", figures)
+        {
+            failed.get_or_insert(error.into());
+            session.stop.end();
+        }
         let text = report::live_line(taken, rate, missed, dropped);
         if asked {
             output.now(&text);

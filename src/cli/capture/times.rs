@@ -251,7 +251,7 @@ impl Summary {
             "resolution_ns": by_card.map(|_| f64::from(self.step_ps()) / 1e3),
             "offset_uncertainty_ns": by_card.map(Relation::uncertainty),
             "readings": by_card.map(Relation::readings),
-            "drift_ppm": by_card.map(Relation::drift_ppm),
+            "drift": by_card.map(|relation| relation.drift_ppm() / 1e6),
             "unstamped": self.unstamped,
             "late": self.late,
         })

@@ -3,10 +3,10 @@
 use super::Args;
 use super::bench::Bench;
 use super::facts;
-use super::file::NewFile;
 use super::nameless::{nameless, version};
 use crate::cli::Context;
 use crate::cli::crossing::Crossing;
+use crate::cli::file::NewFile;
 use crate::cli::output::{self, Output};
 use crate::driver::Description;
 use crate::emu::wire::WireSpec;
@@ -161,7 +161,7 @@ impl Report {
                 "expected": step.expected,
                 "verdict": verdict,
                 "seen": words(seen),
-                "ms": (step.took.as_secs_f64() * 1e6).round() / 1e3,
+                "took_ns": output::ns(step.took),
             })
         });
         json!({
@@ -193,16 +193,10 @@ impl Report {
         });
         let machine = Machine::record(&context.roots, &Clock::new());
         let machine = Machine { kernel: machine.kernel.as_deref().map(version), ..machine };
-        let mut document = json!({
-            "command": "check",
-            "machine": machine.json(),
-            "packets": words(&self.headline),
-            "card": card,
-        });
-        if let (Value::Object(all), Value::Object(found)) = (&mut document, self.json(words)) {
-            all.extend(found);
-        }
-        file.write(&format!("{document:#}\n"))
+        let mut document = output::headed("check", &machine);
+        output::append(&mut document, json!({ "packets": words(&self.headline), "card": card }));
+        output::append(&mut document, self.json(words));
+        file.write(&format!("{:#}\n", Value::Object(document)))
     }
 
     /// Prints what is left to say.

@@ -2,6 +2,7 @@
 
 use super::rounds::Plan;
 use super::{Args, child, nics, report, rounds};
+use crate::cli::html;
 use crate::cli::output::{self, Output};
 use crate::cli::{Context, Outcome};
 use crate::emu::native;
@@ -23,6 +24,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         return Ok(child::run(nic, way)?);
     }
     let output = Output::new(&context.global);
+    let html = html::Report::make(args.html.as_deref())?;
     require(nic, context)?;
     let plan = Plan { rounds: args.rounds.into(), bursts: args.batch.iter().map(|&burst| burst.into()).collect() };
     let live = output.live(1);
@@ -31,14 +33,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let clock = Clock::new();
     let floor = Floor::measure(&clock, 60, FLOOR);
     report::print(nic, &plan, &found, &floor, &output)?;
-    if output.is_json() {
-        let machine = Machine::record(&context.roots, &clock);
-        output.document(&output::document(
-            "compare-dpdk",
-            &[],
-            &machine,
-            report::document(nic, &plan, &found, &floor),
-        ))?;
+    let machine = Machine::record(&context.roots, &clock);
+    let document = output::document("compare-dpdk", &[], &machine, report::document(nic, &plan, &found, &floor));
+    output.document(&document)?;
+    if let Some(file) = html {
+        file.write(&document, &report::pictures(&document)?)?;
     }
     if !report::is_whole(&found) {
         output.warn(

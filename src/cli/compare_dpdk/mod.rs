@@ -32,6 +32,7 @@ mod whole;
 
 use super::{Context, Outcome, units};
 use clap::builder::PossibleValuesParser;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Arguments of `bmnic compare-dpdk`.
@@ -66,6 +67,11 @@ pub struct Args {
     /// card's transactions and bytes each way. The latter are counted, not timed.
     #[arg(long, value_name = "LIST", conflicts_with = "whole", value_delimiter = ',', default_value = "1,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: Vec<u16>,
+    /// Write all of it into this HTML file: tables, plots, the machine, the command line
+    ///
+    /// One file that needs no other, no network and no script.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Be the process that has both drivers in it
     #[arg(long, hide = true, value_name = "WAY")]
     here: Option<usize>,

@@ -177,9 +177,10 @@ fn testpmd(text: &str) -> Said {
 fn bmnic(job: Job, text: &str) -> Option<Said> {
     let document: Value = serde_json::from_str(text).ok()?;
     let mpps = match job {
-        Job::Forward => document["ports"][0]["tx_mpps"].as_f64(),
-        Job::Send => document["pps"].as_f64().map(|rate| rate / 1e6),
+        Job::Forward => document["ports"][0]["tx_pps"].as_f64(),
+        Job::Send => document["pps"].as_f64(),
     };
+    let mpps = mpps.map(|rate| rate / 1e6);
     let version = document["machine"]["version"].as_str().map(|version| format!("bmnic {version}"));
     let way = &document["directions"][0];
     Some(Said { cycles: way["cycles_per_packet"].as_f64(), burst: way["packets_per_burst"].as_f64(), mpps, version })

@@ -5,6 +5,7 @@ use super::crossings;
 use super::nics::Nic;
 use super::rounds::{Found, Plan, Rounds, STAGES, Spread};
 use crate::cli::output::{self, Output};
+use crate::cli::plot::Lines;
 use crate::compare;
 use crate::error::Result;
 use crate::measure::Floor;
@@ -179,4 +180,40 @@ pub fn document(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor) -> Value
         "ways": ways.collect::<Vec<_>>(),
         "floor": floor.json(),
     })
+}
+
+/// Cycles by burst of each stage, of a document.
+///
+/// # Errors
+/// If the crate that draws cannot.
+pub fn pictures(document: &Value) -> Result<Vec<String>> {
+    let ways = document["ways"].as_array().map_or(&[][..], Vec::as_slice);
+    let rows = |way: &Value, stage: &str| way["ticks_a_packet"][stage].as_array().cloned().unwrap_or_default();
+    // Both parts together, of the round in the middle.
+    let median = |rounds: &Value| {
+        let parts = |round: &Value| Some(round[0].as_f64()? + round[1].as_f64()?);
+        Spread::of(rounds.as_array()?.iter().filter_map(parts)).map(|spread| spread.median)
+    };
+    let figures = |rows: &[Value], who: &str| rows.iter().map(|row| median(&row[who])).collect::<Vec<_>>();
+    let mut pictures = Vec::new();
+    for stage in STAGES {
+        let mut series: Vec<_> = ways
+            .iter()
+            .map(|way| {
+                (format!("DPDK {}", way["way"].as_str().unwrap_or_default()), figures(&rows(way, stage), "dpdk"))
+            })
+            .collect();
+        let best = ways.first().map(|way| rows(way, stage)).unwrap_or_default();
+        series.push(("bmnic".into(), figures(&best, "bmnic")));
+        series.push(("bmnic, all metadata".into(), figures(&best, "bmnic_all_metadata")));
+        let lines = Lines {
+            title: format!("Cycles a packet, {stage}: received and sent"),
+            below: "packets in a burst",
+            names: best.iter().map(|row| row["burst"].to_string()).collect(),
+            series,
+            unit: |cycles| format!("{cycles:.0}"),
+        };
+        pictures.extend(lines.svg()?);
+    }
+    Ok(pictures)
 }

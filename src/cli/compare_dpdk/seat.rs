@@ -5,6 +5,7 @@ use crate::emu::native::{self, Ended, Machine};
 use crate::emu::{Drive, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
+use serde_json::Value;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -181,6 +182,11 @@ pub fn real(mut command: Command, window: Duration) -> Result<Turn> {
 
 /// Why a turn failed, with the last line that the program wrote.
 fn complaint(what: &str, output: &str, errors: &str) -> Error {
+    // bmnic's own error is a document.
+    let document: Value = serde_json::from_str(output).unwrap_or_default();
+    if let Some(message) = document["error"]["message"].as_str() {
+        return Error::new(Kind::Device, format!("{what}; it says: {message}"));
+    }
     let last = errors.lines().chain(output.lines()).rev().find(|line| line.contains("bmnic: ") || line.contains("EAL"));
     let line = last.or(errors.lines().last()).or(output.lines().last()).unwrap_or("it said nothing");
     Error::new(Kind::Device, format!("{what}; its last words: {line}"))

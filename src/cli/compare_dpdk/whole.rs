@@ -5,6 +5,7 @@ use super::programs::{self, BURST, Job, PROGRAMS, Program, Said};
 use super::rounds::Spread;
 use super::seat::{self, Counted};
 use super::{Args, nics};
+use crate::cli::html;
 use crate::cli::output::{self, Output};
 use crate::cli::{Context, Outcome};
 use crate::emu::{Spec, native};
@@ -90,6 +91,7 @@ fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyho
         let what = "--rounds must be 1 at least: whole programs are timed, and nothing of them is counted without";
         return Err(Error::new(Kind::Usage, what).into());
     }
+    let html = html::Report::make(args.html.as_deref())?;
     native::require_huge_pages(&context.roots, programs::PAGES)?;
     let cpus = sys::affinity().map_err(|e| Error::io("asking where this process may run", e))?;
     let cpus = &cpus[..cpus.len().min(2)];
@@ -108,9 +110,13 @@ fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyho
         Place::Emulated(spec, _) => format!("emu:{spec}"),
         Place::Real(address) => address.clone(),
     };
+    let machine = Machine::record(&context.roots, &Clock::new());
+    let document = output::document("compare-dpdk", &[], &machine, document(&device, args, &found));
+    if let Some(file) = html {
+        file.write(&document, &[])?;
+    }
     if output.is_json() {
-        let machine = Machine::record(&context.roots, &Clock::new());
-        output.document(&output::document("compare-dpdk", &[], &machine, document(&device, args, &found)))?;
+        output.document(&document)?;
         return Ok(Outcome::Done);
     }
     print(&device, args, &found, &output)?;
@@ -232,12 +238,12 @@ fn idle(turns: &[Turns; 2]) -> Option<String> {
 fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
     let turn = |turn: &Figures| {
         json!({
-            "mpps": mpps(turn),
-            "own_mpps": own_mpps(turn),
+            "pps": mpps(turn).map(|rate| rate * 1e6),
+            "own_pps": own_mpps(turn).map(|rate| rate * 1e6),
             "cycles_per_packet": turn.said.cycles,
             "packets_per_burst": turn.said.burst,
             "version": turn.said.version,
-            "card": turn.counted.map(|c| json!({ "seconds": c.seconds, "received": c.received, "sent": c.sent })),
+            "card": turn.counted.map(|c| json!({ "elapsed_ns": (c.seconds * 1e9).round(), "received": c.received, "sent": c.sent })),
             "telemetry_sent": turn.counted.and_then(|counted| counted.said_sent),
         })
     };
@@ -247,14 +253,14 @@ fn document(device: &str, args: &Args, found: &[(Job, [Turns; 2])]) -> Value {
         });
         json!({
             "programs": programs.collect::<Vec<_>>(),
-            "ratio_mpps": Spread::json(ratio(turns, mpps)),
+            "ratio_pps": Spread::json(ratio(turns, mpps)),
             "ratio_cycles_per_packet": Spread::json(ratio(turns, cycles)),
         })
     });
     json!({
         "device": device,
         "rounds": args.rounds,
-        "seconds": args.duration.as_secs_f64(),
+        "duration_ns": output::ns(args.duration),
         "held_equal": equal(),
         "reading": READING,
         "jobs": jobs.collect::<Vec<_>>(),

@@ -10,7 +10,7 @@ use crate::cli::{Context, Outcome};
 use crate::emu::native::{self, Ended, Machine};
 use crate::emu::{Drive, Spec, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::sys::trace;
+use crate::sys::{Roots, trace};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -46,7 +46,7 @@ pub fn run(specs: &[Spec], command: &[String], trace: Option<&Path>, context: &C
             let _ = trace::kill(pid, signal);
         }
     })?;
-    report(&machine, &taps, end, &output)?;
+    report(&machine, &taps, end, &context.roots, &output)?;
 
     let broken = taps.iter().zip(specs).filter(|(_, spec)| spec.strict || context.global.strict);
     kept(broken.map(|(tap, _)| tap.violations().len()).sum())?;
@@ -56,7 +56,7 @@ pub fn run(specs: &[Spec], command: &[String], trace: Option<&Path>, context: &C
     })
 }
 
-fn report(machine: &Machine, taps: &[&Tap], end: Ended, output: &Output) -> Result<()> {
+fn report(machine: &Machine, taps: &[&Tap], end: Ended, roots: &Roots, output: &Output) -> Result<()> {
     let card = |tap: &&Tap| -> Value {
         let rules: Vec<Value> =
             tap.violations().into_iter().map(|(rule, n)| json!({ "rule": rule, "count": n })).collect();
@@ -66,15 +66,18 @@ fn report(machine: &Machine, taps: &[&Tap], end: Ended, output: &Output) -> Resu
             "violations": rules,
         })
     };
-    output.document(&json!({
-        "command": "emulate",
-        "cards": taps.iter().map(card).collect::<Vec<_>>(),
-        "trapped": machine.traps(),
-        "program": match end {
-            Ended::Exited(code) => json!({ "exit": code }),
-            Ended::Killed(signal) => json!({ "signal": signal }),
-        },
-    }))?;
+    output.facts(
+        roots,
+        "emulate",
+        json!({
+            "cards": taps.iter().map(card).collect::<Vec<_>>(),
+            "trapped": machine.traps(),
+            "program": match end {
+                Ended::Exited(code) => json!({ "exit": code }),
+                Ended::Killed(signal) => json!({ "signal": signal }),
+            },
+        }),
+    )?;
     for tap in taps {
         let (name, wire) = (tap.name(), tap.wire());
         output.result(format_args!(

@@ -8,6 +8,7 @@ use crate::emu::{self, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Id;
 use crate::pci::trace::Recording;
+use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -24,7 +25,7 @@ pub fn run(spec: &Spec, path: &Path, context: &Context) -> anyhow::Result<Outcom
         ));
     }
     let found = replay(spec, &recording)?;
-    print(&found, spec, recording.id, &output)?;
+    print(&found, spec, recording.id, &context.roots, &output)?;
     match found.differences.len() {
         0 if found.compared == 0 => {
             let text = "nothing was compared: it has no answer of a card that says what the card is";
@@ -58,23 +59,26 @@ fn check_family(spec: &Spec, id: Id, path: &Path) -> Result<()> {
     Err(Error::new(Kind::Usage, text))
 }
 
-fn print(found: &Replayed, spec: &Spec, id: Id, output: &Output) -> Result<()> {
+fn print(found: &Replayed, spec: &Spec, id: Id, roots: &Roots, output: &Output) -> Result<()> {
     let Replayed { accesses, commands, compared, differences, violations } = found;
     let Id { vendor, device, .. } = id;
     let row = |difference: &Difference| -> Value {
         let Difference { name, card, model, times } = difference;
         json!({ "name": name, "card": card, "model": model, "times": times })
     };
-    output.document(&json!({
-        "command": "emulate",
-        "device": format!("emu:{spec}"),
-        "card": format!("{vendor:04x}:{device:04x}"),
-        "accesses": accesses,
-        "commands": commands,
-        "compared": compared,
-        "differences": differences.iter().map(row).collect::<Vec<_>>(),
-        "violations": violations.iter().map(|(name, n)| json!({ "rule": name, "count": n })).collect::<Vec<_>>(),
-    }))?;
+    output.facts(
+        roots,
+        "emulate",
+        json!({
+            "device": format!("emu:{spec}"),
+            "card": format!("{vendor:04x}:{device:04x}"),
+            "accesses": accesses,
+            "commands": commands,
+            "compared": compared,
+            "differences": differences.iter().map(row).collect::<Vec<_>>(),
+            "violations": violations.iter().map(|(name, n)| json!({ "rule": name, "count": n })).collect::<Vec<_>>(),
+        }),
+    )?;
     if !differences.is_empty() {
         let mut table = output::table(&["what", "card", "model", "times"], 3);
         for Difference { name, card, model, times } in differences {

@@ -28,13 +28,16 @@ pub fn serve(spec: &Spec, socket: &Path, trace: Option<&Path>, context: &Context
     let (wire, notes) = (card.board().port.mac.counters(), card.wire_report());
     let Used { summed, segmented, tagged, untagged } = card.board().used;
     let violations = card.violations();
-    output.document(&json!({
-        "command": "emulate",
-        "device": format!("emu:{spec}"),
-        "wire": account::wire_json(&wire, &notes),
-        "offloads": { "summed": summed, "segmented": segmented, "tagged": tagged, "untagged": untagged },
-        "violations": violations.iter().map(|(name, n)| json!({ "rule": name, "count": n })).collect::<Vec<_>>(),
-    }))?;
+    output.facts(
+        &context.roots,
+        "emulate",
+        json!({
+            "device": format!("emu:{spec}"),
+            "wire": account::wire_json(&wire, &notes),
+            "offloads": { "summed": summed, "segmented": segmented, "tagged": tagged, "untagged": untagged },
+            "violations": violations.iter().map(|(name, n)| json!({ "rule": name, "count": n })).collect::<Vec<_>>(),
+        }),
+    )?;
     output.result(format_args!(
         "sent {} frames, received {}, dropped {}, unwanted {}",
         wire.tx_frames, wire.rx_frames, wire.drops, wire.unwanted

@@ -1,6 +1,8 @@
 //! What `bmnic fwd` prints: live lines, the table at the end, the document.
 
-use super::lane::{Counts, Lane};
+use super::direction::Direction;
+use super::lane::{Counts, Lane, Waits};
+use super::mode::Mode;
 use super::threads::Ended;
 use crate::cli::Context;
 use crate::cli::account::{self, DEVICE_ERRORS, Losses, UNACCOUNTED};
@@ -13,7 +15,7 @@ use crate::error::Result;
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A direction: from which port to which, and what has passed.
@@ -35,6 +37,7 @@ pub struct Way {
 /// Counters of a run, sampled.
 pub struct Report {
     ways: Vec<Way>,
+    mode: Mode,
     /// `A emu:82599`: two ports may have the same name.
     devices: Vec<String>,
     /// Which of them have rings of their own.
@@ -53,6 +56,8 @@ pub struct Report {
     stale: bool,
     /// What crosses PCIe for a packet of each port, if that was asked for and can be had.
     pub crossings: Vec<Option<Crossing>>,
+    /// Whether lanes were asked to impair.
+    pub impaired: bool,
 }
 
 /// The counters of all ports at a moment.
@@ -64,7 +69,14 @@ struct Sample {
 
 impl Report {
     /// A run that starts at `started`, `setup` after the program.
-    pub fn new(session: &Session, nics: &mut [Nic], ways: Vec<Way>, started: Instant, setup: Duration) -> Result<Self> {
+    pub fn new(
+        session: &Session,
+        nics: &mut [Nic],
+        ways: Vec<Way>,
+        mode: Mode,
+        started: Instant,
+        setup: Duration,
+    ) -> Result<Self> {
         let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
         let own_rings = session.devices.iter().map(|device| device.own_rings.is_some()).collect();
         let anomalies = Anomalies::default();
@@ -82,6 +94,7 @@ impl Report {
         let (last, before) = (none.clone(), none);
         Ok(Report {
             ways,
+            mode,
             devices,
             own_rings,
             started,
@@ -94,6 +107,7 @@ impl Report {
             before,
             stale: false,
             crossings: Vec::new(),
+            impaired: false,
         })
     }
 
@@ -163,7 +177,7 @@ impl Report {
 
     /// Packets that came, or should have.
     pub fn came(&self) -> u64 {
-        self.directions().map(|way| way.frames).sum::<u64>() + self.lost_arriving().total()
+        self.directions().map(|way| way.received() + way.made).sum::<u64>() + self.lost_arriving().total()
     }
 
     fn joined_notes(&self) -> Vec<Note> {
@@ -172,8 +186,8 @@ impl Report {
 
     /// Adds the next thread, whose lanes have ended: where it ran, what processor time it had,
     /// and what their devices did wrong.
-    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration) {
-        self.threads.push(Ended { place, had });
+    pub fn finish_thread(&mut self, lanes: &[Lane], place: Option<usize>, had: Duration, waits: Option<Waits>) {
+        self.threads.push(Ended { place, had, waits });
         for lane in lanes {
             self.anomalies.add(&lane.anomalies());
         }
@@ -201,8 +215,29 @@ impl Report {
         self.devices.iter().enumerate().map(line).collect()
     }
 
-    /// The summary.
-    pub fn print(&self, context: &Context, output: &Output, session: &Session) -> anyhow::Result<()> {
+    /// The same for a line of `--json-lines`, with the counters since the run began.
+    pub fn figures(&self) -> Value {
+        let seconds = (self.last.at.saturating_sub(self.before.at)).as_secs_f64();
+        let port = |(i, now): (usize, &Stats)| {
+            let then = self.before.stats.get(i).copied().unwrap_or_default();
+            let rx = Flow::between(then.rx_packets, now.rx_packets, then.rx_bytes, now.rx_bytes);
+            let tx = Flow::between(then.tx_packets, now.tx_packets, then.tx_bytes, now.tx_bytes);
+            json!({
+                "port": letter(i),
+                "rx_pps": rx.mpps(seconds) * 1e6,
+                "rx_l1_bits_per_second": rx.gbits(seconds) * 1e9,
+                "tx_pps": tx.mpps(seconds) * 1e6,
+                "tx_l1_bits_per_second": tx.gbits(seconds) * 1e9,
+                "dropped": now.rx_lost().saturating_sub(then.rx_lost()),
+                "counters": output::stats(now),
+            })
+        };
+        let ports: Vec<Value> = self.last.stats.iter().enumerate().map(port).collect();
+        json!({ "elapsed_ns": output::ns(self.last.at), "ports": ports })
+    }
+
+    /// The summary; how lanes waited is in it if that was `asked` for, or with `-v`.
+    pub fn print(&self, context: &Context, output: &Output, session: &Session, asked: bool) -> anyhow::Result<()> {
         if output.is_json() {
             let machine = Machine::record(&context.roots, &Clock::new());
             let document = output::document("fwd", &session.devices, &machine, self.json());
@@ -234,16 +269,16 @@ impl Report {
         }
         output.result(table.trim_fmt())?;
         for way in self.directions() {
-            let Direction { from, to, frames, .. } = way;
-            let frames = output::grouped(frames);
-            let cost = way
-                .cost()
-                .map_or(String::new(), |[cycles, burst]| format!(", {cycles:.1} cycles each, {burst:.1} in a burst"));
-            output.result(format_args!("{} > {}: {frames} frames forwarded{cost}", letter(from), letter(to)))?;
+            way.lines(self.mode, self.impaired).iter().try_for_each(|line| output.result(line))?;
         }
         if self.threads.len() > 1 || self.ways.iter().any(|way| way.queue > 0) {
             for (n, thread) in self.threads.iter().enumerate() {
-                output.result(thread.line(n, &self.ways))?;
+                output.result(thread.line(n, &self.ways, self.mode))?;
+            }
+        }
+        for (n, thread) in self.threads.iter().enumerate() {
+            if let Some(line) = thread.waits_line(n) {
+                if asked { output.result(line)? } else { output.detail(line)? }
             }
         }
         for (device, crossing) in self.devices.iter().zip(&self.crossings) {
@@ -256,6 +291,12 @@ impl Report {
             losses.print(output)?;
         }
         account::print_meant(&self.joined_notes(), output)?;
+        if self.stuck() > 0 {
+            output.warn(format_args!(
+                "{} packets are still in the cards' rings: given and never reported as sent",
+                self.stuck()
+            ));
+        }
         let odd = self.anomalies.total();
         if odd > 0 {
             output.warn(format_args!(
@@ -286,37 +327,26 @@ impl Report {
                 let tx = Flow { packets: stats.tx_packets, bytes: stats.tx_bytes };
                 json!({
                     "port": letter(i),
-                    "rx_mpps": rx.mpps(seconds),
-                    "rx_gbits": rx.gbits(seconds),
-                    "tx_mpps": tx.mpps(seconds),
-                    "tx_gbits": tx.gbits(seconds),
+                    "rx_pps": rx.mpps(seconds) * 1e6,
+                    "rx_l1_bits_per_second": rx.gbits(seconds) * 1e9,
+                    "tx_pps": tx.mpps(seconds) * 1e6,
+                    "tx_l1_bits_per_second": tx.gbits(seconds) * 1e9,
                     "left_over": self.left_over(i, stats),
                     "crossings_a_packet": self.crossings.get(i).copied().flatten().map(|crossing| crossing.json()),
                     "counters": output::stats(stats),
                 })
             })
             .collect();
-        let directions: Vec<Value> = self
-            .directions()
-            .map(|way| {
-                let cost = way.cost();
-                json!({
-                    "from": letter(way.from),
-                    "to": letter(way.to),
-                    "frames": way.frames,
-                    "cycles_per_packet": cost.map(|[cycles, _]| cycles),
-                    "packets_per_burst": cost.map(|[_, burst]| burst),
-                })
-            })
-            .collect();
+        let directions: Vec<Value> = self.directions().map(|way| way.json(self.impaired)).collect();
         let threads: Vec<Value> = self.threads.iter().enumerate().map(|(n, t)| t.json(n, &self.ways)).collect();
         json!({
-            "seconds": seconds,
-            "first_packet_ms": self.first().map(|first| first.as_secs_f64() * 1e3),
+            "elapsed_ns": output::ns(self.last.at),
+            "first_packet_ns": self.first().map(output::ns),
             "ports": ports,
             "directions": directions,
             "threads": threads,
             "anomalies": self.anomalies.total(),
+            "still_in_rings": self.stuck(),
             "lost": self.losses().json(),
             "wire": account::notes_json(&self.joined_notes()),
         })
@@ -324,21 +354,18 @@ impl Report {
 
     /// What passed from each port to each other, over all queues.
     fn directions(&self) -> impl Iterator<Item = Direction> {
-        (0..self.devices.len()).filter_map(|from| {
-            let ways = || self.ways.iter().filter(move |way| way.from == from);
-            let to = ways().next()?.to;
-            let sum =
-                |count: fn(&Counts) -> &AtomicU64| ways().map(|way| count(&way.counts).load(Ordering::Relaxed)).sum();
-            let (frames, ticks, bursts) = (sum(|c| &c.frames), sum(|c| &c.ticks), sum(|c| &c.bursts));
-            let surplus = sum(|c| &c.surplus);
-            Some(Direction { from, to, frames, ticks, bursts, surplus })
-        })
+        (0..self.devices.len()).filter_map(|from| Direction::of(from, &self.ways))
+    }
+
+    /// Packets that cards have not reported as sent.
+    pub fn stuck(&self) -> u64 {
+        self.ways.iter().map(|way| way.counts.stuck.load(Ordering::Relaxed)).sum()
     }
 
     /// Frames that port `i` had put into memory when the run ended, and that
     /// were not passed on any more.
     fn left_over(&self, i: usize, stats: &Stats) -> u64 {
-        let passed = self.directions().find(|way| way.from == i).map_or(0, |way| way.frames);
+        let passed = self.directions().find(|way| way.from == i).map_or(0, |way| way.received());
         let odd = self.anomalies.total();
         stats.rx_packets.saturating_sub(passed).saturating_sub(odd)
     }
@@ -347,24 +374,6 @@ impl Report {
     fn first(&self) -> Option<Duration> {
         let first = |way: &Way| way.counts.first.load(Ordering::Relaxed).checked_sub(1);
         self.ways.iter().filter_map(first).min().map(|ns| self.setup + Duration::from_nanos(ns))
-    }
-}
-
-/// What passed one way.
-struct Direction {
-    from: usize,
-    to: usize,
-    frames: u64,
-    ticks: u64,
-    bursts: u64,
-    surplus: u64,
-}
-
-impl Direction {
-    /// Cycles a frame and frames a burst, if they were counted.
-    fn cost(&self) -> Option<[f64; 2]> {
-        let frames = self.frames as f64;
-        (self.bursts > 0 && self.frames > 0).then(|| [self.ticks as f64 / frames, frames / self.bursts as f64])
     }
 }
 

@@ -1,8 +1,8 @@
-//! What `bmnic fwd` does to frames: nothing, new addresses, checksums.
+//! What `bmnic fwd` does to frames: nothing, new addresses and ports, checksums.
 
 use crate::dma::Batch;
 use crate::net::MacAddr;
-use crate::packet::complete;
+use crate::packet::{complete, turn};
 
 /// What is done to each frame on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Rewrite {
     Nothing,
     /// Source and destination address change places.
     SwapMacs,
+    /// Source and destination change places: addresses, those of IP, ports of UDP and TCP.
+    SwapFlow,
     /// It comes from `source` and goes to `destination`.
     SetMacs {
         /// Address of the port it leaves by.
@@ -24,15 +26,18 @@ pub enum Rewrite {
 
 impl Rewrite {
     /// Does it to every frame of `batch`, once, where the frame starts.
-    #[inline]
+    #[inline(always)]
     pub fn apply(self, batch: &mut Batch<'_>) {
         match self {
             Rewrite::Nothing => {}
-            Rewrite::SwapMacs => each_start(batch, |addresses| {
+            Rewrite::SwapMacs => each_start(batch, |start| {
+                let Some(addresses) = start.first_chunk_mut::<12>() else { return };
                 let (destination, source) = addresses.split_at_mut(6);
                 destination.swap_with_slice(source);
             }),
-            Rewrite::SetMacs { source, destination } => each_start(batch, |addresses| {
+            Rewrite::SwapFlow => each_start(batch, turn::swap),
+            Rewrite::SetMacs { source, destination } => each_start(batch, |start| {
+                let Some(addresses) = start.first_chunk_mut::<12>() else { return };
                 addresses[..6].copy_from_slice(&destination.0);
                 addresses[6..].copy_from_slice(&source.0);
             }),
@@ -41,13 +46,13 @@ impl Rewrite {
     }
 }
 
-/// Calls `f` on the two addresses of each frame that has them.
+/// Calls `f` on the first part of each frame.
 #[inline]
-fn each_start(batch: &mut Batch<'_>, f: impl Fn(&mut [u8; 12])) {
+fn each_start(batch: &mut Batch<'_>, f: impl Fn(&mut [u8])) {
     let mut starts = true;
     for i in 0..batch.len() {
-        if starts && let Some(addresses) = batch.frame_mut(i).first_chunk_mut() {
-            f(addresses);
+        if starts {
+            f(batch.frame_mut(i));
         }
         starts = !batch.continues(i);
     }

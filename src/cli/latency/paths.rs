@@ -11,7 +11,9 @@
 //! its name or the default one: it shows how the ways differ, and is no measurement of a
 //! card.
 
-use super::{Args, GRACE};
+use super::asked::Case;
+use super::rows::{self, GRACE};
+use super::{Args, EACH};
 use crate::cli::circuit;
 use crate::cli::output::{self, Output};
 use crate::cli::remedy;
@@ -21,13 +23,10 @@ use crate::dma::{Batch, Pool};
 use crate::driver::{Config, Description, TxPath};
 use crate::emu::{Picos, Stages};
 use crate::error::{Error, Kind};
-use crate::measure::ping::{Ping, Plan, Report};
+use crate::measure::ping::{Empty, Ping, Plan, Report};
 use crate::measure::{Clock, Machine};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-/// How long each way is measured unless it is said.
-const EACH: Duration = Duration::from_secs(1);
 
 /// All ways, slowest first.
 pub const ALL: [TxPath; 4] = [TxPath::Dma, TxPath::Push, TxPath::Pio, TxPath::Ctpio { threshold: None }];
@@ -88,13 +87,15 @@ pub fn compare(
     mut clock: Clock,
     paths: &[TxPath],
 ) -> anyhow::Result<Outcome> {
+    let case = args.asked.only()?;
+    let frame = case.frame();
+    let html = args.files.report()?;
     let mut rows = Vec::new();
     let mut missing = Vec::new();
     let mut devices: Vec<Description> = Vec::new();
     let mut outcome = None;
     let mut emulated = false;
     for &path in paths {
-        let frame = args.size - circuit::FCS;
         let config = Config { max_frame: frame.max(1_518) as u16, tx_path: path, ..Config::default() };
         let mut session = match args.circuit.open_with_link(context, &config, Some(EACH)) {
             Ok(session) => session,
@@ -115,7 +116,7 @@ pub fn compare(
             emulated = session.is_emulated();
         }
         let stop = session.stop.clone();
-        match measure(args, path, &mut session, &clock) {
+        match measure(args, &case, path, &mut session, &clock) {
             Ok(row) => rows.push(row),
             // The ways before it were measured, and are printed; why it was lost is told below.
             Err(_) if !rows.is_empty() && session.intact().is_err() => {}
@@ -130,17 +131,23 @@ pub fn compare(
     }
     clock.refine();
     let machine = Machine::record(&context.roots, &clock);
-    if output.is_json() {
+    let document = || {
         let result = json!({
             "measured": scope(emulated),
             "paths": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "missing": missing,
             "warnings": machine.warnings(),
         });
-        output.document(&output::document("latency", &devices, &machine, result))?;
+        output::document("latency", &devices, &machine, result)
+    };
+    // A file that cannot be written costs no table, and a reader that leaves no file.
+    let written = html.map_or(Ok(()), |file| file.write(&document(), &[]));
+    if output.is_json() {
+        output.document(&document())?;
     } else {
         print(output, &rows, &missing, &machine, emulated)?;
     }
+    written?;
     match outcome {
         // A limit is passed by the first way that passes it.
         Some(stop) => stop.judge(rows.iter().try_for_each(|row| args.judge(&row.report, row.rate))),
@@ -158,13 +165,14 @@ fn scope(emulated: bool) -> &'static str {
 }
 
 /// Measures one way.
-fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> anyhow::Result<Row> {
+fn measure(args: &Args, case: &Case, path: TxPath, session: &mut Session, clock: &Clock) -> anyhow::Result<Row> {
     let stop = session.stop.clone();
     let limits = args.length.limits(Some(EACH));
-    let rate = super::rate(args, circuit::speed(session))?;
+    let rate = args.asked.rate(case, circuit::speed(session))?;
     let plan = Plan {
-        frame: args.size - circuit::FCS,
+        frame: case.frame(),
         rate,
+        load: None,
         count: limits.count,
         duration: limits.duration,
         warm_up: args.warmup,
@@ -177,12 +185,12 @@ fn measure(args: &Args, path: TxPath, session: &mut Session, clock: &Clock) -> a
     let report = circuit::run(session, Ping::new(clock, &pool, plan, || stop.requested())?)?;
     session.intact()?;
     if report.stuck {
-        return Err(super::no_room(&session.devices[0]).into());
+        return Err(rows::no_room(&session.devices[0]).into());
     }
     if report.received() == 0 && stop.signal().is_none() {
         return Err(args.circuit.nothing_came(&session.devices, report.sent).into());
     }
-    Ok(Row { path, report, rate, stages, poll: poll(session, &pool, clock) })
+    Ok(Row { path, report, rate, stages, poll: circuit::run(session, Empty::new(clock, &pool)?)?.poll })
 }
 
 /// The stages of frames that are sent one by one, each when the last has
@@ -218,18 +226,6 @@ fn one_by_one(session: &mut Session, pool: &Pool, len: usize) -> Vec<Stages> {
         }
     }
     session.take_stages()
-}
-
-/// Nanoseconds of a poll that finds nothing.
-fn poll(session: &mut Session, pool: &Pool, clock: &Clock) -> f64 {
-    const POLLS: u64 = 10_000;
-    let Some(queue) = session.ports.last_mut().and_then(|port| port.rx.first_mut()) else { return 0.0 };
-    let mut batch = Batch::new(pool);
-    let start = clock.now_ordered();
-    for _ in 0..POLLS {
-        queue.recv(&mut batch);
-    }
-    clock.ns(clock.now_ordered() - start) as f64 / POLLS as f64
 }
 
 impl Row {

@@ -1,19 +1,22 @@
 //! What `bmnic latency` prints: every figure out of the one histogram.
 
-use super::account;
-use super::output::{self, Output};
+use super::rows::Row;
+use super::sweep;
+use crate::cli::account;
+use crate::cli::output::{self, Output};
 use crate::driver::Description;
-use crate::emu::wire::Note;
 use crate::error::{Error, Kind};
-use crate::measure::ping::Report;
-use crate::measure::{Floor, Histogram, Machine, Noise};
+use crate::measure::ping::Own;
+use crate::measure::{Histogram, Machine, Noise};
 use comfy_table::Table;
 use serde_json::{Map, Value, json};
 
 /// What is printed, and what it is made of.
 pub struct View<'a> {
-    /// Frame size, FCS included.
-    pub frame: usize,
+    /// What was measured: at least one row.
+    pub rows: &'a [Row],
+    /// Several were asked for.
+    pub several: bool,
     /// Percentiles that were asked for; none for the usual ones.
     pub percentiles: &'a [f64],
     /// Headline and file are of the intended time.
@@ -24,14 +27,8 @@ pub struct View<'a> {
     pub devices: &'a [Description],
     /// Whether any of it is emulated.
     pub emulated: bool,
-    /// Packets a second that were asked for.
-    pub rate: f64,
-    /// What came of it.
-    pub report: &'a Report,
-    /// What the wires of emulated cards did meanwhile.
-    pub notes: &'a [Note],
-    /// What the machine itself takes.
-    pub floor: &'a Floor,
+    /// What the loop itself takes.
+    pub own: Own,
     /// What disturbed the run.
     pub noise: &'a Noise,
     /// Where it ran.
@@ -40,11 +37,12 @@ pub struct View<'a> {
 
 impl View<'_> {
     /// The histogram that was asked for: service time unless `--intended`.
-    pub fn chosen(&self) -> &Histogram {
-        if self.intended { &self.report.intended } else { &self.report.service }
+    pub fn chosen<'r>(&self, row: &'r Row) -> &'r Histogram {
+        if self.intended { &row.report.intended } else { &row.report.service }
     }
 
-    fn figures(&self) -> Vec<Figure> {
+    /// What is printed of a histogram.
+    pub fn figures(&self) -> Vec<Figure> {
         let mut figures = vec![Figure::Min, Figure::Mean];
         if self.percentiles.is_empty() {
             figures.extend(Histogram::QUANTILES.map(|quantile| Figure::Percentile(quantile.percent)));
@@ -68,19 +66,27 @@ impl View<'_> {
     pub fn title(&self) -> String {
         let device = self.devices.first().map_or("", |device| &device.device);
         let time = if self.intended { "from when it was due" } else { "from send() to recv()" };
-        format!("One packet of {} bytes {time}, {} on {device}", self.frame, output::pps(self.rate))
+        let sizes = self.rows.iter().map(|row| row.case.size);
+        let size = match (sizes.clone().min(), sizes.max()) {
+            (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+            (least, _) => least.unwrap_or(0).to_string(),
+        };
+        let rate = self.rows.first().map_or(0.0, |row| row.rate);
+        let same = self.rows.iter().all(|row| row.rate == rate);
+        let rate = if same { format!(", {}", output::pps(rate)) } else { String::new() };
+        format!("One packet of {size} bytes {time}{rate} on {device}")
     }
 
     /// Prints everything; returns why the headline could not be named, if so.
     pub fn print(&self, output: &Output) -> anyhow::Result<Option<Error>> {
         let headline = self.headline;
-        let value = headline.map(|figure| (figure, figure.of(self.chosen())));
-        let refused = match value {
-            Some((figure, None)) => Some(figure.refusal(self.chosen())),
+        let value = self.rows.first().and_then(|row| Some((headline?, headline?.of(self.chosen(row)))));
+        let refused = match (value, self.rows) {
+            (Some((figure, None)), [row, ..]) => Some(figure.refusal(self.chosen(row))),
             _ => None,
         };
         if output.is_json() {
-            output.document(&self.json(value))?;
+            output.document(&self.document())?;
             return Ok(refused);
         }
         if let Some((figure, Some(ns))) = value {
@@ -97,11 +103,39 @@ impl View<'_> {
     }
 
     fn print_text(&self, output: &Output) -> anyhow::Result<()> {
-        let report = self.report;
         output.info(format_args!("measured: {}", self.scope()))?;
         output.info(format_args!("machine: {}", self.machine))?;
+        let Own { clock, poll, round } = self.own;
+        output.info(format_args!(
+            "own cost: {clock:.1} ns to read the clock, {poll:.1} ns an empty poll, {round:.1} ns a round of the loop; not taken off"
+        ))?;
         output.result("")?;
-        output.result(self.table().trim_fmt())?;
+        match self.rows {
+            [row] if !self.several => self.print_row(row, output)?,
+            _ => {
+                sweep::print(self, output)?;
+                let notes = account::joined(self.rows.iter().flat_map(|row| row.notes.iter().cloned()));
+                account::print_notes(&notes, output)?;
+            }
+        }
+        // The least that rests on enough samples everywhere says it for all.
+        let few = self.rows.iter().min_by_key(|row| self.chosen(row).count());
+        let unnamed = few.and_then(|row| {
+            let unnamed = self.figures().into_iter().rev().find(|figure| figure.of(self.chosen(row)).is_none());
+            unnamed.map(|figure| figure.refusal(self.chosen(row)))
+        });
+        if let Some(line) = unnamed {
+            output.info(line)?;
+        }
+        for warning in self.warnings() {
+            output.warn(warning);
+        }
+        Ok(())
+    }
+
+    fn print_row(&self, row: &Row, output: &Output) -> anyhow::Result<()> {
+        let report = &row.report;
+        output.result(self.table(row).trim_fmt())?;
         output.result("")?;
         output.result(format_args!(
             "{} sent at {}, {} received, {} lost, {} duplicated, {} reordered",
@@ -112,7 +146,20 @@ impl View<'_> {
             output::grouped(report.duplicated),
             output::grouped(report.reordered),
         ))?;
-        account::print_notes(self.notes, output)?;
+        if let Some(asked) = &row.case.load {
+            let load = report.load.unwrap_or_default();
+            output.result(format_args!(
+                "load of {} %: {:.1} % offered, {} sent at {}, {} received, {} lost, {} duplicated",
+                asked.percent,
+                row.load_sent(),
+                output::grouped(load.sent),
+                output::pps(report.load_rate()),
+                output::grouped(load.received),
+                output::grouped(load.lost()),
+                output::grouped(load.duplicated),
+            ))?;
+        }
+        account::print_notes(&row.notes, output)?;
         if report.foreign > 0 {
             output.info(format_args!("{} other frames came in between", output::grouped(report.foreign)))?;
         }
@@ -122,30 +169,34 @@ impl View<'_> {
                 output::grouped(report.skipped)
             ))?;
         }
-        let unnamed: Vec<_> = self.figures().into_iter().filter(|figure| figure.of(self.chosen()).is_none()).collect();
-        if let Some(figure) = unnamed.last() {
-            output.info(figure.refusal(self.chosen()))?;
-        }
-        for warning in self.warnings() {
-            output.warn(warning);
-        }
         Ok(())
     }
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.machine.warnings();
         warnings.extend(self.noise.warnings());
-        let reached = self.report.rate() / self.rate;
-        if self.report.sent > 1_000 && reached < 0.95 {
-            warnings.push(format!(
-                "only {:.1} % of the rate asked for were sent; choose a lower one (-r)",
-                reached * 100.0
-            ));
+        for row in self.rows {
+            let whose = if self.several { format!("{}: ", row.case.name()) } else { String::new() };
+            let reached = row.report.rate() / row.rate;
+            if row.report.sent > 1_000 && reached < 0.95 {
+                let percent = reached * 100.0;
+                warnings.push(format!(
+                    "{whose}only {percent:.1} % of the rate asked for were sent; choose a lower one (-r)"
+                ));
+            }
+            let reached = row.report.load_rate() / row.load_rate;
+            if row.load_rate * row.seconds() > 1_000.0 && reached < 0.95 {
+                let percent = reached * 100.0;
+                warnings.push(format!(
+                    "{whose}only {percent:.1} % of the load asked for were sent; choose a lower one, or longer frames (--load-size)"
+                ));
+            }
         }
         warnings
     }
 
-    fn table(&self) -> Table {
+    fn table(&self, row: &Row) -> Table {
+        let Row { report, floor, .. } = row;
         let figures = self.figures();
         let mut headers: Vec<String> = vec!["ns".into()];
         headers.extend(figures.iter().map(|figure| figure.name()));
@@ -153,52 +204,61 @@ impl View<'_> {
         headers.push("samples".into());
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         let mut table = output::table(&headers, 1);
-        let mut row = |name: String, histogram: &Histogram| {
+        let mut add = |name: String, histogram: &Histogram| {
             let mut cells = vec![name];
             cells.extend(figures.iter().map(|figure| figure.of(histogram).map_or("-".into(), output::grouped)));
             cells.push(output::grouped(histogram.stdev().round() as u64));
             cells.push(output::grouped(histogram.count()));
             table.add_row(cells);
         };
-        row("service".into(), &self.report.service);
-        row("intended".into(), &self.report.intended);
-        if let Some(handoff) = &self.floor.handoff {
-            row(format!("floor: {} B between cores", self.floor.frame), handoff);
+        add("service".into(), &report.service);
+        add("intended".into(), &report.intended);
+        if let Some(handoff) = &floor.handoff {
+            add(format!("floor: {} B between cores", floor.frame), handoff);
         }
-        if let Some(line) = &self.floor.line {
-            row("floor: one cache line".into(), line);
+        if let Some(line) = &floor.line {
+            add("floor: one cache line".into(), line);
         }
         table
     }
 
-    fn json(&self, headline: Option<(Figure, Option<u64>)>) -> Value {
-        let report = self.report;
+    /// All of it as a document.
+    pub fn document(&self) -> Value {
         let result = json!({
             "measured": self.scope(),
-            "headline": headline.map(|(figure, ns)| json!({
+            "results": self.rows.iter().map(|row| self.row_json(row)).collect::<Vec<_>>(),
+            "own_ns": self.own.json(),
+            "noise": self.noise.json(),
+            "warnings": self.warnings(),
+        });
+        output::document("latency", self.devices, self.machine, result)
+    }
+
+    fn row_json(&self, row: &Row) -> Value {
+        let report = &row.report;
+        json!({
+            "headline": self.headline.map(|figure| json!({
                 "name": figure.name(),
                 "of": if self.intended { "intended" } else { "service" },
-                "ns": ns,
+                "ns": figure.of(self.chosen(row)),
             })),
-            "frame": self.frame,
-            "rate_asked": self.rate,
-            "rate_sent": report.rate(),
+            "frame": row.case.size,
+            "asked_pps": row.rate,
+            "pps": report.rate(),
             "sent": report.sent,
             "received": report.received(),
             "lost": report.lost,
             "duplicated": report.duplicated,
             "reordered": report.reordered,
             "foreign": report.foreign,
-            "wire": account::notes_json(self.notes),
+            "load": row.load_json(),
+            "wire": account::notes_json(&row.notes),
             "skipped": report.skipped,
             "elapsed_ns": report.elapsed_ns,
             "service_ns": self.histogram_json(&report.service),
             "intended_ns": self.histogram_json(&report.intended),
-            "floor": self.floor.json(),
-            "noise": self.noise.json(),
-            "warnings": self.warnings(),
-        });
-        output::document("latency", self.devices, self.machine, result)
+            "floor": row.floor.json(),
+        })
     }
 
     fn histogram_json(&self, histogram: &Histogram) -> Value {
@@ -269,7 +329,10 @@ impl Figure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::asked::Case;
     use super::*;
+    use crate::measure::Floor;
+    use crate::measure::ping::Report;
 
     #[test]
     fn a_figure_that_rests_on_too_few_samples_says_how_many_it_needs() {
@@ -290,28 +353,24 @@ mod tests {
             service,
             sent: samples + 2,
             lost: 2,
-            duplicated: 0,
-            reordered: 0,
-            foreign: 0,
-            skipped: 0,
-            stuck: false,
             elapsed_ns: 1_000_000_000,
-            raw: Vec::new(),
+            ..Report::default()
         };
         let clock = crate::measure::Clock::new();
         let nowhere = crate::sys::Roots::under(std::path::Path::new("/nonexistent"));
         let none = std::time::Duration::ZERO;
+        let floor = Floor { frame: 60, counter_ns: 1.0, copy_ns: 1.0, line: None, handoff: None };
+        let case = Case { size: 64, load: None };
+        let row = Row { case, rate: 2_000.0, load_rate: 0.0, report, notes: Vec::new(), floor };
         check(&View {
-            frame: 64,
+            rows: &[row],
+            several: false,
             percentiles: &[],
             intended: false,
             headline: Some(Figure::Percentile(99.0)),
             devices: &[],
             emulated: true,
-            rate: 2_000.0,
-            report: &report,
-            notes: &[],
-            floor: &Floor { frame: 60, counter_ns: 1.0, copy_ns: 1.0, line: None, handoff: None },
+            own: Own { clock: 1.0, poll: 1.0, round: 2.0 },
             noise: &Noise::begin(&nowhere, &clock, none),
             machine: &Machine::record(&nowhere, &clock),
         });
@@ -320,12 +379,12 @@ mod tests {
     #[test]
     fn table_and_document_show_the_same_figures_and_leave_out_the_same() {
         with_view(2_000, |view| {
-            let table = view.table().trim_fmt();
+            let table = view.table(&view.rows[0]).trim_fmt();
             let row: Vec<&str> = table.lines().find(|line| line.contains("service")).unwrap().split("  ").collect();
             let cells: Vec<&str> = row.into_iter().map(str::trim).filter(|cell| !cell.is_empty()).collect();
             // min mean p50 p90 p99 p99.9 p99.99 max stdev samples
             assert_eq!(&cells[1..9], ["1", "1 001", "1 000", "1 800", "1 980", "-", "-", "2 000"], "{table}");
-            let json = view.histogram_json(&view.report.service);
+            let json = view.histogram_json(&view.rows[0].report.service);
             assert_eq!((&json["p99"], &json["p99.9"], &json["count"]), (&1_980.into(), &Value::Null, &2_000.into()));
         });
     }

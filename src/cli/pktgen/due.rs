@@ -1,5 +1,6 @@
 //! What the schedule says, and how near to it packets left.
 
+use super::replay::Timed;
 use super::shortfall::{Cause, Kept, Shortfall};
 use super::traffic::Schedule;
 use crate::measure::{Histogram, Ticks};
@@ -15,6 +16,8 @@ pub struct Due {
     late: Option<Ticks>,
     /// By how much a recording was moved.
     slipped: Ticks,
+    /// Places of a list so far, taken or given up.
+    listed: u64,
     gaps: Histogram,
     kept: Kept,
 }
@@ -47,7 +50,7 @@ impl Due {
     /// A schedule that has not begun; see [`Kept::new`] for the rest.
     pub fn new(schedule: Schedule, away: Ticks, holds: usize) -> Self {
         let (late, gaps, kept) = (None, Histogram::new(), Kept::new(away, holds));
-        Due { schedule, start: 0, place: 0, rest: 0, late, slipped: 0, gaps, kept }
+        Due { schedule, start: 0, place: 0, rest: 0, late, slipped: 0, listed: 0, gaps, kept }
     }
 
     /// Begins it.
@@ -72,7 +75,7 @@ impl Due {
             Schedule::Line => 0,
             Schedule::Rate { .. } if self.rest > 0 => self.place,
             Schedule::Rate { pace, .. } => pace.due(),
-            Schedule::Recorded { scale, .. } => self.start + scale.ticks(ns),
+            Schedule::Recorded { scale, .. } | Schedule::Listed { scale, .. } => self.start + scale.ticks(ns),
         }
     }
 
@@ -85,7 +88,38 @@ impl Due {
                 self.rest = *burst as u64;
             }
             self.rest -= 1;
+        } else if self.is_listed() {
+            self.listed += 1;
         }
+    }
+
+    #[inline]
+    fn is_listed(&self) -> bool {
+        matches!(self.schedule, Schedule::Listed { .. })
+    }
+
+    /// When the oldest place of a list that is in time at `now` was due.
+    #[inline]
+    pub fn in_time(&self, now: Ticks) -> Ticks {
+        let Schedule::Listed { slack, .. } = self.schedule else { return 0 };
+        now.saturating_sub(slack)
+    }
+
+    /// Gives up the places of a list that were due before `moment`; how many.
+    #[inline]
+    pub fn pass(&mut self, frames: &mut impl Timed, moment: Ticks) -> u64 {
+        let mut passed = 0;
+        while let Some((_, ns)) = frames.peek() {
+            let due = self.next(ns);
+            if due >= moment {
+                break;
+            }
+            frames.step();
+            self.kept.charge_at(due);
+            passed += 1;
+        }
+        self.listed += passed;
+        passed
     }
 
     /// Gives up the places that are too late at `now`. A recording whose next packet, recorded
@@ -93,7 +127,7 @@ impl Due {
     #[inline]
     pub fn catch_up(&mut self, now: Ticks, ns: u64) {
         match &mut self.schedule {
-            Schedule::Line => {}
+            Schedule::Line | Schedule::Listed { .. } => {}
             Schedule::Rate { pace, burst, .. } => {
                 let in_time = pace.in_time(now);
                 if pace.due() < in_time {
@@ -113,10 +147,10 @@ impl Due {
         }
     }
 
-    /// When a packet of a recording that is waited for is due; 0 for others.
+    /// When a packet of a recording or of a list that is waited for is due; 0 for others.
     #[inline]
     pub fn awaited(&self, due: Ticks) -> Ticks {
-        if matches!(self.schedule, Schedule::Recorded { .. }) { due } else { 0 }
+        if matches!(self.schedule, Schedule::Recorded { .. } | Schedule::Listed { .. }) { due } else { 0 }
     }
 
     /// Whether there are places before `moment` that nobody has taken.
@@ -171,6 +205,9 @@ impl Due {
             };
             self.kept.charge(unsent + self.rest - beyond);
             places = Some(pace.passed() * burst - beyond - early);
+        } else if self.is_listed() {
+            self.kept.charge(unsent);
+            places = Some(self.listed - early);
         }
         let shortfall = self.kept.shortfall();
         Outcome { places, shortfall, slipped: self.slipped, gaps: self.gaps }
@@ -219,6 +256,43 @@ mod tests {
         let end = due.end(None, 0, 0);
         assert_eq!((end.gaps.count(), end.gaps.min(), end.gaps.max()), (3, 0, 80));
         assert_eq!((end.places, end.shortfall.total()), (Some(4), 0));
+    }
+
+    /// A list of packets 100 ns apart.
+    struct Hundreds(u64);
+
+    impl Timed for Hundreds {
+        fn peek(&mut self) -> Option<(&[u8], u64)> {
+            Some((&[7; 60], self.0))
+        }
+
+        fn step(&mut self) {
+            self.0 += 100;
+        }
+    }
+
+    #[test]
+    fn places_of_a_list_never_move_and_each_is_taken_or_given_up_with_its_cause() {
+        let schedule = Schedule::Listed { scale: Scale::new(1.0), packets: 1_000, slack: 250 };
+        let (mut due, mut list) = (Due::new(schedule, 20_000, 512), Hundreds(0));
+        due.begin(1_000);
+        for _ in 0..3 {
+            assert_eq!(due.pass(&mut list, due.in_time(1_200)), 0);
+            list.step();
+            due.made();
+        }
+        // Away until 41 000 of its clock: places from 1 300 on, of which 40 800 is in time.
+        due.look(1_250);
+        due.look(41_000);
+        assert_eq!(due.pass(&mut list, due.in_time(41_000)), 395);
+        assert_eq!(due.next(list.0), 40_800);
+        list.step();
+        due.made();
+        // It is told to end, while there are two places more; the one made last was too early.
+        assert_eq!(due.pass(&mut list, 41_100), 2);
+        let end = due.end(Some(41_100), 0, 1);
+        assert_eq!((end.places, end.shortfall.total()), (Some(3 + 395 + 1 + 2 - 1), 397));
+        assert_eq!(end.shortfall.json()["held_up"], 396);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is known of a recording, and when its packets leave.
 
+use crate::error::{Error, Kind, Result};
 use crate::measure::probe::wire_bits;
 use crate::packet::build::{MAX_FRAME, MIN_FRAME};
 use crate::pcap::SHORTEST;
@@ -110,6 +111,12 @@ impl Facts {
         if guess { self.warnings() } else { self.not_again().into_iter().collect() }
     }
 
+    /// # Errors
+    /// [`Kind::Io`] if it was not sent as often as it should be.
+    pub fn check(&self) -> Result<()> {
+        self.not_again().map_or(Ok(()), |line| Err(Error::new(Kind::Io, line)))
+    }
+
     /// That it was not sent as often as it should be, if so.
     fn not_again(&self) -> Option<String> {
         self.lost.as_ref().map(|why| format!("the recording was not sent as often as asked for: {why}"))
@@ -123,6 +130,7 @@ impl Facts {
             "gaps_cut": self.gaps_cut,
             "gaps_cut_ns": self.gaps_cut_ns,
             "damage": self.damage,
+            "ended_early": self.lost,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What was made and waits for its moment, or for its ring.
 
 use super::due::Due;
+use super::replay::Timed;
 use super::traffic::Traffic;
 use crate::dma::{BUFFER_SIZE, Batch};
 use crate::measure::{Clock, Ticks};
@@ -56,25 +57,33 @@ impl Hand {
                     hand.count(len, due);
                 }
             }
-            Traffic::Replay(replay) => {
-                let mut moment = now;
-                while hand.made < most {
-                    let Some((frame, ns)) = replay.peek() else { break };
-                    if hand.made == 0 {
-                        due.catch_up(now, ns);
-                        hand.due = due.next(ns);
-                        moment = hand.due.max(now);
-                    }
-                    if due.next(ns) > moment || !batch.push_frame(frame) {
-                        break;
-                    }
-                    let len = frame.len();
-                    replay.step();
-                    hand.count(len, due);
-                }
+            Traffic::Replay(replay) => hand.take(&mut **replay, batch, due, [now, most]),
+            Traffic::Listed(listed) => {
+                due.pass(&mut **listed, due.in_time(now));
+                hand.take(&mut **listed, batch, due, [now, most]);
             }
         }
         hand
+    }
+
+    /// Fills `batch` with frames that have times of their own.
+    #[inline]
+    fn take(&mut self, frames: &mut impl Timed, batch: &mut Batch<'_>, due: &mut Due, [now, most]: [u64; 2]) {
+        let mut moment = now;
+        while self.made < most {
+            let Some((frame, ns)) = frames.peek() else { break };
+            if self.made == 0 {
+                due.catch_up(now, ns);
+                self.due = due.next(ns);
+                moment = self.due.max(now);
+            }
+            if due.next(ns) > moment || !batch.push_frame(frame) {
+                break;
+            }
+            let len = frame.len();
+            frames.step();
+            self.count(len, due);
+        }
     }
 
     #[inline]

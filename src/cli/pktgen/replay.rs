@@ -5,6 +5,16 @@ use super::feed::{Feed, File, Known, Next, Part};
 use crate::error::{Error, Kind, Result};
 use std::path::Path;
 
+/// Frames that have times of their own.
+pub trait Timed {
+    /// The frame at hand and when it is due, in ns from the start. None if there are no more,
+    /// or if the next was not read yet.
+    fn peek(&mut self) -> Option<(&[u8], u64)>;
+
+    /// Goes on to the next frame.
+    fn step(&mut self);
+}
+
 /// A recording, and how far it is.
 pub struct Replay {
     feed: Feed,
@@ -88,23 +98,6 @@ impl Replay {
         self.known.facts.end == 0
     }
 
-    /// The packet at hand and when it is due, in ns from the start as recorded. None if
-    /// there are no more, or if the next was not read yet.
-    #[inline]
-    pub fn peek(&mut self) -> Option<(&[u8], u64)> {
-        if self.next == self.part.packets.len() && !self.turn() {
-            return None;
-        }
-        let packet = self.part.packets.packet(self.next);
-        Some((packet.bytes, self.base.saturating_add(packet.time as u64)))
-    }
-
-    /// Goes on to the next packet.
-    #[inline]
-    pub fn step(&mut self) {
-        self.next += 1;
-    }
-
     /// Whether all was sent.
     pub fn is_over(&mut self) -> bool {
         self.peek().is_none() && self.over
@@ -155,6 +148,22 @@ impl Replay {
         if self.part.last && self.met.lost.is_none() && sent != before {
             self.met.lost = Some(format!("it changed meanwhile, from {before} packets to {sent}"));
         }
+    }
+}
+
+impl Timed for Replay {
+    #[inline]
+    fn peek(&mut self) -> Option<(&[u8], u64)> {
+        if self.next == self.part.packets.len() && !self.turn() {
+            return None;
+        }
+        let packet = self.part.packets.packet(self.next);
+        Some((packet.bytes, self.base.saturating_add(packet.time as u64)))
+    }
+
+    #[inline]
+    fn step(&mut self) {
+        self.next += 1;
     }
 }
 

@@ -185,7 +185,11 @@ fn a_recording_that_changes_between_two_times_through_is_told() {
         let sent = all(&mut replay).len();
         assert!(sent < 18, "{times:?}: {sent}");
         let said = "the recording was not sent as often as asked for: it changed meanwhile, from ";
-        let news = replay.into_met().news(!whole);
+        let met = replay.into_met();
+        // It is an error, and a field.
+        assert_eq!(met.check().unwrap_err().kind(), crate::error::Kind::Io);
+        assert!(met.json()["ended_early"].as_str().is_some_and(|why| why.starts_with("it changed meanwhile")));
+        let news = met.news(!whole);
         assert!(news.iter().any(|line| line.starts_with(said)), "{times:?}: {news:?}");
     }
 }

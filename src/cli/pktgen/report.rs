@@ -1,14 +1,16 @@
 //! What `bmnic pktgen` says in the end: asked against achieved.
 
+use super::answer::Answered;
 use super::facts::Facts;
 use super::send::Starved;
 use super::shortfall::Shortfall;
 use super::threads::Share;
-use super::traffic::{Schedule, Traffic};
+use super::traffic::{RANDOM, Schedule, Traffic};
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::driver::Stats;
 use crate::emu::wire::Note;
+use crate::error::Result;
 use crate::measure::Clock;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,6 +18,8 @@ use std::time::Duration;
 /// The figures of a run.
 pub struct Report {
     asked: Asked,
+    /// How packets follow one another at a rate, by its name.
+    pattern: Option<&'static str>,
     /// Packets a second that were asked for; more, maybe, than the link carries.
     wanted: Option<f64>,
     line: f64,
@@ -41,6 +45,8 @@ pub struct Report {
     gaps: Option<[Option<u64>; 4]>,
     /// What each thread sent.
     threads: Vec<Thread>,
+    /// What was answered beside, if it was to be.
+    pub answered: Option<Answered>,
     /// What the card counted in the run.
     stats: Stats,
     /// Whether that is older than the rest, as the card is gone.
@@ -64,6 +70,7 @@ enum Asked {
     Line,
     Pps(f64),
     Recorded(f64),
+    Listed(u64),
 }
 
 impl Report {
@@ -76,7 +83,9 @@ impl Report {
                 Schedule::Line => Asked::Line,
                 Schedule::Rate { asked, .. } => Asked::Pps(asked),
                 Schedule::Recorded { factor, .. } => Asked::Recorded(factor),
+                Schedule::Listed { packets, .. } => Asked::Listed(packets),
             },
+            pattern: schedule.pattern(),
             line,
             mean_bits: traffic.mean_bits(),
             guess: traffic.is_guess(),
@@ -92,6 +101,7 @@ impl Report {
             rate: 0.0,
             gaps: None,
             threads: Vec::new(),
+            answered: None,
             stats: Stats::default(),
             stale: false,
             notes: Vec::new(),
@@ -143,19 +153,30 @@ impl Report {
         self.met = sent.met;
     }
 
+    /// # Errors
+    /// As [`Facts::check`], of a recording.
+    pub fn check_recording(&self) -> Result<()> {
+        self.met.as_ref().map_or(Ok(()), Facts::check)
+    }
+
     /// What was met of a recording that was not known before.
     pub fn news(&self) -> Vec<String> {
         self.met.as_ref().map_or(Vec::new(), |met| met.news(self.guess))
     }
 
-    /// Packets that left the card.
+    /// Packets that left the card, answers not among them.
     fn by_card(&self) -> u64 {
-        self.stats.tx_packets
+        self.stats.tx_packets.saturating_sub(self.answered.map_or(0, |answered| answered.sent()))
     }
 
     /// Packets that the rings took.
     pub fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Packets that the card has not reported as sent.
+    pub fn stuck(&self) -> u64 {
+        if self.stale { 0 } else { self.stuck as u64 }
     }
 
     /// How long the run took.
@@ -180,9 +201,13 @@ impl Report {
     pub fn rates(&self) -> Option<[f64; 2]> {
         let asked = match self.asked {
             Asked::Line => self.wanted.unwrap_or(self.line),
+            // Chance, or a list, makes the places of a run what they are.
+            _ if self.pattern == Some(RANDOM) || matches!(self.asked, Asked::Listed(_)) => {
+                self.rate * self.places? as f64 / self.sent.max(1) as f64
+            }
             Asked::Pps(pps) => pps,
             // A recording that was held up takes longer by what it was moved.
-            Asked::Recorded(_) => self.rate / (1.0 - self.slipped),
+            Asked::Recorded(_) | Asked::Listed(_) => self.rate / (1.0 - self.slipped),
         };
         asked.is_finite().then_some([asked, self.rate])
     }
@@ -199,8 +224,12 @@ impl Report {
                 Some(pps) if pps > self.line * 1.000_001 => format!("{}, more than the link carries", output::pps(pps)),
                 _ => format!("line rate, {}", output::pps(self.line)),
             },
-            Asked::Pps(pps) => output::pps(pps),
+            Asked::Pps(pps) => match self.pattern {
+                Some(RANDOM) => format!("{} at random (Poisson)", output::pps(pps)),
+                _ => output::pps(pps),
+            },
             Asked::Recorded(factor) => format!("{factor}x as recorded"),
+            Asked::Listed(packets) => format!("{} packets, each at its time", output::grouped(packets)),
         }
     }
 
@@ -244,6 +273,9 @@ impl Report {
             ))?;
         }
         self.print_threads(output)?;
+        if let Some(answered) = self.answered {
+            answered.print(output)?;
+        }
         let agrees = match self.by_card() == self.sent {
             true => "the same",
             false if self.stale => "when it was last asked",
@@ -277,21 +309,23 @@ impl Report {
         let gap = |i: usize| self.gaps.and_then(|gaps| gaps[i]);
         json!({
             "asked": self.asked(),
-            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) => None },
+            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) | Asked::Listed(_) => None },
+            "pattern": self.pattern,
             "line_rate_pps": self.line,
             "sent": self.sent,
             "bytes": self.bytes,
-            "seconds": self.seconds,
+            "elapsed_ns": (self.seconds * 1e9).round(),
             "pps": self.rate,
             "l1_bits_per_second": self.rate * self.mean_bits,
-            "error_ppm": self.error_ppm(),
+            "rate_error": self.error_ppm().map(|ppm| ppm / 1e6),
             "gap_error_ns": { "p50": gap(0), "p90": gap(1), "p99": gap(2), "max": gap(3) },
             "places": self.places,
             "skipped": self.skipped.total(),
             "skipped_by_cause": self.skipped.json(),
             "threads": self.threads.iter().map(Thread::json).collect::<Vec<_>>(),
+            "answered": self.answered.as_ref().map(Answered::json),
             "recording": self.met.as_ref().map(Facts::json),
-            "reader_bound": { "waits": self.starved.0, "ns": self.starved.1 },
+            "reader_bound": { "waits": self.starved.0, "waited_ns": self.starved.1 },
             "counted_by_card": self.by_card(),
             "lost": self.losses().json(),
             "wire": account::notes_json(&self.notes),

@@ -17,6 +17,7 @@ use super::hand::Hand;
 use super::shortfall::{AWAY, Cause};
 use super::traffic::{Schedule, Traffic};
 use crate::cli::args::Limits;
+use crate::cli::hang::Hang;
 use crate::cli::signal::Stop;
 use crate::dma::{BUFFER_SIZE, Batch, Pool};
 use crate::driver::TxQueue;
@@ -166,6 +167,7 @@ impl Sender {
         let mut starved = Starved::default();
         let mut turn = 0;
         let mut idle = Idle::new();
+        let mut hang = Hang::default();
         while !stop.requested() {
             let mut now = clock.now();
             if paced {
@@ -189,6 +191,7 @@ impl Sender {
                         due.want(Cause::File, now);
                     } else {
                         due.want(Cause::Buffers, now);
+                        hang.look(&stop);
                     }
                     reclaim(&mut queues, &pool);
                     idle.polled(0);
@@ -222,6 +225,9 @@ impl Sender {
             if took > 0 {
                 last = now;
                 hand.begun = true;
+                hang.over();
+            } else {
+                hang.look(&stop);
             }
             if batch.is_empty() {
                 let gone = std::mem::take(&mut hand);
@@ -246,7 +252,8 @@ impl Sender {
             early = std::mem::take(&mut hand).made;
         }
         let all = left == 0 || traffic.is_over();
-        if !batch.is_empty() || !all && due.is_behind(over) {
+        let given_up = if all { 0 } else { traffic.give_up(&mut due, over) };
+        if given_up > 0 || !batch.is_empty() || !all && due.is_behind(over) {
             // Held up to the end: that time is part of the rate.
             last = over;
         }

@@ -9,6 +9,7 @@
 //!
 //! They begin at one moment and share nothing afterwards but the flag that ends them.
 
+use super::answer::{Answered, Answers};
 use super::send::{Counts, Sender, Sent};
 use super::traffic::{Schedule, Traffic};
 use crate::cli::args::Limits;
@@ -21,11 +22,12 @@ use crate::dma::BATCH_MAX;
 use crate::driver::{Nic, TxQueue};
 use crate::error::{Error, Result};
 use crate::measure::{Clock, Ticks};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is to be sent, by all threads together.
 pub struct Plan {
@@ -52,12 +54,12 @@ impl Plan {
         let Plan { traffic, schedule, limits, batch, clock } = self;
         let among = threads as u64;
         let run = schedule.run();
-        // A recording is one thread's.
+        // A recording is one thread's, and a list too.
         let traffics: Vec<Traffic> = match traffic {
             Traffic::Built(builder) => {
                 (0..among).map(|first| Traffic::Built(builder.clone().share(first, among, run))).collect()
             }
-            replay @ Traffic::Replay(_) => vec![replay],
+            timed @ (Traffic::Replay(_) | Traffic::Listed(_)) => vec![timed],
         };
         let senders = queues.into_iter().zip(traffics).zip(0..).map(|((queues, traffic), first)| {
             let rings: usize = queues.iter().map(TxQueue::buffers).sum();
@@ -121,7 +123,8 @@ pub struct Share {
     pub sent: Sent,
 }
 
-/// Runs each sender in a thread at its place and shows how they get on.
+/// Runs each sender in a thread at its place, and who answers beside them, and shows how they
+/// get on.
 pub fn run(
     senders: Vec<Sender>,
     places: &[Option<usize>],
@@ -129,20 +132,34 @@ pub fn run(
     session: &Session,
     output: &Output,
     line: f64,
-) -> anyhow::Result<Vec<Share>> {
+    answers: Option<Answers>,
+) -> anyhow::Result<(Vec<Share>, Option<Answered>)> {
     let counts: Vec<Arc<Counts>> = senders.iter().map(|sender| Arc::clone(&sender.counts)).collect();
     let clock = senders.first().map(|sender| sender.clock.clone());
     let (done, ended) = mpsc::channel::<()>();
     let threads = spawn(senders, places, &done, &session.stop)?;
+    // Alone it is what the run waits for; beside others it ends with them.
+    let alone = threads.is_empty();
+    let over = answers.as_ref().map(Answers::over);
+    let answering = answers.map(|answers| answers.spawn(alone.then(|| done.clone()))).transpose();
+    if answering.is_err() {
+        session.stop.end();
+    }
     drop(done);
     let watch = Watch { counts, clock, line, told: 0 };
     let watched = watch.until(&ended, nic, session, output);
     let mut shares = Vec::new();
-    for (thread, &cpu) in threads.into_iter().zip(places) {
-        let sent = thread.join().map_err(|_| anyhow::anyhow!("a thread that sends panicked"))??;
+    let joined: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+    if let Some(over) = over {
+        over.store(true, Ordering::Relaxed);
+    }
+    for (sent, &cpu) in joined.into_iter().zip(places) {
+        let sent = sent.map_err(|_| anyhow::anyhow!("a thread that sends panicked"))??;
         shares.push(Share { cpu, sent });
     }
-    watched.map_or(Ok(shares), |error| Err(error.into()))
+    let answered = answering?.map(JoinHandle::join).transpose();
+    let answered = answered.map_err(|_| anyhow::anyhow!("the thread that answers panicked"))?;
+    watched.map_or(Ok((shares, answered)), |error| Err(error.into()))
 }
 
 fn spawn(
@@ -192,6 +209,7 @@ impl Watch {
     /// without end.
     fn until(mut self, ended: &mpsc::Receiver<()>, nic: &mut Nic, session: &Session, output: &Output) -> Option<Error> {
         let live = output.live(1);
+        let started = Instant::now();
         let (mut before, mut failed) = (0, None);
         for look in Looks::new(session, ended, Duration::from_secs(1)) {
             self.tell(output);
@@ -201,8 +219,13 @@ impl Watch {
                 failed.get_or_insert(error);
                 session.stop.end();
             }
-            let packets = self.counts.iter().map(|counts| counts.packets()).sum();
+            let packets: u64 = self.counts.iter().map(|counts| counts.packets()).sum();
             let rate = ((packets - before) as f64 / elapsed.as_secs_f64()).min(self.line);
+            let figures = || json!({ "elapsed_ns": output::ns(started.elapsed()), "sent": packets, "pps": rate });
+            if let Err(error) = output.interval("pktgen", figures) {
+                failed.get_or_insert(error.into());
+                session.stop.end();
+            }
             let text = format!("sent {} packets, {}", output::grouped(packets), output::pps(rate));
             if asked {
                 output.now(&text);

@@ -1,7 +1,10 @@
 //! What is sent, and when: frames from a builder or a recording, and schedules.
 
+use super::due::Due;
 use super::facts::Facts;
-use super::replay::Replay;
+use super::listed::Listed;
+use super::replay::{Replay, Timed};
+use super::shortfall::AWAY;
 use crate::cli::args::Limits;
 use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
@@ -22,6 +25,8 @@ pub enum Traffic {
     Built(Builder),
     /// Recorded earlier.
     Replay(Box<Replay>),
+    /// Of a list, each with its time.
+    Listed(Box<Listed>),
 }
 
 impl Traffic {
@@ -31,6 +36,7 @@ impl Traffic {
             // Bits on the wire grow by the byte, so those of the mean length are the mean.
             Traffic::Built(builder) => speed as f64 / (8.0 * (builder.mean_len() + 24.0)),
             Traffic::Replay(replay) => speed as f64 / replay.known().facts.mean_bits(),
+            Traffic::Listed(listed) => speed as f64 / listed.mean_bits(),
         }
     }
 
@@ -49,6 +55,7 @@ impl Traffic {
         match self {
             Traffic::Built(builder) => builder.longest(),
             Traffic::Replay(replay) => replay.known().facts.longest,
+            Traffic::Listed(listed) => listed.longest(),
         }
     }
 
@@ -56,13 +63,25 @@ impl Traffic {
     pub fn met(self) -> Option<Facts> {
         match self {
             Traffic::Replay(replay) => Some(replay.into_met()),
-            Traffic::Built(_) => None,
+            Traffic::Built(_) | Traffic::Listed(_) => None,
         }
     }
 
     /// Whether it ends by itself.
     pub fn ends(&self) -> bool {
-        matches!(self, Traffic::Replay(replay) if replay.ends())
+        match self {
+            Traffic::Built(_) => false,
+            Traffic::Replay(replay) => replay.ends(),
+            Traffic::Listed(_) => true,
+        }
+    }
+
+    /// Gives up what of a list was due before `moment` and was not sent; how many packets.
+    pub fn give_up(&mut self, due: &mut Due, moment: Ticks) -> u64 {
+        match self {
+            Traffic::Listed(listed) => due.pass(&mut **listed, moment),
+            Traffic::Built(_) | Traffic::Replay(_) => 0,
+        }
     }
 
     /// Whether it has ended.
@@ -70,24 +89,28 @@ impl Traffic {
         match self {
             Traffic::Built(_) => false,
             Traffic::Replay(replay) => replay.is_over(),
+            Traffic::Listed(listed) => listed.is_over(),
         }
     }
 
     /// Whether the next packet of it was not read yet.
     pub fn is_late(&mut self) -> bool {
         match self {
-            Traffic::Built(_) => false,
+            Traffic::Built(_) | Traffic::Listed(_) => false,
             Traffic::Replay(replay) => replay.is_late(),
         }
     }
 }
+
+/// The pattern whose places are at random.
+pub const RANDOM: &str = "poisson";
 
 /// When packets go.
 #[derive(Clone, Debug)]
 pub enum Schedule {
     /// As fast as the link carries them.
     Line,
-    /// At a constant rate, `burst` packets a slot.
+    /// At a rate, `burst` packets a slot.
     Rate {
         /// Of bursts.
         pace: Box<Pace>,
@@ -105,12 +128,32 @@ pub enum Schedule {
         /// How late a packet may be and still not move the schedule.
         slack: Ticks,
     },
+    /// At the times of a list.
+    Listed {
+        /// From nanoseconds to ticks.
+        scale: Scale,
+        /// Packets of it.
+        packets: u64,
+        /// How late a packet may be and still be sent.
+        slack: Ticks,
+    },
 }
 
 impl Schedule {
     /// Packets of one place, which leave together.
     pub fn run(&self) -> u64 {
         if let Schedule::Rate { burst, .. } = self { *burst as u64 } else { 1 }
+    }
+
+    /// What a user calls it.
+    pub fn pattern(&self) -> Option<&'static str> {
+        match self {
+            Schedule::Rate { pace, .. } if pace.is_random() => Some(RANDOM),
+            Schedule::Rate { burst: 2.., .. } => Some("burst"),
+            Schedule::Rate { .. } => Some("cbr"),
+            Schedule::Listed { .. } => Some("schedule"),
+            Schedule::Line | Schedule::Recorded { .. } => None,
+        }
     }
 
     /// Every `among`-th place from number `first` on.
@@ -120,6 +163,20 @@ impl Schedule {
             **pace = (**pace).clone().share(first, among);
         }
         share
+    }
+
+    /// Its places if they are at random, from 0 on.
+    fn random(&self) -> Option<Pace> {
+        let Schedule::Rate { pace, .. } = self else { return None };
+        let mut pace = pace.is_random().then(|| (**pace).clone())?;
+        pace.start(0);
+        Some(pace)
+    }
+
+    /// At the times of a list of so many packets.
+    pub fn listed(clock: &Clock, packets: usize) -> Self {
+        let scale = Scale::new(clock.ticks_per_second() / 1e9);
+        Schedule::Listed { scale, packets: packets as u64, slack: clock.ticks(AWAY) }
     }
 
     /// `factor` times as fast as recorded.
@@ -167,6 +224,9 @@ fn each(
     let mut scratch = vec![0; MAX_FRAME];
     let mut packets = 0_u64;
     let end = limits.duration.map(|duration| duration.as_nanos() as u64);
+    // Random places, of which nothing can be worked out but by going there.
+    let mut random = schedule.random();
+    let mut place = 0;
     loop {
         if limits.count.is_some_and(|count| packets >= count) {
             return Ok(packets);
@@ -174,9 +234,17 @@ fn each(
         let (rate, burst) = match schedule {
             Schedule::Line => (line, 1),
             Schedule::Rate { burst, asked, .. } => (*asked, *burst as u64),
-            Schedule::Recorded { .. } => (0.0, 1),
+            Schedule::Recorded { .. } | Schedule::Listed { .. } => (0.0, 1),
         };
-        let steady = ((packets / burst * burst) as f64 * 1e9 / rate) as u64;
+        let steady = match &mut random {
+            None => ((packets / burst * burst) as f64 * 1e9 / rate) as u64,
+            Some(pace) => {
+                if packets.is_multiple_of(burst) {
+                    place = pace.take_next();
+                }
+                place
+            }
+        };
         let (frame, time) = match traffic {
             Traffic::Built(builder) => {
                 let frame = &mut scratch[..builder.next_len()];
@@ -197,6 +265,13 @@ fn each(
                     Schedule::Recorded { factor, .. } => (frame, (recorded as f64 / factor) as u64),
                     _ => (frame, steady),
                 }
+            }
+            Traffic::Listed(listed) => {
+                let Some((frame, time)) = listed.peek() else { return Ok(packets) };
+                scratch[..frame.len()].copy_from_slice(frame);
+                let frame = &scratch[..frame.len()];
+                listed.step();
+                (frame, time)
             }
         };
         if end.is_some_and(|end| time >= end) || !each(frame, time)? {

@@ -7,6 +7,7 @@ use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{BackendColor, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind};
 use std::convert::Infallible;
 use std::fmt;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How strong a faint line is: every other of its dots is drawn.
 pub const FAINT: f64 = 0.4;
@@ -61,14 +62,20 @@ impl fmt::Display for Screen {
     /// Lines without blanks at their ends.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in self.cells.chunks(self.columns) {
-            let line: String = row
-                .iter()
-                .map(|cell| match cell {
+            let (mut line, mut cells) = (String::new(), row.iter());
+            while let Some(cell) = cells.next() {
+                line.push(match cell {
                     Cell::Dots(0) => ' ',
                     Cell::Dots(dots) => char::from_u32(0x2800 + u32::from(*dots)).unwrap_or(' '),
                     Cell::Letter(letter) => *letter,
-                })
-                .collect();
+                });
+                // A wide letter stands in the next cell too, whatever is there.
+                if let Cell::Letter(letter) = cell
+                    && letter.width() == Some(2)
+                {
+                    cells.next();
+                }
+            }
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
@@ -127,12 +134,12 @@ impl DrawingBackend for Backend<'_> {
         text: &str,
         _: &S,
     ) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
-        Ok(((text.chars().count() * ACROSS) as u32, DOWN as u32))
+        Ok(((text.width() * ACROSS) as u32, DOWN as u32))
     }
 
     fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): (i32, i32)) -> Drawn {
-        let length = text.chars().count() as i32;
-        let column = x.div_euclid(ACROSS as i32)
+        let length = text.width() as i32;
+        let mut column = x.div_euclid(ACROSS as i32)
             - match style.anchor().h_pos {
                 HPos::Left => 0,
                 HPos::Center => length / 2,
@@ -142,10 +149,15 @@ impl DrawingBackend for Backend<'_> {
             VPos::Top | VPos::Center => y.div_euclid(DOWN as i32),
             VPos::Bottom => (y - 1).div_euclid(DOWN as i32),
         };
-        for (column, letter) in (column..).zip(text.chars()) {
-            if let Some(cell) = self.0.cell(column, row) {
+        for letter in text.chars() {
+            // What stands on another letter, as an accent, has no cell of its own.
+            let Some(width @ 1..) = letter.width() else { continue };
+            // One that half of would be beyond the edge is left out.
+            let fits = self.0.cell(column + width as i32 - 1, row).is_some();
+            if let Some(cell) = self.0.cell(column, row).filter(|_| fits) {
                 *cell = Cell::Letter(letter);
             }
+            column += width as i32;
         }
         Ok(())
     }
@@ -164,5 +176,26 @@ mod tests {
         *screen.cell(1, 1).unwrap() = Cell::Letter('a');
         screen.dot(2, 4);
         assert_eq!(screen.to_string(), "\u{2881}\n a \u{2880}\n");
+    }
+
+    #[test]
+    fn a_wide_letter_takes_two_columns_and_an_accent_none() {
+        use plotters::style::text_anchor::Pos;
+        use plotters::style::{IntoFont, IntoTextStyle};
+        let mut screen = Screen::new(8, 1);
+        let style = "monospace".into_font().into_text_style(&(16, 4));
+        for (text, at, expected) in [
+            ("\u{8a08}\u{6e2c}a", HPos::Left, "\u{8a08}\u{6e2c}a"),
+            ("\u{8a08}\u{6e2c}a", HPos::Right, "   \u{8a08}\u{6e2c}a"),
+            ("e\u{301}b", HPos::Left, "eb"),
+            ("123456\u{8a08}", HPos::Left, "123456\u{8a08}"),
+            ("1234567\u{8a08}", HPos::Left, "1234567"),
+        ] {
+            screen.cells.fill(Cell::Dots(0));
+            let x = if matches!(at, HPos::Left) { 0 } else { 16 };
+            let style = style.pos(Pos::new(at, VPos::Top));
+            screen.backend().draw_text(text, &style, (x, 0)).unwrap();
+            assert_eq!(screen.to_string().trim_end_matches('\n'), expected, "{text}");
+        }
     }
 }

@@ -1,136 +1,254 @@
-//! A row of the table: what came of one frame size, in words and numbers.
+//! A row of the table: what came of one frame size.
 //!
 //! A figure is there or it is not: where a search came to no end its rate is a `-` in
 //! the table, nothing in a CSV file and null in JSON, and a line says what is known.
 
-use super::Size;
-use crate::cli::output::{self, Output};
-use crate::measure::flood::{Cost, Report};
-use crate::measure::search::{Bound, Found, Trial, median, spread};
-use serde_json::{Value, json};
+use super::rfc::Tests;
+use super::size::Size;
+use crate::cli::output;
+use crate::cli::units;
+use crate::measure::flood::Report;
+use crate::measure::search::{Bound, Found, Timed, median, spread};
+use std::fmt;
 
 /// What came of one size.
 pub(super) struct Row {
     pub size: Size,
+    /// Packets a call to send() and recv().
+    pub batch: u16,
+    /// What was searched for, if anything was.
+    pub aim: Option<Aim>,
     /// Highest rate the link carries, packets a second.
     pub line: f64,
     pub measured: Measured,
+    /// What other tests gave.
+    pub tests: Tests,
+}
+
+/// What a search allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Aim {
+    /// No loss: the non-drop rate.
+    Ndr,
+    /// This share of the packets: the partial-drop rate.
+    Pdr(f64),
+}
+
+impl Aim {
+    /// Share of the packets that may be lost.
+    pub fn loss(self) -> f64 {
+        match self {
+            Aim::Ndr => 0.0,
+            Aim::Pdr(share) => share,
+        }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Aim::Ndr => f.write_str("ndr"),
+            Aim::Pdr(share) => write!(f, "pdr {}%", units::percent(*share)),
+        }
+    }
 }
 
 /// How it was measured.
 pub(super) enum Measured {
-    /// Sent as fast as it goes, once or several times.
-    Floods(Vec<Report>),
+    /// Sent as fast as it goes, once or several times; the rate is the median.
+    Floods(Vec<Flow>),
+    /// The same, and the rate is the mean: the Maximum Receive Rate.
+    Mrr(Vec<Flow>),
     /// Searched for, once or several times.
     Searches {
         /// What the tester offers unpaced, packets a second.
         ceiling: f64,
         searches: Vec<Search>,
     },
+    /// Not at all: this is what the tester offers unpaced, packets a second.
+    Ceiling(f64),
 }
 
 /// One search, and the flood that was its best trial.
 pub(super) struct Search {
     pub found: Found,
-    pub best: Option<Report>,
+    pub best: Option<Flow>,
+    /// Its trials, unless another row has them.
+    pub trials: Trials,
+    /// Conditional Throughput (RFC 9971), where several goals were searched for.
+    pub conditional: Option<f64>,
+}
+
+/// Trials of a search.
+pub(super) enum Trials {
+    Own(Vec<Timed>),
+    /// Those of the row of the first goal.
+    OfFirst,
+}
+
+/// What is kept of a flood.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Flow {
+    pub sent: u64,
+    pub received: u64,
+    pub duplicated: u64,
+    pub foreign: u64,
+    /// Packets received a second.
+    pub pps: f64,
+    /// Bits of a packet on the wire.
+    pub bits: f64,
+    /// Ticks a packet, and packets a call.
+    pub rx: (Option<f64>, f64),
+    pub tx: (Option<f64>, f64),
+}
+
+impl Flow {
+    pub fn of(report: &Report) -> Self {
+        let Report { sent, received, duplicated, foreign, wire_bits, .. } = *report;
+        Flow {
+            sent,
+            received,
+            duplicated,
+            foreign,
+            pps: report.packets_per_second(),
+            bits: if received == 0 { 0.0 } else { wire_bits / received as f64 },
+            rx: (report.rx.ticks(), report.rx.per_call()),
+            tx: (report.tx.ticks(), report.tx.per_call()),
+        }
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.received)
+    }
 }
 
 impl Row {
     /// Whether the row is what was asked for.
     pub fn is_result(&self) -> bool {
-        self.rate().is_some()
+        (self.rate().is_some() || matches!(self.measured, Measured::Ceiling(_))) && self.tests.are_results()
     }
 
     /// The floods, unless it was searched.
-    pub fn floods(&self) -> &[Report] {
+    pub fn floods(&self) -> &[Flow] {
         match &self.measured {
-            Measured::Floods(floods) => floods,
-            Measured::Searches { .. } => &[],
+            Measured::Floods(flows) | Measured::Mrr(flows) => flows,
+            Measured::Searches { .. } | Measured::Ceiling(_) => &[],
+        }
+    }
+
+    /// The searches, unless it was flooded.
+    pub fn searches(&self) -> &[Search] {
+        match &self.measured {
+            Measured::Searches { searches, .. } => searches,
+            _ => &[],
         }
     }
 
     pub fn is_search(&self) -> bool {
-        matches!(self.measured, Measured::Searches { .. })
+        matches!(self.measured, Measured::Searches { .. } | Measured::Ceiling(_))
     }
 
-    /// Packets a second that count: what came, or what the search found; the median.
+    /// Packets a second that count: what came, or what the search found; the median, but
+    /// of an MRR the mean.
     pub fn rate(&self) -> Option<f64> {
         match &self.measured {
-            Measured::Floods(floods) => middle(floods).map(Report::packets_per_second),
+            Measured::Floods(flows) => middle(flows).map(|flow| flow.pps),
+            Measured::Mrr(flows) => mean(flows),
             Measured::Searches { .. } => self.median().and_then(|search| search.found.rate()),
+            Measured::Ceiling(_) => None,
         }
     }
 
-    fn spread(&self) -> Option<[f64; 2]> {
-        match &self.measured {
-            Measured::Floods(floods) => {
-                let rates = || floods.iter().map(Report::packets_per_second);
-                (!floods.is_empty()).then(|| [rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max)])
-            }
-            Measured::Searches { searches, .. } => spread(&founds(searches)),
+    /// The rate that was asked for where the search found its rate.
+    pub fn asked(&self) -> Option<f64> {
+        self.median()?.found.best.map(|trial| trial.asked)
+    }
+
+    /// Lowest and highest rate of all runs.
+    pub fn spread(&self) -> Option<[f64; 2]> {
+        if self.is_search() {
+            return spread(&founds(self.searches()));
         }
+        let rates = || self.floods().iter().map(|flow| flow.pps);
+        (!self.floods().is_empty()).then(|| [rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max)])
+    }
+
+    /// Standard deviation of a sample's rates, of two or more floods.
+    pub fn stdev(&self) -> Option<f64> {
+        let (flows, mean) = (self.floods(), mean(self.floods())?);
+        let squares = flows.iter().map(|flow| (flow.pps - mean).powi(2)).sum::<f64>();
+        (flows.len() > 1).then(|| (squares / (flows.len() - 1) as f64).sqrt())
     }
 
     /// The search in the middle, if most of them came to an end.
-    fn median(&self) -> Option<&Search> {
-        let Measured::Searches { searches, .. } = &self.measured else { return None };
-        let founds = founds(searches);
+    pub fn median(&self) -> Option<&Search> {
+        let founds = founds(self.searches());
         let found = median(&founds)?;
-        searches.iter().find(|search| search.found == *found)
+        self.searches().iter().find(|search| search.found == *found)
     }
 
     /// The flood in the middle, or the best trial of the search in the middle.
-    fn report(&self) -> Option<&Report> {
+    pub fn flow(&self) -> Option<&Flow> {
         match &self.measured {
-            Measured::Floods(floods) => middle(floods),
+            Measured::Floods(flows) | Measured::Mrr(flows) => middle(flows),
             Measured::Searches { .. } => self.median().and_then(|search| search.best.as_ref()),
+            Measured::Ceiling(_) => None,
         }
     }
 
     /// Bits a second on the wire at its rate.
-    fn bits(&self) -> Option<f64> {
-        let report = self.report().filter(|report| report.received > 0)?;
-        Some(self.rate()? * report.wire_bits / report.received as f64)
+    pub fn bits(&self) -> Option<f64> {
+        let flow = self.flow().filter(|flow| flow.received > 0)?;
+        Some(self.rate()? * flow.bits)
     }
 
     /// Runs that count, and all.
-    fn runs(&self) -> (usize, usize) {
+    pub fn runs(&self) -> (usize, usize) {
         match &self.measured {
-            Measured::Floods(floods) => (floods.len(), floods.len()),
+            Measured::Floods(flows) | Measured::Mrr(flows) => (flows.len(), flows.len()),
             Measured::Searches { searches, .. } => {
                 (searches.iter().filter(|search| search.found.is_conclusive()).count(), searches.len())
             }
+            Measured::Ceiling(_) => (0, 0),
         }
     }
 
-    fn ceiling(&self) -> Option<f64> {
+    pub fn ceiling(&self) -> Option<f64> {
         match self.measured {
-            Measured::Floods(_) => None,
-            Measured::Searches { ceiling, .. } => Some(ceiling),
+            Measured::Floods(_) | Measured::Mrr(_) => None,
+            Measured::Searches { ceiling, .. } | Measured::Ceiling(ceiling) => Some(ceiling),
         }
     }
 
     /// What is above the rate, in a word or two.
-    fn above(&self) -> String {
+    pub fn above(&self) -> String {
         match self.median().map(|search| search.found.bound) {
             Some(Bound::Device(rate)) => format!("fails at {}", output::pps(rate)),
             Some(Bound::Line) => "line rate".to_string(),
             Some(Bound::Tester) => "at least: tester's ceiling".to_string(),
-            _ if self.is_search() => "not measured".to_string(),
+            _ if matches!(self.measured, Measured::Searches { .. }) => "not measured".to_string(),
             _ => String::new(),
         }
     }
 
+    /// What the row is of, where something else is told of it.
+    pub fn name(&self) -> String {
+        match self.aim {
+            Some(Aim::Pdr(_)) => format!("{} {}", self.size, self.aim.map_or(String::new(), |aim| aim.to_string())),
+            _ => self.size.to_string(),
+        }
+    }
+
     /// Why a row is no result, and what is known all the same.
-    fn known(&self) -> Option<String> {
+    pub fn known(&self) -> Option<String> {
         let Measured::Searches { ceiling, searches } = &self.measured else { return None };
-        if self.is_result() {
+        if self.rate().is_some() {
             return None;
         }
         let (ended, all) = self.runs();
         // What one search knows belongs together: that of the highest rate that passed,
         // or of the lowest that did not where none passed.
-        let known = |search: &&Search| (search.found.rate().unwrap_or(0.0), -above(search.found.bound));
+        let known = |search: &&Search| (search.found.rate().unwrap_or(0.0), -bound_rate(search.found.bound));
         let best = searches.iter().max_by(|a, b| {
             let ((a, below_a), (b, below_b)) = (known(a), known(b));
             a.total_cmp(&b).then(below_a.total_cmp(&below_b))
@@ -147,92 +265,21 @@ impl Row {
         };
         Some(format!(
             "{}: not measured: {ended} of {all} searches came to an end; {passed}, {why}; the tester offers {} unpaced",
-            self.size,
+            self.name(),
             output::pps(*ceiling)
         ))
-    }
-
-    pub fn json(&self) -> Value {
-        let report = self.report();
-        let sum = |count: fn(&Report) -> u64| match &self.measured {
-            Measured::Floods(floods) => Some(floods.iter().map(count).sum::<u64>()),
-            Measured::Searches { .. } => report.map(count),
-        };
-        let (ended, all) = self.runs();
-        let mut row = json!({
-            "frame": self.size.to_string(),
-            "pps": self.rate(),
-            "pps_min": self.spread().map(|[low, _]| low),
-            "pps_max": self.spread().map(|[_, high]| high),
-            "runs": all,
-            "l1_bits_per_second": self.bits(),
-            "line_rate_pps": self.line,
-            "of_line_rate": self.rate().map(|rate| rate / self.line),
-            "rx_cycles": report.and_then(|report| report.rx.ticks()),
-            "tx_cycles": report.and_then(|report| report.tx.ticks()),
-            "rx_batch": report.map(|report| report.rx.per_call()),
-            "tx_batch": report.map(|report| report.tx.per_call()),
-            "sent": sum(|report| report.sent),
-            "received": sum(|report| report.received),
-            "lost": sum(Report::lost),
-            "duplicated": sum(|report| report.duplicated),
-            "foreign": sum(|report| report.foreign),
-        });
-        match (&self.measured, row.as_object_mut()) {
-            (Measured::Floods(floods), Some(row)) => {
-                let rates: Vec<f64> = floods.iter().map(Report::packets_per_second).collect();
-                row.insert("pps_of_runs".into(), rates.into());
-            }
-            (Measured::Searches { ceiling, searches }, Some(row)) => {
-                row.insert("runs_ended".into(), ended.into());
-                row.insert("tester_pps".into(), (*ceiling).into());
-                row.insert("above".into(), self.median().map(|search| bound_json(search.found.bound)).into());
-                row.insert("known".into(), self.known().into());
-                row.insert("searches".into(), searches.iter().map(search_json).collect());
-                let trials = searches.iter().flat_map(|search| &search.found.trials);
-                row.insert("trials".into(), trials.map(trial_json).collect());
-            }
-            _ => {}
-        }
-        row
-    }
-
-    /// Text of each column, in the order of [`COLUMNS`].
-    fn cells(&self) -> [String; COLUMNS.len()] {
-        let number = |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |v| format!("{v:.digits$}"));
-        let mega = |value: Option<f64>| number(value.map(|v| v / 1e6), 3);
-        let report = self.report();
-        let cycles = |cost: fn(&Report) -> &Cost| number(report.and_then(|report| cost(report).ticks()), 1);
-        let batch = |cost: fn(&Report) -> &Cost| number(report.map(|report| cost(report).per_call()), 1);
-        let lost = match &self.measured {
-            Measured::Floods(floods) => Some(floods.iter().map(Report::lost).sum::<u64>()),
-            Measured::Searches { .. } => report.map(Report::lost),
-        };
-        let (ended, all) = self.runs();
-        [
-            self.size.to_string(),
-            mega(self.rate()),
-            number(self.bits().map(|bits| bits / 1e9), 3),
-            number(self.rate().map(|rate| rate / self.line * 100.0), 1),
-            cycles(|report| &report.rx),
-            cycles(|report| &report.tx),
-            batch(|report| &report.rx),
-            batch(|report| &report.tx),
-            lost.map_or("-".to_string(), |lost| lost.to_string()),
-            mega(self.spread().map(|[low, _]| low)),
-            mega(self.spread().map(|[_, high]| high)),
-            if ended == all { all.to_string() } else { format!("{ended} of {all}") },
-            mega(self.ceiling()),
-            self.above(),
-        ]
     }
 }
 
 /// The flood with the median rate, the lower of the two in the middle.
-fn middle(floods: &[Report]) -> Option<&Report> {
-    let mut sorted: Vec<&Report> = floods.iter().collect();
-    sorted.sort_by(|a, b| a.packets_per_second().total_cmp(&b.packets_per_second()));
+fn middle(flows: &[Flow]) -> Option<&Flow> {
+    let mut sorted: Vec<&Flow> = flows.iter().collect();
+    sorted.sort_by(|a, b| a.pps.total_cmp(&b.pps));
     sorted.get(sorted.len().saturating_sub(1) / 2).copied()
+}
+
+fn mean(flows: &[Flow]) -> Option<f64> {
+    (!flows.is_empty()).then(|| flows.iter().map(|flow| flow.pps).sum::<f64>() / flows.len() as f64)
 }
 
 fn founds(searches: &[Search]) -> Vec<Found> {
@@ -240,136 +287,60 @@ fn founds(searches: &[Search]) -> Vec<Found> {
 }
 
 /// The rate of a bound, where it has one of its own.
-fn above(bound: Bound) -> f64 {
+pub(super) fn bound_rate(bound: Bound) -> f64 {
     match bound {
         Bound::Device(rate) | Bound::Unclear(rate, _) | Bound::Stopped(rate) => rate,
         Bound::Line | Bound::Tester => f64::INFINITY,
     }
 }
 
-fn bound_json(bound: Bound) -> Value {
-    let (kind, why) = match bound {
-        Bound::Device(_) => ("device", None),
-        Bound::Line => ("line", None),
-        Bound::Tester => ("tester", None),
-        Bound::Unclear(_, why) => ("unclear", Some(why.to_string())),
-        Bound::Stopped(_) => ("stopped", None),
-    };
-    json!({ "kind": kind, "pps": Some(above(bound)).filter(|rate| rate.is_finite()), "why": why })
-}
-
-fn search_json(search: &Search) -> Value {
-    let found = &search.found;
-    json!({
-        "pps": found.rate(),
-        "ended": found.is_conclusive(),
-        "above": bound_json(found.bound),
-        "trials": found.trials.len(),
-    })
-}
-
-fn trial_json(trial: &Trial) -> Value {
-    json!({
-        "asked_pps": trial.asked,
-        "offered_pps": trial.offered(),
-        "sent": trial.sent,
-        "lost": trial.lost,
-        "missed": trial.missed,
-        "held_up_ns": trial.held_up.as_nanos() as u64,
-    })
-}
-
-/// Columns of the table and their names in a CSV file; whether a table of floods shows
-/// them, one of floods that were repeated, and one of searches.
-const COLUMNS: [(&str, &str, [bool; 3]); 14] = [
-    ("frame", "frame", [true, true, true]),
-    ("Mpps", "mpps", [true, true, true]),
-    ("Gbit/s (L1)", "l1_gbit_per_second", [true, true, true]),
-    ("% of line", "percent_of_line", [true, true, true]),
-    ("rx cycles", "rx_cycles", [true, true, false]),
-    ("tx cycles", "tx_cycles", [true, true, false]),
-    ("rx batch", "rx_batch", [true, true, false]),
-    ("tx batch", "tx_batch", [true, true, false]),
-    ("lost", "lost", [true, true, false]),
-    ("min", "mpps_min", [false, true, true]),
-    ("max", "mpps_max", [false, true, true]),
-    ("runs", "runs", [false, true, true]),
-    ("tester", "tester_mpps", [false, false, true]),
-    ("above", "above", [false, false, true]),
-];
-
-pub(super) fn print_table(output: &Output, rows: &[Row]) -> std::io::Result<()> {
-    let kind = match rows.first() {
-        Some(row) if row.is_search() => 2,
-        Some(row) if row.runs().1 > 1 => 1,
-        _ => 0,
-    };
-    let shown = |i: usize| COLUMNS.get(i).is_some_and(|(_, _, shown)| shown[kind]);
-    let titles: Vec<&str> = COLUMNS.iter().filter(|(_, _, shown)| shown[kind]).map(|(title, ..)| *title).collect();
-    let mut table = output::table(&titles, 1);
-    for row in rows {
-        let cells = row.cells().into_iter().enumerate().filter(|(i, _)| shown(*i));
-        table.add_row(cells.map(|(_, cell)| cell));
-    }
-    output.result(table.trim_fmt())?;
-    for known in rows.iter().filter_map(Row::known) {
-        output.result(known)?;
-    }
-    Ok(())
-}
-
-pub(super) fn print_csv(output: &Output, rows: &[Row]) -> std::io::Result<()> {
-    output.result(COLUMNS.map(|(_, name, _)| name).join(","))?;
-    for row in rows {
-        let cells = row.cells().map(|cell| if cell == "-" { String::new() } else { cell });
-        output.result(cells.join(","))?;
-    }
-    for known in rows.iter().filter_map(Row::known) {
-        output.warn(known);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod unit {
     use super::*;
-    use crate::measure::search::{Verdict, Why};
+    use crate::measure::search::{Trial, Verdict, Why};
 
-    fn found(rate: f64, bound: Bound) -> Search {
+    pub fn found(rate: f64, bound: Bound) -> Search {
         let trial = Trial { asked: rate, due: 1_000, sent: 1_000, ..Trial::default() };
         assert_eq!(trial.verdict(0.0), Verdict::Passed);
-        Search { found: Found { best: Some(trial), bound, trials: vec![trial] }, best: None }
+        let found = Found { best: Some(trial), bound, trials: vec![] };
+        Search { found, best: None, trials: Trials::Own(vec![]), conditional: None }
     }
 
-    fn row(searches: Vec<Search>) -> Row {
-        Row { size: Size::Fixed(64), line: 10e6, measured: Measured::Searches { ceiling: 5e6, searches } }
+    pub fn row(measured: Measured) -> Row {
+        Row { size: Size::Fixed(64), batch: 32, aim: None, line: 10e6, measured, tests: Tests::default() }
+    }
+
+    pub fn searched(searches: Vec<Search>) -> Row {
+        row(Measured::Searches { ceiling: 5e6, searches })
+    }
+
+    pub fn flows(rates: &[f64]) -> Vec<Flow> {
+        rates.iter().map(|&pps| Flow { pps, sent: 100, received: 90, bits: 672.0, ..Flow::default() }).collect()
     }
 
     #[test]
-    fn a_result_says_what_is_above_it_and_how_far_the_runs_were_apart() {
-        let row =
-            row(vec![found(2e6, Bound::Device(2.1e6)), found(1.9e6, Bound::Device(2e6)), found(4e6, Bound::Tester)]);
-        assert!(row.is_result() && row.known().is_none());
-        let cells = row.cells().join("|");
-        assert!(cells.starts_with("64|2.000|") && cells.ends_with("|1.900|4.000|3|5.000|fails at 2.1 Mpps"), "{cells}");
-        assert_eq!(row.json()["above"]["kind"], "device");
-        let row = self::row(vec![found(4e6, Bound::Tester)]);
-        assert_eq!(row.cells().last().unwrap(), "at least: tester's ceiling");
-        assert_eq!(row.json()["above"], json!({ "kind": "tester", "pps": null, "why": null }));
+    fn floods_have_a_median_and_an_mrr_has_a_mean_and_a_deviation() {
+        let rates = [1e6, 2e6, 6e6];
+        let row = row(Measured::Floods(flows(&rates)));
+        assert_eq!((row.rate(), row.spread()), (Some(2e6), Some([1e6, 6e6])));
+        let mrr = self::row(Measured::Mrr(flows(&rates)));
+        assert_eq!((mrr.rate(), mrr.spread()), (Some(3e6), Some([1e6, 6e6])));
+        assert!((mrr.stdev().unwrap() - 7e12f64.sqrt()).abs() < 1.0, "{:?}", mrr.stdev());
+        assert_eq!(mrr.bits(), Some(3e6 * 672.0));
+        assert_eq!(self::row(Measured::Mrr(flows(&[1e6]))).stdev(), None, "of one");
+        assert_eq!(self::row(Measured::Mrr(vec![])).rate(), None);
     }
 
     #[test]
     fn where_no_search_ends_there_is_no_figure_but_what_is_known() {
         let unclear = || found(1e6, Bound::Unclear(1.5e6, Why::OwnLoss));
-        let row = row(vec![unclear(), unclear(), found(2e6, Bound::Device(2.1e6))]);
-        assert!(!row.is_result());
-        assert_eq!(row.cells()[1..4], ["-", "-", "-"]);
-        assert_eq!(row.json()["pps"], Value::Null);
+        let row = searched(vec![unclear(), unclear(), found(2e6, Bound::Device(2.1e6))]);
+        assert!(!row.is_result() && row.rate().is_none());
         let known = row.known().unwrap();
         assert!(known.contains("1 of 3 searches came to an end; 2 Mpps passed, 2.1 Mpps lost packets"), "{known}");
-        let nothing =
-            Search { found: Found { best: None, bound: Bound::Device(50_000.0), trials: vec![] }, best: None };
-        let row = self::row(vec![nothing]);
+        let mut nothing = found(1e6, Bound::Device(50_000.0));
+        nothing.found.best = None;
+        let row = searched(vec![nothing]);
         assert!(!row.is_result() && row.spread().is_none());
         assert!(row.known().unwrap().contains("no rate passed, 50 kpps lost packets"), "{:?}", row.known());
     }

@@ -16,8 +16,7 @@
 use super::bell::Bell;
 use super::desc::{ENTRY, OPAQUE, Words, buffer};
 use crate::dma::{BUFFER_SIZE, Iova, Pool, Region};
-use crate::driver::ring::BufferRing;
-use std::sync::atomic::Ordering;
+use crate::driver::ring::{BufferRing, store_both};
 
 /// Such a ring.
 #[derive(Debug)]
@@ -64,9 +63,7 @@ impl Feed {
     pub fn arm(&mut self, index: u32, iova: Iova) {
         let position = self.next.wrapping_add(self.armed);
         self.ring.buffer(position).set(index);
-        let slot = self.ring.at(position);
-        slot[0].store(self.kind | u64::from(position) << OPAQUE, Ordering::Relaxed);
-        slot[1].store(iova, Ordering::Relaxed);
+        store_both(self.ring.at(position), self.kind | u64::from(position) << OPAQUE, iova);
         self.armed += 1;
     }
 

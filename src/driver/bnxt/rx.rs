@@ -34,6 +34,7 @@ use super::recall::Recall;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Span};
 use crate::driver::config::MIN_RING;
 use crate::driver::queue::Receive;
+use crate::driver::ring::store_both;
 use crate::driver::slots::{Received, Slots, Stock, TAGS};
 use crate::driver::tally::Anomaly;
 use std::fmt;
@@ -156,8 +157,7 @@ impl RxQueue {
             let words = if STAMPED { Report([a, b, c, d]).stamped(now) } else { Report::right(a, b, c) };
             let fresh = fresh[most - 1 - n].get();
             places[n] = Entry { words, buffer: buffers[n].replace(fresh), span: Span::new(0, len as u16, false) };
-            slots[n][0].store(what.wrapping_add(rearm), Ordering::Relaxed);
-            slots[n][1].store(iova(fresh), Ordering::Relaxed);
+            store_both(&slots[n], what.wrapping_add(rearm), iova(fresh));
             expected = expected.wrapping_add(1 << OPAQUE);
             n += 1;
         }

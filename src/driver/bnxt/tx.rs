@@ -31,7 +31,7 @@ pub use super::parts::{MAX_TX_RING as MAX_RING, TxBells, TxLengths as Lengths, T
 use super::recall::Recall;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
 use crate::driver::queue::Transmit;
-use crate::driver::ring::BufferRing;
+use crate::driver::ring::{BufferRing, store_both};
 use crate::driver::slots::{BARE, INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
 use crate::driver::tally::Anomaly;
 use crate::error::{Error, Kind, Result};
@@ -56,6 +56,8 @@ pub struct TxQueue {
     window: u32,
     /// Descriptors of the newest frame besides its first.
     behind: u32,
+    /// The first word of that first one: to read it back would wait for its line.
+    last: u64,
     /// The card puts VLAN tags in.
     tags: bool,
     stamps: Option<Stamps>,
@@ -95,6 +97,7 @@ impl TxQueue {
             // One stays free, or a full ring would look like an empty one.
             window: len - 1,
             behind: 0,
+            last: 0,
             tags: parts.tags,
             stamping: parts.clock.is_some(),
             stamps: parts.clock.map(|clock| Stamps { clock, wanted: None, last: None }),
@@ -107,9 +110,7 @@ impl TxQueue {
 
     /// Writes the next descriptor, with what the shadow is to say of it.
     fn write(&mut self, words: [u64; 2], shadow: u32) {
-        let slot = self.pending.ring.at(self.pending.next);
-        slot[0].store(words[0], Ordering::Relaxed);
-        slot[1].store(words[1], Ordering::Relaxed);
+        store_both(self.pending.ring.at(self.pending.next), words[0], words[1]);
         self.pending.push(shadow);
     }
 
@@ -289,7 +290,7 @@ impl Sends for TxQueue {
         // Where the ring ends, one frame is left to send_odd, and the rest comes here again.
         let (slots, buffers) = self.pending.ring.slots().run(first, most);
         let entries = &batch.entries()[from..][..slots.len()];
-        let mut n = 0;
+        let (mut n, mut last) = (0, self.last);
         for ((slot, buffer), entry) in slots.iter().zip(buffers).zip(entries) {
             // Flags and start are above the length: a word in this range has none.
             let length = entry.span.word();
@@ -298,13 +299,13 @@ impl Sends for TxQueue {
             }
             n += 1;
             let end = u64::from(first.wrapping_add(n)) << OPAQUE;
-            slot[0].store(desc::plain(length) | end, Ordering::Relaxed);
-            slot[1].store(iova(entry.buffer), Ordering::Relaxed);
+            last = desc::plain(length) | end;
+            store_both(slot, last, iova(entry.buffer));
             buffer.set(entry.buffer);
         }
         self.pending.next = first.wrapping_add(n);
         if n > 0 {
-            self.behind = 0;
+            (self.behind, self.last) = (0, last);
         }
         n as usize
     }
@@ -349,10 +350,12 @@ impl Sends for TxQueue {
                 self.write([data, address], buffer | inner);
                 continue;
             }
-            let first = desc::transmit(total, count) | data | tx::QUIET | u64::from(end) << OPAQUE;
+            let long = if more.says() { tx::LONG } else { 0 };
+            let first = desc::transmit(total, count) | data | long | tx::QUIET | u64::from(end) << OPAQUE;
+            self.last = first;
             if more.says() {
                 // The buffer is noted with the extension, which may end the frame.
-                self.write([first | tx::LONG, address], BARE);
+                self.write([first, address], BARE);
                 self.write(more.words(), buffer | inner);
             } else {
                 self.write([first, address], buffer | inner);
@@ -370,8 +373,7 @@ impl Sends for TxQueue {
     #[inline(always)]
     fn announce(&mut self, _first: u32) {
         let last = self.pending.next.wrapping_sub(1 + self.behind);
-        let word = &self.pending.ring.at(last)[0];
-        word.store(word.load(Ordering::Relaxed) & !tx::QUIET | tx::NOW, Ordering::Relaxed);
+        self.pending.ring.at(last)[0].store(self.last & !tx::QUIET | tx::NOW, Ordering::Relaxed);
         self.bell.ring(self.pending.ring.index(self.pending.next));
     }
 

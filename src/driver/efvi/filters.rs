@@ -14,7 +14,7 @@ use super::setup;
 use crate::dma::L4;
 use crate::driver::config::Rss;
 use crate::driver::mailbox::{Field, Reply, Request};
-use crate::driver::ops::{FlowRule, NOT_PROMISCUOUS};
+use crate::driver::ops::{FlowRule, NOT_PROMISCUOUS, Wanted};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use std::net::IpAddr;
@@ -71,10 +71,14 @@ pub struct Filters {
     /// Spreading context, if there are several queues.
     rss: Option<u64>,
     own: Option<Filter>,
+    /// The address that it is for.
+    address: MacAddr,
     broadcast: Option<Filter>,
     groups: Vec<Filter>,
     /// Everything else: unicast, multicast.
     promiscuous: Vec<Filter>,
+    /// What is received instead of everything else, where that is so.
+    narrow: Option<Vec<Filter>>,
     /// Those of flows, by slot.
     rules: Vec<Option<Filter>>,
 }
@@ -100,9 +104,11 @@ impl Filters {
             supported: matches.iter().map(|word| u64::from(u32::from_le_bytes(*word))).collect(),
             rss: None,
             own: None,
+            address: MacAddr::default(),
             broadcast: None,
             groups: Vec::new(),
             promiscuous: Vec::new(),
+            narrow: None,
             rules: Vec::new(),
         })
     }
@@ -110,6 +116,7 @@ impl Filters {
     /// Receives frames for `mac`, broadcast, and all others if `promiscuous`: which not
     /// every function may.
     pub fn start(&mut self, hw: &Hw, mac: MacAddr, promiscuous: bool) -> Result<()> {
+        self.address = mac;
         self.own = Some(self.insert(hw, op::INSERT, self.to(mac))?);
         let broadcast = self.to(MacAddr([0xff; 6]));
         self.broadcast = self.try_insert(hw, broadcast, "no broadcasts come")?;
@@ -199,6 +206,61 @@ impl Filters {
         }
     }
 
+    /// Receives what is wanted, its own address and broadcast: by flows, if all of these are of
+    /// a kind that the firmware can match, or by destinations; VLANs it leaves to others. What
+    /// holds of it; nothing, and then everything is received, where the firmware refuses a
+    /// filter. A frame goes to one filter's queue, as those that are there before are taken
+    /// away only then (with MCAST_FILTER_CHAINING, which is not asked for here, to both).
+    pub fn narrow(&mut self, hw: &Hw, wanted: &Wanted) -> Result<Wanted> {
+        self.widen(hw)?;
+        let mut held = Wanted::default();
+        if self.promiscuous.is_empty() {
+            // It may not receive everything.
+            return Ok(held);
+        }
+        let filters: Vec<(bool, Request)> = if let Some(flows) = wanted.flows.clone().filter(|all| self.know(all)) {
+            let request = |rule: &FlowRule| {
+                let to_group = rule.destination.is_some_and(|address| address.is_multicast());
+                let (fields, values) = flow(rule);
+                (to_group, with(self.spread(fields), &values))
+            };
+            let all = flows.iter().map(request).collect();
+            held.flows = Some(flows);
+            all
+        } else if let Some(destinations) = &wanted.destinations {
+            held.destinations = Some(destinations.clone());
+            let others = destinations.iter().filter(|mac| **mac != self.address && mac.0 != [0xff; 6]);
+            others.map(|mac| (mac.is_group(), self.to(*mac))).collect()
+        } else {
+            return Ok(held);
+        };
+        self.narrow = Some(Vec::new());
+        for (to_group, request) in filters {
+            let how = if to_group { op::SUBSCRIBE } else { op::INSERT };
+            let Some(reply) = hw.ask_or_lose(request.with(filter_op::input::OP, how), "it receives all frames")? else {
+                self.widen(hw)?;
+                return Ok(Wanted::default());
+            };
+            let filter = Filter { handle: reply.get(filter_op::output::HANDLE), subscribes: to_group };
+            self.narrow.get_or_insert_default().push(filter);
+        }
+        self.remove_everything(hw)?;
+        Ok(held)
+    }
+
+    /// Whether the firmware can match each of these.
+    fn know(&self, flows: &[FlowRule]) -> bool {
+        flows.iter().all(|rule| self.supported.contains(&flow(rule).0))
+    }
+
+    /// Receives everything again, if it was narrowed.
+    fn widen(&mut self, hw: &Hw) -> Result<()> {
+        if self.narrow.is_some() && self.promiscuous.is_empty() {
+            self.insert_everything(hw, |request| hw.ask(request).map(Some))?;
+        }
+        self.narrow.take().into_iter().flatten().try_for_each(|filter| Self::remove(hw, filter))
+    }
+
     /// These groups, and no others.
     pub fn set_multicast(&mut self, hw: &Hw, groups: &[MacAddr]) -> Result<()> {
         while let Some(filter) = self.groups.pop() {
@@ -223,6 +285,7 @@ impl Filters {
             .with_bytes(vadaptor_set_mac::input::MACADDR, &mac.0);
         hw.ask_optional(request)?;
         setup::mac_unit(hw, mac, max_frame)?;
+        self.address = mac;
         self.own = Some(self.insert(hw, op::INSERT, self.to(mac))?);
         Ok(())
     }
@@ -284,7 +347,8 @@ impl Filters {
 
     /// Steers a flow to a queue, by the filter in `slot`.
     pub fn steer(&mut self, hw: &Hw, slot: usize, rule: &FlowRule) -> Result<()> {
-        let (fields, request) = self.flow(rule);
+        let (fields, values) = flow(rule);
+        let request = with(self.request(fields, rule.queue), &values);
         if !self.supported.contains(&fields) {
             let text = format!(
                 "its firmware cannot match this combination of fields ({fields:#x}); name the destination's address and port, with both or none of the source's"
@@ -300,42 +364,13 @@ impl Filters {
         Ok(())
     }
 
-    /// The filter that a rule is, and the fields it compares.
-    fn flow(&self, rule: &FlowRule) -> (u64, Request) {
-        use filter_op::input;
-        let v6 = [rule.source, rule.destination].into_iter().flatten().any(|address| address.is_ipv6());
-        let version: u16 = if v6 { 0x86dd } else { 0x0800 };
-        let protocol = match rule.protocol {
-            L4::Tcp => 6,
-            L4::Udp => 17,
-            L4::Sctp => 132,
-        };
-        let mut fields = fields::ETHER_TYPE | fields::IP_PROTO;
-        let mut values: Vec<(Field, Vec<u8>)> =
-            vec![(input::ETHER_TYPE, version.to_be_bytes().to_vec()), (input::IP_PROTO, vec![protocol, 0])];
-        let octets = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        for (bit, field, value) in [
-            (fields::SRC_IP, input::SRC_IP, rule.source.map(octets)),
-            (fields::DST_IP, input::DST_IP, rule.destination.map(octets)),
-            (fields::SRC_PORT, input::SRC_PORT, rule.source_port.map(|port| port.to_be_bytes().to_vec())),
-            (fields::DST_PORT, input::DST_PORT, rule.destination_port.map(|port| port.to_be_bytes().to_vec())),
-        ] {
-            if let Some(value) = value {
-                fields |= bit;
-                values.push((field, value));
-            }
-        }
-        let request = self.request(fields, rule.queue);
-        (fields, values.iter().fold(request, |request, (field, value)| request.with_bytes(*field, value)))
-    }
-
     /// Removes all of them.
     pub fn stop(&mut self, hw: &Hw) -> Result<()> {
         let rules = self.rules.drain(..).flatten();
-        let all = rules.chain(self.groups.drain(..)).chain(self.promiscuous.drain(..));
+        let all = rules
+            .chain(self.groups.drain(..))
+            .chain(self.narrow.take().into_iter().flatten())
+            .chain(self.promiscuous.drain(..));
         all.chain(self.own.take()).chain(self.broadcast.take()).try_for_each(|filter| Self::remove(hw, filter))
     }
 
@@ -343,6 +378,42 @@ impl Filters {
     pub fn spreads(&self) -> bool {
         self.rss.is_some()
     }
+}
+
+/// The fields that a rule compares, and their values.
+fn flow(rule: &FlowRule) -> (u64, Vec<(Field, Vec<u8>)>) {
+    use filter_op::input;
+    let v6 = [rule.source, rule.destination].into_iter().flatten().any(|address| address.is_ipv6());
+    let version: u16 = if v6 { 0x86dd } else { 0x0800 };
+    let protocol = match rule.protocol {
+        L4::Tcp => 6,
+        L4::Udp => 17,
+        L4::Sctp => 132,
+    };
+    let mut fields = fields::ETHER_TYPE | fields::IP_PROTO;
+    let mut values: Vec<(Field, Vec<u8>)> =
+        vec![(input::ETHER_TYPE, version.to_be_bytes().to_vec()), (input::IP_PROTO, vec![protocol, 0])];
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    for (bit, field, value) in [
+        (fields::SRC_IP, input::SRC_IP, rule.source.map(octets)),
+        (fields::DST_IP, input::DST_IP, rule.destination.map(octets)),
+        (fields::SRC_PORT, input::SRC_PORT, rule.source_port.map(|port| port.to_be_bytes().to_vec())),
+        (fields::DST_PORT, input::DST_PORT, rule.destination_port.map(|port| port.to_be_bytes().to_vec())),
+    ] {
+        if let Some(value) = value {
+            fields |= bit;
+            values.push((field, value));
+        }
+    }
+    (fields, values)
+}
+
+/// A filter with these values.
+fn with(request: Request, values: &[(Field, Vec<u8>)]) -> Request {
+    values.iter().fold(request, |request, (field, value)| request.with_bytes(*field, value))
 }
 
 /// What is hashed: both addresses, and both ports of TCP and, if `udp`, of UDP.

@@ -59,7 +59,7 @@ pub use tx::TxQueue;
 use super::config::{Config, TxPath};
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, no_driver};
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, Wanted, no_driver};
 use super::pieces::Pieces;
 use super::pluggable::Pluggable;
 use super::slots::Stock;
@@ -110,6 +110,10 @@ where
     T: From<TxQueue>,
 {
     let model = ids::find(function.id()).ok_or_else(|| no_driver(&*function))?;
+    let asked = config.tx_path;
+    // What is laid ready lies in packet memory, if there is any and nothing else was asked for.
+    let prepares = config.prepares && asked == TxPath::Auto;
+    let config = &Config { prepares, tx_path: if prepares { TxPath::Pio } else { asked }, ..config.clone() };
     LIMITS.check(function.name(), config)?;
     if config.tx_ring > MAX_TX_RING {
         let (name, asked) = (function.name(), config.tx_ring);
@@ -136,7 +140,7 @@ where
     let hw = Arc::clone(&card.hw);
     description.mac = setup::mac(&hw)?;
     let clock = if config.timestamps { clock::find(&hw)? } else { None };
-    stores::check(&hw, config.tx_path)?;
+    stores::check(&hw, asked)?;
     setup::interfaces(&hw, config.rx_queues + config.tx_queues)?;
     setup::link_up(&hw, config.loopback)?;
     setup::tells_link(&hw)?;
@@ -158,6 +162,8 @@ where
     // Last, so that no frame comes to half of the filters.
     setup::mac_unit(&hw, description.mac, config.max_frame)?;
     description.lacks = hw.lacks.take();
+    // They are the MAC's.
+    description.counts_before_filters = true;
     Ok(Opened { rx, tx, description, ops: Box::new(card) })
 }
 
@@ -286,9 +292,14 @@ impl Card {
             TxPath::Ctpio { threshold: Some(_) } => txq::CTPIO | txq::CTPIO_UTHRESH,
             _ => 0,
         };
-        if config.tx_path == TxPath::Pio {
-            let handle = stores::packet_memory(&self.hw, vi)?;
-            self.packet_memory.push((vi, handle));
+        let mut way = config.tx_path;
+        if way == TxPath::Pio {
+            match stores::packet_memory(&self.hw, vi) {
+                Ok(handle) => self.packet_memory.push((vi, handle)),
+                // It was not asked for by name.
+                Err(error) if config.prepares && error.kind() == Kind::Unsupported => way = TxPath::Auto,
+                Err(error) => return Err(error),
+            }
         }
         let queue = self.start(Queue {
             direction: Direction::Tx,
@@ -300,7 +311,7 @@ impl Card {
             timed: stamped,
             merges: false,
         })?;
-        let path = path::Path::new(&self.hw, vi, config.tx_path, usize::from(self.hw.caps.pio_bytes))?;
+        let path = path::Path::new(&self.hw, vi, way, usize::from(self.hw.caps.pio_bytes))?;
         let tags = self.hw.caps.has(Capability::VlanInsert);
         let clock = match clock.filter(|_| queue.flags & txq::TIMESTAMP != 0) {
             Some(clock) => Some((clock.format, clock.begun(&self.hw, clock.tx)?)),
@@ -347,6 +358,11 @@ impl NicOps for Card {
     fn set_promiscuous(&mut self, on: bool) -> Result<()> {
         let hw = Arc::clone(&self.hw);
         self.filters()?.set_promiscuous(&hw, on)
+    }
+
+    fn narrow(&mut self, wanted: &Wanted) -> Result<Wanted> {
+        let hw = Arc::clone(&self.hw);
+        self.filters()?.narrow(&hw, wanted)
     }
 
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {

@@ -2,10 +2,10 @@
 
 use super::hw::Hw;
 use super::ids::Mac;
-use super::regs::{self, fctrl, ftqf, l34timir, mcstctrl, mrqc, rah};
+use super::regs::{self, fctrl, ftqf, l34timir, mcstctrl, mrqc, rah, vlnctrl};
 use crate::dma::L4;
 use crate::driver::config::Rss;
-use crate::driver::ops::FlowRule;
+use crate::driver::ops::{FlowRule, Wanted};
 use crate::error::{Kind, Result};
 use crate::net::MacAddr;
 use std::net::Ipv4Addr;
@@ -42,10 +42,40 @@ fn put_address(hw: &Hw, slot: u16, mac: MacAddr) {
     hw.write(regs::MPSAR_HI.at(slot), 0);
 }
 
-/// Receives frames to `addresses`, to the card's own, and to all, and of the rest those
-/// groups whose bucket is one of theirs; false, and then nothing is changed, if there are too
-/// many. To be called while all are received. VLANs are not looked at: their filter is off.
-pub fn narrow(hw: &Hw, addresses: &[MacAddr]) -> bool {
+/// Receives what is wanted, and which parts of that the card compares; flows it cannot: its
+/// 5-tuple filters choose a queue and leave nothing out (§7.1.2.5). What these leave out is
+/// received all the same: frames to the card's own address, to all, and to groups whose bucket
+/// is that of one that is wanted; frames without a tag, or whose tag has another EtherType
+/// than VET (§7.4.3). To be called while all are received.
+pub fn narrow(hw: &Hw, wanted: &Wanted) -> Wanted {
+    let vlans = wanted.vlans.clone();
+    match &vlans {
+        Some(vlans) => filter_vlans(hw, vlans),
+        None if hw.read(regs::VLNCTRL) & vlnctrl::VFE != 0 => hw.clear(regs::VLNCTRL, vlnctrl::VFE),
+        None => {}
+    }
+    let destinations = wanted.destinations.clone().filter(|addresses| filter_addresses(hw, addresses));
+    if destinations.is_none() {
+        set_promiscuous(hw, true);
+    }
+    Wanted { destinations, vlans, flows: None }
+}
+
+/// Of frames with a tag, these alone. Neither is a frame left out for its CFI.
+fn filter_vlans(hw: &Hw, vlans: &[u16]) {
+    const VET: u32 = 0x8100;
+    let mut table = [0u32; 128];
+    for vlan in vlans {
+        table[usize::from(vlan >> 5 & 0x7f)] |= 1 << (vlan & 31);
+    }
+    for (reg, &bits) in regs::VFTA.all().zip(&table) {
+        hw.write(reg, bits);
+    }
+    hw.change(regs::VLNCTRL, vlnctrl::VFE | vlnctrl::CFIEN | vlnctrl::VET, vlnctrl::VFE | VET);
+}
+
+/// Frames to these addresses; false, and then nothing is changed, if there are too many.
+fn filter_addresses(hw: &Hw, addresses: &[MacAddr]) -> bool {
     let (groups, own): (Vec<MacAddr>, Vec<MacAddr>) = addresses.iter().partition(|mac| mac.is_group());
     if own.len() >= usize::from(ADDRESSES) {
         return false;

@@ -42,7 +42,7 @@ mod stats;
 use super::config::Config;
 use super::irq::Interrupts;
 use super::limits::Limits;
-use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, no_driver};
+use super::ops::{ClockReading, Description, FlowRule, Link, NicOps, Opened, Said, TimestampSource, Wanted, no_driver};
 use super::pieces::Pieces;
 use super::pluggable::Pluggable;
 use super::slots::Stock;
@@ -244,8 +244,8 @@ impl NicOps for Card {
 
     /// What its filters leave out is in no counter that is read here: those of the queues
     /// count behind them, and TPR does not count it either (82598 §4.4.3.9.38).
-    fn narrow(&mut self, addresses: &[MacAddr]) -> Result<bool> {
-        let narrowed = filters::narrow(&self.hw, addresses);
+    fn narrow(&mut self, wanted: &Wanted) -> Result<Wanted> {
+        let narrowed = filters::narrow(&self.hw, wanted);
         self.hw.alive().map(|()| narrowed)
     }
 

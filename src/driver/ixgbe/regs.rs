@@ -262,7 +262,9 @@ bits! {
     }
     /// VLAN control.
     vlnctrl {
-        VFE = 1 << 30, "Filter by VLAN.";
+        VET   = 0xffff,  "EtherType of a tag.";
+        CFIEN = 1 << 29, "Filter by a tag's CFI.";
+        VFE   = 1 << 30, "Filter by VLAN.";
     }
     /// Multicast control.
     mcstctrl {

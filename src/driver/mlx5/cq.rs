@@ -13,7 +13,8 @@
 //! card is told of them ([`prepare`]).
 //!
 //! Entries are given back by the record. A card that finds none free stops the queue, or
-//! overwrites what was not read, so there are as many as the work queue can cause.
+//! overwrites what was not read, so there are as many as the work queue can cause. One that
+//! reports more than that is found out ([`Completions::is_lapped`]).
 
 use super::bell::CqBell;
 pub use super::cqe::ENTRY;
@@ -100,6 +101,30 @@ impl Completions {
             self.take(run as u32);
             left -= run;
         }
+    }
+
+    /// Whether the card, which does not wait, went round and over what was not read: then the
+    /// entry that is next is of the lap to come, and reports one of the `owned` behind `expected`.
+    /// Of the lap before it would be one that was done with long ago.
+    pub fn is_lapped(&self, expected: u32, owned: u32) -> bool {
+        let tail = Tail::of(self.at(0)[word::TAIL].load(Ordering::Acquire));
+        let ahead = u32::from(tail.counter().wrapping_sub(expected as u16));
+        tail.is_there(1 - self.owner(self.next)) && (1..owned).contains(&ahead)
+    }
+
+    /// Passes by what was overwritten, and what it was overwritten with. The card writes no more.
+    pub fn pass_lap(&mut self) {
+        let owner = |ahead| self.owner(self.next.wrapping_add(ahead));
+        let tail = |ahead| Tail::of(self.at(ahead)[word::TAIL].load(Ordering::Acquire));
+        let newer = (0..self.len()).take_while(|&ahead| !tail(ahead).is_there(owner(ahead))).count();
+        self.take_unwritten(self.len() + newer as u32);
+    }
+
+    /// Leaves nothing that looks like an entry of any lap. The card writes no more.
+    pub fn forget(&mut self) {
+        let next = self.next;
+        self.take_unwritten(self.len());
+        self.next = next;
     }
 
     /// Gives back all that was taken.

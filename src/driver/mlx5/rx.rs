@@ -294,7 +294,7 @@ impl RxQueue {
     }
 
     fn stop_and_start(&mut self) -> crate::error::Result<()> {
-        let Self { feed, completions, restart, .. } = self;
+        let Self { feed, completions, restart, compressed, .. } = self;
         let newest = feed.given.wrapping_sub(1) as u16;
         let mut all = feed.owned() == 0;
         let mut flushed = || {
@@ -312,6 +312,11 @@ impl RxQueue {
         };
         restart.stop(&mut flushed)?;
         flushed();
+        if !*compressed && completions.is_lapped(feed.next, feed.owned()) {
+            completions.pass_lap();
+        }
+        // Entries are counted from 0 again: what is left must not be taken for one to come.
+        completions.forget();
         completions.give_back();
         feed.clear();
         restart.start()
@@ -414,6 +419,9 @@ impl Slots for RxQueue {
             }
         }
         self.give();
+        if batch.len() == before && !self.compressed && self.completions.is_lapped(self.feed.next, self.feed.owned()) {
+            self.lost(Anomaly::BadIndex, batch.pool());
+        }
         batch.len() - before
     }
 

@@ -25,7 +25,7 @@ use super::sq::WorkQueue;
 use super::wqe::{self, BEFORE_DATA, HEAD, MOST_SEGMENTS, SEGMENTS};
 use crate::dma::{BUFFER_SIZE, Batch, Iova, Pool, Timestamp};
 use crate::driver::queue::Transmit;
-use crate::driver::ring::Buffers;
+use crate::driver::ring::{Buffers, store_both};
 use crate::driver::slots::{INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
 use crate::driver::tally::Anomaly;
 use crate::error::{Error, Kind, Result};
@@ -102,24 +102,20 @@ impl TxQueue {
                 break;
             }
             let address = iova(entry.buffer);
+            let pairs = block.as_chunks::<2>().0;
             if HEADS {
                 if wqe::has_two_tags(head) {
                     break;
                 }
                 let [a, b, c] = wqe::plain_head(head);
-                block[3].store(a, Ordering::Relaxed);
-                block[4].store(b, Ordering::Relaxed);
-                block[5].store(c, Ordering::Relaxed);
-                block[6].store(wqe::data(length - HEAD as u32, lkey), Ordering::Relaxed);
-                block[7].store((address + HEAD as u64).to_be(), Ordering::Relaxed);
+                store_both(&pairs[1], 0, a);
+                store_both(&pairs[2], b, c);
+                store_both(&pairs[3], wqe::data(length - HEAD as u32, lkey), (address + HEAD as u64).to_be());
             } else {
-                block[3].store(0, Ordering::Relaxed);
-                block[4].store(wqe::data(length, lkey), Ordering::Relaxed);
-                block[5].store(address.to_be(), Ordering::Relaxed);
+                store_both(&pairs[1], 0, 0);
+                store_both(&pairs[2], wqe::data(length, lkey), address.to_be());
             }
-            block[0].store(wqe::at(position.wrapping_add(n), key), Ordering::Relaxed);
-            block[1].store(0, Ordering::Relaxed);
-            block[2].store(0, Ordering::Relaxed);
+            store_both(&pairs[0], wqe::at(position.wrapping_add(n), key), 0);
             shadow.set(entry.buffer);
             n += 1;
         }

@@ -12,7 +12,7 @@
 //! first lap, and so follows from a position.
 
 use super::features::{self, Features};
-use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece, write};
+use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece};
 use crate::dma::{Iova, Region};
 use crate::driver::ring::Ring;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -96,7 +96,7 @@ impl Virtqueue for Packed {
     #[inline(always)]
     fn give(&self, turn: u32, id: u32, address: Iova, len: u32) {
         let word = word(len, id, WRITE | self.given(turn));
-        write(self.descriptors.at(turn), address, word, Ordering::Release); // <-- release
+        write(self.descriptors.at(turn), address, word);
     }
 
     fn name(&self, _turn: u32, _id: u32) {}
@@ -104,7 +104,7 @@ impl Virtqueue for Packed {
     #[inline(always)]
     fn give_one(&self, _turn: u32, position: u32, address: Iova, len: u32) {
         let word = word(len, self.descriptors.index(position), self.given(position));
-        write(self.descriptors.at(position), address, word, Ordering::Release); // <-- release
+        write(self.descriptors.at(position), address, word);
     }
 
     #[inline]
@@ -118,7 +118,7 @@ impl Virtqueue for Packed {
             if i == 0 {
                 crate::dma::barrier::dma_wmb();
             }
-            write(self.descriptors.at(at), part.address, word(part.len, id, flags), Ordering::Release);
+            write(self.descriptors.at(at), part.address, word(part.len, id, flags));
         }
     }
 
@@ -166,6 +166,13 @@ impl Virtqueue for Packed {
         let (_, flags) = Packed::words(&self.driver);
         flags.store(if on { ENABLE } else { DISABLE }, Ordering::Release);
     }
+}
+
+/// Writes a descriptor's words: the second one, which gives it away, last.
+#[inline(always)]
+fn write(slot: &Words, address: Iova, word: u64) {
+    slot[0].store(address, Ordering::Relaxed);
+    slot[1].store(word, Ordering::Release); // <-- release
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::dma::barrier::dma_mb;
 use crate::dma::{Descriptor, Iova, Region};
 use crate::driver::ring::Ring;
 use crate::pci::{Bar, Doorbell, ShortDoorbell};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 /// A descriptor in memory, of either format.
 pub type Words = [AtomicU64; 2];
@@ -200,13 +200,6 @@ pub fn piece<D: Descriptor>(memory: &Region, offset: usize, len: u32) -> Ring<D>
 /// Whether `event` was passed on the way from `old` to `new` (§2.7.7.2, §2.7.10).
 pub fn passed(event: u16, old: u16, new: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
-}
-
-/// Writes a descriptor's words: the second one, which may give it away, last.
-#[inline(always)]
-pub fn write(slot: &Words, address: Iova, word: u64, order: Ordering) {
-    slot[0].store(address, Ordering::Relaxed);
-    slot[1].store(word, order);
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub struct Queue<F> {
     mergeable: bool,
     /// See [`STEP`].
     step: u32,
-    /// A count of completions that made no sense: it is not counted twice.
+    /// Behind the turn at which a count of completions made no sense: it is not counted twice.
     nonsense: u32,
     counters: Arc<Counters>,
 }
@@ -115,17 +115,18 @@ impl<F: Virtqueue> Queue<F> {
     fn ready(&mut self) -> u32 {
         match self.ring.completed(self.head) {
             Some(count) if count <= self.published.wrapping_sub(self.head) => count,
-            Some(count) => self.reject(count),
+            Some(_) => self.reject(),
             None => self.owned(),
         }
     }
 
     /// The device claims to have used more than it was given.
     #[cold]
-    fn reject(&mut self, count: u32) -> u32 {
-        let index = self.head.wrapping_add(count);
-        if self.nonsense != index {
-            self.nonsense = index;
+    fn reject(&mut self) -> u32 {
+        // One that stays ahead is wrong once, however often it goes on.
+        let here = self.head.wrapping_add(1);
+        if self.nonsense != here {
+            self.nonsense = here;
             self.stock.count(Anomaly::BadIndex);
         }
         self.counters.astray();

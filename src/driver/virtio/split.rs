@@ -20,9 +20,9 @@
 
 use super::features::{self, Features};
 use super::header::{Framing, HEADER};
-use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece, write};
+use super::ring::{Completion, NEXT, Part, Places, Virtqueue, WRITE, Words, passed, piece};
 use crate::dma::{Iova, Region};
-use crate::driver::ring::Ring;
+use crate::driver::ring::{Ring, store_both};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// Cache line, and bytes of a ring's flags and idx before its entries.
@@ -139,12 +139,12 @@ impl<const LEGACY: bool> Virtqueue for Rings<LEGACY> {
         if apart {
             let frame = id.wrapping_add(self.buffers());
             let word = self.word(len - HEADER, WRITE, 0);
-            write(self.descriptors.at(frame), address + u64::from(HEADER), word, Ordering::Relaxed);
-            write(first, start, self.word(header, WRITE | NEXT, frame.wrapping_sub(1)), Ordering::Relaxed);
+            store_both(self.descriptors.at(frame), address + u64::from(HEADER), word);
+            store_both(first, start, self.word(header, WRITE | NEXT, frame.wrapping_sub(1)));
             // The ring has more turns than there are buffers: a lap before, this was another's.
             self.name(turn, id);
         } else {
-            write(first, start, self.word(len - skip, WRITE, 0), Ordering::Relaxed);
+            store_both(first, start, self.word(len - skip, WRITE, 0));
         }
     }
 
@@ -155,7 +155,7 @@ impl<const LEGACY: bool> Virtqueue for Rings<LEGACY> {
 
     #[inline(always)]
     fn give_one(&self, turn: u32, position: u32, address: Iova, len: u32) {
-        write(self.descriptors.at(position), address, self.word(len, 0, position), Ordering::Relaxed);
+        store_both(self.descriptors.at(position), address, self.word(len, 0, position));
         self.available.at(turn).store(self.descriptors.index(position) as u16, Ordering::Relaxed);
     }
 
@@ -165,7 +165,7 @@ impl<const LEGACY: bool> Virtqueue for Rings<LEGACY> {
             let at = position.wrapping_add(i as u32);
             let next = if i + 1 < parts.len() { NEXT } else { 0 };
             let flags = next | if part.write { WRITE } else { 0 };
-            write(self.descriptors.at(at), part.address, self.word(part.len, flags, at), Ordering::Relaxed);
+            store_both(self.descriptors.at(at), part.address, self.word(part.len, flags, at));
         }
         self.available.at(turn).store(self.descriptors.index(position) as u16, Ordering::Relaxed);
     }

@@ -65,6 +65,7 @@ static BCM57502: Kind = p5(0x1752, Media::Qsfp, G10 | G25 | G40 | G50 | G100, PA
 
 /// What their firmware can do wrong.
 const FAULTS: &[FaultKind] = &[
+    FaultKind::RxEndless,
     FaultKind::Timeout,
     FaultKind::Crash,
     FaultKind::Opcode,

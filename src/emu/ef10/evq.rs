@@ -13,7 +13,7 @@
 //! An interrupt is sent once for each time the driver writes the read pointer:
 //! at once if there are events behind it, else with the next one.
 
-use super::super::{Translation, Violations};
+use super::super::{Picos, Translation, Violations};
 use super::Ef10;
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
@@ -143,7 +143,7 @@ pub fn transmit(kind: u64, label: u8, index: u16) -> u64 {
 }
 
 /// Whether an event is of a transmit queue.
-fn is_transmit(event: u64) -> bool {
+pub fn is_transmit(event: u64) -> bool {
     event >> 60 == TX >> 60
 }
 
@@ -205,6 +205,9 @@ impl Ef10 {
     /// Writes an event to a queue; lost if there is none.
     #[inline]
     pub(super) fn post(&mut self, evq: u16, event: u64) {
+        if self.board.bus.memory.late_behind(None) > 0 {
+            return self.post_late(evq, event, None);
+        }
         let tear = self.board.nasty && self.board.random.number().is_multiple_of(4);
         let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) else { return };
         let announce = queue.write(&self.board.bus.memory, event, tear, &mut self.board.violations);
@@ -214,6 +217,16 @@ impl Ef10 {
         if announce && let Some(vector) = queue.irq {
             self.board.bus.interrupts.signal(vector);
         }
+    }
+
+    /// The same, so much later (fault), or when one that is late has come: events keep their
+    /// order, as writes on PCIe do.
+    #[cold]
+    pub(super) fn post_late(&mut self, evq: u16, event: u64, by: Option<Picos>) {
+        let Some(Some(queue)) = self.evqs.get_mut(usize::from(evq)) else { return };
+        queue.mend(&self.board.bus.memory);
+        let (memory, violations) = (&self.board.bus.memory, &mut self.board.violations);
+        memory.later(memory.late_behind(by), || _ = queue.write(memory, event, false, violations));
     }
 
     /// Completes the events that were torn in the last step.

@@ -51,6 +51,7 @@ impl Kind {
 
 /// What their firmware can do wrong.
 const FAULTS: &[FaultKind] = &[
+    FaultKind::RxEndless,
     FaultKind::Timeout,
     FaultKind::Crash,
     FaultKind::Opcode,

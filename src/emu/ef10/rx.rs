@@ -15,9 +15,9 @@
 
 use super::super::frame::{L3, L4, Parsed, Verdict};
 use super::super::wire::MIN_FRAME;
-use super::super::{Picos, RegisterFile, STEP, Translation, Violations};
+use super::super::{Act, Direction, Picos, RegisterFile, STEP, Translation, Violations};
 use super::regs;
-use super::{Ef10, Ring, VIS, stats};
+use super::{Ef10, Ring, VIS, evq, stats};
 use crate::dma::Iova;
 use std::sync::atomic::Ordering;
 
@@ -351,15 +351,43 @@ impl Ef10 {
             return Fate::Dropped;
         };
         let mut written = std::mem::take(&mut self.rx.written);
-        queue.fill(packet, need, bits, events.rx_merge, &around, &mut written);
+        let act = around.memory.slip(Direction::Rx);
+        // What is wrong of one packet (fault) is not said in an event for several.
+        let merges = events.rx_merge && act.is_none();
+        queue.fill(packet, need, bits, merges, &around, &mut written);
         if queue.merged.packets == 1 {
             self.rx.merged.push(q);
         }
+        let last = act.and_then(|_| written.pop());
         for event in written.drain(..) {
             self.post(evq, event);
         }
+        if let (Some(act), Some(event)) = (act, last) {
+            self.slip(evq, event, act);
+        }
         self.rx.written = written;
         Fate::Taken
+    }
+}
+
+impl Ef10 {
+    /// Says of a packet something else than this event does (fault).
+    #[cold]
+    pub(super) fn slip(&mut self, evq: u16, event: u64, act: Act) {
+        const BYTES: u64 = 0x3fff;
+        // Of receive events the lower bits of the index behind, of transmit events the index.
+        let (field, shift) = if evq::is_transmit(event) { (0xffff, 0) } else { (0xf, 48) };
+        match act {
+            Act::Never => {}
+            Act::Twice => (0..2).for_each(|_| self.post(evq, event)),
+            Act::Length(len) => self.post(evq, event & !BYTES | u64::from(len)),
+            Act::Endless => self.post(evq, event | CONT),
+            Act::Other => {
+                let other = (event >> shift).wrapping_add(1) & field;
+                self.post(evq, event & !(field << shift) | other << shift);
+            }
+            Act::Late(by) => self.post_late(evq, event, Some(by)),
+        }
     }
 }
 

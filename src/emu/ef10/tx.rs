@@ -15,7 +15,7 @@
 use super::super::pcie::Bell;
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::{Picos, RegisterFile};
+use super::super::{Direction, Picos, RegisterFile};
 use super::evq::{self, CAN_MERGE};
 use super::regs::{TX_DESC_UPD, TX_DESC_UPD_INDEX};
 use super::unaided::{self, Tso};
@@ -315,7 +315,7 @@ impl Ef10 {
         }
         self.flush_completion(q);
         let kind = if path == Path::Ctpio { evq::CTPIO_DONE } else { 0 };
-        self.post(evq, evq::transmit(kind, label, last as u16));
+        self.report(evq, evq::transmit(kind, label, last as u16));
         if let Some(at) = wire.filter(|_| stamped) {
             let (low, high) = self.clock.transmit_stamp(at);
             let first = if path == Path::Ctpio { evq::CTPIO_STAMP_LOW } else { evq::STAMP_LOW };
@@ -335,7 +335,16 @@ impl Ef10 {
         if packets != 0 {
             let (evq, label) = (queue.ring.evq, queue.ring.label);
             let merge = if self.merges(evq) { CAN_MERGE } else { 0 };
-            self.post(evq, evq::transmit(0, label, last as u16) | merge);
+            self.report(evq, evq::transmit(0, label, last as u16) | merge);
+        }
+    }
+
+    /// Writes the event for packets that were sent.
+    #[inline]
+    fn report(&mut self, evq: u16, event: u64) {
+        match self.board.bus.memory.slip(Direction::Tx) {
+            None => self.post(evq, event),
+            Some(act) => self.slip(evq, event, act),
         }
     }
 
@@ -389,7 +398,7 @@ impl Transmitter for Ef10 {
                     self.board.violations.note("transmit descriptor without data, or a packet without end");
                     bad = true;
                 } else {
-                    bad |= !memory.append(address, len, &mut self.tx.out.packet);
+                    bad |= !memory.gather(address, len, &mut self.tx.out.packet);
                     if let Some(meter) = memory.meter() {
                         meter.hold((address, len as u64));
                     }

@@ -19,6 +19,7 @@ pub enum Kind {
 
 /// What their firmware can do wrong.
 const FAULTS: &[FaultKind] = &[
+    FaultKind::RxEndless,
     FaultKind::Timeout,
     FaultKind::Crash,
     FaultKind::Opcode,

@@ -25,7 +25,8 @@ pub struct Filters {
     unicast: Option<Box<[u32; 128]>>,
     hash_shift: u32,
     /// The table of VLANs to receive.
-    vlans: Option<Box<[u32; 128]>>,
+    /// VET, and which VLANs are received.
+    vlans: Option<(u16, Box<[u32; 128]>)>,
     ether_types: Vec<EtherType>,
     tuples: Vec<Tuple>,
     /// RSS is on.
@@ -104,7 +105,7 @@ impl Filters {
             multicast: hashed.then(|| table(&regs::MTA)),
             unicast: hashed.then(|| table(&regs::UTA)),
             hash_shift: 36 - (mcst & 3),
-            vlans: (vlnctrl & 1 << 30 != 0).then(|| table(&regs::VFTA)),
+            vlans: (vlnctrl & 1 << 30 != 0).then(|| (vlnctrl as u16, table(&regs::VFTA))),
             ether_types: (0..8).filter_map(|n| EtherType::load(regs, n)).collect(),
             tuples,
             rss: Rss::load(regs, kind, old.and_then(|old| old.rss)),
@@ -133,13 +134,14 @@ impl Filters {
         }
     }
 
-    /// Whether its VLAN is received (§7.4.3): with the filter on, tagged frames
-    /// need their bit in VFTA. Untagged ones pass.
+    /// Whether its VLAN is received (§7.4.3): with the filter on, frames with a tag of the
+    /// EtherType in VET need their bit in VFTA. Others pass.
     #[inline]
-    pub fn accepts_vlan(&self, vlan: Option<u16>) -> bool {
-        match (&self.vlans, vlan) {
-            (Some(table), Some(tag)) => {
-                let id = usize::from(tag & 0xfff);
+    pub fn accepts_vlan(&self, frame: &[u8]) -> bool {
+        let Some((ether_type, table)) = &self.vlans else { return true };
+        match frame.get(12..16) {
+            Some(&[a, b, c, d]) if u16::from_be_bytes([a, b]) == *ether_type => {
+                let id = usize::from(u16::from_be_bytes([c, d]) & 0xfff);
                 table[id >> 5] >> (id & 31) & 1 == 1
             }
             _ => true,

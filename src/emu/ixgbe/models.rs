@@ -40,6 +40,7 @@ pub const MODELS: &[ModelInfo] = &[
 
 /// What can go wrong with a cage and what is in it, and with any card.
 const CAGE_FAULTS: &[FaultKind] = &[
+    FaultKind::RxEndless,
     FaultKind::Nvm,
     FaultKind::NoModule,
     FaultKind::ModuleSum,
@@ -64,6 +65,7 @@ const CAGE_FAULTS: &[FaultKind] = &[
 ];
 /// What can go wrong with a PHY, and with any card.
 const COPPER_FAULTS: &[FaultKind] = &[
+    FaultKind::RxEndless,
     FaultKind::Nvm,
     FaultKind::PhyLeft,
     FaultKind::LocksLeft,

@@ -204,7 +204,7 @@ impl Ixgbe {
 
         let headers = Parsed::of(frame);
         let long = frame.len() > self.rx.longest + if headers.vlan.is_some() { 4 } else { 0 };
-        let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(headers.vlan);
+        let accepted = !long && self.filters.accepts_address(frame) && self.filters.accepts_vlan(frame);
         if !accepted {
             if long {
                 self.regs.count_until_full(regs::ROC.at, 1);

@@ -1,7 +1,7 @@
 //! A value of a specification, read as what its key takes.
 
 use super::super::Picos;
-use super::super::fault::{At, Counts, Fault, FaultKind};
+use super::super::fault::{At, Counts, Fault, FaultKind, Measure};
 use super::super::wire::{MIN_SPEED, Speed};
 use crate::error::{Error, Kind, Result};
 use std::fmt;
@@ -71,7 +71,7 @@ impl Setting<'_> {
     }
 
     /// Frames a second, at least one.
-    pub(super) fn limit(&self) -> Result<u64> {
+    pub(in crate::emu) fn limit(&self) -> Result<u64> {
         let frames = self.scaled().ok().filter(|frames| (1..=1_000_000_000).contains(frames));
         frames.ok_or_else(|| self.bad("frames a second from 1 to 1G, like 200k or 2M"))
     }
@@ -110,18 +110,29 @@ impl Setting<'_> {
         share.filter(|&share| share <= Share::ALL).ok_or_else(|| self.bad("a share like 0.1% or 0.001, at most 100%"))
     }
 
-    /// `KIND`, `KIND:NUMBER` or `KIND:0xCODE`.
+    /// `KIND`, `KIND:NUMBER` or `KIND:0xCODE`; of packets also `KIND:/NUMBER` and `KIND:NUMBER-`,
+    /// and `KIND=BYTES` or `KIND=TIME` before that.
     pub(super) fn fault(&self) -> Result<Fault> {
         let names = FaultKind::ALL.map(FaultKind::name).join(", ");
         let value = self.value()?;
-        let (name, number) = value.split_once(':').map_or((value, None), |(name, at)| (name, Some(at)));
+        let (what, number) = value.split_once(':').map_or((value, None), |(what, at)| (what, Some(at)));
+        let (name, measure) = key_value(what);
         let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
         let kind = kind.ok_or_else(|| self.bad(format_args!("one of {names}")))?;
+        let measured = Setting { whose: self.whose, key: kind.name(), value: measure };
+        let measure = match (measure, kind.counts()) {
+            (None, _) => None,
+            // Lengths of a descriptor have 14 bits in some families.
+            (Some(_), Counts::Packets(Measure::Bytes)) => Some(measured.number(0, 0x3fff)?),
+            (Some(_), Counts::Packets(Measure::Time)) => Some(measured.time()?),
+            (Some(_), _) => return Err(self.bad(format_args!("no size or time with {name}"))),
+        };
         let at = match number {
             None => None,
             Some(_) if kind.counts() == Counts::Nothing => {
                 return Err(self.bad(format_args!("no number with {name}, which is not of a command")));
             }
+            Some(which) if matches!(kind.counts(), Counts::Packets(_)) => Some(self.packets(name, which)?),
             Some(code) if kind.counts() == Counts::Others && code.starts_with("0x") => {
                 return Err(self.bad(format_args!("no code of a command with {name}, but a number, as in {name}:7")));
             }
@@ -129,11 +140,25 @@ impl Setting<'_> {
                 let bad = || self.bad("the number of a command from 1 on or its code, as in error:7 or error:0x613");
                 Some(match number.strip_prefix("0x") {
                     Some(digits) => At::Code(u32::from_str_radix(digits, 16).map_err(|_| bad())?),
-                    None => At::Number(number.parse().ok().filter(|n| *n > 0).ok_or_else(bad)?),
+                    None => At::Number(positive(number).ok_or_else(bad)?),
                 })
             }
         };
-        Ok(Fault { kind, at })
+        Ok(Fault { kind, at, measure })
+    }
+
+    /// Which packets a fault strikes.
+    fn packets(&self, name: &str, which: &str) -> Result<At> {
+        let at = match (which.strip_prefix('/'), which.strip_suffix('-')) {
+            (Some(nth), _) => positive(nth).map(At::Every),
+            (_, Some(first)) => positive(first).map(At::From),
+            (None, None) => positive(which).map(At::Number),
+        };
+        at.ok_or_else(|| {
+            self.bad(format_args!(
+                "packets as in {name}:7 for one, {name}:/7 for every 7th, or {name}:7- for all from it on"
+            ))
+        })
     }
 
     pub(super) fn mac(&self) -> Result<[u8; 6]> {
@@ -174,6 +199,11 @@ pub(in crate::emu) fn key_value(word: &str) -> (&str, Option<&str>) {
         Some((key, value)) => (key, Some(value)),
         None => (word, None),
     }
+}
+
+/// A number from 1 on.
+fn positive(digits: &str) -> Option<u32> {
+    digits.parse().ok().filter(|number| *number > 0)
 }
 
 /// `digits` (a decimal like `14.88`) times `unit`, rounded down.

@@ -312,8 +312,21 @@ impl Virtio {
             Some(queue) if queue.addresses[0] == 0 => {
                 self.board.violations.note("notification of a queue without pages")
             }
+            // Packets are sent in the next step, and all other queues looked at now.
+            Some(queue) if running && q % 2 == 1 => queue.rung = true,
             Some(_) if running => self.attend(q),
             Some(queue) => queue.busy = true,
+        }
+    }
+
+    /// The packets to send of which ports told since the last step: the doorbell is heard in
+    /// the step in which they are fetched, as one that is stored into the page is, and time
+    /// in which the model was not played is none of their stages.
+    pub(super) fn look_at_ports(&mut self) {
+        for q in 0..self.queues.len() {
+            if std::mem::take(&mut self.queues[q].rung) {
+                self.attend(q);
+            }
         }
     }
 

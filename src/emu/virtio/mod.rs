@@ -98,6 +98,9 @@ struct Queue {
     ring: Option<Ring>,
     /// The driver has notified, or there may be more where something was.
     busy: bool,
+    /// The driver has written to the port that notifies of packets to send, and the device has
+    /// not looked yet.
+    rung: bool,
     /// Something was put back since the driver was last interrupted.
     used: bool,
     /// Chains that were sent, to be put back: with this step, or later (nasty).
@@ -114,6 +117,7 @@ impl Queue {
             addresses: [0; 3],
             ring: None,
             busy: false,
+            rung: false,
             used: false,
             sent: Vec::new(),
         }
@@ -171,7 +175,7 @@ impl Virtio {
             }
         }
         let few = match board.fault {
-            Some(Fault { kind: FaultKind::FewDescriptors, at: Some(At::Number(number)) }) => {
+            Some(Fault { kind: FaultKind::FewDescriptors, at: Some(At::Number(number)), .. }) => {
                 u16::try_from(number).unwrap_or(SIZE)
             }
             Some(Fault { kind: FaultKind::FewDescriptors, .. }) => FEW,
@@ -361,6 +365,7 @@ impl Model for Virtio {
     fn step(&mut self) -> usize {
         let mut work = 0;
         if self.running() && !self.dawdles() {
+            self.look_at_ports();
             work = transmit(self) + self.receive();
             if work != 0 {
                 self.interrupt();

@@ -51,6 +51,7 @@ const SEVERAL_PAIRS: ModelInfo = {
 
 /// What can go wrong with a host.
 const FAULTS: &[FaultKind] = &[
+    FaultKind::RxEndless,
     FaultKind::PastIommu,
     FaultKind::FixedSize,
     FaultKind::FewDescriptors,

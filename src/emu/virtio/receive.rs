@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::frame::{Parsed, Verdict};
-use super::super::{FaultKind, Picos, STEP};
+use super::super::{Act, Direction, FaultKind, Picos, STEP};
 use super::features::{GUEST_CSUM, MRG_RXBUF};
 use super::legacy::SHARED_HEADER;
 use super::transmit::{HEADER, SHORT_HEADER};
@@ -134,7 +134,9 @@ impl Virtio {
         if verify && Parsed::of(frame).l4_checksum(frame) == Verdict::Good {
             header[0] = DATA_VALID;
         }
-        header[SHORT_HEADER..].copy_from_slice(&(chains.len() as u16).to_le_bytes());
+        let act = self.board.bus.memory.slip(Direction::Rx);
+        let told = chains.len() as u16 + u16::from(act == Some(Act::Endless));
+        header[SHORT_HEADER..].copy_from_slice(&told.to_le_bytes());
         let mut used = [(0, 0, 0); MOST];
         let mut left = [&header[..header_len], frame];
         for (chain, used) in chains.iter().zip(&mut used) {
@@ -156,7 +158,11 @@ impl Virtio {
             }
             *used = (chain.id, chain.slots, written);
         }
-        self.put_back(q, &used[..chains.len()]);
+        let used = &mut used[..chains.len()];
+        if let (Some(Act::Length(len)), Some(last)) = (act, used.last_mut()) {
+            last.2 = len + header_len as u32;
+        }
+        self.say(q, used, act);
         self.received += 1;
         if self.started_anew() {
             let memory = &self.board.bus.memory;

@@ -107,6 +107,11 @@ impl Ring {
         }
     }
 
+    /// Descriptors that it has.
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
     fn word<'m>(&self, memory: &'m Translation, iova: Iova) -> Result<&'m AtomicU16, Broken> {
         memory.word16(iova).ok_or("queue outside mapped memory")
     }

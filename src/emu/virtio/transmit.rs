@@ -11,9 +11,10 @@ use super::super::frame::{Parsed, sum};
 use super::super::segment::{Layout, Transport, fill_l4_checksum, split};
 use super::super::transmit::{Next, Transmitter, Turns};
 use super::super::wire::{FrameQueue, MAX_FRAME, MIN_FRAME};
-use super::super::{MacPort, Picos, Violations};
+use super::super::{Act, Direction, MacPort, Picos, Violations};
 use super::features::{CSUM, HOST_TSO4, HOST_TSO6, MTU};
 use super::legacy::SHARED_HEADER;
+use super::ring::Ring;
 use super::{Broken, Chain, Virtio};
 
 /// Bytes of the header with the number of buffers in it (§5.1.6).
@@ -118,6 +119,13 @@ impl Transmitter for Virtio {
                 self.shuffle(q, &mut sent);
                 self.misstate(&mut sent);
             }
+            if self.board.bus.memory.slips() {
+                for mut used in sent {
+                    let act = self.board.bus.memory.slip(Direction::Tx);
+                    self.say(q, std::slice::from_mut(&mut used), act);
+                }
+                continue;
+            }
             self.put_back(q, &sent);
         }
     }
@@ -152,6 +160,38 @@ impl Virtio {
         }
         queue.busy = false;
         Ok(false)
+    }
+
+    /// Gives the used chains of a packet back, or something else (fault).
+    pub(super) fn say(&mut self, q: u16, used: &mut [(u16, u16, u32)], act: Option<Act>) {
+        if !self.board.bus.memory.slips() {
+            return self.put_back(q, used);
+        }
+        let size = self.queues[usize::from(q)].ring.as_ref().map_or(1, Ring::size);
+        let late = if let Some(Act::Late(by)) = act { Some(by) } else { None };
+        match (act, used.last_mut()) {
+            // Its driver may not take it from the place where it would be next (packed).
+            (Some(Act::Never), _) => return,
+            (Some(Act::Other), Some(last)) => last.0 = (last.0 + 1) % size,
+            _ => {}
+        }
+        // A split queue has an index for all: what is behind something late is late, too.
+        let late = self.board.bus.memory.late_behind(late);
+        for _ in 0..1 + u32::from(act == Some(Act::Twice)) {
+            let queue = &mut self.queues[usize::from(q)];
+            let Some(ring) = &mut queue.ring else { return };
+            queue.used = true;
+            let (memory, mut put) = (&self.board.bus.memory, Ok(()));
+            let mut back = || put = ring.put_back(memory, used, q % 2 == 1);
+            if late == 0 {
+                back()
+            } else {
+                memory.later(late, back)
+            }
+            if let Err(rule) = put {
+                return self.stop(rule);
+            }
+        }
     }
 
     /// Gives used chains back to the driver.
@@ -190,7 +230,7 @@ impl Virtio {
             meter.depart("DMA", ring.bell());
         }
         for &(address, len) in &chain.readable {
-            if !self.board.bus.memory.append(address, len as usize, &mut self.tx.packet) {
+            if !self.board.bus.memory.gather(address, len as usize, &mut self.tx.packet) {
                 return; // counted
             }
         }

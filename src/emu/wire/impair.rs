@@ -15,8 +15,11 @@
 //! keeps no queue, so a steady stream passes whole up to the rate and loses
 //! exactly the excess above it.
 
+mod words;
+
 use super::{Fate, FrameQueue, MAX_FRAME, Note, Picos, Random, Wire};
 use crate::emu::Share;
+pub use words::Seeded;
 
 /// What a wire does to the frames that pass, each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +44,8 @@ pub struct Impairment {
 pub struct Impaired {
     wire: Box<dyn Wire>,
     /// What is sent; none on a wire that leads back to its sender.
-    out: Option<Way>,
-    back: Way,
+    out: Option<Impairing>,
+    back: Impairing,
 }
 
 /// Bytes that wait, each way: what 100 us of delay hold at 10 Gbit/s many times
@@ -52,8 +55,8 @@ const ROOM: usize = 4 << 20;
 impl Impaired {
     /// Impairs both ways of `wire`, or what is received only (`both` false).
     pub fn new(wire: Box<dyn Wire>, what: Impairment, seed: u64, both: bool) -> Self {
-        let out = both.then(|| Way::new(what, Random::new(seed ^ 0x6f75_7400)));
-        Impaired { wire, out, back: Way::new(what, Random::new(seed ^ 0x6261_636b)) }
+        let out = both.then(|| Impairing::new(what, seed ^ 0x6f75_7400, ROOM));
+        Impaired { wire, out, back: Impairing::new(what, seed ^ 0x6261_636b, ROOM) }
     }
 
     /// Puts what is due on the wire.
@@ -63,7 +66,7 @@ impl Impaired {
             if !self.wire.send(frame, at) {
                 return;
             }
-            out.queue.pop();
+            out.pop();
         }
     }
 }
@@ -92,7 +95,7 @@ impl Wire for Impaired {
     }
 
     fn advance(&mut self) {
-        self.back.queue.pop();
+        self.back.pop();
     }
 
     fn carrier(&self) -> bool {
@@ -104,7 +107,7 @@ impl Wire for Impaired {
     }
 
     fn is_over(&self) -> Option<bool> {
-        let empty = self.back.queue.front().is_none() && self.back.swapped.is_none();
+        let empty = self.back.is_empty();
         self.wire.is_over().map(|over| over && empty)
     }
 
@@ -116,14 +119,14 @@ impl Wire for Impaired {
             let note = |((keys, words, lost), frames): (&([_; 2], _, _), _)| {
                 Note::new(if *lost { meant } else { Fate::Passed }, keys[at], *words, frames)
             };
-            report.extend(COUNTS.iter().zip(way.counts).map(note));
+            report.extend(COUNTS.iter().zip(way.counts()).map(note));
         }
         report
     }
 }
 
 /// What is counted of the way out and of the way in, in words, and whether such
-/// frames are lost; in the order of [`Way::counts`].
+/// frames are lost; in the order of [`Impairing::counts`].
 const COUNTS: [([&str; 2], &str, bool); 5] = [
     (["out_lost", "in_lost"], "lost on the wire, as asked", true),
     (["out_duplicated", "in_duplicated"], "doubled on the wire", false),
@@ -132,8 +135,11 @@ const COUNTS: [([&str; 2], &str, bool); 5] = [
     (["out_over_limit", "in_over_limit"], "lost on the wire above its rate limit, as asked", true),
 ];
 
-/// One way through a bad wire.
-struct Way {
+/// Names of what [`Impairing::counts`] counts, for a document.
+pub const IMPAIRMENTS: [&str; 5] = ["lost", "duplicated", "reordered", "corrupted", "over_limit"];
+
+/// One way through a bad wire: frames go in as they come and come out when they are due.
+pub struct Impairing {
     what: Impairment,
     random: Random,
     /// What comes out, in order, with when.
@@ -149,21 +155,28 @@ struct Way {
     counts: [u64; 5],
 }
 
-impl Way {
-    fn new(what: Impairment, random: Random) -> Self {
-        let queue = FrameQueue::new(ROOM);
+impl Impairing {
+    /// A way that does so by the chances of `seed`, and holds `room` bytes of frames at most.
+    pub fn new(what: Impairment, seed: u64, room: usize) -> Self {
+        let queue = FrameQueue::new(room.max(ROOM));
+        let random = Random::new(seed);
         let policer = (what.limit != 0).then(|| Policer::new(what.limit));
-        Way { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), policer, counts: [0; 5] }
+        Impairing { what, random, queue, swapped: None, last: 0, scratch: Vec::new(), policer, counts: [0; 5] }
     }
 
     /// Whether a frame, its double and one that waited fit.
     fn has_room(&self) -> bool {
-        self.queue.room_for(3 * MAX_FRAME)
+        self.has_room_for(MAX_FRAME)
     }
 
-    /// Decides over a frame. All the chances are drawn for each frame, so that
+    /// Whether frames of so many bytes, their doubles and one that waited fit.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.queue.room_for(2 * bytes + MAX_FRAME)
+    }
+
+    /// Decides over a frame; it has room ([`Impairing::has_room_for`]). All the chances are drawn for each frame, so that
     /// one impairment does not change what another one chooses.
-    fn pass(&mut self, frame: &[u8], at: Picos) {
+    pub fn pass(&mut self, frame: &[u8], at: Picos) {
         let Impairment { loss, limit: _, duplicate, reorder, corrupt, delay, jitter } = self.what;
         let lost = self.random.happens(loss);
         let doubled = self.random.happens(duplicate);
@@ -212,12 +225,33 @@ impl Way {
     }
 
     /// The next frame that is due. One that waits for another to overtake it
-    /// does so for [`PATIENCE`], then it goes alone.
-    fn due(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
+    /// does so for a millisecond, then it goes alone.
+    pub fn due(&mut self, now: Picos) -> Option<(&[u8], Picos)> {
         if self.swapped.as_ref().is_some_and(|(_, due)| due + PATIENCE <= now) {
             self.release();
         }
         self.queue.front().filter(|&(_, at)| at <= now)
+    }
+
+    /// Done with the frame that `due` showed.
+    pub fn pop(&mut self) {
+        self.queue.pop();
+    }
+
+    /// Frames that have not come out.
+    pub fn len(&self) -> usize {
+        self.queue.len() + usize::from(self.swapped.is_some())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Frames that were lost, duplicated, reordered, corrupted, and over the limit: see
+    /// [`IMPAIRMENTS`].
+    pub fn counts(&self) -> [u64; 5] {
+        self.counts
     }
 }
 

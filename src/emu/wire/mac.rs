@@ -91,6 +91,8 @@ pub struct Mac {
     /// End and length of the frame on offer; a length of 0 is none.
     offer: (Clock, usize),
     counters: Counters,
+    /// No light comes through (fault).
+    pub dark: bool,
 }
 
 impl Mac {
@@ -109,6 +111,7 @@ impl Mac {
             paused: false,
             offer: (Clock::default(), 0),
             counters: Counters::default(),
+            dark: false,
         };
         mac.set_speed(speed);
         mac
@@ -208,7 +211,7 @@ impl Mac {
 
     /// Whether there is light on the wire.
     pub fn carrier(&self) -> bool {
-        self.wire.carrier()
+        !self.dark && self.wire.carrier()
     }
 
     /// Whether a frame that cannot be received yet may wait on the wire, or is lost.

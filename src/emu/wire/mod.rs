@@ -39,7 +39,7 @@ mod tap;
 
 pub use cable::Cable;
 pub use clock::{MIN_SPEED, Speed};
-pub use impair::{BURST, Impaired, Impairment};
+pub use impair::{BURST, IMPAIRMENTS, Impaired, Impairing, Impairment, Seeded};
 pub use loopback::Loop;
 pub use mac::{BUFFER, Counters, Mac, Sent};
 pub use note::{Fate, Note};

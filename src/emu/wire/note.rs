@@ -30,6 +30,9 @@ pub enum Fate {
     MeantIn,
     /// The same, on their way from the port.
     MeantOut,
+    /// The card did it to them, as it was asked to (`fault=`); what came of it is counted
+    /// where it was met.
+    Faulted,
 }
 
 impl Note {

@@ -2,7 +2,8 @@
 
 use super::field::{Covered, Field};
 use super::wide::Wide;
-use super::{Proto, Recipe, Template};
+use super::{Bytes, Proto, Recipe, Sizes, Template, usage};
+use crate::error::Result;
 use crate::net::Sum;
 use crate::packet::parse::ethertype;
 use crate::packet::values::{Ips, TEST_V4, TEST_V6, Values};
@@ -13,6 +14,8 @@ use std::net::Ipv6Addr;
 pub(super) enum Ip {
     V4,
     V6,
+    /// An ARP packet, which has addresses too.
+    Arp,
     None,
 }
 
@@ -28,7 +31,8 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(recipe: &Recipe, v6: bool) -> Self {
         let ip = match (recipe.proto, v6) {
-            (Proto::Arp, _) => Ip::None,
+            (Proto::Arp, _) => Ip::Arp,
+            (Proto::Raw, _) => Ip::None,
             (_, true) => Ip::V6,
             (_, false) => Ip::V4,
         };
@@ -38,8 +42,33 @@ impl Layout {
             Proto::Udp | Proto::Icmp => l4 + 8,
             Proto::Tcp => l4 + 20,
             Proto::Arp => l3 + 28,
+            Proto::Raw => l3,
         };
         Layout { proto: recipe.proto, ip, l3, l4, payload }
+    }
+
+    /// Refuses fields that these frames do not have.
+    pub(super) fn check(&self, recipe: &Recipe) -> Result<()> {
+        let is_ip = matches!(self.ip, Ip::V4 | Ip::V6);
+        let line = match recipe {
+            _ if !is_ip && recipe.tos.0 != 0 => {
+                "these frames have no IP header for DSCP and ECN; ask for UDP, TCP or ICMP"
+            }
+            _ if self.proto == Proto::Raw && (recipe.source.is_some() || recipe.destination.is_some()) => {
+                "raw frames have no IP addresses; write them into the payload, or ask for UDP, TCP or ICMP"
+            }
+            _ if self.ip == Ip::V6 && recipe.wrong.ip => {
+                "an IPv6 header has no checksum that could be wrong; ask for that of the transport, l4"
+            }
+            _ if !is_ip && (recipe.wrong.ip || recipe.wrong.l4) => {
+                "these frames have no checksum that could be wrong; ask for UDP, TCP or ICMP"
+            }
+            _ if self.proto == Proto::Arp && recipe.data.is_some() => {
+                "an ARP request has no payload; ask for raw frames to write one of your own"
+            }
+            _ => return Ok(()),
+        };
+        Err(usage(line.into()))
     }
 
     pub(super) fn addresses(&self, recipe: &Recipe) -> (Values, Values) {
@@ -59,7 +88,7 @@ impl Layout {
             Proto::Udp => Some(self.l4 + 6),
             Proto::Tcp => Some(self.l4 + 16),
             Proto::Icmp => Some(self.l4 + 2),
-            Proto::Arp => None,
+            Proto::Arp | Proto::Raw => None,
         }
     }
 
@@ -68,19 +97,38 @@ impl Layout {
         match self.ip {
             Ip::V4 => (self.l3 + 12, self.l3 + 16),
             Ip::V6 => (self.l3 + 8, self.l3 + 24),
-            Ip::None => (self.l3 + 14, self.l3 + 24),
+            Ip::Arp => (self.l3 + 14, self.l3 + 24),
+            Ip::None => (self.l3, self.l3),
+        }
+    }
+
+    /// Bytes of an address.
+    fn width(&self) -> usize {
+        match self.ip {
+            Ip::V6 => 16,
+            Ip::V4 | Ip::Arp => 4,
+            Ip::None => 0,
         }
     }
 
     /// A frame of `len` bytes. What changes in it is left zero.
     pub(super) fn template(&self, recipe: &Recipe, len: usize, source: Values, destination: Values) -> Template {
         let mut frame = vec![0; len];
+        // Where the packet ends; behind it is padding.
+        let mut end = len;
+        if let Some(Bytes(data)) = &recipe.data {
+            frame[self.payload..self.payload + data.len()].copy_from_slice(data);
+            if recipe.sizes == Sizes::Shortest {
+                end = self.payload + data.len();
+            }
+        }
         constant_mac(&mut frame[0..6], recipe.destination_mac.0);
         constant_mac(&mut frame[6..12], recipe.source_mac.0);
         let kind = match self.ip {
             Ip::V4 => ethertype::IPV4,
             Ip::V6 => ethertype::IPV6,
-            Ip::None => ethertype::ARP,
+            Ip::Arp => ethertype::ARP,
+            Ip::None => recipe.ethertype.0,
         };
         for (tag, at) in recipe.vlans.tags.iter().zip((12..).step_by(4)) {
             let tpid = if at == 12 { recipe.vlans.first_type() } else { ethertype::VLAN };
@@ -93,44 +141,50 @@ impl Layout {
         frame[self.l3 - 2..self.l3].copy_from_slice(&kind.to_be_bytes());
 
         let (from, to) = self.address_offsets();
-        let width = if self.ip == Ip::V6 { 16 } else { 4 };
+        let width = self.width();
         constant_ip(&mut frame[from..from + width], source);
         constant_ip(&mut frame[to..to + width], destination);
         let l3 = &mut frame[self.l3..];
         match self.ip {
             Ip::V4 => {
-                l3[0] = 0x45;
-                l3[2..4].copy_from_slice(&((len - self.l3) as u16).to_be_bytes());
+                (l3[0], l3[1]) = (0x45, recipe.tos.0);
+                l3[2..4].copy_from_slice(&((end - self.l3) as u16).to_be_bytes());
                 // Don't fragment: the identification may then be zero (RFC 6864 §4.1).
                 l3[6] = 0x40;
                 l3[8] = recipe.ttl;
                 l3[9] = self.next_header();
             }
             Ip::V6 => {
-                l3[0] = 0x60;
-                l3[4..6].copy_from_slice(&((len - self.l4) as u16).to_be_bytes());
+                (l3[0], l3[1]) = (0x60 | recipe.tos.0 >> 4, recipe.tos.0 << 4);
+                l3[4..6].copy_from_slice(&((end - self.l4) as u16).to_be_bytes());
                 l3[6] = self.next_header();
                 l3[7] = recipe.ttl;
             }
-            Ip::None => {
+            Ip::None => {}
+            Ip::Arp => {
                 // Ethernet, IPv4, lengths, request (RFC 826).
                 l3[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
                 constant_mac(&mut l3[8..14], recipe.source_mac.0);
             }
         }
-        self.put_l4(recipe, &mut frame);
-        let ip = if self.ip == Ip::V4 { Sum::of(&frame[self.l3..self.l4]) } else { Sum::default() };
+        self.put_l4(recipe, &mut frame[..end]);
+        let mut ip = if self.ip == Ip::V4 { Sum::of(&frame[self.l3..self.l4]) } else { Sum::default() };
         let mut l4 = Sum::default();
         if self.l4_checksum().is_some() {
             l4 = Sum::of(&frame[self.l4..]);
             if !(self.proto == Proto::Icmp && self.ip == Ip::V4) {
                 // Pseudo-header (RFC 768, RFC 8200 §8.1).
-                let length = (len - self.l4) as u64;
+                let length = (end - self.l4) as u64;
                 l4 = l4.and(Sum::of(&frame[from..to + width]));
                 l4 = l4.and_number(length).and_number(self.next_header().into());
             }
         }
-        Template { frame, ip, l4, payload: len - self.payload }
+        // One more is never the same in one's complement: a sum that is wrong in each frame.
+        let wrong = |wrong: bool| Sum::default().and_number(wrong.into());
+        (ip, l4) = (ip.and(wrong(recipe.wrong.ip)), l4.and(wrong(recipe.wrong.l4)));
+        // What was given is left as it is.
+        let payload = if recipe.data.is_some() { 0 } else { len - self.payload };
+        Template { frame, ip, l4, payload }
     }
 
     fn next_header(&self) -> u8 {
@@ -144,7 +198,7 @@ impl Layout {
 
     fn put_l4(&self, recipe: &Recipe, frame: &mut [u8]) {
         let length = (frame.len() - self.l4) as u16;
-        let Some(l4) = frame.get_mut(self.l4..).filter(|_| self.proto != Proto::Arp) else {
+        let Some(l4) = frame.get_mut(self.l4..).filter(|_| self.l4_checksum().is_some()) else {
             return;
         };
         let ports =
@@ -158,15 +212,15 @@ impl Layout {
             Proto::Tcp => {
                 l4[0..2].copy_from_slice(&ports[0].to_be_bytes());
                 l4[2..4].copy_from_slice(&ports[1].to_be_bytes());
-                // Header of 5 words, ACK, a window.
-                l4[12..16].copy_from_slice(&[0x50, 0x10, 0x20, 0x00]);
+                // Header of 5 words, flags, a window.
+                l4[12..16].copy_from_slice(&[0x50, recipe.tcp_flags.0, 0x20, 0x00]);
             }
             Proto::Icmp => {
                 // Echo request (RFC 792; RFC 4443 §4.1).
                 l4[0] = if self.ip == Ip::V6 { 128 } else { 8 };
                 l4[4..6].copy_from_slice(&ports[0].to_be_bytes());
             }
-            Proto::Arp => {}
+            Proto::Arp | Proto::Raw => {}
         }
     }
 
@@ -203,7 +257,7 @@ impl Layout {
             (Ip::V6, _) => (16, Covered::L4),
             (Ip::V4, Proto::Icmp) => (4, Covered::Ip),
             (Ip::V4, _) => (4, Covered::Both),
-            (Ip::None, _) => (4, Covered::Neither),
+            (Ip::Arp | Ip::None, _) => (4, Covered::Neither),
         };
         add(recipe.destination_mac.0, 0, 6, Covered::Neither);
         add(recipe.source_mac.0, 6, 6, Covered::Neither);
@@ -215,7 +269,7 @@ impl Layout {
                 add(recipe.destination_port.0, self.l4 + 2, 2, Covered::L4);
             }
             Proto::Icmp => add(recipe.source_port.0, self.l4 + 4, 2, Covered::L4),
-            Proto::Arp => {}
+            Proto::Arp | Proto::Raw => {}
         }
         for (tag, at) in recipe.vlans.tags.iter().zip((14..).step_by(4)) {
             add(tag.values(), at, 2, Covered::Neither);

@@ -167,11 +167,13 @@ pub struct Files {
     pub removed_records: u64,
     /// Other files that were there under a name before, and were overwritten.
     pub replaced: u64,
+    /// Files that the disk has, as far as their file system says.
+    pub synced: u64,
     /// The oldest file that was kept.
     pub first: PathBuf,
     /// The newest file.
     pub last: PathBuf,
-    /// The file that could not be begun, or not be removed.
+    /// The file that could not be begun, not be removed, or not be put on the disk.
     pub failed: Option<PathBuf>,
 }
 

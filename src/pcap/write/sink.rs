@@ -1,6 +1,7 @@
 //! The file itself: it grows by whole records only.
 
 use super::CHUNK;
+use super::writer::Progress;
 use crate::pcap::packed;
 use crate::sys;
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +9,9 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// Where chunks go.
 #[derive(Debug)]
@@ -30,10 +33,18 @@ pub(super) struct Growing {
     pub(super) regular: bool,
     /// Its file system can send what is written to the disk at once.
     pub(super) uncached: bool,
+    /// What a write that is not waited for may have: of a pipe of others so much as fits where
+    /// there is room at all (pipe(7)).
+    pub(super) at_once: usize,
+    /// What says that no more comes.
+    pub(super) progress: Arc<Progress>,
 }
 
 /// Bytes that are worth a disk's while at once. Fewer come of a flush: they may wait for more.
 const MANY: usize = CHUNK / 2;
+
+/// How long a reader may take nothing once no more comes.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A write that failed.
 pub(super) struct Failed {
@@ -43,8 +54,13 @@ pub(super) struct Failed {
 
 impl Sink {
     /// Makes the file at `path`, or empties it. The reader of a named pipe is waited for until
-    /// `stopped`.
-    pub(super) fn open(path: &Path, packed: bool, stopped: &dyn Fn() -> bool) -> io::Result<Self> {
+    /// `stopped`, and what it does not take once `progress` is closing is given up.
+    pub(super) fn open(
+        path: &Path,
+        packed: bool,
+        progress: &Arc<Progress>,
+        stopped: &dyn Fn() -> bool,
+    ) -> io::Result<Self> {
         let file = if path == Path::new("-") {
             File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
         } else if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
@@ -52,8 +68,12 @@ impl Sink {
         } else {
             OpenOptions::new().write(true).create(true).truncate(true).open(path)?
         };
-        let regular = path != Path::new("-") && file.metadata()?.is_file();
-        let file = Growing { file, len: 0, regular, uncached: regular };
+        let found = file.metadata()?.file_type();
+        let regular = path != Path::new("-") && found.is_file();
+        // Standard output waits, and is not ours alone to have it not wait.
+        let waits = path == Path::new("-") && (found.is_fifo() || found.is_socket());
+        let at_once = if waits { libc::PIPE_BUF } else { usize::MAX };
+        let file = Growing { file, len: 0, regular, uncached: regular, at_once, progress: Arc::clone(progress) };
         Ok(if packed { Sink::Packed(file) } else { Sink::File(file) })
     }
 
@@ -105,11 +125,7 @@ fn pipe(path: &Path, stopped: &dyn Fn() -> bool) -> io::Result<File> {
     loop {
         match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
-            opened => {
-                let file = opened?;
-                sys::let_block(&file)?;
-                return Ok(file);
-            }
+            opened => return opened,
         }
         if stopped() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -160,7 +176,29 @@ impl Growing {
         if self.regular {
             return std::os::unix::fs::FileExt::write_at(&self.file, bytes, self.len + done);
         }
-        self.file.write(bytes)
+        self.write_stream(bytes)
+    }
+
+    /// Writes as much as there is room for, once there is; not for ever when no more comes.
+    fn write_stream(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        /// Between two looks at whether more comes.
+        const LOOK: Duration = Duration::from_millis(50);
+        let mut closing = None;
+        loop {
+            if sys::has_room(&self.file, LOOK)? {
+                match self.file.write(&bytes[..bytes.len().min(self.at_once)]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    done => return done,
+                }
+            }
+            if !self.progress.closing.load(Ordering::Relaxed) {
+                continue;
+            }
+            if closing.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                let line = format!("its reader has taken nothing for {} s", PATIENCE.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, line));
+            }
+        }
     }
 }
 
@@ -181,7 +219,14 @@ mod tests {
         std::fs::write(&path, b"0123456789").unwrap();
         // Nothing gets in: a file opened for reading refuses.
         let file = File::open(&path).unwrap();
-        let mut sink = Sink::File(Growing { file, len: 4, regular: true, uncached: true });
+        let mut sink = Sink::File(Growing {
+            file,
+            len: 4,
+            regular: true,
+            uncached: true,
+            at_once: usize::MAX,
+            progress: Arc::default(),
+        });
         let failed = sink.put(b"abc", |_| (0, 0)).err().unwrap();
         assert_eq!((failed.records, sink.len()), (0, 4));
     }
@@ -191,7 +236,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for uncached in [true, false] {
             let path = dir.path().join("f");
-            let Sink::File(mut growing) = Sink::open(&path, false, &|| false).unwrap() else { panic!("no file") };
+            let Sink::File(mut growing) = Sink::open(&path, false, &Arc::default(), &|| false).unwrap() else {
+                panic!("no file")
+            };
             growing.uncached &= uncached;
             for part in [&b"one"[..], &vec![7; MANY + 3], b"two"] {
                 assert!(growing.put(part, |_| (0, 0)).is_ok());

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::pcap::read::Recording;
+use crate::pcap::record::Totals;
 use crate::pcap::section::Section;
 use std::fs::File;
+use std::io;
 use std::sync::LazyLock;
 
 fn plan(path: &Path, format: Format) -> Plan<'_> {
@@ -63,6 +65,61 @@ fn a_flush_makes_the_file_whole_at_once() {
     }
     assert_eq!(Recording::open(&path).unwrap().len(), 1);
     recorder.finish(Totals::default());
+}
+
+#[test]
+fn what_each_recorder_has_in_the_file_is_known_apart_from_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    // The writer goes on when it is let.
+    let (go, wait) = sync_channel::<()>(8);
+    let told = move |_: Told<'_>| wait.recv().unwrap_or(());
+    go.send(()).unwrap();
+    let mut all = Recorder::several(&plan(&path, Format::Pcap), Means::default(), 2, told).unwrap();
+    let mut take = |n: usize| {
+        (0..10).for_each(|time| assert!(all[n].record(time, &[0; 60])));
+        all[n].flush();
+        [all[0].own_written(), all[1].own_written()]
+    };
+    // As many packets are in the file as both had when both were flushed, but not the same.
+    take(0);
+    take(0);
+    take(1);
+    go.send(()).unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while all[0].written().0 < 20 && std::time::Instant::now() < end {
+        std::thread::yield_now();
+    }
+    assert_eq!([all[0].own_written(), all[1].own_written()], [20, 0]);
+    drop(go);
+    assert_eq!(Recorder::finish_all(all, &[]).records, 30);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_not_waited_for_when_no_more_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    for (format, here) in [(Format::Pcap, false), (Format::Pcapng, false), (Format::Pcap, true)] {
+        let fifo = dir.path().join(format!("{format}{here}"));
+        sys::make_fifo(&fifo).unwrap();
+        let reader = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || File::open(fifo).unwrap()
+        });
+        let mut recorder = Recorder::several(&plan(&fifo, format), Means { here, dropped: false }, 1, |_| ()).unwrap();
+        let mut stalled = reader.join().unwrap();
+        // A pipe holds some 64 KiB. One that writes itself would wait as well, so it is not to
+        // fill it before the end.
+        let packets = if here { SLICE as u64 / 80 } else { 3_000 };
+        (0..packets).for_each(|time| assert!(recorder[0].record(time, &[0; 60])));
+        let written = recorder.swap_remove(0).finish(Totals::default());
+        assert_eq!(written.error.as_ref().map(io::Error::kind), Some(io::ErrorKind::TimedOut), "{format}, {here}");
+        assert_eq!(written.records + written.lost, packets);
+        // What is said to be written is in the pipe.
+        let (mut bytes, header) = (Vec::new(), plan(&fifo, format).header().len());
+        std::io::Read::read_to_end(&mut stalled, &mut bytes).unwrap();
+        assert!(written.records > 0 && written.lost > 0);
+        assert_eq!(format.whole(&bytes[header..]).1, written.records);
+    }
 }
 
 #[test]

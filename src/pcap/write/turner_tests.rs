@@ -2,6 +2,7 @@
 
 use super::series_tests::{BOTH, FORMATS, Hand, THEN, contents, files, in_order, numbered, put, recorders};
 use super::*;
+use crate::pcap::record::Totals;
 use std::time::Instant;
 
 /// What comes of a request for another file, once the recorders are flushed.

@@ -3,6 +3,7 @@
 use super::Told;
 use super::series::{Files, Place};
 use super::sink::{Failed, Sink};
+use super::syncer::Syncer;
 use super::turner::Turns;
 use crate::pcap::record::Format;
 use std::fs;
@@ -27,12 +28,16 @@ pub(super) struct Chunk {
 pub(super) struct Progress {
     pub(super) records: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// The records of each recorder.
+    pub(super) records_of: Box<[AtomicU64]>,
     /// Packets that were lost when writing had failed.
     pub(super) lost: ByInterface,
     /// Packets behind the end of the last file.
     pub(super) beyond: ByInterface,
     /// Nothing more is written.
     pub(super) ended: AtomicBool,
+    /// No more comes: a reader that takes nothing is not waited for as long as it likes.
+    pub(super) closing: AtomicBool,
     /// Files that somebody asks for.
     pub(super) turns: Turns,
 }
@@ -70,8 +75,13 @@ pub(super) struct Writer {
     pub(super) format: Format,
     /// What each file begins with.
     pub(super) header: Vec<u8>,
-    /// How many interfaces packets come by.
-    pub(super) interfaces: usize,
+    /// Packets in all files so far of each interface that they come by; kept where there are
+    /// several of both.
+    pub(super) delivered: Vec<u64>,
+    /// The recorder whose chunk is written.
+    pub(super) of: usize,
+    /// Where files go that are full.
+    pub(super) syncer: Syncer,
     pub(super) progress: Arc<Progress>,
     pub(super) committed: Box<dyn FnMut(Told<'_>) + Send>,
     /// Why nothing is written any more.
@@ -169,6 +179,7 @@ impl Writer {
 
     /// Writes a chunk, unless nothing is written any more, and empties it.
     pub(super) fn take(&mut self, chunk: &mut Chunk) {
+        self.of = chunk.of;
         if self.failed.is_none() {
             match &self.place {
                 _ if self.over && chunk.records > 0 => self.leave(&chunk.bytes),
@@ -238,6 +249,13 @@ impl Writer {
         if let Some(place) = &mut self.place {
             place.add(bytes.len() as u64, whole);
             self.over |= place.is_last() && place.is_full();
+            if self.delivered.len() > 1 {
+                let interfaces = self.format.interfaces(bytes).take(whole as usize);
+                interfaces.for_each(|n| self.delivered.get_mut(n as usize).into_iter().for_each(|count| *count += 1));
+            }
+        }
+        if let Some(records) = self.progress.records_of.get(self.of) {
+            records.fetch_add(whole, Ordering::Relaxed);
         }
         self.progress.records.store(before + whole, Ordering::Relaxed);
         self.progress.bytes.store(self.before + self.sink.len(), Ordering::Relaxed);
@@ -252,9 +270,10 @@ impl Writer {
             self.over = true;
         } else {
             let mut end = Vec::new();
-            // Whose packets these were is not counted here.
-            if self.interfaces == 1 {
-                self.format.interim(&mut end, (self.now)(), self.progress.records.load(Ordering::Relaxed));
+            let now = (self.now)();
+            match &self.delivered[..] {
+                [_] => self.format.interim(&mut end, 0, now, self.progress.records.load(Ordering::Relaxed)),
+                all => (0..).zip(all).for_each(|(n, count)| self.format.interim(&mut end, n, now, *count)),
             }
             self.write(&end, 0);
             if self.failed.is_none() {
@@ -271,7 +290,7 @@ impl Writer {
         // Until it is begun it is the one that failed.
         place.files.failed = Some(path.clone());
         let there = place.series.overwrites(&path)?;
-        let mut next = Sink::open(&path, self.sink.is_packed(), &|| false)?;
+        let mut next = Sink::open(&path, self.sink.is_packed(), &self.progress, &|| false)?;
         if let Err(Failed { error, .. }) = next.put(&self.header, |_| (0, 0)) {
             if !there {
                 // It has no header.
@@ -279,10 +298,11 @@ impl Writer {
             }
             return Err(error);
         }
+        let full = place.files.last.clone();
         place.begin(path, there);
         place.add(self.header.len() as u64, 0);
         self.before += self.sink.len();
-        self.sink = next;
+        self.syncer.take(full, std::mem::replace(&mut self.sink, next));
         self.progress.bytes.store(self.before + self.sink.len(), Ordering::Relaxed);
         (self.committed)(Told::File(&place.files.last));
         (self.committed)(Told::Whole(self.sink.len()));
@@ -298,7 +318,16 @@ impl Writer {
 
     /// No more comes.
     pub(super) fn end(self) -> Closed {
-        let error = self.failed.or_else(|| self.sink.sync().err());
-        Closed { error, files: self.place.map(|place| place.files) }
+        let last = self.place.as_ref().map(|place| place.files.last.clone()).unwrap_or_default();
+        let synced = self.syncer.finish(self.failed.is_none().then_some((last, &self.sink)));
+        let mut files = self.place.map(|place| Files { synced: synced.files, ..place.files });
+        let error = self.failed.or_else(|| {
+            let (path, error) = synced.failed?;
+            if let Some(files) = &mut files {
+                files.failed = Some(path);
+            }
+            Some(error)
+        });
+        Closed { error, files }
     }
 }

@@ -1,6 +1,7 @@
 //! A lane between emulated ports, turn by turn.
 
 use super::*;
+use crate::cli::lines::FAMILIES;
 use crate::cli::share::Left;
 use crate::cli::signal::Stop;
 use crate::driver::{self, Config, Port};
@@ -210,4 +211,105 @@ fn what_the_far_ring_has_no_room_for_is_kept_and_not_lost() {
         got.extend(arrived.frames().map(<[u8]>::to_vec));
     }
     assert!(got == sent, "{} of {}", got.len(), sent.len());
+}
+
+/// A lane between cards that run by themselves sleeps after a few looks that find nothing, and
+/// packets come one by one, each at another moment of that. One that is slept over comes a
+/// minute late, and the sleep is not ended by the card.
+#[test]
+fn a_packet_that_comes_between_the_last_look_and_the_sleep_wakes_the_lane() {
+    const ROUNDS: u64 = 300;
+    const PATIENCE: Duration = Duration::from_secs(60);
+    for family in FAMILIES {
+        let engine = Engine::new(Drive::Thread);
+        let mut functions = Vec::new();
+        let mut port = |wire: &str, interrupts| {
+            let (function, _tap) = engine.open(&format!("{family},wire=peer:{wire}").parse().unwrap()).unwrap();
+            functions.push(Arc::clone(&function));
+            driver::open(function, &Config { interrupts, rx_ring: 128, tx_ring: 128, ..Config::default() }).unwrap()
+        };
+        let (mut near, mut into) = (port("a", false), port("a", true));
+        let (mut out, mut far) = (port("b", false), port("b", false));
+        for nic in [&mut near.nic, &mut into.nic, &mut out.nic, &mut far.nic] {
+            while !nic.link().unwrap().up {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let pool = || {
+            let pool = Pool::new(1024, crate::dma::Addressing::Translated).unwrap();
+            functions.iter().for_each(|function| function.map(pool.arena()).unwrap());
+            pool
+        };
+        let lane = Lane::new(into.rx.remove(0), out.tx.remove(0), pool(), 32, Rewrite::Nothing).unwrap();
+        let away = pool();
+        far.rx[0].fill(&away).unwrap();
+        let until = forever();
+        let (theirs, begun) = (until.clone(), Instant::now());
+        let sleeper = std::thread::spawn(move || {
+            let (wait, mut lanes) = (Wait::Interrupt { after: 3 }, [lane]);
+            let work = Work { lanes: &mut lanes, cards: None, patience: PATIENCE, wait, until: &theirs, clock: None };
+            run(work, || ()).unwrap().1
+        });
+        let mut batch = Batch::new(&away);
+        let mut send = |n: u64| {
+            assert!(batch.push_frame(&frame(n as usize, 60)));
+            while near.tx[0].send(&mut batch) == 0 {
+                std::thread::yield_now();
+            }
+            near.tx[0].reclaim(&away);
+        };
+        for n in 0..ROUNDS {
+            send(n);
+            let mut came = Batch::new(&away);
+            while far.rx[0].recv(&mut came) == 0 {
+                assert!(begun.elapsed() < PATIENCE / 2, "{family}: packet {n} was slept over");
+                std::thread::yield_now();
+            }
+            // From at once to longer than a few looks take.
+            let pause = Instant::now() + Duration::from_nanos(n * n * 7919 % 60_000);
+            while Instant::now() < pause {
+                std::hint::spin_loop();
+            }
+        }
+        until.stop.end();
+        until.counted.store(true, Ordering::Relaxed);
+        send(ROUNDS);
+        let waits = sleeper.join().unwrap();
+        assert_eq!(waits.sleeps, waits.woken, "{family}: {waits:?}");
+        assert!(waits.sleeps > ROUNDS / 10 && waits.empty >= waits.sleeps, "{family}: {waits:?}");
+    }
+}
+
+/// The last look finds nothing, then a packet comes, then the lane goes to sleep. The card runs
+/// only when the test says so: after that nothing but a look can end the sleep.
+#[test]
+fn a_packet_that_came_before_the_sleep_ends_it_at_once() {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    for family in FAMILIES {
+        let engine = Engine::new(Drive::Manual);
+        let (function, _tap) = engine.open(&format!("{family},wire=loop,link=2ms").parse().unwrap()).unwrap();
+        let pool = Pool::new(1024, crate::dma::Addressing::Translated).unwrap();
+        function.map(pool.arena()).unwrap();
+        let mut port = driver::open(function, &Config { interrupts: true, ..Config::default() }).unwrap();
+        let pass = || {
+            for _ in 0..50 {
+                engine.advance(2_000_000);
+                engine.step();
+            }
+        };
+        while !port.nic.link().unwrap().up {
+            pass();
+        }
+        port.rx[0].fill(&pool).unwrap();
+        let mut batch = Batch::new(&pool);
+        for n in 0..3 {
+            assert!(batch.push_frame(&frame(n, 60)));
+            port.tx[0].send(&mut batch);
+            assert_eq!(port.rx[0].recv(&mut batch), 0, "{family}: the last look");
+            pass();
+            assert!(port.rx[0].wait(PATIENCE).unwrap(), "{family}: packet {n} was slept over");
+            assert_eq!(port.rx[0].recv(&mut batch), 1, "{family}");
+            batch.clear();
+        }
+    }
 }

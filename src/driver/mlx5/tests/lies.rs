@@ -23,6 +23,26 @@ fn a_frame_longer_than_its_buffers_uses_its_entry_up() {
 }
 
 #[test]
+fn a_card_that_reports_more_than_there_is_room_for_is_found_out() {
+    for setup in [PLAIN, JUMBO] {
+        for more in [1, 2, 40] {
+            let mut rig = Rig::new(setup);
+            // Nobody looks meanwhile: the last ones are written over the first.
+            for n in 0..rig.lengths.wqes {
+                rig.frame(60);
+                if n == 9 {
+                    (0..more).for_each(|_| rig.reports.push(good(60, n)));
+                }
+            }
+            assert!(rig.recv().is_empty());
+            assert_eq!(rig.wrong(), Anomalies { bad_index: 1, queue_reset: 1, ..Anomalies::default() });
+            rig.restarted(1);
+            rig.goes_on();
+        }
+    }
+}
+
+#[test]
 fn errors_that_stop_a_queue_have_it_set_up_anew_in_mid_lap() {
     for setup in [PLAIN, JUMBO] {
         for syndrome in [2, 4, 5] {

@@ -11,7 +11,7 @@
 //! queue is dead. Records are held back before they are written, so coalescing
 //! delays who polls, too.
 
-use super::super::super::{Board, Picos, bits};
+use super::super::super::{Act, Board, Picos, bits};
 use super::entries::{Entries, Words, write};
 use super::record::{Entry, Part};
 use super::ring::Role;
@@ -229,6 +229,39 @@ impl Plane {
         if at_once || queue.due(now) {
             self.flush(board, id);
         }
+        self.list(id);
+    }
+
+    /// The same of a packet; never, twice or later, if that is what goes wrong (fault).
+    #[inline]
+    pub(super) fn say(&mut self, board: &mut Board, id: u16, record: &[Entry], at_once: bool, act: Option<Act>) {
+        match act {
+            Some(Act::Never) => {}
+            Some(Act::Twice) => {
+                self.post(board, id, record, at_once);
+                if self.reserve(board, id, record.len() as u32) {
+                    self.post(board, id, record, at_once);
+                }
+            }
+            Some(Act::Late(by)) => self.post_late(board, id, record, by),
+            _ => self.post(board, id, record, at_once),
+        }
+    }
+
+    /// The same, so much later than what is held (fault).
+    #[cold]
+    fn post_late(&mut self, board: &mut Board, id: u16, record: &[Entry], by: Picos) {
+        self.flush(board, id);
+        let Some(Role::Completion(queue)) = self.rings.get_mut(id).map(|ring| &mut ring.role) else { return };
+        let memory = &board.bus.memory;
+        let first = queue.written;
+        memory.later(by, || {
+            for (n, entry) in (0..record.len() as u32).zip(record).rev() {
+                queue.entries.write(first.wrapping_add(n), entry.words, memory);
+            }
+        });
+        queue.written = first.wrapping_add(record.len() as u32);
+        queue.unannounced = queue.unannounced.or(Some(board.now + by));
         self.list(id);
     }
 

@@ -14,7 +14,7 @@
 
 use super::super::super::frame::{L3, Parsed};
 use super::super::super::wire::MIN_FRAME;
-use super::super::super::{At, Board, Fault, FaultKind, Picos, STEP};
+use super::super::super::{Act, At, Board, Direction, Fault, FaultKind, Picos, STEP};
 use super::describe::{describe, ptp, tag};
 use super::filter::Target;
 use super::record::{self, Entry, Part, Received};
@@ -150,8 +150,8 @@ impl Buffer {
 /// Whether a fault that is seldom strikes the `n`th frame, or whatever is counted.
 pub fn strikes(board: &mut Board, kind: FaultKind, n: u64, one_in: u64) -> bool {
     match board.fault {
-        Some(Fault { kind: own, at: Some(At::Number(at)) }) => own == kind && u64::from(at) == n,
-        Some(Fault { kind: own, at: None }) => own == kind && board.random.below(one_in) == 0,
+        Some(Fault { kind: own, at: Some(At::Number(at)), .. }) => own == kind && u64::from(at) == n,
+        Some(Fault { kind: own, at: None, .. }) => own == kind && board.random.below(one_in) == 0,
         _ => false,
     }
 }
@@ -379,13 +379,20 @@ impl Plane {
         if strikes(board, FaultKind::Opaque, n, SELDOM) {
             received.opaque = last;
         }
+        let act = board.bus.memory.slip(Direction::Rx);
+        match act {
+            Some(Act::Length(len)) => received.length = len as usize,
+            Some(Act::Other) => received.opaque = received.opaque.wrapping_add(1),
+            Some(Act::Endless) => (received.buffers, received.jumbo) = (received.buffers + 1, true),
+            _ => {}
+        }
         let [low, mut high] = record::receive(&received);
         if strikes(board, FaultKind::Half, n, HALVES) {
             high.part = Part::Never;
         }
         let mut record = std::mem::take(&mut self.rx.record);
         record.splice(0..0, [low, high]);
-        self.post(board, place.cq, &record, false);
+        self.say(board, place.cq, &record, false, act);
         self.rx.record = record;
     }
 

@@ -16,7 +16,7 @@ use super::super::super::segment::insert_vlan;
 use super::super::super::transmit::{Next, Transmitter, Turns};
 use super::super::super::unaided::{self, Tso};
 use super::super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::super::{Board, Picos, Translation};
+use super::super::super::{Act, Board, Direction, Picos, Translation};
 use super::describe::TPIDS;
 use super::entries::Words;
 use super::record::{self, TX_BAD_FORMAT, TX_DMA, TX_EXCESS, TX_ZERO_LENGTH};
@@ -215,7 +215,7 @@ fn copy(
         if to.len() + len > PACKET {
             return Err(Fault(Some("packet longer than 256 KiB"), End::Failed(TX_EXCESS, true)));
         }
-        if !memory.append(address, len, to) {
+        if !memory.gather(address, len, to) {
             return Err(Fault(None, End::Failed(TX_DMA, false)));
         }
         if let Some(meter) = memory.meter() {
@@ -374,7 +374,9 @@ impl Sender<'_> {
             _ => None,
         };
         if plane.reserve(board, cq, 1 + u32::from(stamp.is_some())) {
-            plane.post(board, cq, &[record::transmit(opaque, errors)], at_once && stamp.is_none());
+            let act = board.bus.memory.slip(Direction::Tx);
+            let named = if act == Some(Act::Other) { opaque.wrapping_add(1) } else { opaque };
+            plane.say(board, cq, &[record::transmit(named, errors)], at_once && stamp.is_none(), act);
             if let Some(stamp) = stamp {
                 plane.post(board, cq, &[record::transmit_stamp(opaque, stamp)], at_once);
             }

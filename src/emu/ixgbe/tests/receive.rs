@@ -70,16 +70,17 @@ fn only_wanted_addresses_and_vlans_come_through() {
         [low[0], low[1], low[2], low[3], high[0], high[1]]
     };
     assert_eq!(own[..3], [0x00, 0x1b, 0x21]);
-    let passes = |bench: &mut Bench, to: [u8; 6], tag: Option<u16>| {
+    let passes_as = |bench: &mut Bench, to: [u8; 6], kind: [u8; 2], tag: Option<u16>| {
         let mut frame = frame(100);
         frame[..6].copy_from_slice(&to);
         if let Some(tag) = tag {
-            frame.splice(12..12, [0x81, 0, (tag >> 8) as u8, tag as u8]);
+            frame.splice(12..12, [kind[0], kind[1], (tag >> 8) as u8, tag as u8]);
         }
         bench.send(0, &frame);
         bench.run(20_000_000);
         bench.receive(0).is_some()
     };
+    let passes = |bench: &mut Bench, to, tag| passes_as(bench, to, [0x81, 0], tag);
     // Broadcast only.
     bench.write(0x5080, 0x400);
     assert!(passes(&mut bench, own, None));
@@ -101,6 +102,11 @@ fn only_wanted_addresses_and_vlans_come_through() {
     assert!(passes(&mut bench, own, Some(0x6064)));
     assert!(!passes(&mut bench, own, Some(101)));
     assert!(passes(&mut bench, own, None));
+    // What has another EtherType than VET has no tag here.
+    assert!(passes_as(&mut bench, own, [0x88, 0xa8], Some(101)));
+    bench.write(0x5088, 0x4000_88a8);
+    assert!(!passes_as(&mut bench, own, [0x88, 0xa8], Some(101)));
+    assert!(passes(&mut bench, own, Some(101)));
     bench.assert_clean();
 }
 

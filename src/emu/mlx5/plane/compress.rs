@@ -86,7 +86,7 @@ impl Plane {
     }
 
     /// Writes what waits for company in a queue; false if it has no room.
-    fn end_session(&mut self, board: &mut Board, cqn: u32) -> bool {
+    pub(super) fn end_session(&mut self, board: &mut Board, cqn: u32) -> bool {
         let Some(cq) = self.cqs.get_mut(cqn) else { return false };
         let session = std::mem::take(&mut cq.session);
         let count = session.len() as u32;

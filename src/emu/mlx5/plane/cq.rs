@@ -12,7 +12,7 @@
 //! An arm holds for one event. Its sequence number, two bits, tells an arm that came
 //! before the last event from one after it.
 
-use super::super::super::{Board, Picos};
+use super::super::super::{Act, Board, Picos};
 use super::be::{set_bits, u16_at};
 use super::cqe;
 use super::eq::CQ_ERROR;
@@ -229,6 +229,45 @@ impl Plane {
             return self.complete_compressed(board, cqn, entry, solicited);
         }
         self.write_entry(board, cqn, entry, solicited, 1)
+    }
+
+    /// The same of a packet; never, twice or later, if that is what goes wrong (fault).
+    #[inline]
+    pub(super) fn say(
+        &mut self,
+        board: &mut Board,
+        cqn: u32,
+        entry: [u8; 64],
+        solicited: bool,
+        act: Option<Act>,
+    ) -> bool {
+        match act {
+            Some(Act::Never) => true,
+            Some(Act::Twice) => {
+                self.complete(board, cqn, entry, solicited) && self.complete(board, cqn, entry, solicited)
+            }
+            Some(Act::Late(by)) => self.complete_late(board, cqn, entry, by),
+            _ => self.complete(board, cqn, entry, solicited),
+        }
+    }
+
+    /// The same, so much later than what waits for company (fault).
+    #[cold]
+    fn complete_late(&mut self, board: &mut Board, cqn: u32, mut entry: [u8; 64], by: Picos) -> bool {
+        if !self.end_session(board, cqn) {
+            return false;
+        }
+        let Some(cq) = self.cqs.get_mut(cqn).filter(|cq| !cq.dead) else { return false };
+        if cq.spec.collapsed || !cq.has_room(board, 1) {
+            return self.write_entry(board, cqn, entry, false, 1);
+        }
+        let at = cq.slot(0).wrapping_add((1 << cq.log_entry) - 64);
+        entry[0x3f] |= cq.ring.lap(cq.producer);
+        cq.producer = (cq.producer + 1) & POSITION;
+        let memory = &board.bus.memory;
+        memory.later(by, || ring::write(at, &entry, false, memory));
+        self.shown(board, cqn, false, 1);
+        true
     }
 
     /// Writes an entry that takes `count` places.

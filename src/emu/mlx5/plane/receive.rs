@@ -11,7 +11,7 @@
 
 use super::super::super::frame::{L3, L4, Parsed, Verdict, crc32, sum};
 use super::super::super::wire::MIN_FRAME;
-use super::super::super::{Board, Picos, STEP};
+use super::super::super::{Act, Board, Direction, Picos, STEP};
 use super::Plane;
 use super::cqe::{self, Failure, Received};
 use super::owned::Owner;
@@ -35,6 +35,9 @@ const STRIPPED: u8 = 1;
 
 /// Strides that have no frame in them.
 const FILLER: u32 = 1 << 31;
+
+/// Bits of a completion's byte count that are bytes: strides stand above them.
+const LENGTH: u32 = 0xffff;
 
 /// Bytes that memory was not there for: the health buffer says so (nasty).
 const NO_MEMORY: u8 = 0x0a;
@@ -326,17 +329,31 @@ impl Plane {
     }
 
     /// Reports what came of a frame; the entry at the head is done with if `whole`.
-    fn conclude(&mut self, board: &mut Board, rqn: u32, said: Received, failure: Option<Failure>, whole: bool) -> Fate {
+    fn conclude(
+        &mut self,
+        board: &mut Board,
+        rqn: u32,
+        mut said: Received,
+        failure: Option<Failure>,
+        whole: bool,
+    ) -> Fate {
         let Some(rq) = self.rqs.get_mut(rqn) else { return Fate::Dropped };
         let cqn = rq.spec.cqn;
         if whole {
             rq.pass(board);
         }
+        let filler = said.bytes & FILLER != 0;
+        let act = if filler || failure.is_some() { None } else { board.bus.memory.slip(Direction::Rx) };
+        match act {
+            Some(Act::Length(len)) => said.bytes = said.bytes & !LENGTH | len,
+            Some(Act::Other) => said.counter = said.counter.wrapping_add(1),
+            _ => {}
+        }
         let entry = match failure {
             Some(failure) => cqe::failed(false, failure, 0, rqn, said.user_index, said.counter),
             None => cqe::received(&said),
         };
-        let fits = self.complete(board, cqn, entry, false);
+        let fits = self.say(board, cqn, entry, false, act);
         // A frame that is too long is its sender's fault; the queue goes on.
         if !fits || failure.is_some_and(|failure| failure != Failure::LENGTH) {
             self.fail_rq(board, rqn);

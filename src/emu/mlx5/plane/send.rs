@@ -15,7 +15,7 @@ use super::super::super::segment::insert_vlan;
 use super::super::super::transmit::{Next, Transmitter, Turns};
 use super::super::super::unaided::{self, Tso};
 use super::super::super::wire::{MAX_FRAME, MIN_FRAME};
-use super::super::super::{Board, Picos};
+use super::super::super::{Act, Board, Direction, Picos};
 use super::cqe::{self, Failure};
 use super::owned::Owner;
 use super::sq::Sq;
@@ -188,7 +188,7 @@ impl Sender<'_> {
                 if let Some(meter) = self.board.bus.memory.meter() {
                     meter.read([(at, len as u64)]);
                 }
-                if self.board.bus.memory.append(at, len, &mut self.plane.tx.out.packet) {
+                if self.board.bus.memory.gather(at, len, &mut self.plane.tx.out.packet) {
                     return Ok(());
                 }
                 if self.board.nasty {
@@ -341,8 +341,10 @@ impl Sender<'_> {
             plane.complete(board, cqn, cqe::failed(true, failure, ctrl.opcode, q, user, counter), false)
         } else if ctrl.complete >= 2 {
             let stamp = stamp(&plane.clock, format, plane.limits.sq_stamps, at);
-            let entry = cqe::sent(ctrl.opcode, q, user, counter, stamp);
-            plane.complete(board, cqn, entry, ctrl.solicited || ctrl.complete == 3)
+            let act = board.bus.memory.slip(Direction::Tx);
+            let named = if act == Some(Act::Other) { counter.wrapping_add(1) } else { counter };
+            let entry = cqe::sent(ctrl.opcode, q, user, named, stamp);
+            plane.say(board, cqn, entry, ctrl.solicited || ctrl.complete == 3, act)
         } else {
             true
         };

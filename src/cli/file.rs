@@ -3,20 +3,19 @@
 use crate::error::{Error, Kind, Result};
 use crate::sys::Beside;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that is going to be written.
 pub struct NewFile {
     path: PathBuf,
-    to: To,
+    /// What is no file, like a pipe: it is written as it is.
+    device: Option<File>,
 }
 
-/// Where the bytes go.
-enum To {
-    Beside(Beside),
-    /// What is no file, like a pipe: as it is.
-    Device(File),
+/// The other name, less the umask's permissions.
+fn beside(path: &Path) -> io::Result<Beside> {
+    Beside::make(path, "new", 0o666)
 }
 
 impl NewFile {
@@ -29,13 +28,19 @@ impl NewFile {
             return Err(Error::new(Kind::Usage, format!("'{}' is no name for a file", path.display())));
         }
         // What a link leads to is written, not the link.
-        let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        let to = match fs::metadata(&whole) {
-            Ok(there) if !there.is_file() => OpenOptions::new().write(true).open(&whole).map(To::Device),
-            _ => Beside::make(&whole, "new", 0o666).map(To::Beside),
+        let whole = fs::canonicalize(path).or_else(|_| leads_to(path)).unwrap_or_else(|_| path.to_path_buf());
+        let device = match fs::metadata(&whole) {
+            Ok(there) if !there.is_file() => OpenOptions::new().write(true).open(&whole).map(Some),
+            // It does not stay: of a run that is killed nothing is left.
+            _ => beside(&whole).map(|_| None),
         };
-        let to = to.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
-        Ok(NewFile { path: whole, to })
+        let device = device.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        Ok(NewFile { path: whole, device })
+    }
+
+    /// Where it is going to be.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes all of it.
@@ -43,15 +48,22 @@ impl NewFile {
     /// # Errors
     /// What writing meets: then what was there before is still there.
     pub fn write(self, text: &str) -> Result<()> {
-        let written = match self.to {
-            To::Device(mut file) => file.write_all(text.as_bytes()),
-            To::Beside(mut beside) => {
-                let written = beside.file.write_all(text.as_bytes()).and_then(|()| beside.file.sync_all());
-                written.and_then(|()| beside.take_place(&self.path))
-            }
+        let written = match self.device {
+            Some(mut file) => file.write_all(text.as_bytes()),
+            None => beside(&self.path).and_then(|mut beside| {
+                beside.file.write_all(text.as_bytes())?;
+                beside.file.sync_all()?;
+                beside.take_place(&self.path)
+            }),
         };
         written.map_err(|e| Error::io(format!("writing {}", self.path.display()), e))
     }
+}
+
+/// Where a link leads to which nothing is there yet.
+fn leads_to(link: &Path) -> io::Result<PathBuf> {
+    let to = fs::read_link(link)?;
+    Ok(link.parent().map_or(to.clone(), |beside| beside.join(to)))
 }
 
 #[cfg(test)]
@@ -71,7 +83,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report.json");
         fs::write(&path, "old").unwrap();
-        drop(NewFile::make(&path).unwrap());
+        let file = NewFile::make(&path).unwrap();
+        assert_eq!(names(dir.path()), ["report.json"], "while it is measured, when it can be killed");
+        drop(file);
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("old", 1));
         NewFile::make(&path).unwrap().write("new").unwrap();
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("new", 1));
@@ -85,6 +99,12 @@ mod tests {
         symlink(&file, &link).unwrap();
         NewFile::make(&link).unwrap().write("new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        fs::remove_file(&file).unwrap();
+        fs::remove_file(&link).unwrap();
+        symlink("file", &link).unwrap();
+        NewFile::make(&link).unwrap().write("first").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "first", "where nothing was yet");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         NewFile::make(Path::new("/dev/null")).unwrap().write("gone").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
