@@ -57,7 +57,7 @@ pub fn full(time: Duration) -> Error {
 /// Whether all that was given to cards was reported as sent, once that was waited for.
 ///
 /// # Errors
-/// [`Kind::Timeout`] if `stuck` packets were not: whoever is behind the wire may have got them,
+/// [`Kind::Timeout`] if `stuck` packets were not: the far end may have received them,
 /// but their buffers are the card's for good.
 pub fn check(stuck: u64) -> Result<()> {
     if stuck == 0 {
