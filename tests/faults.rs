@@ -107,7 +107,8 @@ const TABLE: &[Row] = &[
     },
     Row { fault: "tx-dup:2", commands: &[Fwd], codes: &[3], but: &[("82599", &[0]), ("x710", &[0])] },
     Row { fault: "tx-late=5ms:2", commands: SEND, codes: &[0], but: &[] },
-    // Rings by place stand still; the X710 stops the queue, and a virtio device itself.
+    // Rings by place stand still; the X710 stops the queue, and a virtio device itself. What a
+    // Broadcom card names is the packet behind: one that waits too, or none, which is told.
     Row {
         fault: "tx-other:2",
         commands: &[Fwd],
@@ -115,8 +116,8 @@ const TABLE: &[Row] = &[
         but: &[
             ("82599", &[1]),
             ("x710", &[1]),
-            ("bcm57414", &[0]),
-            ("bcm57508", &[0]),
+            ("bcm57414", &[0, 3]),
+            ("bcm57508", &[0, 3]),
             ("virtio", &[1, 3]),
             ("virtio-packed", &[1, 3]),
             ("virtio-legacy", &[1, 3]),
