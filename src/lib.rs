@@ -100,8 +100,8 @@
 //! A driver is a folder of `src/driver`. Its `open` brings a card up and returns
 //! queues of its own types: their fast loops are [`driver::queue::Receive`] and
 //! [`driver::queue::Transmit`], what every ring of slots does is in
-//! `driver::slots`, and what only this family can do for a [`driver::Nic`] is its
-//! `NicOps`. Commands to firmware are tables ([`driver::mailbox`]). A model is a
+//! `driver::slots` and `driver::sends`, and what only this family can do for a
+//! [`driver::Nic`] is its `NicOps`. Commands to firmware are tables ([`driver::mailbox`]). A model is a
 //! folder of `src/emu`: an [`emu::Model`] on an [`emu::Board`], its registers as rows,
 //! its cards as `MODELS`. Outside of both a family stands in these places:
 //!

@@ -18,14 +18,15 @@
 //! What the words of a descriptor are is the family's ([`TxFormat`]), known when
 //! the loop is compiled.
 
+use super::pending::{BARE, NO_BUFFER, Pending};
 use super::queue::Transmit;
 use super::ring::{BufferRing, Marks, store_both};
-use super::slots::{BARE, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
+use super::sends::{OddFrame, Sendable, Sends, Sent};
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Offload, Pool, Region};
-use crate::error::{Error, Kind, Result};
 use crate::pci::{Doorbell, Function};
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,15 +58,6 @@ pub trait TxFormat: Debug + 'static {
     fn offload(offload: &Offload) -> (u64, Option<[u64; 2]>);
 }
 
-/// A frame laid ready.
-#[derive(Clone, Copy, Debug)]
-struct Ready {
-    /// Its descriptor.
-    words: [u64; 2],
-    /// The buffer it lies in.
-    buffer: u32,
-}
-
 /// A transmit queue.
 #[derive(Debug)]
 pub struct Queue<F: TxFormat> {
@@ -78,8 +70,8 @@ pub struct Queue<F: TxFormat> {
     last: u64,
     /// The context the card remembers.
     context: Option<[u64; 2]>,
-    /// Frames laid ready.
-    ready: Vec<Ready>,
+    /// Descriptors of frames laid ready.
+    ready: Vec<[u64; 2]>,
     _format: PhantomData<F>,
 }
 
@@ -224,41 +216,20 @@ impl<F: TxFormat> Sends for Queue<F> {
         Sent::Done(parts)
     }
 
-    fn release(&mut self, pool: &Pool) {
-        if self.pending.is(pool) {
-            self.pending.give_back(pool, self.pending.next);
-            pool.give_many(self.ready.drain(..).map(|ready| ready.buffer));
-        }
+    fn layable(&self) -> Option<RangeInclusive<usize>> {
+        Some(F::MIN_FRAME as usize..=BUFFER_SIZE)
     }
 
-    fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
-        let pool = batch.pool();
-        self.adopt(pool)?;
-        let laid = batch.len();
-        for i in 0..laid {
-            let len = batch.frame(i).len() as u32;
-            if batch.entries()[i].span.special() || !(F::MIN_FRAME..=BUFFER_SIZE as u32).contains(&len) {
-                let text = format!(
-                    "a packet to be laid ready is one buffer of {} bytes or more, without offload",
-                    F::MIN_FRAME
-                );
-                return Err(Error::new(Kind::Usage, text));
-            }
-        }
-        for entry in batch.entries() {
-            let address = pool.iova(entry.buffer) + u64::from(entry.span.start());
-            let length = u64::from(entry.span.len());
-            let words = [address, F::data(length, length) | F::LAST | F::REPORT];
-            self.ready.push(Ready { words, buffer: entry.buffer });
-        }
-        self.pending.kept = self.ready.len() as u32;
-        batch.taken(laid);
-        Ok(laid)
+    fn lay(&mut self, batch: &Batch<'_>, i: usize) {
+        let Entry { buffer, span, .. } = batch.entries()[i];
+        let address = batch.pool().iova(buffer) + u64::from(span.start());
+        let length = u64::from(span.len());
+        self.ready.push([address, F::data(length, length) | F::LAST | F::REPORT]);
     }
 
     #[inline]
     fn launch(&mut self, n: usize) -> bool {
-        let Some(&Ready { words, .. }) = self.ready.get(n) else { return false };
+        let Some(&words) = self.ready.get(n) else { return false };
         if self.free() == 0 {
             return false;
         }

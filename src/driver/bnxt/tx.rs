@@ -30,13 +30,14 @@ use super::parts::Restart;
 pub use super::parts::{MAX_TX_RING as MAX_RING, TxBells, TxLengths as Lengths, TxParts};
 use super::recall::Recall;
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
+use crate::driver::pending::{BARE, INNER, NO_BUFFER, Pending};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::{BufferRing, store_both};
-use crate::driver::slots::{BARE, INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
+use crate::driver::sends::{OddFrame, Sendable, Sends, Sent};
 use crate::driver::tally::Anomaly;
-use crate::error::{Error, Kind, Result};
 use crate::pci::Function;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -63,8 +64,8 @@ pub struct TxQueue {
     stamps: Option<Stamps>,
     /// The next frame is to be stamped.
     stamping: bool,
-    /// Frames laid ready.
-    ready: Vec<Ready>,
+    /// Descriptors of frames laid ready, but for their ends.
+    ready: Vec<[u64; 2]>,
     restart: Restart<TxBells>,
     recall: Arc<Recall>,
     /// It could not be set up again.
@@ -78,12 +79,6 @@ struct Stamps {
     wanted: Option<u32>,
     /// Where the last one ended that one came of, and the stamp.
     last: Option<(u32, Timestamp)>,
-}
-
-/// A frame laid ready: its descriptor, but for its end.
-struct Ready {
-    words: [u64; 2],
-    buffer: u32,
 }
 
 impl TxQueue {
@@ -377,41 +372,20 @@ impl Sends for TxQueue {
         self.bell.ring(self.pending.ring.index(self.pending.next));
     }
 
-    fn release(&mut self, pool: &Pool) {
-        if self.pending.is(pool) {
-            self.pending.give_back(pool, self.pending.next);
-            pool.give_many(self.ready.drain(..).map(|ready| ready.buffer));
-        }
+    fn layable(&self) -> Option<RangeInclusive<usize>> {
+        Some(PAD as usize..=BUFFER_SIZE)
     }
 
-    fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
-        let pool = batch.pool();
+    fn lay(&mut self, batch: &Batch<'_>, i: usize) {
         self.recall.close();
-        self.adopt(pool)?;
-        let laid = batch.len();
-        for i in 0..laid {
-            if !batch.entries()[i].span.special() && !batch.frame(i).is_empty() {
-                batch.pad(i, PAD as usize);
-            }
-            let len = batch.frame(i).len() as u32;
-            if batch.entries()[i].span.special() || !(SENDABLE.min..=BUFFER_SIZE as u32).contains(&len) {
-                let text = "a packet to be laid ready is one buffer of 1 byte or more, without offload";
-                return Err(Error::new(Kind::Usage, text));
-            }
-        }
-        for entry in batch.entries() {
-            let first = desc::plain(u32::from(entry.span.len())) & !tx::QUIET | tx::NOW;
-            let address = pool.iova(entry.buffer) + u64::from(entry.span.start());
-            self.ready.push(Ready { words: [first, address], buffer: entry.buffer });
-        }
-        self.pending.kept = self.ready.len() as u32;
-        batch.taken(laid);
-        Ok(laid)
+        let Entry { buffer, span, .. } = batch.entries()[i];
+        let first = desc::plain(u32::from(span.len())) & !tx::QUIET | tx::NOW;
+        self.ready.push([first, batch.pool().iova(buffer) + u64::from(span.start())]);
     }
 
     #[inline]
     fn launch(&mut self, n: usize) -> bool {
-        let Some(&Ready { words: [first, address], .. }) = self.ready.get(n) else { return false };
+        let Some(&[first, address]) = self.ready.get(n) else { return false };
         if self.free() == 0 {
             return false;
         }

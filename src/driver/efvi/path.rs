@@ -40,15 +40,6 @@ pub const MIN_DIRECT: usize = 60;
 /// Bytes that are combined on the way to the card: the last line is filled up.
 const LINE: usize = 64;
 
-/// A frame laid ready.
-#[derive(Clone, Copy, Debug)]
-pub struct Ready {
-    /// What sends it.
-    pub descriptor: u64,
-    /// The buffer it lies in, or came from.
-    pub buffer: u32,
-}
-
 /// A queue's way to the card.
 #[derive(Debug)]
 pub struct Path {

@@ -22,17 +22,18 @@ use super::desc::{self, CONT, Options};
 use super::ev::{Event, EventQueue, code, mcdi, tx_kind};
 use super::hw::Hw;
 use super::ids::Generation;
-use super::path::{Path, Ready};
+use super::path::Path;
 use super::setup::Queue;
 use super::time::{Sync, TimeFormat};
 use crate::dma::{BUFFER_SIZE, Batch, Entry, Iova, Pool, Timestamp};
+use crate::driver::pending::{BARE, INNER, NO_BUFFER, Pending};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::BufferRing;
-use crate::driver::slots::{BARE, INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
+use crate::driver::sends::{OddFrame, Sendable, Sends, Sent};
 use crate::driver::tally::Anomaly;
-use crate::error::{Kind, Result};
 use crate::pci::Function;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,8 +59,8 @@ pub struct TxQueue {
     options: Options,
     /// The firmware lets the card put tags in.
     tags: bool,
-    /// Frames laid ready.
-    ready: Vec<Ready>,
+    /// Descriptors of frames laid ready.
+    ready: Vec<u64>,
     clock: Option<SentClock>,
     /// It could not be started again.
     dead: bool,
@@ -391,41 +392,21 @@ impl Sends for TxQueue {
         }
     }
 
-    fn release(&mut self, pool: &Pool) {
-        if self.pending.is(pool) {
-            self.pending.give_back(pool, self.pending.next);
-            pool.give_many(self.ready.drain(..).map(|ready| ready.buffer));
-        }
+    fn layable(&self) -> Option<RangeInclusive<usize>> {
+        Some(MIN_FRAME as usize..=BUFFER_SIZE)
     }
 
-    fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
-        let pool = batch.pool();
-        self.adopt(pool)?;
-        let laid = batch.len();
-        for i in 0..laid {
-            let len = batch.frame(i).len() as u32;
-            if batch.entries()[i].span.special() || !(MIN_FRAME..=BUFFER_SIZE as u32).contains(&len) {
-                let text =
-                    format!("a packet to be laid ready is one buffer of {MIN_FRAME} bytes or more, without offload");
-                return Err(self.hw.error(Kind::Usage, text));
-            }
-        }
-        for i in 0..laid {
-            let Entry { buffer, span, .. } = batch.entries()[i];
-            let descriptor = match self.path.keep(batch.frame(i)) {
-                Some(offset) => desc::packet_memory(offset, u32::from(span.len())),
-                None => desc::transmit(pool.iova(buffer) + u64::from(span.start()), u32::from(span.len())),
-            };
-            self.ready.push(Ready { descriptor, buffer });
-        }
-        self.pending.kept = self.ready.len() as u32;
-        batch.taken(laid);
-        Ok(laid)
+    fn lay(&mut self, batch: &Batch<'_>, i: usize) {
+        let Entry { buffer, span, .. } = batch.entries()[i];
+        self.ready.push(match self.path.keep(batch.frame(i)) {
+            Some(offset) => desc::packet_memory(offset, u32::from(span.len())),
+            None => desc::transmit(batch.pool().iova(buffer) + u64::from(span.start()), u32::from(span.len())),
+        });
     }
 
     #[inline]
     fn launch(&mut self, n: usize) -> bool {
-        let Some(&Ready { descriptor, .. }) = self.ready.get(n) else { return false };
+        let Some(&descriptor) = self.ready.get(n) else { return false };
         if self.free() == 0 || self.options != Options::default() {
             return false;
         }

@@ -15,7 +15,7 @@
 use super::parts::Inline;
 use super::wqe::{self, Ethernet, MOST_INLINE, MOST_SEGMENTS, SEGMENTS};
 use crate::dma::{Batch, Entry};
-use crate::driver::slots::OddFrame;
+use crate::driver::sends::OddFrame;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -17,7 +17,8 @@ use super::parts::{Inline, RECORD, Restart, RxLengths, RxParts, TxLengths, TxPar
 use super::rx::RxQueue;
 use super::tx::TxQueue;
 use crate::dma::{Addressing, Batch, Pool, Region};
-use crate::driver::slots::{Sends, Slots, Stock};
+use crate::driver::sends::Sends;
+use crate::driver::slots::{Slots, Stock};
 use crate::driver::testing::{Card, nothing, regions};
 use crate::error::{Kind, Result};
 use crate::pci::Function;

@@ -24,13 +24,15 @@ use super::plan::{MOST_PARTS, PAD, Plan, Wants};
 use super::sq::WorkQueue;
 use super::wqe::{self, BEFORE_DATA, HEAD, MOST_SEGMENTS, SEGMENTS};
 use crate::dma::{BUFFER_SIZE, Batch, Iova, Pool, Timestamp};
+use crate::driver::pending::{INNER, NO_BUFFER, Pending};
 use crate::driver::queue::Transmit;
 use crate::driver::ring::{Buffers, store_both};
-use crate::driver::slots::{INNER, NO_BUFFER, OddFrame, Pending, Sendable, Sends, Sent};
+use crate::driver::sends::{OddFrame, Sendable, Sends, Sent};
 use crate::driver::tally::Anomaly;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::pci::Function;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -50,18 +52,12 @@ pub struct TxQueue {
     clock: Option<Clock>,
     /// Where the frame ends that was stamped last, and when it left.
     stamp: Option<(u32, Timestamp)>,
-    /// Frames laid ready.
-    ready: Vec<Ready>,
+    /// Entries of frames laid ready, but for their positions.
+    ready: Vec<Box<[u64]>>,
     fault: Fault,
     restart: Box<dyn Restart>,
     /// It could not be set up again.
     dead: bool,
-}
-
-/// A frame laid ready: its entry, but for its position.
-struct Ready {
-    words: Box<[u64]>,
-    buffer: u32,
 }
 
 impl TxQueue {
@@ -392,42 +388,24 @@ impl Sends for TxQueue {
         self.work.announce(self.pending.next);
     }
 
-    fn release(&mut self, pool: &Pool) {
-        if self.pending.is(pool) {
-            self.pending.give_back(pool, self.pending.next);
-            pool.give_many(self.ready.drain(..).map(|ready| ready.buffer));
-        }
+    fn layable(&self) -> Option<RangeInclusive<usize>> {
+        Some(self.sendable.min as usize..=BUFFER_SIZE.min(self.sendable.max as usize))
     }
 
-    fn prepare(&mut self, batch: &mut Batch<'_>) -> Result<usize> {
-        let pool = batch.pool();
-        self.adopt(pool)?;
-        let mut ready = Vec::new();
-        for i in 0..batch.len() {
-            let total = batch.frame(i).len() as u32;
-            let frame = OddFrame { parts: 1, total, tag: 0, offload: None };
-            let plain = !batch.entries()[i].span.special() && (1..=self.sendable.max).contains(&total);
-            let Some(plan) = Plan::of(batch, i, &frame, self.card).filter(|_| plain) else {
-                let text = "a packet to be laid ready is one buffer of 1 byte or more, without offload";
-                return Err(Error::new(Kind::Usage, text));
-            };
-            let words: Vec<AtomicU64> = (0..8 * plan.blocks()).map(|_| AtomicU64::new(0)).collect();
-            plan.write(&words, batch, i..i + 1, self.card.lkey);
-            let begin = wqe::begin(0, wqe::opcode::SEND, self.work.number, plan.segments);
-            words[0].store(begin, Ordering::Relaxed);
-            let words = words.into_iter().map(AtomicU64::into_inner).collect();
-            ready.push(Ready { words, buffer: batch.entries()[i].buffer });
-        }
-        let laid = ready.len();
-        self.ready.append(&mut ready);
-        self.pending.kept = self.ready.len() as u32;
-        batch.taken(laid);
-        Ok(laid)
+    fn lay(&mut self, batch: &Batch<'_>, i: usize) {
+        let total = batch.frame(i).len() as u32;
+        let frame = OddFrame { parts: 1, total, tag: 0, offload: None };
+        let plan = Plan::of(batch, i, &frame, self.card).expect("without offload, nothing is refused");
+        let words: Vec<AtomicU64> = (0..8 * plan.blocks()).map(|_| AtomicU64::new(0)).collect();
+        plan.write(&words, batch, i..i + 1, self.card.lkey);
+        let begin = wqe::begin(0, wqe::opcode::SEND, self.work.number, plan.segments);
+        words[0].store(begin, Ordering::Relaxed);
+        self.ready.push(words.into_iter().map(AtomicU64::into_inner).collect());
     }
 
     #[inline]
     fn launch(&mut self, n: usize) -> bool {
-        let Some(Ready { words, .. }) = self.ready.get(n) else { return false };
+        let Some(words) = self.ready.get(n) else { return false };
         let blocks = (words.len() / 8) as u32;
         if self.dead || self.pending.used() == self.work.len() || !self.work.place(blocks) {
             return false;

@@ -3,7 +3,7 @@
 
 use super::TxQueue;
 use crate::dma::Pool;
-use crate::driver::slots::Sends;
+use crate::driver::sends::Sends;
 use crate::driver::tally::Anomaly;
 
 impl TxQueue {
