@@ -2,9 +2,11 @@
 //! README's table of subcommands. A change of the definition without them fails
 //! here; `BMNIC_REGENERATE=1 cargo test --test generated` writes them anew.
 
-use bmnic::cli::Cli;
+use bmnic::cli::{Cli, EXIT_CODES, environment, examples};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
+use clap_mangen::Man;
+use roff::{Roff, bold, roman};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,14 +61,59 @@ fn completions_are_what_the_definition_says() {
     );
 }
 
+/// A part of `--help` under a heading: a list where its lines begin with a number, which
+/// ends at the first line that does not.
+fn section(page: &mut Roff, heading: &str, text: &str) {
+    page.control("SH", [heading]);
+    let mut listed = false;
+    for line in text.lines().map(str::trim) {
+        match line.split_once("  ") {
+            Some((number, what)) if number.parse::<u8>().is_ok() => {
+                page.control("TP", []).text([bold(number)]).text([roman(what.trim())]);
+                listed = true;
+                continue;
+            }
+            _ if line.is_empty() || listed => _ = page.control("PP", []),
+            _ => {}
+        }
+        listed = false;
+        page.text([roman(line)]);
+    }
+}
+
+/// The page of a command: what clap_mangen makes of the definition, and the sections that a
+/// reader of man pages looks for.
+fn page(command: Command) -> (String, Vec<u8>) {
+    let name = command.get_name().to_owned();
+    let several = command.has_subcommands();
+    let man = Man::new(command).manual("bmnic");
+    let mut text = Vec::new();
+    man.render_title(&mut text).unwrap();
+    man.render_name_section(&mut text).unwrap();
+    man.render_synopsis_section(&mut text).unwrap();
+    man.render_description_section(&mut text).unwrap();
+    man.render_options_section(&mut text).unwrap();
+    if several {
+        man.render_subcommands_section(&mut text).unwrap();
+    }
+    let mut rest = Roff::new();
+    let (_, codes) = EXIT_CODES.split_once('\n').unwrap();
+    section(&mut rest, "EXIT STATUS", codes);
+    let (_, rule) = environment::RULE.split_once('\n').unwrap();
+    section(&mut rest, "ENVIRONMENT", rule);
+    rest.control("SH", ["EXAMPLES"]);
+    for (line, what) in examples::of(&name) {
+        rest.control("TP", []).text([bold(*line)]).text([roman(*what)]);
+    }
+    if !several {
+        rest.control("SH", ["SEE ALSO"]).text([bold("bmnic"), roman("(1)")]);
+    }
+    rest.to_writer(&mut text).unwrap();
+    (man.get_filename(), text)
+}
+
 #[test]
 fn man_pages_are_what_the_definition_says() {
-    let page = |command: Command| {
-        let page = clap_mangen::Man::new(command).manual("bmnic");
-        let mut text = Vec::new();
-        page.render(&mut text).unwrap();
-        (page.get_filename(), text)
-    };
     let whole = definition();
     let mut pages: Vec<_> = whole.get_subcommands().cloned().map(page).collect();
     pages.push(page(whole));

@@ -16,12 +16,6 @@ use serde_json::{Value, json};
 
 /// Arguments of `bmnic bind`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  bmnic bind --status                    which driver has which card
-  sudo bmnic bind -n 03:00.0             show what binding would do, change nothing
-  sudo bmnic bind --user $USER 03:00.0   hand it to vfio-pci and let $USER open it
-  sudo bmnic bind --restore              give back every card that bmnic took")]
 pub struct Args {
     /// Cards: 0000:03:00.0, 03:00.0, an interface name, or a pattern like '82:00.*'
     #[arg(value_name = "DEV", required_unless_present_any = ["status", "restore"])]

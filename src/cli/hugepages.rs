@@ -12,13 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `bmnic hugepages`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  bmnic hugepages                     how many there are, where, and how many are free
-  sudo bmnic hugepages --setup 1G     have 1 GiB of them free
-  sudo bmnic hugepages --setup 512M -p 2M -n 1
-  sudo bmnic hugepages --who          which process holds them
-  sudo bmnic hugepages --clear        give back those that nobody uses")]
 pub struct Args {
     /// Show the pools of each node and size (this is the default)
     #[arg(short, long)]

@@ -19,6 +19,7 @@ mod ctl;
 mod destination;
 mod emulate;
 pub mod environment;
+pub mod examples;
 mod file;
 mod fwd;
 mod hang;
@@ -58,7 +59,8 @@ use std::time::{Duration, Instant};
 
 /// Drive network cards from user space
 #[derive(Debug, Parser)]
-#[command(name = "bmnic", version, max_term_width = 100, after_long_help = format!("{}\n\n{EXIT_CODES}", environment::RULE))]
+#[command(name = "bmnic", version, max_term_width = 100, after_help = examples::text("bmnic"),
+    after_long_help = format!("{}\n\n{}\n\n{EXIT_CODES}", examples::text("bmnic"), environment::RULE))]
 pub struct Cli {
     /// What to print and how.
     #[command(flatten)]
@@ -69,7 +71,7 @@ pub struct Cli {
 }
 
 /// The codes of [`exit`], for `--help` and the man page.
-const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0    As asked
   1    Failed: not there, not allowed, not supported, timed out, device at fault
@@ -87,31 +89,34 @@ A reader that goes away (bmnic list | head -1) is no failure. A failure is one
 line on standard error, or with --json one JSON document on standard output (on
 standard error if the document of a result or data is there already).";
 
+/// Where `--help` has options of every subcommand.
+const EVERY: &str = "Every command";
+
 /// Options of every subcommand.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Global {
     /// Print one JSON document instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY)]
     pub json: bool,
     /// Print JSON documents of one line each: what changes once an interval, then the result
     ///
     /// The last line is what --json prints, with "final": true; those before it have
     /// "final": false, and each the time at which it was made (ns since 1970).
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY)]
     pub json_lines: bool,
     /// Print results only
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERY)]
     pub quiet: bool,
     /// Print more about what is done (repeat for more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERY, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Fail if the driver breaks a rule of an emulated card
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY)]
     pub strict: bool,
     /// How long a link may take to come up: 30s, 1m
     ///
     /// Twisted pair, and 25 Gbit/s with FEC to agree on, take several seconds.
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    #[arg(long, global = true, help_heading = EVERY, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
     pub link_wait: Duration,
     /// Write each register access, and each command with its answer, to this file
     ///
@@ -119,7 +124,7 @@ pub struct Global {
     /// address is replaced by another. `bmnic emulate CARD --replay FILE` reads it. A second
     /// card's file is FILE.2. Of a card that `emulate` serves it is the register accesses alone,
     /// which cannot be replayed.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERY, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 }
 
@@ -134,37 +139,43 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Hand a card to bmnic, or give it back to its kernel driver
-    #[command(arg = tracing::out_of_place())]
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("bind"))]
     Bind(bind::Args),
     /// Show or change the huge pages of this machine
-    #[command(arg = tracing::out_of_place())]
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("hugepages"))]
     Hugepages(hugepages::Args),
     /// Forward packets between two ports
+    #[command(after_help = examples::text("fwd"))]
     Fwd(fwd::Args),
     /// Generate packets at a given rate
+    #[command(after_help = examples::text("pktgen"))]
     Pktgen(Box<pktgen::Args>),
     /// Capture packets into a file
-    #[command(mut_arg("rxd", |rxd| rxd.help(capture::RXD)))]
+    #[command(mut_arg("rxd", |rxd| rxd.help(capture::RXD)), after_help = examples::text("capture"))]
     Capture(Box<capture::Args>),
     /// Change a capture that runs, or ask how far it is
-    #[command(arg = tracing::out_of_place())]
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("ctl"))]
     Ctl(ctl::Args),
     /// Measure latency
+    #[command(after_help = examples::text("latency"))]
     Latency(Box<latency::Args>),
     /// Measure throughput over frame sizes
+    #[command(after_help = examples::text("throughput"))]
     Throughput(throughput::Args),
     /// Compare with DPDK on the same card in the same run
-    #[command(arg = tracing::out_of_place())]
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("compare-dpdk"))]
     CompareDpdk(compare_dpdk::Args),
     /// Check step by step whether a card does what a card does
+    #[command(after_help = examples::text("check"))]
     Check(check::Args),
     /// List cards and what can be done with them
-    #[command(arg = tracing::out_of_place())]
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("list"))]
     List(list::Args),
     /// List emulated cards, or serve one to another program
+    #[command(after_help = examples::text("emulate"))]
     Emulate(emulate::Args),
     /// Print the completion script of a shell
-    #[command(arg = tracing::out_of_place())]
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("completions"))]
     Completions(completions::Args),
 }
 
