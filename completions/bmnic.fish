@@ -34,6 +34,8 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -l strict -d 'Fail if the driv
 complete -c bmnic -n "__fish_bmnic_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s V -l version -d 'Print version'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
+complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "doctor" -d 'See whether this machine is fit for a real card, and how to make it so'
+complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "tune" -d 'Set this machine up for packets, or put it back as it was'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "fwd" -d 'Forward packets between two ports'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "pktgen" -d 'Generate packets at a given rate'
@@ -65,6 +67,33 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s q -l quiet -d 'Prin
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l cpu -d 'Processors to be left alone for packets: 2,4-6 [default: the isolated ones, or the last quarter]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l hugepages -d 'Huge pages that should be free, on the card\'s NUMA node if a card is named [default: 128M]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l jitter -d 'How long to watch the clock for jitter; 0 leaves it out' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -s q -l quiet -d 'Print results only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -s v -l verbose -d 'Print more about what is done (repeat for more)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l cpu -d 'Processors to be left alone for packets: 2,4-6 [default: the isolated ones, or the last quarter]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l hugepages -d 'Huge pages that should be free, on the card\'s NUMA node if a card is named [default: 128M]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l user -d 'User to own the cards\' device nodes: a name or a number' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l jitter -d 'Watch the clock for jitter before and after, this long each' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -s n -l print -d 'Print what would be written and change nothing (this is the default)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l apply -d 'Do it, all or nothing; `--undo` puts it back'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l undo -d 'Put everything back as it was, also after a run that was killed'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l no-turbo -d 'One speed for all processors: slower, and figures are alike'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l json -d 'Print one JSON document instead of text'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -s q -l quiet -d 'Print results only'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -s v -l verbose -d 'Print more about what is done (repeat for more)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s r -l setup -d 'Have this much of free pages: 512M, 1G' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s p -l pagesize -d 'Size of a page: 2M or 1G; default: 2M to set up, all to clear' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s n -l node -d 'NUMA node; default: the kernel spreads them over all' -r
@@ -77,6 +106,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l link-wait -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s s -l show -d 'Show the pools of each node and size (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s c -l clear -d 'Give back the pages that nobody uses'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s w -l who -d 'Show which processes hold huge pages, and files that none holds any more'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l clean-stale -d 'Remove the files of hugetlbfs that no process holds, which killed programs left'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l persist -d 'With --setup: have them after each boot too; with --clear: not any more'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l dry-run -d 'Print what would be written and change nothing'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
@@ -380,17 +411,19 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s q -l quiet -
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "ctl" -d 'Change a capture that runs, or ask how far it is'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "latency" -d 'Measure latency'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "check" -d 'Check step by step whether a card does what a card does'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "doctor" -d 'See whether this machine is fit for a real card, and how to make it so'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "tune" -d 'Set this machine up for packets, or put it back as it was'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "hugepages" -d 'Show or change the huge pages of this machine'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "fwd" -d 'Forward packets between two ports'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "pktgen" -d 'Generate packets at a given rate'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "capture" -d 'Capture packets into a file'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "ctl" -d 'Change a capture that runs, or ask how far it is'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "latency" -d 'Measure latency'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "throughput" -d 'Measure throughput over frame sizes'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "compare-dpdk" -d 'Compare with DPDK on the same card in the same run'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "check" -d 'Check step by step whether a card does what a card does'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "list" -d 'List cards and what can be done with them'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "emulate" -d 'List emulated cards, or serve one to another program'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

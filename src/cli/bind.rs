@@ -157,13 +157,8 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         let text = format!("'{}' is not the name of a driver; write one like vfio-pci", args.driver);
         return Err(Error::new(Kind::Usage, text).into());
     }
-    let unknown = |what: &str, name: &str| Error::new(Kind::Usage, format!("this machine has no {what} '{name}'"));
-    let id = |what: &str, name: &Option<String>, look_up: fn(&str) -> Option<u32>| match name {
-        None => Ok(None),
-        Some(name) => name.parse().ok().or_else(|| look_up(name)).map(Some).ok_or_else(|| unknown(what, name)),
-    };
-    let user = id("user", &args.user, sys::user_id)?;
-    let group = id("group", &args.group, sys::group_id)?;
+    let user = args.user.as_deref().map(user_id).transpose()?;
+    let group = args.group.as_deref().map(|name| id("group", name, sys::group_id)).transpose()?;
     Ok(Request {
         driver: (!args.unbind).then(|| args.driver.clone()),
         force: args.force,
@@ -173,9 +168,22 @@ fn request(args: &Args) -> anyhow::Result<Request> {
     })
 }
 
+/// A user by name or number.
+///
+/// # Errors
+/// [`Kind::Usage`] if there is no such user.
+pub(super) fn user_id(name: &str) -> Result<u32, Error> {
+    id("user", name, sys::user_id)
+}
+
+fn id(what: &str, name: &str, look_up: fn(&str) -> Option<u32>) -> Result<u32, Error> {
+    let unknown = || Error::new(Kind::Usage, format!("this machine has no {what} '{name}'"));
+    name.parse().ok().or_else(|| look_up(name)).ok_or_else(unknown)
+}
+
 /// The cards that `names` mean, each once. The interface of a card that bmnic
 /// has taken is gone, but its journal remembers the name.
-fn named(roots: &Roots, names: &[String]) -> anyhow::Result<Vec<Device>> {
+pub(super) fn named(roots: &Roots, names: &[String]) -> anyhow::Result<Vec<Device>> {
     let mut devices: Vec<Device> = Vec::new();
     for name in names {
         let found = discover::find_matching(roots, name).or_else(|error| {
@@ -253,7 +261,7 @@ fn tell(roots: &Roots, reports: &[Report], out: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(report: &Report) -> String {
+pub(super) fn line(report: &Report) -> String {
     let driver = |driver: &Option<String>| driver.clone().unwrap_or_else(|| "no driver".into());
     let (now, before) = (driver(&report.driver), driver(&report.before));
     let end = match report.state {
@@ -268,7 +276,7 @@ fn line(report: &Report) -> String {
     format!("{}: {end}{note}", report.address)
 }
 
-fn document(reports: &[Report]) -> Value {
+pub(super) fn document(reports: &[Report]) -> Value {
     let device = |report: &Report| {
         let state = match report.state {
             State::Bound => "bound",
