@@ -61,6 +61,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s n -l dry-run -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l noiommu -d 'Where there is no IOMMU, do without: the card can then reach all memory'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l force -d 'Go on although a card is in use; what uses it dies'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l no-modprobe -d 'Do not load the driver\'s module'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l persist -d 'At each boot too; with --restore: not any more'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s q -l quiet -d 'Print results only'

@@ -43,7 +43,7 @@ pub struct Args {
 /// What `doctor` and `tune` are about.
 #[derive(Debug, Default, clap::Args)]
 pub struct Asked {
-    /// Cards: 0000:03:00.0, 03:00.0, an interface name, or a pattern like '82:00.*'
+    /// Cards: 0000:03:00.0, 03:00.0, an interface name, a pattern like '82:00.*', or several with commas
     #[arg(value_name = "DEV")]
     pub devices: Vec<String>,
     /// Processors to be left alone for packets: 2,4-6 [default: the isolated ones, or the last quarter]
