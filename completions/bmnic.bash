@@ -34,6 +34,9 @@ _bmnic() {
             bmnic,ctl)
                 cmd="bmnic__subcmd__ctl"
                 ;;
+            bmnic,doctor)
+                cmd="bmnic__subcmd__doctor"
+                ;;
             bmnic,emulate)
                 cmd="bmnic__subcmd__emulate"
                 ;;
@@ -58,6 +61,9 @@ _bmnic() {
             bmnic,throughput)
                 cmd="bmnic__subcmd__throughput"
                 ;;
+            bmnic,tune)
+                cmd="bmnic__subcmd__tune"
+                ;;
             bmnic__subcmd__help,bind)
                 cmd="bmnic__subcmd__help__subcmd__bind"
                 ;;
@@ -75,6 +81,9 @@ _bmnic() {
                 ;;
             bmnic__subcmd__help,ctl)
                 cmd="bmnic__subcmd__help__subcmd__ctl"
+                ;;
+            bmnic__subcmd__help,doctor)
+                cmd="bmnic__subcmd__help__subcmd__doctor"
                 ;;
             bmnic__subcmd__help,emulate)
                 cmd="bmnic__subcmd__help__subcmd__emulate"
@@ -100,6 +109,9 @@ _bmnic() {
             bmnic__subcmd__help,throughput)
                 cmd="bmnic__subcmd__help__subcmd__throughput"
                 ;;
+            bmnic__subcmd__help,tune)
+                cmd="bmnic__subcmd__help__subcmd__tune"
+                ;;
             *)
                 ;;
         esac
@@ -107,7 +119,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --json-lines --quiet --verbose --strict --link-wait --trace --help --version bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --json-lines --quiet --verbose --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,7 +141,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__bind)
-            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --persist --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -484,6 +496,40 @@ _bmnic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        bmnic__subcmd__doctor)
+            opts="-q -v -h --cpu --hugepages --jitter --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --cpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hugepages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jitter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         bmnic__subcmd__emulate)
             opts="-l -q -v -h --list --vfio-user --replay --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -633,7 +679,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help)
-            opts="bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -717,6 +763,20 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help__subcmd__ctl)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -842,8 +902,22 @@ _bmnic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        bmnic__subcmd__help__subcmd__tune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         bmnic__subcmd__hugepages)
-            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --dry-run --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --clean-stale --persist --dry-run --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1386,6 +1460,44 @@ _bmnic() {
                     return 0
                     ;;
                 --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__tune)
+            opts="-n -q -v -h --cpu --hugepages --print --apply --undo --no-turbo --user --jitter --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --cpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hugepages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jitter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -136,6 +136,7 @@ pub mod cli;
 #[cfg(target_arch = "x86_64")]
 pub mod compare;
 pub mod dma;
+pub mod doctor;
 pub mod driver;
 pub mod emu;
 mod error;

@@ -127,6 +127,13 @@ pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
     }
 }
 
+/// Whether this process may open the file at `path` to read and to write.
+pub fn may_read_and_write(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: path ends with a zero byte and is only read.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::R_OK | libc::W_OK, libc::AT_EACCESS) == 0 }
+}
+
 /// Bytes of memory that this process may lock (`ulimit -l`); none means any amount.
 pub fn memlock_limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -21,6 +21,7 @@ fn bmnic(tree: &Tree, arguments: &[&str]) -> Output {
         .env("BMNIC_PROC_ROOT", &roots.proc)
         .env("BMNIC_DEV_ROOT", &roots.dev)
         .env("BMNIC_RUN_ROOT", &roots.run)
+        .env("BMNIC_ETC_ROOT", &roots.etc)
         .env_remove("SSH_CONNECTION")
         .output()
         .unwrap()
@@ -158,4 +159,35 @@ fn a_machine_without_cards_is_told_of_the_emulated_ones() {
     assert!(text(&output.stdout).contains("bmnic emulate --list"), "{}", text(&output.stdout));
     let document: Value = serde_json::from_slice(&bmnic(&tree, &["list", "--json"]).stdout).unwrap();
     assert_eq!(document["devices"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn cards_with_commas_are_bound_at_each_boot_until_that_is_taken_back() {
+    let second = Card { address: "0000:03:00.1", interface: Some("eth2"), ..PORT };
+    let cards = [PORT, second];
+    let tree = Tree::new(&cards);
+    let file = |n: u8| tree.roots.etc.join(format!("driverctl.d/pci-0000:03:00.{n}"));
+    let dry = text(&bmnic(&tree, &["bind", "-n", "-q", "--persist", "eth1,03:00.1"]).stdout);
+    assert!(dry.ends_with(&format!("echo vfio-pci > {}\n", file(1).display())) && !file(0).exists(), "{dry}");
+    let bound = bmnic_with_kernel(&tree, &cards, &["bind", "--persist", "eth1,03:00.1"]);
+    assert_eq!(bound.status.code(), Some(0), "{}", text(&bound.stderr));
+    for n in [0, 1] {
+        assert_eq!(fs::read_to_string(file(n)).unwrap(), "vfio-pci\n");
+    }
+    assert_eq!(fs::read_dir(tree.roots.etc.join("driverctl.d")).unwrap().count(), 2, "and nothing else");
+
+    // Restored for now it is told that it goes away again.
+    let restored = bmnic_with_kernel(&tree, &cards, &["bind", "--restore", "03:00.0"]);
+    assert!(text(&restored.stderr).contains("goes to vfio-pci at the next boot"), "{}", text(&restored.stderr));
+    let restored = bmnic_with_kernel(&tree, &cards, &["bind", "--restore", "--persist", "eth1,eth2"]);
+    assert_eq!(restored.status.code(), Some(0), "{}", text(&restored.stderr));
+    assert!(!file(0).exists() && !file(1).exists());
+    assert_eq!(tree.driver_of("0000:03:00.1").as_deref(), Some("ixgbe"));
+
+    // What somebody else asked for stays.
+    tree.put(file(0), "uio_pci_generic\n");
+    let refused = bmnic(&tree, &["bind", "--persist", "eth1,eth2"]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(text(&refused.stderr).contains("uio_pci_generic at each boot"), "{}", text(&refused.stderr));
+    assert_eq!(tree.driver_of(PORT.address).as_deref(), Some("ixgbe"));
 }

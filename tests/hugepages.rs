@@ -29,10 +29,8 @@ fn machine(total: u64, free: u64) -> tempfile::TempDir {
 
 fn bmnic(root: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
-    for (variable, directory) in
-        [("BMNIC_SYS_ROOT", "sys"), ("BMNIC_PROC_ROOT", "proc"), ("BMNIC_DEV_ROOT", "dev"), ("BMNIC_RUN_ROOT", "run")]
-    {
-        command.env(variable, root.join(directory));
+    for directory in ["sys", "proc", "dev", "run", "etc"] {
+        command.env(format!("BMNIC_{}_ROOT", directory.to_uppercase()), root.join(directory));
     }
     command.arg("hugepages").args(arguments).output().unwrap()
 }
@@ -118,6 +116,50 @@ fn what_makes_no_sense_is_a_usage_error_in_one_line() {
         assert_eq!(text(&output.stderr).lines().count(), 1, "{arguments:?}");
     }
     assert_eq!(fs::read_to_string(temp.path().join(MACHINE).join("nr_hugepages")).unwrap(), "8\n");
+}
+
+#[test]
+fn pages_are_kept_for_the_next_boot_by_a_file_or_by_words_and_given_up_again() {
+    let temp = machine(8, 5);
+    let file = temp.path().join("etc/sysctl.d/90-bmnic-hugepages.conf");
+    let dry = bmnic(temp.path(), &["-r", "8M", "--persist", "--dry-run", "-q"]);
+    assert_eq!(text(&dry.stdout), format!("echo 'vm.nr_hugepages = 4' > {}\n", file.display()));
+    assert!(!file.exists());
+    let output = bmnic(temp.path(), &["-r", "8M", "--persist"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(fs::read_to_string(&file).unwrap().ends_with("\nvm.nr_hugepages = 4\n"));
+    let words = text(&bmnic(temp.path(), &["-r", "8M", "-n", "0", "--persist"]).stdout);
+    assert!(words.contains("hugepagesz=2M hugepages=0:4"), "{words}");
+    let cleared = bmnic(temp.path(), &["--clear", "--persist"]);
+    assert!(text(&cleared.stdout).contains("removed: none after the next boot") && !file.exists());
+    assert_eq!(bmnic(temp.path(), &["--persist"]).status.code(), Some(2));
+    // Somebody else's file stays.
+    fs::write(&file, "vm.nr_hugepages = 1\n").unwrap();
+    assert_eq!(bmnic(temp.path(), &["-r", "2M", "--persist"]).status.code(), Some(4));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "vm.nr_hugepages = 1\n");
+}
+
+#[test]
+fn files_that_no_process_holds_are_removed_and_others_are_not() {
+    let temp = machine(8, 5);
+    let mount = temp.path().join("huge");
+    for file in ["held", "left"] {
+        fs::create_dir_all(&mount).unwrap();
+        fs::write(mount.join(file), [0; 64]).unwrap();
+    }
+    let descriptors = temp.path().join("proc/77/fd");
+    fs::create_dir_all(&descriptors).unwrap();
+    fs::write(temp.path().join("proc/77/smaps_rollup"), "Private_Hugetlb: 0 kB\n").unwrap();
+    std::os::unix::fs::symlink(mount.join("held"), descriptors.join("3")).unwrap();
+    let mounted = format!("none {} hugetlbfs rw,pagesize=2M 0 0\n", mount.display());
+    fs::write(temp.path().join("proc/mounts"), mounted).unwrap();
+    let dry = bmnic(temp.path(), &["--clean-stale", "--dry-run", "-q"]);
+    assert_eq!(text(&dry.stdout), format!("rm {}\n", mount.join("left").display()));
+    let output = bmnic(temp.path(), &["--clean-stale"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with(&format!("{} removed: 64 B free again\n", mount.join("left").display())));
+    assert!(mount.join("held").exists() && !mount.join("left").exists());
+    assert!(text(&bmnic(temp.path(), &["--clean-stale"]).stdout).starts_with("unchanged"));
 }
 
 #[test]

@@ -11,13 +11,14 @@ use crate::pci::discover::{self, Device};
 use crate::pci::guard::Machine;
 use crate::pci::journal::{self, Journal};
 use crate::pci::kernel::Running;
+use crate::pci::persist;
 use crate::sys::{self, Roots};
 use serde_json::{Value, json};
 
 /// Arguments of `bmnic bind`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Cards: 0000:03:00.0, 03:00.0, an interface name, or a pattern like '82:00.*'
+    /// Cards: 0000:03:00.0, 03:00.0, an interface name, a pattern like '82:00.*', or several with commas
     #[arg(value_name = "DEV", required_unless_present_any = ["status", "restore"])]
     pub devices: Vec<String>,
     /// Driver to have the cards
@@ -53,6 +54,11 @@ pub struct Args {
     /// Do not load the driver's module
     #[arg(long)]
     pub no_modprobe: bool,
+    /// At each boot too; with --restore: not any more
+    ///
+    /// By a file in /etc/driverctl.d, which driverctl reads at boot: it must be installed.
+    #[arg(long, conflicts_with_all = ["unbind", "status"])]
+    pub persist: bool,
 }
 
 /// Runs it.
@@ -87,14 +93,31 @@ fn take(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     for plan in &plans {
         tell_plan(plan, out)?;
     }
-    if args.dry_run {
-        return dry_run(roots, plans.iter().map(|plan| (plan.device.address, plan.steps.as_slice())), out);
+    if args.persist {
+        plans.iter().try_for_each(|plan| persist::check(roots, plan.device.address, &args.driver))?;
     }
-    let _lock = if plans.iter().all(|plan| plan.steps.is_empty()) { None } else { Some(journal::lock(roots)?) };
+    if args.dry_run {
+        let kept = |address| {
+            args.persist.then(|| format!("echo {} > {}", args.driver, persist::path(roots, address).display()))
+        };
+        let lines = |plan: &Plan| plan.steps.iter().map(ToString::to_string).chain(kept(plan.device.address)).collect();
+        return dry_run(roots, plans.iter().map(|plan| (plan.device.address, lines(plan))), out);
+    }
+    let needed = args.persist || plans.iter().any(|plan| !plan.steps.is_empty());
+    let _lock = needed.then(|| journal::lock(roots)).transpose()?;
     let plans = look()?;
-    let (reports, result) = bind::execute(&Running::new(roots), roots, &plans);
+    let kernel = Running::new(roots);
+    let (reports, result) = bind::execute(&kernel, roots, &plans);
     tell(roots, &reports, out)?;
-    Ok(result?)
+    result?;
+    if args.persist {
+        plans.iter().try_for_each(|plan| persist::save(&kernel, roots, plan.device.address, &args.driver))?;
+        out.info("at each boot too, by /etc/driverctl.d; `bmnic bind --restore --persist` ends that")?;
+        if !persist::is_read(roots) {
+            out.warn("driverctl is not installed, or not where systemd looks: nothing reads its files at boot");
+        }
+    }
+    Ok(())
 }
 
 /// Gives cards back.
@@ -105,10 +128,10 @@ fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     } else {
         // A card that has gone still has its journal, so an address is taken as it is.
         let mut addresses: Vec<Address> = Vec::new();
-        for name in &args.devices {
+        for name in each(&args.devices) {
             match name.parse() {
                 Ok(address) => addresses.push(address),
-                Err(_) => addresses.extend(named(roots, std::slice::from_ref(name))?.iter().map(|d| d.address)),
+                Err(_) => addresses.extend(named(roots, &[name.into()])?.iter().map(|d| d.address)),
             }
         }
         addresses
@@ -116,22 +139,35 @@ fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     if args.dry_run {
         let mut plans = Vec::new();
         for address in addresses {
+            let file = persist::path(roots, address);
+            let mut lines: Vec<String> =
+                (args.persist && file.exists()).then(|| format!("rm {}", file.display())).into_iter().collect();
             if let Restore::Steps(_, _, steps) = bind::plan_restore(roots, address, args.force)? {
-                plans.push((address, steps));
+                lines.extend(steps.iter().map(ToString::to_string));
+            }
+            if !lines.is_empty() {
+                plans.push((address, lines));
             }
         }
-        return dry_run(roots, plans.iter().map(|(address, steps)| (*address, steps.as_slice())), out);
+        return dry_run(roots, plans.into_iter(), out);
     }
     if addresses.is_empty() {
         out.info("unchanged: bmnic has taken no card since this machine was started")?;
         out.facts(roots, "bind", document(&[]))?;
         return Ok(());
     }
-    let has_journal = addresses.iter().any(|a| journal::path(roots, *a).exists());
+    let has_journal = args.persist || addresses.iter().any(|a| journal::path(roots, *a).exists());
     let _lock = if has_journal { Some(journal::lock(roots)?) } else { None };
     let kernel = Running::new(roots);
     let (mut reports, mut failed) = (Vec::new(), None);
     for address in addresses {
+        if args.persist && persist::forget(&kernel, roots, address)? {
+            out.info(format_args!("{address}: its kernel driver has it again at the next boot"))?;
+        } else if let Some(driver) = persist::driver(roots, address) {
+            out.warn(format_args!(
+                "{address} goes to {driver} at the next boot; `bmnic bind --restore --persist {address}` ends that"
+            ));
+        }
         // One that cannot be given back must not keep the others.
         match bind::restore(&kernel, roots, address, args.force) {
             Ok(report) => reports.push(report),
@@ -151,13 +187,8 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         let text = format!("'{}' is not the name of a driver; write one like vfio-pci", args.driver);
         return Err(Error::new(Kind::Usage, text).into());
     }
-    let unknown = |what: &str, name: &str| Error::new(Kind::Usage, format!("this machine has no {what} '{name}'"));
-    let id = |what: &str, name: &Option<String>, look_up: fn(&str) -> Option<u32>| match name {
-        None => Ok(None),
-        Some(name) => name.parse().ok().or_else(|| look_up(name)).map(Some).ok_or_else(|| unknown(what, name)),
-    };
-    let user = id("user", &args.user, sys::user_id)?;
-    let group = id("group", &args.group, sys::group_id)?;
+    let user = args.user.as_deref().map(user_id).transpose()?;
+    let group = args.group.as_deref().map(|name| id("group", name, sys::group_id)).transpose()?;
     Ok(Request {
         driver: (!args.unbind).then(|| args.driver.clone()),
         force: args.force,
@@ -167,11 +198,29 @@ fn request(args: &Args) -> anyhow::Result<Request> {
     })
 }
 
+/// A user by name or number.
+///
+/// # Errors
+/// [`Kind::Usage`] if there is no such user.
+pub(super) fn user_id(name: &str) -> Result<u32, Error> {
+    id("user", name, sys::user_id)
+}
+
+fn id(what: &str, name: &str, look_up: fn(&str) -> Option<u32>) -> Result<u32, Error> {
+    let unknown = || Error::new(Kind::Usage, format!("this machine has no {what} '{name}'"));
+    name.parse().ok().or_else(|| look_up(name)).ok_or_else(unknown)
+}
+
+/// Names, several of which may be in one word: `82:00.0,82:00.1`.
+fn each(names: &[String]) -> impl Iterator<Item = &str> {
+    names.iter().flat_map(|name| name.split(',')).filter(|name| !name.is_empty())
+}
+
 /// The cards that `names` mean, each once. The interface of a card that bmnic
 /// has taken is gone, but its journal remembers the name.
-fn named(roots: &Roots, names: &[String]) -> anyhow::Result<Vec<Device>> {
+pub(super) fn named(roots: &Roots, names: &[String]) -> anyhow::Result<Vec<Device>> {
     let mut devices: Vec<Device> = Vec::new();
-    for name in names {
+    for name in each(names) {
         let found = discover::find_matching(roots, name).or_else(|error| {
             let mut taken = journal::addresses(roots).into_iter();
             let had_it = |a: &Address| {
@@ -210,14 +259,10 @@ fn tell_plan(plan: &Plan, out: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn dry_run<'s>(
-    roots: &Roots,
-    plans: impl Iterator<Item = (Address, &'s [bind::Step])>,
-    out: &Output,
-) -> anyhow::Result<()> {
+fn dry_run(roots: &Roots, plans: impl Iterator<Item = (Address, Vec<String>)>, out: &Output) -> anyhow::Result<()> {
     let mut documents = Vec::new();
     for (address, steps) in plans {
-        documents.push(json!({ "address": address.to_string(), "kind": "pci", "steps": steps.iter().map(ToString::to_string).collect::<Vec<_>>() }));
+        documents.push(json!({ "address": address.to_string(), "kind": "pci", "steps": steps }));
         for step in steps {
             out.result(step)?;
         }
@@ -247,7 +292,7 @@ fn tell(roots: &Roots, reports: &[Report], out: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(report: &Report) -> String {
+pub(super) fn line(report: &Report) -> String {
     let driver = |driver: &Option<String>| driver.clone().unwrap_or_else(|| "no driver".into());
     let (now, before) = (driver(&report.driver), driver(&report.before));
     let end = match report.state {
@@ -262,7 +307,7 @@ fn line(report: &Report) -> String {
     format!("{}: {end}{note}", report.address)
 }
 
-fn document(reports: &[Report]) -> Value {
+pub(super) fn document(reports: &[Report]) -> Value {
     let device = |report: &Report| {
         let state = match report.state {
             State::Bound => "bound",

@@ -33,6 +33,7 @@ mod ways;
 mod words;
 
 use self::bench::Bench;
+pub(super) use self::report::broken;
 use self::report::{Found, Report, Verdict};
 use super::file::NewFile;
 use super::output::Output;

@@ -122,6 +122,13 @@ fn node_of(cpu: usize, roots: &Roots) -> Option<u16> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(Vec<usize>);
 
+impl CpuList {
+    /// Them, in the order in which they were named.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().copied()
+    }
+}
+
 impl FromStr for CpuList {
     type Err = Error;
 

@@ -21,7 +21,7 @@ use std::{env, process};
 
 /// Commands whose own options have no variable: they change the machine, and
 /// what they are to do to it is said each time.
-const SAID: [&str; 2] = ["bind", "hugepages"];
+const SAID: [&str; 3] = ["bind", "hugepages", "tune"];
 
 /// Options without a variable: those that write over a file, and `--loop`, which
 /// is a switch in one command and a number in another.
@@ -37,8 +37,8 @@ Environment:
   An option that is not given is taken from a variable of its name, BMNIC_DURATION
   for --duration; a switch is 1, true, yes or on, or 0, false, no or off. What is
   given wins, also over the variable of an option that cannot go with it. None
-  have: bind and hugepages, --write, --hgrm, --svg, --html, --raw, --trace, --repair,
-  --report and --loop.";
+  have: bind, hugepages and tune, --write, --hgrm, --svg, --html, --raw, --trace,
+  --repair, --report and --loop.";
 
 /// A command line that is not run.
 #[derive(Debug)]

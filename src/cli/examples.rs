@@ -5,7 +5,7 @@
 pub type Example = (&'static str, &'static str);
 
 /// Those of each subcommand, and first of bmnic itself.
-const EXAMPLES: [(&str, &[Example]); 14] = [
+const EXAMPLES: [(&str, &[Example]); 16] = [
     (
         "bmnic",
         &[
@@ -22,6 +22,7 @@ const EXAMPLES: [(&str, &[Example]); 14] = [
             ("bmnic bind --status", "which driver has which card"),
             ("sudo bmnic bind -n 03:00.0", "show what binding would do, change nothing"),
             ("sudo bmnic bind --user $USER 03:00.0", "hand it to vfio-pci and let $USER open it"),
+            ("sudo bmnic bind --persist 82:00.0,82:00.1", "both, and at each boot"),
             ("sudo bmnic bind --restore", "give back every card that bmnic took"),
         ],
     ),
@@ -31,7 +32,9 @@ const EXAMPLES: [(&str, &[Example]); 14] = [
             ("bmnic hugepages", "how many there are, where, and how many are free"),
             ("sudo bmnic hugepages --setup 1G", "have 1 GiB of them free"),
             ("sudo bmnic hugepages --setup 512M -p 2M -n 1", "the same of node 1 alone"),
+            ("sudo bmnic hugepages --setup 1G --persist", "now and after each boot"),
             ("sudo bmnic hugepages --who", "which process holds them"),
+            ("sudo bmnic hugepages --clean-stale", "remove files that killed programs left"),
             ("sudo bmnic hugepages --clear", "give back those that nobody uses"),
         ],
     ),
@@ -123,6 +126,22 @@ const EXAMPLES: [(&str, &[Example]); 14] = [
             ("bmnic emulate 82599,wire=tap:tap0 --vfio-user /tmp/card.sock", "a card for QEMU"),
             ("sudo bmnic emulate x710 -- dpdk-testpmd -a 0000:99:00.0 -- -i", "a card for DPDK"),
             ("bmnic emulate 82599 --replay trace.txt", "ask it what a real card was asked"),
+        ],
+    ),
+    (
+        "doctor",
+        &[
+            ("bmnic doctor", "what keeps this machine from being fit, and how to mend it"),
+            ("bmnic doctor 03:00.0", "the same, with the lines of a card"),
+            ("bmnic doctor --jitter 60s", "look longer for what holds a core up"),
+        ],
+    ),
+    (
+        "tune",
+        &[
+            ("bmnic tune --print 03:00.0", "what would be written, and what takes a boot"),
+            ("sudo bmnic tune --apply 03:00.0", "write it, and keep what was there"),
+            ("sudo bmnic tune --undo", "put all of it back"),
         ],
     ),
     (

@@ -1,8 +1,10 @@
 //! `bmnic hugepages`: shows and changes the huge pages of this machine.
 
 use super::{Context, Outcome, output, units};
+use crate::dma::hugepages::keep::{self, Persist};
 use crate::dma::hugepages::{self, Cleared, Pool, Setup, Who, human};
 use crate::error::{Error, Kind, Result};
+use crate::pci::kernel::Running;
 use crate::sys::{self, Roots};
 use output::Output;
 use serde_json::{Value, json};
@@ -43,6 +45,15 @@ pub struct Args {
     /// Show which processes hold huge pages, and files that none holds any more
     #[arg(short, long, conflicts_with = "show")]
     pub who: bool,
+    /// Remove the files of hugetlbfs that no process holds, which killed programs left
+    #[arg(long, conflicts_with_all = ["show", "who"])]
+    pub clean_stale: bool,
+    /// With --setup: have them after each boot too; with --clear: not any more
+    ///
+    /// By a file in /etc/sysctl.d. Pages of another size than the usual one, or of one node,
+    /// are had for sure only by the kernel's command line: the words for it are printed.
+    #[arg(long, conflicts_with_all = ["show", "who"])]
+    pub persist: bool,
     /// Print what would be written and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -71,6 +82,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         who(roots, &hugepages::who(roots), &out)?;
         return Ok(Outcome::Done);
     }
+    if args.persist && args.setup.is_none() && !args.clear {
+        return Err(Error::new(Kind::Usage, "--persist goes with --setup SIZE or with --clear").into());
+    }
     if args.dry_run {
         let commands = plan(&args, roots)?;
         out.facts(roots, "hugepages", json!({ "dry_run": true, "commands": commands }))?;
@@ -86,7 +100,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         unmount(&directory)?;
         done.push(format!("{}: unmounted", directory.display()));
     }
+    if args.clean_stale {
+        done.extend(clean_stale(roots)?);
+    }
     if args.clear {
+        if args.persist && keep::forget(&Running::new(roots), roots)? {
+            done.push(format!("{} removed: none after the next boot", keep::path(roots).display()));
+        }
         let cleared = hugepages::clear(roots, args.pagesize, args.node, &mut write)?;
         if cleared.iter().any(|c| c.kept > 0) {
             outcome = Outcome::Limit;
@@ -97,6 +117,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         let page = page_size(&args);
         let made = hugepages::setup(roots, bytes, page, args.node, &mut write)?;
         done.push(tell_setup(&made, page));
+        if args.persist {
+            done.push(persist(roots, &keep::plan(roots, bytes, page, args.node)?)?);
+        }
     }
     if let Some(directory) = place(&args.mount, roots) {
         done.push(mount(&args, roots, &directory)?);
@@ -111,6 +134,31 @@ fn place(asked: &Option<Option<PathBuf>>, roots: &Roots) -> Option<PathBuf> {
     asked.as_ref().map(|directory| directory.clone().unwrap_or_else(usual))
 }
 
+/// Sees to it that they come back.
+fn persist(roots: &Roots, plan: &Persist) -> Result<String> {
+    match plan {
+        Persist::File(path, text) => {
+            keep::save(&Running::new(roots), path, text)?;
+            Ok(format!("{} written: they come back with each boot", path.display()))
+        }
+        Persist::CommandLine(words) => Ok(format!("for each boot, add to the kernel's command line: {words}")),
+    }
+}
+
+/// Removes what killed programs left; a line for each file.
+fn clean_stale(roots: &Roots) -> Result<Vec<String>> {
+    let stale = keep::stale(roots)?;
+    if stale.is_empty() {
+        return Ok(vec!["unchanged: no file of hugetlbfs was left behind".into()]);
+    }
+    let removed = |(path, bytes): (PathBuf, u64)| {
+        let failed = |e| needs_root(Error::io(format!("removing {}", path.display()), e));
+        fs::remove_file(&path).map_err(failed)?;
+        Ok(format!("{} removed: {} free again", path.display(), human(bytes)))
+    };
+    stale.into_iter().map(removed).collect()
+}
+
 fn page_size(args: &Args) -> u64 {
     args.pagesize.unwrap_or(2 << 20)
 }
@@ -119,11 +167,25 @@ fn page_size(args: &Args) -> u64 {
 fn plan(args: &Args, roots: &Roots) -> Result<Vec<String>> {
     let mut lines: Vec<String> =
         place(&args.unmount, roots).iter().map(|d| format!("umount {}", d.display())).collect();
+    if args.clean_stale {
+        lines.extend(keep::stale(roots)?.iter().map(|(path, _)| format!("rm {}", path.display())));
+    }
+    if args.persist && args.clear && keep::path(roots).exists() {
+        lines.push(format!("rm {}", keep::path(roots).display()));
+    }
     let mut writes = if args.clear { hugepages::plan_clear(roots, args.pagesize, args.node)? } else { Vec::new() };
     if let Some(bytes) = args.setup {
         writes.extend(hugepages::plan_setup(roots, bytes, page_size(args), args.node)?);
     }
     lines.extend(writes.iter().map(|(path, text)| format!("echo {text} > {}", path.display())));
+    if let Some(bytes) = args.setup.filter(|_| args.persist) {
+        lines.push(match keep::plan(roots, bytes, page_size(args), args.node)? {
+            Persist::File(path, text) => {
+                format!("echo '{}' > {}", text.lines().last().unwrap_or_default(), path.display())
+            }
+            Persist::CommandLine(words) => format!("# for each boot, add to the kernel's command line: {words}"),
+        });
+    }
     if let Some(directory) = place(&args.mount, roots) {
         let (directory, options) = (directory.display(), mount_options(args)?);
         lines.push(format!("mkdir -p {directory} && mount -t hugetlbfs -o {options} none {directory}"));

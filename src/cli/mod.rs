@@ -17,6 +17,7 @@ pub mod cores;
 mod crossing;
 mod ctl;
 mod destination;
+mod doctor;
 mod emulate;
 pub mod environment;
 pub mod examples;
@@ -40,6 +41,7 @@ mod share;
 pub mod signal;
 mod throughput;
 mod tracing;
+mod tune;
 pub mod units;
 mod wanted;
 mod watch;
@@ -76,7 +78,7 @@ Exit codes:
   0    As asked
   1    Failed: not there, not allowed, not supported, timed out, device at fault
   2    The command line makes no sense
-  3    A limit was passed: loss, rate, fewer pages than asked
+  3    A limit was passed: loss, rate, fewer pages than asked; or doctor found a fault
   4    Refused, because it would cut something that is in use
   5    Needs what is not on this machine: DPDK, root, huge pages
   130  Ended by SIGINT (Ctrl-C), after a clean end with its summary
@@ -141,6 +143,12 @@ pub enum Command {
     /// Hand a card to bmnic, or give it back to its kernel driver
     #[command(arg = tracing::out_of_place(), after_help = examples::text("bind"))]
     Bind(bind::Args),
+    /// See whether this machine is fit for a real card, and how to make it so
+    #[command(arg = tracing::out_of_place())]
+    Doctor(doctor::Args),
+    /// Set this machine up for packets, or put it back as it was
+    #[command(arg = tracing::out_of_place())]
+    Tune(tune::Args),
     /// Show or change the huge pages of this machine
     #[command(arg = tracing::out_of_place(), after_help = examples::text("hugepages"))]
     Hugepages(hugepages::Args),
@@ -259,6 +267,8 @@ pub fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Bind(args) => bind::run(args, &context),
+        Command::Doctor(args) => doctor::run(&args, &context),
+        Command::Tune(args) => tune::run(&args, &context),
         Command::Hugepages(args) => hugepages::run(args, &context),
         Command::Fwd(args) => fwd::run(args, &context),
         Command::Pktgen(args) => pktgen::run(&args, &context),

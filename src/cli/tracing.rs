@@ -90,6 +90,8 @@ pub fn check(command: &Command) -> Result<()> {
         | Command::Check(_) => true,
         Command::Emulate(args) => args.serves(),
         Command::Bind(_)
+        | Command::Doctor(_)
+        | Command::Tune(_)
         | Command::Hugepages(_)
         | Command::CompareDpdk(_)
         | Command::Ctl(_)
@@ -117,6 +119,8 @@ mod tests {
         let mut seen = 0;
         for words in [
             &["bind", "03:00.0"][..],
+            &["doctor"],
+            &["tune"],
             &["hugepages"],
             &["fwd"],
             &["pktgen"],

@@ -12,6 +12,8 @@
 //! is in use: Linux would turn such pages into surplus ones, which leave the pool
 //! when their process ends.
 
+pub mod keep;
+
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::collections::BTreeSet;

@@ -186,6 +186,11 @@ pub struct Hiccups {
 impl Hiccups {
     /// Reads the clock over and over for `time` and notes where it jumped.
     pub fn watch(clock: &Clock, time: Duration) -> Self {
+        Self::watch_each(clock, time, |_| ())
+    }
+
+    /// The same, and tells each gap, ns.
+    pub fn watch_each(clock: &Clock, time: Duration, mut each: impl FnMut(u64)) -> Self {
         let mut hiccups = Hiccups::default();
         let microsecond = clock.ticks(Duration::from_micros(1));
         let start = clock.now();
@@ -195,11 +200,22 @@ impl Hiccups {
             let now = clock.now();
             if now.saturating_sub(last) > microsecond {
                 hiccups.note(clock, now - last);
+                each(clock.ns(now - last));
             }
             last = now;
         }
         hiccups.watched_ns = clock.ns(last - start);
         hiccups
+    }
+
+    /// Adds what was seen in another stretch.
+    pub fn add(&mut self, other: &Hiccups) {
+        self.watched_ns += other.watched_ns;
+        self.above_1us += other.above_1us;
+        self.above_10us += other.above_10us;
+        self.above_100us += other.above_100us;
+        self.worst_ns = self.worst_ns.max(other.worst_ns);
+        self.total_ns += other.total_ns;
     }
 
     #[cold]
@@ -215,6 +231,18 @@ impl Hiccups {
     /// Share of the time that went into gaps, 0 to 1.
     pub fn share(&self) -> f64 {
         if self.watched_ns == 0 { 0.0 } else { self.total_ns as f64 / self.watched_ns as f64 }
+    }
+
+    /// The same for a JSON document.
+    pub fn json(&self) -> Value {
+        json!({
+            "watched_ns": self.watched_ns,
+            "above_1us": self.above_1us,
+            "above_10us": self.above_10us,
+            "above_100us": self.above_100us,
+            "worst_ns": self.worst_ns,
+            "share": self.share(),
+        })
     }
 }
 
@@ -266,14 +294,7 @@ impl Noise {
     pub fn json(&self) -> Value {
         json!({
             "stolen_share": self.stolen,
-            "hiccups": {
-                "watched_ns": self.before.watched_ns,
-                "above_1us": self.before.above_1us,
-                "above_10us": self.before.above_10us,
-                "above_100us": self.before.above_100us,
-                "worst_ns": self.before.worst_ns,
-                "share": self.before.share(),
-            },
+            "hiccups": self.before.json(),
         })
     }
 }

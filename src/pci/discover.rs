@@ -316,18 +316,18 @@ fn resources(dir: &Path) -> Vec<Resource> {
 }
 
 /// Names in a directory; none if it cannot be read.
-pub(super) fn entries(dir: &Path) -> Vec<String> {
+pub(crate) fn entries(dir: &Path) -> Vec<String> {
     let Ok(listing) = fs::read_dir(dir) else { return Vec::new() };
     listing.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
 /// Last component of where a symbolic link leads.
-pub(super) fn link_name(link: &Path) -> Option<String> {
+pub(crate) fn link_name(link: &Path) -> Option<String> {
     fs::read_link(link).ok()?.file_name()?.to_str().map(str::to_string)
 }
 
 /// A file's text without the white space around it.
-pub(super) fn text(path: &Path) -> Option<String> {
+pub(crate) fn text(path: &Path) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_string())
 }
 

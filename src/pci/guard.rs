@@ -237,7 +237,7 @@ pub fn holders(roots: &Roots, device: &Device) -> Vec<Use> {
 
 /// The device nodes by which VFIO gives a card out: its group's, with or
 /// without an IOMMU, and the newer one of its own. They need not exist.
-pub(super) fn vfio_nodes(roots: &Roots, device: &Device) -> Vec<PathBuf> {
+pub(crate) fn vfio_nodes(roots: &Roots, device: &Device) -> Vec<PathBuf> {
     let vfio = roots.dev.join("vfio");
     let group = device.iommu_group.into_iter();
     let mut nodes: Vec<PathBuf> =

@@ -71,14 +71,7 @@ impl Journal {
 
     /// Writes it, whole or not at all.
     pub fn save(&self, kernel: &dyn Kernel, roots: &Roots) -> Result<()> {
-        let (path, temporary) = (path(roots, self.address), temporary(roots, self.address));
-        let text = format!("{:#}\n", self.to_json());
-        kernel.create(&temporary, &text).and_then(|()| kernel.rename(&temporary, &path)).map_err(|e| {
-            // Best effort: a temporary file alone means nothing to anyone.
-            let _ = kernel.remove(&temporary);
-            Error::io(format!("writing the journal {}", path.display()), e)
-                .hint("without it nothing could be restored, so nothing was changed")
-        })
+        write(kernel, &path(roots, self.address), &self.to_json())
     }
 
     /// The journal of the card at `address`, if there is one.
@@ -149,14 +142,29 @@ pub fn handed_over(roots: &Roots, device: &Device) -> Result<bool> {
 }
 
 /// What tells this boot from all others.
-fn boot(roots: &Roots) -> Option<String> {
+pub(crate) fn boot(roots: &Roots) -> Option<String> {
     discover::text(&roots.proc.join("sys/kernel/random/boot_id"))
+}
+
+/// Writes the journal at `path`, whole or not at all.
+pub(crate) fn write(kernel: &dyn Kernel, path: &Path, journal: &Value) -> Result<()> {
+    let (temporary, text) = (temporary(path), format!("{journal:#}\n"));
+    kernel.create(&temporary, &text).and_then(|()| kernel.rename(&temporary, path)).map_err(|e| {
+        // Best effort: a temporary file alone means nothing to anyone.
+        let _ = kernel.remove(&temporary);
+        Error::io(format!("writing the journal {}", path.display()), e)
+            .hint("without it nothing could be restored, so nothing was changed")
+    })
 }
 
 /// Removes the journal of the card at `address`, and what a killed writer left.
 pub fn forget(kernel: &dyn Kernel, roots: &Roots, address: Address) -> Result<()> {
-    let path = path(roots, address);
-    let removed = kernel.remove(&temporary(roots, address)).and_then(|()| kernel.remove(&path));
+    remove(kernel, &path(roots, address))
+}
+
+/// Removes the journal at `path`, and what a killed writer left.
+pub(crate) fn remove(kernel: &dyn Kernel, path: &Path) -> Result<()> {
+    let removed = kernel.remove(&temporary(path)).and_then(|()| kernel.remove(path));
     removed.map_err(|e| Error::io(format!("removing the journal {}", path.display()), e))
 }
 
@@ -170,14 +178,14 @@ pub fn addresses(roots: &Roots) -> Vec<Address> {
 }
 
 /// What to do where permission lacks.
-pub(super) const NEEDS_ROOT: &str = "changing drivers needs root: run it with sudo; nothing changed";
+pub(crate) const NEEDS_ROOT: &str = "changing this machine needs root: run it with sudo; nothing changed";
 
 /// The file of the card at `address`.
 pub fn path(roots: &Roots, address: Address) -> PathBuf {
     directory(roots).join(format!("{address}.json"))
 }
 
-/// Takes the right to change drivers: one process at a time. It ends with the
+/// Takes the right to change the machine: one process at a time. It ends with the
 /// returned file, so a killed process does not keep it.
 pub fn lock(roots: &Roots) -> Result<File> {
     let directory = directory(roots);
@@ -187,9 +195,10 @@ pub fn lock(roots: &Roots) -> Result<File> {
     let opened = File::open(&directory).map_err(|e| Error::io(format!("opening {}", directory.display()), e))?;
     match opened.try_lock() {
         Ok(()) => Ok(opened),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::new(Kind::Io, "another bmnic is changing drivers at this moment; try again when it has ended"))
-        }
+        Err(TryLockError::WouldBlock) => Err(Error::new(
+            Kind::Io,
+            "another bmnic is changing this machine at this moment; try again when it has ended",
+        )),
         Err(TryLockError::Error(e)) => Err(Error::io(format!("locking {}", directory.display()), e)),
     }
 }
@@ -204,12 +213,13 @@ fn make_readable(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o755))
 }
 
-fn directory(roots: &Roots) -> PathBuf {
+/// Where journals are.
+pub(crate) fn directory(roots: &Roots) -> PathBuf {
     roots.run.join("bmnic")
 }
 
-fn temporary(roots: &Roots, address: Address) -> PathBuf {
-    directory(roots).join(format!("{address}.json.new"))
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("json.new")
 }
 
 #[cfg(test)]

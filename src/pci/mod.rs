@@ -29,6 +29,7 @@ mod nodes;
 mod open;
 mod page;
 mod paged;
+pub mod persist;
 mod ports;
 mod sysfs;
 pub mod trace;

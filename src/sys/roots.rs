@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// The roots under which bmnic looks for the kernel's files.
 ///
 /// They are the usual ones unless the environment names others
-/// (`BMNIC_SYS_ROOT`, `BMNIC_PROC_ROOT`, `BMNIC_DEV_ROOT`, `BMNIC_RUN_ROOT`),
-/// so that everything that would change a machine can be tried on a copy.
+/// (`BMNIC_SYS_ROOT`, `BMNIC_PROC_ROOT`, `BMNIC_DEV_ROOT`, `BMNIC_RUN_ROOT`,
+/// `BMNIC_ETC_ROOT`), so that everything that would change a machine can be tried on a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roots {
     /// `/sys`
@@ -18,6 +18,8 @@ pub struct Roots {
     pub dev: PathBuf,
     /// `/run`: where journals live until the next boot.
     pub run: PathBuf,
+    /// `/etc`: what holds for the next boot.
+    pub etc: PathBuf,
 }
 
 impl Roots {
@@ -31,16 +33,18 @@ impl Roots {
             proc: root("BMNIC_PROC_ROOT", "/proc"),
             dev: root("BMNIC_DEV_ROOT", "/dev"),
             run: root("BMNIC_RUN_ROOT", "/run"),
+            etc: root("BMNIC_ETC_ROOT", "/etc"),
         }
     }
 
-    /// All four under one directory: a fake tree for tests.
+    /// All under one directory: a fake tree for tests.
     pub fn under(directory: &Path) -> Self {
         Roots {
             sys: directory.join("sys"),
             proc: directory.join("proc"),
             dev: directory.join("dev"),
             run: directory.join("run"),
+            etc: directory.join("etc"),
         }
     }
 

@@ -162,6 +162,8 @@ pub struct FakeKernel {
     late: bool,
     /// Whether it has VFIO's groups, or only a node for each card (CONFIG_VFIO_GROUP=n).
     groups: bool,
+    /// Huge pages that it finds at most.
+    most_pages: u64,
     /// Those that are still to appear.
     coming: RefCell<Vec<PathBuf>>,
     /// Paths and texts written, in order.
@@ -183,6 +185,7 @@ impl FakeKernel {
             shy: None,
             late: false,
             groups: true,
+            most_pages: u64::MAX,
             coming: RefCell::default(),
             written: RefCell::default(),
         }
@@ -225,6 +228,12 @@ impl FakeKernel {
         self
     }
 
+    /// The same, but it finds no more huge pages than `most` in all.
+    pub fn with_pages(mut self, most: u64) -> Self {
+        self.most_pages = most;
+        self
+    }
+
     /// How many calls were made.
     pub fn calls(&self) -> usize {
         self.calls.get()
@@ -262,6 +271,33 @@ impl FakeKernel {
                 Ok(())
             }
             Some("enable_unsafe_noiommu_mode") => fs::write(path, format!("{text}\n")),
+            Some("smp_affinity_list") if path.with_file_name("fixed").exists() => Err(io::Error::from_raw_os_error(5)),
+            Some(
+                "scaling_governor" | "disable" | "no_turbo" | "nmi_watchdog" | "numa_balancing" | "compact_memory",
+            ) => fs::write(path, format!("{text}\n")),
+            Some("smp_affinity_list") => {
+                fs::write(path.with_file_name("effective_affinity_list"), format!("{text}\n"))?;
+                fs::write(path, format!("{text}\n"))
+            }
+            // Linux prints as many digits as there can be processors.
+            Some("default_smp_affinity" | "cpumask") => {
+                fs::write(path, format!("{:x}\n", u32::from_str_radix(text, 16).unwrap()))
+            }
+            Some("enabled") => {
+                let all = ["always", "madvise", "never"];
+                let chosen = all.map(|one| if one == text { format!("[{one}]") } else { one.to_string() });
+                fs::write(path, format!("{}\n", chosen.join(" ")))
+            }
+            Some("nr_hugepages") => {
+                let count = |file: &str| -> u64 {
+                    fs::read_to_string(path.with_file_name(file)).unwrap().trim().parse().unwrap()
+                };
+                let used = count("nr_hugepages") - count("free_hugepages");
+                let total = text.parse::<u64>().unwrap().min(self.most_pages);
+                assert!(total >= used, "pages in use were taken away");
+                fs::write(path, format!("{total}\n"))?;
+                fs::write(path.with_file_name("free_hugepages"), format!("{}\n", total - used))
+            }
             other => panic!("the kernel has no attribute {other:?}"),
         }
     }
