@@ -113,7 +113,7 @@ impl Ixgbe {
             regs: RegisterFile::new(&[regs::TABLE, dump::TABLE], regs::SIZE),
             eeprom: Eeprom::new(kind, board.factory, board.faulty(FaultKind::Nvm)),
             sfp: (kind == Kind::I82599 && !board.faulty(FaultKind::NoModule)).then(|| Sfp::of(&board)),
-            phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
+            phy: Phy::new(kind, board.speed, board.faulty(FaultKind::PhyLeft)),
             stuck: board.faulty(FaultKind::RequestsStuck),
             board,
             mapped: false,
