@@ -128,6 +128,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pattern -d 'How p
 poisson\t'At random, as independent arrivals'
 burst\t'As many as --burst says together, each burst as far from the next'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pace -d 'Who keeps the rate: software, or the card itself, which some can (82599, X540, X550) [default: software]' -r -f -a "software\t'The thread that sends'
+card\t'The card, by the rate of its transmit queue'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold [default: udp]' -r -f -a "udp\t'UDP datagrams'
 tcp\t'TCP segments of no connection'

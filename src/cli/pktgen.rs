@@ -219,10 +219,15 @@ fn send_all(args: &Args, context: &Context, output: &Output, source: Source) -> 
     let Some(Port { rx, mut tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
     };
+    // Of frames with FCS, without preambles and gaps.
+    let frame_bits = traffic.mean_bits() - 20.0 * 8.0;
     let plan = Plan { traffic, schedule, limits, batch: args.rings.batch(), clock: clock.clone() };
     let places = if args.respond == Some(Respond::Only) { Vec::new() } else { args.cores.places()? };
     let responder = Responder::new(&args.frames.recipe(mac), mac.unwrap_or_default());
     let own = args.respond.and_then(|_| tx.pop());
+    if let Schedule::Card { asked } = plan.schedule {
+        times::pace_by_card(&mut nic, tx.len(), asked * frame_bits)?;
+    }
     // Beside others it ends with them.
     let until = if places.is_empty() { limits } else { Limits::default() };
     let answers = own.map(|tx| Answers::new(rx, tx, responder, clock.clone(), until, &session)).transpose()?;

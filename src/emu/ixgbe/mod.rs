@@ -36,6 +36,7 @@ mod models;
 mod module;
 mod nvm;
 mod offload;
+mod pace;
 mod phy;
 mod regs;
 mod rx;
