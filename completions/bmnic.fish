@@ -160,6 +160,8 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pattern -d 'How p
 poisson\t'At random, as independent arrivals'
 burst\t'As many as --burst says together, each burst as far from the next'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l burst -d 'Packets that leave together; the rate stays [default: 1]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pace -d 'Who keeps the rate: software, or the card itself, which some can (82599, X540, X550) [default: software]' -r -f -a "software\t'The thread that sends'
+card\t'The card, by the rate of its transmit queue'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s s -l size -d 'Frame sizes with FCS: 64, a list 64,1518, a range 64-1518, or imix (IMIX_v4_1 of CSIT)' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l proto -d 'What the frames hold [default: udp]' -r -f -a "udp\t'UDP datagrams'
 tcp\t'TCP segments of no connection'
@@ -185,6 +187,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l bad-csum -d 'Send
 l4\t'That of UDP, TCP or ICMP'
 both\t'Both of them'
 fcs\t'The check sequence of the frame, which cards make themselves'"
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l template -d 'Headers of any stack from a file, a line for each: eth, vlan, mpls, ipv4, ipv6, udp, tcp, icmp, icmp6, vxlan, geneve, gre, payload' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l seed -d 'Seed of what is random, in frames and in times [default: 1]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pcap -d 'Send the packets of this pcap or pcapng file; - is standard input' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l speed -d 'How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]' -r
@@ -325,8 +328,8 @@ loss\t'Frame loss from line rate down by 10 %, until two rates lose none (§26.3
 back-to-back\t'Longest burst without loss, mean of several (§26.4)'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l precision -d 'How exactly to search, as a share of line rate' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l runs -d 'Do it this often and print the median and the spread [default: 3 searches, 1 flood, 10 of an MRR]' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64' -r
-complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l sweep -d 'Measure each value of an option, a row each: batch=1,2,4..64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l batch -d 'Packets a call to send() and recv(), 1 to 64 [default: 32]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l sweep -d 'Measure each value of an option, a row each: batch=1,2,4..64 or queues=1,2,4' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l allow-loss -d 'Share of packets that a flood may lose; more ends with exit code 3 [default: any]' -r

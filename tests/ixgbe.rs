@@ -99,6 +99,21 @@ fn a_module_of_1_gbit_negotiates() {
 }
 
 #[test]
+fn a_driver_is_told_the_speed_of_the_wire_if_it_is_one_that_the_card_has() {
+    for (card, megabits) in [
+        ("82599", 10_000),
+        ("82599,speed=1G", 1_000),
+        ("82599,speed=3G", 10_000),
+        ("x540,speed=1G", 1_000),
+        ("x540,speed=100M", 100),
+        ("x540,speed=5G", 10_000),
+        ("x550,speed=5G", 5_000),
+    ] {
+        assert_eq!(comes_up(&format!("{card},strict,link=1ms")), (megabits * 1_000_000, vec![]), "{card}");
+    }
+}
+
+#[test]
 fn a_module_of_two_rates_falls_back_to_the_lower_one() {
     assert_eq!(comes_up("82599,strict,link=1ms,fault=module-dual"), (1_000_000_000, vec![]));
 }

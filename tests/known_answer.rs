@@ -168,6 +168,8 @@ impl Tester {
             timed: false,
             grace: Duration::from_millis(2),
             batch: 32,
+            flows: 1,
+            queues: 1,
             addresses: [[2, 0, 0, 0, 0, 1]; 2],
         }
     }

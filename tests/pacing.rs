@@ -293,6 +293,56 @@ fn a_thread_runs_where_it_is_told_and_its_part_is_told() {
     assert!(said.contains("thread 0  1 000 packets") && said.contains(&format!(" on processor {first}")), "{said}");
 }
 
+/// Departures from the card, ns on the clock of its wire.
+fn departures(dir: &Path, card: &str, words: &[&str]) -> Vec<u64> {
+    let (nothing, out) = (dir.join("in.pcap"), dir.join("out.pcap"));
+    recording(&nothing, 1);
+    let wire = format!("emu:{card},link=1ms,wire=pcap:{}:out={}", nothing.display(), out.display());
+    let document = json(&[&["-i", &wire, "--pace", "card"], words].concat());
+    assert_eq!((&document["paced_by_card"], &document["places"]), (&true.into(), &Value::Null));
+    assert_eq!(document["sent"], document["counted_by_card"], "{document}");
+    Recording::open(&out).unwrap().packets().map(|packet| packet.time as u64).collect()
+}
+
+#[test]
+fn a_card_that_keeps_the_rate_leaves_the_same_gap_each_time_and_never_a_shorter_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let long_ring = ["--txd", "4096", "-c", "4000"];
+    for (card, rate, gap) in [("82599", "100k", 10_000), ("x540", "1M", 1_000), ("82599,speed=1G", "100k", 10_000)] {
+        let times = departures(dir.path(), card, &[&["-r", rate][..], &long_ring].concat());
+        assert_eq!(times.len(), 4_000, "{card}");
+        let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().all(|seen| seen + 1 >= gap), "{card}: {:?}", gaps.iter().min());
+        // All packets fit into the ring: only what the machine did to the card itself shows.
+        let even = gaps.iter().filter(|seen| seen.abs_diff(gap) <= 1).count();
+        assert!(even * 10 >= 9 * gaps.len(), "{card}: {even} of {}", gaps.len());
+    }
+    // It counts bits: a frame of 128 bytes is followed by twice the gap of one of 64, from begin
+    // to begin. The wire tells when they end, and 64 bytes take 51 ns.
+    let times = departures(dir.path(), "82599", &[&["-r", "100k", "-s", "64,128"][..], &long_ring].concat());
+    let short = times.windows(2).filter(|pair| (pair[1] - pair[0]).abs_diff(6_667 + 51) <= 1).count();
+    let long = times.windows(2).filter(|pair| (pair[1] - pair[0]).abs_diff(13_333 - 51) <= 1).count();
+    assert!(short > 1_700 && long > 1_700, "{short} and {long}");
+}
+
+#[test]
+fn a_rate_that_no_card_keeps_is_refused_by_name() {
+    for (card, words, part) in [
+        ("emu:x710", &["-r", "1M"][..], "the driver i40e knows"),
+        ("emu:virtio", &["-r", "1M"], "the driver virtio knows"),
+        ("emu:82599", &["-r", "1k"], "from 9765626 to 9999999999 bits a second"),
+        ("emu:82599", &["-r", "1M", "--burst", "2"], "--burst"),
+        ("emu:82599", &[], "--rate"),
+    ] {
+        let output = run(&[&["pktgen", "-c", "9", "-i", card, "--pace", "card"][..], words].concat());
+        let line = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && line.contains(part), "{card} {words:?}: {line}");
+    }
+    // At the link's rate there is nothing to keep.
+    let document = json(&["-i", "emu:82599,link=1ms", "--pace", "card", "-r", "line", "-c", "1000"]);
+    assert_eq!((&document["paced_by_card"], &document["sent"]), (&false.into(), &1_000.into()));
+}
+
 #[test]
 fn what_threads_cannot_do_is_refused_in_one_line_before_a_card_is_opened() {
     let dir = tempfile::tempdir().unwrap();

@@ -101,8 +101,9 @@ fn a_written_file_holds_exactly_what_was_asked_for_and_wireshark_finds_no_wrong_
         let path = path.to_str().unwrap();
         let words = ["pktgen", "-w", path, "--format", format, "--proto", proto, "--dst-ip", address, "-c", "5000"];
         let tags = vlan.map_or(vec![], |vlan| vec!["--vlan", vlan]);
-        let others = ["--sport", "65000-64999/7", "--dport", "rand", "--size", "90-1518", "-r", "1M"];
-        let document = json(&[&words[..], &others, &tags].concat());
+        let port = if proto == "icmp" { &[][..] } else { &["--dport", "rand"] };
+        let others = ["--sport", "65000-64999/7", "--size", "90-1518", "-r", "1M"];
+        let document = json(&[&words[..], &others, port, &tags].concat());
         assert_eq!(document["packets"], 5000);
         let recording = Recording::open(Path::new(path)).unwrap();
         assert_eq!((recording.len(), recording.damage()), (5000, None));
@@ -271,6 +272,10 @@ fn bad_input_is_one_line_and_a_stable_exit_code() {
         (&["pktgen", "--pcap", one, "--dport", "9"], 2, "--dport"),
         (&["pktgen", "--pcap", one, "--vlan", "9"], 2, "--vlan"),
         (&["pktgen", "--pcap", one, "--ttl", "64"], 2, "--ttl"),
+        (&["pktgen", "--print", "--proto", "raw", "--ttl", "4"], 2, "--ttl"),
+        (&["pktgen", "--print", "--proto", "arp", "--ttl", "4"], 2, "--ttl"),
+        (&["pktgen", "--print", "--proto", "raw", "--sport", "4"], 2, "--sport"),
+        (&["pktgen", "--print", "--proto", "icmp", "--dport", "4"], 2, "--dport"),
         (&["pktgen", "--pcap", one, "--seed", "1"], 2, "--seed"),
     ] {
         let output = run(words);

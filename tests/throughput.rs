@@ -288,6 +288,39 @@ fn a_sweep_has_a_row_for_each_batch() {
 }
 
 #[test]
+fn a_sweep_of_queues_spreads_its_flows_and_each_packet_came_from_one_of_them() {
+    for card in ["emu:82599", "emu:x710", "emu:x2522", "emu:bcm57414", "emu:bcm57508", "emu:cx5"] {
+        let document = json(&[card, "--sweep", "queues=1,2..4,3", "-t", "20ms", "-s", "64"]);
+        let rows = document["rows"].as_array().unwrap();
+        let queues: Vec<u64> = rows.iter().map(|row| row["queues"].as_u64().unwrap()).collect();
+        assert_eq!(queues, [1, 2, 4, 3], "{card}");
+        for (row, queues) in rows.iter().zip(queues) {
+            let number = |field: &str| row[field].as_u64().unwrap();
+            let by_queue: Vec<u64> = serde_json::from_value(row["received_by_queue"].clone()).unwrap();
+            let came = number("received") + number("duplicated") + number("foreign");
+            assert_eq!((by_queue.len() as u64, by_queue.iter().sum::<u64>()), (queues, came), "{card}: {row:#}");
+            assert_eq!(number("sent"), number("received") + number("lost"), "{card}: {row:#}");
+            // All flows are sent as often; what is lost need not be spread.
+            let even = number("sent") / queues;
+            let least = by_queue.iter().min().unwrap();
+            assert!(least + number("lost") >= even / 2, "{card}: {even} for each, and {by_queue:?}");
+        }
+    }
+}
+
+#[test]
+fn more_queues_than_the_card_has_are_refused() {
+    let sweep = ["--sweep", "queues=1,4", "-t", "20ms", "-s", "64"];
+    for (card, words) in [
+        ("emu:cx5,queues=2", "the card has 2; ask for 2 or fewer"),
+        ("emu:virtio", "use one queue, or a card with RSS"),
+    ] {
+        let run = throughput(&[&[card][..], &sweep].concat());
+        assert!(!run.status.success() && text(&run.stderr).contains(words), "{card}: {}", text(&run.stderr));
+    }
+}
+
+#[test]
 fn results_go_into_files_beside_the_screen_and_can_be_a_baseline() {
     let temp = tempfile::tempdir().unwrap();
     let path = |name: &str| temp.path().join(name).to_str().unwrap().to_string();
@@ -372,7 +405,7 @@ fn comma_separated_values_have_a_head_and_a_row_each() {
     let out = text(&run.stdout);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 3, "{out}");
-    assert!(lines[0].starts_with("frame,goal,batch,mpps,l1_gbit_per_second,percent_of_line"));
+    assert!(lines[0].starts_with("frame,goal,batch,queues,mpps,l1_gbit_per_second,percent_of_line"));
     assert!(lines.iter().all(|line| line.split(',').count() == lines[0].split(',').count()), "{out}");
 }
 
@@ -396,7 +429,7 @@ fn nonsense_is_refused() {
         &["--duration-sum", "1s"],
         &["--ndr", "--duration-sum", "10ms", "-t", "20ms"],
         &["--sweep", "batch=1,256"],
-        &["--sweep", "queues=1,2"],
+        &["--sweep", "queues=1,65"],
         &["--sweep", "batch=1", "--batch", "2"],
         &["--tolerance", "5%"],
         &["--csv", "--markdown"],

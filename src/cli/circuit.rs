@@ -9,7 +9,7 @@ use super::Context;
 use super::session::{Defaults, NOMINAL_SPEED, Session};
 use crate::dma::{BUFFER_SIZE, Pool};
 use crate::driver::queue::Loop;
-use crate::driver::{self, Config, Description, Port};
+use crate::driver::{self, Config, Description, InTurn, Port, RxQueue, TxQueue};
 use crate::error::{Error, Kind, Result};
 use crate::measure::probe::MIN_LEN;
 use std::time::Duration;
@@ -74,12 +74,11 @@ impl Circuit {
     }
 }
 
-/// A pool for the session, the receiving queue's ring filled from it.
-pub fn filled_pool(session: &mut Session) -> Result<Pool> {
+/// A pool for the session, the rings of the first `queues` receiving queues filled from it.
+pub fn filled_pool(session: &mut Session, queues: usize) -> Result<Pool> {
     let pool = session.pool()?;
-    if let Some(queue) = session.ports.last_mut().and_then(|port| port.rx.first_mut()) {
-        queue.fill(&pool)?;
-    }
+    let receiving = session.ports.last_mut().into_iter().flat_map(|port| &mut port.rx);
+    receiving.take(queues).try_for_each(|queue| queue.fill(&pool))?;
     Ok(pool)
 }
 
@@ -96,14 +95,55 @@ pub fn speed(session: &Session) -> u64 {
 
 /// Runs `body` with the first port as the sender and the last as the receiver.
 pub fn run<L: Loop>(session: &mut Session, body: L) -> Result<L::Output> {
-    let (rx, tx) = match &mut session.ports[..] {
-        [Port { rx, tx, .. }] => (rx.first_mut(), tx.first_mut()),
-        [sender, .., receiver] => (receiver.rx.first_mut(), sender.tx.first_mut()),
-        [] => (None, None),
-    };
-    match (rx, tx) {
+    let (rx, tx) = ends(session);
+    match (rx.first_mut(), tx.first_mut()) {
         (Some(rx), Some(tx)) => Ok(driver::with_pair(rx, tx, body)),
         _ => Err(Error::new(Kind::NotFound, "no card to measure; name one, `bmnic list` shows what there is")),
+    }
+}
+
+/// Whether both ends have so many queues.
+///
+/// # Errors
+/// [`Kind::Unsupported`] if one has fewer.
+pub fn check_queues(session: &mut Session, queues: usize) -> Result<()> {
+    let (rx, tx) = ends(session);
+    let has = rx.len().min(tx.len());
+    if has >= queues {
+        return Ok(());
+    }
+    let line = format!("{queues} queues were asked for, and the card has {has}; ask for {has} or fewer");
+    Err(Error::new(Kind::Unsupported, line))
+}
+
+/// As [`run`] on the first `queues` queues of each, which all packets are spread over; and how
+/// many packets came out of each.
+///
+/// # Errors
+/// As [`check_queues`].
+pub fn run_on<L: Loop>(session: &mut Session, queues: usize, body: L) -> Result<(L::Output, Vec<u64>)> {
+    check_queues(session, queues)?;
+    let (rx, tx) = ends(session);
+    let (mut rx, mut tx) = (InTurn::new(&mut rx[..queues]), InTurn::new(&mut tx[..queues]));
+    let output = body.run(&mut rx, &mut tx);
+    Ok((output, rx.counts()))
+}
+
+/// Spreads what the receiving card receives over its first `queues` queues.
+///
+/// # Errors
+/// What telling the card meets.
+pub fn spread(session: &mut Session, queues: u16) -> Result<()> {
+    let table: Vec<u16> = (0..queues).collect();
+    session.ports.last_mut().map_or(Ok(()), |port| port.nic.set_rss_table(&table))
+}
+
+/// The queues of the receiver, and of the sender.
+fn ends(session: &mut Session) -> (&mut [RxQueue], &mut [TxQueue]) {
+    match &mut session.ports[..] {
+        [Port { rx, tx, .. }] => (rx, tx),
+        [sender, .., receiver] => (&mut receiver.rx, &mut sender.tx),
+        [] => (&mut [], &mut []),
     }
 }
 

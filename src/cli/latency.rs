@@ -194,7 +194,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let speed = circuit::speed(&session);
     let rates = cases.iter().map(|case| args.asked.rate(case, speed)).collect::<Result<Vec<_>>>()?;
     let raw = files.samples(&rates, limits.count, limits.duration)?;
-    let pool = circuit::filled_pool(&mut session)?;
+    let pool = circuit::filled_pool(&mut session, 1)?;
     let own = circuit::run(&mut session, Empty::new(&clock, &pool)?)?;
     let bench = Bench { circuit: &args.circuit, clock: &clock, pool: &pool, limits, warm_up: args.warmup };
     let live = output.bar(expected(&rates, &limits, args.warmup));

@@ -38,7 +38,6 @@ use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
 use crate::net::MacAddr;
-use crate::packet::build::Builder;
 use crate::packet::respond::Responder;
 use crate::pcap::record::Format;
 use answer::{Answers, Respond};
@@ -74,7 +73,7 @@ pub struct Args {
     /// a cause of its own in the summary: reader-bound.
     #[arg(long, value_name = "FILE", help_heading = "Replay", conflicts_with_all = [
         "size", "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid", "ttl", "tos", "dscp", "ecn", "tcp_flags",
-        "ethertype", "payload", "bad_csum",
+        "ethertype", "payload", "bad_csum", "template",
     ])]
     pcap: Option<PathBuf>,
     /// How fast to replay, against how it was recorded: 1x, 0.5x, 10x [default: 1x]
@@ -107,7 +106,7 @@ pub struct Args {
     /// with =only nothing else is sent, and --count is of answers. The summary says how many were
     /// answered.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "beside",
-        conflicts_with_all = ["pcap", "schedule", "prepare", "print", "write"])]
+        conflicts_with_all = ["pcap", "schedule", "prepare", "template", "print", "write"])]
     respond: Option<Respond>,
     /// Print the first packets and send none
     #[arg(long)]
@@ -184,9 +183,9 @@ impl Source {
     /// What is sent with a card whose address is `mac`.
     fn traffic(self, frames: &Frames, mac: Option<MacAddr>) -> Result<Traffic> {
         Ok(match self {
-            Source::Built(_) => Traffic::Built(Builder::new(&frames.recipe(mac))?),
+            Source::Built(_) => Traffic::Built(frames.builder(mac)?),
             Source::Replay(replay) => Traffic::Replay(replay),
-            Source::List(list, _) => Traffic::Listed(Box::new(list.frames(frames, mac)?)),
+            Source::List(mut list, _) => Traffic::Listed(Box::new(list.frames(frames, mac)?)),
         })
     }
 }
@@ -220,10 +219,15 @@ fn send_all(args: &Args, context: &Context, output: &Output, source: Source) -> 
     let Some(Port { rx, mut tx, mut nic }) = std::mem::take(&mut session.ports).into_iter().next() else {
         return Err(Error::new(Kind::NotFound, "no card to send with; name one with --device").into());
     };
+    // Of frames with FCS, without preambles and gaps.
+    let frame_bits = traffic.mean_bits() - 20.0 * 8.0;
     let plan = Plan { traffic, schedule, limits, batch: args.rings.batch(), clock: clock.clone() };
     let places = if args.respond == Some(Respond::Only) { Vec::new() } else { args.cores.places()? };
     let responder = Responder::new(&args.frames.recipe(mac), mac.unwrap_or_default());
     let own = args.respond.and_then(|_| tx.pop());
+    if let Schedule::Card { asked } = plan.schedule {
+        times::pace_by_card(&mut nic, tx.len(), asked * frame_bits)?;
+    }
     // Beside others it ends with them.
     let until = if places.is_empty() { limits } else { Limits::default() };
     let answers = own.map(|tx| Answers::new(rx, tx, responder, clock.clone(), until, &session)).transpose()?;
@@ -277,7 +281,7 @@ impl Args {
     fn source(&self) -> Result<Source> {
         if let Some(path) = &self.schedule {
             self.check_threads("a schedule")?;
-            let list = List::open(path, self.pcap.as_deref())?;
+            let mut list = List::open(path, self.pcap.as_deref())?;
             let longest = list.frames(&self.frames, None)?.longest();
             return Ok(Source::List(list, longest));
         }
@@ -286,7 +290,7 @@ impl Args {
             self.check_replay(&replay)?;
             return Ok(Source::Replay(Box::new(replay)));
         }
-        Ok(Source::Built(Builder::new(&self.frames.recipe(None))?.longest()))
+        Ok(Source::Built(self.frames.builder(None)?.longest()))
     }
 
     /// Refuses several threads for `what`, which has one order.

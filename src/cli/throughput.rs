@@ -52,27 +52,33 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut noise = Noise::begin(&context.roots, &clock, Duration::from_millis(10));
 
     let longest = args.sizes.iter().flat_map(size::Size::frames).max().unwrap_or(0);
-    let config = args.lengths.of(Config { max_frame: longest.max(1_518) as u16, ..Config::default() });
+    let queues = args.queues();
+    let most = queues.iter().copied().max().unwrap_or(1);
+    let config = Config { max_frame: longest.max(1_518) as u16, rx_queues: most, tx_queues: most, ..Config::default() };
+    let config = args.lengths.of(config);
     let mut session = args.circuit.open(context, &config, None)?;
     let stop = session.stop.clone();
     session.announce(&output)?;
     args.lengths.warn_of_others(&session.devices, &output);
     session.may_send(longest)?;
+    circuit::check_queues(&mut session, most.into())?;
     args.export.paths().try_for_each(|path| session.check_write(path))?;
     let files = args.export.open()?;
     output.info(scope(&args, session.is_emulated()))?;
 
-    let pool = circuit::filled_pool(&mut session)?;
+    let pool = circuit::filled_pool(&mut session, most.into())?;
     let noted = session.notes();
     let live = output.live(1);
     let (mut rows, batches) = (Vec::new(), args.batches());
     let mut failed = None;
-    let mut left = args.sizes.len() * batches.len();
+    let each: Vec<(u16, u16)> = batches.iter().flat_map(|&batch| queues.iter().map(move |&n| (batch, n))).collect();
+    let mut left = args.sizes.len() * each.len();
     'all: for size in &args.sizes {
-        for &batch in &batches {
+        for &(batch, queues) in &each {
             live.show(0, format!("{size} bytes ..."));
-            let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch };
-            let measured = match bench.rows(size, &mut session) {
+            let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch, queues };
+            let spread = if most > 1 { circuit::spread(&mut session, queues) } else { Ok(()) };
+            let measured = match spread.and_then(|()| bench.rows(size, &mut session)) {
                 Ok(measured) => measured,
                 Err(error) if rows.is_empty() => return Err(session.blame(error)),
                 // The sizes before it were measured, and are printed.
@@ -104,7 +110,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         "measured": scope(&args, session.is_emulated()),
         "method": method(&args),
         "batch": batches.first().filter(|_| batches.len() == 1),
-        "sweep": batches.len() > 1,
+        "sweep": each.len() > 1,
         "trial_ns": args.trial.as_nanos() as u64,
         "duration_sum_ns": args.goals(1.0, 1.0).map(|goals| goals.sum.as_nanos() as u64),
         "exceed": args.goals(1.0, 1.0).and_then(|goals| goals.goals.first().map(|goal| goal.exceed)),
@@ -178,7 +184,10 @@ fn method(args: &Args) -> &'static str {
 
 /// What the figures are, in one line.
 fn scope(args: &Args, emulated: bool) -> String {
-    let unpaced = "sent as fast as the ring takes it, received by the same thread";
+    let unpaced = match args.flows() {
+        1 => "sent as fast as the ring takes it, received by the same thread",
+        _ => "sent as fast as the rings take it, received by the same thread, which serves all queues in turn",
+    };
     let what = match args.aims()[..] {
         _ if !args.tests().is_empty() => {
             let names: Vec<&str> = args.tests().iter().map(|test| test.name()).collect();

@@ -176,7 +176,7 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
     let Opened { rx, tx, description, ops } = (family.open)(function, config)?;
     let tallies = rx.iter().map(|rx| rx_of_its_family!(rx, queue => queue.tally()));
     let tallies = tallies.chain(tx.iter().map(|tx| tx_of_its_family!(tx, queue => queue.tally()))).collect();
-    let nic = Nic::new(ops, description, rx.len() as u16, tallies);
+    let nic = Nic::new(ops, description, [rx.len() as u16, tx.len() as u16], tallies);
     Ok(Port { rx, tx, nic })
 }
 

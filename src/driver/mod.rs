@@ -30,6 +30,7 @@
 mod config;
 mod families;
 mod hw;
+mod in_turn;
 mod irq;
 mod lacks;
 mod limits;
@@ -62,6 +63,7 @@ pub mod virtio;
 
 pub use config::{Config, MAX_RING, MIN_RING, Rss, TxPath};
 pub use families::{Port, RxQueue, TxQueue, driver_for, open, with_pair};
+pub use in_turn::InTurn;
 pub use nic::Nic;
 pub use ops::{ClockReading, Description, FlowRule, Link, Said, TimestampSource, Wanted};
 pub use pluggable::Pluggable;

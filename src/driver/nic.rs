@@ -19,6 +19,8 @@ pub struct Nic {
     description: Description,
     /// Receive queues that frames can be sent to.
     rx_queues: u16,
+    /// Transmit queues.
+    tx_queues: u16,
     /// The flows that were asked for, by slot of the filters.
     rules: Vec<FlowRule>,
     /// What the device did wrong, a queue each.
@@ -27,15 +29,15 @@ pub struct Nic {
 }
 
 impl Nic {
-    /// Of a card with `rx_queues` that flows can be spread over, whose queues
-    /// count what goes wrong in `tallies`.
+    /// Of a card with so many receive queues that flows can be spread over, and transmit queues,
+    /// which count what goes wrong in `tallies`.
     pub(super) fn new(
         ops: Box<dyn NicOps>,
         description: Description,
-        rx_queues: u16,
+        [rx_queues, tx_queues]: [u16; 2],
         tallies: Vec<Arc<Tally>>,
     ) -> Self {
-        Nic { description, rx_queues, rules: Vec::new(), tallies, ops }
+        Nic { description, rx_queues, tx_queues, rules: Vec::new(), tallies, ops }
     }
 
     /// What it is.
@@ -128,6 +130,29 @@ impl Nic {
     pub fn set_rss_table(&mut self, table: &[u16]) -> Result<()> {
         limits::check_table(&self.description.device, table, self.rx_queues)?;
         self.ops.set_rss_table(table)
+    }
+
+    /// Has the card itself send packets of a transmit queue no faster than this: bits a second
+    /// of frames with FCS, without preambles and gaps. Each packet begins as much later than the
+    /// last one as that one takes at the rate. `None` is as fast as the link. The rate is lost if
+    /// the link comes up at another speed.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] for a card that cannot; [`Kind::Usage`] for a queue beyond the last,
+    /// or a rate that is not below that of the link or too far below it.
+    pub fn set_tx_rate(&mut self, queue: u16, bits: Option<u64>) -> Result<()> {
+        if queue >= self.tx_queues {
+            let queues = self.tx_queues;
+            let text = format!("queue {queue} cannot have a rate: there are {queues}, counted from 0");
+            return Err(self.error(Kind::Usage, text));
+        }
+        if self.ops.set_tx_rate(queue, bits)? {
+            return Ok(());
+        }
+        let driver = self.description.driver;
+        let text =
+            format!("the card has no rate for a transmit queue that the driver {driver} knows; let software pace");
+        Err(self.error(Kind::Unsupported, text))
     }
 
     /// Steers a flow to a queue. A rule for the same flow is replaced.

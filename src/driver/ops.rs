@@ -197,6 +197,12 @@ pub trait NicOps: Send {
     /// same flow, or the first that is free. Its queue is there.
     fn steer(&mut self, slot: usize, rule: &FlowRule) -> Result<()>;
 
+    /// As [`Nic::set_tx_rate`](super::nic::Nic::set_tx_rate); the queue is there. Whether it can
+    /// be done.
+    fn set_tx_rate(&mut self, _queue: u16, _bits: Option<u64>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Counters since the port was opened, but for the anomalies.
     fn stats(&mut self) -> Result<Stats>;
 

@@ -39,10 +39,16 @@ impl MacPort {
     /// for it yet.
     #[inline]
     pub fn send(&mut self, frame: &[u8], now: Picos) -> Option<Picos> {
+        self.send_from(frame, now, 0)
+    }
+
+    /// The same, and it does not begin to leave before `from`.
+    #[inline]
+    pub fn send_from(&mut self, frame: &[u8], now: Picos, from: Picos) -> Option<Picos> {
         if self.flaw.as_mut().is_some_and(|flaw| flaw.keeps()) {
             return None;
         }
-        let ready = self.due.as_ref().map_or(0, |due| due.ready());
+        let ready = self.due.as_ref().map_or(0, |due| due.ready()).max(from);
         let left = if self.looping {
             let at = now.max(ready);
             self.looped.push(frame, at).then_some(at)

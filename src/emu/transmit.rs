@@ -17,6 +17,8 @@ use super::STEP;
 pub enum Next {
     /// Nothing, or a packet without its end.
     Nothing,
+    /// A packet whose time has not come.
+    Later,
     /// A packet, which is on its way from now on.
     Packet,
     /// Something that is not sent was passed over.
@@ -106,6 +108,11 @@ pub fn transmit(card: &mut impl Transmitter) -> usize {
         for _ in 0..STEP {
             match card.fetch(queue) {
                 Next::Nothing => break,
+                // Work, as nothing but a later step gets it on its way.
+                Next::Later => {
+                    work += 1;
+                    break;
+                }
                 Next::Other => {}
                 Next::Packet if card.emit() => {}
                 Next::Packet => {

@@ -52,6 +52,10 @@ pub struct Plan {
     pub grace: Duration,
     /// Packets a call.
     pub batch: usize,
+    /// Flows that packets belong to, in turn: a power of two.
+    pub flows: u16,
+    /// Transmit queues, each of which may still have two batches at the end.
+    pub queues: usize,
     /// Addresses to send from and to.
     pub addresses: [[u8; 6]; 2],
 }
@@ -81,7 +85,7 @@ pub struct Report {
     /// Packets that the schedule held; those sent, where there was none.
     pub due: u64,
     /// Of those sent, how many the card still had when the time was up, beyond two
-    /// batches, which it always may.
+    /// batches in each queue, which it always may.
     pub late: u64,
     /// Of those sent, how many the card had not reported as sent when the wait for the rest
     /// was over.
@@ -253,7 +257,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             clock,
             pool,
             pace,
-            probes: Probes::new(clock.now() as u32, longest, from, to),
+            probes: Probes::new(clock.now() as u32, longest, from, to).of_flows(plan.flows),
             seen: Seen::new(),
             stamps: plan.timed.then(Stamps::new),
             idle: Idle::new(),
@@ -336,7 +340,7 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
             }
             None => self.report.due = self.report.sent,
         }
-        self.report.late = tx.reclaim(self.pool).saturating_sub(2 * self.plan.batch) as u64;
+        self.report.late = tx.reclaim(self.pool).saturating_sub(2 * self.plan.batch * self.plan.queues) as u64;
     }
 
     /// A round of the loop begins; how long the last one took.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! UDP from 198.18.0.1 to 198.19.0.1, the addresses set aside for measuring
-//! (RFC 2544 C.2.2), port 7 (echo). The run tells the frames of one trial from
+//! (RFC 2544 C.2.2), port 7 (echo), or of several flows from ports 49152 on. The run tells the frames of one trial from
 //! stragglers of the last; the check tells a probe from a frame that only looks
 //! like one. When a frame was sent is kept by the sender, not in the frame.
 
@@ -22,6 +22,7 @@ pub const MAX_LEN: usize = 14 + 65_535;
 /// preamble with start delimiter, gap (IEEE 802.3 §4.2.3.2.2: 4 + 8 + 12).
 pub const WIRE_OVERHEAD: usize = 24;
 
+const PORT: usize = 34;
 const RUN: usize = 42;
 const SEQUENCE: usize = 46;
 const CHECK: usize = 54;
@@ -31,7 +32,14 @@ const CHECK: usize = 54;
 pub struct Probes {
     template: Vec<u8>,
     run: u32,
+    /// One less than there are flows.
+    flows: u16,
 }
+
+/// The first port that is given to nobody (RFC 6335 §6).
+const DYNAMIC: u16 = 49_152;
+/// Most flows of [`Probes::of_flows`].
+pub const MAX_FLOWS: u16 = 1 << 14;
 
 impl Probes {
     /// Frames of up to `len` bytes without FCS, at least [`MIN_LEN`], from one
@@ -50,7 +58,18 @@ impl Probes {
         template[30..34].copy_from_slice(&[198, 19, 0, 1]);
         template[34..38].copy_from_slice(&[0, 7, 0, 7]);
         template[RUN..RUN + 4].copy_from_slice(&run.to_be_bytes());
-        Probes { template, run }
+        Probes { template, run, flows: 0 }
+    }
+
+    /// The same from that many ports in turn: a power of two, [`MAX_FLOWS`] at most. What it
+    /// is not is cut down to the next that is.
+    pub fn of_flows(mut self, flows: u16) -> Self {
+        let flows = flows.clamp(1, MAX_FLOWS);
+        self.flows = (1 << flows.ilog2()) - 1;
+        if self.flows > 0 {
+            self.template[PORT..PORT + 2].copy_from_slice(&DYNAMIC.to_be_bytes());
+        }
+        self
     }
 
     /// Fills `frame`, whose length is that of the probe: at least [`MIN_LEN`],
@@ -87,6 +106,10 @@ impl Probes {
         let ip_len = (len - 14) as u16;
         frame[16..18].copy_from_slice(&ip_len.to_be_bytes());
         frame[38..40].copy_from_slice(&(ip_len - 20).to_be_bytes());
+        if self.flows > 0 {
+            let port = DYNAMIC + (sequence as u16 & self.flows);
+            frame[PORT..PORT + 2].copy_from_slice(&port.to_be_bytes());
+        }
         let sum = header_checksum(ip_len);
         frame[24..26].copy_from_slice(&sum.to_be_bytes());
         frame[SEQUENCE..SEQUENCE + 8].copy_from_slice(&sequence.to_be_bytes());
@@ -181,6 +204,19 @@ mod tests {
         assert_eq!(probes.sequence(&[0; 60]), None);
         frame[SEQUENCE + 3] ^= 1;
         assert_eq!(probes.sequence(&frame), None, "spoilt on the way");
+    }
+
+    #[test]
+    fn flows_follow_each_other_and_one_flow_is_as_before() {
+        let port = |flows: u16, sequence| {
+            let mut frame = [0; 60];
+            Probes::new(7, 60, [0; 6], [0; 6]).of_flows(flows).write(&mut frame, sequence);
+            u16::from_be_bytes([frame[PORT], frame[PORT + 1]])
+        };
+        assert_eq!([port(1, 0), port(1, 9), port(0, 9)], [7; 3]);
+        assert_eq!([0, 1, 3, 4, u64::MAX].map(|sequence| port(4, sequence) - DYNAMIC), [0, 1, 3, 0, 3]);
+        assert_eq!([port(7, 3), port(7, 4)], [DYNAMIC + 3, DYNAMIC], "four of seven");
+        assert_eq!(port(u16::MAX, u64::MAX), u16::MAX);
     }
 
     #[test]

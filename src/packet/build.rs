@@ -22,6 +22,8 @@
 mod field;
 mod layout;
 mod share;
+mod sizes;
+mod stack;
 mod tag;
 mod wide;
 mod words;
@@ -33,8 +35,10 @@ use crate::net::Sum;
 use field::{Covered, Field};
 use layout::{Ip, Layout};
 use share::Share;
+pub use sizes::{IMIX, Sizes};
+use stack::Filler;
+pub use stack::Stack;
 use std::net::IpAddr;
-use std::str::FromStr;
 pub use tag::{Tpid, Vlan, Vlans};
 pub use words::{Bytes, Dscp, Ecn, Ethertype, TcpFlags, Tos};
 
@@ -68,47 +72,6 @@ pub struct Wrong {
     pub ip: bool,
     /// That of UDP, TCP or ICMP.
     pub l4: bool,
-}
-
-/// How long frames are, in bytes without FCS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sizes {
-    /// As short as the headers allow.
-    Shortest,
-    /// These in turn.
-    List(Vec<usize>),
-    /// Each length from the first to the last in turn.
-    Range(usize, usize),
-}
-
-/// CSIT's `IMIX_v4_1`, sizes with FCS in the order they are sent: 28 of 64, 16 of 570
-/// and 4 of 1518 bytes, as 7, 4 and 1, spread out.
-pub const IMIX: [usize; 12] = [64, 570, 64, 64, 570, 64, 64, 570, 64, 1518, 64, 570];
-
-impl FromStr for Sizes {
-    type Err = Error;
-
-    /// Reads sizes as users write them, with FCS: `64`, `64, 594, 1518`, `64-1518`, `imix`.
-    fn from_str(text: &str) -> Result<Self> {
-        let (least, most) = (MIN_FRAME + FCS, MAX_FRAME + FCS);
-        let bad = |part: &str| {
-            usage(format!(
-                "'{part}' is not a frame size; give {least} to {most} bytes with FCS, a list 64,1518, a range 64-1518, or imix"
-            ))
-        };
-        let size = |text: &str| {
-            let size = text.trim().parse::<usize>().ok().filter(|size| (least..=most).contains(size));
-            size.map(|size| size - FCS).ok_or_else(|| bad(text))
-        };
-        if text.eq_ignore_ascii_case("imix") {
-            return Ok(Sizes::List(IMIX.map(|size| size - FCS).to_vec()));
-        }
-        if let Some((first, last)) = text.split_once('-') {
-            let (first, last) = (size(first)?, size(last)?);
-            return if first <= last { Ok(Sizes::Range(first, last)) } else { Err(bad(text)) };
-        }
-        text.split(',').map(size).collect::<Result<Vec<_>>>().map(Sizes::List)
-    }
 }
 
 /// What frames to make.
@@ -190,10 +153,20 @@ pub struct Builder {
     ip_checksum: Option<usize>,
     /// Where the transport checksum is.
     l4_checksum: Option<usize>,
-    /// Where the sequence number of an echo request is.
-    echo: Option<usize>,
+    /// What else a frame takes.
+    more: More,
     /// A transport checksum of zero is sent as ones: UDP (RFC 768).
     udp: bool,
+}
+
+/// What only some frames take.
+#[derive(Clone, Debug)]
+enum More {
+    Nothing,
+    /// The sequence number of an echo request, which is here.
+    Echo(usize),
+    /// The checksums of a stack.
+    Stack(Box<Filler>),
 }
 
 /// A frame of one length, all that changes being zero.
@@ -218,33 +191,14 @@ impl Builder {
         layout.check(recipe)?;
         let shortest = layout.payload + recipe.data.as_ref().map_or(4, |Bytes(data)| data.len());
         let least = MIN_FRAME.max(if recipe.data.is_some() { shortest } else { layout.payload });
-        let lengths: Vec<usize> = match &recipe.sizes {
-            Sizes::Shortest => vec![shortest.max(MIN_FRAME)],
-            Sizes::List(list) => list.clone(),
-            &Sizes::Range(first, last) => (first..=last).collect(),
-        };
-        if let Some(short) = lengths.iter().find(|&&len| len < least || len > MAX_FRAME) {
-            return Err(usage(format!(
-                "frames of {} bytes cannot hold these headers{}; use {} to {} (FCS included)",
-                short + FCS,
-                if recipe.data.is_some() { " and this payload" } else { "" },
-                least + FCS,
-                MAX_FRAME + FCS
-            )));
-        }
-        let mut kinds = lengths.clone();
-        kinds.sort_unstable();
-        kinds.dedup();
-        if kinds.is_empty() {
-            return Err(usage("no frame size was given; write one like 64".into()));
-        }
+        let (lengths, kinds) = recipe.sizes.lengths(shortest, least, recipe.data.is_some())?;
         let (source, destination) = layout.addresses(recipe);
         let mut fields = Vec::new();
         let templates = kinds.iter().map(|&len| layout.template(recipe, len, source, destination)).collect();
         layout.fields(recipe, source, destination, &mut fields);
         Ok(Builder {
             templates,
-            order: lengths.iter().filter_map(|len| kinds.binary_search(len).ok()).map(|i| i as u32).collect(),
+            order: order(&lengths, &kinds),
             turn: 0,
             fields,
             random: Random::new(recipe.seed),
@@ -252,8 +206,36 @@ impl Builder {
             share: Share::ALL,
             ip_checksum: (layout.ip == Ip::V4).then_some(layout.l3 + 10),
             l4_checksum: layout.l4_checksum(),
-            echo: (layout.proto == Proto::Icmp).then_some(layout.l4 + 6),
+            more: if layout.proto == Proto::Icmp { More::Echo(layout.l4 + 6) } else { More::Nothing },
             udp: layout.proto == Proto::Udp,
+        })
+    }
+
+    /// The same of a stack of headers, with `mac` as their source address if they say none.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if a size is too short for them.
+    pub fn stacked(stack: &Stack, sizes: &Sizes, mac: Option<MacAddr>, seed: u64) -> Result<Self> {
+        let stack = stack.clone().sent_from(mac);
+        let given = stack.data.as_ref().map(|Bytes(data)| data.len());
+        let shortest = stack.end() + given.unwrap_or(4);
+        let least = MIN_FRAME.max(stack.end() + given.unwrap_or(0));
+        let (lengths, kinds) = sizes.lengths(shortest, least, given.is_some())?;
+        // Behind a payload that was given there may be padding.
+        let end = |len: usize| if given.is_some() && *sizes == Sizes::Shortest { shortest } else { len };
+        let (templates, sums) = kinds.iter().map(|&len| stack.template(len, end(len))).unzip();
+        Ok(Builder {
+            templates,
+            order: order(&lengths, &kinds),
+            turn: 0,
+            fields: stack.fields(),
+            random: Random::new(seed),
+            sequence: 0,
+            share: Share::ALL,
+            ip_checksum: None,
+            l4_checksum: None,
+            more: More::Stack(Box::new(stack.filler(sums))),
+            udp: false,
         })
     }
 
@@ -290,7 +272,8 @@ impl Builder {
     /// If `frame` is not [`Builder::next_len`] long.
     #[inline]
     pub fn write(&mut self, frame: &mut [u8], time: u64) {
-        let template = &self.templates[self.order[self.turn] as usize];
+        let kind = self.order[self.turn] as usize;
+        let template = &self.templates[kind];
         self.turn += 1;
         if self.turn == self.order.len() {
             self.turn = 0;
@@ -312,14 +295,28 @@ impl Builder {
                     let [high, low] = field.next_wide(frame, &mut self.random);
                     l4 = l4.and_number(high).and_number(low);
                 }
+                Covered::Stacked { sums, below } => {
+                    let values = match &field.wide {
+                        Some(_) => field.next_wide(frame, &mut self.random),
+                        None => [0, field.cut(frame, value, below)],
+                    };
+                    if let More::Stack(filler) = &mut self.more {
+                        filler.add(sums, values);
+                    }
+                }
             }
         }
-        if let Some(at) = self.echo {
-            let number = self.sequence as u16;
-            frame[at..at + 2].copy_from_slice(&number.to_be_bytes());
-            l4 = l4.and_number(number.into());
+        let trailer = put_trailer(frame, template.payload, self.sequence, time);
+        l4 = l4.and(trailer);
+        match &mut self.more {
+            More::Nothing => {}
+            &mut More::Echo(at) => {
+                let number = self.sequence as u16;
+                frame[at..at + 2].copy_from_slice(&number.to_be_bytes());
+                l4 = l4.and_number(number.into());
+            }
+            More::Stack(filler) => filler.finish(kind, frame, trailer),
         }
-        l4 = l4.and(put_trailer(frame, template.payload, self.sequence, time));
         self.sequence = self.sequence.wrapping_add(1);
         if let Some(at) = self.ip_checksum {
             frame[at..at + 2].copy_from_slice(&ip.checksum().to_be_bytes());
@@ -336,6 +333,11 @@ impl Builder {
             self.leap();
         }
     }
+}
+
+/// The place of each length among `kinds`, which rise.
+fn order(lengths: &[usize], kinds: &[usize]) -> Vec<u32> {
+    lengths.iter().filter_map(|len| kinds.binary_search(len).ok()).map(|i| i as u32).collect()
 }
 
 /// Writes as much of the trailer as `payload` bytes have room for; its sum.

@@ -17,7 +17,7 @@ fn frames(recipe: &Recipe, n: usize) -> Vec<Vec<u8>> {
 }
 
 /// Checks lengths and checksums with etherparse and returns the payload.
-fn judge(frame: &[u8]) -> Vec<u8> {
+pub(super) fn judge(frame: &[u8]) -> Vec<u8> {
     let packet = SlicedPacket::from_ethernet(frame).unwrap();
     let tags = 4 * packet.vlan_ids().len();
     let net = packet.net.expect("a network header");

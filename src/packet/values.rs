@@ -63,6 +63,11 @@ impl Values {
         self.span == 0
     }
 
+    /// Whether more of it changes than its lower 64 bits.
+    pub(super) fn is_wide(&self) -> bool {
+        (self.first ^ self.first.wrapping_add(self.span)) >> 64 != 0 || self.span >> 64 != 0
+    }
+
     /// Reads `text`, written as `form` says.
     fn read(text: &str, form: &Form<'_, impl Fn(&str) -> Option<u128>>) -> Result<Self> {
         let bad = |why: &str| Error::new(Kind::Usage, format!("'{text}' is not {}: {why}", form.what));
@@ -112,6 +117,23 @@ impl Values {
         let span = if step.is_some_and(|step| step > span) { 0 } else { span };
         Ok(Values { first, span, step })
     }
+}
+
+/// Reads numbers of `bits` bits, decimal or with 0x in front. `rand` is any.
+///
+/// # Errors
+/// [`Kind::Usage`] for what is none.
+pub(super) fn numbers(text: &str, bits: u32) -> Result<Values> {
+    let most = u128::MAX >> (128 - bits);
+    let parse = |text: &str| {
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u128::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        number.ok().filter(|number| *number <= most && !text.contains('+'))
+    };
+    let (what, rand) = (format!("a number of {bits} bits"), Values::any(0, most));
+    Values::read(text, &Form { what: &what, bits, rand, parse, around: true, networks: false })
 }
 
 /// UDP or TCP ports. `rand` is 1024 to 65535.

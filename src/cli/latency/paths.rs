@@ -180,7 +180,7 @@ fn measure(args: &Args, case: &Case, path: TxPath, session: &mut Session, clock:
         raw: 0,
         addresses: circuit::addresses(session),
     };
-    let pool = circuit::filled_pool(session)?;
+    let pool = circuit::filled_pool(session, 1)?;
     let stages = Reckoned::of(path, &one_by_one(session, &pool, plan.frame));
     let report = circuit::run(session, Ping::new(clock, &pool, plan, || stop.requested())?)?;
     session.intact()?;

@@ -65,14 +65,14 @@ impl Due {
     /// Whether packets have times at all.
     #[inline]
     pub fn is_paced(&self) -> bool {
-        !matches!(self.schedule, Schedule::Line)
+        !matches!(self.schedule, Schedule::Line | Schedule::Card { .. })
     }
 
     /// When the next packet is due, which was recorded at `ns` if it was; 0 is at once.
     #[inline]
     pub fn next(&self, ns: u64) -> Ticks {
         match &self.schedule {
-            Schedule::Line => 0,
+            Schedule::Line | Schedule::Card { .. } => 0,
             Schedule::Rate { .. } if self.rest > 0 => self.place,
             Schedule::Rate { pace, .. } => pace.due(),
             Schedule::Recorded { scale, .. } | Schedule::Listed { scale, .. } => self.start + scale.ticks(ns),
@@ -127,7 +127,7 @@ impl Due {
     #[inline]
     pub fn catch_up(&mut self, now: Ticks, ns: u64) {
         match &mut self.schedule {
-            Schedule::Line | Schedule::Listed { .. } => {}
+            Schedule::Line | Schedule::Card { .. } | Schedule::Listed { .. } => {}
             Schedule::Rate { pace, burst, .. } => {
                 let in_time = pace.in_time(now);
                 if pace.due() < in_time {

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::net::MacAddr;
-use crate::packet::build::{Bytes, Dscp, Ecn, Ethertype, Proto, Recipe, Sizes, TcpFlags, Tos, Tpid, Vlans, Wrong};
+use crate::packet::build::{
+    Builder, Bytes, Dscp, Ecn, Ethertype, Proto, Recipe, Sizes, Stack, TcpFlags, Tos, Tpid, Vlans, Wrong,
+};
 use crate::packet::values::{Ips, Macs, Ports};
 use clap::{Args, FromArgMatches};
 
@@ -78,6 +80,25 @@ pub struct Frames {
     /// Send wrong checksums, to see what finds them: of the IP header, of UDP, TCP or ICMP, or both
     #[arg(long, value_name = "WHICH", help_heading = "Frames")]
     bad_csum: Option<BadSum>,
+    /// Headers of any stack from a file, a line for each: eth, vlan, mpls, ipv4, ipv6, udp, tcp,
+    /// icmp, icmp6, vxlan, geneve, gre, payload
+    ///
+    /// A line is a header and its fields, "ipv4 src=10.0.0.0/24 ttl=8", with values as those of
+    /// the options: ranges, steps, rand; numbers may be hexadecimal, 0x1f. Types, protocols,
+    /// lengths and checksums are filled in unless the line says them. The payload is
+    /// hexadecimal digits; without it sequence number and time are at the end. What follows a
+    /// # is a comment. Fields are, of eth: dst, src, type; vlan: priority, dei, id, type; mpls:
+    /// label, tc, bottom, ttl; ipv4: version, ihl, tos, length, id, flags, offset, ttl, proto,
+    /// checksum, src, dst; ipv6: version, tos, label, length, proto, ttl, src, dst; udp: sport,
+    /// dport, length, checksum; tcp: sport, dport, seq, ack, offset, flags, window, checksum,
+    /// urgent; icmp: type, code, checksum, id, seq; icmp6: type, code, checksum, id, seq; vxlan:
+    /// flags, vni; geneve: flags, type, vni; gre: flags, type. Of two in the same 16 bits of
+    /// their header one may change. Example: examples/vxlan.txt.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "proto", "src_mac", "dst_mac", "src_ip", "dst_ip", "sport", "dport", "vlan", "outer_tpid",
+        "ttl", "tos", "dscp", "ecn", "tcp_flags", "ethertype", "payload", "bad_csum",
+    ], help_heading = "Frames")]
+    template: Option<Stack>,
     /// Seed of what is random, in frames and in times [default: 1]
     #[arg(long, value_name = "N", help_heading = "Frames")]
     seed: Option<u64>,
@@ -144,21 +165,41 @@ impl Frames {
         }
     }
 
+    /// What makes the frames with a card whose address is `mac`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for frames that cannot be.
+    pub fn builder(&self, mac: Option<MacAddr>) -> Result<Builder> {
+        match &self.template {
+            Some(stack) => Builder::stacked(stack, self.size.as_ref().unwrap_or(&Sizes::Shortest), mac, self.seed()),
+            None => Builder::new(&self.recipe(mac)),
+        }
+    }
+
     fn proto(&self) -> ProtoArg {
         self.proto.unwrap_or(ProtoArg::Udp)
     }
 
-    /// These, with others in the place of those that `words` name, as in `dport=80 size=128`.
+    /// What reads such options for [`Frames::with`]. To make it costs far more than to use it.
+    pub fn reader() -> clap::Command {
+        let command = clap::Command::new("fields").no_binary_name(true).disable_help_flag(true);
+        Frames::augment_args_for_update(command)
+    }
+
+    /// These, with others in the place of those that `words` name, as in `dport=80 size=128`;
+    /// `command` is [`Frames::reader`]'s.
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn with(&self, words: &str) -> std::result::Result<Frames, String> {
+    pub fn with(&self, words: &str, command: &mut clap::Command) -> std::result::Result<Frames, String> {
         if let Some(word) = words.split_whitespace().find(|word| !word.contains('=')) {
             return Err(format!("'{word}' is no field; write name=value, with a name of an option, like dport=80"));
         }
-        let command = clap::Command::new("fields").no_binary_name(true).disable_help_flag(true);
+        if self.template.is_some() && words.split_whitespace().any(|word| !word.starts_with("size=")) {
+            return Err("the fields of a template are said in its file; write only size here, or nothing".into());
+        }
         let words = words.split_whitespace().map(|word| format!("--{word}"));
-        let matches = Frames::augment_args_for_update(command).try_get_matches_from(words);
+        let matches = command.try_get_matches_from_mut(words);
         let mut frames = self.clone();
         let updated = matches.and_then(|matches| frames.update_from_arg_matches(&matches));
         // Of what it says the first line is what is wrong.
@@ -175,7 +216,17 @@ impl Frames {
     /// # Errors
     /// [`Kind::Usage`] with the option.
     pub fn check(&self) -> Result<()> {
+        let has_ip = matches!(self.proto(), ProtoArg::Udp | ProtoArg::Tcp | ProtoArg::Icmp);
         let line = match self.proto() {
+            _ if !has_ip && self.ttl.is_some() => {
+                "--ttl is that of an IP header, and these frames have none; leave it out, or ask for UDP, TCP or ICMP"
+            }
+            ProtoArg::Arp | ProtoArg::Raw if self.sport.is_some() => {
+                "--sport is that of UDP or TCP, or an identifier of ICMP, and these frames have none; leave it out"
+            }
+            ProtoArg::Icmp | ProtoArg::Arp | ProtoArg::Raw if self.dport.is_some() => {
+                "--dport is that of UDP or TCP, and these frames have none; leave it out"
+            }
             _ if self.bad_csum == Some(BadSum::Fcs) => {
                 "no card here sends a wrong FCS: each makes that of a frame itself; of an emulated one corrupt frames on the wire, as `bmnic emulate --list` says"
             }
@@ -202,6 +253,7 @@ impl Frames {
 
     /// Bytes of tags in a frame; none if nothing is said of them.
     pub fn tags(&self) -> Option<usize> {
-        self.vlan.as_ref().map(|vlans| 4 * vlans.tags.len())
+        let template = self.template.as_ref().map(Stack::tags);
+        template.or(self.vlan.as_ref().map(|vlans| 4 * vlans.tags.len()))
     }
 }

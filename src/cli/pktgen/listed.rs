@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A line is a packet; blank lines, and what follows a #, say nothing. Fields are options by
-//! their long names. The list is read, and its frames are made, before the run.
+//! their long names. The list is read, and its frames are made, before the run: fields that
+//! several lines say are read once, and again neither when the card's address is known.
 
 use super::frames::Frames;
 use super::replay::Timed;
@@ -18,7 +19,7 @@ use crate::measure::probe::wire_bits;
 use crate::net::MacAddr;
 use crate::packet::build::{Builder, MAX_FRAME};
 use crate::pcap::read::Recording;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
@@ -28,6 +29,8 @@ pub struct List {
     name: String,
     text: String,
     recording: Option<Recording>,
+    /// Frames of the fields that lines say.
+    said: HashMap<String, Frames>,
 }
 
 impl List {
@@ -53,16 +56,17 @@ impl List {
             );
             return Err(Error::new(Kind::Usage, line));
         }
-        Ok(List { name, text, recording })
+        Ok(List { name, text, recording, said: HashMap::new() })
     }
 
     /// Its packets, with frames as `options` ask for them on a card whose address is `mac`.
     ///
     /// # Errors
     /// [`Kind::Usage`] with the number of the line that makes no sense.
-    pub fn frames(&self, options: &Frames, mac: Option<MacAddr>) -> Result<Listed> {
+    pub fn frames(&mut self, options: &Frames, mac: Option<MacAddr>) -> Result<Listed> {
         let mut listed = Listed::default();
-        let mut builders = HashMap::new();
+        let mut making =
+            Making { options, reader: Frames::reader(), said: &mut self.said, mac, builders: HashMap::new() };
         for (line, number) in self.text.lines().zip(1_u64..) {
             let bad = |why: &dyn Display| Error::new(Kind::Usage, format!("line {number} of {}: {why}", self.name));
             let said = line.split_once('#').map_or(line, |(said, _)| said).trim();
@@ -82,8 +86,8 @@ impl List {
                 )));
             }
             let frame = match &self.recording {
-                Some(recording) => self.recorded(recording, what.trim(), &mut listed),
-                None => built(options, what.trim(), mac, &mut builders, &mut listed),
+                Some(recording) => recorded(recording, what.trim(), &mut listed),
+                None => making.frame(what.trim(), &mut listed),
             };
             let frame = frame.map_err(|why| bad(&why))?;
             listed.entries.push(Entry { time, frame });
@@ -94,46 +98,54 @@ impl List {
         }
         Ok(listed)
     }
-
-    /// Packet `what` of the recording.
-    fn recorded(&self, recording: &Recording, what: &str, listed: &mut Listed) -> std::result::Result<u32, String> {
-        if listed.frames.is_empty() {
-            // Each once, however often it is sent.
-            recording.packets().for_each(|packet| listed.frames.push(packet.bytes.into()));
-        }
-        let many = recording.len();
-        let number = what.parse::<usize>().ok().filter(|number| (1..=many).contains(number));
-        let number = number.ok_or_else(|| {
-            format!("'{what}' is no packet of the recording; write its number in the file, 1 to {many}")
-        })?;
-        let len = listed.frames[number - 1].len();
-        if len > MAX_FRAME {
-            return Err(format!("packet {number} is {len} bytes long, and a frame has at most {MAX_FRAME}"));
-        }
-        Ok((number - 1) as u32)
-    }
 }
 
-/// The next frame with the fields `what`.
-fn built<'a>(
-    options: &Frames,
-    what: &'a str,
-    mac: Option<MacAddr>,
-    builders: &mut HashMap<&'a str, Builder>,
-    listed: &mut Listed,
-) -> std::result::Result<u32, String> {
-    let said = |error: Error| error.to_string();
-    if !builders.contains_key(what) {
-        let frames = options.with(what)?;
-        builders.insert(what, Builder::new(&frames.recipe(mac)).map_err(said)?);
+/// Packet `what` of the recording.
+fn recorded(recording: &Recording, what: &str, listed: &mut Listed) -> std::result::Result<u32, String> {
+    if listed.frames.is_empty() {
+        // Each once, however often it is sent.
+        recording.packets().for_each(|packet| listed.frames.push(packet.bytes.into()));
     }
-    let entry = listed.entries.len() as u64;
-    let Some(builder) = builders.get_mut(what) else { return Err("it has no frame".into()) };
-    builder.set_sequence(entry);
-    let mut frame = vec![0; builder.next_len()];
-    builder.write(&mut frame, 0);
-    listed.frames.push(frame.into());
-    u32::try_from(listed.frames.len() - 1).map_err(|_| format!("{} lines are too many", output::grouped(entry)))
+    let many = recording.len();
+    let number = what.parse::<usize>().ok().filter(|number| (1..=many).contains(number));
+    let number = number
+        .ok_or_else(|| format!("'{what}' is no packet of the recording; write its number in the file, 1 to {many}"))?;
+    let len = listed.frames[number - 1].len();
+    if len > MAX_FRAME {
+        return Err(format!("packet {number} is {len} bytes long, and a frame has at most {MAX_FRAME}"));
+    }
+    Ok((number - 1) as u32)
+}
+
+/// What makes the frames of lines.
+struct Making<'a> {
+    options: &'a Frames,
+    reader: clap::Command,
+    said: &'a mut HashMap<String, Frames>,
+    mac: Option<MacAddr>,
+    builders: HashMap<&'a str, Builder>,
+}
+
+impl<'a> Making<'a> {
+    /// The next frame with the fields `what`.
+    fn frame(&mut self, what: &'a str, listed: &mut Listed) -> std::result::Result<u32, String> {
+        let entry = listed.entries.len() as u64;
+        let builder = match self.builders.entry(what) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(place) => {
+                let frames = match self.said.entry(what.into()) {
+                    hash_map::Entry::Occupied(known) => known.into_mut(),
+                    hash_map::Entry::Vacant(place) => place.insert(self.options.with(what, &mut self.reader)?),
+                };
+                place.insert(frames.builder(self.mac).map_err(|error| error.to_string())?)
+            }
+        };
+        builder.set_sequence(entry);
+        let mut frame = vec![0; builder.next_len()];
+        builder.write(&mut frame, 0);
+        listed.frames.push(frame.into());
+        u32::try_from(listed.frames.len() - 1).map_err(|_| format!("{} lines are too many", output::grouped(entry)))
+    }
 }
 
 /// A packet and when it leaves, ns from the start.
@@ -203,7 +215,7 @@ mod tests {
     }
 
     fn list(text: &str, options: &[&str]) -> Result<Vec<(u64, Vec<u8>)>> {
-        let list = List { name: "list".into(), text: text.into(), recording: None };
+        let mut list = List { name: "list".into(), text: text.into(), recording: None, said: HashMap::new() };
         let words = Words::parse_from([&["x"], options].concat());
         let mut listed = list.frames(&words.frames, None)?;
         let mut all = Vec::new();
@@ -226,6 +238,21 @@ mod tests {
         for (n, (_, frame)) in all.iter().enumerate() {
             assert_eq!(usize::from(frame[frame.len() - 4]), n, "its number in the list");
         }
+    }
+
+    #[test]
+    fn what_a_line_says_is_read_once_and_cheaply() {
+        use crate::testing::allocations;
+        let words = Words::parse_from(["x"]);
+        let text: String = (0..200).map(|n| format!("{n} dport={n} size=100\n")).collect();
+        let mut list = List { name: "list".into(), text, recording: None, said: HashMap::new() };
+        // What reads options is made for all lines together.
+        let reader = allocations(|| drop(Frames::reader().try_get_matches_from(["--dport=1"])));
+        let mut frames = |mac| allocations(|| drop(list.frames(&words.frames, mac).unwrap())) / 200;
+        let (first, second) = (frames(None), frames(Some(MacAddr([2, 0, 0, 0, 0, 7]))));
+        // Each line by a reader of its own, and read anew for the card, takes twice that.
+        assert!(first < reader, "a line takes {first} requests of memory, and a reader of one line {reader}");
+        assert!(second < first / 4, "read a second time: {second} requests for a line and {first} before");
     }
 
     #[test]

@@ -69,6 +69,8 @@ struct Thread {
 enum Asked {
     Line,
     Pps(f64),
+    /// The same, and the card keeps it.
+    Card(f64),
     Recorded(f64),
     Listed(u64),
 }
@@ -82,6 +84,7 @@ impl Report {
             asked: match *schedule {
                 Schedule::Line => Asked::Line,
                 Schedule::Rate { asked, .. } => Asked::Pps(asked),
+                Schedule::Card { asked } => Asked::Card(asked),
                 Schedule::Recorded { factor, .. } => Asked::Recorded(factor),
                 Schedule::Listed { packets, .. } => Asked::Listed(packets),
             },
@@ -129,12 +132,13 @@ impl Report {
         let Starved { waits, ticks, .. } = sent.starved;
         self.starved = (waits, clock.ns(ticks));
         let seconds = |ticks| clock.ns(ticks) as f64 / 1e9;
-        let paced = self.asked != Asked::Line;
-        // On a schedule, n packets span n - 1 gaps. At line rate the ring is
-        // filled at once, and what counts is when the last packet had left.
-        let (gaps, span) = match paced {
-            true => (sent.packets.saturating_sub(1), sent.last.saturating_sub(sent.first)),
-            false => (sent.packets, sent.drained.saturating_sub(sent.first)),
+        let paced = !matches!(self.asked, Asked::Line | Asked::Card(_));
+        // On a schedule, n packets span n - 1 gaps. At line rate, or if the card keeps the rate,
+        // the ring is filled at once, and what counts is when the last packet had left.
+        let (gaps, span) = match self.asked {
+            Asked::Line => (sent.packets, sent.drained.saturating_sub(sent.first)),
+            Asked::Card(_) => (sent.packets.saturating_sub(1), sent.drained.saturating_sub(sent.first)),
+            _ => (sent.packets.saturating_sub(1), sent.last.saturating_sub(sent.first)),
         };
         self.slipped = if span == 0 { 0.0 } else { sent.schedule.slipped.min(span) as f64 / span as f64 };
         self.seconds = seconds(sent.drained.saturating_sub(sent.first));
@@ -205,7 +209,7 @@ impl Report {
             _ if self.pattern == Some(RANDOM) || matches!(self.asked, Asked::Listed(_)) => {
                 self.rate * self.places? as f64 / self.sent.max(1) as f64
             }
-            Asked::Pps(pps) => pps,
+            Asked::Pps(pps) | Asked::Card(pps) => pps,
             // A recording that was held up takes longer by what it was moved.
             Asked::Recorded(_) | Asked::Listed(_) => self.rate / (1.0 - self.slipped),
         };
@@ -228,6 +232,7 @@ impl Report {
                 Some(RANDOM) => format!("{} at random (Poisson)", output::pps(pps)),
                 _ => output::pps(pps),
             },
+            Asked::Card(pps) => format!("{}, kept by the card", output::pps(pps)),
             Asked::Recorded(factor) => format!("{factor}x as recorded"),
             Asked::Listed(packets) => format!("{} packets, each at its time", output::grouped(packets)),
         }
@@ -309,8 +314,13 @@ impl Report {
         let gap = |i: usize| self.gaps.and_then(|gaps| gaps[i]);
         json!({
             "asked": self.asked(),
-            "asked_pps": match self.asked { Asked::Line => Some(self.wanted.unwrap_or(self.line)), Asked::Pps(pps) => Some(pps), Asked::Recorded(_) | Asked::Listed(_) => None },
+            "asked_pps": match self.asked {
+                Asked::Line => Some(self.wanted.unwrap_or(self.line)),
+                Asked::Pps(pps) | Asked::Card(pps) => Some(pps),
+                Asked::Recorded(_) | Asked::Listed(_) => None,
+            },
             "pattern": self.pattern,
+            "paced_by_card": matches!(self.asked, Asked::Card(_)),
             "line_rate_pps": self.line,
             "sent": self.sent,
             "bytes": self.bytes,

@@ -135,7 +135,8 @@ impl Sent {
 /// Packets after which it pays to ask the card what it is done with.
 const FRESH: u64 = 16;
 
-/// How long packets in the rings may take to leave at the end.
+/// How long packets in the rings may take to leave at the end, beside what a rate that the card
+/// keeps lets them take.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// What is due later than this is waited for with the processor on offer to others.
@@ -156,6 +157,10 @@ impl Sender {
         let mut scratch = vec![0; MAX_FRAME];
         let [far, near, away] = [FAR, NEAR, AWAY].map(|time| clock.ticks(time));
         let holds = queues.iter().map(TxQueue::buffers).sum();
+        let drain = match schedule {
+            Schedule::Card { asked } => DRAIN + Duration::try_from_secs_f64(holds as f64 / asked).unwrap_or(DRAIN),
+            _ => DRAIN,
+        };
         let mut due = Due::new(schedule, away, holds);
         let paced = due.is_paced();
         let first = start(&clock);
@@ -258,7 +263,7 @@ impl Sender {
             last = over;
         }
         // What is in hand goes out, or is taken back.
-        let patience = clock.now().saturating_add(clock.ticks(DRAIN));
+        let patience = clock.now().saturating_add(clock.ticks(drain));
         while !batch.is_empty() && clock.now() < patience {
             let took = queues[turn].send(&mut batch);
             idle.polled(took);

@@ -3,6 +3,7 @@
 use super::traffic::Schedule;
 use crate::cli::output::{self, Output};
 use crate::cli::units::Rate;
+use crate::driver::Nic;
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Pace};
 
@@ -33,6 +34,27 @@ pub struct Times {
     /// Packets that leave together; the rate stays [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub burst: Option<u16>,
+    /// Who keeps the rate: software, or the card itself, which some can (82599, X540, X550)
+    /// [default: software]
+    ///
+    /// Hardware pacing: with card, packets are given to the ring as fast as it takes them, and
+    /// the card begins each as much later than the one before as that one takes at the rate. So
+    /// gaps do not depend on this machine while the ring does not run dry. The card counts bits
+    /// of frames: a longer one is followed by a longer gap. There are no places that could be
+    /// skipped, and what is in the ring when the time is up is still sent.
+    #[arg(long, value_name = "WHO", requires = "rate", conflicts_with_all = [
+        "pattern", "burst", "pcap", "schedule", "prepare", "print", "write",
+    ])]
+    pub pace: Option<Pacer>,
+}
+
+/// Who keeps a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pacer {
+    /// The thread that sends
+    Software,
+    /// The card, by the rate of its transmit queue
+    Card,
 }
 
 /// When the packets of a rate are due.
@@ -91,6 +113,9 @@ impl Times {
         if pps >= line * 0.999_999 {
             return Ok(Schedule::Line);
         }
+        if self.pace == Some(Pacer::Card) {
+            return Ok(Schedule::Card { asked: pps });
+        }
         let burst = usize::from(self.burst.unwrap_or(1));
         // A burst has one place in the schedule.
         let mut pace = Pace::new(clock, pps / burst as f64)?;
@@ -99,6 +124,16 @@ impl Times {
         }
         Ok(Schedule::Rate { pace: Box::new(pace), burst, asked: pps })
     }
+}
+
+/// Has the card keep a rate of `bits` a second, of frames with FCS, with its first `queues`
+/// transmit queues together.
+///
+/// # Errors
+/// As [`Nic::set_tx_rate`].
+pub fn pace_by_card(nic: &mut Nic, queues: usize, bits: f64) -> Result<()> {
+    let each = (bits / queues.max(1) as f64).round() as u64;
+    (0..queues as u16).try_for_each(|queue| nic.set_tx_rate(queue, Some(each)))
 }
 
 /// A rate in packets a second, on a link of `speed` bits a second that carries `line`

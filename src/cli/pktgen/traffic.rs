@@ -119,6 +119,11 @@ pub enum Schedule {
         /// Packets a second that were asked for.
         asked: f64,
     },
+    /// As fast as the card takes them, which keeps the rate itself.
+    Card {
+        /// Packets a second that were asked for.
+        asked: f64,
+    },
     /// As recorded, sped up.
     Recorded {
         /// From recorded nanoseconds to ticks.
@@ -150,7 +155,7 @@ impl Schedule {
         match self {
             Schedule::Rate { pace, .. } if pace.is_random() => Some(RANDOM),
             Schedule::Rate { burst: 2.., .. } => Some("burst"),
-            Schedule::Rate { .. } => Some("cbr"),
+            Schedule::Rate { .. } | Schedule::Card { .. } => Some("cbr"),
             Schedule::Listed { .. } => Some("schedule"),
             Schedule::Line | Schedule::Recorded { .. } => None,
         }
@@ -159,8 +164,10 @@ impl Schedule {
     /// Every `among`-th place from number `first` on.
     pub fn share(&self, first: u64, among: u64) -> Schedule {
         let mut share = self.clone();
-        if let Schedule::Rate { pace, .. } = &mut share {
-            **pace = (**pace).clone().share(first, among);
+        match &mut share {
+            Schedule::Rate { pace, .. } => **pace = (**pace).clone().share(first, among),
+            Schedule::Card { asked } => *asked /= among as f64,
+            Schedule::Line | Schedule::Recorded { .. } | Schedule::Listed { .. } => {}
         }
         share
     }
@@ -233,6 +240,7 @@ fn each(
         }
         let (rate, burst) = match schedule {
             Schedule::Line => (line, 1),
+            Schedule::Card { asked } => (*asked, 1),
             Schedule::Rate { burst, asked, .. } => (*asked, *burst as u64),
             Schedule::Recorded { .. } | Schedule::Listed { .. } => (0.0, 1),
         };

@@ -1,7 +1,7 @@
 //! This run beside an earlier one: what is slower than it was, and by how much.
 //!
 //! Both are documents that `--json` prints, and a row is compared with its like: the same
-//! frame size, batch and goal. A figure is worse if it is worse by more than the tolerance
+//! frame size, batch, queues and goal. A figure is worse if it is worse by more than the tolerance
 //! and the spreads of the two do not overlap: figures that differ by no more than the runs
 //! of one measurement do are no difference.
 
@@ -213,10 +213,12 @@ impl Baseline {
 }
 
 /// What a row is of: its like has the same.
-fn key(row: &Value, document: &Value) -> (String, String, String) {
+fn key(row: &Value, document: &Value) -> (String, String, u64, String) {
     let batch = if row["batch"].is_null() { &document["batch"] } else { &row["batch"] };
     let way = row["goal"].as_str().or(document["method"].as_str()).unwrap_or("flood");
-    (row["frame"].to_string(), batch.to_string(), way.to_string())
+    // A document of before there were several says nothing of them.
+    let queues = row["queues"].as_u64().unwrap_or(1);
+    (row["frame"].to_string(), batch.to_string(), queues, way.to_string())
 }
 
 fn name(row: &Value, document: &Value) -> String {
@@ -226,6 +228,9 @@ fn name(row: &Value, document: &Value) -> String {
     }
     if let Some(batch) = row["batch"].as_u64().filter(|_| document["sweep"] == true) {
         name += &format!(" batch {batch}");
+    }
+    if let Some(queues) = row["queues"].as_u64().filter(|queues| *queues > 1) {
+        name += &format!(" queues {queues}");
     }
     name
 }

@@ -30,6 +30,14 @@ pub(super) struct Bench<'a> {
     pub stop: &'a Stop,
     /// Packets a call.
     pub batch: u16,
+    /// Queues of each direction.
+    pub queues: u16,
+}
+
+/// One trial: what happened, and the packets that came out of each receive queue.
+pub(super) struct Flooded {
+    pub report: Report,
+    pub by_queue: Vec<u64>,
 }
 
 impl Bench<'_> {
@@ -39,15 +47,23 @@ impl Bench<'_> {
         let frames = size.frames();
         let line = flood::line_rate(&frames, circuit::speed(session));
         let (aims, tests, runs) = (self.args.aims(), self.args.tests(), self.args.runs() as usize);
-        let row =
-            |aim, measured| Row { size: size.clone(), batch: self.batch, aim, line, measured, tests: Tests::default() };
+        let row = |aim, measured| Row {
+            size: size.clone(),
+            batch: self.batch,
+            queues: self.queues,
+            aim,
+            line,
+            measured,
+            tests: Tests::default(),
+        };
         if aims.is_empty() && tests.is_empty() {
             let flows = self.floods(&frames, runs, self.args.trial, Flow::of, session)?;
             let measured = if self.args.is_mrr() { Measured::Mrr(flows) } else { Measured::Floods(flows) };
             return Ok(Some(row(None, measured)).filter(|row| row.rate().is_some()).into_iter().collect());
         }
         let time = self.args.trial.min(CEILING_TIME);
-        let offered = self.floods(&frames, CEILING_FLOODS, time, Report::sent_per_second, session)?;
+        let offered =
+            self.floods(&frames, CEILING_FLOODS, time, |flooded| flooded.report.sent_per_second(), session)?;
         let ceiling = offered.into_iter().fold(0.0, f64::max);
         if self.stop.requested() || ceiling == 0.0 {
             return Ok(Vec::new());
@@ -87,7 +103,7 @@ impl Bench<'_> {
             Test::Latency => {
                 let Some(rate) = row.asked() else { return Ok(()) };
                 let timed = |rate| {
-                    let (trial, report) = self.trial(rate, frames, true, session)?;
+                    let (trial, Flooded { report, .. }) = self.trial(rate, frames, true, session)?;
                     Ok((!self.stop.requested()).then(|| (trial, report.latency.unwrap_or_else(Histogram::new))))
                 };
                 row.tests.latency = Some(rfc2544::latency(rate, runs, timed)?);
@@ -118,7 +134,7 @@ impl Bench<'_> {
         // Long enough for any: it ends when all are sent.
         let time = 2 * self.args.trial + CEILING_TIME;
         let plan = Plan { count: Some(length), ..self.plan(frames, None, time, session) };
-        let (trial, report) = self.watched(plan, session)?;
+        let (trial, Flooded { report, .. }) = self.watched(plan, session)?;
         let rate = report.sent_per_second();
         let trial = Trial { asked: rate, due: length, late: 0, ..trial };
         Ok((!self.stop.requested()).then_some(Burst { length, rate, trial }))
@@ -130,12 +146,13 @@ impl Bench<'_> {
         frames: &[usize],
         runs: usize,
         time: Duration,
-        keep: impl Fn(&Report) -> K,
+        keep: impl Fn(&Flooded) -> K,
         session: &mut Session,
     ) -> Result<Vec<K>> {
         let mut floods = Vec::new();
         while floods.len() < runs && !self.stop.requested() {
-            let report = self.flood(self.plan(frames, None, time, session), session)?;
+            let flooded = self.flood(self.plan(frames, None, time, session), session)?;
+            let report = &flooded.report;
             if report.received == 0 && !self.stop.requested() {
                 return Err(match report.sent {
                     0 => Error::new(
@@ -147,7 +164,7 @@ impl Bench<'_> {
                     sent => self.args.circuit.nothing_came(&session.devices, sent),
                 });
             }
-            floods.push(keep(&report));
+            floods.push(keep(&flooded));
         }
         Ok(floods)
     }
@@ -156,8 +173,8 @@ impl Bench<'_> {
     fn search_goals(&self, goals: &Goals, frames: &[usize], session: &mut Session) -> Result<Vec<Search>> {
         let mut flows = Vec::new();
         let outcome = search::search_goals(goals, |rate, length| {
-            let (trial, report) = self.watched(self.plan(frames, Some(rate), length, session), session)?;
-            flows.push(Flow::of(&report));
+            let (trial, flooded) = self.watched(self.plan(frames, Some(rate), length, session), session)?;
+            flows.push(Flow::of(&flooded));
             Ok((!self.stop.requested()).then_some(trial))
         })?;
         let mut trials = Some(outcome.trials);
@@ -173,13 +190,13 @@ impl Bench<'_> {
     fn search(&self, goal: &Goal, frames: &[usize], session: &mut Session) -> Result<Search> {
         let mut best = None;
         let found = search::search(goal, |rate| {
-            let (trial, report) = self.trial(rate, frames, false, session)?;
+            let (trial, flooded) = self.trial(rate, frames, false, session)?;
             if self.stop.requested() {
                 return Ok(None);
             }
             // Each rate that passes is above all those that passed before.
             if trial.verdict(goal.loss) == Verdict::Passed {
-                best = Some(Flow::of(&report));
+                best = Some(Flow::of(&flooded));
             }
             Ok(Some(trial))
         })?;
@@ -189,20 +206,21 @@ impl Bench<'_> {
     }
 
     /// A trial at a rate, and what the tester itself did to it.
-    fn trial(&self, rate: f64, frames: &[usize], timed: bool, session: &mut Session) -> Result<(Trial, Report)> {
+    fn trial(&self, rate: f64, frames: &[usize], timed: bool, session: &mut Session) -> Result<(Trial, Flooded)> {
         let plan = Plan { timed, ..self.plan(frames, Some(rate), self.args.trial, session) };
         self.watched(plan, session)
     }
 
     /// A flood, and what the tester itself did to it.
-    fn watched(&self, plan: Plan, session: &mut Session) -> Result<(Trial, Report)> {
+    fn watched(&self, plan: Plan, session: &mut Session) -> Result<(Trial, Flooded)> {
         let rate = plan.rate.unwrap_or(0.0);
         let missed = session.missed()?;
         session.watch_engine(plan.patience());
-        let report = self.flood(plan, session)?;
+        let flooded = self.flood(plan, session)?;
+        let report = &flooded.report;
         let held_up = report.held_up + session.engine_held_up();
         let missed = session.missed()?.saturating_sub(missed);
-        Ok((Trial { missed, held_up, ..report.trial(rate) }, report))
+        Ok((Trial { missed, held_up, ..report.trial(rate) }, flooded))
     }
 
     fn plan(&self, frames: &[usize], rate: Option<f64>, duration: Duration, session: &Session) -> Plan {
@@ -214,17 +232,23 @@ impl Bench<'_> {
             timed: false,
             grace: GRACE,
             batch: usize::from(self.batch),
+            flows: self.args.flows(),
+            queues: usize::from(self.queues),
             addresses: circuit::addresses(session),
         }
     }
 
     /// One trial: sends on the first port, receives on the last.
-    fn flood(&self, plan: Plan, session: &mut Session) -> Result<Report> {
+    fn flood(&self, plan: Plan, session: &mut Session) -> Result<Flooded> {
         let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
-        let report = circuit::run(session, flood)?;
+        // The rows of a sweep differ in nothing but the number.
+        let (report, by_queue) = match self.args.flows() {
+            1 => circuit::run(session, flood).map(|report| (report, Vec::new())),
+            _ => circuit::run_on(session, self.queues.into(), flood),
+        }?;
         session.intact()?;
         // What is in the ring for good is neither sent nor lost, and the next trial has no ring.
         hang::check(report.stuck).map_err(|error| error.of(&session.devices[0].device))?;
-        Ok(report)
+        Ok(Flooded { report, by_queue })
     }
 }

@@ -19,6 +19,7 @@ impl Row {
         let mut row = json!({
             "frame": self.size.to_string(),
             "batch": self.batch,
+            "queues": self.queues,
             "goal": self.aim.map(|aim| aim.to_string()),
             "loss_allowed": self.aim.map(|aim| aim.loss()),
             "pps": self.rate(),
@@ -37,6 +38,7 @@ impl Row {
             "lost": sum(Flow::lost),
             "duplicated": sum(|flow| flow.duplicated),
             "foreign": sum(|flow| flow.foreign),
+            "received_by_queue": self.by_queue(),
         });
         let Some(fields) = row.as_object_mut() else { return row };
         match &self.measured {
@@ -61,6 +63,20 @@ impl Row {
         }
         fields.extend(self.tests.json());
         row
+    }
+}
+
+impl Row {
+    /// Packets that came out of each receive queue, of as many floods as the other counts are;
+    /// none if there was one queue.
+    fn by_queue(&self) -> Option<Vec<u64>> {
+        let flows = match &self.measured {
+            Measured::Floods(flows) | Measured::Mrr(flows) => &flows[..],
+            Measured::Searches { .. } | Measured::Ceiling(_) => self.flow().map_or(&[][..], std::slice::from_ref),
+        };
+        let queues = flows.first()?.by_queue.len();
+        let sum = |queue: usize| flows.iter().map(|flow| flow.by_queue.get(queue).unwrap_or(&0)).sum();
+        (queues > 0).then(|| (0..queues).map(sum).collect())
     }
 }
 

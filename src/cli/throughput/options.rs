@@ -25,8 +25,13 @@ const TRIALS_AT_A_LOAD: u32 = 3;
 const EXCEED: f64 = 0.5;
 /// Length of all trials of a rate in CSIT's searches, of 1 s each.
 const CSIT_SUM: Duration = Duration::from_secs(21);
-/// Packets a call that there can be.
+/// Packets a call if nobody says.
+const BATCH: u16 = 32;
+/// Packets a call that there can be, and queues.
 const BATCHES: RangeInclusive<u16> = 1..=BATCH_MAX as u16;
+const QUEUES: RangeInclusive<u16> = 1..=64;
+/// Flows of a sweep of queues: RSS spreads so many evenly over any of its tables.
+const FLOWS: u16 = 1024;
 
 /// Arguments of `bmnic throughput`.
 #[derive(Debug, clap::Args)]
@@ -88,13 +93,15 @@ pub struct Args {
     /// Do it this often and print the median and the spread [default: 3 searches, 1 flood, 10 of an MRR]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
-    /// Packets a call to send() and recv(), 1 to 64
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=BATCH_MAX as i64))]
-    batch: u16,
-    /// Measure each value of an option, a row each: batch=1,2,4..64
+    /// Packets a call to send() and recv(), 1 to 64 [default: 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=BATCH_MAX as i64))]
+    batch: Option<u16>,
+    /// Measure each value of an option, a row each: batch=1,2,4..64 or queues=1,2,4
     ///
-    /// 4..64 is 4, 8, 16, 32 and 64.
-    #[arg(long, value_name = "OPTION=LIST", value_parser = Sweep::parse, conflicts_with = "batch")]
+    /// 4..64 is 4, 8, 16, 32 and 64. Of queues there are as many to send as to receive, and
+    /// the one thread serves them in turn: 1024 flows are sent, a batch into each queue, and
+    /// RSS spreads them over the receive queues. The document says what came out of each.
+    #[arg(long, value_name = "OPTION=LIST", value_parser = Sweep::parse)]
     sweep: Option<Sweep>,
     #[command(flatten)]
     pub(super) lengths: RingLengths,
@@ -111,27 +118,35 @@ pub struct Args {
 
 /// Values of an option, a row each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sweep(Vec<u16>);
+pub(super) enum Sweep {
+    /// Packets a call.
+    Batch(Vec<u16>),
+    /// Receive queues, and as many transmit queues.
+    Queues(Vec<u16>),
+}
 
 impl Sweep {
     fn parse(text: &str) -> Result<Self> {
         let usage = |line: String| Error::new(Kind::Usage, line);
         let (option, list) = text.split_once('=').unwrap_or((text, ""));
-        match option.trim() {
-            "batch" => {}
-            "queues" => {
-                let line = "a sweep of queues needs a sender of many flows, and this one sends one flow into one queue; sweep batch=1,2,4..64";
-                return Err(usage(line.to_string()));
+        let option = option.trim();
+        let (known, make): (_, fn(Vec<u16>) -> Sweep) = match option {
+            "batch" => (BATCHES, Sweep::Batch),
+            "queues" => (QUEUES, Sweep::Queues),
+            other => {
+                return Err(usage(format!("'{other}' cannot be swept; what can is batch=1,2,4..64 and queues=1,2,4")));
             }
-            other => return Err(usage(format!("'{other}' cannot be swept; what can is batch=1,2,4..64"))),
-        }
+        };
         let mut values = Vec::new();
         for item in list.split(',') {
             let (first, last) = item.split_once("..").unwrap_or((item, item));
             let value = |text: &str| match text.trim().parse::<u16>() {
-                Ok(value) if BATCHES.contains(&value) => Ok(value),
-                Ok(_) => Err(usage(format!("'{text}' is no batch; one has 1 to {BATCH_MAX} packets"))),
-                Err(_) => Err(usage(format!("'{item}' is no batch and no range of them; write batch=1,2,4..64"))),
+                Ok(value) if known.contains(&value) => Ok(value),
+                Ok(_) => {
+                    let [least, most] = [known.start(), known.end()];
+                    Err(usage(format!("'{text}' cannot be swept as {option}; there are {least} to {most}")))
+                }
+                Err(_) => Err(usage(format!("'{item}' is no {option} and no range of them; write {option}=1,2,4..64"))),
             };
             let (mut at, last) = (value(first)?, value(last)?);
             if at > last {
@@ -142,7 +157,7 @@ impl Sweep {
                 at *= 2;
             }
         }
-        Ok(Sweep(values))
+        Ok(make(values))
     }
 }
 
@@ -172,8 +187,11 @@ impl Args {
     /// Checks what options cannot be checked for one by one.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a sum that no trial fits into.
+    /// [`Kind::Usage`] for a sum that no trial fits into, or a batch beside those that are swept.
     pub(super) fn check(&self) -> Result<()> {
+        if let (Some(Sweep::Batch(_)), Some(_)) = (&self.sweep, self.batch) {
+            return Err(Error::new(Kind::Usage, "--batch is one of those that --sweep batch= has; leave it out"));
+        }
         if self.duration_sum() >= self.trial {
             return Ok(());
         }
@@ -225,7 +243,23 @@ impl Args {
 
     /// Packets a call, a row each.
     pub(super) fn batches(&self) -> Vec<u16> {
-        self.sweep.as_ref().map_or(vec![self.batch], |Sweep(batches)| batches.clone())
+        match &self.sweep {
+            Some(Sweep::Batch(batches)) => batches.clone(),
+            Some(Sweep::Queues(_)) | None => vec![self.batch.unwrap_or(BATCH)],
+        }
+    }
+
+    /// Queues of each direction, a row each.
+    pub(super) fn queues(&self) -> Vec<u16> {
+        match &self.sweep {
+            Some(Sweep::Queues(queues)) => queues.clone(),
+            Some(Sweep::Batch(_)) | None => vec![1],
+        }
+    }
+
+    /// Flows that are sent: the same in all rows.
+    pub(super) fn flows(&self) -> u16 {
+        if matches!(self.sweep, Some(Sweep::Queues(_))) { FLOWS } else { 1 }
     }
 }
 
@@ -295,13 +329,18 @@ mod unit {
         assert_eq!(args(&["--sweep", "batch=1,3,4..64"]).batches(), [1, 3, 4, 8, 16, 32, 64]);
         assert_eq!(args(&["--sweep", "batch=5..64"]).batches(), [5, 10, 20, 40]);
         assert_eq!(args(&["--batch", "7"]).batches(), [7]);
+        let queues = args(&["--sweep", "queues=1,2..8", "--batch", "7"]);
+        assert_eq!((queues.batches(), queues.queues(), queues.flows()), (vec![7], vec![1, 2, 4, 8], 1024));
+        assert_eq!((args(&[]).queues(), args(&["--sweep", "batch=1"]).flows()), (vec![1], 1));
         for (text, word) in [
             ("batch=1,2,256", "1 to 64"),
             ("batch=0", "1 to 64"),
             ("batch=64..1", "1..64"),
             ("batch=", "no range"),
             ("batch", "no range"),
-            ("queues=1,2,4", "queues"),
+            ("queues=0", "1 to 64"),
+            ("queues=1,65", "1 to 64"),
+            ("queues=", "no queues"),
             ("rings=64", "'rings'"),
         ] {
             let error = Sweep::parse(text).unwrap_err();

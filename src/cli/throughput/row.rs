@@ -3,6 +3,7 @@
 //! A figure is there or it is not: where a search came to no end its rate is a `-` in
 //! the table, nothing in a CSV file and null in JSON, and a line says what is known.
 
+use super::bench::Flooded;
 use super::rfc::Tests;
 use super::size::Size;
 use crate::cli::output;
@@ -16,6 +17,8 @@ pub(super) struct Row {
     pub size: Size,
     /// Packets a call to send() and recv().
     pub batch: u16,
+    /// Queues of each direction.
+    pub queues: u16,
     /// What was searched for, if anything was.
     pub aim: Option<Aim>,
     /// Highest rate the link carries, packets a second.
@@ -100,10 +103,13 @@ pub(super) struct Flow {
     /// Ticks a packet, and packets a call.
     pub rx: (Option<f64>, f64),
     pub tx: (Option<f64>, f64),
+    /// Packets that came out of each receive queue, those of no run and those that came again
+    /// too; empty if there was one.
+    pub by_queue: Vec<u64>,
 }
 
 impl Flow {
-    pub fn of(report: &Report) -> Self {
+    pub fn of(Flooded { report, by_queue }: &Flooded) -> Self {
         let Report { sent, received, duplicated, foreign, wire_bits, .. } = *report;
         Flow {
             sent,
@@ -114,6 +120,7 @@ impl Flow {
             bits: if received == 0 { 0.0 } else { wire_bits / received as f64 },
             rx: (report.rx.ticks(), report.rx.per_call()),
             tx: (report.tx.ticks(), report.tx.per_call()),
+            by_queue: by_queue.clone(),
         }
     }
 
@@ -307,7 +314,7 @@ pub(super) mod unit {
     }
 
     pub fn row(measured: Measured) -> Row {
-        Row { size: Size::Fixed(64), batch: 32, aim: None, line: 10e6, measured, tests: Tests::default() }
+        Row { size: Size::Fixed(64), batch: 32, queues: 1, aim: None, line: 10e6, measured, tests: Tests::default() }
     }
 
     pub fn searched(searches: Vec<Search>) -> Row {

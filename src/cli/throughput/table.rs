@@ -8,11 +8,12 @@ use super::sheet::{Column, Sheet, number};
 const KINDS: usize = 5;
 
 /// Columns of the table, their names in a CSV file, and in which kinds people see them. The
-/// batch is shown where it differs from row to row.
-const COLUMNS: [(&str, &str, [bool; KINDS]); 18] = [
+/// batch is shown where it differs, and the number of queues, from row to row.
+const COLUMNS: [(&str, &str, [bool; KINDS]); 19] = [
     ("frame", "frame", [true, true, true, true, true]),
     ("goal", "goal", [false, false, false, false, true]),
     ("batch", "batch", [false, false, false, false, false]),
+    ("queues", "queues", [false, false, false, false, false]),
     ("Mpps", "mpps", [true, true, true, true, true]),
     ("Gbit/s (L1)", "l1_gbit_per_second", [true, true, true, true, false]),
     ("% of line", "percent_of_line", [true, true, true, true, true]),
@@ -30,8 +31,9 @@ const COLUMNS: [(&str, &str, [bool; KINDS]); 18] = [
     ("above", "above", [false, false, false, true, true]),
 ];
 
-/// Place of the batch among the columns.
+/// Places of what can be swept among the columns.
 const BATCH: usize = 2;
+const QUEUES: usize = 3;
 
 /// The table of all rows; with a title where it is not the only one.
 pub(super) fn sheet(rows: &[Row], titled: bool) -> Sheet {
@@ -42,11 +44,13 @@ pub(super) fn sheet(rows: &[Row], titled: bool) -> Sheet {
         Some(row) if row.runs().1 > 1 => 1,
         _ => 0,
     };
-    let swept = rows.first().is_some_and(|row| rows.iter().any(|other| other.batch != row.batch));
+    let differs =
+        |what: fn(&Row) -> u16| rows.first().is_some_and(|row| rows.iter().any(|other| what(other) != what(row)));
+    let swept = [(BATCH, differs(|row| row.batch)), (QUEUES, differs(|row| row.queues))];
     let column = |(at, &(title, name, shown)): (usize, &(&'static str, &'static str, [bool; KINDS]))| Column {
         title,
         name,
-        shown: shown[kind] || (swept && at == BATCH),
+        shown: shown[kind] || swept.contains(&(at, true)),
     };
     Sheet {
         title: titled.then(|| "throughput: highest rate without loss (RFC 2544 §26.1)".to_string()),
@@ -69,6 +73,7 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
         row.size.to_string(),
         row.aim.map_or(String::new(), |aim| aim.to_string()),
         row.batch.to_string(),
+        row.queues.to_string(),
         mega(row.rate()),
         number(row.bits().map(|bits| bits / 1e9), 3),
         number(row.rate().map(|rate| rate / row.line * 100.0), 1),
@@ -137,6 +142,8 @@ mod unit {
         assert!(one[0].iter().all(|(title, _)| !["goal", "batch"].contains(title)), "{one:?}");
         let batch = |batch| Row { batch, ..row(Measured::Floods(flows(&[1e6]))) };
         assert_eq!(cell(&seen(&[batch(1), batch(64)])[1], "batch"), "64");
+        let queues = |queues| Row { queues, ..batch(32) };
+        assert_eq!(cell(&seen(&[queues(1), queues(4)])[1], "queues"), "4");
         let mrr = seen(&[row(Measured::Mrr(flows(&[1e6, 3e6])))]);
         assert_eq!(
             (cell(&mrr[0], "Mpps"), cell(&mrr[0], "stdev"), cell(&mrr[0], "lost")),

@@ -34,6 +34,7 @@ mod ids;
 mod irq;
 mod link;
 mod nvm;
+mod pace;
 mod regs;
 mod setup;
 mod sfp;
@@ -267,6 +268,12 @@ impl NicOps for Card {
     fn steer(&mut self, slot: usize, rule: &FlowRule) -> Result<()> {
         filters::steer(&self.hw, slot, rule)?;
         self.hw.alive()
+    }
+
+    fn set_tx_rate(&mut self, queue: u16, bits: Option<u64>) -> Result<bool> {
+        self.running()?;
+        pace::set_rate(&self.hw, queue, bits)?;
+        self.hw.alive().map(|()| true)
     }
 
     fn stats(&mut self) -> Result<Stats> {

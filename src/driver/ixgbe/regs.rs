@@ -99,7 +99,8 @@ registers! {
     TDWBAL[128]     = 0x06038 + 0x40, "Head write-back address, low; bit 0 enables.";
     DMATXCTL        = 0x04a80,        "Transmit DMA control.";
     RTTDCS          = 0x04900,        "Arbiter control.";
-    RTTDQSEL        = 0x04904,        "Queue that the next register speaks of.";
+    RTTDQSEL        = 0x04904,        "Queue that RTTBCNRC speaks of.";
+    RTTBCNRM        = 0x04980,        "KiB that a queue of a rate may make up for.";
     RTTBCNRC        = 0x04984,        "Rate limit of the selected queue.";
     TXPBTHRESH[8]   = 0x04950 + 4,    "Packet buffer threshold.";
     DTXMXSZRQ       = 0x08100,        "Most bytes requested at once.";

@@ -3,6 +3,7 @@
 use super::hw::Hw;
 use super::ids::Mac;
 use super::irq;
+use super::pace;
 use super::regs::{
     self, ctrl, ctrl_ext, dca, dmatxctl, eec, fctrl, gcr_ext, hlreg0, mflcn, rdrxctl, rfctl, rttdcs, rxcsum, rxctrl,
     secrx, srrctl, status, tsauxc, tsyncrxctl, vlnctrl, xdctl,
@@ -213,9 +214,7 @@ pub fn transmit_queue(hw: &Hw, queue: u16, ring: &Region) -> Result<()> {
     /// Fetch when fewer than 32 descriptors are on the card and one is there;
     /// report at once (WTHRESH 0, required as not every descriptor asks).
     const THRESHOLDS: u32 = 32 | 1 << 8;
-    // §8.2.3.10.14: no rate limit.
-    hw.write(regs::RTTDQSEL, u32::from(queue));
-    hw.write(regs::RTTBCNRC, 0);
+    pace::write_rate(hw, queue, 0);
     hw.write(regs::TXDCTL.at(queue), 0);
     hw.wait("stopping a transmit queue", regs::TXDCTL.at(queue), xdctl::ENABLE, 0, QUEUE_PATIENCE)?;
     hw.write(regs::TDBAL.at(queue), ring.iova() as u32);

@@ -36,6 +36,7 @@ mod models;
 mod module;
 mod nvm;
 mod offload;
+mod pace;
 mod phy;
 mod regs;
 mod rx;
@@ -113,7 +114,7 @@ impl Ixgbe {
             regs: RegisterFile::new(&[regs::TABLE, dump::TABLE], regs::SIZE),
             eeprom: Eeprom::new(kind, board.factory, board.faulty(FaultKind::Nvm)),
             sfp: (kind == Kind::I82599 && !board.faulty(FaultKind::NoModule)).then(|| Sfp::of(&board)),
-            phy: Phy::new(kind, board.faulty(FaultKind::PhyLeft)),
+            phy: Phy::new(kind, board.speed, board.faulty(FaultKind::PhyLeft)),
             stuck: board.faulty(FaultKind::RequestsStuck),
             board,
             mapped: false,

@@ -1,5 +1,6 @@
 //! Modules for the cage of an 82599, and what is at the other end of them (SFF-8472 §4).
 
+use super::super::wire::Speed;
 use super::super::{Board, FaultKind};
 
 /// A module, and its partner.
@@ -20,12 +21,13 @@ const GIGABIT_AN: u32 = 2;
 const SERIAL_10G: u32 = 3;
 
 impl Module {
-    /// The one in a card's cage.
+    /// The one in a card's cage, which is for the rate of its wire.
     pub fn of(board: &Board) -> Module {
         match board.fault.map(|fault| fault.kind) {
             Some(FaultKind::ModuleGigabit) => Module::Gigabit,
             Some(FaultKind::ModuleDual) => Module::Dual,
             Some(FaultKind::ModuleSilent) => Module::Silent,
+            _ if board.speed == Speed::Bits(1_000_000_000) => Module::Gigabit,
             _ => Module::ShortRange,
         }
     }

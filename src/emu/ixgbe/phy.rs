@@ -3,6 +3,7 @@
 //! No reset of the function reaches it: a driver finds it as the last one left it, switched
 //! off and with less to offer, as Linux leaves it where nobody wants to wake the machine.
 
+use super::super::wire::Speed;
 use super::Kind;
 use std::collections::BTreeMap;
 
@@ -33,27 +34,33 @@ pub struct Phy {
     id: u32,
     /// What was written, or is there from the start.
     registers: BTreeMap<Register, u16>,
+    /// The fastest that the partner has, megabits a second.
+    partner: u32,
 }
 
 impl Phy {
-    /// That of a card, if it has one; `left`: as a driver that is gone has left it.
-    pub fn new(kind: Kind, left: bool) -> Option<Phy> {
+    /// That of a card, if it has one, on a wire of this speed; `left`: as a driver that is gone
+    /// has left it.
+    pub fn new(kind: Kind, wire: Speed, left: bool) -> Option<Phy> {
         let id = match kind {
             Kind::X540 => 0x0154_0200,
             Kind::X550 => 0x0154_0220,
             Kind::I82599 => return None,
         };
         let mut registers = BTreeMap::new();
-        let slow = |megabits: u32| megabits == 2_500 || megabits == 5_000;
+        let has = |megabits: u32| kind == Kind::X550 || ![2_500, 5_000].contains(&megabits);
         for (register, bit, megabits) in OFFERS {
-            if if left { megabits == 100 } else { kind == Kind::X550 || !slow(megabits) } {
+            if if left { megabits == 100 } else { has(megabits) } {
                 *registers.entry(register).or_default() |= bit;
             }
         }
         if left {
             registers.insert(POWER, LOW_POWER);
         }
-        Some(Phy { id, registers })
+        // A wire of a speed that this PHY does not have is none that it could tell of.
+        let mut all = OFFERS.into_iter().map(|(.., megabits)| megabits).filter(|megabits| has(*megabits));
+        let partner = all.find(|megabits| wire == Speed::Bits(u64::from(*megabits) * 1_000_000));
+        Some(Phy { id, registers, partner: partner.unwrap_or(u32::MAX) })
     }
 
     /// What a register reads as, with the link `up` or not.
@@ -85,11 +92,12 @@ impl Phy {
         place == AN_CONTROL && data & AN_RESTART != 0 || place == POWER && self.speed() != before
     }
 
-    /// Megabits a second that a partner which can do all agrees on; none if it is off or
-    /// offers nothing.
+    /// Megabits a second that its partner agrees on; none if it is off or offers nothing that
+    /// the partner has.
     pub fn speed(&self) -> Option<u32> {
         let set = |register, bit| self.registers.get(&register).is_some_and(|value| value & bit != 0);
-        let offered = || OFFERS.iter().find(|&&(register, bit, _)| set(register, bit));
+        let offered =
+            || OFFERS.iter().find(|&&(register, bit, megabits)| set(register, bit) && megabits <= self.partner);
         if set(POWER, LOW_POWER) { None } else { offered().map(|&(_, _, megabits)| megabits) }
     }
 }

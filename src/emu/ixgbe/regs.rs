@@ -199,8 +199,8 @@ registers! { Ixgbe;
         RTRUP2TC = reg(0x03020).bits(0x00ff_ffff);
         RTRPCS = reg(0x02430);
         RTRPT4C = reg(0x02140).array(8, 4).bits(0xc0ff_ffff);
-        RTTBCNRM = reg(0x04980);
-        RTTBCNRC = reg(0x04984).bits(0x80ff_ffff);
+        RTTBCNRM = reg(0x04980).bits(0x7ff);
+        RTTBCNRC = reg(0x04984).bits(0x80ff_ffff).gives(|card, _| card.read_rate()).takes(|card, _, rate| card.write_rate(rate));
     }
     // Security blocks.
     "§8.2.3.12" {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 mod bring_up;
 mod control;
 mod crossings;
+mod pace;
 mod receive;
 mod transmit;
 
@@ -64,13 +65,18 @@ impl Bench {
     }
 
     fn wait_for_link(&self) {
+        self.wait_for_link_at(3);
+    }
+
+    /// Waits for a link whose speed is this in LINKS: 1 is 100 Mbit/s, 2 is 1 and 3 is 10 Gbit/s.
+    fn wait_for_link_at(&self, speed: u32) {
         for _ in 0..100 {
             self.run(1_000_000_000);
-            if self.read(0x42a4) & 0x7000_0000 == 0x7000_0000 {
+            if self.read(0x42a4) & 0x7000_0000 == 1 << 30 | speed << 28 {
                 return;
             }
         }
-        panic!("no link");
+        panic!("no link of speed {speed}: LINKS {:#x}", self.read(0x42a4));
     }
 
     fn read(&self, offset: u64) -> u32 {

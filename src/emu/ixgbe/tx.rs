@@ -17,6 +17,7 @@ use super::super::tx_ring::{Head, Outgoing, Part, TxRing};
 use super::super::wire::{MAX_FRAME, MIN_FRAME};
 use super::super::{RegisterFile, Row, Violations, bits};
 use super::offload::{self, Context};
+use super::pace::Limits;
 use super::regs::{TDBAH, TDBAL, TDH, TDLEN, TDT, TDWBAH, TDWBAL, TXDCTL};
 use super::stats::{self, Good, QueueGood};
 use super::{Ixgbe, QUEUES, show_head};
@@ -67,6 +68,8 @@ pub struct Transmit {
     pub vlan_type: u16,
     /// Masks of the TCP flags of a first, middle and last segment.
     pub tcp_flags: [u16; 3],
+    /// How fast each queue may send.
+    pub limits: Limits,
     /// What was sent in this step.
     pub good: Good,
     turns: Turns,
@@ -262,6 +265,10 @@ impl Transmitter for Ixgbe {
 
     #[inline]
     fn fetch(&mut self, q: u16) -> Next {
+        if self.tx.limits.due(q) > self.board.now && self.tx.queues[usize::from(q)].ring.pending() {
+            self.board.port.mac.hold(self.board.now);
+            return Next::Later;
+        }
         let queue = &self.tx.queues[usize::from(q)];
         let (mut first, mut other) = (None, None);
         let head = queue.ring.gather(&self.board.bus.memory, &mut self.tx.out.packet, |words| {
@@ -299,13 +306,20 @@ impl Transmitter for Ixgbe {
 
     #[inline]
     fn emit(&mut self) -> bool {
-        let now = self.board.now;
-        let queue = &mut self.tx.queues[usize::from(self.tx.turns.queue)].good;
+        let (now, q) = (self.board.now, self.tx.turns.queue);
+        let queue = &mut self.tx.queues[usize::from(q)].good;
         let left = self.tx.out.emit(|frame| {
-            let left = self.board.port.send(frame, now)?;
+            let due = self.tx.limits.due(q);
+            if due > now {
+                // A segment behind another.
+                self.board.port.mac.hold(now);
+                return None;
+            }
+            let left = self.board.port.send_from(frame, now, due)?;
             self.tx.good.count(frame, frame.len());
             queue.frames += 1;
             queue.bytes += frame.len() as u64;
+            self.tx.limits.left(q, frame.len(), left, self.board.speed, &self.regs);
             Some(left)
         });
         let Some(left) = left else { return false };

@@ -86,6 +86,8 @@ pub struct Mac {
     owed: Picos,
     /// The sender offered a frame in this step.
     sending: bool,
+    /// The sender had one whose time had not come.
+    held: bool,
     /// The last offer was refused for a pause, already counted.
     paused: bool,
     /// End and length of the frame on offer; a length of 0 is none.
@@ -108,6 +110,7 @@ impl Mac {
             rx_free: Clock::default(),
             owed: 0,
             sending: false,
+            held: false,
             paused: false,
             offer: (Clock::default(), 0),
             counters: Counters::default(),
@@ -158,6 +161,13 @@ impl Mac {
         self.counters.tx_frames += 1;
         self.counters.tx_bytes += frame.len() as u64;
         Sent::Done(free.picos())
+    }
+
+    /// The sender has a frame whose time has not come: it is not idle, and that frame may leave
+    /// at its time ([`Mac::send_ready`]) however long nobody steps the model.
+    pub fn hold(&mut self, now: Picos) {
+        self.tick(now);
+        (self.sending, self.held) = (true, true);
     }
 
     /// The frame that has arrived by `now` and is next, if any, and when its
@@ -255,7 +265,7 @@ impl Mac {
         // The first step comes after nothing.
         let stalled = now - self.now > STALL && self.now != 0;
         self.counters.stalls += u64::from(stalled);
-        if !self.sending {
+        if !self.sending || self.held {
             self.owed = 0;
         } else if stalled {
             self.owed = (self.owed + (now - self.now)).min(self.buffer);
@@ -263,8 +273,10 @@ impl Mac {
         // What a driver offers after a step in which it offered nothing came since
         // then, nobody knows when: it leaves now, so that it cannot leave before it came.
         let offered = if self.sending { self.now - self.owed.min(self.now) } else { now };
-        self.tx_free = self.tx_free.not_before(offered.max(now.saturating_sub(self.buffer)));
-        self.sending = false;
+        if !self.held {
+            self.tx_free = self.tx_free.not_before(offered.max(now.saturating_sub(self.buffer)));
+        }
+        (self.sending, self.held) = (false, false);
         self.now = now;
     }
 }
@@ -381,6 +393,18 @@ mod tests {
         assert!(made_up.abs_diff(BUFFER) < 200, "{made_up} bytes");
         assert!(steps > 10);
         assert_eq!(mac.counters().stalls, 1);
+    }
+
+    #[test]
+    fn a_frame_that_is_held_leaves_at_its_time_however_long_the_model_stood_still() {
+        let (mut mac, _times) = endless(60, Speed::Bits(10_000_000_000));
+        mac.hold(STEP);
+        let (now, due) = (STEP + SECOND, 3 * STEP);
+        assert_eq!(mac.send_ready(&[0; 60], now, due), Sent::Done(due + 67_200));
+        assert_eq!(mac.send_ready(&[0; 60], now, 2 * due), Sent::Done(2 * due + 67_200));
+        // From the next step on it is as for others.
+        mac.tick(now + STEP);
+        assert_eq!(mac.send_ready(&[0; 60], now + STEP, 3 * due), Sent::Done(now + 67_200));
     }
 
     #[test]

@@ -71,6 +71,8 @@ fn plan() -> Plan {
         timed: false,
         grace: Duration::from_millis(1),
         batch: 32,
+        flows: 1,
+        queues: 1,
         addresses: [[0; 6]; 2],
     }
 }

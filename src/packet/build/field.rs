@@ -1,7 +1,7 @@
 //! A field that changes from frame to frame.
 
 use super::wide::Wide;
-use crate::packet::values::Random;
+use crate::packet::values::{Random, Values};
 
 /// A field that changes.
 #[derive(Clone, Debug)]
@@ -38,9 +38,41 @@ pub(super) enum Covered {
     Ip,
     /// The transport's alone, and all 128 bits of it change.
     Wide,
+    /// Those of a [`Stack`](super::Stack).
+    Stacked {
+        /// Which, a bit for each.
+        sums: u32,
+        /// Bits of a number that was drawn that are none of the field.
+        below: u64,
+    },
 }
 
 impl Field {
+    /// Values in the `bytes` bytes at `at`.
+    pub(super) fn new(values: Values, at: usize, bytes: usize, covered: Covered) -> Self {
+        let width = bytes.min(8);
+        let mut field = Field {
+            at: at + bytes - width,
+            again: None,
+            width: width as u8,
+            covered,
+            first: values.first as u64,
+            span: values.span as u64,
+            step: values.step.map(|step| step as u64),
+            offset: 0,
+            leap: 0,
+            wide: None,
+        };
+        let last = values.first.wrapping_add(values.span);
+        if values.is_wide() {
+            (field.first, field.span, field.step) = (0, 0, Some(1));
+            (field.covered, field.wide) = (Covered::Wide, Some(Box::new(Wide::new(values))));
+        } else if bytes < 8 && last >> (8 * bytes) != 0 {
+            field.first = field.first.wrapping_sub(1 << (8 * bytes));
+        }
+        field
+    }
+
     #[inline]
     pub(super) fn next(&mut self, random: &mut Random) -> u64 {
         let Some(step) = self.step else {
@@ -75,6 +107,15 @@ impl Field {
         let value = self.wide.as_mut().map_or(0, |wide| wide.next(random));
         frame[self.at - 8..self.at + 8].copy_from_slice(&value.to_be_bytes());
         [(value >> 64) as u64, value as u64]
+    }
+
+    /// A value without the bits `below` of what was drawn for it, stored.
+    #[inline(never)]
+    pub(super) fn cut(&self, frame: &mut [u8], value: u64, below: u64) -> u64 {
+        let drawn = value.wrapping_sub(self.first);
+        let value = self.first.wrapping_add(drawn & !below);
+        self.store(frame, value);
+        value
     }
 
     #[inline]

@@ -1,7 +1,6 @@
 //! Where things are in a frame, and what of it does not change.
 
 use super::field::{Covered, Field};
-use super::wide::Wide;
 use super::{Bytes, Proto, Recipe, Sizes, Template, usage};
 use crate::error::Result;
 use crate::net::Sum;
@@ -230,27 +229,7 @@ impl Layout {
             if values.is_constant() {
                 return;
             }
-            let width = bytes.min(8);
-            let mut field = Field {
-                at: at + bytes - width,
-                again: None,
-                width: width as u8,
-                covered,
-                first: values.first as u64,
-                span: values.span as u64,
-                step: values.step.map(|step| step as u64),
-                offset: 0,
-                leap: 0,
-                wide: None,
-            };
-            let last = values.first.wrapping_add(values.span);
-            if values.span >> 64 != 0 || (values.first ^ last) >> 64 != 0 {
-                (field.first, field.span, field.step) = (0, 0, Some(1));
-                (field.covered, field.wide) = (Covered::Wide, Some(Box::new(Wide::new(values))));
-            } else if bytes < 8 && last >> (8 * bytes) != 0 {
-                field.first = field.first.wrapping_sub(1 << (8 * bytes));
-            }
-            out.push(field);
+            out.push(Field::new(values, at, bytes, covered));
         };
         let (from, to) = self.address_offsets();
         let (width, covered) = match (self.ip, self.proto) {
@@ -294,7 +273,7 @@ fn constant_ip(place: &mut [u8], values: Values) {
     let bytes = values.first.to_be_bytes();
     if values.is_constant() {
         place.copy_from_slice(&bytes[16 - place.len()..]);
-    } else if place.len() == 16 && (values.first ^ values.first.wrapping_add(values.span)) >> 64 == 0 {
+    } else if place.len() == 16 && !values.is_wide() {
         place[..8].copy_from_slice(&Ipv6Addr::from(values.first).octets()[..8]);
     }
 }
