@@ -59,7 +59,12 @@
 //! takes a whole descriptor only if the processor combines what is stored
 //! ([`pci::Function::combining`]), that is asked for, or said to be missing. No data
 //! path reads a register, makes a system call or allocates, and tests hold them to it; all
-//! but one, as a legacy virtio device is notified through a port.
+//! but two, as a legacy virtio device is notified through a port, and the kernel is called to
+//! send by an interface of its own.
+//!
+//! That is a fourth thing, and no PCI function: a [`pci::Interface`] stays the kernel's, whose
+//! stack goes on to use it, and its driver ([`driver::packet`]) asks the kernel where others
+//! ask registers. Each packet is copied once more for it.
 //!
 //! # Who judges whom
 //!

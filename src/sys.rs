@@ -8,6 +8,7 @@
 mod beside;
 pub mod bus;
 mod event;
+pub mod link;
 mod memory;
 pub mod net;
 pub mod packet;

@@ -12,7 +12,10 @@ pub const JUMBO: u16 = 9216;
 /// The card to use.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DeviceArg {
-    /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS
+    /// Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE of the kernel
+    ///
+    /// packet:IFACE is an interface that the kernel keeps and goes on to use: it takes no more
+    /// than CAP_NET_RAW.
     ///
     /// Without it: the card that `bmnic bind` handed to vfio-pci if there is one,
     /// otherwise an emulated 82599. One that somebody else bound is not touched. `bmnic list` shows cards, `bmnic emulate --list` the
@@ -24,7 +27,10 @@ pub struct DeviceArg {
 /// The cards to use.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DevicesArg {
-    /// Card: 0000:03:00.0, 03:00.0, an interface name, or emu:82599,OPTIONS; several with -i for each
+    /// Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or IFACE of the kernel; several with -i for each
+    ///
+    /// eth0 or packet:eth0 is an interface that the kernel keeps and goes on to use: what comes
+    /// in is captured and what goes out, as by tcpdump, and it takes no more than CAP_NET_RAW.
     ///
     /// Without it: the card that `bmnic bind` handed to vfio-pci if there is one,
     /// otherwise an emulated 82599. One that somebody else bound is not touched. `bmnic list` shows cards, `bmnic emulate --list` the

@@ -202,6 +202,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
         write!(io::stdout().lock(), "{}", args.program(context.taken.has("filter"))?.listing())?;
         return Ok(Outcome::Done);
     }
+    args.device.devices = super::cards::observed(&context.roots, &args.device.devices);
     // What can be refused is refused before a card or a file is touched.
     let (file, filter) = args.target(context.taken.has("filter"))?;
     let file = file.as_deref();

@@ -7,9 +7,10 @@
 use super::remedy;
 use crate::driver;
 use crate::emu::Spec;
-use crate::error::{Error, Kind, Result};
-use crate::pci::{Address, discover, journal};
-use crate::sys::Roots;
+use crate::error::{Error, Kind, Remedy, Result};
+use crate::pci::{self, Address, discover, journal};
+use crate::sys::{Roots, net};
+use std::fmt;
 
 /// The driver that a card is handed to, for bmnic or for a virtual machine.
 const VFIO: &str = "vfio-pci";
@@ -21,6 +22,19 @@ pub enum Card {
     Emulated(Box<Spec>),
     /// One of the machine.
     Pci(Address),
+    /// An interface that the kernel keeps, and how it is used.
+    Interface(pci::Kind, String),
+}
+
+impl fmt::Display for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Card::Emulated(spec) => write!(f, "emu:{spec}"),
+            Card::Pci(address) => address.fmt(f),
+            Card::Interface(pci::Kind::AfXdp, name) => write!(f, "xdp:{name}"),
+            Card::Interface(_, name) => write!(f, "packet:{name}"),
+        }
+    }
 }
 
 /// The cards to use.
@@ -39,7 +53,7 @@ pub fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolv
         let named = names.iter().enumerate();
         let cards = named.map(|(i, name)| card(roots, name, wires.get(i))).collect::<Result<Vec<_>>>()?;
         for (i, card) in cards.iter().enumerate() {
-            if matches!(card, Card::Pci(_)) && cards[..i].contains(card) {
+            if !matches!(card, Card::Emulated(_)) && cards[..i].contains(card) {
                 return Err(Error::new(
                     Kind::Usage,
                     format!("{} is named twice; name it once, or another card", names[i]),
@@ -80,8 +94,11 @@ pub fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolv
 
 /// The card of this name.
 fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
+    if let Some(interface) = name.strip_prefix("packet:") {
+        return Ok(Card::Interface(pci::Kind::Packet, interface.into()));
+    }
     let Some(text) = name.strip_prefix("emu:") else {
-        return discover::find(roots, name).map(|device| Card::Pci(device.address));
+        return machine(roots, name).map(Card::Pci);
     };
     let spec: Spec = text.parse()?;
     match wire {
@@ -89,6 +106,39 @@ fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
         Some(wire) if !text.contains("wire=") => Ok(Card::Emulated(Box::new(spec.on(wire.parse()?)))),
         _ => Ok(Card::Emulated(Box::new(spec))),
     }
+}
+
+/// The card of the machine that has this address, or whose interface has this name.
+fn machine(roots: &Roots, name: &str) -> Result<Address> {
+    let found = discover::find(roots, name);
+    let is_interface = name.parse::<Address>().is_err() && discover::is_interface(roots, name);
+    match found {
+        // A card that has an interface is the kernel's.
+        Ok(discover::Device { address, driver: Some(driver), .. }) if is_interface && !driver.contains("vfio") => {
+            let text = format!(
+                "{name} is in use: the kernel's {driver} has its card; packet:{name} uses it beside the kernel"
+            );
+            Err(Error::new(Kind::Refused, text).with_remedy(Remedy::Bind(address.to_string())))
+        }
+        Ok(device) => Ok(device.address),
+        Err(_) if is_interface => {
+            let text =
+                format!("{name} is an interface of the kernel and of no PCI card; packet:{name} uses it as it is");
+            Err(Error::new(Kind::NotFound, text))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The names, of which those of the kernel's interfaces stand for `packet:NAME`: where nothing
+/// is sent, and nothing is taken from the kernel, `eth0` means what it does to dumpcap.
+pub fn observed(roots: &Roots, names: &[String]) -> Vec<String> {
+    // Of a copy of a machine, nothing is in this one.
+    let here = *roots == Roots { sys: "/sys".into(), ..roots.clone() };
+    let is_interface = |name: &str| {
+        here && name.parse::<Address>().is_err() && !name.contains(':') && net::interface_index(name).is_ok()
+    };
+    names.iter().map(|name| if is_interface(name) { format!("packet:{name}") } else { name.clone() }).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +181,7 @@ mod tests {
             .iter()
             .map(|card| match card {
                 Card::Emulated(spec) => spec.wire.to_string(),
-                Card::Pci(_) => panic!("a card the kernel uses must not be touched"),
+                Card::Pci(_) | Card::Interface(..) => panic!("a card the kernel uses must not be touched"),
             })
             .collect();
         assert_eq!(wires, ["loop", "loop:pause=on"]);
@@ -247,12 +297,40 @@ mod tests {
     }
 
     #[test]
+    fn an_interface_that_the_kernel_uses_is_named_with_the_way_that_leaves_it_there() {
+        let (_temp, roots) = machine(&[("0000:03:00.0", "0x10fb", "ixgbe")]);
+        let interface = |name: &str, of: &str| {
+            let directory = roots.sys.join("class/net").join(name);
+            fs::create_dir_all(&directory).unwrap();
+            symlink(roots.pci().join("devices").join(of), directory.join("device")).unwrap();
+        };
+        interface("eth7", "0000:03:00.0");
+        fs::create_dir_all(roots.sys.join("class/net/veth7")).unwrap();
+        let told = |name: &str| remedy::line(&resolve(&roots, &names(&[name]), &["loop"]).unwrap_err());
+        let line = told("eth7");
+        assert!(
+            line.contains("ixgbe has its card; packet:eth7 uses it beside the kernel; run `sudo bmnic bind"),
+            "{line}"
+        );
+        assert!(told("veth7").ends_with("packet:veth7 uses it as it is"), "{}", told("veth7"));
+        // Nothing of a copy of another machine is opened here.
+        assert_eq!(observed(&roots, &names(&["lo", "eth7"])), ["lo", "eth7"]);
+        let here = Roots { sys: "/sys".into(), ..roots.clone() };
+        let all = ["lo", "no-such-device", "0000:03:00.0", "emu:82599", "packet:lo"];
+        assert_eq!(
+            observed(&here, &names(&all)),
+            ["packet:lo", "no-such-device", "0000:03:00.0", "emu:82599", "packet:lo"]
+        );
+    }
+
+    #[test]
     fn a_card_that_is_not_there_or_named_twice_is_refused() {
         let (_temp, roots) = machine(&[("0000:03:00.0", "0x10fb", "vfio-pci")]);
         let kind = |list: &[&str]| resolve(&roots, &names(list), &["loop", "loop"]).unwrap_err().kind();
         assert_eq!(kind(&["0000:09:00.0"]), Kind::NotFound);
         assert_eq!(kind(&["eth9"]), Kind::NotFound);
         assert_eq!(kind(&["03:00.0", "0000:03:00.0"]), Kind::Usage);
+        assert_eq!(kind(&["packet:v0", "packet:v0"]), Kind::Usage);
         assert_eq!(kind(&["emu:"]), Kind::Usage);
         assert_eq!(kind(&["emu:82599,wire=rope"]), Kind::Usage);
     }

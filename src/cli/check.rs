@@ -47,7 +47,7 @@ use std::time::Instant;
 /// Arguments of `bmnic check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Card to check: 0000:03:00.0, an interface name, or emu:82599,OPTIONS
+    /// Card to check: 0000:03:00.0, 03:00.0, or emu:82599,OPTIONS
     ///
     /// Its packets come back inside the card, unless --peer names the other end of its cable
     /// or --cable says that its wire leads back to it. An emulated one is on a loop unless its

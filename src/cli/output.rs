@@ -342,6 +342,7 @@ pub fn stats(stats: &Stats) -> Value {
         "rx_overflow": stats.rx_overflow,
         "rx_errors": stats.rx_errors,
         "rx_oversize": stats.rx_oversize,
+        "rx_unfinished": stats.rx_unfinished,
         "counted_by": if stats.by_device { "device" } else { "driver" },
         "anomalies": {
             "bad_length": odd.bad_length,

@@ -16,7 +16,9 @@ pub fn open(functions: &[Arc<dyn Function>], configs: &[Config]) -> Result<Vec<P
     let mut ports = (0..functions.len()).map(|i| open(i).map(Some)).collect::<Result<Vec<_>>>()?;
     if addressing(functions) == Addressing::Physical {
         let differs = |function: &Arc<dyn Function>| {
-            function.addressing() == Addressing::Translated && function.kind() != Kind::Emulated
+            function.addressing() == Addressing::Translated
+                && function.kind() != Kind::Emulated
+                && function.interface().is_none()
         };
         let others: Vec<usize> = (0..functions.len()).filter(|i| differs(&functions[*i])).collect();
         // Their rings have addresses of the other sort: all are closed before one is opened again.

@@ -23,7 +23,7 @@ use crate::driver::{Config, Description, Nic, Port, Stats};
 use crate::emu::wire::{Note, WireSpec};
 use crate::emu::{Drive, Engine, Inline, Stages, Tap};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{Alarm, Function};
+use crate::pci::Function;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl Session {
         let config = config(&cards)?;
         let wire = |card: &Card| match card {
             Card::Emulated(spec) => Some(spec.wire.clone()),
-            Card::Pci(_) => None,
+            Card::Pci(_) | Card::Interface(..) => None,
         };
         let wires: Vec<WireSpec> = cards.iter().filter_map(wire).collect();
         let trace = context.global.trace.clone();
@@ -406,7 +406,7 @@ impl Session {
 /// gone.
 fn look(stop: &Stop, function: &dyn Function) -> bool {
     if function.is_gone() {
-        stop.lose(&Alarm::Gone.of(function.name()));
+        stop.lose(&function.loss().of(function.name()));
         return false;
     }
     if let Err(moved) = function.check_memory() {

@@ -47,6 +47,9 @@ pub struct Config {
     pub vlan_strip: bool,
     /// Which way frames take to the card.
     pub tx_path: TxPath,
+    /// Frames are only looked at, as they are: of an interface of the kernel those too that the
+    /// kernel sends, and late and many at a time where that costs less. No card can do that.
+    pub observes: bool,
     /// Packets will be laid ready ([`TxQueue::prepare`](super::TxQueue::prepare)): with
     /// [`TxPath::Auto`] a card that has memory for them takes them there.
     pub prepares: bool,
@@ -70,6 +73,7 @@ impl Default for Config {
             compressed_completions: false,
             vlan_strip: false,
             tx_path: TxPath::Auto,
+            observes: false,
             prepares: false,
         }
     }

@@ -7,7 +7,7 @@ use super::queue::{Loop, Receive, Transmit};
 use super::sends::Sends;
 use super::slots::Slots;
 use super::stats::Anomalies;
-use super::{bnxt, efvi, i40e, ixgbe, mlx5, virtio};
+use super::{bnxt, efvi, i40e, ixgbe, mlx5, packet, virtio};
 use crate::dma::{Batch, Pool, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Function};
@@ -128,6 +128,8 @@ families! {
         Bnxt(bnxt::RxQueue) with Bnxt;
         /// NVIDIA ConnectX.
         Mlx5(mlx5::RxQueue) with Mlx5;
+        /// An interface of the kernel, through packet sockets.
+        Packet(packet::RxQueue) with Packet;
     }
     transmit {
         /// Intel 82599, X540, X550.
@@ -146,6 +148,8 @@ families! {
         Bnxt(bnxt::TxQueue);
         /// NVIDIA ConnectX.
         Mlx5(mlx5::TxQueue);
+        /// An interface of the kernel, through packet sockets.
+        Packet(packet::TxQueue);
     }
 }
 
@@ -158,12 +162,20 @@ pub fn driver_for(id: pci::Id) -> Option<&'static str> {
     family(id).map(|family| family.name)
 }
 
-/// Opens a card with the driver for its id.
+/// Opens a card with the driver for its id, or an interface of the kernel.
 ///
 /// # Errors
 /// [`Kind::Unsupported`] if there is none or the card lacks what `config` asks
 /// for, otherwise what the driver met.
 pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
+    if let Some(interface) = function.interface() {
+        if config.tx_path != TxPath::Auto {
+            let (name, path) = (function.name(), config.tx_path);
+            let text = format!("{name}: an interface of the kernel has no transmit path {path}; leave --tx-path out");
+            return Err(Error::new(Kind::Unsupported, text));
+        }
+        return packet::open(&function, interface, config).map(port);
+    }
     let refusal = || bnxt::refusal(&*function).or_else(|| mlx5::refusal(&*function));
     let nobody = || refusal().unwrap_or_else(|| no_driver(&*function));
     let family = family(function.id()).ok_or_else(nobody)?;
@@ -173,11 +185,15 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
         let text = format!("{name}: {driver} cards cannot send by {path}; their transmit paths are {paths}");
         return Err(Error::new(Kind::Unsupported, text));
     }
-    let Opened { rx, tx, description, ops } = (family.open)(function, config)?;
+    (family.open)(function, config).map(port)
+}
+
+/// The port of what was opened.
+fn port(Opened { rx, tx, description, ops }: Opened<RxQueue, TxQueue>) -> Port {
     let tallies = rx.iter().map(|rx| rx_of_its_family!(rx, queue => queue.tally()));
     let tallies = tallies.chain(tx.iter().map(|tx| tx_of_its_family!(tx, queue => queue.tally()))).collect();
     let nic = Nic::new(ops, description, [rx.len() as u16, tx.len() as u16], tallies);
-    Ok(Port { rx, tx, nic })
+    Port { rx, tx, nic }
 }
 
 impl Port {

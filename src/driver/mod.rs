@@ -10,6 +10,7 @@
 //!   families   the list of families; the enums and all that is made of the list
 //!      |
 //!   ixgbe  i40e  virtio  efvi  bnxt  mlx5  each returns queues of its own types
+//!      |                       packet      the same of an interface of the kernel
 //!      |
 //!   ops  slots  queue  config      what a family implements and is given
 //! ```
@@ -59,6 +60,7 @@ pub mod efvi;
 pub mod i40e;
 pub mod ixgbe;
 pub mod mlx5;
+pub mod packet;
 pub mod virtio;
 
 pub use config::{Config, MAX_RING, MIN_RING, Rss, TxPath};

@@ -59,6 +59,8 @@ impl Wanted {
 pub enum TimestampSource {
     /// The card stamps each packet as it arrives.
     Hardware,
+    /// The kernel stamps each packet as it takes it over from its driver.
+    Kernel,
     /// The processor's counter when the batch was taken off the ring; one stamp a batch.
     Tsc,
 }
@@ -67,6 +69,7 @@ impl fmt::Display for TimestampSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             TimestampSource::Hardware => "hw",
+            TimestampSource::Kernel => "kernel",
             TimestampSource::Tsc => "tsc",
         })
     }

@@ -25,6 +25,9 @@ pub struct Stats {
     pub rx_errors: u64,
     /// Frames that were too long to receive.
     pub rx_oversize: u64,
+    /// Frames, received or not, that the kernel had not finished: a checksum was still open, or
+    /// it was several segments in one. No card has any.
+    pub rx_unfinished: u64,
     /// Whether packets and bytes are the device's own counts; if not, the driver
     /// has counted what the device told it of.
     pub by_device: bool,
@@ -46,6 +49,7 @@ impl Stats {
             rx_overflow: less(self.rx_overflow, before.rx_overflow),
             rx_errors: less(self.rx_errors, before.rx_errors),
             rx_oversize: less(self.rx_oversize, before.rx_oversize),
+            rx_unfinished: less(self.rx_unfinished, before.rx_unfinished),
             by_device: self.by_device,
             anomalies: self.anomalies.since(&before.anomalies),
         }

@@ -12,6 +12,8 @@ pub enum Alarm {
     Wanted,
     /// PCIe has reported an error of it that was not corrected (`VFIO_PCI_ERR_IRQ_INDEX`).
     Failed,
+    /// An interface of the kernel is down, or there no more.
+    Down,
 }
 
 impl Alarm {
@@ -19,6 +21,7 @@ impl Alarm {
     pub fn of(self, card: &str) -> Error {
         let text = match self {
             Alarm::Gone => "the card is gone: it was pulled, lost power, or somebody else has reset it",
+            Alarm::Down => "the interface was taken down, removed, or moved to another network namespace",
             Alarm::Wanted => {
                 "the kernel asks for the card back, as it is being unplugged or unbound; it was closed for that"
             }

@@ -185,9 +185,7 @@ pub fn find(roots: &Roots, name: &str) -> Result<Device> {
         });
     }
     let interface = roots.sys.join("class/net").join(name);
-    // A name with a slash or dots would leave the directory.
-    let plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
-    if !plain || !interface.exists() {
+    if !is_interface(roots, name) {
         let text = format!("'{name}' is neither a PCI address (0000:03:00.0) nor a network interface here");
         return Err(Error::new(Kind::NotFound, text).with_remedy(Remedy::ListCards));
     }
@@ -201,6 +199,13 @@ pub fn find(roots: &Roots, name: &str) -> Result<Device> {
             format!("{name} is not an interface of a PCI card but a virtual one; name the card below it"),
         )
     })
+}
+
+/// Whether the kernel has an interface of this name.
+pub fn is_interface(roots: &Roots, name: &str) -> bool {
+    // A name with a slash or dots would leave the directory.
+    let plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
+    plain && roots.sys.join("class/net").join(name).exists()
 }
 
 /// The functions that the user named, where `*` and `?` stand for any

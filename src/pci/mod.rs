@@ -9,7 +9,8 @@
 //! A [`Function`] is one opened card. Three things can stand behind it: VFIO,
 //! the files that sysfs offers (`resourceN`, `config`), or an emulated card in
 //! this process. Drivers cannot tell which, except through [`Function::kind`],
-//! which is only there to be printed.
+//! which is only there to be printed. A fourth is no PCI function: an [`Interface`] that
+//! the kernel keeps.
 
 mod address;
 mod alarm;
@@ -21,6 +22,7 @@ pub mod discover;
 mod doorbell;
 mod explain;
 pub mod guard;
+mod interface;
 mod iommu;
 pub mod journal;
 pub mod kernel;
@@ -46,6 +48,7 @@ pub use alarm::Alarm;
 pub use bar::{Bar, Registers};
 pub use capability::{capabilities, extended, listed};
 pub use doorbell::{Doorbell, LongDoorbell, ShortDoorbell};
+pub use interface::Interface;
 pub use open::open;
 pub use page::Page;
 pub use vpd::{Product, Vpd, vpd};
@@ -69,6 +72,10 @@ pub enum Kind {
     VfioNoIommu,
     /// A real function through the files of sysfs, without an IOMMU.
     Sysfs,
+    /// An interface that the kernel keeps, through packet sockets.
+    Packet,
+    /// An interface that the kernel keeps, through AF_XDP sockets.
+    AfXdp,
 }
 
 impl fmt::Display for Kind {
@@ -78,6 +85,8 @@ impl fmt::Display for Kind {
             Kind::Vfio => "vfio",
             Kind::VfioNoIommu => "vfio-noiommu",
             Kind::Sysfs => "sysfs",
+            Kind::Packet => "packet",
+            Kind::AfXdp => "af_xdp",
         })
     }
 }
@@ -110,6 +119,11 @@ pub trait Function: Send + Sync {
 
     /// Vendor, device, subsystem, revision.
     fn id(&self) -> Id;
+
+    /// The kernel's interface, where it is one and no PCI function.
+    fn interface(&self) -> Option<&Interface> {
+        None
+    }
 
     /// BAR `index` (0 to 5). One of I/O ports is always [`Bar::Served`], by accesses of 1, 2
     /// and 4 bytes; on a real function each is a system call.
@@ -168,6 +182,11 @@ pub trait Function: Send + Sync {
     /// to sleep on.
     fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {
         Vec::new()
+    }
+
+    /// What has happened where it [is gone](Function::is_gone).
+    fn loss(&self) -> Alarm {
+        Alarm::Gone
     }
 
     /// Whether it is there no more: its registers were taken away, or it does not answer.

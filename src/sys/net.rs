@@ -101,7 +101,7 @@ fn flags(name: &str) -> io::Result<(OwnedFd, libc::c_short)> {
 }
 
 /// An `ifreq` for an interface by name.
-fn request(name: &str) -> io::Result<libc::ifreq> {
+pub(super) fn request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: ifreq is a name and a union of integers.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     if name.is_empty() || name.len() >= request.ifr_name.len() || name.contains('\0') {

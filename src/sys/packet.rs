@@ -9,6 +9,9 @@
 //! A frame that does not fit a slot (a super-frame, a jumbo frame) leaves a mark
 //! in its slot and is read by a call of its own, in turn.
 
+pub mod ring;
+pub mod socket;
+
 use super::check;
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;

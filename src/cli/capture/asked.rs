@@ -67,6 +67,7 @@ impl Args {
             max_frame: self.max_frame.unwrap_or(JUMBO),
             shorter_frames: self.max_frame.is_none(),
             timestamps: true,
+            observes: true,
             rx_ring: self.rings.lengths.rxd.unwrap_or(deepest(usize::from(queues) * cards)),
             ..self.rings.config()
         }

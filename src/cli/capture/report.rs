@@ -123,6 +123,13 @@ impl Report {
                 output::grouped(packets)
             ))?,
         }
+        let unfinished = self.sum(|card| card.stats.rx_unfinished);
+        if unfinished > 0 {
+            output.info(format_args!(
+                "kernel    {} packets as it leaves them to hardware: checksums open, or segments joined",
+                output::grouped(unfinished)
+            ))?;
+        }
         for card in self.cards.iter().filter(|_| !one) {
             print_card(card, output)?;
         }

@@ -77,7 +77,8 @@ impl Gauge {
     pub fn new(nic: &mut Nic, clock: Clock, threads: usize) -> Result<(Gauge, Vec<Times>)> {
         let first = read(nic, &clock)?;
         let (senders, points): (Vec<_>, Vec<_>) = (0..threads).map(|_| sync_channel(ON_THE_WAY)).unzip();
-        let times = points.into_iter().map(|points| Times::new(first, points)).collect();
+        let kind = nic.describe().timestamps;
+        let times = points.into_iter().map(|points| Times::new(first, kind, points)).collect();
         Ok((Gauge { clock, points: senders }, times))
     }
 
@@ -95,12 +96,12 @@ impl Gauge {
 impl Times {
     /// Times by our own clock alone.
     pub fn by_ours() -> Times {
-        Times::new(None, sync_channel(1).1)
+        Times::new(None, TimestampSource::Tsc, sync_channel(1).1)
     }
 
     /// Times by the first reading of the card's clock, if it has one, and those that follow.
-    fn new(first: Option<(Point, u32)>, points: Receiver<Point>) -> Times {
-        let kind = if first.is_some() { TimestampSource::Hardware } else { TimestampSource::Tsc };
+    fn new(first: Option<(Point, u32)>, kind: TimestampSource, points: Receiver<Point>) -> Times {
+        let kind = if first.is_some() { kind } else { TimestampSource::Tsc };
         Times {
             source: Source { kind, step_ps: first.map_or(0, |(_, step)| step) },
             relation: first.map(|(point, _)| Relation::new(point)),
@@ -220,6 +221,9 @@ impl Summary {
         let Some(relation) = &self.relation else {
             return "tsc: the processor's counter as each batch leaves the ring, as time of day".into();
         };
+        if self.source.kind == TimestampSource::Kernel {
+            return "kernel: its time of day as it took each packet over from its driver".into();
+        }
         format!(
             "hw: the card's clock (resolution {}), as time of day to +-{:.1} us by {} readings, {:+.1} ppm",
             nanoseconds(self.step_ps()),

@@ -115,6 +115,12 @@ impl Bench {
                     Ok(function) => function,
                     Err(error) => return Ok(Err(error)),
                 },
+                Card::Interface(..) => {
+                    let text = format!(
+                        "{card} is an interface of the kernel, whose driver is not bmnic's to check; name a card"
+                    );
+                    return Err(Error::new(Kind::Usage, text).into());
+                }
             };
             let (function, trace) = tracing::begin(trace, n, function)?;
             functions.push(function);
@@ -169,13 +175,7 @@ impl Bench {
 
     /// The names that the cards go by, besides those that were given.
     pub fn names(&self) -> Vec<String> {
-        self.cards
-            .iter()
-            .map(|card| match card {
-                Card::Emulated(spec) => format!("emu:{spec}"),
-                Card::Pci(address) => address.to_string(),
-            })
-            .collect()
+        self.cards.iter().map(Card::to_string).collect()
     }
 
     /// Why a step that needs so much makes no sense now.
@@ -222,7 +222,7 @@ impl Bench {
     /// Card and peer as the machine knows them, unless one of them is emulated.
     pub fn of_the_machine(&self) -> Option<Vec<Address>> {
         let address = |card: &Card| match card {
-            Card::Emulated(_) => None,
+            Card::Emulated(_) | Card::Interface(..) => None,
             Card::Pci(address) => Some(*address),
         };
         self.cards.iter().map(address).collect()
@@ -394,7 +394,7 @@ pub fn bad(text: impl Display) -> Error {
 fn wires_of(cards: &[Card]) -> impl Iterator<Item = &WireSpec> {
     cards.iter().filter_map(|card| match card {
         Card::Emulated(spec) => Some(&spec.wire),
-        Card::Pci(_) => None,
+        Card::Pci(_) | Card::Interface(..) => None,
     })
 }
 

@@ -45,8 +45,8 @@ pub fn check_pairs(ports: usize) -> Result<()> {
 /// # Errors
 /// [`Kind::Usage`] for a card that is not emulated, and for more threads than pairs.
 pub fn check_inline(cards: &[Card], threads: usize) -> Result<()> {
-    if let Some(Card::Pci(address)) = cards.iter().find(|card| matches!(card, Card::Pci(_))) {
-        let line = format!("{address} is a card of this machine, and --inline is for emulated ones; leave it out");
+    if let Some(card) = cards.iter().find(|card| !matches!(card, Card::Emulated(_))) {
+        let line = format!("{card} is a card of this machine, and --inline is for emulated ones; leave it out");
         return Err(Error::new(Kind::Usage, line));
     }
     let pairs = cards.len().div_ceil(2);

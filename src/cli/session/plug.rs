@@ -88,7 +88,16 @@ impl Session {
                 self.taps.push(None);
                 pci::open(&context.roots, address)?
             }
+            (Card::Interface(kind, name), _) => {
+                self.taps.push(None);
+                pci::Interface::open(kind, &name)?
+            }
         };
+        if context.global.trace.is_some() && function.interface().is_some() {
+            let text =
+                format!("{}: an interface of the kernel has no registers to trace; leave --trace out", function.name());
+            return Err(Error::new(Kind::Usage, text));
+        }
         let function = tracing::traced(context.global.trace.as_deref(), self.functions.len(), function)?;
         self.functions.push(function);
         self.last.push(Cell::default());

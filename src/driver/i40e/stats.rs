@@ -116,6 +116,7 @@ impl Counters {
             rx_overflow: 0,
             rx_errors: total(Figure::RxErrors),
             rx_oversize: total(Figure::RxOversize) + too_long,
+            rx_unfinished: 0,
             by_device: true,
             anomalies: Default::default(),
         })
