@@ -16,6 +16,7 @@ mod completions;
 pub mod cores;
 mod crossing;
 mod ctl;
+mod demo;
 mod destination;
 mod emulate;
 pub mod environment;
@@ -143,9 +144,11 @@ pub enum Command {
     Fwd(fwd::Args),
     /// Generate packets at a given rate
     Pktgen(Box<pktgen::Args>),
-    /// Capture packets into a file
+    /// Capture packets into a file, or print them
     #[command(mut_arg("rxd", |rxd| rxd.help(capture::RXD)))]
     Capture(Box<capture::Args>),
+    /// Show what bmnic does: send, forward, capture, measure, all on emulated cards
+    Demo(demo::Args),
     /// Change a capture that runs, or ask how far it is
     #[command(arg = tracing::out_of_place())]
     Ctl(ctl::Args),
@@ -252,6 +255,7 @@ pub fn main() -> ExitCode {
         Command::Fwd(args) => fwd::run(args, &context),
         Command::Pktgen(args) => pktgen::run(&args, &context),
         Command::Capture(args) => capture::run(*args, &context),
+        Command::Demo(args) => demo::run(&args, &context),
         Command::Ctl(args) => ctl::run(args, &context),
         Command::Latency(args) => latency::run(&args, &context),
         Command::Throughput(args) => throughput::run(args, &context),
