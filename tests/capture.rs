@@ -522,7 +522,7 @@ fn bad_input_is_one_line_a_stable_exit_code_and_no_file() {
     let path = dir.path().join("out.pcap");
     let file = path.to_str().unwrap();
     for (words, code, part) in [
-        (&["capture"][..], 2, "FILE"),
+        (&["capture", "out"][..], 2, "'out' is no card here"),
         (&["capture", file, "port", "no-such-service"], 2, "no-such-service"),
         (&["capture", file, "-f", "tcp", "udp"], 2, "twice"),
         (&["capture", file, "-s", "1G"], 2, "longer than any packet"),

@@ -427,7 +427,7 @@ fn what_cannot_be_published_or_read_is_refused_in_a_line() {
     for (words, code, line) in [
         (&["capture", "--from", &name, "/dev/null"][..], 1, "nobody publishes a ring"),
         (&["capture", "--from", "../x", "/dev/null"], 2, "cannot be the name of a ring"),
-        (&["capture", "--from", &name], 2, "FILE"),
+        (&["capture", "--from", &name], 1, "nobody publishes a ring"),
         (&["capture", "--publish", "a/b", "-c", "1"], 2, "cannot be the name of a ring"),
         (&["capture", "--publish", &name, "--publish-size", "1M", "-c", "1"], 2, "2M to 64G"),
         (&["capture", "--publish", &name, "--publish-to", "no such group", "-c", "1"], 1, "there is no group"),

@@ -80,6 +80,12 @@ impl Losses {
         self.add_notes(notes, Fate::LostOut);
     }
 
+    /// Adds what wires took away on purpose, where that is a loss all the same.
+    pub fn add_meant(&mut self, notes: &[Note]) {
+        self.add_notes(notes, Fate::MeantIn);
+        self.add_notes(notes, Fate::MeantOut);
+    }
+
     fn add_notes(&mut self, notes: &[Note], fate: Fate) {
         for note in notes.iter().filter(|note| note.fate == fate) {
             self.add(note.key, note.words.clone(), note.frames);

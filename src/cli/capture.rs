@@ -1,4 +1,4 @@
-//! `bmnic capture`: packets into a file.
+//! `bmnic capture`: packets into a file, or printed.
 //!
 //! ```text
 //!   thread "capture"   rings of all cards -> filter -> record into a chunk; never waits
@@ -7,6 +7,9 @@
 //!   thread "control"   `bmnic ctl` -> orders for those that capture (control, orders)
 //!   main thread        once a second: counters, the card's clock, the live line
 //! ```
+//!
+//! Lines of text take the same way: the thread that writes makes them of records ([`printed`]), so
+//! that no reader of them is waited for, and what it is too slow for is counted.
 //!
 //! Every packet that the card saw is accounted for: it is in the file, or the
 //! filter left it out, or it is named in the table of losses. So it is of each card where
@@ -27,8 +30,10 @@ mod lines_tests;
 mod merge;
 mod orders;
 mod perf;
+mod printed;
 mod receive;
 mod report;
+mod said;
 mod sink;
 mod threads;
 mod times;
@@ -60,9 +65,11 @@ use files::Files;
 use intake::Ring;
 use orders::Desk;
 use perf::Part;
+use printed::Look;
 use receive::{Ended, Receiver};
 use report::{InCard, Report};
 use sink::Sink;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,20 +81,30 @@ use times::{Gauge, Times};
 pub struct Args {
     #[command(flatten)]
     device: DevicesArg,
-    /// The capture file; - is standard output
+    /// A card, the capture file, and which packets to keep; any of them may be left out
     ///
-    /// It is on the disk when the command ends. A pipe whose reader takes nothing for 3 s after
+    /// Cards are as for --device. The file is a word with a slash or the ending of a capture file
+    /// (out.pcap), or one that is there; - is standard output, and --write names any other. The
+    /// rest is an expression in the language of tcpdump: tcp port 80 and not host 10.0.0.1.
+    ///
+    /// Without a file packets are printed, a line each as tcpdump -n does it; -v prints fields of
+    /// the IP header and whether checksums are right.
+    ///
+    /// A file is on the disk when the command ends. A pipe whose reader takes nothing for 3 s after
     /// the end of the capture is given up, with an error and the count of what is lost.
-    #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish", "print_filter", "list_interfaces"])]
-    file: Option<PathBuf>,
-    /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1
-    ///
-    /// With --write all words are the expression.
-    #[arg(value_name = "EXPRESSION")]
-    words: Vec<String>,
+    #[arg(value_name = "DEV|FILE|EXPRESSION", value_hint = clap::ValueHint::AnyPath)]
+    words: Vec<OsString>,
     /// The capture file, as dumpcap and tcpdump name it
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
+    #[command(flatten)]
+    look: Look,
+    /// Whether packets are printed.
+    #[arg(skip)]
+    printed: bool,
+    /// With their details.
+    #[arg(skip)]
+    details: bool,
     /// Packets to keep, as one word
     ///
     /// Names of hosts in it are looked up, once and before anything is opened, as long as
@@ -138,7 +155,7 @@ pub struct Args {
     max_frame: Option<u16>,
     /// Keep packets in a ring of this name, which any number of programs read meanwhile
     ///
-    /// FILE can be left out then. Who reads is not noticed and not waited for: `bmnic capture
+    /// Nothing is printed then where FILE is left out. Who reads is not noticed and not waited for: `bmnic capture
     /// --from NAME`, or a program that includes bmnic_ring.h.
     #[arg(long, value_name = "NAME")]
     publish: Option<String>,
@@ -204,12 +221,13 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     args.device.devices = super::cards::observed(&context.roots, &args.device.devices);
     // What can be refused is refused before a card or a file is touched.
-    let (file, filter) = args.target(context.taken.has("filter"))?;
-    let file = file.as_deref();
+    let (named, filter) = args.target(context)?;
+    let file = named.as_deref().or(args.printed.then_some(Path::new("-")));
     let output = Output::new(&context.global);
     let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };
+    let output = if args.printed && printed::is_watched() { output.without_live() } else { output };
     let by_default = |option: &str| context.taken.has(option);
-    let whole = files::Whole { path: file, dummies: &args.perf_test, by_default: &by_default };
+    let whole = files::Whole { path: named.as_deref(), dummies: &args.perf_test, by_default: &by_default };
     args.files.settle(whole, &mut args.length)?;
     let cards = args.device.devices.len().max(1);
     let (format, why) = about::format(args.format, by_default("format"), cards, &args.capture_comment)?;
@@ -235,7 +253,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let name = args.control.as_deref().map(Name::take).transpose()?;
     let processors = cores::processors().unwrap_or(1);
     let mut clock = Clock::new();
-    let wires = vec![DEFAULT_WIRE; cards];
+    let wires = vec![if args.printed { printed::WIRE } else { DEFAULT_WIRE }; cards];
     let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
     // Before a model's thread is started, and others.
     cores::step_aside(&places)?;
@@ -251,7 +269,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let turner = sinks.first().and_then(Sink::turner);
     session.announce(&output)?;
     cores::warn_of_far(&places, &session, &context.roots, &output);
-    if let Some(why) = why.filter(|_| file.is_some()) {
+    if let Some(why) = why.filter(|_| named.is_some()) {
         output.info(format_args!("format    pcapng, as {why}"))?;
     }
     args.rings.lengths.warn_of_others(&session.devices, &output);

@@ -18,16 +18,6 @@ use std::time::Duration;
 
 /// Arguments of `bmnic doctor`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  bmnic doctor                     the machine: IOMMU, memory, processors, jitter
-  bmnic doctor eth1                and that card: its group, node, PCIe link
-  bmnic doctor --jitter 0          without the five seconds of watching the clock
-  bmnic doctor --cpu 2-3 -v        for these processors, and why each line matters
-
-It changes nothing. `bmnic tune` sets what can be set while the machine runs.
-Exit code 3 if a line is wrong: a real card would not work. What is only slow
-leaves it 0.")]
 pub struct Args {
     /// What is looked at.
     #[command(flatten)]

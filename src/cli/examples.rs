@@ -5,7 +5,7 @@
 pub type Example = (&'static str, &'static str);
 
 /// Those of each subcommand, and first of bmnic itself.
-const EXAMPLES: [(&str, &[Example]); 16] = [
+const EXAMPLES: [(&str, &[Example]); 17] = [
     (
         "bmnic",
         &[
@@ -61,7 +61,8 @@ const EXAMPLES: [(&str, &[Example]); 16] = [
     (
         "capture",
         &[
-            ("bmnic capture out.pcap", "everything, with stamps of a nanosecond"),
+            ("bmnic capture", "print packets as they come"),
+            ("bmnic capture out.pcap", "keep them, with stamps of a nanosecond"),
             ("bmnic capture -i 03:00.0 -w out.pcap udp and dst net 239.0.0.0/8", "multicast from a card"),
             ("bmnic capture -i 03:00.0 -b filesize:1000000 -b files:10 out.pcap", "the last 10 GB"),
             ("bmnic capture -i 03:00.0 -w - | tshark -r -", "into another program"),
@@ -131,17 +132,27 @@ const EXAMPLES: [(&str, &[Example]); 16] = [
     (
         "doctor",
         &[
-            ("bmnic doctor", "what keeps this machine from being fit, and how to mend it"),
-            ("bmnic doctor 03:00.0", "the same, with the lines of a card"),
-            ("bmnic doctor --jitter 60s", "look longer for what holds a core up"),
+            ("bmnic doctor", "the machine: IOMMU, memory, processors, jitter"),
+            ("bmnic doctor eth1", "and that card: its group, node, PCIe link"),
+            ("bmnic doctor --jitter 0", "without the five seconds of watching the clock"),
+            ("bmnic doctor --cpu 2-3 -v", "for these processors, and why each line matters"),
         ],
     ),
     (
         "tune",
         &[
-            ("bmnic tune --print 03:00.0", "what would be written, and what takes a boot"),
-            ("sudo bmnic tune --apply 03:00.0", "write it, and keep what was there"),
-            ("sudo bmnic tune --undo", "put all of it back"),
+            ("bmnic tune --print", "what it would write, and the kernel's command line"),
+            ("sudo bmnic tune --apply", "do it; what was before is kept in /run/bmnic"),
+            ("sudo bmnic tune eth1 --apply --user $USER", "hand that card over too, and use its node"),
+            ("sudo bmnic tune --apply --jitter 5s", "with score and jitter before and after"),
+            ("sudo bmnic tune --undo", "put everything back"),
+        ],
+    ),
+    (
+        "demo",
+        &[
+            ("bmnic demo", "three seconds of it, on emulated 82599"),
+            ("bmnic demo emu:x710 -w demo.pcap", "on other cards, and keep the packets"),
         ],
     ),
     (

@@ -16,6 +16,7 @@ mod completions;
 pub mod cores;
 mod crossing;
 mod ctl;
+mod demo;
 mod destination;
 mod doctor;
 mod emulate;
@@ -144,10 +145,16 @@ pub enum Command {
     #[command(arg = tracing::out_of_place(), after_help = examples::text("bind"))]
     Bind(bind::Args),
     /// See whether this machine is fit for a real card, and how to make it so
-    #[command(arg = tracing::out_of_place())]
+    ///
+    /// It changes nothing; `bmnic tune` sets what can be set while the machine runs. Exit code
+    /// 3 says that a line is wrong and a real card would not work. What is only slow leaves it 0.
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("doctor"))]
     Doctor(doctor::Args),
     /// Set this machine up for packets, or put it back as it was
-    #[command(arg = tracing::out_of_place())]
+    ///
+    /// What takes a boot (isolcpus, nohz_full, rcu_nocbs, irqaffinity, the IOMMU) is printed, for
+    /// you to add: no file of the boot loader is touched.
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("tune"))]
     Tune(tune::Args),
     /// Show or change the huge pages of this machine
     #[command(arg = tracing::out_of_place(), after_help = examples::text("hugepages"))]
@@ -158,9 +165,12 @@ pub enum Command {
     /// Generate packets at a given rate
     #[command(after_help = examples::text("pktgen"))]
     Pktgen(Box<pktgen::Args>),
-    /// Capture packets into a file
+    /// Capture packets into a file, or print them
     #[command(mut_arg("rxd", |rxd| rxd.help(capture::RXD)), after_help = examples::text("capture"))]
     Capture(Box<capture::Args>),
+    /// Show what bmnic does: send, forward, capture, measure, all on emulated cards
+    #[command(after_help = examples::text("demo"))]
+    Demo(demo::Args),
     /// Change a capture that runs, or ask how far it is
     #[command(arg = tracing::out_of_place(), after_help = examples::text("ctl"))]
     Ctl(ctl::Args),
@@ -273,6 +283,7 @@ pub fn main() -> ExitCode {
         Command::Fwd(args) => fwd::run(args, &context),
         Command::Pktgen(args) => pktgen::run(&args, &context),
         Command::Capture(args) => capture::run(*args, &context),
+        Command::Demo(args) => demo::run(&args, &context),
         Command::Ctl(args) => ctl::run(args, &context),
         Command::Latency(args) => latency::run(&args, &context),
         Command::Throughput(args) => throughput::run(args, &context),

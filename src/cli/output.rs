@@ -46,12 +46,14 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 pub struct Output {
     global: Global,
     stderr: bool,
+    /// Lines that change would be in the way of others.
+    still: bool,
 }
 
 impl Output {
     /// As the options of every subcommand say.
     pub fn new(global: &Global) -> Self {
-        Output { global: global.clone(), stderr: false }
+        Output { global: global.clone(), stderr: false, still: false }
     }
 
     /// The same with text on standard error, because standard output is data.
@@ -59,6 +61,13 @@ impl Output {
     pub fn on_stderr(mut self) -> Self {
         TAKEN.store(true, Ordering::Relaxed);
         self.stderr = true;
+        self
+    }
+
+    /// The same without live lines: others are drawn on the terminal meanwhile.
+    #[must_use]
+    pub fn without_live(mut self) -> Self {
+        self.still = true;
         self
     }
 
@@ -138,7 +147,7 @@ impl Output {
 
     /// Lines that change while the command runs.
     pub fn live(&self, lines: usize) -> Live {
-        if self.is_json() || self.global.quiet || !io::stderr().is_terminal() {
+        if self.still || self.is_json() || self.global.quiet || !io::stderr().is_terminal() {
             return Live { bars: Vec::new() };
         }
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));

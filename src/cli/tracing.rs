@@ -87,6 +87,7 @@ pub fn check(command: &Command) -> Result<()> {
         | Command::Capture(_)
         | Command::Latency(_)
         | Command::Throughput(_)
+        | Command::Demo(_)
         | Command::Check(_) => true,
         Command::Emulate(args) => args.serves(),
         Command::Bind(_)
@@ -128,6 +129,7 @@ mod tests {
             &["ctl", "name", "status"],
             &["latency"],
             &["throughput"],
+            &["demo"],
             &["compare-dpdk"],
             &["check"],
             &["list"],

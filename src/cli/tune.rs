@@ -20,16 +20,6 @@ use std::time::Duration;
 
 /// Arguments of `bmnic tune`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  bmnic tune --print                    what it would write, and the kernel's command line
-  sudo bmnic tune --apply               do it; what was before is kept in /run/bmnic
-  sudo bmnic tune eth1 --apply --user $USER   hand that card over too, and use its node
-  sudo bmnic tune --apply --jitter 5s   with the score and the jitter before and after
-  sudo bmnic tune --undo                put everything back
-
-What takes a boot (isolcpus, nohz_full, rcu_nocbs, irqaffinity, the IOMMU) is
-printed, for you to add: no file of the boot loader is touched.")]
 pub struct Args {
     /// What it is about.
     #[command(flatten)]

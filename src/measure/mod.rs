@@ -23,7 +23,7 @@
 //! itself costs in the same second.
 
 pub mod clock;
-mod flights;
+pub(crate) mod flights;
 pub mod flood;
 pub mod floor;
 mod histogram;

@@ -88,6 +88,19 @@ impl Filter {
         Ok(Filter { text: text.trim().to_owned(), program, wanted: wanted::wanted(&test) })
     }
 
+    /// Whether an expression can begin as `text` does: with a word of the language, a number, an
+    /// address or a sign, and not with a name.
+    pub fn may_begin(text: &str) -> bool {
+        let first = text.split_whitespace().next().unwrap_or_default();
+        let tokens = lexer::tokens(first).unwrap_or_default();
+        match tokens.first() {
+            Some((_, lexer::Token::Word(word))) => words::keyword(word) && words::refused(word).is_none(),
+            Some((_, lexer::Token::Sign(sign))) => matches!(*sign, "(" | "!"),
+            Some(_) => true,
+            None => false,
+        }
+    }
+
     /// What all frames have that may match, as far as a card could compare it: it need receive
     /// no others.
     pub fn wanted(&self) -> &Wanted {

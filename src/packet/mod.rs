@@ -1,9 +1,9 @@
-//! Packets: build, parse, filter.
+//! Packets: build, parse, print, filter.
 //!
 //! ```text
 //!   recipe ──build──> frames ──parse──> addresses, ports, sequence
 //!                       |
-//!              filter <─+
+//!              filter <─+──print──> a line
 //! ```
 //!
 //! [`complete`] asks a card for what a frame lacks: its checksums. [`turn`] sends one back, and
@@ -17,6 +17,7 @@ pub mod build;
 pub mod complete;
 mod filter;
 pub mod parse;
+pub mod print;
 pub mod respond;
 pub mod turn;
 pub mod values;

@@ -50,6 +50,19 @@ pub struct Record<'a> {
     pub parts: &'a [&'a [u8]],
 }
 
+/// A packet of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken<'a> {
+    /// Number of the interface that it came by; the first where the format has no place for it.
+    pub interface: u32,
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    /// Its length on the wire, without FCS.
+    pub wire_len: usize,
+    /// Its bytes, as far as they were kept.
+    pub bytes: &'a [u8],
+}
+
 /// What a pcapng file says at its end about the packets of an interface, and about those that
 /// are not in it (draft-ietf-opsawg-pcapng, §4.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,6 +200,23 @@ impl Format {
         Some((len, time))
     }
 
+    /// Length of the record that `bytes` begin with, which this format wrote, and the packet in
+    /// it, if it is one of a packet.
+    pub fn read(self, bytes: &[u8]) -> Option<(usize, Option<Taken<'_>>)> {
+        let (len, time) = self.next(bytes)?;
+        let word = |at: usize| bytes.get(at..)?.first_chunk().map(|word| u32::from_le_bytes(*word));
+        let (interface, lengths) = match self {
+            Format::Pcap => (Some(0), 8),
+            Format::Pcapng => (word(8).filter(|_| word(0) == Some(PACKET)), 20),
+        };
+        let taken = || {
+            let (interface, kept, wire_len) = (interface?, word(lengths)? as usize, word(lengths + 4)? as usize);
+            let bytes = bytes[..len].get(lengths + 8..)?.get(..kept)?;
+            Some(Taken { interface, time, wire_len, bytes })
+        };
+        Some((len, taken()))
+    }
+
     /// How many bytes and records of `bytes`, which begins at a record that this
     /// format wrote, are whole.
     pub fn whole(self, bytes: &[u8]) -> (usize, u64) {
@@ -303,6 +333,14 @@ mod tests {
                 prop_assert_eq!((whole, records), (ends[want], want as u64));
                 let interfaces: Vec<u32> = format.interfaces(&bytes[..cut]).collect();
                 let of = |frame: &Vec<u8>| if format == Format::Pcap { 0 } else { frame.len() as u32 };
+                let mut rest = &bytes[..cut];
+                for frame in &frames[..want] {
+                    let (len, taken) = format.read(rest).unwrap();
+                    let taken = taken.unwrap();
+                    prop_assert_eq!((taken.bytes, taken.time, taken.wire_len), (&frame[..], 1, frame.len()));
+                    rest = &rest[len..];
+                }
+                prop_assert_eq!(format.read(rest), None);
                 prop_assert_eq!(interfaces, frames[..want].iter().map(of).collect::<Vec<_>>());
             }
         }

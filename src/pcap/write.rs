@@ -42,7 +42,7 @@ mod turner;
 mod turner_tests;
 mod writer;
 
-pub use layout::{Layout, Means, Plan, Told, Written};
+pub use layout::{Layout, Lines, Means, Plan, Told, Written};
 pub use series::{Files, NUMBERS, Names, Rules, Series};
 pub use turner::Turner;
 
@@ -177,17 +177,21 @@ impl Recorder {
         let there = place.as_ref().map_or(Ok(false), |place| place.series.overwrites(&path)).map_err(making)?;
         let count = count.max(1);
         let records_of = (0..count).map(|_| AtomicU64::new(0)).collect();
-        let progress = Arc::new(Progress { records_of, ..Progress::default() });
+        let progress = Arc::new(Progress { records_of, lines: layout.lines.is_some(), ..Progress::default() });
         let opened = if means.dropped {
             Ok(Sink::Nowhere(0))
         } else {
             Sink::open(&path, layout.packed, &progress, layout.stopped)
         };
+        let opened = match layout.lines {
+            Some(lines) => opened.map(|sink| sink.into_text(plan.format, lines)),
+            None => opened,
+        };
         let mut sink = opened.map_err(|e| match making(e) {
             error if path == Path::new("-") => error,
             error => error.hint("name a folder that exists and that you may write to"),
         })?;
-        let header = plan.header();
+        let header = if progress.lines { Vec::new() } else { plan.header() };
         sink.put(&header, |_| (0, 0)).map_err(|failed| Error::io(format!("writing {shown}"), failed.error))?;
         progress.bytes.store(sink.len(), Ordering::Relaxed);
         if let Some(place) = &mut place {

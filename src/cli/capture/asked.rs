@@ -1,6 +1,8 @@
 //! What the command line asks for: the file, the filter, and the rings of a card.
 
 use super::Args;
+use super::said::{self, Said, There};
+use crate::cli::Context;
 use crate::cli::args::JUMBO;
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
@@ -8,24 +10,38 @@ use crate::packet::Filter;
 use std::path::PathBuf;
 
 impl Args {
-    /// The file, if one was named, and the filter; `by_default` if --filter only counts where no
-    /// words are given.
-    pub(super) fn target(&self, by_default: bool) -> Result<(Option<PathBuf>, Filter)> {
-        // With --write the first word is part of the expression, as in tcpdump.
-        let (path, mut words) = match (&self.write, &self.file) {
-            (Some(path), Some(first)) => (Some(path), vec![first.to_string_lossy().into_owned()]),
-            (Some(path), None) | (None, Some(path)) => (Some(path), Vec::new()),
-            (None, None) if self.publish.is_some() => (None, Vec::new()),
-            (None, None) => return Err(Error::new(Kind::Usage, "capture into which file? bmnic capture out.pcap")),
-        };
-        words.extend(self.words.iter().cloned());
-        Ok((path.cloned(), self.compiled(&words.join(" "), by_default)?))
+    /// The file, if one was named, and the filter; notes the cards that words name, and whether
+    /// packets are printed.
+    pub(super) fn target(&mut self, context: &Context) -> Result<(Option<PathBuf>, Filter)> {
+        let usage = |line: &str| Err(Error::new(Kind::Usage, line));
+        // One that is mended is no capture: its name may be any.
+        if let (true, [name], None) = (self.repair || self.guard, &self.words[..], &self.write) {
+            return Ok((Some(name.into()), Filter::parse("")?));
+        }
+        let interface = |name: &str| context.roots.sys.join("class/net").join(name).exists();
+        let there = There { interface: &interface, file: &|path| path.exists() };
+        let Said { devices, file, expression } = said::read(&self.words, self.write.is_some(), &there)?;
+        if self.from.is_some() && !devices.is_empty() {
+            return usage("packets come out of the ring that --from names, not off a card; leave one of the two out");
+        }
+        self.device.devices.extend(devices);
+        let file = self.write.clone().or(file);
+        let filter = self.compiled(&expression, context.taken.has("filter"))?;
+        if file.is_none() && (self.repair || self.guard) {
+            return usage("which file is to be mended? bmnic capture out.pcap --repair");
+        }
+        if file.is_none() && !self.perf_test.is_empty() {
+            return usage("a test of the parts writes a file; name one: bmnic capture out.pcap --perf-test disk");
+        }
+        self.printed = file.is_none() && self.publish.is_none();
+        self.details = context.global.verbose > 0;
+        self.check_printed(&context.taken)?;
+        Ok((file, filter))
     }
 
     /// The filter alone: no word is a file.
     pub(super) fn program(&self, by_default: bool) -> Result<Filter> {
-        let first = self.file.iter().map(|word| word.to_string_lossy().into_owned());
-        let words: Vec<String> = first.chain(self.words.iter().cloned()).collect();
+        let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
         self.compiled(&words.join(" "), by_default)
     }
 

@@ -163,7 +163,7 @@ impl Tally {
         self.beyond = of(&written.beyond_of);
         // What a thread that panicked had handed over is among these, but was not counted here.
         self.captured = self.captured.saturating_sub(lost + self.beyond);
-        add_file(&mut self.losses, self.dropped, lost);
+        add_file(&mut self.losses, self.dropped, lost, written.lines);
     }
 
     /// The figures as fields of a document.
@@ -183,9 +183,19 @@ impl Tally {
     }
 }
 
-/// Adds what was lost on the way into the file: the disk was slow, or failed.
-pub fn add_file(losses: &mut Losses, slow: u64, failed: u64) {
-    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", slow);
+/// Adds what was lost on the way into the file: the disk was slow, or failed; or the reader of
+/// `lines`.
+pub fn add_file(losses: &mut Losses, slow: u64, failed: u64, lines: bool) {
+    match lines {
+        true => losses.add(
+            "output_slow",
+            "their lines were read slower than they came (keep fewer by a filter, or write a file)",
+            slow,
+        ),
+        false => {
+            losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", slow)
+        }
+    }
     losses.add("disk_failed", "writing failed", failed);
 }
 

@@ -92,7 +92,8 @@ pub fn run(
         Some(End::Ended) | None => {}
     }
     let result = json!({
-        "file": path.display().to_string(),
+        "file": report::file_json(path, &written),
+        "printed": written.lines,
         "filter": filter.to_string(),
         "ring": {
             "name": name,

@@ -189,6 +189,7 @@ impl Report {
             (received, _) if self.sum(|card| card.filtered) == received => {
                 format!("nothing captured: the filter '{filter}' left out all {received} packets; try without it")
             }
+            _ if self.written.lines => "nothing printed: nobody has read the lines".into(),
             _ => "nothing captured: the disk was too slow for any packet".into(),
         })
     }
@@ -198,7 +199,8 @@ impl Report {
     pub fn json(&self, path: Option<&Path>, filter: &Filter) -> Value {
         let one = if let [card] = &self.cards[..] { Some(card) } else { None };
         json!({
-            "file": path.filter(|_| !is_dropped(&self.dummies)).map(|path| path.display().to_string()),
+            "file": path.filter(|_| !is_dropped(&self.dummies)).and_then(|path| file_json(path, &self.written)),
+            "printed": self.written.lines,
             "published": self.published,
             "filter": filter.to_string(),
             "filter_changes": self.changes,
@@ -261,6 +263,11 @@ pub fn print_written(
     dummies: &[Part],
 ) -> io::Result<()> {
     let Some(path) = path else { return Ok(()) };
+    if written.lines {
+        let (packets, rate) =
+            (output::grouped(written.records), output::pps(written.records as f64 / seconds.max(1e-9)));
+        return output.result(format_args!("printed   {packets} packets, {seconds:.3} s, {rate}"));
+    }
     let shown = match &written.files {
         _ if path == Path::new("-") => "standard output".into(),
         None => path.display().to_string(),
@@ -315,6 +322,11 @@ pub fn files_json(written: &Written) -> Value {
             "last": files.last.display().to_string(),
         })
     })
+}
+
+/// The name of what is written, if it is no text.
+pub fn file_json(path: &Path, written: &Written) -> Option<String> {
+    (!written.lines).then(|| path.display().to_string())
 }
 
 /// Whether no file was written.

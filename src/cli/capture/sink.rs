@@ -89,7 +89,8 @@ pub fn recorders(
             (None, None)
         }
     };
-    let layout = Layout { series: args.files.series(path)?, packed, stopped: &|| stop.requested() };
+    let lines = args.lines(about);
+    let layout = Layout { series: args.files.series(path)?, packed, lines, stopped: &|| stop.requested() };
     let all = Recorder::laid_out(&plan, means, threads, layout, move |what| {
         if let Some(teller) = &mut teller {
             teller.tell(what);

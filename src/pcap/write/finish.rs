@@ -56,7 +56,7 @@ impl Recorder {
         let Closed { error, files } = closed;
         // What a thread had taken that panicked is not among `taken`, but may be in the file.
         let lost = taken.saturating_sub(records + beyond_of.iter().sum::<u64>());
-        Written { records, bytes, slow: dropped, lost, lost_of, beyond_of, files, error }
+        Written { records, bytes, slow: dropped, lost, lost_of, beyond_of, lines: progress.lines, files, error }
     }
 
     /// Hands the end of the file over.

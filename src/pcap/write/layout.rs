@@ -1,7 +1,7 @@
 //! What is to be written, what becomes of it, what is told of it meanwhile and in the end.
 
 use super::{Files, Series};
-use crate::pcap::record::Format;
+use crate::pcap::record::{Format, Taken};
 use crate::pcap::section::Section;
 use std::io;
 use std::path::Path;
@@ -39,6 +39,9 @@ pub struct Means {
     pub dropped: bool,
 }
 
+/// Appends the text that a packet is written as.
+pub type Lines = Box<dyn FnMut(&Taken<'_>, &mut String) + Send>;
+
 /// What becomes of the file's bytes.
 pub struct Layout<'a> {
     /// They go on in another file now and then.
@@ -46,13 +49,15 @@ pub struct Layout<'a> {
     /// They are compressed with gzip (RFC 1952), a member for each chunk: what was flushed is
     /// readable, whatever follows it.
     pub packed: bool,
+    /// Instead of records, text: this appends the lines of each packet.
+    pub lines: Option<Lines>,
     /// Whether the reader of a named pipe is waited for no longer.
     pub stopped: &'a dyn Fn() -> bool,
 }
 
 impl Default for Layout<'_> {
     fn default() -> Self {
-        Layout { series: None, packed: false, stopped: &|| false }
+        Layout { series: None, packed: false, lines: None, stopped: &|| false }
     }
 }
 
@@ -80,6 +85,8 @@ pub struct Written {
     pub lost_of: Vec<u64>,
     /// Packets that came after the last file was full, of each interface as far as any did.
     pub beyond_of: Vec<u64>,
+    /// They were written as text, for somebody to read.
+    pub lines: bool,
     /// The files of a series.
     pub files: Option<Files>,
     /// Why writing stopped, if it failed.

@@ -1,8 +1,9 @@
 //! The file itself: it grows by whole records only.
 
-use super::CHUNK;
 use super::writer::Progress;
+use super::{CHUNK, Lines};
 use crate::pcap::packed;
+use crate::pcap::record::Format;
 use crate::sys;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -20,9 +21,30 @@ pub(super) enum Sink {
     /// They are compressed, each to a member of its own, so that a file ends behind a record
     /// wherever a member ends.
     Packed(Growing),
+    /// They are told, packet by packet.
+    Text(Text),
     /// They are counted and dropped.
     Nowhere(u64),
 }
+
+/// A file of lines, each of them of a packet.
+pub(super) struct Text {
+    file: Growing,
+    format: Format,
+    lines: Lines,
+    /// What is to be written next, and where each packet's lines end in it.
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Text").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// Bytes of text that are worth a write at once.
+const PAGE: usize = 32 << 10;
 
 /// A file that only ever grows by whole records.
 #[derive(Debug)]
@@ -81,6 +103,15 @@ impl Sink {
     pub(super) fn len(&self) -> u64 {
         match self {
             Sink::File(Growing { len, .. }) | Sink::Packed(Growing { len, .. }) | Sink::Nowhere(len) => *len,
+            Sink::Text(Text { file, .. }) => file.len,
+        }
+    }
+
+    /// The same with the words of each packet instead of its record in this `format`.
+    pub(super) fn into_text(self, format: Format, lines: Lines) -> Self {
+        match self {
+            Sink::File(file) => Sink::Text(Text { file, format, lines, text: String::new(), ends: Vec::new() }),
+            other => other,
         }
     }
 
@@ -99,6 +130,7 @@ impl Sink {
                 Ok(member) => file.put(&member, |_| (0, 0)),
                 Err(error) => Err(Failed { records: 0, error }),
             },
+            Sink::Text(text) => text.put(bytes),
             Sink::Nowhere(len) => {
                 *len += bytes.len() as u64;
                 Ok(())
@@ -131,6 +163,32 @@ fn pipe(path: &Path, stopped: &dyn Fn() -> bool) -> io::Result<File> {
             return Err(io::ErrorKind::Interrupted.into());
         }
         std::thread::sleep(REST);
+    }
+}
+
+impl Text {
+    /// Writes the lines of each packet in `bytes`. One counts as written when all of it is.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        let (mut rest, mut written) = (bytes, 0);
+        loop {
+            self.text.clear();
+            self.ends.clear();
+            while let Some((len, taken)) = self.format.read(rest).filter(|_| self.text.len() < PAGE) {
+                if let Some(taken) = taken {
+                    (self.lines)(&taken, &mut self.text);
+                    self.ends.push(self.text.len());
+                }
+                rest = &rest[len..];
+            }
+            if self.ends.is_empty() {
+                return Ok(());
+            }
+            let ends = &self.ends;
+            let whole = |text: &[u8]| (0, ends.partition_point(|end| *end <= text.len()) as u64);
+            let put = self.file.put(self.text.as_bytes(), whole);
+            put.map_err(|failed| Failed { records: written + failed.records, ..failed })?;
+            written += self.ends.len() as u64;
+        }
     }
 }
 
@@ -246,6 +304,31 @@ mod tests {
             let bytes = std::fs::read(&path).unwrap();
             assert_eq!((bytes.len() as u64, growing.len), (MANY as u64 + 9, MANY as u64 + 9));
             assert!(bytes.starts_with(b"one\x07") && bytes.ends_with(b"\x07two"));
+        }
+    }
+
+    #[test]
+    fn text_has_the_lines_of_each_packet_and_none_of_what_is_no_packet() {
+        use crate::pcap::record::{Record, Totals};
+        let dir = tempfile::tempdir().unwrap();
+        let frames: Vec<Vec<u8>> = (1..=2_000).map(|n| vec![n as u8; n % 50]).collect();
+        let lines = |frames: &[Vec<u8>]| frames.iter().map(|frame| format!("{frame:?}\n")).collect::<String>();
+        for format in [Format::Pcap, Format::Pcapng] {
+            let mut bytes = Vec::new();
+            for frame in &frames {
+                format.put(&mut bytes, &Record { interface: 0, time: 1, wire_len: frame.len(), parts: &[frame] });
+            }
+            format.end(&mut bytes, &Totals::default());
+            let told = || -> Lines { Box::new(|taken, text| *text += &format!("{:?}\n", taken.bytes)) };
+            let open = |path: &Path| Sink::open(path, false, &Arc::default(), &|| false).unwrap();
+            let path = dir.path().join("f");
+            let mut sink = open(&path).into_text(format, told());
+            assert!(sink.put(&bytes, |_| (0, 0)).is_ok());
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text == lines(&frames) && sink.len() == text.len() as u64);
+            let mut full = open(Path::new("/dev/full")).into_text(format, told());
+            let failed = full.put(&bytes, |_| (0, 0)).err().unwrap();
+            assert_eq!((failed.records, failed.error.kind()), (0, io::ErrorKind::StorageFull));
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Progress {
     pub(super) ended: AtomicBool,
     /// No more comes: a reader that takes nothing is not waited for as long as it likes.
     pub(super) closing: AtomicBool,
+    /// Records are written as text.
+    pub(super) lines: bool,
     /// Files that somebody asks for.
     pub(super) turns: Turns,
 }
