@@ -34,6 +34,9 @@ _bmnic() {
             bmnic,ctl)
                 cmd="bmnic__subcmd__ctl"
                 ;;
+            bmnic,demo)
+                cmd="bmnic__subcmd__demo"
+                ;;
             bmnic,doctor)
                 cmd="bmnic__subcmd__doctor"
                 ;;
@@ -82,6 +85,9 @@ _bmnic() {
             bmnic__subcmd__help,ctl)
                 cmd="bmnic__subcmd__help__subcmd__ctl"
                 ;;
+            bmnic__subcmd__help,demo)
+                cmd="bmnic__subcmd__help__subcmd__demo"
+                ;;
             bmnic__subcmd__help,doctor)
                 cmd="bmnic__subcmd__help__subcmd__doctor"
                 ;;
@@ -119,7 +125,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --json-lines --quiet --verbose --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --json-lines --quiet --verbose --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -179,7 +185,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -w -x -X -e -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --hex --hex-text --ethernet --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -496,6 +502,44 @@ _bmnic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        bmnic__subcmd__demo)
+            opts="-d -w -q -v -h --duration --write --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -d)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --write)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         bmnic__subcmd__doctor)
             opts="-q -v -h --cpu --hugepages --jitter --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -679,7 +723,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help)
-            opts="bind doctor tune hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -763,6 +807,20 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help__subcmd__ctl)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__help__subcmd__demo)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
