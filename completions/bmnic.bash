@@ -107,12 +107,16 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --json-lines --quiet --verbose --strict --link-wait --trace --help --version bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help --version bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -129,7 +133,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__bind)
-            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -155,6 +159,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -167,7 +175,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -w -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -341,6 +349,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -357,7 +369,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__check)
-            opts="-q -v -h --peer --cable --report --victim --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-q -v -h --peer --cable --report --victim --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -369,6 +381,10 @@ _bmnic() {
                     ;;
                 --report)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -387,7 +403,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__compare__subcmd__dpdk)
-            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --html --here --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --html --here --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -429,6 +445,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -441,7 +461,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__completions)
-            opts="-q -v -h --trace --json --json-lines --quiet --verbose --strict --link-wait --help bash elvish fish powershell zsh"
+            opts="-q -v -h --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -449,6 +469,10 @@ _bmnic() {
             case "${prev}" in
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -463,7 +487,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__ctl)
-            opts="-q -v -h --trace --json --json-lines --quiet --verbose --strict --link-wait --help filter status flush rotate stop"
+            opts="-q -v -h --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help filter status flush rotate stop"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -471,6 +495,10 @@ _bmnic() {
             case "${prev}" in
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -485,7 +513,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__emulate)
-            opts="-l -q -v -h --list --vfio-user --replay --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-l -q -v -h --list --vfio-user --replay --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -497,6 +525,10 @@ _bmnic() {
                     ;;
                 --replay)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -515,7 +547,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__fwd)
-            opts="-m -u -f -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --filter --wait --sleep-after --impair --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-m -u -f -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --filter --wait --sleep-after --impair --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -615,6 +647,10 @@ _bmnic() {
                     ;;
                 --batch)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -843,7 +879,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__hugepages)
-            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --dry-run --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --dry-run --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -909,6 +945,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -921,7 +961,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__latency)
-            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --load --load-size --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --hlog --interval --plot --svg --html --over --raw --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --load --load-size --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --hlog --interval --plot --svg --html --over --raw --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1019,6 +1059,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1035,7 +1079,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__list)
-            opts="-a -q -v -h --all --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-a -q -v -h --all --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1043,6 +1087,10 @@ _bmnic() {
             case "${prev}" in
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -1057,7 +1105,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --seed --pcap --speed --max-gap --loop --schedule --respond --print --write --format --queues --prepare --fire-on --tx-path --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --seed --pcap --speed --max-gap --loop --schedule --respond --print --write --format --queues --prepare --fire-on --tx-path --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1275,6 +1323,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1291,7 +1343,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__throughput)
-            opts="-s -t -q -v -h --loop --sizes --trial --mrr --ndr --pdr --exceed --duration-sum --test --rfc2544 --precision --runs --batch --sweep --rxd --txd --allow-loss --baseline --tolerance --csv --markdown --export-csv --export-markdown --export-json --html --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-s -t -q -v -h --loop --sizes --trial --mrr --ndr --pdr --exceed --duration-sum --test --rfc2544 --precision --runs --batch --sweep --rxd --txd --allow-loss --baseline --tolerance --csv --markdown --export-csv --export-markdown --export-json --html --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1379,6 +1431,10 @@ _bmnic() {
                     ;;
                 --html)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)

@@ -29,6 +29,7 @@ use self::sheet::Sheet;
 use super::account::{self, LossLimit};
 use super::circuit;
 use super::output::{self, Output};
+use super::progress::Goal;
 use super::units;
 use super::{Context, Outcome};
 use crate::driver::Config;
@@ -46,6 +47,7 @@ const CEILING_TIME: Duration = Duration::from_millis(100);
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     args.check()?;
+    args.export.form().option().map_or(Ok(()), |option| output.check_alone(option))?;
     // Bad paths should be known before the run, not after it.
     let baseline = args.baseline.open()?;
     let mut clock = Clock::new();
@@ -59,19 +61,22 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     args.lengths.warn_of_others(&session.devices, &output);
     session.may_send(longest)?;
     args.export.paths().try_for_each(|path| session.check_write(path))?;
-    let files = args.export.open()?;
-    output.info(scope(&args, session.is_emulated()))?;
+    let files = args.export.open(baseline.as_ref())?;
+    let scope = scope(&args, session.is_emulated());
+    output.info(&scope[0])?;
+    output.detail(&scope[1])?;
 
     let pool = circuit::filled_pool(&mut session)?;
     let noted = session.notes();
-    let live = output.live(1);
     let (mut rows, batches) = (Vec::new(), args.batches());
+    let each = bench::steps(args.expected());
+    let live = output.bar(Goal::Count(each * (args.sizes.len() * batches.len()) as u64));
     let mut failed = None;
     let mut left = args.sizes.len() * batches.len();
     'all: for size in &args.sizes {
         for &batch in &batches {
-            live.show(0, format!("{size} bytes ..."));
-            let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch };
+            live.show(0, format!("{size} bytes"));
+            let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch, live: &live };
             let measured = match bench.rows(size, &mut session) {
                 Ok(measured) => measured,
                 Err(error) if rows.is_empty() => return Err(session.blame(error)),
@@ -86,6 +91,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             let before = rows.len();
             rows.extend(kept);
             left -= usize::from(rows.len() > before);
+            live.reach(each * (args.sizes.len() * batches.len() - left) as u64);
             if stop.requested() {
                 break 'all;
             }
@@ -101,7 +107,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let tests = args.tests();
     let deviations = args.deviations();
     let result = json!({
-        "measured": scope(&args, session.is_emulated()),
+        "measured": scope.join("; "),
         "method": method(&args),
         "batch": batches.first().filter(|_| batches.len() == 1),
         "sweep": batches.len() > 1,
@@ -176,8 +182,8 @@ fn method(args: &Args) -> &'static str {
     }
 }
 
-/// What the figures are, in one line.
-fn scope(args: &Args, emulated: bool) -> String {
+/// What the figures are, in a line, and what else there is to know of them.
+fn scope(args: &Args, emulated: bool) -> [String; 2] {
     let unpaced = "sent as fast as the ring takes it, received by the same thread";
     let what = match args.aims()[..] {
         _ if !args.tests().is_empty() => {
@@ -195,5 +201,6 @@ fn scope(args: &Args, emulated: bool) -> String {
     };
     let device =
         if emulated { "the model runs on another thread, and time on its wire is modelled" } else { "real card" };
-    format!("measured: {what}; {device}; cycles are ticks of the clock inside send() and recv(), median a packet")
+    let cycles = "cycles are ticks of the clock inside send() and recv(), median a packet";
+    [format!("measured: {what}"), format!("{device}; {cycles}")]
 }

@@ -7,6 +7,7 @@ use super::size::Size;
 use super::{CEILING_FLOODS, CEILING_TIME, GRACE};
 use crate::cli::circuit;
 use crate::cli::hang;
+use crate::cli::progress::Live;
 use crate::cli::session::Session;
 use crate::cli::signal::Stop;
 use crate::dma::Pool;
@@ -30,6 +31,13 @@ pub(super) struct Bench<'a> {
     pub stop: &'a Stop,
     /// Packets a call.
     pub batch: u16,
+    /// Who sees how far it is, in [`steps`].
+    pub live: &'a Live,
+}
+
+/// Steps of a bar for trials that are so long together.
+pub(super) fn steps(trials: Duration) -> u64 {
+    trials.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 impl Bench<'_> {
@@ -220,8 +228,10 @@ impl Bench<'_> {
 
     /// One trial: sends on the first port, receives on the last.
     fn flood(&self, plan: Plan, session: &mut Session) -> Result<Report> {
+        let length = plan.duration;
         let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
         let report = circuit::run(session, flood)?;
+        self.live.advance(steps(length));
         session.intact()?;
         // What is in the ring for good is neither sent nor lost, and the next trial has no ring.
         hang::check(report.stuck).map_err(|error| error.of(&session.devices[0].device))?;
