@@ -95,7 +95,7 @@ impl Output {
 
     /// A line of the result. Nothing with `--json`.
     pub fn result(&self, text: impl Display) -> io::Result<()> {
-        if self.is_json() { Ok(()) } else { self.write(&self.screen().fold(&text.to_string())) }
+        if self.is_json() { Ok(()) } else { self.write(self.screen().fold(&text.to_string())) }
     }
 
     /// A line of the result whose first `letters` have this tone. Nothing with `--json`.
