@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_bmnic_global_optspecs
-    string join \n json json-lines q/quiet v/verbose strict link-wait= trace= h/help V/version
+    string join \n json json-lines q/quiet v/verbose color= strict link-wait= trace= h/help V/version
 end
 
 function __fish_bmnic_needs_command
@@ -24,6 +24,9 @@ function __fish_bmnic_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c bmnic -n "__fish_bmnic_needs_command" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_needs_command" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_needs_command" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_needs_command" -l json -d 'Print one JSON document instead of text'
@@ -54,6 +57,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s b -l driver -d 'Dri
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l user -d 'User to own the device node: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l group -d 'Group to own the device node and to read and write it: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s u -l unbind -d 'Leave the cards without a driver'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s s -l status -d 'Show which driver has which card'
@@ -104,6 +110,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s u -l unmount -
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s U -l user -d 'User to own the mount: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s G -l group -d 'Group to own the mount: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s s -l show -d 'Show the pools of each node and size (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s c -l clear -d 'Give back the pages that nobody uses'
@@ -144,6 +153,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txq -d 'Transmit que
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l batch -d 'Most packets to take in one go, 1 to 64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s u -l unidirectional -d 'Forward from A to B only, from C to D, and so on'
@@ -214,6 +226,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txq -d 'Transmit 
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l batch -d 'Most packets to take in one go, 1 to 64' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l print -d 'Print the first packets and send none'
@@ -259,6 +274,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txq -d 'Transmit
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l txd -d 'Descriptors in each transmit ring, a power of two from 64 to 4096 [default: 512]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l batch -d 'Most packets to take in one go, 1 to 64' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l rxd -d 'Descriptors in each receive ring, a power of two from 64 to 4096 [default: 4096, or 512 and more of several]' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s x -l hex -d 'Print the bytes of each packet too, behind its Ethernet header'
@@ -286,6 +304,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -s v -l verbose -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
@@ -311,6 +332,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l svg -d 'Write th
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l html -d 'Write all of it into this HTML file: tables, the picture, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l over -d 'Draw this earlier run, which --hgrm wrote, with it; up to five of them' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l raw -d 'Write every sample here: sequence, due, service and intended time in ns' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
@@ -353,6 +377,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-csv -d
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-markdown -d 'Write a Markdown table here, beside what is printed' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l export-json -d 'Write the JSON document here, beside what is printed; it can be a --baseline later' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l html -d 'Write all of it into this HTML file: tables, a plot, the machine, the command line' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l loop -d 'Send to ourselves inside the card, where no cable leads back'
@@ -381,6 +408,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l batch -d 'F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l html -d 'Write all of it into this HTML file: tables, plots, the machine, the command line' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l here -d 'Be the process that has both drivers in it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on the same emulated card with the same traffic'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
@@ -391,6 +421,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l strict -d '
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l peer -d 'Card at the other end of the cable: packets are sent to it' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l report -d 'Write all of it to this file, as JSON, without addresses, serial numbers and names' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l cable -d 'The wire leads back to the card (a loopback plug)'
@@ -402,6 +435,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s v -l verbose -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s a -l all -d 'Show every PCI function, not network cards alone'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json -d 'Print one JSON document instead of text'
@@ -412,6 +448,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l strict -d 'Fail if 
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l vfio-user -d 'Serve the card at this socket, for QEMU\'s vfio-user-pci' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l replay -d 'Ask the card what was asked of the one in this trace, and print where it answers otherwise' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s l -l list -d 'List the cards, their wires and their options (this is the default)'
@@ -422,6 +461,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s v -l verbose -d 
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'

@@ -16,6 +16,7 @@ mod roots;
 pub mod signals;
 #[cfg(target_arch = "x86_64")]
 pub mod stores;
+mod terminal;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 
@@ -23,6 +24,7 @@ pub use beside::Beside;
 pub use event::{EventFd, adopt_eventfd, has_room, wait_any, wait_readable};
 pub use memory::*;
 pub use roots::Roots;
+pub use terminal::columns as terminal_columns;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;

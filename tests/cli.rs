@@ -84,6 +84,28 @@ fn with_json_a_failure_is_a_document_too() {
 }
 
 #[test]
+fn what_is_printed_in_two_forms_is_refused_wherever_the_options_stand() {
+    for words in [
+        &["throughput", "--json", "--csv"][..],
+        &["--json", "throughput", "--csv"],
+        &["throughput", "--markdown", "--json-lines"],
+        &["latency", "--plot", "--json"],
+        &["--json-lines", "latency", "--plot"],
+        &["list", "--json", "--json-lines"],
+        &["--json", "list", "--json-lines"],
+    ] {
+        let output = bmnic(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stdout(&output));
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let message = document["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("cannot be used with"), "{words:?}: {message}");
+    }
+    // What is given wins over a variable that cannot go with it.
+    let output = bmnic_with(&[("BMNIC_JSON", "1")], &["throughput", "--csv", "-t", "10ms", "-s", "64"]);
+    assert!(stdout(&output).starts_with("device") && stdout(&output).contains("frame,"), "{}", stderr(&output));
+}
+
+#[test]
 fn help_and_version_are_no_failures() {
     for words in [&["--help"][..], &["--version"], &["fwd", "-h"], &["help", "fwd"]] {
         let output = bmnic(words);

@@ -58,7 +58,7 @@ fn row(args: &[&str]) -> Value {
 #[test]
 fn without_a_device_it_measures_the_emulated_card_and_says_what_the_figures_are() {
     // Slow enough that a ring of 512 bridges 50 ms in which either thread is put aside.
-    let run = latency(&["-c", "5k", "-r", "10k", "--allow-shortfall", "100%"]);
+    let run = latency(&["-c", "5k", "-r", "10k", "--allow-shortfall", "100%", "-v"]);
     let (out, errors) = (text(&run.stdout), text(&run.stderr));
     assert!(run.status.success(), "{errors}");
     assert!(out.lines().next().unwrap().contains("emu:82599"), "{out}");
@@ -74,6 +74,15 @@ fn without_a_device_it_measures_the_emulated_card_and_says_what_the_figures_are(
     ] {
         assert!(out.contains(words), "no '{words}' in:\n{out}");
     }
+}
+
+#[test]
+fn a_run_too_short_to_be_judged_says_that_it_was_not_as_asked() {
+    let run = latency(&["-c", "10G", "-d", "20ms", "-r", "14M", "--allow-loss", "100%"]);
+    let errors = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(0), "{errors}");
+    let said = errors.lines().find(|line| line.contains("of the rate asked for were sent"));
+    assert!(said.is_some_and(|line| line.contains("too short to fail for that")), "{errors}");
 }
 
 #[test]
@@ -105,9 +114,7 @@ fn a_distribution_is_drawn_over_an_earlier_one_on_the_terminal_and_into_a_file()
         out.lines().skip_while(|line| !line.contains("One packet")).all(|line| line.chars().count() <= 80),
         "{out}"
     );
-    // No picture may spoil a document, and what cannot be drawn is said before anything is run.
-    let run = latency(&[&short[..], &["--plot", "--json"]].concat());
-    assert!(serde_json::from_slice::<Value>(&run.stdout).is_ok(), "{}", text(&run.stdout));
+    // What cannot be drawn is said before anything is run.
     std::fs::write(hgrm, "not a distribution").unwrap();
     let raw = dir.path().join("samples.csv");
     let full = ["--hgrm", "/dev/full", "--raw", raw.to_str().unwrap()];

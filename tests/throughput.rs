@@ -35,7 +35,7 @@ fn the_table_has_a_row_for_each_size_and_says_what_was_measured() {
     let out = text(&run.stdout);
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert!(out.lines().next().unwrap().contains("emu:82599"), "{out}");
-    assert!(out.contains("time on its wire is modelled"), "{out}");
+    assert!(out.contains("measured: sent as fast as the ring takes it"), "{out}");
     for size in ["64", "128", "256", "512", "1024", "1280", "1518", "imix"] {
         assert!(out.lines().any(|line| line.split_whitespace().next() == Some(size)), "no {size} in:\n{out}");
     }
@@ -321,6 +321,24 @@ fn more_queues_than_the_card_has_are_refused() {
 }
 
 #[test]
+fn a_baseline_comes_out_of_a_pipe_and_one_that_nobody_writes_is_not_waited_for() {
+    let run = |script: &str| {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_bmnic")]).stdin(Stdio::null());
+        let run = shell.output().unwrap();
+        assert!(!run.status.success(), "{}", text(&run.stdout));
+        text(&run.stderr)
+    };
+    let silent = run("cd $(mktemp -d) && mkfifo pipe && \"$0\" throughput --baseline pipe; rm -r $PWD; exit 1");
+    assert!(silent.contains("nothing comes out of this pipe"), "{silent}");
+    // It was read to its end, though it came late and in parts.
+    let late = run(
+        "\"$0\" throughput --baseline <(echo -n '{\"command\": \"throu'; sleep 0.2; echo 'ghput\", \"rows\": []}')",
+    );
+    assert!(late.contains("its schema is none"), "{late}");
+}
+
+#[test]
 fn results_go_into_files_beside_the_screen_and_can_be_a_baseline() {
     let temp = tempfile::tempdir().unwrap();
     let path = |name: &str| temp.path().join(name).to_str().unwrap().to_string();
@@ -357,6 +375,15 @@ fn results_go_into_files_beside_the_screen_and_can_be_a_baseline() {
     assert!(text(&worse.stderr).contains("by more than 5 %: 1518 rate (-"), "{}", text(&worse.stderr));
     let out = text(&worse.stdout);
     assert!(out.contains("128 is not in the baseline") && out.contains("64 of the baseline was not measured"), "{out}");
+    // It stays as it was, by whatever name it is given: a run that is worse would be the next one's.
+    let (base, other) = (path("base.json"), path("other.json"));
+    let before = read(&base);
+    std::os::unix::fs::symlink(&base, &other).unwrap();
+    for file in [&base, &other] {
+        let run = throughput(&[&size[..], &["--baseline", &base, "--export-json", file]].concat());
+        assert_eq!((run.status.code(), read(&base) == before), (Some(2), true), "{}", text(&run.stderr));
+        assert!(text(&run.stderr).contains("is the baseline"), "{}", text(&run.stderr));
+    }
     let better = scaled(0.1);
     assert_eq!(better.status.code(), Some(0), "{}", text(&better.stderr));
     assert!(text(&better.stdout).contains("better"), "{}", text(&better.stdout));

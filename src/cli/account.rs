@@ -239,6 +239,11 @@ pub struct ShortfallLimit {
 /// Shortest run whose rate is judged, seconds.
 const JUDGED: f64 = 0.1;
 
+/// Whether a run of so many seconds fails if its rate was not that which was asked for.
+pub fn is_judged(seconds: f64) -> bool {
+    seconds >= JUDGED
+}
+
 impl ShortfallLimit {
     /// Whether `sent` packets a second are near enough to those `asked`, over a
     /// run of so many seconds.
@@ -248,7 +253,7 @@ impl ShortfallLimit {
     pub fn check(&self, asked: f64, sent: f64, seconds: f64) -> Result<()> {
         let short = 1.0 - sent / asked;
         // Not a number: nothing was asked.
-        if seconds < JUDGED || short.is_nan() || short <= self.allow_shortfall {
+        if !is_judged(seconds) || short.is_nan() || short <= self.allow_shortfall {
             return Ok(());
         }
         Err(Error::new(

@@ -1,6 +1,7 @@
 //! Options that mean the same in every subcommand that has them.
 
 use super::output::Output;
+use super::progress::Goal;
 use super::units;
 use crate::driver::{Config, Description};
 use std::time::Duration;
@@ -60,6 +61,13 @@ pub struct Limits {
     pub duration: Option<Duration>,
     /// Packets.
     pub count: Option<u64>,
+}
+
+impl Limits {
+    /// What a bar shows of them: of both the time, as that is sure to come.
+    pub fn goal(&self) -> Goal {
+        self.duration.map(Goal::Time).or(self.count.map(Goal::Count)).unwrap_or(Goal::Open)
+    }
 }
 
 impl RunLength {

@@ -35,8 +35,10 @@ mod words;
 use self::bench::Bench;
 pub(super) use self::report::broken;
 use self::report::{Found, Report, Verdict};
+use super::color::Tone;
 use super::file::NewFile;
 use super::output::Output;
+use super::progress::Goal;
 use super::remedy;
 use super::signal::Stop;
 use super::{Context, Outcome};
@@ -155,11 +157,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         }
     };
     report.begin(&bench);
-    output.info(report::broken(&report.headline, report::COLUMNS - 2).join("\n  "))?;
+    output.info(&report.headline)?;
+    let live = output.bar(Goal::Count(STEPS.len() as u64));
     for step in STEPS {
         if bench.stop.requested() {
             break;
         }
+        live.show(0, step.name);
         let begun = Instant::now();
         let verdict = match bench.lacks(step.needs) {
             Some(why) => Verdict::Skipped(why.into()),
@@ -171,11 +175,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         }
         let found = Found { name: step.name, expected: step.expected, verdict, took: begun.elapsed() };
         match &found.verdict {
-            Verdict::Bad(_) => output.result(&found)?,
-            _ => output.info(&found)?,
+            Verdict::Bad(_) => output.verdict(Tone::Bad, found.word().len(), &found)?,
+            _ if output.is_quiet() => {}
+            Verdict::Good(_) => output.verdict(Tone::Good, found.word().len(), &found)?,
+            Verdict::Skipped(_) => output.verdict(Tone::Quiet, found.word().len(), &found)?,
         }
         report.steps.push(found);
+        live.advance(1);
     }
+    drop(live);
     bench.leave_nothing();
     let uncounted = report.describe(&bench).err();
     if let Some(file) = file {

@@ -162,20 +162,22 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             model.text.to_string(),
         ]);
     }
-    output.result(cards.trim_fmt())?;
+    output.table(&cards)?;
     for (title, parts) in [("wire", WIRES), ("option", OPTIONS)] {
         let mut table = output::table(&[title, "for example", "what it does"], 3);
         for part in parts {
             table.add_row([part.name, part.example, part.text]);
         }
-        output.result(format_args!("\n{}", table.trim_fmt()))?;
+        output.result("")?;
+        output.table(&table)?;
     }
     let (packets, others): (Vec<_>, Vec<_>) = FaultKind::ALL.into_iter().partition(|kind| kind.example().is_some());
     let mut table = output::table(&["fault of packets", "for example", "what it does"], 3);
     for kind in packets {
         table.add_row([kind.name(), kind.example().unwrap_or_default(), kind.text()]);
     }
-    output.result(format_args!("\n{}", table.trim_fmt()))?;
+    output.result("")?;
+    output.table(&table)?;
     output.result(
         "\n:1000 is the 1000th packet or its report, :/1000 every 1000th, :1000- all from it on; else every one",
     )?;

@@ -246,7 +246,7 @@ fn show(roots: &Roots, done: &[String], out: &Output) -> anyhow::Result<()> {
     if pools.is_empty() {
         out.result("this kernel has no huge pages (CONFIG_HUGETLBFS)")?;
     } else {
-        out.result(table)?;
+        out.table(&table)?;
     }
     for page in hugepages::sizes(roots).into_iter().filter(|&page| reserved(page) > 0) {
         out.info(format_args!("{} of the free pages of {} are promised to mappings", reserved(page), human(page)))?;
@@ -289,7 +289,7 @@ fn who(roots: &Roots, found: &Who, out: &Output) -> anyhow::Result<()> {
             let files: Vec<String> = h.files.iter().map(|f| f.display().to_string()).collect();
             table.add_row([h.pid.to_string(), h.command.clone(), human(h.bytes), files.join(" ")]);
         }
-        out.result(table)?;
+        out.table(&table)?;
     }
     for (path, bytes) in &found.stale {
         out.result(format_args!(

@@ -22,6 +22,7 @@ use super::args::{Limits, RunLength};
 use super::circuit::{self, Circuit};
 use super::hang;
 use super::output::{self, Output};
+use super::progress::Goal;
 use super::session::DEFAULT_DURATION;
 use super::units;
 use super::{Context, Outcome};
@@ -149,6 +150,7 @@ impl Headline {
 /// Runs it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
+    args.files.check(&output)?;
     let mut clock = Clock::new();
     let tx_path = match args.tx_path {
         Ways::One(path) if !args.stages => path,
@@ -197,7 +199,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let pool = circuit::filled_pool(&mut session, 1)?;
     let own = circuit::run(&mut session, Empty::new(&clock, &pool)?)?;
     let bench = Bench { circuit: &args.circuit, clock: &clock, pool: &pool, limits, warm_up: args.warmup };
-    let live = output.bar(expected(&rates, &limits, args.warmup));
+    let live = output.bar(expected(&rates, &limits, args.warmup).map_or(Goal::Open, Goal::Time));
     let mut rows = Vec::new();
     let mut failed = None;
     for (((case, rate), floor), raw) in cases.iter().zip(rates.iter().copied()).zip(floors).zip(raw) {

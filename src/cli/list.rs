@@ -40,7 +40,7 @@ pub(super) fn print(devices: &[Device], context: &Context, command: &str) -> any
     if rows.is_empty() {
         out.result("this machine has no PCI network card")?;
     } else {
-        out.result(table(&rows))?;
+        out.table(&table(&rows))?;
     }
     if !rows.iter().any(|row| row.bmnic.is_some()) {
         out.info(
@@ -101,7 +101,7 @@ impl Row<'_> {
     }
 }
 
-fn table(rows: &[Row<'_>]) -> comfy_table::Table {
+fn table(rows: &[Row<'_>]) -> super::table::Table {
     let head = ["ADDRESS", "CARD", "DRIVER", "INTERFACE", "LINK", "SPEED", "PCIE", "NUMA", "GROUP", "BMNIC", "IN USE"];
     let mut table = output::table(&head, head.len());
     for row in rows {

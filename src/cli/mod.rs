@@ -11,6 +11,7 @@ mod capture;
 mod cards;
 mod check;
 mod circuit;
+pub mod color;
 mod compare_dpdk;
 mod completions;
 pub mod cores;
@@ -36,10 +37,13 @@ pub mod output;
 mod pktgen;
 mod plot;
 mod ports;
+pub mod progress;
 mod remedy;
+mod screen;
 pub mod session;
 mod share;
 pub mod signal;
+mod table;
 mod throughput;
 mod tracing;
 mod tune;
@@ -48,14 +52,16 @@ mod wanted;
 mod watch;
 
 use crate::error::{Error, Kind};
-use crate::sys::Roots;
+use crate::sys::{self, Roots};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use color::{Color, Tone};
 use environment::Refused;
+use screen::Screen;
 use serde_json::json;
 use signal::Interrupted;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -99,7 +105,7 @@ const EVERY: &str = "Every command";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Global {
     /// Print one JSON document instead of text
-    #[arg(long, global = true, help_heading = EVERY)]
+    #[arg(long, global = true, help_heading = EVERY, conflicts_with = "json_lines")]
     pub json: bool,
     /// Print JSON documents of one line each: what changes once an interval, then the result
     ///
@@ -113,6 +119,9 @@ pub struct Global {
     /// Print more about what is done (repeat for more)
     #[arg(short, long, global = true, help_heading = EVERY, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// When to colour words
+    #[arg(long, global = true, help_heading = EVERY, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub color: Color,
     /// Fail if the driver breaks a rule of an emulated card
     #[arg(long, global = true, help_heading = EVERY)]
     pub strict: bool,
@@ -268,8 +277,13 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(refused) => return refuse(refused, &args),
     };
+    cli.global.color.choose();
     let told = Told { json: cli.global.is_json(), lines: cli.global.json_lines, command: command_of(&args) };
     let context = Context { global: cli.global, roots: Roots::from_env(), started, taken };
+    if context.global.json && context.global.json_lines {
+        let line = "--json cannot be used with --json-lines, whose last line is the same document; name one";
+        return told.fail(&Error::new(Kind::Usage, line).into());
+    }
     if context.global.trace.is_some()
         && let Err(error) = tracing::check(&cli.command)
     {
@@ -299,7 +313,7 @@ pub fn main() -> ExitCode {
         (Ok(_), Err(error)) => told.fail(&error.into()),
         (Err(error), whole) => {
             if let Err(error) = whole {
-                eprintln!("bmnic: warning: {error}");
+                output::complain("bmnic: warning:", Tone::Warning, error);
             }
             told.fail(&error)
         }
@@ -325,25 +339,38 @@ fn refuse(refused: Refused, args: &[OsString]) -> ExitCode {
     let set = |name| std::env::var(name).ok().and_then(|word| environment::switch(&word)) == Some(true);
     let lines = given("--json-lines") || set("BMNIC_JSON_LINES");
     let json = lines || given("--json") || set("BMNIC_JSON");
+    color_of(args).choose();
     let told = Told { json, lines, command: command_of(args) };
     let error = match refused {
         Refused::Clap(error) => error,
         Refused::Variable(error) => return told.fail(&error.into()),
     };
     if !error.use_stderr() {
+        let (text, on) = (error.render(), Color::is_on(Screen::stdout()));
+        let text = if on { text.ansi().to_string() } else { text.to_string() };
         // Help into a pipe that was closed is not an error.
-        let _ = error.print();
+        let _ = sys::standard_output().and_then(|mut out| write!(out, "{text}"));
         return ExitCode::from(exit::DONE);
     }
     let line = match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
-            let _ = error.print();
+            let _ = write!(io::stderr(), "{}", error.render());
             return ExitCode::from(exit::USAGE);
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given; `bmnic --help` names all".into(),
         _ => one_line(&error.render().to_string()),
     };
     told.fail(&Error::new(Kind::Usage, line).into())
+}
+
+/// When words are coloured by these arguments, which may make no sense otherwise.
+fn color_of(args: &[OsString]) -> Color {
+    let mut words = args.iter().filter_map(|arg| arg.to_str()).take_while(|arg| *arg != "--");
+    let asked = words.find_map(|arg| Some(arg.strip_prefix("--color")?.strip_prefix('=').map(str::to_string)));
+    let asked = asked
+        .map(|value| value.or_else(|| words.next().map(str::to_string)))
+        .unwrap_or_else(|| std::env::var("BMNIC_COLOR").ok());
+    asked.and_then(|word| Color::from_str(&word, true).ok()).unwrap_or_default()
 }
 
 /// The command that these arguments name, if they name one.
@@ -399,7 +426,7 @@ impl Told {
             output::error(&document, self.lines);
         } else {
             let remedy = remedy.map_or(String::new(), |words| format!("; {words}"));
-            eprintln!("bmnic: {error:#}{remedy}");
+            output::complain("bmnic:", Tone::Bad, format_args!("{error:#}{remedy}"));
         }
         ExitCode::from(code)
     }

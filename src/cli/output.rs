@@ -8,8 +8,8 @@
 //!   --quiet       results only                               errors
 //! ```
 //!
-//! Live lines are drawn on a terminal only, so a pipe sees none of them. A
-//! command whose standard output is data (`capture -`) sends its text to
+//! On a terminal lines and tables are as wide as it is ([`Screen`]), and live lines are drawn
+//! ([`Live`]); a pipe sees lines that are whole, and none that change. A command whose standard output is data (`capture -`) sends its text to
 //! standard error instead ([`Output::on_stderr`]). So does an error that comes after the
 //! result was printed, as a limit that was passed does.
 //!
@@ -19,15 +19,18 @@
 //! schema for the documents of each command.
 
 use super::Global;
+use super::color::{Color, Tone};
+use super::progress::{Goal, Live, aside};
+use super::screen::Screen;
+use super::table::Table;
 use super::units::Scaled;
 use crate::driver::{Description, Stats};
+use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Machine};
 use crate::sys::{self, Roots};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Map, Value, json};
-use std::fmt::{self, Display};
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -76,6 +79,19 @@ impl Output {
         self.global.is_json()
     }
 
+    /// Refuses an `option` that prints in a form of its own beside a document. clap sees the
+    /// two only where they stand on one side of the subcommand.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if a document was asked for.
+    pub fn check_alone(&self, option: &str) -> Result<()> {
+        if !self.is_json() {
+            return Ok(());
+        }
+        let line = format!("{option} cannot be used with --json or --json-lines: each is a form of its own; name one");
+        Err(Error::new(Kind::Usage, line))
+    }
+
     /// Whether only results are wanted.
     pub fn is_quiet(&self) -> bool {
         self.global.quiet
@@ -86,15 +102,34 @@ impl Output {
         self.global.verbose
     }
 
-    /// A line or a table of the result. Nothing with `--json`.
+    /// A line of the result. Nothing with `--json`.
     pub fn result(&self, text: impl Display) -> io::Result<()> {
+        if self.is_json() { Ok(()) } else { self.write(self.screen().fold(&text.to_string())) }
+    }
+
+    /// A line of the result whose first `letters` have this tone. Nothing with `--json`.
+    pub fn verdict(&self, tone: Tone, letters: usize, text: impl Display) -> io::Result<()> {
+        if self.is_json() {
+            return Ok(());
+        }
+        let (screen, text) = (self.screen(), text.to_string());
+        self.write(tone.paint(&screen.fold(&text), letters, Color::is_on(screen)))
+    }
+
+    /// A table of the result. Nothing with `--json`.
+    pub fn table(&self, table: &Table) -> io::Result<()> {
+        if self.is_json() { Ok(()) } else { self.write(self.screen().table(table)) }
+    }
+
+    /// A result that is data, or drawn to fit: as it is. Nothing with `--json`.
+    pub fn verbatim(&self, text: impl Display) -> io::Result<()> {
         if self.is_json() { Ok(()) } else { self.write(text) }
     }
 
     /// A line about the result: what device, what to do next. Nothing with
     /// `--json` or `--quiet`.
     pub fn info(&self, text: impl Display) -> io::Result<()> {
-        if self.is_json() || self.global.quiet { Ok(()) } else { self.write(text) }
+        if self.global.quiet { Ok(()) } else { self.result(text) }
     }
 
     /// A line that only `-v` shows.
@@ -105,14 +140,15 @@ impl Output {
     /// A warning, on standard error. Nothing with `--quiet`.
     pub fn warn(&self, text: impl Display) {
         if !self.global.quiet {
-            // Nobody is left to tell if standard error is closed.
-            let _ = writeln!(io::stderr(), "bmnic: warning: {text}");
+            complain("bmnic: warning:", Tone::Warning, text);
         }
     }
 
     /// Figures asked for while running (SIGUSR1), on standard error.
     pub fn now(&self, text: impl Display) {
-        let _ = writeln!(io::stderr(), "{text}");
+        let text = text.to_string();
+        // Nobody is left to tell if standard error is closed.
+        let _ = aside(|| writeln!(io::stderr(), "{}", Screen::stderr().fold(&text)));
     }
 
     /// The JSON document of a run. Nothing without `--json` or `--json-lines`.
@@ -145,74 +181,45 @@ impl Output {
         self.document(&Value::Object(fields))
     }
 
-    /// Lines that change while the command runs.
-    pub fn live(&self, lines: usize) -> Live {
-        if self.still || self.is_json() || self.global.quiet || !io::stderr().is_terminal() {
-            return Live { bars: Vec::new() };
-        }
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = |_| all.add(ProgressBar::no_length().with_style(style.clone()));
-        Live { bars: (0..lines).map(bar).collect() }
+    /// Whether nothing may change on the terminal while the command runs.
+    fn silent(&self) -> bool {
+        self.still || self.is_json() || self.global.quiet
     }
 
-    /// A line with the time that has passed and, where the run has an end, a bar of it and what
-    /// is left of `total`, and behind it what [`Live::show`] says. It moves by itself, once a
-    /// second: more often would disturb what is measured.
-    pub fn bar(&self, total: Option<Duration>) -> Live {
-        let live = self.live(1);
-        if let Some(bar) = live.bars.first() {
-            let style =
-                ProgressStyle::with_template("{passed}  {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let passed = move |state: &ProgressState, out: &mut dyn fmt::Write| {
-                // A line that is drawn again in a second.
-                let _ = out.write_str(&passed(state.elapsed(), total));
-            };
-            bar.set_style(style.with_key("passed", passed));
-            bar.enable_steady_tick(Duration::from_secs(1));
-        }
-        live
+    /// Lines that change while the command runs, unless only results are wanted.
+    pub fn live(&self, lines: usize) -> Live {
+        if self.silent() { Live::none() } else { Live::lines(lines) }
+    }
+
+    /// A line with a bar, likewise ([`Live::bar`]).
+    pub fn bar(&self, goal: Goal) -> Live {
+        if self.silent() { Live::none() } else { Live::bar(goal) }
+    }
+
+    /// What its text is read on.
+    pub fn screen(&self) -> Screen {
+        if self.stderr { Screen::stderr() } else { Screen::stdout() }
     }
 
     fn write(&self, text: impl Display) -> io::Result<()> {
-        if self.stderr {
-            writeln!(io::stderr(), "{text}")
-        } else {
+        aside(|| {
+            if self.stderr {
+                return writeln!(io::stderr(), "{text}");
+            }
             let mut out = sys::standard_output()?.lock();
             writeln!(out, "{text}")?;
             // What a watcher reads is there when it is said.
             out.flush()
-        }
+        })
     }
 }
 
-/// Lines that change in place; none at all unless standard error is a terminal.
-#[derive(Debug)]
-pub struct Live {
-    bars: Vec<ProgressBar>,
-}
-
-impl Live {
-    /// Whether anyone sees them: if not, what would be shown need not be made.
-    pub fn is_visible(&self) -> bool {
-        !self.bars.is_empty()
-    }
-
-    /// Changes line `i`.
-    pub fn show(&self, i: usize, text: impl Into<String>) {
-        if let Some(bar) = self.bars.get(i) {
-            bar.set_message(text.into());
-        }
-    }
-}
-
-impl Drop for Live {
-    /// Takes the lines away, so that the summary stands alone.
-    fn drop(&mut self) {
-        for bar in &self.bars {
-            bar.finish_and_clear();
-        }
-    }
+/// Says something on standard error, behind what it is.
+pub fn complain(what: &str, tone: Tone, text: impl Display) {
+    let (screen, text) = (Screen::stderr(), format!("{what} {text}"));
+    let text = screen.fold(&text);
+    // Nobody is left to tell if standard error is closed.
+    let _ = aside(|| writeln!(io::stderr(), "{}", tone.paint(&text, what.len(), Color::is_on(screen))));
 }
 
 /// A time that somebody waits for, in its two largest units: `18 h 12 min`.
@@ -229,38 +236,9 @@ pub fn wait(time: Duration) -> String {
     if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
 }
 
-/// `[#####---------------] 5 s, 15 s left`, or only the time where there is no end.
-fn passed(time: Duration, total: Option<Duration>) -> String {
-    const WIDTH: usize = 20;
-    let Some(total) = total else { return wait(time) };
-    let share = (time.as_secs_f64() / total.as_secs_f64().max(f64::MIN_POSITIVE)).min(1.0);
-    let done = (share * WIDTH as f64) as usize;
-    let left = wait(total.saturating_sub(time));
-    format!("[{}{}] {}, {left} left", "#".repeat(done), "-".repeat(WIDTH - done), wait(time))
-}
-
-/// Columns of the terminal, or 80 where there is none.
-pub fn columns() -> usize {
-    Table::new().width().map_or(80, usize::from)
-}
-
-/// A table; columns from `numbers` on are aligned to the right. On a terminal
-/// it has a line under its head, in a pipe it is words and spaces.
+/// A table; columns from `numbers` on are aligned to the right.
 pub fn table(headers: &[&str], numbers: usize) -> Table {
-    let mut table = Table::new();
-    let terminal = io::stdout().is_terminal();
-    table.load_style(if terminal { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING });
-    if !terminal {
-        table.set_content_arrangement(ContentArrangement::Disabled);
-    }
-    table.set_header(headers.to_vec());
-    if let (false, Some(first)) = (terminal, table.column_mut(0)) {
-        first.set_padding((0, 1));
-    }
-    for column in table.column_iter_mut().skip(numbers) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+    Table::new(headers, numbers)
 }
 
 /// The JSON document of a run: what ran, on which machine, on which devices,
@@ -410,20 +388,6 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_fills_with_time_and_says_what_is_left() {
-        let second = Duration::from_secs;
-        for (time, total, text) in [
-            (0, Some(60), "[--------------------] 0 s, 1 min 0 s left"),
-            (15, Some(60), "[#####---------------] 15 s, 45 s left"),
-            (61, Some(60), "[####################] 1 min 1 s, 0 s left"),
-            (0, Some(0), "[--------------------] 0 s, 0 s left"),
-            (90, None, "1 min 30 s"),
-        ] {
-            assert_eq!(passed(second(time), total.map(second)), text);
-        }
-    }
-
-    #[test]
     fn numbers_read_well() {
         assert_eq!(pps(14_880_952.38), "14.881 Mpps");
         assert_eq!(pps(0.0), "0 pps");
@@ -432,16 +396,6 @@ mod tests {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_234_567), "1 234 567");
-    }
-
-    #[test]
-    fn a_table_in_a_pipe_is_words_and_spaces() {
-        let mut table = table(&["port", "packets"], 1);
-        table.add_row(["a", "7"]);
-        let text = table.trim_fmt();
-        assert_eq!(text.lines().count(), 2, "{text}");
-        assert!(text.lines().all(|line| line.ends_with("packets") || line.ends_with('7')), "{text}");
-        assert!(text.is_ascii());
     }
 
     #[test]

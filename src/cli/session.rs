@@ -209,6 +209,7 @@ impl Session {
     /// Says what is used, the first line of output, and warns of what that goes without.
     pub fn announce(&self, output: &Output) -> std::io::Result<()> {
         output.info(self.headline())?;
+        output.detail(self.details())?;
         for Description { device, lacks, .. } in &self.devices {
             lacks.iter().for_each(|what| output.warn(format_args!("{device}: {what}")));
         }
@@ -231,22 +232,26 @@ impl Session {
         Err(Error::new(Kind::Usage, text))
     }
 
-    /// `device: emu:82599 (emulated, Intel 82599, driver ixgbe, 10 Gbit/s)`.
+    /// `device: emu:82599 (emulated Intel 82599ES SFP+, 10 Gbit/s)`; what is the same of several
+    /// is said once.
     fn headline(&self) -> String {
-        let mut line = String::from(if self.devices.len() == 1 { "device: " } else { "devices: " });
-        for (i, (device, &speed)) in self.devices.iter().zip(&self.speeds).enumerate() {
-            if i > 0 {
-                line += " and ";
-            }
-            let Description { device, kind, model, driver, .. } = device;
+        let about = self.devices.iter().zip(&self.speeds).map(|(device, &speed)| {
             let speed = if speed == 0 { "speed not known".to_string() } else { output::bits(speed as f64) };
-            line += &format!("{device} ({kind} {model}, driver {driver}, {speed})");
-        }
-        if let Some(why) = &self.default {
-            line += "; ";
-            line += why;
-        }
-        line
+            format!(" ({} {}, {speed})", device.kind, device.model)
+        });
+        let about: Vec<String> = about.collect();
+        let last = |i: usize| i + 1 == about.len() || about[i + 1] != about[i];
+        let name =
+            |(i, device): (usize, &Description)| device.device.clone() + if last(i) { about[i].as_str() } else { "" };
+        let names: Vec<String> = self.devices.iter().enumerate().map(name).collect();
+        format!("device{}: {}", if names.len() == 1 { "" } else { "s" }, names.join(" and "))
+    }
+
+    /// What drives the cards, and why it is these.
+    fn details(&self) -> String {
+        let drivers: Vec<&str> = self.devices.iter().map(|device| device.driver).collect();
+        let why = self.default.as_ref().map_or(String::new(), |why| format!("; {why}"));
+        format!("driver: {}{why}", drivers.join(" and "))
     }
 
     /// Begins to note the stages of frames that the first card sends; false if it

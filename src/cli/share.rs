@@ -69,6 +69,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// How many may still go, over all threads, if they are counted.
+    pub fn open(&self) -> Option<u64> {
+        self.left.as_ref().map(|left| left.open.load(Ordering::Relaxed))
+    }
+
     /// A thread's, with nothing in it yet; of any number without `left`.
     pub fn new(left: Option<&Arc<Left>>) -> Self {
         let rest = if left.is_some() { 0 } else { u64::MAX };

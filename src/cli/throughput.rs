@@ -29,6 +29,7 @@ use self::sheet::Sheet;
 use super::account::{self, LossLimit};
 use super::circuit;
 use super::output::{self, Output};
+use super::progress::Goal;
 use super::units;
 use super::{Context, Outcome};
 use crate::driver::Config;
@@ -46,6 +47,7 @@ const CEILING_TIME: Duration = Duration::from_millis(100);
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let output = Output::new(&context.global);
     args.check()?;
+    args.export.form().option().map_or(Ok(()), |option| output.check_alone(option))?;
     // Bad paths should be known before the run, not after it.
     let baseline = args.baseline.open()?;
     let mut clock = Clock::new();
@@ -63,20 +65,22 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     session.may_send(longest)?;
     circuit::check_queues(&mut session, most.into())?;
     args.export.paths().try_for_each(|path| session.check_write(path))?;
-    let files = args.export.open()?;
-    output.info(scope(&args, session.is_emulated()))?;
+    let files = args.export.open(baseline.as_ref())?;
+    let scope = scope(&args, session.is_emulated());
+    output.info(&scope[0])?;
+    output.detail(&scope[1])?;
 
     let pool = circuit::filled_pool(&mut session, most.into())?;
     let noted = session.notes();
-    let live = output.live(1);
     let (mut rows, batches) = (Vec::new(), args.batches());
     let mut failed = None;
     let each: Vec<(u16, u16)> = batches.iter().flat_map(|&batch| queues.iter().map(move |&n| (batch, n))).collect();
     let mut left = args.sizes.len() * each.len();
+    let live = output.bar(Goal::Count(bench::steps(args.expected()) * left as u64));
     'all: for size in &args.sizes {
         for &(batch, queues) in &each {
-            live.show(0, format!("{size} bytes ..."));
-            let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch, queues };
+            live.show(0, format!("{size} bytes"));
+            let bench = Bench { args: &args, clock: &clock, pool: &pool, stop: &stop, batch, queues, live: &live };
             let spread = if most > 1 { circuit::spread(&mut session, queues) } else { Ok(()) };
             let measured = match spread.and_then(|()| bench.rows(size, &mut session)) {
                 Ok(measured) => measured,
@@ -92,6 +96,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             let before = rows.len();
             rows.extend(kept);
             left -= usize::from(rows.len() > before);
+            live.reach(each * (args.sizes.len() * batches.len() - left) as u64);
             if stop.requested() {
                 break 'all;
             }
@@ -107,7 +112,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let tests = args.tests();
     let deviations = args.deviations();
     let result = json!({
-        "measured": scope(&args, session.is_emulated()),
+        "measured": scope.join("; "),
         "method": method(&args),
         "batch": batches.first().filter(|_| batches.len() == 1),
         "sweep": each.len() > 1,
@@ -182,8 +187,8 @@ fn method(args: &Args) -> &'static str {
     }
 }
 
-/// What the figures are, in one line.
-fn scope(args: &Args, emulated: bool) -> String {
+/// What the figures are, in a line, and what else there is to know of them.
+fn scope(args: &Args, emulated: bool) -> [String; 2] {
     let unpaced = match args.flows() {
         1 => "sent as fast as the ring takes it, received by the same thread",
         _ => "sent as fast as the rings take it, received by the same thread, which serves all queues in turn",
@@ -204,5 +209,6 @@ fn scope(args: &Args, emulated: bool) -> String {
     };
     let device =
         if emulated { "the model runs on another thread, and time on its wire is modelled" } else { "real card" };
-    format!("measured: {what}; {device}; cycles are ticks of the clock inside send() and recv(), median a packet")
+    let cycles = "cycles are ticks of the clock inside send() and recv(), median a packet";
+    [format!("measured: {what}"), format!("{device}; {cycles}")]
 }

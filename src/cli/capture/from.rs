@@ -143,7 +143,7 @@ fn take(
 ) -> Result<()> {
     let limits = args.length.limits(None);
     let started = Instant::now();
-    let live = output.live(1);
+    let live = output.bar(limits.goal());
     let (mut flushed, mut shown) = (started, started);
     let most = limits.count.unwrap_or(u64::MAX);
     while !stop.requested() && !recorder.has_ended() && recorder.taken() < most {
@@ -186,6 +186,7 @@ fn take(
                 output.now(&text);
             }
             live.show(0, text);
+            live.reach(recorder.taken());
         }
         if did == 0 {
             thread::sleep(REST);

@@ -5,6 +5,7 @@ use super::control::Board;
 use super::receive::{self, Counts, Ended, Receiver};
 use super::report;
 use super::times::Gauge;
+use crate::cli::args::Limits;
 use crate::cli::looks::{Look, Looks};
 use crate::cli::output::{self, Output};
 use crate::cli::session::Session;
@@ -41,7 +42,8 @@ pub fn run(
 ) -> anyhow::Result<Run> {
     let started = Instant::now();
     let counts: Vec<Arc<Counts>> = receivers.iter().map(|receiver| Arc::clone(&receiver.counts)).collect();
-    let live = output.live(1);
+    let limits = receivers.first().map(|first| Limits { duration: first.duration, count: first.share.open() });
+    let live = output.bar(limits.unwrap_or_default().goal());
     let (done, over) = mpsc::channel::<()>();
     let one = receivers.len() == 1;
     let mut threads: Vec<JoinHandle<Ended>> = Vec::new();
@@ -99,6 +101,7 @@ pub fn run(
             output.now(&text);
         }
         live.show(0, text);
+        live.reach(taken);
         last = taken;
     }
     drop(live);

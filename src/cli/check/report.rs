@@ -17,10 +17,6 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Columns of a line, and where in it what was seen begins.
-pub const COLUMNS: usize = 80;
-const SEEN_AT: usize = 39;
-
 /// How a step went.
 pub enum Verdict {
     /// As expected: what was seen.
@@ -50,40 +46,28 @@ pub struct Found {
     pub took: Duration,
 }
 
+impl Found {
+    /// How it went, in a word: its line begins with that.
+    pub fn word(&self) -> &'static str {
+        self.verdict.words().0
+    }
+}
+
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, seen) = self.verdict.words();
-        let expected = match &self.verdict {
-            Verdict::Bad(_) => format!(" (expected: {})", self.expected),
-            _ => String::new(),
-        };
         let ms = self.took.as_secs_f64() * 1e3;
-        write!(f, "{word:<8} {:<17} {ms:>8.1} ms ", self.name)?;
-        let lines = broken(&format!("{seen}{expected}"), COLUMNS - SEEN_AT);
-        f.write_str(&lines.join(&format!("\n{:SEEN_AT$}", "")))
+        write!(f, "{word:<8} {:<17} {ms:>8.1} ms  {seen}", self.name)?;
+        match &self.verdict {
+            Verdict::Bad(_) => write!(f, " (expected: {})", self.expected),
+            _ => Ok(()),
+        }
     }
 }
 
 /// What a file's name goes by in a report.
 fn file(path: &Path) -> (String, &'static str) {
     (path.display().to_string(), "FILE")
-}
-
-/// The text in lines of so many columns; a word that is longer has one to itself.
-pub fn broken(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let at = lines.len() - 1;
-        let line = &mut lines[at];
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= columns {
-            line.extend([" ", word]);
-        } else {
-            lines.push(word.into());
-        }
-    }
-    lines
 }
 
 /// All that was found.
@@ -210,10 +194,10 @@ impl Report {
         output.document(&output::document("check", &devices, &machine, self.json(str::to_string))).map_err(failed)?;
         for (rule, count) in &self.violations {
             let text = format!("our driver broke a rule of the card {count} times: {rule}");
-            output.result(broken(&text, COLUMNS).join("\n")).map_err(failed)?;
+            output.result(text).map_err(failed)?;
         }
         if let Some(crossing) = self.crossing {
-            output.info(broken(&crossing.to_string(), COLUMNS - 2).join("\n  ")).map_err(failed)?;
+            output.info(crossing).map_err(failed)?;
         }
         let [good, bad, skipped] = ["ok", "failed", "skipped"].map(|verdict| self.count(verdict));
         let steps = self.steps.len();
@@ -224,18 +208,22 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::screen::Screen;
     use crate::emu::Spec;
 
     #[test]
-    fn a_step_fits_into_eighty_columns_whatever_was_seen() {
+    fn what_was_seen_in_a_step_goes_on_below_where_it_begins() {
         let seen = "a word, and another; ".repeat(20) + &"x".repeat(30);
         for verdict in [Verdict::Good(seen.clone()), Verdict::Bad(seen.clone()), Verdict::Skipped(seen)] {
             let took = Duration::from_secs(99);
             let found = Found { name: "a ring of packets", expected: "all that there is", verdict, took };
-            let text = found.to_string();
+            let line = found.to_string();
+            let text = Screen::Terminal { columns: 80, dumb: false }.fold(&line);
+            let at = line.find("a word").unwrap();
+            assert_eq!((line.lines().count(), at), (1, 40), "{line}");
             assert!(text.lines().count() > 9, "{text}");
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-            assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(SEEN_AT))), "{text}");
+            assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(at))), "{text}");
         }
     }
 
@@ -260,12 +248,5 @@ mod tests {
         ] {
             assert_eq!(nameless(&text, &report.names), nothing);
         }
-    }
-
-    #[test]
-    fn lines_break_between_words() {
-        assert_eq!(broken("one two three", 7), ["one two", "three"]);
-        assert_eq!(broken("onetwothree four", 7), ["onetwothree", "four"]);
-        assert_eq!(broken("", 7), [""]);
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use serde_json::{Value, json};
 
 /// What the columns are.
-const LEGEND: &str = "stores: of the driver to the card; in and out: to the card and from it; lines: of\ndescriptors, completions and indices; reads and writes: transactions that the card\nbegins, of up to 512 and 256 bytes; bytes: of both, packets among them";
+const LEGEND: &str = "stores: of the driver to the card; in and out: to the card and from it; lines: of descriptors, completions and indices; reads and writes: transactions that the card begins, of up to 512 and 256 bytes; bytes: of both, packets among them";
 
 /// Columns: what they are called, and the fields that they are the sum of.
 const COLUMNS: [(&str, usize, &[[&str; 2]]); 7] = [
@@ -44,7 +44,7 @@ pub fn print(nic: &Nic, plan: &Plan, found: &[Found], output: &Output) -> Result
         }
         table.add_row(row(*burst, "bmnic", &found[0].crossings[at][1]));
     }
-    output.result(table.trim_fmt())?;
+    output.table(&table)?;
     Ok(output.info(LEGEND)?)
 }
 

@@ -4,6 +4,7 @@ use super::rounds::Plan;
 use super::{Args, child, nics, report, rounds};
 use crate::cli::html;
 use crate::cli::output::{self, Output};
+use crate::cli::progress::Goal;
 use crate::cli::{Context, Outcome};
 use crate::emu::native;
 use crate::error::{Error, Kind, Result};
@@ -27,7 +28,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let html = html::Report::make(args.html.as_deref())?;
     require(nic, context)?;
     let plan = Plan { rounds: args.rounds.into(), bursts: args.batch.iter().map(|&burst| burst.into()).collect() };
-    let live = output.live(1);
+    let live = output.bar(Goal::Count(rounds::turns(nic, &plan)));
     let found = rounds::run(nic, &plan, &live)?;
     drop(live);
     let clock = Clock::new();

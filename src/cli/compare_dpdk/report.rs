@@ -93,7 +93,7 @@ pub fn print(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor, output: &Ou
                 Spread::text(ratio(beside, scalar), 2),
             ]);
         }
-        output.result(table.trim_fmt())?;
+        output.table(&table)?;
     }
     if !best.instructions.is_empty() {
         output.result("\ninstructions a packet, receive + send")?;
@@ -105,7 +105,7 @@ pub fn print(nic: &Nic, plan: &Plan, found: &[Found], floor: &Floor, output: &Ou
             let ([theirs, ours, all], [scalar, ..]) = (best.instructions[at], other.instructions[at]);
             table.add_row([burst.to_string(), count(theirs), count(scalar), count(ours), count(all)]);
         }
-        output.result(table.trim_fmt())?;
+        output.table(&table)?;
     }
     crossings::print(nic, plan, found, output)?;
     latency(best, other, first, second, floor, output)?;
@@ -134,7 +134,7 @@ fn latency(best: &Found, other: &Found, first: &str, second: &str, floor: &Floor
         let at = |q| handoff.quantile_unchecked(q).to_string();
         table.add_row(["frame and descriptor from core to core, no card, no driver".into(), at(0.5), at(0.99)]);
     }
-    output.result(table.trim_fmt())?;
+    output.table(&table)?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use super::child::CONTENDERS;
 use super::nics::Nic;
 use super::seat;
 use crate::cli::exit;
-use crate::cli::output::Live;
+use crate::cli::progress::Live;
 use crate::error::{Error, Kind, Result};
 use crate::measure::quiet;
 use crate::sys;
@@ -95,6 +95,13 @@ pub struct Found {
 /// Stages, by name.
 pub const STAGES: [&str; 2] = ["hot", "lock-step"];
 
+/// Turns of one process with one burst, or with its latencies: what `run` takes its time for.
+/// As if there were two processors, which most machines have.
+pub fn turns(nic: &Nic, plan: &Plan) -> u64 {
+    let round = STAGES.len() * plan.bursts.len() + 1;
+    (nic.ways.len() * plan.rounds * round) as u64
+}
+
 /// Measures it all.
 pub fn run(nic: &Nic, plan: &Plan, live: &Live) -> Result<Vec<Found>> {
     let mut processes = (0..nic.ways.len()).map(|way| Process::start(nic, way)).collect::<Result<Vec<_>>>()?;
@@ -130,6 +137,7 @@ pub fn run(nic: &Nic, plan: &Plan, live: &Live) -> Result<Vec<Found>> {
                 for (process, found) in processes.iter_mut().zip(&mut found) {
                     let ask = |fastest| format!("cost {name} {burst} {fastest}");
                     process.round(ask, "costs", &mut fastest, &mut found.costs[stage][at], &mut found.noisy)?;
+                    live.advance(1);
                 }
             }
         }
@@ -138,6 +146,7 @@ pub fn run(nic: &Nic, plan: &Plan, live: &Live) -> Result<Vec<Found>> {
             for (process, found) in processes.iter_mut().zip(&mut found) {
                 let ask = |fastest| format!("latency {fastest}");
                 process.round(ask, "times", &mut fastest, &mut found.latency, &mut found.noisy)?;
+                live.advance(1);
             }
         }
     }

@@ -7,6 +7,7 @@ use super::seat::{self, Counted};
 use super::{Args, nics};
 use crate::cli::html;
 use crate::cli::output::{self, Output};
+use crate::cli::progress::Goal;
 use crate::cli::{Context, Outcome};
 use crate::emu::{Spec, native};
 use crate::error::{Error, Kind, Result};
@@ -95,13 +96,14 @@ fn compare(args: &Args, context: &Context, place: &Place, jobs: &[Job]) -> anyho
     native::require_huge_pages(&context.roots, programs::PAGES)?;
     let cpus = sys::affinity().map_err(|e| Error::io("asking where this process may run", e))?;
     let cpus = &cpus[..cpus.len().min(2)];
-    let live = output.live(1);
+    let live = output.bar(Goal::Count((usize::from(args.rounds) * jobs.len() * PROGRAMS.len()) as u64));
     let mut found: Vec<(Job, [Turns; 2])> = jobs.iter().map(|&job| (job, Default::default())).collect();
     for round in 0..usize::from(args.rounds) {
         for (job, turns) in &mut found {
             for (program, turns) in PROGRAMS.into_iter().zip(turns) {
                 live.show(0, format!("round {} of {}: {}", round + 1, args.rounds, program.name(*job)));
                 turns.push(turn(program, *job, place, args, cpus)?);
+                live.advance(1);
             }
         }
     }
@@ -207,7 +209,7 @@ fn print(device: &str, args: &Args, found: &[(Job, [Turns; 2])], output: &Output
         let [rate, own, cost] = [by_card, own_mpps, cycles].map(|of| Spread::text(ratio(turns, of), 2));
         table.add_row(["bmnic / testpmd".to_string(), rate, own, String::new(), cost, String::new()]);
     }
-    output.result(table.trim_fmt())?;
+    output.table(&table)?;
     output.info(format_args!("\n{}", equal()))?;
     output.info(format_args!("{READING}"))?;
     for (_, turns) in found.iter().filter(|(job, _)| *job == Job::Forward) {

@@ -84,7 +84,7 @@ fn print(found: &Replayed, spec: &Spec, id: Id, roots: &Roots, output: &Output) 
         for Difference { name, card, model, times } in differences {
             table.add_row([name.clone(), card.clone(), model.clone(), times.to_string()]);
         }
-        output.result(table.trim_fmt())?;
+        output.table(&table)?;
     }
     output.result(format_args!(
         "{accesses} accesses and {commands} commands to a card {vendor:04x}:{device:04x} replayed to emu:{spec}: {compared} answers compared, {}",

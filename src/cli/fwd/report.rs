@@ -13,7 +13,7 @@ use crate::driver::{Anomalies, Nic, Stats};
 use crate::emu::wire::Note;
 use crate::error::Result;
 use crate::measure::{Clock, Machine};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -38,7 +38,8 @@ pub struct Way {
 pub struct Report {
     ways: Vec<Way>,
     mode: Mode,
-    /// `A emu:82599`: two ports may have the same name.
+    /// `A emu:82599`: two ports may have the same name. The options of an emulated one are
+    /// told once, when it is opened.
     devices: Vec<String>,
     /// Which of them have rings of their own.
     own_rings: Vec<bool>,
@@ -77,7 +78,9 @@ impl Report {
         started: Instant,
         setup: Duration,
     ) -> Result<Self> {
-        let devices = session.devices.iter().enumerate().map(|(i, d)| format!("{} {}", letter(i), d.device)).collect();
+        let name = |name: &str| name.split(',').next().unwrap_or_default().to_string();
+        let devices = session.devices.iter().map(|device| name(&device.device)).enumerate();
+        let devices = devices.map(|(i, name)| format!("{} {name}", letter(i))).collect();
         let own_rings = session.devices.iter().map(|device| device.own_rings.is_some()).collect();
         let anomalies = Anomalies::default();
         let none = Sample::default();
@@ -200,11 +203,10 @@ impl Report {
         let line = |(i, device): (usize, &String)| {
             let now = self.last.stats.get(i).copied().unwrap_or_default();
             let then = self.before.stats.get(i).copied().unwrap_or_default();
-            let rx = Flow::between(then.rx_packets, now.rx_packets, then.rx_bytes, now.rx_bytes);
-            let tx = Flow::between(then.tx_packets, now.tx_packets, then.tx_bytes, now.tx_bytes);
+            let [rx, tx] = Flow::both(&then, &now);
             let lost = now.rx_lost().saturating_sub(then.rx_lost());
             format!(
-                "{device:width$}  rx {:>7.3} Mpps {:>7.3} Gbit/s  tx {:>7.3} Mpps {:>7.3} Gbit/s  dropped {}",
+                "{device:width$}  rx {:>6.3} Mpps {:>6.3} Gbit/s  tx {:>6.3} Mpps {:>6.3} Gbit/s  dropped {}",
                 rx.mpps(seconds),
                 rx.gbits(seconds),
                 tx.mpps(seconds),
@@ -220,17 +222,10 @@ impl Report {
         let seconds = (self.last.at.saturating_sub(self.before.at)).as_secs_f64();
         let port = |(i, now): (usize, &Stats)| {
             let then = self.before.stats.get(i).copied().unwrap_or_default();
-            let rx = Flow::between(then.rx_packets, now.rx_packets, then.rx_bytes, now.rx_bytes);
-            let tx = Flow::between(then.tx_packets, now.tx_packets, then.tx_bytes, now.tx_bytes);
-            json!({
-                "port": letter(i),
-                "rx_pps": rx.mpps(seconds) * 1e6,
-                "rx_l1_bits_per_second": rx.gbits(seconds) * 1e9,
-                "tx_pps": tx.mpps(seconds) * 1e6,
-                "tx_l1_bits_per_second": tx.gbits(seconds) * 1e9,
-                "dropped": now.rx_lost().saturating_sub(then.rx_lost()),
-                "counters": output::stats(now),
-            })
+            let mut port = rates(i, Flow::both(&then, now), seconds);
+            port.insert("dropped".into(), now.rx_lost().saturating_sub(then.rx_lost()).into());
+            port.insert("counters".into(), output::stats(now));
+            Value::Object(port)
         };
         let ports: Vec<Value> = self.last.stats.iter().enumerate().map(port).collect();
         json!({ "elapsed_ns": output::ns(self.last.at), "ports": ports })
@@ -267,7 +262,7 @@ impl Report {
                 table.add_row(row);
             }
         }
-        output.result(table.trim_fmt())?;
+        output.table(&table)?;
         for way in self.directions() {
             way.lines(self.mode, self.impaired).iter().try_for_each(|line| output.result(line))?;
         }
@@ -309,9 +304,7 @@ impl Report {
             output.detail(format_args!("first packet {ms:.2} ms after the program's start"))?;
         }
         let what = if session.is_emulated() { "emulated: what driver and model do, no wire; " } else { "" };
-        output.info(format_args!(
-            "{seconds:.2} s; {what}Gbit/s with preamble, FCS and gap; dropped by cause on the right"
-        ))?;
+        output.info(format_args!("{seconds:.2} s; {what}Gbit/s with preamble, FCS and gap"))?;
         Ok(())
     }
 
@@ -323,18 +316,12 @@ impl Report {
             .iter()
             .enumerate()
             .map(|(i, stats)| {
-                let rx = Flow { packets: stats.rx_packets, bytes: stats.rx_bytes };
-                let tx = Flow { packets: stats.tx_packets, bytes: stats.tx_bytes };
-                json!({
-                    "port": letter(i),
-                    "rx_pps": rx.mpps(seconds) * 1e6,
-                    "rx_l1_bits_per_second": rx.gbits(seconds) * 1e9,
-                    "tx_pps": tx.mpps(seconds) * 1e6,
-                    "tx_l1_bits_per_second": tx.gbits(seconds) * 1e9,
-                    "left_over": self.left_over(i, stats),
-                    "crossings_a_packet": self.crossings.get(i).copied().flatten().map(|crossing| crossing.json()),
-                    "counters": output::stats(stats),
-                })
+                let crossing = self.crossings.get(i).copied().flatten().map(|crossing| crossing.json());
+                let mut port = rates(i, Flow::both(&Stats::default(), stats), seconds);
+                port.insert("left_over".into(), self.left_over(i, stats).into());
+                port.insert("crossings_a_packet".into(), crossing.into());
+                port.insert("counters".into(), output::stats(stats));
+                Value::Object(port)
             })
             .collect();
         let directions: Vec<Value> = self.directions().map(|way| way.json(self.impaired)).collect();
@@ -382,6 +369,17 @@ pub fn letter(i: usize) -> char {
     char::from_u32('A' as u32 + i as u32).unwrap_or('?')
 }
 
+/// The rates of port `i`, for a document.
+fn rates(i: usize, [rx, tx]: [Flow; 2], seconds: f64) -> Map<String, Value> {
+    Map::from_iter([
+        ("port".into(), letter(i).to_string().into()),
+        ("rx_pps".into(), (rx.mpps(seconds) * 1e6).into()),
+        ("rx_l1_bits_per_second".into(), (rx.gbits(seconds) * 1e9).into()),
+        ("tx_pps".into(), (tx.mpps(seconds) * 1e6).into()),
+        ("tx_l1_bits_per_second".into(), (tx.gbits(seconds) * 1e9).into()),
+    ])
+}
+
 /// The counters of all ports.
 fn read(session: &Session, nics: &mut [Nic]) -> Result<Vec<Stats>> {
     nics.iter_mut().enumerate().map(|(i, nic)| session.stats(i, nic)).collect()
@@ -394,6 +392,14 @@ struct Flow {
 }
 
 impl Flow {
+    /// What was received and what was sent from one moment to another.
+    fn both(then: &Stats, now: &Stats) -> [Flow; 2] {
+        [
+            Flow::between(then.rx_packets, now.rx_packets, then.rx_bytes, now.rx_bytes),
+            Flow::between(then.tx_packets, now.tx_packets, then.tx_bytes, now.tx_bytes),
+        ]
+    }
+
     fn between(packets_then: u64, packets: u64, bytes_then: u64, bytes: u64) -> Self {
         Flow { packets: packets.saturating_sub(packets_then), bytes: bytes.saturating_sub(bytes_then) }
     }

@@ -37,7 +37,7 @@ pub struct Wanted {
     /// Values to the left of 90% are nine in ten, and each step to the right is a tenth of
     /// what is left. What fewer than ten samples lie beyond is drawn faint. Each frame size
     /// and load is a curve, up to six with those of --over.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["json", "json_lines"])]
     plot: bool,
     /// Write the same picture into this SVG file
     #[arg(long, value_name = "FILE")]
@@ -58,6 +58,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Refuses a picture beside a document.
+    ///
+    /// # Errors
+    /// As [`Output::check_alone`].
+    pub fn check(&self, output: &Output) -> Result<()> {
+        if self.plot { output.check_alone("--plot") } else { Ok(()) }
+    }
+
     /// Whether anything is asked for.
     pub fn is_any(&self) -> bool {
         self.hgrm.is_some()
@@ -185,8 +193,8 @@ impl<'a> Files<'a> {
             Some(file) => picture.svg().and_then(|svg| file.write(&view.document(), &[svg])),
             None => Ok(()),
         };
-        if self.plot && !output.is_json() {
-            output.result(format_args!("\n{}", picture.text(output::columns())?.trim_end()))?;
+        if self.plot {
+            output.verbatim(format_args!("\n{}", picture.text(output.screen().columns().unwrap_or(80))?.trim_end()))?;
         }
         Ok(svg.and(html)?)
     }

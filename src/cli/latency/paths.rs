@@ -16,6 +16,7 @@ use super::rows::{self, GRACE};
 use super::{Args, EACH};
 use crate::cli::circuit;
 use crate::cli::output::{self, Output};
+use crate::cli::progress::Goal;
 use crate::cli::remedy;
 use crate::cli::session::Session;
 use crate::cli::{Context, Outcome};
@@ -95,7 +96,9 @@ pub fn compare(
     let mut devices: Vec<Description> = Vec::new();
     let mut outcome = None;
     let mut emulated = false;
+    let live = output.bar(Goal::Count(paths.len() as u64));
     for &path in paths {
+        live.show(0, path.to_string());
         let config = Config { max_frame: frame.max(1_518) as u16, tx_path: path, ..Config::default() };
         let mut session = match args.circuit.open_with_link(context, &config, Some(EACH)) {
             Ok(session) => session,
@@ -123,17 +126,19 @@ pub fn compare(
             Err(error) => return Err(session.blame(error)),
         }
         session.check(output)?;
+        live.advance(1);
         let over = stop.requested();
         outcome = Some(stop);
         if over {
             break;
         }
     }
+    drop(live);
     clock.refine();
     let machine = Machine::record(&context.roots, &clock);
     let document = || {
         let result = json!({
-            "measured": scope(emulated),
+            "measured": scope(emulated).join("; "),
             "paths": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "missing": missing,
             "warnings": machine.warnings(),
@@ -155,12 +160,15 @@ pub fn compare(
     }
 }
 
-/// What is measured.
-fn scope(emulated: bool) -> &'static str {
+/// What the stages are, and what is measured.
+fn scope(emulated: bool) -> [&'static str; 2] {
     if emulated {
-        "stages are the emulated card's model's, from the time of its PCIe link (pcie=, else gen3x8) and the line rate: no card was measured; poll and service are driver and model on this machine, that time included"
+        [
+            "the model's, from the time of its PCIe link (pcie=, else gen3x8) and the line rate: no card was measured",
+            "poll and service are driver and model on this machine, the time of its link included",
+        ]
     } else {
-        "poll is the driver's, service is driver, card and wire; the stages inside a card cannot be seen from here"
+        ["those inside a card cannot be seen from here", "poll is the driver's, service is driver, card and wire"]
     }
 }
 
@@ -252,9 +260,11 @@ impl Row {
 }
 
 fn print(output: &Output, rows: &[Row], missing: &[String], machine: &Machine, emulated: bool) -> anyhow::Result<()> {
-    output.info(format_args!("measured: {}", scope(emulated)))?;
+    let [stages, measured] = scope(emulated);
+    output.info(format_args!("measured: {measured}"))?;
+    output.info(format_args!("stages: {stages}"))?;
     output.info(format_args!("machine: {machine}"))?;
-    output.result("")?;
+    output.info("")?;
     let reckoned: &[&str] =
         if emulated { &["to doorbell", "to fetched", "to wire", "to written back", "sum"] } else { &[] };
     let headers = [&["ns"], reckoned, &["poll", "service p50", "p99", "sent", "lost"]].concat();
@@ -277,7 +287,7 @@ fn print(output: &Output, rows: &[Row], missing: &[String], machine: &Machine, e
         ];
         table.add_row([row.path.to_string()].into_iter().chain(stages).chain(measured));
     }
-    output.result(table.trim_fmt())?;
+    output.table(&table)?;
     for row in rows {
         if let Some(stages) = row.stages.as_ref().filter(|stages| stages.others > 0) {
             let (others, all) = (stages.others, stages.others + stages.frames);

@@ -4,16 +4,16 @@
 use super::rows::Row;
 use super::view::{Figure, View};
 use crate::cli::output::{self, Output};
+use crate::cli::table::Table;
 use crate::measure::Histogram;
-use comfy_table::Table;
 
 /// Prints both tables, and what was odd in a row below them.
 pub fn print(view: &View<'_>, output: &Output) -> anyhow::Result<()> {
     let time = if view.intended { "from when the probe was due" } else { "service time" };
     output.result(format_args!("{time}, to three digits:"))?;
-    output.result(times(view).trim_fmt())?;
+    output.table(&times(view))?;
     output.result("")?;
-    output.result(packets(view).trim_fmt())?;
+    output.table(&packets(view))?;
     for row in view.rows {
         if let Some(line) = odd(row) {
             output.info(line)?;

@@ -4,11 +4,11 @@ use super::rows::Row;
 use super::sweep;
 use crate::cli::account;
 use crate::cli::output::{self, Output};
+use crate::cli::table::Table;
 use crate::driver::Description;
 use crate::error::{Error, Kind};
 use crate::measure::ping::Own;
 use crate::measure::{Histogram, Machine, Noise};
-use comfy_table::Table;
 use serde_json::{Map, Value, json};
 
 /// What is printed, and what it is made of.
@@ -106,10 +106,10 @@ impl View<'_> {
         output.info(format_args!("measured: {}", self.scope()))?;
         output.info(format_args!("machine: {}", self.machine))?;
         let Own { clock, poll, round } = self.own;
-        output.info(format_args!(
+        output.detail(format_args!(
             "own cost: {clock:.1} ns to read the clock, {poll:.1} ns an empty poll, {round:.1} ns a round of the loop; not taken off"
         ))?;
-        output.result("")?;
+        output.info("")?;
         match self.rows {
             [row] if !self.several => self.print_row(row, output)?,
             _ => {
@@ -135,7 +135,7 @@ impl View<'_> {
 
     fn print_row(&self, row: &Row, output: &Output) -> anyhow::Result<()> {
         let report = &row.report;
-        output.result(self.table(row).trim_fmt())?;
+        output.table(&self.table(row))?;
         output.result("")?;
         output.result(format_args!(
             "{} sent at {}, {} received, {} lost, {} duplicated, {} reordered",
@@ -178,10 +178,12 @@ impl View<'_> {
         for row in self.rows {
             let whose = if self.several { format!("{}: ", row.case.name()) } else { String::new() };
             let reached = row.report.rate() / row.rate;
-            if row.report.sent > 1_000 && reached < 0.95 {
-                let percent = reached * 100.0;
+            // Of fewer than that one pause of the machine would be told.
+            if row.rate * row.seconds() > 1_000.0 && reached < 0.95 {
+                let (percent, judged) = (reached * 100.0, account::is_judged(row.seconds()));
+                let short = if judged { "" } else { ", and the run was too short to fail for that" };
                 warnings.push(format!(
-                    "{whose}only {percent:.1} % of the rate asked for were sent; choose a lower one (-r)"
+                    "{whose}only {percent:.1} % of the rate asked for were sent{short}; choose a lower one (-r)"
                 ));
             }
             let reached = row.report.load_rate() / row.load_rate;
@@ -379,7 +381,7 @@ mod tests {
     #[test]
     fn table_and_document_show_the_same_figures_and_leave_out_the_same() {
         with_view(2_000, |view| {
-            let table = view.table(&view.rows[0]).trim_fmt();
+            let table = view.table(&view.rows[0]).text(None, None);
             let row: Vec<&str> = table.lines().find(|line| line.contains("service")).unwrap().split("  ").collect();
             let cells: Vec<&str> = row.into_iter().map(str::trim).filter(|cell| !cell.is_empty()).collect();
             // min mean p50 p90 p99 p99.9 p99.99 max stdev samples

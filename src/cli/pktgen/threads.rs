@@ -16,6 +16,7 @@ use crate::cli::args::Limits;
 use crate::cli::cores;
 use crate::cli::looks::{Look, Looks};
 use crate::cli::output::{self, Output};
+use crate::cli::progress::Goal;
 use crate::cli::session::Session;
 use crate::cli::signal::{Ending, Stop};
 use crate::dma::BATCH_MAX;
@@ -136,6 +137,12 @@ pub fn run(
 ) -> anyhow::Result<(Vec<Share>, Option<Answered>)> {
     let counts: Vec<Arc<Counts>> = senders.iter().map(|sender| Arc::clone(&sender.counts)).collect();
     let clock = senders.first().map(|sender| sender.clock.clone());
+    let limits = Limits {
+        count: senders.iter().map(|sender| sender.limits.count).sum(),
+        duration: senders.first().and_then(|sender| sender.limits.duration),
+    };
+    // Nobody to send is no count of 0: who answers ends otherwise.
+    let goal = if senders.is_empty() { Goal::Open } else { limits.goal() };
     let (done, ended) = mpsc::channel::<()>();
     let threads = spawn(senders, places, &done, &session.stop)?;
     // Alone it is what the run waits for; beside others it ends with them.
@@ -146,7 +153,7 @@ pub fn run(
         session.stop.end();
     }
     drop(done);
-    let watch = Watch { counts, clock, line, told: 0 };
+    let watch = Watch { counts, clock, line, told: 0, goal };
     let watched = watch.until(&ended, nic, session, output);
     let mut shares = Vec::new();
     let joined: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
@@ -201,6 +208,8 @@ struct Watch {
     line: f64,
     /// When a packet was due that was told of.
     told: Ticks,
+    /// When it is over.
+    goal: Goal,
 }
 
 impl Watch {
@@ -208,7 +217,7 @@ impl Watch {
     /// not be read, if so: one that cannot say any more sends no more, and would be waited for
     /// without end.
     fn until(mut self, ended: &mpsc::Receiver<()>, nic: &mut Nic, session: &Session, output: &Output) -> Option<Error> {
-        let live = output.live(1);
+        let live = output.bar(self.goal);
         let started = Instant::now();
         let (mut before, mut failed) = (0, None);
         for look in Looks::new(session, ended, Duration::from_secs(1)) {
@@ -231,6 +240,7 @@ impl Watch {
                 output.now(&text);
             }
             live.show(0, text);
+            live.reach(packets);
             before = packets;
         }
         drop(live);

@@ -9,13 +9,19 @@ use super::sheet::{Sheet, columns};
 use crate::cli::output::SCHEMA;
 use crate::cli::units;
 use crate::error::{Error, Kind, Result};
+use crate::sys;
 use serde_json::{Value, json};
-use std::fs;
-use std::io::Read;
-use std::path::PathBuf;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Longest document that is read, in bytes: it is a hundred times one of all tests and sizes.
-const MOST: u64 = 64 << 20;
+const MOST: usize = 64 << 20;
+/// How long more of it is waited for, where it comes out of a pipe.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What to compare with.
 #[derive(Debug, clap::Args)]
@@ -41,10 +47,8 @@ impl Earlier {
     pub fn open(&self) -> Result<Option<Baseline>> {
         let Some(path) = &self.baseline else { return Ok(None) };
         let name = path.display().to_string();
-        let mut text = Vec::new();
-        let file = fs::File::open(path).map(|file| file.take(MOST));
-        let read = file.and_then(|mut file| file.read_to_end(&mut text));
-        read.map_err(|e| Error::io(format!("reading the baseline {name}"), e))?;
+        let read = read(path).map_err(|e| Error::io(format!("reading the baseline {name}"), e));
+        let (text, place) = read?;
         let mut document: Value = serde_json::from_slice(&text).unwrap_or_default();
         if document["command"] != "throughput" || !document["rows"].is_array() {
             let line = format!("{name} is no document of `bmnic throughput`; write one with --export-json FILE");
@@ -58,8 +62,31 @@ impl Earlier {
             );
             return Err(Error::new(Kind::Usage, line));
         }
-        Ok(Some(Baseline { name, document, tolerance: self.tolerance }))
+        Ok(Some(Baseline { name, place: Some(place), document, tolerance: self.tolerance }))
     }
+}
+
+/// What is in a file, and what the system says of it. A pipe that nobody writes into is not
+/// waited for without end.
+fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let place = file.metadata()?;
+    let (mut text, mut part) = (Vec::new(), [0; 64 << 10]);
+    while text.len() < MOST {
+        if !sys::wait_readable(file.as_fd(), PATIENCE)? {
+            return Err(io::Error::new(
+                ErrorKind::TimedOut,
+                "nothing comes out of this pipe; who is to write into it?",
+            ));
+        }
+        match file.read(&mut part) {
+            Ok(0) => break,
+            Ok(n) => text.extend_from_slice(&part[..n]),
+            Err(e) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&e.kind()) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok((text, place))
 }
 
 /// Takes out of texts what a terminal would obey: they are printed.
@@ -75,6 +102,8 @@ fn make_plain(value: &mut Value) {
 /// An earlier run.
 pub(super) struct Baseline {
     name: String,
+    /// The file that it was read from.
+    place: Option<Metadata>,
     document: Value,
     tolerance: f64,
 }
@@ -163,6 +192,19 @@ pub(super) struct Comparison {
 }
 
 impl Baseline {
+    /// Refuses to write over it: what was better would be gone.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if it is one of these files.
+    pub fn check_apart<'p>(&self, files: impl IntoIterator<Item = (&'p Path, Metadata)>) -> Result<()> {
+        let identity = |data: &Metadata| (data.dev(), data.ino());
+        let same = |data: &Metadata| data.is_file() && self.place.as_ref().map(identity) == Some(identity(data));
+        let Some((path, _)) = files.into_iter().find(|(_, data)| same(data)) else { return Ok(()) };
+        let line =
+            format!("{} is the baseline, and this run would be written over it; name another file", path.display());
+        Err(Error::new(Kind::Usage, line))
+    }
+
     /// Lays `now`, a document of this command, beside the earlier one.
     pub fn compare(&self, now: &Value) -> Comparison {
         let mut notes = differences(&self.document, now);

@@ -7,6 +7,7 @@ use super::size::Size;
 use super::{CEILING_FLOODS, CEILING_TIME, GRACE};
 use crate::cli::circuit;
 use crate::cli::hang;
+use crate::cli::progress::Live;
 use crate::cli::session::Session;
 use crate::cli::signal::Stop;
 use crate::dma::Pool;
@@ -32,12 +33,19 @@ pub(super) struct Bench<'a> {
     pub batch: u16,
     /// Queues of each direction.
     pub queues: u16,
+    /// Who sees how far it is, in [`steps`].
+    pub live: &'a Live,
 }
 
 /// One trial: what happened, and the packets that came out of each receive queue.
 pub(super) struct Flooded {
     pub report: Report,
     pub by_queue: Vec<u64>,
+}
+
+/// Steps of a bar for trials that are so long together.
+pub(super) fn steps(trials: Duration) -> u64 {
+    trials.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 impl Bench<'_> {
@@ -240,12 +248,14 @@ impl Bench<'_> {
 
     /// One trial: sends on the first port, receives on the last.
     fn flood(&self, plan: Plan, session: &mut Session) -> Result<Flooded> {
+        let length = plan.duration;
         let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
         // The rows of a sweep differ in nothing but the number.
         let (report, by_queue) = match self.args.flows() {
             1 => circuit::run(session, flood).map(|report| (report, Vec::new())),
             _ => circuit::run_on(session, self.queues.into(), flood),
         }?;
+        self.live.advance(steps(length));
         session.intact()?;
         // What is in the ring for good is neither sent nor lost, and the next trial has no ring.
         hang::check(report.stuck).map_err(|error| error.of(&session.devices[0].device))?;

@@ -1,5 +1,6 @@
 //! Where results go besides the screen, and in what form.
 
+use super::baseline::Baseline;
 use super::document::picture;
 use super::sheet::Sheet;
 use crate::cli::destination::{Destination, check_apart};
@@ -13,10 +14,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub(super) struct Exports {
     /// Print comma-separated values instead of a table
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["json", "json_lines"])]
     csv: bool,
     /// Print a Markdown table instead
-    #[arg(long, conflicts_with = "csv")]
+    #[arg(long, conflicts_with_all = ["csv", "json", "json_lines"])]
     markdown: bool,
     /// Write comma-separated values here, beside what is printed
     #[arg(long, value_name = "FILE")]
@@ -42,6 +43,17 @@ pub(super) enum Form {
     Markdown,
 }
 
+impl Form {
+    /// The option that asks for it.
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Form::Table => None,
+            Form::Csv => Some("--csv"),
+            Form::Markdown => Some("--markdown"),
+        }
+    }
+}
+
 impl Exports {
     pub fn form(&self) -> Form {
         match (self.csv, self.markdown) {
@@ -60,8 +72,8 @@ impl Exports {
     /// Opens what is to be written: bad paths should be known before the run.
     ///
     /// # Errors
-    /// If a file cannot be had, or one is named twice.
-    pub fn open(&self) -> Result<Files<'_>> {
+    /// If a file cannot be had, is named twice, or is the `baseline`.
+    pub fn open(&self, baseline: Option<&Baseline>) -> Result<Files<'_>> {
         let files = Files {
             csv: Destination::create(&self.export_csv)?,
             markdown: Destination::create(&self.export_markdown)?,
@@ -69,7 +81,9 @@ impl Exports {
             html: html::Report::make(self.html.as_deref())?,
         };
         let named = [&files.csv, &files.markdown, &files.json].into_iter().flatten().filter_map(Destination::place);
-        check_apart(named.chain(files.html.iter().filter_map(html::Report::place)))?;
+        let named: Vec<_> = named.chain(files.html.iter().filter_map(html::Report::place)).collect();
+        baseline.map_or(Ok(()), |baseline| baseline.check_apart(named.iter().cloned()))?;
+        check_apart(named)?;
         Ok(files)
     }
 }
@@ -119,7 +133,7 @@ fn markdown(sheets: &[Sheet]) -> String {
 /// Prints all tables in a form that is data: what else is to be said are warnings.
 pub(super) fn print(form: Form, sheets: &[Sheet], output: &Output) -> std::io::Result<()> {
     let text = if form == Form::Csv { csv(sheets) } else { markdown(sheets) };
-    output.result(text.trim_end())?;
+    output.verbatim(text.trim_end())?;
     sheets.iter().flat_map(|sheet| &sheet.notes).for_each(|note| output.warn(note));
     Ok(())
 }

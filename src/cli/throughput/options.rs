@@ -228,6 +228,26 @@ impl Args {
         Test::ALL.into_iter().filter(|test| asked(test) || needed(test)).collect()
     }
 
+    /// How long the trials of a row are together, about: a search may take more of them, or
+    /// fewer.
+    pub(super) fn expected(&self) -> Duration {
+        let halves = (1.0 / self.precision).log2().ceil() as u32;
+        let (trial, runs, tests) = (self.trial, self.runs(), self.tests());
+        let search = match self.aims().len() {
+            0 if tests.is_empty() => return trial.saturating_mul(runs),
+            0 => Duration::ZERO,
+            goals if self.goals(1.0, 1.0).is_some() => self.duration_sum().saturating_mul(2 * goals as u32),
+            _ => trial.saturating_mul(halves),
+        };
+        let test = |test: &Test| match test {
+            Test::Throughput => Duration::ZERO,
+            Test::Latency => trial.saturating_mul(runs),
+            Test::Loss => trial.saturating_mul(10),
+            Test::BackToBack => trial.saturating_mul(runs.saturating_mul(halves)),
+        };
+        tests.iter().map(test).fold(search.saturating_mul(runs), Duration::saturating_add)
+    }
+
     pub(super) fn is_mrr(&self) -> bool {
         self.mrr
     }
@@ -310,6 +330,15 @@ mod unit {
             assert_eq!(trial_length(text).unwrap_err().kind(), Kind::Usage, "{text}");
         }
         assert!(trial_length("0").unwrap_err().to_string().contains("-t/--trial"));
+    }
+
+    #[test]
+    fn what_a_row_takes_is_known_about() {
+        let seconds = |words: &[&str]| args(&[words, &["-t", "1s"]].concat()).expected().as_secs();
+        assert_eq!([seconds(&[]), seconds(&["--runs", "4"]), seconds(&["--mrr"])], [1, 4, 10]);
+        // Eight halvings to half a per cent, three times.
+        assert_eq!([seconds(&["--ndr"]), seconds(&["--test", "loss"])], [24, 10]);
+        assert!(seconds(&["--rfc2544"]) > 24 + 10 && seconds(&["--ndr", "--pdr", "1%"]) > 3);
     }
 
     #[test]

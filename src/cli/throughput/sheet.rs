@@ -42,7 +42,7 @@ impl Sheet {
         for row in self.shown() {
             table.add_row(row);
         }
-        output.result(table.trim_fmt())?;
+        output.table(&table)?;
         self.notes.iter().try_for_each(|note| output.result(note))
     }
 

@@ -66,7 +66,7 @@ impl Report {
             row.push(some(time.max()));
             table.add_row(row);
         }
-        output.result(table.trim_fmt())?;
+        output.table(&table)?;
         let fired = output::grouped(done.fired());
         output
             .result(format_args!("fired     {fired} packets; the card sent {}", output::grouped(stats.tx_packets)))?;

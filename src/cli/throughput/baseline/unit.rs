@@ -1,4 +1,5 @@
 use super::*;
+use std::fs;
 
 fn document(rows: Value) -> Value {
     json!({
@@ -16,7 +17,8 @@ fn rate(frame: &str, pps: f64, spread: [f64; 2]) -> Value {
 }
 
 fn compare(then: Value, now: Value) -> Comparison {
-    Baseline { name: "base.json".into(), document: document(then), tolerance: 0.05 }.compare(&document(now))
+    Baseline { name: "base.json".into(), place: None, document: document(then), tolerance: 0.05 }
+        .compare(&document(now))
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn what_is_not_alike_or_not_in_both_is_said() {
     );
     now["devices"][0]["model"] = json!("Intel X710");
     now["machine"]["cpu"] = json!("B");
-    let baseline = Baseline { name: "b".into(), document: document(then), tolerance: 0.05 };
+    let baseline = Baseline { name: "b".into(), place: None, document: document(then), tolerance: 0.05 };
     let found = baseline.compare(&now);
     assert_eq!(
         found.notes,
