@@ -33,7 +33,6 @@ mod ways;
 mod words;
 
 use self::bench::Bench;
-pub(super) use self::report::broken;
 use self::report::{Found, Report, Verdict};
 use super::color::Tone;
 use super::file::NewFile;

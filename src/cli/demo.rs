@@ -13,6 +13,7 @@ mod chain;
 mod report;
 
 use super::output::Output;
+use super::progress::Goal;
 use super::session::{Defaults, Session};
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
@@ -76,7 +77,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     rx.iter_mut().flatten().try_for_each(|queue| queue.fill(&pool))?;
     let before = report::counters(&session, &mut nics)?;
     let counts = {
-        let _bar = output.bar(Some(args.duration));
+        let _bar = output.bar(Goal::Time(args.duration));
         let ends = (Chain { rx: &mut rx, tx: &mut tx, pool: &pool, clock: &clock, stop: &session.stop }, &session);
         chain::run(ends.0, ends.1, RATE, args.duration, recorder.as_mut())?
     };

@@ -3,9 +3,9 @@
 //! [`crate::doctor`] looks; this asks and prints. It writes nothing, anywhere. `bmnic tune`
 //! prints the same lines, before and after.
 
-use super::check::broken;
 use super::cores::CpuList;
-use super::output::{self, Output};
+use super::output::Output;
+use super::progress::Goal;
 use super::signal::Stop;
 use super::{Context, Outcome, bind, units};
 use crate::doctor::cpus::Cpus;
@@ -94,7 +94,7 @@ impl Found {
     }
 
     fn watch(quiet: &Cpus, time: Duration, stop: &Stop, out: &Output) -> Jitter {
-        let bar = out.bar(Some(time));
+        let bar = out.bar(Goal::Time(time));
         bar.show(0, "watching the clock");
         jitter::watch(quiet, time, &|| !stop.requested())
     }
@@ -119,14 +119,14 @@ impl Found {
 
     /// All lines, and the histogram.
     pub fn print(&self, out: &Output) -> io::Result<()> {
-        let columns = output::columns();
+        let columns = out.screen().columns().unwrap_or(80);
         let mut about = None;
         for check in &self.checks {
             if about != Some(check.card) {
                 about = Some(check.card);
                 out.result(check.card.map_or("the machine".into(), |card| format!("card {card}")))?;
             }
-            for line in lines(check, out.verbosity() > 0, columns) {
+            for line in lines(check, out.verbosity() > 0) {
                 out.result(line)?;
             }
             let drawn = self.jitter.as_ref().filter(|_| check.name == "jitter");
@@ -150,20 +150,11 @@ impl Found {
     }
 }
 
-/// A check in lines of so many columns: what was found, and unless that is as it should be
-/// (or `always`), why it matters and what to do.
-fn lines(check: &Check, always: bool, columns: usize) -> Vec<String> {
-    const AT: usize = 24;
-    const BELOW: usize = 13;
-    let found = broken(&check.found, columns.saturating_sub(AT));
-    let head = format!("{:<7} {:<15} ", check.state.word(), check.name);
-    let mut lines: Vec<String> = vec![format!("{head}{}", found[0])];
-    lines.extend(found[1..].iter().map(|line| format!("{:AT$}{line}", "")));
-    let mut below = |word: &str, text: &str| {
-        for (n, line) in broken(text, columns.saturating_sub(BELOW)).iter().enumerate() {
-            lines.push(format!("        {:<4} {line}", if n == 0 { word } else { "" }));
-        }
-    };
+/// A check in lines: what was found, and unless that is as it should be (or `always`), why it
+/// matters and what to do.
+fn lines(check: &Check, always: bool) -> Vec<String> {
+    let mut lines = vec![format!("{:<7} {:<15} {}", check.state.word(), check.name, check.found)];
+    let mut below = |word: &str, text: &str| lines.push(format!("        {word:<4} {text}"));
     if always || matches!(check.state, State::Slow | State::Wrong) {
         below("why", check.why);
     }
@@ -226,15 +217,13 @@ mod tests {
             why: "the scheduler puts other programs on a processor that is not isolated, whenever it likes to",
             fix: Some(fix),
         };
-        let text = lines(&slow, false, 80);
-        assert!(text.iter().all(|line| line.len() <= 80), "{text:#?}");
-        let told = text.join("\n");
+        let told = lines(&slow, false).join("\n");
         assert!(told.starts_with("slow    isolcpus        does not cover processors"), "{told}");
         for words in ["        why  the scheduler", "        fix  boot with isolcpus=", "(reboot)"] {
             assert!(told.contains(words), "{words} in\n{told}");
         }
         let ok = Check { state: State::Ok, fix: None, ..slow };
-        assert_eq!(lines(&ok, false, 200).len(), 1);
-        assert_eq!(lines(&ok, true, 200).len(), 2);
+        assert_eq!(lines(&ok, false).len(), 1);
+        assert_eq!(lines(&ok, true).len(), 2);
     }
 }

@@ -75,8 +75,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let (mut rows, batches) = (Vec::new(), args.batches());
     let mut failed = None;
     let each: Vec<(u16, u16)> = batches.iter().flat_map(|&batch| queues.iter().map(move |&n| (batch, n))).collect();
-    let mut left = args.sizes.len() * each.len();
-    let live = output.bar(Goal::Count(bench::steps(args.expected()) * left as u64));
+    let all = args.sizes.len() * each.len();
+    let mut left = all;
+    let steps = bench::steps(args.expected());
+    let live = output.bar(Goal::Count(steps * left as u64));
     'all: for size in &args.sizes {
         for &(batch, queues) in &each {
             live.show(0, format!("{size} bytes"));
@@ -96,7 +98,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
             let before = rows.len();
             rows.extend(kept);
             left -= usize::from(rows.len() > before);
-            live.reach(each * (args.sizes.len() * batches.len() - left) as u64);
+            live.reach(steps * (all - left) as u64);
             if stop.requested() {
                 break 'all;
             }

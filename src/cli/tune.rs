@@ -4,7 +4,7 @@
 //! `--apply` says so.
 
 use super::doctor::{Asked, Found, gaps, score};
-use super::output::{self, Output};
+use super::output::Output;
 use super::signal::Stop;
 use super::{Context, Outcome, bind, units};
 use crate::doctor::tune::{self, Applied, Plan, Undone, Wish};
@@ -193,7 +193,7 @@ fn tell(roots: &Roots, plan: &Plan, applied: &Applied, found: [&Found; 2], out: 
     for (when, found) in [("before", before), ("now", after)] {
         let Some(jitter) = &found.jitter else { continue };
         out.result(format_args!("jitter {when}: {}", jitter.check().found))?;
-        for line in jitter.lines(output::columns()) {
+        for line in jitter.lines(out.screen().columns().unwrap_or(80)) {
             out.result(line)?;
         }
     }
