@@ -8,7 +8,7 @@ mod native;
 #[path = "common/schema.rs"]
 mod schema;
 
-use fake_sysfs::{PORT, Tree};
+use fake_sysfs::{Card, PORT, Tree};
 use native::bmnic;
 use schema::{faults, judge};
 use serde_json::{Value, json};
@@ -169,6 +169,9 @@ fn what_looks_at_the_machine_prints_what_its_schema_says() {
     assert_eq!(printed_on(&tree, &["list"])["devices"][0]["driver"], "ixgbe");
     assert_eq!(printed_on(&tree, &["bind", "--status"])["command"], "bind");
     assert_eq!(printed_on(&tree, &["bind", "eth1"])["error"]["kind"], "refused");
+    let beside = Card { address: "0000:03:00.1", interface: Some("eth2"), ..PORT };
+    let both = printed_on(&Tree::new(&[PORT, beside]), &["list"]);
+    assert_eq!(both["devices"][0]["iommu_group_also"], json!(["0000:03:00.1"]));
     let tree = Tree::new(&[PORT]);
     assert_eq!(printed_on(&tree, &["bind", "-n", "03:00.0"])["dry_run"], true);
     assert_eq!(printed_on(&tree, &["bind", "-b", "ixgbe", "03:00.0"])["devices"][0]["state"], "unchanged");

@@ -1,11 +1,13 @@
 //! `bmnic hugepages`: shows and changes the huge pages of this machine.
 
+mod keep;
+
 use super::{Context, Outcome, output, units};
-use crate::dma::hugepages::keep::{self, Persist};
 use crate::dma::hugepages::{self, Cleared, Pool, Setup, Who, human};
 use crate::error::{Error, Kind, Result};
 use crate::pci::kernel::Running;
 use crate::sys::{self, Roots};
+use keep::Persist;
 use output::Output;
 use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};

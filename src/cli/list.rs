@@ -5,9 +5,9 @@
 
 use super::{Context, Outcome, output};
 use crate::driver;
-use crate::pci::Id;
 use crate::pci::discover::{self, Device};
 use crate::pci::guard::{self, Machine, Use};
+use crate::pci::{Address, Id};
 use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fs;
@@ -42,6 +42,10 @@ pub(super) fn print(devices: &[Device], context: &Context, command: &str) -> any
     } else {
         out.table(&table(&rows))?;
     }
+    for row in rows.iter().filter(|row| !row.companions.is_empty()) {
+        let also: Vec<String> = row.companions.iter().map(ToString::to_string).collect();
+        out.detail(format_args!("{}: its IOMMU group also holds {}", row.device.address, also.join(", ")))?;
+    }
     if !rows.iter().any(|row| row.bmnic.is_some()) {
         out.info(
             "no card here has a driver of bmnic; an emulated one always works: `bmnic fwd`, `bmnic emulate --list`",
@@ -57,6 +61,8 @@ struct Row<'d> {
     /// bmnic's driver for it.
     bmnic: Option<&'static str>,
     uses: Vec<Use>,
+    /// Who else is in its IOMMU group.
+    companions: Vec<Address>,
 }
 
 fn row<'d>(roots: &Roots, machine: &Machine, names: &Names, device: &'d Device) -> Row<'d> {
@@ -64,7 +70,9 @@ fn row<'d>(roots: &Roots, machine: &Machine, names: &Names, device: &'d Device) 
     let given_away = device.driver.as_deref().is_some_and(guard::is_user_space);
     let mut uses = if given_away { guard::holders(roots, device) } else { Vec::new() };
     uses.extend(machine.uses(device));
-    Row { device, name: names.name(device.id), bmnic: driver::driver_for(device.id), uses }
+    let mut companions = device.iommu_group.map_or_else(Vec::new, |group| discover::group_addresses(roots, group));
+    companions.retain(|address| *address != device.address);
+    Row { device, name: names.name(device.id), bmnic: driver::driver_for(device.id), uses, companions }
 }
 
 impl Row<'_> {
@@ -91,6 +99,7 @@ impl Row<'_> {
             "interfaces": interfaces,
             "numa_node": d.numa_node,
             "iommu_group": d.iommu_group,
+            "iommu_group_also": self.companions.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "pcie": pcie,
             "physical_function": d.physical_function.map(|a| a.to_string()),
             "virtual_functions": d.virtual_functions.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -12,8 +12,6 @@
 //! is in use: Linux would turn such pages into surplus ones, which leave the pool
 //! when their process ends.
 
-pub mod keep;
-
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use std::collections::BTreeSet;
@@ -309,8 +307,11 @@ fn missing(roots: &Roots, page: u64, node: Option<u16>) -> Error {
     Error::new(Kind::Usage, format!("this machine has no NUMA node {node}; its nodes: {}", nodes.join(", ")))
 }
 
-/// Pages that hold `bytes`.
-fn pages(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Result<u64> {
+/// Pages of a size that hold `bytes`.
+///
+/// # Errors
+/// As [`plan_setup`].
+pub fn pages(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Result<u64> {
     if page == 0 || bytes == 0 {
         return Err(Error::new(Kind::Usage, "no huge pages asked for").with_remedy(Remedy::PagesOrNone));
     }

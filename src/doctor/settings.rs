@@ -93,7 +93,7 @@ pub fn governor(roots: &Roots, quiet: &Cpus) -> Vec<Setting> {
     quiet.iter().filter_map(of).collect()
 }
 
-/// Idle states that take longer than [`WAKE_US`] to leave.
+/// Idle states that take longer than 2 us to leave.
 pub fn c_states(roots: &Roots, quiet: &Cpus) -> Vec<Setting> {
     deep_states(roots, quiet)
         .into_iter()

@@ -167,10 +167,15 @@ pub fn network(roots: &Roots) -> Vec<Device> {
 
 /// Members of an IOMMU group, by address.
 pub fn group_members(roots: &Roots, group: u32) -> Vec<Device> {
+    group_addresses(roots, group).into_iter().filter_map(|address| Device::read(roots, address)).collect()
+}
+
+/// Where they are, lowest first.
+pub fn group_addresses(roots: &Roots, group: u32) -> Vec<Address> {
     let dir = roots.sys.join("kernel/iommu_groups").join(group.to_string()).join("devices");
     let mut members: Vec<Address> = entries(&dir).iter().filter_map(|name| name.parse().ok()).collect();
     members.sort_unstable();
-    members.into_iter().filter_map(|address| Device::read(roots, address)).collect()
+    members
 }
 
 /// The function that the user named: `0000:03:00.0`, `03:00.0` or an interface.

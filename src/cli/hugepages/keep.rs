@@ -4,7 +4,8 @@
 //! another size, or of one node, only the kernel's command line can ask for in time, before
 //! memory is scattered (Documentation/admin-guide/kernel-parameters.txt, `hugepages=`).
 
-use super::{default_size, human, pages, who};
+use super::needs_root;
+use crate::dma::hugepages::{default_size, human, pages, who};
 use crate::error::{Error, Kind, Result};
 use crate::pci::kernel::Kernel;
 use crate::sys::Roots;
@@ -27,7 +28,7 @@ pub enum Persist {
 /// What has `bytes` of pages of a size, on a node or anywhere, come back after a boot.
 ///
 /// # Errors
-/// As [`super::plan_setup`].
+/// As [`pages`].
 pub fn plan(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Result<Persist> {
     let count = pages(roots, bytes, page, node)?;
     if node.is_none() && page == default_size(roots) {
@@ -53,7 +54,7 @@ pub fn save(kernel: &dyn Kernel, path: &Path, text: &str) -> Result<()> {
     write().map_err(|e| {
         // Best effort: sysctl does not read it by this name.
         let _ = kernel.remove(&temporary);
-        super::writing(path, e)
+        writing(path, e)
     })
 }
 
@@ -65,8 +66,12 @@ pub fn forget(kernel: &dyn Kernel, roots: &Roots) -> Result<bool> {
     let path = path(roots);
     check(&path)?;
     let is_there = path.exists();
-    kernel.remove(&path).map_err(|e| super::writing(&path, e))?;
+    kernel.remove(&path).map_err(|e| writing(&path, e))?;
     Ok(is_there)
+}
+
+fn writing(path: &Path, error: io::Error) -> Error {
+    needs_root(Error::io(format!("writing {}", path.display()), error))
 }
 
 /// Where the file is.
