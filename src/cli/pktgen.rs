@@ -168,7 +168,7 @@ enum Source {
     /// Recorded earlier.
     Replay(Box<Replay>),
     /// Of a list.
-    List(List, usize),
+    List(Box<List>, usize),
 }
 
 impl Source {
@@ -283,7 +283,7 @@ impl Args {
             self.check_threads("a schedule")?;
             let mut list = List::open(path, self.pcap.as_deref())?;
             let longest = list.frames(&self.frames, None)?.longest();
-            return Ok(Source::List(list, longest));
+            return Ok(Source::List(Box::new(list), longest));
         }
         if let Some(path) = &self.pcap {
             let replay = self.open(path)?;

@@ -153,20 +153,12 @@ pub struct Builder {
     ip_checksum: Option<usize>,
     /// Where the transport checksum is.
     l4_checksum: Option<usize>,
-    /// What else a frame takes.
-    more: More,
+    /// Where the sequence number of an echo request is.
+    echo: Option<usize>,
+    /// What fills in the checksums of a stack, instead.
+    stack: Option<Box<Filler>>,
     /// A transport checksum of zero is sent as ones: UDP (RFC 768).
     udp: bool,
-}
-
-/// What only some frames take.
-#[derive(Clone, Debug)]
-enum More {
-    Nothing,
-    /// The sequence number of an echo request, which is here.
-    Echo(usize),
-    /// The checksums of a stack.
-    Stack(Box<Filler>),
 }
 
 /// A frame of one length, all that changes being zero.
@@ -206,7 +198,8 @@ impl Builder {
             share: Share::ALL,
             ip_checksum: (layout.ip == Ip::V4).then_some(layout.l3 + 10),
             l4_checksum: layout.l4_checksum(),
-            more: if layout.proto == Proto::Icmp { More::Echo(layout.l4 + 6) } else { More::Nothing },
+            echo: (layout.proto == Proto::Icmp).then_some(layout.l4 + 6),
+            stack: None,
             udp: layout.proto == Proto::Udp,
         })
     }
@@ -234,7 +227,8 @@ impl Builder {
             share: Share::ALL,
             ip_checksum: None,
             l4_checksum: None,
-            more: More::Stack(Box::new(stack.filler(sums))),
+            echo: None,
+            stack: Some(Box::new(stack.filler(sums))),
             udp: false,
         })
     }
@@ -272,8 +266,7 @@ impl Builder {
     /// If `frame` is not [`Builder::next_len`] long.
     #[inline]
     pub fn write(&mut self, frame: &mut [u8], time: u64) {
-        let kind = self.order[self.turn] as usize;
-        let template = &self.templates[kind];
+        let template = &self.templates[self.order[self.turn] as usize];
         self.turn += 1;
         if self.turn == self.order.len() {
             self.turn = 0;
@@ -296,27 +289,18 @@ impl Builder {
                     l4 = l4.and_number(high).and_number(low);
                 }
                 Covered::Stacked { sums, below } => {
-                    let values = match &field.wide {
-                        Some(_) => field.next_wide(frame, &mut self.random),
-                        None => [0, field.cut(frame, value, below)],
-                    };
-                    if let More::Stack(filler) = &mut self.more {
-                        filler.add(sums, values);
+                    if let Some(filler) = &mut self.stack {
+                        filler.add(sums, field.next_stacked(frame, &mut self.random, value, below));
                     }
                 }
             }
         }
-        let trailer = put_trailer(frame, template.payload, self.sequence, time);
-        l4 = l4.and(trailer);
-        match &mut self.more {
-            More::Nothing => {}
-            &mut More::Echo(at) => {
-                let number = self.sequence as u16;
-                frame[at..at + 2].copy_from_slice(&number.to_be_bytes());
-                l4 = l4.and_number(number.into());
-            }
-            More::Stack(filler) => filler.finish(kind, frame, trailer),
+        if let Some(at) = self.echo {
+            let number = self.sequence as u16;
+            frame[at..at + 2].copy_from_slice(&number.to_be_bytes());
+            l4 = l4.and_number(number.into());
         }
+        l4 = l4.and(put_trailer(frame, template.payload, self.sequence, time));
         self.sequence = self.sequence.wrapping_add(1);
         if let Some(at) = self.ip_checksum {
             frame[at..at + 2].copy_from_slice(&ip.checksum().to_be_bytes());
@@ -327,10 +311,26 @@ impl Builder {
                 checksum => checksum,
             };
             frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+        } else if self.stack.is_some() {
+            // Nothing but the trailer is in that sum.
+            self.finish_stack(frame, l4);
         }
         self.share.left -= 1;
         if self.share.left == 0 {
             self.leap();
+        }
+    }
+}
+
+impl Builder {
+    /// Stores the checksums of a frame of a stack, whose trailer has this sum.
+    #[cold]
+    #[inline(never)]
+    fn finish_stack(&mut self, frame: &mut [u8], trailer: Sum) {
+        // It has stepped on to the next.
+        let turn = self.turn.checked_sub(1).unwrap_or(self.order.len() - 1);
+        if let Some(filler) = &mut self.stack {
+            filler.finish(self.order[turn] as usize, frame, trailer);
         }
     }
 }

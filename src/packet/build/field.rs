@@ -109,13 +109,18 @@ impl Field {
         [(value >> 64) as u64, value as u64]
     }
 
-    /// A value without the bits `below` of what was drawn for it, stored.
+    /// The halves of the next value of one of a stack, stored: `value` without the bits `below`
+    /// of what was drawn for it, or all of one that is wide.
+    #[cold]
     #[inline(never)]
-    pub(super) fn cut(&self, frame: &mut [u8], value: u64, below: u64) -> u64 {
+    pub(super) fn next_stacked(&mut self, frame: &mut [u8], random: &mut Random, value: u64, below: u64) -> [u64; 2] {
+        if self.wide.is_some() {
+            return self.next_wide(frame, random);
+        }
         let drawn = value.wrapping_sub(self.first);
         let value = self.first.wrapping_add(drawn & !below);
         self.store(frame, value);
-        value
+        [0, value]
     }
 
     #[inline]
