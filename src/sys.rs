@@ -18,6 +18,7 @@ pub mod signals;
 pub mod stores;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
+pub mod xdp;
 
 pub use beside::Beside;
 pub use event::{EventFd, adopt_eventfd, has_room, wait_any, wait_readable};
