@@ -167,7 +167,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE of the kernel' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE, xdp:IFACE of the kernel' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s r -l rate -d 'How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l pattern -d 'How packets follow one another at --rate [default: cbr, or burst with --burst]' -r -f -a "cbr\t'One by one, each as far from the next'
 poisson\t'At random, as independent arrivals'

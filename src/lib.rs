@@ -63,7 +63,7 @@
 //! send by an interface of its own.
 //!
 //! That is a fourth thing, and no PCI function: a [`pci::Interface`] stays the kernel's, whose
-//! stack goes on to use it, and its driver ([`driver::packet`]) asks the kernel where others
+//! stack goes on to use it, and its driver ([`driver::packet`], [`driver::xdp`]) asks the kernel where others
 //! ask registers. Each packet is copied once more for it.
 //!
 //! # Who judges whom

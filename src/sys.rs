@@ -19,6 +19,7 @@ pub mod stores;
 mod terminal;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
+pub mod xdp;
 
 pub use beside::Beside;
 pub use event::{EventFd, adopt_eventfd, has_room, wait_any, wait_readable};

@@ -1,5 +1,5 @@
-//! Interfaces of the kernel in place of cards: `packet:IFACE`, on veth pairs in network
-//! namespaces of their own.
+//! Interfaces of the kernel in place of cards: `packet:IFACE` and `xdp:IFACE`, on veth pairs in
+//! network namespaces of their own.
 
 #[path = "common/capture.rs"]
 mod capture;
@@ -228,6 +228,96 @@ fn what_the_kernel_leaves_to_hardware_is_named() {
     let seen = end(child, &path, 130);
     assert_eq!(count(&seen, "/captured"), 10, "{seen:#}");
     assert!(count(&seen, "/port/rx_unfinished") >= 10, "{seen:#}");
+}
+
+/// A namespace as of [`pairs`] in which AF_XDP works; none, with a word, where it does not.
+fn xdp_pairs() -> Option<Namespace> {
+    let namespace = pairs()?;
+    let words = ["capture", "/dev/null", "-i", "xdp:a0", "-d", "1ms"];
+    let output = bmnic(&namespace, &words).output().unwrap();
+    let told = text(&output.stderr);
+    let missing = ["opening an AF_XDP socket", "attaching the XDP program"].iter().any(|what| told.contains(what));
+    if !output.status.success() && missing {
+        eprintln!("SKIPPED XDP: {told}");
+        return None;
+    }
+    Some(namespace)
+}
+
+#[test]
+fn xdp_captures_all_that_is_sent_by_either_way() {
+    let Some(namespace) = xdp_pairs() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for from in ["packet:a0", "xdp:a0"] {
+        let path = dir.path().join(from.replace(':', "-"));
+        let child = begin(&namespace, "xdp:a1", &path, &[]);
+        let sent =
+            run(&namespace, &["pktgen", from, "-c", "5000", "-r", "20k", "-s", "300", "--allow-shortfall", "100%"]);
+        let seen = end(child, &path, 130);
+        assert_eq!(field(&seen, "/devices/0/kind"), "af_xdp");
+        assert!(field(&seen, "/devices/0/model").contains("copied"), "{seen:#}");
+        assert_eq!((count(&sent, "/sent"), count(&sent, "/lost/total")), (5_000, 0), "{from}: {sent:#}");
+        adds_up(&seen);
+        assert_eq!(count(&seen, "/captured") + count(&seen, "/lost/total"), 5_000, "{from}: {seen:#}");
+        let recording = Recording::open(&path).unwrap();
+        assert!(recording.packets().all(|packet| packet.bytes.len() == 296));
+    }
+}
+
+#[test]
+fn xdp_forwards_from_pair_to_pair_and_measures_across_one() {
+    let Some(namespace) = xdp_pairs() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let capture = begin(&namespace, "packet:b1", &path, &["udp"]);
+    let forward = ["fwd", "xdp:a1", "xdp:b0", "-u", "-d", "0", "--json", "--allow-loss", "100%"];
+    let forward = bmnic(&namespace, &forward).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let sent = run(&namespace, &["pktgen", "packet:a0", "-c", "5000", "-r", "20k", "--allow-shortfall", "100%"]);
+    let seen = end(capture, &path, 130);
+    let forwarded = end(forward, &path, 130);
+    let lost = count(&seen, "/lost/total") + count(&forwarded, "/lost/total");
+    assert_eq!((count(&sent, "/sent"), count(&seen, "/captured") + lost), (5_000, 5_000), "{seen:#} {forwarded:#}");
+    let words = ["latency", "xdp:a0", "xdp:a1", "-c", "500", "-r", "1k", "--allow-shortfall", "100%"];
+    assert!(run(&namespace, &words).to_string().contains("\"sent\":500"));
+}
+
+#[test]
+fn the_program_goes_with_a_killed_process_and_is_never_replaced() {
+    let Some(namespace) = xdp_pairs() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let mut child = begin(&namespace, "xdp:a1", &path, &[]);
+    assert!(namespace.must("ip link show a1").contains("xdp"));
+    let second = bmnic(&namespace, &["pktgen", "xdp:a1", "-c", "1"]).output().unwrap();
+    let line = failure(&second, 4);
+    assert!(line.contains("has an XDP program already") && line.contains("use packet:a1"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while namespace.must("ip link show a1").contains("xdp") {
+        assert!(Instant::now() < deadline, "the program is left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_interface_that_the_kernel_uses_is_spared_by_xdp_unless_it_is_insisted_on() {
+    let Some(namespace) = xdp_pairs() else { return };
+    namespace.must(&address("a0"));
+    let refused = bmnic(&namespace, &["pktgen", "xdp:a0", "-c", "1"]).output().unwrap();
+    let line = failure(&refused, 4);
+    assert!(line.contains("a0 has the address 10.99.0.1") && line.contains("xdp:a0,force"), "{line}");
+    assert_eq!(count(&run(&namespace, &["pktgen", "xdp:a0,force", "-c", "10"]), "/sent"), 10);
+    let mut command = namespace.command("setpriv");
+    command.args([
+        "--bounding-set=-net_admin,-sys_admin",
+        "--inh-caps=-net_admin,-sys_admin",
+        env!("CARGO_BIN_EXE_bmnic"),
+    ]);
+    let output = command.args(["pktgen", "xdp:b0", "-c", "1"]).output().unwrap();
+    let line = failure(&output, 1);
+    assert!(line.contains("xdp:b0") && line.contains("CAP_NET_ADMIN"), "{line}");
 }
 
 /// Sends datagrams of the kernel's own, in a namespace.

@@ -13,10 +13,11 @@ pub const JUMBO: u16 = 9216;
 /// The card to use.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DeviceArg {
-    /// Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE of the kernel
+    /// Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE, xdp:IFACE of the kernel
     ///
     /// packet:IFACE is an interface that the kernel keeps and goes on to use: it takes no more
-    /// than CAP_NET_RAW.
+    /// than CAP_NET_RAW. xdp:IFACE takes what comes in from the kernel's stack as long as the
+    /// command runs; it takes CAP_NET_ADMIN and CAP_BPF besides.
     ///
     /// Without it: the card that `bmnic bind` handed to vfio-pci if there is one,
     /// otherwise an emulated 82599. One that somebody else bound is not touched. `bmnic list` shows cards, `bmnic emulate --list` the
@@ -31,7 +32,8 @@ pub struct DevicesArg {
     /// Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or IFACE of the kernel; several with -i for each
     ///
     /// eth0 or packet:eth0 is an interface that the kernel keeps and goes on to use: what comes
-    /// in is captured and what goes out, as by tcpdump, and it takes no more than CAP_NET_RAW.
+    /// in is captured and what goes out, as by tcpdump, and it takes no more than CAP_NET_RAW. xdp:eth0 takes what comes in from the
+    /// kernel's stack as long as the command runs, and sees nothing else.
     ///
     /// Without it: the card that `bmnic bind` handed to vfio-pci if there is one,
     /// otherwise an emulated 82599. One that somebody else bound is not touched. `bmnic list` shows cards, `bmnic emulate --list` the

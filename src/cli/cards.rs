@@ -22,8 +22,8 @@ pub enum Card {
     Emulated(Box<Spec>),
     /// One of the machine.
     Pci(Address),
-    /// An interface that the kernel keeps, and how it is used.
-    Interface(pci::Kind, String),
+    /// An interface that the kernel keeps, how it is used, and whether that is insisted on.
+    Interface(pci::Kind, String, bool),
 }
 
 impl fmt::Display for Card {
@@ -31,8 +31,8 @@ impl fmt::Display for Card {
         match self {
             Card::Emulated(spec) => write!(f, "emu:{spec}"),
             Card::Pci(address) => address.fmt(f),
-            Card::Interface(pci::Kind::AfXdp, name) => write!(f, "xdp:{name}"),
-            Card::Interface(_, name) => write!(f, "packet:{name}"),
+            Card::Interface(pci::Kind::AfXdp, name, _) => write!(f, "xdp:{name}"),
+            Card::Interface(_, name, _) => write!(f, "packet:{name}"),
         }
     }
 }
@@ -95,7 +95,14 @@ pub fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolv
 /// The card of this name.
 fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
     if let Some(interface) = name.strip_prefix("packet:") {
-        return Ok(Card::Interface(pci::Kind::Packet, interface.into()));
+        return Ok(Card::Interface(pci::Kind::Packet, interface.into(), false));
+    }
+    if let Some(interface) = name.strip_prefix("xdp:") {
+        let (interface, insists) = match interface.strip_suffix(",force") {
+            Some(interface) => (interface, true),
+            None => (interface, false),
+        };
+        return Ok(Card::Interface(pci::Kind::AfXdp, interface.into(), insists));
     }
     let Some(text) = name.strip_prefix("emu:") else {
         return machine(roots, name).map(Card::Pci);
@@ -331,6 +338,7 @@ mod tests {
         assert_eq!(kind(&["eth9"]), Kind::NotFound);
         assert_eq!(kind(&["03:00.0", "0000:03:00.0"]), Kind::Usage);
         assert_eq!(kind(&["packet:v0", "packet:v0"]), Kind::Usage);
+        assert_eq!(kind(&["xdp:v0", "xdp:v0"]), Kind::Usage);
         assert_eq!(kind(&["emu:"]), Kind::Usage);
         assert_eq!(kind(&["emu:82599,wire=rope"]), Kind::Usage);
     }

@@ -20,7 +20,7 @@ pub const FCS: usize = 4;
 /// The two ends of a measurement.
 #[derive(Debug, clap::Args)]
 pub struct Circuit {
-    /// Card that sends, and card that receives: 0000:03:00.0, emu:82599, packet:IFACE
+    /// Card that sends, and card that receives: 0000:03:00.0, emu:82599, packet:IFACE, xdp:IFACE
     ///
     /// With one card its wire must lead back to it (a loopback plug, or --loop).
     /// Without any: the card that `bmnic bind` handed to vfio-pci if there is one,

@@ -54,7 +54,7 @@ use until::Until;
 /// Arguments of `bmnic fwd`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Ports: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE of the kernel
+    /// Ports: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE, xdp:IFACE of the kernel
     ///
     /// Two and two are a pair, as they are named: of A B C D, what comes in by A
     /// leaves by B, by C leaves by D, and the other way round. With one port only,

@@ -7,7 +7,7 @@ use super::queue::{Loop, Receive, Transmit};
 use super::sends::Sends;
 use super::slots::Slots;
 use super::stats::Anomalies;
-use super::{bnxt, efvi, i40e, ixgbe, mlx5, packet, virtio};
+use super::{bnxt, efvi, i40e, ixgbe, mlx5, packet, virtio, xdp};
 use crate::dma::{Batch, Pool, Timestamp};
 use crate::error::{Error, Kind, Result};
 use crate::pci::{self, Function};
@@ -130,6 +130,8 @@ families! {
         Mlx5(mlx5::RxQueue) with Mlx5;
         /// An interface of the kernel, through packet sockets.
         Packet(packet::RxQueue) with Packet;
+        /// The same, through AF_XDP sockets.
+        Xdp(xdp::RxQueue) with Xdp;
     }
     transmit {
         /// Intel 82599, X540, X550.
@@ -150,6 +152,8 @@ families! {
         Mlx5(mlx5::TxQueue);
         /// An interface of the kernel, through packet sockets.
         Packet(packet::TxQueue);
+        /// The same, through AF_XDP sockets.
+        Xdp(xdp::TxQueue);
     }
 }
 
@@ -174,7 +178,11 @@ pub fn open(function: Arc<dyn Function>, config: &Config) -> Result<Port> {
             let text = format!("{name}: an interface of the kernel has no transmit path {path}; leave --tx-path out");
             return Err(Error::new(Kind::Unsupported, text));
         }
-        return packet::open(&function, interface, config).map(port);
+        let opened = match function.kind() {
+            pci::Kind::AfXdp => xdp::open(&function, interface, config),
+            _ => packet::open(&function, interface, config),
+        };
+        return opened.map(port);
     }
     let refusal = || bnxt::refusal(&*function).or_else(|| mlx5::refusal(&*function));
     let nobody = || refusal().unwrap_or_else(|| no_driver(&*function));

@@ -10,7 +10,7 @@
 //!   families   the list of families; the enums and all that is made of the list
 //!      |
 //!   ixgbe  i40e  virtio  efvi  bnxt  mlx5  each returns queues of its own types
-//!      |                       packet      the same of an interface of the kernel
+//!      |                  packet  xdp      the same of an interface of the kernel
 //!      |
 //!   ops  slots  queue  config      what a family implements and is given
 //! ```
@@ -62,6 +62,7 @@ pub mod ixgbe;
 pub mod mlx5;
 pub mod packet;
 pub mod virtio;
+pub mod xdp;
 
 pub use config::{Config, MAX_RING, MIN_RING, Rss, TxPath};
 pub use families::{Port, RxQueue, TxQueue, driver_for, open, with_pair};

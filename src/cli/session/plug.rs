@@ -11,9 +11,25 @@ use super::{Session, look};
 use crate::dma::BATCH_MAX;
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
-use crate::pci;
+use crate::pci::{self, network::Network};
+use crate::sys::Roots;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
+
+/// Refuses to take the frames of an interface from a kernel that uses them.
+fn spare(roots: &Roots, name: &str) -> Result<()> {
+    let network = Network::read(roots);
+    let uses = network.stack(name).into_iter().find_map(|interface| {
+        let address = network.addresses.iter().find(|address| address.interface == interface);
+        let address = address.map(|address| format!("{interface} has the address {}", address.address));
+        address.or_else(|| (interface != name).then(|| format!("{interface} stands on it")))
+    });
+    let Some(uses) = uses else { return Ok(()) };
+    let text = format!(
+        "xdp:{name}: {uses}, and what XDP takes does not reach it: connections through it would hang; packet:{name} takes nothing, and xdp:{name},force does it all the same"
+    );
+    Err(Error::new(Kind::Refused, text))
+}
 
 impl Session {
     /// Opens all cards, and waits for their links.
@@ -88,8 +104,11 @@ impl Session {
                 self.taps.push(None);
                 pci::open(&context.roots, address)?
             }
-            (Card::Interface(kind, name), _) => {
+            (Card::Interface(kind, name, insists), _) => {
                 self.taps.push(None);
+                if kind == pci::Kind::AfXdp && !insists {
+                    spare(&context.roots, &name)?;
+                }
                 pci::Interface::open(kind, &name)?
             }
         };
