@@ -5,7 +5,7 @@
 //! `completions/` are generated from it, and a test fails if they drift.
 
 mod account;
-pub mod args;
+mod args;
 mod bind;
 mod capture;
 mod cards;
@@ -13,13 +13,13 @@ mod check;
 mod circuit;
 mod compare_dpdk;
 mod completions;
-pub mod cores;
+mod cores;
 mod crossing;
 mod ctl;
 mod demo;
 mod destination;
 mod emulate;
-pub mod environment;
+mod environment;
 mod file;
 mod fwd;
 mod hang;
@@ -30,17 +30,17 @@ mod latency;
 mod lines;
 mod list;
 mod looks;
-pub mod output;
+mod output;
 mod pktgen;
 mod plot;
 mod ports;
 mod remedy;
-pub mod session;
+mod session;
 mod share;
-pub mod signal;
+mod signal;
 mod throughput;
 mod tracing;
-pub mod units;
+mod units;
 mod wanted;
 mod watch;
 
