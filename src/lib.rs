@@ -34,6 +34,47 @@
 //! Arrows only go down. `emu` and `driver` never import each other: they meet in
 //! [`pci::Function`] and [`dma`] alone, as a card and a driver do.
 //!
+//! # As a library
+//!
+//! The program is a cargo feature, `cli`, and with it all that only it needs, as clap: a program
+//! of yours asks for `bmnic = { version = "0.1", default-features = false }`. This one sends a
+//! packet over an emulated card whose wire leads back:
+//!
+//! ```
+//! use bmnic::dma::{Addressing, Batch, Pool};
+//! use bmnic::driver::{self, Config, Port};
+//! use bmnic::emu::{Drive, Engine};
+//! use std::time::Duration;
+//!
+//! # fn main() -> bmnic::Result<()> {
+//! let engine = Engine::new(Drive::Thread);
+//! // A card of this machine comes from bmnic::pci::open.
+//! let (card, _) = engine.open(&"82599,wire=loop".parse()?)?;
+//! let pool = Pool::new(2048, Addressing::Translated)?;
+//! card.map(pool.arena())?;
+//! let Port { mut rx, mut tx, mut nic } = driver::open(card, &Config::default())?;
+//! rx[0].fill(&pool)?;
+//! nic.wait_for_link(Duration::from_secs(10))?;
+//!
+//! let mut batch = Batch::new(&pool);
+//! batch.push_frame(&[0xff; 60]);
+//! assert_eq!(tx[0].send(&mut batch), 1);
+//! while rx[0].recv(&mut batch) == 0 {
+//!     std::thread::yield_now();
+//! }
+//! assert_eq!(batch.frame(0), [0xff; 60]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/` forwards, captures and generates packets, and reads a multicast group with a
+//! card's time stamps. What these programs use is meant to be used, and changes only with a
+//! version that says so: [`Error`], [`dma::Pool`], [`dma::Batch`], [`dma::Meta`],
+//! [`driver::open`] and what it returns, [`pci::open`], [`emu::Engine`] and [`emu::Spec`],
+//! [`packet`], [`pcap::write`] and [`pcap::read`], [`measure::Clock`], [`measure::Pace`] and
+//! [`measure::Histogram`]. All else that is public is so for the program, its tests, or those who
+//! write drivers and models, and may change with any version.
+//!
 //! # A packet's life
 //!
 //! A [`dma::Pool`] owns packet buffers. [`driver::RxQueue::recv`] moves buffers
@@ -137,6 +178,7 @@
 //! and why it matters, a [`Kind`] that becomes the exit code, and a [`Remedy`] that
 //! the command line words, as only it knows its flags.
 
+#[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(target_arch = "x86_64")]
 pub mod compare;

@@ -13,6 +13,7 @@ mod memory;
 pub mod net;
 pub mod packet;
 mod roots;
+#[cfg(feature = "cli")]
 pub mod signals;
 #[cfg(target_arch = "x86_64")]
 pub mod stores;

@@ -2,7 +2,7 @@
 //! README's table of subcommands. A change of the definition without them fails
 //! here; `BMNIC_REGENERATE=1 cargo test --test generated` writes them anew.
 
-use bmnic::cli::{Cli, EXIT_CODES, environment, examples};
+use bmnic::cli::{Cli, ENVIRONMENT, EXIT_CODES, examples};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -99,7 +99,7 @@ fn page(command: Command) -> (String, Vec<u8>) {
     let mut rest = Roff::new();
     let (_, codes) = EXIT_CODES.split_once('\n').unwrap();
     section(&mut rest, "EXIT STATUS", codes);
-    let (_, rule) = environment::RULE.split_once('\n').unwrap();
+    let (_, rule) = ENVIRONMENT.split_once('\n').unwrap();
     section(&mut rest, "ENVIRONMENT", rule);
     rest.control("SH", ["EXAMPLES"]);
     for (line, what) in examples::of(&name) {

@@ -8,6 +8,7 @@
 //! ```
 
 use super::intake::Ring;
+use super::report::reader_left;
 use super::times::Summary;
 use crate::cli::account::{self, Losses};
 use crate::cli::output;
@@ -163,7 +164,7 @@ impl Tally {
         self.beyond = of(&written.beyond_of);
         // What a thread that panicked had handed over is among these, but was not counted here.
         self.captured = self.captured.saturating_sub(lost + self.beyond);
-        add_file(&mut self.losses, self.dropped, lost, written.lines);
+        add_file(&mut self.losses, self.dropped, lost, written);
     }
 
     /// The figures as fields of a document.
@@ -183,20 +184,20 @@ impl Tally {
     }
 }
 
-/// Adds what was lost on the way into the file: the disk was slow, or failed; or the reader of
-/// `lines`.
-pub fn add_file(losses: &mut Losses, slow: u64, failed: u64, lines: bool) {
-    match lines {
+/// Adds what was lost on the way into the file, or to the reader of it: it was slow, or failed.
+fn add_file(losses: &mut Losses, slow: u64, failed: u64, written: &Written) {
+    match written.lines {
         true => losses.add(
             "output_slow",
             "their lines were read slower than they came (keep fewer by a filter, or write a file)",
             slow,
         ),
         false => {
-            losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", slow)
+            losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", slow);
         }
     }
-    losses.add("disk_failed", "writing failed", failed);
+    let words = if reader_left(written) { "came when the reader had left" } else { "writing failed" };
+    losses.add("disk_failed", words, failed);
 }
 
 #[cfg(test)]
