@@ -76,8 +76,8 @@ pub struct Args {
     device: DevicesArg,
     /// The capture file; - is standard output
     ///
-    /// It is on the disk when the command ends. A pipe whose reader takes nothing for 3 s after
-    /// the end of the capture is given up, with an error and the count of what is lost.
+    /// It is on the disk when the command ends. A pipe whose reader takes less than 256 KiB in
+    /// 3 s after the end of the capture is given up, with an error and the count of what is lost.
     #[arg(value_name = "FILE", required_unless_present_any = ["write", "publish", "print_filter", "list_interfaces"])]
     file: Option<PathBuf>,
     /// Packets to keep, in the language of tcpdump: tcp port 80 and not host 10.0.0.1

@@ -123,6 +123,38 @@ fn a_reader_that_takes_nothing_is_not_waited_for_when_no_more_comes() {
 }
 
 #[test]
+fn a_reader_that_takes_a_little_now_and_then_is_not_waited_for_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    sys::make_fifo(&fifo).unwrap();
+    let (give_up, wait) = sync_channel::<()>(0);
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || {
+            let (mut pipe, mut bytes) = (File::open(fifo).unwrap(), vec![0; 4_096]);
+            let mut taken = 0;
+            // A page each time, so that there is room for another; and in the end all of it.
+            while wait.recv_timeout(Duration::from_millis(300)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                taken += io::Read::read(&mut pipe, &mut bytes).unwrap();
+            }
+            taken += io::Read::read_to_end(&mut pipe, &mut bytes).unwrap();
+            taken as u64
+        }
+    });
+    let mut recorder = Recorder::create(&plan(&fifo, Format::Pcap), |_| ()).unwrap();
+    (0..5_000).for_each(|time| assert!(recorder.record(time, &[0; 60])));
+    let written = recorder.finish(Totals::default());
+    let error = written.error.unwrap();
+    assert!(error.kind() == io::ErrorKind::TimedOut && error.to_string().contains("taken only"), "{error}");
+    assert_eq!(written.records + written.lost, 5_000);
+    assert!(written.records > 0 && written.lost > 0);
+    drop(give_up);
+    let taken = reader.join().unwrap();
+    // A pipe cannot be cut behind the last record that is whole.
+    assert!((written.bytes..written.bytes + 76).contains(&taken), "{taken}, {}", written.bytes);
+}
+
+#[test]
 fn a_full_disk_stops_at_a_whole_record_with_an_exact_count() {
     // Every write to it fails with ENOSPC.
     let written = Recorder::create(&plan(Path::new("/dev/full"), Format::Pcap), |_| ());
