@@ -167,7 +167,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -w -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --ring --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -262,6 +262,10 @@ _bmnic() {
                     return 0
                     ;;
                 --buffer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ring)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

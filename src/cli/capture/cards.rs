@@ -185,7 +185,7 @@ impl Tally {
 
 /// Adds what was lost on the way into the file: the disk was slow, or failed.
 pub fn add_file(losses: &mut Losses, slow: u64, failed: u64) {
-    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", slow);
+    losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer or --ring, or --snaplen)", slow);
     losses.add("disk_failed", "writing failed", failed);
 }
 
