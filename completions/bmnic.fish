@@ -255,6 +255,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s W -l file-count 
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l compress -d 'Compress what is written [default: gzip for a FILE that ends in .gz, else none]' -r -f -a "none\t'As it is'
 gzip\t'RFC 1952'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l buffer -d 'Memory that bridges the pauses of the disk' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l ring -d 'The same in huge pages, which are all there before the first packet, like 8G' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l max-frame -d 'Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish -d 'Keep packets in a ring of this name, which any number of programs read meanwhile' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l publish-size -d 'Memory of the ring: what readers may be behind' -r

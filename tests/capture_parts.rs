@@ -92,15 +92,18 @@ fn threads_stop_at_the_number_that_a_filter_keeps() {
     assert!(count(&document, "/filtered") > 10_000, "{document}");
 }
 
-#[test]
-fn a_thread_runs_where_it_is_told_and_the_card_elsewhere() {
+/// Processors that this process may use: a list as the kernel writes it.
+fn may_use() -> String {
+    let may = std::fs::read_to_string("/proc/self/status").unwrap();
+    may.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_string()
+}
+
+/// Where threads of a capture may run, by their names, once `as_told` or after half a minute.
+fn places(words: &[&str], as_told: impl Fn(&HashMap<String, String>) -> bool) -> HashMap<String, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.pcap");
-    let may = std::fs::read_to_string("/proc/self/status").unwrap();
-    let may = may.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_string();
-    let first = may.split(['-', ',']).next().unwrap();
-    let words = ["capture", path.to_str().unwrap(), "-i", "emu:82599,wire=source:rate=1000", "--cpu", first, "-d", "0"];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_bmnic")).args(words).spawn().unwrap();
+    let card = ["capture", path.to_str().unwrap(), "-i", "emu:82599,wire=source:rate=1000", "-d", "0"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bmnic")).args(card).args(words).spawn().unwrap();
     let tasks = Path::new("/proc").join(child.id().to_string()).join("task");
     let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let places = loop {
@@ -111,16 +114,127 @@ fn a_thread_runs_where_it_is_told_and_the_card_elsewhere() {
             let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("").trim();
             places.insert(read("comm").trim().to_string(), cpus.to_string());
         }
-        if places.get("capture").is_some_and(|cpus| cpus == first) && places.contains_key("emu") {
+        if as_told(&places) || std::time::Instant::now() > end {
             break places;
         }
-        assert!(std::time::Instant::now() < end, "{places:?}");
         std::thread::sleep(std::time::Duration::from_millis(10));
     };
     assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
     child.wait().unwrap();
+    places
+}
+
+#[test]
+fn a_thread_runs_where_it_is_told_and_the_card_elsewhere() {
+    let may = may_use();
+    let first = may.split(['-', ',']).next().unwrap();
+    let as_told = |places: &HashMap<String, String>| {
+        places.get("capture").is_some_and(|cpus| cpus == first) && places.contains_key("emu")
+    };
+    let places = places(&["--cpu", first], as_told);
+    assert!(as_told(&places), "{places:?}");
     // With one processor there is no elsewhere.
     assert_eq!(places["emu"] != first && !places["emu"].starts_with(&format!("{first}-")), may != first, "{places:?}");
+}
+
+#[test]
+fn the_last_processor_is_that_of_who_writes_out_of_a_ring() {
+    let may = may_use();
+    if !has_huge_pages() || !may.starts_with("0-") {
+        println!("SKIPPED  no huge pages, or not processors 0 and 1: where the writer runs was not looked at");
+        return;
+    }
+    let as_told = |places: &HashMap<String, String>| {
+        let at = |thread: &str, cpu: &str| places.get(thread).is_some_and(|cpus| cpus == cpu);
+        at("capture", "0") && at("writer", "1")
+    };
+    let places = places(&["--ring", "8M", "--cpu", "0,1"], as_told);
+    assert!(as_told(&places), "{places:?}");
+}
+
+/// Free huge pages of 2 MiB; says so if there are none for a ring.
+fn has_huge_pages() -> bool {
+    let free = std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages").unwrap_or_default();
+    let enough = free.trim().parse::<u64>().is_ok_and(|free| free >= 16);
+    if !enough {
+        println!("SKIPPED  no huge pages are free: no ring was made of them");
+    }
+    enough
+}
+
+#[test]
+fn a_ring_is_of_huge_pages_and_says_how_full_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let card = "emu:82599,wire=source:size=64/1518:rate=200k";
+    let words = |more: &[&'static str]| {
+        let words = ["capture", path.to_str().unwrap(), "-i", card, "-c", "20000"];
+        words.iter().map(ToString::to_string).chain(more.iter().map(ToString::to_string)).collect::<Vec<_>>()
+    };
+    let run = |more: &[&'static str]| run(&words(more).iter().map(String::as_str).collect::<Vec<_>>());
+    let held = |document: &Value, field: &str| count(document, &format!("/buffer/{field}"));
+    let document = run(&[]);
+    assert_eq!((held(&document, "bytes"), &document["buffer"]["page"]), (64 << 20, &Value::Null), "{document}");
+    if !has_huge_pages() {
+        return;
+    }
+    let document = run(&["--ring", "8M"]);
+    assert_eq!(held(&document, "bytes"), 8 << 20);
+    assert!([2 << 20, 1 << 30].contains(&held(&document, "page")), "{document}");
+    assert!((1 << 20..=8 << 20).contains(&held(&document, "most_used")), "{document}");
+    assert_eq!((count(&document, "/captured"), Recording::open(&path).unwrap().len()), (20_000, 20_000));
+    adds_up(&document, "/captured");
+    let said = bmnic(&words(&["--ring", "8M"]).iter().map(String::as_str).collect::<Vec<_>>());
+    let said = text(&said.stdout);
+    assert!(said.lines().any(|line| line.starts_with("ring      8 MiB in pages of ")), "{said}");
+}
+
+#[test]
+fn a_ring_for_which_pages_are_missing_is_refused_in_a_line_and_no_file_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pcap");
+    let file = path.to_str().unwrap();
+    for (words, code, what) in [
+        (&["--ring", "64G"][..], 1, "bmnic hugepages --setup 65536M"),
+        (&["--ring", "2M", "--cores", "2"], 2, "name 4 MiB or more"),
+        (&["--ring", "4M", "--buffer", "4M"], 2, "cannot be used with"),
+        (&["--ring", "4M", "--perf-test", "ring"], 2, "leave --ring out"),
+        (&["--ring", "1M"], 2, "2M to 64G"),
+    ] {
+        let output = bmnic(&[&["capture", file, "-c", "1"], words].concat());
+        let line = text(&output.stderr);
+        if code == 2 && words.contains(&"--cores") && !has_huge_pages() {
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {line}");
+        assert!(line.contains(what) && !path.exists(), "{words:?}: {line}");
+    }
+    let output = bmnic(&["capture", "--publish", "nowhere", "--ring", "4M", "-c", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("none is written"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn receiving_into_a_ring_calls_no_system_for_a_packet() {
+    if !has_huge_pages() || Command::new("strace").arg("-V").output().is_err() {
+        println!("SKIPPED  no huge pages, or no strace: system calls were not counted");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (path, log) = (dir.path().join("out.pcap"), dir.path().join("log"));
+    let calls = |count: &str| {
+        let words = ["-f", "-o", log.to_str().unwrap(), env!("CARGO_BIN_EXE_bmnic"), "capture", path.to_str().unwrap()];
+        let more = ["-i", "emu:82599,wire=source:rate=100k", "-c", count, "--ring", "8M"];
+        let output = Command::new("strace").args(words).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let log = std::fs::read_to_string(&log).unwrap();
+        let named = log.lines().find(|line| line.contains("PR_SET_NAME, \"capture\"")).expect("its thread");
+        let thread = named.split_whitespace().next().unwrap();
+        let calls = log.lines().filter(|line| line.split_whitespace().next() == Some(thread));
+        calls.filter(|line| !line.contains("sched_yield") && !line.contains(" resumed>")).count()
+    };
+    let (few, many) = (calls("1000"), calls("100000"));
+    assert!(many < few + 500, "{few} calls for 1000 packets, {many} for 100000");
 }
 
 #[test]

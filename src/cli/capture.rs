@@ -33,6 +33,7 @@ mod perf;
 mod printed;
 mod receive;
 mod report;
+mod ring;
 mod said;
 mod sink;
 mod threads;
@@ -62,12 +63,12 @@ use card::PushDown;
 use cards::{Counted, Tally};
 use control::{Board, Control, Name};
 use files::Files;
-use intake::Ring;
 use orders::Desk;
 use perf::Part;
 use printed::Look;
 use receive::{Ended, Receiver};
 use report::{InCard, Report};
+use ring::Ring;
 use sink::Sink;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -90,8 +91,9 @@ pub struct Args {
     /// Without a file packets are printed, a line each as tcpdump -n does it; -v prints fields of
     /// the IP header and whether checksums are right.
     ///
-    /// A file is on the disk when the command ends. A pipe whose reader takes nothing for 3 s after
-    /// the end of the capture is given up, with an error and the count of what is lost.
+    /// A file is on the disk when the command ends. A pipe whose reader takes less than
+    /// 256 KiB in 3 s after the end of the capture is given up, with an error and the count of
+    /// what is lost.
     #[arg(value_name = "DEV|FILE|EXPRESSION", value_hint = clap::ValueHint::AnyPath)]
     words: Vec<OsString>,
     /// The capture file, as dumpcap and tcpdump name it
@@ -150,6 +152,13 @@ pub struct Args {
     /// Memory that bridges the pauses of the disk
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = buffer)]
     buffer: u64,
+    /// The same in huge pages, which are all there before the first packet, like 8G
+    ///
+    /// A thread of its own writes then in any case. Of several processors of --cpu the last is
+    /// that thread's, unless --cores asks for as many. Where huge pages are missing nothing is
+    /// begun.
+    #[arg(long, value_name = "SIZE", value_parser = ring::size, conflicts_with_all = ["buffer", "repair", "guard"])]
+    ring: Option<u64>,
     /// Longest frame to receive, in bytes without FCS [default: 9216, or what the card takes]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=15_868))]
     max_frame: Option<u16>,
@@ -232,6 +241,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let cards = args.device.devices.len().max(1);
     let (format, why) = about::format(args.format, by_default("format"), cards, &args.capture_comment)?;
     about::check(format, &filter)?;
+    args.check_ring(file.is_some(), &context.roots)?;
     if let Some(path) = file {
         if args.guard {
             guard::stand(path, args.format.unwrap_or_default(), args.files.is_packed(path))?;
@@ -247,7 +257,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
             return perf::without_card(&args, context, &output, path, format, filter);
         }
     }
-    let places = args.cores.places()?;
+    let (places, writer) = args.places()?;
     let threads = places.len();
     args.may_publish(threads, cards)?;
     let name = args.control.as_deref().map(Name::take).transpose()?;
@@ -256,7 +266,8 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     let wires = vec![if args.printed { printed::WIRE } else { DEFAULT_WIRE }; cards];
     let defaults = Defaults { wires: &wires, duration: Some(DEFAULT_DURATION), link: false };
     // Before a model's thread is started, and others.
-    cores::step_aside(&places)?;
+    let all_places = [&places[..], &[writer]].concat();
+    cores::step_aside(&all_places)?;
     let mut session = Session::open(context, &args.device.devices, defaults, &args.config(threads, cards))?;
     file.map_or(Ok(()), |path| session.check_write(path))?;
     args.files.spared = session.played();
@@ -265,10 +276,11 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     // A filter that may be changed is not that of all packets in the file.
     let lasting = if name.is_some() { Filter::parse("")? } else { filter.clone() };
     let about = About::cards(format, &session, &lasting, &args.capture_comment, &context.roots);
-    let (sinks, guard) = sink::several(&args, file, &about, threads, spare, &session.stop, &output)?;
+    let held = Ring::reserve(&args, &nodes(&session, threads), writer, &context.roots)?;
+    let (sinks, guard) = sink::several(&args, file, &about, held, spare, &session.stop, &output)?;
     let turner = sinks.first().and_then(Sink::turner);
     session.announce(&output)?;
-    cores::warn_of_far(&places, &session, &context.roots, &output);
+    cores::warn_of_far(&all_places, &session, &context.roots, &output);
     if let Some(why) = why.filter(|_| named.is_some()) {
         output.info(format_args!("format    pcapng, as {why}"))?;
     }
@@ -300,7 +312,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     for ((hand, sink), (times, &place)) in
         dealt(queues, threads).into_iter().zip(sinks).zip(times.into_iter().zip(&places))
     {
-        let (rings, queues): (Vec<Ring>, Vec<RxQueue>) = hand.into_iter().unzip();
+        let (rings, queues): (Vec<intake::Ring>, Vec<RxQueue>) = hand.into_iter().unzip();
         let near = rings.first().map_or(0, |ring| ring.card);
         receivers.push(Receiver {
             pool: session.pool_of(near, in_memory(&queues, merged) + BATCH_MAX)?,
@@ -376,11 +388,19 @@ fn in_memory(queues: &[RxQueue], merged: bool) -> usize {
     queues.iter().map(RxQueue::buffers).sum::<usize>() + held
 }
 
+/// The NUMA node of the card that each of so many threads has its first queue of.
+fn nodes(session: &Session, threads: usize) -> Vec<Option<u16>> {
+    let cards = session.ports.iter().enumerate().flat_map(|(card, port)| port.rx.iter().map(move |_| card));
+    let mut nodes: Vec<_> = cards.take(threads).map(|card| session.numa_node(card)).collect();
+    nodes.resize(threads, None);
+    nodes
+}
+
 /// The queues of all cards in turn, one after the other to each of the threads.
-fn dealt(cards: Vec<Vec<RxQueue>>, threads: usize) -> Vec<Vec<(Ring, RxQueue)>> {
-    let mut hands: Vec<Vec<(Ring, RxQueue)>> = (0..threads).map(|_| Vec::new()).collect();
+fn dealt(cards: Vec<Vec<RxQueue>>, threads: usize) -> Vec<Vec<(intake::Ring, RxQueue)>> {
+    let mut hands: Vec<Vec<(intake::Ring, RxQueue)>> = (0..threads).map(|_| Vec::new()).collect();
     let all = cards.into_iter().enumerate().flat_map(|(card, queues)| {
-        let ring = move |queue| Ring { card, queue, ..Ring::default() };
+        let ring = move |queue| intake::Ring { card, queue, ..intake::Ring::default() };
         queues.into_iter().enumerate().map(move |(queue, own)| (ring(queue), own))
     });
     all.enumerate().for_each(|(n, one)| hands[n % threads].push(one));

@@ -33,6 +33,27 @@ impl Cores {
         self.cores.map(usize::from).or(named)
     }
 
+    /// The same, and where one more thread is to run that serves these: on the last of several
+    /// processors, unless there are to be as many of these.
+    ///
+    /// # Errors
+    /// As [`Cores::places`].
+    pub fn places_and_one(&self) -> Result<(Vec<Option<usize>>, Option<usize>)> {
+        let named = self.cpu.as_ref().map_or(&[][..], |list| &list.0);
+        let threads = self.cores.map_or(named.len().saturating_sub(1).max(1), usize::from);
+        let most = Cores { cores: None, cpu: self.cpu.clone() };
+        match named.get(threads) {
+            // All that are named are looked at.
+            Some(_) => {
+                let mut places = most.places()?;
+                let one = places[threads];
+                places.truncate(threads);
+                Ok((places, one))
+            }
+            None => Ok((self.places()?, None)),
+        }
+    }
+
     /// Where each thread is to run, in their order; `None` is anywhere.
     ///
     /// # Errors
@@ -68,6 +89,23 @@ impl Cores {
 pub fn stay(place: Option<usize>) -> Result<()> {
     let Some(cpu) = place else { return Ok(()) };
     sys::set_affinity(&[cpu]).map_err(|e| Error::io(format!("keeping a thread on processor {cpu}"), e))
+}
+
+/// Does `work`, whose threads stay where [`Cores::places_and_one`] says: each begins where the one
+/// is that starts it.
+///
+/// # Errors
+/// What the kernel says of it.
+pub fn staying<T>(place: Option<usize>, work: impl FnOnce() -> T) -> Result<T> {
+    if place.is_none() {
+        return Ok(work());
+    }
+    let failed = |e| Error::io("having a thread begin on a processor", e);
+    let before = sys::affinity().map_err(failed)?;
+    stay(place)?;
+    let done = work();
+    sys::set_affinity(&before).map_err(failed)?;
+    Ok(done)
 }
 
 /// Keeps the calling thread, and those that it starts from now on, off the `places` that are
@@ -226,6 +264,28 @@ mod tests {
         let more = u16::try_from(may.len()).unwrap() + 1;
         let refused = cores(Some(more), Some(&all)).places().unwrap_err().to_string();
         assert!(refused.contains("name one for each"), "{refused}");
+    }
+
+    #[test]
+    fn the_last_of_several_processors_is_another_threads_unless_all_are_asked_for() {
+        let may = sys::affinity().unwrap();
+        let [first, second, ..] = may[..] else { return };
+        let (both, one) = (format!("{first},{second}"), first.to_string());
+        for (threads, cpu, places, own) in [
+            (None, None, vec![None], None),
+            (Some(2), None, vec![None; 2], None),
+            (None, Some(&one), vec![Some(first)], None),
+            (None, Some(&both), vec![Some(first)], Some(second)),
+            (Some(1), Some(&both), vec![Some(first)], Some(second)),
+            (Some(2), Some(&both), vec![Some(first), Some(second)], None),
+        ] {
+            let found = cores(threads, cpu.map(String::as_str)).places_and_one().unwrap();
+            assert_eq!(found, (places, own), "{threads:?} {cpu:?}");
+        }
+        assert!(cores(Some(3), Some(&both)).places_and_one().is_err());
+        let where_it_began =
+            staying(Some(second), || std::thread::spawn(sys::affinity).join().unwrap().unwrap()).unwrap();
+        assert_eq!((where_it_began, sys::affinity().unwrap()), (vec![second], may));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //!     +-- Pool     2 KiB packet buffers of an arena and a stack of free ones
 //!           |
 //!           Batch  up to 64 buffers on loan: what applications hold
+//!
+//!   Lot      memory in huge pages that no device sees, and that has one owner
 //! ```
 //!
 //! A device never owns memory here. A [`crate::pci::Function`] that maps an
@@ -19,6 +21,7 @@ mod arena;
 pub mod barrier;
 mod batch;
 pub mod hugepages;
+mod lot;
 mod meta;
 mod offload;
 mod pages;
@@ -27,6 +30,7 @@ mod pool;
 pub use arena::{Addressing, Arena, Descriptor, Region};
 pub use batch::{BATCH_MAX, Batch};
 pub(crate) use batch::{Entry, Span};
+pub use lot::Lot;
 pub use meta::{Checksum, Checksums, Decode, Decoder, Meta, Nothing, RawMeta, Timestamp};
 pub use offload::{L4, Offload};
 pub use pages::PageSize;

@@ -127,19 +127,26 @@ impl Piece {
             if len <= mapping.len - giant.cut {
                 let at = giant.cut;
                 giant.cut += len;
-                return Ok(Piece::part(mapping, at, len));
+                return Ok(Piece::part(mapping, at, len, PageSize::Gigantic));
             }
         }
         let all = len.next_multiple_of(GIGANTIC);
         let mapping = Arc::new(Mapping { base: map(all, PageSize::Gigantic, node)?, len: all });
         giants.push(Giant { mapping: Arc::downgrade(&mapping), node, cut: len });
-        Ok(Piece::part(mapping, 0, len))
+        Ok(Piece::part(mapping, 0, len, PageSize::Gigantic))
     }
 
-    fn part(mapping: Arc<Mapping>, at: usize, len: usize) -> Self {
+    fn part(mapping: Arc<Mapping>, at: usize, len: usize, page: PageSize) -> Self {
         // SAFETY: at and len are inside the mapping, whose bytes were given to nobody else.
         let base = unsafe { mapping.base.add(at) };
-        Piece { base, len, page: PageSize::Gigantic, _mapping: mapping }
+        Piece { base, len, page, _mapping: mapping }
+    }
+
+    /// Pieces of `len` bytes of it, as many as it has room for.
+    pub(super) fn divided(self, len: usize) -> impl Iterator<Item = Piece> {
+        let first = self.base.as_ptr().addr() - self._mapping.base.as_ptr().addr();
+        let count = self.len / len;
+        (0..count).map(move |n| Piece::part(Arc::clone(&self._mapping), first + n * len, len, self.page))
     }
 
     /// Physical address of each run of huge pages' size, from an open `/proc/self/pagemap`.

@@ -36,6 +36,8 @@ const PACKET: u32 = 6;
 const BLOCK: usize = 12;
 /// Of a packet block: interface, time, captured, on wire.
 const PACKET_FIELDS: usize = 20;
+/// What a packet block has before the packet.
+const PCAPNG_RECORD: usize = 8 + PACKET_FIELDS;
 
 /// A packet to record.
 #[derive(Clone, Copy, Debug)]
@@ -136,20 +138,38 @@ impl Format {
     /// Appends a record of the first `captured` bytes of a packet, which has as many.
     #[inline]
     pub fn put_first(self, out: &mut Vec<u8>, record: &Record<'_>, captured: usize) {
+        let start = out.len();
+        out.resize(start + self.record_len(captured), 0);
+        self.fill(&mut out[start..], record, captured);
+    }
+
+    /// The same into `out`, which is as long as [`record_len`](Self::record_len) says; into one
+    /// that is shorter than that nothing of use.
+    #[inline]
+    pub fn fill(self, out: &mut [u8], record: &Record<'_>, captured: usize) {
+        debug_assert_eq!(out.len(), self.record_len(captured));
         let (captured_len, wire_len) = (captured as u32, record.wire_len as u32);
         match self {
             Format::Pcap => {
                 let (seconds, nanoseconds) = (record.time / 1_000_000_000, record.time % 1_000_000_000);
-                words(out, &[seconds as u32, nanoseconds as u32, captured_len, wire_len]);
-                first_bytes(out, record.parts, captured);
+                let fields = [seconds as u32, nanoseconds as u32, captured_len, wire_len];
+                let Some((head, rest)) = out.split_first_chunk_mut::<PCAP_RECORD>() else { return };
+                head.copy_from_slice(fields.map(u32::to_le_bytes).as_flattened());
+                first_bytes(rest, record.parts, captured);
             }
             Format::Pcapng => {
                 let len = self.record_len(captured) as u32;
                 let (high, low) = ((record.time >> 32) as u32, record.time as u32);
-                words(out, &[PACKET, len, record.interface, high, low, captured_len, wire_len]);
-                first_bytes(out, record.parts, captured);
-                out.extend_from_slice(&[0; 3][..captured.next_multiple_of(4) - captured]);
-                words(out, &[len]);
+                let fields = [PACKET, len, record.interface, high, low, captured_len, wire_len];
+                let Some((head, rest)) = out.split_first_chunk_mut::<PCAPNG_RECORD>() else { return };
+                head.copy_from_slice(fields.map(u32::to_le_bytes).as_flattened());
+                let Some((rest, behind)) = rest.split_last_chunk_mut::<4>() else { return };
+                *behind = len.to_le_bytes();
+                // The packet overwrites what of it is no padding.
+                if let Some(end) = rest.last_chunk_mut::<4>() {
+                    *end = [0; 4];
+                }
+                first_bytes(rest, record.parts, captured);
             }
         }
     }
@@ -256,30 +276,30 @@ impl Format {
     }
 }
 
-/// The first `len` bytes of a packet in several parts.
+/// Puts the first `len` bytes of a packet in several parts at the beginning of `out`.
 #[inline]
-fn first_bytes(out: &mut Vec<u8>, parts: &[&[u8]], len: usize) {
+fn first_bytes(mut out: &mut [u8], parts: &[&[u8]], len: usize) {
     let mut left = len;
     for part in parts {
         let part = &part[..left.min(part.len())];
-        append(out, part);
+        let Some((here, rest)) = out.split_at_mut_checked(part.len()) else { return };
+        copy(here, part);
+        out = rest;
         left -= part.len();
     }
 }
 
-/// Appends `bytes`: a short frame as two pieces of a fixed length that overlap, which take two
-/// stores each and no call.
+/// Copies `bytes` to `out`, which is as long: a short frame as two pieces of a fixed length that
+/// overlap, which take two stores each and no call.
 #[inline(always)]
-fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+fn copy(out: &mut [u8], bytes: &[u8]) {
     const PIECE: usize = 32;
     match (bytes.first_chunk::<PIECE>(), bytes.last_chunk::<PIECE>()) {
         (Some(first), Some(last)) if bytes.len() <= 2 * PIECE => {
-            let end = out.len() + bytes.len();
-            out.extend_from_slice(first);
-            out.truncate(end - PIECE);
-            out.extend_from_slice(last);
+            out.first_chunk_mut().into_iter().for_each(|out| *out = *first);
+            out.last_chunk_mut().into_iter().for_each(|out| *out = *last);
         }
-        _ => out.extend_from_slice(bytes),
+        _ => out.copy_from_slice(bytes),
     }
 }
 

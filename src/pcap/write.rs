@@ -10,7 +10,9 @@
 //! A packet is copied once, from its buffer into a chunk of [`CHUNK`] bytes; a
 //! full chunk, or one that has waited [`FLUSH`], is handed over. If the disk is
 //! slower than the traffic and all chunks are on their way, packets are counted
-//! as dropped, and receiving goes on.
+//! as dropped, and receiving goes on. Chunks are memory that is taken as far as it is used, or
+//! huge pages that are there from the beginning ([`Layout::ring`]); how many of them were in use
+//! at a time is told in the end ([`Held`]).
 //!
 //! A file in memory is never waited for, so where no processor is left for a writer
 //! ([`Means::here`]) the poll thread writes it itself, a little at a time ([`SLICE`]):
@@ -26,6 +28,7 @@
 //! the writer's affair alone: it divides a chunk between two records. No packet is lost
 //! between two files, and none is in both.
 
+mod chunk;
 mod finish;
 mod layout;
 mod series;
@@ -42,13 +45,15 @@ mod turner;
 mod turner_tests;
 mod writer;
 
-pub use layout::{Layout, Lines, Means, Plan, Told, Written};
+pub use layout::{Held, Layout, Lines, Means, Plan, Told, Written};
 pub use series::{Files, NUMBERS, Names, Rules, Series};
 pub use turner::Turner;
 
 use super::record::{Format, Record};
-use crate::error::{Error, Result};
+use crate::dma::Lot;
+use crate::error::{Error, Kind, Result};
 use crate::sys;
+use chunk::Chunk;
 use series::Place;
 use sink::Sink;
 use std::path::Path;
@@ -58,7 +63,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use syncer::Syncer;
-use writer::{Chunk, Closed, Progress, Writer};
+use writer::{Closed, Progress, Writer};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 1 << 20;
@@ -84,6 +89,11 @@ pub struct Recorder {
     full: usize,
     /// Chunks nobody uses, those that were used last on top: the rest is never touched.
     spare: Vec<Chunk>,
+    /// How many there are, and how many of them nobody used when fewest did not.
+    chunks: usize,
+    least: usize,
+    /// Bytes in a page of them, if they are huge.
+    page: Option<u64>,
     way: Way,
     progress: Arc<Progress>,
     /// Which of the recorders of its file it is.
@@ -217,16 +227,33 @@ impl Recorder {
             before: 0,
             now: Box::new(now),
         };
+        let mut ring = layout.ring.into_iter().map(|lots| lots.into_iter().filter(|lot| lot.len() >= CHUNK));
+        let holding = |e| Error::io("mapping memory for packets", e).with_kind(Kind::Memory);
+        let mut all: Vec<Vec<Chunk>> = Vec::new();
+        let mut pages = Vec::new();
         // Two at least: one fills while the other is written.
-        let chunks = if means.here { 1 } else { (plan.buffer / CHUNK / count).clamp(2, 1 << 16) };
-        let (ways, thread) = if means.here { (beside(writer, count), None) } else { apart(writer, count, chunks)? };
+        let shared = if means.here { 1 } else { (plan.buffer / CHUNK / count).clamp(2, 1 << 16) };
+        for of in 0..count {
+            let lots: Vec<Lot> = ring.next().into_iter().flatten().collect();
+            let is_ring = lots.len() >= 2 && !means.here;
+            pages.push(lots.first().filter(|_| is_ring).map(|lot| lot.page_size().bytes() as u64));
+            all.push(match is_ring {
+                true => lots.into_iter().map(|lot| Chunk::within(lot, of)).collect(),
+                false => (0..shared).map(|_| Chunk::new(of)).collect::<std::io::Result<_>>().map_err(holding)?,
+            });
+        }
+        let chunks: Vec<usize> = all.iter().map(Vec::len).collect();
+        let (ways, thread) = if means.here { (beside(writer, count), None) } else { apart(writer, &chunks)? };
         let thread = Arc::new(Mutex::new(thread));
-        let recorder = |(of, way)| Recorder {
+        let recorder = |(of, ((way, spare), page)): (usize, ((Way, Vec<Chunk>), _))| Recorder {
             format: plan.format,
             snaplen: plan.snaplen.clamp(1, SNAPLEN),
             chunk: None,
             full: if means.here { SLICE } else { CHUNK },
-            spare: (0..chunks).map(|_| Chunk { bytes: Vec::with_capacity(CHUNK), records: 0, of }).collect(),
+            chunks: spare.len(),
+            least: spare.len(),
+            spare,
+            page,
             way,
             progress: Arc::clone(&progress),
             of,
@@ -236,7 +263,7 @@ impl Recorder {
             turns,
             thread: Arc::clone(&thread),
         };
-        Ok(ways.into_iter().enumerate().map(recorder).collect())
+        Ok(ways.into_iter().zip(all).zip(pages).enumerate().map(recorder).collect())
     }
 
     /// Packets that are taken from now on came by this interface; by the first before that.
@@ -277,22 +304,19 @@ impl Recorder {
     /// The same of a packet of which there are `len` bytes.
     #[inline]
     fn put_first(&mut self, record: &Record<'_>, len: usize) -> bool {
-        let kept = len.min(self.snaplen);
-        self.make_room(self.format.record_len(kept));
-        let Some(chunk) = &mut self.chunk else {
-            self.dropped += 1;
-            return false;
-        };
-        self.format.put_first(&mut chunk.bytes, record, kept);
-        chunk.records += 1;
-        self.taken += 1;
-        true
+        let (format, kept) = (self.format, len.min(self.snaplen));
+        let len = format.record_len(kept);
+        self.make_room(len);
+        let taken = self.chunk.as_mut().is_some_and(|chunk| chunk.add(len, |out| format.fill(out, record, kept)));
+        let count = if taken { &mut self.taken } else { &mut self.dropped };
+        *count += 1;
+        taken
     }
 
     /// Has a chunk at hand that takes `len` bytes more, if there is any.
     #[inline]
     fn make_room(&mut self, len: usize) {
-        let full = |chunk: &Chunk| chunk.bytes.len() >= self.full || chunk.bytes.len() + len > CHUNK;
+        let full = |chunk: &Chunk| chunk.len() >= self.full || chunk.len() + len > CHUNK;
         if self.chunk.as_ref().is_some_and(full) {
             self.flush();
         }
@@ -308,13 +332,21 @@ impl Recorder {
                 self.spare.push(chunk);
             }
         }
-        self.spare.pop()
+        let chunk = self.spare.pop();
+        self.least = self.least.min(self.spare.len());
+        chunk
+    }
+
+    /// The memory that packets are held in, and how much of it was in use so far.
+    pub fn held(&self) -> Held {
+        let bytes = |chunks: usize| (chunks * CHUNK) as u64;
+        Held { bytes: bytes(self.chunks), most: bytes(self.chunks - self.least), page: self.page }
     }
 
     /// Hands over what was taken so far. To be called every [`FLUSH`], whether
     /// packets come or not.
     pub fn flush(&mut self) {
-        let Some(mut chunk) = self.chunk.take_if(|chunk| !chunk.bytes.is_empty()) else {
+        let Some(mut chunk) = self.chunk.take_if(|chunk| chunk.len() > 0) else {
             match &self.way {
                 Way::Here(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).rest(),
                 // One that waits for chunks looks for what it is asked for behind each of them.
@@ -328,7 +360,7 @@ impl Recorder {
             // is gone, and then `finish` tells why.
             Way::Thread { full, .. } => {
                 if let Err(TrySendError::Full(chunk) | TrySendError::Disconnected(chunk)) = full.try_send(chunk) {
-                    self.progress.lost.add(self.format.interfaces(&chunk.bytes));
+                    self.progress.lost.add(self.format.interfaces(chunk.bytes()));
                     self.progress.ended.store(true, Ordering::Relaxed);
                 }
             }
@@ -388,11 +420,11 @@ fn beside(writer: Writer, count: usize) -> Vec<Way> {
     (0..count).map(|_| Way::Here(Arc::clone(&writer))).collect()
 }
 
-/// A writer in a thread of its own, and the ways to it of `count` recorders with `chunks` each.
+/// A writer in a thread of its own, and the ways to it of recorders with so many `chunks` each.
 #[allow(clippy::type_complexity)] // what it returns is taken apart at once
-fn apart(writer: Writer, count: usize, chunks: usize) -> Result<(Vec<Way>, Option<JoinHandle<Closed>>)> {
-    let (full, incoming) = sync_channel(count * chunks);
-    let (outgoing, empty): (Vec<_>, Vec<_>) = (0..count).map(|_| sync_channel(chunks)).unzip();
+fn apart(writer: Writer, chunks: &[usize]) -> Result<(Vec<Way>, Option<JoinHandle<Closed>>)> {
+    let (full, incoming) = sync_channel(chunks.iter().sum());
+    let (outgoing, empty): (Vec<_>, Vec<_>) = chunks.iter().map(|&chunks| sync_channel(chunks)).unzip();
     let thread = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || writer.run(&incoming, &outgoing))

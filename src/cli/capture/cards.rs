@@ -185,7 +185,7 @@ impl Tally {
 }
 
 /// Adds what was lost on the way into the file, or to the reader of it: it was slow, or failed.
-fn add_file(losses: &mut Losses, slow: u64, failed: u64, written: &Written) {
+pub fn add_file(losses: &mut Losses, slow: u64, failed: u64, written: &Written) {
     match written.lines {
         true => losses.add(
             "output_slow",
@@ -193,7 +193,11 @@ fn add_file(losses: &mut Losses, slow: u64, failed: u64, written: &Written) {
             slow,
         ),
         false => {
-            losses.add("disk_slow", "the disk was slower than they came (try a larger --buffer, or --snaplen)", slow);
+            losses.add(
+                "disk_slow",
+                "the disk was slower than they came (try a larger --buffer or --ring, or --snaplen)",
+                slow,
+            );
         }
     }
     let words = if reader_left(written) { "came when the reader had left" } else { "writing failed" };

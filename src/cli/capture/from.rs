@@ -5,6 +5,7 @@
 
 use super::about::About;
 use super::report::{self, reader_left};
+use super::ring::Ring;
 use super::{Args, sink};
 use crate::cli::account::Losses;
 use crate::cli::output::{self, Output};
@@ -45,7 +46,7 @@ pub fn run(
     context: &Context,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
-    let places = args.cores.places()?;
+    let (places, writer) = args.places()?;
     let [place] = places[..] else {
         let line = "one thread reads a ring; leave --cores and --cpu out, or name one";
         return Err(Error::new(Kind::Usage, line).into());
@@ -57,9 +58,10 @@ pub fn run(
     output.info(format_args!("ring      {name}, published by process {pid} of user {user}, packets of {source}"))?;
     let spare = cores::processors().is_some_and(|all| all > 1);
     // Before the thread that writes is started.
-    cores::step_aside(&places)?;
+    cores::step_aside(&[place, writer])?;
+    let held = Ring::reserve(args, &[None], writer, &context.roots)?;
     let about = About::source(format, &source, filter, &args.capture_comment, &context.roots);
-    let (mut recorders, guard) = sink::recorders(args, path, &about, 1, spare, &stop, output)?;
+    let (mut recorders, guard) = sink::recorders(args, path, &about, held, spare, &stop, output)?;
     let mut recorder = recorders.swap_remove(0);
     cores::stay(place)?;
     let started = Instant::now();
@@ -85,6 +87,7 @@ pub fn run(
     let seconds = elapsed.as_secs_f64();
     report::print_written(output, &written, Some(path), seconds, &[])?;
     report::print_received(output, received, filtered)?;
+    report::print_held(output, &written)?;
     losses.print(output)?;
     match end {
         Some(End::Killed) => output.warn(format_args!("the process that published {name} was killed")),
@@ -107,6 +110,7 @@ pub fn run(
         "captured": written.records,
         "file_bytes": written.bytes,
         "files": report::files_json(&written),
+        "buffer": report::held_json(&written),
         "received": received,
         "filtered": filtered,
         "beyond": written.beyond(),

@@ -13,8 +13,9 @@
 
 use super::about::About;
 use super::cards::Tally;
-use super::intake::{Intake, Ring};
+use super::intake::{self, Intake};
 use super::report::{self, Report};
+use super::ring::Ring;
 use super::sink::{self, Sink};
 use super::times::Times;
 use super::{Args, DEFAULT_WIRE};
@@ -97,7 +98,7 @@ pub fn without_card(
     format: Format,
     filter: Filter,
 ) -> anyhow::Result<Outcome> {
-    let places = args.cores.places()?;
+    let (places, writer) = args.places()?;
     let [place] = places[..] else {
         let line = "the dummy of a card has one receiver; leave --cores out, or the dummy";
         return Err(Error::new(Kind::Usage, line).into());
@@ -108,15 +109,16 @@ pub fn without_card(
     announce(&args.perf_test, output)?;
     let spare = cores::processors().is_some_and(|all| all > 1);
     // Before the thread that writes is started.
-    cores::step_aside(&places)?;
+    cores::step_aside(&[place, writer])?;
+    let held = Ring::reserve(args, &[None], writer, &context.roots)?;
     let about = About::source(format, "memory", &filter, &args.capture_comment, &context.roots);
-    let (mut sinks, guard) = sink::several(args, Some(path), &about, 1, spare, &stop, output)?;
+    let (mut sinks, guard) = sink::several(args, Some(path), &about, held, spare, &stop, output)?;
     cores::stay(place)?;
     clock.refine();
     let limits = args.length.limits(Some(DEFAULT_DURATION));
     let left = limits.count.map(|count| Left::new(count, 1, &stop));
     let mut intake =
-        Intake::new(filter.clone(), sinks.swap_remove(0), vec![Ring::default()], Share::new(left.as_ref()));
+        Intake::new(filter.clone(), sinks.swap_remove(0), vec![intake::Ring::default()], Share::new(left.as_ref()));
     let mut times = Times::by_ours();
     let started = Instant::now();
     feed(source, args.rings.batch(), &mut intake, &mut times, &mut clock, limits.duration, &stop)?;

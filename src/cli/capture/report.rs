@@ -3,13 +3,14 @@
 use super::card::{self, Narrowing};
 use super::cards::Tally;
 use super::perf::Part;
+use super::ring;
 use crate::cli::account::{self, Losses};
 use crate::cli::output::{self, Output};
 use crate::driver::Wanted;
 use crate::emu::wire::Note;
 use crate::error::Error;
 use crate::packet::Filter;
-use crate::pcap::write::{Files, Written};
+use crate::pcap::write::{Files, Held, Written};
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
@@ -95,6 +96,7 @@ impl Report {
             output.result(format_args!("published {} packets", output::grouped(packets)))?;
         }
         print_received(output, self.sum(|card| card.received), self.sum(|card| card.filtered))?;
+        print_held(output, &self.written)?;
         let one = self.cards.len() == 1;
         for card in self.cards.iter().filter(|card| one && card.by_queue.len() > 1) {
             output.result(format_args!("          {} by queue", by_queue(card)))?;
@@ -211,6 +213,7 @@ impl Report {
             (if self.dummies.is_empty() { "captured" } else { "managed" }): self.written.records,
             "file_bytes": if is_dropped(&self.dummies) { 0 } else { self.written.bytes },
             "files": files_json(&self.written),
+            "buffer": held_json(&self.written),
             "threads": self.threads,
             "received": self.sum(|card| card.received),
             "received_by_queue": self.cards.iter().flat_map(|card| &card.by_queue).collect::<Vec<_>>(),
@@ -327,6 +330,17 @@ pub fn files_json(written: &Written) -> Value {
 /// The name of what is written, if it is no text.
 pub fn file_json(path: &Path, written: &Written) -> Option<String> {
     (!written.lines).then(|| path.display().to_string())
+}
+
+/// The ring that packets were held in, if one was asked for.
+pub fn print_held(output: &Output, written: &Written) -> io::Result<()> {
+    ring::words(&written.held).map_or(Ok(()), |words| output.result(format_args!("ring      {words}")))
+}
+
+/// The memory that packets were held in as fields of a document; null where nothing was written.
+pub fn held_json(written: &Written) -> Value {
+    let Held { bytes, most, page } = written.held;
+    if bytes == 0 { Value::Null } else { json!({ "bytes": bytes, "most_used": most, "page": page }) }
 }
 
 /// Whether no file was written.

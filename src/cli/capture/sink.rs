@@ -2,12 +2,14 @@
 
 use super::about::About;
 use super::guard::Guard;
+use super::ring::Ring;
 use super::{Args, perf};
+use crate::cli::cores;
 use crate::cli::output::Output;
 use crate::cli::signal::{Interrupted, Stop};
 use crate::error::Result;
 use crate::pcap::record::Totals;
-use crate::pcap::write::{Layout, Means, Plan, Recorder, Turner, Written};
+use crate::pcap::write::{Layout, Means, Plan, Recorder, Told, Turner, Written};
 use crate::publish::{self, Publisher, Readers};
 use crate::sys;
 use std::path::Path;
@@ -25,20 +27,22 @@ impl From<Recorder> for Sink {
     }
 }
 
-/// The ring and the file `path` that are asked for, for so many threads, and who mends the file
-/// if this is killed. A ring has one writer: it is the first thread's. `spare` as in [`recorders`].
+/// The ring and the file `path` that are asked for, for as many threads as `held` says, and who
+/// mends the file if this is killed. A ring that others read has one writer: it is the first
+/// thread's. `spare` as in [`recorders`].
 pub fn several(
     args: &Args,
     path: Option<&Path>,
     about: &About,
-    threads: usize,
+    held: Ring,
     spare: bool,
     stop: &Stop,
     output: &Output,
 ) -> anyhow::Result<(Vec<Sink>, Option<Guard>)> {
     let mut ring = publisher(args, about.name(), output)?;
+    let threads = held.threads;
     let (files, guard) = match path {
-        Some(path) => recorders(args, path, about, threads, spare, stop, output)?,
+        Some(path) => recorders(args, path, about, held, spare, stop, output)?,
         None => (Vec::new(), None),
     };
     let mut files = files.into_iter();
@@ -59,14 +63,15 @@ fn publisher(args: &Args, source: &str, output: &Output) -> Result<Option<Publis
     Ok(Some(ring))
 }
 
-/// The file, or what stands for it, for so many threads, and who mends it if this is killed.
+/// The file, or what stands for it, for as many threads as `held` says, which hand packets over
+/// in that, and who mends it if this is killed.
 /// `spare`: whether there is a processor that none of the threads uses which never rest. The
 /// reader of a named pipe is waited for until `stop`.
 pub fn recorders(
     args: &Args,
     path: &Path,
     about: &About,
-    threads: usize,
+    held: Ring,
     spare: bool,
     stop: &Stop,
     output: &Output,
@@ -77,7 +82,8 @@ pub fn recorders(
     // A thread that only writes into memory takes turns with those that receive, unless it
     // has a processor to itself. One that compresses has more to do than a ring waits for.
     let packed = args.files.is_packed(path);
-    let here = !spare && !packed && path != Path::new("-") && sys::is_in_memory(path);
+    let in_memory = !packed && path != Path::new("-") && sys::is_in_memory(path);
+    let here = !spare && !held.is_huge() && in_memory;
     let means = perf::means(&args.perf_test, Means { here, dropped: false });
     // Standard output is no file of the name "-".
     let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, *format, packed));
@@ -89,13 +95,16 @@ pub fn recorders(
             (None, None)
         }
     };
+    let Ring { threads, memory, place } = held;
+    let series = args.files.series(path)?;
     let lines = args.lines(about);
-    let layout = Layout { series: args.files.series(path)?, packed, lines, stopped: &|| stop.requested() };
-    let all = Recorder::laid_out(&plan, means, threads, layout, move |what| {
+    let layout = Layout { series, packed, lines, ring: memory, stopped: &|| stop.requested() };
+    let told = move |what: Told<'_>| {
         if let Some(teller) = &mut teller {
             teller.tell(what);
         }
-    });
+    };
+    let all = cores::staying(place, || Recorder::laid_out(&plan, means, threads, layout, told))?;
     match (all, stop.signal()) {
         (Ok(all), _) => Ok((all, guard)),
         // It was waiting for the reader of a pipe.

@@ -1,7 +1,8 @@
 //! The end of a file: all of it written, with its totals, or given up.
 
-use super::writer::{Chunk, Closed, Progress};
-use super::{Recorder, Thread, Way, Written};
+use super::chunk::Chunk;
+use super::writer::{Closed, Progress};
+use super::{Held, Recorder, Thread, Way, Written};
 use crate::pcap::record::{Format, Totals};
 use std::io;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,7 @@ impl Recorder {
         all.iter_mut().for_each(Recorder::flush);
         let taken: u64 = all.iter().map(Recorder::taken).sum();
         let dropped: u64 = all.iter().map(Recorder::dropped).sum();
+        let held = all.iter().map(Recorder::held).fold(Held::default(), Held::and);
         let mut bytes = Vec::new();
         if format == Format::Pcapng {
             await_all(&progress, taken, &thread);
@@ -37,7 +39,7 @@ impl Recorder {
         let mut here = None;
         for (n, recorder) in all.into_iter().enumerate() {
             if n == 0 && !bytes.is_empty() {
-                recorder.last(Chunk { bytes: std::mem::take(&mut bytes), records: 0, of: recorder.of });
+                recorder.last(Chunk::of_end(std::mem::take(&mut bytes), recorder.of));
             }
             if let Way::Here(writer) = recorder.way {
                 here = Some(writer);
@@ -56,7 +58,8 @@ impl Recorder {
         let Closed { error, files } = closed;
         // What a thread had taken that panicked is not among `taken`, but may be in the file.
         let lost = taken.saturating_sub(records + beyond_of.iter().sum::<u64>());
-        Written { records, bytes, slow: dropped, lost, lost_of, beyond_of, lines: progress.lines, files, error }
+        let lines = progress.lines;
+        Written { records, bytes, slow: dropped, lost, lost_of, beyond_of, lines, held, files, error }
     }
 
     /// Hands the end of the file over.

@@ -1,6 +1,7 @@
 //! What is to be written, what becomes of it, what is told of it meanwhile and in the end.
 
 use super::{Files, Series};
+use crate::dma::Lot;
 use crate::pcap::record::{Format, Taken};
 use crate::pcap::section::Section;
 use std::io;
@@ -15,7 +16,7 @@ pub struct Plan<'a> {
     pub format: Format,
     /// Bytes to keep of each packet.
     pub snaplen: usize,
-    /// Bytes to hold while the disk is slow.
+    /// Bytes to hold while the disk is slow, where there is no [`Layout::ring`].
     pub buffer: usize,
     /// What pcapng says before the packets.
     pub section: &'a Section,
@@ -51,13 +52,16 @@ pub struct Layout<'a> {
     pub packed: bool,
     /// Instead of records, text: this appends the lines of each packet.
     pub lines: Option<Lines>,
+    /// Memory of each recorder's chunks, lots of [`CHUNK`](super::CHUNK) bytes or more: two at
+    /// least, or else its chunks are memory that is taken as far as it is used.
+    pub ring: Vec<Vec<Lot>>,
     /// Whether the reader of a named pipe is waited for no longer.
     pub stopped: &'a dyn Fn() -> bool,
 }
 
 impl Default for Layout<'_> {
     fn default() -> Self {
-        Layout { series: None, packed: false, lines: None, stopped: &|| false }
+        Layout { series: None, packed: false, lines: None, ring: Vec::new(), stopped: &|| false }
     }
 }
 
@@ -87,6 +91,8 @@ pub struct Written {
     pub beyond_of: Vec<u64>,
     /// They were written as text, for somebody to read.
     pub lines: bool,
+    /// The memory that packets were held in on their way.
+    pub held: Held,
     /// The files of a series.
     pub files: Option<Files>,
     /// Why writing stopped, if it failed.
@@ -97,5 +103,26 @@ impl Written {
     /// Packets that came after the last file was full.
     pub fn beyond(&self) -> u64 {
         self.beyond_of.iter().sum()
+    }
+}
+
+/// Memory between those who take packets and who writes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Most bytes of it that were in use at a time, in whole chunks; of several recorders the
+    /// sum of what each had at its own time.
+    pub most: u64,
+    /// Bytes in a page of it, if they are huge.
+    pub page: Option<u64>,
+}
+
+impl Held {
+    /// This and that of another recorder.
+    #[must_use]
+    pub fn and(self, other: Held) -> Held {
+        let page = self.page.max(other.page);
+        Held { bytes: self.bytes + other.bytes, most: self.most + other.most, page }
     }
 }

@@ -60,13 +60,31 @@ pub(super) struct Growing {
     pub(super) at_once: usize,
     /// What says that no more comes.
     pub(super) progress: Arc<Progress>,
+    /// How its reader gets on since.
+    pub(super) rest: Option<Rest>,
 }
 
 /// Bytes that are worth a disk's while at once. Fewer come of a flush: they may wait for more.
 const MANY: usize = CHUNK / 2;
 
-/// How long a reader may take nothing once no more comes.
+/// How long a reader may take for [`LEAST`] bytes, or for what is left, once no more comes: one
+/// that takes nothing, or some bytes now and then, would hold the end of a capture for ever.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What a pipe holds, four times over.
+const LEAST: u64 = 256 << 10;
+
+/// What a reader took of a file's rest.
+#[derive(Debug)]
+pub(super) struct Rest {
+    since: Instant,
+    taken: u64,
+}
+
+impl Rest {
+    fn new() -> Self {
+        Rest { since: Instant::now(), taken: 0 }
+    }
+}
 
 /// A write that failed.
 pub(super) struct Failed {
@@ -95,7 +113,8 @@ impl Sink {
         // Standard output waits, and is not ours alone to have it not wait.
         let waits = path == Path::new("-") && (found.is_fifo() || found.is_socket());
         let at_once = if waits { libc::PIPE_BUF } else { usize::MAX };
-        let file = Growing { file, len: 0, regular, uncached: regular, at_once, progress: Arc::clone(progress) };
+        let progress = Arc::clone(progress);
+        let file = Growing { file, len: 0, regular, uncached: regular, at_once, progress, rest: None };
         Ok(if packed { Sink::Packed(file) } else { Sink::File(file) })
     }
 
@@ -241,22 +260,37 @@ impl Growing {
     fn write_stream(&mut self, bytes: &[u8]) -> io::Result<usize> {
         /// Between two looks at whether more comes.
         const LOOK: Duration = Duration::from_millis(50);
-        let mut closing = None;
         loop {
+            self.check_reader()?;
             if sys::has_room(&self.file, LOOK)? {
                 match self.file.write(&bytes[..bytes.len().min(self.at_once)]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    done => return done,
+                    done => {
+                        if let (Some(rest), Ok(taken)) = (&mut self.rest, &done) {
+                            rest.taken += *taken as u64;
+                        }
+                        return done;
+                    }
                 }
             }
-            if !self.progress.closing.load(Ordering::Relaxed) {
-                continue;
-            }
-            if closing.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
-                let line = format!("its reader has taken nothing for {} s", PATIENCE.as_secs());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, line));
-            }
         }
+    }
+
+    /// Gives a reader up that is too slow once no more comes.
+    fn check_reader(&mut self) -> io::Result<()> {
+        if !self.progress.closing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let rest = self.rest.get_or_insert_with(Rest::new);
+        if rest.taken >= LEAST {
+            *rest = Rest::new();
+        }
+        if rest.since.elapsed() < PATIENCE {
+            return Ok(());
+        }
+        let taken = if rest.taken == 0 { "nothing".into() } else { format!("only {} bytes", rest.taken) };
+        let line = format!("its reader has taken {taken} for {} s", PATIENCE.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, line))
     }
 }
 
@@ -284,6 +318,7 @@ mod tests {
             uncached: true,
             at_once: usize::MAX,
             progress: Arc::default(),
+            rest: None,
         });
         let failed = sink.put(b"abc", |_| (0, 0)).err().unwrap();
         assert_eq!((failed.records, sink.len()), (0, 4));

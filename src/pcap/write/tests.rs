@@ -123,6 +123,89 @@ fn a_reader_that_takes_nothing_is_not_waited_for_when_no_more_comes() {
 }
 
 #[test]
+fn a_reader_that_takes_a_little_now_and_then_is_not_waited_for_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    sys::make_fifo(&fifo).unwrap();
+    let (give_up, wait) = sync_channel::<()>(0);
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || {
+            let (mut pipe, mut bytes) = (File::open(fifo).unwrap(), vec![0; 4_096]);
+            let mut taken = 0;
+            // A page each time, so that there is room for another; and in the end all of it.
+            while wait.recv_timeout(Duration::from_millis(300)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                taken += io::Read::read(&mut pipe, &mut bytes).unwrap();
+            }
+            taken += io::Read::read_to_end(&mut pipe, &mut bytes).unwrap();
+            taken as u64
+        }
+    });
+    let mut recorder = Recorder::create(&plan(&fifo, Format::Pcap), |_| ()).unwrap();
+    (0..5_000).for_each(|time| assert!(recorder.record(time, &[0; 60])));
+    let written = recorder.finish(Totals::default());
+    let error = written.error.unwrap();
+    assert!(error.kind() == io::ErrorKind::TimedOut && error.to_string().contains("taken only"), "{error}");
+    assert_eq!(written.records + written.lost, 5_000);
+    assert!(written.records > 0 && written.lost > 0);
+    drop(give_up);
+    let taken = reader.join().unwrap();
+    // A pipe cannot be cut behind the last record that is whole.
+    assert!((written.bytes..written.bytes + 76).contains(&taken), "{taken}, {}", written.bytes);
+}
+
+/// Page faults that this thread has taken (proc(5), /proc/pid/stat: field 10, minor).
+fn faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let behind_the_name = stat.rsplit(')').next().unwrap();
+    behind_the_name.split_whitespace().nth(7).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_ring_takes_no_page_fault_and_says_how_full_it_was() {
+    const LOTS: usize = 16;
+    let Ok(lots) = crate::dma::Lot::several(LOTS, CHUNK, None) else {
+        println!("SKIPPED  no huge pages are free: page faults of a ring were not counted");
+        return;
+    };
+    let page = lots[0].page_size().bytes() as u64;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    // The writer goes on when it is let: once for the header.
+    let (go, wait) = sync_channel::<()>(64);
+    let told = move |_: Told<'_>| wait.recv().unwrap_or(());
+    go.send(()).unwrap();
+    let frame = [7; 1_000];
+    let per_chunk = (CHUNK / Format::Pcap.record_len(frame.len())) as u64;
+    let all = LOTS as u64 * per_chunk;
+    let fill = |recorder: &mut Recorder, packets: u64| {
+        let before = faults();
+        let taken = (0..packets).filter(|&time| recorder.record(time, &frame)).count() as u64;
+        (taken, faults() - before)
+    };
+    // Memory that is taken as it is used takes faults, or else they are not counted.
+    let plan = Plan { buffer: LOTS * CHUNK, ..plan(&path, Format::Pcap) };
+    let mut heap = Recorder::create(&plan, |_| ()).unwrap();
+    assert!(fill(&mut heap, 3 * per_chunk).1 > 100);
+    assert_eq!(heap.held().page, None);
+    heap.finish(Totals::default());
+    let layout = Layout { ring: vec![lots], ..Layout::default() };
+    let mut ring = Recorder::laid_out(&plan, Means::default(), 1, layout, told).unwrap().swap_remove(0);
+    let bytes = (LOTS * CHUNK) as u64;
+    assert_eq!(ring.held(), Held { bytes, most: 0, page: Some(page) });
+    // The first chunk that is full takes the code's own, of the channel for instance.
+    fill(&mut ring, per_chunk + 1);
+    let (taken, faults) = fill(&mut ring, all - per_chunk + 9);
+    assert_eq!((taken, ring.dropped()), (all - per_chunk - 1, 10), "all of it was used, and no more");
+    assert_eq!(faults, 0);
+    assert_eq!(ring.held().most, bytes);
+    drop(go);
+    let written = ring.finish(Totals::default());
+    assert_eq!((written.records, written.slow), (all, 10));
+    assert_eq!(written.held, Held { bytes, most: bytes, page: Some(page) });
+}
+
+#[test]
 fn a_full_disk_stops_at_a_whole_record_with_an_exact_count() {
     // Every write to it fails with ENOSPC.
     let written = Recorder::create(&plan(Path::new("/dev/full"), Format::Pcap), |_| ());

@@ -1,6 +1,7 @@
 //! What becomes of chunks that are full: the side of the file, or of the files.
 
 use super::Told;
+use super::chunk::Chunk;
 use super::series::{Files, Place};
 use super::sink::{Failed, Sink};
 use super::syncer::Syncer;
@@ -12,16 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// Records on their way.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) bytes: Vec<u8>,
-    /// How many; none in what a file ends with.
-    pub(super) records: u64,
-    /// The recorder that it goes back to.
-    pub(super) of: usize,
-}
 
 /// What the writer has done, for others to read.
 #[derive(Debug, Default)]
@@ -184,23 +175,22 @@ impl Writer {
         self.of = chunk.of;
         if self.failed.is_none() {
             match &self.place {
-                _ if self.over && chunk.records > 0 => self.leave(&chunk.bytes),
-                Some(place) if chunk.records > 0 && !place.fits(chunk.bytes.len() as u64, chunk.records) => {
+                _ if self.over && chunk.records > 0 => self.leave(chunk.bytes()),
+                Some(place) if chunk.records > 0 && !place.fits(chunk.bytes().len() as u64, chunk.records) => {
                     self.divide(chunk);
                 }
-                _ => self.write(&chunk.bytes, chunk.records),
+                _ => self.write(chunk.bytes(), chunk.records),
             }
         } else {
-            self.leave(&chunk.bytes);
+            self.leave(chunk.bytes());
         }
-        chunk.bytes.clear();
-        chunk.records = 0;
+        chunk.clear();
         self.follow();
     }
 
     /// Writes a chunk whose records may belong into several files.
     fn divide(&mut self, chunk: &Chunk) {
-        let bytes = &chunk.bytes[..];
+        let bytes = chunk.bytes();
         // What is before `from` was written, `records` are between that and `at`.
         let (mut from, mut at, mut records) = (0, 0, 0);
         while let Some((len, time)) = self.format.next(&bytes[at..]).filter(|_| !self.is_idle()) {
