@@ -325,6 +325,8 @@ mod tests {
     struct Words {
         #[command(flatten)]
         args: Args,
+        #[command(flatten)]
+        _global: crate::cli::Global,
     }
 
     #[test]

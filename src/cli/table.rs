@@ -226,19 +226,19 @@ mod tests {
     fn what_has_no_room_is_turned_and_has_as_many_rows_beside_each_other_as_fit() {
         let mut table = Table::new(&["size", "a", "b", "c"], 1);
         for n in 1..=3 {
-            table.add_row([format!("s{n}"), format!("{n}00 000 000"), n.to_string(), "-".into()]);
+            table.add_row([format!("s{n}"), format!("{n}00 000 000"), n.to_string(), "x".repeat(10)]);
         }
         let text = table.text(Some(30), None);
         let lines = [
             "size           s1           s2",
             "a     100 000 000  200 000 000",
             "b               1            2",
-            "c               -            -",
+            "c      xxxxxxxxxx   xxxxxxxxxx",
             "",
             "size           s3",
             "a     300 000 000",
             "b               3",
-            "c               -",
+            "c      xxxxxxxxxx",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), lines, "{text}");
         assert_eq!(table.text(Some(34), None).lines().count(), 4, "it is not turned");

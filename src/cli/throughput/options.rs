@@ -308,6 +308,8 @@ mod unit {
     struct Cli {
         #[command(flatten)]
         args: Args,
+        #[command(flatten)]
+        _global: crate::cli::Global,
     }
 
     fn args(list: &[&str]) -> Args {
