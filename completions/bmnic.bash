@@ -125,12 +125,16 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --json-lines --quiet --verbose --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -147,7 +151,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__bind)
-            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --persist --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --persist --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -173,6 +177,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -185,7 +193,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -x -X -e -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --hex --hex-text --ethernet --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -w -x -X -e -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --hex --hex-text --ethernet --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --ring --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --rxd --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -283,6 +291,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ring)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-frame)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -359,6 +371,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -375,7 +391,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__check)
-            opts="-q -v -h --peer --cable --report --victim --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-q -v -h --peer --cable --report --victim --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -387,6 +403,10 @@ _bmnic() {
                     ;;
                 --report)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -405,7 +425,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__compare__subcmd__dpdk)
-            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --html --here --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --html --here --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -447,6 +467,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -459,7 +483,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__completions)
-            opts="-q -v -h --trace --json --json-lines --quiet --verbose --strict --link-wait --help bash elvish fish powershell zsh"
+            opts="-q -v -h --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -467,6 +491,10 @@ _bmnic() {
             case "${prev}" in
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -481,7 +509,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__ctl)
-            opts="-q -v -h --trace --json --json-lines --quiet --verbose --strict --link-wait --help filter status flush rotate stop"
+            opts="-q -v -h --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help filter status flush rotate stop"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -489,6 +517,10 @@ _bmnic() {
             case "${prev}" in
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -503,7 +535,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__demo)
-            opts="-d -w -q -v -h --duration --write --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-d -w -q -v -h --duration --write --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -525,6 +557,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -541,7 +577,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__doctor)
-            opts="-q -v -h --cpu --hugepages --jitter --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-q -v -h --cpu --hugepages --jitter --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -563,6 +599,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -575,7 +615,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__emulate)
-            opts="-l -q -v -h --list --vfio-user --replay --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-l -q -v -h --list --vfio-user --replay --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -587,6 +627,10 @@ _bmnic() {
                     ;;
                 --replay)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -605,7 +649,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__fwd)
-            opts="-m -u -f -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --filter --wait --sleep-after --impair --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-m -u -f -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --filter --wait --sleep-after --impair --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -705,6 +749,10 @@ _bmnic() {
                     ;;
                 --batch)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -975,7 +1023,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__hugepages)
-            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --clean-stale --persist --dry-run --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --clean-stale --persist --dry-run --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1041,6 +1089,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1053,7 +1105,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__latency)
-            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --load --load-size --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --hlog --interval --plot --svg --html --over --raw --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --load --load-size --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --hlog --interval --plot --svg --html --over --raw --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1151,6 +1203,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1167,7 +1223,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__list)
-            opts="-a -q -v -h --all --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-a -q -v -h --all --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1175,6 +1231,10 @@ _bmnic() {
             case "${prev}" in
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)
@@ -1189,7 +1249,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --pace --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --template --seed --pcap --speed --max-gap --loop --schedule --respond --print --write --format --queues --prepare --fire-on --tx-path --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --pace --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --template --seed --pcap --speed --max-gap --loop --schedule --respond --print --write --format --queues --prepare --fire-on --tx-path --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1415,6 +1475,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1431,7 +1495,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__throughput)
-            opts="-s -t -q -v -h --loop --sizes --trial --mrr --ndr --pdr --exceed --duration-sum --test --rfc2544 --precision --runs --batch --sweep --rxd --txd --allow-loss --baseline --tolerance --csv --markdown --export-csv --export-markdown --export-json --html --json --json-lines --quiet --verbose --strict --link-wait --trace --help"
+            opts="-s -t -q -v -h --loop --sizes --trial --mrr --ndr --pdr --exceed --duration-sum --test --rfc2544 --precision --runs --batch --sweep --rxd --txd --allow-loss --baseline --tolerance --csv --markdown --export-csv --export-markdown --export-json --html --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1521,6 +1585,10 @@ _bmnic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 --link-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1537,7 +1605,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__tune)
-            opts="-n -q -v -h --cpu --hugepages --print --apply --undo --no-turbo --user --jitter --trace --json --json-lines --quiet --verbose --strict --link-wait --help"
+            opts="-n -q -v -h --cpu --hugepages --print --apply --undo --no-turbo --user --jitter --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1561,6 +1629,10 @@ _bmnic() {
                     ;;
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --link-wait)

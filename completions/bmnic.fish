@@ -79,6 +79,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l cpu -d 'Processor
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l hugepages -d 'Huge pages that should be free, on the card\'s NUMA node if a card is named [default: 128M]' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l jitter -d 'How long to watch the clock for jitter; 0 leaves it out' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
@@ -91,6 +94,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l hugepages -d 'Huge 
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l user -d 'User to own the cards\' device nodes: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l jitter -d 'Watch the clock for jitter before and after, this long each' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l trace -d 'Of no use here: this command opens no card' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -s n -l print -d 'Print what would be written and change nothing (this is the default)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l apply -d 'Do it, all or nothing; `--undo` puts it back'
@@ -296,6 +302,9 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l strict -d 'Fail 
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -s d -l duration -d 'How long packets are sent' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -s w -l write -d 'Write what is captured into this file; without it none is made' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Also in a pipe'
+never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l json -d 'Print one JSON document instead of text'

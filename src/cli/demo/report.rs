@@ -15,10 +15,11 @@ use std::io;
 use std::path::Path;
 
 /// What else to try, and what it does.
-const NEXT: [(&str, &str); 4] = [
+const NEXT: [(&str, &str); 5] = [
     ("bmnic capture", "packets as lines, a few a second"),
     ("bmnic latency", "what one packet takes, with its tail"),
     ("bmnic list", "the cards of this machine"),
+    ("bmnic doctor", "what keeps this machine from driving a real card well"),
     ("sudo bmnic bind -n eth1", "what taking a card would do; changes nothing"),
 ];
 
