@@ -5,23 +5,23 @@
 //! # The picture
 //!
 //! ```text
-//!   cli      bind hugepages fwd pktgen capture ctl latency throughput compare-dpdk check list
-//!    |          emulate: parse, wire up, print; no hardware knowledge
+//!   cli      bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput
+//!    |          compare-dpdk check list emulate: parse, wire up, print; no hardware knowledge
 //!    v
 //!   compare  DPDK's drivers beside ours on one emulated card
 //!    |
 //!    v
-//!   measure  clock, histogram, pacing, machine       packet  build, parse, filter
-//!    |                                                  |
+//!   measure  clock, histogram, pacing, machine       packet  build, parse, filter, print
+//!    |  doctor  checks and settings of the machine      |
 //!    v                                                  v
 //!   driver   Nic (control)   RxQueue, TxQueue (data, enum)           <- all that commands see
-//!    |          ixgbe, i40e, efvi, bnxt, mlx5, virtio
+//!    |          ixgbe, i40e, efvi, bnxt, mlx5, virtio; packet, xdp
 //!    v
 //!   dma, pci    arenas, pools, batches | sysfs, vfio, BARs, doorbells  <- the unsafe floor
 //!    |                                   \
 //!    v                                    v
-//!   a real PCI function                  emu   one model per family, wire, clock
-//!                                         |
+//!   a real PCI function,                 emu   one model per family, wire, clock
+//!   an interface of the kernel            |
 //!                                         v
 //!                                        pcap   capture files; under cli too
 //!
