@@ -24,7 +24,7 @@ use crate::emu::wire::WireSpec;
 use crate::emu::{Drive, Engine, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::pci::trace::Trace;
-use crate::pci::{self, Address, Function};
+use crate::pci::{self, Address, Function, discover};
 use crate::sys::Roots;
 use std::fmt::Display;
 use std::ops::Range;
@@ -96,7 +96,13 @@ impl Bench {
     /// What is no matter of a card: names that are none, files that cannot be written.
     pub fn plug(args: &Args, context: &Context, stop: Stop) -> anyhow::Result<Result<Bench>> {
         let engine = Engine::new(Drive::Thread);
-        let names: Vec<String> = [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().cloned().collect();
+        // It is the card that is checked, whoever has its interface.
+        let address = |name: &String| match discover::find(&context.roots, name) {
+            Ok(device) => device.address.to_string(),
+            Err(_) => name.clone(),
+        };
+        let names: Vec<String> =
+            [args.device.as_ref(), args.peer.as_ref()].into_iter().flatten().map(address).collect();
         let wires: &[&str] = if args.peer.is_some() { &["peer", "peer"] } else { &["loop"] };
         let Resolved { cards, default } = cards::resolve(&context.roots, &names, wires)?;
         let trace = context.global.trace.as_deref();
