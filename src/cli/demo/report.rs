@@ -19,7 +19,7 @@ const NEXT: [(&str, &str); 5] = [
     ("bmnic capture", "packets as lines, a few a second"),
     ("bmnic latency", "what one packet takes, with its tail"),
     ("bmnic list", "the cards of this machine"),
-    ("bmnic doctor", "what keeps this machine from driving a real card well"),
+    ("bmnic doctor", "whether this machine is fit for a real card"),
     ("sudo bmnic bind -n eth1", "what taking a card would do; changes nothing"),
 ];
 
