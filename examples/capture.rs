@@ -44,7 +44,7 @@ pub fn capture(path: &Path, filter: &str, packets: u64) -> Result<Written> {
 
 /// Runs it.
 pub fn main() -> Result<()> {
-    let path = std::env::args_os().nth(1).unwrap_or("/tmp/example.pcap".into());
+    let path = std::env::args_os().nth(1).unwrap_or("example.pcap".into());
     let written = capture(Path::new(&path), "udp", 10_000)?;
     println!("{} packets, {} bytes in {}", written.records, written.bytes, path.display());
     Ok(())

@@ -176,3 +176,21 @@ fn a_ring_that_another_process_publishes_is_printed_too() {
     assert_eq!(packets(&output.stdout), 20, "{}", text(&output.stderr));
     assert_eq!(count(&document(&output), "/captured"), 20);
 }
+
+#[test]
+fn a_card_that_is_a_word_wins_over_the_environment() {
+    let mut command = lenient(&["capture", "emu:82599", "-c", "1", "--json"]);
+    let output = command.env("BMNIC_DEVICE", "emu:x710").env("BMNIC_FROM", "nobody").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let devices = &document(&output)["devices"];
+    assert_eq!((devices.as_array().unwrap().len(), &devices[0]["driver"]), (1, &"ixgbe".into()), "{devices}");
+}
+
+#[test]
+fn a_folder_is_no_file_and_its_name_begins_an_expression() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("src")).unwrap();
+    let words = ["capture", "src", "net", "198.18.0.0/15", "-c", "1"];
+    let output = lenient(&words).current_dir(dir.path()).output().unwrap();
+    assert!(output.status.success() && packets(&output.stdout) == 1, "{}", text(&output.stderr));
+}

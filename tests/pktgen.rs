@@ -252,6 +252,7 @@ fn bad_input_is_one_line_and_a_stable_exit_code() {
         (&["pktgen", "--vlan", "4096"], 2, "VLAN"),
         (&["pktgen", "-w", "/nonexistent/out.pcap", "-c", "1"], 1, "No such file"),
         (&["pktgen", "-w", "/dev/full", "-c", "1"], 1, "No space left"),
+        (&["pktgen", "--pace", "card", "-r", "1k", "-s", "64,1518", "--txq", "2"], 2, "a rate of bits for each queue"),
         (&["pktgen", "-w", "/tmp/never"], 2, "--count"),
         (&["pktgen", "--pcap", "/nonexistent.pcap"], 1, "No such file"),
         (&["pktgen", "--pcap", empty.to_str().unwrap()], 1, "0 bytes"),

@@ -164,8 +164,8 @@ pub struct Args {
     max_frame: Option<u16>,
     /// Keep packets in a ring of this name, which any number of programs read meanwhile
     ///
-    /// Nothing is printed then where FILE is left out. Who reads is not noticed and not waited for: `bmnic capture
-    /// --from NAME`, or a program that includes bmnic_ring.h.
+    /// `bmnic capture --from NAME` reads it, or a program that includes bmnic_ring.h; who reads is
+    /// not noticed and not waited for. Without FILE nothing is written, and nothing printed.
     #[arg(long, value_name = "NAME")]
     publish: Option<String>,
     /// Memory of the ring: what readers may be behind
@@ -228,20 +228,21 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
         write!(io::stdout().lock(), "{}", args.program(context.taken.has("filter"))?.listing())?;
         return Ok(Outcome::Done);
     }
-    args.device.devices = super::cards::observed(&context.roots, &args.device.devices);
     // What can be refused is refused before a card or a file is touched.
     let (named, filter) = args.target(context)?;
+    args.device.devices = super::cards::observed(&context.roots, &args.device.devices);
     let file = named.as_deref().or(args.printed.then_some(Path::new("-")));
     let output = Output::new(&context.global);
     let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };
-    let output = if args.printed && printed::is_watched() { output.without_live() } else { output };
+    // Lines that reach a terminal, even behind another program, leave no room for a bar.
+    let output = if args.printed { output.without_live() } else { output };
     let by_default = |option: &str| context.taken.has(option);
     let whole = files::Whole { path: named.as_deref(), dummies: &args.perf_test, by_default: &by_default };
     args.files.settle(whole, &mut args.length)?;
     let cards = args.device.devices.len().max(1);
     let (format, why) = about::format(args.format, by_default("format"), cards, &args.capture_comment)?;
     about::check(format, &filter)?;
-    args.check_ring(file.is_some(), &context.roots)?;
+    args.check_ring(named.is_some(), &context.roots)?;
     if let Some(path) = file {
         if args.guard {
             guard::stand(path, args.format.unwrap_or_default(), args.files.is_packed(path))?;

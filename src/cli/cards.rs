@@ -140,12 +140,16 @@ fn machine(roots: &Roots, name: &str) -> Result<Address> {
 /// The names, of which those of the kernel's interfaces stand for `packet:NAME`: where nothing
 /// is sent, and nothing is taken from the kernel, `eth0` means what it does to dumpcap.
 pub fn observed(roots: &Roots, names: &[String]) -> Vec<String> {
+    let named = |name: &String| if is_observable(roots, name) { format!("packet:{name}") } else { name.clone() };
+    names.iter().map(named).collect()
+}
+
+/// Whether the kernel has an interface of this name in the namespace of this process, which
+/// need not be that of the mounted sysfs.
+pub fn is_observable(roots: &Roots, name: &str) -> bool {
     // Of a copy of a machine, nothing is in this one.
     let here = *roots == Roots { sys: "/sys".into(), ..roots.clone() };
-    let is_interface = |name: &str| {
-        here && name.parse::<Address>().is_err() && !name.contains(':') && net::interface_index(name).is_ok()
-    };
-    names.iter().map(|name| if is_interface(name) { format!("packet:{name}") } else { name.clone() }).collect()
+    here && name.parse::<Address>().is_err() && !name.contains(':') && net::interface_index(name).is_ok()
 }
 
 #[cfg(test)]

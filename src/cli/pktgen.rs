@@ -36,6 +36,7 @@ use super::units::{self, Rate};
 use super::{Context, Outcome};
 use crate::driver::{Config, Port};
 use crate::error::{Error, Kind, Result};
+use crate::measure::probe::wire_bits;
 use crate::measure::{Clock, Machine};
 use crate::net::MacAddr;
 use crate::packet::respond::Responder;
@@ -226,6 +227,12 @@ fn send_all(args: &Args, context: &Context, output: &Output, source: Source) -> 
     let responder = Responder::new(&args.frames.recipe(mac), mac.unwrap_or_default());
     let own = args.respond.and_then(|_| tx.pop());
     if let Schedule::Card { asked } = plan.schedule {
+        // Each queue counts its own bits: of several sizes the short ones' would run ahead.
+        let longest = wire_bits(plan.traffic.longest());
+        if tx.len() > 1 && longest - plan.traffic.mean_bits() > 0.5 {
+            let line = "the card keeps a rate of bits for each queue, so frames of several sizes keep theirs in one alone; send one size, or use one queue (--txq 1) and one thread";
+            return Err(Error::new(Kind::Usage, line).into());
+        }
         times::pace_by_card(&mut nic, tx.len(), asked * frame_bits)?;
     }
     // Beside others it ends with them.

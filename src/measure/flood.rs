@@ -367,7 +367,8 @@ impl<'a, S: Fn() -> bool> Flood<'a, S> {
                 (patience, before) = (grace.clone(), out);
             }
             let now = self.clock.now();
-            if out == 0 || patience.is_over(now) || most.is_over(now) {
+            // What is still in the ring has a card that is late, or hangs: it is given all the time.
+            if out == 0 || self.report.stuck == 0 && patience.is_over(now) || most.is_over(now) {
                 break;
             }
             let took = self.round(now);

@@ -2,11 +2,12 @@
 
 use super::Args;
 use super::said::{self, Said, There};
-use crate::cli::Context;
 use crate::cli::args::JUMBO;
+use crate::cli::{Context, cards};
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
 use crate::packet::Filter;
+use crate::pci::discover;
 use std::path::PathBuf;
 
 impl Args {
@@ -18,9 +19,20 @@ impl Args {
         if let (true, [name], None) = (self.repair || self.guard, &self.words[..], &self.write) {
             return Ok((Some(name.into()), Filter::parse("")?));
         }
-        let interface = |name: &str| context.roots.sys.join("class/net").join(name).exists();
-        let there = There { interface: &interface, file: &|path| path.exists() };
+        let roots = &context.roots;
+        let interface = |name: &str| discover::is_interface(roots, name) || cards::is_observable(roots, name);
+        // A folder is nothing that is written to.
+        let there = There { interface: &interface, file: &|path| path.exists() && !path.is_dir() };
         let Said { devices, file, expression } = said::read(&self.words, self.write.is_some(), &there)?;
+        if !devices.is_empty() {
+            // What is on the command line wins over the environment, as a word too.
+            if context.taken.has("device") {
+                self.device.devices.clear();
+            }
+            if context.taken.has("from") {
+                self.from = None;
+            }
+        }
         if self.from.is_some() && !devices.is_empty() {
             return usage("packets come out of the ring that --from names, not off a card; leave one of the two out");
         }

@@ -6,7 +6,6 @@ use crate::cli::environment::Taken;
 use crate::error::{Error, Kind, Result};
 use crate::packet::print::{Bytes, How, Packet, Printer};
 use crate::pcap::write::Lines;
-use std::io::{self, IsTerminal};
 
 /// Arguments about the lines of packets.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -64,9 +63,4 @@ impl Args {
             printer.print(text, &packet, name.map(String::as_str));
         }))
     }
-}
-
-/// Whether lines go where somebody reads them as they come.
-pub fn is_watched() -> bool {
-    io::stdout().is_terminal()
 }

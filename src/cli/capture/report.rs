@@ -96,11 +96,11 @@ impl Report {
             output.result(format_args!("published {} packets", output::grouped(packets)))?;
         }
         print_received(output, self.sum(|card| card.received), self.sum(|card| card.filtered))?;
-        print_held(output, &self.written)?;
         let one = self.cards.len() == 1;
         for card in self.cards.iter().filter(|card| one && card.by_queue.len() > 1) {
             output.result(format_args!("          {} by queue", by_queue(card)))?;
         }
+        print_held(output, &self.written)?;
         if self.changes > 0 {
             let now = Some(filter.to_string()).filter(|text| !text.is_empty());
             let now = now.map_or("none, all packets were kept".into(), |text| format!("'{text}'"));

@@ -119,13 +119,18 @@ fn nothing(word: &OsStr) -> Error {
 
 /// The error of a word that is two things.
 fn both(word: &str, card: bool, file: bool, expression: bool) -> Error {
+    // An expression is one word to -f.
+    let how = |option: &str, word: &str| match option {
+        "-f" => format!("-f '{word} ...'"),
+        _ => format!("{option} {word}"),
+    };
     let all = [
         (card, "an interface of this machine", "-i"),
         (file, "a file", "-w"),
         (expression, "a word of expressions", "-f"),
     ];
     let all = all.into_iter().filter(|(is, ..)| *is);
-    let (what, how): (Vec<_>, Vec<_>) = all.map(|(_, what, option)| (what, format!("{option} {word}"))).unzip();
+    let (what, how): (Vec<_>, Vec<_>) = all.map(|(_, what, option)| (what, how(option, word))).unzip();
     Error::new(Kind::Usage, format!("'{word}' is {}; say which with {}", what.join(" and "), how.join(" or ")))
 }
 
@@ -198,7 +203,7 @@ mod tests {
             (&[""], "'' is no card here"),
             (&["eth0", "out"], "'out' is no card here"),
             (&["www.example.com"], "no capture file by its name"),
-            (&["udp"], "'udp' is a file and a word of expressions; say which with -w udp or -f udp"),
+            (&["udp"], "'udp' is a file and a word of expressions; say which with -w udp or -f 'udp ...'"),
             (&["two.pcap"], "an interface of this machine and a file; say which with -i two.pcap or -w two.pcap"),
             (&["ip"], "an interface of this machine and a file and a word of expressions; say which with -i ip"),
         ] {
@@ -206,6 +211,6 @@ mod tests {
             assert_eq!(error.kind(), Kind::Usage);
             assert!(error.to_string().contains(part) && !error.to_string().contains('\n'), "{words:?}: {error}");
         }
-        assert!(read(&["ip"], true).unwrap_err().to_string().ends_with("with -i ip or -f ip"));
+        assert!(read(&["ip"], true).unwrap_err().to_string().ends_with("with -i ip or -f 'ip ...'"));
     }
 }

@@ -80,11 +80,14 @@ pub fn run(
     let (mut counts, mut flights, mut pace) = (Counts::default(), Flights::new(), Pace::new(clock, rate)?);
     let start = clock.now();
     pace.start(start);
-    let (end, grace, flush) = (start + clock.ticks(duration), clock.ticks(GRACE), clock.ticks(FLUSH));
+    let (mut end, grace, flush) = (start + clock.ticks(duration), clock.ticks(GRACE), clock.ticks(FLUSH));
     let (mut sent_at, mut moved_at, mut next_flush) = (start, start, start + flush);
     loop {
         let now = clock.now();
-        let open = now < end && !stop.requested();
+        if stop.requested() {
+            end = end.min(now);
+        }
+        let open = now < end;
         if open {
             for _ in 0..pace.take(now, sending.room()) {
                 if !probes.push(&mut sending, MIN_LEN, flights.next) {

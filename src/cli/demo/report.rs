@@ -37,7 +37,7 @@ pub fn announce(output: &Output, card: &str, session: &Session) -> io::Result<()
     if let Some(Description { kind, model, driver, .. }) = session.devices.first() {
         output.info(format_args!("device    4 x {card} ({kind} {model}, driver {driver})"))?;
     }
-    output.info("          pktgen ──> fwd ──> capture")
+    output.info("          pktgen --> fwd --> capture")
 }
 
 /// The figures of a run.
